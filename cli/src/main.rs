@@ -1,0 +1,2 @@
+//! The `dcp` binary.
+fn main() {}
