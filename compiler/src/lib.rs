@@ -4,4 +4,10 @@
 //! through [`source::SourceLoader`].
 
 pub mod diag;
+pub mod engine;
+pub mod model;
+pub mod project;
+pub mod reference;
+pub mod schema;
 pub mod source;
+pub mod yaml;

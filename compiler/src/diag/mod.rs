@@ -31,21 +31,12 @@ pub struct Label {
 impl Diagnostic {
     /// A diagnostic of the code's own severity.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self {
-            code,
-            severity: code.info().severity,
-            message: message.into(),
-            labels: Vec::new(),
-            help: None,
-        }
+        Self { code, severity: code.info().severity, message: message.into(), labels: Vec::new(), help: None }
     }
 
     #[must_use]
     pub fn at(mut self, span: Span, text: impl Into<String>) -> Self {
-        self.labels.push(Label {
-            span,
-            text: text.into(),
-        });
+        self.labels.push(Label { span, text: text.into() });
         self
     }
 
@@ -68,10 +59,7 @@ impl Diagnostic {
     pub fn sort(diagnostics: &mut [Diagnostic]) {
         diagnostics.sort_by(|a, b| {
             let key = |d: &Diagnostic| d.primary().map(|s| (s.file, s.start, s.end));
-            key(a)
-                .cmp(&key(b))
-                .then(a.code.cmp(&b.code))
-                .then_with(|| a.message.cmp(&b.message))
+            key(a).cmp(&key(b)).then(a.code.cmp(&b.code)).then_with(|| a.message.cmp(&b.message))
         });
     }
 }

@@ -1,0 +1,284 @@
+//! Sizes and times, as numbers once they are read and in one spelling when they are written.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::Fault;
+use super::text::Format;
+use crate::diag::Code;
+
+/// An amount of memory, in KiB.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Memory(u64);
+
+/// A length of time, in milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Duration(u64);
+
+/// A CPU quantity, in thousandths of a core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Cpu(u64);
+
+pub const FORMATS: &[Format] = &[
+    Format { name: "memory", check: |text| Memory::parse(text).map(drop) },
+    Format { name: "time-span", check: |text| Duration::parse(text).map(drop) },
+    Format { name: "cpu", check: |text| Cpu::parse(text).map(drop) },
+];
+
+impl Memory {
+    /// `512m`, `4g`, `4gb`, `4Gi` or `1t`: powers of 1024, as Spark and the JVM have them.
+    pub fn parse(text: &str) -> Result<Self, Fault> {
+        let fault = |message: String| {
+            Fault::new(Code::BAD_MEMORY, message).help("write a whole number and a unit: `512m`, `4g`, `1t`")
+        };
+        let (number, unit) = split(text);
+        let kib = match unit.to_ascii_lowercase().as_str() {
+            "" if !number.is_empty() => return Err(fault(format!("`{text}` has no unit"))),
+            "k" | "kb" | "ki" | "kib" => 1,
+            "m" | "mb" | "mi" | "mib" => 1 << 10,
+            "g" | "gb" | "gi" | "gib" => 1 << 20,
+            "t" | "tb" | "ti" | "tib" => 1 << 30,
+            _ => return Err(fault(format!("`{text}` is no amount of memory"))),
+        };
+        let number: u64 = number.parse().map_err(|_| fault(format!("`{text}` is no amount of memory")))?;
+        match number.checked_mul(kib) {
+            Some(0) => Err(fault(format!("`{text}` is no memory at all"))),
+            Some(kib) if kib <= 1 << 40 => Ok(Self(kib)),
+            _ => Err(fault(format!("`{text}` is more memory than any machine has"))),
+        }
+    }
+
+    pub fn mib(self) -> u64 {
+        self.0 >> 10
+    }
+}
+
+impl fmt::Display for Memory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (size, unit) = [(1 << 30, "t"), (1 << 20, "g"), (1 << 10, "m")]
+            .into_iter()
+            .find(|(size, _)| self.0.is_multiple_of(*size))
+            .unwrap_or((1, "k"));
+        write!(f, "{}{unit}", self.0 / size)
+    }
+}
+
+impl Duration {
+    /// `500ms`, `30s`, `5m`, `2h`, `7d`, and sums of them: `1h30m`.
+    pub fn parse(text: &str) -> Result<Self, Fault> {
+        let fault = |message: String| {
+            Fault::new(Code::BAD_DURATION, message)
+                .help("write a number and a unit: `500ms`, `30s`, `5m`, `2h`, `7d`, `1h30m`")
+        };
+        let malformed = || fault(format!("`{text}` is no length of time"));
+        let mut rest = text;
+        let mut total: u64 = 0;
+        let mut last = u64::MAX;
+        while !rest.is_empty() {
+            let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+            let (number, after) = rest.split_at(digits);
+            let letters = after.bytes().take_while(u8::is_ascii_alphabetic).count();
+            let (unit, after) = after.split_at(letters);
+            let size = match unit {
+                "ms" => 1,
+                "s" => 1000,
+                "m" => 60_000,
+                "h" => 3_600_000,
+                "d" => 86_400_000,
+                "" if !number.is_empty() && after.is_empty() => {
+                    return Err(fault(format!("`{text}` has no unit")));
+                }
+                _ => return Err(malformed()),
+            };
+            if size >= last {
+                return Err(malformed());
+            }
+            last = size;
+            let number: u64 = number.parse().map_err(|_| malformed())?;
+            total =
+                number.checked_mul(size).and_then(|part| total.checked_add(part)).ok_or_else(malformed)?;
+            rest = after;
+        }
+        match total {
+            0 => Err(fault(format!("`{text}` is no length of time that anything could take"))),
+            total if total > 100 * 365 * 86_400_000 => {
+                Err(fault(format!("`{text}` is longer than a hundred years")))
+            }
+            total => Ok(Self(total)),
+        }
+    }
+
+    pub const fn from_secs(seconds: u64) -> Self {
+        Self(seconds * 1000)
+    }
+
+    pub fn millis(self) -> u64 {
+        self.0
+    }
+
+    /// Whole seconds, rounded up.
+    pub fn secs(self) -> u64 {
+        self.0.div_ceil(1000)
+    }
+}
+
+impl fmt::Display for Duration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut rest = self.0;
+        for (size, unit) in [(86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1000, "s"), (1, "ms")] {
+            if rest >= size {
+                write!(f, "{}{unit}", rest / size)?;
+                rest %= size;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Cpu {
+    /// `2`, `0.5` or `500m`, as Kubernetes has them.
+    pub fn parse(text: &str) -> Result<Self, Fault> {
+        let malformed = || {
+            Fault::new(Code::BAD_CPU, format!("`{text}` is no amount of CPU"))
+                .help("write cores or thousandths of a core: `2`, `0.5` or `500m`")
+        };
+        let millis = match text.strip_suffix('m') {
+            Some(millis) => millis.parse::<u64>().map_err(|_| malformed())?,
+            None => {
+                let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
+                let digits = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+                if !digits(whole) || !digits(part) || part.len() > 3 {
+                    return Err(malformed());
+                }
+                let whole: u64 = whole.parse().map_err(|_| malformed())?;
+                let part: u64 = format!("{part:0<3}").parse().map_err(|_| malformed())?;
+                whole.checked_mul(1000).and_then(|whole| whole.checked_add(part)).ok_or_else(malformed)?
+            }
+        };
+        if millis == 0 || millis > 1_000_000 { Err(malformed()) } else { Ok(Self(millis)) }
+    }
+
+    pub fn millis(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Cpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_multiple_of(1000) { write!(f, "{}", self.0 / 1000) } else { write!(f, "{}m", self.0) }
+    }
+}
+
+fn split(text: &str) -> (&str, &str) {
+    text.split_at(text.bytes().take_while(u8::is_ascii_digit).count())
+}
+
+macro_rules! as_text {
+    ($($name:ident, $format:literal, $types:tt, $description:literal, $examples:tt;)+) => {
+        $(
+            impl Serialize for $name {
+                fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                    serializer.collect_str(self)
+                }
+            }
+
+            impl<'de> Deserialize<'de> for $name {
+                fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                    let text = super::Scalar::deserialize(deserializer)?;
+                    $name::parse(text.as_str()).map_err(|fault| serde::de::Error::custom(fault.message))
+                }
+            }
+
+            impl JsonSchema for $name {
+                fn schema_name() -> Cow<'static, str> {
+                    stringify!($name).into()
+                }
+
+                fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                    json_schema!({
+                        "type": $types,
+                        "format": $format,
+                        "description": $description,
+                        "examples": $examples,
+                    })
+                }
+            }
+        )+
+    };
+}
+
+as_text! {
+    Memory, "memory", "string",
+        "An amount of memory: a whole number and a unit, in powers of 1024, as Spark and the JVM have them.",
+        ["512m", "4g", "1t"];
+    Duration, "time-span", "string",
+        "A length of time: a number and a unit (`ms`, `s`, `m`, `h`, `d`), or a sum of them.",
+        ["30s", "5m", "1h30m", "7d"];
+    Cpu, "cpu", ["string", "number"],
+        "A CPU quantity as Kubernetes has it: cores, or thousandths of a core.",
+        ["500m", "2", "0.5"];
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn memory_is_read_and_written() {
+        for (text, shown) in
+            [("512m", "512m"), ("4g", "4g"), ("4096M", "4g"), ("2Gi", "2g"), ("1tb", "1t"), ("500K", "500k")]
+        {
+            assert_eq!(Memory::parse(text).expect(text).to_string(), shown);
+        }
+        for text in ["", "4", "g", "4x", "-4g", "4.5g", "0g", "4 g", "99999999999999999999g", "99999999999t"]
+        {
+            assert_eq!(Memory::parse(text).expect_err(text).code, Code::BAD_MEMORY, "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_are_read_and_written() {
+        for (text, shown) in
+            [("30s", "30s"), ("90s", "1m30s"), ("1h30m", "1h30m"), ("500ms", "500ms"), ("48h", "2d")]
+        {
+            assert_eq!(Duration::parse(text).expect(text).to_string(), shown);
+        }
+        for text in
+            ["", "5", "5x", "m", "5 m", "1m1h", "1m1m", "-1s", "0s", "99999999999999999999s", "999999d", "5M"]
+        {
+            assert!(Duration::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn cpus_are_read_and_written() {
+        for (text, shown) in
+            [("2", "2"), ("0.5", "500m"), ("500m", "500m"), ("2000m", "2"), ("1.25", "1250m")]
+        {
+            assert_eq!(Cpu::parse(text).expect(text).to_string(), shown);
+        }
+        for text in ["", "m", "-1", "1.2345", "0", "1e3", "1.", ".5", "99999999999999999999"] {
+            assert!(Cpu::parse(text).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_the_same(text in "[0-9]{1,6}(ms|s|m|h|d|k|g|t|Gi|)(30s)?") {
+            if let Ok(memory) = Memory::parse(&text) {
+                prop_assert_eq!(Memory::parse(&memory.to_string()), Ok(memory));
+            }
+            if let Ok(duration) = Duration::parse(&text) {
+                prop_assert_eq!(Duration::parse(&duration.to_string()), Ok(duration));
+            }
+            if let Ok(cpu) = Cpu::parse(&text) {
+                prop_assert_eq!(Cpu::parse(&cpu.to_string()), Ok(cpu));
+            }
+        }
+    }
+}

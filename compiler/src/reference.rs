@@ -1,0 +1,175 @@
+//! `${…}` in texts: variables, which are replaced when a manifest is compiled, and parameters and secrets, which stay
+//! references until a run is started.
+
+/// What can be written.
+pub const HELP: &str =
+    "references are `${var.name}`, `${param.name}` and `${secret.name/key}`; `$${` stands for a plain `${`";
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Error {
+    /// There is no such variable.
+    Unknown(String),
+    Malformed(String),
+}
+
+/// A text after its variables were replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Substituted {
+    pub text: String,
+    /// Whether the text was one reference and nothing else, so that its type is the variable's.
+    pub whole: bool,
+}
+
+/// A reference that stands in a text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reference<'t> {
+    Var(&'t str),
+    Param(&'t str),
+    Secret { name: &'t str, key: &'t str },
+}
+
+/// One piece of a text.
+enum Piece<'t> {
+    Text(&'t str),
+    /// `$${`, which stands for `${`.
+    Escaped,
+    Reference {
+        raw: &'t str,
+        reference: Reference<'t>,
+    },
+}
+
+/// The references in a text. Other `${…}` than ours, such as a shell's or Spark's own, are text.
+pub fn references(text: &str) -> Result<Vec<Reference<'_>>, Error> {
+    let mut found = Vec::new();
+    scan(text, |piece| {
+        if let Piece::Reference { reference, .. } = piece {
+            found.push(reference);
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+/// Replaces `${var.…}`; nothing where there is none of them.
+pub fn substitute<'v>(
+    text: &str,
+    lookup: impl Fn(&str) -> Option<&'v str>,
+) -> Result<Option<Substituted>, Error> {
+    let mut result = String::with_capacity(text.len());
+    let mut replaced = 0;
+    let mut pieces = 0;
+    scan(text, |piece| {
+        pieces += 1;
+        match piece {
+            Piece::Text(text) => result.push_str(text),
+            // Escapes stay until the last layer of references is resolved, so that no layer sees them unescaped.
+            Piece::Escaped => result.push_str("$${"),
+            Piece::Reference { reference: Reference::Var(name), .. } => {
+                replaced += 1;
+                result.push_str(lookup(name).ok_or_else(|| Error::Unknown(name.to_owned()))?);
+            }
+            Piece::Reference { raw, .. } => result.push_str(raw),
+        }
+        Ok(())
+    })?;
+    Ok((replaced > 0).then_some(Substituted { text: result, whole: pieces == 1 }))
+}
+
+fn scan<'t>(text: &'t str, mut piece: impl FnMut(Piece<'t>) -> Result<(), Error>) -> Result<(), Error> {
+    let mut rest = text;
+    while let Some(at) = rest.find("${") {
+        if rest[..at].ends_with('$') {
+            if at > 1 {
+                piece(Piece::Text(&rest[..at - 1]))?;
+            }
+            piece(Piece::Escaped)?;
+            rest = &rest[at + 2..];
+            continue;
+        }
+        let (before, from) = rest.split_at(at);
+        if !before.is_empty() {
+            piece(Piece::Text(before))?;
+        }
+        rest = match reference(from)? {
+            Some((raw, reference)) => {
+                piece(Piece::Reference { raw, reference })?;
+                &from[raw.len()..]
+            }
+            None => {
+                piece(Piece::Text("${"))?;
+                &from[2..]
+            }
+        };
+    }
+    if !rest.is_empty() {
+        piece(Piece::Text(rest))?;
+    }
+    Ok(())
+}
+
+/// The reference that `from`, which begins with `${`, begins with.
+fn reference(from: &str) -> Result<Option<(&str, Reference<'_>)>, Error> {
+    let namespace = from[2..].split(['.', '}', ' ', ':']).next().unwrap_or_default();
+    if !matches!(namespace, "var" | "param" | "secret") {
+        return Ok(None);
+    }
+    let malformed = |why: &str| {
+        let shown: String = from.chars().take(40).collect();
+        Error::Malformed(format!("`{shown}` {why}"))
+    };
+    let Some(end) = from.find('}') else { return Err(malformed("is not closed by `}`")) };
+    let raw = &from[..=end];
+    let Some(name) = from[2 + namespace.len()..end].strip_prefix('.') else {
+        return Err(malformed("names nothing"));
+    };
+    let plain = |name: &str, more: &[char]| {
+        !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || more.contains(&c))
+    };
+    let reference = match namespace {
+        "var" if plain(name, &[]) => Reference::Var(name),
+        "param" if plain(name, &[]) => Reference::Param(name),
+        "secret" => match name.split_once('/') {
+            Some((name, key)) if plain(name, &['-', '.']) && plain(key, &['-', '.']) => {
+                Reference::Secret { name, key }
+            }
+            _ => return Err(malformed("names no secret and key")),
+        },
+        _ => return Err(malformed("has a name with other characters than letters, digits and `_`")),
+    };
+    Ok(Some((raw, reference)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn substituted(text: &str) -> Result<Option<String>, Error> {
+        let lookup = |name: &str| {
+            [("a", "1"), ("b", "two")].into_iter().find(|(known, _)| *known == name).map(|(_, value)| value)
+        };
+        substitute(text, lookup).map(|done| done.map(|done| done.text))
+    }
+
+    #[test]
+    fn variables_are_replaced_and_the_rest_stays() {
+        assert_eq!(substituted("x ${var.a} y ${var.b}"), Ok(Some("x 1 y two".into())));
+        assert_eq!(substituted("${param.p} ${secret.s/k} ${HOME} ${env:X}"), Ok(None));
+        assert_eq!(substituted("$${var.a} ${var.a}"), Ok(Some("$${var.a} 1".into())));
+        assert_eq!(substituted("$${var.a}"), Ok(None));
+        assert_eq!(substituted("${var.c}"), Err(Error::Unknown("c".into())));
+        for bad in
+            ["${var.a", "${var}", "${var.}", "${var.a b}", "${secret.s}", "${secret./k}", "${param.a-b}"]
+        {
+            assert!(matches!(substituted(bad), Err(Error::Malformed(_))), "{bad}");
+        }
+    }
+
+    #[test]
+    fn one_reference_alone_keeps_its_type() {
+        let whole =
+            |text: &str| substitute(text, |_| Some("1")).map(|done| done.is_some_and(|done| done.whole));
+        assert_eq!(whole("${var.a}"), Ok(true));
+        assert_eq!(whole("${var.a} "), Ok(false));
+    }
+}

@@ -1,0 +1,114 @@
+//! From the model's types to a schema that people's editors and our messages can work with.
+
+use schemars::generate::SchemaSettings;
+use schemars::transform::{Transform, transform_subschemas};
+use schemars::{JsonSchema, Schema};
+use serde_json::{Map, Value, json};
+
+/// The schema of a whole document.
+pub(super) fn document<T: JsonSchema>(id: &str, title: &str) -> Value {
+    let settings = SchemaSettings::draft2020_12().with_transform(Tidy);
+    let mut schema = settings.into_generator().into_root_schema_for::<T>();
+    schema.insert("$id".into(), format!("https://dcp.dev/schemas/v1/{id}.json").into());
+    schema.insert("title".into(), title.into());
+    schema.to_value()
+}
+
+/// Makes an enum whose variants are maps of one key a map that has exactly one of these keys.
+///
+/// It says the same as `oneOf`, but an error in one of the branches is found in this branch.
+pub(crate) fn exactly_one(schema: &mut Schema) {
+    let Some(Value::Array(variants)) = schema.remove("oneOf") else { return };
+    let mut properties = Map::new();
+    for variant in variants {
+        let Value::Object(mut variant) = variant else { continue };
+        let Some(Value::Object(branch)) = variant.remove("properties") else { continue };
+        let description = variant.remove("description");
+        for (name, value) in branch {
+            properties.insert(name, described(value, description.clone()));
+        }
+    }
+    schema.insert("type".into(), "object".into());
+    schema.insert("properties".into(), properties.into());
+    schema.insert("additionalProperties".into(), false.into());
+    schema.insert("minProperties".into(), 1.into());
+    schema.insert("maxProperties".into(), 1.into());
+}
+
+fn described(mut value: Value, description: Option<Value>) -> Value {
+    if let (Value::Object(object), Some(description)) = (&mut value, description) {
+        object.insert("description".into(), description);
+    }
+    value
+}
+
+/// What holds for every schema of ours: no field that is not named, nothing where something is expected, and enums
+/// as plain lists.
+#[derive(Debug, Clone)]
+struct Tidy;
+
+impl Transform for Tidy {
+    fn transform(&mut self, schema: &mut Schema) {
+        transform_subschemas(self, schema);
+        plain_enum(schema);
+        demand_one(schema);
+        without_null(schema);
+        if schema.get("properties").is_some() && schema.get("additionalProperties").is_none() {
+            schema.insert("additionalProperties".into(), false.into());
+        }
+        // What Rust calls an integer's width is of no use to the reader of a schema.
+        if schema.get("format").and_then(Value::as_str).is_some_and(|format| format.starts_with("uint")) {
+            schema.remove("format");
+        }
+    }
+}
+
+/// `oneOf` of constants becomes an `enum`, with the descriptions where editors look for them.
+fn plain_enum(schema: &mut Schema) {
+    let Some(Value::Array(variants)) = schema.get("oneOf") else { return };
+    let mut names = Vec::new();
+    let mut descriptions = Vec::new();
+    for variant in variants {
+        let description = variant.get("description").cloned().unwrap_or_else(|| "".into());
+        let values = match (variant.get("const"), variant.get("enum")) {
+            (Some(value), _) => vec![value.clone()],
+            (None, Some(Value::Array(values))) => values.clone(),
+            _ => return,
+        };
+        descriptions.extend(values.iter().map(|_| description.clone()));
+        names.extend(values);
+    }
+    schema.remove("oneOf");
+    schema.insert("type".into(), "string".into());
+    schema.insert("enum".into(), names.into());
+    schema.insert("enumDescriptions".into(), descriptions.into());
+}
+
+/// `exactlyOneOf` in the model names fields of which exactly one must be there.
+fn demand_one(schema: &mut Schema) {
+    let Some(Value::Array(fields)) = schema.remove("exactlyOneOf") else { return };
+    let branches: Vec<Value> = fields.iter().map(|field| json!({ "required": [field] })).collect();
+    schema.insert("oneOf".into(), branches.into());
+}
+
+/// An optional field may be left out; a field that is there and empty is a mistake.
+fn without_null(schema: &mut Schema) {
+    if let Some(Value::Array(types)) = schema.get_mut("type") {
+        types.retain(|name| name != "null");
+        if let [only] = types.as_slice() {
+            let only = only.clone();
+            schema.insert("type".into(), only);
+        }
+    }
+    let Some(Value::Array(branches)) = schema.get_mut("anyOf") else { return };
+    branches.retain(|branch| branch.get("type").and_then(Value::as_str) != Some("null"));
+    if let [only] = branches.as_slice() {
+        let only = only.clone();
+        schema.remove("anyOf");
+        if let Value::Object(only) = only {
+            for (key, value) in only {
+                schema.insert(key, value);
+            }
+        }
+    }
+}

@@ -1,0 +1,54 @@
+//! The JSON Schema of manifests: made from the model, and what trees are validated by.
+
+mod explain;
+mod generate;
+
+use std::sync::LazyLock;
+
+use jsonschema::Validator;
+use serde_json::Value;
+
+pub use explain::check;
+pub(crate) use generate::exactly_one;
+
+use crate::model::{self, Manifest};
+use crate::project::ProjectFile;
+use crate::yaml::TreeJson;
+
+/// A schema, and the validator made of it.
+#[derive(Debug)]
+pub struct DocumentSchema {
+    value: Value,
+    validator: Validator<TreeJson>,
+}
+
+/// The schema of manifests.
+pub static MANIFEST: LazyLock<DocumentSchema> =
+    LazyLock::new(|| DocumentSchema::new(generate::document::<Manifest>("manifest", "A manifest of dcp")));
+
+/// The schema of `dcp.yaml`.
+pub static PROJECT: LazyLock<DocumentSchema> = LazyLock::new(|| {
+    DocumentSchema::new(generate::document::<ProjectFile>("project", "The project file of dcp"))
+});
+
+impl DocumentSchema {
+    fn new(value: Value) -> Self {
+        let mut options = jsonschema::options_for::<TreeJson>().should_validate_formats(true);
+        for format in model::formats() {
+            options = options.with_format(format.name, |text| (format.check)(text).is_ok());
+        }
+        let validator = options.build(&value).expect("the schema comes from the model, and a test builds it");
+        Self { value, validator }
+    }
+
+    pub fn value(&self) -> &Value {
+        &self.value
+    }
+
+    /// The schema as it is published.
+    pub fn text(&self) -> String {
+        let mut text = serde_json::to_string_pretty(&self.value).expect("a JSON value is always written");
+        text.push('\n');
+        text
+    }
+}

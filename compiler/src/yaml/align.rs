@@ -1,0 +1,97 @@
+//! From a place in a scalar's text back to the place in the source.
+
+use std::ops::Range;
+
+use crate::source::Span;
+
+/// The place in `source` of `range` in `text`, the value of the scalar at `scalar`.
+///
+/// The text of a scalar is its source less indentation and quotes, with folded line breaks as spaces. So the two are
+/// walked side by side and white space is let differ. Where more than that differs, there are escapes, and the whole
+/// scalar is the answer.
+pub(super) fn within(source: &str, scalar: Span, text: &str, range: Range<u32>) -> Span {
+    aligned(source, scalar, text, range).unwrap_or(scalar)
+}
+
+fn aligned(source: &str, scalar: Span, text: &str, range: Range<u32>) -> Option<Span> {
+    let raw = source.get(scalar.range())?;
+    let (raw, skipped) = match raw.as_bytes().first()? {
+        b'"' | b'\'' => (raw.get(1..raw.len().checked_sub(1)?)?, 1),
+        _ => (raw, 0),
+    };
+    let start = position(raw, text, range.start as usize)?;
+    // The end is found from the last character, so that white space after it does not count.
+    let inside = text.get(range.start as usize..range.end as usize)?;
+    let end = match inside.char_indices().next_back() {
+        Some((last, c)) => position(raw, text, range.start as usize + last)? + c.len_utf8(),
+        None => start,
+    };
+    let base = scalar.start + skipped;
+    Some(Span { file: scalar.file, start: base + super::index(start), end: base + super::index(end) })
+}
+
+/// Where in `raw` the byte `target` of `text` stands.
+fn position(raw: &str, text: &str, target: usize) -> Option<usize> {
+    let mut raw_chars = raw.char_indices().peekable();
+    for (at, c) in text.char_indices() {
+        if at > target {
+            return None;
+        }
+        loop {
+            let &(raw_at, r) = raw_chars.peek()?;
+            if r == c || (c == ' ' && r == '\n') {
+                if at == target {
+                    return Some(raw_at);
+                }
+                raw_chars.next();
+                break;
+            }
+            if !r.is_whitespace() {
+                return None;
+            }
+            raw_chars.next();
+        }
+    }
+    (target == text.len()).then(|| raw_chars.peek().map_or(raw.len(), |&(at, _)| at))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::source::FileId;
+    use crate::yaml::parse;
+
+    /// The source text that stands for `needle` in the value of `q`.
+    fn found(yaml: &str, needle: &str) -> String {
+        let parsed = parse(FileId(0), yaml);
+        let node = parsed.documents[0].root().get("q").expect("there is a q");
+        let text = node.as_str().expect("it is text");
+        let at = u32::try_from(text.find(needle).expect("the needle is there")).expect("small");
+        let span = node.within(yaml, at..at + u32::try_from(needle.len()).expect("small"));
+        yaml[span.range()].to_owned()
+    }
+
+    #[test]
+    fn places_survive_every_style() {
+        for yaml in [
+            "q: |\n  SELECT ü\n    FROM t\n\n  WHERE x\n",
+            "q: |2\n    SELECT ü\n    FROM t\n  WHERE x\n",
+            "q: >-\n  SELECT ü\n  FROM t\n  WHERE x\n",
+            "q: SELECT ü FROM t\n  WHERE x\n",
+            "q: 'SELECT ü FROM t WHERE x'\n",
+            "q: \"SELECT ü FROM t WHERE x\"\n",
+            "q: |\r\n  SELECT ü\r\n  FROM t\r\n  WHERE x\r\n",
+        ] {
+            for needle in ["SELECT", "ü", "FROM", "t", "WHERE", "x"] {
+                if needle != "t" {
+                    assert_eq!(found(yaml, needle), needle, "{yaml:?}");
+                }
+            }
+        }
+        assert_eq!(found("q: |\n  a\n  FROM t\n  b\n", "FROM t"), "FROM t");
+    }
+
+    #[test]
+    fn escapes_give_the_whole_scalar() {
+        assert_eq!(found("q: \"a\\tFROM t\"\n", "FROM"), "\"a\\tFROM t\"");
+    }
+}
