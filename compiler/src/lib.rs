@@ -3,5 +3,6 @@
 //! Pure: no file system, no clock, no network, no async runtime. What the compiler needs from outside comes
 //! through [`source::SourceLoader`].
 
+pub mod airflow;
 pub mod diag;
 pub mod source;
