@@ -200,17 +200,17 @@ fn escape(out: &mut String, code: u32) {
 /// UTF-8, and only names are normalised), so the list is for the reader's safety: each of these letters is
 /// visible and runs from left to right, so a line looks like what it does.
 fn is_plain(c: char) -> bool {
-    match c {
-        ' '..='~' => true,
-        '\u{c0}'..='\u{24f}' | '\u{370}'..='\u{482}' | '\u{48a}'..='\u{52f}' => c.is_alphabetic(),
-        // Comma and full stop, Hiragana and Katakana, Chinese characters, Hangul syllables.
-        '\u{3001}'..='\u{3002}'
-        | '\u{3041}'..='\u{3096}'
-        | '\u{30a1}'..='\u{30fc}'
-        | '\u{4e00}'..='\u{9fff}'
-        | '\u{ac00}'..='\u{d7a3}' => true,
-        _ => false,
-    }
+    let letters_among = matches!(c, '\u{c0}'..='\u{24f}' | '\u{370}'..='\u{482}' | '\u{48a}'..='\u{52f}');
+    matches!(
+        c,
+        ' '..='~'
+            // Comma and full stop, Hiragana and Katakana, Chinese characters, Hangul syllables.
+            | '\u{3001}'..='\u{3002}'
+            | '\u{3041}'..='\u{3096}'
+            | '\u{30a1}'..='\u{30fc}'
+            | '\u{4e00}'..='\u{9fff}'
+            | '\u{ac00}'..='\u{d7a3}'
+    ) || (letters_among && c.is_alphabetic())
 }
 
 #[cfg(test)]

@@ -68,6 +68,15 @@ fn an_upstream_task_that_is_not_there_is_left_to_airflow_to_refuse() {
 }
 
 #[test]
+fn no_documentation_is_a_file_to_open() {
+    let dag = Dag {
+        doc: "/etc/secret.md".to_owned(),
+        ..samples::all().swap_remove(0).1
+    };
+    assert!(render(&dag).contains("    doc_md=\"/etc/secret.md\\n\",\n"));
+}
+
+#[test]
 fn a_dag_survives_json() {
     for (_, dag) in samples::all() {
         let json = serde_json::to_string(&dag).unwrap();
