@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum RunValue {
-    /// The day of the logical date: `2026-01-01`. With a cron schedule that is the start of the data interval.
+    /// The day of the logical date: `2026-01-01`. In a run that a cron schedule started, that is the start of its
+    /// data interval. In one started by hand it is the date that was given, and the interval is the last complete
+    /// one before it.
     Date,
     /// The same day in the time zone of the schedule.
     LocalDate,

@@ -27,6 +27,8 @@ const FRAGMENTS: &[&str] = &[
     "\x07",
     "\x1b[2K",
     "\x7f",
+    "'\"); import os #",
+    "\"'); import os #",
     "\"); import os; os.system(\"x\") #",
     "')\nimport os\n",
     "\\N{DIGIT ONE}",
@@ -259,15 +261,16 @@ fn no_string_becomes_code() {
     assert_eq!(python::run(COMPARE, &cases), "");
 }
 
-/// Each fragment alone in every field, first and last, so that no run leaves one to chance.
+/// Each fragment in every field of every sample, so that no run leaves one to chance.
 #[test]
 fn no_known_trick_becomes_code() {
-    let samples = samples::all();
-    let cases: Vec<_> = FRAGMENTS
-        .iter()
-        .enumerate()
-        .map(|(at, fragment)| case(&samples[at % samples.len()].1, &mut || (*fragment).to_owned()))
-        .collect();
+    let cases_of = |fragment: &&str| -> Vec<_> {
+        samples::all()
+            .iter()
+            .map(|(_, dag)| case(dag, &mut || (*fragment).to_owned()))
+            .collect()
+    };
+    let cases: Vec<_> = FRAGMENTS.iter().flat_map(cases_of).collect();
     assert_eq!(python::run(COMPARE, &cases), "");
 }
 
