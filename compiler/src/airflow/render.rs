@@ -24,7 +24,7 @@ static TEMPLATES: LazyLock<Handlebars<'static>> = LazyLock::new(|| {
 pub fn render(dag: &Dag) -> String {
     TEMPLATES
         .render(DAG, &page(dag))
-        .expect("slots() names every variable of the template for every DAG, which the golden files prove")
+        .expect("page() names every variable of the template for every DAG, which the golden files prove")
 }
 
 /// The name of the file for a DAG. Different ids have different names, and none leads out of its folder: what is
