@@ -3,6 +3,7 @@
 //! Pure: no file system, no clock, no network, no async runtime. What the compiler needs from outside comes
 //! through [`source::SourceLoader`].
 
+pub mod airflow;
 pub mod diag;
 pub mod engine;
 pub mod model;

@@ -1,0 +1,278 @@
+//! The one encoder from data to Python source text.
+//!
+//! Whatever a manifest says reaches a DAG file through here and nowhere else: the templates take [`Literal`]s,
+//! and only this file can make one.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+/// `ruff format`'s default.
+const LINE_WIDTH: usize = 88;
+const STEP: usize = 4;
+
+/// A constant: what JSON can say, floats left out, so that equal data is equal text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    None,
+    Bool(bool),
+    Int(i64),
+    Str(String),
+    List(Vec<Value>),
+    Dict(Vec<(String, Value)>),
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Value::Str(text.to_owned())
+    }
+}
+
+/// Python source text that evaluates to a constant and can do nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
+pub struct Literal(String);
+
+impl Literal {
+    /// A string, on one line.
+    pub fn string(text: &str) -> Self {
+        Self(quoted(text))
+    }
+
+    /// The value of the keyword argument `name`, which stands at `indent`. What does not fit its line is laid
+    /// out one entry a line.
+    pub fn argument(name: &'static str, indent: usize, value: &Value) -> Self {
+        Self(laid_out(value, Place::of_argument(name, indent)))
+    }
+
+    /// A string as the value of the keyword argument `name`: one line of source for each of its lines, unless
+    /// all of it fits one.
+    pub fn text(name: &'static str, indent: usize, text: &str) -> Self {
+        let flat = quoted(text);
+        let lines: Vec<&str> = text.split_inclusive('\n').collect();
+        if Place::of_argument(name, indent).fits(&flat) || lines.len() < 2 {
+            return Self(flat);
+        }
+        Self(exploded('(', lines.into_iter().map(quoted), "", ')', indent))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Where the text of a value begins, and how far the lines it may need are indented.
+#[derive(Clone, Copy)]
+struct Place {
+    column: usize,
+    indent: usize,
+}
+
+impl Place {
+    fn of_argument(name: &str, indent: usize) -> Self {
+        Self {
+            column: indent + name.len() + "=".len(),
+            indent,
+        }
+    }
+
+    /// Whether it fits here on one line, with the comma that follows.
+    fn fits(self, text: &str) -> bool {
+        self.column + width(text) + ",".len() <= LINE_WIDTH
+    }
+}
+
+/// Columns that `text` takes. Of what [`is_plain`] lets through, all from U+3000 on is twice as wide.
+fn width(text: &str) -> usize {
+    text.chars().map(|c| if c < '\u{3000}' { 1 } else { 2 }).sum()
+}
+
+fn laid_out(value: &Value, place: Place) -> String {
+    let flat = flat(value);
+    if place.fits(&flat) {
+        return flat;
+    }
+    let inner = place.indent + STEP;
+    match value {
+        Value::List(items) if !items.is_empty() => {
+            let entries = items.iter().map(|item| {
+                laid_out(
+                    item,
+                    Place {
+                        column: inner,
+                        indent: inner,
+                    },
+                )
+            });
+            exploded('[', entries, ",", ']', place.indent)
+        }
+        Value::Dict(items) if !items.is_empty() => {
+            let entries = items.iter().map(|(key, value)| {
+                let key = format!("{}: ", quoted(key));
+                let column = inner + width(&key);
+                key + &laid_out(
+                    value,
+                    Place {
+                        column,
+                        indent: inner,
+                    },
+                )
+            });
+            exploded('{', entries, ",", '}', place.indent)
+        }
+        Value::None | Value::Bool(_) | Value::Int(_) | Value::Str(_) | Value::List(_) | Value::Dict(_) => {
+            flat
+        }
+    }
+}
+
+/// One entry a line. The comma after the last one is what makes `ruff format` leave it so.
+fn exploded(
+    open: char,
+    entries: impl Iterator<Item = String>,
+    after: &str,
+    close: char,
+    indent: usize,
+) -> String {
+    let mut out = format!("{open}\n");
+    for entry in entries {
+        let _ = writeln!(out, "{:inner$}{entry}{after}", "", inner = indent + STEP);
+    }
+    let _ = write!(out, "{:indent$}{close}", "");
+    out
+}
+
+fn flat(value: &Value) -> String {
+    match value {
+        Value::None => "None".to_owned(),
+        Value::Bool(true) => "True".to_owned(),
+        Value::Bool(false) => "False".to_owned(),
+        Value::Int(number) => number.to_string(),
+        Value::Str(text) => quoted(text),
+        Value::List(items) => format!("[{}]", joined(items.iter().map(flat))),
+        Value::Dict(items) => {
+            let entries = items
+                .iter()
+                .map(|(key, value)| format!("{}: {}", quoted(key), flat(value)));
+            format!("{{{}}}", joined(entries))
+        }
+    }
+}
+
+fn joined(parts: impl Iterator<Item = String>) -> String {
+    parts.collect::<Vec<_>>().join(", ")
+}
+
+/// A string literal. In Python a literal of this form is ended or bent only by its own quote, a backslash, a
+/// line end (LF or CR) or NUL. All of these are escaped, so what is between the quotes stays between them.
+///
+/// The quote is the one `ruff format` takes: double, unless single ones need fewer escapes.
+fn quoted(text: &str) -> String {
+    let count = |quote| text.matches(quote).count();
+    let quote = if count('"') > count('\'') { '\'' } else { '"' };
+    let mut out = String::with_capacity(text.len() + 2);
+    out.push(quote);
+    for c in text.chars() {
+        match c {
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if c == quote => out.extend(['\\', quote]),
+            c if is_plain(c) => out.push(c),
+            c => escape(&mut out, u32::from(c)),
+        }
+    }
+    out.push(quote);
+    out
+}
+
+fn escape(out: &mut String, code: u32) {
+    let _ = match code {
+        0..=0xff => write!(out, "\\x{code:02x}"),
+        0x100..=0xffff => write!(out, "\\u{code:04x}"),
+        _ => write!(out, "\\U{code:08x}"),
+    };
+}
+
+/// What stands in a literal as it is: printable ASCII, and the letters of a few scripts, for descriptions that
+/// can be read. To Python every character but those that [`quoted`] names is inert inside a literal (files are
+/// UTF-8, and only names are normalised), so the list is for the reader's safety: each of these letters is
+/// visible and runs from left to right, so a line looks like what it does.
+fn is_plain(c: char) -> bool {
+    let letters_among = matches!(c, '\u{c0}'..='\u{24f}' | '\u{370}'..='\u{482}' | '\u{48a}'..='\u{52f}');
+    matches!(
+        c,
+        ' '..='~'
+            // Comma and full stop, Hiragana and Katakana, Chinese characters, Hangul syllables.
+            | '\u{3001}'..='\u{3002}'
+            | '\u{3041}'..='\u{3096}'
+            | '\u{30a1}'..='\u{30fc}'
+            | '\u{4e00}'..='\u{9fff}'
+            | '\u{ac00}'..='\u{d7a3}'
+    ) || (letters_among && c.is_alphabetic())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(text: &str, literal: &str) {
+        assert_eq!(Literal::string(text).as_str(), literal);
+    }
+
+    #[test]
+    fn plain_text_stays_readable() {
+        check("orders daily, 100%", r#""orders daily, 100%""#);
+        check("Aufträge je Straße", "\"Aufträge je Straße\"");
+        check("注文、毎日。", "\"注文、毎日。\"");
+    }
+
+    #[test]
+    fn what_could_end_a_literal_is_escaped() {
+        check(r#"a"b'"#, r#""a\"b'""#);
+        check(r#"a"b"#, r#"'a"b'"#);
+        check(r"ends in \", r#""ends in \\""#);
+        check("a\nb\rc\td\0", r#""a\nb\rc\td\x00""#);
+    }
+
+    #[test]
+    fn what_cannot_be_seen_is_escaped() {
+        check(
+            "\u{7f}\u{a0}\u{85}\u{2028}\u{202e}\u{200b}\u{feff}",
+            r#""\x7f\xa0\x85\u2028\u202e\u200b\ufeff""#,
+        );
+        check(
+            "\u{5d0}\u{3164}\u{1f600}\u{10ffff}",
+            r#""\u05d0\u3164\U0001f600\U0010ffff""#,
+        );
+    }
+
+    #[test]
+    fn collections_are_laid_out_only_where_they_do_not_fit() {
+        let short = Value::List(vec![Value::Int(-1), Value::None, Value::Bool(true)]);
+        assert_eq!(Literal::argument("tags", 4, &short).as_str(), "[-1, None, True]");
+
+        let long = Value::Dict(vec![
+            ("list".into(), short),
+            ("text".into(), Value::from(&*"x".repeat(70))),
+        ]);
+        let expected = format!(
+            "{{\n        \"list\": [-1, None, True],\n        \"text\": \"{}\",\n    }}",
+            "x".repeat(70)
+        );
+        assert_eq!(Literal::argument("parameters", 4, &long).as_str(), expected);
+    }
+
+    #[test]
+    fn long_text_takes_a_line_for_each_of_its_lines() {
+        let text = format!("# Title\n\n{}\n", "x".repeat(80));
+        let expected = format!(
+            "(\n        \"# Title\\n\"\n        \"\\n\"\n        \"{}\\n\"\n    )",
+            "x".repeat(80)
+        );
+        assert_eq!(Literal::text("doc_md", 4, &text).as_str(), expected);
+        assert_eq!(Literal::text("doc_md", 4, "short\n").as_str(), r#""short\n""#);
+    }
+}

@@ -1,0 +1,95 @@
+//! Airflow 3 DAG files from plain data, so that no value can become code.
+//!
+//! [`render`] checks nothing and cannot fail. What Airflow refuses (a task id twice, an upstream task that is not
+//! there, `catchup` without a start date, a time zone that does not exist) is for the caller to rule out, and
+//! where it gets through, it is an import error of this one file in Airflow, never a DAG that does something else.
+
+mod literal;
+mod pairs;
+mod render;
+mod run_value;
+
+use serde::{Deserialize, Serialize};
+
+pub use literal::{Literal, Value};
+pub use render::{file_name, render};
+pub use run_value::RunValue;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Dag {
+    pub dag_id: String,
+    pub description: String,
+    /// Markdown.
+    pub doc: String,
+    pub owner: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    pub schedule: Schedule,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_date: Option<Date>,
+    /// An IANA name. The cron expression and the start date are read in it.
+    pub timezone: String,
+    pub catchup: bool,
+    pub max_active_runs: u32,
+    /// How long after it was queued a run should be done. A run that is late is reported, not stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deadline_seconds: Option<u64>,
+    pub tasks: Vec<Task>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Schedule {
+    /// Five fields, or one of Airflow's presets such as `@daily`, but neither `@once` nor `@continuous`. Each run
+    /// is for the interval that ends when it is due.
+    Cron(String),
+    Assets {
+        mode: AssetMode,
+        assets: Vec<Asset>,
+    },
+    Manual,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum AssetMode {
+    All,
+    Any,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Asset {
+    pub name: String,
+    pub uri: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Date {
+    pub year: u16,
+    pub month: u8,
+    pub day: u8,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Task {
+    pub task_id: String,
+    /// The address of the job to run, such as `CoreEtlJob/logistics/orders-daily`.
+    pub job: String,
+    pub fingerprint: String,
+    /// Passed on as they are: Airflow does not take them for templates.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "pairs")]
+    pub parameters: Vec<(String, Value)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "pairs")]
+    pub run_parameters: Vec<(String, RunValue)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outlets: Vec<Asset>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution_timeout_seconds: Option<u64>,
+    /// Ids of tasks in the same DAG.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub upstream: Vec<String>,
+}

@@ -1,0 +1,249 @@
+use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
+use std::sync::LazyLock;
+
+use handlebars::{Handlebars, no_escape};
+use serde::Serialize;
+
+use super::{Asset, AssetMode, Dag, Date, Literal, Schedule, Task, Value};
+
+const DAG: &str = "dag.py";
+const IMPORT_WIDTH: usize = 88 - "from airflow.sdk import ".len();
+
+static TEMPLATES: LazyLock<Handlebars<'static>> = LazyLock::new(|| {
+    let mut templates = Handlebars::new();
+    templates.set_strict_mode(true);
+    templates.register_escape_fn(no_escape);
+    templates
+        .register_template_string(DAG, include_str!("../../../templates/dag.py.hbs"))
+        .expect("the template is compiled in, and every rendering in the tests has parsed it");
+    templates
+});
+
+/// The text of the DAG's file: the same for equal DAGs, formatted as `ruff format` would leave it.
+pub fn render(dag: &Dag) -> String {
+    TEMPLATES
+        .render(DAG, &page(dag))
+        .expect("page() names every variable of the template for every DAG, which the golden files prove")
+}
+
+/// The name of the file for a DAG. Different ids have different names, and none leads out of its folder: what is
+/// not an ASCII letter or digit, `_`, `-` or a dot within the id stands as `%XX`.
+pub fn file_name(dag_id: &str) -> String {
+    let mut name = String::with_capacity(dag_id.len() + ".py".len());
+    for (at, byte) in dag_id.bytes().enumerate() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' => name.push(char::from(byte)),
+            b'.' if at > 0 => name.push('.'),
+            byte => {
+                let _ = write!(name, "%{byte:02X}");
+            }
+        }
+    }
+    name + ".py"
+}
+
+/// What can enter the template. There is no variant for text: what a manifest says has to become a [`Literal`],
+/// and a [`Slot::Name`] lives in this program's source.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Slot {
+    Literal(Literal),
+    Name(&'static str),
+    Number(u64),
+    Flag(bool),
+    Absent(()),
+    Many(Vec<Slot>),
+    Group(BTreeMap<&'static str, Slot>),
+}
+
+impl Slot {
+    fn group<const N: usize>(slots: [(&'static str, Slot); N]) -> Self {
+        Slot::Group(slots.into())
+    }
+
+    fn optional(slot: Option<Slot>) -> Self {
+        slot.unwrap_or(Slot::Absent(()))
+    }
+
+    fn string(text: &str) -> Self {
+        Slot::Literal(Literal::string(text))
+    }
+
+    fn argument(name: &'static str, indent: usize, value: &Value) -> Self {
+        Slot::Literal(Literal::argument(name, indent, value))
+    }
+
+    fn number(number: impl Into<u64>) -> Self {
+        Slot::Number(number.into())
+    }
+}
+
+fn page(dag: &Dag) -> Slot {
+    let Dag {
+        dag_id,
+        description,
+        doc,
+        owner,
+        tags,
+        schedule,
+        start_date,
+        timezone,
+        catchup,
+        max_active_runs,
+        deadline_seconds,
+        tasks,
+    } = dag;
+    let imports = imports(dag);
+    let (cron, asset_condition, assets) = match schedule {
+        Schedule::Cron(expression) => (Some(Slot::string(expression)), None, &[][..]),
+        Schedule::Assets { mode, assets } => (None, Some(Slot::Name(class_of(*mode))), &assets[..]),
+        Schedule::Manual => (None, None, &[][..]),
+    };
+    let default_args = Value::Dict(vec![
+        ("owner".into(), Value::from(&**owner)),
+        ("retries".into(), Value::Int(0)),
+    ]);
+    let tags = Value::List(tags.iter().map(|tag| Value::from(&**tag)).collect());
+    let timed =
+        deadline_seconds.is_some() || tasks.iter().any(|task| task.execution_timeout_seconds.is_some());
+    // Airflow opens a file where `doc_md` ends in ".md". With a line end behind it, no text does.
+    let doc = format!("{doc}\n");
+
+    Slot::group([
+        ("needs_timedelta", Slot::Flag(timed)),
+        (
+            "short_import",
+            Slot::Flag(imports.join(", ").len() <= IMPORT_WIDTH),
+        ),
+        (
+            "imports",
+            Slot::Many(imports.into_iter().map(Slot::Name).collect()),
+        ),
+        ("dag_id", Slot::string(dag_id)),
+        ("description", Slot::string(description)),
+        ("doc", Slot::Literal(Literal::text("doc_md", 4, &doc))),
+        ("cron", Slot::optional(cron)),
+        ("asset_condition", Slot::optional(asset_condition)),
+        ("assets", Slot::Many(assets.iter().map(asset).collect())),
+        ("start_date", Slot::optional(start_date.map(date))),
+        ("timezone", Slot::string(timezone)),
+        ("catchup", Slot::argument("catchup", 4, &Value::Bool(*catchup))),
+        ("max_active_runs", Slot::number(*max_active_runs)),
+        ("deadline", seconds(*deadline_seconds)),
+        ("default_args", Slot::argument("default_args", 4, &default_args)),
+        ("tags", Slot::argument("tags", 4, &tags)),
+        (
+            "tasks",
+            Slot::Many(
+                (0u64..)
+                    .zip(tasks)
+                    .map(|(number, one)| task(number, one))
+                    .collect(),
+            ),
+        ),
+        ("edges", Slot::Many(edges(tasks))),
+    ])
+}
+
+fn task(number: u64, task: &Task) -> Slot {
+    let Task {
+        task_id,
+        job,
+        fingerprint,
+        parameters,
+        run_parameters,
+        outlets,
+        execution_timeout_seconds,
+        upstream: _,
+    } = task;
+    let expressions = run_parameters
+        .iter()
+        .map(|(name, value)| (name.clone(), Value::from(value.expression())))
+        .collect();
+    Slot::group([
+        ("number", Slot::Number(number)),
+        ("task_id", Slot::string(task_id)),
+        ("job", Slot::string(job)),
+        ("fingerprint", Slot::string(fingerprint)),
+        ("parameters", mapping("parameters", parameters.clone())),
+        ("run_parameters", mapping("run_parameters", expressions)),
+        ("outlets", Slot::Many(outlets.iter().map(asset).collect())),
+        ("timeout", seconds(*execution_timeout_seconds)),
+    ])
+}
+
+/// An argument of a task that is left out when there is nothing in it.
+fn mapping(name: &'static str, pairs: Vec<(String, Value)>) -> Slot {
+    Slot::optional((!pairs.is_empty()).then(|| Slot::argument(name, 8, &Value::Dict(pairs))))
+}
+
+/// The dependencies between tasks, by the numbers that their variables carry. An id that is not there is looked
+/// up by Airflow, which then refuses the file: a task that does not wait would be worse.
+fn edges(tasks: &[Task]) -> Vec<Slot> {
+    let numbers: HashMap<&str, u64> = tasks.iter().map(|task| &*task.task_id).zip(0..).collect();
+    let of_task = |(to, task): (u64, &Task)| -> Vec<Slot> {
+        let edge = |from: &String| {
+            let known = numbers
+                .get(&**from)
+                .map(|&from| Slot::group([("from", Slot::Number(from))]));
+            Slot::group([
+                ("known", Slot::optional(known)),
+                ("unknown", Slot::string(from)),
+                ("to", Slot::Number(to)),
+            ])
+        };
+        task.upstream.iter().map(edge).collect()
+    };
+    (0..).zip(tasks).flat_map(of_task).collect()
+}
+
+/// What the file takes from `airflow.sdk`, in the order in which ruff sorts imports.
+fn imports(dag: &Dag) -> Vec<&'static str> {
+    let (cron, condition) = match &dag.schedule {
+        Schedule::Cron(_) => (true, None),
+        Schedule::Assets { mode, .. } => (false, Some(*mode)),
+        Schedule::Manual => (false, None),
+    };
+    let asset = matches!(&dag.schedule, Schedule::Assets { assets, .. } if !assets.is_empty())
+        || dag.tasks.iter().any(|task| !task.outlets.is_empty());
+    let deadline = dag.deadline_seconds.is_some();
+    [
+        (true, "DAG"),
+        (asset, "Asset"),
+        (condition == Some(AssetMode::All), class_of(AssetMode::All)),
+        (condition == Some(AssetMode::Any), class_of(AssetMode::Any)),
+        (deadline, "AsyncCallback"),
+        (cron, "CronDataIntervalTimetable"),
+        (deadline, "DeadlineAlert"),
+        (deadline, "DeadlineReference"),
+    ]
+    .into_iter()
+    .filter_map(|(used, name)| used.then_some(name))
+    .collect()
+}
+
+fn class_of(mode: AssetMode) -> &'static str {
+    match mode {
+        AssetMode::All => "AssetAll",
+        AssetMode::Any => "AssetAny",
+    }
+}
+
+fn asset(asset: &Asset) -> Slot {
+    let Asset { name, uri } = asset;
+    Slot::group([("name", Slot::string(name)), ("uri", Slot::string(uri))])
+}
+
+fn date(Date { year, month, day }: Date) -> Slot {
+    Slot::group([
+        ("year", Slot::number(year)),
+        ("month", Slot::number(month)),
+        ("day", Slot::number(day)),
+    ])
+}
+
+/// In a group of its own, so that zero seconds are not taken for none.
+fn seconds(seconds: Option<u64>) -> Slot {
+    Slot::optional(seconds.map(|seconds| Slot::group([("seconds", Slot::Number(seconds))])))
+}

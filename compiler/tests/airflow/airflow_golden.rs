@@ -1,0 +1,93 @@
+//! The renderings in `templates/golden`. `UPDATE_GOLDEN=1 cargo test airflow` writes them anew.
+
+use std::path::PathBuf;
+
+use dcp_compiler::airflow::{Dag, file_name, render};
+
+use crate::{python, samples};
+
+fn folder() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../templates/golden")
+}
+
+#[test]
+fn renderings_are_the_golden_files() {
+    let update = std::env::var_os("UPDATE_GOLDEN").is_some();
+    for (name, dag) in samples::all() {
+        let path = folder().join(format!("{name}.py"));
+        let rendered = render(&dag);
+        if update {
+            std::fs::write(&path, &rendered).unwrap();
+        }
+        let golden = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(
+            rendered == golden,
+            "{name}.py differs from its golden file; rendered:\n{rendered}"
+        );
+    }
+}
+
+#[test]
+fn every_golden_file_has_its_sample() {
+    let mut found: Vec<String> = std::fs::read_dir(folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let mut expected: Vec<String> = samples::all()
+        .iter()
+        .map(|(name, _)| format!("{name}.py"))
+        .collect();
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected);
+}
+
+/// Python parses each, and each imports exactly the names that it uses.
+const IMPORTS: &str = r"
+import ast, json, sys
+for line in sys.stdin:
+    tree = ast.parse(json.loads(line).encode())
+    imported = {a.name for n in ast.walk(tree) if isinstance(n, (ast.Import, ast.ImportFrom)) for a in n.names}
+    names = [n for n in ast.walk(tree) if isinstance(n, ast.Name)]
+    stored = {n.id for n in names if isinstance(n.ctx, ast.Store)}
+    loaded = {n.id for n in names if isinstance(n.ctx, ast.Load)}
+    print(sorted(imported ^ (loaded - stored)))
+";
+
+#[test]
+fn renderings_import_exactly_what_they_use() {
+    let sources: Vec<String> = samples::all().iter().map(|(_, dag)| render(dag)).collect();
+    assert_eq!(python::run(IMPORTS, &sources), "[]\n".repeat(sources.len()));
+}
+
+#[test]
+fn an_upstream_task_that_is_not_there_is_left_to_airflow_to_refuse() {
+    let (_, mut dag) = samples::all().swap_remove(4);
+    dag.tasks[1].upstream = vec!["no \"such\" task".to_owned()];
+    assert!(render(&dag).contains("    dag.get_task('no \"such\" task') >> task_1\n"));
+}
+
+#[test]
+fn no_documentation_is_a_file_to_open() {
+    let dag = Dag {
+        doc: "/etc/secret.md".to_owned(),
+        ..samples::all().swap_remove(0).1
+    };
+    assert!(render(&dag).contains("    doc_md=\"/etc/secret.md\\n\",\n"));
+}
+
+#[test]
+fn a_dag_survives_json() {
+    for (_, dag) in samples::all() {
+        let json = serde_json::to_string(&dag).unwrap();
+        assert_eq!(serde_json::from_str::<Dag>(&json).unwrap(), dag);
+    }
+}
+
+#[test]
+fn a_file_name_stays_in_its_folder() {
+    assert_eq!(file_name("logistics__orders-daily"), "logistics__orders-daily.py");
+    assert_eq!(file_name("v1.2"), "v1.2.py");
+    assert_eq!(file_name("../../etc/passwd"), "%2E.%2F..%2Fetc%2Fpasswd.py");
+    assert_eq!(file_name("a%2Fb\0ä"), "a%252Fb%00%C3%A4.py");
+}
