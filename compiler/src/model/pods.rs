@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::text::ScalarOr;
-use super::{Cpu, Duration, EnvName, Image, KubernetesName, LabelKey, LabelValue, Memory};
+use super::{Duration, EnvName, Image, KubernetesName, LabelKey, LabelValue, Memory};
 use crate::schema::exactly_one;
 
 /// The pods of driver and executors. Backends without pods ignore it.
@@ -98,9 +98,6 @@ pub struct Pod {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ContainerResources {
-    /// The CPU that is asked for; `resources` has it too, and must not differ.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cpu: Option<Cpu>,
     /// Disk for scratch space.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ephemeral_storage: Option<Memory>,

@@ -22,7 +22,7 @@ pub struct Duration(u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cpu(u64);
 
-pub const FORMATS: &[Format] = &[
+pub(super) const FORMATS: &[Format] = &[
     Format { name: "memory", check: |text| Memory::parse(text).map(drop) },
     Format { name: "time-span", check: |text| Duration::parse(text).map(drop) },
     Format { name: "cpu", check: |text| Cpu::parse(text).map(drop) },

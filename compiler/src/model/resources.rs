@@ -13,8 +13,9 @@ pub struct Resources {
     pub driver: Driver,
     #[serde(default)]
     pub executors: Executors,
-    #[serde(default)]
-    pub sizing: Sizing,
+    /// Who decides. Without it: the manifest where `instances` is given, and otherwise Spark for a batch job and the platform for a stream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sizing: Option<Sizing>,
 }
 
 /// The driver.
@@ -128,11 +129,10 @@ impl Default for Executors {
 }
 
 /// Who decides how much a run is given.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Sizing {
     /// The manifest.
-    #[default]
     Fixed,
     /// Spark, by dynamic allocation between `min` and `max`.
     Dynamic,

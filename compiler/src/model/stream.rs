@@ -172,7 +172,7 @@ pub struct KafkaSource {
     /// What the value of a message is.
     #[serde(default)]
     pub format: KafkaFormat,
-    /// The columns of a message's value. Without it the query sees Kafka's own: `key`, `value`, `topic`, `partition`, `offset`, `timestamp`.
+    /// The columns of a message's value. Kafka's own are there beside them as `_key`, `_topic`, `_partition`, `_offset` and `_timestamp`; without a schema, as `key`, `value`, `topic`, `partition`, `offset` and `timestamp`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schema: Option<Columns>,
     /// A file with the Avro schema of a message's value.
@@ -260,6 +260,12 @@ pub struct FileSource {
     pub options: BTreeMap<String, Scalar>,
 }
 
+impl FileSource {
+    pub fn is_streamed(&self) -> bool {
+        !self.r#static
+    }
+}
+
 /// What happens to files that were read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -339,7 +345,7 @@ pub struct Watermark {
     pub delay: Duration,
 }
 
-/// Drops events of a source that were seen before.
+/// Drops events of a source that were seen before. An event is remembered for as long as the source's watermark waits; without one, forever.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Deduplicate {
@@ -348,9 +354,6 @@ pub struct Deduplicate {
     /// The columns that make two events the same.
     #[schemars(length(min = 1))]
     pub columns: Vec<String>,
-    /// Whether an event is remembered only for as long as the source's watermark waits.
-    #[serde(default = "yes")]
-    pub within_watermark: bool,
 }
 
 /// What a stream writes: exactly one of these.

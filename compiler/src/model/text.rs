@@ -92,7 +92,7 @@ macro_rules! text_types {
         )+
 
         /// The formats of the types above.
-        pub const FORMATS: &[$crate::model::Format] =
+        pub(in crate::model) const FORMATS: &[$crate::model::Format] =
             &[$($crate::model::Format { name: $format, check: |text| $check(text).map(drop) }),+];
     };
 }

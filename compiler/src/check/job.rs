@@ -1,0 +1,105 @@
+//! Parameters: declared, used, of the right type, and always with a value.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::Subject;
+use crate::diag::{Code, Diagnostic, nearest};
+use crate::model::{Date, Identifier, Parameter, ParameterType, Run, RunValue, Scalar, ScalarOr, TypedParameter};
+use crate::reference::{self, Reference};
+use crate::source::Span;
+
+pub(super) fn check(subject: &mut Subject<'_>) {
+    let job = &subject.manifest.spec.job;
+    let kind = job.kind();
+    let Some(parameters) = job.parameters() else { return };
+    let used = used(subject, kind);
+    unknown(subject, parameters, &used);
+    // What SQL that could not be read uses, nobody knows.
+    let readable = subject.sql.is_none_or(|sql| sql.facts().is_some());
+    for (name, parameter) in parameters {
+        let path = ["spec", "job", kind, "parameters", name.as_str()];
+        if readable && !used.iter().any(|(used, _)| used == name.as_str()) {
+            let at = subject.key(&path);
+            let how = if kind == "sql" { format!("write `:{name}` in the SQL") } else { format!("write `${{param.{name}}}` in `args`") };
+            subject.problem(Code::UNUSED_PARAMETER, format!("the parameter `{name}` is not used"), at, "", format!("{how}, or remove it"));
+        }
+        check_parameter(subject, &path, name, parameter);
+    }
+}
+
+/// The parameters that the SQL or the arguments use, with their first places.
+fn used(subject: &mut Subject<'_>, kind: &str) -> Vec<(String, Span)> {
+    let mut used = Vec::new();
+    if let Some((sql, facts)) = subject.sql.and_then(|sql| Some((sql, sql.facts()?))) {
+        let first = |parameter: &crate::sql::Parameter| sql.span(&parameter.at.first().cloned().unwrap_or_default());
+        used.extend(facts.parameters.iter().map(|parameter| (parameter.name.clone(), first(parameter))));
+    }
+    for (at, arg) in subject.manifest.spec.job.args().iter().enumerate() {
+        let place = subject.at(&["spec", "job", kind, "args", &at.to_string()]);
+        match reference::references(arg.as_str()) {
+            Ok(references) => used.extend(references.into_iter().filter_map(|reference| match reference {
+                Reference::Param(name) => Some((name.to_owned(), place)),
+                Reference::Var(_) | Reference::Secret { .. } => None,
+            })),
+            Err(reference::Error::Malformed(message) | reference::Error::Unknown(message)) => {
+                subject.problem(Code::BAD_REFERENCE, message, place, "", reference::HELP);
+            }
+        }
+    }
+    used
+}
+
+fn unknown(subject: &mut Subject<'_>, parameters: &BTreeMap<Identifier, Parameter>, used: &[(String, Span)]) {
+    let names: BTreeSet<&str> = parameters.keys().map(Identifier::as_str).collect();
+    for (name, at) in used.iter().filter(|(name, _)| !names.contains(name.as_str())) {
+        let diagnostic = Diagnostic::new(Code::UNKNOWN_PARAMETER, format!("the parameter `{name}` is not declared"));
+        subject.report(match nearest(name, names.iter().copied()) {
+            Some(meant) => diagnostic.at(*at, format!("did you mean `{meant}`?")),
+            None => diagnostic.at(*at, "used here").help(format!("declare it under `parameters`: `{name}: <value>`")),
+        });
+    }
+}
+
+fn check_parameter(subject: &mut Subject<'_>, path: &[&str], name: &Identifier, parameter: &Parameter) {
+    let ScalarOr::Map(parameter) = parameter else { return };
+    let TypedParameter { kind, default, run, description: _ } = parameter;
+    let below = |field: &'static str| [path, &[field]].concat();
+    if let Some(default) = default
+        && let Err(expected) = fits(*kind, default)
+    {
+        let at = subject.at(&below("default"));
+        subject.problem(Code::BAD_PARAMETER, format!("`{default}` is no {expected}"), at, format!("`{name}` is a {expected}"), "correct the default, or the type");
+    }
+    let mode = &subject.manifest.spec.run;
+    match (run, mode) {
+        (Some(RunValue::IntervalStart | RunValue::IntervalEnd), Run::OnAssets(_) | Run::Manual(_)) => {
+            let at = subject.at(&below("run"));
+            let message = format!("a run by `{}` is for no interval of data", mode.kind());
+            subject.problem(Code::BAD_PARAMETER, message, at, "has no value", "take `date` or `timestamp`, which are then the run's own");
+        }
+        (None, Run::Schedule(_) | Run::OnAssets(_)) if default.is_none() => {
+            let at = subject.key(path);
+            let message = format!("nobody gives `{name}` a value");
+            let help = "add a `default`, or `run` to say what of the run is the value";
+            subject.problem(Code::BAD_PARAMETER, message, at, "needed at every run", help);
+        }
+        _ => {}
+    }
+}
+
+/// Whether a value is of a type; the type's name where it is not.
+fn fits(kind: ParameterType, value: &Scalar) -> Result<(), &'static str> {
+    let text = value.as_str();
+    let (fits, name) = match kind {
+        ParameterType::String => (true, "text"),
+        ParameterType::Integer => (text.parse::<i64>().is_ok(), "whole number"),
+        ParameterType::Number => (text.parse::<f64>().is_ok_and(f64::is_finite), "number"),
+        ParameterType::Boolean => (matches!(text, "true" | "false"), "boolean"),
+        ParameterType::Date => (Date::parse(text).is_ok(), "date"),
+        ParameterType::Timestamp => {
+            let timestamp = text.parse::<jiff::Timestamp>().is_ok() || text.parse::<jiff::civil::DateTime>().is_ok();
+            (timestamp, "timestamp")
+        }
+    };
+    if fits { Ok(()) } else { Err(name) }
+}

@@ -1,0 +1,71 @@
+//! The run mode suits the job.
+
+use super::Subject;
+use crate::diag::Code;
+use crate::model::{Job, Run, Schedule};
+
+pub(super) fn check(subject: &mut Subject<'_>) {
+    let spec = &subject.manifest.spec;
+    match &spec.run {
+        Run::Schedule(schedule) => check_schedule(subject, schedule),
+        Run::Continuous(_) => check_continuous(subject),
+        Run::OnAssets(_) | Run::Manual(_) => {}
+    }
+    checkpoint(subject);
+    let retry = &spec.retry;
+    if retry.backoff > retry.max_backoff {
+        let at = subject.at(&["spec", "retry", "maxBackoff"]);
+        let message = format!("`maxBackoff` is {}, and `backoff` is {}", retry.max_backoff, retry.backoff);
+        subject.problem(Code::BAD_BOUNDS, message, at, "less than the first wait", "raise `maxBackoff`, or lower `backoff`");
+    }
+}
+
+fn check_schedule(subject: &mut Subject<'_>, schedule: &Schedule) {
+    if !schedule.cron.ever_fires() {
+        let at = subject.at(&["spec", "run", "schedule", "cron"]);
+        let message = format!("`{}` never fires", schedule.cron);
+        subject.problem(Code::NEVER_RUNS, message, at, "no such day comes", "correct the day of month or the month");
+    }
+    if schedule.catchup && schedule.start_date.is_none() {
+        let at = subject.key(&["spec", "run", "schedule", "catchup"]);
+        subject.problem(Code::BAD_RUN, "`catchup` needs a `startDate`", at, "since when?", "add `startDate`, or leave out `catchup`");
+    }
+}
+
+fn check_continuous(subject: &mut Subject<'_>) {
+    let spec = &subject.manifest.spec;
+    if let Job::Sql(_) = spec.job {
+        let at = subject.key(&["spec", "run", "continuous"]);
+        let help = "declare it as `job.stream`, or run it by `schedule`";
+        subject.problem(Code::BAD_RUN, "a `sql` job ends, and can't be kept running", at, "always", help);
+    }
+    if spec.timeouts.run.is_some() {
+        let at = subject.key(&["spec", "timeouts", "run"]);
+        subject.problem(Code::BAD_RUN, "a continuous job is never done", at, "would end it", "leave it out: `run.continuous.health` says when it is stuck");
+    }
+    if let (Job::Stream(_), Run::Continuous(continuous)) = (&spec.job, &spec.run)
+        && continuous.state_version.is_some()
+    {
+        let at = subject.key(&["spec", "run", "continuous", "stateVersion"]);
+        let help = "leave it out: what a change means for the checkpoint is read from the query";
+        subject.problem(Code::BAD_RUN, "`stateVersion` is for streams that are programs", at, "not here", help);
+    }
+}
+
+fn checkpoint(subject: &mut Subject<'_>) {
+    let spec = &subject.manifest.spec;
+    let Job::Stream(stream) = &spec.job else { return };
+    match (&spec.run, &stream.checkpoint) {
+        (Run::Continuous(_), Some(_)) => {
+            let at = subject.key(&["spec", "job", "stream", "checkpoint"]);
+            subject.problem(Code::CHECKPOINT, "a continuous stream has its checkpoint under `run.continuous`", at, "not here", "remove it");
+        }
+        (Run::Continuous(_), None) | (_, Some(_)) => {}
+        (run, None) => {
+            let at = subject.key(&["spec", "job", "stream"]);
+            let message = format!("a stream that runs by `{}` needs a checkpoint", run.kind());
+            let help = "add `checkpoint: …` to the stream: each run goes on where the last one ended";
+            subject.problem(Code::CHECKPOINT, message, at, "has none", help);
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! Literals that look like secrets. Their values are in no message, and are blotted out of what is printed.
+
+use crate::diag::{Code, Diagnostic};
+use crate::source::Span;
+use crate::yaml::NodeRef;
+
+/// Looks through a whole tree, so that it works on manifests that have other faults as well.
+pub(crate) fn check(root: NodeRef<'_>) -> Vec<Diagnostic> {
+    let mut found = Vec::new();
+    look(root, "", &mut found);
+    found
+}
+
+fn look(node: NodeRef<'_>, key: &str, found: &mut Vec<Diagnostic>) {
+    if let Some(text) = node.as_str() {
+        if let Some(what) = suspicion(key, text) {
+            found.push(refuse(what, key, node.span()));
+        }
+        return;
+    }
+    for member in node.members() {
+        look(member.value, member.key, found);
+    }
+    for item in node.items() {
+        look(item, key, found);
+    }
+}
+
+fn refuse(what: &str, key: &str, span: Span) -> Diagnostic {
+    let name = key.rsplit(['.', '/']).next().unwrap_or(key).to_ascii_lowercase().replace('_', "-");
+    let name = if name.is_empty() || name.len() > 40 { "key".to_owned() } else { name };
+    Diagnostic::new(Code::SECRET_LITERAL, format!("this looks like {what}"))
+        .at(span, "a secret must not stand in a manifest")
+        .help(format!("keep it in a secret and write the reference: `${{secret.<name>/{name}}}`"))
+}
+
+/// What a literal looks like, if it looks like a secret.
+fn suspicion(key: &str, text: &str) -> Option<&'static str> {
+    if text.len() < 6 {
+        return None;
+    }
+    by_shape(text).or_else(|| by_key(key, text))
+}
+
+/// Secrets that are known by how they look.
+fn by_shape(text: &str) -> Option<&'static str> {
+    let bytes = text.as_bytes();
+    // All of these hold one of a few marks; nearly every text has none of them.
+    if bytes.windows(2).any(|pair| matches!(pair, b"AK" | b"AS")) && has_aws_key(text) {
+        return Some("an access key of AWS");
+    }
+    if bytes.starts_with(b"-----BEGIN") && text.contains("PRIVATE KEY") {
+        return Some("a private key");
+    }
+    let prefixed = [("ghp_", 36), ("gho_", 36), ("github_pat_", 40), ("glpat-", 20), ("xoxb-", 20), ("xoxp-", 20), ("sk_live_", 20), ("dapi", 32)];
+    let token = |(prefix, length): (&str, usize)| {
+        text.strip_prefix(prefix).is_some_and(|rest| rest.len() >= length - 4 && rest.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-')))
+    };
+    if prefixed.into_iter().any(token) {
+        return Some("an access token");
+    }
+    if text.starts_with("eyJ") && text.split('.').count() == 3 && text.len() > 40 {
+        return Some("a signed token");
+    }
+    if has_password_in_uri(text) {
+        return Some("a password in a URI");
+    }
+    has_assigned_password(text).then_some("a password")
+}
+
+fn has_aws_key(text: &str) -> bool {
+    text.match_indices("AKIA").chain(text.match_indices("ASIA")).any(|(at, _)| {
+        let alone = !text[..at].ends_with(|c: char| c.is_ascii_alphanumeric());
+        let key = text[at..].bytes().take_while(|b| b.is_ascii_uppercase() || b.is_ascii_digit()).count();
+        alone && key == 20
+    })
+}
+
+/// `scheme://user:password@host`.
+fn has_password_in_uri(text: &str) -> bool {
+    text.match_indices("://").any(|(at, mark)| {
+        let rest = &text[at + mark.len()..];
+        let authority = &rest[..rest.find(['/', ' ', '?', '"', '\'']).unwrap_or(rest.len())];
+        let Some((user, _)) = authority.rsplit_once('@') else { return false };
+        user.split_once(':').is_some_and(|(_, password)| literal(password))
+    })
+}
+
+/// `password="…"`, as in a JAAS configuration or a connection string.
+fn has_assigned_password(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    ["password=", "passwd=", "pwd=", "secret_access_key=", "accountkey="].into_iter().any(|mark| {
+        lower.match_indices(mark).any(|(at, _)| {
+            let rest = &text[at + mark.len()..];
+            let (quote, rest) = match rest.chars().next() {
+                Some(quote @ ('"' | '\'')) => (Some(quote), &rest[1..]),
+                _ => (None, rest),
+            };
+            let end = rest.find(|c: char| quote.map_or_else(|| c.is_whitespace() || matches!(c, ';' | '&' | ','), |quote| c == quote));
+            literal(&rest[..end.unwrap_or(rest.len())])
+        })
+    })
+}
+
+/// Whether a value is one, and not a reference, a marker or a place where one is kept.
+fn literal(value: &str) -> bool {
+    value.len() >= 3 && !value.contains("${") && !value.starts_with([':', '$', '<', '{']) && !value.chars().all(|c| matches!(c, '*' | 'x' | 'X' | '.'))
+}
+
+/// Settings whose name says that their value is secret.
+fn by_key(key: &str, text: &str) -> Option<&'static str> {
+    if key.len() < 5 {
+        return None;
+    }
+    let plain: String = key.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    let named = ["password", "passwd", "secretkey", "accesskey", "secretaccesskey", "apikey", "privatekey", "clientsecret", "authtoken", "accesstoken", "sastoken", "accountkey", "sessiontoken", "passphrase"];
+    let ends = |plain: &str| named.iter().any(|name| plain.ends_with(name)) || plain == "secret" || plain == "token" || plain.ends_with("apitoken");
+    // `fs.azure.account.key.<account>.dfs.core.windows.net` and `fs.azure.sas.<container>` name the place last.
+    let azure = plain.starts_with("fsazureaccountkey") || plain.starts_with("sparkhadoopfsazureaccountkey") || plain.starts_with("fsazuresasfixedtoken");
+    let sentence = text.contains(' ');
+    let place = text.starts_with('/') || text.contains("://");
+    ((ends(&plain) || azure) && literal(text) && !sentence && !place).then_some("a secret, by the name of its field")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_seen() {
+        for (key, text) in [
+            ("spark.hadoop.fs.s3a.secret.key", "wJalrXUtnFEMIK7MDENG"),
+            ("fs.azure.account.key.acc.dfs.core.windows.net", "abcdefgh=="),
+            ("DB_PASSWORD", "hunter22"),
+            ("x", "AKIAIOSFODNN7EXAMPLE"),
+            ("x", "jdbc:postgresql://user:hunter2@db/x"),
+            ("kafka.sasl.jaas.config", "Module required username=\"u\" password=\"hunter2\";"),
+            ("x", "ghp_abcdefghijklmnopqrstuvwxyz0123456789"),
+            ("x", "-----BEGIN RSA PRIVATE KEY-----\nabc"),
+            ("token", "abcdef0123456789"),
+        ] {
+            assert!(suspicion(key, text).is_some(), "{key}: {text}");
+        }
+    }
+
+    #[test]
+    fn what_is_none_is_left_alone() {
+        for (key, text) in [
+            ("spark.hadoop.fs.s3a.secret.key", "${secret.s3/secret-key}"),
+            ("DB_PASSWORD", "${secret.db/password}"),
+            ("kafka.sasl.jaas.config", "Module required username=\"u\" password=\"${secret.kafka/password}\";"),
+            ("passwordFile", "/etc/secrets/password"),
+            ("ssl.key.password.path", "/run/secrets/x"),
+            ("description", "how to change the password of the database"),
+            ("query", "SELECT password FROM users WHERE password=:password"),
+            ("partition.keys", "customer"),
+            ("primaryKey", "order_id_number"),
+            ("x", "s3://bucket/path@2026"),
+            ("name", "ask-institute"),
+            ("servers", "kafka-1:9092,kafka-2:9092"),
+        ] {
+            assert_eq!(suspicion(key, text), None, "{key}: {text}");
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! The graph of all workloads: who produces what, who consumes it, and who waits for whom.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use petgraph::algo::tarjan_scc;
+use petgraph::graphmap::DiGraphMap;
+
+use crate::diag::{Code, Diagnostic};
+use crate::model::{DataRef, Job, Manifest, Run, ScalarOr, Sink, Source};
+use crate::source::Span;
+use crate::sql::{Facts, TableRef};
+
+/// A table, topic, path or asset, by a name that is the same however it is written.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Dataset {
+    pub kind: &'static str,
+    pub name: String,
+}
+
+impl std::fmt::Display for Dataset {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}", self.kind, self.name)
+    }
+}
+
+/// A workload's part in the graph.
+#[derive(Debug, Clone)]
+pub struct Node {
+    pub domain: String,
+    pub name: String,
+    /// `sql`, `pyspark`, `jar` or `stream`.
+    pub job: &'static str,
+    /// `schedule`, `onAssets`, `manual` or `continuous`.
+    pub run: &'static str,
+    /// Where the workload's name stands.
+    pub at: Span,
+    pub reads: Vec<Link>,
+    pub writes: Vec<Link>,
+    /// What the workload is started by.
+    pub waits: Vec<Link>,
+    pub checkpoint: Option<Link>,
+}
+
+/// A dataset, and where a workload names it.
+#[derive(Debug, Clone)]
+pub struct Link {
+    pub dataset: Dataset,
+    pub at: Span,
+}
+
+/// All workloads, by who gives what to whom.
+#[derive(Debug, Clone, Default)]
+pub struct Graph {
+    pub nodes: Vec<Node>,
+    /// From the producer to the consumer, with what is given.
+    pub edges: BTreeMap<(usize, usize), BTreeSet<Dataset>>,
+}
+
+pub fn dataset(data: &DataRef) -> Dataset {
+    let name = match data {
+        DataRef::Table(table) => table_name(table.as_str()),
+        DataRef::Path(path) => location(path.as_str()),
+        DataRef::Topic(_) | DataRef::Asset(_) => data.name().to_owned(),
+    };
+    Dataset { kind: data.kind(), name }
+}
+
+pub fn dataset_of_sql(table: &TableRef) -> Dataset {
+    match table.path_format {
+        Some(_) => Dataset { kind: "path", name: location(&table.name) },
+        None => Dataset { kind: "table", name: table_name(&table.name) },
+    }
+}
+
+/// Spark's tables have names without case.
+fn table_name(name: &str) -> String {
+    name.replace('`', "").to_lowercase()
+}
+
+/// A path without what does not matter in it.
+fn location(path: &str) -> String {
+    let path = path.trim_end_matches('/');
+    match path.strip_prefix("s3a://").or_else(|| path.strip_prefix("s3n://")) {
+        Some(rest) => format!("s3://{rest}"),
+        None => path.strip_prefix("file://").unwrap_or(path).to_owned(),
+    }
+}
+
+/// The places of a manifest's parts, as its links need them.
+pub(crate) trait Places {
+    fn at(&self, path: &[&str]) -> Span;
+    fn sql_at(&self, range: &std::ops::Range<u32>) -> Span;
+}
+
+impl Node {
+    pub(crate) fn new(manifest: &Manifest, facts: Option<&Facts>, places: &impl Places) -> Self {
+        let spec = &manifest.spec;
+        let mut node = Self {
+            domain: manifest.metadata.domain.as_str().to_owned(),
+            name: manifest.metadata.name.as_str().to_owned(),
+            job: spec.job.kind(),
+            run: spec.run.kind(),
+            at: places.at(&["metadata", "name"]),
+            reads: Vec::new(),
+            writes: Vec::new(),
+            waits: Vec::new(),
+            checkpoint: None,
+        };
+        let listed = |all: &[DataRef], path: &[&str]| -> Vec<Link> {
+            let link = |(at, data): (usize, &DataRef)| {
+                let at = at.to_string();
+                Link { dataset: dataset(data), at: places.at(&[path, &[&at, data.kind()]].concat()) }
+            };
+            all.iter().enumerate().map(link).collect()
+        };
+        node.reads = listed(&spec.inputs, &["spec", "inputs"]);
+        node.writes = listed(&spec.outputs, &["spec", "outputs"]);
+        match &spec.run {
+            Run::OnAssets(trigger) => {
+                let mode = match trigger {
+                    crate::model::AssetTrigger::All(_) => "all",
+                    crate::model::AssetTrigger::Any(_) => "any",
+                };
+                node.waits = listed(trigger.assets(), &["spec", "run", "onAssets", mode]);
+            }
+            Run::Continuous(continuous) => {
+                let at = places.at(&["spec", "run", "continuous", "checkpoint"]);
+                node.checkpoint = Some(checkpoint(continuous.checkpoint.as_str(), at));
+            }
+            Run::Schedule(_) | Run::Manual(_) => {}
+        }
+        match &spec.job {
+            Job::Stream(stream) => {
+                node.stream(stream, places);
+            }
+            Job::Sql(_) => {
+                let links = |tables: &[TableRef]| -> Vec<Link> {
+                    tables.iter().map(|table| Link { dataset: dataset_of_sql(table), at: places.sql_at(&table.at) }).collect()
+                };
+                if let Some(facts) = facts {
+                    node.reads.extend(links(&facts.reads));
+                    node.writes.extend(links(&facts.writes));
+                }
+            }
+            Job::Pyspark(_) | Job::Jar(_) => {}
+        }
+        for links in [&mut node.reads, &mut node.writes, &mut node.waits] {
+            let mut seen = BTreeSet::new();
+            links.retain(|link| seen.insert(link.dataset.clone()));
+        }
+        node
+    }
+
+    fn stream(&mut self, stream: &crate::model::Stream, places: &impl Places) {
+        const STREAM: [&str; 3] = ["spec", "job", "stream"];
+        for (name, source) in &stream.sources {
+            let at = |below: &[&str]| places.at(&[&STREAM, &["sources", name.as_str()], below].concat());
+            match source {
+                Source::Kafka(kafka) => {
+                    let topics = kafka.named_topics().map(|topic| ("topic", topic.as_str().to_owned()));
+                    self.reads.extend(topics.map(|(kind, name)| Link { dataset: Dataset { kind, name }, at: at(&["kafka"]) }));
+                }
+                Source::Files(files) => {
+                    let dataset = Dataset { kind: "path", name: location(files.path.as_str()) };
+                    self.reads.push(Link { dataset, at: at(&["files", "path"]) });
+                }
+                Source::Table(table) => {
+                    let name = match table {
+                        ScalarOr::Scalar(name) => name.as_str(),
+                        ScalarOr::Map(table) => table.name.as_str(),
+                    };
+                    self.reads.push(Link { dataset: Dataset { kind: "table", name: table_name(name) }, at: at(&["table"]) });
+                }
+                Source::Rate(_) => {}
+            }
+        }
+        let at = |below: &[&str]| places.at(&[&STREAM, &["sink"], below].concat());
+        let written = match &stream.sink {
+            Sink::Kafka(kafka) => Some(("topic", kafka.topic.as_str().to_owned(), at(&["kafka", "topic"]))),
+            Sink::Files(files) => Some(("path", location(files.path.as_str()), at(&["files", "path"]))),
+            Sink::Table(ScalarOr::Scalar(name)) => Some(("table", table_name(name.as_str()), at(&["table"]))),
+            Sink::Table(ScalarOr::Map(table)) => Some(("table", table_name(table.name.as_str()), at(&["table", "name"]))),
+            Sink::Console(_) => None,
+        };
+        self.writes.extend(written.map(|(kind, name, at)| Link { dataset: Dataset { kind, name }, at }));
+        if let Some(path) = &stream.checkpoint {
+            self.checkpoint = Some(checkpoint(path.as_str(), places.at(&[&STREAM[..], &["checkpoint"]].concat())));
+        }
+    }
+
+    pub fn address(&self) -> String {
+        format!("{}/{}", self.domain, self.name)
+    }
+
+    fn consumes(&self) -> impl Iterator<Item = &Link> {
+        self.reads.iter().chain(&self.waits)
+    }
+}
+
+fn checkpoint(path: &str, at: Span) -> Link {
+    Link { dataset: Dataset { kind: "checkpoint", name: location(path) }, at }
+}
+
+impl Graph {
+    pub fn new(nodes: Vec<Node>) -> Self {
+        let mut producers: BTreeMap<&Dataset, Vec<usize>> = BTreeMap::new();
+        for (at, node) in nodes.iter().enumerate() {
+            for link in &node.writes {
+                producers.entry(&link.dataset).or_default().push(at);
+            }
+        }
+        let mut edges: BTreeMap<(usize, usize), BTreeSet<Dataset>> = BTreeMap::new();
+        for (consumer, node) in nodes.iter().enumerate() {
+            for link in node.consumes() {
+                for &producer in producers.get(&link.dataset).into_iter().flatten() {
+                    edges.entry((producer, consumer)).or_default().insert(link.dataset.clone());
+                }
+            }
+        }
+        Self { nodes, edges }
+    }
+
+    /// What is wrong with the workloads as a whole. `mentioned` says whether a manifest that could not be read may
+    /// have to do with a dataset.
+    pub fn check(&self, mentioned: &dyn Fn(&Dataset) -> bool) -> Vec<Diagnostic> {
+        let mut found = self.addresses();
+        found.extend(self.cycles());
+        found.extend(self.writers());
+        found.extend(self.checkpoints());
+        found.extend(self.orphans(mentioned));
+        found
+    }
+
+    fn addresses(&self) -> Vec<Diagnostic> {
+        let mut seen: BTreeMap<(&str, &str), &Node> = BTreeMap::new();
+        let mut found = Vec::new();
+        for node in &self.nodes {
+            if let Some(first) = seen.get(&(node.domain.as_str(), node.name.as_str())) {
+                let diagnostic = Diagnostic::new(Code::DUPLICATE_ADDRESS, format!("there are two manifests `{}`", node.address()))
+                    .at(node.at, "again here")
+                    .at(first.at, "first here")
+                    .help("give one of them another name: domain and name together are a workload's address");
+                found.push(diagnostic);
+            } else {
+                seen.insert((&node.domain, &node.name), node);
+            }
+        }
+        found
+    }
+
+    fn cycles(&self) -> Vec<Diagnostic> {
+        let mut graph = DiGraphMap::<usize, ()>::new();
+        for (producer, consumer) in self.edges.keys() {
+            // A job may well read what it wrote the last time; a stream that reads what it writes never comes to rest.
+            if producer != consumer || self.nodes[*producer].job == "stream" {
+                graph.add_edge(*producer, *consumer, ());
+            }
+        }
+        let mut circles: Vec<Vec<usize>> = tarjan_scc(&graph)
+            .into_iter()
+            .filter(|members| members.len() > 1 || members.first().is_some_and(|only| graph.contains_edge(*only, *only)))
+            .collect();
+        circles.iter_mut().for_each(|members| members.sort_unstable());
+        circles.sort();
+        circles.iter().map(|members| self.circle(members)).collect()
+    }
+
+    fn circle(&self, members: &[usize]) -> Diagnostic {
+        let round = self.round(members);
+        let names: Vec<String> = round.iter().map(|at| format!("`{}`", self.nodes[*at].address())).collect();
+        let diagnostic = match names.as_slice() {
+            [only] => Diagnostic::new(Code::CYCLE, format!("{only} reads what it writes, without end")),
+            _ => Diagnostic::new(Code::CYCLE, format!("{} consume each other's output in a circle", names.join(" → "))),
+        };
+        let mut diagnostic = diagnostic;
+        for (at, member) in round.iter().enumerate() {
+            let from = round[(at + round.len() - 1) % round.len()];
+            let given = self.edges.get(&(from, *member)).and_then(BTreeSet::first);
+            let link = self.nodes[*member].consumes().find(|link| Some(&link.dataset) == given);
+            let (span, text) = match link {
+                Some(link) => (link.at, format!("`{}` takes this from `{}`", self.nodes[*member].name, self.nodes[from].name)),
+                None => (self.nodes[*member].at, String::new()),
+            };
+            diagnostic = diagnostic.at(span, text);
+        }
+        diagnostic.help("take one of them out of the circle: no order of running them is right")
+    }
+
+    /// One way round, from the first member back to itself, the shortest there is.
+    fn round(&self, members: &[usize]) -> Vec<usize> {
+        let Some(&start) = members.first() else { return Vec::new() };
+        let mut before: BTreeMap<usize, usize> = BTreeMap::new();
+        let mut queue = std::collections::VecDeque::from([start]);
+        while let Some(at) = queue.pop_front() {
+            let next = self.edges.range((at, 0)..=(at, usize::MAX)).map(|((_, to), _)| *to);
+            for to in next.filter(|to| members.contains(to)) {
+                if to == start {
+                    let mut way = vec![at];
+                    while let Some(&previous) = way.last().and_then(|last| before.get(last)) {
+                        way.push(previous);
+                    }
+                    way.reverse();
+                    return way;
+                }
+                if !before.contains_key(&to) {
+                    before.insert(to, at);
+                    queue.push_back(to);
+                }
+            }
+        }
+        members.to_vec()
+    }
+
+    fn writers(&self) -> Vec<Diagnostic> {
+        let tables = self.nodes.iter().flat_map(|node| node.writes.iter().map(move |link| (node, link)));
+        let tables = tables.filter(|(_, link)| link.dataset.kind == "table");
+        shared(tables, |dataset, again, first| {
+            Diagnostic::new(Code::TWO_WRITERS, format!("`{first}` and `{again}` both write the table `{}`", dataset.name))
+                .help("let one workload own the table: put both queries into it, or write to a table each and unite them")
+        })
+    }
+
+    fn checkpoints(&self) -> Vec<Diagnostic> {
+        let checkpoints = self.nodes.iter().flat_map(|node| node.checkpoint.iter().map(move |link| (node, link)));
+        shared(checkpoints, |dataset, again, first| {
+            Diagnostic::new(Code::SHARED_CHECKPOINT, format!("`{first}` and `{again}` share the checkpoint `{}`", dataset.name))
+                .help("give each stream a checkpoint of its own: two on one corrupt it, and lose data")
+        })
+    }
+
+    fn orphans(&self, mentioned: &dyn Fn(&Dataset) -> bool) -> Vec<Diagnostic> {
+        let produced: BTreeSet<&Dataset> = self.nodes.iter().flat_map(|node| &node.writes).map(|link| &link.dataset).collect();
+        let mut found = Vec::new();
+        for node in &self.nodes {
+            let assets = node.reads.iter().filter(|link| link.dataset.kind == "asset");
+            let mut seen = BTreeSet::new();
+            for link in node.waits.iter().chain(assets) {
+                if produced.contains(&link.dataset) || mentioned(&link.dataset) || !seen.insert(&link.dataset) {
+                    continue;
+                }
+                let diagnostic = Diagnostic::new(Code::NO_PRODUCER, format!("nothing here produces the {} `{}`", link.dataset.kind, link.dataset.name));
+                let same = produced.iter().filter(|known| known.kind == link.dataset.kind);
+                let meant = crate::diag::nearest(&link.dataset.name, same.map(|known| known.name.as_str()));
+                found.push(match meant {
+                    Some(meant) => diagnostic.at(link.at, format!("did you mean `{meant}`?")),
+                    None => diagnostic
+                        .at(link.at, format!("`{}` waits for it", node.name))
+                        .help("add it to the `outputs` of the workload that makes it; leave it if it comes from elsewhere"),
+                });
+            }
+        }
+        found
+    }
+}
+
+/// One diagnostic for every dataset that a second workload links to.
+fn shared<'g>(
+    links: impl Iterator<Item = (&'g Node, &'g Link)>,
+    describe: impl Fn(&Dataset, String, String) -> Diagnostic,
+) -> Vec<Diagnostic> {
+    let mut first: BTreeMap<&Dataset, (&Node, &Link)> = BTreeMap::new();
+    let mut found = Vec::new();
+    for (node, link) in links {
+        match first.get(&link.dataset) {
+            Some((other, other_link)) if other.address() != node.address() => {
+                let mut diagnostic = describe(&link.dataset, node.address(), other.address());
+                diagnostic = diagnostic.at(link.at, "again here").at(other_link.at, "first here");
+                found.push(diagnostic);
+            }
+            Some(_) => {}
+            None => {
+                first.insert(&link.dataset, (node, link));
+            }
+        }
+    }
+    found
+}
