@@ -410,5 +410,5 @@ fn not_inherited(name: &str, manifest: &str) -> Vec<String> {
 }
 
 fn read(path: &Path) -> String {
-    std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+    std::fs::read_to_string(path).expect("the workspace's own files can be read, and are UTF-8")
 }
