@@ -1,0 +1,57 @@
+# Each target does all of its own set-up: it says what the machine lacks, and fetches the rest. What is fetched
+# is kept outside the tree, in $DCP_CACHE (by default ~/.cache/dcp), so that the next run finds it.
+
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+# A group of tests is a name here, with what it needs, and a row in scripts/run-tests that says what it runs.
+# A test holds the two together. `make test` runs them all, `make test-NAME` one.
+GROUPS := unit
+needs-unit := cargo cc python3
+
+.PHONY: help demo test $(GROUPS:%=test-%) lint bench fuzz clean
+
+## help       this list
+help:
+	@awk '/^## / { print "  make " substr($$0, 4) }' Makefile
+
+## demo       build dcp, then validate, compile and draw the examples
+demo:
+	@scripts/need $@ cargo cc
+	cargo build --release --locked --package dcp-cli
+	@scripts/demo
+
+## test       every group of tests; the last line is the total
+test:
+	@scripts/need $@ $(sort $(foreach group,$(GROUPS),$(needs-$(group))))
+	@scripts/run-tests $(GROUPS)
+
+## test-unit  the Rust tests, and those of the scripts: no service, no cluster, no Spark
+$(GROUPS:%=test-%): test-%:
+	@scripts/need $@ $(needs-$*)
+	@scripts/run-tests $*
+
+## lint       format, clippy, and what the dependencies may be (deny.toml)
+lint:
+	@scripts/need $@ cargo cc rustfmt clippy
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	"$$(scripts/tool cargo-deny 0.20.2)" check --hide-inclusion-graph bans licenses sources
+
+## bench      measure, and print the table of docs/performance.md
+bench:
+	@scripts/need $@ cargo cc python3
+	@test -x bench/run || { echo 'make bench: there is no bench/run, so there is nothing to measure yet' >&2; exit 1; }
+	@bench/run
+
+## fuzz       every fuzz target for FUZZ_SECONDS (by default 60) each
+fuzz:
+	@scripts/need $@ cargo cc c++
+	@scripts/fuzz
+
+## clean      remove what was built; what was fetched stays in the cache
+clean:
+	@scripts/need $@ cargo
+	cargo clean
+	rm -rf fuzz/target fuzz/artifacts

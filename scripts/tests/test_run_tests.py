@@ -1,0 +1,205 @@
+"""Tests of scripts/run-tests: the readers on what the runners print, and the whole on small shell commands."""
+
+import contextlib
+import importlib.machinery
+import importlib.util
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from pathlib import Path
+from unittest import mock
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SCRIPT = ROOT / "scripts" / "run-tests"
+
+
+def load():
+    loader = importlib.machinery.SourceFileLoader("run_tests", str(SCRIPT))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader("run_tests", loader))
+    loader.exec_module(module)
+    return module
+
+
+sys.dont_write_bytecode = True
+run_tests = load()
+
+PASSES = "test result: ok. 3 passed; 0 failed; 0 ignored; 0 measured; 1 filtered out; finished in 0.01s"
+RUNNING = "     Running tests/house.rs (target/debug/deps/house-0123456789abcdef)"
+
+
+def counted(reader, text):
+    for line in text.splitlines():
+        reader.read(line)
+    reader.end()
+    return reader.passed, reader.failed, reader.skipped, reader.names
+
+
+def shell(*lines, code=0):
+    return (run_tests.Cargo, ["sh", "-c", "".join(f"echo '{line}'; " for line in lines) + f"exit {code}"])
+
+
+def outcome(groups, names=(), **environment):
+    """The exit code and the lines printed after the commands' own."""
+    out = io.StringIO()
+    with mock.patch.dict(os.environ, {"CI": "", **environment}), contextlib.redirect_stdout(out):
+        code = run_tests.main(list(names), groups)
+    return code, out.getvalue().rpartition("\n\n")[2].splitlines()
+
+
+class CargoReader(unittest.TestCase):
+    def test_adds_up_binaries_and_names_what_failed_or_was_ignored(self):
+        text = f"""
+     Running unittests src/lib.rs (/t/debug/deps/dcp_compiler-00112233445566aa)
+test diag::works ... ok
+test diag::slow ... ignored, needs a moon
+test diag::breaks ... FAILED
+test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.1s
+{RUNNING}
+{PASSES}
+   Doc-tests dcp_compiler
+test compiler/src/lib.rs - a (line 3) ... FAILED
+test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.1s
+"""
+        names = [
+            "skipped: dcp_compiler: diag::slow",
+            "failed: dcp_compiler: diag::breaks",
+            "failed: dcp_compiler (doc): compiler/src/lib.rs - a (line 3)",
+        ]
+        self.assertEqual(counted(run_tests.Cargo(), text), (4, 2, 1, names))
+
+    def test_a_binary_that_dies_is_a_failure(self):
+        died = ["failed: house: it ended before its result"]
+        self.assertEqual(counted(run_tests.Cargo(), RUNNING), (0, 1, 0, died))
+        again = RUNNING.replace("house", "cli")
+        self.assertEqual(counted(run_tests.Cargo(), f"{RUNNING}\n{again}\n{PASSES}"), (3, 1, 0, died))
+
+
+class UnittestReader(unittest.TestCase):
+    def test_reads_the_summary(self):
+        for text, expected in [
+            ("Ran 3 tests in 0.1s\n\nOK", (3, 0, 0, [])),
+            ("Ran 0 tests in 0.0s\n\nNO TESTS RAN", (0, 0, 0, [])),
+            (
+                "test_a (m.C.test_a) ... skipped 'why'\nRan 5 tests in 0.1s\n\nOK (skipped=1, expected failures=1)",
+                (4, 0, 1, ["skipped: test_a (m.C.test_a): 'why'"]),
+            ),
+            (
+                "FAIL: test_b (m.C.test_b)\nERROR: setUpClass (m.D)\nRan 2 tests in 0.1s\n\nFAILED (failures=1, errors=1)",
+                (0, 2, 0, ["failed: test_b (m.C.test_b)", "failed: setUpClass (m.D)"]),
+            ),
+        ]:
+            with self.subTest(text=text):
+                self.assertEqual(counted(run_tests.Unittest(), text), expected)
+
+    def test_agrees_with_unittest_itself(self):
+        case = """
+import unittest
+class C(unittest.TestCase):
+    def test_a(self): pass
+    def test_b(self): self.fail()
+    def test_c(self): self.skipTest("why")
+unittest.main()
+"""
+        with contextlib.redirect_stdout(io.StringIO()):
+            reader = run_tests.run_step(run_tests.Unittest(), [sys.executable, "-c", case, "--verbose"])
+        self.assertEqual((reader.passed, reader.failed, reader.skipped), (1, 1, 1))
+
+
+class Totals(unittest.TestCase):
+    def test_each_group_ends_with_its_line_and_all_with_the_sum(self):
+        groups = {"unit": [shell(PASSES), shell(PASSES)], "spark": [shell(PASSES)]}
+        self.assertEqual(
+            outcome(groups),
+            (0, ["unit: 6 passed, 0 failed, 0 skipped", "spark: 3 passed, 0 failed, 0 skipped",
+                 "9 passed, 0 failed, 0 skipped"]),
+        )
+        self.assertEqual(outcome(groups, ["spark"])[1][-1], "3 passed, 0 failed, 0 skipped")
+
+    def test_a_failure_fails_and_the_other_groups_still_run(self):
+        failing = shell(RUNNING, "test a ... FAILED", PASSES.replace("0 failed", "1 failed"), code=101)
+        code, lines = outcome({"unit": [failing], "spark": [shell(PASSES)]})
+        self.assertEqual((code, lines[0], lines[-1]), (1, "unit: failed: house: a", "6 passed, 1 failed, 0 skipped"))
+
+    def test_a_command_that_fails_without_a_failed_test_fails(self):
+        code, lines = outcome({"unit": [shell("error: could not compile", code=101), shell(PASSES)]})
+        self.assertEqual((code, lines[-1]), (1, "3 passed, 1 failed, 0 skipped"))
+        self.assertIn("ended with 101", lines[0])
+
+    def test_a_command_that_is_not_there_fails(self):
+        code, lines = outcome({"unit": [(run_tests.Cargo, ["/no/such/command"])]})
+        self.assertEqual((code, lines[-1]), (1, "0 passed, 1 failed, 0 skipped"))
+
+    def test_no_test_is_a_failure(self):
+        nothing = "test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 9 filtered out; finished in 0s"
+        for step in (shell(nothing), shell("nothing at all"), (run_tests.Unittest, ["echo", "Ran 0 tests in 0.0s"])):
+            code, lines = outcome({"unit": [step]})
+            self.assertEqual((code, lines[-1]), (1, "0 passed, 1 failed, 0 skipped"))
+            self.assertIn("ran no test", lines[0])
+
+    def test_a_skipped_test_is_told_and_fails_in_ci(self):
+        step = shell(RUNNING, "test a ... ignored", PASSES.replace("0 ignored", "1 ignored"))
+        for ci, expected in (("", 0), ("false", 0), ("true", 1), ("1", 1)):
+            code, lines = outcome({"unit": [step]}, CI=ci)
+            self.assertEqual((code, lines[0]), (expected, "unit: skipped: house: a"))
+            self.assertIn("SKIPPED", lines[1])
+            self.assertEqual(lines[-1], "3 passed, 0 failed, 1 skipped")
+
+    def test_colour_does_not_hide_a_result(self):
+        self.assertEqual(outcome({"unit": [shell(f"\x1b[32m{PASSES}\x1b[0m")]})[0], 0)
+
+    def test_an_unknown_group_is_wrong_usage(self):
+        with contextlib.redirect_stderr(io.StringIO()) as err:
+            self.assertEqual(outcome({"unit": []}, ["spork"])[0], 2)
+        self.assertIn("spork", err.getvalue())
+
+
+class Children(unittest.TestCase):
+    def test_what_a_command_leaves_behind_is_ended(self):
+        # Were it not, this would wait for the sleep, which holds the output open.
+        out = self.enterContext(contextlib.redirect_stdout(io.StringIO()))
+        run_tests.run_step(run_tests.Cargo(), ["sh", "-c", "sleep 1000 & echo left $!"])
+        self.assert_gone(int(re.search(r"^left (\d+)$", out.getvalue(), re.MULTILINE)[1]))
+
+    def test_an_interrupt_ends_the_children(self):
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with self.subTest(number=number):
+                self.assert_interrupt_ends_children(number)
+
+    def assert_interrupt_ends_children(self, number):
+        # The script itself, with a cargo that starts a child and waits for it.
+        folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        (folder / "cargo").write_text("#!/bin/sh\nsleep 1000 &\necho child $!\nwait\n")
+        (folder / "cargo").chmod(0o755)
+        path = f"{folder}:{os.environ['PATH']}"
+        script = subprocess.Popen(
+            [sys.executable, str(SCRIPT), "unit"], stdout=subprocess.PIPE, text=True, env={**os.environ, "PATH": path}
+        )
+        with script:
+            child = next(int(line.split()[1]) for line in script.stdout if line.startswith("child "))
+            script.send_signal(number)
+            self.assertEqual(script.wait(timeout=20), 128 + number)
+        self.assert_gone(child)
+
+    def assert_gone(self, pid):
+        """Ended: no longer there, or a zombie that waits for a parent to look. It may take its time to die."""
+        deadline = time.monotonic() + 10
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX":
+                self.assertLess(time.monotonic(), deadline, f"process {pid} is still running")
+                time.sleep(0.01)
+
+
+class House(unittest.TestCase):
+    def test_the_makefile_and_the_script_know_the_same_groups(self):
+        makefile = (ROOT / "Makefile").read_text()
+        groups = re.search(r"^GROUPS := (.*)$", makefile, re.MULTILINE)[1].split()
+        self.assertEqual(groups, list(run_tests.GROUPS))
+        for group in groups:
+            self.assertRegex(makefile, rf"(?m)^needs-{group} := ", "says what the machine must have")
+            self.assertRegex(makefile, rf"(?m)^## test-{group} ", "stands in `make help`")
