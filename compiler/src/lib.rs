@@ -4,11 +4,16 @@
 //! through [`source::SourceLoader`].
 
 pub mod airflow;
+mod check;
+pub mod compile;
 pub mod diag;
 pub mod engine;
+pub mod graph;
 pub mod model;
+pub mod primitive;
 pub mod project;
 pub mod reference;
 pub mod schema;
 pub mod source;
+pub mod sql;
 pub mod yaml;

@@ -33,7 +33,6 @@ pub(crate) struct Subject<'a> {
 
 /// The SQL of a manifest: what it says, and where it stands.
 pub(crate) struct SqlSource<'a> {
-    pub(crate) text: &'a str,
     pub(crate) reading: Reading,
     pub(crate) place: SqlPlace<'a>,
 }

@@ -99,23 +99,41 @@ macro_rules! text_types {
 pub(crate) use text_types;
 
 /// Text, or a number or a boolean as it is written.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(transparent)]
-pub struct Scalar(String);
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Scalar {
+    text: String,
+    /// Whether it was a number or a boolean, and not text that looks like one.
+    bare: bool,
+}
 
 impl Scalar {
-    pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+    pub fn text(text: impl Into<String>) -> Self {
+        Self { text: text.into(), bare: false }
+    }
+
+    pub fn bare(text: impl Into<String>) -> Self {
+        Self { text: text.into(), bare: true }
     }
 
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
+    }
+
+    pub fn is_bare(&self) -> bool {
+        self.bare
+    }
+}
+
+impl Serialize for Scalar {
+    /// As text, whatever it was: Spark's settings and arguments are text, and `1.10` must not become `1.1`.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
     }
 }
 
 impl fmt::Display for Scalar {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.text)
     }
 }
 
@@ -169,23 +187,28 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ScalarOrVisitor<T> {
     }
 
     fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(ScalarOr::Scalar(Scalar::new(text)))
+        Ok(ScalarOr::Scalar(Scalar::text(text)))
+    }
+
+    /// How the tree gives a number or a boolean as it is written.
+    fn visit_bytes<E: de::Error>(self, text: &[u8]) -> Result<Self::Value, E> {
+        Ok(ScalarOr::Scalar(Scalar::bare(String::from_utf8_lossy(text))))
     }
 
     fn visit_bool<E: de::Error>(self, value: bool) -> Result<Self::Value, E> {
-        self.visit_str(&value.to_string())
+        self.visit_bytes(value.to_string().as_bytes())
     }
 
     fn visit_i64<E: de::Error>(self, value: i64) -> Result<Self::Value, E> {
-        self.visit_str(&value.to_string())
+        self.visit_bytes(value.to_string().as_bytes())
     }
 
     fn visit_u64<E: de::Error>(self, value: u64) -> Result<Self::Value, E> {
-        self.visit_str(&value.to_string())
+        self.visit_bytes(value.to_string().as_bytes())
     }
 
     fn visit_f64<E: de::Error>(self, value: f64) -> Result<Self::Value, E> {
-        self.visit_str(&value.to_string())
+        self.visit_bytes(value.to_string().as_bytes())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {

@@ -97,7 +97,10 @@ impl<'t> Deserializer<'t> for NodeRef<'t> {
         visitor: V,
     ) -> Result<V::Value, Error> {
         match name {
-            AS_WRITTEN => self.deserialize_str(visitor),
+            AS_WRITTEN => match (self.node().kind, self.scalar()) {
+                (Kind::Bool(_) | Kind::Int(_) | Kind::Float(_), Some(text)) => visitor.visit_bytes(text.as_bytes()),
+                _ => self.deserialize_any(visitor),
+            },
             _ => visitor.visit_newtype_struct(self),
         }
     }

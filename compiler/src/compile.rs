@@ -1,0 +1,434 @@
+//! The whole way, in two steps: each file by itself, in any order and on any number of threads, and then all of them
+//! together.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::check::{self, SqlPlace, SqlSource, Subject};
+use crate::diag::{Code, Diagnostic, list, nearest};
+use crate::graph::{Dataset, Graph, Node, Places};
+use crate::model::{API_VERSION, Job, KIND, Manifest};
+use crate::primitive::{self, Primitive};
+use crate::project::Project;
+use crate::schema;
+use crate::source::{FileId, LoadError, SourceFile, SourceLoader, Sources, Span};
+use crate::sql;
+use crate::yaml::{self, NodeRef, Tree};
+
+/// More diagnostics for one file than this help nobody.
+const MAX_PER_FILE: usize = 100;
+
+/// What a compilation is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Goal {
+    /// Diagnostics and the graph.
+    Validate,
+    /// Primitives as well.
+    Compile,
+}
+
+/// What is the same for all files.
+#[derive(Debug)]
+pub struct Compiler<'p> {
+    /// The project, and the file that it was read from.
+    pub project: &'p Project<'p>,
+    pub project_source: Option<SourceFile>,
+    pub goal: Goal,
+}
+
+/// A file by itself.
+#[derive(Debug)]
+pub struct Analysis {
+    source: SourceFile,
+    /// Files that the manifests in this one refer to, whose spans are local until all is put together.
+    files: Vec<SourceFile>,
+    diagnostics: Vec<Diagnostic>,
+    units: Vec<Unit>,
+    /// The overlays that matched a manifest.
+    overlays: Vec<usize>,
+    /// Every text in a manifest that could not be read to the end.
+    mentions: BTreeSet<String>,
+    manifests: usize,
+}
+
+#[derive(Debug)]
+struct Unit {
+    node: Node,
+    primitives: Vec<Primitive>,
+}
+
+/// Everything that came of a set of manifests.
+#[derive(Debug)]
+pub struct Compilation {
+    pub sources: Sources,
+    /// In the order of the files, and of the places in them.
+    pub diagnostics: Vec<Diagnostic>,
+    pub graph: Graph,
+    /// In the order of their addresses; empty if there are errors, or none were asked for.
+    pub primitives: Vec<Primitive>,
+    /// How many manifests there were, good and bad.
+    pub manifests: usize,
+    /// How many of them have errors of their own.
+    pub manifests_with_errors: usize,
+}
+
+impl Compilation {
+    pub fn has_errors(&self) -> bool {
+        self.diagnostics.iter().any(Diagnostic::is_error)
+    }
+}
+
+/// The project file is always the first one.
+pub const PROJECT_FILE: FileId = FileId(0);
+
+impl Compiler<'_> {
+    /// Reads one file. `index` is its place among all files that are going to be [linked](Self::link).
+    pub fn analyze(&self, index: usize, path: &str, loader: &dyn SourceLoader) -> Analysis {
+        let file = FileId(u32::try_from(index + 1).expect("there are fewer than four billion files"));
+        let (text, failure) = match loader.load(path) {
+            Ok(text) => (text, None),
+            Err(error) => (String::new(), Some(unreadable(path, &error, Span::new(file, 0, 0)))),
+        };
+        let mut analysis = Analysis {
+            source: SourceFile { path: path.into(), text: text.into() },
+            files: Vec::new(),
+            diagnostics: failure.into_iter().collect(),
+            units: Vec::new(),
+            overlays: Vec::new(),
+            mentions: BTreeSet::new(),
+            manifests: 0,
+        };
+        if analysis.diagnostics.is_empty() {
+            self.documents(file, &mut analysis, loader);
+        }
+        if let Some(more) = analysis.diagnostics.len().checked_sub(MAX_PER_FILE).filter(|more| *more > 0) {
+            analysis.diagnostics.truncate(MAX_PER_FILE);
+            let message = format!("{more} more problems in this file");
+            analysis.diagnostics.push(Diagnostic::new(Code::TOO_COMPLEX, message).at(Span::new(file, 0, 0), ""));
+        }
+        analysis
+    }
+
+    fn documents(&self, file: FileId, analysis: &mut Analysis, loader: &dyn SourceLoader) {
+        let text = Arc::clone(&analysis.source.text);
+        let parsed = yaml::parse(file, &text);
+        let broken = parsed.diagnostics.iter().any(Diagnostic::is_error);
+        analysis.diagnostics.extend(parsed.diagnostics);
+        if parsed.documents.is_empty() {
+            analysis.manifests += usize::from(broken);
+            if broken {
+                // Nobody knows what would have stood behind the error.
+                analysis.mentions.extend(words(&text));
+            } else {
+                let empty = Diagnostic::new(Code::EMPTY, "this file holds no manifest");
+                analysis.diagnostics.push(empty.at(Span::new(file, 0, 0), "").help("`dcp init` writes one to begin with"));
+            }
+            return;
+        }
+        for tree in parsed.documents {
+            self.document(tree, &text, file, analysis, loader);
+        }
+    }
+
+    fn document<'a>(&'a self, mut tree: Tree<'a>, text: &'a str, file: FileId, analysis: &mut Analysis, loader: &dyn SourceLoader) {
+        analysis.manifests += 1;
+        if let Some(diagnostic) = foreign(tree.root(), file) {
+            analysis.diagnostics.push(diagnostic);
+            return;
+        }
+        let mut matched = Vec::new();
+        let mut found = self.project.apply(&mut tree, text, &mut matched);
+        analysis.overlays.extend(matched);
+        found.extend(check::secrets::check(tree.root()));
+        found.extend(schema::check(&schema::MANIFEST, &mut tree));
+        let root = tree.root();
+        let readable = found.iter().all(|diagnostic| !diagnostic.is_error() || can_go_on(diagnostic.code));
+        let manifest = if readable { decode(root, &mut found) } else { None };
+        let unit = match &manifest {
+            Some(manifest) => self.unit(manifest, root, text, analysis, &mut found, loader),
+            None => {
+                root.walk(&mut |node| analysis.mentions.extend(node.as_str().map(str::to_lowercase)));
+                found.extend(sql_alone(root, text));
+                None
+            }
+        };
+        supersede(&mut found);
+        let failed = found.iter().any(Diagnostic::is_error);
+        analysis.diagnostics.extend(found);
+        analysis.units.extend(unit.map(|(node, lower)| Unit { node, primitives: if failed { Vec::new() } else { lower() } }));
+    }
+
+    /// Checks a manifest that has been read, and says how its primitives are made.
+    fn unit<'a>(
+        &'a self,
+        manifest: &'a Manifest,
+        root: NodeRef<'a>,
+        text: &'a str,
+        analysis: &mut Analysis,
+        found: &mut Vec<Diagnostic>,
+        loader: &dyn SourceLoader,
+    ) -> Option<(Node, Box<dyn FnOnce() -> Vec<Primitive> + 'a>)> {
+        let loaded = self.sql(manifest, root, analysis, found, loader);
+        let sql = loaded.as_ref().map(|loaded| loaded.source(self, root, text));
+        let mut subject = Subject {
+            manifest,
+            root,
+            sql: sql.as_ref(),
+            engines: &self.project.engines,
+            diagnostics: std::mem::take(found),
+        };
+        subject.run();
+        *found = subject.diagnostics;
+        let places = Located { root, sql: sql.as_ref() };
+        let facts = sql.as_ref().and_then(SqlSource::facts);
+        let node = Node::new(manifest, facts, &places);
+        drop(sql);
+        let goal = self.goal;
+        let (reads, writes) = (node.reads.clone(), node.writes.clone());
+        let query = loaded.map(|loaded| loaded.text.into_owned());
+        let path = Arc::clone(&analysis.source.path);
+        let lower = move || match goal {
+            Goal::Validate => Vec::new(),
+            Goal::Compile => primitive::lower(&primitive::Input {
+                manifest,
+                engines: &self.project.engines,
+                sql: query.as_deref(),
+                reads: &reads,
+                writes: &writes,
+                path: &path,
+            }),
+        };
+        Some((node, Box::new(lower)))
+    }
+
+    /// The SQL of a manifest: out of a scalar, or out of a file.
+    fn sql<'a>(
+        &self,
+        manifest: &'a Manifest,
+        root: NodeRef<'a>,
+        analysis: &mut Analysis,
+        found: &mut Vec<Diagnostic>,
+        loader: &dyn SourceLoader,
+    ) -> Option<LoadedSql<'a>> {
+        let (kind, query, file) = match &manifest.spec.job {
+            Job::Sql(sql) => ("sql", sql.query.as_deref(), sql.file.as_ref()),
+            Job::Stream(stream) => ("stream", stream.query.as_deref(), stream.file.as_ref()),
+            Job::Pyspark(_) | Job::Jar(_) => return None,
+        };
+        if let Some(query) = query {
+            return Some(LoadedSql { text: Cow::Borrowed(query), kind, file: None });
+        }
+        let path = file?;
+        let at = root.nearest(["spec", "job", kind, "file"]).span();
+        if path.as_str().contains("://") {
+            let message = format!("`{path}` can't be read while compiling");
+            let diagnostic = Diagnostic::new(Code::BAD_URI, message).at(at, "").help("keep the SQL in a file of the project: it is part of what is planned and applied");
+            found.push(diagnostic);
+            return None;
+        }
+        match loader.load(path.as_str()) {
+            Ok(text) => {
+                let local = FileId::local(analysis.files.len());
+                analysis.files.push(SourceFile { path: path.as_str().into(), text: text.as_str().into() });
+                Some(LoadedSql { text: Cow::Owned(text), kind, file: Some(local) })
+            }
+            Err(error) => {
+                found.push(unreadable(path.as_str(), &error, at));
+                None
+            }
+        }
+    }
+
+    /// Puts all files together.
+    pub fn link(&self, analyses: Vec<Analysis>) -> Compilation {
+        let mut sources = Sources::default();
+        let none = || SourceFile { path: crate::project::FILE_NAME.into(), text: "".into() };
+        sources.add(self.project_source.clone().unwrap_or_else(none));
+        for analysis in &analyses {
+            sources.add(analysis.source.clone());
+        }
+        let mut all = Linked::default();
+        for analysis in analyses {
+            all.add(analysis, &mut sources);
+        }
+        let Linked { mut diagnostics, nodes, mut primitives, overlays, mentions, manifests, manifests_with_errors } = all;
+        let matched: Vec<usize> = overlays.into_iter().collect();
+        if mentions.is_empty() {
+            diagnostics.extend(self.project.unused_overlays(&matched));
+        }
+        let graph = Graph::new(nodes);
+        diagnostics.extend(graph.check(&|dataset: &Dataset| mentions.contains(&dataset.name.to_lowercase())));
+        Diagnostic::sort(&mut diagnostics);
+        let secrets = diagnostics.iter().filter(|found| found.code == Code::SECRET_LITERAL).filter_map(Diagnostic::primary);
+        sources.redact(&secrets.collect::<Vec<_>>());
+        if diagnostics.iter().any(Diagnostic::is_error) {
+            primitives.clear();
+        }
+        primitives.sort_by(|a, b| a.address.cmp(&b.address));
+        Compilation { sources, diagnostics, graph, primitives, manifests, manifests_with_errors }
+    }
+}
+
+#[derive(Default)]
+struct Linked {
+    diagnostics: Vec<Diagnostic>,
+    nodes: Vec<Node>,
+    primitives: Vec<Primitive>,
+    overlays: BTreeSet<usize>,
+    mentions: BTreeSet<String>,
+    manifests: usize,
+    manifests_with_errors: usize,
+}
+
+impl Linked {
+    fn add(&mut self, analysis: Analysis, sources: &mut Sources) {
+        let Analysis { source: _, files, mut diagnostics, units, overlays, mentions, manifests } = analysis;
+        let globals: Vec<FileId> = files.into_iter().map(|file| sources.add(file)).collect();
+        let globalize = |span: &mut Span| {
+            if let Some(global) = span.file.local_index().and_then(|index| globals.get(index)) {
+                span.file = *global;
+            }
+        };
+        for label in diagnostics.iter_mut().flat_map(|diagnostic| &mut diagnostic.labels) {
+            globalize(&mut label.span);
+        }
+        for Unit { mut node, primitives } in units {
+            for link in node.reads.iter_mut().chain(&mut node.writes).chain(&mut node.waits) {
+                globalize(&mut link.at);
+            }
+            self.nodes.push(node);
+            self.primitives.extend(primitives);
+        }
+        self.manifests += manifests;
+        self.manifests_with_errors += usize::from(diagnostics.iter().any(Diagnostic::is_error));
+        self.diagnostics.extend(diagnostics);
+        self.overlays.extend(overlays);
+        self.mentions.extend(mentions);
+    }
+}
+
+/// The text of a manifest's SQL, and the file it comes from where that is another one.
+struct LoadedSql<'a> {
+    text: Cow<'a, str>,
+    kind: &'static str,
+    file: Option<FileId>,
+}
+
+impl LoadedSql<'_> {
+    fn source<'a>(&'a self, compiler: &'a Compiler<'_>, root: NodeRef<'a>, manifest: &'a str) -> SqlSource<'a> {
+        let place = match self.file {
+            Some(file) => SqlPlace::File(file),
+            None => {
+                let node = root.nearest(["spec", "job", self.kind, "query"]);
+                // An overlay may have put it there.
+                let project = compiler.project_source.as_ref().filter(|_| node.span().file == PROJECT_FILE);
+                SqlPlace::Inline { node, source: project.map_or(manifest, |project| &project.text) }
+            }
+        };
+        SqlSource { reading: sql::read(&self.text), place }
+    }
+}
+
+struct Located<'a> {
+    root: NodeRef<'a>,
+    sql: Option<&'a SqlSource<'a>>,
+}
+
+impl Places for Located<'_> {
+    fn at(&self, path: &[&str]) -> Span {
+        self.root.nearest(path.iter().copied()).span()
+    }
+
+    fn sql_at(&self, range: &Range<u32>) -> Span {
+        self.sql.map_or_else(|| self.at(&["spec", "job"]), |sql| sql.span(range))
+    }
+}
+
+/// Fields that do not exist, and secrets, leave a manifest that can be checked all the same.
+fn can_go_on(code: Code) -> bool {
+    matches!(code, Code::UNKNOWN_FIELD | Code::SECRET_LITERAL | Code::DUPLICATE_KEY)
+}
+
+fn decode(root: NodeRef<'_>, found: &mut Vec<Diagnostic>) -> Option<Manifest> {
+    root.decode()
+        .map_err(|error| {
+            let at = error.at.unwrap_or_else(|| root.span());
+            found.push(Diagnostic::new(Code::MALFORMED, error.message).at(at, ""));
+        })
+        .ok()
+}
+
+/// What can be said of the SQL of a manifest that is wrong elsewhere.
+fn sql_alone(root: NodeRef<'_>, text: &str) -> Option<Diagnostic> {
+    let node = ["sql", "stream"].into_iter().find_map(|kind| root.find(["spec", "job", kind, "query"]))?;
+    let sql::Reading::Malformed { at, message, help } = sql::read(node.as_str()?) else { return None };
+    let diagnostic = Diagnostic::new(Code::SQL_SYNTAX, message).at(node.within(text, at), "");
+    Some(match help {
+        Some(help) => diagnostic.help(help),
+        None => diagnostic,
+    })
+}
+
+/// A value that is refused needs no warning that it is ambiguous.
+fn supersede(found: &mut Vec<Diagnostic>) {
+    let refused: Vec<Span> = found.iter().filter(|d| d.is_error()).filter_map(Diagnostic::primary).collect();
+    found.retain(|d| d.code != Code::AMBIGUOUS_SCALAR || !d.primary().is_some_and(|span| refused.contains(&span)));
+}
+
+/// Says so where a document is no manifest of ours at all: checking its fields would only mislead.
+fn foreign(root: NodeRef<'_>, file: FileId) -> Option<Diagnostic> {
+    if !root.is_map() {
+        let message = format!("a manifest is a map, and this is {}", root.type_name());
+        return Some(Diagnostic::new(Code::UNKNOWN_KIND, message).at(root.span(), "").help(format!("begin with `apiVersion: {API_VERSION}`")));
+    }
+    for (field, expected) in [("apiVersion", API_VERSION), ("kind", KIND)] {
+        let Some(node) = root.get(field) else {
+            let message = format!("this has no `{field}`, so it is no manifest of dcp");
+            let at = root.members().next().map_or(Span::new(file, 0, 0), |member| member.key_span);
+            return Some(Diagnostic::new(Code::UNKNOWN_KIND, message).at(at, "begins here").help(format!("add `{field}: {expected}`")));
+        };
+        if node.scalar() != Some(expected) {
+            let found = node.scalar().unwrap_or_default();
+            let message = match node.scalar() {
+                Some(_) => format!("`{field}` is `{}`, which dcp does not know", found.chars().take(60).collect::<String>()),
+                None => format!("`{field}` is {}", node.type_name()),
+            };
+            let diagnostic = Diagnostic::new(Code::UNKNOWN_KIND, message);
+            return Some(match nearest(found, [expected]) {
+                Some(meant) => diagnostic.at(node.span(), format!("did you mean `{meant}`?")),
+                None => diagnostic.at(node.span(), format!("expected {}", list([expected], "or"))).help("leave files of other tools out of the folders with manifests, or name the right ones in `dcp.yaml`"),
+            });
+        }
+    }
+    None
+}
+
+fn unreadable(path: &str, error: &LoadError, at: Span) -> Diagnostic {
+    let (code, message, help) = match error {
+        LoadError::NotFound => (Code::UNREADABLE, format!("there is no file `{path}`"), "check the path: it is relative to the project's folder".to_owned()),
+        LoadError::Directory => (Code::UNREADABLE, format!("`{path}` is a folder"), "name a file".to_owned()),
+        LoadError::NotUtf8(offset) => (
+            Code::UNREADABLE,
+            format!("`{path}` is not UTF-8, from its byte {offset} on"),
+            "save it as UTF-8; or is it a file of another kind?".to_owned(),
+        ),
+        LoadError::TooLarge { size, limit } => (
+            Code::TOO_LARGE,
+            format!("`{path}` has {size} bytes"),
+            format!("a manifest has {limit} at most: is it what it is meant to be?"),
+        ),
+        LoadError::Outside => (
+            Code::OUTSIDE,
+            format!("`{path}` lies outside of the project"),
+            "links and paths may not lead out of the project's folder: copy the file into it".to_owned(),
+        ),
+        LoadError::Other(message) => (Code::UNREADABLE, format!("`{path}` can't be read: {message}"), "check that it is there and may be read".to_owned()),
+    };
+    Diagnostic::new(code, message).at(at, "").help(help)
+}
+
+fn words(text: &str) -> impl Iterator<Item = String> {
+    text.split(|c: char| c.is_whitespace() || matches!(c, ',' | '{' | '}' | '[' | ']' | '"' | '\'')).filter(|word| !word.is_empty()).map(str::to_lowercase)
+}

@@ -1,0 +1,167 @@
+//! The facts themselves. Canonical text is lower-cased and unquoted outside string literals, so that two shapes can
+//! be compared.
+
+use std::ops::Range;
+
+/// What a script says.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Facts {
+    /// In order.
+    pub statements: Vec<StatementFacts>,
+    /// The tables read that the script does not define itself, each once, at its first place.
+    pub reads: Vec<TableRef>,
+    /// The tables and paths written, each once, at its first place.
+    pub writes: Vec<TableRef>,
+    /// The named parameters, `:name`.
+    pub parameters: Vec<Parameter>,
+}
+
+/// A table, or with `path_format` a path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableRef {
+    /// Without backticks, in the case it was written.
+    pub name: String,
+    pub at: Range<u32>,
+    /// `parquet` for ``parquet.`s3://bucket/path` ``; `name` is the path then. Empty for a directory without a
+    /// format.
+    pub path_format: Option<String>,
+}
+
+/// A named parameter and all its places, without the colon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameter {
+    pub name: String,
+    pub at: Vec<Range<u32>>,
+}
+
+/// One statement of a script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatementFacts {
+    pub at: Range<u32>,
+    pub kind: StatementKind,
+    /// Of the query itself, or of the one inside an insert, a view or a table made from a query.
+    pub query: Option<QueryShape>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatementKind {
+    Query,
+    Insert,
+    CreateTableAs,
+    Merge,
+    Update,
+    Delete,
+    CreateView { temporary: bool },
+    Set,
+    Ddl,
+    Other,
+}
+
+/// The shape of a query, CTEs and temporary views of the script included.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct QueryShape {
+    /// Every base relation at any depth, once for each time it is named.
+    pub relations: Vec<Relation>,
+    pub joins: Vec<Join>,
+    /// The grouping expressions of every aggregating level. An ordinal or an alias stands for its expression.
+    pub group_by: Vec<Text>,
+    /// Calls of Spark's aggregate functions without `OVER`.
+    pub aggregates: Vec<Text>,
+    /// Event-time windows.
+    pub windows: Vec<EventWindow>,
+    /// `SELECT DISTINCT` or a `UNION` that removes duplicates, at any depth.
+    pub distinct: Option<Range<u32>>,
+    /// Analytic functions with `OVER`.
+    pub over: Vec<Text>,
+    /// The outermost one, or the first at any depth.
+    pub order_by: Option<Range<u32>>,
+    /// The outermost one, or the first at any depth.
+    pub limit: Option<Range<u32>>,
+    /// `union`, `union all`, `intersect`, `except`, …
+    pub set_operations: Vec<Text>,
+    /// The conjuncts of every `WHERE` and `HAVING`.
+    pub filters: Vec<String>,
+    /// The output columns of the outermost select (of the first, where selects are united).
+    pub columns: Vec<Column>,
+    /// What is certainly a column of a base relation, at the outermost select only.
+    pub column_refs: Vec<ColumnRef>,
+    /// Aggregation over the result of an aggregation.
+    pub nested_aggregation: bool,
+    /// A subquery in an expression.
+    pub subquery: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Relation {
+    /// As [`TableRef::name`].
+    pub name: String,
+    pub alias: Option<String>,
+    pub at: Range<u32>,
+}
+
+/// A join of two sides, each a list of indices into [`QueryShape::relations`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Join {
+    pub kind: JoinKind,
+    pub left: Vec<usize>,
+    pub right: Vec<usize>,
+    /// Canonical condition; empty for a comma or a cross join, `using (a, b)`, or `natural`.
+    pub on: String,
+    /// Left and right expression of every equality between the two sides.
+    pub equi_keys: Vec<(String, String)>,
+    /// The condition bounds the time between the two sides.
+    pub has_time_range: bool,
+    pub at: Range<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum JoinKind {
+    Inner,
+    Left,
+    Right,
+    Full,
+    Semi,
+    Anti,
+    Cross,
+}
+
+/// Canonical text and its place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Text {
+    pub text: String,
+    pub at: Range<u32>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventWindow {
+    pub kind: WindowKind,
+    /// Canonical text of the time column.
+    pub column: String,
+    pub text: String,
+    pub at: Range<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WindowKind {
+    Tumbling,
+    Sliding,
+    Session,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// The alias or the plain column's name, where there is one.
+    pub name: Option<String>,
+    /// Canonical, without the alias; `*` for a wildcard.
+    pub text: String,
+    pub at: Range<u32>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ColumnRef {
+    pub qualifier: Option<String>,
+    pub name: String,
+    /// Index into [`QueryShape::relations`], where there is only one it can belong to.
+    pub relation: Option<usize>,
+    pub at: Range<u32>,
+}

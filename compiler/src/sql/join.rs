@@ -1,0 +1,290 @@
+//! Joins and their conditions.
+
+use sqlparser::ast::{
+    BinaryOperator, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, Spanned, TableFactor,
+    TableWithJoins,
+};
+
+use super::canonical::canonical;
+use super::children::{self, Child};
+use super::facts::{Join, JoinKind};
+use super::layout::plain;
+use super::names;
+use super::walk::{Item, Walk};
+
+/// Functions that move a time, as adding an interval does.
+const SHIFTS: &[&str] = &[
+    "date_add",
+    "dateadd",
+    "make_dt_interval",
+    "make_interval",
+    "timestampadd",
+];
+
+impl Walk {
+    pub(super) fn joined(&mut self, table: &TableWithJoins, filter: Option<&Expr>) -> Vec<Item> {
+        let mut left = self.factor(&table.relation);
+        for join in &table.joins {
+            let right = self.factor(&join.relation);
+            let (kind, constraint) = operator(&join.join_operator);
+            let mut found = self.join(kind, constraint, &left, &right);
+            let relation = self.layout.range(factor_span(&join.relation));
+            let start = self.layout.joint_before(relation.start);
+            let condition = match constraint {
+                Some(JoinConstraint::On(on)) => self.place(on).end,
+                _ => 0,
+            };
+            let start = start.map_or(relation.start, |word| word.start);
+            found.at = start..relation.end.max(condition);
+            if let Some(JoinConstraint::None) | None = constraint {
+                condition_facts(&mut found, filter, &left, &right);
+            }
+            self.shape.joins.push(found);
+            if let Some(JoinConstraint::On(on)) = constraint {
+                self.expr(on);
+            }
+            left.extend(right);
+        }
+        left
+    }
+
+    /// `FROM a, b WHERE …`: the filter is the condition.
+    pub(super) fn comma_join(
+        &mut self,
+        left: &[Item],
+        right: &[Item],
+        table: &TableWithJoins,
+        filter: Option<&Expr>,
+    ) {
+        let mut join = self.join(JoinKind::Cross, None, left, right);
+        join.at = self.layout.range(factor_span(&table.relation));
+        condition_facts(&mut join, filter, left, right);
+        self.shape.joins.push(join);
+    }
+
+    fn join(
+        &self,
+        kind: JoinKind,
+        constraint: Option<&JoinConstraint>,
+        left: &[Item],
+        right: &[Item],
+    ) -> Join {
+        let mut join = Join {
+            kind,
+            left: relations(left),
+            right: relations(right),
+            on: String::new(),
+            equi_keys: Vec::new(),
+            has_time_range: false,
+            at: 0..0,
+        };
+        match constraint {
+            Some(JoinConstraint::On(on)) => {
+                join.on = canonical(on);
+                condition_facts(&mut join, Some(on), left, right);
+            }
+            Some(JoinConstraint::Using(columns)) => using(&mut join, columns),
+            Some(JoinConstraint::Natural) => "natural".clone_into(&mut join.on),
+            Some(JoinConstraint::None) | None => {}
+        }
+        join
+    }
+}
+
+fn using(join: &mut Join, columns: &[ObjectName]) {
+    let columns: Vec<String> = columns.iter().map(|column| canonical(column)).collect();
+    join.on = format!("using ({})", columns.join(", "));
+    join.has_time_range = columns.iter().any(|column| is_window_name(column));
+    join.equi_keys = columns.into_iter().map(|it| (it.clone(), it)).collect();
+}
+
+fn relations(items: &[Item]) -> Vec<usize> {
+    items
+        .iter()
+        .flat_map(|item| item.source.relations.iter().copied())
+        .collect()
+}
+
+fn operator(operator: &JoinOperator) -> (JoinKind, Option<&JoinConstraint>) {
+    match operator {
+        JoinOperator::Join(on) | JoinOperator::Inner(on) | JoinOperator::StraightJoin(on) => {
+            (JoinKind::Inner, Some(on))
+        }
+        JoinOperator::Left(on) | JoinOperator::LeftOuter(on) => (JoinKind::Left, Some(on)),
+        JoinOperator::Right(on) | JoinOperator::RightOuter(on) => (JoinKind::Right, Some(on)),
+        JoinOperator::FullOuter(on) => (JoinKind::Full, Some(on)),
+        JoinOperator::CrossJoin(on) => (JoinKind::Cross, Some(on)),
+        JoinOperator::Semi(on) | JoinOperator::LeftSemi(on) | JoinOperator::RightSemi(on) => {
+            (JoinKind::Semi, Some(on))
+        }
+        JoinOperator::Anti(on) | JoinOperator::LeftAnti(on) | JoinOperator::RightAnti(on) => {
+            (JoinKind::Anti, Some(on))
+        }
+        JoinOperator::AsOf { constraint, .. } => (JoinKind::Left, Some(constraint)),
+        JoinOperator::OuterApply | JoinOperator::LeftArrayJoin => (JoinKind::Left, None),
+        JoinOperator::CrossApply | JoinOperator::ArrayJoin | JoinOperator::InnerArrayJoin => {
+            (JoinKind::Cross, None)
+        }
+    }
+}
+
+fn factor_span(factor: &TableFactor) -> sqlparser::tokenizer::Span {
+    match factor {
+        TableFactor::Table { name, .. } => name.span(),
+        TableFactor::Derived { subquery, .. } => subquery.span(),
+        other => other.span(),
+    }
+}
+
+/// The parts of a condition that must all hold.
+pub(super) fn conjuncts(condition: &Expr) -> Vec<&Expr> {
+    let mut found = Vec::new();
+    let mut open = vec![condition];
+    while let Some(expr) = open.pop() {
+        match expr {
+            Expr::BinaryOp {
+                left,
+                op: BinaryOperator::And,
+                right,
+            } => open.extend([right.as_ref(), left]),
+            Expr::Nested(inner) if is_conjunction(inner) => open.push(inner),
+            _ => found.push(expr),
+        }
+    }
+    found
+}
+
+fn is_conjunction(expr: &Expr) -> bool {
+    match expr {
+        Expr::Nested(inner) => is_conjunction(inner),
+        Expr::BinaryOp { op, .. } => *op == BinaryOperator::And,
+        _ => false,
+    }
+}
+
+fn condition_facts(join: &mut Join, condition: Option<&Expr>, left: &[Item], right: &[Item]) {
+    for conjunct in condition.map(conjuncts).unwrap_or_default() {
+        let mut conjunct = conjunct;
+        while let Expr::Nested(inner) = conjunct {
+            conjunct = inner;
+        }
+        let uses = Uses::of(conjunct, left, right);
+        match conjunct {
+            Expr::BinaryOp {
+                left: a,
+                op: BinaryOperator::Eq | BinaryOperator::Spaceship,
+                right: b,
+            } => {
+                let of_a = Uses::of(a, left, right);
+                let of_b = Uses::of(b, left, right);
+                if let Some(swap) = of_a.equated_with(&of_b) {
+                    let (a, b) = if swap { (b, a) } else { (a, b) };
+                    join.equi_keys.push((canonical(a), canonical(b)));
+                    join.has_time_range |= is_window(a) || is_window(b);
+                }
+            }
+            Expr::BinaryOp {
+                op: BinaryOperator::Lt | BinaryOperator::LtEq | BinaryOperator::Gt | BinaryOperator::GtEq,
+                ..
+            } => join.has_time_range |= uses.across() && uses.interval,
+            Expr::Between { negated: false, .. } => join.has_time_range |= uses.across(),
+            _ => {}
+        }
+    }
+}
+
+fn is_window(expr: &Expr) -> bool {
+    match expr {
+        Expr::Identifier(ident) => is_window_name(&ident.value),
+        Expr::CompoundIdentifier(parts) => parts.iter().skip(1).any(|ident| is_window_name(&ident.value)),
+        Expr::Function(function) => names::single(&function.name).is_some_and(|name| is_window_name(&name)),
+        _ => false,
+    }
+}
+
+fn is_window_name(name: &str) -> bool {
+    name.eq_ignore_ascii_case("window") || name.eq_ignore_ascii_case("session_window")
+}
+
+/// Which sides' columns an expression uses.
+#[derive(Default)]
+struct Uses {
+    left: bool,
+    right: bool,
+    /// Columns without a qualifier, which may be of either side.
+    unsure: usize,
+    interval: bool,
+}
+
+impl Uses {
+    fn of(expr: &Expr, left: &[Item], right: &[Item]) -> Self {
+        let mut uses = Self::default();
+        uses.add(expr, left, right);
+        uses
+    }
+
+    fn add(&mut self, expr: &Expr, left: &[Item], right: &[Item]) {
+        match expr {
+            Expr::Identifier(_) => self.unsure += 1,
+            Expr::CompoundIdentifier(parts) => {
+                if qualifies(left, parts) {
+                    self.left = true;
+                } else if qualifies(right, parts) {
+                    self.right = true;
+                } else {
+                    self.unsure += 1;
+                }
+            }
+            Expr::Interval(_) => self.interval = true,
+            Expr::Function(function) => {
+                self.interval |=
+                    names::single(&function.name).is_some_and(|name| SHIFTS.contains(&name.as_str()));
+            }
+            _ => {}
+        }
+        children::of(expr, &mut |child| {
+            if let Child::Expr(expr) = child {
+                self.add(expr, left, right);
+            }
+        });
+    }
+
+    /// Whether columns of both sides are compared, as far as one can tell.
+    fn across(&self) -> bool {
+        usize::from(self.left) + usize::from(self.right) + self.unsure >= 2
+    }
+
+    /// Whether an equality of the two is between the sides, and if so, whether the right side stands first.
+    fn equated_with(&self, other: &Self) -> Option<bool> {
+        let mixed = |it: &Self| it.left && it.right;
+        let constant = |it: &Self| !it.left && !it.right && it.unsure == 0;
+        let same = self.left && other.left || self.right && other.right;
+        let none = mixed(self) || mixed(other) || constant(self) || constant(other) || same;
+        (!none).then_some(self.right || other.left)
+    }
+}
+
+/// Whether a reference of several parts starts with the name of one of the items.
+fn qualifies(items: &[Item], parts: &[Ident]) -> bool {
+    let Some((_, qualifiers)) = parts.split_last() else {
+        return false;
+    };
+    qualifiers.iter().any(|qualifier| {
+        items.iter().any(|item| {
+            item.qualifier
+                .as_ref()
+                .is_some_and(|it| it.eq_ignore_ascii_case(&qualifier.value))
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sqlparser::tokenizer::Span;
+
+    #[test]
+    fn places_of_the_parser_start_at_one() {
+        assert_eq!(plain(Span::empty()), 0..0);
+    }
+}

@@ -1,0 +1,301 @@
+//! Places: the parser's lines and columns become offsets before it sees the tokens, so that every span of its tree is
+//! a range of bytes.
+
+use std::ops::Range;
+
+use sqlparser::keywords::Keyword;
+use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan};
+
+use super::facts::Parameter;
+
+/// How many operators may hang on one another. The parser builds `a + b + c + …` as a tree as deep as it is long,
+/// and everything that walks such a tree recurses.
+const CHAIN: u32 = 400;
+
+/// What the tokens say about the text, and what the tree no longer knows.
+#[derive(Debug, Default)]
+pub(super) struct Layout {
+    /// Opening and closing brackets, in the order of the opening ones. Unclosed ones end where they begin.
+    brackets: Vec<Range<u32>>,
+    /// First to last token of what semicolons separate.
+    pub(super) statements: Vec<Range<u32>>,
+    pub(super) parameters: Vec<Parameter>,
+    /// The words that join or unite, in order.
+    joints: Vec<Range<u32>>,
+    pub(super) too_deep: Option<Range<u32>>,
+    /// The first `|>`.
+    pub(super) pipe: Option<Range<u32>>,
+}
+
+impl Layout {
+    /// Rewrites the spans of all tokens to line 1 and column offset + 1, and notes what is needed of them.
+    pub(super) fn settle(sql: &str, tokens: &mut [TokenWithSpan]) -> Self {
+        let mut cursor = Cursor::new(sql);
+        let mut pass = Pass::default();
+        for TokenWithSpan { token, span } in tokens {
+            let start = cursor.offset;
+            cursor.advance_to(span.end);
+            let at = start..cursor.offset;
+            *span = Span::new(location(at.start), location(at.end));
+            pass.token(token, at);
+        }
+        pass.finish()
+    }
+
+    /// A span of the tree, widened where it cuts a pair of brackets in two.
+    pub(super) fn range(&self, span: Span) -> Range<u32> {
+        let range = plain(span);
+        let mut wide = range.clone();
+        for pair in self.pairs_from(0).take_while(|pair| pair.start < range.end) {
+            let inside = pair.start >= range.start;
+            let ends_inside = pair.end > range.start && pair.end <= range.end;
+            if inside || ends_inside {
+                wide.start = wide.start.min(pair.start);
+                wide.end = wide.end.max(pair.end);
+            }
+        }
+        wide
+    }
+
+    /// From the name of a function to the bracket that closes its arguments.
+    pub(super) fn call(&self, name: Span) -> Range<u32> {
+        let name = plain(name);
+        let end = self.pairs_from(name.end).next().map_or(name.end, |pair| pair.end);
+        name.start..end
+    }
+
+    /// The last `JOIN` or `UNION` (or the like) before an offset.
+    pub(super) fn joint_before(&self, offset: u32) -> Option<Range<u32>> {
+        let next = self.joints.partition_point(|at| at.start < offset);
+        self.joints.get(next.checked_sub(1)?).cloned()
+    }
+
+    fn pairs_from(&self, offset: u32) -> impl Iterator<Item = &Range<u32>> {
+        let first = self.brackets.partition_point(|pair| pair.start < offset);
+        self.brackets.iter().skip(first)
+    }
+}
+
+/// A span as it is; nowhere if the parser has none.
+pub(super) fn plain(span: Span) -> Range<u32> {
+    let offset = |location: Location| u32::try_from(location.column.saturating_sub(1)).unwrap_or(0);
+    let (start, end) = (offset(span.start), offset(span.end));
+    start..end.max(start)
+}
+
+fn location(offset: u32) -> Location {
+    Location::new(1, u64::from(offset) + 1)
+}
+
+/// Follows the tokenizer through the text, counting lines and columns as it does.
+struct Cursor<'a> {
+    rest: std::str::Chars<'a>,
+    line: u64,
+    column: u64,
+    offset: u32,
+}
+
+impl<'a> Cursor<'a> {
+    fn new(sql: &'a str) -> Self {
+        Self {
+            rest: sql.chars(),
+            line: 1,
+            column: 1,
+            offset: 0,
+        }
+    }
+
+    fn advance_to(&mut self, end: Location) {
+        while (self.line, self.column) < (end.line, end.column) {
+            let Some(ch) = self.rest.next() else { return };
+            if ch == '\n' {
+                self.line += 1;
+                self.column = 1;
+            } else {
+                self.column += 1;
+            }
+            // A character has at most four bytes, and the text fewer than 2³².
+            self.offset += u32::try_from(ch.len_utf8()).unwrap_or(0);
+        }
+    }
+}
+
+/// An open bracket or `CASE`, and the operators since the last comma in it.
+#[derive(Default)]
+struct Open {
+    bracket: Option<usize>,
+    chain: u32,
+}
+
+#[derive(Default)]
+struct Pass {
+    layout: Layout,
+    open: Vec<Open>,
+    top: u32,
+    /// The operators of all that is open.
+    depth: u32,
+    statement: Option<Range<u32>>,
+    /// The colon of a parameter whose name comes next.
+    colon: Option<u32>,
+    /// The end of the last token that a path into a variant could start from.
+    operand_end: Option<u32>,
+}
+
+impl Pass {
+    fn token(&mut self, token: &Token, at: Range<u32>) {
+        if matches!(token, Token::Whitespace(_)) {
+            self.colon = None;
+            return;
+        }
+        self.parameter(token, &at);
+        self.nesting(token, &at);
+        match token {
+            Token::SemiColon => self.layout.statements.extend(self.statement.take()),
+            _ => {
+                let start = self.statement.as_ref().map_or(at.start, |it| it.start);
+                self.statement = Some(start..at.end);
+            }
+        }
+    }
+
+    fn parameter(&mut self, token: &Token, at: &Range<u32>) {
+        match token {
+            Token::Colon if self.operand_end != Some(at.start) => self.colon = Some(at.end),
+            Token::Word(word) if self.colon == Some(at.start) => {
+                self.colon = None;
+                let parameters = &mut self.layout.parameters;
+                match parameters.iter_mut().find(|it| it.name == word.value) {
+                    Some(known) => known.at.push(at.clone()),
+                    None => parameters.push(Parameter {
+                        name: word.value.clone(),
+                        at: vec![at.clone()],
+                    }),
+                }
+            }
+            _ => self.colon = None,
+        }
+        let operand = match token {
+            Token::Word(word) => word.keyword == Keyword::NoKeyword || word.quote_style.is_some(),
+            Token::RParen | Token::RBracket => true,
+            _ => false,
+        };
+        if operand {
+            self.operand_end = Some(at.end);
+        }
+    }
+
+    fn nesting(&mut self, token: &Token, at: &Range<u32>) {
+        match token {
+            Token::LParen | Token::LBracket => {
+                let bracket = self.layout.brackets.len();
+                self.layout.brackets.push(at.start..at.start);
+                self.push(Some(bracket));
+            }
+            Token::RParen | Token::RBracket => self.close(at.end),
+            Token::Comma => self.reset(),
+            Token::SemiColon => self.reset(),
+            Token::Word(word) if word.quote_style.is_none() => match word.keyword {
+                Keyword::CASE => self.push(None),
+                Keyword::END => {
+                    if self.open.last().is_some_and(|it| it.bracket.is_none()) {
+                        self.pop();
+                    }
+                }
+                Keyword::WHEN | Keyword::THEN | Keyword::ELSE => self.reset(),
+                keyword => {
+                    if links(keyword) {
+                        self.link(at);
+                    }
+                    if joint(keyword) {
+                        self.layout.joints.push(at.clone());
+                    }
+                }
+            },
+            Token::VerticalBarRightAngleBracket => {
+                self.layout.pipe.get_or_insert_with(|| at.clone());
+            }
+            Token::Number(..)
+            | Token::SingleQuotedString(_)
+            | Token::DoubleQuotedString(_)
+            | Token::Period
+            | Token::Word(_)
+            | Token::EOF => {}
+            _ => self.link(at),
+        }
+    }
+
+    fn link(&mut self, at: &Range<u32>) {
+        *self.open.last_mut().map_or(&mut self.top, |it| &mut it.chain) += 1;
+        self.depth += 1;
+        if self.depth > CHAIN && self.layout.too_deep.is_none() {
+            self.layout.too_deep = Some(at.clone());
+        }
+    }
+
+    fn reset(&mut self) {
+        let chain = self.open.last_mut().map_or(&mut self.top, |it| &mut it.chain);
+        self.depth -= std::mem::take(chain);
+    }
+
+    fn push(&mut self, bracket: Option<usize>) {
+        self.open.push(Open { bracket, chain: 0 });
+    }
+
+    fn pop(&mut self) -> Option<Open> {
+        self.reset();
+        self.open.pop()
+    }
+
+    fn close(&mut self, end: u32) {
+        while let Some(Open { bracket, .. }) = (!self.open.is_empty()).then(|| self.pop()).flatten() {
+            if let Some(pair) = bracket.and_then(|index| self.layout.brackets.get_mut(index)) {
+                pair.end = end;
+                return;
+            }
+        }
+    }
+
+    fn finish(mut self) -> Layout {
+        self.layout.statements.extend(self.statement);
+        self.layout
+    }
+}
+
+fn joint(keyword: Keyword) -> bool {
+    matches!(
+        keyword,
+        Keyword::JOIN | Keyword::UNION | Keyword::EXCEPT | Keyword::MINUS | Keyword::INTERSECT
+    )
+}
+
+/// The words that chain operands as operators do.
+fn links(keyword: Keyword) -> bool {
+    matches!(
+        keyword,
+        Keyword::AND
+            | Keyword::OR
+            | Keyword::NOT
+            | Keyword::IS
+            | Keyword::IN
+            | Keyword::LIKE
+            | Keyword::ILIKE
+            | Keyword::RLIKE
+            | Keyword::REGEXP
+            | Keyword::BETWEEN
+            | Keyword::DIV
+            | Keyword::COLLATE
+            | Keyword::AT
+            | Keyword::XOR
+            | Keyword::UNION
+            | Keyword::EXCEPT
+            | Keyword::MINUS
+            | Keyword::INTERSECT
+            | Keyword::PIVOT
+            | Keyword::UNPIVOT
+            | Keyword::MATCH_RECOGNIZE
+            | Keyword::SIMILAR
+            | Keyword::OVERLAPS
+            | Keyword::MEMBER
+            | Keyword::NOTNULL
+    )
+}

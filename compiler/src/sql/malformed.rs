@@ -1,0 +1,80 @@
+//! What is wrong whatever the version of Spark. Only asked when the text could not be parsed.
+
+mod brackets;
+mod clauses;
+mod words;
+
+use std::ops::Range;
+
+use super::Reading;
+use super::scan::{Kind, Piece, Unterminated, scan};
+use crate::diag::nearest;
+
+/// The certain error of a text that failed to parse at `failed`, if there is one.
+pub(super) fn find(sql: &str, failed: &Range<u32>) -> Option<Reading> {
+    // What Spark puts in place of a variable may be anything.
+    if sql.contains("${") {
+        return None;
+    }
+    let pieces = match scan(sql) {
+        Ok(pieces) => pieces,
+        Err(unterminated) => return never_ends(&unterminated),
+    };
+    if pieces.iter().all(|piece| piece.is_symbol(";")) {
+        return Some(malformed(0..length(sql), "the SQL is empty", None));
+    }
+    if let Some(found) = brackets::find(&pieces) {
+        return Some(found);
+    }
+    let scripting = pieces.iter().any(|piece| piece.is("BEGIN"));
+    pieces
+        .split(|piece| piece.is_symbol(";"))
+        .filter(|statement| !statement.is_empty())
+        .enumerate()
+        .find_map(|(index, statement)| {
+            // Inside a compound statement other words begin one.
+            let starts = if scripting && index > 0 {
+                None
+            } else {
+                start(statement)
+            };
+            starts.or_else(|| clauses::find(statement, failed))
+        })
+}
+
+fn never_ends(unterminated: &Unterminated) -> Option<Reading> {
+    let (at, what, end) = match unterminated {
+        Unterminated::String(at) => (at, "string", "quote"),
+        Unterminated::Name(at) => (at, "back-quoted name", "backtick"),
+        Unterminated::Comment(at) => (at, "comment", "`*/`"),
+        Unterminated::Perhaps => return None,
+    };
+    let message = format!("the {what} that begins here never ends");
+    let help = format!("close it with a matching {end}");
+    Some(malformed(at.clone(), &message, Some(help)))
+}
+
+/// A word that begins no statement.
+fn start(statement: &[Piece<'_>]) -> Option<Reading> {
+    let first = statement.iter().find(|piece| piece.text != "(")?;
+    let label = statement.get(1).is_some_and(|second| second.is_symbol(":"));
+    if first.kind != Kind::Word || label || first.is_any(words::STARTERS) {
+        return None;
+    }
+    let help =
+        nearest(first.text, words::STARTERS.iter().copied()).map(|near| format!("did you mean `{near}`?"));
+    let message = format!("`{}` does not begin a statement", first.text);
+    Some(malformed(first.at.clone(), &message, help))
+}
+
+fn malformed(at: Range<u32>, message: &str, help: Option<String>) -> Reading {
+    Reading::Malformed {
+        at,
+        message: message.to_owned(),
+        help,
+    }
+}
+
+fn length(sql: &str) -> u32 {
+    u32::try_from(sql.len()).unwrap_or(u32::MAX)
+}

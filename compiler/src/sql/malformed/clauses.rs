@@ -1,0 +1,201 @@
+//! Clauses that are cut off, doubled or misspelt.
+
+use std::ops::Range;
+
+use super::super::Reading;
+use super::super::scan::{Kind, Piece};
+use super::{malformed, words};
+
+/// Operators that need something on their right.
+const OPERATORS: &[&str] = &[
+    "+", "-", "/", "%", "=", "==", "<", ">", "<=", ">=", "<>", "!=", "<=>", "||", "&", "|", "^", "~", "->",
+    "=>", "::", ":", ".", ",", "|>",
+];
+
+pub(super) fn find(statement: &[Piece<'_>], failed: &Range<u32>) -> Option<Reading> {
+    cut_off(statement)
+        .or_else(|| lone_comma(statement))
+        .or_else(|| doubled(statement))
+        .or_else(|| misspelt(statement, failed))
+}
+
+/// The text ends, or a bracket closes, where something must follow.
+fn cut_off(statement: &[Piece<'_>]) -> Option<Reading> {
+    let (last, before) = statement.split_last()?;
+    let need = match last.kind {
+        Kind::Symbol if OPERATORS.contains(&last.text) => "something after it",
+        Kind::Word if is_keyword(last, before.last(), None) => words::NEEDS
+            .iter()
+            .find(|(word, _)| last.is(word))
+            .map(|(_, need)| *need)?,
+        _ => return None,
+    };
+    let message = format!("unexpected end of the SQL: `{}` needs {need}", last.text);
+    Some(malformed(last.at.clone(), &message, None))
+}
+
+fn lone_comma(statement: &[Piece<'_>]) -> Option<Reading> {
+    statement.iter().enumerate().find_map(|(index, comma)| {
+        let next = statement.get(index + 1)?;
+        let stray = next.kind == Kind::Close
+            || next.is_symbol(",")
+            || next.is_any(words::AFTER_LIST) && opens(next, statement.get(index + 2));
+        if !comma.is_symbol(",") || !stray {
+            return None;
+        }
+        let message = format!("there is nothing between this `,` and `{}`", next.text);
+        let help = "remove the comma, or write what is missing after it".to_owned();
+        Some(malformed(comma.at.clone(), &message, Some(help)))
+    })
+}
+
+fn doubled(statement: &[Piece<'_>]) -> Option<Reading> {
+    statement.windows(2).enumerate().find_map(|(index, pair)| {
+        let [first, second] = pair else { return None };
+        let (_, never) = words::NEVER.iter().find(|(word, _)| first.is(word))?;
+        let before = index.checked_sub(1).and_then(|it| statement.get(it));
+        let after = statement.get(index + 2);
+        let wrong = second.is_any(never) && is_keyword(first, before, Some(second)) && opens(second, after);
+        if !wrong {
+            return None;
+        }
+        let need = words::NEEDS.iter().find(|(word, _)| first.is(word));
+        let message = format!(
+            "`{}` needs {} before `{}`",
+            first.text,
+            need.map_or("something", |(_, need)| need),
+            second.text
+        );
+        Some(malformed(first.at.start..second.at.end, &message, None))
+    })
+}
+
+/// Whether a word that could be a name is a keyword at its place.
+fn is_keyword(piece: &Piece<'_>, before: Option<&Piece<'_>>, after: Option<&Piece<'_>>) -> bool {
+    let named = before.is_some_and(|it| it.is("AS") || it.is_symbol(".") || it.is_symbol(":"));
+    let used = after.is_some_and(|it| it.kind == Kind::Symbol || it.text == "[");
+    piece.kind == Kind::Word && !named && !used
+}
+
+/// Whether a clause begins with this word, which is not a name then.
+fn opens(piece: &Piece<'_>, after: Option<&Piece<'_>>) -> bool {
+    let Some(after) = after else { return true };
+    if piece.is_any(&["GROUP", "ORDER"]) {
+        return after.is("BY");
+    }
+    let operand = matches!(after.kind, Kind::Number | Kind::Quoted)
+        || after.text == "("
+        || after.kind == Kind::Word
+            && !after.is_any(&["AS", "IS", "IN", "LIKE", "BETWEEN", "NOT", "AND", "OR"]);
+    operand && !(after.kind == Kind::Word && words::is_clause(after.text))
+        || piece.is_any(&["AND", "OR", "THEN", "ELSE"]) && after.kind != Kind::Symbol
+}
+
+/// A clause that stands where a name would be read as an alias.
+fn misspelt(statement: &[Piece<'_>], failed: &Range<u32>) -> Option<Reading> {
+    let index = statement
+        .iter()
+        .position(|piece| piece.at.start >= failed.start)
+        .unwrap_or(statement.len());
+    let before = index.checked_sub(1);
+    before
+        .into_iter()
+        .chain([index])
+        .chain(index.checked_sub(2))
+        .find_map(|index| clause(statement, index).or_else(|| select(statement, index)))
+}
+
+fn clause(statement: &[Piece<'_>], index: usize) -> Option<Reading> {
+    let word = statement.get(index)?;
+    let before = statement.get(index.checked_sub(1)?)?;
+    let after = statement.get(index + 1)?;
+    if word.kind != Kind::Word || words::is_known(word.text) || !ends_operand(before) {
+        return None;
+    }
+    let (meant, _) = words::CLAUSES
+        .iter()
+        .filter(|(clause, _)| near(word.text, clause))
+        .filter(|(clause, by)| fits(statement, index, clause) && *by == after.is("BY"))
+        .filter(|(_, by)| *by || begins_operand(after))
+        .min_by_key(|(clause, _)| distance(word.text, clause))?;
+    Some(meaning(word, meant))
+}
+
+/// `(SELCT a`: two words in a row after a bracket.
+fn select(statement: &[Piece<'_>], index: usize) -> Option<Reading> {
+    let word = statement.get(index)?;
+    let before = statement.get(index.checked_sub(1)?)?;
+    let after = statement.get(index + 1)?;
+    let wrong = before.text == "("
+        && word.kind == Kind::Word
+        && !word.is("SELECT")
+        && near(word.text, "SELECT")
+        && after.kind == Kind::Word
+        && !words::is_known(after.text);
+    wrong.then(|| meaning(word, "SELECT"))
+}
+
+fn meaning(word: &Piece<'_>, meant: &str) -> Reading {
+    let message = format!("`{}` is not known at this place", word.text);
+    let help = format!("did you mean `{meant}`?");
+    malformed(word.at.clone(), &message, Some(help))
+}
+
+/// Whether the clause is still missing at this level of brackets, so that a name like it is no mere alias.
+fn fits(statement: &[Piece<'_>], index: usize, clause: &str) -> bool {
+    let Some(word) = statement.get(index) else {
+        return false;
+    };
+    let level = |piece: &&Piece<'_>| piece.depth == word.depth;
+    let mut so_far = statement
+        .iter()
+        .take(index)
+        .rev()
+        .take_while(|piece| piece.depth >= word.depth)
+        .filter(level)
+        .take_while(|piece| !piece.is("SELECT"));
+    let selected = statement
+        .iter()
+        .take(index)
+        .any(|piece| level(&piece) && piece.is("SELECT"));
+    match clause {
+        "JOIN" => so_far.any(|piece| piece.is("FROM")),
+        "FROM" => selected && !so_far.any(|piece| piece.is("FROM")),
+        // Before these there must be a table already.
+        _ => {
+            let words: Vec<&Piece<'_>> = so_far.collect();
+            words.iter().any(|piece| piece.is("FROM")) && !words.iter().any(|it| it.is(clause))
+        }
+    }
+}
+
+fn ends_operand(piece: &Piece<'_>) -> bool {
+    match piece.kind {
+        Kind::Word => !words::is_known(piece.text),
+        Kind::Number | Kind::Quoted | Kind::Close => true,
+        Kind::Symbol => piece.text == "*",
+        Kind::Open => false,
+    }
+}
+
+fn begins_operand(piece: &Piece<'_>) -> bool {
+    match piece.kind {
+        Kind::Word => !words::is_known(piece.text),
+        Kind::Number | Kind::Quoted => true,
+        Kind::Open => piece.text == "(",
+        Kind::Close | Kind::Symbol => false,
+    }
+}
+
+fn near(word: &str, clause: &str) -> bool {
+    // Of a word of four letters, two edits leave too little.
+    let limit = if clause.len() < 5 { 1 } else { 2 };
+    distance(word, clause) <= limit
+}
+
+fn distance(word: &str, clause: &str) -> usize {
+    if word.len() > 2 * clause.len() {
+        return usize::MAX;
+    }
+    strsim::osa_distance(&word.to_uppercase(), clause)
+}

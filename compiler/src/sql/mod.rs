@@ -1,0 +1,144 @@
+//! What a Spark SQL text says, as plain data: which tables it reads and writes, and the shape of its queries as
+//! far as Structured Streaming cares.
+//!
+//! Nothing here renders, knows manifests or makes diagnostics. Every place is a range of bytes in the text given.
+
+mod canonical;
+mod children;
+mod columns;
+mod dialect;
+mod facts;
+mod functions;
+mod join;
+mod layout;
+mod malformed;
+mod names;
+mod scan;
+mod script;
+mod select;
+mod walk;
+
+#[cfg(test)]
+mod tests;
+
+use std::ops::Range;
+
+pub use facts::{
+    Column, ColumnRef, EventWindow, Facts, Join, JoinKind, Parameter, QueryShape, Relation, StatementFacts,
+    StatementKind, TableRef, Text, WindowKind,
+};
+
+use sqlparser::ast::Statement;
+use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::Tokenizer;
+
+use dialect::Spark;
+use layout::Layout;
+
+/// Deep enough for any query a person writes, shallow enough for the parser's stack.
+const NESTING: usize = 100;
+
+/// What could be made of a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reading {
+    /// Understood.
+    Known(Box<Facts>),
+    /// Certainly wrong, whatever the version of Spark: the user's error.
+    Malformed {
+        at: Range<u32>,
+        message: String,
+        help: Option<String>,
+    },
+    /// It could not be read here, but Spark may well accept it. Lineage and state are unknown.
+    Unknown { at: Range<u32>, reason: String },
+}
+
+/// Why the text has no facts, before it is known whose fault that is.
+struct Failure {
+    at: Range<u32>,
+    reason: String,
+}
+
+/// Reads a script of one or more statements.
+pub fn read(sql: &str) -> Reading {
+    let failure = match parse(sql) {
+        Ok((statements, layout)) if !statements.is_empty() => {
+            return Reading::Known(Box::new(script::facts(&statements, layout)));
+        }
+        Ok(_) => Failure {
+            at: whole(sql),
+            reason: "there is no statement in it".to_owned(),
+        },
+        Err(failure) => failure,
+    };
+    malformed::find(sql, &failure.at).unwrap_or(Reading::Unknown {
+        at: failure.at,
+        reason: failure.reason,
+    })
+}
+
+fn parse(sql: &str) -> Result<(Vec<Statement>, Layout), Failure> {
+    let fail = |at, reason: &str| Failure {
+        at,
+        reason: reason.to_owned(),
+    };
+    if u32::try_from(sql.len()).is_err() {
+        return Err(fail(0..0, "the text is larger than 4 GiB"));
+    }
+    let mut tokens = Tokenizer::new(&Spark, sql)
+        // Literals keep their escapes, so that what is printed of them is what was written.
+        .with_unescape(false)
+        .tokenize_with_location()
+        .map_err(|_| fail(whole(sql), "the text has a character that is not known here"))?;
+    let layout = Layout::settle(sql, &mut tokens);
+    if let Some(at) = &layout.too_deep {
+        return Err(fail(
+            at.clone(),
+            "the expression is too long or too deeply nested to be read here",
+        ));
+    }
+    if let Some(at) = &layout.pipe {
+        return Err(fail(at.clone(), "the pipe syntax `|>` is not read here"));
+    }
+    Parser::new(&Spark)
+        .with_recursion_limit(NESTING)
+        .with_tokens_with_locations(tokens)
+        .parse_statements()
+        .map(|statements| (statements, layout))
+        .map_err(|error| failure(sql, &error))
+}
+
+fn failure(sql: &str, error: &ParserError) -> Failure {
+    match error {
+        ParserError::RecursionLimitExceeded => Failure {
+            at: whole(sql),
+            reason: "the text is too deeply nested to be read here".to_owned(),
+        },
+        ParserError::ParserError(text) | ParserError::TokenizerError(text) => located(sql, text),
+    }
+}
+
+/// The parser tells the place of a failure only in its message, as a line and a column, and the columns are offsets
+/// since [`Layout::settle`].
+fn located(sql: &str, text: &str) -> Failure {
+    let (what, place) = text.rsplit_once(" at Line: ").unwrap_or((text, ""));
+    let offset = place
+        .rsplit_once("Column: ")
+        .and_then(|(_, column)| column.trim().parse::<usize>().ok())
+        .and_then(|column| column.checked_sub(1))
+        .unwrap_or(sql.len());
+    let at = scan::word_at(sql, offset);
+    let found = sql
+        .get(at.start as usize..at.end as usize)
+        .filter(|found| !found.is_empty());
+    let reason = match (what.strip_prefix("Expected: "), found) {
+        (Some(_), None) => "the reader expects more before the end of the text".to_owned(),
+        (Some(_), Some(found)) => format!("the reader does not know `{found}` at this place"),
+        (None, _) => format!("the reader does not know this: {what}"),
+    };
+    Failure { at, reason }
+}
+
+fn whole(sql: &str) -> Range<u32> {
+    0..u32::try_from(sql.len()).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,77 @@
+//! Names of tables.
+
+use sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
+
+use super::facts::TableRef;
+use super::layout::plain;
+
+/// The formats Spark can read a path in directly: ``format.`path` ``.
+const PATH_FORMATS: &[&str] = &[
+    "avro",
+    "binaryfile",
+    "csv",
+    "delta",
+    "hudi",
+    "iceberg",
+    "json",
+    "orc",
+    "parquet",
+    "text",
+    "xml",
+];
+
+/// The parts of a name; a part that is a function call has none.
+pub(super) fn parts(name: &ObjectName) -> impl DoubleEndedIterator<Item = &Ident> {
+    name.0.iter().filter_map(|part| match part {
+        ObjectNamePart::Identifier(ident) => Some(ident),
+        ObjectNamePart::Function(_) => None,
+    })
+}
+
+/// The name in one, lower-cased, if it has one part only.
+pub(super) fn single(name: &ObjectName) -> Option<String> {
+    match name.0.as_slice() {
+        [ObjectNamePart::Identifier(ident)] => Some(ident.value.to_lowercase()),
+        _ => None,
+    }
+}
+
+/// The last part, lower-cased: what a column is qualified with.
+pub(super) fn last(name: &ObjectName) -> Option<String> {
+    parts(name).next_back().map(|ident| ident.value.to_lowercase())
+}
+
+pub(super) fn table(name: &ObjectName) -> TableRef {
+    let idents: Vec<&Ident> = parts(name).collect();
+    let start = idents.first().map_or(0, |ident| plain(ident.span).start);
+    let end = idents.last().map_or(start, |ident| plain(ident.span).end);
+    let (name, path_format) = match idents.as_slice() {
+        [format, path] if is_path(format, path) => (path.value.clone(), Some(format.value.to_lowercase())),
+        idents => (dotted(idents), None),
+    };
+    TableRef {
+        name,
+        at: start..end.max(start),
+        path_format,
+    }
+}
+
+fn is_path(format: &Ident, path: &Ident) -> bool {
+    let known = |format: &str| {
+        PATH_FORMATS
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(format))
+    };
+    path.quote_style == Some('`') && path.value.contains('/') && known(&format.value)
+}
+
+fn dotted(idents: &[&Ident]) -> String {
+    let mut name = String::new();
+    for ident in idents {
+        if !name.is_empty() {
+            name.push('.');
+        }
+        name.push_str(&ident.value);
+    }
+    name
+}

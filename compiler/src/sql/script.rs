@@ -1,0 +1,291 @@
+//! Statements: what each reads and writes.
+
+use sqlparser::ast::{
+    Assignment, CreateTableLikeKind, Delete, Expr, FromTable, Insert, Merge, MergeAction, MergeInsertKind,
+    MergeUpdateKind, ObjectName, Query, SetExpr, Spanned, Statement, TableFactor, TableObject,
+    TableWithJoins, Update, UpdateTableFromKind,
+};
+
+use super::facts::{Facts, QueryShape, StatementFacts, StatementKind, TableRef};
+use super::layout::Layout;
+use super::names;
+use super::walk::{View, Walk, add};
+
+pub(super) fn facts(statements: &[Statement], layout: Layout) -> Facts {
+    let mut walk = Walk::new(layout);
+    let mut found = Vec::with_capacity(statements.len());
+    for (index, statement) in statements.iter().enumerate() {
+        walk.shape = QueryShape::default();
+        let kind = walk.statement(statement);
+        let shape = std::mem::take(&mut walk.shape);
+        let spoken = &walk.layout.statements;
+        let at = if spoken.len() == statements.len() {
+            spoken.get(index).cloned().unwrap_or_default()
+        } else {
+            walk.layout.range(statement.span())
+        };
+        found.push(StatementFacts {
+            at,
+            kind,
+            query: has_query(statement).then_some(shape),
+        });
+    }
+    Facts {
+        statements: found,
+        reads: walk.reads,
+        writes: walk.writes,
+        parameters: walk.layout.parameters,
+    }
+}
+
+fn has_query(statement: &Statement) -> bool {
+    match statement {
+        Statement::Query(query) => match query.body.as_ref() {
+            SetExpr::Insert(inner)
+            | SetExpr::Update(inner)
+            | SetExpr::Delete(inner)
+            | SetExpr::Merge(inner) => has_query(inner),
+            _ => true,
+        },
+        Statement::Insert(insert) => insert.source.is_some(),
+        Statement::CreateTable(create) => create.query.is_some(),
+        Statement::CreateView(_) | Statement::Directory { .. } => true,
+        Statement::Cache { query, .. } => query.is_some(),
+        _ => false,
+    }
+}
+
+impl Walk {
+    pub(super) fn statement(&mut self, statement: &Statement) -> StatementKind {
+        match statement {
+            Statement::Query(query) => {
+                self.query(query, true);
+                query_kind(query)
+            }
+            Statement::Insert(insert) => self.insert(insert),
+            Statement::Directory {
+                path,
+                file_format,
+                source,
+                ..
+            } => {
+                let format = file_format.map(|it| it.to_string().to_lowercase());
+                self.write_path(path.clone(), format.unwrap_or_default());
+                self.query(source, true);
+                StatementKind::Insert
+            }
+            Statement::CreateTable(create) => {
+                match &create.query {
+                    Some(query) => {
+                        self.write(&create.name);
+                        self.query(query, true);
+                        return StatementKind::CreateTableAs;
+                    }
+                    None => self.like(create.like.as_ref()),
+                }
+                StatementKind::Ddl
+            }
+            Statement::CreateView(view) => {
+                let source = self.query(&view.query, true);
+                if view.temporary {
+                    self.define(&view.name, source.aggregated);
+                }
+                StatementKind::CreateView {
+                    temporary: view.temporary,
+                }
+            }
+            Statement::Cache {
+                table_name, query, ..
+            } => {
+                match query {
+                    Some(query) => {
+                        let source = self.query(query, true);
+                        self.define(table_name, source.aggregated);
+                    }
+                    None => self.read(table_name),
+                }
+                StatementKind::Other
+            }
+            Statement::Merge(merge) => self.merge(merge),
+            Statement::Update(update) => self.update(update),
+            Statement::Delete(delete) => self.delete(delete),
+            Statement::Truncate(truncate) => {
+                for target in &truncate.table_names {
+                    self.write(&target.name);
+                }
+                StatementKind::Ddl
+            }
+            Statement::LoadData { table_name, .. } => {
+                self.write(table_name);
+                StatementKind::Insert
+            }
+            Statement::Explain { statement, .. } => {
+                self.explained(statement);
+                StatementKind::Other
+            }
+            Statement::Set(_) | Statement::Reset(_) => StatementKind::Set,
+            other if is_ddl(other) => StatementKind::Ddl,
+            _ => StatementKind::Other,
+        }
+    }
+
+    /// An explained statement reads, but does not write.
+    fn explained(&mut self, statement: &Statement) {
+        let written = self.writes.len();
+        self.statement(statement);
+        self.writes.truncate(written);
+    }
+
+    fn insert(&mut self, insert: &Insert) -> StatementKind {
+        match &insert.table {
+            TableObject::TableName(name) => self.write(name),
+            TableObject::TableFunction(function) => self.write(&function.name),
+            TableObject::TableQuery(query) => {
+                self.query(query, false);
+            }
+        }
+        if let Some(source) = &insert.source {
+            self.query(source, true);
+        }
+        StatementKind::Insert
+    }
+
+    fn merge(&mut self, merge: &Merge) -> StatementKind {
+        self.target(&merge.table);
+        self.factor(&merge.source);
+        self.expr(&merge.on);
+        for clause in &merge.clauses {
+            if let Some(predicate) = &clause.predicate {
+                self.expr(predicate);
+            }
+            self.action(&clause.action);
+        }
+        StatementKind::Merge
+    }
+
+    fn action(&mut self, action: &MergeAction) {
+        match action {
+            MergeAction::Insert(insert) => {
+                if let MergeInsertKind::Values(values) = &insert.kind {
+                    for expr in values.rows.iter().flat_map(|row| &row.content) {
+                        self.expr(expr);
+                    }
+                }
+            }
+            MergeAction::Update(update) => {
+                if let MergeUpdateKind::Set(assignments) = &update.kind {
+                    self.assignments(assignments);
+                }
+            }
+            MergeAction::Delete { .. } | MergeAction::DoNothing { .. } => {}
+        }
+    }
+
+    fn update(&mut self, update: &Update) -> StatementKind {
+        self.target(&update.table.relation);
+        self.assignments(&update.assignments);
+        match &update.from {
+            Some(UpdateTableFromKind::BeforeSet(tables) | UpdateTableFromKind::AfterSet(tables)) => {
+                self.tables(tables)
+            }
+            None => {}
+        }
+        self.condition(update.selection.as_ref());
+        StatementKind::Update
+    }
+
+    fn delete(&mut self, delete: &Delete) -> StatementKind {
+        let (FromTable::WithFromKeyword(tables) | FromTable::WithoutKeyword(tables)) = &delete.from;
+        for table in tables {
+            self.target(&table.relation);
+        }
+        self.tables(delete.using.as_deref().unwrap_or_default());
+        self.condition(delete.selection.as_ref());
+        StatementKind::Delete
+    }
+
+    fn tables(&mut self, tables: &[TableWithJoins]) {
+        for table in tables {
+            self.joined(table, None);
+        }
+    }
+
+    fn assignments(&mut self, assignments: &[Assignment]) {
+        for assignment in assignments {
+            self.expr(&assignment.value);
+        }
+    }
+
+    fn condition(&mut self, condition: Option<&Expr>) {
+        if let Some(condition) = condition {
+            self.expr(condition);
+        }
+    }
+
+    fn target(&mut self, target: &TableFactor) {
+        if let TableFactor::Table { name, .. } = target {
+            self.write(name);
+        }
+    }
+
+    fn like(&mut self, like: Option<&CreateTableLikeKind>) {
+        if let Some(CreateTableLikeKind::Plain(like) | CreateTableLikeKind::Parenthesized(like)) = like {
+            self.read(&like.name);
+        }
+    }
+
+    fn read(&mut self, name: &ObjectName) {
+        let defined = names::single(name).is_some_and(|name| self.views.contains_key(&name));
+        if !defined {
+            add(&mut self.reads, names::table(name));
+        }
+    }
+
+    fn write(&mut self, name: &ObjectName) {
+        add(&mut self.writes, names::table(name));
+    }
+
+    /// The parser keeps no place of the path.
+    fn write_path(&mut self, name: String, format: String) {
+        let table = TableRef {
+            name,
+            at: 0..0,
+            path_format: Some(format),
+        };
+        add(&mut self.writes, table);
+    }
+
+    fn define(&mut self, name: &ObjectName, aggregated: bool) {
+        if let Some(name) = names::single(name) {
+            let shape = self.shape.clone();
+            self.views.insert(name, View { shape, aggregated });
+        }
+    }
+}
+
+fn query_kind(query: &Query) -> StatementKind {
+    match query.body.as_ref() {
+        SetExpr::Insert(_) => StatementKind::Insert,
+        SetExpr::Update(_) => StatementKind::Update,
+        SetExpr::Delete(_) => StatementKind::Delete,
+        SetExpr::Merge(_) => StatementKind::Merge,
+        _ => StatementKind::Query,
+    }
+}
+
+fn is_ddl(statement: &Statement) -> bool {
+    matches!(
+        statement,
+        Statement::AlterTable(_)
+            | Statement::AlterView { .. }
+            | Statement::AlterSchema(_)
+            | Statement::Drop { .. }
+            | Statement::DropFunction(_)
+            | Statement::CreateSchema { .. }
+            | Statement::CreateDatabase { .. }
+            | Statement::CreateFunction(_)
+            | Statement::Comment { .. }
+            | Statement::Msck(_)
+            | Statement::RenameTable(_)
+    )
+}

@@ -1,0 +1,343 @@
+//! Queries and selects: the levels of a shape.
+
+use std::ops::Range;
+
+use sqlparser::ast::{
+    Distinct, Expr, GroupByExpr, LimitClause, NamedWindowExpr, OrderByKind, Query, Select, SelectItem,
+    SetExpr, SetOperator, SetQuantifier, Spanned, Value,
+};
+
+use super::canonical::canonical;
+use super::facts::{Column, Relation, TableRef, Text};
+use super::layout::plain;
+use super::walk::{Item, Source, Walk, add};
+use super::{children, join};
+
+impl Walk {
+    /// Of the outermost query the columns are of interest, too.
+    pub(super) fn query(&mut self, query: &Query, outermost: bool) -> Source {
+        let outer = self.ctes.len();
+        if let Some(with) = &query.with {
+            for cte in &with.cte_tables {
+                let name = cte.alias.name.value.to_lowercase();
+                let own = self.ctes.len();
+                if with.recursive {
+                    self.ctes.push((name.clone(), Source::default()));
+                }
+                let source = self.query(&cte.query, false);
+                self.ctes.truncate(own);
+                self.ctes.push((name, source));
+            }
+        }
+        let source = self.body(&query.body, outermost);
+        self.order(query, outermost);
+        self.limit(query, outermost);
+        self.ctes.truncate(outer);
+        source
+    }
+
+    fn body(&mut self, body: &SetExpr, outermost: bool) -> Source {
+        match body {
+            SetExpr::Select(select) => self.select(select, outermost),
+            SetExpr::Query(query) => self.query(query, outermost),
+            SetExpr::SetOperation {
+                left,
+                op,
+                set_quantifier,
+                right,
+            } => {
+                let mut source = self.body(left, outermost);
+                self.united(*op, *set_quantifier, right);
+                // Which of the sides a column belongs to is not simple any more.
+                self.shape.column_refs.clear();
+                source.absorb(&self.body(right, false));
+                source
+            }
+            SetExpr::Values(values) => {
+                for row in &values.rows {
+                    row.content.iter().for_each(|expr| self.expr(expr));
+                }
+                Source::default()
+            }
+            SetExpr::Insert(statement)
+            | SetExpr::Update(statement)
+            | SetExpr::Delete(statement)
+            | SetExpr::Merge(statement) => {
+                self.statement(statement);
+                Source::default()
+            }
+            SetExpr::Table(table) => {
+                let parts = [&table.schema_name, &table.table_name];
+                let parts: Vec<&str> = parts.iter().filter_map(|it| it.as_deref()).collect();
+                self.unplaced(parts.join("."))
+            }
+        }
+    }
+
+    /// `TABLE name`, of which the parser has no place.
+    fn unplaced(&mut self, name: String) -> Source {
+        self.shape.relations.push(Relation {
+            name: name.clone(),
+            alias: None,
+            at: 0..0,
+        });
+        add(
+            &mut self.reads,
+            TableRef {
+                name,
+                at: 0..0,
+                path_format: None,
+            },
+        );
+        Source {
+            relations: vec![self.shape.relations.len() - 1],
+            aggregated: false,
+        }
+    }
+
+    fn united(&mut self, op: SetOperator, quantifier: SetQuantifier, right: &SetExpr) {
+        let all = matches!(quantifier, SetQuantifier::All | SetQuantifier::AllByName);
+        let right = plain(first_word(right)).start;
+        let at = self.layout.joint_before(right).unwrap_or(right..right);
+        let text = match (op, all) {
+            (SetOperator::Union, true) => "union all",
+            (SetOperator::Union, false) => "union",
+            (SetOperator::Intersect, true) => "intersect all",
+            (SetOperator::Intersect, false) => "intersect",
+            (SetOperator::Except | SetOperator::Minus, true) => "except all",
+            (SetOperator::Except | SetOperator::Minus, false) => "except",
+        };
+        if text == "union" {
+            self.shape.distinct.get_or_insert_with(|| at.clone());
+        }
+        self.shape.set_operations.push(Text {
+            text: text.to_owned(),
+            at,
+        });
+    }
+
+    fn order(&mut self, query: &Query, outermost: bool) {
+        let Some(order) = &query.order_by else { return };
+        let mut at = self.layout.range(order.span());
+        if let OrderByKind::Expressions(by) = &order.kind {
+            by.iter().for_each(|it| self.expr(&it.expr));
+            if let (Some(first), Some(last)) = (by.first(), by.last()) {
+                at = self.place(&first.expr).start..self.place(&last.expr).end;
+            }
+        }
+        set(&mut self.shape.order_by, at, outermost);
+    }
+
+    fn limit(&mut self, query: &Query, outermost: bool) {
+        let (limit, offset) = match &query.limit_clause {
+            Some(LimitClause::LimitOffset { limit, offset, .. }) => {
+                (limit.as_ref(), offset.as_ref().map(|it| &it.value))
+            }
+            Some(LimitClause::OffsetCommaLimit { offset, limit }) => (Some(limit), Some(offset)),
+            None => (query.fetch.as_ref().and_then(|it| it.quantity.as_ref()), None),
+        };
+        if let Some(expr) = limit.or(offset) {
+            let at = self.place(expr);
+            set(&mut self.shape.limit, at, outermost);
+        }
+    }
+
+    fn select(&mut self, select: &Select, outermost: bool) -> Source {
+        let items = self.from(select);
+        let mut source = Source::default();
+        items.iter().for_each(|item| source.absorb(&item.source));
+
+        let aggregates = self.shape.aggregates.len();
+        let windows = self.shape.windows.len();
+        self.distinct(select);
+        self.expressions(select);
+        self.filters(select);
+        let grouped = self.group_by(select);
+        dedup(&mut self.shape.aggregates, aggregates, |it| &it.text);
+        dedup(&mut self.shape.windows, windows, |it| &it.text);
+
+        let aggregated = grouped || self.shape.aggregates.len() > aggregates;
+        self.shape.nested_aggregation |= aggregated && source.aggregated;
+        source.aggregated |= aggregated;
+        if outermost {
+            self.shape.columns = select.projection.iter().map(|it| self.column(it)).collect();
+            self.column_refs(select, &items);
+        }
+        source
+    }
+
+    fn from(&mut self, select: &Select) -> Vec<Item> {
+        let mut items: Vec<Item> = Vec::new();
+        for table in &select.from {
+            let right = self.joined(table, select.selection.as_ref());
+            if !items.is_empty() {
+                self.comma_join(&items, &right, table, select.selection.as_ref());
+            }
+            items.extend(right);
+        }
+        items
+    }
+
+    fn distinct(&mut self, select: &Select) {
+        if let Some(Distinct::Distinct | Distinct::On(_)) = &select.distinct {
+            let at = plain(select.select_token.0.span);
+            self.shape.distinct.get_or_insert(at);
+        }
+    }
+
+    fn expressions(&mut self, select: &Select) {
+        for item in &select.projection {
+            if let Some(expr) = item_expr(item) {
+                self.expr(expr);
+            }
+        }
+        let lateral = select.lateral_views.iter().map(|view| &view.lateral_view);
+        let sorted = select.sort_by.iter().map(|it| &it.expr);
+        let spread = select.cluster_by.iter().chain(&select.distribute_by);
+        for expr in lateral.chain(sorted).chain(spread).chain(&select.qualify) {
+            self.expr(expr);
+        }
+        for definition in &select.named_window {
+            if let NamedWindowExpr::WindowSpec(spec) = &definition.1 {
+                children::of_window(spec, &mut |child| self.child(child));
+            }
+        }
+        let sort = select.sort_by.first().map(|it| &it.expr);
+        if let Some(first) = sort.or(select.cluster_by.first()) {
+            let at = self.place(first);
+            self.shape.order_by.get_or_insert(at);
+        }
+    }
+
+    fn filters(&mut self, select: &Select) {
+        for filter in [&select.selection, &select.having].into_iter().flatten() {
+            self.expr(filter);
+            for conjunct in join::conjuncts(filter) {
+                self.shape.filters.push(canonical(conjunct));
+            }
+        }
+    }
+
+    fn group_by(&mut self, select: &Select) -> bool {
+        let (exprs, modifiers) = match &select.group_by {
+            GroupByExpr::All(modifiers) => {
+                // The parser has no place for it.
+                let at = plain(select.select_token.0.span);
+                let text = "all".to_owned();
+                self.shape.group_by.push(Text { text, at });
+                (None, modifiers)
+            }
+            GroupByExpr::Expressions(exprs, modifiers) => (Some(exprs), modifiers),
+        };
+        for expr in exprs.into_iter().flatten() {
+            let text = match meant(expr, &select.projection) {
+                // It has been walked where it is selected.
+                Some(selected) => canonical(selected),
+                None => {
+                    self.expr(expr);
+                    canonical(expr)
+                }
+            };
+            let at = self.place(expr);
+            self.shape.group_by.push(Text { text, at });
+        }
+        for modifier in modifiers {
+            let at = plain(select.select_token.0.span);
+            let text = canonical(modifier);
+            self.shape.group_by.push(Text { text, at });
+        }
+        exprs.is_none_or(|exprs| !exprs.is_empty()) || !modifiers.is_empty()
+    }
+
+    fn column(&self, item: &SelectItem) -> Column {
+        let star = |at| Column {
+            name: None,
+            text: "*".to_owned(),
+            at,
+        };
+        match item {
+            SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..) => {
+                star(self.layout.range(item.span()))
+            }
+            SelectItem::UnnamedExpr(expr) => self.plain_column(expr, natural_name(expr)),
+            SelectItem::ExprWithAlias { expr, alias } => self.plain_column(expr, Some(alias.value.clone())),
+            SelectItem::ExprWithAliases { expr, .. } => self.plain_column(expr, None),
+        }
+    }
+
+    fn plain_column(&self, expr: &Expr, name: Option<String>) -> Column {
+        let Text { text, at } = self.text(expr);
+        Column { name, text, at }
+    }
+}
+
+/// The name Spark gives a column without an alias, where that is simple.
+fn natural_name(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Identifier(ident) => Some(ident.value.clone()),
+        Expr::CompoundIdentifier(parts) => parts.last().map(|ident| ident.value.clone()),
+        _ => None,
+    }
+}
+
+pub(super) fn item_expr(item: &SelectItem) -> Option<&Expr> {
+    match item {
+        SelectItem::UnnamedExpr(expr)
+        | SelectItem::ExprWithAlias { expr, .. }
+        | SelectItem::ExprWithAliases { expr, .. } => Some(expr),
+        SelectItem::QualifiedWildcard(..) | SelectItem::Wildcard(_) => None,
+    }
+}
+
+/// What a grouping by an ordinal or an alias means.
+fn meant<'a>(expr: &Expr, projection: &'a [SelectItem]) -> Option<&'a Expr> {
+    match expr {
+        Expr::Value(value) => match &value.value {
+            Value::Number(number, _) => {
+                let ordinal: usize = number.to_string().parse().ok()?;
+                item_expr(projection.get(ordinal.checked_sub(1)?)?)
+            }
+            _ => None,
+        },
+        Expr::Identifier(ident) => projection.iter().find_map(|item| match item {
+            SelectItem::ExprWithAlias { expr, alias } if alias.value.eq_ignore_ascii_case(&ident.value) => {
+                Some(expr)
+            }
+            _ => None,
+        }),
+        _ => None,
+    }
+}
+
+fn first_word(body: &SetExpr) -> sqlparser::tokenizer::Span {
+    match body {
+        SetExpr::Select(select) => select.select_token.0.span,
+        SetExpr::Query(query) => match &query.with {
+            Some(with) => with.with_token.0.span,
+            None => first_word(&query.body),
+        },
+        SetExpr::SetOperation { left, .. } => first_word(left),
+        other => other.span(),
+    }
+}
+
+fn set(slot: &mut Option<Range<u32>>, at: Range<u32>, outermost: bool) {
+    if outermost || slot.is_none() {
+        *slot = Some(at);
+    }
+}
+
+/// Removes repetitions of what came after `from`: Spark computes the same call of one level once.
+fn dedup<T>(list: &mut Vec<T>, from: usize, text: impl Fn(&T) -> &String) {
+    let mut index = from;
+    while let Some(item) = list.get(index) {
+        let known = list
+            .get(from..index)
+            .is_some_and(|before| before.iter().any(|it| text(it) == text(item)));
+        if known {
+            list.remove(index);
+        } else {
+            index += 1;
+        }
+    }
+}

@@ -1,0 +1,189 @@
+use std::ops::Range;
+
+use proptest::prelude::*;
+
+use crate::sql::{Reading, read};
+
+fn places(sql: &str) -> Vec<Range<u32>> {
+    let facts = match read(sql) {
+        Reading::Malformed { at, .. } | Reading::Unknown { at, .. } => return vec![at],
+        Reading::Known(facts) => facts,
+    };
+    let mut all: Vec<Range<u32>> = Vec::new();
+    all.extend(facts.reads.iter().chain(&facts.writes).map(|it| it.at.clone()));
+    all.extend(facts.parameters.iter().flat_map(|it| it.at.clone()));
+    for statement in &facts.statements {
+        all.push(statement.at.clone());
+        let Some(shape) = &statement.query else { continue };
+        all.extend(shape.relations.iter().map(|it| it.at.clone()));
+        all.extend(shape.joins.iter().map(|it| it.at.clone()));
+        let texts = shape.group_by.iter().chain(&shape.aggregates).chain(&shape.over);
+        all.extend(texts.chain(&shape.set_operations).map(|it| it.at.clone()));
+        all.extend(shape.windows.iter().map(|it| it.at.clone()));
+        all.extend(shape.columns.iter().map(|it| it.at.clone()));
+        all.extend(shape.column_refs.iter().map(|it| it.at.clone()));
+        all.extend(
+            [&shape.distinct, &shape.order_by, &shape.limit]
+                .into_iter()
+                .flatten()
+                .cloned(),
+        );
+        for index in shape.joins.iter().flat_map(|it| it.left.iter().chain(&it.right)) {
+            assert!(*index < shape.relations.len(), "{sql}");
+        }
+    }
+    all
+}
+
+fn check(sql: &str) {
+    for at in places(sql) {
+        assert!(
+            sql.get(at.start as usize..at.end as usize).is_some(),
+            "{at:?} is no place in {sql:?}"
+        );
+    }
+}
+
+#[test]
+fn hostile_texts_end_in_an_answer() {
+    let many = 100_000;
+    let nested = [
+        "(".repeat(many),
+        format!("SELECT {}1{}", "(".repeat(many), ")".repeat(many)),
+        format!("SELECT {}1{}", "f(".repeat(60), ")".repeat(60)),
+        format!("SELECT * FROM {}t{}", "(".repeat(many), ")".repeat(many)),
+        format!("{}SELECT 1{}", "(".repeat(80), ")".repeat(80)),
+        format!(
+            "SELECT * FROM {}t{}",
+            "(SELECT * FROM ".repeat(30),
+            ")".repeat(30)
+        ),
+        format!("SELECT {}1", "NOT ".repeat(many)),
+        format!("SELECT {}1", "- ".repeat(many)),
+        format!("SELECT 1{}", " + 1".repeat(many)),
+        format!("SELECT 1{}", " + 1".repeat(399)),
+        format!("SELECT a{}", "::int".repeat(many)),
+        format!("SELECT a{}", "[0]".repeat(many)),
+        format!("SELECT a{}", ".b".repeat(many)),
+        format!("SELECT a {}", "IS NULL ".repeat(many)),
+        format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(many)),
+        format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(399)),
+        format!("SELECT {}1{}", "CASE WHEN ".repeat(many), " END".repeat(many)),
+        format!(
+            "CREATE TABLE t (a {}int{})",
+            "ARRAY<".repeat(many),
+            ">".repeat(many)
+        ),
+        format!("SELECT {}", "INTERVAL ".repeat(many)),
+        format!("SELECT {}x", "x -> ".repeat(many)),
+        format!("{}SELECT 1", "EXPLAIN ".repeat(many)),
+        format!("SELECT * FROM t{}", " JOIN t".repeat(many)),
+        format!("SELECT * FROM t{}", " PIVOT (sum(a) FOR b IN (1))".repeat(many)),
+        format!("SELECT {}1", "1, ".repeat(many)),
+        format!("SELECT {}", "DISTINCT ".repeat(many)),
+        "SELECT 1;".repeat(many / 4),
+        "/*".repeat(many),
+        "'".repeat(many),
+        "`".repeat(many + 1),
+        "\0".repeat(many),
+        ";".repeat(many),
+        ":a ".repeat(many / 50),
+        "SELECT \u{feff}a, \u{202e}b FROM \u{1f600}".to_owned(),
+        "SELECT 'é\r\n' AS ü,\r\n  `ß` FROM t WHERE".to_owned(),
+    ];
+    for sql in nested {
+        check(&sql);
+    }
+}
+
+/// Fragments that are likely to get far into the parser.
+const FRAGMENTS: &[&str] = &[
+    "SELECT",
+    "FROM",
+    "WHERE",
+    "GROUP",
+    "BY",
+    "HAVING",
+    "ORDER",
+    "LIMIT",
+    "JOIN",
+    "LEFT",
+    "ON",
+    "AND",
+    "OR",
+    "NOT",
+    "IN",
+    "BETWEEN",
+    "CASE",
+    "WHEN",
+    "THEN",
+    "ELSE",
+    "END",
+    "AS",
+    "WITH",
+    "INSERT INTO",
+    "VALUES",
+    "UNION ALL",
+    "a",
+    "t.b",
+    "`c d`",
+    "é",
+    "count(*)",
+    "sum(a)",
+    "OVER",
+    "window(ts, '5 minutes')",
+    "(",
+    ")",
+    "[",
+    "]",
+    ",",
+    ".",
+    "*",
+    "=",
+    "<",
+    "+",
+    "::int",
+    ";",
+    ":p",
+    "'s'",
+    "'\\''",
+    "\"d\"",
+    "1",
+    "1.5e3",
+    "--x\n",
+    "/*y*/",
+    "\r\n",
+    "\t",
+    "INTERVAL 1 HOUR",
+    "x -> x + 1",
+    "LATERAL VIEW explode(a) e AS f",
+    "PIVOT",
+    "|>",
+    "${v}",
+    "\u{0}",
+    "\u{2028}",
+    "CREATE TEMP VIEW v AS",
+    "MERGE INTO t USING s ON",
+    "DISTINCT",
+    "CUBE",
+    "GROUPING SETS",
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn any_text_ends_in_an_answer(sql in "\\PC{0,80}") {
+        check(&sql);
+    }
+
+    #[test]
+    fn any_mixture_of_sql_ends_in_an_answer(
+        parts in proptest::collection::vec(proptest::sample::select(FRAGMENTS), 0..25),
+        glue in proptest::sample::select(&["", " ", "\n", "\r\n"][..]),
+    ) {
+        check(&parts.join(glue));
+        check(&format!("SELECT {}", parts.join(" ")));
+        check(&format!("SELECT a FROM t WHERE {}", parts.join(" ")));
+    }
+}
