@@ -106,7 +106,9 @@ impl Compiler<'_> {
         if let Some(more) = analysis.diagnostics.len().checked_sub(MAX_PER_FILE).filter(|more| *more > 0) {
             analysis.diagnostics.truncate(MAX_PER_FILE);
             let message = format!("{more} more problems in this file");
-            analysis.diagnostics.push(Diagnostic::new(Code::TOO_COMPLEX, message).at(Span::new(file, 0, 0), ""));
+            analysis
+                .diagnostics
+                .push(Diagnostic::new(Code::TOO_COMPLEX, message).at(Span::new(file, 0, 0), ""));
         }
         analysis
     }
@@ -123,16 +125,26 @@ impl Compiler<'_> {
                 analysis.mentions.extend(words(&text));
             } else {
                 let empty = Diagnostic::new(Code::EMPTY, "this file holds no manifest");
-                analysis.diagnostics.push(empty.at(Span::new(file, 0, 0), "").help("`dcp init` writes one to begin with"));
+                analysis
+                    .diagnostics
+                    .push(empty.at(Span::new(file, 0, 0), "").help("`dcp init` writes one to begin with"));
             }
             return;
         }
         for tree in parsed.documents {
             self.document(tree, &text, file, analysis, loader);
         }
+        supersede(&mut analysis.diagnostics);
     }
 
-    fn document<'a>(&'a self, mut tree: Tree<'a>, text: &'a str, file: FileId, analysis: &mut Analysis, loader: &dyn SourceLoader) {
+    fn document<'a>(
+        &'a self,
+        mut tree: Tree<'a>,
+        text: &'a str,
+        file: FileId,
+        analysis: &mut Analysis,
+        loader: &dyn SourceLoader,
+    ) {
         analysis.manifests += 1;
         if let Some(diagnostic) = foreign(tree.root(), file) {
             analysis.diagnostics.push(diagnostic);
@@ -154,10 +166,11 @@ impl Compiler<'_> {
                 None
             }
         };
-        supersede(&mut found);
         let failed = found.iter().any(Diagnostic::is_error);
         analysis.diagnostics.extend(found);
-        analysis.units.extend(unit.map(|(node, lower)| Unit { node, primitives: if failed { Vec::new() } else { lower() } }));
+        analysis.units.extend(
+            unit.map(|(node, lower)| Unit { node, primitives: if failed { Vec::new() } else { lower() } }),
+        );
     }
 
     /// Checks a manifest that has been read, and says how its primitives are made.
@@ -224,7 +237,9 @@ impl Compiler<'_> {
         let at = root.nearest(["spec", "job", kind, "file"]).span();
         if path.as_str().contains("://") {
             let message = format!("`{path}` can't be read while compiling");
-            let diagnostic = Diagnostic::new(Code::BAD_URI, message).at(at, "").help("keep the SQL in a file of the project: it is part of what is planned and applied");
+            let diagnostic = Diagnostic::new(Code::BAD_URI, message)
+                .at(at, "")
+                .help("keep the SQL in a file of the project: it is part of what is planned and applied");
             found.push(diagnostic);
             return None;
         }
@@ -253,7 +268,15 @@ impl Compiler<'_> {
         for analysis in analyses {
             all.add(analysis, &mut sources);
         }
-        let Linked { mut diagnostics, nodes, mut primitives, overlays, mentions, manifests, manifests_with_errors } = all;
+        let Linked {
+            mut diagnostics,
+            nodes,
+            mut primitives,
+            overlays,
+            mentions,
+            manifests,
+            manifests_with_errors,
+        } = all;
         let matched: Vec<usize> = overlays.into_iter().collect();
         if mentions.is_empty() {
             diagnostics.extend(self.project.unused_overlays(&matched));
@@ -261,7 +284,10 @@ impl Compiler<'_> {
         let graph = Graph::new(nodes);
         diagnostics.extend(graph.check(&|dataset: &Dataset| mentions.contains(&dataset.name.to_lowercase())));
         Diagnostic::sort(&mut diagnostics);
-        let secrets = diagnostics.iter().filter(|found| found.code == Code::SECRET_LITERAL).filter_map(Diagnostic::primary);
+        let secrets = diagnostics
+            .iter()
+            .filter(|found| found.code == Code::SECRET_LITERAL)
+            .filter_map(Diagnostic::primary);
         sources.redact(&secrets.collect::<Vec<_>>());
         if diagnostics.iter().any(Diagnostic::is_error) {
             primitives.clear();
@@ -317,7 +343,12 @@ struct LoadedSql<'a> {
 }
 
 impl LoadedSql<'_> {
-    fn source<'a>(&'a self, compiler: &'a Compiler<'_>, root: NodeRef<'a>, manifest: &'a str) -> SqlSource<'a> {
+    fn source<'a>(
+        &'a self,
+        compiler: &'a Compiler<'_>,
+        root: NodeRef<'a>,
+        manifest: &'a str,
+    ) -> SqlSource<'a> {
         let place = match self.file {
             Some(file) => SqlPlace::File(file),
             None => {
@@ -374,25 +405,38 @@ fn sql_alone(root: NodeRef<'_>, text: &str) -> Option<Diagnostic> {
 /// A value that is refused needs no warning that it is ambiguous.
 fn supersede(found: &mut Vec<Diagnostic>) {
     let refused: Vec<Span> = found.iter().filter(|d| d.is_error()).filter_map(Diagnostic::primary).collect();
-    found.retain(|d| d.code != Code::AMBIGUOUS_SCALAR || !d.primary().is_some_and(|span| refused.contains(&span)));
+    found.retain(|d| {
+        d.code != Code::AMBIGUOUS_SCALAR || !d.primary().is_some_and(|span| refused.contains(&span))
+    });
 }
 
 /// Says so where a document is no manifest of ours at all: checking its fields would only mislead.
 fn foreign(root: NodeRef<'_>, file: FileId) -> Option<Diagnostic> {
     if !root.is_map() {
         let message = format!("a manifest is a map, and this is {}", root.type_name());
-        return Some(Diagnostic::new(Code::UNKNOWN_KIND, message).at(root.span(), "").help(format!("begin with `apiVersion: {API_VERSION}`")));
+        return Some(
+            Diagnostic::new(Code::UNKNOWN_KIND, message)
+                .at(root.span(), "")
+                .help(format!("begin with `apiVersion: {API_VERSION}`")),
+        );
     }
     for (field, expected) in [("apiVersion", API_VERSION), ("kind", KIND)] {
         let Some(node) = root.get(field) else {
             let message = format!("this has no `{field}`, so it is no manifest of dcp");
             let at = root.members().next().map_or(Span::new(file, 0, 0), |member| member.key_span);
-            return Some(Diagnostic::new(Code::UNKNOWN_KIND, message).at(at, "begins here").help(format!("add `{field}: {expected}`")));
+            return Some(
+                Diagnostic::new(Code::UNKNOWN_KIND, message)
+                    .at(at, "begins here")
+                    .help(format!("add `{field}: {expected}`")),
+            );
         };
         if node.scalar() != Some(expected) {
             let found = node.scalar().unwrap_or_default();
             let message = match node.scalar() {
-                Some(_) => format!("`{field}` is `{}`, which dcp does not know", found.chars().take(60).collect::<String>()),
+                Some(_) => format!(
+                    "`{field}` is `{}`, which dcp does not know",
+                    found.chars().take(60).collect::<String>()
+                ),
                 None => format!("`{field}` is {}", node.type_name()),
             };
             let diagnostic = Diagnostic::new(Code::UNKNOWN_KIND, message);
@@ -407,7 +451,11 @@ fn foreign(root: NodeRef<'_>, file: FileId) -> Option<Diagnostic> {
 
 fn unreadable(path: &str, error: &LoadError, at: Span) -> Diagnostic {
     let (code, message, help) = match error {
-        LoadError::NotFound => (Code::UNREADABLE, format!("there is no file `{path}`"), "check the path: it is relative to the project's folder".to_owned()),
+        LoadError::NotFound => (
+            Code::UNREADABLE,
+            format!("there is no file `{path}`"),
+            "check the path: it is relative to the project's folder".to_owned(),
+        ),
         LoadError::Directory => (Code::UNREADABLE, format!("`{path}` is a folder"), "name a file".to_owned()),
         LoadError::NotUtf8(offset) => (
             Code::UNREADABLE,
@@ -424,11 +472,17 @@ fn unreadable(path: &str, error: &LoadError, at: Span) -> Diagnostic {
             format!("`{path}` lies outside of the project"),
             "links and paths may not lead out of the project's folder: copy the file into it".to_owned(),
         ),
-        LoadError::Other(message) => (Code::UNREADABLE, format!("`{path}` can't be read: {message}"), "check that it is there and may be read".to_owned()),
+        LoadError::Other(message) => (
+            Code::UNREADABLE,
+            format!("`{path}` can't be read: {message}"),
+            "check that it is there and may be read".to_owned(),
+        ),
     };
     Diagnostic::new(code, message).at(at, "").help(help)
 }
 
 fn words(text: &str) -> impl Iterator<Item = String> {
-    text.split(|c: char| c.is_whitespace() || matches!(c, ',' | '{' | '}' | '[' | ']' | '"' | '\'')).filter(|word| !word.is_empty()).map(str::to_lowercase)
+    text.split(|c: char| c.is_whitespace() || matches!(c, ',' | '{' | '}' | '[' | ']' | '"' | '\''))
+        .filter(|word| !word.is_empty())
+        .map(str::to_lowercase)
 }

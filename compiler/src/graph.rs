@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+
 use petgraph::algo::tarjan_scc;
 use petgraph::graphmap::DiGraphMap;
 
@@ -135,7 +136,10 @@ impl Node {
             }
             Job::Sql(_) => {
                 let links = |tables: &[TableRef]| -> Vec<Link> {
-                    tables.iter().map(|table| Link { dataset: dataset_of_sql(table), at: places.sql_at(&table.at) }).collect()
+                    tables
+                        .iter()
+                        .map(|table| Link { dataset: dataset_of_sql(table), at: places.sql_at(&table.at) })
+                        .collect()
                 };
                 if let Some(facts) = facts {
                     node.reads.extend(links(&facts.reads));
@@ -154,11 +158,14 @@ impl Node {
     fn stream(&mut self, stream: &crate::model::Stream, places: &impl Places) {
         const STREAM: [&str; 3] = ["spec", "job", "stream"];
         for (name, source) in &stream.sources {
-            let at = |below: &[&str]| places.at(&[&STREAM, &["sources", name.as_str()], below].concat());
+            let at = |below: &[&str]| places.at(&[&STREAM[..], &["sources", name.as_str()], below].concat());
             match source {
                 Source::Kafka(kafka) => {
                     let topics = kafka.named_topics().map(|topic| ("topic", topic.as_str().to_owned()));
-                    self.reads.extend(topics.map(|(kind, name)| Link { dataset: Dataset { kind, name }, at: at(&["kafka"]) }));
+                    self.reads.extend(
+                        topics
+                            .map(|(kind, name)| Link { dataset: Dataset { kind, name }, at: at(&["kafka"]) }),
+                    );
                 }
                 Source::Files(files) => {
                     let dataset = Dataset { kind: "path", name: location(files.path.as_str()) };
@@ -169,22 +176,28 @@ impl Node {
                         ScalarOr::Scalar(name) => name.as_str(),
                         ScalarOr::Map(table) => table.name.as_str(),
                     };
-                    self.reads.push(Link { dataset: Dataset { kind: "table", name: table_name(name) }, at: at(&["table"]) });
+                    self.reads.push(Link {
+                        dataset: Dataset { kind: "table", name: table_name(name) },
+                        at: at(&["table"]),
+                    });
                 }
                 Source::Rate(_) => {}
             }
         }
-        let at = |below: &[&str]| places.at(&[&STREAM, &["sink"], below].concat());
+        let at = |below: &[&str]| places.at(&[&STREAM[..], &["sink"], below].concat());
         let written = match &stream.sink {
             Sink::Kafka(kafka) => Some(("topic", kafka.topic.as_str().to_owned(), at(&["kafka", "topic"]))),
             Sink::Files(files) => Some(("path", location(files.path.as_str()), at(&["files", "path"]))),
             Sink::Table(ScalarOr::Scalar(name)) => Some(("table", table_name(name.as_str()), at(&["table"]))),
-            Sink::Table(ScalarOr::Map(table)) => Some(("table", table_name(table.name.as_str()), at(&["table", "name"]))),
+            Sink::Table(ScalarOr::Map(table)) => {
+                Some(("table", table_name(table.name.as_str()), at(&["table", "name"])))
+            }
             Sink::Console(_) => None,
         };
         self.writes.extend(written.map(|(kind, name, at)| Link { dataset: Dataset { kind, name }, at }));
         if let Some(path) = &stream.checkpoint {
-            self.checkpoint = Some(checkpoint(path.as_str(), places.at(&[&STREAM[..], &["checkpoint"]].concat())));
+            self.checkpoint =
+                Some(checkpoint(path.as_str(), places.at(&[&STREAM[..], &["checkpoint"]].concat())));
         }
     }
 
@@ -236,10 +249,13 @@ impl Graph {
         let mut found = Vec::new();
         for node in &self.nodes {
             if let Some(first) = seen.get(&(node.domain.as_str(), node.name.as_str())) {
-                let diagnostic = Diagnostic::new(Code::DUPLICATE_ADDRESS, format!("there are two manifests `{}`", node.address()))
-                    .at(node.at, "again here")
-                    .at(first.at, "first here")
-                    .help("give one of them another name: domain and name together are a workload's address");
+                let diagnostic = Diagnostic::new(
+                    Code::DUPLICATE_ADDRESS,
+                    format!("there are two manifests `{}`", node.address()),
+                )
+                .at(node.at, "again here")
+                .at(first.at, "first here")
+                .help("give one of them another name: domain and name together are a workload's address");
                 found.push(diagnostic);
             } else {
                 seen.insert((&node.domain, &node.name), node);
@@ -258,7 +274,9 @@ impl Graph {
         }
         let mut circles: Vec<Vec<usize>> = tarjan_scc(&graph)
             .into_iter()
-            .filter(|members| members.len() > 1 || members.first().is_some_and(|only| graph.contains_edge(*only, *only)))
+            .filter(|members| {
+                members.len() > 1 || members.first().is_some_and(|only| graph.contains_edge(*only, *only))
+            })
             .collect();
         circles.iter_mut().for_each(|members| members.sort_unstable());
         circles.sort();
@@ -270,7 +288,10 @@ impl Graph {
         let names: Vec<String> = round.iter().map(|at| format!("`{}`", self.nodes[*at].address())).collect();
         let diagnostic = match names.as_slice() {
             [only] => Diagnostic::new(Code::CYCLE, format!("{only} reads what it writes, without end")),
-            _ => Diagnostic::new(Code::CYCLE, format!("{} consume each other's output in a circle", names.join(" → "))),
+            _ => Diagnostic::new(
+                Code::CYCLE,
+                format!("{} consume each other's output in a circle", names.join(" → ")),
+            ),
         };
         let mut diagnostic = diagnostic;
         for (at, member) in round.iter().enumerate() {
@@ -278,7 +299,10 @@ impl Graph {
             let given = self.edges.get(&(from, *member)).and_then(BTreeSet::first);
             let link = self.nodes[*member].consumes().find(|link| Some(&link.dataset) == given);
             let (span, text) = match link {
-                Some(link) => (link.at, format!("`{}` takes this from `{}`", self.nodes[*member].name, self.nodes[from].name)),
+                Some(link) => (
+                    link.at,
+                    format!("`{}` takes this from `{}`", self.nodes[*member].name, self.nodes[from].name),
+                ),
                 None => (self.nodes[*member].at, String::new()),
             };
             diagnostic = diagnostic.at(span, text);
@@ -321,24 +345,33 @@ impl Graph {
     }
 
     fn checkpoints(&self) -> Vec<Diagnostic> {
-        let checkpoints = self.nodes.iter().flat_map(|node| node.checkpoint.iter().map(move |link| (node, link)));
+        let checkpoints =
+            self.nodes.iter().flat_map(|node| node.checkpoint.iter().map(move |link| (node, link)));
         shared(checkpoints, |dataset, again, first| {
-            Diagnostic::new(Code::SHARED_CHECKPOINT, format!("`{first}` and `{again}` share the checkpoint `{}`", dataset.name))
-                .help("give each stream a checkpoint of its own: two on one corrupt it, and lose data")
+            Diagnostic::new(
+                Code::SHARED_CHECKPOINT,
+                format!("`{first}` and `{again}` share the checkpoint `{}`", dataset.name),
+            )
+            .help("give each stream a checkpoint of its own: two on one corrupt it, and lose data")
         })
     }
 
     fn orphans(&self, mentioned: &dyn Fn(&Dataset) -> bool) -> Vec<Diagnostic> {
-        let produced: BTreeSet<&Dataset> = self.nodes.iter().flat_map(|node| &node.writes).map(|link| &link.dataset).collect();
+        let produced: BTreeSet<&Dataset> =
+            self.nodes.iter().flat_map(|node| &node.writes).map(|link| &link.dataset).collect();
         let mut found = Vec::new();
         for node in &self.nodes {
             let assets = node.reads.iter().filter(|link| link.dataset.kind == "asset");
             let mut seen = BTreeSet::new();
             for link in node.waits.iter().chain(assets) {
-                if produced.contains(&link.dataset) || mentioned(&link.dataset) || !seen.insert(&link.dataset) {
+                if produced.contains(&link.dataset) || mentioned(&link.dataset) || !seen.insert(&link.dataset)
+                {
                     continue;
                 }
-                let diagnostic = Diagnostic::new(Code::NO_PRODUCER, format!("nothing here produces the {} `{}`", link.dataset.kind, link.dataset.name));
+                let diagnostic = Diagnostic::new(
+                    Code::NO_PRODUCER,
+                    format!("nothing here produces the {} `{}`", link.dataset.kind, link.dataset.name),
+                );
                 let same = produced.iter().filter(|known| known.kind == link.dataset.kind);
                 let meant = crate::diag::nearest(&link.dataset.name, same.map(|known| known.name.as_str()));
                 found.push(match meant {

@@ -189,7 +189,12 @@ impl<'s> Project<'s> {
     /// Applies the target to a manifest: its overlays first, then its variables.
     ///
     /// The overlays that matched are noted in `matched`, by their index.
-    pub fn apply<'a>(&'a self, manifest: &mut Tree<'a>, source: &str, matched: &mut Vec<usize>) -> Vec<Diagnostic> {
+    pub fn apply<'a>(
+        &'a self,
+        manifest: &mut Tree<'a>,
+        source: &str,
+        matched: &mut Vec<usize>,
+    ) -> Vec<Diagnostic> {
         for (at, overlay) in self.overlays().iter().enumerate() {
             if overlay.matches.applies(manifest.root()) {
                 matched.push(at);

@@ -81,8 +81,11 @@ impl Sources {
         for span in spans {
             let file = &mut self.files[span.file.0 as usize];
             let text = &file.text;
-            if let (Some(before), Some(after)) = (text.get(..span.start as usize), text.get(span.end as usize..)) {
-                let stars: String = text[span.range()].bytes().map(|b| if b == b'\n' { '\n' } else { '*' }).collect();
+            if let (Some(before), Some(after)) =
+                (text.get(..span.start as usize), text.get(span.end as usize..))
+            {
+                let stars: String =
+                    text[span.range()].bytes().map(|b| if b == b'\n' { '\n' } else { '*' }).collect();
                 file.text = [before, &stars, after].concat().into();
             }
         }
@@ -103,7 +106,10 @@ pub enum LoadError {
     /// The first bytes that are not UTF-8 stand at this offset.
     NotUtf8(usize),
     /// It has this many bytes; so many are allowed.
-    TooLarge { size: u64, limit: u64 },
+    TooLarge {
+        size: u64,
+        limit: u64,
+    },
     /// It lies, perhaps by way of a link, outside of the project.
     Outside,
     /// What the operating system says.

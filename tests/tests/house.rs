@@ -19,38 +19,16 @@ const EDGES: &[(&str, May)] = &[
     ("dcp-compiler", May::Only(&[])),
     ("dcp-proto", May::Only(&[])),
     ("dcp-gateway", May::Only(&["dcp-proto"])),
-    (
-        "dcp-runner",
-        May::Only(&["dcp-compiler", "dcp-gateway", "dcp-proto"]),
-    ),
+    ("dcp-runner", May::Only(&["dcp-compiler", "dcp-gateway", "dcp-proto"])),
     ("dcp-reconciler", May::Only(&["dcp-compiler", "dcp-proto"])),
-    (
-        "dcp-cli",
-        May::Only(&[
-            "dcp-compiler",
-            "dcp-proto",
-            "dcp-gateway",
-            "dcp-runner",
-            "dcp-reconciler",
-        ]),
-    ),
+    ("dcp-cli", May::Only(&["dcp-compiler", "dcp-proto", "dcp-gateway", "dcp-runner", "dcp-reconciler"])),
     ("dcp-tests", May::Anything),
     ("dcp-bench", May::Anything),
 ];
 
 /// What must not be reachable from the compiler, however long the way: it is a pure library.
-const IMPURE: &[&str] = &[
-    "tokio",
-    "async-std",
-    "reqwest",
-    "hyper",
-    "ureq",
-    "sqlx",
-    "kube",
-    "notify",
-    "ignore",
-    "walkdir",
-];
+const IMPURE: &[&str] =
+    &["tokio", "async-std", "reqwest", "hyper", "ureq", "sqlx", "kube", "notify", "ignore", "walkdir"];
 
 /// Cluster and cloud clients: these crates, and all whose names begin with one of them and a hyphen.
 const CLUSTERS: &[&str] = &["kube", "k8s-openapi", "aws-config", "aws-sdk"];
@@ -71,23 +49,13 @@ const OUTSIDE: &[&str] = &[
 ];
 
 /// Only the binary prints; the others hand values up.
-const PRINTS: &[&str] = &[
-    "print!",
-    "println!",
-    "eprint!",
-    "eprintln!",
-    "stdout()",
-    "stderr()",
-];
+const PRINTS: &[&str] = &["print!", "println!", "eprint!", "eprintln!", "stdout()", "stderr()"];
 
 #[test]
 fn workspace_crates_know_only_what_they_may() {
     let metadata = metadata();
-    let members: HashSet<_> = metadata
-        .workspace_packages()
-        .iter()
-        .map(|member| member.name.as_str())
-        .collect();
+    let members: HashSet<_> =
+        metadata.workspace_packages().iter().map(|member| member.name.as_str()).collect();
     let mut wrong = Vec::new();
     for member in metadata.workspace_packages() {
         let name = member.name.as_str();
@@ -98,15 +66,9 @@ fn workspace_crates_know_only_what_they_may() {
             continue;
         };
         let May::Only(allowed) = may else { continue };
-        for dependency in member
-            .dependencies
-            .iter()
-            .map(|dependency| dependency.name.as_str())
-        {
+        for dependency in member.dependencies.iter().map(|dependency| dependency.name.as_str()) {
             if members.contains(dependency) && !allowed.contains(&dependency) {
-                wrong.push(format!(
-                    "`{name}` depends on `{dependency}`, and may depend on {allowed:?} only"
-                ));
+                wrong.push(format!("`{name}` depends on `{dependency}`, and may depend on {allowed:?} only"));
             }
         }
     }
@@ -131,10 +93,7 @@ fn only_the_gateway_knows_clusters_and_clouds() {
             continue;
         }
         for dependency in &member.dependencies {
-            if CLUSTERS
-                .iter()
-                .any(|client| is_of_family(&dependency.name, client))
-            {
+            if CLUSTERS.iter().any(|client| is_of_family(&dependency.name, client)) {
                 wrong.push(format!("`{}` depends on `{}`", member.name, dependency.name));
             }
         }
@@ -145,15 +104,9 @@ fn only_the_gateway_knows_clusters_and_clouds() {
 #[test]
 fn the_compiler_names_nothing_outside() {
     let metadata = metadata();
-    let compiler = metadata
-        .workspace_packages()
-        .into_iter()
-        .find(|member| member.name == "dcp-compiler");
+    let compiler = metadata.workspace_packages().into_iter().find(|member| member.name == "dcp-compiler");
     let wrong = scan(compiler.expect("the workspace has a compiler"), OUTSIDE);
-    assert_none(
-        "the compiler has no clock, network, environment, file system or terminal",
-        &wrong,
-    );
+    assert_none("the compiler has no clock, network, environment, file system or terminal", &wrong);
 }
 
 #[test]
@@ -171,10 +124,7 @@ fn only_the_binary_prints() {
 fn members_inherit_what_the_workspace_says() {
     let mut wrong = Vec::new();
     for member in metadata().workspace_packages() {
-        wrong.extend(not_inherited(
-            &member.name,
-            &read(member.manifest_path.as_std_path()),
-        ));
+        wrong.extend(not_inherited(&member.name, &read(member.manifest_path.as_std_path())));
     }
     assert_none("the workspace's Cargo.toml is the one place for these", &wrong);
 }
@@ -190,10 +140,8 @@ fn a_scan_sees_code_and_leaves_out_comments_and_test_modules() {
         #[cfg(test)]\nmod far;\n\
         fn c() { println!(\"{}\", 1); }\n\
         #[cfg(test)]\nmod tests {\n    use std::fs;\n}\n";
-    let seen: Vec<_> = named(source, OUTSIDE)
-        .into_iter()
-        .map(|(line, what)| format!("{line} {what}"))
-        .collect();
+    let seen: Vec<_> =
+        named(source, OUTSIDE).into_iter().map(|(line, what)| format!("{line} {what}")).collect();
     assert_eq!(seen, ["3 std::fs", "5 std::env", "8 now()", "11 println!"]);
 }
 
@@ -205,21 +153,9 @@ fn a_manifest_that_does_not_inherit_is_seen() {
         x = { workspace = true, features = [\"y\"] }\n[dev-dependencies.z]\nworkspace = true\n";
     assert_eq!(not_inherited("a", good), [""; 0]);
     for (from, to, expected) in [
-        (
-            "[lints]\nworkspace = true",
-            "",
-            "a: [lints] does not say `workspace = true`",
-        ),
-        (
-            "license = { workspace = true }",
-            "license = \"MIT\"",
-            "a: [package] does not inherit `license`",
-        ),
-        (
-            "rust-version.workspace = true",
-            "",
-            "a: [package] does not inherit `rust-version`",
-        ),
+        ("[lints]\nworkspace = true", "", "a: [lints] does not say `workspace = true`"),
+        ("license = { workspace = true }", "license = \"MIT\"", "a: [package] does not inherit `license`"),
+        ("rust-version.workspace = true", "", "a: [package] does not inherit `rust-version`"),
         (
             "serde.workspace = true",
             "serde = \"1\"",
@@ -253,36 +189,22 @@ fn assert_none(what: &str, wrong: &[String]) {
 }
 
 fn is_of_family(name: &str, family: &str) -> bool {
-    name.strip_prefix(family)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+    name.strip_prefix(family).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
 /// For each crate that `root` reaches by normal dependencies, the shortest way there.
 fn ways_from(root: &str, metadata: &Metadata) -> Vec<Vec<String>> {
-    let names: HashMap<&PackageId, &str> = metadata
-        .packages
-        .iter()
-        .map(|package| (&package.id, package.name.as_str()))
-        .collect();
-    let resolve = metadata
-        .resolve
-        .as_ref()
-        .expect("cargo metadata resolves unless told not to");
+    let names: HashMap<&PackageId, &str> =
+        metadata.packages.iter().map(|package| (&package.id, package.name.as_str())).collect();
+    let resolve = metadata.resolve.as_ref().expect("cargo metadata resolves unless told not to");
     let nodes: HashMap<_, _> = resolve.nodes.iter().map(|node| (&node.id, node)).collect();
-    let start = resolve
-        .nodes
-        .iter()
-        .find(|node| names[&node.id] == root)
-        .expect("the root is a member");
+    let start = resolve.nodes.iter().find(|node| names[&node.id] == root).expect("the root is a member");
 
     let mut ways = BTreeMap::from([(&start.id, vec![root.to_owned()])]);
     let mut queue = VecDeque::from([&start.id]);
     while let Some(at) = queue.pop_front() {
         for dependency in &nodes[at].deps {
-            let normal = dependency
-                .dep_kinds
-                .iter()
-                .any(|info| info.kind == DependencyKind::Normal);
+            let normal = dependency.dep_kinds.iter().any(|info| info.kind == DependencyKind::Normal);
             if normal && !ways.contains_key(&dependency.pkg) {
                 let mut way = ways[at].clone();
                 way.push(names[&dependency.pkg].to_owned());
@@ -335,16 +257,10 @@ fn named(source: &str, banned: &[&str]) -> Vec<(usize, String)> {
         .unwrap_or(lines.len());
     let mut found = Vec::new();
     let mut in_std = false;
-    for (index, line) in lines[..end]
-        .iter()
-        .enumerate()
-        .filter(|(_, line)| !line.starts_with("//"))
-    {
+    for (index, line) in lines[..end].iter().enumerate().filter(|(_, line)| !line.starts_with("//")) {
         in_std |= line.starts_with("use std::{");
         for what in banned {
-            let grouped = what
-                .strip_prefix("std::")
-                .is_some_and(|name| in_std && contains_word(line, name));
+            let grouped = what.strip_prefix("std::").is_some_and(|name| in_std && contains_word(line, name));
             if grouped || contains_word(line, what) {
                 found.push((index + 1, (*what).to_owned()));
             }
@@ -366,11 +282,7 @@ fn contains_word(text: &str, word: &str) -> bool {
 fn not_inherited(name: &str, manifest: &str) -> Vec<String> {
     let mut sections: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut section = "";
-    for line in manifest
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-    {
+    for line in manifest.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
         if let Some(header) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             section = header;
             sections.entry(section).or_default();
@@ -382,10 +294,7 @@ fn not_inherited(name: &str, manifest: &str) -> Vec<String> {
 
     let mut wrong = Vec::new();
     for key in ["version", "edition", "rust-version", "license", "publish"] {
-        let inherits = [
-            format!("{key}.workspace = true"),
-            format!("{key} = {{ workspace = true }}"),
-        ];
+        let inherits = [format!("{key}.workspace = true"), format!("{key} = {{ workspace = true }}")];
         if !inherits.iter().any(|line| has("package", line)) {
             wrong.push(format!("{name}: [package] does not inherit `{key}`"));
         }
@@ -393,10 +302,7 @@ fn not_inherited(name: &str, manifest: &str) -> Vec<String> {
     if !has("lints", "workspace = true") {
         wrong.push(format!("{name}: [lints] does not say `workspace = true`"));
     }
-    for (section, lines) in sections
-        .iter()
-        .filter(|(section, _)| section.contains("dependencies"))
-    {
+    for (section, lines) in sections.iter().filter(|(section, _)| section.contains("dependencies")) {
         if section.ends_with("dependencies") {
             let inherits =
                 |line: &&&str| line.ends_with(".workspace = true") || line.contains("= { workspace = true");

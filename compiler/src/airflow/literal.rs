@@ -70,10 +70,7 @@ struct Place {
 
 impl Place {
     fn of_argument(name: &str, indent: usize) -> Self {
-        Self {
-            column: indent + name.len() + "=".len(),
-            indent,
-        }
+        Self { column: indent + name.len() + "=".len(), indent }
     }
 
     /// Whether it fits here on one line, with the comma that follows.
@@ -95,28 +92,14 @@ fn laid_out(value: &Value, place: Place) -> String {
     let inner = place.indent + STEP;
     match value {
         Value::List(items) if !items.is_empty() => {
-            let entries = items.iter().map(|item| {
-                laid_out(
-                    item,
-                    Place {
-                        column: inner,
-                        indent: inner,
-                    },
-                )
-            });
+            let entries = items.iter().map(|item| laid_out(item, Place { column: inner, indent: inner }));
             exploded('[', entries, ",", ']', place.indent)
         }
         Value::Dict(items) if !items.is_empty() => {
             let entries = items.iter().map(|(key, value)| {
                 let key = format!("{}: ", quoted(key));
                 let column = inner + width(&key);
-                key + &laid_out(
-                    value,
-                    Place {
-                        column,
-                        indent: inner,
-                    },
-                )
+                key + &laid_out(value, Place { column, indent: inner })
             });
             exploded('{', entries, ",", '}', place.indent)
         }
@@ -151,9 +134,7 @@ fn flat(value: &Value) -> String {
         Value::Str(text) => quoted(text),
         Value::List(items) => format!("[{}]", joined(items.iter().map(flat))),
         Value::Dict(items) => {
-            let entries = items
-                .iter()
-                .map(|(key, value)| format!("{}: {}", quoted(key), flat(value)));
+            let entries = items.iter().map(|(key, value)| format!("{}: {}", quoted(key), flat(value)));
             format!("{{{}}}", joined(entries))
         }
     }
@@ -243,10 +224,7 @@ mod tests {
             "\u{7f}\u{a0}\u{85}\u{2028}\u{202e}\u{200b}\u{feff}",
             r#""\x7f\xa0\x85\u2028\u202e\u200b\ufeff""#,
         );
-        check(
-            "\u{5d0}\u{3164}\u{1f600}\u{10ffff}",
-            r#""\u05d0\u3164\U0001f600\U0010ffff""#,
-        );
+        check("\u{5d0}\u{3164}\u{1f600}\u{10ffff}", r#""\u05d0\u3164\U0001f600\U0010ffff""#);
     }
 
     #[test]
@@ -254,10 +232,7 @@ mod tests {
         let short = Value::List(vec![Value::Int(-1), Value::None, Value::Bool(true)]);
         assert_eq!(Literal::argument("tags", 4, &short).as_str(), "[-1, None, True]");
 
-        let long = Value::Dict(vec![
-            ("list".into(), short),
-            ("text".into(), Value::from(&*"x".repeat(70))),
-        ]);
+        let long = Value::Dict(vec![("list".into(), short), ("text".into(), Value::from(&*"x".repeat(70)))]);
         let expected = format!(
             "{{\n        \"list\": [-1, None, True],\n        \"text\": \"{}\",\n    }}",
             "x".repeat(70)
@@ -268,10 +243,8 @@ mod tests {
     #[test]
     fn long_text_takes_a_line_for_each_of_its_lines() {
         let text = format!("# Title\n\n{}\n", "x".repeat(80));
-        let expected = format!(
-            "(\n        \"# Title\\n\"\n        \"\\n\"\n        \"{}\\n\"\n    )",
-            "x".repeat(80)
-        );
+        let expected =
+            format!("(\n        \"# Title\\n\"\n        \"\\n\"\n        \"{}\\n\"\n    )", "x".repeat(80));
         assert_eq!(Literal::text("doc_md", 4, &text).as_str(), expected);
         assert_eq!(Literal::text("doc_md", 4, "short\n").as_str(), r#""short\n""#);
     }

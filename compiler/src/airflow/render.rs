@@ -100,10 +100,8 @@ fn page(dag: &Dag) -> Slot {
         Schedule::Assets { mode, assets } => (None, Some(Slot::Name(class_of(*mode))), &assets[..]),
         Schedule::Manual => (None, None, &[][..]),
     };
-    let default_args = Value::Dict(vec![
-        ("owner".into(), Value::from(&**owner)),
-        ("retries".into(), Value::Int(0)),
-    ]);
+    let default_args =
+        Value::Dict(vec![("owner".into(), Value::from(&**owner)), ("retries".into(), Value::Int(0))]);
     let tags = Value::List(tags.iter().map(|tag| Value::from(&**tag)).collect());
     let timed =
         deadline_seconds.is_some() || tasks.iter().any(|task| task.execution_timeout_seconds.is_some());
@@ -112,14 +110,8 @@ fn page(dag: &Dag) -> Slot {
 
     Slot::group([
         ("needs_timedelta", Slot::Flag(timed)),
-        (
-            "short_import",
-            Slot::Flag(imports.join(", ").len() <= IMPORT_WIDTH),
-        ),
-        (
-            "imports",
-            Slot::Many(imports.into_iter().map(Slot::Name).collect()),
-        ),
+        ("short_import", Slot::Flag(imports.join(", ").len() <= IMPORT_WIDTH)),
+        ("imports", Slot::Many(imports.into_iter().map(Slot::Name).collect())),
         ("dag_id", Slot::string(dag_id)),
         ("description", Slot::string(description)),
         ("doc", Slot::Literal(Literal::text("doc_md", 4, &doc))),
@@ -133,15 +125,7 @@ fn page(dag: &Dag) -> Slot {
         ("deadline", seconds(*deadline_seconds)),
         ("default_args", Slot::argument("default_args", 4, &default_args)),
         ("tags", Slot::argument("tags", 4, &tags)),
-        (
-            "tasks",
-            Slot::Many(
-                (0u64..)
-                    .zip(tasks)
-                    .map(|(number, one)| task(number, one))
-                    .collect(),
-            ),
-        ),
+        ("tasks", Slot::Many((0u64..).zip(tasks).map(|(number, one)| task(number, one)).collect())),
         ("edges", Slot::Many(edges(tasks))),
     ])
 }
@@ -157,10 +141,8 @@ fn task(number: u64, task: &Task) -> Slot {
         execution_timeout_seconds,
         upstream: _,
     } = task;
-    let expressions = run_parameters
-        .iter()
-        .map(|(name, value)| (name.clone(), Value::from(value.expression())))
-        .collect();
+    let expressions =
+        run_parameters.iter().map(|(name, value)| (name.clone(), Value::from(value.expression()))).collect();
     Slot::group([
         ("number", Slot::Number(number)),
         ("task_id", Slot::string(task_id)),
@@ -184,9 +166,7 @@ fn edges(tasks: &[Task]) -> Vec<Slot> {
     let numbers: HashMap<&str, u64> = tasks.iter().map(|task| &*task.task_id).zip(0..).collect();
     let of_task = |(to, task): (u64, &Task)| -> Vec<Slot> {
         let edge = |from: &String| {
-            let known = numbers
-                .get(&**from)
-                .map(|&from| Slot::group([("from", Slot::Number(from))]));
+            let known = numbers.get(&**from).map(|&from| Slot::group([("from", Slot::Number(from))]));
             Slot::group([
                 ("known", Slot::optional(known)),
                 ("unknown", Slot::string(from)),
@@ -236,11 +216,7 @@ fn asset(asset: &Asset) -> Slot {
 }
 
 fn date(Date { year, month, day }: Date) -> Slot {
-    Slot::group([
-        ("year", Slot::number(year)),
-        ("month", Slot::number(month)),
-        ("day", Slot::number(day)),
-    ])
+    Slot::group([("year", Slot::number(year)), ("month", Slot::number(month)), ("day", Slot::number(day))])
 }
 
 /// In a group of its own, so that zero seconds are not taken for none.

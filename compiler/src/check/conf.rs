@@ -8,17 +8,28 @@ pub(super) fn check(subject: &mut Subject<'_>) {
     let manifest = subject.manifest;
     for (key, value) in &manifest.spec.spark.conf {
         let path = ["spec", "spark", "conf", key.as_str()];
-        if !key.starts_with("spark.") || key.len() > 512 || key.contains(|c: char| c.is_whitespace() || c.is_control() || c == '=') {
+        if !key.starts_with("spark.")
+            || key.len() > 512
+            || key.contains(|c: char| c.is_whitespace() || c.is_control() || c == '=')
+        {
             let at = subject.key(&path);
             let help = match key.strip_prefix("hadoop.") {
                 Some(rest) => format!("put it under `hadoopConf`, as `{rest}`"),
-                None if key.starts_with("fs.") || key.starts_with("hive.") => format!("put it under `hadoopConf`, as `{key}`"),
+                None if key.starts_with("fs.") || key.starts_with("hive.") => {
+                    format!("put it under `hadoopConf`, as `{key}`")
+                }
                 None => "settings of Spark begin with `spark.`".to_owned(),
             };
             subject.problem(Code::NOT_A_SPARK_KEY, "this is no setting of Spark", at, "", help);
         } else if let Some(why) = reserved(key) {
             let at = subject.key(&path);
-            subject.problem(Code::RESERVED_CONF, format!("`{key}` belongs to the platform"), at, "can't be set here", why);
+            subject.problem(
+                Code::RESERVED_CONF,
+                format!("`{key}` belongs to the platform"),
+                at,
+                "can't be set here",
+                why,
+            );
         } else if let Some(field) = field(key, manifest) {
             let at = subject.key(&path);
             subject.report(contradiction(key, value.as_str(), &field).at(at, "set here"));
@@ -27,7 +38,11 @@ pub(super) fn check(subject: &mut Subject<'_>) {
     for key in manifest.spec.spark.hadoop_conf.keys() {
         if let Some(rest) = key.strip_prefix("spark.hadoop.").or_else(|| key.strip_prefix("spark.")) {
             let at = subject.key(&["spec", "spark", "hadoopConf", key]);
-            let help = if key.starts_with("spark.hadoop.") { format!("write `{rest}`: the prefix is added") } else { "put it under `conf`".to_owned() };
+            let help = if key.starts_with("spark.hadoop.") {
+                format!("write `{rest}`: the prefix is added")
+            } else {
+                "put it under `conf`".to_owned()
+            };
             subject.problem(Code::NOT_A_SPARK_KEY, "this is no setting of Hadoop", at, "", help);
         }
     }
@@ -36,15 +51,18 @@ pub(super) fn check(subject: &mut Subject<'_>) {
 fn contradiction(key: &str, value: &str, field: &Field) -> Diagnostic {
     match &field.value {
         Some(same) if same.eq_ignore_ascii_case(value) => {
-            Diagnostic::new(Code::REDUNDANT_CONF, format!("`{key}` says again what `{}` says", field.path)).help("remove it")
+            Diagnostic::new(Code::REDUNDANT_CONF, format!("`{key}` says again what `{}` says", field.path))
+                .help("remove it")
         }
         Some(other) => {
             let message = format!("`{key}` is {value}, and `{}` is {other}", field.path);
-            Diagnostic::new(Code::CONTRADICTING_CONF, message).help(format!("set `{}`, and remove this", field.path))
+            Diagnostic::new(Code::CONTRADICTING_CONF, message)
+                .help(format!("set `{}`, and remove this", field.path))
         }
         None => {
             let message = format!("`{key}` has a field of its own, `{}`", field.path);
-            Diagnostic::new(Code::CONTRADICTING_CONF, message).help(format!("set `{}`, and remove this", field.path))
+            Diagnostic::new(Code::CONTRADICTING_CONF, message)
+                .help(format!("set `{}`, and remove this", field.path))
         }
     }
 }
@@ -73,7 +91,10 @@ const RESERVED: &[(&str, &str)] = &[
 
 fn reserved(key: &str) -> Option<&'static str> {
     let exact = RESERVED.iter().find(|(reserved, _)| *reserved == key).map(|(_, why)| *why);
-    exact.or_else(|| key.starts_with("spark.dcp.").then_some("remove it: settings below `spark.dcp` are the platform's own"))
+    exact.or_else(|| {
+        key.starts_with("spark.dcp.")
+            .then_some("remove it: settings below `spark.dcp` are the platform's own")
+    })
 }
 
 struct Field {
@@ -91,21 +112,41 @@ fn field(key: &str, manifest: &Manifest) -> Option<Field> {
     let (path, value) = match key {
         "spark.driver.memory" => ("resources.driver.memory", text(Some(&driver.memory))),
         "spark.driver.cores" => ("resources.driver.cores", text(Some(&driver.cores))),
-        "spark.driver.memoryOverhead" => ("resources.driver.memoryOverhead", driver.memory_overhead.map(|it| it.to_string())),
+        "spark.driver.memoryOverhead" => {
+            ("resources.driver.memoryOverhead", driver.memory_overhead.map(|it| it.to_string()))
+        }
         "spark.executor.memory" => ("resources.executors.memory", text(Some(&executors.memory))),
         "spark.executor.cores" => ("resources.executors.cores", text(Some(&executors.cores))),
-        "spark.executor.memoryOverhead" => ("resources.executors.memoryOverhead", executors.memory_overhead.map(|it| it.to_string())),
-        "spark.executor.instances" => ("resources.executors.instances", executors.instances.map(|it| it.to_string())),
+        "spark.executor.memoryOverhead" => {
+            ("resources.executors.memoryOverhead", executors.memory_overhead.map(|it| it.to_string()))
+        }
+        "spark.executor.instances" => {
+            ("resources.executors.instances", executors.instances.map(|it| it.to_string()))
+        }
         "spark.dynamicAllocation.enabled" => {
             ("resources.sizing", spec.resources.sizing.map(|sizing| (sizing == Sizing::Dynamic).to_string()))
         }
-        "spark.dynamicAllocation.minExecutors" => ("resources.executors.min", executors.min.map(|it| it.to_string())),
-        "spark.dynamicAllocation.maxExecutors" => ("resources.executors.max", executors.max.map(|it| it.to_string())),
-        "spark.dynamicAllocation.initialExecutors" => ("resources.executors.initial", executors.initial.map(|it| it.to_string())),
-        "spark.kubernetes.driver.request.cores" => ("resources.driver.cpuRequest", driver.cpu_request.map(|it| it.to_string())),
-        "spark.kubernetes.driver.limit.cores" => ("resources.driver.cpuLimit", driver.cpu_limit.map(|it| it.to_string())),
-        "spark.kubernetes.executor.request.cores" => ("resources.executors.cpuRequest", executors.cpu_request.map(|it| it.to_string())),
-        "spark.kubernetes.executor.limit.cores" => ("resources.executors.cpuLimit", executors.cpu_limit.map(|it| it.to_string())),
+        "spark.dynamicAllocation.minExecutors" => {
+            ("resources.executors.min", executors.min.map(|it| it.to_string()))
+        }
+        "spark.dynamicAllocation.maxExecutors" => {
+            ("resources.executors.max", executors.max.map(|it| it.to_string()))
+        }
+        "spark.dynamicAllocation.initialExecutors" => {
+            ("resources.executors.initial", executors.initial.map(|it| it.to_string()))
+        }
+        "spark.kubernetes.driver.request.cores" => {
+            ("resources.driver.cpuRequest", driver.cpu_request.map(|it| it.to_string()))
+        }
+        "spark.kubernetes.driver.limit.cores" => {
+            ("resources.driver.cpuLimit", driver.cpu_limit.map(|it| it.to_string()))
+        }
+        "spark.kubernetes.executor.request.cores" => {
+            ("resources.executors.cpuRequest", executors.cpu_request.map(|it| it.to_string()))
+        }
+        "spark.kubernetes.executor.limit.cores" => {
+            ("resources.executors.cpuLimit", executors.cpu_limit.map(|it| it.to_string()))
+        }
         "spark.jars" => ("dependencies.jars", None),
         "spark.jars.packages" => ("dependencies.packages", None),
         "spark.jars.excludes" => ("dependencies.excludePackages", None),
@@ -114,20 +155,33 @@ fn field(key: &str, manifest: &Manifest) -> Option<Field> {
         "spark.archives" => ("dependencies.archives", None),
         "spark.submit.pyFiles" => ("job.pyspark.pyFiles", None),
         "spark.pyspark.python" | "spark.pyspark.driver.python" => ("job.pyspark.environment.python", None),
-        "spark.driver.extraJavaOptions" => ("spark.driverJavaOptions", spec.spark.driver_java_options.clone()),
-        "spark.executor.extraJavaOptions" => ("spark.executorJavaOptions", spec.spark.executor_java_options.clone()),
-        "spark.kubernetes.container.image" => ("engine.image", spec.engine.image.as_ref().map(|it| it.to_string())),
+        "spark.driver.extraJavaOptions" => {
+            ("spark.driverJavaOptions", spec.spark.driver_java_options.clone())
+        }
+        "spark.executor.extraJavaOptions" => {
+            ("spark.executorJavaOptions", spec.spark.executor_java_options.clone())
+        }
+        "spark.kubernetes.container.image" => {
+            ("engine.image", spec.engine.image.as_ref().map(|it| it.to_string()))
+        }
         "spark.kubernetes.driver.container.image" => ("pods.driver.image", None),
         "spark.kubernetes.executor.container.image" => ("pods.executors.image", None),
         "spark.kubernetes.container.image.pullPolicy" => ("pods.imagePullPolicy", None),
         "spark.kubernetes.container.image.pullSecrets" => ("pods.imagePullSecrets", None),
         "spark.kubernetes.authenticate.driver.serviceAccountName" => ("pods.driver.serviceAccount", None),
-        "spark.kubernetes.authenticate.executor.serviceAccountName" => ("pods.executors.serviceAccount", None),
-        "spark.sql.shuffle.partitions" if stream.is_some() => {
-            ("job.stream.state.partitions", stream.and_then(|state| state.partitions).map(|it| it.to_string()))
+        "spark.kubernetes.authenticate.executor.serviceAccountName" => {
+            ("pods.executors.serviceAccount", None)
         }
-        "spark.sql.streaming.stateStore.providerClass" if stream.is_some() => ("job.stream.state.store", None),
-        "spark.sql.streaming.minBatchesToRetain" if stream.is_some() => ("job.stream.state.minBatchesToRetain", None),
+        "spark.sql.shuffle.partitions" if stream.is_some() => (
+            "job.stream.state.partitions",
+            stream.and_then(|state| state.partitions).map(|it| it.to_string()),
+        ),
+        "spark.sql.streaming.stateStore.providerClass" if stream.is_some() => {
+            ("job.stream.state.store", None)
+        }
+        "spark.sql.streaming.minBatchesToRetain" if stream.is_some() => {
+            ("job.stream.state.minBatchesToRetain", None)
+        }
         _ => return prefixed(key),
     };
     Some(Field { path, value })

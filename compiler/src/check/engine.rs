@@ -8,7 +8,8 @@ pub(super) fn check(subject: &mut Subject<'_>) {
     let Some(entry) = subject.engines.get(version) else {
         let at = subject.at(&["spec", "engine", "version"]);
         let versions = list(subject.engines.versions(), "and");
-        let diagnostic = Diagnostic::new(Code::UNKNOWN_ENGINE, format!("the platform has no engine `{version}`"));
+        let diagnostic =
+            Diagnostic::new(Code::UNKNOWN_ENGINE, format!("the platform has no engine `{version}`"));
         let meant = major_minor(version.as_str())
             .filter(|minor| subject.engines.versions().any(|known| known == *minor))
             .or_else(|| nearest(version.as_str(), subject.engines.versions()));
@@ -32,19 +33,29 @@ fn major_minor(version: &str) -> Option<&str> {
 fn packages(subject: &mut Subject<'_>, scala: &str, engine: &str) {
     for (at, package) in subject.manifest.spec.dependencies.packages.iter().enumerate() {
         let mut parts = package.as_str().split(':');
-        let (Some(group), Some(artifact), Some(version)) = (parts.next(), parts.next(), parts.next()) else { continue };
+        let (Some(group), Some(artifact), Some(version)) = (parts.next(), parts.next(), parts.next()) else {
+            continue;
+        };
         let place = || subject.at(&["spec", "dependencies", "packages", &at.to_string()]);
         let suffix = artifact.rsplit_once('_').map(|(_, suffix)| suffix);
-        let other = suffix.filter(|suffix| matches!(*suffix, "2.11" | "2.12" | "2.13" | "3") && *suffix != scala);
+        let other =
+            suffix.filter(|suffix| matches!(*suffix, "2.11" | "2.12" | "2.13" | "3") && *suffix != scala);
         let diagnostic = if let Some(other) = other {
             let right = artifact.replace(&format!("_{other}"), &format!("_{scala}"));
-            Diagnostic::new(Code::BAD_MAVEN, format!("`{artifact}` is made for Scala {other}, and the engine {engine} has {scala}"))
-                .at(place(), "")
-                .help(format!("take `{group}:{right}:{version}`"))
-        } else if group == "org.apache.spark" && !version.starts_with(&format!("{}.", major_minor_of(engine))) {
-            Diagnostic::new(Code::BAD_MAVEN, format!("`{artifact}` is of Spark {version}, and the engine is {engine}"))
-                .at(place(), "")
-                .help(format!("take the version of it that belongs to {engine}"))
+            Diagnostic::new(
+                Code::BAD_MAVEN,
+                format!("`{artifact}` is made for Scala {other}, and the engine {engine} has {scala}"),
+            )
+            .at(place(), "")
+            .help(format!("take `{group}:{right}:{version}`"))
+        } else if group == "org.apache.spark" && !version.starts_with(&format!("{}.", major_minor_of(engine)))
+        {
+            Diagnostic::new(
+                Code::BAD_MAVEN,
+                format!("`{artifact}` is of Spark {version}, and the engine is {engine}"),
+            )
+            .at(place(), "")
+            .help(format!("take the version of it that belongs to {engine}"))
         } else {
             continue;
         };

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::Subject;
 use crate::diag::{Code, Diagnostic, nearest};
-use crate::model::{Date, Identifier, Parameter, ParameterType, Run, RunValue, Scalar, ScalarOr, TypedParameter};
+use crate::model::{
+    Date, Identifier, Parameter, ParameterType, Run, RunValue, Scalar, ScalarOr, TypedParameter,
+};
 use crate::reference::{self, Reference};
 use crate::source::Span;
 
@@ -20,8 +22,18 @@ pub(super) fn check(subject: &mut Subject<'_>) {
         let path = ["spec", "job", kind, "parameters", name.as_str()];
         if readable && !used.iter().any(|(used, _)| used == name.as_str()) {
             let at = subject.key(&path);
-            let how = if kind == "sql" { format!("write `:{name}` in the SQL") } else { format!("write `${{param.{name}}}` in `args`") };
-            subject.problem(Code::UNUSED_PARAMETER, format!("the parameter `{name}` is not used"), at, "", format!("{how}, or remove it"));
+            let how = if kind == "sql" {
+                format!("write `:{name}` in the SQL")
+            } else {
+                format!("write `${{param.{name}}}` in `args`")
+            };
+            subject.problem(
+                Code::UNUSED_PARAMETER,
+                format!("the parameter `{name}` is not used"),
+                at,
+                "",
+                format!("{how}, or remove it"),
+            );
         }
         check_parameter(subject, &path, name, parameter);
     }
@@ -31,7 +43,8 @@ pub(super) fn check(subject: &mut Subject<'_>) {
 fn used(subject: &mut Subject<'_>, kind: &str) -> Vec<(String, Span)> {
     let mut used = Vec::new();
     if let Some((sql, facts)) = subject.sql.and_then(|sql| Some((sql, sql.facts()?))) {
-        let first = |parameter: &crate::sql::Parameter| sql.span(&parameter.at.first().cloned().unwrap_or_default());
+        let first =
+            |parameter: &crate::sql::Parameter| sql.span(&parameter.at.first().cloned().unwrap_or_default());
         used.extend(facts.parameters.iter().map(|parameter| (parameter.name.clone(), first(parameter))));
     }
     for (at, arg) in subject.manifest.spec.job.args().iter().enumerate() {
@@ -52,10 +65,13 @@ fn used(subject: &mut Subject<'_>, kind: &str) -> Vec<(String, Span)> {
 fn unknown(subject: &mut Subject<'_>, parameters: &BTreeMap<Identifier, Parameter>, used: &[(String, Span)]) {
     let names: BTreeSet<&str> = parameters.keys().map(Identifier::as_str).collect();
     for (name, at) in used.iter().filter(|(name, _)| !names.contains(name.as_str())) {
-        let diagnostic = Diagnostic::new(Code::UNKNOWN_PARAMETER, format!("the parameter `{name}` is not declared"));
+        let diagnostic =
+            Diagnostic::new(Code::UNKNOWN_PARAMETER, format!("the parameter `{name}` is not declared"));
         subject.report(match nearest(name, names.iter().copied()) {
             Some(meant) => diagnostic.at(*at, format!("did you mean `{meant}`?")),
-            None => diagnostic.at(*at, "used here").help(format!("declare it under `parameters`: `{name}: <value>`")),
+            None => diagnostic
+                .at(*at, "used here")
+                .help(format!("declare it under `parameters`: `{name}: <value>`")),
         });
     }
 }
@@ -68,14 +84,26 @@ fn check_parameter(subject: &mut Subject<'_>, path: &[&str], name: &Identifier, 
         && let Err(expected) = fits(*kind, default)
     {
         let at = subject.at(&below("default"));
-        subject.problem(Code::BAD_PARAMETER, format!("`{default}` is no {expected}"), at, format!("`{name}` is a {expected}"), "correct the default, or the type");
+        subject.problem(
+            Code::BAD_PARAMETER,
+            format!("`{default}` is no {expected}"),
+            at,
+            format!("`{name}` is a {expected}"),
+            "correct the default, or the type",
+        );
     }
     let mode = &subject.manifest.spec.run;
     match (run, mode) {
         (Some(RunValue::IntervalStart | RunValue::IntervalEnd), Run::OnAssets(_) | Run::Manual(_)) => {
             let at = subject.at(&below("run"));
             let message = format!("a run by `{}` is for no interval of data", mode.kind());
-            subject.problem(Code::BAD_PARAMETER, message, at, "has no value", "take `date` or `timestamp`, which are then the run's own");
+            subject.problem(
+                Code::BAD_PARAMETER,
+                message,
+                at,
+                "has no value",
+                "take `date` or `timestamp`, which are then the run's own",
+            );
         }
         (None, Run::Schedule(_) | Run::OnAssets(_)) if default.is_none() => {
             let at = subject.key(path);
@@ -97,7 +125,8 @@ fn fits(kind: ParameterType, value: &Scalar) -> Result<(), &'static str> {
         ParameterType::Boolean => (matches!(text, "true" | "false"), "boolean"),
         ParameterType::Date => (Date::parse(text).is_ok(), "date"),
         ParameterType::Timestamp => {
-            let timestamp = text.parse::<jiff::Timestamp>().is_ok() || text.parse::<jiff::civil::DateTime>().is_ok();
+            let timestamp =
+                text.parse::<jiff::Timestamp>().is_ok() || text.parse::<jiff::civil::DateTime>().is_ok();
             (timestamp, "timestamp")
         }
     };

@@ -87,7 +87,8 @@ impl Subject<'_> {
 
     /// The place of the key at the end of a path, or of what is nearest to it.
     fn key(&self, path: &[&str]) -> Span {
-        let member = path.split_last().and_then(|(last, above)| self.root.find(above.iter().copied())?.member(last));
+        let member =
+            path.split_last().and_then(|(last, above)| self.root.find(above.iter().copied())?.member(last));
         member.map_or_else(|| self.at(path), |member| member.key_span)
     }
 
@@ -101,7 +102,14 @@ impl Subject<'_> {
     }
 
     /// Reports one problem at one place.
-    fn problem(&mut self, code: Code, message: impl Into<String>, at: Span, label: impl Into<String>, help: impl Into<String>) {
+    fn problem(
+        &mut self,
+        code: Code,
+        message: impl Into<String>,
+        at: Span,
+        label: impl Into<String>,
+        help: impl Into<String>,
+    ) {
         self.report(Diagnostic::new(code, message).at(at, label).help(help));
     }
 }

@@ -26,15 +26,33 @@ fn heap(subject: &mut Subject<'_>, role: &str, memory: Memory, min: Option<Memor
         let field = if smallest == memory { "memory" } else { "minMemory" };
         let at = subject.at(&path(field));
         let message = format!("a heap of {smallest} is too small for Spark");
-        subject.problem(Code::OUT_OF_RANGE, message, at, format!("at least {LEAST_HEAP_MIB}m"), "Spark keeps 300m for itself and refuses to start below 450m");
+        subject.problem(
+            Code::OUT_OF_RANGE,
+            message,
+            at,
+            format!("at least {LEAST_HEAP_MIB}m"),
+            "Spark keeps 300m for itself and refuses to start below 450m",
+        );
     }
     if let Some(min) = min.filter(|min| *min > memory) {
         let at = subject.at(&path("minMemory"));
-        subject.problem(Code::BAD_BOUNDS, format!("`minMemory` is {min}, and `memory` is {memory}"), at, "more than `memory`", "`memory` is where a run begins: put it between the bounds");
+        subject.problem(
+            Code::BAD_BOUNDS,
+            format!("`minMemory` is {min}, and `memory` is {memory}"),
+            at,
+            "more than `memory`",
+            "`memory` is where a run begins: put it between the bounds",
+        );
     }
     if let Some(max) = max.filter(|max| *max < memory) {
         let at = subject.at(&path("maxMemory"));
-        subject.problem(Code::BAD_BOUNDS, format!("`maxMemory` is {max}, and `memory` is {memory}"), at, "less than `memory`", "`memory` is where a run begins: put it between the bounds");
+        subject.problem(
+            Code::BAD_BOUNDS,
+            format!("`maxMemory` is {max}, and `memory` is {memory}"),
+            at,
+            "less than `memory`",
+            "`memory` is where a run begins: put it between the bounds",
+        );
     }
 }
 
@@ -43,7 +61,13 @@ fn cpu(subject: &mut Subject<'_>, role: &str, request: Option<Cpu>, limit: Optio
         && request > limit
     {
         let at = subject.at(&["spec", "resources", role, "cpuLimit"]);
-        subject.problem(Code::BAD_BOUNDS, format!("`cpuLimit` is {limit}, and `cpuRequest` is {request}"), at, "less than what is asked for", "Kubernetes refuses a limit below the request");
+        subject.problem(
+            Code::BAD_BOUNDS,
+            format!("`cpuLimit` is {limit}, and `cpuRequest` is {request}"),
+            at,
+            "less than what is asked for",
+            "Kubernetes refuses a limit below the request",
+        );
     }
 }
 
@@ -53,28 +77,49 @@ fn instances(subject: &mut Subject<'_>) {
     let (min, max) = (executors.min.unwrap_or(0), executors.max);
     if let Some(max) = max.filter(|max| *max < min) {
         let at = subject.at(&path("max"));
-        subject.problem(Code::BAD_BOUNDS, format!("`max` is {max}, and `min` is {min}"), at, "less than `min`", "swap them, or raise `max`");
+        subject.problem(
+            Code::BAD_BOUNDS,
+            format!("`max` is {max}, and `min` is {min}"),
+            at,
+            "less than `min`",
+            "swap them, or raise `max`",
+        );
     }
     if executors.instances.is_some() && (executors.min.is_some() || max.is_some()) {
         let bound = if executors.min.is_some() { "min" } else { "max" };
         let (at, other) = (subject.key(&path("instances")), subject.key(&path(bound)));
-        let diagnostic = crate::diag::Diagnostic::new(Code::BAD_BOUNDS, "the number of executors is fixed, and has bounds")
-            .at(at, "fixed here")
-            .at(other, "and bounded here")
-            .help("keep `instances`, or `min` and `max`");
+        let diagnostic = crate::diag::Diagnostic::new(
+            Code::BAD_BOUNDS,
+            "the number of executors is fixed, and has bounds",
+        )
+        .at(at, "fixed here")
+        .at(other, "and bounded here")
+        .help("keep `instances`, or `min` and `max`");
         subject.report(diagnostic);
     }
     if executors.min.is_some() != max.is_some() {
         let (there, missing) = if max.is_some() { ("max", "min") } else { ("min", "max") };
         let at = subject.key(&path(there));
-        subject.problem(Code::BAD_BOUNDS, format!("`{there}` without `{missing}`"), at, "", format!("add `{missing}`: both bounds are needed"));
+        subject.problem(
+            Code::BAD_BOUNDS,
+            format!("`{there}` without `{missing}`"),
+            at,
+            "",
+            format!("add `{missing}`: both bounds are needed"),
+        );
     }
     if let Some(initial) = executors.initial
         && max.is_none_or(|max| !(min..=max).contains(&initial))
     {
         let at = subject.at(&path("initial"));
         let label = if max.is_none() { "there are no bounds" } else { "not between `min` and `max`" };
-        subject.problem(Code::BAD_BOUNDS, format!("`initial` is {initial}"), at, label, "`initial` is where scaling begins: put it between `min` and `max`");
+        subject.problem(
+            Code::BAD_BOUNDS,
+            format!("`initial` is {initial}"),
+            at,
+            label,
+            "`initial` is where scaling begins: put it between `min` and `max`",
+        );
     }
 }
 
@@ -84,10 +129,22 @@ fn sizing(subject: &mut Subject<'_>) {
     let at = subject.at(&["spec", "resources", "sizing"]);
     match spec.resources.sizing {
         Some(Sizing::Fixed) if bounded => {
-            subject.problem(Code::BAD_SIZING, "`fixed` sizing leaves no room for `min` and `max`", at, "", "give `instances` instead, or choose `dynamic` or `auto`");
+            subject.problem(
+                Code::BAD_SIZING,
+                "`fixed` sizing leaves no room for `min` and `max`",
+                at,
+                "",
+                "give `instances` instead, or choose `dynamic` or `auto`",
+            );
         }
         Some(Sizing::Dynamic | Sizing::Auto) if !bounded => {
-            subject.problem(Code::BAD_SIZING, "this sizing needs bounds", at, "between which numbers of executors?", "add `min` and `max` to `resources.executors`");
+            subject.problem(
+                Code::BAD_SIZING,
+                "this sizing needs bounds",
+                at,
+                "between which numbers of executors?",
+                "add `min` and `max` to `resources.executors`",
+            );
         }
         _ => {}
     }
@@ -96,6 +153,12 @@ fn sizing(subject: &mut Subject<'_>) {
         && !bounded
     {
         let at = subject.key(&["spec", "run", "continuous", "scaling"]);
-        subject.problem(Code::BAD_SIZING, "scaling needs bounds", at, "between which numbers of executors?", "add `min` and `max` to `resources.executors`");
+        subject.problem(
+            Code::BAD_SIZING,
+            "scaling needs bounds",
+            at,
+            "between which numbers of executors?",
+            "add `min` and `max` to `resources.executors`",
+        );
     }
 }

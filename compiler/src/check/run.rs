@@ -16,7 +16,13 @@ pub(super) fn check(subject: &mut Subject<'_>) {
     if retry.backoff > retry.max_backoff {
         let at = subject.at(&["spec", "retry", "maxBackoff"]);
         let message = format!("`maxBackoff` is {}, and `backoff` is {}", retry.max_backoff, retry.backoff);
-        subject.problem(Code::BAD_BOUNDS, message, at, "less than the first wait", "raise `maxBackoff`, or lower `backoff`");
+        subject.problem(
+            Code::BAD_BOUNDS,
+            message,
+            at,
+            "less than the first wait",
+            "raise `maxBackoff`, or lower `backoff`",
+        );
     }
 }
 
@@ -24,11 +30,23 @@ fn check_schedule(subject: &mut Subject<'_>, schedule: &Schedule) {
     if !schedule.cron.ever_fires() {
         let at = subject.at(&["spec", "run", "schedule", "cron"]);
         let message = format!("`{}` never fires", schedule.cron);
-        subject.problem(Code::NEVER_RUNS, message, at, "no such day comes", "correct the day of month or the month");
+        subject.problem(
+            Code::NEVER_RUNS,
+            message,
+            at,
+            "no such day comes",
+            "correct the day of month or the month",
+        );
     }
     if schedule.catchup && schedule.start_date.is_none() {
         let at = subject.key(&["spec", "run", "schedule", "catchup"]);
-        subject.problem(Code::BAD_RUN, "`catchup` needs a `startDate`", at, "since when?", "add `startDate`, or leave out `catchup`");
+        subject.problem(
+            Code::BAD_RUN,
+            "`catchup` needs a `startDate`",
+            at,
+            "since when?",
+            "add `startDate`, or leave out `catchup`",
+        );
     }
 }
 
@@ -41,14 +59,26 @@ fn check_continuous(subject: &mut Subject<'_>) {
     }
     if spec.timeouts.run.is_some() {
         let at = subject.key(&["spec", "timeouts", "run"]);
-        subject.problem(Code::BAD_RUN, "a continuous job is never done", at, "would end it", "leave it out: `run.continuous.health` says when it is stuck");
+        subject.problem(
+            Code::BAD_RUN,
+            "a continuous job is never done",
+            at,
+            "would end it",
+            "leave it out: `run.continuous.health` says when it is stuck",
+        );
     }
     if let (Job::Stream(_), Run::Continuous(continuous)) = (&spec.job, &spec.run)
         && continuous.state_version.is_some()
     {
         let at = subject.key(&["spec", "run", "continuous", "stateVersion"]);
         let help = "leave it out: what a change means for the checkpoint is read from the query";
-        subject.problem(Code::BAD_RUN, "`stateVersion` is for streams that are programs", at, "not here", help);
+        subject.problem(
+            Code::BAD_RUN,
+            "`stateVersion` is for streams that are programs",
+            at,
+            "not here",
+            help,
+        );
     }
 }
 
@@ -58,7 +88,13 @@ fn checkpoint(subject: &mut Subject<'_>) {
     match (&spec.run, &stream.checkpoint) {
         (Run::Continuous(_), Some(_)) => {
             let at = subject.key(&["spec", "job", "stream", "checkpoint"]);
-            subject.problem(Code::CHECKPOINT, "a continuous stream has its checkpoint under `run.continuous`", at, "not here", "remove it");
+            subject.problem(
+                Code::CHECKPOINT,
+                "a continuous stream has its checkpoint under `run.continuous`",
+                at,
+                "not here",
+                "remove it",
+            );
         }
         (Run::Continuous(_), None) | (_, Some(_)) => {}
         (run, None) => {

@@ -52,9 +52,21 @@ fn by_shape(text: &str) -> Option<&'static str> {
     if bytes.starts_with(b"-----BEGIN") && text.contains("PRIVATE KEY") {
         return Some("a private key");
     }
-    let prefixed = [("ghp_", 36), ("gho_", 36), ("github_pat_", 40), ("glpat-", 20), ("xoxb-", 20), ("xoxp-", 20), ("sk_live_", 20), ("dapi", 32)];
+    let prefixed = [
+        ("ghp_", 36),
+        ("gho_", 36),
+        ("github_pat_", 40),
+        ("glpat-", 20),
+        ("xoxb-", 20),
+        ("xoxp-", 20),
+        ("sk_live_", 20),
+        ("dapi", 32),
+    ];
     let token = |(prefix, length): (&str, usize)| {
-        text.strip_prefix(prefix).is_some_and(|rest| rest.len() >= length - 4 && rest.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-')))
+        text.strip_prefix(prefix).is_some_and(|rest| {
+            rest.len() >= length - 4
+                && rest.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+        })
     };
     if prefixed.into_iter().any(token) {
         return Some("an access token");
@@ -96,7 +108,9 @@ fn has_assigned_password(text: &str) -> bool {
                 Some(quote @ ('"' | '\'')) => (Some(quote), &rest[1..]),
                 _ => (None, rest),
             };
-            let end = rest.find(|c: char| quote.map_or_else(|| c.is_whitespace() || matches!(c, ';' | '&' | ','), |quote| c == quote));
+            let end = rest.find(|c: char| {
+                quote.map_or_else(|| c.is_whitespace() || matches!(c, ';' | '&' | ','), |quote| c == quote)
+            });
             literal(&rest[..end.unwrap_or(rest.len())])
         })
     })
@@ -104,7 +118,10 @@ fn has_assigned_password(text: &str) -> bool {
 
 /// Whether a value is one, and not a reference, a marker or a place where one is kept.
 fn literal(value: &str) -> bool {
-    value.len() >= 3 && !value.contains("${") && !value.starts_with([':', '$', '<', '{']) && !value.chars().all(|c| matches!(c, '*' | 'x' | 'X' | '.'))
+    value.len() >= 3
+        && !value.contains("${")
+        && !value.starts_with([':', '$', '<', '{'])
+        && !value.chars().all(|c| matches!(c, '*' | 'x' | 'X' | '.'))
 }
 
 /// Settings whose name says that their value is secret.
@@ -112,14 +129,38 @@ fn by_key(key: &str, text: &str) -> Option<&'static str> {
     if key.len() < 5 {
         return None;
     }
-    let plain: String = key.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
-    let named = ["password", "passwd", "secretkey", "accesskey", "secretaccesskey", "apikey", "privatekey", "clientsecret", "authtoken", "accesstoken", "sastoken", "accountkey", "sessiontoken", "passphrase"];
-    let ends = |plain: &str| named.iter().any(|name| plain.ends_with(name)) || plain == "secret" || plain == "token" || plain.ends_with("apitoken");
+    let plain: String =
+        key.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    let named = [
+        "password",
+        "passwd",
+        "secretkey",
+        "accesskey",
+        "secretaccesskey",
+        "apikey",
+        "privatekey",
+        "clientsecret",
+        "authtoken",
+        "accesstoken",
+        "sastoken",
+        "accountkey",
+        "sessiontoken",
+        "passphrase",
+    ];
+    let ends = |plain: &str| {
+        named.iter().any(|name| plain.ends_with(name))
+            || plain == "secret"
+            || plain == "token"
+            || plain.ends_with("apitoken")
+    };
     // `fs.azure.account.key.<account>.dfs.core.windows.net` and `fs.azure.sas.<container>` name the place last.
-    let azure = plain.starts_with("fsazureaccountkey") || plain.starts_with("sparkhadoopfsazureaccountkey") || plain.starts_with("fsazuresasfixedtoken");
+    let azure = plain.starts_with("fsazureaccountkey")
+        || plain.starts_with("sparkhadoopfsazureaccountkey")
+        || plain.starts_with("fsazuresasfixedtoken");
     let sentence = text.contains(' ');
     let place = text.starts_with('/') || text.contains("://");
-    ((ends(&plain) || azure) && literal(text) && !sentence && !place).then_some("a secret, by the name of its field")
+    ((ends(&plain) || azure) && literal(text) && !sentence && !place)
+        .then_some("a secret, by the name of its field")
 }
 
 #[cfg(test)]
@@ -148,7 +189,10 @@ mod tests {
         for (key, text) in [
             ("spark.hadoop.fs.s3a.secret.key", "${secret.s3/secret-key}"),
             ("DB_PASSWORD", "${secret.db/password}"),
-            ("kafka.sasl.jaas.config", "Module required username=\"u\" password=\"${secret.kafka/password}\";"),
+            (
+                "kafka.sasl.jaas.config",
+                "Module required username=\"u\" password=\"${secret.kafka/password}\";",
+            ),
             ("passwordFile", "/etc/secrets/password"),
             ("ssl.key.password.path", "/run/secrets/x"),
             ("description", "how to change the password of the database"),

@@ -17,12 +17,15 @@ pub(super) fn check(subject: &mut Subject<'_>) {
         }
         Reading::Unknown { at, reason } => {
             let unknown = match subject.manifest.spec.job {
-                Job::Stream(_) => "what the stream keeps as state is unknown, and so is whether Spark takes it",
+                Job::Stream(_) => {
+                    "what the stream keeps as state is unknown, and so is whether Spark takes it"
+                }
                 _ => "what it reads and writes is unknown, beyond what the manifest declares",
             };
-            let diagnostic = Diagnostic::new(Code::SQL_UNKNOWN, format!("this SQL could not be read: {unknown}"))
-                .at(sql.span(at), reason.clone())
-                .help("it may well be right: Spark will judge");
+            let diagnostic =
+                Diagnostic::new(Code::SQL_UNKNOWN, format!("this SQL could not be read: {unknown}"))
+                    .at(sql.span(at), reason.clone())
+                    .help("it may well be right: Spark will judge");
             subject.report(diagnostic);
         }
         Reading::Known(facts) => {

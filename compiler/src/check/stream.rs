@@ -50,7 +50,8 @@ impl<'a> Query<'a> {
     fn new(stream: &'a Stream, shape: &'a QueryShape) -> Self {
         let find = |name: &str| {
             let mut all = stream.sources.iter();
-            all.find(|(known, _)| known.as_str().eq_ignore_ascii_case(name)).map(|(known, source)| (known.as_str(), source))
+            all.find(|(known, _)| known.as_str().eq_ignore_ascii_case(name))
+                .map(|(known, source)| (known.as_str(), source))
         };
         let sources = shape.relations.iter().map(|relation| find(&relation.name)).collect();
         Self { stream, shape, sources }
@@ -66,7 +67,12 @@ impl<'a> Query<'a> {
 
     fn watermark_of(&self, relation: usize) -> Option<&'a str> {
         let (name, _) = self.sources.get(relation).copied().flatten()?;
-        self.stream.watermark.0.iter().find(|watermark| watermark.source.as_str() == name).map(|watermark| watermark.column.as_str())
+        self.stream
+            .watermark
+            .0
+            .iter()
+            .find(|watermark| watermark.source.as_str() == name)
+            .map(|watermark| watermark.column.as_str())
     }
 
     fn has_watermark(&self) -> bool {
@@ -83,24 +89,35 @@ impl<'a> Query<'a> {
 
     /// Whether the groups can be closed by time: by a window over, or the value of, a column with a watermark.
     fn groups_by_event_time(&self) -> bool {
-        let watermarked: Vec<&str> = (0..self.sources.len()).filter_map(|relation| self.watermark_of(relation)).collect();
+        let watermarked: Vec<&str> =
+            (0..self.sources.len()).filter_map(|relation| self.watermark_of(relation)).collect();
         let is_watermarked = |text: &str| {
             let name = text.rsplit('.').next().unwrap_or(text).trim_matches('`');
             watermarked.iter().any(|column| column.eq_ignore_ascii_case(name))
         };
         let grouped = |text: &str| is_watermarked(text) || text.contains("window");
-        let by_window = self.shape.windows.iter().any(|window| is_watermarked(&window.column) || window.column.contains("window"));
+        let by_window = self
+            .shape
+            .windows
+            .iter()
+            .any(|window| is_watermarked(&window.column) || window.column.contains("window"));
         let by_group = self.shape.group_by.iter().any(|text| grouped(&text.text));
-        let by_distinct = self.shape.distinct.is_some() && self.shape.columns.iter().any(|column| is_watermarked(&column.text) || column.text == "*");
+        let by_distinct = self.shape.distinct.is_some()
+            && self.shape.columns.iter().any(|column| is_watermarked(&column.text) || column.text == "*");
         !watermarked.is_empty() && (by_window || by_group || by_distinct)
     }
 
     fn stream_joins(&self) -> impl Iterator<Item = &'a crate::sql::Join> {
-        self.shape.joins.iter().filter(|join| self.any_streaming(&join.left) && self.any_streaming(&join.right))
+        self.shape
+            .joins
+            .iter()
+            .filter(|join| self.any_streaming(&join.left) && self.any_streaming(&join.right))
     }
 
     fn is_stateful(&self) -> bool {
-        self.aggregation().is_some() || self.stream_joins().next().is_some() || !self.stream.deduplicate.is_empty()
+        self.aggregation().is_some()
+            || self.stream_joins().next().is_some()
+            || !self.stream.deduplicate.is_empty()
     }
 }
 
@@ -130,13 +147,25 @@ fn sources(subject: &mut Subject<'_>, stream: &Stream) {
     if !stream.sources.values().any(Source::is_streaming) {
         let at = subject.key(&path(&["sources"]));
         let help = "make it a `sql` job, or read a table's changes by `{name: …, stream: true}`";
-        subject.problem(Code::NO_STREAM, "none of the sources is a stream", at, "all of these are read as they are", help);
+        subject.problem(
+            Code::NO_STREAM,
+            "none of the sources is a stream",
+            at,
+            "all of these are read as they are",
+            help,
+        );
     }
     for (name, source) in &stream.sources {
         let Source::Files(files) = source else { continue };
         if files.schema.is_none() && files.is_streamed() && !files.format.is_self_describing() {
             let at = subject.key(&path(&["sources", name.as_str(), "files"]));
-            subject.problem(Code::MISSING_FIELD, "`schema` is missing from `files`", at, "needs `schema`", "Spark does not guess the columns of a stream: add `schema: {column: type}`");
+            subject.problem(
+                Code::MISSING_FIELD,
+                "`schema` is missing from `files`",
+                at,
+                "needs `schema`",
+                "Spark does not guess the columns of a stream: add `schema: {column: type}`",
+            );
         }
     }
 }
@@ -157,7 +186,13 @@ fn watermarks(subject: &mut Subject<'_>, stream: &Stream) {
         };
         if !source.is_streaming() {
             let span = place(subject, "source");
-            subject.problem(Code::WATERMARK_IGNORED, format!("`{name}` is read as it is, and knows no late events"), span, "no stream", "remove the watermark, or make the source a stream");
+            subject.problem(
+                Code::WATERMARK_IGNORED,
+                format!("`{name}` is read as it is, and knows no late events"),
+                span,
+                "no stream",
+                "remove the watermark, or make the source a stream",
+            );
         }
         let Some(columns) = source.columns() else { continue };
         let span = place(subject, "column");
@@ -165,20 +200,39 @@ fn watermarks(subject: &mut Subject<'_>, stream: &Stream) {
         match data_type {
             None => unknown_column(subject, columns, name, &watermark.column, span),
             Some(data_type) if !data_type.starts_with("timestamp") => {
-                let message = format!("`{}` is of type `{data_type}`, and a watermark needs a `timestamp`", watermark.column);
-                subject.problem(Code::UNKNOWN_COLUMN, message, span, "not a time", "declare the column as `timestamp`, or take another one");
+                let message = format!(
+                    "`{}` is of type `{data_type}`, and a watermark needs a `timestamp`",
+                    watermark.column
+                );
+                subject.problem(
+                    Code::UNKNOWN_COLUMN,
+                    message,
+                    span,
+                    "not a time",
+                    "declare the column as `timestamp`, or take another one",
+                );
             }
             Some(_) => {}
         }
         if stream.watermark.0[..at].iter().any(|other| other.source == watermark.source) {
             let span = place(subject, "source");
-            subject.problem(Code::EXACTLY_ONE, format!("`{name}` has two watermarks"), span, "again here", "keep one of them");
+            subject.problem(
+                Code::EXACTLY_ONE,
+                format!("`{name}` has two watermarks"),
+                span,
+                "again here",
+                "keep one of them",
+            );
         }
     }
 }
 
 fn column_type<'c>(columns: &'c Columns, name: &str) -> Option<&'c str> {
-    columns.0.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, data_type)| data_type.as_str().trim())
+    columns
+        .0
+        .iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(name))
+        .map(|(_, data_type)| data_type.as_str().trim())
 }
 
 fn unknown_source(subject: &mut Subject<'_>, stream: &Stream, name: &str, at: Span) {
@@ -186,7 +240,11 @@ fn unknown_source(subject: &mut Subject<'_>, stream: &Stream, name: &str, at: Sp
     let known = || stream.sources.keys().map(|name| name.as_str());
     subject.report(match nearest(name, known()) {
         Some(meant) => diagnostic.at(at, format!("did you mean `{meant}`?")),
-        None => diagnostic.at(at, "named here").help(format!("declare it under `sources`, such as `{}: {{table: {name}}}`; there are {}", simple_name(name), crate::diag::list(known(), "and"))),
+        None => diagnostic.at(at, "named here").help(format!(
+            "declare it under `sources`, such as `{}: {{table: {name}}}`; there are {}",
+            simple_name(name),
+            crate::diag::list(known(), "and")
+        )),
     });
 }
 
@@ -199,7 +257,9 @@ fn unknown_column(subject: &mut Subject<'_>, columns: &Columns, source: &str, na
     let diagnostic = Diagnostic::new(Code::UNKNOWN_COLUMN, format!("`{source}` has no column `{name}`"));
     subject.report(match nearest(name, known()) {
         Some(meant) => diagnostic.at(at, format!("did you mean `{meant}`?")),
-        None => diagnostic.at(at, "named here").help(format!("it has {}", crate::diag::list(known().take(20), "and"))),
+        None => diagnostic
+            .at(at, "named here")
+            .help(format!("it has {}", crate::diag::list(known().take(20), "and"))),
     });
 }
 
@@ -219,10 +279,18 @@ fn deduplication(subject: &mut Subject<'_>, stream: &Stream) {
                 unknown_column(subject, columns, name, column, span);
             }
         }
-        if source.is_streaming() && !stream.watermark.0.iter().any(|watermark| watermark.source == deduplicate.source) {
+        if source.is_streaming()
+            && !stream.watermark.0.iter().any(|watermark| watermark.source == deduplicate.source)
+        {
             let span = subject.at(&path(&["deduplicate", &index, "source"]));
             let message = format!("every event of `{name}` is remembered forever");
-            subject.problem(Code::UNBOUNDED_STATE, message, span, "has no watermark", format!("add a `watermark` for `{name}`"));
+            subject.problem(
+                Code::UNBOUNDED_STATE,
+                message,
+                span,
+                "has no watermark",
+                format!("add a `watermark` for `{name}`"),
+            );
         }
     }
 }
@@ -237,12 +305,22 @@ fn sink(subject: &mut Subject<'_>, stream: &Stream) {
             let diagnostic = Diagnostic::new(Code::UPDATE_TO_FILES, message)
                 .at(at, "rewrites rows")
                 .at(sink, "and files are only ever added")
-                .help("use `outputMode: append`, with a watermark if the query aggregates; or write to a table");
+                .help(
+                    "use `outputMode: append`, with a watermark if the query aggregates; or write to a table",
+                );
             subject.report(diagnostic);
         }
-        if files.format == FileFormat::Text && subject.sql.and_then(|sql| sql.query()).is_some_and(|shape| shape.columns.len() > 1) {
+        if files.format == FileFormat::Text
+            && subject.sql.and_then(|sql| sql.query()).is_some_and(|shape| shape.columns.len() > 1)
+        {
             let at = subject.at(&path(&["sink", "files", "format"]));
-            subject.problem(Code::SINK_COLUMNS, "text files take one column", at, "and the query gives several", "select one column of text, or choose another format");
+            subject.problem(
+                Code::SINK_COLUMNS,
+                "text files take one column",
+                at,
+                "and the query gives several",
+                "select one column of text, or choose another format",
+            );
         }
     }
 }
@@ -258,12 +336,21 @@ fn relations(subject: &mut Subject<'_>, query: &Query<'_>) {
         let read = query.sources.iter().flatten().any(|(known, _)| *known == name.as_str());
         // A relation that is misspelt is likely to be the one that seems not to be read.
         let misspelt = || {
-            let unknown = query.shape.relations.iter().zip(&query.sources).filter(|(_, source)| source.is_none());
-            unknown.map(|(relation, _)| relation.name.as_str()).any(|unknown| nearest(unknown, [name.as_str()]).is_some())
+            let unknown =
+                query.shape.relations.iter().zip(&query.sources).filter(|(_, source)| source.is_none());
+            unknown
+                .map(|(relation, _)| relation.name.as_str())
+                .any(|unknown| nearest(unknown, [name.as_str()]).is_some())
         };
         if !read && !misspelt() {
             let at = subject.key(&path(&["sources", name.as_str()]));
-            subject.problem(Code::UNUSED_SOURCE, format!("the query does not read `{name}`"), at, "", "read it, or remove it");
+            subject.problem(
+                Code::UNUSED_SOURCE,
+                format!("the query does not read `{name}`"),
+                at,
+                "",
+                "read it, or remove it",
+            );
         }
     }
 }
@@ -276,26 +363,59 @@ fn output_mode(subject: &mut Subject<'_>, query: &Query<'_>) {
         (OutputMode::Append, Some((at, what))) if !query.groups_by_event_time() => {
             let at = subject.sql_at(&at);
             let (message, help) = if query.has_watermark() {
-                ("`append` output needs groups that end: by a window over the column with the watermark", "group by `window(<column>, '5 minutes')`, or use `outputMode: update`")
+                (
+                    "`append` output needs groups that end: by a window over the column with the watermark",
+                    "group by `window(<column>, '5 minutes')`, or use `outputMode: update`",
+                )
             } else {
-                ("`append` output needs a watermark when the query aggregates", "add `watermark: {source: …, column: …, delay: …}`, or use `outputMode: update`")
+                (
+                    "`append` output needs a watermark when the query aggregates",
+                    "add `watermark: {source: …, column: …, delay: …}`, or use `outputMode: update`",
+                )
             };
             let diagnostic = Diagnostic::new(Code::APPEND_WITHOUT_WATERMARK, message).at(at, what);
             let why = "so Spark would refuse this at start-up";
-            let diagnostic = if explicit { diagnostic.at(mode_at, why) } else { diagnostic.at(subject.key(&STREAM), "`append` is the default: Spark would refuse this at start-up") };
+            let diagnostic = if explicit {
+                diagnostic.at(mode_at, why)
+            } else {
+                diagnostic
+                    .at(subject.key(&STREAM), "`append` is the default: Spark would refuse this at start-up")
+            };
             subject.report(diagnostic.help(help));
         }
         (OutputMode::Complete, None) => {
-            subject.problem(Code::COMPLETE_WITHOUT_AGGREGATE, "`complete` output needs an aggregate", mode_at, "nothing is aggregated", "use `outputMode: append`: all rows ever seen can't be kept");
+            subject.problem(
+                Code::COMPLETE_WITHOUT_AGGREGATE,
+                "`complete` output needs an aggregate",
+                mode_at,
+                "nothing is aggregated",
+                "use `outputMode: append`: all rows ever seen can't be kept",
+            );
         }
         (OutputMode::Complete, Some(_)) if query.has_watermark() => {
             let at = subject.key(&path(&["watermark"]));
-            subject.problem(Code::WATERMARK_IGNORED, "`complete` output keeps all groups forever, and ignores the watermark", at, "without effect", "remove it, or use `outputMode: update`");
+            subject.problem(
+                Code::WATERMARK_IGNORED,
+                "`complete` output keeps all groups forever, and ignores the watermark",
+                at,
+                "without effect",
+                "remove it, or use `outputMode: update`",
+            );
         }
         (OutputMode::Update, Some((at, what))) if !query.groups_by_event_time() => {
             let at = subject.sql_at(&at);
-            let help = if query.has_watermark() { "group by a window over the column with the watermark" } else { "add a `watermark`, and group by a window over its column" };
-            subject.problem(Code::UNBOUNDED_STATE, "the groups of this query are kept forever", at, what, help);
+            let help = if query.has_watermark() {
+                "group by a window over the column with the watermark"
+            } else {
+                "add a `watermark`, and group by a window over its column"
+            };
+            subject.problem(
+                Code::UNBOUNDED_STATE,
+                "the groups of this query are kept forever",
+                at,
+                what,
+                help,
+            );
         }
         _ => {}
     }
@@ -310,32 +430,52 @@ fn unsupported(subject: &mut Subject<'_>, query: &Query<'_>) {
         subject.problem(Code::NOT_STREAMABLE, message, at, "not on a stream", help);
     };
     for over in &shape.over {
-        refuse(&over.at, "analytic functions need all rows, and a stream never has them", "group by `window(<time>, …)` instead of `OVER`");
+        refuse(
+            &over.at,
+            "analytic functions need all rows, and a stream never has them",
+            "group by `window(<time>, …)` instead of `OVER`",
+        );
     }
     if let Some(at) = &shape.order_by
         && !(mode == OutputMode::Complete && aggregated)
     {
-        refuse(at, "a stream can't be sorted, except an aggregate with `complete` output", "leave out `ORDER BY`: who reads the result sorts it");
+        refuse(
+            at,
+            "a stream can't be sorted, except an aggregate with `complete` output",
+            "leave out `ORDER BY`: who reads the result sorts it",
+        );
     }
     if let Some(at) = &shape.limit
         && mode == OutputMode::Update
     {
         refuse(at, "`LIMIT` does not go with `update` output", "leave it out");
     }
-    for operation in shape.set_operations.iter().filter(|operation| operation.text.starts_with("intersect") || operation.text.starts_with("except")) {
+    for operation in shape
+        .set_operations
+        .iter()
+        .filter(|operation| operation.text.starts_with("intersect") || operation.text.starts_with("except"))
+    {
         refuse(&operation.at, "streams can be united, and nothing else", "join the two sides instead");
     }
     if shape.nested_aggregation
         && mode != OutputMode::Append
         && let Some((at, _)) = query.aggregation()
     {
-        refuse(&at, "an aggregate over an aggregate needs `append` output", "use `outputMode: append`, with a watermark");
+        refuse(
+            &at,
+            "an aggregate over an aggregate needs `append` output",
+            "use `outputMode: append`, with a watermark",
+        );
     }
     if shape.windows.iter().any(|window| window.kind == WindowKind::Session)
         && mode == OutputMode::Update
         && let Some(window) = shape.windows.first()
     {
-        refuse(&window.at, "session windows don't go with `update` output", "use `outputMode: append`, with a watermark");
+        refuse(
+            &window.at,
+            "session windows don't go with `update` output",
+            "use `outputMode: append`, with a watermark",
+        );
     }
 }
 
@@ -343,7 +483,13 @@ fn state(subject: &mut Subject<'_>, query: &Query<'_>) {
     if query.is_stateful() && query.stream.state.partitions.is_none() {
         let at = subject.key(&STREAM);
         let help = "add `state: {partitions: …}`, about two for each core of the executors";
-        subject.problem(Code::STATE_PARTITIONS, "the state gets Spark's 200 partitions, and keeps them for as long as the checkpoint lives", at, "keeps state", help);
+        subject.problem(
+            Code::STATE_PARTITIONS,
+            "the state gets Spark's 200 partitions, and keeps them for as long as the checkpoint lives",
+            at,
+            "keeps state",
+            help,
+        );
     }
 }
 
@@ -367,11 +513,17 @@ fn continuous_trigger(subject: &mut Subject<'_>, query: &Query<'_>) {
     }
     for (name, source) in &query.stream.sources {
         if source.is_streaming() && !matches!(source, Source::Kafka(_) | Source::Rate(_)) {
-            found.push(report(subject.key(&path(&["sources", name.as_str()])), "reads something else than Kafka or `rate`"));
+            found.push(report(
+                subject.key(&path(&["sources", name.as_str()])),
+                "reads something else than Kafka or `rate`",
+            ));
         }
     }
     if !matches!(query.stream.sink, Sink::Kafka(_) | Sink::Console(_)) {
-        found.push(report(subject.key(&path(&["sink", query.stream.sink.kind()])), "writes something else than Kafka or the console"));
+        found.push(report(
+            subject.key(&path(&["sink", query.stream.sink.kind()])),
+            "writes something else than Kafka or the console",
+        ));
     }
     subject.diagnostics.extend(found);
 }

@@ -143,7 +143,7 @@ codes! {
     OUTER_JOIN_UNBOUNDED = 110, Error, "An outer join of two streams needs a watermark and a time range";
     OUTER_JOIN_STATIC = 111, Error, "An outer join that would have to wait for the end of the stream";
     UNBOUNDED_STATE = 112, Warning, "State that never stops growing";
-    STATE_PARTITIONS = 113, Warning, "The number of state partitions is left to chance";
+    STATE_PARTITIONS = 113, Note, "The number of state partitions is left to chance";
     CONTINUOUS_TRIGGER = 114, Error, "The continuous trigger takes map-like queries only";
     UNKNOWN_SOURCE = 115, Error, "Not a source of this stream";
     WATERMARK_IGNORED = 116, Warning, "A watermark without effect";

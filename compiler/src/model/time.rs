@@ -40,7 +40,6 @@ impl Date {
 fn pattern(text: &str) -> Result<Pattern, croner::errors::CronError> {
     let named = match text {
         "@quarterly" => "0 0 1 */3 *",
-        "@midnight" => "@daily",
         other => other,
     };
     CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build().parse(named)
@@ -68,6 +67,13 @@ fn check_cron(text: &str) -> Result<(), Fault> {
     }
     for (field, (name, low, high)) in text.split_ascii_whitespace().zip(FIELDS) {
         check_field(field, name, low, high)?;
+    }
+    // Airflow's own reader knows none of these.
+    let day_of_month = text.split_ascii_whitespace().nth(2).unwrap_or_default();
+    let foreign = ["+", "?"].into_iter().find(|sign| text.contains(sign)).or(day_of_month.contains('W').then_some("W"));
+    if let Some(sign) = foreign {
+        let message = format!("`{sign}` is not understood in a cron expression");
+        return Err(fault(message).help("Airflow reads `*`, `,`, `-`, `/`, `L` and `#`"));
     }
     match pattern(text) {
         Ok(_) => Ok(()),
@@ -147,6 +153,7 @@ mod tests {
             ("*/0 * * * *", "step of zero"),
             ("0 2 * * FOO", "no cron expression"),
             ("@dayly", "no schedule"),
+            ("0 0 15W * *", "not understood"),
         ] {
             let fault = check_cron(bad).expect_err(bad);
             assert!(fault.message.contains(says), "{bad}: {}", fault.message);

@@ -28,12 +28,7 @@ pub(super) fn of<'a>(expr: &'a Expr, visit: &mut impl FnMut(Child<'a>)) {
             visit(Child::Expr(root));
             access_chain.iter().for_each(|access| of_access(access, visit));
         }
-        Expr::Case {
-            operand,
-            conditions,
-            else_result,
-            ..
-        } => {
+        Expr::Case { operand, conditions, else_result, .. } => {
             boxed(operand.as_ref(), visit);
             for when in conditions {
                 visit(Child::Expr(&when.condition));
@@ -88,70 +83,29 @@ fn several<'a>(expr: &'a Expr, visit: &mut impl FnMut(Child<'a>)) -> bool {
         | Expr::IsNotDistinctFrom(left, right)
         | Expr::AnyOp { left, right, .. }
         | Expr::AllOp { left, right, .. }
-        | Expr::Like {
-            expr: left,
-            pattern: right,
-            ..
-        }
-        | Expr::ILike {
-            expr: left,
-            pattern: right,
-            ..
-        }
-        | Expr::SimilarTo {
-            expr: left,
-            pattern: right,
-            ..
-        }
-        | Expr::RLike {
-            expr: left,
-            pattern: right,
-            ..
-        }
-        | Expr::AtTimeZone {
-            timestamp: left,
-            time_zone: right,
-        }
-        | Expr::Position {
-            expr: left,
-            r#in: right,
-        }
-        | Expr::InUnnest {
-            expr: left,
-            array_expr: right,
-            ..
-        } => all([left.as_ref(), right], visit),
+        | Expr::Like { expr: left, pattern: right, .. }
+        | Expr::ILike { expr: left, pattern: right, .. }
+        | Expr::SimilarTo { expr: left, pattern: right, .. }
+        | Expr::RLike { expr: left, pattern: right, .. }
+        | Expr::AtTimeZone { timestamp: left, time_zone: right }
+        | Expr::Position { expr: left, r#in: right }
+        | Expr::InUnnest { expr: left, array_expr: right, .. } => all([left.as_ref(), right], visit),
         Expr::Between { expr, low, high, .. } => all([expr.as_ref(), low, high], visit),
         Expr::InList { expr, list, .. } => {
             visit(Child::Expr(expr));
             all(list, visit);
         }
-        Expr::Substring {
-            expr,
-            substring_from,
-            substring_for,
-            ..
-        } => {
+        Expr::Substring { expr, substring_from, substring_for, .. } => {
             visit(Child::Expr(expr));
             boxed(substring_from.as_ref(), visit);
             boxed(substring_for.as_ref(), visit);
         }
-        Expr::Trim {
-            expr,
-            trim_what,
-            trim_characters,
-            ..
-        } => {
+        Expr::Trim { expr, trim_what, trim_characters, .. } => {
             boxed(trim_what.as_ref(), visit);
             visit(Child::Expr(expr));
             all(trim_characters.iter().flatten(), visit);
         }
-        Expr::Overlay {
-            expr,
-            overlay_what,
-            overlay_from,
-            overlay_for,
-        } => {
+        Expr::Overlay { expr, overlay_what, overlay_from, overlay_for } => {
             all([expr.as_ref(), overlay_what, overlay_from], visit);
             boxed(overlay_for.as_ref(), visit);
         }

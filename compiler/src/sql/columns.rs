@@ -133,10 +133,7 @@ impl<'a> Finder<'a> {
 
     fn begins_a_name(&self, lower: &str) -> bool {
         self.relations.iter().any(|relation| {
-            relation
-                .name
-                .split_once('.')
-                .is_some_and(|(first, _)| first.eq_ignore_ascii_case(lower))
+            relation.name.split_once('.').is_some_and(|(first, _)| first.eq_ignore_ascii_case(lower))
         })
     }
 

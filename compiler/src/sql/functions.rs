@@ -77,14 +77,8 @@ const AGGREGATES: &[&str] = &[
 ];
 
 /// Functions whose first argument is a unit of time, which looks like a column. Sorted.
-const UNIT_FIRST: &[&str] = &[
-    "date_add",
-    "date_diff",
-    "dateadd",
-    "datediff",
-    "timestampadd",
-    "timestampdiff",
-];
+const UNIT_FIRST: &[&str] =
+    &["date_add", "date_diff", "dateadd", "datediff", "timestampadd", "timestampdiff"];
 
 /// Functions that are called without brackets, and look like columns. Sorted.
 const BARE: &[&str] = &[

@@ -13,13 +13,7 @@ use super::names;
 use super::walk::{Item, Walk};
 
 /// Functions that move a time, as adding an interval does.
-const SHIFTS: &[&str] = &[
-    "date_add",
-    "dateadd",
-    "make_dt_interval",
-    "make_interval",
-    "timestampadd",
-];
+const SHIFTS: &[&str] = &["date_add", "dateadd", "make_dt_interval", "make_interval", "timestampadd"];
 
 impl Walk {
     pub(super) fn joined(&mut self, table: &TableWithJoins, filter: Option<&Expr>) -> Vec<Item> {
@@ -99,10 +93,7 @@ fn using(join: &mut Join, columns: &[ObjectName]) {
 }
 
 fn relations(items: &[Item]) -> Vec<usize> {
-    items
-        .iter()
-        .flat_map(|item| item.source.relations.iter().copied())
-        .collect()
+    items.iter().flat_map(|item| item.source.relations.iter().copied()).collect()
 }
 
 fn operator(operator: &JoinOperator) -> (JoinKind, Option<&JoinConstraint>) {
@@ -142,11 +133,7 @@ pub(super) fn conjuncts(condition: &Expr) -> Vec<&Expr> {
     let mut open = vec![condition];
     while let Some(expr) = open.pop() {
         match expr {
-            Expr::BinaryOp {
-                left,
-                op: BinaryOperator::And,
-                right,
-            } => open.extend([right.as_ref(), left]),
+            Expr::BinaryOp { left, op: BinaryOperator::And, right } => open.extend([right.as_ref(), left]),
             Expr::Nested(inner) if is_conjunction(inner) => open.push(inner),
             _ => found.push(expr),
         }
@@ -170,11 +157,7 @@ fn condition_facts(join: &mut Join, condition: Option<&Expr>, left: &[Item], rig
         }
         let uses = Uses::of(conjunct, left, right);
         match conjunct {
-            Expr::BinaryOp {
-                left: a,
-                op: BinaryOperator::Eq | BinaryOperator::Spaceship,
-                right: b,
-            } => {
+            Expr::BinaryOp { left: a, op: BinaryOperator::Eq | BinaryOperator::Spaceship, right: b } => {
                 let of_a = Uses::of(a, left, right);
                 let of_b = Uses::of(b, left, right);
                 if let Some(swap) = of_a.equated_with(&of_b) {
@@ -270,11 +253,9 @@ fn qualifies(items: &[Item], parts: &[Ident]) -> bool {
         return false;
     };
     qualifiers.iter().any(|qualifier| {
-        items.iter().any(|item| {
-            item.qualifier
-                .as_ref()
-                .is_some_and(|it| it.eq_ignore_ascii_case(&qualifier.value))
-        })
+        items
+            .iter()
+            .any(|item| item.qualifier.as_ref().is_some_and(|it| it.eq_ignore_ascii_case(&qualifier.value)))
     })
 }
 

@@ -97,12 +97,7 @@ struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     fn new(sql: &'a str) -> Self {
-        Self {
-            rest: sql.chars(),
-            line: 1,
-            column: 1,
-            offset: 0,
-        }
+        Self { rest: sql.chars(), line: 1, column: 1, offset: 0 }
     }
 
     fn advance_to(&mut self, end: Location) {
@@ -166,10 +161,7 @@ impl Pass {
                 let parameters = &mut self.layout.parameters;
                 match parameters.iter_mut().find(|it| it.name == word.value) {
                     Some(known) => known.at.push(at.clone()),
-                    None => parameters.push(Parameter {
-                        name: word.value.clone(),
-                        at: vec![at.clone()],
-                    }),
+                    None => parameters.push(Parameter { name: word.value.clone(), at: vec![at.clone()] }),
                 }
             }
             _ => self.colon = None,
@@ -262,10 +254,7 @@ impl Pass {
 }
 
 fn joint(keyword: Keyword) -> bool {
-    matches!(
-        keyword,
-        Keyword::JOIN | Keyword::UNION | Keyword::EXCEPT | Keyword::MINUS | Keyword::INTERSECT
-    )
+    matches!(keyword, Keyword::JOIN | Keyword::UNION | Keyword::EXCEPT | Keyword::MINUS | Keyword::INTERSECT)
 }
 
 /// The words that chain operands as operators do.

@@ -27,19 +27,13 @@ pub(super) fn find(sql: &str, failed: &Range<u32>) -> Option<Reading> {
         return Some(found);
     }
     let scripting = pieces.iter().any(|piece| piece.is("BEGIN"));
-    pieces
-        .split(|piece| piece.is_symbol(";"))
-        .filter(|statement| !statement.is_empty())
-        .enumerate()
-        .find_map(|(index, statement)| {
+    pieces.split(|piece| piece.is_symbol(";")).filter(|statement| !statement.is_empty()).enumerate().find_map(
+        |(index, statement)| {
             // Inside a compound statement other words begin one.
-            let starts = if scripting && index > 0 {
-                None
-            } else {
-                start(statement)
-            };
+            let starts = if scripting && index > 0 { None } else { start(statement) };
             starts.or_else(|| clauses::find(statement, failed))
-        })
+        },
+    )
 }
 
 fn never_ends(unterminated: &Unterminated) -> Option<Reading> {
@@ -68,11 +62,7 @@ fn start(statement: &[Piece<'_>]) -> Option<Reading> {
 }
 
 fn malformed(at: Range<u32>, message: &str, help: Option<String>) -> Reading {
-    Reading::Malformed {
-        at,
-        message: message.to_owned(),
-        help,
-    }
+    Reading::Malformed { at, message: message.to_owned(), help }
 }
 
 fn length(sql: &str) -> u32 {

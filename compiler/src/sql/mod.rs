@@ -44,11 +44,7 @@ pub enum Reading {
     /// Understood.
     Known(Box<Facts>),
     /// Certainly wrong, whatever the version of Spark: the user's error.
-    Malformed {
-        at: Range<u32>,
-        message: String,
-        help: Option<String>,
-    },
+    Malformed { at: Range<u32>, message: String, help: Option<String> },
     /// It could not be read here, but Spark may well accept it. Lineage and state are unknown.
     Unknown { at: Range<u32>, reason: String },
 }
@@ -65,23 +61,14 @@ pub fn read(sql: &str) -> Reading {
         Ok((statements, layout)) if !statements.is_empty() => {
             return Reading::Known(Box::new(script::facts(&statements, layout)));
         }
-        Ok(_) => Failure {
-            at: whole(sql),
-            reason: "there is no statement in it".to_owned(),
-        },
+        Ok(_) => Failure { at: whole(sql), reason: "there is no statement in it".to_owned() },
         Err(failure) => failure,
     };
-    malformed::find(sql, &failure.at).unwrap_or(Reading::Unknown {
-        at: failure.at,
-        reason: failure.reason,
-    })
+    malformed::find(sql, &failure.at).unwrap_or(Reading::Unknown { at: failure.at, reason: failure.reason })
 }
 
 fn parse(sql: &str) -> Result<(Vec<Statement>, Layout), Failure> {
-    let fail = |at, reason: &str| Failure {
-        at,
-        reason: reason.to_owned(),
-    };
+    let fail = |at, reason: &str| Failure { at, reason: reason.to_owned() };
     if u32::try_from(sql.len()).is_err() {
         return Err(fail(0..0, "the text is larger than 4 GiB"));
     }
@@ -92,10 +79,7 @@ fn parse(sql: &str) -> Result<(Vec<Statement>, Layout), Failure> {
         .map_err(|_| fail(whole(sql), "the text has a character that is not known here"))?;
     let layout = Layout::settle(sql, &mut tokens);
     if let Some(at) = &layout.too_deep {
-        return Err(fail(
-            at.clone(),
-            "the expression is too long or too deeply nested to be read here",
-        ));
+        return Err(fail(at.clone(), "the expression is too long or too deeply nested to be read here"));
     }
     if let Some(at) = &layout.pipe {
         return Err(fail(at.clone(), "the pipe syntax `|>` is not read here"));
@@ -110,10 +94,9 @@ fn parse(sql: &str) -> Result<(Vec<Statement>, Layout), Failure> {
 
 fn failure(sql: &str, error: &ParserError) -> Failure {
     match error {
-        ParserError::RecursionLimitExceeded => Failure {
-            at: whole(sql),
-            reason: "the text is too deeply nested to be read here".to_owned(),
-        },
+        ParserError::RecursionLimitExceeded => {
+            Failure { at: whole(sql), reason: "the text is too deeply nested to be read here".to_owned() }
+        }
         ParserError::ParserError(text) | ParserError::TokenizerError(text) => located(sql, text),
     }
 }
@@ -128,9 +111,7 @@ fn located(sql: &str, text: &str) -> Failure {
         .and_then(|column| column.checked_sub(1))
         .unwrap_or(sql.len());
     let at = scan::word_at(sql, offset);
-    let found = sql
-        .get(at.start as usize..at.end as usize)
-        .filter(|found| !found.is_empty());
+    let found = sql.get(at.start as usize..at.end as usize).filter(|found| !found.is_empty());
     let reason = match (what.strip_prefix("Expected: "), found) {
         (Some(_), None) => "the reader expects more before the end of the text".to_owned(),
         (Some(_), Some(found)) => format!("the reader does not know `{found}` at this place"),

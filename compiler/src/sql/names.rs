@@ -6,19 +6,8 @@ use super::facts::TableRef;
 use super::layout::plain;
 
 /// The formats Spark can read a path in directly: ``format.`path` ``.
-const PATH_FORMATS: &[&str] = &[
-    "avro",
-    "binaryfile",
-    "csv",
-    "delta",
-    "hudi",
-    "iceberg",
-    "json",
-    "orc",
-    "parquet",
-    "text",
-    "xml",
-];
+const PATH_FORMATS: &[&str] =
+    &["avro", "binaryfile", "csv", "delta", "hudi", "iceberg", "json", "orc", "parquet", "text", "xml"];
 
 /// The parts of a name; a part that is a function call has none.
 pub(super) fn parts(name: &ObjectName) -> impl DoubleEndedIterator<Item = &Ident> {
@@ -49,19 +38,11 @@ pub(super) fn table(name: &ObjectName) -> TableRef {
         [format, path] if is_path(format, path) => (path.value.clone(), Some(format.value.to_lowercase())),
         idents => (dotted(idents), None),
     };
-    TableRef {
-        name,
-        at: start..end.max(start),
-        path_format,
-    }
+    TableRef { name, at: start..end.max(start), path_format }
 }
 
 fn is_path(format: &Ident, path: &Ident) -> bool {
-    let known = |format: &str| {
-        PATH_FORMATS
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(format))
-    };
+    let known = |format: &str| PATH_FORMATS.iter().any(|known| known.eq_ignore_ascii_case(format));
     path.quote_style == Some('`') && path.value.contains('/') && known(&format.value)
 }
 

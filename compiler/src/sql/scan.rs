@@ -49,12 +49,7 @@ impl Piece<'_> {
 
 /// The pieces of a text, without spaces and comments.
 pub(super) fn scan(sql: &str) -> Result<Vec<Piece<'_>>, Unterminated> {
-    let mut scanner = Scanner {
-        sql,
-        at: 0,
-        depth: 0,
-        pieces: Vec::new(),
-    };
+    let mut scanner = Scanner { sql, at: 0, depth: 0, pieces: Vec::new() };
     while let Some(ch) = scanner.peek() {
         scanner.step(ch)?;
     }
@@ -93,9 +88,8 @@ struct Scanner<'a> {
 }
 
 /// Operators of more than one character, the longest first.
-const LONG: &[&str] = &[
-    "<=>", ">>>", "<=", ">=", "<>", "!=", "==", "||", "->", "=>", "::", "|>", "<<", ">>", ":=",
-];
+const LONG: &[&str] =
+    &["<=>", ">>>", "<=", ">=", "<>", "!=", "==", "||", "->", "=>", "::", "|>", "<<", ">>", ":="];
 
 impl<'a> Scanner<'a> {
     fn rest(&self) -> &'a str {
@@ -148,11 +142,7 @@ impl<'a> Scanner<'a> {
     fn word(&mut self, first: char) {
         let rest = self.rest();
         let length = rest.find(|ch| !is_word(ch)).unwrap_or(rest.len());
-        let kind = if first.is_ascii_digit() {
-            Kind::Number
-        } else {
-            Kind::Word
-        };
+        let kind = if first.is_ascii_digit() { Kind::Number } else { Kind::Word };
         self.push(kind, length);
     }
 
@@ -235,10 +225,7 @@ mod tests {
         let sql = "a/*x/*y*/*/ -- z\r\n'it\\'s' r'\\' `b``c` <=> ä(1)";
         let pieces = scan(sql).unwrap();
         let texts: Vec<&str> = pieces.iter().map(|it| it.text).collect();
-        assert_eq!(
-            texts,
-            ["a", "'it\\'s'", "r'\\'", "`b`", "`c`", "<=>", "ä", "(", "1", ")"]
-        );
+        assert_eq!(texts, ["a", "'it\\'s'", "r'\\'", "`b`", "`c`", "<=>", "ä", "(", "1", ")"]);
         for piece in pieces {
             assert_eq!(&sql[piece.at.start as usize..piece.at.end as usize], piece.text);
         }

@@ -24,18 +24,9 @@ pub(super) fn facts(statements: &[Statement], layout: Layout) -> Facts {
         } else {
             walk.layout.range(statement.span())
         };
-        found.push(StatementFacts {
-            at,
-            kind,
-            query: has_query(statement).then_some(shape),
-        });
+        found.push(StatementFacts { at, kind, query: has_query(statement).then_some(shape) });
     }
-    Facts {
-        statements: found,
-        reads: walk.reads,
-        writes: walk.writes,
-        parameters: walk.layout.parameters,
-    }
+    Facts { statements: found, reads: walk.reads, writes: walk.writes, parameters: walk.layout.parameters }
 }
 
 fn has_query(statement: &Statement) -> bool {
@@ -63,12 +54,7 @@ impl Walk {
                 query_kind(query)
             }
             Statement::Insert(insert) => self.insert(insert),
-            Statement::Directory {
-                path,
-                file_format,
-                source,
-                ..
-            } => {
+            Statement::Directory { path, file_format, source, .. } => {
                 let format = file_format.map(|it| it.to_string().to_lowercase());
                 self.write_path(path.clone(), format.unwrap_or_default());
                 self.query(source, true);
@@ -90,13 +76,9 @@ impl Walk {
                 if view.temporary {
                     self.define(&view.name, source.aggregated);
                 }
-                StatementKind::CreateView {
-                    temporary: view.temporary,
-                }
+                StatementKind::CreateView { temporary: view.temporary }
             }
-            Statement::Cache {
-                table_name, query, ..
-            } => {
+            Statement::Cache { table_name, query, .. } => {
                 match query {
                     Some(query) => {
                         let source = self.query(query, true);
@@ -247,11 +229,7 @@ impl Walk {
 
     /// The parser keeps no place of the path.
     fn write_path(&mut self, name: String, format: String) {
-        let table = TableRef {
-            name,
-            at: 0..0,
-            path_format: Some(format),
-        };
+        let table = TableRef { name, at: 0..0, path_format: Some(format) };
         add(&mut self.writes, table);
     }
 

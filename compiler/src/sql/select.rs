@@ -40,12 +40,7 @@ impl Walk {
         match body {
             SetExpr::Select(select) => self.select(select, outermost),
             SetExpr::Query(query) => self.query(query, outermost),
-            SetExpr::SetOperation {
-                left,
-                op,
-                set_quantifier,
-                right,
-            } => {
+            SetExpr::SetOperation { left, op, set_quantifier, right } => {
                 let mut source = self.body(left, outermost);
                 self.united(*op, *set_quantifier, right);
                 // Which of the sides a column belongs to is not simple any more.
@@ -76,23 +71,9 @@ impl Walk {
 
     /// `TABLE name`, of which the parser has no place.
     fn unplaced(&mut self, name: String) -> Source {
-        self.shape.relations.push(Relation {
-            name: name.clone(),
-            alias: None,
-            at: 0..0,
-        });
-        add(
-            &mut self.reads,
-            TableRef {
-                name,
-                at: 0..0,
-                path_format: None,
-            },
-        );
-        Source {
-            relations: vec![self.shape.relations.len() - 1],
-            aggregated: false,
-        }
+        self.shape.relations.push(Relation { name: name.clone(), alias: None, at: 0..0 });
+        add(&mut self.reads, TableRef { name, at: 0..0, path_format: None });
+        Source { relations: vec![self.shape.relations.len() - 1], aggregated: false }
     }
 
     fn united(&mut self, op: SetOperator, quantifier: SetQuantifier, right: &SetExpr) {
@@ -110,10 +91,7 @@ impl Walk {
         if text == "union" {
             self.shape.distinct.get_or_insert_with(|| at.clone());
         }
-        self.shape.set_operations.push(Text {
-            text: text.to_owned(),
-            at,
-        });
+        self.shape.set_operations.push(Text { text: text.to_owned(), at });
     }
 
     fn order(&mut self, query: &Query, outermost: bool) {
@@ -250,11 +228,7 @@ impl Walk {
     }
 
     fn column(&self, item: &SelectItem) -> Column {
-        let star = |at| Column {
-            name: None,
-            text: "*".to_owned(),
-            at,
-        };
+        let star = |at| Column { name: None, text: "*".to_owned(), at };
         match item {
             SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..) => {
                 star(self.layout.range(item.span()))
@@ -331,9 +305,8 @@ fn set(slot: &mut Option<Range<u32>>, at: Range<u32>, outermost: bool) {
 fn dedup<T>(list: &mut Vec<T>, from: usize, text: impl Fn(&T) -> &String) {
     let mut index = from;
     while let Some(item) = list.get(index) {
-        let known = list
-            .get(from..index)
-            .is_some_and(|before| before.iter().any(|it| text(it) == text(item)));
+        let known =
+            list.get(from..index).is_some_and(|before| before.iter().any(|it| text(it) == text(item)));
         if known {
             list.remove(index);
         } else {

@@ -60,11 +60,7 @@ pub(super) struct Item {
 
 impl Item {
     fn new(alias: Option<&TableAlias>, source: Source) -> Self {
-        Self {
-            qualifier: alias.map(|alias| alias.name.value.to_lowercase()),
-            base: None,
-            source,
-        }
+        Self { qualifier: alias.map(|alias| alias.name.value.to_lowercase()), base: None, source }
     }
 }
 
@@ -82,9 +78,7 @@ impl Walk {
 
     pub(super) fn factor(&mut self, factor: &TableFactor) -> Vec<Item> {
         match factor {
-            TableFactor::Table {
-                name, alias, args, ..
-            } => match args {
+            TableFactor::Table { name, alias, args, .. } => match args {
                 None => vec![self.named(name, alias.as_ref())],
                 Some(args) => {
                     for expr in args.args.iter().filter_map(children::argument) {
@@ -97,22 +91,14 @@ impl Walk {
                 let source = self.query(subquery, false);
                 vec![Item::new(alias.as_ref(), source)]
             }
-            TableFactor::NestedJoin {
-                table_with_joins,
-                alias,
-            } => {
+            TableFactor::NestedJoin { table_with_joins, alias } => {
                 let items = self.joined(table_with_joins, None);
                 match alias {
                     None => items,
                     Some(alias) => vec![merged(Some(alias), &items)],
                 }
             }
-            TableFactor::Pivot {
-                table,
-                aggregate_functions,
-                alias,
-                ..
-            } => {
+            TableFactor::Pivot { table, aggregate_functions, alias, .. } => {
                 let mut item = merged(alias.as_ref(), &self.factor(table));
                 for aggregate in aggregate_functions {
                     self.expr(&aggregate.expr);
@@ -134,9 +120,7 @@ impl Walk {
                 self.expr(expr);
                 vec![Item::new(alias.as_ref(), Source::default())]
             }
-            TableFactor::UNNEST {
-                array_exprs, alias, ..
-            } => {
+            TableFactor::UNNEST { array_exprs, alias, .. } => {
                 for expr in array_exprs {
                     self.expr(expr);
                 }
@@ -154,29 +138,14 @@ impl Walk {
         if let Some(single) = names::single(name) {
             if let Some((_, source)) = self.ctes.iter().rev().find(|(cte, _)| *cte == single) {
                 let source = source.clone();
-                return Item {
-                    qualifier,
-                    base: None,
-                    source,
-                };
+                return Item { qualifier, base: None, source };
             }
             if let Some(source) = self.view(&single) {
-                return Item {
-                    qualifier,
-                    base: None,
-                    source,
-                };
+                return Item { qualifier, base: None, source };
             }
         }
         let index = self.relation(name, alias);
-        Item {
-            qualifier,
-            base: Some(index),
-            source: Source {
-                relations: vec![index],
-                aggregated: false,
-            },
-        }
+        Item { qualifier, base: Some(index), source: Source { relations: vec![index], aggregated: false } }
     }
 
     fn relation(&mut self, name: &ObjectName, alias: Option<&TableAlias>) -> usize {
@@ -195,10 +164,7 @@ impl Walk {
         let view = self.views.get(name)?;
         let first = self.shape.relations.len();
         append(&mut self.shape, &view.shape);
-        Some(Source {
-            relations: (first..self.shape.relations.len()).collect(),
-            aggregated: view.aggregated,
-        })
+        Some(Source { relations: (first..self.shape.relations.len()).collect(), aggregated: view.aggregated })
     }
 
     pub(super) fn expr(&mut self, expr: &Expr) {
@@ -247,19 +213,11 @@ impl Walk {
             _ => WindowKind::Tumbling,
         };
         let Text { text, at } = self.call(function);
-        self.shape.windows.push(EventWindow {
-            kind,
-            column: canonical(column),
-            text,
-            at,
-        });
+        self.shape.windows.push(EventWindow { kind, column: canonical(column), text, at });
     }
 
     fn call(&self, function: &Function) -> Text {
-        Text {
-            text: canonical(function),
-            at: self.layout.call(function.name.span()),
-        }
+        Text { text: canonical(function), at: self.layout.call(function.name.span()) }
     }
 
     pub(super) fn place(&self, expr: &Expr) -> Range<u32> {
@@ -271,10 +229,7 @@ impl Walk {
     }
 
     pub(super) fn text(&self, expr: &Expr) -> Text {
-        Text {
-            text: canonical(expr),
-            at: self.place(expr),
-        }
+        Text { text: canonical(expr), at: self.place(expr) }
     }
 }
 

@@ -98,7 +98,9 @@ impl<'t> Deserializer<'t> for NodeRef<'t> {
     ) -> Result<V::Value, Error> {
         match name {
             AS_WRITTEN => match (self.node().kind, self.scalar()) {
-                (Kind::Bool(_) | Kind::Int(_) | Kind::Float(_), Some(text)) => visitor.visit_bytes(text.as_bytes()),
+                (Kind::Bool(_) | Kind::Int(_) | Kind::Float(_), Some(text)) => {
+                    visitor.visit_bytes(text.as_bytes())
+                }
                 _ => self.deserialize_any(visitor),
             },
             _ => visitor.visit_newtype_struct(self),

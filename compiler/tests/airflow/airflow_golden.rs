@@ -20,10 +20,7 @@ fn renderings_are_the_golden_files() {
             std::fs::write(&path, &rendered).unwrap();
         }
         let golden = std::fs::read_to_string(&path).unwrap_or_default();
-        assert!(
-            rendered == golden,
-            "{name}.py differs from its golden file; rendered:\n{rendered}"
-        );
+        assert!(rendered == golden, "{name}.py differs from its golden file; rendered:\n{rendered}");
     }
 }
 
@@ -33,10 +30,7 @@ fn every_golden_file_has_its_sample() {
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
-    let mut expected: Vec<String> = samples::all()
-        .iter()
-        .map(|(name, _)| format!("{name}.py"))
-        .collect();
+    let mut expected: Vec<String> = samples::all().iter().map(|(name, _)| format!("{name}.py")).collect();
     found.sort();
     expected.sort();
     assert_eq!(found, expected);
@@ -69,10 +63,7 @@ fn an_upstream_task_that_is_not_there_is_left_to_airflow_to_refuse() {
 
 #[test]
 fn no_documentation_is_a_file_to_open() {
-    let dag = Dag {
-        doc: "/etc/secret.md".to_owned(),
-        ..samples::all().swap_remove(0).1
-    };
+    let dag = Dag { doc: "/etc/secret.md".to_owned(), ..samples::all().swap_remove(0).1 };
     assert!(render(&dag).contains("    doc_md=\"/etc/secret.md\\n\",\n"));
 }
 

@@ -95,24 +95,8 @@ fn hostile() -> impl Strategy<Value = String> {
 
 /// Puts another string in place of each one of a DAG, new fields not forgotten.
 fn map_strings(dag: &Dag, f: &mut impl FnMut(&str) -> String) -> Dag {
-    let Dag {
-        dag_id,
-        description,
-        doc,
-        owner,
-        tags,
-        schedule,
-        timezone,
-        tasks,
-        ..
-    } = dag;
-    let Dag {
-        start_date,
-        catchup,
-        max_active_runs,
-        deadline_seconds,
-        ..
-    } = *dag;
+    let Dag { dag_id, description, doc, owner, tags, schedule, timezone, tasks, .. } = dag;
+    let Dag { start_date, catchup, max_active_runs, deadline_seconds, .. } = *dag;
     Dag {
         dag_id: f(dag_id),
         description: f(description),
@@ -121,10 +105,9 @@ fn map_strings(dag: &Dag, f: &mut impl FnMut(&str) -> String) -> Dag {
         tags: tags.iter().map(|tag| f(tag)).collect(),
         schedule: match schedule {
             Schedule::Cron(expression) => Schedule::Cron(f(expression)),
-            Schedule::Assets { mode, assets } => Schedule::Assets {
-                mode: *mode,
-                assets: map_assets(assets, f),
-            },
+            Schedule::Assets { mode, assets } => {
+                Schedule::Assets { mode: *mode, assets: map_assets(assets, f) }
+            }
             Schedule::Manual => Schedule::Manual,
         },
         start_date,
@@ -151,10 +134,7 @@ fn map_task(task: &Task, f: &mut impl FnMut(&str) -> String) -> Task {
         task_id: f(task_id),
         job: f(job),
         fingerprint: f(fingerprint),
-        parameters: parameters
-            .iter()
-            .map(|(name, value)| (f(name), map_value(value, f)))
-            .collect(),
+        parameters: parameters.iter().map(|(name, value)| (f(name), map_value(value, f))).collect(),
         run_parameters: run_parameters
             .iter()
             .map(|(name, value): &(_, RunValue)| (f(name), *value))
@@ -166,13 +146,7 @@ fn map_task(task: &Task, f: &mut impl FnMut(&str) -> String) -> Task {
 }
 
 fn map_assets(assets: &[Asset], f: &mut impl FnMut(&str) -> String) -> Vec<Asset> {
-    assets
-        .iter()
-        .map(|Asset { name, uri }| Asset {
-            name: f(name),
-            uri: f(uri),
-        })
-        .collect()
+    assets.iter().map(|Asset { name, uri }| Asset { name: f(name), uri: f(uri) }).collect()
 }
 
 fn map_value(value: &Value, f: &mut impl FnMut(&str) -> String) -> Value {
@@ -180,12 +154,9 @@ fn map_value(value: &Value, f: &mut impl FnMut(&str) -> String) -> Value {
         Value::None | Value::Bool(_) | Value::Int(_) => value.clone(),
         Value::Str(text) => Value::Str(f(text)),
         Value::List(items) => Value::List(items.iter().map(|item| map_value(item, f)).collect()),
-        Value::Dict(items) => Value::Dict(
-            items
-                .iter()
-                .map(|(key, item)| (f(key), map_value(item, f)))
-                .collect(),
-        ),
+        Value::Dict(items) => {
+            Value::Dict(items.iter().map(|(key, item)| (f(key), map_value(item, f))).collect())
+        }
     }
 }
 
@@ -228,10 +199,7 @@ fn case(dag: &Dag, strings: &mut impl FnMut() -> String) -> serde_json::Value {
     let mut known = std::collections::HashMap::new();
     let harmless = map_strings(dag, &mut |text| {
         let count = known.len();
-        known
-            .entry(text.to_owned())
-            .or_insert_with(|| format!("token{count}"))
-            .clone()
+        known.entry(text.to_owned()).or_insert_with(|| format!("token{count}")).clone()
     });
     let hostile = map_strings(&harmless, &mut |token| {
         let string = tokens
@@ -241,11 +209,7 @@ fn case(dag: &Dag, strings: &mut impl FnMut() -> String) -> serde_json::Value {
     });
     // The zone is written where there is something to read in it.
     let zoned = dag.start_date.is_some() || matches!(dag.schedule, Schedule::Cron(_));
-    let unused = if zoned {
-        vec![]
-    } else {
-        vec![harmless.timezone.clone()]
-    };
+    let unused = if zoned { vec![] } else { vec![harmless.timezone.clone()] };
     json!({"harmless": render(&harmless), "hostile": render(&hostile), "strings": tokens, "unused": unused})
 }
 
@@ -255,9 +219,7 @@ fn no_string_becomes_code() {
     let samples = samples::all();
     let strategy = hostile();
     let mut string = || strategy.new_tree(&mut runner).unwrap().current();
-    let cases: Vec<_> = (0..CASES)
-        .map(|at| case(&samples[at % samples.len()].1, &mut string))
-        .collect();
+    let cases: Vec<_> = (0..CASES).map(|at| case(&samples[at % samples.len()].1, &mut string)).collect();
     assert_eq!(python::run(COMPARE, &cases), "");
 }
 
@@ -265,10 +227,7 @@ fn no_string_becomes_code() {
 #[test]
 fn no_known_trick_becomes_code() {
     let cases_of = |fragment: &&str| -> Vec<_> {
-        samples::all()
-            .iter()
-            .map(|(_, dag)| case(dag, &mut || (*fragment).to_owned()))
-            .collect()
+        samples::all().iter().map(|(_, dag)| case(dag, &mut || (*fragment).to_owned())).collect()
     };
     let cases: Vec<_> = FRAGMENTS.iter().flat_map(cases_of).collect();
     assert_eq!(python::run(COMPARE, &cases), "");
@@ -307,10 +266,7 @@ fn a_literal_evaluates_to_its_value() {
     let pairs: Vec<_> = (0..CASES)
         .map(|_| {
             let value = strategy.new_tree(&mut runner).unwrap().current();
-            (
-                Literal::argument("parameters", 8, &value).as_str().to_owned(),
-                value,
-            )
+            (Literal::argument("parameters", 8, &value).as_str().to_owned(), value)
         })
         .collect();
     assert_eq!(python::run(EVALUATE, &pairs), "");

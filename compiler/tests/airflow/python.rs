@@ -16,10 +16,7 @@ pub(crate) fn run<T: Serialize>(script: &str, inputs: &[T]) -> String {
         .stdout(Stdio::piped())
         .spawn()
         .expect("these tests need python3 in PATH");
-    let lines: String = inputs
-        .iter()
-        .map(|input| serde_json::to_string(input).unwrap() + "\n")
-        .collect();
+    let lines: String = inputs.iter().map(|input| serde_json::to_string(input).unwrap() + "\n").collect();
     let mut stdin = child.stdin.take().unwrap();
     let writer = std::thread::spawn(move || stdin.write_all(lines.as_bytes()));
     let output = child.wait_with_output().unwrap();

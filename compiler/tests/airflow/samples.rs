@@ -6,18 +6,9 @@ pub(crate) fn all() -> Vec<(&'static str, Dag)> {
         ("cron", cron()),
         ("assets_any", assets(AssetMode::Any)),
         ("assets_all", assets(AssetMode::All)),
-        (
-            "manual",
-            dag("adhoc__backfill", Schedule::Manual, vec![task("backfill")]),
-        ),
+        ("manual", dag("adhoc__backfill", Schedule::Manual, vec![task("backfill")])),
         ("tasks", tasks()),
-        (
-            "deadline",
-            Dag {
-                deadline_seconds: Some(5400),
-                ..cron()
-            },
-        ),
+        ("deadline", Dag { deadline_seconds: Some(5400), ..cron() }),
         ("empty", dag("adhoc__empty", Schedule::Manual, vec![])),
     ]
 }
@@ -54,20 +45,14 @@ fn task(task_id: &str) -> Task {
 }
 
 fn asset(name: &str) -> Asset {
-    Asset {
-        name: name.to_owned(),
-        uri: format!("s3://lake/{name}"),
-    }
+    Asset { name: name.to_owned(), uri: format!("s3://lake/{name}") }
 }
 
 fn cron() -> Dag {
     let options = Value::Dict(vec![
         ("full_refresh".to_owned(), Value::Bool(false)),
         ("limit".to_owned(), Value::None),
-        (
-            "columns".to_owned(),
-            Value::List(vec!["order_id".into(), "customer".into(), "größe".into()]),
-        ),
+        ("columns".to_owned(), Value::List(vec!["order_id".into(), "customer".into(), "größe".into()])),
     ]);
     let mut one = task("orders-daily");
     one.parameters = vec![
@@ -75,27 +60,16 @@ fn cron() -> Dag {
         ("batch".to_owned(), Value::Int(-500)),
         ("options".to_owned(), options),
     ];
-    one.run_parameters = RunValue::ALL
-        .into_iter()
-        .map(|value| (format!("{value:?}"), value))
-        .collect();
+    one.run_parameters = RunValue::ALL.into_iter().map(|value| (format!("{value:?}"), value)).collect();
     one.outlets = vec![asset("orders")];
     one.execution_timeout_seconds = Some(3600);
     Dag {
         description: "Aufträge des Tages, 毎日の注文 — \"alle\"".to_owned(),
-        start_date: Some(Date {
-            year: 2026,
-            month: 1,
-            day: 1,
-        }),
+        start_date: Some(Date { year: 2026, month: 1, day: 1 }),
         timezone: "Europe/Berlin".to_owned(),
         catchup: true,
         max_active_runs: 3,
-        ..dag(
-            "logistics__orders-daily",
-            Schedule::Cron("0 2 * * *".to_owned()),
-            vec![one],
-        )
+        ..dag("logistics__orders-daily", Schedule::Cron("0 2 * * *".to_owned()), vec![one])
     }
 }
 
@@ -112,9 +86,5 @@ fn tasks() -> Dag {
     let mut report = task("report");
     report.upstream = vec!["load".to_owned(), "clean".to_owned()];
     report.outlets = vec![asset("report"), asset("report_index")];
-    dag(
-        "logistics__nightly",
-        Schedule::Cron("@daily".to_owned()),
-        vec![task("load"), clean, report],
-    )
+    dag("logistics__nightly", Schedule::Cron("@daily".to_owned()), vec![task("load"), clean, report])
 }

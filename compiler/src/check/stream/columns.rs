@@ -15,7 +15,11 @@ pub(super) fn check(subject: &mut Subject<'_>, query: &Query<'_>) {
 
 fn taken(subject: &mut Subject<'_>, query: &Query<'_>) {
     for reference in &query.shape.column_refs {
-        let Some((name, source)) = reference.relation.and_then(|relation| query.sources.get(relation).copied().flatten()) else { continue };
+        let Some((name, source)) =
+            reference.relation.and_then(|relation| query.sources.get(relation).copied().flatten())
+        else {
+            continue;
+        };
         let Some(columns) = source.columns() else { continue };
         let known = columns.0.iter().any(|(known, _)| known.eq_ignore_ascii_case(&reference.name));
         let of_kafka = matches!(source, Source::Kafka(_)) && KAFKA.contains(&reference.name.as_str());
@@ -37,7 +41,13 @@ fn given(subject: &mut Subject<'_>, query: &Query<'_>) {
         if again && !matches!(query.stream.sink, Sink::Console(_)) {
             let place = subject.sql_at(&column.at);
             let message = format!("the query gives two columns `{}`", names[at]);
-            subject.problem(Code::SINK_COLUMNS, message, place, "again here", "give one of them another name by `AS`");
+            subject.problem(
+                Code::SINK_COLUMNS,
+                message,
+                place,
+                "again here",
+                "give one of them another name by `AS`",
+            );
         }
     }
     for (name, field) in wanted(&query.stream.sink) {
@@ -48,7 +58,9 @@ fn given(subject: &mut Subject<'_>, query: &Query<'_>) {
         let diagnostic = Diagnostic::new(Code::SINK_COLUMNS, format!("the query gives no column `{name}`"));
         subject.report(match nearest(name, names.iter().copied()) {
             Some(meant) => diagnostic.at(place, format!("did you mean `{meant}`?")),
-            None => diagnostic.at(place, "needed here").help(format!("it gives {}", crate::diag::list(names.iter().copied(), "and"))),
+            None => diagnostic
+                .at(place, "needed here")
+                .help(format!("it gives {}", crate::diag::list(names.iter().copied(), "and"))),
         });
     }
 }
@@ -57,14 +69,21 @@ fn given(subject: &mut Subject<'_>, query: &Query<'_>) {
 fn wanted(sink: &Sink) -> Vec<(&str, Vec<&'static str>)> {
     match sink {
         Sink::Kafka(kafka) => {
-            let value = (kafka.format == KafkaFormat::Raw).then_some(("value", vec!["sink", "kafka", "format"]));
+            let value =
+                (kafka.format == KafkaFormat::Raw).then_some(("value", vec!["sink", "kafka", "format"]));
             let key = kafka.key.as_deref().map(|key| (key, vec!["sink", "kafka", "key"]));
             value.into_iter().chain(key).collect()
         }
-        Sink::Files(files) => files.partition_by.iter().map(|column| (column.as_str(), vec!["sink", "files", "partitionBy"])).collect(),
-        Sink::Table(ScalarOr::Map(table)) => {
-            table.partition_by.iter().map(|column| (column.as_str(), vec!["sink", "table", "partitionBy"])).collect()
-        }
+        Sink::Files(files) => files
+            .partition_by
+            .iter()
+            .map(|column| (column.as_str(), vec!["sink", "files", "partitionBy"]))
+            .collect(),
+        Sink::Table(ScalarOr::Map(table)) => table
+            .partition_by
+            .iter()
+            .map(|column| (column.as_str(), vec!["sink", "table", "partitionBy"]))
+            .collect(),
         Sink::Table(ScalarOr::Scalar(_)) | Sink::Console(_) => Vec::new(),
     }
 }

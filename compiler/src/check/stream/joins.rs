@@ -33,7 +33,13 @@ fn with_table(subject: &mut Subject<'_>, join: &Join, stream: Side) {
     if waits {
         let at = subject.sql_at(&join.at);
         let help = "keep the rows of the stream's side, or make it an inner join";
-        subject.problem(Code::OUTER_JOIN_STATIC, "this join keeps rows of the table that the stream has no partner for", at, "the stream never ends, so this is never known", help);
+        subject.problem(
+            Code::OUTER_JOIN_STATIC,
+            "this join keeps rows of the table that the stream has no partner for",
+            at,
+            "the stream never ends, so this is never known",
+            help,
+        );
     }
 }
 
@@ -48,7 +54,13 @@ fn two_streams(subject: &mut Subject<'_>, query: &Query<'_>, join: &Join) {
     let time_range = join.has_time_range || joins_on_event_time(query, join);
     let (side, waits_for) = match join.kind {
         JoinKind::Anti => {
-            subject.problem(Code::NOT_STREAMABLE, "rows without a partner can't be told from rows whose partner is late", at, "not on two streams", "make it a left join, and keep the rows whose right side is null");
+            subject.problem(
+                Code::NOT_STREAMABLE,
+                "rows without a partner can't be told from rows whose partner is late",
+                at,
+                "not on two streams",
+                "make it a left join, and keep the rows whose right side is null",
+            );
             return;
         }
         JoinKind::Left | JoinKind::Semi => ("right", watermarked(&join.right)),
@@ -79,7 +91,8 @@ fn two_streams(subject: &mut Subject<'_>, query: &Query<'_>, join: &Join) {
 
 /// An equality of the columns with the watermarks is a time range as well.
 fn joins_on_event_time(query: &Query<'_>, join: &Join) -> bool {
-    let columns: Vec<&str> = join.left.iter().chain(&join.right).filter_map(|relation| query.watermark_of(*relation)).collect();
+    let columns: Vec<&str> =
+        join.left.iter().chain(&join.right).filter_map(|relation| query.watermark_of(*relation)).collect();
     let is_time = |key: &str| {
         let name = key.rsplit('.').next().unwrap_or(key);
         columns.iter().any(|column| column.eq_ignore_ascii_case(name)) || key.contains("window")

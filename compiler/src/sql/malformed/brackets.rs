@@ -40,10 +40,7 @@ fn unclosed(opening: &Piece<'_>) -> Reading {
 }
 
 fn mismatched(opening: &Piece<'_>, piece: &Piece<'_>) -> Reading {
-    let message = format!(
-        "the `{}` that opens here is closed by a `{}`",
-        opening.text, piece.text
-    );
+    let message = format!("the `{}` that opens here is closed by a `{}`", opening.text, piece.text);
     let help = format!("close it with `{}`", closing(opening.text));
     malformed(opening.at.clone(), &message, Some(help))
 }

@@ -24,10 +24,9 @@ fn cut_off(statement: &[Piece<'_>]) -> Option<Reading> {
     let (last, before) = statement.split_last()?;
     let need = match last.kind {
         Kind::Symbol if OPERATORS.contains(&last.text) => "something after it",
-        Kind::Word if is_keyword(last, before.last(), None) => words::NEEDS
-            .iter()
-            .find(|(word, _)| last.is(word))
-            .map(|(_, need)| *need)?,
+        Kind::Word if is_keyword(last, before.last(), None) => {
+            words::NEEDS.iter().find(|(word, _)| last.is(word)).map(|(_, need)| *need)?
+        }
         _ => return None,
     };
     let message = format!("unexpected end of the SQL: `{}` needs {need}", last.text);
@@ -93,10 +92,7 @@ fn opens(piece: &Piece<'_>, after: Option<&Piece<'_>>) -> bool {
 
 /// A clause that stands where a name would be read as an alias.
 fn misspelt(statement: &[Piece<'_>], failed: &Range<u32>) -> Option<Reading> {
-    let index = statement
-        .iter()
-        .position(|piece| piece.at.start >= failed.start)
-        .unwrap_or(statement.len());
+    let index = statement.iter().position(|piece| piece.at.start >= failed.start).unwrap_or(statement.len());
     let before = index.checked_sub(1);
     before
         .into_iter()
@@ -154,10 +150,7 @@ fn fits(statement: &[Piece<'_>], index: usize, clause: &str) -> bool {
         .take_while(|piece| piece.depth >= word.depth)
         .filter(level)
         .take_while(|piece| !piece.is("SELECT"));
-    let selected = statement
-        .iter()
-        .take(index)
-        .any(|piece| level(&piece) && piece.is("SELECT"));
+    let selected = statement.iter().take(index).any(|piece| level(&piece) && piece.is("SELECT"));
     match clause {
         "JOIN" => so_far.any(|piece| piece.is("FROM")),
         "FROM" => selected && !so_far.any(|piece| piece.is("FROM")),

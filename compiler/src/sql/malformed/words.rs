@@ -97,54 +97,15 @@ pub(super) const CARRYING: &[&str] = &[
 /// Clauses that can never follow one another directly: the first and what cannot be next.
 pub(super) const NEVER: &[(&str, &[&str])] = &[
     ("SELECT", &["WHERE", "GROUP", "ORDER", "HAVING", "AND", "OR"]),
-    (
-        "FROM",
-        &[
-            "FROM", "WHERE", "GROUP", "ORDER", "HAVING", "JOIN", "ON", "AND", "OR",
-        ],
-    ),
-    (
-        "WHERE",
-        &[
-            "WHERE", "FROM", "GROUP", "ORDER", "HAVING", "LIMIT", "JOIN", "ON", "AND", "OR", "SELECT",
-        ],
-    ),
-    (
-        "HAVING",
-        &[
-            "HAVING", "WHERE", "FROM", "GROUP", "ORDER", "LIMIT", "AND", "OR", "SELECT",
-        ],
-    ),
-    (
-        "BY",
-        &[
-            "BY", "HAVING", "WHERE", "FROM", "GROUP", "ORDER", "LIMIT", "SELECT", "AND", "OR",
-        ],
-    ),
-    (
-        "AND",
-        &[
-            "AND", "OR", "WHERE", "FROM", "GROUP", "ORDER", "HAVING", "LIMIT", "THEN", "SELECT",
-        ],
-    ),
-    (
-        "OR",
-        &[
-            "AND", "OR", "WHERE", "FROM", "GROUP", "ORDER", "HAVING", "LIMIT", "THEN", "SELECT",
-        ],
-    ),
-    (
-        "NOT",
-        &["AND", "OR", "WHERE", "FROM", "GROUP", "ORDER", "HAVING", "THEN"],
-    ),
-    (
-        "ON",
-        &["ON", "WHERE", "GROUP", "ORDER", "HAVING", "AND", "OR", "JOIN"],
-    ),
-    (
-        "JOIN",
-        &["JOIN", "ON", "WHERE", "GROUP", "ORDER", "HAVING", "AND", "OR"],
-    ),
+    ("FROM", &["FROM", "WHERE", "GROUP", "ORDER", "HAVING", "JOIN", "ON", "AND", "OR"]),
+    ("WHERE", &["WHERE", "FROM", "GROUP", "ORDER", "HAVING", "LIMIT", "JOIN", "ON", "AND", "OR", "SELECT"]),
+    ("HAVING", &["HAVING", "WHERE", "FROM", "GROUP", "ORDER", "LIMIT", "AND", "OR", "SELECT"]),
+    ("BY", &["BY", "HAVING", "WHERE", "FROM", "GROUP", "ORDER", "LIMIT", "SELECT", "AND", "OR"]),
+    ("AND", &["AND", "OR", "WHERE", "FROM", "GROUP", "ORDER", "HAVING", "LIMIT", "THEN", "SELECT"]),
+    ("OR", &["AND", "OR", "WHERE", "FROM", "GROUP", "ORDER", "HAVING", "LIMIT", "THEN", "SELECT"]),
+    ("NOT", &["AND", "OR", "WHERE", "FROM", "GROUP", "ORDER", "HAVING", "THEN"]),
+    ("ON", &["ON", "WHERE", "GROUP", "ORDER", "HAVING", "AND", "OR", "JOIN"]),
+    ("JOIN", &["JOIN", "ON", "WHERE", "GROUP", "ORDER", "HAVING", "AND", "OR"]),
     ("WHEN", &["WHEN", "THEN", "ELSE"]),
     ("THEN", &["WHEN", "THEN", "ELSE"]),
     ("BETWEEN", &["AND", "OR", "BETWEEN"]),
@@ -162,9 +123,8 @@ pub(super) const CLAUSES: &[(&str, bool)] = &[
 ];
 
 /// What a comma cannot stand before, unless it is a column's name.
-pub(super) const AFTER_LIST: &[&str] = &[
-    "FROM", "WHERE", "GROUP", "ORDER", "HAVING", "LIMIT", "UNION", "JOIN",
-];
+pub(super) const AFTER_LIST: &[&str] =
+    &["FROM", "WHERE", "GROUP", "ORDER", "HAVING", "LIMIT", "UNION", "JOIN"];
 
 pub(super) fn is_known(word: &str) -> bool {
     let same = |it: &&str| it.eq_ignore_ascii_case(word);

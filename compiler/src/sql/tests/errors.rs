@@ -5,11 +5,7 @@ use crate::sql::{Reading, read};
 fn malformed(cases: &[(&str, &str, &str, &str)]) {
     for (sql, part, message, help) in cases {
         match read(sql) {
-            Reading::Malformed {
-                at,
-                message: found,
-                help: helped,
-            } => {
+            Reading::Malformed { at, message: found, help: helped } => {
                 assert_eq!(
                     (slice(sql, &at), found.as_str(), helped.as_deref().unwrap_or("")),
                     (*part, *message, *help),
@@ -25,10 +21,7 @@ fn malformed(cases: &[(&str, &str, &str, &str)]) {
 fn not_malformed(cases: &[&str]) {
     for sql in cases {
         let reading = read(sql);
-        assert!(
-            !matches!(reading, Reading::Malformed { .. }),
-            "{sql}\n{reading:?}"
-        );
+        assert!(!matches!(reading, Reading::Malformed { .. }), "{sql}\n{reading:?}");
     }
 }
 
@@ -58,12 +51,7 @@ fn what_never_ends() {
             "the back-quoted name that begins here never ends",
             "close it with a matching backtick",
         ),
-        (
-            "SELECT a /* b",
-            "/*",
-            "the comment that begins here never ends",
-            "close it with a matching `*/`",
-        ),
+        ("SELECT a /* b", "/*", "the comment that begins here never ends", "close it with a matching `*/`"),
     ]);
     not_malformed(&[
         r"SELECT regexp_replace(a, '\'', '') FROM t",
@@ -77,24 +65,9 @@ fn what_never_ends() {
 #[test]
 fn brackets() {
     malformed(&[
-        (
-            "SELECT sum(a FROM t",
-            "(",
-            "the `(` that opens here is never closed",
-            "close it with `)`",
-        ),
-        (
-            "SELECT f(a] FROM t",
-            "(",
-            "the `(` that opens here is closed by a `]`",
-            "close it with `)`",
-        ),
-        (
-            "SELECT a) FROM t",
-            ")",
-            "`)` closes a bracket that was never opened",
-            "",
-        ),
+        ("SELECT sum(a FROM t", "(", "the `(` that opens here is never closed", "close it with `)`"),
+        ("SELECT f(a] FROM t", "(", "the `(` that opens here is closed by a `]`", "close it with `)`"),
+        ("SELECT a) FROM t", ")", "`)` closes a bracket that was never opened", ""),
         (
             "SELECT (a FROM t; SELECT b) FROM t",
             "(",
@@ -108,12 +81,7 @@ fn brackets() {
 #[test]
 fn first_words() {
     malformed(&[
-        (
-            "SELCT a FROM t",
-            "SELCT",
-            "`SELCT` does not begin a statement",
-            "did you mean `SELECT`?",
-        ),
+        ("SELCT a FROM t", "SELCT", "`SELCT` does not begin a statement", "did you mean `SELECT`?"),
         (
             "SELECT 1;\n ISNERT INTO t SELECT 1",
             "ISNERT",
@@ -163,30 +131,15 @@ fn texts_that_are_cut_off() {
 fn commas_before_nothing() {
     let help = "remove the comma, or write what is missing after it";
     malformed(&[
-        (
-            "SELECT a, FROM t",
-            ",",
-            "there is nothing between this `,` and `FROM`",
-            help,
-        ),
+        ("SELECT a, FROM t", ",", "there is nothing between this `,` and `FROM`", help),
         (
             "SELECT a FROM t GROUP BY a, HAVING count(*) > 1",
             ",",
             "there is nothing between this `,` and `HAVING`",
             help,
         ),
-        (
-            "SELECT f(a,) FROM t",
-            ",",
-            "there is nothing between this `,` and `)`",
-            help,
-        ),
-        (
-            "SELECT a,, b FROM t",
-            ",",
-            "there is nothing between this `,` and `,`",
-            help,
-        ),
+        ("SELECT f(a,) FROM t", ",", "there is nothing between this `,` and `)`", help),
+        ("SELECT a,, b FROM t", ",", "there is nothing between this `,` and `,`", help),
     ]);
     not_malformed(&[
         "SELECT a, order, group FROM t VERSION AS OF 1",
@@ -198,18 +151,8 @@ fn commas_before_nothing() {
 #[test]
 fn clauses_in_a_row() {
     malformed(&[
-        (
-            "SELECT a FROM WHERE a > 1",
-            "FROM WHERE",
-            "`FROM` needs a table before `WHERE`",
-            "",
-        ),
-        (
-            "SELECT a FROM t WHERE GROUP BY a",
-            "WHERE GROUP",
-            "`WHERE` needs a condition before `GROUP`",
-            "",
-        ),
+        ("SELECT a FROM WHERE a > 1", "FROM WHERE", "`FROM` needs a table before `WHERE`", ""),
+        ("SELECT a FROM t WHERE GROUP BY a", "WHERE GROUP", "`WHERE` needs a condition before `GROUP`", ""),
         (
             "SELECT a FROM t GROUP BY HAVING a > 1",
             "BY HAVING",
@@ -222,12 +165,7 @@ fn clauses_in_a_row() {
             "`and` needs another condition before `and`",
             "",
         ),
-        (
-            "SELECT a FROM t JOIN ON a = b",
-            "JOIN ON",
-            "`JOIN` needs a table before `ON`",
-            "",
-        ),
+        ("SELECT a FROM t JOIN ON a = b", "JOIN ON", "`JOIN` needs a table before `ON`", ""),
     ]);
     not_malformed(&[
         "SELECT a FROM t VERSION AS OF 1 WHERE order = 1 AND limit > 2 AND group IS NULL",
@@ -246,11 +184,7 @@ fn misspelt_clauses() {
         ("SELECT a FROM t WHRE a = 1", "WHRE", "WHERE"),
         ("SELECT a FROM t GRUOP BY a", "GRUOP", "GROUP"),
         ("SELECT a FROM t x ORDRE BY a", "ORDRE", "ORDER"),
-        (
-            "SELECT a FROM t GROUP BY a HAVIGN count(*) > 1",
-            "HAVIGN",
-            "HAVING",
-        ),
+        ("SELECT a FROM t GROUP BY a HAVIGN count(*) > 1", "HAVIGN", "HAVING"),
         ("SELECT a FROM t JION u ON t.a = u.a", "JION", "JOIN"),
         ("SELECT a FROM t LIMTI 5", "LIMTI", "LIMIT"),
         ("SELECT a FROM (SELCT b FROM t)", "SELCT", "SELECT"),

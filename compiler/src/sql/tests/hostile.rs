@@ -22,12 +22,7 @@ fn places(sql: &str) -> Vec<Range<u32>> {
         all.extend(shape.windows.iter().map(|it| it.at.clone()));
         all.extend(shape.columns.iter().map(|it| it.at.clone()));
         all.extend(shape.column_refs.iter().map(|it| it.at.clone()));
-        all.extend(
-            [&shape.distinct, &shape.order_by, &shape.limit]
-                .into_iter()
-                .flatten()
-                .cloned(),
-        );
+        all.extend([&shape.distinct, &shape.order_by, &shape.limit].into_iter().flatten().cloned());
         for index in shape.joins.iter().flat_map(|it| it.left.iter().chain(&it.right)) {
             assert!(*index < shape.relations.len(), "{sql}");
         }
@@ -37,10 +32,7 @@ fn places(sql: &str) -> Vec<Range<u32>> {
 
 fn check(sql: &str) {
     for at in places(sql) {
-        assert!(
-            sql.get(at.start as usize..at.end as usize).is_some(),
-            "{at:?} is no place in {sql:?}"
-        );
+        assert!(sql.get(at.start as usize..at.end as usize).is_some(), "{at:?} is no place in {sql:?}");
     }
 }
 
@@ -53,11 +45,7 @@ fn hostile_texts_end_in_an_answer() {
         format!("SELECT {}1{}", "f(".repeat(60), ")".repeat(60)),
         format!("SELECT * FROM {}t{}", "(".repeat(many), ")".repeat(many)),
         format!("{}SELECT 1{}", "(".repeat(80), ")".repeat(80)),
-        format!(
-            "SELECT * FROM {}t{}",
-            "(SELECT * FROM ".repeat(30),
-            ")".repeat(30)
-        ),
+        format!("SELECT * FROM {}t{}", "(SELECT * FROM ".repeat(30), ")".repeat(30)),
         format!("SELECT {}1", "NOT ".repeat(many)),
         format!("SELECT {}1", "- ".repeat(many)),
         format!("SELECT 1{}", " + 1".repeat(many)),
@@ -69,11 +57,7 @@ fn hostile_texts_end_in_an_answer() {
         format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(many)),
         format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(399)),
         format!("SELECT {}1{}", "CASE WHEN ".repeat(many), " END".repeat(many)),
-        format!(
-            "CREATE TABLE t (a {}int{})",
-            "ARRAY<".repeat(many),
-            ">".repeat(many)
-        ),
+        format!("CREATE TABLE t (a {}int{})", "ARRAY<".repeat(many), ">".repeat(many)),
         format!("SELECT {}", "INTERVAL ".repeat(many)),
         format!("SELECT {}x", "x -> ".repeat(many)),
         format!("{}SELECT 1", "EXPLAIN ".repeat(many)),

@@ -14,42 +14,14 @@ fn reads_and_writes() {
         ("SELECT * FROM `my db`.`t-1`", &["my db.t-1"], &[]),
         ("WITH a AS (SELECT * FROM b) SELECT * FROM a", &["b"], &[]),
         ("WITH a AS (SELECT * FROM a) SELECT * FROM A", &["a"], &[]),
-        (
-            "WITH a AS (SELECT 1), c AS (SELECT * FROM a) SELECT * FROM c, db.a",
-            &["db.a"],
-            &[],
-        ),
-        (
-            "SELECT * FROM (WITH a AS (SELECT 1) SELECT * FROM a), a",
-            &["a"],
-            &[],
-        ),
-        (
-            "SELECT * FROM a WHERE x IN (SELECT x FROM b) AND EXISTS (SELECT 1 FROM c)",
-            &["a", "b", "c"],
-            &[],
-        ),
-        (
-            "SELECT (SELECT max(x) FROM b) FROM a ORDER BY (SELECT 1 FROM d)",
-            &["a", "b", "d"],
-            &[],
-        ),
-        (
-            "SELECT * FROM a UNION ALL SELECT * FROM b EXCEPT SELECT * FROM c",
-            &["a", "b", "c"],
-            &[],
-        ),
+        ("WITH a AS (SELECT 1), c AS (SELECT * FROM a) SELECT * FROM c, db.a", &["db.a"], &[]),
+        ("SELECT * FROM (WITH a AS (SELECT 1) SELECT * FROM a), a", &["a"], &[]),
+        ("SELECT * FROM a WHERE x IN (SELECT x FROM b) AND EXISTS (SELECT 1 FROM c)", &["a", "b", "c"], &[]),
+        ("SELECT (SELECT max(x) FROM b) FROM a ORDER BY (SELECT 1 FROM d)", &["a", "b", "d"], &[]),
+        ("SELECT * FROM a UNION ALL SELECT * FROM b EXCEPT SELECT * FROM c", &["a", "b", "c"], &[]),
         ("INSERT INTO t SELECT * FROM a", &["a"], &["t"]),
-        (
-            "INSERT OVERWRITE TABLE db.t PARTITION (d = '1') SELECT * FROM a",
-            &["a"],
-            &["db.t"],
-        ),
-        (
-            "WITH x AS (SELECT * FROM a) INSERT INTO t SELECT * FROM x",
-            &["a"],
-            &["t"],
-        ),
+        ("INSERT OVERWRITE TABLE db.t PARTITION (d = '1') SELECT * FROM a", &["a"], &["db.t"]),
+        ("WITH x AS (SELECT * FROM a) INSERT INTO t SELECT * FROM x", &["a"], &["t"]),
         ("CREATE TABLE t USING parquet AS SELECT * FROM a", &["a"], &["t"]),
         ("CREATE TABLE t (a INT) USING parquet", &[], &[]),
         (
@@ -69,11 +41,7 @@ fn reads_and_writes() {
             &["s", "u"],
             &["t"],
         ),
-        (
-            "UPDATE t SET a = (SELECT max(a) FROM b) WHERE c = 1",
-            &["b"],
-            &["t"],
-        ),
+        ("UPDATE t SET a = (SELECT max(a) FROM b) WHERE c = 1", &["b"], &["t"]),
         ("DELETE FROM t WHERE a IN (SELECT a FROM b)", &["b"], &["t"]),
         ("TRUNCATE TABLE t", &[], &["t"]),
         ("EXPLAIN SELECT * FROM a", &["a"], &[]),
@@ -125,14 +93,7 @@ fn parameters() {
         .iter()
         .map(|it| (it.name.as_str(), it.at.iter().map(|at| slice(sql, at)).collect()))
         .collect();
-    assert_eq!(
-        found,
-        [
-            ("day", vec!["day", "day"]),
-            ("max", vec!["max"]),
-            ("n", vec!["n"])
-        ]
-    );
+    assert_eq!(found, [("day", vec!["day", "day"]), ("max", vec!["max"]), ("n", vec!["n"])]);
     assert_eq!(shape(sql).filters, ["x = :day", "y > :max", "z in (:day)"]);
 }
 
@@ -145,11 +106,7 @@ fn kinds_of_statements() {
         ("INSERT INTO t VALUES (1)", Insert, true),
         ("WITH a AS (SELECT 1) INSERT INTO t SELECT * FROM a", Insert, true),
         ("CREATE TABLE t AS SELECT 1", CreateTableAs, true),
-        (
-            "CREATE TEMP VIEW v AS SELECT 1",
-            CreateView { temporary: true },
-            true,
-        ),
+        ("CREATE TEMP VIEW v AS SELECT 1", CreateView { temporary: true }, true),
         ("CREATE VIEW v AS SELECT 1", CreateView { temporary: false }, true),
         ("CREATE TABLE t (a INT)", Ddl, false),
         ("DROP TABLE t", Ddl, false),
@@ -157,11 +114,7 @@ fn kinds_of_statements() {
         ("SET spark.sql.shuffle.partitions = 8", Set, false),
         ("UPDATE t SET a = 1", Update, false),
         ("DELETE FROM t", Delete, false),
-        (
-            "MERGE INTO t USING s ON t.a = s.a WHEN MATCHED THEN DELETE",
-            Merge,
-            false,
-        ),
+        ("MERGE INTO t USING s ON t.a = s.a WHEN MATCHED THEN DELETE", Merge, false),
         ("SHOW TABLES", Other, false),
         ("USE db", Other, false),
     ];

@@ -9,19 +9,13 @@ fn an_aggregation_by_event_time() {
     let shape = shape(sql);
     assert_eq!(texts(&shape.group_by), ["window(ts, '5 minutes')", "region"]);
     assert_eq!(slice(sql, &shape.group_by[0].at), "window(ts, '5 minutes')");
-    assert_eq!(
-        texts(&shape.aggregates),
-        ["count(*)", "sum(amount) filter (where ok)"]
-    );
+    assert_eq!(texts(&shape.aggregates), ["count(*)", "sum(amount) filter (where ok)"]);
     assert_eq!(slice(sql, &shape.aggregates[0].at), "COUNT(*)");
     assert_eq!(shape.windows.len(), 1);
     assert_eq!(shape.windows[0].kind, WindowKind::Tumbling);
     assert_eq!(shape.windows[0].column, "ts");
     assert_eq!(slice(sql, &shape.windows[0].at), "window(`Ts`, '5 minutes')");
-    assert_eq!(
-        shape.filters,
-        ["amount > 0", "region <> 'EU'", "x is null", "count(*) > 1"]
-    );
+    assert_eq!(shape.filters, ["amount > 0", "region <> 'EU'", "x is null", "count(*) > 1"]);
     assert_eq!(shape.order_by.map(|at| slice(sql, &at)), Some("n"));
     assert_eq!(shape.limit.map(|at| slice(sql, &at)), Some("10"));
     assert!(!shape.nested_aggregation && !shape.subquery && shape.distinct.is_none());
@@ -45,10 +39,7 @@ fn windows() {
         ("window(ts, '5 minutes')", WindowKind::Tumbling),
         ("window(ts, '5 minutes', '5 minutes')", WindowKind::Tumbling),
         ("window(ts, '10 minutes', '5 minutes')", WindowKind::Sliding),
-        (
-            "window(ts, '10 minutes', '5 minutes', '1 minute')",
-            WindowKind::Sliding,
-        ),
+        ("window(ts, '10 minutes', '5 minutes', '1 minute')", WindowKind::Sliding),
         ("session_window(ts, '5 minutes')", WindowKind::Session),
         ("SESSION_WINDOW(ts, INTERVAL 5 MINUTES)", WindowKind::Session),
     ];
@@ -64,17 +55,11 @@ fn windows() {
 #[test]
 fn groupings_by_ordinal_alias_and_sets() {
     let cases: &[(&str, &[&str])] = &[
-        (
-            "SELECT to_date(ts) AS d, count(*) FROM t GROUP BY d",
-            &["to_date(ts)"],
-        ),
+        ("SELECT to_date(ts) AS d, count(*) FROM t GROUP BY d", &["to_date(ts)"]),
         ("SELECT a, b, count(*) FROM t GROUP BY 2, 1", &["b", "a"]),
         ("SELECT a, count(*) FROM t GROUP BY ALL", &["all"]),
         ("SELECT a, count(*) FROM t GROUP BY CUBE (a, b)", &["cube (a, b)"]),
-        (
-            "SELECT a, count(*) FROM t GROUP BY a WITH ROLLUP",
-            &["a", "with rollup"],
-        ),
+        ("SELECT a, count(*) FROM t GROUP BY a WITH ROLLUP", &["a", "with rollup"]),
         ("SELECT a FROM t", &[]),
     ];
     for (sql, expected) in cases {
@@ -89,31 +74,11 @@ fn joins() {
     let cases: &[(&str, JoinKind, &[(&str, &str)], bool)] = &[
         ("JOIN b ON a.k = b.k", Inner, &[("a.k", "b.k")], false),
         ("LEFT JOIN b ON b.k = a.k", Left, &[("a.k", "b.k")], false),
-        (
-            "LEFT OUTER JOIN b ON (a.k <=> b.k)",
-            Left,
-            &[("a.k", "b.k")],
-            false,
-        ),
-        (
-            "RIGHT JOIN b USING (k, l)",
-            Right,
-            &[("k", "k"), ("l", "l")],
-            false,
-        ),
-        (
-            "FULL OUTER JOIN b ON a.k = b.k AND a.t > b.t",
-            Full,
-            &[("a.k", "b.k")],
-            false,
-        ),
+        ("LEFT OUTER JOIN b ON (a.k <=> b.k)", Left, &[("a.k", "b.k")], false),
+        ("RIGHT JOIN b USING (k, l)", Right, &[("k", "k"), ("l", "l")], false),
+        ("FULL OUTER JOIN b ON a.k = b.k AND a.t > b.t", Full, &[("a.k", "b.k")], false),
         ("LEFT SEMI JOIN b ON a.k = b.k", Semi, &[("a.k", "b.k")], false),
-        (
-            "LEFT ANTI JOIN b ON upper(a.k) = b.k",
-            Anti,
-            &[("upper(a.k)", "b.k")],
-            false,
-        ),
+        ("LEFT ANTI JOIN b ON upper(a.k) = b.k", Anti, &[("upper(a.k)", "b.k")], false),
         ("CROSS JOIN b", Cross, &[], false),
         (&format!("JOIN b ON {within}"), Inner, &[("a.k", "b.k")], true),
         (
@@ -128,35 +93,17 @@ fn joins() {
             &[("a.k", "b.k"), ("a.window", "b.window")],
             true,
         ),
-        (
-            "JOIN b ON a.k = b.k AND a.t > now() - INTERVAL 1 DAY",
-            Inner,
-            &[("a.k", "b.k")],
-            false,
-        ),
-        (
-            "JOIN b ON a.k = b.k AND a.x = 1 AND a.y = a.z",
-            Inner,
-            &[("a.k", "b.k")],
-            false,
-        ),
-        (
-            ", b WHERE a.k = b.k AND b.t <= a.t + INTERVAL 1 HOUR",
-            Cross,
-            &[("a.k", "b.k")],
-            true,
-        ),
+        ("JOIN b ON a.k = b.k AND a.t > now() - INTERVAL 1 DAY", Inner, &[("a.k", "b.k")], false),
+        ("JOIN b ON a.k = b.k AND a.x = 1 AND a.y = a.z", Inner, &[("a.k", "b.k")], false),
+        (", b WHERE a.k = b.k AND b.t <= a.t + INTERVAL 1 HOUR", Cross, &[("a.k", "b.k")], true),
     ];
     for (join, kind, keys, range) in cases {
         let sql = format!("SELECT * FROM a {join}");
         let shape = shape(&sql);
         assert_eq!(shape.joins.len(), 1, "{sql}");
         let found = &shape.joins[0];
-        let found_keys: Vec<(&str, &str)> = found
-            .equi_keys
-            .iter()
-            .map(|(left, right)| (left.as_str(), right.as_str()))
-            .collect();
+        let found_keys: Vec<(&str, &str)> =
+            found.equi_keys.iter().map(|(left, right)| (left.as_str(), right.as_str())).collect();
         assert_eq!(found.kind, *kind, "{sql}");
         assert_eq!(found_keys, *keys, "{sql}");
         assert_eq!(found.has_time_range, *range, "{sql}");
@@ -173,10 +120,7 @@ fn joins_have_their_place_and_the_relations_of_their_sides() {
     assert_eq!(names, ["x", "y", "z"]);
     assert_eq!(shape.joins[1].left, [0, 1]);
     assert_eq!(shape.joins[1].right, [2]);
-    assert_eq!(
-        slice(sql, &shape.joins[1].at),
-        "JOIN (SELECT * FROM z) d ON c.k = d.k"
-    );
+    assert_eq!(slice(sql, &shape.joins[1].at), "JOIN (SELECT * FROM z) d ON c.k = d.k");
 }
 
 #[test]
@@ -239,24 +183,12 @@ fn references_to_columns_of_base_relations() {
         ("SELECT a, y.b FROM x JOIN y", &["a", "y.b@1"]),
         ("SELECT a + 1 AS b, b * 2 FROM t", &["a@0"]),
         ("SELECT a, c.b FROM (SELECT * FROM t) c", &[]),
-        (
-            "WITH c AS (SELECT * FROM t) SELECT a, u.b FROM c JOIN u",
-            &["u.b@1"],
-        ),
+        ("WITH c AS (SELECT * FROM t) SELECT a, u.b FROM c JOIN u", &["u.b@1"]),
         ("SELECT transform(xs, x -> x.y + z) FROM t", &["xs@0", "z@0"]),
         ("SELECT aggregate(xs, 0, (acc, x) -> acc + x) FROM t", &["xs@0"]),
-        (
-            "SELECT current_date, dateadd(DAY, 1, d), extract(year FROM e) FROM t",
-            &["d@0", "e@0"],
-        ),
-        (
-            "SELECT a, col1 FROM t LATERAL VIEW explode(xs) e AS col1",
-            &["a@0"],
-        ),
-        (
-            "SELECT a FROM t WHERE EXISTS (SELECT 1 FROM u WHERE u.x = t.y)",
-            &["a@0"],
-        ),
+        ("SELECT current_date, dateadd(DAY, 1, d), extract(year FROM e) FROM t", &["d@0", "e@0"]),
+        ("SELECT a, col1 FROM t LATERAL VIEW explode(xs) e AS col1", &["a@0"]),
+        ("SELECT a FROM t WHERE EXISTS (SELECT 1 FROM u WHERE u.x = t.y)", &["a@0"]),
         ("SELECT a FROM t UNION ALL SELECT b FROM u", &[]),
         ("SELECT a AS b FROM t ORDER BY b", &["a@0"]),
         ("SELECT m['k'], xs[i].f FROM t", &["m@0", "xs@0", "i@0"]),

@@ -1,0 +1,152 @@
+//! From a manifest that was checked to its primitives. Nothing can fail here: the checks proved it all.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Body, ContinuousJob, CoreEtlJob, DatasetRef, Engine, Primitive, orchestrator};
+use crate::engine::EngineTable;
+use crate::graph::Link;
+use crate::model::{
+    Continuous, Identifier, Job, Manifest, Parameter, ParameterType, Resources, Run, Scalar, ScalarOr,
+    Sizing, TypedParameter,
+};
+
+/// What primitives are made of.
+#[derive(Debug)]
+pub struct Input<'a> {
+    pub manifest: &'a Manifest,
+    pub engines: &'a EngineTable,
+    /// The text of the job's SQL, wherever it came from.
+    pub sql: Option<&'a str>,
+    pub reads: &'a [Link],
+    pub writes: &'a [Link],
+    /// The manifest's path in the project.
+    pub path: &'a str,
+}
+
+/// The primitives of a manifest.
+pub fn lower(input: &Input<'_>) -> Vec<Primitive> {
+    let metadata = &input.manifest.metadata;
+    let (domain, name) = (metadata.domain.as_str(), metadata.name.as_str());
+    let job = Primitive::new(domain, name, Body::CoreEtlJob(Box::new(core_etl_job(input))));
+    let driver = match &input.manifest.spec.run {
+        Run::Continuous(continuous) => Body::ContinuousJob(Box::new(continuous_job(continuous, &job))),
+        Run::Schedule(_) | Run::OnAssets(_) | Run::Manual(_) => {
+            Body::Orchestrator(Box::new(orchestrator::orchestrator(input, &job)))
+        }
+    };
+    let driver = Primitive::new(domain, name, driver);
+    vec![job, driver]
+}
+
+fn core_etl_job(input: &Input<'_>) -> CoreEtlJob {
+    let Manifest { metadata, spec, .. } = input.manifest;
+    CoreEtlJob {
+        metadata: metadata.clone(),
+        engine: engine(input),
+        job: job(&spec.job, input.sql),
+        dependencies: spec.dependencies.clone(),
+        inputs: datasets(input.reads),
+        outputs: datasets(input.writes),
+        resources: resources(&spec.resources, &spec.run),
+        retry: spec.retry.clone(),
+        timeouts: spec.timeouts.clone(),
+        ttl: spec.ttl,
+        placement: spec.placement.clone(),
+        spark: spec.spark.clone(),
+        pods: spec.pods.clone(),
+        lifecycle: spec.lifecycle.clone(),
+    }
+}
+
+fn engine(input: &Input<'_>) -> Engine {
+    let engine = &input.manifest.spec.engine;
+    let entry =
+        input.engines.get(&engine.version).expect("the checks refuse a version that is not in the table");
+    Engine {
+        version: engine.version.as_str().to_owned(),
+        image: engine.image.as_ref().unwrap_or(&entry.image).as_str().to_owned(),
+        scala: entry.scala.clone(),
+        java: entry.java,
+    }
+}
+
+/// Declared and inferred datasets, in an order that does not depend on where they were found.
+fn datasets(links: &[Link]) -> Vec<DatasetRef> {
+    let all: BTreeSet<DatasetRef> = links.iter().map(|link| DatasetRef::from(&link.dataset)).collect();
+    all.into_iter().collect()
+}
+
+/// The job with its SQL in place, and its parameters' types spelt out.
+fn job(job: &Job, sql: Option<&str>) -> Job {
+    let sql = sql.map(str::to_owned);
+    match job.clone() {
+        Job::Sql(mut job) => {
+            (job.query, job.file) = (sql, None);
+            job.parameters = typed(&job.parameters);
+            Job::Sql(job)
+        }
+        Job::Stream(mut stream) => {
+            (stream.query, stream.file) = (sql, None);
+            Job::Stream(stream)
+        }
+        Job::Pyspark(mut job) => {
+            job.parameters = typed(&job.parameters);
+            Job::Pyspark(job)
+        }
+        Job::Jar(mut job) => {
+            job.parameters = typed(&job.parameters);
+            Job::Jar(job)
+        }
+    }
+}
+
+fn typed(parameters: &BTreeMap<Identifier, Parameter>) -> BTreeMap<Identifier, Parameter> {
+    let typed = |parameter: &Parameter| match parameter {
+        ScalarOr::Map(parameter) => parameter.clone(),
+        ScalarOr::Scalar(default) => TypedParameter {
+            kind: type_of(default),
+            default: Some(default.clone()),
+            run: None,
+            description: None,
+        },
+    };
+    parameters.iter().map(|(name, parameter)| (name.clone(), ScalarOr::Map(typed(parameter)))).collect()
+}
+
+/// The type of a default value that stands alone.
+fn type_of(value: &Scalar) -> ParameterType {
+    let text = value.as_str();
+    match () {
+        () if !value.is_bare() => ParameterType::String,
+        () if matches!(text.to_ascii_lowercase().as_str(), "true" | "false") => ParameterType::Boolean,
+        () if text.parse::<i64>().is_ok() => ParameterType::Integer,
+        () => ParameterType::Number,
+    }
+}
+
+/// The resources, with who decides spelt out.
+fn resources(resources: &Resources, run: &Run) -> Resources {
+    let bounded = resources.executors.max.is_some();
+    let sizing = resources.sizing.unwrap_or(match run {
+        _ if !bounded => Sizing::Fixed,
+        Run::Continuous(_) => Sizing::Auto,
+        Run::Schedule(_) | Run::OnAssets(_) | Run::Manual(_) => Sizing::Dynamic,
+    });
+    Resources { sizing: Some(sizing), ..resources.clone() }
+}
+
+fn continuous_job(continuous: &Continuous, job: &Primitive) -> ContinuousJob {
+    let Continuous { trigger, checkpoint, state_version, upgrade, health, scaling, paused } =
+        continuous.clone();
+    ContinuousJob {
+        job: job.address.to_string(),
+        job_fingerprint: job.fingerprint.clone(),
+        trigger,
+        checkpoint,
+        state_version,
+        upgrade,
+        health,
+        scaling,
+        paused,
+    }
+}

@@ -1,0 +1,239 @@
+//! Primitives: what a manifest is decomposed into, and all that later parts work with.
+//!
+//! A primitive is ordered, canonical data with an address and a fingerprint. Two primitives that mean the same are
+//! the same to the byte.
+
+mod canonical;
+mod lower;
+mod orchestrator;
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+pub use canonical::canonical;
+pub use lower::{Input, lower};
+
+use crate::airflow::Dag;
+use crate::graph::Dataset;
+use crate::model::{
+    Dependencies, Health, Job, Lifecycle, Metadata, Placement, Pods, Resources, Retry, Scaling, SparkConf,
+    Timeouts, Trigger, Upgrade,
+};
+use crate::model::{Duration, Location};
+
+/// The kinds of primitive, in the order in which they are applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Kind {
+    CoreEtlJob,
+    Orchestrator,
+    ContinuousJob,
+}
+
+impl Kind {
+    pub const ALL: [Kind; 3] = [Kind::CoreEtlJob, Kind::Orchestrator, Kind::ContinuousJob];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::CoreEtlJob => "CoreEtlJob",
+            Kind::Orchestrator => "Orchestrator",
+            Kind::ContinuousJob => "ContinuousJob",
+        }
+    }
+}
+
+/// What a primitive is known by: `kind/domain/name`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Address {
+    pub domain: String,
+    pub name: String,
+    pub kind: Kind,
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}/{}", self.kind.name(), self.domain, self.name)
+    }
+}
+
+impl FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts: Vec<&str> = text.split('/').collect();
+        let [kind, domain, name] = parts.as_slice() else {
+            return Err(format!("`{text}` is no address: write `kind/domain/name`"));
+        };
+        let kind = Kind::ALL.into_iter().find(|known| known.name() == *kind);
+        match kind {
+            Some(kind) => Ok(Self { domain: (*domain).to_owned(), name: (*name).to_owned(), kind }),
+            None => Err(format!(
+                "`{text}` is of no kind that there is: {}",
+                crate::diag::list(Kind::ALL.map(Kind::name), "or")
+            )),
+        }
+    }
+}
+
+/// A hash of a primitive's canonical form.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Fingerprint(String);
+
+impl Fingerprint {
+    fn of(canonical: &str) -> Self {
+        let digest = Sha256::digest(canonical.as_bytes());
+        Self(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Enough of it for people to tell two apart.
+    pub fn short(&self) -> &str {
+        self.0.get(..12).unwrap_or(&self.0)
+    }
+}
+
+/// A primitive: what it is, and what it is known by.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Primitive {
+    pub address: Address,
+    pub fingerprint: Fingerprint,
+    pub body: Body,
+}
+
+impl Primitive {
+    fn new(domain: &str, name: &str, body: Body) -> Self {
+        let address = Address { domain: domain.to_owned(), name: name.to_owned(), kind: body.kind() };
+        let fingerprint = Fingerprint::of(&body.canonical());
+        Self { address, fingerprint, body }
+    }
+}
+
+/// What a primitive says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Body {
+    CoreEtlJob(Box<CoreEtlJob>),
+    Orchestrator(Box<Orchestrator>),
+    ContinuousJob(Box<ContinuousJob>),
+}
+
+impl Body {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Body::CoreEtlJob(_) => Kind::CoreEtlJob,
+            Body::Orchestrator(_) => Kind::Orchestrator,
+            Body::ContinuousJob(_) => Kind::ContinuousJob,
+        }
+    }
+
+    /// The one way to write this down.
+    pub fn canonical(&self) -> String {
+        let value = match self {
+            Body::CoreEtlJob(job) => serde_json::to_value(job),
+            Body::Orchestrator(orchestrator) => serde_json::to_value(orchestrator),
+            Body::ContinuousJob(job) => serde_json::to_value(job),
+        };
+        canonical(&value.expect("primitives have text as keys, and nothing that JSON can't hold"))
+    }
+
+    /// Reads what [`canonical`](Self::canonical) wrote.
+    pub fn parse(kind: Kind, text: &str) -> Result<Self, serde_json::Error> {
+        Ok(match kind {
+            Kind::CoreEtlJob => Body::CoreEtlJob(serde_json::from_str(text)?),
+            Kind::Orchestrator => Body::Orchestrator(serde_json::from_str(text)?),
+            Kind::ContinuousJob => Body::ContinuousJob(serde_json::from_str(text)?),
+        })
+    }
+}
+
+/// The static definition of a Spark job: everything a run needs that does not change from run to run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CoreEtlJob {
+    pub metadata: Metadata,
+    pub engine: Engine,
+    /// With the SQL itself, wherever it came from, and every parameter's type.
+    pub job: Job,
+    pub dependencies: Dependencies,
+    /// Declared and inferred, in order.
+    pub inputs: Vec<DatasetRef>,
+    pub outputs: Vec<DatasetRef>,
+    pub resources: Resources,
+    pub retry: Retry,
+    pub timeouts: Timeouts,
+    pub ttl: Duration,
+    pub placement: Placement,
+    pub spark: SparkConf,
+    pub pods: Pods,
+    pub lifecycle: Lifecycle,
+}
+
+/// An engine version, looked up in the platform's table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Engine {
+    pub version: String,
+    pub image: String,
+    pub scala: String,
+    pub java: u32,
+}
+
+/// Something that a job reads or writes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct DatasetRef {
+    pub kind: String,
+    pub name: String,
+}
+
+impl From<&Dataset> for DatasetRef {
+    fn from(dataset: &Dataset) -> Self {
+        Self { kind: dataset.kind.to_owned(), name: dataset.name.clone() }
+    }
+}
+
+/// The static definition of an Airflow DAG, and its file.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Orchestrator {
+    pub dag: Dag,
+    /// The name of the file, and what stands in it.
+    pub file: String,
+    pub content: String,
+}
+
+/// A job to be kept running.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ContinuousJob {
+    /// The address of the job that is run.
+    pub job: String,
+    pub job_fingerprint: Fingerprint,
+    pub trigger: Trigger,
+    pub checkpoint: Location,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state_version: Option<u32>,
+    pub upgrade: Upgrade,
+    pub health: Health,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<Scaling>,
+    pub paused: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_as_they_are_written() {
+        let address: Address = "ContinuousJob/logistics/clicks".parse().expect("well-formed");
+        assert_eq!(address.to_string(), "ContinuousJob/logistics/clicks");
+        for bad in ["", "a/b", "Job/a/b", "CoreEtlJob/a/b/c"] {
+            assert!(bad.parse::<Address>().is_err(), "{bad}");
+        }
+    }
+}
