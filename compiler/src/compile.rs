@@ -35,6 +35,8 @@ pub struct Compiler<'p> {
     /// The project, and the file that it was read from.
     pub project: &'p Project<'p>,
     pub project_source: Option<SourceFile>,
+    /// What was found while the project was read.
+    pub project_diagnostics: Vec<Diagnostic>,
     pub goal: Goal,
 }
 
@@ -60,7 +62,7 @@ struct Unit {
 }
 
 /// Everything that came of a set of manifests.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Compilation {
     pub sources: Sources,
     /// In the order of the files, and of the places in them.
@@ -75,6 +77,14 @@ pub struct Compilation {
 }
 
 impl Compilation {
+    /// What there is where the project file itself can't be used.
+    pub fn of_project(source: SourceFile, mut diagnostics: Vec<Diagnostic>) -> Self {
+        let mut sources = Sources::default();
+        sources.add(source);
+        finish(&mut sources, &mut diagnostics);
+        Self { sources, diagnostics, ..Self::default() }
+    }
+
     pub fn has_errors(&self) -> bool {
         self.diagnostics.iter().any(Diagnostic::is_error)
     }
@@ -264,7 +274,7 @@ impl Compiler<'_> {
         for analysis in &analyses {
             sources.add(analysis.source.clone());
         }
-        let mut all = Linked::default();
+        let mut all = Linked { diagnostics: self.project_diagnostics.clone(), ..Linked::default() };
         for analysis in analyses {
             all.add(analysis, &mut sources);
         }
@@ -295,6 +305,14 @@ impl Compiler<'_> {
         primitives.sort_by(|a, b| a.address.cmp(&b.address));
         Compilation { sources, diagnostics, graph, primitives, manifests, manifests_with_errors }
     }
+}
+
+/// Puts diagnostics in order, and sees to it that no secret is shown with one.
+fn finish(sources: &mut Sources, diagnostics: &mut [Diagnostic]) {
+    Diagnostic::sort(diagnostics);
+    let secrets = diagnostics.iter().filter(|found| found.code == Code::SECRET_LITERAL);
+    let places: Vec<Span> = secrets.filter_map(Diagnostic::primary).collect();
+    sources.redact(&places);
 }
 
 #[derive(Default)]

@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-
 use petgraph::algo::tarjan_scc;
 use petgraph::graphmap::DiGraphMap;
 
-use crate::diag::{Code, Diagnostic};
+use crate::diag::{Code, Diagnostic, Severity};
 use crate::model::{DataRef, Job, Manifest, Run, ScalarOr, Sink, Source};
 use crate::source::Span;
 use crate::sql::{Facts, TableRef};
@@ -307,7 +306,30 @@ impl Graph {
             };
             diagnostic = diagnostic.at(span, text);
         }
-        diagnostic.help("take one of them out of the circle: no order of running them is right")
+        // Only where each is started by the one before will none of them ever run.
+        let waits = |member: &usize, from: &usize| {
+            let given = self.edges.get(&(*from, *member));
+            self.nodes[*member]
+                .waits
+                .iter()
+                .any(|link| given.is_some_and(|given| given.contains(&link.dataset)))
+        };
+        let stuck = round
+            .iter()
+            .enumerate()
+            .all(|(at, member)| waits(member, &round[(at + round.len() - 1) % round.len()]));
+        match round.len() {
+            1 if !stuck => {
+                diagnostic.help("write somewhere else: each batch would become the input of the next one")
+            }
+            _ if stuck => diagnostic.help(
+                "take one of them out of the circle: each waits for the one before, and none ever starts",
+            ),
+            _ => {
+                diagnostic.severity = Severity::Warning;
+                diagnostic.help("take one of them out of the circle: whichever runs first reads what is old")
+            }
+        }
     }
 
     /// One way round, from the first member back to itself, the shortest there is.

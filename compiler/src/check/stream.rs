@@ -7,13 +7,16 @@ use std::ops::Range;
 
 use super::Subject;
 use crate::diag::{Code, Diagnostic, nearest};
-use crate::model::{Columns, FileFormat, Job, OutputMode, Run, Sink, Source, Stream, Trigger};
+use crate::model::{
+    Columns, FileFormat, Job, OutputMode, Run, ScalarOr, Sink, Source, Stream, TableName, Trigger,
+};
 use crate::source::Span;
 use crate::sql::{QueryShape, WindowKind};
 
 pub(super) fn check(subject: &mut Subject<'_>) {
     let Job::Stream(stream) = &subject.manifest.spec.job else { return };
     sources(subject, stream);
+    tables(subject, stream);
     watermarks(subject, stream);
     deduplication(subject, stream);
     sink(subject, stream);
@@ -223,6 +226,27 @@ fn watermarks(subject: &mut Subject<'_>, stream: &Stream) {
                 "again here",
                 "keep one of them",
             );
+        }
+    }
+}
+
+/// The short form of a table is any scalar to the schema.
+fn tables(subject: &mut Subject<'_>, stream: &Stream) {
+    let mut named: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (name, source) in &stream.sources {
+        if let Source::Table(ScalarOr::Scalar(table)) = source {
+            named.push((table.as_str(), path(&["sources", name.as_str(), "table"])));
+        }
+    }
+    if let Sink::Table(ScalarOr::Scalar(table)) = &stream.sink {
+        named.push((table.as_str(), path(&["sink", "table"])));
+    }
+    for (table, place) in named {
+        if let Err(fault) = TableName::parse(table) {
+            let at = subject.at(&place);
+            let diagnostic = Diagnostic::new(fault.code, fault.message).at(at, "");
+            subject
+                .report(fault.help.map_or_else(|| diagnostic.clone(), |help| diagnostic.clone().help(help)));
         }
     }
 }

@@ -70,7 +70,8 @@ fn check_cron(text: &str) -> Result<(), Fault> {
     }
     // Airflow's own reader knows none of these.
     let day_of_month = text.split_ascii_whitespace().nth(2).unwrap_or_default();
-    let foreign = ["+", "?"].into_iter().find(|sign| text.contains(sign)).or(day_of_month.contains('W').then_some("W"));
+    let foreign =
+        ["+", "?"].into_iter().find(|sign| text.contains(sign)).or(day_of_month.contains('W').then_some("W"));
     if let Some(sign) = foreign {
         let message = format!("`{sign}` is not understood in a cron expression");
         return Err(fault(message).help("Airflow reads `*`, `,`, `-`, `/`, `L` and `#`"));

@@ -227,30 +227,21 @@ impl<'s> Builder<'s> {
         }
     }
 
+    /// Reports keys that stand twice, and keeps the first of each, so that the rest can be read.
     fn duplicates(&mut self, base: usize) {
-        let entries = &self.entries[base..];
-        let mut found = Vec::new();
-        if entries.len() <= 16 {
-            for (at, entry) in entries.iter().enumerate() {
-                if let Some(first) = entries[..at].iter().find(|other| other.key == entry.key) {
-                    found.push((first, entry));
-                }
-            }
-        } else {
-            let mut seen: HashMap<&str, &Entry<'_>> = HashMap::with_capacity(entries.len());
-            for entry in entries {
-                if let Some(first) = seen.insert(&entry.key, entry) {
-                    found.push((first, entry));
-                }
-            }
+        let again = repeated(&self.entries[base..]);
+        for (first, again) in &again {
+            let (first, again) = (&self.entries[base + first], &self.entries[base + again]);
+            let diagnostic =
+                Diagnostic::new(Code::DUPLICATE_KEY, format!("`{}` stands twice in this map", again.key))
+                    .at(again.key_span, "again here")
+                    .at(first.key_span, "first here")
+                    .help("keep one of the two: readers of YAML disagree about which of them counts");
+            self.parsed.diagnostics.push(diagnostic);
         }
-        let diagnostics = found.into_iter().map(|(first, again)| {
-            Diagnostic::new(Code::DUPLICATE_KEY, format!("`{}` stands twice in this map", again.key))
-                .at(again.key_span, "again here")
-                .at(first.key_span, "first here")
-                .help("keep one of the two: readers of YAML disagree about which of them counts")
-        });
-        self.parsed.diagnostics.extend(diagnostics);
+        for (_, again) in again.iter().rev() {
+            self.entries.remove(base + again);
+        }
     }
 
     /// `<<: *base` adds the entries of `base` that are not there yet.
@@ -294,6 +285,29 @@ impl<'s> Builder<'s> {
         }
         Ok(())
     }
+}
+
+/// The entries whose key stands before, each with the first of its kind. In order.
+fn repeated(entries: &[Entry<'_>]) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    if entries.len() <= 16 {
+        for (at, entry) in entries.iter().enumerate() {
+            if let Some(first) = entries[..at].iter().position(|other| other.key == entry.key) {
+                found.push((first, at));
+            }
+        }
+        return found;
+    }
+    let mut seen: HashMap<&str, usize> = HashMap::with_capacity(entries.len());
+    for (at, entry) in entries.iter().enumerate() {
+        match seen.get(&*entry.key) {
+            Some(first) => found.push((*first, at)),
+            None => {
+                seen.insert(&entry.key, at);
+            }
+        }
+    }
+    found
 }
 
 /// How many nodes a tree would have if every alias were a copy. Children come before their parents in the arena.
