@@ -40,19 +40,21 @@ pub fn compile(files: &BTreeMap<String, String>, target: Option<&str>) -> Compil
         Some(text) => Project::read(PROJECT_FILE, text, target),
         None => (Some(Project::none()), Vec::new()),
     };
-    let project_source =
-        project_text.as_deref().map(|text| SourceFile { path: FILE_NAME.into(), text: text.into() });
-    let Some(project) = project else {
-        let mut sources = Sources::default();
-        sources.extend(project_source);
-        return Compilation { sources, diagnostics: found, ..Compilation::default() };
+    let source = project_text.as_deref().map(|text| SourceFile { path: FILE_NAME.into(), text: text.into() });
+    let project = match (project, &source) {
+        (Some(project), _) => project,
+        (None, Some(source)) => return Compilation::of_project(source.clone(), found),
+        (None, None) => unreachable!("only a file that was read can be refused"),
     };
-    let compiler = Compiler { project: &project, project_source, goal: Goal::Compile };
+    let compiler = Compiler {
+        project: &project,
+        project_source: source,
+        project_diagnostics: found,
+        goal: Goal::Compile,
+    };
     let manifests = files.keys().filter(|name| name.ends_with(".yaml") && *name != FILE_NAME);
     let analyses = manifests.enumerate().map(|(index, path)| compiler.analyze(index, path, files)).collect();
-    let mut compilation = compiler.link(analyses);
-    compilation.diagnostics.splice(0..0, found);
-    compilation
+    compiler.link(analyses)
 }
 
 /// Diagnostics as plain text, one after the other, with everything that they say.
