@@ -10,7 +10,7 @@ use super::children::{self, Child};
 use super::facts::{Join, JoinKind};
 use super::layout::plain;
 use super::names;
-use super::walk::{Item, Walk};
+use super::walk::{Item, Source, Walk};
 
 /// Functions that move a time, as adding an interval does.
 const SHIFTS: &[&str] = &[
@@ -63,16 +63,20 @@ impl Walk {
     }
 
     fn join(
-        &self,
+        &mut self,
         kind: JoinKind,
         constraint: Option<&JoinConstraint>,
         left: &[Item],
         right: &[Item],
     ) -> Join {
+        let room = self.is_complete() && {
+            let sizes = left.iter().chain(right);
+            self.room_for(sizes.map(|it| it.source.relations.len()).sum())
+        };
         let mut join = Join {
             kind,
-            left: relations(left),
-            right: relations(right),
+            left: relations(if room { left } else { &[] }),
+            right: relations(if room { right } else { &[] }),
             on: String::new(),
             equi_keys: Vec::new(),
             has_time_range: false,
@@ -99,10 +103,7 @@ fn using(join: &mut Join, columns: &[ObjectName]) {
 }
 
 fn relations(items: &[Item]) -> Vec<usize> {
-    items
-        .iter()
-        .flat_map(|item| item.source.relations.iter().copied())
-        .collect()
+    Source::of(items.iter().map(|item| &item.source)).relations
 }
 
 fn operator(operator: &JoinOperator) -> (JoinKind, Option<&JoinConstraint>) {

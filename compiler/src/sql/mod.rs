@@ -36,7 +36,7 @@ use dialect::Spark;
 use layout::Layout;
 
 /// Deep enough for any query a person writes, shallow enough for the parser's stack.
-const NESTING: usize = 100;
+const NESTING: usize = 50;
 
 /// What could be made of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,9 +62,13 @@ struct Failure {
 /// Reads a script of one or more statements.
 pub fn read(sql: &str) -> Reading {
     let failure = match parse(sql) {
-        Ok((statements, layout)) if !statements.is_empty() => {
-            return Reading::Known(Box::new(script::facts(&statements, layout)));
-        }
+        Ok((statements, layout)) if !statements.is_empty() => match script::facts(&statements, layout) {
+            Some(facts) => return Reading::Known(Box::new(facts)),
+            None => Failure {
+                at: whole(sql),
+                reason: "it joins too many tables to be followed here".to_owned(),
+            },
+        },
         Ok(_) => Failure {
             at: whole(sql),
             reason: "there is no statement in it".to_owned(),

@@ -9,9 +9,10 @@ use sqlparser::ast::{
 use super::facts::{Facts, QueryShape, StatementFacts, StatementKind, TableRef};
 use super::layout::Layout;
 use super::names;
-use super::walk::{View, Walk, add};
+use super::walk::{View, Walk};
 
-pub(super) fn facts(statements: &[Statement], layout: Layout) -> Facts {
+/// Nothing, if there is more to tell than is sensible.
+pub(super) fn facts(statements: &[Statement], layout: Layout) -> Option<Facts> {
     let mut walk = Walk::new(layout);
     let mut found = Vec::with_capacity(statements.len());
     for (index, statement) in statements.iter().enumerate() {
@@ -30,12 +31,12 @@ pub(super) fn facts(statements: &[Statement], layout: Layout) -> Facts {
             query: has_query(statement).then_some(shape),
         });
     }
-    Facts {
+    walk.is_complete().then_some(Facts {
         statements: found,
-        reads: walk.reads,
-        writes: walk.writes,
+        reads: walk.reads.list,
+        writes: walk.writes.list,
         parameters: walk.layout.parameters,
-    }
+    })
 }
 
 fn has_query(statement: &Statement) -> bool {
@@ -131,9 +132,9 @@ impl Walk {
 
     /// An explained statement reads, but does not write.
     fn explained(&mut self, statement: &Statement) {
-        let written = self.writes.len();
+        let writes = std::mem::take(&mut self.writes);
         self.statement(statement);
-        self.writes.truncate(written);
+        self.writes = writes;
     }
 
     fn insert(&mut self, insert: &Insert) -> StatementKind {
@@ -237,12 +238,12 @@ impl Walk {
     fn read(&mut self, name: &ObjectName) {
         let defined = names::single(name).is_some_and(|name| self.views.contains_key(&name));
         if !defined {
-            add(&mut self.reads, names::table(name));
+            self.reads.add(names::table(name));
         }
     }
 
     fn write(&mut self, name: &ObjectName) {
-        add(&mut self.writes, names::table(name));
+        self.writes.add(names::table(name));
     }
 
     /// The parser keeps no place of the path.
@@ -252,7 +253,7 @@ impl Walk {
             at: 0..0,
             path_format: Some(format),
         };
-        add(&mut self.writes, table);
+        self.writes.add(table);
     }
 
     fn define(&mut self, name: &ObjectName, aggregated: bool) {

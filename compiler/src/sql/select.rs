@@ -1,5 +1,6 @@
 //! Queries and selects: the levels of a shape.
 
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use sqlparser::ast::{
@@ -10,7 +11,7 @@ use sqlparser::ast::{
 use super::canonical::canonical;
 use super::facts::{Column, Relation, TableRef, Text};
 use super::layout::plain;
-use super::walk::{Item, Source, Walk, add};
+use super::walk::{Item, Source, Walk};
 use super::{children, join};
 
 impl Walk {
@@ -46,12 +47,12 @@ impl Walk {
                 set_quantifier,
                 right,
             } => {
-                let mut source = self.body(left, outermost);
+                let left = self.body(left, outermost);
                 self.united(*op, *set_quantifier, right);
                 // Which of the sides a column belongs to is not simple any more.
                 self.shape.column_refs.clear();
-                source.absorb(&self.body(right, false));
-                source
+                let right = self.body(right, false);
+                Source::of([&left, &right])
             }
             SetExpr::Values(values) => {
                 for row in &values.rows {
@@ -81,14 +82,11 @@ impl Walk {
             alias: None,
             at: 0..0,
         });
-        add(
-            &mut self.reads,
-            TableRef {
-                name,
-                at: 0..0,
-                path_format: None,
-            },
-        );
+        self.reads.add(TableRef {
+            name,
+            at: 0..0,
+            path_format: None,
+        });
         Source {
             relations: vec![self.shape.relations.len() - 1],
             aggregated: false,
@@ -144,8 +142,7 @@ impl Walk {
 
     fn select(&mut self, select: &Select, outermost: bool) -> Source {
         let items = self.from(select);
-        let mut source = Source::default();
-        items.iter().for_each(|item| source.absorb(&item.source));
+        let mut source = Source::of(items.iter().map(|item| &item.source));
 
         let aggregates = self.shape.aggregates.len();
         let windows = self.shape.windows.len();
@@ -229,8 +226,12 @@ impl Walk {
             }
             GroupByExpr::Expressions(exprs, modifiers) => (Some(exprs), modifiers),
         };
+        let aliases = match exprs {
+            Some(exprs) if !exprs.is_empty() => aliases(&select.projection),
+            _ => HashMap::new(),
+        };
         for expr in exprs.into_iter().flatten() {
-            let text = match meant(expr, &select.projection) {
+            let text = match meant(expr, &select.projection, &aliases) {
                 // It has been walked where it is selected.
                 Some(selected) => canonical(selected),
                 None => {
@@ -289,22 +290,32 @@ pub(super) fn item_expr(item: &SelectItem) -> Option<&Expr> {
     }
 }
 
+/// The aliases of a select, lower-cased.
+fn aliases(projection: &[SelectItem]) -> HashMap<String, &Expr> {
+    let mut aliases = HashMap::new();
+    for item in projection {
+        if let SelectItem::ExprWithAlias { expr, alias } = item {
+            aliases.entry(alias.value.to_lowercase()).or_insert(expr);
+        }
+    }
+    aliases
+}
+
 /// What a grouping by an ordinal or an alias means.
-fn meant<'a>(expr: &Expr, projection: &'a [SelectItem]) -> Option<&'a Expr> {
+fn meant<'a>(
+    expr: &Expr,
+    projection: &'a [SelectItem],
+    aliases: &HashMap<String, &'a Expr>,
+) -> Option<&'a Expr> {
     match expr {
         Expr::Value(value) => match &value.value {
             Value::Number(number, _) => {
-                let ordinal: usize = number.to_string().parse().ok()?;
+                let ordinal: usize = number.parse().ok()?;
                 item_expr(projection.get(ordinal.checked_sub(1)?)?)
             }
             _ => None,
         },
-        Expr::Identifier(ident) => projection.iter().find_map(|item| match item {
-            SelectItem::ExprWithAlias { expr, alias } if alias.value.eq_ignore_ascii_case(&ident.value) => {
-                Some(expr)
-            }
-            _ => None,
-        }),
+        Expr::Identifier(ident) => aliases.get(&ident.value.to_lowercase()).copied(),
         _ => None,
     }
 }
@@ -329,15 +340,13 @@ fn set(slot: &mut Option<Range<u32>>, at: Range<u32>, outermost: bool) {
 
 /// Removes repetitions of what came after `from`: Spark computes the same call of one level once.
 fn dedup<T>(list: &mut Vec<T>, from: usize, text: impl Fn(&T) -> &String) {
-    let mut index = from;
-    while let Some(item) = list.get(index) {
-        let known = list
-            .get(from..index)
-            .is_some_and(|before| before.iter().any(|it| text(it) == text(item)));
-        if known {
-            list.remove(index);
-        } else {
-            index += 1;
-        }
+    if list.len() < from + 2 {
+        return;
     }
+    let mut seen = HashSet::new();
+    let mut index = 0;
+    list.retain(|item| {
+        index += 1;
+        index <= from || seen.insert(text(item).clone())
+    });
 }

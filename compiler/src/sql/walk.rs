@@ -1,6 +1,6 @@
 //! The walk over the tree: relations and expressions.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use sqlparser::ast::{
@@ -17,20 +17,61 @@ use super::{functions, names};
 #[derive(Debug)]
 pub(super) struct Walk {
     pub(super) layout: Layout,
-    pub(super) reads: Vec<TableRef>,
-    pub(super) writes: Vec<TableRef>,
+    pub(super) reads: Tables,
+    pub(super) writes: Tables,
     /// Temporary views of earlier statements, by lower-cased name.
     pub(super) views: HashMap<String, View>,
     /// The shape of the statement at hand.
     pub(super) shape: QueryShape,
     /// CTEs in scope, the innermost last, by lower-cased name.
     pub(super) ctes: Vec<(String, Source)>,
+    /// How many relations of views and of joins' sides are noted.
+    noted: usize,
+}
+
+/// Views of views, and joins of joins, can make little text into very much.
+const MOST: usize = 100_000;
+
+/// Tables, each once, at its first place.
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    pub(super) list: Vec<TableRef>,
+    seen: HashSet<String>,
+}
+
+impl Tables {
+    pub(super) fn add(&mut self, table: TableRef) {
+        // The case of a path counts, that of a name does not.
+        let key = match &table.path_format {
+            Some(format) => format!("{format}:{}", table.name),
+            None => table.name.to_lowercase(),
+        };
+        if self.seen.insert(key) {
+            self.list.push(table);
+        }
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct View {
     pub(super) shape: QueryShape,
     pub(super) aggregated: bool,
+}
+
+impl View {
+    fn size(&self) -> usize {
+        let QueryShape {
+            relations,
+            joins,
+            filters,
+            group_by,
+            aggregates,
+            ..
+        } = &self.shape;
+        let sides = joins.iter().map(|it| it.left.len() + it.right.len());
+        let texts = relations.len() + filters.len() + group_by.len() + aggregates.len();
+        texts + sides.sum::<usize>()
+    }
 }
 
 /// What rows come from.
@@ -42,9 +83,17 @@ pub(super) struct Source {
 }
 
 impl Source {
-    pub(super) fn absorb(&mut self, other: &Source) {
-        self.relations.extend(&other.relations);
-        self.aggregated |= other.aggregated;
+    /// All of them in one.
+    pub(super) fn of<'a>(sources: impl IntoIterator<Item = &'a Source>) -> Self {
+        let mut all = Self::default();
+        for source in sources {
+            all.relations.extend(&source.relations);
+            all.aggregated |= source.aggregated;
+        }
+        // A CTE may be named often.
+        all.relations.sort_unstable();
+        all.relations.dedup();
+        all
     }
 }
 
@@ -72,12 +121,24 @@ impl Walk {
     pub(super) fn new(layout: Layout) -> Self {
         Self {
             layout,
-            reads: Vec::new(),
-            writes: Vec::new(),
+            reads: Tables::default(),
+            writes: Tables::default(),
             views: HashMap::new(),
             shape: QueryShape::default(),
             ctes: Vec::new(),
+            noted: 0,
         }
+    }
+
+    /// Whether there is room to note so much more.
+    pub(super) fn room_for(&mut self, more: usize) -> bool {
+        self.noted = self.noted.saturating_add(more);
+        self.noted <= MOST
+    }
+
+    /// Whether everything is noted that there was.
+    pub(super) fn is_complete(&self) -> bool {
+        self.noted <= MOST
     }
 
     pub(super) fn factor(&mut self, factor: &TableFactor) -> Vec<Item> {
@@ -186,13 +247,18 @@ impl Walk {
             alias: alias.map(|alias| alias.name.value.clone()),
             at: table.at.clone(),
         });
-        add(&mut self.reads, table);
+        self.reads.add(table);
         self.shape.relations.len() - 1
     }
 
     /// A temporary view counts as if its query stood where it is named.
     fn view(&mut self, name: &str) -> Option<Source> {
+        let size = self.views.get(name)?.size();
+        let room = self.room_for(size);
         let view = self.views.get(name)?;
+        if !room {
+            return Some(Source::default());
+        }
         let first = self.shape.relations.len();
         append(&mut self.shape, &view.shape);
         Some(Source {
@@ -279,10 +345,7 @@ impl Walk {
 }
 
 fn merged(alias: Option<&TableAlias>, items: &[Item]) -> Item {
-    let mut source = Source::default();
-    for item in items {
-        source.absorb(&item.source);
-    }
+    let source = Source::of(items.iter().map(|item| &item.source));
     let mut merged = Item::new(alias, source);
     if let (None, [only]) = (alias, items) {
         merged.qualifier.clone_from(&only.qualifier);
@@ -299,18 +362,6 @@ fn same_literal(a: &Expr, b: &Expr) -> bool {
         _ => None,
     };
     literal(a).is_some_and(|a| Some(a) == literal(b))
-}
-
-/// Adds a table unless it is there.
-pub(super) fn add(tables: &mut Vec<TableRef>, table: TableRef) {
-    let known = |it: &TableRef| {
-        it.path_format == table.path_format
-            && (it.name == table.name
-                || table.path_format.is_none() && it.name.eq_ignore_ascii_case(&table.name))
-    };
-    if !tables.iter().any(known) {
-        tables.push(table);
-    }
 }
 
 /// Adds what is inside another shape. Its order, limit, columns and references stay its own.

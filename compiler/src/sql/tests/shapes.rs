@@ -211,7 +211,7 @@ fn what_streams_do_not_take() {
     let it = shape(sql);
     assert_eq!(texts(&it.set_operations), ["union", "union all"]);
     assert_eq!(slice(sql, &it.distinct.unwrap()), "UNION");
-    assert_eq!(it.set_operations[1].at.start, 44);
+    assert_eq!(it.set_operations[1].at.start, 38);
 
     assert!(shape("SELECT * FROM t WHERE a = (SELECT max(b) FROM u)").subquery);
     assert!(!shape("SELECT * FROM (SELECT * FROM t)").subquery);
