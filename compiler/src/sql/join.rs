@@ -8,7 +8,6 @@ use sqlparser::ast::{
 use super::canonical::canonical;
 use super::children::{self, Child};
 use super::facts::{Join, JoinKind};
-use super::layout::plain;
 use super::names;
 use super::walk::{Item, Source, Walk};
 
@@ -96,7 +95,7 @@ impl Walk {
 }
 
 fn using(join: &mut Join, columns: &[ObjectName]) {
-    let columns: Vec<String> = columns.iter().map(|column| canonical(column)).collect();
+    let columns: Vec<String> = columns.iter().map(canonical).collect();
     join.on = format!("using ({})", columns.join(", "));
     join.has_time_range = columns.iter().any(|column| is_window_name(column));
     join.equi_keys = columns.into_iter().map(|it| (it.clone(), it)).collect();
@@ -277,15 +276,4 @@ fn qualifies(items: &[Item], parts: &[Ident]) -> bool {
                 .is_some_and(|it| it.eq_ignore_ascii_case(&qualifier.value))
         })
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use sqlparser::tokenizer::Span;
-
-    #[test]
-    fn places_of_the_parser_start_at_one() {
-        assert_eq!(plain(Span::empty()), 0..0);
-    }
 }

@@ -152,12 +152,11 @@ impl Pass {
         }
         self.parameter(token, &at);
         self.nesting(token, &at);
-        match token {
-            Token::SemiColon => self.layout.statements.extend(self.statement.take()),
-            _ => {
-                let start = self.statement.as_ref().map_or(at.start, |it| it.start);
-                self.statement = Some(start..at.end);
-            }
+        if *token == Token::SemiColon {
+            self.layout.statements.extend(self.statement.take());
+        } else {
+            let start = self.statement.as_ref().map_or(at.start, |it| it.start);
+            self.statement = Some(start..at.end);
         }
     }
 
@@ -183,16 +182,15 @@ impl Pass {
     fn named(&mut self, name: &str, at: &Range<u32>) {
         let parameters = &mut self.layout.parameters;
         let known = self.names.get(name).copied();
-        match known.and_then(|index| parameters.get_mut(index)) {
-            Some(known) => known.at.push(at.clone()),
-            None => {
-                self.names.insert(name.to_owned(), parameters.len());
-                parameters.push(Parameter {
-                    name: name.to_owned(),
-                    at: vec![at.clone()],
-                });
-            }
+        if let Some(known) = known.and_then(|index| parameters.get_mut(index)) {
+            known.at.push(at.clone());
+            return;
         }
+        self.names.insert(name.to_owned(), parameters.len());
+        parameters.push(Parameter {
+            name: name.to_owned(),
+            at: vec![at.clone()],
+        });
     }
 
     fn nesting(&mut self, token: &Token, at: &Range<u32>) {
@@ -203,8 +201,7 @@ impl Pass {
                 self.push(Some(bracket));
             }
             Token::RParen | Token::RBracket => self.close(at.end),
-            Token::Comma => self.reset(),
-            Token::SemiColon => self.reset(),
+            Token::Comma | Token::SemiColon => self.reset(),
             Token::Word(word) if word.quote_style.is_none() => match word.keyword {
                 Keyword::CASE => self.push(None),
                 Keyword::END => {

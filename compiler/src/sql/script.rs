@@ -187,7 +187,7 @@ impl Walk {
         self.assignments(&update.assignments);
         match &update.from {
             Some(UpdateTableFromKind::BeforeSet(tables) | UpdateTableFromKind::AfterSet(tables)) => {
-                self.tables(tables)
+                self.tables(tables);
             }
             None => {}
         }

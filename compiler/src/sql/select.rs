@@ -56,7 +56,9 @@ impl Walk {
             }
             SetExpr::Values(values) => {
                 for row in &values.rows {
-                    row.content.iter().for_each(|expr| self.expr(expr));
+                    for expr in &row.content {
+                        self.expr(expr);
+                    }
                 }
                 Source::default()
             }
@@ -118,7 +120,9 @@ impl Walk {
         let Some(order) = &query.order_by else { return };
         let mut at = self.layout.range(order.span());
         if let OrderByKind::Expressions(by) = &order.kind {
-            by.iter().for_each(|it| self.expr(&it.expr));
+            for it in by {
+                self.expr(&it.expr);
+            }
             if let (Some(first), Some(last)) = (by.first(), by.last()) {
                 at = self.place(&first.expr).start..self.place(&last.expr).end;
             }
@@ -144,16 +148,16 @@ impl Walk {
         let items = self.from(select);
         let mut source = Source::of(items.iter().map(|item| &item.source));
 
-        let aggregates = self.shape.aggregates.len();
+        let before = self.shape.aggregates.len();
         let windows = self.shape.windows.len();
         self.distinct(select);
         self.expressions(select);
         self.filters(select);
         let grouped = self.group_by(select);
-        dedup(&mut self.shape.aggregates, aggregates, |it| &it.text);
+        dedup(&mut self.shape.aggregates, before, |it| &it.text);
         dedup(&mut self.shape.windows, windows, |it| &it.text);
 
-        let aggregated = grouped || self.shape.aggregates.len() > aggregates;
+        let aggregated = grouped || self.shape.aggregates.len() > before;
         self.shape.nested_aggregation |= aggregated && source.aggregated;
         source.aggregated |= aggregated;
         if outermost {
@@ -231,14 +235,11 @@ impl Walk {
             _ => HashMap::new(),
         };
         for expr in exprs.into_iter().flatten() {
-            let text = match meant(expr, &select.projection, &aliases) {
-                // It has been walked where it is selected.
-                Some(selected) => canonical(selected),
-                None => {
-                    self.expr(expr);
-                    canonical(expr)
-                }
-            };
+            let selected = meant(expr, &select.projection, &aliases);
+            if selected.is_none() {
+                self.expr(expr);
+            }
+            let text = canonical(selected.unwrap_or(expr));
             let at = self.place(expr);
             self.shape.group_by.push(Text { text, at });
         }

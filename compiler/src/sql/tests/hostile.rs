@@ -52,7 +52,7 @@ fn doubling(first: &str, next: impl Fn(usize, usize) -> String) -> String {
 
 #[test]
 fn hostile_texts_end_in_an_answer() {
-    let many = 100_000;
+    let many = 20_000;
     let nested = [
         "(".repeat(many),
         format!("SELECT {}1{}", "(".repeat(many), ")".repeat(many)),
@@ -74,6 +74,14 @@ fn hostile_texts_end_in_an_answer() {
         format!("SELECT a {}", "IS NULL ".repeat(many)),
         format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(many)),
         format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(399)),
+        format!("SELECT a{}", "::int".repeat(399)),
+        format!("SELECT a {}", "IS NULL ".repeat(399)),
+        format!("SELECT a{}", " BETWEEN 1 AND 2".repeat(199)),
+        format!("SELECT a{}", " DIV 2".repeat(399)),
+        format!("SELECT a{}", " COLLATE b".repeat(399)),
+        format!("SELECT a FROM t WHERE a{}", " OR a IN (1)".repeat(199)),
+        format!("SELECT * FROM t{}", " PIVOT (sum(a) FOR b IN (1))".repeat(399)),
+        format!("SELECT {}1{}", "1 + 1 + 1 + 1 + (".repeat(40), ")".repeat(40)),
         format!("SELECT {}1{}", "CASE WHEN ".repeat(many), " END".repeat(many)),
         format!(
             "CREATE TABLE t (a {}int{})",
@@ -140,9 +148,7 @@ fn hostile_texts_end_in_an_answer() {
         "SELECT 'é\r\n' AS ü,\r\n  `ß` FROM t WHERE".to_owned(),
     ];
     for sql in nested {
-        let now = std::time::Instant::now();
         check(&sql);
-        eprintln!("{:?} {}", now.elapsed(), sql.chars().take(60).collect::<String>());
     }
 }
 
