@@ -9,7 +9,8 @@ use super::canonical::canonical;
 use super::children::{self, Child};
 use super::facts::{Join, JoinKind};
 use super::names;
-use super::walk::{Item, Source, Walk};
+use super::relations::Item;
+use super::walk::{Source, Walk};
 
 /// Functions that move a time, as adding an interval does.
 const SHIFTS: &[&str] = &[

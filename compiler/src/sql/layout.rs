@@ -58,6 +58,13 @@ impl Layout {
         })
     }
 
+    /// From the first token to the last.
+    pub(super) fn whole(&self) -> Range<u32> {
+        let start = self.statements.first().map_or(0, |at| at.start);
+        let end = self.statements.last().map_or(start, |at| at.end);
+        start..end
+    }
+
     /// From the name of a function to the bracket that closes its arguments.
     pub(super) fn call(&self, name: Span) -> Range<u32> {
         let name = plain(name);

@@ -9,10 +9,9 @@ use sqlparser::ast::{
 use super::facts::{Facts, QueryShape, StatementFacts, StatementKind, TableRef};
 use super::layout::Layout;
 use super::names;
-use super::walk::{View, Walk};
+use super::walk::{Untold, View, Walk};
 
-/// Nothing, if there is more to tell than is sensible.
-pub(super) fn facts(statements: &[Statement], layout: Layout) -> Option<Facts> {
+pub(super) fn facts(statements: &[Statement], layout: Layout) -> Result<Facts, Untold> {
     let mut walk = Walk::new(layout);
     let mut found = Vec::with_capacity(statements.len());
     for (index, statement) in statements.iter().enumerate() {
@@ -31,7 +30,13 @@ pub(super) fn facts(statements: &[Statement], layout: Layout) -> Option<Facts> {
             query: has_query(statement).then_some(shape),
         });
     }
-    walk.is_complete().then_some(Facts {
+    if !walk.is_complete() {
+        return Err(Untold::TooMuch);
+    }
+    if let Some(at) = walk.later {
+        return Err(Untold::LaterOnly(at));
+    }
+    Ok(Facts {
         statements: found,
         reads: walk.reads.list,
         writes: walk.writes.list,
@@ -125,6 +130,11 @@ impl Walk {
                 StatementKind::Other
             }
             Statement::Set(_) | Statement::Reset(_) => StatementKind::Set,
+            // It runs a text that is a value.
+            Statement::Execute { .. } => {
+                self.later = Some(self.layout.whole());
+                StatementKind::Other
+            }
             other if is_ddl(other) => StatementKind::Ddl,
             _ => StatementKind::Other,
         }
@@ -140,7 +150,9 @@ impl Walk {
     fn insert(&mut self, insert: &Insert) -> StatementKind {
         match &insert.table {
             TableObject::TableName(name) => self.write(name),
-            TableObject::TableFunction(function) => self.write(&function.name),
+            TableObject::TableFunction(function) => {
+                self.later = Some(self.layout.call(function.name.span()));
+            }
             TableObject::TableQuery(query) => {
                 self.query(query, false);
             }
@@ -238,12 +250,14 @@ impl Walk {
     fn read(&mut self, name: &ObjectName) {
         let defined = names::single(name).is_some_and(|name| self.views.contains_key(&name));
         if !defined {
-            self.reads.add(names::table(name));
+            let table = self.table(name);
+            self.reads.add(table);
         }
     }
 
     fn write(&mut self, name: &ObjectName) {
-        self.writes.add(names::table(name));
+        let table = self.table(name);
+        self.writes.add(table);
     }
 
     /// The parser keeps no place of the path.

@@ -11,7 +11,8 @@ use sqlparser::ast::{
 use super::canonical::canonical;
 use super::facts::{Column, Relation, TableRef, Text};
 use super::layout::plain;
-use super::walk::{Item, Source, Walk};
+use super::relations::Item;
+use super::walk::{Source, Walk};
 use super::{children, join};
 
 impl Walk {
