@@ -263,7 +263,7 @@ fn misspelt_clauses() {
         "SELECT form.a FROM forms form FOR VERSION AS OF 3",
         "SELECT a FROM t form FOR VERSION AS OF 1",
         "SELECT a, form b FROM t FOR VERSION AS OF 1",
-        "SELECT a FROM forms form ASOF JOIN u",
+        "SELECT a FROM forms form hinted (x)",
         "SELECT form FROM t TABLESAMPLE (1 foo)",
         "SELECT a FROM t wheres FOR TIMESTAMP AS OF '2024-01-01'",
         "SELECT a FROM t |> WHERE b |> SELECT form",
