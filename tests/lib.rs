@@ -52,7 +52,9 @@ pub fn compile(files: &BTreeMap<String, String>, target: Option<&str>) -> Compil
         project_diagnostics: found,
         goal: Goal::Compile,
     };
-    let manifests = files.keys().filter(|name| name.ends_with(".yaml") && *name != FILE_NAME);
+    let is_manifest =
+        |name: &&String| Path::new(name).extension().is_some_and(|it| it == "yaml") && *name != FILE_NAME;
+    let manifests = files.keys().filter(is_manifest);
     let analyses = manifests.enumerate().map(|(index, path)| compiler.analyze(index, path, files)).collect();
     compiler.link(analyses)
 }

@@ -1,5 +1,6 @@
 //! The graph of all workloads: who produces what, who consumes it, and who waits for whom.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
 use petgraph::algo::tarjan_scc;
@@ -277,7 +278,9 @@ impl Graph {
                 members.len() > 1 || members.first().is_some_and(|only| graph.contains_edge(*only, *only))
             })
             .collect();
-        circles.iter_mut().for_each(|members| members.sort_unstable());
+        for members in &mut circles {
+            members.sort_unstable();
+        }
         circles.sort();
         circles.iter().map(|members| self.circle(members)).collect()
     }
@@ -348,8 +351,8 @@ impl Graph {
                     way.reverse();
                     return way;
                 }
-                if !before.contains_key(&to) {
-                    before.insert(to, at);
+                if let Entry::Vacant(vacant) = before.entry(to) {
+                    vacant.insert(at);
                     queue.push_back(to);
                 }
             }

@@ -4,6 +4,7 @@
 //! it before you commit it.
 
 use std::collections::BTreeSet;
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use dcp_compiler::diag::Code;
@@ -59,7 +60,7 @@ fn diagnostics_are_as_the_cases_expect() {
         let described = describe(&compilation.sources, &compilation.diagnostics);
         let expectation: String = match described.as_str() {
             "" => "#~ nothing to say\n".to_owned(),
-            lines => lines.lines().map(|line| format!("#~ {line}\n")).collect(),
+            lines => format!("#~ {}\n", lines.trim_end().replace('\n', "\n#~ ")),
         };
         failures.extend(compare(&path, &text, &format!("{input}{expectation}")));
     }
@@ -79,9 +80,11 @@ fn primitives_and_dags_are_as_the_cases_expect() {
             let mut body = body;
             let content = body.as_object_mut().and_then(|body| body.remove("content"));
             let pretty = serde_json::to_string_pretty(&body).expect("JSON can be written");
-            found.push_str(&format!("=== {}\n{pretty}\n", primitive.address));
+            writeln!(found, "=== {}\n{pretty}", primitive.address)
+                .expect("writing to a String does not fail");
             if let (Body::Orchestrator(orchestrator), Some(_)) = (&primitive.body, content) {
-                found.push_str(&format!("--- {}\n{}", orchestrator.file, orchestrator.content));
+                write!(found, "--- {}\n{}", orchestrator.file, orchestrator.content)
+                    .expect("writing to a String does not fail");
             }
         }
         let output = path.with_extension("out");

@@ -162,7 +162,7 @@ fn field(key: &str, manifest: &Manifest) -> Option<Field> {
             ("spark.executorJavaOptions", spec.spark.executor_java_options.clone())
         }
         "spark.kubernetes.container.image" => {
-            ("engine.image", spec.engine.image.as_ref().map(|it| it.to_string()))
+            ("engine.image", spec.engine.image.as_ref().map(ToString::to_string))
         }
         "spark.kubernetes.driver.container.image" => ("pods.driver.image", None),
         "spark.kubernetes.executor.container.image" => ("pods.executors.image", None),

@@ -8,10 +8,11 @@ use std::ops::Range;
 use super::Subject;
 use crate::diag::{Code, Diagnostic, nearest};
 use crate::model::{
-    Columns, FileFormat, Job, OutputMode, Run, ScalarOr, Sink, Source, Stream, TableName, Trigger,
+    Columns, FileFormat, Identifier, Job, OutputMode, Run, ScalarOr, Sink, Source, Stream, TableName, Trigger,
 };
 use crate::source::Span;
 use crate::sql::{QueryShape, WindowKind};
+use crate::yaml::NodeRef;
 
 pub(super) fn check(subject: &mut Subject<'_>) {
     let Job::Stream(stream) = &subject.manifest.spec.job else { return };
@@ -179,7 +180,7 @@ fn watermarks(subject: &mut Subject<'_>, stream: &Stream) {
             // One watermark may stand alone, or in a list.
             let listed = at.to_string();
             let in_list = subject.root.find(path(&["watermark", &listed, field]));
-            in_list.map_or_else(|| subject.at(&path(&["watermark", field])), |node| node.span())
+            in_list.map_or_else(|| subject.at(&path(&["watermark", field])), NodeRef::span)
         };
         let name = watermark.source.as_str();
         let Some(source) = stream.sources.get(&watermark.source) else {
@@ -261,7 +262,7 @@ fn column_type<'c>(columns: &'c Columns, name: &str) -> Option<&'c str> {
 
 fn unknown_source(subject: &mut Subject<'_>, stream: &Stream, name: &str, at: Span) {
     let diagnostic = Diagnostic::new(Code::UNKNOWN_SOURCE, format!("`{name}` is no source of this stream"));
-    let known = || stream.sources.keys().map(|name| name.as_str());
+    let known = || stream.sources.keys().map(Identifier::as_str);
     subject.report(match nearest(name, known()) {
         Some(meant) => diagnostic.at(at, format!("did you mean `{meant}`?")),
         None => diagnostic.at(at, "named here").help(format!(

@@ -105,7 +105,7 @@ pub struct Python {
     /// A packed environment (`venv-pack`, `conda-pack`), unpacked beside the program.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub archive: Option<FileRef>,
-    /// Packages from PyPI that the environment must have, as `pip` writes them.
+    /// Packages of the Python Package Index that the environment must have, as `pip` writes them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("examples" = [["pandas==2.3.3"]]))]
     pub packages: Vec<String>,

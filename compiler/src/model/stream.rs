@@ -502,6 +502,6 @@ impl State {
 pub enum StateStore {
     /// In the executors' heap, as Spark has it by default.
     Memory,
-    /// In RocksDB, beside the heap: for much state.
+    /// In a database beside the heap: for much state.
     Rocksdb,
 }

@@ -172,7 +172,6 @@ impl<'a> Object<'a, TreeJson> for NodeRef<'a> {
         NodeRef::members(*self).len()
     }
 
-    #[expect(clippy::borrowed_box, reason = "the trait asks for a reference to its prepared key")]
     fn get(&self, key: &Box<str>) -> Option<NodeRef<'a>> {
         NodeRef::get(*self, key)
     }

@@ -221,6 +221,7 @@ impl<'t> NodeRef<'t> {
     }
 
     /// The node at a path or, where it is not there, the nearest one above it.
+    #[must_use]
     pub fn nearest<'p>(self, path: impl IntoIterator<Item = &'p str>) -> NodeRef<'t> {
         let mut at = self;
         for segment in path {
