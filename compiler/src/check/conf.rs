@@ -30,6 +30,16 @@ pub(super) fn check(subject: &mut Subject<'_>) {
                 "can't be set here",
                 why,
             );
+        } else if key.starts_with("spark.sql.adaptive.") && matches!(manifest.spec.job, Job::Stream(_)) {
+            let at = subject.key(&path);
+            let message = format!("`{key}` has no effect on a stream");
+            subject.problem(
+                Code::REDUNDANT_CONF,
+                message,
+                at,
+                "",
+                "remove it: Spark turns adaptive execution off in streaming",
+            );
         } else if let Some(field) = field(key, manifest) {
             let at = subject.key(&path);
             subject.report(contradiction(key, value.as_str(), &field).at(at, "set here"));

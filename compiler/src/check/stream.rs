@@ -2,6 +2,7 @@
 
 mod columns;
 mod joins;
+mod options;
 
 use std::ops::Range;
 
@@ -18,6 +19,7 @@ pub(super) fn check(subject: &mut Subject<'_>) {
     let Job::Stream(stream) = &subject.manifest.spec.job else { return };
     sources(subject, stream);
     tables(subject, stream);
+    options::check(subject, stream);
     watermarks(subject, stream);
     deduplication(subject, stream);
     sink(subject, stream);
