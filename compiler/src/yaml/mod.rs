@@ -6,6 +6,7 @@
 
 mod align;
 mod de;
+pub mod fmt;
 mod json;
 mod parse;
 mod patch;

@@ -1,0 +1,3 @@
+//! `dcp fmt`: what it does to files.
+
+mod fmt_golden;
