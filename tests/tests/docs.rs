@@ -17,8 +17,7 @@ const MAX_LINES: usize = 60;
 #[test]
 fn every_code_has_a_page_of_its_own_and_every_page_a_code() {
     let codes: BTreeSet<String> = Code::all().iter().map(|info| format!("{}.md", info.code)).collect();
-    let pages: BTreeSet<String> = pages().into_keys().collect();
-    assert_eq!(codes, pages, "docs/diagnostics has one page for each code, and nothing else");
+    assert_eq!(codes, pages(), "docs/diagnostics has one page for each code, and nothing else");
 }
 
 #[test]
@@ -91,6 +90,17 @@ fn examples_show_the_problem_and_what_to_do_mends_it() {
     assert!(3 * tested >= 2 * all, "only {tested} of {all} pages have an example that is tested");
 }
 
+#[test]
+fn the_references_begin_with_what_compiles() {
+    for text in [schema::reference::manifest(), schema::reference::project()] {
+        let intro = text.split("\n## ").next().unwrap_or_default();
+        let shown = projects(intro);
+        assert_eq!(shown.len(), 1);
+        let found = shown.iter().flat_map(compile).filter(|found| found.code != Code::UNUSED_OVERLAY);
+        assert_eq!(told(&found.collect::<Vec<_>>()), "nothing");
+    }
+}
+
 /// What is generated, each with the file that it is committed as.
 #[test]
 fn what_is_generated_is_up_to_date() {
@@ -116,15 +126,14 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The pages, by the names of their files.
-fn pages() -> BTreeMap<String, String> {
+/// The names of the pages' files.
+fn pages() -> BTreeSet<String> {
     let folder = root().join("docs/diagnostics");
     let entries = std::fs::read_dir(folder).expect("docs/diagnostics can be listed");
-    let read = |entry: std::io::Result<std::fs::DirEntry>| {
-        let entry = entry.unwrap();
-        (entry.file_name().into_string().unwrap(), std::fs::read_to_string(entry.path()).unwrap())
+    let name = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry.expect("docs/diagnostics can be listed").file_name().to_string_lossy().into_owned()
     };
-    entries.map(read).collect()
+    entries.map(name).collect()
 }
 
 fn page(code: Code) -> String {
@@ -174,10 +183,15 @@ fn blocks(section: &str) -> Vec<String> {
     let mut lines = section.lines();
     while let Some(line) = lines.next() {
         let Some(language) = line.strip_prefix("```") else { continue };
-        let block: String =
-            lines.by_ref().take_while(|line| *line != "```").map(|l| format!("{l}\n")).collect();
+        let block: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
         if matches!(language, "yaml" | "sql") {
-            blocks.push(block);
+            blocks.push(
+                block.join(
+                    "
+",
+                ) + "
+",
+            );
         }
     }
     blocks
@@ -185,17 +199,22 @@ fn blocks(section: &str) -> Vec<String> {
 
 fn compile(files: &Files) -> Vec<Diagnostic> {
     let text = files.get(FILE_NAME).map_or("", String::as_str);
-    let (project, mut found) = match files.contains_key(FILE_NAME) {
-        true => Project::read(FileId(0), text, None),
-        false => (Some(Project::none()), Vec::new()),
+    let (project, mut found) = if files.contains_key(FILE_NAME) {
+        Project::read(FileId(0), text, None)
+    } else {
+        (Some(Project::none()), Vec::new())
     };
     let Some(project) = project else { return found };
     let project_source = SourceFile { path: FILE_NAME.into(), text: text.into() };
     let compiler = Compiler { project: &project, project_source: Some(project_source), goal: Goal::Compile };
-    let manifests = files.keys().filter(|name| name.ends_with(".yaml") && *name != FILE_NAME);
+    let manifests = files.keys().filter(|name| *name != FILE_NAME && is_yaml(name));
     let analyses = manifests.enumerate().map(|(at, name)| compiler.analyze(at, name, files)).collect();
     found.extend(compiler.link(analyses).diagnostics);
     found
+}
+
+fn is_yaml(name: &str) -> bool {
+    Path::new(name).extension().is_some_and(|extension| extension == "yaml")
 }
 
 fn told(found: &[Diagnostic]) -> String {

@@ -48,7 +48,7 @@ A *scalar*, in what follows, is text, a number or a boolean, and taken as it is 
 Editors that know JSON Schema complete and check manifests with `schemas/manifest.json`.
 "#;
 
-const PROJECT_INTRO: &str = r#"# The project file
+const PROJECT_INTRO: &str = r"# The project file
 
 `dcp.yaml` stands in the project's folder. It says where manifests are, which targets they are applied to, and what
 differs between these.
@@ -74,76 +74,19 @@ one there is.
 
 Editors that know JSON Schema complete and check it with `schemas/project.json`. Manifests are described in
 [The manifest](manifest.md).
-"#;
+";
+
+const NOTICE: &str =
+    "<!-- From here on generated from the model: UPDATE_GOLDEN=1 cargo test -p dcp-tests -->";
 
 /// Fields that come before the others of their type, in this order: JSON has none.
-const ORDER: &[&str] = &[
-    "apiVersion",
-    "kind",
-    "metadata",
-    "spec",
-    "project",
-    "manifests",
-    "targets",
-    "name",
-    "domain",
-    "owner",
-    "version",
-    "engine",
-    "job",
-    "run",
-    "resources",
-    "dependencies",
-    "inputs",
-    "outputs",
-    "retry",
-    "timeouts",
-    "ttl",
-    "placement",
-    "spark",
-    "pods",
-    "lifecycle",
-    "sql",
-    "pyspark",
-    "jar",
-    "stream",
-    "main",
-    "class",
-    "args",
-    "query",
-    "file",
-    "sources",
-    "watermark",
-    "deduplicate",
-    "sink",
-    "outputMode",
-    "state",
-    "kafka",
-    "files",
-    "table",
-    "rate",
-    "console",
-    "servers",
-    "topic",
-    "topics",
-    "topicPattern",
-    "path",
-    "format",
-    "schema",
-    "schedule",
-    "onAssets",
-    "manual",
-    "continuous",
-    "cron",
-    "timezone",
-    "trigger",
-    "checkpoint",
-    "driver",
-    "executors",
-    "cores",
-    "memory",
-    "sizing",
-];
+const ORDER: &str = "\
+    apiVersion kind metadata spec project manifests targets name domain owner version engine job \
+    run resources dependencies inputs outputs retry timeouts ttl placement spark pods lifecycle sql \
+    pyspark jar stream main class args query file sources watermark deduplicate sink outputMode \
+    state kafka files table rate console servers topic topics topicPattern path format schema \
+    schedule onAssets manual continuous cron timezone trigger checkpoint driver executors cores \
+    memory sizing instances min max initial minMemory maxMemory";
 
 /// The reference of manifests.
 pub fn manifest() -> String {
@@ -159,20 +102,13 @@ pub fn project() -> String {
 pub fn reference(schema: &Value, intro: &str) -> String {
     let mut types = Types { root: schema, sections: Vec::new(), places: BTreeMap::new() };
     types.visit(schema, "", 0);
-    let mut text = intro.to_owned();
-    text.push_str(
-        "\n<!-- From here on generated from the model: UPDATE_GOLDEN=1 cargo test -p dcp-tests -->\n",
-    );
-    text.push_str("\n## The document\n");
-    types.describe(schema, &mut text);
-    for name in &types.sections {
-        types.section(name, &mut text);
-    }
-    text.push_str("\n## Values\n\nTexts, numbers and maps that have a form of their own.\n");
-    for name in types.places.keys().filter(|name| !types.sections.contains(name)) {
-        types.value(name, &mut text);
-    }
-    text
+    let mut lines = vec![intro.to_owned(), NOTICE.to_owned(), String::new(), "## The document".to_owned()];
+    lines.extend(types.described(schema));
+    lines.extend(types.sections.iter().flat_map(|name| types.section(name)));
+    lines.push("\n## Values\n\nTexts, numbers and maps that have a form of their own.".to_owned());
+    lines.extend(types.places.keys().filter_map(|name| types.value(name)));
+    lines.push(String::new());
+    lines.join("\n")
 }
 
 /// The types that a schema defines.
@@ -223,58 +159,47 @@ impl<'s> Types<'s> {
         }
     }
 
-    fn section(&self, name: &str, text: &mut String) {
+    fn section(&self, name: &str) -> Vec<String> {
         let places = self.places.get(name).map_or(&[][..], Vec::as_slice);
         let top = places.first().is_some_and(|place| place.matches('.').count() < 2);
         let level = if top { "##" } else { "###" };
         let shown: Vec<String> = places.iter().take(MAX_PLACES).map(|place| format!("`{place}`")).collect();
         let more = if places.len() > MAX_PLACES { " and others" } else { "" };
-        *text += &format!("\n{level} {name}\n\nAt {}{more}.\n", shown.join(", "));
-        if let Some(definition) = self.definition(name) {
-            self.describe(definition, text);
-        }
+        let mut lines = vec![format!("\n{level} {name}\n\nAt {}{more}.", shown.join(", "))];
+        lines.extend(self.definition(name).into_iter().flat_map(|definition| self.described(definition)));
+        lines
     }
 
-    /// What a type means, and its fields or values.
-    fn describe(&self, schema: &Value, text: &mut String) {
-        *text += &format!("\n{}\n", sentence(schema));
-        if let Some(values) = schema.get("enum").and_then(Value::as_array) {
-            text.push('\n');
-            let meanings = schema.get("enumDescriptions").and_then(Value::as_array);
-            for (at, value) in values.iter().enumerate() {
-                let meaning = meanings.and_then(|all| all.get(at)?.as_str()).unwrap_or_default();
-                *text += &format!("- `{}`: {meaning}\n", flow(value));
-            }
-        }
-        let all = fields(schema);
-        if schema.get("properties").is_some() && all.is_empty() {
-            text.push_str("\nIt has no fields: `{}`.\n");
-        }
-        if all.is_empty() {
-            return;
-        }
-        let one = schema.get("maxProperties").is_some();
-        *text += match one {
-            true => "\n| exactly one of | type | |\n| --- | --- | --- |\n",
-            false => "\n| field | type | default | |\n| --- | --- | --- | --- |\n",
-        };
-        for (name, field) in all {
-            let default = if one { String::new() } else { format!(" {} |", default(schema, name, field)) };
-            let cells = (self.kind(field), self.meaning(field));
-            *text += &format!("| `{name}` | {} |{default} {} |\n", cells.0, cell(&cells.1));
-        }
+    /// What a type means, and its values or fields.
+    fn described(&self, schema: &Value) -> Vec<String> {
+        let mut lines = vec![format!("\n{}", sentence(schema))];
+        lines.extend(choices(schema));
+        lines.extend(self.table(schema));
         if let Some(names) = alternatives(schema) {
-            *text += &format!("\nExactly one of {} must be there.\n", list(names, "and"));
+            lines.push(format!("\nExactly one of {} must be there.", list(names, "and")));
         }
-        *text += &examples(schema).map(|examples| format!("\n{examples}\n")).unwrap_or_default();
+        lines.extend(examples(schema).map(|examples| format!("\n{examples}")));
+        lines
+    }
+
+    fn table(&self, schema: &Value) -> Vec<String> {
+        let all = fields(schema);
+        let one = schema.get("maxProperties").is_some();
+        let head = if one { EXACTLY_ONE } else { FIELDS };
+        let row = |(name, field): (&str, &Value)| {
+            let default = if one { String::new() } else { format!(" {} |", default(schema, name, field)) };
+            format!("| `{name}` | {} |{default} {} |", self.kind(field), cell(&self.meaning(field)))
+        };
+        let head = (!all.is_empty()).then(|| head.to_owned());
+        head.into_iter().chain(all.into_iter().map(row)).collect()
     }
 
     /// A type that is a text, a number or a map.
-    fn value(&self, name: &str, text: &mut String) {
-        let Some(definition) = self.definition(name) else { return };
+    fn value(&self, name: &str) -> Option<String> {
+        let definition = self.definition(name).filter(|_| !self.sections.contains(&name))?;
         let examples = examples(definition).map(|examples| format!(" {examples}")).unwrap_or_default();
         let kind = capitalized(&self.kind(definition));
-        *text += &format!("\n### {name}\n\n{kind}. {}{examples}\n", sentence(definition));
+        Some(format!("\n### {name}\n\n{kind}. {}{examples}", sentence(definition)))
     }
 
     /// The type of a field, in words and with links.
@@ -339,6 +264,21 @@ impl<'s> Types<'s> {
     }
 }
 
+const EXACTLY_ONE: &str = "\n| exactly one of | type | |\n| --- | --- | --- |";
+const FIELDS: &str = "\n| field | type | default | |\n| --- | --- | --- | --- |";
+
+/// The values that a type allows, each with what it means.
+fn choices(schema: &Value) -> Vec<String> {
+    let values = schema.get("enum").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let meanings = schema.get("enumDescriptions").and_then(Value::as_array);
+    let line = |(at, value): (usize, &Value)| {
+        let meaning = meanings.and_then(|all| all.get(at)?.as_str()).unwrap_or_default();
+        let gap = if at == 0 { "\n" } else { "" };
+        format!("{gap}- `{}`: {meaning}", flow(value))
+    };
+    values.iter().enumerate().map(line).collect()
+}
+
 fn is_section(definition: &Value) -> bool {
     definition.get("properties").is_some() || definition.get("enum").is_some()
 }
@@ -348,7 +288,7 @@ fn fields(schema: &Value) -> Vec<(&str, &Value)> {
     let properties = schema.get("properties").and_then(Value::as_object);
     let mut all: Vec<(&str, &Value)> =
         properties.into_iter().flatten().map(|(name, field)| (name.as_str(), field)).collect();
-    let known = |name: &str| ORDER.iter().position(|known| *known == name).unwrap_or(ORDER.len());
+    let known = |name: &str| ORDER.split(' ').position(|known| known == name).unwrap_or(ORDER.len());
     all.sort_by_key(|(name, _)| (known(name), !is_required(schema, name), *name));
     all
 }
@@ -382,30 +322,28 @@ fn anything() -> String {
 
 /// What a field's value is held to, beside its type.
 fn limits(field: &Value) -> Option<String> {
-    let number = |key: &str| field.get(key).map(ToString::to_string);
-    let mut limits = Vec::new();
-    for (least, most, unit) in [
-        ("minimum", "maximum", ""),
-        ("minLength", "maxLength", " characters"),
-        ("minItems", "maxItems", " entries"),
-        ("minProperties", "maxProperties", " entries"),
-    ] {
-        let unit_of = |count: &str| {
-            if count == "1" { unit.replace("entries", "entry").replace("ers", "er") } else { unit.to_owned() }
-        };
-        match (number(least).filter(|least| least != "0"), number(most)) {
-            (Some(least), Some(most)) if least == most => {
-                limits.push(format!("exactly {least}{}", unit_of(&least)))
+    let text = |key: &str| field.get(key).and_then(Value::as_str);
+    let ranges = [
+        ("minimum", "maximum", "", ""),
+        ("minLength", "maxLength", " character", " characters"),
+        ("minItems", "maxItems", " entry", " entries"),
+        ("minProperties", "maxProperties", " entry", " entries"),
+    ];
+    let mut limits: Vec<String> = ranges
+        .into_iter()
+        .filter_map(|(least, most, unit, units)| {
+            let unit = |count: u64| if count == 1 { unit } else { units };
+            let number = |key: &str| field.get(key).and_then(Value::as_u64);
+            match (number(least).filter(|least| *least > 0), number(most)) {
+                (Some(least), Some(most)) if least == most => Some(format!("exactly {least}{}", unit(least))),
+                (Some(least), Some(most)) => Some(format!("{least} to {most}{}", unit(most))),
+                (Some(least), None) => Some(format!("at least {least}{}", unit(least))),
+                (None, Some(most)) => Some(format!("at most {most}{}", unit(most))),
+                (None, None) => None,
             }
-            (Some(least), Some(most)) => limits.push(format!("{least} to {most}{unit}")),
-            (Some(least), None) => limits.push(format!("at least {least}{}", unit_of(&least))),
-            (None, Some(most)) => limits.push(format!("at most {most}{}", unit_of(&most))),
-            (None, None) => {}
-        }
-    }
-    limits.extend(
-        field.get("pattern").and_then(Value::as_str).map(|pattern| format!("of the form `{pattern}`")),
-    );
+        })
+        .collect();
+    limits.extend(text("pattern").map(|pattern| format!("of the form `{pattern}`")));
     limits.extend(field.get("uniqueItems").map(|_| "each entry once".to_owned()));
     (!limits.is_empty()).then(|| format!("{}.", capitalized(&limits.join(", "))))
 }
@@ -492,7 +430,7 @@ mod tests {
         for schema in schemas() {
             assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
             if let Err(error) = jsonschema::meta::validate(schema) {
-                panic!("{}: {error}", error.instance_path());
+                panic!("{}: {error}", error.instance_path())
             }
         }
     }
