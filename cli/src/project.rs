@@ -92,7 +92,7 @@ impl Home {
                 let source = SourceFile { path: FILE_NAME.into(), text: text.as_str().into() };
                 match Project::read(PROJECT_FILE, text, target) {
                     (Some(project), found) => Ok(self.manifests(&project, Some(source), found, request)),
-                    (None, found) => Ok(stopped(Some(source), Vec::new(), found)),
+                    (None, found) => Ok(stopped(Compilation::of_project(source, found))),
                 }
             }
         }
@@ -113,7 +113,7 @@ impl Home {
         };
         let ((), entries) = rayon::join(warm_up, || discover(&self.root, places));
         let discovered = Instant::now();
-        let compiler = Compiler { project, project_source, goal: request.goal };
+        let compiler = Compiler { project, project_source, project_diagnostics: found, goal: request.goal };
         let analyses: Vec<Analysis> = entries
             .par_iter()
             .enumerate()
@@ -123,13 +123,11 @@ impl Home {
             .collect();
         let analyzed = Instant::now();
         let mut compilation = compiler.link(analyses);
-        compilation.diagnostics.extend(found);
         if self.has_file() && !request.paths.is_empty() {
             // What the rest of the project would say to these is not known.
             let absent = [Code::NO_PRODUCER, Code::UNUSED_OVERLAY];
             compilation.diagnostics.retain(|diagnostic| !absent.contains(&diagnostic.code));
         }
-        Diagnostic::sort(&mut compilation.diagnostics);
         let timings = Timings {
             discover: discovered - start,
             analyze: analyzed - discovered,
@@ -171,22 +169,20 @@ impl Home {
         let entry = Entry { shown: FILE_NAME.to_owned(), file: Err(error.clone()) };
         let loader = EntryLoader { root: &self.root, entry: &entry };
         let project = Project::none();
-        let compiler = Compiler { project: &project, project_source: None, goal: Goal::Validate };
-        stopped(None, vec![compiler.analyze(0, FILE_NAME, &loader)], Vec::new())
+        let (project_source, project_diagnostics) = (None, Vec::new());
+        let compiler =
+            Compiler { project: &project, project_source, project_diagnostics, goal: Goal::Validate };
+        stopped(compiler.link(vec![compiler.analyze(0, FILE_NAME, &loader)]))
     }
 }
 
-fn stopped(source: Option<SourceFile>, analyses: Vec<Analysis>, found: Vec<Diagnostic>) -> Outcome {
-    let project = Project::none();
-    let compiler = Compiler { project: &project, project_source: source, goal: Goal::Validate };
-    let mut compilation = compiler.link(analyses);
-    compilation.diagnostics.extend(found);
-    Diagnostic::sort(&mut compilation.diagnostics);
+fn stopped(compilation: Compilation) -> Outcome {
     Outcome { compilation, files: 0, stopped: true, timings: Timings::default() }
 }
 
 fn folder(named: &Path) -> Result<PathBuf, Failure> {
-    let failed = |why: String| Failure::usage(format!("`{}` can't be the project's folder: {why}", named.display()));
+    let failed =
+        |why: String| Failure::usage(format!("`{}` can't be the project's folder: {why}", named.display()));
     let real = named.canonicalize().map_err(|error| failed(reason(&error)))?;
     if real.is_dir() { Ok(real) } else { Err(failed("it is a file".to_owned())) }
 }

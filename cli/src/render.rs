@@ -96,7 +96,8 @@ impl<'a> Report<'a> {
 
     /// What stands before the project's paths in the repository, which is what GitHub goes by.
     fn prefix(&self) -> String {
-        let workspace = std::env::var_os("GITHUB_WORKSPACE").and_then(|path| Path::new(&path).canonicalize().ok());
+        let workspace =
+            std::env::var_os("GITHUB_WORKSPACE").and_then(|path| Path::new(&path).canonicalize().ok());
         let workspace = workspace.filter(|workspace| self.root.starts_with(workspace));
         let top = workspace
             .or_else(|| self.root.ancestors().find(|above| above.join(".git").exists()).map(Path::to_owned));

@@ -41,9 +41,9 @@ fn usual_permissions() -> Option<Permissions> {
 
 /// Writes a file unless it has this content already; says whether it did.
 pub(crate) fn update(path: &Path, content: &[u8]) -> io::Result<bool> {
-    let same = fs::symlink_metadata(path).is_ok_and(|found| {
-        found.is_file() && found.len() == content.len() as u64
-    }) && fs::read(path).is_ok_and(|found| found == content);
+    let same = fs::symlink_metadata(path)
+        .is_ok_and(|found| found.is_file() && found.len() == content.len() as u64)
+        && fs::read(path).is_ok_and(|found| found == content);
     if !same {
         replace(path, content, None)?;
     }

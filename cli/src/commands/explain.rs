@@ -31,7 +31,11 @@ pub(super) fn run(args: &Explain, console: &mut Console) -> Result<Verdict, Fail
         None => {
             let CodeInfo { severity, title, .. } = code.info();
             writeln!(console.out, "{}", look.paint(BOLD, format_args!("# {code}: {title}")))?;
-            writeln!(console.out, "\nThis is of severity `{}`. There is no page about it yet.", severity.name())?;
+            writeln!(
+                console.out,
+                "\nThis is of severity `{}`. There is no page about it yet.",
+                severity.name()
+            )?;
         }
     }
     Ok(Verdict::Fine)

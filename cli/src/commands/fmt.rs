@@ -20,9 +20,8 @@ use crate::write;
 /// Where a diagnostic is until its file has a number.
 const UNPLACED: FileId = FileId(0);
 
-/// The one place that knows the formatter.
-fn formatted(_text: &str) -> Result<String, Vec<Diagnostic>> {
-    Err(vec![Diagnostic::new(Code::UNREADABLE, "the formatter is not available in this build")])
+fn formatted(text: &str) -> Result<String, Vec<Diagnostic>> {
+    dcp_compiler::yaml::fmt::format(UNPLACED, text)
 }
 
 pub(super) fn run(args: &Fmt, project: Option<&Path>, console: &mut Console) -> Result<Verdict, Failure> {
@@ -51,7 +50,12 @@ pub(super) fn run(args: &Fmt, project: Option<&Path>, console: &mut Console) -> 
             Ok(true) => {
                 tally.changed += 1;
                 if *check || !console.quiet {
-                    writeln!(console.out, "{}{}", if *check { "would change " } else { "formatted " }, entry.shown)?;
+                    writeln!(
+                        console.out,
+                        "{}{}",
+                        if *check { "would change " } else { "formatted " },
+                        entry.shown
+                    )?;
                 }
             }
             Err(problem) => problems.push((entry, problem)),
@@ -125,7 +129,8 @@ fn one(entry: &Entry, root: &Path, check: bool) -> Result<bool, Problem> {
 /// Everything that is wrong, as diagnostics with their sources.
 fn outcome(problems: Vec<(Entry, Problem)>, root: &Path, files: usize) -> Outcome {
     let project = Project::none();
-    let compiler = Compiler { project: &project, project_source: None, goal: Goal::Validate };
+    let (project_source, project_diagnostics) = (None, Vec::new());
+    let compiler = Compiler { project: &project, project_source, project_diagnostics, goal: Goal::Validate };
     let (unloaded, others): (Vec<_>, Vec<_>) =
         problems.into_iter().partition(|(_, problem)| matches!(problem, Problem::Load));
     let analyze = |(index, (entry, _)): (usize, &(Entry, Problem))| {

@@ -21,7 +21,8 @@ const IGNORED: &str = "*\n!.gitignore\n!schemas/\n!schemas/*\n";
 pub(super) fn run(args: &Init, console: &mut Console) -> Result<Verdict, Failure> {
     let Init { folder, name } = args;
     let name = match name {
-        Some(name) => Name::parse(name).map_err(|why| Failure::usage(format!("`{name}` is no name: {}", why.message)))?,
+        Some(name) => Name::parse(name)
+            .map_err(|why| Failure::usage(format!("`{name}` is no name: {}", why.message)))?,
         None => name_of(folder)?,
     };
     let files = [
@@ -37,13 +38,15 @@ pub(super) fn run(args: &Init, console: &mut Console) -> Result<Verdict, Failure
         files.iter().map(|(path, _)| *path).filter(there).map(|path| format!("`{path}`")).collect();
     if !there.is_empty() {
         let message = format!("`{}` has {} already", folder.display(), there.join(", "));
-        return Err(Failure::new(message).help("name another folder: nothing is overwritten, and nothing was written"));
+        return Err(Failure::new(message)
+            .help("name another folder: nothing is overwritten, and nothing was written"));
     }
     for (path, content) in &files {
         let path = folder.join(path);
         let above = path.parent().unwrap_or(folder);
         fs::create_dir_all(above).map_err(|error| Failure::at(above, "made a folder", &error))?;
-        write::replace(&path, content.as_bytes(), None).map_err(|error| Failure::at(&path, "written", &error))?;
+        write::replace(&path, content.as_bytes(), None)
+            .map_err(|error| Failure::at(&path, "written", &error))?;
     }
     if !console.quiet {
         told(folder, name.as_str(), console)?;
@@ -54,7 +57,11 @@ pub(super) fn run(args: &Init, console: &mut Console) -> Result<Verdict, Failure
 fn told(folder: &Path, name: &str, console: &mut Console) -> Result<(), Failure> {
     let look = console.out.look;
     let out = &mut console.out;
-    writeln!(out, "{}", look.paint(GOOD, format_args!("made the project `{name}` in `{}`", folder.display())))?;
+    writeln!(
+        out,
+        "{}",
+        look.paint(GOOD, format_args!("made the project `{name}` in `{}`", folder.display()))
+    )?;
     for (path, what) in [
         ("dcp.yaml", "the project: its targets `dev` and `prod`, and their variables"),
         ("manifests/orders-daily.yaml", "a SQL job that runs every night"),
@@ -85,6 +92,7 @@ fn name_of(folder: &Path) -> Result<Name, Failure> {
     let parts = last.split(|c: char| !c.is_ascii_alphanumeric()).filter(|part| !part.is_empty());
     let name = parts.collect::<Vec<_>>().join("-");
     Name::parse(&name).map_err(|_| {
-        Failure::usage(format!("no name for the project can be made of `{last}`")).help("give it one by `--name`")
+        Failure::usage(format!("no name for the project can be made of `{last}`"))
+            .help("give it one by `--name`")
     })
 }

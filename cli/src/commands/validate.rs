@@ -12,7 +12,11 @@ use crate::out::Console;
 use crate::project::{Home, Request, Timings};
 use crate::render::{self, Report};
 
-pub(super) fn run(args: &Validate, project: Option<&Path>, console: &mut Console) -> Result<Verdict, Failure> {
+pub(super) fn run(
+    args: &Validate,
+    project: Option<&Path>,
+    console: &mut Console,
+) -> Result<Verdict, Failure> {
     let Validate { selection, output, deny_warnings, timings } = args;
     let home = Home::find(project, &selection.paths)?;
     let request =

@@ -31,10 +31,20 @@ impl SourceCode for Snippet {
     ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
         let read = self.text.read_span(span, before, after)?;
         // Without lines around it, the span is asked for to name its place.
-        let (line, column) =
-            if before == 0 { (self.at.line - 1, self.at.column - 1) } else { (self.line + read.line(), read.column()) };
+        let (line, column) = if before == 0 {
+            (self.at.line - 1, self.at.column - 1)
+        } else {
+            (self.line + read.line(), read.column())
+        };
         let path = harmless(&self.path);
-        Ok(Box::new(MietteSpanContents::new_named(path, read.data(), *read.span(), line, column, read.line_count())))
+        Ok(Box::new(MietteSpanContents::new_named(
+            path,
+            read.data(),
+            *read.span(),
+            line,
+            column,
+            read.line_count(),
+        )))
     }
 }
 
@@ -58,7 +68,8 @@ fn snippet(group: &[&Label], places: &Places<'_>, width: usize) -> Snippet {
     let first = group[0].span;
     let all = places.text(first);
     let at = places.start(first);
-    let mut drawn = Snippet { path: places.path(first).to_owned(), at, line: 0, text: String::new(), labels: Vec::new() };
+    let mut drawn =
+        Snippet { path: places.path(first).to_owned(), at, line: 0, text: String::new(), labels: Vec::new() };
     if all.is_empty() {
         return drawn;
     }
@@ -69,10 +80,8 @@ fn snippet(group: &[&Label], places: &Places<'_>, width: usize) -> Snippet {
     let mut begin = start;
     loop {
         let end = all[begin..].find('\n').map_or(all.len(), |at| begin + at);
-        let here: Vec<(&Label, Range<usize>)> = group
-            .iter()
-            .filter_map(|label| Some((*label, within(all, label, begin, end)?)))
-            .collect();
+        let here: Vec<(&Label, Range<usize>)> =
+            group.iter().filter_map(|label| Some((*label, within(all, label, begin, end)?))).collect();
         drawn.line(&all[begin..end], &here, width);
         if begin > last || end == all.len() {
             return drawn;
@@ -125,8 +134,10 @@ impl Snippet {
 
 /// What of a line is shown where there is no room for all of it: some of what comes before a place, and what follows.
 fn window(line: &str, from: usize, room: usize) -> Range<usize> {
-    let back = |at: usize, by: usize| line[..at].char_indices().rev().take(by).last().map_or(at, |(at, _)| at);
-    let forth = |at: usize, by: usize| line[at..].char_indices().nth(by).map_or(line.len(), |(more, _)| at + more);
+    let back =
+        |at: usize, by: usize| line[..at].char_indices().rev().take(by).last().map_or(at, |(at, _)| at);
+    let forth =
+        |at: usize, by: usize| line[at..].char_indices().nth(by).map_or(line.len(), |(more, _)| at + more);
     let from = boundary(line, from);
     if forth(0, room) == line.len() {
         return 0..line.len();

@@ -90,7 +90,8 @@ impl Folder {
         let path = self.path.join(LISTING);
         let text = serde_json::to_vec_pretty(&Listing { version: 1, files })
             .map_err(|error| Failure::new(format!("the listing can't be written: {error}")))?;
-        replace(&path, &[&text[..], b"\n"].concat(), None).map_err(|error| Failure::at(&path, "written", &error))
+        replace(&path, &[&text[..], b"\n"].concat(), None)
+            .map_err(|error| Failure::at(&path, "written", &error))
     }
 
     /// Makes all folders, refuses those that are links and would lead elsewhere, and clears them of what a process
@@ -138,7 +139,9 @@ fn refuse_foreign(path: &Path) -> Result<(), Failure> {
     let ours = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with(UNFINISHED);
     if entries.filter_map(Result::ok).any(|entry| !ours(&entry.file_name())) {
         let message = format!("`{}` has files that are not from an earlier compile", path.display());
-        return Err(Failure::new(message).help("name a new or an empty folder: what is in this one stays as it is"));
+        return Err(
+            Failure::new(message).help("name a new or an empty folder: what is in this one stays as it is")
+        );
     }
     Ok(())
 }

@@ -17,7 +17,8 @@ fn formatted(name: &str, source: &str) -> String {
 fn files_are_formatted_as_the_golden_ones() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fmt");
     let update = std::env::var_os("UPDATE_GOLDEN").is_some();
-    let mut inputs: Vec<PathBuf> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut inputs: Vec<PathBuf> =
+        std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     inputs.retain(|path| path.to_string_lossy().ends_with(".in.yaml"));
     inputs.sort();
     assert!(inputs.len() > 10, "the golden files are gone");

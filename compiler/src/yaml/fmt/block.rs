@@ -27,7 +27,8 @@ impl<'s> Block<'s> {
     pub(super) fn new(source: &'s str, value: &str, span: Span) -> Option<(Self, usize)> {
         let first = source.find('\n').unwrap_or(source.len());
         let line = source.get(..first)?;
-        let rest = line.trim_start_matches(['|', '>', '+', '-']).trim_start_matches(|c: char| c.is_ascii_digit());
+        let rest =
+            line.trim_start_matches(['|', '>', '+', '-']).trim_start_matches(|c: char| c.is_ascii_digit());
         let rest = rest.trim_start_matches(['+', '-']);
         let header = line.get(..line.len() - rest.len())?;
         let comment = rest.trim_matches([' ', '\t']);
