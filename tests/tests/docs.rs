@@ -4,11 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use dcp_compiler::compile::{Compiler, Goal};
 use dcp_compiler::diag::{Code, Diagnostic, Severity};
-use dcp_compiler::project::{FILE_NAME, Project};
 use dcp_compiler::schema;
-use dcp_compiler::source::{FileId, SourceFile};
 
 /// What fits a terminal, where the pages are read.
 const MAX_WIDTH: usize = 100;
@@ -198,23 +195,7 @@ fn blocks(section: &str) -> Vec<String> {
 }
 
 fn compile(files: &Files) -> Vec<Diagnostic> {
-    let text = files.get(FILE_NAME).map_or("", String::as_str);
-    let (project, mut found) = if files.contains_key(FILE_NAME) {
-        Project::read(FileId(0), text, None)
-    } else {
-        (Some(Project::none()), Vec::new())
-    };
-    let Some(project) = project else { return found };
-    let project_source = SourceFile { path: FILE_NAME.into(), text: text.into() };
-    let compiler = Compiler { project: &project, project_source: Some(project_source), goal: Goal::Compile };
-    let manifests = files.keys().filter(|name| *name != FILE_NAME && is_yaml(name));
-    let analyses = manifests.enumerate().map(|(at, name)| compiler.analyze(at, name, files)).collect();
-    found.extend(compiler.link(analyses).diagnostics);
-    found
-}
-
-fn is_yaml(name: &str) -> bool {
-    Path::new(name).extension().is_some_and(|extension| extension == "yaml")
+    dcp_tests::compile(files, None).diagnostics
 }
 
 fn told(found: &[Diagnostic]) -> String {
