@@ -134,8 +134,11 @@ impl<'s, 'l> Printer<'s, 'l> {
 
     fn write_comments(&mut self, target: usize) {
         let comments = std::mem::take(&mut self.comments);
-        for run in comments.chunk_by(|_, next| next.breaks == 1) {
-            let shifted = comment::is_shifted(run.iter().map(|lexeme| lexeme.text));
+        let is_run = |comment: &&Lexeme<'_>, next: &&Lexeme<'_>| {
+            next.breaks == 1 && comment::is_spaced(comment.text) == comment::is_spaced(next.text)
+        };
+        for run in comments.chunk_by(is_run) {
+            let shifted = run.iter().any(|comment| comment::is_bare(comment.text));
             for lexeme in run {
                 let indent = self.levels.of_comment(lexeme.column, target);
                 self.break_line(lexeme, indent);
@@ -153,7 +156,8 @@ impl<'s, 'l> Printer<'s, 'l> {
             self.out.push('\n');
         } else if self.begins_line(lexeme, before) {
             self.break_line(lexeme, indent);
-        } else if lexeme.kind == Kind::Close && before == Kind::Comma {
+        } else if lexeme.kind == Kind::Close && before == Kind::Comma && !self.out.ends_with(" ,") {
+            // A comma that begins its line stays, so that what is before it does, too.
             self.out.pop();
         } else if is_spaced(before, lexeme.kind) {
             self.out.push(' ');
@@ -165,7 +169,8 @@ impl<'s, 'l> Printer<'s, 'l> {
         // What a `-` has begins behind it.
         let joined = before == Kind::Entry && (self.fresh || self.slot == Slot::Open);
         let apart = self.fresh && matches!(before, Kind::Property | Kind::DocumentStart);
-        document || apart || before == Kind::Comment || (lexeme.breaks > 0 && !joined)
+        let is_empty = before == Kind::Open && lexeme.kind == Kind::Close;
+        document || apart || before == Kind::Comment || (lexeme.breaks > 0 && !joined && !is_empty)
     }
 
     fn break_line(&mut self, lexeme: &Lexeme<'s>, indent: usize) {
