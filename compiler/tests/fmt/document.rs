@@ -284,12 +284,14 @@ impl Writer {
         let deeper = 1 + self.pick(4);
         let indent = parent.map_or(deeper, |column| column + deeper);
         let first = lines.iter().find(|line| !line.is_empty()).map_or("", String::as_str);
-        let leads = lines.iter().take_while(|line| line.trim_matches(' ').is_empty()).any(|line| !line.is_empty());
+        let leads =
+            lines.iter().take_while(|line| line.trim_matches(' ').is_empty()).any(|line| !line.is_empty());
         let explicit = leads || first.starts_with([' ', '\t']) || self.one_in(4);
         let style = if self.one_in(2) { "|" } else { ">" };
         let chomp = ["", "-", "+"][self.pick(3)];
         let digit = if explicit { deeper.to_string() } else { String::new() };
-        let header = if self.one_in(2) { format!("{style}{chomp}{digit}") } else { format!("{style}{digit}{chomp}") };
+        let header =
+            if self.one_in(2) { format!("{style}{chomp}{digit}") } else { format!("{style}{digit}{chomp}") };
         self.put(&header);
         self.trailing(4);
         for line in lines {

@@ -26,14 +26,15 @@ fn check(source: &str) -> Result<(), TestCaseError> {
     let Formatted::Text(text) = outcome else { return Err(TestCaseError::fail("the source is kept")) };
     prop_assert_eq!(values(&parse(FILE, source)), values(&parse(FILE, &text)));
     prop_assert_eq!(comments(source), comments(&text));
-    let again = attempt(FILE, &text).map_err(|_| TestCaseError::fail(format!("can't be read again:\n{text}")))?;
+    let again =
+        attempt(FILE, &text).map_err(|_| TestCaseError::fail(format!("can't be read again:\n{text}")))?;
     prop_assert_eq!(again, Formatted::Text(text.clone()), "it is not at rest");
     prop_assert!(text.is_empty() || text.ends_with('\n'));
     Ok(())
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1500) })]
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(100000) })]
 
     #[test]
     fn documents_keep_what_they_say(source in document::stream()) {

@@ -27,7 +27,8 @@ impl<'s> Block<'s> {
     pub(super) fn new(source: &'s str, value: &str, span: Span) -> Option<(Self, usize)> {
         let first = source.find('\n').unwrap_or(source.len());
         let line = source.get(..first)?;
-        let rest = line.trim_start_matches(['|', '>', '+', '-']).trim_start_matches(|c: char| c.is_ascii_digit());
+        let rest =
+            line.trim_start_matches(['|', '>', '+', '-']).trim_start_matches(|c: char| c.is_ascii_digit());
         let rest = rest.trim_start_matches(['+', '-']);
         let header = line.get(..line.len() - rest.len())?;
         let comment = rest.trim_matches([' ', '\t']);
@@ -43,10 +44,22 @@ impl<'s> Block<'s> {
         Some((Self { header, comment, body }, end))
     }
 
+    /// Whether the empty lines below belong to it.
+    pub(super) fn keeps(&self) -> bool {
+        self.header.contains('+')
+    }
+
     /// Writes the scalar behind what stands before it, with its lines `to` columns from the left.
-    pub(super) fn write(&self, out: &mut String, to: usize) {
+    pub(super) fn write(&self, out: &mut String, to: usize, is_root: bool) {
         // The lines always stand two columns deeper than the collection that they are in.
         out.extend(self.header.chars().map(|c| if c.is_ascii_digit() { '2' } else { c }));
+        if is_root
+            && matches!(self.body, Body::Empty(_))
+            && !self.header.contains(|c: char| c.is_ascii_digit())
+        {
+            // A comment below would be read as the text of a document that has nothing else.
+            out.push('2');
+        }
         if !self.comment.is_empty() {
             out.push_str("  ");
             comment::write(out, self.comment, false);

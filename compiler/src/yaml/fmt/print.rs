@@ -92,7 +92,7 @@ impl<'s, 'l> Printer<'s, 'l> {
         if self.flow.is_empty() {
             self.block_structure(lexeme);
         }
-        let indent = self.indent(lexeme.kind);
+        let indent = self.indent(lexeme);
         self.write_comments(if lexeme.kind == Kind::Close { indent + STEP } else { indent });
         self.separate(lexeme, indent);
         self.write(lexeme);
@@ -116,18 +116,22 @@ impl<'s, 'l> Printer<'s, 'l> {
     }
 
     /// Where a lexeme begins if it is the first of its line.
-    fn indent(&self, kind: Kind<'s>) -> usize {
+    fn indent(&self, lexeme: &Lexeme<'s>) -> usize {
         if let Some(&line) = self.flow.last() {
-            return match kind {
+            return match lexeme.kind {
                 Kind::Close => line,
                 _ if self.before == Some(Kind::Value) => line + 2 * STEP,
                 _ => line + STEP,
             };
         }
-        match kind {
+        match lexeme.kind {
             Kind::ExplicitKey | Kind::Value | Kind::Entry => self.levels.indent(),
             Kind::Directive | Kind::DocumentStart | Kind::DocumentEnd | Kind::End => 0,
             _ if self.slot == Slot::Key => self.levels.indent(),
+            // A text that would begin or end a document at the margin.
+            _ if lexeme.text.starts_with("---") || lexeme.text.starts_with("...") => {
+                self.levels.inner().max(STEP)
+            }
             _ => self.levels.inner(),
         }
     }
@@ -151,7 +155,9 @@ impl<'s, 'l> Printer<'s, 'l> {
 
     /// Writes the white space before a lexeme.
     fn separate(&mut self, lexeme: &Lexeme<'s>, indent: usize) {
-        let Some(before) = self.before else { return };
+        let Some(before) = self.before else {
+            return self.break_line(lexeme, indent);
+        };
         if lexeme.kind == Kind::End {
             self.out.push('\n');
         } else if self.begins_line(lexeme, before) {
@@ -175,8 +181,11 @@ impl<'s, 'l> Printer<'s, 'l> {
 
     fn break_line(&mut self, lexeme: &Lexeme<'s>, indent: usize) {
         if let Some(before) = self.before {
-            let is_inside = before != Kind::Open && lexeme.kind != Kind::Close;
-            self.out.push_str(if lexeme.breaks > 1 && is_inside { "\n\n" } else { "\n" });
+            let is_tight = match before {
+                Kind::Block(block) => block.keeps(),
+                _ => before == Kind::Open || lexeme.kind == Kind::Close,
+            };
+            self.out.push_str(if lexeme.breaks > 1 && !is_tight { "\n\n" } else { "\n" });
         }
         self.out.extend(std::iter::repeat_n(' ', indent));
         self.line = indent;
@@ -188,7 +197,7 @@ impl<'s, 'l> Printer<'s, 'l> {
             None => self.levels.inner().max(STEP),
         };
         match &lexeme.kind {
-            Kind::Block(block) => block.write(&mut self.out, below),
+            Kind::Block(block) => block.write(&mut self.out, below, self.levels.top().is_none()),
             Kind::Scalar => text::write(&mut self.out, lexeme.text, below),
             _ => self.out.push_str(lexeme.text),
         }
