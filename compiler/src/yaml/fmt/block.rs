@@ -44,10 +44,22 @@ impl<'s> Block<'s> {
         Some((Self { header, comment, body }, end))
     }
 
+    /// Whether the empty lines below belong to it.
+    pub(super) fn keeps(&self) -> bool {
+        self.header.contains('+')
+    }
+
     /// Writes the scalar behind what stands before it, with its lines `to` columns from the left.
-    pub(super) fn write(&self, out: &mut String, to: usize) {
+    pub(super) fn write(&self, out: &mut String, to: usize, is_root: bool) {
         // The lines always stand two columns deeper than the collection that they are in.
         out.extend(self.header.chars().map(|c| if c.is_ascii_digit() { '2' } else { c }));
+        if is_root
+            && matches!(self.body, Body::Empty(_))
+            && !self.header.contains(|c: char| c.is_ascii_digit())
+        {
+            // A comment below would be read as the text of a document that has nothing else.
+            out.push('2');
+        }
         if !self.comment.is_empty() {
             out.push_str("  ");
             comment::write(out, self.comment, false);

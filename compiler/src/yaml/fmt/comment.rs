@@ -8,35 +8,36 @@ pub(super) fn content(text: &str) -> &str {
     text.trim_matches([' ', '\t'])
 }
 
-/// Writes a comment, pushed a column to the right if it is one of a run that [`Run`] says so of.
+/// Writes a comment, with a space behind its `#`.
+///
+/// A run of comments without that space often is what was YAML once. It is `shifted` if there is such a comment in
+/// it: then all of them get a space, whatever follows the `#`, so that they keep their indentation.
 pub(super) fn write(out: &mut String, comment: &str, shifted: bool) {
-    let comment = comment.trim_end_matches([' ', '\t']);
-    let text = comment.strip_prefix('#').unwrap_or(comment);
+    let text = text(comment);
     out.push('#');
-    if is_bare(text) || (shifted && is_shiftable(text)) {
+    if is_bare(comment) || (shifted && !content(text).is_empty() && !is_verbatim(text)) {
         out.push(' ');
     }
     out.push_str(text);
 }
 
-/// Whether the comments of a run are what was once YAML, with a `#` put in front of each line and no space behind
-/// it. Then all of them get that space, so that their indentation remains.
-pub(super) fn is_shifted<'s>(run: impl Iterator<Item = &'s str> + Clone) -> bool {
-    let mut texts = run.map(|comment| comment.strip_prefix('#').unwrap_or(comment));
-    let prose = |text: &str| text.starts_with(' ') && !text.starts_with("  ") && !content(text).is_empty();
-    texts.clone().any(is_bare) && !texts.any(prose)
-}
-
 /// Whether there should be a space between the `#` and its text.
-fn is_bare(text: &str) -> bool {
-    text.starts_with(char::is_alphanumeric) && !is_for_tools(text)
+pub(super) fn is_bare(comment: &str) -> bool {
+    let text = text(comment);
+    text.starts_with(char::is_alphanumeric) && !is_verbatim(text)
 }
 
-fn is_shiftable(text: &str) -> bool {
-    !content(text).is_empty() && !text.starts_with(['#', '!']) && !is_for_tools(text)
+/// Whether there is exactly one space, as there is in most comments.
+pub(super) fn is_spaced(comment: &str) -> bool {
+    let text = text(comment);
+    text.starts_with(' ') && !text.starts_with("  ")
 }
 
-fn is_for_tools(text: &str) -> bool {
+fn text(comment: &str) -> &str {
+    comment.strip_prefix('#').unwrap_or(comment).trim_end_matches([' ', '\t'])
+}
+
+fn is_verbatim(text: &str) -> bool {
     let end = text.find(|c: char| !c.is_alphanumeric() && c != '-').unwrap_or(text.len());
-    FOR_TOOLS.contains(&&text[..end])
+    text.starts_with(['#', '!']) || FOR_TOOLS.contains(&&text[..end])
 }

@@ -92,7 +92,7 @@ impl<'s, 'l> Printer<'s, 'l> {
         if self.flow.is_empty() {
             self.block_structure(lexeme);
         }
-        let indent = self.indent(lexeme.kind);
+        let indent = self.indent(lexeme);
         self.write_comments(if lexeme.kind == Kind::Close { indent + STEP } else { indent });
         self.separate(lexeme, indent);
         self.write(lexeme);
@@ -116,26 +116,33 @@ impl<'s, 'l> Printer<'s, 'l> {
     }
 
     /// Where a lexeme begins if it is the first of its line.
-    fn indent(&self, kind: Kind<'s>) -> usize {
+    fn indent(&self, lexeme: &Lexeme<'s>) -> usize {
         if let Some(&line) = self.flow.last() {
-            return match kind {
+            return match lexeme.kind {
                 Kind::Close => line,
                 _ if self.before == Some(Kind::Value) => line + 2 * STEP,
                 _ => line + STEP,
             };
         }
-        match kind {
+        match lexeme.kind {
             Kind::ExplicitKey | Kind::Value | Kind::Entry => self.levels.indent(),
             Kind::Directive | Kind::DocumentStart | Kind::DocumentEnd | Kind::End => 0,
             _ if self.slot == Slot::Key => self.levels.indent(),
+            // A text that would begin or end a document at the margin.
+            _ if lexeme.text.starts_with("---") || lexeme.text.starts_with("...") => {
+                self.levels.inner().max(STEP)
+            }
             _ => self.levels.inner(),
         }
     }
 
     fn write_comments(&mut self, target: usize) {
         let comments = std::mem::take(&mut self.comments);
-        for run in comments.chunk_by(|_, next| next.breaks == 1) {
-            let shifted = comment::is_shifted(run.iter().map(|lexeme| lexeme.text));
+        let is_run = |comment: &&Lexeme<'_>, next: &&Lexeme<'_>| {
+            next.breaks == 1 && comment::is_spaced(comment.text) == comment::is_spaced(next.text)
+        };
+        for run in comments.chunk_by(is_run) {
+            let shifted = run.iter().any(|comment| comment::is_bare(comment.text));
             for lexeme in run {
                 let indent = self.levels.of_comment(lexeme.column, target);
                 self.break_line(lexeme, indent);
@@ -148,12 +155,15 @@ impl<'s, 'l> Printer<'s, 'l> {
 
     /// Writes the white space before a lexeme.
     fn separate(&mut self, lexeme: &Lexeme<'s>, indent: usize) {
-        let Some(before) = self.before else { return };
+        let Some(before) = self.before else {
+            return self.break_line(lexeme, indent);
+        };
         if lexeme.kind == Kind::End {
             self.out.push('\n');
         } else if self.begins_line(lexeme, before) {
             self.break_line(lexeme, indent);
-        } else if lexeme.kind == Kind::Close && before == Kind::Comma {
+        } else if lexeme.kind == Kind::Close && before == Kind::Comma && !self.out.ends_with(" ,") {
+            // A comma that begins its line stays, so that what is before it does, too.
             self.out.pop();
         } else if is_spaced(before, lexeme.kind) {
             self.out.push(' ');
@@ -165,13 +175,17 @@ impl<'s, 'l> Printer<'s, 'l> {
         // What a `-` has begins behind it.
         let joined = before == Kind::Entry && (self.fresh || self.slot == Slot::Open);
         let apart = self.fresh && matches!(before, Kind::Property | Kind::DocumentStart);
-        document || apart || before == Kind::Comment || (lexeme.breaks > 0 && !joined)
+        let is_empty = before == Kind::Open && lexeme.kind == Kind::Close;
+        document || apart || before == Kind::Comment || (lexeme.breaks > 0 && !joined && !is_empty)
     }
 
     fn break_line(&mut self, lexeme: &Lexeme<'s>, indent: usize) {
         if let Some(before) = self.before {
-            let is_inside = before != Kind::Open && lexeme.kind != Kind::Close;
-            self.out.push_str(if lexeme.breaks > 1 && is_inside { "\n\n" } else { "\n" });
+            let is_tight = match before {
+                Kind::Block(block) => block.keeps(),
+                _ => before == Kind::Open || lexeme.kind == Kind::Close,
+            };
+            self.out.push_str(if lexeme.breaks > 1 && !is_tight { "\n\n" } else { "\n" });
         }
         self.out.extend(std::iter::repeat_n(' ', indent));
         self.line = indent;
@@ -183,7 +197,7 @@ impl<'s, 'l> Printer<'s, 'l> {
             None => self.levels.inner().max(STEP),
         };
         match &lexeme.kind {
-            Kind::Block(block) => block.write(&mut self.out, below),
+            Kind::Block(block) => block.write(&mut self.out, below, self.levels.top().is_none()),
             Kind::Scalar => text::write(&mut self.out, lexeme.text, below),
             _ => self.out.push_str(lexeme.text),
         }
