@@ -44,7 +44,7 @@ pub(super) fn run(args: &Explain, console: &mut Console) -> Result<Verdict, Fail
 fn unknown(text: &str) -> Failure {
     let names: Vec<String> = Code::all().iter().map(|info| info.code.to_string()).collect();
     let upper = text.to_ascii_uppercase();
-    let digits = upper.trim_start_matches("DCP");
+    let digits: String = upper.chars().filter(char::is_ascii_digit).collect();
     let wanted = match digits.parse::<u16>() {
         Ok(number) => format!("DCP{number:04}"),
         Err(_) => upper.clone(),
