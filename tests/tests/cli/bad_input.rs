@@ -2,20 +2,22 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
-use std::time::{Duration, Instant};
 
 use crate::harness::{DCP, Ran, Sandbox};
 
 const MAX_KIB: u64 = 256 * 1024;
-/// The promise is one second. Builds for tests are slow, and so are machines that run many at once.
-const MAX_TIME: Duration = Duration::from_secs(if cfg!(debug_assertions) { 10 } else { 1 });
+/// The promise is one second. It is held to what the processor does, because machines run many things at once; and
+/// builds for tests are slow.
+const MAX_SECONDS: f64 = if cfg!(debug_assertions) { 4.0 } else { 1.0 };
 
-/// Runs a command and writes down how much memory it took at most.
+/// Runs a command and writes down the memory that it took at most, and the time of the processor. What waits for
+/// something that never comes is ended.
 const MEASURE: &str = "\
 import resource, subprocess, sys
-code = subprocess.run(sys.argv[2:]).returncode
+code = subprocess.run(sys.argv[2:], timeout=60).returncode
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
 with open(sys.argv[1], 'w') as file:
-    file.write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
+    file.write(f'{used.ru_maxrss} {used.ru_utime + used.ru_stime}')
 sys.exit(code)
 ";
 
@@ -30,17 +32,18 @@ fn project() -> Sandbox {
 #[track_caller]
 fn validate(sandbox: &Sandbox, expected: &[&str]) -> Ran {
     let beside = Sandbox::new();
-    let told = beside.join("memory");
+    let told = beside.join("used");
     let args = ["validate", "--output", "text"];
     let mut command = sandbox.command(Path::new("python3"));
     command.args(["-c", MEASURE]).arg(&told).arg(&*DCP).args(args);
-    let start = Instant::now();
     let output = command.output().expect("python3 can be run");
-    let took = start.elapsed();
     let ran = sandbox.ran(&args, &output).ends_with(1).says("unknown field `exectuors`");
     let ran = expected.iter().fold(ran, |ran, text| ran.says(text));
-    let memory: u64 = beside.read("memory").parse().expect("it wrote a number");
-    assert!(took < MAX_TIME, "took {took:?}");
+    let used = beside.read("used");
+    let (memory, seconds) = used.split_once(' ').expect("it wrote two numbers");
+    let memory: u64 = memory.parse().expect("the first is in KiB");
+    let seconds: f64 = seconds.parse().expect("the second is in seconds");
+    assert!(seconds < MAX_SECONDS, "took {seconds} s");
     assert!(memory < MAX_KIB, "took {memory} KiB");
     assert!(ran.stdout.len() < 64 * 1024, "printed {} bytes", ran.stdout.len());
     ran

@@ -154,6 +154,6 @@ impl Ran {
 
     #[track_caller]
     pub(crate) fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}:\n{}", self.shown()))
+        serde_json::from_str(&self.stdout).expect("stdout is JSON")
     }
 }

@@ -3,5 +3,6 @@
 mod bad_input;
 mod commands;
 mod compile;
+mod fmt;
 mod formats;
 mod harness;
