@@ -21,6 +21,7 @@ fn main() -> io::Result<()> {
     pages.sort();
     let mut table = String::from("pub(super) static PAGES: &[(&str, &str)] = &[\n");
     for (code, path) in pages {
+        let path = path.display().to_string();
         writeln!(table, "    ({code:?}, include_str!({path:?})),").map_err(io::Error::other)?;
     }
     table.push_str("];\n");

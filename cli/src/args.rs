@@ -128,7 +128,7 @@ pub(crate) enum ReportFormat {
 }
 
 const COMPILE: &str = "\
-Nothing is written if there are errors. What has not changed is left alone, and what an earlier compile wrote into the
+Nothing is written if there are errors. What has not changed is left alone, and what an earlier compile wrote into the \
 folder and is no longer there in the manifests is removed. Other files in it are never touched.
 
 Examples:

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use dcp_compiler::compile::{Analysis, Compilation, Compiler, Goal, PROJECT_FILE};
 use dcp_compiler::diag::{Code, Diagnostic};
+use dcp_compiler::model::FileRef;
 use dcp_compiler::project::{FILE_NAME, Project};
 use dcp_compiler::schema;
 use dcp_compiler::source::{LoadError, SourceFile};
@@ -141,7 +142,7 @@ impl Home {
         let asked = paths.iter().map(|path| Place { named: self.shown(path), path: path.clone() });
         let mut places: Vec<Place> = asked.collect();
         if places.is_empty() && self.has_file() {
-            let named = project.file.manifests.iter().map(|path| path.as_str());
+            let named = project.file.manifests.iter().map(FileRef::as_str);
             places.extend(named.map(|path| Place { named: path.to_owned(), path: self.root.join(path) }));
         } else if places.is_empty() {
             places.push(Place { named: ".".to_owned(), path: self.root.clone() });

@@ -14,10 +14,11 @@ pub(crate) fn replace(path: &Path, content: &[u8], permissions: Option<Permissio
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     builder.prefix(UNFINISHED);
-    let usual = usual_permissions();
-    if let Some(usual) = &usual {
-        builder.permissions(usual.clone());
-    }
+    // What the process's mask leaves of these is what other programs give to new files.
+    #[cfg(unix)]
+    let usual = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    #[cfg(unix)]
+    builder.permissions(usual);
     let mut file = builder.tempfile_in(folder)?;
     file.write_all(content)?;
     if let Some(permissions) = permissions {
@@ -25,18 +26,6 @@ pub(crate) fn replace(path: &Path, content: &[u8], permissions: Option<Permissio
     }
     file.persist(path).map_err(|error| error.error)?;
     Ok(())
-}
-
-/// What the process's mask leaves of these is what other programs give to new files.
-#[cfg(unix)]
-fn usual_permissions() -> Option<Permissions> {
-    use std::os::unix::fs::PermissionsExt as _;
-    Some(Permissions::from_mode(0o666))
-}
-
-#[cfg(not(unix))]
-fn usual_permissions() -> Option<Permissions> {
-    None
 }
 
 /// Writes a file unless it has this content already; says whether it did.

@@ -30,8 +30,7 @@ pub(super) fn run(args: &Compile, project: Option<&Path>, console: &mut Console)
     let request =
         Request { paths: &selection.paths, target: selection.target.as_deref(), goal: Goal::Compile };
     let outcome = home.compile(request)?;
-    let report =
-        Report { outcome: &outcome, root: &home.root, quiet: console.quiet, deny_warnings: *deny_warnings };
+    let report = Report { outcome: &outcome, root: &home.root, quiet: true, deny_warnings: *deny_warnings };
     render::write_found(&report, console.err.look, &mut console.err)?;
     if report.failed() {
         writeln!(console.err, "nothing was written")?;

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use dcp_compiler::diag::{Code, CodeInfo, nearest};
+use dcp_compiler::diag::{Code, CodeInfo};
 
 use crate::args::Explain;
 use crate::failure::{Failure, Verdict};
@@ -42,18 +42,23 @@ pub(super) fn run(args: &Explain, console: &mut Console) -> Result<Verdict, Fail
 }
 
 fn unknown(text: &str) -> Failure {
-    let names: Vec<String> = Code::all().iter().map(|info| info.code.to_string()).collect();
-    let upper = text.to_ascii_uppercase();
-    let digits = upper.trim_start_matches("DCP");
-    let wanted = match digits.parse::<u16>() {
-        Ok(number) => format!("DCP{number:04}"),
-        Err(_) => upper.clone(),
-    };
-    let help = match nearest(&wanted, names.iter().map(String::as_str)) {
+    let failure = Failure::usage(format!("there is no diagnostic `{text}`"));
+    failure.help(match near(text) {
         Some(meant) => format!("did you mean {meant}? `dcp explain` lists all of them"),
         None => "`dcp explain` lists all of them".to_owned(),
-    };
-    Failure::usage(format!("there is no diagnostic `{text}`")).help(help)
+    })
+}
+
+/// The code with the nearest number.
+fn near(text: &str) -> Option<Code> {
+    let number =
+        |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>().parse::<u32>().ok();
+    let wanted = number(text)?;
+    let distances = Code::all()
+        .iter()
+        .map(|info| (number(&info.code.to_string()).map(|known| known.abs_diff(wanted)), info.code));
+    let (distance, code) = distances.min()?;
+    distance.filter(|distance| *distance <= 10).map(|_| code)
 }
 
 fn list(look: Look, out: &mut impl Write) -> io::Result<()> {

@@ -24,7 +24,7 @@ pub(super) fn run(args: &Graph, project: Option<&Path>, console: &mut Console) -
         Request { paths: &selection.paths, target: selection.target.as_deref(), goal: Goal::Validate };
     let outcome = home.compile(request)?;
     // What is drawn goes to stdout, so that what is wrong can't be part of it.
-    let report = Report { outcome: &outcome, root: &home.root, quiet: console.quiet, deny_warnings: false };
+    let report = Report { outcome: &outcome, root: &home.root, quiet: true, deny_warnings: false };
     render::write_found(&report, console.err.look, &mut console.err)?;
     let view = View::new(&outcome.compilation.graph);
     let (look, out) = (console.out.look, &mut console.out);

@@ -34,10 +34,10 @@ pub(super) fn run(args: &Init, console: &mut Console) -> Result<Verdict, Failure
         (".dcp/schemas/project.json", PROJECT.text()),
     ];
     let there = |path: &&str| folder.join(path).symlink_metadata().is_ok();
-    let there: Vec<String> =
-        files.iter().map(|(path, _)| *path).filter(there).map(|path| format!("`{path}`")).collect();
-    if !there.is_empty() {
-        let message = format!("`{}` has {} already", folder.display(), there.join(", "));
+    let there: Vec<&str> = files.iter().map(|(path, _)| *path).filter(there).collect();
+    if let Some((first, others)) = there.split_first() {
+        let others = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
+        let message = format!("`{}` has `{first}`{others} of the files that would be made", folder.display());
         return Err(Failure::new(message)
             .help("name another folder: nothing is overwritten, and nothing was written"));
     }

@@ -86,22 +86,14 @@ impl Search<'_> {
     fn found(&mut self, path: PathBuf, kind: Option<FileType>) {
         let yaml = is_yaml(&path);
         match kind {
-            Some(kind) if kind.is_file() => {
-                if yaml && !is_project_file(&path) {
-                    self.add(self.shown(&path), Ok(path));
-                }
-            }
             Some(kind) if kind.is_symlink() => self.link(&path),
-            Some(kind) if kind.is_dir() => {
-                if yaml {
-                    self.add(self.shown(&path), Err(LoadError::Directory));
-                }
-            }
-            _ if yaml => {
+            _ if !yaml || is_project_file(&path) => {}
+            Some(kind) if kind.is_file() => self.add(self.shown(&path), Ok(path)),
+            Some(kind) if kind.is_dir() => self.add(self.shown(&path), Err(LoadError::Directory)),
+            _ => {
                 let why = LoadError::Other("it is not a regular file".to_owned());
                 self.add(self.shown(&path), Err(why));
             }
-            _ => {}
         }
     }
 

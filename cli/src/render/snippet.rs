@@ -8,7 +8,12 @@ use std::ops::Range;
 use dcp_compiler::diag::Label;
 use miette::{LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents};
 
+use unicode_width::UnicodeWidthChar as _;
+
 use super::{Places, Position, boundary, harmless, visible};
+
+/// How wide a tab is at most.
+pub(super) const TAB: usize = 4;
 
 /// Lines that follow each other.
 #[derive(Debug)]
@@ -83,10 +88,12 @@ fn snippet(group: &[&Label], places: &Places<'_>, width: usize) -> Snippet {
         let here: Vec<(&Label, Range<usize>)> =
             group.iter().filter_map(|label| Some((*label, within(all, label, begin, end)?))).collect();
         drawn.line(&all[begin..end], &here, width);
-        if begin > last || end == all.len() {
+        let done = begin > last || end == all.len();
+        begin = end + 1;
+        // Behind the last line break there is no line, unless that is what is to be shown.
+        if done || (begin == all.len() && begin > last) {
             return drawn;
         }
-        begin = end + 1;
     }
 }
 
@@ -134,16 +141,31 @@ impl Snippet {
 
 /// What of a line is shown where there is no room for all of it: some of what comes before a place, and what follows.
 fn window(line: &str, from: usize, room: usize) -> Range<usize> {
-    let back =
-        |at: usize, by: usize| line[..at].char_indices().rev().take(by).last().map_or(at, |(at, _)| at);
-    let forth =
-        |at: usize, by: usize| line[at..].char_indices().nth(by).map_or(line.len(), |(more, _)| at + more);
     let from = boundary(line, from);
-    if forth(0, room) == line.len() {
+    if fit(line.char_indices(), room).is_none() {
         return 0..line.len();
     }
-    let start = if forth(0, room * 2 / 3) > from { 0 } else { back(from, room / 3) };
-    start..forth(start, room)
+    let before = fit(line[..from].char_indices().rev(), room / 3);
+    let start = match before {
+        // There is room for all that comes before it.
+        _ if fit(line[..from].char_indices(), room * 2 / 3).is_none() => 0,
+        Some(at) => at + line[at..].chars().next().map_or(0, char::len_utf8),
+        None => 0,
+    };
+    let end = fit(line[start..].char_indices(), room).map_or(line.len(), |more| start + more);
+    start..end
+}
+
+/// The place of the first character for which there is no room, in columns of a terminal.
+fn fit(chars: impl Iterator<Item = (usize, char)>, room: usize) -> Option<usize> {
+    let mut used = 0;
+    for (at, c) in chars {
+        used += if c == '\t' { TAB } else { visible(c).width().unwrap_or(0) };
+        if used > room {
+            return Some(at);
+        }
+    }
+    None
 }
 
 fn line_start(text: &str, at: usize) -> usize {
@@ -152,4 +174,30 @@ fn line_start(text: &str, at: usize) -> usize {
 
 fn line_before(text: &str, start: usize) -> usize {
     if start == 0 { 0 } else { line_start(text, start - 1) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::window;
+
+    #[test]
+    fn a_short_line_is_shown_whole() {
+        assert_eq!(window("abc", 2, 3), 0..3);
+        assert_eq!(window("", 0, 3), 0..0);
+    }
+
+    #[test]
+    fn a_long_line_is_cut_around_its_place() {
+        let line = "0123456789".repeat(100);
+        assert_eq!(window(&line, 5, 30), 0..30);
+        assert_eq!(window(&line, 500, 30), 490..520);
+        assert_eq!(window(&line, 1000, 30), 990..1000);
+    }
+
+    #[test]
+    fn wide_characters_take_two_columns() {
+        let line = "日本".repeat(100);
+        assert_eq!(window(&line, 0, 30), 0..15 * 3);
+        assert_eq!(window(&line, 300, 30), 285..330);
+    }
 }

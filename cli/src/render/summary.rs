@@ -42,7 +42,11 @@ fn bad(report: &Report<'_>, look: Look) -> String {
         0 => format!("; {} checked", counted(manifests, "manifest")),
         bad if manifests <= report.outcome.files => {
             let all = report.outcome.files.max(bad);
-            format!(" in {} of {} manifest{}", grouped(bad), grouped(all), if all == 1 { "" } else { "s" })
+            if all == 1 {
+                " in 1 manifest".to_owned()
+            } else {
+                format!(" in {} of {} manifests", grouped(bad), grouped(all))
+            }
         }
         bad => format!(" in {}; {} checked", counted(bad, "file"), counted(manifests, "manifest")),
     };

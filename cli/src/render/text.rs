@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use dcp_compiler::diag::{Diagnostic, Severity};
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, SourceCode};
 
-use super::snippet::{Snippet, snippets};
+use super::snippet::{Snippet, TAB, snippets};
 use super::{Places, Report, grouped, harmless};
 use crate::out::{BOLD, DIM, ERROR, Look, NOTE, WARNING};
 
@@ -19,6 +19,7 @@ pub(super) fn write(report: &Report<'_>, look: Look, out: &mut impl Write) -> io
     let handler = GraphicalReportHandler::new_themed(theme)
         .with_width(look.width)
         .with_links(false)
+        .tab_width(TAB)
         .with_context_lines(1)
         .without_syntax_highlighting();
     for diagnostic in report.diagnostics().take(MAX) {
