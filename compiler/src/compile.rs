@@ -114,11 +114,14 @@ impl Compiler<'_> {
             self.documents(file, &mut analysis, loader);
         }
         if let Some(more) = analysis.diagnostics.len().checked_sub(MAX_PER_FILE).filter(|more| *more > 0) {
+            // Those that matter most are kept, and what is left out is no better than the worst of it.
+            analysis.diagnostics.sort_by_key(|diagnostic| diagnostic.severity);
+            let severity = analysis.diagnostics[MAX_PER_FILE].severity;
             analysis.diagnostics.truncate(MAX_PER_FILE);
             let message = format!("{more} more problems in this file");
-            analysis
-                .diagnostics
-                .push(Diagnostic::new(Code::TOO_COMPLEX, message).at(Span::new(file, 0, 0), ""));
+            let mut rest = Diagnostic::new(Code::TOO_COMPLEX, message).at(Span::new(file, 0, 0), "");
+            rest.severity = severity;
+            analysis.diagnostics.push(rest);
         }
         analysis
     }
@@ -163,8 +166,8 @@ impl Compiler<'_> {
         let mut matched = Vec::new();
         let mut found = self.project.apply(&mut tree, text, &mut matched);
         analysis.overlays.extend(matched);
-        found.extend(check::secrets::check(tree.root()));
         found.extend(schema::check(&schema::MANIFEST, &mut tree));
+        check::secrets::add(tree.root(), &mut found);
         let root = tree.root();
         let readable = found.iter().all(|diagnostic| !diagnostic.is_error() || can_go_on(diagnostic.code));
         let manifest = if readable { decode(root, &mut found) } else { None };
@@ -399,7 +402,10 @@ fn decode(root: NodeRef<'_>, found: &mut Vec<Diagnostic>) -> Option<Manifest> {
 fn sql_alone(root: NodeRef<'_>, text: &str) -> Option<Diagnostic> {
     let node = ["sql", "stream"].into_iter().find_map(|kind| root.find(["spec", "job", kind, "query"]))?;
     let sql::Reading::Malformed { at, message, help } = sql::read(node.as_str()?) else { return None };
-    let diagnostic = Diagnostic::new(Code::SQL_SYNTAX, message).at(node.within(text, at), "");
+    // An overlay's text is another file's.
+    let own = node.span().file == root.span().file;
+    let at = if own { node.within(text, at) } else { node.span() };
+    let diagnostic = Diagnostic::new(Code::SQL_SYNTAX, message).at(at, "");
     Some(match help {
         Some(help) => diagnostic.help(help),
         None => diagnostic,

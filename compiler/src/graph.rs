@@ -267,8 +267,7 @@ impl Graph {
     fn cycles(&self) -> Vec<Diagnostic> {
         let mut graph = DiGraphMap::<usize, ()>::new();
         for (producer, consumer) in self.edges.keys() {
-            // A job may well read what it wrote the last time; a stream that reads what it writes never comes to rest.
-            if producer != consumer || self.nodes[*producer].job == "stream" {
+            if producer != consumer || self.never_rests(*producer) {
                 graph.add_edge(*producer, *consumer, ());
             }
         }
@@ -285,11 +284,21 @@ impl Graph {
         circles.iter().map(|members| self.circle(members)).collect()
     }
 
+    /// A job may well read what it wrote the last time. A stream that reads what it writes never comes to rest, and a
+    /// job that is started by what it writes never starts. (Topics of the same name may be on different brokers.)
+    fn never_rests(&self, at: usize) -> bool {
+        let node = &self.nodes[at];
+        let itself = self.edges.get(&(at, at));
+        let waits = node.waits.iter().any(|link| itself.is_some_and(|given| given.contains(&link.dataset)));
+        let reads = itself.is_some_and(|given| given.iter().any(|dataset| dataset.kind != "topic"));
+        waits || (node.job == "stream" && reads)
+    }
+
     fn circle(&self, members: &[usize]) -> Diagnostic {
         let round = self.round(members);
         let names: Vec<String> = round.iter().map(|at| format!("`{}`", self.nodes[*at].address())).collect();
         let diagnostic = match names.as_slice() {
-            [only] => Diagnostic::new(Code::CYCLE, format!("{only} reads what it writes, without end")),
+            [only] => Diagnostic::new(Code::CYCLE, format!("{only} takes what it writes itself")),
             _ => Diagnostic::new(
                 Code::CYCLE,
                 format!("{} consume each other's output in a circle", names.join(" → ")),

@@ -115,7 +115,7 @@ pub struct Project<'s> {
     pub target: Option<String>,
     pub engines: EngineTable,
     /// The target's variables and, below them, the project's.
-    variables: BTreeMap<String, String>,
+    variables: BTreeMap<String, Scalar>,
     tree: Tree<'s>,
 }
 
@@ -152,6 +152,10 @@ impl<'s> Project<'s> {
     /// Reads a project file and chooses a target: the one named, or the default, or the only one there is.
     pub fn read(file: FileId, text: &'s str, target: Option<&str>) -> (Option<Self>, Vec<Diagnostic>) {
         let yaml::Parsed { documents, mut diagnostics } = yaml::parse(file, text);
+        if let Some(second) = documents.get(1) {
+            let more = Diagnostic::new(Code::UNSUPPORTED_YAML, format!("`{FILE_NAME}` is one document"));
+            diagnostics.push(more.at(second.root().span(), "a second one").help("put all of it into one"));
+        }
         let Some(mut tree) = documents.into_iter().next() else {
             if diagnostics.is_empty() {
                 let empty = Diagnostic::new(Code::EMPTY, format!("`{FILE_NAME}` is empty"));
@@ -160,8 +164,8 @@ impl<'s> Project<'s> {
             }
             return (None, diagnostics);
         };
-        diagnostics.extend(secrets::check(tree.root()));
         diagnostics.extend(schema::check(&schema::PROJECT, &mut tree));
+        secrets::add(tree.root(), &mut diagnostics);
         if diagnostics.iter().any(Diagnostic::is_error) {
             return (None, diagnostics);
         }
@@ -180,9 +184,14 @@ impl<'s> Project<'s> {
                 return (None, diagnostics);
             }
         };
-        let mut variables = strings(&decoded.variables);
+        let nested = nested(&decoded, &tree);
+        if !nested.is_empty() {
+            diagnostics.extend(nested);
+            return (None, diagnostics);
+        }
+        let mut variables: BTreeMap<String, Scalar> = by_name(&decoded.variables).collect();
         if let Some(target) = chosen.as_ref().and_then(|name| decoded.targets.get(name)) {
-            variables.extend(strings(&target.variables));
+            variables.extend(by_name(&target.variables));
         }
         let engines = EngineTable::platform().with(&decoded.engines);
         (Some(Self { file: decoded, target: chosen, engines, variables, tree }), diagnostics)
@@ -232,11 +241,14 @@ impl<'s> Project<'s> {
             if !text.contains("${") {
                 return None;
             }
-            let lookup = |name: &str| self.variables.get(name).map(String::as_str);
+            let lookup = |name: &str| self.variables.get(name).map(Scalar::as_str);
             match reference::substitute(text, lookup) {
                 Ok(None) => None,
-                Ok(Some(reference::Substituted { text, whole: true })) => Some(Replacement::Plain(text)),
-                Ok(Some(reference::Substituted { text, whole: false })) => Some(Replacement::Text(text)),
+                // A text that is one variable and nothing else is what the variable is.
+                Ok(Some(reference::Substituted { text: value, whole: true })) if self.is_bare(text) => {
+                    Some(Replacement::Plain(value))
+                }
+                Ok(Some(reference::Substituted { text: value, .. })) => Some(Replacement::Text(value)),
                 Err(error) => {
                     diagnostics.push(self.bad_reference(error, span));
                     None
@@ -244,6 +256,12 @@ impl<'s> Project<'s> {
             }
         });
         diagnostics
+    }
+
+    /// Whether the variable that a text refers to is a number or a boolean.
+    fn is_bare(&self, text: &str) -> bool {
+        let name = text.strip_prefix("${var.").and_then(|rest| rest.strip_suffix('}'));
+        name.and_then(|name| self.variables.get(name)).is_some_and(Scalar::is_bare)
     }
 
     fn bad_reference(&self, error: reference::Error, span: Span) -> Diagnostic {
@@ -269,8 +287,24 @@ impl<'s> Project<'s> {
     }
 }
 
-fn strings(variables: &BTreeMap<Identifier, Scalar>) -> BTreeMap<String, String> {
-    variables.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_str().to_owned())).collect()
+fn by_name(variables: &BTreeMap<Identifier, Scalar>) -> impl Iterator<Item = (String, Scalar)> {
+    variables.iter().map(|(name, value)| (name.as_str().to_owned(), value.clone()))
+}
+
+/// Variables are replaced once: one within another would stay as it is.
+fn nested(file: &ProjectFile, tree: &Tree<'_>) -> Vec<Diagnostic> {
+    let in_targets = file.targets.iter().flat_map(|(name, target)| {
+        target.variables.iter().map(move |variable| (vec!["targets", name.as_str(), "variables"], variable))
+    });
+    let all = file.variables.iter().map(|variable| (vec!["variables"], variable)).chain(in_targets);
+    let nested = all.filter(|(_, (_, value))| value.as_str().contains("${var"));
+    let refuse = |(path, (name, _)): (Vec<&str>, (&Identifier, &Scalar))| {
+        let at = tree.root().nearest([path.as_slice(), &[name.as_str()]].concat()).span();
+        Diagnostic::new(Code::BAD_REFERENCE, format!("the variable `{name}` refers to another one"))
+            .at(at, "would stay as it is")
+            .help("write the value itself, or both references where they are used")
+    };
+    nested.map(refuse).collect()
 }
 
 fn choose(

@@ -2,7 +2,7 @@
 
 use super::Subject;
 use crate::diag::{Code, Diagnostic};
-use crate::model::{Job, Manifest, Sizing};
+use crate::model::{Job, Manifest, Memory, Sizing};
 
 pub(super) fn check(subject: &mut Subject<'_>) {
     let manifest = subject.manifest;
@@ -60,7 +60,7 @@ pub(super) fn check(subject: &mut Subject<'_>) {
 
 fn contradiction(key: &str, value: &str, field: &Field) -> Diagnostic {
     match &field.value {
-        Some(same) if same.eq_ignore_ascii_case(value) => {
+        Some(same) if means_the_same(same, value) => {
             Diagnostic::new(Code::REDUNDANT_CONF, format!("`{key}` says again what `{}` says", field.path))
                 .help("remove it")
         }
@@ -77,6 +77,12 @@ fn contradiction(key: &str, value: &str, field: &Field) -> Diagnostic {
     }
 }
 
+/// `4096m` and `4g` are the same memory.
+fn means_the_same(a: &str, b: &str) -> bool {
+    let memory = |text: &str| Memory::parse(text).ok();
+    a.eq_ignore_ascii_case(b) || memory(a).is_some_and(|size| Some(size) == memory(b))
+}
+
 /// Settings by which the platform names, places and finds a run. Each with what to do instead.
 const RESERVED: &[(&str, &str)] = &[
     ("spark.app.name", "the name comes from `metadata`"),
@@ -90,7 +96,7 @@ const RESERVED: &[(&str, &str)] = &[
     ("spark.eventLog.enabled", "remove it: the platform keeps event logs, and sizes by them"),
     ("spark.eventLog.dir", "remove it: the platform keeps event logs, and sizes by them"),
     ("spark.sql.streaming.metricsEnabled", "remove it: the platform turns it on, and watches streams by it"),
-    ("spark.sql.streaming.checkpointLocation", "set `run.continuous.checkpoint`"),
+    ("spark.sql.streaming.checkpointLocation", "remove it: it is set from the manifest's own `checkpoint`"),
     ("spark.kubernetes.namespace", "the namespace comes from `metadata.domain`"),
     ("spark.kubernetes.driver.pod.name", "the platform names each run's pods"),
     ("spark.kubernetes.executor.podNamePrefix", "the platform names each run's pods"),

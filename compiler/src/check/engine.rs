@@ -1,7 +1,7 @@
 //! The engine exists, and what the manifest asks for is made for it.
 
 use super::Subject;
-use crate::diag::{Code, Diagnostic, list, nearest};
+use crate::diag::{Code, Diagnostic, list};
 
 pub(super) fn check(subject: &mut Subject<'_>) {
     let version = &subject.manifest.spec.engine.version;
@@ -10,9 +10,8 @@ pub(super) fn check(subject: &mut Subject<'_>) {
         let versions = list(subject.engines.versions(), "and");
         let diagnostic =
             Diagnostic::new(Code::UNKNOWN_ENGINE, format!("the platform has no engine `{version}`"));
-        let meant = major_minor(version.as_str())
-            .filter(|minor| subject.engines.versions().any(|known| known == *minor))
-            .or_else(|| nearest(version.as_str(), subject.engines.versions()));
+        let known = |minor: &&str| subject.engines.versions().any(|known| known == *minor);
+        let meant = major_minor(version.as_str()).filter(known);
         let diagnostic = match meant {
             Some(meant) => diagnostic.at(at, format!("did you mean \"{meant}\"?")),
             None => diagnostic.at(at, "not in the platform's table"),

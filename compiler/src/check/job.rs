@@ -105,7 +105,12 @@ fn check_parameter(subject: &mut Subject<'_>, path: &[&str], name: &Identifier, 
                 "take `date` or `timestamp`, which are then the run's own",
             );
         }
-        (None, Run::Schedule(_) | Run::OnAssets(_)) if default.is_none() => {
+        (Some(_), Run::Continuous(_)) => {
+            let at = subject.at(&below("run"));
+            let message = "a continuous job has no runs that differ";
+            subject.problem(Code::BAD_PARAMETER, message, at, "has no value", "give a `default` instead");
+        }
+        (None, Run::Schedule(_) | Run::OnAssets(_) | Run::Continuous(_)) if default.is_none() => {
             let at = subject.key(path);
             let message = format!("nobody gives `{name}` a value");
             let help = "add a `default`, or `run` to say what of the run is the value";

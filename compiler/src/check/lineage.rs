@@ -20,9 +20,9 @@ pub(super) fn check(subject: &mut Subject<'_>) {
         found.extend(undeclared(declared, inferred).map(|table| {
             let message =
                 format!("the SQL {} `{}`, which is not among `{}`", side.verb, table.name, side.field);
-            Diagnostic::new(side.code, message)
-                .at(sql.span(&table.at), format!("{} here", side.verb))
-                .help(format!("add `- table: {}` to `{}`", table.name, side.field))
+            Diagnostic::new(side.code, message).at(sql.span(&table.at), format!("{} here", side.verb)).help(
+                format!("add `- {}: {}` to `{}`", graph::dataset_of_sql(table).kind, table.name, side.field),
+            )
         }));
         for (at, name) in unused(declared, inferred) {
             let place = subject.at(&["spec", side.field, &at.to_string(), "table"]);

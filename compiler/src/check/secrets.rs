@@ -11,6 +11,14 @@ pub(crate) fn check(root: NodeRef<'_>) -> Vec<Diagnostic> {
     found
 }
 
+/// Adds what is found to other diagnostics, of which none may repeat the value of a secret.
+pub(crate) fn add(root: NodeRef<'_>, found: &mut Vec<Diagnostic>) {
+    let secrets = check(root);
+    let places: Vec<Span> = secrets.iter().filter_map(Diagnostic::primary).collect();
+    found.retain(|diagnostic| !diagnostic.primary().is_some_and(|place| places.contains(&place)));
+    found.extend(secrets);
+}
+
 fn look(node: NodeRef<'_>, key: &str, found: &mut Vec<Diagnostic>) {
     if let Some(text) = node.as_str() {
         if let Some(what) = suspicion(key, text) {
@@ -21,8 +29,11 @@ fn look(node: NodeRef<'_>, key: &str, found: &mut Vec<Diagnostic>) {
     for member in node.members() {
         look(member.value, member.key, found);
     }
+    let mut option = None;
     for item in node.items() {
-        look(item, key, found);
+        // In a list of arguments, an option says what the next one is.
+        look(item, option.unwrap_or(key), found);
+        option = item.as_str().and_then(|text| text.strip_prefix("--"));
     }
 }
 
@@ -34,12 +45,19 @@ fn refuse(what: &str, key: &str, span: Span) -> Diagnostic {
         .help(format!("keep it in a secret and write the reference: `${{secret.<name>/{name}}}`"))
 }
 
+const PASSWORD: &str = "a password";
+
 /// What a literal looks like, if it looks like a secret.
 fn suspicion(key: &str, text: &str) -> Option<&'static str> {
     if text.len() < 6 {
         return None;
     }
-    by_shape(text).or_else(|| by_key(key, text))
+    if let Some((option, value)) = text.strip_prefix("--").and_then(|text| text.split_once('=')) {
+        return by_shape(value).or_else(|| by_key(option, value));
+    }
+    // SQL compares a column `password` with what it likes.
+    let sql = key == "query" && !text.contains("://");
+    by_shape(text).filter(|what| !sql || *what != PASSWORD).or_else(|| by_key(key, text))
 }
 
 /// Secrets that are known by how they look.
@@ -77,7 +95,7 @@ fn by_shape(text: &str) -> Option<&'static str> {
     if has_password_in_uri(text) {
         return Some("a password in a URI");
     }
-    has_assigned_password(text).then_some("a password")
+    has_assigned_password(text).then_some(PASSWORD)
 }
 
 fn has_aws_key(text: &str) -> bool {

@@ -12,7 +12,7 @@ use crate::model::{
     Columns, FileFormat, Identifier, Job, OutputMode, Run, ScalarOr, Sink, Source, Stream, TableName, Trigger,
 };
 use crate::source::Span;
-use crate::sql::{QueryShape, WindowKind};
+use crate::sql::{QueryShape, Text, WindowKind};
 use crate::yaml::NodeRef;
 
 pub(super) fn check(subject: &mut Subject<'_>) {
@@ -71,6 +71,13 @@ impl<'a> Query<'a> {
         relations.iter().any(|relation| self.is_streaming(*relation))
     }
 
+    /// Whether what stands at a place of the query works on a stream, and not on tables alone.
+    fn streams(&self, at: &Range<u32>) -> bool {
+        self.shape
+            .relations_at(at)
+            .is_none_or(|relations| relations.is_empty() || self.any_streaming(relations))
+    }
+
     fn watermark_of(&self, relation: usize) -> Option<&'a str> {
         let (name, _) = self.sources.get(relation).copied().flatten()?;
         self.stream
@@ -87,9 +94,16 @@ impl<'a> Query<'a> {
 
     /// The first place that shows that the query aggregates, with what does.
     fn aggregation(&self) -> Option<(Range<u32>, &'static str)> {
-        let aggregate = self.shape.aggregates.first().map(|text| (text.at.clone(), "aggregates here"));
-        let group = || self.shape.group_by.first().map(|text| (text.at.clone(), "groups here"));
-        let distinct = || self.shape.distinct.clone().map(|at| (at, "removes duplicates here"));
+        let first = |all: &'a [Text]| all.iter().map(|text| text.at.clone()).find(|at| self.streams(at));
+        let aggregate = first(&self.shape.aggregates).map(|at| (at, "aggregates here"));
+        let group = || first(&self.shape.group_by).map(|at| (at, "groups here"));
+        let distinct = || {
+            self.shape
+                .distinct
+                .clone()
+                .filter(|at| self.streams(at))
+                .map(|at| (at, "removes duplicates here"))
+        };
         aggregate.or_else(group).or_else(distinct)
     }
 
@@ -101,12 +115,12 @@ impl<'a> Query<'a> {
             let name = text.rsplit('.').next().unwrap_or(text).trim_matches('`');
             watermarked.iter().any(|column| column.eq_ignore_ascii_case(name))
         };
-        let grouped = |text: &str| is_watermarked(text) || text.contains("window");
+        let grouped = |text: &str| is_watermarked(text) || is_window(text);
         let by_window = self
             .shape
             .windows
             .iter()
-            .any(|window| is_watermarked(&window.column) || window.column.contains("window"));
+            .any(|window| is_watermarked(&window.column) || is_window(&window.column));
         let by_group = self.shape.group_by.iter().any(|text| grouped(&text.text));
         let by_distinct = self.shape.distinct.is_some()
             && self.shape.columns.iter().any(|column| is_watermarked(&column.text) || column.text == "*");
@@ -125,6 +139,13 @@ impl<'a> Query<'a> {
             || self.stream_joins().next().is_some()
             || !self.stream.deduplicate.is_empty()
     }
+}
+
+/// Whether a canonical expression is a window over time, or the column that one gave in a query below.
+fn is_window(text: &str) -> bool {
+    let name = text.rsplit('.').next().unwrap_or(text);
+    ["window(", "session_window(", "window_time("].iter().any(|call| text.starts_with(call))
+        || matches!(name, "window" | "session_window")
 }
 
 /// Reports what is no single query, where the SQL could be read.
@@ -202,7 +223,9 @@ fn watermarks(subject: &mut Subject<'_>, stream: &Stream) {
         }
         let Some(columns) = source.columns() else { continue };
         let span = place(subject, "column");
-        let data_type = column_type(columns, &watermark.column);
+        // What Kafka says of a message is there beside the columns of its value.
+        let of_kafka = matches!(source, Source::Kafka(_)) && watermark.column == "_timestamp";
+        let data_type = if of_kafka { Some("timestamp") } else { column_type(columns, &watermark.column) };
         match data_type {
             None => unknown_column(subject, columns, name, &watermark.column, span),
             Some(data_type) if !data_type.starts_with("timestamp") => {
@@ -324,6 +347,18 @@ fn deduplication(subject: &mut Subject<'_>, stream: &Stream) {
 
 fn sink(subject: &mut Subject<'_>, stream: &Stream) {
     let mode = stream.output_mode;
+    for (name, source) in &stream.sources {
+        let (Source::Kafka(from), Sink::Kafka(to)) = (source, &stream.sink) else { continue };
+        if source.is_streaming()
+            && from.servers == to.servers
+            && from.named_topics().any(|topic| *topic == to.topic)
+        {
+            let at = subject.at(&path(&["sink", "kafka", "topic"]));
+            let message =
+                format!("the stream writes the topic `{}` that its source `{name}` reads", to.topic);
+            subject.problem(Code::CYCLE, message, at, "read again, without end", "write to another topic");
+        }
+    }
     if let Sink::Files(files) = &stream.sink {
         if mode != OutputMode::Append {
             let at = subject.at(&path(&["outputMode"]));
@@ -392,14 +427,21 @@ fn output_mode(subject: &mut Subject<'_>, query: &Query<'_>) {
             let (message, help) = if query.has_watermark() {
                 (
                     "`append` output needs groups that end: by a window over the column with the watermark",
-                    "group by `window(<column>, '5 minutes')`, or use `outputMode: update`",
+                    "group by `window(<column>, '5 minutes')`",
                 )
             } else {
                 (
                     "`append` output needs a watermark when the query aggregates",
-                    "add `watermark: {source: …, column: …, delay: …}`, or use `outputMode: update`",
+                    "add `watermark: {source: …, column: …, delay: …}`",
                 )
             };
+            // Files are only ever added.
+            let update = if matches!(query.stream.sink, Sink::Files(_)) {
+                ""
+            } else {
+                ", or use `outputMode: update`"
+            };
+            let help = format!("{help}{update}");
             let diagnostic = Diagnostic::new(Code::APPEND_WITHOUT_WATERMARK, message).at(at, what);
             let why = "so Spark would refuse this at start-up";
             let diagnostic = if explicit {
@@ -456,14 +498,14 @@ fn unsupported(subject: &mut Subject<'_>, query: &Query<'_>) {
         let at = subject.sql_at(at);
         subject.problem(Code::NOT_STREAMABLE, message, at, "not on a stream", help);
     };
-    for over in &shape.over {
+    for over in shape.over.iter().filter(|over| query.streams(&over.at)) {
         refuse(
             &over.at,
             "analytic functions need all rows, and a stream never has them",
             "group by `window(<time>, …)` instead of `OVER`",
         );
     }
-    if let Some(at) = &shape.order_by
+    if let Some(at) = shape.order_by.as_ref().filter(|at| query.streams(at))
         && !(mode == OutputMode::Complete && aggregated)
     {
         refuse(
@@ -472,7 +514,7 @@ fn unsupported(subject: &mut Subject<'_>, query: &Query<'_>) {
             "leave out `ORDER BY`: who reads the result sorts it",
         );
     }
-    if let Some(at) = &shape.limit
+    if let Some(at) = shape.limit.as_ref().filter(|at| query.streams(at))
         && mode == OutputMode::Update
     {
         refuse(at, "`LIMIT` does not go with `update` output", "leave it out");
@@ -494,9 +536,8 @@ fn unsupported(subject: &mut Subject<'_>, query: &Query<'_>) {
             "use `outputMode: append`, with a watermark",
         );
     }
-    if shape.windows.iter().any(|window| window.kind == WindowKind::Session)
+    if let Some(window) = shape.windows.iter().find(|window| window.kind == WindowKind::Session)
         && mode == OutputMode::Update
-        && let Some(window) = shape.windows.first()
     {
         refuse(
             &window.at,

@@ -13,7 +13,7 @@ pub struct Resources {
     pub driver: Driver,
     #[serde(default)]
     pub executors: Executors,
-    /// Who decides. Without it: the manifest where `instances` is given, and otherwise Spark for a batch job and the platform for a stream.
+    /// Who decides. Without it: the manifest where `min` and `max` are not given; otherwise Spark for a batch job, and the platform for a continuous one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sizing: Option<Sizing>,
 }

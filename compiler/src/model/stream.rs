@@ -165,6 +165,7 @@ pub struct KafkaSource {
     pub topic: Option<Topic>,
     /// Several topics.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1))]
     pub topics: Vec<Topic>,
     /// All topics whose names match, as a Java regular expression.
     #[serde(skip_serializing_if = "Option::is_none")]

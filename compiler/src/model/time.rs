@@ -82,7 +82,8 @@ fn check_cron(text: &str) -> Result<(), Fault> {
     }
     match pattern(text) {
         Ok(_) => Ok(()),
-        Err(error) => Err(fault(format!("`{text}` is no cron expression: {error}"))),
+        Err(_) => Err(fault(format!("`{text}` is no cron expression"))
+            .help("each field is a number, a range `1-5`, a list `1,15`, a step `*/10` or `*`; days and months may be `MON` and `JAN`")),
     }
 }
 

@@ -67,6 +67,12 @@ struct Pass<'p, 't> {
 impl<'t> Pass<'_, 't> {
     fn report(&mut self, diagnostic: Diagnostic) {
         let Some(span) = diagnostic.primary() else { return };
+        // A value of the wrong type is out of every range.
+        if diagnostic.code == Code::OUT_OF_RANGE
+            && self.findings.seen.contains(&(span, Code::WRONG_TYPE, None))
+        {
+            return;
+        }
         // But a map may lack several fields.
         let which = (diagnostic.code == Code::MISSING_FIELD).then(|| diagnostic.message.clone());
         if self.findings.seen.insert((span, diagnostic.code, which)) {
@@ -84,10 +90,33 @@ impl<'t> Pass<'_, 't> {
                 let missing = property.as_str().unwrap_or_default();
                 self.report(required(node, missing, name));
             }
+            ValidationErrorKind::Type { kind: TypeKind::Single(JsonType::Object) }
+                if node.scalar().is_some() =>
+            {
+                let text = node.scalar().unwrap_or_default();
+                let diagnostic = type_mismatch(node, name, &[JsonType::Object]);
+                let known = self.fields_at(error.schema_path()).contains(&text);
+                self.report(if known {
+                    diagnostic.help(format!(
+                        "write `{name}: {{{text}: …}}`, or `{{{text}: {{}}}}` where it needs nothing"
+                    ))
+                } else {
+                    diagnostic
+                });
+            }
             ValidationErrorKind::Type { kind } => {
                 let format =
                     self.parent_of(error.schema_path()).and_then(|parent| parent.get("format")?.as_str());
                 self.report(wrong_type(node, name, kind, format));
+            }
+            ValidationErrorKind::FalseSchema if node.is_map() => {
+                for member in node.members().take(MAX_UNKNOWN) {
+                    let message = format!("unknown field `{}`", shortened(member.key));
+                    let diagnostic = Diagnostic::new(Code::UNKNOWN_FIELD, message);
+                    self.report(
+                        diagnostic.at(member.key_span, format!("`{name}` holds nothing")).help("remove it"),
+                    );
+                }
             }
             ValidationErrorKind::Enum { options } => self.report(not_allowed(node, options)),
             ValidationErrorKind::Constant { expected_value } => {
@@ -102,7 +131,16 @@ impl<'t> Pass<'_, 't> {
             ValidationErrorKind::MinProperties { .. } | ValidationErrorKind::MaxProperties { .. } => {
                 self.report(self.exactly_one(node, name, error.schema_path()));
             }
-            kind => self.report(out_of_range(node, name, kind)),
+            kind => {
+                let examples = self
+                    .parent_of(error.schema_path())
+                    .and_then(|parent| parent.get("examples")?.get(0)?.as_str());
+                let diagnostic = out_of_range(node, name, kind);
+                self.report(match examples {
+                    Some(example) => diagnostic.help(format!("for example `{example}`")),
+                    None => diagnostic,
+                });
+            }
         }
     }
 
@@ -142,6 +180,9 @@ impl<'t> Pass<'_, 't> {
                     let known = list(fields.iter().map(String::as_str).take(24), "and");
                     let diagnostic = diagnostic.at(member.key_span, "no field has this name here");
                     match fields.is_empty() {
+                        _ if key.contains(' ') && member.value.is_null() => diagnostic.help(
+                            "is this the rest of a text? Inside `{…}`, a text with a comma needs quotes",
+                        ),
                         true => diagnostic.help("nothing can stand here"),
                         false => diagnostic.help(format!("known here: {known}")),
                     }
@@ -207,6 +248,10 @@ impl<'t> Pass<'_, 't> {
 
     fn exactly_one(&self, node: NodeRef<'_>, name: &str, keyword: &Location) -> Diagnostic {
         let fields = self.fields_at(keyword);
+        if fields.is_empty() && node.members().len() > 1 {
+            let message = format!("`{name}` has more than one entry");
+            return Diagnostic::new(Code::OUT_OF_RANGE, message).at(node.span(), "takes exactly one");
+        }
         if fields.is_empty() {
             let message = format!("`{name}` is empty");
             return Diagnostic::new(Code::OUT_OF_RANGE, message).at(node.span(), "needs at least one entry");

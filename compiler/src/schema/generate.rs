@@ -53,7 +53,8 @@ impl Transform for Tidy {
         plain_enum(schema);
         demand_one(schema);
         without_null(schema);
-        if schema.get("properties").is_some() && schema.get("additionalProperties").is_none() {
+        let closed = schema.get("properties").is_some() || is_empty_struct(schema);
+        if closed && schema.get("additionalProperties").is_none() {
             schema.insert("additionalProperties".into(), false.into());
         }
         // What Rust calls an integer's width is of no use to the reader of a schema.
@@ -61,6 +62,11 @@ impl Transform for Tidy {
             schema.remove("format");
         }
     }
+}
+
+/// `manual: {}` holds nothing.
+fn is_empty_struct(schema: &Schema) -> bool {
+    schema.get("type").and_then(Value::as_str) == Some("object") && schema.get("propertyNames").is_none()
 }
 
 /// `oneOf` of constants becomes an `enum`, with the descriptions where editors look for them.

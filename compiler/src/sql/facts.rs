@@ -89,6 +89,24 @@ pub struct QueryShape {
     pub nested_aggregation: bool,
     /// A subquery in an expression.
     pub subquery: bool,
+    /// Every query at any depth, by which something of the lists above is found to belong to one.
+    pub levels: Vec<Level>,
+}
+
+/// A query, and all that it reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Level {
+    pub at: Range<u32>,
+    /// Indices into [`QueryShape::relations`].
+    pub relations: Vec<usize>,
+}
+
+impl QueryShape {
+    /// What the innermost query reads that a place stands in; nothing where that is not known.
+    pub fn relations_at(&self, place: &Range<u32>) -> Option<&[usize]> {
+        let around = self.levels.iter().filter(|level| level.at.contains(&place.start));
+        around.min_by_key(|level| level.at.end - level.at.start).map(|level| level.relations.as_slice())
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

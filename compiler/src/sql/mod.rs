@@ -25,8 +25,8 @@ mod tests;
 use std::ops::Range;
 
 pub use facts::{
-    Column, ColumnRef, EventWindow, Facts, Join, JoinKind, Parameter, QueryShape, Relation, StatementFacts,
-    StatementKind, TableRef, Text, WindowKind,
+    Column, ColumnRef, EventWindow, Facts, Join, JoinKind, Level, Parameter, QueryShape, Relation,
+    StatementFacts, StatementKind, TableRef, Text, WindowKind,
 };
 
 use sqlparser::ast::Statement;

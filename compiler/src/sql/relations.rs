@@ -176,6 +176,7 @@ fn append(shape: &mut QueryShape, other: &QueryShape) {
         column_refs: _,
         nested_aggregation,
         subquery,
+        levels,
     } = other;
     let first = shape.relations.len();
     shape.relations.extend_from_slice(relations);
@@ -184,6 +185,12 @@ fn append(shape: &mut QueryShape, other: &QueryShape) {
             *index += first;
         }
         join
+    }));
+    shape.levels.extend(levels.iter().cloned().map(|mut level| {
+        for index in &mut level.relations {
+            *index += first;
+        }
+        level
     }));
     shape.group_by.extend_from_slice(group_by);
     shape.aggregates.extend_from_slice(aggregates);

@@ -9,7 +9,7 @@ use sqlparser::ast::{
 };
 
 use super::canonical::canonical;
-use super::facts::{Column, Relation, TableRef, Text};
+use super::facts::{Column, Level, Relation, TableRef, Text};
 use super::layout::plain;
 use super::relations::Item;
 use super::walk::{Source, Walk};
@@ -35,6 +35,8 @@ impl Walk {
         self.order(query, outermost);
         self.limit(query, outermost);
         self.ctes.truncate(outer);
+        let at = self.layout.range(query.span());
+        self.shape.levels.push(Level { at, relations: source.relations.clone() });
         source
     }
 

@@ -181,7 +181,8 @@ impl<'t> NodeRef<'t> {
         match self.node().kind {
             Kind::Null => "nothing",
             Kind::Bool(_) => "a boolean",
-            Kind::Int(_) | Kind::Float(_) => "a number",
+            Kind::Int(_) => "a number",
+            Kind::Float(_) => "a number with a fraction",
             Kind::Str => "text",
             Kind::Seq(_) => "a list",
             Kind::Map(_) => "a map",

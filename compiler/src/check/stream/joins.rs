@@ -96,7 +96,7 @@ fn joins_on_event_time(query: &Query<'_>, join: &Join) -> bool {
         join.left.iter().chain(&join.right).filter_map(|relation| query.watermark_of(*relation)).collect();
     let is_time = |key: &str| {
         let name = key.rsplit('.').next().unwrap_or(key);
-        columns.iter().any(|column| column.eq_ignore_ascii_case(name)) || key.contains("window")
+        columns.iter().any(|column| column.eq_ignore_ascii_case(name)) || super::is_window(key)
     };
     join.equi_keys.iter().any(|(left, right)| is_time(left) && is_time(right))
 }
