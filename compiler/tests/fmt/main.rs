@@ -2,4 +2,5 @@
 
 mod document;
 mod fmt_golden;
+mod fmt_limits;
 mod fmt_properties;
