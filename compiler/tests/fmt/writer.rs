@@ -100,7 +100,7 @@ impl Writer {
 
     fn comment(&mut self) {
         self.comments += 1;
-        let spaces = ["", " ", "  ", "- ", "#", "! "];
+        let spaces = ["", " ", "  ", "- ", "#", "! ", "é"];
         let before = spaces[self.pick(spaces.len())];
         let after = ["", " ", ": x", " # y", "\t"][self.pick(5)];
         let _ = write!(self.out, "#{before}cmt{}x{after}", self.comments);
