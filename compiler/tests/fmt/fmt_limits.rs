@@ -42,7 +42,8 @@ fn the_deepest_nesting_is_formatted() {
     assert_eq!(format(FILE, &flow).unwrap(), flow);
     let items = format!("{}a\n", "-   ".repeat(64));
     assert_eq!(format(FILE, &items).unwrap(), format!("{}a\n", "- ".repeat(64)));
-    let loose: String = (0..32).map(|at| format!("{0}a:\n{0}-\n", " ".repeat(at))).collect();
+    let level = |at| [" ".repeat(at), "a:\n".to_owned(), " ".repeat(at), "-\n".to_owned()].concat();
+    let loose = (0..32).map(level).collect::<Vec<_>>().concat();
     let text = format(FILE, &loose).unwrap();
     assert!(matches!(attempt(FILE, &text), Ok(Formatted::Text(again)) if again == text), "{text}");
 }

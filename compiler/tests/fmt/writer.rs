@@ -26,7 +26,7 @@ impl Writer {
     /// A number less than `n`.
     pub(crate) fn pick(&mut self, n: usize) -> usize {
         self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.seed >> 33).unwrap() % n
+        usize::try_from(self.seed >> 33).unwrap_or_default() % n
     }
 
     pub(crate) fn one_in(&mut self, n: usize) -> bool {
