@@ -94,7 +94,7 @@ impl<'s> Lexer<'s> {
             // What stands behind the header of a block scalar is part of it, and the scanner gives it afterwards.
             TokenType::Comment(_) if span.start.byte_offset()? < self.at => {}
             TokenType::Scalar(ScalarStyle::Literal | ScalarStyle::Folded, value) => {
-                self.block(&value, span)?
+                self.block(&value, span)?;
             }
             TokenType::Scalar(..) => self.text(Kind::Scalar, span)?,
             TokenType::Anchor(_) | TokenType::Tag(..) => self.text(Kind::Property, span)?,
