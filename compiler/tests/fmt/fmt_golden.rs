@@ -30,9 +30,9 @@ fn files_are_formatted_as_the_golden_ones() {
 
 fn check(input: &Path) -> Result<(), String> {
     let golden = PathBuf::from(input.to_string_lossy().replace(".in.yaml", ".out.yaml"));
-    let text = formatted(&std::fs::read_to_string(input).unwrap())?;
+    let text = formatted(&std::fs::read_to_string(input).map_err(|error| error.to_string())?)?;
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(&golden, &text).unwrap();
+        std::fs::write(&golden, &text).map_err(|error| error.to_string())?;
     }
     let expected = std::fs::read_to_string(&golden).unwrap_or_default();
     match formatted(&text) {

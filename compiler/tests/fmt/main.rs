@@ -2,4 +2,7 @@
 
 mod document;
 mod fmt_golden;
+mod fmt_limits;
 mod fmt_properties;
+mod inline;
+mod writer;

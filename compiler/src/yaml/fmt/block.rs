@@ -86,7 +86,10 @@ fn content(lines: &str, indent: usize, keeps: bool) -> usize {
     let (ended, last) = lines.rsplit_once('\n').map_or((None, lines), |(ended, last)| (Some(ended), last));
     // What the scanner read without the end of its line is the indentation of what follows, or the end of the file.
     let Some(mut rest) = ended.filter(|_| empty(last)) else { return lines.len() };
-    while !keeps {
+    if keeps {
+        return rest.len();
+    }
+    loop {
         let last = rest.rfind('\n').map_or(0, |at| at + 1);
         if last == 0 || !empty(&rest[last..]) {
             break;

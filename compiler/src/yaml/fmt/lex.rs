@@ -83,45 +83,37 @@ struct Lexer<'s> {
 impl<'s> Lexer<'s> {
     fn token(&mut self, token: Token<'s>) -> Option<()> {
         let (span, token) = token.into_parts();
-        let kind = match token {
-            TokenType::BlockMappingStart => return self.structure(Kind::MapStart, span),
-            TokenType::BlockSequenceStart => return self.structure(Kind::SeqStart, span),
-            TokenType::BlockEnd => return self.structure(Kind::BlockEnd, span),
-            TokenType::Key if span.is_empty() => return self.structure(Kind::Key, span),
-            TokenType::Key => return self.sign(Kind::ExplicitKey, "?"),
-            TokenType::Value => return self.sign(Kind::Value, ":"),
-            TokenType::BlockEntry => return self.sign(Kind::Entry, "-"),
-            TokenType::FlowEntry => return self.sign(Kind::Comma, ","),
-            TokenType::FlowSequenceStart => return self.sign(Kind::Open, "["),
-            TokenType::FlowSequenceEnd => return self.sign(Kind::Close, "]"),
+        match token {
+            TokenType::StreamStart => {}
+            TokenType::BlockMappingStart => self.structure(Kind::MapStart, span),
+            TokenType::BlockSequenceStart => self.structure(Kind::SeqStart, span),
+            TokenType::BlockEnd => self.structure(Kind::BlockEnd, span),
+            TokenType::Key if span.is_empty() => self.structure(Kind::Key, span),
             // The map of `[key: value]` has no braces.
-            TokenType::FlowMappingStart | TokenType::FlowMappingEnd if span.is_empty() => return Some(()),
-            TokenType::FlowMappingStart => return self.sign(Kind::Open, "{"),
-            TokenType::FlowMappingEnd => return self.sign(Kind::Close, "}"),
-            TokenType::DocumentStart => return self.sign(Kind::DocumentStart, "---"),
-            TokenType::DocumentEnd => return self.sign(Kind::DocumentEnd, "..."),
-            TokenType::Scalar(ScalarStyle::Literal | ScalarStyle::Folded, value) => {
-                return self.block(&value, span);
-            }
-            TokenType::Scalar(..) => Kind::Scalar,
-            TokenType::Anchor(_) | TokenType::Tag(..) => Kind::Property,
-            TokenType::Alias(_) => Kind::Alias,
+            TokenType::FlowMappingStart | TokenType::FlowMappingEnd if span.is_empty() => {}
             // What stands behind the header of a block scalar is part of it, and the scanner gives it afterwards.
-            TokenType::Comment(_) if span.start.byte_offset()? < self.at => return Some(()),
-            TokenType::Comment(_) => Kind::Comment,
+            TokenType::Comment(_) if span.start.byte_offset()? < self.at => {}
+            TokenType::Scalar(ScalarStyle::Literal | ScalarStyle::Folded, value) => {
+                self.block(&value, span)?;
+            }
+            TokenType::Scalar(..) => self.text(Kind::Scalar, span)?,
+            TokenType::Anchor(_) | TokenType::Tag(..) => self.text(Kind::Property, span)?,
+            TokenType::Alias(_) => self.text(Kind::Alias, span)?,
+            TokenType::Comment(_) => self.text(Kind::Comment, span)?,
             TokenType::VersionDirective(..)
             | TokenType::TagDirective(..)
-            | TokenType::ReservedDirective(..) => Kind::Directive,
-            TokenType::StreamStart => return Some(()),
-            TokenType::StreamEnd => Kind::End,
-            _ => return None,
-        };
-        self.text(kind, span)
+            | TokenType::ReservedDirective(..) => self.text(Kind::Directive, span)?,
+            TokenType::StreamEnd => self.text(Kind::End, span)?,
+            token => {
+                let (kind, sign) = sign(&token)?;
+                self.sign(kind, sign)?;
+            }
+        }
+        Some(())
     }
 
-    fn structure(&mut self, kind: Kind<'s>, span: Span) -> Option<()> {
+    fn structure(&mut self, kind: Kind<'s>, span: Span) {
         self.lexemes.push(Lexeme { kind, text: "", breaks: 0, column: span.start.col() });
-        Some(())
     }
 
     /// Something whose spelling is known; the scanner is not exact about where it stands.
@@ -163,4 +155,21 @@ impl<'s> Lexer<'s> {
         self.at += space;
         breaks
     }
+}
+
+/// The tokens that are always spelled the same.
+fn sign(token: &TokenType<'_>) -> Option<(Kind<'static>, &'static str)> {
+    Some(match token {
+        TokenType::Key => (Kind::ExplicitKey, "?"),
+        TokenType::Value => (Kind::Value, ":"),
+        TokenType::BlockEntry => (Kind::Entry, "-"),
+        TokenType::FlowEntry => (Kind::Comma, ","),
+        TokenType::FlowSequenceStart => (Kind::Open, "["),
+        TokenType::FlowSequenceEnd => (Kind::Close, "]"),
+        TokenType::FlowMappingStart => (Kind::Open, "{"),
+        TokenType::FlowMappingEnd => (Kind::Close, "}"),
+        TokenType::DocumentStart => (Kind::DocumentStart, "---"),
+        TokenType::DocumentEnd => (Kind::DocumentEnd, "..."),
+        _ => return None,
+    })
 }

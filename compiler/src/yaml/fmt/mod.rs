@@ -58,8 +58,8 @@ fn stops_reading(diagnostic: &Diagnostic) -> bool {
 
 /// With line feeds only. YAML reads every kind of line break as one, in scalars too.
 fn unix(source: &str) -> Cow<'_, str> {
-    match source.contains('\r') {
-        true => Cow::Owned(source.replace("\r\n", "\n").replace('\r', "\n")),
-        false => Cow::Borrowed(source),
+    if source.contains('\r') {
+        return Cow::Owned(source.replace("\r\n", "\n").replace('\r', "\n"));
     }
+    Cow::Borrowed(source)
 }

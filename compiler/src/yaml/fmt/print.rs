@@ -227,8 +227,8 @@ impl<'s, 'l> Printer<'s, 'l> {
 fn is_spaced(before: Kind<'_>, kind: Kind<'_>) -> bool {
     match (before, kind) {
         // What follows a name or a `?` immediately would become part of it.
-        (Kind::Property | Kind::ExplicitKey, _) | (Kind::Alias, Kind::Value) => true,
-        (Kind::Entry | Kind::Comma | Kind::Value, Kind::Value) => true,
+        (Kind::Property | Kind::ExplicitKey, _)
+        | (Kind::Alias | Kind::Entry | Kind::Comma | Kind::Value, Kind::Value) => true,
         (Kind::Open, _) | (_, Kind::Value | Kind::Comma | Kind::Close) => false,
         _ => true,
     }

@@ -19,3 +19,28 @@ fn comments(source: &str) -> Option<Vec<String>> {
     let comments = lex::comments(source)?;
     Some(comments.iter().map(|text| comment::content(text).to_owned()).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn white_space_makes_no_difference() {
+        for other in ["a:   [1,2] #c", "a:\n  - 1 #c\n"] {
+            assert_eq!(same("# c\na: [1, 2]\n", other), other.contains('['), "{other}");
+        }
+    }
+
+    #[test]
+    fn everything_else_does() {
+        let source = "# c\na: &x [1, 'b']\nd: *x\n";
+        for (from, to) in
+            [("# c", ""), ("1", "2"), ("'b'", "b"), ("'b'", "\"b\""), ("&x", "&x !!seq"), ("a:", "---\na:")]
+        {
+            let other = source.replace(from, to);
+            assert!(!same(source, &other), "{other}");
+        }
+        assert!(!same("--- a\n", "--- a\n---\n"));
+        assert!(!same("# a\n# b\nc: d", "# b\n# a\nc: d"));
+    }
+}

@@ -24,10 +24,10 @@ pub(super) fn write(out: &mut String, text: &str, to: usize) {
 fn end(line: &str, escapes: bool) -> &str {
     let trimmed = line.trim_end_matches(BLANKS);
     let slashes = trimmed.len() - trimmed.trim_end_matches('\\').len();
-    match escapes && slashes % 2 == 1 && trimmed.len() < line.len() {
-        true => line.get(..=trimmed.len()).unwrap_or(line),
-        false => trimmed,
+    if escapes && slashes % 2 == 1 && trimmed.len() < line.len() {
+        return line.get(..=trimmed.len()).unwrap_or(line);
     }
+    trimmed
 }
 
 #[cfg(test)]

@@ -1,0 +1,55 @@
+//! What is not formatted, and what only just is.
+
+use dcp_compiler::diag::Code;
+use dcp_compiler::source::FileId;
+use dcp_compiler::yaml::fmt::{Formatted, attempt, format};
+
+const FILE: FileId = FileId(0);
+
+#[test]
+fn what_can_not_be_read_gives_the_errors_of_the_parser() {
+    for (source, code) in [
+        ("a: [1", Code::SYNTAX),
+        ("a:\n\tb: 1", Code::TAB),
+        ("a: !secret x", Code::UNSUPPORTED_YAML),
+        (&*"[".repeat(65), Code::TOO_COMPLEX),
+    ] {
+        let diagnostics = attempt(FILE, source).unwrap_err();
+        assert_eq!(
+            diagnostics.iter().map(|diagnostic| diagnostic.code).collect::<Vec<_>>(),
+            [code],
+            "{source:?}"
+        );
+    }
+}
+
+#[test]
+fn what_is_only_doubtful_is_formatted() {
+    assert_eq!(format(FILE, "a:   1\na:   yes\n").unwrap(), "a: 1\na: yes\n");
+}
+
+/// At the margin, the first word would be the beginning of a document.
+#[test]
+fn what_would_say_something_else_is_kept() {
+    let source = " ---  a: 1\r\n";
+    assert_eq!(attempt(FILE, source).unwrap(), Formatted::Kept);
+    assert_eq!(format(FILE, source).unwrap(), source);
+}
+
+#[test]
+fn the_deepest_nesting_is_formatted() {
+    let flow = format!("{}{}\n", "[".repeat(64), "]".repeat(64));
+    assert_eq!(format(FILE, &flow).unwrap(), flow);
+    let items = format!("{}a\n", "-   ".repeat(64));
+    assert_eq!(format(FILE, &items).unwrap(), format!("{}a\n", "- ".repeat(64)));
+    let level = |at| [" ".repeat(at), "a:\n".to_owned(), " ".repeat(at), "-\n".to_owned()].concat();
+    let loose = (0..32).map(level).collect::<Vec<_>>().concat();
+    let text = format(FILE, &loose).unwrap();
+    assert!(matches!(attempt(FILE, &text), Ok(Formatted::Text(again)) if again == text), "{text}");
+}
+
+#[test]
+fn a_hundred_comments_in_a_row_are_formatted() {
+    let source = format!("a:\n{}  b: 1\n", "#  c\n".repeat(500));
+    assert_eq!(format(FILE, &source).unwrap(), format!("a:\n{}  b: 1\n", "  #  c\n".repeat(500)));
+}
