@@ -1,1 +1,80 @@
-//! Tests that cross crates live beside this file, in `tests/tests/`.
+//! What the tests that cross crates share.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use dcp_compiler::compile::{Compilation, Compiler, Goal, PROJECT_FILE};
+use dcp_compiler::diag::Diagnostic;
+use dcp_compiler::project::{FILE_NAME, Project};
+use dcp_compiler::source::{SourceFile, Sources};
+
+/// The folder of the workspace.
+pub fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate lies in the workspace").to_owned()
+}
+
+/// Whether golden files are to be written instead of compared.
+pub fn update_golden() -> bool {
+    std::env::var_os("UPDATE_GOLDEN").is_some()
+}
+
+/// Several files in one text: each begins with a line `# file: <name>`; what stands before is `manifest.yaml`.
+pub fn split_files(text: &str) -> BTreeMap<String, String> {
+    let mut files = BTreeMap::new();
+    let mut name = "manifest.yaml".to_owned();
+    for line in text.split_inclusive('\n') {
+        match line.strip_prefix("# file: ") {
+            Some(next) => next.trim().clone_into(&mut name),
+            None => files.entry(name.clone()).or_insert_with(String::new).push_str(line),
+        }
+    }
+    files.retain(|name, text| name != "manifest.yaml" || !text.trim().is_empty());
+    files
+}
+
+/// Compiles files as `dcp` would: `dcp.yaml` is the project, and the other YAML files are manifests.
+pub fn compile(files: &BTreeMap<String, String>, target: Option<&str>) -> Compilation {
+    let project_text = files.get(FILE_NAME).cloned();
+    let (project, found) = match &project_text {
+        Some(text) => Project::read(PROJECT_FILE, text, target),
+        None => (Some(Project::none()), Vec::new()),
+    };
+    let source = project_text.as_deref().map(|text| SourceFile { path: FILE_NAME.into(), text: text.into() });
+    let project = match (project, &source) {
+        (Some(project), _) => project,
+        (None, Some(source)) => return Compilation::of_project(source.clone(), found),
+        (None, None) => unreachable!("only a file that was read can be refused"),
+    };
+    let compiler = Compiler {
+        project: &project,
+        project_source: source,
+        project_diagnostics: found,
+        goal: Goal::Compile,
+    };
+    let is_manifest =
+        |name: &&String| Path::new(name).extension().is_some_and(|it| it == "yaml") && *name != FILE_NAME;
+    let manifests = files.keys().filter(is_manifest);
+    let analyses = manifests.enumerate().map(|(index, path)| compiler.analyze(index, path, files)).collect();
+    compiler.link(analyses)
+}
+
+/// Diagnostics as plain text, one after the other, with everything that they say.
+pub fn describe(sources: &Sources, diagnostics: &[Diagnostic]) -> String {
+    let mut text = String::new();
+    for diagnostic in diagnostics {
+        let mut line = |line: String| writeln!(text, "{line}").expect("writing to a String does not fail");
+        line(format!("{} {}: {}", diagnostic.severity.name(), diagnostic.code, diagnostic.message));
+        for label in &diagnostic.labels {
+            let (row, column) = sources.position(label.span.file, label.span.start);
+            let file = sources.get(label.span.file);
+            let shown = file.text.get(label.span.range()).expect("a label is within its file");
+            let shown: String = shown.lines().next().unwrap_or_default().chars().take(50).collect();
+            line(format!("  {}:{row}:{column} `{shown}` {}", file.path, label.text).trim_end().to_owned());
+        }
+        if let Some(help) = &diagnostic.help {
+            line(format!("  help: {help}"));
+        }
+    }
+    text
+}

@@ -1,2 +1,28 @@
-//! The `dcp` binary.
-fn main() {}
+//! The `dcp` binary: arguments, printing, and the wiring of the parts.
+
+mod args;
+mod commands;
+mod failure;
+mod load;
+mod out;
+mod project;
+mod render;
+mod write;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    let mut console = out::Console::new(args.global.color, args.global.quiet);
+    let ended = commands::run(&args, &mut console);
+    let ended = ended.and_then(|verdict| console.flush().map(|()| verdict).map_err(Into::into));
+    match ended {
+        Ok(verdict) => verdict.into(),
+        Err(failure) => {
+            failure.tell(&mut console);
+            failure.code.into()
+        }
+    }
+}

@@ -35,6 +35,8 @@ pub struct Compiler<'p> {
     /// The project, and the file that it was read from.
     pub project: &'p Project<'p>,
     pub project_source: Option<SourceFile>,
+    /// What was found while the project was read.
+    pub project_diagnostics: Vec<Diagnostic>,
     pub goal: Goal,
 }
 
@@ -60,7 +62,7 @@ struct Unit {
 }
 
 /// Everything that came of a set of manifests.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Compilation {
     pub sources: Sources,
     /// In the order of the files, and of the places in them.
@@ -75,6 +77,14 @@ pub struct Compilation {
 }
 
 impl Compilation {
+    /// What there is where the project file itself can't be used.
+    pub fn of_project(source: SourceFile, mut diagnostics: Vec<Diagnostic>) -> Self {
+        let mut sources = Sources::default();
+        sources.add(source);
+        finish(&mut sources, &mut diagnostics);
+        Self { sources, diagnostics, ..Self::default() }
+    }
+
     pub fn has_errors(&self) -> bool {
         self.diagnostics.iter().any(Diagnostic::is_error)
     }
@@ -158,33 +168,40 @@ impl Compiler<'_> {
         let root = tree.root();
         let readable = found.iter().all(|diagnostic| !diagnostic.is_error() || can_go_on(diagnostic.code));
         let manifest = if readable { decode(root, &mut found) } else { None };
-        let unit = match &manifest {
-            Some(manifest) => self.unit(manifest, root, text, analysis, &mut found, loader),
+        match &manifest {
+            Some(manifest) => {
+                let sql = load_sql(manifest, root, loader, &mut analysis.files, &mut found);
+                let node = self.checked(manifest, root, text, sql.as_ref(), &mut found);
+                let input = primitive::Input {
+                    manifest,
+                    engines: &self.project.engines,
+                    sql: sql.as_ref().map(|sql| &*sql.text),
+                    reads: &node.reads,
+                    writes: &node.writes,
+                    path: &analysis.source.path,
+                };
+                let wanted = self.goal == Goal::Compile && !found.iter().any(Diagnostic::is_error);
+                let primitives = if wanted { primitive::lower(&input) } else { Vec::new() };
+                analysis.units.push(Unit { node, primitives });
+            }
             None => {
                 root.walk(&mut |node| analysis.mentions.extend(node.as_str().map(str::to_lowercase)));
                 found.extend(sql_alone(root, text));
-                None
             }
-        };
-        let failed = found.iter().any(Diagnostic::is_error);
+        }
         analysis.diagnostics.extend(found);
-        analysis.units.extend(
-            unit.map(|(node, lower)| Unit { node, primitives: if failed { Vec::new() } else { lower() } }),
-        );
     }
 
-    /// Checks a manifest that has been read, and says how its primitives are made.
-    fn unit<'a>(
+    /// Checks a manifest that has been read, and finds its part in the graph.
+    fn checked<'a>(
         &'a self,
         manifest: &'a Manifest,
         root: NodeRef<'a>,
         text: &'a str,
-        analysis: &mut Analysis,
+        sql: Option<&'a LoadedSql<'a>>,
         found: &mut Vec<Diagnostic>,
-        loader: &dyn SourceLoader,
-    ) -> Option<(Node, Box<dyn FnOnce() -> Vec<Primitive> + 'a>)> {
-        let loaded = self.sql(manifest, root, analysis, found, loader);
-        let sql = loaded.as_ref().map(|loaded| loaded.source(self, root, text));
+    ) -> Node {
+        let sql = sql.map(|sql| sql.source(self, root, text));
         let mut subject = Subject {
             manifest,
             root,
@@ -195,65 +212,7 @@ impl Compiler<'_> {
         subject.run();
         *found = subject.diagnostics;
         let places = Located { root, sql: sql.as_ref() };
-        let facts = sql.as_ref().and_then(SqlSource::facts);
-        let node = Node::new(manifest, facts, &places);
-        drop(sql);
-        let goal = self.goal;
-        let (reads, writes) = (node.reads.clone(), node.writes.clone());
-        let query = loaded.map(|loaded| loaded.text.into_owned());
-        let path = Arc::clone(&analysis.source.path);
-        let lower = move || match goal {
-            Goal::Validate => Vec::new(),
-            Goal::Compile => primitive::lower(&primitive::Input {
-                manifest,
-                engines: &self.project.engines,
-                sql: query.as_deref(),
-                reads: &reads,
-                writes: &writes,
-                path: &path,
-            }),
-        };
-        Some((node, Box::new(lower)))
-    }
-
-    /// The SQL of a manifest: out of a scalar, or out of a file.
-    fn sql<'a>(
-        &self,
-        manifest: &'a Manifest,
-        root: NodeRef<'a>,
-        analysis: &mut Analysis,
-        found: &mut Vec<Diagnostic>,
-        loader: &dyn SourceLoader,
-    ) -> Option<LoadedSql<'a>> {
-        let (kind, query, file) = match &manifest.spec.job {
-            Job::Sql(sql) => ("sql", sql.query.as_deref(), sql.file.as_ref()),
-            Job::Stream(stream) => ("stream", stream.query.as_deref(), stream.file.as_ref()),
-            Job::Pyspark(_) | Job::Jar(_) => return None,
-        };
-        if let Some(query) = query {
-            return Some(LoadedSql { text: Cow::Borrowed(query), kind, file: None });
-        }
-        let path = file?;
-        let at = root.nearest(["spec", "job", kind, "file"]).span();
-        if path.as_str().contains("://") {
-            let message = format!("`{path}` can't be read while compiling");
-            let diagnostic = Diagnostic::new(Code::BAD_URI, message)
-                .at(at, "")
-                .help("keep the SQL in a file of the project: it is part of what is planned and applied");
-            found.push(diagnostic);
-            return None;
-        }
-        match loader.load(path.as_str()) {
-            Ok(text) => {
-                let local = FileId::local(analysis.files.len());
-                analysis.files.push(SourceFile { path: path.as_str().into(), text: text.as_str().into() });
-                Some(LoadedSql { text: Cow::Owned(text), kind, file: Some(local) })
-            }
-            Err(error) => {
-                found.push(unreadable(path.as_str(), &error, at));
-                None
-            }
-        }
+        Node::new(manifest, sql.as_ref().and_then(SqlSource::facts), &places)
     }
 
     /// Puts all files together.
@@ -264,7 +223,7 @@ impl Compiler<'_> {
         for analysis in &analyses {
             sources.add(analysis.source.clone());
         }
-        let mut all = Linked::default();
+        let mut all = Linked { diagnostics: self.project_diagnostics.clone(), ..Linked::default() };
         for analysis in analyses {
             all.add(analysis, &mut sources);
         }
@@ -295,6 +254,14 @@ impl Compiler<'_> {
         primitives.sort_by(|a, b| a.address.cmp(&b.address));
         Compilation { sources, diagnostics, graph, primitives, manifests, manifests_with_errors }
     }
+}
+
+/// Puts diagnostics in order, and sees to it that no secret is shown with one.
+fn finish(sources: &mut Sources, diagnostics: &mut [Diagnostic]) {
+    Diagnostic::sort(diagnostics);
+    let secrets = diagnostics.iter().filter(|found| found.code == Code::SECRET_LITERAL);
+    let places: Vec<Span> = secrets.filter_map(Diagnostic::primary).collect();
+    sources.redact(&places);
 }
 
 #[derive(Default)]
@@ -332,6 +299,43 @@ impl Linked {
         self.diagnostics.extend(diagnostics);
         self.overlays.extend(overlays);
         self.mentions.extend(mentions);
+    }
+}
+
+/// The SQL of a manifest: out of a scalar, or out of a file.
+fn load_sql<'a>(
+    manifest: &'a Manifest,
+    root: NodeRef<'a>,
+    loader: &dyn SourceLoader,
+    files: &mut Vec<SourceFile>,
+    found: &mut Vec<Diagnostic>,
+) -> Option<LoadedSql<'a>> {
+    let (kind, query, file) = match &manifest.spec.job {
+        Job::Sql(sql) => ("sql", sql.query.as_deref(), sql.file.as_ref()),
+        Job::Stream(stream) => ("stream", stream.query.as_deref(), stream.file.as_ref()),
+        Job::Pyspark(_) | Job::Jar(_) => return None,
+    };
+    if let Some(query) = query {
+        return Some(LoadedSql { text: Cow::Borrowed(query), kind, file: None });
+    }
+    let path = file?;
+    let at = root.nearest(["spec", "job", kind, "file"]).span();
+    if path.as_str().contains("://") {
+        let help = "keep the SQL in a file of the project: it is part of what is planned and applied";
+        let message = format!("`{path}` can't be read while compiling");
+        found.push(Diagnostic::new(Code::BAD_URI, message).at(at, "").help(help));
+        return None;
+    }
+    match loader.load(path.as_str()) {
+        Ok(text) => {
+            let local = FileId::local(files.len());
+            files.push(SourceFile { path: path.as_str().into(), text: text.as_str().into() });
+            Some(LoadedSql { text: Cow::Owned(text), kind, file: Some(local) })
+        }
+        Err(error) => {
+            found.push(unreadable(path.as_str(), &error, at));
+            None
+        }
     }
 }
 

@@ -1,12 +1,12 @@
 //! The graph of all workloads: who produces what, who consumes it, and who waits for whom.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
-
 
 use petgraph::algo::tarjan_scc;
 use petgraph::graphmap::DiGraphMap;
 
-use crate::diag::{Code, Diagnostic};
+use crate::diag::{Code, Diagnostic, Severity};
 use crate::model::{DataRef, Job, Manifest, Run, ScalarOr, Sink, Source};
 use crate::source::Span;
 use crate::sql::{Facts, TableRef};
@@ -278,7 +278,9 @@ impl Graph {
                 members.len() > 1 || members.first().is_some_and(|only| graph.contains_edge(*only, *only))
             })
             .collect();
-        circles.iter_mut().for_each(|members| members.sort_unstable());
+        for members in &mut circles {
+            members.sort_unstable();
+        }
         circles.sort();
         circles.iter().map(|members| self.circle(members)).collect()
     }
@@ -307,7 +309,30 @@ impl Graph {
             };
             diagnostic = diagnostic.at(span, text);
         }
-        diagnostic.help("take one of them out of the circle: no order of running them is right")
+        // Only where each is started by the one before will none of them ever run.
+        let waits = |member: &usize, from: &usize| {
+            let given = self.edges.get(&(*from, *member));
+            self.nodes[*member]
+                .waits
+                .iter()
+                .any(|link| given.is_some_and(|given| given.contains(&link.dataset)))
+        };
+        let stuck = round
+            .iter()
+            .enumerate()
+            .all(|(at, member)| waits(member, &round[(at + round.len() - 1) % round.len()]));
+        match round.len() {
+            1 if !stuck => {
+                diagnostic.help("write somewhere else: each batch would become the input of the next one")
+            }
+            _ if stuck => diagnostic.help(
+                "take one of them out of the circle: each waits for the one before, and none ever starts",
+            ),
+            _ => {
+                diagnostic.severity = Severity::Warning;
+                diagnostic.help("take one of them out of the circle: whichever runs first reads what is old")
+            }
+        }
     }
 
     /// One way round, from the first member back to itself, the shortest there is.
@@ -326,8 +351,8 @@ impl Graph {
                     way.reverse();
                     return way;
                 }
-                if !before.contains_key(&to) {
-                    before.insert(to, at);
+                if let Entry::Vacant(vacant) = before.entry(to) {
+                    vacant.insert(at);
                     queue.push_back(to);
                 }
             }

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::check::secrets;
 use crate::diag::{Code, Diagnostic, list, nearest};
 use crate::engine::{self, EngineTable};
 use crate::model::{Domain, FileRef, Identifier, LabelKey, LabelValue, Name, Scalar};
@@ -159,6 +160,7 @@ impl<'s> Project<'s> {
             }
             return (None, diagnostics);
         };
+        diagnostics.extend(secrets::check(tree.root()));
         diagnostics.extend(schema::check(&schema::PROJECT, &mut tree));
         if diagnostics.iter().any(Diagnostic::is_error) {
             return (None, diagnostics);

@@ -30,6 +30,16 @@ pub(super) fn check(subject: &mut Subject<'_>) {
                 "can't be set here",
                 why,
             );
+        } else if key.starts_with("spark.sql.adaptive.") && matches!(manifest.spec.job, Job::Stream(_)) {
+            let at = subject.key(&path);
+            let message = format!("`{key}` has no effect on a stream");
+            subject.problem(
+                Code::REDUNDANT_CONF,
+                message,
+                at,
+                "",
+                "remove it: Spark turns adaptive execution off in streaming",
+            );
         } else if let Some(field) = field(key, manifest) {
             let at = subject.key(&path);
             subject.report(contradiction(key, value.as_str(), &field).at(at, "set here"));
@@ -162,7 +172,7 @@ fn field(key: &str, manifest: &Manifest) -> Option<Field> {
             ("spark.executorJavaOptions", spec.spark.executor_java_options.clone())
         }
         "spark.kubernetes.container.image" => {
-            ("engine.image", spec.engine.image.as_ref().map(|it| it.to_string()))
+            ("engine.image", spec.engine.image.as_ref().map(ToString::to_string))
         }
         "spark.kubernetes.driver.container.image" => ("pods.driver.image", None),
         "spark.kubernetes.executor.container.image" => ("pods.executors.image", None),

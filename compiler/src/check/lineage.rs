@@ -17,14 +17,14 @@ pub(super) fn check(subject: &mut Subject<'_>) {
     for (side, declared, inferred) in
         [(inputs, &spec.inputs, &facts.reads), (outputs, &spec.outputs, &facts.writes)]
     {
-        found.extend(side.undeclared(declared, inferred).map(|table| {
+        found.extend(undeclared(declared, inferred).map(|table| {
             let message =
                 format!("the SQL {} `{}`, which is not among `{}`", side.verb, table.name, side.field);
             Diagnostic::new(side.code, message)
                 .at(sql.span(&table.at), format!("{} here", side.verb))
                 .help(format!("add `- table: {}` to `{}`", table.name, side.field))
         }));
-        for (at, name) in side.unused(declared, inferred) {
+        for (at, name) in unused(declared, inferred) {
             let place = subject.at(&["spec", side.field, &at.to_string(), "table"]);
             let message = format!("`{name}` is among `{}`, and the SQL never {} it", side.field, side.verb);
             found.push(
@@ -41,25 +41,19 @@ struct Side {
     code: Code,
 }
 
-impl Side {
-    /// Only where something is declared: who declares nothing leaves it to the SQL.
-    fn undeclared<'t>(
-        &self,
-        declared: &[DataRef],
-        inferred: &'t [TableRef],
-    ) -> impl Iterator<Item = &'t TableRef> {
-        let known: Vec<Dataset> = declared.iter().map(graph::dataset).collect();
-        let unknown =
-            move |table: &&TableRef| !known.is_empty() && !known.contains(&graph::dataset_of_sql(table));
-        inferred.iter().filter(unknown)
-    }
+/// Only where something is declared: who declares nothing leaves it to the SQL.
+fn undeclared<'t>(declared: &[DataRef], inferred: &'t [TableRef]) -> impl Iterator<Item = &'t TableRef> {
+    let known: Vec<Dataset> = declared.iter().map(graph::dataset).collect();
+    let unknown =
+        move |table: &&TableRef| !known.is_empty() && !known.contains(&graph::dataset_of_sql(table));
+    inferred.iter().filter(unknown)
+}
 
-    fn unused<'d>(&self, declared: &'d [DataRef], inferred: &[TableRef]) -> Vec<(usize, &'d str)> {
-        let known: Vec<Dataset> = inferred.iter().map(graph::dataset_of_sql).collect();
-        let tables = declared.iter().enumerate().filter(|(_, data)| matches!(data, DataRef::Table(_)));
-        tables
-            .filter(|(_, data)| !known.contains(&graph::dataset(data)))
-            .map(|(at, data)| (at, data.name()))
-            .collect()
-    }
+fn unused<'d>(declared: &'d [DataRef], inferred: &[TableRef]) -> Vec<(usize, &'d str)> {
+    let known: Vec<Dataset> = inferred.iter().map(graph::dataset_of_sql).collect();
+    let tables = declared.iter().enumerate().filter(|(_, data)| matches!(data, DataRef::Table(_)));
+    tables
+        .filter(|(_, data)| !known.contains(&graph::dataset(data)))
+        .map(|(at, data)| (at, data.name()))
+        .collect()
 }

@@ -100,6 +100,9 @@ fn has_password_in_uri(text: &str) -> bool {
 
 /// `password="…"`, as in a JAAS configuration or a connection string.
 fn has_assigned_password(text: &str) -> bool {
+    if !text.contains('=') {
+        return false;
+    }
     let lower = text.to_ascii_lowercase();
     ["password=", "passwd=", "pwd=", "secret_access_key=", "accountkey="].into_iter().any(|mark| {
         lower.match_indices(mark).any(|(at, _)| {
@@ -126,7 +129,14 @@ fn literal(value: &str) -> bool {
 
 /// Settings whose name says that their value is secret.
 fn by_key(key: &str, text: &str) -> Option<&'static str> {
-    if key.len() < 5 {
+    // Nearly every key ends otherwise, and there is nothing to be gained from looking closer.
+    let may_be = |ends: &&str| {
+        key.len() >= ends.len()
+            && key.as_bytes()[key.len() - ends.len()..].eq_ignore_ascii_case(ends.as_bytes())
+    };
+    let suspicious =
+        ["word", "wd", "key", "secret", "token", "phrase"].iter().any(may_be) || key.contains("fs.azure");
+    if key.len() < 5 || !suspicious {
         return None;
     }
     let plain: String =

@@ -2,18 +2,24 @@
 
 mod columns;
 mod joins;
+mod options;
 
 use std::ops::Range;
 
 use super::Subject;
 use crate::diag::{Code, Diagnostic, nearest};
-use crate::model::{Columns, FileFormat, Job, OutputMode, Run, Sink, Source, Stream, Trigger};
+use crate::model::{
+    Columns, FileFormat, Identifier, Job, OutputMode, Run, ScalarOr, Sink, Source, Stream, TableName, Trigger,
+};
 use crate::source::Span;
 use crate::sql::{QueryShape, WindowKind};
+use crate::yaml::NodeRef;
 
 pub(super) fn check(subject: &mut Subject<'_>) {
     let Job::Stream(stream) = &subject.manifest.spec.job else { return };
     sources(subject, stream);
+    tables(subject, stream);
+    options::check(subject, stream);
     watermarks(subject, stream);
     deduplication(subject, stream);
     sink(subject, stream);
@@ -176,7 +182,7 @@ fn watermarks(subject: &mut Subject<'_>, stream: &Stream) {
             // One watermark may stand alone, or in a list.
             let listed = at.to_string();
             let in_list = subject.root.find(path(&["watermark", &listed, field]));
-            in_list.map_or_else(|| subject.at(&path(&["watermark", field])), |node| node.span())
+            in_list.map_or_else(|| subject.at(&path(&["watermark", field])), NodeRef::span)
         };
         let name = watermark.source.as_str();
         let Some(source) = stream.sources.get(&watermark.source) else {
@@ -227,6 +233,27 @@ fn watermarks(subject: &mut Subject<'_>, stream: &Stream) {
     }
 }
 
+/// The short form of a table is any scalar to the schema.
+fn tables(subject: &mut Subject<'_>, stream: &Stream) {
+    let mut named: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (name, source) in &stream.sources {
+        if let Source::Table(ScalarOr::Scalar(table)) = source {
+            named.push((table.as_str(), path(&["sources", name.as_str(), "table"])));
+        }
+    }
+    if let Sink::Table(ScalarOr::Scalar(table)) = &stream.sink {
+        named.push((table.as_str(), path(&["sink", "table"])));
+    }
+    for (table, place) in named {
+        if let Err(fault) = TableName::parse(table) {
+            let at = subject.at(&place);
+            let diagnostic = Diagnostic::new(fault.code, fault.message).at(at, "");
+            subject
+                .report(fault.help.map_or_else(|| diagnostic.clone(), |help| diagnostic.clone().help(help)));
+        }
+    }
+}
+
 fn column_type<'c>(columns: &'c Columns, name: &str) -> Option<&'c str> {
     columns
         .0
@@ -237,7 +264,7 @@ fn column_type<'c>(columns: &'c Columns, name: &str) -> Option<&'c str> {
 
 fn unknown_source(subject: &mut Subject<'_>, stream: &Stream, name: &str, at: Span) {
     let diagnostic = Diagnostic::new(Code::UNKNOWN_SOURCE, format!("`{name}` is no source of this stream"));
-    let known = || stream.sources.keys().map(|name| name.as_str());
+    let known = || stream.sources.keys().map(Identifier::as_str);
     subject.report(match nearest(name, known()) {
         Some(meant) => diagnostic.at(at, format!("did you mean `{meant}`?")),
         None => diagnostic.at(at, "named here").help(format!(

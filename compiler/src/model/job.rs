@@ -87,6 +87,7 @@ pub struct PySpark {
     /// Modules, packages (`.zip`, `.egg`, `.whl`) put on the path of driver and executors.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub py_files: Vec<FileRef>,
+    /// Values that are given to each run, for `${param.name}` in the arguments.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("propertyNames" = {"format": "identifier"}))]
     pub parameters: BTreeMap<Identifier, Parameter>,
@@ -105,7 +106,7 @@ pub struct Python {
     /// A packed environment (`venv-pack`, `conda-pack`), unpacked beside the program.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub archive: Option<FileRef>,
-    /// Packages from PyPI that the environment must have, as `pip` writes them.
+    /// Packages of the Python Package Index that the environment must have, as `pip` writes them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("examples" = [["pandas==2.3.3"]]))]
     pub packages: Vec<String>,
@@ -128,6 +129,7 @@ pub struct Jar {
     /// Its arguments. `${param.name}` stands for a parameter.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<Scalar>,
+    /// Values that are given to each run, for `${param.name}` in the arguments.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("propertyNames" = {"format": "identifier"}))]
     pub parameters: BTreeMap<Identifier, Parameter>,
@@ -157,12 +159,18 @@ pub struct TypedParameter {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum ParameterType {
+    /// Text.
     #[default]
     String,
+    /// A whole number.
     Integer,
+    /// A number.
     Number,
+    /// `true` or `false`.
     Boolean,
+    /// A day, `YYYY-MM-DD`.
     Date,
+    /// A moment, `YYYY-MM-DDThh:mm:ss` with or without an offset.
     Timestamp,
 }
 

@@ -67,6 +67,7 @@ pub struct Manifest {
 /// The version of the manifest's format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ApiVersion {
+    /// The first version, and the only one.
     #[serde(rename = "dcp/v1")]
     V1,
 }
@@ -74,6 +75,7 @@ pub enum ApiVersion {
 /// The kind of workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Kind {
+    /// A Spark workload.
     #[serde(rename = "CoreETL")]
     CoreEtl,
 }

@@ -384,8 +384,12 @@ mod tests {
             ("class-name", &["Main", "com.example.A$B"], &["", "a..b", "1a", "a b"]),
             ("identifier", &["a", "_a1"], &["", "1a", "a-b", "a.b"]),
         ] {
-            good.iter().for_each(|text| assert!(check(format, text), "{format} should take {text:?}"));
-            bad.iter().for_each(|text| assert!(!check(format, text), "{format} should refuse {text:?}"));
+            for text in good {
+                assert!(check(format, text), "{format} should take {text:?}");
+            }
+            for text in bad {
+                assert!(!check(format, text), "{format} should refuse {text:?}");
+            }
         }
     }
 

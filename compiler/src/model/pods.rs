@@ -14,8 +14,10 @@ use crate::schema::exactly_one;
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Pods {
+    /// The driver's pod.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub driver: Option<Box<Pod>>,
+    /// The pods of the executors.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub executors: Option<Box<Pod>>,
     /// Whether an image is pulled that is there already.
@@ -35,8 +37,11 @@ impl Pods {
 /// Whether an image is pulled that is there already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum PullPolicy {
+    /// It is, at every start.
     Always,
+    /// It is not.
     IfNotPresent,
+    /// No image is ever pulled: it must be there.
     Never,
 }
 
@@ -50,9 +55,11 @@ pub struct Pod {
     /// The service account. The driver's must be allowed to make pods, services and config maps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_account: Option<KubernetesName>,
+    /// Labels, beside those of the workload.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("propertyNames" = {"format": "label-key"}))]
     pub labels: BTreeMap<LabelKey, LabelValue>,
+    /// Annotations, beside those of the workload.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("propertyNames" = {"format": "label-key"}))]
     pub annotations: BTreeMap<LabelKey, String>,
@@ -82,8 +89,10 @@ pub struct Pod {
     /// Kubernetes' own `affinity`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub affinity: BTreeMap<String, Value>,
+    /// The taints of nodes that do not keep the pod away.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tolerations: Vec<Toleration>,
+    /// The priority class, by which Kubernetes decides who waits and who gives way.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority_class: Option<KubernetesName>,
     /// The name of the container that Spark runs in, where `template` has several.
@@ -126,7 +135,9 @@ pub enum EnvSource {
 /// A key of a secret or config map.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KeyRef {
+    /// The secret or config map.
     pub name: KubernetesName,
+    /// The key in it.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
     pub key: String,
 }
@@ -136,7 +147,9 @@ pub struct KeyRef {
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = exactly_one)]
 pub enum EnvFrom {
+    /// A secret.
     Secret(KubernetesName),
+    /// A config map.
     ConfigMap(KubernetesName),
 }
 
@@ -144,7 +157,9 @@ pub enum EnvFrom {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MountedSecret {
+    /// The secret.
     pub name: KubernetesName,
+    /// The folder in which its keys are files.
     #[schemars(regex(pattern = r"^/[^\x00]*$"))]
     pub path: String,
     /// What is in it, so that the variable by which programs find it is set as well.
@@ -156,6 +171,7 @@ pub struct MountedSecret {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum SecretType {
+    /// Anything; no variable is set.
     #[default]
     Generic,
     /// A service account of Google Cloud; sets `GOOGLE_APPLICATION_CREDENTIALS`.
@@ -167,7 +183,9 @@ pub enum SecretType {
 /// A config map mounted as files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MountedConfigMap {
+    /// The config map.
     pub name: KubernetesName,
+    /// The folder in which its keys are files.
     #[schemars(regex(pattern = r"^/[^\x00]*$"))]
     pub path: String,
 }
@@ -178,8 +196,10 @@ pub struct MountedConfigMap {
 pub struct Volume {
     /// Its name. Spark keeps its scratch data on volumes whose names begin with `spark-local-dir-`.
     pub name: KubernetesName,
+    /// Where it is mounted.
     #[schemars(regex(pattern = r"^/[^\x00]*$"))]
     pub path: String,
+    /// Whether it can't be written to.
     #[serde(default)]
     pub read_only: bool,
     /// What it is, as Kubernetes has it: `emptyDir: {}`, `persistentVolumeClaim: {claimName: …}`.
@@ -191,12 +211,16 @@ pub struct Volume {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Toleration {
+    /// The taint's key. Without one, every taint is meant.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<LabelKey>,
+    /// What must be so for a taint to be meant.
     #[serde(default)]
     pub operator: TolerationOperator,
+    /// The taint's value, for `Equal`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<LabelValue>,
+    /// The effect that does not take place. Without one, none does.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub effect: Option<TolerationEffect>,
     /// How long the pod stays on a node that gets the taint `NoExecute`.
@@ -204,16 +228,23 @@ pub struct Toleration {
     pub duration: Option<Duration>,
 }
 
+/// Which taints a toleration means.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum TolerationOperator {
+    /// Those with this key and this value.
     #[default]
     Equal,
+    /// Those with this key, whatever their value.
     Exists,
 }
 
+/// What a taint does to pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum TolerationEffect {
+    /// New pods are kept away.
     NoSchedule,
+    /// New pods are kept away, where there is another node for them.
     PreferNoSchedule,
+    /// New pods are kept away, and running ones removed.
     NoExecute,
 }

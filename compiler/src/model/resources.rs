@@ -22,6 +22,7 @@ pub struct Resources {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Driver {
+    /// How many cores the driver has.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 128))]
     pub cores: u32,
@@ -49,6 +50,7 @@ pub struct Driver {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Executors {
+    /// How many cores each of them has: so many tasks run in it at once.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 128))]
     pub cores: u32,

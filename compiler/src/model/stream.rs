@@ -215,11 +215,16 @@ fn yes() -> bool {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum KafkaFormat {
+    /// A JSON object with a field for each column.
     #[default]
     Json,
+    /// Avro, by the schema in `avroSchema`.
     Avro,
+    /// A line of values separated by commas.
     Csv,
+    /// Text, in one column.
     Text,
+    /// Bytes, as they are.
     Raw,
 }
 
@@ -227,8 +232,10 @@ pub enum KafkaFormat {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Offsets {
+    /// With the oldest message that is still there.
     #[default]
     Earliest,
+    /// With the first message that comes after the start.
     Latest,
 }
 
@@ -281,11 +288,17 @@ pub enum CleanSource {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum FileFormat {
+    /// A JSON object on each line.
     Json,
+    /// Values separated by commas.
     Csv,
+    /// Lines of text, in the column `value`.
     Text,
+    /// Parquet.
     Parquet,
+    /// ORC.
     Orc,
+    /// Avro.
     Avro,
 }
 
@@ -300,6 +313,7 @@ impl FileFormat {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TableSource {
+    /// The table.
     pub name: TableName,
     /// Whether the table's new rows are a stream; otherwise it is read as it is at every batch.
     #[serde(default)]
@@ -389,6 +403,7 @@ pub struct KafkaSink {
     /// The brokers, `host:port` separated by commas.
     #[schemars(length(min = 1))]
     pub servers: String,
+    /// The topic.
     pub topic: Topic,
     /// What the value of a message is made to be. `raw` takes the column `value` as it is.
     #[serde(default)]
@@ -405,6 +420,7 @@ pub struct KafkaSink {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FileSink {
+    /// The folder.
     pub path: Location,
     pub format: FileFormat,
     /// The columns by whose values the files are put into folders.
@@ -419,6 +435,7 @@ pub struct FileSink {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TableSink {
+    /// The table.
     pub name: TableName,
     /// The columns by which the table is partitioned, where the stream makes it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -502,6 +519,6 @@ impl State {
 pub enum StateStore {
     /// In the executors' heap, as Spark has it by default.
     Memory,
-    /// In RocksDB, beside the heap: for much state.
+    /// In a database beside the heap: for much state.
     Rocksdb,
 }

@@ -24,6 +24,10 @@ const NAMES: &[&str] =
 impl Cron {
     /// Whether there is any moment at all at which this fires.
     pub fn ever_fires(&self) -> bool {
+        // Only a day of the month that some months lack can be one that never comes.
+        if self.as_str().split_ascii_whitespace().nth(2).is_none_or(|day| day == "*") {
+            return true;
+        }
         let Ok(pattern) = pattern(self.as_str()) else { return true };
         // Any date does: a calendar repeats itself every 28 years in this century, and a cron has no year.
         let from = jiff::civil::date(2000, 1, 1).at(0, 0, 0, 0);
@@ -70,7 +74,8 @@ fn check_cron(text: &str) -> Result<(), Fault> {
     }
     // Airflow's own reader knows none of these.
     let day_of_month = text.split_ascii_whitespace().nth(2).unwrap_or_default();
-    let foreign = ["+", "?"].into_iter().find(|sign| text.contains(sign)).or(day_of_month.contains('W').then_some("W"));
+    let foreign =
+        ["+", "?"].into_iter().find(|sign| text.contains(sign)).or(day_of_month.contains('W').then_some("W"));
     if let Some(sign) = foreign {
         let message = format!("`{sign}` is not understood in a cron expression");
         return Err(fault(message).help("Airflow reads `*`, `,`, `-`, `/`, `L` and `#`"));

@@ -7,7 +7,7 @@ mod canonical;
 mod lower;
 mod orchestrator;
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -85,7 +85,11 @@ pub struct Fingerprint(String);
 impl Fingerprint {
     fn of(canonical: &str) -> Self {
         let digest = Sha256::digest(canonical.as_bytes());
-        Self(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+        let mut text = String::with_capacity(2 * digest.len());
+        for byte in digest {
+            write!(text, "{byte:02x}").expect("writing to a String does not fail");
+        }
+        Self(text)
     }
 
     pub fn as_str(&self) -> &str {

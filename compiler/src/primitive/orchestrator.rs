@@ -119,7 +119,7 @@ fn encoded(name: &str) -> String {
     for byte in name.bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'/' => {
-                text.push(char::from(byte))
+                text.push(char::from(byte));
             }
             _ => write!(text, "%{byte:02X}").expect("writing to a String does not fail"),
         }

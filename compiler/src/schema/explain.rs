@@ -36,7 +36,7 @@ pub fn check(schema: &DocumentSchema, tree: &mut Tree<'_>) -> Vec<Diagnostic> {
         }
         // Whatever else was found may have to do with the field that now gets its name, and is found again if not.
         found.diagnostics.retain(|diagnostic| diagnostic.code == Code::UNKNOWN_FIELD);
-        found.seen.retain(|(_, code)| *code == Code::UNKNOWN_FIELD);
+        found.seen.retain(|(_, code, _)| *code == Code::UNKNOWN_FIELD);
         for Rename { map, from, to } in renames {
             tree.rename_key(map, &from, &to);
         }
@@ -48,7 +48,7 @@ pub fn check(schema: &DocumentSchema, tree: &mut Tree<'_>) -> Vec<Diagnostic> {
 struct Findings {
     diagnostics: Vec<Diagnostic>,
     /// One problem a place and code is enough: the schema often says the same in several ways.
-    seen: HashSet<(Span, Code)>,
+    seen: HashSet<(Span, Code, Option<String>)>,
 }
 
 struct Rename {
@@ -67,7 +67,9 @@ struct Pass<'p, 't> {
 impl<'t> Pass<'_, 't> {
     fn report(&mut self, diagnostic: Diagnostic) {
         let Some(span) = diagnostic.primary() else { return };
-        if self.findings.seen.insert((span, diagnostic.code)) {
+        // But a map may lack several fields.
+        let which = (diagnostic.code == Code::MISSING_FIELD).then(|| diagnostic.message.clone());
+        if self.findings.seen.insert((span, diagnostic.code, which)) {
             self.findings.diagnostics.push(diagnostic);
         }
     }
@@ -82,7 +84,11 @@ impl<'t> Pass<'_, 't> {
                 let missing = property.as_str().unwrap_or_default();
                 self.report(required(node, missing, name));
             }
-            ValidationErrorKind::Type { kind } => self.report(wrong_type(node, name, kind)),
+            ValidationErrorKind::Type { kind } => {
+                let format =
+                    self.parent_of(error.schema_path()).and_then(|parent| parent.get("format")?.as_str());
+                self.report(wrong_type(node, name, kind, format));
+            }
             ValidationErrorKind::Enum { options } => self.report(not_allowed(node, options)),
             ValidationErrorKind::Constant { expected_value } => {
                 self.report(not_allowed(node, &Value::Array(vec![(**expected_value).clone()])));
@@ -230,8 +236,14 @@ fn required(node: NodeRef<'_>, missing: &str, name: &str) -> Diagnostic {
         .help(format!("add `{missing}: …` here"))
 }
 
-fn wrong_type(node: NodeRef<'_>, name: &str, kind: &TypeKind) -> Diagnostic {
-    type_mismatch(node, name, &types(kind))
+fn wrong_type(node: NodeRef<'_>, name: &str, kind: &TypeKind, format: Option<&str>) -> Diagnostic {
+    let diagnostic = type_mismatch(node, name, &types(kind));
+    // Quotes alone do not make a length of time of a number.
+    let fault = format.zip(node.scalar()).and_then(|(format, text)| fault_of(format, text));
+    match fault.and_then(|fault| fault.help) {
+        Some(help) => diagnostic.help(help),
+        None => diagnostic,
+    }
 }
 
 fn types(kind: &TypeKind) -> Vec<JsonType> {
@@ -268,9 +280,10 @@ fn type_mismatch(node: NodeRef<'_>, name: &str, wanted: &[JsonType]) -> Diagnost
             "no" | "off" | "0" => diagnostic.help("write `false`"),
             _ => diagnostic.help("write `true` or `false`"),
         },
-        [JsonType::Integer | JsonType::Number] if text.parse::<f64>().is_ok() && node.as_str().is_some() => {
-            diagnostic.help("write the number without quotes")
-        }
+        [JsonType::Integer | JsonType::Number] => match text.parse::<i64>() {
+            Ok(number) => diagnostic.help(format!("write {number}, without quotes")),
+            Err(_) => diagnostic,
+        },
         [JsonType::Array] if node.scalar().is_some() => {
             diagnostic.help(format!("write a list: [{}]", shortened(text)))
         }
@@ -310,8 +323,7 @@ fn malformed(format: &str, node: NodeRef<'_>) -> Diagnostic {
 
 /// What the format itself has to say of a text that it refuses.
 fn fault(format: &str, text: &str, span: Span) -> Diagnostic {
-    let known = model::formats().find(|known| known.name == format);
-    match known.and_then(|known| (known.check)(text).err()) {
+    match fault_of(format, text) {
         Some(fault) => {
             let diagnostic = Diagnostic::new(fault.code, shortened_message(fault.message, text)).at(span, "");
             match fault.help {
@@ -324,12 +336,17 @@ fn fault(format: &str, text: &str, span: Span) -> Diagnostic {
     }
 }
 
+fn fault_of(format: &str, text: &str) -> Option<model::Fault> {
+    model::formats().find(|known| known.name == format).and_then(|known| (known.check)(text).err())
+}
+
 fn out_of_range(node: NodeRef<'_>, name: &str, kind: &ValidationErrorKind) -> Diagnostic {
     let code = match kind {
         ValidationErrorKind::Pattern { .. } => Code::MALFORMED,
         _ => Code::OUT_OF_RANGE,
     };
     let message = match node.scalar() {
+        Some("") => format!("`{name}` is empty"),
         Some(text) => format!("`{}` can't be the value of `{name}`", shortened(text)),
         None => format!("`{name}` is not as it should be"),
     };

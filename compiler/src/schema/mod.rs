@@ -2,6 +2,7 @@
 
 mod explain;
 mod generate;
+pub mod reference;
 
 use std::sync::LazyLock;
 

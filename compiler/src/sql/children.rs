@@ -26,7 +26,9 @@ pub(super) fn of<'a>(expr: &'a Expr, visit: &mut impl FnMut(Child<'a>)) {
         }
         Expr::CompoundFieldAccess { root, access_chain } => {
             visit(Child::Expr(root));
-            access_chain.iter().for_each(|access| of_access(access, visit));
+            for access in access_chain {
+                of_access(access, visit);
+            }
         }
         Expr::Case { operand, conditions, else_result, .. } => {
             boxed(operand.as_ref(), visit);

@@ -7,7 +7,8 @@ use sqlparser::ast::{Expr, FunctionArguments, GroupByExpr, Ident, LambdaFunction
 use super::children::{self, Child};
 use super::facts::{ColumnRef, Relation};
 use super::layout::plain;
-use super::walk::{Item, Walk};
+use super::relations::Item;
+use super::walk::Walk;
 use super::{functions, names, select};
 
 impl Walk {

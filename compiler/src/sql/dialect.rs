@@ -8,7 +8,10 @@ use sqlparser::parser::{Parser, ParserError};
 
 /// The parser takes it for [`SparkSqlDialect`], whose answers it repeats down to `parse_infix`.
 #[derive(Debug)]
-pub(super) struct Spark;
+pub(super) struct Spark {
+    /// Reads `VERSION AS OF`, for the price of not taking `at`, `before` and `changes` for aliases.
+    pub(super) versions: bool,
+}
 
 impl Dialect for Spark {
     fn dialect(&self) -> TypeId {
@@ -119,6 +122,14 @@ impl Dialect for Spark {
     }
 
     fn supports_aliased_function_args(&self) -> bool {
+        true
+    }
+
+    fn supports_table_versioning(&self) -> bool {
+        self.versions
+    }
+
+    fn supports_window_function_null_treatment_arg(&self) -> bool {
         true
     }
 

@@ -1,6 +1,7 @@
 //! Places: the parser's lines and columns become offsets before it sees the tokens, so that every span of its tree is
 //! a range of bytes.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use sqlparser::keywords::Keyword;
@@ -17,6 +18,8 @@ const CHAIN: u32 = 400;
 pub(super) struct Layout {
     /// Opening and closing brackets, in the order of the opening ones. Unclosed ones end where they begin.
     brackets: Vec<Range<u32>>,
+    /// The closed ones, in the order of the closing brackets.
+    closed: Vec<Range<u32>>,
     /// First to last token of what semicolons separate.
     pub(super) statements: Vec<Range<u32>>,
     pub(super) parameters: Vec<Parameter>,
@@ -45,16 +48,21 @@ impl Layout {
     /// A span of the tree, widened where it cuts a pair of brackets in two.
     pub(super) fn range(&self, span: Span) -> Range<u32> {
         let range = plain(span);
-        let mut wide = range.clone();
-        for pair in self.pairs_from(0).take_while(|pair| pair.start < range.end) {
-            let inside = pair.start >= range.start;
-            let ends_inside = pair.end > range.start && pair.end <= range.end;
-            if inside || ends_inside {
-                wide.start = wide.start.min(pair.start);
-                wide.end = wide.end.max(pair.end);
-            }
-        }
-        wide
+        let closed = self.closed.partition_point(|pair| pair.end <= range.start);
+        let opened = self.pairs_from(range.start);
+        let opened = opened.take_while(|pair| pair.start < range.end);
+        let closed = self.closed.iter().skip(closed);
+        let closed = closed.take_while(|pair| pair.end <= range.end);
+        opened
+            .chain(closed)
+            .fold(range.clone(), |wide, pair| wide.start.min(pair.start)..wide.end.max(pair.end))
+    }
+
+    /// From the first token to the last.
+    pub(super) fn whole(&self) -> Range<u32> {
+        let start = self.statements.first().map_or(0, |at| at.start);
+        let end = self.statements.last().map_or(start, |at| at.end);
+        start..end
     }
 
     /// From the name of a function to the bracket that closes its arguments.
@@ -130,6 +138,8 @@ struct Pass {
     /// The operators of all that is open.
     depth: u32,
     statement: Option<Range<u32>>,
+    /// The parameters' names, and their places in the list of them.
+    names: HashMap<String, usize>,
     /// The colon of a parameter whose name comes next.
     colon: Option<u32>,
     /// The end of the last token that a path into a variant could start from.
@@ -144,12 +154,11 @@ impl Pass {
         }
         self.parameter(token, &at);
         self.nesting(token, &at);
-        match token {
-            Token::SemiColon => self.layout.statements.extend(self.statement.take()),
-            _ => {
-                let start = self.statement.as_ref().map_or(at.start, |it| it.start);
-                self.statement = Some(start..at.end);
-            }
+        if *token == Token::SemiColon {
+            self.layout.statements.extend(self.statement.take());
+        } else {
+            let start = self.statement.as_ref().map_or(at.start, |it| it.start);
+            self.statement = Some(start..at.end);
         }
     }
 
@@ -158,11 +167,7 @@ impl Pass {
             Token::Colon if self.operand_end != Some(at.start) => self.colon = Some(at.end),
             Token::Word(word) if self.colon == Some(at.start) => {
                 self.colon = None;
-                let parameters = &mut self.layout.parameters;
-                match parameters.iter_mut().find(|it| it.name == word.value) {
-                    Some(known) => known.at.push(at.clone()),
-                    None => parameters.push(Parameter { name: word.value.clone(), at: vec![at.clone()] }),
-                }
+                self.named(&word.value, at);
             }
             _ => self.colon = None,
         }
@@ -176,6 +181,17 @@ impl Pass {
         }
     }
 
+    fn named(&mut self, name: &str, at: &Range<u32>) {
+        let parameters = &mut self.layout.parameters;
+        let known = self.names.get(name).copied();
+        if let Some(known) = known.and_then(|index| parameters.get_mut(index)) {
+            known.at.push(at.clone());
+            return;
+        }
+        self.names.insert(name.to_owned(), parameters.len());
+        parameters.push(Parameter { name: name.to_owned(), at: vec![at.clone()] });
+    }
+
     fn nesting(&mut self, token: &Token, at: &Range<u32>) {
         match token {
             Token::LParen | Token::LBracket => {
@@ -184,8 +200,7 @@ impl Pass {
                 self.push(Some(bracket));
             }
             Token::RParen | Token::RBracket => self.close(at.end),
-            Token::Comma => self.reset(),
-            Token::SemiColon => self.reset(),
+            Token::Comma | Token::SemiColon => self.reset(),
             Token::Word(word) if word.quote_style.is_none() => match word.keyword {
                 Keyword::CASE => self.push(None),
                 Keyword::END => {
@@ -242,6 +257,7 @@ impl Pass {
         while let Some(Open { bracket, .. }) = (!self.open.is_empty()).then(|| self.pop()).flatten() {
             if let Some(pair) = bracket.and_then(|index| self.layout.brackets.get_mut(index)) {
                 pair.end = end;
+                self.layout.closed.push(pair.clone());
                 return;
             }
         }

@@ -10,8 +10,8 @@ use super::Reading;
 use super::scan::{Kind, Piece, Unterminated, scan};
 use crate::diag::nearest;
 
-/// The certain error of a text that failed to parse at `failed`, if there is one.
-pub(super) fn find(sql: &str, failed: &Range<u32>) -> Option<Reading> {
+/// The certain error of a text that failed to parse at a place, if there is one.
+pub(super) fn find(sql: &str, at: &Range<u32>) -> Option<Reading> {
     // What Spark puts in place of a variable may be anything.
     if sql.contains("${") {
         return None;
@@ -27,13 +27,27 @@ pub(super) fn find(sql: &str, failed: &Range<u32>) -> Option<Reading> {
         return Some(found);
     }
     let scripting = pieces.iter().any(|piece| piece.is("BEGIN"));
-    pieces.split(|piece| piece.is_symbol(";")).filter(|statement| !statement.is_empty()).enumerate().find_map(
-        |(index, statement)| {
-            // Inside a compound statement other words begin one.
-            let starts = if scripting && index > 0 { None } else { start(statement) };
-            starts.or_else(|| clauses::find(statement, failed))
-        },
-    )
+    let mut statements = pieces
+        .split(|piece| piece.is_symbol(";"))
+        .filter(|statement| !statement.is_empty())
+        .enumerate()
+        .peekable();
+    while let Some((index, statement)) = statements.next() {
+        // Inside a compound statement other words begin one.
+        let nested = scripting && index > 0;
+        let next = statements.peek().and_then(|(_, next)| next.first());
+        let failed = next.is_none_or(|next| at.start < next.at.start);
+        let found = (!nested).then(|| start(statement)).flatten();
+        let found = found.or_else(|| clauses::find(statement));
+        let misspelt = || failed.then(|| clauses::misspelt(statement, at)).flatten();
+        if let Some(found) = found.or_else(misspelt) {
+            return Some(found);
+        }
+        if failed {
+            return None;
+        }
+    }
+    None
 }
 
 fn never_ends(unterminated: &Unterminated) -> Option<Reading> {

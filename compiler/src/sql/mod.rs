@@ -13,6 +13,7 @@ mod join;
 mod layout;
 mod malformed;
 mod names;
+mod relations;
 mod scan;
 mod script;
 mod select;
@@ -34,9 +35,10 @@ use sqlparser::tokenizer::Tokenizer;
 
 use dialect::Spark;
 use layout::Layout;
+use walk::Untold;
 
 /// Deep enough for any query a person writes, shallow enough for the parser's stack.
-const NESTING: usize = 100;
+const NESTING: usize = 50;
 
 /// What could be made of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,36 +57,56 @@ struct Failure {
     reason: String,
 }
 
-/// Reads a script of one or more statements.
-pub fn read(sql: &str) -> Reading {
-    let failure = match parse(sql) {
-        Ok((statements, layout)) if !statements.is_empty() => {
-            return Reading::Known(Box::new(script::facts(&statements, layout)));
-        }
-        Ok(_) => Failure { at: whole(sql), reason: "there is no statement in it".to_owned() },
-        Err(failure) => failure,
-    };
-    malformed::find(sql, &failure.at).unwrap_or(Reading::Unknown { at: failure.at, reason: failure.reason })
+impl Failure {
+    fn new(at: Range<u32>, reason: &str) -> Self {
+        let reason = reason.to_owned();
+        Self { at, reason }
+    }
 }
 
-fn parse(sql: &str) -> Result<(Vec<Statement>, Layout), Failure> {
-    let fail = |at, reason: &str| Failure { at, reason: reason.to_owned() };
-    if u32::try_from(sql.len()).is_err() {
-        return Err(fail(0..0, "the text is larger than 4 GiB"));
+/// Reads a script of one or more statements.
+pub fn read(sql: &str) -> Reading {
+    match facts(sql) {
+        Ok(facts) => Reading::Known(Box::new(facts)),
+        Err(Failure { at, reason }) => malformed::find(sql, &at).unwrap_or(Reading::Unknown { at, reason }),
     }
-    let mut tokens = Tokenizer::new(&Spark, sql)
+}
+
+fn facts(sql: &str) -> Result<Facts, Failure> {
+    let (statements, layout) = parse(sql, &Spark { versions: false }).or_else(|failure| {
+        let versions = sql.to_ascii_lowercase().contains(" as of ");
+        let again = versions.then(|| parse(sql, &Spark { versions }).ok());
+        again.flatten().ok_or(failure)
+    })?;
+    if statements.is_empty() {
+        return Err(Failure::new(whole(sql), "there is no statement in it"));
+    }
+    script::facts(&statements, layout).map_err(|untold| match untold {
+        Untold::TooMuch => Failure::new(whole(sql), "it joins too many tables to be followed here"),
+        Untold::LaterOnly(at) => Failure::new(at, "what this reads or writes is only known when it runs"),
+    })
+}
+
+fn parse(sql: &str, dialect: &Spark) -> Result<(Vec<Statement>, Layout), Failure> {
+    if u32::try_from(sql.len()).is_err() {
+        return Err(Failure::new(0..0, "the text is larger than 4 GiB"));
+    }
+    let mut tokens = Tokenizer::new(dialect, sql)
         // Literals keep their escapes, so that what is printed of them is what was written.
         .with_unescape(false)
         .tokenize_with_location()
-        .map_err(|_| fail(whole(sql), "the text has a character that is not known here"))?;
+        .map_err(|_| Failure::new(whole(sql), "the text has a character that is not known here"))?;
     let layout = Layout::settle(sql, &mut tokens);
     if let Some(at) = &layout.too_deep {
-        return Err(fail(at.clone(), "the expression is too long or too deeply nested to be read here"));
+        return Err(Failure::new(
+            at.clone(),
+            "the expression is too long or too deeply nested to be read here",
+        ));
     }
     if let Some(at) = &layout.pipe {
-        return Err(fail(at.clone(), "the pipe syntax `|>` is not read here"));
+        return Err(Failure::new(at.clone(), "the pipe syntax `|>` is not read here"));
     }
-    Parser::new(&Spark)
+    Parser::new(dialect)
         .with_recursion_limit(NESTING)
         .with_tokens_with_locations(tokens)
         .parse_statements()

@@ -1,6 +1,6 @@
 //! Names of tables.
 
-use sqlparser::ast::{Ident, ObjectName, ObjectNamePart};
+use sqlparser::ast::{Expr, Ident, ObjectName, ObjectNamePart, TableAlias};
 
 use super::facts::TableRef;
 use super::layout::plain;
@@ -28,6 +28,26 @@ pub(super) fn single(name: &ObjectName) -> Option<String> {
 /// The last part, lower-cased: what a column is qualified with.
 pub(super) fn last(name: &ObjectName) -> Option<String> {
     parts(name).next_back().map(|ident| ident.value.to_lowercase())
+}
+
+/// `STREAM t`, which the parser takes for a table `STREAM` with an alias.
+pub(super) fn is_stream(name: &ObjectName, alias: Option<&TableAlias>) -> bool {
+    let bare = match name.0.as_slice() {
+        [ObjectNamePart::Identifier(ident)] => {
+            ident.quote_style.is_none() && ident.value.eq_ignore_ascii_case("stream")
+        }
+        _ => false,
+    };
+    bare && alias.is_some_and(|alias| !alias.explicit && alias.columns.is_empty())
+}
+
+/// A name that stands where an expression may.
+pub(super) fn of_expr(expr: &Expr) -> Option<ObjectName> {
+    match expr {
+        Expr::Identifier(ident) => Some(ObjectName::from(vec![ident.clone()])),
+        Expr::CompoundIdentifier(parts) => Some(ObjectName::from(parts.clone())),
+        _ => None,
+    }
 }
 
 pub(super) fn table(name: &ObjectName) -> TableRef {

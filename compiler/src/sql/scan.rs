@@ -191,12 +191,12 @@ impl<'a> Scanner<'a> {
         let body = self.rest().get(prefix..).unwrap_or_default();
         let mut chars = body.char_indices();
         let quote = chars.next().map(|(_, ch)| ch);
-        let mut escaped = false;
+        let mut skip = false;
         for (index, ch) in chars {
-            if escaped {
-                escaped = false;
+            if skip {
+                skip = false;
             } else if ch == '\\' && escapes {
-                escaped = true;
+                skip = true;
             } else if Some(ch) == quote {
                 self.push(Kind::Quoted, prefix + index + 1);
                 return Ok(());

@@ -9,9 +9,9 @@ use sqlparser::ast::{
 use super::facts::{Facts, QueryShape, StatementFacts, StatementKind, TableRef};
 use super::layout::Layout;
 use super::names;
-use super::walk::{View, Walk, add};
+use super::walk::{Untold, View, Walk};
 
-pub(super) fn facts(statements: &[Statement], layout: Layout) -> Facts {
+pub(super) fn facts(statements: &[Statement], layout: Layout) -> Result<Facts, Untold> {
     let mut walk = Walk::new(layout);
     let mut found = Vec::with_capacity(statements.len());
     for (index, statement) in statements.iter().enumerate() {
@@ -26,7 +26,18 @@ pub(super) fn facts(statements: &[Statement], layout: Layout) -> Facts {
         };
         found.push(StatementFacts { at, kind, query: has_query(statement).then_some(shape) });
     }
-    Facts { statements: found, reads: walk.reads, writes: walk.writes, parameters: walk.layout.parameters }
+    if !walk.is_complete() {
+        return Err(Untold::TooMuch);
+    }
+    if let Some(at) = walk.later {
+        return Err(Untold::LaterOnly(at));
+    }
+    Ok(Facts {
+        statements: found,
+        reads: walk.reads.list,
+        writes: walk.writes.list,
+        parameters: walk.layout.parameters,
+    })
 }
 
 fn has_query(statement: &Statement) -> bool {
@@ -106,6 +117,11 @@ impl Walk {
                 StatementKind::Other
             }
             Statement::Set(_) | Statement::Reset(_) => StatementKind::Set,
+            // It runs a text that is a value.
+            Statement::Execute { .. } => {
+                self.later = Some(self.layout.whole());
+                StatementKind::Other
+            }
             other if is_ddl(other) => StatementKind::Ddl,
             _ => StatementKind::Other,
         }
@@ -113,15 +129,17 @@ impl Walk {
 
     /// An explained statement reads, but does not write.
     fn explained(&mut self, statement: &Statement) {
-        let written = self.writes.len();
+        let writes = std::mem::take(&mut self.writes);
         self.statement(statement);
-        self.writes.truncate(written);
+        self.writes = writes;
     }
 
     fn insert(&mut self, insert: &Insert) -> StatementKind {
         match &insert.table {
             TableObject::TableName(name) => self.write(name),
-            TableObject::TableFunction(function) => self.write(&function.name),
+            TableObject::TableFunction(function) => {
+                self.later = Some(self.layout.call(function.name.span()));
+            }
             TableObject::TableQuery(query) => {
                 self.query(query, false);
             }
@@ -168,7 +186,7 @@ impl Walk {
         self.assignments(&update.assignments);
         match &update.from {
             Some(UpdateTableFromKind::BeforeSet(tables) | UpdateTableFromKind::AfterSet(tables)) => {
-                self.tables(tables)
+                self.tables(tables);
             }
             None => {}
         }
@@ -219,18 +237,20 @@ impl Walk {
     fn read(&mut self, name: &ObjectName) {
         let defined = names::single(name).is_some_and(|name| self.views.contains_key(&name));
         if !defined {
-            add(&mut self.reads, names::table(name));
+            let table = self.table(name);
+            self.reads.add(table);
         }
     }
 
     fn write(&mut self, name: &ObjectName) {
-        add(&mut self.writes, names::table(name));
+        let table = self.table(name);
+        self.writes.add(table);
     }
 
     /// The parser keeps no place of the path.
     fn write_path(&mut self, name: String, format: String) {
         let table = TableRef { name, at: 0..0, path_format: Some(format) };
-        add(&mut self.writes, table);
+        self.writes.add(table);
     }
 
     fn define(&mut self, name: &ObjectName, aggregated: bool) {

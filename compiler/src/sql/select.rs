@@ -1,5 +1,6 @@
 //! Queries and selects: the levels of a shape.
 
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use sqlparser::ast::{
@@ -10,7 +11,8 @@ use sqlparser::ast::{
 use super::canonical::canonical;
 use super::facts::{Column, Relation, TableRef, Text};
 use super::layout::plain;
-use super::walk::{Item, Source, Walk, add};
+use super::relations::Item;
+use super::walk::{Source, Walk};
 use super::{children, join};
 
 impl Walk {
@@ -41,16 +43,18 @@ impl Walk {
             SetExpr::Select(select) => self.select(select, outermost),
             SetExpr::Query(query) => self.query(query, outermost),
             SetExpr::SetOperation { left, op, set_quantifier, right } => {
-                let mut source = self.body(left, outermost);
+                let left = self.body(left, outermost);
                 self.united(*op, *set_quantifier, right);
                 // Which of the sides a column belongs to is not simple any more.
                 self.shape.column_refs.clear();
-                source.absorb(&self.body(right, false));
-                source
+                let right = self.body(right, false);
+                Source::of([&left, &right])
             }
             SetExpr::Values(values) => {
                 for row in &values.rows {
-                    row.content.iter().for_each(|expr| self.expr(expr));
+                    for expr in &row.content {
+                        self.expr(expr);
+                    }
                 }
                 Source::default()
             }
@@ -72,7 +76,7 @@ impl Walk {
     /// `TABLE name`, of which the parser has no place.
     fn unplaced(&mut self, name: String) -> Source {
         self.shape.relations.push(Relation { name: name.clone(), alias: None, at: 0..0 });
-        add(&mut self.reads, TableRef { name, at: 0..0, path_format: None });
+        self.reads.add(TableRef { name, at: 0..0, path_format: None });
         Source { relations: vec![self.shape.relations.len() - 1], aggregated: false }
     }
 
@@ -98,7 +102,9 @@ impl Walk {
         let Some(order) = &query.order_by else { return };
         let mut at = self.layout.range(order.span());
         if let OrderByKind::Expressions(by) = &order.kind {
-            by.iter().for_each(|it| self.expr(&it.expr));
+            for it in by {
+                self.expr(&it.expr);
+            }
             if let (Some(first), Some(last)) = (by.first(), by.last()) {
                 at = self.place(&first.expr).start..self.place(&last.expr).end;
             }
@@ -122,19 +128,18 @@ impl Walk {
 
     fn select(&mut self, select: &Select, outermost: bool) -> Source {
         let items = self.from(select);
-        let mut source = Source::default();
-        items.iter().for_each(|item| source.absorb(&item.source));
+        let mut source = Source::of(items.iter().map(|item| &item.source));
 
-        let aggregates = self.shape.aggregates.len();
+        let before = self.shape.aggregates.len();
         let windows = self.shape.windows.len();
         self.distinct(select);
         self.expressions(select);
         self.filters(select);
         let grouped = self.group_by(select);
-        dedup(&mut self.shape.aggregates, aggregates, |it| &it.text);
+        dedup(&mut self.shape.aggregates, before, |it| &it.text);
         dedup(&mut self.shape.windows, windows, |it| &it.text);
 
-        let aggregated = grouped || self.shape.aggregates.len() > aggregates;
+        let aggregated = grouped || self.shape.aggregates.len() > before;
         self.shape.nested_aggregation |= aggregated && source.aggregated;
         source.aggregated |= aggregated;
         if outermost {
@@ -207,15 +212,16 @@ impl Walk {
             }
             GroupByExpr::Expressions(exprs, modifiers) => (Some(exprs), modifiers),
         };
+        let aliases = match exprs {
+            Some(exprs) if !exprs.is_empty() => aliases(&select.projection),
+            _ => HashMap::new(),
+        };
         for expr in exprs.into_iter().flatten() {
-            let text = match meant(expr, &select.projection) {
-                // It has been walked where it is selected.
-                Some(selected) => canonical(selected),
-                None => {
-                    self.expr(expr);
-                    canonical(expr)
-                }
-            };
+            let selected = meant(expr, &select.projection, &aliases);
+            if selected.is_none() {
+                self.expr(expr);
+            }
+            let text = canonical(selected.unwrap_or(expr));
             let at = self.place(expr);
             self.shape.group_by.push(Text { text, at });
         }
@@ -263,22 +269,32 @@ pub(super) fn item_expr(item: &SelectItem) -> Option<&Expr> {
     }
 }
 
+/// The aliases of a select, lower-cased.
+fn aliases(projection: &[SelectItem]) -> HashMap<String, &Expr> {
+    let mut aliases = HashMap::new();
+    for item in projection {
+        if let SelectItem::ExprWithAlias { expr, alias } = item {
+            aliases.entry(alias.value.to_lowercase()).or_insert(expr);
+        }
+    }
+    aliases
+}
+
 /// What a grouping by an ordinal or an alias means.
-fn meant<'a>(expr: &Expr, projection: &'a [SelectItem]) -> Option<&'a Expr> {
+fn meant<'a>(
+    expr: &Expr,
+    projection: &'a [SelectItem],
+    aliases: &HashMap<String, &'a Expr>,
+) -> Option<&'a Expr> {
     match expr {
         Expr::Value(value) => match &value.value {
             Value::Number(number, _) => {
-                let ordinal: usize = number.to_string().parse().ok()?;
+                let ordinal: usize = number.parse().ok()?;
                 item_expr(projection.get(ordinal.checked_sub(1)?)?)
             }
             _ => None,
         },
-        Expr::Identifier(ident) => projection.iter().find_map(|item| match item {
-            SelectItem::ExprWithAlias { expr, alias } if alias.value.eq_ignore_ascii_case(&ident.value) => {
-                Some(expr)
-            }
-            _ => None,
-        }),
+        Expr::Identifier(ident) => aliases.get(&ident.value.to_lowercase()).copied(),
         _ => None,
     }
 }
@@ -303,14 +319,13 @@ fn set(slot: &mut Option<Range<u32>>, at: Range<u32>, outermost: bool) {
 
 /// Removes repetitions of what came after `from`: Spark computes the same call of one level once.
 fn dedup<T>(list: &mut Vec<T>, from: usize, text: impl Fn(&T) -> &String) {
-    let mut index = from;
-    while let Some(item) = list.get(index) {
-        let known =
-            list.get(from..index).is_some_and(|before| before.iter().any(|it| text(it) == text(item)));
-        if known {
-            list.remove(index);
-        } else {
-            index += 1;
-        }
+    if list.len() < from + 2 {
+        return;
     }
+    let mut seen = HashSet::new();
+    let mut index = 0;
+    list.retain(|item| {
+        index += 1;
+        index <= from || seen.insert(text(item).clone())
+    });
 }

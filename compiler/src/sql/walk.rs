@@ -1,15 +1,13 @@
 //! The walk over the tree: relations and expressions.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
-use sqlparser::ast::{
-    Expr, Function, FunctionArguments, ObjectName, Spanned, TableAlias, TableFactor, Value,
-};
+use sqlparser::ast::{Expr, Function, FunctionArguments, Spanned, Value};
 
 use super::canonical::canonical;
 use super::children::{self, Child};
-use super::facts::{EventWindow, QueryShape, Relation, TableRef, Text, WindowKind};
+use super::facts::{EventWindow, QueryShape, TableRef, Text, WindowKind};
 use super::layout::{Layout, plain};
 use super::{functions, names};
 
@@ -17,20 +15,64 @@ use super::{functions, names};
 #[derive(Debug)]
 pub(super) struct Walk {
     pub(super) layout: Layout,
-    pub(super) reads: Vec<TableRef>,
-    pub(super) writes: Vec<TableRef>,
+    pub(super) reads: Tables,
+    pub(super) writes: Tables,
     /// Temporary views of earlier statements, by lower-cased name.
     pub(super) views: HashMap<String, View>,
     /// The shape of the statement at hand.
     pub(super) shape: QueryShape,
     /// CTEs in scope, the innermost last, by lower-cased name.
     pub(super) ctes: Vec<(String, Source)>,
+    /// The place of a table's name that is an expression.
+    pub(super) later: Option<Range<u32>>,
+    /// How many relations of views and of joins' sides are noted.
+    noted: usize,
+}
+
+/// Why facts cannot be told.
+#[derive(Debug)]
+pub(super) enum Untold {
+    TooMuch,
+    /// The place of what is only known when it runs.
+    LaterOnly(Range<u32>),
+}
+
+/// Views of views, and joins of joins, can make little text into very much.
+const MOST: usize = 100_000;
+
+/// Tables, each once, at its first place.
+#[derive(Debug, Default)]
+pub(super) struct Tables {
+    pub(super) list: Vec<TableRef>,
+    seen: HashSet<String>,
+}
+
+impl Tables {
+    pub(super) fn add(&mut self, table: TableRef) {
+        // The case of a path counts, that of a name does not.
+        let key = match &table.path_format {
+            Some(format) => format!("{format}:{}", table.name),
+            None => table.name.to_lowercase(),
+        };
+        if self.seen.insert(key) {
+            self.list.push(table);
+        }
+    }
 }
 
 #[derive(Debug)]
 pub(super) struct View {
     pub(super) shape: QueryShape,
     pub(super) aggregated: bool,
+}
+
+impl View {
+    pub(super) fn size(&self) -> usize {
+        let QueryShape { relations, joins, filters, group_by, aggregates, .. } = &self.shape;
+        let sides = joins.iter().map(|it| it.left.len() + it.right.len());
+        let texts = relations.len() + filters.len() + group_by.len() + aggregates.len();
+        texts + sides.sum::<usize>()
+    }
 }
 
 /// What rows come from.
@@ -42,25 +84,17 @@ pub(super) struct Source {
 }
 
 impl Source {
-    pub(super) fn absorb(&mut self, other: &Source) {
-        self.relations.extend(&other.relations);
-        self.aggregated |= other.aggregated;
-    }
-}
-
-/// A source as a `FROM` clause names it.
-#[derive(Debug)]
-pub(super) struct Item {
-    /// What qualifies its columns, lower-cased.
-    pub(super) qualifier: Option<String>,
-    /// The relation, if it is a base relation and nothing else.
-    pub(super) base: Option<usize>,
-    pub(super) source: Source,
-}
-
-impl Item {
-    fn new(alias: Option<&TableAlias>, source: Source) -> Self {
-        Self { qualifier: alias.map(|alias| alias.name.value.to_lowercase()), base: None, source }
+    /// All of them in one.
+    pub(super) fn of<'a>(sources: impl IntoIterator<Item = &'a Source>) -> Self {
+        let mut all = Self::default();
+        for source in sources {
+            all.relations.extend(&source.relations);
+            all.aggregated |= source.aggregated;
+        }
+        // A CTE may be named often.
+        all.relations.sort_unstable();
+        all.relations.dedup();
+        all
     }
 }
 
@@ -68,103 +102,25 @@ impl Walk {
     pub(super) fn new(layout: Layout) -> Self {
         Self {
             layout,
-            reads: Vec::new(),
-            writes: Vec::new(),
+            reads: Tables::default(),
+            writes: Tables::default(),
             views: HashMap::new(),
             shape: QueryShape::default(),
             ctes: Vec::new(),
+            later: None,
+            noted: 0,
         }
     }
 
-    pub(super) fn factor(&mut self, factor: &TableFactor) -> Vec<Item> {
-        match factor {
-            TableFactor::Table { name, alias, args, .. } => match args {
-                None => vec![self.named(name, alias.as_ref())],
-                Some(args) => {
-                    for expr in args.args.iter().filter_map(children::argument) {
-                        self.expr(expr);
-                    }
-                    vec![Item::new(alias.as_ref(), Source::default())]
-                }
-            },
-            TableFactor::Derived { subquery, alias, .. } => {
-                let source = self.query(subquery, false);
-                vec![Item::new(alias.as_ref(), source)]
-            }
-            TableFactor::NestedJoin { table_with_joins, alias } => {
-                let items = self.joined(table_with_joins, None);
-                match alias {
-                    None => items,
-                    Some(alias) => vec![merged(Some(alias), &items)],
-                }
-            }
-            TableFactor::Pivot { table, aggregate_functions, alias, .. } => {
-                let mut item = merged(alias.as_ref(), &self.factor(table));
-                for aggregate in aggregate_functions {
-                    self.expr(&aggregate.expr);
-                }
-                self.shape.nested_aggregation |= item.source.aggregated;
-                item.source.aggregated = true;
-                vec![item]
-            }
-            TableFactor::Unpivot { table, alias, .. } => {
-                vec![merged(alias.as_ref(), &self.factor(table))]
-            }
-            TableFactor::Function { args, alias, .. } => {
-                for expr in args.iter().filter_map(children::argument) {
-                    self.expr(expr);
-                }
-                vec![Item::new(alias.as_ref(), Source::default())]
-            }
-            TableFactor::TableFunction { expr, alias } => {
-                self.expr(expr);
-                vec![Item::new(alias.as_ref(), Source::default())]
-            }
-            TableFactor::UNNEST { array_exprs, alias, .. } => {
-                for expr in array_exprs {
-                    self.expr(expr);
-                }
-                vec![Item::new(alias.as_ref(), Source::default())]
-            }
-            _ => vec![Item::new(None, Source::default())],
-        }
+    /// Whether there is room to note so much more.
+    pub(super) fn room_for(&mut self, more: usize) -> bool {
+        self.noted = self.noted.saturating_add(more);
+        self.noted <= MOST
     }
 
-    fn named(&mut self, name: &ObjectName, alias: Option<&TableAlias>) -> Item {
-        let qualifier = match alias {
-            Some(alias) => Some(alias.name.value.to_lowercase()),
-            None => names::last(name),
-        };
-        if let Some(single) = names::single(name) {
-            if let Some((_, source)) = self.ctes.iter().rev().find(|(cte, _)| *cte == single) {
-                let source = source.clone();
-                return Item { qualifier, base: None, source };
-            }
-            if let Some(source) = self.view(&single) {
-                return Item { qualifier, base: None, source };
-            }
-        }
-        let index = self.relation(name, alias);
-        Item { qualifier, base: Some(index), source: Source { relations: vec![index], aggregated: false } }
-    }
-
-    fn relation(&mut self, name: &ObjectName, alias: Option<&TableAlias>) -> usize {
-        let table = names::table(name);
-        self.shape.relations.push(Relation {
-            name: table.name.clone(),
-            alias: alias.map(|alias| alias.name.value.clone()),
-            at: table.at.clone(),
-        });
-        add(&mut self.reads, table);
-        self.shape.relations.len() - 1
-    }
-
-    /// A temporary view counts as if its query stood where it is named.
-    fn view(&mut self, name: &str) -> Option<Source> {
-        let view = self.views.get(name)?;
-        let first = self.shape.relations.len();
-        append(&mut self.shape, &view.shape);
-        Some(Source { relations: (first..self.shape.relations.len()).collect(), aggregated: view.aggregated })
+    /// Whether everything is noted that there was.
+    pub(super) fn is_complete(&self) -> bool {
+        self.noted <= MOST
     }
 
     pub(super) fn expr(&mut self, expr: &Expr) {
@@ -233,18 +189,6 @@ impl Walk {
     }
 }
 
-fn merged(alias: Option<&TableAlias>, items: &[Item]) -> Item {
-    let mut source = Source::default();
-    for item in items {
-        source.absorb(&item.source);
-    }
-    let mut merged = Item::new(alias, source);
-    if let (None, [only]) = (alias, items) {
-        merged.qualifier.clone_from(&only.qualifier);
-    }
-    merged
-}
-
 fn same_literal(a: &Expr, b: &Expr) -> bool {
     let literal = |expr: &Expr| match expr {
         Expr::Value(value) => match &value.value {
@@ -254,56 +198,4 @@ fn same_literal(a: &Expr, b: &Expr) -> bool {
         _ => None,
     };
     literal(a).is_some_and(|a| Some(a) == literal(b))
-}
-
-/// Adds a table unless it is there.
-pub(super) fn add(tables: &mut Vec<TableRef>, table: TableRef) {
-    let known = |it: &TableRef| {
-        it.path_format == table.path_format
-            && (it.name == table.name
-                || table.path_format.is_none() && it.name.eq_ignore_ascii_case(&table.name))
-    };
-    if !tables.iter().any(known) {
-        tables.push(table);
-    }
-}
-
-/// Adds what is inside another shape. Its order, limit, columns and references stay its own.
-fn append(shape: &mut QueryShape, other: &QueryShape) {
-    let QueryShape {
-        relations,
-        joins,
-        group_by,
-        aggregates,
-        windows,
-        distinct,
-        over,
-        order_by,
-        limit,
-        set_operations,
-        filters,
-        columns: _,
-        column_refs: _,
-        nested_aggregation,
-        subquery,
-    } = other;
-    let first = shape.relations.len();
-    shape.relations.extend_from_slice(relations);
-    shape.joins.extend(joins.iter().cloned().map(|mut join| {
-        for index in join.left.iter_mut().chain(&mut join.right) {
-            *index += first;
-        }
-        join
-    }));
-    shape.group_by.extend_from_slice(group_by);
-    shape.aggregates.extend_from_slice(aggregates);
-    shape.windows.extend_from_slice(windows);
-    shape.over.extend_from_slice(over);
-    shape.set_operations.extend_from_slice(set_operations);
-    shape.filters.extend_from_slice(filters);
-    shape.distinct = shape.distinct.take().or_else(|| distinct.clone());
-    shape.order_by = shape.order_by.take().or_else(|| order_by.clone());
-    shape.limit = shape.limit.take().or_else(|| limit.clone());
-    shape.nested_aggregation |= nested_aggregation;
-    shape.subquery |= subquery;
 }

@@ -6,7 +6,7 @@ use jsonschema::JsonType;
 use jsonschema::json::{Array, Json, JsonNumber, Node, NodeIdentity, Object};
 use serde_json::{Number, Value};
 
-use super::{Kind, Member, NodeRef, Tree};
+use super::{Entry, Kind, NodeId, NodeRef, Tree};
 use crate::source::{FileId, Span};
 
 /// The representation: [`NodeRef`]s as JSON values.
@@ -166,31 +166,70 @@ impl<'a> Node<'a, TreeJson> for NodeRef<'a> {
 impl<'a> Object<'a, TreeJson> for NodeRef<'a> {
     type Node = NodeRef<'a>;
     type MemberName = &'a str;
-    type MembersIter = Box<dyn Iterator<Item = (&'a str, NodeRef<'a>)> + 'a>;
+    type MembersIter = Members<'a>;
 
     fn len(&self) -> usize {
         NodeRef::members(*self).len()
     }
 
-    #[expect(clippy::borrowed_box, reason = "the trait asks for a reference to its prepared key")]
     fn get(&self, key: &Box<str>) -> Option<NodeRef<'a>> {
         NodeRef::get(*self, key)
     }
 
     fn members(&self) -> Self::MembersIter {
-        Box::new(NodeRef::members(*self).map(|Member { key, value, .. }| (key, value)))
+        let entries = match self.node().kind {
+            Kind::Map(range) => &self.tree.entries[range.of()],
+            _ => &[],
+        };
+        Members { tree: self.tree, entries: entries.iter() }
     }
 }
 
 impl<'a> Array<'a, TreeJson> for NodeRef<'a> {
     type Node = NodeRef<'a>;
-    type ElementsIter = Box<dyn Iterator<Item = NodeRef<'a>> + 'a>;
+    type ElementsIter = Elements<'a>;
 
     fn len(&self) -> usize {
         NodeRef::items(*self).len()
     }
 
     fn elements(&self) -> Self::ElementsIter {
-        Box::new(NodeRef::items(*self))
+        let items = match self.node().kind {
+            Kind::Seq(range) => &self.tree.items[range.of()],
+            _ => &[],
+        };
+        Elements { tree: self.tree, items: items.iter() }
+    }
+}
+
+/// The members of a map. A type of its own, as the trait can't name the one that `map` makes, and a box for every map
+/// of every manifest would cost more than the rest of its validation.
+#[derive(Debug)]
+pub struct Members<'a> {
+    tree: &'a Tree<'a>,
+    entries: std::slice::Iter<'a, Entry<'a>>,
+}
+
+impl<'a> Iterator for Members<'a> {
+    type Item = (&'a str, NodeRef<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let entry = self.entries.next()?;
+        Some((&entry.key, NodeRef { tree: self.tree, id: entry.value }))
+    }
+}
+
+/// The elements of a list.
+#[derive(Debug)]
+pub struct Elements<'a> {
+    tree: &'a Tree<'a>,
+    items: std::slice::Iter<'a, NodeId>,
+}
+
+impl<'a> Iterator for Elements<'a> {
+    type Item = NodeRef<'a>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.items.next().map(|&id| NodeRef { tree: self.tree, id })
     }
 }

@@ -6,6 +6,7 @@
 
 mod align;
 mod de;
+pub mod fmt;
 mod json;
 mod parse;
 mod patch;
@@ -221,6 +222,7 @@ impl<'t> NodeRef<'t> {
     }
 
     /// The node at a path or, where it is not there, the nearest one above it.
+    #[must_use]
     pub fn nearest<'p>(self, path: impl IntoIterator<Item = &'p str>) -> NodeRef<'t> {
         let mut at = self;
         for segment in path {

@@ -134,7 +134,8 @@ impl<'s> Builder<'s> {
         }
         let span = self.underline(span);
         let id = self.tree.add(Node { kind, text, span });
-        self.value(id, anchor)
+        self.value(id, anchor);
+        Ok(())
     }
 
     /// Without the white space after a block scalar; the key for a value that is not there at all.
@@ -156,7 +157,7 @@ impl<'s> Builder<'s> {
 
     fn open(&mut self, shape: Shape<'s>, anchor: usize, tag: Option<&Tag>, span: Span) -> Step {
         if let Some(tag) = tag.filter(|tag| !matches!(tag.core_suffix(), Some("map" | "seq"))) {
-            return Err(unsupported_tag(tag, span));
+            return Err(Box::new(unsupported_tag(tag, span)));
         }
         if let Some(Frame { shape: Shape::Map(None), .. }) = self.frames.last() {
             let diagnostic = Diagnostic::new(Code::UNSUPPORTED_YAML, "a collection is used as a key")
@@ -189,11 +190,12 @@ impl<'s> Builder<'s> {
                 self.tree.add_map(frame.span, self.entries.drain(frame.base..))
             }
         };
-        self.value(id, frame.anchor)
+        self.value(id, frame.anchor);
+        Ok(())
     }
 
     /// Puts a finished node where the open collection wants it.
-    fn value(&mut self, id: NodeId, anchor: usize) -> Step {
+    fn value(&mut self, id: NodeId, anchor: usize) {
         if anchor != 0 {
             self.anchors.insert(anchor, id);
         }
@@ -206,7 +208,6 @@ impl<'s> Builder<'s> {
                 }
             }
         }
-        Ok(())
     }
 
     fn alias(&mut self, anchor: usize, span: Span) -> Step {
@@ -217,7 +218,10 @@ impl<'s> Builder<'s> {
         }
         self.aliased = true;
         match self.anchors.get(&anchor) {
-            Some(&id) => self.value(id, 0),
+            Some(&id) => {
+                self.value(id, 0);
+                Ok(())
+            }
             None => {
                 let diagnostic =
                     Diagnostic::new(Code::TOO_COMPLEX, "an alias stands inside of what it refers to")
@@ -227,30 +231,21 @@ impl<'s> Builder<'s> {
         }
     }
 
+    /// Reports keys that stand twice, and keeps the first of each, so that the rest can be read.
     fn duplicates(&mut self, base: usize) {
-        let entries = &self.entries[base..];
-        let mut found = Vec::new();
-        if entries.len() <= 16 {
-            for (at, entry) in entries.iter().enumerate() {
-                if let Some(first) = entries[..at].iter().find(|other| other.key == entry.key) {
-                    found.push((first, entry));
-                }
-            }
-        } else {
-            let mut seen: HashMap<&str, &Entry<'_>> = HashMap::with_capacity(entries.len());
-            for entry in entries {
-                if let Some(first) = seen.insert(&entry.key, entry) {
-                    found.push((first, entry));
-                }
-            }
+        let again = repeated(&self.entries[base..]);
+        for (first, again) in &again {
+            let (first, again) = (&self.entries[base + first], &self.entries[base + again]);
+            let diagnostic =
+                Diagnostic::new(Code::DUPLICATE_KEY, format!("`{}` stands twice in this map", again.key))
+                    .at(again.key_span, "again here")
+                    .at(first.key_span, "first here")
+                    .help("keep one of the two: readers of YAML disagree about which of them counts");
+            self.parsed.diagnostics.push(diagnostic);
         }
-        let diagnostics = found.into_iter().map(|(first, again)| {
-            Diagnostic::new(Code::DUPLICATE_KEY, format!("`{}` stands twice in this map", again.key))
-                .at(again.key_span, "again here")
-                .at(first.key_span, "first here")
-                .help("keep one of the two: readers of YAML disagree about which of them counts")
-        });
-        self.parsed.diagnostics.extend(diagnostics);
+        for (_, again) in again.iter().rev() {
+            self.entries.remove(base + again);
+        }
     }
 
     /// `<<: *base` adds the entries of `base` that are not there yet.
@@ -266,7 +261,7 @@ impl<'s> Builder<'s> {
             self.entries[base..].iter().map(|entry| entry.key.to_string()).collect();
         for source in &sources {
             let Kind::Map(range) = self.tree.node(*source).kind else {
-                return Err(bad_merge(merge.key_span));
+                return Err(Box::new(bad_merge(merge.key_span)));
             };
             for entry in &self.tree.entries[range.of()] {
                 if known.insert(entry.key.to_string()) {
@@ -275,7 +270,7 @@ impl<'s> Builder<'s> {
             }
         }
         match sources.is_empty() {
-            true => Err(bad_merge(merge.key_span)),
+            true => Err(Box::new(bad_merge(merge.key_span))),
             false => Ok(()),
         }
     }
@@ -294,6 +289,29 @@ impl<'s> Builder<'s> {
         }
         Ok(())
     }
+}
+
+/// The entries whose key stands before, each with the first of its kind. In order.
+fn repeated(entries: &[Entry<'_>]) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    if entries.len() <= 16 {
+        for (at, entry) in entries.iter().enumerate() {
+            if let Some(first) = entries[..at].iter().position(|other| other.key == entry.key) {
+                found.push((first, at));
+            }
+        }
+        return found;
+    }
+    let mut seen: HashMap<&str, usize> = HashMap::with_capacity(entries.len());
+    for (at, entry) in entries.iter().enumerate() {
+        match seen.get(&*entry.key) {
+            Some(first) => found.push((*first, at)),
+            None => {
+                seen.insert(&entry.key, at);
+            }
+        }
+    }
+    found
 }
 
 /// How many nodes a tree would have if every alias were a copy. Children come before their parents in the arena.
@@ -316,29 +334,28 @@ fn expanded(tree: &Tree<'_>) -> u64 {
 fn tagged(tag: &Tag, kind: Kind, text: &str, span: Span) -> Result<Kind, Box<Diagnostic>> {
     match (tag.core_suffix(), kind) {
         (Some("str"), _) => Ok(Kind::Str),
-        (Some("int"), Kind::Int(_)) | (Some("bool"), Kind::Bool(_)) | (Some("null"), Kind::Null) => Ok(kind),
-        (Some("float"), Kind::Float(_) | Kind::Int(_)) => Ok(kind),
+        (Some("int"), Kind::Int(_))
+        | (Some("bool"), Kind::Bool(_))
+        | (Some("null"), Kind::Null)
+        | (Some("float"), Kind::Float(_) | Kind::Int(_)) => Ok(kind),
         (Some(name @ ("int" | "bool" | "null" | "float")), _) => {
             let message = format!("`{text}` is not what its tag `!!{name}` says");
             Err(Box::new(Diagnostic::new(Code::UNSUPPORTED_YAML, message).at(span, "")))
         }
-        _ => Err(unsupported_tag(tag, span)),
+        _ => Err(Box::new(unsupported_tag(tag, span))),
     }
 }
 
-fn unsupported_tag(tag: &Tag, span: Span) -> Box<Diagnostic> {
+fn unsupported_tag(tag: &Tag, span: Span) -> Diagnostic {
     let message = format!("the tag `{}` means nothing here", tag.original());
-    Box::new(
-        Diagnostic::new(Code::UNSUPPORTED_YAML, message)
-            .at(span, "")
-            .help("remove the tag, or put the value in quotes"),
-    )
+    Diagnostic::new(Code::UNSUPPORTED_YAML, message)
+        .at(span, "")
+        .help("remove the tag, or put the value in quotes")
 }
 
-fn bad_merge(span: Span) -> Box<Diagnostic> {
-    let diagnostic = Diagnostic::new(Code::UNSUPPORTED_YAML, "`<<` merges maps, and this is none")
-        .at(span, "expected an alias of a map, or a list of them");
-    Box::new(diagnostic)
+fn bad_merge(span: Span) -> Diagnostic {
+    Diagnostic::new(Code::UNSUPPORTED_YAML, "`<<` merges maps, and this is none")
+        .at(span, "expected an alias of a map, or a list of them")
 }
 
 fn ambiguous(ambiguity: Ambiguity, text: &str, span: Span) -> Diagnostic {

@@ -78,7 +78,7 @@ pub enum Replacement {
     Plain(String),
 }
 
-impl<'s> Tree<'s> {
+impl Tree<'_> {
     /// Offers every text of the tree to `replace`.
     pub fn replace_text(
         &mut self,

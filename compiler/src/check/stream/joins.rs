@@ -25,10 +25,11 @@ enum Side {
 
 /// A row of the table that has no partner yet may get one as long as the stream goes on.
 fn with_table(subject: &mut Subject<'_>, join: &Join, stream: Side) {
-    let waits = match (join.kind, stream) {
-        (JoinKind::Left, Side::Right) | (JoinKind::Right, Side::Left) | (JoinKind::Full, _) => true,
-        (JoinKind::Semi | JoinKind::Anti, Side::Right) => true,
-        _ => return,
+    let waits = match join.kind {
+        JoinKind::Left | JoinKind::Semi | JoinKind::Anti => stream == Side::Right,
+        JoinKind::Right => stream == Side::Left,
+        JoinKind::Full => true,
+        JoinKind::Inner | JoinKind::Cross => false,
     };
     if waits {
         let at = subject.sql_at(&join.at);

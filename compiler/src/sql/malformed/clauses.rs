@@ -12,11 +12,8 @@ const OPERATORS: &[&str] = &[
     "=>", "::", ":", ".", ",", "|>",
 ];
 
-pub(super) fn find(statement: &[Piece<'_>], failed: &Range<u32>) -> Option<Reading> {
-    cut_off(statement)
-        .or_else(|| lone_comma(statement))
-        .or_else(|| doubled(statement))
-        .or_else(|| misspelt(statement, failed))
+pub(super) fn find(statement: &[Piece<'_>]) -> Option<Reading> {
+    cut_off(statement).or_else(|| lone_comma(statement)).or_else(|| doubled(statement))
 }
 
 /// The text ends, or a bracket closes, where something must follow.
@@ -91,7 +88,7 @@ fn opens(piece: &Piece<'_>, after: Option<&Piece<'_>>) -> bool {
 }
 
 /// A clause that stands where a name would be read as an alias.
-fn misspelt(statement: &[Piece<'_>], failed: &Range<u32>) -> Option<Reading> {
+pub(super) fn misspelt(statement: &[Piece<'_>], failed: &Range<u32>) -> Option<Reading> {
     let index = statement.iter().position(|piece| piece.at.start >= failed.start).unwrap_or(statement.len());
     let before = index.checked_sub(1);
     before

@@ -127,8 +127,7 @@ pub(super) const AFTER_LIST: &[&str] =
     &["FROM", "WHERE", "GROUP", "ORDER", "HAVING", "LIMIT", "UNION", "JOIN"];
 
 pub(super) fn is_known(word: &str) -> bool {
-    let same = |it: &&str| it.eq_ignore_ascii_case(word);
-    CARRYING.iter().any(|it| same(&it)) || is_clause(word)
+    CARRYING.iter().any(|it| it.eq_ignore_ascii_case(word)) || is_clause(word)
 }
 
 pub(super) fn is_clause(word: &str) -> bool {

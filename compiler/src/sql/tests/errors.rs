@@ -75,7 +75,7 @@ fn brackets() {
             "close it with `)`",
         ),
     ]);
-    not_malformed(&["SELECT '(' , `a)` /* [ */ FROM t VERSION AS OF 1 -- ("]);
+    not_malformed(&["SELECT '(' , `a)` /* [ */ FROM t FOR VERSION AS OF 1 -- ("]);
 }
 
 #[test]
@@ -120,7 +120,7 @@ fn texts_that_are_cut_off() {
         malformed(&[(sql, word, &end(word, need), "")]);
     }
     not_malformed(&[
-        "SELECT * FROM t VERSION AS OF 1 WHERE a.by",
+        "SELECT * FROM t FOR VERSION AS OF 1 WHERE a.by",
         "SELECT a AS from",
         "SELECT CASE a WHEN 1 THEN 2 END",
         "SHOW TABLES IN db LIKE 'x'",
@@ -142,9 +142,9 @@ fn commas_before_nothing() {
         ("SELECT a,, b FROM t", ",", "there is nothing between this `,` and `,`", help),
     ]);
     not_malformed(&[
-        "SELECT a, order, group FROM t VERSION AS OF 1",
+        "SELECT a, order, group FROM t FOR VERSION AS OF 1",
         "SELECT a, where FROM t",
-        "SELECT a, limit FROM t VERSION AS OF 1",
+        "SELECT a, limit FROM t FOR VERSION AS OF 1",
     ]);
 }
 
@@ -168,10 +168,10 @@ fn clauses_in_a_row() {
         ("SELECT a FROM t JOIN ON a = b", "JOIN ON", "`JOIN` needs a table before `ON`", ""),
     ]);
     not_malformed(&[
-        "SELECT a FROM t VERSION AS OF 1 WHERE order = 1 AND limit > 2 AND group IS NULL",
-        "SELECT a FROM t VERSION AS OF 1 WHERE t.from and b",
-        "SELECT a FROM t VERSION AS OF 1 WHERE NOT NOT a",
-        "SELECT a FROM t VERSION AS OF 1 WHERE from.a = 1",
+        "SELECT a FROM t FOR VERSION AS OF 1 WHERE order = 1 AND limit > 2 AND group IS NULL",
+        "SELECT a FROM t FOR VERSION AS OF 1 WHERE t.from and b",
+        "SELECT a FROM t FOR VERSION AS OF 1 WHERE NOT NOT a",
+        "SELECT a FROM t FOR VERSION AS OF 1 WHERE from.a = 1",
     ]);
 }
 
@@ -194,11 +194,12 @@ fn misspelt_clauses() {
         malformed(&[(sql, word, &message, &help)]);
     }
     not_malformed(&[
-        "SELECT form.a FROM forms form VERSION AS OF 3",
+        "SELECT form.a FROM forms form FOR VERSION AS OF 3",
         "SELECT a FROM t form FOR VERSION AS OF 1",
-        "SELECT a, form b FROM t VERSION AS OF 1",
+        "SELECT a, form b FROM t FOR VERSION AS OF 1",
+        "SELECT a FROM forms form hinted (x)",
         "SELECT form FROM t TABLESAMPLE (1 foo)",
-        "SELECT a FROM t wheres TIMESTAMP AS OF '2024-01-01'",
+        "SELECT a FROM t wheres FOR TIMESTAMP AS OF '2024-01-01'",
         "SELECT a FROM t |> WHERE b |> SELECT form",
     ]);
 }
@@ -207,7 +208,11 @@ fn misspelt_clauses() {
 fn what_is_not_read_here_is_unknown() {
     for (sql, part) in [
         ("CREATE TABLE t (ts TIMESTAMP) PARTITIONED BY (days(ts))", "("),
-        ("SELECT * FROM t VERSION AS OF 1", "AS"),
+        ("SELECT * FROM t FOR VERSION AS OF 1", "VERSION"),
+        ("SELECT * FROM a, IDENTIFIER(:t)", "IDENTIFIER(:t)"),
+        ("INSERT INTO IDENTIFIER(:t) SELECT 1", ":"),
+        ("INSERT INTO identifier(t) SELECT 1", "identifier"),
+        ("EXECUTE IMMEDIATE 'SELECT 1'", "EXECUTE IMMEDIATE 'SELECT 1'"),
         ("FROM t |> WHERE a > 1", "|>"),
         ("SELECT ${columns} FROM t WHERE", "{"),
         ("OPTIMIZE t", "OPTIMIZE"),

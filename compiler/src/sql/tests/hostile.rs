@@ -36,9 +36,15 @@ fn check(sql: &str) {
     }
 }
 
+/// Ninety-nine times one thing made of two of the one before.
+fn doubling(first: &str, next: impl Fn(usize, usize) -> String) -> String {
+    let rest: String = (1..100).map(|name| next(name - 1, name)).collect();
+    format!("{first}{rest}")
+}
+
 #[test]
 fn hostile_texts_end_in_an_answer() {
-    let many = 100_000;
+    let many = 20_000;
     let nested = [
         "(".repeat(many),
         format!("SELECT {}1{}", "(".repeat(many), ")".repeat(many)),
@@ -56,11 +62,49 @@ fn hostile_texts_end_in_an_answer() {
         format!("SELECT a {}", "IS NULL ".repeat(many)),
         format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(many)),
         format!("SELECT 1{}", " UNION ALL SELECT 1".repeat(399)),
+        format!("SELECT a{}", "::int".repeat(399)),
+        format!("SELECT a {}", "IS NULL ".repeat(399)),
+        format!("SELECT a{}", " BETWEEN 1 AND 2".repeat(199)),
+        format!("SELECT a{}", " DIV 2".repeat(399)),
+        format!("SELECT a{}", " COLLATE b".repeat(399)),
+        format!("SELECT a FROM t WHERE a{}", " OR a IN (1)".repeat(199)),
+        format!("SELECT * FROM t{}", " PIVOT (sum(a) FOR b IN (1))".repeat(399)),
+        format!("SELECT {}1{}", "1 + 1 + 1 + 1 + (".repeat(40), ")".repeat(40)),
         format!("SELECT {}1{}", "CASE WHEN ".repeat(many), " END".repeat(many)),
         format!("CREATE TABLE t (a {}int{})", "ARRAY<".repeat(many), ">".repeat(many)),
         format!("SELECT {}", "INTERVAL ".repeat(many)),
         format!("SELECT {}x", "x -> ".repeat(many)),
         format!("{}SELECT 1", "EXPLAIN ".repeat(many)),
+        format!("SELECT * FROM {}t{}", "(SELECT * FROM ".repeat(many), ")".repeat(many)),
+        format!("{}1{}", "SELECT (".repeat(many), ")".repeat(many)),
+        format!("{}1{}", "SELECT a IN (".repeat(many), ")".repeat(many)),
+        format!("{}1{}", "SELECT EXISTS (".repeat(many), ")".repeat(many)),
+        format!("{}1{}", "WITH a AS (".repeat(many), ") SELECT 1".repeat(many)),
+        format!("SELECT {}1{}", "a + f(".repeat(many), ")".repeat(many)),
+        format!("SELECT {}1{}", "a[".repeat(many), "]".repeat(many)),
+        format!("SELECT {}1{}", "CAST(".repeat(many), " AS int)".repeat(many)),
+        format!("SELECT {}1{}", "struct(".repeat(many), " AS x)".repeat(many)),
+        format!("SELECT {}1{}", "sum(x) OVER (ORDER BY ".repeat(many), ")".repeat(many)),
+        format!("SELECT CAST(a AS {}int{})", "STRUCT<a: ".repeat(many), ">".repeat(many)),
+        format!("SELECT * FROM {}t{}", "(t JOIN ".repeat(many), ")".repeat(many)),
+        format!("SELECT * FROM t{}", ", t".repeat(many)),
+        doubling("CREATE TEMP VIEW v0 AS SELECT * FROM t", |before, name| {
+            format!("; CREATE TEMP VIEW v{name} AS SELECT * FROM v{before} a JOIN v{before} b")
+        }),
+        doubling("WITH v0 AS (SELECT * FROM t)", |before, name| {
+            format!(", v{name} AS (SELECT * FROM v{before} a JOIN v{before} b)")
+        }) + " SELECT * FROM v99",
+        "BEGIN ".repeat(many),
+        "IF a THEN ".repeat(many),
+        "CASE WHEN a THEN ".repeat(many),
+        "WHILE a DO ".repeat(many),
+        "INSERT INTO t ".repeat(many),
+        "WITH a AS (SELECT 1) INSERT INTO t ".repeat(many),
+        "CREATE VIEW v AS ".repeat(many),
+        "CACHE TABLE t AS ".repeat(many),
+        "FROM t ".repeat(many),
+        "PREPARE a AS ".repeat(many),
+        "CREATE SCHEMA a ".repeat(many),
         format!("SELECT * FROM t{}", " JOIN t".repeat(many)),
         format!("SELECT * FROM t{}", " PIVOT (sum(a) FOR b IN (1))".repeat(many)),
         format!("SELECT {}1", "1, ".repeat(many)),

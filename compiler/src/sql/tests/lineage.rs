@@ -48,6 +48,11 @@ fn reads_and_writes() {
         ("SELECT * FROM a LATERAL VIEW explode(b) c AS d", &["a"], &[]),
         ("SELECT * FROM a PIVOT (sum(x) FOR y IN ('p', 'q'))", &["a"], &[]),
         ("SELECT * FROM range(10)", &[], &[]),
+        ("SELECT * FROM a VERSION AS OF 3 JOIN db.b TIMESTAMP AS OF '2024-01-01' x", &["a", "db.b"], &[]),
+        ("SELECT a FROM at at JOIN changes USING (a)", &["at", "changes"], &[]),
+        ("SELECT * FROM STREAM a JOIN STREAM(db.b) ON true", &["a", "db.b"], &[]),
+        ("SELECT * FROM stream AS a", &["stream"], &[]),
+        ("SELECT first(x IGNORE NULLS) FROM a", &["a"], &[]),
         ("FROM a SELECT x", &["a"], &[]),
         ("SELECT * FROM VALUES (1), (2) AS v(x)", &[], &[]),
     ];

@@ -1,0 +1,85 @@
+//! `dcp compile`
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::Path;
+
+use dcp_compiler::compile::Goal;
+use dcp_compiler::primitive::{Body, Primitive};
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::args::Compile;
+use crate::failure::{Failure, Verdict};
+use crate::out::{Console, GOOD};
+use crate::project::{Home, Request};
+use crate::render::{self, Report, counted};
+use crate::write::folder::{Change, Folder};
+
+/// A primitive as it is written.
+#[derive(Serialize)]
+struct Written<'a> {
+    address: String,
+    fingerprint: &'a str,
+    body: Value,
+}
+
+pub(super) fn run(args: &Compile, project: Option<&Path>, console: &mut Console) -> Result<Verdict, Failure> {
+    let Compile { selection, out, deny_warnings } = args;
+    let home = Home::find(project, &selection.paths)?;
+    let request =
+        Request { paths: &selection.paths, target: selection.target.as_deref(), goal: Goal::Compile };
+    let outcome = home.compile(request)?;
+    let report = Report { outcome: &outcome, root: &home.root, quiet: true, deny_warnings: *deny_warnings };
+    render::write_found(&report, console.err.look, &mut console.err)?;
+    if report.failed() {
+        writeln!(console.err, "nothing was written")?;
+        return Ok(Verdict::Errors);
+    }
+    let files = files(&outcome.compilation.primitives)?;
+    let Change { written, unchanged, removed } = Folder::open(out)?.replace(&files)?;
+    if console.quiet {
+        return Ok(Verdict::Fine);
+    }
+    let look = console.out.look;
+    let done = match (written, removed) {
+        (0, 0) => format!("nothing has changed: {} in `{}`", counted(unchanged, "file"), out.display()),
+        _ => format!(
+            "{} written to `{}`, {unchanged} unchanged, {removed} removed",
+            counted(written, "file"),
+            out.display()
+        ),
+    };
+    writeln!(console.out, "{}", look.paint(GOOD, done))?;
+    Ok(Verdict::Fine)
+}
+
+/// Every file, by its path in the folder.
+fn files(primitives: &[Primitive]) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
+    let mut files = BTreeMap::new();
+    let mut add = |path: String, content: Vec<u8>| match files.insert(path.clone(), content) {
+        None => Ok(()),
+        Some(_) => Err(Failure::new(format!("two primitives would be written to `{path}`"))
+            .help("give one of their manifests another name")),
+    };
+    for primitive in primitives {
+        add(format!("{}.json", primitive.address), json(primitive)?)?;
+        if let Body::Orchestrator(orchestrator) = &primitive.body {
+            add(format!("dags/{}", orchestrator.file), orchestrator.content.clone().into_bytes())?;
+        }
+    }
+    Ok(files)
+}
+
+fn json(primitive: &Primitive) -> Result<Vec<u8>, Failure> {
+    let failed = |error| Failure::new(format!("`{}` can't be written as JSON: {error}", primitive.address));
+    let written = Written {
+        address: primitive.address.to_string(),
+        fingerprint: primitive.fingerprint.as_str(),
+        // The canonical text has its keys in order, and reading it keeps that.
+        body: serde_json::from_str(&primitive.body.canonical()).map_err(failed)?,
+    };
+    let mut text = serde_json::to_vec_pretty(&written).map_err(failed)?;
+    text.push(b'\n');
+    Ok(text)
+}

@@ -1,0 +1,95 @@
+//! `dcp explain`
+
+use std::io::{self, Write};
+
+use dcp_compiler::diag::{Code, CodeInfo};
+
+use crate::args::Explain;
+use crate::failure::{Failure, Verdict};
+use crate::out::{BOLD, Console, DIM, ERROR, HELP, Look, NOTE, WARNING};
+
+mod pages {
+    include!(concat!(env!("OUT_DIR"), "/pages.rs"));
+}
+
+/// The page about a code, in Markdown.
+pub(crate) fn page(code: Code) -> Option<&'static str> {
+    let name = code.to_string();
+    let at = pages::PAGES.binary_search_by_key(&name.as_str(), |(name, _)| name).ok()?;
+    Some(pages::PAGES[at].1)
+}
+
+pub(super) fn run(args: &Explain, console: &mut Console) -> Result<Verdict, Failure> {
+    let look = console.out.look;
+    let Some(text) = &args.code else {
+        list(look, &mut console.out)?;
+        return Ok(Verdict::Fine);
+    };
+    let code = Code::parse(text).ok_or_else(|| unknown(text))?;
+    match page(code) {
+        Some(page) => write(page, look, &mut console.out)?,
+        None => {
+            let CodeInfo { severity, title, .. } = code.info();
+            writeln!(console.out, "{}", look.paint(BOLD, format_args!("# {code}: {title}")))?;
+            writeln!(
+                console.out,
+                "\nThis is of severity `{}`. There is no page about it yet.",
+                severity.name()
+            )?;
+        }
+    }
+    Ok(Verdict::Fine)
+}
+
+fn unknown(text: &str) -> Failure {
+    let failure = Failure::usage(format!("there is no diagnostic `{text}`"));
+    failure.help(match near(text) {
+        Some(meant) => format!("did you mean {meant}? `dcp explain` lists all of them"),
+        None => "`dcp explain` lists all of them".to_owned(),
+    })
+}
+
+/// The code with the nearest number.
+fn near(text: &str) -> Option<Code> {
+    let number =
+        |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>().parse::<u32>().ok();
+    let wanted = number(text)?;
+    let distances = Code::all()
+        .iter()
+        .map(|info| (number(&info.code.to_string()).map(|known| known.abs_diff(wanted)), info.code));
+    let (distance, code) = distances.min()?;
+    distance.filter(|distance| *distance <= 10).map(|_| code)
+}
+
+fn list(look: Look, out: &mut impl Write) -> io::Result<()> {
+    for CodeInfo { code, severity, title } in Code::all() {
+        let style = match severity.name() {
+            "error" => ERROR,
+            "warning" => WARNING,
+            _ => NOTE,
+        };
+        let kind = format!("{:7}", severity.name());
+        writeln!(out, "{}  {}  {title}", look.paint(BOLD, code), look.paint(style, kind))?;
+    }
+    Ok(())
+}
+
+/// Markdown is readable as it is. On a terminal, headings and code stand out.
+fn write(page: &str, look: Look, out: &mut impl Write) -> io::Result<()> {
+    let mut in_code = false;
+    for line in page.lines() {
+        let fence = line.trim_start().starts_with("```");
+        let style = match () {
+            () if fence => DIM,
+            () if in_code => HELP,
+            () if line.starts_with('#') => BOLD,
+            () => {
+                writeln!(out, "{line}")?;
+                continue;
+            }
+        };
+        in_code ^= fence;
+        writeln!(out, "{}", look.paint(style, line))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,178 @@
+//! `dcp fmt`
+
+use std::fs;
+use std::io::{self, Read as _, Write as _};
+use std::path::Path;
+
+use dcp_compiler::compile::{Compiler, Goal};
+use dcp_compiler::diag::{Code, Diagnostic};
+use dcp_compiler::project::{FILE_NAME, Project};
+use dcp_compiler::source::{FileId, LoadError, SourceFile, SourceLoader as _, Span};
+
+use crate::args::Fmt;
+use crate::failure::{Failure, Verdict};
+use crate::load::{Entry, EntryLoader, reason};
+use crate::out::{Console, ERROR, GOOD};
+use crate::project::{Home, Outcome, Timings};
+use crate::render::{self, Report, counted};
+use crate::write;
+
+/// Where a diagnostic is until its file has a number.
+const UNPLACED: FileId = FileId(0);
+
+fn formatted(text: &str) -> Result<String, Vec<Diagnostic>> {
+    dcp_compiler::yaml::fmt::format(UNPLACED, text)
+}
+
+pub(super) fn run(args: &Fmt, project: Option<&Path>, console: &mut Console) -> Result<Verdict, Failure> {
+    let Fmt { paths, check } = args;
+    if paths.iter().any(|path| path.as_os_str() == "-") {
+        return match paths.as_slice() {
+            [_] => stdin(*check, console),
+            _ => Err(Failure::usage("`-` is stdin, and can't be formatted together with files")),
+        };
+    }
+    let home = Home::find(project, paths)?;
+    let mut entries = home.entries(paths);
+    if paths.is_empty() && home.has_file() {
+        entries.push(Entry { shown: FILE_NAME.to_owned(), file: Ok(home.root.join(FILE_NAME)) });
+    }
+    // A project file that was named is meant, though it is no manifest.
+    entries.extend(paths.iter().filter(|path| path.ends_with(FILE_NAME)).map(|path| Entry {
+        shown: path.to_string_lossy().into_owned(),
+        file: path.canonicalize().map_err(|_| LoadError::NotFound),
+    }));
+    let mut tally = Tally::default();
+    let (files, mut problems) = (entries.len(), Vec::new());
+    for entry in entries {
+        match one(&entry, &home.root, *check) {
+            Ok(false) => tally.unchanged += 1,
+            Ok(true) => {
+                tally.changed += 1;
+                if *check || !console.quiet {
+                    writeln!(
+                        console.out,
+                        "{}{}",
+                        if *check { "would change " } else { "formatted " },
+                        entry.shown
+                    )?;
+                }
+            }
+            Err(problem) => problems.push((entry, problem)),
+        }
+    }
+    tally.failed = problems.len();
+    if tally.failed > 0 {
+        tell(&outcome(problems, &home.root, files), &home.root, console)?;
+    }
+    tally.tell(*check, console)?;
+    Ok(if tally.failed > 0 || (*check && tally.changed > 0) { Verdict::Errors } else { Verdict::Fine })
+}
+
+fn tell(outcome: &Outcome, root: &Path, console: &mut Console) -> Result<(), Failure> {
+    let report = Report { outcome, root, quiet: console.quiet, deny_warnings: false };
+    render::write_found(&report, console.err.look, &mut console.err)?;
+    Ok(())
+}
+
+#[derive(Default)]
+struct Tally {
+    changed: usize,
+    unchanged: usize,
+    failed: usize,
+}
+
+impl Tally {
+    fn tell(&self, check: bool, console: &mut Console) -> Result<(), Failure> {
+        let Self { changed, unchanged, failed } = *self;
+        if console.quiet {
+            return Ok(());
+        }
+        let line = match (changed, check) {
+            (0, _) => format!("{} formatted already", counted(unchanged, "file")),
+            (_, true) => format!("{} would change, {unchanged} would not", counted(changed, "file")),
+            (_, false) => format!("{} formatted, {unchanged} unchanged", counted(changed, "file")),
+        };
+        let line = if failed > 0 { format!("{line}, {failed} failed") } else { line };
+        let style = if failed > 0 || (check && changed > 0) { ERROR } else { GOOD };
+        let look = console.out.look;
+        writeln!(console.out, "{}", look.paint(style, line))?;
+        Ok(())
+    }
+}
+
+/// What keeps a file from being formatted.
+enum Problem {
+    Load,
+    /// With the text that these are about.
+    Found(String, Vec<Diagnostic>),
+    Write(io::Error),
+}
+
+/// Formats a file; says whether that changes it.
+fn one(entry: &Entry, root: &Path, check: bool) -> Result<bool, Problem> {
+    let text = EntryLoader { root, entry }.load(&entry.shown).map_err(|_| Problem::Load)?;
+    let formatted = match formatted(&text) {
+        Ok(formatted) => formatted,
+        Err(found) => return Err(Problem::Found(text, found)),
+    };
+    if formatted == text {
+        return Ok(false);
+    }
+    if let (false, Ok(path)) = (check, &entry.file) {
+        let permissions = fs::metadata(path).map(|metadata| metadata.permissions()).ok();
+        write::replace(path, formatted.as_bytes(), permissions).map_err(Problem::Write)?;
+    }
+    Ok(true)
+}
+
+/// Everything that is wrong, as diagnostics with their sources.
+fn outcome(problems: Vec<(Entry, Problem)>, root: &Path, files: usize) -> Outcome {
+    let project = Project::none();
+    let (project_source, project_diagnostics) = (None, Vec::new());
+    let compiler = Compiler { project: &project, project_source, project_diagnostics, goal: Goal::Validate };
+    let (unloaded, others): (Vec<_>, Vec<_>) =
+        problems.into_iter().partition(|(_, problem)| matches!(problem, Problem::Load));
+    let analyze = |(index, (entry, _)): (usize, &(Entry, Problem))| {
+        compiler.analyze(index, &entry.shown, &EntryLoader { root, entry })
+    };
+    let mut compilation = compiler.link(unloaded.iter().enumerate().map(analyze).collect());
+    for (entry, problem) in others {
+        let (text, mut found) = match problem {
+            Problem::Load => continue,
+            Problem::Found(text, found) => (text, found),
+            Problem::Write(error) => {
+                let message = format!("`{}` can't be written: {}", entry.shown, reason(&error));
+                let at = Span::new(UNPLACED, 0, 0);
+                (String::new(), vec![Diagnostic::new(Code::UNREADABLE, message).at(at, "")])
+            }
+        };
+        let file = compilation.sources.add(SourceFile { path: entry.shown.into(), text: text.into() });
+        found.iter_mut().flat_map(|found| &mut found.labels).for_each(|label| label.span.file = file);
+        compilation.diagnostics.extend(found);
+    }
+    compilation.manifests = files;
+    Outcome { compilation, files, stopped: false, timings: Timings::default() }
+}
+
+fn stdin(check: bool, console: &mut Console) -> Result<Verdict, Failure> {
+    let mut text = String::new();
+    std::io::stdin()
+        .lock()
+        .read_to_string(&mut text)
+        .map_err(|error| Failure::new(format!("stdin can't be read: {}", reason(&error))))?;
+    let formatted = match formatted(&text) {
+        Ok(formatted) => formatted,
+        Err(found) => {
+            let entry = Entry { shown: "stdin".to_owned(), file: Err(LoadError::NotFound) };
+            let outcome = outcome(vec![(entry, Problem::Found(text, found))], Path::new(""), 1);
+            tell(&outcome, Path::new(""), console)?;
+            return Ok(Verdict::Errors);
+        }
+    };
+    if check {
+        return Ok(if formatted == text { Verdict::Fine } else { Verdict::Errors });
+    }
+    console.out.write_all(formatted.as_bytes())?;
+    Ok(Verdict::Fine)
+}

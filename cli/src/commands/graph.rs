@@ -1,0 +1,113 @@
+//! `dcp graph`
+
+mod dot;
+mod json;
+mod mermaid;
+mod text;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use dcp_compiler::compile::Goal;
+use dcp_compiler::graph::{self, Dataset, Node};
+
+use crate::args::{Graph, GraphFormat};
+use crate::failure::{Failure, Verdict};
+use crate::out::Console;
+use crate::project::{Home, Request};
+use crate::render::{self, Report};
+
+pub(super) fn run(args: &Graph, project: Option<&Path>, console: &mut Console) -> Result<Verdict, Failure> {
+    let Graph { selection, output } = args;
+    let home = Home::find(project, &selection.paths)?;
+    let request =
+        Request { paths: &selection.paths, target: selection.target.as_deref(), goal: Goal::Validate };
+    let outcome = home.compile(request)?;
+    // What is drawn goes to stdout, so that what is wrong can't be part of it.
+    let report = Report { outcome: &outcome, root: &home.root, quiet: true, deny_warnings: false };
+    render::write_found(&report, console.err.look, &mut console.err)?;
+    let view = View::new(&outcome.compilation.graph);
+    let (look, out) = (console.out.look, &mut console.out);
+    match output {
+        GraphFormat::Text => text::write(&view, look, out)?,
+        GraphFormat::Dot => dot::write(&view, out)?,
+        GraphFormat::Mermaid => mermaid::write(&view, out)?,
+        GraphFormat::Json => json::write(&view, &outcome.compilation.sources, out)?,
+    }
+    Ok(if report.failed() { Verdict::Errors } else { Verdict::Fine })
+}
+
+/// A graph in the order in which it is shown.
+struct View<'g> {
+    /// Each after those that it takes something from, as far as that is possible.
+    nodes: Vec<&'g Node>,
+    datasets: BTreeMap<&'g Dataset, Ends>,
+}
+
+/// Who has to do with a dataset, by their places in [`View::nodes`].
+#[derive(Default)]
+struct Ends {
+    producers: BTreeSet<usize>,
+    consumers: BTreeSet<usize>,
+}
+
+impl Ends {
+    /// Nothing here makes it.
+    fn external(&self) -> bool {
+        self.producers.is_empty()
+    }
+}
+
+impl<'g> View<'g> {
+    fn new(graph: &'g graph::Graph) -> Self {
+        let nodes: Vec<&Node> = order(graph).into_iter().map(|at| &graph.nodes[at]).collect();
+        let mut datasets: BTreeMap<&Dataset, Ends> = BTreeMap::new();
+        for (at, node) in nodes.iter().enumerate() {
+            for link in &node.writes {
+                datasets.entry(&link.dataset).or_default().producers.insert(at);
+            }
+            for link in node.reads.iter().chain(&node.waits) {
+                datasets.entry(&link.dataset).or_default().consumers.insert(at);
+            }
+        }
+        Self { nodes, datasets }
+    }
+
+    fn names(&self, nodes: &BTreeSet<usize>) -> Vec<String> {
+        nodes.iter().map(|at| self.nodes[*at].address()).collect()
+    }
+}
+
+/// Whether a workload reads something, and does not only wait for it.
+fn reads(node: &Node, dataset: &Dataset) -> bool {
+    node.reads.iter().any(|read| read.dataset == *dataset)
+}
+
+/// Producers before consumers and, where that leaves a choice, by address. Where workloads go round in a circle, the
+/// first of them by address opens it.
+fn order(graph: &graph::Graph) -> Vec<usize> {
+    let mut missing: Vec<usize> = vec![0; graph.nodes.len()];
+    let mut gives: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for &(from, to) in graph.edges.keys().filter(|(from, to)| from != to) {
+        missing[to] += 1;
+        gives.entry(from).or_default().push(to);
+    }
+    let key = |at: usize| {
+        let node = &graph.nodes[at];
+        (&node.domain, &node.name, at)
+    };
+    let mut waiting: BTreeSet<_> = (0..graph.nodes.len()).map(key).collect();
+    let mut ready: BTreeSet<_> = waiting.iter().copied().filter(|(_, _, at)| missing[*at] == 0).collect();
+    let mut ordered = Vec::with_capacity(graph.nodes.len());
+    while let Some(next) = ready.pop_first().or_else(|| waiting.first().copied()) {
+        waiting.remove(&next);
+        ordered.push(next.2);
+        for &to in gives.get(&next.2).into_iter().flatten() {
+            missing[to] -= 1;
+            if missing[to] == 0 && waiting.contains(&key(to)) {
+                ready.insert(key(to));
+            }
+        }
+    }
+    ordered
+}

@@ -1,0 +1,68 @@
+//! The graph for people: each workload with what it takes, from whom, and what it gives, to whom.
+
+use std::io::{self, Write};
+
+use dcp_compiler::graph::{Dataset, Node};
+
+use super::View;
+use crate::out::{BOLD, DIM, Look, WARNING};
+use crate::render::{counted, harmless};
+
+/// Where names end, and what they have to do with others begins.
+const NAMES: usize = 44;
+
+pub(super) fn write(view: &View<'_>, look: Look, out: &mut impl Write) -> io::Result<()> {
+    for node in &view.nodes {
+        workload(view, node, look, out)?;
+    }
+    let external = view.datasets.values().filter(|ends| ends.external()).count();
+    let (workloads, datasets) = (view.nodes.len(), view.datasets.len());
+    let counts = [counted(workloads, "workload"), counted(datasets, "dataset")].join(", ");
+    writeln!(out, "{counts}{}", if external > 0 { format!(", {external} external") } else { String::new() })
+}
+
+fn workload(view: &View<'_>, node: &Node, look: Look, out: &mut impl Write) -> io::Result<()> {
+    let kind = look.paint(DIM, format_args!("{}, {}", node.job, node.run));
+    writeln!(out, "{}  {kind}", look.paint(BOLD, harmless(&node.address())))?;
+    let mut lines: Vec<(&str, &Dataset, String)> = Vec::new();
+    for link in &node.reads {
+        lines.push(("reads", &link.dataset, from(view, &link.dataset, look)));
+    }
+    for link in &node.waits {
+        lines.push(("waits", &link.dataset, from(view, &link.dataset, look)));
+    }
+    for link in &node.writes {
+        let ends = view.datasets.get(&link.dataset);
+        let names = ends.map(|ends| view.names(&ends.consumers)).unwrap_or_default();
+        lines.push(("writes", &link.dataset, arrow("→", &names)));
+    }
+    let mut before = "";
+    for (verb, dataset, others) in lines {
+        let shown = if verb == before { "" } else { verb };
+        before = verb;
+        let name = harmless(&dataset.to_string());
+        let width = name.chars().count();
+        write!(out, "  {shown:6}  {name}")?;
+        match others.as_str() {
+            "" => writeln!(out)?,
+            // A long name has its line to itself.
+            _ if width + 2 > NAMES => writeln!(out, "\n{:indent$}{others}", "", indent = 10 + NAMES)?,
+            _ => writeln!(out, "{:pad$}{others}", "", pad = NAMES - width)?,
+        }
+    }
+    writeln!(out)
+}
+
+fn from(view: &View<'_>, dataset: &Dataset, look: Look) -> String {
+    match view.datasets.get(dataset) {
+        Some(ends) if !ends.external() => arrow("←", &view.names(&ends.producers)),
+        _ => look.paint(WARNING, "external"),
+    }
+}
+
+/// One name to a line.
+fn arrow(arrow: &str, names: &[String]) -> String {
+    let indent = " ".repeat(10 + NAMES);
+    let lines: Vec<String> = names.iter().map(|name| format!("{arrow} {}", harmless(name))).collect();
+    lines.join(&format!("\n{indent}"))
+}

@@ -1,0 +1,73 @@
+//! Why a command could not do what it was asked, beside what is wrong with manifests.
+
+use std::io;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use crate::load::reason;
+use crate::out::{Console, ERROR, HELP};
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Fine,
+    /// There are errors, or something would change.
+    Errors,
+    /// The command was called wrongly.
+    Usage,
+}
+
+impl From<Verdict> for ExitCode {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Fine => ExitCode::SUCCESS,
+            Verdict::Errors => ExitCode::from(1),
+            Verdict::Usage => ExitCode::from(2),
+        }
+    }
+}
+
+/// A command that could not go on.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    message: String,
+    help: Option<String>,
+    pub(crate) code: Verdict,
+}
+
+impl Failure {
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), help: None, code: Verdict::Errors }
+    }
+
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self { code: Verdict::Usage, ..Self::new(message) }
+    }
+
+    /// Something that could not be done to a file.
+    pub(crate) fn at(path: &Path, what: &str, error: &io::Error) -> Self {
+        Self::new(format!("`{}` can't be {what}: {}", path.display(), reason(error)))
+    }
+
+    pub(crate) fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+
+    /// Says so; where even that can't be written, there is nobody left to tell.
+    pub(crate) fn tell(&self, console: &mut Console) {
+        let look = console.err.look;
+        let _ = writeln!(console.err, "{} {}", look.paint(ERROR, "error:"), self.message);
+        if let Some(help) = &self.help {
+            let _ = writeln!(console.err, "  {} {help}", look.paint(HELP, "help:"));
+        }
+        let _ = console.flush();
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::new(format!("the output can't be written: {}", reason(&error)))
+    }
+}

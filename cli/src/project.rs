@@ -1,0 +1,210 @@
+//! Finds the project, reads it, and has it compiled.
+
+use std::path::{Component, Path, PathBuf};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use dcp_compiler::compile::{Analysis, Compilation, Compiler, Goal, PROJECT_FILE};
+use dcp_compiler::diag::{Code, Diagnostic};
+use dcp_compiler::model::FileRef;
+use dcp_compiler::project::{FILE_NAME, Project};
+use dcp_compiler::schema;
+use dcp_compiler::source::{LoadError, SourceFile};
+use rayon::prelude::*;
+
+use crate::failure::Failure;
+use crate::load::{Entry, EntryLoader, Place, discover, load, reason};
+
+/// Where the project is.
+#[derive(Debug)]
+pub(crate) struct Home {
+    /// The project's folder, without links in its path.
+    pub(crate) root: PathBuf,
+    /// Its project file, if it has one.
+    file: Option<Result<String, LoadError>>,
+}
+
+/// What is to be compiled.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Request<'a> {
+    pub(crate) paths: &'a [PathBuf],
+    pub(crate) target: Option<&'a str>,
+    pub(crate) goal: Goal,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) compilation: Compilation,
+    /// How many files with manifests were found.
+    pub(crate) files: usize,
+    /// The project file can't be used, so that no manifest was looked at.
+    pub(crate) stopped: bool,
+    pub(crate) timings: Timings,
+}
+
+/// How long each step took.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Timings {
+    pub(crate) discover: Duration,
+    pub(crate) analyze: Duration,
+    pub(crate) link: Duration,
+}
+
+impl Timings {
+    pub(crate) fn total(self) -> Duration {
+        let Self { discover, analyze, link } = self;
+        discover + analyze + link
+    }
+}
+
+impl Home {
+    /// The folder that was named; else the nearest one upwards that has a project file, first from here and then from
+    /// the first of `paths`; else the current folder, or that of the first path where it lies elsewhere.
+    pub(crate) fn find(named: Option<&Path>, paths: &[PathBuf]) -> Result<Self, Failure> {
+        let here = std::env::current_dir()
+            .and_then(|here| here.canonicalize())
+            .map_err(|error| Failure::new(format!("there is no current folder: {}", reason(&error))))?;
+        let root = match named {
+            Some(named) => folder(named)?,
+            None => nearest(&here, paths),
+        };
+        let file = match load(&root, FILE_NAME) {
+            Err(LoadError::NotFound) if root.join(FILE_NAME).symlink_metadata().is_err() => None,
+            read => Some(read),
+        };
+        Ok(Self { root, file })
+    }
+
+    pub(crate) fn has_file(&self) -> bool {
+        self.file.is_some()
+    }
+
+    /// Reads the project and everything in it.
+    pub(crate) fn compile(&self, request: Request<'_>) -> Result<Outcome, Failure> {
+        match (&self.file, request.target) {
+            (None, Some(target)) => {
+                let message = format!("there is no `{FILE_NAME}` that could have a target `{target}`");
+                Err(Failure::usage(message).help("leave out `--target`, or name the project by `--project`"))
+            }
+            (None, None) => Ok(self.manifests(&Project::none(), None, Vec::new(), request)),
+            (Some(Err(error)), _) => Ok(self.unreadable(error)),
+            (Some(Ok(text)), target) => {
+                let source = SourceFile { path: FILE_NAME.into(), text: text.as_str().into() };
+                match Project::read(PROJECT_FILE, text, target) {
+                    (Some(project), found) => Ok(self.manifests(&project, Some(source), found, request)),
+                    (None, found) => Ok(stopped(Compilation::of_project(source, found))),
+                }
+            }
+        }
+    }
+
+    fn manifests(
+        &self,
+        project: &Project<'_>,
+        project_source: Option<SourceFile>,
+        found: Vec<Diagnostic>,
+        request: Request<'_>,
+    ) -> Outcome {
+        let start = Instant::now();
+        let places = self.places(project, request.paths);
+        // Making the validator takes about as long as finding the files of a small project.
+        let warm_up = || {
+            LazyLock::force(&schema::MANIFEST);
+        };
+        let ((), entries) = rayon::join(warm_up, || discover(&self.root, places));
+        let discovered = Instant::now();
+        let compiler = Compiler { project, project_source, project_diagnostics: found, goal: request.goal };
+        let analyses: Vec<Analysis> = entries
+            .par_iter()
+            .enumerate()
+            .map(|(index, entry)| {
+                compiler.analyze(index, &entry.shown, &EntryLoader { root: &self.root, entry })
+            })
+            .collect();
+        let analyzed = Instant::now();
+        let mut compilation = compiler.link(analyses);
+        if self.has_file() && !request.paths.is_empty() {
+            // What the rest of the project would say to these is not known.
+            let absent = [Code::NO_PRODUCER, Code::UNUSED_OVERLAY];
+            compilation.diagnostics.retain(|diagnostic| !absent.contains(&diagnostic.code));
+        }
+        let timings = Timings {
+            discover: discovered - start,
+            analyze: analyzed - discovered,
+            link: analyzed.elapsed(),
+        };
+        Outcome { compilation, files: entries.len(), stopped: false, timings }
+    }
+
+    /// The files and folders that were asked for, or those that the project names.
+    fn places(&self, project: &Project<'_>, paths: &[PathBuf]) -> Vec<Place> {
+        let asked = paths.iter().map(|path| Place { named: self.shown(path), path: path.clone() });
+        let mut places: Vec<Place> = asked.collect();
+        if places.is_empty() && self.has_file() {
+            let named = project.file.manifests.iter().map(FileRef::as_str);
+            places.extend(named.map(|path| Place { named: path.to_owned(), path: self.root.join(path) }));
+        } else if places.is_empty() {
+            places.push(Place { named: ".".to_owned(), path: self.root.clone() });
+        }
+        places
+    }
+
+    /// All files that hold manifests.
+    pub(crate) fn entries(&self, paths: &[PathBuf]) -> Vec<Entry> {
+        let read = self.file.as_ref().and_then(|file| file.as_ref().ok());
+        let target = read.map(|text| Project::read(PROJECT_FILE, text, None).0);
+        let project = target.flatten().unwrap_or_else(Project::none);
+        discover(&self.root, self.places(&project, paths))
+    }
+
+    /// A path as it is called in this project, if that can be said of one that is perhaps not there.
+    fn shown(&self, path: &Path) -> String {
+        let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+        let plain = !full.components().any(|part| part == Component::ParentDir);
+        let inside = full.strip_prefix(&self.root).ok().filter(|_| plain);
+        inside.unwrap_or(path).to_string_lossy().into_owned()
+    }
+
+    fn unreadable(&self, error: &LoadError) -> Outcome {
+        let entry = Entry { shown: FILE_NAME.to_owned(), file: Err(error.clone()) };
+        let loader = EntryLoader { root: &self.root, entry: &entry };
+        let project = Project::none();
+        let (project_source, project_diagnostics) = (None, Vec::new());
+        let compiler =
+            Compiler { project: &project, project_source, project_diagnostics, goal: Goal::Validate };
+        stopped(compiler.link(vec![compiler.analyze(0, FILE_NAME, &loader)]))
+    }
+}
+
+fn stopped(compilation: Compilation) -> Outcome {
+    Outcome { compilation, files: 0, stopped: true, timings: Timings::default() }
+}
+
+fn folder(named: &Path) -> Result<PathBuf, Failure> {
+    let failed =
+        |why: String| Failure::usage(format!("`{}` can't be the project's folder: {why}", named.display()));
+    let real = named.canonicalize().map_err(|error| failed(reason(&error)))?;
+    if real.is_dir() { Ok(real) } else { Err(failed("it is a file".to_owned())) }
+}
+
+fn nearest(here: &Path, paths: &[PathBuf]) -> PathBuf {
+    let upwards = |from: &Path| {
+        let found = from.ancestors().find(|folder| folder.join(FILE_NAME).symlink_metadata().is_ok());
+        found.map(Path::to_owned)
+    };
+    let there = paths.first().and_then(|path| path.canonicalize().ok());
+    let there = there.map(|path| match path.parent() {
+        Some(parent) if !path.is_dir() => parent.to_owned(),
+        _ => path,
+    });
+    match (upwards(here), there) {
+        (Some(root), _) => root,
+        (None, Some(there)) => match upwards(&there) {
+            Some(root) => root,
+            None if there.starts_with(here) => here.to_owned(),
+            None => there,
+        },
+        (None, None) => here.to_owned(),
+    }
+}

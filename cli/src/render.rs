@@ -1,0 +1,197 @@
+//! Diagnostics, for people and for programs. All of it is made from one [`Report`].
+
+mod github;
+mod json;
+mod sarif;
+mod snippet;
+mod summary;
+mod text;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::path::Path;
+
+use dcp_compiler::compile::PROJECT_FILE;
+use dcp_compiler::diag::{Diagnostic, Severity};
+use dcp_compiler::source::{FileId, Sources, Span};
+
+use crate::args::ReportFormat;
+use crate::out::Look;
+use crate::project::{Outcome, Timings};
+
+/// What was found, and what to say of it.
+#[derive(Debug)]
+pub(crate) struct Report<'a> {
+    pub(crate) outcome: &'a Outcome,
+    /// The project's folder.
+    pub(crate) root: &'a Path,
+    /// Leave out notes.
+    pub(crate) quiet: bool,
+    pub(crate) deny_warnings: bool,
+}
+
+/// Writes a report.
+pub(crate) fn write(
+    report: &Report<'_>,
+    format: ReportFormat,
+    look: Look,
+    out: &mut impl Write,
+) -> io::Result<()> {
+    match format {
+        ReportFormat::Text => {
+            text::write(report, look, out)?;
+            summary::write(report, look, out)
+        }
+        ReportFormat::Json => json::write(report, out),
+        ReportFormat::Sarif => sarif::write(report, out),
+        ReportFormat::Github => github::write(report, out),
+    }
+}
+
+/// Writes the diagnostics of something that has more to say than these.
+pub(crate) fn write_found(report: &Report<'_>, look: Look, out: &mut impl Write) -> io::Result<()> {
+    text::write(report, look, out)?;
+    if report.count(Severity::Error) > 0 { summary::write(report, look, out) } else { Ok(()) }
+}
+
+impl<'a> Report<'a> {
+    pub(crate) fn diagnostics(&self) -> impl Iterator<Item = &'a Diagnostic> + use<'a> {
+        let quiet = self.quiet;
+        let all = self.outcome.compilation.diagnostics.iter();
+        all.filter(move |diagnostic| !(quiet && diagnostic.severity == Severity::Note))
+    }
+
+    pub(crate) fn count(&self, severity: Severity) -> usize {
+        self.diagnostics().filter(|diagnostic| diagnostic.severity == severity).count()
+    }
+
+    /// Whether there is anything that is not to be.
+    pub(crate) fn failed(&self) -> bool {
+        self.count(Severity::Error) > 0 || (self.deny_warnings && self.count(Severity::Warning) > 0)
+    }
+
+    fn sources(&self) -> &'a Sources {
+        &self.outcome.compilation.sources
+    }
+
+    fn timings(&self) -> Timings {
+        self.outcome.timings
+    }
+
+    fn places(&self) -> Places<'a> {
+        Places { sources: self.sources(), lines: RefCell::default() }
+    }
+
+    /// How many files have errors or warnings.
+    fn files_with_problems(&self) -> usize {
+        let problems = self.diagnostics().filter(|diagnostic| diagnostic.severity != Severity::Note);
+        let mut files: Vec<FileId> = problems.filter_map(|problem| Some(problem.primary()?.file)).collect();
+        files.retain(|file| *file != PROJECT_FILE);
+        files.sort_unstable();
+        files.dedup();
+        files.len()
+    }
+
+    /// What stands before the project's paths in the repository, which is what GitHub goes by.
+    fn prefix(&self) -> String {
+        let workspace =
+            std::env::var_os("GITHUB_WORKSPACE").and_then(|path| Path::new(&path).canonicalize().ok());
+        let workspace = workspace.filter(|workspace| self.root.starts_with(workspace));
+        let top = workspace
+            .or_else(|| self.root.ancestors().find(|above| above.join(".git").exists()).map(Path::to_owned));
+        let below = top.and_then(|top| self.root.strip_prefix(top).ok());
+        below.map_or_else(String::new, |below| {
+            below.components().fold(String::new(), |mut prefix, part| {
+                let _ = write!(prefix, "{}/", part.as_os_str().to_string_lossy());
+                prefix
+            })
+        })
+    }
+}
+
+/// A place for people: from 1, in characters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+struct Position {
+    line: usize,
+    column: usize,
+    /// In bytes, from 0.
+    offset: u32,
+}
+
+/// Knows where the lines of files begin.
+struct Places<'a> {
+    sources: &'a Sources,
+    lines: RefCell<HashMap<FileId, Vec<usize>>>,
+}
+
+impl<'a> Places<'a> {
+    fn path(&self, span: Span) -> &'a str {
+        &self.sources.get(span.file).path
+    }
+
+    fn text(&self, span: Span) -> &'a str {
+        &self.sources.get(span.file).text
+    }
+
+    fn start(&self, span: Span) -> Position {
+        self.position(span.file, span.start)
+    }
+
+    fn end(&self, span: Span) -> Position {
+        self.position(span.file, span.end)
+    }
+
+    fn position(&self, file: FileId, offset: u32) -> Position {
+        let text = &self.sources.get(file).text;
+        let at = boundary(text, offset as usize);
+        let mut lines = self.lines.borrow_mut();
+        let lines = lines.entry(file).or_insert_with(|| line_starts(text));
+        let line = lines.partition_point(|start| *start <= at).max(1);
+        let column = text[lines[line - 1]..at].chars().count() + 1;
+        Position { line, column, offset }
+    }
+}
+
+fn line_starts(text: &str) -> Vec<usize> {
+    std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect()
+}
+
+/// The offset, or the next one below at which a character begins.
+fn boundary(text: &str, offset: usize) -> usize {
+    text.floor_char_boundary(offset)
+}
+
+/// `1 error`, `2 errors`.
+pub(crate) fn counted(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+/// A number with its thousands told apart.
+pub(crate) fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Text from a manifest without anything that a terminal would obey.
+pub(crate) fn harmless(text: &str) -> String {
+    text.chars().map(|c| if c == '\n' || c == '\t' { ' ' } else { visible(c) }).collect()
+}
+
+/// A picture of a control character, and of those that change the direction of writing.
+fn visible(c: char) -> char {
+    match c {
+        '\u{0}'..='\u{1f}' => char::from_u32(0x2400 + u32::from(c)).unwrap_or('\u{fffd}'),
+        '\u{7f}' => '\u{2421}',
+        '\u{80}'..='\u{9f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => '\u{fffd}',
+        _ => c,
+    }
+}

@@ -1,0 +1,40 @@
+//! Files are replaced whole or not at all.
+
+pub(crate) mod folder;
+
+use std::fs::{self, Permissions};
+use std::io::{self, Write as _};
+use std::path::Path;
+
+/// What the names of unfinished files begin with. A killed process may leave one behind.
+pub(crate) const UNFINISHED: &str = ".dcp-unfinished-";
+
+/// Puts a file in place by renaming, so that no reader ever sees half of it.
+pub(crate) fn replace(path: &Path, content: &[u8], permissions: Option<Permissions>) -> io::Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(UNFINISHED);
+    // What the process's mask leaves of these is what other programs give to new files.
+    #[cfg(unix)]
+    let usual = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+    #[cfg(unix)]
+    builder.permissions(usual);
+    let mut file = builder.tempfile_in(folder)?;
+    file.write_all(content)?;
+    if let Some(permissions) = permissions {
+        file.as_file().set_permissions(permissions)?;
+    }
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+/// Writes a file unless it has this content already; says whether it did.
+pub(crate) fn update(path: &Path, content: &[u8]) -> io::Result<bool> {
+    let same = fs::symlink_metadata(path)
+        .is_ok_and(|found| found.is_file() && found.len() == content.len() as u64)
+        && fs::read(path).is_ok_and(|found| found == content);
+    if !same {
+        replace(path, content, None)?;
+    }
+    Ok(!same)
+}

@@ -1,0 +1,199 @@
+//! What stands in a `FROM` clause.
+
+use sqlparser::ast::{FunctionArg, Ident, ObjectName, Spanned, TableAlias, TableFactor};
+
+use super::facts::{QueryShape, Relation, TableRef};
+use super::walk::{Source, Walk};
+use super::{children, names};
+
+/// A source as a `FROM` clause names it.
+#[derive(Debug)]
+pub(super) struct Item {
+    /// What qualifies its columns, lower-cased.
+    pub(super) qualifier: Option<String>,
+    /// The relation, if it is a base relation and nothing else.
+    pub(super) base: Option<usize>,
+    pub(super) source: Source,
+}
+
+impl Item {
+    fn new(alias: Option<&TableAlias>, source: Source) -> Self {
+        Self { qualifier: alias.map(|alias| alias.name.value.to_lowercase()), base: None, source }
+    }
+}
+
+impl Walk {
+    pub(super) fn factor(&mut self, factor: &TableFactor) -> Vec<Item> {
+        match factor {
+            TableFactor::Table { name, alias, args, .. } => match args {
+                None if names::is_stream(name, alias.as_ref()) => {
+                    let table: Vec<Ident> = alias.iter().map(|it| it.name.clone()).collect();
+                    vec![self.named(&ObjectName::from(table), None)]
+                }
+                None => vec![self.named(name, alias.as_ref())],
+                Some(args) => vec![self.table_function(name, &args.args, alias.as_ref())],
+            },
+            TableFactor::Derived { subquery, alias, .. } => {
+                let source = self.query(subquery, false);
+                vec![Item::new(alias.as_ref(), source)]
+            }
+            TableFactor::NestedJoin { table_with_joins, alias } => {
+                let items = self.joined(table_with_joins, None);
+                match alias {
+                    None => items,
+                    Some(alias) => vec![merged(Some(alias), &items)],
+                }
+            }
+            TableFactor::Pivot { table, aggregate_functions, alias, .. } => {
+                let mut item = merged(alias.as_ref(), &self.factor(table));
+                for aggregate in aggregate_functions {
+                    self.expr(&aggregate.expr);
+                }
+                self.shape.nested_aggregation |= item.source.aggregated;
+                item.source.aggregated = true;
+                vec![item]
+            }
+            TableFactor::Unpivot { table, alias, .. } => {
+                vec![merged(alias.as_ref(), &self.factor(table))]
+            }
+            TableFactor::Function { name, args, alias, .. } => {
+                vec![self.table_function(name, args, alias.as_ref())]
+            }
+            TableFactor::TableFunction { expr, alias } => {
+                self.expr(expr);
+                vec![Item::new(alias.as_ref(), Source::default())]
+            }
+            TableFactor::UNNEST { array_exprs, alias, .. } => {
+                for expr in array_exprs {
+                    self.expr(expr);
+                }
+                vec![Item::new(alias.as_ref(), Source::default())]
+            }
+            _ => vec![Item::new(None, Source::default())],
+        }
+    }
+
+    fn table_function(
+        &mut self,
+        name: &ObjectName,
+        args: &[FunctionArg],
+        alias: Option<&TableAlias>,
+    ) -> Item {
+        let exprs = args.iter().filter_map(children::argument);
+        match (names::single(name).as_deref(), args) {
+            (Some("stream"), [_]) => {
+                if let Some(table) = exprs.clone().find_map(names::of_expr) {
+                    return self.named(&table, alias);
+                }
+            }
+            (Some("identifier"), [_]) => {
+                self.later = Some(self.layout.call(name.span()));
+            }
+            _ => {}
+        }
+        exprs.for_each(|expr| self.expr(expr));
+        Item::new(alias, Source::default())
+    }
+
+    /// Notes a name that is not a name yet.
+    pub(super) fn table(&mut self, name: &ObjectName) -> TableRef {
+        let table = names::table(name);
+        let function = names::parts(name).count() < name.0.len();
+        // Before columns, or what the parser takes for them, it looks like a name of its own.
+        if function || names::single(name).as_deref() == Some("identifier") {
+            self.later = Some(self.layout.range(name.span()));
+        }
+        table
+    }
+
+    fn named(&mut self, name: &ObjectName, alias: Option<&TableAlias>) -> Item {
+        let qualifier = match alias {
+            Some(alias) => Some(alias.name.value.to_lowercase()),
+            None => names::last(name),
+        };
+        if let Some(single) = names::single(name) {
+            if let Some((_, source)) = self.ctes.iter().rev().find(|(cte, _)| *cte == single) {
+                let source = source.clone();
+                return Item { qualifier, base: None, source };
+            }
+            if let Some(source) = self.view(&single) {
+                return Item { qualifier, base: None, source };
+            }
+        }
+        let index = self.relation(name, alias);
+        Item { qualifier, base: Some(index), source: Source { relations: vec![index], aggregated: false } }
+    }
+
+    fn relation(&mut self, name: &ObjectName, alias: Option<&TableAlias>) -> usize {
+        let table = self.table(name);
+        self.shape.relations.push(Relation {
+            name: table.name.clone(),
+            alias: alias.map(|alias| alias.name.value.clone()),
+            at: table.at.clone(),
+        });
+        self.reads.add(table);
+        self.shape.relations.len() - 1
+    }
+
+    /// A temporary view counts as if its query stood where it is named.
+    fn view(&mut self, name: &str) -> Option<Source> {
+        let size = self.views.get(name)?.size();
+        let room = self.room_for(size);
+        let view = self.views.get(name)?;
+        if !room {
+            return Some(Source::default());
+        }
+        let first = self.shape.relations.len();
+        append(&mut self.shape, &view.shape);
+        Some(Source { relations: (first..self.shape.relations.len()).collect(), aggregated: view.aggregated })
+    }
+}
+
+fn merged(alias: Option<&TableAlias>, items: &[Item]) -> Item {
+    let source = Source::of(items.iter().map(|item| &item.source));
+    let mut merged = Item::new(alias, source);
+    if let (None, [only]) = (alias, items) {
+        merged.qualifier.clone_from(&only.qualifier);
+    }
+    merged
+}
+
+/// Adds what is inside another shape. Its order, limit, columns and references stay its own.
+fn append(shape: &mut QueryShape, other: &QueryShape) {
+    let QueryShape {
+        relations,
+        joins,
+        group_by,
+        aggregates,
+        windows,
+        distinct,
+        over,
+        order_by,
+        limit,
+        set_operations,
+        filters,
+        columns: _,
+        column_refs: _,
+        nested_aggregation,
+        subquery,
+    } = other;
+    let first = shape.relations.len();
+    shape.relations.extend_from_slice(relations);
+    shape.joins.extend(joins.iter().cloned().map(|mut join| {
+        for index in join.left.iter_mut().chain(&mut join.right) {
+            *index += first;
+        }
+        join
+    }));
+    shape.group_by.extend_from_slice(group_by);
+    shape.aggregates.extend_from_slice(aggregates);
+    shape.windows.extend_from_slice(windows);
+    shape.over.extend_from_slice(over);
+    shape.set_operations.extend_from_slice(set_operations);
+    shape.filters.extend_from_slice(filters);
+    shape.distinct = shape.distinct.take().or_else(|| distinct.clone());
+    shape.order_by = shape.order_by.take().or_else(|| order_by.clone());
+    shape.limit = shape.limit.take().or_else(|| limit.clone());
+    shape.nested_aggregation |= nested_aggregation;
+    shape.subquery |= subquery;
+}

@@ -1,0 +1,43 @@
+//! The pairs in this folder: `NAME.in.yaml` and what becomes of it. `UPDATE_GOLDEN=1 cargo test fmt` writes them anew.
+
+use std::path::{Path, PathBuf};
+
+use dcp_compiler::source::FileId;
+use dcp_compiler::yaml::fmt::{Formatted, attempt};
+
+fn formatted(source: &str) -> Result<String, String> {
+    match attempt(FileId(0), source) {
+        Ok(Formatted::Text(text)) => Ok(text),
+        Ok(Formatted::Kept) => Err("would be damaged, and is kept".to_owned()),
+        Err(diagnostics) => Err(format!("can't be read: {diagnostics:?}")),
+    }
+}
+
+#[test]
+fn files_are_formatted_as_the_golden_ones() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fmt");
+    let mut inputs: Vec<PathBuf> =
+        std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    inputs.retain(|path| path.to_string_lossy().ends_with(".in.yaml"));
+    inputs.sort();
+    assert!(inputs.len() > 10, "the golden files are gone");
+    let wrong: Vec<String> = inputs
+        .iter()
+        .filter_map(|input| check(input).err().map(|problem| format!("{}: {problem}", input.display())))
+        .collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+fn check(input: &Path) -> Result<(), String> {
+    let golden = PathBuf::from(input.to_string_lossy().replace(".in.yaml", ".out.yaml"));
+    let text = formatted(&std::fs::read_to_string(input).unwrap())?;
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&golden, &text).unwrap();
+    }
+    let expected = std::fs::read_to_string(&golden).unwrap_or_default();
+    match formatted(&text) {
+        _ if text != expected => Err(format!("differs from its golden file; formatted:\n{text}")),
+        Ok(again) if again != text => Err(format!("is formatted once more:\n{again}")),
+        outcome => outcome.map(drop),
+    }
+}

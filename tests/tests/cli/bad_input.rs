@@ -1,0 +1,244 @@
+//! Input that is none. Each gets its diagnostic, soon and in little memory, and a manifest beside it gets its own.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use crate::harness::{DCP, Ran, Sandbox};
+
+const MAX_KIB: u64 = 256 * 1024;
+/// The promise is one second. It is held to what the processor does, because machines run many things at once; and
+/// builds for tests are slow.
+const MAX_SECONDS: f64 = if cfg!(debug_assertions) { 4.0 } else { 1.0 };
+
+/// Runs a command and writes down the memory that it took at most, and the time of the processor. What waits for
+/// something that never comes is ended.
+const MEASURE: &str = "\
+import resource, subprocess, sys
+code = subprocess.run(sys.argv[2:], timeout=60).returncode
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+with open(sys.argv[1], 'w') as file:
+    file.write(f'{used.ru_maxrss} {used.ru_utime + used.ru_stime}')
+sys.exit(code)
+";
+
+/// A manifest with a mistake, so that it has something to be told of.
+fn project() -> Sandbox {
+    let sandbox = Sandbox::project();
+    sandbox.edit("manifests/orders-daily.yaml", "executors:", "exectuors:");
+    sandbox
+}
+
+/// Validates within bounds; both what is bad and what is merely mistaken must be told of.
+#[track_caller]
+fn validate(sandbox: &Sandbox, expected: &[&str]) -> Ran {
+    let beside = Sandbox::new();
+    let told = beside.join("used");
+    let args = ["validate", "--output", "text"];
+    let mut command = sandbox.command(Path::new("python3"));
+    command.args(["-c", MEASURE]).arg(&told).arg(&*DCP).args(args);
+    let output = command.output().expect("python3 can be run");
+    let ran = sandbox.ran(&args, &output).ends_with(1).says("unknown field `exectuors`");
+    let ran = expected.iter().fold(ran, |ran, text| ran.says(text));
+    let used = beside.read("used");
+    let (memory, seconds) = used.split_once(' ').expect("it wrote two numbers");
+    let memory: u64 = memory.parse().expect("the first is in KiB");
+    let seconds: f64 = seconds.parse().expect("the second is in seconds");
+    assert!(seconds < MAX_SECONDS, "took {seconds} s");
+    assert!(memory < MAX_KIB, "took {memory} KiB");
+    assert!(ran.stdout.len() < 64 * 1024, "printed {} bytes", ran.stdout.len());
+    ran
+}
+
+#[track_caller]
+fn is_told(content: impl AsRef<[u8]>, expected: &[&str]) {
+    let sandbox = project();
+    sandbox.write("manifests/bad.yaml", content);
+    validate(&sandbox, expected).says("[manifests/bad.yaml");
+}
+
+#[test]
+fn not_utf8() {
+    is_told(b"apiVersion: dcp/v1\nkind: \xff\n", &["error[DCP0001]", "is not UTF-8, from its byte 25 on"]);
+}
+
+#[test]
+fn empty() {
+    is_told("", &["error[DCP0004]"]);
+    is_told("# nothing\n", &["error[DCP0004]"]);
+}
+
+#[test]
+fn a_folder_named_like_a_manifest() {
+    let sandbox = project();
+    std::fs::create_dir(sandbox.join("manifests/bad.yaml")).expect("a folder can be made");
+    sandbox.write("manifests/bad.yaml/inner.yaml", "kind: Other");
+    validate(&sandbox, &["`manifests/bad.yaml` is a folder", "[manifests/bad.yaml/inner.yaml:1:1]"]);
+}
+
+#[test]
+fn a_file_that_is_too_large() {
+    let sandbox = project();
+    let file = std::fs::File::create(sandbox.join("manifests/bad.yaml")).expect("a file can be made");
+    file.set_len(100 * 1024 * 1024).expect("a file can be empty and large");
+    validate(&sandbox, &["error[DCP0002]", "has 104857600 bytes"]);
+    // One that grows while it is read, or tells a wrong size, is caught by reading: just above the limit.
+    sandbox.write("manifests/bad.yaml", vec![b' '; 1024 * 1024 + 1]);
+    validate(&sandbox, &["error[DCP0002]"]);
+}
+
+#[test]
+fn nesting() {
+    is_told("[".repeat(10_000), &["error[DCP0009]"]);
+    is_told("- ".repeat(10_000), &["error[DCP0009]"]);
+    is_told("{a: ".repeat(10_000), &["error[DCP0009]"]);
+    is_told(format!("{}x{}", "[".repeat(10_000), "]".repeat(10_000)), &["error[DCP0009]"]);
+}
+
+#[test]
+fn an_alias_bomb() {
+    let mut bomb = String::from("a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n");
+    for level in 1..30 {
+        let alias = format!("*a{}, ", level - 1).repeat(10);
+        writeln!(bomb, "a{level}: &a{level} [{}]", alias.trim_end_matches(", "))
+            .expect("a String can be written to");
+    }
+    is_told(bomb, &["error[DCP0009]"]);
+}
+
+#[test]
+fn a_million_keys() {
+    // They do not fit into what a manifest may have; as many as do are another matter.
+    let keys = |count: u32| (0..count).fold(String::new(), |text, number| text + &format!("{number:x}: 1\n"));
+    let sandbox = project();
+    sandbox.write("manifests/bad.yaml", keys(1_000_000));
+    validate(&sandbox, &["error[DCP0002]"]);
+    is_told(keys(100_000), &["error[DCP0"]);
+    is_told(format!("apiVersion: dcp/v1\nkind: CoreETL\n{}", keys(100_000)), &["99980 more unknown fields"]);
+}
+
+#[test]
+fn one_line_without_end() {
+    is_told(format!("apiVersion: {}\n", "x".repeat(1_000_000)), &["error[DCP0011]"]);
+    is_told(format!("{}: [", "日本 ".repeat(100_000)), &["error[DCP0"]);
+}
+
+#[test]
+fn two_manifests_with_one_address() {
+    let sandbox = project();
+    sandbox.write("manifests/bad.yaml", sandbox.read("manifests/clicks-per-store.yaml"));
+    validate(&sandbox, &["there are two manifests `sales/clicks-per-store`", "first here", "again here"]);
+}
+
+#[test]
+fn nothing_that_a_terminal_obeys_is_printed() {
+    let name = "\\u001b]0;owned\\u0007\\u202e\\r\\n";
+    is_told(format!("apiVersion: \"{name}\"\nkind: CoreETL\n"), &["error[DCP0011]"]);
+    let sandbox = Sandbox::project();
+    sandbox.write("manifests/bad.yaml", "apiVersion: x\u{1b}[31m\nkind: \"\u{202e}\u{9b}\"\n");
+    sandbox.edit("manifests/orders-daily.yaml", "owner:", "\"on\\e[31mer\":");
+    let ran = sandbox.run(&["validate"]).ends_with(1);
+    let obeyed = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+    assert!(!ran.stdout.contains(obeyed), "{:?}", ran.stdout);
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::process::Command;
+
+    use super::*;
+
+    #[test]
+    fn links_that_lead_out_of_the_project() {
+        let sandbox = project();
+        let outside = Sandbox::new();
+        outside.write("x.yaml", "kind: Other").write("folder/y.yaml", "kind: Other");
+        symlink(outside.join("x.yaml"), sandbox.join("manifests/bad.yaml")).expect("links can be made");
+        symlink(outside.join("folder"), sandbox.join("manifests/bad")).expect("links can be made");
+        let ran = validate(&sandbox, &["`manifests/bad.yaml` lies outside", "`manifests/bad` lies outside"]);
+        assert_eq!(ran.stdout.matches("error[DCP0003]").count(), 2, "{}", ran.shown());
+        sandbox
+            .run(&["validate", outside.join("x.yaml").to_str().expect("it is UTF-8")])
+            .ends_with(1)
+            .says("DCP0003");
+        sandbox.edit("manifests/orders-daily.yaml", "      query: |", "      file: x.sql\n      query: |");
+        let text = sandbox.read("manifests/orders-daily.yaml");
+        let start = text.find("      query: |").expect("it has one");
+        let end = text.find("      parameters:").expect("it has some");
+        sandbox.write("manifests/orders-daily.yaml", [&text[..start], &text[end..]].concat());
+        outside.write("x.sql", "SELECT secret");
+        symlink(outside.join("x.sql"), sandbox.join("x.sql")).expect("links can be made");
+        sandbox.run(&["validate"]).ends_with(1).says("`x.sql` lies outside of the project");
+    }
+
+    #[test]
+    fn links_that_stay_in_the_project_are_fine() {
+        let sandbox = Sandbox::project();
+        std::fs::rename(sandbox.join("manifests"), sandbox.join("real")).expect("a folder can be renamed");
+        std::fs::create_dir(sandbox.join("manifests")).expect("a folder can be made");
+        symlink("../real", sandbox.join("manifests/linked")).expect("links can be made");
+        symlink("..", sandbox.join("real/up")).expect("links can be made");
+        symlink("../../real/orders-daily.yaml", sandbox.join("real/orders-daily-too.yaml")).ok();
+        std::fs::remove_file(sandbox.join("real/orders-daily-too.yaml")).expect("it is there");
+        assert_eq!(sandbox.run(&["validate"]).ends_with(0).stdout, "2 manifests are valid\n");
+    }
+
+    #[test]
+    fn links_that_lead_nowhere() {
+        let sandbox = project();
+        symlink("gone.yaml", sandbox.join("manifests/dangling.yaml")).expect("links can be made");
+        symlink("loop.yaml", sandbox.join("manifests/loop.yaml")).expect("links can be made");
+        validate(
+            &sandbox,
+            &["`manifests/dangling.yaml` can't be read", "`manifests/loop.yaml` can't be read"],
+        );
+    }
+
+    #[test]
+    fn what_is_no_file() {
+        let sandbox = project();
+        let made = Command::new("mkfifo").arg(sandbox.join("manifests/bad.yaml")).status();
+        assert!(made.expect("mkfifo can be run").success());
+        symlink("/dev/zero", sandbox.join("manifests/zero.yaml")).expect("links can be made");
+        validate(
+            &sandbox,
+            &["`manifests/bad.yaml` can't be read: it is not a regular file", "`manifests/zero.yaml`"],
+        );
+        sandbox.run(&["validate", "manifests/bad.yaml"]).ends_with(1).says("it is not a regular file");
+    }
+
+    #[test]
+    fn what_may_not_be_read_or_written() {
+        let sandbox = project();
+        sandbox.write("manifests/bad.yaml", "x").write("manifests/closed/x.yaml", "x");
+        sandbox.run(&["init", "other", "-q"]).ends_with(0);
+        let mode = |path: &str, mode: u32| {
+            std::fs::set_permissions(sandbox.join(path), std::fs::Permissions::from_mode(mode))
+                .expect("it is ours");
+        };
+        mode("manifests/bad.yaml", 0);
+        mode("manifests/closed", 0);
+        std::fs::create_dir(sandbox.join("other/build")).expect("a folder can be made");
+        mode("other/build", 0o500);
+        // The superuser may do all of it.
+        if std::fs::read(sandbox.join("manifests/bad.yaml")).is_err() {
+            validate(
+                &sandbox,
+                &["`manifests/bad.yaml` can't be read: permission denied", "`manifests/closed` can't"],
+            );
+            let ran = sandbox.run_in("other", &["compile", "--out", "build"]).ends_with(1);
+            ran.says("can't be written: permission denied");
+        }
+        mode("manifests/closed", 0o700);
+        mode("other/build", 0o700);
+    }
+}
+
+#[test]
+fn a_path_that_is_not_there() {
+    let sandbox = project();
+    let ran = sandbox.run(&["validate", "manifests/nope.yaml", "manifests"]).ends_with(1);
+    ran.says("there is no file `manifests/nope.yaml`").says("unknown field `exectuors`");
+    sandbox.edit("dcp.yaml", "[manifests]", "[manifests, more]");
+    validate(&sandbox, &["there is no file `more`"]);
+}

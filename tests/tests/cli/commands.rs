@@ -1,0 +1,184 @@
+//! What each command prints, as it is.
+
+use insta::assert_snapshot;
+
+use crate::harness::Sandbox;
+
+const BATCH: &str = "manifests/orders-daily.yaml";
+const STREAM: &str = "manifests/clicks-per-store.yaml";
+
+#[test]
+fn help_teaches() {
+    let sandbox = Sandbox::new();
+    assert_snapshot!("help", sandbox.run(&["--help"]).shown());
+    for command in ["validate", "compile", "graph", "schema", "fmt", "explain", "init", "completions"] {
+        assert_snapshot!(format!("help_{command}"), sandbox.run(&[command, "--help"]).shown());
+    }
+}
+
+#[test]
+fn wrong_usage_is_code_2() {
+    let sandbox = Sandbox::project();
+    for args in [
+        &[][..],
+        &["frobnicate"],
+        &["validate", "--output", "xml"],
+        &["compile"],
+        &["validate", "--project", "nowhere"],
+        &["validate", "--project", "dcp.yaml"],
+        &["init", "x", "--name", "No Name"],
+        &["completions", "cmd"],
+        &["explain", "DCP9999"],
+        &["fmt", "-", "manifests"],
+    ] {
+        assert_eq!(sandbox.run(args).code, 2, "{args:?}");
+    }
+    assert_snapshot!("usage_validate", sandbox.run(&["validate", "--outptu", "json"]).shown());
+    assert_snapshot!("usage_project", sandbox.run(&["validate", "--project", "nowhere"]).shown());
+}
+
+#[test]
+fn init_makes_a_project_that_is_valid_for_every_target() {
+    let sandbox = Sandbox::new();
+    assert_snapshot!("init", sandbox.run(&["init", "shop"]).shown());
+    for target in ["dev", "prod"] {
+        let ran = sandbox.run_in("shop", &["validate", "--target", target, "--deny-warnings"]);
+        assert_eq!((ran.stdout.as_str(), ran.code), ("2 manifests are valid\n", 0), "{}", ran.shown());
+    }
+    let written = sandbox.read("shop/dcp.yaml");
+    assert_snapshot!("init_again", sandbox.run(&["init", "shop"]).shown());
+    assert_eq!(sandbox.read("shop/dcp.yaml"), written);
+}
+
+#[test]
+fn init_gives_editors_the_schemas_that_are_printed() {
+    let sandbox = Sandbox::project();
+    assert_eq!(sandbox.read(".dcp/schemas/manifest.json"), sandbox.run(&["schema"]).stdout);
+    assert_eq!(sandbox.read(".dcp/schemas/project.json"), sandbox.run(&["schema", "project"]).stdout);
+    let line = sandbox.read(BATCH).lines().next().expect("it has lines").to_owned();
+    let named = line.strip_prefix("# yaml-language-server: $schema=").expect("editors read this line");
+    assert!(sandbox.join("manifests").join(named).exists(), "{line}");
+}
+
+#[test]
+fn validate_says_everything_that_is_wrong() {
+    let sandbox = Sandbox::project();
+    sandbox
+        .edit(STREAM, "      watermark: {source: clicks, column: ts, delay: 10m}\n", "")
+        .edit(STREAM, "executors:", "exectuors:")
+        .edit(STREAM, "${var.kafka}", "${var.kafak}")
+        .edit(BATCH, "0 3 * * *", "0 25 * * *");
+    assert_snapshot!("validate_errors", sandbox.run(&["validate"]).ends_with(1).shown());
+    assert_snapshot!("validate_one_path", sandbox.run(&["validate", BATCH]).ends_with(1).shown());
+    sandbox
+        .run_in("manifests", &["validate", "orders-daily.yaml"])
+        .ends_with(1)
+        .says("[manifests/orders-daily.yaml:");
+    sandbox.run(&["validate", "--color", "always", BATCH]).says("\u{1b}[");
+}
+
+#[test]
+fn validate_shows_labels_of_several_files() {
+    let sandbox = Sandbox::project();
+    sandbox.write("manifests/twice.yaml", sandbox.read(BATCH));
+    assert_snapshot!("validate_twice", sandbox.run(&["validate"]).ends_with(1).shown());
+}
+
+#[test]
+fn warnings_are_denied_on_demand() {
+    let sandbox = Sandbox::project();
+    sandbox.edit("dcp.yaml", "      - set:", "      - match: {names: [no-such]}\n        set:");
+    assert_snapshot!("validate_warning", sandbox.run(&["validate"]).ends_with(0).shown());
+    sandbox.run(&["validate", "--deny-warnings"]).ends_with(1).says("warnings are denied");
+    sandbox.run(&["compile", "--out", "build", "--deny-warnings"]).ends_with(1).says("nothing was written");
+    assert!(!sandbox.join("build").exists());
+}
+
+#[test]
+fn quiet_leaves_out_notes_and_praise() {
+    let sandbox = Sandbox::project();
+    let ran = sandbox.run(&["validate", "--quiet"]).ends_with(0);
+    assert_eq!(ran.stdout, "");
+    sandbox.edit(STREAM, "      state: {partitions: 40}\n", "");
+    sandbox.run(&["validate"]).ends_with(0).says("note[DCP0113]");
+    assert_eq!(sandbox.run(&["validate", "-q"]).ends_with(0).stdout, "");
+}
+
+#[test]
+fn a_broken_project_file_is_told_of_and_nothing_else() {
+    let sandbox = Sandbox::project();
+    sandbox.run(&["validate", "--target", "prdo"]).ends_with(1).says("did you mean `prod`?");
+    sandbox.edit("dcp.yaml", "project:", "projekt:");
+    assert_snapshot!("validate_project", sandbox.run(&["validate"]).ends_with(1).shown());
+    sandbox.write("dcp.yaml", b"\xff\xfe");
+    assert_snapshot!("validate_project_not_utf8", sandbox.run(&["validate"]).ends_with(1).shown());
+}
+
+#[test]
+fn the_project_is_found_from_below_and_from_elsewhere() {
+    let sandbox = Sandbox::new();
+    sandbox.run(&["init", "shop", "-q"]).ends_with(0);
+    for (folder, args) in [
+        ("shop", &["validate"][..]),
+        ("shop/manifests", &["validate"]),
+        (".", &["validate", "--project", "shop"]),
+        (".", &["validate", "shop/manifests"]),
+        ("shop", &["validate", "manifests/orders-daily.yaml", "manifests"]),
+    ] {
+        let ran = sandbox.run_in(folder, args).ends_with(0);
+        assert_eq!(ran.stdout, "2 manifests are valid\n", "{}", ran.shown());
+    }
+    std::fs::create_dir(sandbox.join("empty")).expect("a folder can be made");
+    sandbox.run_in("empty", &["validate"]).ends_with(0).says("no manifests were found");
+    sandbox.run_in("empty", &["validate", "--target", "prod"]).ends_with(2).says("no `dcp.yaml`");
+}
+
+#[test]
+fn git_ignored_and_hidden_files_are_left_out() {
+    let sandbox = Sandbox::project();
+    sandbox
+        .write("manifests/.gitignore", "generated/\n")
+        .write("manifests/generated/x.yaml", "not a manifest");
+    sandbox.write("manifests/.hidden/x.yaml", "not a manifest").write("manifests/.x.yaml", "no");
+    sandbox.write("manifests/notes.txt", "not YAML: [");
+    assert_eq!(sandbox.run(&["validate"]).ends_with(0).stdout, "2 manifests are valid\n");
+}
+
+#[test]
+fn explain_finds_pages_and_near_codes() {
+    let sandbox = Sandbox::new();
+    assert_snapshot!("explain", sandbox.run(&["explain"]).ends_with(0).shown());
+    for code in ["DCP0107", "dcp0107", "107"] {
+        sandbox.run(&["explain", code]).ends_with(0).says("DCP0107");
+    }
+    assert_snapshot!("explain_unknown", sandbox.run(&["explain", "DCP0106"]).ends_with(2).shown());
+}
+
+#[test]
+fn schemas_and_completions_are_printed() {
+    let sandbox = Sandbox::new();
+    for which in [&["schema"][..], &["schema", "manifest"], &["schema", "project"]] {
+        let schema = sandbox.run(which).ends_with(0).json();
+        assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema", "{which:?}");
+    }
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        sandbox.run(&["completions", shell]).ends_with(0).says("validate");
+    }
+}
+
+#[test]
+fn a_reader_that_has_had_enough_is_no_error() {
+    use std::io::Read as _;
+    use std::process::Stdio;
+
+    let sandbox = Sandbox::project();
+    let mut command = sandbox.command(&crate::harness::DCP);
+    // More than a pipe holds.
+    command.arg("schema").stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the binary can be run");
+    let mut stdout = child.stdout.take().expect("it is piped");
+    stdout.read_exact(&mut [0; 10]).expect("it prints");
+    drop(stdout);
+    let output = child.wait_with_output().expect("it ends");
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+}

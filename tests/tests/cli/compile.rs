@@ -1,0 +1,148 @@
+//! What `dcp compile` does to its folder.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::SystemTime;
+
+use insta::assert_snapshot;
+
+use crate::harness::Sandbox;
+
+const BATCH: &str = "manifests/orders-daily.yaml";
+
+/// Every file of a folder, with when it was written.
+fn files(folder: &Path) -> BTreeMap<String, SystemTime> {
+    let mut found = BTreeMap::new();
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).expect("the folder can be listed") {
+            let entry = entry.expect("the folder can be listed");
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let name = path.strip_prefix(folder).expect("it is in there").display().to_string();
+            let written = entry.metadata().and_then(|metadata| metadata.modified());
+            found.insert(name, written.expect("files know when they were written"));
+        }
+    }
+    found
+}
+
+#[test]
+fn one_file_for_each_primitive_and_dag() {
+    let sandbox = Sandbox::project();
+    assert_snapshot!("compile", sandbox.run(&["compile", "--out", "build"]).ends_with(0).shown());
+    let names: Vec<String> = files(&sandbox.join("build")).into_keys().collect();
+    assert_eq!(
+        names,
+        [
+            ".dcp-compile.json",
+            "ContinuousJob/sales/clicks-per-store.json",
+            "CoreEtlJob/sales/clicks-per-store.json",
+            "CoreEtlJob/sales/orders-daily.json",
+            "Orchestrator/sales/orders-daily.json",
+            "dags/sales__orders-daily.py",
+        ]
+    );
+    assert_snapshot!("compiled_job", sandbox.read("build/CoreEtlJob/sales/orders-daily.json"));
+    let stream = sandbox.read("build/ContinuousJob/sales/clicks-per-store.json");
+    let stream: serde_json::Value = serde_json::from_str(&stream).expect("it is JSON");
+    assert_eq!(stream["address"], "ContinuousJob/sales/clicks-per-store");
+    assert_eq!(stream["body"]["checkpoint"], "s3://lake-dev/checkpoints/clicks-per-store");
+}
+
+#[test]
+fn a_second_compile_touches_nothing() {
+    let sandbox = Sandbox::project();
+    sandbox.run(&["compile", "--out", "build"]).ends_with(0);
+    let before = files(&sandbox.join("build"));
+    assert_snapshot!("compile_again", sandbox.run(&["compile", "--out", "build"]).ends_with(0).shown());
+    assert_eq!(files(&sandbox.join("build")), before);
+}
+
+#[test]
+fn what_is_gone_from_the_manifests_goes_and_all_else_stays() {
+    let sandbox = Sandbox::project();
+    sandbox.run(&["compile", "--out", "build"]).ends_with(0);
+    sandbox.write("build/dags/by_hand.py", "").write("build/Orchestrator/sales/notes.txt", "mine");
+    std::fs::remove_file(sandbox.join(BATCH)).expect("it is there");
+    assert_snapshot!("compile_removes", sandbox.run(&["compile", "--out", "build"]).ends_with(0).shown());
+    let names: Vec<String> = files(&sandbox.join("build")).into_keys().collect();
+    assert_eq!(
+        names,
+        [
+            ".dcp-compile.json",
+            "ContinuousJob/sales/clicks-per-store.json",
+            "CoreEtlJob/sales/clicks-per-store.json",
+            "Orchestrator/sales/notes.txt",
+            "dags/by_hand.py",
+        ]
+    );
+}
+
+#[test]
+fn nothing_is_written_if_there_are_errors() {
+    let sandbox = Sandbox::project();
+    sandbox.run(&["compile", "--out", "build"]).ends_with(0);
+    let before = files(&sandbox.join("build"));
+    sandbox.edit(BATCH, "owner:", "onwer:").edit("manifests/clicks-per-store.yaml", "30s", "31s");
+    assert_snapshot!("compile_errors", sandbox.run(&["compile", "--out", "build"]).ends_with(1).shown());
+    assert_eq!(files(&sandbox.join("build")), before);
+    sandbox.run(&["compile", "--out", "other"]).ends_with(1);
+    assert!(!sandbox.join("other").exists());
+}
+
+#[test]
+fn a_folder_with_something_else_in_it_is_refused() {
+    let sandbox = Sandbox::project();
+    sandbox.write("mine/notes.txt", "mine");
+    assert_snapshot!("compile_foreign", sandbox.run(&["compile", "--out", "mine"]).ends_with(1).shown());
+    assert_eq!(files(&sandbox.join("mine")).len(), 1);
+}
+
+#[test]
+fn a_listing_can_not_make_it_remove_what_lies_outside() {
+    let sandbox = Sandbox::project();
+    sandbox.run(&["compile", "--out", "build"]).ends_with(0);
+    for outside in ["../manifests/orders-daily.yaml", "/etc/hostname", "dags/../../dcp.yaml", ""] {
+        let listing = serde_json::json!({"version": 1, "files": [outside]});
+        sandbox.write("build/.dcp-compile.json", listing.to_string());
+        sandbox.run(&["compile", "--out", "build"]).ends_with(1).says("is damaged");
+    }
+    assert!(sandbox.join(BATCH).exists() && sandbox.join("dcp.yaml").exists());
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_in_the_folder_is_not_followed() {
+    let sandbox = Sandbox::project();
+    sandbox.write("outside/sales/keep.txt", "");
+    sandbox.run(&["compile", "--out", "build"]).ends_with(0);
+    std::fs::remove_dir_all(sandbox.join("build/CoreEtlJob")).expect("it is there");
+    std::os::unix::fs::symlink(sandbox.join("outside"), sandbox.join("build/CoreEtlJob"))
+        .expect("links can be made");
+    sandbox.run(&["compile", "--out", "build"]).ends_with(1).says("can't be made a folder");
+    assert_eq!(files(&sandbox.join("outside")).into_keys().collect::<Vec<_>>(), ["sales/keep.txt"]);
+}
+
+#[test]
+fn a_file_that_stands_where_the_folder_should_be_is_told_of() {
+    let sandbox = Sandbox::project();
+    sandbox.write("build", "");
+    sandbox.run(&["compile", "--out", "build"]).ends_with(1).says("`build` can't be made a folder");
+}
+
+/// What a process leaves behind that is killed while it writes is cleared away.
+#[test]
+fn unfinished_files_of_a_killed_process_go() {
+    let sandbox = Sandbox::project();
+    sandbox.write("build/.dcp-unfinished-abc", "half");
+    sandbox.run(&["compile", "--out", "build"]).ends_with(0);
+    sandbox.write("build/dags/.dcp-unfinished-abc", "half");
+    sandbox.run(&["compile", "--out", "build"]).ends_with(0).says("nothing has changed");
+    let left: Vec<String> =
+        files(&sandbox.join("build")).into_keys().filter(|name| name.contains("unfinished")).collect();
+    assert!(left.is_empty(), "{left:?}");
+}

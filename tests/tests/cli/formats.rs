@@ -1,0 +1,109 @@
+//! Reports and graphs for programs.
+
+use insta::assert_snapshot;
+
+use crate::harness::Sandbox;
+
+const BATCH: &str = "manifests/orders-daily.yaml";
+
+fn broken() -> Sandbox {
+    let sandbox = Sandbox::project();
+    sandbox.edit(BATCH, "executors:", "exectuors:");
+    sandbox.write("manifests/twice, 100%.yaml", sandbox.read("manifests/clicks-per-store.yaml"));
+    sandbox
+}
+
+#[test]
+fn json_has_every_diagnostic() {
+    let ran = broken().run(&["validate", "--output", "json"]).ends_with(1);
+    assert_snapshot!("validate_json", ran.stdout);
+    let report = ran.json();
+    assert_eq!(report["summary"]["errors"], report["diagnostics"].as_array().expect("a list").len());
+    let fine = Sandbox::project().run(&["validate", "--output", "json"]).ends_with(0).json();
+    assert_eq!(fine["diagnostics"], serde_json::json!([]));
+}
+
+#[test]
+fn sarif_is_what_code_scanning_takes() {
+    let ran = broken().run(&["validate", "--output", "sarif"]).ends_with(1);
+    let log = ran.json();
+    assert_eq!((&log["version"], log["runs"].as_array().map(Vec::len)), (&"2.1.0".into(), Some(1)));
+    let run = &log["runs"][0];
+    let rules = run["tool"]["driver"]["rules"].as_array().expect("a list");
+    for result in run["results"].as_array().expect("a list") {
+        let rule = usize::try_from(result["ruleIndex"].as_u64().expect("a number")).expect("a small one");
+        assert_eq!(rules[rule]["id"], result["ruleId"]);
+        assert!(result["message"]["text"].is_string());
+        let place = &result["locations"][0]["physicalLocation"];
+        assert!(place["region"]["startLine"].as_u64() >= Some(1), "{result}");
+        let uri = place["artifactLocation"]["uri"].as_str().expect("text");
+        assert!(!uri.contains([' ', ',']), "{uri}");
+    }
+    let text = ran.stdout.replace(env!("CARGO_PKG_VERSION"), "[VERSION]");
+    // Pages grow; what of them is there is for the test of `explain`.
+    let text: Vec<&str> =
+        text.lines().filter(|line| !line.trim_start().starts_with("\"markdown\"")).collect();
+    assert_snapshot!("validate_sarif", text.join("\n"));
+}
+
+#[test]
+fn github_gets_annotations() {
+    let sandbox = broken();
+    assert_snapshot!(
+        "validate_github",
+        sandbox.run(&["validate", "--output", "github"]).ends_with(1).shown()
+    );
+}
+
+#[test]
+fn github_and_sarif_name_files_as_the_repository_does() {
+    let sandbox = Sandbox::new();
+    std::fs::create_dir(sandbox.join(".git")).expect("a folder can be made");
+    sandbox.run(&["init", "teams/shop", "-q"]).ends_with(0);
+    sandbox.edit("teams/shop/manifests/orders-daily.yaml", "owner:", "onwer:");
+    let github = sandbox.run_in("teams/shop", &["validate", "-o", "github"]).ends_with(1);
+    github.says("file=teams/shop/manifests/orders-daily.yaml,line=");
+    let sarif = sandbox.run_in("teams/shop", &["validate", "-o", "sarif"]).ends_with(1);
+    sarif.says("\"uri\": \"teams/shop/manifests/orders-daily.yaml\"");
+}
+
+#[test]
+fn graphs_are_drawn_in_each_format() {
+    let sandbox = Sandbox::project();
+    let batch = sandbox.read(BATCH);
+    let second = batch
+        .replace("name: orders-daily", "name: best-stores")
+        .replace("orders_daily", "best_stores")
+        .replace("lake.raw.orders", "lake.mart.orders_daily");
+    sandbox.write("manifests/best.yaml", second);
+    for format in ["text", "dot", "mermaid", "json"] {
+        let ran = sandbox.run(&["graph", "--output", format]).ends_with(0);
+        assert_eq!(ran.stderr, "");
+        assert_snapshot!(format!("graph_{format}"), ran.stdout);
+        if format == "text" {
+            assert!(ran.stdout.lines().all(|line| line.chars().count() <= 80), "{}", ran.stdout);
+        }
+    }
+}
+
+#[test]
+fn a_graph_with_errors_is_still_drawn() {
+    let sandbox = Sandbox::project();
+    sandbox.edit(BATCH, "executors:", "exectuors:");
+    let ran = sandbox.run(&["graph"]).ends_with(1);
+    assert!(ran.stdout.starts_with("sales/clicks-per-store"), "{}", ran.shown());
+    assert!(ran.stderr.contains("error[DCP0012]"), "{}", ran.shown());
+}
+
+#[test]
+fn text_stops_where_nobody_reads_on() {
+    let sandbox = Sandbox::new();
+    for number in 0..250 {
+        sandbox.write(&format!("{number:03}.yaml"), "kind: Other\n");
+    }
+    let ran = sandbox.run(&["validate"]).ends_with(1).says("and 50 more; `--output json` has them all");
+    assert_eq!(ran.stdout.matches("error[").count(), 200);
+    ran.says("250 errors in 250 of 250 manifests");
+    let json = sandbox.run(&["validate", "-o", "json"]).json();
+    assert_eq!(json["diagnostics"].as_array().map(Vec::len), Some(250));
+}

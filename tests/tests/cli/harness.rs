@@ -1,0 +1,159 @@
+//! Builds the binary once, and runs it in folders of its own.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::LazyLock;
+
+use tempfile::TempDir;
+
+/// The binary, built as this test was.
+pub(crate) static DCP: LazyLock<PathBuf> = LazyLock::new(|| {
+    let test = std::env::current_exe().expect("a test knows where it is");
+    // target/<profile>/deps/cli-<hash>
+    let profile = test.ancestors().nth(2).expect("cargo puts tests into target/<profile>/deps");
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut build = Command::new(cargo);
+    build.args(["build", "--quiet", "--locked", "--package", "dcp-cli"]);
+    build.arg("--manifest-path").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"));
+    build.arg("--target-dir").arg(profile.parent().expect("a profile's folder is in the target folder"));
+    if profile.ends_with("release") {
+        build.arg("--release");
+    }
+    assert!(build.status().expect("cargo can be run").success(), "the binary can be built");
+    profile.join(format!("dcp{}", std::env::consts::EXE_SUFFIX))
+});
+
+/// A folder with files, and `dcp` to be run in it.
+pub(crate) struct Sandbox {
+    folder: TempDir,
+}
+
+/// How a run ended.
+pub(crate) struct Ran {
+    line: String,
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Sandbox {
+    pub(crate) fn new() -> Self {
+        let folder =
+            tempfile::Builder::new().prefix("dcp-test").tempdir().expect("there is a temporary folder");
+        Self { folder }
+    }
+
+    /// What `dcp init` makes.
+    pub(crate) fn project() -> Self {
+        let sandbox = Self::new();
+        let made = sandbox.run(&["init", "--name", "shop", "--quiet"]);
+        assert_eq!((made.code, made.stdout.as_str(), made.stderr.as_str()), (0, "", ""));
+        sandbox
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn join(&self, path: &str) -> PathBuf {
+        self.path().join(path)
+    }
+
+    pub(crate) fn write(&self, path: &str, content: impl AsRef<[u8]>) -> &Self {
+        let path = self.join(path);
+        std::fs::create_dir_all(path.parent().expect("it is in the sandbox")).expect("folders can be made");
+        std::fs::write(path, content).expect("files can be written");
+        self
+    }
+
+    pub(crate) fn read(&self, path: &str) -> String {
+        std::fs::read_to_string(self.join(path)).expect("the file is there")
+    }
+
+    /// Changes a file.
+    pub(crate) fn edit(&self, path: &str, from: &str, to: &str) -> &Self {
+        let text = self.read(path);
+        assert!(text.contains(from), "`{path}` has `{from}`");
+        self.write(path, text.replacen(from, to, 1))
+    }
+
+    /// A command with nothing of this machine in its environment.
+    pub(crate) fn command(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
+        command
+            .current_dir(self.path())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default());
+        command
+    }
+
+    pub(crate) fn run(&self, args: &[&str]) -> Ran {
+        self.run_in(".", args)
+    }
+
+    pub(crate) fn run_in(&self, folder: &str, args: &[&str]) -> Ran {
+        let output =
+            self.command(&DCP).current_dir(self.join(folder)).args(args).stdin(Stdio::null()).output();
+        self.ran(args, &output.expect("the binary can be run"))
+    }
+
+    pub(crate) fn run_with_input(&self, args: &[&str], input: &str) -> Ran {
+        let mut command = self.command(&DCP);
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary can be run");
+        child.stdin.take().expect("it is piped").write_all(input.as_bytes()).expect("it reads its input");
+        self.ran(args, &child.wait_with_output().expect("it ends"))
+    }
+
+    pub(crate) fn ran(&self, args: &[&str], output: &Output) -> Ran {
+        let text = |bytes: &[u8]| {
+            let folder = self.path().canonicalize().expect("the sandbox is there");
+            let text = String::from_utf8(bytes.to_vec()).expect("output is UTF-8");
+            text.replace(&folder.display().to_string(), "[DIR]")
+                .replace(&self.path().display().to_string(), "[DIR]")
+        };
+        Ran {
+            line: args.join(" "),
+            code: output.status.code().expect("no signal ended it"),
+            stdout: text(&output.stdout),
+            stderr: text(&output.stderr),
+        }
+    }
+}
+
+impl Ran {
+    /// All of it, as a snapshot has it.
+    pub(crate) fn shown(&self) -> String {
+        let mut text = format!("$ dcp {}\n", self.line);
+        for (name, stream) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {
+            if !stream.is_empty() {
+                write!(text, "--- {name}\n{stream}").expect("writing to a String does not fail");
+            }
+        }
+        write!(text, "--- exit code {}", self.code).expect("writing to a String does not fail");
+        text
+    }
+
+    #[track_caller]
+    pub(crate) fn ends_with(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{}", self.shown());
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn says(self, text: &str) -> Self {
+        assert!(
+            self.stdout.contains(text) || self.stderr.contains(text),
+            "no `{text}` in:\n{}",
+            self.shown()
+        );
+        self
+    }
+
+    #[track_caller]
+    pub(crate) fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.stdout).expect("stdout is JSON")
+    }
+}

@@ -1,0 +1,8 @@
+//! The binary as a user runs it.
+
+mod bad_input;
+mod commands;
+mod compile;
+mod fmt;
+mod formats;
+mod harness;

@@ -1,0 +1,212 @@
+//! Holds the documentation to the code: every diagnostic has its page and the page's examples show it, and what is
+//! generated from the model is up to date. `UPDATE_GOLDEN=1 cargo test -p dcp-tests` writes the generated files anew.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use dcp_compiler::diag::{Code, Diagnostic, Severity};
+use dcp_compiler::schema;
+
+/// What fits a terminal, where the pages are read.
+const MAX_WIDTH: usize = 100;
+const MAX_LINES: usize = 60;
+
+#[test]
+fn every_code_has_a_page_of_its_own_and_every_page_a_code() {
+    let codes: BTreeSet<String> = Code::all().iter().map(|info| format!("{}.md", info.code)).collect();
+    assert_eq!(codes, pages(), "docs/diagnostics has one page for each code, and nothing else");
+}
+
+#[test]
+fn pages_have_the_shape_that_explain_shows() {
+    let mut wrong = Vec::new();
+    for info in Code::all() {
+        let page = page(info.code);
+        let mut lines = page.lines();
+        let title = format!("# {}: {}", info.code, info.title);
+        if lines.next() != Some(title.as_str()) {
+            wrong.push(format!("{}: does not begin with `{title}`", info.code));
+        }
+        let sections: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("## ")).collect();
+        if !matches!(sections.as_slice(), ["Example", "What to do"] | ["Example", "What to do", "See also"]) {
+            wrong.push(format!("{}: its sections are {sections:?}", info.code));
+        }
+        if page.lines().count() > MAX_LINES {
+            wrong.push(format!("{}: is {} lines long", info.code, page.lines().count()));
+        }
+        for (at, line) in page.lines().enumerate() {
+            let width = line.chars().count();
+            if width > MAX_WIDTH {
+                wrong.push(format!("{}:{}: is {width} characters wide", info.code, at + 1));
+            }
+            if line.ends_with(' ') {
+                wrong.push(format!("{}:{}: ends in a space", info.code, at + 1));
+            }
+        }
+        for other in mentioned(&page) {
+            if Code::parse(other).is_none() {
+                wrong.push(format!("{}: mentions {other}, which does not exist", info.code));
+            }
+        }
+    }
+    assert_none("pages", &wrong);
+}
+
+#[test]
+fn examples_show_the_problem_and_what_to_do_mends_it() {
+    let mut wrong = Vec::new();
+    let mut tested = 0;
+    for info in Code::all() {
+        let page = page(info.code);
+        let (examples, remedies) =
+            (projects(section(&page, "Example")), projects(section(&page, "What to do")));
+        tested += usize::from(!examples.is_empty());
+        for files in examples {
+            let found = compile(&files);
+            if !found.iter().any(|diagnostic| diagnostic.code == info.code) {
+                wrong.push(format!("{}: the example does not show it, but {}", info.code, told(&found)));
+            }
+            let others: Vec<_> =
+                found.into_iter().filter(|d| d.code != info.code && d.severity != Severity::Note).collect();
+            if !others.is_empty() {
+                wrong.push(format!("{}: the example has other faults: {}", info.code, told(&others)));
+            }
+        }
+        for files in remedies {
+            let found: Vec<_> = compile(&files)
+                .into_iter()
+                .filter(|found| found.code == info.code || found.severity != Severity::Note)
+                .collect();
+            if !found.is_empty() {
+                wrong.push(format!("{}: what to do leaves {}", info.code, told(&found)));
+            }
+        }
+    }
+    assert_none("examples", &wrong);
+    let all = Code::all().len();
+    assert!(3 * tested >= 2 * all, "only {tested} of {all} pages have an example that is tested");
+}
+
+#[test]
+fn the_references_begin_with_what_compiles() {
+    for text in [schema::reference::manifest(), schema::reference::project()] {
+        let intro = text.split("\n## ").next().unwrap_or_default();
+        let shown = projects(intro);
+        assert_eq!(shown.len(), 1);
+        let found = shown.iter().flat_map(compile).filter(|found| found.code != Code::UNUSED_OVERLAY);
+        assert_eq!(told(&found.collect::<Vec<_>>()), "nothing");
+    }
+}
+
+/// What is generated, each with the file that it is committed as.
+#[test]
+fn what_is_generated_is_up_to_date() {
+    let mut stale = Vec::new();
+    for (path, text) in [
+        ("schemas/manifest.json", schema::MANIFEST.text()),
+        ("schemas/project.json", schema::PROJECT.text()),
+        ("docs/manifest.md", schema::reference::manifest()),
+        ("docs/project.md", schema::reference::project()),
+    ] {
+        let file = root().join(path);
+        if std::env::var_os("UPDATE_GOLDEN").is_some() {
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(&file, text).unwrap();
+        } else if std::fs::read_to_string(&file).unwrap_or_default() != text {
+            stale.push(path.to_owned());
+        }
+    }
+    assert_none("stale; run UPDATE_GOLDEN=1 cargo test -p dcp-tests, and read the diff", &stale);
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// The names of the pages' files.
+fn pages() -> BTreeSet<String> {
+    let folder = root().join("docs/diagnostics");
+    let entries = std::fs::read_dir(folder).expect("docs/diagnostics can be listed");
+    let name = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry.expect("docs/diagnostics can be listed").file_name().to_string_lossy().into_owned()
+    };
+    entries.map(name).collect()
+}
+
+fn page(code: Code) -> String {
+    let path = root().join(format!("docs/diagnostics/{code}.md"));
+    std::fs::read_to_string(&path).unwrap_or_default()
+}
+
+/// Every `DCPnnnn` in a text.
+fn mentioned(page: &str) -> impl Iterator<Item = &str> {
+    let codes = page.match_indices("DCP").map(|(at, _)| &page[at..]);
+    codes.filter_map(|rest| rest.get(..7)).filter(|code| code[3..].bytes().all(|b| b.is_ascii_digit()))
+}
+
+/// What stands under a heading.
+fn section<'p>(page: &'p str, heading: &str) -> &'p str {
+    let Some((_, rest)) = page.split_once(&format!("\n## {heading}\n")) else { return "" };
+    rest.split("\n## ").next().unwrap_or_default()
+}
+
+type Files = BTreeMap<String, String>;
+
+/// The projects that a section shows. A block is a manifest by itself, unless its first line names it, as
+/// `# file: a.yaml`: then it belongs to the blocks before and after it, up to the next one of the same name.
+/// Fragments, which are no whole manifests, are left out.
+fn projects(section: &str) -> Vec<Files> {
+    let mut projects: Vec<Files> = Vec::new();
+    let mut open = false;
+    for block in blocks(section) {
+        let first = block.lines().next().unwrap_or_default();
+        let name = first.strip_prefix("# file: ").or_else(|| first.strip_prefix("-- file: "));
+        match (name, projects.last_mut()) {
+            (Some(name), Some(files)) if open && !files.contains_key(name) => {
+                files.insert(name.to_owned(), block);
+            }
+            _ => {
+                projects.push(BTreeMap::from([(name.unwrap_or("manifest.yaml").to_owned(), block.clone())]));
+                open = name.is_some();
+            }
+        }
+    }
+    projects
+}
+
+/// The fenced blocks of YAML and SQL.
+fn blocks(section: &str) -> Vec<String> {
+    let mut blocks = Vec::new();
+    let mut lines = section.lines();
+    while let Some(line) = lines.next() {
+        let Some(language) = line.strip_prefix("```") else { continue };
+        let block: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
+        if matches!(language, "yaml" | "sql") {
+            blocks.push(
+                block.join(
+                    "
+",
+                ) + "
+",
+            );
+        }
+    }
+    blocks
+}
+
+fn compile(files: &Files) -> Vec<Diagnostic> {
+    dcp_tests::compile(files, None).diagnostics
+}
+
+fn told(found: &[Diagnostic]) -> String {
+    let tell = |diagnostic: &Diagnostic| format!("{} {}", diagnostic.code, diagnostic.message);
+    if found.is_empty() {
+        "nothing".to_owned()
+    } else {
+        found.iter().map(tell).collect::<Vec<_>>().join("; ")
+    }
+}
+
+fn assert_none(what: &str, wrong: &[String]) {
+    assert!(wrong.is_empty(), "{what}:\n  {}", wrong.join("\n  "));
+}

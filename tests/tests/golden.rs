@@ -1,0 +1,144 @@
+//! The golden suite: manifests with the diagnostics expected of them written at their end, after `#~`.
+//!
+//! Adding a case is adding a file. `UPDATE_GOLDEN=1 cargo test -p dcp-tests --test golden` writes what is found; read
+//! it before you commit it.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use dcp_compiler::diag::Code;
+use dcp_compiler::primitive::Body;
+use dcp_tests::{compile, describe, split_files, update_golden, workspace};
+
+/// The cases of one folder of `tests/golden`.
+fn cases(folder: &str) -> Vec<PathBuf> {
+    let folder = workspace().join("tests/golden").join(folder);
+    let mut cases = Vec::new();
+    let mut folders = vec![folder];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).expect("the folder is there") {
+            let path = entry.expect("it can be listed").path();
+            match path.is_dir() {
+                true => folders.push(path),
+                false if path.extension().is_some_and(|extension| extension == "yaml") => cases.push(path),
+                false => {}
+            }
+        }
+    }
+    cases.sort();
+    assert!(!cases.is_empty(), "there are no cases");
+    cases
+}
+
+/// Compares a text with what a file should hold, or writes it there. Says what is wrong, if anything is.
+fn compare(path: &Path, expected: &str, found: &str) -> Option<String> {
+    if expected == found {
+        return None;
+    }
+    if update_golden() {
+        std::fs::write(path, found).expect("the golden file can be written");
+        return None;
+    }
+    Some(format!("{}\n--- expected\n{expected}\n--- found\n{found}", path.display()))
+}
+
+fn finish(failures: &[String]) {
+    assert!(failures.is_empty(), "{} cases differ:\n\n{}", failures.len(), failures.join("\n\n"));
+}
+
+#[test]
+fn diagnostics_are_as_the_cases_expect() {
+    let mut failures = Vec::new();
+    for path in cases("diagnostics") {
+        let text = std::fs::read_to_string(&path).expect("a case can be read");
+        let input = match text.find("\n#~") {
+            Some(at) => &text[..=at],
+            None => &text,
+        };
+        let compilation = compile(&split_files(input), None);
+        let described = describe(&compilation.sources, &compilation.diagnostics);
+        let expectation: String = match described.as_str() {
+            "" => "#~ nothing to say\n".to_owned(),
+            lines => format!("#~ {}\n", lines.trim_end().replace('\n', "\n#~ ")),
+        };
+        failures.extend(compare(&path, &text, &format!("{input}{expectation}")));
+    }
+    finish(&failures);
+}
+
+#[test]
+fn primitives_and_dags_are_as_the_cases_expect() {
+    let mut failures = Vec::new();
+    for path in cases("primitives") {
+        let text = std::fs::read_to_string(&path).expect("a case can be read");
+        let compilation = compile(&split_files(&text), None);
+        let mut found = describe(&compilation.sources, &compilation.diagnostics);
+        for primitive in &compilation.primitives {
+            let body: serde_json::Value =
+                serde_json::from_str(&primitive.body.canonical()).expect("canonical text is JSON");
+            let mut body = body;
+            let content = body.as_object_mut().and_then(|body| body.remove("content"));
+            let pretty = serde_json::to_string_pretty(&body).expect("JSON can be written");
+            writeln!(found, "=== {}\n{pretty}", primitive.address)
+                .expect("writing to a String does not fail");
+            if let (Body::Orchestrator(orchestrator), Some(_)) = (&primitive.body, content) {
+                write!(found, "--- {}\n{}", orchestrator.file, orchestrator.content)
+                    .expect("writing to a String does not fail");
+            }
+        }
+        let output = path.with_extension("out");
+        let expected = std::fs::read_to_string(&output).unwrap_or_default();
+        failures.extend(compare(&output, &expected, &found));
+    }
+    finish(&failures);
+}
+
+#[test]
+fn examples_have_nothing_wrong_with_them() {
+    let root = workspace().join("examples");
+    let mut projects = 0;
+    for entry in std::fs::read_dir(&root).expect("there are examples") {
+        let folder = entry.expect("it can be listed").path();
+        if !folder.join("dcp.yaml").exists() {
+            continue;
+        }
+        projects += 1;
+        let mut files = std::collections::BTreeMap::new();
+        let mut folders = vec![folder.clone()];
+        while let Some(at) = folders.pop() {
+            for entry in std::fs::read_dir(&at).expect("the folder can be read") {
+                let path = entry.expect("it can be listed").path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else if let Ok(text) = std::fs::read_to_string(&path) {
+                    let name =
+                        path.strip_prefix(&folder).expect("it is below").to_string_lossy().into_owned();
+                    files.insert(name, text);
+                }
+            }
+        }
+        let compilation = compile(&files, None);
+        assert_eq!(describe(&compilation.sources, &compilation.diagnostics), "", "{}", folder.display());
+        assert!(!compilation.primitives.is_empty(), "{} has no manifests", folder.display());
+    }
+    assert!(projects > 0, "there are no example projects");
+}
+
+#[test]
+fn every_code_has_a_case() {
+    let mut seen = BTreeSet::new();
+    for path in cases("diagnostics") {
+        let text = std::fs::read_to_string(&path).expect("a case can be read");
+        let expectations = text.lines().filter_map(|line| line.strip_prefix("#~ "));
+        seen.extend(expectations.filter_map(|line| Code::parse(line.split([' ', ':']).nth(1)?)));
+    }
+    // What has to do with the file system is held by the tests of the command line.
+    let elsewhere = [Code::TOO_LARGE, Code::OUTSIDE];
+    let missing: Vec<String> = Code::all()
+        .iter()
+        .filter(|info| !seen.contains(&info.code) && !elsewhere.contains(&info.code))
+        .map(|info| format!("{} {}", info.code, info.title))
+        .collect();
+    assert!(missing.is_empty(), "no case in tests/golden/diagnostics shows these:\n{}", missing.join("\n"));
+}

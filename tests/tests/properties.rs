@@ -1,0 +1,186 @@
+//! What holds for every manifest, shown on made-up ones.
+
+use std::collections::BTreeMap;
+
+use dcp_compiler::compile::{Compilation, Compiler, Goal};
+use dcp_compiler::diag::Diagnostic;
+use dcp_compiler::primitive::{Body, canonical};
+use dcp_compiler::project::Project;
+use dcp_tests::{compile, describe, split_files, workspace};
+use proptest::prelude::*;
+
+/// Manifests with many things left to chance, most of them valid.
+fn manifest() -> impl Strategy<Value = String> {
+    let job = prop_oneof![
+        Just("sql: {query: \"INSERT INTO lake.t SELECT a, count(*) AS n FROM lake.s GROUP BY a\"}".to_owned()),
+        Just("sql: {query: \"SELECT :day AS day\", parameters: {day: {type: date, run: date}}, returnResult: true}".to_owned()),
+        Just("pyspark: {main: jobs/a.py, args: [a, 1, \"${param.p}\"], parameters: {p: 5}}".to_owned()),
+        Just("jar: {main: a.jar, class: com.example.A}".to_owned()),
+    ];
+    let run = prop_oneof![
+        Just("manual: {}".to_owned()),
+        "[0-9]{1} [0-9]{1} \\* \\* \\*".prop_map(|cron| format!("schedule: {{cron: \"{cron}\"}}")),
+        Just("onAssets: {any: [{table: lake.s}]}".to_owned()),
+    ];
+    let resources = prop_oneof![
+        Just(String::new()),
+        (1..9u32, 1..5u32).prop_map(|(memory, count)| format!(
+            "  resources: {{executors: {{memory: {memory}g, instances: {count}}}}}\n"
+        )),
+        (0..4u32, 4..9u32).prop_map(|(min, max)| format!(
+            "  resources: {{sizing: auto, executors: {{min: {min}, max: {max}}}}}\n"
+        )),
+    ];
+    let text = prop_oneof!["[a-z]{1,12}", "[^\\x00-\\x1f]{1,20}", any::<String>()];
+    ("[a-z][a-z0-9-]{0,20}[a-z]", text, job, run, resources).prop_map(|(name, text, job, run, resources)| {
+        let description = serde_json::to_string(&text).expect("text can be written");
+        format!(
+            "apiVersion: dcp/v1\nkind: CoreETL\nmetadata:\n  name: {name}\n  domain: d\n  owner: o\n  description: {description}\n\
+             spec:\n  engine: {{version: \"4.1\"}}\n  job:\n    {job}\n  run:\n    {run}\n{resources}"
+        )
+    })
+}
+
+fn one(text: &str) -> Compilation {
+    compile(&BTreeMap::from([("a.yaml".to_owned(), text.to_owned())]), None)
+}
+
+fn bytes(compilation: &Compilation) -> Vec<String> {
+    compilation
+        .primitives
+        .iter()
+        .map(|primitive| {
+            format!("{} {} {}", primitive.address, primitive.fingerprint.as_str(), primitive.body.canonical())
+        })
+        .collect()
+}
+
+/// That every place is within its file, and that all of it can be said aloud.
+fn check_places(compilation: &Compilation) {
+    for label in compilation.diagnostics.iter().flat_map(|diagnostic: &Diagnostic| &diagnostic.labels) {
+        let text = &compilation.sources.get(label.span.file).text;
+        assert!(
+            text.get(label.span.range()).is_some(),
+            "{:?} is not within the file of {} bytes",
+            label,
+            text.len()
+        );
+    }
+    describe(&compilation.sources, &compilation.diagnostics);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn compiling_twice_gives_the_same_bytes(text in manifest()) {
+        let (first, second) = (one(&text), one(&text));
+        prop_assert_eq!(bytes(&first), bytes(&second));
+        prop_assert_eq!(first.diagnostics, second.diagnostics);
+    }
+
+    #[test]
+    fn the_order_of_files_and_threads_does_not_matter(texts in prop::collection::vec(manifest(), 1..8)) {
+        let files: BTreeMap<String, String> = texts.into_iter().enumerate().map(|(at, text)| (format!("{at}.yaml"), text)).collect();
+        let project = Project::none();
+        let compiler = Compiler { project: &project, project_source: None, project_diagnostics: Vec::new(), goal: Goal::Compile };
+        let forwards = files.keys().enumerate().map(|(at, path)| compiler.analyze(at, path, &files)).collect();
+        let mut backwards: Vec<_> = std::thread::scope(|scope| {
+            let workers: Vec<_> = files.keys().enumerate().rev().map(|(at, path)| scope.spawn({
+                let (compiler, files) = (&compiler, &files);
+                move || compiler.analyze(at, path, files)
+            })).collect();
+            workers.into_iter().map(|worker| worker.join().expect("analysing does not panic")).collect()
+        });
+        backwards.reverse();
+        let (first, second) = (compiler.link(forwards), compiler.link(backwards));
+        prop_assert_eq!(bytes(&first), bytes(&second));
+        prop_assert_eq!(first.diagnostics, second.diagnostics);
+    }
+
+    #[test]
+    fn how_it_is_written_does_not_matter(text in manifest()) {
+        let commented = text.replace('\n', "\n# a comment\n\n");
+        prop_assert_eq!(bytes(&one(&text)), bytes(&one(&commented)));
+        let crlf = text.replace('\n', "\r\n");
+        prop_assert_eq!(bytes(&one(&text)), bytes(&one(&crlf)));
+    }
+
+    #[test]
+    fn primitives_read_as_they_are_written(text in manifest()) {
+        for primitive in one(&text).primitives {
+            let text = primitive.body.canonical();
+            let again = Body::parse(primitive.address.kind, &text).expect("what was written can be read");
+            prop_assert_eq!(again.canonical(), text.clone());
+            let value: serde_json::Value = serde_json::from_str(&text).expect("canonical text is JSON");
+            prop_assert_eq!(canonical(&value), text);
+        }
+    }
+
+    #[test]
+    fn damage_is_survived(text in manifest(), cuts in prop::collection::vec((any::<prop::sample::Index>(), any::<prop::sample::Index>(), "\\PC{0,6}|[\\t\\n:{}\\[\\]&*!|>'\"%@`#,-]{0,4}"), 1..4)) {
+        let mut damaged = text;
+        for (from, length, insert) in cuts {
+            let boundaries: Vec<usize> = damaged.char_indices().map(|(at, _)| at).chain([damaged.len()]).collect();
+            let from = from.index(boundaries.len());
+            let to = (from + length.index(12)).min(boundaries.len() - 1);
+            damaged.replace_range(boundaries[from]..boundaries[to], &insert);
+        }
+        let compilation = one(&damaged);
+        check_places(&compilation);
+        prop_assert!(compilation.has_errors() || !compilation.primitives.is_empty() || compilation.manifests == 0);
+    }
+
+    #[test]
+    fn any_text_is_survived(text in any::<String>()) {
+        check_places(&one(&text));
+    }
+}
+
+/// The fields that a default stands for, written out, change nothing.
+#[test]
+fn a_default_may_be_spelt_out() {
+    let short = "apiVersion: dcp/v1\nkind: CoreETL\nmetadata: {name: a, domain: b, owner: c}\nspec:\n  engine: {version: \"4.1\"}\n  \
+                 job: {sql: {query: SELECT 1 AS one}}\n  run: {schedule: {cron: \"@daily\"}}\n";
+    let long = short
+        .replace("SELECT 1 AS one}", "SELECT 1 AS one, returnResult: false, parameters: {}}")
+        .replace("\"@daily\"}", "\"@daily\", timezone: UTC, catchup: false, maxActiveRuns: 1}")
+        + "  resources: {sizing: fixed, driver: {cores: 1, memory: 1024m}, executors: {cores: 1, memory: 1g}}\n  \
+           retry: {attempts: 3, backoff: 30s, maxBackoff: 600s, remedies: 3}\n  timeouts: {start: 15m, stop: 60s}\n  ttl: 24h\n  \
+           placement: {}\n  spark: {}\n  pods: {}\n  lifecycle: {preventDestroy: false}\n  inputs: []\n  outputs: []\n  dependencies: {}\n";
+    assert_eq!(bytes(&one(short)), bytes(&one(&long)));
+    assert_eq!(one(short).primitives.len(), 2);
+}
+
+#[test]
+fn golden_primitives_read_as_they_are_written() {
+    for name in ["quickstart", "everything", "streams"] {
+        let text = std::fs::read_to_string(workspace().join(format!("tests/golden/primitives/{name}.yaml")))
+            .expect("the case is there");
+        let compilation = compile(&split_files(&text), None);
+        assert!(!compilation.primitives.is_empty(), "{name} compiles");
+        for primitive in &compilation.primitives {
+            let text = primitive.body.canonical();
+            let again = Body::parse(primitive.address.kind, &text).expect("what was written can be read");
+            assert_eq!(again.canonical(), text, "{}", primitive.address);
+        }
+    }
+}
+
+/// One bad manifest hides nothing of the others.
+#[test]
+fn a_bad_manifest_does_not_hide_the_others() {
+    let bad = "apiVersion: dcp/v1\nkind: CoreETL\nmetadata: {name: a\n";
+    let wrong = "apiVersion: dcp/v1\nkind: CoreETL\nmetadata: {name: A, domain: b, owner: c}\nspec: {}\n";
+    let files = [("1.yaml", bad), ("2.yaml", wrong), ("3.yaml", ""), ("4.yaml", "- x\n"), ("5.yaml", wrong)];
+    let compilation = compile(&files.map(|(name, text)| (name.to_owned(), text.to_owned())).into(), None);
+    for (name, _) in files {
+        let said = compilation
+            .diagnostics
+            .iter()
+            .filter_map(Diagnostic::primary)
+            .any(|span| &*compilation.sources.get(span.file).path == name);
+        assert!(said, "nothing is said of {name}");
+    }
+    assert!(compilation.primitives.is_empty());
+}
