@@ -1,0 +1,91 @@
+//! Manifests as an organisation of many teams might have them: valid, each writing its own table, many reading what
+//! others write. The same seed gives the same bytes, and a smaller corpus is the beginning of a larger one.
+
+mod batch;
+mod rng;
+mod settings;
+mod sql;
+mod stream;
+mod words;
+mod workload;
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::Path;
+
+use rng::Rng;
+use workload::{Kind, Workload};
+
+/// The seed that the published numbers are measured with.
+pub const SEED: u64 = 7;
+
+/// The project file of a corpus, which its manifests take a variable from.
+pub const PROJECT: &str = "\
+project: corpus
+manifests: [manifests]
+variables:
+  kafka: kafka-1.example.com:9092,kafka-2.example.com:9092
+";
+
+/// A file of a corpus.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Relative to the corpus, with `/` between its parts.
+    pub path: String,
+    pub text: String,
+}
+
+/// The manifest at `index` of the corpus of `seed`.
+pub fn manifest(seed: u64, index: usize) -> File {
+    let workload = Workload::new(seed, index);
+    let mut rng = Rng::new(seed, index as u64 * 2 + 1);
+    let mut text = String::with_capacity(1200);
+    settings::head(&workload, &mut rng, &mut text);
+    match workload.kind {
+        Kind::Sql => batch::sql(&workload, &mut rng, &mut text),
+        Kind::Pyspark => batch::pyspark(&workload, &mut rng, &mut text),
+        Kind::Jar => batch::jar(&workload, &mut rng, &mut text),
+        Kind::Stream => stream::stream(&workload, &mut rng, &mut text),
+    }
+    settings::tail(&workload, &mut rng, &mut text);
+    File { path: format!("manifests/{}/{}.yaml", workload.domain, workload.name), text }
+}
+
+/// Writes a corpus into a folder, and returns how many bytes its manifests have.
+pub fn write(out: &Path, count: usize, seed: u64) -> io::Result<usize> {
+    std::fs::create_dir_all(out)?;
+    std::fs::write(out.join(dcp_compiler::project::FILE_NAME), PROJECT)?;
+    let mut bytes = 0;
+    for index in 0..count {
+        let file = manifest(seed, index);
+        let path = out.join(&file.path);
+        match std::fs::write(&path, &file.text) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                std::fs::create_dir_all(path.parent().unwrap_or(out))?;
+                std::fs::write(&path, &file.text)?;
+            }
+            done => done?,
+        }
+        bytes += file.text.len();
+    }
+    Ok(bytes)
+}
+
+/// Appends a formatted line.
+macro_rules! line {
+    ($out:expr, $($arg:tt)+) => {{
+        writeln!($out, $($arg)+).expect("writing into a String does not fail");
+    }};
+}
+use line;
+
+/// Appends text with every line indented.
+fn indented(out: &mut String, indent: usize, text: &str) {
+    for line in text.lines() {
+        if line.is_empty() {
+            out.push('\n');
+        } else {
+            line!(out, "{:indent$}{line}", "");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! `dcp-bench`: makes the corpus, and measures what can be measured inside of one process.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use dcp_bench::validate::{self, Folder, Threads};
+use dcp_bench::{corpus, measure};
+
+#[derive(Debug, Parser)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Writes a corpus of manifests.
+    Corpus {
+        #[arg(long)]
+        out: PathBuf,
+        #[arg(long)]
+        count: usize,
+        #[arg(long, default_value_t = corpus::SEED)]
+        seed: u64,
+    },
+    /// Times the steps of reading and validating a corpus on one thread, and prints them as JSON.
+    Measure {
+        corpus: PathBuf,
+        #[arg(long, default_value_t = 7)]
+        repeat: usize,
+        /// The phases of validating instead, for finding where its time goes.
+        #[arg(long)]
+        profile: bool,
+    },
+    /// Validates a corpus, as `dcp validate` does it, without what it prints.
+    Validate {
+        corpus: PathBuf,
+        /// On one thread.
+        #[arg(long)]
+        single: bool,
+    },
+    /// Prints the schema of manifests, as `dcp schema` does it.
+    Schema,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            _ = writeln!(io::stderr(), "dcp-bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> io::Result<ExitCode> {
+    let mut out = io::stdout().lock();
+    match command {
+        Command::Corpus { out: folder, count, seed } => {
+            let bytes = corpus::write(&folder, count, seed)?;
+            writeln!(out, "{count} manifests of {} bytes on average", bytes / count.max(1))?;
+        }
+        Command::Measure { corpus, repeat, profile } => {
+            let measured = if profile { measure::phases } else { measure::steps }(&corpus, repeat.max(1))?;
+            writeln!(out, "{measured:#}")?;
+        }
+        Command::Validate { corpus, single } => {
+            let text = validate::project_text(&corpus)?;
+            let project = validate::read_project(&text)?;
+            let compiler = validate::compiler(&project, &text);
+            let paths = validate::discover(&corpus)?;
+            let threads = if single { Threads::One } else { Threads::All };
+            let done = validate::run(&compiler, &Folder(corpus), &paths, threads);
+            for found in &done.diagnostics {
+                writeln!(out, "{} {} {}", found.severity.name(), found.code, found.message)?;
+            }
+            writeln!(out, "{} manifests, {} diagnostics", done.manifests, done.diagnostics.len())?;
+            return Ok(if done.has_errors() { ExitCode::FAILURE } else { ExitCode::SUCCESS });
+        }
+        Command::Schema => write!(out, "{}", dcp_compiler::schema::MANIFEST.text())?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

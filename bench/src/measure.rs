@@ -1,0 +1,178 @@
+//! Times of the steps from bytes to diagnostics, on one thread of this process.
+
+use std::hint::black_box;
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use dcp_compiler::compile::Compiler;
+use dcp_compiler::model::Manifest;
+use dcp_compiler::source::{FileId, LoadError, SourceLoader};
+use dcp_compiler::{schema, sql, yaml};
+use serde_json::{Value, json};
+
+use crate::validate::{self, Folder, Threads};
+
+/// Files that are read once, and then come from memory.
+struct Loaded {
+    folder: Folder,
+    paths: Vec<String>,
+    texts: Vec<String>,
+}
+
+impl SourceLoader for Loaded {
+    fn load(&self, path: &str) -> Result<String, LoadError> {
+        let at = self.paths.binary_search_by(|known| known.as_str().cmp(path));
+        at.map(|at| self.texts[at].clone()).map_err(|_| LoadError::NotFound)
+    }
+}
+
+impl Loaded {
+    fn new(root: &Path) -> io::Result<Self> {
+        let paths = validate::discover(root)?;
+        let folder = Folder(root.to_owned());
+        let texts = read(&folder, &paths)?;
+        Ok(Self { folder, paths, texts })
+    }
+
+    fn trees(&self) -> impl Iterator<Item = (&str, yaml::Tree<'_>)> {
+        let parse = |text| yaml::parse(FileId(0), text).documents.into_iter().map(move |tree| (text, tree));
+        self.texts.iter().map(String::as_str).flat_map(parse)
+    }
+}
+
+fn read(folder: &Folder, paths: &[String]) -> io::Result<Vec<String>> {
+    let load = |path| folder.load(path).map_err(|error| io::Error::other(format!("{path}: {error:?}")));
+    paths.iter().map(|path| load(path.as_str())).collect()
+}
+
+/// A step: its name in the result, and what it does once. It returns the time, so that it can leave out its set-up.
+type Step<'a> = (&'static str, Box<dyn Fn() -> Duration + 'a>);
+
+/// Runs a step on everything, including the dropping of what it makes.
+fn timed<T>(work: impl FnOnce() -> T) -> Duration {
+    let start = Instant::now();
+    drop(black_box(work()));
+    start.elapsed()
+}
+
+/// The steps whose ratios are goals.
+pub fn steps(root: &Path, repeat: usize) -> io::Result<Value> {
+    with_compiler(root, |loaded, compiler| {
+        let texts = || loaded.texts.iter().map(String::as_str);
+        let read_all = || read(&loaded.folder, &loaded.paths).expect("they were read before");
+        let steps: Vec<Step<'_>> = vec![
+            ("read", Box::new(|| timed(read_all))),
+            ("events", Box::new(|| timed(|| texts().map(events).sum::<usize>()))),
+            (
+                "tree",
+                Box::new(|| timed(|| texts().for_each(|text| drop(black_box(yaml::parse(FileId(0), text)))))),
+            ),
+            ("serde_yaml_ng", Box::new(|| timed(|| texts().for_each(|text| drop(black_box(to_json(text))))))),
+            (
+                "read_and_tree",
+                Box::new(|| {
+                    timed(|| {
+                        for path in &loaded.paths {
+                            let text = loaded.folder.load(path).expect("it was read before");
+                            drop(black_box(yaml::parse(FileId(0), &text)));
+                        }
+                    })
+                }),
+            ),
+            (
+                "validate",
+                Box::new(|| timed(|| validate::run(compiler, &loaded.folder, &loaded.paths, Threads::One))),
+            ),
+        ];
+        run(&steps, repeat)
+    })
+}
+
+/// The phases of validating, each by itself. What is left of `analyze` after the others is checks and secrets.
+pub fn phases(root: &Path, repeat: usize) -> io::Result<Value> {
+    with_compiler(root, |loaded, compiler| {
+        let analyze = || -> Vec<_> {
+            let all = loaded.paths.iter().enumerate();
+            all.map(|(index, path)| compiler.analyze(index, path, loaded)).collect()
+        };
+        let steps: Vec<Step<'_>> = vec![
+            ("parse", Box::new(|| timed(|| loaded.trees().count()))),
+            (
+                "apply",
+                Box::new(each(loaded, |text, tree| {
+                    drop(black_box(compiler.project.apply(tree, text, &mut Vec::new())));
+                })),
+            ),
+            (
+                "schema",
+                Box::new(each(loaded, |_, tree| drop(black_box(schema::check(&schema::MANIFEST, tree))))),
+            ),
+            ("decode", Box::new(each(loaded, |_, tree| drop(black_box(tree.root().decode::<Manifest>()))))),
+            ("sql", Box::new(each(loaded, |_, tree| drop(black_box(query(tree.root()).map(sql::read)))))),
+            ("analyze", Box::new(|| timed(analyze))),
+            (
+                "link",
+                Box::new(|| {
+                    let analyses = analyze();
+                    timed(|| compiler.link(analyses))
+                }),
+            ),
+        ];
+        run(&steps, repeat)
+    })
+}
+
+/// A step that is given every tree, made anew each time, without the time that this takes.
+fn each<'a>(
+    loaded: &'a Loaded,
+    work: impl Fn(&'a str, &mut yaml::Tree<'a>) + 'a,
+) -> impl Fn() -> Duration + 'a {
+    move || {
+        let mut trees: Vec<_> = loaded.trees().collect();
+        timed(|| trees.iter_mut().for_each(|(text, tree)| work(text, tree)))
+    }
+}
+
+fn with_compiler(root: &Path, work: impl FnOnce(&Loaded, &Compiler<'_>) -> Value) -> io::Result<Value> {
+    let loaded = Loaded::new(root)?;
+    let text = validate::project_text(root)?;
+    let project = validate::read_project(&text)?;
+    let compiler = validate::compiler(&project, &text);
+    let mut result = work(&loaded, &compiler);
+    result["files"] = loaded.texts.len().into();
+    result["bytes"] = loaded.texts.iter().map(String::len).sum::<usize>().into();
+    Ok(result)
+}
+
+/// Once to warm up, then all steps in turn, so that what disturbs the machine for a while disturbs all of them.
+fn run(steps: &[Step<'_>], repeat: usize) -> Value {
+    let mut times: Vec<Vec<Duration>> = vec![Vec::new(); steps.len()];
+    for round in 0..=repeat {
+        for ((_, step), times) in steps.iter().zip(&mut times) {
+            let time = step();
+            if round > 0 {
+                times.push(time);
+            }
+        }
+    }
+    let seconds = times.iter_mut().map(|times| {
+        times.sort_unstable();
+        times.iter().map(Duration::as_secs_f64).collect::<Vec<_>>()
+    });
+    let all: serde_json::Map<String, Value> =
+        steps.iter().map(|(name, _)| (*name).to_owned()).zip(seconds.map(Value::from)).collect();
+    json!({ "seconds": all })
+}
+
+fn events(text: &str) -> usize {
+    granit_parser::Parser::new_from_str(text).map(|event| black_box(event).is_ok()).filter(|ok| *ok).count()
+}
+
+fn to_json(text: &str) -> Value {
+    serde_yaml_ng::from_str(text).expect("the manifests of the corpus are YAML")
+}
+
+fn query(root: yaml::NodeRef<'_>) -> Option<&str> {
+    ["sql", "stream"].into_iter().find_map(|kind| root.find(["spec", "job", kind, "query"])?.as_str())
+}

@@ -1,0 +1,1 @@
+SELECT transform(xs, x -> x + 1), filter(m, (k, v) -> v IS NOT NULL), a:b.c, s['k'][0], CAST(a AS decimal(10,2)), b::int, `c d`, x.* EXCEPT (y) FROM t TABLESAMPLE (10 PERCENT)

@@ -1,0 +1,1 @@
+SELECT 1e10, 1L, 2S, .5D, 1.5BD, DATE '2026-01-01', INTERVAL '1' DAY, INTERVAL 1 MONTH 2 DAYS, -(-1), NOT NOT true, a <=> b, a || b, a DIV b, c RLIKE 'x' ESCAPE '/', 1 BETWEEN 2 AND 3

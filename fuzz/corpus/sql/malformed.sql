@@ -1,0 +1,1 @@
+SELEC a FROM (t WHERE b = 'c AND d IN (1, 2,) GROUP a ORDR BY "x" ))

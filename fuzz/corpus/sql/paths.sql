@@ -1,0 +1,1 @@
+SELECT * FROM parquet.`s3://b/p/*.parquet` p LATERAL VIEW explode(p.items) i AS item; INSERT OVERWRITE DIRECTORY '/out' USING json SELECT 1

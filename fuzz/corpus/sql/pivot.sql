@@ -1,0 +1,1 @@
+SELECT * FROM (SELECT y, q, a FROM s) PIVOT (sum(a) AS a FOR q IN (1 AS one, 2)) UNPIVOT (v FOR n IN (a, b))

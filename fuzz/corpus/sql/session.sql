@@ -1,0 +1,1 @@
+SELECT session_window(ts, '5 minutes'), count(DISTINCT a) FROM t GROUP BY session_window(ts, '5 minutes')

@@ -1,0 +1,1 @@
+SELECT window(c.ts, '10 minutes', '5 minutes').start AS w, s.name, approx_count_distinct(u) FROM clicks c LEFT JOIN stores s ON c.s = s.id AND s.ts BETWEEN c.ts AND c.ts + INTERVAL 1 HOUR GROUP BY 1, 2 HAVING count(*) > 1

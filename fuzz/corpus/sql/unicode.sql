@@ -1,0 +1,3 @@
+SELECT 'é
+' AS ü,
+	`ß` FROM 😀 WHERE ﻿a‮ =  1

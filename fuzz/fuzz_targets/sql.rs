@@ -1,0 +1,74 @@
+//! Any text gives an answer, every place in it is a place in the text, and twice gives the same.
+#![no_main]
+
+use std::ops::Range;
+
+use dcp_compiler::sql::{self, Facts, QueryShape, Reading};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let reading = sql::read(text);
+    for at in places(&reading) {
+        assert!(text.get(at.start as usize..at.end as usize).is_some(), "{at:?} is no place in the text");
+    }
+    assert_eq!(reading, sql::read(text));
+});
+
+fn places(reading: &Reading) -> Vec<Range<u32>> {
+    let mut all = Vec::new();
+    match reading {
+        Reading::Malformed { at, message, .. } => {
+            assert!(!message.is_empty());
+            all.push(at.clone());
+        }
+        Reading::Unknown { at, reason } => {
+            assert!(!reason.is_empty());
+            all.push(at.clone());
+        }
+        Reading::Known(facts) => of_facts(facts, &mut all),
+    }
+    all
+}
+
+fn of_facts(facts: &Facts, all: &mut Vec<Range<u32>>) {
+    let Facts { statements, reads, writes, parameters } = facts;
+    assert!(!statements.is_empty(), "there is nothing, and it is known");
+    all.extend(reads.iter().chain(writes).map(|table| table.at.clone()));
+    all.extend(parameters.iter().flat_map(|parameter| parameter.at.clone()));
+    for statement in statements {
+        all.push(statement.at.clone());
+        statement.query.iter().for_each(|shape| of_shape(shape, all));
+    }
+}
+
+fn of_shape(shape: &QueryShape, all: &mut Vec<Range<u32>>) {
+    let QueryShape {
+        relations,
+        joins,
+        group_by,
+        aggregates,
+        windows,
+        distinct,
+        over,
+        order_by,
+        limit,
+        set_operations,
+        filters: _,
+        columns,
+        column_refs,
+        nested_aggregation: _,
+        subquery: _,
+    } = shape;
+    all.extend(relations.iter().map(|relation| relation.at.clone()));
+    all.extend([group_by, aggregates, over, set_operations].into_iter().flatten().map(|text| text.at.clone()));
+    all.extend(windows.iter().map(|window| window.at.clone()));
+    all.extend([distinct, order_by, limit].into_iter().flatten().cloned());
+    all.extend(columns.iter().map(|column| column.at.clone()));
+    all.extend(column_refs.iter().map(|column| column.at.clone()));
+    for join in joins {
+        all.push(join.at.clone());
+        assert!(join.left.iter().chain(&join.right).all(|relation| *relation < relations.len()));
+    }
+    assert!(column_refs.iter().filter_map(|column| column.relation).all(|relation| relation < relations.len()));
+}
