@@ -85,7 +85,6 @@ fn resources(rng: &mut Rng, out: &mut String) {
 fn spark(rng: &mut Rng, out: &mut String) {
     out.push_str("  spark:\n    conf:\n");
     let settings = [
-        ("spark.sql.adaptive.coalescePartitions.enabled", "true"),
         ("spark.sql.session.timeZone", "UTC"),
         ("spark.sql.files.maxPartitionBytes", "256m"),
         ("spark.serializer", "org.apache.spark.serializer.KryoSerializer"),

@@ -72,6 +72,9 @@ fn check_cron(text: &str) -> Result<(), Fault> {
     for (field, (name, low, high)) in text.split_ascii_whitespace().zip(FIELDS) {
         check_field(field, name, low, high)?;
     }
+    if text.split_ascii_whitespace().zip(FIELDS).all(|(field, (_, low, high))| is_plain(field, low, high)) {
+        return Ok(());
+    }
     // Airflow's own reader knows none of these.
     let day_of_month = text.split_ascii_whitespace().nth(2).unwrap_or_default();
     let foreign =
@@ -89,6 +92,21 @@ fn check_cron(text: &str) -> Result<(), Fault> {
 
 const FIELDS: [(&str, u32, u32); 5] =
     [("minute", 0, 59), ("hour", 0, 23), ("day of month", 1, 31), ("month", 1, 12), ("day of week", 0, 7)];
+
+/// Whether a field is made of numbers, ranges, lists, steps and `*` alone, and right. Nearly all are, and a schedule
+/// is looked at several times, so this is worth not asking the parser.
+fn is_plain(field: &str, low: u32, high: u32) -> bool {
+    let number = |text: &str| text.parse::<u32>().ok().filter(|number| (low..=high).contains(number));
+    field.split(',').all(|item| {
+        let (range, step) = item.split_once('/').map_or((item, None), |(range, step)| (range, Some(step)));
+        let stepped = step.is_none_or(|step| step.parse::<u32>().is_ok_and(|step| step > 0 && step <= high));
+        let ranged = match range.split_once('-') {
+            Some((from, to)) => number(from).zip(number(to)).is_some_and(|(from, to)| from <= to),
+            None => range == "*" || (step.is_none() && number(range).is_some()),
+        };
+        stepped && ranged && !item.contains('+')
+    })
+}
 
 /// Says which number of which field is out of range, which the parser's own message does not.
 fn check_field(field: &str, name: &str, low: u32, high: u32) -> Result<(), Fault> {
@@ -163,6 +181,23 @@ mod tests {
         ] {
             let fault = check_cron(bad).expect_err(bad);
             assert!(fault.message.contains(says), "{bad}: {}", fault.message);
+        }
+    }
+
+    proptest::proptest! {
+        /// What is taken without asking the parser, the parser takes.
+        #[test]
+        fn plain_crons_are_crons(text in "[0-9*/,-]{1,5} [0-9*/,-]{1,5} [0-9*/,-]{1,5} [0-9*/,-]{1,5} [0-9*/,-]{1,5}") {
+            if check_cron(&text).is_ok() {
+                proptest::prop_assert!(pattern(&text).is_ok(), "{}", text);
+            }
+        }
+
+        #[test]
+        fn plain_fields_are_fields(low in 0..70u32, high in 0..70u32, step in 0..70u32) {
+            for text in [format!("{low}-{high}/{step} * * * *"), format!("* {low},{high} * * *"), format!("*/{step} * * * {low}")] {
+                proptest::prop_assert_eq!(check_cron(&text).is_ok(), pattern(&text).is_ok(), "{}", text);
+            }
         }
     }
 
