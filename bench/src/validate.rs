@@ -66,7 +66,7 @@ pub fn read_project(text: &str) -> io::Result<Project<'_>> {
 
 pub fn compiler<'p>(project: &'p Project<'p>, text: &str) -> Compiler<'p> {
     let source = SourceFile { path: project::FILE_NAME.into(), text: text.into() };
-    Compiler { project, project_source: Some(source), goal: Goal::Validate }
+    Compiler { project, project_source: Some(source), project_diagnostics: Vec::new(), goal: Goal::Validate }
 }
 
 /// Validates files by their paths.
