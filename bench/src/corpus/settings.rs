@@ -8,14 +8,14 @@ use super::words::{COMMENTS, DESCRIPTIONS, OWNERS};
 use super::workload::{Kind, Workload};
 
 pub(super) fn head(workload: &Workload, rng: &mut Rng, out: &mut String) {
-    if rng.chance(30) {
+    if rng.chance(25) {
         out.push_str(rng.pick(COMMENTS));
     }
     line!(out, "apiVersion: dcp/v1\nkind: CoreETL\nmetadata:");
     line!(out, "  name: {}", workload.name);
     line!(out, "  domain: {}", workload.domain);
     line!(out, "  owner: {}", rng.pick(OWNERS));
-    if rng.chance(30) {
+    if rng.chance(25) {
         line!(out, "  description: {}", rng.pick(DESCRIPTIONS));
     }
     let tier = rng.pick(&["gold", "silver", "bronze"]);
@@ -35,27 +35,27 @@ pub(super) fn head(workload: &Workload, rng: &mut Rng, out: &mut String) {
 }
 
 pub(super) fn tail(workload: &Workload, rng: &mut Rng, out: &mut String) {
-    if rng.chance(70) {
+    if rng.chance(55) {
         resources(rng, out);
     }
-    if rng.chance(20) {
+    if rng.chance(15) {
         let (attempts, backoff) = (rng.between(1, 5), rng.pick(&["30s", "1m", "2m"]));
         line!(out, "  retry: {{attempts: {attempts}, backoff: {backoff}, maxBackoff: 15m}}");
     }
-    if rng.chance(15) {
+    if rng.chance(12) {
         match workload.kind {
             Kind::Stream => line!(out, "  timeouts: {{start: 10m, stop: 2m}}"),
             _ => line!(out, "  timeouts: {{start: 20m, run: {}}}", rng.pick(&["45m", "2h", "6h"])),
         }
     }
-    if rng.chance(12) {
+    if rng.chance(10) {
         line!(out, "  placement:\n    backends: [{}]", rng.pick(&["kubernetes", "kubernetes, emr"]));
         line!(out, "    clusters: {{tags: {{data: {}}}}}", rng.pick(&["prod", "shared", "pii"]));
     }
     if rng.chance(12) {
         spark(rng, out);
     }
-    if rng.chance(10) {
+    if rng.chance(8) {
         pods(rng, out);
     }
 }
@@ -85,6 +85,7 @@ fn resources(rng: &mut Rng, out: &mut String) {
 fn spark(rng: &mut Rng, out: &mut String) {
     out.push_str("  spark:\n    conf:\n");
     let settings = [
+        ("spark.sql.ansi.enabled", "true"),
         ("spark.sql.session.timeZone", "UTC"),
         ("spark.sql.files.maxPartitionBytes", "256m"),
         ("spark.serializer", "org.apache.spark.serializer.KryoSerializer"),
