@@ -1,6 +1,6 @@
 //! Numbers that look random and are the same on every machine.
 
-/// SplitMix64. Every manifest has its own, so that it does not depend on how many others there are.
+/// `SplitMix64`. Every manifest has its own, so that it does not depend on how many others there are.
 #[derive(Debug, Clone)]
 pub(super) struct Rng(u64);
 

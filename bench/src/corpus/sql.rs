@@ -11,6 +11,7 @@ pub(super) struct Script {
     pub(super) has_day: bool,
 }
 
+#[expect(clippy::many_single_char_names, reason = "the texts read more easily with short names in them")]
 pub(super) fn script(workload: &Workload, rng: &mut Rng) -> Script {
     let Output::Table(out) = &workload.output else { unreachable!("a SQL job writes a table") };
     let Entity { id, time, dimensions: [a, b, c], measures: [m, n], .. } = workload.entity;

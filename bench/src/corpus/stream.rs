@@ -108,9 +108,8 @@ GROUP BY window(e.{time}, '15 minutes'), d.name
             "\
 SELECT {id}, {time}, upper({a}) AS {a}, round({m}, 2) AS {m}
 FROM events
-WHERE {b} IS NOT NULL AND {m} >= {}
-",
-            least
+WHERE {b} IS NOT NULL AND {m} >= {least}
+"
         ));
     }
 
