@@ -30,7 +30,7 @@ fuzz_target!(|data: &[u8]| {
 
 fn compile(files: &BTreeMap<String, String>) -> Compilation {
     let project = Project::none();
-    let compiler = Compiler { project: &project, project_source: None, goal: Goal::Compile };
+    let compiler = Compiler { project: &project, project_source: None, project_diagnostics: Vec::new(), goal: Goal::Compile };
     compiler.link(vec![compiler.analyze(0, "manifests/a.yaml", files)])
 }
 

@@ -19,7 +19,7 @@ pub(super) fn sql(workload: &Workload, rng: &mut Rng, out: &mut String) {
             line!(out, "          run: {}", if scheduled { "intervalStart" } else { "date" });
         }
     }
-    if rng.chance(25) {
+    if rng.chance(15) {
         out.push_str("  inputs:\n");
         script.inputs.iter().for_each(|table| line!(out, "    - table: {table}"));
         outputs(workload, out);
@@ -42,7 +42,7 @@ pub(super) fn pyspark(workload: &Workload, rng: &mut Rng, out: &mut String) {
         line!(out, "      pyFiles: [s3://code/{}/lib-{}.zip]", workload.domain, rng.between(1, 40));
     }
     parameters(rng, out);
-    if rng.chance(30) {
+    if rng.chance(20) {
         out.push_str("      environment:\n        packages:\n");
         let packages = ["pandas==2.3.3", "pyarrow==21.0.0", "requests==2.32.5", "scikit-learn==1.7.2"];
         let first = rng.below(packages.len());
@@ -84,7 +84,7 @@ fn arguments(workload: &Workload, rng: &mut Rng, out: &mut String) {
         Output::Topic(name) => ("--topic", name),
         Output::Path(name) => ("--path", name),
     };
-    if rng.chance(50) {
+    if rng.chance(65) {
         line!(out, "      args: [--day, \"${{param.day}}\", {target}, {place}]");
     } else {
         out.push_str("      args:\n        - --day\n        - ${param.day}\n");
@@ -95,7 +95,7 @@ fn arguments(workload: &Workload, rng: &mut Rng, out: &mut String) {
 
 fn parameters(rng: &mut Rng, out: &mut String) {
     out.push_str("      parameters:\n");
-    if rng.chance(70) {
+    if rng.chance(85) {
         out.push_str("        day: {type: date, run: date}\n");
     } else {
         out.push_str("        day:\n          type: date\n          run: date\n");
@@ -105,7 +105,7 @@ fn parameters(rng: &mut Rng, out: &mut String) {
 
 fn inputs(workload: &Workload, rng: &mut Rng, out: &mut String) {
     out.push_str("  inputs:\n");
-    for _ in 0..rng.between(1, 3) {
+    for _ in 0..rng.between(1, 2) {
         line!(out, "    - table: {}", workload.some_table(rng));
     }
     outputs(workload, out);
@@ -156,7 +156,7 @@ pub(super) fn schedule(rng: &mut Rng, out: &mut String) {
         return line!(out, "  run:\n    schedule: {{cron: \"{cron}\"}}");
     }
     line!(out, "  run:\n    schedule:\n      cron: \"{cron}\"");
-    if rng.chance(60) {
+    if rng.chance(40) {
         let zone = rng.pick(&["Europe/Berlin", "UTC", "America/New_York", "Asia/Singapore"]);
         line!(out, "      timezone: {zone}");
     }

@@ -8,18 +8,18 @@ use super::words::{COMMENTS, DESCRIPTIONS, OWNERS};
 use super::workload::{Kind, Workload};
 
 pub(super) fn head(workload: &Workload, rng: &mut Rng, out: &mut String) {
-    if rng.chance(25) {
+    if rng.chance(18) {
         out.push_str(rng.pick(COMMENTS));
     }
     line!(out, "apiVersion: dcp/v1\nkind: CoreETL\nmetadata:");
     line!(out, "  name: {}", workload.name);
     line!(out, "  domain: {}", workload.domain);
     line!(out, "  owner: {}", rng.pick(OWNERS));
-    if rng.chance(25) {
+    if rng.chance(18) {
         line!(out, "  description: {}", rng.pick(DESCRIPTIONS));
     }
     let tier = rng.pick(&["gold", "silver", "bronze"]);
-    match rng.below(3) {
+    match rng.below(4) {
         0 => line!(out, "  labels: {{tier: {tier}, cost-center: cc-{}}}", rng.between(100, 999)),
         1 => line!(
             out,
@@ -48,14 +48,14 @@ pub(super) fn tail(workload: &Workload, rng: &mut Rng, out: &mut String) {
             _ => line!(out, "  timeouts: {{start: 20m, run: {}}}", rng.pick(&["45m", "2h", "6h"])),
         }
     }
-    if rng.chance(10) {
+    if rng.chance(7) {
         line!(out, "  placement:\n    backends: [{}]", rng.pick(&["kubernetes", "kubernetes, emr"]));
         line!(out, "    clusters: {{tags: {{data: {}}}}}", rng.pick(&["prod", "shared", "pii"]));
     }
-    if rng.chance(12) {
+    if rng.chance(10) {
         spark(rng, out);
     }
-    if rng.chance(8) {
+    if rng.chance(5) {
         pods(rng, out);
     }
 }
@@ -63,7 +63,7 @@ pub(super) fn tail(workload: &Workload, rng: &mut Rng, out: &mut String) {
 fn resources(rng: &mut Rng, out: &mut String) {
     let (cores, memory) = (rng.between(1, 4), rng.pick(&[2, 4, 8]));
     let heap = rng.pick(&[4, 8, 16]);
-    if rng.chance(50) {
+    if rng.chance(80) {
         line!(out, "  resources:\n    driver: {{cores: {cores}, memory: {memory}g}}");
         let bounds = rng.chance(60);
         let many = rng.between(2, 40);

@@ -108,32 +108,34 @@ fn has_aws_key(text: &str) -> bool {
 
 /// `scheme://user:password@host`.
 fn has_password_in_uri(text: &str) -> bool {
-    text.match_indices("://").any(|(at, mark)| {
-        let rest = &text[at + mark.len()..];
-        let authority = &rest[..rest.find(['/', ' ', '?', '"', '\'']).unwrap_or(rest.len())];
-        let Some((user, _)) = authority.rsplit_once('@') else { return false };
-        user.split_once(':').is_some_and(|(_, password)| literal(password))
-    })
+    // The search for one byte is far cheaper, and nearly always enough.
+    text.contains('@')
+        && text.match_indices("://").any(|(at, mark)| {
+            let rest = &text[at + mark.len()..];
+            let authority = &rest[..rest.find(['/', ' ', '?', '"', '\'']).unwrap_or(rest.len())];
+            let Some((user, _)) = authority.rsplit_once('@') else { return false };
+            user.split_once(':').is_some_and(|(_, password)| literal(password))
+        })
 }
 
 /// `password="…"`, as in a JAAS configuration or a connection string.
 fn has_assigned_password(text: &str) -> bool {
-    if !text.contains('=') {
-        return false;
-    }
-    let lower = text.to_ascii_lowercase();
-    ["password=", "passwd=", "pwd=", "secret_access_key=", "accountkey="].into_iter().any(|mark| {
-        lower.match_indices(mark).any(|(at, _)| {
-            let rest = &text[at + mark.len()..];
-            let (quote, rest) = match rest.chars().next() {
-                Some(quote @ ('"' | '\'')) => (Some(quote), &rest[1..]),
-                _ => (None, rest),
-            };
-            let end = rest.find(|c: char| {
-                quote.map_or_else(|| c.is_whitespace() || matches!(c, ';' | '&' | ','), |quote| c == quote)
-            });
-            literal(&rest[..end.unwrap_or(rest.len())])
-        })
+    const MARKS: [&[u8]; 5] = [b"password", b"passwd", b"pwd", b"secret_access_key", b"accountkey"];
+    let bytes = text.as_bytes();
+    let marked = |at: usize| {
+        let ends = |mark: &[u8]| at >= mark.len() && bytes[at - mark.len()..at].eq_ignore_ascii_case(mark);
+        MARKS.into_iter().any(ends)
+    };
+    text.bytes().enumerate().filter(|&(at, b)| b == b'=' && marked(at)).any(|(at, _)| {
+        let rest = &text[at + 1..];
+        let (quote, rest) = match rest.chars().next() {
+            Some(quote @ ('"' | '\'')) => (Some(quote), &rest[1..]),
+            _ => (None, rest),
+        };
+        let end = rest.find(|c: char| {
+            quote.map_or_else(|| c.is_whitespace() || matches!(c, ';' | '&' | ','), |quote| c == quote)
+        });
+        literal(&rest[..end.unwrap_or(rest.len())])
     })
 }
 
@@ -152,8 +154,8 @@ fn by_key(key: &str, text: &str) -> Option<&'static str> {
         key.len() >= ends.len()
             && key.as_bytes()[key.len() - ends.len()..].eq_ignore_ascii_case(ends.as_bytes())
     };
-    let suspicious =
-        ["word", "wd", "key", "secret", "token", "phrase"].iter().any(may_be) || key.contains("fs.azure");
+    let suspicious = ["word", "wd", "key", "secret", "token", "phrase"].iter().any(may_be)
+        || (key.len() > 16 && key.contains("fs.azure"));
     if key.len() < 5 || !suspicious {
         return None;
     }

@@ -255,7 +255,7 @@ pub struct Retry {
     pub remedies: u32,
     /// The failures that are tried again; without it, all that a further attempt can mend.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub on: Vec<Cause>,
+    pub causes: Vec<Cause>,
 }
 
 impl Retry {
@@ -283,7 +283,7 @@ impl Default for Retry {
             backoff: Self::default_backoff(),
             max_backoff: Self::default_max_backoff(),
             remedies: Self::default_remedies(),
-            on: Vec::new(),
+            causes: Vec::new(),
         }
     }
 }

@@ -25,7 +25,7 @@ impl Cron {
     /// Whether there is any moment at all at which this fires.
     pub fn ever_fires(&self) -> bool {
         // Only a day of the month that some months lack can be one that never comes.
-        if self.as_str().split_ascii_whitespace().nth(2).is_none_or(|day| day == "*") {
+        if self.as_str().split_ascii_whitespace().nth(2).is_none_or(always_comes) {
             return true;
         }
         let Ok(pattern) = pattern(self.as_str()) else { return true };
@@ -39,6 +39,11 @@ impl Date {
     pub fn civil(&self) -> jiff::civil::Date {
         jiff::civil::Date::from_str(self.as_str()).expect("a Date is checked when it is made")
     }
+}
+
+/// Whether every month has such a day.
+fn always_comes(day: &str) -> bool {
+    day == "*" || day.parse::<u8>().is_ok_and(|day| day <= 28)
 }
 
 fn pattern(text: &str) -> Result<Pattern, croner::errors::CronError> {

@@ -1,0 +1,60 @@
+//! The corpus is what the benchmark says that it is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dcp_bench::corpus::{self, PROJECT, SEED};
+use dcp_bench::validate::{self, Threads};
+use dcp_compiler::diag::Severity;
+
+#[test]
+fn nothing_is_wrong_with_it() {
+    let project = validate::read_project(PROJECT).expect("the project file is good");
+    let compiler = validate::compiler(&project, PROJECT);
+    for seed in [SEED, 1] {
+        let files: BTreeMap<String, String> =
+            (0..300).map(|index| corpus::manifest(seed, index)).map(|file| (file.path, file.text)).collect();
+        let paths: Vec<String> = files.keys().cloned().collect();
+        let done = validate::run(&compiler, &files, &paths, Threads::All);
+        let found: Vec<_> =
+            done.diagnostics.iter().filter(|found| found.severity != Severity::Note).collect();
+        assert!(found.is_empty(), "{found:#?}");
+        assert_eq!(done.manifests, 300, "two files have the same path");
+
+        let jobs: BTreeSet<&str> = done.graph.nodes.iter().map(|node| node.job).collect();
+        assert_eq!(jobs, BTreeSet::from(["jar", "pyspark", "sql", "stream"]));
+        let runs: BTreeSet<&str> = done.graph.nodes.iter().map(|node| node.run).collect();
+        assert_eq!(runs, BTreeSet::from(["continuous", "manual", "onAssets", "schedule"]));
+        assert!(done.graph.edges.len() > 200, "few read what others write: {}", done.graph.edges.len());
+    }
+}
+
+#[test]
+fn all_sql_of_it_is_understood() {
+    let understood = |text: &str| {
+        let parsed = dcp_compiler::yaml::parse(dcp_compiler::source::FileId(0), text);
+        let root = parsed.documents[0].root();
+        let query = ["sql", "stream"].into_iter().find_map(|kind| root.find(["spec", "job", kind, "query"]));
+        query.is_none_or(|query| {
+            let reading = dcp_compiler::sql::read(query.as_str().expect("a query is text"));
+            matches!(reading, dcp_compiler::sql::Reading::Known(_))
+        })
+    };
+    for index in 0..300 {
+        let file = corpus::manifest(SEED, index);
+        assert!(understood(&file.text), "{}", file.text);
+    }
+}
+
+#[test]
+fn its_manifests_are_as_long_as_people_write_them() {
+    let bytes: usize = (0..2000).map(|index| corpus::manifest(SEED, index).text.len()).sum();
+    assert!((900..=960).contains(&(bytes / 2000)), "{} bytes on average", bytes / 2000);
+}
+
+#[test]
+fn it_is_the_same_every_time() {
+    for index in [0, 17, 99_999] {
+        assert_eq!(corpus::manifest(SEED, index), corpus::manifest(SEED, index));
+    }
+    assert_ne!(corpus::manifest(SEED, 17).text, corpus::manifest(SEED + 1, 17).text);
+}
