@@ -166,7 +166,10 @@ impl Compiler<'_> {
         let mut matched = Vec::new();
         let mut found = self.project.apply(&mut tree, text, &mut matched);
         analysis.overlays.extend(matched);
-        found.extend(schema::check(&schema::MANIFEST, &mut tree));
+        // What stands where a variable is unknown is no value yet, and can't be wrong.
+        let unknown: Vec<Span> = found.iter().filter_map(Diagnostic::primary).collect();
+        let wrong = schema::check(&schema::MANIFEST, &mut tree);
+        found.extend(wrong.into_iter().filter(|it| !it.primary().is_some_and(|at| unknown.contains(&at))));
         check::secrets::add(tree.root(), &mut found);
         let root = tree.root();
         let readable = found.iter().all(|diagnostic| !diagnostic.is_error() || can_go_on(diagnostic.code));
