@@ -59,7 +59,12 @@ fn of_shape(shape: &QueryShape, all: &mut Vec<Range<u32>>) {
         column_refs,
         nested_aggregation: _,
         subquery: _,
+        levels,
     } = shape;
+    for level in levels {
+        all.push(level.at.clone());
+        assert!(level.relations.iter().all(|relation| *relation < relations.len()));
+    }
     all.extend(relations.iter().map(|relation| relation.at.clone()));
     all.extend([group_by, aggregates, over, set_operations].into_iter().flatten().map(|text| text.at.clone()));
     all.extend(windows.iter().map(|window| window.at.clone()));
