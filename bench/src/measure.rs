@@ -109,7 +109,12 @@ pub fn phases(root: &Path, repeat: usize) -> io::Result<Value> {
                 Box::new(each(loaded, |_, tree| drop(black_box(schema::check(&schema::MANIFEST, tree))))),
             ),
             ("decode", Box::new(each(loaded, |_, tree| drop(black_box(tree.root().decode::<Manifest>()))))),
-            ("sql", Box::new(each(loaded, |_, tree| drop(black_box(query(tree.root()).map(sql::read)))))),
+            (
+                "sql",
+                Box::new(each(loaded, |_, tree| {
+                    drop(black_box(query(tree.root()).map(|(text, detail)| sql::read(text, detail))));
+                })),
+            ),
             ("analyze", Box::new(|| timed(analyze))),
             (
                 "link",
@@ -173,6 +178,9 @@ fn to_json(text: &str) -> Value {
     serde_yaml_ng::from_str(text).expect("the manifests of the corpus are YAML")
 }
 
-fn query(root: yaml::NodeRef<'_>) -> Option<&str> {
-    ["sql", "stream"].into_iter().find_map(|kind| root.find(["spec", "job", kind, "query"])?.as_str())
+fn query(root: yaml::NodeRef<'_>) -> Option<(&str, sql::Detail)> {
+    let kinds = [("sql", sql::Detail::Lineage), ("stream", sql::Detail::Shape)];
+    kinds
+        .into_iter()
+        .find_map(|(kind, detail)| Some((root.find(["spec", "job", kind, "query"])?.as_str()?, detail)))
 }

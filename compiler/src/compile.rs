@@ -368,7 +368,9 @@ impl LoadedSql<'_> {
                 SqlPlace::Inline { node, source: project.map_or(manifest, |project| &project.text) }
             }
         };
-        SqlSource { reading: sql::read(&self.text), place }
+        // Only a running query has state that depends on its shape.
+        let detail = if self.kind == "stream" { sql::Detail::Shape } else { sql::Detail::Lineage };
+        SqlSource { reading: sql::read(&self.text, detail), place }
     }
 }
 
@@ -404,7 +406,10 @@ fn decode(root: NodeRef<'_>, found: &mut Vec<Diagnostic>) -> Option<Manifest> {
 /// What can be said of the SQL of a manifest that is wrong elsewhere.
 fn sql_alone(root: NodeRef<'_>, text: &str) -> Option<Diagnostic> {
     let node = ["sql", "stream"].into_iter().find_map(|kind| root.find(["spec", "job", kind, "query"]))?;
-    let sql::Reading::Malformed { at, message, help } = sql::read(node.as_str()?) else { return None };
+    let sql::Reading::Malformed { at, message, help } = sql::read(node.as_str()?, sql::Detail::Lineage)
+    else {
+        return None;
+    };
     // An overlay's text is another file's.
     let own = node.span().file == root.span().file;
     let at = if own { node.within(text, at) } else { node.span() };

@@ -8,11 +8,11 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(data) else { return };
-    let reading = sql::read(text);
+    let reading = sql::read(text, sql::Detail::Shape);
     for at in places(&reading) {
         assert!(text.get(at.start as usize..at.end as usize).is_some(), "{at:?} is no place in the text");
     }
-    assert_eq!(reading, sql::read(text));
+    assert_eq!(reading, sql::read(text, sql::Detail::Shape));
 });
 
 fn places(reading: &Reading) -> Vec<Range<u32>> {

@@ -62,12 +62,10 @@ fn suspicion(key: &str, text: &str) -> Option<&'static str> {
 
 /// Secrets that are known by how they look.
 fn by_shape(text: &str) -> Option<&'static str> {
-    let bytes = text.as_bytes();
-    // All of these hold one of a few marks; nearly every text has none of them.
-    if bytes.windows(2).any(|pair| matches!(pair, b"AK" | b"AS")) && has_aws_key(text) {
+    if has_aws_key(text) {
         return Some("an access key of AWS");
     }
-    if bytes.starts_with(b"-----BEGIN") && text.contains("PRIVATE KEY") {
+    if text.as_bytes().starts_with(b"-----BEGIN") && text.contains("PRIVATE KEY") {
         return Some("a private key");
     }
     let prefixed = [
@@ -126,7 +124,7 @@ fn has_assigned_password(text: &str) -> bool {
         let ends = |mark: &[u8]| at >= mark.len() && bytes[at - mark.len()..at].eq_ignore_ascii_case(mark);
         MARKS.into_iter().any(ends)
     };
-    text.bytes().enumerate().filter(|&(at, b)| b == b'=' && marked(at)).any(|(at, _)| {
+    text.match_indices('=').filter(|&(at, _)| marked(at)).any(|(at, _)| {
         let rest = &text[at + 1..];
         let (quote, rest) = match rest.chars().next() {
             Some(quote @ ('"' | '\'')) => (Some(quote), &rest[1..]),

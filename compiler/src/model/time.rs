@@ -77,7 +77,11 @@ fn check_cron(text: &str) -> Result<(), Fault> {
     for (field, (name, low, high)) in text.split_ascii_whitespace().zip(FIELDS) {
         check_field(field, name, low, high)?;
     }
-    if text.split_ascii_whitespace().zip(FIELDS).all(|(field, (_, low, high))| is_plain(field, low, high)) {
+    if text
+        .split_ascii_whitespace()
+        .zip(FIELDS)
+        .all(|(field, (name, low, high))| is_plain(field, name, low, high))
+    {
         return Ok(());
     }
     // Airflow's own reader knows none of these.
@@ -98,10 +102,23 @@ fn check_cron(text: &str) -> Result<(), Fault> {
 const FIELDS: [(&str, u32, u32); 5] =
     [("minute", 0, 59), ("hour", 0, 23), ("day of month", 1, 31), ("month", 1, 12), ("day of week", 0, 7)];
 
-/// Whether a field is made of numbers, ranges, lists, steps and `*` alone, and right. Nearly all are, and a schedule
-/// is looked at several times, so this is worth not asking the parser.
-fn is_plain(field: &str, low: u32, high: u32) -> bool {
-    let number = |text: &str| text.parse::<u32>().ok().filter(|number| (low..=high).contains(number));
+const MONTHS: [&str; 12] =
+    ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"];
+const DAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
+
+/// Whether a field is made of numbers, names, ranges, lists, steps and `*` alone, and right. Nearly all are, and a
+/// schedule is looked at several times, so this is worth not asking the parser.
+fn is_plain(field: &str, name: &str, low: u32, high: u32) -> bool {
+    let names: &[&str] = match name {
+        "month" => &MONTHS,
+        "day of week" => &DAYS,
+        _ => &[],
+    };
+    let by_name =
+        |text: &str| (low..).zip(names).find(|(_, name)| name.eq_ignore_ascii_case(text)).map(|it| it.0);
+    let number = |text: &str| {
+        text.parse::<u32>().ok().filter(|number| (low..=high).contains(number)).or_else(|| by_name(text))
+    };
     field.split(',').all(|item| {
         let (range, step) = item.split_once('/').map_or((item, None), |(range, step)| (range, Some(step)));
         let stepped = step.is_none_or(|step| step.parse::<u32>().is_ok_and(|step| step > 0 && step <= high));
@@ -167,6 +184,23 @@ fn check_date(text: &str) -> Result<(), Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_needs_no_parser_is_what_the_parser_takes() {
+        let items = [
+            "*", "0", "1", "7", "12", "31", "59", "1-5", "5-1", "*/2", "1-9/3", "1/2", "MON", "jan",
+            "Sun-tue", "FRI-MON", "FEB-apr", "MON/2", "MONDAY", "1,3", "mon,3", "L", "+1", "1-", "",
+        ];
+        for (position, (name, low, high)) in FIELDS.into_iter().enumerate() {
+            for item in items {
+                let mut fields = ["*"; 5];
+                fields[position] = item;
+                let taken = pattern(&fields.join(" ")).is_ok();
+                assert!(taken || !is_plain(item, name, low, high), "{name}: {item}");
+            }
+        }
+        assert!(is_plain("MON-FRI", "day of week", 0, 7) && is_plain("jan,7", "month", 1, 12));
+    }
 
     #[test]
     fn crons() {

@@ -2,9 +2,11 @@
 
 use std::any::TypeId;
 
-use sqlparser::ast::Expr;
+use sqlparser::ast::{Expr, ObjectName};
 use sqlparser::dialect::{Dialect, SparkSqlDialect};
+use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 /// The parser takes it for [`SparkSqlDialect`], whose answers it repeats down to `parse_infix`.
 #[derive(Debug)]
@@ -92,6 +94,35 @@ impl Dialect for Spark {
 
     fn supports_pipe_operator(&self) -> bool {
         true
+    }
+
+    /// The parser first tries to read every expression as a data type, `DATE` before a text, and makes an error of it
+    /// that nobody sees. Literals, and words that are no keyword, can't be one.
+    fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
+        let TokenWithSpan { token, span } = parser.peek_token_ref();
+        match token {
+            Token::Number(..) | Token::SingleQuotedString(_) | Token::Colon => {
+                Some(parser.parse_value().map(Expr::Value))
+            }
+            Token::Word(word) if word.keyword == Keyword::NoKeyword => {
+                let name = word.clone().into_ident(*span);
+                let plain = match &parser.peek_nth_token_ref(1).token {
+                    Token::LParen => {
+                        parser.advance_token();
+                        return Some(parser.parse_function(ObjectName::from(vec![name])));
+                    }
+                    // Of two words, the second may be the type of a lambda's parameter.
+                    Token::Word(_) => parser.peek_nth_token_ref(2).token != Token::Arrow,
+                    Token::Arrow | Token::SingleQuotedString(_) | Token::DoubleQuotedString(_) => false,
+                    next => !matches!(next, Token::HexStringLiteral(_)),
+                };
+                plain.then(|| {
+                    parser.advance_token();
+                    Ok(Expr::Identifier(name))
+                })
+            }
+            _ => None,
+        }
     }
 
     fn parse_infix(

@@ -39,7 +39,8 @@ pub struct Parameter {
 pub struct StatementFacts {
     pub at: Range<u32>,
     pub kind: StatementKind,
-    /// Of the query itself, or of the one inside an insert, a view or a table made from a query.
+    /// Of the query itself, or of the one inside an insert, a view or a table made from a query; where it is
+    /// [wanted](super::Detail::Shape).
     pub query: Option<QueryShape>,
 }
 

@@ -21,6 +21,13 @@ impl Walk {
         for join in &table.joins {
             let right = self.factor(&join.relation);
             let (kind, constraint) = operator(&join.join_operator);
+            if !self.shaped() {
+                if let Some(JoinConstraint::On(on)) = constraint {
+                    self.expr(on);
+                }
+                left.extend(right);
+                continue;
+            }
             let mut found = self.join(kind, constraint, &left, &right);
             let relation = self.layout.range(factor_span(&join.relation));
             let start = self.layout.joint_before(relation.start);
@@ -50,6 +57,9 @@ impl Walk {
         table: &TableWithJoins,
         filter: Option<&Expr>,
     ) {
+        if !self.shaped() {
+            return;
+        }
         let mut join = self.join(JoinKind::Cross, None, left, right);
         join.at = self.layout.range(factor_span(&table.relation));
         condition_facts(&mut join, filter, left, right);

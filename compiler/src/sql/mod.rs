@@ -51,6 +51,15 @@ pub enum Reading {
     Unknown { at: Range<u32>, reason: String },
 }
 
+/// How much of a text is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// Its statements, and what it reads and writes.
+    Lineage,
+    /// The shape of its queries as well.
+    Shape,
+}
+
 /// Why the text has no facts, before it is known whose fault that is.
 struct Failure {
     at: Range<u32>,
@@ -65,14 +74,14 @@ impl Failure {
 }
 
 /// Reads a script of one or more statements.
-pub fn read(sql: &str) -> Reading {
-    match facts(sql) {
+pub fn read(sql: &str, detail: Detail) -> Reading {
+    match facts(sql, detail) {
         Ok(facts) => Reading::Known(Box::new(facts)),
         Err(Failure { at, reason }) => malformed::find(sql, &at).unwrap_or(Reading::Unknown { at, reason }),
     }
 }
 
-fn facts(sql: &str) -> Result<Facts, Failure> {
+fn facts(sql: &str, detail: Detail) -> Result<Facts, Failure> {
     let (statements, layout) = parse(sql, &Spark { versions: false }).or_else(|failure| {
         let versions = sql.to_ascii_lowercase().contains(" as of ");
         let again = versions.then(|| parse(sql, &Spark { versions }).ok());
@@ -81,7 +90,7 @@ fn facts(sql: &str) -> Result<Facts, Failure> {
     if statements.is_empty() {
         return Err(Failure::new(whole(sql), "there is no statement in it"));
     }
-    script::facts(&statements, layout).map_err(|untold| match untold {
+    script::facts(&statements, layout, detail).map_err(|untold| match untold {
         Untold::TooMuch => Failure::new(whole(sql), "it joins too many tables to be followed here"),
         Untold::LaterOnly(at) => Failure::new(at, "what this reads or writes is only known when it runs"),
     })

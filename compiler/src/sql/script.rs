@@ -8,11 +8,11 @@ use sqlparser::ast::{
 
 use super::facts::{Facts, QueryShape, StatementFacts, StatementKind, TableRef};
 use super::layout::Layout;
-use super::names;
 use super::walk::{Untold, View, Walk};
+use super::{Detail, names};
 
-pub(super) fn facts(statements: &[Statement], layout: Layout) -> Result<Facts, Untold> {
-    let mut walk = Walk::new(layout);
+pub(super) fn facts(statements: &[Statement], layout: Layout, detail: Detail) -> Result<Facts, Untold> {
+    let mut walk = Walk::new(layout, detail);
     let mut found = Vec::with_capacity(statements.len());
     for (index, statement) in statements.iter().enumerate() {
         walk.shape = QueryShape::default();
@@ -24,7 +24,11 @@ pub(super) fn facts(statements: &[Statement], layout: Layout) -> Result<Facts, U
         } else {
             walk.layout.range(statement.span())
         };
-        found.push(StatementFacts { at, kind, query: has_query(statement).then_some(shape) });
+        found.push(StatementFacts {
+            at,
+            kind,
+            query: (walk.shaped() && has_query(statement)).then_some(shape),
+        });
     }
     if !walk.is_complete() {
         return Err(Untold::TooMuch);

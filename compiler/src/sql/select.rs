@@ -144,7 +144,7 @@ impl Walk {
         let aggregated = grouped || self.shape.aggregates.len() > before;
         self.shape.nested_aggregation |= aggregated && source.aggregated;
         source.aggregated |= aggregated;
-        if outermost {
+        if outermost && self.shaped() {
             self.shape.columns = select.projection.iter().map(|it| self.column(it)).collect();
             self.column_refs(select, &items);
         }
@@ -197,6 +197,9 @@ impl Walk {
     fn filters(&mut self, select: &Select) {
         for filter in [&select.selection, &select.having].into_iter().flatten() {
             self.expr(filter);
+            if !self.shaped() {
+                continue;
+            }
             for conjunct in join::conjuncts(filter) {
                 self.shape.filters.push(canonical(conjunct));
             }
@@ -223,13 +226,13 @@ impl Walk {
             if selected.is_none() {
                 self.expr(expr);
             }
-            let text = canonical(selected.unwrap_or(expr));
+            let text = self.canonical(selected.unwrap_or(expr));
             let at = self.place(expr);
             self.shape.group_by.push(Text { text, at });
         }
         for modifier in modifiers {
             let at = plain(select.select_token.0.span);
-            let text = canonical(modifier);
+            let text = self.canonical(modifier);
             self.shape.group_by.push(Text { text, at });
         }
         exprs.is_none_or(|exprs| !exprs.is_empty()) || !modifiers.is_empty()

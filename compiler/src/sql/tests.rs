@@ -1,17 +1,25 @@
 mod errors;
 mod hostile;
 mod lineage;
+mod prefix;
 mod shapes;
 
 use std::ops::Range;
 
-use super::{Facts, QueryShape, Reading, Text, read};
+use super::{Detail, Facts, QueryShape, Reading, Text, read};
 
 fn known(sql: &str) -> Facts {
-    match read(sql) {
-        Reading::Known(facts) => *facts,
-        other => panic!("{sql}\n{other:?}"),
+    let Reading::Known(facts) = read(sql, Detail::Shape) else {
+        panic!("{sql}\n{:?}", read(sql, Detail::Shape));
+    };
+    // What is read and written does not depend on what else is asked.
+    let Reading::Known(mut lineage) = read(sql, Detail::Lineage) else { panic!("{sql}") };
+    for (with, without) in facts.statements.iter().zip(&mut lineage.statements) {
+        assert_eq!(without.query, None);
+        without.query.clone_from(&with.query);
     }
+    assert_eq!(facts, lineage, "{sql}");
+    *facts
 }
 
 fn shape(sql: &str) -> QueryShape {

@@ -1,6 +1,7 @@
 //! The walk over the tree: relations and expressions.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt::Display;
 use std::ops::Range;
 
 use sqlparser::ast::{Expr, Function, FunctionArguments, Spanned, Value};
@@ -9,12 +10,13 @@ use super::canonical::canonical;
 use super::children::{self, Child};
 use super::facts::{EventWindow, QueryShape, TableRef, Text, WindowKind};
 use super::layout::{Layout, plain};
-use super::{functions, names};
+use super::{Detail, functions, names};
 
 /// What a script has defined so far, and what it touches.
 #[derive(Debug)]
 pub(super) struct Walk {
     pub(super) layout: Layout,
+    detail: Detail,
     pub(super) reads: Tables,
     pub(super) writes: Tables,
     /// Temporary views of earlier statements, by lower-cased name.
@@ -99,9 +101,10 @@ impl Source {
 }
 
 impl Walk {
-    pub(super) fn new(layout: Layout) -> Self {
+    pub(super) fn new(layout: Layout, detail: Detail) -> Self {
         Self {
             layout,
+            detail,
             reads: Tables::default(),
             writes: Tables::default(),
             views: HashMap::new(),
@@ -110,6 +113,16 @@ impl Walk {
             later: None,
             noted: 0,
         }
+    }
+
+    /// Whether the shape of queries is wanted, and not only what they read.
+    pub(super) fn shaped(&self) -> bool {
+        self.detail == Detail::Shape
+    }
+
+    /// The text of a part of a query's shape. To print it costs more than the rest of the walk.
+    pub(super) fn canonical(&self, node: &impl Display) -> String {
+        if self.shaped() { canonical(node) } else { String::new() }
     }
 
     /// Whether there is room to note so much more.
@@ -169,11 +182,11 @@ impl Walk {
             _ => WindowKind::Tumbling,
         };
         let Text { text, at } = self.call(function);
-        self.shape.windows.push(EventWindow { kind, column: canonical(column), text, at });
+        self.shape.windows.push(EventWindow { kind, column: self.canonical(column), text, at });
     }
 
     fn call(&self, function: &Function) -> Text {
-        Text { text: canonical(function), at: self.layout.call(function.name.span()) }
+        Text { text: self.canonical(function), at: self.layout.call(function.name.span()) }
     }
 
     pub(super) fn place(&self, expr: &Expr) -> Range<u32> {
@@ -185,7 +198,7 @@ impl Walk {
     }
 
     pub(super) fn text(&self, expr: &Expr) -> Text {
-        Text { text: canonical(expr), at: self.place(expr) }
+        Text { text: self.canonical(expr), at: self.place(expr) }
     }
 }
 

@@ -19,6 +19,10 @@ fn aligned(source: &str, scalar: Span, text: &str, range: Range<u32>) -> Option<
         b'"' | b'\'' => (raw.get(1..raw.len().checked_sub(1)?)?, 1),
         _ => (raw, 0),
     };
+    if let Some(found) = literal(raw, text, &range) {
+        let base = scalar.start + skipped;
+        return Some(Span { file: scalar.file, start: base + found.start, end: base + found.end });
+    }
     let start = position(raw, text, range.start as usize)?;
     // The end is found from the last character, so that white space after it does not count.
     let inside = text.get(range.start as usize..range.end as usize)?;
@@ -28,6 +32,31 @@ fn aligned(source: &str, scalar: Span, text: &str, range: Range<u32>) -> Option<
     };
     let base = scalar.start + skipped;
     Some(Span { file: scalar.file, start: base + super::index(start), end: base + super::index(end) })
+}
+
+/// The place in `raw` of a range within one line of `text`, where lines are lines, as in a literal block: without
+/// looking at what stands before that line.
+fn literal(raw: &str, text: &str, range: &Range<u32>) -> Option<Range<u32>> {
+    let breaks = |text: &str| text.bytes().filter(|byte| *byte == b'\n').count();
+    let (start, end) = (range.start as usize, range.end as usize);
+    let from = text.get(..start)?.rfind('\n').map_or(0, |at| at + 1);
+    let line = &text[from..].lines().next()?;
+    if start == end || end - from > line.trim_end().len() || breaks(raw.trim_end()) != breaks(text.trim_end())
+    {
+        return None;
+    }
+    let number = breaks(&text[..from]);
+    let raw_from = match number.checked_sub(1) {
+        None => 0,
+        Some(before) => raw.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').nth(before)?.0 + 1,
+    };
+    let raw_line = raw[raw_from..].lines().next()?;
+    let indent = raw_line.strip_suffix(line)?;
+    let at = raw_from + indent.len();
+    indent
+        .trim_start_matches(' ')
+        .is_empty()
+        .then(|| super::index(at + start - from)..super::index(at + end - from))
 }
 
 /// Where in `raw` the byte `target` of `text` stands.

@@ -1,10 +1,10 @@
 use super::slice;
-use crate::sql::{Reading, read};
+use crate::sql::{Detail, Reading, read};
 
 /// Each text is malformed at the part given, with this message and help.
 fn malformed(cases: &[(&str, &str, &str, &str)]) {
     for (sql, part, message, help) in cases {
-        match read(sql) {
+        match read(sql, Detail::Shape) {
             Reading::Malformed { at, message: found, help: helped } => {
                 assert_eq!(
                     (slice(sql, &at), found.as_str(), helped.as_deref().unwrap_or("")),
@@ -20,7 +20,7 @@ fn malformed(cases: &[(&str, &str, &str, &str)]) {
 /// None of the texts is the user's error for certain.
 fn not_malformed(cases: &[&str]) {
     for sql in cases {
-        let reading = read(sql);
+        let reading = read(sql, Detail::Shape);
         assert!(!matches!(reading, Reading::Malformed { .. }), "{sql}\n{reading:?}");
     }
 }
@@ -217,7 +217,7 @@ fn what_is_not_read_here_is_unknown() {
         ("SELECT ${columns} FROM t WHERE", "{"),
         ("OPTIMIZE t", "OPTIMIZE"),
     ] {
-        match read(sql) {
+        match read(sql, Detail::Shape) {
             Reading::Unknown { at, reason } => {
                 assert_eq!(slice(sql, &at), part, "{sql}: {reason}");
                 assert!(!reason.ends_with('.') && !reason.is_empty(), "{reason}");

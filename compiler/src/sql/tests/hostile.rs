@@ -2,10 +2,10 @@ use std::ops::Range;
 
 use proptest::prelude::*;
 
-use crate::sql::{Reading, read};
+use crate::sql::{Detail, Reading, read};
 
 fn places(sql: &str) -> Vec<Range<u32>> {
-    let facts = match read(sql) {
+    let facts = match read(sql, Detail::Shape) {
         Reading::Malformed { at, .. } | Reading::Unknown { at, .. } => return vec![at],
         Reading::Known(facts) => facts,
     };
