@@ -83,7 +83,8 @@ impl FromStr for Address {
 pub struct Fingerprint(String);
 
 impl Fingerprint {
-    fn of(canonical: &str) -> Self {
+    /// Of a canonical text.
+    pub fn of(canonical: &str) -> Self {
         let digest = Sha256::digest(canonical.as_bytes());
         let mut text = String::with_capacity(2 * digest.len());
         for byte in digest {
