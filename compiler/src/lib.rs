@@ -10,6 +10,7 @@ pub mod diag;
 pub mod engine;
 pub mod graph;
 pub mod model;
+pub mod place;
 pub mod primitive;
 pub mod project;
 pub mod reference;

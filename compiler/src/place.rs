@@ -1,0 +1,30 @@
+//! The place of a workload's field, found again when there is something to be said of it.
+
+use crate::compile::Compilation;
+use crate::graph::Node;
+use crate::project::Project;
+use crate::source::Span;
+use crate::yaml::{self, NodeRef};
+
+/// The place of a field of a workload, or of what is nearest to it. Manifests are kept as text alone, so this reads
+/// one anew: it is for the few that a plan has something to say of.
+pub fn find(compilation: &Compilation, project: &Project<'_>, node: &Node, path: &[&str]) -> Option<Span> {
+    let file = node.at.file;
+    let text = &compilation.sources.get(file).text;
+    let documents = yaml::parse(file, text).documents;
+    documents.into_iter().find_map(|mut tree| {
+        project.apply(&mut tree, text, &mut Vec::new());
+        let root = tree.root();
+        let is = |key, value: &str| root.find(["metadata", key]).and_then(NodeRef::scalar) == Some(value);
+        (is("name", &node.name) && is("domain", &node.domain)).then(|| nearest(root, path))
+    })
+}
+
+fn nearest(root: NodeRef<'_>, path: &[&str]) -> Span {
+    // SQL may stand in a file of its own.
+    let beside = path.split_last().filter(|(last, _)| **last == "query").and_then(|(_, above)| {
+        let above = root.find(above.iter().copied())?;
+        above.get("query").or_else(|| above.get("file"))
+    });
+    beside.unwrap_or_else(|| root.nearest(path.iter().copied())).span()
+}

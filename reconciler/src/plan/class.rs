@@ -1,0 +1,458 @@
+//! What a change of each field costs a workload that runs all the time: the one table of it.
+//!
+//! A workload that is started for each run takes up every change with its next run, whatever the field.
+
+use serde::{Deserialize, Serialize};
+
+/// What a change costs. The dearest is the greatest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Class {
+    /// Nothing restarts.
+    InPlace,
+    /// What runs restarts on its checkpoint.
+    Restart,
+    /// What runs restarts on its checkpoint, and it can't be known whether Spark takes it.
+    Unknown,
+    /// The checkpoint can't be kept.
+    Reset,
+}
+
+/// How a row of the table is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rule {
+    /// Always this.
+    Is(Class),
+    /// `Reset` for a source that is read as a stream; for one that is not, its next batch reads it so.
+    OfStream,
+    /// `Reset` where the query keeps state, otherwise a restart.
+    FixedInState,
+    /// Unknown where the query keeps state, otherwise a restart.
+    InState,
+    /// By what the manifest says of the state of a program: `run.continuous.stateVersion`.
+    Program,
+    /// By what the old and the new query are: see `stream`.
+    Query,
+    /// It follows from other fields, and is shown where it is all that differs.
+    Derived,
+    /// Two versions of one address can't differ in it.
+    Identity,
+    /// Nothing that runs all the time has it.
+    Batch,
+}
+
+use Class::{InPlace, Reset, Restart, Unknown};
+use Rule::{Batch, Derived, FixedInState, Identity, InState, Is, OfStream, Program, Query};
+
+/// Rules, why they are so, and the fields that they are for: `*` stands for any key or index, a last `**` for whatever
+/// is below. Of several rows that fit, the one that names most decides. A test proves that every field has a row.
+pub(super) const TABLE: &[(Rule, &str, &[&str])] = &[
+    (Identity, "domain and name are the address itself", &["metadata.domain", "metadata.name"]),
+    (
+        Is(InPlace),
+        "nothing that runs depends on it",
+        &[
+            "metadata.description",
+            "metadata.owner",
+            "inputs.**",
+            "outputs.**",
+            "lifecycle.preventDestroy",
+            "ttl",
+        ],
+    ),
+    (
+        Is(InPlace),
+        "what runs keeps what it has; the next start takes it",
+        &["metadata.labels.*", "metadata.annotations.*"],
+    ),
+    (
+        Is(InPlace),
+        "it holds from the next attempt on",
+        &[
+            "retry.attempts",
+            "retry.backoff",
+            "retry.causes",
+            "retry.maxBackoff",
+            "retry.remedies",
+            "timeouts.run",
+            "timeouts.start",
+            "timeouts.stop",
+        ],
+    ),
+    (
+        Is(InPlace),
+        "the reconciler takes it up at once",
+        &[
+            "run.continuous.health.progressWithin",
+            "run.continuous.health.startWithin",
+            "run.continuous.scaling.coolDown",
+            "run.continuous.scaling.targetUtilization",
+            "run.continuous.upgrade.grace",
+            "run.continuous.upgrade.onUnhealthy",
+            "run.continuous.upgrade.reset",
+        ],
+    ),
+    (Is(InPlace), "the stream is drained or goes on; its checkpoint stays", &["run.continuous.paused"]),
+    (Is(InPlace), "it decides how the next attempt is sized", &["resources.sizing"]),
+    (
+        Is(InPlace),
+        "they are bounds for the next sizing",
+        &[
+            "resources.driver.minMemory",
+            "resources.driver.maxMemory",
+            "resources.executors.minMemory",
+            "resources.executors.maxMemory",
+        ],
+    ),
+    (
+        Is(Restart),
+        "driver and executors are what they were started as",
+        &[
+            "resources.driver.cores",
+            "resources.driver.cpuLimit",
+            "resources.driver.cpuRequest",
+            "resources.driver.memory",
+            "resources.driver.memoryOverhead",
+            "resources.executors.cores",
+            "resources.executors.cpuLimit",
+            "resources.executors.cpuRequest",
+            "resources.executors.memory",
+            "resources.executors.memoryOverhead",
+            "resources.executors.initial",
+            "resources.executors.instances",
+            "resources.executors.min",
+            "resources.executors.max",
+            "pods.**",
+        ],
+    ),
+    (
+        Is(Restart),
+        "another Spark runs it; a newer one reads the checkpoints of an older one",
+        &["engine.version", "engine.image", "engine.scala", "engine.java"],
+    ),
+    (
+        Is(Restart),
+        "Spark loads it when it starts",
+        &[
+            "dependencies.archives",
+            "dependencies.excludePackages",
+            "dependencies.files",
+            "dependencies.jars",
+            "dependencies.packages",
+            "dependencies.repositories",
+        ],
+    ),
+    (
+        Is(Restart),
+        "it is started elsewhere",
+        &[
+            "placement.backends",
+            "placement.regions",
+            "placement.clusters.names",
+            "placement.clusters.tags.*",
+            "placement.databricks.**",
+            "placement.emr.executionRoleArn",
+            "placement.emr.releaseLabel",
+        ],
+    ),
+    (
+        Is(Restart),
+        "Spark reads its settings when it starts",
+        &[
+            "spark.conf.*",
+            "spark.configMap",
+            "spark.driverJavaOptions",
+            "spark.executorJavaOptions",
+            "spark.hadoopConf.*",
+            "spark.hadoopConfigMap",
+        ],
+    ),
+    (
+        FixedInState,
+        "state keeps the number of partitions of its first start",
+        &["spark.conf.spark\\.sql\\.shuffle\\.partitions", "job.stream.state.partitions"],
+    ),
+    (
+        FixedInState,
+        "state can't be read by another store than the one that wrote it",
+        &["spark.conf.spark\\.sql\\.streaming\\.stateStore\\.providerClass", "job.stream.state.store"],
+    ),
+    (Is(Restart), "Spark reads it when the query starts", &["job.stream.state.minBatchesToRetain"]),
+    (
+        Is(Restart),
+        "Spark reads the trigger when the query starts",
+        &["run.continuous.trigger.asap", "run.continuous.trigger.continuous", "run.continuous.trigger.every"],
+    ),
+    (
+        Is(Reset),
+        "the stream begins anew where the new checkpoint is",
+        &["run.continuous.checkpoint", "job.stream.checkpoint"],
+    ),
+    (Is(Reset), "the manifest says that the old state can't be read", &["run.continuous.stateVersion"]),
+    (Program, "", &["job.jar.**", "job.pyspark.**"]),
+    (
+        Query,
+        "",
+        &[
+            "job.stream.query",
+            "job.stream.deduplicate.**",
+            "job.stream.sink.files.path",
+            "job.stream.sink.kafka.topic",
+            "job.stream.sink.table",
+            "job.stream.sink.table.name",
+        ],
+    ),
+    (Is(Restart), "Spark reads it when the query starts", &["job.stream.sink.**"]),
+    // What a source is, and in which order sources are read, is judged in `stream`, too.
+    (
+        OfStream,
+        "Spark's guide: other topics or paths on an old checkpoint give unpredictable results",
+        &[
+            "job.stream.sources.*.kafka.topic",
+            "job.stream.sources.*.kafka.topicPattern",
+            "job.stream.sources.*.kafka.topics",
+            "job.stream.sources.*.files.path",
+            "job.stream.sources.*.table",
+            "job.stream.sources.*.table.name",
+        ],
+    ),
+    (
+        Is(Restart),
+        "Spark's guide allows other rates on an old checkpoint",
+        &[
+            "job.stream.sources.*.kafka.maxOffsetsPerTrigger",
+            "job.stream.sources.*.kafka.minOffsetsPerTrigger",
+            "job.stream.sources.*.files.maxFilesPerTrigger",
+            "job.stream.sources.*.rate.rowsPerSecond",
+            "job.stream.sources.*.rate.rampUpTime",
+            "job.stream.sources.*.rate.partitions",
+        ],
+    ),
+    (
+        Is(Restart),
+        "it is used where there is no checkpoint yet, so that nothing changes until a reset",
+        &["job.stream.sources.*.kafka.startingOffsets"],
+    ),
+    (
+        Is(Restart),
+        "Spark reads it when the query starts",
+        &[
+            "job.stream.sources.*.kafka.failOnDataLoss",
+            "job.stream.sources.*.files.cleanSource.archive",
+            "job.stream.sources.*.files.cleanSource.delete",
+            "job.stream.sources.*.files.latestFirst",
+        ],
+    ),
+    (
+        Is(Unknown),
+        "the offsets in the checkpoint are those of the old servers: it is safe only where both are one cluster",
+        &["job.stream.sources.*.kafka.servers"],
+    ),
+    (
+        InState,
+        "the query's state may hold these columns as they were",
+        &[
+            "job.stream.sources.*.kafka.avroSchema",
+            "job.stream.sources.*.kafka.format",
+            "job.stream.sources.*.kafka.schema.**",
+            "job.stream.sources.*.files.format",
+            "job.stream.sources.*.files.schema.**",
+        ],
+    ),
+    (
+        InState,
+        "what an option changes is known to its source alone",
+        &[
+            "job.stream.sources.*.kafka.options.*",
+            "job.stream.sources.*.files.options.*",
+            "job.stream.sources.*.table.options.*",
+        ],
+    ),
+    (
+        Is(Reset),
+        "Spark refuses another number of streaming sources on an old checkpoint",
+        &[
+            "job.stream.sources.*.kafka.static",
+            "job.stream.sources.*.files.static",
+            "job.stream.sources.*.table.stream",
+        ],
+    ),
+    (
+        Is(Restart),
+        "a watermark goes on from where it was",
+        &["job.stream.watermark.delay", "job.stream.watermark.*.delay"],
+    ),
+    (
+        InState,
+        "state that was kept by one time is let go by another",
+        &[
+            "job.stream.watermark.column",
+            "job.stream.watermark.*.column",
+            "job.stream.watermark.source",
+            "job.stream.watermark.*.source",
+        ],
+    ),
+    (
+        InState,
+        "Spark's guide says nothing of another output mode on an old checkpoint",
+        &["job.stream.outputMode"],
+    ),
+    (Derived, "the SQL stands in another file", &["job.stream.file"]),
+    (Derived, "it names the job that is run", &["run.continuous.job", "run.continuous.jobFingerprint"]),
+    (Batch, "", &["job.sql.**", "run.manual", "run.onAssets.**", "run.schedule.**"]),
+];
+
+/// The row of a field.
+pub(super) fn row(path: &[String]) -> Option<(Rule, &'static str)> {
+    let fits = TABLE.iter().flat_map(|(rule, why, patterns)| {
+        patterns.iter().filter_map(|pattern| Some((fit(pattern, path)?, *rule, *why)))
+    });
+    fits.max_by_key(|(named, ..)| *named).map(|(_, rule, why)| (rule, why))
+}
+
+/// How many segments of a path a pattern names, if it fits at all.
+fn fit(pattern: &str, path: &[String]) -> Option<usize> {
+    let segments = segments(pattern);
+    let (segments, open) = match segments.split_last() {
+        Some((last, rest)) if last == "**" => (rest, true),
+        _ => (&segments[..], false),
+    };
+    let long_enough = if open { path.len() >= segments.len() } else { path.len() == segments.len() };
+    let named = segments.iter().zip(path).try_fold(0, |named, (segment, key)| match segment.as_str() {
+        "*" => Some(named),
+        exact => (exact == key).then_some(named + 1),
+    });
+    named.filter(|_| long_enough)
+}
+
+/// A dot that belongs to a key is written `\.`.
+fn segments(pattern: &str) -> Vec<String> {
+    let hidden = pattern.replace("\\.", "\0");
+    hidden.split('.').map(|segment| segment.replace('\0', ".")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Every field of the model, as the schema has it, by its path below the manifest or below `spec`.
+    fn fields() -> BTreeSet<String> {
+        let schema: Value =
+            serde_json::from_str(dcp_compiler::schema::MANIFEST.text().as_str()).expect("the schema is JSON");
+        let mut found = BTreeSet::new();
+        walk(&schema, &schema, &mut Vec::new(), &mut Vec::new(), &mut found);
+        let outside = |path: &String| path.starts_with("metadata.") || path.starts_with("spec.");
+        let paths = found.into_iter().filter(outside);
+        paths.map(|path| path.strip_prefix("spec.").map(str::to_owned).unwrap_or(path)).collect()
+    }
+
+    fn walk<'a>(
+        schema: &'a Value,
+        node: &'a Value,
+        path: &mut Vec<&'a str>,
+        within: &mut Vec<&'a str>,
+        found: &mut BTreeSet<String>,
+    ) {
+        if let Some(name) = node["$ref"].as_str() {
+            if !within.contains(&name) {
+                within.push(name);
+                walk(
+                    schema,
+                    schema.pointer(&name[1..]).expect("it refers to what is there"),
+                    path,
+                    within,
+                    found,
+                );
+                within.pop();
+            }
+            return;
+        }
+        let mut below = false;
+        for key in ["anyOf", "oneOf", "allOf"] {
+            let says =
+                |one: &&Value| ["$ref", "type", "properties", "const"].iter().any(|key| !one[key].is_null());
+            // Others only say which fields go together.
+            for one in node[key].as_array().into_iter().flatten().filter(says) {
+                below = true;
+                walk(schema, one, path, within, found);
+            }
+        }
+        for (name, one) in node["properties"].as_object().into_iter().flatten() {
+            below = true;
+            path.push(name);
+            walk(schema, one, path, within, found);
+            path.pop();
+        }
+        for key in ["additionalProperties", "items"] {
+            if node[key].is_object() {
+                below = true;
+                path.push("*");
+                let before = found.len();
+                walk(schema, &node[key], path, within, found);
+                // Items that have no fields of their own are not looked into.
+                if key == "items" && found.len() == before + 1 && found.contains(&path.join(".")) {
+                    found.remove(&path.join("."));
+                    below = false;
+                }
+                path.pop();
+            }
+        }
+        if !below {
+            found.insert(path.join("."));
+        }
+    }
+
+    fn keys(path: &str) -> Vec<String> {
+        path.split('.').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn every_field_of_the_model_has_a_class() {
+        let fields = fields();
+        assert!(fields.contains("job.stream.sources.*.kafka.topic"), "{fields:#?}");
+        assert!(fields.len() > 150, "{}", fields.len());
+        let missing: Vec<&String> = fields.iter().filter(|field| row(&keys(field)).is_none()).collect();
+        assert!(missing.is_empty(), "these have no row in TABLE: {missing:#?}");
+    }
+
+    /// What a primitive has and a manifest has not.
+    const OF_PRIMITIVES: [&str; 4] =
+        ["engine.scala", "engine.java", "run.continuous.job", "run.continuous.jobFingerprint"];
+
+    #[test]
+    fn every_row_is_for_a_field() {
+        let fields = fields();
+        let unused = |pattern: &&&str| {
+            let special = OF_PRIMITIVES.contains(*pattern) || pattern.contains('\\');
+            !special && !fields.iter().any(|field| fit(pattern, &keys(field)).is_some())
+        };
+        let rows: Vec<&&str> =
+            TABLE.iter().flat_map(|(.., patterns)| patterns.iter()).filter(unused).collect();
+        assert!(rows.is_empty(), "no field is like these: {rows:#?}");
+    }
+
+    #[test]
+    fn no_field_has_two_rows_of_one_weight() {
+        for field in fields() {
+            let path = keys(&field);
+            let mut fits: Vec<usize> =
+                TABLE.iter().flat_map(|(.., patterns)| *patterns).filter_map(|it| fit(it, &path)).collect();
+            fits.sort_unstable_by(|a, b| b.cmp(a));
+            assert!(fits.len() < 2 || fits[0] > fits[1], "{field}");
+        }
+    }
+
+    #[test]
+    fn the_row_that_names_most_decides() {
+        let partitions = ["spark", "conf", "spark.sql.shuffle.partitions"].map(str::to_owned);
+        assert_eq!(row(&partitions).map(|row| row.0), Some(FixedInState));
+        let other = ["spark", "conf", "spark.sql.ansi.enabled"].map(str::to_owned);
+        assert_eq!(row(&other).map(|row| row.0), Some(Is(Restart)));
+        assert_eq!(row(&keys("pods.driver.volumes.0.name")).map(|row| row.0), Some(Is(Restart)));
+        assert_eq!(row(&keys("nothing.of.the.kind")), None);
+    }
+}

@@ -1,0 +1,130 @@
+//! What is wanted against what is applied, by fingerprints: so that only what differs is ever read.
+
+use std::collections::{BTreeMap, HashMap};
+
+use dcp_compiler::primitive::{Address, Body, Fingerprint, Primitive};
+
+use super::{Place, Plan, order, rename, workload};
+use crate::registry::{Entry, Scope, State};
+
+/// A workload of which something differs: all of its addresses, on both sides.
+#[derive(Debug, Default)]
+pub(super) struct Sides<'a> {
+    pub(super) addresses: BTreeMap<&'a Address, (Option<&'a Entry>, Option<&'a Primitive>)>,
+}
+
+impl Sides<'_> {
+    fn differs(&self) -> bool {
+        let same = |(old, new): &(Option<&Entry>, Option<&Primitive>)| {
+            old.map(|it| &it.fingerprint) == new.map(|it| &it.fingerprint)
+        };
+        !self.addresses.values().all(same)
+    }
+}
+
+/// Everything that differs.
+#[derive(Debug)]
+pub struct Comparison<'a> {
+    state: &'a State,
+    workloads: BTreeMap<(&'a str, &'a str), Sides<'a>>,
+    unchanged: u64,
+    left_out: u64,
+}
+
+/// Compares what is wanted with what is applied, for the workloads that `concerned` says are meant.
+pub fn compare<'a>(
+    desired: &'a [Primitive],
+    state: &'a State,
+    concerned: impl Fn(&str, &str) -> bool,
+) -> Comparison<'a> {
+    let mut workloads: BTreeMap<(&str, &str), Sides<'_>> = BTreeMap::new();
+    for (address, entry) in &state.entries {
+        let sides = workloads.entry((&address.domain, &address.name)).or_default();
+        sides.addresses.entry(address).or_default().0 = Some(entry);
+    }
+    for primitive in desired {
+        let address = &primitive.address;
+        let sides = workloads.entry((&address.domain, &address.name)).or_default();
+        sides.addresses.entry(address).or_default().1 = Some(primitive);
+    }
+    let all = workloads.len();
+    workloads.retain(|(domain, name), _| concerned(domain, name));
+    let meant = workloads.len();
+    workloads.retain(|_, sides| sides.differs());
+    let count = |more: usize, fewer: usize| u64::try_from(more - fewer).unwrap_or_default();
+    let (unchanged, left_out) = (count(meant, workloads.len()), count(all, meant));
+    Comparison { state, workloads, unchanged, left_out }
+}
+
+/// Finds the place of a workload's field: by domain, name, and the path in the manifest.
+pub type PlaceOf<'a> = dyn Fn(&str, &str, &[&str]) -> Option<Place> + 'a;
+
+/// What a plan is made with, beside the two sides.
+pub struct Context<'a> {
+    pub scope: Scope,
+    /// The commit of the repository that the manifests were read from.
+    pub commit: Option<String>,
+    pub place: &'a PlaceOf<'a>,
+}
+
+impl std::fmt::Debug for Context<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Context").field("scope", &self.scope).finish_non_exhaustive()
+    }
+}
+
+impl Comparison<'_> {
+    /// The applied bodies that a plan has to read.
+    pub fn wanted(&self) -> Vec<Fingerprint> {
+        let sides = self.workloads.values().flat_map(|sides| sides.addresses.values());
+        let mut wanted: Vec<Fingerprint> =
+            sides.filter_map(|(old, _)| Some(old.as_ref()?.fingerprint.clone())).collect();
+        wanted.sort_unstable();
+        wanted.dedup();
+        wanted
+    }
+
+    /// The plan, given the texts of the [wanted](Self::wanted) bodies.
+    pub fn plan(
+        &self,
+        texts: &HashMap<Fingerprint, String>,
+        context: &Context<'_>,
+    ) -> Result<Plan, Unreadable> {
+        let mut planned = Vec::with_capacity(self.workloads.len());
+        for ((domain, name), sides) in &self.workloads {
+            let mut old = Vec::new();
+            for (address, entry) in
+                sides.addresses.iter().filter_map(|(address, (old, _))| Some((address, (*old)?)))
+            {
+                let unreadable = |why: String| Unreadable { address: address.to_string(), why };
+                let text =
+                    texts.get(&entry.fingerprint).ok_or_else(|| unreadable("it is not there".to_owned()))?;
+                let body = Body::parse(address.kind, text).map_err(|error| unreadable(error.to_string()))?;
+                old.push(body);
+            }
+            let new: Vec<&Body> =
+                sides.addresses.values().filter_map(|(_, new)| Some(&(*new)?.body)).collect();
+            let place = |path: &[&str]| (context.place)(domain, name, path);
+            planned.push(workload::describe(domain, name, sides, old, &new, &place));
+        }
+        rename::recognise(&mut planned);
+        let workloads = order::ordered(planned);
+        Ok(Plan {
+            scope: context.scope.clone(),
+            base: self.state.base.clone(),
+            applied: self.state.applied.clone(),
+            commit: context.commit.clone(),
+            workloads,
+            unchanged: self.unchanged,
+            left_out: self.left_out,
+        })
+    }
+}
+
+/// What is applied can't be read: it was written by another version of dcp.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("what is applied at `{address}` can't be read: {why}")]
+pub struct Unreadable {
+    pub address: String,
+    pub why: String,
+}

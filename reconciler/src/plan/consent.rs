@@ -1,0 +1,30 @@
+//! The explicit word that some changes need.
+
+use std::collections::BTreeSet;
+
+use super::{Consent, Plan, Workload};
+
+/// What was allowed, by `domain/name`, or `all`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Allowed {
+    pub resets: BTreeSet<String>,
+    pub deletions: BTreeSet<String>,
+}
+
+impl Allowed {
+    /// Whether a workload may be changed as planned.
+    pub fn covers(&self, workload: &Workload) -> bool {
+        let named = |given: &BTreeSet<String>| given.contains(&workload.id()) || given.contains("all");
+        match workload.consent {
+            Consent::NotNeeded | Consent::GivenByManifest => true,
+            Consent::Reset => named(&self.resets),
+            Consent::Delete => named(&self.deletions),
+            Consent::Refused => false,
+        }
+    }
+
+    /// The workloads that may not be changed as planned.
+    pub fn refused<'p>(&self, plan: &'p Plan) -> Vec<&'p Workload> {
+        plan.workloads.iter().filter(|workload| !self.covers(workload)).collect()
+    }
+}

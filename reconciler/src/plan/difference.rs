@@ -1,0 +1,51 @@
+//! Texts of several lines, side by side.
+
+use std::fmt::Write as _;
+
+use similar::{ChangeTag, TextDiff};
+
+/// Lines around a change.
+const CONTEXT: usize = 2;
+
+/// What was taken out and put in, each line with `-`, `+` or a space before it, and `…` where lines are left out.
+pub(super) fn lines(old: &str, new: &str) -> String {
+    let diff = TextDiff::from_lines(old, new);
+    let mut text = String::new();
+    for (index, group) in diff.grouped_ops(CONTEXT).iter().enumerate() {
+        if index > 0 {
+            text.push_str("…\n");
+        }
+        for change in group.iter().flat_map(|op| diff.iter_changes(op)) {
+            let sign = match change.tag() {
+                ChangeTag::Delete => '-',
+                ChangeTag::Insert => '+',
+                ChangeTag::Equal => ' ',
+            };
+            let line = change.value().trim_end_matches(['\r', '\n']);
+            writeln!(text, "{sign} {line}").expect("writing to a String does not fail");
+        }
+    }
+    text
+}
+
+/// How many lines were taken out or put in, whichever are more.
+pub(super) fn count(diff: &str) -> usize {
+    let with = |sign: char| diff.lines().filter(|line| line.starts_with(sign)).count();
+    with('-').max(with('+'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_lines_around_are_shown() {
+        let old = "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\nk\n";
+        let new = "a\nB\nc\nd\ne\nf\ng\nh\ni\nj\nk\nl";
+        let text = lines(old, new);
+        assert_eq!(text, "  a\n- b\n+ B\n  c\n  d\n…\n  j\n  k\n+ l\n");
+        assert_eq!(count(&text), 2);
+        assert_eq!(count(&lines("a", "b\nc")), 2);
+        assert_eq!(lines(old, old), "");
+    }
+}

@@ -1,0 +1,73 @@
+//! Producers before consumers; deletions last, and in reverse.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dcp_compiler::primitive::DatasetRef;
+
+use super::workload::{Planned, Side};
+use super::{Action, Renamed, Workload};
+
+pub(super) fn ordered(planned: Vec<Planned>) -> Vec<Workload> {
+    let (gone, kept): (Vec<Planned>, Vec<Planned>) =
+        planned.into_iter().partition(|it| it.workload.action == Action::Delete);
+    let mut last: Vec<Planned> = sorted(gone, |it| &it.old);
+    last.reverse();
+    let (renamed, last): (Vec<Planned>, Vec<Planned>) =
+        last.into_iter().partition(|it| it.workload.renamed.is_some());
+    let mut renamed: BTreeMap<String, Workload> =
+        renamed.into_iter().map(|it| (it.workload.id(), it.workload)).collect();
+    let mut all = Vec::new();
+    for it in sorted(kept, |it| &it.new) {
+        // Under its old name it goes before it comes under the new one: two may not use one checkpoint.
+        if let Some(Renamed::From(old)) = &it.workload.renamed {
+            all.extend(renamed.remove(old));
+        }
+        all.push(it.workload);
+    }
+    all.extend(renamed.into_values());
+    all.extend(last.into_iter().map(|it| it.workload));
+    all
+}
+
+/// In the order in which data flows, as far as there is one; by name otherwise.
+fn sorted(planned: Vec<Planned>, side: impl Fn(&Planned) -> &Side) -> Vec<Planned> {
+    let waits = waits(&planned, &side);
+    let mut open: BTreeMap<usize, Planned> = planned.into_iter().enumerate().collect();
+    let mut ready: BTreeSet<usize> = open.keys().copied().filter(|it| waits[*it].is_empty()).collect();
+    let mut feeds: Vec<Vec<usize>> = vec![Vec::new(); waits.len()];
+    let mut left: Vec<usize> = waits.iter().map(BTreeSet::len).collect();
+    for (consumer, producers) in waits.iter().enumerate() {
+        for producer in producers {
+            feeds[*producer].push(consumer);
+        }
+    }
+    let mut sorted = Vec::with_capacity(open.len());
+    // Where all that are left wait for each other, the first by name goes first.
+    while let Some(next) = ready.pop_first().or_else(|| open.keys().next().copied()) {
+        let Some(it) = open.remove(&next) else { continue };
+        sorted.push(it);
+        for consumer in &feeds[next] {
+            left[*consumer] -= 1;
+            if left[*consumer] == 0 && open.contains_key(consumer) {
+                ready.insert(*consumer);
+            }
+        }
+    }
+    sorted
+}
+
+/// For each, the others that write what it reads.
+fn waits(planned: &[Planned], side: &impl Fn(&Planned) -> &Side) -> Vec<BTreeSet<usize>> {
+    let mut writers: BTreeMap<&DatasetRef, Vec<usize>> = BTreeMap::new();
+    for (index, it) in planned.iter().enumerate() {
+        for dataset in side(it).job.iter().flat_map(|job| &job.outputs) {
+            writers.entry(dataset).or_default().push(index);
+        }
+    }
+    let of = |(index, it): (usize, &Planned)| -> BTreeSet<usize> {
+        let inputs = side(it).job.iter().flat_map(|job| &job.inputs);
+        let all = inputs.filter_map(|dataset| writers.get(dataset)).flatten().copied();
+        all.filter(|writer| *writer != index).collect()
+    };
+    planned.iter().enumerate().map(of).collect()
+}

@@ -1,0 +1,307 @@
+//! Why a workload changes, field by field.
+
+use std::collections::BTreeSet;
+
+use dcp_compiler::model::Job;
+use dcp_compiler::primitive::{ContinuousJob, CoreEtlJob, DatasetRef, Orchestrator};
+
+use super::class::{self, Rule};
+use super::diff::{Leaf, leaves, shown};
+use super::stream::{self, Compared, Finding};
+use super::workload::{Side, value};
+use super::{Class, Place, Reason, difference};
+
+/// Finds the place of a field by its path in the manifest.
+pub(super) type Locate<'a> = dyn Fn(&[&str]) -> Option<Place> + 'a;
+
+pub(super) fn of_deletion(old: &Side) -> Vec<Reason> {
+    let Some(continuous) = &old.continuous else { return Vec::new() };
+    let why = "the stream is drained and stopped; its checkpoint is left where it is".to_owned();
+    let old = Some(continuous.checkpoint.as_str().to_owned());
+    let field = "run.continuous".to_owned();
+    vec![Reason { field, what: None, old, new: None, diff: None, class: Class::Reset, why, at: None }]
+}
+
+/// Everything that differs, the dearest first.
+pub(super) fn of_change(old: &Side, new: &Side, locate: &Locate<'_>) -> Vec<Reason> {
+    let mut reasons = Reasons { locate, found: Vec::new(), judge: Judge::of(old, new) };
+    if let (Some(old), Some(new)) = (&old.job, &new.job) {
+        reasons.job(old, new);
+    }
+    if let (Some(old), Some(new)) = (&old.continuous, &new.continuous) {
+        reasons.continuous(old, new);
+    }
+    if let (Some(old), Some(new)) = (&old.orchestrator, &new.orchestrator) {
+        reasons.orchestrator(old, new);
+    }
+    reasons.run(old, new);
+    let mut found = reasons.found;
+    found.sort_by(|a, b| b.class.cmp(&a.class).then_with(|| a.field.cmp(&b.field)));
+    found
+}
+
+/// What it takes to tell what a difference costs.
+#[derive(Debug)]
+struct Judge {
+    /// Nothing runs of it between its runs.
+    batch: bool,
+    /// It does not run now, and will not.
+    paused: bool,
+    streamed: BTreeSet<String>,
+    compared: Option<Compared>,
+    /// What both sides say of the state of a program.
+    versions: (Option<u32>, Option<u32>),
+}
+
+impl Judge {
+    fn of(old: &Side, new: &Side) -> Self {
+        let streams = match (old.job.as_ref().map(|it| &it.job), new.job.as_ref().map(|it| &it.job)) {
+            (Some(Job::Stream(old)), Some(Job::Stream(new))) => Some((old, new)),
+            _ => None,
+        };
+        let streamed = streams.into_iter().flat_map(|(old, new)| {
+            let names = old.sources.keys().chain(new.sources.keys()).map(|name| name.as_str().to_owned());
+            names.filter(|name| stream::reads_as_stream(old, name) || stream::reads_as_stream(new, name))
+        });
+        let version = |side: &Side| side.continuous.as_ref().and_then(|it| it.state_version);
+        let paused = |side: &Side| side.continuous.as_ref().is_some_and(|it| it.paused);
+        Self {
+            batch: old.continuous.is_none(),
+            paused: paused(old) && paused(new),
+            streamed: streamed.collect(),
+            compared: streams.map(|(old, new)| stream::compare(old, new)),
+            versions: (version(old), version(new)),
+        }
+    }
+
+    /// What a difference costs and why; nothing where it is not to be shown.
+    fn of_leaf(&self, path: &[String]) -> Option<(Class, String)> {
+        let Some((rule, why)) = class::row(path) else {
+            return Some((
+                Class::Unknown,
+                "this version of dcp does not know what the field does".to_owned(),
+            ));
+        };
+        let stateful = self.compared.as_ref().and_then(|compared| compared.stateful);
+        let by_state = |with_state| match stateful {
+            Some(true) => with_state,
+            Some(false) => Class::Restart,
+            None => Class::Unknown,
+        };
+        let (class, why) = match rule {
+            Rule::Is(class) if path.ends_with(&["stateVersion".to_owned()]) => self.version(class, why),
+            Rule::Is(class) => (class, why.to_owned()),
+            Rule::OfStream if path.get(3).is_some_and(|name| self.streamed.contains(name)) => {
+                (Class::Reset, why.to_owned())
+            }
+            Rule::OfStream => (Class::Restart, "the next batch reads it from there".to_owned()),
+            Rule::FixedInState => (by_state(Class::Reset), why.to_owned()),
+            Rule::InState => (by_state(Class::Unknown), why.to_owned()),
+            Rule::Program => self.program(),
+            Rule::Batch => (Class::InPlace, "the next run takes it".to_owned()),
+            Rule::Query | Rule::Derived | Rule::Identity => return None,
+        };
+        Some(self.as_it_runs(class, why))
+    }
+
+    /// What does not run has nothing to restart.
+    fn as_it_runs(&self, class: Class, why: String) -> (Class, String) {
+        match class {
+            Class::Restart if self.batch => (Class::InPlace, "the next run takes it".to_owned()),
+            Class::Restart if self.paused => {
+                (Class::InPlace, "it is paused, and takes this when it goes on".to_owned())
+            }
+            _ => (class, why),
+        }
+    }
+
+    fn version(&self, class: Class, why: &str) -> (Class, String) {
+        match self.versions {
+            (Some(_), Some(_)) => (class, why.to_owned()),
+            _ => {
+                (Class::InPlace, "it begins, or ceases, to say whether the old state can be read".to_owned())
+            }
+        }
+    }
+
+    fn program(&self) -> (Class, String) {
+        match self.versions {
+            _ if self.batch => (Class::Restart, String::new()),
+            (Some(_), Some(new)) => {
+                (Class::Restart, format!("`stateVersion: {new}` says what becomes of the state"))
+            }
+            _ => (
+                Class::Unknown,
+                "what a program keeps as state only its author knows: `run.continuous.stateVersion` can say it"
+                    .to_owned(),
+            ),
+        }
+    }
+}
+
+struct Reasons<'a> {
+    locate: &'a Locate<'a>,
+    found: Vec<Reason>,
+    judge: Judge,
+}
+
+impl Reasons<'_> {
+    fn job(&mut self, old: &CoreEtlJob, new: &CoreEtlJob) {
+        self.datasets("inputs", &old.inputs, &new.inputs);
+        self.datasets("outputs", &old.outputs, &new.outputs);
+        let other_kind = old.job.kind() != new.job.kind();
+        if other_kind {
+            let why = "a program of another kind can't read the checkpoint";
+            let class = if self.judge.batch { Class::InPlace } else { Class::Reset };
+            let (old, new) = (old.job.kind().to_owned(), new.job.kind().to_owned());
+            self.add(Finding::new(&["job"], class, why).of("kind", old, new));
+        }
+        self.stream(old, new);
+        let (old, new) = (value(old), value(new));
+        let (old_leaves, settled) = (leaves(&old, &new), self.settled(other_kind));
+        for leaf in old_leaves.iter().filter(|leaf| !settled.iter().any(|it| leaf.path.starts_with(it))) {
+            self.leaf(leaf, &[]);
+        }
+    }
+
+    /// Paths of which everything has been said.
+    fn settled(&self, other_kind: bool) -> Vec<Vec<String>> {
+        let mut settled = vec![vec!["inputs".to_owned()], vec!["outputs".to_owned()]];
+        if other_kind {
+            settled.push(vec!["job".to_owned()]);
+        }
+        let below = |path: &Vec<String>| [&["job".to_owned(), "stream".to_owned()][..], path].concat();
+        settled.extend(self.judge.compared.iter().flat_map(|it| &it.settled).map(below));
+        settled
+    }
+
+    fn stream(&mut self, old: &CoreEtlJob, new: &CoreEtlJob) {
+        let (Job::Stream(old), Job::Stream(new)) = (&old.job, &new.job) else { return };
+        let Some(compared) = &mut self.judge.compared else { return };
+        let findings = std::mem::take(&mut compared.findings);
+        let text = |stream: &dcp_compiler::model::Stream| stream.query.clone().unwrap_or_default();
+        let mut diff = Some(difference::lines(&text(old), &text(new))).filter(|diff| !diff.is_empty());
+        for mut found in findings {
+            let query = found.field.last().is_some_and(|last| last == "query");
+            found.field = [vec!["job".to_owned(), "stream".to_owned()], found.field].concat();
+            (found.class, found.why) = self.judge.as_it_runs(found.class, found.why);
+            self.add(found);
+            // The text is shown once, with the first thing that is said of it.
+            if query && let Some(reason) = self.found.last_mut() {
+                reason.diff = diff.take();
+            }
+        }
+    }
+
+    fn continuous(&mut self, old: &ContinuousJob, new: &ContinuousJob) {
+        let (old, new) = (value(old), value(new));
+        for leaf in leaves(&old, &new) {
+            self.leaf(&leaf, &["run".to_owned(), "continuous".to_owned()]);
+        }
+    }
+
+    fn orchestrator(&mut self, old: &Orchestrator, new: &Orchestrator) {
+        let (before, after) = (value(&old.dag), value(&new.dag));
+        for leaf in leaves(&before, &after) {
+            let field = match leaf.path.first().map(String::as_str) {
+                Some("schedule") => match leaf.path.get(1).map(String::as_str) {
+                    Some("cron") => "schedule.cron",
+                    Some("assets") => "onAssets",
+                    _ => continue,
+                },
+                Some("startDate") => "schedule.startDate",
+                Some("timezone") => "schedule.timezone",
+                Some("catchup") => "schedule.catchup",
+                Some("maxActiveRuns") => "schedule.maxActiveRuns",
+                Some("deadlineSeconds") => "schedule.deadline",
+                // The rest follows from the job, or names it.
+                _ => continue,
+            };
+            let path: Vec<&str> = ["run"].into_iter().chain(field.split('.')).collect();
+            let said = self.found.iter().any(|reason| reason.field == path.join("."));
+            if !said {
+                let found = Finding::new(&path, Class::InPlace, "Airflow takes it from the new DAG file");
+                self.add(Finding { old: leaf.old.map(shown), new: leaf.new.map(shown), ..found });
+            }
+        }
+        if old.content != new.content {
+            let diff = difference::lines(&old.content, &new.content);
+            let lines = difference::count(&diff);
+            let what = if lines == 1 { "1 line changes".to_owned() } else { format!("{lines} lines change") };
+            self.found.push(Reason {
+                field: format!("DAG {}", new.file),
+                what: Some(what),
+                old: None,
+                new: None,
+                diff: Some(diff),
+                class: Class::InPlace,
+                why: "Airflow reads it when it next looks at its folder".to_owned(),
+                at: None,
+            });
+        }
+    }
+
+    /// Another way to be run.
+    fn run(&mut self, old: &Side, new: &Side) {
+        let (before, after) = (old.run(), new.run());
+        if before == after {
+            return;
+        }
+        let why = match (before, after) {
+            (Some("continuous"), _) => "the stream is drained, and is started as the manifest now says",
+            (_, Some("continuous")) => "it is started, and kept running from now on",
+            _ => "Airflow starts it in another way",
+        };
+        let class = if before == Some("continuous") { Class::Restart } else { Class::InPlace };
+        let text = |run: Option<&str>| run.map(str::to_owned);
+        let found = Finding::new(&["run"], class, why);
+        self.add(Finding { old: text(before), new: text(after), ..found });
+        let moved = old.checkpoint().is_some() && old.checkpoint() != new.checkpoint();
+        if moved && (old.continuous.is_some() != new.continuous.is_some()) {
+            let why = "the stream begins anew where the new checkpoint is";
+            let (old, new) = (text(old.checkpoint()), text(new.checkpoint()));
+            self.add(Finding::new(&["run"], Class::Reset, why).of("checkpoint", old, new));
+        }
+    }
+
+    fn datasets(&mut self, field: &str, old: &[DatasetRef], new: &[DatasetRef]) {
+        let alone = |one: &[DatasetRef], other: &[DatasetRef]| -> Option<String> {
+            let alone =
+                one.iter().filter(|it| !other.contains(it)).map(|it| format!("{} {}", it.kind, it.name));
+            let alone: Vec<String> = alone.collect();
+            (!alone.is_empty()).then(|| alone.join(", "))
+        };
+        if old != new {
+            let (gone, come) = (alone(old, new), alone(new, old));
+            let why = "it is part of the lineage; nothing that runs depends on it";
+            self.add(Finding { old: gone, new: come, ..Finding::new(&[field], Class::InPlace, why) });
+        }
+    }
+
+    fn leaf(&mut self, leaf: &Leaf<'_>, above: &[String]) {
+        let path = [above, &leaf.path].concat();
+        let Some((class, why)) = self.judge.of_leaf(&path) else { return };
+        let (old, new) = (leaf.old.map(shown), leaf.new.map(shown));
+        let long = [&old, &new].into_iter().flatten().any(|text| text.contains('\n'));
+        let diff = match (&old, &new) {
+            (Some(old), Some(new)) if long => Some(difference::lines(old, new)),
+            _ => None,
+        };
+        let (old, new) = if diff.is_some() { (None, None) } else { (old, new) };
+        self.add(Finding { field: path, what: None, old, new, class, why });
+        if let Some(reason) = self.found.last_mut() {
+            reason.diff = diff;
+        }
+    }
+
+    /// Adds what was found, with its place.
+    fn add(&mut self, found: Finding) {
+        let Finding { field, what, old, new, class, why } = found;
+        let spec = field.first().is_some_and(|first| first != "metadata");
+        let full: Vec<&str> =
+            spec.then_some("spec").into_iter().chain(field.iter().map(String::as_str)).collect();
+        let at = (self.locate)(&full);
+        let what = what.map(str::to_owned);
+        self.found.push(Reason { field: field.join("."), what, old, new, diff: None, class, why, at });
+    }
+}

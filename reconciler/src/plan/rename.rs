@@ -1,0 +1,49 @@
+//! The same content under another name.
+
+use std::collections::HashMap;
+
+use dcp_compiler::primitive::canonical;
+use serde_json::Value;
+
+use super::workload::{Planned, Side, value};
+use super::{Action, Consent, Renamed};
+
+/// Says of a workload that goes and of one that comes that they are the same, where they are.
+pub(super) fn recognise(planned: &mut [Planned]) {
+    let mut gone: HashMap<String, Vec<usize>> = HashMap::new();
+    for (index, it) in planned.iter().enumerate().filter(|(_, it)| it.workload.action == Action::Delete) {
+        gone.entry(content(&it.old)).or_default().push(index);
+    }
+    if gone.is_empty() {
+        return;
+    }
+    for come in 0..planned.len() {
+        if planned[come].workload.action != Action::Create {
+            continue;
+        }
+        // Of several that are the same, none is said to be the one.
+        let Some([went]) = gone.get(&content(&planned[come].new)).map(Vec::as_slice) else { continue };
+        let (went, from, to) = (*went, planned[*went].workload.id(), planned[come].workload.id());
+        let same_state = planned[went].old.checkpoint() == planned[come].new.checkpoint();
+        planned[come].workload.renamed = Some(Renamed::From(from));
+        let old = &mut planned[went].workload;
+        old.renamed = Some(Renamed::To(to));
+        // What runs goes on under the new name, from the same checkpoint.
+        if same_state && old.consent == Consent::Delete {
+            old.consent = Consent::NotNeeded;
+        }
+        gone.retain(|_, indices| *indices != [went]);
+    }
+}
+
+/// What a workload is, whatever it is called.
+fn content(side: &Side) -> String {
+    let mut job = side.job.as_ref().map_or(Value::Null, value);
+    if let Some(metadata) = job.get_mut("metadata").and_then(Value::as_object_mut) {
+        metadata.retain(|key, _| key != "name" && key != "domain");
+    }
+    let run = side.run().unwrap_or_default();
+    let cron = side.orchestrator.as_ref().map_or(Value::Null, |it| value(&it.dag.schedule));
+    let checkpoint = side.checkpoint().unwrap_or_default();
+    canonical(&serde_json::json!([job, run, cron, checkpoint]))
+}

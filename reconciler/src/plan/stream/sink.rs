@@ -1,0 +1,63 @@
+//! Where a stream writes.
+
+use dcp_compiler::model::{ScalarOr, Sink, TableSink};
+
+use super::Finding;
+use crate::plan::class::Class;
+
+/// Says what became of the place that is written to. Whether there is no more to be said of the sink.
+pub(super) fn compare(old: &Sink, new: &Sink, findings: &mut Vec<Finding>) -> bool {
+    if old.kind() != new.kind() {
+        let (class, why) = match (old, new) {
+            (Sink::Files(_), Sink::Kafka(_)) => {
+                (Class::Restart, "Spark's guide allows Kafka after files; it gets what comes from now on")
+            }
+            (Sink::Kafka(_), Sink::Files(_)) => {
+                (Class::Reset, "Spark refuses files after Kafka on an old checkpoint")
+            }
+            _ => (Class::Unknown, "Spark's guide says nothing of this sink on the other's checkpoint"),
+        };
+        let (old, new) = (old.kind().to_owned(), new.kind().to_owned());
+        findings.push(Finding::new(&["sink"], class, why).of("kind of sink", old, new));
+        return true;
+    }
+    let (field, class, why): (&[&str], _, _) = match new {
+        Sink::Files(_) => (
+            &["sink", "files", "path"],
+            Class::Reset,
+            "Spark refuses another path: the record of what was written is kept there",
+        ),
+        Sink::Kafka(_) => (
+            &["sink", "kafka", "topic"],
+            Class::Restart,
+            "Spark's guide allows another topic; it gets what comes from now on",
+        ),
+        Sink::Table(_) => (
+            &["sink", "table"],
+            Class::Unknown,
+            "Spark's guide says nothing of another table on an old checkpoint; it would get what comes from now on",
+        ),
+        Sink::Console(_) => return false,
+    };
+    let (old, new) = (place(old), place(new));
+    if old != new {
+        findings.push(Finding::new(field, class, why).of("where it writes", old, new));
+    }
+    false
+}
+
+fn place(sink: &Sink) -> Option<String> {
+    match sink {
+        Sink::Kafka(kafka) => Some(kafka.topic.as_str().to_owned()),
+        Sink::Files(files) => Some(files.path.as_str().to_owned()),
+        Sink::Table(table) => Some(table_name(table)),
+        Sink::Console(_) => None,
+    }
+}
+
+fn table_name(sink: &ScalarOr<TableSink>) -> String {
+    match sink {
+        ScalarOr::Scalar(name) => name.as_str().to_owned(),
+        ScalarOr::Map(table) => table.name.as_str().to_owned(),
+    }
+}

@@ -1,0 +1,72 @@
+//! Sources: the number, the kinds and the order of those that are read as streams.
+
+use std::collections::BTreeSet;
+
+use dcp_compiler::model::Source;
+
+use super::{Finding, Known};
+use crate::plan::class::Class;
+
+/// Says what became of the sources as such. Of those that it returns there is no more to be said.
+pub(super) fn compare(old: &Known<'_>, new: &Known<'_>, findings: &mut Vec<Finding>) -> BTreeSet<String> {
+    let names = old.stream.sources.keys().chain(new.stream.sources.keys());
+    let changed: BTreeSet<String> =
+        names.map(|name| name.as_str().to_owned()).filter(|name| old.kind(name) != new.kind(name)).collect();
+    for name in &changed {
+        let is_static = |of: &Known<'_>| of.source(name).is_none_or(|source| !source.is_streaming());
+        if is_static(old) && is_static(new) {
+            let why = "a source that is not read as a stream has no place in the checkpoint";
+            let kind = |of: &Known<'_>| of.kind(name).map(str::to_owned);
+            let finding = Finding::new(&["sources", name], Class::Restart, why);
+            findings.push(finding.of("source", kind(old), kind(new)));
+        }
+    }
+    findings.extend(streams(old, new, &changed));
+    changed
+}
+
+/// What became of all streaming sources together.
+fn streams(old: &Known<'_>, new: &Known<'_>, changed: &BTreeSet<String>) -> Option<Finding> {
+    let (Some(before), Some(after)) = (old.streamed(), new.streamed()) else {
+        let why = "a checkpoint knows its sources by their order in the query, which can't be read here";
+        let same = old.text == new.text && changed.is_empty();
+        return (!same).then(|| Finding::new(&["sources"], Class::Unknown, why));
+    };
+    let kinds = |names: &[&str], of: &Known<'_>| -> Vec<Option<&str>> {
+        names.iter().map(|name| of.kind(name)).collect()
+    };
+    if before == after && kinds(&before, old) == kinds(&after, new) {
+        return None;
+    }
+    let same_definition = |(a, b): (&&str, &&str)| a == b || old.source(a) == new.source(b);
+    let renamed = before.len() == after.len() && before.iter().zip(&after).all(same_definition);
+    let (class, why) = if renamed && kinds(&before, old) == kinds(&after, new) {
+        (Class::Restart, "a checkpoint knows its sources by their order, which is what it was")
+    } else {
+        (
+            Class::Reset,
+            "Spark refuses another number, kind or order of streaming sources on an old checkpoint",
+        )
+    };
+    Some(Finding::new(&["sources"], class, why).of("streaming sources", old.list(&before), new.list(&after)))
+}
+
+impl Known<'_> {
+    fn source(&self, name: &str) -> Option<&Source> {
+        self.stream.sources.iter().find(|(it, _)| it.as_str() == name).map(|(_, source)| source)
+    }
+
+    fn kind(&self, name: &str) -> Option<&'static str> {
+        self.source(name).map(|source| match source {
+            Source::Kafka(_) => "kafka",
+            Source::Files(_) => "files",
+            Source::Table(_) => "table",
+            Source::Rate(_) => "rate",
+        })
+    }
+
+    fn list(&self, names: &[&str]) -> String {
+        let shown = names.iter().map(|name| format!("{name} ({})", self.kind(name).unwrap_or("unknown")));
+        shown.collect::<Vec<_>>().join(", ")
+    }
+}
