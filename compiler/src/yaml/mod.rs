@@ -5,6 +5,7 @@
 //! a second copy.
 
 mod align;
+mod broken;
 mod de;
 pub mod fmt;
 mod json;
