@@ -151,7 +151,7 @@ impl Project<'_> {
 impl<'s> Project<'s> {
     /// Reads a project file and chooses a target: the one named, or the default, or the only one there is.
     pub fn read(file: FileId, text: &'s str, target: Option<&str>) -> (Option<Self>, Vec<Diagnostic>) {
-        let yaml::Parsed { documents, mut diagnostics } = yaml::parse(file, text);
+        let yaml::Parsed { documents, mut diagnostics, broken: _ } = yaml::parse(file, text);
         if let Some(second) = documents.get(1) {
             let more = Diagnostic::new(Code::UNSUPPORTED_YAML, format!("`{FILE_NAME}` is one document"));
             diagnostics.push(more.at(second.root().span(), "a second one").help("put all of it into one"));

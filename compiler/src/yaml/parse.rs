@@ -20,6 +20,8 @@ const MAX_EXPANDED: u64 = 200_000;
 #[derive(Debug, Default)]
 pub struct Parsed<'s> {
     pub documents: Vec<Tree<'s>>,
+    /// Where the document begins that could not be parsed, and with it the rest of the file.
+    pub broken: Option<u32>,
     pub diagnostics: Vec<Diagnostic>,
 }
 
@@ -38,6 +40,7 @@ pub fn parse(file: FileId, text: &str) -> Parsed<'_> {
         };
         if let Err(diagnostic) = outcome {
             builder.parsed.diagnostics.push(*diagnostic);
+            builder.parsed.broken = Some(builder.begin);
             break;
         }
     }
@@ -57,6 +60,8 @@ struct Builder<'s> {
     items: Vec<NodeId>,
     anchors: HashMap<usize, NodeId>,
     aliased: bool,
+    /// Where the document begins.
+    begin: u32,
 }
 
 struct Frame<'s> {
@@ -87,6 +92,7 @@ impl<'s> Builder<'s> {
             items: Vec::new(),
             anchors: HashMap::new(),
             aliased: false,
+            begin: 0,
         }
     }
 
@@ -104,7 +110,14 @@ impl<'s> Builder<'s> {
             Event::MappingStart(_, anchor, tag) => self.open(Shape::Map(None), anchor, tag.as_deref(), span),
             Event::SequenceEnd | Event::MappingEnd => self.close(),
             Event::Alias(anchor) => self.alias(anchor, span),
-            Event::DocumentEnd => self.end_document(),
+            Event::DocumentStart(..) => {
+                self.begin = span.start;
+                Ok(())
+            }
+            Event::DocumentEnd => {
+                self.begin = span.end;
+                self.end_document()
+            }
             _ => Ok(()),
         }
     }

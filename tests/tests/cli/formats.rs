@@ -107,3 +107,26 @@ fn text_stops_where_nobody_reads_on() {
     let json = sandbox.run(&["validate", "-o", "json"]).json();
     assert_eq!(json["diagnostics"].as_array().map(Vec::len), Some(250));
 }
+
+#[test]
+fn a_summary_counts_manifests_and_not_files() {
+    let manifest = |name: &str, job: &str| {
+        format!(
+            "apiVersion: dcp/v1\nkind: CoreETL\nmetadata: {{name: {name}, domain: sales, owner: x}}\n\
+             spec:\n  engine: {{version: \"4.1\"}}\n  job: {{sql: {job}}}\n  run: {{manual: {{}}}}\n"
+        )
+    };
+    let good = |name: &str| manifest(name, "{query: SELECT 1}");
+    let sandbox = Sandbox::project();
+    let several = [&good("a"), "nonsense: 1\n---\n", &good("b"), "---\n", &manifest("c", "{file: c.sql}")];
+    sandbox.write("manifests/several.yaml", several.concat()).write("c.sql", "SELEC 1");
+    sandbox.run(&["validate"]).ends_with(1).says("2 errors in 2 of 5 manifests\n");
+    // A manifest that can't be parsed is one as well, and several errors in one are still in one.
+    let broken = [&good("a"), "---\n", &good("b"), "x: 1\ny: 1\n---\na: b: c\n"];
+    sandbox.write("manifests/several.yaml", broken.concat());
+    sandbox.run(&["validate"]).ends_with(1).says("3 errors in 2 of 5 manifests\n");
+    sandbox.write("manifests/several.yaml", [&good("a"), "---\n", &good("a")].concat());
+    sandbox.run(&["validate"]).ends_with(1).says("1 error in 1 of 4 manifests\n");
+    sandbox.edit("dcp.yaml", "variables:", "vriables:");
+    sandbox.run(&["validate"]).ends_with(1).says("no manifest was checked\n");
+}
