@@ -11,7 +11,7 @@ use crate::diag::{Code, Diagnostic, list, nearest};
 use crate::graph::{Dataset, Graph, Node, Places};
 use crate::model::{API_VERSION, Job, KIND, Manifest};
 use crate::primitive::{self, Primitive};
-use crate::project::Project;
+use crate::project::{Overlaid, Project};
 use crate::schema;
 use crate::source::{FileId, LoadError, SourceFile, SourceLoader, Sources, Span};
 use crate::sql;
@@ -178,9 +178,9 @@ impl Compiler<'_> {
             analysis.diagnostics.push(diagnostic);
             return;
         }
-        let mut matched = Vec::new();
-        let mut found = self.project.apply(&mut tree, text, &mut matched);
-        analysis.overlays.extend(matched);
+        let mut overlaid = Overlaid::default();
+        let mut found = self.project.apply(&mut tree, text, &mut overlaid);
+        analysis.overlays.extend(&overlaid.matched);
         // What stands where a variable is unknown is no value yet, and can't be wrong.
         let unknown: Vec<Span> = found.iter().filter_map(Diagnostic::primary).collect();
         let wrong = schema::check(&schema::MANIFEST, &mut tree);
@@ -210,6 +210,7 @@ impl Compiler<'_> {
                 found.extend(sql_alone(root, text));
             }
         }
+        overlaid.explain(root, &mut found);
         analysis.diagnostics.extend(found);
     }
 

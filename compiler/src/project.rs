@@ -14,6 +14,10 @@ use crate::source::{FileId, Span};
 use crate::yaml::{self, Merger, NodeRef, Replacement, Tree};
 use crate::{reference, schema};
 
+mod overlaid;
+
+pub use overlaid::Overlaid;
+
 /// The name of the project file.
 pub const FILE_NAME: &str = "dcp.yaml";
 
@@ -199,22 +203,26 @@ impl<'s> Project<'s> {
 
     /// Applies the target to a manifest: its overlays first, then its variables.
     ///
-    /// The overlays that matched are noted in `matched`, by their index.
+    /// What the overlays changed, and which of them matched, is noted in `overlaid`.
     pub fn apply<'a>(
         &'a self,
         manifest: &mut Tree<'a>,
         source: &str,
-        matched: &mut Vec<usize>,
+        overlaid: &mut Overlaid<'a>,
     ) -> Vec<Diagnostic> {
         for (at, overlay) in self.overlays().iter().enumerate() {
             if overlay.matches.applies(manifest.root()) {
-                matched.push(at);
+                overlaid.matched.push(at);
                 if let Some(patch) = self.patch(at) {
-                    Merger::new(manifest).merge(patch);
+                    overlaid.changes.extend(Merger::new(manifest).merge(patch));
                 }
             }
         }
-        if !matched.is_empty() || source.contains("${") { self.substitute(manifest) } else { Vec::new() }
+        if !overlaid.matched.is_empty() || source.contains("${") {
+            self.substitute(manifest)
+        } else {
+            Vec::new()
+        }
     }
 
     fn patch(&self, overlay: usize) -> Option<NodeRef<'_>> {

@@ -18,7 +18,7 @@ use std::borrow::Cow;
 pub use de::Error as DecodeError;
 pub use json::TreeJson;
 pub use parse::{Parsed, parse};
-pub use patch::{Merger, Replacement};
+pub use patch::{Change, Merger, Replacement};
 
 use crate::source::Span;
 
