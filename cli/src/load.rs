@@ -43,12 +43,20 @@ impl SourceLoader for EntryLoader<'_> {
 
 /// A file of the project by its path in it.
 pub(crate) fn load(root: &Path, path: &str) -> Result<String, LoadError> {
-    let real = root.join(path).canonicalize().map_err(|error| failed(&error))?;
+    let real = real(&root.join(path))?;
     if !real.starts_with(root) {
         return Err(LoadError::Outside);
     }
     regular(&fs::metadata(&real).map_err(|error| failed(&error))?)?;
     read(&real)
+}
+
+/// A path without links in it.
+fn real(path: &Path) -> Result<PathBuf, LoadError> {
+    path.canonicalize().map_err(|error| match failed(&error) {
+        LoadError::NotFound if path.is_symlink() => LoadError::Dangling,
+        failed => failed,
+    })
 }
 
 /// The text of a regular file. Opening anything else might wait forever.

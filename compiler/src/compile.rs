@@ -476,6 +476,11 @@ fn unreadable(path: &str, error: &LoadError, at: Span) -> Diagnostic {
             format!("there is no file `{path}`"),
             "check the path: it is relative to the project's folder".to_owned(),
         ),
+        LoadError::Dangling => (
+            Code::UNREADABLE,
+            format!("`{path}` is a link to nothing"),
+            "remove the link, or give it a file that is there".to_owned(),
+        ),
         LoadError::Directory => (Code::UNREADABLE, format!("`{path}` is a folder"), "name a file".to_owned()),
         LoadError::NotUtf8(offset) => (
             Code::UNREADABLE,

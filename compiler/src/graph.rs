@@ -407,7 +407,8 @@ impl Graph {
                     format!("nothing here produces the {} `{}`", link.dataset.kind, link.dataset.name),
                 );
                 let same = produced.iter().filter(|known| known.kind == link.dataset.kind);
-                let meant = crate::diag::nearest(&link.dataset.name, same.map(|known| known.name.as_str()));
+                let meant =
+                    crate::diag::nearest_dotted(&link.dataset.name, same.map(|known| known.name.as_str()));
                 found.push(match meant {
                     Some(meant) => diagnostic.at(link.at, format!("did you mean `{meant}`?")),
                     None => diagnostic

@@ -190,8 +190,17 @@ mod unix {
         symlink("loop.yaml", sandbox.join("manifests/loop.yaml")).expect("links can be made");
         validate(
             &sandbox,
-            &["`manifests/dangling.yaml` can't be read", "`manifests/loop.yaml` can't be read"],
+            &[
+                "`manifests/dangling.yaml` is a link to nothing",
+                "help: remove the link",
+                "`manifests/loop.yaml` can't be read: too many levels of symbolic links",
+            ],
         );
+        symlink("gone.yaml", sandbox.join("named.yaml")).expect("links can be made");
+        sandbox.run(&["validate", "named.yaml"]).ends_with(1).says("`named.yaml` is a link to nothing");
+        std::fs::remove_file(sandbox.join("dcp.yaml")).expect("it is there");
+        symlink("gone.yaml", sandbox.join("dcp.yaml")).expect("links can be made");
+        sandbox.run(&["validate"]).ends_with(1).says("`dcp.yaml` is a link to nothing");
     }
 
     #[test]
