@@ -3,7 +3,7 @@
 use super::Subject;
 use crate::diag::{Code, Diagnostic, nearest_dotted};
 use crate::graph::{self, Dataset};
-use crate::model::{DataRef, Job};
+use crate::model::{DataRef, Job, Output};
 use crate::sql::TableRef;
 
 pub(super) fn check(subject: &mut Subject<'_>) {
@@ -14,10 +14,14 @@ pub(super) fn check(subject: &mut Subject<'_>) {
     let inputs = Side { field: "inputs", verb: "reads", code: Code::UNDECLARED_INPUT };
     let outputs = Side { field: "outputs", verb: "writes", code: Code::UNDECLARED_OUTPUT };
     let mut found = Vec::new();
-    for (side, declared, inferred) in
-        [(inputs, &spec.inputs, &facts.reads), (outputs, &spec.outputs, &facts.writes)]
-    {
-        let place = |index: usize| subject.at(&["spec", side.field, &index.to_string(), "table"]);
+    let read: Vec<DataRef> = spec.inputs.clone();
+    let written: Vec<DataRef> = spec.outputs.iter().map(Output::data).collect();
+    for (side, declared, inferred) in [(inputs, &read, &facts.reads), (outputs, &written, &facts.writes)] {
+        let shared = |index: usize| side.field == "outputs" && spec.outputs[index].is_shared();
+        let place = |index: usize| {
+            let field = if shared(index) { "sharedTable" } else { "table" };
+            subject.at(&["spec", side.field, &index.to_string(), field])
+        };
         let mut unused = unused(declared, inferred);
         for table in undeclared(declared, inferred) {
             let message =
