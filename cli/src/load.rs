@@ -92,9 +92,15 @@ fn failed(error: &io::Error) -> LoadError {
     }
 }
 
+/// The error of the operating system below those that tell of it.
+fn innermost(error: &io::Error) -> &io::Error {
+    let below = error.get_ref().and_then(|told| told.source()?.downcast_ref::<io::Error>());
+    below.map_or(error, innermost)
+}
+
 /// What the operating system says, as part of a sentence.
 pub(crate) fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
+    let text = innermost(error).to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut chars = text.chars();
     match chars.next() {
