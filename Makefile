@@ -32,11 +32,14 @@ $(GROUPS:%=test-%): test-%:
 	@scripts/need $@ $(needs-$*)
 	@scripts/run-tests $*
 
-## lint       format, clippy, and what the dependencies may be (deny.toml)
+## lint       format and clippy, of the fuzz targets too, and what the dependencies may be (deny.toml)
 lint:
 	@scripts/need $@ cargo cc rustfmt clippy
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
+	cargo clippy --manifest-path fuzz/Cargo.toml --target-dir "$${CARGO_TARGET_DIR:-target}" \
+		--no-default-features --all-targets --locked -- -D warnings
 	"$$(scripts/tool cargo-deny 0.20.2)" check --hide-inclusion-graph bans licenses sources
 
 ## bench      measure, and print the table of docs/performance.md

@@ -76,7 +76,7 @@ fn run(command: Command) -> io::Result<ExitCode> {
             for found in &done.diagnostics {
                 writeln!(out, "{} {} {}", found.severity.name(), found.code, found.message)?;
             }
-            writeln!(out, "{} manifests, {} diagnostics", done.manifests, done.diagnostics.len())?;
+            writeln!(out, "{} manifests, {} diagnostics", done.manifests.count(), done.diagnostics.len())?;
             return Ok(if done.has_errors() { ExitCode::FAILURE } else { ExitCode::SUCCESS });
         }
         Command::Schema => write!(out, "{}", dcp_compiler::schema::MANIFEST.text())?,

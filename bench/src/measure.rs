@@ -101,7 +101,11 @@ pub fn phases(root: &Path, repeat: usize) -> io::Result<Value> {
             (
                 "apply",
                 Box::new(each(loaded, |text, tree| {
-                    drop(black_box(compiler.project.apply(tree, text, &mut Vec::new())));
+                    drop(black_box(compiler.project.apply(
+                        tree,
+                        text,
+                        &mut dcp_compiler::project::Overlaid::default(),
+                    )));
                 })),
             ),
             (

@@ -43,12 +43,20 @@ impl SourceLoader for EntryLoader<'_> {
 
 /// A file of the project by its path in it.
 pub(crate) fn load(root: &Path, path: &str) -> Result<String, LoadError> {
-    let real = root.join(path).canonicalize().map_err(|error| failed(&error))?;
+    let real = real(&root.join(path))?;
     if !real.starts_with(root) {
         return Err(LoadError::Outside);
     }
     regular(&fs::metadata(&real).map_err(|error| failed(&error))?)?;
     read(&real)
+}
+
+/// A path without links in it.
+fn real(path: &Path) -> Result<PathBuf, LoadError> {
+    path.canonicalize().map_err(|error| match failed(&error) {
+        LoadError::NotFound if path.is_symlink() => LoadError::Dangling,
+        failed => failed,
+    })
 }
 
 /// The text of a regular file. Opening anything else might wait forever.
@@ -84,9 +92,15 @@ fn failed(error: &io::Error) -> LoadError {
     }
 }
 
+/// The error of the operating system below those that tell of it.
+fn innermost(error: &io::Error) -> &io::Error {
+    let below = error.get_ref().and_then(|told| told.source()?.downcast_ref::<io::Error>());
+    below.map_or(error, innermost)
+}
+
 /// What the operating system says, as part of a sentence.
 pub(crate) fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
+    let text = innermost(error).to_string();
     let text = text.split(" (os error").next().unwrap_or_default();
     let mut chars = text.chars();
     match chars.next() {

@@ -13,7 +13,6 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::Path;
 
-use dcp_compiler::compile::PROJECT_FILE;
 use dcp_compiler::diag::{Diagnostic, Severity};
 use dcp_compiler::source::{FileId, Sources, Span};
 
@@ -84,14 +83,10 @@ impl<'a> Report<'a> {
         Places { sources: self.sources(), lines: RefCell::default() }
     }
 
-    /// How many files have errors or warnings.
-    fn files_with_problems(&self) -> usize {
+    /// How many manifests have errors or warnings.
+    fn manifests_with_problems(&self) -> usize {
         let problems = self.diagnostics().filter(|diagnostic| diagnostic.severity != Severity::Note);
-        let mut files: Vec<FileId> = problems.filter_map(|problem| Some(problem.primary()?.file)).collect();
-        files.retain(|file| *file != PROJECT_FILE);
-        files.sort_unstable();
-        files.dedup();
-        files.len()
+        self.outcome.compilation.manifests.count_of(problems)
     }
 
     /// What stands before the project's paths in the repository, which is what GitHub goes by.

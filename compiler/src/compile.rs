@@ -11,11 +11,15 @@ use crate::diag::{Code, Diagnostic, list, nearest};
 use crate::graph::{Dataset, Graph, Node, Places};
 use crate::model::{API_VERSION, Job, KIND, Manifest};
 use crate::primitive::{self, Primitive};
-use crate::project::Project;
+use crate::project::{Overlaid, Project};
 use crate::schema;
 use crate::source::{FileId, LoadError, SourceFile, SourceLoader, Sources, Span};
 use crate::sql;
 use crate::yaml::{self, NodeRef, Tree};
+
+mod manifests;
+
+pub use manifests::Manifests;
 
 /// More diagnostics for one file than this help nobody.
 const MAX_PER_FILE: usize = 100;
@@ -52,7 +56,10 @@ pub struct Analysis {
     overlays: Vec<usize>,
     /// Every text in a manifest that could not be read to the end.
     mentions: BTreeSet<String>,
-    manifests: usize,
+    /// Where each manifest begins.
+    manifests: Vec<u32>,
+    /// For each of `files`, which of the manifests refers to it.
+    owners: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -70,10 +77,7 @@ pub struct Compilation {
     pub graph: Graph,
     /// In the order of their addresses; empty if there are errors, or none were asked for.
     pub primitives: Vec<Primitive>,
-    /// How many manifests there were, good and bad.
-    pub manifests: usize,
-    /// How many of them have errors of their own.
-    pub manifests_with_errors: usize,
+    pub manifests: Manifests,
 }
 
 impl Compilation {
@@ -93,10 +97,15 @@ impl Compilation {
 /// The project file is always the first one.
 pub const PROJECT_FILE: FileId = FileId(0);
 
+/// The file of the analysis at an index.
+fn file_of(index: usize) -> FileId {
+    FileId(u32::try_from(index + 1).expect("there are fewer than four billion files"))
+}
+
 impl Compiler<'_> {
     /// Reads one file. `index` is its place among all files that are going to be [linked](Self::link).
     pub fn analyze(&self, index: usize, path: &str, loader: &dyn SourceLoader) -> Analysis {
-        let file = FileId(u32::try_from(index + 1).expect("there are fewer than four billion files"));
+        let file = file_of(index);
         let (text, failure) = match loader.load(path) {
             Ok(text) => (text, None),
             Err(error) => (String::new(), Some(unreadable(path, &error, Span::new(file, 0, 0)))),
@@ -108,10 +117,15 @@ impl Compiler<'_> {
             units: Vec::new(),
             overlays: Vec::new(),
             mentions: BTreeSet::new(),
-            manifests: 0,
+            manifests: Vec::new(),
+            owners: Vec::new(),
         };
         if analysis.diagnostics.is_empty() {
             self.documents(file, &mut analysis, loader);
+        }
+        if analysis.manifests.is_empty() {
+            // There was to be one.
+            analysis.manifests.push(0);
         }
         if let Some(more) = analysis.diagnostics.len().checked_sub(MAX_PER_FILE).filter(|more| *more > 0) {
             // Those that matter most are kept, and what is left out is no better than the worst of it.
@@ -129,11 +143,10 @@ impl Compiler<'_> {
     fn documents(&self, file: FileId, analysis: &mut Analysis, loader: &dyn SourceLoader) {
         let text = Arc::clone(&analysis.source.text);
         let parsed = yaml::parse(file, &text);
-        let broken = parsed.diagnostics.iter().any(Diagnostic::is_error);
+        let broken = parsed.broken;
         analysis.diagnostics.extend(parsed.diagnostics);
         if parsed.documents.is_empty() {
-            analysis.manifests += usize::from(broken);
-            if broken {
+            if broken.is_some() {
                 // Nobody knows what would have stood behind the error.
                 analysis.mentions.extend(words(&text));
             } else {
@@ -145,8 +158,11 @@ impl Compiler<'_> {
             return;
         }
         for tree in parsed.documents {
+            analysis.manifests.push(tree.root().span().start);
             self.document(tree, &text, file, analysis, loader);
+            analysis.owners.resize(analysis.files.len(), analysis.manifests.len() - 1);
         }
+        analysis.manifests.extend(broken);
         supersede(&mut analysis.diagnostics);
     }
 
@@ -158,14 +174,13 @@ impl Compiler<'_> {
         analysis: &mut Analysis,
         loader: &dyn SourceLoader,
     ) {
-        analysis.manifests += 1;
         if let Some(diagnostic) = foreign(tree.root(), file) {
             analysis.diagnostics.push(diagnostic);
             return;
         }
-        let mut matched = Vec::new();
-        let mut found = self.project.apply(&mut tree, text, &mut matched);
-        analysis.overlays.extend(matched);
+        let mut overlaid = Overlaid::default();
+        let mut found = self.project.apply(&mut tree, text, &mut overlaid);
+        analysis.overlays.extend(&overlaid.matched);
         // What stands where a variable is unknown is no value yet, and can't be wrong.
         let unknown: Vec<Span> = found.iter().filter_map(Diagnostic::primary).collect();
         let wrong = schema::check(&schema::MANIFEST, &mut tree);
@@ -195,6 +210,7 @@ impl Compiler<'_> {
                 found.extend(sql_alone(root, text));
             }
         }
+        overlaid.explain(root, &mut found);
         analysis.diagnostics.extend(found);
     }
 
@@ -230,18 +246,10 @@ impl Compiler<'_> {
             sources.add(analysis.source.clone());
         }
         let mut all = Linked { diagnostics: self.project_diagnostics.clone(), ..Linked::default() };
-        for analysis in analyses {
-            all.add(analysis, &mut sources);
+        for (index, analysis) in analyses.into_iter().enumerate() {
+            all.add(file_of(index), analysis, &mut sources);
         }
-        let Linked {
-            mut diagnostics,
-            nodes,
-            mut primitives,
-            overlays,
-            mentions,
-            manifests,
-            manifests_with_errors,
-        } = all;
+        let Linked { mut diagnostics, nodes, mut primitives, overlays, mentions, manifests } = all;
         let matched: Vec<usize> = overlays.into_iter().collect();
         if mentions.is_empty() {
             diagnostics.extend(self.project.unused_overlays(&matched));
@@ -258,7 +266,7 @@ impl Compiler<'_> {
             primitives.clear();
         }
         primitives.sort_by(|a, b| a.address.cmp(&b.address));
-        Compilation { sources, diagnostics, graph, primitives, manifests, manifests_with_errors }
+        Compilation { sources, diagnostics, graph, primitives, manifests }
     }
 }
 
@@ -277,13 +285,13 @@ struct Linked {
     primitives: Vec<Primitive>,
     overlays: BTreeSet<usize>,
     mentions: BTreeSet<String>,
-    manifests: usize,
-    manifests_with_errors: usize,
+    manifests: Manifests,
 }
 
 impl Linked {
-    fn add(&mut self, analysis: Analysis, sources: &mut Sources) {
-        let Analysis { source: _, files, mut diagnostics, units, overlays, mentions, manifests } = analysis;
+    fn add(&mut self, file: FileId, analysis: Analysis, sources: &mut Sources) {
+        let Analysis { source: _, files, mut diagnostics, units, overlays, mentions, manifests, owners } =
+            analysis;
         let globals: Vec<FileId> = files.into_iter().map(|file| sources.add(file)).collect();
         let globalize = |span: &mut Span| {
             if let Some(global) = span.file.local_index().and_then(|index| globals.get(index)) {
@@ -300,8 +308,7 @@ impl Linked {
             self.nodes.push(node);
             self.primitives.extend(primitives);
         }
-        self.manifests += manifests;
-        self.manifests_with_errors += usize::from(diagnostics.iter().any(Diagnostic::is_error));
+        self.manifests.add(file, &manifests, globals.iter().copied().zip(owners));
         self.diagnostics.extend(diagnostics);
         self.overlays.extend(overlays);
         self.mentions.extend(mentions);
@@ -473,6 +480,11 @@ fn unreadable(path: &str, error: &LoadError, at: Span) -> Diagnostic {
             Code::UNREADABLE,
             format!("there is no file `{path}`"),
             "check the path: it is relative to the project's folder".to_owned(),
+        ),
+        LoadError::Dangling => (
+            Code::UNREADABLE,
+            format!("`{path}` is a link to nothing"),
+            "remove the link, or give it a file that is there".to_owned(),
         ),
         LoadError::Directory => (Code::UNREADABLE, format!("`{path}` is a folder"), "name a file".to_owned()),
         LoadError::NotUtf8(offset) => (

@@ -37,6 +37,8 @@ pub struct Node {
     pub at: Span,
     pub reads: Vec<Link>,
     pub writes: Vec<Link>,
+    /// Which of the tables that it writes others may write too.
+    pub shared: Vec<Dataset>,
     /// What the workload is started by.
     pub waits: Vec<Link>,
     pub checkpoint: Option<Link>,
@@ -104,6 +106,7 @@ impl Node {
             at: places.at(&["metadata", "name"]),
             reads: Vec::new(),
             writes: Vec::new(),
+            shared: Vec::new(),
             waits: Vec::new(),
             checkpoint: None,
         };
@@ -115,7 +118,12 @@ impl Node {
             all.iter().enumerate().map(link).collect()
         };
         node.reads = listed(&spec.inputs, &["spec", "inputs"]);
-        node.writes = listed(&spec.outputs, &["spec", "outputs"]);
+        for (at, output) in spec.outputs.iter().enumerate() {
+            let dataset = dataset(&output.data());
+            node.shared.extend(output.is_shared().then(|| dataset.clone()));
+            let at = places.at(&["spec", "outputs", &at.to_string(), output.field()]);
+            node.writes.push(Link { dataset, at });
+        }
         match &spec.run {
             Run::OnAssets(trigger) => {
                 let mode = match trigger {
@@ -373,8 +381,21 @@ impl Graph {
         let tables = self.nodes.iter().flat_map(|node| node.writes.iter().map(move |link| (node, link)));
         let tables = tables.filter(|(_, link)| link.dataset.kind == "table");
         shared(tables, |dataset, again, first| {
-            Diagnostic::new(Code::TWO_WRITERS, format!("`{first}` and `{again}` both write the table `{}`", dataset.name))
-                .help("let one workload own the table: put both queries into it, or write to a table each and unite them")
+            let says = |node: &Node| node.shared.contains(dataset);
+            let (first_says, again_says) = (says(first), says(again));
+            let help = match (first_says, again_says) {
+                (true, true) => return None,
+                (false, false) => "let one workload own the table, or write to a table each and unite them; \
+                     or, if both are meant to write it, name it as `sharedTable` among the `outputs` of both"
+                    .to_owned(),
+                _ => {
+                    let other = if first_says { again } else { first };
+                    format!("name it as `sharedTable` among the `outputs` of `{}` as well", other.address())
+                }
+            };
+            let (first, again) = (first.address(), again.address());
+            let message = format!("`{first}` and `{again}` both write the table `{}`", dataset.name);
+            Some(Diagnostic::new(Code::TWO_WRITERS, message).help(help))
         })
     }
 
@@ -382,11 +403,10 @@ impl Graph {
         let checkpoints =
             self.nodes.iter().flat_map(|node| node.checkpoint.iter().map(move |link| (node, link)));
         shared(checkpoints, |dataset, again, first| {
-            Diagnostic::new(
-                Code::SHARED_CHECKPOINT,
-                format!("`{first}` and `{again}` share the checkpoint `{}`", dataset.name),
-            )
-            .help("give each stream a checkpoint of its own: two on one corrupt it, and lose data")
+            let (first, again) = (first.address(), again.address());
+            let message = format!("`{first}` and `{again}` share the checkpoint `{}`", dataset.name);
+            let help = "give each stream a checkpoint of its own: two on one corrupt it, and lose data";
+            Some(Diagnostic::new(Code::SHARED_CHECKPOINT, message).help(help))
         })
     }
 
@@ -407,7 +427,8 @@ impl Graph {
                     format!("nothing here produces the {} `{}`", link.dataset.kind, link.dataset.name),
                 );
                 let same = produced.iter().filter(|known| known.kind == link.dataset.kind);
-                let meant = crate::diag::nearest(&link.dataset.name, same.map(|known| known.name.as_str()));
+                let meant =
+                    crate::diag::nearest_dotted(&link.dataset.name, same.map(|known| known.name.as_str()));
                 found.push(match meant {
                     Some(meant) => diagnostic.at(link.at, format!("did you mean `{meant}`?")),
                     None => diagnostic
@@ -420,19 +441,19 @@ impl Graph {
     }
 }
 
-/// One diagnostic for every dataset that a second workload links to.
+/// What there is to be said of every dataset that a second workload links to.
 fn shared<'g>(
     links: impl Iterator<Item = (&'g Node, &'g Link)>,
-    describe: impl Fn(&Dataset, String, String) -> Diagnostic,
+    describe: impl Fn(&Dataset, &Node, &Node) -> Option<Diagnostic>,
 ) -> Vec<Diagnostic> {
     let mut first: BTreeMap<&Dataset, (&Node, &Link)> = BTreeMap::new();
     let mut found = Vec::new();
     for (node, link) in links {
         match first.get(&link.dataset) {
             Some((other, other_link)) if other.address() != node.address() => {
-                let mut diagnostic = describe(&link.dataset, node.address(), other.address());
-                diagnostic = diagnostic.at(link.at, "again here").at(other_link.at, "first here");
-                found.push(diagnostic);
+                let described = describe(&link.dataset, node, other);
+                found
+                    .extend(described.map(|it| it.at(link.at, "again here").at(other_link.at, "first here")));
             }
             Some(_) => {}
             None => {

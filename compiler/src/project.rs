@@ -14,6 +14,10 @@ use crate::source::{FileId, Span};
 use crate::yaml::{self, Merger, NodeRef, Replacement, Tree};
 use crate::{reference, schema};
 
+mod overlaid;
+
+pub use overlaid::Overlaid;
+
 /// The name of the project file.
 pub const FILE_NAME: &str = "dcp.yaml";
 
@@ -151,7 +155,7 @@ impl Project<'_> {
 impl<'s> Project<'s> {
     /// Reads a project file and chooses a target: the one named, or the default, or the only one there is.
     pub fn read(file: FileId, text: &'s str, target: Option<&str>) -> (Option<Self>, Vec<Diagnostic>) {
-        let yaml::Parsed { documents, mut diagnostics } = yaml::parse(file, text);
+        let yaml::Parsed { documents, mut diagnostics, broken: _ } = yaml::parse(file, text);
         if let Some(second) = documents.get(1) {
             let more = Diagnostic::new(Code::UNSUPPORTED_YAML, format!("`{FILE_NAME}` is one document"));
             diagnostics.push(more.at(second.root().span(), "a second one").help("put all of it into one"));
@@ -199,22 +203,26 @@ impl<'s> Project<'s> {
 
     /// Applies the target to a manifest: its overlays first, then its variables.
     ///
-    /// The overlays that matched are noted in `matched`, by their index.
+    /// What the overlays changed, and which of them matched, is noted in `overlaid`.
     pub fn apply<'a>(
         &'a self,
         manifest: &mut Tree<'a>,
         source: &str,
-        matched: &mut Vec<usize>,
+        overlaid: &mut Overlaid<'a>,
     ) -> Vec<Diagnostic> {
         for (at, overlay) in self.overlays().iter().enumerate() {
             if overlay.matches.applies(manifest.root()) {
-                matched.push(at);
+                overlaid.matched.push(at);
                 if let Some(patch) = self.patch(at) {
-                    Merger::new(manifest).merge(patch);
+                    overlaid.changes.extend(Merger::new(manifest).merge(patch));
                 }
             }
         }
-        if !matched.is_empty() || source.contains("${") { self.substitute(manifest) } else { Vec::new() }
+        if !overlaid.matched.is_empty() || source.contains("${") {
+            self.substitute(manifest)
+        } else {
+            Vec::new()
+        }
     }
 
     fn patch(&self, overlay: usize) -> Option<NodeRef<'_>> {

@@ -102,6 +102,8 @@ pub trait SourceLoader: Sync {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LoadError {
     NotFound,
+    /// It is a link, and what it should lead to is not there.
+    Dangling,
     Directory,
     /// The first bytes that are not UTF-8 stand at this offset.
     NotUtf8(usize),

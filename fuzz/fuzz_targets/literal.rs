@@ -15,7 +15,8 @@ fuzz_target!(|data: &[u8]| {
 
     // Laid out over lines, it is still the same string: adjacent literals are one.
     let laid_out = Literal::text("doc_md", 4, text);
-    let lines: Vec<&str> = laid_out.as_str().lines().map(str::trim).filter(|line| !matches!(*line, "(" | ")")).collect();
+    let lines: Vec<&str> =
+        laid_out.as_str().lines().map(str::trim).filter(|line| !matches!(*line, "(" | ")")).collect();
     let parts: Option<Vec<String>> = lines.iter().map(|line| decoded(line)).collect();
     assert_eq!(parts.map(|parts| parts.concat()).as_deref(), Some(text), "{}", laid_out.as_str());
 });

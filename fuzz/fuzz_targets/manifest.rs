@@ -30,7 +30,12 @@ fuzz_target!(|data: &[u8]| {
 
 fn compile(files: &BTreeMap<String, String>) -> Compilation {
     let project = Project::none();
-    let compiler = Compiler { project: &project, project_source: None, project_diagnostics: Vec::new(), goal: Goal::Compile };
+    let compiler = Compiler {
+        project: &project,
+        project_source: None,
+        project_diagnostics: Vec::new(),
+        goal: Goal::Compile,
+    };
     compiler.link(vec![compiler.analyze(0, "manifests/a.yaml", files)])
 }
 
@@ -39,7 +44,11 @@ fn places(done: &Compilation) {
         assert!(!diagnostic.message.is_empty(), "{diagnostic:?} says nothing");
         for label in &diagnostic.labels {
             let at = label.span;
-            let file = done.sources.files().get(at.file.0 as usize).expect("the file of a label is among the sources");
+            let file = done
+                .sources
+                .files()
+                .get(at.file.0 as usize)
+                .expect("the file of a label is among the sources");
             assert!(file.text.get(at.range()).is_some(), "{diagnostic:?} is at no place in {}", file.path);
         }
     }

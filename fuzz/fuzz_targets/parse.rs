@@ -44,7 +44,9 @@ fn look(node: NodeRef<'_>, text: &str, seen: &mut usize) {
 fn within(node: NodeRef<'_>, value: &str, text: &str) {
     let cut = |at: usize| u32::try_from(value.floor_char_boundary(at)).expect("inputs are small");
     let len = value.len();
-    for range in [cut(0)..cut(len), cut(len / 3)..cut(len / 2), cut(len)..cut(len), cut(len / 2)..cut(len / 2 + 9)] {
+    for range in
+        [cut(0)..cut(len), cut(len / 3)..cut(len / 2), cut(len)..cut(len), cut(len / 2)..cut(len / 2 + 9)]
+    {
         let place = node.within(text, range.clone());
         check(text, place, "a part of a scalar");
         let whole = node.span();
@@ -58,5 +60,9 @@ fn within(node: NodeRef<'_>, value: &str, text: &str) {
 #[track_caller]
 fn check(text: &str, span: Span, what: &str) {
     assert_eq!(span.file, FILE, "{what}");
-    assert!(text.get(span.range()).is_some(), "{span:?} of {what:?} is no place in a text of {} bytes", text.len());
+    assert!(
+        text.get(span.range()).is_some(),
+        "{span:?} of {what:?} is no place in a text of {} bytes",
+        text.len()
+    );
 }

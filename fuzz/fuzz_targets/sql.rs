@@ -66,7 +66,9 @@ fn of_shape(shape: &QueryShape, all: &mut Vec<Range<u32>>) {
         assert!(level.relations.iter().all(|relation| *relation < relations.len()));
     }
     all.extend(relations.iter().map(|relation| relation.at.clone()));
-    all.extend([group_by, aggregates, over, set_operations].into_iter().flatten().map(|text| text.at.clone()));
+    all.extend(
+        [group_by, aggregates, over, set_operations].into_iter().flatten().map(|text| text.at.clone()),
+    );
     all.extend(windows.iter().map(|window| window.at.clone()));
     all.extend([distinct, order_by, limit].into_iter().flatten().cloned());
     all.extend(columns.iter().map(|column| column.at.clone()));
@@ -75,5 +77,7 @@ fn of_shape(shape: &QueryShape, all: &mut Vec<Range<u32>>) {
         all.push(join.at.clone());
         assert!(join.left.iter().chain(&join.right).all(|relation| *relation < relations.len()));
     }
-    assert!(column_refs.iter().filter_map(|column| column.relation).all(|relation| relation < relations.len()));
+    assert!(
+        column_refs.iter().filter_map(|column| column.relation).all(|relation| relation < relations.len())
+    );
 }

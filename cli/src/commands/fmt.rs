@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
 
-use dcp_compiler::compile::{Compiler, Goal};
+use dcp_compiler::compile::{Compiler, Goal, Manifests};
 use dcp_compiler::diag::{Code, Diagnostic};
 use dcp_compiler::project::{FILE_NAME, Project};
 use dcp_compiler::source::{FileId, LoadError, SourceFile, SourceLoader as _, Span};
@@ -151,7 +151,7 @@ fn outcome(problems: Vec<(Entry, Problem)>, root: &Path, files: usize) -> Outcom
         found.iter_mut().flat_map(|found| &mut found.labels).for_each(|label| label.span.file = file);
         compilation.diagnostics.extend(found);
     }
-    compilation.manifests = files;
+    compilation.manifests = Manifests::in_files(files);
     Outcome { compilation, files, stopped: false, timings: Timings::default() }
 }
 

@@ -7,7 +7,7 @@ use dcp_compiler::project::FILE_NAME;
 use dcp_compiler::source::LoadError;
 use ignore::WalkBuilder;
 
-use super::{Entry, failed, reason, regular};
+use super::{Entry, failed, real, reason, regular};
 
 /// A file or a folder to search, as somebody named it.
 #[derive(Debug)]
@@ -43,9 +43,9 @@ struct Search<'r> {
 
 impl Search<'_> {
     fn place(&mut self, Place { named, path }: Place) {
-        let real = match path.canonicalize() {
+        let real = match real(&path) {
             Ok(real) => real,
-            Err(error) => return self.add(named, Err(failed(&error))),
+            Err(error) => return self.add(named, Err(error)),
         };
         if !real.starts_with(self.root) {
             return self.add(named, Err(LoadError::Outside));
@@ -101,12 +101,9 @@ impl Search<'_> {
     fn link(&mut self, path: &Path) {
         let shown = self.shown(path);
         let yaml = is_yaml(path);
-        let real = match path.canonicalize() {
+        let real = match real(path) {
             Ok(real) => real,
-            Err(error) if yaml => {
-                let why = format!("it is a link that leads nowhere: {}", reason(&error));
-                return self.add(shown, Err(LoadError::Other(why)));
-            }
+            Err(error) if yaml => return self.add(shown, Err(error)),
             Err(_) => return,
         };
         let Ok(metadata) = fs::metadata(&real) else { return };

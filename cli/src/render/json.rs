@@ -49,7 +49,7 @@ pub(super) fn write(report: &Report<'_>, out: &mut impl Write) -> io::Result<()>
     let document = Document {
         version: 1,
         summary: Summary {
-            manifests: report.outcome.compilation.manifests,
+            manifests: report.outcome.compilation.manifests.count(),
             files: report.outcome.files,
             errors: report.count(Severity::Error),
             warnings: report.count(Severity::Warning),

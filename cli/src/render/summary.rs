@@ -22,7 +22,7 @@ pub(super) fn write(report: &Report<'_>, look: Look, out: &mut impl Write) -> io
 }
 
 fn good(report: &Report<'_>, look: Look) -> String {
-    match report.outcome.compilation.manifests {
+    match report.outcome.compilation.manifests.count() {
         0 => look.paint(WARNING, "no manifests were found"),
         1 => look.paint(GOOD, "1 manifest is valid"),
         many => look.paint(GOOD, format!("{} manifests are valid", grouped(many))),
@@ -36,19 +36,12 @@ fn bad(report: &Report<'_>, look: Look) -> String {
         (count > 0).then(|| look.paint(style, counted(count, severity.name())))
     });
     let counts = counts.collect::<Vec<_>>().join(", ");
-    let manifests = report.outcome.compilation.manifests;
-    let place = match report.files_with_problems() {
+    let manifests = report.outcome.compilation.manifests.count();
+    let place = match report.manifests_with_problems() {
         _ if report.outcome.stopped => "; no manifest was checked".to_owned(),
         0 => format!("; {} checked", counted(manifests, "manifest")),
-        bad if manifests <= report.outcome.files => {
-            let all = report.outcome.files.max(bad);
-            if all == 1 {
-                " in 1 manifest".to_owned()
-            } else {
-                format!(" in {} of {} manifests", grouped(bad), grouped(all))
-            }
-        }
-        bad => format!(" in {}; {} checked", counted(bad, "file"), counted(manifests, "manifest")),
+        1 if manifests == 1 => " in 1 manifest".to_owned(),
+        bad => format!(" in {} of {} manifests", grouped(bad), grouped(manifests)),
     };
     let denied = report.deny_warnings && report.count(Severity::Error) == 0;
     format!("{counts}{place}{}", if denied { "; warnings are denied" } else { "" })

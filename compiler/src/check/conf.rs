@@ -42,7 +42,8 @@ pub(super) fn check(subject: &mut Subject<'_>) {
             );
         } else if let Some(field) = field(key, manifest) {
             let at = subject.key(&path);
-            subject.report(contradiction(key, value.as_str(), &field).at(at, "set here"));
+            let written = subject.has(&["spec"].into_iter().chain(field.path.split('.')).collect::<Vec<_>>());
+            subject.report(contradiction(key, value.as_str(), &field, written).at(at, "set here"));
         }
     }
     for key in manifest.spec.spark.hadoop_conf.keys() {
@@ -58,19 +59,20 @@ pub(super) fn check(subject: &mut Subject<'_>) {
     }
 }
 
-fn contradiction(key: &str, value: &str, field: &Field) -> Diagnostic {
+/// `written` says whether the field is there, or has its value by default.
+fn contradiction(key: &str, value: &str, field: &Field, written: bool) -> Diagnostic {
     match &field.value {
         Some(same) if means_the_same(same, value) => {
             Diagnostic::new(Code::REDUNDANT_CONF, format!("`{key}` says again what `{}` says", field.path))
                 .help("remove it")
         }
-        Some(other) => {
+        Some(other) if written => {
             let message = format!("`{key}` is {value}, and `{}` is {other}", field.path);
             Diagnostic::new(Code::CONTRADICTING_CONF, message)
                 .help(format!("set `{}`, and remove this", field.path))
         }
-        None => {
-            let message = format!("`{key}` has a field of its own, `{}`", field.path);
+        _ => {
+            let message = format!("`{key}` has a field of its own: `{}`", field.path);
             Diagnostic::new(Code::CONTRADICTING_CONF, message)
                 .help(format!("set `{}`, and remove this", field.path))
         }

@@ -1,9 +1,9 @@
 //! What the SQL reads and writes, compared with what the manifest declares.
 
 use super::Subject;
-use crate::diag::{Code, Diagnostic};
+use crate::diag::{Code, Diagnostic, nearest_dotted};
 use crate::graph::{self, Dataset};
-use crate::model::{DataRef, Job};
+use crate::model::{DataRef, Job, Output};
 use crate::sql::TableRef;
 
 pub(super) fn check(subject: &mut Subject<'_>) {
@@ -14,22 +14,37 @@ pub(super) fn check(subject: &mut Subject<'_>) {
     let inputs = Side { field: "inputs", verb: "reads", code: Code::UNDECLARED_INPUT };
     let outputs = Side { field: "outputs", verb: "writes", code: Code::UNDECLARED_OUTPUT };
     let mut found = Vec::new();
-    for (side, declared, inferred) in
-        [(inputs, &spec.inputs, &facts.reads), (outputs, &spec.outputs, &facts.writes)]
-    {
-        found.extend(undeclared(declared, inferred).map(|table| {
+    let read: Vec<DataRef> = spec.inputs.clone();
+    let written: Vec<DataRef> = spec.outputs.iter().map(Output::data).collect();
+    for (side, declared, inferred) in [(inputs, &read, &facts.reads), (outputs, &written, &facts.writes)] {
+        let shared = |index: usize| side.field == "outputs" && spec.outputs[index].is_shared();
+        let place = |index: usize| {
+            let field = if shared(index) { "sharedTable" } else { "table" };
+            subject.at(&["spec", side.field, &index.to_string(), field])
+        };
+        let mut unused = unused(declared, inferred);
+        for table in undeclared(declared, inferred) {
             let message =
                 format!("the SQL {} `{}`, which is not among `{}`", side.verb, table.name, side.field);
-            Diagnostic::new(side.code, message).at(sql.span(&table.at), format!("{} here", side.verb)).help(
-                format!("add `- {}: {}` to `{}`", graph::dataset_of_sql(table).kind, table.name, side.field),
-            )
-        }));
-        for (at, name) in unused(declared, inferred) {
-            let place = subject.at(&["spec", side.field, &at.to_string(), "table"]);
+            let diagnostic = Diagnostic::new(side.code, message);
+            let at = sql.span(&table.at);
+            let dataset = graph::dataset_of_sql(table);
+            // Who misspells a table names two: one is used and not declared, the other declared and not used.
+            let meant = (dataset.kind == "table").then(|| take_nearest(&table.name, &mut unused)).flatten();
+            found.push(match meant {
+                Some((index, name)) => diagnostic
+                    .at(at, format!("did you mean `{name}`?"))
+                    .at(place(index), format!("which the SQL never {}", side.verb))
+                    .help("correct whichever of the two is misspelt"),
+                None => diagnostic
+                    .at(at, format!("{} here", side.verb))
+                    .help(format!("add `- {}: {}` to `{}`", dataset.kind, table.name, side.field)),
+            });
+        }
+        for (index, name) in unused {
             let message = format!("`{name}` is among `{}`, and the SQL never {} it", side.field, side.verb);
-            found.push(
-                Diagnostic::new(side.code, message).at(place, "").help("remove it, or correct the name"),
-            );
+            let diagnostic = Diagnostic::new(side.code, message).at(place(index), "");
+            found.push(diagnostic.help("remove it, or correct the name"));
         }
     }
     subject.diagnostics.extend(found);
@@ -56,4 +71,11 @@ fn unused<'d>(declared: &'d [DataRef], inferred: &[TableRef]) -> Vec<(usize, &'d
         .filter(|(_, data)| !known.contains(&graph::dataset(data)))
         .map(|(at, data)| (at, data.name()))
         .collect()
+}
+
+/// Takes out the one that was probably meant.
+fn take_nearest<'d>(name: &str, unused: &mut Vec<(usize, &'d str)>) -> Option<(usize, &'d str)> {
+    let meant = nearest_dotted(name, unused.iter().map(|(_, unused)| *unused))?;
+    let at = unused.iter().position(|(_, unused)| *unused == meant)?;
+    Some(unused.remove(at))
 }

@@ -85,6 +85,11 @@ impl Subject<'_> {
         self.root.nearest(path.iter().copied()).span()
     }
 
+    /// Whether the manifest itself says something there, so that it is no default.
+    fn has(&self, path: &[&str]) -> bool {
+        self.root.find(path.iter().copied()).is_some()
+    }
+
     /// The place of the key at the end of a path, or of what is nearest to it.
     fn key(&self, path: &[&str]) -> Span {
         let member =

@@ -21,6 +21,11 @@ pub(super) fn check(subject: &mut Subject<'_>) {
 
 fn heap(subject: &mut Subject<'_>, role: &str, memory: Memory, min: Option<Memory>, max: Option<Memory>) {
     let path = |field| ["spec", "resources", role, field];
+    let default = if subject.has(&path("memory")) { "" } else { ", its default" };
+    let help = match default {
+        "" => "`memory` is where a run begins: put it between the bounds",
+        _ => "`memory` is where a run begins: add it, between the bounds",
+    };
     let smallest = min.unwrap_or(memory).min(memory);
     if smallest.mib() < LEAST_HEAP_MIB {
         let field = if smallest == memory { "memory" } else { "minMemory" };
@@ -38,20 +43,20 @@ fn heap(subject: &mut Subject<'_>, role: &str, memory: Memory, min: Option<Memor
         let at = subject.at(&path("minMemory"));
         subject.problem(
             Code::BAD_BOUNDS,
-            format!("`minMemory` is {min}, and `memory` is {memory}"),
+            format!("`minMemory` is {min}, and `memory` is {memory}{default}"),
             at,
             "more than `memory`",
-            "`memory` is where a run begins: put it between the bounds",
+            help,
         );
     }
     if let Some(max) = max.filter(|max| *max < memory) {
         let at = subject.at(&path("maxMemory"));
         subject.problem(
             Code::BAD_BOUNDS,
-            format!("`maxMemory` is {max}, and `memory` is {memory}"),
+            format!("`maxMemory` is {max}, and `memory` is {memory}{default}"),
             at,
             "less than `memory`",
-            "`memory` is where a run begins: put it between the bounds",
+            help,
         );
     }
 }

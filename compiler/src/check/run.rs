@@ -12,17 +12,25 @@ pub(super) fn check(subject: &mut Subject<'_>) {
         Run::OnAssets(_) | Run::Manual(_) => {}
     }
     checkpoint(subject);
-    let retry = &spec.retry;
-    if retry.backoff > retry.max_backoff {
+    backoff(subject);
+}
+
+fn backoff(subject: &mut Subject<'_>) {
+    let retry = &subject.manifest.spec.retry;
+    let (first, most) = (&retry.backoff, &retry.max_backoff);
+    if first <= most {
+        return;
+    }
+    if subject.has(&["spec", "retry", "maxBackoff"]) {
         let at = subject.at(&["spec", "retry", "maxBackoff"]);
-        let message = format!("`maxBackoff` is {}, and `backoff` is {}", retry.max_backoff, retry.backoff);
-        subject.problem(
-            Code::BAD_BOUNDS,
-            message,
-            at,
-            "less than the first wait",
-            "raise `maxBackoff`, or lower `backoff`",
-        );
+        let message = format!("`maxBackoff` is {most}, and `backoff` is {first}");
+        let help = "raise `maxBackoff`, or lower `backoff`";
+        subject.problem(Code::BAD_BOUNDS, message, at, "less than the first wait", help);
+    } else {
+        let at = subject.at(&["spec", "retry", "backoff"]);
+        let message = format!("`backoff` is {first}, and `maxBackoff` is {most}, its default");
+        let help = format!("lower `backoff`, or add `maxBackoff: {first}` or more");
+        subject.problem(Code::BAD_BOUNDS, message, at, "more than the longest wait", help);
     }
 }
 

@@ -114,9 +114,9 @@ codes! {
     // Secrets and configuration.
     SECRET_LITERAL = 40, Error, "A literal that looks like a secret";
     RESERVED_CONF = 50, Error, "A Spark setting that the platform owns";
-    CONTRADICTING_CONF = 51, Error, "A Spark setting contradicts the manifest";
+    CONTRADICTING_CONF = 51, Error, "A Spark setting that has a field of its own";
     NOT_A_SPARK_KEY = 52, Error, "Not the name of a Spark setting";
-    REDUNDANT_CONF = 53, Warning, "A Spark setting that has a field of its own";
+    REDUNDANT_CONF = 53, Warning, "A Spark setting that changes nothing";
 
     // Resources and run modes.
     BAD_BOUNDS = 60, Error, "Bounds that contradict each other";

@@ -4,7 +4,7 @@ mod code;
 mod suggest;
 
 pub use code::{Code, CodeInfo, Severity};
-pub use suggest::{list, nearest};
+pub use suggest::{list, nearest, nearest_dotted};
 
 use crate::source::Span;
 

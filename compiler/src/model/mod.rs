@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use data::DataRef;
+pub use data::{DataRef, Output};
 pub use job::{Jar, Job, Parameter, ParameterType, PySpark, Python, RunValue, Sql, TypedParameter};
 pub use names::{
     ClassName, DataType, Domain, EngineVersion, EnvName, FileRef, Identifier, Image, KubernetesName,
@@ -116,7 +116,7 @@ pub struct Spec {
     pub inputs: Vec<DataRef>,
     /// What the workload writes; each becomes an asset that others can wait for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub outputs: Vec<DataRef>,
+    pub outputs: Vec<Output>,
     pub run: Run,
     #[serde(default)]
     pub resources: Resources,

@@ -11,7 +11,7 @@ use super::DocumentSchema;
 use crate::diag::{Code, Diagnostic, list, nearest};
 use crate::model;
 use crate::source::Span;
-use crate::yaml::{NodeId, NodeRef, Tree};
+use crate::yaml::{Member, NodeId, NodeRef, Tree};
 
 /// More unknown fields in one map than this are only counted.
 const MAX_UNKNOWN: usize = 20;
@@ -128,6 +128,7 @@ impl<'t> Pass<'_, 't> {
             ValidationErrorKind::OneOfNotValid { .. } | ValidationErrorKind::OneOfMultipleValid { .. } => {
                 self.report(self.one_of(node, name, error.schema_path()));
             }
+            ValidationErrorKind::UniqueItems => self.report(repeated(node, name)),
             ValidationErrorKind::MinProperties { .. } | ValidationErrorKind::MaxProperties { .. } => {
                 self.report(self.exactly_one(node, name, error.schema_path()));
             }
@@ -175,6 +176,19 @@ impl<'t> Pass<'_, 't> {
                     free.retain(|field| field != meant);
                     self.renames.push(Rename { map: node.id(), from: key.clone(), to: meant.clone() });
                     diagnostic.at(member.key_span, format!("did you mean `{meant}`?"))
+                }
+                None if let Some(there) = near_member(node, key, &fields) => {
+                    let (at, name) = (member.key_span, there.key);
+                    if there.key_span.file == at.file {
+                        diagnostic
+                            .at(at, format!("did you mean `{name}`?"))
+                            .at(there.key_span, "which is there already")
+                            .help("remove one of the two")
+                    } else {
+                        diagnostic
+                            .at(at, format!("did you mean `{name}`?"))
+                            .at(there.key_span, "this overlay sets it")
+                    }
                 }
                 None => {
                     let known = list(fields.iter().map(String::as_str).take(24), "and");
@@ -260,6 +274,11 @@ impl<'t> Pass<'_, 't> {
     }
 }
 
+/// A field that is there and that `key` is nearly the name of.
+fn near_member<'t>(node: NodeRef<'t>, key: &str, fields: &[String]) -> Option<Member<'t>> {
+    node.member(nearest(key, fields.iter().map(String::as_str))?)
+}
+
 fn choose(node: NodeRef<'_>, name: &str, fields: &[&str]) -> Diagnostic {
     let there: Vec<_> = node.members().filter(|member| fields.contains(&member.key)).collect();
     let message = format!("`{name}` needs exactly one of {}", list(fields.iter().copied(), "and"));
@@ -279,6 +298,25 @@ fn required(node: NodeRef<'_>, missing: &str, name: &str) -> Diagnostic {
     Diagnostic::new(Code::MISSING_FIELD, format!("`{missing}` is missing from `{name}`"))
         .at(node.span(), format!("needs `{missing}`"))
         .help(format!("add `{missing}: …` here"))
+}
+
+/// A list in which something stands twice.
+fn repeated(node: NodeRef<'_>, name: &str) -> Diagnostic {
+    let items: Vec<NodeRef<'_>> = node.items().collect();
+    let values: Vec<Value> = items.iter().map(|item| item.to_json()).collect();
+    let again =
+        (1..values.len()).find_map(|at| Some((at, values[..at].iter().position(|it| *it == values[at])?)));
+    let Some((again, first)) = again else {
+        let message = format!("something stands twice in `{name}`");
+        return Diagnostic::new(Code::OUT_OF_RANGE, message)
+            .at(node.span(), "every entry may stand here once");
+    };
+    let what =
+        items[again].scalar().map_or_else(|| "an entry".to_owned(), |text| format!("`{}`", shortened(text)));
+    Diagnostic::new(Code::OUT_OF_RANGE, format!("{what} stands twice in `{name}`"))
+        .at(items[again].span(), "again here")
+        .at(items[first].span(), "first here")
+        .help("remove one of the two")
 }
 
 fn wrong_type(node: NodeRef<'_>, name: &str, kind: &TypeKind, format: Option<&str>) -> Diagnostic {
@@ -408,7 +446,6 @@ fn limit(kind: &ValidationErrorKind) -> String {
         ValidationErrorKind::MinItems { limit: 1 } => "needs at least one entry".to_owned(),
         ValidationErrorKind::MinItems { limit } => format!("needs at least {limit} entries"),
         ValidationErrorKind::MaxItems { limit } => format!("has at most {limit} entries"),
-        ValidationErrorKind::UniqueItems => "every entry may stand here once".to_owned(),
         ValidationErrorKind::Pattern { pattern } => format!("must match `{pattern}`"),
         other => format!("breaks the rule `{}`", other.keyword()),
     }

@@ -146,7 +146,9 @@ fn located(sql: &str, text: &str) -> Failure {
     let reason = match (what.strip_prefix("Expected: "), found) {
         (Some(_), None) => "the reader expects more before the end of the text".to_owned(),
         (Some(_), Some(found)) => format!("the reader does not know `{found}` at this place"),
-        (None, _) => format!("the reader does not know this: {what}"),
+        // What the parser says beside that is about itself.
+        (None, Some(found)) => format!("the reader can't go on from `{found}`"),
+        (None, None) => "the reader can't make sense of the end of the text".to_owned(),
     };
     Failure { at, reason }
 }

@@ -5,6 +5,7 @@
 //! a second copy.
 
 mod align;
+mod broken;
 mod de;
 pub mod fmt;
 mod json;
@@ -17,7 +18,7 @@ use std::borrow::Cow;
 pub use de::Error as DecodeError;
 pub use json::TreeJson;
 pub use parse::{Parsed, parse};
-pub use patch::{Merger, Replacement};
+pub use patch::{Change, Merger, Replacement};
 
 use crate::source::Span;
 

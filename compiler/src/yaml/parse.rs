@@ -3,15 +3,16 @@
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
-use granit_parser::{ErrorKind, Event, Parser, ScalarStyle, ScanError, Span as EventSpan, Tag};
+use granit_parser::{Event, Parser, ScalarStyle, Span as EventSpan, Tag};
 
+use super::broken::scan_error;
 use super::scalar::{self, Ambiguity};
 use super::{Entry, Kind, Node, NodeId, Tree};
 use crate::diag::{Code, Diagnostic};
 use crate::source::{FileId, Span};
 
 /// Deeper than any manifest, and shallow enough for every recursion over a tree.
-const MAX_DEPTH: usize = 64;
+pub(super) const MAX_DEPTH: usize = 64;
 /// How many nodes a document may have once its aliases are expanded.
 const MAX_EXPANDED: u64 = 200_000;
 
@@ -19,6 +20,8 @@ const MAX_EXPANDED: u64 = 200_000;
 #[derive(Debug, Default)]
 pub struct Parsed<'s> {
     pub documents: Vec<Tree<'s>>,
+    /// Where the document begins that could not be parsed, and with it the rest of the file.
+    pub broken: Option<u32>,
     pub diagnostics: Vec<Diagnostic>,
 }
 
@@ -37,6 +40,7 @@ pub fn parse(file: FileId, text: &str) -> Parsed<'_> {
         };
         if let Err(diagnostic) = outcome {
             builder.parsed.diagnostics.push(*diagnostic);
+            builder.parsed.broken = Some(builder.begin);
             break;
         }
     }
@@ -56,6 +60,8 @@ struct Builder<'s> {
     items: Vec<NodeId>,
     anchors: HashMap<usize, NodeId>,
     aliased: bool,
+    /// Where the document begins.
+    begin: u32,
 }
 
 struct Frame<'s> {
@@ -86,6 +92,7 @@ impl<'s> Builder<'s> {
             items: Vec::new(),
             anchors: HashMap::new(),
             aliased: false,
+            begin: 0,
         }
     }
 
@@ -103,7 +110,14 @@ impl<'s> Builder<'s> {
             Event::MappingStart(_, anchor, tag) => self.open(Shape::Map(None), anchor, tag.as_deref(), span),
             Event::SequenceEnd | Event::MappingEnd => self.close(),
             Event::Alias(anchor) => self.alias(anchor, span),
-            Event::DocumentEnd => self.end_document(),
+            Event::DocumentStart(..) => {
+                self.begin = span.start;
+                Ok(())
+            }
+            Event::DocumentEnd => {
+                self.begin = span.end;
+                self.end_document()
+            }
             _ => Ok(()),
         }
     }
@@ -382,36 +396,4 @@ fn ambiguous(ambiguity: Ambiguity, text: &str, span: Span) -> Diagnostic {
         ),
     };
     Diagnostic::new(Code::AMBIGUOUS_SCALAR, what).at(span, "").help(help)
-}
-
-fn scan_error(file: FileId, text: &str, error: &ScanError) -> Diagnostic {
-    let at = error.marker().byte_offset().unwrap_or(text.len()).min(text.len());
-    let rest = text[at..].chars().next();
-    let end = at + rest.filter(|c| *c != '\n').map_or(0, char::len_utf8);
-    let span = Span::new(file, super::index(at), super::index(end));
-    match error.kind() {
-        ErrorKind::TabInBlockIndentation
-        | ErrorKind::TabInIndentation
-        | ErrorKind::TabAtBlockScalarStart
-        | ErrorKind::TabNotAllowed => Diagnostic::new(Code::TAB, "a tab is used for indentation")
-            .at(span, "YAML is indented by spaces")
-            .help("replace the tab by spaces; most editors do it for a whole file"),
-        ErrorKind::RecursionLimitExceeded => {
-            Diagnostic::new(Code::TOO_COMPLEX, format!("this is nested more than {MAX_DEPTH} levels deep"))
-                .at(span, "")
-                .help("a manifest needs about ten levels: is the file what it is meant to be?")
-        }
-        kind => {
-            let tab = text[..at].ends_with('\t') || rest == Some('\t');
-            let diagnostic = Diagnostic::new(Code::SYNTAX, kind.to_string())
-                .at(span, "the YAML can't be read from here on");
-            match kind {
-                _ if tab => diagnostic.help("there is a tab here: YAML is indented by spaces"),
-                ErrorKind::MappingValueNotAllowed => diagnostic
-                    .help("a text with `: ` in it needs quotes; or is the indentation of this line off?"),
-                ErrorKind::UnknownAnchor => diagnostic.help("a text that begins with `*` needs quotes"),
-                _ => diagnostic,
-            }
-        }
-    }
 }

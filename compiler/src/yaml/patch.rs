@@ -2,21 +2,35 @@
 
 use std::borrow::Cow;
 
-use super::{Entry, Kind, Node, NodeId, NodeRef, Tree, scalar};
+use super::{Entry, Kind, Member, Node, NodeId, NodeRef, Tree, scalar};
+use crate::source::Span;
+
+/// Something that a merge has put into a tree, or taken out of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change<'s> {
+    pub path: Vec<&'s str>,
+    /// Where the key stands that says so.
+    pub at: Span,
+    pub removed: bool,
+}
 
 /// Merges trees in the manner of a JSON merge patch: maps merge, `null` removes, everything else replaces.
 #[derive(Debug)]
 pub struct Merger<'m, 's> {
     tree: &'m mut Tree<'s>,
+    path: Vec<&'s str>,
+    changes: Vec<Change<'s>>,
 }
 
 impl<'m, 's> Merger<'m, 's> {
     pub fn new(tree: &'m mut Tree<'s>) -> Self {
-        Self { tree }
+        Self { tree, path: Vec::new(), changes: Vec::new() }
     }
 
-    pub fn merge(&mut self, patch: NodeRef<'s>) {
+    /// Merges, and tells what was changed.
+    pub fn merge(mut self, patch: NodeRef<'s>) -> Vec<Change<'s>> {
         self.tree.root = self.merged(self.tree.root, patch);
+        self.changes
     }
 
     /// The node that `base` becomes. Nodes are never changed, as an alias may share them: new ones take their place.
@@ -28,37 +42,51 @@ impl<'m, 's> Merger<'m, 's> {
         let span = self.tree.node(base).span;
         let mut entries = self.tree.entries[range.of()].to_vec();
         for member in patch.members() {
+            self.path.push(member.key);
             let at = entries.iter().position(|entry| entry.key == member.key);
             match at {
                 Some(at) if member.value.is_null() => {
                     entries.remove(at);
+                    self.note(member, true);
                 }
-                Some(at) => entries[at].value = self.merged(entries[at].value, member.value),
+                Some(at) => {
+                    self.note(member, false);
+                    entries[at].value = self.merged(entries[at].value, member.value);
+                }
                 None if member.value.is_null() => {}
                 None => {
+                    self.note(member, false);
                     let value = self.copied(member.value);
                     entries.push(Entry { key: Cow::Borrowed(member.key), key_span: member.key_span, value });
                 }
             }
+            self.path.pop();
         }
         self.tree.add_map(span, entries)
+    }
+
+    fn note(&mut self, member: Member<'s>, removed: bool) {
+        // What a map changes are the fields in it.
+        if removed || !member.value.is_map() {
+            self.changes.push(Change { path: self.path.clone(), at: member.key_span, removed });
+        }
     }
 
     fn copied(&mut self, node: NodeRef<'s>) -> NodeId {
         match node.node().kind {
             Kind::Map(_) => {
-                let entries: Vec<_> = node
-                    .members()
-                    .map(|member| Entry {
-                        key: Cow::Borrowed(member.key),
-                        key_span: member.key_span,
-                        value: self.copied(member.value),
-                    })
-                    .collect();
+                let mut entries = Vec::new();
+                for member in node.members() {
+                    self.path.push(member.key);
+                    self.note(member, false);
+                    let value = self.copied(member.value);
+                    self.path.pop();
+                    entries.push(Entry { key: Cow::Borrowed(member.key), key_span: member.key_span, value });
+                }
                 self.tree.add_map(node.span(), entries)
             }
             Kind::Seq(_) => {
-                let items: Vec<_> = node.items().map(|item| self.copied(item)).collect();
+                let items: Vec<_> = node.items().map(|item| self.item(item)).collect();
                 self.tree.add_seq(node.span(), items)
             }
             kind => {
@@ -66,6 +94,14 @@ impl<'m, 's> Merger<'m, 's> {
                 self.tree.add(Node { kind, text: Cow::Borrowed(text), span: *span })
             }
         }
+    }
+
+    /// A list is changed as a whole, whatever is in it.
+    fn item(&mut self, item: NodeRef<'s>) -> NodeId {
+        let known = self.changes.len();
+        let copied = self.copied(item);
+        self.changes.truncate(known);
+        copied
     }
 }
 
@@ -80,10 +116,7 @@ pub enum Replacement {
 
 impl Tree<'_> {
     /// Offers every text of the tree to `replace`.
-    pub fn replace_text(
-        &mut self,
-        mut replace: impl FnMut(&str, crate::source::Span) -> Option<Replacement>,
-    ) {
+    pub fn replace_text(&mut self, mut replace: impl FnMut(&str, Span) -> Option<Replacement>) {
         for node in &mut self.nodes {
             if node.kind != Kind::Str {
                 continue;

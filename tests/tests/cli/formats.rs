@@ -39,11 +39,42 @@ fn sarif_is_what_code_scanning_takes() {
         let uri = place["artifactLocation"]["uri"].as_str().expect("text");
         assert!(!uri.contains([' ', ',']), "{uri}");
     }
+    is_sarif(&log);
     let text = ran.stdout.replace(env!("CARGO_PKG_VERSION"), "[VERSION]");
     // Pages grow; what of them is there is for the test of `explain`.
     let text: Vec<&str> =
         text.lines().filter(|line| !line.trim_start().starts_with("\"markdown\"")).collect();
     assert_snapshot!("validate_sarif", text.join("\n"));
+}
+
+/// Holds a log against the schema of the standard.
+#[track_caller]
+fn is_sarif(log: &serde_json::Value) {
+    let schema = include_str!("../../sarif/sarif-schema-2.1.0.json");
+    // A bracket that closes nothing is itself to JavaScript, and an error to Rust's regular expressions.
+    let schema = schema.replace("-[a-zA-Z]{2}]?$", "-[a-zA-Z]{2}\\\\]?$");
+    let schema = serde_json::from_str(&schema).expect("the schema is JSON");
+    let validator = jsonschema::options().should_validate_formats(true).build(&schema);
+    let validator = validator.expect("the schema is one");
+    let wrong: Vec<String> =
+        validator.iter_errors(log).map(|error| format!("{}: {error}", error.instance_path())).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn sarif_of_every_kind_of_diagnostic_is_what_the_standard_has() {
+    let sandbox = Sandbox::new();
+    // Without a place in a file, in a file with SQL, in an overlay, and with nothing to say.
+    is_sarif(&sandbox.run(&["validate", "-o", "sarif"]).ends_with(0).json());
+    sandbox.run(&["init", "-q"]).ends_with(0);
+    sandbox.edit("dcp.yaml", "{memory: 1g}", "{memory: 1x}");
+    sandbox
+        .edit(BATCH, "owner:", "ownr:")
+        .write("manifests/empty.yaml", "")
+        .write("manifests/b.yaml", [0xff]);
+    is_sarif(&sandbox.run(&["validate", "-o", "sarif", "--target", "dev"]).ends_with(1).json());
+    sandbox.write("dcp.yaml", "\t");
+    is_sarif(&sandbox.run(&["validate", "-o", "sarif"]).ends_with(1).json());
 }
 
 #[test]
@@ -106,4 +137,27 @@ fn text_stops_where_nobody_reads_on() {
     ran.says("250 errors in 250 of 250 manifests");
     let json = sandbox.run(&["validate", "-o", "json"]).json();
     assert_eq!(json["diagnostics"].as_array().map(Vec::len), Some(250));
+}
+
+#[test]
+fn a_summary_counts_manifests_and_not_files() {
+    let manifest = |name: &str, job: &str| {
+        format!(
+            "apiVersion: dcp/v1\nkind: CoreETL\nmetadata: {{name: {name}, domain: sales, owner: x}}\n\
+             spec:\n  engine: {{version: \"4.1\"}}\n  job: {{sql: {job}}}\n  run: {{manual: {{}}}}\n"
+        )
+    };
+    let good = |name: &str| manifest(name, "{query: SELECT 1}");
+    let sandbox = Sandbox::project();
+    let several = [&good("a"), "nonsense: 1\n---\n", &good("b"), "---\n", &manifest("c", "{file: c.sql}")];
+    sandbox.write("manifests/several.yaml", several.concat()).write("c.sql", "SELEC 1");
+    sandbox.run(&["validate"]).ends_with(1).says("2 errors in 2 of 5 manifests\n");
+    // A manifest that can't be parsed is one as well, and several errors in one are still in one.
+    let broken = [&good("a"), "---\n", &good("b"), "x: 1\ny: 1\n---\na: b: c\n"];
+    sandbox.write("manifests/several.yaml", broken.concat());
+    sandbox.run(&["validate"]).ends_with(1).says("3 errors in 2 of 5 manifests\n");
+    sandbox.write("manifests/several.yaml", [&good("a"), "---\n", &good("a")].concat());
+    sandbox.run(&["validate"]).ends_with(1).says("1 error in 1 of 4 manifests\n");
+    sandbox.edit("dcp.yaml", "variables:", "vriables:");
+    sandbox.run(&["validate"]).ends_with(1).says("no manifest was checked\n");
 }

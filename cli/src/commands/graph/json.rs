@@ -61,7 +61,7 @@ pub(super) fn write(view: &View<'_>, sources: &Sources, out: &mut impl Write) ->
 }
 
 fn workload<'a>(node: &'a Node, sources: &'a Sources) -> Workload<'a> {
-    let Node { domain: _, name: _, job, run, at, reads, writes, waits, checkpoint } = node;
+    let Node { domain: _, name: _, job, run, at, reads, writes, waits, checkpoint, shared: _ } = node;
     Workload {
         address: node.address(),
         job,

@@ -54,6 +54,7 @@ fn given(subject: &mut Subject<'_>, query: &Query<'_>) {
         if names.iter().any(|known| known.eq_ignore_ascii_case(name)) {
             continue;
         }
+        let field: Vec<&str> = field.iter().map(String::as_str).collect();
         let place = subject.at(&path(&field));
         let diagnostic = Diagnostic::new(Code::SINK_COLUMNS, format!("the query gives no column `{name}`"));
         subject.report(match nearest(name, names.iter().copied()) {
@@ -66,24 +67,21 @@ fn given(subject: &mut Subject<'_>, query: &Query<'_>) {
 }
 
 /// The columns that a sink names, each with the field that does.
-fn wanted(sink: &Sink) -> Vec<(&str, Vec<&'static str>)> {
+fn wanted<'s>(sink: &'s Sink) -> Vec<(&'s str, Vec<String>)> {
+    let field = |path: &[&str]| path.iter().map(|&name| name.to_owned()).collect();
+    let partitions = |kind: &str, columns: &'s [String]| -> Vec<(&'s str, Vec<String>)> {
+        let entry = |index: usize| field(&["sink", kind, "partitionBy", &index.to_string()]);
+        columns.iter().enumerate().map(|(index, column)| (column.as_str(), entry(index))).collect()
+    };
     match sink {
         Sink::Kafka(kafka) => {
             let value =
-                (kafka.format == KafkaFormat::Raw).then_some(("value", vec!["sink", "kafka", "format"]));
-            let key = kafka.key.as_deref().map(|key| (key, vec!["sink", "kafka", "key"]));
+                (kafka.format == KafkaFormat::Raw).then(|| ("value", field(&["sink", "kafka", "format"])));
+            let key = kafka.key.as_deref().map(|key| (key, field(&["sink", "kafka", "key"])));
             value.into_iter().chain(key).collect()
         }
-        Sink::Files(files) => files
-            .partition_by
-            .iter()
-            .map(|column| (column.as_str(), vec!["sink", "files", "partitionBy"]))
-            .collect(),
-        Sink::Table(ScalarOr::Map(table)) => table
-            .partition_by
-            .iter()
-            .map(|column| (column.as_str(), vec!["sink", "table", "partitionBy"]))
-            .collect(),
+        Sink::Files(files) => partitions("files", &files.partition_by),
+        Sink::Table(ScalarOr::Map(table)) => partitions("table", &table.partition_by),
         Sink::Table(ScalarOr::Scalar(_)) | Sink::Console(_) => Vec::new(),
     }
 }

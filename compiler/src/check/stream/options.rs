@@ -66,7 +66,7 @@ fn compare(
             );
         } else if let Some((_, field)) = fields.iter().find(|(known, _)| known.eq_ignore_ascii_case(key)) {
             let at = subject.key(&at());
-            let message = format!("`{key}` has a field of its own, `{field}`");
+            let message = format!("`{key}` has a field of its own: `{field}`");
             subject.problem(
                 Code::CONTRADICTING_CONF,
                 message,

@@ -1,0 +1,59 @@
+//! What overlays changed in a manifest, told where something is wrong with what came of it.
+
+use crate::diag::{Code, Diagnostic, Label};
+use crate::source::Span;
+use crate::yaml::{Change, NodeRef};
+
+/// The overlays that matched a manifest, by their index, and what they changed in it.
+#[derive(Debug, Default)]
+pub struct Overlaid<'p> {
+    pub matched: Vec<usize>,
+    pub(super) changes: Vec<Change<'p>>,
+}
+
+impl Overlaid<'_> {
+    /// Points each diagnostic that has to do with a change to the overlay as well. A value that an overlay sets is
+    /// found there anyway; but one that it removes is missing from the manifest, and one that it sets may be at odds
+    /// with a field beside it.
+    pub fn explain(&self, manifest: NodeRef<'_>, found: &mut [Diagnostic]) {
+        for (index, change) in self.changes.iter().enumerate() {
+            // What a later overlay changes again is of no account.
+            if self.changes[index + 1..].iter().any(|later| later.path == change.path) {
+                continue;
+            }
+            for diagnostic in &mut *found {
+                if concerns(diagnostic, change, manifest) {
+                    explain(diagnostic, change);
+                }
+            }
+        }
+    }
+}
+
+fn concerns(diagnostic: &Diagnostic, change: &Change<'_>, manifest: NodeRef<'_>) -> bool {
+    let Some((key, above)) = change.path.split_last() else { return false };
+    let Some(at) = diagnostic.primary() else { return false };
+    let value = manifest.find(change.path.iter().copied()).map(NodeRef::span);
+    let told = |span: Span| span == change.at || Some(span) == value;
+    if diagnostic.labels.iter().any(|label| told(label.span)) {
+        return false;
+    }
+    let says = |name: &str| diagnostic.message.contains(&format!("`{name}`"));
+    if above.first() == Some(&"spec") && says(&change.path[1..].join(".")) {
+        return true;
+    }
+    let Some(map) = manifest.find(above.iter().copied()) else { return false };
+    let beside = map.span() == at || map.members().any(|it| it.key_span == at || it.value.span() == at);
+    let itself = map.member(key).is_some_and(|member| member.key_span == at);
+    itself || (beside && says(key))
+}
+
+fn explain(diagnostic: &mut Diagnostic, change: &Change<'_>) {
+    let text = if change.removed { "this overlay removes it" } else { "this overlay sets it" };
+    diagnostic.labels.push(Label { span: change.at, text: text.to_owned() });
+    let lacks = matches!(diagnostic.code, Code::MISSING_FIELD | Code::EXACTLY_ONE);
+    if change.removed && lacks {
+        // Whatever is added to the manifest would be removed as well.
+        diagnostic.help = Some("take this out of the overlay, or have it set another value".to_owned());
+    }
+}

@@ -1,0 +1,67 @@
+//! What is said where the parser can't go on.
+
+use granit_parser::{ErrorKind, ScanError};
+
+use super::index;
+use super::parse::MAX_DEPTH;
+use crate::diag::{Code, Diagnostic};
+use crate::source::{FileId, Span};
+
+pub(super) fn scan_error(file: FileId, text: &str, error: &ScanError) -> Diagnostic {
+    let at = error.marker().byte_offset().unwrap_or(text.len()).min(text.len());
+    let span = |range: std::ops::Range<usize>| Span::new(file, index(range.start), index(range.end));
+    let rest = text[at..].chars().next();
+    let next = span(at..at + rest.filter(|c| *c != '\n').map_or(0, char::len_utf8));
+    let kind = error.kind();
+    let about_tabs = matches!(
+        kind,
+        ErrorKind::TabInBlockIndentation
+            | ErrorKind::TabInIndentation
+            | ErrorKind::TabAtBlockScalarStart
+            | ErrorKind::TabInPlainScalar
+            | ErrorKind::TabNotAllowed
+    );
+    if let Some(tabs) = indented_by_tabs(text, at, about_tabs) {
+        return tab(span(tabs));
+    }
+    match kind {
+        _ if about_tabs => tab(next),
+        ErrorKind::RecursionLimitExceeded => {
+            Diagnostic::new(Code::TOO_COMPLEX, format!("this is nested more than {MAX_DEPTH} levels deep"))
+                .at(next, "")
+                .help("a manifest needs about ten levels: is the file what it is meant to be?")
+        }
+        kind => {
+            let diagnostic = Diagnostic::new(Code::SYNTAX, kind.to_string())
+                .at(next, "the YAML can't be read from here on");
+            match kind {
+                ErrorKind::MappingValueNotAllowed => diagnostic
+                    .help("a text with `: ` in it needs quotes; or is the indentation of this line off?"),
+                ErrorKind::UnknownAnchor => diagnostic.help("a text that begins with `*` needs quotes"),
+                _ => diagnostic,
+            }
+        }
+    }
+}
+
+fn tab(at: Span) -> Diagnostic {
+    Diagnostic::new(Code::TAB, "a tab is used for indentation")
+        .at(at, "YAML is indented by spaces")
+        .help("replace the tab by spaces; most editors do it for a whole file")
+}
+
+/// The tabs before the text of the line that a failure is in. One that is about tabs may be told of before their line
+/// is reached, at the end of what stands before it.
+fn indented_by_tabs(text: &str, at: usize, look_ahead: bool) -> Option<std::ops::Range<usize>> {
+    let mut start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
+    for line in text[start..].split_inclusive('\n').take(if look_ahead { usize::MAX } else { 1 }) {
+        let indentation = line.len() - line.trim_start_matches([' ', '\t']).len();
+        let blank = line.trim().is_empty();
+        if let Some(first) = line[..indentation].find('\t').filter(|_| !blank) {
+            let tabs = line[first..indentation].bytes().take_while(|byte| *byte == b'\t').count();
+            return Some(start + first..start + first + tabs);
+        }
+        start += line.len();
+    }
+    None
+}
