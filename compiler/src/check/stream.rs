@@ -2,18 +2,22 @@
 
 mod columns;
 mod joins;
+mod modes;
 mod options;
+mod query;
+mod trigger;
+mod unsupported;
 
 use std::ops::Range;
 
 use super::Subject;
 use crate::diag::{Code, Diagnostic, nearest};
 use crate::model::{
-    Columns, FileFormat, Identifier, Job, OutputMode, Run, ScalarOr, Sink, Source, Stream, TableName, Trigger,
+    Columns, FileFormat, Identifier, Job, OutputMode, ScalarOr, Sink, Source, Stream, TableName,
 };
 use crate::source::Span;
-use crate::sql::{QueryShape, Text, WindowKind};
 use crate::yaml::NodeRef;
+use query::Query;
 
 pub(super) fn check(subject: &mut Subject<'_>) {
     let Job::Stream(stream) = &subject.manifest.spec.job else { return };
@@ -29,12 +33,12 @@ pub(super) fn check(subject: &mut Subject<'_>) {
     let Some(shape) = subject.sql.and_then(|sql| sql.query()) else { return };
     let query = Query::new(stream, shape);
     relations(subject, &query);
-    output_mode(subject, &query);
-    unsupported(subject, &query);
+    modes::check(subject, &query);
+    unsupported::check(subject, &query);
     joins::check(subject, &query);
     columns::check(subject, &query);
     state(subject, &query);
-    continuous_trigger(subject, &query);
+    trigger::check(subject, &query);
 }
 
 const STREAM: [&str; 3] = ["spec", "job", "stream"];
@@ -42,110 +46,6 @@ const STREAM: [&str; 3] = ["spec", "job", "stream"];
 /// A path below the stream.
 fn path<'p>(below: &[&'p str]) -> Vec<&'p str> {
     [&STREAM, below].concat()
-}
-
-/// A stream's query, with the source that each of its relations is.
-struct Query<'a> {
-    stream: &'a Stream,
-    shape: &'a QueryShape,
-    /// For each relation of the shape, its source.
-    sources: Vec<Option<(&'a str, &'a Source)>>,
-}
-
-impl<'a> Query<'a> {
-    fn new(stream: &'a Stream, shape: &'a QueryShape) -> Self {
-        let find = |name: &str| {
-            let mut all = stream.sources.iter();
-            all.find(|(known, _)| known.as_str().eq_ignore_ascii_case(name))
-                .map(|(known, source)| (known.as_str(), source))
-        };
-        let sources = shape.relations.iter().map(|relation| find(&relation.name)).collect();
-        Self { stream, shape, sources }
-    }
-
-    fn is_streaming(&self, relation: usize) -> bool {
-        self.sources.get(relation).copied().flatten().is_some_and(|(_, source)| source.is_streaming())
-    }
-
-    fn any_streaming(&self, relations: &[usize]) -> bool {
-        relations.iter().any(|relation| self.is_streaming(*relation))
-    }
-
-    /// Whether what stands at a place of the query works on a stream, and not on tables alone.
-    fn streams(&self, at: &Range<u32>) -> bool {
-        self.shape
-            .relations_at(at)
-            .is_none_or(|relations| relations.is_empty() || self.any_streaming(relations))
-    }
-
-    fn watermark_of(&self, relation: usize) -> Option<&'a str> {
-        let (name, _) = self.sources.get(relation).copied().flatten()?;
-        self.stream
-            .watermark
-            .0
-            .iter()
-            .find(|watermark| watermark.source.as_str() == name)
-            .map(|watermark| watermark.column.as_str())
-    }
-
-    fn has_watermark(&self) -> bool {
-        (0..self.sources.len()).any(|relation| self.watermark_of(relation).is_some())
-    }
-
-    /// The first place that shows that the query aggregates, with what does.
-    fn aggregation(&self) -> Option<(Range<u32>, &'static str)> {
-        let first = |all: &'a [Text]| all.iter().map(|text| text.at.clone()).find(|at| self.streams(at));
-        let aggregate = first(&self.shape.aggregates).map(|at| (at, "aggregates here"));
-        let group = || first(&self.shape.group_by).map(|at| (at, "groups here"));
-        let distinct = || {
-            self.shape
-                .distinct
-                .clone()
-                .filter(|at| self.streams(at))
-                .map(|at| (at, "removes duplicates here"))
-        };
-        aggregate.or_else(group).or_else(distinct)
-    }
-
-    /// Whether the groups can be closed by time: by a window over, or the value of, a column with a watermark.
-    fn groups_by_event_time(&self) -> bool {
-        let watermarked: Vec<&str> =
-            (0..self.sources.len()).filter_map(|relation| self.watermark_of(relation)).collect();
-        let is_watermarked = |text: &str| {
-            let name = text.rsplit('.').next().unwrap_or(text).trim_matches('`');
-            watermarked.iter().any(|column| column.eq_ignore_ascii_case(name))
-        };
-        let grouped = |text: &str| is_watermarked(text) || is_window(text);
-        let by_window = self
-            .shape
-            .windows
-            .iter()
-            .any(|window| is_watermarked(&window.column) || is_window(&window.column));
-        let by_group = self.shape.group_by.iter().any(|text| grouped(&text.text));
-        let by_distinct = self.shape.distinct.is_some()
-            && self.shape.columns.iter().any(|column| is_watermarked(&column.text) || column.text == "*");
-        !watermarked.is_empty() && (by_window || by_group || by_distinct)
-    }
-
-    fn stream_joins(&self) -> impl Iterator<Item = &'a crate::sql::Join> {
-        self.shape
-            .joins
-            .iter()
-            .filter(|join| self.any_streaming(&join.left) && self.any_streaming(&join.right))
-    }
-
-    fn is_stateful(&self) -> bool {
-        self.aggregation().is_some()
-            || self.stream_joins().next().is_some()
-            || !self.stream.deduplicate.is_empty()
-    }
-}
-
-/// Whether a canonical expression is a window over time, or the column that one gave in a query below.
-fn is_window(text: &str) -> bool {
-    let name = text.rsplit('.').next().unwrap_or(text);
-    ["window(", "session_window(", "window_time("].iter().any(|call| text.starts_with(call))
-        || matches!(name, "window" | "session_window")
 }
 
 /// Reports what is no single query, where the SQL could be read.
@@ -417,136 +317,6 @@ fn relations(subject: &mut Subject<'_>, query: &Query<'_>) {
     }
 }
 
-fn output_mode(subject: &mut Subject<'_>, query: &Query<'_>) {
-    let mode = query.stream.output_mode;
-    let mode_at = subject.at(&path(&["outputMode"]));
-    let explicit = subject.root.find(path(&["outputMode"])).is_some();
-    match (mode, query.aggregation()) {
-        (OutputMode::Append, Some((at, what))) if !query.groups_by_event_time() => {
-            let at = subject.sql_at(&at);
-            let (message, help) = if query.has_watermark() {
-                (
-                    "`append` output needs groups that end: by a window over the column with the watermark",
-                    "group by `window(<column>, '5 minutes')`",
-                )
-            } else {
-                (
-                    "`append` output needs a watermark when the query aggregates",
-                    "add `watermark: {source: …, column: …, delay: …}`",
-                )
-            };
-            // Files are only ever added.
-            let update = if matches!(query.stream.sink, Sink::Files(_)) {
-                ""
-            } else {
-                ", or use `outputMode: update`"
-            };
-            let help = format!("{help}{update}");
-            let diagnostic = Diagnostic::new(Code::APPEND_WITHOUT_WATERMARK, message).at(at, what);
-            let why = "so Spark would refuse this at start-up";
-            let diagnostic = if explicit {
-                diagnostic.at(mode_at, why)
-            } else {
-                diagnostic
-                    .at(subject.key(&STREAM), "`append` is the default: Spark would refuse this at start-up")
-            };
-            subject.report(diagnostic.help(help));
-        }
-        (OutputMode::Complete, None) => {
-            subject.problem(
-                Code::COMPLETE_WITHOUT_AGGREGATE,
-                "`complete` output needs an aggregate",
-                mode_at,
-                "nothing is aggregated",
-                "use `outputMode: append`: all rows ever seen can't be kept",
-            );
-        }
-        (OutputMode::Complete, Some(_)) if query.has_watermark() => {
-            let at = subject.key(&path(&["watermark"]));
-            subject.problem(
-                Code::WATERMARK_IGNORED,
-                "`complete` output keeps all groups forever, and ignores the watermark",
-                at,
-                "without effect",
-                "remove it, or use `outputMode: update`",
-            );
-        }
-        (OutputMode::Update, Some((at, what))) if !query.groups_by_event_time() => {
-            let at = subject.sql_at(&at);
-            let help = if query.has_watermark() {
-                "group by a window over the column with the watermark"
-            } else {
-                "add a `watermark`, and group by a window over its column"
-            };
-            subject.problem(
-                Code::UNBOUNDED_STATE,
-                "the groups of this query are kept forever",
-                at,
-                what,
-                help,
-            );
-        }
-        _ => {}
-    }
-}
-
-fn unsupported(subject: &mut Subject<'_>, query: &Query<'_>) {
-    let shape = query.shape;
-    let mode = query.stream.output_mode;
-    let aggregated = query.aggregation().is_some();
-    let mut refuse = |at: &Range<u32>, message: &str, help: &str| {
-        let at = subject.sql_at(at);
-        subject.problem(Code::NOT_STREAMABLE, message, at, "not on a stream", help);
-    };
-    for over in shape.over.iter().filter(|over| query.streams(&over.at)) {
-        refuse(
-            &over.at,
-            "analytic functions need all rows, and a stream never has them",
-            "group by `window(<time>, …)` instead of `OVER`",
-        );
-    }
-    if let Some(at) = shape.order_by.as_ref().filter(|at| query.streams(at))
-        && !(mode == OutputMode::Complete && aggregated)
-    {
-        refuse(
-            at,
-            "a stream can't be sorted, except an aggregate with `complete` output",
-            "leave out `ORDER BY`: who reads the result sorts it",
-        );
-    }
-    if let Some(at) = shape.limit.as_ref().filter(|at| query.streams(at))
-        && mode == OutputMode::Update
-    {
-        refuse(at, "`LIMIT` does not go with `update` output", "leave it out");
-    }
-    for operation in shape
-        .set_operations
-        .iter()
-        .filter(|operation| operation.text.starts_with("intersect") || operation.text.starts_with("except"))
-    {
-        refuse(&operation.at, "streams can be united, and nothing else", "join the two sides instead");
-    }
-    if shape.nested_aggregation
-        && mode != OutputMode::Append
-        && let Some((at, _)) = query.aggregation()
-    {
-        refuse(
-            &at,
-            "an aggregate over an aggregate needs `append` output",
-            "use `outputMode: append`, with a watermark",
-        );
-    }
-    if let Some(window) = shape.windows.iter().find(|window| window.kind == WindowKind::Session)
-        && mode == OutputMode::Update
-    {
-        refuse(
-            &window.at,
-            "session windows don't go with `update` output",
-            "use `outputMode: append`, with a watermark",
-        );
-    }
-}
-
 fn state(subject: &mut Subject<'_>, query: &Query<'_>) {
     if query.is_stateful() && query.stream.state.partitions.is_none() {
         let at = subject.key(&STREAM);
@@ -559,39 +329,4 @@ fn state(subject: &mut Subject<'_>, query: &Query<'_>) {
             help,
         );
     }
-}
-
-fn continuous_trigger(subject: &mut Subject<'_>, query: &Query<'_>) {
-    let Run::Continuous(continuous) = &subject.manifest.spec.run else { return };
-    let Trigger::Continuous(_) = continuous.trigger else { return };
-    let trigger = subject.key(&["spec", "run", "continuous", "trigger", "continuous"]);
-    let report = |at: Span, why: &str| {
-        Diagnostic::new(Code::CONTINUOUS_TRIGGER, "the continuous trigger takes map-like queries only")
-            .at(trigger, "asked for here")
-            .at(at, why.to_owned())
-            .help("use `trigger: {every: …}`")
-    };
-    let mut found = Vec::new();
-    if let Some((at, what)) = query.aggregation() {
-        found.push(report(subject.sql_at(&at), what));
-    } else if let Some(join) = query.shape.joins.first() {
-        found.push(report(subject.sql_at(&join.at), "joins here"));
-    } else if !query.stream.deduplicate.is_empty() {
-        found.push(report(subject.key(&path(&["deduplicate"])), "remembers events here"));
-    }
-    for (name, source) in &query.stream.sources {
-        if source.is_streaming() && !matches!(source, Source::Kafka(_) | Source::Rate(_)) {
-            found.push(report(
-                subject.key(&path(&["sources", name.as_str()])),
-                "reads something else than Kafka or `rate`",
-            ));
-        }
-    }
-    if !matches!(query.stream.sink, Sink::Kafka(_) | Sink::Console(_)) {
-        found.push(report(
-            subject.key(&path(&["sink", query.stream.sink.kind()])),
-            "writes something else than Kafka or the console",
-        ));
-    }
-    subject.diagnostics.extend(found);
 }

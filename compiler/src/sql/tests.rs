@@ -2,6 +2,7 @@ mod errors;
 mod hostile;
 mod lineage;
 mod shapes;
+mod streams;
 
 use std::ops::Range;
 

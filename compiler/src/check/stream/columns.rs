@@ -1,6 +1,7 @@
 //! Columns: those that the query takes from its sources, and those that it gives to its sink.
 
-use super::{Query, path, unknown_column};
+use super::query::Query;
+use super::{path, unknown_column};
 use crate::check::Subject;
 use crate::diag::{Code, Diagnostic, nearest};
 use crate::model::{KafkaFormat, ScalarOr, Sink, Source};
