@@ -155,9 +155,10 @@ codes! {
 
     // The graph of all workloads.
     CYCLE = 200, Error, "Workloads wait for each other in a circle";
-    TWO_WRITERS = 201, Error, "Two workloads write the same table";
+    TWO_WRITERS = 201, Error, "Two workloads write the same table or folder";
     SHARED_CHECKPOINT = 202, Error, "Two workloads share a checkpoint";
     NO_PRODUCER = 203, Warning, "Nothing produces what a workload waits for";
+    CHECKPOINT_AMONG_DATA = 210, Warning, "A checkpoint and data lie in one another";
 }
 
 #[cfg(test)]
