@@ -1,5 +1,7 @@
 //! The graph of all workloads: who produces what, who consumes it, and who waits for whom.
 
+mod storage;
+
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -248,6 +250,7 @@ impl Graph {
         found.extend(self.cycles());
         found.extend(self.writers());
         found.extend(self.checkpoints());
+        found.extend(storage::check(&self.nodes));
         found.extend(self.orphans(mentioned));
         found
     }

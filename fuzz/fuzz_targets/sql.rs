@@ -58,21 +58,27 @@ fn of_shape(shape: &QueryShape, all: &mut Vec<Range<u32>>) {
         columns,
         column_refs,
         nested_aggregation: _,
-        subquery: _,
+        subqueries,
+        clauses,
+        aliases: _,
         levels,
     } = shape;
-    for level in levels {
+    for level in levels.iter().chain(subqueries) {
         all.push(level.at.clone());
         assert!(level.relations.iter().all(|relation| *relation < relations.len()));
     }
     all.extend(relations.iter().map(|relation| relation.at.clone()));
-    all.extend(
-        [group_by, aggregates, over, set_operations].into_iter().flatten().map(|text| text.at.clone()),
-    );
+    all.extend([group_by, aggregates, over].into_iter().flatten().map(|text| text.at.clone()));
+    all.extend(clauses.iter().map(|clause| clause.at.clone()));
     all.extend(windows.iter().map(|window| window.at.clone()));
     all.extend([distinct, order_by, limit].into_iter().flatten().cloned());
     all.extend(columns.iter().map(|column| column.at.clone()));
     all.extend(column_refs.iter().map(|column| column.at.clone()));
+    for operation in set_operations {
+        all.push(operation.at.clone());
+        let sides = [&operation.left, &operation.right].into_iter().flatten().flatten();
+        assert!(sides.into_iter().all(|relation| *relation < relations.len()));
+    }
     for join in joins {
         all.push(join.at.clone());
         assert!(join.left.iter().chain(&join.right).all(|relation| *relation < relations.len()));

@@ -69,7 +69,7 @@ impl Stream<'_> {
         self.kafka("events", &columns);
         self.watermark("events");
         let window = self.rng.pick(&["'5 minutes'", "'1 hour'", "'10 minutes', '5 minutes'"]);
-        self.update = self.rng.chance(40) && matches!(self.workload.output, Output::Table(_));
+        self.update = self.rng.chance(40) && matches!(self.workload.output, Output::Topic(_));
         self.query(&format!(
             "\
 SELECT window({time}, {window}).start AS since, {a}, count(*) AS n, sum({m}) AS {m}

@@ -1,7 +1,7 @@
 //! The engine exists, and what the manifest asks for is made for it.
 
 use super::Subject;
-use crate::diag::{Code, Diagnostic, list};
+use crate::diag::{Code, Diagnostic, Severity, list};
 
 pub(super) fn check(subject: &mut Subject<'_>) {
     let version = &subject.manifest.spec.engine.version;
@@ -37,8 +37,9 @@ fn packages(subject: &mut Subject<'_>, scala: &str, engine: &str) {
         };
         let place = || subject.at(&["spec", "dependencies", "packages", &at.to_string()]);
         let suffix = artifact.rsplit_once('_').map(|(_, suffix)| suffix);
-        let other =
-            suffix.filter(|suffix| matches!(*suffix, "2.11" | "2.12" | "2.13" | "3") && *suffix != scala);
+        let is_scala = |suffix: &&str| *suffix == "3" || suffix.starts_with("2.1");
+        let other = suffix.filter(|suffix| is_scala(suffix) && *suffix != scala);
+        let spark = made_for(artifact).or_else(|| made_for(version));
         let diagnostic = if let Some(other) = other {
             let right = artifact.replace(&format!("_{other}"), &format!("_{scala}"));
             Diagnostic::new(
@@ -55,11 +56,40 @@ fn packages(subject: &mut Subject<'_>, scala: &str, engine: &str) {
             )
             .at(place(), "")
             .help(format!("take the version of it that belongs to {engine}"))
+        } else if let (Some(spark), Some(own)) = (spark, subject.manifest.spec.engine.version.spark())
+            && spark != own
+        {
+            let (major, minor) = spark;
+            let message = format!(
+                "`{package}` is made for Spark {major}.{minor}, and the engine is {}.{}",
+                own.0, own.1
+            );
+            let mut diagnostic = Diagnostic::new(Code::BAD_MAVEN, message)
+                .at(place(), "")
+                .help(format!("take the one that is made for Spark {}.{}, if there is one", own.0, own.1));
+            // Of the next minor version, much of it may well work.
+            if major == own.0 {
+                diagnostic.severity = Severity::Warning;
+            }
+            diagnostic
         } else {
             continue;
         };
         subject.report(diagnostic);
     }
+}
+
+/// The version of Spark that an artifact or its version names: `iceberg-spark-runtime-3.5_2.13`, `2.0.7-spark-3.5`.
+fn made_for(name: &str) -> Option<(u32, u32)> {
+    let (_, after) = name.split_once("spark")?;
+    after.split(['-', '_']).find_map(|part| {
+        let mut numbers = part.split('.').map(|number| number.parse().ok());
+        match (numbers.next()??, numbers.next()??) {
+            // The suffix with the version of Scala is none of Spark.
+            (2, 10..) => None,
+            version => Some(version),
+        }
+    })
 }
 
 fn major_minor_of(engine: &str) -> &str {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Subject;
-use crate::diag::{Code, Diagnostic, nearest};
+use crate::diag::{Code, Diagnostic, list, nearest};
 use crate::model::{
     Date, Identifier, Parameter, ParameterType, Run, RunValue, Scalar, ScalarOr, TypedParameter,
 };
@@ -93,6 +93,15 @@ fn check_parameter(subject: &mut Subject<'_>, path: &[&str], name: &Identifier, 
         );
     }
     let mode = &subject.manifest.spec.run;
+    if let (Some(run), false) = (run, matches!(mode, Run::Continuous(_)))
+        && let Some((value, types)) = contradiction(*kind, *run)
+    {
+        let at = subject.at(&below("run"));
+        let message = format!("{value} is no {}", noun(*kind));
+        let types = list(types.iter().copied(), "or");
+        let label = format!("`{name}` is a {}", noun(*kind));
+        subject.problem(Code::BAD_PARAMETER, message, at, label, format!("make its `type` {types}"));
+    }
     match (run, mode) {
         (Some(RunValue::IntervalStart | RunValue::IntervalEnd), Run::OnAssets(_) | Run::Manual(_)) => {
             let at = subject.at(&below("run"));
@@ -120,20 +129,44 @@ fn check_parameter(subject: &mut Subject<'_>, path: &[&str], name: &Identifier, 
     }
 }
 
+/// What of the run is the value, and the types it could have, where it has not the one that is declared. A moment
+/// has a day, and a day has a first moment.
+fn contradiction(kind: ParameterType, run: RunValue) -> Option<(&'static str, &'static [&'static str])> {
+    use ParameterType::{Date, String, Timestamp};
+    let times: (&[ParameterType], &[&str]) = (&[Date, Timestamp, String], &["date", "timestamp", "string"]);
+    let (value, (fitting, names)) = match run {
+        RunValue::Date => ("the date of the run", times),
+        RunValue::Timestamp => ("the moment of the run", times),
+        RunValue::IntervalStart => ("the beginning of the interval", times),
+        RunValue::IntervalEnd => ("the end of the interval", times),
+        RunValue::RunId => ("the identifier of the run", ([String].as_slice(), ["string"].as_slice())),
+    };
+    (!fitting.contains(&kind)).then_some((value, names))
+}
+
+fn noun(kind: ParameterType) -> &'static str {
+    match kind {
+        ParameterType::String => "text",
+        ParameterType::Integer => "whole number",
+        ParameterType::Number => "number",
+        ParameterType::Boolean => "boolean",
+        ParameterType::Date => "date",
+        ParameterType::Timestamp => "timestamp",
+    }
+}
+
 /// Whether a value is of a type; the type's name where it is not.
 fn fits(kind: ParameterType, value: &Scalar) -> Result<(), &'static str> {
     let text = value.as_str();
-    let (fits, name) = match kind {
-        ParameterType::String => (true, "text"),
-        ParameterType::Integer => (text.parse::<i64>().is_ok(), "whole number"),
-        ParameterType::Number => (text.parse::<f64>().is_ok_and(f64::is_finite), "number"),
-        ParameterType::Boolean => (matches!(text, "true" | "false"), "boolean"),
-        ParameterType::Date => (Date::parse(text).is_ok(), "date"),
+    let fits = match kind {
+        ParameterType::String => true,
+        ParameterType::Integer => text.parse::<i64>().is_ok(),
+        ParameterType::Number => text.parse::<f64>().is_ok_and(f64::is_finite),
+        ParameterType::Boolean => matches!(text, "true" | "false"),
+        ParameterType::Date => Date::parse(text).is_ok(),
         ParameterType::Timestamp => {
-            let timestamp =
-                text.parse::<jiff::Timestamp>().is_ok() || text.parse::<jiff::civil::DateTime>().is_ok();
-            (timestamp, "timestamp")
+            text.parse::<jiff::Timestamp>().is_ok() || text.parse::<jiff::civil::DateTime>().is_ok()
         }
     };
-    if fits { Ok(()) } else { Err(name) }
+    if fits { Ok(()) } else { Err(noun(kind)) }
 }

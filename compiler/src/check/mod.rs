@@ -7,6 +7,7 @@ mod conf;
 mod engine;
 mod job;
 mod lineage;
+mod references;
 mod resources;
 mod run;
 pub(crate) mod secrets;
@@ -72,6 +73,7 @@ impl Subject<'_> {
     pub(crate) fn run(&mut self) {
         engine::check(self);
         job::check(self);
+        references::check(self);
         sql::check(self);
         lineage::check(self);
         stream::check(self);

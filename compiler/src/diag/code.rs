@@ -139,7 +139,7 @@ codes! {
     // Structured Streaming.
     APPEND_WITHOUT_WATERMARK = 107, Error, "`append` output of an aggregate needs a watermark";
     COMPLETE_WITHOUT_AGGREGATE = 108, Error, "`complete` output needs an aggregate";
-    UPDATE_TO_FILES = 109, Error, "A file sink takes no updates";
+    UPDATE_TO_FILES = 109, Error, "A sink that takes no updates";
     OUTER_JOIN_UNBOUNDED = 110, Error, "An outer join of two streams needs a watermark and a time range";
     OUTER_JOIN_STATIC = 111, Error, "An outer join that would have to wait for the end of the stream";
     UNBOUNDED_STATE = 112, Warning, "State that never stops growing";
@@ -155,9 +155,10 @@ codes! {
 
     // The graph of all workloads.
     CYCLE = 200, Error, "Workloads wait for each other in a circle";
-    TWO_WRITERS = 201, Error, "Two workloads write the same table";
+    TWO_WRITERS = 201, Error, "Two workloads write the same table or folder";
     SHARED_CHECKPOINT = 202, Error, "Two workloads share a checkpoint";
     NO_PRODUCER = 203, Warning, "Nothing produces what a workload waits for";
+    CHECKPOINT_AMONG_DATA = 210, Warning, "A checkpoint and data lie in one another";
 }
 
 #[cfg(test)]

@@ -41,6 +41,14 @@ text_types! {
     ClassName: "class-name", check_class, ["com.example.Orders"];
 }
 
+impl EngineVersion {
+    /// Major and minor number of its Spark, where the version begins with them.
+    pub fn spark(&self) -> Option<(u32, u32)> {
+        let mut parts = self.as_str().split(|c: char| !c.is_ascii_digit());
+        Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+    }
+}
+
 fn fault(code: Code, message: String, help: &str) -> Result<(), Fault> {
     Err(Fault::new(code, message).help(help))
 }

@@ -61,6 +61,15 @@ pub enum Source {
 }
 
 impl Source {
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Source::Kafka(_) => "kafka",
+            Source::Files(_) => "files",
+            Source::Table(_) => "table",
+            Source::Rate(_) => "rate",
+        }
+    }
+
     /// Whether what arrives makes the stream go on; a static source is read as it is.
     pub fn is_streaming(&self) -> bool {
         match self {

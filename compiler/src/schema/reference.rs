@@ -40,8 +40,8 @@ spec:
 A file may hold several manifests, separated by `---`. Fields that are left out have the default given here. No field
 may be empty, and no field exists that is not listed: a misspelt one is an error.
 
-Texts may hold references: `${var.name}` for a variable of the [project](project.md), `${param.name}` for a parameter
-of the run, `${secret.name/key}` for a secret. `$${` stands for a plain `${`.
+Texts may hold references: `${var.name}` for a variable of the [project](project.md), and `${secret.name/key}` for a
+secret; the arguments of a program also `${param.name}`, for a parameter of the run. `$${` stands for a plain `${`.
 
 A *scalar*, in what follows, is text, a number or a boolean, and taken as it is written: `1.10` stays `1.10`.
 

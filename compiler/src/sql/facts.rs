@@ -78,8 +78,7 @@ pub struct QueryShape {
     pub order_by: Option<Range<u32>>,
     /// The outermost one, or the first at any depth.
     pub limit: Option<Range<u32>>,
-    /// `union`, `union all`, `intersect`, `except`, …
-    pub set_operations: Vec<Text>,
+    pub set_operations: Vec<SetOperation>,
     /// The conjuncts of every `WHERE` and `HAVING`.
     pub filters: Vec<String>,
     /// The output columns of the outermost select (of the first, where selects are united).
@@ -88,8 +87,12 @@ pub struct QueryShape {
     pub column_refs: Vec<ColumnRef>,
     /// Aggregation over the result of an aggregation.
     pub nested_aggregation: bool,
-    /// A subquery in an expression.
-    pub subquery: bool,
+    /// Subqueries in expressions.
+    pub subqueries: Vec<Level>,
+    /// What else a stream may not have, or not with every trigger.
+    pub clauses: Vec<Clause>,
+    /// What plain columns and calls are named anew, at any depth.
+    pub aliases: Vec<Alias>,
     /// Every query at any depth, by which something of the lists above is found to belong to one.
     pub levels: Vec<Level>,
 }
@@ -103,11 +106,56 @@ pub struct Level {
 }
 
 impl QueryShape {
-    /// What the innermost query reads that a place stands in; nothing where that is not known.
-    pub fn relations_at(&self, place: &Range<u32>) -> Option<&[usize]> {
+    /// The innermost query that a place stands in; nothing where that is not known.
+    pub fn level_at(&self, place: &Range<u32>) -> Option<&Level> {
         let around = self.levels.iter().filter(|level| level.at.contains(&place.start));
-        around.min_by_key(|level| level.at.end - level.at.start).map(|level| level.relations.as_slice())
+        around.min_by_key(|level| level.at.end - level.at.start)
     }
+
+    /// What that query reads.
+    pub fn relations_at(&self, place: &Range<u32>) -> Option<&[usize]> {
+        self.level_at(place).map(|level| level.relations.as_slice())
+    }
+}
+
+/// Two queries made one; the sides as those of a [`Join`], where they are not too many to be noted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SetOperation {
+    /// `union`, `union all`, `intersect`, `except`, …
+    pub text: &'static str,
+    pub left: Option<Vec<usize>>,
+    pub right: Option<Vec<usize>>,
+    pub at: Range<u32>,
+}
+
+/// A part of a query that says all by being there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Clause {
+    pub kind: ClauseKind,
+    pub at: Range<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClauseKind {
+    Offset,
+    /// `TABLESAMPLE`, of a share of the rows. Its place begins with what it is taken of.
+    Sample,
+    /// `TABLESAMPLE (n ROWS)`, which is a limit.
+    SampleRows,
+    /// A function that makes several rows of one.
+    Generator,
+    /// A function that tells the time.
+    CurrentTime,
+    With,
+    /// `DISTRIBUTE BY` or `CLUSTER BY`.
+    Spread,
+}
+
+/// A name and the canonical text that it stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Alias {
+    pub name: String,
+    pub text: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -128,9 +176,33 @@ pub struct Join {
     pub on: String,
     /// Left and right expression of every equality between the two sides.
     pub equi_keys: Vec<(String, String)>,
-    /// The condition bounds the time between the two sides.
-    pub has_time_range: bool,
+    /// What the condition bounds, if it is of the form that Spark follows.
+    pub bounds: Vec<Bound>,
     pub at: Range<u32>,
+}
+
+/// `lesser <= greater`, give or take a constant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bound {
+    pub lesser: Operand,
+    pub greater: Operand,
+}
+
+/// A column in the condition of a join.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Operand {
+    /// Without what qualifies it, lower-cased.
+    pub column: String,
+    /// The side it belongs to, where its qualifier says so.
+    pub side: Option<Side>,
+    /// The base relation it belongs to, where it is one and its qualifier says so.
+    pub relation: Option<usize>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    Left,
+    Right,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

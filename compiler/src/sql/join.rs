@@ -5,15 +5,12 @@ use sqlparser::ast::{
     TableWithJoins,
 };
 
+use super::bounds;
 use super::canonical::canonical;
 use super::children::{self, Child};
 use super::facts::{Join, JoinKind};
-use super::names;
 use super::relations::Item;
 use super::walk::{Source, Walk};
-
-/// Functions that move a time, as adding an interval does.
-const SHIFTS: &[&str] = &["date_add", "dateadd", "make_dt_interval", "make_interval", "timestampadd"];
 
 impl Walk {
     pub(super) fn joined(&mut self, table: &TableWithJoins, filter: Option<&Expr>) -> Vec<Item> {
@@ -83,7 +80,7 @@ impl Walk {
             right: relations(if room { right } else { &[] }),
             on: String::new(),
             equi_keys: Vec::new(),
-            has_time_range: false,
+            bounds: Vec::new(),
             at: 0..0,
         };
         match constraint {
@@ -102,7 +99,6 @@ impl Walk {
 fn using(join: &mut Join, columns: &[ObjectName]) {
     let columns: Vec<String> = columns.iter().map(canonical).collect();
     join.on = format!("using ({})", columns.join(", "));
-    join.has_time_range = columns.iter().any(|column| is_window_name(column));
     join.equi_keys = columns.into_iter().map(|it| (it.clone(), it)).collect();
 }
 
@@ -169,38 +165,18 @@ fn condition_facts(join: &mut Join, condition: Option<&Expr>, left: &[Item], rig
         while let Expr::Nested(inner) = conjunct {
             conjunct = inner;
         }
-        let uses = Uses::of(conjunct, left, right);
-        match conjunct {
-            Expr::BinaryOp { left: a, op: BinaryOperator::Eq | BinaryOperator::Spaceship, right: b } => {
-                let of_a = Uses::of(a, left, right);
-                let of_b = Uses::of(b, left, right);
-                if let Some(swap) = of_a.equated_with(&of_b) {
-                    let (a, b) = if swap { (b, a) } else { (a, b) };
-                    join.equi_keys.push((canonical(a), canonical(b)));
-                    join.has_time_range |= is_window(a) || is_window(b);
-                }
+        if let Expr::BinaryOp { left: a, op: BinaryOperator::Eq | BinaryOperator::Spaceship, right: b } =
+            conjunct
+        {
+            let of_a = Uses::of(a, left, right);
+            let of_b = Uses::of(b, left, right);
+            if let Some(swap) = of_a.equated_with(&of_b) {
+                let (a, b) = if swap { (b, a) } else { (a, b) };
+                join.equi_keys.push((canonical(a), canonical(b)));
             }
-            Expr::BinaryOp {
-                op: BinaryOperator::Lt | BinaryOperator::LtEq | BinaryOperator::Gt | BinaryOperator::GtEq,
-                ..
-            } => join.has_time_range |= uses.across() && uses.interval,
-            Expr::Between { negated: false, .. } => join.has_time_range |= uses.across(),
-            _ => {}
         }
+        join.bounds.extend(bounds::of(conjunct, left, right));
     }
-}
-
-fn is_window(expr: &Expr) -> bool {
-    match expr {
-        Expr::Identifier(ident) => is_window_name(&ident.value),
-        Expr::CompoundIdentifier(parts) => parts.iter().skip(1).any(|ident| is_window_name(&ident.value)),
-        Expr::Function(function) => names::single(&function.name).is_some_and(|name| is_window_name(&name)),
-        _ => false,
-    }
-}
-
-fn is_window_name(name: &str) -> bool {
-    name.eq_ignore_ascii_case("window") || name.eq_ignore_ascii_case("session_window")
 }
 
 /// Which sides' columns an expression uses.
@@ -210,7 +186,6 @@ struct Uses {
     right: bool,
     /// Columns without a qualifier, which may be of either side.
     unsure: usize,
-    interval: bool,
 }
 
 impl Uses {
@@ -232,11 +207,6 @@ impl Uses {
                     self.unsure += 1;
                 }
             }
-            Expr::Interval(_) => self.interval = true,
-            Expr::Function(function) => {
-                self.interval |=
-                    names::single(&function.name).is_some_and(|name| SHIFTS.contains(&name.as_str()));
-            }
             _ => {}
         }
         children::of(expr, &mut |child| {
@@ -244,11 +214,6 @@ impl Uses {
                 self.add(expr, left, right);
             }
         });
-    }
-
-    /// Whether columns of both sides are compared, as far as one can tell.
-    fn across(&self) -> bool {
-        usize::from(self.left) + usize::from(self.right) + self.unsure >= 2
     }
 
     /// Whether an equality of the two is between the sides, and if so, whether the right side stands first.

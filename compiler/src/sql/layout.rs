@@ -23,8 +23,10 @@ pub(super) struct Layout {
     /// First to last token of what semicolons separate.
     pub(super) statements: Vec<Range<u32>>,
     pub(super) parameters: Vec<Parameter>,
-    /// The words that join or unite, in order.
+    /// The words that join or unite, in order, with those before them that say how.
     joints: Vec<Range<u32>>,
+    /// Intervals with their units, of which the parser has the number only.
+    intervals: Vec<Range<u32>>,
     pub(super) too_deep: Option<Range<u32>>,
     /// The first `|>`.
     pub(super) pipe: Option<Range<u32>>,
@@ -53,9 +55,17 @@ impl Layout {
         let opened = opened.take_while(|pair| pair.start < range.end);
         let closed = self.closed.iter().skip(closed);
         let closed = closed.take_while(|pair| pair.end <= range.end);
-        opened
+        let wide = opened
             .chain(closed)
-            .fold(range.clone(), |wide, pair| wide.start.min(pair.start)..wide.end.max(pair.end))
+            .fold(range.clone(), |wide, pair| wide.start.min(pair.start)..wide.end.max(pair.end));
+        self.whole_interval(wide.start).map_or(wide.start, |it| it.start)
+            ..self.whole_interval(wide.end).map_or(wide.end, |it| it.end)
+    }
+
+    /// The interval that an offset is inside of.
+    fn whole_interval(&self, offset: u32) -> Option<&Range<u32>> {
+        let next = self.intervals.partition_point(|it| it.start < offset);
+        self.intervals.get(next.checked_sub(1)?).filter(|it| offset < it.end)
     }
 
     /// From the first token to the last.
@@ -144,6 +154,10 @@ struct Pass {
     colon: Option<u32>,
     /// The end of the last token that a path into a variant could start from.
     operand_end: Option<u32>,
+    /// The beginning of the words before a `JOIN` that say how it joins.
+    lead: Option<u32>,
+    /// The interval that may go on.
+    interval: Option<Range<u32>>,
 }
 
 impl Pass {
@@ -153,7 +167,9 @@ impl Pass {
             return;
         }
         self.parameter(token, &at);
+        self.interval(token, &at);
         self.nesting(token, &at);
+        self.lead(token, &at);
         if *token == Token::SemiColon {
             self.layout.statements.extend(self.statement.take());
         } else {
@@ -214,7 +230,8 @@ impl Pass {
                         self.link(at);
                     }
                     if joint(keyword) {
-                        self.layout.joints.push(at.clone());
+                        let lead = self.lead.filter(|_| keyword == Keyword::JOIN);
+                        self.layout.joints.push(lead.unwrap_or(at.start)..at.end);
                     }
                 }
             },
@@ -228,6 +245,36 @@ impl Pass {
             | Token::Word(_)
             | Token::EOF => {}
             _ => self.link(at),
+        }
+    }
+
+    fn lead(&mut self, token: &Token, at: &Range<u32>) {
+        match token {
+            Token::Word(word) if word.quote_style.is_none() && leads(word.keyword) => {
+                self.lead.get_or_insert(at.start);
+            }
+            _ => self.lead = None,
+        }
+    }
+
+    fn interval(&mut self, token: &Token, at: &Range<u32>) {
+        let Some(open) = &mut self.interval else {
+            if matches!(token, Token::Word(word) if word.keyword == Keyword::INTERVAL) {
+                self.interval = Some(at.clone());
+            }
+            return;
+        };
+        let begins = open.end - open.start == 8;
+        let goes_on = match token {
+            Token::Minus => begins,
+            Token::Number(..) | Token::SingleQuotedString(_) | Token::DoubleQuotedString(_) => true,
+            Token::Word(word) => !begins && is_unit(&word.value),
+            _ => false,
+        };
+        if goes_on {
+            open.end = at.end;
+        } else {
+            self.layout.intervals.extend(self.interval.take());
         }
     }
 
@@ -265,12 +312,46 @@ impl Pass {
 
     fn finish(mut self) -> Layout {
         self.layout.statements.extend(self.statement);
+        self.layout.intervals.extend(self.interval);
         self.layout
     }
 }
 
 fn joint(keyword: Keyword) -> bool {
     matches!(keyword, Keyword::JOIN | Keyword::UNION | Keyword::EXCEPT | Keyword::MINUS | Keyword::INTERSECT)
+}
+
+/// The words before a `JOIN`.
+fn leads(keyword: Keyword) -> bool {
+    matches!(
+        keyword,
+        Keyword::LEFT
+            | Keyword::RIGHT
+            | Keyword::FULL
+            | Keyword::INNER
+            | Keyword::CROSS
+            | Keyword::NATURAL
+            | Keyword::OUTER
+            | Keyword::SEMI
+            | Keyword::ANTI
+    )
+}
+
+fn is_unit(word: &str) -> bool {
+    let lower = word.to_lowercase();
+    let units = [
+        "year",
+        "month",
+        "week",
+        "day",
+        "hour",
+        "minute",
+        "second",
+        "millisecond",
+        "microsecond",
+        "nanosecond",
+    ];
+    lower == "to" || units.contains(&lower.strip_suffix('s').unwrap_or(&lower))
 }
 
 /// The words that chain operands as operators do.

@@ -3,8 +3,10 @@
 //!
 //! Nothing here renders, knows manifests or makes diagnostics. Every place is a range of bytes in the text given.
 
+mod bounds;
 mod canonical;
 mod children;
+mod clauses;
 mod columns;
 mod dialect;
 mod facts;
@@ -25,8 +27,9 @@ mod tests;
 use std::ops::Range;
 
 pub use facts::{
-    Column, ColumnRef, EventWindow, Facts, Join, JoinKind, Level, Parameter, QueryShape, Relation,
-    StatementFacts, StatementKind, TableRef, Text, WindowKind,
+    Alias, Bound, Clause, ClauseKind, Column, ColumnRef, EventWindow, Facts, Join, JoinKind, Level, Operand,
+    Parameter, QueryShape, Relation, SetOperation, Side, StatementFacts, StatementKind, TableRef, Text,
+    WindowKind,
 };
 
 use sqlparser::ast::Statement;

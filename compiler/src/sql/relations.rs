@@ -2,7 +2,7 @@
 
 use sqlparser::ast::{FunctionArg, Ident, ObjectName, Spanned, TableAlias, TableFactor};
 
-use super::facts::{QueryShape, Relation, TableRef};
+use super::facts::{Level, QueryShape, Relation, TableRef};
 use super::walk::{Source, Walk};
 use super::{children, names};
 
@@ -25,15 +25,19 @@ impl Item {
 impl Walk {
     pub(super) fn factor(&mut self, factor: &TableFactor) -> Vec<Item> {
         match factor {
-            TableFactor::Table { name, alias, args, .. } => match args {
-                None if names::is_stream(name, alias.as_ref()) => {
-                    let table: Vec<Ident> = alias.iter().map(|it| it.name.clone()).collect();
-                    vec![self.named(&ObjectName::from(table), None)]
+            TableFactor::Table { name, alias, args, sample, .. } => {
+                self.sample(name.span(), sample.as_ref());
+                match args {
+                    None if names::is_stream(name, alias.as_ref()) => {
+                        let table: Vec<Ident> = alias.iter().map(|it| it.name.clone()).collect();
+                        vec![self.named(&ObjectName::from(table), None)]
+                    }
+                    None => vec![self.named(name, alias.as_ref())],
+                    Some(args) => vec![self.table_function(name, &args.args, alias.as_ref())],
                 }
-                None => vec![self.named(name, alias.as_ref())],
-                Some(args) => vec![self.table_function(name, &args.args, alias.as_ref())],
-            },
-            TableFactor::Derived { subquery, alias, .. } => {
+            }
+            TableFactor::Derived { subquery, alias, sample, .. } => {
+                self.sample(subquery.span(), sample.as_ref());
                 let source = self.query(subquery, false);
                 vec![Item::new(alias.as_ref(), source)]
             }
@@ -175,32 +179,42 @@ fn append(shape: &mut QueryShape, other: &QueryShape) {
         columns: _,
         column_refs: _,
         nested_aggregation,
-        subquery,
+        subqueries,
+        clauses,
+        aliases,
         levels,
     } = other;
     let first = shape.relations.len();
     shape.relations.extend_from_slice(relations);
     shape.joins.extend(joins.iter().cloned().map(|mut join| {
-        for index in join.left.iter_mut().chain(&mut join.right) {
+        let bounds = join.bounds.iter_mut().flat_map(|bound| [&mut bound.lesser, &mut bound.greater]);
+        let named = bounds.filter_map(|operand| operand.relation.as_mut());
+        for index in join.left.iter_mut().chain(&mut join.right).chain(named) {
             *index += first;
         }
         join
     }));
-    shape.levels.extend(levels.iter().cloned().map(|mut level| {
-        for index in &mut level.relations {
-            *index += first;
-        }
-        level
-    }));
+    let moved = |level: &Level| {
+        let relations = level.relations.iter().map(|index| index + first).collect();
+        Level { at: level.at.clone(), relations }
+    };
+    shape.levels.extend(levels.iter().map(moved));
+    shape.subqueries.extend(subqueries.iter().map(moved));
+    shape.clauses.extend_from_slice(clauses);
+    shape.aliases.extend_from_slice(aliases);
     shape.group_by.extend_from_slice(group_by);
     shape.aggregates.extend_from_slice(aggregates);
     shape.windows.extend_from_slice(windows);
     shape.over.extend_from_slice(over);
-    shape.set_operations.extend_from_slice(set_operations);
+    shape.set_operations.extend(set_operations.iter().cloned().map(|mut operation| {
+        for index in [&mut operation.left, &mut operation.right].into_iter().flatten().flatten() {
+            *index += first;
+        }
+        operation
+    }));
     shape.filters.extend_from_slice(filters);
     shape.distinct = shape.distinct.take().or_else(|| distinct.clone());
     shape.order_by = shape.order_by.take().or_else(|| order_by.clone());
     shape.limit = shape.limit.take().or_else(|| limit.clone());
     shape.nested_aggregation |= nested_aggregation;
-    shape.subquery |= subquery;
 }

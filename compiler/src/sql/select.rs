@@ -9,7 +9,7 @@ use sqlparser::ast::{
 };
 
 use super::canonical::canonical;
-use super::facts::{Column, Level, Relation, TableRef, Text};
+use super::facts::{Clause, ClauseKind, Column, Level, Relation, SetOperation, TableRef, Text};
 use super::layout::plain;
 use super::relations::Item;
 use super::walk::{Source, Walk};
@@ -20,6 +20,7 @@ impl Walk {
     pub(super) fn query(&mut self, query: &Query, outermost: bool) -> Source {
         let outer = self.ctes.len();
         if let Some(with) = &query.with {
+            self.shape.clauses.push(Clause { kind: ClauseKind::With, at: plain(with.with_token.0.span) });
             for cte in &with.cte_tables {
                 let name = cte.alias.name.value.to_lowercase();
                 let own = self.ctes.len();
@@ -46,10 +47,16 @@ impl Walk {
             SetExpr::Query(query) => self.query(query, outermost),
             SetExpr::SetOperation { left, op, set_quantifier, right } => {
                 let left = self.body(left, outermost);
-                self.united(*op, *set_quantifier, right);
+                let operation = self.united(*op, *set_quantifier, right);
+                let noted = self.shape.set_operations.len();
+                self.shape.set_operations.push(operation);
                 // Which of the sides a column belongs to is not simple any more.
                 self.shape.column_refs.clear();
                 let right = self.body(right, false);
+                if let Some(operation) = self.shape.set_operations.get_mut(noted) {
+                    operation.left = side(&left);
+                    operation.right = side(&right);
+                }
                 Source::of([&left, &right])
             }
             SetExpr::Values(values) => {
@@ -82,7 +89,7 @@ impl Walk {
         Source { relations: vec![self.shape.relations.len() - 1], aggregated: false }
     }
 
-    fn united(&mut self, op: SetOperator, quantifier: SetQuantifier, right: &SetExpr) {
+    fn united(&mut self, op: SetOperator, quantifier: SetQuantifier, right: &SetExpr) -> SetOperation {
         let all = matches!(quantifier, SetQuantifier::All | SetQuantifier::AllByName);
         let right = plain(first_word(right)).start;
         let at = self.layout.joint_before(right).unwrap_or(right..right);
@@ -97,7 +104,7 @@ impl Walk {
         if text == "union" {
             self.shape.distinct.get_or_insert_with(|| at.clone());
         }
-        self.shape.set_operations.push(Text { text: text.to_owned(), at });
+        SetOperation { text, left: None, right: None, at }
     }
 
     fn order(&mut self, query: &Query, outermost: bool) {
@@ -122,9 +129,13 @@ impl Walk {
             Some(LimitClause::OffsetCommaLimit { offset, limit }) => (Some(limit), Some(offset)),
             None => (query.fetch.as_ref().and_then(|it| it.quantity.as_ref()), None),
         };
-        if let Some(expr) = limit.or(offset) {
+        if let Some(expr) = limit {
             let at = self.place(expr);
             set(&mut self.shape.limit, at, outermost);
+        }
+        if let Some(expr) = offset {
+            let at = self.place(expr);
+            self.shape.clauses.push(Clause { kind: ClauseKind::Offset, at });
         }
     }
 
@@ -179,6 +190,10 @@ impl Walk {
         let lateral = select.lateral_views.iter().map(|view| &view.lateral_view);
         let sorted = select.sort_by.iter().map(|it| &it.expr);
         let spread = select.cluster_by.iter().chain(&select.distribute_by);
+        self.spread(select);
+        if self.shaped() {
+            self.aliases(select);
+        }
         for expr in lateral.chain(sorted).chain(spread).chain(&select.qualify) {
             self.expr(expr);
         }
@@ -254,6 +269,11 @@ impl Walk {
         let Text { text, at } = self.text(expr);
         Column { name, text, at }
     }
+}
+
+/// What a long chain of unions reads would be noted again at every link.
+fn side(source: &Source) -> Option<Vec<usize>> {
+    (source.relations.len() <= 64).then(|| source.relations.clone())
 }
 
 /// The name Spark gives a column without an alias, where that is simple.

@@ -3,6 +3,7 @@ mod hostile;
 mod lineage;
 mod prefix;
 mod shapes;
+mod streams;
 
 use std::ops::Range;
 

@@ -8,7 +8,7 @@ use sqlparser::ast::{Expr, Function, FunctionArguments, Spanned, Value};
 
 use super::canonical::canonical;
 use super::children::{self, Child};
-use super::facts::{EventWindow, QueryShape, TableRef, Text, WindowKind};
+use super::facts::{EventWindow, Level, QueryShape, TableRef, Text, WindowKind};
 use super::layout::{Layout, plain};
 use super::{Detail, functions, names};
 
@@ -137,8 +137,10 @@ impl Walk {
     }
 
     pub(super) fn expr(&mut self, expr: &Expr) {
-        if let Expr::Function(function) = expr {
-            self.function(function);
+        match expr {
+            Expr::Function(function) => self.function(function),
+            Expr::Identifier(ident) => self.bare(ident),
+            _ => {}
         }
         children::of(expr, &mut |child| self.child(child));
     }
@@ -147,8 +149,9 @@ impl Walk {
         match child {
             Child::Expr(expr) => self.expr(expr),
             Child::Query(query) => {
-                self.shape.subquery = true;
-                self.query(query, false);
+                let source = self.query(query, false);
+                let at = self.layout.range(query.span());
+                self.shape.subqueries.push(Level { at, relations: source.relations });
             }
         }
     }
@@ -165,6 +168,8 @@ impl Walk {
             self.shape.aggregates.push(text);
         } else if matches!(name.as_str(), "window" | "session_window") {
             self.window(function, &name);
+        } else {
+            self.telling(function, &name);
         }
     }
 

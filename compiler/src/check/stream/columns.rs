@@ -1,12 +1,82 @@
 //! Columns: those that the query takes from its sources, and those that it gives to its sink.
 
-use super::{Query, path, unknown_column};
+use super::path;
+use super::query::Query;
 use crate::check::Subject;
 use crate::diag::{Code, Diagnostic, nearest};
-use crate::model::{KafkaFormat, ScalarOr, Sink, Source};
+use crate::model::{KafkaFormat, Scalar, ScalarOr, Sink, Source};
+use crate::source::Span;
 
-/// What a Kafka source gives beside the columns of its schema.
-const KAFKA: &[&str] = &["_key", "_topic", "_partition", "_offset", "_timestamp"];
+/// What a Kafka source gives; beside the columns of a schema, with `_` before them.
+const KAFKA: &[(&str, &str)] = &[
+    ("_key", "binary"),
+    ("_topic", "string"),
+    ("_partition", "int"),
+    ("_offset", "bigint"),
+    ("_timestamp", "timestamp"),
+];
+const RAW_KAFKA: &[(&str, &str)] = &[
+    ("key", "binary"),
+    ("value", "binary"),
+    ("topic", "string"),
+    ("partition", "int"),
+    ("offset", "bigint"),
+    ("timestamp", "timestamp"),
+    ("timestampType", "int"),
+];
+const KAFKA_HEADERS: (&str, &str) = ("headers", "array<struct<key:string,value:binary>>");
+const RATE: &[(&str, &str)] = &[("timestamp", "timestamp"), ("value", "bigint")];
+/// What every file is there with, and `SELECT *` leaves out.
+const FILES: &[(&str, &str)] = &[("_metadata", "struct<>")];
+
+/// The columns of a source and their types: those that are worth naming, and others that may be used.
+pub(super) struct Known<'a> {
+    columns: Vec<(&'a str, &'a str)>,
+    others: &'static [(&'static str, &'static str)],
+}
+
+/// The columns, where it is known which there are.
+pub(super) fn of(source: &Source) -> Option<Known<'_>> {
+    let declared = source
+        .columns()
+        .map(|columns| columns.0.iter().map(|(name, kind)| (name.as_str(), kind.as_str().trim())).collect());
+    let (columns, others) = match source {
+        Source::Kafka(kafka) => match declared {
+            Some(declared) => (declared, KAFKA),
+            None if matches!(kafka.format, KafkaFormat::Json | KafkaFormat::Raw) => {
+                let asked = |(key, value): (&String, &Scalar)| {
+                    key.eq_ignore_ascii_case("includeHeaders") && value.as_str().eq_ignore_ascii_case("true")
+                };
+                let headers = kafka.options.iter().any(asked).then_some(KAFKA_HEADERS);
+                (RAW_KAFKA.iter().copied().chain(headers).collect(), [].as_slice())
+            }
+            None => return None,
+        },
+        Source::Files(_) => (declared?, FILES),
+        Source::Rate(_) => (RATE.to_vec(), [].as_slice()),
+        Source::Table(_) => return None,
+    };
+    Some(Known { columns, others })
+}
+
+impl Known<'_> {
+    pub(super) fn data_type(&self, name: &str) -> Option<&str> {
+        let mut all = self.columns.iter().chain(self.others);
+        all.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, kind)| *kind)
+    }
+
+    pub(super) fn unknown(&self, subject: &mut Subject<'_>, source: &str, name: &str, at: Span) {
+        let known = || self.columns.iter().map(|(name, _)| *name);
+        let diagnostic = Diagnostic::new(Code::UNKNOWN_COLUMN, format!("`{source}` has no column `{name}`"));
+        let others = self.others.iter().map(|(name, _)| *name);
+        subject.report(match nearest(name, known().chain(others)) {
+            Some(meant) => diagnostic.at(at, format!("did you mean `{meant}`?")),
+            None => diagnostic
+                .at(at, "named here")
+                .help(format!("it has {}", crate::diag::list(known().take(20), "and"))),
+        });
+    }
+}
 
 pub(super) fn check(subject: &mut Subject<'_>, query: &Query<'_>) {
     taken(subject, query);
@@ -20,12 +90,10 @@ fn taken(subject: &mut Subject<'_>, query: &Query<'_>) {
         else {
             continue;
         };
-        let Some(columns) = source.columns() else { continue };
-        let known = columns.0.iter().any(|(known, _)| known.eq_ignore_ascii_case(&reference.name));
-        let of_kafka = matches!(source, Source::Kafka(_)) && KAFKA.contains(&reference.name.as_str());
-        if !known && !of_kafka {
+        let Some(columns) = of(source) else { continue };
+        if columns.data_type(&reference.name).is_none() {
             let at = subject.sql_at(&reference.at);
-            unknown_column(subject, columns, name, &reference.name, at);
+            columns.unknown(subject, name, &reference.name, at);
         }
     }
 }

@@ -1,10 +1,13 @@
 //! Joins of streams with each other, and with tables.
 
-use super::Query;
+use super::query::Query;
 use crate::check::Subject;
 use crate::diag::{Code, Diagnostic};
 use crate::model::OutputMode;
-use crate::sql::{Join, JoinKind};
+use crate::source::Span;
+use crate::sql::{Bound, Join, JoinKind, Operand, Side};
+
+const RANGE: &str = "a time range in the condition: `b.ts BETWEEN a.ts AND a.ts + INTERVAL 1 HOUR`";
 
 pub(super) fn check(subject: &mut Subject<'_>, query: &Query<'_>) {
     for join in &query.shape.joins {
@@ -15,12 +18,6 @@ pub(super) fn check(subject: &mut Subject<'_>, query: &Query<'_>) {
             (false, false) => {}
         }
     }
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Side {
-    Left,
-    Right,
 }
 
 /// A row of the table that has no partner yet may get one as long as the stream goes on.
@@ -46,57 +43,155 @@ fn with_table(subject: &mut Subject<'_>, join: &Join, stream: Side) {
 
 fn two_streams(subject: &mut Subject<'_>, query: &Query<'_>, join: &Join) {
     let at = subject.sql_at(&join.at);
-    let mode = query.stream.output_mode;
-    if mode != OutputMode::Append {
-        let message = format!("a join of two streams does not go with `{}` output", mode.name());
-        subject.problem(Code::NOT_STREAMABLE, message, at, "not on a stream", "use `outputMode: append`");
+    if join.kind == JoinKind::Anti {
+        let message = "rows without a partner can't be told from rows whose partner is late";
+        let help = "make it a left join, and keep the rows whose right side is null";
+        return subject.problem(Code::NOT_STREAMABLE, message, at, "not on two streams", help);
     }
-    let watermarked = |side: &[usize]| side.iter().any(|relation| query.watermark_of(*relation).is_some());
-    let time_range = join.has_time_range || joins_on_event_time(query, join);
-    let (side, waits_for) = match join.kind {
-        JoinKind::Anti => {
-            subject.problem(
-                Code::NOT_STREAMABLE,
-                "rows without a partner can't be told from rows whose partner is late",
-                at,
-                "not on two streams",
-                "make it a left join, and keep the rows whose right side is null",
-            );
-            return;
-        }
-        JoinKind::Left | JoinKind::Semi => ("right", watermarked(&join.right)),
-        JoinKind::Right => ("left", watermarked(&join.left)),
-        JoinKind::Full => ("left and the right", watermarked(&join.left) && watermarked(&join.right)),
-        JoinKind::Inner | JoinKind::Cross => {
-            if !(watermarked(&join.left) && watermarked(&join.right) && time_range) {
-                let message = "all events of both streams are kept forever, in case a partner comes";
-                let help = "add a `watermark` for both, and a time range to the condition: `b.ts BETWEEN a.ts AND a.ts + INTERVAL 1 HOUR`";
-                subject.problem(Code::UNBOUNDED_STATE, message, at, "joins two streams", help);
-            }
-            return;
-        }
-    };
-    if waits_for && time_range {
-        return;
+    output_mode(subject, query, join, at);
+    if !has_equality(query, join) {
+        let message = "a join of two streams needs a column that is equal on both sides";
+        let help = "add an equality to the condition: `a.id = b.id`";
+        return subject.problem(Code::NOT_STREAMABLE, message, at, "has no equality", help);
     }
-    let missing = match (waits_for, time_range) {
-        (false, true) => format!("the {side} side has no watermark"),
-        (true, false) => "the condition has no time range".to_owned(),
-        _ => format!("the {side} side has no watermark, and the condition no time range"),
+    let ends = Ends { query, join };
+    // The sides of which one is enough, so that the other side's rows are known to have no partner.
+    let (needed, name) = match join.kind {
+        JoinKind::Left | JoinKind::Semi => ([Side::Right].as_slice(), "right"),
+        JoinKind::Right => ([Side::Left].as_slice(), "left"),
+        JoinKind::Full => ([Side::Left, Side::Right].as_slice(), "left or the right"),
+        JoinKind::Inner | JoinKind::Cross | JoinKind::Anti => ([].as_slice(), ""),
     };
-    let diagnostic = Diagnostic::new(Code::OUTER_JOIN_UNBOUNDED, "an outer join of two streams must know when to stop waiting")
-        .at(at, missing)
-        .help("add the `watermark`, and a time range to the condition: `b.ts BETWEEN a.ts AND a.ts + INTERVAL 1 HOUR`");
+    let is_known = needed.is_empty() || needed.iter().any(|side| ends.is_reached(*side));
+    if is_known {
+        return state(subject, &ends, at);
+    }
+    let is_watermarked = needed.iter().any(|side| ends.is_watermarked(*side));
+    let missing = match (is_watermarked, join.bounds.is_empty()) {
+        (false, false) => format!("the {name} side has no watermark"),
+        (true, true) if compares(join) => "the condition has no time range that Spark follows".to_owned(),
+        (true, true) => "the condition has no time range".to_owned(),
+        (true, false) => {
+            format!("the condition does not say until when, by its watermark, the {name} side may come")
+        }
+        (false, true) => format!("the {name} side has no watermark, and the condition no time range"),
+    };
+    let message = "an outer join of two streams must know when to stop waiting";
+    let diagnostic = Diagnostic::new(Code::OUTER_JOIN_UNBOUNDED, message).at(at, missing).help(
+        if is_watermarked && compares(join) {
+            format!("compare the columns themselves, give or take some days or less; that is, write {RANGE}")
+        } else {
+            format!("add the `watermark`, and {RANGE}")
+        },
+    );
     subject.report(diagnostic);
 }
 
-/// An equality of the columns with the watermarks is a time range as well.
-fn joins_on_event_time(query: &Query<'_>, join: &Join) -> bool {
-    let columns: Vec<&str> =
-        join.left.iter().chain(&join.right).filter_map(|relation| query.watermark_of(*relation)).collect();
-    let is_time = |key: &str| {
-        let name = key.rsplit('.').next().unwrap_or(key);
-        columns.iter().any(|column| column.eq_ignore_ascii_case(name)) || super::is_window(key)
+/// Since 4.3, Spark writes the rows of joins that wait for nothing in `update` mode as well.
+fn output_mode(subject: &mut Subject<'_>, query: &Query<'_>, join: &Join, at: Span) {
+    let mode = query.stream.output_mode;
+    let waits = !matches!(join.kind, JoinKind::Inner | JoinKind::Cross | JoinKind::Semi);
+    // Of an engine with a name of its own, nothing is known.
+    let is_new = subject.manifest.spec.engine.version.spark().is_none_or(|version| version >= (4, 3));
+    match mode {
+        OutputMode::Append => return,
+        OutputMode::Update if !waits && is_new => return,
+        OutputMode::Update | OutputMode::Complete => {}
+    }
+    let message = format!("a join of two streams does not go with `{}` output", mode.name());
+    subject.problem(Code::NOT_STREAMABLE, message, at, "not on a stream", "use `outputMode: append`");
+}
+
+/// State that nothing drops, where Spark takes the join.
+fn state(subject: &mut Subject<'_>, ends: &Ends<'_, '_>, at: Span) {
+    let kept = match (ends.is_dropped(Side::Left), ends.is_dropped(Side::Right)) {
+        (true, true) => return,
+        (false, false) => "all events of both streams are kept forever, in case a partner comes",
+        (false, true) => "the events of the left side are kept forever, in case a partner comes",
+        (true, false) => "the events of the right side are kept forever, in case a partner comes",
     };
-    join.equi_keys.iter().any(|(left, right)| is_time(left) && is_time(right))
+    let help = format!("add a `watermark` for both, and {RANGE}");
+    let waits = match ends.join.kind {
+        JoinKind::Left => !ends.is_dropped(Side::Left),
+        JoinKind::Right => !ends.is_dropped(Side::Right),
+        JoinKind::Full => true,
+        JoinKind::Inner | JoinKind::Cross | JoinKind::Semi | JoinKind::Anti => false,
+    };
+    let label = if waits { "rows without a partner never come out" } else { "joins two streams" };
+    subject.problem(Code::UNBOUNDED_STATE, kept, at, label, help);
+}
+
+/// A condition further out may be moved into an inner join.
+fn has_equality(query: &Query<'_>, join: &Join) -> bool {
+    let inner = matches!(join.kind, JoinKind::Inner | JoinKind::Cross);
+    !join.equi_keys.is_empty()
+        || join.on == "natural"
+        || (inner && query.shape.filters.iter().any(|filter| filter.contains('=')))
+}
+
+/// Whether the condition compares anything by size.
+fn compares(join: &Join) -> bool {
+    let on = &join.on;
+    on.contains(" between ") || on.replace("<=>", "").contains(['<', '>'])
+}
+
+/// When the sides of a join end, in the time of events, as Spark derives it.
+struct Ends<'q, 'a> {
+    query: &'q Query<'a>,
+    join: &'q Join,
+}
+
+impl Ends<'_, '_> {
+    fn relations(&self, side: Side) -> &[usize] {
+        match side {
+            Side::Left => &self.join.left,
+            Side::Right => &self.join.right,
+        }
+    }
+
+    fn is_watermarked(&self, side: Side) -> bool {
+        self.relations(side).iter().any(|relation| self.query.watermark_of(*relation).is_some())
+    }
+
+    /// An equality with a time that has a watermark, on whichever side, closes both.
+    fn joins_on_time(&self) -> bool {
+        self.join.equi_keys.iter().any(|(left, right)| self.query.is_time(left) || self.query.is_time(right))
+    }
+
+    /// Whether it is known, of a row of the other side, when no partner from this one can come any more.
+    fn is_reached(&self, side: Side) -> bool {
+        self.joins_on_time() || self.join.bounds.iter().any(|bound| self.bounds(bound, side))
+    }
+
+    /// This side's time, by its watermark, is at most something of the other side.
+    fn bounds(&self, bound: &Bound, side: Side) -> bool {
+        let may_be = |operand: &Operand, side| operand.side.is_none_or(|known| known == side);
+        let other = match side {
+            Side::Left => Side::Right,
+            Side::Right => Side::Left,
+        };
+        may_be(&bound.lesser, side)
+            && may_be(&bound.greater, other)
+            && self.is_watermarked(side)
+            && self.is_watermark(&bound.lesser)
+    }
+
+    fn is_watermark(&self, operand: &Operand) -> bool {
+        match operand.relation {
+            Some(relation) => self
+                .query
+                .watermark_of(relation)
+                .is_some_and(|column| column.eq_ignore_ascii_case(&operand.column)),
+            None => self.query.is_time(&operand.column),
+        }
+    }
+
+    /// Whether the state of a side is ever dropped: when the other side is past what its rows could join.
+    fn is_dropped(&self, side: Side) -> bool {
+        let other = match side {
+            Side::Left => Side::Right,
+            Side::Right => Side::Left,
+        };
+        self.joins_on_time() || (self.is_watermarked(side) && self.is_reached(other))
+    }
 }

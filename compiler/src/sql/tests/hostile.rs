@@ -18,7 +18,10 @@ fn places(sql: &str) -> Vec<Range<u32>> {
         all.extend(shape.relations.iter().map(|it| it.at.clone()));
         all.extend(shape.joins.iter().map(|it| it.at.clone()));
         let texts = shape.group_by.iter().chain(&shape.aggregates).chain(&shape.over);
-        all.extend(texts.chain(&shape.set_operations).map(|it| it.at.clone()));
+        all.extend(texts.map(|it| it.at.clone()));
+        all.extend(shape.set_operations.iter().map(|it| it.at.clone()));
+        all.extend(shape.clauses.iter().map(|it| it.at.clone()));
+        all.extend(shape.subqueries.iter().map(|it| it.at.clone()));
         all.extend(shape.windows.iter().map(|it| it.at.clone()));
         all.extend(shape.columns.iter().map(|it| it.at.clone()));
         all.extend(shape.column_refs.iter().map(|it| it.at.clone()));

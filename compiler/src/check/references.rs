@@ -1,0 +1,53 @@
+//! References to parameters that nothing replaces: a parameter has a value only where a run takes it.
+
+use super::Subject;
+use crate::diag::Code;
+use crate::reference::{self, Reference};
+use crate::source::Span;
+use crate::yaml::NodeRef;
+
+pub(super) fn check(subject: &mut Subject<'_>) {
+    let kind = subject.manifest.spec.job.kind();
+    let mut found = Vec::new();
+    if let Some(spec) = subject.root.find(["spec"]) {
+        look(spec, "", &mut found);
+    }
+    for (at, field, name) in found {
+        let help = match (kind, field) {
+            ("sql", "query") => format!("write `:{name}`: Spark binds the parameters of SQL"),
+            ("sql", _) => {
+                "parameters of SQL are for its text, as `:name`; what differs between targets is a `${var.…}`"
+                    .to_owned()
+            }
+            ("stream", _) => {
+                "a stream has no parameters; what differs between targets is a `${var.…}`".to_owned()
+            }
+            _ => "pass it to the program in `args`; what differs between targets is a `${var.…}`".to_owned(),
+        };
+        let message = format!("nothing replaces `${{param.{name}}}` here");
+        subject.problem(Code::BAD_REFERENCE, message, at, "no value of a run gets here", help);
+    }
+}
+
+/// The parameters that are named below a node, with the field that each stands in. What is malformed is reported
+/// where variables are replaced.
+fn look<'t>(node: NodeRef<'t>, field: &'t str, found: &mut Vec<(Span, &'t str, &'t str)>) {
+    if let Some(text) = node.as_str() {
+        if !text.contains("${param") {
+            return;
+        }
+        for reference in reference::references(text).unwrap_or_default() {
+            if let Reference::Param(name) = reference {
+                found.push((node.span(), field, name));
+            }
+        }
+    }
+    for member in node.members() {
+        if !matches!(member.key, "args" | "description") {
+            look(member.value, member.key, found);
+        }
+    }
+    for item in node.items() {
+        look(item, field, found);
+    }
+}

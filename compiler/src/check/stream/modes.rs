@@ -1,0 +1,93 @@
+//! What the output mode asks of the query, and of the sink.
+
+use super::query::Query;
+use super::{STREAM, path};
+use crate::check::Subject;
+use crate::diag::{Code, Diagnostic};
+use crate::model::{OutputMode, Sink};
+
+pub(super) fn check(subject: &mut Subject<'_>, query: &Query<'_>) {
+    let mode = query.stream.output_mode;
+    if query.shape.subqueries.iter().any(|level| query.any_streaming(&level.relations)) {
+        return; // What is in there is refused as a whole.
+    }
+    let mode_at = subject.at(&path(&["outputMode"]));
+    let explicit = subject.root.find(path(&["outputMode"])).is_some();
+    match (mode, query.aggregation()) {
+        (OutputMode::Append, Some(_)) => {
+            let Some((at, what)) = query.open_groups() else { return };
+            let at = subject.sql_at(&at);
+            let (message, help) = if query.has_watermark() {
+                (
+                    "`append` output needs groups that end: by a window over the column with the watermark",
+                    "group by `window(<column>, '5 minutes')`",
+                )
+            } else {
+                (
+                    "`append` output needs a watermark when the query aggregates",
+                    "add `watermark: {source: …, column: …, delay: …}`",
+                )
+            };
+            let append_only = query.shape.nested_aggregation || query.stream_joins().next().is_some();
+            let update = match takes_updates(&query.stream.sink) && !append_only {
+                true => ", or use `outputMode: update`",
+                false => "",
+            };
+            let help = format!("{help}{update}");
+            let diagnostic = Diagnostic::new(Code::APPEND_WITHOUT_WATERMARK, message).at(at, what);
+            let why = "so Spark would refuse this at start-up";
+            let diagnostic = if explicit {
+                diagnostic.at(mode_at, why)
+            } else {
+                diagnostic
+                    .at(subject.key(&STREAM), "`append` is the default: Spark would refuse this at start-up")
+            };
+            subject.report(diagnostic.help(help));
+        }
+        (OutputMode::Complete, None) => {
+            subject.problem(
+                Code::COMPLETE_WITHOUT_AGGREGATE,
+                "`complete` output needs an aggregate",
+                mode_at,
+                "nothing is aggregated",
+                "use `outputMode: append`: all rows ever seen can't be kept",
+            );
+        }
+        (OutputMode::Complete, Some(_)) if query.has_watermark() => {
+            let at = subject.key(&path(&["watermark"]));
+            subject.problem(
+                Code::WATERMARK_IGNORED,
+                "`complete` output keeps all groups forever, and ignores the watermark",
+                at,
+                "without effect",
+                if takes_updates(&query.stream.sink) {
+                    "remove it, or use `outputMode: update`"
+                } else {
+                    "remove it"
+                },
+            );
+        }
+        (OutputMode::Update, Some(_)) => {
+            let Some((at, what)) = query.open_groups() else { return };
+            let at = subject.sql_at(&at);
+            let help = if query.has_watermark() {
+                "group by a window over the column with the watermark"
+            } else {
+                "add a `watermark`, and group by a window over its column"
+            };
+            subject.problem(
+                Code::UNBOUNDED_STATE,
+                "the groups of this query are kept forever",
+                at,
+                what,
+                help,
+            );
+        }
+        _ => {}
+    }
+}
+
+/// Whether rows that have changed can be written at all. Files and tables are only added to, or replaced.
+fn takes_updates(sink: &Sink) -> bool {
+    matches!(sink, Sink::Kafka(_) | Sink::Console(_))
+}

@@ -1,0 +1,91 @@
+//! The sink takes what the query and the output mode give.
+
+use super::path;
+use crate::check::Subject;
+use crate::diag::{Code, Diagnostic};
+use crate::model::{FileFormat, KafkaFormat, OutputMode, ScalarOr, Sink, Source, Stream};
+
+pub(super) fn check(subject: &mut Subject<'_>, stream: &Stream) {
+    for (name, source) in &stream.sources {
+        let (Source::Kafka(from), Sink::Kafka(to)) = (source, &stream.sink) else { continue };
+        if source.is_streaming()
+            && from.servers == to.servers
+            && from.named_topics().any(|topic| *topic == to.topic)
+        {
+            let at = subject.at(&path(&["sink", "kafka", "topic"]));
+            let message =
+                format!("the stream writes the topic `{}` that its source `{name}` reads", to.topic);
+            subject.problem(Code::CYCLE, message, at, "read again, without end", "write to another topic");
+        }
+    }
+    output_mode(subject, stream);
+    one_column(subject, stream);
+}
+
+/// Formats of tables that are known to take no updates, and those that can't even be replaced.
+const TABLES: &[&str] = &["iceberg", "delta"];
+const FILES: &[&str] = &["parquet", "orc", "json", "csv", "avro", "text"];
+
+/// What is added to files and tables stays as it is: no format of either takes rows that have changed.
+fn output_mode(subject: &mut Subject<'_>, stream: &Stream) {
+    let mode = stream.output_mode;
+    let (what, only_added) = match &stream.sink {
+        Sink::Files(_) => ("a file sink".to_owned(), true),
+        Sink::Table(ScalarOr::Scalar(_)) => ("a table".to_owned(), false),
+        Sink::Table(ScalarOr::Map(table)) => match table.format.as_deref().map(str::to_lowercase) {
+            None => ("a table".to_owned(), false),
+            Some(format) if TABLES.contains(&format.as_str()) => (format!("a table of `{format}`"), false),
+            Some(format) if FILES.contains(&format.as_str()) => (format!("a table of `{format}`"), true),
+            Some(_) => return,
+        },
+        Sink::Kafka(_) | Sink::Console(_) => return,
+    };
+    let refused = match mode {
+        OutputMode::Append => false,
+        OutputMode::Update => true,
+        OutputMode::Complete => only_added,
+    };
+    if !refused {
+        return;
+    }
+    let at = subject.at(&path(&["outputMode"]));
+    let sink = subject.key(&path(&["sink", stream.sink.kind()]));
+    let added = if only_added {
+        "and files are only ever added"
+    } else {
+        "and rows are only ever added, or all replaced"
+    };
+    let instead = match mode {
+        OutputMode::Complete => "or write to a table of `iceberg` or `delta`",
+        OutputMode::Append | OutputMode::Update => "or write to Kafka",
+    };
+    let diagnostic =
+        Diagnostic::new(Code::UPDATE_TO_FILES, format!("{what} takes no `{}` output", mode.name()))
+            .at(at, "rewrites rows")
+            .at(sink, added)
+            .help(format!("use `outputMode: append`, with a watermark if the query aggregates; {instead}"));
+    subject.report(diagnostic);
+}
+
+/// Text is one column, beside those that a message has on its own.
+fn one_column(subject: &mut Subject<'_>, stream: &Stream) {
+    let (what, kind, own) = match &stream.sink {
+        Sink::Files(files) if files.format == FileFormat::Text => {
+            ("text files take one column", "files", files.partition_by.iter().map(String::as_str).collect())
+        }
+        Sink::Kafka(kafka) if kafka.format == KafkaFormat::Text => {
+            let own: Vec<&str> =
+                kafka.key.as_deref().into_iter().chain(["key", "headers", "partition"]).collect();
+            ("a message of text takes one column", "kafka", own)
+        }
+        Sink::Files(_) | Sink::Kafka(_) | Sink::Table(_) | Sink::Console(_) => return,
+    };
+    let Some(shape) = subject.sql.and_then(|sql| sql.query()) else { return };
+    let is_own = |name: &str| own.iter().any(|own| own.eq_ignore_ascii_case(name));
+    let given = shape.columns.iter().filter(|column| !column.name.as_deref().is_some_and(is_own));
+    if given.count() > 1 {
+        let at = subject.at(&path(&["sink", kind, "format"]));
+        let help = "select one column of text, or choose another format";
+        subject.problem(Code::SINK_COLUMNS, what, at, "and the query gives several", help);
+    }
+}

@@ -1,0 +1,98 @@
+//! Watermarks and deduplication: what a stream is told of the time of its events.
+
+use super::{columns, path, unknown_source};
+use crate::check::Subject;
+use crate::diag::Code;
+use crate::model::Stream;
+use crate::yaml::NodeRef;
+
+pub(super) fn watermarks(subject: &mut Subject<'_>, stream: &Stream) {
+    for (at, watermark) in stream.watermark.0.iter().enumerate() {
+        let place = |subject: &Subject<'_>, field: &str| {
+            // One watermark may stand alone, or in a list.
+            let listed = at.to_string();
+            let in_list = subject.root.find(path(&["watermark", &listed, field]));
+            in_list.map_or_else(|| subject.at(&path(&["watermark", field])), NodeRef::span)
+        };
+        let name = watermark.source.as_str();
+        let Some(source) = stream.sources.get(&watermark.source) else {
+            let span = place(subject, "source");
+            unknown_source(subject, stream, name, span);
+            continue;
+        };
+        if !source.is_streaming() {
+            let span = place(subject, "source");
+            subject.problem(
+                Code::WATERMARK_IGNORED,
+                format!("`{name}` is read as it is, and knows no late events"),
+                span,
+                "no stream",
+                "remove the watermark, or make the source a stream",
+            );
+        }
+        let Some(columns) = columns::of(source) else { continue };
+        let span = place(subject, "column");
+        match columns.data_type(&watermark.column) {
+            None => columns.unknown(subject, name, &watermark.column, span),
+            Some(data_type) if !data_type.starts_with("timestamp") => {
+                let message = format!(
+                    "`{}` is of type `{data_type}`, and a watermark needs a `timestamp`",
+                    watermark.column
+                );
+                subject.problem(
+                    Code::UNKNOWN_COLUMN,
+                    message,
+                    span,
+                    "not a time",
+                    match source.columns() {
+                        Some(_) => "declare the column as `timestamp`, or take another one",
+                        None => "take `timestamp`",
+                    },
+                );
+            }
+            Some(_) => {}
+        }
+        if stream.watermark.0[..at].iter().any(|other| other.source == watermark.source) {
+            let span = place(subject, "source");
+            subject.problem(
+                Code::EXACTLY_ONE,
+                format!("`{name}` has two watermarks"),
+                span,
+                "again here",
+                "keep one of them",
+            );
+        }
+    }
+}
+
+pub(super) fn deduplication(subject: &mut Subject<'_>, stream: &Stream) {
+    for (at, deduplicate) in stream.deduplicate.iter().enumerate() {
+        let index = at.to_string();
+        let name = deduplicate.source.as_str();
+        let Some(source) = stream.sources.get(&deduplicate.source) else {
+            let span = subject.at(&path(&["deduplicate", &index, "source"]));
+            unknown_source(subject, stream, name, span);
+            continue;
+        };
+        for (column_at, column) in deduplicate.columns.iter().enumerate() {
+            let Some(columns) = columns::of(source) else { continue };
+            if columns.data_type(column).is_none() {
+                let span = subject.at(&path(&["deduplicate", &index, "columns", &column_at.to_string()]));
+                columns.unknown(subject, name, column, span);
+            }
+        }
+        if source.is_streaming()
+            && !stream.watermark.0.iter().any(|watermark| watermark.source == deduplicate.source)
+        {
+            let span = subject.at(&path(&["deduplicate", &index, "source"]));
+            let message = format!("every event of `{name}` is remembered forever");
+            subject.problem(
+                Code::UNBOUNDED_STATE,
+                message,
+                span,
+                "has no watermark",
+                format!("add a `watermark` for `{name}`"),
+            );
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What Spark can do on a table and not on a stream.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use super::query::Query;
+use crate::check::Subject;
+use crate::diag::Code;
+use crate::model::OutputMode;
+use crate::sql::{ClauseKind, SetOperation, WindowKind};
+
+/// Where, what, and what to do.
+type Refusal = (Range<u32>, &'static str, &'static str);
+
+pub(super) fn check(subject: &mut Subject<'_>, query: &Query<'_>) {
+    let found = [functions(query), clauses(query), set_operations(query), subqueries(query), sessions(query)];
+    for (at, message, help) in found.into_iter().flatten() {
+        let at = subject.sql_at(&at);
+        subject.problem(Code::NOT_STREAMABLE, message, at, "not on a stream", help);
+    }
+}
+
+fn functions(query: &Query<'_>) -> Vec<Refusal> {
+    let shape = query.shape;
+    let over = shape.over.iter().filter(|over| query.streams(&over.at)).map(|over| {
+        let message = "analytic functions need all rows, and a stream never has them";
+        (over.at.clone(), message, "group by `window(<time>, …)` instead of `OVER`")
+    });
+    let is_distinct = |text: &str| text.split_once('(').is_some_and(|(_, of)| of.starts_with("distinct "));
+    let distinct = shape.aggregates.iter().filter(|call| is_distinct(&call.text) && query.streams(&call.at));
+    let distinct = distinct.map(|call| {
+        let message = "an aggregate of distinct values would have to remember them all";
+        let help = if call.text.starts_with("count(") {
+            "use `approx_count_distinct(…)`"
+        } else {
+            "leave out `DISTINCT`, or group by the values first and aggregate in a batch job"
+        };
+        (call.at.clone(), message, help)
+    });
+    let mut found: Vec<Refusal> = over.chain(distinct).collect();
+    if shape.nested_aggregation
+        && query.stream.output_mode != OutputMode::Append
+        && let Some((at, _)) = query.aggregation()
+    {
+        let message = "an aggregate over an aggregate needs `append` output";
+        found.push((at, message, "use `outputMode: append`, with a watermark"));
+    }
+    found
+}
+
+fn clauses(query: &Query<'_>) -> Vec<Refusal> {
+    let shape = query.shape;
+    let mode = query.stream.output_mode;
+    let mut found = Vec::new();
+    let order = shape.order_by.iter().filter(|at| query.streams(at));
+    if !(mode == OutputMode::Complete && query.aggregation().is_some()) {
+        let message = "a stream can't be sorted, except an aggregate with `complete` output";
+        let help = "leave out `ORDER BY`: who reads the result sorts it";
+        found.extend(order.map(|at| (at.clone(), message, help)));
+    }
+    if mode == OutputMode::Update {
+        let limit = shape.limit.iter().filter(|at| query.streams(at));
+        found
+            .extend(limit.map(|at| (at.clone(), "`LIMIT` does not go with `update` output", "leave it out")));
+    }
+    for clause in &shape.clauses {
+        let at = &clause.at;
+        // Of the tables joined, it is the one before it that is sampled.
+        let of_stream = || {
+            let inside = |relation: &usize| at.contains(&shape.relations[*relation].at.start);
+            (0..shape.relations.len()).filter(inside).any(|relation| query.is_streaming(relation))
+        };
+        let (message, help) = match clause.kind {
+            ClauseKind::Offset if query.streams(at) => {
+                ("a stream has no first rows to leave out", "leave out `OFFSET`, or select by a column")
+            }
+            ClauseKind::Sample if of_stream() => {
+                ("a stream can't be sampled by `TABLESAMPLE`", "select by a column: `WHERE rand() < 0.1`")
+            }
+            ClauseKind::SampleRows if mode == OutputMode::Update && of_stream() => {
+                ("`TABLESAMPLE (… ROWS)` is a limit, which does not go with `update` output", "leave it out")
+            }
+            _ => continue,
+        };
+        found.push((at.clone(), message, help));
+    }
+    found
+}
+
+fn set_operations(query: &Query<'_>) -> Vec<Refusal> {
+    let all = query.shape.set_operations.iter();
+    all.filter_map(|operation| {
+        let (message, help) = set_operation(query, operation)?;
+        Some((operation.at.clone(), message, help))
+    })
+    .collect()
+}
+
+fn set_operation(query: &Query<'_>, operation: &SetOperation) -> Option<(&'static str, &'static str)> {
+    let (of_left, of_right) = (operation.left.as_ref()?, operation.right.as_ref()?);
+    let (left, right) = (query.any_streaming(of_left), query.any_streaming(of_right));
+    match operation.text.split(' ').next()? {
+        _ if !left && !right => None,
+        "intersect" => {
+            Some(("a stream can't be intersected", "join the two sides by `LEFT SEMI JOIN` instead"))
+        }
+        "except" if right => Some((
+            "what a stream has not can't be told, as it may still come",
+            "leave the stream on the left of `EXCEPT`, or join the two sides instead",
+        )),
+        "except" => match query.stream.output_mode {
+            OutputMode::Update => None,
+            OutputMode::Append if query.is_distinct_by_time() => None,
+            _ => Some((
+                "`EXCEPT` removes duplicates as well, which needs `update` output, or a time among the columns",
+                "use `LEFT ANTI JOIN` with the table, which keeps no state",
+            )),
+        },
+        _ if query.none_streaming(of_right) || query.none_streaming(of_left) => Some((
+            "a stream can't be united with a table",
+            "read the table as a stream too, by `{name: …, stream: true}`, or unite them where they are read",
+        )),
+        _ => None,
+    }
+}
+
+fn subqueries(query: &Query<'_>) -> Vec<Refusal> {
+    let streaming = query.shape.subqueries.iter().filter(|level| query.any_streaming(&level.relations));
+    streaming
+        .map(|level| {
+            let end = level.at.end.min(level.at.start + 12);
+            let message = "a subquery in an expression needs all rows, and a stream never has them";
+            (
+                level.at.start..end,
+                message,
+                "join the stream instead: `IN` and `EXISTS` are a `LEFT SEMI JOIN`",
+            )
+        })
+        .collect()
+}
+
+fn sessions(query: &Query<'_>) -> Vec<Refusal> {
+    let shape = query.shape;
+    let sessions = shape.windows.iter().filter(|it| it.kind == WindowKind::Session && query.streams(&it.at));
+    if query.stream.output_mode == OutputMode::Update {
+        let message = "session windows don't go with `update` output";
+        let help = "use `outputMode: append`, with a watermark";
+        return sessions.map(|window| (window.at.clone(), message, help)).collect();
+    }
+    // By the query that groups: the place of its session, if there is nothing beside it.
+    let mut levels: BTreeMap<Option<(u32, u32)>, Option<Range<u32>>> = BTreeMap::new();
+    for group in shape.group_by.iter().filter(|group| query.streams(&group.at)) {
+        let level = shape.level_at(&group.at).map(|level| (level.at.start, level.at.end));
+        let is_literal = group.text.starts_with(|c: char| c == '\'' || c.is_ascii_digit());
+        if group.text.starts_with("session_window(") {
+            levels.entry(level).or_insert_with(|| Some(group.at.clone()));
+        } else if !is_literal {
+            levels.insert(level, None);
+        }
+    }
+    let message = "sessions are those of something: a session window can't be all that is grouped by";
+    let help = "group by a column beside it, such as a user's id";
+    levels.into_values().flatten().map(|at| (at, message, help)).collect()
+}

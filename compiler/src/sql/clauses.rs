@@ -1,0 +1,113 @@
+//! Clauses and calls that a stream may not have, or not with every trigger, and the names that times get.
+
+use sqlparser::ast::{
+    Expr, Function, FunctionArguments, Ident, Select, SelectItem, TableSampleKind, TableSampleUnit,
+};
+use sqlparser::tokenizer::Span;
+
+use super::canonical::canonical;
+use super::facts::{Alias, Clause, ClauseKind};
+use super::layout::plain;
+use super::names;
+use super::walk::Walk;
+
+/// Functions that make several rows of one, sorted.
+const GENERATORS: &[&str] = &[
+    "explode",
+    "explode_outer",
+    "inline",
+    "inline_outer",
+    "json_tuple",
+    "posexplode",
+    "posexplode_outer",
+    "stack",
+];
+
+/// Functions that tell the time of the batch.
+const CLOCKS: &[&str] = &[
+    "curdate",
+    "current_date",
+    "current_time",
+    "current_timestamp",
+    "localtimestamp",
+    "now",
+    "unix_timestamp",
+];
+
+impl Walk {
+    /// `TABLESAMPLE (…)` after what stands at a place.
+    pub(super) fn sample(&mut self, of: Span, sample: Option<&TableSampleKind>) {
+        let Some(TableSampleKind::BeforeTableAlias(sample) | TableSampleKind::AfterTableAlias(sample)) =
+            sample
+        else {
+            return;
+        };
+        let rows = sample.quantity.as_ref().is_some_and(|it| it.unit == Some(TableSampleUnit::Rows));
+        let kind = if rows { ClauseKind::SampleRows } else { ClauseKind::Sample };
+        let at = self.layout.call(of);
+        self.shape.clauses.push(Clause { kind, at });
+    }
+
+    /// What a call that is no aggregate says by its name.
+    pub(super) fn telling(&mut self, function: &Function, name: &str) {
+        let bare = match &function.args {
+            FunctionArguments::List(list) => list.args.is_empty(),
+            FunctionArguments::None => true,
+            FunctionArguments::Subquery(_) => false,
+        };
+        let kind = if GENERATORS.binary_search(&name).is_ok() {
+            ClauseKind::Generator
+        } else if bare && CLOCKS.contains(&name) {
+            ClauseKind::CurrentTime
+        } else {
+            return;
+        };
+        let at = match function.args {
+            FunctionArguments::None => {
+                plain(names::parts(&function.name).next().map_or(Span::empty(), |it| it.span))
+            }
+            _ => self.layout.call(sqlparser::ast::Spanned::span(&function.name)),
+        };
+        self.shape.clauses.push(Clause { kind, at });
+    }
+
+    /// A function that may be called without brackets.
+    pub(super) fn bare(&mut self, ident: &Ident) {
+        let is_clock = || {
+            matches!(
+                ident.value.to_lowercase().as_str(),
+                "current_date" | "current_timestamp" | "localtimestamp"
+            )
+        };
+        if ident.quote_style.is_none() && ident.value.len() >= "current_date".len() && is_clock() {
+            self.shape.clauses.push(Clause { kind: ClauseKind::CurrentTime, at: plain(ident.span) });
+        }
+    }
+
+    pub(super) fn spread(&mut self, select: &Select) {
+        if let Some(first) = select.distribute_by.first().or(select.cluster_by.first()) {
+            let at = self.place(first);
+            self.shape.clauses.push(Clause { kind: ClauseKind::Spread, at });
+        }
+    }
+
+    /// The names of columns and of calls, by which a time is known in the queries around.
+    pub(super) fn aliases(&mut self, select: &Select) {
+        for item in &select.projection {
+            let (expr, name) = match item {
+                SelectItem::ExprWithAlias { expr, alias } => (expr, alias.value.to_lowercase()),
+                // A window without a name is called as its function is.
+                SelectItem::UnnamedExpr(expr @ Expr::Function(function)) => {
+                    match names::single(&function.name) {
+                        Some(name) if matches!(name.as_str(), "window" | "session_window") => (expr, name),
+                        _ => continue,
+                    }
+                }
+                _ => continue,
+            };
+            if matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Function(_)) {
+                self.shape.aliases.push(Alias { name, text: canonical(expr) });
+            }
+        }
+    }
+}
