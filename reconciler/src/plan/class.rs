@@ -290,6 +290,7 @@ pub(super) const TABLE: &[(Rule, &str, &[&str])] = &[
             "job.stream.watermark.*.column",
             "job.stream.watermark.source",
             "job.stream.watermark.*.source",
+            "job.stream.watermark.*",
         ],
     ),
     (

@@ -29,7 +29,10 @@ fn compare<'a>(
     if old == new {
         return;
     }
-    let Some(keys) = keys(old, new) else {
+    // What a list has or has not is shown whole, and so are columns, whose places say nothing.
+    let item = path.last().is_some_and(|key| key.bytes().all(|byte| byte.is_ascii_digit()));
+    let whole = (item && (old.is_none() || new.is_none())) || path.last().is_some_and(|key| key == "schema");
+    let Some(keys) = keys(old, new).filter(|_| !whole) else {
         found.push(Leaf { path: path.clone(), old, new });
         return;
     };
@@ -70,11 +73,35 @@ fn keys(old: Option<&Value>, new: Option<&Value>) -> Option<Vec<String>> {
     None
 }
 
+/// What only one of two lists has; both values whole where they are no lists.
+pub(super) fn sides(old: Option<&Value>, new: Option<&Value>) -> (Option<String>, Option<String>) {
+    let (Some(Value::Array(before)), Some(Value::Array(after))) = (old, new) else {
+        return (old.map(shown), new.map(shown));
+    };
+    let alone = |one: &[Value], other: &[Value]| -> Option<String> {
+        let alone: Vec<String> = one.iter().filter(|item| !other.contains(item)).map(shown).collect();
+        (!alone.is_empty()).then(|| alone.join(", "))
+    };
+    match (alone(before, after), alone(after, before)) {
+        // The same in another order.
+        (None, None) => (old.map(shown), new.map(shown)),
+        sides => sides,
+    }
+}
+
 /// A value as people write it.
 pub(super) fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Array(items) => items.iter().map(shown).collect::<Vec<_>>().join(", "),
+        Value::Object(members) => match (members.get("name"), members.get("type")) {
+            // A column.
+            (Some(name), Some(kind)) if members.len() == 2 => format!("{} {}", shown(name), shown(kind)),
+            _ => {
+                let members = members.iter().map(|(key, value)| format!("{key}: {}", shown(value)));
+                members.collect::<Vec<_>>().join(", ")
+            }
+        },
         other => other.to_string(),
     }
 }
@@ -91,7 +118,7 @@ mod tests {
         let old = json!({"a": {"x": 1, "y": 2}, "l": [1, 2], "m": [{"k": 1}], "gone": {"z": 0}, "p": {}});
         let new = json!({"a": {"x": 1, "y": 3}, "l": [1], "m": [{"k": 1}, {"k": 2}], "e": {}, "p": {"q": 1}});
         let found: Vec<String> = leaves(&old, &new).into_iter().map(|leaf| leaf.path.join(".")).collect();
-        assert_eq!(found, ["a.y", "e", "gone.z", "l", "m.1.k", "p.q"]);
+        assert_eq!(found, ["a.y", "e", "gone.z", "l", "m.1", "p.q"]);
     }
 
     fn value() -> impl Strategy<Value = Value> {

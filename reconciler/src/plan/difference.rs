@@ -28,6 +28,12 @@ pub(super) fn lines(old: &str, new: &str) -> String {
     text
 }
 
+/// How many lines of the new text come before the first that differs; the last one, where lines are only missing.
+pub(super) fn first(old: &str, new: &str) -> usize {
+    let same = old.lines().zip(new.lines()).take_while(|(old, new)| old == new).count();
+    same.min(new.lines().count().saturating_sub(1))
+}
+
 /// How many lines were taken out or put in, whichever are more.
 pub(super) fn count(diff: &str) -> usize {
     let with = |sign: char| diff.lines().filter(|line| line.starts_with(sign)).count();
@@ -47,5 +53,6 @@ mod tests {
         assert_eq!(count(&text), 2);
         assert_eq!(count(&lines("a", "b\nc")), 2);
         assert_eq!(lines(old, old), "");
+        assert_eq!((first(old, new), first("a\nb", "a"), first("a", "a\nb"), first("", "")), (1, 0, 1, 0));
     }
 }

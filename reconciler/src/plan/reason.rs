@@ -6,7 +6,7 @@ use dcp_compiler::model::Job;
 use dcp_compiler::primitive::{ContinuousJob, CoreEtlJob, DatasetRef, Orchestrator};
 
 use super::class::{self, Rule};
-use super::diff::{Leaf, leaves, shown};
+use super::diff::{Leaf, leaves, sides};
 use super::stream::{self, Compared, Finding};
 use super::workload::{Side, value};
 use super::{Class, Place, Reason, difference};
@@ -83,11 +83,6 @@ impl Judge {
             ));
         };
         let stateful = self.compared.as_ref().and_then(|compared| compared.stateful);
-        let by_state = |with_state| match stateful {
-            Some(true) => with_state,
-            Some(false) => Class::Restart,
-            None => Class::Unknown,
-        };
         let (class, why) = match rule {
             Rule::Is(class) if path.ends_with(&["stateVersion".to_owned()]) => self.version(class, why),
             Rule::Is(class) => (class, why.to_owned()),
@@ -95,8 +90,11 @@ impl Judge {
                 (Class::Reset, why.to_owned())
             }
             Rule::OfStream => (Class::Restart, "the next batch reads it from there".to_owned()),
-            Rule::FixedInState => (by_state(Class::Reset), why.to_owned()),
-            Rule::InState => (by_state(Class::Unknown), why.to_owned()),
+            Rule::FixedInState | Rule::InState if stateful == Some(false) => {
+                (Class::Restart, "the query keeps no state".to_owned())
+            }
+            Rule::FixedInState if stateful == Some(true) => (Class::Reset, why.to_owned()),
+            Rule::FixedInState | Rule::InState => (Class::Unknown, why.to_owned()),
             Rule::Program => self.program(),
             Rule::Batch => (Class::InPlace, "the next run takes it".to_owned()),
             Rule::Query | Rule::Derived | Rule::Identity => return None,
@@ -147,20 +145,27 @@ struct Reasons<'a> {
 
 impl Reasons<'_> {
     fn job(&mut self, old: &CoreEtlJob, new: &CoreEtlJob) {
-        self.datasets("inputs", &old.inputs, &new.inputs);
-        self.datasets("outputs", &old.outputs, &new.outputs);
         let other_kind = old.job.kind() != new.job.kind();
         if other_kind {
-            let why = "a program of another kind can't read the checkpoint";
-            let class = if self.judge.batch { Class::InPlace } else { Class::Reset };
+            let (class, why) = match self.judge.batch {
+                true => (Class::InPlace, "the next run takes it"),
+                false => (Class::Reset, "a program of another kind can't read the checkpoint"),
+            };
             let (old, new) = (old.job.kind().to_owned(), new.job.kind().to_owned());
             self.add(Finding::new(&["job"], class, why).of("kind", old, new));
         }
         self.stream(old, new);
+        let datasets = [("inputs", &old.inputs, &new.inputs), ("outputs", &old.outputs, &new.outputs)];
         let (old, new) = (value(old), value(new));
         let (old_leaves, settled) = (leaves(&old, &new), self.settled(other_kind));
         for leaf in old_leaves.iter().filter(|leaf| !settled.iter().any(|it| leaf.path.starts_with(it))) {
             self.leaf(leaf, &[]);
+        }
+        // They follow from the rest, where there is a rest.
+        if self.found.is_empty() {
+            for (field, old, new) in datasets {
+                self.datasets(field, old, new);
+            }
         }
     }
 
@@ -180,7 +185,9 @@ impl Reasons<'_> {
         let Some(compared) = &mut self.judge.compared else { return };
         let findings = std::mem::take(&mut compared.findings);
         let text = |stream: &dcp_compiler::model::Stream| stream.query.clone().unwrap_or_default();
-        let mut diff = Some(difference::lines(&text(old), &text(new))).filter(|diff| !diff.is_empty());
+        let (before, after) = (text(old), text(new));
+        let mut diff = Some(difference::lines(&before, &after)).filter(|diff| !diff.is_empty());
+        let line = difference::first(&before, &after);
         for mut found in findings {
             let query = found.field.last().is_some_and(|last| last == "query");
             found.field = [vec!["job".to_owned(), "stream".to_owned()], found.field].concat();
@@ -189,6 +196,10 @@ impl Reasons<'_> {
             // The text is shown once, with the first thing that is said of it.
             if query && let Some(reason) = self.found.last_mut() {
                 reason.diff = diff.take();
+                // In a block of YAML, the lines of a text are lines.
+                if let Some(at) = reason.at.as_mut().filter(|_| after.contains('\n')) {
+                    at.line += line;
+                }
             }
         }
     }
@@ -221,7 +232,8 @@ impl Reasons<'_> {
             let said = self.found.iter().any(|reason| reason.field == path.join("."));
             if !said {
                 let found = Finding::new(&path, Class::InPlace, "Airflow takes it from the new DAG file");
-                self.add(Finding { old: leaf.old.map(shown), new: leaf.new.map(shown), ..found });
+                let (old, new) = sides(leaf.old, leaf.new);
+                self.add(Finding { old, new, ..found });
             }
         }
         if old.content != new.content {
@@ -256,8 +268,11 @@ impl Reasons<'_> {
         let text = |run: Option<&str>| run.map(str::to_owned);
         let found = Finding::new(&["run"], class, why);
         self.add(Finding { old: text(before), new: text(after), ..found });
-        let moved = old.checkpoint().is_some() && old.checkpoint() != new.checkpoint();
-        if moved && (old.continuous.is_some() != new.continuous.is_some()) {
+        let both = old.checkpoint().is_some() && new.checkpoint().is_some();
+        if both
+            && old.checkpoint() != new.checkpoint()
+            && (old.continuous.is_some() != new.continuous.is_some())
+        {
             let why = "the stream begins anew where the new checkpoint is";
             let (old, new) = (text(old.checkpoint()), text(new.checkpoint()));
             self.add(Finding::new(&["run"], Class::Reset, why).of("checkpoint", old, new));
@@ -281,16 +296,26 @@ impl Reasons<'_> {
     fn leaf(&mut self, leaf: &Leaf<'_>, above: &[String]) {
         let path = [above, &leaf.path].concat();
         let Some((class, why)) = self.judge.of_leaf(&path) else { return };
-        let (old, new) = (leaf.old.map(shown), leaf.new.map(shown));
+        let (old, new) = sides(leaf.old, leaf.new);
         let long = [&old, &new].into_iter().flatten().any(|text| text.contains('\n'));
         let diff = match (&old, &new) {
             (Some(old), Some(new)) if long => Some(difference::lines(old, new)),
             _ => None,
         };
+        let line = match (leaf.old, leaf.new) {
+            (Some(serde_json::Value::String(old)), Some(serde_json::Value::String(new))) => {
+                difference::first(old, new)
+            }
+            _ => 0,
+        };
         let (old, new) = if diff.is_some() { (None, None) } else { (old, new) };
         self.add(Finding { field: path, what: None, old, new, class, why });
         if let Some(reason) = self.found.last_mut() {
+            let block = diff.is_some();
             reason.diff = diff;
+            if let Some(at) = reason.at.as_mut().filter(|_| block) {
+                at.line += line;
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use dcp_compiler::primitive::canonical;
 use serde_json::Value;
 
 use super::workload::{Planned, Side, value};
-use super::{Action, Consent, Renamed};
+use super::{Action, Class, Consent, Renamed};
 
 /// Says of a workload that goes and of one that comes that they are the same, where they are.
 pub(super) fn recognise(planned: &mut [Planned]) {
@@ -31,6 +31,11 @@ pub(super) fn recognise(planned: &mut [Planned]) {
         // What runs goes on under the new name, from the same checkpoint.
         if same_state && old.consent == Consent::Delete {
             old.consent = Consent::NotNeeded;
+            for reason in &mut old.reasons {
+                reason.class = Class::Restart;
+                "the stream is drained, and goes on from its checkpoint under its new name"
+                    .clone_into(&mut reason.why);
+            }
         }
         gone.retain(|_, indices| *indices != [went]);
     }

@@ -16,7 +16,7 @@ pub(super) fn compare(old: &Known<'_>, new: &Known<'_>, findings: &mut Vec<Findi
         let is_static = |of: &Known<'_>| of.source(name).is_none_or(|source| !source.is_streaming());
         if is_static(old) && is_static(new) {
             let why = "a source that is not read as a stream has no place in the checkpoint";
-            let kind = |of: &Known<'_>| of.kind(name).map(str::to_owned);
+            let kind = |of: &Known<'_>| of.kind(name).map(|(kind, _)| kind.to_owned());
             let finding = Finding::new(&["sources", name], Class::Restart, why);
             findings.push(finding.of("source", kind(old), kind(new)));
         }
@@ -32,7 +32,7 @@ fn streams(old: &Known<'_>, new: &Known<'_>, changed: &BTreeSet<String>) -> Opti
         let same = old.text == new.text && changed.is_empty();
         return (!same).then(|| Finding::new(&["sources"], Class::Unknown, why));
     };
-    let kinds = |names: &[&str], of: &Known<'_>| -> Vec<Option<&str>> {
+    let kinds = |names: &[&str], of: &Known<'_>| -> Vec<Option<(&str, bool)>> {
         names.iter().map(|name| of.kind(name)).collect()
     };
     if before == after && kinds(&before, old) == kinds(&after, new) {
@@ -56,17 +56,22 @@ impl Known<'_> {
         self.stream.sources.iter().find(|(it, _)| it.as_str() == name).map(|(_, source)| source)
     }
 
-    fn kind(&self, name: &str) -> Option<&'static str> {
-        self.source(name).map(|source| match source {
-            Source::Kafka(_) => "kafka",
-            Source::Files(_) => "files",
-            Source::Table(_) => "table",
-            Source::Rate(_) => "rate",
+    /// What a source is, and whether it is read as a stream.
+    fn kind(&self, name: &str) -> Option<(&'static str, bool)> {
+        self.source(name).map(|source| {
+            let kind = match source {
+                Source::Kafka(_) => "kafka",
+                Source::Files(_) => "files",
+                Source::Table(_) => "table",
+                Source::Rate(_) => "rate",
+            };
+            (kind, source.is_streaming())
         })
     }
 
     fn list(&self, names: &[&str]) -> String {
-        let shown = names.iter().map(|name| format!("{name} ({})", self.kind(name).unwrap_or("unknown")));
+        let shown =
+            names.iter().map(|name| format!("{name} ({})", self.kind(name).map_or("unknown", |it| it.0)));
         shown.collect::<Vec<_>>().join(", ")
     }
 }
