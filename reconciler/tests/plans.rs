@@ -20,7 +20,7 @@ fn compiled(files: &Files) -> Compilation {
     let project = Project::none();
     let (project_source, project_diagnostics) = (None, Vec::new());
     let compiler = Compiler { project: &project, project_source, project_diagnostics, goal: Goal::Compile };
-    let paths: Vec<&String> = files.keys().filter(|path| path.ends_with(".yaml")).collect();
+    let paths: Vec<&String> = files.keys().collect();
     let analyses =
         paths.iter().enumerate().map(|(index, path)| compiler.analyze(index, path, files)).collect();
     let compilation = compiler.link(analyses);
