@@ -91,6 +91,10 @@ impl Plan {
 pub struct Workload {
     pub domain: String,
     pub name: String,
+    /// `sql`, `pyspark`, `jar` or `stream`.
+    pub job: String,
+    /// `schedule`, `onAssets`, `manual` or `continuous`.
+    pub run: String,
     /// The dearest of its steps' actions.
     pub action: Action,
     /// The dearest first.

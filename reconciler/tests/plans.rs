@@ -13,6 +13,8 @@ use dcp_compiler::project::Project;
 use dcp_reconciler::plan::{Allowed, Class, Context, Place, Plan, Reason, compare};
 use dcp_reconciler::registry::{Base, Entry, Scope, State};
 
+const FINE: &str = "writing to a String does not fail";
+
 /// Manifests by their paths.
 type Files = BTreeMap<String, String>;
 
@@ -56,12 +58,12 @@ fn plan(old: &Files, new: &Files) -> Plan {
 fn shown(plan: &Plan) -> String {
     let mut text = String::new();
     for workload in &plan.workloads {
-        write!(text, "{} {}", workload.action.name().to_uppercase(), workload.id()).unwrap();
+        write!(text, "{} {}", workload.action.name().to_uppercase(), workload.id()).expect(FINE);
         if !Allowed::default().covers(workload) {
-            write!(text, " (consent: {:?})", workload.consent).unwrap();
+            write!(text, " (consent: {:?})", workload.consent).expect(FINE);
         }
         if let Some(renamed) = &workload.renamed {
-            write!(text, " ({renamed:?})").unwrap();
+            write!(text, " ({renamed:?})").expect(FINE);
         }
         text.push('\n');
         for Reason { field, what, old, new, diff, class, why, at } in &workload.reasons {
@@ -71,21 +73,21 @@ fn shown(plan: &Plan) -> String {
                 Class::Unknown => "unknown",
                 Class::Reset => "RESET",
             };
-            write!(text, "  {name}: {field}").unwrap();
+            write!(text, "  {name}: {field}").expect(FINE);
             if let Some(what) = what {
-                write!(text, " ({what})").unwrap();
+                write!(text, " ({what})").expect(FINE);
             }
             if old.is_some() || new.is_some() {
                 let side = |side: &Option<String>| side.clone().unwrap_or_else(|| "—".to_owned());
-                write!(text, ": {} → {}", side(old), side(new)).unwrap();
+                write!(text, ": {} → {}", side(old), side(new)).expect(FINE);
             }
             if let Some(Place { path, line, column }) = at {
-                write!(text, "  [{path}:{line}:{column}]").unwrap();
+                write!(text, "  [{path}:{line}:{column}]").expect(FINE);
             }
-            writeln!(text, "\n    {why}").unwrap();
+            writeln!(text, "\n    {why}").expect(FINE);
             let generated = field.starts_with("DAG ");
             for line in diff.iter().flat_map(|diff| diff.lines()).filter(|_| !generated) {
-                writeln!(text, "    | {line}").unwrap();
+                writeln!(text, "    | {line}").expect(FINE);
             }
         }
     }
@@ -107,7 +109,7 @@ fn check(name: &str, cases: &[Case<'_>]) {
     for (title, base, edits) in cases {
         let file = |text: String| Files::from([("it.yaml".to_owned(), text)]);
         let plan = plan(&file((*base).to_owned()), &file(edited(base, edits)));
-        writeln!(text, "## {title}\n{}", shown(&plan)).unwrap();
+        writeln!(text, "## {title}\n{}", shown(&plan)).expect(FINE);
     }
     golden(name, &text);
 }
@@ -115,8 +117,8 @@ fn check(name: &str, cases: &[Case<'_>]) {
 fn golden(name: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/plans").join(name);
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, text).unwrap();
+        std::fs::create_dir_all(path.parent().expect("it lies in a folder")).expect("it can be written");
+        std::fs::write(&path, text).expect("it can be written");
     }
     let expected = std::fs::read_to_string(&path).unwrap_or_default();
     assert_eq!(text, expected, "{} differs: UPDATE_GOLDEN=1 writes it", path.display());
@@ -491,10 +493,12 @@ fn a_plan_that_was_changed_is_refused() {
         [("\"reset\"", "\"update\""), ("partitions", "Partitions"), ("\"serial\": 1", "\"serial\": 2")]
     {
         assert!(saved.contains(from), "{from}");
-        let told = Plan::read(&saved.replacen(from, to, 1)).unwrap_err().to_string();
+        let told = Plan::read(&saved.replacen(from, to, 1)).expect_err("it is no good plan").to_string();
         assert_eq!(told, "it was changed after it was made", "{from}");
     }
-    assert!(Plan::read("{}").unwrap_err().to_string().starts_with("it is no plan of dcp"));
+    assert!(
+        Plan::read("{}").expect_err("it is no good plan").to_string().starts_with("it is no plan of dcp")
+    );
     let newer = saved.replacen("\"format\": 1", "\"format\": 2", 1);
-    assert!(Plan::read(&newer).unwrap_err().to_string().contains("in another way"));
+    assert!(Plan::read(&newer).expect_err("it is no good plan").to_string().contains("in another way"));
 }

@@ -82,9 +82,12 @@ pub(super) fn describe(
             (action(&old, &new, &reasons), reasons)
         }
     };
+    let side = if new.is_there() { &new } else { &old };
     let workload = Workload {
         domain: domain.to_owned(),
         name: name.to_owned(),
+        job: side.job.as_ref().map_or_else(String::new, |job| job.job.kind().to_owned()),
+        run: side.run().unwrap_or_default().to_owned(),
         action,
         consent: consent(action, &old, &new),
         live: match (&old.continuous, &new.continuous) {
