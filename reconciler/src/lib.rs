@@ -1,6 +1,9 @@
 //! Plan and apply: what would change, why, and what it costs a running stream; then exactly that.
 //!
-//! [`plan`] is pure: it compares what is wanted with what is applied. [`registry`] holds what is applied.
+//! [`plan`] is pure: it compares what is wanted with what is applied. [`registry`] holds what is applied, and
+//! [`service`] is a control plane that others can ask for it.
 
 pub mod plan;
 pub mod registry;
+pub mod service;
+mod wire;

@@ -48,6 +48,9 @@ const OUTSIDE: &[&str] = &[
     "eprintln!",
 ];
 
+/// What the sources of a plan must not name beside that: deciding what is to be done does none of it.
+const PERFORMS: &[&str] = &["tokio", "sqlx", "tonic", "dcp_proto", "async_trait", "async fn"];
+
 /// Only the binary prints; the others hand values up.
 const PRINTS: &[&str] = &["print!", "println!", "eprint!", "eprintln!", "stdout()", "stderr()"];
 
@@ -107,6 +110,29 @@ fn the_compiler_names_nothing_outside() {
     let compiler = metadata.workspace_packages().into_iter().find(|member| member.name == "dcp-compiler");
     let wrong = scan(compiler.expect("the workspace has a compiler"), OUTSIDE);
     assert_none("the compiler has no clock, network, environment, file system or terminal", &wrong);
+}
+
+#[test]
+fn a_plan_is_made_without_doing_anything() {
+    let metadata = metadata();
+    let reconciler = metadata.workspace_packages().into_iter().find(|member| member.name == "dcp-reconciler");
+    let banned = [OUTSIDE, PERFORMS].concat();
+    let mut wrong = scan(reconciler.expect("the workspace has a reconciler"), &banned);
+    wrong.retain(|found| found.contains(" src/plan.rs:") || found.contains(" src/plan/"));
+    assert_none("a plan is pure, and so is what makes it", &wrong);
+}
+
+#[test]
+fn protocols_hold_no_code_of_their_own() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../proto");
+    let mut files = Vec::new();
+    sources(&folder.join("src"), &mut files);
+    let lines = files.iter().map(|file| read(file)).collect::<String>();
+    let code: Vec<_> = lines
+        .lines()
+        .filter(|line| ["fn ", "struct ", "enum ", "impl "].iter().any(|it| line.contains(it)))
+        .collect();
+    assert!(code.is_empty(), "dcp-proto has what is generated, and nothing else: {code:?}");
 }
 
 #[test]
