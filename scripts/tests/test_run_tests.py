@@ -203,3 +203,13 @@ class House(unittest.TestCase):
         for group in groups:
             self.assertRegex(makefile, rf"(?m)^needs-{group} := ", "says what the machine must have")
             self.assertRegex(makefile, rf"(?m)^## test-{group} ", "stands in `make help`")
+
+    def test_what_needs_postgres_is_in_its_group_and_in_no_other(self):
+        def filters(group):
+            return [command[command.index("--") + 1 :] for _, command in run_tests.GROUPS[group] if "--" in command]
+
+        self.assertEqual(filters("postgres"), [["postgres::"]])
+        self.assertEqual(filters("unit"), [["--skip", "postgres::"]])
+        makefile = (ROOT / "Makefile").read_text()
+        needs = re.findall(r"^needs-(\w+) := .*\bpostgres\b", makefile, re.MULTILINE)
+        self.assertEqual(needs, ["postgres"])
