@@ -126,7 +126,7 @@ pub struct Commit {
 impl Commit {
     /// The head that it brings about.
     pub fn head(&self) -> Head {
-        let serial = self.base.serial + 1;
+        let serial = self.base.serial.saturating_add(1);
         let lineage = self.base.lineage.clone().unwrap_or_else(|| self.id.clone());
         let mut counts = BTreeMap::new();
         for change in &self.changes {

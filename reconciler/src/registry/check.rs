@@ -57,7 +57,7 @@ pub(super) fn next(change: &Change, last: Option<Last>) -> Result<u64> {
 /// The answer to a commit whose id was applied before: the head of then, where it is the same commit.
 pub(super) fn repeated(commit: &Commit, lineage: &str, earlier: Applied) -> Result<Head> {
     let same_line = commit.base.lineage.as_ref().is_none_or(|own| own == lineage);
-    if same_line && earlier.serial == commit.base.serial + 1 {
+    if same_line && earlier.serial.checked_sub(1) == Some(commit.base.serial) {
         let base = Base { lineage: Some(lineage.to_owned()), serial: earlier.serial };
         return Ok(Head { base, applied: Some(earlier) });
     }

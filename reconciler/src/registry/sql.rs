@@ -97,3 +97,73 @@ impl Registry for Sql {
         self.forget_unpublished(scope, serials).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use dcp_compiler::primitive::Kind;
+    use jiff::Timestamp;
+    use sqlx::Executor as _;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::plan::Action;
+    use crate::registry::{Base, Body, Change, Error};
+
+    /// Every connection that the registry has or will have.
+    async fn set(registry: &Sql, pragma: &'static str) {
+        let all = (0..registry.pool.options().get_max_connections()).map(|_| registry.pool.acquire());
+        for mut connection in futures_util::future::try_join_all(all).await.unwrap() {
+            connection.execute(pragma).await.unwrap();
+        }
+    }
+
+    /// What a commit says to a registry whose connections were set so.
+    async fn refused(pragma: &'static str) -> Error {
+        let folder = TempDir::new().unwrap();
+        let registry = Sql::sqlite(&folder.path().join("state.db")).await.unwrap();
+        set(&registry, pragma).await;
+        let address = Address { domain: "sales".to_owned(), name: "a".to_owned(), kind: Kind::CoreEtlJob };
+        let text = "x".repeat(1 << 20);
+        let body = Some(Body { fingerprint: Fingerprint::of(&text), text });
+        let commit = Commit {
+            id: "one".to_owned(),
+            base: Base::default(),
+            by: "tester".to_owned(),
+            at: Timestamp::UNIX_EPOCH,
+            commit: None,
+            changes: vec![Change { address, action: Action::Create, body }],
+        };
+        let scope = Scope::new("shop", None);
+        let error = registry.commit(&scope, commit).await.unwrap_err();
+        assert_eq!(registry.state(&scope).await.unwrap().entries, BTreeMap::new());
+        assert!(error.to_string().contains(&folder.path().join("state.db").display().to_string()), "{error}");
+        error
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_said_to_be_full_and_nothing_is_lost() {
+        let error = refused("PRAGMA max_page_count = 40").await;
+        assert!(
+            matches!(&error, Error::Unavailable(said) if said.contains("is full") && said.contains("make room"))
+        );
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_written_is_said_to_be_so() {
+        let error = refused("PRAGMA query_only = ON").await;
+        assert!(matches!(&error, Error::Unavailable(said) if said.contains("must be writable")), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_another_too_long_is_told() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("state.db");
+        let (one, other) = (Sql::sqlite(&path).await.unwrap(), Sql::sqlite(&path).await.unwrap());
+        let _held = one.store.begin_alone(&one.pool).await.unwrap();
+        set(&other, "PRAGMA busy_timeout = 1").await;
+        let error = other.published(&Scope::new("shop", None), &[1]).await.unwrap_err();
+        assert!(matches!(&error, Error::Unavailable(said) if said.contains("another dcp")), "{error:?}");
+    }
+}

@@ -226,6 +226,59 @@ async fn a_commit_whose_answer_is_lost_is_made_once() {
 }
 
 #[tokio::test]
+async fn with_tls_the_server_is_who_it_says() {
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let tls = service::Tls { certificate: cert.pem().into(), key: signing_key.serialize_pem().into() };
+    assert!(!format!("{tls:?}").contains("PRIVATE"));
+    let server = Server::start(Arc::new(Memory::default()), |options| options.tls = Some(tls)).await;
+    let url = |scheme: &str| format!("{scheme}://localhost:{}", server.address.port());
+    let ask = async |options: remote::Options| Remote::new(options).unwrap().state(&scope()).await;
+
+    let known = remote::Options { ca: Some(cert.pem().into()), ..remote::Options::new(url("https"), TOKEN) };
+    ask(known).await.unwrap();
+    let began = Instant::now();
+    let stranger = ask(remote::Options::new(url("https"), TOKEN)).await.unwrap_err().to_string();
+    assert!(stranger.contains("https://localhost") && stranger.contains("certificate"), "{stranger}");
+    assert!(began.elapsed() < Duration::from_secs(5), "a wrong certificate stays wrong");
+    let patience = Duration::from_millis(500);
+    let plain =
+        ask(remote::Options { patience, ..remote::Options::new(url("http"), TOKEN) }).await.unwrap_err();
+    assert!(plain.to_string().contains("http://localhost"), "{plain}");
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_none_is_refused() {
+    let tls = service::Tls { certificate: b"none".to_vec(), key: b"secret".to_vec() };
+    let server = Server::start(Arc::new(Memory::default()), |options| options.tls = Some(tls)).await;
+    let error = server.ended.await.unwrap().unwrap_err().to_string();
+    assert!(error.contains("PEM") && !error.contains("secret"), "{error}");
+}
+
+#[tokio::test]
+async fn what_the_server_speaks_can_be_asked() {
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+    use tonic_reflection::pb::v1::{ServerReflectionRequest, server_reflection_response::MessageResponse};
+    let server = Server::start(Arc::new(Memory::default()), |_| {}).await;
+    let channel = tonic::transport::Endpoint::new(format!("http://{}", server.address)).unwrap();
+    let mut client = ServerReflectionClient::new(channel.connect().await.unwrap());
+    let message_request = Some(MessageRequest::ListServices(String::new()));
+    let request = ServerReflectionRequest { host: String::new(), message_request };
+    let mut answers = client.server_reflection_info(tokio_stream::once(request)).await.unwrap().into_inner();
+    let Some(MessageResponse::ListServicesResponse(list)) =
+        answers.message().await.unwrap().unwrap().message_response
+    else {
+        panic!("it lists its services");
+    };
+    let names: Vec<_> = list.service.iter().map(|service| service.name.as_str()).collect();
+    assert!(
+        names.contains(&"dcp.control.v1.Control") && names.contains(&"grpc.health.v1.Health"),
+        "{names:?}"
+    );
+}
+
+#[tokio::test]
 async fn health_is_told_without_a_token_and_the_server_stops_when_told() {
     use tonic_health::pb::{
         HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,

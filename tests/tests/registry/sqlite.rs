@@ -11,6 +11,7 @@ use dcp_reconciler::registry::{Base, Error, Registry as _};
 use dcp_tests::commits::{commit, create, scope};
 use sqlx::{Connection as _, SqliteConnection};
 use tempfile::TempDir;
+use tokio::task::JoinSet;
 
 use crate::{Fresh, contract, crash};
 
@@ -32,6 +33,20 @@ async fn a_killed_process_leaves_a_whole_state_and_no_lock() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("state.db");
     crash::leaves_whole_states(&open(&path).await, ["sqlite", path.to_str().unwrap()]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn many_may_be_the_first_to_open_it() {
+    for _ in 0..10 {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join(".dcp/state.db");
+        let mut tasks = JoinSet::new();
+        for _ in 0..8 {
+            let path = path.clone();
+            tasks.spawn(async move { open(&path).await });
+        }
+        assert_eq!(tasks.join_all().await.len(), 8);
+    }
 }
 
 #[tokio::test]

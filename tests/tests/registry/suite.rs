@@ -102,8 +102,8 @@ pub(crate) async fn who_comes_second_learns_who_was_first(Fresh { registry, othe
     let head = registry.commit(&scope(), winner).await.unwrap();
     let late = |base: &Base| commit(base, vec![create("b", "loser")]);
     let otherwise = Base { lineage: Some("another-line".to_owned()), serial: 1 };
-    let ahead = Base { serial: 9, ..head.base.clone() };
-    for base in [Base::default(), otherwise, ahead] {
+    let ahead = |serial| Base { serial, ..head.base.clone() };
+    for base in [Base::default(), otherwise, ahead(9), ahead(u64::MAX)] {
         assert_eq!(moved(other.commit(&scope(), late(&base)).await), head);
     }
     let empty = Scope::new("elsewhere", None);
@@ -125,9 +125,11 @@ pub(crate) async fn a_commit_can_be_repeated(Fresh { registry, other, .. }: Fres
     assert_eq!(other.commit(&scope(), second).await.unwrap(), next);
     assert_eq!(other.revisions(&scope(), &address("a")).await.unwrap().len(), 2);
     // The same id for something else is a mistake, and is no lost answer.
-    let mistaken = Commit { base: next.base.clone(), ..first };
-    let refused = other.commit(&scope(), mistaken).await;
-    assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
+    for serial in [2, u64::MAX] {
+        let mistaken = Commit { base: Base { serial, ..next.base.clone() }, ..first.clone() };
+        let refused = other.commit(&scope(), mistaken).await;
+        assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
+    }
     assert_eq!(other.state(&scope()).await.unwrap().base, next.base);
 }
 
