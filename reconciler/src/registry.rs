@@ -116,7 +116,7 @@ pub struct Commit {
     pub id: String,
     /// The head that this was planned against.
     pub base: Base,
-    /// A control plane puts the name of the token's holder here, and its own clock's time below.
+    /// A name to show, never empty. A control plane puts its token's holder here, and its own clock's time below.
     pub by: String,
     pub at: Timestamp,
     pub commit: Option<String>,
@@ -198,7 +198,7 @@ impl fmt::Display for Head {
 
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// The registry of what is applied. All of its forms pass the same suite, `contract`.
+/// The registry of what is applied. All of its forms pass the same suite, in `tests/tests/registry`.
 #[async_trait]
 pub trait Registry: std::fmt::Debug + Send + Sync {
     /// All that is applied now.

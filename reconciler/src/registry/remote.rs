@@ -1,5 +1,7 @@
 //! The registry of a control plane, over gRPC.
 
+mod bearer;
+mod parts;
 mod retry;
 
 use std::fmt;
@@ -8,20 +10,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dcp_compiler::primitive::{Address, Fingerprint};
-use dcp_proto::control::v1::commit_request::Part;
 use dcp_proto::control::v1::control_client::ControlClient;
 use dcp_proto::control::v1::{
-    BodiesRequest, Changes, CommitHeader, CommitRequest, HistoryRequest, PublishedRequest, RevisionsRequest,
-    StateAtRequest, StateRequest, StateResponse,
+    BodiesRequest, HistoryRequest, PublishedRequest, RevisionsRequest, StateAtRequest, StateRequest,
+    StateResponse,
 };
-use tonic::metadata::{Ascii, MetadataValue};
-use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
-use tonic::{Request, Status, Streaming};
+use tonic::{Status, Streaming};
 
 use super::{Applied, Commit, Error, Head, Registry, Result, Revision, Scope, State};
 use crate::wire;
+use bearer::Bearer;
 
 /// How a control plane is reached.
 #[derive(Clone)]
@@ -64,9 +64,6 @@ type Reply<T> = std::result::Result<T, Status>;
 
 /// What a message may hold: the largest body, and more than a page of anything else.
 const MESSAGE: usize = 64 << 20;
-/// Parts of a commit are ended at the first of these.
-const PART_BYTES: usize = 1 << 20;
-const PART_CHANGES: usize = 1_000;
 /// How much one call asks for.
 const FINGERPRINTS: usize = 1_000;
 const SERIALS: usize = 1_000;
@@ -210,7 +207,7 @@ impl Registry for Remote {
     }
 
     async fn commit(&self, scope: &Scope, commit: Commit) -> Result<Head> {
-        let requests = requests(scope, &commit);
+        let requests = parts::of(scope, &commit);
         let head = self
             .call(|mut client| {
                 let requests = requests.clone();
@@ -230,63 +227,5 @@ impl Registry for Remote {
             .await?;
         }
         Ok(())
-    }
-}
-
-/// A commit in parts. Whose it is and when it was made is not sent: the server knows.
-fn requests(scope: &Scope, commit: &Commit) -> Vec<CommitRequest> {
-    let Commit { id, base, by: _, at: _, commit: source, changes } = commit;
-    let header = CommitHeader {
-        scope: scope.to_string(),
-        id: id.clone(),
-        base: Some(wire::base(base)),
-        commit: source.clone(),
-        changes: changes.len() as u64,
-    };
-    let mut requests = vec![CommitRequest { part: Some(Part::Header(header)) }];
-    let (mut part, mut bytes) = (Vec::new(), 0);
-    for change in changes {
-        part.push(wire::change(change));
-        bytes += change.body.as_ref().map_or(0, |body| body.text.len());
-        if bytes >= PART_BYTES || part.len() >= PART_CHANGES {
-            bytes = 0;
-            requests.push(part_of(std::mem::take(&mut part)));
-        }
-    }
-    if !part.is_empty() {
-        requests.push(part_of(part));
-    }
-    requests
-}
-
-fn part_of(changes: Vec<dcp_proto::control::v1::Change>) -> CommitRequest {
-    CommitRequest { part: Some(Part::Changes(Changes { changes })) }
-}
-
-/// Puts the token on every call.
-#[derive(Clone)]
-struct Bearer(MetadataValue<Ascii>);
-
-impl Bearer {
-    fn new(token: &str) -> Result<Self> {
-        let unusable = |_| {
-            Error::Denied("the token has characters that no token has: give it without a line end".to_owned())
-        };
-        let mut header: MetadataValue<Ascii> = format!("Bearer {token}").parse().map_err(unusable)?;
-        header.set_sensitive(true);
-        Ok(Self(header))
-    }
-}
-
-impl fmt::Debug for Bearer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Bearer")
-    }
-}
-
-impl Interceptor for Bearer {
-    fn call(&mut self, mut request: Request<()>) -> Reply<Request<()>> {
-        request.metadata_mut().insert("authorization", self.0.clone());
-        Ok(request)
     }
 }

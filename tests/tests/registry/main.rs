@@ -62,6 +62,7 @@ macro_rules! contract {
             one_commit_made_by_many_is_made_once,
             large_commits_are_read_back,
             random_histories_are_as_in_the_model,
+            twenty_thousand_changes_are_quick,
         }
     };
 }

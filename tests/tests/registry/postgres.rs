@@ -84,22 +84,6 @@ async fn errors_of_the_connection_say_what_is_wrong_and_never_the_password() {
     assert!(!shown.contains(PASSWORD), "{shown}");
 }
 
-#[tokio::test]
-async fn twenty_thousand_changes_are_quick() {
-    let registry = Sql::postgres(&database()).await.unwrap();
-    let text = |index| format!("{{\"index\":{index},\"sql\":\"{}\"}}", "SELECT 1 ".repeat(200));
-    let changes = (0..20_000).map(|index| create(&format!("job-{index}"), &text(index))).collect();
-    let first = commit(&Base::default(), changes);
-    let began = Instant::now();
-    registry.commit(&scope(), first).await.unwrap();
-    let committed = began.elapsed();
-    let began = Instant::now();
-    assert_eq!(registry.state(&scope()).await.unwrap().entries.len(), 20_000);
-    let read = began.elapsed();
-    println!("a commit of 20,000 changes: {committed:?}; its state: {read:?}");
-    assert!(committed.as_secs() < 60 && read.as_secs() < 10, "{committed:?}, {read:?}");
-}
-
 async fn meddle(url: &str, statement: &'static str) {
     let mut connection = PgConnection::connect(url).await.unwrap();
     sqlx::raw_sql("SET session_replication_role = replica").execute(&mut connection).await.unwrap();

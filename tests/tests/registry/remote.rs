@@ -175,6 +175,60 @@ async fn limits_end_what_would_not_end() {
     client.commit(&scope(), many(10, 200)).await.unwrap();
 }
 
+/// What no client of ours sends.
+#[tokio::test]
+async fn a_stream_that_is_not_what_was_announced_is_refused() {
+    use dcp_proto::control::v1::commit_request::Part;
+    use dcp_proto::control::v1::control_client::ControlClient;
+    use dcp_proto::control::v1::{Action, Body, Change, Changes, CommitHeader, CommitRequest};
+    use futures_util::stream::{self, BoxStream, StreamExt as _};
+    let server = Server::start(Arc::new(Memory::default()), |_| {}).await;
+    let channel = tonic::transport::Endpoint::new(format!("http://{}", server.address)).unwrap();
+    let channel = channel.connect().await.unwrap();
+
+    let header = |scope: &str, changes| {
+        let header =
+            CommitHeader { scope: scope.to_owned(), id: "x".to_owned(), changes, ..CommitHeader::default() };
+        CommitRequest { part: Some(Part::Header(header)) }
+    };
+    let change = |address: &str, action: i32, text: &str| {
+        let body =
+            Some(Body { fingerprint: Fingerprint::of(text).as_str().to_owned(), text: text.to_owned() });
+        Change { address: address.to_owned(), action, body }
+    };
+    let part =
+        |change: Change| CommitRequest { part: Some(Part::Changes(Changes { changes: vec![change] })) };
+    let create = i32::from(Action::Create);
+    let good = change("CoreEtlJob/sales/a", create, "1");
+    let few = |requests: Vec<CommitRequest>| stream::iter(requests).boxed();
+    let cases: Vec<(BoxStream<'static, CommitRequest>, &str)> = vec![
+        (few(vec![]), "begins with its header"),
+        (few(vec![part(good.clone())]), "begins with its header"),
+        (few(vec![CommitRequest { part: None }]), "begins with its header"),
+        (few(vec![header("shop", 1), header("shop", 1)]), "changes only"),
+        (few(vec![header("shop", 2), part(good.clone())]), "cut off"),
+        (few(vec![header("shop", 1), part(good.clone()), part(good.clone())]), "more changes came"),
+        (
+            stream::once(async move { header("shop", 9) }).chain(stream::repeat(part(good.clone()))).boxed(),
+            "more changes",
+        ),
+        (few(vec![header("../etc", 1), part(good.clone())]), "no scope"),
+        (few(vec![header("shop", 1), part(change("Nonsense/sales/a", create, "1"))]), "kind"),
+        (few(vec![header("shop", 1), part(change("CoreEtlJob/sales/A b", create, "1"))]), "no address"),
+        (few(vec![header("shop", 1), part(change("CoreEtlJob/sales/a", 99, "1"))]), "not known"),
+        (few(vec![header("shop", 1), part(change("CoreEtlJob/sales/a", 0, "1"))]), "not known"),
+    ];
+    for (requests, expected) in cases {
+        let mut request = tonic::Request::new(requests);
+        request.metadata_mut().insert("authorization", format!("Bearer {TOKEN}").parse().unwrap());
+        let status = ControlClient::new(channel.clone()).commit(request).await.unwrap_err();
+        assert_eq!(status.code(), tonic::Code::InvalidArgument, "{expected}: {status:?}");
+        assert!(status.message().contains(expected), "{expected}: {status:?}");
+    }
+    let shop = Scope::new("shop", None);
+    assert_eq!(server.client().state(&shop).await.unwrap(), State::default());
+}
+
 /// Answers are lost: the first of each kind is done, and not told.
 #[derive(Debug, Default)]
 struct Lossy {
@@ -265,7 +319,8 @@ async fn what_the_server_speaks_can_be_asked() {
     let mut client = ServerReflectionClient::new(channel.connect().await.unwrap());
     let message_request = Some(MessageRequest::ListServices(String::new()));
     let request = ServerReflectionRequest { host: String::new(), message_request };
-    let mut answers = client.server_reflection_info(tokio_stream::once(request)).await.unwrap().into_inner();
+    let mut answers =
+        client.server_reflection_info(futures_util::stream::iter([request])).await.unwrap().into_inner();
     let Some(MessageResponse::ListServicesResponse(list)) =
         answers.message().await.unwrap().unwrap().message_response
     else {

@@ -3,7 +3,6 @@
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 use dcp_compiler::primitive::Fingerprint;
 use dcp_reconciler::registry::sql::Sql;
@@ -124,24 +123,6 @@ async fn where_nothing_can_be_written_the_path_is_named() {
         let said = error.to_string();
         assert!(said.contains(path.to_str().unwrap()) && said.contains("must be writable"), "{said}");
     }
-}
-
-/// What a machine under load and a build for tests may take: measured without them, it is a fraction.
-#[tokio::test]
-async fn twenty_thousand_changes_are_quick() {
-    let folder = TempDir::new().unwrap();
-    let registry = open(&folder.path().join("state.db")).await;
-    let text = |index| format!("{{\"index\":{index},\"sql\":\"{}\"}}", "SELECT 1 ".repeat(200));
-    let changes = (0..20_000).map(|index| create(&format!("job-{index}"), &text(index))).collect();
-    let first = commit(&Base::default(), changes);
-    let began = Instant::now();
-    registry.commit(&scope(), first).await.unwrap();
-    let committed = began.elapsed();
-    let began = Instant::now();
-    assert_eq!(registry.state(&scope()).await.unwrap().entries.len(), 20_000);
-    let read = began.elapsed();
-    println!("a commit of 20,000 changes: {committed:?}; its state: {read:?}");
-    assert!(committed.as_secs() < 30 && read.as_secs() < 5, "{committed:?}, {read:?}");
 }
 
 async fn with_one_entry() -> (TempDir, Sql) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use dcp_compiler::primitive::{Address, Fingerprint};
 use dcp_reconciler::plan::Action;
@@ -289,6 +290,26 @@ pub(crate) async fn random_histories_are_as_in_the_model(Fresh { registry, other
         let scope = Scope::new(&format!("seed-{seed}"), None);
         model::compare(seed, &scope, [&registry, &other].map(|it| it.as_ref() as &dyn Registry)).await;
     }
+}
+
+/// What a machine under load, and a build for tests, may take: a quiet one takes a tenth.
+pub(crate) async fn twenty_thousand_changes_are_quick(Fresh { registry, .. }: Fresh) {
+    let text = |index| format!("{{\"index\":{index},\"sql\":\"{}\"}}", "SELECT 1 ".repeat(200));
+    let changes = (0..20_000).map(|index| create(&format!("job-{index}"), &text(index))).collect();
+    let first = commit(&Base::default(), changes);
+    let began = Instant::now();
+    let head = registry.commit(&scope(), first).await.unwrap();
+    let committed = began.elapsed();
+    let state = timed(registry.state(&scope())).await;
+    let one = timed(registry.commit(&scope(), commit(&head.base, vec![update("job-7", "changed")]))).await;
+    println!("{registry:?}: 20,000 changes: {committed:?}; the state: {state:?}; one change: {one:?}");
+    assert!(committed.as_secs() < 30 && state.as_secs() < 5 && one.as_secs() < 2);
+}
+
+async fn timed<T>(done: impl Future<Output = Result<T, Error>>) -> Duration {
+    let began = Instant::now();
+    done.await.unwrap();
+    began.elapsed()
 }
 
 fn moved<T: std::fmt::Debug>(result: Result<T, Error>) -> Head {
