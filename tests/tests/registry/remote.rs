@@ -175,6 +175,45 @@ async fn limits_end_what_would_not_end() {
     client.commit(&scope(), many(10, 200)).await.unwrap();
 }
 
+#[tokio::test]
+async fn what_is_asked_for_has_limits_and_our_client_keeps_them() {
+    use dcp_proto::control::v1::control_client::ControlClient;
+    use dcp_proto::control::v1::{BodiesRequest, PublishedRequest};
+    let memory = Arc::new(Memory::default());
+    let mut base = Base::default();
+    for index in 0..1_100 {
+        let change = create(&format!("job-{index}"), &index.to_string());
+        base = memory.commit(&scope(), commit(&base, vec![change])).await.unwrap().base;
+    }
+    let server = Server::start(memory, |_| {}).await;
+    let client = server.client();
+    let history = client.history(&scope(), None, 5_000).await.unwrap();
+    assert!(history.iter().map(|it| it.serial).eq((1..=1_100).rev()));
+    let fingerprints: Vec<_> = (0..1_100).map(|index| Fingerprint::of(&index.to_string())).collect();
+    assert_eq!(client.bodies(&scope(), &fingerprints).await.unwrap().len(), 1_100);
+    client.published(&scope(), &(0..10_001).collect::<Vec<_>>()).await.unwrap();
+    assert_eq!(client.state(&scope()).await.unwrap().unpublished, [0; 0]);
+    let largest = "x".repeat(4 << 20);
+    client.commit(&scope(), commit(&base, vec![create("largest", &largest)])).await.unwrap();
+    assert_eq!(client.bodies(&scope(), &[Fingerprint::of(&largest)]).await.unwrap(), [largest]);
+
+    let channel = tonic::transport::Endpoint::new(format!("http://{}", server.address)).unwrap();
+    let mut raw = ControlClient::with_interceptor(
+        channel.connect().await.unwrap(),
+        |mut request: tonic::Request<()>| {
+            request.metadata_mut().insert("authorization", format!("Bearer {TOKEN}").parse().unwrap());
+            Ok(request)
+        },
+    );
+    let fingerprints = fingerprints.iter().map(|it| it.as_str().to_owned()).collect();
+    let bodies = raw.bodies(BodiesRequest { scope: "shop".to_owned(), fingerprints }).await.map(drop);
+    let serials = (0..10_001).collect();
+    let published = raw.published(PublishedRequest { scope: "shop".to_owned(), serials }).await.map(drop);
+    for refused in [bodies, published] {
+        assert_eq!(refused.unwrap_err().code(), tonic::Code::ResourceExhausted);
+    }
+}
+
 /// What no client of ours sends.
 #[tokio::test]
 async fn a_stream_that_is_not_what_was_announced_is_refused() {
