@@ -98,6 +98,9 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     assert!(error.to_string().ends_with("upgrade dcp") && error.to_string().contains("state.db"), "{error}");
     meddle(&folder, "UPDATE registry_schema SET version = 1").await;
     assert_eq!(open(&folder.path().join("state.db")).await.state(&scope()).await.unwrap().entries.len(), 1);
+    meddle(&folder, "DELETE FROM registry_schema").await;
+    let error = Sql::sqlite(&folder.path().join("state.db")).await.unwrap_err();
+    assert!(matches!(&error, Error::Corrupt(said) if said.contains("which version")), "{error:?}");
 }
 
 #[tokio::test]

@@ -9,15 +9,18 @@ use crate::registry::{Error, Result};
 const MIGRATIONS: &[&str] = &[include_str!("schema-1.sql")];
 
 pub(super) async fn migrate(store: &Store, pool: &AnyPool) -> Result<()> {
-    // Without a lock first: where nothing is to be done, nobody is waited for and no right to write is needed.
+    // Without a lock first: where nothing is to be done, nobody is waited for and no right to write is needed. Where
+    // another makes the tables just now, a snapshot may have them and not yet the version.
     let mut look = store.begin_read(pool).await?;
     let found = version(store, &mut look).await?;
     drop(look);
-    if usize::try_from(found) == Ok(MIGRATIONS.len()) {
+    if found.and_then(|found| usize::try_from(found).ok()) == Some(MIGRATIONS.len()) {
         return Ok(());
     }
     let mut transaction = store.begin_alone(pool).await?;
-    let found = version(store, &mut transaction).await?;
+    let Some(found) = version(store, &mut transaction).await? else {
+        return Err(store.corrupt("it does not say of which version it is"));
+    };
     let Some(missing) = usize::try_from(found).ok().and_then(|found| MIGRATIONS.get(found..)) else {
         return Err(newer(store, found));
     };
@@ -33,20 +36,15 @@ pub(super) async fn migrate(store: &Store, pool: &AnyPool) -> Result<()> {
     transaction.commit().await.map_err(|error| store.error(&error))
 }
 
-/// The version that the tables are of; 0 where there are none.
-async fn version(store: &Store, transaction: &mut Transaction<'static, Any>) -> Result<i64> {
+/// The version that the tables are of; 0 where there are none, and none where they don't say.
+async fn version(store: &Store, transaction: &mut Transaction<'static, Any>) -> Result<Option<i64>> {
     let error = |error| store.error(&error);
     let exists = sqlx::query(store.has_schema()).fetch_optional(&mut **transaction).await.map_err(error)?;
     if exists.is_none() {
-        return Ok(0);
+        return Ok(Some(0));
     }
     let row = sqlx::query("SELECT version FROM registry_schema").fetch_optional(&mut **transaction).await;
-    match row.map_err(error)? {
-        Some(row) => row.try_get(0).map_err(error),
-        None => {
-            Err(Error::Corrupt(format!("{store} does not say which version it is of: {}", store.restore())))
-        }
-    }
+    row.map_err(error)?.map(|row| row.try_get(0)).transpose().map_err(error)
 }
 
 async fn run(store: &Store, transaction: &mut Transaction<'static, Any>, script: &'static str) -> Result<()> {

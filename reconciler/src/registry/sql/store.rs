@@ -7,7 +7,8 @@ use std::fmt::{self, Write as _};
 use std::time::Duration;
 
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions};
-use sqlx::{Any, AnyConnection, AnyPool, ConnectOptions as _, Executor as _, Transaction};
+use sqlx::{Any, AnyConnection, AnyPool, ConnectOptions as _, Connection as _, Executor as _, Transaction};
+use tokio::time::{sleep, timeout};
 
 use crate::registry::{Error, Result};
 
@@ -16,6 +17,8 @@ pub(super) use sqlite::open as sqlite;
 
 /// How long to wait for a connection, or for another's commit to end.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// A database by a name that can be shown: it holds no password.
 #[derive(Debug, Clone)]
@@ -103,6 +106,12 @@ impl Store {
         Error::Corrupt(format!("{self} is damaged: {what}; {}", self.restore()))
     }
 
+    /// SQLite does not wait where two make a file ready at once: one of them is told that it is busy.
+    fn is_busy(&self, error: &sqlx::Error) -> bool {
+        let said = error.as_database_error();
+        self.kind == Kind::Sqlite && said.is_some_and(|said| sqlite::code(said) == Some(sqlite::BUSY))
+    }
+
     fn reach(&self) -> &'static str {
         match self.kind {
             Kind::Sqlite => "try again",
@@ -112,13 +121,20 @@ impl Store {
 
     /// Connects once to learn what is wrong, as a pool tells only that it waited; then makes the pool.
     async fn pool(&self, options: AnyConnectOptions, size: u32, setup: &'static str) -> Result<AnyPool> {
-        let first = tokio::time::timeout(PATIENCE, async {
-            let mut connection: AnyConnection = options.connect().await?;
-            connection.execute(setup).await.map(|_| ())
+        let first = timeout(PATIENCE, async {
+            loop {
+                match connect(&options, setup).await {
+                    Err(error) if self.is_busy(&error) => sleep(BUSY_PAUSE).await,
+                    done => return done,
+                }
+            }
         });
         match first.await {
             Ok(connected) => connected.map_err(|error| self.error(&error))?,
-            Err(_) => return Err(self.error(&sqlx::Error::PoolTimedOut)),
+            Err(_) => {
+                let reach = self.reach();
+                return Err(Error::Unavailable(format!("{self} did not open within {PATIENCE:?}; {reach}")));
+            }
         }
         let pool = AnyPoolOptions::new().max_connections(size).acquire_timeout(PATIENCE);
         let pool = pool.after_connect(move |connection, _| {
@@ -126,4 +142,10 @@ impl Store {
         });
         Ok(pool.connect_lazy_with(options))
     }
+}
+
+async fn connect(options: &AnyConnectOptions, setup: &'static str) -> sqlx::Result<()> {
+    let mut connection: AnyConnection = options.connect().await?;
+    connection.execute(setup).await?;
+    connection.close().await
 }

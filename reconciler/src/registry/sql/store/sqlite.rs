@@ -35,10 +35,8 @@ pub(in crate::registry::sql) async fn open(path: &Path) -> Result<(Store, AnyPoo
 
 pub(super) fn error(store: &Store, said: &dyn DatabaseError) -> Error {
     let message = said.message();
-    // The lowest byte says what happened, the others in which way.
-    let code = said.code().and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff);
-    match code {
-        Some(5 | 6) => Error::Unavailable(format!(
+    match code(said) {
+        Some(BUSY | 6) => Error::Unavailable(format!(
             "{store} is being written to by another dcp, and did not become free; try again"
         )),
         Some(3 | 8 | 14 | 23) => not_writable(store, message),
@@ -50,6 +48,13 @@ pub(super) fn error(store: &Store, said: &dyn DatabaseError) -> Error {
         )),
         _ => store.corrupt(message),
     }
+}
+
+pub(super) const BUSY: u32 = 5;
+
+/// The lowest byte of a code says what happened, the others in which way.
+pub(super) fn code(said: &dyn DatabaseError) -> Option<u32> {
+    said.code()?.parse::<u32>().ok().map(|code| code & 0xff)
 }
 
 fn not_writable(store: &Store, why: &str) -> Error {
