@@ -33,6 +33,9 @@ const IMPURE: &[&str] =
 /// Cluster and cloud clients: these crates, and all whose names begin with one of them and a hyphen.
 const CLUSTERS: &[&str] = &["kube", "k8s-openapi", "aws-config", "aws-sdk"];
 
+/// Crates that one of ours alone knows. What else needs what they do asks that one.
+const OWNED: &[(&str, &str)] = &[("object_store", "dcp-reconciler")];
+
 /// What the compiler's sources must not name.
 const OUTSIDE: &[&str] = &[
     "std::fs",
@@ -99,6 +102,19 @@ fn only_the_gateway_knows_clusters_and_clouds() {
         }
     }
     assert_none("only dcp-gateway speaks to clusters and clouds", &wrong);
+}
+
+#[test]
+fn what_one_crate_owns_no_other_knows() {
+    let mut wrong = Vec::new();
+    for member in metadata().workspace_packages() {
+        for (owned, owner) in OWNED {
+            if member.name != *owner && member.dependencies.iter().any(|it| it.name == *owned) {
+                wrong.push(format!("`{}` depends on `{owned}`, which is {owner}'s", member.name));
+            }
+        }
+    }
+    assert_none("each of these has one owner", &wrong);
 }
 
 #[test]
