@@ -7,8 +7,9 @@ MAKEFLAGS += --no-print-directory
 
 # A group of tests is a name here, with what it needs, and a row in scripts/run-tests that says what it runs.
 # A test holds the two together. `make test` runs them all, `make test-NAME` one.
-GROUPS := unit
+GROUPS := unit cloud
 needs-unit := cargo cc python3
+needs-cloud := cargo cc python3 venv
 
 .PHONY: help demo test $(GROUPS:%=test-%) lint bench fuzz clean
 
@@ -28,6 +29,7 @@ test:
 	@scripts/run-tests $(GROUPS)
 
 ## test-unit  the Rust tests, and those of the scripts: no service, no cluster, no Spark
+## test-cloud the DAG folder in S3, by moto's server on this machine: no cloud account
 $(GROUPS:%=test-%): test-%:
 	@scripts/need $@ $(needs-$*)
 	@scripts/run-tests $*

@@ -90,15 +90,19 @@ impl Local {
         if !self.exists()? {
             return Ok(());
         }
-        self.refuse_others(names.iter().map(String::as_str))?;
-        for name in names {
+        let there = self.refuse_others(names.iter().map(String::as_str))?;
+        for name in &there {
             missing_is_fine(std::fs::remove_file(self.path(name)))
                 .map_err(|error| self.io(name, Doing::Removed, &error))?;
         }
-        sync_folder(&self.0.root).map_err(|error| self.io("", Doing::Written, &error))
+        match there.is_empty() {
+            true => Ok(()),
+            false => sync_folder(&self.0.root).map_err(|error| self.io("", Doing::Written, &error)),
+        }
     }
 
     pub(super) fn discard(&self, id: &str) -> Result<()> {
+        self.exists()?;
         let folder = self.staged_folder()?.join(id);
         missing_is_fine(std::fs::remove_dir_all(folder))
             .map_err(|error| self.io(&format!("{STAGED_FOLDER}/{id}"), Doing::Removed, &error))
@@ -177,15 +181,17 @@ impl Local {
         }
     }
 
-    fn refuse_others<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<()> {
-        let mut others = Vec::new();
+    /// Refuses names at which there is something of somebody else; returns those at which there is a file of ours.
+    fn refuse_others<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<Vec<&'a str>> {
+        let (mut ours, mut others) = (Vec::new(), Vec::new());
         for name in names {
             match look(&self.path(name)).map_err(|error| self.io(name, Doing::Read, &error))? {
-                Found::Nothing | Found::Ours { .. } => {}
+                Found::Nothing => {}
+                Found::Ours { .. } => ours.push(name),
                 Found::Other => others.push(self.shown(name)),
             }
         }
-        if others.is_empty() { Ok(()) } else { Err(Error::NotOurs(others)) }
+        if others.is_empty() { Ok(ours) } else { Err(Error::NotOurs(others)) }
     }
 
     fn holds(&self, file: &File) -> bool {

@@ -110,16 +110,18 @@ fn within(base: &Path, below: &Path) -> Option<PathBuf> {
     real.starts_with(&base).then_some(real)
 }
 
-/// A location as it may be shown: without a password, and without what often holds a key.
+/// A location as it may be shown: without a password, and without what often holds a key. Only Azure has a name of
+/// its own before the host.
 fn shown(location: &str) -> String {
     let Some((scheme, rest)) = location.split_once("://") else {
-        return location.trim_end_matches('/').to_owned();
+        return location.strip_suffix('/').filter(|short| !short.is_empty()).unwrap_or(location).to_owned();
     };
     let rest = rest.split(['?', '#']).next().unwrap_or_default();
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
     let authority = match authority.rsplit_once('@') {
-        Some((user, host)) if user.contains(':') => format!("***@{host}"),
+        Some((user, host)) if user.contains(':') || !scheme.starts_with('a') => format!("***@{host}"),
         _ => authority.to_owned(),
     };
-    format!("{scheme}://{authority}/{path}").trim_end_matches('/').to_owned()
+    let path = path.trim_end_matches('/');
+    if path.is_empty() { format!("{scheme}://{authority}") } else { format!("{scheme}://{authority}/{path}") }
 }

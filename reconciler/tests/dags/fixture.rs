@@ -38,9 +38,7 @@ enum Raw {
 impl Fixture {
     pub(crate) fn disk() -> Self {
         let raw = tempfile::tempdir().expect("a folder can be made");
-        let location = raw.path().to_str().expect("its name is text");
-        let folder = DagFolder::open(location, Path::new("/nowhere")).expect("a folder can be opened");
-        Self { folder, raw: Raw::Disk(raw) }
+        Self { folder: open(raw.path()), raw: Raw::Disk(raw) }
     }
 
     pub(crate) fn memory() -> Self {
@@ -115,4 +113,28 @@ impl Fixture {
 /// Names and contents, to compare with.
 pub(crate) fn expected(files: &[File]) -> BTreeMap<String, String> {
     files.iter().map(|file| (file.name.clone(), file.content.clone())).collect()
+}
+
+/// The test that runs, again, in a process of its own and in whatever `wrapper` puts around it. It finds `folder` by
+/// [`told`], and does its part there instead.
+pub(crate) fn again(test: &str, wrapper: &[&str], folder: &Path) -> std::process::Command {
+    let program = std::env::current_exe().expect("a test has a program");
+    let mut words: Vec<_> = wrapper.iter().map(std::ffi::OsString::from).collect();
+    words.push(program.into());
+    let mut command = std::process::Command::new(&words[0]);
+    command.args(&words[1..]).args(["--exact", test, "--nocapture"]).env(TOLD, folder);
+    command.stdout(std::process::Stdio::null());
+    command
+}
+
+/// The folder that this process is to work in, where it was started by [`again`].
+pub(crate) fn told() -> Option<std::path::PathBuf> {
+    std::env::var_os(TOLD).map(Into::into)
+}
+
+const TOLD: &str = "DCP_TEST_DAGS_FOLDER";
+
+pub(crate) fn open(folder: &Path) -> DagFolder {
+    let location = folder.to_str().expect("its name is text");
+    DagFolder::open(location, Path::new("/nowhere")).expect("a folder can be opened")
 }

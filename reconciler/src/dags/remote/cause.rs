@@ -9,8 +9,20 @@ use crate::dags::Cause;
 
 const NO_BUCKET: &[&str] = &["NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist"];
 
-/// Where a program asks the machine that it runs on for credentials, and gets none but there.
-const INSTANCE: &[&str] = &["169.254.169.254", "metadata", "CredentialsFromInstance"];
+/// Where a program asks the machine that it runs on for credentials, when it is given none.
+const INSTANCE: &[&str] =
+    &[" http://169.254.", " http://metadata.google.internal", "/latest/api/token ", "/latest/meta-data/iam/"];
+
+/// What services call a request by somebody who may not, or whom they do not know.
+const DENIED: &[&str] = &[
+    "AccessDenied",
+    "AuthenticationFailed",
+    "AuthorizationFailure",
+    "ExpiredToken",
+    "InvalidAccessKeyId",
+    "InvalidToken",
+    "SignatureDoesNotMatch",
+];
 
 pub(super) fn is_no_bucket(error: &Error) -> bool {
     let text = error.to_string();
@@ -25,13 +37,17 @@ pub(super) fn cause(error: &Error) -> Cause {
     if INSTANCE.iter().any(|word| text.contains(word)) {
         return Cause::NoCredentials;
     }
+    let said = said(&text);
+    let status = |status: &str| text.contains(&format!("status code: {status} "));
     match error {
-        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => Cause::Denied(said(&text)),
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => Cause::Denied(said),
+        // A listing that is refused comes as any other error.
+        _ if status("401") || status("403") || DENIED.contains(&said.as_str()) => Cause::Denied(said),
         Error::NotFound { .. } => Cause::Missing,
         _ if text.contains("incorrectly configured region") => Cause::WrongRegion,
         _ => match transport(error) {
             Some(kind) => Cause::Unreachable(kind.to_owned()),
-            None => Cause::Unavailable(said(&text)),
+            None => Cause::Unavailable(said),
         },
     }
 }

@@ -15,7 +15,8 @@ use crate::dags::{Error, Result};
 /// to try again.
 const DEFAULTS: [(&str, &str); 2] = [("timeout", "15 seconds"), ("connect_timeout", "5 seconds")];
 
-/// Trying again is up to the store, and to nothing above it.
+/// Trying again is up to the store, and to nothing above it. The time is the limit, and not the count: with the last
+/// request, it is about half a minute.
 fn retry() -> RetryConfig {
     RetryConfig {
         backoff: BackoffConfig {
@@ -23,7 +24,7 @@ fn retry() -> RetryConfig {
             max_backoff: Duration::from_secs(4),
             base: 2.0,
         },
-        max_retries: 20,
+        max_retries: 1000,
         retry_timeout: Duration::from_secs(20),
     }
 }
