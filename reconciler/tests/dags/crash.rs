@@ -1,6 +1,7 @@
 //! A process is killed at every step of its way, and a reader looks on all the time.
 
 use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -11,6 +12,7 @@ use dcp_reconciler::dags::File;
 use crate::fixture::{again, expected, files, open, told, wait};
 
 const AT: &str = "DCP_TEST_KILL_AT";
+const LOG: &str = "DCP_TEST_KILL_LOG";
 const UNDER: &str = "DCP_TEST_KILL_UNDER";
 const STAGED: &str = "staged";
 
@@ -41,9 +43,9 @@ fn killer() -> &'static Path {
 
 /// Runs a test again, to be killed at a step. Returns whether it was; it ends well where there are fewer steps.
 fn is_killed(test: &str, at: usize, folder: &Path) -> bool {
-    use std::os::unix::process::ExitStatusExt;
     let mut command = again(test, &[], folder);
     command.env("LD_PRELOAD", killer()).env(AT, at.to_string()).env(UNDER, folder.join("dags"));
+    command.env(LOG, folder.join("log"));
     let output = command.output().expect("a test can be run again");
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() || output.status.signal() == Some(9), "{}: {told}", output.status);
@@ -148,4 +150,44 @@ fn a_repair_that_is_killed_can_be_repaired() {
         }
         wait(folder.put(&new())).expect("they can be written");
     });
+}
+
+/// What a machine that crashes leaves behind is what was flushed.
+#[test]
+fn what_is_in_place_is_flushed() {
+    const TEST: &str = "crash::what_is_in_place_is_flushed";
+    if let Some(all) = told() {
+        let folder = open(&all.join("dags"));
+        wait(folder.stage("new", &new())).expect("they can be staged");
+        wait(folder.switch("new", &new())).expect("they are staged");
+        return wait(folder.remove(&["dag-0.py".to_owned()])).expect("it can be removed");
+    }
+    let all = tempfile::tempdir().expect("a folder can be made");
+    let dags = all.path().join("dags");
+    std::fs::create_dir(&dags).expect("a folder can be made");
+    assert!(!is_killed(TEST, usize::MAX >> 1, all.path()));
+    let log = std::fs::read_to_string(all.path().join("log")).expect("there were changes");
+    let shown = format!("{}/", dags.display());
+    let changes: Vec<_> = log.lines().map(|line| format!("{line}/").replace(&shown, "")).collect();
+    let at = |change: &str| {
+        changes.iter().rposition(|it| it.trim_end_matches('/') == change.trim_end_matches('/'))
+    };
+    let place = |change: &str| at(change).unwrap_or_else(|| unreachable!("no {change}: {changes:#?}"));
+    let first_rename = changes.iter().position(|it| it.starts_with("rename ")).expect("files are switched");
+    for file in new() {
+        let staged = format!(".dcp-staged/new/{}.staged", file.name);
+        assert!(place(&format!("write {staged}")) < place(&format!("fsync {staged}")), "{changes:#?}");
+        assert!(place(&format!("fsync {staged}")) < first_rename, "{changes:#?}");
+        assert!(place(&format!("rename {}", file.name)) < place("fsync "), "{changes:#?}");
+    }
+    for folder in [".dcp-staged/new", ".dcp-staged"] {
+        assert!(place(&format!("fsync {folder}")) < first_rename, "{changes:#?}");
+    }
+    let flushed: Vec<_> = (0..changes.len()).filter(|at| changes[*at].trim_end() == "fsync").collect();
+    let removed = place("unlink dag-0.py");
+    let last_rename = changes.iter().rposition(|it| it.starts_with("rename ")).expect("files are switched");
+    let between = |from, to| flushed.iter().any(|at| (from..to).contains(at));
+    assert!(between(0, first_rename), "the folder is flushed when files are staged: {changes:#?}");
+    assert!(between(last_rename, removed), "and when they are switched: {changes:#?}");
+    assert!(between(removed, changes.len()), "and when one is removed: {changes:#?}");
 }

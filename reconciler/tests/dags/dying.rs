@@ -22,6 +22,8 @@ use crate::fixture::{Fixture, expected, files, wait};
 struct Dying {
     store: Arc<dyn ObjectStore>,
     left: Arc<AtomicI64>,
+    /// Only copies fail, as where a right is missing.
+    copies: bool,
 }
 
 fn change(left: &AtomicI64) -> Result<()> {
@@ -40,7 +42,9 @@ impl fmt::Display for Dying {
 #[async_trait]
 impl ObjectStore for Dying {
     async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        change(&self.left)?;
+        if !self.copies {
+            change(&self.left)?;
+        }
         self.store.put_opts(path, payload, options).await
     }
 
@@ -57,7 +61,7 @@ impl ObjectStore for Dying {
     }
 
     fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        let left = Arc::clone(&self.left);
+        let left = if self.copies { Arc::new(AtomicI64::new(i64::MAX)) } else { Arc::clone(&self.left) };
         let alive = paths.map(move |path| change(&left).and(path)).boxed();
         self.store.delete_stream(alive)
     }
@@ -85,7 +89,8 @@ pub(crate) async fn dies_at_every_step(fixture: &Fixture, store: Arc<dyn ObjectS
         folder.put(&old).await.expect("they can be written");
         folder.remove(&["dag-2.py".to_owned()]).await.expect("it can be removed");
         let left = Arc::new(AtomicI64::new(at));
-        let dying = DagFolder::over(Arc::new(Dying { store: Arc::clone(&store), left }), prefix);
+        let dying =
+            DagFolder::over(Arc::new(Dying { store: Arc::clone(&store), left, copies: false }), prefix);
         let staged = dying.stage("new", &new).await.is_ok();
         let done = staged && dying.switch("new", &new).await.is_ok();
 
@@ -116,4 +121,19 @@ fn a_publication_that_dies_can_be_repaired() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let fixture = Fixture::over(Arc::clone(&store));
     wait(dies_at_every_step(&fixture, store, "team/dags"));
+}
+
+#[test]
+fn what_can_not_be_copied_stays_staged() {
+    let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
+    let fixture = Fixture::over(Arc::clone(&store));
+    let dying = Dying { store, left: Arc::new(AtomicI64::new(1)), copies: true };
+    let folder = DagFolder::over(Arc::new(dying), "team/dags");
+    wait(async {
+        folder.stage("1", &files(3, "new")).await.expect("they can be staged");
+        folder.switch("1", &files(3, "new")).await.expect_err("one alone can be copied");
+        assert_eq!(folder.leftovers().await, Ok(vec!["1".to_owned()]));
+        fixture.folder.switch("1", &files(3, "new")).await.expect("nothing was lost");
+        assert_eq!(fixture.all().await, expected(&files(3, "new")));
+    });
 }
