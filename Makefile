@@ -7,14 +7,16 @@ MAKEFLAGS += --no-print-directory
 
 # A group of tests is a name here, with what it needs, and a row in scripts/run-tests that says what it runs.
 # A test holds the two together. `make test` runs them all, `make test-NAME` one.
-GROUPS := unit
+GROUPS := unit postgres cloud
 needs-unit := cargo cc python3
+needs-postgres := cargo cc postgres
+needs-cloud := cargo cc python3 venv
 
 .PHONY: help demo test $(GROUPS:%=test-%) lint bench fuzz clean
 
 ## help       this list
 help:
-	@awk '/^## / { print "  make " substr($$0, 4) }' Makefile
+	@awk '/^## / { name = $$2; sub(/^## [^ ]+ +/, ""); printf "  make %-14s %s\n", name, $$0 }' Makefile
 
 ## demo       build dcp, then validate, compile and draw the examples
 demo:
@@ -28,6 +30,8 @@ test:
 	@scripts/run-tests $(GROUPS)
 
 ## test-unit  the Rust tests, and those of the scripts: no service, no cluster, no Spark
+## test-postgres  the registry in a PostgreSQL that the tests start for themselves
+## test-cloud the DAG folder in S3, by moto's server on this machine: no cloud account
 $(GROUPS:%=test-%): test-%:
 	@scripts/need $@ $(needs-$*)
 	@scripts/run-tests $*

@@ -1,5 +1,8 @@
 //! What the tests that cross crates share.
 
+pub mod commits;
+pub mod postgres;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

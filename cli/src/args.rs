@@ -15,7 +15,8 @@ To begin:
   dcp init shop               make a small project in the folder `shop`
   dcp validate                check all manifests of the project around you
   dcp graph                   see who produces and who consumes what
-  dcp compile --out build     write primitives and Airflow DAGs
+  dcp plan                    see what would change, why, and what it costs a running stream
+  dcp apply                   do exactly that
   dcp explain DCP0107         read about a diagnostic
 
 Exit codes: 0 all is well, 1 there are errors, 2 the command was called wrongly.";
@@ -59,6 +60,30 @@ pub(crate) enum Command {
     /// Write the primitives and Airflow DAGs that manifests are decomposed into
     #[command(after_help = COMPILE)]
     Compile(Compile),
+    /// Show what an apply would change, why, and what it costs a running stream
+    #[command(after_help = PLAN)]
+    Plan(Plan),
+    /// Do what a plan says: the manifests' one, or one that was saved
+    #[command(after_help = APPLY)]
+    Apply(Apply),
+    /// Take away what is applied
+    #[command(after_help = DESTROY)]
+    Destroy(Destroy),
+    /// Go back to what was applied at an earlier serial
+    #[command(after_help = ROLLBACK)]
+    Rollback(Rollback),
+    /// List what was applied, by whom and when
+    #[command(after_help = HISTORY)]
+    History(History),
+    /// Print what is applied at an address, or was
+    #[command(after_help = SHOW)]
+    Show(Show),
+    /// Compare what is applied with what is there: the folder of DAG files
+    #[command(after_help = DRIFT)]
+    Drift(Drift),
+    /// Run a part of dcp as a service
+    #[command(after_help = SERVE)]
+    Serve(Serve),
     /// Show which workloads read and write what, and who waits for whom
     #[command(after_help = GRAPH)]
     Graph(Graph),
@@ -145,6 +170,248 @@ pub(crate) struct Compile {
     /// Write nothing and end with exit code 1 if there are warnings
     #[arg(long)]
     pub(crate) deny_warnings: bool,
+}
+
+const PLAN: &str = "\
+A plan changes nothing. It compares the manifests with what was applied last, and says for each workload what would \
+happen to it: create, update (nothing restarts), redeploy (restarts, the checkpoint is kept), reset (the checkpoint \
+can't be kept), delete.
+
+Examples:
+  dcp plan                               all workloads
+  dcp plan --target prod --out p.json    and save it, to apply exactly this: dcp apply p.json
+  dcp plan manifests/clicks.yaml         only those of one file; nothing is deleted
+  dcp plan --select logistics/clicks     only this one, wherever it stands
+  dcp plan --since origin/main           only what changed since a git revision
+  dcp plan --output markdown             as the comment of a pull request
+
+With --detailed-exitcode: 0 nothing to do, 1 error, 2 changes.";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+    /// Only these workloads: `domain/name`, `domain/*`, or an address; can be given several times
+    #[arg(long, value_name = "ADDRESS", num_args = 1)]
+    pub(crate) select: Vec<String>,
+    /// Only what the changes since this git revision can affect
+    #[arg(long, value_name = "REV")]
+    pub(crate) since: Option<String>,
+    /// Save the plan in this file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) out: Option<PathBuf>,
+    /// How to write it
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: PlanFormat,
+    /// End with exit code 2 if there is something to do
+    #[arg(long)]
+    pub(crate) detailed_exitcode: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PlanFormat {
+    /// For people
+    Text,
+    /// For programs; a file of it can be applied
+    Json,
+    /// For the comment of a pull request
+    Markdown,
+}
+
+/// What an apply is allowed to do.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Consent {
+    /// Don't ask; without a terminal, nothing is applied unless this is given
+    #[arg(long)]
+    pub(crate) auto_approve: bool,
+    /// Give up the checkpoint of this workload (`domain/name`, or `all`), where the plan says so; can be given several times
+    #[arg(long, value_name = "WORKLOAD", num_args = 1)]
+    pub(crate) allow_reset: Vec<String>,
+    /// Stop and take away this continuous workload (`domain/name`, or `all`); can be given several times
+    #[arg(long, value_name = "WORKLOAD", num_args = 1)]
+    pub(crate) allow_delete: Vec<String>,
+    /// How to write what was done
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+const APPLY: &str = "\
+Shows the plan, asks, and does it: all of it or nothing. A second run does nothing. Whatever interrupts it, even a \
+crash, the next apply repairs.
+
+Examples:
+  dcp apply                                     plan, ask, apply
+  dcp apply plan.json                           exactly what was planned; refused if the state moved on
+  dcp apply --auto-approve                      without asking, as in CI
+  dcp apply --allow-reset payments/scores       may give up the checkpoint of this stream";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Apply {
+    /// A saved plan (`….json`); or manifests, and folders to search for them [default: what `dcp.yaml` names]
+    #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// The target of `dcp.yaml` to apply to [default: the one marked as default]
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) target: Option<String>,
+    /// Only these workloads: `domain/name`, `domain/*`, or an address; can be given several times
+    #[arg(long, value_name = "ADDRESS", num_args = 1)]
+    pub(crate) select: Vec<String>,
+    #[command(flatten)]
+    pub(crate) consent: Consent,
+}
+
+const DESTROY: &str = "\
+Takes away all that is applied to a target, or what is selected of it. Manifests are not touched: the next apply brings \
+it all back.
+
+Examples:
+  dcp destroy --target dev --allow-delete all
+  dcp destroy --select logistics/orders-daily";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Destroy {
+    /// The target of `dcp.yaml` [default: the one marked as default]
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) target: Option<String>,
+    /// Only these workloads: `domain/name`, `domain/*`, or an address; can be given several times
+    #[arg(long, value_name = "ADDRESS", num_args = 1)]
+    pub(crate) select: Vec<String>,
+    #[command(flatten)]
+    pub(crate) consent: Consent,
+}
+
+const ROLLBACK: &str = "\
+Plans the way back to an earlier serial, and applies it as any other plan: what it costs a running stream is shown, and \
+asked for. Manifests are not touched: the next apply of them goes forward again.
+
+Examples:
+  dcp history                 which serials there were
+  dcp rollback 41             back to what was applied then
+  dcp rollback 41 --select logistics/clicks";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Rollback {
+    /// The serial to go back to
+    pub(crate) serial: u64,
+    /// The target of `dcp.yaml` [default: the one marked as default]
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) target: Option<String>,
+    /// Only these workloads: `domain/name`, `domain/*`, or an address; can be given several times
+    #[arg(long, value_name = "ADDRESS", num_args = 1)]
+    pub(crate) select: Vec<String>,
+    #[command(flatten)]
+    pub(crate) consent: Consent,
+}
+
+const HISTORY: &str = "\
+Examples:
+  dcp history                   the last 20
+  dcp history --limit 100 --output json";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct History {
+    /// The target of `dcp.yaml` [default: the one marked as default]
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) target: Option<String>,
+    /// How many to list
+    #[arg(long, value_name = "NUMBER", default_value_t = 20)]
+    pub(crate) limit: u32,
+    /// How to write it
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: Format,
+}
+
+const SHOW: &str = "\
+Examples:
+  dcp show logistics/clicks                           every part of it, as it is applied
+  dcp show CoreEtlJob/logistics/clicks                one part
+  dcp show CoreEtlJob/logistics/clicks --revision 3   as it was
+  dcp show Orchestrator/logistics/orders --revisions  which revisions there were";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Show {
+    /// `domain/name`, or an address
+    #[arg(value_name = "ADDRESS")]
+    pub(crate) address: String,
+    /// The target of `dcp.yaml` [default: the one marked as default]
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) target: Option<String>,
+    /// An earlier revision of it
+    #[arg(long, value_name = "NUMBER", conflicts_with = "revisions")]
+    pub(crate) revision: Option<u64>,
+    /// List the revisions instead
+    #[arg(long)]
+    pub(crate) revisions: bool,
+}
+
+const DRIFT: &str = "\
+Looks for DAG files that were changed by hand, are missing, or are ours and applied by nobody. `dcp apply` repairs what \
+an interrupted apply left; `dcp drift --repair` repairs all of it.
+
+Examples:
+  dcp drift --target prod
+  dcp drift --repair
+
+With --detailed-exitcode: 0 all is as applied, 1 error, 2 it is not.";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Drift {
+    /// The target of `dcp.yaml` [default: the one marked as default]
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) target: Option<String>,
+    /// Make the DAG folder what the registry says
+    #[arg(long)]
+    pub(crate) repair: bool,
+    /// How to write it
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: Format,
+    /// End with exit code 2 if something is not as applied
+    #[arg(long)]
+    pub(crate) detailed_exitcode: bool,
+}
+
+const SERVE: &str = "\
+Examples:
+  dcp serve control --database postgres://dcp@db/dcp --tokens /etc/dcp/tokens";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Serve {
+    #[command(subcommand)]
+    pub(crate) part: Part,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Part {
+    /// The control plane: what is applied, for all who apply (gRPC, `dcp.control.v1`)
+    Control(ServeControl),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServeControl {
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7420")]
+    pub(crate) listen: std::net::SocketAddr,
+    /// Where it is kept: `postgres://…`, or the path of a SQLite file; better given in the environment, as it may hold
+    /// a password
+    #[arg(long, value_name = "URL", env = "DCP_DATABASE", hide_env_values = true)]
+    pub(crate) database: String,
+    /// A file with a line `name token` for each who may apply
+    #[arg(long, value_name = "FILE", env = "DCP_TOKENS", value_hint = ValueHint::FilePath)]
+    pub(crate) tokens: PathBuf,
+    /// A certificate (PEM), for TLS
+    #[arg(long, value_name = "FILE", requires = "key", value_hint = ValueHint::FilePath)]
+    pub(crate) certificate: Option<PathBuf>,
+    /// Its key (PEM)
+    #[arg(long, value_name = "FILE", requires = "certificate", value_hint = ValueHint::FilePath)]
+    pub(crate) key: Option<PathBuf>,
 }
 
 const GRAPH: &str = "\

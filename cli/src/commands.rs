@@ -1,12 +1,20 @@
 //! What each command does.
 
+mod apply;
 mod compile;
 mod completions;
+mod destroy;
+mod drift;
 pub(crate) mod explain;
 mod fmt;
 mod graph;
+mod history;
 mod init;
+mod plan;
+mod rollback;
 mod schema;
+mod serve;
+mod show;
 mod validate;
 
 use crate::args::{Args, Command};
@@ -18,6 +26,14 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Verdict, Failure
     match &args.command {
         Command::Validate(args) => validate::run(args, project, console),
         Command::Compile(args) => compile::run(args, project, console),
+        Command::Plan(args) => plan::run(args, project, console),
+        Command::Apply(args) => apply::run(args, project, console),
+        Command::Destroy(args) => destroy::run(args, project, console),
+        Command::Rollback(args) => rollback::run(args, project, console),
+        Command::History(args) => history::run(args, project, console),
+        Command::Show(args) => show::run(args, project, console),
+        Command::Drift(args) => drift::run(args, project, console),
+        Command::Serve(args) => serve::run(args, console),
         Command::Graph(args) => graph::run(args, project, console),
         Command::Schema(args) => schema::run(args, console),
         Command::Fmt(args) => fmt::run(args, project, console),

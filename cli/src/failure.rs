@@ -16,6 +16,8 @@ pub(crate) enum Verdict {
     Errors,
     /// The command was called wrongly.
     Usage,
+    /// Something would change, and it was asked to say so.
+    Changes,
 }
 
 impl From<Verdict> for ExitCode {
@@ -23,7 +25,7 @@ impl From<Verdict> for ExitCode {
         match verdict {
             Verdict::Fine => ExitCode::SUCCESS,
             Verdict::Errors => ExitCode::from(1),
-            Verdict::Usage => ExitCode::from(2),
+            Verdict::Usage | Verdict::Changes => ExitCode::from(2),
         }
     }
 }

@@ -2,11 +2,14 @@
 
 mod args;
 mod commands;
+mod control;
 mod failure;
+mod git;
 mod load;
 mod out;
 mod project;
 mod render;
+mod select;
 mod write;
 
 use std::process::ExitCode;

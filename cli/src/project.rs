@@ -80,13 +80,34 @@ impl Home {
         self.file.is_some()
     }
 
+    /// The project file with a target chosen, as it was compiled with.
+    pub(crate) fn project(&self, target: Option<&str>) -> Project<'_> {
+        let text = self.file.as_ref().and_then(|file| file.as_ref().ok());
+        text.and_then(|text| Project::read(PROJECT_FILE, text, target).0).unwrap_or_else(Project::none)
+    }
+
+    /// The same for commands that need no manifest; a project file that can't be used is an error.
+    pub(crate) fn target(&self, target: Option<&str>) -> Result<Project<'_>, Failure> {
+        let see = || "`dcp validate` says what is wrong with it";
+        match (&self.file, target) {
+            (None, Some(target)) => Err(no_target(target)),
+            (None, None) => Ok(Project::none()),
+            (Some(Err(_)), _) => Err(Failure::new(format!("`{FILE_NAME}` can't be read")).help(see())),
+            (Some(Ok(text)), target) => match Project::read(PROJECT_FILE, text, target) {
+                (Some(project), found) if !found.iter().any(Diagnostic::is_error) => Ok(project),
+                (_, found) => {
+                    let first = found.iter().find(|it| it.is_error()).map(|it| it.message.clone());
+                    let why = first.map(|message| format!(": {message}")).unwrap_or_default();
+                    Err(Failure::new(format!("`{FILE_NAME}` can't be used{why}")).help(see()))
+                }
+            },
+        }
+    }
+
     /// Reads the project and everything in it.
     pub(crate) fn compile(&self, request: Request<'_>) -> Result<Outcome, Failure> {
         match (&self.file, request.target) {
-            (None, Some(target)) => {
-                let message = format!("there is no `{FILE_NAME}` that could have a target `{target}`");
-                Err(Failure::usage(message).help("leave out `--target`, or name the project by `--project`"))
-            }
+            (None, Some(target)) => Err(no_target(target)),
             (None, None) => Ok(self.manifests(&Project::none(), None, Vec::new(), request)),
             (Some(Err(error)), _) => Ok(self.unreadable(error)),
             (Some(Ok(text)), target) => {
@@ -179,6 +200,11 @@ impl Home {
 
 fn stopped(compilation: Compilation) -> Outcome {
     Outcome { compilation, files: 0, stopped: true, timings: Timings::default() }
+}
+
+fn no_target(target: &str) -> Failure {
+    Failure::usage(format!("there is no `{FILE_NAME}` that could have a target `{target}`"))
+        .help("leave out `--target`, or name the project by `--project`")
 }
 
 fn folder(named: &Path) -> Result<PathBuf, Failure> {

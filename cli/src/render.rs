@@ -2,6 +2,7 @@
 
 mod github;
 mod json;
+pub(crate) mod plan;
 mod sarif;
 mod snippet;
 mod summary;

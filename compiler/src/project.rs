@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::check::secrets;
 use crate::diag::{Code, Diagnostic, list, nearest};
 use crate::engine::{self, EngineTable};
-use crate::model::{Domain, FileRef, Identifier, LabelKey, LabelValue, Name, Scalar};
+use crate::model::{Domain, FileRef, Identifier, LabelKey, LabelValue, Location, Name, Scalar};
 use crate::source::{FileId, Span};
 use crate::yaml::{self, Merger, NodeRef, Replacement, Tree};
 use crate::{reference, schema};
@@ -39,6 +39,10 @@ pub struct ProjectFile {
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"format": "engine-version"}))]
     pub engines: BTreeMap<String, engine::Entry>,
+    /// Where Airflow reads its DAG files: a folder relative to this file, or one of an object store. Without it,
+    /// `.dcp/dags`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dags: Option<Location>,
     /// The places that manifests are applied to, such as `dev`, `staging` and `prod`.
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"format": "name"}))]
@@ -62,6 +66,10 @@ pub struct Target {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = ["https://dcp.example.com:7420"]), regex(pattern = r"^https?://[^\s/@]+(/\S*)?$"))]
     pub server: Option<String>,
+    /// Where Airflow reads its DAG files, if elsewhere than the project's `dags`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["s3://airflow/dags"]))]
+    pub dags: Option<Location>,
     /// Values for `${var.name}` in manifests.
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"format": "identifier"}))]
@@ -131,6 +139,7 @@ impl Project<'_> {
             manifests: ProjectFile::default_manifests(),
             variables: BTreeMap::new(),
             engines: BTreeMap::new(),
+            dags: None,
             targets: BTreeMap::new(),
         };
         Self {
@@ -223,6 +232,21 @@ impl<'s> Project<'s> {
         } else {
             Vec::new()
         }
+    }
+
+    fn chosen(&self) -> Option<&Target> {
+        self.file.targets.get(self.target.as_deref()?)
+    }
+
+    /// The control plane that is applied to, where it is not the embedded one.
+    pub fn server(&self) -> Option<&str> {
+        self.chosen()?.server.as_deref()
+    }
+
+    /// Where DAG files go, if it is said.
+    pub fn dags(&self) -> Option<&str> {
+        let chosen = self.chosen().and_then(|target| target.dags.as_ref());
+        chosen.or(self.file.dags.as_ref()).map(Location::as_str)
     }
 
     fn patch(&self, overlay: usize) -> Option<NodeRef<'_>> {

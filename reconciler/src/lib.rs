@@ -1,6 +1,13 @@
 //! Plan and apply: what would change, why, and what it costs a running stream; then exactly that.
 //!
-//! [`plan`] is pure: it compares what is wanted with what is applied. [`registry`] holds what is applied.
+//! [`plan`] is pure: it compares what is wanted with what is applied. [`registry`] holds what is applied, [`dags`] is
+//! the folder of DAG files, [`apply`] brings both to what a plan says, and [`service`] is a control plane that others
+//! can ask for the registry.
 
+pub mod apply;
+pub mod dags;
+pub mod drift;
 pub mod plan;
 pub mod registry;
+pub mod service;
+mod wire;

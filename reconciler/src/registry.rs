@@ -3,8 +3,14 @@
 //! A registry holds scopes, which know nothing of each other: a project's target is one. Each has a head, which only
 //! a commit against that very head moves on. Nothing is locked, so that nothing can be left locked.
 
+mod check;
+pub mod memory;
+pub mod remote;
+pub mod sql;
+
 use std::collections::BTreeMap;
 use std::fmt;
+use std::str::FromStr;
 
 use async_trait::async_trait;
 use dcp_compiler::primitive::{Address, Fingerprint};
@@ -34,11 +40,22 @@ impl fmt::Display for Scope {
     }
 }
 
+/// For a scope that came from elsewhere: it is made of names, as those in a project file are.
+impl FromStr for Scope {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        check::scope(text)?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
 /// Where a scope stands. A scope that nobody has applied to is at serial 0 and has no lineage.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Base {
-    /// Made with the first commit, at random: two states that only happen to have the same serial are told apart.
+    /// The id of the first commit, which is random: two states that only happen to have the same serial are told
+    /// apart by it.
     pub lineage: Option<String>,
     pub serial: u64,
 }
@@ -93,21 +110,40 @@ pub struct Revision {
 /// What is to be applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit {
-    /// Made by the one who commits. A commit whose answer was lost can be made again: where the head was brought about
-    /// by this very id, that head is the answer.
+    /// Made by the one who commits, at random: letters, digits, `-` and `_`. A commit whose answer was lost can be made
+    /// again: where this very id was applied, the head that it brought about is the answer, though others may have
+    /// gone on since.
     pub id: String,
     /// The head that this was planned against.
     pub base: Base,
+    /// A name to show, never empty. A control plane puts its token's holder here, and its own clock's time below.
     pub by: String,
     pub at: Timestamp,
     pub commit: Option<String>,
     pub changes: Vec<Change>,
 }
 
-/// What becomes of an address.
+impl Commit {
+    /// The head that it brings about.
+    pub fn head(&self) -> Head {
+        let serial = self.base.serial.saturating_add(1);
+        let lineage = self.base.lineage.clone().unwrap_or_else(|| self.id.clone());
+        let mut counts = BTreeMap::new();
+        for change in &self.changes {
+            *counts.entry(change.action).or_default() += 1;
+        }
+        let Self { id, by, at, commit, .. } = self;
+        let applied =
+            Applied { serial, id: id.clone(), by: by.clone(), at: *at, commit: commit.clone(), counts };
+        Head { base: Base { lineage: Some(lineage), serial }, applied: Some(applied) }
+    }
+}
+
+/// What becomes of an address: something is created where nothing is, and only what is there becomes anything else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     pub address: Address,
+    /// Any but `None`.
     pub action: Action,
     /// None for a deletion.
     pub body: Option<Body>,
@@ -124,7 +160,7 @@ pub struct Body {
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Somebody else applied meanwhile; this is what they left.
-    #[error("the state moved on, to serial {}", .0.base.serial)]
+    #[error("the state moved on: {0}")]
     Moved(Box<Head>),
     /// What was asked for can't be right, whatever the state.
     #[error("{0}")]
@@ -150,9 +186,19 @@ pub struct Head {
     pub applied: Option<Applied>,
 }
 
+impl fmt::Display for Head {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "it is at serial {}", self.base.serial)?;
+        match &self.applied {
+            Some(Applied { by, at, .. }) => write!(f, ", applied by {by} at {at:.0}"),
+            None => Ok(()),
+        }
+    }
+}
+
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// The registry of what is applied. All of its forms pass the same suite, `contract`.
+/// The registry of what is applied. All of its forms pass the same suite, in `tests/tests/registry`.
 #[async_trait]
 pub trait Registry: std::fmt::Debug + Send + Sync {
     /// All that is applied now.

@@ -203,3 +203,16 @@ class House(unittest.TestCase):
         for group in groups:
             self.assertRegex(makefile, rf"(?m)^needs-{group} := ", "says what the machine must have")
             self.assertRegex(makefile, rf"(?m)^## test-{group} ", "stands in `make help`")
+
+    def test_what_needs_a_service_is_in_its_group_and_in_no_other(self):
+        def filters(group):
+            return [command[command.index("--") + 1 :] for _, command in run_tests.GROUPS[group] if "--" in command]
+
+        services = {"postgres": "postgres", "cloud": "venv"}
+        skipped = [word for group in services for word in ("--skip", f"{group}::")]
+        self.assertEqual(filters("unit"), [skipped])
+        makefile = (ROOT / "Makefile").read_text()
+        for group, need in services.items():
+            self.assertEqual(filters(group), [[f"{group}::"]])
+            needs = re.findall(rf"^needs-(\w+) := .*\b{need}\b", makefile, re.MULTILINE)
+            self.assertEqual(needs, [group])

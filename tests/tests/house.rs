@@ -33,6 +33,9 @@ const IMPURE: &[&str] =
 /// Cluster and cloud clients: these crates, and all whose names begin with one of them and a hyphen.
 const CLUSTERS: &[&str] = &["kube", "k8s-openapi", "aws-config", "aws-sdk"];
 
+/// Crates that one of ours alone knows. What else needs what they do asks that one.
+const OWNED: &[(&str, &str)] = &[("object_store", "dcp-reconciler")];
+
 /// What the compiler's sources must not name.
 const OUTSIDE: &[&str] = &[
     "std::fs",
@@ -47,6 +50,9 @@ const OUTSIDE: &[&str] = &[
     "eprint!",
     "eprintln!",
 ];
+
+/// What the sources of a plan must not name beside that: deciding what is to be done does none of it.
+const PERFORMS: &[&str] = &["tokio", "sqlx", "tonic", "dcp_proto", "async_trait", "async fn"];
 
 /// Only the binary prints; the others hand values up.
 const PRINTS: &[&str] = &["print!", "println!", "eprint!", "eprintln!", "stdout()", "stderr()"];
@@ -102,11 +108,47 @@ fn only_the_gateway_knows_clusters_and_clouds() {
 }
 
 #[test]
+fn what_one_crate_owns_no_other_knows() {
+    let mut wrong = Vec::new();
+    for member in metadata().workspace_packages() {
+        for (owned, owner) in OWNED {
+            if member.name != *owner && member.dependencies.iter().any(|it| it.name == *owned) {
+                wrong.push(format!("`{}` depends on `{owned}`, which is {owner}'s", member.name));
+            }
+        }
+    }
+    assert_none("each of these has one owner", &wrong);
+}
+
+#[test]
 fn the_compiler_names_nothing_outside() {
     let metadata = metadata();
     let compiler = metadata.workspace_packages().into_iter().find(|member| member.name == "dcp-compiler");
     let wrong = scan(compiler.expect("the workspace has a compiler"), OUTSIDE);
     assert_none("the compiler has no clock, network, environment, file system or terminal", &wrong);
+}
+
+#[test]
+fn a_plan_is_made_without_doing_anything() {
+    let metadata = metadata();
+    let reconciler = metadata.workspace_packages().into_iter().find(|member| member.name == "dcp-reconciler");
+    let banned = [OUTSIDE, PERFORMS].concat();
+    let mut wrong = scan(reconciler.expect("the workspace has a reconciler"), &banned);
+    wrong.retain(|found| found.contains(" src/plan.rs:") || found.contains(" src/plan/"));
+    assert_none("a plan is pure, and so is what makes it", &wrong);
+}
+
+#[test]
+fn protocols_hold_no_code_of_their_own() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../proto");
+    let mut files = Vec::new();
+    sources(&folder.join("src"), &mut files);
+    let lines = files.iter().map(|file| read(file)).collect::<String>();
+    let code: Vec<_> = lines
+        .lines()
+        .filter(|line| ["fn ", "struct ", "enum ", "impl "].iter().any(|it| line.contains(it)))
+        .collect();
+    assert!(code.is_empty(), "dcp-proto has what is generated, and nothing else: {code:?}");
 }
 
 #[test]

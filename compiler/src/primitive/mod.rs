@@ -97,6 +97,12 @@ impl Fingerprint {
         &self.0
     }
 
+    /// Reads what [`as_str`](Self::as_str) gave.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        (text.len() == 64 && text.bytes().all(digit)).then(|| Self(text.to_owned()))
+    }
+
     /// Enough of it for people to tell two apart.
     pub fn short(&self) -> &str {
         self.0.get(..12).unwrap_or(&self.0)
@@ -232,6 +238,16 @@ pub struct ContinuousJob {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn fingerprints_are_read_as_they_are_written() {
+        let fingerprint = Fingerprint::of("{}");
+        assert_eq!(Fingerprint::parse(fingerprint.as_str()), Some(fingerprint.clone()));
+        let upper = fingerprint.as_str().to_uppercase();
+        for bad in ["", &fingerprint.as_str()[1..], &upper, &"ä".repeat(32)] {
+            assert_eq!(Fingerprint::parse(bad), None, "{bad}");
+        }
+    }
 
     #[test]
     fn addresses_are_read_as_they_are_written() {

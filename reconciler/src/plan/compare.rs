@@ -74,6 +74,11 @@ impl std::fmt::Debug for Context<'_> {
 }
 
 impl Comparison<'_> {
+    /// Whether nothing differs.
+    pub fn is_empty(&self) -> bool {
+        self.workloads.is_empty()
+    }
+
     /// The applied bodies that a plan has to read.
     pub fn wanted(&self) -> Vec<Fingerprint> {
         let sides = self.workloads.values().flat_map(|sides| sides.addresses.values());

@@ -16,10 +16,9 @@ pub(super) type Locate<'a> = dyn Fn(&[&str]) -> Option<Place> + 'a;
 
 pub(super) fn of_deletion(old: &Side) -> Vec<Reason> {
     let Some(continuous) = &old.continuous else { return Vec::new() };
-    let why = "the stream is drained and stopped; its checkpoint is left where it is".to_owned();
-    let old = Some(continuous.checkpoint.as_str().to_owned());
+    let why = format!("the stream is drained and stopped; its checkpoint stays at {}", continuous.checkpoint);
     let field = "run.continuous".to_owned();
-    vec![Reason { field, what: None, old, new: None, diff: None, class: Class::Reset, why, at: None }]
+    vec![Reason { field, what: None, old: None, new: None, diff: None, class: Class::Reset, why, at: None }]
 }
 
 /// Everything that differs, the dearest first.

@@ -45,6 +45,15 @@ impl Sandbox {
         Self { folder }
     }
 
+    /// A copy of the example: a stream, a schedule, a program on assets, and one that is run by hand.
+    pub(crate) fn quickstart() -> Self {
+        let sandbox = Self::new();
+        let from = dcp_tests::workspace().join("examples/quickstart");
+        let copied = Command::new("cp").arg("-r").arg(from.join(".")).arg(sandbox.path()).status();
+        assert!(copied.expect("cp is there").success());
+        sandbox
+    }
+
     /// What `dcp init` makes.
     pub(crate) fn project() -> Self {
         let sandbox = Self::new();

@@ -1,8 +1,10 @@
 //! The binary as a user runs it.
 
+mod apply;
 mod bad_input;
 mod commands;
 mod compile;
 mod fmt;
 mod formats;
+mod gitops;
 mod harness;

@@ -1,0 +1,263 @@
+//! `dcp apply`, and what every other command that changes something does with its plan.
+
+use std::fs;
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::path::Path;
+
+use dcp_reconciler::apply::{self, Done, Step, Target, Who};
+use dcp_reconciler::plan::{Allowed, Consent as Needed, Plan};
+use dcp_reconciler::registry::{self, State};
+use indicatif::{ProgressBar, ProgressStyle};
+use jiff::Timestamp;
+
+use super::plan;
+use crate::args::{self, Consent, Format, PlanFormat, Selection};
+use crate::control::Control;
+use crate::failure::{Failure, Verdict};
+use crate::out::{BOLD, Console, GOOD};
+use crate::project::Home;
+use crate::render::counted;
+
+pub(super) fn run(
+    args: &args::Apply,
+    project: Option<&Path>,
+    console: &mut Console,
+) -> Result<Verdict, Failure> {
+    let args::Apply { paths, target, select, consent } = args;
+    if let [path] = paths.as_slice()
+        && path.extension().is_some_and(|it| it == "json")
+    {
+        return saved(path, target.as_deref(), project, consent, console);
+    }
+    let home = Home::find(project, paths)?;
+    let selection = Selection { paths: paths.clone(), target: target.clone() };
+    match plan::plan(&home, &selection, select, None, console)? {
+        Some(planned) => carry_out(&planned.plan, &planned.control, consent, console),
+        None => Ok(Verdict::Errors),
+    }
+}
+
+/// Applies a plan from a file, exactly as it is.
+fn saved(
+    path: &Path,
+    target: Option<&str>,
+    project: Option<&Path>,
+    consent: &Consent,
+    console: &mut Console,
+) -> Result<Verdict, Failure> {
+    let text = fs::read_to_string(path).map_err(|error| Failure::at(path, "read", &error))?;
+    let plan = Plan::read(&text).map_err(|error| {
+        let message = format!("`{}` can't be applied: {error}", path.display());
+        Failure::new(message).help("plan again: dcp plan --out FILE")
+    })?;
+    let home = Home::find(project, &[])?;
+    // It says itself for which target it is.
+    let planned = plan.scope.as_str().split_once('/').map(|(_, target)| target.to_owned());
+    if target.is_some() && target != planned.as_deref() {
+        let message = format!("`{}` is a plan for `{}`", path.display(), plan.scope);
+        return Err(Failure::usage(message).help("leave out --target: a saved plan knows its own"));
+    }
+    let project = home.project(planned.as_deref());
+    let control = Control::open(&home, &project)?;
+    if control.scope != plan.scope {
+        let message =
+            format!("`{}` is a plan for `{}`, and this is `{}`", path.display(), plan.scope, control.scope);
+        return Err(Failure::usage(message).help("name its project: --project DIR"));
+    }
+    carry_out(&plan, &control, consent, console)
+}
+
+/// Shows a plan, asks, and does it.
+pub(super) fn carry_out(
+    plan: &Plan,
+    control: &Control,
+    consent: &Consent,
+    console: &mut Console,
+) -> Result<Verdict, Failure> {
+    let look = console.out.look;
+    let state = control.state()?;
+    if state.base != plan.base {
+        return Err(moved(plan, &state, control));
+    }
+    if consent.output == Format::Text && !console.quiet {
+        plan::show(plan, PlanFormat::Text, look, console)?;
+        console.flush()?;
+    }
+    let dags = control.dags()?;
+    let target = Target { registry: &*control.registry, dags: &dags, scope: &control.scope };
+    let repaired = control.run(apply::repair(target, &state)).map_err(|error| failed(&error, control))?;
+    if repaired > 0 && consent.output == Format::Text && !console.quiet {
+        let line =
+            format!("an earlier apply was interrupted: {} put in place", counted(repaired, "DAG file"));
+        writeln!(console.out, "{}", look.paint(BOLD, line))?;
+    }
+    if plan.is_empty() {
+        report(None, repaired, &state, consent.output, console)?;
+        return Ok(Verdict::Fine);
+    }
+    consented(plan, consent)?;
+    if !consent.auto_approve && !asked(console)? {
+        writeln!(console.out, "nothing was applied")?;
+        return Ok(Verdict::Errors);
+    }
+    let who = Who { id: random_id(), by: who(), at: Timestamp::now() };
+    let mut progress =
+        Progress::new(console.err.look.terminal && consent.output == Format::Text && !console.quiet);
+    let done = control.run(apply::apply(target, plan, &who, &mut |step| progress.tell(step)));
+    progress.finish();
+    let done = done.map_err(|error| failed(&error, control))?;
+    report(Some(&done), repaired, &state, consent.output, console)?;
+    Ok(Verdict::Fine)
+}
+
+fn moved(plan: &Plan, state: &State, control: &Control) -> Failure {
+    let now = state.applied.as_ref().map_or_else(String::new, |applied| {
+        format!(": serial {} was applied by {}", applied.serial, crate::render::harmless(&applied.by))
+    });
+    let message = match plan.base.lineage == state.base.lineage || plan.base.lineage.is_none() {
+        true => format!("the plan was made against serial {}, and the state moved on{now}", plan.base.serial),
+        false => format!("the plan was made against another state than that in `{}`", control.place),
+    };
+    Failure::new(message).help(
+        "plan again: what was planned is not what would happen now; `dcp history` tells what was applied",
+    )
+}
+
+fn consented(plan: &Plan, consent: &Consent) -> Result<(), Failure> {
+    let allowed = Allowed {
+        resets: consent.allow_reset.iter().cloned().collect(),
+        deletions: consent.allow_delete.iter().cloned().collect(),
+    };
+    let refused = allowed.refused(plan);
+    let Some(first) = refused.first() else { return Ok(()) };
+    let never = refused.iter().find(|workload| workload.consent == Needed::Refused);
+    if let Some(workload) = never {
+        let message = format!("`{}` has `lifecycle.preventDestroy`: nothing was applied", workload.id());
+        return Err(Failure::new(message)
+            .help("apply the manifest without `preventDestroy` first, or leave the workload as it is"));
+    }
+    let message = match refused.len() {
+        1 => format!("`{}` needs consent: nothing was applied", first.id()),
+        many => format!("{many} workloads need consent, `{}` first of all: nothing was applied", first.id()),
+    };
+    let flags = refused.iter().take(5).map(|workload| match workload.consent {
+        Needed::Reset => format!("--allow-reset {}", workload.id()),
+        _ => format!("--allow-delete {}", workload.id()),
+    });
+    let more = if refused.len() > 5 { " …" } else { "" };
+    let flags = flags.collect::<Vec<_>>().join(" ");
+    Err(Failure::new(message).help(format!("if that is what you want, add {flags}{more}")))
+}
+
+fn asked(console: &mut Console) -> Result<bool, Failure> {
+    if !(io::stdin().is_terminal() && console.out.look.terminal) {
+        return Err(Failure::new("there is no terminal to ask on: nothing was applied")
+            .help("look at the plan (dcp plan), and then add --auto-approve"));
+    }
+    write!(console.out, "\n{} ", console.out.look.paint(BOLD, "Apply this? [y/N]"))?;
+    console.flush()?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}
+
+fn failed(error: &apply::Error, control: &Control) -> Failure {
+    match error {
+        apply::Error::Registry(error @ registry::Error::Moved(head)) => {
+            let by = head.applied.as_ref().map(|it| format!(" by {}", crate::render::harmless(&it.by)));
+            let by = by.unwrap_or_default();
+            let message = format!("{error}{by}, while this was about to be applied: nothing of it was");
+            Failure::new(message).help("plan again, and see what they did: dcp history")
+        }
+        apply::Error::Registry(error) => control.failed(error),
+        apply::Error::Unpublished { .. } => Failure::new(error.to_string())
+            .help("nothing is lost: run `dcp apply` again to put the files in place"),
+        apply::Error::Dags(error) => crate::control::dags_failed(error),
+        apply::Error::Plan(_) => Failure::new(error.to_string()).help("plan again: dcp plan"),
+    }
+}
+
+fn report(
+    done: Option<&Done>,
+    repaired: usize,
+    state: &State,
+    format: Format,
+    console: &mut Console,
+) -> Result<(), Failure> {
+    let base = done.map_or(&state.base, |done| &done.head.base);
+    let counts = done.and_then(|done| done.head.applied.as_ref()).map(|applied| &applied.counts);
+    let (written, removed) = done.map_or((0, 0), |done| (done.written, done.removed));
+    match format {
+        Format::Json => {
+            let value = serde_json::json!({
+                "changed": done.is_some(),
+                "serial": base.serial,
+                "lineage": base.lineage,
+                "counts": counts,
+                "dags": {"written": written, "removed": removed, "repaired": repaired},
+            });
+            writeln!(console.out, "{value:#}")?;
+        }
+        Format::Text if console.quiet => {}
+        Format::Text if done.is_none() => {
+            if repaired > 0 {
+                writeln!(console.out, "what is applied is as it should be now")?;
+            }
+        }
+        Format::Text => {
+            let look = console.out.look;
+            let dags = match (written, removed) {
+                (0, 0) => String::new(),
+                (written, 0) => format!("; {} written", counted(written, "DAG file")),
+                (written, removed) => {
+                    format!("; {} written, {removed} removed", counted(written, "DAG file"))
+                }
+            };
+            let line = look.paint(GOOD, format!("applied serial {}", base.serial));
+            writeln!(console.out, "\n{line}{dags}")?;
+        }
+    }
+    Ok(())
+}
+
+/// Who applies, as far as the environment tells. A control plane goes by its tokens instead.
+fn who() -> String {
+    let names = ["DCP_USER", "GITHUB_ACTOR", "GITLAB_USER_LOGIN", "USER", "LOGNAME"];
+    let known = names.into_iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+    known.unwrap_or_else(|| "unknown".to_owned())
+}
+
+fn random_id() -> String {
+    let id: u128 = rand::random();
+    format!("{id:032x}")
+}
+
+/// How far an apply is: a line that changes on a terminal, nothing elsewhere.
+struct Progress(ProgressBar);
+
+impl Progress {
+    fn new(shown: bool) -> Self {
+        let bar = if shown { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
+        let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})");
+        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        if shown {
+            bar.enable_steady_tick(std::time::Duration::from_millis(100));
+        }
+        Self(bar)
+    }
+
+    fn tell(&mut self, step: Step) {
+        let message = match step {
+            Step::Begun { files, .. } if files > 0 => format!("staging {}", counted(files, "DAG file")),
+            Step::Begun { .. } | Step::Staged => "writing to the registry".to_owned(),
+            Step::Committed { serial } => format!("serial {serial} is applied, switching DAG files"),
+            Step::Switched => "removing DAG files of what is gone".to_owned(),
+            Step::Removed | Step::Published => "cleaning up".to_owned(),
+        };
+        self.0.set_message(message);
+    }
+
+    fn finish(&self) {
+        self.0.finish_and_clear();
+    }
+}

@@ -1,0 +1,30 @@
+//! `dcp destroy`
+
+use std::path::Path;
+
+use dcp_reconciler::plan::compare;
+
+use super::{apply, plan};
+use crate::args;
+use crate::control::Control;
+use crate::failure::{Failure, Verdict};
+use crate::out::Console;
+use crate::project::Home;
+use crate::select::Select;
+
+pub(super) fn run(
+    args: &args::Destroy,
+    project: Option<&Path>,
+    console: &mut Console,
+) -> Result<Verdict, Failure> {
+    let args::Destroy { target, select, consent } = args;
+    let home = Home::find(project, &[])?;
+    let project = home.target(target.as_deref())?;
+    let control = Control::open(&home, &project)?;
+    let state = control.state()?;
+    let select = Select::by_name(select)?;
+    select.check(&[], &state)?;
+    let comparison = compare(&[], &state, |domain, name| select.concerns(domain, name));
+    let plan = plan::finish(&comparison, &control, &home, &project, None)?;
+    apply::carry_out(&plan, &control, consent, console)
+}

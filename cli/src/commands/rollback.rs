@@ -1,0 +1,54 @@
+//! `dcp rollback`
+
+use std::path::Path;
+
+use dcp_compiler::primitive::{Body, Fingerprint, Primitive};
+use dcp_reconciler::plan::compare;
+
+use super::{apply, plan};
+use crate::args;
+use crate::control::Control;
+use crate::failure::{Failure, Verdict};
+use crate::out::Console;
+use crate::project::Home;
+use crate::select::Select;
+
+pub(super) fn run(
+    args: &args::Rollback,
+    project: Option<&Path>,
+    console: &mut Console,
+) -> Result<Verdict, Failure> {
+    let args::Rollback { serial, target, select, consent } = args;
+    let home = Home::find(project, &[])?;
+    let project = home.target(target.as_deref())?;
+    let control = Control::open(&home, &project)?;
+    let state = control.state()?;
+    if *serial > state.base.serial {
+        let message = format!("there is no serial {serial} yet: the last one is {}", state.base.serial);
+        return Err(Failure::usage(message).help("`dcp history` lists those that there were"));
+    }
+    let desired = then(&control, *serial)?;
+    let select = Select::by_name(select)?;
+    select.check(&desired, &state)?;
+    let comparison = compare(&desired, &state, |domain, name| select.concerns(domain, name));
+    let plan = plan::finish(&comparison, &control, &home, &project, None)?;
+    apply::carry_out(&plan, &control, consent, console)
+}
+
+/// What was applied at a serial.
+fn then(control: &Control, serial: u64) -> Result<Vec<Primitive>, Failure> {
+    let failed = |error| control.failed(&error);
+    let state = control.run(control.registry.state_at(&control.scope, serial)).map_err(failed)?;
+    let wanted: Vec<Fingerprint> = state.entries.values().map(|entry| entry.fingerprint.clone()).collect();
+    let texts = control.bodies(wanted)?;
+    let mut desired = Vec::with_capacity(state.entries.len());
+    for (address, entry) in state.entries {
+        let text = texts.get(&entry.fingerprint).map(String::as_str).unwrap_or_default();
+        let body = Body::parse(address.kind, text).map_err(|error| {
+            let message = format!("`{address}` as it was at serial {serial} can't be read: {error}");
+            Failure::new(message).help("it was written by another version of dcp: use that one")
+        })?;
+        desired.push(Primitive { address, fingerprint: entry.fingerprint, body });
+    }
+    Ok(desired)
+}

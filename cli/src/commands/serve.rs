@@ -1,0 +1,97 @@
+//! `dcp serve`
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use dcp_reconciler::registry::sql::Sql;
+use dcp_reconciler::service::{self, Options, Tls, Token, Tokens};
+use tokio::net::TcpListener;
+
+use crate::args::{self, Part, ServeControl};
+use crate::failure::{Failure, Verdict};
+use crate::out::Console;
+
+pub(super) fn run(args: &args::Serve, console: &mut Console) -> Result<Verdict, Failure> {
+    match &args.part {
+        Part::Control(args) => control(args, console),
+    }
+}
+
+fn control(args: &ServeControl, console: &mut Console) -> Result<Verdict, Failure> {
+    let ServeControl { listen, database, tokens, certificate, key } = args;
+    let failed = |error: service::Error| Failure::new(error.to_string());
+    let mut options = Options::new(Tokens::new(&read_tokens(tokens)?).map_err(failed)?);
+    if let (Some(certificate), Some(key)) = (certificate, key) {
+        options.tls = Some(Tls { certificate: read(certificate)?, key: read(key)? });
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(format!("no threads can be started: {error}")))?;
+    runtime.block_on(async {
+        let postgres = database.starts_with("postgres://") || database.starts_with("postgresql://");
+        let opened = if postgres { Sql::postgres(database).await } else { Sql::sqlite(Path::new(database)).await };
+        let registry = opened.map_err(|error| Failure::new(error.to_string()))?;
+        let listener = TcpListener::bind(listen).await.map_err(|error| {
+            Failure::new(format!("nothing can listen at {listen}: {}", crate::load::reason(&error)))
+                .help("name another address: --listen HOST:PORT")
+        })?;
+        let address = listener.local_addr()?;
+        let scheme = if options.tls.is_some() { "https" } else { "http" };
+        writeln!(console.out, "the control plane listens at {scheme}://{address}")?;
+        if options.tls.is_none() && !address.ip().is_loopback() {
+            let warning = "without TLS, whoever sees the traffic sees the tokens: give --certificate and --key, or let a proxy do it";
+            writeln!(console.err, "{} {warning}", console.err.look.paint(crate::out::WARNING, "warning:"))?;
+        }
+        console.flush()?;
+        let served = service::serve(listener, Arc::new(registry.clone()), options, stopped()).await;
+        registry.close().await;
+        served.map_err(failed)
+    })?;
+    Ok(Verdict::Fine)
+}
+
+/// Ready when the process is asked to stop.
+async fn stopped() {
+    let interrupted = tokio::signal::ctrl_c();
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminated) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = interrupted => {}
+                _ = terminated.recv() => {}
+            }
+            return;
+        }
+    }
+    // Without a way to be asked, it runs until it is killed.
+    if interrupted.await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    fs::read(path).map_err(|error| Failure::at(path, "read", &error))
+}
+
+/// A line `name token` for each who may come in; `#` begins a comment.
+fn read_tokens(path: &Path) -> Result<Vec<Token>, Failure> {
+    let text = String::from_utf8(read(path)?)
+        .map_err(|_| Failure::new(format!("`{}` is not UTF-8", path.display())))?;
+    let mut tokens = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        // What stands in the line is secret, and is not repeated.
+        let Some((name, token)) = line.split_once(char::is_whitespace) else {
+            let message = format!("line {} of `{}` is not a name and a token", number + 1, path.display());
+            return Err(Failure::new(message)
+                .help("write `name token`, such as `ci 4f6b…`; `openssl rand -hex 32` makes one"));
+        };
+        tokens.push(Token { name: name.to_owned(), token: token.trim().to_owned() });
+    }
+    Ok(tokens)
+}

@@ -1,0 +1,107 @@
+//! The registry and the DAG folder of a target, for commands that are not asynchronous themselves.
+
+use std::path::PathBuf;
+
+use dcp_compiler::primitive::Fingerprint;
+use dcp_compiler::project::Project;
+use dcp_reconciler::dags::{self, DagFolder};
+use dcp_reconciler::registry::remote::{self, Remote};
+use dcp_reconciler::registry::sql::Sql;
+use dcp_reconciler::registry::{self, Registry, Scope, State};
+use tokio::runtime::Runtime;
+
+use crate::failure::Failure;
+use crate::project::Home;
+
+/// Where what dcp keeps of a project stands, below the project's folder.
+const FOLDER: &str = ".dcp";
+
+/// The token for a control plane.
+pub(crate) const TOKEN: &str = "DCP_TOKEN";
+
+/// A target that can be planned against and applied to.
+#[derive(Debug)]
+pub(crate) struct Control {
+    pub(crate) scope: Scope,
+    pub(crate) registry: Box<dyn Registry>,
+    /// Where the registry is, for people.
+    pub(crate) place: String,
+    /// Where DAG files go.
+    dags: String,
+    root: PathBuf,
+    runtime: Runtime,
+}
+
+impl Control {
+    /// The registry of a target. One that is embedded is made if it is not there yet.
+    pub(crate) fn open(home: &Home, project: &Project<'_>) -> Result<Self, Failure> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let runtime = runtime.map_err(|error| Failure::new(format!("no threads can be started: {error}")))?;
+        let scope = Scope::new(project.file.project.as_str(), project.target.as_deref());
+        let dags = project.dags().map_or_else(|| format!("{FOLDER}/dags"), str::to_owned);
+        let (registry, place): (Box<dyn Registry>, String) = match project.server() {
+            Some(server) => {
+                let token = std::env::var(TOKEN).unwrap_or_default();
+                let options = remote::Options::new(server, token);
+                let remote = runtime
+                    .block_on(async { Remote::new(options) })
+                    .map_err(|error| failed(&error, server))?;
+                (Box::new(remote), server.to_owned())
+            }
+            None => {
+                let path = home.root.join(FOLDER).join("state.db");
+                let shown = format!("{FOLDER}/state.db");
+                let sql = runtime.block_on(Sql::sqlite(&path)).map_err(|error| failed(&error, &shown))?;
+                (Box::new(sql), shown)
+            }
+        };
+        Ok(Self { scope, registry, place, dags, root: home.root.clone(), runtime })
+    }
+
+    pub(crate) fn run<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
+    }
+
+    pub(crate) fn state(&self) -> Result<State, Failure> {
+        self.run(self.registry.state(&self.scope)).map_err(|error| self.failed(&error))
+    }
+
+    /// Bodies by their fingerprints.
+    pub(crate) fn bodies(
+        &self,
+        wanted: Vec<Fingerprint>,
+    ) -> Result<std::collections::HashMap<Fingerprint, String>, Failure> {
+        if wanted.is_empty() {
+            return Ok(std::collections::HashMap::new());
+        }
+        let texts =
+            self.run(self.registry.bodies(&self.scope, &wanted)).map_err(|error| self.failed(&error))?;
+        Ok(wanted.into_iter().zip(texts).collect())
+    }
+
+    pub(crate) fn dags(&self) -> Result<DagFolder, Failure> {
+        self.run(async { DagFolder::open(&self.dags, &self.root) }).map_err(|error| dags_failed(&error))
+    }
+
+    pub(crate) fn failed(&self, error: &registry::Error) -> Failure {
+        failed(error, &self.place)
+    }
+}
+
+pub(crate) fn dags_failed(error: &dags::Error) -> Failure {
+    let failure = Failure::new(error.to_string());
+    match error.help() {
+        Some(help) => failure.help(help),
+        None => failure,
+    }
+}
+
+fn failed(error: &registry::Error, place: &str) -> Failure {
+    use registry::Error;
+    let failure = Failure::new(error.to_string());
+    match error {
+        Error::Moved(_) => failure.help("plan again: what was planned is not what would happen now"),
+        Error::Denied(_) => failure.help(format!("give a token that `{place}` knows in {TOKEN}")),
+        _ => failure,
+    }
+}

@@ -1,0 +1,84 @@
+//! Plans, for people and for pull requests. What a plan says is in the plan; this only lays it out.
+
+mod headline;
+mod markdown;
+mod text;
+
+use dcp_reconciler::plan::{Action, Class, Consent, Live, Plan, Workload};
+
+use headline::headline;
+pub(crate) use markdown::markdown;
+pub(crate) use text::text;
+
+/// Workloads in the order in which people should see them: what is dangerous first, what is only new last.
+fn by_danger(plan: &Plan) -> Vec<&Workload> {
+    let mut all: Vec<&Workload> = plan.workloads.iter().collect();
+    all.sort_by_key(|workload| danger(workload));
+    all
+}
+
+fn danger(workload: &Workload) -> u8 {
+    match (workload.consent, workload.action) {
+        (Consent::Refused, _) => 0,
+        (_, Action::Reset) => 1,
+        (Consent::Delete, _) => 2,
+        (_, Action::Redeploy) if is_unsure(workload) => 3,
+        (_, Action::Redeploy) => 4,
+        (_, Action::Delete) => 5,
+        (_, Action::Update | Action::None) => 6,
+        (_, Action::Create) => 7,
+    }
+}
+
+/// Whether it can't be known that Spark takes the checkpoint.
+fn is_unsure(workload: &Workload) -> bool {
+    workload.reasons.iter().any(|reason| reason.class == Class::Unknown)
+}
+
+fn is_dangerous(workload: &Workload) -> bool {
+    danger(workload) <= 3
+}
+
+/// What the action means, in a few words.
+fn meaning(workload: &Workload) -> String {
+    let continuous = workload.run == "continuous";
+    match workload.action {
+        Action::None => "nothing changes".to_owned(),
+        Action::Create => match (workload.job.as_str(), workload.run.as_str()) {
+            (job, "continuous") => format!("{job}, kept running"),
+            (job, "manual") => format!("{job}, when asked to"),
+            (job, "onAssets") => format!("{job}, on assets"),
+            (job, _) => format!("{job}, by schedule"),
+        },
+        Action::Update => "nothing restarts".to_owned(),
+        Action::Redeploy if !continuous => {
+            format!("the stream is stopped, and started by `{}`", workload.run)
+        }
+        Action::Redeploy if is_unsure(workload) => "restarts; Spark may refuse it".to_owned(),
+        Action::Redeploy => "restarts once, checkpoint kept".to_owned(),
+        Action::Reset => "the checkpoint can't be kept".to_owned(),
+        Action::Delete if continuous => "the stream is stopped".to_owned(),
+        Action::Delete => "its DAG is taken away".to_owned(),
+    }
+}
+
+/// What is to be said of what runs.
+fn live(plan: &Plan) -> Option<&'static str> {
+    let changes = |workload: &&Workload| workload.live == Live::Unknown && workload.action != Action::Create;
+    let unknown = plan.workloads.iter().find(changes);
+    unknown.map(|_| "what runs is not known: there is no Runner to ask")
+}
+
+/// How to consent, or why that can't be done.
+fn consent(workload: &Workload) -> Option<String> {
+    let id = workload.id();
+    match workload.consent {
+        Consent::NotNeeded => None,
+        Consent::GivenByManifest => Some("consent: given by the manifest, `upgrade.reset: allow`".to_owned()),
+        Consent::Reset => Some(format!("consent: dcp apply --allow-reset {id}")),
+        Consent::Delete => Some(format!("consent: dcp apply --allow-delete {id}")),
+        Consent::Refused => {
+            Some("refused: `lifecycle.preventDestroy` is set; apply without it first".to_owned())
+        }
+    }
+}

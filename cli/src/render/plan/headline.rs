@@ -1,0 +1,90 @@
+//! The first lines of a plan: how much of what, where, and against which state.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dcp_reconciler::plan::{Action, Plan};
+use jiff::Timestamp;
+
+use crate::render::{counted, grouped};
+
+/// More domains than this are not told one by one.
+const DOMAINS: usize = 6;
+
+/// By danger and name: how many, and whether they need consent.
+type Counts = BTreeMap<(u8, &'static str), (u64, bool)>;
+
+/// What changes, dangerous things in capitals.
+pub(crate) fn headline(plan: &Plan) -> String {
+    let mut domains: BTreeMap<&str, Counts> = BTreeMap::new();
+    let names: BTreeSet<&str> = plan.workloads.iter().map(|it| it.domain.as_str()).collect();
+    let many = names.len() > DOMAINS;
+    for workload in &plan.workloads {
+        let domain = if many { "" } else { workload.domain.as_str() };
+        let name = match workload.action {
+            Action::Reset => "RESET",
+            Action::Delete if workload.run == "continuous" => "DELETE",
+            other => other.name(),
+        };
+        let counts = domains.entry(domain).or_default();
+        let count = counts.entry((super::danger(workload), name)).or_default();
+        count.0 += 1;
+        count.1 |= super::consent(workload).is_some_and(|text| !text.contains("given"));
+    }
+    let mut parts: Vec<String> = Vec::new();
+    for (domain, counts) in domains {
+        let counts = counts.into_iter().map(|((_, name), (count, asks))| {
+            let needs = if asks { " (needs consent)" } else { "" };
+            format!("{} {name}{needs}", grouped(usize::try_from(count).unwrap_or(usize::MAX)))
+        });
+        let counts = counts.collect::<Vec<_>>().join(", ");
+        parts.push(if domain.is_empty() { counts } else { format!("{domain}: {counts}") });
+    }
+    let number = |count: u64| grouped(usize::try_from(count).unwrap_or(usize::MAX));
+    if plan.unchanged > 0 {
+        parts.push(format!("{} unchanged", number(plan.unchanged)));
+    }
+    if plan.left_out > 0 {
+        parts.push(format!("{} not looked at", number(plan.left_out)));
+    }
+    if parts.is_empty() { "there are no workloads".to_owned() } else { parts.join(" · ") }
+}
+
+impl Base<'_> {
+    /// Against which state a plan is, as of `now`; without it, at which moment that was applied.
+    pub(crate) fn told(&self, now: Option<Timestamp>) -> String {
+        let Some(applied) = &self.0.applied else {
+            return format!("nothing was ever applied to {}", self.0.scope);
+        };
+        let commit = applied.commit.as_deref().map(short).map(|it| format!(" at {it}")).unwrap_or_default();
+        let when = match now {
+            Some(now) => ago(applied.at, now),
+            None => applied.at.strftime("%Y-%m-%d %H:%M UTC").to_string(),
+        };
+        format!(
+            "{}, serial {}, applied by {}{commit}, {when}",
+            self.0.scope,
+            applied.serial,
+            crate::render::harmless(&applied.by)
+        )
+    }
+}
+
+/// The state that a plan was made against.
+pub(crate) struct Base<'a>(pub(crate) &'a Plan);
+
+fn short(commit: &str) -> String {
+    let (hash, dirty) = commit.split_once('-').map_or((commit, ""), |(hash, rest)| (hash, rest));
+    let short: String = hash.chars().take(7).collect();
+    if dirty.is_empty() { short } else { format!("{short} with changes") }
+}
+
+/// How long ago something was, roughly.
+pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
+    let seconds = (now.as_second() - at.as_second()).max(0);
+    match seconds {
+        0..60 => "just now".to_owned(),
+        60..3600 => format!("{} min ago", seconds / 60),
+        3600..172_800 => format!("{} h ago", seconds / 3600),
+        _ => format!("{} ago", counted(usize::try_from(seconds / 86_400).unwrap_or(usize::MAX), "day")),
+    }
+}

@@ -1,0 +1,128 @@
+//! A plan as the comment of a pull request: long differences are folded, and nothing of a manifest is markup.
+
+use std::fmt::Write as _;
+
+use dcp_reconciler::plan::{Class, Plan, Reason, Renamed, Workload};
+
+use super::headline::Base;
+use super::{by_danger, consent, headline, is_dangerous, live, meaning};
+use crate::render::{grouped, harmless};
+
+/// GitHub takes 65,536 characters; what is said after this many must be short.
+const MOST: usize = 50_000;
+/// Differences of more lines are folded.
+const FOLDED: usize = 6;
+
+pub(crate) fn markdown(plan: &Plan) -> String {
+    let mut text = format!("### dcp plan: {}\n\n", escaped(&headline(plan)));
+    writeln!(text, "{}\n", escaped(&Base(plan).told(None))).expect(FINE);
+    if plan.is_empty() {
+        text.push_str("Nothing to do.\n");
+        return text;
+    }
+    let all = by_danger(plan);
+    let mut left = all.len();
+    for workload in all {
+        let part = one(workload);
+        if text.len() + part.len() > MOST {
+            writeln!(text, "\n… and {} more: `dcp plan` shows them.", grouped(left)).expect(FINE);
+            break;
+        }
+        left -= 1;
+        text.push_str(&part);
+    }
+    if let Some(line) = live(plan) {
+        writeln!(text, "\n{line}").expect(FINE);
+    }
+    text
+}
+
+const FINE: &str = "writing to a String does not fail";
+
+fn one(workload: &Workload) -> String {
+    let mark = if is_dangerous(workload) { "⚠️ " } else { "" };
+    let action = workload.action.name().to_uppercase();
+    let mut text =
+        format!("- {mark}**{action}** {}: {}\n", code(&workload.id()), escaped(&meaning(workload)));
+    let renamed = workload.renamed.as_ref().map(|renamed| match renamed {
+        Renamed::From(old) => format!("the same as {}, under another name", code(old)),
+        Renamed::To(new) => format!("it comes again as {}", code(new)),
+    });
+    if let Some(line) = renamed {
+        writeln!(text, "  - {line}").expect(FINE);
+    }
+    for reason in &workload.reasons {
+        text.push_str(&of_reason(reason));
+    }
+    if let Some(consent) = consent(workload) {
+        writeln!(text, "  - {}", escaped(&consent)).expect(FINE);
+    }
+    text
+}
+
+fn of_reason(reason: &Reason) -> String {
+    let Reason { field, what, old, new, diff, class, why, at } = reason;
+    let what = what.as_deref().map(|what| format!(", {}", escaped(what))).unwrap_or_default();
+    let change = match (old, new) {
+        (Some(old), Some(new)) => format!(": {} → {}", code(old), code(new)),
+        (Some(old), None) => format!(": without {}", code(old)),
+        (None, Some(new)) => format!(": with {}", code(new)),
+        (None, None) => String::new(),
+    };
+    let place =
+        at.as_ref().map(|at| format!(" ({})", code(&format!("{}:{}", at.path, at.line)))).unwrap_or_default();
+    let why = match class {
+        Class::InPlace | Class::Restart => escaped(why),
+        Class::Unknown | Class::Reset => format!("**{}**", escaped(why)),
+    };
+    let mut text = format!("  - {}{what}{change}{place}<br>{why}\n", code(field));
+    let Some(diff) = diff.as_ref().filter(|diff| !diff.is_empty()) else { return text };
+    let folded = diff.lines().count() > FOLDED || field.starts_with("DAG ");
+    if folded {
+        text.push_str("    <details><summary>difference</summary>\n\n");
+    } else {
+        text.push('\n');
+    }
+    let fence = "`".repeat(longest(diff, '`').max(2) + 1);
+    writeln!(text, "    {fence}diff").expect(FINE);
+    for line in diff.lines() {
+        writeln!(text, "    {}", harmless(line)).expect(FINE);
+    }
+    writeln!(text, "    {fence}").expect(FINE);
+    if folded {
+        text.push_str("\n    </details>\n");
+    }
+    text
+}
+
+/// A text in which nothing is markup.
+fn escaped(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut within = false;
+    for c in harmless(text).chars() {
+        match c {
+            '`' => within = !within,
+            '<' if !within => {
+                out.push_str("&lt;");
+                continue;
+            }
+            '\\' | '*' | '_' | '[' | ']' | '#' | '|' | '~' | '@' if !within => out.push('\\'),
+            _ => {}
+        }
+        out.push(c);
+    }
+    out
+}
+
+/// A text in backticks, whatever is in it.
+fn code(text: &str) -> String {
+    let text = harmless(text);
+    let ticks = "`".repeat(longest(&text, '`') + 1);
+    let pad = if text.starts_with('`') || text.ends_with('`') { " " } else { "" };
+    format!("{ticks}{pad}{text}{pad}{ticks}")
+}
+
+fn longest(text: &str, of: char) -> usize {
+    let runs = text.split(|c| c != of).map(str::len);
+    runs.max().unwrap_or_default()
+}

@@ -1,0 +1,192 @@
+//! A plan on a terminal, readable at 80 columns.
+
+use std::io::{self, Write};
+
+use clap::builder::styling::Style;
+use dcp_reconciler::plan::{Action, Class, Plan, Reason, Renamed, Workload};
+use jiff::Timestamp;
+use unicode_width::UnicodeWidthStr as _;
+
+use super::headline::Base;
+use super::{by_danger, consent, headline, is_dangerous, live, meaning};
+use crate::out::{BOLD, DIM, ERROR, GOOD, Look, NOTE, WARNING};
+use crate::render::{grouped, harmless};
+
+/// So many workloads are shown in full; of more, only what is dangerous.
+const SHOWN: usize = 100;
+/// So many lines of a difference are shown.
+const LINES: usize = 20;
+
+pub(crate) fn text(plan: &Plan, now: Option<Timestamp>, look: Look, out: &mut impl Write) -> io::Result<()> {
+    if plan.is_empty() {
+        let line = format!("nothing to do: {}", headline(plan));
+        writeln!(out, "{}", look.paint(GOOD, line))?;
+        return writeln!(out, "{}", look.paint(DIM, Base(plan).told(now)));
+    }
+    for line in wrapped(&headline(plan), look.width, "") {
+        writeln!(out, "{}", look.paint(BOLD, line))?;
+    }
+    writeln!(out, "{}", look.paint(DIM, Base(plan).told(now)))?;
+    let all = by_danger(plan);
+    let name_width = all.iter().take(SHOWN).map(|it| it.id().width()).max().unwrap_or_default().min(40);
+    let mut before = None;
+    let mut left = SHOWN;
+    let mut hidden = 0_usize;
+    for workload in all {
+        if left == 0 && !is_dangerous(workload) {
+            hidden += 1;
+            continue;
+        }
+        left = left.saturating_sub(1);
+        // What is new has but a line each, and those stand together.
+        if before != Some(Action::Create) || workload.action != Action::Create {
+            writeln!(out)?;
+        }
+        before = Some(workload.action);
+        one(workload, name_width, look, out)?;
+    }
+    if hidden > 0 {
+        let line =
+            format!("… and {} more, none of them dangerous: --output json has them all", grouped(hidden));
+        writeln!(out, "\n{}", look.paint(DIM, line))?;
+    }
+    match live(plan) {
+        Some(line) => writeln!(out, "\n{}", look.paint(DIM, line)),
+        None => Ok(()),
+    }
+}
+
+fn one(workload: &Workload, name_width: usize, look: Look, out: &mut impl Write) -> io::Result<()> {
+    let (sign, style) = sign(workload);
+    let id = workload.id();
+    let pad = " ".repeat(name_width.saturating_sub(id.width()));
+    let action = workload.action.name().to_uppercase();
+    let meaning = meaning(workload);
+    let line =
+        format!("{}{pad}  {}", look.paint(BOLD, harmless(&id)), look.paint(style, format!("{action:<8}")));
+    // Sign, name, two spaces, action, space.
+    let used = 2 + name_width.max(id.width()) + 2 + 8 + 1;
+    if used + meaning.width() <= look.width {
+        writeln!(out, "{} {line} {meaning}", look.paint(style, sign))?;
+    } else {
+        writeln!(out, "{} {}", look.paint(style, sign), line.trim_end())?;
+        for line in wrapped(&meaning, look.width, "    ") {
+            writeln!(out, "{line}")?;
+        }
+    }
+    match &workload.renamed {
+        Some(Renamed::From(old)) => writeln!(out, "    the same as `{old}`, under another name")?,
+        Some(Renamed::To(new)) => writeln!(out, "    it comes again as `{new}`")?,
+        None => {}
+    }
+    for reason in &workload.reasons {
+        of_reason(reason, look, out)?;
+    }
+    if let Some(consent) = consent(workload) {
+        writeln!(out, "    {}", look.paint(style, consent))?;
+    }
+    Ok(())
+}
+
+fn sign(workload: &Workload) -> (&'static str, Style) {
+    match workload.action {
+        _ if is_dangerous(workload) => ("!", ERROR),
+        Action::Create => ("+", GOOD),
+        Action::Delete => ("-", WARNING),
+        Action::Redeploy | Action::Reset => ("~", WARNING),
+        Action::Update | Action::None => ("~", NOTE),
+    }
+}
+
+fn of_reason(reason: &Reason, look: Look, out: &mut impl Write) -> io::Result<()> {
+    let Reason { field, what, old, new, diff, class, why, at } = reason;
+    let what = what.as_deref().map(|what| format!("  {what}")).unwrap_or_default();
+    let head = format!("    {field}{what}");
+    let change = change(old.as_deref(), new.as_deref());
+    let place = at.as_ref().map(|at| format!("{}:{}", at.path, at.line)).unwrap_or_default();
+    let fits = |used: usize| used + 2 + place.width() <= look.width;
+    let short = head.width() + 2 + change.width();
+    let beside = !change.is_empty() && fits(short) && !change.contains('\n');
+    let line = if beside { format!("{head}  {change}") } else { head };
+    let line = harmless(&line);
+    if place.is_empty() || !fits(line.width()) {
+        writeln!(out, "{line}")?;
+        if !place.is_empty() {
+            writeln!(out, "      {}", look.paint(DIM, harmless(&place)))?;
+        }
+    } else {
+        let pad = " ".repeat(look.width - line.width() - place.width());
+        writeln!(out, "{line}{pad}{}", look.paint(DIM, harmless(&place)))?;
+    }
+    if !beside && !change.is_empty() {
+        for line in wrapped(&harmless(&change), look.width, "      ") {
+            writeln!(out, "{line}")?;
+        }
+    }
+    let style = match class {
+        Class::InPlace => DIM,
+        Class::Restart => NOTE,
+        Class::Unknown => WARNING,
+        Class::Reset => ERROR,
+    };
+    for line in wrapped(why, look.width, "      ") {
+        writeln!(out, "{}", look.paint(style, line))?;
+    }
+    // What the template made of the change, nobody needs to read.
+    let lines: Vec<&str> =
+        diff.iter().filter(|_| !field.starts_with("DAG ")).flat_map(|it| it.lines()).collect();
+    for line in lines.iter().take(LINES) {
+        let style = match line.chars().next() {
+            Some('+') => GOOD,
+            Some('-') => ERROR,
+            _ => DIM,
+        };
+        writeln!(out, "{}", look.paint(style, format!("      {}", cut(&harmless(line), look.width - 6))))?;
+    }
+    if lines.len() > LINES {
+        let more = format!("      … {} more lines", lines.len() - LINES);
+        writeln!(out, "{}", look.paint(DIM, more))?;
+    }
+    Ok(())
+}
+
+fn change(old: Option<&str>, new: Option<&str>) -> String {
+    match (old, new) {
+        (Some(old), Some(new)) => format!("{old} → {new}"),
+        (Some(old), None) => format!("without {old}"),
+        (None, Some(new)) => format!("with {new}"),
+        (None, None) => String::new(),
+    }
+}
+
+/// Lines of a text, each with so much before it.
+fn wrapped(text: &str, width: usize, before: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = before.to_owned();
+    for word in text.split(' ') {
+        let blank = line.len() == before.len();
+        if !blank && line.width() + 1 + word.width() > width {
+            lines.push(std::mem::replace(&mut line, before.to_owned()));
+        } else if !blank {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines.push(line);
+    lines
+}
+
+fn cut(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut cut = String::new();
+    for c in text.chars() {
+        if cut.width() + 2 > width {
+            break;
+        }
+        cut.push(c);
+    }
+    cut.push('…');
+    cut
+}

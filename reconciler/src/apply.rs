@@ -1,0 +1,247 @@
+//! Does what a plan says.
+//!
+//! In this order: DAG files are staged, the registry commits, DAG files are switched, those of what is gone are
+//! removed. So no file is ever half there, and none is there whose job is not in the registry. The registry remembers
+//! that files of a commit are due until it is told that they are in place: what a crash leaves behind, the next apply
+//! finds there, and repairs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dcp_compiler::primitive::{Address, Body, Fingerprint, Kind, Orchestrator};
+use jiff::Timestamp;
+
+use crate::dags::{self, DagFolder, File};
+use crate::plan::{Action, Plan};
+use crate::registry::{self, Change, Commit, Head, Registry, Scope, State};
+
+/// Who applies, and how it is to be remembered.
+#[derive(Debug, Clone)]
+pub struct Who {
+    /// Random, and another one for each apply.
+    pub id: String,
+    pub by: String,
+    pub at: Timestamp,
+}
+
+/// Where a plan is applied to.
+#[derive(Debug, Clone, Copy)]
+pub struct Target<'a> {
+    pub registry: &'a dyn Registry,
+    pub dags: &'a DagFolder,
+    pub scope: &'a Scope,
+}
+
+/// What has been done; told before the next thing is begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// So many DAG files are going to be written, and so many removed.
+    Begun {
+        files: usize,
+        removed: usize,
+    },
+    Staged,
+    Committed {
+        serial: u64,
+    },
+    Switched,
+    Removed,
+    Published,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Done {
+    pub head: Head,
+    pub written: usize,
+    pub removed: usize,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(transparent)]
+    Registry(#[from] registry::Error),
+    #[error(transparent)]
+    Dags(#[from] dags::Error),
+    /// Nothing is lost: it is applied, and the next apply puts the files in place.
+    #[error("serial {serial} is applied, but its DAG files are not all in place: {error}")]
+    Unpublished { serial: u64, error: dags::Error },
+    #[error("the plan is not one that can be applied: {0}")]
+    Plan(String),
+}
+
+/// Applies a plan. The state must be the one that it was made against.
+pub async fn apply(
+    target: Target<'_>,
+    plan: &Plan,
+    who: &Who,
+    tell: &mut (dyn FnMut(Step) + Send),
+) -> Result<Done, Error> {
+    let changes = changes(plan)?;
+    let files = files(&changes)?;
+    let names: Vec<String> = files.iter().map(|file| file.name.clone()).collect();
+    let gone = gone(target, plan, &names).await?;
+    tell(Step::Begun { files: files.len(), removed: gone.len() });
+    target.dags.stage(&who.id, &files).await?;
+    tell(Step::Staged);
+    let commit = Commit {
+        id: who.id.clone(),
+        base: plan.base.clone(),
+        by: who.by.clone(),
+        at: who.at,
+        commit: plan.commit.clone(),
+        changes,
+    };
+    let head = match target.registry.commit(target.scope, commit).await {
+        Ok(head) => head,
+        Err(error) => {
+            // Whether it was applied is not known where the answer was lost: then its files are due, and stay.
+            if matches!(
+                error,
+                registry::Error::Moved(_) | registry::Error::Invalid(_) | registry::Error::Denied(_)
+            ) {
+                target.dags.discard(&who.id).await?;
+            }
+            return Err(error.into());
+        }
+    };
+    let serial = head.base.serial;
+    let unpublished = |error| Error::Unpublished { serial, error };
+    tell(Step::Committed { serial });
+    let switched = match target.dags.switch(&who.id, &files).await {
+        // Another apply took what was staged for something that a crash had left.
+        Err(dags::Error::NotStaged { .. }) => target.dags.put(&files).await,
+        other => other,
+    };
+    switched.map_err(unpublished)?;
+    tell(Step::Switched);
+    target.dags.remove(&gone).await.map_err(unpublished)?;
+    tell(Step::Removed);
+    target.registry.published(target.scope, &[serial]).await?;
+    target.dags.discard(&who.id).await.map_err(unpublished)?;
+    tell(Step::Published);
+    // Who applied meanwhile may have written a file before this did.
+    let state = target.registry.state(target.scope).await?;
+    if state.base != head.base {
+        let touched: BTreeSet<Address> = addresses(plan)?;
+        put_in_place(target, &state, &touched, &gone).await?;
+    }
+    Ok(Done { head, written: names.len(), removed: gone.len() })
+}
+
+/// Puts the DAG files in place that earlier applies left behind; says how many there were.
+pub async fn repair(target: Target<'_>, state: &State) -> Result<usize, Error> {
+    let mut touched = BTreeSet::new();
+    let mut gone = BTreeSet::new();
+    for &serial in &state.unpublished {
+        let before = target.registry.state_at(target.scope, serial.saturating_sub(1)).await?;
+        let after = target.registry.state_at(target.scope, serial).await?;
+        let of =
+            |state: &State, address: &Address| state.entries.get(address).map(|it| it.fingerprint.clone());
+        let all =
+            before.entries.keys().chain(after.entries.keys()).filter(|it| it.kind == Kind::Orchestrator);
+        let changed: BTreeSet<&Address> = all.filter(|it| of(&before, it) != of(&after, it)).collect();
+        let old: Vec<Fingerprint> = changed.iter().filter_map(|address| of(&before, address)).collect();
+        let texts = target.registry.bodies(target.scope, &old).await?;
+        gone.extend(
+            texts
+                .iter()
+                .map(|text| orchestrator(text))
+                .collect::<Result<Vec<_>, _>>()?
+                .into_iter()
+                .map(|it| it.file),
+        );
+        touched.extend(changed.into_iter().cloned());
+    }
+    let gone: Vec<String> = gone.into_iter().collect();
+    let repaired = put_in_place(target, state, &touched, &gone).await?;
+    if !state.unpublished.is_empty() {
+        target.registry.published(target.scope, &state.unpublished).await?;
+    }
+    for id in target.dags.leftovers().await? {
+        target.dags.discard(&id).await?;
+    }
+    Ok(repaired)
+}
+
+/// Makes the files of these addresses what the registry has, and removes those that it has not.
+async fn put_in_place(
+    target: Target<'_>,
+    state: &State,
+    touched: &BTreeSet<Address>,
+    candidates: &[String],
+) -> Result<usize, Error> {
+    let there = touched.iter().filter(|address| address.kind == Kind::Orchestrator);
+    let wanted: Vec<Fingerprint> =
+        there.filter_map(|address| Some(state.entries.get(address)?.fingerprint.clone())).collect();
+    let texts = target.registry.bodies(target.scope, &wanted).await?;
+    let mut files = BTreeMap::new();
+    for text in &texts {
+        let Orchestrator { file, content, .. } = orchestrator(text)?;
+        files.insert(file, content);
+    }
+    let gone: Vec<String> = candidates.iter().filter(|name| !files.contains_key(*name)).cloned().collect();
+    let files: Vec<File> = files.into_iter().map(|(name, content)| File { name, content }).collect();
+    target.dags.put(&files).await?;
+    target.dags.remove(&gone).await?;
+    Ok(files.len() + gone.len())
+}
+
+pub(crate) fn orchestrator(text: &str) -> Result<Orchestrator, Error> {
+    match Body::parse(Kind::Orchestrator, text) {
+        Ok(Body::Orchestrator(orchestrator)) => Ok(*orchestrator),
+        Ok(_) => Err(Error::Plan("it holds something else where a DAG should be".to_owned())),
+        Err(error) => Err(Error::Plan(format!("a DAG in it can't be read: {error}"))),
+    }
+}
+
+fn changes(plan: &Plan) -> Result<Vec<Change>, Error> {
+    let mut changes = Vec::new();
+    for step in plan.workloads.iter().flat_map(|workload| &workload.steps) {
+        let body = match (&step.after, &step.body) {
+            (Some(fingerprint), Some(text)) => {
+                Some(registry::Body { fingerprint: fingerprint.clone(), text: text.clone() })
+            }
+            (None, None) if step.action == Action::Delete => None,
+            _ => return Err(Error::Plan(format!("`{}` has no body", step.address))),
+        };
+        changes.push(Change { address: address(&step.address)?, action: step.action, body });
+    }
+    Ok(changes)
+}
+
+fn addresses(plan: &Plan) -> Result<BTreeSet<Address>, Error> {
+    plan.workloads.iter().flat_map(|workload| &workload.steps).map(|step| address(&step.address)).collect()
+}
+
+fn address(text: &str) -> Result<Address, Error> {
+    text.parse().map_err(Error::Plan)
+}
+
+/// The DAG files that are new or other than before.
+fn files(changes: &[Change]) -> Result<Vec<File>, Error> {
+    let mut files = Vec::new();
+    for change in changes.iter().filter(|change| change.address.kind == Kind::Orchestrator) {
+        if let Some(body) = &change.body {
+            let Orchestrator { file, content, .. } = orchestrator(&body.text)?;
+            files.push(File { name: file, content });
+        }
+    }
+    Ok(files)
+}
+
+/// The DAG files that nothing has any more.
+async fn gone(target: Target<'_>, plan: &Plan, kept: &[String]) -> Result<Vec<String>, Error> {
+    let steps = plan.workloads.iter().flat_map(|workload| &workload.steps);
+    let mut before = Vec::new();
+    for step in steps {
+        if let Some(fingerprint) = &step.before
+            && address(&step.address)?.kind == Kind::Orchestrator
+        {
+            before.push(fingerprint.clone());
+        }
+    }
+    let texts = target.registry.bodies(target.scope, &before).await?;
+    let old = texts.iter().map(|text| orchestrator(text)).collect::<Result<Vec<_>, _>>()?;
+    let kept: BTreeSet<&String> = kept.iter().collect();
+    Ok(old.into_iter().map(|it| it.file).filter(|name| !kept.contains(name)).collect())
+}

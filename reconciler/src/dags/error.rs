@@ -1,0 +1,137 @@
+//! What can go wrong with a DAG folder, in words for whoever has to mend it. No text of a service is passed on: it may
+//! hold what must not be shown.
+
+use std::fmt;
+
+use super::MARK;
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// What the project says can't be a DAG folder.
+    #[error("`{location}` can't be the DAG folder: {why}")]
+    Location { location: String, why: String, help: &'static str },
+    #[error("`{name}` can't be the name of a DAG file: {why}")]
+    Name { name: String, why: &'static str },
+    #[error("`{0}` can't be the id of staged files: letters, digits, `-` and `_` can, up to 100 of them")]
+    Id(String),
+    #[error("the text for `{name}` does not begin with `{MARK}`")]
+    Unmarked { name: String },
+    /// Files in the way that somebody else wrote.
+    #[error("{} written by dcp: nothing is changed", were_not(.0))]
+    NotOurs(Vec<String>),
+    /// Neither staged, nor in place with this content.
+    #[error("{} staged as `{id}`, and not in place either", are_not(.files))]
+    NotStaged { id: String, files: Vec<String> },
+    #[error("`{place}` can't be {doing}: {cause}")]
+    Failed { place: String, doing: Doing, cause: Cause },
+}
+
+impl Error {
+    /// What to do about it, where that can be said.
+    pub fn help(&self) -> Option<&'static str> {
+        match self {
+            Self::Location { help, .. } => Some(help),
+            Self::Name { .. } | Self::Id(_) | Self::Unmarked { .. } => None,
+            Self::NotOurs(_) => Some(
+                "rename or move the file, or rename the workload; to let dcp take the file over, delete it",
+            ),
+            Self::NotStaged { .. } => Some("apply again: what is missing is written anew"),
+            Self::Failed { cause, .. } => cause.help(),
+        }
+    }
+}
+
+/// What was tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Doing {
+    Read,
+    Listed,
+    Written,
+    Switched,
+    Removed,
+}
+
+impl fmt::Display for Doing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Read => "read",
+            Self::Listed => "listed",
+            Self::Written => "written",
+            Self::Switched => "put in place",
+            Self::Removed => "removed",
+        })
+    }
+}
+
+/// Why it did not work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Cause {
+    #[error("it does not exist")]
+    Missing,
+    #[error("the bucket does not exist")]
+    NoBucket,
+    #[error("it is a file, and not a folder")]
+    NotAFolder,
+    #[error("it is no regular file")]
+    NotAFile,
+    #[error("permission denied{}", in_brackets(.0))]
+    Denied(String),
+    #[error("there are no credentials")]
+    NoCredentials,
+    #[error("no space is left")]
+    Full,
+    #[error("the file system is read-only")]
+    ReadOnly,
+    #[error("the service can't be reached{}", in_brackets(.0))]
+    Unreachable(String),
+    #[error("the service does not answer as it should{}", in_brackets(.0))]
+    Unavailable(String),
+    #[error("the bucket is in another region")]
+    WrongRegion,
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Cause {
+    fn help(&self) -> Option<&'static str> {
+        Some(match self {
+            Self::Missing => "make the folder, or mount it, or name another one",
+            Self::NoBucket => "make the bucket, or correct its name; look at the endpoint too",
+            Self::NotAFolder | Self::NotAFile => "move it away, or name another folder",
+            Self::Denied(_) => "let whoever runs dcp read, write and delete there",
+            Self::NoCredentials => {
+                "give them by the environment, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            }
+            Self::Full => "free some space, then apply again",
+            Self::ReadOnly => "mount it so that it can be written to, or name another folder",
+            Self::Unreachable(_) => "look at the endpoint, the network and the proxy, then apply again",
+            Self::Unavailable(_) => "apply again in a while",
+            Self::WrongRegion => "set AWS_REGION to the region of the bucket",
+            Self::Other(_) => return None,
+        })
+    }
+}
+
+fn in_brackets(detail: &str) -> String {
+    if detail.is_empty() { String::new() } else { format!(" ({detail})") }
+}
+
+fn were_not(files: &[String]) -> String {
+    format!("{} {} not", enumerated(files), if files.len() == 1 { "was" } else { "were" })
+}
+
+fn are_not(files: &[String]) -> String {
+    format!("{} {} not", enumerated(files), if files.len() == 1 { "is" } else { "are" })
+}
+
+/// A few names, and how many more there are.
+fn enumerated(files: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let shown: Vec<_> = files.iter().take(SHOWN).map(|file| format!("`{file}`")).collect();
+    match files.len().saturating_sub(SHOWN) {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}

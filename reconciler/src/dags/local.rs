@@ -1,0 +1,223 @@
+//! The folder on disk. `object_store` has one too; this one gives files their mode whatever the umask is, tells files
+//! of others from ours, and makes everything durable at the price of a few flushes.
+
+mod disk;
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use disk::{Found, each, look, make_folder, missing_is_fine, sync_folder, write};
+
+use super::{Cause, Doing, Error, File, Listed, Result, STAGED_FOLDER, name};
+
+#[derive(Debug, Clone)]
+pub(super) struct Local(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    root: PathBuf,
+    shown: String,
+    ours: bool,
+}
+
+impl Local {
+    pub(super) fn new(root: PathBuf, shown: String, ours: bool) -> Self {
+        Self(Arc::new(Inner { root, shown, ours }))
+    }
+
+    /// Runs work that waits for the disk where it holds up nobody.
+    pub(super) async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Self) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let this = self.clone();
+        let failed = |_| self.failed("", Doing::Written, Cause::Other("the work was broken off".to_owned()));
+        tokio::task::spawn_blocking(move || work(&this)).await.map_err(failed)?
+    }
+
+    pub(super) fn stage(&self, id: &str, files: &[File]) -> Result<()> {
+        self.make_root()?;
+        self.refuse_others(files.iter().map(|file| file.name.as_str()))?;
+        self.discard(id)?;
+        let written = self.write_staged(id, files);
+        if written.is_err() {
+            // What is there of it would only fill a full disk. That it could not be written is what is to be told.
+            let _ = self.discard(id);
+        }
+        written
+    }
+
+    pub(super) fn switch(&self, id: &str, files: &[File]) -> Result<()> {
+        self.exists()?;
+        self.refuse_others(files.iter().map(|file| file.name.as_str()))?;
+        let folder = self.staged_folder()?.join(id);
+        let waits = |file: &File| {
+            let meta = folder.join(name::staged(&file.name)).symlink_metadata();
+            meta.is_ok_and(|meta| meta.is_file() && meta.len() == file.content.len() as u64)
+        };
+        let lost: Vec<_> = files.iter().filter(|file| !waits(file) && !self.holds(file)).collect();
+        if !lost.is_empty() {
+            return Err(self.not_staged(id, &lost));
+        }
+        for file in files {
+            match std::fs::rename(folder.join(name::staged(&file.name)), self.path(&file.name)) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound && self.holds(file) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return Err(self.not_staged(id, &[file]));
+                }
+                Err(error) => return Err(self.io(&file.name, Doing::Switched, &error)),
+            }
+        }
+        sync_folder(&self.0.root).map_err(|error| self.io("", Doing::Written, &error))?;
+        // It stays where more is staged under this id than was asked for.
+        let _ = std::fs::remove_dir(folder);
+        Ok(())
+    }
+
+    pub(super) fn put(&self, files: &[File]) -> Result<()> {
+        let id = disk::fresh_id();
+        self.stage(&id, files)?;
+        let switched = self.switch(&id, files);
+        if switched.is_err() {
+            let _ = self.discard(&id);
+        }
+        switched
+    }
+
+    pub(super) fn remove(&self, names: &[String]) -> Result<()> {
+        if !self.exists()? {
+            return Ok(());
+        }
+        let there = self.refuse_others(names.iter().map(String::as_str))?;
+        for name in &there {
+            missing_is_fine(std::fs::remove_file(self.path(name)))
+                .map_err(|error| self.io(name, Doing::Removed, &error))?;
+        }
+        match there.is_empty() {
+            true => Ok(()),
+            false => sync_folder(&self.0.root).map_err(|error| self.io("", Doing::Written, &error)),
+        }
+    }
+
+    pub(super) fn discard(&self, id: &str) -> Result<()> {
+        self.exists()?;
+        let folder = self.staged_folder()?.join(id);
+        missing_is_fine(std::fs::remove_dir_all(folder))
+            .map_err(|error| self.io(&format!("{STAGED_FOLDER}/{id}"), Doing::Removed, &error))
+    }
+
+    pub(super) fn leftovers(&self) -> Result<Vec<String>> {
+        self.exists()?;
+        let folder = self.staged_folder()?;
+        let names = disk::names(&folder, std::fs::FileType::is_dir)
+            .map_err(|error| self.io(STAGED_FOLDER, Doing::Listed, &error))?;
+        Ok(names.into_iter().filter(|id| name::check_id(id).is_ok()).collect())
+    }
+
+    pub(super) fn list(&self) -> Result<Vec<Listed>> {
+        self.exists()?;
+        let names = disk::names(&self.0.root, std::fs::FileType::is_file)
+            .map_err(|error| self.io("", Doing::Listed, &error))?;
+        let mut listed = Vec::new();
+        for name in names.into_iter().filter(|name| name::is_valid(name)) {
+            match look(&self.path(&name)).map_err(|error| self.io(&name, Doing::Read, &error))? {
+                Found::Ours { size } => listed.push(Listed { name, size }),
+                Found::Nothing | Found::Other => {}
+            }
+        }
+        Ok(listed)
+    }
+
+    pub(super) fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        self.exists()?;
+        self.refuse_others([name])?;
+        match std::fs::read(self.path(name)) {
+            Ok(content) => Ok(Some(content)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(self.io(name, Doing::Read, &error)),
+        }
+    }
+}
+
+/// The parts of the above.
+impl Local {
+    fn write_staged(&self, id: &str, files: &[File]) -> Result<()> {
+        let all = self.0.root.join(STAGED_FOLDER);
+        let folder = all.join(id);
+        let failed = |error: io::Error| self.io(&format!("{STAGED_FOLDER}/{id}"), Doing::Written, &error);
+        make_folder(&all).and_then(|()| make_folder(&folder)).map_err(failed)?;
+        each(files, |file| {
+            write(&folder.join(name::staged(&file.name)), file.content.as_bytes())
+                .map_err(|error| self.io(&file.name, Doing::Written, &error))
+        })?;
+        [&folder, &all, &self.0.root].into_iter().try_for_each(|folder| sync_folder(folder)).map_err(failed)
+    }
+
+    fn make_root(&self) -> Result<()> {
+        match self.exists()? {
+            true => Ok(()),
+            false => disk::make_folders(&self.0.root).map_err(|error| self.io("", Doing::Written, &error)),
+        }
+    }
+
+    /// Whether the folder is there. Where it is not dcp's to make, it has to be.
+    fn exists(&self) -> Result<bool> {
+        match std::fs::metadata(&self.0.root) {
+            Ok(meta) if meta.is_dir() => Ok(true),
+            Ok(_) => Err(self.failed("", Doing::Written, Cause::NotAFolder)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.0.ours => Ok(false),
+            Err(error) => Err(self.io("", Doing::Read, &error)),
+        }
+    }
+
+    /// Where staged files are. A link there would lead out of the folder.
+    fn staged_folder(&self) -> Result<PathBuf> {
+        let folder = self.0.root.join(STAGED_FOLDER);
+        match folder.symlink_metadata() {
+            Ok(meta) if !meta.is_dir() => Err(self.failed(STAGED_FOLDER, Doing::Written, Cause::NotAFolder)),
+            _ => Ok(folder),
+        }
+    }
+
+    /// Refuses names at which there is something of somebody else; returns those at which there is a file of ours.
+    fn refuse_others<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<Vec<&'a str>> {
+        let (mut ours, mut others) = (Vec::new(), Vec::new());
+        for name in names {
+            match look(&self.path(name)).map_err(|error| self.io(name, Doing::Read, &error))? {
+                Found::Nothing => {}
+                Found::Ours { .. } => ours.push(name),
+                Found::Other => others.push(self.shown(name)),
+            }
+        }
+        if others.is_empty() { Ok(ours) } else { Err(Error::NotOurs(others)) }
+    }
+
+    fn holds(&self, file: &File) -> bool {
+        std::fs::read(self.path(&file.name)).is_ok_and(|content| content == file.content.as_bytes())
+    }
+
+    fn not_staged(&self, id: &str, files: &[&File]) -> Error {
+        Error::NotStaged {
+            id: id.to_owned(),
+            files: files.iter().map(|file| self.shown(&file.name)).collect(),
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.root.join(name)
+    }
+
+    fn shown(&self, name: &str) -> String {
+        if name.is_empty() { self.0.shown.clone() } else { format!("{}/{name}", self.0.shown) }
+    }
+
+    fn io(&self, name: &str, doing: Doing, error: &io::Error) -> Error {
+        self.failed(name, doing, disk::cause(error))
+    }
+
+    fn failed(&self, name: &str, doing: Doing, cause: Cause) -> Error {
+        Error::Failed { place: self.shown(name), doing, cause }
+    }
+}

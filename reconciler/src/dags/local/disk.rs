@@ -1,0 +1,154 @@
+//! What the folder on disk is made of: files and folders that last, and what is wrong with them in plain words.
+
+use std::fs::{FileType, OpenOptions};
+use std::hash::{BuildHasher, RandomState};
+use std::io::{self, ErrorKind, Read, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::dags::{AT_ONCE, Cause, MARK, Result, name};
+
+/// What stands where a DAG file is to be.
+pub(super) enum Found {
+    Nothing,
+    Ours {
+        size: u64,
+    },
+    /// A file without our mark, a folder, a link: dcp makes none of them.
+    Other,
+}
+
+pub(super) fn look(path: &Path) -> io::Result<Found> {
+    let meta = match path.symlink_metadata() {
+        Ok(meta) => meta,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(error) => return Err(error),
+    };
+    if !meta.is_file() {
+        return Ok(Found::Other);
+    }
+    let mut beginning = Vec::with_capacity(MARK.len());
+    match std::fs::File::open(path) {
+        Ok(file) => file.take(MARK.len() as u64).read_to_end(&mut beginning)?,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(error) => return Err(error),
+    };
+    Ok(if name::is_ours(&beginning) { Found::Ours { size: meta.len() } } else { Found::Other })
+}
+
+/// Writes a new file, so that it lasts.
+pub(super) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
+    set_mode(&file, 0o644)?;
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+/// Makes a folder's entries last.
+pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
+    match std::fs::File::open(folder)?.sync_all() {
+        // Some file systems of networks know no such thing.
+        Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
+        synced => synced,
+    }
+}
+
+pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
+    match std::fs::create_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
+        // Airflow reads as another user.
+        Ok(()) => set_mode(&std::fs::File::open(folder)?, 0o755),
+        failed => failed,
+    }
+}
+
+/// Makes a folder and those above it, and makes them last.
+pub(super) fn make_folders(folder: &Path) -> io::Result<()> {
+    let above = folder.parent().unwrap_or(folder);
+    if !above.is_dir() {
+        make_folders(above)?;
+    }
+    make_folder(folder)?;
+    sync_folder(above)
+}
+
+pub(super) fn missing_is_fine(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}
+
+/// The names of what is directly in a folder, in order; none where there is no folder.
+pub(super) fn names(folder: &Path, wanted: fn(&FileType) -> bool) -> io::Result<Vec<String>> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        match entry.file_type() {
+            Ok(kind) if wanted(&kind) => names.extend(entry.file_name().into_string().ok()),
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Does something for each, several at once: they wait for the disk together, which flushes once for many. After a
+/// failure, no more are begun.
+pub(super) fn each<T: Sync>(items: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
+    let next = AtomicUsize::new(0);
+    let some = || {
+        while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
+            work(item).inspect_err(|_| next.store(items.len(), Ordering::Relaxed))?;
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let more = (1..AT_ONCE.min(items.len()))
+            // Where the machine gives no more threads, fewer do it.
+            .map_while(|_| std::thread::Builder::new().spawn_scoped(scope, some).ok())
+            .collect::<Vec<_>>();
+        let mine = some();
+        let theirs = more
+            .into_iter()
+            .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        theirs.fold(mine, Result::and)
+    })
+}
+
+/// An id that nobody else has.
+pub(super) fn fresh_id() -> String {
+    let random = || RandomState::new().hash_one(std::process::id());
+    format!("put-{:016x}{:016x}", random(), random())
+}
+
+pub(super) fn cause(error: &io::Error) -> Cause {
+    match error.kind() {
+        ErrorKind::NotFound => Cause::Missing,
+        ErrorKind::PermissionDenied => Cause::Denied(String::new()),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Cause::Full,
+        ErrorKind::ReadOnlyFilesystem => Cause::ReadOnly,
+        ErrorKind::NotADirectory => Cause::NotAFolder,
+        ErrorKind::IsADirectory => Cause::NotAFile,
+        _ => {
+            let text = error.to_string();
+            let end = text.find(" (os error").unwrap_or(text.len());
+            Cause::Other(text.get(..end).unwrap_or_default().to_lowercase())
+        }
+    }
+}
+
+#[cfg(unix)]
+fn set_mode(file: &std::fs::File, mode: u32) -> io::Result<()> {
+    file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))
+}
+
+#[cfg(not(unix))]
+fn set_mode(_: &std::fs::File, _: u32) -> io::Result<()> {
+    Ok(())
+}

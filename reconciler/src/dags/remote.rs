@@ -1,0 +1,230 @@
+//! The folder in a store of objects. Each write of an object is atomic there, and to move one is to copy it and to
+//! delete what was copied.
+
+mod cause;
+mod connect;
+
+use std::collections::{BTreeMap, HashSet};
+use std::fmt;
+use std::sync::Arc;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+use object_store::path::{Path, PathPart};
+use object_store::{ObjectStore, ObjectStoreExt};
+
+use super::place::Bucket;
+use super::{AT_ONCE, Doing, Error, File, Listed, MARK, Result, STAGED_FOLDER, name};
+
+#[derive(Clone)]
+pub(super) struct Remote {
+    store: Arc<dyn ObjectStore>,
+    prefix: Path,
+    /// As messages name it.
+    shown: String,
+}
+
+impl fmt::Debug for Remote {
+    /// A store's own text may hold what must not be shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remote").field("shown", &self.shown).finish_non_exhaustive()
+    }
+}
+
+impl Remote {
+    pub(super) fn open(
+        bucket: Bucket,
+        environment: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self> {
+        let store = connect::connect(&bucket, environment)?;
+        Ok(Self { store, prefix: bucket.prefix, shown: bucket.shown })
+    }
+
+    pub(super) fn over(store: Arc<dyn ObjectStore>, prefix: &str) -> Self {
+        Self { store, prefix: Path::from(prefix), shown: format!("store://{prefix}") }
+    }
+
+    pub(super) async fn stage(&self, id: &str, files: &[File]) -> Result<()> {
+        self.refuse_others(files.iter().map(|file| file.name.as_str())).await?;
+        self.discard(id).await?;
+        let folder = self.staged(id);
+        let written = self.write(files, |name| at(&folder, &name::staged(name))).await;
+        if written.is_err() {
+            // That it could not be written is what is to be told, whatever becomes of the rest.
+            let _ = self.discard(id).await;
+        }
+        written
+    }
+
+    pub(super) async fn switch(&self, id: &str, files: &[File]) -> Result<()> {
+        self.refuse_others(files.iter().map(|file| file.name.as_str())).await?;
+        let folder = self.staged(id);
+        let staged = self.sizes(&folder).await?;
+        let waits = |file: &&File| {
+            staged.get(&name::staged(&file.name)).is_some_and(|size| *size == file.content.len() as u64)
+        };
+        let (waiting, gone): (Vec<_>, Vec<_>) = files.iter().partition(waits);
+        self.must_hold(id, &gone).await?;
+        let copies = waiting.iter().map(|file| self.copy(&folder, file));
+        stream::iter(copies).buffer_unordered(AT_ONCE).try_collect::<()>().await?;
+        self.delete(waiting.iter().map(|file| at(&folder, &name::staged(&file.name))).collect()).await
+    }
+
+    pub(super) async fn put(&self, files: &[File]) -> Result<()> {
+        self.refuse_others(files.iter().map(|file| file.name.as_str())).await?;
+        self.write(files, |name| at(&self.prefix, name)).await
+    }
+
+    pub(super) async fn remove(&self, names: &[String]) -> Result<()> {
+        let there = self.refuse_others(names.iter().map(String::as_str)).await?;
+        self.delete(there.iter().map(|name| at(&self.prefix, name)).collect()).await
+    }
+
+    pub(super) async fn discard(&self, id: &str) -> Result<()> {
+        let folder = self.staged(id);
+        let objects = self.store.list(Some(&folder)).map_ok(|object| object.location);
+        let there = objects.try_collect().await;
+        self.delete(there.map_err(|error| self.failed(STAGED_FOLDER, Doing::Listed, &error))?).await
+    }
+
+    pub(super) async fn leftovers(&self) -> Result<Vec<String>> {
+        let listed = self.store.list_with_delimiter(Some(&at(&self.prefix, STAGED_FOLDER))).await;
+        let listed = listed.map_err(|error| self.failed(STAGED_FOLDER, Doing::Listed, &error))?;
+        let folders = listed.common_prefixes.iter();
+        let ids = folders.filter_map(|folder| folder.filename()).filter(|id| name::check_id(id).is_ok());
+        Ok(ids.map(str::to_owned).collect())
+    }
+
+    pub(super) async fn list(&self) -> Result<Vec<Listed>> {
+        let sizes = self.sizes(&self.prefix).await?;
+        let looked = self.look(sizes.into_iter().filter(|(name, _)| name::is_valid(name))).await?;
+        let ours = looked.into_iter().filter(|(_, ours)| *ours);
+        let mut listed: Vec<_> = ours.map(|(listed, _)| listed).collect();
+        listed.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        Ok(listed)
+    }
+
+    pub(super) async fn read(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        match self.content(name).await? {
+            Some(content) if !name::is_ours(&content) => Err(Error::NotOurs(vec![self.shown(name)])),
+            content => Ok(content),
+        }
+    }
+}
+
+/// The parts of the above.
+impl Remote {
+    async fn write(&self, files: &[File], path: impl Fn(&str) -> Path) -> Result<()> {
+        let writes = files.iter().map(|file| {
+            let path = path(&file.name);
+            async move {
+                let written = self.store.put(&path, file.content.clone().into()).await;
+                written.map(drop).map_err(|error| self.failed(&file.name, Doing::Written, &error))
+            }
+        });
+        stream::iter(writes).buffer_unordered(AT_ONCE).try_collect().await
+    }
+
+    async fn copy(&self, folder: &Path, file: &File) -> Result<()> {
+        let from = at(folder, &name::staged(&file.name));
+        let copied = self.store.copy(&from, &at(&self.prefix, &file.name)).await;
+        copied.map_err(|error| self.failed(&file.name, Doing::Switched, &error))
+    }
+
+    /// Refuses files that are neither staged nor in place.
+    async fn must_hold(&self, id: &str, files: &[&File]) -> Result<()> {
+        let looks = files.iter().map(|file| async move {
+            let holds = self.content(&file.name).await?.is_some_and(|it| it == file.content.as_bytes());
+            Ok::<_, Error>((!holds).then(|| self.shown(&file.name)))
+        });
+        let lost: Vec<_> = stream::iter(looks).buffered(AT_ONCE).try_collect().await?;
+        match lost.into_iter().flatten().collect::<Vec<_>>() {
+            lost if lost.is_empty() => Ok(()),
+            files => Err(Error::NotStaged { id: id.to_owned(), files }),
+        }
+    }
+
+    /// Refuses names at which there is a file of somebody else; returns those at which there is one of ours.
+    async fn refuse_others<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<Vec<String>> {
+        let names: HashSet<_> = names.into_iter().collect();
+        let mut there = self.sizes(&self.prefix).await?;
+        there.retain(|name, _| names.contains(name.as_str()));
+        let (ours, others): (Vec<_>, Vec<_>) =
+            self.look(there).await?.into_iter().partition(|(_, ours)| *ours);
+        if others.is_empty() {
+            return Ok(ours.into_iter().map(|(listed, _)| listed.name).collect());
+        }
+        let mut others: Vec<_> = others.iter().map(|(listed, _)| self.shown(&listed.name)).collect();
+        others.sort_unstable();
+        Err(Error::NotOurs(others))
+    }
+
+    /// Files that are there, each with whether it is ours. That stands in a file, so that each is asked for its
+    /// beginning, unless it is too short to say so.
+    async fn look(&self, files: impl IntoIterator<Item = (String, u64)>) -> Result<Vec<(Listed, bool)>> {
+        let mark = MARK.len() as u64;
+        let looks = files.into_iter().map(|(name, size)| async move {
+            if size < mark {
+                return Ok(Some((Listed { name, size }, false)));
+            }
+            match self.store.get_range(&at(&self.prefix, &name), 0..mark).await {
+                Ok(beginning) => Ok(Some((Listed { name, size }, name::is_ours(&beginning)))),
+                Err(object_store::Error::NotFound { .. }) => Ok(None),
+                Err(error) => Err(self.failed(&name, Doing::Read, &error)),
+            }
+        });
+        let looked: Vec<_> = stream::iter(looks).buffer_unordered(AT_ONCE).try_collect().await?;
+        Ok(looked.into_iter().flatten().collect())
+    }
+
+    /// What is directly in a folder.
+    async fn sizes(&self, folder: &Path) -> Result<BTreeMap<String, u64>> {
+        let listed = self.store.list_with_delimiter(Some(folder)).await;
+        let listed = listed.map_err(|error| self.failed("", Doing::Listed, &error))?;
+        let named =
+            |object: object_store::ObjectMeta| Some((object.location.filename()?.to_owned(), object.size));
+        Ok(listed.objects.into_iter().filter_map(named).collect())
+    }
+
+    async fn content(&self, name: &str) -> Result<Option<Vec<u8>>> {
+        let got = match self.store.get(&at(&self.prefix, name)).await {
+            Ok(got) => got.bytes().await,
+            Err(error) => Err(error),
+        };
+        match got {
+            Ok(content) => Ok(Some(content.to_vec())),
+            Err(error @ object_store::Error::NotFound { .. }) if !cause::is_no_bucket(&error) => Ok(None),
+            Err(error) => Err(self.failed(name, Doing::Read, &error)),
+        }
+    }
+
+    async fn delete(&self, paths: Vec<Path>) -> Result<()> {
+        let mut deleted = self.store.delete_stream(stream::iter(paths.into_iter().map(Ok)).boxed());
+        while let Some(one) = deleted.next().await {
+            match one {
+                Ok(_) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(self.failed("", Doing::Removed, &error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn staged(&self, id: &str) -> Path {
+        at(&at(&self.prefix, STAGED_FOLDER), id)
+    }
+
+    fn shown(&self, name: &str) -> String {
+        if name.is_empty() { self.shown.clone() } else { format!("{}/{name}", self.shown) }
+    }
+
+    fn failed(&self, name: &str, doing: Doing, error: &object_store::Error) -> Error {
+        Error::Failed { place: self.shown(name), doing, cause: cause::cause(error) }
+    }
+}
+
+/// A path in a folder. The name stands as it is: what `Path` would encode, it would not decode again.
+fn at(folder: &Path, name: &str) -> Path {
+    match PathPart::parse(name) {
+        Ok(part) => folder.clone().join(part),
+        Err(_) => folder.clone().join(name),
+    }
+}

@@ -1,0 +1,116 @@
+//! A bucket and an environment become a store.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::aws::AmazonS3Builder;
+use object_store::azure::MicrosoftAzureBuilder;
+use object_store::gcp::GoogleCloudStorageBuilder;
+use object_store::{BackoffConfig, ObjectStore, RetryConfig};
+
+use crate::dags::place::{Bucket, Cloud};
+use crate::dags::{Error, Result};
+
+/// What stands before anything that the environment says. A request that is not answered for this long is one more
+/// to try again.
+const DEFAULTS: [(&str, &str); 2] = [("timeout", "15 seconds"), ("connect_timeout", "5 seconds")];
+
+/// Trying again is up to the store, and to nothing above it. The time is the limit, and not the count: with the last
+/// request, it is about half a minute.
+fn retry() -> RetryConfig {
+    RetryConfig {
+        backoff: BackoffConfig {
+            init_backoff: Duration::from_millis(100),
+            max_backoff: Duration::from_secs(4),
+            base: 2.0,
+        },
+        max_retries: 1000,
+        retry_timeout: Duration::from_secs(20),
+    }
+}
+
+/// The builders have the same methods and no trait for them.
+macro_rules! build {
+    ($builder:ty, $bucket:expr, $settings:expr) => {{
+        let builder = <$builder>::new().with_url($bucket.url.as_str()).with_retry(retry());
+        let configured = $settings.iter().fold(builder, |builder, (key, value)| match key.parse() {
+            Ok(key) => builder.with_config(key, value),
+            // The environment holds more than what is for a store.
+            Err(_) => builder,
+        });
+        configured.build().map(|store| Arc::new(store) as Arc<dyn ObjectStore>)
+    }};
+}
+
+pub(super) fn connect(
+    bucket: &Bucket,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<Arc<dyn ObjectStore>> {
+    let settings = settings(bucket.cloud, environment);
+    refuse_plain_http(bucket, &settings)?;
+    // The program has one provider of cryptography; where there already is one, it is that one.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let built = match bucket.cloud {
+        Cloud::S3 => build!(AmazonS3Builder, bucket, settings),
+        Cloud::Google => build!(GoogleCloudStorageBuilder, bucket, settings),
+        Cloud::Azure => build!(MicrosoftAzureBuilder, bucket, settings),
+    };
+    built.map_err(|error| Error::Location {
+        location: bucket.shown.clone(),
+        why: why(&error.to_string(), &settings),
+        help: variables(bucket.cloud),
+    })
+}
+
+/// What of the environment is for this cloud, in the spelling of `object_store`.
+fn settings(cloud: Cloud, environment: impl IntoIterator<Item = (String, String)>) -> Vec<(String, String)> {
+    let prefix = match cloud {
+        Cloud::S3 => "AWS_",
+        Cloud::Google => "GOOGLE_",
+        Cloud::Azure => "AZURE_",
+    };
+    let owned = |(key, value): (&str, &str)| (key.to_owned(), value.to_owned());
+    let mut settings: Vec<_> = DEFAULTS.into_iter().map(owned).collect();
+    let theirs = environment.into_iter().filter(|(key, value)| key.starts_with(prefix) && !value.is_empty());
+    settings.extend(theirs.map(|(key, value)| (key.to_ascii_lowercase(), value)));
+    settings
+}
+
+fn refuse_plain_http(bucket: &Bucket, settings: &[(String, String)]) -> Result<()> {
+    let plain =
+        settings.iter().any(|(key, value)| key.contains("endpoint_url") && value.starts_with("http://"))
+            || settings.iter().any(|(key, value)| key == "aws_endpoint" && value.starts_with("http://"));
+    let allowed = |value: &str| matches!(value.to_ascii_lowercase().as_str(), "true" | "1" | "yes" | "on");
+    let asked = settings.iter().any(|(key, value)| key == "aws_allow_http" && allowed(value));
+    if !plain || asked {
+        return Ok(());
+    }
+    Err(Error::Location {
+        location: bucket.shown.clone(),
+        why: "its endpoint begins with `http://`, where everybody on the way can read along".to_owned(),
+        help: "use `https://`, or set AWS_ALLOW_HTTP=true where that is meant",
+    })
+}
+
+fn variables(cloud: Cloud) -> &'static str {
+    match cloud {
+        Cloud::S3 => {
+            "look at AWS_REGION, AWS_ENDPOINT_URL, AWS_ALLOW_HTTP, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+        }
+        Cloud::Google => "look at GOOGLE_APPLICATION_CREDENTIALS, or GOOGLE_SERVICE_ACCOUNT_KEY",
+        Cloud::Azure => {
+            "look at AZURE_STORAGE_ACCOUNT_NAME, and AZURE_STORAGE_ACCOUNT_KEY or AZURE_CLIENT_ID"
+        }
+    }
+}
+
+/// A store's complaint about its settings, without the value of any, and without what it read from files of keys.
+fn why(complaint: &str, settings: &[(String, String)]) -> String {
+    const SHORT: usize = 4;
+    if complaint.to_ascii_lowercase().contains("credential") {
+        return "its credentials can't be used".to_owned();
+    }
+    let values = settings.iter().filter(|(_, value)| value.len() >= SHORT);
+    let hidden = values.fold(complaint.to_owned(), |text, (_, value)| text.replace(value, "***"));
+    format!("its settings are wrong: {hidden}")
+}

@@ -1,0 +1,231 @@
+//! The registry of a control plane, over gRPC.
+
+mod bearer;
+mod parts;
+mod retry;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use dcp_compiler::primitive::{Address, Fingerprint};
+use dcp_proto::control::v1::control_client::ControlClient;
+use dcp_proto::control::v1::{
+    BodiesRequest, HistoryRequest, PublishedRequest, RevisionsRequest, StateAtRequest, StateRequest,
+    StateResponse,
+};
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use tonic::{Status, Streaming};
+
+use super::{Applied, Commit, Error, Head, Registry, Result, Revision, Scope, State};
+use crate::wire;
+use bearer::Bearer;
+
+/// How a control plane is reached.
+#[derive(Clone)]
+pub struct Options {
+    /// `https://dcp.example.com:7420`; `http://` where nobody else can listen.
+    pub url: String,
+    pub token: String,
+    /// PEM of a certificate authority that the machine does not know.
+    pub ca: Option<Vec<u8>>,
+    /// How long to try again where the server can't be reached.
+    pub patience: Duration,
+    /// How long one attempt may take.
+    pub deadline: Duration,
+}
+
+impl Options {
+    pub fn new(url: impl Into<String>, token: impl Into<String>) -> Self {
+        let (patience, deadline) = (Duration::from_secs(10), Duration::from_mins(2));
+        Self { url: url.into(), token: token.into(), ca: None, patience, deadline }
+    }
+}
+
+impl fmt::Debug for Options {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Options").field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+/// A control plane. Nothing is sent before the first call.
+#[derive(Debug, Clone)]
+pub struct Remote {
+    client: Client,
+    url: Arc<str>,
+    patience: Duration,
+    deadline: Duration,
+}
+
+type Client = ControlClient<InterceptedService<Channel, Bearer>>;
+type Reply<T> = std::result::Result<T, Status>;
+
+/// What a message may hold: the largest body, and more than a page of anything else.
+const MESSAGE: usize = 64 << 20;
+/// How much one call asks for.
+const FINGERPRINTS: usize = 1_000;
+const SERIALS: usize = 1_000;
+
+impl Remote {
+    pub fn new(options: Options) -> Result<Self> {
+        let Options { url, token, ca, patience, deadline } = options;
+        let unusable =
+            |why: String| Error::Invalid(format!("`{url}` can't be the address of a control plane: {why}"));
+        let endpoint = Endpoint::from_shared(url.clone()).map_err(|error| unusable(error.to_string()))?;
+        let mut endpoint = endpoint
+            .connect_timeout(patience)
+            .timeout(deadline)
+            .http2_keep_alive_interval(Duration::from_secs(30))
+            .keep_alive_timeout(Duration::from_secs(20));
+        match endpoint.uri().scheme_str() {
+            Some("https") => {
+                let tls = ClientTlsConfig::new().with_native_roots();
+                let tls = ca.iter().fold(tls, |tls, ca| tls.ca_certificate(Certificate::from_pem(ca)));
+                endpoint = endpoint.tls_config(tls).map_err(|error| unusable(retry::root(&error)))?;
+            }
+            Some("http") => {}
+            _ => return Err(unusable("write `https://host:port`".to_owned())),
+        }
+        let client = ControlClient::with_interceptor(endpoint.connect_lazy(), Bearer::new(&token)?);
+        let client = client.max_decoding_message_size(MESSAGE);
+        Ok(Self { client, url: url.into(), patience, deadline })
+    }
+
+    /// An answer that makes no sense.
+    fn unreadable(&self, what: impl fmt::Display) -> Error {
+        let url = &self.url;
+        Error::Corrupt(format!(
+            "`{url}` answered what this dcp can't read ({what}): see that both are of one version"
+        ))
+    }
+
+    async fn whole(&self, mut parts: Streaming<StateResponse>) -> Reply<Result<State>> {
+        let mut state = State::default();
+        let mut first = true;
+        while let Some(part) = parts.message().await? {
+            let StateResponse { head, unpublished, entries } = part;
+            if std::mem::take(&mut first) {
+                match wire::read_head(head) {
+                    Ok(head) => (state.base, state.applied) = (head.base, head.applied),
+                    Err(what) => return Ok(Err(self.unreadable(what))),
+                }
+                state.unpublished = unpublished;
+            }
+            for entry in &entries {
+                match wire::read_entry(entry) {
+                    Ok((address, entry)) => drop(state.entries.insert(address, entry)),
+                    Err(what) => return Ok(Err(self.unreadable(what))),
+                }
+            }
+        }
+        Ok(if first { Err(self.unreadable("a state without a head")) } else { Ok(state) })
+    }
+
+    async fn some_bodies(&self, scope: &Scope, wanted: &[Fingerprint]) -> Result<Vec<String>> {
+        let fingerprints: Vec<_> = wanted.iter().map(|it| it.as_str().to_owned()).collect();
+        let request = BodiesRequest { scope: scope.to_string(), fingerprints };
+        let texts = self
+            .call(|mut client| {
+                let request = request.clone();
+                async move {
+                    let mut parts = client.bodies(request).await?.into_inner();
+                    let mut texts = Vec::new();
+                    while let Some(part) = parts.message().await? {
+                        texts.extend(part.texts);
+                    }
+                    Ok(texts)
+                }
+            })
+            .await?;
+        let right = texts.len() == wanted.len()
+            && texts.iter().zip(wanted).all(|(text, it)| Fingerprint::of(text) == *it);
+        if right { Ok(texts) } else { Err(self.unreadable("bodies that are not those asked for")) }
+    }
+}
+
+#[async_trait]
+impl Registry for Remote {
+    async fn state(&self, scope: &Scope) -> Result<State> {
+        let request = StateRequest { scope: scope.to_string() };
+        self.call(|mut client| {
+            let request = request.clone();
+            async move { self.whole(client.state(request).await?.into_inner()).await }
+        })
+        .await?
+    }
+
+    async fn state_at(&self, scope: &Scope, serial: u64) -> Result<State> {
+        let request = StateAtRequest { scope: scope.to_string(), serial };
+        self.call(|mut client| {
+            let request = request.clone();
+            async move { self.whole(client.state_at(request).await?.into_inner()).await }
+        })
+        .await?
+    }
+
+    async fn bodies(&self, scope: &Scope, fingerprints: &[Fingerprint]) -> Result<Vec<String>> {
+        let mut texts = Vec::with_capacity(fingerprints.len());
+        for some in fingerprints.chunks(FINGERPRINTS) {
+            texts.extend(self.some_bodies(scope, some).await?);
+        }
+        Ok(texts)
+    }
+
+    async fn revisions(&self, scope: &Scope, address: &Address) -> Result<Vec<Revision>> {
+        let request = RevisionsRequest { scope: scope.to_string(), address: address.to_string() };
+        let answer = self
+            .call(|mut client| {
+                let request = request.clone();
+                async move { Ok(client.revisions(request).await?.into_inner().revisions) }
+            })
+            .await?;
+        answer.into_iter().map(|it| wire::read_revision(it).map_err(|what| self.unreadable(what))).collect()
+    }
+
+    async fn history(&self, scope: &Scope, mut before: Option<u64>, limit: u32) -> Result<Vec<Applied>> {
+        let mut history: Vec<Applied> = Vec::new();
+        loop {
+            let missing = limit - u32::try_from(history.len()).unwrap_or(limit).min(limit);
+            let request = HistoryRequest { scope: scope.to_string(), before, limit: missing };
+            let page = self
+                .call(|mut client| {
+                    let request = request.clone();
+                    async move { Ok(client.history(request).await?.into_inner().applied) }
+                })
+                .await?;
+            let page = page.into_iter().map(wire::read_applied).collect::<wire::Result<Vec<_>>>();
+            history.extend(page.map_err(|what| self.unreadable(what))?);
+            // The server answers with fewer than were asked for where they are many: it is asked until the last.
+            let last = history.last().map(|applied| applied.serial);
+            if last.is_none() || last == before || last == Some(1) || history.len() >= limit as usize {
+                return Ok(history);
+            }
+            before = last;
+        }
+    }
+
+    async fn commit(&self, scope: &Scope, commit: Commit) -> Result<Head> {
+        let requests = parts::of(scope, &commit);
+        let head = self
+            .call(|mut client| {
+                let requests = requests.clone();
+                async move { Ok(client.commit(futures_util::stream::iter(requests)).await?.into_inner().head) }
+            })
+            .await?;
+        wire::read_head(head).map_err(|what| self.unreadable(what))
+    }
+
+    async fn published(&self, scope: &Scope, serials: &[u64]) -> Result<()> {
+        for some in serials.chunks(SERIALS) {
+            let request = PublishedRequest { scope: scope.to_string(), serials: some.to_vec() };
+            self.call(|mut client| {
+                let request = request.clone();
+                async move { client.published(request).await.map(drop) }
+            })
+            .await?;
+        }
+        Ok(())
+    }
+}

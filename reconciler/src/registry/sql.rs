@@ -1,0 +1,169 @@
+//! The registry in a database: SQLite in one file, or PostgreSQL.
+//!
+//! Both are spoken to through `sqlx::Any`, in SQL that both understand; what differs is in [`store`]. A commit is one
+//! transaction whose first statement moves the head on by compare-and-set. In SQLite that statement takes the one
+//! write lock; in PostgreSQL, the lock on the scope's row. Whoever comes second waits there, then finds the head moved,
+//! and has read nothing before that could be out of date. So READ COMMITTED suffices, and no two commits of one scope
+//! ever run side by side; commits of different scopes touch no row in common. The locks are the transaction's own: they
+//! end with it, however it ends.
+
+mod read;
+mod schema;
+mod store;
+mod write;
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use dcp_compiler::primitive::{Address, Fingerprint};
+use sqlx::AnyPool;
+
+use super::{Applied, Commit, Head, Registry, Result, Revision, Scope, State, check};
+use store::Store;
+
+/// A registry in a database. Clones share their connections.
+#[derive(Debug, Clone)]
+pub struct Sql {
+    pool: AnyPool,
+    store: Store,
+}
+
+impl Sql {
+    /// Opens a file of SQLite. It is made where it is missing, and its folder too, for this user alone.
+    pub async fn sqlite(path: &Path) -> Result<Self> {
+        let (store, pool) = store::sqlite(path).await?;
+        Self::migrated(store, pool).await
+    }
+
+    /// Connects to PostgreSQL: `postgres://user@host:5432/database`. No message has the URL's password.
+    pub async fn postgres(url: &str) -> Result<Self> {
+        let (store, pool) = store::postgres(url).await?;
+        Self::migrated(store, pool).await
+    }
+
+    /// Ends all connections. What is dropped without it ends them too, a little later.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    async fn migrated(store: Store, pool: AnyPool) -> Result<Self> {
+        schema::migrate(&store, &pool).await?;
+        Ok(Self { pool, store })
+    }
+
+    /// What a database said, as an error that names the place and the way out.
+    fn error(&self) -> impl Fn(sqlx::Error) -> super::Error + '_ {
+        |error| self.store.error(&error)
+    }
+}
+
+#[async_trait]
+impl Registry for Sql {
+    async fn state(&self, scope: &Scope) -> Result<State> {
+        let mut view = self.view().await?;
+        let head = view.head(scope).await?;
+        let entries = view.entries(scope).await?;
+        let unpublished = view.unpublished(scope).await?;
+        Ok(State { base: head.base, applied: head.applied, entries, unpublished })
+    }
+
+    async fn state_at(&self, scope: &Scope, serial: u64) -> Result<State> {
+        let mut view = self.view().await?;
+        let base = view.base(scope).await?;
+        check::serial(scope, serial, &base)?;
+        let head = view.head_at(scope, base.lineage, serial).await?;
+        let entries = view.entries_at(scope, serial).await?;
+        Ok(State { base: head.base, applied: head.applied, entries, unpublished: Vec::new() })
+    }
+
+    async fn bodies(&self, scope: &Scope, fingerprints: &[Fingerprint]) -> Result<Vec<String>> {
+        self.view().await?.bodies(scope, fingerprints).await
+    }
+
+    async fn revisions(&self, scope: &Scope, address: &Address) -> Result<Vec<Revision>> {
+        self.view().await?.revisions(scope, address).await
+    }
+
+    async fn history(&self, scope: &Scope, before: Option<u64>, limit: u32) -> Result<Vec<Applied>> {
+        self.view().await?.history(scope, before, limit).await
+    }
+
+    async fn commit(&self, scope: &Scope, commit: Commit) -> Result<Head> {
+        check::commit(scope, &commit)?;
+        self.write(scope, &commit).await
+    }
+
+    async fn published(&self, scope: &Scope, serials: &[u64]) -> Result<()> {
+        self.forget_unpublished(scope, serials).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use dcp_compiler::primitive::Kind;
+    use jiff::Timestamp;
+    use sqlx::Executor as _;
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::plan::Action;
+    use crate::registry::{Base, Body, Change, Error};
+
+    /// Every connection that the registry has or will have.
+    async fn set(registry: &Sql, pragma: &'static str) {
+        let all = (0..registry.pool.options().get_max_connections()).map(|_| registry.pool.acquire());
+        for mut connection in futures_util::future::try_join_all(all).await.unwrap() {
+            connection.execute(pragma).await.unwrap();
+        }
+    }
+
+    /// What a commit says to a registry whose connections were set so.
+    async fn refused(pragma: &'static str) -> Error {
+        let folder = TempDir::new().unwrap();
+        let registry = Sql::sqlite(&folder.path().join("state.db")).await.unwrap();
+        set(&registry, pragma).await;
+        let address = Address { domain: "sales".to_owned(), name: "a".to_owned(), kind: Kind::CoreEtlJob };
+        let text = "x".repeat(1 << 20);
+        let body = Some(Body { fingerprint: Fingerprint::of(&text), text });
+        let commit = Commit {
+            id: "one".to_owned(),
+            base: Base::default(),
+            by: "tester".to_owned(),
+            at: Timestamp::UNIX_EPOCH,
+            commit: None,
+            changes: vec![Change { address, action: Action::Create, body }],
+        };
+        let scope = Scope::new("shop", None);
+        let error = registry.commit(&scope, commit).await.unwrap_err();
+        assert_eq!(registry.state(&scope).await.unwrap().entries, BTreeMap::new());
+        assert!(error.to_string().contains(&folder.path().join("state.db").display().to_string()), "{error}");
+        error
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_is_said_to_be_full_and_nothing_is_lost() {
+        let error = refused("PRAGMA max_page_count = 40").await;
+        assert!(
+            matches!(&error, Error::Unavailable(said) if said.contains("is full") && said.contains("make room"))
+        );
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_written_is_said_to_be_so() {
+        let error = refused("PRAGMA query_only = ON").await;
+        assert!(matches!(&error, Error::Unavailable(said) if said.contains("must be writable")), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_another_too_long_is_told() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("state.db");
+        let (one, other) = (Sql::sqlite(&path).await.unwrap(), Sql::sqlite(&path).await.unwrap());
+        let _held = one.store.begin_alone(&one.pool).await.unwrap();
+        set(&other, "PRAGMA busy_timeout = 1").await;
+        let error = other.published(&Scope::new("shop", None), &[1]).await.unwrap_err();
+        assert!(matches!(&error, Error::Unavailable(said) if said.contains("another dcp")), "{error:?}");
+    }
+}

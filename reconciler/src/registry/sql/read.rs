@@ -1,0 +1,229 @@
+//! What is read from the tables, and how rows become what they were.
+
+use std::collections::{BTreeMap, HashMap};
+use std::str::FromStr;
+
+use dcp_compiler::primitive::{Address, Fingerprint};
+use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::query::Query;
+use sqlx::{Any, AssertSqlSafe, Row as _, Transaction};
+
+use super::Sql;
+use super::store::Store;
+use super::write::ROWS;
+use crate::plan::Action;
+use crate::registry::check::{self, Last};
+use crate::registry::{Applied, Base, Entry, Head, Result, Revision, Scope};
+
+const APPLIED: &str = "serial, id, applied_by, applied_at, source_commit, counts";
+
+/// A transaction, and what reads in it.
+pub(super) struct View<'a> {
+    pub(super) transaction: Transaction<'static, Any>,
+    pub(super) store: &'a Store,
+}
+
+impl Sql {
+    /// One state, whatever others commit meanwhile.
+    pub(super) async fn view(&self) -> Result<View<'_>> {
+        Ok(View { transaction: self.store.begin_read(&self.pool).await?, store: &self.store })
+    }
+}
+
+impl View<'_> {
+    pub(super) async fn base(&mut self, scope: &Scope) -> Result<Base> {
+        let query =
+            sqlx::query("SELECT lineage, serial FROM registry_scopes WHERE scope = $1").bind(scope.as_str());
+        let Some(row) = self.rows(query).await?.pop() else { return Ok(Base::default()) };
+        Ok(Base { lineage: self.get(&row, 0)?, serial: self.number(&row, 1)? })
+    }
+
+    pub(super) async fn head(&mut self, scope: &Scope) -> Result<Head> {
+        let Base { lineage, serial } = self.base(scope).await?;
+        self.head_at(scope, lineage, serial).await
+    }
+
+    /// The head that there was at a serial that there was.
+    pub(super) async fn head_at(
+        &mut self,
+        scope: &Scope,
+        lineage: Option<String>,
+        serial: u64,
+    ) -> Result<Head> {
+        if serial == 0 {
+            return Ok(Head::default());
+        }
+        let applied = self.history(scope, Some(serial + 1), 1).await?.pop().filter(|it| it.serial == serial);
+        match applied {
+            Some(applied) => Ok(Head { base: Base { lineage, serial }, applied: Some(applied) }),
+            None => Err(self.store.corrupt(&format!("nothing is known of serial {serial} of `{scope}`"))),
+        }
+    }
+
+    pub(super) async fn entries(&mut self, scope: &Scope) -> Result<BTreeMap<Address, Entry>> {
+        let query = "SELECT address, revision, serial, fingerprint FROM registry_current \
+            WHERE scope = $1 AND fingerprint IS NOT NULL";
+        let rows = self.rows(sqlx::query(query).bind(scope.as_str())).await?;
+        rows.iter().map(|row| self.entry(row)).collect()
+    }
+
+    pub(super) async fn entries_at(
+        &mut self,
+        scope: &Scope,
+        serial: u64,
+    ) -> Result<BTreeMap<Address, Entry>> {
+        let query = "SELECT was.address, was.revision, was.serial, was.fingerprint \
+            FROM registry_revisions AS was JOIN ( \
+                SELECT address, max(revision) AS revision FROM registry_revisions \
+                WHERE scope = $1 AND serial <= $2 GROUP BY address \
+            ) AS newest ON was.address = newest.address AND was.revision = newest.revision \
+            WHERE was.scope = $1 AND was.fingerprint IS NOT NULL";
+        let query = sqlx::query(query).bind(scope.as_str()).bind(signed(serial));
+        let rows = self.rows(query).await?;
+        rows.iter().map(|row| self.entry(row)).collect()
+    }
+
+    pub(super) async fn unpublished(&mut self, scope: &Scope) -> Result<Vec<u64>> {
+        let query = "SELECT serial FROM registry_unpublished WHERE scope = $1 ORDER BY serial";
+        let rows = self.rows(sqlx::query(query).bind(scope.as_str())).await?;
+        rows.iter().map(|row| self.number(row, 0)).collect()
+    }
+
+    pub(super) async fn bodies(&mut self, scope: &Scope, wanted: &[Fingerprint]) -> Result<Vec<String>> {
+        let mut found = HashMap::with_capacity(wanted.len());
+        for some in wanted.chunks(ROWS) {
+            let wanted = wanted_values(some.len());
+            let query = "JOIN registry_bodies ON scope = $1 AND fingerprint = column1";
+            let query = format!("SELECT fingerprint, body FROM {wanted} {query}");
+            let query = sqlx::query(AssertSqlSafe(query)).persistent(some.len() == ROWS).bind(scope.as_str());
+            let query = some.iter().fold(query, |query, it| query.bind(it.as_str()));
+            for row in self.rows(query).await? {
+                let (fingerprint, body): (String, String) = (self.get(&row, 0)?, self.get(&row, 1)?);
+                if Fingerprint::of(&body).as_str() != fingerprint {
+                    return Err(self
+                        .store
+                        .corrupt(&format!("a body is not what its fingerprint {fingerprint} is of")));
+                }
+                found.insert(fingerprint, body);
+            }
+        }
+        let body = |it: &Fingerprint| found.get(it.as_str()).cloned().ok_or_else(|| check::no_body(it));
+        wanted.iter().map(body).collect()
+    }
+
+    pub(super) async fn revisions(&mut self, scope: &Scope, address: &Address) -> Result<Vec<Revision>> {
+        let query = "SELECT revision, serial, action, fingerprint FROM registry_revisions \
+            WHERE scope = $1 AND address = $2 ORDER BY revision DESC";
+        let rows = self.rows(sqlx::query(query).bind(scope.as_str()).bind(address.to_string())).await?;
+        let revision = |row: &AnyRow| {
+            let fingerprint: Option<String> = self.get(row, 3)?;
+            Ok(Revision {
+                revision: self.number(row, 0)?,
+                serial: self.number(row, 1)?,
+                action: self.json::<Action>(row, 2)?,
+                fingerprint: fingerprint.map(|it| self.fingerprint(&it)).transpose()?,
+            })
+        };
+        rows.iter().map(revision).collect()
+    }
+
+    pub(super) async fn history(
+        &mut self,
+        scope: &Scope,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Vec<Applied>> {
+        let query = format!(
+            "SELECT {APPLIED} FROM registry_applies WHERE scope = $1 AND serial < $2 ORDER BY serial DESC LIMIT $3"
+        );
+        let query = sqlx::query(AssertSqlSafe(query)).bind(scope.as_str());
+        let query = query.bind(before.map_or(i64::MAX, signed)).bind(i64::from(limit));
+        let rows = self.rows(query).await?;
+        rows.iter().map(|row| self.applied(row)).collect()
+    }
+
+    /// The commit of an id.
+    pub(super) async fn by_id(&mut self, scope: &Scope, id: &str) -> Result<Option<Applied>> {
+        let query = format!("SELECT {APPLIED} FROM registry_applies WHERE scope = $1 AND id = $2");
+        let rows = self.rows(sqlx::query(AssertSqlSafe(query)).bind(scope.as_str()).bind(id)).await?;
+        rows.first().map(|row| self.applied(row)).transpose()
+    }
+
+    /// The last revisions of some addresses, where they have any.
+    pub(super) async fn last(
+        &mut self,
+        scope: &Scope,
+        addresses: &[String],
+    ) -> Result<HashMap<String, Last>> {
+        let wanted = wanted_values(addresses.len());
+        let query = "JOIN registry_current ON scope = $1 AND address = column1";
+        let query = format!("SELECT address, revision, fingerprint FROM {wanted} {query}");
+        let query =
+            sqlx::query(AssertSqlSafe(query)).persistent(addresses.len() == ROWS).bind(scope.as_str());
+        let rows = self.rows(addresses.iter().fold(query, |query, it| query.bind(it.as_str()))).await?;
+        let last = |row: &AnyRow| {
+            let present = self.get::<Option<&str>>(row, 2)?.is_some();
+            Ok((self.get(row, 0)?, Last { revision: self.number(row, 1)?, present }))
+        };
+        rows.iter().map(last).collect()
+    }
+
+    async fn rows(&mut self, query: Query<'_, Any, AnyArguments>) -> Result<Vec<AnyRow>> {
+        query.fetch_all(&mut *self.transaction).await.map_err(|error| self.store.error(&error))
+    }
+
+    fn entry(&self, row: &AnyRow) -> Result<(Address, Entry)> {
+        let address: &str = self.get(row, 0)?;
+        let address = Address::from_str(address).map_err(|why| self.store.corrupt(&why))?;
+        let fingerprint = self.fingerprint(self.get(row, 3)?)?;
+        Ok((address, Entry { fingerprint, revision: self.number(row, 1)?, serial: self.number(row, 2)? }))
+    }
+
+    fn applied(&self, row: &AnyRow) -> Result<Applied> {
+        let at: &str = self.get(row, 3)?;
+        let not_a_time = |_| self.store.corrupt(&format!("`{at}` is no time"));
+        Ok(Applied {
+            serial: self.number(row, 0)?,
+            id: self.get(row, 1)?,
+            by: self.get(row, 2)?,
+            at: at.parse().map_err(not_a_time)?,
+            commit: self.get(row, 4)?,
+            counts: self.json(row, 5)?,
+        })
+    }
+
+    fn fingerprint(&self, text: &str) -> Result<Fingerprint> {
+        let wrong = || self.store.corrupt(&format!("`{text}` is no fingerprint"));
+        Fingerprint::parse(text).ok_or_else(wrong)
+    }
+
+    fn json<T: serde::de::DeserializeOwned>(&self, row: &AnyRow, column: usize) -> Result<T> {
+        let text: &str = self.get(row, column)?;
+        serde_json::from_str(text)
+            .map_err(|_| self.store.corrupt(&format!("`{text}` is not known to this dcp")))
+    }
+
+    fn number(&self, row: &AnyRow, column: usize) -> Result<u64> {
+        let number: i64 = self.get(row, column)?;
+        u64::try_from(number).map_err(|_| self.store.corrupt(&format!("{number} counts nothing")))
+    }
+
+    fn get<'r, T>(&self, row: &'r AnyRow, column: usize) -> Result<T>
+    where
+        T: sqlx::Decode<'r, Any> + sqlx::Type<Any>,
+    {
+        row.try_get(column).map_err(|error| self.store.error(&error))
+    }
+}
+
+/// What is looked for, from the second parameter on, as a table with one column that both databases call `column1`.
+/// They look each up by an index; a long list after `IN`, PostgreSQL compares with every row.
+fn wanted_values(count: usize) -> String {
+    let values: Vec<_> = (2..count + 2).map(|number| format!("(${number})")).collect();
+    format!("(VALUES {}) AS wanted", values.join(","))
+}
+
+/// A number as databases have it. They hold no greater one, so that nothing is at it or after it.
+pub(super) fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,65 @@
+//! PostgreSQL: a server, which a control plane owns.
+
+use std::str::FromStr as _;
+
+use sqlx::AnyPool;
+use sqlx::any::AnyConnectOptions;
+use sqlx::error::DatabaseError;
+use sqlx::postgres::PgConnectOptions;
+
+use super::{Kind, Store};
+use crate::registry::{Error, Result};
+
+/// No statement, no wait for another's commit and no transaction of a control plane that went away lasts for ever.
+const SETUP: &str = "SET application_name = 'dcp'; SET statement_timeout = '60s'; SET lock_timeout = '10s'; \
+    SET idle_in_transaction_session_timeout = '60s'; SET client_min_messages = 'warning'; \
+    SET synchronous_commit = 'on'";
+
+const CONNECTIONS: u32 = 16;
+
+pub(in crate::registry::sql) async fn open(url: &str) -> Result<(Store, AnyPool)> {
+    // What the parser says of a URL may hold parts of it, and so of a password.
+    let unreadable = || {
+        Error::Invalid(
+            "the database's URL can't be read: write `postgres://user@host:5432/database`".to_owned(),
+        )
+    };
+    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
+        return Err(unreadable());
+    }
+    let known = PgConnectOptions::from_str(url).map_err(|_| unreadable())?;
+    let database = known.get_database().unwrap_or(known.get_username());
+    let store = Store {
+        kind: Kind::Postgres,
+        name: format!("PostgreSQL `{}:{}/{database}`", known.get_host(), known.get_port()),
+    };
+    sqlx::any::install_default_drivers();
+    let options = AnyConnectOptions::from_str(url).map_err(|_| unreadable())?;
+    let pool = store.pool(options, CONNECTIONS, SETUP).await?;
+    Ok((store, pool))
+}
+
+pub(super) fn error(store: &Store, said: &dyn DatabaseError) -> Error {
+    let message = said.message();
+    let code = said.code().unwrap_or_default();
+    match (code.get(..2).unwrap_or_default(), &*code) {
+        ("28", _) => {
+            Error::Denied(format!("{store} refuses the user: {message}; see the URL's user and password"))
+        }
+        (_, "42501") => {
+            Error::Denied(format!("{store} does not let the user: {message}; grant it to the URL's user"))
+        }
+        ("3D" | "3F", _) => {
+            Error::NotFound(format!("{store} is not there: {message}; create it, and start again"))
+        }
+        ("53", _) => {
+            Error::Unavailable(format!("{store} is short of something: {message}; nothing was applied"))
+        }
+        (_, "55P03" | "57014") => {
+            Error::Unavailable(format!("{store} took too long: {message}; nothing was applied, try again"))
+        }
+        // A wrong table, column, constraint or a damaged page: all else is for another time.
+        ("23" | "42" | "XX", _) => store.corrupt(message),
+        _ => Error::Unavailable(format!("{store} did not do it: {message}; try again")),
+    }
+}

@@ -1,0 +1,75 @@
+//! SQLite: one file, with its log beside it.
+
+use std::fmt::Write as _;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, absolute};
+use std::str::FromStr as _;
+
+use sqlx::AnyPool;
+use sqlx::any::AnyConnectOptions;
+use sqlx::error::DatabaseError;
+
+use super::{Kind, Store};
+use crate::registry::{Error, Result};
+
+/// Readers don't wait for a writer, and a commit that was answered outlasts a loss of power.
+const SETUP: &str = "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+    PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;";
+
+/// One writes at a time; this many may read meanwhile.
+const CONNECTIONS: u32 = 4;
+
+pub(in crate::registry::sql) async fn open(path: &Path) -> Result<(Store, AnyPool)> {
+    let store = Store { kind: Kind::Sqlite, name: format!("`{}`", path.display()) };
+    let refused = |error: std::io::Error| not_writable(&store, &error.to_string());
+    let path = absolute(path).map_err(refused)?;
+    if let Some(folder) = path.parent() {
+        DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(refused)?;
+    }
+    sqlx::any::install_default_drivers();
+    let options = AnyConnectOptions::from_str(&url(&path)).map_err(|error| store.error(&error))?;
+    let pool = store.pool(options, CONNECTIONS, SETUP).await?;
+    Ok((store, pool))
+}
+
+pub(super) fn error(store: &Store, said: &dyn DatabaseError) -> Error {
+    let message = said.message();
+    match code(said) {
+        Some(BUSY | 6) => Error::Unavailable(format!(
+            "{store} is being written to by another dcp, and did not become free; try again"
+        )),
+        Some(3 | 8 | 14 | 23) => not_writable(store, message),
+        Some(10) => Error::Unavailable(format!(
+            "{store} can't be read or written: {message}; see that its disk is well"
+        )),
+        Some(13) => Error::Unavailable(format!(
+            "the disk of {store} is full ({message}), and nothing was applied: make room, and try again"
+        )),
+        _ => store.corrupt(message),
+    }
+}
+
+pub(super) const BUSY: u32 = 5;
+
+/// The lowest byte of a code says what happened, the others in which way.
+pub(super) fn code(said: &dyn DatabaseError) -> Option<u32> {
+    said.code()?.parse::<u32>().ok().map(|code| code & 0xff)
+}
+
+fn not_writable(store: &Store, why: &str) -> Error {
+    let way = "it and its folder must be writable for this user, for plans too";
+    Error::Unavailable(format!("{store} can't be opened or written: {why}; {way}"))
+}
+
+/// The URL of a file, whatever its name.
+fn url(path: &Path) -> String {
+    let mut url = "sqlite://".to_owned();
+    for &byte in path.as_os_str().as_encoded_bytes() {
+        match byte {
+            b'/' | b'.' | b'-' | b'_' | b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' => url.push(byte.into()),
+            _ => write!(url, "%{byte:02X}").expect("writing to a String does not fail"),
+        }
+    }
+    url + "?mode=rwc"
+}

@@ -1,0 +1,168 @@
+//! A commit, as one transaction.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+use sqlx::any::AnyArguments;
+use sqlx::query::Query;
+use sqlx::{Any, AssertSqlSafe};
+
+use super::Sql;
+use super::read::{View, signed};
+use crate::registry::check::{self, Last};
+use crate::registry::{Body, Change, Commit, Error, Head, Result, Scope};
+
+/// How many rows one statement writes. Both databases limit the values of a statement, SQLite to 32,766.
+pub(super) const ROWS: usize = 500;
+
+/// A change, with the revision that it makes.
+struct Row<'a> {
+    address: String,
+    revision: i64,
+    action: String,
+    body: Option<&'a Body>,
+}
+
+impl<'a> Row<'a> {
+    fn of(change: &'a Change, address: String, last: &HashMap<String, Last>) -> Result<Self> {
+        let revision = signed(check::next(change, last.get(&address).copied())?);
+        Ok(Self { address, revision, action: json(&change.action), body: change.body.as_ref() })
+    }
+
+    fn fingerprint(&self) -> Option<&str> {
+        self.body.map(|body| body.fingerprint.as_str())
+    }
+}
+
+impl Sql {
+    pub(super) async fn write(&self, scope: &Scope, commit: &Commit) -> Result<Head> {
+        let transaction = self.pool.begin().await.map_err(self.error())?;
+        let mut view = View { transaction, store: &self.store };
+        // First of all: what comes after it runs alone.
+        let moved = view.move_head(scope, commit).await?;
+        if let Some(earlier) = view.by_id(scope, &commit.id).await? {
+            let lineage = view.base(scope).await?.lineage.unwrap_or_default();
+            return check::repeated(commit, &lineage, earlier);
+        }
+        if !moved {
+            return Err(Error::Moved(Box::new(view.head(scope).await?)));
+        }
+        let head = commit.head();
+        view.write_applied(scope, &head).await?;
+        for changes in commit.changes.chunks(ROWS) {
+            let addresses: Vec<_> = changes.iter().map(|change| change.address.to_string()).collect();
+            let last = view.last(scope, &addresses).await?;
+            let rows = changes.iter().zip(addresses).map(|(change, address)| Row::of(change, address, &last));
+            let rows = rows.collect::<Result<Vec<_>>>()?;
+            view.write_rows(scope, signed(head.base.serial), &rows).await?;
+        }
+        view.transaction.commit().await.map_err(self.error())?;
+        Ok(head)
+    }
+
+    pub(super) async fn forget_unpublished(&self, scope: &Scope, serials: &[u64]) -> Result<()> {
+        for some in serials.chunks(ROWS) {
+            let serials: Vec<_> = (2..some.len() + 2).map(|number| format!("${number}")).collect();
+            let query = "DELETE FROM registry_unpublished WHERE scope = $1 AND serial IN";
+            let query = format!("{query} ({})", serials.join(","));
+            let query = sqlx::query(AssertSqlSafe(query)).persistent(false).bind(scope.as_str());
+            let query = some.iter().fold(query, |query, &serial| query.bind(signed(serial)));
+            query.execute(&self.pool).await.map_err(self.error())?;
+        }
+        Ok(())
+    }
+}
+
+impl View<'_> {
+    /// Whether the head was the commit's base, and so is now what the commit makes it.
+    async fn move_head(&mut self, scope: &Scope, commit: &Commit) -> Result<bool> {
+        let query = match &commit.base.lineage {
+            None => {
+                let first = "INSERT INTO registry_scopes (scope, lineage, serial) VALUES ($1, $2, 1) \
+                    ON CONFLICT (scope) DO NOTHING";
+                sqlx::query(first).bind(scope.as_str()).bind(commit.id.as_str())
+            }
+            Some(lineage) => {
+                let next = "UPDATE registry_scopes SET serial = serial + 1 \
+                    WHERE scope = $1 AND lineage = $2 AND serial = $3";
+                sqlx::query(next).bind(scope.as_str()).bind(lineage.as_str()).bind(signed(commit.base.serial))
+            }
+        };
+        Ok(self.execute(query).await? == 1)
+    }
+
+    async fn write_applied(&mut self, scope: &Scope, head: &Head) -> Result<()> {
+        let Some(applied) = &head.applied else { return Ok(()) };
+        let serial = signed(applied.serial);
+        let query = "INSERT INTO registry_applies \
+            (scope, serial, id, applied_by, applied_at, source_commit, counts) VALUES ($1, $2, $3, $4, $5, $6, $7)";
+        let query = sqlx::query(query).bind(scope.as_str()).bind(serial).bind(applied.id.as_str());
+        let query = query.bind(applied.by.as_str()).bind(applied.at.to_string());
+        let query = query.bind(applied.commit.as_deref()).bind(json(&applied.counts));
+        self.execute(query).await?;
+        let query = "INSERT INTO registry_unpublished (scope, serial) VALUES ($1, $2)";
+        self.execute(sqlx::query(query).bind(scope.as_str()).bind(serial)).await?;
+        Ok(())
+    }
+
+    async fn write_rows(&mut self, scope: &Scope, serial: i64, rows: &[Row<'_>]) -> Result<()> {
+        let bodies: Vec<_> = rows.iter().filter_map(|row| row.body).collect();
+        let into = "registry_bodies (scope, fingerprint, body)";
+        self.insert(into, 3, "ON CONFLICT (scope, fingerprint) DO NOTHING", &bodies, |query, body| {
+            query.bind(scope.as_str()).bind(body.fingerprint.as_str()).bind(body.text.as_str())
+        })
+        .await?;
+        let into = "registry_revisions (scope, address, revision, serial, action, fingerprint)";
+        self.insert(into, 6, "", rows, |query, row| {
+            let query = query.bind(scope.as_str()).bind(row.address.as_str()).bind(row.revision);
+            query.bind(serial).bind(row.action.as_str()).bind(row.fingerprint())
+        })
+        .await?;
+        let into = "registry_current (scope, address, revision, serial, fingerprint)";
+        let replace = "ON CONFLICT (scope, address) DO UPDATE SET \
+            revision = excluded.revision, serial = excluded.serial, fingerprint = excluded.fingerprint";
+        self.insert(into, 5, replace, rows, |query, row| {
+            let query = query.bind(scope.as_str()).bind(row.address.as_str()).bind(row.revision);
+            query.bind(serial).bind(row.fingerprint())
+        })
+        .await
+    }
+
+    /// Writes rows with one statement.
+    async fn insert<T>(
+        &mut self,
+        into: &str,
+        columns: usize,
+        conflict: &str,
+        rows: &[T],
+        bind: impl for<'q> Fn(Query<'q, Any, AnyArguments>, &'q T) -> Query<'q, Any, AnyArguments>,
+    ) -> Result<()> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let mut statement = format!("INSERT INTO {into} VALUES ");
+        for row in 0..rows.len() {
+            statement.push_str(if row == 0 { "(" } else { ",(" });
+            for column in 0..columns {
+                statement.push_str(if column == 0 { "" } else { "," });
+                self.store.parameter(row * columns + column + 1, &mut statement);
+            }
+            statement.push(')');
+        }
+        statement.push(' ');
+        statement.push_str(conflict);
+        // One that is full will be needed again.
+        let query = sqlx::query(AssertSqlSafe(statement)).persistent(rows.len() == ROWS);
+        self.execute(rows.iter().fold(query, bind)).await?;
+        Ok(())
+    }
+
+    async fn execute(&mut self, query: Query<'_, Any, AnyArguments>) -> Result<u64> {
+        let done = query.execute(&mut *self.transaction).await.map_err(|error| self.store.error(&error))?;
+        Ok(done.rows_affected())
+    }
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("actions and counts are JSON")
+}

@@ -1,0 +1,142 @@
+//! Each call: what came in is read, the registry is asked, its answer is cut into messages.
+
+use std::sync::Arc;
+
+use dcp_compiler::primitive::{Address, Fingerprint};
+use dcp_proto::control::v1::control_server;
+use dcp_proto::control::v1::{
+    BodiesRequest, BodiesResponse, CommitRequest, CommitResponse, HistoryRequest, HistoryResponse,
+    PublishedRequest, PublishedResponse, RevisionsRequest, RevisionsResponse, StateAtRequest, StateRequest,
+    StateResponse,
+};
+use futures_util::stream::{self, BoxStream, StreamExt as _};
+use jiff::Timestamp;
+use tonic::{Request, Response, Status, Streaming};
+
+use super::Limits;
+use super::auth::Caller;
+use super::commit;
+use crate::registry::{Error, Head, Registry, Result, Scope, State};
+use crate::wire::{self, status};
+
+/// Entries in one message of a state.
+const ENTRIES: usize = 2_000;
+/// Fingerprints in one request, and how many of their bodies are held at a time.
+const FINGERPRINTS: usize = 1_000;
+const BODIES_AT_ONCE: usize = 32;
+const SERIALS: usize = 10_000;
+const COMMITS: u32 = 1_000;
+
+#[derive(Debug)]
+pub(super) struct Control {
+    pub(super) registry: Arc<dyn Registry>,
+    pub(super) limits: Limits,
+    pub(super) clock: fn() -> Timestamp,
+}
+
+type Answer<T> = std::result::Result<Response<T>, Status>;
+type Parts<T> = BoxStream<'static, std::result::Result<T, Status>>;
+
+#[tonic::async_trait]
+impl control_server::Control for Control {
+    type StateStream = Parts<StateResponse>;
+    type StateAtStream = Parts<StateResponse>;
+    type BodiesStream = Parts<BodiesResponse>;
+
+    async fn state(&self, request: Request<StateRequest>) -> Answer<Self::StateStream> {
+        let scope = scope(&request.get_ref().scope)?;
+        let state = self.registry.state(&scope).await.map_err(|error| status::of(&error))?;
+        Ok(Response::new(parts(state)))
+    }
+
+    async fn state_at(&self, request: Request<StateAtRequest>) -> Answer<Self::StateAtStream> {
+        let StateAtRequest { scope: name, serial } = request.into_inner();
+        let scope = scope(&name)?;
+        let state = self.registry.state_at(&scope, serial).await.map_err(|error| status::of(&error))?;
+        Ok(Response::new(parts(state)))
+    }
+
+    async fn bodies(&self, request: Request<BodiesRequest>) -> Answer<Self::BodiesStream> {
+        let BodiesRequest { scope: name, fingerprints } = request.into_inner();
+        let scope = scope(&name)?;
+        at_most(FINGERPRINTS, fingerprints.len(), "fingerprints")?;
+        let wanted =
+            fingerprints.iter().map(|it| wire::read_fingerprint(it)).collect::<wire::Result<Vec<_>>>();
+        let wanted = wanted.map_err(invalid)?;
+        let some: Vec<_> = wanted.chunks(BODIES_AT_ONCE).map(<[Fingerprint]>::to_vec).collect();
+        let registry = Arc::clone(&self.registry);
+        let fetch = move |some: Vec<Fingerprint>| {
+            let (registry, scope) = (Arc::clone(&registry), scope.clone());
+            async move { registry.bodies(&scope, &some).await.map_err(|error| status::of(&error)) }
+        };
+        let parts = stream::iter(some).then(fetch).flat_map(|texts| match texts {
+            Ok(texts) => {
+                stream::iter(texts.into_iter().map(|text| Ok(BodiesResponse { texts: vec![text] }))).boxed()
+            }
+            Err(status) => stream::iter([Err(status)]).boxed(),
+        });
+        Ok(Response::new(parts.boxed()))
+    }
+
+    async fn revisions(&self, request: Request<RevisionsRequest>) -> Answer<RevisionsResponse> {
+        let RevisionsRequest { scope: name, address } = request.into_inner();
+        let (scope, address) = (scope(&name)?, address.parse::<Address>().map_err(invalid)?);
+        let revisions =
+            self.registry.revisions(&scope, &address).await.map_err(|error| status::of(&error))?;
+        Ok(Response::new(RevisionsResponse {
+            revisions: revisions.into_iter().map(wire::revision).collect(),
+        }))
+    }
+
+    async fn history(&self, request: Request<HistoryRequest>) -> Answer<HistoryResponse> {
+        let HistoryRequest { scope: name, before, limit } = request.into_inner();
+        let scope = scope(&name)?;
+        let applied = self.registry.history(&scope, before, limit.min(COMMITS)).await;
+        let applied = applied.map_err(|error| status::of(&error))?;
+        Ok(Response::new(HistoryResponse { applied: applied.iter().map(wire::applied).collect() }))
+    }
+
+    async fn commit(&self, request: Request<Streaming<CommitRequest>>) -> Answer<CommitResponse> {
+        let caller = request.extensions().get::<Caller>().cloned();
+        let Caller(by) = caller.ok_or_else(|| status::unauthenticated("nobody is known to call"))?;
+        let (scope, mut commit) = commit::read(request.into_inner(), &self.limits).await?;
+        commit.by = by;
+        commit.at = (self.clock)();
+        let head: Result<Head> = self.registry.commit(&scope, commit).await;
+        let head = head.map_err(|error| status::of(&error))?;
+        Ok(Response::new(CommitResponse { head: Some(wire::head(&head)) }))
+    }
+
+    async fn published(&self, request: Request<PublishedRequest>) -> Answer<PublishedResponse> {
+        let PublishedRequest { scope: name, serials } = request.into_inner();
+        let scope = scope(&name)?;
+        at_most(SERIALS, serials.len(), "serials")?;
+        self.registry.published(&scope, &serials).await.map_err(|error| status::of(&error))?;
+        Ok(Response::new(PublishedResponse {}))
+    }
+}
+
+pub(super) fn scope(name: &str) -> std::result::Result<Scope, Status> {
+    name.parse().map_err(|error| status::of(&error))
+}
+
+pub(super) fn invalid(message: impl Into<String>) -> Status {
+    status::of(&Error::Invalid(message.into()))
+}
+
+fn at_most(limit: usize, count: usize, what: &str) -> std::result::Result<(), Status> {
+    if count <= limit {
+        return Ok(());
+    }
+    Err(status::too_large(format!("{count} {what} are in one request, and {limit} may be: ask in several")))
+}
+
+fn parts(state: State) -> Parts<StateResponse> {
+    let State { base, applied, entries, unpublished } = state;
+    let head = wire::head(&Head { base, applied });
+    let first = StateResponse { head: Some(head), unpublished, entries: Vec::new() };
+    let entries: Vec<_> = entries.into_iter().map(wire::entry).collect();
+    let entries: Vec<_> = entries.chunks(ENTRIES).map(<[_]>::to_vec).collect();
+    let rest = entries.into_iter().map(|entries| StateResponse { entries, ..StateResponse::default() });
+    stream::iter(std::iter::once(first).chain(rest).map(Ok)).boxed()
+}

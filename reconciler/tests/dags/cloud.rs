@@ -1,0 +1,228 @@
+//! S3 over HTTP, by moto's server. These tests are a group of their own: `make test-cloud`.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use dcp_reconciler::dags::{Cause, DagFolder, Error};
+use object_store::ObjectStore;
+use object_store::aws::AmazonS3Builder;
+
+use crate::dying::dies_at_every_step;
+use crate::fixture::{Fixture, expected, files, wait};
+
+const KEY: &str = "AKIATESTKEYOFNOBODY";
+const SECRET: &str = "tops3cret-key-of-nobody";
+
+/// A server that ends with this process: it reads our end of a pipe to its end.
+struct Moto {
+    endpoint: String,
+    _server: Child,
+}
+
+impl Moto {
+    fn start(environment: &[(&str, &str)]) -> Self {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../scripts/moto");
+        let mut command = Command::new(script);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).envs(environment.iter().copied());
+        let mut server = command.spawn().expect("scripts/moto can be run");
+        let mut endpoint = String::new();
+        let out = server.stdout.take().expect("it is piped");
+        BufReader::new(out).read_line(&mut endpoint).expect("it can be read");
+        assert!(endpoint.starts_with("http://"), "scripts/moto serves no S3; what it said is above");
+        Self { endpoint: endpoint.trim().to_owned(), _server: server }
+    }
+
+    fn shared() -> &'static Self {
+        static MOTO: OnceLock<Moto> = OnceLock::new();
+        MOTO.get_or_init(|| Self::start(&[]))
+    }
+
+    /// Makes a bucket that no other test has.
+    fn bucket(&self) -> String {
+        static COUNT: AtomicUsize = AtomicUsize::new(0);
+        let bucket = format!("dags-{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        let address = self.endpoint.trim_start_matches("http://");
+        let mut stream = TcpStream::connect(address).expect("moto listens");
+        let request = format!(
+            "PUT /{bucket} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+        stream.write_all(request.as_bytes()).expect("moto reads");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("moto answers");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        bucket
+    }
+}
+
+fn open(endpoint: &str, bucket: &str) -> DagFolder {
+    let environment = [
+        ("AWS_ENDPOINT_URL", endpoint),
+        ("AWS_ALLOW_HTTP", "true"),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", KEY),
+        ("AWS_SECRET_ACCESS_KEY", SECRET),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let location = format!("s3://{bucket}/team/dags");
+    DagFolder::open_with(&location, Path::new("/nowhere"), environment).expect("it can be opened")
+}
+
+/// Past the folder, to the same bucket.
+fn store(endpoint: &str, bucket: &str) -> Arc<dyn ObjectStore> {
+    let builder =
+        AmazonS3Builder::new().with_endpoint(endpoint).with_bucket_name(bucket).with_allow_http(true);
+    let builder = builder.with_access_key_id(KEY).with_secret_access_key(SECRET);
+    Arc::new(builder.build().expect("it can be opened"))
+}
+
+fn s3() -> Fixture {
+    let moto = Moto::shared();
+    let bucket = moto.bucket();
+    let folder = open(&moto.endpoint, &bucket);
+    Fixture::of(folder, store(&moto.endpoint, &bucket), "team/dags")
+}
+
+mod s3 {
+    crate::contract::suite!(crate::cloud::s3);
+}
+
+/// The cause, of an error that shows no secret.
+#[track_caller]
+fn cause(failed: Result<(), Error>) -> Cause {
+    let error = failed.expect_err("it can't be done");
+    let told = format!("{error} {error:?}");
+    assert!(!told.contains(SECRET) && !told.contains(KEY), "{told}");
+    assert!(error.help().is_some() && error.to_string().contains("s3://"), "{told}");
+    match error {
+        Error::Failed { cause, .. } => cause,
+        other => unreachable!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_publication_that_dies_can_be_repaired() {
+    let moto = Moto::shared();
+    let bucket = moto.bucket();
+    let fixture = Fixture::of(open(&moto.endpoint, &bucket), store(&moto.endpoint, &bucket), "team/dags");
+    wait(dies_at_every_step(&fixture, store(&moto.endpoint, &bucket), "team/dags"));
+}
+
+#[test]
+fn more_files_than_a_listing_has_on_a_page() {
+    let fixture = s3();
+    let many = files(1100, "x");
+    wait(async {
+        fixture.folder.stage("1", &many).await.expect("they can be staged");
+        fixture.folder.switch("1", &many).await.expect("they are staged");
+        assert_eq!(fixture.folder.list().await.map(|listed| listed.len()), Ok(many.len()));
+        assert_eq!(fixture.folder.leftovers().await, Ok(Vec::new()));
+        let names: Vec<_> = many.iter().map(|file| file.name.clone()).collect();
+        fixture.folder.remove(&names).await.expect("they can be removed");
+        assert_eq!(fixture.all().await, expected(&[]));
+    });
+}
+
+#[test]
+fn a_bucket_that_is_not_there_is_told() {
+    let folder = open(&Moto::shared().endpoint, "no-such-bucket");
+    for failed in [
+        wait(folder.stage("1", &files(1, "x"))),
+        wait(folder.switch("1", &files(1, "x"))),
+        wait(folder.put(&files(1, "x"))),
+        wait(folder.remove(&["a.py".to_owned()])),
+        wait(folder.list()).map(drop),
+        wait(folder.read("a.py")).map(drop),
+        wait(folder.leftovers()).map(drop),
+        wait(folder.discard("1")),
+    ] {
+        assert_eq!(cause(failed), Cause::NoBucket);
+    }
+}
+
+#[test]
+fn missing_rights_are_told() {
+    let moto = Moto::start(&[("INITIAL_NO_AUTH_ACTION_COUNT", "0")]);
+    let folder = open(&moto.endpoint, "bucket");
+    assert_eq!(
+        cause(wait(folder.stage("1", &files(1, "x")))),
+        Cause::Denied("InvalidAccessKeyId".to_owned())
+    );
+}
+
+#[test]
+fn missing_credentials_are_told() {
+    let environment = [
+        ("AWS_ENDPOINT_URL", Moto::shared().endpoint.as_str()),
+        ("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9"),
+        ("AWS_ALLOW_HTTP", "true"),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()));
+    let folder = DagFolder::open_with("s3://bucket/dags", Path::new("/nowhere"), environment);
+    let folder = folder.expect("credentials are asked for when they are needed");
+    assert_eq!(cause(wait(folder.put(&files(1, "x")))), Cause::NoCredentials);
+}
+
+/// Tried again for some time, and not for ever.
+#[test]
+fn an_endpoint_that_is_not_there_is_told_within_half_a_minute() {
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("there is a free port");
+    let folder = open(&format!("http://{free}"), "bucket");
+    let start = Instant::now();
+    assert_eq!(
+        cause(wait(folder.stage("1", &files(9, "x")))),
+        Cause::Unreachable("no connection".to_owned())
+    );
+    let took = start.elapsed();
+    assert!((10..40).contains(&took.as_secs()), "{took:?}");
+}
+
+/// Answers each request so, and counts them.
+fn answering(answer: &'static str) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+    let endpoint = format!("http://{}", listener.local_addr().expect("it has an address"));
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { continue };
+            counted.fetch_add(1, Ordering::Relaxed);
+            let _ = stream.set_read_timeout(Some(Duration::from_secs(5)));
+            let mut request = [0; 4096];
+            let _ = stream.read(&mut request);
+            let head = "Connection: close\r\nContent-Length";
+            let _ = write!(stream, "HTTP/1.1 {}\r\n{head}: {}\r\n\r\n{answer}", &answer[..3], answer.len());
+        }
+    });
+    (endpoint, count)
+}
+
+#[test]
+fn what_a_service_answers_is_told_by_its_name_alone() {
+    // What some services say of a request holds the request.
+    for (answer, expected) in [
+        ("403 <Code>AccessDenied</Code> tops3cret-key-of-nobody", Cause::Denied("AccessDenied".to_owned())),
+        ("403 <Code>no name: AKIATESTKEYOFNOBODY</Code>", Cause::Denied(String::new())),
+        ("400 <Code>InvalidBucketName</Code>", Cause::Unavailable("InvalidBucketName".to_owned())),
+        ("301 <Code>PermanentRedirect</Code>", Cause::WrongRegion),
+    ] {
+        let (endpoint, count) = answering(answer);
+        assert_eq!(cause(wait(open(&endpoint, "bucket").list()).map(drop)), expected, "{answer}");
+        assert_eq!(count.load(Ordering::Relaxed), 1, "to try again would change nothing");
+    }
+}
+
+#[test]
+fn a_service_that_is_down_is_asked_again() {
+    let (endpoint, count) = answering("503 <Code>SlowDown</Code>");
+    let start = Instant::now();
+    assert_eq!(
+        cause(wait(open(&endpoint, "bucket").list()).map(drop)),
+        Cause::Unavailable("SlowDown".to_owned())
+    );
+    assert!(start.elapsed() < Duration::from_secs(40) && count.load(Ordering::Relaxed) > 3);
+}

@@ -1,0 +1,46 @@
+//! Applies a saved plan to the embedded registry of a project, and kills itself at a step.
+//!
+//!     dcp-test-applier PROJECT PLAN STEP
+
+use std::path::Path;
+use std::process::{Command, ExitCode};
+
+use dcp_reconciler::apply::{Step, Target, Who, apply};
+use dcp_reconciler::dags::DagFolder;
+use dcp_reconciler::plan::Plan;
+use dcp_reconciler::registry::sql::Sql;
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().collect();
+    let [_, project, plan, last] = args.as_slice() else { return ExitCode::from(2) };
+    let project = Path::new(project);
+    let text = std::fs::read_to_string(plan).expect("the plan is there");
+    let plan = Plan::read(&text).expect("the plan is one");
+    let registry = Sql::sqlite(&project.join(".dcp/state.db")).await.expect("the registry can be opened");
+    let dags = DagFolder::open(".dcp/dags", project).expect("the folder can be opened");
+    let target = Target { registry: &registry, dags: &dags, scope: &plan.scope };
+    let who = Who { id: format!("killed-at-{last}"), by: "test".to_owned(), at: jiff::Timestamp::UNIX_EPOCH };
+    let mut tell = |step| {
+        let name = match step {
+            Step::Begun { .. } => "begun",
+            Step::Staged => "staged",
+            Step::Committed { .. } => "committed",
+            Step::Switched => "switched",
+            Step::Removed => "removed",
+            Step::Published => "published",
+        };
+        if name == last {
+            // Nothing is cleaned up, and nothing is said to anybody.
+            let killed = Command::new("kill").args(["-KILL", &std::process::id().to_string()]).status();
+            killed.expect("it can be killed");
+            loop {
+                std::thread::park();
+            }
+        }
+    };
+    match apply(target, &plan, &who, &mut tell).await {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}

@@ -1,0 +1,44 @@
+//! Commits for tests: short ways to make them.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use dcp_compiler::primitive::{Address, Fingerprint, Kind};
+use dcp_reconciler::plan::Action;
+use dcp_reconciler::registry::{Base, Body, Change, Commit, Scope};
+use jiff::Timestamp;
+
+/// Who commits, and when: the same for all, so that forms of the registry that know better can be told the same.
+pub const BY: &str = "tester";
+pub const AT: Timestamp = Timestamp::constant(1_760_000_000, 123_000_000);
+
+pub fn scope() -> Scope {
+    Scope::new("shop", Some("prod"))
+}
+
+pub fn address(name: &str) -> Address {
+    Address { domain: "sales".to_owned(), name: name.to_owned(), kind: Kind::CoreEtlJob }
+}
+
+pub fn body(text: &str) -> Body {
+    Body { fingerprint: Fingerprint::of(text), text: text.to_owned() }
+}
+
+pub fn create(name: &str, text: &str) -> Change {
+    Change { address: address(name), action: Action::Create, body: Some(body(text)) }
+}
+
+pub fn update(name: &str, text: &str) -> Change {
+    Change { action: Action::Update, ..create(name, text) }
+}
+
+pub fn delete(name: &str) -> Change {
+    Change { address: address(name), action: Action::Delete, body: None }
+}
+
+/// A commit with an id that no other has.
+pub fn commit(base: &Base, changes: Vec<Change>) -> Commit {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let id = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+    let source = Some("0123abc".to_owned());
+    Commit { id, base: base.clone(), by: BY.to_owned(), at: AT, commit: source, changes }
+}

@@ -1,0 +1,149 @@
+//! A real PostgreSQL for tests, private to the process: started once, from the machine's binaries, and ended with it.
+
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, chown};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+/// The password of the user `dcp`, so that tests can look for it where it must not be.
+pub const PASSWORD: &str = "correct-horse-battery";
+
+/// The URL of a new, empty database.
+///
+/// # Panics
+/// Where PostgreSQL is not installed, or does not start.
+pub fn database() -> String {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let server = SERVER.get_or_init(Server::start);
+    let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    must(server.client("createdb").arg(&name));
+    server.url(&name)
+}
+
+#[derive(Debug)]
+struct Server {
+    binaries: PathBuf,
+    folder: PathBuf,
+    /// Who it runs as, where that is not who runs the tests: PostgreSQL refuses to be run by root.
+    user: Option<(u32, u32)>,
+    /// Its end of a pipe is closed when this process ends, in whatever way; then the server is ended too.
+    _watch: Child,
+}
+
+/// Runs a server until its own input ends, then removes the server's folder.
+const WATCH: &str = r#"
+folder=$1; shift
+"$@" >"$folder/log" 2>&1 &
+cat >/dev/null
+kill -QUIT $!
+wait $!
+rm -rf "$folder"
+"#;
+
+impl Server {
+    fn start() -> Self {
+        let binaries = binaries();
+        let folder = tempfile::Builder::new()
+            .prefix("dcp-postgres-")
+            .tempdir()
+            .expect("a folder for PostgreSQL")
+            .keep();
+        let own = folder.metadata().expect("the folder was just made").uid();
+        let user = (own == 0).then(unprivileged);
+        if let Some((uid, gid)) = user {
+            chown(&folder, Some(uid), Some(gid)).expect("root may give a folder away");
+        }
+        let password = folder.join("password");
+        std::fs::File::create(&password)
+            .and_then(|mut file| file.write_all(PASSWORD.as_bytes()))
+            .expect("the password can be written");
+        let command = |name: &str| as_user(Command::new(binaries.join(name)), user, &folder);
+        let mut initdb = command("initdb");
+        initdb.args([
+            "--username=dcp",
+            "--auth=scram-sha-256",
+            "--encoding=UTF8",
+            "--no-locale",
+            "--no-sync",
+        ]);
+        initdb.arg("--pwfile").arg(&password).arg("--pgdata").arg(folder.join("data"));
+        must(&mut initdb);
+
+        let mut watch = as_user(Command::new("sh"), user, &folder);
+        watch.args(["-c", WATCH, "sh"]).arg(&folder).arg(binaries.join("postgres"));
+        watch.arg("-D").arg(folder.join("data")).arg("-k").arg(&folder);
+        watch.args(["-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=300"]);
+        // Its own group: what ends the group of the tests must leave it time to clear up.
+        watch.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let watch = watch.spawn().expect("`sh` runs");
+        let server = Self { binaries, folder, user, _watch: watch };
+        server.wait();
+        server
+    }
+
+    fn wait(&self) {
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while !self.client("pg_isready").stdout(Stdio::null()).status().is_ok_and(|status| status.success()) {
+            let log = || std::fs::read_to_string(self.folder.join("log")).unwrap_or_default();
+            assert!(Instant::now() < deadline, "PostgreSQL did not start within a minute:\n{}", log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn client(&self, name: &str) -> Command {
+        let mut command = as_user(Command::new(self.binaries.join(name)), self.user, &self.folder);
+        command.arg("--host").arg(&self.folder).arg("--username=dcp").env("PGPASSWORD", PASSWORD);
+        command
+    }
+
+    fn url(&self, database: &str) -> String {
+        let socket = self.folder.to_str().expect("temporary folders have names in UTF-8").replace('/', "%2F");
+        format!("postgres://dcp:{PASSWORD}@{socket}/{database}")
+    }
+}
+
+fn as_user(mut command: Command, user: Option<(u32, u32)>, folder: &Path) -> Command {
+    if let Some((uid, gid)) = user {
+        command.uid(uid).gid(gid);
+    }
+    command.current_dir(folder).stdin(Stdio::null());
+    command
+}
+
+fn must(command: &mut Command) {
+    let output = command.output().expect("PostgreSQL's own programs can be run");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?} failed:\n{said}");
+}
+
+/// Where PostgreSQL's binaries are: Debian keeps those of a server off the PATH. Of several versions, the newest.
+fn binaries() -> PathBuf {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut versions: Vec<_> = versions.map(|version| version.path().join("bin")).collect();
+    versions.sort_by_key(|path| path.iter().rev().nth(1).and_then(|it| it.to_str()?.parse::<u32>().ok()));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut places = versions.into_iter().rev().chain(std::env::split_paths(&path));
+    let found = places.find(|folder| folder.join("initdb").is_file() && folder.join("postgres").is_file());
+    found.expect(
+        "these tests run a PostgreSQL of their own, and there is none on this machine, neither in \
+        /usr/lib/postgresql/*/bin nor on the PATH: apt-get install postgresql",
+    )
+}
+
+/// The user and group that a root lets PostgreSQL run as.
+fn unprivileged() -> (u32, u32) {
+    let passwd = std::fs::read_to_string("/etc/passwd").expect("/etc/passwd can be read");
+    let find = |wanted: &str| {
+        let mut lines = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+        let line = lines.find(|fields| fields.len() > 3 && fields[0] == wanted)?;
+        Some((line[2].parse().ok()?, line[3].parse().ok()?))
+    };
+    find("postgres")
+        .or_else(|| find("nobody"))
+        .expect("there is a user `postgres` or `nobody` to run PostgreSQL as")
+}

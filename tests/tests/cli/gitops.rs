@@ -1,0 +1,156 @@
+//! The commands of the workflow files in `examples/gitops`, run against a real git repository.
+
+use std::process::{Command, Output};
+
+use dcp_compiler::source::FileId;
+use dcp_compiler::yaml;
+
+use crate::harness::{DCP, Sandbox};
+
+/// A repository with a project that is applied to `prod`.
+fn repository() -> Sandbox {
+    let sandbox = Sandbox::quickstart();
+    // What is applied is kept in the repository's folder.
+    sandbox.edit("dcp.yaml", "    server: https://dcp.example.com:7420\n", "");
+    for args in [
+        &["init", "-q", "-b", "main"][..],
+        &["config", "user.name", "tester"],
+        &["config", "user.email", "tester@example.com"],
+    ] {
+        git(&sandbox, args);
+    }
+    sandbox.write(".gitignore", ".dcp/\nplan.json\nplan.md\ndcp.sarif\n");
+    git(&sandbox, &["add", "-A"]);
+    git(&sandbox, &["commit", "-q", "-m", "begin"]);
+    sandbox
+}
+
+fn git(sandbox: &Sandbox, args: &[&str]) {
+    let output = sandbox.command("git".as_ref()).args(args).output().expect("git is there");
+    assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The commands of dcp in a workflow file: those of GitHub's steps are called `run`, those of GitLab's stand in lists
+/// called `script`.
+fn commands(file: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(dcp_tests::workspace().join("examples/gitops").join(file))
+        .expect("the example is there");
+    let parsed = yaml::parse(FileId(0), &text);
+    let mut found = Vec::new();
+    for tree in &parsed.documents {
+        tree.root().walk(&mut |node| {
+            for member in node.members().filter(|member| matches!(member.key, "run" | "script")) {
+                found.extend(member.value.as_str().map(str::to_owned));
+                found.extend(member.value.items().filter_map(|item| item.as_str().map(str::to_owned)));
+            }
+        });
+    }
+    found.retain(|command| command.contains("dcp "));
+    assert!(found.len() >= 4, "{file}: {found:?}");
+    found
+}
+
+/// The one command that does this, made to run here.
+fn command(file: &str, verb: &str, more: &str) -> String {
+    let all = commands(file);
+    let fits = |it: &&String| it.contains(&format!("dcp {verb} ")) && it.contains(&format!("{more} "));
+    let all: Vec<String> = all.iter().map(|it| format!("{it} ")).collect();
+    let found: Vec<&String> = all.iter().filter(fits).collect();
+    assert_eq!(found.len(), 1, "{file}: {verb} {more} in {all:?}");
+    // There is no remote: what is on the main branch is what is there.
+    found[0].replace("origin/", "")
+}
+
+fn shell(sandbox: &Sandbox, command: &str, allow: &str) -> Output {
+    let bin = DCP.parent().expect("it lies in a folder");
+    let path = format!("{}:{}", bin.display(), std::env::var("PATH").expect("there is one"));
+    let mut shell = Command::new("bash");
+    shell.current_dir(sandbox.path()).env_clear().env("PATH", path).env("TARGET", "prod").env("ALLOW", allow);
+    shell.env("GITHUB_BASE_REF", "main").env("CI_MERGE_REQUEST_TARGET_BRANCH_NAME", "main");
+    shell.args(["-e", "-c", command]).output().expect("bash is there")
+}
+
+fn told(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+const FILES: [&str; 2] = [".github/workflows/dcp.yaml", ".gitlab-ci.yml"];
+const BATCH: &str = "manifests/orders-daily.yaml";
+
+fn validate(file: &str) -> String {
+    command(file, "validate", if file.starts_with(".github") { "--output github" } else { "" })
+}
+
+#[test]
+fn a_good_change_is_planned_and_applied() {
+    for file in FILES {
+        let sandbox = repository();
+        let run = |command: &str| {
+            let output = shell(&sandbox, command, "");
+            assert!(output.status.success(), "{command}\n{}", told(&output));
+            told(&output)
+        };
+        run(&command(file, "plan", "--out"));
+        run(&command(file, "apply", "plan.json"));
+        git(&sandbox, &["checkout", "-q", "-b", "change"]);
+        sandbox.edit(BATCH, "0 2 * * *", "0 3 * * *");
+        git(&sandbox, &["commit", "-q", "-a", "-m", "later"]);
+        run(&validate(file));
+        run(&command(file, "plan", "--since"));
+        let comment = sandbox.read("plan.md");
+        assert!(comment.contains("`0 2 * * *` → `0 3 * * *`"), "{comment}");
+        git(&sandbox, &["checkout", "-q", "main"]);
+        git(&sandbox, &["merge", "-q", "change"]);
+        run(&command(file, "plan", "--out"));
+        assert!(run(&command(file, "apply", "plan.json")).contains("applied serial 2"));
+        let history = sandbox.run(&["history", "--target", "prod", "--output", "json"]).ends_with(0).json();
+        assert_eq!(history[0]["commit"].as_str().map(str::len), Some(40), "{history}");
+    }
+}
+
+#[test]
+fn a_bad_change_is_refused() {
+    for file in FILES {
+        let sandbox = repository();
+        sandbox.edit(BATCH, "cron:", "corn:");
+        let output = shell(&sandbox, &validate(file), "");
+        assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+        assert!(told(&output).contains("corn"), "{}", told(&output));
+        let output = shell(&sandbox, &command(file, "plan", "--out"), "");
+        assert_eq!(output.status.code(), Some(1), "{}", told(&output));
+        assert!(!sandbox.join("plan.json").exists());
+    }
+}
+
+#[test]
+fn a_dangerous_change_needs_a_person() {
+    for file in FILES {
+        let sandbox = repository();
+        let apply = command(file, "apply", "plan.json");
+        let plan = command(file, "plan", "--out");
+        assert!(shell(&sandbox, &plan, "").status.success());
+        assert!(shell(&sandbox, &apply, "").status.success());
+        sandbox.edit("manifests/clicks-per-store.yaml", "partitions: 8", "partitions: 16");
+        assert!(shell(&sandbox, &plan, "").status.success());
+        let refused = shell(&sandbox, &apply, "");
+        assert_eq!(refused.status.code(), Some(1), "{}", told(&refused));
+        assert!(told(&refused).contains("--allow-reset logistics/clicks-per-store"), "{}", told(&refused));
+        // No command can be put in with a consent.
+        let tricked = shell(&sandbox, &apply, "; touch tricked; $(touch tricked)");
+        assert!(!tricked.status.success() && !sandbox.join("tricked").exists(), "{}", told(&tricked));
+        let allowed = shell(&sandbox, &apply, "--allow-reset logistics/clicks-per-store");
+        assert!(allowed.status.success(), "{}", told(&allowed));
+    }
+}
+
+#[test]
+fn a_stale_plan_is_refused() {
+    for file in FILES {
+        let sandbox = repository();
+        assert!(shell(&sandbox, &command(file, "plan", "--out"), "").status.success());
+        sandbox.run(&["apply", "--target", "prod", "--auto-approve"]).ends_with(0);
+        let stale = shell(&sandbox, &command(file, "apply", "plan.json"), "");
+        assert_eq!(stale.status.code(), Some(1), "{}", told(&stale));
+        assert!(told(&stale).contains("the state moved on"), "{}", told(&stale));
+    }
+}

@@ -1,0 +1,65 @@
+//! A process that commits is killed, again and again; what it leaves is whole, and nothing stands in the way.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use dcp_reconciler::registry::{Base, Error, Registry, State};
+use dcp_tests::commits::{commit, create, delete, scope};
+
+const KILLS: u32 = 8;
+
+/// `arguments` tell the committer where the registry is.
+pub(crate) async fn leaves_whole_states(registry: &dyn Registry, arguments: [&str; 2]) {
+    let mut interrupted = 0;
+    for kill in 0..KILLS {
+        let told = kill_a_committer(arguments, Duration::from_millis(u64::from(kill) * 17));
+        let began = Instant::now();
+        let mut state = registry.state(&scope()).await.unwrap();
+        assert!(state.base.serial >= told, "serial {told} was answered, and {} is there", state.base.serial);
+
+        // What is locked by the dead would show here.
+        let probe = |base: &Base| commit(base, vec![create("probe", "probe")]);
+        let mut done = registry.commit(&scope(), probe(&state.base)).await;
+        if let Err(Error::Moved(head)) = &done {
+            // A server may still have been about the last commit of the dead, all of which it was sent.
+            assert_eq!(head.base.serial, state.base.serial + 1);
+            assert_whole(&state);
+            state = registry.state(&scope()).await.unwrap();
+            done = registry.commit(&scope(), probe(&state.base)).await;
+        }
+        assert_whole(&state);
+        interrupted += u32::from(state.base.serial == told);
+        let base = done.unwrap().base;
+        let base = registry.commit(&scope(), commit(&base, vec![delete("probe")])).await.unwrap().base;
+        assert!(began.elapsed() < Duration::from_secs(8), "the dead left a lock");
+        for serial in [told, base.serial] {
+            assert_whole(&registry.state_at(&scope(), serial).await.unwrap());
+        }
+    }
+    assert!(interrupted > 0, "no kill came in the middle of a commit: this shows nothing");
+}
+
+/// The last serial that it told of.
+fn kill_a_committer(arguments: [&str; 2], delay: Duration) -> u64 {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_dcp-test-committer"));
+    let mut child = command.args(arguments).stdout(Stdio::piped()).spawn().expect("the committer runs");
+    let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    let mut last: u64 = lines.next().expect("it commits").unwrap().parse().unwrap();
+    // The next commit is under way: somewhere in it, this time here and that time there.
+    std::thread::sleep(delay);
+    child.kill().unwrap();
+    for line in lines {
+        last = line.unwrap().parse().unwrap();
+    }
+    child.wait().unwrap();
+    last
+}
+
+fn assert_whole(state: &State) {
+    let serials: std::collections::BTreeSet<_> = state.entries.values().map(|it| it.serial).collect();
+    let texts: std::collections::BTreeSet<_> = state.entries.values().map(|it| &it.fingerprint).collect();
+    let (serial, count) = (state.base.serial, state.entries.len());
+    assert!(serials.len() <= 1 && texts.len() <= 1, "half a commit at {serial}: {serials:?}");
+    assert!(count == 1_500 || count == 0, "{count} addresses at {serial}");
+}

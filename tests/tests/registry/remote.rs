@@ -1,0 +1,389 @@
+//! A control plane over real gRPC, with SQLite behind it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use async_trait::async_trait;
+use dcp_compiler::primitive::{Address, Fingerprint};
+use dcp_reconciler::registry::memory::Memory;
+use dcp_reconciler::registry::remote::{self, Remote};
+use dcp_reconciler::registry::sql::Sql;
+use dcp_reconciler::registry::{
+    Applied, Base, Commit, Error, Head, Registry, Result, Revision, Scope, State,
+};
+use dcp_reconciler::service::{self, Limits, Token, Tokens};
+use dcp_tests::commits::{AT, BY, commit, create, scope};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use crate::{Fresh, contract};
+
+const TOKEN: &str = "0123456789abcdef-tester";
+
+#[derive(Debug)]
+struct Server {
+    address: SocketAddr,
+    stop: oneshot::Sender<()>,
+    ended: tokio::task::JoinHandle<std::result::Result<(), service::Error>>,
+}
+
+impl Server {
+    async fn start(registry: Arc<dyn Registry>, change: impl FnOnce(&mut service::Options)) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let tokens = Tokens::new(&[Token { name: BY.to_owned(), token: TOKEN.to_owned() }]).unwrap();
+        let mut options = service::Options { clock: || AT, ..service::Options::new(tokens) };
+        change(&mut options);
+        let (stop, stopped) = oneshot::channel();
+        let ended = tokio::spawn(service::serve(listener, registry, options, async { drop(stopped.await) }));
+        Self { address, stop, ended }
+    }
+
+    fn client(&self) -> Remote {
+        self.client_with(TOKEN)
+    }
+
+    fn client_with(&self, token: &str) -> Remote {
+        client(&format!("http://{}", self.address), token)
+    }
+}
+
+fn client(url: &str, token: &str) -> Remote {
+    let options = remote::Options::new(url, token);
+    Remote::new(remote::Options { patience: Duration::from_secs(2), ..options }).unwrap()
+}
+
+async fn fresh() -> Fresh {
+    let folder = TempDir::new().unwrap();
+    let sql = Sql::sqlite(&folder.path().join("state.db")).await.unwrap();
+    let server = Server::start(Arc::new(sql), |_| {}).await;
+    let (registry, other) = (Arc::new(server.client()), Arc::new(server.client()));
+    Fresh { registry, other, _keep: vec![Box::new(folder), Box::new(server)] }
+}
+
+contract!(fresh());
+
+fn one() -> Commit {
+    commit(&Base::default(), vec![create("a", "1")])
+}
+
+#[tokio::test]
+async fn who_commits_and_when_is_not_for_the_client_to_say() {
+    let server = Server::start(Arc::new(Memory::default()), |_| {}).await;
+    let claimed = Commit { by: "the boss".to_owned(), at: "2000-01-01T00:00:00Z".parse().unwrap(), ..one() };
+    let applied = server.client().commit(&scope(), claimed).await.unwrap().applied.unwrap();
+    assert_eq!((applied.by.as_str(), applied.at), (BY, AT));
+}
+
+#[tokio::test]
+async fn without_a_good_token_nothing_is_told() {
+    let server = Server::start(Arc::new(Memory::default()), |_| {}).await;
+    for token in ["", "wrong-secret-0123456789", &TOKEN[1..], &format!("{TOKEN}x")] {
+        let client = server.client_with(token);
+        let errors = [
+            client.state(&scope()).await.map(drop).unwrap_err(),
+            client.state_at(&scope(), 0).await.map(drop).unwrap_err(),
+            client.commit(&scope(), one()).await.map(drop).unwrap_err(),
+            client.published(&scope(), &[1]).await.unwrap_err(),
+            client.history(&scope(), None, 1).await.map(drop).unwrap_err(),
+        ];
+        for error in errors {
+            assert!(matches!(&error, Error::Denied(_)), "{error:?}");
+            let said = format!("{error} {client:?}");
+            assert!(said.contains(&server.address.to_string()) && said.contains("token"), "{said}");
+            assert!(token.is_empty() || !said.contains(token), "{said}");
+        }
+    }
+    assert!(server.client().state(&scope()).await.unwrap().applied.is_none());
+}
+
+#[tokio::test]
+async fn an_unreachable_server_is_named_within_the_patience() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let began = Instant::now();
+    let error = client(&format!("http://{address}"), TOKEN).state(&scope()).await.unwrap_err();
+    assert!(matches!(&error, Error::Unavailable(_)), "{error:?}");
+    let said = error.to_string();
+    assert!(
+        said.contains(&address.to_string()) && said.contains("refused") && said.contains("see that"),
+        "{said}"
+    );
+    assert!((1..5).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+}
+
+#[tokio::test]
+async fn what_is_no_control_plane_is_said_to_be_none() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            stream.writable().await.unwrap();
+            let _ = stream.try_write(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n");
+        }
+    });
+    let error = client(&format!("http://{address}"), TOKEN).state(&scope()).await.unwrap_err();
+    assert!(error.to_string().contains("not as a control plane does"), "{error:?}");
+
+    let (_, health) = tonic_health::server::health_reporter();
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let incoming = tonic::transport::server::TcpIncoming::from(listener);
+    tokio::spawn(tonic::transport::Server::builder().add_service(health).serve_with_incoming(incoming));
+    let error = client(&format!("http://{address}"), TOKEN).state(&scope()).await.unwrap_err();
+    assert!(error.to_string().contains("does not speak dcp.control.v1"), "{error:?}");
+
+    // And one that takes calls, and never answers.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut options = remote::Options::new(format!("http://{}", listener.local_addr().unwrap()), TOKEN);
+    options.deadline = Duration::from_millis(300);
+    let error = Remote::new(options).unwrap().state(&scope()).await.unwrap_err();
+    assert!(error.to_string().contains("did not answer within 300ms"), "{error:?}");
+}
+
+#[tokio::test]
+async fn addresses_that_cannot_be_are_refused_at_once() {
+    for url in ["", "localhost:7420", "ftp://localhost", "http://", "not a url"] {
+        let error = Remote::new(remote::Options::new(url, TOKEN)).unwrap_err();
+        assert!(matches!(&error, Error::Invalid(_)), "{url}: {error:?}");
+    }
+    let error = Remote::new(remote::Options::new("http://localhost", "secret-token\n")).unwrap_err();
+    assert!(!error.to_string().contains("secret"), "{error}");
+}
+
+#[tokio::test]
+async fn limits_end_what_would_not_end() {
+    let limits = Limits { changes: 10, body: 1_000, commit: 3_000, ..Limits::default() };
+    let server = Server::start(Arc::new(Memory::default()), |options| options.limits = limits).await;
+    let client = server.client();
+    let many = |count: usize, bytes: usize| {
+        let text = |index| format!("{index}{}", "x".repeat(bytes));
+        commit(&Base::default(), (0..count).map(|it| create(&format!("job-{it}"), &text(it))).collect())
+    };
+    for (commit, expected) in [
+        (many(11, 1), "11 changes, and 10 may be"),
+        (many(1, 1_000), "1001 bytes, and 1000 may be"),
+        (many(4, 900), "more than 3000 bytes"),
+    ] {
+        let error = client.commit(&scope(), commit).await.unwrap_err();
+        assert!(matches!(&error, Error::Invalid(_)) && error.to_string().contains(expected), "{error:?}");
+    }
+    assert_eq!(client.state(&scope()).await.unwrap(), State::default());
+    client.commit(&scope(), many(10, 200)).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_asked_for_has_limits_and_our_client_keeps_them() {
+    use dcp_proto::control::v1::control_client::ControlClient;
+    use dcp_proto::control::v1::{BodiesRequest, PublishedRequest};
+    let memory = Arc::new(Memory::default());
+    let mut base = Base::default();
+    for index in 0..1_100 {
+        let change = create(&format!("job-{index}"), &index.to_string());
+        base = memory.commit(&scope(), commit(&base, vec![change])).await.unwrap().base;
+    }
+    let server = Server::start(memory, |_| {}).await;
+    let client = server.client();
+    let history = client.history(&scope(), None, 5_000).await.unwrap();
+    assert!(history.iter().map(|it| it.serial).eq((1..=1_100).rev()));
+    let fingerprints: Vec<_> = (0..1_100).map(|index| Fingerprint::of(&index.to_string())).collect();
+    assert_eq!(client.bodies(&scope(), &fingerprints).await.unwrap().len(), 1_100);
+    client.published(&scope(), &(0..10_001).collect::<Vec<_>>()).await.unwrap();
+    assert_eq!(client.state(&scope()).await.unwrap().unpublished, [0; 0]);
+    let largest = "x".repeat(4 << 20);
+    client.commit(&scope(), commit(&base, vec![create("largest", &largest)])).await.unwrap();
+    assert_eq!(client.bodies(&scope(), &[Fingerprint::of(&largest)]).await.unwrap(), [largest]);
+
+    let channel = tonic::transport::Endpoint::new(format!("http://{}", server.address)).unwrap();
+    let mut raw = ControlClient::with_interceptor(
+        channel.connect().await.unwrap(),
+        |mut request: tonic::Request<()>| {
+            request.metadata_mut().insert("authorization", format!("Bearer {TOKEN}").parse().unwrap());
+            Ok(request)
+        },
+    );
+    let fingerprints = fingerprints.iter().map(|it| it.as_str().to_owned()).collect();
+    let bodies = raw.bodies(BodiesRequest { scope: "shop".to_owned(), fingerprints }).await.map(drop);
+    let serials = (0..10_001).collect();
+    let published = raw.published(PublishedRequest { scope: "shop".to_owned(), serials }).await.map(drop);
+    for refused in [bodies, published] {
+        assert_eq!(refused.unwrap_err().code(), tonic::Code::ResourceExhausted);
+    }
+}
+
+/// What no client of ours sends.
+#[tokio::test]
+async fn a_stream_that_is_not_what_was_announced_is_refused() {
+    use dcp_proto::control::v1::commit_request::Part;
+    use dcp_proto::control::v1::control_client::ControlClient;
+    use dcp_proto::control::v1::{Action, Body, Change, Changes, CommitHeader, CommitRequest};
+    use futures_util::stream::{self, BoxStream, StreamExt as _};
+    let server = Server::start(Arc::new(Memory::default()), |_| {}).await;
+    let channel = tonic::transport::Endpoint::new(format!("http://{}", server.address)).unwrap();
+    let channel = channel.connect().await.unwrap();
+
+    let header = |scope: &str, changes| {
+        let header =
+            CommitHeader { scope: scope.to_owned(), id: "x".to_owned(), changes, ..CommitHeader::default() };
+        CommitRequest { part: Some(Part::Header(header)) }
+    };
+    let change = |address: &str, action: i32, text: &str| {
+        let body =
+            Some(Body { fingerprint: Fingerprint::of(text).as_str().to_owned(), text: text.to_owned() });
+        Change { address: address.to_owned(), action, body }
+    };
+    let part =
+        |change: Change| CommitRequest { part: Some(Part::Changes(Changes { changes: vec![change] })) };
+    let create = i32::from(Action::Create);
+    let good = change("CoreEtlJob/sales/a", create, "1");
+    let few = |requests: Vec<CommitRequest>| stream::iter(requests).boxed();
+    let cases: Vec<(BoxStream<'static, CommitRequest>, &str)> = vec![
+        (few(vec![]), "begins with its header"),
+        (few(vec![part(good.clone())]), "begins with its header"),
+        (few(vec![CommitRequest { part: None }]), "begins with its header"),
+        (few(vec![header("shop", 1), header("shop", 1)]), "changes only"),
+        (few(vec![header("shop", 2), part(good.clone())]), "cut off"),
+        (few(vec![header("shop", 1), part(good.clone()), part(good.clone())]), "more changes came"),
+        (
+            stream::once(async move { header("shop", 9) }).chain(stream::repeat(part(good.clone()))).boxed(),
+            "more changes",
+        ),
+        (few(vec![header("../etc", 1), part(good.clone())]), "no scope"),
+        (few(vec![header("shop", 1), part(change("Nonsense/sales/a", create, "1"))]), "kind"),
+        (few(vec![header("shop", 1), part(change("CoreEtlJob/sales/A b", create, "1"))]), "no address"),
+        (few(vec![header("shop", 1), part(change("CoreEtlJob/sales/a", 99, "1"))]), "not known"),
+        (few(vec![header("shop", 1), part(change("CoreEtlJob/sales/a", 0, "1"))]), "not known"),
+    ];
+    for (requests, expected) in cases {
+        let mut request = tonic::Request::new(requests);
+        request.metadata_mut().insert("authorization", format!("Bearer {TOKEN}").parse().unwrap());
+        let status = ControlClient::new(channel.clone()).commit(request).await.unwrap_err();
+        assert_eq!(status.code(), tonic::Code::InvalidArgument, "{expected}: {status:?}");
+        assert!(status.message().contains(expected), "{expected}: {status:?}");
+    }
+    let shop = Scope::new("shop", None);
+    assert_eq!(server.client().state(&shop).await.unwrap(), State::default());
+}
+
+/// Answers are lost: the first of each kind is done, and not told.
+#[derive(Debug, Default)]
+struct Lossy {
+    registry: Memory,
+    lost: std::sync::atomic::AtomicBool,
+}
+
+#[async_trait]
+impl Registry for Lossy {
+    async fn state(&self, scope: &Scope) -> Result<State> {
+        self.registry.state(scope).await
+    }
+
+    async fn state_at(&self, scope: &Scope, serial: u64) -> Result<State> {
+        self.registry.state_at(scope, serial).await
+    }
+
+    async fn bodies(&self, scope: &Scope, fingerprints: &[Fingerprint]) -> Result<Vec<String>> {
+        self.registry.bodies(scope, fingerprints).await
+    }
+
+    async fn revisions(&self, scope: &Scope, address: &Address) -> Result<Vec<Revision>> {
+        self.registry.revisions(scope, address).await
+    }
+
+    async fn history(&self, scope: &Scope, before: Option<u64>, limit: u32) -> Result<Vec<Applied>> {
+        self.registry.history(scope, before, limit).await
+    }
+
+    async fn commit(&self, scope: &Scope, commit: Commit) -> Result<Head> {
+        let done = self.registry.commit(scope, commit).await;
+        match self.lost.swap(true, std::sync::atomic::Ordering::Relaxed) {
+            true => done,
+            false => Err(Error::Unavailable("the answer was lost".to_owned())),
+        }
+    }
+
+    async fn published(&self, scope: &Scope, serials: &[u64]) -> Result<()> {
+        self.registry.published(scope, serials).await
+    }
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_is_lost_is_made_once() {
+    let server = Server::start(Arc::new(Lossy::default()), |_| {}).await;
+    let only = one();
+    assert_eq!(server.client().commit(&scope(), only.clone()).await.unwrap(), only.head());
+    assert_eq!(server.client().history(&scope(), None, 10).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn with_tls_the_server_is_who_it_says() {
+    let rcgen::CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let tls = service::Tls { certificate: cert.pem().into(), key: signing_key.serialize_pem().into() };
+    assert!(!format!("{tls:?}").contains("PRIVATE"));
+    let server = Server::start(Arc::new(Memory::default()), |options| options.tls = Some(tls)).await;
+    let url = |scheme: &str| format!("{scheme}://localhost:{}", server.address.port());
+    let ask = async |options: remote::Options| Remote::new(options).unwrap().state(&scope()).await;
+
+    let known = remote::Options { ca: Some(cert.pem().into()), ..remote::Options::new(url("https"), TOKEN) };
+    ask(known).await.unwrap();
+    let began = Instant::now();
+    let stranger = ask(remote::Options::new(url("https"), TOKEN)).await.unwrap_err().to_string();
+    assert!(stranger.contains("https://localhost") && stranger.contains("certificate"), "{stranger}");
+    assert!(began.elapsed() < Duration::from_secs(5), "a wrong certificate stays wrong");
+    let patience = Duration::from_millis(500);
+    let plain =
+        ask(remote::Options { patience, ..remote::Options::new(url("http"), TOKEN) }).await.unwrap_err();
+    assert!(plain.to_string().contains("http://localhost"), "{plain}");
+}
+
+#[tokio::test]
+async fn a_certificate_that_is_none_is_refused() {
+    let tls = service::Tls { certificate: b"none".to_vec(), key: b"secret".to_vec() };
+    let server = Server::start(Arc::new(Memory::default()), |options| options.tls = Some(tls)).await;
+    let error = server.ended.await.unwrap().unwrap_err().to_string();
+    assert!(error.contains("PEM") && !error.contains("secret"), "{error}");
+}
+
+#[tokio::test]
+async fn what_the_server_speaks_can_be_asked() {
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+    use tonic_reflection::pb::v1::{ServerReflectionRequest, server_reflection_response::MessageResponse};
+    let server = Server::start(Arc::new(Memory::default()), |_| {}).await;
+    let channel = tonic::transport::Endpoint::new(format!("http://{}", server.address)).unwrap();
+    let mut client = ServerReflectionClient::new(channel.connect().await.unwrap());
+    let message_request = Some(MessageRequest::ListServices(String::new()));
+    let request = ServerReflectionRequest { host: String::new(), message_request };
+    let mut answers =
+        client.server_reflection_info(futures_util::stream::iter([request])).await.unwrap().into_inner();
+    let Some(MessageResponse::ListServicesResponse(list)) =
+        answers.message().await.unwrap().unwrap().message_response
+    else {
+        panic!("it lists its services");
+    };
+    let names: Vec<_> = list.service.iter().map(|service| service.name.as_str()).collect();
+    assert!(
+        names.contains(&"dcp.control.v1.Control") && names.contains(&"grpc.health.v1.Health"),
+        "{names:?}"
+    );
+}
+
+#[tokio::test]
+async fn health_is_told_without_a_token_and_the_server_stops_when_told() {
+    use tonic_health::pb::{
+        HealthCheckRequest, health_check_response::ServingStatus, health_client::HealthClient,
+    };
+    let server = Server::start(Arc::new(Memory::default()), |_| {}).await;
+    let channel = tonic::transport::Endpoint::new(format!("http://{}", server.address)).unwrap();
+    let mut health = HealthClient::new(channel.connect().await.unwrap());
+    let request = HealthCheckRequest { service: "dcp.control.v1.Control".to_owned() };
+    let status = health.check(request).await.unwrap().into_inner().status;
+    assert_eq!(status, ServingStatus::Serving as i32);
+    server.stop.send(()).unwrap();
+    let ended = tokio::time::timeout(Duration::from_secs(10), server.ended).await;
+    ended.expect("it ends soon").unwrap().unwrap();
+}

@@ -1,0 +1,320 @@
+//! The rules that every form of the registry keeps.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dcp_compiler::primitive::{Address, Fingerprint};
+use dcp_reconciler::plan::Action;
+use dcp_reconciler::registry::{Base, Change, Commit, Error, Head, Registry, Scope, State};
+use dcp_tests::commits::{AT, BY, address, body, commit, create, delete, scope, update};
+use tokio::task::JoinSet;
+
+use crate::Fresh;
+use crate::model;
+
+pub(crate) async fn nothing_is_applied_at_first(Fresh { registry, .. }: Fresh) {
+    assert_eq!(registry.state(&scope()).await.unwrap(), State::default());
+    assert_eq!(registry.state_at(&scope(), 0).await.unwrap(), State::default());
+    assert!(matches!(registry.state_at(&scope(), 1).await, Err(Error::NotFound(_))));
+    assert_eq!(registry.history(&scope(), None, 10).await.unwrap(), []);
+    assert_eq!(registry.revisions(&scope(), &address("a")).await.unwrap(), []);
+    assert_eq!(registry.bodies(&scope(), &[]).await.unwrap(), [""; 0]);
+    assert!(matches!(registry.bodies(&scope(), &[Fingerprint::of("a")]).await, Err(Error::NotFound(_))));
+    registry.published(&scope(), &[1, 2]).await.unwrap();
+}
+
+pub(crate) async fn what_is_committed_is_read_back(Fresh { registry, other, .. }: Fresh) {
+    let texts = ["one", "zwei ✓ \u{1f600}\r\n\t\"'\\", "three"];
+    let changes = vec![create("a", texts[0]), create("b", texts[1]), create("c", texts[0])];
+    let first = commit(&Base::default(), changes);
+    let head = registry.commit(&scope(), first.clone()).await.unwrap();
+    assert_eq!(head, first.head());
+    assert_eq!(head.base, Base { lineage: Some(first.id.clone()), serial: 1 });
+    let applied = head.applied.clone().unwrap();
+    assert_eq!((applied.by.as_str(), applied.at, applied.commit.as_deref()), (BY, AT, Some("0123abc")));
+    assert_eq!(applied.counts.into_iter().collect::<Vec<_>>(), [(Action::Create, 3)]);
+
+    let second = commit(&head.base, vec![update("b", texts[2]), delete("c")]);
+    let head = registry.commit(&scope(), second.clone()).await.unwrap();
+    assert_eq!(head.base, Base { lineage: Some(first.id.clone()), serial: 2 });
+
+    let state = other.state(&scope()).await.unwrap();
+    assert_eq!((&state.base, &state.applied), (&head.base, &head.applied));
+    let entries: Vec<_> =
+        state.entries.iter().map(|(at, it)| (at.name.as_str(), it.revision, it.serial)).collect();
+    assert_eq!(entries, [("a", 1, 1), ("b", 2, 2)]);
+
+    let of = |text: &str| Fingerprint::of(text);
+    let asked = [of(texts[2]), of(texts[0]), of(texts[1]), of(texts[0])];
+    let bodies = other.bodies(&scope(), &asked).await.unwrap();
+    assert_eq!(bodies, [texts[2], texts[0], texts[1], texts[0]]);
+    let unknown = other.bodies(&scope(), &[of(texts[0]), of("four")]).await;
+    assert!(matches!(unknown, Err(Error::NotFound(_))), "{unknown:?}");
+
+    let then = other.state_at(&scope(), 1).await.unwrap();
+    assert_eq!(then.applied, first.head().applied);
+    assert_eq!(then.entries.keys().map(|at| at.name.as_str()).collect::<Vec<_>>(), ["a", "b", "c"]);
+    assert_eq!(then.entries[&address("b")].fingerprint, of(texts[1]));
+}
+
+pub(crate) async fn an_address_keeps_counting(Fresh { registry, .. }: Fresh) {
+    let mut base = Base::default();
+    for change in
+        [create("a", "1"), update("a", "2"), delete("a"), create("a", "1"), delete("a"), create("a", "3")]
+    {
+        base = registry.commit(&scope(), commit(&base, vec![change])).await.unwrap().base;
+    }
+    let revisions = registry.revisions(&scope(), &address("a")).await.unwrap();
+    let seen: Vec<_> =
+        revisions.iter().map(|it| (it.revision, it.serial, it.action, it.fingerprint.clone())).collect();
+    let of = |text: &str| Some(Fingerprint::of(text));
+    let expected = [
+        (6, 6, Action::Create, of("3")),
+        (5, 5, Action::Delete, None),
+        (4, 4, Action::Create, of("1")),
+        (3, 3, Action::Delete, None),
+        (2, 2, Action::Update, of("2")),
+        (1, 1, Action::Create, of("1")),
+    ];
+    assert_eq!(seen, expected);
+    assert_eq!(registry.state(&scope()).await.unwrap().entries[&address("a")].revision, 6);
+}
+
+pub(crate) async fn history_is_read_in_pages(Fresh { registry, .. }: Fresh) {
+    let mut base = Base::default();
+    for index in 1..=5 {
+        let head = registry.commit(&scope(), commit(&base, vec![create(&format!("job-{index}"), "x")])).await;
+        base = head.unwrap().base;
+    }
+    let serials = async |before, limit| {
+        let page = registry.history(&scope(), before, limit).await.unwrap();
+        page.into_iter().map(|it| it.serial).collect::<Vec<_>>()
+    };
+    assert_eq!(serials(None, 3).await, [5, 4, 3]);
+    assert_eq!(serials(Some(3), 3).await, [2, 1]);
+    assert_eq!(serials(Some(1), 3).await, [0; 0]);
+    assert_eq!(serials(None, 0).await, [0; 0]);
+    assert_eq!(serials(Some(u64::MAX), u32::MAX).await, [5, 4, 3, 2, 1]);
+}
+
+pub(crate) async fn who_comes_second_learns_who_was_first(Fresh { registry, other, .. }: Fresh) {
+    let winner = commit(&Base::default(), vec![create("a", "winner")]);
+    let head = registry.commit(&scope(), winner).await.unwrap();
+    let late = |base: &Base| commit(base, vec![create("b", "loser")]);
+    let otherwise = Base { lineage: Some("another-line".to_owned()), serial: 1 };
+    let ahead = |serial| Base { serial, ..head.base.clone() };
+    for base in [Base::default(), otherwise, ahead(9), ahead(u64::MAX)] {
+        assert_eq!(moved(other.commit(&scope(), late(&base)).await), head);
+    }
+    let empty = Scope::new("elsewhere", None);
+    assert_eq!(moved(other.commit(&empty, late(&head.base)).await), Head::default());
+    assert_eq!(other.state(&scope()).await.unwrap().entries.len(), 1);
+    assert!(matches!(other.bodies(&scope(), &[Fingerprint::of("loser")]).await, Err(Error::NotFound(_))));
+    let error = other.commit(&scope(), late(&Base::default())).await.unwrap_err().to_string();
+    assert_eq!(error, "the state moved on: it is at serial 1, applied by tester at 2025-10-09T08:53:20Z");
+}
+
+pub(crate) async fn a_commit_can_be_repeated(Fresh { registry, other, .. }: Fresh) {
+    let first = commit(&Base::default(), vec![create("a", "1")]);
+    let head = registry.commit(&scope(), first.clone()).await.unwrap();
+    assert_eq!(other.commit(&scope(), first.clone()).await.unwrap(), head);
+    let second = commit(&head.base, vec![update("a", "2")]);
+    let next = registry.commit(&scope(), second.clone()).await.unwrap();
+    // Others may have gone on since.
+    assert_eq!(other.commit(&scope(), first.clone()).await.unwrap(), head);
+    assert_eq!(other.commit(&scope(), second).await.unwrap(), next);
+    assert_eq!(other.revisions(&scope(), &address("a")).await.unwrap().len(), 2);
+    // The same id for something else is a mistake, and is no lost answer.
+    for serial in [2, u64::MAX] {
+        let mistaken = Commit { base: Base { serial, ..next.base.clone() }, ..first.clone() };
+        let refused = other.commit(&scope(), mistaken).await;
+        assert!(matches!(refused, Err(Error::Invalid(_))), "{refused:?}");
+    }
+    assert_eq!(other.state(&scope()).await.unwrap().base, next.base);
+}
+
+pub(crate) async fn what_cannot_be_right_is_refused(Fresh { registry, .. }: Fresh) {
+    let head = registry.commit(&scope(), commit(&Base::default(), vec![create("a", "1")])).await.unwrap();
+    let good = commit(&head.base, vec![create("b", "2")]);
+    let with = |change: Change| Commit { changes: vec![create("c", "3"), change], ..good.clone() };
+    let named = |domain: &str, name: &str| {
+        let address = Address { domain: domain.to_owned(), name: name.to_owned(), ..address("x") };
+        with(Change { address, ..create("x", "x") })
+    };
+    let based = |lineage: Option<&str>, serial| Base { lineage: lineage.map(str::to_owned), serial };
+    let bad = [
+        with(Change { action: Action::None, ..update("a", "2") }),
+        with(Change { body: None, ..update("a", "2") }),
+        with(Change { body: Some(body("2")), ..delete("a") }),
+        with(Change {
+            body: Some(dcp_reconciler::registry::Body { text: "3".to_owned(), ..body("2") }),
+            ..update("a", "2")
+        }),
+        with(create("d", "nul\0")),
+        with(create("a", "is there")),
+        with(update("d", "is not there")),
+        with(delete("d")),
+        with(create("c", "twice")),
+        named("", "b"),
+        named("sales", ""),
+        named("sales", "Upper"),
+        named("sales", "a\nb"),
+        named("sales/x", "b"),
+        Commit { id: String::new(), ..good.clone() },
+        Commit { id: "a b".to_owned(), ..good.clone() },
+        Commit { id: "a".repeat(65), ..good.clone() },
+        Commit { commit: Some("a\u{1b}[31m".to_owned()), ..good.clone() },
+        Commit { base: based(None, 1), ..good.clone() },
+        Commit { base: based(Some("a"), 0), ..good.clone() },
+    ];
+    let before = registry.state(&scope()).await.unwrap();
+    for commit in bad {
+        let refused = registry.commit(&scope(), commit.clone()).await;
+        assert!(matches!(refused, Err(Error::Invalid(_))), "{commit:?}: {refused:?}");
+        assert_eq!(registry.state(&scope()).await.unwrap(), before, "{commit:?}");
+    }
+    for project in ["", "A", "a b", "a\0", "../a", "a/b/c"] {
+        let refused = registry.commit(&Scope::new(project, None), good.clone()).await;
+        assert!(matches!(refused, Err(Error::Invalid(_))), "{project:?}: {refused:?}");
+    }
+    registry.commit(&scope(), good).await.unwrap();
+}
+
+pub(crate) async fn scopes_know_nothing_of_each_other(Fresh { registry, .. }: Fresh) {
+    let (dev, prod) = (Scope::new("shop", Some("dev")), scope());
+    let first = commit(&Base::default(), vec![create("a", "dev only")]);
+    registry.commit(&dev, first.clone()).await.unwrap();
+    assert_eq!(registry.state(&prod).await.unwrap(), State::default());
+    let of_dev = registry.bodies(&prod, &[Fingerprint::of("dev only")]).await;
+    assert!(matches!(of_dev, Err(Error::NotFound(_))), "{of_dev:?}");
+    // Even the ids of commits are each scope's own.
+    registry.commit(&prod, first).await.unwrap();
+    assert_eq!(registry.state(&prod).await.unwrap().entries.len(), 1);
+}
+
+pub(crate) async fn dag_files_are_waited_for(Fresh { registry, .. }: Fresh) {
+    let mut base = Base::default();
+    for name in ["a", "b", "c"] {
+        base = registry.commit(&scope(), commit(&base, vec![create(name, name)])).await.unwrap().base;
+    }
+    let unpublished = async || registry.state(&scope()).await.unwrap().unpublished;
+    assert_eq!(unpublished().await, [1, 2, 3]);
+    registry.published(&scope(), &[3, 1, 77, u64::MAX]).await.unwrap();
+    assert_eq!(unpublished().await, [2]);
+    registry.published(&Scope::new("elsewhere", None), &[2]).await.unwrap();
+    registry.published(&scope(), &[]).await.unwrap();
+    assert_eq!(unpublished().await, [2]);
+    assert_eq!(registry.state_at(&scope(), 3).await.unwrap().unpublished, [0; 0]);
+}
+
+/// Each of many tasks goes on until it has applied what it wants; each commit of each is there, whole, and once.
+pub(crate) async fn one_of_many_wins_each_serial(Fresh { registry, other, .. }: Fresh) {
+    const TASKS: u64 = 6;
+    const EACH: u64 = 4;
+    let mut tasks = JoinSet::new();
+    for task in 0..TASKS {
+        let registry = Arc::clone(if task % 2 == 0 { &registry } else { &other });
+        tasks.spawn(async move {
+            let mut won = Vec::new();
+            let mut base = Base::default();
+            while (won.len() as u64) < EACH {
+                let round = won.len();
+                let changes = (0..5)
+                    .map(|it| create(&format!("job-{task}-{round}-{it}"), &format!("{task}")))
+                    .collect();
+                match registry.commit(&scope(), commit(&base, changes)).await {
+                    Ok(head) => {
+                        won.push(head.base.serial);
+                        base = head.base;
+                    }
+                    Err(Error::Moved(head)) => {
+                        assert!(head.base.serial > base.serial, "it moved on from {base:?} to {head:?}");
+                        assert_eq!(head.applied.as_ref().map(|it| it.serial), Some(head.base.serial));
+                        base = head.base;
+                    }
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            won
+        });
+    }
+    let won: Vec<u64> = tasks.join_all().await.into_iter().flatten().collect();
+    let serials: BTreeSet<_> = won.iter().copied().collect();
+    assert_eq!(serials, (1..=TASKS * EACH).collect(), "one each: {won:?}");
+    let state = registry.state(&scope()).await.unwrap();
+    assert_eq!((state.base.serial, state.entries.len() as u64), (TASKS * EACH, TASKS * EACH * 5));
+    for serial in serials {
+        let whole = state.entries.values().filter(|it| it.serial == serial);
+        assert_eq!(whole.map(|it| &it.fingerprint).collect::<BTreeSet<_>>().len(), 1, "of one task each");
+        assert_eq!(state.entries.values().filter(|it| it.serial == serial).count(), 5);
+    }
+}
+
+pub(crate) async fn one_commit_made_by_many_is_made_once(Fresh { registry, other, .. }: Fresh) {
+    let only = commit(&Base::default(), vec![create("a", "1")]);
+    let mut tasks = JoinSet::new();
+    for task in 0..6 {
+        let (registry, only) = (Arc::clone(if task % 2 == 0 { &registry } else { &other }), only.clone());
+        tasks.spawn(async move { registry.commit(&scope(), only).await.unwrap() });
+    }
+    for head in tasks.join_all().await {
+        assert_eq!(head, only.head());
+    }
+    assert_eq!(registry.history(&scope(), None, 10).await.unwrap().len(), 1);
+}
+
+/// More than one statement or message holds, and not a multiple of either.
+pub(crate) async fn large_commits_are_read_back(Fresh { registry, other, .. }: Fresh) {
+    let count = 2_345;
+    let text = |index: usize| {
+        format!("{index} {}", "x".repeat(if index.is_multiple_of(1_000) { 700_000 } else { index % 50 }))
+    };
+    let name = |index: usize| format!("job-{index}");
+    let changes = (0..count).map(|index| create(&name(index), &text(index))).collect();
+    let head = registry.commit(&scope(), commit(&Base::default(), changes)).await.unwrap();
+    let changes = (0..count).map(|index| {
+        if index.is_multiple_of(2) { delete(&name(index)) } else { update(&name(index), &text(index)) }
+    });
+    registry.commit(&scope(), commit(&head.base, changes.collect())).await.unwrap();
+    let (now, then) = (other.state(&scope()).await.unwrap(), other.state_at(&scope(), 1).await.unwrap());
+    assert_eq!((now.entries.len(), then.entries.len()), (count / 2, count));
+    assert!(now.entries.values().all(|it| (it.revision, it.serial) == (2, 2)));
+    let wanted: Vec<_> = (0..count).rev().map(|index| Fingerprint::of(&text(index))).collect();
+    let bodies = other.bodies(&scope(), &wanted).await.unwrap();
+    assert!((0..count).rev().map(text).eq(bodies));
+}
+
+pub(crate) async fn random_histories_are_as_in_the_model(Fresh { registry, other, .. }: Fresh) {
+    for seed in 1..=3 {
+        let scope = Scope::new(&format!("seed-{seed}"), None);
+        model::compare(seed, &scope, [&registry, &other].map(|it| it.as_ref() as &dyn Registry)).await;
+    }
+}
+
+/// What a machine under load, and a build for tests, may take: a quiet one takes a tenth.
+pub(crate) async fn twenty_thousand_changes_are_quick(Fresh { registry, .. }: Fresh) {
+    let text = |index| format!("{{\"index\":{index},\"sql\":\"{}\"}}", "SELECT 1 ".repeat(200));
+    let changes = (0..20_000).map(|index| create(&format!("job-{index}"), &text(index))).collect();
+    let first = commit(&Base::default(), changes);
+    let began = Instant::now();
+    let head = registry.commit(&scope(), first).await.unwrap();
+    let committed = began.elapsed();
+    let state = timed(registry.state(&scope())).await;
+    let one = timed(registry.commit(&scope(), commit(&head.base, vec![update("job-7", "changed")]))).await;
+    println!("{registry:?}: 20,000 changes: {committed:?}; the state: {state:?}; one change: {one:?}");
+    assert!(committed.as_secs() < 30 && state.as_secs() < 5 && one.as_secs() < 2);
+}
+
+async fn timed<T>(done: impl Future<Output = Result<T, Error>>) -> Duration {
+    let began = Instant::now();
+    done.await.unwrap();
+    began.elapsed()
+}
+
+fn moved<T: std::fmt::Debug>(result: Result<T, Error>) -> Head {
+    match result {
+        Err(Error::Moved(head)) => *head,
+        other => panic!("expected that the state moved on: {other:?}"),
+    }
+}
