@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::check::secrets;
 use crate::diag::{Code, Diagnostic, list, nearest};
 use crate::engine::{self, EngineTable};
-use crate::model::{Domain, FileRef, Identifier, LabelKey, LabelValue, Location, Name, Scalar};
+use crate::model::{DagFolder, Domain, FileRef, Identifier, LabelKey, LabelValue, Name, Scalar};
 use crate::source::{FileId, Span};
 use crate::yaml::{self, Merger, NodeRef, Replacement, Tree};
 use crate::{reference, schema};
@@ -42,7 +42,7 @@ pub struct ProjectFile {
     /// Where Airflow reads its DAG files: a folder relative to this file, or one of an object store. Without it,
     /// `.dcp/dags`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub dags: Option<Location>,
+    pub dags: Option<DagFolder>,
     /// The places that manifests are applied to, such as `dev`, `staging` and `prod`.
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"format": "name"}))]
@@ -68,8 +68,7 @@ pub struct Target {
     pub server: Option<String>,
     /// Where Airflow reads its DAG files, if elsewhere than the project's `dags`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("examples" = ["s3://airflow/dags"]))]
-    pub dags: Option<Location>,
+    pub dags: Option<DagFolder>,
     /// Values for `${var.name}` in manifests.
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"format": "identifier"}))]
@@ -246,7 +245,7 @@ impl<'s> Project<'s> {
     /// Where DAG files go, if it is said.
     pub fn dags(&self) -> Option<&str> {
         let chosen = self.chosen().and_then(|target| target.dags.as_ref());
-        chosen.or(self.file.dags.as_ref()).map(Location::as_str)
+        chosen.or(self.file.dags.as_ref()).map(DagFolder::as_str)
     }
 
     fn patch(&self, overlay: usize) -> Option<NodeRef<'_>> {

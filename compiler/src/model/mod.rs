@@ -21,8 +21,8 @@ use serde::{Deserialize, Serialize};
 pub use data::{DataRef, Output};
 pub use job::{Jar, Job, Parameter, ParameterType, PySpark, Python, RunValue, Sql, TypedParameter};
 pub use names::{
-    ClassName, DataType, Domain, EngineVersion, EnvName, FileRef, Identifier, Image, KubernetesName,
-    LabelKey, LabelValue, Location, Maven, MavenModule, Name, TableName, Topic, table_parts,
+    ClassName, DagFolder, DataType, Domain, EngineVersion, EnvName, FileRef, Identifier, Image,
+    KubernetesName, LabelKey, LabelValue, Location, Maven, MavenModule, Name, TableName, Topic, table_parts,
 };
 pub use placement::{Backend, Clusters, Databricks, Emr, Placement};
 pub use pods::{

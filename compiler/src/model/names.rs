@@ -27,6 +27,8 @@ text_types! {
     Location: "location", check_location, ["s3://lake/checkpoints/clicks", "/data/in"];
     /// A file the job needs: a URI, or a path relative to the manifest's project.
     FileRef: "file-ref", check_file_ref, ["jobs/orders.py", "s3://lake/code/app.jar", "local:///opt/app/main.py"];
+    /// The folder that Airflow reads its DAG files from: a path relative to the project, an absolute one, or a URI.
+    DagFolder: "dag-folder", check_dag_folder, ["dags", "/opt/airflow/dags", "s3://airflow/dags"];
     /// Maven coordinates, `group:artifact:version`.
     Maven: "maven", check_maven, ["org.apache.spark:spark-sql-kafka-0-10_2.13:4.1.0"];
     /// The group and artifact of Maven coordinates, without a version.
@@ -275,6 +277,10 @@ fn check_file_ref(text: &str) -> Result<(), Fault> {
     }
 }
 
+fn check_dag_folder(text: &str) -> Result<(), Fault> {
+    if text.starts_with('/') { check_location(text) } else { check_file_ref(text) }
+}
+
 fn maven_part(part: &str) -> bool {
     !part.is_empty()
         && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'+'))
@@ -381,6 +387,11 @@ mod tests {
                 "file-ref",
                 &["jobs/a.py", "s3://b/a.jar", "local:///opt/a.py"],
                 &["/etc/passwd", "../a.py", "a/../../b", "a\\b", "ftp://x/y"],
+            ),
+            (
+                "dag-folder",
+                &["dags", "/opt/airflow/dags", "s3://airflow/dags"],
+                &["", "../dags", "a/../../dags", "/a/../b", "ftp://x/y"],
             ),
             (
                 "maven",

@@ -297,6 +297,21 @@ fn no_secret_gets_into_a_plan_or_the_state() {
     assert!(!sandbox.join("secret.json").exists());
 }
 
+#[test]
+fn the_dag_folder_may_be_anywhere_that_is_said() {
+    let sandbox = Sandbox::quickstart();
+    sandbox.edit("dcp.yaml", "project: quickstart", "project: quickstart\ndags: airflow/dags");
+    sandbox.run(&["apply", "--auto-approve"]).ends_with(0);
+    assert!(sandbox.join("airflow/dags/sandbox__pi.py").is_file() && dags(&sandbox).is_empty());
+    // One outside of the project is not made: it may only not be mounted.
+    let elsewhere = Sandbox::new();
+    let folder = elsewhere.join("not-there");
+    sandbox.edit("dcp.yaml", "dags: airflow/dags", &format!("dags: {}", folder.display()));
+    sandbox.edit(BATCH, "0 2 * * *", "0 3 * * *");
+    sandbox.run(&["apply", "--auto-approve"]).ends_with(1).says("not-there");
+    assert!(!folder.exists());
+}
+
 /// Runs the applier until it kills itself.
 fn killed_at(sandbox: &Sandbox, step: &str) {
     let applier = DCP.with_file_name("dcp-test-applier");

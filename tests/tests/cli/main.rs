@@ -8,3 +8,4 @@ mod fmt;
 mod formats;
 mod gitops;
 mod harness;
+mod serve;

@@ -1,0 +1,115 @@
+//! A control plane as its own process, and those who apply to it.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+
+use crate::harness::{DCP, Ran, Sandbox};
+
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+const BATCH: &str = "manifests/orders-daily.yaml";
+
+/// A control plane over a SQLite file, killed at the end.
+struct Server {
+    child: Child,
+    url: String,
+}
+
+impl Server {
+    fn start(sandbox: &Sandbox) -> Self {
+        sandbox.write("tokens", format!("# who may apply\nci {TOKEN}\nada {}\n", TOKEN.replace('0', "f")));
+        let mut command = sandbox.command(&DCP);
+        command.args([
+            "serve",
+            "control",
+            "--listen",
+            "127.0.0.1:0",
+            "--database",
+            "state.db",
+            "--tokens",
+            "tokens",
+        ]);
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary can be run");
+        let mut line = String::new();
+        let out = child.stdout.take().expect("it is piped");
+        BufReader::new(out).read_line(&mut line).expect("it says where it listens");
+        let url = line.trim().rsplit(' ').next().expect("the address comes last").to_owned();
+        assert!(url.starts_with("http://127.0.0.1:"), "{line}");
+        Self { child, url }
+    }
+
+    fn stop(&mut self) -> Option<i32> {
+        let id = self.child.id().to_string();
+        Command::new("kill").args(["-TERM", &id]).status().expect("it can be told to stop");
+        self.child.wait().expect("it ends").code()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A project that is applied to a control plane.
+fn project(server: &Server) -> Sandbox {
+    let sandbox = Sandbox::quickstart();
+    sandbox.edit("dcp.yaml", "https://dcp.example.com:7420", &server.url);
+    sandbox
+}
+
+fn run(sandbox: &Sandbox, args: &[&str], token: &str) -> Ran {
+    let output = sandbox.command(&DCP).args(args).env("DCP_TOKEN", token).stdin(Stdio::null()).output();
+    sandbox.ran(args, &output.expect("the binary can be run"))
+}
+
+#[test]
+fn what_one_applies_the_other_sees() {
+    let home = Sandbox::new();
+    let mut server = Server::start(&home);
+    let (one, two) = (project(&server), project(&server));
+    let apply = ["apply", "--target", "prod", "--auto-approve"];
+    run(&one, &apply, TOKEN).ends_with(0).says("applied serial 1");
+    let plan = run(&two, &["plan", "--target", "prod"], TOKEN).ends_with(0);
+    plan.says("nothing to do").says("applied by ci");
+    // The name is that of the token, whatever the machine says.
+    two.edit(BATCH, "0 2 * * *", "0 3 * * *");
+    run(&two, &apply, &TOKEN.replace('0', "f")).ends_with(0).says("applied serial 2");
+    let history = run(&one, &["history", "--target", "prod", "--output", "json"], TOKEN).ends_with(0).json();
+    assert_eq!(history[0]["by"], "ada", "{history}");
+    assert_eq!(server.stop(), Some(0), "it ends well when it is told to");
+}
+
+#[test]
+fn who_may_not_is_told_and_whoever_is_away_too() {
+    let home = Sandbox::new();
+    let mut server = Server::start(&home);
+    let sandbox = project(&server);
+    let plan = ["plan", "--target", "prod"];
+    for token in ["", "0123456789abcdef0123456789abcdee"] {
+        let refused = run(&sandbox, &plan, token).ends_with(1).says("DCP_TOKEN");
+        assert!(token.is_empty() || !refused.shown().contains(token), "a token is in no message");
+    }
+    server.stop();
+    let url = server.url.trim_start_matches("http://").to_owned();
+    run(&sandbox, &plan, TOKEN).ends_with(1).says(&url);
+}
+
+#[test]
+fn tokens_that_cannot_be_used_are_refused() {
+    let sandbox = Sandbox::new();
+    let serve = |database: &str| {
+        let args =
+            ["serve", "control", "--listen", "127.0.0.1:0", "--database", database, "--tokens", "tokens"];
+        sandbox.run(&args).ends_with(1)
+    };
+    serve("state.db").says("`tokens` can't be read");
+    sandbox.write("tokens", "ci\n");
+    serve("state.db").says("line 1 of `tokens` is not a name and a token");
+    sandbox.write("tokens", "ci short\n");
+    let refused = serve("state.db").says("the token of `ci` can't be used");
+    assert!(!refused.shown().contains("short"));
+    sandbox.write("tokens", format!("ci {TOKEN}\n"));
+    let refused = serve("postgres://dcp:hunter2hunter2@127.0.0.1:1/dcp");
+    assert!(!refused.stderr.contains("hunter2"), "{}", refused.stderr);
+}
