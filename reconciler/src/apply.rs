@@ -116,22 +116,28 @@ pub async fn apply(
     tell(Step::Switched);
     target.dags.remove(&gone).await.map_err(unpublished)?;
     tell(Step::Removed);
+    // Who applied meanwhile may have written a file before this did. Until that is put right, the files are due.
+    let touched = addresses(plan)?;
+    let all: Vec<String> = names.iter().chain(&gone).cloned().collect();
+    let mut seen = head.base.clone();
+    loop {
+        let state = target.registry.state(target.scope).await?;
+        if state.base == seen {
+            break;
+        }
+        put_in_place(target, &state, &touched, &all).await?;
+        seen = state.base;
+    }
     target.registry.published(target.scope, &[serial]).await?;
     target.dags.discard(&who.id).await.map_err(unpublished)?;
     tell(Step::Published);
-    // Who applied meanwhile may have written a file before this did.
-    let state = target.registry.state(target.scope).await?;
-    if state.base != head.base {
-        let touched: BTreeSet<Address> = addresses(plan)?;
-        put_in_place(target, &state, &touched, &gone).await?;
-    }
     Ok(Done { head, written: names.len(), removed: gone.len() })
 }
 
 /// Puts the DAG files in place that earlier applies left behind; says how many there were.
 pub async fn repair(target: Target<'_>, state: &State) -> Result<usize, Error> {
     let mut touched = BTreeSet::new();
-    let mut gone = BTreeSet::new();
+    let mut names = BTreeSet::new();
     for &serial in &state.unpublished {
         let before = target.registry.state_at(target.scope, serial.saturating_sub(1)).await?;
         let after = target.registry.state_at(target.scope, serial).await?;
@@ -140,20 +146,15 @@ pub async fn repair(target: Target<'_>, state: &State) -> Result<usize, Error> {
         let all =
             before.entries.keys().chain(after.entries.keys()).filter(|it| it.kind == Kind::Orchestrator);
         let changed: BTreeSet<&Address> = all.filter(|it| of(&before, it) != of(&after, it)).collect();
-        let old: Vec<Fingerprint> = changed.iter().filter_map(|address| of(&before, address)).collect();
-        let texts = target.registry.bodies(target.scope, &old).await?;
-        gone.extend(
-            texts
-                .iter()
-                .map(|text| orchestrator(text))
-                .collect::<Result<Vec<_>, _>>()?
-                .into_iter()
-                .map(|it| it.file),
-        );
+        let sides = changed.iter().flat_map(|address| [of(&before, address), of(&after, address)]);
+        let bodies: Vec<Fingerprint> = sides.flatten().collect();
+        for text in target.registry.bodies(target.scope, &bodies).await? {
+            names.insert(orchestrator(&text)?.file);
+        }
         touched.extend(changed.into_iter().cloned());
     }
-    let gone: Vec<String> = gone.into_iter().collect();
-    let repaired = put_in_place(target, state, &touched, &gone).await?;
+    let names: Vec<String> = names.into_iter().collect();
+    let repaired = put_in_place(target, state, &touched, &names).await?;
     if !state.unpublished.is_empty() {
         target.registry.published(target.scope, &state.unpublished).await?;
     }
@@ -163,12 +164,13 @@ pub async fn repair(target: Target<'_>, state: &State) -> Result<usize, Error> {
     Ok(repaired)
 }
 
-/// Makes the files of these addresses what the registry has, and removes those that it has not.
+/// Makes the files of these addresses what the registry has; of all the names that they had, removes those that
+/// nothing has any more.
 async fn put_in_place(
     target: Target<'_>,
     state: &State,
     touched: &BTreeSet<Address>,
-    candidates: &[String],
+    names: &[String],
 ) -> Result<usize, Error> {
     let there = touched.iter().filter(|address| address.kind == Kind::Orchestrator);
     let wanted: Vec<Fingerprint> =
@@ -179,7 +181,7 @@ async fn put_in_place(
         let Orchestrator { file, content, .. } = orchestrator(text)?;
         files.insert(file, content);
     }
-    let gone: Vec<String> = candidates.iter().filter(|name| !files.contains_key(*name)).cloned().collect();
+    let gone: Vec<String> = names.iter().filter(|name| !files.contains_key(*name)).cloned().collect();
     let files: Vec<File> = files.into_iter().map(|(name, content)| File { name, content }).collect();
     target.dags.put(&files).await?;
     target.dags.remove(&gone).await?;

@@ -28,9 +28,13 @@ fn control(args: &ServeControl, console: &mut Console) -> Result<Verdict, Failur
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(format!("no threads can be started: {error}")))?;
+    let scheme = database.split_once("://").map(|(scheme, _)| scheme);
+    if let Some(scheme) = scheme.filter(|scheme| !matches!(*scheme, "postgres" | "postgresql")) {
+        let message = format!("`{scheme}://` is no database that dcp knows");
+        return Err(Failure::usage(message).help("give `postgres://…`, or the path of a SQLite file"));
+    }
     runtime.block_on(async {
-        let postgres = database.starts_with("postgres://") || database.starts_with("postgresql://");
-        let opened = if postgres { Sql::postgres(database).await } else { Sql::sqlite(Path::new(database)).await };
+        let opened = if scheme.is_some() { Sql::postgres(database).await } else { Sql::sqlite(Path::new(database)).await };
         let registry = opened.map_err(|error| Failure::new(error.to_string()))?;
         let listener = TcpListener::bind(listen).await.map_err(|error| {
             Failure::new(format!("nothing can listen at {listen}: {}", crate::load::reason(&error)))

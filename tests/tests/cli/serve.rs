@@ -110,6 +110,8 @@ fn tokens_that_cannot_be_used_are_refused() {
     let refused = serve("state.db").says("the token of `ci` can't be used");
     assert!(!refused.shown().contains("short"));
     sandbox.write("tokens", format!("ci {TOKEN}\n"));
+    let args = ["serve", "control", "--database", "mysql://db/dcp", "--tokens", "tokens"];
+    sandbox.run(&args).ends_with(2).says("`mysql://` is no database that dcp knows");
     let refused = serve("postgres://dcp:hunter2hunter2@127.0.0.1:1/dcp");
     assert!(!refused.stderr.contains("hunter2"), "{}", refused.stderr);
 }
