@@ -5,6 +5,7 @@ mod discover;
 use std::fs::{self, File, Metadata};
 use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use dcp_compiler::source::{LoadError, SourceLoader};
 
@@ -19,6 +20,23 @@ pub(crate) struct Entry {
     /// Relative to the project's folder, with `/` between its parts.
     pub(crate) shown: String,
     pub(crate) file: Result<PathBuf, LoadError>,
+    /// What stands in it, once that was read to be kept.
+    text: OnceLock<String>,
+}
+
+impl Entry {
+    pub(crate) fn new(shown: String, file: Result<PathBuf, LoadError>) -> Self {
+        Self { shown, file, text: OnceLock::new() }
+    }
+
+    /// Reads it, for all who ask later.
+    pub(crate) fn text(&self) -> Result<&str, LoadError> {
+        if let Some(text) = self.text.get() {
+            return Ok(text);
+        }
+        let read = read(self.file.as_ref().map_err(Clone::clone)?)?;
+        Ok(self.text.get_or_init(|| read))
+    }
 }
 
 /// Gives a compiler the one manifest that it is about, and other files of the project.
@@ -34,9 +52,10 @@ impl SourceLoader for EntryLoader<'_> {
         if path != self.entry.shown {
             return load(self.root, path);
         }
-        match &self.entry.file {
-            Ok(file) => read(file),
-            Err(error) => Err(error.clone()),
+        match (self.entry.text.get(), &self.entry.file) {
+            (Some(text), _) => Ok(text.clone()),
+            (None, Ok(file)) => read(file),
+            (None, Err(error)) => Err(error.clone()),
         }
     }
 }

@@ -6,6 +6,7 @@ mod control;
 mod failure;
 mod git;
 mod load;
+mod memo;
 mod out;
 mod project;
 mod render;

@@ -1,5 +1,6 @@
 //! Finds the project, reads it, and has it compiled.
 
+use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use rayon::prelude::*;
 
 use crate::failure::Failure;
 use crate::load::{Entry, EntryLoader, Place, discover, load, reason};
+use crate::memo::{Known, Read, Recorder};
 
 /// Where the project is.
 #[derive(Debug)]
@@ -41,6 +43,8 @@ pub(crate) struct Outcome {
     /// The project file can't be used, so that no manifest was looked at.
     pub(crate) stopped: bool,
     pub(crate) timings: Timings,
+    /// What was read for each file whose primitives were made.
+    pub(crate) read: BTreeMap<String, Read>,
 }
 
 /// How long each step took.
@@ -76,6 +80,11 @@ impl Home {
         Ok(Self { root, file })
     }
 
+    /// What stands in the project file.
+    pub(crate) fn text(&self) -> Option<&str> {
+        self.file.as_ref()?.as_deref().ok()
+    }
+
     pub(crate) fn has_file(&self) -> bool {
         self.file.is_some()
     }
@@ -106,14 +115,21 @@ impl Home {
 
     /// Reads the project and everything in it.
     pub(crate) fn compile(&self, request: Request<'_>) -> Result<Outcome, Failure> {
+        self.compile_unless(request, &Known::default())
+    }
+
+    /// The same, but without the primitives of the files that are known.
+    pub(crate) fn compile_unless(&self, request: Request<'_>, known: &Known) -> Result<Outcome, Failure> {
         match (&self.file, request.target) {
             (None, Some(target)) => Err(no_target(target)),
-            (None, None) => Ok(self.manifests(&Project::none(), None, Vec::new(), request)),
+            (None, None) => Ok(self.manifests(&Project::none(), (None, Vec::new()), request, known)),
             (Some(Err(error)), _) => Ok(self.unreadable(error)),
             (Some(Ok(text)), target) => {
                 let source = SourceFile { path: FILE_NAME.into(), text: text.as_str().into() };
                 match Project::read(PROJECT_FILE, text, target) {
-                    (Some(project), found) => Ok(self.manifests(&project, Some(source), found, request)),
+                    (Some(project), found) => {
+                        Ok(self.manifests(&project, (Some(source), found), request, known))
+                    }
                     (None, found) => Ok(stopped(Compilation::of_project(source, found))),
                 }
             }
@@ -123,9 +139,9 @@ impl Home {
     fn manifests(
         &self,
         project: &Project<'_>,
-        project_source: Option<SourceFile>,
-        found: Vec<Diagnostic>,
+        (project_source, project_diagnostics): (Option<SourceFile>, Vec<Diagnostic>),
         request: Request<'_>,
+        known: &Known,
     ) -> Outcome {
         let start = Instant::now();
         let places = self.places(project, request.paths);
@@ -133,16 +149,36 @@ impl Home {
         let warm_up = || {
             LazyLock::force(&schema::MANIFEST);
         };
-        let ((), entries) = rayon::join(warm_up, || discover(&self.root, places));
+        let found;
+        let entries = match &known.entries {
+            Some(entries) => entries,
+            None => {
+                ((), found) = rayon::join(warm_up, || discover(&self.root, places));
+                &found
+            }
+        };
         let discovered = Instant::now();
-        let compiler = Compiler { project, project_source, project_diagnostics: found, goal: request.goal };
-        let analyses: Vec<Analysis> = entries
-            .par_iter()
-            .enumerate()
-            .map(|(index, entry)| {
-                compiler.analyze(index, &entry.shown, &EntryLoader { root: &self.root, entry })
-            })
-            .collect();
+        let only_checked = Compiler {
+            project,
+            project_source: project_source.clone(),
+            project_diagnostics: Vec::new(),
+            goal: Goal::Validate,
+        };
+        let compiler = Compiler { project, project_source, project_diagnostics, goal: request.goal };
+        let one = |(index, entry): (usize, &Entry)| {
+            let loader = EntryLoader { root: &self.root, entry };
+            if request.goal == Goal::Validate {
+                return (compiler.analyze(index, &entry.shown, &loader), None);
+            }
+            if known.files.contains(&entry.shown) {
+                return (only_checked.analyze(index, &entry.shown, &loader), None);
+            }
+            let recorder = Recorder::new(loader);
+            let analysis = compiler.analyze(index, &entry.shown, &recorder);
+            (analysis, Some((entry.shown.clone(), recorder.into_read())))
+        };
+        let (analyses, read): (Vec<Analysis>, Vec<_>) = entries.par_iter().enumerate().map(one).unzip();
+        let read = read.into_iter().flatten().collect();
         let analyzed = Instant::now();
         let mut compilation = compiler.link(analyses);
         if self.has_file() && !request.paths.is_empty() {
@@ -155,7 +191,7 @@ impl Home {
             analyze: analyzed - discovered,
             link: analyzed.elapsed(),
         };
-        Outcome { compilation, files: entries.len(), stopped: false, timings }
+        Outcome { compilation, files: entries.len(), stopped: false, timings, read }
     }
 
     /// The files and folders that were asked for, or those that the project names.
@@ -188,7 +224,7 @@ impl Home {
     }
 
     fn unreadable(&self, error: &LoadError) -> Outcome {
-        let entry = Entry { shown: FILE_NAME.to_owned(), file: Err(error.clone()) };
+        let entry = Entry::new(FILE_NAME.to_owned(), Err(error.clone()));
         let loader = EntryLoader { root: &self.root, entry: &entry };
         let project = Project::none();
         let (project_source, project_diagnostics) = (None, Vec::new());
@@ -199,7 +235,8 @@ impl Home {
 }
 
 fn stopped(compilation: Compilation) -> Outcome {
-    Outcome { compilation, files: 0, stopped: true, timings: Timings::default() }
+    let (timings, read) = (Timings::default(), BTreeMap::new());
+    Outcome { compilation, files: 0, stopped: true, timings, read }
 }
 
 fn no_target(target: &str) -> Failure {

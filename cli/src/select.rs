@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use dcp_compiler::primitive::{Address, Primitive};
 use dcp_compiler::project::FILE_NAME;
+use dcp_reconciler::plan::Concern;
 use dcp_reconciler::registry::State;
 
 use crate::failure::Failure;
@@ -86,6 +87,11 @@ impl Select {
             select.changed = changed(&files, outcome, all());
         }
         Ok(select)
+    }
+
+    /// What a comparison is to make of a workload, where nothing is known of it beforehand.
+    pub(crate) fn concern(&self, domain: &str, name: &str) -> Concern {
+        if self.concerns(domain, name) { Concern::Compared } else { Concern::LeftOut }
     }
 
     pub(crate) fn concerns(&self, domain: &str, name: &str) -> bool {

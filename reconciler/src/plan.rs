@@ -17,7 +17,7 @@ mod workload;
 use serde::{Deserialize, Serialize};
 
 pub use class::Class;
-pub use compare::{Comparison, Context, PlaceOf, Unreadable, compare};
+pub use compare::{Comparison, Concern, Context, PlaceOf, Unreadable, compare};
 pub use consent::Allowed;
 pub use saved::SavedError;
 

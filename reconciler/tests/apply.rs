@@ -8,7 +8,7 @@ use dcp_compiler::primitive::{Kind, Primitive};
 use dcp_compiler::project::Project;
 use dcp_reconciler::apply::{Step, Target, Who, apply};
 use dcp_reconciler::dags::DagFolder;
-use dcp_reconciler::plan::{Action, Context, Plan, compare};
+use dcp_reconciler::plan::{Action, Concern, Context, Plan, compare};
 use dcp_reconciler::registry::memory::Memory;
 use dcp_reconciler::registry::{Change, Commit, Registry, Scope, State};
 use futures_util::FutureExt as _;
@@ -28,7 +28,9 @@ fn primitives() -> Vec<Primitive> {
 fn plan(desired: &[Primitive], scope: &Scope) -> Plan {
     let state = State::default();
     let context = Context { scope: scope.clone(), commit: None, place: &|_, _, _| None };
-    compare(desired, &state, |_, _| true).plan(&HashMap::new(), &context).expect("nothing has to be read")
+    compare(desired, &state, |_, _| Concern::Compared)
+        .plan(&HashMap::new(), &context)
+        .expect("nothing has to be read")
 }
 
 /// The slower one has committed and is about to switch its file, when the other takes the workload away again.

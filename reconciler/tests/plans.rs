@@ -10,7 +10,7 @@ use dcp_compiler::compile::{Compilation, Compiler, Goal};
 use dcp_compiler::place;
 use dcp_compiler::primitive::{Fingerprint, Primitive};
 use dcp_compiler::project::Project;
-use dcp_reconciler::plan::{Allowed, Class, Context, Place, Plan, Reason, compare};
+use dcp_reconciler::plan::{Allowed, Class, Concern, Context, Place, Plan, Reason, compare};
 use dcp_reconciler::registry::{Base, Entry, Scope, State};
 
 const FINE: &str = "writing to a String does not fail";
@@ -50,7 +50,9 @@ fn plan(old: &Files, new: &Files) -> Plan {
         Some(Place { path: new.sources.get(span.file).path.to_string(), line, column })
     };
     let context = Context { scope: Scope::new("shop", None), commit: None, place: &place };
-    let plan = compare(&new.primitives, &state, |_, _| true).plan(&texts, &context).expect("it is readable");
+    let plan = compare(&new.primitives, &state, |_, _| Concern::Compared)
+        .plan(&texts, &context)
+        .expect("it is readable");
     assert_eq!(Plan::read(&plan.save()).as_ref(), Ok(&plan), "what is saved is read again");
     plan
 }

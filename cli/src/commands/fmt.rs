@@ -1,5 +1,6 @@
 //! `dcp fmt`
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read as _, Write as _};
 use std::path::Path;
@@ -35,12 +36,11 @@ pub(super) fn run(args: &Fmt, project: Option<&Path>, console: &mut Console) -> 
     let home = Home::find(project, paths)?;
     let mut entries = home.entries(paths);
     if paths.is_empty() && home.has_file() {
-        entries.push(Entry { shown: FILE_NAME.to_owned(), file: Ok(home.root.join(FILE_NAME)) });
+        entries.push(Entry::new(FILE_NAME.to_owned(), Ok(home.root.join(FILE_NAME))));
     }
     // A project file that was named is meant, though it is no manifest.
-    entries.extend(paths.iter().filter(|path| path.ends_with(FILE_NAME)).map(|path| Entry {
-        shown: path.to_string_lossy().into_owned(),
-        file: path.canonicalize().map_err(|_| LoadError::NotFound),
+    entries.extend(paths.iter().filter(|path| path.ends_with(FILE_NAME)).map(|path| {
+        Entry::new(path.to_string_lossy().into_owned(), path.canonicalize().map_err(|_| LoadError::NotFound))
     }));
     let mut tally = Tally::default();
     let (files, mut problems) = (entries.len(), Vec::new());
@@ -152,7 +152,8 @@ fn outcome(problems: Vec<(Entry, Problem)>, root: &Path, files: usize) -> Outcom
         compilation.diagnostics.extend(found);
     }
     compilation.manifests = Manifests::in_files(files);
-    Outcome { compilation, files, stopped: false, timings: Timings::default() }
+    let (timings, read) = (Timings::default(), BTreeMap::new());
+    Outcome { compilation, files, stopped: false, timings, read }
 }
 
 fn stdin(check: bool, console: &mut Console) -> Result<Verdict, Failure> {
@@ -164,7 +165,7 @@ fn stdin(check: bool, console: &mut Console) -> Result<Verdict, Failure> {
     let formatted = match formatted(&text) {
         Ok(formatted) => formatted,
         Err(found) => {
-            let entry = Entry { shown: "stdin".to_owned(), file: Err(LoadError::NotFound) };
+            let entry = Entry::new("stdin".to_owned(), Err(LoadError::NotFound));
             let outcome = outcome(vec![(entry, Problem::Found(text, found))], Path::new(""), 1);
             tell(&outcome, Path::new(""), console)?;
             return Ok(Verdict::Errors);

@@ -6,13 +6,15 @@ use std::path::Path;
 use dcp_compiler::compile::Goal;
 use dcp_compiler::place;
 use dcp_compiler::project::Project;
-use dcp_reconciler::plan::{Comparison, Context, Place, Plan, compare};
+use dcp_reconciler::plan::{Comparison, Concern, Context, Place, Plan, compare};
+use dcp_reconciler::registry::State;
 use jiff::Timestamp;
 
 use crate::args::{self, PlanFormat};
 use crate::control::Control;
 use crate::failure::{Failure, Verdict};
 use crate::git;
+use crate::memo::{Known, Memo};
 use crate::out::{Console, Look};
 use crate::project::{Home, Outcome, Request};
 use crate::render::{self, Report};
@@ -76,24 +78,67 @@ pub(super) fn plan(
     since: Option<&str>,
     console: &mut Console,
 ) -> Result<Option<Planned>, Failure> {
-    let request =
-        Request { paths: &selection.paths, target: selection.target.as_deref(), goal: Goal::Compile };
-    let outcome = home.compile(request)?;
-    let report = Report { outcome: &outcome, root: &home.root, quiet: true, deny_warnings: false };
-    render::write_found(&report, console.err.look, &mut console.err)?;
-    if report.failed() {
+    let target = selection.target.as_deref();
+    let project = home.project(target);
+    let memo = Memo::load(home, target);
+    // Where something was planned before, what is applied may say what need not be compiled.
+    let (opened, known) = match &memo {
+        None => (None, Known::default()),
+        Some(memo) => {
+            let entries = home.entries(&selection.paths);
+            let look = || memo.unchanged(&home.root, &entries);
+            let (opened, unchanged) = rayon::join(|| open(home, &project), look);
+            let state = opened.as_ref().ok().map(|(_, state)| state);
+            let known = state.map(|state| memo.known(unchanged, entries, state));
+            (Some(opened), known.unwrap_or_default())
+        }
+    };
+    let whole = selection.paths.is_empty();
+    let same = known.complete && whole && since.is_none();
+    let outcome = if same { None } else { Some(compile(home, selection, &known, console)?) };
+    if outcome.as_ref().is_some_and(|outcome| outcome.compilation.has_errors()) {
         writeln!(console.err, "nothing was planned")?;
         return Ok(None);
     }
-    let project = home.project(selection.target.as_deref());
-    let control = Control::open(home, &project)?;
-    let state = control.state()?;
-    let select = Select::new(select, since, &selection.paths, home, &outcome)?;
-    let primitives = &outcome.compilation.primitives;
-    let comparison = compare(primitives, &state, |domain, name| select.concerns(domain, name));
+    let (control, state) = opened.unwrap_or_else(|| open(home, &project))?;
+    let select = match &outcome {
+        Some(outcome) => Select::new(select, since, &selection.paths, home, outcome)?,
+        None => Select::by_name(select)?,
+    };
+    let primitives = outcome.as_ref().map_or(&[][..], |outcome| &outcome.compilation.primitives);
+    let concern = |domain: &str, name: &str| match select.concern(domain, name) {
+        Concern::Compared if known.has(domain, name) => Concern::Kept,
+        concern => concern,
+    };
+    let comparison = compare(primitives, &state, concern);
     select.check(primitives, &state)?;
-    let plan = finish(&comparison, &control, home, &project, Some(&outcome))?;
+    let plan = finish(&comparison, &control, home, &project, outcome.as_ref())?;
+    if let Some(outcome) = outcome.filter(|_| whole) {
+        Memo::keep(home, target, memo.as_ref(), &outcome);
+    }
     Ok(Some(Planned { plan, control }))
+}
+
+/// The registry, and what is applied.
+fn open(home: &Home, project: &Project<'_>) -> Result<(Control, State), Failure> {
+    let control = Control::open(home, project)?;
+    let state = control.state()?;
+    Ok((control, state))
+}
+
+/// Compiles, and tells what is wrong.
+fn compile(
+    home: &Home,
+    selection: &args::Selection,
+    known: &Known,
+    console: &mut Console,
+) -> Result<Outcome, Failure> {
+    let target = selection.target.as_deref();
+    let request = Request { paths: &selection.paths, target, goal: Goal::Compile };
+    let outcome = home.compile_unless(request, known)?;
+    let report = Report { outcome: &outcome, root: &home.root, quiet: true, deny_warnings: false };
+    render::write_found(&report, console.err.look, &mut console.err)?;
+    Ok(outcome)
 }
 
 /// Makes a plan of a comparison.

@@ -30,7 +30,7 @@ pub(super) fn run(
     let desired = then(&control, *serial)?;
     let select = Select::by_name(select)?;
     select.check(&desired, &state)?;
-    let comparison = compare(&desired, &state, |domain, name| select.concerns(domain, name));
+    let comparison = compare(&desired, &state, |domain, name| select.concern(domain, name));
     let plan = plan::finish(&comparison, &control, &home, &project, None)?;
     apply::carry_out(&plan, &control, consent, console)
 }

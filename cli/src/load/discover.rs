@@ -126,7 +126,7 @@ impl Search<'_> {
     }
 
     fn add(&mut self, shown: String, file: Result<PathBuf, LoadError>) {
-        self.entries.push(Entry { shown, file });
+        self.entries.push(Entry::new(shown, file));
     }
 
     fn shown(&self, path: &Path) -> String {

@@ -31,11 +31,21 @@ pub struct Comparison<'a> {
     left_out: u64,
 }
 
-/// Compares what is wanted with what is applied, for the workloads that `concerned` says are meant.
+/// What a comparison is to make of a workload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Concern {
+    Compared,
+    /// What is applied is known to be what is wanted, though that is not given.
+    Kept,
+    /// The plan is not about it.
+    LeftOut,
+}
+
+/// Compares what is wanted with what is applied, workload by workload.
 pub fn compare<'a>(
     desired: &'a [Primitive],
     state: &'a State,
-    concerned: impl Fn(&str, &str) -> bool,
+    concern: impl Fn(&str, &str) -> Concern,
 ) -> Comparison<'a> {
     let mut workloads: BTreeMap<(&str, &str), Sides<'_>> = BTreeMap::new();
     for (address, entry) in &state.entries {
@@ -48,11 +58,17 @@ pub fn compare<'a>(
         sides.addresses.entry(address).or_default().1 = Some(primitive);
     }
     let all = workloads.len();
-    workloads.retain(|(domain, name), _| concerned(domain, name));
-    let meant = workloads.len();
-    workloads.retain(|_, sides| sides.differs());
-    let count = |more: usize, fewer: usize| u64::try_from(more - fewer).unwrap_or_default();
-    let (unchanged, left_out) = (count(meant, workloads.len()), count(all, meant));
+    let mut left_out = 0;
+    workloads.retain(|(domain, name), sides| match concern(domain, name) {
+        Concern::Compared => sides.differs(),
+        Concern::Kept => false,
+        Concern::LeftOut => {
+            left_out += 1;
+            false
+        }
+    });
+    let unchanged = all - workloads.len() - left_out;
+    let [unchanged, left_out] = [unchanged, left_out].map(|it| u64::try_from(it).unwrap_or(u64::MAX));
     Comparison { state, workloads, unchanged, left_out }
 }
 

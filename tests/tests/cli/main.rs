@@ -8,4 +8,5 @@ mod fmt;
 mod formats;
 mod gitops;
 mod harness;
+mod memo;
 mod serve;

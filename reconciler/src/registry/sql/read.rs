@@ -61,10 +61,26 @@ impl View<'_> {
     }
 
     pub(super) async fn entries(&mut self, scope: &Scope) -> Result<BTreeMap<Address, Entry>> {
-        let query = "SELECT address, revision, serial, fingerprint FROM registry_current \
-            WHERE scope = $1 AND fingerprint IS NOT NULL";
+        // In one row: each row that is handed over takes longer than it takes to find it. None of these texts has a
+        // space or a comma in it.
+        let query = "SELECT string_agg(address || ' ' || revision || ' ' || serial || ' ' || fingerprint, ',') \
+            FROM registry_current WHERE scope = $1 AND fingerprint IS NOT NULL";
         let rows = self.rows(sqlx::query(query).bind(scope.as_str())).await?;
-        rows.iter().map(|row| self.entry(row)).collect()
+        let all: Option<&str> = rows.first().map(|row| self.get(row, 0)).transpose()?.flatten();
+        let entry = |text: &str| {
+            let number = |text: Option<&str>| text?.parse::<u64>().ok();
+            let mut parts = text.split(' ');
+            let address = parts.next().and_then(|text| Address::from_str(text).ok());
+            let (revision, serial) = (number(parts.next()), number(parts.next()));
+            let fingerprint = parts.next().and_then(Fingerprint::parse);
+            match (address, revision, serial, fingerprint) {
+                (Some(address), Some(revision), Some(serial), Some(fingerprint)) => {
+                    Ok((address, Entry { fingerprint, revision, serial }))
+                }
+                _ => Err(self.store.corrupt(&format!("`{text}` is no entry"))),
+            }
+        };
+        all.into_iter().flat_map(|all| all.split(',')).map(entry).collect()
     }
 
     pub(super) async fn entries_at(

@@ -1,0 +1,201 @@
+//! What the last plan made of each file, so that what has not changed need not be compiled again.
+//!
+//! It lies in `.dcp/cache`, and losing it costs time and nothing else. It counts only for the very program, project file
+//! and target that it was made with, and only for files that nothing was to be said about. What is looked at is what
+//! stands in the files, never their times.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use dcp_compiler::compile::PROJECT_FILE;
+use dcp_compiler::primitive::{Address, Fingerprint};
+use dcp_compiler::source::{LoadError, SourceLoader};
+use dcp_reconciler::registry::State;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::load::{Entry, EntryLoader, load};
+use crate::project::{Home, Outcome};
+use crate::write;
+
+/// Below the project's folder.
+const FOLDER: &str = ".dcp/cache";
+
+/// A hash of a text, in hexadecimal. Half of a SHA-256 tells all texts apart.
+type Hash = String;
+
+/// What stood in a file and in those that it refers to, in the order in which they were read.
+pub(crate) type Read = Vec<(String, Hash)>;
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(crate) struct Memo {
+    made_with: Hash,
+    files: BTreeMap<String, File>,
+}
+
+/// A file with one manifest.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct File {
+    read: Read,
+    primitives: Vec<(String, Fingerprint)>,
+}
+
+/// A workload, by domain and name.
+pub(crate) type Workload = (String, String);
+
+/// The files whose primitives are known to be those that are applied.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// All files that there are, if they were looked for.
+    pub(crate) entries: Option<Vec<Entry>>,
+    pub(crate) files: HashSet<String>,
+    pub(crate) workloads: HashSet<Workload>,
+    /// Whether these are all that the last plan read, so that nothing could be said of them together that was not said
+    /// then.
+    pub(crate) complete: bool,
+}
+
+impl Known {
+    pub(crate) fn has(&self, domain: &str, name: &str) -> bool {
+        self.workloads.contains(&(domain.to_owned(), name.to_owned()))
+    }
+}
+
+fn hash(text: &[u8]) -> Hash {
+    let digest = Sha256::digest(text);
+    let mut text = String::with_capacity(32);
+    for byte in &digest[..16] {
+        write!(text, "{byte:02x}").expect("writing to a String does not fail");
+    }
+    text
+}
+
+/// The program, the project file and the target. There is nothing where the program can't be told from another.
+fn made_with(home: &Home, target: Option<&str>) -> Option<Hash> {
+    let program = std::env::current_exe().and_then(std::fs::metadata).ok()?;
+    let modified = program.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?.as_nanos();
+    let of = (env!("CARGO_PKG_VERSION"), program.len(), modified.to_string(), home.text(), target);
+    Some(hash(&serde_json::to_vec(&of).ok()?))
+}
+
+fn path(home: &Home, target: Option<&str>) -> PathBuf {
+    let name = target
+        .map_or_else(|| "plan.json".to_owned(), |target| format!("plan-{}.json", hash(target.as_bytes())));
+    home.root.join(FOLDER).join(name)
+}
+
+impl Memo {
+    /// What was kept, if it can be used.
+    pub(crate) fn load(home: &Home, target: Option<&str>) -> Option<Self> {
+        let text = std::fs::read(path(home, target)).ok()?;
+        let memo: Self = serde_json::from_slice(&text).ok()?;
+        (memo.made_with == made_with(home, target)?).then_some(memo)
+    }
+
+    /// Which of the files that were found are what they were.
+    pub(crate) fn unchanged(&self, root: &Path, entries: &[Entry]) -> Vec<String> {
+        let same = |entry: &&Entry| {
+            let stands = |(path, was): &(String, Hash)| match entry.shown == *path {
+                true => entry.text().is_ok_and(|text| hash(text.as_bytes()) == *was),
+                false => load(root, path).is_ok_and(|text| hash(text.as_bytes()) == *was),
+            };
+            self.files.get(&entry.shown).is_some_and(|file| file.read.iter().all(stands))
+        };
+        entries.par_iter().filter(same).map(|entry| entry.shown.clone()).collect()
+    }
+
+    /// Which of the unchanged files, of all that were found, are applied as they are.
+    pub(crate) fn known(&self, unchanged: Vec<String>, entries: Vec<Entry>, state: &State) -> Known {
+        let mut applied: HashMap<(&str, &str), Vec<(&Address, &Fingerprint)>> = HashMap::new();
+        for (address, entry) in &state.entries {
+            let workload = applied.entry((&address.domain, &address.name)).or_default();
+            workload.push((address, &entry.fingerprint));
+        }
+        let workload = |path: &str| -> Option<Workload> {
+            let File { primitives, .. } = self.files.get(path)?;
+            let address: Address = primitives.first()?.0.parse().ok()?;
+            let there = applied.get(&(address.domain.as_str(), address.name.as_str()))?;
+            let same = there.len() == primitives.len()
+                && there.iter().zip(primitives).all(|(is, was)| *is.1 == was.1 && is.0.to_string() == was.0);
+            same.then_some((address.domain, address.name))
+        };
+        let known = |path: String| workload(&path).map(|workload| (path, workload));
+        let (files, workloads): (HashSet<_>, HashSet<_>) = unchanged.into_iter().filter_map(known).unzip();
+        let complete = files.len() == entries.len() && files.len() == self.files.len();
+        Known { entries: Some(entries), files, workloads, complete }
+    }
+
+    /// Keeps what a plan of the whole project made of its files. That it can't be kept is no reason to fail.
+    pub(crate) fn keep(home: &Home, target: Option<&str>, before: Option<&Self>, outcome: &Outcome) {
+        let Some(memo) = Self::of(home, target, before, outcome) else { return };
+        let path = path(home, target);
+        let Ok(text) = serde_json::to_vec(&memo) else { return };
+        if path.parent().is_some_and(|folder| std::fs::create_dir_all(folder).is_ok()) {
+            _ = write::replace(&path, &text, None);
+        }
+    }
+
+    fn of(home: &Home, target: Option<&str>, before: Option<&Self>, outcome: &Outcome) -> Option<Self> {
+        let compilation = &outcome.compilation;
+        let mut said: BTreeSet<&str> = BTreeSet::new();
+        for diagnostic in &compilation.diagnostics {
+            let places = diagnostic.labels.iter();
+            said.extend(places.map(|label| &*compilation.sources.get(label.span.file).path));
+            // It may be about any file.
+            diagnostic.primary().filter(|at| at.file != PROJECT_FILE)?;
+        }
+        let mut primitives: BTreeMap<(&str, &str), Vec<(String, Fingerprint)>> = BTreeMap::new();
+        for it in &compilation.primitives {
+            let workload = primitives.entry((&it.address.domain, &it.address.name)).or_default();
+            workload.push((it.address.to_string(), it.fingerprint.clone()));
+        }
+        let mut files: BTreeMap<String, Vec<File>> = BTreeMap::new();
+        for node in &compilation.graph.nodes {
+            let path = compilation.sources.get(node.at.file).path.to_string();
+            let file = match outcome.read.get(&path) {
+                Some(read) => {
+                    let primitives = primitives.remove(&(node.domain.as_str(), node.name.as_str()));
+                    primitives.map(|primitives| File { read: read.clone(), primitives })
+                }
+                None => before.and_then(|before| before.files.get(&path).cloned()),
+            };
+            files.entry(path).or_default().push(file?);
+        }
+        let clean = |read: &Read| !read.iter().any(|(path, _)| said.contains(path.as_str()));
+        let single = files.into_iter().filter_map(|(path, mut all)| {
+            let file = all.pop().filter(|file| all.is_empty() && clean(&file.read))?;
+            Some((path, file))
+        });
+        Some(Self { made_with: made_with(home, target)?, files: single.collect() })
+    }
+}
+
+/// Loads for one file, and remembers what was read.
+#[derive(Debug)]
+pub(crate) struct Recorder<'a> {
+    loader: EntryLoader<'a>,
+    read: Mutex<Read>,
+}
+
+impl<'a> Recorder<'a> {
+    pub(crate) fn new(loader: EntryLoader<'a>) -> Self {
+        Self { loader, read: Mutex::default() }
+    }
+
+    pub(crate) fn into_read(self) -> Read {
+        self.read.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl SourceLoader for Recorder<'_> {
+    fn load(&self, path: &str) -> Result<String, LoadError> {
+        let text = self.loader.load(path)?;
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.push((path.to_owned(), hash(text.as_bytes())));
+        Ok(text)
+    }
+}
