@@ -1,0 +1,152 @@
+//! What is to run, in the shape of `spark.apache.org/v1`: the fields of that CRD that dcp uses, by its names.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// One application: one attempt of an execution.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SparkApplication {
+    pub metadata: Metadata,
+    pub spec: Spec,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Metadata {
+    /// Made of the execution and the attempt.
+    pub name: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub namespace: String,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub annotations: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Spec {
+    pub runtime_versions: RuntimeVersions,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub main_class: Option<String>,
+    /// The jar that has the main class.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jars: Option<String>,
+    /// With commas between them. The first one is the program, where there is no jar.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub py_files: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub files: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub driver_args: Vec<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub spark_conf: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deployment_mode: Option<DeploymentMode>,
+    #[serde(default, skip_serializing_if = "ApplicationTolerations::is_empty")]
+    pub application_tolerations: ApplicationTolerations,
+    #[serde(default, skip_serializing_if = "PodSpec::is_empty")]
+    pub driver_spec: PodSpec,
+    #[serde(default, skip_serializing_if = "PodSpec::is_empty")]
+    pub executor_spec: PodSpec,
+    /// Files that are mounted into the driver's pod.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub config_map_specs: Vec<ConfigMapSpec>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RuntimeVersions {
+    pub spark_version: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scala_version: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jdk_version: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DeploymentMode {
+    ClusterMode,
+    ClientMode,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ApplicationTolerations {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub restart_config: Option<RestartConfig>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub application_timeout_config: Option<ApplicationTimeoutConfig>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance_config: Option<InstanceConfig>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource_retain_policy: Option<ResourceRetainPolicy>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_after_stop_millis: Option<i64>,
+}
+
+impl ApplicationTolerations {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// dcp restarts nothing but by itself: one layer retries.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RestartConfig {
+    pub restart_policy: RestartPolicy,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum RestartPolicy {
+    Never,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ApplicationTimeoutConfig {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub driver_start_timeout_millis: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub force_termination_grace_period_millis: Option<u64>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct InstanceConfig {
+    pub init_executors: u32,
+    pub min_executors: u32,
+    pub max_executors: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ResourceRetainPolicy {
+    Always,
+    OnFailure,
+    Never,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct PodSpec {
+    /// A Kubernetes pod template, as Kubernetes has it.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub pod_template_spec: Value,
+}
+
+impl PodSpec {
+    fn is_empty(&self) -> bool {
+        self.pod_template_spec.is_null()
+    }
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ConfigMapSpec {
+    pub name: String,
+    pub data: BTreeMap<String, String>,
+}

@@ -1,0 +1,204 @@
+//! `local`: spark-submit on this machine.
+//!
+//! Each application has a folder, and a supervisor: a process of its own that outlives whoever asked for it. What the
+//! two know of each other stands in that folder:
+//!
+//! | file | written by | says |
+//! | --- | --- | --- |
+//! | `application.json` | the backend | what is to run: there is no other of this name |
+//! | `launch.json` | the backend | the command and its environment |
+//! | `lock` | | locked for as long as the supervisor lives |
+//! | `started.json` | the supervisor | that it is about to start the command, which nobody ever does again |
+//! | `stop.json` | the backend | that it is to end, and how long it may take |
+//! | `end.json` | the supervisor | how it ended; from then on no process of it is left |
+//! | `driver.log` | the driver | what it printed |
+//!
+//! So no process number is ever trusted: a supervisor lives if its lock is taken, and what belongs to an application is
+//! what carries its folder's path in its environment.
+
+mod folder;
+mod launch;
+mod processes;
+pub mod spark;
+mod supervisor;
+
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tokio::process::Command;
+use tokio::time::{Instant, sleep};
+
+use crate::compute::{Compute, End, Error, Log, Name, Phase, Result, Status};
+use crate::{SparkApplication, compute};
+use folder::{Folder, Stop};
+use spark::Installations;
+
+pub use supervisor::supervise;
+
+/// How long a supervisor may take to begin.
+const PATIENCE: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// The Spark of this machine.
+#[derive(Debug)]
+pub struct Local {
+    root: PathBuf,
+    /// Where the relative paths of applications begin.
+    directory: PathBuf,
+    installations: Installations,
+    /// The command that [`supervise`]s the folder that is given to it as its last argument.
+    supervisor: Vec<String>,
+}
+
+impl Local {
+    /// `root` has a folder for each application; `directory` is where their relative paths begin.
+    pub fn new(
+        root: &Path,
+        directory: &Path,
+        installations: Installations,
+        supervisor: Vec<String>,
+    ) -> Result<Self> {
+        let failed = |error: std::io::Error| {
+            Error::Unavailable(format!("`{}` can't be made: {error}", root.display()))
+        };
+        std::fs::create_dir_all(root).map_err(failed)?;
+        let root = root.canonicalize().map_err(failed)?;
+        Ok(Self { root, directory: directory.to_owned(), installations, supervisor })
+    }
+
+    fn folder(&self, name: &Name) -> Folder {
+        Folder::new(self.root.join(name.as_str()))
+    }
+
+    /// Starts a supervisor, and waits until it has begun.
+    async fn begin(&self, folder: &Folder) -> Result<()> {
+        let (program, args) = self.supervisor.split_first().ok_or_else(|| {
+            Error::Unavailable("there is no command to supervise applications with".to_owned())
+        })?;
+        let mut command = Command::new(program);
+        command.args(args).arg(folder.path());
+        // In a group of its own, nothing that is typed at a terminal reaches it.
+        command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+        let failed = |what: &str| Error::Unavailable(format!("the supervisor `{program}` {what}"));
+        let mut child = command.spawn().map_err(|error| failed(&format!("can't be started: {error}")))?;
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if folder.has_started() || folder.end()?.is_some() {
+                return Ok(());
+            }
+            if let Ok(Some(status)) = child.try_wait() {
+                // It may have been the second one, and the first is about to begin.
+                if folder.has_started() || folder.end()?.is_some() || folder.is_supervised()? {
+                    return Ok(());
+                }
+                let said = child.wait_with_output().await.map(|output| output.stderr).unwrap_or_default();
+                let said = String::from_utf8_lossy(&said);
+                return Err(failed(&format!("ended before it began, with {status}: {}", said.trim())));
+            }
+            if Instant::now() > deadline {
+                return Err(failed(&format!("has not begun within {PATIENCE:?}")));
+            }
+            sleep(PAUSE).await;
+        }
+    }
+}
+
+#[async_trait]
+impl Compute for Local {
+    async fn create(&self, application: &SparkApplication) -> Result<()> {
+        let name: Name = application.metadata.name.parse()?;
+        let folder = self.folder(&name);
+        if let Some(there) = folder.application()? {
+            if there != *application {
+                let message = format!("`{name}` is there already, and is another application");
+                return Err(Error::Conflict(message));
+            }
+            if folder.has_started() || folder.end()?.is_some() || folder.is_supervised()? {
+                return Ok(());
+            }
+        }
+        let launch = launch::launch(application, &folder, &self.installations, &self.directory)?;
+        folder.make(application, &launch)?;
+        self.begin(&folder).await
+    }
+
+    async fn get(&self, name: &Name) -> Result<Option<Status>> {
+        let folder = self.folder(name);
+        if !folder.exists() {
+            return Ok(None);
+        }
+        if let Some(status) = ended(&folder)? {
+            return Ok(Some(status));
+        }
+        // Nobody can begin to supervise it while this is held.
+        let Some(held) = folder.lock()? else {
+            let started = folder.started()?;
+            let phase = if started.is_some() { Phase::Running } else { Phase::Pending };
+            return Ok(Some(Status { phase, started, end: None }));
+        };
+        if let Some(status) = ended(&folder)? {
+            return Ok(Some(status));
+        }
+        let started = folder.started()?;
+        if started.is_none() {
+            return Ok(Some(Status { phase: Phase::Pending, started, end: None }));
+        }
+        // The supervisor is gone without a word. What it started is not to go on with nobody to see how it ends.
+        processes::kill_all(folder.path());
+        let message = "its supervisor was killed, and what it had started with it".to_owned();
+        let end = End {
+            at: Timestamp::now(),
+            succeeded: false,
+            stopped: folder.stop()?.is_some(),
+            exit_code: None,
+            signal: None,
+            message,
+        };
+        folder.write_end(&end)?;
+        drop(held);
+        ended(&folder)
+    }
+
+    async fn delete(&self, name: &Name, grace: Duration) -> Result<()> {
+        let folder = self.folder(name);
+        if folder.end()?.is_some() {
+            return Ok(());
+        }
+        folder.write_stop(&Stop { grace_millis: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX) })?;
+        if let Some(_held) = folder.lock()?
+            && !folder.has_started()
+            && folder.end()?.is_none()
+        {
+            let message = "it was stopped before it began".to_owned();
+            let at = Timestamp::now();
+            let end = End { at, succeeded: false, stopped: true, exit_code: None, signal: None, message };
+            folder.write_end(&end)?;
+        }
+        Ok(())
+    }
+
+    async fn logs(&self, name: &Name, from: u64, limit: usize) -> Result<Log> {
+        let path = self.folder(name).log();
+        let read = || -> std::io::Result<Vec<u8>> {
+            let mut file = match std::fs::File::open(&path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+                opened => opened?,
+            };
+            file.seek(SeekFrom::Start(from))?;
+            let mut bytes = Vec::new();
+            file.take(limit as u64).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        let bytes = read().map_err(|error| folder::failed(&path, "read", &error))?;
+        Ok(Log { from, next: from + bytes.len() as u64, bytes })
+    }
+}
+
+fn ended(folder: &Folder) -> compute::Result<Option<Status>> {
+    let Some(end) = folder.end()? else { return Ok(None) };
+    Ok(Some(Status { phase: Phase::Ended, started: folder.started()?, end: Some(end) }))
+}

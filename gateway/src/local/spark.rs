@@ -1,0 +1,154 @@
+//! The Spark, Java and Python of this machine.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::compute::{Error, Result};
+
+/// A Spark that can be run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Installation {
+    pub home: PathBuf,
+    /// Such as `4.3.0`.
+    pub version: String,
+    /// The Python of the environment that it was installed in.
+    pub python: Option<PathBuf>,
+}
+
+impl Installation {
+    /// The Spark in a folder, if there is one.
+    pub fn at(home: &Path) -> Option<Self> {
+        let jars = std::fs::read_dir(home.join("jars")).ok()?;
+        let core = jars.flatten().find_map(|entry| {
+            let name = entry.file_name().into_string().ok()?;
+            let version = name.strip_prefix("spark-core_")?.strip_suffix(".jar")?.split_once('-')?.1;
+            Some(version.to_owned())
+        })?;
+        if !home.join("bin/spark-submit").is_file() {
+            return None;
+        }
+        // `pip install pyspark` puts it below ENVIRONMENT/lib/python3.N/site-packages/pyspark.
+        let environment = home.ancestors().nth(4);
+        let python = environment.map(|it| it.join("bin/python")).filter(|python| python.exists());
+        Some(Self { home: home.to_owned(), version: core, python })
+    }
+
+    pub fn submit(&self) -> PathBuf {
+        self.home.join("bin/spark-submit")
+    }
+
+    /// Whether this is a version that was asked for: `4.3` is any `4.3.x`.
+    fn is(&self, wanted: &str) -> bool {
+        self.version == wanted
+            || self.version.strip_prefix(wanted).is_some_and(|rest| rest.starts_with(['.', '-']))
+    }
+}
+
+/// Where Spark is looked for.
+#[derive(Debug, Clone, Default)]
+pub struct Installations {
+    /// In the order in which they are asked.
+    pub found: Vec<Installation>,
+    /// The places that were looked at, for people.
+    pub looked: Vec<String>,
+    pub java: Option<PathBuf>,
+    /// What the environment says of Python, for a Spark that is in no environment of its own.
+    pub python: Option<OsString>,
+}
+
+impl Installations {
+    /// `SPARK_HOME`, then what `make spark` installed into `$DCP_CACHE/spark`.
+    pub fn find(variable: impl Fn(&str) -> Option<OsString>) -> Self {
+        let mut found = Vec::new();
+        let mut looked = Vec::new();
+        if let Some(home) = variable("SPARK_HOME").filter(|it| !it.is_empty()) {
+            looked.push(format!("SPARK_HOME, {}", Path::new(&home).display()));
+            found.extend(Installation::at(Path::new(&home)));
+        } else {
+            looked.push("SPARK_HOME, which is not set".to_owned());
+        }
+        let home = || variable("HOME").map(|home| PathBuf::from(home).join(".cache/dcp"));
+        if let Some(cache) = variable("DCP_CACHE").map(PathBuf::from).or_else(home) {
+            let folder = cache.join("spark");
+            looked.push(folder.display().to_string());
+            found.extend(installed(&folder));
+        }
+        let executable = |path: PathBuf| path.is_file().then_some(path);
+        let of_home = variable("JAVA_HOME").and_then(|home| executable(Path::new(&home).join("bin/java")));
+        let of_path = || {
+            let path = variable("PATH")?;
+            std::env::split_paths(&path).find_map(|folder| executable(folder.join("java")))
+        };
+        let java = of_home.or_else(of_path);
+        Self { found, looked, java, python: variable("PYSPARK_PYTHON") }
+    }
+
+    /// The Spark of a version, or what to do about it.
+    pub fn get(&self, wanted: &str) -> Result<&Installation> {
+        if self.java.is_none() {
+            let message = "there is no Java: install Java 17 or newer, or say in JAVA_HOME where it is";
+            return Err(Error::Invalid(message.to_owned()));
+        }
+        if let Some(installation) = self.found.iter().find(|it| it.is(wanted)) {
+            return Ok(installation);
+        }
+        let there: Vec<&str> = self.found.iter().map(|it| it.version.as_str()).collect();
+        let there = match there.as_slice() {
+            [] => format!("there is no Spark on this machine; looked at {}", self.looked.join("; ")),
+            there => format!("Spark {wanted} is not on this machine, which has {}", there.join(", ")),
+        };
+        Err(Error::Invalid(format!("{there}; `dcp doctor` says how to get it")))
+    }
+}
+
+/// The Sparks in private environments: the newest first, as a plain name sorts.
+fn installed(folder: &Path) -> Vec<Installation> {
+    let environments = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let libraries = environments
+        .flat_map(|entry| std::fs::read_dir(entry.path().join("lib")).into_iter().flatten().flatten());
+    let homes = libraries.map(|python| python.path().join("site-packages/pyspark"));
+    let mut all: Vec<Installation> = homes.filter_map(|home| Installation::at(&home)).collect();
+    all.sort_by(|a, b| b.version.cmp(&a.version));
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn install(folder: &Path, version: &str) {
+        let home = folder.join(version).join("lib/python3.11/site-packages/pyspark");
+        std::fs::create_dir_all(home.join("jars")).expect("it can be made");
+        std::fs::create_dir_all(home.join("bin")).expect("it can be made");
+        std::fs::write(home.join(format!("jars/spark-core_2.13-{version}.jar")), "")
+            .expect("it can be written");
+        std::fs::write(home.join("bin/spark-submit"), "").expect("it can be written");
+    }
+
+    #[test]
+    fn a_version_is_found_or_what_is_there_is_told() {
+        let folder = tempfile::tempdir().expect("there is room");
+        let java = folder.path().join("bin/java");
+        std::fs::create_dir_all(folder.path().join("bin")).expect("it can be made");
+        std::fs::write(&java, "").expect("it can be written");
+        install(&folder.path().join("spark"), "4.3.0");
+        install(&folder.path().join("spark"), "4.1.4");
+        let variable = |name: &str| match name {
+            "DCP_CACHE" | "JAVA_HOME" => Some(folder.path().into()),
+            _ => None,
+        };
+        let all = Installations::find(variable);
+        assert_eq!(all.java, Some(java));
+        assert_eq!(all.get("4.1").expect("it is there").version, "4.1.4");
+        assert_eq!(all.get("4.3.0").expect("it is there").version, "4.3.0");
+        let refused = all.get("4").map(|it| it.version.clone());
+        assert_eq!(refused, Ok("4.3.0".to_owned()));
+        let Err(Error::Invalid(said)) = all.get("3.5") else { panic!("it is not there") };
+        assert!(said.contains("which has 4.3.0, 4.1.4"), "{said}");
+        let Err(Error::Invalid(said)) = all.get("4.11") else { panic!("it is not there") };
+        assert!(said.contains("Spark 4.11"), "{said}");
+        let none = Installations::find(|_| None);
+        let Err(Error::Invalid(said)) = none.get("4.3") else { panic!("there is none") };
+        assert!(said.contains("Java"), "{said}");
+    }
+}

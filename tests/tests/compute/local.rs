@@ -1,0 +1,345 @@
+//! `local`, with a stand-in for spark-submit: a shell script, so that how it ends and what it leaves behind can be
+//! chosen. What real Spark does is tested in `spark`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use dcp_gateway::application::{ConfigMapSpec, Metadata, PodSpec, RuntimeVersions, Spec};
+use dcp_gateway::local::Local;
+use dcp_gateway::local::spark::{Installation, Installations};
+use dcp_gateway::{Compute, End, Error, Name, Phase, SparkApplication, Status};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+const GRACE: Duration = Duration::from_millis(300);
+
+/// A machine with one Spark, whose spark-submit is a script.
+struct Machine {
+    folder: TempDir,
+}
+
+impl Machine {
+    fn new(script: &str) -> Self {
+        let folder = TempDir::new().expect("there is room");
+        let home = folder.path().join("spark");
+        fs::create_dir_all(home.join("bin")).expect("it can be made");
+        fs::create_dir_all(home.join("jars")).expect("it can be made");
+        fs::write(home.join("jars/spark-core_2.13-4.3.0.jar"), "").expect("it can be written");
+        let submit = home.join("bin/spark-submit");
+        fs::write(&submit, format!("#!/bin/bash\ncd {}\n{script}\n", folder.path().display()))
+            .expect("it can be written");
+        fs::set_permissions(&submit, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        Self { folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The backend, as a process that has just started has it.
+    fn local(&self) -> Local {
+        let found = vec![Installation::at(&self.path("spark")).expect("it was made so")];
+        let installations =
+            Installations { found, java: Some("/usr/bin/java".into()), ..Installations::default() };
+        let supervisor = vec![env!("CARGO_BIN_EXE_dcp-test-supervisor").to_owned()];
+        Local::new(&self.path("runs"), self.folder.path(), installations, supervisor).expect("it can be made")
+    }
+
+    fn lines(&self, name: &str) -> Vec<String> {
+        let text = fs::read_to_string(self.path(name)).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// Waits for a line of a file that the script writes.
+    fn line(&self, name: &str) -> String {
+        until(|| self.lines(name).first().cloned())
+    }
+}
+
+/// Waits for a condition.
+fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(Instant::now() < deadline, "it did not happen");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+async fn end(local: &Local, name: &Name) -> End {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let status = local.get(name).await.expect("it can be asked").expect("it is known");
+        if let Status { phase: Phase::Ended, end: Some(end), .. } = status {
+            return end;
+        }
+        assert!(Instant::now() < deadline, "it did not end: {status:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+fn application(name: &str) -> SparkApplication {
+    let runtime_versions = RuntimeVersions { spark_version: "4.3".to_owned(), ..RuntimeVersions::default() };
+    let py_files = Some("main.py".to_owned());
+    let spec = Spec { runtime_versions, py_files, ..Spec::default() };
+    SparkApplication { metadata: Metadata { name: name.to_owned(), ..Metadata::default() }, spec }
+}
+
+fn name(text: &str) -> Name {
+    text.parse().expect("it is one")
+}
+
+fn alive(pid: &str) -> bool {
+    // A process that is only waited for is dead.
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    status.lines().any(|line| line.starts_with("State:") && !line.contains('Z'))
+}
+
+fn kill(pid: &str, signal: Signal) {
+    let pid = pid.parse().ok().and_then(Pid::from_raw).expect("it is a number");
+    kill_process(pid, signal).expect("it is there");
+}
+
+/// The process that waits for this one.
+fn parent(pid: &str) -> String {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it is there");
+    let line = status.lines().find_map(|line| line.strip_prefix("PPid:")).expect("it has one");
+    line.trim().to_owned()
+}
+
+#[tokio::test]
+async fn how_it_ended_is_known_to_whoever_asks_later() {
+    for (script, succeeded, code) in [("echo done", true, 0), ("echo wrong >&2; exit 52", false, 52)] {
+        let machine = Machine::new(script);
+        machine.local().create(&application("a-1")).await.expect("it starts");
+        let found = end(&machine.local(), &name("a-1")).await;
+        assert_eq!((found.succeeded, found.exit_code, found.signal), (succeeded, Some(code), None));
+        let log = machine.local().logs(&name("a-1"), 0, 1024).await.expect("it has one");
+        let text = String::from_utf8_lossy(&log.bytes).into_owned();
+        assert!(text == "done\n" || text == "wrong\n", "{text}");
+        let rest = machine.local().logs(&name("a-1"), log.next, 1024).await.expect("it has one");
+        assert_eq!(rest.bytes, b"");
+        let part = machine.local().logs(&name("a-1"), 1, 2).await.expect("it has one");
+        assert_eq!((part.bytes.as_slice(), part.next), (&text.as_bytes()[1..3], 3));
+    }
+    let machine = Machine::new("kill -SEGV $$");
+    machine.local().create(&application("a-1")).await.expect("it starts");
+    let found = end(&machine.local(), &name("a-1")).await;
+    assert_eq!((found.succeeded, found.exit_code, found.signal), (false, None, Some(11)));
+}
+
+#[tokio::test]
+async fn many_who_start_it_start_it_once() {
+    let machine = Machine::new("echo $$ >> starts; while [ ! -e go ]; do sleep 0.01; done");
+    let all = (0..8).map(|_| async { machine.local().create(&application("a-1")).await });
+    for one in futures_util::future::join_all(all).await {
+        one.expect("it is started, or was");
+    }
+    machine.line("starts");
+    machine.local().create(&application("a-1")).await.expect("it was");
+    fs::write(machine.path("go"), "").expect("it can be written");
+    assert!(end(&machine.local(), &name("a-1")).await.succeeded);
+    machine.local().create(&application("a-1")).await.expect("it was");
+    assert_eq!(machine.lines("starts").len(), 1);
+    let mut other = application("a-1");
+    other.spec.driver_args.push("more".to_owned());
+    assert!(matches!(machine.local().create(&other).await, Err(Error::Conflict(_))));
+}
+
+/// Ends when it is asked to, unless it is told not to; leaves a child in a session of its own.
+const STUBBORN: &str = "trap '[ -e stubborn ] || exit 7' TERM\nsetsid sleep 1000 &\necho $! > child\n\
+                        echo $$ > pid\nwhile true; do sleep 0.01; done";
+
+#[tokio::test]
+async fn it_is_asked_to_stop_and_then_killed_and_leaves_nothing() {
+    for stubborn in [false, true] {
+        let machine = Machine::new(STUBBORN);
+        if stubborn {
+            fs::write(machine.path("stubborn"), "").expect("it can be written");
+        }
+        let local = machine.local();
+        local.create(&application("a-1")).await.expect("it starts");
+        let (pid, child) = (machine.line("pid"), machine.line("child"));
+        let grace = if stubborn { GRACE } else { Duration::from_mins(10) };
+        local.delete(&name("a-1"), grace).await.expect("it can be asked");
+        local.delete(&name("a-1"), grace).await.expect("it can be asked twice");
+        let found = end(&machine.local(), &name("a-1")).await;
+        assert!(found.stopped && !found.succeeded, "{found:?}");
+        let how = if stubborn { (None, Some(9)) } else { (Some(7), None) };
+        assert_eq!((found.exit_code, found.signal), how);
+        assert!(!alive(&pid) && !alive(&child), "nothing is left");
+    }
+}
+
+#[tokio::test]
+async fn what_was_stopped_before_it_began_never_begins() {
+    let machine = Machine::new("echo $$ >> starts");
+    machine.local().delete(&name("a-1"), GRACE).await.expect("it can be asked");
+    machine.local().create(&application("a-1")).await.expect("nothing is to be done");
+    let found = end(&machine.local(), &name("a-1")).await;
+    assert!(found.stopped && machine.lines("starts").is_empty(), "{found:?}");
+}
+
+#[tokio::test]
+async fn what_a_killed_driver_leaves_is_ended_with_it() {
+    let machine = Machine::new(STUBBORN);
+    machine.local().create(&application("a-1")).await.expect("it starts");
+    let (pid, child) = (machine.line("pid"), machine.line("child"));
+    kill(&pid, Signal::KILL);
+    let found = end(&machine.local(), &name("a-1")).await;
+    assert_eq!((found.succeeded, found.stopped, found.signal), (false, false, Some(9)));
+    assert!(!alive(&child));
+}
+
+#[tokio::test]
+async fn what_nobody_supervises_any_more_is_ended_and_never_started_again() {
+    let machine = Machine::new(&format!("echo $$ >> starts\n{STUBBORN}"));
+    machine.local().create(&application("a-1")).await.expect("it starts");
+    let (pid, child) = (machine.line("pid"), machine.line("child"));
+    let supervisor = parent(&pid);
+    kill(&supervisor, Signal::KILL);
+    until(|| (!alive(&supervisor)).then_some(()));
+    let found = end(&machine.local(), &name("a-1")).await;
+    assert!(!found.succeeded && found.message.contains("supervisor was killed"), "{found:?}");
+    assert!(!alive(&pid) && !alive(&child), "nothing is left");
+    machine.local().create(&application("a-1")).await.expect("it was started");
+    assert_eq!(machine.lines("starts").len(), 1);
+}
+
+/// The supervisor is killed as soon as it can be, again and again: at most one start, and always an end.
+#[tokio::test]
+async fn a_supervisor_may_be_killed_at_any_moment() {
+    let machine = Machine::new("echo started >> starts-$1; sleep 0.05");
+    let local = machine.local();
+    let mut lost = 0;
+    for round in 0..20u64 {
+        let id = format!("a-{round}");
+        let mut application = application(&id);
+        application.spec.py_files = None;
+        application.spec.jars = Some("main.jar".to_owned());
+        // The script's first argument is `--master`; so that each has a file of its own, the round is there too.
+        application.spec.driver_args = vec![round.to_string()];
+        let folder = machine.path("runs").join(&id);
+        let killer = std::thread::spawn(move || {
+            let marked = folder.display().to_string();
+            std::thread::sleep(Duration::from_millis(round));
+            _ = Command::new("pkill")
+                .args(["-KILL", "-f", &format!("dcp-test-supervisor {marked}$")])
+                .status();
+        });
+        // It may be killed before it began: then whoever asked tries again, as a Runner does.
+        let created = until_created(&local, &application).await;
+        killer.join().expect("it ends");
+        let found = end(&local, &name(&id)).await;
+        lost += u32::from(found.message.contains("supervisor was killed"));
+        assert!(created <= 20, "{created} tries");
+    }
+    let starts: usize = fs::read_dir(machine.folder.path())
+        .expect("it is there")
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().starts_with("starts-"))
+        .map(|entry| fs::read_to_string(entry.path()).expect("it can be read").lines().count())
+        .sum();
+    assert!(starts <= 20, "{starts} starts of 20 applications");
+    assert!(starts + lost as usize >= 20, "{starts} starts, {lost} lost");
+}
+
+async fn until_created(local: &Local, application: &SparkApplication) -> u32 {
+    for tries in 1.. {
+        match local.create(application).await {
+            Ok(()) => return tries,
+            Err(Error::Unavailable(_)) => {}
+            Err(other) => unreachable!("{other}"),
+        }
+    }
+    unreachable!("it would be tried forever")
+}
+
+#[tokio::test]
+async fn the_command_is_what_the_application_says() {
+    let machine = Machine::new("printf '%s\\n' \"$@\" > args; env > environment; cat \"${@: -1}\" > mounted");
+    let mut application = application("orders-1");
+    let conf = [
+        ("spark.executor.instances", "500"),
+        ("spark.driver.memory", "1g"),
+        ("spark.executor.memory", "512m"),
+        ("spark.submit.deployMode", "cluster"),
+        ("spark.eventLog.enabled", "false"),
+    ];
+    let spec = &mut application.spec;
+    spec.spark_conf = conf.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+    spec.py_files = Some("local:///opt/dcp/job/main.py,lib.zip".to_owned());
+    spec.driver_args = vec!["--day".to_owned(), "local:///opt/dcp/job/job.json".to_owned()];
+    let data =
+        BTreeMap::from([("job.json".to_owned(), "{}".to_owned()), ("../../out".to_owned(), String::new())]);
+    spec.config_map_specs = vec![ConfigMapSpec { name: "job".to_owned(), data }];
+    spec.driver_spec = PodSpec {
+        pod_template_spec: serde_json::json!({"spec": {
+            "volumes": [{"name": "v", "configMap": {"name": "job"}}],
+            "containers": [{
+                "name": "driver",
+                "env": [{"name": "STAGE", "value": "dev"}],
+                "volumeMounts": [{"name": "v", "mountPath": "/opt/dcp/job"}],
+            }],
+        }}),
+    };
+    machine.local().create(&application).await.expect("it starts");
+    assert!(end(&machine.local(), &name("orders-1")).await.succeeded);
+    let runs = machine.path("runs").canonicalize().expect("it is there").join("orders-1");
+    let here = runs.join("config/0").display().to_string();
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let expected = format!(
+        "--master\nlocal[{cores}]\n--name\norders-1\n--conf\nspark.driver.memory=1536m\n--conf\n\
+         spark.eventLog.dir=file://{}/events\n--conf\nspark.eventLog.enabled=false\n--conf\n\
+         spark.executor.instances=500\n--conf\nspark.executor.memory=512m\n--conf\nspark.ui.port=0\n--conf\n\
+         spark.ui.showConsoleProgress=false\n--py-files\nlib.zip\n{here}/main.py\n--day\n{here}/job.json",
+        runs.display()
+    );
+    assert_eq!(machine.lines("args").join("\n"), expected);
+    assert_eq!(machine.lines("mounted"), ["{}"]);
+    assert!(machine.lines("environment").contains(&"STAGE=dev".to_owned()));
+    assert!(!machine.path("out").exists() && !machine.path("runs/out").exists());
+}
+
+#[tokio::test]
+async fn what_cannot_run_here_is_said() {
+    let machine = Machine::new("echo never");
+    let mut secret = application("a-1");
+    secret.spec.driver_spec = PodSpec {
+        pod_template_spec: serde_json::json!({"spec": {"containers": [
+            {"env": [{"name": "DCP_NO_SUCH", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]},
+        ]}}),
+    };
+    let mut nothing = application("a-2");
+    nothing.spec.py_files = None;
+    let mut old = application("a-3");
+    old.spec.runtime_versions.spark_version = "3.5".to_owned();
+    for (application, expected) in [
+        (secret, "set it in the environment"),
+        (nothing, "neither a jar nor a Python program"),
+        (old, "Spark 3.5 is not on this machine, which has 4.3.0"),
+    ] {
+        let Err(Error::Invalid(said)) = machine.local().create(&application).await else {
+            panic!("it is refused")
+        };
+        assert!(said.contains(expected), "{said}");
+        let of: Name = application.metadata.name.parse().expect("it is one");
+        assert_eq!(machine.local().get(&of).await.expect("it can be asked"), None, "nothing is left of it");
+    }
+    for bad in ["", "../a", "a/b", "A", "-a", "a.b", &"a".repeat(64)] {
+        let refused = machine.local().create(&application(bad)).await;
+        assert!(matches!(refused, Err(Error::Invalid(_))), "{bad}");
+    }
+    assert_eq!(fs::read_dir(machine.path("runs")).map_or(0, Iterator::count), 0);
+}
+
+#[test]
+fn the_test_machine_has_what_the_tests_need() {
+    assert!(Path::new("/proc/self/environ").exists());
+}

@@ -1,0 +1,3 @@
+//! What the Gateway's backends do.
+
+mod local;
