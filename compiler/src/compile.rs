@@ -238,12 +238,12 @@ impl Compiler<'_> {
     }
 
     /// Puts all files together.
-    pub fn link(&self, analyses: Vec<Analysis>) -> Compilation {
+    pub fn link(&self, mut analyses: Vec<Analysis>) -> Compilation {
         let mut sources = Sources::default();
         let none = || SourceFile { path: crate::project::FILE_NAME.into(), text: "".into() };
         sources.add(self.project_source.clone().unwrap_or_else(none));
-        for analysis in &analyses {
-            sources.add(analysis.source.clone());
+        for analysis in &mut analyses {
+            sources.add(std::mem::take(&mut analysis.source));
         }
         let mut all = Linked { diagnostics: self.project_diagnostics.clone(), ..Linked::default() };
         for (index, analysis) in analyses.into_iter().enumerate() {

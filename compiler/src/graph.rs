@@ -2,11 +2,13 @@
 
 mod storage;
 
+use std::cell::LazyCell;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use petgraph::algo::tarjan_scc;
-use petgraph::graphmap::DiGraphMap;
+use petgraph::Directed;
+use petgraph::algo::TarjanScc;
+use petgraph::graph::Graph as Links;
 
 use crate::diag::{Code, Diagnostic, Severity};
 use crate::model::{DataRef, Job, Manifest, Run, ScalarOr, Sink, Source};
@@ -160,7 +162,9 @@ impl Node {
         }
         for links in [&mut node.reads, &mut node.writes, &mut node.waits] {
             let mut seen = BTreeSet::new();
-            links.retain(|link| seen.insert(link.dataset.clone()));
+            let again: Vec<bool> = links.iter().map(|link| !seen.insert(&link.dataset)).collect();
+            let mut again = again.into_iter();
+            links.retain(|_| again.next() == Some(false));
         }
         node
     }
@@ -226,7 +230,8 @@ fn checkpoint(path: &str, at: Span) -> Link {
 
 impl Graph {
     pub fn new(nodes: Vec<Node>) -> Self {
-        let mut producers: BTreeMap<&Dataset, Vec<usize>> = BTreeMap::new();
+        // Of many nodes, what is only looked up is found faster by its hash than among what is in order.
+        let mut producers: HashMap<&Dataset, Vec<usize>> = HashMap::with_capacity(nodes.len());
         for (at, node) in nodes.iter().enumerate() {
             for link in &node.writes {
                 producers.entry(&link.dataset).or_default().push(at);
@@ -256,10 +261,11 @@ impl Graph {
     }
 
     fn addresses(&self) -> Vec<Diagnostic> {
-        let mut seen: BTreeMap<(&str, &str), &Node> = BTreeMap::new();
+        let mut seen: HashMap<(&str, &str), &Node> = HashMap::with_capacity(self.nodes.len());
         let mut found = Vec::new();
         for node in &self.nodes {
-            if let Some(first) = seen.get(&(node.domain.as_str(), node.name.as_str())) {
+            let first = *seen.entry((&node.domain, &node.name)).or_insert(node);
+            if !std::ptr::eq(first, node) {
                 let diagnostic = Diagnostic::new(
                     Code::DUPLICATE_ADDRESS,
                     format!("there are two manifests `{}`", node.address()),
@@ -268,29 +274,24 @@ impl Graph {
                 .at(first.at, "first here")
                 .help("give one of them another name: domain and name together are a workload's address");
                 found.push(diagnostic);
-            } else {
-                seen.insert((&node.domain, &node.name), node);
             }
         }
         found
     }
 
     fn cycles(&self) -> Vec<Diagnostic> {
-        let mut graph = DiGraphMap::<usize, ()>::new();
-        for (producer, consumer) in self.edges.keys() {
-            if producer != consumer || self.never_rests(*producer) {
-                graph.add_edge(*producer, *consumer, ());
+        let counts =
+            |&&(producer, consumer): &&(usize, usize)| producer != consumer || self.never_rests(producer);
+        let links: Links<(), (), Directed, usize> = Links::from_edges(self.edges.keys().filter(counts));
+        let mut circles: Vec<Vec<usize>> = Vec::new();
+        TarjanScc::new().run(&links, |members| {
+            let itself = || members.first().is_some_and(|only| links.contains_edge(*only, *only));
+            if members.len() > 1 || itself() {
+                let mut members: Vec<usize> = members.iter().map(|member| member.index()).collect();
+                members.sort_unstable();
+                circles.push(members);
             }
-        }
-        let mut circles: Vec<Vec<usize>> = tarjan_scc(&graph)
-            .into_iter()
-            .filter(|members| {
-                members.len() > 1 || members.first().is_some_and(|only| graph.contains_edge(*only, *only))
-            })
-            .collect();
-        for members in &mut circles {
-            members.sort_unstable();
-        }
+        });
         circles.sort();
         circles.iter().map(|members| self.circle(members)).collect()
     }
@@ -414,8 +415,8 @@ impl Graph {
     }
 
     fn orphans(&self, mentioned: &dyn Fn(&Dataset) -> bool) -> Vec<Diagnostic> {
-        let produced: BTreeSet<&Dataset> =
-            self.nodes.iter().flat_map(|node| &node.writes).map(|link| &link.dataset).collect();
+        let written = || self.nodes.iter().flat_map(|node| &node.writes).map(|link| &link.dataset);
+        let produced: LazyCell<HashSet<&Dataset>, _> = LazyCell::new(|| written().collect());
         let mut found = Vec::new();
         for node in &self.nodes {
             let assets = node.reads.iter().filter(|link| link.dataset.kind == "asset");
@@ -449,19 +450,13 @@ fn shared<'g>(
     links: impl Iterator<Item = (&'g Node, &'g Link)>,
     describe: impl Fn(&Dataset, &Node, &Node) -> Option<Diagnostic>,
 ) -> Vec<Diagnostic> {
-    let mut first: BTreeMap<&Dataset, (&Node, &Link)> = BTreeMap::new();
+    let mut first: HashMap<&Dataset, (&Node, &Link)> = HashMap::new();
     let mut found = Vec::new();
     for (node, link) in links {
-        match first.get(&link.dataset) {
-            Some((other, other_link)) if other.address() != node.address() => {
-                let described = describe(&link.dataset, node, other);
-                found
-                    .extend(described.map(|it| it.at(link.at, "again here").at(other_link.at, "first here")));
-            }
-            Some(_) => {}
-            None => {
-                first.insert(&link.dataset, (node, link));
-            }
+        let (other, other_link) = *first.entry(&link.dataset).or_insert((node, link));
+        if (&other.domain, &other.name) != (&node.domain, &node.name) {
+            let described = describe(&link.dataset, node, other);
+            found.extend(described.map(|it| it.at(link.at, "again here").at(other_link.at, "first here")));
         }
     }
     found

@@ -40,7 +40,7 @@ impl Span {
 }
 
 /// A file and what stands in it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct SourceFile {
     /// Relative to the project's folder, with `/` between its parts.
     pub path: Arc<str>,

@@ -1,14 +1,16 @@
 //! Parameters: declared, used, of the right type, and always with a value.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
-use super::Subject;
+use super::{SqlSource, Subject};
 use crate::diag::{Code, Diagnostic, list, nearest};
 use crate::model::{
     Date, Identifier, Parameter, ParameterType, Run, RunValue, Scalar, ScalarOr, TypedParameter,
 };
 use crate::reference::{self, Reference};
 use crate::source::Span;
+use crate::sql;
 
 pub(super) fn check(subject: &mut Subject<'_>) {
     let job = &subject.manifest.spec.job;
@@ -20,7 +22,7 @@ pub(super) fn check(subject: &mut Subject<'_>) {
     let readable = subject.sql.is_none_or(|sql| sql.facts().is_some());
     for (name, parameter) in parameters {
         let path = ["spec", "job", kind, "parameters", name.as_str()];
-        if readable && !used.iter().any(|(used, _)| used == name.as_str()) {
+        if readable && !used.iter().any(|(used, _)| *used == name.as_str()) {
             let at = subject.key(&path);
             let how = if kind == "sql" {
                 format!("write `:{name}` in the SQL")
@@ -39,19 +41,23 @@ pub(super) fn check(subject: &mut Subject<'_>) {
     }
 }
 
+/// Where a parameter is used. Where that is in the source is looked up only if there is something to be said of it.
+enum Place<'a> {
+    Sql(&'a Range<u32>),
+    Argument(Span),
+}
+
 /// The parameters that the SQL or the arguments use, with their first places.
-fn used(subject: &mut Subject<'_>, kind: &str) -> Vec<(String, Span)> {
-    let mut used = Vec::new();
-    if let Some((sql, facts)) = subject.sql.and_then(|sql| Some((sql, sql.facts()?))) {
-        let first =
-            |parameter: &crate::sql::Parameter| sql.span(&parameter.at.first().cloned().unwrap_or_default());
-        used.extend(facts.parameters.iter().map(|parameter| (parameter.name.clone(), first(parameter))));
-    }
-    for (at, arg) in subject.manifest.spec.job.args().iter().enumerate() {
+fn used<'a>(subject: &mut Subject<'a>, kind: &str) -> Vec<(&'a str, Place<'a>)> {
+    let parameters = subject.sql.and_then(SqlSource::facts).map_or(&[][..], |facts| &facts.parameters);
+    let first = |parameter: &'a sql::Parameter| Some(Place::Sql(parameter.at.first()?));
+    let mut used: Vec<_> = parameters.iter().filter_map(|it| Some((it.name.as_str(), first(it)?))).collect();
+    let manifest = subject.manifest;
+    for (at, arg) in manifest.spec.job.args().iter().enumerate() {
         let place = subject.at(&["spec", "job", kind, "args", &at.to_string()]);
         match reference::references(arg.as_str()) {
             Ok(references) => used.extend(references.into_iter().filter_map(|reference| match reference {
-                Reference::Param(name) => Some((name.to_owned(), place)),
+                Reference::Param(name) => Some((name, Place::Argument(place))),
                 Reference::Var(_) | Reference::Secret { .. } => None,
             })),
             Err(reference::Error::Malformed(message) | reference::Error::Unknown(message)) => {
@@ -62,15 +68,23 @@ fn used(subject: &mut Subject<'_>, kind: &str) -> Vec<(String, Span)> {
     used
 }
 
-fn unknown(subject: &mut Subject<'_>, parameters: &BTreeMap<Identifier, Parameter>, used: &[(String, Span)]) {
+fn unknown(
+    subject: &mut Subject<'_>,
+    parameters: &BTreeMap<Identifier, Parameter>,
+    used: &[(&str, Place<'_>)],
+) {
     let names: BTreeSet<&str> = parameters.keys().map(Identifier::as_str).collect();
-    for (name, at) in used.iter().filter(|(name, _)| !names.contains(name.as_str())) {
+    for (name, place) in used.iter().filter(|(name, _)| !names.contains(name)) {
+        let at = match place {
+            Place::Sql(range) => subject.sql_at(range),
+            Place::Argument(at) => *at,
+        };
         let diagnostic =
             Diagnostic::new(Code::UNKNOWN_PARAMETER, format!("the parameter `{name}` is not declared"));
         subject.report(match nearest(name, names.iter().copied()) {
-            Some(meant) => diagnostic.at(*at, format!("did you mean `{meant}`?")),
+            Some(meant) => diagnostic.at(at, format!("did you mean `{meant}`?")),
             None => diagnostic
-                .at(*at, "used here")
+                .at(at, "used here")
                 .help(format!("declare it under `parameters`: `{name}: <value>`")),
         });
     }

@@ -62,10 +62,20 @@ fn suspicion(key: &str, text: &str) -> Option<&'static str> {
 
 /// Secrets that are known by how they look.
 fn by_shape(text: &str) -> Option<&'static str> {
+    // Most texts are short, and of the keys and tokens none is.
+    let key = if text.len() < AWS_KEY { None } else { key_or_token(text) };
+    key.or_else(|| has_password_in_uri(text).then_some("a password in a URI"))
+        .or_else(|| has_assigned_password(text).then_some(PASSWORD))
+}
+
+/// The length of an access key of AWS, which is the shortest of what [`key_or_token`] knows.
+const AWS_KEY: usize = 20;
+
+fn key_or_token(text: &str) -> Option<&'static str> {
     if has_aws_key(text) {
         return Some("an access key of AWS");
     }
-    if text.as_bytes().starts_with(b"-----BEGIN") && text.contains("PRIVATE KEY") {
+    if text.starts_with("-----BEGIN") && text.contains("PRIVATE KEY") {
         return Some("a private key");
     }
     let prefixed = [
@@ -87,21 +97,19 @@ fn by_shape(text: &str) -> Option<&'static str> {
     if prefixed.into_iter().any(token) {
         return Some("an access token");
     }
-    if text.starts_with("eyJ") && text.split('.').count() == 3 && text.len() > 40 {
-        return Some("a signed token");
-    }
-    if has_password_in_uri(text) {
-        return Some("a password in a URI");
-    }
-    has_assigned_password(text).then_some(PASSWORD)
+    let signed = text.starts_with("eyJ") && text.split('.').count() == 3 && text.len() > 40;
+    signed.then_some("a signed token")
 }
 
 fn has_aws_key(text: &str) -> bool {
-    text.match_indices("AKIA").chain(text.match_indices("ASIA")).any(|(at, _)| {
+    let key = |at: usize| {
         let alone = !text[..at].ends_with(|c: char| c.is_ascii_alphanumeric());
         let key = text[at..].bytes().take_while(|b| b.is_ascii_uppercase() || b.is_ascii_digit()).count();
-        alone && key == 20
-    })
+        alone && key == AWS_KEY
+    };
+    // Whether something is there at all is found far sooner than where.
+    let begins = ["AKIA", "ASIA"].into_iter().filter(|begin| text.contains(begin));
+    begins.flat_map(|begin| text.match_indices(begin)).any(|(at, _)| key(at))
 }
 
 /// `scheme://user:password@host`.

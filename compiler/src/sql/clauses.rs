@@ -1,14 +1,14 @@
 //! Clauses and calls that a stream may not have, or not with every trigger, and the names that times get.
 
 use sqlparser::ast::{
-    Expr, Function, FunctionArguments, Ident, Select, SelectItem, TableSampleKind, TableSampleUnit,
+    Expr, Function, FunctionArguments, Ident, Select, SelectItem, Spanned, TableSampleKind, TableSampleUnit,
 };
 use sqlparser::tokenizer::Span;
 
 use super::canonical::canonical;
 use super::facts::{Alias, Clause, ClauseKind};
-use super::layout::plain;
 use super::names;
+use super::tokens::plain;
 use super::walk::Walk;
 
 /// Functions that make several rows of one, sorted.
@@ -36,7 +36,7 @@ const CLOCKS: &[&str] = &[
 
 impl Walk {
     /// `TABLESAMPLE (…)` after what stands at a place.
-    pub(super) fn sample(&mut self, of: Span, sample: Option<&TableSampleKind>) {
+    pub(super) fn sample(&mut self, of: &impl Spanned, sample: Option<&TableSampleKind>) {
         let Some(TableSampleKind::BeforeTableAlias(sample) | TableSampleKind::AfterTableAlias(sample)) =
             sample
         else {
@@ -44,7 +44,7 @@ impl Walk {
         };
         let rows = sample.quantity.as_ref().is_some_and(|it| it.unit == Some(TableSampleUnit::Rows));
         let kind = if rows { ClauseKind::SampleRows } else { ClauseKind::Sample };
-        let at = self.layout.call(of);
+        let at = self.layout.call(of.span());
         self.shape.clauses.push(Clause { kind, at });
     }
 
@@ -66,7 +66,7 @@ impl Walk {
             FunctionArguments::None => {
                 plain(names::parts(&function.name).next().map_or(Span::empty(), |it| it.span))
             }
-            _ => self.layout.call(sqlparser::ast::Spanned::span(&function.name)),
+            _ => self.layout.call(function.name.span()),
         };
         self.shape.clauses.push(Clause { kind, at });
     }

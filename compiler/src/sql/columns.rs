@@ -6,8 +6,8 @@ use sqlparser::ast::{Expr, FunctionArguments, GroupByExpr, Ident, LambdaFunction
 
 use super::children::{self, Child};
 use super::facts::{ColumnRef, Relation};
-use super::layout::plain;
 use super::relations::Item;
+use super::tokens::plain;
 use super::walk::Walk;
 use super::{functions, names, select};
 

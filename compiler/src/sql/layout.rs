@@ -1,13 +1,13 @@
-//! Places: the parser's lines and columns become offsets before it sees the tokens, so that every span of its tree is
-//! a range of bytes.
+//! Places: what the tokens say of the text that the tree no longer knows.
 
 use std::collections::HashMap;
 use std::ops::Range;
 
 use sqlparser::keywords::Keyword;
-use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan};
+use sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
 use super::facts::Parameter;
+use super::tokens::plain;
 
 /// How many operators may hang on one another. The parser builds `a + b + c + …` as a tree as deep as it is long,
 /// and everything that walks such a tree recurses.
@@ -33,16 +33,10 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// Rewrites the spans of all tokens to line 1 and column offset + 1, and notes what is needed of them.
-    pub(super) fn settle(sql: &str, tokens: &mut [TokenWithSpan]) -> Self {
-        let mut cursor = Cursor::new(sql);
+    pub(super) fn of(tokens: &[TokenWithSpan]) -> Self {
         let mut pass = Pass::default();
         for TokenWithSpan { token, span } in tokens {
-            let start = cursor.offset;
-            cursor.advance_to(span.end);
-            let at = start..cursor.offset;
-            *span = Span::new(location(at.start), location(at.end));
-            pass.token(token, at);
+            pass.token(token, plain(*span));
         }
         pass.finish()
     }
@@ -91,45 +85,6 @@ impl Layout {
     fn pairs_from(&self, offset: u32) -> impl Iterator<Item = &Range<u32>> {
         let first = self.brackets.partition_point(|pair| pair.start < offset);
         self.brackets.iter().skip(first)
-    }
-}
-
-/// A span as it is; nowhere if the parser has none.
-pub(super) fn plain(span: Span) -> Range<u32> {
-    let offset = |location: Location| u32::try_from(location.column.saturating_sub(1)).unwrap_or(0);
-    let (start, end) = (offset(span.start), offset(span.end));
-    start..end.max(start)
-}
-
-fn location(offset: u32) -> Location {
-    Location::new(1, u64::from(offset) + 1)
-}
-
-/// Follows the tokenizer through the text, counting lines and columns as it does.
-struct Cursor<'a> {
-    rest: std::str::Chars<'a>,
-    line: u64,
-    column: u64,
-    offset: u32,
-}
-
-impl<'a> Cursor<'a> {
-    fn new(sql: &'a str) -> Self {
-        Self { rest: sql.chars(), line: 1, column: 1, offset: 0 }
-    }
-
-    fn advance_to(&mut self, end: Location) {
-        while (self.line, self.column) < (end.line, end.column) {
-            let Some(ch) = self.rest.next() else { return };
-            if ch == '\n' {
-                self.line += 1;
-                self.column = 1;
-            } else {
-                self.column += 1;
-            }
-            // A character has at most four bytes, and the text fewer than 2³².
-            self.offset += u32::try_from(ch.len_utf8()).unwrap_or(0);
-        }
     }
 }
 

@@ -19,6 +19,7 @@ mod relations;
 mod scan;
 mod script;
 mod select;
+mod tokens;
 mod walk;
 
 #[cfg(test)]
@@ -34,7 +35,6 @@ pub use facts::{
 
 use sqlparser::ast::Statement;
 use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::Tokenizer;
 
 use dialect::Spark;
 use layout::Layout;
@@ -103,12 +103,9 @@ fn parse(sql: &str, dialect: &Spark) -> Result<(Vec<Statement>, Layout), Failure
     if u32::try_from(sql.len()).is_err() {
         return Err(Failure::new(0..0, "the text is larger than 4 GiB"));
     }
-    let mut tokens = Tokenizer::new(dialect, sql)
-        // Literals keep their escapes, so that what is printed of them is what was written.
-        .with_unescape(false)
-        .tokenize_with_location()
-        .map_err(|_| Failure::new(whole(sql), "the text has a character that is not known here"))?;
-    let layout = Layout::settle(sql, &mut tokens);
+    let unknown = || Failure::new(whole(sql), "the text has a character that is not known here");
+    let tokens = tokens::of(sql, dialect).ok_or_else(unknown)?;
+    let layout = Layout::of(&tokens);
     if let Some(at) = &layout.too_deep {
         return Err(Failure::new(
             at.clone(),
@@ -135,8 +132,8 @@ fn failure(sql: &str, error: &ParserError) -> Failure {
     }
 }
 
-/// The parser tells the place of a failure only in its message, as a line and a column, and the columns are offsets
-/// since [`Layout::settle`].
+/// The parser tells the place of a failure only in its message, as a line and a column, and the columns are offsets,
+/// as those of all [tokens].
 fn located(sql: &str, text: &str) -> Failure {
     let (what, place) = text.rsplit_once(" at Line: ").unwrap_or((text, ""));
     let offset = place

@@ -3,7 +3,7 @@
 use sqlparser::ast::{Expr, Ident, ObjectName, ObjectNamePart, TableAlias};
 
 use super::facts::TableRef;
-use super::layout::plain;
+use super::tokens::plain;
 
 /// The formats Spark can read a path in directly: ``format.`path` ``.
 const PATH_FORMATS: &[&str] =

@@ -26,7 +26,7 @@ impl Walk {
     pub(super) fn factor(&mut self, factor: &TableFactor) -> Vec<Item> {
         match factor {
             TableFactor::Table { name, alias, args, sample, .. } => {
-                self.sample(name.span(), sample.as_ref());
+                self.sample(name, sample.as_ref());
                 match args {
                     None if names::is_stream(name, alias.as_ref()) => {
                         let table: Vec<Ident> = alias.iter().map(|it| it.name.clone()).collect();
@@ -37,7 +37,7 @@ impl Walk {
                 }
             }
             TableFactor::Derived { subquery, alias, sample, .. } => {
-                self.sample(subquery.span(), sample.as_ref());
+                self.sample(subquery.as_ref(), sample.as_ref());
                 let source = self.query(subquery, false);
                 vec![Item::new(alias.as_ref(), source)]
             }

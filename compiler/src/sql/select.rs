@@ -10,8 +10,8 @@ use sqlparser::ast::{
 
 use super::canonical::canonical;
 use super::facts::{Clause, ClauseKind, Column, Level, Relation, SetOperation, TableRef, Text};
-use super::layout::plain;
 use super::relations::Item;
+use super::tokens::plain;
 use super::walk::{Source, Walk};
 use super::{children, join};
 
@@ -34,10 +34,14 @@ impl Walk {
         }
         let source = self.body(&query.body, outermost);
         self.order(query, outermost);
-        self.limit(query, outermost);
+        if self.shaped() {
+            self.limit(query, outermost);
+        }
         self.ctes.truncate(outer);
-        let at = self.layout.range(query.span());
-        self.shape.levels.push(Level { at, relations: source.relations.clone() });
+        if self.shaped() {
+            let at = self.layout.range(query.span());
+            self.shape.levels.push(Level { at, relations: source.relations.clone() });
+        }
         source
     }
 
@@ -109,16 +113,20 @@ impl Walk {
 
     fn order(&mut self, query: &Query, outermost: bool) {
         let Some(order) = &query.order_by else { return };
-        let mut at = self.layout.range(order.span());
-        if let OrderByKind::Expressions(by) = &order.kind {
-            for it in by {
-                self.expr(&it.expr);
-            }
-            if let (Some(first), Some(last)) = (by.first(), by.last()) {
-                at = self.place(&first.expr).start..self.place(&last.expr).end;
-            }
+        let by = match &order.kind {
+            OrderByKind::Expressions(by) => by.as_slice(),
+            OrderByKind::All(_) => &[],
+        };
+        for it in by {
+            self.expr(&it.expr);
         }
-        set(&mut self.shape.order_by, at, outermost);
+        if self.shaped() {
+            let at = match (by.first(), by.last()) {
+                (Some(first), Some(last)) => self.place(&first.expr).start..self.place(&last.expr).end,
+                _ => self.layout.range(order.span()),
+            };
+            set(&mut self.shape.order_by, at, outermost);
+        }
     }
 
     fn limit(&mut self, query: &Query, outermost: bool) {
@@ -232,6 +240,13 @@ impl Walk {
             }
             GroupByExpr::Expressions(exprs, modifiers) => (Some(exprs), modifiers),
         };
+        if !self.shaped() {
+            // What an alias stands for has been walked before, and is no harm to walk again.
+            for expr in exprs.into_iter().flatten() {
+                self.expr(expr);
+            }
+            return false;
+        }
         let aliases = match exprs {
             Some(exprs) if !exprs.is_empty() => aliases(&select.projection),
             _ => HashMap::new(),

@@ -9,7 +9,8 @@ use sqlparser::ast::{Expr, Function, FunctionArguments, Spanned, Value};
 use super::canonical::canonical;
 use super::children::{self, Child};
 use super::facts::{EventWindow, Level, QueryShape, TableRef, Text, WindowKind};
-use super::layout::{Layout, plain};
+use super::layout::Layout;
+use super::tokens::plain;
 use super::{Detail, functions, names};
 
 /// What a script has defined so far, and what it touches.
@@ -138,8 +139,8 @@ impl Walk {
 
     pub(super) fn expr(&mut self, expr: &Expr) {
         match expr {
-            Expr::Function(function) => self.function(function),
-            Expr::Identifier(ident) => self.bare(ident),
+            Expr::Function(function) if self.shaped() => self.function(function),
+            Expr::Identifier(ident) if self.shaped() => self.bare(ident),
             _ => {}
         }
         children::of(expr, &mut |child| self.child(child));
@@ -149,9 +150,11 @@ impl Walk {
         match child {
             Child::Expr(expr) => self.expr(expr),
             Child::Query(query) => {
-                let source = self.query(query, false);
-                let at = self.layout.range(query.span());
-                self.shape.subqueries.push(Level { at, relations: source.relations });
+                let Source { relations, .. } = self.query(query, false);
+                if self.shaped() {
+                    let at = self.layout.range(query.span());
+                    self.shape.subqueries.push(Level { at, relations });
+                }
             }
         }
     }

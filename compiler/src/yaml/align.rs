@@ -37,7 +37,6 @@ fn aligned(source: &str, scalar: Span, text: &str, range: Range<u32>) -> Option<
 /// The place in `raw` of a range within one line of `text`, where lines are lines, as in a literal block: without
 /// looking at what stands before that line.
 fn literal(raw: &str, text: &str, range: &Range<u32>) -> Option<Range<u32>> {
-    let breaks = |text: &str| text.bytes().filter(|byte| *byte == b'\n').count();
     let (start, end) = (range.start as usize, range.end as usize);
     let from = text.get(..start)?.rfind('\n').map_or(0, |at| at + 1);
     let line = &text[from..].lines().next()?;
@@ -48,7 +47,7 @@ fn literal(raw: &str, text: &str, range: &Range<u32>) -> Option<Range<u32>> {
     let number = breaks(&text[..from]);
     let raw_from = match number.checked_sub(1) {
         None => 0,
-        Some(before) => raw.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').nth(before)?.0 + 1,
+        Some(before) => raw.match_indices('\n').nth(before)?.0 + 1,
     };
     let raw_line = raw[raw_from..].lines().next()?;
     let indent = raw_line.strip_suffix(line)?;
@@ -57,6 +56,12 @@ fn literal(raw: &str, text: &str, range: &Range<u32>) -> Option<Range<u32>> {
         .trim_start_matches(' ')
         .is_empty()
         .then(|| super::index(at + start - from)..super::index(at + end - from))
+}
+
+/// How many lines end in a text. Counted in single bytes, many are counted at once.
+fn breaks(text: &str) -> usize {
+    let counted = |bytes: &[u8]| bytes.iter().map(|byte| u8::from(*byte == b'\n')).sum::<u8>();
+    text.as_bytes().chunks(usize::from(u8::MAX)).map(|chunk| usize::from(counted(chunk))).sum()
 }
 
 /// Where in `raw` the byte `target` of `text` stands.
