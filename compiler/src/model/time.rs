@@ -119,12 +119,14 @@ fn is_plain(field: &str, name: &str, low: u32, high: u32) -> bool {
     let number = |text: &str| {
         text.parse::<u32>().ok().filter(|number| (low..=high).contains(number)).or_else(|| by_name(text))
     };
+    // A list that has everything in it is for the parser to judge.
+    let list = field.contains(',');
     field.split(',').all(|item| {
         let (range, step) = item.split_once('/').map_or((item, None), |(range, step)| (range, Some(step)));
         let stepped = step.is_none_or(|step| step.parse::<u32>().is_ok_and(|step| step > 0 && step <= high));
         let ranged = match range.split_once('-') {
             Some((from, to)) => number(from).zip(number(to)).is_some_and(|(from, to)| from <= to),
-            None => range == "*" || (step.is_none() && number(range).is_some()),
+            None => (range == "*" && !list) || (step.is_none() && number(range).is_some()),
         };
         stepped && ranged && !item.contains('+')
     })
@@ -230,6 +232,14 @@ mod tests {
             if check_cron(&text).is_ok() {
                 proptest::prop_assert!(pattern(&text).is_ok(), "{}", text);
             }
+        }
+
+        #[test]
+        fn a_star_in_a_list_is_for_the_parser(stars in "[*],[*]|[*],1|1,[*]/2", field in 0..5usize) {
+            let mut fields = ["1"; 5];
+            fields[field] = &stars;
+            let text = fields.join(" ");
+            proptest::prop_assert_eq!(check_cron(&text).is_ok(), pattern(&text).is_ok(), "{}", text);
         }
 
         #[test]
