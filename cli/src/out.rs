@@ -31,7 +31,8 @@ impl Console {
         let (stdout, stderr) = (io::stdout(), io::stderr());
         let out = Look::of(&stdout, color);
         let err = Look::of(&stderr, color);
-        Self { out: Out::new(stdout.lock(), out), err: Out::new(stderr.lock(), err), quiet }
+        // A lock would be held for as long as the process runs, and progress is drawn from a thread of its own.
+        Self { out: Out::new(stdout, out), err: Out::new(stderr, err), quiet }
     }
 
     pub(crate) fn flush(&mut self) -> io::Result<()> {

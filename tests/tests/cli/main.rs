@@ -8,4 +8,6 @@ mod fmt;
 mod formats;
 mod gitops;
 mod harness;
+mod plane;
 mod serve;
+mod terminal;
