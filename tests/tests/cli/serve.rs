@@ -96,6 +96,21 @@ fn who_may_not_is_told_and_whoever_is_away_too() {
 }
 
 #[test]
+fn a_token_does_not_go_where_others_can_read_it() {
+    let home = Sandbox::new();
+    let server = Server::start(&home);
+    let sandbox = project(&server);
+    // It leads to this machine, but does not say so.
+    sandbox.edit("dcp.yaml", "http://127.0.0.1:", "http://0.0.0.0:");
+    let plan = ["plan", "--target", "prod"];
+    let refused = run(&sandbox, &plan, TOKEN).ends_with(1).says("nothing was sent").says("DCP_ALLOW_HTTP=1");
+    assert!(!refused.shown().contains(TOKEN), "a token is in no message");
+    let trusted =
+        sandbox.command(&DCP).args(plan).envs([("DCP_TOKEN", TOKEN), ("DCP_ALLOW_HTTP", "1")]).output();
+    sandbox.ran(&plan, &trusted.expect("the binary can be run")).ends_with(0);
+}
+
+#[test]
 fn tokens_that_cannot_be_used_are_refused() {
     let sandbox = Sandbox::new();
     let serve = |database: &str| {
