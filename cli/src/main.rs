@@ -7,6 +7,7 @@ mod failure;
 mod git;
 mod load;
 mod out;
+mod progress;
 mod project;
 mod render;
 mod select;

@@ -14,6 +14,7 @@ use rayon::prelude::*;
 
 use crate::failure::Failure;
 use crate::load::{Entry, EntryLoader, Place, discover, load, reason};
+use crate::progress::Reading;
 
 /// Where the project is.
 #[derive(Debug)]
@@ -30,6 +31,8 @@ pub(crate) struct Request<'a> {
     pub(crate) paths: &'a [PathBuf],
     pub(crate) target: Option<&'a str>,
     pub(crate) goal: Goal,
+    /// Whether somebody watches.
+    pub(crate) watched: bool,
 }
 
 /// What came of it.
@@ -136,13 +139,18 @@ impl Home {
         let ((), entries) = rayon::join(warm_up, || discover(&self.root, places));
         let discovered = Instant::now();
         let compiler = Compiler { project, project_source, project_diagnostics: found, goal: request.goal };
+        let reading = Reading::new(entries.len(), request.watched);
         let analyses: Vec<Analysis> = entries
             .par_iter()
             .enumerate()
             .map(|(index, entry)| {
-                compiler.analyze(index, &entry.shown, &EntryLoader { root: &self.root, entry })
+                let analysis =
+                    compiler.analyze(index, &entry.shown, &EntryLoader { root: &self.root, entry });
+                reading.one();
+                analysis
             })
             .collect();
+        drop(reading);
         let analyzed = Instant::now();
         let mut compilation = compiler.link(analyses);
         if self.has_file() && !request.paths.is_empty() {

@@ -4,10 +4,9 @@ use std::fs;
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
 
-use dcp_reconciler::apply::{self, Done, Step, Target, Who};
+use dcp_reconciler::apply::{self, Done, Target, Who};
 use dcp_reconciler::plan::{Allowed, Consent as Needed, Plan};
 use dcp_reconciler::registry::{self, State};
-use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 
 use super::plan;
@@ -15,6 +14,7 @@ use crate::args::{self, Consent, Format, PlanFormat, Selection};
 use crate::control::Control;
 use crate::failure::{Failure, Verdict};
 use crate::out::{BOLD, Console, GOOD};
+use crate::progress::Progress;
 use crate::project::Home;
 use crate::render::counted;
 
@@ -101,8 +101,7 @@ pub(super) fn carry_out(
         return Ok(Verdict::Errors);
     }
     let who = Who { id: random_id(), by: who(), at: Timestamp::now() };
-    let mut progress =
-        Progress::new(console.err.look.terminal && consent.output == Format::Text && !console.quiet);
+    let mut progress = Progress::new(&mut console.err, console.quiet);
     let done = control.run(apply::apply(target, plan, &who, &mut |step| progress.tell(step)));
     progress.finish();
     let done = done.map_err(|error| failed(&error, control))?;
@@ -230,34 +229,4 @@ fn who() -> String {
 fn random_id() -> String {
     let id: u128 = rand::random();
     format!("{id:032x}")
-}
-
-/// How far an apply is: a line that changes on a terminal, nothing elsewhere.
-struct Progress(ProgressBar);
-
-impl Progress {
-    fn new(shown: bool) -> Self {
-        let bar = if shown { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
-        let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-        if shown {
-            bar.enable_steady_tick(std::time::Duration::from_millis(100));
-        }
-        Self(bar)
-    }
-
-    fn tell(&mut self, step: Step) {
-        let message = match step {
-            Step::Begun { files, .. } if files > 0 => format!("staging {}", counted(files, "DAG file")),
-            Step::Begun { .. } | Step::Staged => "writing to the registry".to_owned(),
-            Step::Committed { serial } => format!("serial {serial} is applied, switching DAG files"),
-            Step::Switched => "removing DAG files of what is gone".to_owned(),
-            Step::Removed | Step::Published => "cleaning up".to_owned(),
-        };
-        self.0.set_message(message);
-    }
-
-    fn finish(&self) {
-        self.0.finish_and_clear();
-    }
 }

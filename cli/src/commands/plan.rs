@@ -76,8 +76,12 @@ pub(super) fn plan(
     since: Option<&str>,
     console: &mut Console,
 ) -> Result<Option<Planned>, Failure> {
-    let request =
-        Request { paths: &selection.paths, target: selection.target.as_deref(), goal: Goal::Compile };
+    let request = Request {
+        paths: &selection.paths,
+        target: selection.target.as_deref(),
+        goal: Goal::Compile,
+        watched: console.watched(),
+    };
     let outcome = home.compile(request)?;
     let report = Report { outcome: &outcome, root: &home.root, quiet: true, deny_warnings: false };
     render::write_found(&report, console.err.look, &mut console.err)?;

@@ -357,3 +357,16 @@ fn a_kill_at_any_step_is_repaired_by_the_next_apply() {
         assert_eq!(left, 0, "{step}: nothing staged is left");
     }
 }
+
+#[test]
+fn how_far_it_is_is_told_beside_the_result() {
+    let sandbox = applied();
+    sandbox.edit(BATCH, "0 2 * * *", "0 3 * * *");
+    std::fs::remove_file(sandbox.join("manifests/pi.yaml")).expect("it is there");
+    let done = sandbox.run(&["apply", "--auto-approve", "--output", "json"]).ends_with(0);
+    assert_eq!(done.json()["serial"], 2, "stdout has the result, and nothing else");
+    let steps = "staged 1 DAG file\ncommitted serial 2\nswitched 1 DAG file\nremoved 1 DAG file\n";
+    assert_eq!(done.stderr, steps);
+    let done = sandbox.run(&["rollback", "1", "--auto-approve", "--quiet"]).ends_with(0);
+    assert_eq!((done.stdout.as_str(), done.stderr.as_str()), ("", ""));
+}
