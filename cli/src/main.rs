@@ -5,6 +5,7 @@ mod commands;
 mod control;
 mod failure;
 mod git;
+mod interrupt;
 mod load;
 mod out;
 mod progress;

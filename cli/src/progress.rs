@@ -19,6 +19,18 @@ pub(crate) struct Progress<'a> {
     shown: Shown<'a>,
     files: usize,
     removed: usize,
+    pub(crate) reached: Reached,
+    /// It was said that it waits.
+    waits: bool,
+}
+
+/// How far it is for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reached {
+    Nothing,
+    /// The registry was asked, and has not answered.
+    Committing,
+    Committed(u64),
 }
 
 #[derive(Debug)]
@@ -38,12 +50,15 @@ impl<'a> Progress<'a> {
         if let Shown::Bar(bar) = &shown {
             bar.enable_steady_tick(Duration::from_millis(100));
         }
-        Self { shown, files: 0, removed: 0 }
+        Self { shown, files: 0, removed: 0, reached: Reached::Nothing, waits: false }
     }
 
     pub(crate) fn tell(&mut self, step: Step) {
-        if let Step::Begun { files, removed } = step {
-            (self.files, self.removed) = (files, removed);
+        match step {
+            Step::Begun { files, removed } => (self.files, self.removed) = (files, removed),
+            Step::Staged => self.reached = Reached::Committing,
+            Step::Committed { serial } => self.reached = Reached::Committed(serial),
+            Step::Switched | Step::Removed | Step::Published => {}
         }
         let Self { files, removed, .. } = *self;
         match &mut self.shown {
@@ -55,12 +70,25 @@ impl<'a> Progress<'a> {
             }
             Shown::Lines(err) => {
                 if let Some(line) = done(step, files, removed) {
-                    // Who does not listen misses nothing that the end does not say too.
-                    let _ = writeln!(err, "{line}").and_then(|()| err.flush());
+                    write_line(err, &line);
                 }
             }
             Shown::Nothing => {}
         }
+    }
+
+    /// Whether it is known what a stop here leaves; says so where it is not.
+    pub(crate) fn may_stop(&mut self) -> bool {
+        let may = self.reached != Reached::Committing;
+        if !may && !std::mem::replace(&mut self.waits, true) {
+            let line = "interrupted: waiting for the answer to the commit; interrupt again to stop at once";
+            match &mut self.shown {
+                Shown::Bar(bar) => bar.println(line),
+                Shown::Lines(err) => write_line(err, line),
+                Shown::Nothing => {}
+            }
+        }
+        may
     }
 
     pub(crate) fn finish(&self) {
@@ -68,6 +96,11 @@ impl<'a> Progress<'a> {
             bar.finish_and_clear();
         }
     }
+}
+
+/// Who does not listen misses nothing that the end does not say too.
+fn write_line(err: &mut Out, line: &str) {
+    let _ = writeln!(err, "{line}").and_then(|()| err.flush());
 }
 
 /// What a step has done, where that is worth a line.

@@ -11,6 +11,7 @@ use tokio::net::TcpListener;
 
 use crate::args::{self, Part, ServeControl};
 use crate::failure::{Failure, Verdict};
+use crate::interrupt::Interrupts;
 use crate::out::Console;
 
 pub(super) fn run(args: &args::Serve, console: &mut Console) -> Result<Verdict, Failure> {
@@ -57,21 +58,10 @@ fn control(args: &ServeControl, console: &mut Console) -> Result<Verdict, Failur
 
 /// Ready when the process is asked to stop.
 async fn stopped() {
-    let interrupted = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminated) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = interrupted => {}
-                _ = terminated.recv() => {}
-            }
-            return;
-        }
-    }
-    // Without a way to be asked, it runs until it is killed.
-    if interrupted.await.is_err() {
-        std::future::pending::<()>().await;
+    match Interrupts::new() {
+        Ok(mut interrupts) => interrupts.next().await,
+        // Without a way to be asked, it runs until it is killed.
+        Err(_) => std::future::pending().await,
     }
 }
 

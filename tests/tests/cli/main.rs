@@ -8,6 +8,7 @@ mod fmt;
 mod formats;
 mod gitops;
 mod harness;
+mod interrupted;
 mod plane;
 mod serve;
 mod terminal;

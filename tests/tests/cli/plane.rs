@@ -33,7 +33,7 @@ impl Plane {
         let options = Options::new(tokens.expect("it is a good token"));
         let (sender, reached) = channel();
         let gate = Semaphore::new(0);
-        let registry = Arc::new(Held { memory: Memory::default(), held: Mutex::default(), sender, gate });
+        let registry = Arc::new(Held { memory: Memory::default(), waits: Mutex::default(), sender, gate });
         runtime.spawn(service::serve(listener, registry.clone(), options, std::future::pending()));
         Self { url, registry, reached, _runtime: runtime }
     }
@@ -47,7 +47,7 @@ impl Plane {
 
     /// The next call by this name waits before anything is done.
     pub(crate) fn hold(&self, call: &'static str) {
-        *self.registry.held.lock().expect("nobody panicked") = Some(call);
+        *self.registry.waits.lock().expect("nobody panicked") = Some(call);
     }
 
     /// Waits until somebody is kept waiting.
@@ -64,14 +64,14 @@ impl Plane {
 #[derive(Debug)]
 struct Held {
     memory: Memory,
-    held: Mutex<Option<&'static str>>,
+    waits: Mutex<Option<&'static str>>,
     sender: Sender<()>,
     gate: Semaphore,
 }
 
 impl Held {
     async fn pass(&self, call: &str) {
-        let held = self.held.lock().expect("nobody panicked").take_if(|held| *held == call);
+        let held = self.waits.lock().expect("nobody panicked").take_if(|held| *held == call);
         if held.is_some() {
             self.sender.send(()).expect("the test goes on");
             self.gate.acquire().await.expect("it is never closed").forget();

@@ -11,6 +11,9 @@ use crate::plane::{Plane, TOKEN};
 
 const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/terminal.py");
 
+const CTRL_C: &str = "\u{3}";
+const CTRL_D: &str = "\u{4}";
+
 /// What is waited for, and what is then typed.
 type Typed<'a> = &'a [(&'a str, &'a str)];
 
@@ -19,9 +22,9 @@ fn at_terminal(sandbox: &Sandbox, args: &[&str], typed: Typed<'_>) -> Ran {
     let mut python = sandbox.command("python3".as_ref());
     python.arg(SCRIPT).env("TERM", "xterm").env("NO_COLOR", "1").env("DCP_TOKEN", TOKEN);
     let mut child = python.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("python3 is there");
-    let argv: Vec<_> =
+    let command: Vec<_> =
         std::iter::once(DCP.to_str().expect("it is UTF-8")).chain(args.iter().copied()).collect();
-    let task = json!({"argv": argv, "columns": 80, "typed": typed}).to_string();
+    let task = json!({"argv": command, "columns": 80, "typed": typed}).to_string();
     child.stdin.take().expect("it is piped").write_all(task.as_bytes()).expect("it reads its task");
     let mut output = child.wait_with_output().expect("it ends");
     let told: Value = serde_json::from_slice(&output.stdout).expect("it tells what came of it");
@@ -35,8 +38,9 @@ fn at_terminal(sandbox: &Sandbox, args: &[&str], typed: Typed<'_>) -> Ran {
 #[test]
 fn what_is_asked_is_answered() {
     let sandbox = Sandbox::quickstart();
-    for no in ["n\n", "\n", "what?\n", "\u{4}"] {
-        at_terminal(&sandbox, &["apply"], &[("[y/N]", no)]).ends_with(1).says("nothing was applied");
+    for no in ["n\n", "\n", "what?\n", CTRL_D, CTRL_C] {
+        let ran = at_terminal(&sandbox, &["apply"], &[("[y/N]", no)]).ends_with(1);
+        assert!(ran.stdout.ends_with("\nnothing was applied\n"), "{}", ran.shown());
         assert!(!sandbox.join(".dcp/dags/sandbox__pi.py").exists(), "{no:?}");
     }
     at_terminal(&sandbox, &["apply"], &[("[y/N]", "yes\n")]).ends_with(0).says("applied serial 1");
@@ -58,4 +62,21 @@ fn an_apply_that_takes_long_comes_to_its_end() {
         ran.join().expect("it ends")
     });
     ran.ends_with(0).says("applied serial 1");
+}
+
+#[test]
+fn an_apply_that_is_interrupted_says_where_it_is() {
+    let plane = Plane::start();
+    let sandbox = plane.project();
+    let apply = ["apply", "--target", "prod", "--auto-approve"];
+    plane.hold("commit");
+    let ran = std::thread::scope(|scope| {
+        let typed = [("committing", CTRL_C), ("interrupt again", CTRL_C)];
+        let ran = scope.spawn(move || at_terminal(&sandbox, &apply, &typed));
+        plane.reached();
+        let ran = ran.join().expect("it ends");
+        plane.let_go();
+        ran
+    });
+    ran.ends_with(1).says("whether it was applied is not known").says("dcp history");
 }
