@@ -61,6 +61,12 @@ impl Control {
             None => {
                 let path = home.root.join(FOLDER).join("state.db");
                 let shown = format!("{FOLDER}/state.db");
+                if home.root.join(FOLDER).metadata().is_ok_and(|meta| !meta.is_dir()) {
+                    let message = format!(
+                        "`{FOLDER}` is a file, and dcp keeps what is applied in a folder of that name"
+                    );
+                    return Err(Failure::new(message).help("move it away, and try again"));
+                }
                 let sql = runtime.block_on(Sql::sqlite(&path)).map_err(|error| failed(&error, &shown))?;
                 (Box::new(sql), shown)
             }

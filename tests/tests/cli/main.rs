@@ -4,6 +4,7 @@ mod apply;
 mod bad_input;
 mod commands;
 mod compile;
+mod disk;
 mod fmt;
 mod formats;
 mod gitops;
