@@ -26,11 +26,16 @@ pub(crate) struct Plane {
 
 impl Plane {
     pub(crate) fn start() -> Self {
+        Self::start_with(|_| {})
+    }
+
+    pub(crate) fn start_with(change: impl FnOnce(&mut Options)) -> Self {
         let runtime = Runtime::new().expect("threads can be started");
         let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).expect("a port is free");
         let url = format!("http://{}", listener.local_addr().expect("it has one"));
         let tokens = Tokens::new(&[Token { name: "ci".to_owned(), token: TOKEN.to_owned() }]);
-        let options = Options::new(tokens.expect("it is a good token"));
+        let mut options = Options::new(tokens.expect("it is a good token"));
+        change(&mut options);
         let (sender, reached) = channel();
         let gate = Semaphore::new(0);
         let registry = Arc::new(Held { memory: Memory::default(), waits: Mutex::default(), sender, gate });
