@@ -5,6 +5,7 @@ mod bad_input;
 mod commands;
 mod compile;
 mod disk;
+mod documents;
 mod fmt;
 mod formats;
 mod gitops;
