@@ -19,6 +19,11 @@ To begin:
   dcp apply                   do exactly that
   dcp explain DCP0107         read about a diagnostic
 
+Environment:
+  DCP_TOKEN           the token for a target that has a `server`; sent over TLS, or to this machine
+  DCP_ALLOW_HTTP=1    send it to any `http://` server, where the network is trusted
+  DCP_USER            who applies, in the history of a target without a `server`
+
 Exit codes: 0 all is well, 1 there are errors, 2 the command was called wrongly.";
 
 #[derive(Debug, Parser)]
