@@ -189,6 +189,7 @@ Examples:
   dcp plan --select logistics/clicks     only this one, wherever it stands
   dcp plan --since origin/main           only what changed since a git revision
   dcp plan --output markdown             as the comment of a pull request
+  dcp plan --output github               what is dangerous, as annotations on a pull request
 
 With --detailed-exitcode: 0 nothing to do, 1 error, 2 changes.";
 
@@ -221,6 +222,8 @@ pub(crate) enum PlanFormat {
     Json,
     /// For the comment of a pull request
     Markdown,
+    /// For a job of GitHub Actions: annotations of what is dangerous
+    Github,
 }
 
 /// What an apply is allowed to do.

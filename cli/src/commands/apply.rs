@@ -11,7 +11,7 @@ use dcp_reconciler::registry::{self, State};
 use jiff::Timestamp;
 
 use super::plan;
-use crate::args::{self, Consent, Format, PlanFormat, Selection};
+use crate::args::{self, Consent, Format, Selection};
 use crate::control::Control;
 use crate::failure::{Failure, Verdict};
 use crate::interrupt::Interrupts;
@@ -83,7 +83,7 @@ pub(super) fn carry_out(
     }
     // Who is asked has to see about what.
     if consent.output == Format::Text && (!console.quiet || !consent.auto_approve) {
-        plan::show(plan, PlanFormat::Text, look, console)?;
+        plan::show(plan, look, console)?;
         console.flush()?;
     }
     let dags = control.dags()?;

@@ -35,7 +35,14 @@ pub(super) fn run(
             .map_err(|error| Failure::at(path, "written", &error))?;
     }
     let look = console.out.look;
-    show(plan, *output, look, console)?;
+    match output {
+        PlanFormat::Text => show(plan, look, console)?,
+        PlanFormat::Json => write!(console.out, "{}", plan.save())?,
+        PlanFormat::Markdown => write!(console.out, "{}", render::plan::markdown(plan))?,
+        PlanFormat::Github => {
+            write!(console.out, "{}", render::plan::github(plan, &render::prefix(&home.root)))?;
+        }
+    }
     if *output == PlanFormat::Text && !console.quiet && !plan.is_empty() {
         let next = match out {
             Some(path) => format!("plan saved to {0}; apply exactly this: dcp apply {0}", path.display()),
@@ -46,19 +53,10 @@ pub(super) fn run(
     Ok(if *detailed_exitcode && !plan.is_empty() { Verdict::Changes } else { Verdict::Fine })
 }
 
-/// Writes a plan.
-pub(super) fn show(
-    plan: &Plan,
-    format: PlanFormat,
-    look: Look,
-    console: &mut Console,
-) -> Result<(), Failure> {
+/// Shows a plan to people.
+pub(super) fn show(plan: &Plan, look: Look, console: &mut Console) -> Result<(), Failure> {
     let now = look.terminal.then(Timestamp::now);
-    match format {
-        PlanFormat::Text => render::plan::text(plan, now, look, &mut console.out)?,
-        PlanFormat::Json => write!(console.out, "{}", plan.save())?,
-        PlanFormat::Markdown => write!(console.out, "{}", render::plan::markdown(plan))?,
-    }
+    render::plan::text(plan, now, look, &mut console.out)?;
     Ok(())
 }
 

@@ -80,6 +80,24 @@ fn a_plan_says_what_is_dangerous_first() {
 }
 
 #[test]
+fn what_is_dangerous_is_annotated_where_it_is_written() {
+    let sandbox = edited();
+    let plan = || sandbox.run(&["plan", "--output", "github"]).ends_with(0).stdout;
+    let first = "::error file=manifests/clicks-per-store.yaml,line=21,col=";
+    let told = plan();
+    assert!(told.starts_with(first) && told.lines().count() == 1, "{told}");
+    assert!(
+        told.contains("title=reset logistics/clicks-per-store%3A the checkpoint can't be kept::"),
+        "{told}"
+    );
+    assert!(told.ends_with("%0Aconsent: dcp apply --allow-reset logistics/clicks-per-store\n"), "{told}");
+    sandbox.edit(STREAM, "upgrade: {", "upgrade: {reset: allow, ");
+    assert!(plan().starts_with("::warning file="), "{}", plan());
+    std::fs::remove_file(sandbox.join(STREAM)).expect("it is there");
+    assert!(plan().starts_with("::error title=delete logistics/clicks-per-store%3A "), "{}", plan());
+}
+
+#[test]
 fn no_line_of_a_plan_is_wider_than_a_terminal() {
     let plan = edited().run(&["plan"]).ends_with(0);
     for line in plan.stdout.lines() {
