@@ -19,6 +19,11 @@ To begin:
   dcp apply                   do exactly that
   dcp explain DCP0107         read about a diagnostic
 
+Environment:
+  DCP_TOKEN           the token for a target that has a `server`; sent over TLS, or to this machine
+  DCP_ALLOW_HTTP=1    send it to any `http://` server, where the network is trusted
+  DCP_USER            who applies, in the history of a target without a `server`
+
 Exit codes: 0 all is well, 1 there are errors, 2 the command was called wrongly.";
 
 #[derive(Debug, Parser)]
@@ -184,6 +189,7 @@ Examples:
   dcp plan --select logistics/clicks     only this one, wherever it stands
   dcp plan --since origin/main           only what changed since a git revision
   dcp plan --output markdown             as the comment of a pull request
+  dcp plan --output github               what is dangerous, as annotations on a pull request
 
 With --detailed-exitcode: 0 nothing to do, 1 error, 2 changes.";
 
@@ -216,6 +222,8 @@ pub(crate) enum PlanFormat {
     Json,
     /// For the comment of a pull request
     Markdown,
+    /// For a job of GitHub Actions: annotations of what is dangerous
+    Github,
 }
 
 /// What an apply is allowed to do.
@@ -412,6 +420,12 @@ pub(crate) struct ServeControl {
     /// Its key (PEM)
     #[arg(long, value_name = "FILE", requires = "certificate", value_hint = ValueHint::FilePath)]
     pub(crate) key: Option<PathBuf>,
+    /// How many calls may be under way at once; who calls beyond that is told to try again
+    #[arg(long, value_name = "NUMBER", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) max_calls: u16,
+    /// How to write the log: a line on stderr for each call, with --quiet for those that failed
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: Format,
 }
 
 const GRAPH: &str = "\

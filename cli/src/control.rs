@@ -1,5 +1,6 @@
 //! The registry and the DAG folder of a target, for commands that are not asynchronous themselves.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use dcp_compiler::primitive::Fingerprint;
@@ -8,6 +9,8 @@ use dcp_reconciler::dags::{self, DagFolder};
 use dcp_reconciler::registry::remote::{self, Remote};
 use dcp_reconciler::registry::sql::Sql;
 use dcp_reconciler::registry::{self, Registry, Scope, State};
+use http::Uri;
+use http::uri::Scheme;
 use tokio::runtime::Runtime;
 
 use crate::failure::Failure;
@@ -18,6 +21,9 @@ const FOLDER: &str = ".dcp";
 
 /// The token for a control plane.
 pub(crate) const TOKEN: &str = "DCP_TOKEN";
+
+/// `1` where a token may go over the network as it is.
+const ALLOW_HTTP: &str = "DCP_ALLOW_HTTP";
 
 /// A target that can be planned against and applied to.
 #[derive(Debug)]
@@ -42,6 +48,10 @@ impl Control {
         let (registry, place): (Box<dyn Registry>, String) = match project.server() {
             Some(server) => {
                 let token = std::env::var(TOKEN).unwrap_or_default();
+                let trusted = std::env::var(ALLOW_HTTP).is_ok_and(|value| value == "1");
+                if !token.is_empty() && !trusted && in_the_clear(server) {
+                    return Err(readable(server));
+                }
                 let options = remote::Options::new(server, token);
                 let remote = runtime
                     .block_on(async { Remote::new(options) })
@@ -51,6 +61,12 @@ impl Control {
             None => {
                 let path = home.root.join(FOLDER).join("state.db");
                 let shown = format!("{FOLDER}/state.db");
+                if home.root.join(FOLDER).metadata().is_ok_and(|meta| !meta.is_dir()) {
+                    let message = format!(
+                        "`{FOLDER}` is a file, and dcp keeps what is applied in a folder of that name"
+                    );
+                    return Err(Failure::new(message).help("move it away, and try again"));
+                }
                 let sql = runtime.block_on(Sql::sqlite(&path)).map_err(|error| failed(&error, &shown))?;
                 (Box::new(sql), shown)
             }
@@ -88,6 +104,24 @@ impl Control {
     }
 }
 
+/// Whether what is sent there can be read on the way. An address that is none is sent nothing.
+fn in_the_clear(server: &str) -> bool {
+    let Ok(uri) = server.parse::<Uri>() else { return false };
+    uri.scheme() == Some(&Scheme::HTTP) && !uri.host().is_some_and(is_this_machine)
+}
+
+fn is_this_machine(host: &str) -> bool {
+    let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
+    host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|ip| ip.to_canonical().is_loopback())
+}
+
+fn readable(server: &str) -> Failure {
+    let message =
+        format!("the token in {TOKEN} would go to `{server}` where others can read it: nothing was sent");
+    let ways = format!("use `https://`, or set {ALLOW_HTTP}=1 where the network is trusted");
+    Failure::new(message).help(ways)
+}
+
 pub(crate) fn dags_failed(error: &dags::Error) -> Failure {
     let failure = Failure::new(error.to_string());
     match error.help() {
@@ -103,5 +137,40 @@ fn failed(error: &registry::Error, place: &str) -> Failure {
         Error::Moved(_) => failure.help("plan again: what was planned is not what would happen now"),
         Error::Denied(_) => failure.help(format!("give a token that `{place}` knows in {TOKEN}")),
         _ => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_the_clear;
+
+    #[test]
+    fn a_token_goes_in_the_clear_to_this_machine_only() {
+        for fine in [
+            "https://dcp.example.com",
+            "http://localhost:7420",
+            "http://LocalHost",
+            "http://127.0.0.1:7420",
+            "http://127.8.9.1/dcp",
+            "http://[::1]:7420",
+            "http://[::ffff:127.0.0.1]:7420",
+            // Nothing can be sent there.
+            "http://",
+            "no address",
+        ] {
+            assert!(!in_the_clear(fine), "{fine}");
+        }
+        for readable in [
+            "http://dcp.example.com:7420",
+            "HTTP://dcp.example.com",
+            "http://localhost.example.com",
+            "http://127.0.0.1.example.com",
+            "http://127.0.0.1@example.com",
+            "http://0.0.0.0:7420",
+            "http://10.0.0.7:7420",
+            "http://[2001:db8::1]:7420",
+        ] {
+            assert!(in_the_clear(readable), "{readable}");
+        }
     }
 }

@@ -31,7 +31,13 @@ impl Console {
         let (stdout, stderr) = (io::stdout(), io::stderr());
         let out = Look::of(&stdout, color);
         let err = Look::of(&stderr, color);
-        Self { out: Out::new(stdout.lock(), out), err: Out::new(stderr.lock(), err), quiet }
+        // A lock would be held for as long as the process runs, and progress is drawn from a thread of its own.
+        Self { out: Out::new(stdout, out), err: Out::new(stderr, err), quiet }
+    }
+
+    /// Whether somebody may want to see how far a command is.
+    pub(crate) fn watched(&self) -> bool {
+        self.err.look.animated && !self.quiet
     }
 
     pub(crate) fn flush(&mut self) -> io::Result<()> {
@@ -48,6 +54,8 @@ pub(crate) struct Look {
     pub(crate) width: usize,
     /// Whether a person reads it, so that what differs from run to run does no harm.
     pub(crate) terminal: bool,
+    /// Whether what was written can be written over.
+    pub(crate) animated: bool,
 }
 
 impl Look {
@@ -60,7 +68,9 @@ impl Look {
         let terminal = IsTerminal::is_terminal(stream);
         let size = terminal_size::terminal_size().filter(|_| terminal);
         let width = size.map_or(80, |(width, _)| usize::from(width.0).clamp(40, 160));
-        Self { color, width, terminal }
+        // As the one who draws it sees it, who would else draw nothing.
+        let dumb = std::env::var_os("TERM").is_none_or(|name| name == "dumb");
+        Self { color, width, terminal, animated: terminal && !dumb }
     }
 
     pub(crate) fn paint(self, style: Style, text: impl Display) -> String {
@@ -70,7 +80,7 @@ impl Look {
 
 /// A stream that may be closed by its reader without that being an error: `dcp graph | head` has had enough.
 pub(crate) struct Out {
-    stream: BufWriter<Box<dyn Write>>,
+    stream: BufWriter<Box<dyn Write + Send>>,
     closed: bool,
     pub(crate) look: Look,
 }
@@ -82,7 +92,7 @@ impl std::fmt::Debug for Out {
 }
 
 impl Out {
-    fn new(stream: impl Write + 'static, look: Look) -> Self {
+    fn new(stream: impl Write + Send + 'static, look: Look) -> Self {
         Self { stream: BufWriter::with_capacity(64 * 1024, Box::new(stream)), closed: false, look }
     }
 

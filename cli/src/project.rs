@@ -16,6 +16,7 @@ use rayon::prelude::*;
 use crate::failure::Failure;
 use crate::load::{Entry, EntryLoader, Place, discover, load, reason};
 use crate::memo::{Known, Read, Recorder};
+use crate::progress::Reading;
 
 /// Where the project is.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub(crate) struct Request<'a> {
     pub(crate) paths: &'a [PathBuf],
     pub(crate) target: Option<&'a str>,
     pub(crate) goal: Goal,
+    /// Whether somebody watches.
+    pub(crate) watched: bool,
 }
 
 /// What came of it.
@@ -177,7 +180,14 @@ impl Home {
             let analysis = compiler.analyze(index, &entry.shown, &recorder);
             (analysis, Some((entry.shown.clone(), recorder.into_read())))
         };
-        let (analyses, read): (Vec<Analysis>, Vec<_>) = entries.par_iter().enumerate().map(one).unzip();
+        let reading = Reading::new(entries.len(), request.watched);
+        let counted = |it| {
+            let done = one(it);
+            reading.one();
+            done
+        };
+        let (analyses, read): (Vec<Analysis>, Vec<_>) = entries.par_iter().enumerate().map(counted).unzip();
+        drop(reading);
         let read = read.into_iter().flatten().collect();
         let analyzed = Instant::now();
         let mut compilation = compiler.link(analyses);

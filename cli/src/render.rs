@@ -90,21 +90,25 @@ impl<'a> Report<'a> {
         self.outcome.compilation.manifests.count_of(problems)
     }
 
-    /// What stands before the project's paths in the repository, which is what GitHub goes by.
     fn prefix(&self) -> String {
-        let workspace =
-            std::env::var_os("GITHUB_WORKSPACE").and_then(|path| Path::new(&path).canonicalize().ok());
-        let workspace = workspace.filter(|workspace| self.root.starts_with(workspace));
-        let top = workspace
-            .or_else(|| self.root.ancestors().find(|above| above.join(".git").exists()).map(Path::to_owned));
-        let below = top.and_then(|top| self.root.strip_prefix(top).ok());
-        below.map_or_else(String::new, |below| {
-            below.components().fold(String::new(), |mut prefix, part| {
-                let _ = write!(prefix, "{}/", part.as_os_str().to_string_lossy());
-                prefix
-            })
-        })
+        prefix(self.root)
     }
+}
+
+/// What stands before the project's paths in the repository, which is what GitHub goes by.
+pub(crate) fn prefix(root: &Path) -> String {
+    let workspace =
+        std::env::var_os("GITHUB_WORKSPACE").and_then(|path| Path::new(&path).canonicalize().ok());
+    let workspace = workspace.filter(|workspace| root.starts_with(workspace));
+    let top =
+        workspace.or_else(|| root.ancestors().find(|above| above.join(".git").exists()).map(Path::to_owned));
+    let below = top.and_then(|top| root.strip_prefix(top).ok());
+    below.map_or_else(String::new, |below| {
+        below.components().fold(String::new(), |mut prefix, part| {
+            let _ = write!(prefix, "{}/", part.as_os_str().to_string_lossy());
+            prefix
+        })
+    })
 }
 
 /// A place for people: from 1, in characters.

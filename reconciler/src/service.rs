@@ -6,6 +6,7 @@
 mod auth;
 mod commit;
 mod control;
+mod log;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -14,14 +15,17 @@ use dcp_proto::control::v1::control_server::ControlServer;
 use futures_util::future::{self, Either};
 use jiff::Timestamp;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tonic::service::interceptor::InterceptedService;
 use tonic::transport::server::TcpIncoming;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 
 pub use auth::{Token, Tokens};
+pub use log::{Call, Log};
 
 use crate::registry::Registry;
 use control::Control;
+use log::Logged;
 
 /// How a control plane is served.
 #[derive(Debug, Clone)]
@@ -32,11 +36,13 @@ pub struct Options {
     pub limits: Limits,
     /// The time of a commit is the server's.
     pub clock: fn() -> Timestamp,
+    /// Who is told of every call, once it has ended.
+    pub log: Option<Log>,
 }
 
 impl Options {
     pub fn new(tokens: Tokens) -> Self {
-        Self { tokens, tls: None, limits: Limits::default(), clock }
+        Self { tokens, tls: None, limits: Limits::default(), clock, log: None }
     }
 }
 
@@ -53,9 +59,11 @@ impl std::fmt::Debug for Tls {
     }
 }
 
-/// What one call may cost.
+/// What a call may cost, and all of them together.
 #[derive(Debug, Clone)]
 pub struct Limits {
+    /// Calls at once; those beyond are told to try again.
+    pub calls: usize,
     /// Changes in one commit.
     pub changes: u64,
     /// Bytes of one body.
@@ -71,6 +79,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            calls: 256,
             changes: 500_000,
             body: 4 << 20,
             commit: 512 << 20,
@@ -103,8 +112,8 @@ pub async fn serve(
     options: Options,
     stop: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
-    let Options { tokens, tls, limits, clock } = options;
-    let Limits { time, grace, body, .. } = limits;
+    let Options { tokens, tls, limits, clock, log } = options;
+    let Limits { calls, time, grace, body, .. } = limits;
     let mut server = Server::builder()
         .timeout(time)
         .concurrency_limit_per_connection(64)
@@ -119,7 +128,10 @@ pub async fn serve(
 
     let control = ControlServer::new(Control { registry, limits, clock });
     let control = control.max_decoding_message_size(body + MESSAGE_OVERHEAD);
-    let control = InterceptedService::new(control, auth::Guard::new(tokens));
+    let inner = InterceptedService::new(control, auth::Guard::new(tokens));
+    // More permits than a semaphore can have are as good as none.
+    let room = Arc::new(Semaphore::new(calls.min(Semaphore::MAX_PERMITS)));
+    let control = Logged { inner, room, log, clock };
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_serving::<ControlServer<Control>>().await;
     let reflection = tonic_reflection::server::Builder::configure()

@@ -3,18 +3,20 @@
 use std::fs;
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
-use dcp_reconciler::apply::{self, Done, Step, Target, Who};
+use dcp_reconciler::apply::{self, Done, Target, Who};
 use dcp_reconciler::plan::{Allowed, Consent as Needed, Plan};
 use dcp_reconciler::registry::{self, State};
-use indicatif::{ProgressBar, ProgressStyle};
 use jiff::Timestamp;
 
 use super::plan;
-use crate::args::{self, Consent, Format, PlanFormat, Selection};
+use crate::args::{self, Consent, Format, Selection};
 use crate::control::Control;
 use crate::failure::{Failure, Verdict};
+use crate::interrupt::Interrupts;
 use crate::out::{BOLD, Console, GOOD};
+use crate::progress::{Progress, Reached};
 use crate::project::Home;
 use crate::render::counted;
 
@@ -79,8 +81,9 @@ pub(super) fn carry_out(
     if state.base != plan.base {
         return Err(moved(plan, &state, control));
     }
-    if consent.output == Format::Text && !console.quiet {
-        plan::show(plan, PlanFormat::Text, look, console)?;
+    // Who is asked has to see about what.
+    if consent.output == Format::Text && (!console.quiet || !consent.auto_approve) {
+        plan::show(plan, look, console)?;
         console.flush()?;
     }
     let dags = control.dags()?;
@@ -96,18 +99,43 @@ pub(super) fn carry_out(
         return Ok(Verdict::Fine);
     }
     consented(plan, consent)?;
-    if !consent.auto_approve && !asked(console)? {
+    if !consent.auto_approve && !asked(control, consent.output, console)? {
         writeln!(console.out, "nothing was applied")?;
         return Ok(Verdict::Errors);
     }
-    let who = Who { id: random_id(), by: who(), at: Timestamp::now() };
-    let mut progress =
-        Progress::new(console.err.look.terminal && consent.output == Format::Text && !console.quiet);
-    let done = control.run(apply::apply(target, plan, &who, &mut |step| progress.tell(step)));
-    progress.finish();
-    let done = done.map_err(|error| failed(&error, control))?;
+    let done = perform(target, plan, control, console)?;
     report(Some(&done), repaired, &state, consent.output, console)?;
     Ok(Verdict::Fine)
+}
+
+/// Applies, shows how far it is, and stops where it is asked to.
+fn perform(
+    target: Target<'_>,
+    plan: &Plan,
+    control: &Control,
+    console: &mut Console,
+) -> Result<Done, Failure> {
+    let who = Who { id: random_id(), by: who(), at: Timestamp::now() };
+    let progress = Mutex::new(Progress::new(&mut console.err, console.quiet));
+    let progress = || progress.lock().unwrap_or_else(PoisonError::into_inner);
+    let ended = control.run(async {
+        let mut interrupts = Interrupts::new()?;
+        let mut tell = |step| progress().tell(step);
+        let work = apply::apply(target, plan, &who, &mut tell);
+        Ok::<_, io::Error>(interrupts.or(work, || progress().may_stop()).await)
+    });
+    progress().finish();
+    match ended? {
+        Some(done) => done.map_err(|error| failed(&error, control)),
+        None => {
+            let reached = progress().reached;
+            if reached == Reached::Nothing {
+                // What stays of it does no harm, and the next apply removes it.
+                let _ = control.run(target.dags.discard(&who.id));
+            }
+            Err(interrupted(reached))
+        }
+    }
 }
 
 fn moved(plan: &Plan, state: &State, control: &Control) -> Failure {
@@ -149,16 +177,60 @@ fn consented(plan: &Plan, consent: &Consent) -> Result<(), Failure> {
     Err(Failure::new(message).help(format!("if that is what you want, add {flags}{more}")))
 }
 
-fn asked(console: &mut Console) -> Result<bool, Failure> {
-    if !(io::stdin().is_terminal() && console.out.look.terminal) {
-        return Err(Failure::new("there is no terminal to ask on: nothing was applied")
-            .help("look at the plan (dcp plan), and then add --auto-approve"));
+fn asked(control: &Control, output: Format, console: &mut Console) -> Result<bool, Failure> {
+    let unasked = |why: &str| {
+        let help = "look at the plan (dcp plan), and then add --auto-approve";
+        Err(Failure::new(format!("{why}: nothing was applied")).help(help))
+    };
+    if output == Format::Json {
+        return unasked("with --output json nothing is asked");
     }
+    if !(io::stdin().is_terminal() && console.out.look.terminal) {
+        return unasked("there is no terminal to ask on");
+    }
+    // Before the question is seen, so that whoever answers at once is understood.
+    let interrupts = control.run(async { Interrupts::new() })?;
     write!(console.out, "\n{} ", console.out.look.paint(BOLD, "Apply this? [y/N]"))?;
     console.flush()?;
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer)?;
-    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+    match control.run(answer(interrupts))? {
+        Some(answer) => Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")),
+        None => {
+            // The line of the question has no end yet.
+            writeln!(console.out)?;
+            Ok(false)
+        }
+    }
+}
+
+/// A line that was typed; none where there will be none.
+async fn answer(mut interrupts: Interrupts) -> io::Result<Option<String>> {
+    let (sender, line) = tokio::sync::oneshot::channel();
+    // No runtime waits for this thread to end, as it may never do.
+    std::thread::spawn(move || {
+        let mut line = String::new();
+        let read = io::stdin().lock().read_line(&mut line);
+        // Nobody hears it only where it is no longer waited for.
+        let _ = sender.send(read.map(|_| Some(line).filter(|line| !line.is_empty())));
+    });
+    match interrupts.or(line, || true).await {
+        Some(Ok(answer)) => answer,
+        Some(Err(_)) | None => Ok(None),
+    }
+}
+
+/// What an apply leaves that was asked to stop.
+fn interrupted(reached: Reached) -> Failure {
+    match reached {
+        Reached::Nothing => Failure::new("interrupted: nothing was applied"),
+        Reached::Committing => {
+            Failure::new("interrupted during the commit: whether it was applied is not known")
+                .help("`dcp history` tells; if it was, the next `dcp apply` puts its DAG files in place")
+        }
+        Reached::Committed(serial) => Failure::new(format!(
+            "interrupted after the commit of serial {serial}: its DAG files may not be in place"
+        ))
+        .help("nothing is lost: the next `dcp apply` puts them in place"),
+    }
 }
 
 fn failed(error: &apply::Error, control: &Control) -> Failure {
@@ -230,34 +302,4 @@ fn who() -> String {
 fn random_id() -> String {
     let id: u128 = rand::random();
     format!("{id:032x}")
-}
-
-/// How far an apply is: a line that changes on a terminal, nothing elsewhere.
-struct Progress(ProgressBar);
-
-impl Progress {
-    fn new(shown: bool) -> Self {
-        let bar = if shown { ProgressBar::new_spinner() } else { ProgressBar::hidden() };
-        let style = ProgressStyle::with_template("{spinner} {msg} ({elapsed})");
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-        if shown {
-            bar.enable_steady_tick(std::time::Duration::from_millis(100));
-        }
-        Self(bar)
-    }
-
-    fn tell(&mut self, step: Step) {
-        let message = match step {
-            Step::Begun { files, .. } if files > 0 => format!("staging {}", counted(files, "DAG file")),
-            Step::Begun { .. } | Step::Staged => "writing to the registry".to_owned(),
-            Step::Committed { serial } => format!("serial {serial} is applied, switching DAG files"),
-            Step::Switched => "removing DAG files of what is gone".to_owned(),
-            Step::Removed | Step::Published => "cleaning up".to_owned(),
-        };
-        self.0.set_message(message);
-    }
-
-    fn finish(&self) {
-        self.0.finish_and_clear();
-    }
 }

@@ -27,8 +27,12 @@ struct Written<'a> {
 pub(super) fn run(args: &Compile, project: Option<&Path>, console: &mut Console) -> Result<Verdict, Failure> {
     let Compile { selection, out, deny_warnings } = args;
     let home = Home::find(project, &selection.paths)?;
-    let request =
-        Request { paths: &selection.paths, target: selection.target.as_deref(), goal: Goal::Compile };
+    let request = Request {
+        paths: &selection.paths,
+        target: selection.target.as_deref(),
+        goal: Goal::Compile,
+        watched: console.watched(),
+    };
     let outcome = home.compile(request)?;
     let report = Report { outcome: &outcome, root: &home.root, quiet: true, deny_warnings: *deny_warnings };
     render::write_found(&report, console.err.look, &mut console.err)?;

@@ -20,8 +20,12 @@ use crate::render::{self, Report};
 pub(super) fn run(args: &Graph, project: Option<&Path>, console: &mut Console) -> Result<Verdict, Failure> {
     let Graph { selection, output } = args;
     let home = Home::find(project, &selection.paths)?;
-    let request =
-        Request { paths: &selection.paths, target: selection.target.as_deref(), goal: Goal::Validate };
+    let request = Request {
+        paths: &selection.paths,
+        target: selection.target.as_deref(),
+        goal: Goal::Validate,
+        watched: console.watched(),
+    };
     let outcome = home.compile(request)?;
     // What is drawn goes to stdout, so that what is wrong can't be part of it.
     let report = Report { outcome: &outcome, root: &home.root, quiet: true, deny_warnings: false };

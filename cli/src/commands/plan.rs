@@ -37,7 +37,14 @@ pub(super) fn run(
             .map_err(|error| Failure::at(path, "written", &error))?;
     }
     let look = console.out.look;
-    show(plan, *output, look, console)?;
+    match output {
+        PlanFormat::Text => show(plan, look, console)?,
+        PlanFormat::Json => write!(console.out, "{}", plan.save())?,
+        PlanFormat::Markdown => write!(console.out, "{}", render::plan::markdown(plan))?,
+        PlanFormat::Github => {
+            write!(console.out, "{}", render::plan::github(plan, &render::prefix(&home.root)))?;
+        }
+    }
     if *output == PlanFormat::Text && !console.quiet && !plan.is_empty() {
         let next = match out {
             Some(path) => format!("plan saved to {0}; apply exactly this: dcp apply {0}", path.display()),
@@ -48,19 +55,10 @@ pub(super) fn run(
     Ok(if *detailed_exitcode && !plan.is_empty() { Verdict::Changes } else { Verdict::Fine })
 }
 
-/// Writes a plan.
-pub(super) fn show(
-    plan: &Plan,
-    format: PlanFormat,
-    look: Look,
-    console: &mut Console,
-) -> Result<(), Failure> {
+/// Shows a plan to people.
+pub(super) fn show(plan: &Plan, look: Look, console: &mut Console) -> Result<(), Failure> {
     let now = look.terminal.then(Timestamp::now);
-    match format {
-        PlanFormat::Text => render::plan::text(plan, now, look, &mut console.out)?,
-        PlanFormat::Json => write!(console.out, "{}", plan.save())?,
-        PlanFormat::Markdown => write!(console.out, "{}", render::plan::markdown(plan))?,
-    }
+    render::plan::text(plan, now, look, &mut console.out)?;
     Ok(())
 }
 
@@ -134,7 +132,8 @@ fn compile(
     console: &mut Console,
 ) -> Result<Outcome, Failure> {
     let target = selection.target.as_deref();
-    let request = Request { paths: &selection.paths, target, goal: Goal::Compile };
+    let watched = console.watched();
+    let request = Request { paths: &selection.paths, target, goal: Goal::Compile, watched };
     let outcome = home.compile_unless(request, known)?;
     let report = Report { outcome: &outcome, root: &home.root, quiet: true, deny_warnings: false };
     render::write_found(&report, console.err.look, &mut console.err)?;

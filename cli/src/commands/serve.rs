@@ -1,17 +1,20 @@
 //! `dcp serve`
 
 use std::fs;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
+use dcp_reconciler::registry::Scope;
 use dcp_reconciler::registry::sql::Sql;
-use dcp_reconciler::service::{self, Options, Tls, Token, Tokens};
+use dcp_reconciler::service::{self, Call, Log, Options, Tls, Token, Tokens};
 use tokio::net::TcpListener;
 
-use crate::args::{self, Part, ServeControl};
+use crate::args::{self, Format, Part, ServeControl};
 use crate::failure::{Failure, Verdict};
+use crate::interrupt::Interrupts;
 use crate::out::Console;
+use crate::render::harmless;
 
 pub(super) fn run(args: &args::Serve, console: &mut Console) -> Result<Verdict, Failure> {
     match &args.part {
@@ -20,12 +23,14 @@ pub(super) fn run(args: &args::Serve, console: &mut Console) -> Result<Verdict, 
 }
 
 fn control(args: &ServeControl, console: &mut Console) -> Result<Verdict, Failure> {
-    let ServeControl { listen, database, tokens, certificate, key } = args;
+    let ServeControl { listen, database, tokens, certificate, key, max_calls, log_format } = args;
     let failed = |error: service::Error| Failure::new(error.to_string());
     let mut options = Options::new(Tokens::new(&read_tokens(tokens)?).map_err(failed)?);
     if let (Some(certificate), Some(key)) = (certificate, key) {
         options.tls = Some(Tls { certificate: read(certificate)?, key: read(key)? });
     }
+    options.limits.calls = usize::from(*max_calls);
+    options.log = Some(log(*log_format, console.quiet));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(format!("no threads can be started: {error}")))?;
     let scheme = database.split_once("://").map(|(scheme, _)| scheme);
@@ -55,23 +60,41 @@ fn control(args: &ServeControl, console: &mut Console) -> Result<Verdict, Failur
     Ok(Verdict::Fine)
 }
 
-/// Ready when the process is asked to stop.
-async fn stopped() {
-    let interrupted = tokio::signal::ctrl_c();
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminated) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = interrupted => {}
-                _ = terminated.recv() => {}
-            }
-            return;
+/// Writes a line for each call.
+fn log(format: Format, quiet: bool) -> Log {
+    Log::new(move |call| {
+        if !quiet || call.code != "Ok" {
+            // One write, so that lines do not mix. Where nobody reads the log, the service goes on.
+            let _ = io::stderr().write_all(line(call, format).as_bytes());
+        }
+    })
+}
+
+fn line(call: &Call, format: Format) -> String {
+    let Call { at, method, by, scope, code, took } = call;
+    let (by, scope) = (by.as_deref(), scope.as_ref().map(Scope::as_str));
+    let milliseconds = (took.as_secs_f64() * 10_000.0).round() / 10.0;
+    match format {
+        Format::Json => {
+            let at = format!("{at:.3}");
+            let line = serde_json::json!({
+                "at": at, "method": method, "by": by, "scope": scope, "code": code, "ms": milliseconds,
+            });
+            format!("{line}\n")
+        }
+        Format::Text => {
+            let (by, scope) = (by.unwrap_or("-"), scope.unwrap_or("-"));
+            format!("{at:.3} {method} {code} by {} in {scope}, {milliseconds} ms\n", harmless(by))
         }
     }
-    // Without a way to be asked, it runs until it is killed.
-    if interrupted.await.is_err() {
-        std::future::pending::<()>().await;
+}
+
+/// Ready when the process is asked to stop.
+async fn stopped() {
+    match Interrupts::new() {
+        Ok(mut interrupts) => interrupts.next().await,
+        // Without a way to be asked, it runs until it is killed.
+        Err(_) => std::future::pending().await,
     }
 }
 

@@ -19,8 +19,12 @@ pub(super) fn run(
 ) -> Result<Verdict, Failure> {
     let Validate { selection, output, deny_warnings, timings } = args;
     let home = Home::find(project, &selection.paths)?;
-    let request =
-        Request { paths: &selection.paths, target: selection.target.as_deref(), goal: Goal::Validate };
+    let request = Request {
+        paths: &selection.paths,
+        target: selection.target.as_deref(),
+        goal: Goal::Validate,
+        watched: console.watched(),
+    };
     // The process is about to end: to take all of this apart would be time lost.
     let outcome = ManuallyDrop::new(home.compile(request)?);
     let report =

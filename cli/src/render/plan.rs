@@ -1,11 +1,13 @@
 //! Plans, for people and for pull requests. What a plan says is in the plan; this only lays it out.
 
+mod github;
 mod headline;
 mod markdown;
 mod text;
 
 use dcp_reconciler::plan::{Action, Class, Consent, Live, Plan, Workload};
 
+pub(crate) use github::github;
 use headline::headline;
 pub(crate) use markdown::markdown;
 pub(crate) use text::text;

@@ -10,6 +10,7 @@ use tonic::service::Interceptor;
 use tonic::{Request, Status};
 
 use super::Error;
+use super::log::Noted;
 use crate::wire::status::unauthenticated;
 
 /// Shorter ones can be guessed.
@@ -102,6 +103,9 @@ impl Interceptor for Guard {
         let Some(name) = self.0.holder(token).map(str::to_owned) else {
             return Err(unauthenticated("this token is not known here"));
         };
+        if let Some(noted) = request.extensions().get::<Noted>() {
+            noted.by(&name);
+        }
         request.extensions_mut().insert(Caller(name));
         Ok(request)
     }

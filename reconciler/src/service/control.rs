@@ -16,6 +16,7 @@ use tonic::{Request, Response, Status, Streaming};
 use super::Limits;
 use super::auth::Caller;
 use super::commit;
+use super::log::Noted;
 use crate::registry::{Error, Head, Registry, Result, Scope, State};
 use crate::wire::{self, status};
 
@@ -44,21 +45,21 @@ impl control_server::Control for Control {
     type BodiesStream = Parts<BodiesResponse>;
 
     async fn state(&self, request: Request<StateRequest>) -> Answer<Self::StateStream> {
-        let scope = scope(&request.get_ref().scope)?;
+        let scope = noted(&request, &request.get_ref().scope)?;
         let state = self.registry.state(&scope).await.map_err(|error| status::of(&error))?;
         Ok(Response::new(parts(state)))
     }
 
     async fn state_at(&self, request: Request<StateAtRequest>) -> Answer<Self::StateAtStream> {
-        let StateAtRequest { scope: name, serial } = request.into_inner();
-        let scope = scope(&name)?;
+        let scope = noted(&request, &request.get_ref().scope)?;
+        let StateAtRequest { serial, .. } = request.into_inner();
         let state = self.registry.state_at(&scope, serial).await.map_err(|error| status::of(&error))?;
         Ok(Response::new(parts(state)))
     }
 
     async fn bodies(&self, request: Request<BodiesRequest>) -> Answer<Self::BodiesStream> {
-        let BodiesRequest { scope: name, fingerprints } = request.into_inner();
-        let scope = scope(&name)?;
+        let scope = noted(&request, &request.get_ref().scope)?;
+        let BodiesRequest { fingerprints, .. } = request.into_inner();
         at_most(FINGERPRINTS, fingerprints.len(), "fingerprints")?;
         let wanted =
             fingerprints.iter().map(|it| wire::read_fingerprint(it)).collect::<wire::Result<Vec<_>>>();
@@ -79,8 +80,8 @@ impl control_server::Control for Control {
     }
 
     async fn revisions(&self, request: Request<RevisionsRequest>) -> Answer<RevisionsResponse> {
-        let RevisionsRequest { scope: name, address } = request.into_inner();
-        let (scope, address) = (scope(&name)?, address.parse::<Address>().map_err(invalid)?);
+        let scope = noted(&request, &request.get_ref().scope)?;
+        let address = request.get_ref().address.parse::<Address>().map_err(invalid)?;
         let revisions =
             self.registry.revisions(&scope, &address).await.map_err(|error| status::of(&error))?;
         Ok(Response::new(RevisionsResponse {
@@ -89,8 +90,8 @@ impl control_server::Control for Control {
     }
 
     async fn history(&self, request: Request<HistoryRequest>) -> Answer<HistoryResponse> {
-        let HistoryRequest { scope: name, before, limit } = request.into_inner();
-        let scope = scope(&name)?;
+        let scope = noted(&request, &request.get_ref().scope)?;
+        let HistoryRequest { before, limit, .. } = request.into_inner();
         let applied = self.registry.history(&scope, before, limit.min(COMMITS)).await;
         let applied = applied.map_err(|error| status::of(&error))?;
         Ok(Response::new(HistoryResponse { applied: applied.iter().map(wire::applied).collect() }))
@@ -99,7 +100,9 @@ impl control_server::Control for Control {
     async fn commit(&self, request: Request<Streaming<CommitRequest>>) -> Answer<CommitResponse> {
         let caller = request.extensions().get::<Caller>().cloned();
         let Caller(by) = caller.ok_or_else(|| status::unauthenticated("nobody is known to call"))?;
+        let noted = request.extensions().get::<Noted>().cloned().unwrap_or_default();
         let (scope, mut commit) = commit::read(request.into_inner(), &self.limits).await?;
+        noted.scope(&scope);
         commit.by = by;
         commit.at = (self.clock)();
         let head: Result<Head> = self.registry.commit(&scope, commit).await;
@@ -108,12 +111,21 @@ impl control_server::Control for Control {
     }
 
     async fn published(&self, request: Request<PublishedRequest>) -> Answer<PublishedResponse> {
-        let PublishedRequest { scope: name, serials } = request.into_inner();
-        let scope = scope(&name)?;
+        let scope = noted(&request, &request.get_ref().scope)?;
+        let PublishedRequest { serials, .. } = request.into_inner();
         at_most(SERIALS, serials.len(), "serials")?;
         self.registry.published(&scope, &serials).await.map_err(|error| status::of(&error))?;
         Ok(Response::new(PublishedResponse {}))
     }
+}
+
+/// The scope that a request is about, which the log is to know too.
+fn noted<T>(request: &Request<T>, name: &str) -> std::result::Result<Scope, Status> {
+    let scope = scope(name)?;
+    if let Some(noted) = request.extensions().get::<Noted>() {
+        noted.scope(&scope);
+    }
+    Ok(scope)
 }
 
 pub(super) fn scope(name: &str) -> std::result::Result<Scope, Status> {

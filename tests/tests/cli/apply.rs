@@ -1,12 +1,11 @@
 //! Plan and apply, and what comes after: against an embedded registry and a folder of DAG files.
 
 use std::collections::BTreeMap;
-use std::process::Command;
 
 use insta::assert_snapshot;
 use serde_json::Value;
 
-use crate::harness::{DCP, Ran, Sandbox};
+use crate::harness::{DCP, Ran, Sandbox, build};
 
 const STREAM: &str = "manifests/clicks-per-store.yaml";
 const BATCH: &str = "manifests/orders-daily.yaml";
@@ -78,6 +77,24 @@ fn a_plan_says_what_is_dangerous_first() {
         "dangerous_markdown",
         same(&sandbox.run(&["plan", "--output", "markdown"]).ends_with(0))
     );
+}
+
+#[test]
+fn what_is_dangerous_is_annotated_where_it_is_written() {
+    let sandbox = edited();
+    let plan = || sandbox.run(&["plan", "--output", "github"]).ends_with(0).stdout;
+    let first = "::error file=manifests/clicks-per-store.yaml,line=21,col=";
+    let told = plan();
+    assert!(told.starts_with(first) && told.lines().count() == 1, "{told}");
+    assert!(
+        told.contains("title=reset logistics/clicks-per-store%3A the checkpoint can't be kept::"),
+        "{told}"
+    );
+    assert!(told.ends_with("%0Aconsent: dcp apply --allow-reset logistics/clicks-per-store\n"), "{told}");
+    sandbox.edit(STREAM, "upgrade: {", "upgrade: {reset: allow, ");
+    assert!(plan().starts_with("::warning file="), "{}", plan());
+    std::fs::remove_file(sandbox.join(STREAM)).expect("it is there");
+    assert!(plan().starts_with("::error title=delete logistics/clicks-per-store%3A "), "{}", plan());
 }
 
 #[test]
@@ -315,16 +332,7 @@ fn the_dag_folder_may_be_anywhere_that_is_said() {
 /// Runs the applier until it kills itself.
 fn killed_at(sandbox: &Sandbox, step: &str) {
     let applier = DCP.with_file_name("dcp-test-applier");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let target = DCP.ancestors().nth(2).expect("target/<profile>/dcp");
-    let mut build = Command::new(cargo);
-    build.args(["build", "--quiet", "--locked", "--package", "dcp-tests", "--bin", "dcp-test-applier"]);
-    build
-        .arg("--manifest-path")
-        .arg(dcp_tests::workspace().join("Cargo.toml"))
-        .arg("--target-dir")
-        .arg(target);
-    assert!(build.status().expect("cargo can be run").success(), "the applier can be built");
+    build("dcp-tests", "dcp-test-applier");
     let ended = sandbox.command(&applier).arg(sandbox.path()).args(["plan.json", step]).status();
     assert_eq!(ended.expect("it can be run").code(), None, "it was killed at `{step}`");
 }
@@ -356,4 +364,52 @@ fn a_kill_at_any_step_is_repaired_by_the_next_apply() {
         let left = std::fs::read_dir(sandbox.join(".dcp/dags/.dcp-staged")).map_or(0, Iterator::count);
         assert_eq!(left, 0, "{step}: nothing staged is left");
     }
+}
+
+#[test]
+fn how_far_it_is_is_told_beside_the_result() {
+    let sandbox = applied();
+    sandbox.edit(BATCH, "0 2 * * *", "0 3 * * *");
+    std::fs::remove_file(sandbox.join("manifests/pi.yaml")).expect("it is there");
+    let done = sandbox.run(&["apply", "--auto-approve", "--output", "json"]).ends_with(0);
+    assert_eq!(done.json()["serial"], 2, "stdout has the result, and nothing else");
+    let steps = "staged 1 DAG file\ncommitted serial 2\nswitched 1 DAG file\nremoved 1 DAG file\n";
+    assert_eq!(done.stderr, steps);
+    let done = sandbox.run(&["rollback", "1", "--auto-approve", "--quiet"]).ends_with(0);
+    assert_eq!((done.stdout.as_str(), done.stderr.as_str()), ("", ""));
+}
+
+#[test]
+fn a_state_that_was_lost_is_made_anew() {
+    let sandbox = applied();
+    let before = dags(&sandbox);
+    std::fs::remove_file(sandbox.join(".dcp/state.db")).expect("it is there");
+    std::fs::remove_file(sandbox.join("manifests/pi.yaml")).expect("it is there");
+    sandbox.run(&["apply", "--auto-approve"]).ends_with(0).says("applied serial 1");
+    assert_eq!(dags(&sandbox), before, "what dcp wrote is taken over, and what it no longer knows stays");
+    let drift = sandbox.run(&["drift", "--detailed-exitcode"]).ends_with(2);
+    drift.says("made by dcp, but not applied here sandbox__pi.py");
+}
+
+#[test]
+fn an_old_backup_goes_on_from_where_it_was() {
+    let sandbox = applied();
+    // SQLite's log belongs to the file.
+    let files = [".dcp/state.db", ".dcp/state.db-wal"];
+    let backup = files.map(|file| std::fs::read(sandbox.join(file)).ok());
+    sandbox.edit(BATCH, "0 2 * * *", "0 3 * * *");
+    sandbox.run(&["apply", "--auto-approve"]).ends_with(0);
+    let wanted = dags(&sandbox);
+    sandbox.edit(BATCH, "0 3 * * *", "0 4 * * *").run(&["plan", "--out", "plan.json"]).ends_with(0);
+    for (file, content) in files.iter().zip(backup) {
+        let _ = std::fs::remove_file(sandbox.join(file));
+        content.map(|content| sandbox.write(file, content));
+    }
+    let _ = std::fs::remove_file(sandbox.join(".dcp/state.db-shm"));
+    let refused = sandbox.run(&["apply", "plan.json", "--auto-approve"]).ends_with(1);
+    refused.says("the plan was made against serial 2");
+    sandbox.run(&["drift"]).ends_with(0).says("changed by hand");
+    sandbox.edit(BATCH, "0 4 * * *", "0 3 * * *").run(&["apply", "--auto-approve"]).ends_with(0);
+    assert_eq!(dags(&sandbox), wanted);
+    sandbox.run(&["drift", "--detailed-exitcode"]).ends_with(0);
 }

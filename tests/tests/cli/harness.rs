@@ -13,17 +13,31 @@ pub(crate) static DCP: LazyLock<PathBuf> = LazyLock::new(|| {
     let test = std::env::current_exe().expect("a test knows where it is");
     // target/<profile>/deps/cli-<hash>
     let profile = test.ancestors().nth(2).expect("cargo puts tests into target/<profile>/deps");
+    build("dcp-cli", "dcp");
+    profile.join(format!("dcp{}", std::env::consts::EXE_SUFFIX))
+});
+
+/// Builds a binary as this test was, into the same folder.
+pub(crate) fn build(package: &str, name: &str) {
+    let test = std::env::current_exe().expect("a test knows where it is");
+    let profile = test.ancestors().nth(2).expect("cargo puts tests into target/<profile>/deps");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
-    build.args(["build", "--quiet", "--locked", "--package", "dcp-cli"]);
-    build.arg("--manifest-path").arg(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"));
+    build.args(["build", "--quiet", "--locked", "--package", package, "--bin", name]);
+    build.arg("--manifest-path").arg(dcp_tests::workspace().join("Cargo.toml"));
     build.arg("--target-dir").arg(profile.parent().expect("a profile's folder is in the target folder"));
     if profile.ends_with("release") {
         build.arg("--release");
     }
-    assert!(build.status().expect("cargo can be run").success(), "the binary can be built");
-    profile.join(format!("dcp{}", std::env::consts::EXE_SUFFIX))
-});
+    // What cargo says here of the tests' package would have build scripts run again that look at their own.
+    for (key, _) in std::env::vars_os() {
+        let ours = |prefix| key.to_str().is_some_and(|key| key.starts_with(prefix));
+        if ours("CARGO_PKG_") || ours("CARGO_MANIFEST_") {
+            build.env_remove(&key);
+        }
+    }
+    assert!(build.status().expect("cargo can be run").success(), "`{name}` can be built");
+}
 
 /// A folder with files, and `dcp` to be run in it.
 pub(crate) struct Sandbox {

@@ -2,8 +2,13 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use dcp_reconciler::service::Log;
+use serde_json::Value;
 
 use crate::harness::{DCP, Ran, Sandbox};
+use crate::plane::Plane;
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 const BATCH: &str = "manifests/orders-daily.yaml";
@@ -12,6 +17,7 @@ const BATCH: &str = "manifests/orders-daily.yaml";
 struct Server {
     child: Child,
     url: String,
+    log: std::path::PathBuf,
 }
 
 impl Server {
@@ -28,13 +34,16 @@ impl Server {
             "--tokens",
             "tokens",
         ]);
+        command.args(["--log-format", "json"]);
+        let log = sandbox.join("log");
+        command.stderr(std::fs::File::create(&log).expect("files can be made"));
         let mut child = command.stdout(Stdio::piped()).spawn().expect("the binary can be run");
         let mut line = String::new();
         let out = child.stdout.take().expect("it is piped");
         BufReader::new(out).read_line(&mut line).expect("it says where it listens");
         let url = line.trim().rsplit(' ').next().expect("the address comes last").to_owned();
         assert!(url.starts_with("http://127.0.0.1:"), "{line}");
-        Self { child, url }
+        Self { child, url, log }
     }
 
     fn stop(&mut self) -> Option<i32> {
@@ -93,6 +102,66 @@ fn who_may_not_is_told_and_whoever_is_away_too() {
     server.stop();
     let url = server.url.trim_start_matches("http://").to_owned();
     run(&sandbox, &plan, TOKEN).ends_with(1).says(&url);
+}
+
+#[test]
+fn a_token_does_not_go_where_others_can_read_it() {
+    let home = Sandbox::new();
+    let server = Server::start(&home);
+    let sandbox = project(&server);
+    // It leads to this machine, but does not say so.
+    sandbox.edit("dcp.yaml", "http://127.0.0.1:", "http://0.0.0.0:");
+    let plan = ["plan", "--target", "prod"];
+    let refused = run(&sandbox, &plan, TOKEN).ends_with(1).says("nothing was sent").says("DCP_ALLOW_HTTP=1");
+    assert!(!refused.shown().contains(TOKEN), "a token is in no message");
+    let trusted =
+        sandbox.command(&DCP).args(plan).envs([("DCP_TOKEN", TOKEN), ("DCP_ALLOW_HTTP", "1")]).output();
+    sandbox.ran(&plan, &trusted.expect("the binary can be run")).ends_with(0);
+}
+
+#[test]
+fn each_call_is_told_of_and_no_token() {
+    let home = Sandbox::new();
+    let mut server = Server::start(&home);
+    let sandbox = project(&server);
+    let wrong = "0123456789abcdef0123456789abcdee";
+    run(&sandbox, &["apply", "--target", "prod", "--auto-approve"], TOKEN).ends_with(0);
+    run(&sandbox, &["plan", "--target", "prod"], wrong).ends_with(1);
+    server.stop();
+    let log = std::fs::read_to_string(&server.log).expect("it is there");
+    assert!(!log.contains(TOKEN) && !log.contains(wrong), "{log}");
+    let calls: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).expect("it is JSON")).collect();
+    let told = |method: &str, by: Option<&str>, code: &str| {
+        calls.iter().any(|call| {
+            let timed = call["at"].is_string() && call["ms"].is_number();
+            timed && call["method"] == method && call["by"].as_str() == by && call["code"] == code
+        })
+    };
+    for method in ["State", "Commit", "Published"] {
+        assert!(told(method, Some("ci"), "Ok"), "{method} is not in\n{log}");
+    }
+    assert!(told("State", None, "Unauthenticated"), "{log}");
+    assert!(calls.iter().all(|call| call["by"].is_null() || call["scope"] == "quickstart/prod"), "{log}");
+}
+
+#[test]
+fn who_calls_while_there_is_no_room_tries_again() {
+    let (sender, codes) = std::sync::mpsc::channel();
+    let plane = Plane::start_with(|options| {
+        options.limits.calls = 1;
+        options.log = Some(Log::new(move |call| sender.send(call.code.clone()).expect("the test goes on")));
+    });
+    let sandbox = plane.project();
+    plane.hold("state");
+    std::thread::scope(|scope| {
+        let plan = || run(&sandbox, &["plan", "--target", "prod"], TOKEN).code;
+        let first = scope.spawn(plan);
+        plane.reached();
+        let second = scope.spawn(plan);
+        assert_eq!(codes.recv_timeout(Duration::from_mins(1)).as_deref(), Ok("Unavailable"));
+        plane.let_go();
+        assert_eq!((first.join().expect("it ends"), second.join().expect("it ends")), (0, 0));
+    });
 }
 
 #[test]

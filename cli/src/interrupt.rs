@@ -1,0 +1,51 @@
+//! Being asked to stop: by Ctrl-C, or by whoever started dcp.
+
+use std::future::poll_fn;
+use std::io;
+use std::task::{Context, Poll};
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// From when it is made, the process is no longer ended by these signals.
+#[derive(Debug)]
+pub(crate) struct Interrupts {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Interrupts {
+    pub(crate) fn new() -> io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    pub(crate) async fn next(&mut self) {
+        poll_fn(|context| if self.came(context) { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
+
+    /// Whether one came; if none, the context is woken by the next.
+    fn came(&mut self, context: &mut Context<'_>) -> bool {
+        let Self { interrupt, terminate } = self;
+        [interrupt, terminate].into_iter().any(|it| matches!(it.poll_recv(context), Poll::Ready(Some(()))))
+    }
+
+    /// Works until it is done. The first interrupt ends it where `may_stop` says that it may, which is asked again
+    /// whenever the work went on; the second one anywhere. Then there is no result.
+    pub(crate) async fn or<T>(
+        &mut self,
+        work: impl Future<Output = T>,
+        mut may_stop: impl FnMut() -> bool,
+    ) -> Option<T> {
+        let mut work = std::pin::pin!(work);
+        let mut asked = 0;
+        poll_fn(|context| {
+            if let Poll::Ready(done) = work.as_mut().poll(context) {
+                return Poll::Ready(Some(done));
+            }
+            while self.came(context) {
+                asked += 1;
+            }
+            if asked > 1 || (asked == 1 && may_stop()) { Poll::Ready(None) } else { Poll::Pending }
+        })
+        .await
+    }
+}

@@ -1,0 +1,201 @@
+//! How far a command is: a bar on a terminal, a line for each step elsewhere.
+
+use std::io::Write as _;
+use std::sync::Once;
+use std::time::{Duration, Instant};
+
+use dcp_reconciler::apply::Step;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::out::Out;
+use crate::render::counted;
+
+/// What takes no longer needs no bar.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How far an apply is.
+#[derive(Debug)]
+pub(crate) struct Progress<'a> {
+    shown: Shown<'a>,
+    files: usize,
+    removed: usize,
+    pub(crate) reached: Reached,
+    /// It was said that it waits.
+    waits: bool,
+}
+
+/// How far it is for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reached {
+    Nothing,
+    /// The registry was asked, and has not answered.
+    Committing,
+    Committed(u64),
+}
+
+#[derive(Debug)]
+enum Shown<'a> {
+    Bar(ProgressBar),
+    Lines(&'a mut Out),
+    Nothing,
+}
+
+impl<'a> Progress<'a> {
+    pub(crate) fn new(err: &'a mut Out, quiet: bool) -> Self {
+        let shown = match (quiet, err.look.animated) {
+            (true, _) => Shown::Nothing,
+            (false, true) => Shown::Bar(bar("{spinner} {bar:20} {wide_msg} {elapsed:>4}", 0)),
+            (false, false) => Shown::Lines(err),
+        };
+        if let Shown::Bar(bar) = &shown {
+            bar.enable_steady_tick(Duration::from_millis(100));
+        }
+        Self { shown, files: 0, removed: 0, reached: Reached::Nothing, waits: false }
+    }
+
+    pub(crate) fn tell(&mut self, step: Step) {
+        match step {
+            Step::Begun { files, removed } => (self.files, self.removed) = (files, removed),
+            Step::Staged => self.reached = Reached::Committing,
+            Step::Committed { serial } => self.reached = Reached::Committed(serial),
+            Step::Switched | Step::Removed | Step::Published => {}
+        }
+        let Self { files, removed, .. } = *self;
+        match &mut self.shown {
+            Shown::Bar(bar) => {
+                let (done, what) = next(step, files, removed);
+                bar.set_length((2 * files + removed).max(1) as u64);
+                bar.set_position(done as u64);
+                bar.set_message(what);
+            }
+            Shown::Lines(err) => {
+                if let Some(line) = done(step, files, removed) {
+                    write_line(err, &line);
+                }
+            }
+            Shown::Nothing => {}
+        }
+    }
+
+    /// Whether it is known what a stop here leaves; says so where it is not.
+    pub(crate) fn may_stop(&mut self) -> bool {
+        let may = self.reached != Reached::Committing;
+        if !may && !std::mem::replace(&mut self.waits, true) {
+            let line = "interrupted: waiting for the answer to the commit; interrupt again to stop at once";
+            match &mut self.shown {
+                Shown::Bar(bar) => bar.println(line),
+                Shown::Lines(err) => write_line(err, line),
+                Shown::Nothing => {}
+            }
+        }
+        may
+    }
+
+    pub(crate) fn finish(&self) {
+        if let Shown::Bar(bar) = &self.shown {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// Who does not listen misses nothing that the end does not say too.
+fn write_line(err: &mut Out, line: &str) {
+    let _ = writeln!(err, "{line}").and_then(|()| err.flush());
+}
+
+/// What a step has done, where that is worth a line.
+fn done(step: Step, files: usize, removed: usize) -> Option<String> {
+    match step {
+        Step::Staged if files > 0 => Some(format!("staged {}", counted(files, "DAG file"))),
+        Step::Committed { serial } => Some(format!("committed serial {serial}")),
+        Step::Switched if files > 0 => Some(format!("switched {}", counted(files, "DAG file"))),
+        Step::Removed if removed > 0 => Some(format!("removed {}", counted(removed, "DAG file"))),
+        Step::Begun { .. } | Step::Staged | Step::Switched | Step::Removed | Step::Published => None,
+    }
+}
+
+/// How many files were handled after a step, staged and switched ones both, and what is done next.
+fn next(step: Step, files: usize, removed: usize) -> (usize, String) {
+    match step {
+        Step::Begun { .. } if files > 0 => (0, format!("staging {}", counted(files, "DAG file"))),
+        Step::Begun { .. } => (0, "committing".to_owned()),
+        Step::Staged => (files, format!("{files} of {files} staged, committing")),
+        Step::Committed { serial } if files > 0 => {
+            (files, format!("committed serial {serial}, switching {}", counted(files, "DAG file")))
+        }
+        Step::Committed { serial } => (files, format!("committed serial {serial}")),
+        Step::Switched if removed > 0 => {
+            (2 * files, format!("{files} of {files} switched, removing {}", counted(removed, "DAG file")))
+        }
+        Step::Switched | Step::Removed | Step::Published => (2 * files + removed, "cleaning up".to_owned()),
+    }
+}
+
+/// How many manifests were read: a bar on a terminal, once it takes long.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    bar: ProgressBar,
+    /// Nowhere, where nobody looks.
+    since: Option<Instant>,
+    shown: Once,
+}
+
+impl Reading {
+    pub(crate) fn new(manifests: usize, shown: bool) -> Self {
+        let bar = bar("{bar:20} {pos} of {len} manifests", manifests as u64);
+        bar.set_draw_target(ProgressDrawTarget::hidden());
+        Self { bar, since: shown.then(Instant::now), shown: Once::new() }
+    }
+
+    /// One more was read.
+    pub(crate) fn one(&self) {
+        let Some(since) = self.since else { return };
+        if since.elapsed() > PATIENCE {
+            self.shown.call_once(|| self.bar.set_draw_target(ProgressDrawTarget::stderr()));
+        }
+        self.bar.inc(1);
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+fn bar(template: &str, length: u64) -> ProgressBar {
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(length).with_style(style.progress_chars("━╸─"))
+}
+
+#[cfg(test)]
+mod tests {
+    use dcp_reconciler::apply::Step;
+
+    use super::{done, next};
+
+    const STEPS: [Step; 6] = [
+        Step::Begun { files: 3, removed: 1 },
+        Step::Staged,
+        Step::Committed { serial: 7 },
+        Step::Switched,
+        Step::Removed,
+        Step::Published,
+    ];
+
+    #[test]
+    fn there_is_a_line_for_each_step_that_did_something() {
+        let lines = |files, removed| STEPS.iter().filter_map(move |&step| done(step, files, removed));
+        let all = ["staged 3 DAG files", "committed serial 7", "switched 3 DAG files", "removed 1 DAG file"];
+        assert!(lines(3, 1).eq(all));
+        assert!(lines(0, 0).eq(["committed serial 7"]));
+    }
+
+    #[test]
+    fn a_bar_goes_forward_to_its_end() {
+        let positions = STEPS.map(|step| next(step, 3, 1).0);
+        assert!(positions.is_sorted() && positions[0] == 0 && positions[5] == 7, "{positions:?}");
+        let last = STEPS.map(|step| next(step, 0, 0).0);
+        assert_eq!(last, [0; 6]);
+    }
+}

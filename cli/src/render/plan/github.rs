@@ -1,0 +1,32 @@
+//! What is dangerous in a plan, as annotations of GitHub Actions.
+
+use dcp_reconciler::plan::{Consent, Plan, Workload};
+
+use super::{by_danger, consent, is_dangerous, meaning};
+use crate::render::github::{escape, property};
+
+/// An annotation for each dangerous workload, at the line that makes it so. `prefix` leads from the repository to the
+/// project.
+pub(crate) fn github(plan: &Plan, prefix: &str) -> String {
+    by_danger(plan).into_iter().filter(|it| is_dangerous(it)).map(|it| annotation(it, prefix)).collect()
+}
+
+fn annotation(workload: &Workload, prefix: &str) -> String {
+    let command = match workload.consent {
+        Consent::NotNeeded | Consent::GivenByManifest => "warning",
+        Consent::Reset | Consent::Delete | Consent::Refused => "error",
+    };
+    // The dearest reason comes first.
+    let reason = workload.reasons.first();
+    let at = reason.and_then(|reason| reason.at.as_ref()).map_or_else(String::new, |at| {
+        let file = property(&format!("{prefix}{}", at.path));
+        format!("file={file},line={},col={},", at.line, at.column)
+    });
+    let title = property(&format!("{} {}: {}", workload.action.name(), workload.id(), meaning(workload)));
+    let why = reason.map(|reason| {
+        let what = reason.what.as_ref().map_or_else(String::new, |what| format!(" ({what})"));
+        format!("{}{what}: {}", reason.field, reason.why)
+    });
+    let text: Vec<String> = why.into_iter().chain(consent(workload)).collect();
+    format!("::{command} {at}title={title}::{}\n", escape(&text.join("\n")))
+}

@@ -1,0 +1,103 @@
+//! Where what is to be written can't be: it is said where and what to do, and nothing of the plan is applied.
+
+use std::process::{Command, Stdio};
+
+use crate::harness::{DCP, Ran, Sandbox};
+
+const BATCH: &str = "manifests/orders-daily.yaml";
+const APPLY: [&str; 2] = ["apply", "--auto-approve"];
+
+/// A process that can write no file beyond so many bytes, as if the disk had no more.
+fn limited(sandbox: &Sandbox, bytes: u32, args: &[&str]) -> Ran {
+    let limit = format!(
+        "import os, resource, signal, sys\n\
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n\
+        resource.setrlimit(resource.RLIMIT_FSIZE, ({bytes}, {bytes}))\n\
+        os.execv(sys.argv[1], sys.argv[1:])"
+    );
+    let mut command = sandbox.command("python3".as_ref());
+    command.args(["-c", &limit]).arg(&*DCP).args(args).stdin(Stdio::null());
+    sandbox.ran(args, &command.output().expect("python3 is there"))
+}
+
+/// Runs a script in which `.dcp` is a disk of its own, if this user can have one.
+fn on_a_small_disk(sandbox: &Sandbox, script: &str) -> Option<Ran> {
+    let space = ["--user", "--map-root-user", "--mount"];
+    let mount = "mkdir -p .dcp && mount -t tmpfs -o size=1m tmpfs .dcp";
+    let probe = sandbox.command("unshare".as_ref()).args(space).args(["sh", "-c", mount]).output();
+    if !probe.is_ok_and(|probe| probe.status.success()) {
+        return None;
+    }
+    let script = format!("set -e; {mount}\ndcp() {{ '{}' \"$@\"; }}\n{script}", DCP.display());
+    let ran =
+        Command::new("unshare").args(space).args(["sh", "-c", &script]).current_dir(sandbox.path()).output();
+    Some(sandbox.ran(&["(a script)"], &ran.expect("it was there a moment ago")))
+}
+
+#[test]
+fn a_full_disk_applies_nothing_until_there_is_room() {
+    let sandbox = Sandbox::quickstart();
+    let script = "
+        dcp apply --auto-approve --quiet
+        sed -i 's/0 2 /0 3 /' manifests/orders-daily.yaml
+        head -c 2m /dev/zero > .dcp/filler 2> /dev/null || true
+        truncate -s -40960 .dcp/filler
+        dcp apply --auto-approve --quiet && exit 9
+        grep -q '0 2 ' .dcp/dags/logistics__orders-daily.py
+        rm .dcp/filler
+        dcp history
+        dcp apply --auto-approve
+        dcp drift --detailed-exitcode";
+    if let Some(ran) = on_a_small_disk(&sandbox, script) {
+        let ran = ran.ends_with(0).says("applied serial 2").says("the DAG folder is as applied");
+        assert_eq!(ran.stderr.matches("error:").count(), 1, "{}", ran.shown());
+        let said = ["make room", "free some space"].iter().any(|said| ran.stderr.contains(said));
+        assert!(said && ran.stderr.contains(".dcp/"), "{}", ran.shown());
+    }
+}
+
+#[test]
+fn a_disk_that_is_read_only_is_said_to_be() {
+    let sandbox = Sandbox::quickstart();
+    let script = "
+        dcp apply --auto-approve --quiet
+        sed -i 's/0 2 /0 3 /' manifests/orders-daily.yaml
+        mount -o remount,ro .dcp
+        dcp apply --auto-approve && exit 9
+        grep -q '0 2 ' .dcp/dags/logistics__orders-daily.py";
+    if let Some(ran) = on_a_small_disk(&sandbox, script) {
+        // Whether it can be read at all depends on what SQLite left beside it.
+        let ran = ran.ends_with(0).says("[DIR]/.dcp/state.db` can't be opened or written");
+        ran.says("it and its folder must be writable for this user");
+    }
+}
+
+#[test]
+fn a_write_that_fails_applies_nothing() {
+    let sandbox = Sandbox::quickstart();
+    for bytes in [0, 4096, 40_000] {
+        limited(&sandbox, bytes, &APPLY).ends_with(1).says("[DIR]/.dcp/state.db` can't be");
+        assert!(!sandbox.join(".dcp/dags/logistics__orders-daily.py").exists());
+    }
+    sandbox.run(&APPLY).ends_with(0).says("applied serial 1");
+    sandbox.edit(BATCH, "0 2 * * *", "0 3 * * *");
+    limited(&sandbox, 0, &APPLY).ends_with(1).says("[DIR]/.dcp/state.db` can't be");
+    assert!(sandbox.read(".dcp/dags/logistics__orders-daily.py").contains("0 2 * * *"));
+    sandbox.run(&APPLY).ends_with(0).says("applied serial 2");
+    sandbox.run(&["drift", "--detailed-exitcode"]).ends_with(0);
+}
+
+#[test]
+fn a_file_in_the_place_of_a_folder_is_not_touched() {
+    let sandbox = Sandbox::quickstart();
+    sandbox.write(".dcp", "mine");
+    for args in [&["plan"][..], &APPLY, &["history"]] {
+        sandbox.run(args).ends_with(1).says("`.dcp` is a file").says("move it away");
+    }
+    assert_eq!(sandbox.read(".dcp"), "mine");
+    std::fs::remove_file(sandbox.join(".dcp")).expect("it is there");
+    sandbox.write("dags", "mine").edit("dcp.yaml", "project: quickstart", "project: quickstart\ndags: dags");
+    sandbox.run(&APPLY).ends_with(1).says("`dags` can't be").says("it is a file, and not a folder");
+    assert_eq!(sandbox.read("dags"), "mine");
+    sandbox.run(&["history"]).ends_with(0).says("nothing was ever applied");
+}

@@ -1,0 +1,78 @@
+//! The binary as a person at a terminal meets it.
+
+use std::io::Write as _;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::harness::{DCP, Ran, Sandbox};
+use crate::plane::{Plane, TOKEN};
+
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/terminal.py");
+
+const CTRL_C: &str = "\u{3}";
+const CTRL_D: &str = "\u{4}";
+
+/// What is waited for, and what is then typed.
+type Typed<'a> = &'a [(&'a str, &'a str)];
+
+/// Runs `dcp` at a terminal; all that it shows is its stdout.
+fn at_terminal(sandbox: &Sandbox, args: &[&str], typed: Typed<'_>) -> Ran {
+    let mut python = sandbox.command("python3".as_ref());
+    python.arg(SCRIPT).env("TERM", "xterm").env("NO_COLOR", "1").env("DCP_TOKEN", TOKEN);
+    let mut child = python.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("python3 is there");
+    let command: Vec<_> =
+        std::iter::once(DCP.to_str().expect("it is UTF-8")).chain(args.iter().copied()).collect();
+    let task = json!({"argv": command, "columns": 80, "typed": typed}).to_string();
+    child.stdin.take().expect("it is piped").write_all(task.as_bytes()).expect("it reads its task");
+    let mut output = child.wait_with_output().expect("it ends");
+    let told: Value = serde_json::from_slice(&output.stdout).expect("it tells what came of it");
+    output.stdout = told["output"].as_str().unwrap_or_default().replace("\r\n", "\n").into_bytes();
+    let mut ran = sandbox.ran(args, &output);
+    assert!(told["code"].is_i64(), "it did not end:\n{}", ran.shown());
+    ran.code = i32::try_from(told["code"].as_i64().unwrap_or_default()).expect("it is a small number");
+    ran
+}
+
+#[test]
+fn what_is_asked_is_answered() {
+    let sandbox = Sandbox::quickstart();
+    for no in ["n\n", "\n", "what?\n", CTRL_D, CTRL_C] {
+        let ran = at_terminal(&sandbox, &["apply"], &[("[y/N]", no)]).ends_with(1);
+        assert!(ran.stdout.ends_with("\nnothing was applied\n"), "{}", ran.shown());
+        assert!(!sandbox.join(".dcp/dags/sandbox__pi.py").exists(), "{no:?}");
+    }
+    at_terminal(&sandbox, &["apply"], &[("[y/N]", "yes\n")]).ends_with(0).says("applied serial 1");
+    assert!(sandbox.join(".dcp/dags/sandbox__pi.py").exists());
+}
+
+#[test]
+fn an_apply_that_takes_long_comes_to_its_end() {
+    let plane = Plane::start();
+    let sandbox = plane.project();
+    plane.hold("commit");
+    let ran = std::thread::scope(|scope| {
+        let ran =
+            scope.spawn(|| at_terminal(&sandbox, &["apply", "--target", "prod", "--auto-approve"], &[]));
+        plane.reached();
+        // The spinner has turned a few times by then.
+        std::thread::sleep(Duration::from_millis(500));
+        plane.let_go();
+        ran.join().expect("it ends")
+    });
+    ran.ends_with(0).says("applied serial 1");
+}
+
+#[test]
+fn an_apply_that_is_interrupted_says_where_it_is() {
+    let plane = Plane::start();
+    let sandbox = plane.project();
+    let apply = ["apply", "--target", "prod", "--auto-approve"];
+    plane.hold("commit");
+    // It may be so quick that the control plane is not even asked.
+    let typed = [("committing", CTRL_C), ("interrupt again", CTRL_C)];
+    let ran = at_terminal(&sandbox, &apply, &typed).ends_with(1);
+    plane.let_go();
+    ran.says("whether it was applied is not known").says("dcp history");
+}
