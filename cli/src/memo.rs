@@ -1,4 +1,5 @@
-//! What the last plan made of each file, so that what has not changed need not be compiled again.
+//! What the last plan that found nothing to do made of each file, so that what has not changed since need not be
+//! compiled again.
 //!
 //! It lies in `.dcp/cache`, and losing it costs time and nothing else. It counts only for the very program, project file
 //! and target that it was made with, and only for files that nothing was to be said about. What is looked at is what
@@ -10,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use dcp_compiler::compile::PROJECT_FILE;
-use dcp_compiler::primitive::{Address, Fingerprint};
+use dcp_compiler::primitive::{Fingerprint, Kind};
 use dcp_compiler::source::{LoadError, SourceLoader};
 use dcp_reconciler::registry::State;
 use rayon::prelude::*;
@@ -41,7 +42,9 @@ pub(crate) struct Memo {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct File {
     read: Read,
-    primitives: Vec<(String, Fingerprint)>,
+    workload: Workload,
+    /// In the order of their kinds.
+    primitives: Vec<(Kind, Fingerprint)>,
 }
 
 /// A workload, by domain and name.
@@ -89,6 +92,11 @@ fn path(home: &Home, target: Option<&str>) -> PathBuf {
 }
 
 impl Memo {
+    /// Whether anything was kept.
+    pub(crate) fn may_be(home: &Home, target: Option<&str>) -> bool {
+        path(home, target).exists()
+    }
+
     /// What was kept, if it can be used.
     pub(crate) fn load(home: &Home, target: Option<&str>) -> Option<Self> {
         let text = std::fs::read(path(home, target)).ok()?;
@@ -110,18 +118,16 @@ impl Memo {
 
     /// Which of the unchanged files, of all that were found, are applied as they are.
     pub(crate) fn known(&self, unchanged: Vec<String>, entries: Vec<Entry>, state: &State) -> Known {
-        let mut applied: HashMap<(&str, &str), Vec<(&Address, &Fingerprint)>> = HashMap::new();
+        let mut applied: HashMap<(&str, &str), Vec<(Kind, &Fingerprint)>> = HashMap::new();
         for (address, entry) in &state.entries {
             let workload = applied.entry((&address.domain, &address.name)).or_default();
-            workload.push((address, &entry.fingerprint));
+            workload.push((address.kind, &entry.fingerprint));
         }
         let workload = |path: &str| -> Option<Workload> {
-            let File { primitives, .. } = self.files.get(path)?;
-            let address: Address = primitives.first()?.0.parse().ok()?;
-            let there = applied.get(&(address.domain.as_str(), address.name.as_str()))?;
-            let same = there.len() == primitives.len()
-                && there.iter().zip(primitives).all(|(is, was)| *is.1 == was.1 && is.0.to_string() == was.0);
-            same.then_some((address.domain, address.name))
+            let File { workload, primitives, .. } = self.files.get(path)?;
+            let there = applied.get(&(workload.0.as_str(), workload.1.as_str()))?;
+            let were = primitives.iter().map(|(kind, fingerprint)| (*kind, fingerprint));
+            there.iter().copied().eq(were).then(|| workload.clone())
         };
         let known = |path: String| workload(&path).map(|workload| (path, workload));
         let (files, workloads): (HashSet<_>, HashSet<_>) = unchanged.into_iter().filter_map(known).unzip();
@@ -129,7 +135,8 @@ impl Memo {
         Known { entries: Some(entries), files, workloads, complete }
     }
 
-    /// Keeps what a plan of the whole project made of its files. That it can't be kept is no reason to fail.
+    /// Keeps what a plan of the whole project made of its files, all of which is applied. That it can't be kept is no
+    /// reason to fail.
     pub(crate) fn keep(home: &Home, target: Option<&str>, before: Option<&Self>, outcome: &Outcome) {
         let Some(memo) = Self::of(home, target, before, outcome) else { return };
         let path = path(home, target);
@@ -148,10 +155,10 @@ impl Memo {
             // It may be about any file.
             diagnostic.primary().filter(|at| at.file != PROJECT_FILE)?;
         }
-        let mut primitives: BTreeMap<(&str, &str), Vec<(String, Fingerprint)>> = BTreeMap::new();
+        let mut primitives: HashMap<(&str, &str), Vec<(Kind, Fingerprint)>> = HashMap::new();
         for it in &compilation.primitives {
             let workload = primitives.entry((&it.address.domain, &it.address.name)).or_default();
-            workload.push((it.address.to_string(), it.fingerprint.clone()));
+            workload.push((it.address.kind, it.fingerprint.clone()));
         }
         let mut files: BTreeMap<String, Vec<File>> = BTreeMap::new();
         for node in &compilation.graph.nodes {
@@ -159,7 +166,8 @@ impl Memo {
             let file = match outcome.read.get(&path) {
                 Some(read) => {
                     let primitives = primitives.remove(&(node.domain.as_str(), node.name.as_str()));
-                    primitives.map(|primitives| File { read: read.clone(), primitives })
+                    let workload = (node.domain.clone(), node.name.clone());
+                    primitives.map(|primitives| File { read: read.clone(), workload, primitives })
                 }
                 None => before.and_then(|before| before.files.get(&path).cloned()),
             };

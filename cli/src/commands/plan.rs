@@ -78,12 +78,13 @@ pub(super) fn plan(
 ) -> Result<Option<Planned>, Failure> {
     let target = selection.target.as_deref();
     let project = home.project(target);
-    let memo = Memo::load(home, target);
+    let entries = || home.entries(&selection.paths);
+    let (memo, entries) =
+        rayon::join(|| Memo::load(home, target), || Memo::may_be(home, target).then(entries));
     // Where something was planned before, what is applied may say what need not be compiled.
-    let (opened, known) = match &memo {
-        None => (None, Known::default()),
-        Some(memo) => {
-            let entries = home.entries(&selection.paths);
+    let (opened, known) = match (&memo, entries) {
+        (None, _) | (_, None) => (None, Known::default()),
+        (Some(memo), Some(entries)) => {
             let look = || memo.unchanged(&home.root, &entries);
             let (opened, unchanged) = rayon::join(|| open(home, &project), look);
             let state = opened.as_ref().ok().map(|(_, state)| state);
@@ -111,7 +112,8 @@ pub(super) fn plan(
     let comparison = compare(primitives, &state, concern);
     select.check(primitives, &state)?;
     let plan = finish(&comparison, &control, home, &project, outcome.as_ref())?;
-    if let Some(outcome) = outcome.filter(|_| whole) {
+    // What is about to change is not worth to be kept.
+    if let Some(outcome) = outcome.filter(|_| whole && plan.is_empty()) {
         Memo::keep(home, target, memo.as_ref(), &outcome);
     }
     Ok(Some(Planned { plan, control }))
