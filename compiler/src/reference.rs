@@ -76,6 +76,24 @@ pub fn substitute<'v>(
     Ok((replaced > 0).then_some(Substituted { text: result, whole: pieces == 1 }))
 }
 
+/// Replaces `${param.…}`, and takes the escapes away: nothing reads the text after this but for its secrets, whose
+/// references stay.
+pub fn resolve<'v>(text: &str, lookup: impl Fn(&str) -> Option<&'v str>) -> Result<String, Error> {
+    let mut result = String::with_capacity(text.len());
+    scan(text, |piece| {
+        match piece {
+            Piece::Text(text) => result.push_str(text),
+            Piece::Escaped => result.push_str("${"),
+            Piece::Reference { reference: Reference::Param(name), .. } => {
+                result.push_str(lookup(name).ok_or_else(|| Error::Unknown(name.to_owned()))?);
+            }
+            Piece::Reference { raw, .. } => result.push_str(raw),
+        }
+        Ok(())
+    })?;
+    Ok(result)
+}
+
 fn scan<'t>(text: &'t str, mut piece: impl FnMut(Piece<'t>) -> Result<(), Error>) -> Result<(), Error> {
     let mut rest = text;
     while let Some(at) = rest.find("${") {
@@ -163,6 +181,14 @@ mod tests {
         {
             assert!(matches!(substituted(bad), Err(Error::Malformed(_))), "{bad}");
         }
+    }
+
+    #[test]
+    fn the_last_layer_takes_the_escapes_away() {
+        let resolved = |text: &str| resolve(text, |name| (name == "day").then_some("2026-01-02"));
+        let text = "--day=${param.day} $${param.day} ${secret.s/k} ${HOME}";
+        assert_eq!(resolved(text), Ok("--day=2026-01-02 ${param.day} ${secret.s/k} ${HOME}".into()));
+        assert_eq!(resolved("${param.night}"), Err(Error::Unknown("night".into())));
     }
 
     #[test]

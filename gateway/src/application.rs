@@ -5,6 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+/// The setting that names Spark's own modules that the application needs beside Spark itself, such as `avro`. The images
+/// of a cluster bring them along; elsewhere a backend fetches them for the Spark that it has.
+pub const MODULES: &str = "spark.dcp.modules";
+
 /// One application: one attempt of an execution.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -17,9 +17,9 @@
 //! what carries its folder's path in its environment.
 
 mod folder;
+pub mod installation;
 mod launch;
 mod processes;
-pub mod spark;
 mod supervisor;
 
 use std::io::{Read as _, Seek as _, SeekFrom};
@@ -35,7 +35,7 @@ use tokio::time::{Instant, sleep};
 use crate::compute::{Compute, End, Error, Log, Name, Phase, Result, Status};
 use crate::{SparkApplication, compute};
 use folder::{Folder, Stop};
-use spark::Installations;
+use installation::Installations;
 
 pub use supervisor::supervise;
 

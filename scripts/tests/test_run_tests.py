@@ -208,11 +208,11 @@ class House(unittest.TestCase):
         def filters(group):
             return [command[command.index("--") + 1 :] for _, command in run_tests.GROUPS[group] if "--" in command]
 
-        services = {"postgres": "postgres", "cloud": "venv"}
+        services = {"postgres": "postgres", "cloud": "venv", "spark": "javac"}
         skipped = [word for group in services for word in ("--skip", f"{group}::")]
         self.assertEqual(filters("unit"), [skipped])
         makefile = (ROOT / "Makefile").read_text()
         for group, need in services.items():
-            self.assertEqual(filters(group), [[f"{group}::"]])
+            self.assertEqual([words[0] for words in filters(group)], [f"{group}::"])
             needs = re.findall(rf"^needs-(\w+) := .*\b{need}\b", makefile, re.MULTILINE)
-            self.assertEqual(needs, [group])
+            self.assertIn(group, needs)

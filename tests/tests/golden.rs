@@ -3,12 +3,17 @@
 //! Adding a case is adding a file. `UPDATE_GOLDEN=1 cargo test -p dcp-tests --test golden` writes what is found; read
 //! it before you commit it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use dcp_compiler::diag::Code;
-use dcp_compiler::primitive::Body;
+use dcp_compiler::model::{Duration, ParameterType, ScalarOr, TypedParameter};
+use dcp_compiler::primitive::{Body, ContinuousJob, CoreEtlJob, Primitive};
+use dcp_runner::execution::{Execution, Id, Policy};
+use dcp_runner::lower::{Input, Streaming, lower};
+use dcp_runner::machine::{Event, after};
+use dcp_runner::parameters::values;
 use dcp_tests::{compile, describe, split_files, update_golden, workspace};
 
 /// The cases of one folder of `tests/golden`.
@@ -88,6 +93,92 @@ fn primitives_and_dags_are_as_the_cases_expect() {
             }
         }
         let output = path.with_extension("out");
+        let expected = std::fs::read_to_string(&output).unwrap_or_default();
+        failures.extend(compare(&output, &expected, &found));
+    }
+    finish(&failures);
+}
+
+/// A value for each parameter that has none.
+fn given(job: &CoreEtlJob) -> BTreeMap<String, String> {
+    let none = BTreeMap::new();
+    let parameters = job.job.parameters().unwrap_or(&none).iter();
+    let missing = parameters.filter_map(|(name, parameter)| {
+        let ScalarOr::Map(TypedParameter { kind, default: None, .. }) = parameter else { return None };
+        let value = match kind {
+            ParameterType::String => "some text",
+            ParameterType::Integer => "-7",
+            ParameterType::Number => "1.50",
+            ParameterType::Boolean => "true",
+            ParameterType::Date => "2026-01-31",
+            ParameterType::Timestamp => "2026-01-31T12:00:00Z",
+        };
+        Some((name.as_str().to_owned(), value.to_owned()))
+    });
+    missing.collect()
+}
+
+/// The first attempt of a job, as a backend is given it; our own programs in it are left out.
+fn application(job: &CoreEtlJob, continuous: Option<&ContinuousJob>) -> String {
+    let values = match values(job, &given(job)) {
+        Ok(values) => values,
+        Err(problems) => return format!("{problems:#?}\n"),
+    };
+    let policy = Policy {
+        attempts: job.retry.attempts,
+        remedies: job.retry.remedies,
+        backoff_seconds: job.retry.backoff.secs(),
+        max_backoff_seconds: job.retry.max_backoff.secs(),
+        causes: job.retry.causes.clone(),
+        start_seconds: job.timeouts.start.secs(),
+        run_seconds: job.timeouts.run.map(Duration::secs),
+        stop_seconds: job.timeouts.stop.secs(),
+    };
+    let id = Id::parse("a1").expect("it is one");
+    let mut execution = Execution::new(id, policy, jiff::Timestamp::UNIX_EPOCH);
+    after(&mut execution, Event::Stepped, jiff::Timestamp::UNIX_EPOCH);
+    let streaming = continuous
+        .map(|it| Streaming { trigger: it.trigger.clone(), checkpoint: it.checkpoint.as_str().to_owned() });
+    let input = Input {
+        job,
+        execution: &execution,
+        values: &values,
+        streaming: streaming.as_ref(),
+        results: Some("s3://results/a1"),
+    };
+    match lower(&input) {
+        Ok(mut application) => {
+            for map in &mut application.spec.config_map_specs {
+                map.data.remove("main.py");
+            }
+            format!("{}\n", serde_json::to_string_pretty(&application).expect("it is plain data"))
+        }
+        Err(unfit) => format!("{unfit}\n"),
+    }
+}
+
+#[test]
+fn applications_are_as_the_cases_expect() {
+    let mut failures = Vec::new();
+    for path in cases("primitives") {
+        let text = std::fs::read_to_string(&path).expect("a case can be read");
+        let compilation = compile(&split_files(&text), None);
+        let mut found = String::new();
+        for primitive in &compilation.primitives {
+            let Body::CoreEtlJob(job) = &primitive.body else { continue };
+            let of_same = |other: &&Primitive| {
+                (&other.address.domain, &other.address.name)
+                    == (&primitive.address.domain, &primitive.address.name)
+            };
+            let continuous =
+                compilation.primitives.iter().filter(of_same).find_map(|other| match &other.body {
+                    Body::ContinuousJob(continuous) => Some(&**continuous),
+                    _ => None,
+                });
+            writeln!(found, "=== {}\n{}", primitive.address, application(job, continuous).trim_end())
+                .expect("writing to a String does not fail");
+        }
+        let output = path.with_extension("app");
         let expected = std::fs::read_to_string(&output).unwrap_or_default();
         failures.extend(compare(&output, &expected, &found));
     }

@@ -84,6 +84,29 @@ pub fn read(sql: &str, detail: Detail) -> Reading {
     }
 }
 
+/// The statements of a script, each without the semicolon behind it. A block of `BEGIN` and `END`, which Spark runs as a
+/// whole, is one; so is a text whose pieces can't be told.
+pub fn statements(sql: &str) -> Vec<&str> {
+    let whole = || vec![sql.trim()];
+    let Some(tokens) = tokens::of(sql, &Spark { versions: false }) else { return whole() };
+    let statements = Layout::of(&tokens).statements;
+    let texts: Option<Vec<&str>> =
+        statements.iter().map(|at| sql.get(at.start as usize..at.end as usize)).collect();
+    let Some(texts) = texts else { return whole() };
+    let block = texts.iter().position(|text| {
+        let first = text.split(|it: char| !it.is_ascii_alphanumeric()).next().unwrap_or_default();
+        first.eq_ignore_ascii_case("begin")
+    });
+    match block {
+        Some(block) => {
+            let from = statements[block].start as usize;
+            let last = sql[from..].trim_end().trim_end_matches(';');
+            texts[..block].iter().copied().chain([last]).collect()
+        }
+        None => texts,
+    }
+}
+
 fn facts(sql: &str, detail: Detail) -> Result<Facts, Failure> {
     let (statements, layout) = parse(sql, &Spark { versions: false }).or_else(|failure| {
         let versions = sql.to_ascii_lowercase().contains(" as of ");

@@ -39,3 +39,16 @@ fn slice<'a>(sql: &'a str, at: &Range<u32>) -> &'a str {
 fn texts(texts: &[Text]) -> Vec<&str> {
     texts.iter().map(|it| it.text.as_str()).collect()
 }
+
+#[test]
+fn scripts_are_split_at_their_semicolons() {
+    let split = super::statements;
+    assert_eq!(split("SELECT 1"), ["SELECT 1"]);
+    assert_eq!(split(" SELECT ';' -- ;\n ; /* ; */ SELECT `;` ;; "), ["SELECT ';'", "SELECT `;`"]);
+    assert_eq!(
+        split("SET x = 1; BEGIN SELECT 1; SELECT 2; END;\n"),
+        ["SET x = 1", "BEGIN SELECT 1; SELECT 2; END"]
+    );
+    assert_eq!(split("SELECT 'open; x"), ["SELECT 'open; x"]);
+    assert!(split(" -- nothing\n").is_empty());
+}

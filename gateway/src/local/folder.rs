@@ -48,12 +48,19 @@ impl Folder {
         self.0.join("driver.log")
     }
 
+    pub(super) fn events(&self) -> PathBuf {
+        self.0.join("events")
+    }
+
     pub(super) fn exists(&self) -> bool {
         self.0.is_dir()
     }
 
     /// Writes what is to run. All of it is there before anything can begin.
     pub(super) fn make(&self, application: &SparkApplication, launch: &Launch) -> Result<()> {
+        // Spark writes its event log into a folder that is there, and into no other.
+        let events = self.events();
+        std::fs::create_dir_all(&events).map_err(|error| failed(&events, "made", &error))?;
         self.write("launch.json", launch)?;
         for (path, text) in &launch.files {
             self.replace(path, text.as_bytes())?;

@@ -7,9 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::folder::Folder;
-use super::spark::Installations;
+use super::installation::{Installation, Installations};
 use crate::SparkApplication;
-use crate::application::Spec;
+use crate::application::{MODULES, Spec};
 use crate::compute::{Error, Result};
 
 /// A command, as a supervisor starts it.
@@ -37,8 +37,9 @@ pub(super) fn launch(
 ) -> Result<Launch> {
     let spec = &application.spec;
     let installation = installations.get(&spec.runtime_versions.spark_version)?;
+    secrets(spec)?;
     let mounts = Mounts::of(spec, folder.path());
-    let conf = conf(spec, folder.path());
+    let conf = conf(spec, folder, installation);
     let mut args =
         vec!["--master".to_owned(), master(spec), "--name".to_owned(), application.metadata.name.clone()];
     for (key, value) in &conf {
@@ -88,6 +89,24 @@ pub(super) fn launch(
     })
 }
 
+/// Secrets are the cluster's: what refers to one would go on with the reference in its place.
+fn secrets(spec: &Spec) -> Result<()> {
+    let data = spec.config_map_specs.iter().flat_map(|map| map.data.values());
+    let texts = spec.spark_conf.values().chain(&spec.driver_args).chain(data);
+    let name = |text: &String| {
+        let (_, from) = text.split_once("${secret.")?;
+        Some(from.split_once('}').map_or(from, |(name, _)| name).to_owned())
+    };
+    match texts.into_iter().find_map(name) {
+        Some(name) => {
+            let message =
+                format!("the job needs the secret `{name}`, and this machine has no secrets of a cluster");
+            Err(Error::Invalid(message))
+        }
+        None => Ok(()),
+    }
+}
+
 fn text(path: &Path) -> Result<String> {
     let refused = || Error::Invalid(format!("the path `{}` is not UTF-8", path.display()));
     path.to_str().map(str::to_owned).ok_or_else(refused)
@@ -107,7 +126,7 @@ fn master(spec: &Spec) -> String {
 }
 
 /// The configuration, with what only makes sense here.
-fn conf(spec: &Spec, folder: &Path) -> BTreeMap<String, String> {
+fn conf(spec: &Spec, folder: &Folder, installation: &Installation) -> BTreeMap<String, String> {
     let mut conf = spec.spark_conf.clone();
     let local = !conf.get("spark.master").is_some_and(|master| master.starts_with("local-cluster"));
     // One process is the driver and an executor, and has the heap of both.
@@ -118,12 +137,18 @@ fn conf(spec: &Spec, folder: &Path) -> BTreeMap<String, String> {
     }
     let defaults = [
         ("spark.eventLog.enabled", "true".to_owned()),
-        ("spark.eventLog.dir", format!("file://{}", folder.join("events").display())),
+        ("spark.eventLog.dir", format!("file://{}", folder.events().display())),
         ("spark.ui.port", "0".to_owned()),
         ("spark.ui.showConsoleProgress", "false".to_owned()),
     ];
     for (key, value) in defaults {
         conf.entry(key.to_owned()).or_insert(value);
+    }
+    if let Some(modules) = conf.remove(MODULES) {
+        let packages = modules.split(',').map(|module| installation.module(module));
+        let asked = conf.get("spark.jars.packages").cloned();
+        let all: Vec<String> = asked.into_iter().chain(packages).collect();
+        conf.insert("spark.jars.packages".to_owned(), all.join(","));
     }
     conf.retain(|key, _| !OWN.contains(&key.as_str()));
     conf

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use dcp_gateway::application::{ConfigMapSpec, Metadata, PodSpec, RuntimeVersions, Spec};
 use dcp_gateway::local::Local;
-use dcp_gateway::local::spark::{Installation, Installations};
+use dcp_gateway::local::installation::{Installation, Installations};
 use dcp_gateway::{Compute, End, Error, Name, Phase, SparkApplication, Status};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
@@ -316,12 +316,15 @@ async fn what_cannot_run_here_is_said() {
             {"env": [{"name": "DCP_NO_SUCH", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]},
         ]}}),
     };
+    let mut reference = application("a-4");
+    reference.spec.spark_conf = [("spark.x".to_owned(), "a ${secret.s3/key} b".to_owned())].into();
     let mut nothing = application("a-2");
     nothing.spec.py_files = None;
     let mut old = application("a-3");
     old.spec.runtime_versions.spark_version = "3.5".to_owned();
     for (application, expected) in [
         (secret, "set it in the environment"),
+        (reference, "needs the secret `s3/key`"),
         (nothing, "neither a jar nor a Python program"),
         (old, "Spark 3.5 is not on this machine, which has 4.3.0"),
     ] {

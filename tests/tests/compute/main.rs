@@ -1,3 +1,4 @@
 //! What the Gateway's backends do.
 
 mod local;
+mod spark;

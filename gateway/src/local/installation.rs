@@ -11,6 +11,8 @@ pub struct Installation {
     pub home: PathBuf,
     /// Such as `4.3.0`.
     pub version: String,
+    /// The version of Scala that its jars are made for, such as `2.13`.
+    pub scala: String,
     /// The Python of the environment that it was installed in.
     pub python: Option<PathBuf>,
 }
@@ -21,20 +23,26 @@ impl Installation {
         let jars = std::fs::read_dir(home.join("jars")).ok()?;
         let core = jars.flatten().find_map(|entry| {
             let name = entry.file_name().into_string().ok()?;
-            let version = name.strip_prefix("spark-core_")?.strip_suffix(".jar")?.split_once('-')?.1;
-            Some(version.to_owned())
-        })?;
+            let (scala, version) = name.strip_prefix("spark-core_")?.strip_suffix(".jar")?.split_once('-')?;
+            Some((scala.to_owned(), version.to_owned()))
+        });
+        let (scala, version) = core?;
         if !home.join("bin/spark-submit").is_file() {
             return None;
         }
         // `pip install pyspark` puts it below ENVIRONMENT/lib/python3.N/site-packages/pyspark.
         let environment = home.ancestors().nth(4);
         let python = environment.map(|it| it.join("bin/python")).filter(|python| python.exists());
-        Some(Self { home: home.to_owned(), version: core, python })
+        Some(Self { home: home.to_owned(), version, scala, python })
     }
 
     pub fn submit(&self) -> PathBuf {
         self.home.join("bin/spark-submit")
+    }
+
+    /// The coordinates of one of Spark's own modules that it does not bring along.
+    pub fn module(&self, name: &str) -> String {
+        format!("org.apache.spark:spark-{name}_{}:{}", self.scala, self.version)
     }
 
     /// Whether this is a version that was asked for: `4.3` is any `4.3.x`.

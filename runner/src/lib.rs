@@ -1,0 +1,9 @@
+//! The Runner: submits, checks and cancels executions of jobs.
+//!
+//! What an execution is and how it goes on is decided by pure functions: [`machine`] from state and event to the next
+//! state, [`lower`] from a job to what a backend is given, [`parameters`] from what was asked for to values.
+
+pub mod execution;
+pub mod lower;
+pub mod machine;
+pub mod parameters;

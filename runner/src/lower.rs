@@ -1,0 +1,338 @@
+//! From a job, the values of a run and an attempt to what a backend is given. Nothing is decided here that
+//! [`crate::machine`] or sizing has not decided before.
+
+mod pods;
+
+use std::collections::BTreeMap;
+
+use dcp_compiler::model::{
+    Dependencies, FileRef, Job, KubernetesName, Location, Python, Scalar, Sizing, StateStore, Stream, Trigger,
+};
+use dcp_compiler::primitive::CoreEtlJob;
+use dcp_compiler::reference;
+use dcp_gateway::SparkApplication;
+use dcp_gateway::application::{
+    ApplicationTimeoutConfig, ApplicationTolerations, ConfigMapSpec, DeploymentMode, InstanceConfig, MODULES,
+    Metadata, PodSpec, RestartConfig, RestartPolicy, RuntimeVersions, Spec,
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::execution::Execution;
+use crate::parameters::Value;
+
+/// Where the driver finds the program that runs SQL and streams, and what it is to run.
+pub(crate) const MOUNT: &str = "/opt/dcp/job";
+const PROGRAM: &str = "main.py";
+const JOB: &str = "job.json";
+
+/// What runs inside of Spark.
+const SQL: &str = include_str!("../../runtime/sql.py");
+const STREAM: &str = include_str!("../../runtime/stream.py");
+
+/// How a stream is run, which its job alone does not say.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Streaming {
+    pub trigger: Trigger,
+    pub checkpoint: String,
+}
+
+/// What an application is made of.
+#[derive(Debug)]
+pub struct Input<'a> {
+    pub job: &'a CoreEtlJob,
+    pub execution: &'a Execution,
+    pub values: &'a BTreeMap<String, Value>,
+    /// For a stream that is kept running.
+    pub streaming: Option<&'a Streaming>,
+    /// Where the result of SQL is to be put, if it is wanted.
+    pub results: Option<&'a str>,
+}
+
+/// Why a job can't be handed to any backend.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unfit(pub String);
+
+/// The application of the present attempt.
+pub fn lower(input: &Input<'_>) -> Result<SparkApplication, Unfit> {
+    let Input { job, execution, .. } = input;
+    let name = execution.name();
+    let metadata = &job.metadata;
+    let labels = [
+        ("dcp/execution", execution.id.as_str().to_owned()),
+        ("dcp/attempt", execution.attempt().to_string()),
+        ("dcp/domain", metadata.domain.as_str().to_owned()),
+        ("dcp/workload", metadata.name.as_str().to_owned()),
+    ];
+    let own = metadata.labels.iter().map(|(key, value)| (key.as_str().to_owned(), value.as_str().to_owned()));
+    let labels: BTreeMap<String, String> =
+        own.chain(labels.map(|(key, value)| (key.to_owned(), value))).collect();
+    let annotations: BTreeMap<String, String> =
+        metadata.annotations.iter().map(|(key, value)| (key.as_str().to_owned(), value.clone())).collect();
+    let program = program(input)?;
+    let mut conf = conf(job);
+    conf.extend(program.conf);
+    conf.extend(
+        execution
+            .attempts
+            .last()
+            .into_iter()
+            .flat_map(|attempt| &attempt.adjusted)
+            .map(|(key, adjustment)| (key.clone(), adjustment.value.clone())),
+    );
+    let maps = program.job.map(|data| ConfigMapSpec { name: format!("{name}-job"), data });
+    let mut driver = pods::template(job.pods.driver.as_deref(), &labels, &annotations);
+    if let Some(map) = &maps {
+        pods::mount(&mut driver, job.pods.driver.as_deref(), &map.name, MOUNT);
+    }
+    let executor = pods::template(job.pods.executors.as_deref(), &labels, &annotations);
+    let spec = Spec {
+        runtime_versions: RuntimeVersions {
+            spark_version: job.engine.version.clone(),
+            scala_version: Some(job.engine.scala.clone()),
+            jdk_version: Some(job.engine.java.to_string()),
+        },
+        main_class: program.class,
+        jars: program.jar,
+        py_files: program.py_files,
+        files: joined(&job.dependencies.files),
+        driver_args: program.args,
+        spark_conf: conf,
+        deployment_mode: Some(DeploymentMode::ClusterMode),
+        application_tolerations: tolerations(job),
+        driver_spec: PodSpec { pod_template_spec: driver },
+        executor_spec: PodSpec { pod_template_spec: executor },
+        config_map_specs: maps.into_iter().collect(),
+    };
+    let namespace = metadata.domain.as_str().to_owned();
+    Ok(SparkApplication { metadata: Metadata { name, namespace, labels, annotations }, spec })
+}
+
+/// What is run, and how it is told what to do.
+#[derive(Default)]
+struct Program {
+    class: Option<String>,
+    jar: Option<String>,
+    py_files: Option<String>,
+    args: Vec<String>,
+    conf: BTreeMap<String, String>,
+    /// Files for the driver.
+    job: Option<BTreeMap<String, String>>,
+}
+
+fn program(input: &Input<'_>) -> Result<Program, Unfit> {
+    match &input.job.job {
+        Job::Sql(sql) => {
+            let task = json!({
+                "statements": sql.query.as_deref().map(dcp_compiler::sql::statements),
+                "parameters": input.values,
+                "results": input.results.filter(|_| sql.return_result),
+            });
+            let mut program = own(SQL, &task);
+            if input.results.is_some() && sql.return_result {
+                program.conf.insert(MODULES.to_owned(), "avro".to_owned());
+            }
+            Ok(program)
+        }
+        Job::Stream(stream) => self::stream(input, stream),
+        Job::Pyspark(program) => {
+            let files = [&program.main].into_iter().chain(&program.py_files);
+            let conf = python(&program.environment);
+            let py_files = files.map(FileRef::as_str).collect::<Vec<_>>().join(",");
+            let args = args(&program.args, input.values)?;
+            Ok(Program { py_files: Some(py_files), args, conf, ..Program::default() })
+        }
+        Job::Jar(program) => Ok(Program {
+            class: Some(program.class.as_str().to_owned()),
+            jar: Some(program.main.as_str().to_owned()),
+            args: args(&program.args, input.values)?,
+            ..Program::default()
+        }),
+    }
+}
+
+/// One of our own programs, and what it is to do.
+fn own(text: &str, task: &serde_json::Value) -> Program {
+    let data = BTreeMap::from([(PROGRAM.to_owned(), text.to_owned()), (JOB.to_owned(), task.to_string())]);
+    Program {
+        py_files: Some(format!("local://{MOUNT}/{PROGRAM}")),
+        args: vec![format!("{MOUNT}/{JOB}")],
+        job: Some(data),
+        ..Program::default()
+    }
+}
+
+fn stream(input: &Input<'_>, stream: &Stream) -> Result<Program, Unfit> {
+    let kept = input.streaming.map(|it| it.checkpoint.as_str());
+    let checkpoint = kept.or(stream.checkpoint.as_ref().map(Location::as_str));
+    let Some(checkpoint) = checkpoint else {
+        let message = "the stream has no checkpoint, and no continuous job gives it one";
+        return Err(Unfit(message.to_owned()));
+    };
+    let task = json!({
+        "stream": stream,
+        "checkpoint": checkpoint,
+        // What is run now and then takes what there is, and ends.
+        "trigger": input.streaming.map(|it| &it.trigger),
+        "name": input.job.metadata.name,
+    });
+    let mut program = own(STREAM, &task);
+    let mut set = |key: &str, value: String| program.conf.insert(key.to_owned(), value);
+    set("spark.sql.streaming.metricsEnabled", "true".to_owned());
+    if let Some(partitions) = stream.state.partitions {
+        set("spark.sql.shuffle.partitions", partitions.to_string());
+    }
+    match stream.state.store {
+        Some(StateStore::Rocksdb) => {
+            let class = "org.apache.spark.sql.execution.streaming.state.RocksDBStateStoreProvider";
+            set("spark.sql.streaming.stateStore.providerClass", class.to_owned());
+        }
+        Some(StateStore::Memory) | None => {}
+    }
+    if let Some(batches) = stream.state.min_batches_to_retain {
+        set("spark.sql.streaming.minBatchesToRetain", batches.to_string());
+    }
+    Ok(program)
+}
+
+fn args(args: &[Scalar], values: &BTreeMap<String, Value>) -> Result<Vec<String>, Unfit> {
+    let lookup = |name: &str| values.get(name).map(|value| value.value.as_str());
+    let one = |arg: &Scalar| {
+        reference::resolve(arg.as_str(), lookup)
+            .map_err(|_| Unfit(format!("the argument `{arg}` refers to what is not there")))
+    };
+    args.iter().map(one).collect()
+}
+
+fn joined(files: &[FileRef]) -> Option<String> {
+    (!files.is_empty()).then(|| files.iter().map(FileRef::as_str).collect::<Vec<_>>().join(","))
+}
+
+fn python(python: &Python) -> BTreeMap<String, String> {
+    let mut conf = BTreeMap::new();
+    let mut set = |key: &str, value: String| conf.insert(key.to_owned(), value);
+    if let Some(archive) = &python.archive {
+        set("spark.archives", format!("{archive}#environment"));
+        set("spark.pyspark.python", "./environment/bin/python".to_owned());
+    }
+    if let Some(python) = &python.python {
+        set("spark.pyspark.python", python.clone());
+    }
+    if !python.packages.is_empty() {
+        // For the backend to see to: Spark has no setting for it.
+        set("spark.dcp.python.packages", python.packages.join(","));
+    }
+    conf
+}
+
+/// The settings that a job has whatever the attempt.
+fn conf(job: &CoreEtlJob) -> BTreeMap<String, String> {
+    let mut conf: BTreeMap<String, String> =
+        job.spark.conf.iter().map(|(key, value)| (key.clone(), value.as_str().to_owned())).collect();
+    let hadoop = job.spark.hadoop_conf.iter();
+    conf.extend(hadoop.map(|(key, value)| (format!("spark.hadoop.{key}"), value.as_str().to_owned())));
+    resources(job, &mut conf);
+    dependencies(&job.dependencies, &mut conf);
+    let mut option = |key: &str, value: Option<String>| {
+        conf.extend(value.map(|value| (key.to_owned(), value)));
+    };
+    option("spark.driver.extraJavaOptions", job.spark.driver_java_options.clone());
+    option("spark.executor.extraJavaOptions", job.spark.executor_java_options.clone());
+    option("spark.kubernetes.container.image", Some(job.engine.image.clone()));
+    let image = |pod: Option<&dcp_compiler::model::Pod>| Some(pod?.image.as_ref()?.to_string());
+    option("spark.kubernetes.driver.container.image", image(job.pods.driver.as_deref()));
+    option("spark.kubernetes.executor.container.image", image(job.pods.executors.as_deref()));
+    let secrets = &job.pods.image_pull_secrets;
+    let secrets: Vec<&str> = secrets.iter().map(KubernetesName::as_str).collect();
+    option("spark.kubernetes.container.image.pullSecrets", (!secrets.is_empty()).then(|| secrets.join(",")));
+    let policy = job.pods.image_pull_policy.map(|policy| format!("{policy:?}"));
+    option("spark.kubernetes.container.image.pullPolicy", policy);
+    conf
+}
+
+fn resources(job: &CoreEtlJob, conf: &mut BTreeMap<String, String>) {
+    let (driver, executors) = (&job.resources.driver, &job.resources.executors);
+    let mut set = |key: &str, value: String| conf.insert(key.to_owned(), value);
+    for (role, cores, memory, overhead, request, limit) in [
+        ("driver", driver.cores, driver.memory, driver.memory_overhead, driver.cpu_request, driver.cpu_limit),
+        (
+            "executor",
+            executors.cores,
+            executors.memory,
+            executors.memory_overhead,
+            executors.cpu_request,
+            executors.cpu_limit,
+        ),
+    ] {
+        set(&format!("spark.{role}.cores"), cores.to_string());
+        set(&format!("spark.{role}.memory"), memory.to_string());
+        for (key, value) in [
+            (format!("spark.{role}.memoryOverhead"), overhead.map(|it| it.to_string())),
+            (format!("spark.kubernetes.{role}.request.cores"), request.map(|it| it.to_string())),
+            (format!("spark.kubernetes.{role}.limit.cores"), limit.map(|it| it.to_string())),
+        ] {
+            if let Some(value) = value {
+                set(&key, value);
+            }
+        }
+    }
+    if let Some((least, most)) = dynamic(job) {
+        set("spark.dynamicAllocation.enabled", "true".to_owned());
+        set("spark.dynamicAllocation.shuffleTracking.enabled", "true".to_owned());
+        set("spark.dynamicAllocation.minExecutors", least.to_string());
+        set("spark.dynamicAllocation.maxExecutors", most.to_string());
+        set("spark.dynamicAllocation.initialExecutors", first(job).to_string());
+    } else {
+        set("spark.executor.instances", first(job).to_string());
+    }
+}
+
+/// The bounds, where Spark itself chooses between them.
+fn dynamic(job: &CoreEtlJob) -> Option<(u32, u32)> {
+    let executors = &job.resources.executors;
+    let bounds = (executors.min.unwrap_or(0), executors.max?);
+    (job.resources.sizing == Some(Sizing::Dynamic)).then_some(bounds)
+}
+
+/// How many executors there are at first.
+fn first(job: &CoreEtlJob) -> u32 {
+    let executors = &job.resources.executors;
+    executors.instances.or(executors.initial).or(executors.min.map(|least| least.max(1))).unwrap_or(1)
+}
+
+fn dependencies(dependencies: &Dependencies, conf: &mut BTreeMap<String, String>) {
+    let mut list = |key: &str, texts: Vec<String>| {
+        if !texts.is_empty() {
+            conf.insert(key.to_owned(), texts.join(","));
+        }
+    };
+    let Dependencies { packages, exclude_packages, repositories, jars, files: _, archives } = dependencies;
+    list("spark.jars.packages", packages.iter().map(ToString::to_string).collect());
+    list("spark.jars.excludes", exclude_packages.iter().map(ToString::to_string).collect());
+    list("spark.jars.repositories", repositories.iter().map(ToString::to_string).collect());
+    list("spark.jars", jars.iter().map(ToString::to_string).collect());
+    list("spark.archives", archives.iter().map(ToString::to_string).collect());
+}
+
+fn tolerations(job: &CoreEtlJob) -> ApplicationTolerations {
+    let millis = |span: dcp_compiler::model::Duration| i64::try_from(span.millis()).unwrap_or(i64::MAX);
+    let start = Some(job.timeouts.start.millis());
+    let grace = Some(job.timeouts.stop.millis());
+    ApplicationTolerations {
+        // One layer tries again, and it is not the operator.
+        restart_config: Some(RestartConfig { restart_policy: RestartPolicy::Never }),
+        application_timeout_config: Some(ApplicationTimeoutConfig {
+            driver_start_timeout_millis: start,
+            force_termination_grace_period_millis: grace,
+        }),
+        instance_config: dynamic(job).map(|(least, most)| InstanceConfig {
+            init_executors: first(job),
+            min_executors: least,
+            max_executors: most,
+        }),
+        resource_retain_policy: None,
+        ttl_after_stop_millis: Some(millis(job.ttl)),
+    }
+}

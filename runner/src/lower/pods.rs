@@ -1,0 +1,174 @@
+//! Pod templates, out of what a manifest says of pods.
+
+use std::collections::BTreeMap;
+
+use dcp_compiler::model::{
+    Env, EnvFrom, EnvSource, KeyRef, KubernetesName, Pod, ScalarOr, SecretType, Toleration,
+};
+use serde_json::{Map, Value, json};
+
+/// A template: what the manifest gives as it is, and over it what the manifest's own fields say.
+pub(super) fn template(
+    pod: Option<&Pod>,
+    labels: &BTreeMap<String, String>,
+    annotations: &BTreeMap<String, String>,
+) -> Value {
+    let none = Pod::default();
+    let pod = pod.unwrap_or(&none);
+    let mut template = json!(pod.template);
+    let own = pod.labels.iter().map(|(key, value)| (key.to_string(), value.to_string()));
+    merge(
+        &mut template,
+        json!({"metadata": {
+            "labels": own.chain(labels.clone()).collect::<BTreeMap<_, _>>(),
+        }}),
+    );
+    let own = pod.annotations.iter().map(|(key, value)| (key.to_string(), value.clone()));
+    let annotations: BTreeMap<String, String> = annotations.clone().into_iter().chain(own).collect();
+    if !annotations.is_empty() {
+        merge(&mut template, json!({"metadata": {"annotations": annotations}}));
+    }
+    let mut spec = Map::new();
+    let mut set = |key: &str, value: Value| {
+        if !value.is_null() && value != json!([]) && value != json!({}) {
+            spec.insert(key.to_owned(), value);
+        }
+    };
+    set("serviceAccountName", json!(pod.service_account));
+    set("nodeSelector", json!(pod.node_selector));
+    set("affinity", json!(pod.affinity));
+    set("tolerations", pod.tolerations.iter().map(toleration).collect());
+    set("priorityClassName", json!(pod.priority_class));
+    merge(&mut template, json!({"spec": spec}));
+    let mut volumes = Vec::new();
+    let mut mounts = Vec::new();
+    let mut mount = |name: &str, source: Value, path: &str, read_only: bool| {
+        let mut volume = json!({"name": name});
+        merge(&mut volume, source);
+        volumes.push(volume);
+        mounts.push(json!({"name": name, "mountPath": path, "readOnly": read_only}));
+    };
+    for volume in &pod.volumes {
+        mount(volume.name.as_str(), json!(volume.source), &volume.path, volume.read_only);
+    }
+    for (number, secret) in pod.secrets.iter().enumerate() {
+        let source = json!({"secret": {"secretName": secret.name}});
+        mount(&format!("dcp-secret-{number}"), source, &secret.path, true);
+    }
+    for (number, map) in pod.config_maps.iter().enumerate() {
+        let source = json!({"configMap": {"name": map.name}});
+        mount(&format!("dcp-config-{number}"), source, &map.path, true);
+    }
+    append(&mut template["spec"], "volumes", volumes);
+    let mut env: Vec<Value> = pod.env.iter().map(|(name, env)| variable(name.as_str(), env)).collect();
+    env.extend(pod.secrets.iter().filter_map(|secret| {
+        // What the clients of these kinds of secret look at.
+        match secret.kind {
+            SecretType::Generic => None,
+            SecretType::GcpServiceAccount => Some(json!({
+                "name": "GOOGLE_APPLICATION_CREDENTIALS",
+                "value": format!("{}/key.json", secret.path.trim_end_matches('/')),
+            })),
+            SecretType::HadoopDelegationToken => Some(json!({
+                "name": "HADOOP_TOKEN_FILE_LOCATION",
+                "value": format!("{}/hadoop.token", secret.path.trim_end_matches('/')),
+            })),
+        }
+    }));
+    let container = primary(&mut template, pod);
+    append(container, "env", env);
+    append(container, "envFrom", pod.env_from.iter().map(source).collect());
+    append(container, "volumeMounts", mounts);
+    if let Some(resources) = &pod.resources {
+        let storage = resources
+            .ephemeral_storage
+            .map(|it| ("ephemeral-storage".to_owned(), json!(format!("{}Mi", it.mib()))));
+        let extended =
+            resources.extended.iter().map(|(name, count)| (name.to_string(), json!(count.to_string())));
+        let all: Map<String, Value> = storage.into_iter().chain(extended).collect();
+        merge(container, json!({"resources": {"requests": all, "limits": all}}));
+    }
+    template
+}
+
+/// Has a config map of the application mounted in the primary container.
+pub(super) fn mount(template: &mut Value, pod: Option<&Pod>, map: &str, path: &str) {
+    let none = Pod::default();
+    append(&mut template["spec"], "volumes", vec![json!({"name": "dcp-job", "configMap": {"name": map}})]);
+    let mounts = vec![json!({"name": "dcp-job", "mountPath": path, "readOnly": true})];
+    append(primary(template, pod.unwrap_or(&none)), "volumeMounts", mounts);
+}
+
+/// The container that Spark runs in: the one that is named, or the first one.
+fn primary<'t>(template: &'t mut Value, pod: &Pod) -> &'t mut Value {
+    let named = pod.primary_container.as_ref().map(KubernetesName::as_str);
+    let containers = &mut template["spec"]["containers"];
+    if !containers.is_array() {
+        *containers = json!([]);
+    }
+    let list = containers.as_array_mut().expect("it was made one");
+    let at = match named {
+        Some(name) => list.iter().position(|container| container["name"] == name),
+        None => (!list.is_empty()).then_some(0),
+    };
+    let at = at.unwrap_or_else(|| {
+        list.push(json!({"name": named.unwrap_or("spark")}));
+        list.len() - 1
+    });
+    &mut list[at]
+}
+
+fn variable(name: &str, env: &Env) -> Value {
+    let key = |key: &KeyRef| json!({"name": key.name, "key": key.key});
+    match env {
+        ScalarOr::Scalar(value) => json!({"name": name, "value": value.as_str()}),
+        ScalarOr::Map(EnvSource::Secret(of)) => json!({"name": name, "valueFrom": {"secretKeyRef": key(of)}}),
+        ScalarOr::Map(EnvSource::ConfigMap(of)) => {
+            json!({"name": name, "valueFrom": {"configMapKeyRef": key(of)}})
+        }
+        ScalarOr::Map(EnvSource::Field(path)) => {
+            json!({"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}})
+        }
+    }
+}
+
+fn source(from: &EnvFrom) -> Value {
+    match from {
+        EnvFrom::Secret(name) => json!({"secretRef": {"name": name}}),
+        EnvFrom::ConfigMap(name) => json!({"configMapRef": {"name": name}}),
+    }
+}
+
+fn toleration(toleration: &Toleration) -> Value {
+    let Toleration { key, operator, value, effect, duration } = toleration;
+    let mut all = Map::from_iter([("operator".to_owned(), json!(format!("{operator:?}")))]);
+    let mut set = |name: &str, value: Option<Value>| all.extend(value.map(|value| (name.to_owned(), value)));
+    set("key", key.as_ref().map(|key| json!(key)));
+    set("value", value.as_ref().map(|value| json!(value)));
+    set("effect", effect.map(|effect| json!(format!("{effect:?}"))));
+    set("tolerationSeconds", duration.map(|it| json!(it.millis() / 1000)));
+    Value::Object(all)
+}
+
+/// Puts one object over another, key by key.
+fn merge(under: &mut Value, over: Value) {
+    match (under, over) {
+        (Value::Object(under), Value::Object(over)) => {
+            for (key, value) in over {
+                merge(under.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (under, over) => *under = over,
+    }
+}
+
+/// Puts items behind those of a list that may not be there yet.
+fn append(object: &mut Value, key: &str, items: Vec<Value>) {
+    if items.is_empty() {
+        return;
+    }
+    match &mut object[key] {
+        Value::Array(there) => there.extend(items),
+        other => *other = Value::Array(items),
+    }
+}

@@ -1,0 +1,332 @@
+//! How an execution goes on: two pure functions, and nothing else decides it.
+//!
+//! [`next`] says what is to be done to the world; [`after`] says what is remembered of how that went. A state is written
+//! down before the world is touched because of it, and everything that is done can be done again: so whoever finds an
+//! execution in a state, after whatever crash, does what [`next`] says and loses nothing.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use dcp_gateway::{End, Phase as At, Status};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::execution::{Adjustment, Attempt, Diagnosis, Execution, Phase, Stopping, Transition};
+
+/// What is to be done to the world.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing, ever again.
+    Nothing,
+    /// Nothing before this.
+    Wait(Timestamp),
+    /// Nothing but to write down the next step.
+    Step,
+    /// Start the present attempt, unless it ever was.
+    Create,
+    /// See how the present attempt is.
+    Look,
+    /// Have the present attempt stop, then see how it is.
+    Delete { grace: Duration },
+}
+
+/// What came of it, or from outside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// There was nothing to do.
+    Stepped,
+    /// The present attempt is at the backend.
+    Created,
+    /// The backend can't ever run it.
+    Refused(String),
+    /// The backend did not answer, or could not do it now.
+    Unavailable(String),
+    /// How the present attempt is, and what was made of its failure; nothing where the backend knows of none.
+    Seen(Option<Status>, Option<Verdict>),
+    /// Somebody wants it to stop.
+    Cancel { by: String },
+}
+
+/// What was made of a failure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    pub diagnosis: Diagnosis,
+    /// What another attempt is to be given; empty where it would be the same again.
+    pub remedy: BTreeMap<String, Adjustment>,
+    /// Why there is to be no other attempt, where a further one can't mend it.
+    pub hopeless: Option<String>,
+}
+
+/// What is to be done now.
+pub fn next(execution: &Execution, now: Timestamp) -> Effect {
+    if let Some(at) = execution.not_before.filter(|at| *at > now && !execution.phase.is_final()) {
+        return Effect::Wait(at);
+    }
+    match execution.phase {
+        Phase::Queued | Phase::Retrying => Effect::Step,
+        Phase::Submitting if execution.stopping.is_none() => Effect::Create,
+        Phase::Submitting | Phase::Pending | Phase::Running | Phase::Cancelling => {
+            match (&execution.stopping, overdue(execution, now)) {
+                (None, None) => Effect::Look,
+                (None, Some(_)) => Effect::Step,
+                (Some(_), _) => Effect::Delete { grace: Duration::from_secs(execution.policy.stop_seconds) },
+            }
+        }
+        Phase::Succeeded | Phase::Failed | Phase::Cancelled => Effect::Nothing,
+    }
+}
+
+/// Changes an execution by what happened. A step to another phase is told; where there is none, the rest may have
+/// changed all the same.
+pub fn after(execution: &mut Execution, event: Event, now: Timestamp) -> Option<Transition> {
+    let from = execution.phase;
+    let why = change(execution, event, now)?;
+    let transition = Transition { at: now, from, to: execution.phase, attempt: execution.attempt(), why };
+    if execution.phase.is_final() {
+        execution.ended = Some(now);
+        execution.not_before = None;
+    }
+    Some(transition)
+}
+
+/// The reason of a change of phase, if there is one.
+fn change(execution: &mut Execution, event: Event, now: Timestamp) -> Option<String> {
+    if execution.phase.is_final() {
+        return None;
+    }
+    match event {
+        Event::Cancel { by } => cancel(execution, by),
+        Event::Stepped => step(execution, now),
+        Event::Created => {
+            execution.not_before = None;
+            (execution.phase == Phase::Submitting)
+                .then(|| to(execution, Phase::Pending, "the backend has it"))
+        }
+        Event::Refused(why) => {
+            let diagnosis = Diagnosis {
+                class: None,
+                cause: "invalid".to_owned(),
+                summary: why.clone(),
+                evidence: Vec::new(),
+            };
+            let refused = Verdict { diagnosis, remedy: BTreeMap::new(), hopeless: Some(why) };
+            // It was never started, so there is nothing that could be alive.
+            (execution.phase == Phase::Submitting).then(|| failed(execution, None, refused, now))
+        }
+        Event::Unavailable(_) => {
+            execution.not_before = Some(later(now, UNAVAILABLE));
+            None
+        }
+        Event::Seen(status, verdict) => seen(execution, status, verdict, now),
+    }
+}
+
+/// How long to wait before a backend is asked again that did not answer.
+const UNAVAILABLE: Duration = Duration::from_secs(5);
+
+fn to(execution: &mut Execution, phase: Phase, why: impl Into<String>) -> String {
+    execution.phase = phase;
+    why.into()
+}
+
+fn cancel(execution: &mut Execution, by: String) -> Option<String> {
+    if execution.phase == Phase::Cancelling {
+        return None;
+    }
+    let why = format!("cancelled by {by}");
+    execution.not_before = None;
+    execution.stopping = Some(Stopping::Cancelled { by });
+    let phase = if execution.phase.may_be_alive() { Phase::Cancelling } else { Phase::Cancelled };
+    Some(to(execution, phase, why))
+}
+
+/// What happens by itself.
+fn step(execution: &mut Execution, now: Timestamp) -> Option<String> {
+    if execution.not_before.is_some_and(|at| at > now) {
+        return None;
+    }
+    match execution.phase {
+        Phase::Queued | Phase::Retrying => {
+            let number = execution.attempt() + 1;
+            let adjusted = execution.adjusted.clone();
+            execution.attempts.push(Attempt {
+                number,
+                begun: now,
+                running: None,
+                end: None,
+                diagnosis: None,
+                adjusted,
+            });
+            execution.not_before = None;
+            Some(to(
+                execution,
+                Phase::Submitting,
+                format!("attempt {number} of {}", execution.policy.attempts),
+            ))
+        }
+        Phase::Submitting | Phase::Pending | Phase::Running if execution.stopping.is_none() => {
+            // It is stopped first; what that means is seen when it is gone.
+            execution.stopping = overdue(execution, now);
+            None
+        }
+        _ => None,
+    }
+}
+
+/// Whether the present attempt has taken too long.
+fn overdue(execution: &Execution, now: Timestamp) -> Option<Stopping> {
+    let attempt = execution.attempts.last()?;
+    let passed = |since: Timestamp, seconds: u64| now >= later(since, Duration::from_secs(seconds));
+    match (execution.phase, attempt.running) {
+        (Phase::Submitting | Phase::Pending, _) if passed(attempt.begun, execution.policy.start_seconds) => {
+            Some(Stopping::StartTimeout)
+        }
+        (Phase::Running, Some(running))
+            if execution.policy.run_seconds.is_some_and(|it| passed(running, it)) =>
+        {
+            Some(Stopping::RunTimeout)
+        }
+        _ => None,
+    }
+}
+
+fn seen(
+    execution: &mut Execution,
+    status: Option<Status>,
+    verdict: Option<Verdict>,
+    now: Timestamp,
+) -> Option<String> {
+    if !execution.phase.may_be_alive() {
+        return None;
+    }
+    execution.not_before = None;
+    let Some(status) = status else {
+        // Before it was created, there is nothing to be seen; and what was stopped before that never will be.
+        if execution.phase == Phase::Submitting && execution.stopping.is_none() {
+            return None;
+        }
+        return Some(gone(execution, None, verdict, now));
+    };
+    match (status.phase, status.end) {
+        (At::Ended, Some(end)) => Some(gone(execution, Some(end), verdict, now)),
+        (At::Running, _) if matches!(execution.phase, Phase::Submitting | Phase::Pending) => {
+            if let Some(attempt) = execution.attempts.last_mut() {
+                attempt.running = Some(now);
+            }
+            Some(to(execution, Phase::Running, "the driver runs"))
+        }
+        (At::Pending, _) if execution.phase == Phase::Submitting => {
+            Some(to(execution, Phase::Pending, "the backend has it"))
+        }
+        _ => None,
+    }
+}
+
+/// The present attempt is proved to be over.
+fn gone(execution: &mut Execution, end: Option<End>, verdict: Option<Verdict>, now: Timestamp) -> String {
+    let succeeded = end.as_ref().is_some_and(|end| end.succeeded);
+    let stopping = execution.stopping.take();
+    if succeeded {
+        if let Some(attempt) = execution.attempts.last_mut() {
+            attempt.end = end;
+        }
+        let why = if stopping.is_some() {
+            "the driver had succeeded before it could be stopped"
+        } else {
+            "the driver succeeded"
+        };
+        return to(execution, Phase::Succeeded, why);
+    }
+    let timeout = |summary: String| Verdict {
+        diagnosis: Diagnosis {
+            class: Some(dcp_compiler::model::Cause::Timeout),
+            cause: "timeout".to_owned(),
+            summary,
+            evidence: Vec::new(),
+        },
+        remedy: BTreeMap::new(),
+        hopeless: None,
+    };
+    let verdict = match stopping {
+        Some(Stopping::Cancelled { by }) => {
+            if let Some(attempt) = execution.attempts.last_mut() {
+                attempt.end = end;
+            }
+            execution.stopping = Some(Stopping::Cancelled { by });
+            return to(execution, Phase::Cancelled, "nothing of it runs any more");
+        }
+        Some(Stopping::StartTimeout) => {
+            timeout(format!("the driver did not run within {} s", execution.policy.start_seconds))
+        }
+        Some(Stopping::RunTimeout) => {
+            let seconds = execution.policy.run_seconds.unwrap_or_default();
+            timeout(format!("the driver ran for more than {seconds} s"))
+        }
+        None => verdict.unwrap_or_else(|| {
+            let summary = match &end {
+                Some(end) => format!("the driver failed{}", how(end)),
+                None => "the backend does not know of it any more".to_owned(),
+            };
+            let cause = "unknown".to_owned();
+            let diagnosis = Diagnosis { class: None, cause, summary, evidence: Vec::new() };
+            Verdict { diagnosis, remedy: BTreeMap::new(), hopeless: None }
+        }),
+    };
+    failed(execution, end, verdict, now)
+}
+
+fn how(end: &End) -> String {
+    match (end.exit_code, end.signal) {
+        (Some(code), _) => format!(" with exit code {code}"),
+        (None, Some(signal)) => format!(" by signal {signal}"),
+        (None, None) => String::new(),
+    }
+}
+
+/// The present attempt failed, and is gone: another one, or the end.
+fn failed(execution: &mut Execution, end: Option<End>, verdict: Verdict, now: Timestamp) -> String {
+    let Verdict { diagnosis, remedy, hopeless } = verdict;
+    let (class, summary) = (diagnosis.class, diagnosis.summary.clone());
+    if let Some(attempt) = execution.attempts.last_mut() {
+        attempt.end = end;
+        attempt.diagnosis = Some(diagnosis);
+    }
+    let policy = &execution.policy;
+    let wanted = policy.causes.is_empty() || class.is_some_and(|class| policy.causes.contains(&class));
+    let attempt = execution.attempt();
+    let over = match hopeless {
+        Some(why) if why == summary => Some(String::new()),
+        Some(why) => Some(format!("; {why}")),
+        None if !wanted => Some("; `retry.causes` does not have it".to_owned()),
+        None if attempt >= policy.attempts => {
+            let plural = if attempt == 1 { "" } else { "s" };
+            Some(format!("; that was the last of {attempt} attempt{plural}"))
+        }
+        None if !remedy.is_empty() && execution.remedies >= policy.remedies => {
+            Some(format!("; all {} remedies are used up", policy.remedies))
+        }
+        None => None,
+    };
+    if let Some(over) = over {
+        return to(execution, Phase::Failed, format!("{summary}{over}"));
+    }
+    let wait = backoff(execution);
+    execution.not_before = Some(later(now, wait));
+    if !remedy.is_empty() {
+        execution.remedies += 1;
+        execution.adjusted.extend(remedy);
+    }
+    to(execution, Phase::Retrying, format!("{summary}; the next attempt is in {} s", wait.as_secs()))
+}
+
+/// Twice as long after each attempt.
+fn backoff(execution: &Execution) -> Duration {
+    let policy = &execution.policy;
+    let doublings = execution.attempt().saturating_sub(1).min(32);
+    let seconds = policy.backoff_seconds.saturating_mul(1 << doublings).min(policy.max_backoff_seconds);
+    Duration::from_secs(seconds)
+}
+
+fn later(at: Timestamp, by: Duration) -> Timestamp {
+    let by = SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX);
+    at.checked_add(by).unwrap_or(Timestamp::MAX)
+}

@@ -1,0 +1,93 @@
+//! From the parameters that were asked for to the values of a run.
+
+use std::collections::BTreeMap;
+
+use dcp_compiler::diag::{list, nearest};
+use dcp_compiler::model::{Identifier, ParameterType, Scalar, ScalarOr, TypedParameter};
+use dcp_compiler::primitive::CoreEtlJob;
+use jiff::civil::Date;
+use jiff::{Timestamp, civil::DateTime};
+use serde::{Deserialize, Serialize};
+
+/// A value that fits its type.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Value {
+    #[serde(rename = "type")]
+    pub kind: ParameterType,
+    pub value: String,
+}
+
+/// A parameter that was given wrong, or not at all.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Problem {
+    pub parameter: String,
+    pub message: String,
+}
+
+/// The values of all parameters of a job; or all that is wrong with what was given.
+pub fn values(
+    job: &CoreEtlJob,
+    given: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, Value>, Vec<Problem>> {
+    let none = BTreeMap::new();
+    let known = job.job.parameters().unwrap_or(&none);
+    let mut problems = Vec::new();
+    let mut problem = |parameter: &str, message: String| {
+        problems.push(Problem { parameter: parameter.to_owned(), message });
+    };
+    for name in given.keys() {
+        if !known.keys().any(|it| it.as_str() == name) {
+            let names = || known.keys().map(Identifier::as_str);
+            let help = match (nearest(name, names()), known.is_empty()) {
+                (Some(meant), _) => format!("did you mean `{meant}`?"),
+                (None, true) => "it has none".to_owned(),
+                (None, false) => format!("it has {}", list(names(), "and")),
+            };
+            problem(name, format!("the job has no parameter `{name}`: {help}"));
+        }
+    }
+    let mut values = BTreeMap::new();
+    for (name, parameter) in known {
+        let name = name.as_str();
+        // A job that was compiled has all of them typed.
+        let ScalarOr::Map(TypedParameter { kind, default, run, .. }) = parameter else { continue };
+        let value = given.get(name).map(String::as_str).or(default.as_ref().map(Scalar::as_str));
+        match value {
+            Some(value) => match fits(*kind, value) {
+                Ok(()) => {
+                    values.insert(name.to_owned(), Value { kind: *kind, value: value.to_owned() });
+                }
+                Err(expected) => problem(name, format!("`{name}` is {value:?}, and has to be {expected}")),
+            },
+            None if run.is_some() => {
+                problem(name, format!("`{name}` comes from the schedule, and this run has none: give it"));
+            }
+            None => problem(name, format!("`{name}` is not given, and has no default")),
+        }
+    }
+    if problems.is_empty() { Ok(values) } else { Err(problems) }
+}
+
+/// What a value has to be, where it is not.
+fn fits(kind: ParameterType, value: &str) -> Result<(), &'static str> {
+    let (fits, expected) = match kind {
+        ParameterType::String => (true, "text"),
+        ParameterType::Integer => (value.parse::<i64>().is_ok(), "a whole number"),
+        ParameterType::Number => {
+            // Not the names of what is no number, which Rust reads and SQL does not.
+            let digits = value.bytes().any(|byte| byte.is_ascii_digit());
+            (digits && value.parse::<f64>().is_ok_and(f64::is_finite), "a number")
+        }
+        ParameterType::Boolean => (matches!(value, "true" | "false"), "`true` or `false`"),
+        ParameterType::Date => {
+            (value.parse::<Date>().is_ok() && value.len() == 10, "a date such as 2026-01-31")
+        }
+        ParameterType::Timestamp => {
+            let fits = value.parse::<Timestamp>().is_ok() || value.parse::<DateTime>().is_ok();
+            (fits, "a timestamp such as 2026-01-31T12:00:00Z")
+        }
+    };
+    if fits { Ok(()) } else { Err(expected) }
+}

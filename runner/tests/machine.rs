@@ -1,0 +1,340 @@
+//! The state machine against a world that loses answers, dies between any two lines, and fails in every way: thousands
+//! of seeds, each of which can be run again alone by `DCP_SEED=N`.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use dcp_gateway::{End, Phase as At, Status};
+use dcp_runner::execution::{Adjustment, Diagnosis, Execution, Id, Phase, Policy, Transition};
+use dcp_runner::machine::{Effect, Event, Verdict, after, next};
+use jiff::{SignedDuration, Timestamp};
+
+/// A small generator of numbers that depend on nothing but the seed.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % sides
+    }
+
+    fn once_in(&mut self, sides: u64) -> bool {
+        self.roll(sides) == 0
+    }
+}
+
+/// A backend, as far as the machine can tell.
+#[derive(Default)]
+struct World {
+    applications: BTreeMap<String, Application>,
+}
+
+struct Application {
+    status: Status,
+    /// What it will come to, by itself.
+    fate: Fate,
+    /// So many looks until it goes on.
+    patience: u64,
+    starts: u32,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Fate {
+    Succeeds,
+    Fails,
+    Hangs,
+}
+
+impl World {
+    fn alive(&self) -> usize {
+        self.applications.values().filter(|it| it.status.phase != At::Ended).count()
+    }
+
+    fn create(&mut self, name: String, dice: &mut Dice, now: Timestamp) {
+        self.applications.entry(name).or_insert_with(|| Application {
+            status: Status { phase: At::Pending, started: Some(now), end: None },
+            fate: [Fate::Succeeds, Fate::Fails, Fate::Hangs][usize::try_from(dice.roll(3)).expect("small")],
+            patience: dice.roll(4),
+            starts: 1,
+        });
+    }
+
+    fn end(application: &mut Application, succeeded: bool, stopped: bool, now: Timestamp) {
+        let exit_code = Some(i32::from(!succeeded));
+        let end = End { at: now, succeeded, stopped, exit_code, signal: None, message: String::new() };
+        application.status = Status { phase: At::Ended, started: application.status.started, end: Some(end) };
+    }
+
+    fn look(&mut self, name: &str, now: Timestamp) -> Option<Status> {
+        let application = self.applications.get_mut(name)?;
+        if application.status.phase != At::Ended {
+            match (application.patience, application.fate) {
+                (0, Fate::Succeeds) => Self::end(application, true, false, now),
+                (0, Fate::Fails) => Self::end(application, false, false, now),
+                (0, Fate::Hangs) | (1, _) => application.status.phase = At::Running,
+                _ => {}
+            }
+            application.patience = application.patience.saturating_sub(1);
+        }
+        Some(application.status.clone())
+    }
+
+    fn delete(&mut self, name: &str, dice: &mut Dice, now: Timestamp) {
+        if let Some(application) = self.applications.get_mut(name)
+            && application.status.phase != At::Ended
+            && dice.once_in(2)
+        {
+            Self::end(application, false, true, now);
+        }
+    }
+}
+
+fn policy(dice: &mut Dice) -> Policy {
+    Policy {
+        attempts: 1 + u32::try_from(dice.roll(4)).expect("small"),
+        remedies: u32::try_from(dice.roll(3)).expect("small"),
+        backoff_seconds: dice.roll(60),
+        max_backoff_seconds: 30 + dice.roll(60),
+        causes: Vec::new(),
+        start_seconds: 60 + dice.roll(600),
+        run_seconds: dice.once_in(2).then(|| 60 + dice.roll(600)),
+        stop_seconds: dice.roll(60),
+    }
+}
+
+fn verdict(dice: &mut Dice) -> Option<Verdict> {
+    let diagnosis = Diagnosis {
+        class: Some(dcp_compiler::model::Cause::OutOfMemory),
+        cause: "driverHeap".to_owned(),
+        summary: "the driver's heap was full".to_owned(),
+        evidence: vec!["java.lang.OutOfMemoryError".to_owned()],
+    };
+    let more = Adjustment { value: "2g".to_owned(), why: "it was full".to_owned() };
+    let remedy = BTreeMap::from([("spark.driver.memory".to_owned(), more)]);
+    match dice.roll(3) {
+        0 => None,
+        1 => Some(Verdict { diagnosis, remedy, hopeless: None }),
+        _ => Some(Verdict {
+            diagnosis,
+            remedy: BTreeMap::new(),
+            hopeless: dice.once_in(3).then(|| "no attempt can mend it".to_owned()),
+        }),
+    }
+}
+
+/// What a Runner does with an effect, in a world where answers are lost.
+fn perform(effect: &Effect, name: &str, world: &mut World, dice: &mut Dice, now: Timestamp) -> Event {
+    match effect {
+        Effect::Nothing | Effect::Wait(_) | Effect::Step => Event::Stepped,
+        Effect::Create => {
+            match dice.roll(10) {
+                // It never arrived; or it did, and the answer was lost.
+                0 => Event::Unavailable("it is down".to_owned()),
+                1 => {
+                    world.create(name.to_owned(), dice, now);
+                    Event::Unavailable("it did not answer".to_owned())
+                }
+                2 if !world.applications.contains_key(name) => Event::Refused("it can't run here".to_owned()),
+                _ => {
+                    world.create(name.to_owned(), dice, now);
+                    Event::Created
+                }
+            }
+        }
+        Effect::Look => {
+            if dice.once_in(8) {
+                return Event::Unavailable("it is down".to_owned());
+            }
+            Event::Seen(world.look(name, now), verdict(dice))
+        }
+        Effect::Delete { .. } => {
+            if dice.once_in(8) {
+                return Event::Unavailable("it is down".to_owned());
+            }
+            world.delete(name, dice, now);
+            Event::Seen(world.look(name, now), None)
+        }
+    }
+}
+
+/// One execution to its end; what does not hold is an error.
+fn simulate(seed: u64) -> Result<Vec<Transition>, String> {
+    let mut dice = Dice(seed);
+    let mut now = Timestamp::UNIX_EPOCH;
+    let mut world = World::default();
+    let policy = policy(&mut dice);
+    let mut kept = Execution::new(Id::parse("a1").expect("it is one"), policy, now);
+    let mut history: Vec<Transition> = Vec::new();
+    let mut remember = |kept: &mut Execution, changed: Execution, transition: Option<Transition>| {
+        history.extend(transition);
+        *kept = changed;
+    };
+    // What hangs and may take as long as it likes, somebody cancels.
+    let patience = kept.policy.run_seconds.is_none().then_some(2_000);
+    let cancelled_at = dice.once_in(3).then(|| dice.roll(40)).or(patience);
+    for round in 0..10_000 {
+        now = now
+            .checked_add(SignedDuration::from_millis(i64::try_from(dice.roll(5_000)).expect("small")))
+            .expect("soon");
+        if cancelled_at == Some(round) {
+            let mut changed = kept.clone();
+            let transition = after(&mut changed, Event::Cancel { by: "somebody".to_owned() }, now);
+            remember(&mut kept, changed, transition);
+        }
+        let effect = next(&kept, now);
+        if effect == Effect::Nothing {
+            return check(&kept, &history, &world).map(|()| history);
+        }
+        if let Effect::Wait(at) = effect {
+            now = now.max(at);
+            continue;
+        }
+        // A crash before the effect, or between it and what is remembered of it: the next one begins where what is kept
+        // left off.
+        if dice.once_in(6) {
+            continue;
+        }
+        let name = kept.name();
+        let event = perform(&effect, &name, &mut world, &mut dice, now);
+        if world.alive() > 1 {
+            return Err(format!("two attempts are alive: {:?}", world.applications.keys()));
+        }
+        if dice.once_in(6) {
+            continue;
+        }
+        let mut changed = kept.clone();
+        let transition = after(&mut changed, event, now);
+        remember(&mut kept, changed, transition);
+    }
+    Err(format!("it never ended: {kept:?}"))
+}
+
+fn check(execution: &Execution, history: &[Transition], world: &World) -> Result<(), String> {
+    let say = |what: &str| Err(format!("{what}: {execution:?}\n{history:#?}"));
+    if world.alive() > 0 {
+        return say("something is left alive");
+    }
+    if world.applications.values().any(|it| it.starts != 1)
+        || world.applications.len() > execution.attempts.len()
+    {
+        return say("more was started than there were attempts");
+    }
+    if execution.attempts.len() > execution.policy.attempts as usize {
+        return say("there were too many attempts");
+    }
+    if execution.remedies > execution.policy.remedies {
+        return say("there were too many remedies");
+    }
+    if !execution.attempts.iter().zip(1..).all(|(attempt, number)| attempt.number == number) {
+        return say("the attempts are not counted");
+    }
+    let mut phase = Phase::Queued;
+    for (transition, at) in history.iter().zip(0..) {
+        if transition.from != phase || (at > 0 && transition.from.is_final()) || transition.why.is_empty() {
+            return say("the history has a gap");
+        }
+        phase = transition.to;
+    }
+    let succeeded =
+        world.applications.values().any(|it| it.status.end.as_ref().is_some_and(|end| end.succeeded));
+    if phase != execution.phase || !phase.is_final() || succeeded != (phase == Phase::Succeeded) {
+        return say("the end is not what happened");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_execution_ends_as_it_should_whatever_is_lost() {
+    let seeds = match std::env::var("DCP_SEED").ok().and_then(|seed| seed.parse().ok()) {
+        Some(seed) => seed..seed + 1,
+        None => 0..20_000u64,
+    };
+    let mut ends: BTreeMap<Phase, u32> = BTreeMap::new();
+    for seed in seeds.clone() {
+        match simulate(seed) {
+            Ok(history) => *ends.entry(history.last().expect("it ended").to).or_default() += 1,
+            Err(wrong) => panic!("DCP_SEED={seed}: {wrong}"),
+        }
+    }
+    if seeds.end - seeds.start > 1 {
+        assert!(Phase::ALL.iter().filter(|it| it.is_final()).all(|it| ends.contains_key(it)), "{ends:?}");
+    }
+}
+
+#[test]
+fn the_waits_grow_and_are_bounded() {
+    let policy = Policy {
+        attempts: 6,
+        remedies: 0,
+        backoff_seconds: 10,
+        max_backoff_seconds: 60,
+        causes: Vec::new(),
+        start_seconds: 900,
+        run_seconds: None,
+        stop_seconds: 60,
+    };
+    let mut now = Timestamp::UNIX_EPOCH;
+    let mut execution = Execution::new(Id::parse("a1").expect("it is one"), policy, now);
+    let mut waits = Vec::new();
+    while !execution.phase.is_final() {
+        after(&mut execution, Event::Stepped, now);
+        after(&mut execution, Event::Created, now);
+        after(&mut execution, Event::Seen(None, None), now);
+        if let Effect::Wait(at) = next(&execution, now) {
+            waits.push(at.duration_since(now).as_secs());
+            now = at;
+        }
+    }
+    assert_eq!(waits, [10, 20, 40, 60, 60]);
+    assert_eq!(execution.phase, Phase::Failed);
+}
+
+#[test]
+fn what_was_never_seen_is_not_taken_for_gone_while_it_may_still_come() {
+    let now = Timestamp::UNIX_EPOCH;
+    let mut execution = Execution::new(Id::parse("a1").expect("it is one"), policy(&mut Dice(1)), now);
+    after(&mut execution, Event::Stepped, now);
+    assert_eq!(after(&mut execution, Event::Seen(None, None), now), None);
+    assert_eq!((execution.phase, next(&execution, now)), (Phase::Submitting, Effect::Create));
+}
+
+#[test]
+fn what_is_stopped_for_its_time_is_gone_before_there_is_another() {
+    let policy = Policy {
+        attempts: 2,
+        remedies: 0,
+        backoff_seconds: 0,
+        max_backoff_seconds: 0,
+        causes: Vec::new(),
+        start_seconds: 60,
+        run_seconds: Some(60),
+        stop_seconds: 5,
+    };
+    let mut now = Timestamp::UNIX_EPOCH;
+    let mut execution = Execution::new(Id::parse("a1").expect("it is one"), policy, now);
+    after(&mut execution, Event::Stepped, now);
+    after(&mut execution, Event::Created, now);
+    let running = Status { phase: At::Running, started: None, end: None };
+    after(&mut execution, Event::Seen(Some(running.clone()), None), now);
+    now = now.checked_add(SignedDuration::from_secs(61)).expect("soon");
+    assert_eq!(next(&execution, now), Effect::Step);
+    after(&mut execution, Event::Stepped, now);
+    assert_eq!(next(&execution, now), Effect::Delete { grace: Duration::from_secs(5) });
+    assert_eq!(after(&mut execution, Event::Seen(Some(running), None), now), None);
+    assert_eq!(next(&execution, now), Effect::Delete { grace: Duration::from_secs(5) });
+    let end = End {
+        at: now,
+        succeeded: false,
+        stopped: true,
+        exit_code: Some(143),
+        signal: None,
+        message: String::new(),
+    };
+    let ended = Status { phase: At::Ended, started: None, end: Some(end) };
+    let transition = after(&mut execution, Event::Seen(Some(ended), None), now).expect("it is a step");
+    assert_eq!((transition.to, execution.attempt()), (Phase::Retrying, 1));
+    assert!(transition.why.contains("more than 60 s"), "{}", transition.why);
+}

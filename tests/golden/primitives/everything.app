@@ -1,0 +1,235 @@
+=== CoreEtlJob/finance/program
+{
+  "metadata": {
+    "name": "dcp-a1-1",
+    "namespace": "finance",
+    "labels": {
+      "dcp/attempt": "1",
+      "dcp/domain": "finance",
+      "dcp/execution": "a1",
+      "dcp/workload": "program"
+    }
+  },
+  "spec": {
+    "runtimeVersions": {
+      "sparkVersion": "4.1",
+      "scalaVersion": "2.13",
+      "jdkVersion": "21"
+    },
+    "mainClass": "com.example.Main",
+    "jars": "lib/app.jar",
+    "files": "conf/app.conf",
+    "driverArgs": [
+      "--day=2026-01-31",
+      "--rate",
+      "1.10",
+      "--flag",
+      "true",
+      "${not.a.reference}",
+      "0x1F"
+    ],
+    "sparkConf": {
+      "spark.archives": "s3://lake/models.zip#models",
+      "spark.driver.cores": "2",
+      "spark.driver.extraJavaOptions": "-XX:+UseZGC",
+      "spark.driver.memory": "2g",
+      "spark.driver.memoryOverhead": "512m",
+      "spark.dynamicAllocation.enabled": "true",
+      "spark.dynamicAllocation.initialExecutors": "2",
+      "spark.dynamicAllocation.maxExecutors": "20",
+      "spark.dynamicAllocation.minExecutors": "0",
+      "spark.dynamicAllocation.shuffleTracking.enabled": "true",
+      "spark.executor.cores": "4",
+      "spark.executor.memory": "8g",
+      "spark.hadoop.fs.s3a.endpoint": "https://s3.example.com",
+      "spark.hadoop.fs.s3a.secret.key": "${secret.s3/secret-key}",
+      "spark.jars": "lib/other.jar",
+      "spark.jars.excludes": "org.slf4j:slf4j-log4j12",
+      "spark.jars.packages": "org.postgresql:postgresql:42.7.4",
+      "spark.jars.repositories": "https://maven.example.com/releases",
+      "spark.kubernetes.container.image": "registry.example.com/finance:1",
+      "spark.kubernetes.container.image.pullPolicy": "IfNotPresent",
+      "spark.kubernetes.container.image.pullSecrets": "registry",
+      "spark.kubernetes.driver.container.image": "registry.example.com/driver:1",
+      "spark.kubernetes.driver.limit.cores": "2",
+      "spark.kubernetes.driver.request.cores": "500m",
+      "spark.locality.wait": "3",
+      "spark.speculation": "true",
+      "spark.sql.session.timeZone": "UTC"
+    },
+    "deploymentMode": "ClusterMode",
+    "applicationTolerations": {
+      "restartConfig": {
+        "restartPolicy": "Never"
+      },
+      "applicationTimeoutConfig": {
+        "driverStartTimeoutMillis": 1200000,
+        "forceTerminationGracePeriodMillis": 30000
+      },
+      "instanceConfig": {
+        "initExecutors": 2,
+        "minExecutors": 0,
+        "maxExecutors": 20
+      },
+      "ttlAfterStopMillis": 86400000
+    },
+    "driverSpec": {
+      "podTemplateSpec": {
+        "metadata": {
+          "annotations": {
+            "c": "d"
+          },
+          "labels": {
+            "a": "b",
+            "dcp/attempt": "1",
+            "dcp/domain": "finance",
+            "dcp/execution": "a1",
+            "dcp/workload": "program"
+          }
+        },
+        "spec": {
+          "affinity": {
+            "nodeAffinity": {
+              "requiredDuringSchedulingIgnoredDuringExecution": {
+                "nodeSelectorTerms": []
+              }
+            }
+          },
+          "containers": [
+            {
+              "env": [
+                {
+                  "name": "IP",
+                  "valueFrom": {
+                    "fieldRef": {
+                      "fieldPath": "status.podIP"
+                    }
+                  }
+                },
+                {
+                  "name": "MAP",
+                  "valueFrom": {
+                    "configMapKeyRef": {
+                      "key": "level",
+                      "name": "app"
+                    }
+                  }
+                },
+                {
+                  "name": "PLAIN",
+                  "value": "1.0"
+                },
+                {
+                  "name": "SECRET",
+                  "valueFrom": {
+                    "secretKeyRef": {
+                      "key": "password",
+                      "name": "db"
+                    }
+                  }
+                },
+                {
+                  "name": "GOOGLE_APPLICATION_CREDENTIALS",
+                  "value": "/etc/gcp/key.json"
+                }
+              ],
+              "envFrom": [
+                {
+                  "secretRef": {
+                    "name": "all"
+                  }
+                },
+                {
+                  "configMapRef": {
+                    "name": "more"
+                  }
+                }
+              ],
+              "name": "spark",
+              "resources": {
+                "limits": {
+                  "ephemeral-storage": "10240Mi",
+                  "nvidia.com/gpu": "1"
+                },
+                "requests": {
+                  "ephemeral-storage": "10240Mi",
+                  "nvidia.com/gpu": "1"
+                }
+              },
+              "volumeMounts": [
+                {
+                  "mountPath": "/scratch",
+                  "name": "spark-local-dir-1",
+                  "readOnly": false
+                },
+                {
+                  "mountPath": "/etc/gcp",
+                  "name": "dcp-secret-0",
+                  "readOnly": true
+                },
+                {
+                  "mountPath": "/etc/log4j",
+                  "name": "dcp-config-0",
+                  "readOnly": true
+                }
+              ]
+            }
+          ],
+          "hostNetwork": false,
+          "nodeSelector": {
+            "pool": "gold"
+          },
+          "priorityClassName": "high",
+          "serviceAccountName": "spark",
+          "tolerations": [
+            {
+              "effect": "NoExecute",
+              "key": "spot",
+              "operator": "Exists",
+              "tolerationSeconds": 300
+            }
+          ],
+          "volumes": [
+            {
+              "emptyDir": {
+                "sizeLimit": "10Gi"
+              },
+              "name": "spark-local-dir-1"
+            },
+            {
+              "name": "dcp-secret-0",
+              "secret": {
+                "secretName": "gcp"
+              }
+            },
+            {
+              "configMap": {
+                "name": "log4j"
+              },
+              "name": "dcp-config-0"
+            }
+          ]
+        }
+      }
+    },
+    "executorSpec": {
+      "podTemplateSpec": {
+        "metadata": {
+          "labels": {
+            "dcp/attempt": "1",
+            "dcp/domain": "finance",
+            "dcp/execution": "a1",
+            "dcp/workload": "program"
+          }
+        },
+        "spec": {
+          "containers": [
+            {
+              "name": "spark"
+            }
+          ]
+        }
+      }
+    }
+  }
+}

@@ -1,0 +1,234 @@
+//! Jobs of every kind, from the manifest to what they leave behind, on a real Spark.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use dcp_compiler::diag::Diagnostic;
+use dcp_compiler::primitive::{Body, CoreEtlJob};
+use dcp_gateway::local::Local;
+use dcp_gateway::local::installation::Installations;
+use dcp_gateway::{Compute, End, Name, Phase};
+use dcp_runner::execution::{Execution, Id, Policy};
+use dcp_runner::lower::{Input, lower};
+use dcp_runner::machine::{Event, after};
+use dcp_runner::parameters::values;
+use jiff::Timestamp;
+use tempfile::TempDir;
+
+/// The environment that `scripts/spark` installs.
+fn home() -> &'static Path {
+    static HOME: OnceLock<PathBuf> = OnceLock::new();
+    HOME.get_or_init(|| {
+        let script = dcp_tests::workspace().join("scripts/spark");
+        let done = Command::new(script).output().expect("it can be run");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).expect("a path").trim().into()
+    })
+}
+
+struct Project {
+    folder: TempDir,
+}
+
+impl Project {
+    fn new() -> Self {
+        Self { folder: TempDir::new().expect("there is room") }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().expect("it is in the folder")).expect("it can be made");
+        fs::write(&path, text).expect("it can be written");
+        path
+    }
+
+    /// The job of a manifest that says this of it.
+    fn job(&self, spec: &str) -> CoreEtlJob {
+        let folder = self.folder.path().display().to_string();
+        let manifest = format!(
+            "apiVersion: dcp/v1\nkind: CoreETL\nmetadata: {{name: job, domain: tests, owner: tests}}\nspec:\n  \
+             engine: {{version: \"4.1\"}}\n  run: {{manual: {{}}}}\n  resources: {{driver: {{memory: 512m}}, \
+             executors: {{memory: 512m, cores: 2}}}}\n{}",
+            spec.replace("%DIR%", &folder)
+        );
+        let compiled = dcp_tests::compile(&BTreeMap::from([("job.yaml".to_owned(), manifest)]), None);
+        let wrong: Vec<&Diagnostic> = compiled.diagnostics.iter().filter(|it| it.is_error()).collect();
+        assert!(wrong.is_empty(), "{wrong:#?}");
+        let bodies = compiled.primitives.into_iter().map(|primitive| primitive.body);
+        let job = bodies.into_iter().find_map(|body| match body {
+            Body::CoreEtlJob(job) => Some(*job),
+            _ => None,
+        });
+        job.expect("a manifest has one")
+    }
+
+    /// Runs a job to its end, which it tells with the driver's log.
+    async fn run(&self, job: &CoreEtlJob, given: &[(&str, &str)], results: Option<&str>) -> (End, String) {
+        let variable = |name: &str| match name {
+            "SPARK_HOME" => Some(home().into()),
+            name => std::env::var_os(name),
+        };
+        let supervisor = vec![env!("CARGO_BIN_EXE_dcp-test-supervisor").to_owned()];
+        let installations = Installations::find(variable);
+        let local = Local::new(&self.path("runs"), self.folder.path(), installations, supervisor);
+        let local = local.expect("it can be made");
+        let given = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let values = values(job, &given).expect("they fit");
+        let mut execution =
+            Execution::new(Id::parse("a1").expect("it is one"), POLICY, Timestamp::UNIX_EPOCH);
+        after(&mut execution, Event::Stepped, Timestamp::UNIX_EPOCH);
+        let input = Input { job, execution: &execution, values: &values, streaming: None, results };
+        let application = lower(&input).expect("it fits");
+        local.create(&application).await.expect("it starts");
+        let name: Name = execution.name().parse().expect("it is one");
+        let deadline = Instant::now() + Duration::from_mins(5);
+        loop {
+            let status = local.get(&name).await.expect("it can be asked").expect("it is known");
+            if let (Phase::Ended, Some(end)) = (status.phase, status.end) {
+                let log = local.logs(&name, 0, 1 << 20).await.expect("it has one");
+                return (end, String::from_utf8_lossy(&log.bytes).into_owned());
+            }
+            assert!(Instant::now() < deadline, "it did not end");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+const POLICY: Policy = Policy {
+    attempts: 1,
+    remedies: 0,
+    backoff_seconds: 0,
+    max_backoff_seconds: 0,
+    causes: Vec::new(),
+    start_seconds: 600,
+    run_seconds: None,
+    stop_seconds: 10,
+};
+
+fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        match entry.path() {
+            path if path.is_dir() => found.extend(files(&path, ending)),
+            path if path.to_string_lossy().ends_with(ending) => found.push(path),
+            _ => {}
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Every line of every text file below a folder, in order.
+fn lines(folder: &Path, ending: &str) -> Vec<String> {
+    let texts = files(folder, ending).into_iter().map(|path| fs::read_to_string(path).expect("it is text"));
+    let mut lines: Vec<String> =
+        texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>()).collect();
+    lines.sort();
+    lines
+}
+
+#[tokio::test]
+async fn sql_with_parameters_writes_and_returns_rows() {
+    let project = Project::new();
+    let job = project.job(
+        "  job:\n    sql:\n      returnResult: true\n      parameters:\n        day: {type: date}\n        least: 2\n        \
+         name: {type: string}\n      query: |\n        INSERT OVERWRITE DIRECTORY '%DIR%/out' USING json\n        \
+         SELECT :day AS day, id, :name AS name FROM range(5) WHERE id >= :least;\n        -- not one; of these\n        \
+         SELECT count(*) AS n, ';' AS s FROM json.`%DIR%/out`\n",
+    );
+    let hostile = "x'; DROP TABLE t; --";
+    let given = [("day", "2026-01-31"), ("name", hostile)];
+    let results = project.path("results").display().to_string();
+    let (end, log) = project.run(&job, &given, Some(&results)).await;
+    assert!(end.succeeded, "{log}");
+    let rows = lines(&project.path("out"), ".json");
+    assert_eq!(rows.len(), 3, "{rows:?}");
+    assert_eq!(rows[0], format!("{{\"day\":\"2026-01-31\",\"id\":2,\"name\":\"{hostile}\"}}"));
+    let avro = files(&project.path("results"), ".avro");
+    let bytes = fs::read(avro.first().expect("there is a file of results")).expect("it can be read");
+    assert!(bytes.starts_with(b"Obj\x01"), "it is Avro");
+}
+
+#[tokio::test]
+async fn a_python_program_gets_its_arguments_and_its_error_is_seen() {
+    let project = Project::new();
+    project.write(
+        "jobs/main.py",
+        "import sys\nfrom pyspark.sql import SparkSession\nimport helper\nspark = SparkSession.builder.getOrCreate()\n\
+         spark.range(int(sys.argv[1])).selectExpr(\"concat(id, '-', '%s') AS v\" % helper.NAME)\
+         .write.text(sys.argv[2])\nif sys.argv[3] == 'fail':\n    raise ValueError('no such customer')\n",
+    );
+    project.write("jobs/helper.py", "NAME = 'helped'\n");
+    let job = project.job(
+        "  job:\n    pyspark:\n      main: jobs/main.py\n      pyFiles: [jobs/helper.py]\n      \
+         args: [\"${param.count}\", \"%DIR%/${param.how}\", \"${param.how}\"]\n      \
+         parameters: {count: 3, how: {type: string}}\n",
+    );
+    let (end, log) = project.run(&job, &[("how", "go")], None).await;
+    assert!(end.succeeded, "{log}");
+    assert_eq!(lines(&project.path("go"), ".txt"), ["0-helped", "1-helped", "2-helped"]);
+    fs::remove_dir_all(project.path("runs")).expect("it is there");
+    let (end, log) = project.run(&job, &[("how", "fail")], None).await;
+    assert_eq!((end.succeeded, end.exit_code), (false, Some(1)));
+    assert!(log.contains("ValueError: no such customer"), "{log}");
+}
+
+#[tokio::test]
+async fn a_program_for_the_jvm_runs() {
+    let project = Project::new();
+    let source = project.write(
+        "pi/Pi.java",
+        "import org.apache.spark.sql.SparkSession;\npublic class Pi {\n  public static void main(String[] args) throws Exception {\n    \
+         SparkSession spark = SparkSession.builder().getOrCreate();\n    \
+         long inside = spark.range(100000).selectExpr(\"rand(7) * 2 - 1 AS x\", \"rand(11) * 2 - 1 AS y\")\
+         .where(\"x * x + y * y <= 1\").count();\n    \
+         java.nio.file.Files.writeString(java.nio.file.Path.of(args[0]), String.valueOf(4.0 * inside / 100000));\n    \
+         spark.stop();\n  }\n}\n",
+    );
+    let jars = home().join("jars/*").display().to_string();
+    let folder = source.parent().expect("it has one");
+    let made = Command::new("javac").args(["-cp", &jars, "-d"]).arg(folder).arg(&source).status();
+    assert!(made.expect("there is a JDK").success());
+    let jar = project.path("pi.jar");
+    let made = Command::new("jar").arg("cf").arg(&jar).arg("-C").arg(folder).arg("Pi.class").status();
+    assert!(made.expect("there is a JDK").success());
+    let job = project.job("  job: {jar: {main: pi.jar, class: Pi, args: [\"%DIR%/result\"]}}\n");
+    let (end, log) = project.run(&job, &[], None).await;
+    assert!(end.succeeded, "{log}");
+    let pi: f64 =
+        fs::read_to_string(project.path("result")).expect("it was written").parse().expect("a number");
+    assert!((pi - std::f64::consts::PI).abs() < 0.05, "{pi}");
+}
+
+#[tokio::test]
+async fn a_stream_takes_each_file_once_over_two_runs() {
+    let project = Project::new();
+    let job = project.job(
+        "  job:\n    stream:\n      sources:\n        \
+         clicks: {files: {path: %DIR%/in, format: json, schema: {store: string, bot: boolean, ts: timestamp}}}\n      \
+         watermark: {source: clicks, column: ts, delay: 1m}\n      query: SELECT store, ts FROM clicks WHERE NOT bot\n      \
+         sink: {files: {path: %DIR%/out, format: json}}\n      checkpoint: %DIR%/checkpoint\n",
+    );
+    for (run, expected) in [(1, 2), (2, 4)] {
+        let click = |store: &str, bot: bool| {
+            format!("{{\"store\":\"{store}{run}\",\"bot\":{bot},\"ts\":\"2026-01-01T00:0{run}:00Z\"}}\n")
+        };
+        project.write(
+            &format!("in/{run}.json"),
+            &format!("{}{}{}", click("a", false), click("b", true), click("c", false)),
+        );
+        let (end, log) = project.run(&job, &[], None).await;
+        assert!(end.succeeded, "{log}");
+        fs::remove_dir_all(project.path("runs")).expect("it is there");
+        let rows = lines(&project.path("out"), ".json");
+        assert_eq!(rows.len(), expected, "{rows:?}");
+    }
+}
