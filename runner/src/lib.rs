@@ -4,6 +4,7 @@
 //! state, [`lower`] from a job to what a backend is given, [`parameters`] from what was asked for to values.
 
 pub mod execution;
+pub mod failure;
 pub mod lower;
 pub mod machine;
 pub mod parameters;

@@ -1,0 +1,215 @@
+//! The causes that there are.
+
+use dcp_compiler::model;
+
+/// Why an attempt failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cause {
+    DriverHeap,
+    ExecutorHeap,
+    /// Killed from outside for the memory of its container.
+    DriverContainer,
+    ExecutorContainer,
+    ShuffleLost,
+    NodeLost,
+    /// By a signal, of which nobody says why it was sent.
+    DriverKilled,
+    ImagePull,
+    Scheduling,
+    Dependencies,
+    UserCodePython,
+    UserCodeJvm,
+    /// More rows were collected than the driver takes.
+    ResultTooLarge,
+    /// A path or a table that is not there.
+    MissingData,
+    AccessDenied,
+    IncompatibleCheckpoint,
+    LostOffsets,
+    Timeout,
+    Backend,
+    Unknown,
+}
+
+/// What mends a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mend {
+    /// Another attempt as it was.
+    Again,
+    /// More memory of one kind.
+    More(Memory),
+    /// Nothing that an attempt could change.
+    Nothing(&'static str),
+}
+
+/// A kind of memory, by the setting that holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Memory {
+    DriverHeap,
+    ExecutorHeap,
+    DriverOverhead,
+    ExecutorOverhead,
+}
+
+impl Cause {
+    pub const ALL: [Cause; 20] = [
+        Cause::DriverHeap,
+        Cause::ExecutorHeap,
+        Cause::DriverContainer,
+        Cause::ExecutorContainer,
+        Cause::ShuffleLost,
+        Cause::NodeLost,
+        Cause::DriverKilled,
+        Cause::ImagePull,
+        Cause::Scheduling,
+        Cause::Dependencies,
+        Cause::UserCodePython,
+        Cause::UserCodeJvm,
+        Cause::ResultTooLarge,
+        Cause::MissingData,
+        Cause::AccessDenied,
+        Cause::IncompatibleCheckpoint,
+        Cause::LostOffsets,
+        Cause::Timeout,
+        Cause::Backend,
+        Cause::Unknown,
+    ];
+
+    /// As it is written in answers.
+    pub fn name(self) -> &'static str {
+        self.row().0
+    }
+
+    /// In a sentence, for people.
+    pub fn says(self) -> &'static str {
+        self.row().1
+    }
+
+    /// What a manifest's `retry.causes` calls it.
+    pub fn class(self) -> Option<model::Cause> {
+        self.row().2
+    }
+
+    pub fn mend(self) -> Mend {
+        self.row().3
+    }
+
+    /// Whether the line that was found says more than the cause.
+    pub(super) fn is_told_by_its_last_line(self) -> bool {
+        matches!(
+            self,
+            Cause::UserCodePython
+                | Cause::UserCodeJvm
+                | Cause::MissingData
+                | Cause::AccessDenied
+                | Cause::Dependencies
+                | Cause::IncompatibleCheckpoint
+                | Cause::LostOffsets
+        )
+    }
+
+    fn row(self) -> (&'static str, &'static str, Option<model::Cause>, Mend) {
+        use model::Cause as Class;
+        match self {
+            Cause::DriverHeap => (
+                "driverHeap",
+                "the driver's heap was full",
+                Some(Class::OutOfMemory),
+                Mend::More(Memory::DriverHeap),
+            ),
+            Cause::ExecutorHeap => (
+                "executorHeap",
+                "an executor's heap was full",
+                Some(Class::OutOfMemory),
+                Mend::More(Memory::ExecutorHeap),
+            ),
+            Cause::DriverContainer => (
+                "driverContainer",
+                "the driver was killed for the memory of its container",
+                Some(Class::OutOfMemory),
+                Mend::More(Memory::DriverOverhead),
+            ),
+            Cause::ExecutorContainer => (
+                "executorContainer",
+                "an executor was killed for the memory of its container",
+                Some(Class::OutOfMemory),
+                Mend::More(Memory::ExecutorOverhead),
+            ),
+            Cause::ShuffleLost => {
+                ("shuffleLost", "shuffle data was lost", Some(Class::ShuffleLost), Mend::Again)
+            }
+            Cause::NodeLost => ("nodeLost", "a node or a pod was lost", Some(Class::NodeLost), Mend::Again),
+            Cause::DriverKilled => {
+                ("driverKilled", "the driver was killed", Some(Class::NodeLost), Mend::Again)
+            }
+            Cause::ImagePull => {
+                ("imagePull", "the image could not be fetched", Some(Class::Dependencies), Mend::Again)
+            }
+            Cause::Scheduling => {
+                ("scheduling", "the cluster had no room for it", Some(Class::Scheduling), Mend::Again)
+            }
+            Cause::Dependencies => {
+                ("dependencies", "a dependency could not be fetched", Some(Class::Dependencies), Mend::Again)
+            }
+            Cause::UserCodePython => (
+                "userCodePython",
+                "the program failed",
+                Some(Class::UserCode),
+                Mend::Nothing("the same program on the same data fails again"),
+            ),
+            Cause::UserCodeJvm => (
+                "userCodeJvm",
+                "the program failed",
+                Some(Class::UserCode),
+                Mend::Nothing("the same program on the same data fails again"),
+            ),
+            Cause::ResultTooLarge => (
+                "resultTooLarge",
+                "the program collects more than `spark.driver.maxResultSize`",
+                Some(Class::UserCode),
+                Mend::Nothing("have it write its result instead of collecting it, or raise the limit"),
+            ),
+            Cause::MissingData => (
+                "missingData",
+                "a path or a table is not there",
+                Some(Class::UserCode),
+                Mend::Nothing("it has to be made, or the job to name another"),
+            ),
+            Cause::AccessDenied => (
+                "accessDenied",
+                "access was denied",
+                None,
+                Mend::Nothing("whoever owns what it reads or writes has to let it"),
+            ),
+            Cause::IncompatibleCheckpoint => (
+                "incompatibleCheckpoint",
+                "the query does not fit its checkpoint",
+                None,
+                Mend::Nothing("undo the change, or give the stream a new checkpoint"),
+            ),
+            Cause::LostOffsets => (
+                "lostOffsets",
+                "the source does not have any more what the stream has to read next",
+                None,
+                Mend::Nothing(
+                    "some events are lost: start with a new checkpoint, or set `failOnDataLoss: false`",
+                ),
+            ),
+            Cause::Timeout => ("timeout", "it took too long", Some(Class::Timeout), Mend::Again),
+            Cause::Backend => ("backend", "the backend failed", Some(Class::Backend), Mend::Again),
+            Cause::Unknown => ("unknown", "the driver failed", None, Mend::Again),
+        }
+    }
+}
+
+impl Memory {
+    /// The setting of Spark that holds it.
+    pub fn setting(self) -> &'static str {
+        match self {
+            Memory::DriverHeap => "spark.driver.memory",
+            Memory::ExecutorHeap => "spark.executor.memory",
+            Memory::DriverOverhead => "spark.driver.memoryOverhead",
+            Memory::ExecutorOverhead => "spark.executor.memoryOverhead",
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What another attempt is given after a failure: more of the one memory that ran out, within the manifest's bounds.
+
+use std::collections::BTreeMap;
+
+use dcp_compiler::primitive::{Body, CoreEtlJob};
+use dcp_gateway::End;
+use dcp_runner::execution::Attempt;
+use dcp_runner::failure::{Evidence, judge};
+use jiff::Timestamp;
+
+fn job(resources: &str) -> CoreEtlJob {
+    let manifest = format!(
+        "apiVersion: dcp/v1\nkind: CoreETL\nmetadata: {{name: job, domain: tests, owner: tests}}\nspec:\n  \
+         engine: {{version: \"4.1\"}}\n  run: {{manual: {{}}}}\n  job: {{pyspark: {{main: a.py}}}}\n  \
+         resources: {resources}\n"
+    );
+    let compiled = dcp_tests::compile(&BTreeMap::from([("a.yaml".to_owned(), manifest)]), None);
+    assert_eq!(dcp_tests::describe(&compiled.sources, &compiled.diagnostics), "");
+    let bodies = compiled.primitives.into_iter().map(|primitive| primitive.body);
+    let job = bodies.into_iter().find_map(|body| match body {
+        Body::CoreEtlJob(job) => Some(*job),
+        _ => None,
+    });
+    job.expect("it compiles")
+}
+
+/// What one setting becomes from attempt to attempt, and why there is no other at last.
+fn course(job: &CoreEtlJob, log: &str, exit_code: i32) -> (Vec<String>, String) {
+    let at = Timestamp::UNIX_EPOCH;
+    let exit_code = Some(exit_code);
+    let end = End { at, succeeded: false, stopped: false, exit_code, signal: None, message: String::new() };
+    let mut attempt = Attempt {
+        number: 1,
+        begun: at,
+        running: None,
+        end: None,
+        diagnosis: None,
+        adjusted: BTreeMap::new(),
+    };
+    let mut course = Vec::new();
+    loop {
+        let verdict = judge(Evidence { end: &end, log }, job, &attempt);
+        if let Some(why) = verdict.hopeless {
+            return (course, why);
+        }
+        assert!(verdict.remedy.len() <= 1, "one thing, or nothing: {:?}", verdict.remedy);
+        let Some((setting, adjustment)) = verdict.remedy.into_iter().next() else {
+            return (course, String::new());
+        };
+        assert!(!adjustment.why.is_empty());
+        course.push(format!("{setting}={}", adjustment.value));
+        attempt.adjusted.insert(setting, adjustment);
+    }
+}
+
+const HEAP: &str = "java.lang.OutOfMemoryError: Java heap space\n";
+const EXECUTOR: &str = "The executor with id 2 exited with exit code 52(JVM OOM).\n";
+const KILLED: &str = "The executor with id 3 exited with exit code 137(SIGKILL, possible container OOM).\n";
+
+#[test]
+fn a_heap_grows_to_its_bound_and_no_further() {
+    let job = job("{driver: {memory: 1g, maxMemory: 2g}, executors: {memory: 2g, maxMemory: 3g}}");
+    let driver = ["spark.driver.memory=1536m", "spark.driver.memory=2048m"].map(str::to_owned).to_vec();
+    let (course_, why) = course(&job, HEAP, 1);
+    assert_eq!(course_, driver);
+    assert_eq!(why, "`resources.driver.maxMemory` lets it have no more than 2048 MiB");
+    let (course_, why) = course(&job, EXECUTOR, 1);
+    assert_eq!(course_, ["spark.executor.memory=3072m"]);
+    assert_eq!(why, "`resources.executors.maxMemory` lets it have no more than 3072 MiB");
+}
+
+#[test]
+fn without_leave_nothing_grows() {
+    let (course, why) = course(&job("{}"), HEAP, 1);
+    assert!(course.is_empty());
+    assert_eq!(why, "`resources.driver.maxMemory` lets it have no more than 1024 MiB");
+}
+
+#[test]
+fn a_killed_container_gets_overhead_and_no_heap() {
+    let (course, why) = course(&job("{executors: {memory: 1g, maxMemory: 8g}}"), KILLED, 1);
+    let grows = [384 + 192, 864, 1024].map(|mib| format!("spark.executor.memoryOverhead={mib}m"));
+    assert_eq!(course, grows);
+    assert_eq!(why, "it has 1024 MiB beside its heap, as much as the heap itself");
+}
+
+#[test]
+fn what_memory_does_not_mend_is_tried_as_it_was_or_not_at_all() {
+    let job = job("{driver: {memory: 1g, maxMemory: 2g}}");
+    let lost = "org.apache.spark.shuffle.MetadataFetchFailedException: Missing an output location\n";
+    assert_eq!(course(&job, lost, 1), (vec![], String::new()));
+    let (_, why) =
+        course(&job, "Traceback (most recent call last):\n  File \"a.py\", line 1\nKeyError: 'a'\n", 1);
+    assert_eq!(why, "the same program on the same data fails again");
+}
