@@ -1,6 +1,7 @@
 //! `dcp plan`
 
 use std::io::Write as _;
+use std::mem::ManuallyDrop;
 use std::path::Path;
 
 use dcp_compiler::compile::Goal;
@@ -81,8 +82,10 @@ pub(super) fn plan(
     let entries = || home.entries(&selection.paths);
     let (memo, entries) =
         rayon::join(|| Memo::load(home, target), || Memo::may_be(home, target).then(entries));
+    // Of all that is read for a plan, nothing is given back piece by piece: that takes as long as to read a good part of it.
+    let memo = ManuallyDrop::new(memo);
     // Where something was planned before, what is applied may say what need not be compiled.
-    let (opened, known) = match (&memo, entries) {
+    let (opened, known) = match (&*memo, entries) {
         (None, _) | (_, None) => (None, Known::default()),
         (Some(memo), Some(entries)) => {
             let look = || memo.unchanged(&home.root, &entries);
@@ -92,15 +95,18 @@ pub(super) fn plan(
             (Some(opened), known.unwrap_or_default())
         }
     };
+    let known = ManuallyDrop::new(known);
     let whole = selection.paths.is_empty();
     let same = known.complete && whole && since.is_none();
     let outcome = if same { None } else { Some(compile(home, selection, &known, console)?) };
+    let outcome = ManuallyDrop::new(outcome);
     if outcome.as_ref().is_some_and(|outcome| outcome.compilation.has_errors()) {
         writeln!(console.err, "nothing was planned")?;
         return Ok(None);
     }
     let (control, state) = opened.unwrap_or_else(|| open(home, &project))?;
-    let select = match &outcome {
+    let state = ManuallyDrop::new(state);
+    let select = match &*outcome {
         Some(outcome) => Select::new(select, since, &selection.paths, home, outcome)?,
         None => Select::by_name(select)?,
     };
@@ -109,12 +115,12 @@ pub(super) fn plan(
         Concern::Compared if known.has(domain, name) => Concern::Kept,
         concern => concern,
     };
-    let comparison = compare(primitives, &state, concern);
+    let comparison = ManuallyDrop::new(compare(primitives, &state, concern));
     select.check(primitives, &state)?;
     let plan = finish(&comparison, &control, home, &project, outcome.as_ref())?;
     // What is about to change is not worth to be kept.
-    if let Some(outcome) = outcome.filter(|_| whole && plan.is_empty()) {
-        Memo::keep(home, target, memo.as_ref(), &outcome);
+    if let Some(outcome) = outcome.as_ref().filter(|_| whole && plan.is_empty()) {
+        Memo::keep(home, target, memo.as_ref(), outcome);
     }
     Ok(Some(Planned { plan, control }))
 }

@@ -48,27 +48,37 @@ pub fn compare<'a>(
     concern: impl Fn(&str, &str) -> Concern,
 ) -> Comparison<'a> {
     let mut workloads: BTreeMap<(&str, &str), Sides<'_>> = BTreeMap::new();
+    let (mut unchanged, mut left_out) = (0, 0);
+    let mut kept = None;
     for (address, entry) in &state.entries {
-        let sides = workloads.entry((&address.domain, &address.name)).or_default();
-        sides.addresses.entry(address).or_default().0 = Some(entry);
+        let workload = (address.domain.as_str(), address.name.as_str());
+        // A workload's addresses stand together, and of what is kept nothing has to be looked at.
+        if kept == Some(workload) {
+            continue;
+        }
+        if concern(workload.0, workload.1) == Concern::Kept {
+            kept = Some(workload);
+            unchanged += 1;
+            continue;
+        }
+        workloads.entry(workload).or_default().addresses.entry(address).or_default().0 = Some(entry);
     }
     for primitive in desired {
         let address = &primitive.address;
         let sides = workloads.entry((&address.domain, &address.name)).or_default();
         sides.addresses.entry(address).or_default().1 = Some(primitive);
     }
-    let all = workloads.len();
-    let mut left_out = 0;
     workloads.retain(|(domain, name), sides| match concern(domain, name) {
-        Concern::Compared => sides.differs(),
-        Concern::Kept => false,
         Concern::LeftOut => {
             left_out += 1;
             false
         }
+        Concern::Compared | Concern::Kept if sides.differs() => true,
+        Concern::Compared | Concern::Kept => {
+            unchanged += 1;
+            false
+        }
     });
-    let unchanged = all - workloads.len() - left_out;
-    let [unchanged, left_out] = [unchanged, left_out].map(|it| u64::try_from(it).unwrap_or(u64::MAX));
     Comparison { state, workloads, unchanged, left_out }
 }
 

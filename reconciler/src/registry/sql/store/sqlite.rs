@@ -41,7 +41,7 @@ pub(super) fn error(store: &Store, said: &dyn DatabaseError) -> Error {
         )),
         Some(3 | 8 | 14 | 23) => not_writable(store, message),
         Some(10) => Error::Unavailable(format!(
-            "{store} can't be read or written: {message}; see that its disk is well"
+            "{store} can't be read or written: {message}; see that its disk has room and is well"
         )),
         Some(13) => Error::Unavailable(format!(
             "the disk of {store} is full ({message}), and nothing was applied: make room, and try again"
