@@ -213,8 +213,7 @@ fn joined(files: &[FileRef]) -> Option<String> {
 fn python(python: &Python) -> BTreeMap<String, String> {
     let mut conf = BTreeMap::new();
     let mut set = |key: &str, value: String| conf.insert(key.to_owned(), value);
-    if let Some(archive) = &python.archive {
-        set("spark.archives", format!("{archive}#environment"));
+    if python.archive.is_some() {
         set("spark.pyspark.python", "./environment/bin/python".to_owned());
     }
     if let Some(python) = &python.python {
@@ -234,7 +233,7 @@ fn conf(job: &CoreEtlJob) -> BTreeMap<String, String> {
     let hadoop = job.spark.hadoop_conf.iter();
     conf.extend(hadoop.map(|(key, value)| (format!("spark.hadoop.{key}"), value.as_str().to_owned())));
     resources(job, &mut conf);
-    dependencies(&job.dependencies, &mut conf);
+    dependencies(job, &mut conf);
     let mut option = |key: &str, value: Option<String>| {
         conf.extend(value.map(|value| (key.to_owned(), value)));
     };
@@ -302,18 +301,24 @@ fn first(job: &CoreEtlJob) -> u32 {
     executors.instances.or(executors.initial).or(executors.min.map(|least| least.max(1))).unwrap_or(1)
 }
 
-fn dependencies(dependencies: &Dependencies, conf: &mut BTreeMap<String, String>) {
+fn dependencies(job: &CoreEtlJob, conf: &mut BTreeMap<String, String>) {
     let mut list = |key: &str, texts: Vec<String>| {
         if !texts.is_empty() {
             conf.insert(key.to_owned(), texts.join(","));
         }
     };
-    let Dependencies { packages, exclude_packages, repositories, jars, files: _, archives } = dependencies;
+    let Dependencies { packages, exclude_packages, repositories, jars, files: _, archives } =
+        &job.dependencies;
+    let environment = match &job.job {
+        Job::Pyspark(program) => program.environment.archive.as_ref(),
+        Job::Sql(_) | Job::Stream(_) | Job::Jar(_) => None,
+    };
     list("spark.jars.packages", packages.iter().map(ToString::to_string).collect());
     list("spark.jars.excludes", exclude_packages.iter().map(ToString::to_string).collect());
     list("spark.jars.repositories", repositories.iter().map(ToString::to_string).collect());
     list("spark.jars", jars.iter().map(ToString::to_string).collect());
-    list("spark.archives", archives.iter().map(ToString::to_string).collect());
+    let archives = archives.iter().map(ToString::to_string);
+    list("spark.archives", archives.chain(environment.map(|it| format!("{it}#environment"))).collect());
 }
 
 fn tolerations(job: &CoreEtlJob) -> ApplicationTolerations {
