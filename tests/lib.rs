@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use dcp_compiler::compile::{Compilation, Compiler, Goal, PROJECT_FILE};
 use dcp_compiler::diag::Diagnostic;
+use dcp_compiler::primitive::{Body, CoreEtlJob};
 use dcp_compiler::project::{FILE_NAME, Project};
 use dcp_compiler::source::{SourceFile, Sources};
 
@@ -60,6 +61,24 @@ pub fn compile(files: &BTreeMap<String, String>, target: Option<&str>) -> Compil
     let manifests = files.keys().filter(is_manifest);
     let analyses = manifests.enumerate().map(|(index, path)| compiler.analyze(index, path, files)).collect();
     compiler.link(analyses)
+}
+
+/// The job of a manifest whose `spec` says this, beside its engine and that it is run by hand.
+///
+/// # Panics
+/// Where anything is wrong with it.
+pub fn job(spec: &str) -> CoreEtlJob {
+    let manifest = format!(
+        "apiVersion: dcp/v1\nkind: CoreETL\nmetadata: {{name: job, domain: tests, owner: tests}}\nspec:\n  \
+         engine: {{version: \"4.1\"}}\n  run: {{manual: {{}}}}\n{spec}"
+    );
+    let compiled = compile(&BTreeMap::from([("manifest.yaml".to_owned(), manifest)]), None);
+    assert_eq!(describe(&compiled.sources, &compiled.diagnostics), "");
+    let job = compiled.primitives.into_iter().find_map(|primitive| match primitive.body {
+        Body::CoreEtlJob(job) => Some(*job),
+        _ => None,
+    });
+    job.expect("a manifest has one")
 }
 
 /// Diagnostics as plain text, one after the other, with everything that they say.

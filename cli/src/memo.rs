@@ -6,7 +6,6 @@
 //! stands in the files, never their times.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -16,7 +15,6 @@ use dcp_compiler::source::{LoadError, SourceLoader};
 use dcp_reconciler::registry::State;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
 use crate::load::{Entry, EntryLoader, load};
 use crate::project::{Home, Outcome};
@@ -25,16 +23,13 @@ use crate::write;
 /// Below the project's folder.
 const FOLDER: &str = ".dcp/cache";
 
-/// A hash of a text, in hexadecimal. Half of a SHA-256 tells all texts apart.
-type Hash = String;
-
 /// What stood in a file and in those that it refers to, in the order in which they were read.
-pub(crate) type Read = Vec<(String, Hash)>;
+pub(crate) type Read = Vec<(String, Fingerprint)>;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Memo {
-    made_with: Hash,
+    made_with: Fingerprint,
     files: BTreeMap<String, File>,
 }
 
@@ -68,26 +63,19 @@ impl Known {
     }
 }
 
-fn hash(text: &[u8]) -> Hash {
-    let digest = Sha256::digest(text);
-    let mut text = String::with_capacity(32);
-    for byte in &digest[..16] {
-        write!(text, "{byte:02x}").expect("writing to a String does not fail");
-    }
-    text
-}
-
 /// The program, the project file and the target. There is nothing where the program can't be told from another.
-fn made_with(home: &Home, target: Option<&str>) -> Option<Hash> {
+fn made_with(home: &Home, target: Option<&str>) -> Option<Fingerprint> {
     let program = std::env::current_exe().and_then(std::fs::metadata).ok()?;
     let modified = program.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?.as_nanos();
     let of = (env!("CARGO_PKG_VERSION"), program.len(), modified.to_string(), home.text(), target);
-    Some(hash(&serde_json::to_vec(&of).ok()?))
+    Some(Fingerprint::of(&serde_json::to_string(&of).ok()?))
 }
 
 fn path(home: &Home, target: Option<&str>) -> PathBuf {
-    let name = target
-        .map_or_else(|| "plan.json".to_owned(), |target| format!("plan-{}.json", hash(target.as_bytes())));
+    let name = target.map_or_else(
+        || "plan.json".to_owned(),
+        |target| format!("plan-{}.json", Fingerprint::of(target).short()),
+    );
     home.root.join(FOLDER).join(name)
 }
 
@@ -107,9 +95,9 @@ impl Memo {
     /// Which of the files that were found are what they were.
     pub(crate) fn unchanged(&self, root: &Path, entries: &[Entry]) -> Vec<String> {
         let same = |entry: &&Entry| {
-            let stands = |(path, was): &(String, Hash)| match entry.shown == *path {
-                true => entry.text().is_ok_and(|text| hash(text.as_bytes()) == *was),
-                false => load(root, path).is_ok_and(|text| hash(text.as_bytes()) == *was),
+            let stands = |(path, was): &(String, Fingerprint)| match entry.shown == *path {
+                true => entry.text().is_ok_and(|text| Fingerprint::of(text) == *was),
+                false => load(root, path).is_ok_and(|text| Fingerprint::of(&text) == *was),
             };
             self.files.get(&entry.shown).is_some_and(|file| file.read.iter().all(stands))
         };
@@ -203,7 +191,7 @@ impl SourceLoader for Recorder<'_> {
     fn load(&self, path: &str) -> Result<String, LoadError> {
         let text = self.loader.load(path)?;
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        read.push((path.to_owned(), hash(text.as_bytes())));
+        read.push((path.to_owned(), Fingerprint::of(&text)));
         Ok(text)
     }
 }

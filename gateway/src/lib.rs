@@ -1,7 +1,7 @@
 //! The Gateway: a [`SparkApplication`] in, a backend's own dialect out.
 //!
 //! What a Runner wants is the same everywhere; how it is done is a backend's own affair. [`Compute`] is all that is
-//! between them, and every backend passes one suite (`tests/tests/compute`).
+//! between them. What it promises is tested in `tests/tests/compute`.
 
 pub mod application;
 mod compute;

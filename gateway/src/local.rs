@@ -65,6 +65,11 @@ impl Local {
         let failed = |error: std::io::Error| {
             Error::Unavailable(format!("`{}` can't be made: {error}", root.display()))
         };
+        if !Path::new("/proc/self/environ").exists() {
+            let message =
+                "`local` needs Linux: it tells by /proc which processes belong to which application";
+            return Err(Error::Invalid(message.to_owned()));
+        }
         std::fs::create_dir_all(root).map_err(failed)?;
         let root = root.canonicalize().map_err(failed)?;
         Ok(Self { root, directory: directory.to_owned(), installations, supervisor })

@@ -2,25 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use dcp_compiler::primitive::{Body, CoreEtlJob};
+use dcp_compiler::primitive::CoreEtlJob;
 use dcp_runner::parameters::{Problem, values};
 use proptest::prelude::*;
 
 fn job() -> CoreEtlJob {
-    let manifest = "apiVersion: dcp/v1\nkind: CoreETL\nmetadata: {name: job, domain: tests, owner: tests}\nspec:\n  \
-        engine: {version: \"4.1\"}\n  run: {manual: {}}\n  job:\n    sql:\n      \
-        query: SELECT :day, :count, :rate, :full, :at, :name, :due\n      parameters:\n        day: {type: date}\n        \
-        count: 3\n        rate: {type: number, default: 0.5}\n        full: {type: boolean, default: false}\n        \
-        at: {type: timestamp, default: 2026-01-31T12:00:00Z}\n        name: {type: string, default: \"\"}\n        \
-        due: {type: date, run: date}\n";
-    let compiled = dcp_tests::compile(&BTreeMap::from([("a.yaml".to_owned(), manifest.to_owned())]), None);
-    assert_eq!(dcp_tests::describe(&compiled.sources, &compiled.diagnostics), "");
-    let bodies = compiled.primitives.into_iter().map(|primitive| primitive.body);
-    let job = bodies.into_iter().find_map(|body| match body {
-        Body::CoreEtlJob(job) => Some(*job),
-        _ => None,
-    });
-    job.expect("it compiles")
+    dcp_tests::job(
+        "  job:\n    sql:\n      query: SELECT :day, :count, :rate, :full, :at, :name, :due\n      parameters:\n        \
+         day: {type: date}\n        count: 3\n        rate: {type: number, default: 0.5}\n        \
+         full: {type: boolean, default: false}\n        at: {type: timestamp, default: 2026-01-31T12:00:00Z}\n        \
+         name: {type: string, default: \"\"}\n        due: {type: date, run: date}\n",
+    )
 }
 
 fn with(given: &[(&str, &str)]) -> Result<BTreeMap<String, String>, Vec<String>> {

@@ -2,26 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use dcp_compiler::primitive::{Body, CoreEtlJob};
+use dcp_compiler::primitive::CoreEtlJob;
 use dcp_gateway::End;
 use dcp_runner::execution::Attempt;
 use dcp_runner::failure::{Evidence, judge};
 use jiff::Timestamp;
 
 fn job(resources: &str) -> CoreEtlJob {
-    let manifest = format!(
-        "apiVersion: dcp/v1\nkind: CoreETL\nmetadata: {{name: job, domain: tests, owner: tests}}\nspec:\n  \
-         engine: {{version: \"4.1\"}}\n  run: {{manual: {{}}}}\n  job: {{pyspark: {{main: a.py}}}}\n  \
-         resources: {resources}\n"
-    );
-    let compiled = dcp_tests::compile(&BTreeMap::from([("a.yaml".to_owned(), manifest)]), None);
-    assert_eq!(dcp_tests::describe(&compiled.sources, &compiled.diagnostics), "");
-    let bodies = compiled.primitives.into_iter().map(|primitive| primitive.body);
-    let job = bodies.into_iter().find_map(|body| match body {
-        Body::CoreEtlJob(job) => Some(*job),
-        _ => None,
-    });
-    job.expect("it compiles")
+    dcp_tests::job(&format!("  job: {{pyspark: {{main: a.py}}}}\n  resources: {resources}\n"))
 }
 
 /// What one setting becomes from attempt to attempt, and why there is no other at last.

@@ -109,14 +109,17 @@ impl Installations {
     }
 }
 
-/// The Sparks in private environments: the newest first, as a plain name sorts.
+/// The Sparks in private environments, the newest first.
 fn installed(folder: &Path) -> Vec<Installation> {
     let environments = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let libraries = environments
         .flat_map(|entry| std::fs::read_dir(entry.path().join("lib")).into_iter().flatten().flatten());
     let homes = libraries.map(|python| python.path().join("site-packages/pyspark"));
     let mut all: Vec<Installation> = homes.filter_map(|home| Installation::at(&home)).collect();
-    all.sort_by(|a, b| b.version.cmp(&a.version));
+    let numbers = |it: &Installation| -> Vec<u32> {
+        it.version.split(['.', '-']).map_while(|part| part.parse().ok()).collect()
+    };
+    all.sort_by_key(|it| std::cmp::Reverse(numbers(it)));
     all
 }
 
@@ -141,6 +144,7 @@ mod tests {
         std::fs::write(&java, "").expect("it can be written");
         install(&folder.path().join("spark"), "4.3.0");
         install(&folder.path().join("spark"), "4.1.4");
+        install(&folder.path().join("spark"), "4.10.0");
         let variable = |name: &str| match name {
             "DCP_CACHE" | "JAVA_HOME" => Some(folder.path().into()),
             _ => None,
@@ -150,9 +154,9 @@ mod tests {
         assert_eq!(all.get("4.1").expect("it is there").version, "4.1.4");
         assert_eq!(all.get("4.3.0").expect("it is there").version, "4.3.0");
         let refused = all.get("4").map(|it| it.version.clone());
-        assert_eq!(refused, Ok("4.3.0".to_owned()));
+        assert_eq!(refused, Ok("4.10.0".to_owned()));
         let Err(Error::Invalid(said)) = all.get("3.5") else { panic!("it is not there") };
-        assert!(said.contains("which has 4.3.0, 4.1.4"), "{said}");
+        assert!(said.contains("which has 4.10.0, 4.3.0, 4.1.4"), "{said}");
         let Err(Error::Invalid(said)) = all.get("4.11") else { panic!("it is not there") };
         assert!(said.contains("Spark 4.11"), "{said}");
         let none = Installations::find(|_| None);

@@ -1,7 +1,6 @@
 //! The processes of an application: those that carry its folder's path in their environment, which every child
 //! inherits, whatever group or session it makes for itself.
 
-use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::time::Duration;
@@ -55,11 +54,6 @@ pub(super) fn kill_all(folder: &Path) {
         }
         std::thread::sleep(PAUSE);
     }
-}
-
-/// The value that [`VARIABLE`] has.
-pub(super) fn mark(folder: &Path) -> &OsStr {
-    folder.as_os_str()
 }
 
 #[cfg(test)]

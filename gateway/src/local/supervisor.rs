@@ -16,6 +16,8 @@ use crate::compute::{End, Error, Result};
 
 /// How often to look whether the command has ended, or is to.
 const PAUSE: Duration = Duration::from_millis(25);
+/// How long to wait for room on a full disk.
+const FULL: Duration = Duration::from_millis(500);
 /// Somebody who only looks has the lock for no longer than this.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -41,7 +43,11 @@ pub fn supervise(path: &Path) -> Result<()> {
         Err(error) => ended(false, None, &error.to_string()),
     };
     processes::kill_all(folder.path());
-    folder.write_end(&end)
+    // Nobody else knows how it ended: where there is no room to write it down, it waits until there is.
+    while folder.write_end(&end).is_err() {
+        std::thread::sleep(FULL);
+    }
+    Ok(())
 }
 
 fn lock(folder: &Folder) -> Result<Option<super::folder::Lock>> {
@@ -61,7 +67,7 @@ fn start(folder: &Folder, launch: &Launch) -> Result<Child> {
     let more = log.try_clone().map_err(|error| failed(&path, "written", &error))?;
     let mut command = Command::new(&launch.program);
     command.args(&launch.args).envs(&launch.environment).current_dir(&launch.directory);
-    command.env(processes::VARIABLE, processes::mark(folder.path()));
+    command.env(processes::VARIABLE, folder.path());
     command.process_group(0).stdin(Stdio::null()).stdout(log).stderr(more);
     command.spawn().map_err(|error| {
         Error::Unavailable(format!("`{}` can't be started: {error}", launch.program.display()))

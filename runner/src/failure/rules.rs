@@ -42,8 +42,6 @@ const RULES: &[Rule] = &[
     line(Cause::IncompatibleCheckpoint, &["STATE_STORE_", "SCHEMA_NOT_COMPATIBLE"]),
     line(Cause::IncompatibleCheckpoint, &["StateSchemaNotCompatible"]),
     line(Cause::IncompatibleCheckpoint, &["STREAMING_STATEFUL_OPERATOR_NOT_MATCH_IN_STATE_METADATA"]),
-    line(Cause::IncompatibleCheckpoint, &["STATE_STORE_KEY_SCHEMA_NOT_COMPATIBLE"]),
-    line(Cause::IncompatibleCheckpoint, &["STATE_STORE_VALUE_SCHEMA_NOT_COMPATIBLE"]),
     line(Cause::IncompatibleCheckpoint, &["There are", "sources in the checkpoint offsets"]),
     line(Cause::LostOffsets, &["KAFKA_DATA_LOSS"]),
     line(
@@ -107,4 +105,35 @@ fn matching<'a>(log: &'a str, has: &[&str], lacks: &[&str]) -> Vec<&'a str> {
     let fits =
         |line: &&str| has.iter().all(|it| line.contains(it)) && !lacks.iter().any(|it| line.contains(it));
     log.lines().filter(fits).take(1).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use dcp_gateway::End;
+    use jiff::Timestamp;
+
+    use super::*;
+
+    /// A rule that another one is always before would never be anybody's cause.
+    #[test]
+    fn each_rule_is_the_first_for_something() {
+        for rule in RULES {
+            let (mut exit_code, mut signal) = (Some(1), None);
+            let log = match &rule.looks {
+                Look::Line(has) | Look::LineBut(has, _) => has.join(" "),
+                Look::Exit(code) => {
+                    exit_code = Some(*code);
+                    String::new()
+                }
+                Look::Signal(number) => {
+                    (exit_code, signal) = (None, Some(*number));
+                    String::new()
+                }
+            };
+            let at = Timestamp::UNIX_EPOCH;
+            let end = End { at, succeeded: false, stopped: false, exit_code, signal, message: String::new() };
+            let found = first(Evidence { end: &end, log: &log }).map(|(cause, _)| cause);
+            assert_eq!(found, Some(rule.cause), "{log:?}");
+        }
+    }
 }

@@ -1,6 +1,7 @@
 """Runs a program at a terminal of its own, and types.
 
-stdin: {"argv": [...], "columns": 80, "typed": [["what is waited for", "what is then typed"], ...]}
+stdin: {"argv": [...], "columns": 80, "typed": [["what is waited for", "what is then typed"], ...], "done": "a file"}
+The file, if one is named, is made once all that is waited for was seen.
 stdout: {"output": "...", "code": 0}, where the code is none if the program did not end in time
 """
 
@@ -40,6 +41,8 @@ def main():
         if typed and (at := output.find(typed[0][0].encode(), seen)) >= 0:
             seen = at + len(typed[0][0].encode())
             os.write(terminal, typed.pop(0)[1].encode())
+        if not typed and task["done"]:
+            open(task["done"], "w").close()
     else:
         os.kill(child, signal.SIGKILL)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

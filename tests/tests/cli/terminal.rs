@@ -1,6 +1,7 @@
 //! The binary as a person at a terminal meets it.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -19,12 +20,17 @@ type Typed<'a> = &'a [(&'a str, &'a str)];
 
 /// Runs `dcp` at a terminal; all that it shows is its stdout.
 fn at_terminal(sandbox: &Sandbox, args: &[&str], typed: Typed<'_>) -> Ran {
+    watched(sandbox, args, typed, None)
+}
+
+/// The same; a file is made once all that is waited for was seen.
+fn watched(sandbox: &Sandbox, args: &[&str], typed: Typed<'_>, done: Option<&Path>) -> Ran {
     let mut python = sandbox.command("python3".as_ref());
     python.arg(SCRIPT).env("TERM", "xterm").env("NO_COLOR", "1").env("DCP_TOKEN", TOKEN);
     let mut child = python.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("python3 is there");
     let command: Vec<_> =
         std::iter::once(DCP.to_str().expect("it is UTF-8")).chain(args.iter().copied()).collect();
-    let task = json!({"argv": command, "columns": 80, "typed": typed}).to_string();
+    let task = json!({"argv": command, "columns": 80, "typed": typed, "done": done}).to_string();
     child.stdin.take().expect("it is piped").write_all(task.as_bytes()).expect("it reads its task");
     let mut output = child.wait_with_output().expect("it ends");
     let told: Value = serde_json::from_slice(&output.stdout).expect("it tells what came of it");
@@ -52,15 +58,20 @@ fn an_apply_that_takes_long_comes_to_its_end() {
     let plane = Plane::start();
     let sandbox = plane.project();
     plane.hold("commit");
+    let turned = sandbox.join("turned");
     let ran = std::thread::scope(|scope| {
-        let ran =
-            scope.spawn(|| at_terminal(&sandbox, &["apply", "--target", "prod", "--auto-approve"], &[]));
-        plane.reached();
-        // The spinner has turned a few times by then.
-        std::thread::sleep(Duration::from_millis(500));
+        let ran = scope.spawn(|| {
+            let apply = ["apply", "--target", "prod", "--auto-approve"];
+            // Each turn of the spinner writes its line again.
+            watched(&sandbox, &apply, &[("committing", ""); 4], Some(&turned))
+        });
+        while !turned.exists() && !ran.is_finished() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         plane.let_go();
         ran.join().expect("it ends")
     });
+    assert!(turned.exists(), "the spinner does not turn:\n{}", ran.shown());
     ran.ends_with(0).says("applied serial 1");
 }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -342,7 +342,17 @@ async fn what_cannot_run_here_is_said() {
     assert_eq!(fs::read_dir(machine.path("runs")).map_or(0, Iterator::count), 0);
 }
 
-#[test]
-fn the_test_machine_has_what_the_tests_need() {
-    assert!(Path::new("/proc/self/environ").exists());
+/// A folder stands where the end is to be written, as a disk without room would.
+#[tokio::test]
+async fn an_end_that_cannot_be_written_is_not_lost() {
+    let machine = Machine::new("echo $$ > pid; while [ ! -e go ]; do sleep 0.01; done; exit 7");
+    machine.local().create(&application("a-1")).await.expect("it starts");
+    let pid = machine.line("pid");
+    let end_file = machine.path("runs/a-1/end.json");
+    fs::create_dir_all(end_file.join("in-the-way")).expect("it can be made");
+    fs::write(machine.path("go"), "").expect("it can be written");
+    until(|| (!alive(&pid)).then_some(()));
+    fs::remove_dir_all(&end_file).expect("it is there");
+    let found = end(&machine.local(), &name("a-1")).await;
+    assert_eq!((found.exit_code, found.message.as_str()), (Some(7), ""));
 }

@@ -1,14 +1,12 @@
 //! Jobs of every kind, from the manifest to what they leave behind, on a real Spark.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
-use dcp_compiler::diag::Diagnostic;
-use dcp_compiler::primitive::{Body, CoreEtlJob};
+use dcp_compiler::primitive::CoreEtlJob;
 use dcp_gateway::local::Local;
 use dcp_gateway::local::installation::Installations;
 use dcp_gateway::{Compute, End, Name, Phase};
@@ -50,24 +48,11 @@ impl Project {
         path
     }
 
-    /// The job of a manifest that says this of it.
+    /// The job of a manifest that says this of it, and is small.
     fn job(&self, spec: &str) -> CoreEtlJob {
-        let folder = self.folder.path().display().to_string();
-        let manifest = format!(
-            "apiVersion: dcp/v1\nkind: CoreETL\nmetadata: {{name: job, domain: tests, owner: tests}}\nspec:\n  \
-             engine: {{version: \"4.1\"}}\n  run: {{manual: {{}}}}\n  resources: {{driver: {{memory: 512m}}, \
-             executors: {{memory: 512m, cores: 2}}}}\n{}",
-            spec.replace("%DIR%", &folder)
-        );
-        let compiled = dcp_tests::compile(&BTreeMap::from([("job.yaml".to_owned(), manifest)]), None);
-        let wrong: Vec<&Diagnostic> = compiled.diagnostics.iter().filter(|it| it.is_error()).collect();
-        assert!(wrong.is_empty(), "{wrong:#?}");
-        let bodies = compiled.primitives.into_iter().map(|primitive| primitive.body);
-        let job = bodies.into_iter().find_map(|body| match body {
-            Body::CoreEtlJob(job) => Some(*job),
-            _ => None,
-        });
-        job.expect("a manifest has one")
+        let spec = spec.replace("%DIR%", &self.folder.path().display().to_string());
+        let small = "  resources: {driver: {memory: 512m}, executors: {memory: 512m, cores: 2}}\n";
+        dcp_tests::job(&format!("{small}{spec}"))
     }
 
     /// Runs a job to its end, which it tells with the driver's log.
