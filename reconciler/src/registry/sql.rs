@@ -1,59 +1,61 @@
 //! The registry in a database: SQLite in one file, or PostgreSQL.
 //!
-//! Both are spoken to through `sqlx::Any`, in SQL that both understand; what differs is in [`store`]. A commit is one
-//! transaction whose first statement moves the head on by compare-and-set. In SQLite that statement takes the one
+//! A commit is one transaction whose first statement moves the head on by compare-and-set. In SQLite that statement takes the one
 //! write lock; in PostgreSQL, the lock on the scope's row. Whoever comes second waits there, then finds the head moved,
 //! and has read nothing before that could be out of date. So READ COMMITTED suffices, and no two commits of one scope
 //! ever run side by side; commits of different scopes touch no row in common. The locks are the transaction's own: they
 //! end with it, however it ends.
 
 mod read;
-mod schema;
-mod store;
 mod write;
 
 use std::path::Path;
 
 use async_trait::async_trait;
 use dcp_compiler::primitive::{Address, Fingerprint};
-use sqlx::AnyPool;
+use dcp_database::{Database, Schema};
 
-use super::{Applied, Commit, Head, Registry, Result, Revision, Scope, State, check};
-use store::Store;
+use super::{Applied, Commit, Error, Head, Registry, Result, Revision, Scope, State, check};
+
+const SCHEMA: Schema = Schema { table: "registry_schema", migrations: &[include_str!("sql/schema-1.sql")] };
 
 /// A registry in a database. Clones share their connections.
 #[derive(Debug, Clone)]
 pub struct Sql {
-    pool: AnyPool,
-    store: Store,
+    database: Database,
+}
+
+impl From<dcp_database::Error> for Error {
+    fn from(error: dcp_database::Error) -> Self {
+        match error {
+            dcp_database::Error::Invalid(said) => Self::Invalid(said),
+            dcp_database::Error::NotFound(said) => Self::NotFound(said),
+            dcp_database::Error::Denied(said) => Self::Denied(said),
+            dcp_database::Error::Unavailable(said) => Self::Unavailable(said),
+            dcp_database::Error::Corrupt(said) => Self::Corrupt(said),
+        }
+    }
 }
 
 impl Sql {
     /// Opens a file of SQLite. It is made where it is missing, and its folder too, for this user alone.
     pub async fn sqlite(path: &Path) -> Result<Self> {
-        let (store, pool) = store::sqlite(path).await?;
-        Self::migrated(store, pool).await
+        Self::migrated(Database::sqlite(path).await?).await
     }
 
     /// Connects to PostgreSQL: `postgres://user@host:5432/database`. No message has the URL's password.
     pub async fn postgres(url: &str) -> Result<Self> {
-        let (store, pool) = store::postgres(url).await?;
-        Self::migrated(store, pool).await
+        Self::migrated(Database::postgres(url).await?).await
     }
 
     /// Ends all connections. What is dropped without it ends them too, a little later.
     pub async fn close(&self) {
-        self.pool.close().await;
+        self.database.close().await;
     }
 
-    async fn migrated(store: Store, pool: AnyPool) -> Result<Self> {
-        schema::migrate(&store, &pool).await?;
-        Ok(Self { pool, store })
-    }
-
-    /// What a database said, as an error that names the place and the way out.
-    fn error(&self) -> impl Fn(sqlx::Error) -> super::Error + '_ {
-        |error| self.store.error(&error)
+    async fn migrated(database: Database) -> Result<Self> {
+        database.migrate(&SCHEMA).await?;
+        Ok(Self { database })
     }
 }
 
@@ -113,7 +115,8 @@ mod tests {
 
     /// Every connection that the registry has or will have.
     async fn set(registry: &Sql, pragma: &'static str) {
-        let all = (0..registry.pool.options().get_max_connections()).map(|_| registry.pool.acquire());
+        let all = (0..registry.database.pool().options().get_max_connections())
+            .map(|_| registry.database.pool().acquire());
         for mut connection in futures_util::future::try_join_all(all).await.unwrap() {
             connection.execute(pragma).await.unwrap();
         }
@@ -161,7 +164,7 @@ mod tests {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("state.db");
         let (one, other) = (Sql::sqlite(&path).await.unwrap(), Sql::sqlite(&path).await.unwrap());
-        let _held = one.store.begin_alone(&one.pool).await.unwrap();
+        let _held = one.database.alone().await.unwrap();
         set(&other, "PRAGMA busy_timeout = 1").await;
         let error = other.published(&Scope::new("shop", None), &[1]).await.unwrap_err();
         assert!(matches!(&error, Error::Unavailable(said) if said.contains("another dcp")), "{error:?}");

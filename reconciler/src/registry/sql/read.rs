@@ -4,38 +4,33 @@ use std::collections::{BTreeMap, HashMap};
 use std::str::FromStr;
 
 use dcp_compiler::primitive::{Address, Fingerprint};
-use sqlx::any::{AnyArguments, AnyRow};
-use sqlx::query::Query;
-use sqlx::{Any, AssertSqlSafe, Row as _, Transaction};
+use dcp_database::{Database, ROWS, Transaction, signed, wanted_values};
+use sqlx::AssertSqlSafe;
+use sqlx::any::AnyRow;
 
 use super::Sql;
-use super::store::Store;
-use super::write::ROWS;
 use crate::plan::Action;
 use crate::registry::check::{self, Last};
-use crate::registry::{Applied, Base, Entry, Head, Result, Revision, Scope};
+use crate::registry::{Applied, Base, Entry, Error, Head, Result, Revision, Scope};
 
 const APPLIED: &str = "serial, id, applied_by, applied_at, source_commit, counts";
 
 /// A transaction, and what reads in it.
-pub(super) struct View<'a> {
-    pub(super) transaction: Transaction<'static, Any>,
-    pub(super) store: &'a Store,
-}
+pub(super) struct View(pub(super) Transaction);
 
 impl Sql {
     /// One state, whatever others commit meanwhile.
-    pub(super) async fn view(&self) -> Result<View<'_>> {
-        Ok(View { transaction: self.store.begin_read(&self.pool).await?, store: &self.store })
+    pub(super) async fn view(&self) -> Result<View> {
+        Ok(View(self.database.read().await?))
     }
 }
 
-impl View<'_> {
+impl View {
     pub(super) async fn base(&mut self, scope: &Scope) -> Result<Base> {
         let query =
             sqlx::query("SELECT lineage, serial FROM registry_scopes WHERE scope = $1").bind(scope.as_str());
-        let Some(row) = self.rows(query).await?.pop() else { return Ok(Base::default()) };
-        Ok(Base { lineage: self.get(&row, 0)?, serial: self.number(&row, 1)? })
+        let Some(row) = self.0.rows(query).await?.pop() else { return Ok(Base::default()) };
+        Ok(Base { lineage: self.database().get(&row, 0)?, serial: self.database().number(&row, 1)? })
     }
 
     pub(super) async fn head(&mut self, scope: &Scope) -> Result<Head> {
@@ -56,7 +51,7 @@ impl View<'_> {
         let applied = self.history(scope, Some(serial + 1), 1).await?.pop().filter(|it| it.serial == serial);
         match applied {
             Some(applied) => Ok(Head { base: Base { lineage, serial }, applied: Some(applied) }),
-            None => Err(self.store.corrupt(&format!("nothing is known of serial {serial} of `{scope}`"))),
+            None => Err(self.corrupt(&format!("nothing is known of serial {serial} of `{scope}`"))),
         }
     }
 
@@ -65,8 +60,8 @@ impl View<'_> {
         // space or a comma in it.
         let query = "SELECT string_agg(address || ' ' || revision || ' ' || serial || ' ' || fingerprint, ',') \
             FROM registry_current WHERE scope = $1 AND fingerprint IS NOT NULL";
-        let rows = self.rows(sqlx::query(query).bind(scope.as_str())).await?;
-        let all: Option<&str> = rows.first().map(|row| self.get(row, 0)).transpose()?.flatten();
+        let rows = self.0.rows(sqlx::query(query).bind(scope.as_str())).await?;
+        let all: Option<&str> = rows.first().map(|row| self.database().get(row, 0)).transpose()?.flatten();
         let entry = |text: &str| {
             let number = |text: Option<&str>| text?.parse::<u64>().ok();
             let mut parts = text.split(' ');
@@ -77,7 +72,7 @@ impl View<'_> {
                 (Some(address), Some(revision), Some(serial), Some(fingerprint)) => {
                     Ok((address, Entry { fingerprint, revision, serial }))
                 }
-                _ => Err(self.store.corrupt(&format!("`{text}` is no entry"))),
+                _ => Err(self.corrupt(&format!("`{text}` is no entry"))),
             }
         };
         all.into_iter().flat_map(|all| all.split(',')).map(entry).collect()
@@ -95,14 +90,14 @@ impl View<'_> {
             ) AS newest ON was.address = newest.address AND was.revision = newest.revision \
             WHERE was.scope = $1 AND was.fingerprint IS NOT NULL";
         let query = sqlx::query(query).bind(scope.as_str()).bind(signed(serial));
-        let rows = self.rows(query).await?;
+        let rows = self.0.rows(query).await?;
         rows.iter().map(|row| self.entry(row)).collect()
     }
 
     pub(super) async fn unpublished(&mut self, scope: &Scope) -> Result<Vec<u64>> {
         let query = "SELECT serial FROM registry_unpublished WHERE scope = $1 ORDER BY serial";
-        let rows = self.rows(sqlx::query(query).bind(scope.as_str())).await?;
-        rows.iter().map(|row| self.number(row, 0)).collect()
+        let rows = self.0.rows(sqlx::query(query).bind(scope.as_str())).await?;
+        rows.iter().map(|row| Ok(self.database().number(row, 0)?)).collect()
     }
 
     pub(super) async fn bodies(&mut self, scope: &Scope, wanted: &[Fingerprint]) -> Result<Vec<String>> {
@@ -113,12 +108,13 @@ impl View<'_> {
             let query = format!("SELECT fingerprint, body FROM {wanted} {query}");
             let query = sqlx::query(AssertSqlSafe(query)).persistent(some.len() == ROWS).bind(scope.as_str());
             let query = some.iter().fold(query, |query, it| query.bind(it.as_str()));
-            for row in self.rows(query).await? {
-                let (fingerprint, body): (String, String) = (self.get(&row, 0)?, self.get(&row, 1)?);
+            for row in self.0.rows(query).await? {
+                let (fingerprint, body): (String, String) =
+                    (self.database().get(&row, 0)?, self.database().get(&row, 1)?);
                 if Fingerprint::of(&body).as_str() != fingerprint {
-                    return Err(self
-                        .store
-                        .corrupt(&format!("a body is not what its fingerprint {fingerprint} is of")));
+                    return Err(
+                        self.corrupt(&format!("a body is not what its fingerprint {fingerprint} is of"))
+                    );
                 }
                 found.insert(fingerprint, body);
             }
@@ -130,13 +126,13 @@ impl View<'_> {
     pub(super) async fn revisions(&mut self, scope: &Scope, address: &Address) -> Result<Vec<Revision>> {
         let query = "SELECT revision, serial, action, fingerprint FROM registry_revisions \
             WHERE scope = $1 AND address = $2 ORDER BY revision DESC";
-        let rows = self.rows(sqlx::query(query).bind(scope.as_str()).bind(address.to_string())).await?;
+        let rows = self.0.rows(sqlx::query(query).bind(scope.as_str()).bind(address.to_string())).await?;
         let revision = |row: &AnyRow| {
-            let fingerprint: Option<String> = self.get(row, 3)?;
+            let fingerprint: Option<String> = self.database().get(row, 3)?;
             Ok(Revision {
-                revision: self.number(row, 0)?,
-                serial: self.number(row, 1)?,
-                action: self.json::<Action>(row, 2)?,
+                revision: self.database().number(row, 0)?,
+                serial: self.database().number(row, 1)?,
+                action: self.database().json::<Action>(row, 2)?,
                 fingerprint: fingerprint.map(|it| self.fingerprint(&it)).transpose()?,
             })
         };
@@ -154,14 +150,14 @@ impl View<'_> {
         );
         let query = sqlx::query(AssertSqlSafe(query)).bind(scope.as_str());
         let query = query.bind(before.map_or(i64::MAX, signed)).bind(i64::from(limit));
-        let rows = self.rows(query).await?;
+        let rows = self.0.rows(query).await?;
         rows.iter().map(|row| self.applied(row)).collect()
     }
 
     /// The commit of an id.
     pub(super) async fn by_id(&mut self, scope: &Scope, id: &str) -> Result<Option<Applied>> {
         let query = format!("SELECT {APPLIED} FROM registry_applies WHERE scope = $1 AND id = $2");
-        let rows = self.rows(sqlx::query(AssertSqlSafe(query)).bind(scope.as_str()).bind(id)).await?;
+        let rows = self.0.rows(sqlx::query(AssertSqlSafe(query)).bind(scope.as_str()).bind(id)).await?;
         rows.first().map(|row| self.applied(row)).transpose()
     }
 
@@ -176,70 +172,51 @@ impl View<'_> {
         let query = format!("SELECT address, revision, fingerprint FROM {wanted} {query}");
         let query =
             sqlx::query(AssertSqlSafe(query)).persistent(addresses.len() == ROWS).bind(scope.as_str());
-        let rows = self.rows(addresses.iter().fold(query, |query, it| query.bind(it.as_str()))).await?;
+        let rows = self.0.rows(addresses.iter().fold(query, |query, it| query.bind(it.as_str()))).await?;
         let last = |row: &AnyRow| {
-            let present = self.get::<Option<&str>>(row, 2)?.is_some();
-            Ok((self.get(row, 0)?, Last { revision: self.number(row, 1)?, present }))
+            let present = self.database().get::<Option<&str>>(row, 2)?.is_some();
+            Ok((self.database().get(row, 0)?, Last { revision: self.database().number(row, 1)?, present }))
         };
         rows.iter().map(last).collect()
     }
 
-    async fn rows(&mut self, query: Query<'_, Any, AnyArguments>) -> Result<Vec<AnyRow>> {
-        query.fetch_all(&mut *self.transaction).await.map_err(|error| self.store.error(&error))
+    fn database(&self) -> &Database {
+        self.0.database()
+    }
+
+    fn corrupt(&self, what: &str) -> Error {
+        self.database().corrupt(what).into()
     }
 
     fn entry(&self, row: &AnyRow) -> Result<(Address, Entry)> {
-        let address: &str = self.get(row, 0)?;
-        let address = Address::from_str(address).map_err(|why| self.store.corrupt(&why))?;
-        let fingerprint = self.fingerprint(self.get(row, 3)?)?;
-        Ok((address, Entry { fingerprint, revision: self.number(row, 1)?, serial: self.number(row, 2)? }))
+        let address: &str = self.database().get(row, 0)?;
+        let address = Address::from_str(address).map_err(|why| self.corrupt(&why))?;
+        let fingerprint = self.fingerprint(self.database().get(row, 3)?)?;
+        Ok((
+            address,
+            Entry {
+                fingerprint,
+                revision: self.database().number(row, 1)?,
+                serial: self.database().number(row, 2)?,
+            },
+        ))
     }
 
     fn applied(&self, row: &AnyRow) -> Result<Applied> {
-        let at: &str = self.get(row, 3)?;
-        let not_a_time = |_| self.store.corrupt(&format!("`{at}` is no time"));
+        let at: &str = self.database().get(row, 3)?;
+        let not_a_time = |_| self.corrupt(&format!("`{at}` is no time"));
         Ok(Applied {
-            serial: self.number(row, 0)?,
-            id: self.get(row, 1)?,
-            by: self.get(row, 2)?,
+            serial: self.database().number(row, 0)?,
+            id: self.database().get(row, 1)?,
+            by: self.database().get(row, 2)?,
             at: at.parse().map_err(not_a_time)?,
-            commit: self.get(row, 4)?,
-            counts: self.json(row, 5)?,
+            commit: self.database().get(row, 4)?,
+            counts: self.database().json(row, 5)?,
         })
     }
 
     fn fingerprint(&self, text: &str) -> Result<Fingerprint> {
-        let wrong = || self.store.corrupt(&format!("`{text}` is no fingerprint"));
+        let wrong = || self.corrupt(&format!("`{text}` is no fingerprint"));
         Fingerprint::parse(text).ok_or_else(wrong)
     }
-
-    fn json<T: serde::de::DeserializeOwned>(&self, row: &AnyRow, column: usize) -> Result<T> {
-        let text: &str = self.get(row, column)?;
-        serde_json::from_str(text)
-            .map_err(|_| self.store.corrupt(&format!("`{text}` is not known to this dcp")))
-    }
-
-    fn number(&self, row: &AnyRow, column: usize) -> Result<u64> {
-        let number: i64 = self.get(row, column)?;
-        u64::try_from(number).map_err(|_| self.store.corrupt(&format!("{number} counts nothing")))
-    }
-
-    fn get<'r, T>(&self, row: &'r AnyRow, column: usize) -> Result<T>
-    where
-        T: sqlx::Decode<'r, Any> + sqlx::Type<Any>,
-    {
-        row.try_get(column).map_err(|error| self.store.error(&error))
-    }
-}
-
-/// What is looked for, from the second parameter on, as a table with one column that both databases call `column1`.
-/// They look each up by an index; a long list after `IN`, PostgreSQL compares with every row.
-fn wanted_values(count: usize) -> String {
-    let values: Vec<_> = (2..count + 2).map(|number| format!("(${number})")).collect();
-    format!("(VALUES {}) AS wanted", values.join(","))
-}
-
-/// A number as databases have it. They hold no greater one, so that nothing is at it or after it.
-pub(super) fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
 }

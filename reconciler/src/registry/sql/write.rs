@@ -2,18 +2,14 @@
 
 use std::collections::HashMap;
 
+use dcp_database::{ROWS, signed};
 use serde::Serialize;
-use sqlx::any::AnyArguments;
-use sqlx::query::Query;
-use sqlx::{Any, AssertSqlSafe};
+use sqlx::AssertSqlSafe;
 
 use super::Sql;
-use super::read::{View, signed};
+use super::read::View;
 use crate::registry::check::{self, Last};
 use crate::registry::{Body, Change, Commit, Error, Head, Result, Scope};
-
-/// How many rows one statement writes. Both databases limit the values of a statement, SQLite to 32,766.
-pub(super) const ROWS: usize = 500;
 
 /// A change, with the revision that it makes.
 struct Row<'a> {
@@ -36,8 +32,7 @@ impl<'a> Row<'a> {
 
 impl Sql {
     pub(super) async fn write(&self, scope: &Scope, commit: &Commit) -> Result<Head> {
-        let transaction = self.pool.begin().await.map_err(self.error())?;
-        let mut view = View { transaction, store: &self.store };
+        let mut view = View(self.database.write().await?);
         // First of all: what comes after it runs alone.
         let moved = view.move_head(scope, commit).await?;
         if let Some(earlier) = view.by_id(scope, &commit.id).await? {
@@ -56,7 +51,7 @@ impl Sql {
             let rows = rows.collect::<Result<Vec<_>>>()?;
             view.write_rows(scope, signed(head.base.serial), &rows).await?;
         }
-        view.transaction.commit().await.map_err(self.error())?;
+        view.0.commit().await?;
         Ok(head)
     }
 
@@ -67,13 +62,14 @@ impl Sql {
             let query = format!("{query} ({})", serials.join(","));
             let query = sqlx::query(AssertSqlSafe(query)).persistent(false).bind(scope.as_str());
             let query = some.iter().fold(query, |query, &serial| query.bind(signed(serial)));
-            query.execute(&self.pool).await.map_err(self.error())?;
+            let done = query.execute(self.database.pool()).await;
+            done.map_err(|error| self.database.error(&error))?;
         }
         Ok(())
     }
 }
 
-impl View<'_> {
+impl View {
     /// Whether the head was the commit's base, and so is now what the commit makes it.
     async fn move_head(&mut self, scope: &Scope, commit: &Commit) -> Result<bool> {
         let query = match &commit.base.lineage {
@@ -88,7 +84,7 @@ impl View<'_> {
                 sqlx::query(next).bind(scope.as_str()).bind(lineage.as_str()).bind(signed(commit.base.serial))
             }
         };
-        Ok(self.execute(query).await? == 1)
+        Ok(self.0.execute(query).await? == 1)
     }
 
     async fn write_applied(&mut self, scope: &Scope, head: &Head) -> Result<()> {
@@ -99,67 +95,37 @@ impl View<'_> {
         let query = sqlx::query(query).bind(scope.as_str()).bind(serial).bind(applied.id.as_str());
         let query = query.bind(applied.by.as_str()).bind(applied.at.to_string());
         let query = query.bind(applied.commit.as_deref()).bind(json(&applied.counts));
-        self.execute(query).await?;
+        self.0.execute(query).await?;
         let query = "INSERT INTO registry_unpublished (scope, serial) VALUES ($1, $2)";
-        self.execute(sqlx::query(query).bind(scope.as_str()).bind(serial)).await?;
+        self.0.execute(sqlx::query(query).bind(scope.as_str()).bind(serial)).await?;
         Ok(())
     }
 
     async fn write_rows(&mut self, scope: &Scope, serial: i64, rows: &[Row<'_>]) -> Result<()> {
         let bodies: Vec<_> = rows.iter().filter_map(|row| row.body).collect();
         let into = "registry_bodies (scope, fingerprint, body)";
-        self.insert(into, 3, "ON CONFLICT (scope, fingerprint) DO NOTHING", &bodies, |query, body| {
-            query.bind(scope.as_str()).bind(body.fingerprint.as_str()).bind(body.text.as_str())
-        })
-        .await?;
+        self.0
+            .insert(into, 3, "ON CONFLICT (scope, fingerprint) DO NOTHING", &bodies, |query, body| {
+                query.bind(scope.as_str()).bind(body.fingerprint.as_str()).bind(body.text.as_str())
+            })
+            .await?;
         let into = "registry_revisions (scope, address, revision, serial, action, fingerprint)";
-        self.insert(into, 6, "", rows, |query, row| {
-            let query = query.bind(scope.as_str()).bind(row.address.as_str()).bind(row.revision);
-            query.bind(serial).bind(row.action.as_str()).bind(row.fingerprint())
-        })
-        .await?;
+        self.0
+            .insert(into, 6, "", rows, |query, row| {
+                let query = query.bind(scope.as_str()).bind(row.address.as_str()).bind(row.revision);
+                query.bind(serial).bind(row.action.as_str()).bind(row.fingerprint())
+            })
+            .await?;
         let into = "registry_current (scope, address, revision, serial, fingerprint)";
         let replace = "ON CONFLICT (scope, address) DO UPDATE SET \
             revision = excluded.revision, serial = excluded.serial, fingerprint = excluded.fingerprint";
-        self.insert(into, 5, replace, rows, |query, row| {
-            let query = query.bind(scope.as_str()).bind(row.address.as_str()).bind(row.revision);
-            query.bind(serial).bind(row.fingerprint())
-        })
-        .await
-    }
-
-    /// Writes rows with one statement.
-    async fn insert<T>(
-        &mut self,
-        into: &str,
-        columns: usize,
-        conflict: &str,
-        rows: &[T],
-        bind: impl for<'q> Fn(Query<'q, Any, AnyArguments>, &'q T) -> Query<'q, Any, AnyArguments>,
-    ) -> Result<()> {
-        if rows.is_empty() {
-            return Ok(());
-        }
-        let mut statement = format!("INSERT INTO {into} VALUES ");
-        for row in 0..rows.len() {
-            statement.push_str(if row == 0 { "(" } else { ",(" });
-            for column in 0..columns {
-                statement.push_str(if column == 0 { "" } else { "," });
-                self.store.parameter(row * columns + column + 1, &mut statement);
-            }
-            statement.push(')');
-        }
-        statement.push(' ');
-        statement.push_str(conflict);
-        // One that is full will be needed again.
-        let query = sqlx::query(AssertSqlSafe(statement)).persistent(rows.len() == ROWS);
-        self.execute(rows.iter().fold(query, bind)).await?;
+        self.0
+            .insert(into, 5, replace, rows, |query, row| {
+                let query = query.bind(scope.as_str()).bind(row.address.as_str()).bind(row.revision);
+                query.bind(serial).bind(row.fingerprint())
+            })
+            .await?;
         Ok(())
-    }
-
-    async fn execute(&mut self, query: Query<'_, Any, AnyArguments>) -> Result<u64> {
-        let done = query.execute(&mut *self.transaction).await.map_err(|error| self.store.error(&error))?;
-        Ok(done.rows_affected())
     }
 }
 

@@ -6,12 +6,10 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, absolute};
 use std::str::FromStr as _;
 
-use sqlx::AnyPool;
 use sqlx::any::AnyConnectOptions;
 use sqlx::error::DatabaseError;
 
-use super::{Kind, Store};
-use crate::registry::{Error, Result};
+use super::{Database, Error, Kind, Place, Result};
 
 /// Readers don't wait for a writer, and a commit that was answered outlasts a loss of power.
 const SETUP: &str = "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
@@ -20,33 +18,32 @@ const SETUP: &str = "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRA
 /// One writes at a time; this many may read meanwhile.
 const CONNECTIONS: u32 = 4;
 
-pub(in crate::registry::sql) async fn open(path: &Path) -> Result<(Store, AnyPool)> {
-    let store = Store { kind: Kind::Sqlite, name: format!("`{}`", path.display()) };
-    let refused = |error: std::io::Error| not_writable(&store, &error.to_string());
+pub(super) async fn open(path: &Path) -> Result<Database> {
+    let place = Place { kind: Kind::Sqlite, name: format!("`{}`", path.display()) };
+    let refused = |error: std::io::Error| not_writable(&place, &error.to_string());
     let path = absolute(path).map_err(refused)?;
     if let Some(folder) = path.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(refused)?;
     }
     sqlx::any::install_default_drivers();
-    let options = AnyConnectOptions::from_str(&url(&path)).map_err(|error| store.error(&error))?;
-    let pool = store.pool(options, CONNECTIONS, SETUP).await?;
-    Ok((store, pool))
+    let options = AnyConnectOptions::from_str(&url(&path)).map_err(|error| place.error(&error))?;
+    place.open(options, CONNECTIONS, SETUP).await
 }
 
-pub(super) fn error(store: &Store, said: &dyn DatabaseError) -> Error {
+pub(super) fn error(place: &Place, said: &dyn DatabaseError) -> Error {
     let message = said.message();
     match code(said) {
         Some(BUSY | 6) => Error::Unavailable(format!(
-            "{store} is being written to by another dcp, and did not become free; try again"
+            "{place} is being written to by another dcp, and did not become free; try again"
         )),
-        Some(3 | 8 | 14 | 23) => not_writable(store, message),
+        Some(3 | 8 | 14 | 23) => not_writable(place, message),
         Some(10) => Error::Unavailable(format!(
-            "{store} can't be read or written: {message}; see that its disk has room and is well"
+            "{place} can't be read or written: {message}; see that its disk has room and is well"
         )),
         Some(13) => Error::Unavailable(format!(
-            "the disk of {store} is full ({message}), and nothing was applied: make room, and try again"
+            "the disk of {place} is full ({message}), and nothing was written: make room, and try again"
         )),
-        _ => store.corrupt(message),
+        _ => place.corrupt(message),
     }
 }
 
@@ -57,9 +54,9 @@ pub(super) fn code(said: &dyn DatabaseError) -> Option<u32> {
     said.code()?.parse::<u32>().ok().map(|code| code & 0xff)
 }
 
-fn not_writable(store: &Store, why: &str) -> Error {
-    let way = "it and its folder must be writable for this user, for plans too";
-    Error::Unavailable(format!("{store} can't be opened or written: {why}; {way}"))
+fn not_writable(place: &Place, why: &str) -> Error {
+    let way = "it and its folder must be writable for this user, to read it too";
+    Error::Unavailable(format!("{place} can't be opened or written: {why}; {way}"))
 }
 
 /// The URL of a file, whatever its name.

@@ -2,13 +2,11 @@
 
 use std::str::FromStr as _;
 
-use sqlx::AnyPool;
 use sqlx::any::AnyConnectOptions;
 use sqlx::error::DatabaseError;
 use sqlx::postgres::PgConnectOptions;
 
-use super::{Kind, Store};
-use crate::registry::{Error, Result};
+use super::{Database, Error, Kind, Place, Result};
 
 /// No statement, no wait for another's commit and no transaction of a control plane that went away lasts for ever.
 const SETUP: &str = "SET application_name = 'dcp'; SET statement_timeout = '60s'; SET lock_timeout = '10s'; \
@@ -17,7 +15,7 @@ const SETUP: &str = "SET application_name = 'dcp'; SET statement_timeout = '60s'
 
 const CONNECTIONS: u32 = 16;
 
-pub(in crate::registry::sql) async fn open(url: &str) -> Result<(Store, AnyPool)> {
+pub(super) async fn open(url: &str) -> Result<Database> {
     // What the parser says of a URL may hold parts of it, and so of a password.
     let unreadable = || {
         Error::Invalid(
@@ -29,37 +27,36 @@ pub(in crate::registry::sql) async fn open(url: &str) -> Result<(Store, AnyPool)
     }
     let known = PgConnectOptions::from_str(url).map_err(|_| unreadable())?;
     let database = known.get_database().unwrap_or(known.get_username());
-    let store = Store {
+    let place = Place {
         kind: Kind::Postgres,
         name: format!("PostgreSQL `{}:{}/{database}`", known.get_host(), known.get_port()),
     };
     sqlx::any::install_default_drivers();
     let options = AnyConnectOptions::from_str(url).map_err(|_| unreadable())?;
-    let pool = store.pool(options, CONNECTIONS, SETUP).await?;
-    Ok((store, pool))
+    place.open(options, CONNECTIONS, SETUP).await
 }
 
-pub(super) fn error(store: &Store, said: &dyn DatabaseError) -> Error {
+pub(super) fn error(place: &Place, said: &dyn DatabaseError) -> Error {
     let message = said.message();
     let code = said.code().unwrap_or_default();
     match (code.get(..2).unwrap_or_default(), &*code) {
         ("28", _) => {
-            Error::Denied(format!("{store} refuses the user: {message}; see the URL's user and password"))
+            Error::Denied(format!("{place} refuses the user: {message}; see the URL's user and password"))
         }
         (_, "42501") => {
-            Error::Denied(format!("{store} does not let the user: {message}; grant it to the URL's user"))
+            Error::Denied(format!("{place} does not let the user: {message}; grant it to the URL's user"))
         }
         ("3D" | "3F", _) => {
-            Error::NotFound(format!("{store} is not there: {message}; create it, and start again"))
+            Error::NotFound(format!("{place} is not there: {message}; create it, and start again"))
         }
         ("53", _) => {
-            Error::Unavailable(format!("{store} is short of something: {message}; nothing was applied"))
+            Error::Unavailable(format!("{place} is short of something: {message}; nothing was written"))
         }
         (_, "55P03" | "57014") => {
-            Error::Unavailable(format!("{store} took too long: {message}; nothing was applied, try again"))
+            Error::Unavailable(format!("{place} took too long: {message}; nothing was written, try again"))
         }
         // A wrong table, column, constraint or a damaged page: all else is for another time.
-        ("23" | "42" | "XX", _) => store.corrupt(message),
-        _ => Error::Unavailable(format!("{store} did not do it: {message}; try again")),
+        ("23" | "42" | "XX", _) => place.corrupt(message),
+        _ => Error::Unavailable(format!("{place} did not do it: {message}; try again")),
     }
 }

@@ -1,0 +1,66 @@
+//! How tables come to be, and how those of an older dcp become those of this one.
+
+use sqlx::AssertSqlSafe;
+
+use super::{Database, Error, Kind, Result, Transaction};
+
+/// Tables that belong together. Several may be in one database.
+#[derive(Debug, Clone, Copy)]
+pub struct Schema {
+    /// The table that says of which version the others are.
+    pub table: &'static str,
+    /// From each version to the next one. What has been released is never changed, only added to.
+    pub migrations: &'static [&'static str],
+}
+
+impl Database {
+    /// Makes tables what this dcp needs.
+    pub async fn migrate(&self, schema: &Schema) -> Result<()> {
+        let Schema { table, migrations } = schema;
+        // Without a lock first: where nothing is to be done, nobody is waited for and no right to write is needed.
+        // Where another makes the tables just now, a snapshot may have them and not yet the version.
+        let mut look = self.read().await?;
+        let found = self.version(&mut look, table).await?;
+        drop(look);
+        if found.and_then(|found| usize::try_from(found).ok()) == Some(migrations.len()) {
+            return Ok(());
+        }
+        let mut transaction = self.alone().await?;
+        let Some(found) = self.version(&mut transaction, table).await? else {
+            return Err(self.corrupt("it does not say of which version it is"));
+        };
+        let Some(missing) = usize::try_from(found).ok().and_then(|found| migrations.get(found..)) else {
+            return Err(self.newer(found, migrations.len()));
+        };
+        for script in missing {
+            transaction.run((*script).to_owned()).await?;
+        }
+        transaction.run(format!("CREATE TABLE IF NOT EXISTS {table} (version BIGINT NOT NULL)")).await?;
+        transaction.run(format!("DELETE FROM {table}")).await?;
+        let latest = i64::try_from(migrations.len()).expect("there are few migrations");
+        let insert = format!("INSERT INTO {table} (version) VALUES ($1)");
+        transaction.execute(sqlx::query(AssertSqlSafe(insert)).bind(latest)).await?;
+        transaction.commit().await
+    }
+
+    /// The version that the tables are of; 0 where there are none, and none where they don't say.
+    async fn version(&self, transaction: &mut Transaction, table: &str) -> Result<Option<i64>> {
+        let exists = match self.kind {
+            Kind::Sqlite => "SELECT name FROM sqlite_schema WHERE type = 'table' AND name = $1",
+            Kind::Postgres => "SELECT 1 WHERE to_regclass($1) IS NOT NULL",
+        };
+        if transaction.rows(sqlx::query(exists).bind(table)).await?.is_empty() {
+            return Ok(Some(0));
+        }
+        let rows =
+            transaction.rows(sqlx::query(AssertSqlSafe(format!("SELECT version FROM {table}")))).await?;
+        rows.first().map(|row| self.get(row, 0)).transpose()
+    }
+
+    fn newer(&self, found: i64, known: usize) -> Error {
+        let what = format!(
+            "{self} was written by a newer dcp: its schema is {found}, and this dcp knows {known} at most"
+        );
+        Error::Corrupt(format!("{what}; upgrade dcp"))
+    }
+}

@@ -1,0 +1,131 @@
+//! Transactions: what reads and writes in one, whatever the database.
+
+use std::fmt::Write as _;
+
+use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::query::Query;
+use sqlx::{Any, AssertSqlSafe};
+
+use super::{Database, Kind, Result};
+
+/// How many rows one statement writes at most. Both databases limit the values of a statement, SQLite to 32,766.
+pub const ROWS: usize = 500;
+
+/// A transaction. What is dropped without a commit was never there.
+#[derive(Debug)]
+pub struct Transaction {
+    inner: sqlx::Transaction<'static, Any>,
+    database: Database,
+}
+
+impl Database {
+    /// Begins a transaction that sees one state, whatever others commit meanwhile.
+    pub async fn read(&self) -> Result<Transaction> {
+        self.begin(match self.kind {
+            Kind::Sqlite => "BEGIN",
+            Kind::Postgres => "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+        })
+        .await
+    }
+
+    /// Begins a transaction whose first statement is to be one that writes.
+    pub async fn write(&self) -> Result<Transaction> {
+        self.begin("BEGIN").await
+    }
+
+    /// Begins a transaction beside which no other writes: in SQLite. In PostgreSQL, what others have committed is seen
+    /// by each statement.
+    pub async fn write_after_reading(&self) -> Result<Transaction> {
+        self.begin(match self.kind {
+            Kind::Sqlite => "BEGIN IMMEDIATE",
+            Kind::Postgres => "BEGIN",
+        })
+        .await
+    }
+
+    /// Begins a transaction beside which there is no other of this kind.
+    pub async fn alone(&self) -> Result<Transaction> {
+        let mut transaction = self.write_after_reading().await?;
+        if self.kind == Kind::Postgres {
+            // The number is of no meaning but to be dcp's own.
+            transaction.run("SELECT pg_advisory_xact_lock(7233176051937)".to_owned()).await?;
+        }
+        Ok(transaction)
+    }
+
+    async fn begin(&self, how: &'static str) -> Result<Transaction> {
+        let inner = self.pool.begin_with(how).await.map_err(|error| self.error(&error))?;
+        Ok(Transaction { inner, database: self.clone() })
+    }
+
+    /// Writes one of many parameters, which come in order. SQLite takes numbered ones too, but keeps their names in a
+    /// list that it walks for each.
+    fn parameter(&self, number: usize, statement: &mut String) {
+        match self.kind {
+            Kind::Sqlite => statement.push('?'),
+            Kind::Postgres => write!(statement, "${number}").expect("writing to a String does not fail"),
+        }
+    }
+}
+
+impl Transaction {
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    pub async fn rows(&mut self, query: Query<'_, Any, AnyArguments>) -> Result<Vec<AnyRow>> {
+        query.fetch_all(&mut *self.inner).await.map_err(|error| self.database.error(&error))
+    }
+
+    /// How many rows a statement changed.
+    pub async fn execute(&mut self, query: Query<'_, Any, AnyArguments>) -> Result<u64> {
+        let done = query.execute(&mut *self.inner).await.map_err(|error| self.database.error(&error))?;
+        Ok(done.rows_affected())
+    }
+
+    /// Writes rows with one statement, at most [`ROWS`] of them, and tells how many were written.
+    pub async fn insert<T>(
+        &mut self,
+        into: &str,
+        columns: usize,
+        conflict: &str,
+        rows: &[T],
+        bind: impl for<'q> Fn(Query<'q, Any, AnyArguments>, &'q T) -> Query<'q, Any, AnyArguments>,
+    ) -> Result<u64> {
+        if rows.is_empty() {
+            return Ok(0);
+        }
+        let mut statement = format!("INSERT INTO {into} VALUES ");
+        for row in 0..rows.len() {
+            statement.push_str(if row == 0 { "(" } else { ",(" });
+            for column in 0..columns {
+                statement.push_str(if column == 0 { "" } else { "," });
+                self.database.parameter(row * columns + column + 1, &mut statement);
+            }
+            statement.push(')');
+        }
+        statement.push(' ');
+        statement.push_str(conflict);
+        // One that is full will be needed again.
+        let query = sqlx::query(AssertSqlSafe(statement)).persistent(rows.len() == ROWS);
+        self.execute(rows.iter().fold(query, bind)).await
+    }
+
+    pub async fn commit(self) -> Result<()> {
+        let Self { inner, database } = self;
+        inner.commit().await.map_err(|error| database.error(&error))
+    }
+
+    /// Statements that nothing is bound to.
+    pub(crate) async fn run(&mut self, script: String) -> Result<()> {
+        let done = sqlx::raw_sql(AssertSqlSafe(script)).execute(&mut *self.inner).await;
+        done.map(|_| ()).map_err(|error| self.database.error(&error))
+    }
+}
+
+/// What is looked for, from the second parameter on, as a table with one column that both databases call `column1`.
+/// They look each up by an index; a long list after `IN`, PostgreSQL compares with every row.
+pub fn wanted_values(count: usize) -> String {
+    let values: Vec<_> = (2..count + 2).map(|number| format!("(${number})")).collect();
+    format!("(VALUES {}) AS wanted", values.join(","))
+}
