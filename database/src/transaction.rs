@@ -123,9 +123,9 @@ impl Transaction {
     }
 }
 
-/// What is looked for, from the second parameter on, as a table with one column that both databases call `column1`.
-/// They look each up by an index; a long list after `IN`, PostgreSQL compares with every row.
-pub fn wanted_values(count: usize) -> String {
-    let values: Vec<_> = (2..count + 2).map(|number| format!("(${number})")).collect();
+/// What is looked for, from a parameter on, as a table with one column that both databases call `column1`. They look
+/// each up by an index; a long list after `IN`, PostgreSQL compares with every row.
+pub fn wanted_values(from: usize, count: usize) -> String {
+    let values: Vec<_> = (from..count + from).map(|number| format!("(${number})")).collect();
     format!("(VALUES {}) AS wanted", values.join(","))
 }

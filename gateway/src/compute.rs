@@ -128,6 +128,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// A backend that runs Spark. Everything is by name, and doing a thing twice is doing it once.
 #[async_trait]
 pub trait Compute: fmt::Debug + Send + Sync {
+    /// Finds what is wrong with an application before it is created, as far as that can be told without doing it.
+    fn accepts(&self, application: &SparkApplication) -> Result<()>;
+
     /// Starts an application, unless one of this name ever was. Once this has returned, [`get`](Self::get) knows it;
     /// where it fails, or nobody learns what came of it, it can be called again.
     async fn create(&self, application: &SparkApplication) -> Result<()>;
@@ -141,4 +144,11 @@ pub trait Compute: fmt::Debug + Send + Sync {
 
     /// What the driver wrote, from a place on; at most `limit` bytes of it.
     async fn logs(&self, name: &Name, from: u64, limit: usize) -> Result<Log>;
+
+    /// The last of what the driver wrote, at most `limit` bytes of it.
+    async fn tail(&self, name: &Name, limit: usize) -> Result<Vec<u8>>;
+
+    /// Removes all that is kept of an application that has ended. It is for those that nobody asks for any more: a
+    /// backend need not know afterwards that there ever was one of this name.
+    async fn forget(&self, name: &Name) -> Result<()>;
 }

@@ -79,6 +79,22 @@ impl Local {
         Folder::new(self.root.join(name.as_str()))
     }
 
+    /// A part of a driver's log, from a place that its length tells.
+    fn read(&self, name: &Name, limit: usize, from: impl Fn(u64) -> u64) -> Result<Vec<u8>> {
+        let path = self.folder(name).log();
+        let read = || -> std::io::Result<Vec<u8>> {
+            let mut file = match std::fs::File::open(&path) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+                opened => opened?,
+            };
+            file.seek(SeekFrom::Start(from(file.metadata()?.len())))?;
+            let mut bytes = Vec::new();
+            file.take(limit as u64).read_to_end(&mut bytes)?;
+            Ok(bytes)
+        };
+        read().map_err(|error| folder::failed(&path, "read", &error))
+    }
+
     /// Starts a supervisor, and waits until it has begun.
     async fn begin(&self, folder: &Folder) -> Result<()> {
         let (program, args) = self.supervisor.split_first().ok_or_else(|| {
@@ -114,6 +130,12 @@ impl Local {
 
 #[async_trait]
 impl Compute for Local {
+    fn accepts(&self, application: &SparkApplication) -> Result<()> {
+        let folder = self.folder(&application.metadata.name.parse()?);
+        let launch = launch::launch(application, &folder, &self.installations, &self.directory)?;
+        launch.check()
+    }
+
     async fn create(&self, application: &SparkApplication) -> Result<()> {
         let name: Name = application.metadata.name.parse()?;
         let folder = self.folder(&name);
@@ -127,6 +149,7 @@ impl Compute for Local {
             }
         }
         let launch = launch::launch(application, &folder, &self.installations, &self.directory)?;
+        launch.check()?;
         folder.make(application, &launch)?;
         self.begin(&folder).await
     }
@@ -173,7 +196,10 @@ impl Compute for Local {
         if folder.end()?.is_some() {
             return Ok(());
         }
-        folder.write_stop(&Stop { grace_millis: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX) })?;
+        if folder.stop()?.is_none() {
+            folder
+                .write_stop(&Stop { grace_millis: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX) })?;
+        }
         if let Some(_held) = folder.lock()?
             && !folder.has_started()
             && folder.end()?.is_none()
@@ -187,19 +213,25 @@ impl Compute for Local {
     }
 
     async fn logs(&self, name: &Name, from: u64, limit: usize) -> Result<Log> {
-        let path = self.folder(name).log();
-        let read = || -> std::io::Result<Vec<u8>> {
-            let mut file = match std::fs::File::open(&path) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-                opened => opened?,
-            };
-            file.seek(SeekFrom::Start(from))?;
-            let mut bytes = Vec::new();
-            file.take(limit as u64).read_to_end(&mut bytes)?;
-            Ok(bytes)
-        };
-        let bytes = read().map_err(|error| folder::failed(&path, "read", &error))?;
+        let bytes = self.read(name, limit, |_| from)?;
         Ok(Log { from, next: from + bytes.len() as u64, bytes })
+    }
+
+    async fn tail(&self, name: &Name, limit: usize) -> Result<Vec<u8>> {
+        self.read(name, limit, |length| length.saturating_sub(limit as u64))
+    }
+
+    async fn forget(&self, name: &Name) -> Result<()> {
+        let folder = self.folder(name);
+        if folder.exists() && folder.end()?.is_none() {
+            return Err(Error::Unavailable(format!("`{name}` has not ended")));
+        }
+        match std::fs::remove_dir_all(folder.path()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(folder::failed(folder.path(), "removed", &error))
+            }
+            _ => Ok(()),
+        }
     }
 }
 

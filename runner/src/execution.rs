@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use dcp_compiler::model::Cause;
+use dcp_compiler::model::{Backend, Cause};
+use dcp_compiler::primitive::CoreEtlJob;
 use dcp_gateway::End;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,18 @@ use serde::{Deserialize, Serialize};
 pub struct Id(String);
 
 impl Id {
+    /// Of a time and of chance, so that ids are in the order of their times.
+    pub fn new(at: Timestamp, chance: u128) -> Self {
+        const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+        let millis = u128::try_from(at.as_millisecond()).unwrap_or_default();
+        let number = (millis << 80) | (chance & ((1 << 80) - 1));
+        let digit = |place: u32| {
+            let index = usize::try_from((number >> (5 * place)) & 31).unwrap_or_default();
+            char::from(DIGITS.get(index).copied().unwrap_or(b'0'))
+        };
+        Self((0..26).rev().map(digit).collect())
+    }
+
     /// Of lower-case letters and digits, as many as fit a name with an attempt behind it.
     pub fn parse(text: &str) -> Option<Self> {
         let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
@@ -65,6 +78,21 @@ impl Phase {
         Phase::Cancelled,
     ];
 
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            Phase::Queued => "QUEUED",
+            Phase::Submitting => "SUBMITTING",
+            Phase::Pending => "PENDING",
+            Phase::Running => "RUNNING",
+            Phase::Retrying => "RETRYING",
+            Phase::Cancelling => "CANCELLING",
+            Phase::Succeeded => "SUCCEEDED",
+            Phase::Failed => "FAILED",
+            Phase::Cancelled => "CANCELLED",
+        }
+    }
+
     /// Whether nothing will ever happen to it again.
     pub fn is_final(self) -> bool {
         matches!(self, Phase::Succeeded | Phase::Failed | Phase::Cancelled)
@@ -111,6 +139,8 @@ pub struct Diagnosis {
 pub struct Attempt {
     /// From 1 on.
     pub number: u32,
+    /// Where it is started.
+    pub backend: Backend,
     /// When it was decided upon: before anything was started.
     pub begun: Timestamp,
     /// When its driver was first seen to run.
@@ -160,6 +190,27 @@ pub struct Policy {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_seconds: Option<u64>,
     pub stop_seconds: u64,
+    /// How long what a backend keeps of it is kept after it has ended.
+    pub ttl_seconds: u64,
+}
+
+impl Policy {
+    /// What a job says of it. A stream that is kept running runs for as long as it likes.
+    pub fn of(job: &CoreEtlJob, continuous: bool) -> Self {
+        let (retry, timeouts) = (&job.retry, &job.timeouts);
+        let seconds = |duration: dcp_compiler::model::Duration| duration.millis().div_ceil(1000);
+        Self {
+            attempts: retry.attempts,
+            remedies: retry.remedies,
+            backoff_seconds: seconds(retry.backoff),
+            max_backoff_seconds: seconds(retry.max_backoff),
+            causes: retry.causes.clone(),
+            start_seconds: seconds(timeouts.start),
+            run_seconds: timeouts.run.filter(|_| !continuous).map(seconds),
+            stop_seconds: seconds(timeouts.stop),
+            ttl_seconds: seconds(job.ttl),
+        }
+    }
 }
 
 /// All that decides how an execution goes on. What is asked of it is elsewhere.
@@ -169,6 +220,8 @@ pub struct Execution {
     pub id: Id,
     pub phase: Phase,
     pub policy: Policy,
+    /// Where the next attempt is started.
+    pub backend: Backend,
     pub created: Timestamp,
     /// The oldest first; the last one is the present one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -178,6 +231,9 @@ pub struct Execution {
     /// Nothing is done before this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
+    /// What it waits for, where it can't go on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<String>,
     /// How many attempts were given other resources than the one before.
     #[serde(default)]
     pub remedies: u32,
@@ -189,15 +245,17 @@ pub struct Execution {
 }
 
 impl Execution {
-    pub fn new(id: Id, policy: Policy, created: Timestamp) -> Self {
+    pub fn new(id: Id, policy: Policy, backend: Backend, created: Timestamp) -> Self {
         Self {
             id,
             phase: Phase::Queued,
             policy,
+            backend,
             created,
             attempts: Vec::new(),
             stopping: None,
             not_before: None,
+            waiting: None,
             remedies: 0,
             adjusted: BTreeMap::new(),
             ended: None,

@@ -93,6 +93,7 @@ fn change(execution: &mut Execution, event: Event, now: Timestamp) -> Option<Str
     if execution.phase.is_final() {
         return None;
     }
+    execution.waiting = None;
     match event {
         Event::Cancel { by } => cancel(execution, by),
         Event::Stepped => step(execution, now),
@@ -112,7 +113,8 @@ fn change(execution: &mut Execution, event: Event, now: Timestamp) -> Option<Str
             // It was never started, so there is nothing that could be alive.
             (execution.phase == Phase::Submitting).then(|| failed(execution, None, refused, now))
         }
-        Event::Unavailable(_) => {
+        Event::Unavailable(why) => {
+            execution.waiting = Some(why);
             execution.not_before = Some(later(now, UNAVAILABLE));
             None
         }
@@ -150,6 +152,7 @@ fn step(execution: &mut Execution, now: Timestamp) -> Option<String> {
             let adjusted = execution.adjusted.clone();
             execution.attempts.push(Attempt {
                 number,
+                backend: execution.backend,
                 begun: now,
                 running: None,
                 end: None,

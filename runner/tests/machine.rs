@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use dcp_compiler::model::Backend;
 use dcp_gateway::{End, Phase as At, Status};
 use dcp_runner::execution::{Adjustment, Diagnosis, Execution, Id, Phase, Policy, Transition};
 use dcp_runner::machine::{Effect, Event, Verdict, after, next};
@@ -102,6 +103,7 @@ fn policy(dice: &mut Dice) -> Policy {
         start_seconds: 60 + dice.roll(600),
         run_seconds: dice.once_in(2).then(|| 60 + dice.roll(600)),
         stop_seconds: dice.roll(60),
+        ttl_seconds: 3600,
     }
 }
 
@@ -166,7 +168,7 @@ fn simulate(seed: u64) -> Result<Vec<Transition>, String> {
     let mut now = Timestamp::UNIX_EPOCH;
     let mut world = World::default();
     let policy = policy(&mut dice);
-    let mut kept = Execution::new(Id::parse("a1").expect("it is one"), policy, now);
+    let mut kept = Execution::new(Id::parse("a1").expect("it is one"), policy, Backend::Local, now);
     let mut history: Vec<Transition> = Vec::new();
     let mut remember = |kept: &mut Execution, changed: Execution, transition: Option<Transition>| {
         history.extend(transition);
@@ -275,9 +277,10 @@ fn the_waits_grow_and_are_bounded() {
         start_seconds: 900,
         run_seconds: None,
         stop_seconds: 60,
+        ttl_seconds: 3600,
     };
     let mut now = Timestamp::UNIX_EPOCH;
-    let mut execution = Execution::new(Id::parse("a1").expect("it is one"), policy, now);
+    let mut execution = Execution::new(Id::parse("a1").expect("it is one"), policy, Backend::Local, now);
     let mut waits = Vec::new();
     while !execution.phase.is_final() {
         after(&mut execution, Event::Stepped, now);
@@ -295,7 +298,8 @@ fn the_waits_grow_and_are_bounded() {
 #[test]
 fn what_was_never_seen_is_not_taken_for_gone_while_it_may_still_come() {
     let now = Timestamp::UNIX_EPOCH;
-    let mut execution = Execution::new(Id::parse("a1").expect("it is one"), policy(&mut Dice(1)), now);
+    let mut execution =
+        Execution::new(Id::parse("a1").expect("it is one"), policy(&mut Dice(1)), Backend::Local, now);
     after(&mut execution, Event::Stepped, now);
     assert_eq!(after(&mut execution, Event::Seen(None, None), now), None);
     assert_eq!((execution.phase, next(&execution, now)), (Phase::Submitting, Effect::Create));
@@ -312,9 +316,10 @@ fn what_is_stopped_for_its_time_is_gone_before_there_is_another() {
         start_seconds: 60,
         run_seconds: Some(60),
         stop_seconds: 5,
+        ttl_seconds: 3600,
     };
     let mut now = Timestamp::UNIX_EPOCH;
-    let mut execution = Execution::new(Id::parse("a1").expect("it is one"), policy, now);
+    let mut execution = Execution::new(Id::parse("a1").expect("it is one"), policy, Backend::Local, now);
     after(&mut execution, Event::Stepped, now);
     after(&mut execution, Event::Created, now);
     let running = Status { phase: At::Running, started: None, end: None };

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use dcp_compiler::diag::Code;
-use dcp_compiler::model::{Duration, ParameterType, ScalarOr, TypedParameter};
+use dcp_compiler::model::{Backend, ParameterType, ScalarOr, TypedParameter};
 use dcp_compiler::primitive::{Body, ContinuousJob, CoreEtlJob, Primitive};
 use dcp_runner::execution::{Execution, Id, Policy};
 use dcp_runner::lower::{Input, Streaming, lower};
@@ -124,18 +124,9 @@ fn application(job: &CoreEtlJob, continuous: Option<&ContinuousJob>) -> String {
         Ok(values) => values,
         Err(problems) => return format!("{problems:#?}\n"),
     };
-    let policy = Policy {
-        attempts: job.retry.attempts,
-        remedies: job.retry.remedies,
-        backoff_seconds: job.retry.backoff.secs(),
-        max_backoff_seconds: job.retry.max_backoff.secs(),
-        causes: job.retry.causes.clone(),
-        start_seconds: job.timeouts.start.secs(),
-        run_seconds: job.timeouts.run.map(Duration::secs),
-        stop_seconds: job.timeouts.stop.secs(),
-    };
+    let policy = Policy::of(job, continuous.is_some());
     let id = Id::parse("a1").expect("it is one");
-    let mut execution = Execution::new(id, policy, jiff::Timestamp::UNIX_EPOCH);
+    let mut execution = Execution::new(id, policy, Backend::Local, jiff::Timestamp::UNIX_EPOCH);
     after(&mut execution, Event::Stepped, jiff::Timestamp::UNIX_EPOCH);
     let streaming = continuous
         .map(|it| Streaming { trigger: it.trigger.clone(), checkpoint: it.checkpoint.as_str().to_owned() });

@@ -19,6 +19,7 @@ fn course(job: &CoreEtlJob, log: &str, exit_code: i32) -> (Vec<String>, String) 
     let end = End { at, succeeded: false, stopped: false, exit_code, signal: None, message: String::new() };
     let mut attempt = Attempt {
         number: 1,
+        backend: dcp_compiler::model::Backend::Local,
         begun: at,
         running: None,
         end: None,

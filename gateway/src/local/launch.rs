@@ -24,6 +24,35 @@ pub(super) struct Launch {
     /// Files that the command finds in the application's folder: what a pod has mounted.
     #[serde(skip)]
     pub(super) files: BTreeMap<String, String>,
+    /// Programs that have to be on this machine.
+    #[serde(skip)]
+    needs: Vec<String>,
+}
+
+impl Launch {
+    /// What is missing would be told by Spark too, once it had started.
+    pub(super) fn check(&self) -> Result<()> {
+        let missing = self.needs.iter().map(|path| self.directory.join(path)).find(|path| !path.is_file());
+        match missing {
+            None => Ok(()),
+            Some(path) => {
+                let message = format!(
+                    "the program `{}` does not exist: paths in a manifest begin at its project's folder",
+                    path.display()
+                );
+                Err(Error::Invalid(message))
+            }
+        }
+    }
+}
+
+/// The path of a file that is to be on this machine.
+fn on_this_machine(file: &str) -> Option<String> {
+    match file.split_once(':') {
+        None => Some(file.to_owned()),
+        Some(("file" | "local", path)) => Some(path.trim_start_matches("//").to_owned()),
+        Some(_) => None,
+    }
 }
 
 /// What spark-submit is told by its own options, or what is this backend's to say.
@@ -68,6 +97,9 @@ pub(super) fn launch(
             return Err(Error::Invalid("the application has neither a jar nor a Python program".to_owned()));
         }
     };
+    // What the application brings along is there once it is created.
+    let own = spec.jars.iter().chain(&spec.py_files).flat_map(|files| files.split(','));
+    let needs = own.filter(|file| mounts.here(file) == *file).filter_map(on_this_machine).collect();
     // spark-submit would take it for an option of its own.
     args.push(if program.starts_with('-') { format!("./{program}") } else { program });
     args.extend(spec.driver_args.iter().map(|argument| mounts.here(argument)));
@@ -86,6 +118,7 @@ pub(super) fn launch(
         environment,
         directory: directory.to_owned(),
         files: mounts.files,
+        needs,
     })
 }
 

@@ -3,74 +3,16 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use dcp_gateway::application::{ConfigMapSpec, Metadata, PodSpec, RuntimeVersions, Spec};
 use dcp_gateway::local::Local;
-use dcp_gateway::local::installation::{Installation, Installations};
 use dcp_gateway::{Compute, End, Error, Name, Phase, SparkApplication, Status};
-use rustix::process::{Pid, Signal, kill_process};
-use tempfile::TempDir;
-
+use dcp_tests::machine::{Machine, alive, kill, parent, until};
+use rustix::process::Signal;
+const SUPERVISOR: &str = env!("CARGO_BIN_EXE_dcp-test-supervisor");
 const GRACE: Duration = Duration::from_millis(300);
-
-/// A machine with one Spark, whose spark-submit is a script.
-struct Machine {
-    folder: TempDir,
-}
-
-impl Machine {
-    fn new(script: &str) -> Self {
-        let folder = TempDir::new().expect("there is room");
-        let home = folder.path().join("spark");
-        fs::create_dir_all(home.join("bin")).expect("it can be made");
-        fs::create_dir_all(home.join("jars")).expect("it can be made");
-        fs::write(home.join("jars/spark-core_2.13-4.3.0.jar"), "").expect("it can be written");
-        let submit = home.join("bin/spark-submit");
-        fs::write(&submit, format!("#!/bin/bash\ncd {}\n{script}\n", folder.path().display()))
-            .expect("it can be written");
-        fs::set_permissions(&submit, fs::Permissions::from_mode(0o755)).expect("it is ours");
-        Self { folder }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// The backend, as a process that has just started has it.
-    fn local(&self) -> Local {
-        let found = vec![Installation::at(&self.path("spark")).expect("it was made so")];
-        let installations =
-            Installations { found, java: Some("/usr/bin/java".into()), ..Installations::default() };
-        let supervisor = vec![env!("CARGO_BIN_EXE_dcp-test-supervisor").to_owned()];
-        Local::new(&self.path("runs"), self.folder.path(), installations, supervisor).expect("it can be made")
-    }
-
-    fn lines(&self, name: &str) -> Vec<String> {
-        let text = fs::read_to_string(self.path(name)).unwrap_or_default();
-        text.lines().map(str::to_owned).collect()
-    }
-
-    /// Waits for a line of a file that the script writes.
-    fn line(&self, name: &str) -> String {
-        until(|| self.lines(name).first().cloned())
-    }
-}
-
-/// Waits for a condition.
-fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(Instant::now() < deadline, "it did not happen");
-        std::thread::sleep(Duration::from_millis(5));
-    }
-}
 
 async fn end(local: &Local, name: &Name) -> End {
     let deadline = Instant::now() + Duration::from_secs(30);
@@ -95,61 +37,43 @@ fn name(text: &str) -> Name {
     text.parse().expect("it is one")
 }
 
-fn alive(pid: &str) -> bool {
-    // A process that is only waited for is dead.
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    status.lines().any(|line| line.starts_with("State:") && !line.contains('Z'))
-}
-
-fn kill(pid: &str, signal: Signal) {
-    let pid = pid.parse().ok().and_then(Pid::from_raw).expect("it is a number");
-    kill_process(pid, signal).expect("it is there");
-}
-
-/// The process that waits for this one.
-fn parent(pid: &str) -> String {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it is there");
-    let line = status.lines().find_map(|line| line.strip_prefix("PPid:")).expect("it has one");
-    line.trim().to_owned()
-}
-
 #[tokio::test]
 async fn how_it_ended_is_known_to_whoever_asks_later() {
     for (script, succeeded, code) in [("echo done", true, 0), ("echo wrong >&2; exit 52", false, 52)] {
         let machine = Machine::new(script);
-        machine.local().create(&application("a-1")).await.expect("it starts");
-        let found = end(&machine.local(), &name("a-1")).await;
+        machine.local(SUPERVISOR).create(&application("a-1")).await.expect("it starts");
+        let found = end(&machine.local(SUPERVISOR), &name("a-1")).await;
         assert_eq!((found.succeeded, found.exit_code, found.signal), (succeeded, Some(code), None));
-        let log = machine.local().logs(&name("a-1"), 0, 1024).await.expect("it has one");
+        let log = machine.local(SUPERVISOR).logs(&name("a-1"), 0, 1024).await.expect("it has one");
         let text = String::from_utf8_lossy(&log.bytes).into_owned();
         assert!(text == "done\n" || text == "wrong\n", "{text}");
-        let rest = machine.local().logs(&name("a-1"), log.next, 1024).await.expect("it has one");
+        let rest = machine.local(SUPERVISOR).logs(&name("a-1"), log.next, 1024).await.expect("it has one");
         assert_eq!(rest.bytes, b"");
-        let part = machine.local().logs(&name("a-1"), 1, 2).await.expect("it has one");
+        let part = machine.local(SUPERVISOR).logs(&name("a-1"), 1, 2).await.expect("it has one");
         assert_eq!((part.bytes.as_slice(), part.next), (&text.as_bytes()[1..3], 3));
     }
     let machine = Machine::new("kill -SEGV $$");
-    machine.local().create(&application("a-1")).await.expect("it starts");
-    let found = end(&machine.local(), &name("a-1")).await;
+    machine.local(SUPERVISOR).create(&application("a-1")).await.expect("it starts");
+    let found = end(&machine.local(SUPERVISOR), &name("a-1")).await;
     assert_eq!((found.succeeded, found.exit_code, found.signal), (false, None, Some(11)));
 }
 
 #[tokio::test]
 async fn many_who_start_it_start_it_once() {
     let machine = Machine::new("echo $$ >> starts; while [ ! -e go ]; do sleep 0.01; done");
-    let all = (0..8).map(|_| async { machine.local().create(&application("a-1")).await });
+    let all = (0..8).map(|_| async { machine.local(SUPERVISOR).create(&application("a-1")).await });
     for one in futures_util::future::join_all(all).await {
         one.expect("it is started, or was");
     }
     machine.line("starts");
-    machine.local().create(&application("a-1")).await.expect("it was");
+    machine.local(SUPERVISOR).create(&application("a-1")).await.expect("it was");
     fs::write(machine.path("go"), "").expect("it can be written");
-    assert!(end(&machine.local(), &name("a-1")).await.succeeded);
-    machine.local().create(&application("a-1")).await.expect("it was");
+    assert!(end(&machine.local(SUPERVISOR), &name("a-1")).await.succeeded);
+    machine.local(SUPERVISOR).create(&application("a-1")).await.expect("it was");
     assert_eq!(machine.lines("starts").len(), 1);
     let mut other = application("a-1");
     other.spec.driver_args.push("more".to_owned());
-    assert!(matches!(machine.local().create(&other).await, Err(Error::Conflict(_))));
+    assert!(matches!(machine.local(SUPERVISOR).create(&other).await, Err(Error::Conflict(_))));
 }
 
 /// Ends when it is asked to, unless it is told not to; leaves a child in a session of its own.
@@ -163,13 +87,13 @@ async fn it_is_asked_to_stop_and_then_killed_and_leaves_nothing() {
         if stubborn {
             fs::write(machine.path("stubborn"), "").expect("it can be written");
         }
-        let local = machine.local();
+        let local = machine.local(SUPERVISOR);
         local.create(&application("a-1")).await.expect("it starts");
         let (pid, child) = (machine.line("pid"), machine.line("child"));
         let grace = if stubborn { GRACE } else { Duration::from_mins(10) };
         local.delete(&name("a-1"), grace).await.expect("it can be asked");
         local.delete(&name("a-1"), grace).await.expect("it can be asked twice");
-        let found = end(&machine.local(), &name("a-1")).await;
+        let found = end(&machine.local(SUPERVISOR), &name("a-1")).await;
         assert!(found.stopped && !found.succeeded, "{found:?}");
         let how = if stubborn { (None, Some(9)) } else { (Some(7), None) };
         assert_eq!((found.exit_code, found.signal), how);
@@ -180,19 +104,19 @@ async fn it_is_asked_to_stop_and_then_killed_and_leaves_nothing() {
 #[tokio::test]
 async fn what_was_stopped_before_it_began_never_begins() {
     let machine = Machine::new("echo $$ >> starts");
-    machine.local().delete(&name("a-1"), GRACE).await.expect("it can be asked");
-    machine.local().create(&application("a-1")).await.expect("nothing is to be done");
-    let found = end(&machine.local(), &name("a-1")).await;
+    machine.local(SUPERVISOR).delete(&name("a-1"), GRACE).await.expect("it can be asked");
+    machine.local(SUPERVISOR).create(&application("a-1")).await.expect("nothing is to be done");
+    let found = end(&machine.local(SUPERVISOR), &name("a-1")).await;
     assert!(found.stopped && machine.lines("starts").is_empty(), "{found:?}");
 }
 
 #[tokio::test]
 async fn what_a_killed_driver_leaves_is_ended_with_it() {
     let machine = Machine::new(STUBBORN);
-    machine.local().create(&application("a-1")).await.expect("it starts");
+    machine.local(SUPERVISOR).create(&application("a-1")).await.expect("it starts");
     let (pid, child) = (machine.line("pid"), machine.line("child"));
     kill(&pid, Signal::KILL);
-    let found = end(&machine.local(), &name("a-1")).await;
+    let found = end(&machine.local(SUPERVISOR), &name("a-1")).await;
     assert_eq!((found.succeeded, found.stopped, found.signal), (false, false, Some(9)));
     assert!(!alive(&child));
 }
@@ -200,15 +124,15 @@ async fn what_a_killed_driver_leaves_is_ended_with_it() {
 #[tokio::test]
 async fn what_nobody_supervises_any_more_is_ended_and_never_started_again() {
     let machine = Machine::new(&format!("echo $$ >> starts\n{STUBBORN}"));
-    machine.local().create(&application("a-1")).await.expect("it starts");
+    machine.local(SUPERVISOR).create(&application("a-1")).await.expect("it starts");
     let (pid, child) = (machine.line("pid"), machine.line("child"));
     let supervisor = parent(&pid);
     kill(&supervisor, Signal::KILL);
     until(|| (!alive(&supervisor)).then_some(()));
-    let found = end(&machine.local(), &name("a-1")).await;
+    let found = end(&machine.local(SUPERVISOR), &name("a-1")).await;
     assert!(!found.succeeded && found.message.contains("supervisor was killed"), "{found:?}");
     assert!(!alive(&pid) && !alive(&child), "nothing is left");
-    machine.local().create(&application("a-1")).await.expect("it was started");
+    machine.local(SUPERVISOR).create(&application("a-1")).await.expect("it was started");
     assert_eq!(machine.lines("starts").len(), 1);
 }
 
@@ -216,7 +140,8 @@ async fn what_nobody_supervises_any_more_is_ended_and_never_started_again() {
 #[tokio::test]
 async fn a_supervisor_may_be_killed_at_any_moment() {
     let machine = Machine::new("echo started >> starts-$1; sleep 0.05");
-    let local = machine.local();
+    fs::write(machine.path("main.jar"), "").expect("it can be written");
+    let local = machine.local(SUPERVISOR);
     let mut lost = 0;
     for round in 0..20u64 {
         let id = format!("a-{round}");
@@ -240,7 +165,7 @@ async fn a_supervisor_may_be_killed_at_any_moment() {
         lost += u32::from(found.message.contains("supervisor was killed"));
         assert!(created <= 20, "{created} tries");
     }
-    let starts: usize = fs::read_dir(machine.folder.path())
+    let starts: usize = fs::read_dir(machine.path(""))
         .expect("it is there")
         .flatten()
         .filter(|entry| entry.file_name().to_string_lossy().starts_with("starts-"))
@@ -264,6 +189,7 @@ async fn until_created(local: &Local, application: &SparkApplication) -> u32 {
 #[tokio::test]
 async fn the_command_is_what_the_application_says() {
     let machine = Machine::new("printf '%s\\n' \"$@\" > args; env > environment; cat \"${@: -1}\" > mounted");
+    fs::write(machine.path("lib.zip"), "").expect("it can be written");
     let mut application = application("orders-1");
     let conf = [
         ("spark.executor.instances", "500"),
@@ -289,8 +215,8 @@ async fn the_command_is_what_the_application_says() {
             }],
         }}),
     };
-    machine.local().create(&application).await.expect("it starts");
-    assert!(end(&machine.local(), &name("orders-1")).await.succeeded);
+    machine.local(SUPERVISOR).create(&application).await.expect("it starts");
+    assert!(end(&machine.local(SUPERVISOR), &name("orders-1")).await.succeeded);
     let runs = machine.path("runs").canonicalize().expect("it is there").join("orders-1");
     let here = runs.join("config/0").display().to_string();
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -328,15 +254,19 @@ async fn what_cannot_run_here_is_said() {
         (nothing, "neither a jar nor a Python program"),
         (old, "Spark 3.5 is not on this machine, which has 4.3.0"),
     ] {
-        let Err(Error::Invalid(said)) = machine.local().create(&application).await else {
+        let Err(Error::Invalid(said)) = machine.local(SUPERVISOR).create(&application).await else {
             panic!("it is refused")
         };
         assert!(said.contains(expected), "{said}");
         let of: Name = application.metadata.name.parse().expect("it is one");
-        assert_eq!(machine.local().get(&of).await.expect("it can be asked"), None, "nothing is left of it");
+        assert_eq!(
+            machine.local(SUPERVISOR).get(&of).await.expect("it can be asked"),
+            None,
+            "nothing is left of it"
+        );
     }
     for bad in ["", "../a", "a/b", "A", "-a", "a.b", &"a".repeat(64)] {
-        let refused = machine.local().create(&application(bad)).await;
+        let refused = machine.local(SUPERVISOR).create(&application(bad)).await;
         assert!(matches!(refused, Err(Error::Invalid(_))), "{bad}");
     }
     assert_eq!(fs::read_dir(machine.path("runs")).map_or(0, Iterator::count), 0);
@@ -346,13 +276,13 @@ async fn what_cannot_run_here_is_said() {
 #[tokio::test]
 async fn an_end_that_cannot_be_written_is_not_lost() {
     let machine = Machine::new("echo $$ > pid; while [ ! -e go ]; do sleep 0.01; done; exit 7");
-    machine.local().create(&application("a-1")).await.expect("it starts");
+    machine.local(SUPERVISOR).create(&application("a-1")).await.expect("it starts");
     let pid = machine.line("pid");
     let end_file = machine.path("runs/a-1/end.json");
     fs::create_dir_all(end_file.join("in-the-way")).expect("it can be made");
     fs::write(machine.path("go"), "").expect("it can be written");
     until(|| (!alive(&pid)).then_some(()));
     fs::remove_dir_all(&end_file).expect("it is there");
-    let found = end(&machine.local(), &name("a-1")).await;
+    let found = end(&machine.local(SUPERVISOR), &name("a-1")).await;
     assert_eq!((found.exit_code, found.message.as_str()), (Some(7), ""));
 }

@@ -6,6 +6,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use dcp_compiler::model::Backend;
 use dcp_compiler::primitive::CoreEtlJob;
 use dcp_gateway::local::Local;
 use dcp_gateway::local::installation::Installations;
@@ -67,8 +68,12 @@ impl Project {
         let local = local.expect("it can be made");
         let given = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let values = values(job, &given).expect("they fit");
-        let mut execution =
-            Execution::new(Id::parse("a1").expect("it is one"), POLICY, Timestamp::UNIX_EPOCH);
+        let mut execution = Execution::new(
+            Id::parse("a1").expect("it is one"),
+            POLICY,
+            Backend::Local,
+            Timestamp::UNIX_EPOCH,
+        );
         after(&mut execution, Event::Stepped, Timestamp::UNIX_EPOCH);
         let input = Input { job, execution: &execution, values: &values, streaming: None, results };
         let application = lower(&input).expect("it fits");
@@ -96,6 +101,7 @@ const POLICY: Policy = Policy {
     start_seconds: 600,
     run_seconds: None,
     stop_seconds: 10,
+    ttl_seconds: 3600,
 };
 
 fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {

@@ -103,7 +103,7 @@ impl View {
     pub(super) async fn bodies(&mut self, scope: &Scope, wanted: &[Fingerprint]) -> Result<Vec<String>> {
         let mut found = HashMap::with_capacity(wanted.len());
         for some in wanted.chunks(ROWS) {
-            let wanted = wanted_values(some.len());
+            let wanted = wanted_values(2, some.len());
             let query = "JOIN registry_bodies ON scope = $1 AND fingerprint = column1";
             let query = format!("SELECT fingerprint, body FROM {wanted} {query}");
             let query = sqlx::query(AssertSqlSafe(query)).persistent(some.len() == ROWS).bind(scope.as_str());
@@ -167,7 +167,7 @@ impl View {
         scope: &Scope,
         addresses: &[String],
     ) -> Result<HashMap<String, Last>> {
-        let wanted = wanted_values(addresses.len());
+        let wanted = wanted_values(2, addresses.len());
         let query = "JOIN registry_current ON scope = $1 AND address = column1";
         let query = format!("SELECT address, revision, fingerprint FROM {wanted} {query}");
         let query =

@@ -1,0 +1,146 @@
+//! What a Runner does for others, in this process or by a network.
+
+use std::fmt;
+
+use async_trait::async_trait;
+use futures_util::stream::BoxStream;
+use serde::{Deserialize, Serialize};
+
+use crate::execution::{Execution, Id, Phase, Transition};
+use crate::request::{Request, Submit};
+
+/// Why a Runner does not do something.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// What was asked for can't be right, whatever else there is.
+    #[error("{message}")]
+    Invalid { field: String, message: String },
+    /// There is no such thing.
+    #[error("{0}")]
+    NotFound(String),
+    /// The token was used for another request.
+    #[error("the token belongs to {id}, which asked for something else: {}; use another token", differences.join("; "))]
+    TokenReused { id: Id, differences: Vec<String> },
+    /// Another live execution has the key.
+    #[error("{by} holds `{key}`, and only one may: wait until it has ended, or cancel it")]
+    Held { key: String, by: Id },
+    /// Somebody holds the lease by a younger epoch.
+    #[error("epoch {epoch} of the lease `{lease}` is over, {newest} was seen: stop acting on it")]
+    Fenced { lease: String, epoch: u64, newest: u64 },
+    /// It can't be done in the state that the execution is in.
+    #[error("{0}")]
+    NotNow(String),
+    /// The one who asks may not.
+    #[error("{0}")]
+    Denied(String),
+    /// It can't be done just now. To try again is safe.
+    #[error("{0}")]
+    Unavailable(String),
+    /// What is stored is not what was written.
+    #[error("{0}")]
+    Corrupt(String),
+}
+
+impl From<dcp_database::Error> for Error {
+    fn from(error: dcp_database::Error) -> Self {
+        match error {
+            dcp_database::Error::Invalid(message) => Self::Invalid { field: "database".to_owned(), message },
+            dcp_database::Error::NotFound(said) => Self::NotFound(said),
+            dcp_database::Error::Denied(said) => Self::Denied(said),
+            dcp_database::Error::Unavailable(said) => Self::Unavailable(said),
+            dcp_database::Error::Corrupt(said) => Self::Corrupt(said),
+        }
+    }
+}
+
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// All that is kept of an execution.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    pub request: Request,
+    pub execution: Execution,
+    /// Every step from one phase to another, the first one first.
+    pub history: Vec<Transition>,
+    /// Counts the writes.
+    pub version: u64,
+    /// The Runner that takes care of it.
+    pub owner: String,
+}
+
+impl Record {
+    pub fn id(&self) -> &Id {
+        &self.execution.id
+    }
+}
+
+/// What came of a submit.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Submitted {
+    pub record: Record,
+    /// False where there was one by this token already.
+    pub fresh: bool,
+}
+
+/// Which executions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    pub scope: Option<String>,
+    pub domain: Option<String>,
+    pub name: Option<String>,
+    /// Of any, where it is empty.
+    pub phases: Vec<Phase>,
+}
+
+/// A part of what drivers wrote.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogPart {
+    pub attempt: u32,
+    /// Where it begins in the attempt's log.
+    pub offset: u64,
+    pub bytes: Vec<u8>,
+}
+
+/// Which logs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogRequest {
+    /// The last one, where there is none.
+    pub attempt: Option<u32>,
+    pub offset: u64,
+    /// Goes on for as long as the execution does, through all further attempts.
+    pub follow: bool,
+}
+
+/// A Runner. All of its forms pass one suite, in `tests/tests/runner`.
+#[async_trait]
+pub trait Runner: fmt::Debug + Send + Sync {
+    /// Keeps what is to be run, then runs it. Once this has returned, it is never forgotten before its time.
+    async fn submit(&self, submit: Submit) -> Result<Submitted>;
+
+    async fn check(&self, id: &Id) -> Result<Record>;
+
+    /// Has it stop. Returns at once: it has stopped when its phase says so.
+    async fn cancel(&self, id: &Id, by: &str) -> Result<Record>;
+
+    /// The newest first, from before an id on.
+    async fn list(&self, filter: &Filter, before: Option<&Id>, limit: u32) -> Result<Vec<Record>>;
+
+    /// Its steps from the n-th on, until it has ended.
+    fn watch(&self, id: &Id, from: usize) -> BoxStream<'static, Result<Transition>>;
+
+    fn logs(&self, id: &Id, request: LogRequest) -> BoxStream<'static, Result<LogPart>>;
+}
+
+/// What is kept of an execution beside what was asked for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct State {
+    pub(crate) execution: Execution,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) history: Vec<Transition>,
+}
+
+/// The phases that nothing is final in.
+pub fn live() -> Vec<Phase> {
+    Phase::ALL.into_iter().filter(|phase| !phase.is_final()).collect()
+}

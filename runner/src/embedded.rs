@@ -1,0 +1,350 @@
+//! The Runner of this process: it keeps what is submitted, and brings every execution to its end.
+//!
+//! Several may share a store. Each takes care of the executions that it owns, in a task for each (`drive`); who owns
+//! what is by [`presence`](self::presence), so that what one leaves behind, another takes up.
+
+mod drive;
+mod hand_over;
+mod presence;
+mod stream;
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use dcp_compiler::model;
+use dcp_compiler::primitive::{Body, CoreEtlJob, Fingerprint};
+use dcp_gateway::{Compute, SparkApplication};
+use futures_util::stream::BoxStream;
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::{Notify, Semaphore, watch};
+
+use crate::api::{Error, Filter, LogPart, LogRequest, Record, Result, Runner, Submitted};
+use crate::execution::{Execution, Id, Policy, Transition};
+use crate::lower::{self, lower};
+use crate::machine::{Event, after};
+use crate::parameters;
+use crate::request::{Definition, Reference, Submit};
+use crate::store::{New, Store};
+use presence::Presence;
+
+/// Where applied jobs are looked up.
+#[async_trait]
+pub trait Jobs: fmt::Debug + Send + Sync {
+    /// The job, if there is one.
+    async fn job(&self, reference: &Reference) -> Result<Option<CoreEtlJob>>;
+}
+
+/// A backend, by what it is called in manifests.
+#[derive(Debug, Clone)]
+pub struct Backend {
+    pub compute: Arc<dyn Compute>,
+    /// How many attempts may be alive there at once, by this Runner.
+    pub slots: Option<usize>,
+}
+
+/// How a Runner works.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The backends; what names none is run on the first.
+    pub backends: Vec<(model::Backend, Backend)>,
+    pub jobs: Option<Arc<dyn Jobs>>,
+    /// Where results are put: a folder's path, or a URL that Spark can write to.
+    pub results: Option<String>,
+    /// For a store that is a file on this machine: where its Runners have their locks.
+    pub locks: Option<PathBuf>,
+    /// How long an execution is kept after it has ended, if its own `ttl` is not longer. For as long, its token gives
+    /// the same execution.
+    pub keep: Duration,
+    /// How often a backend is asked how an attempt is.
+    pub look: Duration,
+    /// How long nothing may be heard of a Runner before others take over from it.
+    pub lease: Duration,
+    pub clock: fn() -> Timestamp,
+}
+
+impl Options {
+    pub fn new(backends: Vec<(model::Backend, Backend)>, clock: fn() -> Timestamp) -> Self {
+        Self {
+            backends,
+            jobs: None,
+            results: None,
+            locks: None,
+            keep: Duration::from_hours(30 * 24),
+            look: Duration::from_millis(500),
+            lease: Duration::from_secs(15),
+            clock,
+        }
+    }
+}
+
+/// The Runner of this process. Clones are the same one.
+#[derive(Debug, Clone)]
+pub struct Embedded(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    options: Options,
+    presence: Presence,
+    slots: BTreeMap<model::Backend, Arc<Semaphore>>,
+    tasks: Mutex<HashMap<Id, Arc<Task>>>,
+    stopping: watch::Sender<bool>,
+}
+
+/// What takes care of an execution.
+#[derive(Debug)]
+struct Task {
+    /// There may be something new.
+    wake: Notify,
+    /// The version that it knows; those who watch learn of each.
+    version: watch::Sender<u64>,
+}
+
+impl Embedded {
+    /// Begins to take care of what it submits and of what others left behind.
+    pub async fn start(store: Store, options: Options) -> Result<Self> {
+        let presence = Presence::begin(&store, options.locks.as_deref(), options.lease).await?;
+        let slots = options.backends.iter().filter_map(|(name, backend)| {
+            Some((*name, Arc::new(Semaphore::new(backend.slots?.min(Semaphore::MAX_PERMITS)))))
+        });
+        let slots = slots.collect();
+        let (stopping, _) = watch::channel(false);
+        let inner = Arc::new(Inner { store, options, presence, slots, tasks: Mutex::default(), stopping });
+        inner.take_up(true).await?;
+        tokio::spawn(hand_over::rounds(Arc::clone(&inner)));
+        Ok(Self(inner))
+    }
+
+    /// Stops taking care of anything. What runs goes on running, and whoever comes next takes it up.
+    pub async fn stop(&self) -> Result<()> {
+        self.0.stopping.send_replace(true);
+        self.0.presence.leave(&self.0.store).await
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+}
+
+impl Inner {
+    fn now(&self) -> Timestamp {
+        (self.options.clock)()
+    }
+
+    fn compute(&self, backend: model::Backend) -> Option<&Arc<dyn Compute>> {
+        let found = self.options.backends.iter().find(|(name, _)| *name == backend);
+        found.map(|(_, backend)| &backend.compute)
+    }
+
+    fn tasks(&self) -> std::sync::MutexGuard<'_, HashMap<Id, Arc<Task>>> {
+        self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes care of an execution from now on, or says that there may be something new.
+    fn care(self: &Arc<Self>, id: &Id, version: u64) {
+        let task = {
+            let mut tasks = self.tasks();
+            if let Some(task) = tasks.get(id) {
+                if *task.version.borrow() < version {
+                    task.wake.notify_one();
+                }
+                return;
+            }
+            let task = Arc::new(Task { wake: Notify::new(), version: watch::Sender::new(version) });
+            tasks.insert(id.clone(), Arc::clone(&task));
+            task
+        };
+        tokio::spawn(drive::drive(Arc::clone(self), id.clone(), task));
+    }
+
+    /// Where a job is to run.
+    fn place(&self, job: &CoreEtlJob) -> Result<model::Backend> {
+        let mine = || self.options.backends.iter().map(|(name, _)| *name);
+        let wanted = &job.placement.backends;
+        let chosen = match wanted.as_slice() {
+            [] => mine().next(),
+            wanted => wanted.iter().copied().find(|name| mine().any(|it| it == *name)),
+        };
+        chosen.ok_or_else(|| {
+            let list = |all: &mut dyn Iterator<Item = model::Backend>| {
+                let names: Vec<String> = all.map(|it| format!("{it:?}").to_lowercase()).collect();
+                if names.is_empty() { "none".to_owned() } else { names.join(", ") }
+            };
+            let (wanted, mine) = (list(&mut wanted.iter().copied()), list(&mut mine()));
+            let field = "job.placement.backends".to_owned();
+            let message = format!(
+                "the job may run on {wanted}, and this Runner has {mine}: change `placement.backends`, or submit it \
+                 to another Runner"
+            );
+            Error::Invalid { field, message }
+        })
+    }
+
+    fn results(&self, execution: &Execution) -> Option<String> {
+        let root = self.options.results.as_deref()?.trim_end_matches('/');
+        Some(format!("{root}/{}/{}", execution.id, execution.attempt()))
+    }
+
+    /// The application of an execution's present attempt.
+    fn application(&self, job: &CoreEtlJob, record: &Record) -> Result<SparkApplication> {
+        let values = parameters::values(job, &record.request.parameters).map_err(|problems| {
+            let parameters: Vec<_> = problems.iter().map(|it| it.parameter.as_str()).collect();
+            let messages: Vec<_> = problems.iter().map(|it| it.message.as_str()).collect();
+            let field = format!("parameters.{}", parameters.join(","));
+            Error::Invalid { field, message: messages.join("; ") }
+        })?;
+        let results = self.results(&record.execution);
+        let input = lower::Input {
+            job,
+            execution: &record.execution,
+            values: &values,
+            streaming: record.request.streaming.as_ref(),
+            results: results.as_deref(),
+        };
+        lower(&input).map_err(|lower::Unfit(message)| Error::Invalid { field: "job".to_owned(), message })
+    }
+
+    /// Everything that can be found wrong with a request before it is kept.
+    async fn prepare(&self, submit: &Submit) -> Result<New> {
+        let job = match &submit.job {
+            Definition::Inline(job) => (**job).clone(),
+            Definition::Applied(reference) => self.applied(reference).await?,
+        };
+        let text = Body::CoreEtlJob(Box::new(job.clone())).canonical();
+        let now = self.now();
+        let policy = Policy::of(&job, submit.streaming.is_some());
+        let execution = Execution::new(Id::new(now, rand::random()), policy, self.place(&job)?, now);
+        let record = Record {
+            request: submit.request(Fingerprint::of(&text)),
+            execution,
+            history: Vec::new(),
+            version: 1,
+            owner: self.presence.id(),
+        };
+        // As its first attempt will be, but for what sizing adds.
+        let mut first = record.clone();
+        after(&mut first.execution, Event::Stepped, now);
+        let application = self.application(&job, &first)?;
+        if let Some(compute) = self.compute(first.execution.backend) {
+            compute.accepts(&application).map_err(|error| match error {
+                dcp_gateway::Error::Unavailable(said) => Error::Unavailable(said),
+                dcp_gateway::Error::Invalid(message) | dcp_gateway::Error::Conflict(message) => {
+                    Error::Invalid { field: "job".to_owned(), message }
+                }
+            })?;
+        }
+        Ok(New { record, job: text.into() })
+    }
+
+    async fn applied(&self, reference: &Reference) -> Result<CoreEtlJob> {
+        let Some(jobs) = &self.options.jobs else {
+            let message = "this Runner has no registry to look jobs up in: submit the job itself";
+            return Err(Error::Invalid { field: "job".to_owned(), message: message.to_owned() });
+        };
+        jobs.job(reference).await?.ok_or_else(|| {
+            let Reference { scope, domain, name, fingerprint } = reference;
+            let which = fingerprint.as_ref().map(|it| format!(" of revision {}", it.short()));
+            let which = which.unwrap_or_default();
+            Error::NotFound(format!(
+                "no job `{domain}/{name}`{which} is applied to `{scope}`: see `dcp history`, or apply it first"
+            ))
+        })
+    }
+
+    /// Has it stop, whoever takes care of it.
+    async fn cancel(&self, id: &Id, by: &str) -> Result<Record> {
+        loop {
+            let mut record = self.store.get(id).await?.ok_or_else(|| unknown(id))?;
+            if record.execution.phase.is_final() {
+                return Ok(record);
+            }
+            let now = self.now();
+            let Some(transition) = after(&mut record.execution, Event::Cancel { by: by.to_owned() }, now)
+            else {
+                return Ok(record);
+            };
+            record.history.push(transition);
+            let clean_at = clean_at(&record);
+            if self.store.save(&mut record, clean_at).await? {
+                if let Some(task) = self.tasks().get(id) {
+                    task.wake.notify_one();
+                }
+                return Ok(record);
+            }
+        }
+    }
+}
+
+/// When what a backend keeps of an execution is to be removed.
+fn clean_at(record: &Record) -> Option<Timestamp> {
+    let kept = Duration::from_secs(record.execution.policy.ttl_seconds);
+    record.execution.ended.map(|ended| later(ended, kept))
+}
+
+fn later(at: Timestamp, by: Duration) -> Timestamp {
+    let by = SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX);
+    at.checked_add(by).unwrap_or(Timestamp::MAX)
+}
+
+fn unknown(id: &Id) -> Error {
+    Error::NotFound(format!("there is no execution {id}: it never was, or was forgotten after its time"))
+}
+
+/// The answer to a request by what its token stands for.
+fn repeated(submit: &Submit, record: Record) -> Result<Submitted> {
+    let job = match &submit.job {
+        Definition::Inline(job) => Fingerprint::of(&Body::CoreEtlJob(job.clone()).canonical()),
+        Definition::Applied(reference) => {
+            reference.fingerprint.clone().unwrap_or_else(|| record.request.job.clone())
+        }
+    };
+    let differences = record.request.differences(&submit.request(job));
+    if differences.is_empty() {
+        return Ok(Submitted { record, fresh: false });
+    }
+    Err(Error::TokenReused { id: record.id().clone(), differences })
+}
+
+#[async_trait]
+impl Runner for Embedded {
+    async fn submit(&self, submit: Submit) -> Result<Submitted> {
+        submit.check()?;
+        let new = match self.0.prepare(&submit).await {
+            Ok(new) => new,
+            // What was taken once is answered, whatever has changed since.
+            Err(error) => {
+                let Some(record) = self.0.store.by_token(&submit.token).await? else { return Err(error) };
+                return repeated(&submit, record);
+            }
+        };
+        let submitted = self.0.store.submit(new).await?;
+        if submitted.fresh {
+            self.0.care(submitted.record.id(), submitted.record.version);
+        }
+        Ok(submitted)
+    }
+
+    async fn check(&self, id: &Id) -> Result<Record> {
+        self.0.store.get(id).await?.ok_or_else(|| unknown(id))
+    }
+
+    async fn cancel(&self, id: &Id, by: &str) -> Result<Record> {
+        self.0.cancel(id, by).await
+    }
+
+    async fn list(&self, filter: &Filter, before: Option<&Id>, limit: u32) -> Result<Vec<Record>> {
+        self.0.store.list(filter, before, limit).await
+    }
+
+    fn watch(&self, id: &Id, from: usize) -> BoxStream<'static, Result<Transition>> {
+        stream::watch(Arc::clone(&self.0), id.clone(), from)
+    }
+
+    fn logs(&self, id: &Id, request: LogRequest) -> BoxStream<'static, Result<LogPart>> {
+        stream::logs(Arc::clone(&self.0), id.clone(), request)
+    }
+}

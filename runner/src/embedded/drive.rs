@@ -1,0 +1,227 @@
+//! What brings one execution to its end: [`next`] says what is to be done, [`after`] what is then remembered, and
+//! here it is done and written down.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dcp_gateway::{Compute, Name, Phase as At, Status};
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::hand_over::RETRY;
+use super::{Inner, Task, clean_at};
+use crate::api::{Error, Record, Result};
+use crate::execution::{Id, Phase};
+use crate::failure::{Evidence, judge};
+use crate::machine::{Effect, Event, Verdict, after, next};
+
+/// How much of a driver's log a failure is judged by.
+const TAIL: usize = 1 << 20;
+
+/// What is to be done next about an execution.
+enum Then {
+    /// The next step, at once.
+    On,
+    /// Look again after a while, or when something is new.
+    Pause(Duration),
+    /// Somebody else wrote to it.
+    Reload,
+    /// There is nothing more to do, or it is not for this Runner.
+    Leave,
+}
+
+pub(super) async fn drive(inner: Arc<Inner>, id: Id, task: Arc<Task>) {
+    let mut stopping = inner.stopping.subscribe();
+    tokio::select! {
+        () = to_its_end(&inner, &id, &task) => {}
+        _ = stopping.wait_for(|it| *it) => {}
+    }
+    inner.tasks().remove(&id);
+}
+
+async fn to_its_end(inner: &Inner, id: &Id, task: &Task) {
+    let mut slot = None;
+    let mut known: Option<Record> = None;
+    loop {
+        let mut record = match known.take() {
+            Some(record) => record,
+            None => match inner.store.get(id).await {
+                Ok(Some(record)) => record,
+                Ok(None) => return,
+                Err(_) => {
+                    pause(task, RETRY).await;
+                    continue;
+                }
+            },
+        };
+        task.version.send_replace(record.version);
+        // Where the store can't be read or written now: what was not written down did not happen.
+        let Ok(then) = inner.step(&mut record, task, &mut slot).await else {
+            pause(task, RETRY).await;
+            continue;
+        };
+        match then {
+            Then::On => known = Some(record),
+            Then::Pause(time) => {
+                // What wakes it is that somebody wrote to it.
+                if !pause(task, time).await {
+                    known = Some(record);
+                }
+            }
+            Then::Reload => {}
+            Then::Leave => return,
+        }
+    }
+}
+
+/// Whether it was woken.
+async fn pause(task: &Task, time: Duration) -> bool {
+    tokio::select! {
+        () = task.wake.notified() => true,
+        () = tokio::time::sleep(time) => false,
+    }
+}
+
+impl Inner {
+    async fn step(
+        &self,
+        record: &mut Record,
+        task: &Task,
+        slot: &mut Option<OwnedSemaphorePermit>,
+    ) -> Result<Then> {
+        if record.owner != self.presence.id() || record.execution.phase.is_final() {
+            return Ok(Then::Leave);
+        }
+        if !self.presence.holds() {
+            return Ok(Then::Pause(self.presence.pause()));
+        }
+        let now = self.now();
+        let effect = next(&record.execution, now);
+        if let Effect::Wait(until) = effect {
+            // No longer than a moment: a clock may be set.
+            let left = until.duration_since(now).unsigned_abs();
+            return Ok(Then::Pause(left.clamp(Duration::from_millis(1), Duration::from_secs(1))));
+        }
+        if matches!(record.execution.phase, Phase::Queued | Phase::Retrying) {
+            if !self.has_slot(record, task, slot).await? {
+                return Ok(Then::Reload);
+            }
+        } else if slot.is_none()
+            && let Some(slots) = self.slots.get(&record.execution.backend)
+        {
+            // It is alive already, and counts if it can.
+            *slot = Arc::clone(slots).try_acquire_owned().ok();
+        }
+        let event = self.perform(&effect, record).await?;
+        let before = record.execution.clone();
+        let looked = matches!(event, Event::Seen(..));
+        if let Some(transition) = after(&mut record.execution, event, self.now()) {
+            record.history.push(transition);
+        }
+        if matches!(record.execution.phase, Phase::Retrying) {
+            *slot = None;
+        }
+        if record.execution == before {
+            return Ok(Then::Pause(if looked { self.options.look } else { RETRY }));
+        }
+        let clean_at = clean_at(record);
+        if !self.store.save(record, clean_at).await? {
+            return Ok(Then::Reload);
+        }
+        task.version.send_replace(record.version);
+        Ok(if record.execution.phase.is_final() { Then::Leave } else { Then::On })
+    }
+
+    /// Waits until another attempt may be alive; false where there was something new meanwhile.
+    async fn has_slot(
+        &self,
+        record: &mut Record,
+        task: &Task,
+        slot: &mut Option<OwnedSemaphorePermit>,
+    ) -> Result<bool> {
+        let Some(slots) = self.slots.get(&record.execution.backend).filter(|_| slot.is_none()) else {
+            return Ok(true);
+        };
+        if let Ok(permit) = Arc::clone(slots).try_acquire_owned() {
+            *slot = Some(permit);
+            return Ok(true);
+        }
+        let why = "as many attempts are alive as there may be at once";
+        if record.execution.waiting.as_deref() != Some(why) {
+            record.execution.waiting = Some(why.to_owned());
+            if !self.store.save(record, None).await? {
+                return Ok(false);
+            }
+        }
+        tokio::select! {
+            permit = Arc::clone(slots).acquire_owned() => {
+                *slot = permit.ok();
+                Ok(true)
+            }
+            () = task.wake.notified() => Ok(false),
+        }
+    }
+
+    /// Does what is to be done. An error is the store's; what a backend says is an event.
+    async fn perform(&self, effect: &Effect, record: &Record) -> Result<Event> {
+        let backend = record.execution.attempts.last().map_or(record.execution.backend, |it| it.backend);
+        let Some(compute) = self.compute(backend) else {
+            let name = format!("{backend:?}").to_lowercase();
+            return Ok(Event::Unavailable(format!("this Runner has no backend `{name}`")));
+        };
+        let Ok(name) = record.execution.name().parse::<Name>() else {
+            return Ok(Event::Refused("its name is none that a backend takes".to_owned()));
+        };
+        match effect {
+            Effect::Nothing | Effect::Wait(_) | Effect::Step => Ok(Event::Stepped),
+            Effect::Create => self.create(&**compute, record).await,
+            Effect::Look => self.look(&**compute, &name, record).await,
+            Effect::Delete { grace } => match compute.delete(&name, *grace).await {
+                Ok(()) => self.look(&**compute, &name, record).await,
+                Err(error) => Ok(Event::Unavailable(error.to_string())),
+            },
+        }
+    }
+
+    async fn create(&self, compute: &dyn Compute, record: &Record) -> Result<Event> {
+        let job = match self.store.job(&record.request.job).await {
+            Err(Error::Corrupt(said)) => return Ok(Event::Refused(said)),
+            other => other?,
+        };
+        let application = match self.application(&job, record) {
+            Err(error) => return Ok(Event::Refused(error.to_string())),
+            Ok(application) => application,
+        };
+        Ok(match compute.create(&application).await {
+            Ok(()) => Event::Created,
+            Err(dcp_gateway::Error::Unavailable(said)) => Event::Unavailable(said),
+            Err(dcp_gateway::Error::Invalid(said) | dcp_gateway::Error::Conflict(said)) => {
+                Event::Refused(said)
+            }
+        })
+    }
+
+    async fn look(&self, compute: &dyn Compute, name: &Name, record: &Record) -> Result<Event> {
+        let status = match compute.get(name).await {
+            Ok(status) => status,
+            Err(error) => return Ok(Event::Unavailable(error.to_string())),
+        };
+        let verdict = match &status {
+            Some(Status { phase: At::Ended, end: Some(end), .. }) if !end.succeeded => {
+                // A log that can't be read proves nothing, and how it ended may be enough.
+                let log = compute.tail(name, TAIL).await.unwrap_or_default();
+                let log = String::from_utf8_lossy(&log);
+                self.judged(record, Evidence { end, log: &log }).await?
+            }
+            _ => None,
+        };
+        Ok(Event::Seen(status, verdict))
+    }
+
+    async fn judged(&self, record: &Record, evidence: Evidence<'_>) -> Result<Option<Verdict>> {
+        let job = match self.store.job(&record.request.job).await {
+            Err(Error::Corrupt(_)) => return Ok(None),
+            other => other?,
+        };
+        Ok(record.execution.attempts.last().map(|attempt| judge(evidence, &job, attempt)))
+    }
+}

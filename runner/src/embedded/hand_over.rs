@@ -1,0 +1,70 @@
+//! What a Runner does now and then: it says that it is there, takes over from those that are not, wakes whatever
+//! somebody else wrote to, and clears away what has had its time.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dcp_gateway::Name;
+
+use super::Inner;
+use crate::api::{Record, Result};
+
+/// How much is cleared away in one round.
+const SOME: u32 = 200;
+
+pub(super) async fn rounds(inner: Arc<Inner>) {
+    let mut stopping = inner.stopping.subscribe();
+    loop {
+        let pause = tokio::time::sleep(inner.presence.pause());
+        tokio::select! {
+            () = pause => {}
+            _ = stopping.wait_for(|it| *it) => return,
+        }
+        // What can't be done now is for the next round; those who ask are told of it by what they ask for.
+        let _ = inner.presence.beat(&inner.store).await;
+        let _ = inner.take_up(false).await;
+        let _ = inner.clear_away().await;
+    }
+}
+
+impl Inner {
+    /// Takes over from others, and takes care of all that is its own.
+    pub(super) async fn take_up(self: &Arc<Self>, first: bool) -> Result<()> {
+        let took = self.presence.take_over(&self.store).await?;
+        if !first || took {
+            for (id, version) in self.store.owned(&self.presence.id()).await? {
+                self.care(&id, version);
+            }
+        }
+        Ok(())
+    }
+
+    async fn clear_away(&self) -> Result<()> {
+        let now = self.now();
+        for mut record in self.store.to_clean(now, SOME).await? {
+            if self.clear(&record).await {
+                self.store.save(&mut record, None).await?;
+            }
+        }
+        let keep = jiff::SignedDuration::try_from(self.options.keep).unwrap_or(jiff::SignedDuration::MAX);
+        if let Ok(before) = now.checked_sub(keep) {
+            self.store.forget(before, SOME).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether nothing is left at any backend.
+    async fn clear(&self, record: &Record) -> bool {
+        for attempt in &record.execution.attempts {
+            let Ok(name) = record.execution.name_of(attempt.number).parse::<Name>() else { continue };
+            let Some(compute) = self.compute(attempt.backend) else { return false };
+            if compute.forget(&name).await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+}
+
+/// A pause that a failing store is given.
+pub(super) const RETRY: Duration = Duration::from_secs(1);

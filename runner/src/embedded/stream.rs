@@ -1,0 +1,141 @@
+//! What those who ask get piece by piece: steps, logs, results.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dcp_gateway::{Compute, Name};
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
+
+use super::{Inner, unknown};
+use crate::api::{Error, LogPart, LogRequest, Record, Result};
+use crate::execution::{Id, Phase, Transition};
+
+/// How often to look for what is not this Runner's own, and for more of a log.
+const PAUSE: Duration = Duration::from_millis(250);
+/// The most that one part of a log holds.
+const PART: usize = 64 << 10;
+
+impl Inner {
+    async fn record(&self, id: &Id) -> Result<Record> {
+        self.store.get(id).await?.ok_or_else(|| unknown(id))
+    }
+
+    /// Waits until an execution may have changed since a version.
+    async fn changed(&self, id: &Id, version: u64) {
+        let task = self.tasks().get(id).cloned();
+        let pause = tokio::time::sleep(PAUSE);
+        match task {
+            Some(task) => {
+                let mut versions = task.version.subscribe();
+                tokio::select! {
+                    // It ends with its task.
+                    _ = versions.wait_for(|it| *it > version) => {}
+                    () = pause => {}
+                }
+            }
+            None => pause.await,
+        }
+    }
+}
+
+pub(super) fn watch(inner: Arc<Inner>, id: Id, from: usize) -> BoxStream<'static, Result<Transition>> {
+    /// What was read and not told yet.
+    struct Watched {
+        inner: Arc<Inner>,
+        id: Id,
+        next: usize,
+        record: Option<Record>,
+    }
+    let watched = Watched { inner, id, next: from, record: None };
+    let steps = stream::try_unfold(watched, |mut it| async move {
+        loop {
+            let record = match it.record.take() {
+                Some(record) => record,
+                None => it.inner.record(&it.id).await?,
+            };
+            if let Some(transition) = record.history.get(it.next).cloned() {
+                it.next += 1;
+                it.record = Some(record);
+                return Ok(Some((transition, it)));
+            }
+            if record.execution.phase.is_final() {
+                return Ok(None);
+            }
+            it.inner.changed(&it.id, record.version).await;
+        }
+    });
+    steps.boxed()
+}
+
+/// How far a log was told.
+struct Reading {
+    inner: Arc<Inner>,
+    id: Id,
+    request: LogRequest,
+    attempt: Option<u32>,
+    offset: u64,
+}
+
+pub(super) fn logs(inner: Arc<Inner>, id: Id, request: LogRequest) -> BoxStream<'static, Result<LogPart>> {
+    let (attempt, offset) = (request.attempt, request.offset);
+    let reading = Reading { inner, id, request, attempt, offset };
+    stream::try_unfold(reading, |mut it| async move { Ok(it.next().await?.map(|part| (part, it))) }).boxed()
+}
+
+impl Reading {
+    async fn next(&mut self) -> Result<Option<LogPart>> {
+        loop {
+            let record = self.inner.record(&self.id).await?;
+            let attempts = &record.execution.attempts;
+            let last = record.execution.attempt();
+            // Who follows begins with the present attempt, and goes on with those that come.
+            let number = self.attempt.unwrap_or(last);
+            let Some(attempt) = attempts.iter().find(|it| it.number == number) else {
+                if self.request.follow && !record.execution.phase.is_final() && number >= last {
+                    self.inner.changed(&self.id, record.version).await;
+                    continue;
+                }
+                if attempts.is_empty() && record.execution.phase.is_final() || self.attempt.is_none() {
+                    return Ok(None);
+                }
+                let message = format!("{} has no attempt {number}: it had {last} so far", self.id);
+                return Err(Error::NotFound(message));
+            };
+            self.attempt = Some(number);
+            // Before it is read: what is written afterwards belongs to another look.
+            let over = attempt.end.is_some()
+                || record.execution.phase.is_final()
+                || number < last
+                || record.execution.phase == Phase::Retrying;
+            let name = record.execution.name_of(number).parse::<Name>();
+            let (Some(compute), Ok(name)) = (self.inner.compute(attempt.backend), name) else {
+                let backend = format!("{:?}", attempt.backend).to_lowercase();
+                return Err(Error::Unavailable(format!(
+                    "attempt {number} ran on {backend}, which this Runner does not have"
+                )));
+            };
+            let part = read(&**compute, &name, self.offset).await?;
+            if !part.is_empty() {
+                let offset = self.offset;
+                self.offset += part.len() as u64;
+                return Ok(Some(LogPart { attempt: number, offset, bytes: part }));
+            }
+            let pinned = self.request.attempt.is_some();
+            if !over && self.request.follow {
+                tokio::time::sleep(PAUSE).await;
+            } else if self.request.follow && !pinned && number < last {
+                (self.attempt, self.offset) = (Some(number + 1), 0);
+            } else if self.request.follow && !pinned && !record.execution.phase.is_final() {
+                self.inner.changed(&self.id, record.version).await;
+            } else {
+                return Ok(None);
+            }
+        }
+    }
+}
+
+async fn read(compute: &dyn Compute, name: &Name, from: u64) -> Result<Vec<u8>> {
+    let log = compute.logs(name, from, PART).await;
+    log.map(|log| log.bytes).map_err(|error| Error::Unavailable(error.to_string()))
+}

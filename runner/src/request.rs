@@ -1,0 +1,189 @@
+//! What somebody asks a Runner for, and what can't be right about it.
+
+use std::collections::BTreeMap;
+
+use dcp_compiler::primitive::{CoreEtlJob, Fingerprint};
+use serde::{Deserialize, Serialize};
+
+use crate::api::Error;
+use crate::lower::Streaming;
+
+/// That a job is to be run once.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Submit {
+    /// Whoever submits with the same token again gets the same execution.
+    pub token: String,
+    pub job: Definition,
+    pub parameters: BTreeMap<String, String>,
+    /// For a stream that is kept running.
+    pub streaming: Option<Streaming>,
+    /// At most one live execution holds a key, whoever asks.
+    pub exclusive: Option<String>,
+    pub fence: Option<Fence>,
+    /// Who asks.
+    pub by: String,
+}
+
+/// Which job.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Definition {
+    Inline(Box<CoreEtlJob>),
+    Applied(Reference),
+}
+
+/// A job that was applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Reference {
+    /// `project` or `project/target`.
+    pub scope: String,
+    pub domain: String,
+    pub name: String,
+    /// The one that is applied now, where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fingerprint: Option<Fingerprint>,
+}
+
+/// The lease that the caller holds. Once a younger epoch of it was seen, older ones are refused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Fence {
+    pub lease: String,
+    pub epoch: u64,
+}
+
+/// What was asked for, as it is kept.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Request {
+    pub token: String,
+    /// Where the job was applied; none where it came along.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    pub domain: String,
+    pub name: String,
+    /// The job that is run.
+    pub job: Fingerprint,
+    /// Whether this very job was asked for, and not the one that was applied just then.
+    pub pinned: bool,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub streaming: Option<Streaming>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exclusive: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fence: Option<Fence>,
+    pub by: String,
+}
+
+const TOKEN: usize = 128;
+const NAME: usize = 256;
+const KEY: usize = 1024;
+const PARAMETERS: usize = 256;
+const VALUES: usize = 256 << 10;
+
+impl Submit {
+    /// What can't be right, whatever the job.
+    pub fn check(&self) -> Result<(), Error> {
+        let invalid = |field: &str, why: &str| {
+            Err(Error::Invalid { field: field.to_owned(), message: format!("`{field}` {why}") })
+        };
+        let visible = self.token.bytes().all(|byte| byte.is_ascii_graphic());
+        if !(1..=TOKEN).contains(&self.token.len()) || !visible {
+            return invalid("token", &format!("has to be 1 to {TOKEN} visible ASCII characters"));
+        }
+        let plain = |text: &str, most: usize| text.len() <= most && !text.contains(char::is_control);
+        if self.by.is_empty() || !plain(&self.by, NAME) {
+            return invalid("by", &format!("has to be 1 to {NAME} bytes without control characters"));
+        }
+        if self.exclusive.as_ref().is_some_and(|key| key.is_empty() || !plain(key, KEY)) {
+            return invalid("exclusive", &format!("has to be 1 to {KEY} bytes without control characters"));
+        }
+        if self.fence.as_ref().is_some_and(|fence| fence.lease.is_empty() || !plain(&fence.lease, NAME)) {
+            return invalid(
+                "fence.lease",
+                &format!("has to be 1 to {NAME} bytes without control characters"),
+            );
+        }
+        if self.fence.as_ref().is_some_and(|fence| i64::try_from(fence.epoch).is_err()) {
+            return invalid("fence.epoch", "has to be less than 2^63");
+        }
+        let length = |(key, value): (&String, &String)| key.len() + value.len();
+        if self.parameters.len() > PARAMETERS || self.parameters.iter().map(length).sum::<usize>() > VALUES {
+            let most = format!("are at most {PARAMETERS}, of {} KiB together", VALUES >> 10);
+            return invalid("parameters", &most);
+        }
+        if self.parameters.values().any(|value| value.contains('\0')) {
+            return invalid("parameters", "must not hold the character NUL");
+        }
+        if let Definition::Applied(Reference { scope, domain, name, .. }) = &self.job {
+            for (field, text) in [("scope", scope), ("domain", domain), ("name", name)] {
+                if text.is_empty() || !plain(text, NAME) {
+                    let rule = format!("has to be 1 to {NAME} bytes without control characters");
+                    return invalid(&format!("job.{field}"), &rule);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What is kept of it, once its job is known.
+    pub fn request(&self, job: Fingerprint) -> Request {
+        let (scope, domain, name, pinned) = match &self.job {
+            Definition::Inline(job) => (None, job.metadata.domain.as_str(), job.metadata.name.as_str(), true),
+            Definition::Applied(Reference { scope, domain, name, fingerprint }) => {
+                (Some(scope.clone()), domain.as_str(), name.as_str(), fingerprint.is_some())
+            }
+        };
+        Request {
+            token: self.token.clone(),
+            scope,
+            domain: domain.to_owned(),
+            name: name.to_owned(),
+            job,
+            pinned,
+            parameters: self.parameters.clone(),
+            streaming: self.streaming.clone(),
+            exclusive: self.exclusive.clone(),
+            fence: self.fence.clone(),
+            by: self.by.clone(),
+        }
+    }
+}
+
+impl Request {
+    /// What another one by the same token asks for that this one did not. Who asks, and by which epoch of a lease, may
+    /// differ: that is how a caller that was replaced goes on.
+    pub fn differences(&self, other: &Self) -> Vec<String> {
+        let mut found = Vec::new();
+        let mut compare = |what: &str, was: String, is: String| {
+            if was != is {
+                found.push(format!("{what} was {was}, and is {is}"));
+            }
+        };
+        let job = |it: &Self| {
+            let scope = it.scope.as_deref().unwrap_or("no project");
+            format!("`{}/{}` of {scope}", it.domain, it.name)
+        };
+        compare("the job", job(self), job(other));
+        let which = |it: &Self| match it.pinned {
+            true => format!("revision {}", it.job.short()),
+            false => "the one that is applied".to_owned(),
+        };
+        compare("its definition", which(self), which(other));
+        let text =
+            |value: Option<&String>| value.map_or("not given".to_owned(), |value| format!("{value:?}"));
+        let names: std::collections::BTreeSet<&String> =
+            self.parameters.keys().chain(other.parameters.keys()).collect();
+        for name in names {
+            let (was, is) = (self.parameters.get(name), other.parameters.get(name));
+            compare(&format!("the parameter `{name}`"), text(was), text(is));
+        }
+        compare("the exclusive key", text(self.exclusive.as_ref()), text(other.exclusive.as_ref()));
+        if self.streaming != other.streaming {
+            found.push("the stream's trigger or checkpoint is another one".to_owned());
+        }
+        found
+    }
+}

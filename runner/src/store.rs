@@ -1,0 +1,152 @@
+//! Where executions are kept: SQLite in one file, or PostgreSQL.
+//!
+//! All writes go through one task, which takes all that wait at once and commits them together: the disk is waited for
+//! once for many. Every write of an execution says which version it was made from, so that two who decide about one
+//! at the same time can't both be right. [`admit`] says who comes first where several submit.
+
+mod admit;
+mod read;
+mod write;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use dcp_compiler::primitive::{CoreEtlJob, Fingerprint};
+use dcp_database::{Database, Schema};
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::api::{Error, Filter, Record, Result, Submitted};
+use crate::execution::Id;
+
+const SCHEMA: Schema = Schema { table: "runner_schema", migrations: &[include_str!("store/schema-1.sql")] };
+
+/// How many writes wait at most before those who bring more have to wait themselves.
+const QUEUE: usize = 4096;
+
+/// The executions in a database. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Store {
+    database: Database,
+    writer: mpsc::Sender<write::Command>,
+}
+
+/// An execution to be kept from now on.
+#[derive(Debug, Clone)]
+pub struct New {
+    pub record: Record,
+    /// The canonical text of its job.
+    pub job: Arc<str>,
+}
+
+impl Store {
+    /// Opens a file of SQLite. It is made where it is missing.
+    pub async fn sqlite(path: &Path) -> Result<Self> {
+        Self::over(Database::sqlite(path).await?).await
+    }
+
+    /// Connects to PostgreSQL: `postgres://user@host:5432/database`.
+    pub async fn postgres(url: &str) -> Result<Self> {
+        Self::over(Database::postgres(url).await?).await
+    }
+
+    async fn over(database: Database) -> Result<Self> {
+        database.migrate(&SCHEMA).await?;
+        let (writer, inbox) = mpsc::channel(QUEUE);
+        tokio::spawn(write::write_all(database.clone(), inbox));
+        Ok(Self { database, writer })
+    }
+
+    /// Whether other processes can only have it on this machine.
+    pub fn is_local(&self) -> bool {
+        self.database.is_sqlite()
+    }
+
+    pub async fn close(&self) {
+        self.database.close().await;
+    }
+
+    /// Keeps an execution, unless there is one by its token. It is on disk once this returns.
+    pub async fn submit(&self, new: New) -> Result<Submitted> {
+        let (answer, answered) = oneshot::channel();
+        self.send(write::Command::Submit(Box::new(new), answer)).await?;
+        answered.await.map_err(|_| gone())?
+    }
+
+    /// Writes an execution in place of the version that it was made from, and has its version count on; false where
+    /// somebody else wrote meanwhile.
+    pub async fn save(&self, record: &mut Record, clean_at: Option<Timestamp>) -> Result<bool> {
+        let (answer, answered) = oneshot::channel();
+        let save = write::Save { record: record.clone(), clean_at };
+        self.send(write::Command::Save(Box::new(save), answer)).await?;
+        let saved = answered.await.map_err(|_| gone())??;
+        record.version += u64::from(saved);
+        Ok(saved)
+    }
+
+    async fn send(&self, command: write::Command) -> Result<()> {
+        self.writer.send(command).await.map_err(|_| gone())
+    }
+
+    pub async fn get(&self, id: &Id) -> Result<Option<Record>> {
+        read::get(&self.database, "id", id.as_str()).await
+    }
+
+    pub async fn by_token(&self, token: &str) -> Result<Option<Record>> {
+        read::get(&self.database, "token", token).await
+    }
+
+    /// The newest first, from before an id on.
+    pub async fn list(&self, filter: &Filter, before: Option<&Id>, limit: u32) -> Result<Vec<Record>> {
+        read::list(&self.database, filter, before, limit).await
+    }
+
+    /// The definition of a job that an execution was kept with.
+    pub async fn job(&self, job: &Fingerprint) -> Result<CoreEtlJob> {
+        read::job(&self.database, job).await
+    }
+
+    /// All live executions that a Runner takes care of, with their versions.
+    pub async fn owned(&self, owner: &str) -> Result<Vec<(Id, u64)>> {
+        read::owned(&self.database, owner).await
+    }
+
+    /// Those whose remains at a backend are to be removed by now.
+    pub async fn to_clean(&self, now: Timestamp, limit: u32) -> Result<Vec<Record>> {
+        read::to_clean(&self.database, now, limit).await
+    }
+
+    /// Forgets some of what ended before a time and left nothing behind; tells how many that were.
+    pub async fn forget(&self, before: Timestamp, limit: u32) -> Result<u64> {
+        write::forget(&self.database, before, limit).await
+    }
+
+    /// Says that a Runner takes care of executions from now on.
+    pub async fn register(&self, runner: &str) -> Result<()> {
+        write::register(&self.database, runner).await
+    }
+
+    /// Says that a Runner is still there; false where others have taken over from it.
+    pub async fn beat(&self, runner: &str) -> Result<bool> {
+        write::beat(&self.database, runner).await
+    }
+
+    /// Says that a Runner is not there any more, by a beat that says so.
+    pub async fn leave(&self, runner: &str, beat: u64) -> Result<()> {
+        write::leave(&self.database, runner, beat).await
+    }
+
+    /// All Runners, with how often each was heard of.
+    pub async fn runners(&self) -> Result<Vec<(String, u64)>> {
+        read::runners(&self.database).await
+    }
+
+    /// Takes over all that a Runner took care of that is gone, if its beat is what it was when it was given up.
+    pub async fn take_over(&self, gone: (&str, u64), by: &str) -> Result<bool> {
+        write::take_over(&self.database, gone, by).await
+    }
+}
+
+fn gone() -> Error {
+    Error::Unavailable("the Runner is being stopped; try again".to_owned())
+}

@@ -1,0 +1,72 @@
+//! Which of many submits are let in: pure.
+
+use std::collections::HashMap;
+
+use super::New;
+use crate::api::{Error, Record};
+use crate::execution::Id;
+
+/// What becomes of a submit.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Admission {
+    Insert,
+    /// It is the same as an earlier one, which is stored.
+    Stored(Box<Record>),
+    /// It is the same as one of those that come in with it.
+    Beside(usize),
+    Refused(Error),
+}
+
+/// What the store knows of what they name.
+#[derive(Debug, Default)]
+pub(super) struct Known {
+    pub(super) tokens: HashMap<String, Record>,
+    /// The live executions that hold keys.
+    pub(super) held: HashMap<String, Id>,
+    /// The youngest epochs that were seen; afterwards, with those that come in.
+    pub(super) fences: HashMap<String, u64>,
+}
+
+/// In their order: what one brings, the next ones find.
+pub(super) fn admit(news: &[New], known: &mut Known) -> Vec<Admission> {
+    let mut beside: HashMap<&str, usize> = HashMap::new();
+    let mut held: HashMap<&str, &Id> = HashMap::new();
+    let mut admissions = Vec::with_capacity(news.len());
+    for (index, new) in news.iter().enumerate() {
+        let request = &new.record.request;
+        if let Some(fence) = &request.fence {
+            let newest = known.fences.entry(fence.lease.clone()).or_insert(fence.epoch);
+            if fence.epoch < *newest {
+                let (lease, newest) = (fence.lease.clone(), *newest);
+                let error = Error::Fenced { lease, epoch: fence.epoch, newest };
+                admissions.push(Admission::Refused(error));
+                continue;
+            }
+            *newest = fence.epoch;
+        }
+        let earlier = known.tokens.get(&request.token);
+        let same = beside.get(request.token.as_str()).copied();
+        if let Some(earlier) = earlier.or_else(|| same.and_then(|at| news.get(at)).map(|it| &it.record)) {
+            let differences = earlier.request.differences(request);
+            admissions.push(match (differences.is_empty(), same) {
+                (false, _) => {
+                    Admission::Refused(Error::TokenReused { id: earlier.id().clone(), differences })
+                }
+                (true, Some(at)) => Admission::Beside(at),
+                (true, None) => Admission::Stored(Box::new(earlier.clone())),
+            });
+            continue;
+        }
+        if let Some(key) = &request.exclusive {
+            if let Some(by) = held.get(key.as_str()).copied().or(known.held.get(key)) {
+                let error = Error::Held { key: key.clone(), by: by.clone() };
+                admissions.push(Admission::Refused(error));
+                continue;
+            }
+            held.insert(key, new.record.id());
+        }
+        beside.insert(&request.token, index);
+        admissions.push(Admission::Insert);
+    }
+    admissions
+}

@@ -1,0 +1,142 @@
+//! What is read from the tables, and how rows become what they were.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+use dcp_compiler::primitive::{CoreEtlJob, Fingerprint};
+use dcp_database::{Database, Transaction, wanted_values};
+use jiff::Timestamp;
+use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::query::Query;
+use sqlx::{Any, AssertSqlSafe};
+
+use crate::api::{Filter, Record, Result, State};
+use crate::execution::Id;
+
+const WRITES: &str = "writing to a String does not fail";
+
+const COLUMNS: &str = "request, state, version, owner";
+
+pub(super) async fn get(database: &Database, column: &'static str, value: &str) -> Result<Option<Record>> {
+    let query = format!("SELECT {COLUMNS} FROM runner_executions WHERE {column} = $1");
+    let rows = rows(database, sqlx::query(AssertSqlSafe(query)).bind(value)).await?;
+    rows.first().map(|row| record(database, row)).transpose()
+}
+
+pub(super) async fn list(
+    database: &Database,
+    filter: &Filter,
+    before: Option<&Id>,
+    limit: u32,
+) -> Result<Vec<Record>> {
+    let mut query = format!("SELECT {COLUMNS} FROM runner_executions WHERE id < $1");
+    let mut values = vec![before.map_or("~", Id::as_str)];
+    for (column, value) in [("scope", &filter.scope), ("domain", &filter.domain), ("name", &filter.name)] {
+        if let Some(value) = value {
+            values.push(value);
+            write!(query, " AND {column} = ${}", values.len()).expect(WRITES);
+        }
+    }
+    if !filter.phases.is_empty() {
+        let numbers = values.len() + 1..=values.len() + filter.phases.len();
+        let numbers: Vec<String> = numbers.map(|number| format!("${number}")).collect();
+        write!(query, " AND phase IN ({})", numbers.join(",")).expect(WRITES);
+        values.extend(filter.phases.iter().map(|phase| phase.name()));
+    }
+    write!(query, " ORDER BY id DESC LIMIT {limit}").expect(WRITES);
+    let query = values.iter().fold(sqlx::query(AssertSqlSafe(query)), |query, value| query.bind(*value));
+    let rows = rows(database, query).await?;
+    rows.iter().map(|row| record(database, row)).collect()
+}
+
+pub(super) async fn job(database: &Database, job: &Fingerprint) -> Result<CoreEtlJob> {
+    let query = sqlx::query("SELECT body FROM runner_jobs WHERE job = $1").bind(job.as_str());
+    let rows = rows(database, query).await?;
+    match rows.first() {
+        Some(row) => Ok(database.json(row, 0)?),
+        None => Err(database.corrupt(&format!("the job {} is not there", job.short())).into()),
+    }
+}
+
+pub(super) async fn owned(database: &Database, owner: &str) -> Result<Vec<(Id, u64)>> {
+    let query = "SELECT id, version FROM runner_executions WHERE owner = $1 AND ended IS NULL ORDER BY id";
+    let rows = rows(database, sqlx::query(query).bind(owner)).await?;
+    rows.iter().map(|row| Ok((id(database, row, 0)?, database.number(row, 1)?))).collect()
+}
+
+pub(super) async fn to_clean(database: &Database, now: Timestamp, limit: u32) -> Result<Vec<Record>> {
+    let query = format!("SELECT {COLUMNS} FROM runner_executions WHERE clean_at <= $1 LIMIT {limit}");
+    let rows = rows(database, sqlx::query(AssertSqlSafe(query)).bind(now.as_millisecond())).await?;
+    rows.iter().map(|row| record(database, row)).collect()
+}
+
+pub(super) async fn runners(database: &Database) -> Result<Vec<(String, u64)>> {
+    let rows = rows(database, sqlx::query("SELECT id, beat FROM runner_runners ORDER BY id")).await?;
+    rows.iter().map(|row| Ok((database.get(row, 0)?, database.number(row, 1)?))).collect()
+}
+
+/// Executions by their tokens.
+pub(super) async fn tokens(
+    transaction: &mut Transaction,
+    tokens: &[&str],
+) -> Result<HashMap<String, Record>> {
+    let query = format!(
+        "SELECT token, {COLUMNS} FROM {} JOIN runner_executions ON token = column1",
+        wanted_values(1, tokens.len())
+    );
+    let rows = transaction.rows(each(&query, tokens)).await?;
+    let database = transaction.database();
+    let entry = |row: &AnyRow| Ok((database.get(row, 0)?, record_at(database, row, 1)?));
+    rows.iter().map(entry).collect()
+}
+
+/// Who holds keys.
+pub(super) async fn held(transaction: &mut Transaction, keys: &[&str]) -> Result<HashMap<String, Id>> {
+    let wanted = wanted_values(1, keys.len());
+    let query = format!(
+        "SELECT exclusive, id FROM {wanted} JOIN runner_executions ON exclusive = column1 AND ended IS NULL"
+    );
+    let rows = transaction.rows(each(&query, keys)).await?;
+    let database = transaction.database();
+    rows.iter().map(|row| Ok((database.get(row, 0)?, id(database, row, 1)?))).collect()
+}
+
+/// The youngest epochs of leases.
+pub(super) async fn fences(transaction: &mut Transaction, leases: &[&str]) -> Result<HashMap<String, u64>> {
+    let wanted = wanted_values(1, leases.len());
+    let query = format!("SELECT lease, epoch FROM {wanted} JOIN runner_fences ON lease = column1");
+    let rows = transaction.rows(each(&query, leases)).await?;
+    let database = transaction.database();
+    rows.iter().map(|row| Ok((database.get(row, 0)?, database.number(row, 1)?))).collect()
+}
+
+fn each<'q>(query: &str, values: &[&'q str]) -> Query<'q, Any, AnyArguments> {
+    let query = sqlx::query(AssertSqlSafe(query.to_owned())).persistent(values.len() == 1);
+    values.iter().fold(query, |query, value| query.bind(*value))
+}
+
+async fn rows(database: &Database, query: Query<'_, Any, AnyArguments>) -> Result<Vec<AnyRow>> {
+    let rows = query.fetch_all(database.pool()).await;
+    rows.map_err(|error| database.error(&error).into())
+}
+
+fn record(database: &Database, row: &AnyRow) -> Result<Record> {
+    record_at(database, row, 0)
+}
+
+/// From the columns that begin at a place.
+fn record_at(database: &Database, row: &AnyRow, at: usize) -> Result<Record> {
+    let State { execution, history } = database.json(row, at + 1)?;
+    Ok(Record {
+        request: database.json(row, at)?,
+        execution,
+        history,
+        version: database.number(row, at + 2)?,
+        owner: database.get(row, at + 3)?,
+    })
+}
+
+fn id(database: &Database, row: &AnyRow, column: usize) -> Result<Id> {
+    let text: &str = database.get(row, column)?;
+    Id::parse(text).ok_or_else(|| database.corrupt(&format!("`{text}` is no id of an execution")).into())
+}

@@ -1,0 +1,133 @@
+//! The contract of a Runner, which every form of it keeps; and what is each form's own.
+//!
+//! The drivers are shell scripts, which do what a test needs them to; the processes, the folders and the databases are
+//! real.
+
+// So that the lints see tests in what tests call.
+#[cfg(test)]
+mod postgres;
+#[cfg(test)]
+mod sqlite;
+#[cfg(test)]
+mod suite;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dcp_compiler::model;
+use dcp_compiler::primitive::CoreEtlJob;
+use dcp_runner::api::{Record, Runner};
+use dcp_runner::embedded::{Backend, Embedded, Options};
+use dcp_runner::execution::Id;
+use dcp_runner::request::{Definition, Submit};
+use dcp_runner::store::Store;
+use dcp_tests::machine::{self, Machine};
+use jiff::Timestamp;
+
+const SUPERVISOR: &str = env!("CARGO_BIN_EXE_dcp-test-supervisor");
+
+/// Drivers do what the files of their parameter `do` say: they end with a code, or wait until there is a file `go`.
+const SCRIPT: &str = r#"
+job="${@: -1}"
+echo "$job" >> started
+echo "the driver says $job"
+case "$job" in
+  fail*) echo "Exception in thread main" >&2; exit 1 ;;
+  wait*) trap 'echo "$job" >> stopped; exit 0' TERM; while [ ! -e "go-$job" ]; do sleep 0.02; done ;;
+  twice*) if [ -e "tried-$job" ]; then exit 0; fi; touch "tried-$job"; kill -9 $$ ;;
+esac
+"#;
+
+/// A Runner on which nothing was submitted yet.
+struct Fresh {
+    machine: Machine,
+    runner: Arc<dyn Runner>,
+    /// Another one that shares its store.
+    other: Arc<dyn Runner>,
+}
+
+fn options(machine: &Machine) -> Options {
+    let compute = Arc::new(machine::local(&machine.path(""), SUPERVISOR));
+    let backend = Backend { compute, slots: None };
+    let mut options = Options::new(vec![(model::Backend::Local, backend)], Timestamp::now);
+    options.look = Duration::from_millis(20);
+    options
+}
+
+/// A Runner of its own process, for all that can be seen.
+async fn embedded(machine: &Machine, store: Store, lease: Duration) -> Embedded {
+    let mut options = options(machine);
+    options.lease = lease;
+    Embedded::start(store, options).await.expect("it starts")
+}
+
+/// A job that is told what to do by its one parameter.
+fn job() -> CoreEtlJob {
+    dcp_tests::job(
+        "  job: {pyspark: {main: main.py, args: [\"${param.do}\"], parameters: {do: {type: string, default: nothing}}}}\n  \
+         retry: {attempts: 3, backoff: 1s}\n  timeouts: {stop: 1s}\n",
+    )
+}
+
+fn submit(token: &str, what: &str) -> Submit {
+    Submit {
+        token: token.to_owned(),
+        job: Definition::Inline(Box::new(job())),
+        parameters: BTreeMap::from([("do".to_owned(), what.to_owned())]),
+        streaming: None,
+        exclusive: None,
+        fence: None,
+        by: "tester".to_owned(),
+    }
+}
+
+/// Waits until an execution is as it should be.
+async fn seen(runner: &dyn Runner, id: &Id, is: impl Fn(&Record) -> bool) -> Record {
+    let deadline = std::time::Instant::now() + Duration::from_mins(1);
+    loop {
+        let record = runner.check(id).await.expect("it is known");
+        if is(&record) {
+            return record;
+        }
+        assert!(std::time::Instant::now() < deadline, "it did not happen: {record:#?}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn ended(runner: &dyn Runner, id: &Id) -> Record {
+    seen(runner, id, |record| record.execution.phase.is_final()).await
+}
+
+/// A test for each rule of the contract, on what `$fresh` makes.
+macro_rules! contract {
+    ($fresh:expr; $($rule:ident),+ $(,)?) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $rule() {
+                $crate::suite::$rule($fresh.await).await;
+            }
+        )+
+    };
+    ($fresh:expr) => {
+        $crate::contract! {
+            $fresh;
+            what_is_submitted_comes_to_its_end,
+            a_token_gives_one_execution,
+            a_token_that_was_used_for_something_else_is_refused,
+            many_who_submit_at_once_make_one_execution,
+            one_live_execution_holds_a_key,
+            an_older_epoch_is_refused,
+            a_failure_that_can_be_mended_is_tried_again,
+            a_failure_of_the_program_is_told,
+            what_is_cancelled_stops,
+            others_may_cancel,
+            executions_are_listed_in_pages,
+            steps_are_watched,
+            logs_are_followed_through_all_attempts,
+            what_cannot_be_right_is_refused,
+            what_does_not_exist_is_said_to_be_unknown,
+        }
+    };
+}
+use contract;

@@ -1,0 +1,21 @@
+//! PostgreSQL, the real one: Runners that share work by lease.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dcp_runner::store::Store;
+use dcp_tests::machine::Machine;
+use dcp_tests::postgres::database;
+
+use crate::{Fresh, SCRIPT, contract, embedded};
+
+async fn fresh() -> Fresh {
+    let machine = Machine::of_version("4.1.1", SCRIPT);
+    let url = database();
+    let lease = Duration::from_secs(15);
+    let runner = embedded(&machine, Store::postgres(&url).await.expect("it opens"), lease).await;
+    let other = embedded(&machine, Store::postgres(&url).await.expect("it opens"), lease).await;
+    Fresh { machine, runner: Arc::new(runner), other: Arc::new(other) }
+}
+
+contract!(fresh());

@@ -1,0 +1,27 @@
+//! SQLite: Runners of one machine, that know of each other by locks.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dcp_runner::embedded::Embedded;
+use dcp_runner::store::Store;
+use dcp_tests::machine::Machine;
+
+use crate::{Fresh, SCRIPT, contract, options};
+
+async fn start(machine: &Machine) -> Embedded {
+    let store = Store::sqlite(&machine.path("runs.db")).await.expect("it opens");
+    let mut options = options(machine);
+    options.locks = Some(machine.path("locks"));
+    options.lease = Duration::from_hours(1);
+    Embedded::start(store, options).await.expect("it starts")
+}
+
+async fn fresh() -> Fresh {
+    let machine = Machine::of_version("4.1.1", SCRIPT);
+    let runner = Arc::new(start(&machine).await);
+    let other = Arc::new(start(&machine).await);
+    Fresh { machine, runner, other }
+}
+
+contract!(fresh());

@@ -1,0 +1,271 @@
+//! What every Runner promises.
+
+use std::collections::HashSet;
+
+use dcp_compiler::primitive::Fingerprint;
+use dcp_runner::api::{Error, Filter, LogPart, LogRequest, Result};
+use dcp_runner::execution::{Id, Phase, Transition};
+use dcp_runner::request::{Definition, Fence, Reference, Submit};
+use futures_util::TryStreamExt as _;
+use tokio::task::JoinSet;
+
+use crate::{Fresh, ended, seen, submit};
+
+pub(crate) async fn what_is_submitted_comes_to_its_end(fresh: Fresh) {
+    let submitted = fresh.runner.submit(submit("one", "work")).await.unwrap();
+    assert!(submitted.fresh);
+    let record = ended(&*fresh.runner, submitted.record.id()).await;
+    let phases: Vec<Phase> = record.history.iter().map(|it| it.to).collect();
+    assert_eq!(phases.first(), Some(&Phase::Submitting));
+    assert_eq!(record.execution.phase, Phase::Succeeded, "{record:#?}");
+    assert!(record.history.windows(2).all(|pair| pair[0].to == pair[1].from), "{record:#?}");
+    assert_eq!(fresh.machine.lines("started"), ["work"]);
+}
+
+pub(crate) async fn a_token_gives_one_execution(fresh: Fresh) {
+    let first = fresh.runner.submit(submit("one", "work")).await.unwrap();
+    let second = fresh.other.submit(submit("one", "work")).await.unwrap();
+    assert_eq!((first.record.id(), second.fresh), (second.record.id(), false));
+    ended(&*fresh.runner, first.record.id()).await;
+    let late = fresh.runner.submit(submit("one", "work")).await.unwrap();
+    assert_eq!((late.record.id(), late.fresh), (first.record.id(), false));
+    assert_eq!(late.record.execution.phase, Phase::Succeeded);
+    assert_eq!(fresh.machine.lines("started"), ["work"]);
+}
+
+pub(crate) async fn a_token_that_was_used_for_something_else_is_refused(fresh: Fresh) {
+    let first = fresh.runner.submit(submit("one", "work")).await.unwrap();
+    let error = fresh.other.submit(submit("one", "other")).await.unwrap_err();
+    let Error::TokenReused { id, differences } = &error else { panic!("{error:?}") };
+    assert_eq!(id, first.record.id());
+    assert_eq!(*differences, ["the parameter `do` was \"work\", and is \"other\""]);
+    let keyed = Submit { exclusive: Some("key".to_owned()), ..submit("one", "work") };
+    let error = fresh.runner.submit(keyed).await.unwrap_err();
+    assert!(error.to_string().contains("the exclusive key was not given, and is \"key\""), "{error}");
+    // Who asks is no part of what is asked for.
+    let by = Submit { by: "somebody else".to_owned(), ..submit("one", "work") };
+    assert_eq!(fresh.runner.submit(by).await.unwrap().record.id(), first.record.id());
+}
+
+pub(crate) async fn many_who_submit_at_once_make_one_execution(fresh: Fresh) {
+    let mut tasks = JoinSet::new();
+    for number in 0..64 {
+        let runner = if number % 2 == 0 { fresh.runner.clone() } else { fresh.other.clone() };
+        tasks.spawn(async move { runner.submit(submit("one", "work")).await.unwrap() });
+    }
+    let all = tasks.join_all().await;
+    let ids: HashSet<&Id> = all.iter().map(|it| it.record.id()).collect();
+    assert_eq!((ids.len(), all.iter().filter(|it| it.fresh).count()), (1, 1));
+    ended(&*fresh.runner, all[0].record.id()).await;
+    assert_eq!(fresh.machine.lines("started"), ["work"]);
+}
+
+pub(crate) async fn one_live_execution_holds_a_key(fresh: Fresh) {
+    let keyed =
+        |token: &str, what: &str| Submit { exclusive: Some("s3://c".to_owned()), ..submit(token, what) };
+    let mut tasks = JoinSet::new();
+    for number in 0..16 {
+        let runner = if number % 2 == 0 { fresh.runner.clone() } else { fresh.other.clone() };
+        let asked = keyed(&format!("t{number}"), "wait");
+        tasks.spawn(async move { runner.submit(asked).await });
+    }
+    let (held, refused): (Vec<_>, Vec<_>) = tasks.join_all().await.into_iter().partition(Result::is_ok);
+    let [Ok(holder)] = &held[..] else { panic!("{held:?}") };
+    let id = holder.record.id();
+    for error in refused {
+        assert_eq!(error.unwrap_err(), Error::Held { key: "s3://c".to_owned(), by: id.clone() });
+    }
+    // The one that was let in goes on being answered.
+    let again = fresh.other.submit(keyed(&holder.record.request.token, "wait")).await.unwrap();
+    assert_eq!(again.record.id(), id);
+    seen(&*fresh.runner, id, |record| record.execution.phase == Phase::Running).await;
+    fresh.runner.cancel(id, "tester").await.unwrap();
+    ended(&*fresh.runner, id).await;
+    assert!(fresh.other.submit(keyed("next", "work")).await.unwrap().fresh);
+}
+
+pub(crate) async fn an_older_epoch_is_refused(fresh: Fresh) {
+    let fenced = |token: &str, epoch: u64| {
+        let fence = Some(Fence { lease: "reconciler".to_owned(), epoch });
+        Submit { fence, ..submit(token, "work") }
+    };
+    fresh.runner.submit(fenced("a", 3)).await.unwrap();
+    fresh.other.submit(fenced("b", 4)).await.unwrap();
+    let error = fresh.runner.submit(fenced("c", 3)).await.unwrap_err();
+    assert_eq!(error, Error::Fenced { lease: "reconciler".to_owned(), epoch: 3, newest: 4 });
+    // The one that comes after it goes on with what it had begun.
+    assert!(!fresh.runner.submit(fenced("a", 4)).await.unwrap().fresh);
+    let other = Fence { lease: "another".to_owned(), epoch: 1 };
+    assert!(fresh.runner.submit(Submit { fence: Some(other), ..submit("d", "work") }).await.unwrap().fresh);
+}
+
+pub(crate) async fn a_failure_that_can_be_mended_is_tried_again(fresh: Fresh) {
+    let id = fresh.runner.submit(submit("one", "twice")).await.unwrap().record.id().clone();
+    let record = ended(&*fresh.other, &id).await;
+    assert_eq!(record.execution.phase, Phase::Succeeded, "{record:#?}");
+    assert_eq!(record.execution.attempts.len(), 2);
+    let diagnosis = record.execution.attempts[0].diagnosis.as_ref().unwrap();
+    assert!(diagnosis.summary.contains("killed"), "{diagnosis:?}");
+    assert!(record.history.iter().any(|it| it.to == Phase::Retrying && it.why.contains("in 1 s")));
+    assert_eq!(fresh.machine.lines("started"), ["twice", "twice"]);
+}
+
+pub(crate) async fn a_failure_of_the_program_is_told(fresh: Fresh) {
+    let id = fresh.runner.submit(submit("one", "fail")).await.unwrap().record.id().clone();
+    let record = ended(&*fresh.runner, &id).await;
+    assert_eq!(record.execution.phase, Phase::Failed);
+    let last = record.execution.attempts.last().unwrap();
+    assert_eq!(last.end.as_ref().unwrap().exit_code, Some(1));
+    let diagnosis = last.diagnosis.as_ref().unwrap();
+    assert!(diagnosis.evidence.iter().any(|line| line.contains("Exception in thread main")), "{record:#?}");
+}
+
+pub(crate) async fn what_is_cancelled_stops(fresh: Fresh) {
+    let id = fresh.runner.submit(submit("one", "wait")).await.unwrap().record.id().clone();
+    fresh.machine.line("started");
+    seen(&*fresh.runner, &id, |record| record.execution.phase == Phase::Running).await;
+    let asked = fresh.runner.cancel(&id, "ada").await.unwrap();
+    assert_eq!(asked.execution.phase, Phase::Cancelling);
+    let again = fresh.runner.cancel(&id, "bob").await.unwrap();
+    assert!(again.history.last().unwrap().why.contains("ada") || again.execution.phase == Phase::Cancelled);
+    let record = ended(&*fresh.runner, &id).await;
+    // A driver that ends well as it is asked to stop has succeeded.
+    assert!(record.execution.phase.is_final());
+    assert_eq!(fresh.machine.lines("stopped"), ["wait"]);
+    let late = fresh.runner.cancel(&id, "ada").await.unwrap();
+    assert_eq!(late.execution, record.execution);
+}
+
+pub(crate) async fn others_may_cancel(fresh: Fresh) {
+    let id = fresh.runner.submit(submit("one", "wait")).await.unwrap().record.id().clone();
+    seen(&*fresh.runner, &id, |record| record.execution.phase == Phase::Running).await;
+    fresh.other.cancel(&id, "ada").await.unwrap();
+    ended(&*fresh.other, &id).await;
+    assert_eq!(fresh.machine.lines("stopped"), ["wait"]);
+}
+
+pub(crate) async fn executions_are_listed_in_pages(fresh: Fresh) {
+    let mut ids = Vec::new();
+    for number in 0..5 {
+        let what = if number == 2 { "wait" } else { "work" };
+        let submitted = fresh.runner.submit(submit(&format!("t{number}"), what)).await.unwrap();
+        ids.push(submitted.record.id().clone());
+        // Ids of one millisecond are in any order.
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+    }
+    ids.reverse();
+    let mut listed = Vec::new();
+    let filter =
+        Filter { domain: Some("tests".to_owned()), name: Some("job".to_owned()), ..Filter::default() };
+    loop {
+        let page = fresh.other.list(&filter, listed.last(), 2).await.unwrap();
+        if page.is_empty() {
+            break;
+        }
+        listed.extend(page.iter().map(|it| it.id().clone()));
+    }
+    assert_eq!(listed, ids);
+    for number in [0, 1, 3, 4] {
+        ended(&*fresh.runner, &ids[number]).await;
+    }
+    let live = Filter { phases: dcp_runner::api::live(), ..Filter::default() };
+    let live: Vec<Id> =
+        fresh.runner.list(&live, None, 10).await.unwrap().iter().map(|it| it.id().clone()).collect();
+    assert_eq!(live, [ids[2].clone()]);
+    let none = Filter { name: Some("another".to_owned()), ..Filter::default() };
+    assert_eq!(fresh.runner.list(&none, None, 10).await.unwrap(), []);
+    fresh.runner.cancel(&ids[2], "tester").await.unwrap();
+    ended(&*fresh.runner, &ids[2]).await;
+}
+
+pub(crate) async fn steps_are_watched(fresh: Fresh) {
+    let id = fresh.runner.submit(submit("one", "twice")).await.unwrap().record.id().clone();
+    let here = fresh.runner.watch(&id, 0).try_collect::<Vec<Transition>>();
+    let there = fresh.other.watch(&id, 1).try_collect::<Vec<Transition>>();
+    let (here, there) = tokio::join!(here, there);
+    let record = ended(&*fresh.runner, &id).await;
+    assert_eq!(here.unwrap(), record.history);
+    assert_eq!(there.unwrap(), record.history[1..]);
+}
+
+pub(crate) async fn logs_are_followed_through_all_attempts(fresh: Fresh) {
+    let id = fresh.runner.submit(submit("one", "twice")).await.unwrap().record.id().clone();
+    let text = |parts: Vec<LogPart>| -> Vec<(u32, String)> {
+        let mut texts: Vec<(u32, String)> = Vec::new();
+        for part in parts {
+            let text = String::from_utf8(part.bytes).unwrap();
+            match texts.last_mut().filter(|(attempt, _)| *attempt == part.attempt) {
+                Some((_, told)) => told.push_str(&text),
+                None => texts.push((part.attempt, text)),
+            }
+        }
+        texts
+    };
+    let follow = LogRequest { follow: true, ..LogRequest::default() };
+    let parts: Vec<LogPart> = fresh.other.logs(&id, follow).try_collect().await.unwrap();
+    let line = "the driver says twice\n".to_owned();
+    assert_eq!(text(parts), [(1, line.clone()), (2, line.clone())]);
+    let parts = fresh.runner.logs(&id, LogRequest::default()).try_collect().await.unwrap();
+    assert_eq!(text(parts), [(2, line.clone())]);
+    let first = LogRequest { attempt: Some(1), offset: 4, follow: true };
+    let parts = fresh.runner.logs(&id, first).try_collect().await.unwrap();
+    assert_eq!(text(parts), [(1, line[4..].to_owned())]);
+    let none = LogRequest { attempt: Some(7), ..LogRequest::default() };
+    let error = fresh.runner.logs(&id, none).try_collect::<Vec<_>>().await.unwrap_err();
+    assert!(error.to_string().contains("has no attempt 7: it had 2 so far"), "{error}");
+}
+
+pub(crate) async fn what_cannot_be_right_is_refused(fresh: Fresh) {
+    let invalid = async |submit: Submit, field: &str, says: &str| {
+        let error = fresh.runner.submit(submit).await.unwrap_err();
+        let Error::Invalid { field: found, message } = &error else { panic!("{error:?}") };
+        assert_eq!(found, field, "{message}");
+        assert!(message.contains(says), "{message}");
+    };
+    invalid(submit("", "work"), "token", "1 to 128 visible ASCII").await;
+    invalid(submit(&"x".repeat(129), "work"), "token", "1 to 128").await;
+    invalid(Submit { by: String::new(), ..submit("a", "work") }, "by", "1 to 256").await;
+    let mut wrong = submit("a", "work");
+    wrong.parameters.insert("day".to_owned(), "2026-01-01".to_owned());
+    invalid(wrong, "parameters.day", "the job has no parameter `day`: it has `do`").await;
+    let mut wrong = submit("a", "work");
+    wrong.parameters.insert("do".to_owned(), "x".repeat(300 << 10));
+    invalid(wrong, "parameters", "256 KiB").await;
+    let mut missing = crate::job();
+    if let dcp_compiler::model::Job::Pyspark(program) = &mut missing.job {
+        program.main = serde_json::from_str("\"missing.py\"").unwrap();
+    }
+    let missing = Submit { job: Definition::Inline(Box::new(missing)), ..submit("a", "work") };
+    invalid(missing, "job", "missing.py` does not exist").await;
+    let mut elsewhere = crate::job();
+    elsewhere.placement.backends = vec![dcp_compiler::model::Backend::Emr];
+    let elsewhere = Submit { job: Definition::Inline(Box::new(elsewhere)), ..submit("a", "work") };
+    invalid(elsewhere, "job.placement.backends", "may run on emr, and this Runner has local").await;
+    let mut newer = crate::job();
+    newer.engine.version = "9.9".to_owned();
+    let newer = Submit { job: Definition::Inline(Box::new(newer)), ..submit("a", "work") };
+    invalid(newer, "job", "Spark 9.9").await;
+    let applied = Reference {
+        scope: "shop".to_owned(),
+        domain: "tests".to_owned(),
+        name: "job".to_owned(),
+        fingerprint: Some(Fingerprint::of("")),
+    };
+    let applied = Submit { job: Definition::Applied(applied), ..submit("a", "work") };
+    invalid(applied, "job", "no registry").await;
+    // Nothing of it is left.
+    assert_eq!(fresh.runner.list(&Filter::default(), None, 10).await.unwrap(), []);
+    assert_eq!(fresh.machine.lines("started"), [""; 0]);
+}
+
+pub(crate) async fn what_does_not_exist_is_said_to_be_unknown(fresh: Fresh) {
+    let id = Id::parse("0nothing").unwrap();
+    for error in [
+        fresh.runner.check(&id).await.unwrap_err(),
+        fresh.runner.cancel(&id, "tester").await.unwrap_err(),
+        fresh.runner.watch(&id, 0).try_collect::<Vec<_>>().await.unwrap_err(),
+        fresh.runner.logs(&id, LogRequest::default()).try_collect::<Vec<_>>().await.unwrap_err(),
+    ] {
+        assert!(matches!(&error, Error::NotFound(said) if said.contains("0nothing")), "{error:?}");
+    }
+}
