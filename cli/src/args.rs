@@ -17,6 +17,7 @@ To begin:
   dcp graph                   see who produces and who consumes what
   dcp plan                    see what would change, why, and what it costs a running stream
   dcp apply                   do exactly that
+  dcp run manifests/hello.yaml   run a job on this machine; `dcp doctor` says whether it can
   dcp explain DCP0107         read about a diagnostic
 
 Environment:
@@ -86,6 +87,22 @@ pub(crate) enum Command {
     /// Compare what is applied with what is there: the folder of DAG files
     #[command(after_help = DRIFT)]
     Drift(Drift),
+    /// Run a job, and tell how it goes
+    #[command(after_help = RUN)]
+    Run(Run),
+    /// List what was run and what is running, or tell all of one execution
+    #[command(after_help = RUNS)]
+    Runs(Runs),
+    /// Print what the driver of an execution writes
+    #[command(after_help = LOGS)]
+    Logs(Logs),
+    /// Stop executions
+    #[command(after_help = CANCEL)]
+    Cancel(Cancel),
+    /// Say whether jobs can be run on this machine, and what is missing
+    Doctor(Doctor),
+    #[command(hide = true)]
+    Supervise(Supervise),
     /// Run a part of dcp as a service
     #[command(after_help = SERVE)]
     Serve(Serve),
@@ -384,6 +401,113 @@ pub(crate) struct Drift {
     /// End with exit code 2 if something is not as applied
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,
+}
+
+const RUN: &str = "\
+A file's job runs on this machine, with no server and nothing applied. What is applied is run by its address. Failures \
+that another attempt can mend are tried again, as the manifest's `retry` says. Ctrl-C stops waiting, not the run.
+
+Examples:
+  dcp run manifests/orders.yaml --param day=2026-11-20
+  dcp run logistics/orders-daily                 what is applied
+  dcp run jobs.yaml --select logistics/orders    one of several in a file
+
+Exit codes: 0 it succeeded, 1 it failed or was cancelled, or nobody waited for its end.";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Run {
+    /// A manifest's path, or `domain/name` of what is applied
+    #[arg(value_name = "FILE|ADDRESS", value_hint = ValueHint::AnyPath)]
+    pub(crate) what: String,
+    /// A parameter of the job, `name=value`; can be given several times
+    #[arg(short, long, value_name = "NAME=VALUE", num_args = 1)]
+    pub(crate) param: Vec<String>,
+    /// Which workload of the file, where it has several: `domain/name`
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) select: Option<String>,
+    /// The target of `dcp.yaml` [default: the one marked as default]
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) target: Option<String>,
+    /// A name for this run: running again with the same one gives the same execution
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) token: Option<String>,
+}
+
+const RUNS: &str = "\
+Examples:
+  dcp runs                             the last 20
+  dcp runs --live                      what has not ended
+  dcp runs logistics/orders-daily      those of one workload
+  dcp runs 01k9z…                      all of one: attempts, causes, evidence, every step
+  dcp runs --phase failed --output json";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Runs {
+    /// An execution's id, or `domain/name` of a workload
+    #[arg(value_name = "EXECUTION")]
+    pub(crate) execution: Option<String>,
+    /// Only what has not ended
+    #[arg(long)]
+    pub(crate) live: bool,
+    /// Only those in this phase; can be given several times
+    #[arg(long, value_name = "PHASE", num_args = 1)]
+    pub(crate) phase: Vec<String>,
+    /// How many to list
+    #[arg(long, value_name = "NUMBER", default_value_t = 20)]
+    pub(crate) limit: u32,
+    /// The target of `dcp.yaml` [default: the one marked as default]
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) target: Option<String>,
+    /// How to write it
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: Format,
+}
+
+const LOGS: &str = "\
+Examples:
+  dcp logs 01k9z…                    of its last attempt
+  dcp logs -f logistics/orders       of the newest execution of a workload, for as long as it runs
+  dcp logs 01k9z… --attempt 1";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Logs {
+    /// An execution's id, or `domain/name` for the newest one of a workload
+    #[arg(value_name = "EXECUTION")]
+    pub(crate) execution: String,
+    /// Go on for as long as it runs, through all further attempts
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Of this attempt [default: the last one]
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) attempt: Option<u32>,
+    /// The target of `dcp.yaml` [default: the one marked as default]
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) target: Option<String>,
+}
+
+const CANCEL: &str = "\
+Asks the driver to stop, and kills it once its `timeouts.stop` is over.
+
+Examples:
+  dcp cancel 01k9z…
+  dcp cancel logistics/clicks        the newest execution of a workload";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Cancel {
+    /// Ids of executions, or `domain/name` for the newest one of a workload
+    #[arg(value_name = "EXECUTION", required = true)]
+    pub(crate) executions: Vec<String>,
+    /// The target of `dcp.yaml` [default: the one marked as default]
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) target: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Doctor {}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Supervise {
+    pub(crate) folder: PathBuf,
 }
 
 const SERVE: &str = "\

@@ -1,20 +1,26 @@
 //! What each command does.
 
 mod apply;
+mod cancel;
 mod compile;
 mod completions;
 mod destroy;
+mod doctor;
 mod drift;
 pub(crate) mod explain;
 mod fmt;
 mod graph;
 mod history;
 mod init;
+mod logs;
 mod plan;
 mod rollback;
+mod run;
+mod runs;
 mod schema;
 mod serve;
 mod show;
+mod supervise;
 mod validate;
 
 use crate::args::{Args, Command};
@@ -33,6 +39,12 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Verdict, Failure
         Command::History(args) => history::run(args, project, console),
         Command::Show(args) => show::run(args, project, console),
         Command::Drift(args) => drift::run(args, project, console),
+        Command::Run(args) => run::run(args, project, console),
+        Command::Runs(args) => runs::run(args, project, console),
+        Command::Logs(args) => logs::run(args, project, console),
+        Command::Cancel(args) => cancel::run(args, project, console),
+        Command::Doctor(args) => doctor::run(args, project, console),
+        Command::Supervise(args) => supervise::run(args),
         Command::Serve(args) => serve::run(args, console),
         Command::Graph(args) => graph::run(args, project, console),
         Command::Schema(args) => schema::run(args, console),

@@ -17,7 +17,7 @@ use crate::failure::Failure;
 use crate::project::Home;
 
 /// Where what dcp keeps of a project stands, below the project's folder.
-const FOLDER: &str = ".dcp";
+pub(crate) const FOLDER: &str = ".dcp";
 
 /// The token for a control plane.
 pub(crate) const TOKEN: &str = "DCP_TOKEN";
@@ -102,6 +102,13 @@ impl Control {
     pub(crate) fn failed(&self, error: &registry::Error) -> Failure {
         failed(error, &self.place)
     }
+}
+
+/// Who asks, as far as the environment tells. A control plane goes by its tokens instead.
+pub(crate) fn who() -> String {
+    let names = ["DCP_USER", "GITHUB_ACTOR", "GITLAB_USER_LOGIN", "USER", "LOGNAME"];
+    let known = names.into_iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
+    known.unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// Whether what is sent there can be read on the way. An address that is none is sent nothing.

@@ -12,6 +12,7 @@ mod out;
 mod progress;
 mod project;
 mod render;
+mod runs;
 mod select;
 mod write;
 

@@ -3,6 +3,7 @@
 mod github;
 mod json;
 pub(crate) mod plan;
+pub(crate) mod run;
 mod sarif;
 mod snippet;
 mod summary;

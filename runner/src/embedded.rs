@@ -102,7 +102,12 @@ struct Task {
     wake: Notify,
     /// The version that it knows; those who watch learn of each.
     version: watch::Sender<u64>,
+    /// Whether it knows how the execution is.
+    looked: watch::Sender<bool>,
 }
+
+/// How long those wait who want to know how everything is.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Embedded {
     /// Begins to take care of what it submits and of what others left behind.
@@ -123,6 +128,16 @@ impl Embedded {
     pub async fn stop(&self) -> Result<()> {
         self.0.stopping.send_replace(true);
         self.0.presence.leave(&self.0.store).await
+    }
+
+    /// Waits until it knows how everything is that it has taken up; not for long, where a backend does not say.
+    pub async fn caught_up(&self) {
+        let tasks: Vec<Arc<Task>> = self.0.tasks().values().cloned().collect();
+        for task in tasks {
+            let mut looked = task.looked.subscribe();
+            // Whoever is done with it knows how it is.
+            let _ = tokio::time::timeout(PATIENCE, looked.wait_for(|it| *it)).await;
+        }
     }
 
     pub fn store(&self) -> &Store {
@@ -154,7 +169,11 @@ impl Inner {
                 }
                 return;
             }
-            let task = Arc::new(Task { wake: Notify::new(), version: watch::Sender::new(version) });
+            let task = Arc::new(Task {
+                wake: Notify::new(),
+                version: watch::Sender::new(version),
+                looked: watch::Sender::new(false),
+            });
             tasks.insert(id.clone(), Arc::clone(&task));
             task
         };

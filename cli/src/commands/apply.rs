@@ -115,7 +115,7 @@ fn perform(
     control: &Control,
     console: &mut Console,
 ) -> Result<Done, Failure> {
-    let who = Who { id: random_id(), by: who(), at: Timestamp::now() };
+    let who = Who { id: random_id(), by: crate::control::who(), at: Timestamp::now() };
     let progress = Mutex::new(Progress::new(&mut console.err, console.quiet));
     let progress = || progress.lock().unwrap_or_else(PoisonError::into_inner);
     let ended = control.run(async {
@@ -290,13 +290,6 @@ fn report(
         }
     }
     Ok(())
-}
-
-/// Who applies, as far as the environment tells. A control plane goes by its tokens instead.
-fn who() -> String {
-    let names = ["DCP_USER", "GITHUB_ACTOR", "GITLAB_USER_LOGIN", "USER", "LOGNAME"];
-    let known = names.into_iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
-    known.unwrap_or_else(|| "unknown".to_owned())
 }
 
 fn random_id() -> String {

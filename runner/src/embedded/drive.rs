@@ -35,6 +35,7 @@ pub(super) async fn drive(inner: Arc<Inner>, id: Id, task: Arc<Task>) {
         () = to_its_end(&inner, &id, &task) => {}
         _ = stopping.wait_for(|it| *it) => {}
     }
+    task.looked.send_replace(true);
     inner.tasks().remove(&id);
 }
 
@@ -62,6 +63,7 @@ async fn to_its_end(inner: &Inner, id: &Id, task: &Task) {
         match then {
             Then::On => known = Some(record),
             Then::Pause(time) => {
+                task.looked.send_replace(true);
                 // What wakes it is that somebody wrote to it.
                 if !pause(task, time).await {
                     known = Some(record);

@@ -1,0 +1,143 @@
+//! `dcp doctor`
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use dcp_gateway::local::installation::{Installation, Installations};
+
+use crate::args;
+use crate::control::FOLDER;
+use crate::failure::{Failure, Verdict};
+use crate::out::{Console, ERROR, GOOD, HELP, WARNING};
+use crate::project::Home;
+use crate::render::harmless;
+
+/// What was found, and what to do where it is not enough.
+struct Finding {
+    state: State,
+    what: &'static str,
+    found: String,
+    help: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Well,
+    Missing,
+    /// It is missed only by some jobs.
+    Doubtful,
+}
+
+pub(super) fn run(
+    args: &args::Doctor,
+    project: Option<&Path>,
+    console: &mut Console,
+) -> Result<Verdict, Failure> {
+    let args::Doctor {} = args;
+    let home = Home::find(project, &[])?;
+    let installations = Installations::find(|name| std::env::var_os(name));
+    let mut findings = vec![java(&installations)];
+    findings.extend(sparks(&installations));
+    findings.push(python(&installations));
+    findings.push(folder(&home));
+    let look = console.out.look;
+    for Finding { state, what, found, help } in &findings {
+        let (mark, style) = match state {
+            State::Well => ('✓', GOOD),
+            State::Missing => ('✗', ERROR),
+            State::Doubtful => ('!', WARNING),
+        };
+        writeln!(console.out, "{} {what:<8} {}", look.paint(style, mark), harmless(found))?;
+        if let Some(help) = help {
+            writeln!(console.out, "           {} {help}", look.paint(HELP, "help:"))?;
+        }
+    }
+    let well = findings.iter().all(|it| it.state != State::Missing);
+    let end = if well { "jobs can be run on this machine" } else { "no job can be run on this machine yet" };
+    writeln!(console.out, "\n{end}")?;
+    Ok(if well { Verdict::Fine } else { Verdict::Errors })
+}
+
+fn java(installations: &Installations) -> Finding {
+    let what = "java";
+    let help =
+        "install a Java 17 or newer, such as Debian's `openjdk-17-jre-headless`, or name one in JAVA_HOME";
+    let Some(java) = &installations.java else {
+        let found = "there is none in JAVA_HOME or in PATH".to_owned();
+        return Finding { state: State::Missing, what, found, help: Some(help.to_owned()) };
+    };
+    let said = Command::new(java).arg("-version").output();
+    // It tells its version on stderr, in quotes: `openjdk version "17.0.13"`.
+    let said = said.map(|it| String::from_utf8_lossy(&it.stderr).into_owned()).unwrap_or_default();
+    let version = said.split('"').nth(1).unwrap_or_default().to_owned();
+    let major: Option<u32> = version.split(['.', '-']).next().and_then(|it| it.parse().ok());
+    let path = java.display();
+    match major {
+        Some(17..) => Finding { state: State::Well, what, found: format!("{version} at {path}"), help: None },
+        Some(_) => {
+            let found = format!("{version} at {path} is too old for Spark 4");
+            Finding { state: State::Missing, what, found, help: Some(help.to_owned()) }
+        }
+        None => {
+            let found = format!("{path} does not say which version it is");
+            Finding { state: State::Missing, what, found, help: Some(help.to_owned()) }
+        }
+    }
+}
+
+fn sparks(installations: &Installations) -> Vec<Finding> {
+    let what = "spark";
+    let one = |it: &Installation| Finding {
+        state: State::Well,
+        what,
+        found: format!("{} at {}", it.version, it.home.display()),
+        help: None,
+    };
+    if !installations.found.is_empty() {
+        return installations.found.iter().map(one).collect();
+    }
+    let found = format!("there is none; looked at {}", installations.looked.join("; "));
+    let help = "put one where it is looked for: `python3 -m venv ~/.cache/dcp/spark/4.1 && \
+        ~/.cache/dcp/spark/4.1/bin/pip install pyspark==4.1.1`; or name one in SPARK_HOME";
+    vec![Finding { state: State::Missing, what, found, help: Some(help.to_owned()) }]
+}
+
+fn python(installations: &Installations) -> Finding {
+    let what = "python";
+    let own = installations.found.iter().find_map(|it| it.python.clone());
+    let found = own.or_else(|| installations.python.clone().map(Into::into));
+    if let Some(found) = found {
+        return Finding { state: State::Well, what, found: found.display().to_string(), help: None };
+    }
+    let there = Command::new("python3").arg("--version").output();
+    match there {
+        Ok(said) if said.status.success() => {
+            let found = String::from_utf8_lossy(&said.stdout).trim().to_owned();
+            Finding { state: State::Well, what, found: format!("{found}, `python3` in PATH"), help: None }
+        }
+        _ => {
+            let help = "install Python 3.10 or newer; SQL, streams and PySpark programs need it".to_owned();
+            let found = "there is no `python3` in PATH".to_owned();
+            Finding { state: State::Doubtful, what, found, help: Some(help) }
+        }
+    }
+}
+
+/// Whether there is a place for what runs leave behind.
+fn folder(home: &Home) -> Finding {
+    let what = "folder";
+    let folder = home.root.join(FOLDER);
+    let tried = std::fs::create_dir_all(&folder).and_then(|()| tempfile::NamedTempFile::new_in(&folder));
+    match tried {
+        Ok(_) => {
+            let found = format!("{} can be written", folder.display());
+            Finding { state: State::Well, what, found, help: None }
+        }
+        Err(error) => {
+            let found = format!("{} can't be written: {error}", folder.display());
+            let help = "what is run is remembered there: make it writable for this user".to_owned();
+            Finding { state: State::Missing, what, found, help: Some(help) }
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! `dcp logs`
+
+use std::io::Write as _;
+use std::path::Path;
+
+use dcp_runner::api::LogRequest;
+use futures_util::StreamExt as _;
+
+use crate::args;
+use crate::failure::{Failure, Verdict};
+use crate::interrupt::Interrupts;
+use crate::out::Console;
+use crate::project::Home;
+use crate::runs::{Runs, failed};
+
+pub(super) fn run(
+    args: &args::Logs,
+    project: Option<&Path>,
+    console: &mut Console,
+) -> Result<Verdict, Failure> {
+    let home = Home::find(project, &[])?;
+    let target = home.target(args.target.as_deref())?;
+    let runs = Runs::open(&home, &target)?;
+    let record = runs.find(&args.execution)?;
+    let request = LogRequest { attempt: args.attempt, offset: 0, follow: args.follow };
+    let told = runs.run(async {
+        let mut interrupts = Interrupts::new()?;
+        let mut parts = runs.runner.logs(record.id(), request);
+        let mut attempt = None;
+        loop {
+            let part = tokio::select! {
+                part = parts.next() => part,
+                () = interrupts.next() => return Ok(()),
+            };
+            let Some(part) = part else { return Ok(()) };
+            let part = part.map_err(|error| failed(&error))?;
+            if attempt.replace(part.attempt).is_some_and(|before| before != part.attempt) && !console.quiet {
+                writeln!(console.err, "--- attempt {}", part.attempt)?;
+                console.err.flush()?;
+            }
+            console.out.write_all(&part.bytes)?;
+            console.out.flush()?;
+        }
+    });
+    runs.close();
+    let told: Result<(), Failure> = told;
+    told.map(|()| Verdict::Fine)
+}

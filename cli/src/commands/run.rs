@@ -1,0 +1,236 @@
+//! `dcp run`
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use dcp_compiler::compile::Goal;
+use dcp_compiler::model;
+use dcp_compiler::primitive::{Body, ContinuousJob, CoreEtlJob};
+use dcp_compiler::project::Project;
+use dcp_runner::api::Record;
+use dcp_runner::execution::{Id, Phase};
+use dcp_runner::lower::Streaming;
+use dcp_runner::request::{Definition, Reference, Submit};
+use futures_util::StreamExt as _;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::args;
+use crate::failure::{Failure, Verdict};
+use crate::interrupt::Interrupts;
+use crate::out::Console;
+use crate::project::{Home, Request};
+use crate::render::{self, Report};
+use crate::runs::{Runs, failed};
+
+pub(super) fn run(
+    args: &args::Run,
+    project: Option<&Path>,
+    console: &mut Console,
+) -> Result<Verdict, Failure> {
+    let file = is_file(&args.what).then(|| PathBuf::from(&args.what));
+    let home = Home::find(project, file.as_slice())?;
+    let target = home.target(args.target.as_deref())?;
+    let asked = match &file {
+        Some(file) => match of_file(&home, file, args, console)? {
+            Some(asked) => asked,
+            None => return Ok(Verdict::Errors),
+        },
+        None => of_address(&args.what, &target)?,
+    };
+    let runs = Runs::open(&home, &target)?;
+    let submit = Submit {
+        token: args.token.clone().unwrap_or_else(|| format!("run-{:032x}", rand::random::<u128>())),
+        job: asked.job,
+        parameters: parameters(&args.param)?,
+        streaming: asked.streaming,
+        exclusive: asked.exclusive,
+        fence: None,
+        by: crate::control::who(),
+    };
+    let submitted = runs.run(runs.runner.submit(submit)).map_err(|error| failed(&error))?;
+    if !submitted.fresh && !console.quiet {
+        writeln!(console.err, "note: this token was used before: {} is what it gave", submitted.record.id())?;
+    }
+    let ended = wait(&runs, submitted.record.id(), console)?;
+    if let (Some(record), false) = (&ended, console.quiet) {
+        afterwards(record, console)?;
+    }
+    runs.close();
+    Ok(match ended.map(|record| record.execution.phase) {
+        Some(Phase::Succeeded) => Verdict::Fine,
+        _ => Verdict::Errors,
+    })
+}
+
+/// What is to be run.
+struct Asked {
+    job: Definition,
+    streaming: Option<Streaming>,
+    exclusive: Option<String>,
+}
+
+fn is_file(what: &str) -> bool {
+    let path = Path::new(what);
+    let yaml =
+        path.extension().is_some_and(|it| it.eq_ignore_ascii_case("yaml") || it.eq_ignore_ascii_case("yml"));
+    yaml || path.is_file()
+}
+
+/// A job that is applied.
+fn of_address(what: &str, project: &Project<'_>) -> Result<Asked, Failure> {
+    let wrong = || {
+        Failure::usage(format!("`{what}` is no file, and no workload"))
+            .help("give a manifest's path, or `domain/name` of what is applied")
+    };
+    let what = what.strip_prefix("CoreEtlJob/").unwrap_or(what);
+    let (domain, name) = what
+        .split_once('/')
+        .filter(|(domain, name)| !domain.is_empty() && !name.is_empty())
+        .ok_or_else(wrong)?;
+    if name.contains('/') {
+        return Err(wrong());
+    }
+    let scope =
+        dcp_reconciler::registry::Scope::new(project.file.project.as_str(), project.target.as_deref());
+    let reference = Reference {
+        scope: scope.as_str().to_owned(),
+        domain: domain.to_owned(),
+        name: name.to_owned(),
+        fingerprint: None,
+    };
+    Ok(Asked { job: Definition::Applied(reference), streaming: None, exclusive: None })
+}
+
+/// The one job of a file, to be run on this machine. Nothing where the file has errors, which are told.
+fn of_file(
+    home: &Home,
+    file: &Path,
+    args: &args::Run,
+    console: &mut Console,
+) -> Result<Option<Asked>, Failure> {
+    let paths = [file.to_owned()];
+    let request = Request {
+        paths: &paths,
+        target: args.target.as_deref(),
+        goal: Goal::Compile,
+        watched: console.watched(),
+    };
+    let outcome = home.compile(request)?;
+    let report = Report { outcome: &outcome, root: &home.root, quiet: true, deny_warnings: false };
+    if report.failed() || outcome.stopped {
+        let look = console.err.look;
+        render::write_found(&report, look, &mut console.err)?;
+        return Ok(None);
+    }
+    let (mut jobs, mut continuous): (Vec<Box<CoreEtlJob>>, Vec<Box<ContinuousJob>>) = Default::default();
+    for primitive in outcome.compilation.primitives {
+        match primitive.body {
+            Body::CoreEtlJob(job) => jobs.push(job),
+            Body::ContinuousJob(job) => continuous.push(job),
+            Body::Orchestrator(_) => {}
+        }
+    }
+    let id = |job: &CoreEtlJob| format!("{}/{}", job.metadata.domain, job.metadata.name);
+    if let Some(select) = &args.select {
+        jobs.retain(|job| id(job) == *select);
+    }
+    let names: Vec<String> = jobs.iter().map(|job| id(job)).collect();
+    let Ok([mut job]) = <[Box<CoreEtlJob>; 1]>::try_from(jobs) else {
+        let shown = file.display();
+        return Err(match (names.as_slice(), &args.select) {
+            ([], Some(select)) => Failure::usage(format!("`{shown}` has no workload `{select}`")),
+            ([], None) => Failure::usage(format!("`{shown}` has no workload that could be run")),
+            (names, _) => Failure::usage(format!("`{shown}` has several workloads: {}", names.join(", ")))
+                .help("say which one: --select domain/name"),
+        });
+    };
+    let address = format!("CoreEtlJob/{}", id(&job));
+    let kept = continuous.into_iter().find(|it| it.job == address);
+    let placed = &mut job.placement.backends;
+    if !placed.is_empty() && !placed.contains(&model::Backend::Local) && !console.quiet {
+        let wanted: Vec<String> = placed.iter().map(|it| format!("{it:?}").to_lowercase()).collect();
+        writeln!(
+            console.err,
+            "note: its manifest places it on {}; this runs on this machine",
+            wanted.join(", ")
+        )?;
+    }
+    *placed = vec![model::Backend::Local];
+    let exclusive = kept.as_ref().map(|it| it.checkpoint.as_str().to_owned());
+    let streaming = kept
+        .map(|it| Streaming { trigger: it.trigger.clone(), checkpoint: it.checkpoint.as_str().to_owned() });
+    Ok(Some(Asked { job: Definition::Inline(job), streaming, exclusive }))
+}
+
+fn parameters(given: &[String]) -> Result<BTreeMap<String, String>, Failure> {
+    let one =
+        |given: &String| match given.split_once('=') {
+            Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+            _ => Err(Failure::usage(format!("`--param {given}` is no parameter"))
+                .help("write `--param name=value`")),
+        };
+    given.iter().map(one).collect()
+}
+
+/// Tells every step until it has ended; nothing where somebody did not want to wait any longer.
+fn wait(runs: &Runs, id: &Id, console: &mut Console) -> Result<Option<Record>, Failure> {
+    let look = console.out.look;
+    let bar = (console.watched()).then(|| {
+        let style = ProgressStyle::with_template("{spinner} {msg} {elapsed:>4}");
+        let bar =
+            ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+        bar.enable_steady_tick(Duration::from_millis(100));
+        bar
+    });
+    let told = runs.run(async {
+        let mut interrupts = Interrupts::new()?;
+        let mut steps = runs.runner.watch(id, 0);
+        loop {
+            let next = tokio::select! {
+                next = steps.next() => next,
+                () = interrupts.next() => return Ok(None),
+            };
+            let record = runs.runner.check(id).await.map_err(|error| failed(&error))?;
+            if let Some(bar) = &bar {
+                bar.set_message(record.execution.phase.name().to_lowercase());
+            }
+            let Some(transition) = next else { return Ok(Some(record)) };
+            let transition = transition.map_err(|error| failed(&error))?;
+            let lines = render::run::step(&transition, &record);
+            if !console.quiet {
+                let mut write = || -> std::io::Result<()> {
+                    for line in &lines {
+                        writeln!(console.out, "{}", line.painted(look))?;
+                    }
+                    console.out.flush()
+                };
+                match &bar {
+                    Some(bar) => bar.suspend(write)?,
+                    None => write()?,
+                }
+            }
+        }
+    });
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    let told: Result<Option<Record>, Failure> = told;
+    if let Ok(None) = &told {
+        writeln!(
+            console.err,
+            "interrupted: {id} goes on\n  to follow it: dcp logs -f {id}\n  to stop it: dcp cancel {id}"
+        )?;
+    }
+    told
+}
+
+/// What to do next.
+fn afterwards(record: &Record, console: &mut Console) -> Result<(), Failure> {
+    let id = record.id();
+    if record.execution.phase == Phase::Failed {
+        writeln!(console.err, "  its log: dcp logs {id}; all that is known: dcp runs {id}")?;
+    }
+    Ok(())
+}

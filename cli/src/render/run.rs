@@ -1,0 +1,258 @@
+//! Executions, for people.
+
+use std::collections::BTreeMap;
+
+use clap::builder::styling::Style;
+use dcp_gateway::End;
+use dcp_runner::api::Record;
+use dcp_runner::execution::{Adjustment, Attempt, Phase, Transition};
+use jiff::{SignedDuration, Timestamp};
+
+use crate::out::{BOLD, DIM, ERROR, GOOD, Look, NOTE, WARNING};
+use crate::render::harmless;
+
+/// What is told of one step: a mark, a word, and the rest.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Line {
+    pub(crate) mark: char,
+    pub(crate) word: String,
+    pub(crate) text: String,
+}
+
+impl Line {
+    fn new(mark: char, word: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { mark, word: word.into(), text: text.into() }
+    }
+
+    pub(crate) fn painted(&self, look: Look) -> String {
+        let style = match self.mark {
+            '✓' => GOOD,
+            '✗' => ERROR,
+            '↻' => WARNING,
+            _ => NOTE,
+        };
+        let word = format!("{:<11}", self.word);
+        format!("{} {word} {}", look.paint(style, self.mark), harmless(&self.text)).trim_end().to_owned()
+    }
+}
+
+/// What is told of a step of an execution, by all that is known of it.
+pub(crate) fn step(transition: &Transition, record: &Record) -> Vec<Line> {
+    let Transition { from, to, attempt, why, at } = transition;
+    let attempts = &record.execution.attempts;
+    let number = usize::try_from(*attempt).unwrap_or_default();
+    let present = number.checked_sub(1).and_then(|index| attempts.get(index));
+    let next = attempts.get(number).map_or(&record.execution.adjusted, |next| &next.adjusted);
+    let mut lines = Vec::new();
+    match to {
+        Phase::Queued | Phase::Pending => {}
+        Phase::Submitting => {
+            let on = present.map(|it| format!("{:?}", it.backend).to_lowercase()).unwrap_or_default();
+            let adjusted = present.filter(|_| *attempt == 1).map(|it| &it.adjusted);
+            for (key, Adjustment { value, why }) in adjusted.into_iter().flatten() {
+                lines.push(Line::new('·', "sized", format!("{key} {value}: {why}")));
+            }
+            lines.push(Line::new('✓', "submitted", format!("{}  attempt {attempt} on {on}", record.id())));
+        }
+        Phase::Running => {
+            let since = present.map(|it| at.duration_since(it.begun)).unwrap_or_default();
+            lines.push(Line::new('✓', "running", format!("the driver started after {}", took(since))));
+        }
+        Phase::Retrying | Phase::Failed => {
+            lines.extend(present.map(|it| failed(it)));
+            let had = present.map(|it| &it.adjusted);
+            let changed = |(key, adjustment): &(&String, &Adjustment)| {
+                had.and_then(|had| had.get(*key)) != Some(*adjustment)
+            };
+            if *to == Phase::Retrying {
+                for (key, Adjustment { value, why }) in next.iter().filter(changed) {
+                    lines.push(Line::new('↻', "remedy", format!("{key} {value}: {why}")));
+                }
+                let rest = why.rsplit_once("; ").map_or(why.as_str(), |(_, rest)| rest);
+                lines.push(Line::new('↻', "again", rest));
+            } else {
+                let total =
+                    record.execution.ended.map(|ended| ended.duration_since(record.execution.created));
+                let total = total.map(|it| format!(" after {}", took(it))).unwrap_or_default();
+                let rest = present
+                    .and_then(|it| it.diagnosis.as_ref())
+                    .and_then(|it| why.strip_prefix(it.summary.as_str()));
+                let rest = rest.map_or(format!(": {why}"), |rest| rest.replacen("; ", ": ", 1));
+                lines.push(Line::new('✗', "failed", format!("{}{total}{rest}", record.id())));
+            }
+        }
+        Phase::Cancelling => lines.push(Line::new('·', "stopping", why.clone())),
+        Phase::Succeeded => {
+            let since = present.and_then(|it| it.running).map(|running| at.duration_since(running));
+            let since = since.map(|it| format!(" in {}", took(it))).unwrap_or_default();
+            lines.push(Line::new('✓', "succeeded", format!("attempt {attempt}{since}")));
+        }
+        Phase::Cancelled => {
+            let before = if *from == Phase::Cancelling { why.as_str() } else { "nothing was started" };
+            lines.push(Line::new('✗', "cancelled", before));
+        }
+    }
+    lines
+}
+
+fn failed(attempt: &Attempt) -> Line {
+    let how = match &attempt.end {
+        Some(End { exit_code: Some(code), .. }) => format!(" (exit code {code})"),
+        Some(End { signal: Some(signal), .. }) => format!(" (signal {signal})"),
+        _ => String::new(),
+    };
+    let summary = attempt.diagnosis.as_ref().map_or("it failed", |it| it.summary.as_str());
+    let how = if summary.contains("exit code") || summary.contains("signal") { String::new() } else { how };
+    Line::new('✗', format!("attempt {}", attempt.number), format!("{summary}{how}"))
+}
+
+/// All of an execution.
+pub(crate) fn whole(record: &Record, look: Look, now: Timestamp) -> Vec<String> {
+    let (request, execution) = (&record.request, &record.execution);
+    let mut lines = Vec::new();
+    let mut field = |name: &str, value: String| {
+        lines.push(format!("{} {}", look.paint(BOLD, format!("{name:<12}")), harmless(&value)));
+    };
+    field("execution", record.id().to_string());
+    field("workload", format!("{}/{}", request.domain, request.name));
+    if let Some(scope) = &request.scope {
+        field("applied to", scope.clone());
+    }
+    field("definition", request.job.short().to_owned());
+    field("submitted", format!("{}, by {}", time(execution.created), request.by));
+    for (name, value) in &request.parameters {
+        field("parameter", format!("{name} = {value}"));
+    }
+    if let Some(key) = &request.exclusive {
+        field("holds", key.clone());
+    }
+    let since = execution.ended.unwrap_or(now).duration_since(execution.created);
+    field(
+        "phase",
+        format!(
+            "{}, {} {}",
+            execution.phase.name(),
+            if execution.ended.is_some() { "after" } else { "for" },
+            took(since)
+        ),
+    );
+    if let Some(waiting) = &execution.waiting {
+        field("waits", waiting.clone());
+    }
+    for attempt in &execution.attempts {
+        lines.push(String::new());
+        lines.extend(self::attempt(attempt, look));
+    }
+    lines.push(String::new());
+    for Transition { at, to, why, .. } in &record.history {
+        let at = look.paint(DIM, time(*at));
+        lines.push(format!("{at}  {:<10}  {}", to.name(), harmless(why)));
+    }
+    lines
+}
+
+fn attempt(attempt: &Attempt, look: Look) -> Vec<String> {
+    let Attempt { number, backend, begun, running, end, diagnosis, adjusted } = attempt;
+    let on = format!("{backend:?}").to_lowercase();
+    let mut lines =
+        vec![format!("{} on {on}, {}", look.paint(BOLD, format!("attempt {number}")), time(*begun))];
+    for (key, Adjustment { value, why }) in adjusted {
+        lines.push(format!("  {} = {}: {}", harmless(key), harmless(value), harmless(why)));
+    }
+    if let (Some(running), Some(end)) = (running, end) {
+        let how = if end.succeeded { "succeeded" } else { "ended" };
+        lines.push(format!("  {how} after {}", took(end.at.duration_since(*running))));
+    }
+    if let Some(diagnosis) = diagnosis {
+        lines.push(format!("  {} {}", look.paint(ERROR, &diagnosis.cause), harmless(&diagnosis.summary)));
+        let evidence = diagnosis.evidence.iter();
+        lines.extend(evidence.map(|line| format!("    {}", look.paint(DIM, harmless(line)))));
+    }
+    lines
+}
+
+/// A table of executions.
+pub(crate) fn table(records: &[Record], look: Look, now: Timestamp) -> Vec<String> {
+    let head = ["EXECUTION", "WORKLOAD", "PHASE", "ATTEMPTS", "SUBMITTED", "TOOK"].map(str::to_owned);
+    let rows = records.iter().map(|record| {
+        let execution = &record.execution;
+        let took = took(execution.ended.unwrap_or(now).duration_since(execution.created));
+        [
+            record.id().to_string(),
+            harmless(&format!("{}/{}", record.request.domain, record.request.name)),
+            execution.phase.name().to_owned(),
+            execution.attempt().to_string(),
+            time(execution.created),
+            took,
+        ]
+    });
+    let rows: Vec<[String; 6]> = std::iter::once(head).chain(rows).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let widths: [usize; 6] = std::array::from_fn(width);
+    let line = |(index, row): (usize, &[String; 6])| {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+        let mut cells: Vec<String> = cells.collect();
+        let style = if index == 0 { BOLD } else { colour(row[2].as_str()) };
+        let painted = if index == 0 { 0..6 } else { 2..3 };
+        for cell in &mut cells[painted] {
+            *cell = look.paint(style, &cell);
+        }
+        cells.join("  ").trim_end().to_owned()
+    };
+    rows.iter().enumerate().map(line).collect()
+}
+
+fn colour(phase: &str) -> Style {
+    match phase {
+        "SUCCEEDED" => GOOD,
+        "FAILED" => ERROR,
+        "CANCELLED" | "CANCELLING" | "RETRYING" => WARNING,
+        _ => NOTE,
+    }
+}
+
+fn time(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// A span of time, with as much of it as is worth a look.
+pub(crate) fn took(span: SignedDuration) -> String {
+    let millis = span.as_millis().max(0);
+    let seconds = millis / 1000;
+    match seconds {
+        0..10 => format!("{}.{} s", seconds, millis % 1000 / 100),
+        10..120 => format!("{seconds} s"),
+        120..7200 => format!("{} min {} s", seconds / 60, seconds % 60),
+        _ => format!("{} h {} min", seconds / 3600, seconds % 3600 / 60),
+    }
+}
+
+/// The same, for programs.
+pub(crate) fn json(record: &Record) -> serde_json::Value {
+    let Record { request, execution, history, version: _, owner: _ } = record;
+    // Its token is what gives it to whoever has it.
+    let mut request = serde_json::to_value(request).unwrap_or_default();
+    if let Some(fields) = request.as_object_mut() {
+        fields.remove("token");
+    }
+    let parts: BTreeMap<&str, serde_json::Value> = BTreeMap::from([
+        ("request", request),
+        ("execution", serde_json::to_value(execution).unwrap_or_default()),
+        ("history", serde_json::to_value(history).unwrap_or_default()),
+    ]);
+    serde_json::to_value(parts).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spans_are_told_as_people_say_them() {
+        let said = |millis| took(SignedDuration::from_millis(millis));
+        assert_eq!(
+            [said(-5), said(3140), said(59_999), said(130_000), said(7_260_000)],
+            ["0.0 s", "3.1 s", "59 s", "2 min 10 s", "2 h 1 min"]
+        );
+    }
+}

@@ -1,0 +1,176 @@
+//! The Runner that a command speaks to: the one of this process, or a target's server.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use dcp_compiler::model;
+use dcp_compiler::primitive::{Address, Body, CoreEtlJob, Kind};
+use dcp_compiler::project::Project;
+use dcp_gateway::local::Local;
+use dcp_gateway::local::installation::Installations;
+use dcp_reconciler::registry::sql::Sql;
+use dcp_reconciler::registry::{self, Registry, Scope};
+use dcp_runner::api::{self, Filter, Record, Runner};
+use dcp_runner::embedded::{Backend, Embedded, Jobs, Options};
+use dcp_runner::execution::Id;
+use dcp_runner::request::Reference;
+use dcp_runner::store::Store;
+use jiff::Timestamp;
+use tokio::runtime::Runtime;
+
+use crate::control::FOLDER;
+use crate::failure::Failure;
+use crate::project::Home;
+
+/// A Runner, and what is needed to ask it.
+#[derive(Debug)]
+pub(crate) struct Runs {
+    pub(crate) runner: Arc<dyn Runner>,
+    runtime: Runtime,
+    /// The Runner, where it is in this process.
+    embedded: Option<Embedded>,
+}
+
+impl Runs {
+    /// The Runner of a target. One that is embedded takes up what an earlier one left, and knows how it is by the time
+    /// that this returns.
+    pub(crate) fn open(home: &Home, _project: &Project<'_>) -> Result<Self, Failure> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let runtime = runtime.map_err(|error| Failure::new(format!("no threads can be started: {error}")))?;
+        let embedded = runtime.block_on(async {
+            let embedded = embedded(home).await?;
+            embedded.caught_up().await;
+            Ok::<_, Failure>(embedded)
+        })?;
+        Ok(Self { runner: Arc::new(embedded.clone()), runtime, embedded: Some(embedded) })
+    }
+
+    pub(crate) fn run<T>(&self, work: impl Future<Output = T>) -> T {
+        self.runtime.block_on(work)
+    }
+
+    /// An execution by its id, or the newest one of a workload by `domain/name`.
+    pub(crate) fn find(&self, named: &str) -> Result<Record, Failure> {
+        if let Some((domain, name)) = named.split_once('/') {
+            let (domain, name) = (Some(domain.to_owned()), Some(name.to_owned()));
+            let filter = Filter { domain, name, ..Filter::default() };
+            let found = self.run(self.runner.list(&filter, None, 1)).map_err(|error| failed(&error))?;
+            let none =
+                || Failure::new(format!("`{named}` was never run")).help("`dcp runs` lists what was run");
+            return found.into_iter().next().ok_or_else(none);
+        }
+        let id = Id::parse(named).ok_or_else(|| {
+            Failure::usage(format!("`{named}` is no execution"))
+                .help("give an id that `dcp runs` lists, or `domain/name` for the newest one of a workload")
+        })?;
+        self.run(self.runner.check(&id)).map_err(|error| failed(&error))
+    }
+
+    /// Leaves the Runner. What runs goes on running.
+    pub(crate) fn close(self) {
+        if let Some(embedded) = self.embedded {
+            // Whoever comes next finds out by itself that it is gone.
+            let _ = self.runtime.block_on(embedded.stop());
+        }
+        self.runtime.shutdown_background();
+    }
+}
+
+/// The Runner of this process, for the project in a folder.
+pub(crate) async fn embedded(home: &Home) -> Result<Embedded, Failure> {
+    let folder = home.root.join(FOLDER);
+    let store = Store::sqlite(&folder.join("runs.db")).await.map_err(|error| failed(&error))?;
+    let mut options = Options::new(vec![(model::Backend::Local, local(&home.root)?)], Timestamp::now);
+    options.locks = Some(folder.join("locks"));
+    options.jobs = Some(Arc::new(Applied { state: folder.join("state.db") }));
+    Embedded::start(store, options).await.map_err(|error| failed(&error))
+}
+
+/// The Spark of this machine, for the project in a folder.
+fn local(root: &Path) -> Result<Backend, Failure> {
+    let dcp = std::env::current_exe()
+        .map_err(|error| Failure::new(format!("dcp does not know where it is: {error}")))?;
+    let supervisor = vec![dcp.to_string_lossy().into_owned(), "supervise".to_owned()];
+    let installations = Installations::find(|name| std::env::var_os(name));
+    let compute = Local::new(&root.join(FOLDER).join("runs"), root, installations, supervisor)
+        .map_err(|error| Failure::new(error.to_string()))?;
+    // A driver needs a core to get anywhere.
+    let slots = std::thread::available_parallelism().map_or(1, usize::from);
+    Ok(Backend { compute: Arc::new(compute), slots: Some(slots) })
+}
+
+/// Jobs that are applied to a registry on this machine.
+#[derive(Debug)]
+struct Applied {
+    state: std::path::PathBuf,
+}
+
+#[async_trait]
+impl Jobs for Applied {
+    async fn job(&self, reference: &Reference) -> api::Result<Option<CoreEtlJob>> {
+        if !self.state.exists() {
+            return Ok(None);
+        }
+        let registry = Sql::sqlite(&self.state).await.map_err(unreachable_registry)?;
+        let found = look_up(&registry, reference).await;
+        registry.close().await;
+        found
+    }
+}
+
+/// A job of a registry.
+pub(crate) async fn look_up(
+    registry: &dyn Registry,
+    reference: &Reference,
+) -> api::Result<Option<CoreEtlJob>> {
+    let Reference { scope, domain, name, fingerprint } = reference;
+    let (project, target) = match scope.split_once('/') {
+        Some((project, target)) => (project, Some(target)),
+        None => (scope.as_str(), None),
+    };
+    let scope = Scope::new(project, target);
+    let address = Address { domain: domain.clone(), name: name.clone(), kind: Kind::CoreEtlJob };
+    let fingerprint = match fingerprint {
+        Some(fingerprint) => fingerprint.clone(),
+        None => {
+            let state = registry.state(&scope).await.map_err(unreachable_registry)?;
+            let Some(entry) = state.entries.get(&address) else { return Ok(None) };
+            entry.fingerprint.clone()
+        }
+    };
+    let texts = match registry.bodies(&scope, &[fingerprint]).await {
+        Err(registry::Error::NotFound(_)) => return Ok(None),
+        other => other.map_err(unreachable_registry)?,
+    };
+    let Some(text) = texts.first() else { return Ok(None) };
+    match Body::parse(Kind::CoreEtlJob, text) {
+        Ok(Body::CoreEtlJob(job))
+            if job.metadata.domain.as_str() == domain && job.metadata.name.as_str() == name =>
+        {
+            Ok(Some(*job))
+        }
+        Ok(_) => Ok(None),
+        Err(error) => {
+            let message = format!("the job `{domain}/{name}` in the registry can't be read: {error}");
+            Err(api::Error::Corrupt(message))
+        }
+    }
+}
+
+fn unreachable_registry(error: registry::Error) -> api::Error {
+    match error {
+        registry::Error::Corrupt(said) => api::Error::Corrupt(said),
+        registry::Error::Denied(said) => api::Error::Denied(said),
+        other => api::Error::Unavailable(format!("the registry can't be asked: {other}")),
+    }
+}
+
+pub(crate) fn failed(error: &api::Error) -> Failure {
+    let failure = Failure::new(error.to_string());
+    match error {
+        api::Error::Held { by, .. } => failure.help(format!("to cancel it: dcp cancel {by}")),
+        api::Error::NotFound(_) => failure.help("`dcp runs` lists what was run"),
+        _ => failure,
+    }
+}
