@@ -18,11 +18,22 @@ enum May {
 const EDGES: &[(&str, May)] = &[
     ("dcp-compiler", May::Only(&[])),
     ("dcp-proto", May::Only(&[])),
+    ("dcp-server", May::Only(&[])),
     ("dcp-database", May::Only(&[])),
     ("dcp-gateway", May::Only(&["dcp-proto"])),
-    ("dcp-runner", May::Only(&["dcp-compiler", "dcp-database", "dcp-gateway", "dcp-proto"])),
-    ("dcp-reconciler", May::Only(&["dcp-compiler", "dcp-database", "dcp-proto"])),
-    ("dcp-cli", May::Only(&["dcp-compiler", "dcp-proto", "dcp-gateway", "dcp-runner", "dcp-reconciler"])),
+    ("dcp-runner", May::Only(&["dcp-compiler", "dcp-database", "dcp-gateway", "dcp-proto", "dcp-server"])),
+    ("dcp-reconciler", May::Only(&["dcp-compiler", "dcp-database", "dcp-proto", "dcp-server"])),
+    (
+        "dcp-cli",
+        May::Only(&[
+            "dcp-compiler",
+            "dcp-proto",
+            "dcp-server",
+            "dcp-gateway",
+            "dcp-runner",
+            "dcp-reconciler",
+        ]),
+    ),
     ("dcp-tests", May::Anything),
     ("dcp-bench", May::Anything),
 ];

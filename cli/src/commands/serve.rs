@@ -5,9 +5,9 @@ use std::io::{self, Write as _};
 use std::path::Path;
 use std::sync::Arc;
 
-use dcp_reconciler::registry::Scope;
 use dcp_reconciler::registry::sql::Sql;
-use dcp_reconciler::service::{self, Call, Log, Options, Tls, Token, Tokens};
+use dcp_reconciler::service;
+use dcp_server::{Call, Log, Options, Services, Tls, Token, Tokens};
 use tokio::net::TcpListener;
 
 use crate::args::{self, Format, Part, ServeControl};
@@ -24,7 +24,7 @@ pub(super) fn run(args: &args::Serve, console: &mut Console) -> Result<Verdict, 
 
 fn control(args: &ServeControl, console: &mut Console) -> Result<Verdict, Failure> {
     let ServeControl { listen, database, tokens, certificate, key, max_calls, log_format } = args;
-    let failed = |error: service::Error| Failure::new(error.to_string());
+    let failed = |error: dcp_server::Error| Failure::new(error.to_string());
     let mut options = Options::new(Tokens::new(&read_tokens(tokens)?).map_err(failed)?);
     if let (Some(certificate), Some(key)) = (certificate, key) {
         options.tls = Some(Tls { certificate: read(certificate)?, key: read(key)? });
@@ -53,7 +53,9 @@ fn control(args: &ServeControl, console: &mut Console) -> Result<Verdict, Failur
             writeln!(console.err, "{} {warning}", console.err.look.paint(crate::out::WARNING, "warning:"))?;
         }
         console.flush()?;
-        let served = service::serve(listener, Arc::new(registry.clone()), options, stopped()).await;
+        let services = Services::new(dcp_proto::DESCRIPTORS);
+        let services = service::add(services, Arc::new(registry.clone()), service::Options::default());
+        let served = dcp_server::serve(listener, services, options, stopped()).await;
         registry.close().await;
         served.map_err(failed)
     })?;
@@ -63,7 +65,7 @@ fn control(args: &ServeControl, console: &mut Console) -> Result<Verdict, Failur
 /// Writes a line for each call.
 fn log(format: Format, quiet: bool) -> Log {
     Log::new(move |call| {
-        if !quiet || call.code != "Ok" {
+        if !quiet || !call.good {
             // One write, so that lines do not mix. Where nobody reads the log, the service goes on.
             let _ = io::stderr().write_all(line(call, format).as_bytes());
         }
@@ -71,8 +73,8 @@ fn log(format: Format, quiet: bool) -> Log {
 }
 
 fn line(call: &Call, format: Format) -> String {
-    let Call { at, method, by, scope, code, took } = call;
-    let (by, scope) = (by.as_deref(), scope.as_ref().map(Scope::as_str));
+    let Call { at, service: _, method, by, subject, code, good: _, took } = call;
+    let (by, scope) = (by.as_deref(), subject.as_deref());
     let milliseconds = (took.as_secs_f64() * 10_000.0).round() / 10.0;
     match format {
         Format::Json => {

@@ -9,14 +9,13 @@ use dcp_proto::control::v1::{
     PublishedRequest, PublishedResponse, RevisionsRequest, RevisionsResponse, StateAtRequest, StateRequest,
     StateResponse,
 };
+use dcp_server::{Caller, Noted};
 use futures_util::stream::{self, BoxStream, StreamExt as _};
 use jiff::Timestamp;
 use tonic::{Request, Response, Status, Streaming};
 
 use super::Limits;
-use super::auth::Caller;
 use super::commit;
-use super::log::Noted;
 use crate::registry::{Error, Head, Registry, Result, Scope, State};
 use crate::wire::{self, status};
 
@@ -102,7 +101,7 @@ impl control_server::Control for Control {
         let Caller(by) = caller.ok_or_else(|| status::unauthenticated("nobody is known to call"))?;
         let noted = request.extensions().get::<Noted>().cloned().unwrap_or_default();
         let (scope, mut commit) = commit::read(request.into_inner(), &self.limits).await?;
-        noted.scope(&scope);
+        noted.subject(scope.as_str());
         commit.by = by;
         commit.at = (self.clock)();
         let head: Result<Head> = self.registry.commit(&scope, commit).await;
@@ -123,7 +122,7 @@ impl control_server::Control for Control {
 fn noted<T>(request: &Request<T>, name: &str) -> std::result::Result<Scope, Status> {
     let scope = scope(name)?;
     if let Some(noted) = request.extensions().get::<Noted>() {
-        noted.scope(&scope);
+        noted.subject(scope.as_str());
     }
     Ok(scope)
 }

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use dcp_server::status::{refusal, refusal_with};
 use tonic::{Code, Status};
-use tonic_types::{ErrorDetails, StatusExt as _};
+use tonic_types::StatusExt as _;
 
 use super::{ACTIONS, Result};
 use crate::plan::Action;
@@ -14,21 +15,21 @@ pub(crate) const DOMAIN: &str = "dcp.control.v1";
 pub(crate) fn of(error: &Error) -> Status {
     let message = error.to_string();
     match error {
-        Error::Moved(head) => with(Code::Aborted, "MOVED", message, metadata(head)),
-        Error::Invalid(_) => status(Code::InvalidArgument, "INVALID", message),
-        Error::NotFound(_) => status(Code::NotFound, "NOT_FOUND", message),
-        Error::Denied(_) => status(Code::PermissionDenied, "DENIED", message),
-        Error::Unavailable(_) => status(Code::Unavailable, "UNAVAILABLE", message),
-        Error::Corrupt(_) => status(Code::DataLoss, "CORRUPT", message),
+        Error::Moved(head) => refusal_with(Code::Aborted, DOMAIN, "MOVED", message, metadata(head)),
+        Error::Invalid(_) => refusal(Code::InvalidArgument, DOMAIN, "INVALID", message),
+        Error::NotFound(_) => refusal(Code::NotFound, DOMAIN, "NOT_FOUND", message),
+        Error::Denied(_) => refusal(Code::PermissionDenied, DOMAIN, "DENIED", message),
+        Error::Unavailable(_) => refusal(Code::Unavailable, DOMAIN, "UNAVAILABLE", message),
+        Error::Corrupt(_) => refusal(Code::DataLoss, DOMAIN, "CORRUPT", message),
     }
 }
 
 pub(crate) fn too_large(message: String) -> Status {
-    status(Code::ResourceExhausted, "TOO_LARGE", message)
+    refusal(Code::ResourceExhausted, DOMAIN, "TOO_LARGE", message)
 }
 
 pub(crate) fn unauthenticated(message: &str) -> Status {
-    status(Code::Unauthenticated, "UNAUTHENTICATED", message.to_owned())
+    refusal(Code::Unauthenticated, DOMAIN, "UNAUTHENTICATED", message)
 }
 
 /// The error that a control plane told of; none where the status is not from one.
@@ -43,17 +44,9 @@ pub(crate) fn read(status: &Status) -> Option<Error> {
         "INVALID" | "TOO_LARGE" => Error::Invalid(message),
         "NOT_FOUND" => Error::NotFound(message),
         "DENIED" | "UNAUTHENTICATED" => Error::Denied(message),
-        "UNAVAILABLE" => Error::Unavailable(message),
+        "UNAVAILABLE" | "TOO_LATE" => Error::Unavailable(message),
         _ => Error::Corrupt(message),
     })
-}
-
-fn status(code: Code, reason: &str, message: String) -> Status {
-    with(code, reason, message, HashMap::new())
-}
-
-fn with(code: Code, reason: &str, message: String, metadata: HashMap<String, String>) -> Status {
-    Status::with_error_details(code, message, ErrorDetails::with_error_info(reason, DOMAIN, metadata))
 }
 
 fn metadata(head: &Head) -> HashMap<String, String> {

@@ -8,7 +8,8 @@ use async_trait::async_trait;
 use dcp_compiler::primitive::{Address, Fingerprint};
 use dcp_reconciler::registry::memory::Memory;
 use dcp_reconciler::registry::{Applied, Commit, Head, Registry, Result, Revision, Scope, State};
-use dcp_reconciler::service::{self, Options, Token, Tokens};
+use dcp_reconciler::service;
+use dcp_server::{Options, Services, Token, Tokens};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
@@ -39,7 +40,9 @@ impl Plane {
         let (sender, reached) = channel();
         let gate = Semaphore::new(0);
         let registry = Arc::new(Held { memory: Memory::default(), waits: Mutex::default(), sender, gate });
-        runtime.spawn(service::serve(listener, registry.clone(), options, std::future::pending()));
+        let services = Services::new(dcp_proto::DESCRIPTORS);
+        let services = service::add(services, registry.clone(), service::Options::default());
+        runtime.spawn(dcp_server::serve(listener, services, options, std::future::pending()));
         Self { url, registry, reached, _runtime: runtime }
     }
 

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use dcp_reconciler::service::Log;
+use dcp_server::Log;
 use serde_json::Value;
 
 use crate::harness::{DCP, Ran, Sandbox};

@@ -12,7 +12,8 @@ use dcp_reconciler::registry::sql::Sql;
 use dcp_reconciler::registry::{
     Applied, Base, Commit, Error, Head, Registry, Result, Revision, Scope, State,
 };
-use dcp_reconciler::service::{self, Limits, Token, Tokens};
+use dcp_reconciler::service::{self, Limits};
+use dcp_server::{Services, Tls, Token, Tokens};
 use dcp_tests::commits::{AT, BY, commit, create, scope};
 use tempfile::TempDir;
 use tokio::net::TcpListener;
@@ -22,22 +23,31 @@ use crate::{Fresh, contract};
 
 const TOKEN: &str = "0123456789abcdef-tester";
 
+/// What a test may have otherwise.
+struct Options {
+    control: service::Options,
+    server: dcp_server::Options,
+}
+
 #[derive(Debug)]
 struct Server {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
-    ended: tokio::task::JoinHandle<std::result::Result<(), service::Error>>,
+    ended: tokio::task::JoinHandle<std::result::Result<(), dcp_server::Error>>,
 }
 
 impl Server {
-    async fn start(registry: Arc<dyn Registry>, change: impl FnOnce(&mut service::Options)) -> Self {
+    async fn start(registry: Arc<dyn Registry>, change: impl FnOnce(&mut Options)) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let tokens = Tokens::new(&[Token { name: BY.to_owned(), token: TOKEN.to_owned() }]).unwrap();
-        let mut options = service::Options { clock: || AT, ..service::Options::new(tokens) };
+        let control = service::Options { clock: || AT, ..service::Options::default() };
+        let mut options = Options { control, server: dcp_server::Options::new(tokens) };
         change(&mut options);
+        let services = service::add(Services::new(dcp_proto::DESCRIPTORS), registry, options.control);
         let (stop, stopped) = oneshot::channel();
-        let ended = tokio::spawn(service::serve(listener, registry, options, async { drop(stopped.await) }));
+        let served = dcp_server::serve(listener, services, options.server, async { drop(stopped.await) });
+        let ended = tokio::spawn(served);
         Self { address, stop, ended }
     }
 
@@ -156,8 +166,8 @@ async fn addresses_that_cannot_be_are_refused_at_once() {
 
 #[tokio::test]
 async fn limits_end_what_would_not_end() {
-    let limits = Limits { changes: 10, body: 1_000, commit: 3_000, ..Limits::default() };
-    let server = Server::start(Arc::new(Memory::default()), |options| options.limits = limits).await;
+    let limits = Limits { changes: 10, body: 1_000, commit: 3_000 };
+    let server = Server::start(Arc::new(Memory::default()), |options| options.control.limits = limits).await;
     let client = server.client();
     let many = |count: usize, bytes: usize| {
         let text = |index| format!("{index}{}", "x".repeat(bytes));
@@ -322,9 +332,9 @@ async fn a_commit_whose_answer_is_lost_is_made_once() {
 async fn with_tls_the_server_is_who_it_says() {
     let rcgen::CertifiedKey { cert, signing_key } =
         rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
-    let tls = service::Tls { certificate: cert.pem().into(), key: signing_key.serialize_pem().into() };
+    let tls = Tls { certificate: cert.pem().into(), key: signing_key.serialize_pem().into() };
     assert!(!format!("{tls:?}").contains("PRIVATE"));
-    let server = Server::start(Arc::new(Memory::default()), |options| options.tls = Some(tls)).await;
+    let server = Server::start(Arc::new(Memory::default()), |options| options.server.tls = Some(tls)).await;
     let url = |scheme: &str| format!("{scheme}://localhost:{}", server.address.port());
     let ask = async |options: remote::Options| Remote::new(options).unwrap().state(&scope()).await;
 
@@ -342,8 +352,8 @@ async fn with_tls_the_server_is_who_it_says() {
 
 #[tokio::test]
 async fn a_certificate_that_is_none_is_refused() {
-    let tls = service::Tls { certificate: b"none".to_vec(), key: b"secret".to_vec() };
-    let server = Server::start(Arc::new(Memory::default()), |options| options.tls = Some(tls)).await;
+    let tls = Tls { certificate: b"none".to_vec(), key: b"secret".to_vec() };
+    let server = Server::start(Arc::new(Memory::default()), |options| options.server.tls = Some(tls)).await;
     let error = server.ended.await.unwrap().unwrap_err().to_string();
     assert!(error.contains("PEM") && !error.contains("secret"), "{error}");
 }

@@ -1,0 +1,172 @@
+//! Connections: taken in as far as there is room, and ended where nothing comes.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until, timeout_at};
+use tokio_rustls::TlsAcceptor;
+use tonic::body::Body;
+
+use crate::Error;
+use crate::front::Front;
+
+/// Of one connection: calls at once, and bytes of a request's head.
+const STREAMS: u32 = 64;
+const HEAD: u32 = 16 << 10;
+/// How often a silent connection is asked whether it is there, and how long it may take to say so.
+const ASKED_EVERY: Duration = Duration::from_secs(30);
+const ANSWERED_WITHIN: Duration = Duration::from_secs(20);
+/// How long none is taken in where the system can't give any more.
+const BREATH: Duration = Duration::from_millis(100);
+
+/// A certificate with its chain, and its key, as PEM.
+#[derive(Clone)]
+pub struct Tls {
+    pub certificate: Vec<u8>,
+    pub key: Vec<u8>,
+}
+
+impl std::fmt::Debug for Tls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tls").finish_non_exhaustive()
+    }
+}
+
+impl Tls {
+    /// What is wrong is told without a word of what the files hold.
+    pub(crate) fn config(&self, http1: bool) -> Result<Arc<ServerConfig>, Error> {
+        let wrong = |what: &str| Error::Tls(what.to_owned());
+        let chain = CertificateDer::pem_slice_iter(&self.certificate).collect::<Result<Vec<_>, _>>();
+        let chain = chain.map_err(|_| wrong("the certificate is damaged"))?;
+        if chain.is_empty() {
+            return Err(wrong("there is no certificate in the file"));
+        }
+        let key =
+            PrivateKeyDer::from_pem_slice(&self.key).map_err(|_| wrong("there is no key in its file"))?;
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(|error| wrong(&error.to_string()))?;
+        let config = config.with_no_client_auth().with_single_cert(chain, key);
+        let mut config = config.map_err(|error| wrong(&error.to_string()))?;
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        if http1 {
+            config.alpn_protocols.push(b"http/1.1".to_vec());
+        }
+        Ok(Arc::new(config))
+    }
+}
+
+/// What each connection is given.
+#[derive(Clone)]
+pub(crate) struct Door {
+    pub(crate) front: Arc<Front>,
+    pub(crate) tls: Option<TlsAcceptor>,
+    /// How long the first request may take to come, and the head of each.
+    pub(crate) head: Duration,
+    /// Told once, when the server is to stop.
+    pub(crate) stopped: watch::Receiver<()>,
+}
+
+/// Takes in connections for ever.
+pub(crate) async fn accept(
+    listener: &TcpListener,
+    door: &Door,
+    room: Arc<Semaphore>,
+    connections: &mut JoinSet<()>,
+) {
+    // Whoever finds no room waits outside, where it costs nothing. The semaphore is never closed.
+    while let Ok(permit) = Arc::clone(&room).acquire_owned().await {
+        while connections.try_join_next().is_some() {}
+        match listener.accept().await {
+            Ok((stream, _)) => {
+                let door = door.clone();
+                connections.spawn(async move {
+                    door.serve(stream).await;
+                    drop(permit);
+                });
+            }
+            // It went away before it was taken in.
+            Err(error) if is_of_one(&error) => {}
+            Err(_) => sleep(BREATH).await,
+        }
+    }
+}
+
+fn is_of_one(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+impl Door {
+    async fn serve(self, stream: TcpStream) {
+        // Without it small answers come late, and all the same.
+        let _ = stream.set_nodelay(true);
+        let until = Instant::now() + self.head;
+        match self.tls.clone() {
+            None => self.speak(stream, until).await,
+            Some(tls) => {
+                if let Ok(Ok(stream)) = timeout_at(until, tls.accept(stream)).await {
+                    self.speak(stream, until).await;
+                }
+            }
+        }
+    }
+
+    /// Answers what is asked, until whoever asks goes away, the server stops, or nothing was asked in time.
+    async fn speak(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, until: Instant) {
+        let Self { front, head, mut stopped, .. } = self;
+        let mut builder = Builder::new(TokioExecutor::new());
+        if front.rest.is_none() {
+            builder = builder.http2_only();
+        }
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(STREAMS)
+            .max_header_list_size(HEAD)
+            .keep_alive_interval(ASKED_EVERY)
+            .keep_alive_timeout(ANSWERED_WITHIN);
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(head).max_buf_size(HEAD as usize);
+
+        let asked = Arc::new(AtomicBool::new(false));
+        let service = service_fn(|request: http::Request<Incoming>| {
+            asked.store(true, Ordering::Relaxed);
+            let front = Arc::clone(&front);
+            async move { front.answer(request.map(Body::new)).await }
+        });
+        let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
+        let mut late = std::pin::pin!(sleep_until(until));
+        let (mut waiting, mut stopping) = (true, false);
+        loop {
+            tokio::select! {
+                // How one connection ended is nothing that anybody could act on.
+                _ = connection.as_mut() => return,
+                () = late.as_mut(), if waiting => {
+                    if !asked.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    waiting = false;
+                }
+                // The sender's end is a stop too.
+                _ = stopped.changed(), if !stopping => {
+                    stopping = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+            }
+        }
+    }
+}

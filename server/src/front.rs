@@ -1,0 +1,187 @@
+//! Every call comes by here: who calls is asked for, room is found, time is kept, and the log is told.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use http::header::CONTENT_TYPE;
+use http::{HeaderMap, Request, Response};
+use jiff::Timestamp;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tonic::body::Body;
+use tonic::service::Routes;
+use tonic::{Code, Status};
+use tower_service::Service as _;
+
+use crate::access::{Access, Caller};
+use crate::log::{Entry, HTTP, Log};
+use crate::status;
+
+/// In the log, a path or a method is no longer than this.
+const LONGEST: usize = 200;
+
+/// All that is served, behind what is asked of each who calls.
+pub(crate) struct Front {
+    /// Health and reflection, which need neither a token nor room.
+    pub(crate) open: Routes,
+    pub(crate) grpc: Routes,
+    pub(crate) rest: Option<Router>,
+    /// Of the gRPC services.
+    pub(crate) names: Vec<&'static str>,
+    pub(crate) access: Access,
+    /// A permit for each call that there may be at once.
+    pub(crate) room: Arc<Semaphore>,
+    pub(crate) time: Duration,
+    pub(crate) log: Option<Log>,
+    pub(crate) clock: fn() -> Timestamp,
+}
+
+/// By which of the two a call is answered.
+enum Face {
+    Grpc(Routes),
+    Rest(Router),
+}
+
+impl Front {
+    pub(crate) async fn answer(&self, mut request: Request<Body>) -> Result<Response<Body>, Infallible> {
+        let path = request.uri().path();
+        let face = match &self.rest {
+            Some(router) if !is_grpc(request.headers()) => Face::Rest(router.clone()),
+            _ if is_open(path) => return self.open.clone().call(request).await,
+            _ => Face::Grpc(self.grpc.clone()),
+        };
+        let service = match &face {
+            Face::Grpc(_) => self.names.iter().copied().find(|name| is_of(path, name)).unwrap_or("unknown"),
+            Face::Rest(_) => HTTP,
+        };
+        let method = match &face {
+            Face::Grpc(_) => path.rsplit('/').next().unwrap_or_default().to_owned(),
+            Face::Rest(_) => format!("{} {path}", request.method()),
+        };
+        let entry = Entry::new((self.clock)(), service, shown(&method), self.log.clone());
+        let asked = request.method().clone();
+
+        let (Caller(name), permit) = match self.admit(&request, service) {
+            Ok(admitted) => admitted,
+            Err(status) => return Ok(entry.follow(refused(&face, &status), &asked, None)),
+        };
+        entry.noted.by(&name);
+        request.extensions_mut().insert(Caller(name));
+        request.extensions_mut().insert(entry.noted.clone());
+        let time = wanted(request.headers()).map_or(self.time, |wanted| wanted.min(self.time));
+        let called = async {
+            match &face {
+                Face::Grpc(routes) => routes.clone().call(request).await,
+                Face::Rest(router) => Ok(router.clone().call(request).await?.map(Body::new)),
+            }
+        };
+        let response = match tokio::time::timeout(time, called).await {
+            Ok(answer) => answer?,
+            Err(_) => {
+                let message = format!("the call took longer than {time:?}, which is all that it may take");
+                refused(&face, &status::refusal(Code::DeadlineExceeded, domain(service), "TOO_LATE", message))
+            }
+        };
+        Ok(entry.follow(response, &asked, Some(permit)))
+    }
+
+    /// Who calls, and the room for the call.
+    fn admit<B>(
+        &self,
+        request: &Request<B>,
+        service: &'static str,
+    ) -> Result<(Caller, OwnedSemaphorePermit), Status> {
+        let caller = self
+            .access
+            .caller(request.uri(), request.headers())
+            .map_err(|why| status::refusal(Code::Unauthenticated, domain(service), "UNAUTHENTICATED", why))?;
+        let permit = Arc::clone(&self.room).try_acquire_owned().map_err(|_| {
+            let busy = "as many calls are under way as there may be; try again";
+            status::refusal(Code::Unavailable, domain(service), "UNAVAILABLE", busy)
+        })?;
+        Ok((caller, permit))
+    }
+}
+
+fn refused(face: &Face, status: &Status) -> Response<Body> {
+    match face {
+        Face::Grpc(_) => status.clone().into_http(),
+        Face::Rest(_) => status::to_http(status).map(Body::new),
+    }
+}
+
+/// The protocol that a service is of, which gives a refusal's reason its meaning.
+fn domain(service: &str) -> &str {
+    service.rsplit_once('.').map_or("dcp", |(package, _)| package)
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+/// Whether a path is one of the services that answer whoever asks.
+fn is_open(path: &str) -> bool {
+    [crate::services::HEALTH, "grpc.reflection.v1.ServerReflection"].iter().any(|name| is_of(path, name))
+}
+
+fn is_of(path: &str, service: &str) -> bool {
+    path.strip_prefix('/')
+        .and_then(|rest| rest.strip_prefix(service))
+        .is_some_and(|rest| rest.starts_with('/'))
+}
+
+/// What came in, so that it can do a log no harm.
+fn shown(text: &str) -> String {
+    text.chars().take(LONGEST).map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect()
+}
+
+/// How long the one who calls will wait, as gRPC's `grpc-timeout` says it: at most eight digits and a unit.
+fn wanted(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    if digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let number = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_hours(number)),
+        "M" => Some(Duration::from_mins(number)),
+        "S" => Some(Duration::from_secs(number)),
+        "m" => Some(Duration::from_millis(number)),
+        "u" => Some(Duration::from_micros(number)),
+        "n" => Some(Duration::from_nanos(number)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wish_for_time_is_read_as_the_protocol_has_it() {
+        let read = |text: &str| {
+            wanted(&HeaderMap::from_iter([("grpc-timeout".parse().unwrap(), text.parse().unwrap())]))
+        };
+        assert_eq!(read("3S"), Some(Duration::from_secs(3)));
+        assert_eq!(read("99999999H"), Some(Duration::from_hours(99_999_999)));
+        assert_eq!(read("250m"), Some(Duration::from_millis(250)));
+        assert_eq!((read("7u"), read("7n")), (Some(Duration::from_micros(7)), Some(Duration::from_nanos(7))));
+        for wrong in ["", "S", "3", "3s", "+3S", "-3S", "999999999S", "3 S", "1.5S"] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_path_is_told_apart_from_one_that_begins_like_it() {
+        assert!(is_open("/grpc.health.v1.Health/Check"));
+        for path in
+            ["/grpc.health.v1.Health", "/grpc.health.v1.HealthX/Check", "//grpc.health.v1.Health/Check", ""]
+        {
+            assert!(!is_open(path), "{path}");
+        }
+        assert_eq!(domain("dcp.control.v1.Control"), "dcp.control.v1");
+        assert_eq!(shown("GET /a\u{1b}[31mé"), "GET /a?[31m?");
+    }
+}

@@ -1,0 +1,159 @@
+//! What every service of ours has, whatever it does: who may call, how much may be asked at once, what is told of each
+//! call, and how it begins and ends.
+//!
+//! A set of gRPC services and, beside them, a REST router share one port: a call whose content is gRPC's goes to the
+//! services, every other to the router. The same tokens, limits and log hold for both. Whoever calls may be hostile
+//! until a token says otherwise, and careless even then.
+
+mod access;
+mod connection;
+mod front;
+mod log;
+mod services;
+pub mod status;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
+use tonic_health::ServingStatus;
+
+pub use access::{Access, Caller, Token, Tokens};
+pub use connection::Tls;
+pub use log::{Call, Log, Noted};
+pub use services::Services;
+
+use connection::Door;
+use front::Front;
+
+/// How services are served.
+#[derive(Debug, Clone)]
+pub struct Options {
+    pub access: Access,
+    /// Without it, whoever sees the traffic sees the tokens.
+    pub tls: Option<Tls>,
+    pub limits: Limits,
+    /// The time of a call, as its log tells it.
+    pub clock: fn() -> Timestamp,
+    /// Who is told of every call, once it has ended.
+    pub log: Option<Log>,
+}
+
+impl Options {
+    pub fn new(access: impl Into<Access>) -> Self {
+        Self { access: access.into(), tls: None, limits: Limits::default(), clock, log: None }
+    }
+}
+
+/// What one who calls may cost, and all of them together.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Connections at once; those beyond wait until one ends.
+    pub connections: usize,
+    /// How long a connection may take until it has asked for something, its TLS included, and how long the head of a
+    /// request may take.
+    pub head: Duration,
+    /// Calls at once; those beyond are told to try again.
+    pub calls: usize,
+    /// How long a call may take until it is answered, what it sends included.
+    pub time: Duration,
+    /// How long calls that are under way may take to end once the server is told to stop.
+    pub grace: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 1_024,
+            head: Duration::from_secs(20),
+            calls: 256,
+            time: Duration::from_mins(2),
+            grace: Duration::from_secs(20),
+        }
+    }
+}
+
+/// Why services can't be served.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{0}")]
+    Tokens(String),
+    #[error(
+        "without tokens, whoever reaches {0} may do everything: give tokens, or listen at an address that this machine \
+         alone reaches, such as 127.0.0.1"
+    )]
+    Open(SocketAddr),
+    #[error("the TLS certificate or its key can't be used: {0}; both must be PEM, and belong together")]
+    Tls(String),
+    #[error("the reflection service can't be made: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    #[error("the address that is listened at can't be told: {0}")]
+    Address(#[source] std::io::Error),
+}
+
+/// Serves until `stop` is ready, then ends what is under way.
+pub async fn serve(
+    listener: TcpListener,
+    services: Services,
+    options: Options,
+    stop: impl Future<Output = ()> + Send,
+) -> Result<(), Error> {
+    let Options { access, tls, limits, clock, log } = options;
+    let address = listener.local_addr().map_err(Error::Address)?;
+    if matches!(access, Access::Anyone { .. }) && !address.ip().to_canonical().is_loopback() {
+        return Err(Error::Open(address));
+    }
+    let tls = tls.map(|tls| tls.config(services.rest.is_some())).transpose()?.map(TlsAcceptor::from);
+    let Services { grpc, rest, names, descriptors } = services;
+    let (reporter, health) = tonic_health::server::health_reporter();
+    let mut reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(descriptors)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .with_service_name(services::HEALTH);
+    for name in &names {
+        reporter.set_service_status(*name, ServingStatus::Serving).await;
+        reflection = reflection.with_service_name(*name);
+    }
+    let open = tonic::service::Routes::new(health).add_service(reflection.build_v1()?);
+    let front = Front {
+        open: open.prepare(),
+        grpc: grpc.prepare(),
+        rest,
+        names: names.clone(),
+        access,
+        // More permits than a semaphore can have are as good as none.
+        room: Arc::new(Semaphore::new(limits.calls.min(Semaphore::MAX_PERMITS))),
+        time: limits.time,
+        log,
+        clock,
+    };
+    let (stopping, stopped) = watch::channel(());
+    let door = Door { front: Arc::new(front), tls, head: limits.head, stopped };
+    let mut connections = JoinSet::new();
+    let room = Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS)));
+    tokio::select! {
+        () = connection::accept(&listener, &door, room, &mut connections) => {}
+        () = stop => {}
+    }
+    // Who connects from now on is refused, instead of waiting for what no longer comes.
+    drop((listener, door));
+    for name in names.iter().copied().chain([""]) {
+        reporter.set_service_status(name, ServingStatus::NotServing).await;
+    }
+    // Nobody hears it only where no connection is left.
+    let _ = stopping.send(());
+    let ended = async { while connections.join_next().await.is_some() {} };
+    // What has not ended by then is ended with the set.
+    let _ = tokio::time::timeout(limits.grace, ended).await;
+    Ok(())
+}
+
+/// The system's clock; where it stands before 1970 or after 9999, the beginning of time.
+pub fn clock() -> Timestamp {
+    Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH)
+}

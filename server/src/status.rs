@@ -1,0 +1,108 @@
+//! Refusals: as gRPC's status, and the same as an answer in HTTP. What a program needs to know of one is in its
+//! `google.rpc.ErrorInfo`.
+
+use std::collections::HashMap;
+
+use axum::body::Body;
+use http::header::{CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use http::{Response, StatusCode};
+use serde_json::{Map, Value, json};
+use tonic::{Code, Status};
+use tonic_types::{ErrorDetails, StatusExt as _};
+
+/// A status whose reason programs can read. `domain` is the protocol that gives the reason its meaning.
+pub fn refusal(code: Code, domain: &str, reason: &str, message: impl Into<String>) -> Status {
+    refusal_with(code, domain, reason, message, HashMap::new())
+}
+
+/// A status whose reason programs can read, and what more there is to know.
+pub fn refusal_with(
+    code: Code,
+    domain: &str,
+    reason: &str,
+    message: impl Into<String>,
+    metadata: HashMap<String, String>,
+) -> Status {
+    let details = ErrorDetails::with_error_info(reason, domain, metadata);
+    Status::with_error_details(code, message, details)
+}
+
+/// The same refusal in HTTP: the number that stands for the code, and a JSON object with all that the status says.
+///
+/// ```json
+/// {"error": {"code": 404, "status": "NOT_FOUND", "message": "…", "reason": "…", "domain": "…", "metadata": {…}}}
+/// ```
+pub fn to_http(status: &Status) -> Response<Body> {
+    let number = number(status.code());
+    let mut error = Map::new();
+    error.insert("code".to_owned(), json!(number.as_u16()));
+    error.insert("status".to_owned(), json!(name(status.code())));
+    error.insert("message".to_owned(), json!(status.message()));
+    if let Some(info) = status.get_details_error_info() {
+        error.insert("reason".to_owned(), json!(info.reason));
+        error.insert("domain".to_owned(), json!(info.domain));
+        if !info.metadata.is_empty() {
+            error.insert("metadata".to_owned(), json!(info.metadata));
+        }
+    }
+    let mut text = Value::Object(Map::from_iter([("error".to_owned(), Value::Object(error))])).to_string();
+    text.push('\n');
+    let mut response = Response::new(Body::from(text));
+    *response.status_mut() = number;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if number == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
+}
+
+fn number(code: Code) -> StatusCode {
+    row(code).1
+}
+
+fn name(code: Code) -> &'static str {
+    row(code).2
+}
+
+/// The name of each code as the protocol spells it, and HTTP's number for it, as `google/rpc/code.proto` has them.
+const CODES: [(Code, StatusCode, &str); 16] = [
+    (Code::Ok, StatusCode::OK, "OK"),
+    (Code::Cancelled, StatusCode::BAD_REQUEST, "CANCELLED"),
+    (Code::InvalidArgument, StatusCode::BAD_REQUEST, "INVALID_ARGUMENT"),
+    (Code::DeadlineExceeded, StatusCode::GATEWAY_TIMEOUT, "DEADLINE_EXCEEDED"),
+    (Code::NotFound, StatusCode::NOT_FOUND, "NOT_FOUND"),
+    (Code::AlreadyExists, StatusCode::CONFLICT, "ALREADY_EXISTS"),
+    (Code::PermissionDenied, StatusCode::FORBIDDEN, "PERMISSION_DENIED"),
+    (Code::ResourceExhausted, StatusCode::TOO_MANY_REQUESTS, "RESOURCE_EXHAUSTED"),
+    (Code::FailedPrecondition, StatusCode::BAD_REQUEST, "FAILED_PRECONDITION"),
+    (Code::Aborted, StatusCode::CONFLICT, "ABORTED"),
+    (Code::OutOfRange, StatusCode::BAD_REQUEST, "OUT_OF_RANGE"),
+    (Code::Unimplemented, StatusCode::NOT_IMPLEMENTED, "UNIMPLEMENTED"),
+    (Code::Internal, StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL"),
+    (Code::Unavailable, StatusCode::SERVICE_UNAVAILABLE, "UNAVAILABLE"),
+    (Code::DataLoss, StatusCode::INTERNAL_SERVER_ERROR, "DATA_LOSS"),
+    (Code::Unauthenticated, StatusCode::UNAUTHORIZED, "UNAUTHENTICATED"),
+];
+
+fn row(code: Code) -> (Code, StatusCode, &'static str) {
+    let unknown = (Code::Unknown, StatusCode::INTERNAL_SERVER_ERROR, "UNKNOWN");
+    CODES.into_iter().find(|(known, ..)| *known == code).unwrap_or(unknown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_one_row() {
+        for number in 0..=16 {
+            let code = Code::from_i32(number);
+            let rows = CODES.iter().filter(|(known, ..)| *known == code).count();
+            assert_eq!(rows, usize::from(code != Code::Unknown), "{code:?}");
+            // gRPC's names are those of the enum, in capitals.
+            let plain: String =
+                name(code).split('_').map(|word| word[..1].to_owned() + &word[1..].to_lowercase()).collect();
+            assert_eq!(plain, format!("{code:?}"));
+        }
+    }
+}
