@@ -6,7 +6,7 @@ use std::{env, fs};
 
 use prost::Message as _;
 
-const PROTOCOLS: &[&str] = &["dcp/control/v1/control.proto"];
+const PROTOCOLS: &[&str] = &["dcp/control/v1/control.proto", "dcp/runner/v1/runner.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=dcp");

@@ -10,3 +10,11 @@ pub mod control {
         tonic::include_proto!("dcp.control.v1");
     }
 }
+
+/// Executions of jobs: to have one run, to know how it is, to stop it.
+pub mod runner {
+    #[expect(clippy::allow_attributes, clippy::pedantic, reason = "the code is generated")]
+    pub mod v1 {
+        tonic::include_proto!("dcp.runner.v1");
+    }
+}

@@ -6,6 +6,7 @@
 //! until a token says otherwise, and careless even then.
 
 mod access;
+pub mod client;
 mod connection;
 mod front;
 mod log;

@@ -59,7 +59,7 @@ pub(crate) fn step(transition: &Transition, record: &Record) -> Vec<Line> {
             lines.push(Line::new('✓', "running", format!("the driver started after {}", took(since))));
         }
         Phase::Retrying | Phase::Failed => {
-            lines.extend(present.map(|it| failed(it)));
+            lines.extend(present.map(failed));
             let had = present.map(|it| &it.adjusted);
             let changed = |(key, adjustment): &(&String, &Adjustment)| {
                 had.and_then(|had| had.get(*key)) != Some(*adjustment)

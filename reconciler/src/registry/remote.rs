@@ -1,12 +1,6 @@
 //! The registry of a control plane, over gRPC.
 
-mod bearer;
 mod parts;
-mod retry;
-
-use std::fmt;
-use std::sync::Arc;
-use std::time::Duration;
 
 use async_trait::async_trait;
 use dcp_compiler::primitive::{Address, Fingerprint};
@@ -15,51 +9,23 @@ use dcp_proto::control::v1::{
     BodiesRequest, HistoryRequest, PublishedRequest, RevisionsRequest, StateAtRequest, StateRequest,
     StateResponse,
 };
-use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint};
+use dcp_server::client::{Client, Fault, Service, Way};
 use tonic::{Status, Streaming};
 
 use super::{Applied, Commit, Error, Head, Registry, Result, Revision, Scope, State};
-use crate::wire;
-use bearer::Bearer;
+use crate::wire::{self, status};
 
-/// How a control plane is reached.
-#[derive(Clone)]
-pub struct Options {
-    /// `https://dcp.example.com:7420`; `http://` where nobody else can listen.
-    pub url: String,
-    pub token: String,
-    /// PEM of a certificate authority that the machine does not know.
-    pub ca: Option<Vec<u8>>,
-    /// How long to try again where the server can't be reached.
-    pub patience: Duration,
-    /// How long one attempt may take.
-    pub deadline: Duration,
-}
+pub use dcp_server::client::Options;
 
-impl Options {
-    pub fn new(url: impl Into<String>, token: impl Into<String>) -> Self {
-        let (patience, deadline) = (Duration::from_secs(10), Duration::from_mins(2));
-        Self { url: url.into(), token: token.into(), ca: None, patience, deadline }
-    }
-}
-
-impl fmt::Debug for Options {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Options").field("url", &self.url).finish_non_exhaustive()
-    }
-}
+const SERVICE: Service = Service { what: "control plane", domain: status::DOMAIN };
 
 /// A control plane. Nothing is sent before the first call.
 #[derive(Debug, Clone)]
 pub struct Remote {
     client: Client,
-    url: Arc<str>,
-    patience: Duration,
-    deadline: Duration,
+    control: ControlClient<Way>,
 }
 
-type Client = ControlClient<InterceptedService<Channel, Bearer>>;
 type Reply<T> = std::result::Result<T, Status>;
 
 /// What a message may hold: the largest body, and more than a page of anything else.
@@ -68,37 +34,36 @@ const MESSAGE: usize = 64 << 20;
 const FINGERPRINTS: usize = 1_000;
 const SERIALS: usize = 1_000;
 
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Refused(status) => {
+                status::read(&status).unwrap_or_else(|| Error::Corrupt(status.message().to_owned()))
+            }
+            Fault::Invalid(why) => Error::Invalid(why),
+            Fault::Denied(why) => Error::Denied(why),
+            Fault::Unavailable(why) => Error::Unavailable(why),
+        }
+    }
+}
+
 impl Remote {
     pub fn new(options: Options) -> Result<Self> {
-        let Options { url, token, ca, patience, deadline } = options;
-        let unusable =
-            |why: String| Error::Invalid(format!("`{url}` can't be the address of a control plane: {why}"));
-        let endpoint = Endpoint::from_shared(url.clone()).map_err(|error| unusable(error.to_string()))?;
-        let mut endpoint = endpoint
-            .connect_timeout(patience)
-            .timeout(deadline)
-            .http2_keep_alive_interval(Duration::from_secs(30))
-            .keep_alive_timeout(Duration::from_secs(20));
-        match endpoint.uri().scheme_str() {
-            Some("https") => {
-                let tls = ClientTlsConfig::new().with_native_roots();
-                let tls = ca.iter().fold(tls, |tls, ca| tls.ca_certificate(Certificate::from_pem(ca)));
-                endpoint = endpoint.tls_config(tls).map_err(|error| unusable(retry::root(&error)))?;
-            }
-            Some("http") => {}
-            _ => return Err(unusable("write `https://host:port`".to_owned())),
-        }
-        let client = ControlClient::with_interceptor(endpoint.connect_lazy(), Bearer::new(&token)?);
-        let client = client.max_decoding_message_size(MESSAGE);
-        Ok(Self { client, url: url.into(), patience, deadline })
+        let client = Client::new(options, SERVICE)?;
+        let control = ControlClient::new(client.way()).max_decoding_message_size(MESSAGE);
+        Ok(Self { client, control })
+    }
+
+    async fn call<T, F>(&self, call: impl Fn(ControlClient<Way>) -> F + Send + Sync) -> Result<T>
+    where
+        F: Future<Output = Reply<T>> + Send,
+    {
+        Ok(self.client.call(|| call(self.control.clone())).await?)
     }
 
     /// An answer that makes no sense.
-    fn unreadable(&self, what: impl fmt::Display) -> Error {
-        let url = &self.url;
-        Error::Corrupt(format!(
-            "`{url}` answered what this dcp can't read ({what}): see that both are of one version"
-        ))
+    fn unreadable(&self, what: impl std::fmt::Display) -> Error {
+        Error::Corrupt(self.client.unreadable(what))
     }
 
     async fn whole(&self, mut parts: Streaming<StateResponse>) -> Reply<Result<State>> {

@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod postgres;
 #[cfg(test)]
+mod remote;
+#[cfg(test)]
 mod sqlite;
 #[cfg(test)]
 mod suite;

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use dcp_runner::api::Error;
 use dcp_runner::embedded::Embedded;
+use dcp_runner::request::Submit;
 use dcp_runner::store::Store;
 use dcp_tests::machine::Machine;
 
-use crate::{Fresh, SCRIPT, contract, options};
+use crate::{Fresh, SCRIPT, contract, options, submit};
 
-async fn start(machine: &Machine) -> Embedded {
+pub(crate) async fn start(machine: &Machine) -> Embedded {
     let store = Store::sqlite(&machine.path("runs.db")).await.expect("it opens");
     let mut options = options(machine);
     options.locks = Some(machine.path("locks"));
@@ -25,3 +27,11 @@ async fn fresh() -> Fresh {
 }
 
 contract!(fresh());
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_has_to_ask() {
+    let fresh = fresh().await;
+    let nobody = Submit { by: String::new(), ..submit("a", "work") };
+    let error = fresh.runner.submit(nobody).await.unwrap_err();
+    assert!(matches!(&error, Error::Invalid { field, .. } if field == "by"), "{error:?}");
+}

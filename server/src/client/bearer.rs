@@ -6,20 +6,23 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::{Request, Status};
 
-use crate::registry::{Error, Result};
+use super::Fault;
 
-/// Puts the token on every call.
+/// Puts the token on every call, where there is one.
 #[derive(Clone)]
-pub(super) struct Bearer(MetadataValue<Ascii>);
+pub struct Bearer(Option<MetadataValue<Ascii>>);
 
 impl Bearer {
-    pub(super) fn new(token: &str) -> Result<Self> {
+    pub(super) fn new(token: &str) -> Result<Self, Fault> {
         let unusable = |_| {
-            Error::Denied("the token has characters that no token has: give it without a line end".to_owned())
+            Fault::Denied("the token has characters that no token has: give it without a line end".to_owned())
         };
+        if token.is_empty() {
+            return Ok(Self(None));
+        }
         let mut header: MetadataValue<Ascii> = format!("Bearer {token}").parse().map_err(unusable)?;
         header.set_sensitive(true);
-        Ok(Self(header))
+        Ok(Self(Some(header)))
     }
 }
 
@@ -31,7 +34,9 @@ impl fmt::Debug for Bearer {
 
 impl Interceptor for Bearer {
     fn call(&mut self, mut request: Request<()>) -> std::result::Result<Request<()>, Status> {
-        request.metadata_mut().insert("authorization", self.0.clone());
+        if let Some(token) = &self.0 {
+            request.metadata_mut().insert("authorization", token.clone());
+        }
         Ok(request)
     }
 }

@@ -1,0 +1,190 @@
+//! A Runner elsewhere, over gRPC.
+
+use async_trait::async_trait;
+use dcp_proto::runner::v1 as proto;
+use dcp_proto::runner::v1::runner_client::RunnerClient;
+use dcp_server::client::{Client, Fault, Service, Way};
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
+use tonic::{Status, Streaming};
+
+use crate::api::{Error, Filter, LogPart, LogRequest, Record, Result, Runner, Submitted};
+use crate::execution::{Id, Transition};
+use crate::request::Submit;
+use crate::wire::{self, status};
+
+pub use dcp_server::client::Options;
+
+const SERVICE: Service = Service { what: "Runner", domain: status::DOMAIN };
+
+/// A page of executions, each with its history.
+const MESSAGE: usize = 64 << 20;
+
+/// A Runner elsewhere. Nothing is sent before the first call.
+#[derive(Debug, Clone)]
+pub struct Remote {
+    client: Client,
+    runner: RunnerClient<Way>,
+}
+
+impl From<Fault> for Error {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Refused(status) => {
+                status::read(&status).unwrap_or_else(|| Error::Corrupt(status.message().to_owned()))
+            }
+            Fault::Invalid(message) => Error::Invalid { field: "server".to_owned(), message },
+            Fault::Denied(why) => Error::Denied(why),
+            Fault::Unavailable(why) => Error::Unavailable(why),
+        }
+    }
+}
+
+impl Remote {
+    pub fn new(options: Options) -> Result<Self> {
+        let client = Client::new(options, SERVICE)?;
+        let runner = RunnerClient::new(client.way()).max_decoding_message_size(MESSAGE);
+        Ok(Self { client, runner })
+    }
+
+    async fn call<T, F>(&self, call: impl Fn(RunnerClient<Way>) -> F + Send + Sync) -> Result<T>
+    where
+        F: Future<Output = std::result::Result<T, Status>> + Send,
+    {
+        Ok(self.client.call(|| call(self.runner.clone())).await?)
+    }
+
+    fn unreadable(&self, what: impl std::fmt::Display) -> Error {
+        Error::Corrupt(self.client.unreadable(what))
+    }
+
+    fn record(&self, record: Option<proto::Execution>) -> Result<Record> {
+        let record = record.ok_or_else(|| self.unreadable("no execution"))?;
+        wire::read_record(record).map_err(|what| self.unreadable(what))
+    }
+
+    /// A stream that begins with a call, and each of whose parts is read.
+    fn parts<P, T, F>(
+        &self,
+        call: impl Fn(RunnerClient<Way>) -> F + Send + Sync + 'static,
+        read: impl Fn(P) -> wire::Result<T> + Send + Sync + 'static,
+    ) -> BoxStream<'static, Result<T>>
+    where
+        P: Send + 'static,
+        T: Send + 'static,
+        F: Future<Output = std::result::Result<Streaming<P>, Status>> + Send + 'static,
+    {
+        let this = self.clone();
+        let begun = async move {
+            let parts = this.call(call).await?;
+            let read = move |part: std::result::Result<P, Status>| match part {
+                Ok(part) => read(part).map_err(|what| this.unreadable(what)),
+                Err(status) => Err(this.client.fault(&status).into()),
+            };
+            Ok::<_, Error>(parts.map(read))
+        };
+        let whole = stream::once(begun).flat_map(|begun| match begun {
+            Ok(parts) => parts.boxed(),
+            Err(error) => stream::once(async { Err(error) }).boxed(),
+        });
+        whole.boxed()
+    }
+}
+
+#[async_trait]
+impl Runner for Remote {
+    async fn submit(&self, submit: Submit) -> Result<Submitted> {
+        let request = wire::submit(&submit);
+        let answer = self
+            .call(|mut client| {
+                let request = request.clone();
+                async move { Ok(client.submit(request).await?.into_inner()) }
+            })
+            .await?;
+        Ok(Submitted { record: self.record(answer.execution)?, fresh: answer.fresh })
+    }
+
+    async fn check(&self, id: &Id) -> Result<Record> {
+        let request = proto::CheckRequest { id: id.to_string() };
+        let answer = self
+            .call(|mut client| {
+                let request = request.clone();
+                async move { Ok(client.check(request).await?.into_inner()) }
+            })
+            .await?;
+        self.record(answer.execution)
+    }
+
+    /// Who asks is known by the token.
+    async fn cancel(&self, id: &Id, _by: &str) -> Result<Record> {
+        let request = proto::CancelRequest { id: id.to_string() };
+        let answer = self
+            .call(|mut client| {
+                let request = request.clone();
+                async move { Ok(client.cancel(request).await?.into_inner()) }
+            })
+            .await?;
+        self.record(answer.execution)
+    }
+
+    async fn list(&self, filter: &Filter, before: Option<&Id>, limit: u32) -> Result<Vec<Record>> {
+        let Filter { scope, domain, name, phases } = filter.clone();
+        let phases: Vec<i32> = phases.into_iter().map(wire::phase).collect();
+        let mut page = before.map(Id::to_string).unwrap_or_default();
+        let mut found = Vec::new();
+        loop {
+            let missing = limit.saturating_sub(u32::try_from(found.len()).unwrap_or(u32::MAX));
+            if missing == 0 {
+                return Ok(found);
+            }
+            let request = proto::ListRequest {
+                scope: scope.clone(),
+                domain: domain.clone(),
+                name: name.clone(),
+                phases: phases.clone(),
+                page_size: missing,
+                page,
+            };
+            let answer = self
+                .call(|mut client| {
+                    let request = request.clone();
+                    async move { Ok(client.list(request).await?.into_inner()) }
+                })
+                .await?;
+            for execution in answer.executions {
+                found.push(self.record(Some(execution))?);
+            }
+            // A server answers with fewer than were asked for where they are many.
+            if answer.next_page.is_empty() || answer.next_page == request.page {
+                return Ok(found);
+            }
+            page = answer.next_page;
+        }
+    }
+
+    fn watch(&self, id: &Id, from: usize) -> BoxStream<'static, Result<Transition>> {
+        let request = proto::WatchRequest { id: id.to_string(), from: from as u64 };
+        self.parts(
+            move |mut client| {
+                let request = request.clone();
+                async move { Ok(client.watch(request).await?.into_inner()) }
+            },
+            |part| match part.transition {
+                Some(transition) => wire::read_transition(transition),
+                None => Err("a step that is none".to_owned()),
+            },
+        )
+    }
+
+    fn logs(&self, id: &Id, request: LogRequest) -> BoxStream<'static, Result<LogPart>> {
+        let LogRequest { attempt, offset, follow } = request;
+        let request = proto::LogsRequest { id: id.to_string(), attempt, offset, follow };
+        self.parts(
+            move |mut client| {
+                let request = request.clone();
+                async move { Ok(client.logs(request).await?.into_inner()) }
+            },
+            |part| Ok(LogPart { attempt: part.attempt, offset: part.offset, bytes: part.data }),
+        )
+    }
+}

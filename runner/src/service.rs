@@ -1,0 +1,136 @@
+//! A Runner as a gRPC service, `dcp.runner.v1`. `dcp_server::serve` serves it.
+//!
+//! Everything that comes in has a limit, and who asks is known by the token.
+
+use std::sync::Arc;
+
+use dcp_proto::runner::v1 as proto;
+use dcp_proto::runner::v1::runner_server;
+use dcp_proto::runner::v1::runner_server::RunnerServer;
+use dcp_server::{Caller, Noted, Services};
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
+use tonic::{Request, Response, Status};
+
+use crate::api::{Error, Filter, LogRequest, Runner};
+use crate::execution::Id;
+use crate::wire::{self, status};
+
+/// The largest message that is read: a job with its SQL.
+const MESSAGE: usize = 4 << 20;
+const PAGE: u32 = 50;
+const LARGEST_PAGE: u32 = 1_000;
+/// More phases than there are need not be named.
+const PHASES: usize = 64;
+
+/// Adds a Runner to what is served.
+pub fn add(services: Services, runner: Arc<dyn Runner>) -> Services {
+    services.with(RunnerServer::new(Service { runner }).max_decoding_message_size(MESSAGE))
+}
+
+#[derive(Debug)]
+struct Service {
+    runner: Arc<dyn Runner>,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+type Parts<T> = BoxStream<'static, Result<T, Status>>;
+
+#[tonic::async_trait]
+impl runner_server::Runner for Service {
+    type WatchStream = Parts<proto::WatchResponse>;
+    type LogsStream = Parts<proto::LogsResponse>;
+
+    async fn submit(&self, request: Request<proto::SubmitRequest>) -> Answer<proto::SubmitResponse> {
+        let by = caller(&request)?;
+        let noted = request.extensions().get::<Noted>().cloned();
+        let submit = wire::read_submit(request.into_inner(), by).map_err(|what| invalid("job", what))?;
+        let submitted = self.runner.submit(submit).await.map_err(|error| status::of(&error))?;
+        note(noted.as_ref(), submitted.record.id());
+        let execution = Some(wire::record(&submitted.record));
+        Ok(Response::new(proto::SubmitResponse { execution, fresh: submitted.fresh }))
+    }
+
+    async fn check(&self, request: Request<proto::CheckRequest>) -> Answer<proto::CheckResponse> {
+        let id = noted(&request, &request.get_ref().id)?;
+        let record = self.runner.check(&id).await.map_err(|error| status::of(&error))?;
+        Ok(Response::new(proto::CheckResponse { execution: Some(wire::record(&record)) }))
+    }
+
+    async fn cancel(&self, request: Request<proto::CancelRequest>) -> Answer<proto::CancelResponse> {
+        let id = noted(&request, &request.get_ref().id)?;
+        let by = caller(&request)?;
+        let record = self.runner.cancel(&id, &by).await.map_err(|error| status::of(&error))?;
+        Ok(Response::new(proto::CancelResponse { execution: Some(wire::record(&record)) }))
+    }
+
+    async fn list(&self, request: Request<proto::ListRequest>) -> Answer<proto::ListResponse> {
+        let proto::ListRequest { scope, domain, name, phases, page_size, page } = request.into_inner();
+        if phases.len() > PHASES {
+            return Err(invalid("phases", format!("`phases` are {PHASES} at most")));
+        }
+        let phases = phases.into_iter().map(wire::read_phase).collect::<Result<_, _>>();
+        let phases = phases.map_err(|what| invalid("phases", what))?;
+        let before = match page.as_str() {
+            "" => None,
+            page => Some(wire::read_id(page).map_err(|_| {
+                invalid("page", "`page` has to be the `next_page` of an earlier answer".to_owned())
+            })?),
+        };
+        let size = if page_size == 0 { PAGE } else { page_size.min(LARGEST_PAGE) };
+        let filter = Filter { scope, domain, name, phases };
+        let found = self.runner.list(&filter, before.as_ref(), size).await;
+        let found = found.map_err(|error| status::of(&error))?;
+        let full = u32::try_from(found.len()).is_ok_and(|number| number >= size);
+        let next_page = found.last().filter(|_| full).map(|last| last.id().to_string()).unwrap_or_default();
+        let executions = found.iter().map(wire::record).collect();
+        Ok(Response::new(proto::ListResponse { executions, next_page }))
+    }
+
+    async fn watch(&self, request: Request<proto::WatchRequest>) -> Answer<Self::WatchStream> {
+        let id = noted(&request, &request.get_ref().id)?;
+        let from = usize::try_from(request.get_ref().from).unwrap_or(usize::MAX);
+        // An id that is unknown is told as the answer, and not as its end.
+        self.runner.check(&id).await.map_err(|error| status::of(&error))?;
+        let steps = self.runner.watch(&id, from).map(|step| match step {
+            Ok(step) => Ok(proto::WatchResponse { transition: Some(wire::transition(&step)) }),
+            Err(error) => Err(status::of(&error)),
+        });
+        Ok(Response::new(steps.boxed()))
+    }
+
+    async fn logs(&self, request: Request<proto::LogsRequest>) -> Answer<Self::LogsStream> {
+        let id = noted(&request, &request.get_ref().id)?;
+        let proto::LogsRequest { id: _, attempt, offset, follow } = *request.get_ref();
+        self.runner.check(&id).await.map_err(|error| status::of(&error))?;
+        let parts = self.runner.logs(&id, LogRequest { attempt, offset, follow }).map(|part| match part {
+            Ok(part) => {
+                Ok(proto::LogsResponse { attempt: part.attempt, offset: part.offset, data: part.bytes })
+            }
+            Err(error) => Err(status::of(&error)),
+        });
+        Ok(Response::new(parts.boxed()))
+    }
+}
+
+fn caller<T>(request: &Request<T>) -> Result<String, Status> {
+    let caller = request.extensions().get::<Caller>().map(|Caller(name)| name.clone());
+    caller.ok_or_else(|| Status::internal("it is not known who calls"))
+}
+
+/// The execution that a request is about, which the log is to know too.
+fn noted<T>(request: &Request<T>, id: &str) -> Result<Id, Status> {
+    let id = wire::read_id(id).map_err(|what| invalid("id", what))?;
+    note(request.extensions().get::<Noted>(), &id);
+    Ok(id)
+}
+
+fn note(noted: Option<&Noted>, id: &Id) {
+    if let Some(noted) = noted {
+        noted.subject(id.as_str());
+    }
+}
+
+fn invalid(field: &str, message: String) -> Status {
+    status::of(&Error::Invalid { field: field.to_owned(), message })
+}

@@ -1,0 +1,302 @@
+//! Between the Runner's types and the messages of `dcp.runner.v1`, for both of its ends.
+
+pub(crate) mod status;
+
+use std::collections::{BTreeMap, HashMap};
+
+use dcp_compiler::model::{Backend, Cause};
+use dcp_compiler::primitive::Fingerprint;
+use dcp_gateway::End;
+use dcp_proto::runner::v1 as proto;
+use jiff::Timestamp;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::api::Record;
+use crate::execution::{Adjustment, Attempt, Diagnosis, Execution, Id, Phase, Policy, Transition};
+use crate::request::{Definition, Fence, Reference, Request, Submit};
+
+/// What is wrong with a message.
+pub(crate) type Result<T> = std::result::Result<T, String>;
+
+const PHASES: [(Phase, proto::Phase); 9] = [
+    (Phase::Queued, proto::Phase::Queued),
+    (Phase::Submitting, proto::Phase::Submitting),
+    (Phase::Pending, proto::Phase::Pending),
+    (Phase::Running, proto::Phase::Running),
+    (Phase::Retrying, proto::Phase::Retrying),
+    (Phase::Cancelling, proto::Phase::Cancelling),
+    (Phase::Succeeded, proto::Phase::Succeeded),
+    (Phase::Failed, proto::Phase::Failed),
+    (Phase::Cancelled, proto::Phase::Cancelled),
+];
+
+pub(crate) fn phase(phase: Phase) -> i32 {
+    let row = PHASES.iter().find(|(ours, _)| *ours == phase);
+    row.map_or(proto::Phase::Unspecified, |(_, theirs)| *theirs).into()
+}
+
+pub(crate) fn read_phase(number: i32) -> Result<Phase> {
+    let row = PHASES.iter().find(|(_, theirs)| *theirs as i32 == number);
+    row.map(|(ours, _)| *ours).ok_or_else(|| format!("phase {number} is not known to this dcp"))
+}
+
+pub(crate) fn read_id(text: &str) -> Result<Id> {
+    Id::parse(text).ok_or_else(|| "an id is not of lower-case letters and digits".to_owned())
+}
+
+fn time(at: Timestamp) -> prost_types::Timestamp {
+    let nanosecond = at.as_nanosecond();
+    prost_types::Timestamp {
+        seconds: i64::try_from(nanosecond.div_euclid(1_000_000_000)).unwrap_or_default(),
+        nanos: i32::try_from(nanosecond.rem_euclid(1_000_000_000)).unwrap_or_default(),
+    }
+}
+
+fn read_time(at: Option<prost_types::Timestamp>) -> Result<Timestamp> {
+    let at = at.ok_or_else(|| "a time is missing".to_owned())?;
+    Timestamp::new(at.seconds, at.nanos).map_err(|_| "a time is out of its range".to_owned())
+}
+
+fn read_maybe(at: Option<prost_types::Timestamp>) -> Result<Option<Timestamp>> {
+    at.map(|at| read_time(Some(at))).transpose()
+}
+
+/// What manifests write for a value of an enum.
+fn word(value: &impl Serialize) -> String {
+    serde_json::to_value(value).ok().and_then(|it| it.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+fn read_word<T: DeserializeOwned>(text: &str) -> Result<T> {
+    serde_json::from_value(text.into()).map_err(|_| format!("`{text}` is not known to this dcp"))
+}
+
+fn json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+fn read_json<T: DeserializeOwned>(what: &str, text: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|error| format!("`{what}` is not what it has to be: {error}"))
+}
+
+fn read_fingerprint(text: &str) -> Result<Fingerprint> {
+    Fingerprint::parse(text).ok_or_else(|| "a fingerprint is not a SHA-256 in hexadecimal".to_owned())
+}
+
+fn fence(fence: &Fence) -> proto::Fence {
+    let Fence { lease, epoch } = fence;
+    proto::Fence { lease: lease.clone(), epoch: *epoch }
+}
+
+fn read_fence(fence: proto::Fence) -> Fence {
+    let proto::Fence { lease, epoch } = fence;
+    Fence { lease, epoch }
+}
+
+fn map<K: Clone + std::hash::Hash + Eq + Ord, V, W>(
+    from: impl IntoIterator<Item = (K, V)>,
+    with: impl Fn(V) -> W,
+) -> HashMap<K, W> {
+    from.into_iter().map(|(key, value)| (key, with(value))).collect()
+}
+
+pub(crate) fn submit(submit: &Submit) -> proto::SubmitRequest {
+    let Submit { token, job, parameters, streaming, exclusive, fence, by: _ } = submit;
+    let job = match job {
+        Definition::Inline(job) => proto::submit_request::Job::Definition(json(job)),
+        Definition::Applied(Reference { scope, domain, name, fingerprint }) => {
+            proto::submit_request::Job::Reference(proto::Reference {
+                scope: scope.clone(),
+                domain: domain.clone(),
+                name: name.clone(),
+                fingerprint: fingerprint.as_ref().map(|it| it.as_str().to_owned()),
+            })
+        }
+    };
+    proto::SubmitRequest {
+        token: token.clone(),
+        job: Some(job),
+        parameters: map(parameters.clone(), |it| it),
+        streaming: streaming.as_ref().map(json),
+        exclusive: exclusive.clone(),
+        fence: fence.as_ref().map(self::fence),
+    }
+}
+
+/// What was asked for, by whoever the token says it is.
+pub(crate) fn read_submit(asked: proto::SubmitRequest, by: String) -> Result<Submit> {
+    let proto::SubmitRequest { token, job, parameters, streaming, exclusive, fence } = asked;
+    let job = match job.ok_or_else(|| "there is no `definition`, and no `reference`".to_owned())? {
+        proto::submit_request::Job::Definition(text) => Definition::Inline(read_json("definition", &text)?),
+        proto::submit_request::Job::Reference(reference) => {
+            let proto::Reference { scope, domain, name, fingerprint } = reference;
+            let fingerprint = fingerprint.as_deref().map(read_fingerprint).transpose()?;
+            Definition::Applied(Reference { scope, domain, name, fingerprint })
+        }
+    };
+    let streaming = streaming.as_deref().map(|text| read_json("streaming", text)).transpose()?;
+    let parameters = parameters.into_iter().collect();
+    Ok(Submit { token, job, parameters, streaming, exclusive, fence: fence.map(read_fence), by })
+}
+
+/// All of an execution but its token: that is for the one who has it.
+pub(crate) fn record(record: &Record) -> proto::Execution {
+    let Record { request, execution, history, version: _, owner: _ } = record;
+    let Request { token: _, scope, domain, name, job, pinned, parameters, streaming, exclusive, fence, by } =
+        request;
+    proto::Execution {
+        id: execution.id.to_string(),
+        scope: scope.clone(),
+        domain: domain.clone(),
+        name: name.clone(),
+        job: job.as_str().to_owned(),
+        pinned: *pinned,
+        parameters: map(parameters.clone(), |it| it),
+        streaming: streaming.as_ref().map(json),
+        exclusive: exclusive.clone(),
+        fence: fence.as_ref().map(self::fence),
+        by: by.clone(),
+        phase: phase(execution.phase),
+        created: Some(time(execution.created)),
+        ended: execution.ended.map(time),
+        waiting: execution.waiting.clone(),
+        not_before: execution.not_before.map(time),
+        policy: Some(policy(&execution.policy)),
+        backend: word(&execution.backend),
+        attempts: execution.attempts.iter().map(attempt).collect(),
+        remedies: execution.remedies,
+        adjusted: adjusted(&execution.adjusted),
+        stopping: execution.stopping.as_ref().map(json),
+        history: history.iter().map(transition).collect(),
+    }
+}
+
+pub(crate) fn read_record(record: proto::Execution) -> Result<Record> {
+    let execution = Execution {
+        id: read_id(&record.id)?,
+        phase: read_phase(record.phase)?,
+        policy: read_policy(&record.policy.unwrap_or_default())?,
+        backend: read_word::<Backend>(&record.backend)?,
+        created: read_time(record.created)?,
+        attempts: record.attempts.into_iter().map(read_attempt).collect::<Result<_>>()?,
+        stopping: record.stopping.as_deref().map(|text| read_json("stopping", text)).transpose()?,
+        not_before: read_maybe(record.not_before)?,
+        waiting: record.waiting,
+        remedies: record.remedies,
+        adjusted: read_adjusted(record.adjusted),
+        ended: read_maybe(record.ended)?,
+    };
+    let request = Request {
+        token: String::new(),
+        scope: record.scope,
+        domain: record.domain,
+        name: record.name,
+        job: read_fingerprint(&record.job)?,
+        pinned: record.pinned,
+        parameters: record.parameters.into_iter().collect(),
+        streaming: record.streaming.as_deref().map(|text| read_json("streaming", text)).transpose()?,
+        exclusive: record.exclusive,
+        fence: record.fence.map(read_fence),
+        by: record.by,
+    };
+    let history = record.history.into_iter().map(read_transition).collect::<Result<_>>()?;
+    Ok(Record { request, execution, history, version: 0, owner: String::new() })
+}
+
+pub(crate) fn transition(transition: &Transition) -> proto::Transition {
+    let Transition { at, from, to, attempt, why } = transition;
+    proto::Transition {
+        at: Some(time(*at)),
+        from: phase(*from),
+        to: phase(*to),
+        attempt: *attempt,
+        why: why.clone(),
+    }
+}
+
+pub(crate) fn read_transition(transition: proto::Transition) -> Result<Transition> {
+    let proto::Transition { at, from, to, attempt, why } = transition;
+    Ok(Transition { at: read_time(at)?, from: read_phase(from)?, to: read_phase(to)?, attempt, why })
+}
+
+fn policy(policy: &Policy) -> proto::Policy {
+    let causes = policy.causes.iter().map(word).collect();
+    proto::Policy {
+        attempts: policy.attempts,
+        remedies: policy.remedies,
+        backoff_seconds: policy.backoff_seconds,
+        max_backoff_seconds: policy.max_backoff_seconds,
+        causes,
+        start_seconds: policy.start_seconds,
+        run_seconds: policy.run_seconds,
+        stop_seconds: policy.stop_seconds,
+        ttl_seconds: policy.ttl_seconds,
+    }
+}
+
+fn read_policy(policy: &proto::Policy) -> Result<Policy> {
+    let causes = policy.causes.iter().map(|text| read_word::<Cause>(text)).collect::<Result<_>>()?;
+    Ok(Policy {
+        attempts: policy.attempts,
+        remedies: policy.remedies,
+        backoff_seconds: policy.backoff_seconds,
+        max_backoff_seconds: policy.max_backoff_seconds,
+        causes,
+        start_seconds: policy.start_seconds,
+        run_seconds: policy.run_seconds,
+        stop_seconds: policy.stop_seconds,
+        ttl_seconds: policy.ttl_seconds,
+    })
+}
+
+fn attempt(attempt: &Attempt) -> proto::Attempt {
+    let Attempt { number, backend, begun, running, end, diagnosis, adjusted } = attempt;
+    let end = end.as_ref().map(|end| {
+        let End { at, succeeded, stopped, exit_code, signal, message } = end.clone();
+        proto::End { at: Some(time(at)), succeeded, stopped, exit_code, signal, message }
+    });
+    let diagnosis = diagnosis.as_ref().map(|diagnosis| {
+        let Diagnosis { class, cause, summary, evidence } = diagnosis.clone();
+        proto::Diagnosis { class: class.as_ref().map(word), cause, summary, evidence }
+    });
+    proto::Attempt {
+        number: *number,
+        backend: word(backend),
+        begun: Some(time(*begun)),
+        running: running.map(time),
+        end,
+        diagnosis,
+        adjusted: self::adjusted(adjusted),
+    }
+}
+
+fn read_attempt(attempt: proto::Attempt) -> Result<Attempt> {
+    let proto::Attempt { number, backend, begun, running, end, diagnosis, adjusted } = attempt;
+    let end = end.map(|end| {
+        let proto::End { at, succeeded, stopped, exit_code, signal, message } = end;
+        Ok::<_, String>(End { at: read_time(at)?, succeeded, stopped, exit_code, signal, message })
+    });
+    let diagnosis = diagnosis.map(|diagnosis| {
+        let proto::Diagnosis { class, cause, summary, evidence } = diagnosis;
+        let class = class.as_deref().map(read_word::<Cause>).transpose()?;
+        Ok::<_, String>(Diagnosis { class, cause, summary, evidence })
+    });
+    Ok(Attempt {
+        number,
+        backend: read_word(&backend)?,
+        begun: read_time(begun)?,
+        running: read_maybe(running)?,
+        end: end.transpose()?,
+        diagnosis: diagnosis.transpose()?,
+        adjusted: read_adjusted(adjusted),
+    })
+}
+
+fn adjusted(adjusted: &BTreeMap<String, Adjustment>) -> HashMap<String, proto::Adjustment> {
+    map(adjusted.clone(), |Adjustment { value, why }| proto::Adjustment { value, why })
+}
+
+fn read_adjusted(adjusted: HashMap<String, proto::Adjustment>) -> BTreeMap<String, Adjustment> {
+    let one = |(key, proto::Adjustment { value, why })| (key, Adjustment { value, why });
+    adjusted.into_iter().map(one).collect()
+}

@@ -1,0 +1,112 @@
+//! A Runner over real gRPC, with SQLite behind it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dcp_proto::runner::v1::runner_client::RunnerClient;
+use dcp_proto::runner::v1::{CheckRequest, ListRequest, SubmitRequest, submit_request};
+use dcp_runner::api::{Error, Filter, Runner};
+use dcp_runner::execution::Id;
+use dcp_runner::remote::{Options, Remote};
+use dcp_runner::request::Submit;
+use dcp_runner::service;
+use dcp_server::{Services, Token, Tokens};
+use dcp_tests::machine::Machine;
+use tokio::net::TcpListener;
+use tonic::Code;
+
+use crate::{Fresh, SCRIPT, contract, ended, sqlite, submit};
+
+const TOKEN: &str = "0123456789abcdef-tester";
+
+async fn serve(runner: Arc<dyn Runner>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let tokens = Tokens::new(&[Token { name: "tester".to_owned(), token: TOKEN.to_owned() }]).unwrap();
+    let services = service::add(Services::new(dcp_proto::DESCRIPTORS), runner);
+    let options = dcp_server::Options::new(tokens);
+    tokio::spawn(dcp_server::serve(listener, services, options, std::future::pending()));
+    address
+}
+
+fn client(address: SocketAddr, token: &str) -> Remote {
+    let mut options = Options::new(format!("http://{address}"), token);
+    options.patience = Duration::from_secs(2);
+    Remote::new(options).unwrap()
+}
+
+async fn fresh() -> Fresh {
+    let machine = Machine::of_version("4.1.1", SCRIPT);
+    let one = serve(Arc::new(sqlite::start(&machine).await)).await;
+    let other = serve(Arc::new(sqlite::start(&machine).await)).await;
+    Fresh { machine, runner: Arc::new(client(one, TOKEN)), other: Arc::new(client(other, TOKEN)) }
+}
+
+contract!(fresh());
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_is_known_by_the_token() {
+    let fresh = fresh().await;
+    let claimed = Submit { by: "the boss".to_owned(), ..submit("one", "work") };
+    let record = fresh.runner.submit(claimed).await.unwrap().record;
+    assert_eq!(record.request.by, "tester");
+    let told = ended(&*fresh.runner, record.id()).await;
+    // Whoever has the token has the execution: it is not told to others.
+    assert_eq!(told.request.token, "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stranger_is_told_nothing() {
+    let machine = Machine::of_version("4.1.1", SCRIPT);
+    let address = serve(Arc::new(sqlite::start(&machine).await)).await;
+    let stranger = client(address, "0123456789abcdef-stranger");
+    let error = stranger.list(&Filter::default(), None, 10).await.unwrap_err();
+    assert!(matches!(&error, Error::Denied(said) if said.contains("token")), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_not_there_is_said_to_be_out_of_reach() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let error = client(address, TOKEN).check(&Id::parse("a1").unwrap()).await.unwrap_err();
+    assert!(matches!(&error, Error::Unavailable(said) if said.contains("that the Runner runs")), "{error:?}");
+}
+
+/// What a program sees that speaks the protocol by itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_have_their_codes() {
+    let machine = Machine::of_version("4.1.1", SCRIPT);
+    let address = serve(Arc::new(sqlite::start(&machine).await)).await;
+    let channel = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap();
+    let bearer = |mut request: tonic::Request<()>| {
+        request.metadata_mut().insert("authorization", format!("Bearer {TOKEN}").parse().unwrap());
+        Ok(request)
+    };
+    let mut client = RunnerClient::with_interceptor(channel.connect().await.unwrap(), bearer);
+    for (request, says) in [
+        (SubmitRequest::default(), "there is no `definition`"),
+        (definition("{}"), "`definition` is not what it has to be: missing field"),
+        (definition("{\"metadata\": 7}"), "`definition` is not what it has to be"),
+    ] {
+        let status = client.submit(request).await.unwrap_err();
+        assert_eq!(status.code(), Code::InvalidArgument);
+        assert!(status.message().contains(says), "{status:?}");
+    }
+    let status = client.check(CheckRequest { id: "../../etc".to_owned() }).await.unwrap_err();
+    assert_eq!(status.code(), Code::InvalidArgument);
+    let status = client.check(CheckRequest { id: "nothing".to_owned() }).await.unwrap_err();
+    assert_eq!(status.code(), Code::NotFound);
+    let page = ListRequest { page: "NO PAGE".to_owned(), ..ListRequest::default() };
+    assert_eq!(client.list(page).await.unwrap_err().code(), Code::InvalidArgument);
+    let phases = ListRequest { phases: vec![99], ..ListRequest::default() };
+    assert_eq!(client.list(phases).await.unwrap_err().code(), Code::InvalidArgument);
+    let huge = client.submit(definition(&" ".repeat(5 << 20))).await.unwrap_err();
+    assert_eq!(huge.code(), Code::OutOfRange, "{huge:?}");
+}
+
+fn definition(text: &str) -> SubmitRequest {
+    let job = Some(submit_request::Job::Definition(text.to_owned()));
+    SubmitRequest { token: "one".to_owned(), job, ..SubmitRequest::default() }
+}
