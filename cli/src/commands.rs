@@ -21,6 +21,7 @@ mod schema;
 mod serve;
 mod show;
 mod supervise;
+mod up;
 mod validate;
 
 use crate::args::{Args, Command};
@@ -45,6 +46,7 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Verdict, Failure
         Command::Cancel(args) => cancel::run(args, project, console),
         Command::Doctor(args) => doctor::run(args, project, console),
         Command::Supervise(args) => supervise::run(args),
+        Command::Up(args) => up::run(args, project, console),
         Command::Serve(args) => serve::run(args, console),
         Command::Graph(args) => graph::run(args, project, console),
         Command::Schema(args) => schema::run(args, console),

@@ -47,15 +47,7 @@ impl Control {
         let dags = project.dags().map_or_else(|| format!("{FOLDER}/dags"), str::to_owned);
         let (registry, place): (Box<dyn Registry>, String) = match project.server() {
             Some(server) => {
-                let token = std::env::var(TOKEN).unwrap_or_default();
-                let trusted = std::env::var(ALLOW_HTTP).is_ok_and(|value| value == "1");
-                if !token.is_empty() && !trusted && in_the_clear(server) {
-                    return Err(readable(server));
-                }
-                let options = remote::Options::new(server, token);
-                let remote = runtime
-                    .block_on(async { Remote::new(options) })
-                    .map_err(|error| failed(&error, server))?;
+                let remote = runtime.block_on(async { at(server) })?;
                 (Box::new(remote), server.to_owned())
             }
             None => {
@@ -102,6 +94,21 @@ impl Control {
     pub(crate) fn failed(&self, error: &registry::Error) -> Failure {
         failed(error, &self.place)
     }
+}
+
+/// How a server is reached, with the token of the environment.
+pub(crate) fn reached(server: &str) -> Result<remote::Options, Failure> {
+    let token = std::env::var(TOKEN).unwrap_or_default();
+    let trusted = std::env::var(ALLOW_HTTP).is_ok_and(|value| value == "1");
+    if !token.is_empty() && !trusted && in_the_clear(server) {
+        return Err(readable(server));
+    }
+    Ok(remote::Options::new(server, token))
+}
+
+/// The registry of a control plane.
+pub(crate) fn at(server: &str) -> Result<Remote, Failure> {
+    Remote::new(reached(server)?).map_err(|error| failed(&error, server))
 }
 
 /// Who asks, as far as the environment tells. A control plane goes by its tokens instead.

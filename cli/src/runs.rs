@@ -14,6 +14,7 @@ use dcp_reconciler::registry::{self, Registry, Scope};
 use dcp_runner::api::{self, Filter, Record, Runner};
 use dcp_runner::embedded::{Backend, Embedded, Jobs, Options};
 use dcp_runner::execution::Id;
+use dcp_runner::remote::Remote;
 use dcp_runner::request::Reference;
 use dcp_runner::store::Store;
 use jiff::Timestamp;
@@ -35,9 +36,14 @@ pub(crate) struct Runs {
 impl Runs {
     /// The Runner of a target. One that is embedded takes up what an earlier one left, and knows how it is by the time
     /// that this returns.
-    pub(crate) fn open(home: &Home, _project: &Project<'_>) -> Result<Self, Failure> {
+    pub(crate) fn open(home: &Home, project: &Project<'_>) -> Result<Self, Failure> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.map_err(|error| Failure::new(format!("no threads can be started: {error}")))?;
+        if let Some(server) = project.server() {
+            let options = crate::control::reached(server)?;
+            let remote = runtime.block_on(async { Remote::new(options) }).map_err(|error| failed(&error))?;
+            return Ok(Self { runner: Arc::new(remote), runtime, embedded: None });
+        }
         let embedded = runtime.block_on(async {
             let embedded = embedded(home).await?;
             embedded.caught_up().await;
@@ -81,23 +87,28 @@ impl Runs {
 pub(crate) async fn embedded(home: &Home) -> Result<Embedded, Failure> {
     let folder = home.root.join(FOLDER);
     let store = Store::sqlite(&folder.join("runs.db")).await.map_err(|error| failed(&error))?;
-    let mut options = Options::new(vec![(model::Backend::Local, local(&home.root)?)], Timestamp::now);
-    options.locks = Some(folder.join("locks"));
+    let mut options = options(&home.root)?;
     options.jobs = Some(Arc::new(Applied { state: folder.join("state.db") }));
     Embedded::start(store, options).await.map_err(|error| failed(&error))
 }
 
-/// The Spark of this machine, for the project in a folder.
-fn local(root: &Path) -> Result<Backend, Failure> {
+/// How a Runner works that has the Spark of this machine, below a folder.
+pub(crate) fn options(root: &Path) -> Result<Options, Failure> {
     let dcp = std::env::current_exe()
         .map_err(|error| Failure::new(format!("dcp does not know where it is: {error}")))?;
     let supervisor = vec![dcp.to_string_lossy().into_owned(), "supervise".to_owned()];
     let installations = Installations::find(|name| std::env::var_os(name));
-    let compute = Local::new(&root.join(FOLDER).join("runs"), root, installations, supervisor)
-        .map_err(|error| Failure::new(error.to_string()))?;
+    let said = |error: dcp_gateway::Error| Failure::new(error.to_string());
+    let folder = root.join(FOLDER);
+    let compute = Local::new(&folder.join("runs"), root, installations, supervisor).map_err(said)?;
+    let place = compute.place().map_err(said)?;
     // A driver needs a core to get anywhere.
     let slots = std::thread::available_parallelism().map_or(1, usize::from);
-    Ok(Backend { compute: Arc::new(compute), slots: Some(slots) })
+    let local = Backend { compute: Arc::new(compute), slots: Some(slots) };
+    let mut options = Options::new(vec![(model::Backend::Local, local)], Timestamp::now);
+    options.place = place;
+    options.locks = Some(folder.join("locks"));
+    Ok(options)
 }
 
 /// Jobs that are applied to a registry on this machine.
@@ -170,7 +181,6 @@ pub(crate) fn failed(error: &api::Error) -> Failure {
     let failure = Failure::new(error.to_string());
     match error {
         api::Error::Held { by, .. } => failure.help(format!("to cancel it: dcp cancel {by}")),
-        api::Error::NotFound(_) => failure.help("`dcp runs` lists what was run"),
         _ => failure,
     }
 }

@@ -22,7 +22,7 @@ mod launch;
 mod processes;
 mod supervisor;
 
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -73,6 +73,38 @@ impl Local {
         std::fs::create_dir_all(root).map_err(failed)?;
         let root = root.canonicalize().map_err(failed)?;
         Ok(Self { root, directory: directory.to_owned(), installations, supervisor })
+    }
+
+    /// What this folder on this machine is called: only who has it can tell what became of the applications in it.
+    pub fn place(&self) -> Result<String> {
+        let path = self.root.join("place");
+        match std::fs::read_to_string(&path) {
+            Ok(place) if !place.is_empty() && place.bytes().all(|it| it.is_ascii_alphanumeric()) => {
+                return Ok(place);
+            }
+            Ok(_) => {
+                let message = format!("`{}` does not hold a name: remove it", path.display());
+                return Err(Error::Unavailable(message));
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(folder::failed(&path, "read", &error)),
+        }
+        // Of several that make one at once, the first one's is the place.
+        let write = || -> std::io::Result<()> {
+            let mut file = tempfile::NamedTempFile::new_in(&self.root)?;
+            let random = file.path().file_name().map(|it| it.to_string_lossy().into_owned());
+            let own: String =
+                random.unwrap_or_default().chars().filter(char::is_ascii_alphanumeric).collect();
+            let time = Timestamp::now().as_nanosecond();
+            file.write_all(format!("{own}{time:x}").as_bytes())?;
+            file.as_file().sync_all()?;
+            match file.persist_noclobber(&path) {
+                Err(error) if error.error.kind() != std::io::ErrorKind::AlreadyExists => Err(error.error),
+                _ => Ok(()),
+            }
+        };
+        write().map_err(|error| folder::failed(&path, "written", &error))?;
+        std::fs::read_to_string(&path).map_err(|error| folder::failed(&path, "read", &error))
     }
 
     fn folder(&self, name: &Name) -> Folder {

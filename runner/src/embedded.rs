@@ -54,6 +54,9 @@ pub struct Options {
     pub jobs: Option<Arc<dyn Jobs>>,
     /// Where results are put: a folder's path, or a URL that Spark can write to.
     pub results: Option<String>,
+    /// Letters and digits for where its backends are. Only a Runner of the same place takes up what another one left:
+    /// elsewhere it is not known what became of it.
+    pub place: String,
     /// For a store that is a file on this machine: where its Runners have their locks.
     pub locks: Option<PathBuf>,
     /// How long an execution is kept after it has ended, if its own `ttl` is not longer. For as long, its token gives
@@ -72,6 +75,7 @@ impl Options {
             backends,
             jobs: None,
             results: None,
+            place: "anywhere".to_owned(),
             locks: None,
             keep: Duration::from_hours(30 * 24),
             look: Duration::from_millis(500),
@@ -112,7 +116,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 impl Embedded {
     /// Begins to take care of what it submits and of what others left behind.
     pub async fn start(store: Store, options: Options) -> Result<Self> {
-        let presence = Presence::begin(&store, options.locks.as_deref(), options.lease).await?;
+        let presence = Presence::begin(&store, &options).await?;
         let slots = options.backends.iter().filter_map(|(name, backend)| {
             Some((*name, Arc::new(Semaphore::new(backend.slots?.min(Semaphore::MAX_PERMITS)))))
         });

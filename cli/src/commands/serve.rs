@@ -2,63 +2,149 @@
 
 use std::fs;
 use std::io::{self, Write as _};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use async_trait::async_trait;
+use dcp_compiler::primitive::CoreEtlJob;
+use dcp_reconciler::registry::remote::Remote;
 use dcp_reconciler::registry::sql::Sql;
 use dcp_reconciler::service;
-use dcp_server::{Call, Log, Options, Services, Tls, Token, Tokens};
+use dcp_runner::embedded::{Embedded, Jobs};
+use dcp_runner::request::Reference;
+use dcp_runner::store::Store;
+use dcp_server::{Access, Call, Log, Options, Services, Tls, Token, Tokens};
 use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
 
-use crate::args::{self, Format, Part, ServeControl};
+use crate::args::{self, Format, Part, ServeControl, ServeRunner, Served};
 use crate::failure::{Failure, Verdict};
 use crate::interrupt::Interrupts;
 use crate::out::Console;
 use crate::render::harmless;
+use crate::runs;
 
 pub(super) fn run(args: &args::Serve, console: &mut Console) -> Result<Verdict, Failure> {
     match &args.part {
         Part::Control(args) => control(args, console),
+        Part::Runner(args) => runner(args, console),
     }
 }
 
 fn control(args: &ServeControl, console: &mut Console) -> Result<Verdict, Failure> {
-    let ServeControl { listen, database, tokens, certificate, key, max_calls, log_format } = args;
-    let failed = |error: dcp_server::Error| Failure::new(error.to_string());
-    let mut options = Options::new(Tokens::new(&read_tokens(tokens)?).map_err(failed)?);
+    let ServeControl { listen, database, tokens, served } = args;
+    let options = options(Tokens::new(&read_tokens(tokens)?).map_err(failed)?, served, console)?;
+    let is_postgres = is_postgres(database)?;
+    runtime()?.block_on(async {
+        let path = Path::new(database);
+        let opened = if is_postgres { Sql::postgres(database).await } else { Sql::sqlite(path).await };
+        let registry = opened.map_err(|error| Failure::new(error.to_string()))?;
+        let services = Services::new(dcp_proto::DESCRIPTORS);
+        let services = service::add(services, Arc::new(registry.clone()), service::Options::default());
+        let served = host(*listen, services, options, "the control plane", console).await;
+        registry.close().await;
+        served
+    })
+}
+
+fn runner(args: &ServeRunner, console: &mut Console) -> Result<Verdict, Failure> {
+    let ServeRunner { listen, database, tokens, control, folder, keep, served } = args;
+    let options = options(Tokens::new(&read_tokens(tokens)?).map_err(failed)?, served, console)?;
+    let is_postgres = is_postgres(database)?;
+    let root = folder.canonicalize().map_err(|error| Failure::at(folder, "used", &error))?;
+    runtime()?.block_on(async {
+        let opened = if is_postgres {
+            Store::postgres(database).await
+        } else {
+            Store::sqlite(Path::new(database)).await
+        };
+        let store = opened.map_err(|error| runs::failed(&error))?;
+        let mut here = runs::options(&root)?;
+        here.keep = Duration::from_hours(24 * u64::from(*keep));
+        if let Some(url) = control {
+            here.jobs = Some(Arc::new(AtControl(crate::control::at(url)?)));
+        }
+        let embedded = Embedded::start(store, here).await.map_err(|error| runs::failed(&error))?;
+        let services = Services::new(dcp_proto::DESCRIPTORS);
+        let services = dcp_runner::service::add(services, Arc::new(embedded.clone()));
+        let served = host(*listen, services, options, "the Runner", console).await;
+        // Whoever comes next finds out by itself that it is gone.
+        let _ = embedded.stop().await;
+        embedded.store().close().await;
+        served
+    })
+}
+
+/// Jobs that are applied to a control plane.
+#[derive(Debug)]
+struct AtControl(Remote);
+
+#[async_trait]
+impl Jobs for AtControl {
+    async fn job(&self, reference: &Reference) -> dcp_runner::api::Result<Option<CoreEtlJob>> {
+        runs::look_up(&self.0, reference).await
+    }
+}
+
+pub(super) fn runtime() -> Result<Runtime, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    runtime.map_err(|error| Failure::new(format!("no threads can be started: {error}")))
+}
+
+fn is_postgres(database: &str) -> Result<bool, Failure> {
+    let scheme = database.split_once("://").map(|(scheme, _)| scheme);
+    match scheme {
+        None => Ok(false),
+        Some("postgres" | "postgresql") => Ok(true),
+        Some(scheme) => {
+            let message = format!("`{scheme}://` is no database that dcp knows");
+            Err(Failure::usage(message).help("give `postgres://…`, or the path of a SQLite file"))
+        }
+    }
+}
+
+pub(super) fn failed(error: dcp_server::Error) -> Failure {
+    Failure::new(error.to_string())
+}
+
+pub(super) fn options(
+    access: impl Into<Access>,
+    served: &Served,
+    console: &Console,
+) -> Result<Options, Failure> {
+    let Served { certificate, key, max_calls, log_format } = served;
+    let mut options = Options::new(access);
     if let (Some(certificate), Some(key)) = (certificate, key) {
         options.tls = Some(Tls { certificate: read(certificate)?, key: read(key)? });
     }
     options.limits.calls = usize::from(*max_calls);
     options.log = Some(log(*log_format, console.quiet));
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::new(format!("no threads can be started: {error}")))?;
-    let scheme = database.split_once("://").map(|(scheme, _)| scheme);
-    if let Some(scheme) = scheme.filter(|scheme| !matches!(*scheme, "postgres" | "postgresql")) {
-        let message = format!("`{scheme}://` is no database that dcp knows");
-        return Err(Failure::usage(message).help("give `postgres://…`, or the path of a SQLite file"));
-    }
-    runtime.block_on(async {
-        let opened = if scheme.is_some() { Sql::postgres(database).await } else { Sql::sqlite(Path::new(database)).await };
-        let registry = opened.map_err(|error| Failure::new(error.to_string()))?;
-        let listener = TcpListener::bind(listen).await.map_err(|error| {
-            Failure::new(format!("nothing can listen at {listen}: {}", crate::load::reason(&error)))
-                .help("name another address: --listen HOST:PORT")
-        })?;
-        let address = listener.local_addr()?;
-        let scheme = if options.tls.is_some() { "https" } else { "http" };
-        writeln!(console.out, "the control plane listens at {scheme}://{address}")?;
-        if options.tls.is_none() && !address.ip().is_loopback() {
-            let warning = "without TLS, whoever sees the traffic sees the tokens: give --certificate and --key, or let a proxy do it";
-            writeln!(console.err, "{} {warning}", console.err.look.paint(crate::out::WARNING, "warning:"))?;
-        }
-        console.flush()?;
-        let services = Services::new(dcp_proto::DESCRIPTORS);
-        let services = service::add(services, Arc::new(registry.clone()), service::Options::default());
-        let served = dcp_server::serve(listener, services, options, stopped()).await;
-        registry.close().await;
-        served.map_err(failed)
+    Ok(options)
+}
+
+/// Serves until the process is asked to stop.
+pub(super) async fn host(
+    listen: SocketAddr,
+    services: Services,
+    options: Options,
+    what: &str,
+    console: &mut Console,
+) -> Result<Verdict, Failure> {
+    let listener = TcpListener::bind(listen).await.map_err(|error| {
+        Failure::new(format!("nothing can listen at {listen}: {}", crate::load::reason(&error)))
+            .help("name another address: --listen HOST:PORT")
     })?;
+    let address = listener.local_addr()?;
+    let scheme = if options.tls.is_some() { "https" } else { "http" };
+    writeln!(console.out, "{what} listens at {scheme}://{address}")?;
+    if options.tls.is_none() && !address.ip().is_loopback() {
+        let warning = "without TLS, whoever sees the traffic sees the tokens: give --certificate and --key, or let a proxy do it";
+        writeln!(console.err, "{} {warning}", console.err.look.paint(crate::out::WARNING, "warning:"))?;
+    }
+    console.flush()?;
+    dcp_server::serve(listener, services, options, stopped()).await.map_err(failed)?;
     Ok(Verdict::Fine)
 }
 
@@ -105,7 +191,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 /// A line `name token` for each who may come in; `#` begins a comment.
-fn read_tokens(path: &Path) -> Result<Vec<Token>, Failure> {
+pub(super) fn read_tokens(path: &Path) -> Result<Vec<Token>, Failure> {
     let text = String::from_utf8(read(path)?)
         .map_err(|_| Failure::new(format!("`{}` is not UTF-8", path.display())))?;
     let mut tokens = Vec::new();

@@ -12,11 +12,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::Options;
 use crate::api::{Error, Result};
 use crate::store::Store;
 
 #[derive(Debug)]
 pub(super) struct Presence {
+    place: String,
     lease: Duration,
     way: Way,
     present: Mutex<Present>,
@@ -42,13 +44,14 @@ struct Present {
 }
 
 impl Presence {
-    pub(super) async fn begin(store: &Store, locks: Option<&Path>, lease: Duration) -> Result<Self> {
-        let way = match locks {
-            Some(folder) if store.is_local() => Way::Locks(folder.to_owned()),
+    pub(super) async fn begin(store: &Store, options: &Options) -> Result<Self> {
+        let way = match &options.locks {
+            Some(folder) if store.is_local() => Way::Locks(folder.clone()),
             _ => Way::Beats,
         };
-        let present = Mutex::new(join(store, &way).await?);
-        Ok(Self { lease, way, present })
+        let (place, lease) = (options.place.clone(), options.lease);
+        let present = Mutex::new(join(store, &way, &place).await?);
+        Ok(Self { place, lease, way, present })
     }
 
     pub(super) fn id(&self) -> String {
@@ -73,7 +76,7 @@ impl Presence {
     pub(super) async fn beat(&self, store: &Store) -> Result<()> {
         let (before, id) = (Instant::now(), self.id());
         if matches!(self.way, Way::Beats) && !store.beat(&id).await? {
-            let again = join(store, &self.way).await?;
+            let again = join(store, &self.way, &self.place).await?;
             *self.present() = again;
             return Ok(());
         }
@@ -87,7 +90,8 @@ impl Presence {
         let mut took = false;
         let all = store.runners().await?;
         self.present().heard.retain(|id, _| all.iter().any(|(there, _)| there == id));
-        for (other, beat) in all.iter().filter(|(id, _)| *id != me) {
+        let here = |id: &str| id.rsplit_once('-').is_some_and(|(place, _)| place == self.place);
+        for (other, beat) in all.iter().filter(|(id, _)| *id != me && here(id)) {
             let gone = match &self.way {
                 Way::Locks(folder) => is_free(folder, other),
                 Way::Beats => self.is_silent(other, *beat),
@@ -126,8 +130,8 @@ impl Presence {
 /// The beat of one that has left.
 const LEFT: u64 = i64::MAX as u64;
 
-async fn join(store: &Store, way: &Way) -> Result<Present> {
-    let id = format!("{:032x}", rand::random::<u128>());
+async fn join(store: &Store, way: &Way, place: &str) -> Result<Present> {
+    let id = format!("{place}-{:032x}", rand::random::<u128>());
     // The lock first: one that is known and has none is gone.
     let lock = match way {
         Way::Locks(folder) => Some(lock(folder, &id)?),
@@ -158,7 +162,7 @@ fn lock(folder: &Path, id: &str) -> Result<File> {
 /// Whether nobody holds a Runner's lock.
 fn is_free(folder: &Path, id: &str) -> bool {
     // A name in a database is no path.
-    if !id.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+    if !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
         return false;
     }
     match OpenOptions::new().write(true).open(lock_path(folder, id)) {

@@ -1,0 +1,52 @@
+//! `dcp up`
+
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use dcp_reconciler::registry::sql::Sql;
+use dcp_reconciler::service;
+use dcp_server::{Access, Services, Tokens};
+
+use super::serve;
+use crate::args;
+use crate::control::FOLDER;
+use crate::failure::{Failure, Verdict};
+use crate::out::Console;
+use crate::project::Home;
+use crate::runs;
+
+pub(super) fn run(
+    args: &args::Up,
+    project: Option<&Path>,
+    console: &mut Console,
+) -> Result<Verdict, Failure> {
+    let args::Up { listen, tokens, served } = args;
+    let home = Home::find(project, &[])?;
+    let access = match tokens {
+        Some(tokens) => Access::from(Tokens::new(&serve::read_tokens(tokens)?).map_err(serve::failed)?),
+        None => Access::Anyone { name: crate::control::who() },
+    };
+    let options = serve::options(access, served, console)?;
+    serve::runtime()?.block_on(async {
+        let state = home.root.join(FOLDER).join("state.db");
+        let registry = Sql::sqlite(&state).await.map_err(|error| Failure::new(error.to_string()))?;
+        let embedded = runs::embedded(&home).await?;
+        if !console.quiet {
+            writeln!(
+                console.out,
+                "what is applied and what is run is kept in {}",
+                home.root.join(FOLDER).display()
+            )?;
+        }
+        let services = Services::new(dcp_proto::DESCRIPTORS);
+        let services = service::add(services, Arc::new(registry.clone()), service::Options::default());
+        let services = dcp_runner::service::add(services, Arc::new(embedded.clone()));
+        let served = serve::host(*listen, services, options, "dcp", console).await;
+        // Whoever comes next finds out by itself that it is gone.
+        let _ = embedded.stop().await;
+        embedded.store().close().await;
+        registry.close().await;
+        served
+    })
+}
