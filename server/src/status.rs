@@ -12,7 +12,7 @@ use tonic_types::{ErrorDetails, StatusExt as _};
 
 /// A status whose reason programs can read. `domain` is the protocol that gives the reason its meaning.
 pub fn refusal(code: Code, domain: &str, reason: &str, message: impl Into<String>) -> Status {
-    refusal_with(code, domain, reason, message, HashMap::new())
+    refusal_with(code, domain, reason, message, [])
 }
 
 /// A status whose reason programs can read, and what more there is to know.
@@ -21,8 +21,9 @@ pub fn refusal_with(
     domain: &str,
     reason: &str,
     message: impl Into<String>,
-    metadata: HashMap<String, String>,
+    metadata: impl IntoIterator<Item = (String, String)>,
 ) -> Status {
+    let metadata: HashMap<_, _> = metadata.into_iter().collect();
     let details = ErrorDetails::with_error_info(reason, domain, metadata);
     Status::with_error_details(code, message, details)
 }
