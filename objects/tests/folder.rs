@@ -9,19 +9,19 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 fn folder() -> (TempDir, Objects) {
-    let folder = TempDir::new().unwrap();
+    let folder = TempDir::new().expect("it works");
     let root = folder.path().join("root");
-    fs::create_dir_all(root.join("a/b")).unwrap();
-    fs::write(root.join("a/one"), "1").unwrap();
-    fs::write(root.join("a/b/two"), "22").unwrap();
-    fs::write(root.join("ab"), "not below a").unwrap();
-    fs::write(folder.path().join("outside"), "secret").unwrap();
-    let objects = Objects::open(root.to_str().unwrap()).unwrap();
+    fs::create_dir_all(root.join("a/b")).expect("it works");
+    fs::write(root.join("a/one"), "1").expect("it works");
+    fs::write(root.join("a/b/two"), "22").expect("it works");
+    fs::write(root.join("ab"), "not below a").expect("it works");
+    fs::write(folder.path().join("outside"), "secret").expect("it works");
+    let objects = Objects::open(root.to_str().expect("it works")).expect("it works");
     (folder, objects)
 }
 
 async fn listed(objects: &Objects, below: &str) -> Vec<String> {
-    let found: Vec<_> = objects.list(below).try_collect().await.unwrap();
+    let found: Vec<_> = objects.list(below).try_collect().await.expect("it works");
     let mut found: Vec<_> = found.iter().map(|it| format!("{} {}", it.path, it.size)).collect();
     found.sort();
     found
