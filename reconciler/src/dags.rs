@@ -13,9 +13,9 @@ mod remote;
 use std::path::Path;
 use std::sync::Arc;
 
+use dcp_objects::object_store::ObjectStore;
 pub use error::{Cause, Doing, Error, Result};
 use local::Local;
-use object_store::ObjectStore;
 use place::Place;
 use remote::Remote;
 
@@ -61,9 +61,7 @@ impl DagFolder {
     /// `gs://bucket/prefix`, `az://container/prefix` or `abfs://…`, which take what else they need from the process's
     /// environment. It looks at the disk, and at no network: whether a bucket is there shows when it is used.
     pub fn open(location: &str, base: &Path) -> Result<Self> {
-        let text = |it: std::ffi::OsString| it.into_string().ok();
-        let environment = std::env::vars_os().filter_map(|(key, value)| Some((text(key)?, text(value)?)));
-        Self::open_with(location, base, environment)
+        Self::open_with(location, base, dcp_objects::environment())
     }
 
     /// The same, with another environment.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use dcp_compiler::compile::{Compiler, Goal};
 use dcp_compiler::primitive::{Kind, Primitive};
 use dcp_compiler::project::Project;
+use dcp_objects::object_store::memory::InMemory;
 use dcp_reconciler::apply::{Step, Target, Who, apply};
 use dcp_reconciler::dags::DagFolder;
 use dcp_reconciler::plan::{Action, Concern, Context, Plan, compare};
@@ -13,7 +14,6 @@ use dcp_reconciler::registry::memory::Memory;
 use dcp_reconciler::registry::{Change, Commit, Registry, Scope, State};
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
-use object_store::memory::InMemory;
 
 fn primitives() -> Vec<Primitive> {
     let text = "apiVersion: dcp/v1\nkind: CoreETL\nmetadata: {name: a, domain: d, owner: o}\nspec:\n  \

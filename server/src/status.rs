@@ -23,7 +23,7 @@ pub fn refusal_with(
     message: impl Into<String>,
     metadata: impl IntoIterator<Item = (String, String)>,
 ) -> Status {
-    let metadata: HashMap<String, String> = metadata.into_iter().collect();
+    let metadata: HashMap<_, _> = metadata.into_iter().collect();
     let details = ErrorDetails::with_error_info(reason, domain, metadata);
     Status::with_error_details(code, message, details)
 }

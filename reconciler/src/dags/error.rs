@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+pub use dcp_objects::Cause;
+
 use super::MARK;
 
 pub type Result<T> = std::result::Result<T, Error>;
@@ -26,6 +28,12 @@ pub enum Error {
     NotStaged { id: String, files: Vec<String> },
     #[error("`{place}` can't be {doing}: {cause}")]
     Failed { place: String, doing: Doing, cause: Cause },
+}
+
+impl From<dcp_objects::Unusable> for Error {
+    fn from(dcp_objects::Unusable { location, why, help }: dcp_objects::Unusable) -> Self {
+        Self::Location { location, why, help }
+    }
 }
 
 impl Error {
@@ -63,59 +71,6 @@ impl fmt::Display for Doing {
             Self::Removed => "removed",
         })
     }
-}
-
-/// Why it did not work.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Cause {
-    #[error("it does not exist")]
-    Missing,
-    #[error("the bucket does not exist")]
-    NoBucket,
-    #[error("it is a file, and not a folder")]
-    NotAFolder,
-    #[error("it is no regular file")]
-    NotAFile,
-    #[error("permission denied{}", in_brackets(.0))]
-    Denied(String),
-    #[error("there are no credentials")]
-    NoCredentials,
-    #[error("no space is left")]
-    Full,
-    #[error("the file system is read-only")]
-    ReadOnly,
-    #[error("the service can't be reached{}", in_brackets(.0))]
-    Unreachable(String),
-    #[error("the service does not answer as it should{}", in_brackets(.0))]
-    Unavailable(String),
-    #[error("the bucket is in another region")]
-    WrongRegion,
-    #[error("{0}")]
-    Other(String),
-}
-
-impl Cause {
-    fn help(&self) -> Option<&'static str> {
-        Some(match self {
-            Self::Missing => "make the folder, or mount it, or name another one",
-            Self::NoBucket => "make the bucket, or correct its name; look at the endpoint too",
-            Self::NotAFolder | Self::NotAFile => "move it away, or name another folder",
-            Self::Denied(_) => "let whoever runs dcp read, write and delete there",
-            Self::NoCredentials => {
-                "give them by the environment, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
-            }
-            Self::Full => "free some space, then apply again",
-            Self::ReadOnly => "mount it so that it can be written to, or name another folder",
-            Self::Unreachable(_) => "look at the endpoint, the network and the proxy, then apply again",
-            Self::Unavailable(_) => "apply again in a while",
-            Self::WrongRegion => "set AWS_REGION to the region of the bucket",
-            Self::Other(_) => return None,
-        })
-    }
-}
-
-fn in_brackets(detail: &str) -> String {
-    if detail.is_empty() { String::new() } else { format!(" ({detail})") }
 }
 
 fn were_not(files: &[String]) -> String {

@@ -214,7 +214,7 @@ impl Local {
     }
 
     fn io(&self, name: &str, doing: Doing, error: &io::Error) -> Error {
-        self.failed(name, doing, disk::cause(error))
+        self.failed(name, doing, dcp_objects::cause_on_disk(error))
     }
 
     fn failed(&self, name: &str, doing: Doing, cause: Cause) -> Error {

@@ -2,8 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use object_store::path::Path as Prefix;
-use url::Url;
+use dcp_objects::{Bucket, KINDS, shown};
 
 use super::{Error, Result};
 
@@ -18,23 +17,6 @@ pub(super) enum Place {
     Bucket(Bucket),
 }
 
-pub(super) struct Bucket {
-    pub(super) cloud: Cloud,
-    pub(super) url: Url,
-    pub(super) prefix: Prefix,
-    pub(super) shown: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Cloud {
-    S3,
-    Google,
-    Azure,
-}
-
-const KINDS: &str = "a folder is a path, `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix` or \
-                     `abfs://container@account.dfs.core.windows.net/prefix`";
-
 impl Place {
     pub(super) fn parse(location: &str, base: &Path) -> Result<Self> {
         let refuse =
@@ -43,7 +25,7 @@ impl Place {
             return Err(refuse("it is empty", KINDS));
         }
         if location.contains("://") {
-            return bucket(location).map(Self::Bucket);
+            return Ok(Self::Bucket(Bucket::parse(location)?));
         }
         let path = Path::new(location);
         if path.is_absolute() {
@@ -54,29 +36,6 @@ impl Place {
         let root = within(base, &below).ok_or_else(|| refuse("a link leads it out of the project", help))?;
         Ok(Self::Folder { root, shown: shown(location), ours: true })
     }
-}
-
-fn bucket(location: &str) -> Result<Bucket> {
-    let refuse = |why: &str, help| Error::Location { location: shown(location), why: why.to_owned(), help };
-    let url = Url::parse(location).map_err(|_| refuse("it is no URL", KINDS))?;
-    let cloud = match url.scheme() {
-        "s3" | "s3a" => Cloud::S3,
-        "gs" => Cloud::Google,
-        "az" | "abfs" | "abfss" => Cloud::Azure,
-        _ => return Err(refuse("nothing is known of this kind of URL", KINDS)),
-    };
-    let user = !url.username().is_empty() && cloud != Cloud::Azure;
-    if user || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
-        return Err(refuse(
-            "it holds more than a bucket and a prefix",
-            "give credentials by the environment: a location is shown in plans and messages",
-        ));
-    }
-    if url.host_str().is_none_or(str::is_empty) {
-        return Err(refuse("it names no bucket", KINDS));
-    }
-    let prefix = Prefix::from_url_path(url.path()).map_err(|_| refuse("its prefix is no path", KINDS))?;
-    Ok(Bucket { cloud, url, prefix, shown: shown(location) })
 }
 
 /// A relative path without `.` and `..`; none where it leads above its start.
@@ -108,20 +67,4 @@ fn within(base: &Path, below: &Path) -> Option<PathBuf> {
         }
     }
     real.starts_with(&base).then_some(real)
-}
-
-/// A location as it may be shown: without a password, and without what often holds a key. Only Azure has a name of
-/// its own before the host.
-fn shown(location: &str) -> String {
-    let Some((scheme, rest)) = location.split_once("://") else {
-        return location.strip_suffix('/').filter(|short| !short.is_empty()).unwrap_or(location).to_owned();
-    };
-    let rest = rest.split(['?', '#']).next().unwrap_or_default();
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let authority = match authority.rsplit_once('@') {
-        Some((user, host)) if user.contains(':') || !scheme.starts_with('a') => format!("***@{host}"),
-        _ => authority.to_owned(),
-    };
-    let path = path.trim_end_matches('/');
-    if path.is_empty() { format!("{scheme}://{authority}") } else { format!("{scheme}://{authority}/{path}") }
 }

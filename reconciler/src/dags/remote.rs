@@ -1,18 +1,15 @@
 //! The folder in a store of objects. Each write of an object is atomic there, and to move one is to copy it and to
 //! delete what was copied.
 
-mod cause;
-mod connect;
-
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
+use dcp_objects::object_store::path::Path;
+use dcp_objects::object_store::{self, ObjectStore, ObjectStoreExt};
+use dcp_objects::{Bucket, at};
 use futures_util::{StreamExt, TryStreamExt, stream};
-use object_store::path::{Path, PathPart};
-use object_store::{ObjectStore, ObjectStoreExt};
 
-use super::place::Bucket;
 use super::{AT_ONCE, Doing, Error, File, Listed, MARK, Result, STAGED_FOLDER, name};
 
 #[derive(Clone)]
@@ -35,7 +32,7 @@ impl Remote {
         bucket: Bucket,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self> {
-        let store = connect::connect(&bucket, environment)?;
+        let store = dcp_objects::connect(&bucket, environment)?;
         Ok(Self { store, prefix: bucket.prefix, shown: bucket.shown })
     }
 
@@ -192,7 +189,9 @@ impl Remote {
         };
         match got {
             Ok(content) => Ok(Some(content.to_vec())),
-            Err(error @ object_store::Error::NotFound { .. }) if !cause::is_no_bucket(&error) => Ok(None),
+            Err(error @ object_store::Error::NotFound { .. }) if !dcp_objects::is_no_bucket(&error) => {
+                Ok(None)
+            }
             Err(error) => Err(self.failed(name, Doing::Read, &error)),
         }
     }
@@ -217,14 +216,6 @@ impl Remote {
     }
 
     fn failed(&self, name: &str, doing: Doing, error: &object_store::Error) -> Error {
-        Error::Failed { place: self.shown(name), doing, cause: cause::cause(error) }
-    }
-}
-
-/// A path in a folder. The name stands as it is: what `Path` would encode, it would not decode again.
-fn at(folder: &Path, name: &str) -> Path {
-    match PathPart::parse(name) {
-        Ok(part) => folder.clone().join(part),
-        Err(_) => folder.clone().join(name),
+        Error::Failed { place: self.shown(name), doing, cause: dcp_objects::cause(error) }
     }
 }

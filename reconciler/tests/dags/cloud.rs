@@ -8,9 +8,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use dcp_objects::Objects;
+use dcp_objects::object_store::aws::AmazonS3Builder;
+use dcp_objects::object_store::path::Path as Key;
+use dcp_objects::object_store::{ObjectStore, ObjectStoreExt};
 use dcp_reconciler::dags::{Cause, DagFolder, Error};
-use object_store::ObjectStore;
-use object_store::aws::AmazonS3Builder;
+use futures_util::TryStreamExt;
 
 use crate::dying::dies_at_every_step;
 use crate::fixture::{Fixture, expected, files, wait};
@@ -59,17 +62,20 @@ impl Moto {
     }
 }
 
-fn open(endpoint: &str, bucket: &str) -> DagFolder {
-    let environment = [
+fn environment(endpoint: &str) -> [(String, String); 5] {
+    [
         ("AWS_ENDPOINT_URL", endpoint),
         ("AWS_ALLOW_HTTP", "true"),
         ("AWS_REGION", "us-east-1"),
         ("AWS_ACCESS_KEY_ID", KEY),
         ("AWS_SECRET_ACCESS_KEY", SECRET),
     ]
-    .map(|(key, value)| (key.to_owned(), value.to_owned()));
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
+}
+
+fn open(endpoint: &str, bucket: &str) -> DagFolder {
     let location = format!("s3://{bucket}/team/dags");
-    DagFolder::open_with(&location, Path::new("/nowhere"), environment).expect("it can be opened")
+    DagFolder::open_with(&location, Path::new("/nowhere"), environment(endpoint)).expect("it can be opened")
 }
 
 /// Past the folder, to the same bucket.
@@ -165,6 +171,39 @@ fn missing_credentials_are_told() {
     let folder = DagFolder::open_with("s3://bucket/dags", Path::new("/nowhere"), environment);
     let folder = folder.expect("credentials are asked for when they are needed");
     assert_eq!(cause(wait(folder.put(&files(1, "x")))), Cause::NoCredentials);
+}
+
+/// The same as in a folder: `objects/tests/folder.rs`.
+#[test]
+fn what_is_below_a_prefix_is_listed_read_and_removed() {
+    let moto = Moto::shared();
+    let bucket = moto.bucket();
+    let store = store(&moto.endpoint, &bucket);
+    let url = format!("s3a://{bucket}/some%20results/");
+    let objects = Objects::open_with(&url, environment(&moto.endpoint)).expect("it can be opened");
+    wait(async {
+        let large = vec![b'x'; 9 << 20];
+        for (path, content) in [("a/b/two", &b"22"[..]), ("a/one", b"1"), ("a", b""), ("ab", &large)] {
+            let path = Key::from(format!("some results/{path}"));
+            store.put(&path, content.to_vec().into()).await.expect("it can be written");
+        }
+        let listed = async |below: &str| {
+            let found: Vec<_> = objects.list(below).try_collect().await.expect("it can be listed");
+            let mut found: Vec<_> = found.iter().map(|it| format!("{} {}", it.path, it.size)).collect();
+            found.sort();
+            found
+        };
+        assert_eq!(listed("a").await, ["a/b/two 2", "a/one 1"]);
+        let read = objects.read("ab").await.expect("it is there").try_collect::<Vec<_>>().await;
+        assert!(read.expect("it can be read").concat() == large);
+        objects.remove("a").await.expect("it can be removed");
+        objects.remove("a").await.expect("it is gone, and may be");
+        assert_eq!(listed("").await, ["ab 9437184"]);
+        assert!(objects.read("a/one").await.err().is_some_and(|error| error.is_missing()));
+        let gone = Objects::open_with("s3://no-such-bucket/a", environment(&moto.endpoint));
+        let gone = gone.expect("nothing is asked yet").remove("a").await.expect_err("there is no bucket");
+        assert!(gone.to_string().contains("the bucket does not exist"), "{gone}");
+    });
 }
 
 /// Tried again for some time, and not for ever.

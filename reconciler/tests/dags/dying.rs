@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use async_trait::async_trait;
-use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
-use object_store::memory::InMemory;
-use object_store::path::Path;
-use object_store::{
+use dcp_objects::object_store::memory::InMemory;
+use dcp_objects::object_store::path::Path;
+use dcp_objects::object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 
 use dcp_reconciler::dags::DagFolder;
 
@@ -29,7 +29,10 @@ struct Dying {
 fn change(left: &AtomicI64) -> Result<()> {
     match left.fetch_sub(1, Ordering::SeqCst) > 0 {
         true => Ok(()),
-        false => Err(object_store::Error::Generic { store: "dying", source: "the process is dead".into() }),
+        false => Err(dcp_objects::object_store::Error::Generic {
+            store: "dying",
+            source: "the process is dead".into(),
+        }),
     }
 }
 

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use dcp_objects::object_store::{ObjectStore, ObjectStoreExt, memory::InMemory};
 use dcp_reconciler::dags::{DagFolder, File, MARK};
 use futures_util::TryStreamExt;
-use object_store::{ObjectStore, ObjectStoreExt, memory::InMemory};
 use tempfile::TempDir;
 
 /// A name that has in it what names of DAG files may have.
@@ -73,7 +73,7 @@ impl Fixture {
                 }
             }
             Raw::Store(store, prefix) => {
-                let prefix = object_store::path::Path::from(prefix.as_str());
+                let prefix = dcp_objects::object_store::path::Path::from(prefix.as_str());
                 let found =
                     store.list(Some(&prefix)).try_collect::<Vec<_>>().await.expect("it can be listed");
                 for object in found {
@@ -103,7 +103,8 @@ impl Fixture {
                 std::fs::write(path, text).expect("it can be written");
             }
             Raw::Store(store, prefix) => {
-                let path = object_store::path::Path::parse(format!("{prefix}/{path}")).expect("it is a path");
+                let path = dcp_objects::object_store::path::Path::parse(format!("{prefix}/{path}"))
+                    .expect("it is a path");
                 store.put(&path, text.to_owned().into()).await.expect("it can be written");
             }
         }

@@ -106,9 +106,10 @@ struct Server {
 
 impl Server {
     async fn start(change: impl FnOnce(&mut Options)) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let tokens = Tokens::new(&[Token { name: "ada".to_owned(), token: TOKEN.to_owned() }]).unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("it works");
+        let address = listener.local_addr().expect("it works");
+        let tokens =
+            Tokens::new(&[Token { name: "ada".to_owned(), token: TOKEN.to_owned() }]).expect("it works");
         let mut options = Options::new(tokens);
         let (sender, calls) = unbounded_channel();
         options.log = Some(Log::new(move |call| drop(sender.send(call.clone()))));
@@ -121,7 +122,7 @@ impl Server {
     }
 
     async fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.address).await.unwrap()
+        TcpStream::connect(self.address).await.expect("it works")
     }
 
     /// An answer in HTTP/1, over a connection of its own.
@@ -141,10 +142,10 @@ impl Server {
     }
 
     async fn healthy(&self) {
-        let endpoint = tonic::transport::Endpoint::new(format!("http://{}", self.address)).unwrap();
-        let mut health = HealthClient::new(endpoint.connect().await.unwrap());
+        let endpoint = tonic::transport::Endpoint::new(format!("http://{}", self.address)).expect("it works");
+        let mut health = HealthClient::new(endpoint.connect().await.expect("it works"));
         let request = HealthCheckRequest { service: "test.v1.Echo".to_owned() };
-        assert_eq!(health.check(request).await.unwrap().into_inner().status, 1);
+        assert_eq!(health.check(request).await.expect("it works").into_inner().status, 1);
     }
 
     /// The next call that ended: service, method, by, subject, code.
@@ -164,15 +165,17 @@ fn services(gate: &Arc<Semaphore>) -> Services {
 }
 
 async fn call(address: SocketAddr, path: &str, token: Option<&str>) -> Result<(), Status> {
-    let channel = tonic::transport::Endpoint::new(format!("http://{address}")).unwrap().connect().await;
+    let channel =
+        tonic::transport::Endpoint::new(format!("http://{address}")).expect("it works").connect().await;
     let mut client =
         tonic::client::Grpc::new(channel.map_err(|error| Status::unavailable(error.to_string()))?);
-    client.ready().await.unwrap();
+    client.ready().await.expect("it works");
     let mut request = tonic::Request::new(());
     if let Some(token) = token {
-        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
+        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().expect("it works"));
     }
-    let answer = client.unary(request, path.parse().unwrap(), ProstCodec::<(), ()>::default()).await;
+    let answer =
+        client.unary(request, path.parse().expect("it works"), ProstCodec::<(), ()>::default()).await;
     answer.map(tonic::Response::into_inner)
 }
 
@@ -182,7 +185,7 @@ fn bearer() -> String {
 
 async fn send(stream: &mut (impl AsyncWrite + Unpin), path: &str, headers: &str) {
     let request = format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n{headers}\r\n");
-    stream.write_all(request.as_bytes()).await.unwrap();
+    stream.write_all(request.as_bytes()).await.expect("it works");
 }
 
 /// Asks, and reads the head of the answer with as much of the body as its length says.
@@ -200,7 +203,7 @@ async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> String {
             text.push_str(&String::from_utf8_lossy(&some[..count]));
             let whole = text.split_once("\r\n\r\n").is_some_and(|(head, body)| {
                 let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-                length.is_none_or(|length| body.len() >= length.parse().unwrap())
+                length.is_none_or(|length| body.len() >= length.parse().expect("it works"))
             });
             if whole || count == 0 {
                 return;
@@ -377,7 +380,7 @@ async fn what_is_under_way_ends_before_the_server_and_not_for_ever() {
 
 fn certificate() -> (Tls, rcgen::Certificate) {
     let rcgen::CertifiedKey { cert, signing_key } =
-        rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("it can be made");
     (Tls { certificate: cert.pem().into(), key: signing_key.serialize_pem().into() }, cert)
 }
 

@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::dags::{AT_ONCE, Cause, MARK, Result, name};
+use crate::dags::{AT_ONCE, MARK, Result, name};
 
 /// What stands where a DAG file is to be.
 pub(super) enum Found {
@@ -125,22 +125,6 @@ pub(super) fn each<T: Sync>(items: &[T], work: impl Fn(&T) -> Result<()> + Sync)
 pub(super) fn fresh_id() -> String {
     let random = || RandomState::new().hash_one(std::process::id());
     format!("put-{:016x}{:016x}", random(), random())
-}
-
-pub(super) fn cause(error: &io::Error) -> Cause {
-    match error.kind() {
-        ErrorKind::NotFound => Cause::Missing,
-        ErrorKind::PermissionDenied => Cause::Denied(String::new()),
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Cause::Full,
-        ErrorKind::ReadOnlyFilesystem => Cause::ReadOnly,
-        ErrorKind::NotADirectory => Cause::NotAFolder,
-        ErrorKind::IsADirectory => Cause::NotAFile,
-        _ => {
-            let text = error.to_string();
-            let end = text.find(" (os error").unwrap_or(text.len());
-            Cause::Other(text.get(..end).unwrap_or_default().to_lowercase())
-        }
-    }
 }
 
 #[cfg(unix)]

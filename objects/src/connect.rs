@@ -8,8 +8,8 @@ use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::{BackoffConfig, ObjectStore, RetryConfig};
 
-use crate::dags::place::{Bucket, Cloud};
-use crate::dags::{Error, Result};
+use crate::Unusable;
+use crate::bucket::{Bucket, Cloud};
 
 /// What stands before anything that the environment says. A request that is not answered for this long is one more
 /// to try again.
@@ -42,10 +42,12 @@ macro_rules! build {
     }};
 }
 
-pub(super) fn connect(
+/// Opens a bucket with what the environment says of its cloud. No network is asked: whether the bucket is there shows
+/// when it is used.
+pub fn connect(
     bucket: &Bucket,
     environment: impl IntoIterator<Item = (String, String)>,
-) -> Result<Arc<dyn ObjectStore>> {
+) -> Result<Arc<dyn ObjectStore>, Unusable> {
     let settings = settings(bucket.cloud, environment);
     refuse_plain_http(bucket, &settings)?;
     // The program has one provider of cryptography; where there already is one, it is that one.
@@ -55,7 +57,7 @@ pub(super) fn connect(
         Cloud::Google => build!(GoogleCloudStorageBuilder, bucket, settings),
         Cloud::Azure => build!(MicrosoftAzureBuilder, bucket, settings),
     };
-    built.map_err(|error| Error::Location {
+    built.map_err(|error| Unusable {
         location: bucket.shown.clone(),
         why: why(&error.to_string(), &settings),
         help: variables(bucket.cloud),
@@ -76,7 +78,7 @@ fn settings(cloud: Cloud, environment: impl IntoIterator<Item = (String, String)
     settings
 }
 
-fn refuse_plain_http(bucket: &Bucket, settings: &[(String, String)]) -> Result<()> {
+fn refuse_plain_http(bucket: &Bucket, settings: &[(String, String)]) -> Result<(), Unusable> {
     let plain =
         settings.iter().any(|(key, value)| key.contains("endpoint_url") && value.starts_with("http://"))
             || settings.iter().any(|(key, value)| key == "aws_endpoint" && value.starts_with("http://"));
@@ -85,7 +87,7 @@ fn refuse_plain_http(bucket: &Bucket, settings: &[(String, String)]) -> Result<(
     if !plain || asked {
         return Ok(());
     }
-    Err(Error::Location {
+    Err(Unusable {
         location: bucket.shown.clone(),
         why: "its endpoint begins with `http://`, where everybody on the way can read along".to_owned(),
         help: "use `https://`, or set AWS_ALLOW_HTTP=true where that is meant",

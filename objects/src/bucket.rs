@@ -1,0 +1,75 @@
+//! What a URL of a bucket means.
+
+use object_store::path::Path as Prefix;
+use url::Url;
+
+use crate::Unusable;
+
+/// A place in a bucket of one of the clouds.
+#[derive(Debug, Clone)]
+pub struct Bucket {
+    pub(crate) cloud: Cloud,
+    pub(crate) url: Url,
+    pub prefix: Prefix,
+    /// As messages name it.
+    pub shown: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cloud {
+    S3,
+    Google,
+    Azure,
+}
+
+/// What there is, for who named something else.
+pub const KINDS: &str = "a folder is a path, `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix` or \
+                     `abfs://container@account.dfs.core.windows.net/prefix`";
+
+impl Bucket {
+    /// A bucket by its URL. Spark's spellings are known too.
+    pub fn parse(location: &str) -> Result<Self, Unusable> {
+        let refuse = |why: &str, help| Unusable { location: shown(location), why: why.to_owned(), help };
+        let url = Url::parse(location).map_err(|_| refuse("it is no URL", KINDS))?;
+        let cloud = match url.scheme() {
+            "s3" | "s3a" => Cloud::S3,
+            "gs" => Cloud::Google,
+            "az" | "abfs" | "abfss" => Cloud::Azure,
+            _ => return Err(refuse("nothing is known of this kind of URL", KINDS)),
+        };
+        let user = !url.username().is_empty() && cloud != Cloud::Azure;
+        if user || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
+            return Err(refuse(
+                "it holds more than a bucket and a prefix",
+                "give credentials by the environment: a location is shown in plans and messages",
+            ));
+        }
+        if url.host_str().is_none_or(str::is_empty) {
+            return Err(refuse("it names no bucket", KINDS));
+        }
+        let prefix = Prefix::from_url_path(url.path()).map_err(|_| refuse("its prefix is no path", KINDS))?;
+        Ok(Self { cloud, url, prefix, shown: shown(location) })
+    }
+
+    /// The URL as Hadoop reads it, which takes the path as it stands and decodes nothing.
+    pub(crate) fn plain(&self) -> String {
+        let url = &self.url[..url::Position::BeforePath];
+        if self.prefix.as_ref().is_empty() { url.to_owned() } else { format!("{url}/{}", self.prefix) }
+    }
+}
+
+/// A location as it may be shown: without a password, and without what often holds a key. Only Azure has a name of
+/// its own before the host.
+pub fn shown(location: &str) -> String {
+    let Some((scheme, rest)) = location.split_once("://") else {
+        return location.strip_suffix('/').filter(|short| !short.is_empty()).unwrap_or(location).to_owned();
+    };
+    let rest = rest.split(['?', '#']).next().unwrap_or_default();
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let authority = match authority.rsplit_once('@') {
+        Some((user, host)) if user.contains(':') || !scheme.starts_with('a') => format!("***@{host}"),
+        _ => authority.to_owned(),
+    };
+    let path = path.trim_end_matches('/');
+    if path.is_empty() { format!("{scheme}://{authority}") } else { format!("{scheme}://{authority}/{path}") }
+}

@@ -1,0 +1,163 @@
+//! A folder on disk. No path leads out of it: links are not followed, neither when listing nor when reading, whoever
+//! made them and whenever. What is not a file is not there.
+
+use std::fs::{File, FileType};
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::stream::{self, Stream};
+use rustix::fs::{Mode, OFlags, openat};
+use rustix::io::Errno;
+use tokio::io::AsyncReadExt as _;
+
+use crate::{Object, Unusable, shown};
+
+/// How much is read at a time.
+const CHUNK: usize = 64 << 10;
+
+#[derive(Debug, Clone)]
+pub(crate) struct Folder {
+    root: PathBuf,
+}
+
+impl Folder {
+    /// A folder by a path, or by a `file:` URL.
+    pub(crate) fn parse(location: &str) -> Result<Self, Unusable> {
+        let refuse = |why: &str| Unusable {
+            location: shown(location),
+            why: why.to_owned(),
+            help: "give the whole path of a folder, as in `/srv/results` or `file:///srv/results`",
+        };
+        let path = if location.starts_with("file://") {
+            let url = url::Url::parse(location).map_err(|_| refuse("it is no URL"))?;
+            if url.query().is_some() || url.fragment().is_some() {
+                return Err(refuse("a `?` or a `#` in a URL ends its path: write them as `%3F` and `%23`"));
+            }
+            url.to_file_path().map_err(|()| refuse("it names another machine"))?
+        } else {
+            PathBuf::from(location)
+        };
+        if path.as_os_str().is_empty() {
+            return Err(refuse("it is empty"));
+        }
+        let root = std::path::absolute(&path).map_err(|_| refuse("the present folder is not known"))?;
+        if root.parent().is_none() {
+            return Err(refuse("it is the root of all folders"));
+        }
+        // Without a `/` at its end.
+        Ok(Self { root: root.components().collect() })
+    }
+
+    /// As Hadoop reads it, which takes the path as it stands.
+    pub(crate) fn url(&self) -> Result<String, Unusable> {
+        let path = self.root.to_str().ok_or_else(|| Unusable {
+            location: self.root.display().to_string(),
+            why: "its path is no text that other programs could be told".to_owned(),
+            help: "name a folder whose path is UTF-8",
+        })?;
+        Ok(format!("file://{path}"))
+    }
+
+    pub(crate) async fn list(&self, parts: Vec<String>) -> io::Result<Vec<Object>> {
+        let root = self.root.clone();
+        in_background(move || list(&root, &parts)).await
+    }
+
+    pub(crate) async fn read(
+        &self,
+        parts: Vec<String>,
+    ) -> io::Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>> {
+        let root = self.root.clone();
+        let file = in_background(move || open(&root, &parts)).await?;
+        let file = tokio::fs::File::from_std(file);
+        Ok(stream::try_unfold(file, |mut file| async move {
+            let mut chunk = BytesMut::with_capacity(CHUNK);
+            let count = file.read_buf(&mut chunk).await?;
+            Ok((count > 0).then(|| (chunk.freeze(), file)))
+        }))
+    }
+
+    pub(crate) async fn remove(&self, parts: Vec<String>) -> io::Result<()> {
+        let root = self.root.clone();
+        in_background(move || missing_is_fine(remove(&root, &parts))).await
+    }
+}
+
+async fn in_background<T: Send + 'static>(
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
+}
+
+fn list(root: &Path, parts: &[String]) -> io::Result<Vec<Object>> {
+    let mut found = Vec::new();
+    let Some(start) = folder_of(root, parts)? else { return Ok(found) };
+    let mut folders = vec![(start, parts.join("/"))];
+    while let Some((folder, path)) = folders.pop() {
+        let entries = match std::fs::read_dir(&folder) {
+            // It was removed meanwhile, or is a file.
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => continue,
+            entries => entries?,
+        };
+        for entry in entries {
+            let entry = entry?;
+            let Ok(name) = entry.file_name().into_string() else { continue };
+            let path = if path.is_empty() { name } else { format!("{path}/{name}") };
+            match entry.metadata() {
+                Ok(meta) if meta.is_dir() => folders.push((entry.path(), path)),
+                Ok(meta) if meta.is_file() => found.push(Object { path, size: meta.len() }),
+                Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Opens a file from the root on, name by name, so that a link can't be put in the way in between.
+fn open(root: &Path, parts: &[String]) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let mut at = rustix::fs::open(root, flags | OFlags::DIRECTORY, Mode::empty())?;
+    let Some((name, folders)) = parts.split_last() else { return Err(ErrorKind::IsADirectory.into()) };
+    for folder in folders {
+        at = openat(&at, folder, flags | OFlags::DIRECTORY | OFlags::NOFOLLOW, Mode::empty())?;
+    }
+    // What is no file, such as a pipe, is not waited for.
+    let file = openat(&at, name, flags | OFlags::NOFOLLOW | OFlags::NONBLOCK, Mode::empty());
+    let file = File::from(file.map_err(|error| match error {
+        Errno::LOOP => io::Error::from(ErrorKind::IsADirectory),
+        error => error.into(),
+    })?);
+    if file.metadata()?.is_file() { Ok(file) } else { Err(ErrorKind::IsADirectory.into()) }
+}
+
+/// A link is removed, and not what it leads to.
+fn remove(root: &Path, parts: &[String]) -> io::Result<()> {
+    let Some((name, folders)) = parts.split_last() else { return Err(ErrorKind::InvalidInput.into()) };
+    let Some(folder) = folder_of(root, folders)? else { return Ok(()) };
+    let path = folder.join(name);
+    if path.symlink_metadata()?.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }
+}
+
+/// A folder below the root; none where nothing is there. A link on the way is no folder.
+fn folder_of(root: &Path, parts: &[String]) -> io::Result<Option<PathBuf>> {
+    let mut path = root.to_owned();
+    for part in parts {
+        path.push(part);
+        match path.symlink_metadata().map(|meta| meta.file_type()) {
+            Ok(kind) if FileType::is_dir(&kind) => {}
+            Ok(_) => return Err(ErrorKind::NotADirectory.into()),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Some(path))
+}
+
+fn missing_is_fine(done: io::Result<()>) -> io::Result<()> {
+    match done {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        done => done,
+    }
+}

@@ -1,0 +1,115 @@
+//! A folder on disk: what is below it, and nothing else.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use dcp_objects::{Cause, Error, Objects};
+use futures_util::TryStreamExt as _;
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+fn folder() -> (TempDir, Objects) {
+    let folder = TempDir::new().expect("it works");
+    let root = folder.path().join("root");
+    fs::create_dir_all(root.join("a/b")).expect("it works");
+    fs::write(root.join("a/one"), "1").expect("it works");
+    fs::write(root.join("a/b/two"), "22").expect("it works");
+    fs::write(root.join("ab"), "not below a").expect("it works");
+    fs::write(folder.path().join("outside"), "secret").expect("it works");
+    let objects = Objects::open(root.to_str().expect("it works")).expect("it works");
+    (folder, objects)
+}
+
+async fn listed(objects: &Objects, below: &str) -> Vec<String> {
+    let found: Vec<_> = objects.list(below).try_collect().await.expect("it works");
+    let mut found: Vec<_> = found.iter().map(|it| format!("{} {}", it.path, it.size)).collect();
+    found.sort();
+    found
+}
+
+async fn read(objects: &Objects, path: &str) -> Result<Vec<u8>, Error> {
+    let chunks: Vec<_> = objects.read(path).await?.try_collect().await?;
+    Ok(chunks.concat())
+}
+
+#[tokio::test]
+async fn what_is_below_is_listed_read_and_removed() {
+    let (folder, objects) = folder();
+    assert_eq!(listed(&objects, "").await, ["a/b/two 2", "a/one 1", "ab 11"]);
+    assert_eq!(listed(&objects, "a").await, ["a/b/two 2", "a/one 1"]);
+    assert_eq!(listed(&objects, "nothing/here").await, [""; 0]);
+    assert_eq!(read(&objects, "a/b/two").await.unwrap(), b"22");
+    let large = vec![7; 1_000_000];
+    fs::write(folder.path().join("root/large"), &large).unwrap();
+    assert_eq!(read(&objects, "large").await.unwrap(), large);
+    objects.remove("a").await.unwrap();
+    objects.remove("a").await.unwrap();
+    objects.remove("nothing/here").await.unwrap();
+    assert_eq!(listed(&objects, "").await, ["ab 11", "large 1000000"]);
+    let missing = read(&objects, "a/one").await.unwrap_err();
+    assert!(missing.is_missing() && missing.to_string().contains("/root/a/one` can't be read"), "{missing}");
+}
+
+#[tokio::test]
+async fn no_way_leads_out_of_it() {
+    let (folder, objects) = folder();
+    let root = folder.path().join("root");
+    symlink(folder.path(), root.join("out")).unwrap();
+    symlink(folder.path().join("outside"), root.join("a/link")).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, root.join("a/pipe"), 0o600.into()).unwrap();
+    assert_eq!(listed(&objects, "").await, ["a/b/two 2", "a/one 1", "ab 11"]);
+    for path in ["out/outside", "a/link", "a/pipe", "a", "a/one/x"] {
+        let error = read(&objects, path).await.unwrap_err();
+        assert!(
+            matches!(&error, Error::Failed { cause: Cause::NotAFile | Cause::NotAFolder, .. }),
+            "{error:?}"
+        );
+    }
+    assert!(objects.remove("out/outside").await.is_err());
+    objects.remove("out").await.unwrap();
+    objects.remove("a").await.unwrap();
+    assert_eq!(fs::read(folder.path().join("outside")).unwrap(), b"secret");
+    assert!(objects.remove("").await.is_err(), "all of it is never removed at once");
+}
+
+#[test]
+fn a_place_is_named_in_several_ways() {
+    let open = |url: &str| Objects::open_with(url, []).map(|objects| objects.url("x/y"));
+    assert_eq!(open("/srv/results/").unwrap(), "file:///srv/results/x/y");
+    assert_eq!(open("file:///srv/my%20results").unwrap(), "file:///srv/my results/x/y");
+    for url in ["s3://bucket/some", "s3a://bucket/some", "gs://bucket/some"] {
+        let region = ("AWS_REGION".to_owned(), "us-east-1".to_owned());
+        let odd = Objects::open_with(&format!("{url}%20odd/"), [region.clone()]);
+        assert_eq!(odd.unwrap().url("x"), format!("{url} odd/x"));
+        assert_eq!(Objects::open_with(url, [region]).unwrap().url("x"), format!("{url}/x"));
+    }
+    let account = ("AZURE_STORAGE_ACCOUNT_NAME".to_owned(), "shop".to_owned());
+    let azure = "abfss://data@shop.dfs.core.windows.net/some";
+    assert_eq!(Objects::open_with(azure, [account]).unwrap().url("x"), format!("{azure}/x"));
+    for url in [
+        "",
+        "/",
+        "file:///",
+        "file://elsewhere/a",
+        "file:///a?b",
+        "ftp://a/b",
+        "s3://",
+        "s3://key:secret@b/c",
+    ] {
+        let error = open(url).unwrap_err();
+        assert!(!error.to_string().contains("secret") && !error.help.is_empty(), "{error}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_asked_for_only_what_is_below_is_read(parts in prop::collection::vec("[a-c.]{0,3}|\\.\\.|outside|root|/|\\PC{1,3}", 0..6)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let (folder, objects) = folder();
+        if let Ok(read) = runtime.block_on(read(&objects, &parts.join("/"))) {
+            prop_assert!([&b"1"[..], b"22", b"not below a"].contains(&read.as_slice()));
+        }
+        let _ = runtime.block_on(objects.remove(&parts.join("/")));
+        prop_assert!(folder.path().join("outside").exists());
+    }
+}
