@@ -86,7 +86,9 @@ pub(super) fn executors(runs: &Runs<'_>) -> Executors {
     // What was too small for no more tasks at once is too small.
     let too_small = short(runs).filter(|run| run.given.executor_cores <= cores);
     let too_small = too_small.map(|run| run.given.executor_memory_mib).max().unwrap_or(0);
-    let memory = settle(&heap, &looks, runs.settled, too_small);
+    // Where there is not memory for all cores, there is none to give back.
+    let settled = runs.settled && cores == all_cores.most;
+    let memory = settle(&heap, &looks, settled, too_small);
     let cores = self::cores(runs, &heap, &looks, (cores, memory.value));
     Executors { memory, cores }
 }

@@ -5,11 +5,13 @@
 
 use dcp_compiler::primitive::CoreEtlJob;
 
-use super::band::{Bounds, up, well_above, well_below};
+use super::band::{Bounds, scaled, up, well_above, well_below};
 use super::{Measured, Runs, Size, partitions_are_free, said};
 
 /// Work for one core, in milliseconds: with less, executors are started for longer than they work.
 const PER_CORE: u64 = 4 * 60_000;
+/// Of a core.
+const PARTS: u64 = 1000;
 /// What is read by one task of a shuffle: about this is chosen, and more than the other is too much. Compressed, it is
 /// several times as much in memory.
 const PER_PARTITION: u64 = 32 << 20;
@@ -39,46 +41,50 @@ pub(super) fn instances(runs: &Runs<'_>, cores: u64, relieved: bool) -> Option<S
     let now = bounds.clamp(had);
     let mut works: Vec<&Measured> = runs.last().to_vec();
     works.sort_by_key(|run| slots(run));
-    let wish = |run: &Measured| bounds.clamp(up(slots(run).div_ceil(cores.max(1)), 1));
     // One slow run is no reason; two of three are.
-    let usual = works.get(works.len().saturating_sub(1) / 2).map_or(now, |run| wish(run));
-    let most = works.last().map_or(now, |run| wish(run));
+    let usual = works.get(works.len().saturating_sub(1) / 2)?;
+    let most = works.last()?;
     let work = |run: &Measured| {
         let all = format!("tasks of {} in all", said::millis(run.task_millis));
         let longest = said::millis(run.longest_task_millis);
         if by_work(run) > by_longest(run) { format!("{all}, the longest of {longest},") } else { all }
     };
+    let wish = |run: &Measured| bounds.clamp(up(slots(run).div_ceil(PARTS.saturating_mul(cores.max(1))), 1));
+    // Compared in parts of a core: of few executors, one more or less is much.
+    let busy = now.saturating_mul(cores).saturating_mul(PARTS);
+    let more = wish(usual) > now && well_above(slots(usual), busy);
+    let fewer = wish(most) < now && well_below(slots(most), busy);
     let size = |value, grew, why| Some(Size { value, grew, why });
-    if well_above(usual, now) && relieved {
+    let of = said::count(cores, "core");
+    if more && relieved {
         let why = format!("it stays at {now} until it is known how long tasks take with more memory");
         return size(now, false, why);
     }
-    let of = said::count(cores, "core");
-    if well_above(usual, now) {
-        let work = works.get(works.len().saturating_sub(1) / 2).map_or_else(String::new, |run| work(run));
-        let why = format!("a run had {work} and {now} of {of}: {usual} end sooner");
-        return size(usual, true, why);
+    if more {
+        let (value, work) = (wish(usual), work(usual));
+        let why = format!("a run had {work} and {now} of {of}: {value} have done it sooner");
+        return size(value, true, why);
     }
-    let work = works.last().map_or_else(String::new, |run| work(run));
-    let count = said::last_runs(works.len());
-    if runs.settled && well_below(most, now) {
-        let why = format!("{count} had at most {work}: {most} of {of} have enough to do, and {now} had not");
-        return size(most, false, why);
+    let (count, work) = (said::last_runs(works.len()), work(most));
+    if runs.settled && fewer {
+        let value = wish(most);
+        let why = format!("{count} had at most {work}: {value} of {of} have enough to do, and {now} had not");
+        return size(value, false, why);
     }
     size(now, false, format!("{count} had at most {work}: it stays at {now} of {of}"))
 }
 
-/// How many cores have work for long enough; and how many can work until the longest task is done.
+/// How many cores have work for long enough; and how many can work until the longest task is done. In parts of a core.
 fn slots(run: &Measured) -> u64 {
-    by_work(run).min(by_longest(run)).max(1)
+    by_work(run).min(by_longest(run))
 }
 
 fn by_work(run: &Measured) -> u64 {
-    run.task_millis.div_ceil(PER_CORE)
+    scaled(run.task_millis, PARTS, PER_CORE)
 }
 
 fn by_longest(run: &Measured) -> u64 {
-    run.task_millis.div_ceil(run.longest_task_millis.max(1))
+    scaled(run.task_millis, PARTS, run.longest_task_millis.max(1))
 }
 
 /// Whether the largest shuffle's partitions were too large, and can be more.
@@ -97,8 +103,10 @@ pub(super) fn partitions(runs: &Runs<'_>, cores: u64) -> Option<Size> {
     if !any && now == DEFAULT {
         return None;
     }
-    let for_cores = |bytes: u64| bytes.div_ceil(SMALL).min(cores.saturating_mul(2));
-    let wish = |bytes: u64| up(bytes.div_ceil(PER_PARTITION).max(for_cores(bytes)), 1).clamp(1, MOST);
+    let for_cores = |pieces: u64| pieces.min(cores.saturating_mul(2));
+    let wish = |bytes: u64| {
+        up(bytes.div_ceil(PER_PARTITION).max(for_cores(bytes.div_ceil(SMALL))), 1).clamp(1, MOST)
+    };
     let bytes = last.largest_shuffle_bytes;
     let most = runs.last().iter().map(|run| run.largest_shuffle_bytes).max().unwrap_or(0);
     let each = said::bytes(bytes / now);
@@ -109,7 +117,7 @@ pub(super) fn partitions(runs: &Runs<'_>, cores: u64) -> Option<Size> {
             format!("the largest shuffle moved {}, {each} for each of {now}: {value}", said::bytes(bytes));
         return size(value, true, why + " have a size that fits in memory");
     }
-    if well_above(up(for_cores(bytes), 1).clamp(1, MOST), now) {
+    if well_above(for_cores(bytes / SMALL).min(MOST), now) {
         let why =
             format!("{} have work with {value} partitions, and not with {now}", said::count(cores, "core"));
         return size(value, true, why);
