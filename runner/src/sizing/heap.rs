@@ -182,7 +182,7 @@ fn settle(heap: &Heap, looks: &[Look], settled: bool, too_small: u64) -> Size {
     let now = heap.now(last);
     let had = had(last);
     if let Some(pressure) = last.pressure {
-        let short = format!("{}{had}", pressure.says());
+        let short = pressure.says(&had);
         let wish = last.needs.saturating_sub(last.beside);
         let wish = wish.clamp(now.saturating_add(now.div_ceil(2)), now.saturating_mul(2));
         let value = heap.bounds.clamp(up(wish, STEP));
@@ -200,12 +200,14 @@ fn settle(heap: &Heap, looks: &[Look], settled: bool, too_small: u64) -> Size {
     let value = heap.bounds.clamp(up(wish, STEP));
     if settled && looks.iter().all(|look| look.calm) && well_below(value, now) {
         let runs = said::last_runs(looks.len());
-        let why = format!("{runs} used at most {}{had}: {} is enough", said::bytes(used), said::mib(value));
+        let beside = if last.beside == 0 { "" } else { " beside that" };
+        let (used, enough) = (said::bytes(used), said::mib(value));
+        let why = format!("{runs} used at most {used} of {had}: {enough}{beside} is enough");
         return Size { value, grew: false, why };
     }
     let why = match last.used {
         0 => "how much of it the last run used was not measured: it stays as it was".to_owned(),
-        used => format!("the last run used {}{had}: it stays", said::bytes(used)),
+        used => format!("the last run used {} of {had}: it stays", said::bytes(used)),
     };
     Size { value: now, grew: false, why }
 }
@@ -214,20 +216,19 @@ fn settle(heap: &Heap, looks: &[Look], settled: bool, too_small: u64) -> Size {
 fn had(look: &Look) -> String {
     let heap = said::mib(look.setting.saturating_add(look.beside));
     if look.beside == 0 {
-        format!(" of a heap of {heap}")
+        format!("a heap of {heap}")
     } else {
-        format!(" of a heap of {heap}, {} of them for the driver", said::mib(look.beside))
+        format!("a heap of {heap}, of which {} is the driver's", said::mib(look.beside))
     }
 }
 
 impl Pressure {
-    /// In words that go on with the heap that it was.
-    fn says(self) -> String {
+    fn says(self, heap: &str) -> String {
         match self {
-            Self::Spilled(bytes) => format!("spilled {} to disk out", said::bytes(bytes)),
-            Self::Collecting(share) => format!("spent {share}% of its time on the garbage"),
+            Self::Spilled(bytes) => format!("spilled {} to disk with {heap}", said::bytes(bytes)),
+            Self::Collecting(share) => format!("spent {share}% of its time on the garbage of {heap}"),
             Self::Full { filled, collecting } => {
-                format!("filled {filled}%, and spent {collecting}% of its time on the garbage,")
+                format!("spent {collecting}% of its time on the garbage, and filled {filled}% of {heap}")
             }
         }
     }
@@ -240,7 +241,7 @@ fn cores(runs: &Runs<'_>, heap: &Heap, looks: &[Look], (now, memory): (u64, u64)
     let Some(last) = looks.first() else { return keep("nothing is known of it".to_owned()) };
     let at_most = heap.now(last) >= heap.bounds.most;
     if let Some(pressure) = last.pressure.filter(|_| at_most) {
-        let short = format!("{}{}", pressure.says(), had(last));
+        let short = pressure.says(&had(last));
         let value = bounds.clamp(now / 2);
         if value == now {
             return keep(format!("the last run {short}, and there is no executor of fewer cores"));

@@ -47,7 +47,7 @@ pub(super) fn instances(runs: &Runs<'_>, cores: u64, relieved: bool) -> Option<S
     let work = |run: &Measured| {
         let all = format!("tasks of {} in all", said::millis(run.task_millis));
         let longest = said::millis(run.longest_task_millis);
-        if by_work(run) > by_longest(run) { format!("{all}, the longest of {longest},") } else { all }
+        if by_work(run) > by_longest(run) { format!("{all}, the longest of {longest}") } else { all }
     };
     let wish = |run: &Measured| bounds.clamp(up(slots(run).div_ceil(PARTS.saturating_mul(cores.max(1))), 1));
     // Compared in parts of a core: of few executors, one more or less is much.
@@ -55,23 +55,23 @@ pub(super) fn instances(runs: &Runs<'_>, cores: u64, relieved: bool) -> Option<S
     let more = wish(usual) > now && well_above(slots(usual), busy);
     let fewer = wish(most) < now && well_below(slots(most), busy);
     let size = |value, grew, why| Some(Size { value, grew, why });
-    let of = said::count(cores, "core");
+    let of = |value: u64| format!("{} of {}", said::count(value, "executor"), said::count(cores, "core"));
     if more && relieved {
         let why = format!("it stays at {now} until it is known how long tasks take with more memory");
         return size(now, false, why);
     }
     if more {
         let (value, work) = (wish(usual), work(usual));
-        let why = format!("a run had {work} and {now} of {of}: {value} have done it sooner");
+        let why = format!("a run had {work} and {}: {value} have done it sooner", of(now));
         return size(value, true, why);
     }
     let (count, work) = (said::last_runs(works.len()), work(most));
     if runs.settled && fewer {
         let value = wish(most);
-        let why = format!("{count} had at most {work}: {value} of {of} have enough to do, and {now} had not");
+        let why = format!("{count} had at most {work}: that is work for {}, and not for {now}", of(value));
         return size(value, false, why);
     }
-    size(now, false, format!("{count} had at most {work}: it stays at {now} of {of}"))
+    size(now, false, format!("{count} had at most {work}: it stays at {}", of(now)))
 }
 
 /// How many cores have work for long enough; and how many can work until the longest task is done. In parts of a core.
