@@ -1,6 +1,7 @@
 //! What every backend can do.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -147,6 +148,9 @@ pub trait Compute: fmt::Debug + Send + Sync {
 
     /// The last of what the driver wrote, at most `limit` bytes of it.
     async fn tail(&self, name: &Name, limit: usize) -> Result<Vec<u8>>;
+
+    /// Where Spark wrote its event log, if it is on this machine.
+    fn events(&self, name: &Name) -> Option<PathBuf>;
 
     /// Removes all that is kept of an application that has ended. It is for those that nobody asks for any more: a
     /// backend need not know afterwards that there ever was one of this name.

@@ -253,6 +253,10 @@ impl Compute for Local {
         self.read(name, limit, |length| length.saturating_sub(limit as u64))
     }
 
+    fn events(&self, name: &Name) -> Option<PathBuf> {
+        Some(self.folder(name).events())
+    }
+
     async fn forget(&self, name: &Name) -> Result<()> {
         let folder = self.folder(name);
         if folder.exists() && folder.end()?.is_none() {

@@ -233,6 +233,7 @@ fn conf(job: &CoreEtlJob) -> BTreeMap<String, String> {
     let hadoop = job.spark.hadoop_conf.iter();
     conf.extend(hadoop.map(|(key, value)| (format!("spark.hadoop.{key}"), value.as_str().to_owned())));
     resources(job, &mut conf);
+    measures(job, &mut conf);
     dependencies(job, &mut conf);
     let mut option = |key: &str, value: Option<String>| {
         conf.extend(value.map(|value| (key.to_owned(), value)));
@@ -285,6 +286,19 @@ fn resources(job: &CoreEtlJob, conf: &mut BTreeMap<String, String>) {
         set("spark.dynamicAllocation.initialExecutors", first(job).to_string());
     } else {
         set("spark.executor.instances", first(job).to_string());
+    }
+}
+
+/// What the event log needs to say how much memory was used: Spark looks every ten seconds by itself, and never at
+/// tasks that are shorter, and keeps nothing of what it saw of the driver. A manifest's own settings stay.
+fn measures(job: &CoreEtlJob, conf: &mut BTreeMap<String, String>) {
+    if job.resources.sizing != Some(Sizing::Auto) {
+        return;
+    }
+    for (key, value) in
+        [("spark.eventLog.logStageExecutorMetrics", "true"), ("spark.executor.metrics.pollingInterval", "1s")]
+    {
+        conf.entry(key.to_owned()).or_insert_with(|| value.to_owned());
     }
 }
 

@@ -18,6 +18,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::api::{Error, Filter, Record, Result, Submitted};
 use crate::execution::Id;
+use crate::request::Request;
+use crate::sizing::Measured;
 
 const SCHEMA: Schema = Schema { table: "runner_schema", migrations: &[include_str!("store/schema-1.sql")] };
 
@@ -104,6 +106,16 @@ impl Store {
     /// The definition of a job that an execution was kept with.
     pub async fn job(&self, job: &Fingerprint) -> Result<CoreEtlJob> {
         read::job(&self.database, job).await
+    }
+
+    /// Keeps what a run was measured by.
+    pub async fn keep_measured(&self, id: &Id, measured: &Measured) -> Result<()> {
+        write::keep_measured(&self.database, id, measured).await
+    }
+
+    /// What the runs of the same workload that succeeded were measured by, the newest first.
+    pub async fn measured(&self, request: &Request, limit: u32) -> Result<Vec<Measured>> {
+        read::measured(&self.database, request, limit).await
     }
 
     /// All live executions that a Runner takes care of, with their versions.

@@ -1,21 +1,27 @@
 //! What brings one execution to its end: [`next`] says what is to be done, [`after`] what is then remembered, and
 //! here it is done and written down.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dcp_compiler::model::Sizing;
 use dcp_gateway::{Compute, Name, Phase as At, Status};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::hand_over::RETRY;
 use super::{Inner, Task, clean_at};
 use crate::api::{Error, Record, Result};
-use crate::execution::{Id, Phase};
+use crate::execution::{Adjustment, Id, Phase};
 use crate::failure::{Evidence, judge};
 use crate::machine::{Effect, Event, Verdict, after, next};
+use crate::sizing;
 
 /// How much of a driver's log a failure is judged by.
 const TAIL: usize = 1 << 20;
+
+/// How many earlier runs are looked at.
+const EARLIER: u32 = 200;
 
 /// What is to be done next about an execution.
 enum Then {
@@ -114,6 +120,9 @@ impl Inner {
             *slot = Arc::clone(slots).try_acquire_owned().ok();
         }
         let event = self.perform(&effect, record).await?;
+        if record.execution.phase == Phase::Queued && event == Event::Stepped {
+            record.execution.adjusted = self.size(record).await?;
+        }
         let before = record.execution.clone();
         let looked = matches!(event, Event::Seen(..));
         if let Some(transition) = after(&mut record.execution, event, self.now()) {
@@ -130,7 +139,41 @@ impl Inner {
             return Ok(Then::Reload);
         }
         task.version.send_replace(record.version);
+        if record.execution.phase == Phase::Succeeded {
+            self.measure(record).await;
+        }
         Ok(if record.execution.phase.is_final() { Then::Leave } else { Then::On })
+    }
+
+    /// What the first attempt is given, by earlier runs.
+    async fn size(&self, record: &Record) -> Result<BTreeMap<String, Adjustment>> {
+        let job = match self.store.job(&record.request.job).await {
+            // It is refused when it is to be created.
+            Err(Error::Corrupt(_)) => return Ok(BTreeMap::new()),
+            other => other?,
+        };
+        if job.resources.sizing != Some(Sizing::Auto) {
+            return Ok(BTreeMap::new());
+        }
+        let earlier = self.store.measured(&record.request, EARLIER).await?;
+        Ok(sizing::size(&job, &sizing::kept(&job, &earlier)))
+    }
+
+    /// Keeps what is to be learnt of a run. Where there is nothing, the next one is sized without it.
+    async fn measure(&self, record: &Record) {
+        let (Ok(name), Some(attempt)) =
+            (record.execution.name().parse::<Name>(), record.execution.attempts.last())
+        else {
+            return;
+        };
+        let Some(events) = self.compute(attempt.backend).and_then(|compute| compute.events(&name)) else {
+            return;
+        };
+        // A log may be large, and is read to its end.
+        let read = tokio::task::spawn_blocking(move || sizing::event_log::read(&events)).await;
+        if let Ok(Ok(measured)) = read {
+            let _ = self.store.keep_measured(record.id(), &measured).await;
+        }
     }
 
     /// Waits until another attempt may be alive; false where there was something new meanwhile.

@@ -12,6 +12,8 @@ use sqlx::{Any, AssertSqlSafe};
 
 use crate::api::{Filter, Record, Result, State};
 use crate::execution::Id;
+use crate::request::Request;
+use crate::sizing::Measured;
 
 const WRITES: &str = "writing to a String does not fail";
 
@@ -56,6 +58,18 @@ pub(super) async fn job(database: &Database, job: &Fingerprint) -> Result<CoreEt
         Some(row) => Ok(database.json(row, 0)?),
         None => Err(database.corrupt(&format!("the job {} is not there", job.short())).into()),
     }
+}
+
+pub(super) async fn measured(database: &Database, request: &Request, limit: u32) -> Result<Vec<Measured>> {
+    let query = format!(
+        "SELECT measured FROM runner_executions WHERE domain = $1 AND name = $2 AND coalesce(scope, '') = $3 \
+         AND measured IS NOT NULL ORDER BY id DESC LIMIT {limit}"
+    );
+    let query = sqlx::query(AssertSqlSafe(query)).bind(request.domain.as_str()).bind(request.name.as_str());
+    let rows = rows(database, query.bind(request.scope.as_deref().unwrap_or_default())).await?;
+    // What another dcp has measured otherwise teaches nothing.
+    let one = |row: &AnyRow| Ok(database.json::<Measured>(row, 0).ok());
+    rows.iter().filter_map(|row| one(row).transpose()).collect()
 }
 
 pub(super) async fn owned(database: &Database, owner: &str) -> Result<Vec<(Id, u64)>> {

@@ -20,7 +20,9 @@ CREATE TABLE runner_executions (
     -- When what a backend keeps of it is to be removed.
     clean_at BIGINT,
     request TEXT NOT NULL,
-    state TEXT NOT NULL
+    state TEXT NOT NULL,
+    -- What a run that succeeded was measured by.
+    measured TEXT
 );
 
 CREATE INDEX runner_executions_by_name ON runner_executions (domain, name, id);

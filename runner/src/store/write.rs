@@ -10,6 +10,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::admit::{Admission, Known, admit};
 use super::{New, read};
 use crate::api::{Error, Record, Result, State, Submitted};
+use crate::execution::Id;
+use crate::sizing::Measured;
 
 /// How many writes one commit holds at most.
 const BATCH: usize = 256;
@@ -240,6 +242,12 @@ async fn update(transaction: &mut Transaction, save: &Save) -> Result<bool> {
     let query = query.bind(clean_at.map(Timestamp::as_millisecond)).bind(state(record));
     let query = query.bind(record.id().as_str()).bind(signed(record.version));
     Ok(transaction.execute(query).await? == 1)
+}
+
+pub(super) async fn keep_measured(database: &Database, id: &Id, measured: &Measured) -> Result<()> {
+    let query = sqlx::query("UPDATE runner_executions SET measured = $1 WHERE id = $2");
+    let done = query.bind(json(measured)).bind(id.as_str()).execute(database.pool()).await;
+    done.map(|_| ()).map_err(|error| database.error(&error).into())
 }
 
 pub(super) async fn forget(database: &Database, before: Timestamp, limit: u32) -> Result<u64> {

@@ -1,0 +1,259 @@
+//! Spark's event log: from what a run wrote of itself to what it is measured by.
+//!
+//! A log may be larger than memory, may end in the middle and may be anybody's, so it is read line by line; lines that
+//! are too long or damaged are counted and passed over, and nothing is kept but sums and peaks.
+
+mod events;
+mod files;
+mod lines;
+mod stages;
+
+use std::collections::BTreeMap;
+use std::io::{self, BufRead};
+
+use dcp_compiler::model::Memory;
+
+pub use files::{Error, read};
+
+use super::measured::{Given, Measured};
+use events::{Added, Environment, Metrics, Named, StageDone, StageMetrics, TaskEnd, Timed, Why};
+use lines::Line;
+use stages::{Stages, Task};
+
+/// The settings of Spark itself stand in a line of 100 KB; a plan may be longer, and is of no interest.
+const LONGEST: usize = 4 << 20;
+/// What Spark calls the driver, and the one executor that there is where tasks run in it.
+const DRIVER: &str = "driver";
+/// More executors than this are not told apart.
+const EXECUTORS: usize = 20_000;
+
+/// Measures the run that wrote this log, as one file.
+pub fn measure(mut from: impl BufRead) -> io::Result<Measured> {
+    let mut log = Log::default();
+    log.take(&mut from)?;
+    Ok(log.end())
+}
+
+/// A log while it is read.
+#[derive(Default)]
+struct Log {
+    measured: Measured,
+    settings: BTreeMap<String, String>,
+    stages: Stages,
+    /// The cores of each executor.
+    executors: BTreeMap<String, u64>,
+    driver: Peaks,
+    others: Peaks,
+    tasks_in_driver: bool,
+    begun: Option<u64>,
+    ended: Option<u64>,
+}
+
+/// The most that was seen of each.
+#[derive(Default)]
+struct Peaks {
+    heap: u64,
+    unified: u64,
+    storage: u64,
+    gc_millis: u64,
+}
+
+impl Peaks {
+    fn see(&mut self, metrics: &Metrics) {
+        self.heap = self.heap.max(metrics.heap);
+        self.unified = self.unified.max(metrics.unified);
+        self.storage = self.storage.max(metrics.storage);
+        self.gc_millis = self.gc_millis.max(metrics.gc_millis);
+    }
+}
+
+fn add(sum: &mut u64, number: u64) {
+    *sum = sum.saturating_add(number);
+}
+
+impl Log {
+    /// Goes on with this file, to its end.
+    fn take(&mut self, from: &mut impl BufRead) -> io::Result<()> {
+        let mut line = Vec::new();
+        loop {
+            match lines::next(from, &mut line, LONGEST)? {
+                Line::End => return Ok(()),
+                Line::TooLong => add(&mut self.measured.skipped_lines, 1),
+                Line::Whole if line.is_empty() => {}
+                Line::Whole => {
+                    if self.event(&line).is_err() {
+                        add(&mut self.measured.skipped_lines, 1);
+                    }
+                }
+            }
+        }
+    }
+
+    fn event(&mut self, line: &[u8]) -> serde_json::Result<()> {
+        let Named { event } = serde_json::from_slice(line)?;
+        match event.as_ref() {
+            "SparkListenerApplicationStart" => {
+                let Timed { at } = serde_json::from_slice(line)?;
+                self.begun = Some(at);
+            }
+            "SparkListenerApplicationEnd" => {
+                let Timed { at } = serde_json::from_slice(line)?;
+                self.ended = Some(at);
+                self.measured.complete = true;
+            }
+            "SparkListenerEnvironmentUpdate" => {
+                let Environment { mut settings } = serde_json::from_slice(line)?;
+                // All others may be long, and some are secret.
+                settings.retain(|key, _| SETTINGS.contains(&key.as_str()));
+                self.settings = settings;
+            }
+            "SparkListenerExecutorAdded" => {
+                let Added { executor, info } = serde_json::from_slice(line)?;
+                if self.executors.len() < EXECUTORS {
+                    self.executors.insert(executor, info.cores);
+                }
+            }
+            "SparkListenerStageExecutorMetrics" => {
+                let StageMetrics { executor, metrics } = serde_json::from_slice(line)?;
+                self.peaks(&executor).see(&metrics);
+            }
+            "SparkListenerStageCompleted" => {
+                let StageDone { stage } = serde_json::from_slice(line)?;
+                self.stages.done((stage.id, stage.attempt));
+            }
+            "SparkListenerTaskEnd" => self.task(serde_json::from_slice(line)?),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn peaks(&mut self, executor: &str) -> &mut Peaks {
+        if executor == DRIVER { &mut self.driver } else { &mut self.others }
+    }
+
+    fn task(&mut self, end: TaskEnd) {
+        let TaskEnd { stage, stage_attempt, why, info, metrics, executor_metrics } = end;
+        self.tasks_in_driver |= info.executor == DRIVER;
+        if let Some(metrics) = &executor_metrics {
+            self.peaks(&info.executor).see(metrics);
+        }
+        let sums = &mut self.measured;
+        let Some(metrics) = metrics.filter(|_| why.reason == "Success") else {
+            add(&mut sums.failed_tasks, u64::from(fails_of_itself(&why)));
+            return;
+        };
+        let read = metrics.shuffle_read.map_or(0, |it| it.remote.saturating_add(it.local));
+        let input = metrics.input.unwrap_or_default();
+        add(&mut sums.tasks, 1);
+        add(&mut sums.task_millis, metrics.run_millis);
+        sums.longest_task_millis = sums.longest_task_millis.max(metrics.run_millis);
+        add(&mut sums.gc_millis, metrics.gc_millis);
+        let memory = metrics.peak_execution.max(metrics.peak_on_heap_execution);
+        sums.task_memory_bytes = sums.task_memory_bytes.max(memory);
+        add(&mut sums.memory_spilled_bytes, metrics.memory_spilled);
+        add(&mut sums.disk_spilled_bytes, metrics.disk_spilled);
+        sums.task_spilled_bytes = sums.task_spilled_bytes.max(metrics.memory_spilled);
+        add(&mut sums.input_bytes, input.bytes);
+        add(&mut sums.input_records, input.records);
+        add(&mut sums.shuffle_read_bytes, read);
+        add(&mut sums.shuffle_write_bytes, metrics.shuffle_write.map_or(0, |it| it.bytes));
+        add(&mut sums.output_bytes, metrics.output.map_or(0, |it| it.bytes));
+        let bytes = input.bytes.saturating_add(read);
+        let task = Task { millis: metrics.run_millis, bytes, shuffle_bytes: read };
+        self.stages.task((stage, stage_attempt), task);
+        // Where a log has no end, this is the last that is known.
+        if !sums.complete {
+            self.ended = self.ended.max(Some(info.finished));
+        }
+    }
+
+    fn end(self) -> Measured {
+        let Self { mut measured, settings, stages, executors, driver, others, tasks_in_driver, begun, ended } =
+            self;
+        let worst = stages.end();
+        measured.largest_shuffle_bytes = worst.shuffle_bytes;
+        measured.largest_shuffle_tasks = worst.shuffle_tasks;
+        measured.time_skew_percent = worst.time_percent;
+        measured.bytes_skew_percent = worst.bytes_percent;
+        if let (Some(begun), Some(ended)) = (begun, ended) {
+            measured.wall_millis = ended.saturating_sub(begun);
+        }
+        measured.executors = executors.len() as u64;
+        measured.cores = executors.values().fold(0, |sum, cores| sum.saturating_add(*cores));
+        let widest = executors.values().copied().max().unwrap_or(0);
+        measured.given = given(&settings, tasks_in_driver, widest);
+        let of_tasks = if tasks_in_driver { &driver } else { &others };
+        measured.heap_bytes = of_tasks.heap;
+        measured.unified_bytes = of_tasks.unified;
+        measured.storage_bytes = of_tasks.storage;
+        if !tasks_in_driver {
+            measured.driver_heap_bytes = driver.heap;
+            measured.driver_gc_millis = driver.gc_millis;
+        }
+        measured
+    }
+}
+
+/// What was done to a task from outside says nothing of what it needs.
+fn fails_of_itself(why: &Why) -> bool {
+    match why.reason.as_str() {
+        "Success" | "TaskKilled" | "TaskCommitDenied" | "Resubmitted" | "FetchFailed" => false,
+        "ExecutorLostFailure" => why.caused_by_app.unwrap_or(true),
+        _ => true,
+    }
+}
+
+/// The settings that say what a run was given.
+const SETTINGS: &[&str] = &[
+    "spark.executor.instances",
+    "spark.executor.cores",
+    "spark.executor.memory",
+    "spark.driver.memory",
+    "spark.memory.fraction",
+    "spark.task.cpus",
+    "spark.sql.shuffle.partitions",
+];
+
+/// What Spark itself takes where a setting is not given.
+const MEMORY_MIB: u64 = 1024;
+const MEMORY_PERCENT: u64 = 60;
+const PARTITIONS: u64 = 200;
+
+fn given(settings: &BTreeMap<String, String>, one_process: bool, cores_of_one: u64) -> Given {
+    let number = |key: &str| settings.get(key).and_then(|text| text.trim().parse::<u64>().ok());
+    let memory = |key: &str| settings.get(key).and_then(|text| mib(text));
+    let driver = memory("spark.driver.memory").unwrap_or(MEMORY_MIB);
+    let executor = memory("spark.executor.memory");
+    // One process is given the heaps of both, as the driver's.
+    let (driver, executor) = match (one_process, executor) {
+        (true, Some(executor)) if executor < driver => (driver - executor, executor),
+        (true, _) => (0, driver),
+        (false, executor) => (driver, executor.unwrap_or(MEMORY_MIB)),
+    };
+    let percent = settings.get("spark.memory.fraction").and_then(|text| percent(text));
+    let at_once = cores_of_one / number("spark.task.cpus").unwrap_or(1).max(1);
+    Given {
+        one_process,
+        executors: number("spark.executor.instances").unwrap_or(0),
+        executor_cores: number("spark.executor.cores").unwrap_or(if one_process { 1 } else { cores_of_one }),
+        executor_memory_mib: executor,
+        driver_memory_mib: driver,
+        tasks_at_once: at_once.max(1),
+        memory_percent: percent.unwrap_or(MEMORY_PERCENT),
+        shuffle_partitions: number("spark.sql.shuffle.partitions").unwrap_or(PARTITIONS),
+    }
+}
+
+/// Spark takes a number without a unit for MiB.
+fn mib(text: &str) -> Option<u64> {
+    let text = text.trim();
+    text.parse().ok().or_else(|| Memory::parse(text).ok().map(Memory::mib))
+}
+
+/// `0.6` as 60, without the errors of binary fractions.
+fn percent(text: &str) -> Option<u64> {
+    let (whole, part) = text.trim().split_once('.')?;
+    let digit = |at: usize| part.as_bytes().get(at).map_or(Some(0), |it| char::from(*it).to_digit(10));
+    let percent = u64::from(digit(0)? * 10 + digit(1)?);
+    (whole.trim_start_matches('0').is_empty() && percent > 0).then_some(percent)
+}

@@ -1,0 +1,181 @@
+//! Stages while they run: what their tasks took, in a memory that does not grow with their number.
+
+use std::collections::BTreeMap;
+
+/// More stages than this do not run at once; of more, the oldest is taken for done.
+const AT_ONCE: usize = 128;
+/// A median of fewer tasks says little.
+const ENOUGH: u64 = 8;
+/// What is shorter or smaller is slowed by other things than by its share of the data.
+const LONG_MILLIS: u64 = 2_000;
+const LARGE_BYTES: u64 = 16 << 20;
+
+/// What is to be said of all stages together.
+#[derive(Debug, Default)]
+pub(super) struct Stages {
+    running: BTreeMap<(i64, i64), Stage>,
+    pub(super) worst: Worst,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Worst {
+    pub(super) shuffle_bytes: u64,
+    pub(super) shuffle_tasks: u64,
+    pub(super) time_percent: u64,
+    pub(super) bytes_percent: u64,
+}
+
+/// What one task took.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Task {
+    pub(super) millis: u64,
+    /// From files and from shuffles.
+    pub(super) bytes: u64,
+    pub(super) shuffle_bytes: u64,
+}
+
+#[derive(Debug, Default)]
+struct Stage {
+    shuffle_bytes: u64,
+    millis: Spread,
+    bytes: Spread,
+}
+
+impl Stages {
+    pub(super) fn task(&mut self, stage: (i64, i64), task: Task) {
+        if !self.running.contains_key(&stage)
+            && self.running.len() >= AT_ONCE
+            && let Some((_, oldest)) = self.running.pop_first()
+        {
+            self.worst.see(&oldest);
+        }
+        let stage = self.running.entry(stage).or_default();
+        stage.shuffle_bytes = stage.shuffle_bytes.saturating_add(task.shuffle_bytes);
+        stage.millis.add(task.millis);
+        stage.bytes.add(task.bytes);
+    }
+
+    pub(super) fn done(&mut self, stage: (i64, i64)) {
+        if let Some(stage) = self.running.remove(&stage) {
+            self.worst.see(&stage);
+        }
+    }
+
+    /// What is to be said when nothing more will come.
+    pub(super) fn end(mut self) -> Worst {
+        for stage in self.running.values() {
+            self.worst.see(stage);
+        }
+        self.worst
+    }
+}
+
+impl Worst {
+    fn see(&mut self, stage: &Stage) {
+        if stage.shuffle_bytes > self.shuffle_bytes {
+            self.shuffle_bytes = stage.shuffle_bytes;
+            self.shuffle_tasks = stage.millis.count;
+        }
+        self.time_percent = self.time_percent.max(stage.millis.skew(LONG_MILLIS));
+        self.bytes_percent = self.bytes_percent.max(stage.bytes.skew(LARGE_BYTES));
+    }
+}
+
+/// How many numbers there were of about each size: four sizes for each power of two.
+#[derive(Debug)]
+struct Spread {
+    counts: Box<[u32; 256]>,
+    count: u64,
+    most: u64,
+}
+
+impl Default for Spread {
+    fn default() -> Self {
+        Self { counts: Box::new([0; 256]), count: 0, most: 0 }
+    }
+}
+
+impl Spread {
+    fn add(&mut self, number: u64) {
+        if let Some(count) = self.counts.get_mut(class(number)) {
+            *count = count.saturating_add(1);
+        }
+        self.count = self.count.saturating_add(1);
+        self.most = self.most.max(number);
+    }
+
+    /// The largest in hundredths of the median, if the largest is worth a word.
+    fn skew(&self, worth: u64) -> u64 {
+        if self.count < ENOUGH || self.most < worth {
+            return 0;
+        }
+        let mut before = 0;
+        let median = self.counts.iter().position(|count| {
+            before += u64::from(*count);
+            before * 2 >= self.count
+        });
+        // Where half of all have next to nothing, the rest have everything.
+        let median = middle(median.unwrap_or(0)).clamp(1, self.most);
+        u64::try_from(u128::from(self.most) * 100 / u128::from(median)).unwrap_or(u64::MAX)
+    }
+}
+
+/// By its highest three bits.
+fn class(number: u64) -> usize {
+    let Some(power) = number.checked_ilog2() else { return 0 };
+    let below = if power >= 2 { (number >> (power - 2)) & 3 } else { (number << (2 - power)) & 3 };
+    power as usize * 4 + usize::try_from(below).unwrap_or(0)
+}
+
+/// The middle of what has this class.
+fn middle(class: usize) -> u64 {
+    let (power, below) = (class / 4, class % 4);
+    let from = u128::from(4 + below as u64) << power;
+    // Eighths: a half of a step is one.
+    u64::try_from((from * 2 + (1u128 << power)) / 8).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_class_says_a_number_to_an_eighth(number in prop_oneof![0u64..100, any::<u64>()]) {
+            let found = middle(class(number));
+            prop_assert!(found.abs_diff(number) <= number / 8 + 1, "{number} was taken for {found}");
+        }
+
+        #[test]
+        fn skew_is_the_largest_in_parts_of_the_median(
+            mut numbers in prop::collection::vec(1_000u64..100_000_000, 8..60),
+        ) {
+            let mut spread = Spread::default();
+            for number in &numbers {
+                spread.add(*number);
+            }
+            numbers.sort_unstable();
+            let (median, most) = (numbers[(numbers.len() - 1) / 2], numbers[numbers.len() - 1]);
+            let exact = most * 100 / median;
+            let found = spread.skew(0);
+            prop_assert!(found.abs_diff(exact) <= exact / 6 + 1, "{found} is not about {exact}");
+        }
+    }
+
+    #[test]
+    fn a_stage_is_remembered_after_more_have_come_than_are_kept() {
+        let task = |shuffle_bytes| Task { millis: 1, bytes: 1, shuffle_bytes };
+        let mut stages = Stages::default();
+        stages.task((0, 0), task(7));
+        stages.task((0, 0), task(8));
+        for stage in 1..1_000 {
+            stages.task((stage, 0), task(3));
+            assert!(stages.running.len() <= AT_ONCE);
+        }
+        stages.done((999, 0));
+        let worst = stages.end();
+        assert_eq!((worst.shuffle_bytes, worst.shuffle_tasks), (15, 2));
+    }
+}

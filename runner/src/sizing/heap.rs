@@ -1,0 +1,282 @@
+//! How much heap the driver and the executors get, and how many tasks share one.
+//!
+//! Garbage makes the heap in use a bad measure of what is needed: a JVM lets it grow as long as there is room. So what
+//! is in use says only what is enough, and that memory is short is told by what was spilled and by how long tasks waited
+//! for the garbage collector.
+
+use dcp_compiler::model::Memory;
+use dcp_compiler::primitive::CoreEtlJob;
+
+use super::band::{Bounds, percent, scaled, up, well_below};
+use super::{Measured, Runs, Size, core_bounds, number, said};
+
+const MIB: u64 = 1 << 20;
+/// Steps of a heap, in MiB, where an eighth would be less.
+const STEP: u64 = 64;
+/// A heap is chosen so that what was in use is so much of it, in hundredths.
+const FILLED: u64 = 65;
+/// Of Spark's share for execution and storage, so much is counted on, in hundredths.
+const COUNTED_ON: u64 = 90;
+/// What Spark keeps of a heap before it shares, in MiB.
+const RESERVED: u64 = 300;
+/// Less than this on disk is nothing to give memory for.
+const SPILL: u64 = 32 * MIB;
+/// Tasks that wait for the collector for more than this, in hundredths, have too little memory; with less than half of
+/// it they have enough.
+const COLLECTING: u64 = 10;
+/// A heap is full with this, in hundredths, if the collector has work with it.
+const FULL: u64 = 95;
+/// Of a shorter time, no share says anything.
+const LONG: u64 = 10_000;
+
+/// How a run shows that memory was short.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pressure {
+    Spilled(u64),
+    Collecting(u64),
+    Full { filled: u64, collecting: u64 },
+}
+
+pub(super) struct Executors {
+    pub(super) memory: Size,
+    pub(super) cores: Size,
+}
+
+/// What a run says of one kind of heap.
+struct Look {
+    /// What the setting was, in MiB, and what its process had beside that.
+    setting: u64,
+    beside: u64,
+    used: u64,
+    pressure: Option<Pressure>,
+    /// Whether nothing hints at memory being short.
+    calm: bool,
+    /// What the process would need, in MiB.
+    needs: u64,
+}
+
+/// A heap as a manifest speaks of it.
+struct Heap {
+    /// Below `resources`.
+    role: &'static str,
+    first: u64,
+    bounds: Bounds,
+}
+
+impl Heap {
+    fn new(role: &'static str, memory: Memory, least: Option<Memory>, most: Option<Memory>) -> Self {
+        let bounds = Bounds::new(least.unwrap_or(memory).mib(), most.unwrap_or(memory).mib());
+        Self { role, first: memory.mib(), bounds }
+    }
+
+    /// What it is now: as the last run had it, as far as the manifest still lets it.
+    fn now(&self, last: &Look) -> u64 {
+        self.bounds.clamp(if last.setting == 0 { self.first } else { last.setting })
+    }
+}
+
+/// The executors' heaps, and how many cores share each.
+pub(super) fn executors(runs: &Runs<'_>) -> Executors {
+    let asked = &runs.job.resources.executors;
+    let heap = Heap::new("executors", asked.memory, asked.min_memory, asked.max_memory);
+    let looks: Vec<Look> = runs.last().iter().map(|run| of_tasks(runs.job, run)).collect();
+    let all_cores = core_bounds(runs.job);
+    let had = runs.all.first().map_or(0, |last| last.given.executor_cores);
+    let cores = all_cores.clamp(if had == 0 { all_cores.most } else { had });
+    // What was too small for no more tasks at once is too small.
+    let too_small = short(runs).filter(|run| run.given.executor_cores <= cores);
+    let too_small = too_small.map(|run| run.given.executor_memory_mib).max().unwrap_or(0);
+    // Where there is not memory for all cores, there is none to give back.
+    let settled = runs.settled && cores == all_cores.most;
+    let memory = settle(&heap, &looks, settled, too_small);
+    let cores = self::cores(runs, &heap, &looks, (cores, memory.value));
+    Executors { memory, cores }
+}
+
+/// The driver's heap, where it is not that of the tasks.
+pub(super) fn driver(runs: &Runs<'_>) -> Option<Size> {
+    let asked = &runs.job.resources.driver;
+    let last = runs.all.first().filter(|last| !last.given.one_process)?;
+    let heap = Heap::new("driver", asked.memory, asked.min_memory, asked.max_memory);
+    let looks: Vec<Look> = runs.last().iter().map(|run| of_driver(run)).collect();
+    let like_it = runs.all.iter().filter(|run| run.volume() / 2 <= last.volume());
+    let too_small = like_it.filter(|run| of_driver(run).pressure.is_some());
+    let too_small = too_small.map(|run| run.given.driver_memory_mib).max().unwrap_or(0);
+    Some(settle(&heap, &looks, runs.settled, too_small))
+}
+
+/// How a run shows that the memory of its tasks was short.
+pub(super) fn pressure(job: &CoreEtlJob, run: &Measured) -> Option<Pressure> {
+    // Where partitions are too large, there have to be more of them before memory can be judged.
+    if run.disk_spilled_bytes >= SPILL && !number::crowded(job, run) {
+        return Some(Pressure::Spilled(run.disk_spilled_bytes));
+    }
+    let filled = percent(run.heap_bytes, run.given.heap_mib().saturating_mul(MIB));
+    collected(filled, run.gc_millis, run.task_millis)
+}
+
+fn collected(filled: u64, gc_millis: u64, of_millis: u64) -> Option<Pressure> {
+    let collecting = collecting(gc_millis, of_millis);
+    match () {
+        () if collecting >= COLLECTING => Some(Pressure::Collecting(collecting)),
+        () if filled >= FULL && collecting >= COLLECTING / 2 => Some(Pressure::Full { filled, collecting }),
+        () => None,
+    }
+}
+
+/// The collector's share of a time that is long enough to have one.
+fn collecting(gc_millis: u64, of_millis: u64) -> u64 {
+    if of_millis < LONG { 0 } else { percent(gc_millis, of_millis) }
+}
+
+/// Runs in which memory was short, and which had not much more to do than the last one.
+fn short<'a>(runs: &Runs<'a>) -> impl Iterator<Item = &'a Measured> {
+    let volume = runs.all.first().map_or(0, |last| last.volume());
+    let like_it = runs.all.iter().copied().filter(move |run| run.volume() / 2 <= volume);
+    like_it.filter(|run| pressure(runs.job, run).is_some())
+}
+
+fn of_tasks(job: &CoreEtlJob, run: &Measured) -> Look {
+    let given = &run.given;
+    let pressure = pressure(job, run);
+    let quiet = run.disk_spilled_bytes == 0 && run.failed_tasks == 0;
+    let collecting = collecting(run.gc_millis, run.task_millis);
+    let one = run.task_memory_bytes.saturating_add(run.task_spilled_bytes);
+    let held = one.saturating_mul(given.tasks_at_once).saturating_add(run.storage_bytes);
+    let shared = scaled(held.max(run.unified_bytes), 10_000, given.memory_percent.clamp(1, 100) * COUNTED_ON);
+    Look {
+        setting: given.executor_memory_mib,
+        beside: given.beside_mib(),
+        used: run.heap_bytes,
+        pressure,
+        calm: pressure.is_none() && quiet && run.heap_bytes > 0 && collecting < COLLECTING / 2,
+        needs: enough(run.heap_bytes).max(shared.div_ceil(MIB).saturating_add(RESERVED)),
+    }
+}
+
+fn of_driver(run: &Measured) -> Look {
+    let setting = run.given.driver_memory_mib;
+    let filled = percent(run.driver_heap_bytes, setting.saturating_mul(MIB));
+    let pressure = collected(filled, run.driver_gc_millis, run.wall_millis);
+    let collecting = collecting(run.driver_gc_millis, run.wall_millis);
+    Look {
+        setting,
+        beside: 0,
+        used: run.driver_heap_bytes,
+        pressure,
+        calm: pressure.is_none() && run.driver_heap_bytes > 0 && collecting < COLLECTING / 2,
+        needs: enough(run.driver_heap_bytes),
+    }
+}
+
+/// A heap in MiB for which this is enough.
+fn enough(used: u64) -> u64 {
+    scaled(used, 100, FILLED).div_ceil(MIB)
+}
+
+/// One heap, from the last runs, the newest first. `too_small` is the largest that was.
+fn settle(heap: &Heap, looks: &[Look], settled: bool, too_small: u64) -> Size {
+    let Some(last) = looks.first() else {
+        return Size { value: heap.first, grew: false, why: "nothing is known of it".to_owned() };
+    };
+    let now = heap.now(last);
+    let had = had(last);
+    if let Some(pressure) = last.pressure {
+        let short = pressure.says(&had);
+        let wish = last.needs.saturating_sub(last.beside);
+        let wish = wish.clamp(now.saturating_add(now.div_ceil(2)), now.saturating_mul(2));
+        let value = heap.bounds.clamp(up(wish, STEP));
+        let why = if value > now {
+            format!("the last run {short}: it gets {}", said::mib(value))
+        } else {
+            let role = heap.role;
+            format!("the last run {short}, and `resources.{role}.maxMemory` lets it have no more")
+        };
+        return Size { value, grew: value > now, why };
+    }
+    let used = looks.iter().map(|look| look.used).max().unwrap_or(0);
+    let wish = looks.iter().map(|look| look.needs.saturating_sub(look.beside)).max().unwrap_or(0);
+    let wish = wish.max(too_small.saturating_add(too_small.div_ceil(2)));
+    let value = heap.bounds.clamp(up(wish, STEP));
+    if settled && looks.iter().all(|look| look.calm) && well_below(value, now) {
+        let runs = said::last_runs(looks.len());
+        let beside = if last.beside == 0 { "" } else { " beside that" };
+        let (used, enough) = (said::bytes(used), said::mib(value));
+        let why = format!("{runs} used at most {used} of {had}: {enough}{beside} is enough");
+        return Size { value, grew: false, why };
+    }
+    let why = match last.used {
+        0 => "how much of it the last run used was not measured: it stays as it was".to_owned(),
+        used => format!("the last run used {} of {had}: it stays", said::bytes(used)),
+    };
+    Size { value: now, grew: false, why }
+}
+
+/// What the heap was that a figure is a part of.
+fn had(look: &Look) -> String {
+    let heap = said::mib(look.setting.saturating_add(look.beside));
+    if look.beside == 0 {
+        format!("a heap of {heap}")
+    } else {
+        format!("a heap of {heap}, of which {} is the driver's", said::mib(look.beside))
+    }
+}
+
+impl Pressure {
+    fn says(self, heap: &str) -> String {
+        match self {
+            Self::Spilled(bytes) => format!("spilled {} to disk with {heap}", said::bytes(bytes)),
+            Self::Collecting(share) => format!("spent {share}% of its time on the garbage of {heap}"),
+            Self::Full { filled, collecting } => {
+                format!("spent {collecting}% of its time on the garbage, and filled {filled}% of {heap}")
+            }
+        }
+    }
+}
+
+/// How many tasks share a heap: fewer than the manifest says, where there is no more memory for as many.
+fn cores(runs: &Runs<'_>, heap: &Heap, looks: &[Look], (now, memory): (u64, u64)) -> Size {
+    let bounds = core_bounds(runs.job);
+    let keep = |why: String| Size { value: now, grew: false, why };
+    let Some(last) = looks.first() else { return keep("nothing is known of it".to_owned()) };
+    let at_most = heap.now(last) >= heap.bounds.most;
+    if let Some(pressure) = last.pressure.filter(|_| at_most) {
+        let short = pressure.says(&had(last));
+        let value = bounds.clamp(now / 2);
+        if value == now {
+            return keep(format!("the last run {short}, and there is no executor of fewer cores"));
+        }
+        let why = format!(
+            "the last run {short}, and `resources.executors.maxMemory` lets it have no more: {} at once instead of \
+             {now} have more each",
+            said::count(value, "task")
+        );
+        return Size { value, grew: false, why };
+    }
+    if now == bounds.most {
+        return keep(format!(
+            "`resources.executors.cores` says {now}, and there is memory for as many tasks at once"
+        ));
+    }
+    let value = bounds.clamp(now.saturating_mul(2));
+    let fits = |look: &Look| scaled(look.needs, value, now) <= heap.bounds.most.saturating_add(look.beside);
+    let was_short =
+        short(runs).any(|run| run.given.executor_cores <= value && run.given.executor_memory_mib >= memory);
+    if runs.settled && !was_short && looks.iter().all(|look| look.calm && fits(look)) {
+        let runs = said::last_runs(looks.len());
+        let why = format!("{runs} had memory to spare: {} at once again", said::count(value, "task"));
+        return Size { value, grew: true, why };
+    }
+    keep(format!("fewer than the {} of `resources.executors.cores`: memory was short for more", bounds.most))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_heap_that_is_chosen_is_filled_as_meant() {
+        let value = enough(650 * MIB);
+        assert_eq!((value, percent(650, value)), (1000, 65));
+    }
+}

@@ -1,0 +1,492 @@
+//! Sizing: within bounds whatever is measured, and still once it has found what a job needs.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use dcp_compiler::model::Memory;
+use dcp_compiler::primitive::CoreEtlJob;
+use dcp_runner::execution::Adjustment;
+use dcp_runner::sizing::{Given, Measured, kept, size};
+use proptest::prelude::*;
+
+const MIB: u64 = 1 << 20;
+const INSTANCES: &str = "spark.executor.instances";
+const CORES: &str = "spark.executor.cores";
+const EXECUTOR: &str = "spark.executor.memory";
+const DRIVER: &str = "spark.driver.memory";
+const PARTITIONS: &str = "spark.sql.shuffle.partitions";
+
+type Sizes = BTreeMap<String, Adjustment>;
+
+fn job(sizing: &str, resources: &str) -> CoreEtlJob {
+    dcp_tests::job(&format!(
+        "  job: {{pyspark: {{main: a.py}}}}\n  resources: {{sizing: {sizing}, {resources}}}\n"
+    ))
+}
+
+fn auto() -> CoreEtlJob {
+    job(
+        "auto",
+        "driver: {memory: 1g, minMemory: 512m, maxMemory: 4g}, \
+         executors: {cores: 4, memory: 2g, minMemory: 1g, maxMemory: 8g, min: 1, max: 20, initial: 4}",
+    )
+}
+
+/// A job with other bounds than it was compiled with, which costs nothing.
+fn bounded(job: &CoreEtlJob, bounds: Limits) -> CoreEtlJob {
+    let mut job = job.clone();
+    let memory = |mib: u64| Memory::parse(&format!("{mib}m")).expect("it is one");
+    let executors = &mut job.resources.executors;
+    executors.min_memory = Some(memory(bounds.memory.0));
+    executors.memory = memory(bounds.memory.1);
+    executors.max_memory = Some(memory(bounds.memory.2));
+    executors.cores = bounds.cores;
+    (executors.min, executors.max) = (Some(bounds.instances.0), Some(bounds.instances.1));
+    executors.initial = Some(bounds.instances.0.max(1));
+    job
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    memory: (u64, u64, u64),
+    cores: u32,
+    instances: (u32, u32),
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    let memory = (450u64..4_000, 0u64..4_000, 0u64..32_000);
+    (memory, 1u32..9, 0u32..8, 0u32..60).prop_map(|((least, first, more), cores, min, extra)| Limits {
+        memory: (least, least + first, least + first + more),
+        cores,
+        instances: (min, min.max(1) + extra),
+    })
+}
+
+fn number(sizes: &Sizes, key: &str) -> Option<u64> {
+    let text = &sizes.get(key)?.value;
+    Some(Memory::parse(text).map_or_else(|_| text.parse().expect("a number"), Memory::mib))
+}
+
+fn hold(job: &CoreEtlJob, sizes: &Sizes) -> Result<(), TestCaseError> {
+    let (driver, executors) = (&job.resources.driver, &job.resources.executors);
+    let mib = |memory: Option<Memory>, or: Memory| memory.unwrap_or(or).mib();
+    let bounds = [
+        (INSTANCES, u64::from(executors.min.unwrap_or(0).max(1)), u64::from(executors.max.unwrap_or(1))),
+        (CORES, 1, u64::from(executors.cores)),
+        (EXECUTOR, mib(executors.min_memory, executors.memory), mib(executors.max_memory, executors.memory)),
+        (DRIVER, mib(driver.min_memory, driver.memory), mib(driver.max_memory, driver.memory)),
+        (PARTITIONS, 1, 10_000),
+    ];
+    for (key, least, most) in bounds {
+        if let Some(value) = number(sizes, key) {
+            prop_assert!((least..=most).contains(&value), "{key} is {value}, not {least} to {most}");
+        }
+    }
+    for (key, Adjustment { why, .. }) in sizes {
+        prop_assert!(bounds.iter().any(|(known, _, _)| known == key), "{key}");
+        prop_assert!(!why.is_empty() && why.len() < 300, "{why}");
+    }
+    Ok(())
+}
+
+/// What a job does with what it is given: simple, and with all that makes sizing hard. Garbage fills whatever heap there
+/// is; what does not fit is spilled; the collector works the more the fuller the heap; and tasks take longer for both.
+#[derive(Debug, Clone)]
+struct Model {
+    work_millis: u64,
+    longest_part: u64,
+    input_mib: u64,
+    shuffle_mib: u64,
+    /// How many times larger a partition is in memory.
+    blown_up: u64,
+    task_mib: u64,
+    cached_mib: u64,
+    kept_mib: u64,
+    garbage_percent: u64,
+    allocation: u64,
+    one_process: bool,
+    driver_mib: u64,
+}
+
+fn model() -> impl Strategy<Value = Model> {
+    let work = (1u64..40_000_000, 2u64..400, 0u64..2_000_000, prop_oneof![Just(0), 1u64..200_000]);
+    let memory = (1u64..20, 1u64..2_000, 0u64..3_000, 50u64..4_000);
+    let rest = (0u64..95, 0u64..60, any::<bool>(), 50u64..6_000);
+    (work, memory, rest).prop_map(
+        |(
+            (work_millis, longest_part, input_mib, shuffle_mib),
+            (blown_up, task_mib, cached_mib, kept_mib),
+            (garbage_percent, allocation, one_process, driver_mib),
+        )| Model {
+            work_millis,
+            longest_part,
+            input_mib,
+            shuffle_mib,
+            blown_up,
+            task_mib,
+            cached_mib,
+            kept_mib,
+            garbage_percent,
+            allocation,
+            one_process,
+            driver_mib,
+        },
+    )
+}
+
+impl Model {
+    fn run(&self, job: &CoreEtlJob, sizes: &Sizes) -> Measured {
+        let (driver, executors) = (&job.resources.driver, &job.resources.executors);
+        let given = Given {
+            one_process: self.one_process,
+            executors: number(sizes, INSTANCES).unwrap_or(1),
+            executor_cores: number(sizes, CORES).unwrap_or(u64::from(executors.cores)),
+            executor_memory_mib: number(sizes, EXECUTOR).unwrap_or(executors.memory.mib()),
+            driver_memory_mib: number(sizes, DRIVER).unwrap_or(driver.memory.mib()),
+            tasks_at_once: number(sizes, CORES).unwrap_or(u64::from(executors.cores)),
+            memory_percent: 60,
+            shuffle_partitions: number(sizes, PARTITIONS).unwrap_or(200),
+        };
+        let heap = given.heap_mib();
+        let pool = heap.saturating_sub(300) * 6 / 10;
+        let cached = self.cached_mib.min(pool / 2);
+        let share = ((pool - cached) / given.tasks_at_once).max(1);
+        let wanted = self.task_mib + self.blown_up * self.shuffle_mib / given.shuffle_partitions;
+        let (held, spilled) = (wanted.min(share), wanted.saturating_sub(share));
+        let live = (cached + given.tasks_at_once * held + self.kept_mib).min(heap);
+        let used = live + (heap - live) * self.garbage_percent / 100;
+        let gc = (self.allocation * live / (heap - live + 1)).min(80);
+        let millis = self.work_millis + self.work_millis * gc / 100 + spilled * 20;
+        let driver_live = self.driver_mib.min(given.driver_memory_mib);
+        let wall = millis / (given.executors * given.executor_cores) + 30_000;
+        let driver_gc = self.allocation * driver_live / (given.driver_memory_mib - driver_live + 1);
+        Measured {
+            complete: true,
+            wall_millis: wall,
+            executors: given.executors,
+            cores: given.executors * given.executor_cores,
+            tasks: 100,
+            task_millis: millis,
+            longest_task_millis: millis / self.longest_part,
+            gc_millis: millis * gc / (100 + gc),
+            heap_bytes: used * MIB,
+            unified_bytes: (cached + given.tasks_at_once * held) * MIB,
+            storage_bytes: cached * MIB,
+            task_memory_bytes: held * MIB,
+            driver_heap_bytes: if self.one_process { 0 } else { driver_live * MIB },
+            driver_gc_millis: if self.one_process { 0 } else { wall * driver_gc.min(60) / 100 },
+            memory_spilled_bytes: spilled * 100 * MIB,
+            disk_spilled_bytes: spilled * 30 * MIB,
+            task_spilled_bytes: spilled * MIB,
+            input_bytes: self.input_mib * MIB,
+            input_records: self.input_mib * 1000,
+            shuffle_read_bytes: self.shuffle_mib * MIB,
+            shuffle_write_bytes: self.shuffle_mib * MIB,
+            largest_shuffle_bytes: self.shuffle_mib * MIB,
+            largest_shuffle_tasks: given.shuffle_partitions,
+            given,
+            ..Measured::default()
+        }
+    }
+}
+
+/// Each setting over runs that follow each other, each sized by those before it.
+fn course(
+    job: &CoreEtlJob,
+    runs: usize,
+    mut run: impl FnMut(usize, &Sizes) -> Measured,
+) -> Result<BTreeMap<String, Vec<u64>>, TestCaseError> {
+    let mut earlier: Vec<Measured> = Vec::new();
+    let mut course: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    for at in 0..runs {
+        let sizes = size(job, &earlier);
+        hold(job, &sizes)?;
+        for key in sizes.keys().filter(|_| at > 0) {
+            course.entry(key.clone()).or_default().push(number(&sizes, key).expect("it is there"));
+        }
+        earlier.insert(0, run(at, &sizes));
+        earlier = kept(job, &earlier);
+        prop_assert!(earlier.len() <= 28);
+    }
+    Ok(course)
+}
+
+/// How often a setting was changed, and how often in another direction than before.
+fn changes(values: &[u64]) -> (usize, usize) {
+    let steps: Vec<bool> =
+        values.windows(2).filter(|pair| pair[0] != pair[1]).map(|pair| pair[1] > pair[0]).collect();
+    (steps.len(), steps.windows(2).filter(|pair| pair[0] != pair[1]).count())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(4_000))]
+
+    /// Memory goes up while it is short and comes down to what is enough, once; and what is found stays, for longer than
+    /// runs are remembered.
+    #[test]
+    fn sizes_are_found_and_stay(limits in limits(), model in model()) {
+        let job = bounded(&BASE.with(Clone::clone), limits);
+        for (key, values) in course(&job, 100, |_, sizes| model.run(&job, sizes))? {
+            let (count, turns) = changes(&values);
+            prop_assert!(turns <= 2 && count <= 12, "{key} goes to and fro: {values:?}");
+            let last = values[values.len() - 1];
+            prop_assert!(values[40..].iter().all(|value| *value == last), "{key} moves on: {values:?}");
+        }
+    }
+
+    /// Runs that differ by a tenth from each other are no reason to change anything for long.
+    #[test]
+    fn noise_moves_nothing(limits in limits(), model in model(), noise in prop::collection::vec(90u64..=110, 200)) {
+        let job = bounded(&BASE.with(Clone::clone), limits);
+        let shaken = |at: usize, sizes: &Sizes| {
+            let by = |number: u64, seed: usize| number * noise[(at * 7 + seed) % noise.len()] / 100;
+            let mut model = model.clone();
+            model.work_millis = by(model.work_millis, 1);
+            model.shuffle_mib = by(model.shuffle_mib, 2);
+            model.task_mib = by(model.task_mib, 3);
+            model.kept_mib = by(model.kept_mib, 4);
+            model.run(&job, sizes)
+        };
+        for (key, values) in course(&job, 120, shaken)? {
+            let (count, turns) = changes(&values[60..]);
+            prop_assert!(turns <= 1 && count <= 3, "{key} goes to and fro: {values:?}");
+        }
+    }
+
+    /// Whatever stands in a log, or in what is kept of it.
+    #[test]
+    fn bounds_hold_for_anything_that_may_be_measured(
+        limits in limits(),
+        numbers in prop::collection::vec(
+            prop::collection::vec(prop_oneof![Just(0), Just(1), Just(u64::MAX), any::<u64>(), 0u64..1 << 36], 40),
+            0..6,
+        ),
+        flags in any::<[bool; 2]>(),
+    ) {
+        let job = bounded(&BASE.with(Clone::clone), limits);
+        let earlier: Vec<Measured> = numbers.iter().map(|numbers| absurd(numbers, flags)).collect();
+        hold(&job, &size(&job, &earlier))?;
+        prop_assert!(kept(&job, &earlier).len() <= earlier.len());
+    }
+
+    #[test]
+    fn more_spill_is_never_answered_with_less_memory(
+        limits in limits(),
+        model in model(),
+        runs in 1usize..6,
+        which in any::<prop::sample::Index>(),
+        more in 0u64..100_000,
+    ) {
+        let job = bounded(&BASE.with(Clone::clone), limits);
+        let mut earlier = Vec::new();
+        for _ in 0..runs {
+            earlier.insert(0, model.run(&job, &size(&job, &earlier)));
+        }
+        let before = size(&job, &earlier);
+        let run = &mut earlier[which.index(runs)];
+        run.disk_spilled_bytes += more * MIB;
+        run.memory_spilled_bytes += more * MIB * 3;
+        run.task_spilled_bytes += more * MIB / 100;
+        let after = size(&job, &earlier);
+        prop_assert!(number(&after, EXECUTOR) >= number(&before, EXECUTOR), "{before:?}\n{after:?}");
+        // And what is left shares it with no more.
+        prop_assert!(number(&after, CORES) <= number(&before, CORES), "{before:?}\n{after:?}");
+    }
+}
+
+thread_local! {
+    static BASE: CoreEtlJob = auto();
+}
+
+/// Every number as it comes, and no field forgotten.
+fn absurd(numbers: &[u64], [complete, one_process]: [bool; 2]) -> Measured {
+    let mut value = serde_json::to_value(Measured::default()).expect("it is plain");
+    let mut numbers = numbers.iter().cycle();
+    let mut fill = |value: &mut serde_json::Value| {
+        for (_, field) in
+            value.as_object_mut().expect("it is a struct").iter_mut().filter(|(_, it)| it.is_u64())
+        {
+            *field = (*numbers.next().expect("there are more")).into();
+        }
+    };
+    fill(&mut value);
+    fill(&mut value["given"]);
+    value["complete"] = complete.into();
+    value["given"]["oneProcess"] = one_process.into();
+    serde_json::from_value(value).expect("it reads back")
+}
+
+#[test]
+fn only_what_is_left_to_the_platform_is_sized() {
+    let run = Measured { complete: true, tasks: 1, disk_spilled_bytes: 1 << 40, ..Measured::default() };
+    let bounds = "executors: {min: 1, max: 4}";
+    for (sizing, resources) in [("fixed", "executors: {instances: 2}"), ("dynamic", bounds)] {
+        assert_eq!(size(&job(sizing, resources), std::slice::from_ref(&run)), Sizes::new(), "{sizing}");
+    }
+    assert!(!size(&job("auto", bounds), &[run]).is_empty());
+}
+
+/// A run that is alike in all but what is said.
+fn run(change: impl FnOnce(&mut Measured)) -> Measured {
+    let given = Given {
+        executors: 4,
+        executor_cores: 4,
+        executor_memory_mib: 2048,
+        driver_memory_mib: 1024,
+        tasks_at_once: 4,
+        memory_percent: 60,
+        shuffle_partitions: 200,
+        ..Given::default()
+    };
+    let mut run = Measured {
+        complete: true,
+        wall_millis: 300_000,
+        executors: 4,
+        cores: 16,
+        tasks: 400,
+        task_millis: 3_600_000,
+        longest_task_millis: 20_000,
+        gc_millis: 36_000,
+        heap_bytes: 1200 * MIB,
+        task_memory_bytes: 100 * MIB,
+        driver_heap_bytes: 600 * MIB,
+        input_bytes: 10 << 30,
+        shuffle_write_bytes: 4 << 30,
+        largest_shuffle_bytes: 4 << 30,
+        given,
+        ..Measured::default()
+    };
+    change(&mut run);
+    run
+}
+
+fn thrice(change: impl Fn(&mut Measured)) -> Vec<Measured> {
+    (0..3).map(|_| run(&change)).collect()
+}
+
+/// What is decided and why, as people read it.
+#[test]
+fn what_is_said_of_sizes() {
+    let spilled = |run: &mut Measured| {
+        run.disk_spilled_bytes = 3 << 30;
+        run.task_spilled_bytes = 50 * MIB;
+    };
+    let at_most = |run: &mut Measured| run.given.executor_memory_mib = 8192;
+    let few_cores = |run: &mut Measured| run.given.executor_cores = 2;
+    let one_process = |run: &mut Measured| {
+        run.given.one_process = true;
+        run.driver_heap_bytes = 0;
+    };
+    let cases: Vec<(&str, Vec<Measured>)> = vec![
+        ("nothing is known", vec![]),
+        ("all is well", vec![run(|_| {})]),
+        ("a run spilled", vec![run(spilled)]),
+        (
+            "a run spilled with all the memory there may be",
+            vec![run(|run| {
+                spilled(run);
+                at_most(run);
+            })],
+        ),
+        ("a run collected garbage", vec![run(|run| run.gc_millis = 800_000)]),
+        (
+            "a run's heap was full",
+            vec![run(|run| {
+                run.heap_bytes = 2000 * MIB;
+                run.gc_millis = 250_000;
+            })],
+        ),
+        ("two runs used little", thrice(|run| run.heap_bytes = 300 * MIB)[..2].to_vec()),
+        (
+            "three runs used little",
+            thrice(|run| {
+                run.heap_bytes = 300 * MIB;
+                run.task_memory_bytes = 20 * MIB;
+                run.driver_heap_bytes = 150 * MIB;
+                (run.task_millis, run.gc_millis) = (60_000, 600);
+                run.largest_shuffle_bytes = 40 * MIB;
+            }),
+        ),
+        (
+            "three runs used little, and one before them did much more",
+            [
+                thrice(|run| {
+                    run.heap_bytes = 300 * MIB;
+                    run.task_memory_bytes = 20 * MIB;
+                    (run.task_millis, run.gc_millis) = (60_000, 600);
+                }),
+                vec![run(|run| run.input_bytes = 1 << 40)],
+            ]
+            .concat(),
+        ),
+        (
+            "three runs used little of what was too little once",
+            [
+                thrice(|run| {
+                    run.heap_bytes = 300 * MIB;
+                    run.task_memory_bytes = 20 * MIB;
+                    run.given.executor_memory_mib = 4096;
+                }),
+                vec![run(|run| {
+                    spilled(run);
+                    run.given.executor_memory_mib = 1536;
+                })],
+            ]
+            .concat(),
+        ),
+        ("much work", vec![run(|run| run.task_millis = 50_000_000)]),
+        (
+            "much work, most of it one task's",
+            vec![run(|run| {
+                run.task_millis = 50_000_000;
+                run.longest_task_millis = 10_000_000;
+            })],
+        ),
+        (
+            "a shuffle too large for its partitions, which spilled",
+            vec![run(|run| {
+                spilled(run);
+                run.largest_shuffle_bytes = 60 << 30;
+            })],
+        ),
+        ("executors of fewer cores than the manifest says", thrice(few_cores)),
+        ("one machine", thrice(one_process)),
+        (
+            "one machine, where little is used",
+            thrice(|run| {
+                one_process(run);
+                run.heap_bytes = 300 * MIB;
+                run.task_memory_bytes = 20 * MIB;
+            }),
+        ),
+        ("no memory was measured", thrice(|run| run.heap_bytes = 0)),
+        (
+            "a run whose log has no end, and one that had nothing to do",
+            vec![run(|run| run.complete = false), run(|run| run.tasks = 0)],
+        ),
+    ];
+    let mut said = String::new();
+    for (name, earlier) in cases {
+        writeln!(said, "{name}").expect("it is memory");
+        for (key, Adjustment { value, why }) in size(&auto(), &earlier) {
+            writeln!(said, "  {key} = {value}\n    {why}").expect("it is memory");
+        }
+    }
+    let path = dcp_tests::workspace().join("tests/sizing/said.txt");
+    if dcp_tests::update_golden() {
+        std::fs::create_dir_all(path.parent().expect("it has one")).expect("it can be made");
+        std::fs::write(&path, &said).expect("it can be written");
+    }
+    assert_eq!(said, std::fs::read_to_string(path).unwrap_or_default());
+}
+
+#[test]
+fn partitions_that_are_somebody_elses_are_left_alone() {
+    let crowded = run(|run| run.largest_shuffle_bytes = 1 << 40);
+    let partitions = |job: &CoreEtlJob| size(job, std::slice::from_ref(&crowded)).contains_key(PARTITIONS);
+    assert!(partitions(&auto()));
+    let resources = "  resources: {sizing: auto, executors: {min: 1, max: 4}}\n";
+    let sql = |rest: &str| dcp_tests::job(&format!("  job: {{sql: {{query: SELECT 1}}}}\n{resources}{rest}"));
+    assert!(partitions(&sql("")));
+    assert!(!partitions(&sql("  spark: {conf: {spark.sql.shuffle.partitions: 7}}\n")));
+}
