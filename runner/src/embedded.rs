@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use dcp_compiler::model;
@@ -66,6 +66,8 @@ pub struct Options {
     pub look: Duration,
     /// How long nothing may be heard of a Runner before others take over from it.
     pub lease: Duration,
+    /// The time at which it starts; from there on, its time goes on by itself, so that a clock that is set moves no
+    /// timeout.
     pub clock: fn() -> Timestamp,
 }
 
@@ -93,6 +95,7 @@ pub struct Embedded(Arc<Inner>);
 struct Inner {
     store: Store,
     options: Options,
+    begun: (Timestamp, Instant),
     presence: Presence,
     slots: BTreeMap<model::Backend, Arc<Semaphore>>,
     tasks: Mutex<HashMap<Id, Arc<Task>>>,
@@ -122,7 +125,9 @@ impl Embedded {
         });
         let slots = slots.collect();
         let (stopping, _) = watch::channel(false);
-        let inner = Arc::new(Inner { store, options, presence, slots, tasks: Mutex::default(), stopping });
+        let begun = ((options.clock)(), Instant::now());
+        let tasks = Mutex::default();
+        let inner = Arc::new(Inner { store, options, begun, presence, slots, tasks, stopping });
         inner.take_up(true).await?;
         tokio::spawn(hand_over::rounds(Arc::clone(&inner)));
         Ok(Self(inner))
@@ -151,7 +156,7 @@ impl Embedded {
 
 impl Inner {
     fn now(&self) -> Timestamp {
-        (self.options.clock)()
+        later(self.begun.0, self.begun.1.elapsed())
     }
 
     fn compute(&self, backend: model::Backend) -> Option<&Arc<dyn Compute>> {

@@ -58,7 +58,7 @@ pub struct Verdict {
 
 /// What is to be done now.
 pub fn next(execution: &Execution, now: Timestamp) -> Effect {
-    if let Some(at) = execution.not_before.filter(|at| *at > now && !execution.phase.is_final()) {
+    if let Some(at) = waits(execution, now).filter(|_| !execution.phase.is_final()) {
         return Effect::Wait(at);
     }
     match execution.phase {
@@ -73,6 +73,12 @@ pub fn next(execution: &Execution, now: Timestamp) -> Effect {
         }
         Phase::Succeeded | Phase::Failed | Phase::Cancelled => Effect::Nothing,
     }
+}
+
+/// Until when nothing is done. What is later than any wait can be was written when the clock stood elsewhere.
+fn waits(execution: &Execution, now: Timestamp) -> Option<Timestamp> {
+    let longest = UNAVAILABLE.max(Duration::from_secs(execution.policy.max_backoff_seconds));
+    execution.not_before.filter(|at| *at > now && *at <= later(now, longest))
 }
 
 /// Changes an execution by what happened. A step to another phase is told; where there is none, the rest may have
@@ -143,7 +149,7 @@ fn cancel(execution: &mut Execution, by: String) -> Option<String> {
 
 /// What happens by itself.
 fn step(execution: &mut Execution, now: Timestamp) -> Option<String> {
-    if execution.not_before.is_some_and(|at| at > now) {
+    if waits(execution, now).is_some() {
         return None;
     }
     match execution.phase {

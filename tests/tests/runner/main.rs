@@ -5,6 +5,8 @@
 
 // So that the lints see tests in what tests call.
 #[cfg(test)]
+mod crash;
+#[cfg(test)]
 mod postgres;
 #[cfg(test)]
 mod remote;

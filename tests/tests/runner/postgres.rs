@@ -19,3 +19,8 @@ async fn fresh() -> Fresh {
 }
 
 contract!(fresh());
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_takes_over_from_one_that_was_killed() {
+    crate::crash::another_takes_over(&database()).await;
+}

@@ -1,0 +1,117 @@
+//! A Runner that can be killed at a step: the tests of crashes run it.
+//!
+//!     dcp-test-runner FOLDER DATABASE SUPERVISOR LEASE_MILLIS DIE_AT
+//!
+//! It tells its address on stdout. Before and after each call to its backend is a step; at the one that is named, it
+//! kills itself. 0 is none.
+
+use std::error::Error;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use dcp_compiler::model;
+use dcp_gateway::{Compute, Log, Name, Result, SparkApplication, Status};
+use dcp_runner::embedded::{Backend, Embedded, Options};
+use dcp_runner::store::Store;
+use dcp_server::{Access, Services};
+use dcp_tests::machine::local;
+use jiff::Timestamp;
+use rustix::process::{Signal, getpid, kill_process};
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> std::result::Result<(), Box<dyn Error>> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [folder, database, supervisor, lease, die_at] = args.as_slice() else {
+        return Err("see the top of bin/runner.rs".into());
+    };
+    let folder = Path::new(folder);
+    let local = local(folder, supervisor);
+    let place = local.place()?;
+    let compute = Arc::new(Mortal { inner: local, left: AtomicI64::new(die_at.parse()?) });
+    let backend = Backend { compute, slots: None };
+    let mut options = Options::new(vec![(model::Backend::Local, backend)], Timestamp::now);
+    options.look = Duration::from_millis(100);
+    options.lease = Duration::from_millis(lease.parse()?);
+    options.locks = Some(folder.join("locks"));
+    options.place = place;
+    let store = match database.starts_with("postgres") {
+        true => Store::postgres(database).await?,
+        false => Store::sqlite(Path::new(database)).await?,
+    };
+    let runner = Embedded::start(store, options).await?;
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "{}", listener.local_addr()?)?;
+    stdout.flush()?;
+    let services = dcp_runner::service::add(Services::new(dcp_proto::DESCRIPTORS), Arc::new(runner));
+    let options = dcp_server::Options::new(Access::Anyone { name: "tester".to_owned() });
+    dcp_server::serve(listener, services, options, std::future::pending()).await?;
+    Ok(())
+}
+
+/// A backend whose calls are counted down to the end of the process.
+#[derive(Debug)]
+struct Mortal<C> {
+    inner: C,
+    left: AtomicI64,
+}
+
+impl<C> Mortal<C> {
+    fn step(&self) {
+        if self.left.fetch_sub(1, Ordering::SeqCst) == 1 {
+            let _ = kill_process(getpid(), Signal::KILL);
+        }
+    }
+}
+
+#[async_trait]
+impl<C: Compute> Compute for Mortal<C> {
+    fn accepts(&self, application: &SparkApplication) -> Result<()> {
+        self.inner.accepts(application)
+    }
+
+    async fn create(&self, application: &SparkApplication) -> Result<()> {
+        self.step();
+        let done = self.inner.create(application).await;
+        self.step();
+        done
+    }
+
+    async fn get(&self, name: &Name) -> Result<Option<Status>> {
+        self.step();
+        let found = self.inner.get(name).await;
+        self.step();
+        found
+    }
+
+    async fn delete(&self, name: &Name, grace: Duration) -> Result<()> {
+        self.step();
+        let done = self.inner.delete(name, grace).await;
+        self.step();
+        done
+    }
+
+    async fn logs(&self, name: &Name, from: u64, limit: usize) -> Result<Log> {
+        self.inner.logs(name, from, limit).await
+    }
+
+    async fn tail(&self, name: &Name, limit: usize) -> Result<Vec<u8>> {
+        self.inner.tail(name, limit).await
+    }
+
+    fn events(&self, name: &Name) -> Option<PathBuf> {
+        self.inner.events(name)
+    }
+
+    async fn forget(&self, name: &Name) -> Result<()> {
+        self.step();
+        let done = self.inner.forget(name).await;
+        self.step();
+        done
+    }
+}

@@ -1,0 +1,273 @@
+//! Runners in processes of their own, which are killed: whatever happens to them, what was acknowledged comes to its
+//! end, and no attempt is started twice.
+
+use std::collections::{BTreeMap, HashSet};
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use dcp_runner::api::{Error, Record, Runner};
+use dcp_runner::execution::{Id, Phase};
+use dcp_runner::remote::{Options, Remote};
+use dcp_runner::request::Submit;
+use dcp_tests::machine::Machine;
+
+use crate::{SUPERVISOR, submit};
+
+/// Each start leaves a line with the attempt's name, and what it was to do.
+const SCRIPT: &str = r#"
+name=none; previous=none
+for argument in "$@"; do [ "$previous" = --name ] && name="$argument"; previous="$argument"; done
+job="${@: -1}"
+echo "$name $job" >> started
+case "$job" in
+  wait*) trap 'exit 1' TERM; while true; do sleep 0.02; done ;;
+  twice*) case "$name" in *-1) kill -9 $$ ;; esac ;;
+  slow*) sleep 0.1 ;;
+esac
+"#;
+
+/// A Runner in a process.
+struct Process {
+    child: Child,
+    client: Remote,
+}
+
+impl Process {
+    fn start(machine: &Machine, database: &str, lease: Duration, die_at: u32) -> Option<Self> {
+        let lease = lease.as_millis().to_string();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_dcp-test-runner"))
+            .arg(machine.path(""))
+            .args([database, SUPERVISOR, &lease, &die_at.to_string()])
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let mut address = String::new();
+        let stdout = child.stdout.take().expect("it is piped");
+        BufReader::new(stdout).read_line(&mut address).expect("it can be read");
+        if address.is_empty() {
+            child.wait().expect("it has ended");
+            return None;
+        }
+        let mut options = Options::new(format!("http://{}", address.trim()), "");
+        options.patience = Duration::from_millis(200);
+        Some(Self { child, client: Remote::new(options).expect("it is an address") })
+    }
+
+    fn kill(&mut self) {
+        let _ = self.child.kill();
+        self.child.wait().expect("it has ended");
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+fn sqlite(machine: &Machine) -> String {
+    machine.path("runs.db").display().to_string()
+}
+
+/// Submits, however often it takes.
+async fn insist(client: &Remote, asked: &Submit) -> Option<Record> {
+    match client.submit(asked.clone()).await {
+        Ok(submitted) => Some(submitted.record),
+        Err(Error::Unavailable(_)) => None,
+        Err(other) => panic!("{other:?}"),
+    }
+}
+
+async fn ends(client: &Remote, id: &Id) -> Record {
+    let deadline = Instant::now() + Duration::from_mins(2);
+    loop {
+        if let Ok(record) = client.check(id).await
+            && record.execution.phase.is_final()
+        {
+            return record;
+        }
+        assert!(Instant::now() < deadline, "{id} does not end: {:#?}", client.check(id).await);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Each attempt has at most one start, and there is no process left of any.
+fn started_once(machine: &Machine) -> usize {
+    let started = machine.lines("started");
+    let names: HashSet<&String> = started.iter().collect();
+    assert_eq!(names.len(), started.len(), "an attempt was started twice: {started:?}");
+    assert_eq!(left(&machine.path("")), [""; 0], "there are processes left");
+    started.len()
+}
+
+/// Processes whose environment names a folder of this machine.
+fn left(folder: &Path) -> Vec<String> {
+    let mark = format!("{}/runs/", folder.display());
+    let processes = std::fs::read_dir("/proc").expect("it is there").flatten();
+    let marked = processes.filter(|process| {
+        let environment = std::fs::read(process.path().join("environ")).unwrap_or_default();
+        String::from_utf8_lossy(&environment).contains(&mark)
+    });
+    marked.map(|process| process.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// The Runner dies before or after the n-th call to its backend, for every n that there is; the next one goes on.
+async fn dies_at_each_step(what: &str, cancels: bool, expected: Phase, starts: &[usize]) {
+    let mut died = 0;
+    for die_at in 1.. {
+        let machine = Machine::of_version("4.1.1", SCRIPT);
+        let lease = Duration::from_mins(1);
+        let mut first = Process::start(&machine, &sqlite(&machine), lease, die_at).expect("it starts");
+        let asked = submit("one", what);
+        // It may die before it has answered.
+        let known = insist(&first.client, &asked).await;
+        if let (Some(record), true) = (&known, cancels) {
+            let id = record.id().clone();
+            // Until it runs, or the Runner is gone.
+            while let Ok(record) = first.client.check(&id).await {
+                if record.execution.phase == Phase::Running {
+                    let _ = first.client.cancel(&id, "tester").await;
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        let survived = if let Some(record) = &known {
+            let id = record.id().clone();
+            loop {
+                match first.client.check(&id).await {
+                    Ok(record) if record.execution.phase.is_final() => break true,
+                    Ok(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+                    Err(_) => break false,
+                }
+            }
+        } else {
+            false
+        };
+        died += u32::from(!survived);
+        first.kill();
+        let second = Process::start(&machine, &sqlite(&machine), lease, 0).expect("it starts");
+        let again = insist(&second.client, &asked).await.expect("it is there");
+        assert!(known.is_none_or(|known| known.id() == again.id()), "an acknowledged submit was lost");
+        if cancels && !survived {
+            second.client.cancel(again.id(), "tester").await.expect("it can be asked");
+        }
+        let record = ends(&second.client, again.id()).await;
+        assert_eq!(record.execution.phase, expected, "died at {die_at}: {record:#?}");
+        let count = started_once(&machine);
+        assert!(starts.contains(&count), "died at {die_at}: {count} starts: {record:#?}");
+        if survived {
+            break;
+        }
+    }
+    assert!(died >= 4, "it died {died} times only");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_runner_may_die_at_each_step_of_an_attempt() {
+    dies_at_each_step("work", false, Phase::Succeeded, &[1]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_runner_may_die_at_each_step_of_a_repair() {
+    dies_at_each_step("twice", false, Phase::Succeeded, &[2]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_runner_may_die_at_each_step_of_a_cancel() {
+    dies_at_each_step("wait", true, Phase::Cancelled, &[0, 1]).await;
+}
+
+/// Runners that are killed at any time while many submit: all that was acknowledged ends, each attempt starts once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn runners_may_be_killed_at_any_time() {
+    const KILLS: u32 = 25;
+    let machine = Arc::new(Machine::of_version("4.1.1", SCRIPT));
+    let database = sqlite(&machine);
+    let lease = Duration::from_mins(1);
+    let (current, present) = tokio::sync::watch::channel::<Option<Remote>>(None);
+    let over = Arc::new(AtomicBool::new(false));
+    let mut clients = tokio::task::JoinSet::new();
+    for client in 0..4 {
+        let (mut present, over) = (present.clone(), Arc::clone(&over));
+        clients.spawn(async move {
+            let mut acknowledged = BTreeMap::new();
+            for number in 0.. {
+                let what = ["work", "twice", "slow"][number % 3];
+                let asked = submit(&format!("t-{client}-{number}"), what);
+                let record = loop {
+                    let client = present.borrow_and_update().clone();
+                    if let Some(client) = client
+                        && let Some(record) = insist(&client, &asked).await
+                    {
+                        break record;
+                    }
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                };
+                acknowledged.insert(asked.token.clone(), record.id().clone());
+                if over.load(Ordering::SeqCst) {
+                    return acknowledged;
+                }
+                tokio::time::sleep(Duration::from_millis(150)).await;
+            }
+            acknowledged
+        });
+    }
+    let mut seed = 0x2545_f491_4f6c_dd1d_u64;
+    for _ in 0..KILLS {
+        let mut process = Process::start(&machine, &database, lease, 0).expect("it starts");
+        current.send_replace(Some(process.client.clone()));
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        tokio::time::sleep(Duration::from_millis(seed % 300)).await;
+        process.kill();
+    }
+    let last = Process::start(&machine, &database, lease, 0).expect("it starts");
+    current.send_replace(Some(last.client.clone()));
+    over.store(true, Ordering::SeqCst);
+    let mut all = BTreeMap::new();
+    for acknowledged in clients.join_all().await {
+        all.extend(acknowledged);
+    }
+    for (token, id) in &all {
+        let record = ends(&last.client, id).await;
+        assert_eq!(record.execution.phase, Phase::Succeeded, "{token}: {record:#?}");
+        assert_eq!(last.client.submit(again(token)).await.expect("it is known").record.id(), id);
+    }
+    let starts = started_once(&machine);
+    println!("{KILLS} Runners killed, {} submits acknowledged, {starts} attempts started", all.len());
+    assert!(all.len() >= 20, "{} submits only", all.len());
+}
+
+/// What was asked for by a token.
+fn again(token: &str) -> Submit {
+    let number: usize = token.rsplit('-').next().and_then(|it| it.parse().ok()).expect("it has one");
+    submit(token, ["work", "twice", "slow"][number % 3])
+}
+
+/// Two share a database. The one that took the submit is killed; the other one takes over once its lease is over.
+pub(crate) async fn another_takes_over(database: &str) {
+    let machine = Machine::of_version("4.1.1", SCRIPT);
+    let lease = Duration::from_secs(2);
+    let mut one = Process::start(&machine, database, lease, 0).expect("it starts");
+    let other = Process::start(&machine, database, lease, 0).expect("it starts");
+    let mut ids = Vec::new();
+    for number in 0..6 {
+        let asked = submit(&format!("t{number}"), ["slow", "twice"][number % 2]);
+        ids.push(insist(&one.client, &asked).await.expect("it is kept").id().clone());
+    }
+    let waits = insist(&one.client, &submit("waits", "wait")).await.expect("it is kept").id().clone();
+    one.kill();
+    for id in &ids {
+        let record = ends(&other.client, id).await;
+        assert_eq!(record.execution.phase, Phase::Succeeded, "{record:#?}");
+    }
+    other.client.cancel(&waits, "tester").await.expect("it can be asked");
+    assert_eq!(ends(&other.client, &waits).await.execution.phase, Phase::Cancelled);
+    started_once(&machine);
+}
