@@ -1,7 +1,8 @@
 //! The Runner: submits, checks and cancels executions of jobs.
 //!
 //! What an execution is and how it goes on is decided by pure functions: [`machine`] from state and event to the next
-//! state, [`failure`] from what a failed attempt left to its cause and its remedy, [`lower`] from a job to what a backend is given, [`parameters`] from what was asked for to values.
+//! state, [`failure`] from what a failed attempt left to its cause and its remedy, [`sizing`] from earlier runs to what the
+//! next one is given, [`lower`] from a job to what a backend is given, [`parameters`] from what was asked for to values.
 
 pub mod execution;
 pub mod failure;
