@@ -45,7 +45,7 @@ async fn a_job_finds_its_size_and_keeps_it() {
         std::fs::remove_dir_all(project.path("spark-warehouse")).expect("it wrote one");
         let events = project.path("runs").join(execution.name()).join("events");
         let measured = event_log::read(&events).expect("Spark wrote one");
-        println!("run {run}: {:#?}\n{measured:#?}", sizes);
+        println!("run {run}: {sizes:#?}\n{measured:#?}");
         assert!(measured.complete && measured.skipped_lines == 0 && measured.given.one_process);
         for (key, given) in [
             ("spark.executor.memory", measured.given.executor_memory_mib),
