@@ -1,11 +1,10 @@
 //! The Runner: submits, checks and cancels executions of jobs.
 //!
 //! What an execution is and how it goes on is decided by pure functions: [`machine`] from state and event to the next
-//! state, [`failure`] from what a failed attempt left to its cause and its remedy, [`lower`] from a job to what a
-//! backend is given, [`parameters`] from what was asked for to values, [`sizing`] from earlier runs
-//! to the size of the next one. Around them are the [`store`], in which all of
-//! it is kept, and the Runner of a process, [`embedded`], which does what they decide. [`api`] is what others see, by
-//! [`service`] and [`remote`] also from elsewhere.
+//! state, [`failure`] from what a failed attempt left to its cause and its remedy, [`sizing`] from earlier runs to what
+//! the next one is given, [`lower`] from a job to what a backend is given, [`parameters`] from what was asked for to
+//! values. Around them are the [`store`], in which all of it is kept, and the Runner of a process, [`embedded`], which
+//! does what they decide. [`api`] is what others see, by [`service`] and [`remote`] also from elsewhere.
 
 pub mod api;
 pub mod embedded;

@@ -364,9 +364,7 @@ fn thrice(change: impl Fn(&mut Measured)) -> Vec<Measured> {
     (0..3).map(|_| run(&change)).collect()
 }
 
-/// What is decided and why, as people read it.
-#[test]
-fn what_is_said_of_sizes() {
+fn cases() -> Vec<(&'static str, Vec<Measured>)> {
     let spilled = |run: &mut Measured| {
         run.disk_spilled_bytes = 3 << 30;
         run.task_spilled_bytes = 50 * MIB;
@@ -377,7 +375,7 @@ fn what_is_said_of_sizes() {
         run.given.one_process = true;
         run.driver_heap_bytes = 0;
     };
-    let cases: Vec<(&str, Vec<Measured>)> = vec![
+    vec![
         ("nothing is known", vec![]),
         ("all is well", vec![run(|_| {})]),
         ("a run spilled", vec![run(spilled)]),
@@ -464,9 +462,14 @@ fn what_is_said_of_sizes() {
             "a run whose log has no end, and one that had nothing to do",
             vec![run(|run| run.complete = false), run(|run| run.tasks = 0)],
         ),
-    ];
+    ]
+}
+
+/// What is decided and why, as people read it.
+#[test]
+fn what_is_said_of_sizes() {
     let mut said = String::new();
-    for (name, earlier) in cases {
+    for (name, earlier) in cases() {
         writeln!(said, "{name}").expect("it is memory");
         for (key, Adjustment { value, why }) in size(&auto(), &earlier) {
             writeln!(said, "  {key} = {value}\n    {why}").expect("it is memory");

@@ -6,7 +6,7 @@ pub(super) fn bytes(bytes: u64) -> String {
     let Some((power, unit)) = UNITS.into_iter().find(|(power, _)| bytes >> power > 0) else {
         return format!("{bytes} B");
     };
-    let tenths = u128::from(bytes) * 10 >> power;
+    let tenths = (u128::from(bytes) * 10) >> power;
     if tenths < 100 && tenths % 10 != 0 {
         format!("{}.{} {unit}", tenths / 10, tenths % 10)
     } else {

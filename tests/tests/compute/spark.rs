@@ -1,5 +1,7 @@
 //! Jobs of every kind, from the manifest to what they leave behind, on a real Spark.
 
+mod sizing;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -58,14 +60,6 @@ impl Project {
 
     /// Runs a job to its end, which it tells with the driver's log.
     async fn run(&self, job: &CoreEtlJob, given: &[(&str, &str)], results: Option<&str>) -> (End, String) {
-        let variable = |name: &str| match name {
-            "SPARK_HOME" => Some(home().into()),
-            name => std::env::var_os(name),
-        };
-        let supervisor = vec![env!("CARGO_BIN_EXE_dcp-test-supervisor").to_owned()];
-        let installations = Installations::find(variable);
-        let local = Local::new(&self.path("runs"), self.folder.path(), installations, supervisor);
-        let local = local.expect("it can be made");
         let given = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let values = values(job, &given).expect("they fit");
         let mut execution = Execution::new(
@@ -76,9 +70,22 @@ impl Project {
         );
         after(&mut execution, Event::Stepped, Timestamp::UNIX_EPOCH);
         let input = Input { job, execution: &execution, values: &values, streaming: None, results };
-        let application = lower(&input).expect("it fits");
+        self.attempt(&input).await
+    }
+
+    /// Runs an attempt to its end.
+    async fn attempt(&self, input: &Input<'_>) -> (End, String) {
+        let variable = |name: &str| match name {
+            "SPARK_HOME" => Some(home().into()),
+            name => std::env::var_os(name),
+        };
+        let supervisor = vec![env!("CARGO_BIN_EXE_dcp-test-supervisor").to_owned()];
+        let installations = Installations::find(variable);
+        let local = Local::new(&self.path("runs"), self.folder.path(), installations, supervisor);
+        let local = local.expect("it can be made");
+        let application = lower(input).expect("it fits");
         local.create(&application).await.expect("it starts");
-        let name: Name = execution.name().parse().expect("it is one");
+        let name: Name = input.execution.name().parse().expect("it is one");
         let deadline = Instant::now() + Duration::from_mins(5);
         loop {
             let status = local.get(&name).await.expect("it can be asked").expect("it is known");

@@ -1,0 +1,77 @@
+//! A job that the platform sizes, run after run.
+
+use std::collections::BTreeMap;
+
+use dcp_runner::execution::Adjustment;
+use dcp_runner::sizing::{Measured, event_log, kept, size};
+
+use super::{Backend, Event, Execution, Id, Input, POLICY, Project, Timestamp, after};
+
+/// Two tasks that aggregate nearly two million long texts, which are sorted for it: more than fits in what it begins with.
+const JOB: &str = "  job:\n    sql:\n      query: |\n        \
+    CREATE TABLE totals USING json AS SELECT count(*) AS keys, sum(n) AS n, max(m) AS m FROM (\n          SELECT k, count(*) AS n, max(v) AS m FROM (\n            \
+    SELECT id % 200000 AS k, concat(sha2(cast(id AS string), 256), repeat('x', 128)) AS v\n            \
+    FROM range(0, 1800000, 1, 2)) GROUP BY k)\n  resources:\n    sizing: auto\n    driver: {memory: 450m}\n    \
+    executors: {cores: 2, min: 1, max: 4, initial: 2, memory: 450m, maxMemory: 2g}\n  \
+    spark: {conf: {spark.executor.metrics.pollingInterval: 100ms}}\n";
+
+type Sizes = BTreeMap<String, Adjustment>;
+
+fn values(sizes: &Sizes) -> BTreeMap<&str, &str> {
+    sizes.iter().map(|(key, size)| (key.as_str(), size.value.as_str())).collect()
+}
+
+fn number(sizes: &Sizes, key: &str) -> u64 {
+    sizes[key].value.trim_end_matches('m').parse().expect("a number")
+}
+
+#[tokio::test]
+async fn a_job_finds_its_size_and_keeps_it() {
+    let project = Project::new();
+    let job = dcp_tests::job(JOB);
+    let mut earlier: Vec<Measured> = Vec::new();
+    let mut course: Vec<Sizes> = Vec::new();
+    for run in 1..=5 {
+        let sizes = size(&job, &earlier);
+        let id = Id::parse(&format!("run{run}")).expect("it is one");
+        let mut execution = Execution::new(id, POLICY, Backend::Local, Timestamp::UNIX_EPOCH);
+        execution.adjusted.clone_from(&sizes);
+        after(&mut execution, Event::Stepped, Timestamp::UNIX_EPOCH);
+        let none = BTreeMap::new();
+        let input = Input { job: &job, execution: &execution, values: &none, streaming: None, results: None };
+        let (end, log) = project.attempt(&input).await;
+        assert!(end.succeeded, "{log}");
+        // Its table is made anew by each run.
+        std::fs::remove_dir_all(project.path("spark-warehouse")).expect("it wrote one");
+        let events = project.path("runs").join(execution.name()).join("events");
+        let measured = event_log::read(&events).expect("Spark wrote one");
+        println!("run {run}: {sizes:#?}\n{measured:#?}");
+        assert!(measured.complete && measured.skipped_lines == 0 && measured.given.one_process);
+        for (key, given) in [
+            ("spark.executor.memory", measured.given.executor_memory_mib),
+            ("spark.executor.instances", measured.given.executors),
+        ] {
+            let asked = sizes[key].value.trim_end_matches('m');
+            assert_eq!(asked, given.to_string(), "what was chosen is what was run with");
+        }
+        earlier.insert(0, measured);
+        earlier = kept(&job, &earlier);
+        course.push(sizes);
+    }
+    course.push(size(&job, &earlier));
+
+    // The first run spills, and memory grows until none does.
+    let memory: Vec<u64> = course.iter().map(|sizes| number(sizes, "spark.executor.memory")).collect();
+    assert!(earlier[4].disk_spilled_bytes > 32 << 20 && earlier[0].disk_spilled_bytes == 0);
+    assert!(course[1]["spark.executor.memory"].why.starts_with("the last run spilled "), "{course:#?}");
+    assert!(
+        memory.is_sorted() && memory[1] > memory[0] && memory[2..].iter().all(|it| *it == memory[2]),
+        "{memory:?}"
+    );
+    // What is more than there is work for is given back once three runs agree.
+    let instances: Vec<u64> = course.iter().map(|sizes| number(sizes, "spark.executor.instances")).collect();
+    assert_eq!(instances, [2, 2, 2, 1, 1, 1]);
+    let partitions = |run: usize| number(&course[run], "spark.sql.shuffle.partitions");
+    assert_eq!((partitions(1), partitions(4) < 20), (200, true));
+    assert_eq!(values(&course[5]), values(&course[4]), "it has found its size: {course:#?}");
+}
