@@ -13,5 +13,6 @@ mod harness;
 mod interrupted;
 mod memo;
 mod plane;
+mod run;
 mod serve;
 mod terminal;
