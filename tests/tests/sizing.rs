@@ -219,7 +219,7 @@ fn changes(values: &[u64]) -> (usize, usize) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4_000))]
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     /// Memory goes up while it is short and comes down to what is enough, once; and what is found stays, for longer than
     /// runs are remembered.
@@ -409,6 +409,7 @@ fn cases() -> Vec<(&'static str, Vec<Measured>)> {
             "three runs used little, and spilled a little",
             thrice(|run| {
                 run.heap_bytes = 300 * MIB;
+                run.task_memory_bytes = 20 * MIB;
                 run.disk_spilled_bytes = 1;
                 run.largest_shuffle_bytes = 40 * MIB;
             }),
@@ -416,9 +417,13 @@ fn cases() -> Vec<(&'static str, Vec<Measured>)> {
         (
             "three runs used little, and a task of one of them failed",
             [
-                thrice(|run| run.heap_bytes = 300 * MIB),
+                thrice(|run| {
+                    run.heap_bytes = 300 * MIB;
+                    run.task_memory_bytes = 20 * MIB;
+                }),
                 vec![run(|run| {
                     run.heap_bytes = 300 * MIB;
+                    run.task_memory_bytes = 20 * MIB;
                     run.failed_tasks = 1;
                 })],
             ]
