@@ -121,7 +121,8 @@ fn what_is_no_log_is_refused_with_what_to_do() {
 fn damaged_lines_cost_what_they_say_and_no_more() {
     let whole = measured("executors");
     let lines: Vec<String> = text("executors").lines().map(str::to_owned).collect();
-    let long = format!("{{\"Event\":\"SparkListenerTaskEnd\",\"x\":\"{}\"}}", "y".repeat(5 << 20));
+    let task = lines.iter().find(|line| line.contains("SparkListenerTaskEnd")).expect("there was one");
+    let long = task.replacen('{', &format!("{{\"x\":\"{}\",", "y".repeat(5 << 20)), 1);
     let more = ["{", "\u{0}", "{\"Event\":7}", "{\"Event\":\"SparkListenerTaskEnd\"}", "[]", &long];
     let damaged: Vec<&str> = more.into_iter().chain(lines.iter().map(String::as_str)).collect();
     let found = measure(damaged.join("\n").as_bytes()).expect("memory can be read");

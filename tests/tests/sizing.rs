@@ -219,7 +219,7 @@ fn changes(values: &[u64]) -> (usize, usize) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4_000))]
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     /// Memory goes up while it is short and comes down to what is enough, once; and what is found stays, for longer than
     /// runs are remembered.
@@ -406,6 +406,31 @@ fn cases() -> Vec<(&'static str, Vec<Measured>)> {
             }),
         ),
         (
+            "three runs used little, and spilled a little",
+            thrice(|run| {
+                run.heap_bytes = 300 * MIB;
+                run.task_memory_bytes = 20 * MIB;
+                run.disk_spilled_bytes = 1;
+                run.largest_shuffle_bytes = 40 * MIB;
+            }),
+        ),
+        (
+            "three runs used little, and a task of one of them failed",
+            [
+                thrice(|run| {
+                    run.heap_bytes = 300 * MIB;
+                    run.task_memory_bytes = 20 * MIB;
+                }),
+                vec![run(|run| {
+                    run.heap_bytes = 300 * MIB;
+                    run.task_memory_bytes = 20 * MIB;
+                    run.failed_tasks = 1;
+                })],
+            ]
+            .concat()[1..]
+                .to_vec(),
+        ),
+        (
             "three runs used little, and one before them did much more",
             [
                 thrice(|run| {
@@ -492,4 +517,10 @@ fn partitions_that_are_somebody_elses_are_left_alone() {
     let sql = |rest: &str| dcp_tests::job(&format!("  job: {{sql: {{query: SELECT 1}}}}\n{resources}{rest}"));
     assert!(partitions(&sql("")));
     assert!(!partitions(&sql("  spark: {conf: {spark.sql.shuffle.partitions: 7}}\n")));
+    let stream = format!(
+        "  job:\n    stream:\n      sources: {{clicks: {{files: {{path: /in, format: json, schema: {{store: string}}}}}}}}\n      \
+         query: SELECT store FROM clicks\n      sink: {{files: {{path: /out, format: json}}}}\n      \
+         checkpoint: /checkpoint\n{resources}"
+    );
+    assert!(!partitions(&dcp_tests::job(&stream)));
 }
