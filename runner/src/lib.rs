@@ -8,3 +8,4 @@ pub mod failure;
 pub mod lower;
 pub mod machine;
 pub mod parameters;
+pub mod results;
