@@ -31,6 +31,12 @@ def main(path: str) -> None:
     for statement in task["statements"]:
         rows = spark.sql(statement, args=values) if values else spark.sql(statement)
     if task["results"] is not None:
+        # A command gives no columns, and a file without any would pass for a result without rows.
+        if rows is None or not rows.columns:
+            raise ValueError(
+                "the last statement gives no rows, and `returnResult` asks for them: "
+                "end with a `SELECT`, or leave out `returnResult`"
+            )
         rows.write.mode("overwrite").format("avro").save(task["results"])
     spark.stop()
 

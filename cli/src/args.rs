@@ -99,6 +99,9 @@ pub(crate) enum Command {
     /// Stop executions
     #[command(after_help = CANCEL)]
     Cancel(Cancel),
+    /// Print the rows that a job of SQL with `returnResult: true` returned
+    #[command(after_help = RESULT)]
+    Result(Rows),
     /// Say whether jobs can be run on this machine, and what is missing
     Doctor(Doctor),
     #[command(hide = true)]
@@ -503,6 +506,35 @@ pub(crate) struct Cancel {
     /// The target of `dcp.yaml` [default: the one marked as default]
     #[arg(short, long, value_name = "NAME")]
     pub(crate) target: Option<String>,
+}
+
+const RESULT: &str = "\
+Examples:
+  dcp result logistics/orders                       the rows of the newest execution, as JSON
+  dcp result 01k9z… --output avro --out rows.avro";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Rows {
+    /// An execution's id, or `domain/name` for the newest one of a workload
+    #[arg(value_name = "EXECUTION")]
+    pub(crate) execution: String,
+    /// How to write it
+    #[arg(short, long, value_name = "FORMAT", default_value = "json")]
+    pub(crate) output: ResultFormat,
+    /// Write it to this file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) out: Option<PathBuf>,
+    /// The target of `dcp.yaml` [default: the one marked as default]
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) target: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ResultFormat {
+    /// An array with a record on each line
+    Json,
+    /// An object container file
+    Avro,
 }
 
 #[derive(Debug, clap::Args)]

@@ -14,6 +14,7 @@ mod history;
 mod init;
 mod logs;
 mod plan;
+mod result;
 mod rollback;
 mod run;
 mod runs;
@@ -44,6 +45,7 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Verdict, Failure
         Command::Runs(args) => runs::run(args, project, console),
         Command::Logs(args) => logs::run(args, project, console),
         Command::Cancel(args) => cancel::run(args, project, console),
+        Command::Result(args) => result::run(args, project, console),
         Command::Doctor(args) => doctor::run(args, project, console),
         Command::Supervise(args) => supervise::run(args),
         Command::Up(args) => up::run(args, project, console),

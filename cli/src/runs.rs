@@ -16,6 +16,7 @@ use dcp_runner::embedded::{Backend, Embedded, Jobs, Options};
 use dcp_runner::execution::Id;
 use dcp_runner::remote::Remote;
 use dcp_runner::request::Reference;
+use dcp_runner::results::Results;
 use dcp_runner::store::Store;
 use jiff::Timestamp;
 use tokio::runtime::Runtime;
@@ -106,6 +107,10 @@ pub(crate) fn options(root: &Path) -> Result<Options, Failure> {
     let slots = std::thread::available_parallelism().map_or(1, usize::from);
     let local = Backend { compute: Arc::new(compute), slots: Some(slots) };
     let mut options = Options::new(vec![(model::Backend::Local, local)], Timestamp::now);
+    let results = folder.join("results");
+    let results =
+        Results::open(&results.to_string_lossy()).map_err(|error| Failure::new(error.to_string()))?;
+    options.results = Some(results);
     options.place = place;
     options.locks = Some(folder.join("locks"));
     Ok(options)

@@ -3,11 +3,13 @@
 use std::fmt;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
 use crate::execution::{Execution, Id, Phase, Transition};
 use crate::request::{Request, Submit};
+use crate::results::Format;
 
 /// Why a Runner does not do something.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -129,6 +131,9 @@ pub trait Runner: fmt::Debug + Send + Sync {
     fn watch(&self, id: &Id, from: usize) -> BoxStream<'static, Result<Transition>>;
 
     fn logs(&self, id: &Id, request: LogRequest) -> BoxStream<'static, Result<LogPart>>;
+
+    /// The rows that its SQL returned.
+    fn result(&self, id: &Id, format: Format) -> BoxStream<'static, Result<Bytes>>;
 }
 
 /// What is kept of an execution beside what was asked for.

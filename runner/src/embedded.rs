@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use dcp_compiler::model;
 use dcp_compiler::primitive::{Body, CoreEtlJob, Fingerprint};
 use dcp_gateway::{Compute, SparkApplication};
@@ -28,6 +29,7 @@ use crate::lower::{self, lower};
 use crate::machine::{Event, after};
 use crate::parameters;
 use crate::request::{Definition, Reference, Submit};
+use crate::results::{Format, Results};
 use crate::store::{New, Store};
 use presence::Presence;
 
@@ -52,8 +54,8 @@ pub struct Options {
     /// The backends; what names none is run on the first.
     pub backends: Vec<(model::Backend, Backend)>,
     pub jobs: Option<Arc<dyn Jobs>>,
-    /// Where results are put: a folder's path, or a URL that Spark can write to.
-    pub results: Option<String>,
+    /// Where results are put.
+    pub results: Option<Results>,
     /// Letters and digits for where its backends are. Only a Runner of the same place takes up what another one left:
     /// elsewhere it is not known what became of it.
     pub place: String,
@@ -212,11 +214,6 @@ impl Inner {
         })
     }
 
-    fn results(&self, execution: &Execution) -> Option<String> {
-        let root = self.options.results.as_deref()?.trim_end_matches('/');
-        Some(format!("{root}/{}/{}", execution.id, execution.attempt()))
-    }
-
     /// The application of an execution's present attempt.
     fn application(&self, job: &CoreEtlJob, record: &Record) -> Result<SparkApplication> {
         let values = parameters::values(job, &record.request.parameters).map_err(|problems| {
@@ -225,7 +222,9 @@ impl Inner {
             let field = format!("parameters.{}", parameters.join(","));
             Error::Invalid { field, message: messages.join("; ") }
         })?;
-        let results = self.results(&record.execution);
+        let execution = &record.execution;
+        let results =
+            self.options.results.as_ref().map(|results| results.location(&execution.id, execution.attempt()));
         let input = lower::Input {
             job,
             execution: &record.execution,
@@ -374,5 +373,9 @@ impl Runner for Embedded {
 
     fn logs(&self, id: &Id, request: LogRequest) -> BoxStream<'static, Result<LogPart>> {
         stream::logs(Arc::clone(&self.0), id.clone(), request)
+    }
+
+    fn result(&self, id: &Id, format: Format) -> BoxStream<'static, Result<Bytes>> {
+        stream::result(Arc::clone(&self.0), id.clone(), format)
     }
 }

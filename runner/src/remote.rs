@@ -1,6 +1,7 @@
 //! A Runner elsewhere, over gRPC.
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use dcp_proto::runner::v1 as proto;
 use dcp_proto::runner::v1::runner_client::RunnerClient;
 use dcp_server::client::{Client, Fault, Service, Way};
@@ -11,6 +12,7 @@ use tonic::{Status, Streaming};
 use crate::api::{Error, Filter, LogPart, LogRequest, Record, Result, Runner, Submitted};
 use crate::execution::{Id, Transition};
 use crate::request::Submit;
+use crate::results::Format;
 use crate::wire::{self, status};
 
 pub use dcp_server::client::Options;
@@ -185,6 +187,21 @@ impl Runner for Remote {
                 async move { Ok(client.logs(request).await?.into_inner()) }
             },
             |part| Ok(LogPart { attempt: part.attempt, offset: part.offset, bytes: part.data }),
+        )
+    }
+
+    fn result(&self, id: &Id, format: Format) -> BoxStream<'static, Result<Bytes>> {
+        let format = match format {
+            Format::Json => proto::Format::Json,
+            Format::Avro => proto::Format::Avro,
+        };
+        let request = proto::ResultRequest { id: id.to_string(), format: format.into() };
+        self.parts(
+            move |mut client| {
+                let request = request.clone();
+                async move { Ok(client.result(request).await?.into_inner()) }
+            },
+            |part| Ok(part.data.into()),
         )
     }
 }

@@ -9,11 +9,12 @@ use dcp_proto::runner::v1::runner_server;
 use dcp_proto::runner::v1::runner_server::RunnerServer;
 use dcp_server::{Caller, Noted, Services};
 use futures_util::StreamExt as _;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{self, BoxStream};
 use tonic::{Request, Response, Status};
 
-use crate::api::{Error, Filter, LogRequest, Runner};
+use crate::api::{self, Error, Filter, LogRequest, Runner};
 use crate::execution::Id;
+use crate::results::Format;
 use crate::wire::{self, status};
 
 /// The largest message that is read: a job with its SQL.
@@ -40,6 +41,7 @@ type Parts<T> = BoxStream<'static, Result<T, Status>>;
 impl runner_server::Runner for Service {
     type WatchStream = Parts<proto::WatchResponse>;
     type LogsStream = Parts<proto::LogsResponse>;
+    type ResultStream = Parts<proto::ResultResponse>;
 
     async fn submit(&self, request: Request<proto::SubmitRequest>) -> Answer<proto::SubmitResponse> {
         let by = caller(&request)?;
@@ -110,6 +112,34 @@ impl runner_server::Runner for Service {
             Err(error) => Err(status::of(&error)),
         });
         Ok(Response::new(parts.boxed()))
+    }
+
+    async fn result(&self, request: Request<proto::ResultRequest>) -> Answer<Self::ResultStream> {
+        let id = noted(&request, &request.get_ref().id)?;
+        let format = match request.get_ref().format() {
+            proto::Format::Json => Format::Json,
+            proto::Format::Avro => Format::Avro,
+            proto::Format::Unspecified => {
+                return Err(invalid("format", "`format` has to be JSON or AVRO".to_owned()));
+            }
+        };
+        begun(self.runner.result(&id, format), |data| proto::ResultResponse { data: data.into() }).await
+    }
+}
+
+/// What can't be told at all is told as the answer, and not as its end.
+async fn begun<T, R>(
+    parts: BoxStream<'static, api::Result<T>>,
+    respond: impl Fn(T) -> R + Send + 'static,
+) -> Answer<Parts<R>>
+where
+    T: Send + 'static,
+    R: Send + 'static,
+{
+    let mut parts = parts.map(move |part| part.map(&respond).map_err(|error| status::of(&error))).boxed();
+    match parts.next().await {
+        Some(Err(status)) => Err(status),
+        first => Ok(Response::new(stream::iter(first).chain(parts).boxed())),
     }
 }
 

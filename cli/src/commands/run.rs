@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dcp_compiler::compile::Goal;
-use dcp_compiler::model;
+use dcp_compiler::model::{self, Job};
 use dcp_compiler::primitive::{Body, ContinuousJob, CoreEtlJob};
 use dcp_compiler::project::Project;
 use dcp_runner::api::Record;
@@ -40,6 +40,7 @@ pub(super) fn run(
         None => of_address(&args.what, &target)?,
     };
     let runs = Runs::open(&home, &target)?;
+    let returns = asked.returns;
     let submit = Submit {
         token: args.token.clone().unwrap_or_else(|| format!("run-{:032x}", rand::random::<u128>())),
         job: asked.job,
@@ -55,7 +56,7 @@ pub(super) fn run(
     }
     let ended = wait(&runs, submitted.record.id(), console)?;
     if let (Some(record), false) = (&ended, console.quiet) {
-        afterwards(record, console)?;
+        afterwards(record, returns, console)?;
     }
     runs.close();
     Ok(match ended.map(|record| record.execution.phase) {
@@ -69,6 +70,8 @@ struct Asked {
     job: Definition,
     streaming: Option<Streaming>,
     exclusive: Option<String>,
+    /// Whether it is known to return rows.
+    returns: bool,
 }
 
 fn is_file(what: &str) -> bool {
@@ -100,7 +103,7 @@ fn of_address(what: &str, project: &Project<'_>) -> Result<Asked, Failure> {
         name: name.to_owned(),
         fingerprint: None,
     };
-    Ok(Asked { job: Definition::Applied(reference), streaming: None, exclusive: None })
+    Ok(Asked { job: Definition::Applied(reference), streaming: None, exclusive: None, returns: false })
 }
 
 /// The one job of a file, to be run on this machine. Nothing where the file has errors, which are told.
@@ -161,7 +164,8 @@ fn of_file(
     let exclusive = kept.as_ref().map(|it| it.checkpoint.as_str().to_owned());
     let streaming = kept
         .map(|it| Streaming { trigger: it.trigger.clone(), checkpoint: it.checkpoint.as_str().to_owned() });
-    Ok(Some(Asked { job: Definition::Inline(job), streaming, exclusive }))
+    let returns = matches!(&job.job, Job::Sql(sql) if sql.return_result);
+    Ok(Some(Asked { job: Definition::Inline(job), streaming, exclusive, returns }))
 }
 
 fn parameters(given: &[String]) -> Result<BTreeMap<String, String>, Failure> {
@@ -227,10 +231,13 @@ fn wait(runs: &Runs, id: &Id, console: &mut Console) -> Result<Option<Record>, F
 }
 
 /// What to do next.
-fn afterwards(record: &Record, console: &mut Console) -> Result<(), Failure> {
+fn afterwards(record: &Record, returns: bool, console: &mut Console) -> Result<(), Failure> {
     let id = record.id();
     if record.execution.phase == Phase::Failed {
         writeln!(console.err, "  its log: dcp logs {id}; all that is known: dcp runs {id}")?;
+    }
+    if record.execution.phase == Phase::Succeeded && returns {
+        writeln!(console.err, "  its rows: dcp result {id}")?;
     }
     Ok(())
 }

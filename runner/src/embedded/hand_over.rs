@@ -53,7 +53,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Whether nothing is left at any backend.
+    /// Whether nothing is left, at any backend or of its result.
     async fn clear(&self, record: &Record) -> bool {
         for attempt in &record.execution.attempts {
             let Ok(name) = record.execution.name_of(attempt.number).parse::<Name>() else { continue };
@@ -62,7 +62,10 @@ impl Inner {
                 return false;
             }
         }
-        true
+        match &self.options.results {
+            Some(results) => results.remove(record.id()).await.is_ok(),
+            None => true,
+        }
     }
 }
 

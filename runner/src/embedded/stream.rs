@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use dcp_gateway::{Compute, Name};
-use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use super::{Inner, unknown};
 use crate::api::{Error, LogPart, LogRequest, Record, Result};
 use crate::execution::{Id, Phase, Transition};
+use crate::results::{self, Format};
 
 /// How often to look for what is not this Runner's own, and for more of a log.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -138,4 +140,35 @@ impl Reading {
 async fn read(compute: &dyn Compute, name: &Name, from: u64) -> Result<Vec<u8>> {
     let log = compute.logs(name, from, PART).await;
     log.map(|log| log.bytes).map_err(|error| Error::Unavailable(error.to_string()))
+}
+
+pub(super) fn result(inner: Arc<Inner>, id: Id, format: Format) -> BoxStream<'static, Result<Bytes>> {
+    let begun = async move {
+        let record = inner.record(&id).await?;
+        let phase = record.execution.phase;
+        if !phase.is_final() {
+            let said = format!("{id} is {}: its result is there once it has succeeded", phase.name());
+            return Err(Error::NotNow(said));
+        }
+        let Some(results) = &inner.options.results else {
+            return Err(Error::NotFound("this Runner keeps no results".to_owned()));
+        };
+        if phase != Phase::Succeeded {
+            return Err(Error::NotFound(format!("{id} is {}, and has no result", phase.name())));
+        }
+        let pieces = results.read(&id, record.execution.attempt(), format).await.map_err(unread)?;
+        Ok(pieces.map_err(unread))
+    };
+    stream::once(begun).try_flatten().boxed()
+}
+
+fn unread(error: results::Error) -> Error {
+    match error {
+        results::Error::NotThere { .. } => Error::NotFound(error.to_string()),
+        results::Error::Damaged { .. } => Error::Corrupt(error.to_string()),
+        results::Error::Unsupported { .. } | results::Error::Mixed { .. } | results::Error::TooMany(_) => {
+            Error::NotNow(error.to_string())
+        }
+        results::Error::Place(_) => Error::Unavailable(error.to_string()),
+    }
 }

@@ -17,6 +17,8 @@ use dcp_runner::execution::{Execution, Id, Policy};
 use dcp_runner::lower::{Input, lower};
 use dcp_runner::machine::{Event, after};
 use dcp_runner::parameters::values;
+use dcp_runner::results::{Error, Format, Results};
+use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
 use tempfile::TempDir;
 
@@ -144,15 +146,39 @@ async fn sql_with_parameters_writes_and_returns_rows() {
     );
     let hostile = "x'; DROP TABLE t; --";
     let given = [("day", "2026-01-31"), ("name", hostile)];
-    let results = project.path("results").display().to_string();
-    let (end, log) = project.run(&job, &given, Some(&results)).await;
+    let results = Results::open(&project.path("results").display().to_string()).expect("it is a folder");
+    let id = Id::parse("a1").expect("it is one");
+    let location = results.location(&id, 1);
+    let (end, log) = project.run(&job, &given, Some(&location)).await;
     assert!(end.succeeded, "{log}");
     let rows = lines(&project.path("out"), ".json");
     assert_eq!(rows.len(), 3, "{rows:?}");
     assert_eq!(rows[0], format!("{{\"day\":\"2026-01-31\",\"id\":2,\"name\":\"{hostile}\"}}"));
-    let avro = files(&project.path("results"), ".avro");
-    let bytes = fs::read(avro.first().expect("there is a file of results")).expect("it can be read");
-    assert!(bytes.starts_with(b"Obj\x01"), "it is Avro");
+    let read = async |attempt, format| {
+        let pieces = results.read(&id, attempt, format).await?;
+        Ok::<_, Error>(pieces.try_collect::<Vec<_>>().await?.concat())
+    };
+    assert_eq!(read(1, Format::Json).await, Ok(b"[\n{\"n\":3,\"s\":\";\"}\n]".to_vec()));
+    assert!(read(1, Format::Avro).await.is_ok_and(|bytes| bytes.starts_with(b"Obj\x01")));
+    assert!(matches!(read(2, Format::Json).await, Err(Error::NotThere { .. })));
+    results.remove(&id).await.expect("it can be removed");
+    assert!(matches!(read(1, Format::Json).await, Err(Error::NotThere { .. })));
+}
+
+/// Where the compiler can't tell; where it can, it says so before: DCP0104.
+#[tokio::test]
+async fn sql_whose_last_statement_gives_no_rows_has_no_result() {
+    let project = Project::new();
+    let query = "SELECT 1 AS n;\n        EXECUTE IMMEDIATE 'CREATE TEMPORARY VIEW v AS SELECT 1'\n";
+    let job =
+        project.job(&format!("  job:\n    sql:\n      returnResult: true\n      query: |\n        {query}"));
+    let location = project.path("results").display().to_string();
+    let (end, log) = project.run(&job, &[], Some(&location)).await;
+    assert!(!end.succeeded && !project.path("results").exists());
+    assert!(
+        log.contains("ValueError: the last statement gives no rows") && log.contains("returnResult"),
+        "{log}"
+    );
 }
 
 #[tokio::test]

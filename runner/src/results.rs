@@ -1,0 +1,230 @@
+//! Results of SQL: rows that Spark wrote as Avro into a folder of their own, read back as JSON or as one Avro file.
+//!
+//! What is read was written by somebody else's job, so none of it is trusted: every length has a limit, and however
+//! large a result is, no more than one block of it and one record of JSON are held at a time.
+
+mod container;
+mod json;
+mod time;
+
+use std::collections::VecDeque;
+
+use bytes::Bytes;
+use dcp_objects::{Objects, Unusable};
+use futures_util::stream::{self, BoxStream};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+
+use crate::execution::Id;
+use container::{Block, Head, Source};
+use json::Rows;
+
+/// How a result is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// One object container file.
+    Avro,
+    /// One array, with a record on each line.
+    Json,
+}
+
+/// Why a result can't be read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The attempt has not written all of it, or it was removed, or there never is one.
+    #[error(
+        "there is no result of attempt {attempt} of `{execution}`: it is there once the attempt has succeeded, for a \
+         job of SQL with `returnResult: true`"
+    )]
+    NotThere { execution: String, attempt: u32 },
+    #[error("`{file}` of the result is damaged: {why}; run the job again")]
+    Damaged { file: String, why: String },
+    #[error("`{file}` of the result can't be read: {why}")]
+    Unsupported { file: String, why: String },
+    /// Files that can't become one without being decoded.
+    #[error("`{file}` of the result has another {what} than the files before it: read the result as JSON")]
+    Mixed { file: String, what: &'static str },
+    #[error(
+        "the result has more than {0} files: write fewer, with `/*+ COALESCE(100) */` in the last statement"
+    )]
+    TooMany(usize),
+    #[error(transparent)]
+    Place(#[from] dcp_objects::Error),
+}
+
+/// A result as it is read, piece by piece.
+pub type Pieces = BoxStream<'static, Result<Bytes, Error>>;
+
+/// Files of one result. Their names are held at once.
+const MOST_FILES: usize = 100_000;
+/// Pieces of JSON are about as long.
+const PIECE: usize = 64 << 10;
+
+/// Where results are kept.
+#[derive(Debug, Clone)]
+pub struct Results {
+    root: Objects,
+}
+
+impl Results {
+    /// Opens a bucket or a folder. Nothing has to be there yet.
+    pub fn open(root_url: &str) -> Result<Self, Unusable> {
+        Ok(Self::over(Objects::open(root_url)?))
+    }
+
+    pub fn over(root: Objects) -> Self {
+        Self { root }
+    }
+
+    /// Where an attempt's rows are to be written. Each attempt has a place of its own, so that what one that failed
+    /// has left is in no result.
+    pub fn location(&self, execution: &Id, attempt: u32) -> String {
+        self.root.url(&below(execution, attempt))
+    }
+
+    /// The result of an attempt. That there is none is told before the first piece.
+    pub async fn read(&self, execution: &Id, attempt: u32, format: Format) -> Result<Pieces, Error> {
+        let not_there = || Error::NotThere { execution: execution.to_string(), attempt };
+        let files = self.files(&below(execution, attempt)).await?.ok_or_else(not_there)?;
+        let reading =
+            Reading { root: self.root.clone(), files, format, first: None, now: None, rows: 0, begun: false };
+        let pieces = stream::try_unfold(Some(reading), |reading| async move {
+            let Some(mut reading) = reading else { return Ok(None) };
+            match reading.piece().await? {
+                Some(piece) => Ok(Some((piece, Some(reading)))),
+                None => Ok(reading.end().map(|last| (last, None))),
+            }
+        });
+        Ok(pieces.boxed())
+    }
+
+    /// Removes the results of all of an execution's attempts, whole or not.
+    pub async fn remove(&self, execution: &Id) -> Result<(), Error> {
+        Ok(self.root.remove(execution.as_str()).await?)
+    }
+
+    /// The files of a result that is whole, in the order of Spark's partitions, which is the order of the rows.
+    async fn files(&self, below: &str) -> Result<Option<VecDeque<String>>, Error> {
+        let mut listed = self.root.list(below);
+        let (mut files, mut whole) = (Vec::new(), false);
+        while let Some(object) = listed.try_next().await? {
+            let name = object.path.strip_prefix(below).and_then(|rest| rest.strip_prefix('/'));
+            whole |= name == Some("_SUCCESS");
+            if name.is_some_and(is_part) {
+                files.push(object.path);
+            }
+            if files.len() > MOST_FILES {
+                return Err(Error::TooMany(MOST_FILES));
+            }
+        }
+        files.sort_unstable();
+        Ok(whole.then(|| files.into()))
+    }
+}
+
+fn below(execution: &Id, attempt: u32) -> String {
+    format!("{execution}/{attempt}")
+}
+
+/// Whether this is a file of rows. Hadoop keeps others beside them, whose names begin with `.` or `_`.
+fn is_part(name: &str) -> bool {
+    let plain = !name.contains('/') && !name.starts_with(['.', '_']);
+    plain && name.strip_suffix(".avro").is_some()
+}
+
+/// A result that is being read.
+struct Reading {
+    root: Objects,
+    files: VecDeque<String>,
+    format: Format,
+    /// What the first file said of itself.
+    first: Option<Head>,
+    now: Option<File>,
+    /// How many rows were written as JSON.
+    rows: u64,
+    begun: bool,
+}
+
+struct File {
+    source: Source,
+    /// What its rows look like, where they are decoded.
+    rows: Option<Rows>,
+}
+
+impl Reading {
+    /// The next piece, which is never empty; none at the end of the last file.
+    async fn piece(&mut self) -> Result<Option<Bytes>, Error> {
+        loop {
+            let Some(file) = &mut self.now else {
+                let Some(path) = self.files.pop_front() else { return Ok(None) };
+                if let Some(head) = self.open(path).await? {
+                    return Ok(Some(head));
+                }
+                continue;
+            };
+            if let Some(rows) = &mut file.rows
+                && let Some(piece) =
+                    rows.piece(PIECE, &mut self.rows).map_err(|why| file.source.damaged(why))?
+            {
+                return Ok(Some(piece));
+            }
+            match file.source.block().await? {
+                None => self.now = None,
+                Some(block) => match (&mut file.rows, &self.first) {
+                    (Some(rows), _) => rows.take(block).map_err(|why| file.source.damaged(why))?,
+                    (None, Some(first)) => return Ok(Some(framed(&block, first))),
+                    (None, None) => {}
+                },
+            }
+        }
+    }
+
+    /// Begins the next file. What is said of it is a piece where it is the first of an Avro file.
+    async fn open(&mut self, path: String) -> Result<Option<Bytes>, Error> {
+        let source = Source::open(&self.root, path).await?;
+        let rows = match self.format {
+            Format::Json => Some(Rows::new(&source.head).map_err(|why| source.unsupported(why))?),
+            Format::Avro => None,
+        };
+        let head = source.head.clone();
+        self.now = Some(File { source, rows });
+        if self.format == Format::Json {
+            return Ok(None);
+        }
+        match &self.first {
+            None => {
+                let piece = head.bytes.clone();
+                (self.first, self.begun) = (Some(head), true);
+                Ok(Some(piece))
+            }
+            Some(first) => {
+                let what = match () {
+                    () if first.schema != head.schema => Some("schema"),
+                    () if first.codec != head.codec => Some("codec"),
+                    () => None,
+                };
+                let file = self.now.as_ref().map(|file| file.source.path.clone()).unwrap_or_default();
+                what.map_or(Ok(None), |what| Err(Error::Mixed { file, what }))
+            }
+        }
+    }
+
+    /// What comes after the last file; for Avro, a file without rows where Spark wrote none at all.
+    fn end(&self) -> Option<Bytes> {
+        match self.format {
+            Format::Json if self.rows == 0 => Some(Bytes::from_static(b"[]")),
+            Format::Json => Some(Bytes::from_static(b"\n]")),
+            Format::Avro if self.begun => None,
+            Format::Avro => Some(Bytes::from_static(container::EMPTY)),
+        }
+    }
+}
+
+/// A block of one file as a block of another, which ends with that one's mark.
+fn framed(block: &Block, first: &Head) -> Bytes {
+    let mut bytes = Vec::with_capacity(block.data.len() + 36);
+    container::put_long(block.rows, &mut bytes);
+    container::put_long(block.data.len() as u64, &mut bytes);
+    bytes.extend_from_slice(&block.data);
+    bytes.extend_from_slice(&first.mark);
+    bytes.into()
+}

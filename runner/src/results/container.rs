@@ -1,0 +1,234 @@
+//! Avro's object container file, as its specification has it: a head, then blocks with a mark after each.
+//!
+//! `apache-avro` has a reader too. It can't hand on a block as it is, and reads only what can be read without waiting.
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use dcp_objects::Objects;
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
+
+use super::Error;
+
+const MAGIC: &[u8] = b"Obj\x01";
+pub(super) const MARK: usize = 16;
+/// What a head may say in all. Spark's largest schemas are far below.
+const HEAD: usize = 4 << 20;
+/// Bytes of one block as it stands in the file. Spark ends one after 64 KB and the record that passes it.
+const BLOCK: usize = 64 << 20;
+
+/// A file without rows and columns.
+pub(super) const EMPTY: &[u8] =
+    b"Obj\x01\x02\x16avro.schema\x6a{\"type\":\"record\",\"name\":\"topLevelRecord\",\
+    \"fields\":[]}\0dcp empty result";
+
+/// What a file says of itself.
+#[derive(Clone)]
+pub(super) struct Head {
+    /// All of it, with the mark.
+    pub(super) bytes: Bytes,
+    pub(super) schema: Bytes,
+    /// None is `null`.
+    pub(super) codec: Bytes,
+    pub(super) mark: [u8; MARK],
+}
+
+pub(super) struct Block {
+    pub(super) rows: u64,
+    /// As the codec left it.
+    pub(super) data: Bytes,
+}
+
+/// A file, as far as it was read.
+pub(super) struct Source {
+    pub(super) path: String,
+    pub(super) head: Head,
+    input: Input,
+}
+
+/// What came of a file and was not taken yet.
+struct Input {
+    path: String,
+    chunks: BoxStream<'static, dcp_objects::Result<Bytes>>,
+    held: BytesMut,
+    /// What was taken since the file began, for as long as that is kept.
+    kept: Option<Vec<u8>>,
+}
+
+impl Source {
+    pub(super) async fn open(root: &Objects, path: String) -> Result<Self, Error> {
+        let chunks = root.read(&path).await?;
+        let mut input = Input { path: path.clone(), chunks, held: BytesMut::new(), kept: Some(Vec::new()) };
+        if input.take(MAGIC.len()).await? != MAGIC {
+            return Err(input.damaged("it is no Avro file"));
+        }
+        let (mut schema, mut codec) = (None, Bytes::from_static(b"null"));
+        loop {
+            let count = match input.long().await? {
+                0 => break,
+                // Then the bytes of all entries come next, which nobody needs.
+                count if count < 0 => {
+                    input.long().await?;
+                    count.unsigned_abs()
+                }
+                count => count.unsigned_abs(),
+            };
+            for _ in 0..count {
+                let key = input.bytes().await?;
+                let value = input.bytes().await?;
+                match key.as_ref() {
+                    b"avro.schema" => schema = Some(value),
+                    b"avro.codec" => codec = value,
+                    _ => {}
+                }
+            }
+        }
+        let mut mark = [0; MARK];
+        mark.copy_from_slice(&input.take(MARK).await?);
+        let schema = schema.ok_or_else(|| input.damaged("it does not say what its rows look like"))?;
+        let bytes = input.kept.take().unwrap_or_default().into();
+        Ok(Self { path, head: Head { bytes, schema, codec, mark }, input })
+    }
+
+    /// The next block; none at the end of the file.
+    pub(super) async fn block(&mut self) -> Result<Option<Block>, Error> {
+        if !self.input.has(1).await? {
+            return Ok(None);
+        }
+        let rows = self.input.long().await?;
+        let rows = u64::try_from(rows).map_err(|_| self.damaged("a block has less than no rows"))?;
+        let length = self.input.length(BLOCK, "a block").await?;
+        let data = self.input.take(length).await?;
+        if self.input.take(MARK).await? != self.head.mark[..] {
+            return Err(self.damaged("a block does not end where it should"));
+        }
+        Ok(Some(Block { rows, data }))
+    }
+
+    pub(super) fn damaged(&self, why: impl Into<String>) -> Error {
+        self.input.damaged(why)
+    }
+
+    pub(super) fn unsupported(&self, why: impl Into<String>) -> Error {
+        Error::Unsupported { file: self.path.clone(), why: why.into() }
+    }
+}
+
+impl Input {
+    /// Whether so many bytes are still to be taken. They are read; no more is than comes with them.
+    async fn has(&mut self, count: usize) -> Result<bool, Error> {
+        while self.held.len() < count {
+            match self.chunks.next().await {
+                Some(chunk) => self.held.extend_from_slice(&chunk?),
+                None => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+
+    async fn take(&mut self, count: usize) -> Result<Bytes, Error> {
+        if !self.has(count).await? {
+            return Err(self.damaged("it ends too soon"));
+        }
+        if let Some(kept) = &mut self.kept {
+            kept.extend_from_slice(&self.held[..count]);
+            if kept.len() > HEAD {
+                return Err(self.damaged(format!("what it says of itself is longer than {HEAD} bytes")));
+            }
+        }
+        Ok(self.held.split_to(count).freeze())
+    }
+
+    async fn long(&mut self) -> Result<i64, Error> {
+        let mut read = Vec::with_capacity(10);
+        loop {
+            let byte = self.take(1).await?.get_u8();
+            read.push(byte);
+            if byte < 0x80 || read.len() == 10 {
+                break;
+            }
+        }
+        take_long(&mut read.as_slice()).ok_or_else(|| self.damaged("a number is too large"))
+    }
+
+    async fn length(&mut self, most: usize, what: &str) -> Result<usize, Error> {
+        let length = self.long().await?;
+        let length = usize::try_from(length).ok().filter(|length| *length <= most);
+        length.ok_or_else(|| {
+            self.damaged(format!("{what} says that it has less than no or more than {most} bytes"))
+        })
+    }
+
+    async fn bytes(&mut self) -> Result<Bytes, Error> {
+        let length = self.length(HEAD, "what it says of itself").await?;
+        self.take(length).await
+    }
+
+    fn damaged(&self, why: impl Into<String>) -> Error {
+        Error::Damaged { file: self.path.clone(), why: why.into() }
+    }
+}
+
+/// Takes a number of Avro's: seven bits a byte, the lowest first, with the sign as the lowest bit.
+pub(super) fn take_long(bytes: &mut &[u8]) -> Option<i64> {
+    let mut number = 0_u64;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        let bits = u64::from(byte & 0x7F);
+        // Of the tenth byte, only one bit has room.
+        if shift == 63 && bits > 1 {
+            return None;
+        }
+        number |= bits << shift;
+        if byte & 0x80 == 0 {
+            return Some((number >> 1).cast_signed() ^ -(number & 1).cast_signed());
+        }
+    }
+    None
+}
+
+/// Writes a number that is not below zero.
+pub(super) fn put_long(number: u64, bytes: &mut Vec<u8>) {
+    let mut rest = u128::from(number) << 1;
+    loop {
+        let byte = u8::try_from(rest & 0x7F).unwrap_or_default();
+        rest >>= 7;
+        bytes.push(if rest == 0 { byte } else { byte | 0x80 });
+        if rest == 0 {
+            return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn numbers_come_back(number in 0..=i64::MAX.unsigned_abs()) {
+            let mut bytes = Vec::new();
+            put_long(number, &mut bytes);
+            let mut rest = bytes.as_slice();
+            prop_assert_eq!(take_long(&mut rest), Some(number.cast_signed()));
+            prop_assert!(rest.is_empty());
+        }
+
+        #[test]
+        fn whatever_the_bytes_no_more_than_ten_are_a_number(bytes in prop::collection::vec(any::<u8>(), 0..20)) {
+            let mut rest = bytes.as_slice();
+            let _ = take_long(&mut rest);
+            prop_assert!(bytes.len() - rest.len() <= 10);
+        }
+    }
+
+    #[test]
+    fn the_least_and_the_greatest_are_numbers() {
+        let read = |mut bytes: &[u8]| take_long(&mut bytes);
+        assert_eq!(read(&[0xFE, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1]), Some(i64::MAX));
+        assert_eq!(read(&[0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1]), Some(i64::MIN));
+        assert_eq!(read(&[0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 2]), None);
+        assert_eq!((read(&[1]), read(&[2]), read(&[])), (Some(-1), Some(1), None));
+    }
+}

@@ -1,0 +1,76 @@
+//! Days and instants as text. Spark's reach further than any library's that prints them: by the calendar that is used
+//! today, for ever in both directions.
+
+use std::fmt::Write as _;
+
+/// A day as `2026-01-31`, counted from 1970; a year beyond four digits has a sign, as ISO 8601 has it.
+pub(super) fn date(days: i64) -> String {
+    // Years begin with March here, so that the day that is not always there is the last one.
+    let days = i128::from(days) + 719_468;
+    let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let (day, month) = (day - (153 * month + 2) / 5 + 1, if month < 10 { month + 3 } else { month - 9 });
+    let year = year + era * 400 + i128::from(month <= 2);
+    match year {
+        0..=9_999 => format!("{year:04}-{month:02}-{day:02}"),
+        _ => format!("{year:+05}-{month:02}-{day:02}"),
+    }
+}
+
+/// An instant as `2026-01-31T12:34:56.789`, counted from 1970 in seconds with so many digits behind them.
+pub(super) fn instant(count: i64, fraction: u32) -> String {
+    let day = 86_400 * 10_i64.pow(fraction);
+    format!("{}T{}", date(count.div_euclid(day)), clock(count.rem_euclid(day), fraction))
+}
+
+/// A time of day, in the same way.
+pub(super) fn of_day(count: i64, fraction: u32) -> Result<String, String> {
+    let inside = (0..86_400 * 10_i64.pow(fraction)).contains(&count);
+    inside.then(|| clock(count, fraction)).ok_or_else(|| "a time of day is none".to_owned())
+}
+
+fn clock(count: i64, fraction: u32) -> String {
+    let unit = 10_i64.pow(fraction);
+    let (seconds, rest) = (count / unit, count % unit);
+    let mut text = format!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    if rest > 0 {
+        let width = usize::try_from(fraction).unwrap_or_default();
+        // To write to a text never fails.
+        let _ = write!(text, ".{rest:0width$}");
+        text.truncate(text.trim_end_matches('0').len());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn instants_are_what_jiff_says(micros in -62_135_596_800_000_000_i64..253_402_207_200_000_000) {
+            let expected = Timestamp::from_microsecond(micros).unwrap().to_string();
+            prop_assert_eq!(format!("{}Z", instant(micros, 6)), expected);
+        }
+
+        #[test]
+        fn every_number_is_a_day(days in any::<i64>(), micros in any::<i64>()) {
+            prop_assert!(date(days).len() >= 10 && instant(micros, 6).contains('T'));
+        }
+    }
+
+    #[test]
+    fn the_ends_of_time_have_a_sign() {
+        assert_eq!(instant(i64::MAX, 6), "+294247-01-10T04:00:54.775807");
+        assert_eq!(date(-719_529), "-0001-12-31");
+        assert_eq!(
+            (of_day(86_399_999, 3).unwrap().as_str(), of_day(86_400_000, 3).is_err()),
+            ("23:59:59.999", true)
+        );
+    }
+}

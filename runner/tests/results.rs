@@ -1,0 +1,280 @@
+//! What Spark wrote (`results/make`), read back; and what somebody else may have made of it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use dcp_objects::Objects;
+use dcp_runner::execution::Id;
+use dcp_runner::results::{Error, Format, Results};
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+/// More than this is read of no result here.
+const MOST: usize = 80 << 20;
+
+fn kept() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/results")
+}
+
+fn id(text: &str) -> Id {
+    Id::parse(text).expect("it is an id")
+}
+
+async fn read_from(root: &Path, execution: &str, format: Format) -> Result<Vec<u8>, Error> {
+    let results = Results::open(root.to_str().expect("it is text")).expect("it is a folder");
+    let mut pieces = results.read(&id(execution), 1, format).await?;
+    let mut all = Vec::new();
+    while let Some(piece) = pieces.try_next().await? {
+        assert!(!piece.is_empty(), "a piece says something");
+        all.extend_from_slice(&piece);
+        if all.len() > MOST {
+            break;
+        }
+    }
+    Ok(all)
+}
+
+async fn json(execution: &str) -> String {
+    let read = read_from(&kept(), execution, Format::Json).await;
+    String::from_utf8(read.expect("it can be read")).expect("JSON is UTF-8")
+}
+
+async fn avro(execution: &str) -> Vec<u8> {
+    read_from(&kept(), execution, Format::Avro).await.expect("it can be read")
+}
+
+/// A result of these files.
+fn result(files: &[(&str, &[u8])]) -> TempDir {
+    let folder = TempDir::new().expect("there is room");
+    let place = folder.path().join("a/1");
+    fs::create_dir_all(&place).expect("it can be made");
+    for (name, bytes) in files {
+        fs::write(place.join(name), bytes).expect("it can be written");
+    }
+    folder
+}
+
+/// How many rows Avro's own library finds.
+fn rows(avro: &[u8]) -> usize {
+    let reader = apache_avro::Reader::new(avro).expect("it is Avro");
+    reader.map(|row| row.expect("it is a row")).count()
+}
+
+#[tokio::test]
+async fn every_type_and_codec_of_spark_becomes_json() {
+    let expected = fs::read_to_string(kept().join("types.json")).expect("it is there");
+    for codec in ["snappy", "deflate", "zstandard", "uncompressed"] {
+        let json = json(codec).await;
+        assert_eq!(json, expected.trim_end(), "{codec}");
+    }
+    let parsed: serde_json::Value = serde_json::from_str(&expected).expect("it is JSON");
+    assert_eq!(parsed.as_array().map(Vec::len), Some(3));
+    let refused = read_from(&kept(), "bzip2", Format::Json).await.expect_err("nobody decodes it");
+    assert!(refused.to_string().contains("spark.sql.avro.compression.codec"), "{refused}");
+}
+
+#[tokio::test]
+async fn avro_is_handed_on_as_it_is() {
+    for codec in ["snappy", "deflate", "zstandard", "uncompressed", "bzip2", "blocks", "empty"] {
+        let written = fs::read(kept().join(codec).join("1/part-00000.avro")).expect("it is there");
+        assert!(avro(codec).await == written, "{codec}");
+    }
+}
+
+#[tokio::test]
+async fn files_become_one_in_the_order_of_their_rows() {
+    let expected: Vec<_> = (0..6).map(|id| format!("{{\"id\":{id},\"text\":\"row {id}\"}}")).collect();
+    assert_eq!(json("parts").await, format!("[\n{}\n]", expected.join(",\n")));
+    let merged = avro("parts").await;
+    assert_eq!(rows(&merged), 6);
+    let single = result(&[("part-0.avro", &merged), ("_SUCCESS", b"")]);
+    let again = read_from(single.path(), "a", Format::Json).await.expect("it can be read");
+    assert_eq!(String::from_utf8(again).expect("it is text"), json("parts").await);
+}
+
+#[tokio::test]
+async fn a_large_result_comes_in_pieces() {
+    let results = Results::over(Objects::open(kept().to_str().expect("it is text")).expect("it is there"));
+    let pieces: Vec<_> = results
+        .read(&id("blocks"), 1, Format::Json)
+        .await
+        .expect("it is there")
+        .try_collect()
+        .await
+        .expect("it is whole");
+    assert!(pieces.len() >= 4 && pieces.iter().all(|piece| piece.len() < 66 << 10));
+    let parsed: serde_json::Value = serde_json::from_slice(&pieces.concat()).expect("it is JSON");
+    assert_eq!(parsed.as_array().map(Vec::len), Some(3_000));
+    assert_eq!(rows(&avro("blocks").await), 3_000);
+}
+
+#[tokio::test]
+async fn no_rows_are_a_result_too() {
+    assert_eq!(json("empty").await, "[]");
+    assert_eq!(rows(&avro("empty").await), 0);
+    let none = result(&[("_SUCCESS", b""), (".part-0.avro.crc", b"x"), ("_temporary.avro", b"x")]);
+    assert_eq!(read_from(none.path(), "a", Format::Json).await, Ok(b"[]".to_vec()));
+    assert_eq!(rows(&read_from(none.path(), "a", Format::Avro).await.expect("it can be read")), 0);
+}
+
+#[tokio::test]
+async fn what_is_not_whole_is_not_there() {
+    let part = fs::read(kept().join("snappy/1/part-00000.avro")).expect("it is there");
+    let half = result(&[("part-0.avro", &part)]);
+    for (root, execution) in [(half.path(), "a"), (half.path(), "b"), (Path::new("/nowhere/at/all"), "a")] {
+        let error = read_from(root, execution, Format::Json).await.expect_err("it is not there");
+        assert_eq!(error, Error::NotThere { execution: execution.to_owned(), attempt: 1 });
+    }
+}
+
+#[tokio::test]
+async fn files_that_do_not_fit_each_other_are_not_made_one() {
+    let file = |name: &str| fs::read(kept().join(name).join("1/part-00000.avro")).expect("it is there");
+    let (parts, other) = (file("parts"), file("other"));
+    let mixed = result(&[("part-0.avro", &parts), ("part-1.avro", &other), ("_SUCCESS", b"")]);
+    let error = read_from(mixed.path(), "a", Format::Avro).await.expect_err("they differ");
+    assert!(error.to_string().contains("`a/1/part-1.avro` of the result has another schema"), "{error}");
+    assert!(read_from(mixed.path(), "a", Format::Json).await.is_ok());
+    let (snappy, deflate) = (file("snappy"), file("deflate"));
+    let mixed = result(&[("part-0.avro", &snappy), ("part-1.avro", &deflate), ("_SUCCESS", b"")]);
+    let error = read_from(mixed.path(), "a", Format::Avro).await.expect_err("they differ");
+    assert!(error.to_string().contains("another codec"), "{error}");
+}
+
+#[tokio::test]
+async fn an_execution_has_a_place_for_each_attempt_and_leaves_none() {
+    let part = fs::read(kept().join("parts/1/part-00000.avro")).expect("it is there");
+    let folder = result(&[("part-0.avro", &part), ("_SUCCESS", b"")]);
+    fs::create_dir_all(folder.path().join("ab/1")).expect("it can be made");
+    let results = Results::open(folder.path().to_str().expect("it is text")).expect("it is a folder");
+    assert_eq!(results.location(&id("a"), 2), format!("file://{}/a/2", folder.path().display()));
+    results.remove(&id("a")).await.expect("it can be removed");
+    results.remove(&id("a")).await.expect("it is gone, and may be");
+    assert!(!folder.path().join("a").exists() && folder.path().join("ab/1").exists());
+}
+
+/// A file of one block, without a codec.
+fn file(schema: &str, rows: i64, data: &[u8]) -> Vec<u8> {
+    let mut file = b"Obj\x01\x02\x16avro.schema".to_vec();
+    file.extend(long(i64::try_from(schema.len()).expect("it is short")));
+    file.extend([schema.as_bytes(), b"\0mark of 16 bytes"].concat());
+    file.extend(long(rows));
+    file.extend(long(i64::try_from(data.len()).expect("it is short")));
+    [&file, data, b"mark of 16 bytes"].concat()
+}
+
+fn long(number: i64) -> Vec<u8> {
+    let mut rest = (number.cast_unsigned() << 1) ^ (number >> 63).cast_unsigned();
+    let mut bytes = Vec::new();
+    while rest > 0x7F {
+        bytes.push(u8::try_from(rest & 0x7F).expect("it is small") | 0x80);
+        rest >>= 7;
+    }
+    bytes.push(u8::try_from(rest).expect("it is small"));
+    bytes
+}
+
+fn of(field: &str) -> String {
+    format!(r#"{{"type":"record","name":"r","fields":[{{"name":"f","type":{field}}}]}}"#)
+}
+
+async fn refused(bytes: &[u8]) -> String {
+    let folder = result(&[("part-0.avro", bytes), ("_SUCCESS", b"")]);
+    read_from(folder.path(), "a", Format::Json).await.expect_err("it is damaged").to_string()
+}
+
+#[tokio::test]
+async fn what_claims_more_than_it_has_is_refused() {
+    let many = long(i64::MAX);
+    let deep = r#"{"type":"record","name":"r","fields":[{"name":"f","type":["null","r"]}]}"#;
+    let list = of(r#"{"type":"array","items":"null"}"#);
+    for (bytes, expected) in [
+        (file(&of("\"string\""), 1, &many), "a row is cut off"),
+        (file(&of("\"string\""), 1, &long(-1)), "a length is none"),
+        (file(&of("\"string\""), 1, &[4, 0xFF, 0xFF]), "not UTF-8"),
+        (file(&of("\"boolean\""), 1, &[]), "a row is cut off"),
+        (file(&of("\"boolean\""), 1, &[7]), "neither true nor false"),
+        (file(&of("\"boolean\""), 1, &[1, 1]), "more than its rows"),
+        (file(&of("\"int\""), 1, &many), "too large"),
+        (file(&of("[\"null\",\"int\"]"), 1, &long(2)), "none of its types"),
+        (file(&of("[\"null\",\"int\"]"), -1, &[]), "less than no rows"),
+        (file(&list, 1, &many), "a row has more than"),
+        (file(deep, 1, &[2; 10_000]), "a row has more than 100 levels"),
+        (file("\"int\"", 1, &[2]), "not that of a table"),
+        (file("{", 1, &[2]), "none of Avro's"),
+        (file(&of("\"unheard\""), 1, &[2]), "schema"),
+    ] {
+        let said = refused(&bytes).await;
+        assert!(said.contains(expected) && said.contains("a/1/part-0.avro"), "{expected}: {said}");
+    }
+    let mut huge = file(&of("\"int\""), 1, &[]);
+    huge.truncate(huge.len() - 18);
+    huge.extend(long(1).into_iter().chain(many));
+    assert!(refused(&huge).await.contains("or more than"));
+    // Snappy says first how much comes out of it.
+    let snappy = fs::read(kept().join("snappy/1/part-00000.avro")).expect("it is there");
+    let codec = snappy.windows(6).position(|it| it == b"snappy").expect("it is named");
+    let schema = of("\"int\"");
+    let bomb = [&[0xFF, 0xFF, 0xFF, 0xFF, 0x0F][..], &[0; 20]].concat();
+    let mut file = b"Obj\x01\x04".to_vec();
+    file.extend([&snappy[codec - 12..codec + 6], b"\x16avro.schema"].concat());
+    file.extend([long(i64::try_from(schema.len()).expect("short")), schema.into_bytes()].concat());
+    file.extend([&b"\0mark of 16 bytes"[..], &long(1), &long(25), &bomb, b"mark of 16 bytes"].concat());
+    assert!(refused(&file).await.contains("can't be decompressed"));
+}
+
+/// Rows without a byte can be as many as a block says; they are made as they are asked for.
+#[tokio::test]
+async fn rows_of_nothing_take_no_room() {
+    let folder = result(&[("part-0.avro", &file(&of("\"null\""), i64::MAX, &[])), ("_SUCCESS", b"")]);
+    let results = Results::open(folder.path().to_str().expect("it is text")).expect("it is a folder");
+    let pieces = results.read(&id("a"), 1, Format::Json).await.expect("it is there");
+    let some: Vec<_> = pieces.take(3).try_collect().await.expect("they can be read");
+    assert!(some.concat().starts_with(b"[\n{\"f\":null},\n{\"f\":null}"));
+}
+
+#[tokio::test]
+async fn a_file_that_ends_too_soon_is_refused_wherever() {
+    for (codec, step) in [("snappy", 7), ("blocks", 61)] {
+        let whole = fs::read(kept().join(codec).join("1/part-00000.avro")).expect("it is there");
+        let all = json(codec).await;
+        for end in (0..whole.len()).step_by(step) {
+            let folder = result(&[("part-0.avro", &whole[..end]), ("_SUCCESS", b"")]);
+            // Where a block ends, a file may too.
+            if let Ok(less) = read_from(folder.path(), "a", Format::Json).await {
+                let less = String::from_utf8(less).expect("it is text");
+                assert!(less == "[]" || all.starts_with(less.trim_end_matches("\n]")), "{codec} {end}");
+            }
+            let _ = read_from(folder.path(), "a", Format::Avro).await;
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_became_of_a_file_it_is_read_or_refused(
+        codec in prop::sample::select(vec!["snappy", "deflate", "zstandard", "uncompressed", "parts", "blocks"]),
+        changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0_u8..3), 1..12),
+    ) {
+        let mut bytes = fs::read(kept().join(codec).join("1/part-00000.avro")).expect("it is there");
+        for (at, byte, how) in changes {
+            let at = at.index(bytes.len());
+            match how {
+                0 => bytes[at] = byte,
+                1 => bytes.insert(at, byte),
+                _ => drop(bytes.remove(at)),
+            }
+        }
+        let folder = result(&[("part-0.avro", &bytes), ("_SUCCESS", b"")]);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("it can be made");
+        if let Ok(json) = runtime.block_on(read_from(folder.path(), "a", Format::Json))
+            && json.len() < MOST
+        {
+            serde_json::from_slice::<serde_json::Value>(&json).expect("it is JSON");
+        }
+        let _ = runtime.block_on(read_from(folder.path(), "a", Format::Avro));
+    }
+}
