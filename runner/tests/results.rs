@@ -58,7 +58,7 @@ fn result(files: &[(&str, &[u8])]) -> TempDir {
 /// How many rows Avro's own library finds.
 fn rows(avro: &[u8]) -> usize {
     let reader = apache_avro::Reader::new(avro).expect("it is Avro");
-    reader.map(|row| row.expect("it is a row")).count()
+    reader.collect::<Result<Vec<_>, _>>().expect("they are rows").len()
 }
 
 #[tokio::test]
@@ -208,6 +208,10 @@ async fn what_claims_more_than_it_has_is_refused() {
         let said = refused(&bytes).await;
         assert!(said.contains(expected) && said.contains("a/1/part-0.avro"), "{expected}: {said}");
     }
+    let mut unmarked = file(&of("\"int\""), 1, &[2]);
+    unmarked.pop();
+    unmarked.push(b'!');
+    assert!(refused(&unmarked).await.contains("does not end where it should"));
     let mut huge = file(&of("\"int\""), 1, &[]);
     huge.truncate(huge.len() - 18);
     huge.extend(long(1).into_iter().chain(many));

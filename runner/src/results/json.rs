@@ -131,7 +131,7 @@ impl Writer<'_> {
                 let number = f64::from_le_bytes(array(take(bytes, 8)?));
                 self.float(number.is_finite(), &format!("{number:?}"));
             }
-            Schema::Bytes | Schema::BigDecimal => {
+            Schema::Bytes | Schema::BigDecimal | Schema::Uuid(UuidSchema::Bytes) => {
                 let value = sized(bytes)?;
                 self.base64(value);
             }
@@ -141,10 +141,6 @@ impl Writer<'_> {
             }
             Schema::Fixed(fixed) | Schema::Duration(fixed) | Schema::Uuid(UuidSchema::Fixed(fixed)) => {
                 let value = take(bytes, fixed.size)?;
-                self.base64(value);
-            }
-            Schema::Uuid(UuidSchema::Bytes) => {
-                let value = sized(bytes)?;
                 self.base64(value);
             }
             Schema::Decimal(decimal) => {

@@ -93,7 +93,11 @@ fn router(gate: Arc<Semaphore>) -> axum::Router {
     let endless =
         || async { axum::body::Body::from_stream(stream::repeat("more\n").map(Ok::<_, Infallible>)) };
     let router = axum::Router::new().route("/who", get(who)).route("/slow", get(slow));
-    router.route("/endless", get(endless)).with_state(gate)
+    let some = || async {
+        let pieces = stream::iter(["some\n", "more\n"]).map(Ok::<_, Infallible>);
+        axum::body::Body::from_stream(pieces)
+    };
+    router.route("/endless", get(endless)).route("/some", get(some)).with_state(gate)
 }
 
 struct Server {
@@ -202,6 +206,9 @@ async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> String {
             let count = stream.read(&mut some).await.unwrap_or(0);
             text.push_str(&String::from_utf8_lossy(&some[..count]));
             let whole = text.split_once("\r\n\r\n").is_some_and(|(head, body)| {
+                if head.contains("transfer-encoding: chunked") {
+                    return body.ends_with("\r\n0\r\n\r\n") || body.len() > 1 << 20;
+                }
                 let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
                 length.is_none_or(|length| body.len() >= length.parse().expect("it works"))
             });
@@ -302,6 +309,8 @@ async fn who_goes_away_is_in_the_log_as_gone() {
     send(&mut stream, "/slow", &bearer()).await;
     drop(stream);
     assert_eq!(server.told().await, "http|GET /slow|ada||Cancelled");
+    assert!(server.get("/some", &bearer()).await.starts_with("HTTP/1.1 200 "));
+    assert_eq!(server.told().await, "http|GET /some|ada||200");
     let mut stream = server.connect().await;
     assert!(ask(&mut stream, "/endless", &bearer()).await.starts_with("HTTP/1.1 200 "));
     drop(stream);
@@ -352,17 +361,23 @@ async fn a_connection_that_asks_nothing_is_ended() {
 
 #[tokio::test]
 async fn what_is_under_way_ends_before_the_server_and_not_for_ever() {
-    let mut server = Server::start(|options| options.limits.calls = 1).await;
+    // Nothing but the stop ends a connection here.
+    let mut server = Server::start(|options| {
+        options.limits.calls = 1;
+        options.limits.head = LONG * 10;
+        options.limits.grace = LONG * 10;
+    })
+    .await;
     let mut stream = server.connect().await;
     send(&mut stream, "/slow", &bearer()).await;
     server.full().await;
-    let idle = server.connect().await;
+    let mut idle = server.connect().await;
+    assert!(ask(&mut idle, "/nowhere", "").await.starts_with("HTTP/1.1 401 "));
     drop(server.stop.take());
     let refused = async { while TcpStream::connect(server.address).await.is_ok() {} };
     timeout(LONG, refused).await.expect("nobody comes in any more");
     server.gate.add_permits(1);
     assert!(answer(&mut stream).await.ends_with("done"));
-    drop(idle);
     timeout(LONG, server.ended).await.expect("it ends").unwrap().unwrap();
 
     let mut server = Server::start(|options| {
