@@ -30,7 +30,7 @@ use crate::machine::{Event, after};
 use crate::parameters;
 use crate::request::{Definition, Reference, Submit};
 use crate::results::{Format, Results};
-use crate::store::{New, Store};
+use crate::store::{Also, New, Store};
 use presence::Presence;
 
 /// Where applied jobs are looked up.
@@ -295,8 +295,8 @@ impl Inner {
                 return Ok(record);
             };
             record.history.push(transition);
-            let clean_at = clean_at(&record);
-            if self.store.save(&mut record, clean_at).await? {
+            let also = Also { clean_at: clean_at(&record), measured: None };
+            if self.store.save(&mut record, also).await? {
                 if let Some(task) = self.tasks().get(id) {
                     task.wake.notify_one();
                 }

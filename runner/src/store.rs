@@ -41,6 +41,15 @@ pub struct New {
     pub job: Arc<str>,
 }
 
+/// What is written with an execution.
+#[derive(Debug, Default)]
+pub struct Also {
+    /// When what a backend keeps of it is to be removed.
+    pub clean_at: Option<Timestamp>,
+    /// What its run was measured by; where there is none, what is there is left.
+    pub measured: Option<Measured>,
+}
+
 impl Store {
     /// Opens a file of SQLite. It is made where it is missing.
     pub async fn sqlite(path: &Path) -> Result<Self> {
@@ -77,9 +86,9 @@ impl Store {
 
     /// Writes an execution in place of the version that it was made from, and has its version count on; false where
     /// somebody else wrote meanwhile.
-    pub async fn save(&self, record: &mut Record, clean_at: Option<Timestamp>) -> Result<bool> {
+    pub async fn save(&self, record: &mut Record, also: Also) -> Result<bool> {
         let (answer, answered) = oneshot::channel();
-        let save = write::Save { record: record.clone(), clean_at };
+        let save = write::Save { record: record.clone(), also };
         self.send(write::Command::Save(Box::new(save), answer)).await?;
         let saved = answered.await.map_err(|_| gone())??;
         record.version += u64::from(saved);
@@ -106,11 +115,6 @@ impl Store {
     /// The definition of a job that an execution was kept with.
     pub async fn job(&self, job: &Fingerprint) -> Result<CoreEtlJob> {
         read::job(&self.database, job).await
-    }
-
-    /// Keeps what a run was measured by.
-    pub async fn keep_measured(&self, id: &Id, measured: &Measured) -> Result<()> {
-        write::keep_measured(&self.database, id, measured).await
     }
 
     /// What the runs of the same workload that succeeded were measured by, the newest first.

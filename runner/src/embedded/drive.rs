@@ -15,7 +15,8 @@ use crate::api::{Error, Record, Result};
 use crate::execution::{Adjustment, Id, Phase};
 use crate::failure::{Evidence, judge};
 use crate::machine::{Effect, Event, Verdict, after, next};
-use crate::sizing;
+use crate::sizing::{self, Measured};
+use crate::store::Also;
 
 /// How much of a driver's log a failure is judged by.
 const TAIL: usize = 1 << 20;
@@ -134,14 +135,13 @@ impl Inner {
         if record.execution == before {
             return Ok(Then::Pause(if looked { self.options.look } else { RETRY }));
         }
-        let clean_at = clean_at(record);
-        if !self.store.save(record, clean_at).await? {
+        // Before it is told to have succeeded: whoever learns of that may run it again at once.
+        let measured =
+            if record.execution.phase == Phase::Succeeded { self.measure(record).await } else { None };
+        if !self.store.save(record, Also { clean_at: clean_at(record), measured }).await? {
             return Ok(Then::Reload);
         }
         task.version.send_replace(record.version);
-        if record.execution.phase == Phase::Succeeded {
-            self.measure(record).await;
-        }
         Ok(if record.execution.phase.is_final() { Then::Leave } else { Then::On })
     }
 
@@ -159,21 +159,13 @@ impl Inner {
         Ok(sizing::size(&job, &sizing::kept(&job, &earlier)))
     }
 
-    /// Keeps what is to be learnt of a run. Where there is nothing, the next one is sized without it.
-    async fn measure(&self, record: &Record) {
-        let (Ok(name), Some(attempt)) =
-            (record.execution.name().parse::<Name>(), record.execution.attempts.last())
-        else {
-            return;
-        };
-        let Some(events) = self.compute(attempt.backend).and_then(|compute| compute.events(&name)) else {
-            return;
-        };
+    /// What is to be learnt of a run. Where there is nothing, the next one is sized without it.
+    async fn measure(&self, record: &Record) -> Option<Measured> {
+        let name = record.execution.name().parse::<Name>().ok()?;
+        let events = self.compute(record.execution.attempts.last()?.backend)?.events(&name)?;
         // A log may be large, and is read to its end.
         let read = tokio::task::spawn_blocking(move || sizing::event_log::read(&events)).await;
-        if let Ok(Ok(measured)) = read {
-            let _ = self.store.keep_measured(record.id(), &measured).await;
-        }
+        read.ok()?.ok()
     }
 
     /// Waits until another attempt may be alive; false where there was something new meanwhile.
@@ -193,7 +185,7 @@ impl Inner {
         let why = "as many attempts are alive as there may be at once";
         if record.execution.waiting.as_deref() != Some(why) {
             record.execution.waiting = Some(why.to_owned());
-            if !self.store.save(record, None).await? {
+            if !self.store.save(record, Also::default()).await? {
                 return Ok(false);
             }
         }

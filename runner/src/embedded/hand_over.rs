@@ -8,6 +8,7 @@ use dcp_gateway::Name;
 
 use super::Inner;
 use crate::api::{Record, Result};
+use crate::store::Also;
 
 /// How much is cleared away in one round.
 const SOME: u32 = 200;
@@ -43,7 +44,7 @@ impl Inner {
         let now = self.now();
         for mut record in self.store.to_clean(now, SOME).await? {
             if self.clear(&record).await {
-                self.store.save(&mut record, None).await?;
+                self.store.save(&mut record, Also::default()).await?;
             }
         }
         let keep = jiff::SignedDuration::try_from(self.options.keep).unwrap_or(jiff::SignedDuration::MAX);

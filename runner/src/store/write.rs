@@ -8,10 +8,8 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 
 use super::admit::{Admission, Known, admit};
-use super::{New, read};
+use super::{Also, New, read};
 use crate::api::{Error, Record, Result, State, Submitted};
-use crate::execution::Id;
-use crate::sizing::Measured;
 
 /// How many writes one commit holds at most.
 const BATCH: usize = 256;
@@ -27,8 +25,7 @@ pub(super) enum Command {
 #[derive(Debug)]
 pub(super) struct Save {
     pub(super) record: Record,
-    /// When what a backend keeps of it is to be removed.
-    pub(super) clean_at: Option<Timestamp>,
+    pub(super) also: Also,
 }
 
 /// Writes all that comes in, for as long as anything can.
@@ -234,20 +231,15 @@ async fn fence(
 }
 
 async fn update(transaction: &mut Transaction, save: &Save) -> Result<bool> {
-    let Save { record, clean_at } = save;
+    let Save { record, also: Also { clean_at, measured } } = save;
     let query = "UPDATE runner_executions SET owner = $1, phase = $2, version = version + 1, ended = $3, \
-        clean_at = $4, state = $5 WHERE id = $6 AND version = $7";
+        clean_at = $4, state = $5, measured = coalesce($6, measured) WHERE id = $7 AND version = $8";
     let query = sqlx::query(query).bind(record.owner.as_str()).bind(record.execution.phase.name());
     let query = query.bind(record.execution.ended.map(Timestamp::as_millisecond));
     let query = query.bind(clean_at.map(Timestamp::as_millisecond)).bind(state(record));
+    let query = query.bind(measured.as_ref().map(json));
     let query = query.bind(record.id().as_str()).bind(signed(record.version));
     Ok(transaction.execute(query).await? == 1)
-}
-
-pub(super) async fn keep_measured(database: &Database, id: &Id, measured: &Measured) -> Result<()> {
-    let query = sqlx::query("UPDATE runner_executions SET measured = $1 WHERE id = $2");
-    let done = query.bind(json(measured)).bind(id.as_str()).execute(database.pool()).await;
-    done.map(|_| ()).map_err(|error| database.error(&error).into())
 }
 
 pub(super) async fn forget(database: &Database, before: Timestamp, limit: u32) -> Result<u64> {
