@@ -19,9 +19,9 @@ needs-spark := cargo cc python3 venv javac
 help:
 	@awk '/^## / { name = $$2; sub(/^## [^ ]+ +/, ""); printf "  make %-14s %s\n", name, $$0 }' Makefile
 
-## demo       build dcp, then validate, compile and draw the examples
+## demo       build dcp, compile and apply the examples, and run jobs on a real Spark on this machine
 demo:
-	@scripts/need $@ cargo cc
+	@scripts/need $@ cargo cc java python3 venv
 	cargo build --release --locked --package dcp-cli
 	@scripts/demo
 

@@ -24,9 +24,11 @@
     "sparkConf": {
       "spark.driver.cores": "1",
       "spark.driver.memory": "2g",
+      "spark.eventLog.logStageExecutorMetrics": "true",
       "spark.executor.cores": "2",
       "spark.executor.instances": "2",
       "spark.executor.memory": "4g",
+      "spark.executor.metrics.pollingInterval": "1s",
       "spark.kubernetes.container.image": "spark-platform:4.1-latest",
       "spark.sql.shuffle.partitions": "8",
       "spark.sql.streaming.metricsEnabled": "true"
@@ -133,9 +135,11 @@
     "sparkConf": {
       "spark.driver.cores": "1",
       "spark.driver.memory": "1g",
+      "spark.eventLog.logStageExecutorMetrics": "true",
       "spark.executor.cores": "2",
       "spark.executor.instances": "1",
       "spark.executor.memory": "2g",
+      "spark.executor.metrics.pollingInterval": "1s",
       "spark.kubernetes.container.image": "spark-platform:4.1-latest"
     },
     "deploymentMode": "ClusterMode",

@@ -23,9 +23,11 @@
     "sparkConf": {
       "spark.driver.cores": "1",
       "spark.driver.memory": "1g",
+      "spark.eventLog.logStageExecutorMetrics": "true",
       "spark.executor.cores": "1",
       "spark.executor.instances": "1",
       "spark.executor.memory": "1g",
+      "spark.executor.metrics.pollingInterval": "1s",
       "spark.kubernetes.container.image": "spark-platform:4.3-latest",
       "spark.sql.shuffle.partitions": "16",
       "spark.sql.streaming.metricsEnabled": "true",

@@ -91,6 +91,11 @@ fn taken(subject: &mut Subject<'_>, query: &Query<'_>) {
             continue;
         };
         let Some(columns) = of(source) else { continue };
+        // What is grouped by a window has it as a column of this name.
+        let window = ["window", "session_window"].iter().any(|it| it.eq_ignore_ascii_case(&reference.name));
+        if window && !query.shape.windows.is_empty() {
+            continue;
+        }
         if columns.data_type(&reference.name).is_none() {
             let at = subject.sql_at(&reference.at);
             columns.unknown(subject, name, &reference.name, at);
