@@ -105,3 +105,27 @@ fn a_file_in_the_place_of_a_folder_is_not_touched() {
     assert_eq!(sandbox.read("dags"), "mine");
     sandbox.run(&["history"]).ends_with(0).says("nothing was ever applied");
 }
+
+#[test]
+fn a_full_disk_runs_nothing_until_there_is_room() {
+    let machine = dcp_tests::machine::Machine::of_version("4.1.1", "echo started >> starts");
+    let sandbox = Sandbox::new();
+    let manifest = "apiVersion: dcp/v1\nkind: CoreETL\nmetadata: {name: a, domain: b, owner: c@example.com}\nspec:\n  \
+        engine: {version: \"4.1\"}\n  run: {manual: {}}\n  job: {pyspark: {main: main.py}}\n";
+    sandbox.write("a.yaml", manifest).write("main.py", "").write("dcp.yaml", "project: a\n");
+    let script = format!(
+        "export SPARK_HOME={}
+        dcp run a.yaml --token one
+        dd if=/dev/zero of=.dcp/fill bs=4k 2> /dev/null || true
+        dcp run a.yaml --token two && exit 9
+        rm .dcp/fill
+        dcp run a.yaml --token two
+        dcp runs",
+        machine.path("spark").display()
+    );
+    let ran = on_a_small_disk(&sandbox, &script).ends_with(0);
+    assert_eq!(ran.stderr.matches("error:").count(), 1, "{}", ran.shown());
+    assert!(ran.stderr.contains(".dcp/") && ran.stderr.contains("room"), "{}", ran.shown());
+    assert_eq!(ran.stdout.matches("SUCCEEDED").count(), 2, "{}", ran.shown());
+    assert_eq!(machine.lines("starts").len(), 2);
+}

@@ -1,13 +1,19 @@
 //! PostgreSQL, the real one: Runners that share work by lease.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dcp_runner::api::{Error, Runner as _};
+use dcp_runner::execution::Phase;
 use dcp_runner::store::Store;
 use dcp_tests::machine::Machine;
 use dcp_tests::postgres::database;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, UnixStream};
+use tokio::sync::watch;
 
-use crate::{Fresh, SCRIPT, contract, embedded};
+use crate::{Fresh, SCRIPT, contract, embedded, ended, seen, submit};
 
 async fn fresh() -> Fresh {
     let machine = Machine::of_version("4.1.1", SCRIPT);
@@ -23,4 +29,61 @@ contract!(fresh());
 #[tokio::test(flavor = "multi_thread")]
 async fn another_takes_over_from_one_that_was_killed() {
     crate::crash::another_takes_over(&database()).await;
+}
+
+/// A way to a database that can be cut: its URL, and whether it is open.
+async fn way(url: &str) -> (String, watch::Sender<bool>) {
+    // postgres://dcp:password@<the socket's folder>/<database>
+    let (user, rest) = url.rsplit_once('@').unwrap();
+    let (folder, name) = rest.split_once('/').unwrap();
+    let socket = Path::new(&folder.replace("%2F", "/")).join(".s.PGSQL.5432");
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("{user}@{}/{name}", listener.local_addr().unwrap());
+    let (open, is_open) = watch::channel(true);
+    tokio::spawn(async move {
+        while let Ok((mut near, _)) = listener.accept().await {
+            let (mut cut, socket) = (is_open.clone(), socket.clone());
+            if !*is_open.borrow() {
+                continue;
+            }
+            tokio::spawn(async move {
+                let mut far = UnixStream::connect(socket).await.unwrap();
+                tokio::select! {
+                    _ = copy_bidirectional(&mut near, &mut far) => {}
+                    _ = cut.wait_for(|open| !open) => {}
+                }
+            });
+        }
+    });
+    (url, open)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_database_may_be_away_for_a_while() {
+    let machine = Machine::of_version("4.1.1", SCRIPT);
+    let (url, open) = way(&database()).await;
+    let store = Store::postgres(&url).await.unwrap();
+    let runner = embedded(&machine, store, Duration::from_secs(15)).await;
+    let id = runner.submit(submit("before", "wait")).await.unwrap().record.id().clone();
+    seen(&runner, &id, |record| record.execution.phase == Phase::Running).await;
+
+    open.send_replace(false);
+    let error = runner.submit(submit("meanwhile", "work")).await.unwrap_err();
+    assert!(matches!(&error, Error::Unavailable(said) if said.contains("can't be reached")), "{error:?}");
+    // The driver ends, and nobody can write that down.
+    std::fs::write(machine.path("go-wait"), "").unwrap();
+    dcp_tests::machine::until(|| runs_nothing(&machine).then_some(()));
+
+    open.send_replace(true);
+    assert_eq!(ended(&runner, &id).await.execution.phase, Phase::Succeeded);
+    let again = runner.submit(submit("meanwhile", "work")).await.unwrap();
+    assert_eq!(ended(&runner, again.record.id()).await.execution.phase, Phase::Succeeded);
+    assert_eq!(machine.lines("started"), ["wait", "work"]);
+}
+
+/// Whether every application of a machine has ended.
+fn runs_nothing(machine: &Machine) -> bool {
+    let folders = std::fs::read_dir(machine.path("runs")).unwrap().flatten();
+    let mut applications = folders.filter(|entry| entry.path().is_dir());
+    applications.all(|entry| entry.path().join("end.json").exists())
 }
