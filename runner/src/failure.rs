@@ -3,6 +3,7 @@
 //! Causes are a closed list, rules are data (`failure/rules.rs`), and a remedy changes one setting or none.
 
 mod cause;
+mod redact;
 mod remedy;
 mod rules;
 mod user_code;
@@ -35,6 +36,7 @@ pub fn diagnose(evidence: Evidence<'_>) -> (Cause, Diagnosis) {
     if matches!(cause, Cause::UserCodePython | Cause::UserCodeJvm) {
         lines = user_code::lines(cause, evidence.log).unwrap_or(lines);
     }
+    let lines: Vec<String> = lines.into_iter().map(redact::redact).collect();
     let detail = lines.last().filter(|_| cause.is_told_by_its_last_line()).map(|line| line.trim());
     let summary = match detail {
         Some(detail) => format!("{}: {}", cause.says(), cut(detail, 200)),
