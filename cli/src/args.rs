@@ -17,7 +17,7 @@ To begin:
   dcp graph                   see who produces and who consumes what
   dcp plan                    see what would change, why, and what it costs a running stream
   dcp apply                   do exactly that
-  dcp run manifests/hello.yaml   run a job on this machine; `dcp doctor` says whether it can
+  dcp run FILE                run a job on this machine; `dcp doctor` says whether it can
   dcp explain DCP0107         read about a diagnostic
 
 Environment:

@@ -156,13 +156,14 @@ pub(super) fn result(inner: Arc<Inner>, id: Id, format: Format) -> BoxStream<'st
         if phase != Phase::Succeeded {
             return Err(Error::NotFound(format!("{id} is {}, and has no result", phase.name())));
         }
-        let pieces = results.read(&id, record.execution.attempt(), format).await.map_err(unread)?;
-        Ok(pieces.map_err(unread))
+        let pieces =
+            results.read(&id, record.execution.attempt(), format).await.map_err(|error| unread(&error))?;
+        Ok(pieces.map_err(|error| unread(&error)))
     };
     stream::once(begun).try_flatten().boxed()
 }
 
-fn unread(error: results::Error) -> Error {
+fn unread(error: &results::Error) -> Error {
     match error {
         results::Error::NotThere { .. } => Error::NotFound(error.to_string()),
         results::Error::Damaged { .. } => Error::Corrupt(error.to_string()),
