@@ -7,10 +7,11 @@ MAKEFLAGS += --no-print-directory
 
 # A group of tests is a name here, with what it needs, and a row in scripts/run-tests that says what it runs.
 # A test holds the two together. `make test` runs them all, `make test-NAME` one.
-GROUPS := unit postgres cloud spark
+GROUPS := unit postgres cloud schemathesis spark
 needs-unit := cargo cc python3
 needs-postgres := cargo cc postgres
 needs-cloud := cargo cc python3 venv
+needs-schemathesis := cargo cc python3 venv
 needs-spark := cargo cc python3 venv javac
 
 .PHONY: help demo test $(GROUPS:%=test-%) lint bench fuzz clean
@@ -33,6 +34,7 @@ test:
 ## test-unit  the Rust tests, and those of the scripts: no service, no cluster, no Spark
 ## test-postgres  the registry in a PostgreSQL that the tests start for themselves
 ## test-cloud the DAG folder in S3, by moto's server on this machine: no cloud account
+## test-schemathesis  the REST face, called in all the ways that its document has
 ## test-spark jobs of every kind on a real Spark on this machine, installed from PyPI
 $(GROUPS:%=test-%): test-%:
 	@scripts/need $@ $(needs-$*)

@@ -119,7 +119,9 @@ impl Local {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
                 opened => opened?,
             };
-            file.seek(SeekFrom::Start(from(file.metadata()?.len())))?;
+            let length = file.metadata()?.len();
+            // Beyond its end there is nothing, however far: a file system would call some of that invalid.
+            file.seek(SeekFrom::Start(from(length).min(length)))?;
             let mut bytes = Vec::new();
             file.take(limit as u64).read_to_end(&mut bytes)?;
             Ok(bytes)

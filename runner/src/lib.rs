@@ -15,6 +15,7 @@ pub mod machine;
 pub mod parameters;
 pub mod remote;
 pub mod request;
+pub mod rest;
 pub mod results;
 pub mod service;
 pub mod sizing;

@@ -34,7 +34,26 @@ pub fn refusal_with(
 /// {"error": {"code": 404, "status": "NOT_FOUND", "message": "…", "reason": "…", "domain": "…", "metadata": {…}}}
 /// ```
 pub fn to_http(status: &Status) -> Response<Body> {
-    let number = number(status.code());
+    to_http_as(number(status.code()), status)
+}
+
+/// The same by another number, where HTTP has one that says more than the code's.
+pub fn to_http_as(number: StatusCode, status: &Status) -> Response<Body> {
+    let mut response = Response::new(Body::from(format!("{}\n", object(number, status))));
+    *response.status_mut() = number;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if number == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
+}
+
+/// The object alone, for an answer that was begun before it was refused.
+pub fn to_json(status: &Status) -> Value {
+    object(number(status.code()), status)
+}
+
+fn object(number: StatusCode, status: &Status) -> Value {
     let mut error = Map::new();
     error.insert("code".to_owned(), json!(number.as_u16()));
     error.insert("status".to_owned(), json!(name(status.code())));
@@ -46,15 +65,7 @@ pub fn to_http(status: &Status) -> Response<Body> {
             error.insert("metadata".to_owned(), json!(info.metadata));
         }
     }
-    let mut text = Value::Object(Map::from_iter([("error".to_owned(), Value::Object(error))])).to_string();
-    text.push('\n');
-    let mut response = Response::new(Body::from(text));
-    *response.status_mut() = number;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if number == StatusCode::UNAUTHORIZED {
-        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
-    }
-    response
+    Value::Object(Map::from_iter([("error".to_owned(), Value::Object(error))]))
 }
 
 fn number(code: Code) -> StatusCode {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use dcp_compiler::diag::{Code, Diagnostic, Severity};
+use dcp_compiler::primitive::Body;
 use dcp_compiler::schema;
 
 /// What fits a terminal, where the pages are read.
@@ -107,6 +108,8 @@ fn what_is_generated_is_up_to_date() {
         ("schemas/project.json", schema::PROJECT.text()),
         ("docs/manifest.md", schema::reference::manifest()),
         ("docs/project.md", schema::reference::project()),
+        ("runner/src/rest/example.json", submit()),
+        ("schemas/runner.json", dcp_runner::rest::document()),
     ] {
         let file = root().join(path);
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
@@ -117,6 +120,21 @@ fn what_is_generated_is_up_to_date() {
         }
     }
     assert_none("stale; run UPDATE_GOLDEN=1 cargo test -p dcp-tests, and read the diff", &stale);
+}
+
+/// What the document of the REST face shows as a submit.
+fn submit() -> String {
+    let manifest = "apiVersion: dcp/v1\nkind: CoreETL\nmetadata: {name: orders, domain: shop, owner: data@example.com}\n\
+                    spec:\n  engine: {version: \"4.1\"}\n  run: {manual: {}}\n  job:\n    sql:\n      \
+                    query: SELECT 1 AS one\n      returnResult: true\n";
+    let files = BTreeMap::from([("manifest.yaml".to_owned(), manifest.to_owned())]);
+    let compiled = dcp_tests::compile(&files, None);
+    let job = compiled.primitives.into_iter().find_map(|primitive| match primitive.body {
+        Body::CoreEtlJob(job) => Some(job),
+        _ => None,
+    });
+    let body = serde_json::json!({"token": "orders-2026-11-21", "definition": job.expect("it compiles")});
+    format!("{body:#}\n")
 }
 
 fn root() -> PathBuf {

@@ -12,6 +12,7 @@ use dcp_compiler::primitive::CoreEtlJob;
 use dcp_reconciler::registry::remote::Remote;
 use dcp_reconciler::registry::sql::Sql;
 use dcp_reconciler::service;
+use dcp_runner::api::Runner;
 use dcp_runner::embedded::{Embedded, Jobs};
 use dcp_runner::request::Reference;
 use dcp_runner::store::Store;
@@ -68,7 +69,9 @@ fn runner(args: &ServeRunner, console: &mut Console) -> Result<Verdict, Failure>
         }
         let embedded = Embedded::start(store, here).await.map_err(|error| runs::failed(&error))?;
         let services = Services::new(dcp_proto::DESCRIPTORS);
-        let services = dcp_runner::service::add(services, Arc::new(embedded.clone()));
+        let runner: Arc<dyn Runner> = Arc::new(embedded.clone());
+        let services =
+            dcp_runner::service::add(services, Arc::clone(&runner)).rest(dcp_runner::rest::router(runner));
         let served = host(*listen, services, options, "the Runner", console).await;
         // Whoever comes next finds out by itself that it is gone.
         let _ = embedded.stop().await;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use dcp_reconciler::registry::sql::Sql;
 use dcp_reconciler::service;
+use dcp_runner::api::Runner;
 use dcp_server::{Access, Services, Tokens};
 
 use super::serve;
@@ -41,7 +42,9 @@ pub(super) fn run(
         }
         let services = Services::new(dcp_proto::DESCRIPTORS);
         let services = service::add(services, Arc::new(registry.clone()), service::Options::default());
-        let services = dcp_runner::service::add(services, Arc::new(embedded.clone()));
+        let runner: Arc<dyn Runner> = Arc::new(embedded.clone());
+        let services =
+            dcp_runner::service::add(services, Arc::clone(&runner)).rest(dcp_runner::rest::router(runner));
         let served = serve::host(*listen, services, options, "dcp", console).await;
         // Whoever comes next finds out by itself that it is gone.
         let _ = embedded.stop().await;

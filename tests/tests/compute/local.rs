@@ -51,6 +51,8 @@ async fn how_it_ended_is_known_to_whoever_asks_later() {
         assert_eq!(rest.bytes, b"");
         let part = machine.local(SUPERVISOR).logs(&name("a-1"), 1, 2).await.expect("it has one");
         assert_eq!((part.bytes.as_slice(), part.next), (&text.as_bytes()[1..3], 3));
+        let far = machine.local(SUPERVISOR).logs(&name("a-1"), u64::MAX >> 1, 2).await.expect("it has one");
+        assert_eq!(far.bytes, b"");
     }
     let machine = Machine::new("kill -SEGV $$");
     machine.local(SUPERVISOR).create(&application("a-1")).await.expect("it starts");

@@ -1,0 +1,237 @@
+//! A Runner for those who have no gRPC: JSON over HTTP, and the `OpenAPI` document that says how.
+//!
+//! It is a face and nothing more: what is asked for becomes what [`crate::api`] takes, and what comes of it is told.
+//! [`dcp_server`] serves it beside the gRPC service, with the same tokens, limits and log. Whatever stands in a body
+//! or a query and is not known is refused by its name, as whoever misspelt it would else wait for it in vain.
+
+mod asked;
+mod document;
+mod given;
+mod refusal;
+mod told;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use http::header::{ACCEPT, CONTENT_TYPE, LOCATION};
+use http::{HeaderMap, Method, StatusCode, Uri};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::api::{LogRequest, Runner};
+use crate::results::Format;
+use asked::{Call, Job, Json, ListQuery, LogsQuery, Query, ResultQuery, StepsQuery, Submit};
+use given::{ALIVE, Form, SOON, begun, lines};
+use refusal::{OfJob, Refusal, Refusals};
+use told::{Execution, Page, Row, Step};
+
+pub use document::document;
+
+/// The largest body that is read: a job with its SQL.
+const BODY: usize = 4 << 20;
+
+type State_ = State<Arc<dyn Runner>>;
+
+/// All of it, for a server to serve.
+pub fn router(runner: Arc<dyn Runner>) -> Router {
+    let document = document();
+    let (router, _) = routes().split_for_parts();
+    router
+        .route("/openapi.json", get(async move || ([(CONTENT_TYPE, "application/json")], document)))
+        .fallback(unknown)
+        .method_not_allowed_fallback(not_allowed)
+        .layer(DefaultBodyLimit::max(BODY))
+        .with_state(runner)
+}
+
+/// What is answered, and what the document says of it: both from one list.
+fn routes() -> OpenApiRouter<Arc<dyn Runner>> {
+    OpenApiRouter::with_openapi(document::frame())
+        .routes(routes!(submit, list))
+        .routes(routes!(check))
+        .routes(routes!(cancel))
+        .routes(routes!(logs))
+        .routes(routes!(steps))
+        .routes(routes!(result))
+}
+
+/// Has a job run, once
+///
+/// Answers as soon as it is kept that it is to run. Whoever submits with the same `token` again is told of the same
+/// job, so that it is safe to try again where an answer was lost.
+#[utoipa::path(
+    post,
+    path = "/api/v1/job",
+    request_body = Submit,
+    responses(
+        (status = 201, description = "It is kept, and will run", body = Execution,
+            headers(("Location" = String, description = "Where it can be asked for")),
+            links(
+                ("check" = (operation_id = "check", parameters(("id" = "$response.body#/id")))),
+                ("cancel" = (operation_id = "cancel", parameters(("id" = "$response.body#/id")))),
+                ("logs" = (operation_id = "logs", parameters(("id" = "$response.body#/id")))),
+                ("steps" = (operation_id = "steps", parameters(("id" = "$response.body#/id")))),
+                ("result" = (operation_id = "result", parameters(("id" = "$response.body#/id"))))
+            )),
+        (status = 200, description = "It was known by its token", body = Execution,
+            headers(("Location" = String, description = "Where it can be asked for"))),
+        (status = 404, description = "The job that is referred to is not applied", body = refusal::Refused),
+        (status = 409, description = "The token belongs to another request: `TOKEN_REUSED`", body = refusal::Refused),
+        (status = 413, description = "The body is larger than 4 MiB", body = refusal::Refused),
+        (status = 415, description = "The body is not said to be JSON", body = refusal::Refused),
+        Refusals
+    ),
+    tag = "jobs"
+)]
+async fn submit(State(runner): State_, call: Call, Json(asked): Json<Submit>) -> Result<Response, Refusal> {
+    let submitted = runner.submit(asked.by(&call)?).await?;
+    let id = submitted.record.id();
+    call.about(id);
+    let status = if submitted.fresh { StatusCode::CREATED } else { StatusCode::OK };
+    let location = [(LOCATION, format!("/api/v1/job/{id}"))];
+    Ok((status, location, told::json(&Execution::from(submitted.record))).into_response())
+}
+
+/// Tells of jobs, the newest first
+#[utoipa::path(
+    get,
+    path = "/api/v1/job",
+    params(ListQuery),
+    responses((status = 200, description = "A page of them", body = Page), Refusals),
+    tag = "jobs"
+)]
+async fn list(State(runner): State_, Query(asked): Query<ListQuery>) -> Result<Response, Refusal> {
+    let (filter, before, size) = asked.split()?;
+    let found = runner.list(&filter, before.as_ref(), size).await?;
+    let full = u32::try_from(found.len()).is_ok_and(|number| number >= size);
+    let next_page = found.last().filter(|_| full).map(|last| last.id().to_string());
+    let jobs = found.into_iter().map(Execution::from).collect();
+    Ok(told::json(&Page { jobs, next_page }))
+}
+
+/// Tells of a job
+#[utoipa::path(
+    get,
+    path = "/api/v1/job/{id}",
+    params(Job),
+    responses((status = 200, description = "All that is known of it", body = Execution), OfJob, Refusals),
+    tag = "jobs"
+)]
+async fn check(State(runner): State_, Job { id }: Job) -> Result<Response, Refusal> {
+    Ok(told::json(&Execution::from(runner.check(&id).await?)))
+}
+
+/// Has a job stop
+///
+/// Answers at once: the job has stopped when its phase is final. One that has ended stays as it is.
+#[utoipa::path(
+    post,
+    path = "/api/v1/job/{id}/cancel",
+    params(Job),
+    responses((status = 200, description = "It will stop, or has ended", body = Execution), OfJob, Refusals),
+    tag = "jobs"
+)]
+async fn cancel(State(runner): State_, call: Call, Job { id }: Job) -> Result<Response, Refusal> {
+    Ok(told::json(&Execution::from(runner.cancel(&id, &call.by).await?)))
+}
+
+/// What the driver of a job wrote
+///
+/// Where the log breaks off, so does the connection. What was received is then whole as far as it goes, and `offset`
+/// asks for the rest.
+#[utoipa::path(
+    get,
+    path = "/api/v1/job/{id}/logs",
+    params(Job, LogsQuery),
+    responses(
+        (status = 200, description = "As it was written", body = String, content_type = "text/plain"),
+        OfJob,
+        Refusals
+    ),
+    tag = "parts"
+)]
+async fn logs(
+    State(runner): State_,
+    Job { id }: Job,
+    Query(asked): Query<LogsQuery>,
+) -> Result<Response, Refusal> {
+    runner.check(&id).await?;
+    let parts = begun(runner.logs(&id, LogRequest::from(asked)), SOON).await?;
+    let bytes = parts.map_ok(|part| part.bytes);
+    Ok(given::stream("text/plain; charset=utf-8", bytes))
+}
+
+/// The steps of a job from phase to phase, each as it happens
+///
+/// The answer ends with the job. Each line is a step; where something goes wrong on the way, the last line is a
+/// refusal. Server-sent events are given to those who accept nothing else before them: `step`, and then `error`.
+#[utoipa::path(
+    get,
+    path = "/api/v1/job/{id}/steps",
+    params(Job, StepsQuery),
+    responses(
+        (status = 200, description = "A line of JSON for each step, or an event",
+            content((Step = "application/x-ndjson"), (String = "text/event-stream"))),
+        OfJob,
+        Refusals
+    ),
+    tag = "parts"
+)]
+async fn steps(
+    State(runner): State_,
+    Job { id }: Job,
+    Query(asked): Query<StepsQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    runner.check(&id).await?;
+    let from = asked.from();
+    let steps = begun(runner.watch(&id, from), SOON).await?;
+    let form = Form::of(headers.get(ACCEPT));
+    let numbered = (from..).map(|number| number as u64);
+    let steps = futures_util::stream::iter(numbered).zip(steps);
+    let steps = steps.map(|(number, step)| step.map(|step| Step::of(number, step)));
+    Ok(given::stream(form.content_type(), lines(steps, form, ALIVE)))
+}
+
+/// The rows that a job's SQL returned
+///
+/// There are some once the job has succeeded, where its SQL was told to return them (`returnResult: true`). A row is
+/// an object on a line of its own; Avro is given by `format=avro`, or to those who accept `avro/binary` before all
+/// else. Where the result breaks off, so does the connection.
+#[utoipa::path(
+    get,
+    path = "/api/v1/job/{id}/result",
+    params(Job, ResultQuery),
+    responses(
+        (status = 200, description = "All rows, as an array or as one Avro object container file",
+            content((Vec<Row> = "application/json"), (String = "avro/binary"))),
+        OfJob,
+        Refusals
+    ),
+    tag = "parts"
+)]
+async fn result(
+    State(runner): State_,
+    Job { id }: Job,
+    Query(asked): Query<ResultQuery>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let format = asked.format(headers.get(ACCEPT));
+    let content_type = match format {
+        Format::Avro => given::AVRO,
+        Format::Json => "application/json",
+    };
+    Ok(given::stream(content_type, begun(runner.result(&id, format), SOON).await?))
+}
+
+async fn unknown(method: Method, uri: Uri) -> Refusal {
+    Refusal::no_such_path(&method, &uri)
+}
+
+async fn not_allowed(method: Method, uri: Uri) -> Refusal {
+    Refusal::not_allowed(&method, &uri)
+}

@@ -1,0 +1,401 @@
+//! What is asked for: read strictly, into types that hold nothing else.
+
+use std::collections::BTreeMap;
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use dcp_compiler::model::Trigger;
+use dcp_compiler::primitive::{CoreEtlJob, Fingerprint};
+use dcp_server::{Caller, Noted};
+use http::header::CONTENT_TYPE;
+use http::request::Parts;
+use http::{HeaderValue, StatusCode};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::refusal::Refusal;
+use super::told::Phase;
+use super::{BODY, given};
+use crate::api::{Filter, LogRequest};
+use crate::execution::Id;
+use crate::results::Format;
+use crate::{lower, request, wire};
+
+const PAGE: u32 = 50;
+const LARGEST_PAGE: u64 = 1_000;
+/// What a name may have, in characters.
+const NAME: usize = 256;
+/// The largest whole number that every reader of JSON reads as it was written.
+const EXACT: u64 = (1 << 53) - 1;
+/// More phases than there are need not be named.
+const PHASES: usize = 64;
+
+/// Who calls.
+#[derive(Debug)]
+pub(super) struct Call {
+    pub(super) by: String,
+    noted: Option<Noted>,
+}
+
+impl Call {
+    /// What the log is to know of the call.
+    pub(super) fn about(&self, id: &Id) {
+        note(self.noted.as_ref(), id);
+    }
+}
+
+fn note(noted: Option<&Noted>, id: &Id) {
+    if let Some(noted) = noted {
+        noted.subject(id.as_str());
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Call {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let Caller(by) = parts.extensions.get::<Caller>().cloned().ok_or_else(Refusal::nobody)?;
+        Ok(Self { by, noted: parts.extensions.get::<Noted>().cloned() })
+    }
+}
+
+/// The job that a path names.
+#[derive(Debug, IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(super) struct Job {
+    /// What a submit has told.
+    #[param(value_type = String, pattern = "^[a-z0-9]{1,40}$")]
+    pub(super) id: Id,
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Job {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
+        let wrong = |what: String| Refusal::invalid("id", what);
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        let Path(text) = path.map_err(|_| wrong("an id is not UTF-8".to_owned()))?;
+        let id = wire::read_id(&text).map_err(wrong)?;
+        note(parts.extensions.get::<Noted>(), &id);
+        Ok(Self { id })
+    }
+}
+
+/// What a query asks for, and nothing beside it.
+#[derive(Debug)]
+pub(super) struct Query<T>(pub(super) T);
+
+impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let text = parts.uri.query().unwrap_or_default();
+        let query = serde_html_form::Deserializer::from_bytes(text.as_bytes());
+        serde_path_to_error::deserialize(query).map(Self).map_err(|error| wrong("query", &error))
+    }
+}
+
+/// What a body of JSON asks for, and nothing beside it.
+#[derive(Debug)]
+pub(super) struct Json<T>(pub(super) T);
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
+        let said = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let kind = said.and_then(|said| said.split(';').next()).unwrap_or_default().trim();
+        if !kind.eq_ignore_ascii_case("application/json") {
+            return Err(Refusal::not_json());
+        }
+        let bytes =
+            Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
+                StatusCode::PAYLOAD_TOO_LARGE => Refusal::too_large(BODY),
+                _ => Refusal::invalid("body", "the body broke off before its end: send all of it"),
+            })?;
+        let mut json = serde_json::Deserializer::from_slice(&bytes);
+        let read = serde_path_to_error::deserialize(&mut json).map_err(|error| wrong("body", &error))?;
+        json.end()
+            .map_err(|error| Refusal::invalid("body", format!("`body` goes on after its end: {error}")))?;
+        Ok(Self(read))
+    }
+}
+
+/// What is wrong, with the field that is.
+fn wrong<E: std::error::Error>(whole: &str, error: &serde_path_to_error::Error<E>) -> Refusal {
+    let path = error.path().to_string();
+    let field = if path == "." { whole } else { &path };
+    Refusal::invalid(field, format!("`{field}` is not what it has to be: {}", error.inner()))
+}
+
+/// Something that is left out or said, but not said to be nothing.
+fn said<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
+}
+
+/// A whole number between two others.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(try_from = "u64")]
+pub(super) struct Within<const LEAST: u64, const MOST: u64>(u64);
+
+impl<const LEAST: u64, const MOST: u64> TryFrom<u64> for Within<LEAST, MOST> {
+    type Error = String;
+
+    fn try_from(number: u64) -> Result<Self, String> {
+        match (LEAST..=MOST).contains(&number) {
+            true => Ok(Self(number)),
+            false => Err(format!("it has to be from {LEAST} to {MOST}")),
+        }
+    }
+}
+
+/// A part of a name, as far as it can be one.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Named(String);
+
+impl TryFrom<String> for Named {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        match (1..=NAME).contains(&text.chars().count()) && !text.contains(char::is_control) {
+            true => Ok(Self(text)),
+            false => Err(format!("it has to be 1 to {NAME} characters, and no control characters")),
+        }
+    }
+}
+
+/// Where an earlier page has ended.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct Before(Id);
+
+impl TryFrom<String> for Before {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        let id = Id::parse(&text).map(Self);
+        id.ok_or_else(|| "it has to be the `nextPage` of an earlier answer".to_owned())
+    }
+}
+
+/// Which jobs.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListQuery {
+    /// Of a project, or of a `project/target`.
+    #[serde(default, deserialize_with = "said")]
+    #[param(value_type = Option<String>, nullable = false, min_length = 1, max_length = 256, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
+    scope: Option<Named>,
+    /// Of a domain.
+    #[serde(default, deserialize_with = "said")]
+    #[param(value_type = Option<String>, nullable = false, min_length = 1, max_length = 256, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
+    domain: Option<Named>,
+    /// Of this name.
+    #[serde(default, deserialize_with = "said")]
+    #[param(value_type = Option<String>, nullable = false, min_length = 1, max_length = 256, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
+    name: Option<Named>,
+    /// In a phase, or in one of several: give it once for each.
+    #[serde(default)]
+    #[param(max_items = 64)]
+    phase: Vec<Phase>,
+    /// How many at most; 50, where it is not said.
+    #[serde(default, deserialize_with = "said")]
+    #[param(value_type = Option<u32>, nullable = false, minimum = 1, maximum = 1000)]
+    limit: Option<Within<1, LARGEST_PAGE>>,
+    /// The `nextPage` of an earlier answer.
+    #[serde(default, deserialize_with = "said")]
+    #[param(value_type = Option<String>, nullable = false, pattern = "^[a-z0-9]{1,40}$")]
+    page: Option<Before>,
+}
+
+impl ListQuery {
+    pub(super) fn split(self) -> Result<(Filter, Option<Id>, u32), Refusal> {
+        let Self { scope, domain, name, phase, limit, page } = self;
+        if phase.len() > PHASES {
+            return Err(Refusal::invalid("phase", format!("`phase` can be given {PHASES} times at most")));
+        }
+        let text = |named: Option<Named>| named.map(|Named(text)| text);
+        let phases = phase.into_iter().map(Phase::into).collect();
+        let filter = Filter { scope: text(scope), domain: text(domain), name: text(name), phases };
+        let size = limit.and_then(|Within(number)| u32::try_from(number).ok()).unwrap_or(PAGE);
+        Ok((filter, page.map(|Before(id)| id), size))
+    }
+}
+
+/// Which part of a log.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct LogsQuery {
+    /// Of an attempt, from 1 on; of the last one, where it is not said.
+    #[serde(default, deserialize_with = "said")]
+    #[param(value_type = Option<u64>, nullable = false, minimum = 1, maximum = 4_294_967_295_u64)]
+    attempt: Option<Within<1, { u32::MAX as u64 }>>,
+    /// From a byte on.
+    #[serde(default, deserialize_with = "said")]
+    #[param(value_type = Option<u64>, nullable = false, minimum = 0, maximum = 9_007_199_254_740_991_u64)]
+    offset: Option<Within<0, EXACT>>,
+    /// Goes on for as long as the job does; through all further attempts, where none is named.
+    #[serde(default, deserialize_with = "said")]
+    #[param(value_type = Option<bool>, nullable = false)]
+    follow: Option<bool>,
+}
+
+impl From<LogsQuery> for LogRequest {
+    fn from(asked: LogsQuery) -> Self {
+        let LogsQuery { attempt, offset, follow } = asked;
+        Self {
+            attempt: attempt.and_then(|Within(number)| u32::try_from(number).ok()),
+            offset: offset.map_or(0, |Within(number)| number),
+            follow: follow.unwrap_or_default(),
+        }
+    }
+}
+
+/// Which steps.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct StepsQuery {
+    /// From a step on; the first one has the number 0.
+    #[serde(default, deserialize_with = "said")]
+    #[param(value_type = Option<u64>, nullable = false, minimum = 0, maximum = 9_007_199_254_740_991_u64)]
+    from: Option<Within<0, EXACT>>,
+}
+
+impl StepsQuery {
+    pub(super) fn from(&self) -> usize {
+        self.from.and_then(|Within(number)| usize::try_from(number).ok()).unwrap_or_default()
+    }
+}
+
+/// In which form.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ResultQuery {
+    /// What `Accept` says, where it is not said; and else JSON.
+    #[serde(default, deserialize_with = "said")]
+    #[param(nullable = false, inline)]
+    format: Option<Rows>,
+}
+
+/// How rows are given.
+#[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+enum Rows {
+    Json,
+    Avro,
+}
+
+impl ResultQuery {
+    pub(super) fn format(&self, accept: Option<&HeaderValue>) -> Format {
+        match self.format {
+            Some(Rows::Avro) => Format::Avro,
+            None if given::prefers(accept, given::AVRO) => Format::Avro,
+            Some(Rows::Json) | None => Format::Json,
+        }
+    }
+}
+
+/// That a job is to be run once: a job that comes along as `definition`, or one that was applied, as `reference`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Submit {
+    /// Whoever submits with the same token again gets the same job.
+    #[schema(min_length = 1, max_length = 128, pattern = "^[!-~]+$")]
+    token: String,
+    /// A job as `dcp compile` writes it: the body of a `CoreEtlJob`.
+    #[schema(value_type = Option<Object>)]
+    definition: Option<Box<CoreEtlJob>>,
+    reference: Option<Reference>,
+    /// Values for the job's parameters, 256 at most.
+    #[serde(default)]
+    parameters: BTreeMap<String, String>,
+    streaming: Option<Streaming>,
+    /// At most one live job holds a key, whoever asks.
+    #[schema(min_length = 1, max_length = 1024)]
+    exclusive: Option<String>,
+    fence: Option<Fence>,
+}
+
+/// A job that was applied.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Reference {
+    /// `project` or `project/target`.
+    #[schema(min_length = 1, max_length = 256)]
+    scope: String,
+    #[schema(min_length = 1, max_length = 256)]
+    domain: String,
+    #[schema(min_length = 1, max_length = 256)]
+    name: String,
+    /// The one that is applied now, where there is none.
+    #[schema(pattern = "^[0-9a-f]{64}$")]
+    fingerprint: Option<String>,
+}
+
+/// How a stream that is kept running is run.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Streaming {
+    /// As in a manifest: exactly one of `asap: {}`, `every: 10s` and `continuous: 1s`.
+    #[schema(value_type = Object, example = json!({"every": "10s"}))]
+    trigger: Trigger,
+    #[schema(example = "s3://bucket/checkpoints/orders")]
+    checkpoint: String,
+}
+
+/// The lease that the caller holds. Once a younger epoch of it was seen, older ones are refused.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Fence {
+    #[schema(min_length = 1, max_length = 256)]
+    lease: String,
+    #[schema(minimum = 0, maximum = 9_223_372_036_854_775_807_u64)]
+    epoch: u64,
+}
+
+impl Submit {
+    /// What is asked for, by whoever the call is from.
+    pub(super) fn by(self, call: &Call) -> Result<request::Submit, Refusal> {
+        let Self { token, definition, reference, parameters, streaming, exclusive, fence } = self;
+        let job = match (definition, reference) {
+            (Some(job), None) => request::Definition::Inline(job),
+            (None, Some(reference)) => request::Definition::Applied(reference.read()?),
+            _ => {
+                let rule = "say either `definition`, for a job that comes along, or `reference`, for one that was \
+                            applied";
+                return Err(Refusal::invalid("definition", rule));
+            }
+        };
+        let streaming =
+            streaming.map(|Streaming { trigger, checkpoint }| lower::Streaming { trigger, checkpoint });
+        let fence = fence.map(|Fence { lease, epoch }| request::Fence { lease, epoch });
+        Ok(request::Submit { token, job, parameters, streaming, exclusive, fence, by: call.by.clone() })
+    }
+}
+
+impl Reference {
+    fn read(self) -> Result<request::Reference, Refusal> {
+        let Self { scope, domain, name, fingerprint } = self;
+        let wrong = || Refusal::invalid("reference.fingerprint", "a fingerprint is a SHA-256 in hexadecimal");
+        let fingerprint = fingerprint.map(|text| Fingerprint::parse(&text).ok_or_else(wrong)).transpose()?;
+        Ok(request::Reference { scope, domain, name, fingerprint })
+    }
+}
+
+impl From<lower::Streaming> for Streaming {
+    fn from(lower::Streaming { trigger, checkpoint }: lower::Streaming) -> Self {
+        Self { trigger, checkpoint }
+    }
+}
+
+impl From<request::Fence> for Fence {
+    fn from(request::Fence { lease, epoch }: request::Fence) -> Self {
+        Self { lease, epoch }
+    }
+}

@@ -1,0 +1,160 @@
+//! Why a call is refused: the same in all places, and the same as over gRPC.
+
+use std::collections::BTreeMap;
+
+use axum::response::{IntoResponse, Response};
+use dcp_server::status::{refusal_with, to_http, to_http_as, to_json};
+use http::{Method, StatusCode, Uri};
+use serde::Deserialize;
+use serde_json::Value;
+use tonic::{Code, Status};
+use utoipa::{IntoResponses, ToSchema};
+
+use crate::api::Error;
+use crate::wire::status;
+
+/// A call that is not answered as it was meant.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    status: Box<Status>,
+    /// Where HTTP has a number of its own for it.
+    number: Option<StatusCode>,
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self { status: Box::new(status::of(&error)), number: None }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        match self.number {
+            Some(number) => to_http_as(number, &self.status),
+            None => to_http(&self.status),
+        }
+    }
+}
+
+impl Refusal {
+    pub(super) fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Error::Invalid { field: field.into(), message: message.into() }.into()
+    }
+
+    /// The log and the one who is told of a cancel have to know who it was.
+    pub(super) fn nobody() -> Self {
+        Self::own(Code::Internal, None, "INTERNAL", "it is not known who calls".to_owned())
+    }
+
+    pub(super) fn too_large(most: usize) -> Self {
+        let message =
+            format!("the body has to be of at most {} MiB: give what is long by a file", most >> 20);
+        Self::own(Code::InvalidArgument, Some(StatusCode::PAYLOAD_TOO_LARGE), "TOO_LARGE", message)
+    }
+
+    pub(super) fn not_json() -> Self {
+        let message = "the body has to be JSON, and said to be: send `content-type: application/json`";
+        let number = Some(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        Self::own(Code::InvalidArgument, number, "NOT_JSON", message.to_owned())
+    }
+
+    pub(super) fn no_such_path(method: &Method, uri: &Uri) -> Self {
+        let message = format!("there is no `{method} {}` here: see /openapi.json", uri.path());
+        Self::own(Code::NotFound, None, "NO_SUCH_PATH", message)
+    }
+
+    pub(super) fn not_allowed(method: &Method, uri: &Uri) -> Self {
+        let message = format!("`{method}` can't be done with {}: see /openapi.json", uri.path());
+        let number = Some(StatusCode::METHOD_NOT_ALLOWED);
+        Self::own(Code::Unimplemented, number, "NO_SUCH_METHOD", message)
+    }
+
+    fn own(code: Code, number: Option<StatusCode>, reason: &str, message: String) -> Self {
+        let status = refusal_with(code, status::DOMAIN, reason, message, []);
+        Self { status: Box::new(status), number }
+    }
+}
+
+/// What an answer that was begun ends with.
+pub(super) fn last_word(error: &Error) -> Value {
+    to_json(&status::of(error))
+}
+
+/// Why a call was refused.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(not(test), expect(dead_code, reason = "it says in the document what dcp-server writes"))]
+pub(super) struct Refused {
+    error: Why,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "it says in the document what dcp-server writes")]
+pub(super) struct Why {
+    /// HTTP's number.
+    #[schema(minimum = 400, maximum = 599)]
+    code: u16,
+    /// gRPC's name, such as `NOT_FOUND`.
+    status: String,
+    /// For people: what is wrong, what was expected, what to do.
+    message: String,
+    /// For programs.
+    #[schema(example = "NOT_FOUND")]
+    reason: Option<String>,
+    /// The protocol that gives the reason its meaning.
+    domain: Option<String>,
+    /// What more there is to know, such as the `field` that is wrong, or the `execution` that holds a key.
+    metadata: Option<BTreeMap<String, String>>,
+}
+
+/// What every call may be refused with.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "it says in the document which refusals there are")]
+pub(super) enum Refusals {
+    /// What was asked for can't be right: `INVALID` names the `field`. Or it can't be done as things stand: `HELD`
+    /// (another live job has the exclusive key), `FENCED` (the epoch is over), `NOT_NOW`.
+    #[response(status = 400)]
+    Invalid(#[to_schema] Refused),
+    /// There is no token, or it is not known: `UNAUTHENTICATED`
+    #[response(status = 401)]
+    Unauthenticated(#[to_schema] Refused),
+    /// Whoever asks may not: `DENIED`
+    #[response(status = 403)]
+    Denied(#[to_schema] Refused),
+    /// What is stored is damaged: `CORRUPT`
+    #[response(status = 500)]
+    Corrupt(#[to_schema] Refused),
+    /// It can't be done just now: `UNAVAILABLE`. To try again is safe.
+    #[response(status = 503)]
+    Unavailable(#[to_schema] Refused),
+    /// The call took longer than it may: `TOO_LATE`. To try again is safe.
+    #[response(status = 504)]
+    TooLate(#[to_schema] Refused),
+}
+
+/// What a call about one job may be refused with beside that.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "it says in the document which refusals there are")]
+pub(super) enum OfJob {
+    /// There is no such job, or nothing of it that was asked for: `NOT_FOUND`
+    #[response(status = 404)]
+    NotFound(#[to_schema] Refused),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::execution::Id;
+
+    #[test]
+    fn the_document_says_what_a_refusal_looks_like() {
+        let held = Error::Held { key: "s3://c".to_owned(), by: Id::parse("a1").unwrap() };
+        let Refused { error } = serde_json::from_value(last_word(&held)).unwrap();
+        assert_eq!((error.code, error.status.as_str()), (400, "FAILED_PRECONDITION"));
+        assert_eq!((error.reason.as_deref(), error.domain.as_deref()), (Some("HELD"), Some("dcp.runner.v1")));
+        let metadata = BTreeMap::from([("key", "s3://c"), ("execution", "a1")]);
+        let metadata = metadata.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        assert_eq!(error.metadata, Some(metadata));
+    }
+}

@@ -1,0 +1,344 @@
+//! The REST face of a Runner, by real HTTP.
+
+mod http;
+mod schemathesis;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use dcp_runner::api::Runner;
+use dcp_runner::embedded::Embedded;
+use dcp_runner::results::Results;
+use dcp_runner::store::Store;
+use dcp_runner::{rest, service};
+use dcp_server::{Services, Token, Tokens};
+use dcp_tests::machine::Machine;
+use http::{Answer, Open};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::{SCRIPT, job, options};
+
+const TOKEN: &str = "0123456789abcdef-tester";
+
+/// A Runner that is served, and the machine that it runs on.
+struct Served {
+    machine: Machine,
+    address: SocketAddr,
+}
+
+impl Served {
+    async fn new() -> Self {
+        let machine = Machine::of_version("4.1.1", SCRIPT);
+        let store = Store::sqlite(&machine.path("runs.db")).await.unwrap();
+        let mut options = options(&machine);
+        options.locks = Some(machine.path("locks"));
+        options.lease = Duration::from_hours(1);
+        std::fs::create_dir(machine.path("results")).unwrap();
+        let results = format!("file://{}", machine.path("results").display());
+        options.results = Some(Results::open(&results).unwrap());
+        let runner: Arc<dyn Runner> = Arc::new(Embedded::start(store, options).await.unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let tokens = Tokens::new(&[Token { name: "tester".to_owned(), token: TOKEN.to_owned() }]).unwrap();
+        let services = service::add(Services::new(dcp_proto::DESCRIPTORS), Arc::clone(&runner));
+        let services = services.rest(rest::router(runner));
+        let options = dcp_server::Options::new(tokens);
+        tokio::spawn(dcp_server::serve(listener, services, options, std::future::pending()));
+        Self { machine, address }
+    }
+
+    async fn open(&self, line: &str, more: &str, body: &str) -> Open {
+        let head = format!("authorization: Bearer {TOKEN}\r\n{more}");
+        Open::new(self.address, line, &head, body).await
+    }
+
+    async fn get(&self, path: &str) -> Answer {
+        self.open(&format!("GET {path}"), "", "").await.end().await
+    }
+
+    async fn post(&self, path: &str, body: &str) -> Answer {
+        let json = "content-type: application/json; charset=utf-8\r\n";
+        self.open(&format!("POST {path}"), json, body).await.end().await
+    }
+
+    /// The path of a job that was submitted just now.
+    async fn submitted(&self, token: &str, what: &str) -> String {
+        let answer = self.post("/api/v1/job", &submit(token, what).to_string()).await.is(201);
+        answer.header("location").unwrap().to_owned()
+    }
+
+    /// Waits until a job is in a phase.
+    async fn seen(&self, path: &str, phase: &str) -> Value {
+        let deadline = std::time::Instant::now() + Duration::from_mins(1);
+        loop {
+            let told = self.get(path).await.is(200).json();
+            if told["phase"] == phase {
+                return told;
+            }
+            assert!(std::time::Instant::now() < deadline, "it did not come to {phase}: {told:#}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+}
+
+fn submit(token: &str, what: &str) -> Value {
+    json!({"token": token, "definition": job(), "parameters": {"do": what}})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_submitted_and_told_of_to_its_end() {
+    let served = Served::new().await;
+    let asked = submit("secret-token-of-one", "twice").to_string();
+    let first = served.post("/api/v1/job", &asked).await.is(201);
+    let path = first.header("location").unwrap().to_owned();
+    let told = first.json();
+    assert_eq!(path, format!("/api/v1/job/{}", told["id"].as_str().unwrap()));
+    assert_eq!(
+        (&told["by"], &told["domain"], &told["name"]),
+        (&"tester".into(), &"tests".into(), &"job".into())
+    );
+    let again = served.post("/api/v1/job", &asked).await.is(200);
+    assert_eq!((again.json()["id"].clone(), again.header("location")), (told["id"].clone(), Some(&*path)));
+
+    let steps = served.get(&format!("{path}/steps")).await.is(200).of("application/x-ndjson").lines();
+    let ended = served.seen(&path, "SUCCEEDED").await;
+    assert_eq!(ended["history"].as_array().unwrap(), &steps, "{ended:#}");
+    assert_eq!(steps[0]["number"], 0);
+    let rest = served.get(&format!("{path}/steps?from=2")).await.is(200).lines();
+    assert_eq!(rest, steps[2..]);
+
+    let attempts = ended["attempts"].as_array().unwrap();
+    assert_eq!(attempts.len(), 2, "{ended:#}");
+    assert!(attempts[0]["diagnosis"]["summary"].as_str().unwrap().contains("killed"), "{ended:#}");
+    assert_eq!(attempts[1]["end"]["succeeded"], true);
+    assert_eq!(ended["policy"]["attempts"], 3);
+    let line = "the driver says twice\n";
+    let log = served.get(&format!("{path}/logs?follow=true&attempt=1")).await.is(200);
+    assert_eq!(log.of("text/plain; charset=utf-8").text(), line);
+    assert_eq!(served.get(&format!("{path}/logs?offset=4")).await.is(200).text(), line[4..]);
+
+    let late = served.post(&format!("{path}/cancel"), "").await.is(200).json();
+    assert_eq!(late["phase"], "SUCCEEDED");
+    // Whoever has the token has the job: it is not told to others.
+    for answer in [&told, &ended, &late, &served.get("/api/v1/job").await.json()] {
+        assert!(!answer.to_string().contains("secret-token"), "{answer:#}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn steps_and_logs_come_as_they_happen() {
+    let served = Served::new().await;
+    let path = served.submitted("one", "wait").await;
+    let mut log = served.open(&format!("GET {path}/logs?follow=true"), "", "").await;
+    let mut lines = served.open(&format!("GET {path}/steps"), "", "").await;
+    let events = "accept: text/event-stream\r\n";
+    let mut events = served.open(&format!("GET {path}/steps"), events, "").await;
+    log.until("the driver says wait\n").await;
+    lines.until("\"to\":\"RUNNING\"").await;
+    events.until("\"to\":\"RUNNING\"").await;
+    let asked = served.post(&format!("{path}/cancel"), "").await.is(200).json();
+    assert_eq!(asked["stopping"], json!({"cancelled": {"by": "tester"}}));
+    // All of them end with the job.
+    let lines = lines.end().await.is(200).lines();
+    let events = events.end().await.is(200).of("text/event-stream");
+    let told: Vec<Value> = events
+        .text()
+        .split_terminator("\n\n")
+        .filter_map(|event| event.strip_prefix("event: step\ndata: "))
+        .map(|data| serde_json::from_str(data).unwrap())
+        .collect();
+    assert_eq!(told, lines);
+    assert!(lines.iter().any(|step| step["to"] == "CANCELLING"), "{lines:#?}");
+    let log = log.end().await.is(200).text();
+    assert!(log.starts_with("the driver says wait\n"), "{log}");
+    assert_eq!(served.machine.lines("stopped"), ["wait"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_given_as_json_and_as_avro() {
+    let served = Served::new().await;
+    let path = served.submitted("one", "wait").await;
+    let early = served.get(&format!("{path}/result")).await.is(400).json();
+    assert_eq!(early["error"]["reason"], "NOT_NOW", "{early}");
+    std::fs::write(served.machine.path("go-wait"), "").unwrap();
+    let id = served.seen(&path, "SUCCEEDED").await["id"].as_str().unwrap().to_owned();
+    let none = served.get(&format!("{path}/result")).await.is(404).json();
+    assert!(none["error"]["message"].as_str().unwrap().contains("returnResult"), "{none}");
+
+    // What a real Spark once wrote.
+    let from = dcp_tests::workspace().join("runner/tests/results/snappy/1");
+    let to = served.machine.path("results").join(&id);
+    std::fs::create_dir_all(&to).unwrap();
+    let copied = std::process::Command::new("cp").arg("-r").arg(from).arg(to.join("1")).status();
+    assert!(copied.unwrap().success());
+    let rows = served.get(&format!("{path}/result")).await.is(200).of("application/json").json();
+    assert!(
+        rows.as_array().is_some_and(|rows| !rows.is_empty() && rows.iter().all(Value::is_object)),
+        "{rows}"
+    );
+    assert_eq!(served.get(&format!("{path}/result?format=json")).await.json(), rows);
+    let avro = served.get(&format!("{path}/result?format=avro")).await.is(200).of("avro/binary");
+    assert!(avro.body.starts_with(b"Obj\x01"));
+    let accept = "accept: avro/binary\r\n";
+    let accepted = served.open(&format!("GET {path}/result"), accept, "").await.end().await.of("avro/binary");
+    assert_eq!(accepted.body, avro.body);
+
+    // An answer that was begun can't be taken back: it breaks off, so that nobody takes it for whole.
+    let result = to.join("1");
+    for entry in std::fs::read_dir(&result).unwrap() {
+        let file = entry.unwrap().path();
+        if file.extension().is_some_and(|it| it == "avro") {
+            let whole = std::fs::read(&file).unwrap();
+            std::fs::write(&file, &whole[..whole.len() - 3]).unwrap();
+        }
+    }
+    let open = served.open(&format!("GET {path}/result"), "", "").await;
+    let broken = open.end().await;
+    assert!(broken.status == 500 || !broken.whole, "{broken:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_are_listed_in_pages() {
+    let served = Served::new().await;
+    let mut paths = Vec::new();
+    for number in 0..3 {
+        paths.insert(0, served.submitted(&format!("t{number}"), "work").await);
+        // Ids of one millisecond are in any order.
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    for path in &paths {
+        served.seen(path, "SUCCEEDED").await;
+    }
+    let page = async |query: &str| served.get(&format!("/api/v1/job?{query}")).await.is(200).json();
+    let ids = |page: &Value| -> Vec<String> {
+        let jobs = page["jobs"].as_array().unwrap();
+        jobs.iter().map(|it| format!("/api/v1/job/{}", it["id"].as_str().unwrap())).collect()
+    };
+    let first = page("limit=2&domain=tests&name=job&phase=SUCCEEDED&phase=FAILED").await;
+    assert_eq!(ids(&first), paths[..2]);
+    let second = page(&format!("limit=2&page={}", first["nextPage"].as_str().unwrap())).await;
+    assert_eq!((ids(&second), second.get("nextPage")), (paths[2..].to_vec(), None));
+    for none in ["scope=shop", "name=another", "domain=another", "phase=RUNNING"] {
+        assert_eq!(page(none).await, json!({"jobs": []}), "{none}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_right_is_refused_by_its_name() {
+    let served = Served::new().await;
+    let path = served.submitted("one", "work").await;
+    let with = |change: &dyn Fn(&mut Value)| {
+        let mut body = submit("two", "work");
+        change(&mut body);
+        body.to_string()
+    };
+    let bodies = [
+        ("not JSON".to_owned(), 400, "INVALID", "body"),
+        (with(&|body| body["shout"] = true.into()), 400, "INVALID", "shout"),
+        (with(&|body| body["token"] = 7.into()), 400, "INVALID", "token"),
+        (with(&|body| body["token"] = "".into()), 400, "INVALID", "token"),
+        (
+            with(&|body| body["definition"]["retry"]["attempts"] = "x".into()),
+            400,
+            "INVALID",
+            "definition.retry.attempts",
+        ),
+        (
+            with(&|body| body["reference"] = json!({"scope": "a", "domain": "b", "name": "c"})),
+            400,
+            "INVALID",
+            "definition",
+        ),
+        (
+            with(&|body| drop(body.as_object_mut().unwrap().remove("definition"))),
+            400,
+            "INVALID",
+            "definition",
+        ),
+        (with(&|body| body["fence"] = json!({"lease": "a", "epoch": -1})), 400, "INVALID", "fence.epoch"),
+        (with(&|body| body["parameters"]["day"] = "x".into()), 400, "INVALID", "parameters.day"),
+        (with(&|_| {}) + "}", 400, "INVALID", "body"),
+        (submit("one", "other").to_string(), 409, "TOKEN_REUSED", ""),
+        (" ".repeat(5 << 20), 413, "TOO_LARGE", ""),
+    ];
+    for (body, code, reason, field) in bodies {
+        refused(&served.post("/api/v1/job", &body).await, code, reason, field);
+    }
+    let plain = served.open("POST /api/v1/job", "", "{}").await.end().await;
+    refused(&plain, 415, "NOT_JSON", "");
+    for (query, field) in [
+        ("shout=1", "shout"),
+        ("limit=0", "limit"),
+        ("limit=1001", "limit"),
+        ("limit=", "limit"),
+        ("limit=1&limit=2", "limit"),
+        ("page=NO", "page"),
+        ("scope=", "scope"),
+        ("name=a%00b", "name"),
+        ("phase=GONE", "phase"),
+    ] {
+        let answer = served.get(&format!("/api/v1/job?{query}")).await.is(400).json();
+        assert!(answer["error"]["message"].as_str().unwrap().contains(field), "{query}: {answer}");
+    }
+    for (below, code, reason, field) in [
+        ("/logs?attempt=0", 400, "INVALID", "attempt"),
+        ("/logs?follow=perhaps", 400, "INVALID", "follow"),
+        ("/logs?attempt=9", 404, "NOT_FOUND", ""),
+        ("/steps?from=-1", 400, "INVALID", "from"),
+        ("/result?format=csv", 400, "INVALID", "format"),
+        ("/nothing", 404, "NO_SUCH_PATH", ""),
+    ] {
+        served.seen(&path, "SUCCEEDED").await;
+        refused(&served.get(&format!("{path}{below}")).await, code, reason, field);
+    }
+    for below in ["", "/logs", "/steps", "/result"] {
+        refused(&served.get(&format!("/api/v1/job/NO%2Fid{below}")).await, 400, "INVALID", "id");
+        refused(&served.get(&format!("/api/v1/job/0nothing{below}")).await, 404, "NOT_FOUND", "");
+    }
+    let wrong = served.open("DELETE /api/v1/job/a1", "", "").await.end().await;
+    refused(&wrong, 405, "NO_SUCH_METHOD", "");
+    assert_eq!(wrong.header("allow"), Some("GET,HEAD"));
+    let stranger = Open::new(served.address, "GET /api/v1/job", "", "").await.end().await;
+    refused(&stranger, 401, "UNAUTHENTICATED", "");
+}
+
+#[track_caller]
+fn refused(answer: &Answer, code: u16, reason: &str, field: &str) {
+    assert_eq!(answer.header("content-type"), Some("application/json"), "{}", answer.text());
+    let error = answer.json()["error"].clone();
+    assert_eq!((answer.status, &error["code"]), (code, &code.into()), "{error}");
+    assert_eq!(error["reason"], reason, "{error}");
+    let found = error["metadata"]["field"].as_str().unwrap_or_default();
+    let named = found == field || error["message"].as_str().unwrap().contains(&format!("`{field}`"));
+    assert!(field.is_empty() || named, "{field}: {error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_and_a_lease_are_kept_over_rest_too() {
+    let served = Served::new().await;
+    let asked = |token: &str, epoch: u64| {
+        let mut body = submit(token, "wait");
+        body["exclusive"] = "s3://c".into();
+        body["fence"] = json!({"lease": "reconciler", "epoch": epoch});
+        body.to_string()
+    };
+    let first = served.post("/api/v1/job", &asked("one", 3)).await.is(201).json();
+    assert_eq!((&first["exclusive"], &first["fence"]["epoch"]), (&"s3://c".into(), &3.into()));
+    let held = served.post("/api/v1/job", &asked("two", 3)).await;
+    refused(&held, 400, "HELD", "");
+    assert_eq!(held.json()["error"]["metadata"]["execution"], first["id"]);
+    let fenced = served.post("/api/v1/job", &asked("three", 2)).await;
+    refused(&fenced, 400, "FENCED", "");
+    assert_eq!(fenced.json()["error"]["metadata"]["newest"], "3");
+    std::fs::write(served.machine.path("go-wait"), "").unwrap();
+    served.seen(&format!("/api/v1/job/{}", first["id"].as_str().unwrap()), "SUCCEEDED").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_document_is_served_as_it_is_kept() {
+    let served = Served::new().await;
+    let document = served.get("/openapi.json").await.is(200).of("application/json");
+    assert_eq!(document.text(), rest::document());
+}

@@ -1,0 +1,127 @@
+//! HTTP/1.1, as plain as it can be spoken: what is sent and what comes back can be seen byte by byte.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// A call whose answer is still coming.
+pub(super) struct Open {
+    stream: TcpStream,
+    read: Vec<u8>,
+}
+
+impl Open {
+    pub(super) async fn new(address: SocketAddr, line: &str, headers: &str, body: &str) -> Self {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        let length = body.len();
+        let head = format!(
+            "{line} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n"
+        );
+        // A server that has refused what comes need not read it to its end.
+        let _ = stream.write_all((head + body).as_bytes()).await;
+        Self { stream, read: Vec::new() }
+    }
+
+    /// Waits until the answer so far has a text.
+    pub(super) async fn until(&mut self, text: &str) {
+        let seen = async {
+            while !String::from_utf8_lossy(&self.read).contains(text) {
+                assert_ne!(
+                    self.stream.read_buf(&mut self.read).await.unwrap(),
+                    0,
+                    "it has ended: {:?}",
+                    self.read
+                );
+            }
+        };
+        timeout(PATIENCE, seen).await.unwrap_or_else(|_| panic!("`{text}` did not come"));
+    }
+
+    /// The whole answer.
+    pub(super) async fn end(mut self) -> Answer {
+        let ended = async {
+            // What it had sent before the connection was reset is an answer too.
+            while self.stream.read_buf(&mut self.read).await.is_ok_and(|length| length > 0) {}
+        };
+        timeout(PATIENCE, ended).await.expect("the answer ends");
+        Answer::read(&self.read)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    headers: Vec<(String, String)>,
+    pub(super) body: Vec<u8>,
+    /// Whether it came to its end, and not only to that of its connection.
+    pub(super) whole: bool,
+}
+
+impl Answer {
+    fn read(bytes: &[u8]) -> Self {
+        let end = bytes.windows(4).position(|it| it == b"\r\n\r\n").expect("an answer has a head");
+        let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+        let mut lines = head.lines();
+        let status = lines.next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        let header =
+            |line: &str| line.split_once(": ").map(|(name, value)| (name.to_lowercase(), value.to_owned()));
+        let headers: Vec<_> = lines.filter_map(header).collect();
+        let is_chunked =
+            headers.iter().any(|(name, value)| name == "transfer-encoding" && value == "chunked");
+        let rest = &bytes[end + 4..];
+        let (body, whole) = if is_chunked { dechunked(rest) } else { (rest.to_vec(), true) };
+        Self { status, headers, body, whole }
+    }
+
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+    }
+
+    #[track_caller]
+    pub(super) fn is(self, status: u16) -> Self {
+        assert_eq!(self.status, status, "{}", self.text());
+        assert!(self.whole, "it broke off: {}", self.text());
+        self
+    }
+
+    #[track_caller]
+    pub(super) fn of(self, content_type: &str) -> Self {
+        assert_eq!(self.header("content-type"), Some(content_type), "{}", self.text());
+        self
+    }
+
+    pub(super) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    #[track_caller]
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.text()))
+    }
+
+    #[track_caller]
+    pub(super) fn lines(&self) -> Vec<Value> {
+        self.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+/// The text of chunks, and whether the last one has come.
+fn dechunked(mut bytes: &[u8]) -> (Vec<u8>, bool) {
+    let mut body = Vec::new();
+    while let Some(end) = bytes.windows(2).position(|it| it == b"\r\n") {
+        let length = usize::from_str_radix(std::str::from_utf8(&bytes[..end]).unwrap(), 16).unwrap();
+        if length == 0 {
+            return (body, true);
+        }
+        let Some(chunk) = bytes.get(end + 2..end + 2 + length) else { break };
+        body.extend_from_slice(chunk);
+        bytes = bytes.get(end + 4 + length..).unwrap_or_default();
+    }
+    (body, false)
+}

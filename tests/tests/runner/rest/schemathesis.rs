@@ -1,0 +1,34 @@
+//! schemathesis calls the REST face in all the ways that its document has, and in some that it has not: each answer
+//! has to be one that the document tells of. These tests are a group of their own: `make test-schemathesis`.
+
+use std::process::Stdio;
+
+use serde_json::Value;
+use tokio::process::Command;
+
+use super::{Served, TOKEN};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_answer_is_one_that_the_document_tells_of() {
+    let served = Served::new().await;
+    let root = dcp_tests::workspace();
+    let work = tempfile::TempDir::new().unwrap();
+    let mut command = Command::new(root.join("scripts/schemathesis"));
+    command.arg("--config-file").arg(root.join("tests/tests/runner/rest/schemathesis.toml"));
+    command.arg("run").arg(format!("http://{}/openapi.json", served.address));
+    command.args(["--header", &format!("Authorization: Bearer {TOKEN}"), "--no-color"]);
+    command.current_dir(work.path()).env("PYTHONDONTWRITEBYTECODE", "1").stdin(Stdio::null());
+    let ran = command.kill_on_drop(true).output().await.unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout).into_owned() + &String::from_utf8_lossy(&ran.stderr);
+    assert!(ran.status.success(), "{said}");
+    for line in said.lines() {
+        println!("{line}");
+    }
+
+    // It was of some use only if jobs were really taken, and came to their end.
+    let path = "/api/v1/job?domain=shop&phase=SUCCEEDED&phase=FAILED&phase=CANCELLED";
+    let jobs = served.get(path).await.is(200).json();
+    assert!(jobs["jobs"].as_array().is_some_and(|jobs| !jobs.is_empty()), "{jobs:#}\n{said}");
+    let ran = served.machine.lines("started");
+    assert!(!ran.is_empty(), "{:#}", Value::from(ran));
+}
