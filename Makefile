@@ -52,7 +52,7 @@ lint:
 
 ## bench      measure, and print the table of docs/performance.md
 bench:
-	@scripts/need $@ cargo cc python3
+	@scripts/need $@ cargo cc python3 postgres
 	@test -x bench/run || { echo 'make bench: there is no bench/run, so there is nothing to measure yet' >&2; exit 1; }
 	@bench/run
 

@@ -18,11 +18,17 @@ pub const PASSWORD: &str = "correct-horse-battery";
 /// Where PostgreSQL is not installed, or does not start.
 pub fn database() -> String {
     static SERVER: OnceLock<Server> = OnceLock::new();
-    static NEXT: AtomicU32 = AtomicU32::new(0);
-    let server = SERVER.get_or_init(Server::start);
-    let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-    must(server.client("createdb").arg(&name));
-    server.url(&name)
+    // What the machine itself loses, no test asks for.
+    SERVER.get_or_init(|| Server::start("off")).database()
+}
+
+/// The same of a server that waits for the disk, as one does that is relied upon.
+///
+/// # Panics
+/// Where PostgreSQL is not installed, or does not start.
+pub fn durable_database() -> String {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(|| Server::start("on")).database()
 }
 
 #[derive(Debug)]
@@ -46,7 +52,14 @@ rm -rf "$folder"
 "#;
 
 impl Server {
-    fn start() -> Self {
+    fn database(&self) -> String {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        must(self.client("createdb").arg(&name));
+        self.url(&name)
+    }
+
+    fn start(fsync: &str) -> Self {
         let binaries = binaries();
         let folder = tempfile::Builder::new()
             .prefix("dcp-postgres-")
@@ -77,7 +90,9 @@ impl Server {
         let mut watch = as_user(Command::new("sh"), user, &folder);
         watch.args(["-c", WATCH, "sh"]).arg(&folder).arg(binaries.join("postgres"));
         watch.arg("-D").arg(folder.join("data")).arg("-k").arg(&folder);
-        watch.args(["-c", "listen_addresses=", "-c", "fsync=off", "-c", "max_connections=300"]);
+        watch
+            .args(["-c", "listen_addresses=", "-c", "max_connections=300", "-c"])
+            .arg(format!("fsync={fsync}"));
         // Its own group: what ends the group of the tests must leave it time to clear up.
         watch.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let watch = watch.spawn().expect("`sh` runs");

@@ -3,10 +3,11 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use dcp_bench::validate::{self, Folder, Threads};
-use dcp_bench::{corpus, measure};
+use dcp_bench::{corpus, measure, runner};
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -43,6 +44,30 @@ enum Command {
     },
     /// Prints the schema of manifests, as `dcp schema` does it.
     Schema,
+    /// Measures a Runner, and prints as JSON what was found. Its databases are in the folder for temporary files, which
+    /// has to be on a disk.
+    Runner {
+        /// The `dcp` that supervises what is started.
+        #[arg(long)]
+        dcp: PathBuf,
+        #[arg(long, default_value_t = 5)]
+        repeat: usize,
+        /// How long each thing is done in each round.
+        #[arg(long, default_value_t = 2.0)]
+        seconds: f64,
+        /// How many finished executions are kept.
+        #[arg(long, default_value_t = 1_000_000)]
+        kept: u32,
+        /// How many executions are started one after the other.
+        #[arg(long, default_value_t = 30)]
+        starts: usize,
+        /// SQLite alone.
+        #[arg(long)]
+        no_postgres: bool,
+    },
+    /// Serves a Runner that runs nothing, until its input ends: a part of `runner`, which starts it itself.
+    #[command(hide = true)]
+    ServeRunner { database: String },
 }
 
 fn main() -> ExitCode {
@@ -80,6 +105,21 @@ fn run(command: Command) -> io::Result<ExitCode> {
             return Ok(if done.has_errors() { ExitCode::FAILURE } else { ExitCode::SUCCESS });
         }
         Command::Schema => write!(out, "{}", dcp_compiler::schema::MANIFEST.text())?,
+        Command::Runner { dcp, repeat, seconds, kept, starts, no_postgres } => {
+            let time = Duration::try_from_secs_f64(seconds).map_err(io::Error::other)?;
+            let (rounds, starts, kept) = (repeat.max(1), starts.max(1), kept.max(1));
+            let options = runner::Options { dcp, rounds, time, kept, starts, postgres: !no_postgres };
+            let found = wait_for(runner::measure(&options))?;
+            writeln!(out, "{found:#}")?;
+        }
+        Command::ServeRunner { database } => {
+            drop(out);
+            wait_for(runner::serve(&database))?;
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn wait_for<T>(work: impl Future<Output = runner::Result<T>>) -> io::Result<T> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work).map_err(io::Error::other)
 }

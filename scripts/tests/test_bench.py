@@ -17,7 +17,8 @@ def load():
 
 
 sys.dont_write_bytecode = True
-bench = load().validate
+script = load()
+bench, runner = script.validate, script.runner
 
 
 class Extrapolation(unittest.TestCase):
@@ -36,6 +37,58 @@ class Extrapolation(unittest.TestCase):
     def test_the_slow_ones_are_given_two_sizes(self):
         self.assertEqual(len(bench.SUBSETS), 2)
         self.assertLessEqual(set(bench.SLOW), set(bench.PEERS))
+
+
+def of_a_runner(**changed):
+    """What a Runner is found to do that meets every goal just so, but for what is changed."""
+    disk = {"flushes": [900.0, 1000.0, 1200.0], "flush_median": [0.001], "flush_p99": [0.004]}
+    rates = {
+        "bare": [4000.0],
+        "store": [3000.0],
+        "submits": [2000.0],
+        "checks": [20_000.0],
+        "one_submit": [500.0],
+        "one_submit_median": [0.002],
+        "one_submit_p99": [0.006],
+        "one_check": [5000.0],
+        "one_check_median": [0.0002],
+        "one_check_p99": [0.02],
+    } | changed
+    lists = {f"list_{name}": 0.002 for name in ("all", "domain", "workload", "failed", "ended", "live")}
+    kept = {"count": 1_000_000, "memory": 30.0, "memory_of_none": 20.0, "check": 0.0003, "check_p99": 0.001, "submits": 1900.0} | lists
+    return {
+        "clients": 64,
+        "rates": {"disk": disk, "sqlite": rates, "postgres": rates},
+        "kept": {"sqlite": kept, "postgres": kept},
+        "start": {"submitted": 0.030, "by_hand": 0.004, "starts": 30},
+    }
+
+
+class RunnerRows(unittest.TestCase):
+    def verdicts(self, **changed):
+        return [(what, met) for what, goal, _, met in runner.rows(of_a_runner(**changed)) if goal != "told"]
+
+    def test_goals_that_are_just_reached_are_met(self):
+        verdicts = self.verdicts()
+        self.assertEqual(len(verdicts), 6)
+        self.assertTrue(all(met is True for _, met in verdicts), verdicts)
+
+    def test_each_goal_can_be_missed(self):
+        for changed, words in (
+            ({"submits": [1999.0], "checks": [30_000.0]}, "durable"),
+            ({"one_submit_median": [0.0021]}, "one client's `Submit`"),
+            ({"checks": [19_999.0]}, "`Check`s of"),
+        ):
+            missed = [what for what, met in self.verdicts(**changed) if not met]
+            self.assertEqual(len(missed), 2)
+            self.assertTrue(all(words in what for what in missed), missed)
+
+    def test_ratios_are_of_medians(self):
+        submits = next(value for what, _, value, _ in runner.rows(of_a_runner()) if "durable" in what)
+        self.assertEqual(submits, "2000 a second: 2.00×")
+
+    def test_a_start_is_told_by_what_it_takes_more(self):
+        self.assertEqual(runner.rows(of_a_runner())[-1][2], "30.0 ms against 4.0 ms: 26.0 ms more")
 
 
 if __name__ == "__main__":

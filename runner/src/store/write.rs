@@ -10,6 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::admit::{Admission, Known, admit};
 use super::{Also, New, read};
 use crate::api::{Error, Record, Result, State, Submitted};
+use crate::execution::Id;
 
 /// How many writes one commit holds at most.
 const BATCH: usize = 256;
@@ -244,11 +245,15 @@ async fn update(transaction: &mut Transaction, save: &Save) -> Result<bool> {
 
 pub(super) async fn forget(database: &Database, before: Timestamp, limit: u32) -> Result<u64> {
     let mut transaction = database.write().await?;
+    // What ended before then was made before then, so that nothing younger is looked at: of very many that are kept,
+    // those that are due are the first of the key.
     let query = format!(
         "DELETE FROM runner_executions WHERE id IN (SELECT id FROM runner_executions \
-         WHERE ended < $1 AND clean_at IS NULL ORDER BY id LIMIT {limit})"
+         WHERE id < $1 AND ended < $2 AND clean_at IS NULL ORDER BY id LIMIT {limit})"
     );
-    let query = sqlx::query(sqlx::AssertSqlSafe(query)).bind(before.as_millisecond());
+    let youngest = Id::new(before, 0);
+    let query = sqlx::query(sqlx::AssertSqlSafe(query));
+    let query = query.bind(youngest.as_str()).bind(before.as_millisecond());
     let forgotten = transaction.execute(query).await?;
     transaction.commit().await?;
     Ok(forgotten)

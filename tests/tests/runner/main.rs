@@ -7,6 +7,8 @@
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
+mod forgetting;
+#[cfg(test)]
 mod postgres;
 #[cfg(test)]
 mod remote;

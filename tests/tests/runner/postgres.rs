@@ -13,7 +13,7 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, UnixStream};
 use tokio::sync::watch;
 
-use crate::{Fresh, SCRIPT, contract, embedded, ended, seen, submit};
+use crate::{Fresh, SCRIPT, contract, embedded, ended, forgetting, seen, submit};
 
 async fn fresh() -> Fresh {
     let machine = Machine::of_version("4.1.1", SCRIPT);
@@ -86,4 +86,10 @@ fn runs_nothing(machine: &Machine) -> bool {
     let folders = std::fs::read_dir(machine.path("runs")).unwrap().flatten();
     let mut applications = folders.filter(|entry| entry.path().is_dir());
     applications.all(|entry| entry.path().join("end.json").exists())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_had_its_time_is_forgotten() {
+    let store = Store::postgres(&database()).await.unwrap();
+    forgetting::what_has_had_its_time_is_forgotten(&store).await;
 }

@@ -9,7 +9,7 @@ use dcp_runner::request::Submit;
 use dcp_runner::store::Store;
 use dcp_tests::machine::Machine;
 
-use crate::{Fresh, SCRIPT, contract, options, submit};
+use crate::{Fresh, SCRIPT, contract, forgetting, options, submit};
 
 pub(crate) async fn start(machine: &Machine) -> Embedded {
     let store = Store::sqlite(&machine.path("runs.db")).await.expect("it opens");
@@ -34,4 +34,11 @@ async fn somebody_has_to_ask() {
     let nobody = Submit { by: String::new(), ..submit("a", "work") };
     let error = fresh.runner.submit(nobody).await.unwrap_err();
     assert!(matches!(&error, Error::Invalid { field, .. } if field == "by"), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_had_its_time_is_forgotten() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::sqlite(&folder.path().join("runs.db")).await.unwrap();
+    forgetting::what_has_had_its_time_is_forgotten(&store).await;
 }

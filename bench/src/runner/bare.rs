@@ -1,0 +1,140 @@
+//! The same rows in the same tables, written by nothing but a prepared statement, so many in each transaction.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use dcp_runner::api::Record;
+use serde_json::json;
+use sqlx::postgres::PgConnection;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{ConnectOptions as _, Connection as _};
+
+use super::load::Load;
+use super::{Result, open};
+
+pub(super) enum Bare {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+const INSERT: &str = "INSERT INTO runner_executions \
+    (id, token, domain, name, job, owner, phase, version, ended, request, state) \
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+
+/// Binds a row, whatever the database: both have the same types under other names.
+macro_rules! row {
+    ($record:expr) => {{
+        let (record, asked) = ($record, &$record.request);
+        let (request, state) = texts(record);
+        sqlx::query(INSERT)
+            .bind(record.id().as_str().to_owned())
+            .bind(asked.token.clone())
+            .bind(asked.domain.clone())
+            .bind(asked.name.clone())
+            .bind(asked.job.as_str().to_owned())
+            .bind(record.owner.clone())
+            .bind(record.execution.phase.name())
+            .bind(i64::try_from(record.version).unwrap_or_default())
+            .bind(record.execution.ended.map(|at| at.as_millisecond()))
+            .bind(request)
+            .bind(state)
+    }};
+}
+
+/// What is kept as text: what was asked for, and how far it has come.
+pub(super) fn texts(record: &Record) -> (String, String) {
+    let mut state = json!({ "execution": record.execution });
+    if !record.history.is_empty() {
+        state["history"] = json!(record.history);
+    }
+    (json!(record.request).to_string(), state.to_string())
+}
+
+impl Bare {
+    /// The tables, with all jobs.
+    pub(super) async fn open(database: &str, load: &Load) -> Result<Self> {
+        open(database).await?.close().await;
+        let mut bare = if database.starts_with("postgres") {
+            Self::Postgres(PgConnection::connect(database).await?)
+        } else {
+            let options = SqliteConnectOptions::new().filename(Path::new(database));
+            let options = options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
+            Self::Sqlite(options.connect().await?)
+        };
+        for (job, text) in load.jobs() {
+            let fingerprint = dcp_compiler::primitive::Fingerprint::of(text);
+            let query = "INSERT INTO runner_jobs (job, body) VALUES ($1, $2)";
+            let body = serde_json::to_string(job)?;
+            match &mut bare {
+                Self::Sqlite(to) => {
+                    sqlx::query(query).bind(fingerprint.as_str()).bind(body).execute(to).await?;
+                }
+                Self::Postgres(to) => {
+                    sqlx::query(query).bind(fingerprint.as_str()).bind(body).execute(to).await?;
+                }
+            }
+        }
+        Ok(bare)
+    }
+
+    /// Writes rows in one transaction.
+    pub(super) async fn write(&mut self, records: &[Record]) -> Result<()> {
+        match self {
+            Self::Sqlite(to) => {
+                let mut transaction = to.begin().await?;
+                for record in records {
+                    row!(record).execute(&mut *transaction).await?;
+                }
+                transaction.commit().await?;
+            }
+            Self::Postgres(to) => {
+                let mut transaction = to.begin().await?;
+                for record in records {
+                    row!(record).execute(&mut *transaction).await?;
+                }
+                transaction.commit().await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// How many rows a second.
+    pub(super) async fn rate(&mut self, load: &Load, batch: usize, time: Duration) -> Result<f64> {
+        let (mut spent, mut rows) = (Duration::ZERO, 0_u32);
+        while spent < time {
+            let records: Vec<Record> = (0..batch).map(|_| load.new_execution().record).collect();
+            let start = Instant::now();
+            self.write(&records).await?;
+            spent += start.elapsed();
+            rows += u32::try_from(batch)?;
+        }
+        Ok(f64::from(rows) / spent.as_secs_f64())
+    }
+
+    /// For what need not outlast a loss of power.
+    pub(super) async fn hurry(&mut self) -> Result<()> {
+        match self {
+            Self::Sqlite(to) => sqlx::query("PRAGMA synchronous = OFF").execute(to).await.map(|_| ())?,
+            Self::Postgres(to) => {
+                sqlx::query("SET synchronous_commit = off").execute(to).await.map(|_| ())?
+            }
+        }
+        Ok(())
+    }
+
+    /// As after a while of ordinary work: the log is in the file, and PostgreSQL has looked at its tables.
+    pub(super) async fn settle(mut self) -> Result<()> {
+        match &mut self {
+            Self::Sqlite(to) => {
+                sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(to).await?;
+            }
+            Self::Postgres(to) => {
+                sqlx::query("VACUUM ANALYZE runner_executions").execute(to).await?;
+            }
+        }
+        Ok(match self {
+            Self::Sqlite(to) => to.close().await?,
+            Self::Postgres(to) => to.close().await?,
+        })
+    }
+}

@@ -1,0 +1,110 @@
+//! Calls, one after the other or by many at once, and how long they took.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+
+use super::Result;
+
+/// How many calls are answered each second where as many callers each have one under way all the time.
+pub(super) async fn rate<F>(
+    callers: usize,
+    time: Duration,
+    call: impl Fn(usize) -> F + Send + Sync + 'static,
+) -> Result<f64>
+where
+    F: Future<Output = Result<()>> + Send,
+{
+    let call = Arc::new(call);
+    let begun = Instant::now();
+    let mut tasks = JoinSet::new();
+    for caller in 0..callers {
+        let call = Arc::clone(&call);
+        tasks.spawn(async move {
+            let mut answered = 0_u32;
+            while begun.elapsed() < time {
+                call(caller).await?;
+                answered += 1;
+            }
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>(answered)
+        });
+    }
+    let mut answered = 0;
+    while let Some(done) = tasks.join_next().await {
+        answered += done??;
+    }
+    Ok(f64::from(answered) / begun.elapsed().as_secs_f64())
+}
+
+/// Seconds, the shortest first; there is one at least.
+pub(super) struct Times(Vec<f64>);
+
+impl Times {
+    pub(super) fn new(mut seconds: Vec<f64>) -> Result<Self> {
+        if seconds.is_empty() {
+            return Err("nothing was timed".into());
+        }
+        seconds.sort_by(f64::total_cmp);
+        Ok(Self(seconds))
+    }
+
+    /// Of a call that is made again and again.
+    pub(super) async fn of(time: Duration, mut call: impl AsyncFnMut() -> Result<()>) -> Result<Self> {
+        let (begun, mut seconds) = (Instant::now(), Vec::new());
+        while seconds.is_empty() || begun.elapsed() < time {
+            let start = Instant::now();
+            call().await?;
+            seconds.push(start.elapsed().as_secs_f64());
+        }
+        Self::new(seconds)
+    }
+
+    /// The time that so many of a hundred don't exceed.
+    pub(super) fn percentile(&self, percent: usize) -> f64 {
+        let at = (self.0.len() * percent).div_ceil(100).clamp(1, self.0.len());
+        self.0[at - 1]
+    }
+
+    /// The figures under which they are reported.
+    pub(super) fn named(&self, what: &str) -> Vec<(&'static str, f64)> {
+        let count = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
+        let names = match what {
+            "flushes" => ["flushes", "flush_median", "flush_p99"],
+            "one_submit" => ["one_submit", "one_submit_median", "one_submit_p99"],
+            _ => ["one_check", "one_check_median", "one_check_p99"],
+        };
+        let a_second = f64::from(count) / self.0.iter().sum::<f64>();
+        names.into_iter().zip([a_second, self.percentile(50), self.percentile(99)]).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_percentile_is_a_time_that_was_measured() {
+        let times = Times::new((1..=200).rev().map(f64::from).collect()).unwrap();
+        assert_eq!([50, 99, 100].map(|percent| times.percentile(percent)), [100.0, 198.0, 200.0]);
+        assert_eq!(Times::new(vec![7.0]).unwrap().percentile(1), 7.0);
+        assert!(Times::new(Vec::new()).is_err());
+    }
+
+    #[tokio::test]
+    async fn each_caller_has_one_call_under_way() {
+        use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+        static UNDER_WAY: [AtomicUsize; 3] = [const { AtomicUsize::new(0) }; 3];
+        static MOST: AtomicUsize = AtomicUsize::new(0);
+        let call = |caller: usize| async move {
+            assert_eq!(UNDER_WAY[caller].fetch_add(1, SeqCst), 0);
+            MOST.fetch_max(UNDER_WAY.iter().map(|it| it.load(SeqCst)).sum(), SeqCst);
+            tokio::task::yield_now().await;
+            UNDER_WAY[caller].fetch_sub(1, SeqCst);
+            Ok(())
+        };
+        assert!(rate(3, Duration::from_millis(20), call).await.unwrap() > 0.0);
+        assert_eq!(MOST.load(SeqCst), 3);
+        assert!(rate(3, Duration::from_secs(60), async |_| Err("no".into())).await.is_err());
+    }
+}

@@ -1,0 +1,88 @@
+//! What it costs to keep very many executions that have ended: the memory of the Runner that serves them, and how long
+//! it takes to find some.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dcp_runner::api::{Filter, Runner as _};
+use dcp_runner::execution::{Id, Phase};
+use jiff::SignedDuration;
+use serde_json::{Map, Value, json};
+
+use super::bare::Bare;
+use super::calls::{Times, rate};
+use super::load::{self, Load};
+use super::served::Server;
+use super::{CLIENTS, Result, now};
+
+/// How many are written in one transaction.
+const BATCH: u32 = 10_000;
+/// As many as a page has where nothing else is asked for.
+const PAGE: u32 = 50;
+
+pub(super) async fn measure(database: &str, count: u32, time: Duration) -> Result<Value> {
+    let load = Arc::new(Load::new());
+    let mut bare = Bare::open(database, &load).await?;
+    let empty = Server::start(database)?;
+    empty.client()?.list(&Filter::default(), None, PAGE).await?;
+    let before = empty.memory()?;
+    drop(empty);
+    let ids = fill(&mut bare, &load, count).await?;
+    bare.settle().await?;
+
+    let server = Server::start(database)?;
+    let client = server.client()?;
+    let mut found = Map::new();
+    for (what, filter) in filters(&load) {
+        let list = async || Ok(drop(client.list(&filter, None, PAGE).await?));
+        found.insert(format!("list_{what}"), Times::of(time, list).await?.percentile(50).into());
+    }
+    let check = Times::of(time, async || Ok(drop(client.check(load::any(&ids)).await?))).await?;
+    let clients = Arc::new((0..CLIENTS).map(|_| server.client()).collect::<Result<Vec<_>>>()?);
+    let submitting = Arc::clone(&load);
+    let submit = move |client: usize| {
+        let (clients, submit) = (Arc::clone(&clients), submitting.submit());
+        async move { Ok(drop(clients[client].submit(submit).await?)) }
+    };
+    // Its memory first: what it is given to do now, it holds.
+    found.insert("memory".to_owned(), server.memory()?.into());
+    found.insert("submits".to_owned(), rate(CLIENTS, time, submit).await?.into());
+    found.insert("check".to_owned(), check.percentile(50).into());
+    found.insert("check_p99".to_owned(), check.percentile(99).into());
+    found.insert("memory_of_none".to_owned(), before.into());
+    found.insert("count".to_owned(), json!(count));
+    Ok(found.into())
+}
+
+/// The questions that are asked, each with what it is called.
+fn filters(load: &Load) -> [(&'static str, Filter); 6] {
+    let metadata = &load.jobs()[42].0.metadata;
+    let (domain, name) = (Some(metadata.domain.to_string()), Some(metadata.name.to_string()));
+    let phases = |phases: &[Phase]| Filter { phases: phases.to_vec(), ..Filter::default() };
+    [
+        ("all", Filter::default()),
+        ("domain", Filter { domain: domain.clone(), ..Filter::default() }),
+        ("workload", Filter { domain, name, ..Filter::default() }),
+        ("failed", phases(&[Phase::Failed])),
+        ("ended", phases(&[Phase::Succeeded, Phase::Failed, Phase::Cancelled])),
+        ("live", Filter { phases: dcp_runner::api::live(), ..Filter::default() }),
+    ]
+}
+
+/// Writes executions that ended in the last twenty days, the oldest first; tells some of their ids.
+async fn fill(bare: &mut Bare, load: &Load, count: u32) -> Result<Vec<Id>> {
+    bare.hurry().await?;
+    let begun = now().checked_sub(SignedDuration::from_hours(20 * 24))?;
+    let pause = SignedDuration::from_hours(20 * 24).checked_div(i32::try_from(count)?).unwrap_or_default();
+    let mut ids = Vec::new();
+    for first in (0..count).step_by(BATCH as usize) {
+        let numbers = first..count.min(first + BATCH);
+        let at =
+            |number: u32| begun.checked_add(pause.saturating_mul(i32::try_from(number).unwrap_or(i32::MAX)));
+        let records =
+            numbers.map(|number| Ok(load.finished(at(number)?, number))).collect::<Result<Vec<_>>>()?;
+        bare.write(&records).await?;
+        ids.extend(records.iter().step_by(100).map(|record| record.id().clone()));
+    }
+    Ok(ids)
+}

@@ -1,0 +1,165 @@
+//! What is submitted: jobs of about 3 KB, most of it SQL, each submitted many times by tokens as a scheduler makes them.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use dcp_compiler::model::{Backend, Domain, Name};
+use dcp_compiler::primitive::{Body, CoreEtlJob, Fingerprint};
+use dcp_gateway::End;
+use dcp_runner::api::Record;
+use dcp_runner::execution::{Attempt, Execution, Id, Phase, Policy, Transition};
+use dcp_runner::request::{Definition, Submit};
+use dcp_runner::store::New;
+use jiff::Timestamp;
+
+use super::now;
+
+const DOMAINS: usize = 10;
+const NAMES: usize = 10;
+
+/// Jobs, and a number for each time that one of them is submitted.
+pub(super) struct Load {
+    jobs: Vec<(CoreEtlJob, Arc<str>)>,
+    next: AtomicU64,
+}
+
+impl Load {
+    pub(super) fn new() -> Self {
+        let job = dcp_tests::job(&format!("  job:\n    sql:\n      query: |\n{}", query()));
+        let each = |number: usize| {
+            let mut job = job.clone();
+            let (domain, name) = (format!("domain-{}", number % DOMAINS), format!("daily-totals-{number}"));
+            job.metadata.domain = Domain::parse(&domain).expect("it is one");
+            job.metadata.name = Name::parse(&name).expect("it is one");
+            let text = Body::CoreEtlJob(Box::new(job.clone())).canonical();
+            (job, text.into())
+        };
+        Self { jobs: (0..DOMAINS * NAMES).map(each).collect(), next: AtomicU64::new(0) }
+    }
+
+    /// The jobs with their canonical texts.
+    pub(super) fn jobs(&self) -> &[(CoreEtlJob, Arc<str>)] {
+        &self.jobs
+    }
+
+    pub(super) fn submit(&self) -> Submit {
+        self.next().0
+    }
+
+    /// As a Runner makes it of a submit.
+    pub(super) fn new_execution(&self) -> New {
+        let (submit, text) = self.next();
+        let Definition::Inline(job) = &submit.job else { unreachable!("it came along") };
+        let record = record(&submit, job, &text, now());
+        New { record, job: text }
+    }
+
+    fn next(&self) -> (Submit, Arc<str>) {
+        let number = self.next.fetch_add(1, Ordering::Relaxed);
+        let at = usize::try_from(number).unwrap_or_default() % self.jobs.len();
+        let (job, text) = &self.jobs[at];
+        let name = job.metadata.name.as_str();
+        let submit = Submit {
+            token: format!("{name}/scheduled__2026-11-21T04:00:00+00:00/run/1/{number:012}"),
+            job: Definition::Inline(Box::new(job.clone())),
+            parameters: std::collections::BTreeMap::new(),
+            streaming: None,
+            exclusive: None,
+            fence: None,
+            by: "airflow".to_owned(),
+        };
+        (submit, Arc::clone(text))
+    }
+
+    /// One that has ended, in the phase that so many of them have.
+    pub(super) fn finished(&self, at: Timestamp, number: u32) -> Record {
+        let (submit, text) = self.next();
+        let Definition::Inline(job) = &submit.job else { unreachable!("it came along") };
+        let mut record = record(&submit, job, &text, at);
+        let phase = match number % 100 {
+            0 => Phase::Cancelled,
+            1 | 2 => Phase::Failed,
+            _ => Phase::Succeeded,
+        };
+        let ways = [
+            (Phase::Queued, Phase::Submitting, "the first attempt"),
+            (Phase::Submitting, Phase::Pending, "the backend has it"),
+            (Phase::Pending, Phase::Running, "the driver runs"),
+            (Phase::Running, phase, "the driver ended with 0"),
+        ];
+        let step =
+            |(from, to, why): (_, _, &str)| Transition { at, from, to, attempt: 1, why: why.to_owned() };
+        record.history = ways.into_iter().map(step).collect();
+        let end = End {
+            at,
+            succeeded: true,
+            stopped: false,
+            exit_code: Some(0),
+            signal: None,
+            message: String::new(),
+        };
+        record.execution.attempts.push(Attempt {
+            number: 1,
+            backend: Backend::Local,
+            begun: at,
+            running: Some(at),
+            end: Some(end),
+            diagnosis: None,
+            adjusted: std::collections::BTreeMap::new(),
+        });
+        (record.execution.phase, record.execution.ended, record.version) = (phase, Some(at), 5);
+        record
+    }
+}
+
+fn record(submit: &Submit, job: &CoreEtlJob, text: &str, at: Timestamp) -> Record {
+    let policy = Policy::of(job, false);
+    let execution = Execution::new(Id::new(at, rand::random()), policy, Backend::Local, at);
+    let request = submit.request(Fingerprint::of(text));
+    Record {
+        request,
+        execution,
+        history: Vec::new(),
+        version: 1,
+        owner: "somewhere-0123456789abcdef".to_owned(),
+    }
+}
+
+/// Any of them.
+pub(super) fn any<T>(of: &[T]) -> &T {
+    &of[rand::random_range(0..of.len())]
+}
+
+fn query() -> String {
+    let mut text = "        SELECT\n          day, country, channel,\n".to_owned();
+    for column in 0..28 {
+        let line =
+            format!("sum(CASE WHEN kind = 'k{column:02}' THEN amount ELSE 0 END) AS amount_{column:02},\n");
+        write!(text, "          {line}").expect("writing to a String does not fail");
+    }
+    text + "          count(*) AS events\n        FROM lake.events\n        WHERE day >= DATE '2026-01-01'\n        \
+            GROUP BY day, country, channel\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_of_about_three_kilobytes() {
+        let load = Load::new();
+        assert_eq!(load.jobs().len(), 100);
+        for (_, text) in load.jobs() {
+            assert!((2_500..4_000).contains(&text.len()), "{}", text.len());
+        }
+    }
+
+    #[test]
+    fn no_two_submits_are_the_same() {
+        let load = Load::new();
+        let tokens: std::collections::BTreeSet<_> = (0..300).map(|_| load.submit().token).collect();
+        assert_eq!(tokens.len(), 300);
+        assert!(load.submit().check().is_ok());
+    }
+}

@@ -1,0 +1,116 @@
+//! A Runner as a process of its own, over gRPC. Its backend takes everything and has no room for anything, so that what
+//! is submitted stays queued, and only the Runner is measured.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use dcp_compiler::model;
+use dcp_gateway::{Compute, Log, Name, SparkApplication, Status};
+use dcp_runner::embedded::{Backend, Embedded, Options};
+use dcp_runner::remote::Remote;
+use dcp_server::{Access, Services};
+use tokio::net::TcpListener;
+
+use super::{Result, now, open};
+
+/// Serves a Runner until its input ends; tells its address.
+pub async fn serve(database: &str) -> Result<()> {
+    let backend = Backend { compute: Arc::new(Full), slots: Some(0) };
+    let mut options = Options::new(vec![(model::Backend::Local, backend)], now);
+    options.locks = Path::new(database).parent().map(|folder| folder.join("locks"));
+    let runner = Embedded::start(open(database).await?, options).await?;
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    let mut out = std::io::stdout();
+    writeln!(out, "http://{}", listener.local_addr()?)?;
+    out.flush()?;
+    let services = dcp_runner::service::add(Services::new(dcp_proto::DESCRIPTORS), Arc::new(runner));
+    let options = dcp_server::Options::new(Access::Anyone { name: "benchmark".to_owned() });
+    let ended = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
+    let stop = async { drop(ended.await) };
+    Ok(dcp_server::serve(listener, services, options, stop).await?)
+}
+
+/// A Runner that this process has started.
+pub(super) struct Server {
+    child: Child,
+    url: String,
+}
+
+impl Server {
+    pub(super) fn start(database: &str) -> Result<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["serve-runner", database]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn()?;
+        let mut url = String::new();
+        let out = child.stdout.take().ok_or("it has no output")?;
+        BufReader::new(out).read_line(&mut url)?;
+        let server = Self { child, url: url.trim().to_owned() };
+        if server.url.is_empty() { Err("the Runner did not start".into()) } else { Ok(server) }
+    }
+
+    pub(super) fn client(&self) -> Result<Remote> {
+        Ok(Remote::new(dcp_runner::remote::Options::new(self.url.clone(), ""))?)
+    }
+
+    /// How much memory it holds, in MiB.
+    pub(super) fn memory(&self) -> Result<f64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("it has ended")?;
+        Ok(line.trim().trim_end_matches("kB").trim().parse::<f64>()? / 1024.0)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A backend that is full.
+#[derive(Debug)]
+struct Full;
+
+fn full<T>() -> dcp_gateway::Result<T> {
+    Err(dcp_gateway::Error::Unavailable("it is full".to_owned()))
+}
+
+#[async_trait]
+impl Compute for Full {
+    fn accepts(&self, _application: &SparkApplication) -> dcp_gateway::Result<()> {
+        Ok(())
+    }
+
+    async fn create(&self, _application: &SparkApplication) -> dcp_gateway::Result<()> {
+        full()
+    }
+
+    async fn get(&self, _name: &Name) -> dcp_gateway::Result<Option<Status>> {
+        full()
+    }
+
+    async fn delete(&self, _name: &Name, _grace: Duration) -> dcp_gateway::Result<()> {
+        full()
+    }
+
+    async fn logs(&self, _name: &Name, _from: u64, _limit: usize) -> dcp_gateway::Result<Log> {
+        full()
+    }
+
+    async fn tail(&self, _name: &Name, _limit: usize) -> dcp_gateway::Result<Vec<u8>> {
+        full()
+    }
+
+    fn events(&self, _name: &Name) -> Option<PathBuf> {
+        None
+    }
+
+    async fn forget(&self, _name: &Name) -> dcp_gateway::Result<()> {
+        full()
+    }
+}

@@ -1,0 +1,79 @@
+//! How long it takes from a submit until spark-submit runs, against running it by hand. Spark itself takes seconds and
+//! would hide both: here spark-submit is a script that writes down when it was begun.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use dcp_compiler::model;
+use dcp_gateway::local::Local;
+use dcp_gateway::local::installation::{Installation, Installations};
+use dcp_runner::api::Runner as _;
+use dcp_runner::embedded::{Backend, Embedded, Options};
+use dcp_runner::request::{Definition, Submit};
+use dcp_runner::store::Store;
+use dcp_tests::machine::Machine;
+use serde_json::{Value, json};
+
+use super::calls::Times;
+use super::{Result, now};
+
+/// The last argument is what it is called.
+const SCRIPT: &str =
+    "echo $EPOCHREALTIME > \"begun-${@: -1}.part\"; mv \"begun-${@: -1}.part\" \"begun-${@: -1}\"";
+
+pub(super) async fn measure(dcp: &Path, starts: usize) -> Result<Value> {
+    let machine = Machine::of_version("4.1.1", SCRIPT);
+    let found = Installation::at(&machine.path("spark")).ok_or("it was made to be one")?;
+    let java = Some("/usr/bin/java".into());
+    let installations = Installations { found: vec![found], java, ..Installations::default() };
+    let supervisor = vec![dcp.to_string_lossy().into_owned(), "supervise".to_owned()];
+    let local = Local::new(&machine.path("runs"), &machine.path(""), installations, supervisor)?;
+    let backend = Backend { compute: Arc::new(local), slots: None };
+    let options = Options::new(vec![(model::Backend::Local, backend)], now);
+    let runner = Embedded::start(Store::sqlite(&machine.path("runs.db")).await?, options).await?;
+    let (mut by_hand, mut submitted) = (Vec::new(), Vec::new());
+    for number in 0..starts {
+        let name = format!("hand-{number}");
+        let start = since_1970()?;
+        let mut child = Command::new(machine.path("spark/bin/spark-submit")).arg(&name).spawn()?;
+        child.wait()?;
+        by_hand.push(begun(&machine, &name)? - start);
+
+        let name = format!("submit-{number}");
+        let start = since_1970()?;
+        let record = runner.submit(submit(&name)).await?.record;
+        submitted.push(tokio::task::block_in_place(|| begun(&machine, &name))? - start);
+        // What is still ending would be in the way of the next one.
+        while !runner.check(record.id()).await?.execution.phase.is_final() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    runner.stop().await?;
+    let (by_hand, submitted) = (Times::new(by_hand)?, Times::new(submitted)?);
+    Ok(json!({ "by_hand": by_hand.percentile(50), "submitted": submitted.percentile(50), "starts": starts }))
+}
+
+fn since_1970() -> Result<f64> {
+    Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64())
+}
+
+/// When the script was begun that is called so.
+fn begun(machine: &Machine, name: &str) -> Result<f64> {
+    Ok(machine.line(&format!("begun-{name}")).parse()?)
+}
+
+fn submit(name: &str) -> Submit {
+    let spec = "  job: {pyspark: {main: main.py, args: [\"${param.name}\"], parameters: {name: {type: string, \
+                default: nothing}}}}\n";
+    Submit {
+        token: name.to_owned(),
+        job: Definition::Inline(Box::new(dcp_tests::job(spec))),
+        parameters: [("name".to_owned(), name.to_owned())].into(),
+        streaming: None,
+        exclusive: None,
+        fence: None,
+        by: "benchmark".to_owned(),
+    }
+}

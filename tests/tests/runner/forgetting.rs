@@ -1,0 +1,73 @@
+//! What is forgotten after its time, and what is not, whatever the database.
+
+use std::collections::BTreeMap;
+
+use dcp_compiler::model::Backend;
+use dcp_compiler::primitive::{Body, CoreEtlJob, Fingerprint};
+use dcp_runner::api::Record;
+use dcp_runner::execution::{Execution, Id, Phase, Policy};
+use dcp_runner::request::{Definition, Submit};
+use dcp_runner::store::{Also, New, Store};
+use jiff::Timestamp;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + second).unwrap()
+}
+
+/// Keeps an execution that was made at a time, ended at another, and left something behind until a third.
+async fn keep(store: &Store, job: &CoreEtlJob, times: (i64, Option<i64>, Option<i64>)) -> Id {
+    let (made, ended, clean_at) = times;
+    let text = Body::CoreEtlJob(Box::new(job.clone())).canonical();
+    let id = Id::new(at(made), apart(times));
+    let submit = Submit {
+        token: id.to_string(),
+        job: Definition::Inline(Box::new(job.clone())),
+        parameters: BTreeMap::new(),
+        streaming: None,
+        exclusive: None,
+        fence: None,
+        by: "tester".to_owned(),
+    };
+    let record = Record {
+        request: submit.request(Fingerprint::of(&text)),
+        execution: Execution::new(id.clone(), Policy::of(job, false), Backend::Local, at(made)),
+        history: Vec::new(),
+        version: 1,
+        owner: "nobody".to_owned(),
+    };
+    let mut record = store.submit(New { record, job: text.into() }).await.unwrap().record;
+    if let Some(ended) = ended {
+        (record.execution.phase, record.execution.ended) = (Phase::Succeeded, Some(at(ended)));
+        let also = Also { clean_at: clean_at.map(at), measured: None };
+        assert!(store.save(&mut record, also).await.unwrap());
+    }
+    id
+}
+
+/// Another number for each, so that those of one time have ids of their own.
+fn apart((made, ended, clean_at): (i64, Option<i64>, Option<i64>)) -> u128 {
+    let part = |time: Option<i64>| time.map_or(0, |time| time.unsigned_abs() + 1);
+    (u128::from(made.unsigned_abs()) << 40) | (u128::from(part(ended)) << 20) | u128::from(part(clean_at))
+}
+
+pub(crate) async fn what_has_had_its_time_is_forgotten(store: &Store) {
+    let job = crate::job();
+    let mut due = Vec::new();
+    for made in [1, 2, 3] {
+        due.push(keep(store, &job, (made, Some(made + 5), None)).await);
+    }
+    let mut others = Vec::new();
+    for times in [(0, None, None), (1, Some(10), None), (2, Some(8), Some(20)), (11, Some(12), None)] {
+        others.push(keep(store, &job, times).await);
+    }
+    assert_eq!(store.forget(at(10), 2).await.unwrap(), 2);
+    // The oldest go first.
+    for (id, there) in due.iter().zip([false, false, true]) {
+        assert_eq!(store.get(id).await.unwrap().is_some(), there, "{id}");
+    }
+    assert_eq!(store.forget(at(10), 2).await.unwrap(), 1);
+    assert_eq!(store.forget(at(10), 2).await.unwrap(), 0);
+    for id in &others {
+        assert!(store.get(id).await.unwrap().is_some(), "{id}");
+    }
+}
