@@ -14,7 +14,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use dcp_runner::api::Runner;
+use dcp_runner::api::{Filter, Runner as _, Submitted};
+use dcp_runner::execution::Id;
+use dcp_runner::remote::Remote;
 use dcp_runner::store::Store;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
@@ -124,7 +126,7 @@ struct Contender<'a> {
     bare: bare::Bare,
     /// Held for as long as it is to answer.
     _server: Server,
-    clients: Arc<Vec<dcp_runner::remote::Remote>>,
+    clients: Arc<Vec<Remote>>,
 }
 
 impl<'a> Contender<'a> {
@@ -141,21 +143,24 @@ impl<'a> Contender<'a> {
         let (store, load) = (self.store.clone(), Arc::clone(&self.load));
         let submit = move |_| {
             let (store, new) = (store.clone(), load.new_execution());
-            async move { Ok(assert_fresh(store.submit(new).await?.fresh)?) }
+            async move { fresh(&store.submit(new).await?) }
         };
         found.push(("store", rate(CLIENTS, time, submit).await?));
         let (clients, load) = (Arc::clone(&self.clients), Arc::clone(&self.load));
         let submit = move |client: usize| {
             let (clients, submit) = (Arc::clone(&clients), load.submit());
-            async move { Ok(assert_fresh(clients[client].submit(submit).await?.fresh)?) }
+            async move { fresh(&clients[client].submit(submit).await?) }
         };
         found.push(("submits", rate(CLIENTS, time, submit).await?));
-        let ids = self.clients[0].list(&dcp_runner::api::Filter::default(), None, 1_000).await?;
+        let ids = self.clients[0].list(&Filter::default(), None, 1_000).await?;
         let ids: Arc<Vec<_>> = Arc::new(ids.iter().map(|record| record.id().clone()).collect());
         let (clients, all) = (Arc::clone(&self.clients), Arc::clone(&ids));
         let check = move |client: usize| {
             let (clients, ids) = (Arc::clone(&clients), Arc::clone(&all));
-            async move { Ok(drop(clients[client].check(load::any(&ids)).await?)) }
+            async move {
+                clients[client].check(load::any(&ids)).await?;
+                Ok(())
+            }
         };
         found.push(("checks", rate(CLIENTS, time, check).await?));
         found.extend(self.alone(&ids, time).await?);
@@ -163,23 +168,21 @@ impl<'a> Contender<'a> {
     }
 
     /// What one client waits for, with nobody beside it.
-    async fn alone(
-        &self,
-        ids: &[dcp_runner::execution::Id],
-        time: Duration,
-    ) -> Result<Vec<(&'static str, f64)>> {
+    async fn alone(&self, ids: &[Id], time: Duration) -> Result<Vec<(&'static str, f64)>> {
         let client = &self.clients[0];
-        let submits =
-            Times::of(time, async || Ok(assert_fresh(client.submit(self.load.submit()).await?.fresh)?));
+        let submits = Times::of(time, async || fresh(&client.submit(self.load.submit()).await?));
         let mut found = submits.await?.named("one_submit");
-        let checks = Times::of(time, async || Ok(drop(client.check(load::any(ids)).await?)));
+        let checks = Times::of(time, async || {
+            client.check(load::any(ids)).await?;
+            Ok(())
+        });
         found.extend(checks.await?.named("one_check"));
         Ok(found)
     }
 }
 
-fn assert_fresh(fresh: bool) -> std::result::Result<(), String> {
-    if fresh { Ok(()) } else { Err("a submit was taken for another one".to_owned()) }
+fn fresh(submitted: &Submitted) -> Result<()> {
+    if submitted.fresh { Ok(()) } else { Err("a submit was taken for another one".into()) }
 }
 
 fn now() -> Timestamp {

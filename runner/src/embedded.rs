@@ -170,8 +170,9 @@ impl Inner {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes care of an execution from now on, or says that there may be something new.
-    fn care(self: &Arc<Self>, id: &Id, version: u64) {
+    /// Takes care of an execution from now on, or says that there may be something new. Whoever has it at hand gives it
+    /// along, so that it is not read back.
+    fn care(self: &Arc<Self>, id: &Id, version: u64, known: Option<Record>) {
         let task = {
             let mut tasks = self.tasks();
             if let Some(task) = tasks.get(id) {
@@ -188,7 +189,7 @@ impl Inner {
             tasks.insert(id.clone(), Arc::clone(&task));
             task
         };
-        tokio::spawn(drive::drive(Arc::clone(self), id.clone(), task));
+        tokio::spawn(drive::drive(Arc::clone(self), id.clone(), task, known));
     }
 
     /// Where a job is to run.
@@ -350,7 +351,8 @@ impl Runner for Embedded {
         };
         let submitted = self.0.store.submit(new).await?;
         if submitted.fresh {
-            self.0.care(submitted.record.id(), submitted.record.version);
+            let record = &submitted.record;
+            self.0.care(record.id(), record.version, Some(record.clone()));
         }
         Ok(submitted)
     }

@@ -114,27 +114,24 @@ impl Bare {
     /// For what need not outlast a loss of power.
     pub(super) async fn hurry(&mut self) -> Result<()> {
         match self {
-            Self::Sqlite(to) => sqlx::query("PRAGMA synchronous = OFF").execute(to).await.map(|_| ())?,
-            Self::Postgres(to) => {
-                sqlx::query("SET synchronous_commit = off").execute(to).await.map(|_| ())?
-            }
+            Self::Sqlite(to) => drop(sqlx::query("PRAGMA synchronous = OFF").execute(to).await?),
+            Self::Postgres(to) => drop(sqlx::query("SET synchronous_commit = off").execute(to).await?),
         }
         Ok(())
     }
 
     /// As after a while of ordinary work: the log is in the file, and PostgreSQL has looked at its tables.
-    pub(super) async fn settle(mut self) -> Result<()> {
-        match &mut self {
-            Self::Sqlite(to) => {
-                sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(to).await?;
+    pub(super) async fn settle(self) -> Result<()> {
+        match self {
+            Self::Sqlite(mut to) => {
+                sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut to).await?;
+                to.close().await?;
             }
-            Self::Postgres(to) => {
-                sqlx::query("VACUUM ANALYZE runner_executions").execute(to).await?;
+            Self::Postgres(mut to) => {
+                sqlx::query("VACUUM ANALYZE runner_executions").execute(&mut to).await?;
+                to.close().await?;
             }
         }
-        Ok(match self {
-            Self::Sqlite(to) => to.close().await?,
-            Self::Postgres(to) => to.close().await?,
-        })
+        Ok(())
     }
 }

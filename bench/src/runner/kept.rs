@@ -34,15 +34,22 @@ pub(super) async fn measure(database: &str, count: u32, time: Duration) -> Resul
     let client = server.client()?;
     let mut found = Map::new();
     for (what, filter) in filters(&load) {
-        let list = async || Ok(drop(client.list(&filter, None, PAGE).await?));
+        let list = async || {
+            client.list(&filter, None, PAGE).await?;
+            Ok(())
+        };
         found.insert(format!("list_{what}"), Times::of(time, list).await?.percentile(50).into());
     }
-    let check = Times::of(time, async || Ok(drop(client.check(load::any(&ids)).await?))).await?;
+    let check = async || {
+        client.check(load::any(&ids)).await?;
+        Ok(())
+    };
+    let check = Times::of(time, check).await?;
     let clients = Arc::new((0..CLIENTS).map(|_| server.client()).collect::<Result<Vec<_>>>()?);
     let submitting = Arc::clone(&load);
     let submit = move |client: usize| {
         let (clients, submit) = (Arc::clone(&clients), submitting.submit());
-        async move { Ok(drop(clients[client].submit(submit).await?)) }
+        async move { super::fresh(&clients[client].submit(submit).await?) }
     };
     // Its memory first: what it is given to do now, it holds.
     found.insert("memory".to_owned(), server.memory()?.into());

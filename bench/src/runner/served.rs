@@ -21,6 +21,7 @@ use super::{Result, now, open};
 pub async fn serve(database: &str) -> Result<()> {
     let backend = Backend { compute: Arc::new(Full), slots: Some(0) };
     let mut options = Options::new(vec![(model::Backend::Local, backend)], now);
+    // No URL is looked at for this: PostgreSQL has no locks on this machine.
     options.locks = Path::new(database).parent().map(|folder| folder.join("locks"));
     let runner = Embedded::start(open(database).await?, options).await?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;

@@ -36,19 +36,18 @@ enum Then {
     Leave,
 }
 
-pub(super) async fn drive(inner: Arc<Inner>, id: Id, task: Arc<Task>) {
+pub(super) async fn drive(inner: Arc<Inner>, id: Id, task: Arc<Task>, known: Option<Record>) {
     let mut stopping = inner.stopping.subscribe();
     tokio::select! {
-        () = to_its_end(&inner, &id, &task) => {}
+        () = to_its_end(&inner, &id, &task, known) => {}
         _ = stopping.wait_for(|it| *it) => {}
     }
     task.looked.send_replace(true);
     inner.tasks().remove(&id);
 }
 
-async fn to_its_end(inner: &Inner, id: &Id, task: &Task) {
+async fn to_its_end(inner: &Inner, id: &Id, task: &Task, mut known: Option<Record>) {
     let mut slot = None;
-    let mut known: Option<Record> = None;
     loop {
         let mut record = match known.take() {
             Some(record) => record,

@@ -34,7 +34,7 @@ impl Inner {
         let took = self.presence.take_over(&self.store).await?;
         if !first || took {
             for (id, version) in self.store.owned(&self.presence.id()).await? {
-                self.care(&id, version);
+                self.care(&id, version, None);
             }
         }
         Ok(())
