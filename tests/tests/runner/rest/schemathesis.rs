@@ -3,7 +3,6 @@
 
 use std::process::Stdio;
 
-use serde_json::Value;
 use tokio::process::Command;
 
 use super::{Served, TOKEN};
