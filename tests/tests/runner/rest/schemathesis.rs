@@ -3,7 +3,6 @@
 
 use std::process::Stdio;
 
-use serde_json::Value;
 use tokio::process::Command;
 
 use super::{Served, TOKEN};
@@ -21,14 +20,10 @@ async fn every_answer_is_one_that_the_document_tells_of() {
     let ran = command.kill_on_drop(true).output().await.unwrap();
     let said = String::from_utf8_lossy(&ran.stdout).into_owned() + &String::from_utf8_lossy(&ran.stderr);
     assert!(ran.status.success(), "{said}");
-    for line in said.lines() {
-        println!("{line}");
-    }
 
     // It was of some use only if jobs were really taken, and came to their end.
     let path = "/api/v1/job?domain=shop&phase=SUCCEEDED&phase=FAILED&phase=CANCELLED";
     let jobs = served.get(path).await.is(200).json();
     assert!(jobs["jobs"].as_array().is_some_and(|jobs| !jobs.is_empty()), "{jobs:#}\n{said}");
-    let ran = served.machine.lines("started");
-    assert!(!ran.is_empty(), "{:#}", Value::from(ran));
+    assert!(!served.machine.lines("started").is_empty(), "{said}");
 }
