@@ -114,8 +114,12 @@ impl Bare {
     /// For what need not outlast a loss of power.
     pub(super) async fn hurry(&mut self) -> Result<()> {
         match self {
-            Self::Sqlite(to) => drop(sqlx::query("PRAGMA synchronous = OFF").execute(to).await?),
-            Self::Postgres(to) => drop(sqlx::query("SET synchronous_commit = off").execute(to).await?),
+            Self::Sqlite(to) => {
+                sqlx::query("PRAGMA synchronous = OFF").execute(to).await?;
+            }
+            Self::Postgres(to) => {
+                sqlx::query("SET synchronous_commit = off").execute(to).await?;
+            }
         }
         Ok(())
     }
