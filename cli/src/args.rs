@@ -629,7 +629,7 @@ pub(crate) struct ServeRunner {
     /// A file with a line `name token` for each who may submit
     #[arg(long, value_name = "FILE", env = "DCP_TOKENS", value_hint = ValueHint::FilePath)]
     pub(crate) tokens: PathBuf,
-    /// The control plane that jobs are looked up in, with the token in DCP_TOKEN; without it, every job has to come
+    /// The control plane that jobs are looked up in, with the token of the environment; without it, every job has to come
     /// along with its submit
     #[arg(long, value_name = "URL")]
     pub(crate) control: Option<String>,

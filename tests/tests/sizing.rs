@@ -364,6 +364,7 @@ fn thrice(change: impl Fn(&mut Measured)) -> Vec<Measured> {
     (0..3).map(|_| run(&change)).collect()
 }
 
+#[expect(clippy::too_many_lines, reason = "it is a list")]
 fn cases() -> Vec<(&'static str, Vec<Measured>)> {
     let spilled = |run: &mut Measured| {
         run.disk_spilled_bytes = 3 << 30;

@@ -36,7 +36,8 @@ pub(super) fn run(args: &args::Serve, console: &mut Console) -> Result<Verdict, 
 
 fn control(args: &ServeControl, console: &mut Console) -> Result<Verdict, Failure> {
     let ServeControl { listen, database, tokens, served } = args;
-    let options = options(Tokens::new(&read_tokens(tokens)?).map_err(failed)?, served, console)?;
+    let options =
+        options(Tokens::new(&read_tokens(tokens)?).map_err(|error| failed(&error))?, served, console)?;
     let is_postgres = is_postgres(database)?;
     runtime()?.block_on(async {
         let path = Path::new(database);
@@ -52,7 +53,8 @@ fn control(args: &ServeControl, console: &mut Console) -> Result<Verdict, Failur
 
 fn runner(args: &ServeRunner, console: &mut Console) -> Result<Verdict, Failure> {
     let ServeRunner { listen, database, tokens, control, folder, keep, served } = args;
-    let options = options(Tokens::new(&read_tokens(tokens)?).map_err(failed)?, served, console)?;
+    let options =
+        options(Tokens::new(&read_tokens(tokens)?).map_err(|error| failed(&error))?, served, console)?;
     let is_postgres = is_postgres(database)?;
     let root = folder.canonicalize().map_err(|error| Failure::at(folder, "used", &error))?;
     runtime()?.block_on(async {
@@ -108,7 +110,7 @@ fn is_postgres(database: &str) -> Result<bool, Failure> {
     }
 }
 
-pub(super) fn failed(error: dcp_server::Error) -> Failure {
+pub(super) fn failed(error: &dcp_server::Error) -> Failure {
     Failure::new(error.to_string())
 }
 
@@ -147,7 +149,7 @@ pub(super) async fn host(
         writeln!(console.err, "{} {warning}", console.err.look.paint(crate::out::WARNING, "warning:"))?;
     }
     console.flush()?;
-    dcp_server::serve(listener, services, options, stopped()).await.map_err(failed)?;
+    dcp_server::serve(listener, services, options, stopped()).await.map_err(|error| failed(&error))?;
     Ok(Verdict::Fine)
 }
 

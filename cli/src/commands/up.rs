@@ -25,7 +25,9 @@ pub(super) fn run(
     let args::Up { listen, tokens, served } = args;
     let home = Home::find(project, &[])?;
     let access = match tokens {
-        Some(tokens) => Access::from(Tokens::new(&serve::read_tokens(tokens)?).map_err(serve::failed)?),
+        Some(tokens) => {
+            Access::from(Tokens::new(&serve::read_tokens(tokens)?).map_err(|error| serve::failed(&error))?)
+        }
         None => Access::Anyone { name: crate::control::who() },
     };
     let options = serve::options(access, served, console)?;
