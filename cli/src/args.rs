@@ -411,11 +411,12 @@ pub(crate) struct Drift {
 
 const RUN: &str = "\
 A file's job runs on this machine, with no server and nothing applied. What is applied is run by its address. Failures \
-that another attempt can mend are tried again, as the manifest's `retry` says. Ctrl-C stops waiting, not the run.
+that another attempt can mend are tried again, as the manifest's `retry` says. Where the target has a server, its Runner \
+sees to that, and `--wait` tells how it goes; else this command does, until the end. Ctrl-C stops waiting, not the run.
 
 Examples:
   dcp run manifests/orders.yaml --param day=2026-11-20
-  dcp run logistics/orders-daily                 what is applied
+  dcp run logistics/orders-daily --wait          what is applied
   dcp run jobs.yaml --select logistics/orders    one of several in a file
 
 Exit codes: 0 it succeeded, 1 it failed or was cancelled, or nobody waited for its end.";
@@ -428,6 +429,9 @@ pub(crate) struct Run {
     /// A parameter of the job, `name=value`; can be given several times
     #[arg(short, long, value_name = "NAME=VALUE", num_args = 1)]
     pub(crate) param: Vec<String>,
+    /// Wait for its end, and tell each step; without a server, this is always so
+    #[arg(short, long)]
+    pub(crate) wait: bool,
     /// Which workload of the file, where it has several: `domain/name`
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) select: Option<String>,

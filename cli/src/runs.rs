@@ -57,6 +57,11 @@ impl Runs {
         self.runtime.block_on(work)
     }
 
+    /// Whether somebody else sees executions to their ends.
+    pub(crate) fn is_elsewhere(&self) -> bool {
+        self.embedded.is_none()
+    }
+
     /// An execution by its id, or the newest one of a workload by `domain/name`.
     pub(crate) fn find(&self, named: &str) -> Result<Record, Failure> {
         if let Some((domain, name)) = named.split_once('/') {

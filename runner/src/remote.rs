@@ -1,5 +1,7 @@
 //! A Runner elsewhere, over gRPC.
 
+use std::time::{Duration, Instant};
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use dcp_proto::runner::v1 as proto;
@@ -93,6 +95,67 @@ impl Remote {
     }
 }
 
+/// How long a lost connection is waited for, beside what each call is given.
+const LOST: Duration = Duration::from_secs(30);
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// How far an execution was watched.
+struct Watching {
+    this: Remote,
+    id: Id,
+    next: usize,
+    steps: Option<BoxStream<'static, Result<Transition>>>,
+    /// Since when there was no step.
+    lost: Option<Instant>,
+}
+
+impl Watching {
+    async fn next(&mut self) -> Result<Option<Transition>> {
+        loop {
+            let steps = self.steps.get_or_insert_with(|| self.this.steps(&self.id, self.next));
+            let lost = match steps.next().await {
+                Some(Ok(step)) => {
+                    self.next += 1;
+                    self.lost = None;
+                    return Ok(Some(step));
+                }
+                Some(Err(error)) => error,
+                // The end of a connection may look like the end of the steps.
+                None => match self.this.check(&self.id).await {
+                    Ok(record) if record.execution.phase.is_final() && record.history.len() <= self.next => {
+                        return Ok(None);
+                    }
+                    Ok(_) => Error::Unavailable("the connection was lost".to_owned()),
+                    Err(error) => error,
+                },
+            };
+            let since = self.lost.get_or_insert_with(Instant::now);
+            if !matches!(lost, Error::Unavailable(_)) || since.elapsed() > LOST {
+                return Err(lost);
+            }
+            self.steps = None;
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+}
+
+impl Remote {
+    /// The steps from a number on, for as long as the connection lasts.
+    fn steps(&self, id: &Id, from: usize) -> BoxStream<'static, Result<Transition>> {
+        let request = proto::WatchRequest { id: id.to_string(), from: from as u64 };
+        self.parts(
+            move |mut client| {
+                let request = request.clone();
+                async move { Ok(client.watch(request).await?.into_inner()) }
+            },
+            |part| match part.transition {
+                Some(transition) => wire::read_transition(transition),
+                None => Err("a step that is none".to_owned()),
+            },
+        )
+    }
+}
+
 #[async_trait]
 impl Runner for Remote {
     async fn submit(&self, submit: Submit) -> Result<Submitted> {
@@ -164,18 +227,11 @@ impl Runner for Remote {
         }
     }
 
+    /// Where the connection is lost on the way, it goes on from there.
     fn watch(&self, id: &Id, from: usize) -> BoxStream<'static, Result<Transition>> {
-        let request = proto::WatchRequest { id: id.to_string(), from: from as u64 };
-        self.parts(
-            move |mut client| {
-                let request = request.clone();
-                async move { Ok(client.watch(request).await?.into_inner()) }
-            },
-            |part| match part.transition {
-                Some(transition) => wire::read_transition(transition),
-                None => Err("a step that is none".to_owned()),
-            },
-        )
+        let watching = Watching { this: self.clone(), id: id.clone(), next: from, steps: None, lost: None };
+        stream::try_unfold(watching, |mut it| async move { Ok(it.next().await?.map(|step| (step, it))) })
+            .boxed()
     }
 
     fn logs(&self, id: &Id, request: LogRequest) -> BoxStream<'static, Result<LogPart>> {

@@ -1,6 +1,7 @@
 //! `dcp doctor`
 
 use std::io::Write as _;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -128,7 +129,9 @@ fn python(installations: &Installations) -> Finding {
 fn folder(home: &Home) -> Finding {
     let what = "folder";
     let folder = home.root.join(FOLDER);
-    let tried = std::fs::create_dir_all(&folder).and_then(|()| tempfile::NamedTempFile::new_in(&folder));
+    // What is run may have parameters that are for nobody else.
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
+    let tried = made.and_then(|()| tempfile::NamedTempFile::new_in(&folder));
     match tried {
         Ok(_) => {
             let found = format!("{} can be written", folder.display());

@@ -54,6 +54,15 @@ pub(super) fn run(
     if !submitted.fresh && !console.quiet {
         writeln!(console.err, "note: this token was used before: {} is what it gave", submitted.record.id())?;
     }
+    if runs.is_elsewhere() && !args.wait {
+        let id = submitted.record.id();
+        writeln!(console.out, "{id}")?;
+        if !console.quiet {
+            writeln!(console.err, "  to follow it: dcp logs -f {id}; to see how it is: dcp runs {id}")?;
+        }
+        runs.close();
+        return Ok(Verdict::Fine);
+    }
     let ended = wait(&runs, submitted.record.id(), console)?;
     if let (Some(record), false) = (&ended, console.quiet) {
         afterwards(record, returns, console)?;

@@ -82,9 +82,10 @@ fn same(ran: &Ran) -> String {
     let mut text = String::new();
     let words = |line: &str| {
         let word = |word: &str| {
-            let is_id =
-                word.len() == 26 && word.bytes().all(|it| it.is_ascii_lowercase() || it.is_ascii_digit());
-            if is_id { "[ID]".to_owned() } else { word.to_owned() }
+            let plain = word.trim_end_matches(';');
+            let inside = |it: u8| it.is_ascii_lowercase() || it.is_ascii_digit();
+            let is_id = plain.len() == 26 && plain.bytes().all(inside);
+            if is_id { word.replace(plain, "[ID]") } else { word.to_owned() }
         };
         line.split(' ').map(word).collect::<Vec<_>>().join(" ")
     };
@@ -206,8 +207,8 @@ fn who_stops_waiting_does_not_stop_the_run() {
 struct Up(Child, String);
 
 impl Up {
-    fn start(place: &Place) -> Self {
-        let mut command = place.command(&["up", "--listen", "127.0.0.1:0", "--quiet"]);
+    fn start(place: &Place, listen: &str) -> Self {
+        let mut command = place.command(&["up", "--listen", listen, "--quiet"]);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it can be run");
         let mut line = String::new();
         let out = child.stdout.take().expect("it is piped");
@@ -228,34 +229,36 @@ impl Drop for Up {
 #[test]
 fn all_parts_in_one_process_and_what_it_leaves_behind() {
     let place = Place::new();
-    let up = Up::start(&place);
+    let up = Up::start(&place, "127.0.0.1:0");
     let project = format!(
         "project: shop\nmanifests: [orders.yaml]\ntargets: {{dev: {{default: true, server: \"{}\"}}}}\n",
         up.1
     );
     place.sandbox.write("dcp.yaml", project);
     place.run(&["apply", "--auto-approve"]).ends_with(0).says("applied serial 1");
-    place.run(&["run", "logistics/orders"]).ends_with(0).says("succeeded");
+    place.run(&["run", "logistics/orders", "--wait"]).ends_with(0).says("succeeded");
+    let submitted = place.run(&["run", "logistics/orders"]).ends_with(0).says("to follow it: dcp logs -f");
+    let id = submitted.stdout.trim();
+    assert_eq!(place.run(&["logs", "-f", id]).ends_with(0).stdout, "the driver says nothing\n");
     place
         .run(&["run", "logistics/order"])
         .ends_with(1)
         .says("no job `logistics/order` is applied to `shop/dev`");
-    let (mut waiting, driver) = place.started(&["run", "logistics/orders", "-p", "do=wait"], "wait");
+    let (waiting, driver) = place.started(&["run", "logistics/orders", "-p", "do=wait", "--wait"], "wait");
     until(|| place.run(&["runs", "--live"]).stdout.contains("RUNNING").then_some(()));
+    let address = up.1.trim_start_matches("http://").to_owned();
     drop(up);
-    assert_eq!(waiting.wait().expect("it ends").code(), Some(1));
     assert!(alive(&driver), "what runs does not need who started it");
-    place.run(&["runs"]).ends_with(1).says("that the Runner runs");
-    // Another one takes it up.
-    let up = Up::start(&place);
-    let project = format!(
-        "project: shop\nmanifests: [orders.yaml]\ntargets: {{dev: {{default: true, server: \"{}\"}}}}\n",
-        up.1
-    );
-    place.sandbox.write("dcp.yaml", project);
+    // Another one takes it up, and who waits goes on waiting.
+    let up = Up::start(&place, &address);
     place.run(&["runs", "--live"]).ends_with(0).says("RUNNING");
     place.run(&["cancel", "logistics/orders"]).ends_with(0).says("is cancelled");
     assert!(!alive(&driver));
+    let told = waiting.wait_with_output().expect("it ends");
+    let told = place.sandbox.ran(&["run"], &told).ends_with(1).says("cancelled");
+    assert_eq!(told.stdout.matches("submitted").count(), 1, "{}", told.shown());
+    drop(up);
+    place.run(&["runs"]).ends_with(1).says("that the Runner runs");
 }
 
 #[test]
