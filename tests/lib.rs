@@ -104,3 +104,18 @@ pub fn describe(sources: &Sources, diagnostics: &[Diagnostic]) -> String {
     }
     text
 }
+
+/// A test for each rule that is a function of the caller's `suite`, on what `$fresh` makes: for what has several forms
+/// and one contract.
+#[macro_export]
+#[expect(clippy::crate_in_macro_def, reason = "the suite is the caller's")]
+macro_rules! rules {
+    ($fresh:expr; $($rule:ident),+ $(,)?) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $rule() {
+                crate::suite::$rule($fresh.await).await;
+            }
+        )+
+    };
+}

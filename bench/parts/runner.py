@@ -48,10 +48,14 @@ def of_database(title: str, clients: int, disk: dict, here: dict) -> list:
     value = f"{here['submits']:.0f} a second: {ratio:.2f}×"
     submits = (f"{title}: durable `Submit`s of {clients} clients against `fdatasync`s", "≥ 2×, for 5×", value, ratio >= 2)
     ratio = here["one_submit_median"] / disk["flush_median"]
-    value = f"{micros(here['one_submit_median'])} (p99 {micros(here['one_submit_p99'])}): {ratio:.1f}×"
+    value = (
+        f"{micros(here['one_submit_median'])} (p99 {micros(here['one_submit_p99'])}): {ratio:.1f}×; "
+        f"a call that does nothing takes {micros(here['one_empty_median'])}"
+    )
     one = (f"{title}: one client's `Submit` against one `fdatasync`, medians", "≤ 2×", value, ratio <= 2)
     ratio = here["checks"] / here["submits"]
-    value = f"{here['checks']:.0f} a second: {ratio:.1f}×"
+    share = here["checks"] / here["empty"]
+    value = f"{here['checks']:.0f} a second: {ratio:.1f}×; {share:.2f}× of calls that do nothing"
     checks = (f"{title}: `Check`s of {clients} clients against their `Submit`s", "≥ 10×", value, ratio >= 10)
     alone = f"median {micros(here['one_check_median'])}, p99 {micros(here['one_check_p99'])}"
     bare = (

@@ -20,6 +20,9 @@ use dcp_runner::remote::Remote;
 use dcp_runner::store::Store;
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
+use tonic::transport::Channel;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 
 pub use served::serve;
 
@@ -127,6 +130,8 @@ struct Contender<'a> {
     /// Held for as long as it is to answer.
     _server: Server,
     clients: Arc<Vec<Remote>>,
+    /// Those who ask for nothing that anybody would have to look up.
+    empty: Arc<Vec<HealthClient<Channel>>>,
 }
 
 impl<'a> Contender<'a> {
@@ -135,7 +140,9 @@ impl<'a> Contender<'a> {
         let bare = bare::Bare::open(&databases.bare, &load).await?;
         let server = Server::start(&databases.served)?;
         let clients = (0..CLIENTS).map(|_| server.client()).collect::<Result<_>>()?;
-        Ok(Self { name, load, store, bare, _server: server, clients: Arc::new(clients) })
+        let empty = (0..CLIENTS).map(|_| server.health()).collect::<Result<_>>()?;
+        let (clients, empty) = (Arc::new(clients), Arc::new(empty));
+        Ok(Self { name, load, store, bare, _server: server, clients, empty })
     }
 
     async fn round(&mut self, time: Duration) -> Result<Vec<(&'static str, f64)>> {
@@ -152,6 +159,15 @@ impl<'a> Contender<'a> {
             async move { fresh(&clients[client].submit(submit).await?) }
         };
         found.push(("submits", rate(CLIENTS, time, submit).await?));
+        let empty = Arc::clone(&self.empty);
+        let call = move |client: usize| {
+            let mut client = empty[client].clone();
+            async move {
+                client.check(HealthCheckRequest::default()).await?;
+                Ok(())
+            }
+        };
+        found.push(("empty", rate(CLIENTS, time, call).await?));
         let ids = self.clients[0].list(&Filter::default(), None, 1_000).await?;
         let ids: Arc<Vec<_>> = Arc::new(ids.iter().map(|record| record.id().clone()).collect());
         let (clients, all) = (Arc::clone(&self.clients), Arc::clone(&ids));
@@ -177,6 +193,12 @@ impl<'a> Contender<'a> {
             Ok(())
         });
         found.extend(checks.await?.named("one_check"));
+        let mut empty = self.empty[0].clone();
+        let calls = Times::of(time, async || {
+            empty.check(HealthCheckRequest::default()).await?;
+            Ok(())
+        });
+        found.extend(calls.await?.named("one_empty"));
         Ok(found)
     }
 }

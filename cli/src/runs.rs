@@ -1,11 +1,11 @@
 //! The Runner that a command speaks to: the one of this process, or a target's server.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use dcp_compiler::model;
-use dcp_compiler::primitive::{Address, Body, CoreEtlJob, Kind};
+use dcp_compiler::primitive::{Address, Body, CoreEtlJob, Fingerprint, Kind};
 use dcp_compiler::project::Project;
 use dcp_gateway::local::Local;
 use dcp_gateway::local::installation::Installations;
@@ -20,6 +20,7 @@ use dcp_runner::results::Results;
 use dcp_runner::store::Store;
 use jiff::Timestamp;
 use tokio::runtime::Runtime;
+use tokio::sync::OnceCell;
 
 use crate::control::FOLDER;
 use crate::failure::Failure;
@@ -35,13 +36,20 @@ pub(crate) struct Runs {
 }
 
 impl Runs {
+    /// The Runner of a target of the project around a folder.
+    pub(crate) fn of(project: Option<&Path>, target: Option<&str>) -> Result<Self, Failure> {
+        let home = Home::find(project, &[])?;
+        let target = home.target(target)?;
+        Self::open(&home, &target)
+    }
+
     /// The Runner of a target. One that is embedded takes up what an earlier one left, and knows how it is by the time
     /// that this returns.
     pub(crate) fn open(home: &Home, project: &Project<'_>) -> Result<Self, Failure> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.map_err(|error| Failure::new(format!("no threads can be started: {error}")))?;
-        if let Some(server) = project.server() {
-            let options = crate::control::reached(server)?;
+        if let Some(runner) = project.runner() {
+            let options = crate::control::reached(runner)?;
             let remote = runtime.block_on(async { Remote::new(options) }).map_err(|error| failed(&error))?;
             return Ok(Self { runner: Arc::new(remote), runtime, embedded: None });
         }
@@ -94,7 +102,7 @@ pub(crate) async fn embedded(home: &Home) -> Result<Embedded, Failure> {
     let folder = home.root.join(FOLDER);
     let store = Store::sqlite(&folder.join("runs.db")).await.map_err(|error| failed(&error))?;
     let mut options = options(&home.root)?;
-    options.jobs = Some(Arc::new(Applied { state: folder.join("state.db") }));
+    options.jobs = Some(Arc::new(Applied { state: folder.join("state.db"), registry: OnceCell::new() }));
     Embedded::start(store, options).await.map_err(|error| failed(&error))
 }
 
@@ -121,58 +129,80 @@ pub(crate) fn options(root: &Path) -> Result<Options, Failure> {
     Ok(options)
 }
 
-/// Jobs that are applied to a registry on this machine.
+/// Jobs that are applied to a registry on this machine, which is there once something was applied.
 #[derive(Debug)]
 struct Applied {
-    state: std::path::PathBuf,
+    state: PathBuf,
+    registry: OnceCell<Sql>,
+}
+
+impl Applied {
+    async fn registry(&self) -> api::Result<Option<&Sql>> {
+        if self.registry.get().is_none() && !self.state.exists() {
+            return Ok(None);
+        }
+        let opened = self.registry.get_or_try_init(|| Sql::sqlite(&self.state)).await;
+        opened.map(Some).map_err(unreachable_registry)
+    }
 }
 
 #[async_trait]
 impl Jobs for Applied {
-    async fn job(&self, reference: &Reference) -> api::Result<Option<CoreEtlJob>> {
-        if !self.state.exists() {
-            return Ok(None);
+    async fn current(&self, of: &Reference) -> api::Result<Option<Fingerprint>> {
+        match self.registry().await? {
+            Some(registry) => current(registry, of).await,
+            None => Ok(None),
         }
-        let registry = Sql::sqlite(&self.state).await.map_err(unreachable_registry)?;
-        let found = look_up(&registry, reference).await;
-        registry.close().await;
-        found
+    }
+
+    async fn job(&self, of: &Reference, revision: &Fingerprint) -> api::Result<Option<CoreEtlJob>> {
+        match self.registry().await? {
+            Some(registry) => job(registry, of, revision).await,
+            None => Ok(None),
+        }
     }
 }
 
-/// A job of a registry.
-pub(crate) async fn look_up(
-    registry: &dyn Registry,
-    reference: &Reference,
-) -> api::Result<Option<CoreEtlJob>> {
-    let Reference { scope, domain, name, fingerprint } = reference;
+/// Where a registry has a job.
+fn place(of: &Reference) -> (Scope, Address) {
+    let Reference { scope, domain, name, .. } = of;
     let (project, target) = match scope.split_once('/') {
         Some((project, target)) => (project, Some(target)),
         None => (scope.as_str(), None),
     };
-    let scope = Scope::new(project, target);
     let address = Address { domain: domain.clone(), name: name.clone(), kind: Kind::CoreEtlJob };
-    let fingerprint = match fingerprint {
-        Some(fingerprint) => fingerprint.clone(),
-        None => {
-            let state = registry.state(&scope).await.map_err(unreachable_registry)?;
-            let Some(entry) = state.entries.get(&address) else { return Ok(None) };
-            entry.fingerprint.clone()
-        }
-    };
-    let texts = match registry.bodies(&scope, &[fingerprint]).await {
+    (Scope::new(project, target), address)
+}
+
+/// The revision that a job has in a registry now.
+pub(crate) async fn current(registry: &dyn Registry, of: &Reference) -> api::Result<Option<Fingerprint>> {
+    let (scope, address) = place(of);
+    let revisions = registry.revisions(&scope, &address).await.map_err(unreachable_registry)?;
+    Ok(revisions.into_iter().next().and_then(|newest| newest.fingerprint))
+}
+
+/// A job of a registry at a revision.
+pub(crate) async fn job(
+    registry: &dyn Registry,
+    of: &Reference,
+    revision: &Fingerprint,
+) -> api::Result<Option<CoreEtlJob>> {
+    let (scope, address) = place(of);
+    let texts = match registry.bodies(&scope, std::slice::from_ref(revision)).await {
         Err(registry::Error::NotFound(_)) => return Ok(None),
         other => other.map_err(unreachable_registry)?,
     };
     let Some(text) = texts.first() else { return Ok(None) };
     match Body::parse(Kind::CoreEtlJob, text) {
         Ok(Body::CoreEtlJob(job))
-            if job.metadata.domain.as_str() == domain && job.metadata.name.as_str() == name =>
+            if job.metadata.domain.as_str() == address.domain
+                && job.metadata.name.as_str() == address.name =>
         {
             Ok(Some(*job))
         }
         Ok(_) => Ok(None),
         Err(error) => {
+            let Address { domain, name, .. } = &address;
             let message = format!("the job `{domain}/{name}` in the registry can't be read: {error}");
             Err(api::Error::Corrupt(message))
         }
@@ -191,6 +221,9 @@ pub(crate) fn failed(error: &api::Error) -> Failure {
     let failure = Failure::new(error.to_string());
     match error {
         api::Error::Held { by, .. } => failure.help(format!("to cancel it: dcp cancel {by}")),
+        api::Error::Invalid { field, .. } if field == "server" => {
+            failure.help("a Runner with an address of its own is named in `dcp.yaml`: `runner:` beside the target's `server:`")
+        }
         _ => failure,
     }
 }

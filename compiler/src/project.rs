@@ -58,6 +58,7 @@ impl ProjectFile {
 /// A place that manifests are applied to.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("dependentRequired" = {"runner": ["server"]}))]
 pub struct Target {
     /// Whether this is the target where none is named. One target at most is the default.
     #[serde(default)]
@@ -66,6 +67,10 @@ pub struct Target {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = ["https://dcp.example.com:7420"]), regex(pattern = r"^https?://[^\s/@]+(/\S*)?$"))]
     pub server: Option<String>,
+    /// The Runner of this target, where it has another address than `server`. Both are given the same token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("examples" = ["https://dcp.example.com:7421"]), regex(pattern = r"^https?://[^\s/@]+(/\S*)?$"))]
+    pub runner: Option<String>,
     /// Where Airflow reads its DAG files, if elsewhere than the project's `dags`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dags: Option<DagFolder>,
@@ -240,6 +245,12 @@ impl<'s> Project<'s> {
     /// The control plane that is applied to, where it is not the embedded one.
     pub fn server(&self) -> Option<&str> {
         self.chosen()?.server.as_deref()
+    }
+
+    /// The Runner that executions are asked of, where it is not the embedded one.
+    pub fn runner(&self) -> Option<&str> {
+        let target = self.chosen()?;
+        target.runner.as_deref().or(target.server.as_deref())
     }
 
     /// Where DAG files go, if it is said.

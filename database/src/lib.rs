@@ -11,7 +11,8 @@ mod transaction;
 
 use std::fmt;
 use std::path::Path;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
@@ -19,7 +20,7 @@ use sqlx::{Any, AnyConnection, AnyPool, ConnectOptions as _, Connection as _, Ex
 use tokio::time::{sleep, timeout};
 
 pub use schema::Schema;
-pub use transaction::{ROWS, Transaction, wanted_values};
+pub use transaction::{ROWS, Transaction, is_usual, wanted_values};
 
 /// Why a database did not do something. Each says which one, and the way out; none has the password of a URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,6 +46,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// How long to wait for a connection, or for another's commit to end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a connection may not have been used before it is looked at whether it is still one.
+const IDLE: Duration = Duration::from_secs(1);
+
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
 /// A database. Clones share its connections.
@@ -54,6 +58,23 @@ pub struct Database {
     /// As it can be shown: it holds no password.
     name: String,
     pool: AnyPool,
+    lost: Lost,
+}
+
+/// When a connection was lost last: those that were not used since may be lost too.
+#[derive(Debug, Clone, Default)]
+struct Lost(Arc<Mutex<Option<Instant>>>);
+
+impl Lost {
+    fn note(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+    }
+
+    /// Whether a connection that was last used so long ago is one, as far as is known.
+    fn is_trusted(&self, unused: Duration) -> bool {
+        let lost = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        unused < IDLE && lost.is_none_or(|at| at.elapsed() > unused)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,6 +112,18 @@ impl Database {
         postgres::open(url).await
     }
 
+    /// The same database by one connection alone, for one who writes very much: what SQLite remembers of a file is each
+    /// connection's own, and forgotten when another one writes.
+    #[must_use]
+    pub fn by_one(&self) -> Self {
+        let setup = match self.kind {
+            Kind::Sqlite => sqlite::SETUP,
+            Kind::Postgres => postgres::SETUP,
+        };
+        let pool = pool((*self.pool.connect_options()).clone(), 1, setup, &self.lost);
+        Self { pool, ..self.clone() }
+    }
+
     /// Ends all connections. What is dropped without it ends them too, a little later.
     pub async fn close(&self) {
         self.pool.close().await;
@@ -111,6 +144,15 @@ impl Database {
 
     /// What a database said, as an error that names the place and the way out.
     pub fn error(&self, error: &sqlx::Error) -> Error {
+        let lost = match error {
+            sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
+            // PostgreSQL was told to stop, or has crashed.
+            sqlx::Error::Database(said) => said.code().is_some_and(|code| code.starts_with("57P")),
+            _ => false,
+        };
+        if lost {
+            self.lost.note();
+        }
         self.place().error(error)
     }
 
@@ -198,13 +240,25 @@ impl Place {
                 return Err(Error::Unavailable(format!("{self} did not open within {PATIENCE:?}; {reach}")));
             }
         }
-        let pool = AnyPoolOptions::new().max_connections(size).acquire_timeout(PATIENCE);
-        let pool = pool.after_connect(move |connection, _| {
-            Box::pin(async move { connection.execute(setup).await.map(|_| ()) })
-        });
-        let pool = pool.connect_lazy_with(options);
-        Ok(Database { kind: self.kind, name: self.name, pool })
+        let lost = Lost::default();
+        let pool = pool(options, size, setup, &lost);
+        Ok(Database { kind: self.kind, name: self.name, pool, lost })
     }
+}
+
+fn pool(options: AnyConnectOptions, size: u32, setup: &'static str, lost: &Lost) -> AnyPool {
+    let lost = lost.clone();
+    let pool = AnyPoolOptions::new().max_connections(size).acquire_timeout(PATIENCE);
+    // A look at one that was used just now costs as much as what it is wanted for.
+    let pool = pool.test_before_acquire(false).before_acquire(move |connection, about| {
+        let trusted = lost.is_trusted(about.idle_for);
+        Box::pin(async move { Ok(trusted || connection.ping().await.is_ok()) })
+    });
+    let pool = pool.after_connect(move |connection, _| {
+        Box::pin(async move { connection.execute(setup).await.map(|_| ()) })
+    });
+    // Nobody reads a log of statements, and each would be timed and told for it.
+    pool.connect_lazy_with(options.disable_statement_logging())
 }
 
 async fn connect(options: &AnyConnectOptions, setup: &'static str) -> sqlx::Result<()> {

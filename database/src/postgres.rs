@@ -9,7 +9,7 @@ use sqlx::postgres::PgConnectOptions;
 use super::{Database, Error, Kind, Place, Result};
 
 /// No statement, no wait for another's commit and no transaction of a control plane that went away lasts for ever.
-const SETUP: &str = "SET application_name = 'dcp'; SET statement_timeout = '60s'; SET lock_timeout = '10s'; \
+pub(super) const SETUP: &str = "SET application_name = 'dcp'; SET statement_timeout = '60s'; SET lock_timeout = '10s'; \
     SET idle_in_transaction_session_timeout = '60s'; SET client_min_messages = 'warning'; \
     SET synchronous_commit = 'on'";
 

@@ -11,9 +11,11 @@ use sqlx::error::DatabaseError;
 
 use super::{Database, Error, Kind, Place, Result};
 
-/// Readers don't wait for a writer, and a commit that was answered outlasts a loss of power.
-const SETUP: &str = "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
-    PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;";
+/// Readers don't wait for a writer, and a commit that was answered outlasts a loss of power. The log is put into the file
+/// each 16 MiB, and as much is remembered of the file.
+pub(super) const SETUP: &str = "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
+    PRAGMA wal_autocheckpoint = 4096; PRAGMA cache_size = -16384; PRAGMA foreign_keys = ON; \
+    PRAGMA trusted_schema = OFF;";
 
 /// One writes at a time; this many may read meanwhile.
 const CONNECTIONS: u32 = 4;

@@ -58,13 +58,40 @@ impl Database {
         Ok(Transaction { inner, database: self.clone() })
     }
 
-    /// Writes one of many parameters, which come in order. SQLite takes numbered ones too, but keeps their names in a
-    /// list that it walks for each.
-    fn parameter(&self, number: usize, statement: &mut String) {
-        match self.kind {
-            Kind::Sqlite => statement.push('?'),
-            Kind::Postgres => write!(statement, "${number}").expect("writing to a String does not fail"),
+    /// The rows of a statement by itself, which is a transaction of its own.
+    pub async fn rows(&self, query: Query<'_, Any, AnyArguments>) -> Result<Vec<AnyRow>> {
+        query.fetch_all(&self.pool).await.map_err(|error| self.error(&error))
+    }
+
+    /// How many rows a statement by itself changed.
+    pub async fn execute(&self, query: Query<'_, Any, AnyArguments>) -> Result<u64> {
+        let done = query.execute(&self.pool).await.map_err(|error| self.error(&error))?;
+        Ok(done.rows_affected())
+    }
+
+    /// Parameters for a statement's only values, one after the other: so many rows, each with columns of these types.
+    /// What goes into a table needs none (`""`), as the table's columns have theirs.
+    pub fn values(&self, rows: usize, types: &[&str]) -> String {
+        const WRITES: &str = "writing to a String does not fail";
+        let mut text = "VALUES ".to_owned();
+        for row in 0..rows {
+            text.push_str(if row == 0 { "(" } else { ",(" });
+            for (column, of) in types.iter().enumerate() {
+                text.push_str(if column == 0 { "" } else { "," });
+                // SQLite takes numbered ones too, but keeps their names in a list that it walks for each.
+                let parameter = match self.kind {
+                    Kind::Sqlite => String::new(),
+                    Kind::Postgres => (row * types.len() + column + 1).to_string(),
+                };
+                let mark = if parameter.is_empty() { '?' } else { '$' };
+                match *of {
+                    "" => write!(text, "{mark}{parameter}").expect(WRITES),
+                    of => write!(text, "CAST({mark}{parameter} AS {of})").expect(WRITES),
+                }
+            }
+            text.push(')');
         }
+        text
     }
 }
 
@@ -95,19 +122,9 @@ impl Transaction {
         if rows.is_empty() {
             return Ok(0);
         }
-        let mut statement = format!("INSERT INTO {into} VALUES ");
-        for row in 0..rows.len() {
-            statement.push_str(if row == 0 { "(" } else { ",(" });
-            for column in 0..columns {
-                statement.push_str(if column == 0 { "" } else { "," });
-                self.database.parameter(row * columns + column + 1, &mut statement);
-            }
-            statement.push(')');
-        }
-        statement.push(' ');
-        statement.push_str(conflict);
-        // One that is full will be needed again.
-        let query = sqlx::query(AssertSqlSafe(statement)).persistent(rows.len() == ROWS);
+        let values = self.database.values(rows.len(), &vec![""; columns]);
+        let statement = format!("INSERT INTO {into} {values} {conflict}");
+        let query = sqlx::query(AssertSqlSafe(statement)).persistent(is_usual(rows.len()));
         self.execute(rows.iter().fold(query, bind)).await
     }
 
@@ -121,6 +138,11 @@ impl Transaction {
         let done = sqlx::raw_sql(AssertSqlSafe(script)).execute(&mut *self.inner).await;
         done.map(|_| ()).map_err(|error| self.database.error(&error))
     }
+}
+
+/// Whether a statement of so many rows will be needed again, so that it is worth to be kept ready.
+pub fn is_usual(rows: usize) -> bool {
+    rows <= 64 || rows == ROWS
 }
 
 /// What is looked for, from a parameter on, as a table with one column that both databases call `column1`. They look

@@ -5,7 +5,6 @@ use std::fmt;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use serde::{Deserialize, Serialize};
 
 use crate::execution::{Execution, Id, Phase, Transition};
 use crate::request::{Request, Submit};
@@ -134,15 +133,6 @@ pub trait Runner: fmt::Debug + Send + Sync {
 
     /// The rows that its SQL returned.
     fn result(&self, id: &Id, format: Format) -> BoxStream<'static, Result<Bytes>>;
-}
-
-/// What is kept of an execution beside what was asked for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct State {
-    pub(crate) execution: Execution,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) history: Vec<Transition>,
 }
 
 /// The phases that nothing is final in.

@@ -11,24 +11,26 @@ mod stream;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use dcp_compiler::model;
-use dcp_compiler::primitive::{Body, CoreEtlJob, Fingerprint};
+use dcp_compiler::primitive::{CoreEtlJob, Fingerprint};
 use dcp_gateway::{Compute, SparkApplication};
 use futures_util::stream::BoxStream;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, Semaphore, watch};
 
 use crate::api::{Error, Filter, LogPart, LogRequest, Record, Result, Runner, Submitted};
-use crate::execution::{Execution, Id, Policy, Transition};
+use crate::execution::{Execution, Id, Phase, Policy, Transition};
 use crate::lower::{self, lower};
 use crate::machine::{Event, after};
 use crate::parameters;
-use crate::request::{Definition, Reference, Submit};
+use crate::recent::Recent;
+use crate::request::{Defined, Definition, Reference, Request, Submit};
 use crate::results::{Format, Results};
 use crate::store::{Also, New, Store};
 use presence::Presence;
@@ -36,8 +38,11 @@ use presence::Presence;
 /// Where applied jobs are looked up.
 #[async_trait]
 pub trait Jobs: fmt::Debug + Send + Sync {
-    /// The job, if there is one.
-    async fn job(&self, reference: &Reference) -> Result<Option<CoreEtlJob>>;
+    /// The revision that a job has now, if it is applied.
+    async fn current(&self, of: &Reference) -> Result<Option<Fingerprint>>;
+
+    /// The job at a revision, if it had it once.
+    async fn job(&self, of: &Reference, revision: &Fingerprint) -> Result<Option<CoreEtlJob>>;
 }
 
 /// A backend, by what it is called in manifests.
@@ -101,6 +106,11 @@ struct Inner {
     presence: Presence,
     slots: BTreeMap<model::Backend, Arc<Semaphore>>,
     tasks: Mutex<HashMap<Id, Arc<Task>>>,
+    /// Jobs that were run of late, and those that were looked up, by their revisions.
+    jobs: Recent<Fingerprint, Arc<Defined>>,
+    applied: Recent<Reference, Arc<Defined>>,
+    /// Since when it is known that jobs can be handed to their backends.
+    fit: Recent<Fingerprint, Instant>,
     stopping: watch::Sender<bool>,
 }
 
@@ -113,7 +123,15 @@ struct Task {
     version: watch::Sender<u64>,
     /// Whether it knows how the execution is.
     looked: watch::Sender<bool>,
+    /// Whether it waits until another attempt may be alive.
+    waits: AtomicBool,
 }
+
+/// What is remembered: text of jobs, and how many are known to be fit.
+const TEXT: usize = 8 << 20;
+const FIT: usize = 4096;
+/// How long a job that a backend would take is taken for fit: what a backend takes may change.
+const FIT_FOR: Duration = Duration::from_secs(10);
 
 /// How long those wait who want to know how everything is.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -128,9 +146,19 @@ impl Embedded {
         let slots = slots.collect();
         let (stopping, _) = watch::channel(false);
         let begun = ((options.clock)(), Instant::now());
-        let tasks = Mutex::default();
-        let inner = Arc::new(Inner { store, options, begun, presence, slots, tasks, stopping });
-        inner.take_up(true).await?;
+        let inner = Arc::new(Inner {
+            store,
+            options,
+            begun,
+            presence,
+            slots,
+            tasks: Mutex::default(),
+            jobs: Recent::new(TEXT),
+            applied: Recent::new(TEXT),
+            fit: Recent::new(FIT),
+            stopping,
+        });
+        inner.take_up().await?;
         tokio::spawn(hand_over::rounds(Arc::clone(&inner)));
         Ok(Self(inner))
     }
@@ -185,6 +213,7 @@ impl Inner {
                 wake: Notify::new(),
                 version: watch::Sender::new(version),
                 looked: watch::Sender::new(false),
+                waits: AtomicBool::new(false),
             });
             tasks.insert(id.clone(), Arc::clone(&task));
             task
@@ -202,7 +231,7 @@ impl Inner {
         };
         chosen.ok_or_else(|| {
             let list = |all: &mut dyn Iterator<Item = model::Backend>| {
-                let names: Vec<String> = all.map(|it| format!("{it:?}").to_lowercase()).collect();
+                let names: Vec<_> = all.map(model::Backend::name).collect();
                 if names.is_empty() { "none".to_owned() } else { names.join(", ") }
             };
             let (wanted, mine) = (list(&mut wanted.iter().copied()), list(&mut mine()));
@@ -217,12 +246,7 @@ impl Inner {
 
     /// The application of an execution's present attempt.
     fn application(&self, job: &CoreEtlJob, record: &Record) -> Result<SparkApplication> {
-        let values = parameters::values(job, &record.request.parameters).map_err(|problems| {
-            let parameters: Vec<_> = problems.iter().map(|it| it.parameter.as_str()).collect();
-            let messages: Vec<_> = problems.iter().map(|it| it.message.as_str()).collect();
-            let field = format!("parameters.{}", parameters.join(","));
-            Error::Invalid { field, message: messages.join("; ") }
-        })?;
+        let values = values(job, &record.request)?;
         let execution = &record.execution;
         let results =
             self.options.results.as_ref().map(|results| results.location(&execution.id, execution.attempt()));
@@ -238,25 +262,38 @@ impl Inner {
 
     /// Everything that can be found wrong with a request before it is kept.
     async fn prepare(&self, submit: &Submit) -> Result<New> {
-        let job = match &submit.job {
-            Definition::Inline(job) => (**job).clone(),
+        let defined = match &submit.job {
+            Definition::Inline(defined) => Arc::clone(defined),
             Definition::Applied(reference) => self.applied(reference).await?,
         };
-        let text = Body::CoreEtlJob(Box::new(job.clone())).canonical();
+        let job = defined.job();
         let now = self.now();
-        let policy = Policy::of(&job, submit.streaming.is_some());
-        let execution = Execution::new(Id::new(now, rand::random()), policy, self.place(&job)?, now);
+        let policy = Policy::of(job, submit.streaming.is_some());
+        let execution = Execution::new(Id::new(now, rand::random()), policy, self.place(job)?, now);
         let record = Record {
-            request: submit.request(Fingerprint::of(&text)),
+            request: submit.request(defined.fingerprint().clone()),
             execution,
             history: Vec::new(),
             version: 1,
             owner: self.presence.id(),
         };
+        self.check_fit(&defined, &record, now)?;
+        self.jobs.put(defined.fingerprint().clone(), Arc::clone(&defined), defined.text().len());
+        Ok(New { record, job: defined })
+    }
+
+    /// Whether the job could be handed to its backend now, with what it is to run with.
+    fn check_fit(&self, defined: &Defined, record: &Record, now: Timestamp) -> Result<()> {
+        let fingerprint = defined.fingerprint();
+        let is_batch = record.request.streaming.is_none();
+        if is_batch && self.fit.get(fingerprint).is_some_and(|since| since.elapsed() < FIT_FOR) {
+            // What differs from run to run is what its parameters are.
+            return values(defined.job(), &record.request).map(|_| ());
+        }
         // As its first attempt will be, but for what sizing adds.
         let mut first = record.clone();
         after(&mut first.execution, Event::Stepped, now);
-        let application = self.application(&job, &first)?;
+        let application = self.application(defined.job(), &first)?;
         if let Some(compute) = self.compute(first.execution.backend) {
             compute.accepts(&application).map_err(|error| match error {
                 dcp_gateway::Error::Unavailable(said) => Error::Unavailable(said),
@@ -265,22 +302,60 @@ impl Inner {
                 }
             })?;
         }
-        Ok(New { record, job: text.into() })
+        if is_batch {
+            self.fit.put(fingerprint.clone(), Instant::now(), 1);
+        }
+        Ok(())
     }
 
-    async fn applied(&self, reference: &Reference) -> Result<CoreEtlJob> {
+    /// A job that was applied.
+    async fn applied(&self, reference: &Reference) -> Result<Arc<Defined>> {
         let Some(jobs) = &self.options.jobs else {
             let message = "this Runner has no registry to look jobs up in: submit the job itself";
             return Err(Error::Invalid { field: "job".to_owned(), message: message.to_owned() });
         };
-        jobs.job(reference).await?.ok_or_else(|| {
+        let none = || {
             let Reference { scope, domain, name, fingerprint } = reference;
             let which = fingerprint.as_ref().map(|it| format!(" of revision {}", it.short()));
             let which = which.unwrap_or_default();
             Error::NotFound(format!(
                 "no job `{domain}/{name}`{which} is applied to `{scope}`: see `dcp history`, or apply it first"
             ))
-        })
+        };
+        let revision = match &reference.fingerprint {
+            Some(fingerprint) => fingerprint.clone(),
+            None => jobs.current(reference).await?.ok_or_else(none)?,
+        };
+        // A revision stays what it is.
+        let pinned = Reference { fingerprint: Some(revision.clone()), ..reference.clone() };
+        if let Some(known) = self.applied.get(&pinned) {
+            return Ok(known);
+        }
+        let job = jobs.job(reference, &revision).await?.ok_or_else(none)?;
+        let defined = Arc::new(Defined::new(job));
+        self.applied.put(pinned, Arc::clone(&defined), defined.text().len());
+        Ok(defined)
+    }
+
+    /// The job that an execution was kept with.
+    async fn job(&self, fingerprint: &Fingerprint) -> Result<Arc<Defined>> {
+        if let Some(known) = self.jobs.get(fingerprint) {
+            return Ok(known);
+        }
+        let defined = Arc::new(self.store.job(fingerprint).await?);
+        self.jobs.put(fingerprint.clone(), Arc::clone(&defined), defined.text().len());
+        Ok(defined)
+    }
+
+    /// What is kept of an execution, and what only the one knows who takes care of it.
+    fn told(&self, mut record: Record) -> Record {
+        let waits = |task: &Arc<Task>| task.waits.load(Ordering::Relaxed);
+        if matches!(record.execution.phase, Phase::Queued | Phase::Retrying)
+            && self.tasks().get(record.id()).is_some_and(waits)
+        {
+            record.execution.waiting = Some("as many attempts are alive as there may be at once".to_owned());
+        }
+        record
     }
 
     /// Has it stop, whoever takes care of it.
@@ -318,6 +393,16 @@ fn later(at: Timestamp, by: Duration) -> Timestamp {
     at.checked_add(by).unwrap_or(Timestamp::MAX)
 }
 
+/// What a job's parameters are in a run.
+fn values(job: &CoreEtlJob, request: &Request) -> Result<BTreeMap<String, parameters::Value>> {
+    parameters::values(job, &request.parameters).map_err(|problems| {
+        let parameters: Vec<_> = problems.iter().map(|it| it.parameter.as_str()).collect();
+        let messages: Vec<_> = problems.iter().map(|it| it.message.as_str()).collect();
+        let field = format!("parameters.{}", parameters.join(","));
+        Error::Invalid { field, message: messages.join("; ") }
+    })
+}
+
 fn unknown(id: &Id) -> Error {
     Error::NotFound(format!("there is no execution {id}: it never was, or was forgotten after its time"))
 }
@@ -325,7 +410,7 @@ fn unknown(id: &Id) -> Error {
 /// The answer to a request by what its token stands for.
 fn repeated(submit: &Submit, record: Record) -> Result<Submitted> {
     let job = match &submit.job {
-        Definition::Inline(job) => Fingerprint::of(&Body::CoreEtlJob(job.clone()).canonical()),
+        Definition::Inline(defined) => defined.fingerprint().clone(),
         Definition::Applied(reference) => {
             reference.fingerprint.clone().unwrap_or_else(|| record.request.job.clone())
         }
@@ -358,7 +443,8 @@ impl Runner for Embedded {
     }
 
     async fn check(&self, id: &Id) -> Result<Record> {
-        self.0.store.get(id).await?.ok_or_else(|| unknown(id))
+        let record = self.0.store.get(id).await?.ok_or_else(|| unknown(id))?;
+        Ok(self.0.told(record))
     }
 
     async fn cancel(&self, id: &Id, by: &str) -> Result<Record> {
@@ -366,7 +452,8 @@ impl Runner for Embedded {
     }
 
     async fn list(&self, filter: &Filter, before: Option<&Id>, limit: u32) -> Result<Vec<Record>> {
-        self.0.store.list(filter, before, limit).await
+        let found = self.0.store.list(filter, before, limit).await?;
+        Ok(found.into_iter().map(|record| self.0.told(record)).collect())
     }
 
     fn watch(&self, id: &Id, from: usize) -> BoxStream<'static, Result<Transition>> {

@@ -1,8 +1,9 @@
 //! What somebody asks a Runner for, and what can't be right about it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
-use dcp_compiler::primitive::{CoreEtlJob, Fingerprint};
+use dcp_compiler::primitive::{Body, CoreEtlJob, Fingerprint};
 use serde::{Deserialize, Serialize};
 
 use crate::api::Error;
@@ -27,12 +28,52 @@ pub struct Submit {
 /// Which job.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Definition {
-    Inline(Box<CoreEtlJob>),
+    Inline(Arc<Defined>),
     Applied(Reference),
 }
 
+/// A job with its canonical text, which is costly to make, and by which jobs are told apart.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Defined {
+    job: CoreEtlJob,
+    text: Arc<str>,
+    fingerprint: Fingerprint,
+}
+
+impl Defined {
+    pub fn new(job: CoreEtlJob) -> Self {
+        let body = Body::CoreEtlJob(Box::new(job));
+        let text = body.canonical();
+        let Body::CoreEtlJob(job) = body else { unreachable!("it was made one") };
+        Self { job: *job, fingerprint: Fingerprint::of(&text), text: text.into() }
+    }
+
+    /// Reads a job's text, canonical or not.
+    pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
+        serde_json::from_str(text).map(Self::new)
+    }
+
+    pub fn job(&self) -> &CoreEtlJob {
+        &self.job
+    }
+
+    pub fn text(&self) -> &Arc<str> {
+        &self.text
+    }
+
+    pub fn fingerprint(&self) -> &Fingerprint {
+        &self.fingerprint
+    }
+}
+
+impl From<CoreEtlJob> for Definition {
+    fn from(job: CoreEtlJob) -> Self {
+        Self::Inline(Arc::new(Defined::new(job)))
+    }
+}
+
 /// A job that was applied.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Reference {
     /// `project` or `project/target`.
@@ -131,7 +172,10 @@ impl Submit {
     /// What is kept of it, once its job is known.
     pub fn request(&self, job: Fingerprint) -> Request {
         let (scope, domain, name, pinned) = match &self.job {
-            Definition::Inline(job) => (None, job.metadata.domain.as_str(), job.metadata.name.as_str(), true),
+            Definition::Inline(defined) => {
+                let metadata = &defined.job.metadata;
+                (None, metadata.domain.as_str(), metadata.name.as_str(), true)
+            }
             Definition::Applied(Reference { scope, domain, name, fingerprint }) => {
                 (Some(scope.clone()), domain.as_str(), name.as_str(), fingerprint.is_some())
             }

@@ -23,6 +23,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::api::{LogRequest, Runner};
+use crate::page;
 use crate::results::Format;
 use asked::{Call, Job, Json, ListQuery, LogsQuery, Query, ResultQuery, StepsQuery, Submit};
 use given::{ALIVE, Form, SOON, begun, lines};
@@ -107,8 +108,7 @@ async fn submit(State(runner): State_, call: Call, Json(asked): Json<Submit>) ->
 async fn list(State(runner): State_, Query(asked): Query<ListQuery>) -> Result<Response, Refusal> {
     let (filter, before, size) = asked.split()?;
     let found = runner.list(&filter, before.as_ref(), size).await?;
-    let full = u32::try_from(found.len()).is_ok_and(|number| number >= size);
-    let next_page = found.last().filter(|_| full).map(|last| last.id().to_string());
+    let next_page = page::next(&found, size);
     let jobs = found.into_iter().map(Execution::from).collect();
     Ok(told::json(&Page { jobs, next_page }))
 }

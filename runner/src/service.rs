@@ -14,24 +14,27 @@ use tonic::{Request, Response, Status};
 
 use crate::api::{self, Error, Filter, LogRequest, Runner};
 use crate::execution::Id;
+use crate::page;
 use crate::results::Format;
-use crate::wire::{self, status};
+use crate::wire::{self, Definitions, status};
 
 /// The largest message that is read: a job with its SQL.
 const MESSAGE: usize = 4 << 20;
-const PAGE: u32 = 50;
-const LARGEST_PAGE: u32 = 1_000;
-/// More phases than there are need not be named.
-const PHASES: usize = 64;
+/// How much text of definitions is remembered.
+const DEFINITIONS: usize = 8 << 20;
 
 /// Adds a Runner to what is served.
 pub fn add(services: Services, runner: Arc<dyn Runner>) -> Services {
-    services.with(RunnerServer::new(Service { runner }).max_decoding_message_size(MESSAGE))
+    services.with(
+        RunnerServer::new(Service { runner, definitions: Definitions::new(DEFINITIONS) })
+            .max_decoding_message_size(MESSAGE),
+    )
 }
 
 #[derive(Debug)]
 struct Service {
     runner: Arc<dyn Runner>,
+    definitions: Definitions,
 }
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -46,7 +49,8 @@ impl runner_server::Runner for Service {
     async fn submit(&self, request: Request<proto::SubmitRequest>) -> Answer<proto::SubmitResponse> {
         let by = caller(&request)?;
         let noted = request.extensions().get::<Noted>().cloned();
-        let submit = wire::read_submit(request.into_inner(), by).map_err(|what| invalid("job", what))?;
+        let submit = wire::read_submit(request.into_inner(), by, &self.definitions);
+        let submit = submit.map_err(|what| invalid("job", what))?;
         let submitted = self.runner.submit(submit).await.map_err(|error| status::of(&error))?;
         note(noted.as_ref(), submitted.record.id());
         let execution = Some(wire::record(&submitted.record));
@@ -67,24 +71,23 @@ impl runner_server::Runner for Service {
     }
 
     async fn list(&self, request: Request<proto::ListRequest>) -> Answer<proto::ListResponse> {
-        let proto::ListRequest { scope, domain, name, phases, page_size, page } = request.into_inner();
-        if phases.len() > PHASES {
-            return Err(invalid("phases", format!("`phases` are {PHASES} at most")));
+        let proto::ListRequest { scope, domain, name, phases, page_size, page: from } = request.into_inner();
+        if phases.len() > page::PHASES {
+            return Err(invalid("phases", format!("`phases` are {} at most", page::PHASES)));
         }
         let phases = phases.into_iter().map(wire::read_phase).collect::<Result<_, _>>();
         let phases = phases.map_err(|what| invalid("phases", what))?;
-        let before = match page.as_str() {
+        let before = match from.as_str() {
             "" => None,
-            page => Some(wire::read_id(page).map_err(|_| {
+            from => Some(wire::read_id(from).map_err(|_| {
                 invalid("page", "`page` has to be the `next_page` of an earlier answer".to_owned())
             })?),
         };
-        let size = if page_size == 0 { PAGE } else { page_size.min(LARGEST_PAGE) };
+        let size = if page_size == 0 { page::SIZE } else { page_size.min(page::LARGEST) };
         let filter = Filter { scope, domain, name, phases };
         let found = self.runner.list(&filter, before.as_ref(), size).await;
         let found = found.map_err(|error| status::of(&error))?;
-        let full = u32::try_from(found.len()).is_ok_and(|number| number >= size);
-        let next_page = found.last().filter(|_| full).map(|last| last.id().to_string()).unwrap_or_default();
+        let next_page = page::next(&found, size).unwrap_or_default();
         let executions = found.iter().map(wire::record).collect();
         Ok(Response::new(proto::ListResponse { executions, next_page }))
     }

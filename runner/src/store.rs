@@ -11,14 +11,14 @@ mod write;
 use std::path::Path;
 use std::sync::Arc;
 
-use dcp_compiler::primitive::{CoreEtlJob, Fingerprint};
+use dcp_compiler::primitive::Fingerprint;
 use dcp_database::{Database, Schema};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::api::{Error, Filter, Record, Result, Submitted};
 use crate::execution::Id;
-use crate::request::Request;
+use crate::request::{Defined, Request};
 use crate::sizing::Measured;
 
 const SCHEMA: Schema = Schema { table: "runner_schema", migrations: &[include_str!("store/schema-1.sql")] };
@@ -37,8 +37,8 @@ pub struct Store {
 #[derive(Debug, Clone)]
 pub struct New {
     pub record: Record,
-    /// The canonical text of its job.
-    pub job: Arc<str>,
+    /// Its job.
+    pub job: Arc<Defined>,
 }
 
 /// What is written with an execution.
@@ -64,7 +64,7 @@ impl Store {
     async fn over(database: Database) -> Result<Self> {
         database.migrate(&SCHEMA).await?;
         let (writer, inbox) = mpsc::channel(QUEUE);
-        tokio::spawn(write::write_all(database.clone(), inbox));
+        tokio::spawn(write::write_all(database.by_one(), inbox));
         Ok(Self { database, writer })
     }
 
@@ -80,7 +80,7 @@ impl Store {
     /// Keeps an execution, unless there is one by its token. It is on disk once this returns.
     pub async fn submit(&self, new: New) -> Result<Submitted> {
         let (answer, answered) = oneshot::channel();
-        self.send(write::Command::Submit(Box::new(new), answer)).await?;
+        self.send(write::Command::Submit(Box::new(write::Entry::of(new)), answer)).await?;
         answered.await.map_err(|_| gone())?
     }
 
@@ -88,8 +88,7 @@ impl Store {
     /// somebody else wrote meanwhile.
     pub async fn save(&self, record: &mut Record, also: Also) -> Result<bool> {
         let (answer, answered) = oneshot::channel();
-        let save = write::Save { record: record.clone(), also };
-        self.send(write::Command::Save(Box::new(save), answer)).await?;
+        self.send(write::Command::Save(Box::new(write::Save::of(record, &also)), answer)).await?;
         let saved = answered.await.map_err(|_| gone())??;
         record.version += u64::from(saved);
         Ok(saved)
@@ -113,7 +112,7 @@ impl Store {
     }
 
     /// The definition of a job that an execution was kept with.
-    pub async fn job(&self, job: &Fingerprint) -> Result<CoreEtlJob> {
+    pub async fn job(&self, job: &Fingerprint) -> Result<Defined> {
         read::job(&self.database, job).await
     }
 

@@ -3,6 +3,7 @@
 pub(crate) mod status;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use dcp_compiler::model::{Backend, Cause};
 use dcp_compiler::primitive::Fingerprint;
@@ -14,7 +15,8 @@ use serde::de::DeserializeOwned;
 
 use crate::api::Record;
 use crate::execution::{Adjustment, Attempt, Diagnosis, Execution, Id, Phase, Policy, Transition};
-use crate::request::{Definition, Fence, Reference, Request, Submit};
+use crate::recent::Recent;
+use crate::request::{Defined, Definition, Fence, Reference, Request, Submit};
 
 /// What is wrong with a message.
 pub(crate) type Result<T> = std::result::Result<T, String>;
@@ -103,7 +105,7 @@ fn map<K: Clone + std::hash::Hash + Eq + Ord, V, W>(
 pub(crate) fn submit(submit: &Submit) -> proto::SubmitRequest {
     let Submit { token, job, parameters, streaming, exclusive, fence, by: _ } = submit;
     let job = match job {
-        Definition::Inline(job) => proto::submit_request::Job::Definition(json(job)),
+        Definition::Inline(defined) => proto::submit_request::Job::Definition(defined.text().to_string()),
         Definition::Applied(Reference { scope, domain, name, fingerprint }) => {
             proto::submit_request::Job::Reference(proto::Reference {
                 scope: scope.clone(),
@@ -123,11 +125,33 @@ pub(crate) fn submit(submit: &Submit) -> proto::SubmitRequest {
     }
 }
 
+/// The definitions that came of late: most come again.
+#[derive(Debug)]
+pub(crate) struct Definitions(Recent<String, Arc<Defined>>);
+
+impl Definitions {
+    /// What they are as text, at most; twice, and they take some times as much as they are.
+    pub(crate) fn new(most: usize) -> Self {
+        Self(Recent::new(most))
+    }
+
+    fn read(&self, text: String) -> Result<Arc<Defined>> {
+        if let Some(known) = self.0.get(text.as_str()) {
+            return Ok(known);
+        }
+        let defined = Defined::parse(&text)
+            .map_err(|error| format!("`definition` is not what it has to be: {error}"))?;
+        let (defined, weight) = (Arc::new(defined), text.len());
+        self.0.put(text, Arc::clone(&defined), weight);
+        Ok(defined)
+    }
+}
+
 /// What was asked for, by whoever the token says it is.
-pub(crate) fn read_submit(asked: proto::SubmitRequest, by: String) -> Result<Submit> {
+pub(crate) fn read_submit(asked: proto::SubmitRequest, by: String, defined: &Definitions) -> Result<Submit> {
     let proto::SubmitRequest { token, job, parameters, streaming, exclusive, fence } = asked;
     let job = match job.ok_or_else(|| "there is no `definition`, and no `reference`".to_owned())? {
-        proto::submit_request::Job::Definition(text) => Definition::Inline(read_json("definition", &text)?),
+        proto::submit_request::Job::Definition(text) => Definition::Inline(defined.read(text)?),
         proto::submit_request::Job::Reference(reference) => {
             let proto::Reference { scope, domain, name, fingerprint } = reference;
             let fingerprint = fingerprint.as_deref().map(read_fingerprint).transpose()?;

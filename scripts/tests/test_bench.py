@@ -47,6 +47,8 @@ def of_a_runner(**changed):
         "store": [3000.0],
         "submits": [2000.0],
         "checks": [20_000.0],
+        "empty": [25_000.0],
+        "one_empty_median": [0.0002],
         "one_submit": [500.0],
         "one_submit_median": [0.002],
         "one_submit_p99": [0.006],

@@ -61,10 +61,10 @@ impl Bare {
             let options = options.journal_mode(SqliteJournalMode::Wal).synchronous(SqliteSynchronous::Full);
             Self::Sqlite(options.connect().await?)
         };
-        for (job, text) in load.jobs() {
-            let fingerprint = dcp_compiler::primitive::Fingerprint::of(text);
+        for job in load.jobs() {
+            let fingerprint = job.fingerprint();
             let query = "INSERT INTO runner_jobs (job, body) VALUES ($1, $2)";
-            let body = serde_json::to_string(job)?;
+            let body = job.text().to_string();
             match &mut bare {
                 Self::Sqlite(to) => {
                     sqlx::query(query).bind(fingerprint.as_str()).bind(body).execute(to).await?;

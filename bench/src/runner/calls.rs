@@ -72,6 +72,7 @@ impl Times {
         let names = match what {
             "flushes" => ["flushes", "flush_median", "flush_p99"],
             "one_submit" => ["one_submit", "one_submit_median", "one_submit_p99"],
+            "one_empty" => ["one_empty", "one_empty_median", "one_empty_p99"],
             _ => ["one_check", "one_check_median", "one_check_p99"],
         };
         let a_second = f64::from(count) / self.0.iter().sum::<f64>();

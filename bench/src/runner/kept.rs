@@ -63,7 +63,7 @@ pub(super) async fn measure(database: &str, count: u32, time: Duration) -> Resul
 
 /// The questions that are asked, each with what it is called.
 fn filters(load: &Load) -> [(&'static str, Filter); 6] {
-    let metadata = &load.jobs()[42].0.metadata;
+    let metadata = &load.jobs()[42].job().metadata;
     let (domain, name) = (Some(metadata.domain.to_string()), Some(metadata.name.to_string()));
     let phases = |phases: &[Phase]| Filter { phases: phases.to_vec(), ..Filter::default() };
     [

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dcp_compiler::model::{Backend, Domain, Name};
-use dcp_compiler::primitive::{Body, CoreEtlJob, Fingerprint};
 use dcp_gateway::End;
 use dcp_runner::api::Record;
 use dcp_runner::execution::{Attempt, Execution, Id, Phase, Policy, Transition};
-use dcp_runner::request::{Definition, Submit};
+use dcp_runner::request::{Defined, Definition, Submit};
 use dcp_runner::store::New;
 use jiff::Timestamp;
 
@@ -20,7 +19,7 @@ const NAMES: usize = 10;
 
 /// Jobs, and a number for each time that one of them is submitted.
 pub(super) struct Load {
-    jobs: Vec<(CoreEtlJob, Arc<str>)>,
+    jobs: Vec<Arc<Defined>>,
     next: AtomicU64,
 }
 
@@ -32,14 +31,12 @@ impl Load {
             let (domain, name) = (format!("domain-{}", number % DOMAINS), format!("daily-totals-{number}"));
             job.metadata.domain = Domain::parse(&domain).expect("it is one");
             job.metadata.name = Name::parse(&name).expect("it is one");
-            let text = Body::CoreEtlJob(Box::new(job.clone())).canonical();
-            (job, text.into())
+            Arc::new(Defined::new(job))
         };
         Self { jobs: (0..DOMAINS * NAMES).map(each).collect(), next: AtomicU64::new(0) }
     }
 
-    /// The jobs with their canonical texts.
-    pub(super) fn jobs(&self) -> &[(CoreEtlJob, Arc<str>)] {
+    pub(super) fn jobs(&self) -> &[Arc<Defined>] {
         &self.jobs
     }
 
@@ -49,34 +46,31 @@ impl Load {
 
     /// As a Runner makes it of a submit.
     pub(super) fn new_execution(&self) -> New {
-        let (submit, text) = self.next();
-        let Definition::Inline(job) = &submit.job else { unreachable!("it came along") };
-        let record = record(&submit, job, &text, now());
-        New { record, job: text }
+        let (submit, job) = self.next();
+        New { record: record(&submit, &job, now()), job }
     }
 
-    fn next(&self) -> (Submit, Arc<str>) {
+    fn next(&self) -> (Submit, Arc<Defined>) {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let at = usize::try_from(number).unwrap_or_default() % self.jobs.len();
-        let (job, text) = &self.jobs[at];
-        let name = job.metadata.name.as_str();
+        let job = &self.jobs[at];
+        let name = job.job().metadata.name.as_str();
         let submit = Submit {
             token: format!("{name}/scheduled__2026-11-21T04:00:00+00:00/run/1/{number:012}"),
-            job: Definition::Inline(Box::new(job.clone())),
+            job: Definition::Inline(Arc::clone(job)),
             parameters: std::collections::BTreeMap::new(),
             streaming: None,
             exclusive: None,
             fence: None,
             by: "airflow".to_owned(),
         };
-        (submit, Arc::clone(text))
+        (submit, Arc::clone(job))
     }
 
     /// One that has ended, in the phase that so many of them have.
     pub(super) fn finished(&self, at: Timestamp, number: u32) -> Record {
-        let (submit, text) = self.next();
-        let Definition::Inline(job) = &submit.job else { unreachable!("it came along") };
-        let mut record = record(&submit, job, &text, at);
+        let (submit, job) = self.next();
+        let mut record = record(&submit, &job, at);
         let phase = match number % 100 {
             0 => Phase::Cancelled,
             1 | 2 => Phase::Failed,
@@ -113,10 +107,10 @@ impl Load {
     }
 }
 
-fn record(submit: &Submit, job: &CoreEtlJob, text: &str, at: Timestamp) -> Record {
-    let policy = Policy::of(job, false);
+fn record(submit: &Submit, job: &Defined, at: Timestamp) -> Record {
+    let policy = Policy::of(job.job(), false);
     let execution = Execution::new(Id::new(at, rand::random()), policy, Backend::Local, at);
-    let request = submit.request(Fingerprint::of(text));
+    let request = submit.request(job.fingerprint().clone());
     Record {
         request,
         execution,
@@ -150,7 +144,8 @@ mod tests {
     fn a_job_is_of_about_three_kilobytes() {
         let load = Load::new();
         assert_eq!(load.jobs().len(), 100);
-        for (_, text) in load.jobs() {
+        for job in load.jobs() {
+            let text = job.text();
             assert!((2_500..4_000).contains(&text.len()), "{}", text.len());
         }
     }

@@ -14,6 +14,8 @@ use dcp_runner::embedded::{Backend, Embedded, Options};
 use dcp_runner::remote::Remote;
 use dcp_server::{Access, Services};
 use tokio::net::TcpListener;
+use tonic::transport::{Channel, Endpoint};
+use tonic_health::pb::health_client::HealthClient;
 
 use super::{Result, now, open};
 
@@ -55,6 +57,11 @@ impl Server {
 
     pub(super) fn client(&self) -> Result<Remote> {
         Ok(Remote::new(dcp_runner::remote::Options::new(self.url.clone(), ""))?)
+    }
+
+    /// One who only asks whether it is well.
+    pub(super) fn health(&self) -> Result<HealthClient<Channel>> {
+        Ok(HealthClient::new(Endpoint::from_shared(self.url.clone())?.connect_lazy()))
     }
 
     /// How much memory it holds, in MiB.

@@ -69,7 +69,7 @@ fn submit(name: &str) -> Submit {
                 default: nothing}}}}\n";
     Submit {
         token: name.to_owned(),
-        job: Definition::Inline(Box::new(dcp_tests::job(spec))),
+        job: Definition::from(dcp_tests::job(spec)),
         parameters: [("name".to_owned(), name.to_owned())].into(),
         streaming: None,
         exclusive: None,

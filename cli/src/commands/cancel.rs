@@ -10,7 +10,6 @@ use crate::args;
 use crate::failure::{Failure, Verdict};
 use crate::interrupt::Interrupts;
 use crate::out::Console;
-use crate::project::Home;
 use crate::runs::{Runs, failed};
 
 pub(super) fn run(
@@ -18,9 +17,7 @@ pub(super) fn run(
     project: Option<&Path>,
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
-    let home = Home::find(project, &[])?;
-    let target = home.target(args.target.as_deref())?;
-    let runs = Runs::open(&home, &target)?;
+    let runs = Runs::of(project, args.target.as_deref())?;
     let by = crate::control::who();
     for named in &args.executions {
         let record = runs.find(named)?;

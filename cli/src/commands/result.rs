@@ -9,7 +9,6 @@ use futures_util::StreamExt as _;
 use crate::args::{self, ResultFormat};
 use crate::failure::{Failure, Verdict};
 use crate::out::Console;
-use crate::project::Home;
 use crate::runs::{Runs, failed};
 
 pub(super) fn run(
@@ -17,8 +16,6 @@ pub(super) fn run(
     project: Option<&Path>,
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
-    let home = Home::find(project, &[])?;
-    let target = home.target(args.target.as_deref())?;
     let format = match args.output {
         ResultFormat::Json => Format::Json,
         ResultFormat::Avro => Format::Avro,
@@ -29,7 +26,7 @@ pub(super) fn run(
             Failure::usage(message).help("name a file: --out rows.avro; or send it elsewhere: > rows.avro")
         );
     }
-    let runs = Runs::open(&home, &target)?;
+    let runs = Runs::of(project, args.target.as_deref())?;
     let record = runs.find(&args.execution)?;
     let mut pieces = runs.runner.result(record.id(), format);
     let mut file = None;

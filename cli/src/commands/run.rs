@@ -162,7 +162,7 @@ fn of_file(
     let kept = continuous.into_iter().find(|it| it.job == address);
     let placed = &mut job.placement.backends;
     if !placed.is_empty() && !placed.contains(&model::Backend::Local) && !console.quiet {
-        let wanted: Vec<String> = placed.iter().map(|it| format!("{it:?}").to_lowercase()).collect();
+        let wanted: Vec<_> = placed.iter().map(|it| it.name()).collect();
         writeln!(
             console.err,
             "note: its manifest places it on {}; this runs on this machine",
@@ -174,7 +174,7 @@ fn of_file(
     let streaming = kept
         .map(|it| Streaming { trigger: it.trigger.clone(), checkpoint: it.checkpoint.as_str().to_owned() });
     let returns = matches!(&job.job, Job::Sql(sql) if sql.return_result);
-    Ok(Some(Asked { job: Definition::Inline(job), streaming, exclusive, returns }))
+    Ok(Some(Asked { job: Definition::from(*job), streaming, exclusive, returns }))
 }
 
 fn parameters(given: &[String]) -> Result<BTreeMap<String, String>, Failure> {

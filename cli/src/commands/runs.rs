@@ -11,7 +11,6 @@ use serde_json::Value;
 use crate::args::{self, Format};
 use crate::failure::{Failure, Verdict};
 use crate::out::Console;
-use crate::project::Home;
 use crate::render::run::{json, table, whole};
 use crate::runs::{Runs, failed};
 
@@ -20,10 +19,8 @@ pub(super) fn run(
     project: Option<&Path>,
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
-    let home = Home::find(project, &[])?;
-    let target = home.target(args.target.as_deref())?;
     let phases = phases(args)?;
-    let runs = Runs::open(&home, &target)?;
+    let runs = Runs::of(project, args.target.as_deref())?;
     let (look, now) = (console.out.look, Timestamp::now());
     let write = |value: &Value, console: &mut Console| -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(value)

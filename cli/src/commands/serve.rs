@@ -8,11 +8,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dcp_compiler::primitive::CoreEtlJob;
+use dcp_compiler::primitive::{CoreEtlJob, Fingerprint};
 use dcp_reconciler::registry::remote::Remote;
 use dcp_reconciler::registry::sql::Sql;
 use dcp_reconciler::service;
-use dcp_runner::api::Runner;
+use dcp_runner::api::{self, Runner};
 use dcp_runner::embedded::{Embedded, Jobs};
 use dcp_runner::request::Reference;
 use dcp_runner::store::Store;
@@ -88,8 +88,12 @@ struct AtControl(Remote);
 
 #[async_trait]
 impl Jobs for AtControl {
-    async fn job(&self, reference: &Reference) -> dcp_runner::api::Result<Option<CoreEtlJob>> {
-        runs::look_up(&self.0, reference).await
+    async fn current(&self, of: &Reference) -> api::Result<Option<Fingerprint>> {
+        runs::current(&self.0, of).await
+    }
+
+    async fn job(&self, of: &Reference, revision: &Fingerprint) -> api::Result<Option<CoreEtlJob>> {
+        runs::job(&self.0, of, revision).await
     }
 }
 

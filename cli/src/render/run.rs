@@ -47,7 +47,7 @@ pub(crate) fn step(transition: &Transition, record: &Record) -> Vec<Line> {
     match to {
         Phase::Queued | Phase::Pending => {}
         Phase::Submitting => {
-            let on = present.map(|it| format!("{:?}", it.backend).to_lowercase()).unwrap_or_default();
+            let on = present.map(|it| it.backend.name()).unwrap_or_default();
             let adjusted = present.filter(|_| *attempt == 1).map(|it| &it.adjusted);
             for (key, Adjustment { value, why }) in adjusted.into_iter().flatten() {
                 lines.push(Line::new('·', "sized", format!("{key} {value}: {why}")));
@@ -153,7 +153,7 @@ pub(crate) fn whole(record: &Record, look: Look, now: Timestamp) -> Vec<String> 
 
 fn attempt(attempt: &Attempt, look: Look) -> Vec<String> {
     let Attempt { number, backend, begun, running, end, diagnosis, adjusted } = attempt;
-    let on = format!("{backend:?}").to_lowercase();
+    let on = backend.name();
     let mut lines =
         vec![format!("{} on {on}, {}", look.paint(BOLD, format!("attempt {number}")), time(*begun))];
     for (key, Adjustment { value, why }) in adjusted {

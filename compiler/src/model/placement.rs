@@ -42,6 +42,18 @@ pub enum Backend {
     Local,
 }
 
+impl Backend {
+    /// As manifests have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Kubernetes => "kubernetes",
+            Self::Emr => "emr",
+            Self::Databricks => "databricks",
+            Self::Local => "local",
+        }
+    }
+}
+
 /// Which clusters may be used, by name or by tags.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

@@ -62,6 +62,7 @@ targets:
   dev: {default: true}
   prod:
     server: https://dcp.example.com:7420
+    runner: https://dcp.example.com:7421   # where the Runner is a service of its own
     variables: {bucket: lake-prod}
     overlays:
       - match: {domains: [sales]}

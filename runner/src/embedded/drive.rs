@@ -3,13 +3,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use dcp_compiler::model::Sizing;
 use dcp_gateway::{Compute, Name, Phase as At, Status};
 use tokio::sync::OwnedSemaphorePermit;
 
-use super::hand_over::RETRY;
 use super::{Inner, Task, clean_at};
 use crate::api::{Error, Record, Result};
 use crate::execution::{Adjustment, Id, Phase};
@@ -21,6 +21,9 @@ use crate::store::Also;
 /// How much of a driver's log a failure is judged by.
 const TAIL: usize = 1 << 20;
 
+/// How long a store or a backend is left alone that failed.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// How many earlier runs are looked at.
 const EARLIER: u32 = 200;
 
@@ -30,6 +33,8 @@ enum Then {
     On,
     /// Look again after a while, or when something is new.
     Pause(Duration),
+    /// Look again once another attempt may be alive, or when something is new.
+    Slot,
     /// Somebody else wrote to it.
     Reload,
     /// There is nothing more to do, or it is not for this Runner.
@@ -51,7 +56,8 @@ async fn to_its_end(inner: &Inner, id: &Id, task: &Task, mut known: Option<Recor
     loop {
         let mut record = match known.take() {
             Some(record) => record,
-            None => match inner.store.get(id).await {
+            // Boxed, here and below, as very many may do nothing but wait: they should be small.
+            None => match Box::pin(inner.store.get(id)).await {
                 Ok(Some(record)) => record,
                 Ok(None) => return,
                 Err(_) => {
@@ -62,7 +68,7 @@ async fn to_its_end(inner: &Inner, id: &Id, task: &Task, mut known: Option<Recor
         };
         task.version.send_replace(record.version);
         // Where the store can't be read or written now: what was not written down did not happen.
-        let Ok(then) = inner.step(&mut record, task, &mut slot).await else {
+        let Ok(then) = Box::pin(inner.step(&mut record, task, &mut slot)).await else {
             pause(task, RETRY).await;
             continue;
         };
@@ -72,6 +78,12 @@ async fn to_its_end(inner: &Inner, id: &Id, task: &Task, mut known: Option<Recor
                 task.looked.send_replace(true);
                 // What wakes it is that somebody wrote to it.
                 if !pause(task, time).await {
+                    known = Some(record);
+                }
+            }
+            Then::Slot => {
+                task.looked.send_replace(true);
+                if inner.slot(&record, task, &mut slot).await {
                     known = Some(record);
                 }
             }
@@ -105,19 +117,18 @@ impl Inner {
         let now = self.now();
         let effect = next(&record.execution, now);
         if let Effect::Wait(until) = effect {
-            // No longer than a moment: a clock may be set.
+            // No longer than a moment: another Runner wrote the time down, by a clock of its own.
             let left = until.duration_since(now).unsigned_abs();
             return Ok(Then::Pause(left.clamp(Duration::from_millis(1), Duration::from_secs(1))));
         }
-        if matches!(record.execution.phase, Phase::Queued | Phase::Retrying) {
-            if !self.has_slot(record, task, slot).await? {
-                return Ok(Then::Reload);
-            }
-        } else if slot.is_none()
+        if slot.is_none()
             && let Some(slots) = self.slots.get(&record.execution.backend)
         {
-            // It is alive already, and counts if it can.
             *slot = Arc::clone(slots).try_acquire_owned().ok();
+            // What is alive already counts if it can.
+            if slot.is_none() && matches!(record.execution.phase, Phase::Queued | Phase::Retrying) {
+                return Ok(Then::Slot);
+            }
         }
         let event = self.perform(&effect, record).await?;
         if record.execution.phase == Phase::Queued && event == Event::Stepped {
@@ -146,16 +157,17 @@ impl Inner {
 
     /// What the first attempt is given, by earlier runs.
     async fn size(&self, record: &Record) -> Result<BTreeMap<String, Adjustment>> {
-        let job = match self.store.job(&record.request.job).await {
+        let job = match self.job(&record.request.job).await {
             // It is refused when it is to be created.
             Err(Error::Corrupt(_)) => return Ok(BTreeMap::new()),
             other => other?,
         };
+        let job = job.job();
         if job.resources.sizing != Some(Sizing::Auto) {
             return Ok(BTreeMap::new());
         }
         let earlier = self.store.measured(&record.request, EARLIER).await?;
-        Ok(sizing::size(&job, &sizing::kept(&job, &earlier)))
+        Ok(sizing::size(job, &sizing::kept(job, &earlier)))
     }
 
     /// What is to be learnt of a run. Where there is nothing, the next one is sized without it.
@@ -168,40 +180,25 @@ impl Inner {
     }
 
     /// Waits until another attempt may be alive; false where there was something new meanwhile.
-    async fn has_slot(
-        &self,
-        record: &mut Record,
-        task: &Task,
-        slot: &mut Option<OwnedSemaphorePermit>,
-    ) -> Result<bool> {
-        let Some(slots) = self.slots.get(&record.execution.backend).filter(|_| slot.is_none()) else {
-            return Ok(true);
-        };
-        if let Ok(permit) = Arc::clone(slots).try_acquire_owned() {
-            *slot = Some(permit);
-            return Ok(true);
-        }
-        let why = "as many attempts are alive as there may be at once";
-        if record.execution.waiting.as_deref() != Some(why) {
-            record.execution.waiting = Some(why.to_owned());
-            if !self.store.save(record, Also::default()).await? {
-                return Ok(false);
-            }
-        }
-        tokio::select! {
+    async fn slot(&self, record: &Record, task: &Task, slot: &mut Option<OwnedSemaphorePermit>) -> bool {
+        let Some(slots) = self.slots.get(&record.execution.backend) else { return true };
+        task.waits.store(true, Ordering::Relaxed);
+        let has = tokio::select! {
             permit = Arc::clone(slots).acquire_owned() => {
                 *slot = permit.ok();
-                Ok(true)
+                true
             }
-            () = task.wake.notified() => Ok(false),
-        }
+            () = task.wake.notified() => false,
+        };
+        task.waits.store(false, Ordering::Relaxed);
+        has
     }
 
     /// Does what is to be done. An error is the store's; what a backend says is an event.
     async fn perform(&self, effect: &Effect, record: &Record) -> Result<Event> {
         let backend = record.execution.attempts.last().map_or(record.execution.backend, |it| it.backend);
         let Some(compute) = self.compute(backend) else {
-            let name = format!("{backend:?}").to_lowercase();
+            let name = backend.name();
             return Ok(Event::Unavailable(format!("this Runner has no backend `{name}`")));
         };
         let Ok(name) = record.execution.name().parse::<Name>() else {
@@ -219,11 +216,11 @@ impl Inner {
     }
 
     async fn create(&self, compute: &dyn Compute, record: &Record) -> Result<Event> {
-        let job = match self.store.job(&record.request.job).await {
+        let job = match self.job(&record.request.job).await {
             Err(Error::Corrupt(said)) => return Ok(Event::Refused(said)),
             other => other?,
         };
-        let application = match self.application(&job, record) {
+        let application = match self.application(job.job(), record) {
             Err(error) => return Ok(Event::Refused(error.to_string())),
             Ok(application) => application,
         };
@@ -254,10 +251,10 @@ impl Inner {
     }
 
     async fn judged(&self, record: &Record, evidence: Evidence<'_>) -> Result<Option<Verdict>> {
-        let job = match self.store.job(&record.request.job).await {
+        let job = match self.job(&record.request.job).await {
             Err(Error::Corrupt(_)) => return Ok(None),
             other => other?,
         };
-        Ok(record.execution.attempts.last().map(|attempt| judge(evidence, &job, attempt)))
+        Ok(record.execution.attempts.last().map(|attempt| judge(evidence, job.job(), attempt)))
     }
 }

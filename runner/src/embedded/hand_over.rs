@@ -2,7 +2,7 @@
 //! somebody else wrote to, and clears away what has had its time.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::Instant;
 
 use dcp_gateway::Name;
 
@@ -10,11 +10,15 @@ use super::Inner;
 use crate::api::{Record, Result};
 use crate::store::Also;
 
+/// How much longer than a look at all that is alive the pause is until the next one.
+const SHARE: u32 = 40;
+
 /// How much is cleared away in one round.
 const SOME: u32 = 200;
 
 pub(super) async fn rounds(inner: Arc<Inner>) {
     let mut stopping = inner.stopping.subscribe();
+    let mut next = Instant::now();
     loop {
         let pause = tokio::time::sleep(inner.presence.pause());
         tokio::select! {
@@ -23,19 +27,22 @@ pub(super) async fn rounds(inner: Arc<Inner>) {
         }
         // What can't be done now is for the next round; those who ask are told of it by what they ask for.
         let _ = inner.presence.beat(&inner.store).await;
-        let _ = inner.take_up(false).await;
+        if Instant::now() >= next {
+            let begun = Instant::now();
+            let _ = inner.take_up().await;
+            // Where very much is alive, to look at all of it must not be most of what is done.
+            next = Instant::now() + begun.elapsed() * SHARE;
+        }
         let _ = inner.clear_away().await;
     }
 }
 
 impl Inner {
     /// Takes over from others, and takes care of all that is its own.
-    pub(super) async fn take_up(self: &Arc<Self>, first: bool) -> Result<()> {
-        let took = self.presence.take_over(&self.store).await?;
-        if !first || took {
-            for (id, version) in self.store.owned(&self.presence.id()).await? {
-                self.care(&id, version, None);
-            }
+    pub(super) async fn take_up(self: &Arc<Self>) -> Result<()> {
+        self.presence.take_over(&self.store).await?;
+        for (id, version) in self.store.owned(&self.presence.id()).await? {
+            self.care(&id, version, None);
         }
         Ok(())
     }
@@ -69,6 +76,3 @@ impl Inner {
         }
     }
 }
-
-/// A pause that a failing store is given.
-pub(super) const RETRY: Duration = Duration::from_secs(1);

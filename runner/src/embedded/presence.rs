@@ -85,9 +85,8 @@ impl Presence {
     }
 
     /// Takes over from all that are gone.
-    pub(super) async fn take_over(&self, store: &Store) -> Result<bool> {
+    pub(super) async fn take_over(&self, store: &Store) -> Result<()> {
         let me = self.id();
-        let mut took = false;
         let all = store.runners().await?;
         self.present().heard.retain(|id, _| all.iter().any(|(there, _)| there == id));
         let here = |id: &str| id.rsplit_once('-').is_some_and(|(place, _)| place == self.place);
@@ -96,15 +95,15 @@ impl Presence {
                 Way::Locks(folder) => is_free(folder, other),
                 Way::Beats => self.is_silent(other, *beat),
             };
-            if gone && store.take_over((other, *beat), &me).await? {
-                took = true;
-                if let Way::Locks(folder) = &self.way {
-                    // It may be gone already, and does no harm where it is not.
-                    let _ = std::fs::remove_file(lock_path(folder, other));
-                }
+            if gone
+                && store.take_over((other, *beat), &me).await?
+                && let Way::Locks(folder) = &self.way
+            {
+                // It may be gone already, and does no harm where it is not.
+                let _ = std::fs::remove_file(lock_path(folder, other));
             }
         }
-        Ok(took)
+        Ok(())
     }
 
     fn is_silent(&self, other: &str, beat: u64) -> bool {

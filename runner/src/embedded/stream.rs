@@ -112,7 +112,7 @@ impl Reading {
                 || record.execution.phase == Phase::Retrying;
             let name = record.execution.name_of(number).parse::<Name>();
             let (Some(compute), Ok(name)) = (self.inner.compute(attempt.backend), name) else {
-                let backend = format!("{:?}", attempt.backend).to_lowercase();
+                let backend = attempt.backend.name();
                 return Err(Error::Unavailable(format!(
                     "attempt {number} ran on {backend}, which this Runner does not have"
                 )));

@@ -20,16 +20,12 @@ use super::{BODY, given};
 use crate::api::{Filter, LogRequest};
 use crate::execution::Id;
 use crate::results::Format;
-use crate::{lower, request, wire};
+use crate::{lower, page, request, wire};
 
-const PAGE: u32 = 50;
-const LARGEST_PAGE: u64 = 1_000;
 /// What a name may have, in characters.
 const NAME: usize = 256;
 /// The largest whole number that every reader of JSON reads as it was written.
 const EXACT: u64 = (1 << 53) - 1;
-/// More phases than there are need not be named.
-const PHASES: usize = 64;
 
 /// Who calls.
 #[derive(Debug)]
@@ -204,7 +200,7 @@ pub(super) struct ListQuery {
     /// How many at most; 50, where it is not said.
     #[serde(default, deserialize_with = "said")]
     #[param(value_type = Option<u32>, nullable = false, minimum = 1, maximum = 1000)]
-    limit: Option<Within<1, LARGEST_PAGE>>,
+    limit: Option<Within<1, { page::LARGEST as u64 }>>,
     /// The `nextPage` of an earlier answer.
     #[serde(default, deserialize_with = "said")]
     #[param(value_type = Option<String>, nullable = false, pattern = "^[a-z0-9]{1,40}$")]
@@ -213,15 +209,16 @@ pub(super) struct ListQuery {
 
 impl ListQuery {
     pub(super) fn split(self) -> Result<(Filter, Option<Id>, u32), Refusal> {
-        let Self { scope, domain, name, phase, limit, page } = self;
-        if phase.len() > PHASES {
-            return Err(Refusal::invalid("phase", format!("`phase` can be given {PHASES} times at most")));
+        let Self { scope, domain, name, phase, limit, page: from } = self;
+        if phase.len() > page::PHASES {
+            let message = format!("`phase` can be given {} times at most", page::PHASES);
+            return Err(Refusal::invalid("phase", message));
         }
         let text = |named: Option<Named>| named.map(|Named(text)| text);
         let phases = phase.into_iter().map(Phase::into).collect();
         let filter = Filter { scope: text(scope), domain: text(domain), name: text(name), phases };
-        let size = limit.and_then(|Within(number)| u32::try_from(number).ok()).unwrap_or(PAGE);
-        Ok((filter, page.map(|Before(id)| id), size))
+        let size = limit.and_then(|Within(number)| u32::try_from(number).ok()).unwrap_or(page::SIZE);
+        Ok((filter, from.map(|Before(id)| id), size))
     }
 }
 
@@ -364,7 +361,7 @@ impl Submit {
     pub(super) fn by(self, call: &Call) -> Result<request::Submit, Refusal> {
         let Self { token, definition, reference, parameters, streaming, exclusive, fence } = self;
         let job = match (definition, reference) {
-            (Some(job), None) => request::Definition::Inline(job),
+            (Some(job), None) => request::Definition::from(*job),
             (None, Some(reference)) => request::Definition::Applied(reference.read()?),
             _ => {
                 let rule = "say either `definition`, for a job that comes along, or `reference`, for one that was \

@@ -28,7 +28,7 @@ pub(super) struct Known {
 }
 
 /// In their order: what one brings, the next ones find.
-pub(super) fn admit(news: &[New], known: &mut Known) -> Vec<Admission> {
+pub(super) fn admit(news: &[&New], known: &mut Known) -> Vec<Admission> {
     let mut beside: HashMap<&str, usize> = HashMap::new();
     let mut held: HashMap<&str, &Id> = HashMap::new();
     let mut admissions = Vec::with_capacity(news.len());

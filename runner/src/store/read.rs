@@ -3,16 +3,17 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use dcp_compiler::primitive::{CoreEtlJob, Fingerprint};
+use dcp_compiler::primitive::Fingerprint;
 use dcp_database::{Database, Transaction, wanted_values};
 use jiff::Timestamp;
+use serde::Deserialize;
 use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
 use sqlx::{Any, AssertSqlSafe};
 
-use crate::api::{Filter, Record, Result, State};
-use crate::execution::Id;
-use crate::request::Request;
+use crate::api::{Filter, Record, Result};
+use crate::execution::{Execution, Id, Transition};
+use crate::request::{Defined, Request};
 use crate::sizing::Measured;
 
 const WRITES: &str = "writing to a String does not fail";
@@ -21,7 +22,7 @@ const COLUMNS: &str = "request, state, version, owner";
 
 pub(super) async fn get(database: &Database, column: &'static str, value: &str) -> Result<Option<Record>> {
     let query = format!("SELECT {COLUMNS} FROM runner_executions WHERE {column} = $1");
-    let rows = rows(database, sqlx::query(AssertSqlSafe(query)).bind(value)).await?;
+    let rows = database.rows(sqlx::query(AssertSqlSafe(query)).bind(value)).await?;
     rows.first().map(|row| record(database, row)).transpose()
 }
 
@@ -47,15 +48,15 @@ pub(super) async fn list(
     }
     write!(query, " ORDER BY id DESC LIMIT {limit}").expect(WRITES);
     let query = values.iter().fold(sqlx::query(AssertSqlSafe(query)), |query, value| query.bind(*value));
-    let rows = rows(database, query).await?;
+    let rows = database.rows(query).await?;
     rows.iter().map(|row| record(database, row)).collect()
 }
 
-pub(super) async fn job(database: &Database, job: &Fingerprint) -> Result<CoreEtlJob> {
+pub(super) async fn job(database: &Database, job: &Fingerprint) -> Result<Defined> {
     let query = sqlx::query("SELECT body FROM runner_jobs WHERE job = $1").bind(job.as_str());
-    let rows = rows(database, query).await?;
+    let rows = database.rows(query).await?;
     match rows.first() {
-        Some(row) => Ok(database.json(row, 0)?),
+        Some(row) => Ok(Defined::new(database.json(row, 0)?)),
         None => Err(database.corrupt(&format!("the job {} is not there", job.short())).into()),
     }
 }
@@ -66,7 +67,7 @@ pub(super) async fn measured(database: &Database, request: &Request, limit: u32)
          AND measured IS NOT NULL ORDER BY id DESC LIMIT {limit}"
     );
     let query = sqlx::query(AssertSqlSafe(query)).bind(request.domain.as_str()).bind(request.name.as_str());
-    let rows = rows(database, query.bind(request.scope.as_deref().unwrap_or_default())).await?;
+    let rows = database.rows(query.bind(request.scope.as_deref().unwrap_or_default())).await?;
     // What another dcp has measured otherwise teaches nothing.
     let one = |row: &AnyRow| Ok(database.json::<Measured>(row, 0).ok());
     rows.iter().filter_map(|row| one(row).transpose()).collect()
@@ -74,18 +75,18 @@ pub(super) async fn measured(database: &Database, request: &Request, limit: u32)
 
 pub(super) async fn owned(database: &Database, owner: &str) -> Result<Vec<(Id, u64)>> {
     let query = "SELECT id, version FROM runner_executions WHERE owner = $1 AND ended IS NULL ORDER BY id";
-    let rows = rows(database, sqlx::query(query).bind(owner)).await?;
+    let rows = database.rows(sqlx::query(query).bind(owner)).await?;
     rows.iter().map(|row| Ok((id(database, row, 0)?, database.number(row, 1)?))).collect()
 }
 
 pub(super) async fn to_clean(database: &Database, now: Timestamp, limit: u32) -> Result<Vec<Record>> {
     let query = format!("SELECT {COLUMNS} FROM runner_executions WHERE clean_at <= $1 LIMIT {limit}");
-    let rows = rows(database, sqlx::query(AssertSqlSafe(query)).bind(now.as_millisecond())).await?;
+    let rows = database.rows(sqlx::query(AssertSqlSafe(query)).bind(now.as_millisecond())).await?;
     rows.iter().map(|row| record(database, row)).collect()
 }
 
 pub(super) async fn runners(database: &Database) -> Result<Vec<(String, u64)>> {
-    let rows = rows(database, sqlx::query("SELECT id, beat FROM runner_runners ORDER BY id")).await?;
+    let rows = database.rows(sqlx::query("SELECT id, beat FROM runner_runners ORDER BY id")).await?;
     rows.iter().map(|row| Ok((database.get(row, 0)?, database.number(row, 1)?))).collect()
 }
 
@@ -129,13 +130,17 @@ fn each<'q>(query: &str, values: &[&'q str]) -> Query<'q, Any, AnyArguments> {
     values.iter().fold(query, |query, value| query.bind(*value))
 }
 
-async fn rows(database: &Database, query: Query<'_, Any, AnyArguments>) -> Result<Vec<AnyRow>> {
-    let rows = query.fetch_all(database.pool()).await;
-    rows.map_err(|error| database.error(&error).into())
-}
-
 fn record(database: &Database, row: &AnyRow) -> Result<Record> {
     record_at(database, row, 0)
+}
+
+/// What is kept of an execution beside what was asked for.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct State {
+    execution: Execution,
+    #[serde(default)]
+    history: Vec<Transition>,
 }
 
 /// From the columns that begin at a place.

@@ -1,45 +1,88 @@
 //! What is written: by one task all that executions need, many at once.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use dcp_database::{Database, Transaction, signed};
+use dcp_compiler::primitive::Fingerprint;
+use dcp_database::{Database, Transaction, is_usual, signed};
 use jiff::Timestamp;
 use serde::Serialize;
+use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::query::Query;
+use sqlx::{Any, AssertSqlSafe, Row as _};
 use tokio::sync::{mpsc, oneshot};
 
 use super::admit::{Admission, Known, admit};
 use super::{Also, New, read};
-use crate::api::{Error, Record, Result, State, Submitted};
-use crate::execution::Id;
+use crate::api::{Error, Record, Result, Submitted};
+use crate::execution::{Execution, Id, Phase, Transition};
 
 /// How many writes one commit holds at most.
 const BATCH: usize = 256;
 /// How often others may write the same rows at the same time before a batch is given up.
 const RACES: u32 = 16;
+/// How many definitions are known to be stored, at most.
+const JOBS: usize = 10_000;
 
 #[derive(Debug)]
 pub(super) enum Command {
-    Submit(Box<New>, oneshot::Sender<Result<Submitted>>),
+    Submit(Box<Entry>, oneshot::Sender<Result<Submitted>>),
     Save(Box<Save>, oneshot::Sender<Result<bool>>),
 }
 
+/// What is to be inserted, as text already: only one task writes, and others have the time.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) new: New,
+    request: String,
+    state: String,
+}
+
+impl Entry {
+    pub(super) fn of(new: New) -> Self {
+        let (request, state) = (json(&new.record.request), state(&new.record));
+        Self { new, request, state }
+    }
+}
+
+/// What is to be written in place of an execution's version.
 #[derive(Debug)]
 pub(super) struct Save {
-    pub(super) record: Record,
-    pub(super) also: Also,
+    id: Id,
+    version: u64,
+    owner: String,
+    phase: Phase,
+    ended: Option<Timestamp>,
+    clean_at: Option<Timestamp>,
+    state: String,
+    measured: Option<String>,
+}
+
+impl Save {
+    pub(super) fn of(record: &Record, also: &Also) -> Self {
+        Self {
+            id: record.id().clone(),
+            version: record.version,
+            owner: record.owner.clone(),
+            phase: record.execution.phase,
+            ended: record.execution.ended,
+            clean_at: also.clean_at,
+            state: state(record),
+            measured: also.measured.as_ref().map(json),
+        }
+    }
 }
 
 /// Writes all that comes in, for as long as anything can.
 pub(super) async fn write_all(database: Database, mut inbox: mpsc::Receiver<Command>) {
-    let mut commands = Vec::new();
+    let (mut commands, mut jobs) = (Vec::new(), HashSet::new());
     while inbox.recv_many(&mut commands, BATCH).await > 0 {
         let batch = Batch::of(&mut commands);
-        match batch.write(&database).await {
+        match batch.write(&database, &mut jobs).await {
             Ok(written) => batch.answer(written),
             // Of many, it may be the fault of one.
             Err(error) if batch.len() > 1 && !matches!(error, Error::Unavailable(_)) => {
                 for one in batch.each() {
-                    match one.write(&database).await {
+                    match one.write(&database, &mut jobs).await {
                         Ok(written) => one.answer(written),
                         Err(error) => one.refuse(&error),
                     }
@@ -52,7 +95,7 @@ pub(super) async fn write_all(database: Database, mut inbox: mpsc::Receiver<Comm
 
 #[derive(Default)]
 struct Batch {
-    news: Vec<New>,
+    entries: Vec<Entry>,
     saves: Vec<Save>,
     submitted: Vec<oneshot::Sender<Result<Submitted>>>,
     saved: Vec<oneshot::Sender<Result<bool>>>,
@@ -60,7 +103,7 @@ struct Batch {
 
 /// What came of each, in their order.
 struct Written {
-    submitted: Vec<Result<Submitted>>,
+    admissions: Vec<Admission>,
     saved: Vec<bool>,
 }
 
@@ -69,8 +112,8 @@ impl Batch {
         let mut batch = Self::default();
         for command in commands.drain(..) {
             match command {
-                Command::Submit(new, answer) => {
-                    batch.news.push(*new);
+                Command::Submit(entry, answer) => {
+                    batch.entries.push(*entry);
                     batch.submitted.push(answer);
                 }
                 Command::Save(save, answer) => {
@@ -83,12 +126,12 @@ impl Batch {
     }
 
     fn len(&self) -> usize {
-        self.news.len() + self.saves.len()
+        self.entries.len() + self.saves.len()
     }
 
     fn each(self) -> impl Iterator<Item = Self> {
-        let news = self.news.into_iter().zip(self.submitted).map(|(new, answer)| Self {
-            news: vec![new],
+        let entries = self.entries.into_iter().zip(self.submitted).map(|(entry, answer)| Self {
+            entries: vec![entry],
             submitted: vec![answer],
             ..Self::default()
         });
@@ -97,12 +140,18 @@ impl Batch {
             saved: vec![answer],
             ..Self::default()
         });
-        news.chain(saves)
+        entries.chain(saves)
     }
 
     /// Nobody hears an answer who has gone away.
     fn answer(self, written: Written) {
-        for (sender, answer) in self.submitted.into_iter().zip(written.submitted) {
+        let told: Vec<Result<Submitted>> = written
+            .admissions
+            .into_iter()
+            .zip(&self.entries)
+            .map(|(it, entry)| self.told(it, entry))
+            .collect();
+        for (sender, answer) in self.submitted.into_iter().zip(told) {
             let _ = sender.send(answer);
         }
         for (sender, answer) in self.saved.into_iter().zip(written.saved) {
@@ -119,42 +168,98 @@ impl Batch {
         }
     }
 
-    async fn write(&self, database: &Database) -> Result<Written> {
+    async fn write(&self, database: &Database, jobs: &mut HashSet<Fingerprint>) -> Result<Written> {
+        self.define(database, jobs).await?;
+        if let Some(written) = self.quickly(database).await? {
+            return Ok(written);
+        }
         for _ in 0..RACES {
-            if let Some(written) = self.attempt(database).await? {
+            if let Some(written) = self.carefully(database).await? {
                 return Ok(written);
             }
         }
         Err(Error::Unavailable("too many others write the same at the same time; try again".to_owned()))
     }
 
-    /// Nothing where somebody else wrote a row between a look and a write: that is for the next look.
-    async fn attempt(&self, database: &Database) -> Result<Option<Written>> {
-        let mut transaction = database.write_after_reading().await?;
-        let mut submitted = Vec::new();
-        if !self.news.is_empty() {
-            let mut known = self.known(&mut transaction).await?;
-            let before = known.fences.clone();
-            let admissions = admit(&self.news, &mut known);
-            let admitted = || self.news.iter().zip(&admissions).filter(|(_, it)| **it == Admission::Insert);
-            let inserted: Vec<&New> = admitted().map(|(new, _)| new).collect();
-            if !insert(&mut transaction, &inserted).await?
-                || !fence(&mut transaction, &before, &known.fences, &self.news).await?
-            {
-                return Ok(None);
-            }
-            submitted = admissions.into_iter().zip(&self.news).map(|(it, new)| self.told(it, new)).collect();
+    /// Sees to it that the definitions are stored. They stay, whatever becomes of those who brought them.
+    async fn define(&self, database: &Database, jobs: &mut HashSet<Fingerprint>) -> Result<()> {
+        let brought =
+            self.entries.iter().map(|entry| (&entry.new.record.request.job, &**entry.new.job.text()));
+        let unknown: BTreeMap<&Fingerprint, &str> = brought.filter(|(job, _)| !jobs.contains(*job)).collect();
+        if unknown.is_empty() {
+            return Ok(());
         }
-        let mut saved = Vec::with_capacity(self.saves.len());
-        for save in &self.saves {
-            saved.push(update(&mut transaction, save).await?);
+        let values = database.values(unknown.len(), &["", ""]);
+        let statement = format!("INSERT INTO runner_jobs (job, body) {values} ON CONFLICT (job) DO NOTHING");
+        let query = sqlx::query(AssertSqlSafe(statement)).persistent(is_usual(unknown.len()));
+        let query = unknown.iter().fold(query, |query, (job, body)| query.bind(job.as_str()).bind(*body));
+        database.execute(query).await?;
+        if jobs.len() + unknown.len() > JOBS {
+            jobs.clear();
+        }
+        jobs.extend(unknown.into_keys().cloned());
+        Ok(())
+    }
+
+    /// Writes without a look first, as nearly all that is submitted is new. Nothing where it was not; some of the others
+    /// may be stored then, and are found to be when it is looked for.
+    async fn quickly(&self, database: &Database) -> Result<Option<Written>> {
+        if self.entries.iter().any(|entry| entry.new.record.request.fence.is_some()) {
+            return Ok(None);
+        }
+        let entries: Vec<&Entry> = self.entries.iter().collect();
+        let count = entries.len() as u64;
+        let inserted = |saved| {
+            let admissions = entries.iter().map(|_| Admission::Insert).collect();
+            Ok(Some(Written { admissions, saved }))
+        };
+        // One statement needs no transaction around it.
+        if self.saves.is_empty() {
+            let written = database.execute(insertion(database, &entries)).await?;
+            return if written == count { inserted(Vec::new()) } else { Ok(None) };
+        }
+        if entries.is_empty() {
+            let (query, in_it) = update(database, &self.saves);
+            return inserted(saved(&self.saves, &in_it, &database.rows(query).await?));
+        }
+        let mut transaction = database.write().await?;
+        if transaction.execute(insertion(database, &entries)).await? != count {
+            return Ok(None);
+        }
+        let (query, in_it) = update(database, &self.saves);
+        let rows = transaction.rows(query).await?;
+        transaction.commit().await?;
+        inserted(saved(&self.saves, &in_it, &rows))
+    }
+
+    /// Looks first. Nothing where somebody else wrote a row between a look and a write: that is for the next look.
+    async fn carefully(&self, database: &Database) -> Result<Option<Written>> {
+        let mut transaction = database.write_after_reading().await?;
+        let mut known = self.known(&mut transaction).await?;
+        let before = known.fences.clone();
+        let news: Vec<&New> = self.entries.iter().map(|entry| &entry.new).collect();
+        let admissions = admit(&news, &mut known);
+        let admitted = self.entries.iter().zip(&admissions).filter(|(_, it)| **it == Admission::Insert);
+        let admitted: Vec<&Entry> = admitted.map(|(entry, _)| entry).collect();
+        if !admitted.is_empty()
+            && transaction.execute(insertion(database, &admitted)).await? != admitted.len() as u64
+        {
+            return Ok(None);
+        }
+        if !fence(&mut transaction, &before, &known.fences, &news).await? {
+            return Ok(None);
+        }
+        let mut written = Written { admissions, saved: Vec::new() };
+        if !self.saves.is_empty() {
+            let (query, in_it) = update(database, &self.saves);
+            written.saved = saved(&self.saves, &in_it, &transaction.rows(query).await?);
         }
         transaction.commit().await?;
-        Ok(Some(Written { submitted, saved }))
+        Ok(Some(written))
     }
 
     async fn known(&self, transaction: &mut Transaction) -> Result<Known> {
-        let requests = || self.news.iter().map(|new| &new.record.request);
+        let requests = || self.entries.iter().map(|entry| &entry.new.record.request);
         let tokens: Vec<&str> = requests().map(|it| it.token.as_str()).collect();
         let keys: Vec<&str> = requests().filter_map(|it| it.exclusive.as_deref()).collect();
         let leases: Vec<&str> = requests().filter_map(|it| Some(it.fence.as_ref()?.lease.as_str())).collect();
@@ -168,12 +273,14 @@ impl Batch {
         Ok(known)
     }
 
-    fn told(&self, admission: Admission, new: &New) -> Result<Submitted> {
+    fn told(&self, admission: Admission, entry: &Entry) -> Result<Submitted> {
+        let new = &entry.new.record;
         match admission {
-            Admission::Insert => Ok(Submitted { record: new.record.clone(), fresh: true }),
-            Admission::Stored(record) => Ok(Submitted { record: *record, fresh: false }),
+            Admission::Insert => Ok(Submitted { record: new.clone(), fresh: true }),
+            // It may be what was written quickly, beside another one that was not new.
+            Admission::Stored(record) => Ok(Submitted { fresh: record.id() == new.id(), record: *record }),
             Admission::Beside(at) => {
-                let record = self.news.get(at).unwrap_or(new).record.clone();
+                let record = self.entries.get(at).map_or(new, |entry| &entry.new.record).clone();
                 Ok(Submitted { record, fresh: false })
             }
             Admission::Refused(error) => Err(error),
@@ -181,33 +288,56 @@ impl Batch {
     }
 }
 
-/// False where somebody else had one of them first.
-async fn insert(transaction: &mut Transaction, news: &[&New]) -> Result<bool> {
-    let jobs: BTreeMap<&str, &str> =
-        news.iter().map(|new| (new.record.request.job.as_str(), &*new.job)).collect();
-    let jobs: Vec<(&str, &str)> = jobs.into_iter().collect();
-    let conflict = "ON CONFLICT (job) DO NOTHING";
-    transaction
-        .insert("runner_jobs (job, body)", 2, conflict, &jobs, |query, (job, body)| {
-            query.bind(*job).bind(*body)
-        })
-        .await?;
-    let rows: Vec<(&Record, String, String)> =
-        news.iter().map(|new| (&new.record, json(&new.record.request), state(&new.record))).collect();
-    let into = "runner_executions \
-        (id, token, scope, domain, name, job, exclusive, owner, phase, version, request, state)";
-    let written = transaction
-        .insert(into, 12, "ON CONFLICT DO NOTHING", &rows, |query, (record, request, state)| {
-            let asked = &record.request;
-            let query = query.bind(record.id().as_str()).bind(asked.token.as_str());
-            let query =
-                query.bind(asked.scope.as_deref()).bind(asked.domain.as_str()).bind(asked.name.as_str());
-            let query = query.bind(asked.job.as_str()).bind(asked.exclusive.as_deref());
-            let query = query.bind(record.owner.as_str()).bind(record.execution.phase.name());
-            query.bind(signed(record.version)).bind(request.as_str()).bind(state.as_str())
-        })
-        .await?;
-    Ok(written == rows.len() as u64)
+/// Writes what is not there yet.
+fn insertion<'q>(database: &Database, entries: &[&'q Entry]) -> Query<'q, Any, AnyArguments> {
+    let values = database.values(entries.len(), &[""; 12]);
+    let statement = format!(
+        "INSERT INTO runner_executions \
+         (id, token, scope, domain, name, job, exclusive, owner, phase, version, request, state) {values} \
+         ON CONFLICT DO NOTHING"
+    );
+    let query = sqlx::query(AssertSqlSafe(statement)).persistent(is_usual(entries.len()));
+    entries.iter().fold(query, |query, Entry { new, request, state }| {
+        let (record, asked) = (&new.record, &new.record.request);
+        let query = query.bind(record.id().as_str()).bind(asked.token.as_str());
+        let query = query.bind(asked.scope.as_deref()).bind(asked.domain.as_str()).bind(asked.name.as_str());
+        let query = query.bind(asked.job.as_str()).bind(asked.exclusive.as_deref());
+        let query = query.bind(record.owner.as_str()).bind(record.execution.phase.name());
+        query.bind(signed(record.version)).bind(request.as_str()).bind(state.as_str())
+    })
+}
+
+/// Of the columns of an update.
+const TYPES: [&str; 8] = ["TEXT", "BIGINT", "TEXT", "TEXT", "BIGINT", "BIGINT", "TEXT", "TEXT"];
+
+/// Writes in place of the versions that were changed, and tells of which executions that was so. Of several for one
+/// execution, the first one is in it.
+fn update<'q>(database: &Database, saves: &'q [Save]) -> (Query<'q, Any, AnyArguments>, Vec<bool>) {
+    let mut ids = HashSet::new();
+    let in_it: Vec<bool> = saves.iter().map(|save| ids.insert(&save.id)).collect();
+    let values = database.values(ids.len(), &TYPES);
+    let statement = format!(
+        "UPDATE runner_executions SET owner = save.column3, phase = save.column4, \
+         version = runner_executions.version + 1, ended = save.column5, clean_at = save.column6, \
+         state = save.column7, measured = coalesce(save.column8, measured) FROM ({values}) AS save \
+         WHERE id = save.column1 AND version = save.column2 RETURNING id"
+    );
+    let query = sqlx::query(AssertSqlSafe(statement)).persistent(is_usual(ids.len()));
+    let of = saves.iter().zip(&in_it).filter(|(_, is)| **is);
+    let query = of.fold(query, |query, (save, _)| {
+        let query = query.bind(save.id.as_str()).bind(signed(save.version));
+        let query = query.bind(save.owner.as_str()).bind(save.phase.name());
+        let query = query.bind(save.ended.map(Timestamp::as_millisecond));
+        let query = query.bind(save.clean_at.map(Timestamp::as_millisecond));
+        query.bind(save.state.as_str()).bind(save.measured.as_deref())
+    });
+    (query, in_it)
+}
+
+/// Whether each was written, by the ids that came back.
+fn saved(saves: &[Save], in_it: &[bool], rows: &[AnyRow]) -> Vec<bool> {
+    let written: HashSet<&str> = rows.iter().filter_map(|row| row.try_get(0).ok()).collect();
+    saves.iter().zip(in_it).map(|(save, in_it)| *in_it && written.contains(save.id.as_str())).collect()
 }
 
 /// Notes the epochs that came in; false where somebody else noted a younger one.
@@ -215,7 +345,7 @@ async fn fence(
     transaction: &mut Transaction,
     before: &HashMap<String, u64>,
     after: &HashMap<String, u64>,
-    news: &[New],
+    news: &[&New],
 ) -> Result<bool> {
     // In one order for all, so that no two wait for each other.
     let leases: BTreeSet<&str> =
@@ -229,18 +359,6 @@ async fn fence(
         }
     }
     Ok(true)
-}
-
-async fn update(transaction: &mut Transaction, save: &Save) -> Result<bool> {
-    let Save { record, also: Also { clean_at, measured } } = save;
-    let query = "UPDATE runner_executions SET owner = $1, phase = $2, version = version + 1, ended = $3, \
-        clean_at = $4, state = $5, measured = coalesce($6, measured) WHERE id = $7 AND version = $8";
-    let query = sqlx::query(query).bind(record.owner.as_str()).bind(record.execution.phase.name());
-    let query = query.bind(record.execution.ended.map(Timestamp::as_millisecond));
-    let query = query.bind(clean_at.map(Timestamp::as_millisecond)).bind(state(record));
-    let query = query.bind(measured.as_ref().map(json));
-    let query = query.bind(record.id().as_str()).bind(signed(record.version));
-    Ok(transaction.execute(query).await? == 1)
 }
 
 pub(super) async fn forget(database: &Database, before: Timestamp, limit: u32) -> Result<u64> {
@@ -269,13 +387,12 @@ pub(super) async fn beat(database: &Database, runner: &str) -> Result<bool> {
 
 pub(super) async fn leave(database: &Database, runner: &str, beat: u64) -> Result<()> {
     let query = sqlx::query("UPDATE runner_runners SET beat = $1 WHERE id = $2");
-    let done = query.bind(signed(beat)).bind(runner).execute(database.pool()).await;
-    done.map(|_| ()).map_err(|error| database.error(&error).into())
+    database.execute(query.bind(signed(beat)).bind(runner)).await?;
+    Ok(())
 }
 
 async fn one(database: &Database, query: &'static str, runner: &str) -> Result<u64> {
-    let done = sqlx::query(query).bind(runner).execute(database.pool()).await;
-    Ok(done.map_err(|error| database.error(&error))?.rows_affected())
+    Ok(database.execute(sqlx::query(query).bind(runner)).await?)
 }
 
 pub(super) async fn take_over(database: &Database, gone: (&str, u64), by: &str) -> Result<bool> {
@@ -292,9 +409,17 @@ pub(super) async fn take_over(database: &Database, gone: (&str, u64), by: &str) 
     Ok(true)
 }
 
+/// What is kept of an execution beside what was asked for: what [`read::State`] reads.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct State<'a> {
+    execution: &'a Execution,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    history: &'a [Transition],
+}
+
 fn state(record: &Record) -> String {
-    let Record { execution, history, .. } = record;
-    json(&State { execution: execution.clone(), history: history.clone() })
+    json(&State { execution: &record.execution, history: &record.history })
 }
 
 fn json(value: &impl Serialize) -> String {

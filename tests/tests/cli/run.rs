@@ -60,6 +60,7 @@ impl Place {
     fn command(&self, args: &[&str]) -> Command {
         let mut command = self.sandbox.command(&DCP);
         command.args(args).env("SPARK_HOME", self.machine.path("spark")).env("DCP_USER", "ada");
+        command.env("DCP_TOKEN", "0123456789abcdef0123456789abcdef");
         command.stdin(Stdio::null());
         command
     }
@@ -203,12 +204,17 @@ fn who_stops_waiting_does_not_stop_the_run() {
     place.run(&["cancel", &id]).ends_with(0).says("has ended already: CANCELLED");
 }
 
-/// `dcp up`, killed at the end.
-struct Up(Child, String);
+/// A service, killed at the end; and where it listens.
+struct Service(Child, String);
 
-impl Up {
-    fn start(place: &Place, listen: &str) -> Self {
-        let mut command = place.command(&["up", "--listen", listen, "--quiet"]);
+impl Service {
+    /// `dcp up`.
+    fn up(place: &Place, listen: &str) -> Self {
+        Self::start(place, &["up", "--listen", listen, "--quiet"])
+    }
+
+    fn start(place: &Place, args: &[&str]) -> Self {
+        let mut command = place.command(args);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("it can be run");
         let mut line = String::new();
         let out = child.stdout.take().expect("it is piped");
@@ -219,7 +225,7 @@ impl Up {
     }
 }
 
-impl Drop for Up {
+impl Drop for Service {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
@@ -229,7 +235,7 @@ impl Drop for Up {
 #[test]
 fn all_parts_in_one_process_and_what_it_leaves_behind() {
     let place = Place::new();
-    let up = Up::start(&place, "127.0.0.1:0");
+    let up = Service::up(&place, "127.0.0.1:0");
     let project = format!(
         "project: shop\nmanifests: [orders.yaml]\ntargets: {{dev: {{default: true, server: \"{}\"}}}}\n",
         up.1
@@ -250,7 +256,7 @@ fn all_parts_in_one_process_and_what_it_leaves_behind() {
     drop(up);
     assert!(alive(&driver), "what runs does not need who started it");
     // Another one takes it up, and who waits goes on waiting.
-    let up = Up::start(&place, &address);
+    let up = Service::up(&place, &address);
     place.run(&["runs", "--live"]).ends_with(0).says("RUNNING");
     place.run(&["cancel", "logistics/orders"]).ends_with(0).says("is cancelled");
     assert!(!alive(&driver));
@@ -259,6 +265,32 @@ fn all_parts_in_one_process_and_what_it_leaves_behind() {
     assert_eq!(told.stdout.matches("submitted").count(), 1, "{}", told.shown());
     drop(up);
     place.run(&["runs"]).ends_with(1).says("that the Runner runs");
+}
+
+#[test]
+fn the_parts_may_have_addresses_of_their_own() {
+    let place = Place::new();
+    place.sandbox.write("tokens", "ci 0123456789abcdef0123456789abcdef\n");
+    let serve = |part: &str, database: &str, more: &[&str]| {
+        let args = ["serve", part, "--listen", "127.0.0.1:0", "--database", database, "--tokens", "tokens"];
+        Service::start(&place, &[&args, more, &["--quiet"]].concat())
+    };
+    let control = serve("control", "state.db", &[]);
+    let runner = serve("runner", "runs.db", &["--control", &control.1]);
+    let (server, at) = (&control.1, &runner.1);
+    let project = |target: &str| {
+        let text = format!("project: shop\nmanifests: [orders.yaml]\ntargets: {{prod: {{{target}}}}}\n");
+        place.sandbox.write("dcp.yaml", text);
+    };
+    project(&format!("runner: \"{at}\""));
+    place.run(&["validate"]).ends_with(1).says("`server` is missing from `prod`");
+    project(&format!("server: \"{server}\""));
+    place.run(&["apply", "--auto-approve"]).ends_with(0).says("applied serial 1");
+    place.run(&["runs"]).ends_with(1).says("it is no Runner").says("`runner:` beside");
+    project(&format!("server: \"{server}\", runner: \"{at}\""));
+    place.run(&["run", "logistics/orders", "--wait"]).ends_with(0).says("succeeded");
+    place.run(&["runs"]).ends_with(0).says("SUCCEEDED");
+    place.run(&["plan"]).ends_with(0).says("nothing to do");
 }
 
 #[test]

@@ -38,16 +38,8 @@ impl<T: Any + Debug + Send + Sync> Keep for T {}
 
 /// A test for each rule of the contract, on what `$fresh` makes.
 macro_rules! contract {
-    ($fresh:expr; $($rule:ident),+ $(,)?) => {
-        $(
-            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-            async fn $rule() {
-                $crate::suite::$rule($fresh.await).await;
-            }
-        )+
-    };
     ($fresh:expr) => {
-        $crate::contract! {
+        dcp_tests::rules! {
             $fresh;
             nothing_is_applied_at_first,
             what_is_committed_is_read_back,

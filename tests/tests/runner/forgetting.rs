@@ -1,12 +1,13 @@
 //! What is forgotten after its time, and what is not, whatever the database.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use dcp_compiler::model::Backend;
-use dcp_compiler::primitive::{Body, CoreEtlJob, Fingerprint};
+use dcp_compiler::primitive::CoreEtlJob;
 use dcp_runner::api::Record;
 use dcp_runner::execution::{Execution, Id, Phase, Policy};
-use dcp_runner::request::{Definition, Submit};
+use dcp_runner::request::{Defined, Definition, Submit};
 use dcp_runner::store::{Also, New, Store};
 use jiff::Timestamp;
 
@@ -17,11 +18,11 @@ fn at(second: i64) -> Timestamp {
 /// Keeps an execution that was made at a time, ended at another, and left something behind until a third.
 async fn keep(store: &Store, job: &CoreEtlJob, times: (i64, Option<i64>, Option<i64>)) -> Id {
     let (made, ended, clean_at) = times;
-    let text = Body::CoreEtlJob(Box::new(job.clone())).canonical();
+    let job = Arc::new(Defined::new(job.clone()));
     let id = Id::new(at(made), apart(times));
     let submit = Submit {
         token: id.to_string(),
-        job: Definition::Inline(Box::new(job.clone())),
+        job: Definition::Inline(Arc::clone(&job)),
         parameters: BTreeMap::new(),
         streaming: None,
         exclusive: None,
@@ -29,13 +30,13 @@ async fn keep(store: &Store, job: &CoreEtlJob, times: (i64, Option<i64>, Option<
         by: "tester".to_owned(),
     };
     let record = Record {
-        request: submit.request(Fingerprint::of(&text)),
-        execution: Execution::new(id.clone(), Policy::of(job, false), Backend::Local, at(made)),
+        request: submit.request(job.fingerprint().clone()),
+        execution: Execution::new(id.clone(), Policy::of(job.job(), false), Backend::Local, at(made)),
         history: Vec::new(),
         version: 1,
         owner: "nobody".to_owned(),
     };
-    let mut record = store.submit(New { record, job: text.into() }).await.unwrap().record;
+    let mut record = store.submit(New { record, job }).await.unwrap().record;
     if let Some(ended) = ended {
         (record.execution.phase, record.execution.ended) = (Phase::Succeeded, Some(at(ended)));
         let also = Also { clean_at: clean_at.map(at), measured: None };

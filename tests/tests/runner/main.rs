@@ -81,7 +81,7 @@ fn job() -> CoreEtlJob {
 fn submit(token: &str, what: &str) -> Submit {
     Submit {
         token: token.to_owned(),
-        job: Definition::Inline(Box::new(job())),
+        job: Definition::from(job()),
         parameters: BTreeMap::from([("do".to_owned(), what.to_owned())]),
         streaming: None,
         exclusive: None,
@@ -109,16 +109,8 @@ async fn ended(runner: &dyn Runner, id: &Id) -> Record {
 
 /// A test for each rule of the contract, on what `$fresh` makes.
 macro_rules! contract {
-    ($fresh:expr; $($rule:ident),+ $(,)?) => {
-        $(
-            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-            async fn $rule() {
-                $crate::suite::$rule($fresh.await).await;
-            }
-        )+
-    };
     ($fresh:expr) => {
-        $crate::contract! {
+        dcp_tests::rules! {
             $fresh;
             what_is_submitted_comes_to_its_end,
             a_token_gives_one_execution,
@@ -134,6 +126,7 @@ macro_rules! contract {
             steps_are_watched,
             logs_are_followed_through_all_attempts,
             what_cannot_be_right_is_refused,
+            what_is_in_the_way_of_one_is_not_of_others,
             what_does_not_exist_is_said_to_be_unknown,
         }
     };

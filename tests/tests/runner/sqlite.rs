@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use dcp_runner::api::Error;
+use dcp_runner::api::{Error, Filter, Record, Runner as _};
 use dcp_runner::embedded::Embedded;
+use dcp_runner::execution::Phase;
 use dcp_runner::request::Submit;
 use dcp_runner::store::Store;
 use dcp_tests::machine::Machine;
 
-use crate::{Fresh, SCRIPT, contract, forgetting, options, submit};
+use crate::{Fresh, SCRIPT, contract, ended, forgetting, options, seen, submit};
 
 pub(crate) async fn start(machine: &Machine) -> Embedded {
     let store = Store::sqlite(&machine.path("runs.db")).await.expect("it opens");
@@ -34,6 +35,38 @@ async fn somebody_has_to_ask() {
     let nobody = Submit { by: String::new(), ..submit("a", "work") };
     let error = fresh.runner.submit(nobody).await.unwrap_err();
     assert!(matches!(&error, Error::Invalid { field, .. } if field == "by"), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_until_there_is_room_is_told_so() {
+    let machine = Machine::of_version("4.1.1", SCRIPT);
+    let store = Store::sqlite(&machine.path("runs.db")).await.unwrap();
+    let mut options = options(&machine);
+    options.backends[0].1.slots = Some(1);
+    let runner = Embedded::start(store, options).await.unwrap();
+    let first = runner.submit(submit("first", "wait")).await.unwrap();
+    seen(&runner, first.record.id(), |it| it.execution.phase == Phase::Running).await;
+    let second = runner.submit(submit("second", "work")).await.unwrap();
+    let waits =
+        |it: &Record| it.execution.waiting.as_deref().is_some_and(|why| why.contains("as many attempts"));
+    let record = seen(&runner, second.record.id(), waits).await;
+    assert_eq!((record.execution.phase, record.version), (Phase::Queued, 1), "nothing is written for it");
+    let listed = runner.list(&Filter::default(), None, 1).await.unwrap();
+    assert!(listed.iter().all(waits), "{listed:?}");
+    assert_eq!(machine.lines("started"), ["wait"]);
+    std::fs::write(machine.path("go-wait"), "").unwrap();
+    let record = ended(&runner, second.record.id()).await;
+    assert_eq!((record.execution.phase, record.execution.waiting), (Phase::Succeeded, None));
+    // One that waits can be cancelled.
+    let third = runner.submit(submit("third", "wait2")).await.unwrap();
+    seen(&runner, third.record.id(), |it| it.execution.phase == Phase::Running).await;
+    let fourth = runner.submit(submit("fourth", "work")).await.unwrap();
+    seen(&runner, fourth.record.id(), waits).await;
+    runner.cancel(fourth.record.id(), "tester").await.unwrap();
+    assert_eq!(ended(&runner, fourth.record.id()).await.execution.phase, Phase::Cancelled);
+    runner.cancel(third.record.id(), "tester").await.unwrap();
+    ended(&runner, third.record.id()).await;
+    assert_eq!(machine.lines("started"), ["wait", "work", "wait2"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

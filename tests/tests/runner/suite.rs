@@ -235,15 +235,15 @@ pub(crate) async fn what_cannot_be_right_is_refused(fresh: Fresh) {
     if let dcp_compiler::model::Job::Pyspark(program) = &mut missing.job {
         program.main = serde_json::from_str("\"missing.py\"").unwrap();
     }
-    let missing = Submit { job: Definition::Inline(Box::new(missing)), ..submit("a", "work") };
+    let missing = Submit { job: Definition::from(missing), ..submit("a", "work") };
     invalid(missing, "job", "missing.py` does not exist").await;
     let mut elsewhere = crate::job();
     elsewhere.placement.backends = vec![dcp_compiler::model::Backend::Emr];
-    let elsewhere = Submit { job: Definition::Inline(Box::new(elsewhere)), ..submit("a", "work") };
+    let elsewhere = Submit { job: Definition::from(elsewhere), ..submit("a", "work") };
     invalid(elsewhere, "job.placement.backends", "may run on emr, and this Runner has local").await;
     let mut newer = crate::job();
     newer.engine.version = "9.9".to_owned();
-    let newer = Submit { job: Definition::Inline(Box::new(newer)), ..submit("a", "work") };
+    let newer = Submit { job: Definition::from(newer), ..submit("a", "work") };
     invalid(newer, "job", "Spark 9.9").await;
     let applied = Reference {
         scope: "shop".to_owned(),
@@ -256,6 +256,41 @@ pub(crate) async fn what_cannot_be_right_is_refused(fresh: Fresh) {
     // Nothing of it is left.
     assert_eq!(fresh.runner.list(&Filter::default(), None, 10).await.unwrap(), []);
     assert_eq!(fresh.machine.lines("started"), [""; 0]);
+    // That a job is good says nothing of what it is to run with.
+    fresh.runner.submit(submit("good", "work")).await.unwrap();
+    let mut wrong = submit("a", "work");
+    wrong.parameters.insert("day".to_owned(), "2026-01-01".to_owned());
+    invalid(wrong, "parameters.day", "the job has no parameter `day`").await;
+}
+
+/// However much comes in at once, each is answered by itself.
+pub(crate) async fn what_is_in_the_way_of_one_is_not_of_others(fresh: Fresh) {
+    fresh.runner.submit(submit("early", "work")).await.unwrap();
+    let asked = |number: usize| match number % 4 {
+        // Twice each.
+        0 | 1 => submit(&format!("new-{}", number / 4), "work"),
+        2 => submit("early", if number % 8 == 2 { "work" } else { "other" }),
+        _ => Submit { exclusive: Some("key".to_owned()), ..submit(&format!("keyed-{number}"), "wait") },
+    };
+    let all = futures_util::future::join_all((0..64).map(|number| {
+        let runner = if number % 8 < 4 { &fresh.runner } else { &fresh.other };
+        runner.submit(asked(number))
+    }));
+    let mut counts = [0; 5];
+    for (number, answer) in all.await.into_iter().enumerate() {
+        let kind = match (number % 4, &answer) {
+            (0 | 1, Ok(it)) if it.fresh => 0,
+            (0 | 1, Ok(_)) => 1,
+            (2, Ok(it)) if number % 8 == 2 => usize::from(!it.fresh) * 2,
+            (2, Err(Error::TokenReused { .. })) if number % 8 != 2 => 3,
+            (3, Ok(it)) if it.fresh => 4,
+            (3, Err(Error::Held { .. })) => continue,
+            _ => panic!("{number}: {answer:?}"),
+        };
+        counts[kind] += 1;
+    }
+    assert_eq!(counts, [16, 16, 8, 8, 1]);
+    assert_eq!(fresh.runner.list(&Filter::default(), None, 100).await.unwrap().len(), 18);
 }
 
 pub(crate) async fn what_does_not_exist_is_said_to_be_unknown(fresh: Fresh) {

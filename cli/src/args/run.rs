@@ -1,0 +1,147 @@
+//! What is asked of a Runner.
+
+use std::path::PathBuf;
+
+use clap::{ValueEnum, ValueHint};
+
+use super::Format;
+
+pub(super) const RUN: &str = "\
+A file's job runs on this machine, with no server and nothing applied. What is applied is run by its address. Failures \
+that another attempt can mend are tried again, as the manifest's `retry` says. Where the target has a server, its Runner \
+sees to that, and `--wait` tells how it goes; else this command does, until the end. Ctrl-C stops waiting, not the run.
+
+Examples:
+  dcp run manifests/orders.yaml --param day=2026-11-20
+  dcp run logistics/orders-daily --wait          what is applied
+  dcp run jobs.yaml --select logistics/orders    one of several in a file
+
+Exit codes: 0 it succeeded, 1 it failed or was cancelled, or nobody waited for its end.";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Run {
+    /// A manifest's path, or `domain/name` of what is applied
+    #[arg(value_name = "FILE|ADDRESS", value_hint = ValueHint::AnyPath)]
+    pub(crate) what: String,
+    /// A parameter of the job, `name=value`; can be given several times
+    #[arg(short, long, value_name = "NAME=VALUE", num_args = 1)]
+    pub(crate) param: Vec<String>,
+    /// Wait for its end, and tell each step; without a server, this is always so
+    #[arg(short, long)]
+    pub(crate) wait: bool,
+    /// Which workload of the file, where it has several: `domain/name`
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) select: Option<String>,
+    /// The target of `dcp.yaml` [default: the one marked as default]
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) target: Option<String>,
+    /// A name for this run: running again with the same one gives the same execution
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) token: Option<String>,
+}
+
+pub(super) const RUNS: &str = "\
+Examples:
+  dcp runs                             the last 20
+  dcp runs --live                      what has not ended
+  dcp runs logistics/orders-daily      those of one workload
+  dcp runs 01k9z…                      all of one: attempts, causes, evidence, every step
+  dcp runs --phase failed --output json";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Runs {
+    /// An execution's id, or `domain/name` of a workload
+    #[arg(value_name = "EXECUTION")]
+    pub(crate) execution: Option<String>,
+    /// Only what has not ended
+    #[arg(long)]
+    pub(crate) live: bool,
+    /// Only those in this phase; can be given several times
+    #[arg(long, value_name = "PHASE", num_args = 1)]
+    pub(crate) phase: Vec<String>,
+    /// How many to list
+    #[arg(long, value_name = "NUMBER", default_value_t = 20)]
+    pub(crate) limit: u32,
+    /// The target of `dcp.yaml` [default: the one marked as default]
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) target: Option<String>,
+    /// How to write it
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: Format,
+}
+
+pub(super) const LOGS: &str = "\
+Examples:
+  dcp logs 01k9z…                    of its last attempt
+  dcp logs -f logistics/orders       of the newest execution of a workload, for as long as it runs
+  dcp logs 01k9z… --attempt 1";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Logs {
+    /// An execution's id, or `domain/name` for the newest one of a workload
+    #[arg(value_name = "EXECUTION")]
+    pub(crate) execution: String,
+    /// Go on for as long as it runs, through all further attempts
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// Of this attempt [default: the last one]
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) attempt: Option<u32>,
+    /// The target of `dcp.yaml` [default: the one marked as default]
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) target: Option<String>,
+}
+
+pub(super) const CANCEL: &str = "\
+Asks the driver to stop, and kills it once its `timeouts.stop` is over.
+
+Examples:
+  dcp cancel 01k9z…
+  dcp cancel logistics/clicks        the newest execution of a workload";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Cancel {
+    /// Ids of executions, or `domain/name` for the newest one of a workload
+    #[arg(value_name = "EXECUTION", required = true)]
+    pub(crate) executions: Vec<String>,
+    /// The target of `dcp.yaml` [default: the one marked as default]
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) target: Option<String>,
+}
+
+pub(super) const RESULT: &str = "\
+Examples:
+  dcp result logistics/orders                       the rows of the newest execution, as JSON
+  dcp result 01k9z… --output avro --out rows.avro";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Rows {
+    /// An execution's id, or `domain/name` for the newest one of a workload
+    #[arg(value_name = "EXECUTION")]
+    pub(crate) execution: String,
+    /// How to write it
+    #[arg(short, long, value_name = "FORMAT", default_value = "json")]
+    pub(crate) output: ResultFormat,
+    /// Write it to this file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) out: Option<PathBuf>,
+    /// The target of `dcp.yaml` [default: the one marked as default]
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) target: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ResultFormat {
+    /// An array with a record on each line
+    Json,
+    /// An object container file
+    Avro,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Doctor {}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Supervise {
+    pub(crate) folder: PathBuf,
+}

@@ -1,0 +1,105 @@
+//! What runs until it is stopped.
+
+use std::path::PathBuf;
+
+use clap::{Subcommand, ValueHint};
+
+use super::Format;
+
+pub(super) const UP: &str = "\
+All parts in one process: what is applied, and a Runner with the Spark of this machine. What it knows is below the \
+project's `.dcp`, where every other command looks too: it takes up what an earlier one left.
+
+Examples:
+  dcp up                             then, in another terminal: dcp run logistics/orders
+  dcp up --listen 127.0.0.1:0        at a port that is free";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Up {
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7420")]
+    pub(crate) listen: std::net::SocketAddr,
+    /// A file with a line `name token` for each who may call [default: whoever is on this machine]
+    #[arg(long, value_name = "FILE", env = "DCP_TOKENS", value_hint = ValueHint::FilePath)]
+    pub(crate) tokens: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) served: Served,
+}
+
+/// How a service is served.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Served {
+    /// A certificate (PEM), for TLS
+    #[arg(long, value_name = "FILE", requires = "key", value_hint = ValueHint::FilePath)]
+    pub(crate) certificate: Option<PathBuf>,
+    /// Its key (PEM)
+    #[arg(long, value_name = "FILE", requires = "certificate", value_hint = ValueHint::FilePath)]
+    pub(crate) key: Option<PathBuf>,
+    /// How many calls may be under way at once; who calls beyond that is told to try again
+    #[arg(long, value_name = "NUMBER", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) max_calls: u16,
+    /// How to write the log: a line on stderr for each call, with --quiet for those that failed
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: Format,
+}
+
+pub(super) const SERVE: &str = "\
+Examples:
+  dcp serve control --database postgres://dcp@db/dcp --tokens /etc/dcp/tokens
+  dcp serve runner --database postgres://dcp@db/dcp --tokens /etc/dcp/tokens --control https://dcp.example.com:7420";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Serve {
+    #[command(subcommand)]
+    pub(crate) part: Part,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Part {
+    /// The control plane: what is applied, for all who apply (gRPC, `dcp.control.v1`)
+    Control(ServeControl),
+    /// A Runner: submits, checks and cancels executions (gRPC, `dcp.runner.v1`)
+    Runner(ServeRunner),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServeControl {
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7420")]
+    pub(crate) listen: std::net::SocketAddr,
+    /// Where it is kept: `postgres://…`, or the path of a SQLite file; better given in the environment, as it may hold
+    /// a password
+    #[arg(long, value_name = "URL", env = "DCP_DATABASE", hide_env_values = true)]
+    pub(crate) database: String,
+    /// A file with a line `name token` for each who may apply
+    #[arg(long, value_name = "FILE", env = "DCP_TOKENS", value_hint = ValueHint::FilePath)]
+    pub(crate) tokens: PathBuf,
+    #[command(flatten)]
+    pub(crate) served: Served,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServeRunner {
+    /// Where to listen
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7421")]
+    pub(crate) listen: std::net::SocketAddr,
+    /// Where executions are kept: `postgres://…`, which several Runners may share, or the path of a SQLite file; better
+    /// given in the environment, as it may hold a password
+    #[arg(long, value_name = "URL", env = "DCP_DATABASE", hide_env_values = true)]
+    pub(crate) database: String,
+    /// A file with a line `name token` for each who may submit
+    #[arg(long, value_name = "FILE", env = "DCP_TOKENS", value_hint = ValueHint::FilePath)]
+    pub(crate) tokens: PathBuf,
+    /// The control plane that jobs are looked up in, with the token of the environment; without it, every job has to come
+    /// along with its submit
+    #[arg(long, value_name = "URL")]
+    pub(crate) control: Option<String>,
+    /// Where what runs on this machine has its folders, and where the relative paths of jobs begin
+    #[arg(long, value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath)]
+    pub(crate) folder: PathBuf,
+    /// For how many days an execution is kept after it has ended; for as long, its token gives the same execution
+    #[arg(long, value_name = "DAYS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) keep: u32,
+    #[command(flatten)]
+    pub(crate) served: Served,
+}
