@@ -2,11 +2,12 @@
 //!
 //! [`plan`] is pure: it compares what is wanted with what is applied. [`registry`] holds what is applied, [`dags`] is
 //! the folder of DAG files, [`apply`] brings both to what a plan says, and [`service`] is a control plane that others
-//! can ask for the registry.
+//! can ask for the registry. [`keep`] says how continuous jobs are kept as declared.
 
 pub mod apply;
 pub mod dags;
 pub mod drift;
+pub mod keep;
 pub mod plan;
 pub mod registry;
 pub mod service;

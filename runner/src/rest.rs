@@ -81,7 +81,7 @@ fn routes() -> OpenApiRouter<Arc<dyn Runner>> {
         (status = 200, description = "It was known by its token", body = Execution,
             headers(("Location" = String, description = "Where it can be asked for"))),
         (status = 404, description = "The job that is referred to is not applied", body = refusal::Refused),
-        (status = 409, description = "The token belongs to another request: `TOKEN_REUSED`", body = refusal::Refused),
+        (status = 409, description = "The token belongs to another request: `TOKEN_REUSED`; another job holds the key: `HELD`; the lease is over: `FENCED`", body = refusal::Refused),
         (status = 413, description = "The body is larger than 4 MiB", body = refusal::Refused),
         (status = 415, description = "The body is not said to be JSON", body = refusal::Refused),
         Refusals
@@ -209,6 +209,7 @@ async fn steps(
     responses(
         (status = 200, description = "All rows, as an array or as one Avro object container file",
             content((Vec<Row> = "application/json"), (String = "avro/binary"))),
+        (status = 409, description = "The job has not succeeded yet, or its result can't be had in this format: `NOT_NOW`", body = refusal::Refused),
         OfJob,
         Refusals
     ),

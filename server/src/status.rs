@@ -76,7 +76,8 @@ fn name(code: Code) -> &'static str {
     row(code).2
 }
 
-/// The name of each code as the protocol spells it, and HTTP's number for it, as `google/rpc/code.proto` has them.
+/// The name of each code as the protocol spells it, and HTTP's number for it, as `google/rpc/code.proto` has them; but for
+/// what can't be done as things stand, which is not the fault of what was asked for: that is a conflict.
 const CODES: [(Code, StatusCode, &str); 16] = [
     (Code::Ok, StatusCode::OK, "OK"),
     (Code::Cancelled, StatusCode::BAD_REQUEST, "CANCELLED"),
@@ -86,7 +87,7 @@ const CODES: [(Code, StatusCode, &str); 16] = [
     (Code::AlreadyExists, StatusCode::CONFLICT, "ALREADY_EXISTS"),
     (Code::PermissionDenied, StatusCode::FORBIDDEN, "PERMISSION_DENIED"),
     (Code::ResourceExhausted, StatusCode::TOO_MANY_REQUESTS, "RESOURCE_EXHAUSTED"),
-    (Code::FailedPrecondition, StatusCode::BAD_REQUEST, "FAILED_PRECONDITION"),
+    (Code::FailedPrecondition, StatusCode::CONFLICT, "FAILED_PRECONDITION"),
     (Code::Aborted, StatusCode::CONFLICT, "ABORTED"),
     (Code::OutOfRange, StatusCode::BAD_REQUEST, "OUT_OF_RANGE"),
     (Code::Unimplemented, StatusCode::NOT_IMPLEMENTED, "UNIMPLEMENTED"),

@@ -112,8 +112,7 @@ pub(super) struct Why {
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "it says in the document which refusals there are")]
 pub(super) enum Refusals {
-    /// What was asked for can't be right: `INVALID` names the `field`. Or it can't be done as things stand: `HELD`
-    /// (another live job has the exclusive key), `FENCED` (the epoch is over), `NOT_NOW`.
+    /// What was asked for can't be right: `INVALID` names the `field`
     #[response(status = 400)]
     Invalid(#[to_schema] Refused),
     /// There is no token, or it is not known: `UNAUTHENTICATED`
@@ -151,7 +150,7 @@ mod tests {
     fn the_document_says_what_a_refusal_looks_like() {
         let held = Error::Held { key: "s3://c".to_owned(), by: Id::parse("a1").unwrap() };
         let Refused { error } = serde_json::from_value(last_word(&held)).unwrap();
-        assert_eq!((error.code, error.status.as_str()), (400, "FAILED_PRECONDITION"));
+        assert_eq!((error.code, error.status.as_str()), (409, "FAILED_PRECONDITION"));
         assert_eq!((error.reason.as_deref(), error.domain.as_deref()), (Some("HELD"), Some("dcp.runner.v1")));
         let metadata = BTreeMap::from([("key", "s3://c"), ("execution", "a1")]);
         let metadata = metadata.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();

@@ -72,3 +72,17 @@ pub(crate) async fn what_has_had_its_time_is_forgotten(store: &Store) {
         assert!(store.get(id).await.unwrap().is_some(), "{id}");
     }
 }
+
+/// One that was taken for gone, and was not, can't write any more about what was taken over from it.
+pub(crate) async fn what_was_taken_over_is_written_by_the_new_owner_alone(store: &Store) {
+    let id = keep(store, &crate::job(), (1, None, None)).await;
+    store.register("nobody").await.unwrap();
+    let mut old = store.get(&id).await.unwrap().unwrap();
+    assert!(store.take_over(("nobody", 0), "somebody").await.unwrap());
+    assert!(!store.take_over(("nobody", 0), "somebody else").await.unwrap(), "it is gone once");
+    old.execution.phase = Phase::Cancelled;
+    assert!(!store.save(&mut old, Also::default()).await.unwrap(), "it knows an older version");
+    let mut new = store.get(&id).await.unwrap().unwrap();
+    assert_eq!((new.owner.as_str(), new.execution.phase), ("somebody", Phase::Queued));
+    assert!(store.save(&mut new, Also::default()).await.unwrap());
+}

@@ -93,3 +93,9 @@ async fn what_has_had_its_time_is_forgotten() {
     let store = Store::postgres(&database()).await.unwrap();
     forgetting::what_has_had_its_time_is_forgotten(&store).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_taken_over_is_written_by_the_new_owner_alone() {
+    let store = Store::postgres(&database()).await.unwrap();
+    forgetting::what_was_taken_over_is_written_by_the_new_owner_alone(&store).await;
+}

@@ -160,7 +160,7 @@ async fn steps_and_logs_come_as_they_happen() {
 async fn rows_are_given_as_json_and_as_avro() {
     let served = Served::new().await;
     let path = served.submitted("one", "wait").await;
-    let early = served.get(&format!("{path}/result")).await.is(400).json();
+    let early = served.get(&format!("{path}/result")).await.is(409).json();
     assert_eq!(early["error"]["reason"], "NOT_NOW", "{early}");
     std::fs::write(served.machine.path("go-wait"), "").unwrap();
     let id = served.seen(&path, "SUCCEEDED").await["id"].as_str().unwrap().to_owned();
@@ -327,10 +327,10 @@ async fn a_key_and_a_lease_are_kept_over_rest_too() {
     let first = served.post("/api/v1/job", &asked("one", 3)).await.is(201).json();
     assert_eq!((&first["exclusive"], &first["fence"]["epoch"]), (&"s3://c".into(), &3.into()));
     let held = served.post("/api/v1/job", &asked("two", 3)).await;
-    refused(&held, 400, "HELD", "");
+    refused(&held, 409, "HELD", "");
     assert_eq!(held.json()["error"]["metadata"]["execution"], first["id"]);
     let fenced = served.post("/api/v1/job", &asked("three", 2)).await;
-    refused(&fenced, 400, "FENCED", "");
+    refused(&fenced, 409, "FENCED", "");
     assert_eq!(fenced.json()["error"]["metadata"]["newest"], "3");
     std::fs::write(served.machine.path("go-wait"), "").unwrap();
     served.seen(&format!("/api/v1/job/{}", first["id"].as_str().unwrap()), "SUCCEEDED").await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use dcp_runner::api::{Error, Filter, Record, Runner as _};
 use dcp_runner::embedded::Embedded;
 use dcp_runner::execution::Phase;
-use dcp_runner::request::Submit;
+use dcp_runner::request::{Definition, Submit};
 use dcp_runner::store::Store;
 use dcp_tests::machine::Machine;
 
@@ -70,8 +70,30 @@ async fn who_waits_until_there_is_room_is_told_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_backend_keeps_is_removed_after_its_time_and_the_execution_stays() {
+    let machine = Machine::of_version("4.1.1", SCRIPT);
+    let runner = start(&machine).await;
+    let mut job = crate::job();
+    job.ttl = serde_json::from_str("\"1s\"").unwrap();
+    let short = Submit { job: Definition::from(job), ..submit("short", "work") };
+    let short = ended(&runner, runner.submit(short).await.unwrap().record.id()).await;
+    let long = ended(&runner, runner.submit(submit("long", "work")).await.unwrap().record.id()).await;
+    let folder = |record: &Record| machine.path("runs").join(record.execution.name());
+    dcp_tests::machine::until(|| (!folder(&short).exists()).then_some(()));
+    assert!(folder(&long).exists(), "it has its time still");
+    assert_eq!(runner.check(short.id()).await.unwrap().execution, short.execution);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_has_had_its_time_is_forgotten() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::sqlite(&folder.path().join("runs.db")).await.unwrap();
     forgetting::what_has_had_its_time_is_forgotten(&store).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_taken_over_is_written_by_the_new_owner_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::sqlite(&folder.path().join("runs.db")).await.unwrap();
+    forgetting::what_was_taken_over_is_written_by_the_new_owner_alone(&store).await;
 }

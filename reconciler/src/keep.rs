@@ -1,0 +1,187 @@
+//! Continuous jobs, kept as declared.
+//!
+//! [`decide`] says what is to be done next about one of them, from what is declared, what somebody asked for, what is
+//! remembered and what is seen: pure, and for every input. What it remembers ([`Kept`]) is written down before anything
+//! is done because of it, and everything that is done can be done again; so whoever finds a job after a crash decides
+//! as if there had been none.
+
+mod backoff;
+mod decide;
+pub mod lease;
+pub mod store;
+mod version;
+
+use dcp_compiler::model::{OnUnhealthy, Trigger};
+use dcp_compiler::primitive::Fingerprint;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+pub use decide::{Act, Condition, Decision, decide};
+pub use version::version;
+
+/// What can run: a revision of a continuous job, and what it is started with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Version {
+    pub revision: u64,
+    /// The newest revision, up to this one, that what ran before had to be restarted for. Between two versions with the
+    /// same one, nothing restarts.
+    pub build: u64,
+    /// The newest revision, up to this one, that could not go on with the state of those before it. What is started with
+    /// it finds the state of that revision at its checkpoint, or none: another one is set aside before, by the Runner,
+    /// which alone knows that nobody uses it.
+    pub state: u64,
+    /// The definition that is run.
+    pub job: Fingerprint,
+    pub trigger: Trigger,
+    pub checkpoint: String,
+}
+
+/// What is declared of a continuous job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Desired {
+    pub version: Version,
+    pub paused: bool,
+    pub on_unhealthy: OnUnhealthy,
+    /// In seconds, as manifests have them.
+    pub start_within: u64,
+    pub progress_within: u64,
+}
+
+/// What somebody asked for beside the manifest.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Wish {
+    #[serde(default)]
+    pub paused: bool,
+    /// Counts how often a restart was asked for.
+    #[serde(default)]
+    pub restarts: u64,
+}
+
+/// What is remembered of a continuous job: enough to go on after any crash.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Kept {
+    /// What was started last, unless it is known to have ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<Run>,
+    /// Counts the starts, and is a part of each one's name: no two starts have the same.
+    #[serde(default)]
+    pub starts: u64,
+    /// The build that is on trial: since when it is, and whether it has proved itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<Trial>,
+    /// The last version that was seen to be healthy.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub healthy: Option<Version>,
+    /// A build that is not to be run any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_up: Option<GivenUp>,
+    /// How often it has failed since it was last healthy.
+    #[serde(default)]
+    pub failures: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_before: Option<Timestamp>,
+    /// What it has failed of last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<String>,
+    /// How many of the restarts that were asked for have been seen to.
+    #[serde(default)]
+    pub restarts: u64,
+}
+
+/// A start.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Run {
+    pub number: u64,
+    pub version: Version,
+    pub begun: Timestamp,
+    /// Its id, once the Runner has told it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execution: Option<String>,
+    /// Why it was asked to stop.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopping: Option<Stopping>,
+}
+
+/// Why what runs is to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Stopping {
+    /// Another version takes its place.
+    Replaced,
+    Paused,
+    Deleted,
+    /// Somebody asked for a restart.
+    Restarted,
+    /// It runs, and is not healthy.
+    Unhealthy,
+}
+
+/// A build that has to show that it gets healthy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Trial {
+    pub build: u64,
+    pub since: Timestamp,
+    pub passed: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct GivenUp {
+    pub build: u64,
+    pub at: Timestamp,
+    pub why: String,
+}
+
+/// What there is of a job at the Runner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Observed {
+    /// What became of its run.
+    pub run: Seen,
+    /// An execution of its own that is alive and not its run: it was let in after it was waited for no more.
+    pub stray: Option<String>,
+}
+
+/// What became of a job's run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    /// The Runner can't be asked now.
+    Unknown,
+    /// Nothing was asked: there is no run, or the Runner has not told of it yet.
+    Nothing,
+    /// The Runner has refused to start it, and never will by this name.
+    Refused {
+        why: String,
+        mendable: bool,
+    },
+    /// It was not let in: another execution has the checkpoint.
+    Held {
+        by: String,
+    },
+    Alive {
+        health: Health,
+    },
+    /// Nothing of it is left.
+    Ended {
+        succeeded: bool,
+        why: String,
+        mendable: bool,
+    },
+}
+
+/// How a run is that has not ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// It has no driver yet.
+    Pending,
+    /// Its driver runs, and its backend tells nothing of how its queries are.
+    Silent { since: Timestamp },
+    /// No query has done anything yet.
+    Starting,
+    /// When it last finished a batch, or had nothing to read.
+    Moving { last: Timestamp },
+}

@@ -1,0 +1,347 @@
+//! What is to be done next about a continuous job.
+
+use dcp_compiler::model::OnUnhealthy;
+use jiff::{SignedDuration, Timestamp};
+
+use super::{Desired, GivenUp, Health, Kept, Observed, Run, Seen, Stopping, Trial, Version, Wish, backoff};
+
+/// How long a run has to last for earlier failures to be forgotten.
+const STEADY: SignedDuration = SignedDuration::from_mins(10);
+
+/// What is to be done to the world. It is done after what is remembered was written down, and done again for as long as it
+/// is decided again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Act {
+    /// Submit a run by its own token: the answer is its execution, whether it is new or was there.
+    Start(Run),
+    /// Have an execution stop.
+    Stop { execution: String },
+}
+
+/// How a job is, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Condition {
+    /// Nothing is to run, and nothing does.
+    Gone,
+    Paused,
+    /// It is not known how it is: the Runner can't be asked.
+    Unknown,
+    Starting,
+    /// Another execution has its checkpoint.
+    Held {
+        by: String,
+    },
+    Healthy,
+    /// It runs, and nothing is told of how.
+    Silent,
+    Stopping(Stopping),
+    /// It has failed, and is left alone for a while.
+    BackingOff {
+        until: Timestamp,
+    },
+}
+
+/// What was decided.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Decision {
+    /// What is to be remembered from now on; it is written down before anything is done.
+    pub kept: Kept,
+    pub act: Option<Act>,
+    pub condition: Condition,
+    /// When it has to be decided again, though nothing has changed.
+    pub wake: Option<Timestamp>,
+    /// What was decided this time, and why.
+    pub said: Vec<String>,
+}
+
+/// Decides. `chance` is a number of the job's own.
+pub fn decide(
+    desired: Option<&Desired>,
+    wish: &Wish,
+    kept: &Kept,
+    observed: &Observed,
+    now: Timestamp,
+    chance: u64,
+) -> Decision {
+    let Observed { run: seen, stray } = observed;
+    let mut it = Deciding { desired, wish, kept: kept.clone(), now, chance, said: Vec::new(), wake: None };
+    if it.kept.run.is_some() && *seen == Seen::Unknown {
+        return it.decided(None, Condition::Unknown);
+    }
+    // Before all else: while it is alive, nothing else may touch the checkpoint.
+    if let Some(stray) = stray {
+        let act = Act::Stop { execution: stray.clone() };
+        return it.decided(Some(act), Condition::Held { by: stray.clone() });
+    }
+    it.note(seen);
+    let target = it.target();
+    it.try_out(target.as_ref());
+    match it.kept.run.clone() {
+        Some(run) => it.running(run, target, seen),
+        None => it.resting(target),
+    }
+}
+
+struct Deciding<'a> {
+    desired: Option<&'a Desired>,
+    wish: &'a Wish,
+    kept: Kept,
+    now: Timestamp,
+    chance: u64,
+    said: Vec<String>,
+    wake: Option<Timestamp>,
+}
+
+impl Deciding<'_> {
+    fn decided(self, act: Option<Act>, condition: Condition) -> Decision {
+        let Self { kept, said, wake, .. } = self;
+        Decision { kept, act, condition, wake, said }
+    }
+
+    fn wake_at(&mut self, at: Timestamp) {
+        self.wake = Some(self.wake.map_or(at, |before| before.min(at)));
+    }
+
+    /// What follows from what is seen, whatever is to come of it.
+    fn note(&mut self, seen: &Seen) {
+        let Some(run) = self.kept.run.clone() else { return };
+        match seen {
+            Seen::Unknown | Seen::Nothing | Seen::Held { .. } => {}
+            Seen::Refused { why, mendable } => {
+                self.kept.run = None;
+                self.fail(&run, why, *mendable);
+            }
+            Seen::Ended { succeeded, why, mendable } => {
+                self.kept.run = None;
+                match run.stopping {
+                    Some(Stopping::Unhealthy) => {
+                        let why =
+                            self.kept.failure.clone().unwrap_or_else(|| "it was not healthy".to_owned());
+                        self.fail(&run, &why, true);
+                    }
+                    Some(why) => self.said.push(format!("run {} has stopped: {}", run.number, why.words())),
+                    // What is to be kept running is not to end.
+                    None if *succeeded => self.fail(&run, "it ended by itself", true),
+                    None => self.fail(&run, why, *mendable),
+                }
+            }
+            Seen::Alive { health } => self.examine(run, *health),
+        }
+    }
+
+    /// A run came to nothing.
+    fn fail(&mut self, run: &Run, why: &str, mendable: bool) {
+        self.kept.failures = self.kept.failures.saturating_add(1);
+        self.kept.failure = Some(why.to_owned());
+        self.kept.not_before = Some(backoff::not_before(self.now, self.kept.failures, self.chance));
+        self.said.push(format!("run {} of revision {} failed: {why}", run.number, run.version.revision));
+        let late = self.trial_ends(run.version.build).is_some_and(|end| self.now >= end);
+        if !mendable || late {
+            self.give_up(&run.version, why);
+        }
+    }
+
+    /// When a build has to have been healthy; none where it was, or is not on trial.
+    fn trial_ends(&self, build: u64) -> Option<Timestamp> {
+        let trial = self.kept.trial.as_ref().filter(|it| it.build == build && !it.passed)?;
+        Some(later(trial.since, self.desired?.start_within))
+    }
+
+    /// A build that is on trial is run no more, where the policy has something to put in its place.
+    fn give_up(&mut self, version: &Version, why: &str) {
+        let Some(desired) = self.desired.filter(|it| it.version.build == version.build) else { return };
+        if self.trial_ends(version.build).is_none() {
+            return;
+        }
+        let healthy = self.kept.healthy.as_ref().filter(|it| it.build != version.build);
+        let instead = match (desired.on_unhealthy, healthy) {
+            (OnUnhealthy::Keep, _) | (OnUnhealthy::Rollback, None) => return,
+            (OnUnhealthy::Rollback, Some(healthy)) => {
+                format!("revision {} takes its place again", healthy.revision)
+            }
+            (OnUnhealthy::Pause, _) => "it is stopped".to_owned(),
+        };
+        self.said.push(format!("revision {} is given up, {instead}: {why}", version.revision));
+        self.kept.given_up = Some(GivenUp { build: version.build, at: self.now, why: why.to_owned() });
+    }
+
+    /// Whether what runs does what it should.
+    fn examine(&mut self, mut run: Run, health: Health) {
+        let Some(desired) = self.desired.filter(|_| run.stopping.is_none()) else { return };
+        let start_ends = later(run.begun, desired.start_within);
+        let ill = match health {
+            Health::Moving { last } => {
+                let end = later(last, desired.progress_within);
+                if self.now < end {
+                    self.wake_at(end);
+                    self.prove(&run);
+                    return;
+                }
+                format!("it finished no batch for {} s", desired.progress_within)
+            }
+            // There is nothing to judge it by but that it goes on.
+            Health::Silent { since } => {
+                let end = later(since, desired.start_within);
+                match self.now < end {
+                    true => self.wake_at(end),
+                    false => self.prove(&run),
+                }
+                return;
+            }
+            Health::Pending | Health::Starting if self.now < start_ends => {
+                self.wake_at(start_ends);
+                return;
+            }
+            Health::Pending => format!("it did not start within {} s", desired.start_within),
+            Health::Starting => {
+                format!("it finished no batch within {} s of its start", desired.start_within)
+            }
+        };
+        self.said
+            .push(format!("run {} of revision {} is not healthy: {ill}", run.number, run.version.revision));
+        let late = self.trial_ends(run.version.build).is_some_and(|end| self.now >= end);
+        if late {
+            self.give_up(&run.version, &ill);
+        }
+        self.kept.failure = Some(ill);
+        run.stopping = Some(Stopping::Unhealthy);
+        self.kept.run = Some(run);
+    }
+
+    /// It is healthy.
+    fn prove(&mut self, run: &Run) {
+        if let Some(trial) = self.kept.trial.as_mut().filter(|it| it.build == run.version.build && !it.passed)
+        {
+            trial.passed = true;
+            self.said.push(format!("run {} of revision {} is healthy", run.number, run.version.revision));
+        }
+        if self.kept.healthy.as_ref() != Some(&run.version) {
+            self.kept.healthy = Some(run.version.clone());
+        }
+        let steady = run.begun.saturating_add(STEADY).unwrap_or(Timestamp::MAX);
+        if self.kept.failures > 0 || self.kept.failure.is_some() {
+            match self.now < steady {
+                true => self.wake_at(steady),
+                false => (self.kept.failures, self.kept.failure, self.kept.not_before) = (0, None, None),
+            }
+        }
+    }
+
+    /// What is to run, if anything is.
+    fn target(&mut self) -> Option<Version> {
+        let desired = self.desired?;
+        let other = self.kept.healthy.as_ref().is_some_and(|it| it.build != desired.version.build);
+        let stays = |it: &GivenUp| {
+            it.build == desired.version.build
+                && match desired.on_unhealthy {
+                    OnUnhealthy::Keep => false,
+                    OnUnhealthy::Rollback => other,
+                    OnUnhealthy::Pause => true,
+                }
+        };
+        // Another revision may be better, and the policy may be another one by now.
+        self.kept.given_up = self.kept.given_up.take().filter(stays);
+        if desired.paused || self.wish.paused {
+            return None;
+        }
+        match (&self.kept.given_up, desired.on_unhealthy) {
+            (Some(_), OnUnhealthy::Rollback) => self.kept.healthy.clone(),
+            (Some(_), OnUnhealthy::Pause) => None,
+            (Some(_), OnUnhealthy::Keep) | (None, _) => Some(desired.version.clone()),
+        }
+    }
+
+    /// Another build begins anew, and has to show that it is healthy.
+    fn try_out(&mut self, target: Option<&Version>) {
+        let Some(target) = target else { return };
+        if self.kept.trial.as_ref().is_none_or(|it| it.build != target.build) {
+            let passed = self.kept.healthy.as_ref().is_some_and(|it| it.build == target.build);
+            self.kept.trial = Some(Trial { build: target.build, since: self.now, passed });
+            (self.kept.failures, self.kept.not_before) = (0, None);
+        }
+    }
+
+    fn running(mut self, mut run: Run, target: Option<Version>, seen: &Seen) -> Decision {
+        let stop = match (&self.desired, &target) {
+            (None, _) => Some(Stopping::Deleted),
+            (Some(_), None) => Some(Stopping::Paused),
+            (Some(_), Some(target)) if target.build != run.version.build => Some(Stopping::Replaced),
+            _ if self.wish.restarts > self.kept.restarts => Some(Stopping::Restarted),
+            (Some(_), Some(target)) => {
+                // It was changed in place.
+                run.version.revision = target.revision;
+                None
+            }
+        };
+        if let Some(stop) = stop {
+            self.kept.restarts = self.wish.restarts;
+            // What was not healthy has failed, though it would have been stopped for something else too.
+            if run.stopping.is_none() {
+                self.said.push(format!("run {} is stopped: {}", run.number, stop.words()));
+                run.stopping = Some(stop);
+            }
+        }
+        self.kept.run = Some(run.clone());
+        // Whether the Runner has it can only be told by submitting it; what was not let in is not there.
+        let Some(execution) = run.execution.clone() else {
+            let act = Act::Start(run.clone());
+            return match seen {
+                Seen::Held { .. } if run.stopping.is_some() => {
+                    self.kept.run = None;
+                    self.resting(target)
+                }
+                Seen::Held { by } => self.decided(Some(act), Condition::Held { by: by.clone() }),
+                _ => self.decided(Some(act), Condition::Starting),
+            };
+        };
+        match (run.stopping, seen) {
+            (Some(stopping), _) => self.decided(Some(Act::Stop { execution }), Condition::Stopping(stopping)),
+            (None, Seen::Alive { health: Health::Moving { .. } }) => self.decided(None, Condition::Healthy),
+            (None, Seen::Alive { health: Health::Silent { .. } }) => self.decided(None, Condition::Silent),
+            (None, _) => self.decided(None, Condition::Starting),
+        }
+    }
+
+    fn resting(mut self, target: Option<Version>) -> Decision {
+        if self.wish.restarts > self.kept.restarts {
+            // Whoever asks for it does not want to wait either.
+            (self.kept.restarts, self.kept.not_before) = (self.wish.restarts, None);
+        }
+        let Some(target) = target else {
+            let condition = if self.desired.is_some() { Condition::Paused } else { Condition::Gone };
+            return self.decided(None, condition);
+        };
+        if let Some(until) = self.kept.not_before.filter(|until| self.now < *until) {
+            self.wake_at(until);
+            return self.decided(None, Condition::BackingOff { until });
+        }
+        self.kept.starts += 1;
+        let run = Run {
+            number: self.kept.starts,
+            version: target,
+            begun: self.now,
+            execution: None,
+            stopping: None,
+        };
+        self.said.push(format!("run {} of revision {} is started", run.number, run.version.revision));
+        self.kept.run = Some(run.clone());
+        self.decided(Some(Act::Start(run)), Condition::Starting)
+    }
+}
+
+impl Stopping {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Replaced => "another revision takes its place",
+            Self::Paused => "it is paused",
+            Self::Deleted => "it is deleted",
+            Self::Restarted => "a restart was asked for",
+            Self::Unhealthy => "it is not healthy",
+        }
+    }
+}
+
+fn later(at: Timestamp, seconds: u64) -> Timestamp {
+    let by = SignedDuration::from_secs(i64::try_from(seconds).unwrap_or(i64::MAX));
+    at.saturating_add(by).unwrap_or(Timestamp::MAX)
+}

@@ -1,0 +1,111 @@
+//! Which of several reconcilers acts: the one that holds the lease.
+//!
+//! A holder counts up a beat. Whoever sees it stand still for as long as the lease lasts, by its own clock, takes the
+//! lease, with an epoch that is greater by one; so no two clocks are compared. Whoever could not beat for most of the
+//! lease holds it no more, long before others take it. A holder that was stopped in the middle of something and goes on
+//! later may still believe in it for a moment: what it asks a Runner for carries its epoch, and is refused.
+
+use std::time::{Duration, Instant};
+
+use dcp_database::{Database, Result, signed};
+
+use super::store::Store;
+
+/// The right to act, which one of several has.
+#[derive(Debug)]
+pub struct Lease {
+    database: Database,
+    name: String,
+    holder: String,
+    length: Duration,
+    held: Option<Held>,
+    /// The epoch and the beat of another holder, and since when they are these.
+    heard: Option<((u64, u64), Instant)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    epoch: u64,
+    /// When it was last known that nobody else has it.
+    known: Instant,
+}
+
+impl Lease {
+    pub fn new(store: &Store, name: &str, length: Duration) -> Self {
+        Self {
+            database: store.database().clone(),
+            name: name.to_owned(),
+            holder: format!("{:032x}", rand::random::<u128>()),
+            length,
+            held: None,
+            heard: None,
+        }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The epoch, for as long as nobody else can have it.
+    pub fn epoch(&self) -> Option<u64> {
+        self.held.filter(|held| held.known.elapsed() < self.length * 2 / 3).map(|held| held.epoch)
+    }
+
+    /// How often to take a turn.
+    pub fn pause(&self) -> Duration {
+        self.length / 5
+    }
+
+    /// Says that it is still held, or takes it where nobody has it; the epoch, where it is held then.
+    pub async fn turn(&mut self) -> Result<Option<u64>> {
+        let known = Instant::now();
+        if let Some(Held { epoch, .. }) = self.held {
+            let query =
+                "UPDATE keep_leases SET beat = beat + 1 WHERE name = $1 AND epoch = $2 AND holder = $3";
+            let query = sqlx::query(query).bind(self.name.as_str()).bind(signed(epoch));
+            let still = self.database.execute(query.bind(self.holder.as_str())).await? == 1;
+            self.held = still.then_some(Held { epoch, known });
+        } else {
+            let taken = self.take().await?;
+            self.held = taken.map(|epoch| Held { epoch, known });
+        }
+        Ok(self.epoch())
+    }
+
+    async fn take(&mut self) -> Result<Option<u64>> {
+        let query = sqlx::query("SELECT epoch, holder, beat FROM keep_leases WHERE name = $1");
+        let rows = self.database.rows(query.bind(self.name.as_str())).await?;
+        let Some(row) = rows.first() else {
+            let query = "INSERT INTO keep_leases (name, epoch, holder, beat) VALUES ($1, 1, $2, 0) \
+                ON CONFLICT (name) DO NOTHING";
+            let query = sqlx::query(query).bind(self.name.as_str()).bind(self.holder.as_str());
+            return Ok((self.database.execute(query).await? == 1).then_some(1));
+        };
+        let now = (self.database.number(row, 0)?, self.database.number(row, 2)?);
+        let has_left = self.database.get::<&str>(row, 1)?.is_empty();
+        let since = match self.heard {
+            Some((before, since)) if before == now => since,
+            _ => Instant::now(),
+        };
+        self.heard = Some((now, since));
+        if !has_left && since.elapsed() <= self.length {
+            return Ok(None);
+        }
+        let (epoch, beat) = now;
+        let query = "UPDATE keep_leases SET epoch = epoch + 1, holder = $1, beat = 0 \
+            WHERE name = $2 AND epoch = $3 AND beat = $4";
+        let query = sqlx::query(query).bind(self.holder.as_str()).bind(self.name.as_str());
+        let query = query.bind(signed(epoch)).bind(signed(beat));
+        Ok((self.database.execute(query).await? == 1).then_some(epoch + 1))
+    }
+
+    /// Has others take it at once.
+    pub async fn leave(&mut self) -> Result<()> {
+        if let Some(Held { epoch, .. }) = self.held.take() {
+            let query = "UPDATE keep_leases SET holder = '' WHERE name = $1 AND epoch = $2 AND holder = $3";
+            let query = sqlx::query(query).bind(self.name.as_str()).bind(signed(epoch));
+            self.database.execute(query.bind(self.holder.as_str())).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,203 @@
+//! Where it is written down what is remembered of continuous jobs: beside the registry, in the same database.
+
+use std::path::Path;
+
+use dcp_database::{Database, Result, Schema, Transaction, signed};
+use jiff::Timestamp;
+use sqlx::any::AnyRow;
+
+use super::{Kept, Wish};
+
+const SCHEMA: Schema = Schema { table: "keep_schema", migrations: &[include_str!("schema-1.sql")] };
+
+/// How many writes back what was said of a job is known.
+const REMEMBERED: u64 = 200;
+
+/// A continuous job, by where it is applied: a scope, and the address of its `ContinuousJob` there.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Key {
+    pub scope: String,
+    pub address: String,
+}
+
+/// What is remembered of a job, as it was read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Memory {
+    pub kept: Kept,
+    /// Counts the writes; 0 before the first.
+    pub version: u64,
+}
+
+/// Something that was decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    pub at: Timestamp,
+    pub said: String,
+}
+
+/// The memory. Clones share it.
+#[derive(Debug, Clone)]
+pub struct Store {
+    database: Database,
+}
+
+impl Store {
+    /// Opens a file of SQLite. It is made where it is missing.
+    pub async fn sqlite(path: &Path) -> Result<Self> {
+        Self::over(Database::sqlite(path).await?).await
+    }
+
+    /// Connects to PostgreSQL: `postgres://user@host:5432/database`.
+    pub async fn postgres(url: &str) -> Result<Self> {
+        Self::over(Database::postgres(url).await?).await
+    }
+
+    async fn over(database: Database) -> Result<Self> {
+        database.migrate(&SCHEMA).await?;
+        Ok(Self { database })
+    }
+
+    pub(super) fn database(&self) -> &Database {
+        &self.database
+    }
+
+    pub async fn close(&self) {
+        self.database.close().await;
+    }
+
+    /// All that is remembered.
+    pub async fn jobs(&self) -> Result<Vec<(Key, Memory)>> {
+        let query = "SELECT scope, address, version, kept FROM keep_jobs ORDER BY scope, address";
+        let rows = self.database.rows(sqlx::query(query)).await?;
+        rows.iter().map(|row| Ok((self.key(row)?, self.memory(row, 2)?))).collect()
+    }
+
+    pub async fn job(&self, key: &Key) -> Result<Memory> {
+        let query = sqlx::query("SELECT version, kept FROM keep_jobs WHERE scope = $1 AND address = $2");
+        let rows = self.database.rows(query.bind(key.scope.as_str()).bind(key.address.as_str())).await?;
+        match rows.first() {
+            Some(row) => self.memory(row, 0),
+            None => Ok(Memory { kept: Kept::default(), version: 0 }),
+        }
+    }
+
+    /// Writes what is to be remembered in place of the version that it was decided from, with what was said, and has the
+    /// version count on; false where somebody else wrote meanwhile.
+    pub async fn save(&self, key: &Key, memory: &mut Memory, said: &[String], at: Timestamp) -> Result<bool> {
+        let text = serde_json::to_string(&memory.kept).expect("what is kept has text as keys");
+        let version = memory.version + 1;
+        let query = match memory.version {
+            0 => {
+                "INSERT INTO keep_jobs (scope, address, version, kept) VALUES ($1, $2, $3, $4) \
+                 ON CONFLICT (scope, address) DO NOTHING"
+            }
+            _ => {
+                "UPDATE keep_jobs SET version = $3, kept = $4 \
+                 WHERE scope = $1 AND address = $2 AND version = $3 - 1"
+            }
+        };
+        let (scope, address) = (key.scope.as_str(), key.address.as_str());
+        let query = sqlx::query(query).bind(scope).bind(address).bind(signed(version)).bind(text);
+        if said.is_empty() {
+            let written = self.database.execute(query).await? == 1;
+            memory.version += u64::from(written);
+            return Ok(written);
+        }
+        let mut transaction = self.database.write().await?;
+        if transaction.execute(query).await? == 0 {
+            return Ok(false);
+        }
+        note(&mut transaction, key, version, said, at).await?;
+        transaction.commit().await?;
+        memory.version = version;
+        Ok(true)
+    }
+
+    /// What was said of a job last, the newest first.
+    pub async fn events(&self, key: &Key, limit: u32) -> Result<Vec<Event>> {
+        let query = "SELECT at, said FROM keep_events WHERE scope = $1 AND address = $2 \
+            ORDER BY version DESC, number DESC LIMIT $3";
+        let query = sqlx::query(query).bind(key.scope.as_str()).bind(key.address.as_str());
+        let rows = self.database.rows(query.bind(i64::from(limit))).await?;
+        let event = |row: &AnyRow| {
+            let at: i64 = self.database.get(row, 0)?;
+            let at = Timestamp::from_millisecond(at)
+                .map_err(|_| self.database.corrupt(&format!("{at} is no time")))?;
+            Ok(Event { at, said: self.database.get(row, 1)? })
+        };
+        rows.iter().map(event).collect()
+    }
+
+    /// What was asked for, of all jobs.
+    pub async fn wishes(&self) -> Result<Vec<(Key, Wish)>> {
+        let query = "SELECT scope, address, paused, restarts FROM keep_wishes ORDER BY scope, address";
+        let rows = self.database.rows(sqlx::query(query)).await?;
+        rows.iter()
+            .map(|row| {
+                let paused = self.database.number(row, 2)? != 0;
+                Ok((self.key(row)?, Wish { paused, restarts: self.database.number(row, 3)? }))
+            })
+            .collect()
+    }
+
+    /// Has a job be paused, or go on.
+    pub async fn pause(&self, key: &Key, paused: bool, by: &str, at: Timestamp) -> Result<()> {
+        let query = "INSERT INTO keep_wishes (scope, address, paused, restarts, asked_by, asked_at) \
+            VALUES ($1, $2, $3, 0, $4, $5) ON CONFLICT (scope, address) \
+            DO UPDATE SET paused = excluded.paused, asked_by = excluded.asked_by, asked_at = excluded.asked_at";
+        self.ask(query, key, u64::from(paused), (by, at)).await
+    }
+
+    /// Has a job be started anew.
+    pub async fn restart(&self, key: &Key, by: &str, at: Timestamp) -> Result<()> {
+        let query = "INSERT INTO keep_wishes (scope, address, paused, restarts, asked_by, asked_at) \
+            VALUES ($1, $2, 0, $3, $4, $5) ON CONFLICT (scope, address) \
+            DO UPDATE SET restarts = keep_wishes.restarts + 1, asked_by = excluded.asked_by, \
+            asked_at = excluded.asked_at";
+        self.ask(query, key, 1, (by, at)).await
+    }
+
+    /// The epoch of a lease, and its holder; none where nobody ever had it.
+    pub async fn lease(&self, name: &str) -> Result<Option<(u64, String)>> {
+        let query = sqlx::query("SELECT epoch, holder FROM keep_leases WHERE name = $1").bind(name);
+        let rows = self.database.rows(query).await?;
+        let row = rows.first();
+        row.map(|row| Ok((self.database.number(row, 0)?, self.database.get(row, 1)?))).transpose()
+    }
+
+    async fn ask(&self, query: &'static str, key: &Key, what: u64, who: (&str, Timestamp)) -> Result<()> {
+        let query = sqlx::query(query).bind(key.scope.as_str()).bind(key.address.as_str());
+        let query = query.bind(signed(what)).bind(who.0).bind(who.1.as_millisecond());
+        self.database.execute(query).await.map(|_| ())
+    }
+
+    fn key(&self, row: &AnyRow) -> Result<Key> {
+        Ok(Key { scope: self.database.get(row, 0)?, address: self.database.get(row, 1)? })
+    }
+
+    fn memory(&self, row: &AnyRow, at: usize) -> Result<Memory> {
+        Ok(Memory { version: self.database.number(row, at)?, kept: self.database.json(row, at + 1)? })
+    }
+}
+
+async fn note(
+    transaction: &mut Transaction,
+    key: &Key,
+    version: u64,
+    said: &[String],
+    at: Timestamp,
+) -> Result<()> {
+    let (scope, address) = (key.scope.as_str(), key.address.as_str());
+    let rows: Vec<(i64, &String)> = (0..).zip(said).collect();
+    let into = "keep_events (scope, address, version, number, at, said)";
+    transaction
+        .insert(into, 6, "", &rows, |query, (number, said)| {
+            let query = query.bind(scope).bind(address).bind(signed(version)).bind(*number);
+            query.bind(at.as_millisecond()).bind(said.as_str())
+        })
+        .await?;
+    let query = "DELETE FROM keep_events WHERE scope = $1 AND address = $2 AND version < $3";
+    let oldest = signed(version.saturating_sub(REMEMBERED));
+    transaction.execute(sqlx::query(query).bind(scope).bind(address).bind(oldest)).await?;
+    Ok(())
+}

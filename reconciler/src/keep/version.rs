@@ -1,0 +1,86 @@
+//! From the revisions of a continuous job to the version that is to run.
+
+use dcp_compiler::primitive::ContinuousJob;
+
+use super::Version;
+use crate::plan::Action;
+use crate::registry::Revision;
+
+/// The version that the newest of these revisions is; none where there is none, or it took the job away. `newest` is what
+/// is applied there.
+pub fn version(revisions: &[Revision], newest: &ContinuousJob) -> Option<Version> {
+    let last = revisions.iter().max_by_key(|it| it.revision)?;
+    last.fingerprint.as_ref()?;
+    let (mut build, mut state) = (0, 0);
+    let mut in_order: Vec<&Revision> = revisions.iter().collect();
+    in_order.sort_by_key(|it| it.revision);
+    let mut there = false;
+    for Revision { revision, action, fingerprint, .. } in in_order {
+        // What comes back after it was taken away is another life of it, and goes on where the last one was.
+        let begins = fingerprint.is_some() && !there;
+        there = fingerprint.is_some();
+        match action {
+            Action::Reset => (build, state) = (*revision, *revision),
+            _ if begins && state == 0 => (build, state) = (*revision, *revision),
+            Action::Redeploy => build = *revision,
+            _ if begins => build = *revision,
+            Action::None | Action::Create | Action::Update | Action::Delete => {}
+        }
+    }
+    Some(Version {
+        revision: last.revision,
+        build,
+        state,
+        job: newest.job_fingerprint.clone(),
+        trigger: newest.trigger.clone(),
+        checkpoint: newest.checkpoint.as_str().to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use dcp_compiler::primitive::Fingerprint;
+
+    use super::*;
+
+    fn job() -> ContinuousJob {
+        serde_json::from_value(serde_json::json!({
+            "job": "CoreEtlJob/logistics/clicks",
+            "jobFingerprint": Fingerprint::of("job").as_str(),
+            "trigger": {"asap": {}},
+            "checkpoint": "s3://lake/clicks",
+            "upgrade": {"onUnhealthy": "rollback", "reset": "ask", "grace": "2m"},
+            "health": {"startWithin": "10m", "progressWithin": "10m"},
+            "paused": false,
+        }))
+        .unwrap()
+    }
+
+    fn of(actions: &[Action]) -> Option<(u64, u64, u64)> {
+        let revision = |(at, action): (usize, &Action)| Revision {
+            revision: at as u64 + 1,
+            serial: at as u64 + 1,
+            action: *action,
+            fingerprint: (*action != Action::Delete).then(|| Fingerprint::of("any")),
+        };
+        // The registry tells the newest first.
+        let revisions: Vec<Revision> = actions.iter().enumerate().map(revision).rev().collect();
+        version(&revisions, &job()).map(|it| (it.revision, it.build, it.state))
+    }
+
+    #[test]
+    fn what_restarts_is_another_build_and_what_resets_another_state() {
+        use Action::{Create, Delete, Redeploy, Reset, Update};
+        assert_eq!(of(&[]), None);
+        assert_eq!(of(&[Create]), Some((1, 1, 1)));
+        assert_eq!(of(&[Create, Update, Update]), Some((3, 1, 1)));
+        assert_eq!(of(&[Create, Update, Redeploy, Update]), Some((4, 3, 1)));
+        assert_eq!(of(&[Create, Redeploy, Reset, Update]), Some((4, 3, 3)));
+        assert_eq!(of(&[Create, Reset, Redeploy]), Some((3, 3, 2)));
+        assert_eq!(of(&[Create, Delete]), None);
+        // It comes back where it was.
+        assert_eq!(of(&[Create, Reset, Delete, Create]), Some((4, 4, 2)));
+        assert_eq!(of(&[Create, Delete, Update]), Some((3, 3, 1)));
+        assert_eq!(of(&[Update, Redeploy]), Some((2, 2, 1)), "it was not continuous before");
+    }
+}

@@ -1,0 +1,538 @@
+//! What keeps a job, against a Runner that loses answers, a clock that jumps, reconcilers that die between any two lines,
+//! and jobs that fail in every way: tens of thousands of seeds, each of which can be run again alone by `DCP_SEED=N`.
+
+use std::collections::BTreeMap;
+
+use dcp_compiler::model::{OnUnhealthy, Trigger};
+use dcp_compiler::primitive::Fingerprint;
+use dcp_reconciler::keep::{
+    Act, Condition, Decision, Desired, Health, Kept, Observed, Run, Seen, Stopping, Version, Wish, decide,
+};
+use jiff::{SignedDuration, Timestamp};
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+
+/// Chance that depends on nothing but the seed.
+struct Dice(StdRng);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0.random_range(0..sides)
+    }
+
+    fn once_in(&mut self, sides: u64) -> bool {
+        self.roll(sides) == 0
+    }
+}
+
+/// How what runs of a build behaves.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Nature {
+    Good,
+    /// It fails at once, in a way that another start may mend, or not.
+    Fails {
+        mendable: bool,
+    },
+    /// It runs, and does nothing.
+    Hangs,
+}
+
+#[derive(Debug, Clone)]
+struct Execution {
+    token: (u64, u64),
+    version: Version,
+    begun: Timestamp,
+    end: Option<End>,
+    /// It was asked to stop, and stops when it has been looked at so often.
+    stopping: Option<u64>,
+    /// Somebody else has started it, by hand.
+    foreign: bool,
+}
+
+#[derive(Debug, Clone)]
+struct End {
+    succeeded: bool,
+    why: &'static str,
+    mendable: bool,
+}
+
+/// The Runner, and what lies at checkpoints: by which state it was written.
+#[derive(Default)]
+struct World {
+    executions: Vec<Execution>,
+    checkpoints: BTreeMap<String, u64>,
+    natures: BTreeMap<u64, Nature>,
+    /// What was sent to the Runner and has not arrived, though whoever sent it waits no more.
+    late: Vec<Run>,
+    resets: usize,
+    strays: usize,
+}
+
+impl World {
+    fn alive(&self) -> impl Iterator<Item = (usize, &Execution)> {
+        self.executions.iter().enumerate().filter(|(_, it)| it.end.is_none())
+    }
+
+    fn submit(&mut self, run: &Run, now: Timestamp) -> Result<usize, Seen> {
+        let token = (run.version.revision, run.number);
+        if let Some(at) = self.executions.iter().position(|it| it.token.1 == token.1) {
+            assert_eq!(self.executions[at].version.build, run.version.build, "one token, one request");
+            return Ok(at);
+        }
+        let holder = self.alive().find(|(_, it)| it.version.checkpoint == run.version.checkpoint);
+        if let Some((by, _)) = holder {
+            return Err(Seen::Held { by: by.to_string() });
+        }
+        // The Runner sets aside what lies there and is not for it, while nobody else can use it.
+        let before = self.checkpoints.insert(run.version.checkpoint.clone(), run.version.state);
+        self.resets += usize::from(before.is_some_and(|before| before != run.version.state));
+        let version = run.version.clone();
+        let (end, stopping, foreign) = (None, None, false);
+        self.executions.push(Execution { token, version, begun: now, end, stopping, foreign });
+        Ok(self.executions.len() - 1)
+    }
+
+    fn stop(&mut self, id: &str, dice: &mut Dice) {
+        let at: usize = id.parse().expect("it is one of these");
+        let patience = dice.roll(3);
+        self.executions[at].stopping.get_or_insert(patience);
+    }
+
+    /// Somebody runs by hand what is kept, or wants to.
+    fn meddle(&mut self, version: Version, now: Timestamp) {
+        if self.alive().next().is_none() {
+            let token = (0, u64::MAX - self.executions.len() as u64);
+            let (end, stopping, foreign) = (None, Some(20), true);
+            self.executions.push(Execution { token, version, begun: now, end, stopping, foreign });
+        }
+    }
+
+    /// Time goes on for what runs, and for what is under way.
+    fn live(&mut self, now: Timestamp, dice: &mut Dice, faults: bool) {
+        if !self.late.is_empty() && (!faults || dice.once_in(8)) {
+            let run = self.late.remove(0);
+            let _ = self.submit(&run, now);
+        }
+        for it in self.executions.iter_mut().filter(|it| it.end.is_none()) {
+            let nature = self.natures.get(&it.version.build).copied().unwrap_or(Nature::Good);
+            let end = |succeeded, why, mendable| Some(End { succeeded, why, mendable });
+            if let Some(patience) = &mut it.stopping {
+                match patience {
+                    0 => it.end = end(true, "it was asked to stop", true),
+                    _ => *patience -= 1,
+                }
+            } else if let Nature::Fails { mendable } = nature {
+                it.end = end(false, "it always fails", mendable);
+            } else if faults && dice.once_in(30) {
+                it.end = end(dice.once_in(4), "it was killed", true);
+            }
+        }
+    }
+
+    /// What is alive of the job's own, and is not its run.
+    fn stray(&mut self, run: Option<&Run>) -> Option<String> {
+        let number = run.map(|run| run.number);
+        let found = self.alive().find(|(_, it)| !it.foreign && Some(it.token.1) != number)?.0;
+        self.strays += 1;
+        Some(found.to_string())
+    }
+
+    fn seen(&self, run: Option<&Run>, now: Timestamp) -> Seen {
+        let Some(id) = run.and_then(|run| run.execution.as_ref()) else { return Seen::Nothing };
+        let it = &self.executions[id.parse::<usize>().expect("it is one of these")];
+        if let Some(End { succeeded, why, mendable }) = &it.end {
+            return Seen::Ended { succeeded: *succeeded, why: (*why).to_owned(), mendable: *mendable };
+        }
+        let age = now.duration_since(it.begun);
+        let health = match self.natures.get(&it.version.build) {
+            _ if age < SignedDuration::from_secs(2) => Health::Pending,
+            Some(Nature::Hangs) => Health::Starting,
+            _ => Health::Moving { last: now },
+        };
+        Seen::Alive { health }
+    }
+}
+
+const START_WITHIN: u64 = 60;
+
+/// Decides for a job that has nothing astray.
+fn decide_of(desired: Option<&Desired>, wish: &Wish, kept: &Kept, seen: &Seen, now: Timestamp) -> Decision {
+    decide(desired, wish, kept, &Observed { run: seen.clone(), stray: None }, now, 0)
+}
+
+fn start_time() -> Timestamp {
+    Timestamp::from_second(1_800_000_000).expect("there is such a time")
+}
+
+fn version(revision: u64, build: u64, state: u64) -> Version {
+    Version {
+        revision,
+        build,
+        state,
+        job: Fingerprint::of(&build.to_string()),
+        trigger: Trigger::default(),
+        checkpoint: "s3://lake/clicks/".to_owned(),
+    }
+}
+
+fn desired(version: Version) -> Desired {
+    Desired {
+        version,
+        paused: false,
+        on_unhealthy: OnUnhealthy::Rollback,
+        start_within: START_WITHIN,
+        progress_within: 60,
+    }
+}
+
+/// A reconciler: what it has written down, and the answer that it was given last.
+struct Keeper {
+    kept: Kept,
+    answer: Option<Seen>,
+}
+
+impl Keeper {
+    /// Once around: see, decide, write down, do. With faults, it may die anywhere, and answers may be lost.
+    fn turn(
+        &mut self,
+        world: &mut World,
+        asked: (&Option<Desired>, &Wish),
+        now: Timestamp,
+        dice: &mut Dice,
+        faults: bool,
+    ) -> Decision {
+        let told = world.seen(self.kept.run.as_ref(), now);
+        let unknown = faults && dice.once_in(15);
+        let seen = match self.answer.take() {
+            _ if unknown => Seen::Unknown,
+            Some(answer) if told == Seen::Nothing && self.kept.run.is_some() => answer,
+            _ => told,
+        };
+        let stray = world.stray(self.kept.run.as_ref());
+        let observed = Observed { run: seen, stray: stray.filter(|_| !unknown) };
+        let decision = decide(asked.0.as_ref(), asked.1, &self.kept, &observed, now, 7);
+        let mut dies = || faults && dice.once_in(12);
+        if dies() {
+            return decision;
+        }
+        self.kept = decision.kept.clone();
+        if dies() {
+            return decision;
+        }
+        let lost = dies();
+        match &decision.act {
+            None => {}
+            Some(Act::Start(run)) if faults && dice.once_in(10) => world.late.push(run.clone()),
+            Some(Act::Start(run)) => {
+                let answer = world.submit(run, now);
+                if !lost {
+                    match answer {
+                        Ok(id) => {
+                            self.kept.run.as_mut().expect("it was written down").execution =
+                                Some(id.to_string());
+                        }
+                        Err(seen) => self.answer = Some(seen),
+                    }
+                }
+            }
+            Some(Act::Stop { execution }) => world.stop(execution, dice),
+        }
+        decision
+    }
+}
+
+/// What somebody does to a job, at random.
+struct Owner {
+    revision: u64,
+    current: Option<Desired>,
+    last: (u64, u64),
+    wish: Wish,
+    changes: usize,
+}
+
+impl Owner {
+    fn act(&mut self, world: &mut World, dice: &mut Dice) {
+        self.changes += 1;
+        self.revision += 1;
+        let (mut build, mut state) = self.last;
+        match (dice.roll(9), self.current.is_some()) {
+            (0..=2, _) | (_, false) => build = self.revision,
+            (3, true) => (build, state) = (self.revision, self.revision),
+            (4, true) => {}
+            (5, true) => {
+                self.current = None;
+                return;
+            }
+            (6, true) => self.wish.paused = !self.wish.paused,
+            (7, true) => self.wish.restarts += 1,
+            (_, true) => {
+                let it = self.current.as_mut().expect("it is there");
+                it.paused = !it.paused;
+                return;
+            }
+        }
+        if state == 0 {
+            state = build;
+        }
+        if build == self.revision {
+            let nature = match dice.roll(6) {
+                0 => Nature::Fails { mendable: true },
+                1 => Nature::Fails { mendable: false },
+                2 => Nature::Hangs,
+                _ => Nature::Good,
+            };
+            world.natures.insert(build, nature);
+        }
+        self.last = (build, state);
+        let mut new = desired(version(self.revision, build, state));
+        new.on_unhealthy = match dice.roll(4) {
+            0 => OnUnhealthy::Keep,
+            1 => OnUnhealthy::Pause,
+            _ => OnUnhealthy::Rollback,
+        };
+        new.paused = self.current.as_ref().is_some_and(|it| it.paused);
+        self.current = Some(new);
+    }
+}
+
+/// Whether only one is alive at each checkpoint, ever.
+fn alone(world: &World) {
+    let alive: Vec<_> = world.alive().collect();
+    assert!(alive.len() <= 1, "{alive:#?}");
+}
+
+fn simulate(seed: u64) -> (World, Keeper) {
+    let mut dice = Dice(StdRng::seed_from_u64(seed));
+    let (mut world, mut now) = (World::default(), start_time());
+    let mut keeper = Keeper { kept: Kept::default(), answer: None };
+    let mut owner = Owner { revision: 0, current: None, last: (0, 0), wish: Wish::default(), changes: 0 };
+    for _ in 0..dice.roll(120) {
+        if dice.once_in(12) {
+            owner.act(&mut world, &mut dice);
+        }
+        if let Some(current) = owner.current.as_ref().filter(|_| dice.once_in(20)) {
+            world.meddle(current.version.clone(), now);
+        }
+        let asked = (&owner.current.clone(), &owner.wish.clone());
+        keeper.turn(&mut world, asked, now, &mut dice, true);
+        world.live(now, &mut dice, true);
+        alone(&world);
+        let jump = if dice.once_in(10) { dice.roll(400) } else { dice.roll(8) };
+        now += SignedDuration::from_secs(i64::try_from(jump).expect("it is small"));
+    }
+    // Then nothing else happens.
+    let asked = (&owner.current.clone(), &owner.wish.clone());
+    let nature = owner.current.as_ref().and_then(|it| world.natures.get(&it.version.build));
+    let bad = nature.is_some_and(|it| *it != Nature::Good);
+    let mut last = None;
+    for _ in 0..3_000 {
+        let decision = keeper.turn(&mut world, asked, now, &mut dice, false);
+        world.live(now, &mut dice, false);
+        alone(&world);
+        // It has to say itself when it wants to look again.
+        let next = decision.wake.unwrap_or(now + SignedDuration::from_secs(3_600));
+        let busy = decision.act.is_some() || keeper.answer.is_some();
+        now = if busy {
+            now + SignedDuration::from_secs(1)
+        } else {
+            next.max(now + SignedDuration::from_secs(1))
+        };
+        let settled = decision.act.is_none() && last.as_ref() == Some(&decision.condition);
+        last = Some(decision.condition.clone());
+        let waits = matches!(
+            decision.condition,
+            Condition::Starting | Condition::BackingOff { .. } | Condition::Held { .. }
+        ) || !world.late.is_empty()
+            || world.stray(keeper.kept.run.as_ref()).is_some();
+        let left_alone = matches!(decision.condition, Condition::BackingOff { .. });
+        let hopeless = bad && keeper.kept.failures > 6 && left_alone;
+        if hopeless || (settled && !waits) {
+            break;
+        }
+    }
+    converged(&world, &keeper, &owner, last.expect("it was decided"));
+    (world, keeper)
+}
+
+fn converged(world: &World, keeper: &Keeper, owner: &Owner, condition: Condition) {
+    let alive: Vec<&Execution> = world.alive().map(|(_, it)| it).filter(|it| !it.foreign).collect();
+    let Some(current) = owner.current.as_ref().filter(|it| !it.paused && !owner.wish.paused) else {
+        assert_eq!(alive.len(), 0, "nothing is to run");
+        let gone = if owner.current.is_some() { Condition::Paused } else { Condition::Gone };
+        assert_eq!(condition, gone);
+        return;
+    };
+    let nature = world.natures.get(&current.version.build).copied().unwrap_or(Nature::Good);
+    if nature == Nature::Good && keeper.kept.given_up.is_none() {
+        assert_eq!(condition, Condition::Healthy, "{:#?}", keeper.kept);
+        assert_eq!((alive.len(), alive[0].version.build), (1, current.version.build));
+        return;
+    }
+    match (&keeper.kept.given_up, current.on_unhealthy) {
+        (Some(_), OnUnhealthy::Rollback) => {
+            assert_eq!(condition, Condition::Healthy, "{:#?}", keeper.kept);
+            assert_ne!(alive[0].version.build, current.version.build);
+        }
+        (Some(_), OnUnhealthy::Pause) => assert_eq!((alive.len(), condition), (0, Condition::Paused)),
+        (Some(_), OnUnhealthy::Keep) => unreachable!("it is to be kept"),
+        // It is tried again and again, ever more seldom, and says why.
+        (None, policy) => {
+            let none_healthy =
+                keeper.kept.healthy.as_ref().is_none_or(|it| it.build == current.version.build);
+            assert!(policy == OnUnhealthy::Keep || none_healthy, "{:#?}", keeper.kept);
+            assert!(keeper.kept.failures > 1 && keeper.kept.failure.is_some(), "{:#?}", keeper.kept);
+        }
+    }
+}
+
+#[test]
+fn a_job_is_kept_whatever_happens() {
+    if let Some(seed) = std::env::var("DCP_SEED").ok().and_then(|seed| seed.parse().ok()) {
+        simulate(seed);
+        return;
+    }
+    let mut sums = [0; 4];
+    for seed in 0..50_000 {
+        let outcome = std::panic::catch_unwind(|| {
+            let (world, keeper) = simulate(seed);
+            let given_up = usize::from(keeper.kept.given_up.is_some());
+            [world.executions.len(), world.resets, given_up, world.strays]
+        });
+        let Ok(counts) = outcome else { panic!("the seed {seed} fails: DCP_SEED={seed}") };
+        sums = std::array::from_fn(|at| sums[at] + counts[at]);
+    }
+    let [starts, resets, given_up, strays] = sums;
+    println!(
+        "50000 seeds: {starts} starts, {strays} looks at what was astray, {resets} checkpoints set aside,"
+    );
+    println!("{given_up} revisions given up at the end");
+    let enough = starts > 150_000 && resets > 15_000 && given_up > 5_000 && strays > 100;
+    assert!(enough, "{sums:?}: too little happens");
+}
+
+/// A job with one healthy run.
+fn healthy() -> (Kept, Timestamp) {
+    let now = start_time();
+    let started =
+        decide_of(Some(&desired(version(1, 1, 1))), &Wish::default(), &Kept::default(), &Seen::Nothing, now);
+    let mut kept = started.kept;
+    kept.run.as_mut().expect("it is started").execution = Some("one".to_owned());
+    let seen = Seen::Alive { health: Health::Moving { last: now } };
+    let decision = decide_of(Some(&desired(version(1, 1, 1))), &Wish::default(), &kept, &seen, now);
+    assert_eq!((decision.act, decision.condition), (None, Condition::Healthy));
+    (decision.kept, now)
+}
+
+#[test]
+fn nothing_restarts_without_a_cause() {
+    let (kept, now) = healthy();
+    let seen = Seen::Alive { health: Health::Moving { last: now } };
+    // Edited in place: the revision is another one, and nothing else.
+    let decision = decide_of(Some(&desired(version(2, 1, 1))), &Wish::default(), &kept, &seen, now);
+    assert_eq!((decision.act, decision.said), (None, vec![]));
+    assert_eq!(decision.kept.run.unwrap().version.revision, 2);
+    let again = decide_of(Some(&desired(version(1, 1, 1))), &Wish::default(), &kept, &seen, now);
+    assert_eq!((again.kept == kept, again.act), (true, None), "in the steady state nothing is written");
+}
+
+#[test]
+fn each_cause_of_a_stop_is_told() {
+    let (kept, now) = healthy();
+    let seen = Seen::Alive { health: Health::Moving { last: now } };
+    let one = desired(version(1, 1, 1));
+    let paused = Desired { paused: true, ..one.clone() };
+    let wishes = |paused, restarts| Wish { paused, restarts };
+    let cases = [
+        (Some(desired(version(2, 2, 1))), wishes(false, 0), Stopping::Replaced),
+        (Some(paused), wishes(false, 0), Stopping::Paused),
+        (Some(one.clone()), wishes(true, 0), Stopping::Paused),
+        (Some(one.clone()), wishes(false, 1), Stopping::Restarted),
+        (None, wishes(false, 0), Stopping::Deleted),
+    ];
+    for (desired, wish, why) in cases {
+        let decision = decide_of(desired.as_ref(), &wish, &kept, &seen, now);
+        assert_eq!(decision.act, Some(Act::Stop { execution: "one".to_owned() }), "{why:?}");
+        assert_eq!(decision.condition, Condition::Stopping(why));
+        assert_eq!(decision.said.len(), 1);
+    }
+    let late = now + SignedDuration::from_secs(61);
+    let decision = decide_of(Some(&one), &Wish::default(), &kept, &seen, late);
+    assert_eq!(decision.condition, Condition::Stopping(Stopping::Unhealthy));
+    assert_eq!(decision.said, ["run 1 of revision 1 is not healthy: it finished no batch for 60 s"]);
+}
+
+#[test]
+fn a_failure_backs_off_and_a_new_revision_does_not_wait_for_it() {
+    let (kept, now) = healthy();
+    let ended = Seen::Ended { succeeded: false, why: "out of memory".to_owned(), mendable: true };
+    let failed = decide_of(Some(&desired(version(1, 1, 1))), &Wish::default(), &kept, &ended, now);
+    let Condition::BackingOff { until } = failed.condition else { panic!("{:?}", failed.condition) };
+    assert_eq!((failed.act, failed.wake, failed.kept.failures), (None, Some(until), 1));
+    assert_eq!(failed.said, ["run 1 of revision 1 failed: out of memory"]);
+    let restart = Wish { restarts: 1, paused: false };
+    for (desired, wish) in
+        [(desired(version(2, 2, 1)), Wish::default()), (desired(version(1, 1, 1)), restart)]
+    {
+        let next = decide_of(Some(&desired), &wish, &failed.kept, &Seen::Nothing, now);
+        assert!(matches!(&next.act, Some(Act::Start(run)) if run.number == 2), "{next:?}");
+    }
+}
+
+/// What follows once a healthy run has given way to a new build, whose run ends so.
+fn replaced_by_one_that_fails(mendable: bool) -> Decision {
+    let (kept, now) = healthy();
+    let (new, wish) = (desired(version(2, 2, 1)), Wish::default());
+    let moving = Seen::Alive { health: Health::Moving { last: now } };
+    let stopping = decide_of(Some(&new), &wish, &kept, &moving, now).kept;
+    let drained = Seen::Ended { succeeded: true, why: String::new(), mendable: true };
+    let started = decide_of(Some(&new), &wish, &stopping, &drained, now);
+    assert_eq!(
+        started.said,
+        ["run 1 has stopped: another revision takes its place", "run 2 of revision 2 is started"]
+    );
+    let mut kept = started.kept;
+    kept.run.as_mut().expect("it is started").execution = Some("two".to_owned());
+    let ended = Seen::Ended { succeeded: false, why: "no such table".to_owned(), mendable };
+    decide_of(Some(&new), &wish, &kept, &ended, now)
+}
+
+#[test]
+fn what_no_restart_can_mend_is_rolled_back_at_once_and_the_rest_has_its_time() {
+    let back = replaced_by_one_that_fails(false);
+    assert_eq!(
+        back.said,
+        [
+            "run 2 of revision 2 failed: no such table",
+            "revision 2 is given up, revision 1 takes its place again: no such table",
+            "run 3 of revision 1 is started",
+        ]
+    );
+    assert!(matches!(&back.act, Some(Act::Start(run)) if run.version.build == 1), "{back:?}");
+    // The next revision begins from the truth.
+    let (next, now) = (desired(version(3, 3, 1)), start_time());
+    let mut kept = back.kept;
+    kept.run.as_mut().expect("it is started").execution = Some("three".to_owned());
+    let alive = Seen::Alive { health: Health::Moving { last: now } };
+    let replaced = decide_of(Some(&next), &Wish::default(), &kept, &alive, now);
+    assert_eq!(replaced.condition, Condition::Stopping(Stopping::Replaced));
+    assert_eq!(replaced.kept.given_up, None);
+
+    let again = replaced_by_one_that_fails(true);
+    assert!(matches!(again.condition, Condition::BackingOff { .. }), "{again:?}");
+    assert_eq!(again.kept.given_up, None);
+}
+
+#[test]
+fn what_is_not_healthy_has_failed_whatever_else_it_is_stopped_for() {
+    let (kept, now) = healthy();
+    let late = now + SignedDuration::from_secs(61);
+    let silent = Seen::Alive { health: Health::Moving { last: now } };
+    let ill = decide_of(Some(&desired(version(1, 1, 1))), &Wish::default(), &kept, &silent, late).kept;
+    let paused = Desired { paused: true, ..desired(version(1, 1, 1)) };
+    let stopping = decide_of(Some(&paused), &Wish::default(), &ill, &silent, late);
+    assert_eq!(stopping.condition, Condition::Stopping(Stopping::Unhealthy));
+    let ended = Seen::Ended { succeeded: true, why: String::new(), mendable: true };
+    let rests = decide_of(Some(&paused), &Wish::default(), &stopping.kept, &ended, late);
+    assert_eq!((rests.condition, rests.kept.failures), (Condition::Paused, 1));
+    assert_eq!(rests.kept.failure.as_deref(), Some("it finished no batch for 60 s"));
+}
