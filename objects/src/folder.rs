@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream::{self, Stream};
-use rustix::fs::{Mode, OFlags, openat};
+use rustix::fs::{CWD, Mode, OFlags, RenameFlags, openat};
 use rustix::io::Errno;
 use tokio::io::AsyncReadExt as _;
 
@@ -78,6 +78,21 @@ impl Folder {
         }))
     }
 
+    pub(crate) async fn names(&self, parts: Vec<String>) -> io::Result<Vec<String>> {
+        let root = self.root.clone();
+        in_background(move || names(&root, &parts)).await
+    }
+
+    pub(crate) async fn write(&self, parts: Vec<String>, bytes: Bytes) -> io::Result<()> {
+        let root = self.root.clone();
+        in_background(move || write(&root, &parts, &bytes)).await
+    }
+
+    pub(crate) async fn rename(&self, from: Vec<String>, to: Vec<String>) -> io::Result<()> {
+        let root = self.root.clone();
+        in_background(move || rename(&root, &from, &to)).await
+    }
+
     pub(crate) async fn remove(&self, parts: Vec<String>) -> io::Result<()> {
         let root = self.root.clone();
         in_background(move || missing_is_fine(remove(&root, &parts))).await
@@ -130,6 +145,65 @@ fn open(root: &Path, parts: &[String]) -> io::Result<File> {
         error => error.into(),
     })?);
     if file.metadata()?.is_file() { Ok(file) } else { Err(ErrorKind::IsADirectory.into()) }
+}
+
+fn names(root: &Path, parts: &[String]) -> io::Result<Vec<String>> {
+    let Some(folder) = folder_of(root, parts)? else { return Ok(Vec::new()) };
+    let mut names = Vec::new();
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(names),
+        entries => entries?,
+    };
+    for entry in entries {
+        names.extend(entry?.file_name().into_string());
+    }
+    Ok(names)
+}
+
+/// A reader sees all of it or what was there before, and once it is answered, so does one after a loss of power.
+fn write(root: &Path, parts: &[String], bytes: &[u8]) -> io::Result<()> {
+    let Some((name, folders)) = parts.split_last() else { return Err(ErrorKind::InvalidInput.into()) };
+    let folder = made(root, folders)?;
+    let part = folder.join(format!(".{name}.part"));
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let mut file = File::from(rustix::fs::open(&part, flags, Mode::from_raw_mode(0o644))?);
+    io::Write::write_all(&mut file, bytes)?;
+    file.sync_all()?;
+    std::fs::rename(part, folder.join(name))?;
+    File::open(folder)?.sync_all()
+}
+
+/// Nothing is written over; where there is nothing any more, and something at the other place, it was done before.
+fn rename(root: &Path, from: &[String], to: &[String]) -> io::Result<()> {
+    let (Some((old, folders)), Some((new, others))) = (from.split_last(), to.split_last()) else {
+        return Err(ErrorKind::InvalidInput.into());
+    };
+    let Some(folder) = folder_of(root, folders)? else { return Err(ErrorKind::NotFound.into()) };
+    let (old, other) = (folder.join(old), made(root, others)?);
+    let new = other.join(new);
+    match rustix::fs::renameat_with(CWD, &old, CWD, &new, RenameFlags::NOREPLACE) {
+        Err(Errno::NOENT) if new.symlink_metadata().is_ok() => {}
+        done => done?,
+    }
+    File::open(folder)?.sync_all()?;
+    File::open(other)?.sync_all()
+}
+
+/// A folder below the root, made where it is missing.
+fn made(root: &Path, parts: &[String]) -> io::Result<PathBuf> {
+    std::fs::create_dir_all(root)?;
+    let mut path = root.to_owned();
+    for part in parts {
+        path.push(part);
+        match std::fs::create_dir(&path) {
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            made => made?,
+        }
+        if !path.symlink_metadata()?.is_dir() {
+            return Err(ErrorKind::NotADirectory.into());
+        }
+    }
+    Ok(path)
 }
 
 /// A link is removed, and not what it leads to.

@@ -8,6 +8,7 @@ mod bucket;
 mod cause;
 mod connect;
 mod folder;
+mod transfer;
 
 use std::fmt;
 use std::sync::Arc;
@@ -71,6 +72,14 @@ pub struct Object {
     pub size: u64,
 }
 
+/// The object that says that all is there: where it is, nothing is missing, unless it holds what is said of what goes.
+#[derive(Debug, Clone)]
+pub struct Seal<'a> {
+    pub name: &'a str,
+    /// What it holds from when the first of the others goes.
+    pub leaving: Bytes,
+}
+
 /// What is below a place. A clone is the same place.
 #[derive(Clone)]
 pub struct Objects {
@@ -122,6 +131,16 @@ impl Objects {
         Ok(Self { place: Place::Bucket { store, prefix }, url, shown })
     }
 
+    /// What is below a prefix of a store that is at hand, as messages name it.
+    pub fn of(store: Arc<dyn ObjectStore>, prefix: Path, shown: &str) -> Self {
+        Self { place: Place::Bucket { store, prefix }, url: shown.to_owned(), shown: shown.to_owned() }
+    }
+
+    /// Whether it is on a disk, where a folder moves at once.
+    pub fn is_folder(&self) -> bool {
+        matches!(self.place, Place::Folder(_))
+    }
+
     /// The URL of what is below, for other programs.
     pub fn url(&self, below: &str) -> String {
         format!("{}/{below}", self.url)
@@ -169,6 +188,58 @@ impl Objects {
             Place::Bucket { store, prefix } => {
                 let got = store.get(&within(prefix, &parts)).await.map_err(|error| failed(cause(&error)))?;
                 Ok(got.into_stream().map_err(move |error| failed(cause(&error))).boxed())
+            }
+        }
+    }
+
+    /// The names right below a path, of objects and of folders, in no order.
+    pub async fn names(&self, below: &str) -> Result<Vec<String>> {
+        let parts = parts(below)?;
+        let failed = self.failing(below, "listed");
+        match &self.place {
+            Place::Folder(folder) => folder.names(parts).await.map_err(|error| failed(cause_on_disk(&error))),
+            Place::Bucket { store, prefix } => {
+                let at = within(prefix, &parts);
+                let found =
+                    store.list_with_delimiter(Some(&at)).await.map_err(|error| failed(cause(&error)))?;
+                let objects = found.objects.into_iter().map(|object| object.location);
+                let all = objects.chain(found.common_prefixes);
+                Ok(all.filter_map(|path| path.filename().map(str::to_owned)).collect())
+            }
+        }
+    }
+
+    /// Writes an object, whole or not at all, in place of what was there.
+    pub async fn write(&self, path: &str, bytes: Bytes) -> Result<()> {
+        let parts = parts(path)?;
+        let failed = self.failing(path, "written");
+        match &self.place {
+            Place::Folder(folder) => {
+                folder.write(parts, bytes).await.map_err(|error| failed(cause_on_disk(&error)))
+            }
+            Place::Bucket { store, prefix } => {
+                let put = store.put(&within(prefix, &parts), bytes.into()).await;
+                put.map(|_| ()).map_err(|error| failed(cause(&error)))
+            }
+        }
+    }
+
+    /// Moves everything below a path to another one, where nothing is, or what an earlier try has left there. On disk all
+    /// of it moves at once; in a bucket, the seal says where all of it is. To try again is safe: what is not there any
+    /// more has arrived.
+    pub async fn rename(&self, from: &str, to: &str, seal: &Seal<'_>) -> Result<()> {
+        let (old, new) = (parts(from)?, parts(to)?);
+        if old.is_empty() || new.is_empty() {
+            return Err(Error::Path(from.to_owned()));
+        }
+        let failed = self.failing(from, "moved");
+        match &self.place {
+            Place::Folder(folder) => {
+                folder.rename(old, new).await.map_err(|error| failed(cause_on_disk(&error)))
+            }
+            Place::Bucket { store, prefix } => {
+                let (old, new) = (within(prefix, &old), within(prefix, &new));
+                transfer::rename(&**store, &old, &new, seal).await.map_err(|error| failed(cause(&error)))
             }
         }
     }

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use dcp_objects::{Cause, Error, Objects};
+use dcp_objects::{Cause, Error, Objects, Seal};
 use futures_util::TryStreamExt as _;
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -48,6 +48,37 @@ async fn what_is_below_is_listed_read_and_removed() {
     assert_eq!(listed(&objects, "").await, ["ab 11", "large 1000000"]);
     let missing = read(&objects, "a/one").await.unwrap_err();
     assert!(missing.is_missing() && missing.to_string().contains("/root/a/one` can't be read"), "{missing}");
+}
+
+#[tokio::test]
+async fn what_is_written_is_there_whole_and_moves_at_once() {
+    let (folder, objects) = folder();
+    let root = folder.path().join("root");
+    objects.write("new/folder/three", "333".into()).await.unwrap();
+    objects.write("a/one", "other".into()).await.unwrap();
+    assert_eq!(read(&objects, "a/one").await.unwrap(), b"other");
+    let mut names = objects.names("").await.unwrap();
+    names.sort();
+    assert_eq!(names, ["a", "ab", "new"]);
+    assert_eq!(objects.names("nothing/here").await.unwrap(), [""; 0]);
+    let seal = Seal { name: "seal", leaving: "".into() };
+    objects.rename("a", "moved/a", &seal).await.unwrap();
+    assert_eq!(
+        listed(&objects, "").await,
+        ["ab 11", "moved/a/b/two 2", "moved/a/one 5", "new/folder/three 3"]
+    );
+    objects.rename("a", "moved/a", &seal).await.expect("it was done before");
+    let error = objects.rename("new", "moved", &seal).await.unwrap_err();
+    assert!(error.to_string().contains("/root/new` can't be moved"), "{error}");
+    assert!(objects.rename("nothing", "somewhere", &seal).await.unwrap_err().is_missing());
+    // No link is written through, and none is taken for a folder.
+    symlink(folder.path(), root.join("out")).unwrap();
+    symlink(folder.path().join("outside"), root.join("link")).unwrap();
+    assert!(objects.write("out/inside", "x".into()).await.is_err());
+    assert!(objects.rename("ab", "out/ab", &seal).await.is_err());
+    assert_eq!(objects.names("out").await.ok(), None);
+    objects.write("link", "x".into()).await.unwrap();
+    assert_eq!(fs::read_to_string(folder.path().join("outside")).unwrap(), "secret");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@
 //! does what they decide. [`api`] is what others see, by [`service`] and [`remote`] also from elsewhere.
 
 pub mod api;
+pub mod checkpoint;
 pub mod embedded;
 pub mod execution;
 pub mod failure;

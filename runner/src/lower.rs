@@ -36,6 +36,9 @@ const STREAM: &str = include_str!("../../runtime/stream.py");
 pub struct Streaming {
     pub trigger: Trigger,
     pub checkpoint: String,
+    /// The revision whose state is to lie at the checkpoint before it starts; where it is not said, whatever lies there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<u64>,
 }
 
 /// What an application is made of.

@@ -150,6 +150,15 @@ impl Submit {
         if self.fence.as_ref().is_some_and(|fence| i64::try_from(fence.epoch).is_err()) {
             return invalid("fence.epoch", "has to be less than 2^63");
         }
+        if let Some(streaming) = self.streaming.as_ref().filter(|it| it.state.is_some())
+            && self.exclusive.as_ref() != Some(&streaming.checkpoint)
+        {
+            // What lies there is moved: nobody else may use it meanwhile.
+            return invalid(
+                "exclusive",
+                "has to be the checkpoint, where `streaming` says which state is to lie there",
+            );
+        }
         let length = |(key, value): (&String, &String)| key.len() + value.len();
         if self.parameters.len() > PARAMETERS || self.parameters.iter().map(length).sum::<usize>() > VALUES {
             let most = format!("are at most {PARAMETERS}, of {} KiB together", VALUES >> 10);

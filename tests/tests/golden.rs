@@ -128,8 +128,11 @@ fn application(job: &CoreEtlJob, continuous: Option<&ContinuousJob>) -> String {
     let id = Id::parse("a1").expect("it is one");
     let mut execution = Execution::new(id, policy, Backend::Local, jiff::Timestamp::UNIX_EPOCH);
     after(&mut execution, Event::Stepped, jiff::Timestamp::UNIX_EPOCH);
-    let streaming = continuous
-        .map(|it| Streaming { trigger: it.trigger.clone(), checkpoint: it.checkpoint.as_str().to_owned() });
+    let streaming = continuous.map(|it| Streaming {
+        trigger: it.trigger.clone(),
+        checkpoint: it.checkpoint.as_str().to_owned(),
+        state: None,
+    });
     let input = Input {
         job,
         execution: &execution,

@@ -171,8 +171,11 @@ fn of_file(
     }
     *placed = vec![model::Backend::Local];
     let exclusive = kept.as_ref().map(|it| it.checkpoint.as_str().to_owned());
-    let streaming = kept
-        .map(|it| Streaming { trigger: it.trigger.clone(), checkpoint: it.checkpoint.as_str().to_owned() });
+    let streaming = kept.map(|it| Streaming {
+        trigger: it.trigger.clone(),
+        checkpoint: it.checkpoint.as_str().to_owned(),
+        state: None,
+    });
     let returns = matches!(&job.job, Job::Sql(sql) if sql.return_result);
     Ok(Some(Asked { job: Definition::from(*job), streaming, exclusive, returns }))
 }

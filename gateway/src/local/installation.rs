@@ -79,7 +79,9 @@ impl Installations {
         if let Some(cache) = variable("DCP_CACHE").map(PathBuf::from).or_else(home) {
             let folder = cache.join("spark");
             looked.push(folder.display().to_string());
-            found.extend(installed(&folder));
+            // `SPARK_HOME` may be one of them.
+            let known = found.clone();
+            found.extend(installed(&folder).into_iter().filter(|it| !known.contains(it)));
         }
         let executable = |path: PathBuf| path.is_file().then_some(path);
         let of_home = variable("JAVA_HOME").and_then(|home| executable(Path::new(&home).join("bin/java")));

@@ -8,10 +8,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
-use dcp_objects::Objects;
 use dcp_objects::object_store::aws::AmazonS3Builder;
 use dcp_objects::object_store::path::Path as Key;
 use dcp_objects::object_store::{ObjectStore, ObjectStoreExt};
+use dcp_objects::{Objects, Seal};
 use dcp_reconciler::dags::{Cause, DagFolder, Error};
 use futures_util::TryStreamExt;
 
@@ -196,6 +196,17 @@ fn what_is_below_a_prefix_is_listed_read_and_removed() {
         assert_eq!(listed("a").await, ["a/b/two 2", "a/one 1"]);
         let read = objects.read("ab").await.expect("it is there").try_collect::<Vec<_>>().await;
         assert!(read.expect("it can be read").concat() == large);
+        objects.write("a/seal", "whole".into()).await.expect("it can be written");
+        let seal = Seal { name: "seal", leaving: "leaving".into() };
+        objects.rename("a", "moved/a", &seal).await.expect("it can be moved");
+        objects.rename("a", "moved/a", &seal).await.expect("it has arrived");
+        let gone = objects.rename("nothing", "nowhere", &seal).await.expect_err("there is no such thing");
+        assert!(gone.is_missing(), "{gone}");
+        assert_eq!(listed("moved").await, ["moved/a/b/two 2", "moved/a/one 1", "moved/a/seal 5"]);
+        let mut names = objects.names("").await.expect("it can be listed");
+        names.sort();
+        assert_eq!(names, ["a", "ab", "moved"], "what is at the path itself is not below it");
+        objects.remove("moved").await.expect("it can be removed");
         objects.remove("a").await.expect("it can be removed");
         objects.remove("a").await.expect("it is gone, and may be");
         assert_eq!(listed("").await, ["ab 9437184"]);

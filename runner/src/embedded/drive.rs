@@ -12,7 +12,8 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::{Inner, Task, clean_at};
 use crate::api::{Error, Record, Result};
-use crate::execution::{Adjustment, Id, Phase};
+use crate::checkpoint::{self, Wanted};
+use crate::execution::{Adjustment, Execution, Id, Phase};
 use crate::failure::{Evidence, judge};
 use crate::machine::{Effect, Event, Verdict, after, next};
 use crate::sizing::{self, Measured};
@@ -130,13 +131,17 @@ impl Inner {
                 return Ok(Then::Slot);
             }
         }
-        let event = self.perform(&effect, record).await?;
+        let (event, said) = match (record.execution.phase, &effect) {
+            (Phase::Queued, Effect::Step) => self.make_room(record).await,
+            _ => (self.perform(&effect, record).await?, Vec::new()),
+        };
         if record.execution.phase == Phase::Queued && event == Event::Stepped {
             record.execution.adjusted = self.size(record).await?;
         }
         let before = record.execution.clone();
         let looked = matches!(event, Event::Seen(..));
-        if let Some(transition) = after(&mut record.execution, event, self.now()) {
+        if let Some(mut transition) = after(&mut record.execution, event, self.now()) {
+            transition.why = [vec![transition.why], said].concat().join("; ");
             record.history.push(transition);
         }
         if matches!(record.execution.phase, Phase::Retrying) {
@@ -153,6 +158,21 @@ impl Inner {
         }
         task.version.send_replace(record.version);
         Ok(if record.execution.phase.is_final() { Then::Leave } else { Then::On })
+    }
+
+    /// Sees to what lies at a stream's checkpoint, before there is any driver that could use it: it has the checkpoint's
+    /// key, and nobody else does.
+    async fn make_room(&self, record: &Record) -> (Event, Vec<String>) {
+        let streaming = record.request.streaming.as_ref();
+        let Some((streaming, state)) = streaming.and_then(|it| Some((it, it.state?))) else {
+            return (Event::Stepped, Vec::new());
+        };
+        let Execution { id, created, .. } = &record.execution;
+        let wanted = Wanted { state, execution: id.clone(), since: *created };
+        match checkpoint::prepare(&streaming.checkpoint, wanted).await {
+            Ok(said) => (Event::Stepped, said),
+            Err(error) => (Event::Unavailable(error.to_string()), Vec::new()),
+        }
     }
 
     /// What the first attempt is given, by earlier runs.

@@ -131,7 +131,7 @@ fn said<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Optio
 }
 
 /// A whole number between two others.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(try_from = "u64")]
 pub(super) struct Within<const LEAST: u64, const MOST: u64>(u64);
 
@@ -344,6 +344,11 @@ pub(super) struct Streaming {
     trigger: Trigger,
     #[schema(example = "s3://bucket/checkpoints/orders")]
     checkpoint: String,
+    /// The revision whose state is to lie at the checkpoint: another one is set aside before it starts, and that of this
+    /// one is put back. Where it is not said, it starts with whatever lies there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<u64>, minimum = 0, maximum = 9_007_199_254_740_991_u64)]
+    state: Option<Within<0, { EXACT }>>,
 }
 
 /// The lease that the caller holds. Once a younger epoch of it was seen, older ones are refused.
@@ -369,8 +374,7 @@ impl Submit {
                 return Err(Refusal::invalid("definition", rule));
             }
         };
-        let streaming =
-            streaming.map(|Streaming { trigger, checkpoint }| lower::Streaming { trigger, checkpoint });
+        let streaming = streaming.map(lower::Streaming::from);
         let fence = fence.map(|Fence { lease, epoch }| request::Fence { lease, epoch });
         Ok(request::Submit { token, job, parameters, streaming, exclusive, fence, by: call.by.clone() })
     }
@@ -386,8 +390,14 @@ impl Reference {
 }
 
 impl From<lower::Streaming> for Streaming {
-    fn from(lower::Streaming { trigger, checkpoint }: lower::Streaming) -> Self {
-        Self { trigger, checkpoint }
+    fn from(lower::Streaming { trigger, checkpoint, state }: lower::Streaming) -> Self {
+        Self { trigger, checkpoint, state: state.map(Within) }
+    }
+}
+
+impl From<Streaming> for lower::Streaming {
+    fn from(Streaming { trigger, checkpoint, state }: Streaming) -> Self {
+        Self { trigger, checkpoint, state: state.map(|Within(revision)| revision) }
     }
 }
 

@@ -127,6 +127,7 @@ macro_rules! contract {
             logs_are_followed_through_all_attempts,
             what_cannot_be_right_is_refused,
             what_is_in_the_way_of_one_is_not_of_others,
+            a_checkpoint_is_made_ready,
             what_does_not_exist_is_said_to_be_unknown,
         }
     };

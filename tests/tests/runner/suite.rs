@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 
 use dcp_compiler::primitive::Fingerprint;
-use dcp_runner::api::{Error, Filter, LogPart, LogRequest};
+use dcp_runner::api::{Error, Filter, LogPart, LogRequest, Record};
 use dcp_runner::execution::{Id, Phase, Transition};
+use dcp_runner::lower::Streaming;
 use dcp_runner::request::{Definition, Fence, Reference, Submit};
 use futures_util::TryStreamExt as _;
 use tokio::task::JoinSet;
@@ -253,6 +254,10 @@ pub(crate) async fn what_cannot_be_right_is_refused(fresh: Fresh) {
     };
     let applied = Submit { job: Definition::Applied(applied), ..submit("a", "work") };
     invalid(applied, "job", "no registry").await;
+    let trigger = dcp_compiler::model::Trigger::default();
+    let streaming = Some(Streaming { trigger, checkpoint: "/lake/c".to_owned(), state: Some(1) });
+    let unheld = Submit { streaming, exclusive: Some("another".to_owned()), ..submit("a", "work") };
+    invalid(unheld, "exclusive", "has to be the checkpoint").await;
     // Nothing of it is left.
     assert_eq!(fresh.runner.list(&Filter::default(), None, 10).await.unwrap(), []);
     assert_eq!(fresh.machine.lines("started"), [""; 0]);
@@ -261,6 +266,37 @@ pub(crate) async fn what_cannot_be_right_is_refused(fresh: Fresh) {
     let mut wrong = submit("a", "work");
     wrong.parameters.insert("day".to_owned(), "2026-01-01".to_owned());
     invalid(wrong, "parameters.day", "the job has no parameter `day`").await;
+}
+
+/// A stream finds the state at its checkpoint that it can use, and what it can't use is set aside before.
+pub(crate) async fn a_checkpoint_is_made_ready(fresh: Fresh) {
+    let checkpoint = fresh.machine.path("lake/clicks").to_str().unwrap().to_owned();
+    let stream = |token: &str, state: u64| {
+        let trigger = dcp_compiler::model::Trigger::default();
+        let streaming = Some(Streaming { trigger, checkpoint: checkpoint.clone(), state: Some(state) });
+        Submit { streaming, exclusive: Some(checkpoint.clone()), ..submit(token, "work") }
+    };
+    let first = fresh.runner.submit(stream("one", 1)).await.unwrap().record;
+    assert_eq!(ended(&*fresh.runner, first.id()).await.history[0].why, "attempt 1 of 3");
+    std::fs::write(fresh.machine.path("lake/clicks/metadata"), "of revision 1").unwrap();
+    let second = fresh.other.submit(stream("two", 4)).await.unwrap().record;
+    let why = &ended(&*fresh.runner, second.id()).await.history[0].why;
+    assert!(why.contains("attempt 1 of 3; the checkpoint's state of revision 1 was set aside"), "{why}");
+    assert!(!fresh.machine.path("lake/clicks/metadata").exists());
+    let third = fresh.runner.submit(stream("three", 1)).await.unwrap().record;
+    let why = &ended(&*fresh.runner, third.id()).await.history[0].why;
+    assert!(why.contains("state of revision 1 was put back"), "{why}");
+    assert_eq!(std::fs::read_to_string(fresh.machine.path("lake/clicks/metadata")).unwrap(), "of revision 1");
+    // What can't be made ready is not started, and waits for somebody to see to it.
+    std::fs::write(fresh.machine.path("lake/clicks/_dcp_state.json"), "{}").unwrap();
+    let fourth = fresh.other.submit(stream("four", 1)).await.unwrap().record;
+    let waits =
+        |it: &Record| it.execution.waiting.as_deref().is_some_and(|why| why.contains("_dcp_state.json"));
+    let record = seen(&*fresh.runner, fourth.id(), waits).await;
+    assert_eq!(record.execution.phase, Phase::Queued);
+    fresh.runner.cancel(fourth.id(), "tester").await.unwrap();
+    assert_eq!(ended(&*fresh.runner, fourth.id()).await.execution.phase, Phase::Cancelled);
+    assert_eq!(fresh.machine.lines("started"), ["work", "work", "work"]);
 }
 
 /// However much comes in at once, each is answered by itself.

@@ -1,0 +1,131 @@
+//! What lies at a checkpoint, whatever was wanted there before and wherever that was broken off.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use dcp_objects::Objects;
+use dcp_objects::object_store::memory::InMemory;
+use dcp_objects::object_store::path::Path;
+use dcp_objects::object_store::throttle::{ThrottleConfig, ThrottledStore};
+use dcp_runner::checkpoint::{Error, Wanted, prepare, prepare_in};
+use dcp_runner::execution::Id;
+use futures_util::TryStreamExt as _;
+use jiff::Timestamp;
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+
+fn wanted(state: u64, number: u32) -> Wanted {
+    let since = Timestamp::from_second(1_800_000_000 + i64::from(number)).expect("there is such a time");
+    Wanted { state, execution: Id::parse(&format!("run{number}")).expect("it is one"), since }
+}
+
+/// Everything below a place, but for marks.
+async fn files(objects: &Objects, below: &str) -> BTreeSet<String> {
+    let found: Vec<_> = objects.list(below).try_collect().await.expect("it can be listed");
+    let found = found.into_iter().map(|it| it.path);
+    let names = found.filter_map(|path| path.strip_prefix(&format!("{below}/")).map(str::to_owned));
+    names.filter(|name| !name.ends_with("_dcp_state.json")).collect()
+}
+
+/// Every operation takes a millisecond, so that it can be broken off before each.
+fn slow() -> Objects {
+    let (wait_get_per_call, wait_put_per_call) = (Duration::from_millis(1), Duration::from_millis(1));
+    let (wait_list_per_call, wait_delete_per_call) = (Duration::from_millis(1), Duration::from_millis(1));
+    let config = ThrottleConfig {
+        wait_get_per_call,
+        wait_put_per_call,
+        wait_list_per_call,
+        wait_delete_per_call,
+        ..ThrottleConfig::default()
+    };
+    let store = ThrottledStore::new(InMemory::new(), config);
+    Objects::of(Arc::new(store), Path::from("lake/checkpoints"), "memory")
+}
+
+/// States are wanted at random, each attempt may be broken off anywhere, and another state may be wanted after that.
+async fn nothing_is_lost(seed: u64, objects: &Objects) -> usize {
+    let mut dice = StdRng::seed_from_u64(seed);
+    let mut contents: BTreeMap<u64, BTreeSet<String>> = BTreeMap::new();
+    let mut broken_off = 0;
+    for number in 0..40 {
+        let state = dice.random_range(1..5);
+        let time = Duration::from_millis(dice.random_range(1..40));
+        let place = prepare_in(objects.clone(), "clicks", wanted(state, number));
+        let Ok(prepared) = tokio::time::timeout(time, place).await else {
+            broken_off += 1;
+            continue;
+        };
+        prepared.expect("it can be done");
+        let expected = contents.entry(state).or_default();
+        assert_eq!(&files(objects, "clicks").await, expected, "seed {seed}, {number}: state {state}");
+        for _ in 0..dice.random_range(0..4) {
+            let name = format!("offsets/{state}-{number}-{}", dice.random_range(0..100));
+            objects.write(&format!("clicks/{name}"), name.clone().into()).await.expect("it can be written");
+            expected.insert(name);
+        }
+    }
+    broken_off
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_state_is_whole_wherever_it_was_broken_off() {
+    let mut broken_off = 0;
+    for seed in 0..300 {
+        broken_off += nothing_is_lost(seed, &slow()).await;
+    }
+    assert!(broken_off > 1_000, "{broken_off} were broken off");
+}
+
+#[tokio::test]
+async fn on_disk_it_is_so_too() {
+    for seed in 0..20 {
+        let folder = tempfile::tempdir().unwrap();
+        nothing_is_lost(seed, &Objects::open(folder.path().to_str().unwrap()).unwrap()).await;
+    }
+}
+
+#[tokio::test]
+async fn what_makes_room_says_when_and_why() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().join("clicks");
+    let checkpoint = format!("{}/", at.display());
+    // What was there before is for whoever comes first.
+    std::fs::create_dir(&at).unwrap();
+    std::fs::write(at.join("metadata"), "old").unwrap();
+    assert_eq!(prepare(&checkpoint, wanted(3, 0)).await.unwrap(), [""; 0]);
+    assert_eq!(std::fs::read_to_string(at.join("metadata")).unwrap(), "old");
+    assert_eq!(prepare(&checkpoint, wanted(3, 1)).await.unwrap(), [""; 0]);
+    let aside = "clicks.aside-20270115T080002Z-revision-3-for-7-run2";
+    let said = prepare(&checkpoint, wanted(7, 2)).await.unwrap();
+    let why =
+        format!("the checkpoint's state of revision 3 was set aside as `{aside}`: revision 7 can't use it");
+    assert_eq!(said, [why]);
+    assert_eq!(std::fs::read_to_string(folder.path().join(aside).join("metadata")).unwrap(), "old");
+    assert!(!at.join("metadata").exists());
+    assert_eq!(prepare(&checkpoint, wanted(7, 2)).await.unwrap(), [""; 0]);
+    let said = prepare(&checkpoint, wanted(3, 3)).await.unwrap();
+    assert_eq!(said[1], format!("the checkpoint's state of revision 3 was put back from `{aside}`"));
+    assert_eq!(std::fs::read_to_string(at.join("metadata")).unwrap(), "old");
+    assert!(!folder.path().join(aside).exists());
+}
+
+#[tokio::test]
+async fn what_is_not_known_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = folder.path().join("clicks");
+    let checkpoint = at.to_str().unwrap();
+    std::fs::create_dir(&at).unwrap();
+    for text in
+        ["", "{}", "{\"state\":{\"revision\":-1}}", "{\"state\":{\"revision\":1}}x", &"x".repeat(10_000)]
+    {
+        std::fs::write(at.join("_dcp_state.json"), text).unwrap();
+        let error = prepare(checkpoint, wanted(1, 0)).await.unwrap_err();
+        assert!(matches!(&error, Error::Foreign(_)), "{text}: {error}");
+        assert_eq!(std::fs::read_to_string(at.join("_dcp_state.json")).unwrap(), text);
+    }
+    for root in ["/", "/clicks", "s3://lake", "s3://lake/", "clicks", ""] {
+        let error = prepare(root, wanted(1, 0)).await.unwrap_err();
+        assert!(matches!(&error, Error::Root(_)), "{root}: {error}");
+    }
+}
