@@ -93,6 +93,20 @@ pub struct Filter {
     pub phases: Vec<Phase>,
 }
 
+/// A live execution that holds an exclusive key: little of it, as there may be very many.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    pub key: String,
+    pub id: Id,
+    /// Where its job was applied; none where it came along.
+    pub scope: Option<String>,
+    pub domain: String,
+    pub name: String,
+    pub phase: Phase,
+    /// Another one wherever anything of it has changed.
+    pub version: u64,
+}
+
 /// A part of what drivers wrote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogPart {
@@ -125,6 +139,9 @@ pub trait Runner: fmt::Debug + Send + Sync {
 
     /// The newest first, from before an id on.
     async fn list(&self, filter: &Filter, before: Option<&Id>, limit: u32) -> Result<Vec<Record>>;
+
+    /// The live executions that hold keys, in the order of these, from after a key on.
+    async fn holders(&self, after: &str, limit: u32) -> Result<Vec<Holder>>;
 
     /// Its steps from the n-th on, until it has ended.
     fn watch(&self, id: &Id, from: usize) -> BoxStream<'static, Result<Transition>>;

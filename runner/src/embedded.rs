@@ -24,7 +24,7 @@ use futures_util::stream::BoxStream;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, Semaphore, watch};
 
-use crate::api::{Error, Filter, LogPart, LogRequest, Record, Result, Runner, Submitted};
+use crate::api::{Error, Filter, Holder, LogPart, LogRequest, Record, Result, Runner, Submitted};
 use crate::execution::{Execution, Id, Phase, Policy, Transition};
 use crate::lower::{self, lower};
 use crate::machine::{Event, after};
@@ -454,6 +454,10 @@ impl Runner for Embedded {
     async fn list(&self, filter: &Filter, before: Option<&Id>, limit: u32) -> Result<Vec<Record>> {
         let found = self.0.store.list(filter, before, limit).await?;
         Ok(found.into_iter().map(|record| self.0.told(record)).collect())
+    }
+
+    async fn holders(&self, after: &str, limit: u32) -> Result<Vec<Holder>> {
+        self.0.store.holders(after, limit).await
     }
 
     fn watch(&self, id: &Id, from: usize) -> BoxStream<'static, Result<Transition>> {

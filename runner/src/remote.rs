@@ -11,7 +11,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use tonic::{Status, Streaming};
 
-use crate::api::{Error, Filter, LogPart, LogRequest, Record, Result, Runner, Submitted};
+use crate::api::{Error, Filter, Holder, LogPart, LogRequest, Record, Result, Runner, Submitted};
 use crate::execution::{Id, Transition};
 use crate::request::Submit;
 use crate::results::Format;
@@ -224,6 +224,31 @@ impl Runner for Remote {
                 return Ok(found);
             }
             page = answer.next_page;
+        }
+    }
+
+    async fn holders(&self, after: &str, limit: u32) -> Result<Vec<Holder>> {
+        let mut after = after.to_owned();
+        let mut found: Vec<Holder> = Vec::new();
+        loop {
+            let missing = limit.saturating_sub(u32::try_from(found.len()).unwrap_or(u32::MAX));
+            if missing == 0 {
+                return Ok(found);
+            }
+            let request = proto::HoldersRequest { after, page_size: missing };
+            let answer = self
+                .call(|mut client| {
+                    let request = request.clone();
+                    async move { Ok(client.holders(request).await?.into_inner()) }
+                })
+                .await?;
+            for holder in answer.holders {
+                found.push(wire::read_holder(holder).map_err(|what| self.unreadable(what))?);
+            }
+            if answer.next.is_empty() || answer.next == request.after {
+                return Ok(found);
+            }
+            after = answer.next;
         }
     }
 

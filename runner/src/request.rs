@@ -120,7 +120,8 @@ pub struct Request {
 
 const TOKEN: usize = 128;
 const NAME: usize = 256;
-const KEY: usize = 1024;
+/// What an exclusive key has at most, in bytes.
+pub(crate) const KEY: usize = 1024;
 const PARAMETERS: usize = 256;
 const VALUES: usize = 256 << 10;
 

@@ -15,6 +15,7 @@ use tonic::{Request, Response, Status};
 use crate::api::{self, Error, Filter, LogRequest, Runner};
 use crate::execution::Id;
 use crate::page;
+use crate::request::KEY;
 use crate::results::Format;
 use crate::wire::{self, Definitions, status};
 
@@ -90,6 +91,18 @@ impl runner_server::Runner for Service {
         let next_page = page::next(&found, size).unwrap_or_default();
         let executions = found.iter().map(wire::record).collect();
         Ok(Response::new(proto::ListResponse { executions, next_page }))
+    }
+
+    async fn holders(&self, request: Request<proto::HoldersRequest>) -> Answer<proto::HoldersResponse> {
+        let proto::HoldersRequest { after, page_size } = request.into_inner();
+        if after.len() > KEY {
+            return Err(invalid("after", format!("`after` has to be {KEY} bytes at most")));
+        }
+        let size = if page_size == 0 { page::LARGEST } else { page_size.min(page::LARGEST) };
+        let found = self.runner.holders(&after, size).await.map_err(|error| status::of(&error))?;
+        let full = u32::try_from(found.len()).is_ok_and(|number| number >= size);
+        let next = found.last().filter(|_| full).map(|last| last.key.clone()).unwrap_or_default();
+        Ok(Response::new(proto::HoldersResponse { holders: found.iter().map(wire::holder).collect(), next }))
     }
 
     async fn watch(&self, request: Request<proto::WatchRequest>) -> Answer<Self::WatchStream> {

@@ -16,7 +16,7 @@ use dcp_database::{Database, Schema};
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::api::{Error, Filter, Record, Result, Submitted};
+use crate::api::{Error, Filter, Holder, Record, Result, Submitted};
 use crate::execution::Id;
 use crate::request::{Defined, Request};
 use crate::sizing::Measured;
@@ -109,6 +109,11 @@ impl Store {
     /// The newest first, from before an id on.
     pub async fn list(&self, filter: &Filter, before: Option<&Id>, limit: u32) -> Result<Vec<Record>> {
         read::list(&self.database, filter, before, limit).await
+    }
+
+    /// The live executions that hold keys, in the order of these.
+    pub async fn holders(&self, after: &str, limit: u32) -> Result<Vec<Holder>> {
+        read::holders(&self.database, after, limit).await
     }
 
     /// The definition of a job that an execution was kept with.

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::api::Record;
+use crate::api::{Holder, Record};
 use crate::execution::{Adjustment, Attempt, Diagnosis, Execution, Id, Phase, Policy, Transition};
 use crate::recent::Recent;
 use crate::request::{Defined, Definition, Fence, Reference, Request, Submit};
@@ -161,6 +161,17 @@ pub(crate) fn read_submit(asked: proto::SubmitRequest, by: String, defined: &Def
     let streaming = streaming.as_deref().map(|text| read_json("streaming", text)).transpose()?;
     let parameters = parameters.into_iter().collect();
     Ok(Submit { token, job, parameters, streaming, exclusive, fence: fence.map(read_fence), by })
+}
+
+pub(crate) fn holder(holder: &Holder) -> proto::Holder {
+    let Holder { key, id, scope, domain, name, phase, version } = holder.clone();
+    let (id, phase) = (id.to_string(), self::phase(phase));
+    proto::Holder { key, id, scope, domain, name, phase, version }
+}
+
+pub(crate) fn read_holder(holder: proto::Holder) -> Result<Holder> {
+    let proto::Holder { key, id, scope, domain, name, phase, version } = holder;
+    Ok(Holder { key, id: read_id(&id)?, scope, domain, name, phase: read_phase(phase)?, version })
 }
 
 /// All of an execution but its token: that is for the one who has it.

@@ -11,8 +11,8 @@ use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
 use sqlx::{Any, AssertSqlSafe};
 
-use crate::api::{Filter, Record, Result};
-use crate::execution::{Execution, Id, Transition};
+use crate::api::{Filter, Holder, Record, Result};
+use crate::execution::{Execution, Id, Phase, Transition};
 use crate::request::{Defined, Request};
 use crate::sizing::Measured;
 
@@ -50,6 +50,28 @@ pub(super) async fn list(
     let query = values.iter().fold(sqlx::query(AssertSqlSafe(query)), |query, value| query.bind(*value));
     let rows = database.rows(query).await?;
     rows.iter().map(|row| record(database, row)).collect()
+}
+
+pub(super) async fn holders(database: &Database, after: &str, limit: u32) -> Result<Vec<Holder>> {
+    let query = format!(
+        "SELECT exclusive, id, scope, domain, name, phase, version FROM runner_executions \
+         WHERE ended IS NULL AND exclusive > $1 ORDER BY exclusive LIMIT {limit}"
+    );
+    let rows = database.rows(sqlx::query(AssertSqlSafe(query)).bind(after)).await?;
+    let holder = |row: &AnyRow| {
+        let phase: &str = database.get(row, 5)?;
+        let known = Phase::ALL.into_iter().find(|it| it.name() == phase);
+        Ok(Holder {
+            key: database.get(row, 0)?,
+            id: id(database, row, 1)?,
+            scope: database.get(row, 2)?,
+            domain: database.get(row, 3)?,
+            name: database.get(row, 4)?,
+            phase: known.ok_or_else(|| database.corrupt(&format!("`{phase}` is no phase")))?,
+            version: database.number(row, 6)?,
+        })
+    };
+    rows.iter().map(holder).collect()
 }
 
 pub(super) async fn job(database: &Database, job: &Fingerprint) -> Result<Defined> {

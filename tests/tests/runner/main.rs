@@ -128,6 +128,7 @@ macro_rules! contract {
             what_cannot_be_right_is_refused,
             what_is_in_the_way_of_one_is_not_of_others,
             a_checkpoint_is_made_ready,
+            those_who_hold_keys_are_told,
             what_does_not_exist_is_said_to_be_unknown,
         }
     };

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use dcp_compiler::primitive::Fingerprint;
-use dcp_runner::api::{Error, Filter, LogPart, LogRequest, Record};
+use dcp_runner::api::{Error, Filter, Holder, LogPart, LogRequest, Record};
 use dcp_runner::execution::{Id, Phase, Transition};
 use dcp_runner::lower::Streaming;
 use dcp_runner::request::{Definition, Fence, Reference, Submit};
@@ -266,6 +266,41 @@ pub(crate) async fn what_cannot_be_right_is_refused(fresh: Fresh) {
     let mut wrong = submit("a", "work");
     wrong.parameters.insert("day".to_owned(), "2026-01-01".to_owned());
     invalid(wrong, "parameters.day", "the job has no parameter `day`").await;
+}
+
+pub(crate) async fn those_who_hold_keys_are_told(fresh: Fresh) {
+    assert_eq!(fresh.runner.holders("", 10).await.unwrap(), []);
+    let keyed = |key: &str, what: &str| Submit { exclusive: Some(key.to_owned()), ..submit(key, what) };
+    let mut ids = Vec::new();
+    for key in ["b", "a", "d", "c"] {
+        ids.push(fresh.runner.submit(keyed(key, "wait")).await.unwrap().record.id().clone());
+    }
+    fresh.runner.submit(submit("without", "work")).await.unwrap();
+    let over = fresh.other.submit(keyed("e", "work")).await.unwrap().record;
+    ended(&*fresh.runner, over.id()).await;
+    for id in &ids {
+        seen(&*fresh.runner, id, |it| it.execution.phase == Phase::Running).await;
+    }
+    let found = fresh.other.holders("", 10).await.unwrap();
+    let told: Vec<(&str, &Id, Phase)> = found.iter().map(|it| (it.key.as_str(), &it.id, it.phase)).collect();
+    let running = |key, at: usize| (key, &ids[at], Phase::Running);
+    assert_eq!(told, [running("a", 1), running("b", 0), running("c", 3), running("d", 2)]);
+    let place = |it: &Holder| (it.scope.clone(), it.domain.clone(), it.name.clone());
+    assert_eq!(place(&found[0]), (None, "tests".to_owned(), "job".to_owned()));
+    let keys = async |after: &str, limit: u32| {
+        let found = fresh.runner.holders(after, limit).await.unwrap();
+        found.into_iter().map(|it| it.key).collect::<Vec<_>>()
+    };
+    assert_eq!((keys("a", 2).await, keys("d", 2).await), (vec!["b".to_owned(), "c".to_owned()], vec![]));
+    // Whatever happens to it, its version is another one.
+    fresh.runner.cancel(&ids[1], "tester").await.unwrap();
+    let after = fresh.other.holders("", 1).await.unwrap();
+    assert!(after.iter().all(|it| it.id != ids[1] || it.version > found[0].version), "{after:?}");
+    for id in &ids {
+        fresh.runner.cancel(id, "tester").await.unwrap();
+        ended(&*fresh.runner, id).await;
+    }
+    assert_eq!(keys("", 10).await, [""; 0]);
 }
 
 /// A stream finds the state at its checkpoint that it can use, and what it can't use is set aside before.
