@@ -22,7 +22,7 @@ use dcp_compiler::primitive::{CoreEtlJob, Fingerprint};
 use dcp_gateway::{Compute, SparkApplication};
 use futures_util::stream::BoxStream;
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, RwLock, Semaphore, watch};
 
 use crate::api::{Error, Filter, Holder, LogPart, LogRequest, Record, Result, Runner, Submitted};
 use crate::execution::{Execution, Id, Phase, Policy, Transition};
@@ -112,6 +112,8 @@ struct Inner {
     /// Since when it is known that jobs can be handed to their backends.
     fit: Recent<Fingerprint, Instant>,
     stopping: watch::Sender<bool>,
+    /// Read while a checkpoint's state is being moved.
+    moving: Arc<RwLock<()>>,
 }
 
 /// What takes care of an execution.
@@ -157,6 +159,7 @@ impl Embedded {
             applied: Recent::new(TEXT),
             fit: Recent::new(FIT),
             stopping,
+            moving: Arc::default(),
         });
         inner.take_up().await?;
         tokio::spawn(hand_over::rounds(Arc::clone(&inner)));
@@ -166,6 +169,8 @@ impl Embedded {
     /// Stops taking care of anything. What runs goes on running, and whoever comes next takes it up.
     pub async fn stop(&self) -> Result<()> {
         self.0.stopping.send_replace(true);
+        // Others take over at once, and what is half moved must not go on moving beside them.
+        drop(self.0.moving.write().await);
         self.0.presence.leave(&self.0.store).await
     }
 
@@ -268,7 +273,7 @@ impl Inner {
         };
         let job = defined.job();
         let now = self.now();
-        let policy = Policy::of(job, submit.streaming.is_some());
+        let policy = Policy::of(job, submit.streaming.as_ref());
         let execution = Execution::new(Id::new(now, rand::random()), policy, self.place(job)?, now);
         let record = Record {
             request: submit.request(defined.fingerprint().clone()),

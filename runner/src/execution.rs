@@ -9,6 +9,8 @@ use dcp_gateway::End;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::lower::Streaming;
+
 /// What an execution is known by: letters and digits, so that it can be a part of any name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -195,8 +197,8 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// What a job says of it. A stream that is kept running runs for as long as it likes.
-    pub fn of(job: &CoreEtlJob, continuous: bool) -> Self {
+    /// What a job says of it. A stream that is kept running runs for as long as it likes, and has a grace of its own.
+    pub fn of(job: &CoreEtlJob, streaming: Option<&Streaming>) -> Self {
         let (retry, timeouts) = (&job.retry, &job.timeouts);
         let seconds = |duration: dcp_compiler::model::Duration| duration.millis().div_ceil(1000);
         Self {
@@ -206,8 +208,8 @@ impl Policy {
             max_backoff_seconds: seconds(retry.max_backoff),
             causes: retry.causes.clone(),
             start_seconds: seconds(timeouts.start),
-            run_seconds: timeouts.run.filter(|_| !continuous).map(seconds),
-            stop_seconds: seconds(timeouts.stop),
+            run_seconds: timeouts.run.filter(|_| streaming.is_none()).map(seconds),
+            stop_seconds: seconds(streaming.and_then(|it| it.grace).unwrap_or(timeouts.stop)),
             ttl_seconds: seconds(job.ttl),
         }
     }

@@ -6,7 +6,8 @@ mod pods;
 use std::collections::BTreeMap;
 
 use dcp_compiler::model::{
-    Dependencies, FileRef, Job, KubernetesName, Location, Python, Scalar, Sizing, StateStore, Stream, Trigger,
+    Dependencies, Duration, FileRef, Job, KubernetesName, Location, Python, Scalar, Sizing, StateStore,
+    Stream, Trigger,
 };
 use dcp_compiler::primitive::CoreEtlJob;
 use dcp_compiler::reference;
@@ -39,6 +40,9 @@ pub struct Streaming {
     /// The revision whose state is to lie at the checkpoint before it starts; where it is not said, whatever lies there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<u64>,
+    /// How long its running batch may take to finish when it is stopped, where that is not as long as the job says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grace: Option<Duration>,
 }
 
 /// What an application is made of.

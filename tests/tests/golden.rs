@@ -124,15 +124,16 @@ fn application(job: &CoreEtlJob, continuous: Option<&ContinuousJob>) -> String {
         Ok(values) => values,
         Err(problems) => return format!("{problems:#?}\n"),
     };
-    let policy = Policy::of(job, continuous.is_some());
-    let id = Id::parse("a1").expect("it is one");
-    let mut execution = Execution::new(id, policy, Backend::Local, jiff::Timestamp::UNIX_EPOCH);
-    after(&mut execution, Event::Stepped, jiff::Timestamp::UNIX_EPOCH);
     let streaming = continuous.map(|it| Streaming {
         trigger: it.trigger.clone(),
         checkpoint: it.checkpoint.as_str().to_owned(),
         state: None,
+        grace: Some(it.upgrade.grace),
     });
+    let policy = Policy::of(job, streaming.as_ref());
+    let id = Id::parse("a1").expect("it is one");
+    let mut execution = Execution::new(id, policy, Backend::Local, jiff::Timestamp::UNIX_EPOCH);
+    after(&mut execution, Event::Stepped, jiff::Timestamp::UNIX_EPOCH);
     let input = Input {
         job,
         execution: &execution,

@@ -108,7 +108,7 @@ impl Load {
 }
 
 fn record(submit: &Submit, job: &Defined, at: Timestamp) -> Record {
-    let policy = Policy::of(job.job(), false);
+    let policy = Policy::of(job.job(), None);
     let execution = Execution::new(Id::new(at, rand::random()), policy, Backend::Local, at);
     let request = submit.request(job.fingerprint().clone());
     Record {

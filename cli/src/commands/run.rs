@@ -175,6 +175,7 @@ fn of_file(
         trigger: it.trigger.clone(),
         checkpoint: it.checkpoint.as_str().to_owned(),
         state: None,
+        grace: Some(it.upgrade.grace),
     });
     let returns = matches!(&job.job, Job::Sql(sql) if sql.return_result);
     Ok(Some(Asked { job: Definition::from(*job), streaming, exclusive, returns }))

@@ -169,9 +169,24 @@ impl Inner {
         };
         let Execution { id, created, .. } = &record.execution;
         let wanted = Wanted { state, execution: id.clone(), since: *created };
-        match checkpoint::prepare(&streaming.checkpoint, wanted).await {
+        let (checkpoint, under_way) =
+            (streaming.checkpoint.clone(), Arc::clone(&self.moving).read_owned().await);
+        // By a task of its own: it goes on to its end, though this one may be ended meanwhile.
+        let mut task = tokio::spawn(async move {
+            let moved = checkpoint::prepare(&checkpoint, wanted).await;
+            drop(under_way);
+            moved.map_err(|error| error.to_string())
+        });
+        let moved = tokio::select! {
+            moved = &mut task => moved.unwrap_or_else(|error| Err(error.to_string())),
+            () = self.presence.lost() => {
+                task.abort();
+                Err("this Runner could not say for too long that it is there".to_owned())
+            }
+        };
+        match moved {
             Ok(said) => (Event::Stepped, said),
-            Err(error) => (Event::Unavailable(error.to_string()), Vec::new()),
+            Err(why) => (Event::Unavailable(why), Vec::new()),
         }
     }
 

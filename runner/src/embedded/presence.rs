@@ -63,6 +63,13 @@ impl Presence {
         matches!(self.way, Way::Locks(_)) || self.present().known.elapsed() < self.lease * 2 / 3
     }
 
+    /// Waits until others may have taken over.
+    pub(super) async fn lost(&self) {
+        while self.holds() {
+            tokio::time::sleep(self.pause()).await;
+        }
+    }
+
     /// How often to say that it is there, and to look for others.
     pub(super) fn pause(&self) -> Duration {
         (self.lease / 5).min(Duration::from_secs(1))

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
-use dcp_compiler::model::Trigger;
+use dcp_compiler::model::{Duration, Trigger};
 use dcp_compiler::primitive::{CoreEtlJob, Fingerprint};
 use dcp_server::{Caller, Noted};
 use http::header::CONTENT_TYPE;
@@ -349,6 +349,10 @@ pub(super) struct Streaming {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u64>, minimum = 0, maximum = 9_007_199_254_740_991_u64)]
     state: Option<Within<0, { EXACT }>>,
+    /// How long its running batch may take to finish when it is stopped; as long as the job says, where it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, example = "2m")]
+    grace: Option<Duration>,
 }
 
 /// The lease that the caller holds. Once a younger epoch of it was seen, older ones are refused.
@@ -390,14 +394,14 @@ impl Reference {
 }
 
 impl From<lower::Streaming> for Streaming {
-    fn from(lower::Streaming { trigger, checkpoint, state }: lower::Streaming) -> Self {
-        Self { trigger, checkpoint, state: state.map(Within) }
+    fn from(lower::Streaming { trigger, checkpoint, state, grace }: lower::Streaming) -> Self {
+        Self { trigger, checkpoint, state: state.map(Within), grace }
     }
 }
 
 impl From<Streaming> for lower::Streaming {
-    fn from(Streaming { trigger, checkpoint, state }: Streaming) -> Self {
-        Self { trigger, checkpoint, state: state.map(|Within(revision)| revision) }
+    fn from(Streaming { trigger, checkpoint, state, grace }: Streaming) -> Self {
+        Self { trigger, checkpoint, state: state.map(|Within(revision)| revision), grace }
     }
 }
 

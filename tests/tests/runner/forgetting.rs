@@ -31,7 +31,7 @@ async fn keep(store: &Store, job: &CoreEtlJob, times: (i64, Option<i64>, Option<
     };
     let record = Record {
         request: submit.request(job.fingerprint().clone()),
-        execution: Execution::new(id.clone(), Policy::of(job.job(), false), Backend::Local, at(made)),
+        execution: Execution::new(id.clone(), Policy::of(job.job(), None), Backend::Local, at(made)),
         history: Vec::new(),
         version: 1,
         owner: "nobody".to_owned(),

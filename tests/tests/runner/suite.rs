@@ -255,7 +255,8 @@ pub(crate) async fn what_cannot_be_right_is_refused(fresh: Fresh) {
     let applied = Submit { job: Definition::Applied(applied), ..submit("a", "work") };
     invalid(applied, "job", "no registry").await;
     let trigger = dcp_compiler::model::Trigger::default();
-    let streaming = Some(Streaming { trigger, checkpoint: "/lake/c".to_owned(), state: Some(1) });
+    let streaming =
+        Some(Streaming { trigger, checkpoint: "/lake/c".to_owned(), state: Some(1), grace: None });
     let unheld = Submit { streaming, exclusive: Some("another".to_owned()), ..submit("a", "work") };
     invalid(unheld, "exclusive", "has to be the checkpoint").await;
     // Nothing of it is left.
@@ -308,10 +309,12 @@ pub(crate) async fn a_checkpoint_is_made_ready(fresh: Fresh) {
     let checkpoint = fresh.machine.path("lake/clicks").to_str().unwrap().to_owned();
     let stream = |token: &str, state: u64| {
         let trigger = dcp_compiler::model::Trigger::default();
-        let streaming = Some(Streaming { trigger, checkpoint: checkpoint.clone(), state: Some(state) });
+        let (state, grace) = (Some(state), Some(serde_json::from_str("\"7s\"").unwrap()));
+        let streaming = Some(Streaming { trigger, checkpoint: checkpoint.clone(), state, grace });
         Submit { streaming, exclusive: Some(checkpoint.clone()), ..submit(token, "work") }
     };
     let first = fresh.runner.submit(stream("one", 1)).await.unwrap().record;
+    assert_eq!(first.execution.policy.stop_seconds, 7, "it has a grace of its own");
     assert_eq!(ended(&*fresh.runner, first.id()).await.history[0].why, "attempt 1 of 3");
     std::fs::write(fresh.machine.path("lake/clicks/metadata"), "of revision 1").unwrap();
     let second = fresh.other.submit(stream("two", 4)).await.unwrap().record;
