@@ -274,7 +274,8 @@ impl Inner {
         let job = defined.job();
         let now = self.now();
         let policy = Policy::of(job, submit.streaming.as_ref());
-        let execution = Execution::new(Id::new(now, rand::random()), policy, self.place(job)?, now);
+        let mut execution = Execution::new(Id::new(now, rand::random()), policy, self.place(job)?, now);
+        execution.unprepared = submit.streaming.as_ref().is_some_and(|it| it.state.is_some());
         let record = Record {
             request: submit.request(defined.fingerprint().clone()),
             execution,

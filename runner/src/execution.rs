@@ -236,6 +236,10 @@ pub struct Execution {
     /// What it waits for, where it can't go on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<String>,
+    /// Whether something is to be made ready before the first attempt is started. Then it may be under way at any time, and
+    /// nobody else may begin with the same.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unprepared: bool,
     /// How many attempts were given other resources than the one before.
     #[serde(default)]
     pub remedies: u32,
@@ -258,6 +262,7 @@ impl Execution {
             stopping: None,
             not_before: None,
             waiting: None,
+            unprepared: false,
             remedies: 0,
             adjusted: BTreeMap::new(),
             ended: None,

@@ -21,6 +21,8 @@ pub enum Effect {
     Wait(Timestamp),
     /// Nothing but to write down the next step.
     Step,
+    /// Make ready what the first attempt finds, before there is any driver.
+    Prepare,
     /// Start the present attempt, unless it ever was.
     Create,
     /// See how the present attempt is.
@@ -38,6 +40,8 @@ pub enum Event {
     Created,
     /// The backend can't ever run it.
     Refused(String),
+    /// What the first attempt finds is ready; what was done for that.
+    Prepared(Vec<String>),
     /// The backend did not answer, or could not do it now.
     Unavailable(String),
     /// How the present attempt is, and what was made of its failure; nothing where the backend knows of none.
@@ -63,6 +67,7 @@ pub fn next(execution: &Execution, now: Timestamp) -> Effect {
     }
     match execution.phase {
         Phase::Queued | Phase::Retrying => Effect::Step,
+        Phase::Submitting if execution.stopping.is_none() && execution.unprepared => Effect::Prepare,
         Phase::Submitting if execution.stopping.is_none() => Effect::Create,
         Phase::Submitting | Phase::Pending | Phase::Running | Phase::Cancelling => {
             match (&execution.stopping, overdue(execution, now)) {
@@ -103,6 +108,14 @@ fn change(execution: &mut Execution, event: Event, now: Timestamp) -> Option<Str
     match event {
         Event::Cancel { by } => cancel(execution, by),
         Event::Stepped => step(execution, now),
+        // A transition within a phase, where there is something to tell.
+        Event::Prepared(done) => {
+            execution.unprepared = false;
+            if let Some(attempt) = execution.attempts.last_mut() {
+                attempt.begun = now;
+            }
+            (!done.is_empty()).then(|| done.join("; "))
+        }
         Event::Created => {
             execution.not_before = None;
             (execution.phase == Phase::Submitting)

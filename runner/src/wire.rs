@@ -217,6 +217,8 @@ pub(crate) fn read_record(record: proto::Execution) -> Result<Record> {
         stopping: record.stopping.as_deref().map(|text| read_json("stopping", text)).transpose()?,
         not_before: read_maybe(record.not_before)?,
         waiting: record.waiting,
+        // That is for the one who takes care of it.
+        unprepared: false,
         remedies: record.remedies,
         adjusted: read_adjusted(record.adjusted),
         ended: read_maybe(record.ended)?,

@@ -131,6 +131,14 @@ fn verdict(dice: &mut Dice) -> Option<Verdict> {
 fn perform(effect: &Effect, name: &str, world: &mut World, dice: &mut Dice, now: Timestamp) -> Event {
     match effect {
         Effect::Nothing | Effect::Wait(_) | Effect::Step => Event::Stepped,
+        Effect::Prepare => {
+            assert!(!world.applications.contains_key(name), "there is a driver already");
+            match dice.roll(3) {
+                0 => Event::Unavailable("it can't be moved".to_owned()),
+                1 => Event::Prepared(vec!["it was moved".to_owned()]),
+                _ => Event::Prepared(Vec::new()),
+            }
+        }
         Effect::Create => {
             match dice.roll(10) {
                 // It never arrived; or it did, and the answer was lost.
@@ -169,6 +177,7 @@ fn simulate(seed: u64) -> Result<Vec<Transition>, String> {
     let mut world = World::default();
     let policy = policy(&mut dice);
     let mut kept = Execution::new(Id::parse("a1").expect("it is one"), policy, Backend::Local, now);
+    kept.unprepared = dice.once_in(3);
     let mut history: Vec<Transition> = Vec::new();
     let mut remember = |kept: &mut Execution, changed: Execution, transition: Option<Transition>| {
         history.extend(transition);

@@ -46,6 +46,7 @@ pub(crate) fn step(transition: &Transition, record: &Record) -> Vec<Line> {
     let mut lines = Vec::new();
     match to {
         Phase::Queued | Phase::Pending => {}
+        Phase::Submitting if from == to => lines.push(Line::new('·', "prepared", why)),
         Phase::Submitting => {
             let on = present.map(|it| it.backend.name()).unwrap_or_default();
             let adjusted = present.filter(|_| *attempt == 1).map(|it| &it.adjusted);

@@ -131,17 +131,13 @@ impl Inner {
                 return Ok(Then::Slot);
             }
         }
-        let (event, said) = match (record.execution.phase, &effect) {
-            (Phase::Queued, Effect::Step) => self.make_room(record).await,
-            _ => (self.perform(&effect, record).await?, Vec::new()),
-        };
+        let event = self.perform(&effect, record).await?;
         if record.execution.phase == Phase::Queued && event == Event::Stepped {
             record.execution.adjusted = self.size(record).await?;
         }
         let before = record.execution.clone();
         let looked = matches!(event, Event::Seen(..));
-        if let Some(mut transition) = after(&mut record.execution, event, self.now()) {
-            transition.why = [vec![transition.why], said].concat().join("; ");
+        if let Some(transition) = after(&mut record.execution, event, self.now()) {
             record.history.push(transition);
         }
         if matches!(record.execution.phase, Phase::Retrying) {
@@ -162,10 +158,10 @@ impl Inner {
 
     /// Sees to what lies at a stream's checkpoint, before there is any driver that could use it: it has the checkpoint's
     /// key, and nobody else does.
-    async fn make_room(&self, record: &Record) -> (Event, Vec<String>) {
+    async fn make_room(&self, record: &Record) -> Event {
         let streaming = record.request.streaming.as_ref();
         let Some((streaming, state)) = streaming.and_then(|it| Some((it, it.state?))) else {
-            return (Event::Stepped, Vec::new());
+            return Event::Prepared(Vec::new());
         };
         let Execution { id, created, .. } = &record.execution;
         let wanted = Wanted { state, execution: id.clone(), since: *created };
@@ -185,8 +181,8 @@ impl Inner {
             }
         };
         match moved {
-            Ok(said) => (Event::Stepped, said),
-            Err(why) => (Event::Unavailable(why), Vec::new()),
+            Ok(done) => Event::Prepared(done),
+            Err(why) => Event::Unavailable(why),
         }
     }
 
@@ -241,6 +237,7 @@ impl Inner {
         };
         match effect {
             Effect::Nothing | Effect::Wait(_) | Effect::Step => Ok(Event::Stepped),
+            Effect::Prepare => Ok(self.make_room(record).await),
             Effect::Create => self.create(&**compute, record).await,
             Effect::Look => self.look(&**compute, &name, record).await,
             Effect::Delete { grace } => match compute.delete(&name, *grace).await {
