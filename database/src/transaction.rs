@@ -80,13 +80,12 @@ impl Database {
                 text.push_str(if column == 0 { "" } else { "," });
                 // SQLite takes numbered ones too, but keeps their names in a list that it walks for each.
                 let parameter = match self.kind {
-                    Kind::Sqlite => String::new(),
-                    Kind::Postgres => (row * types.len() + column + 1).to_string(),
+                    Kind::Sqlite => "?".to_owned(),
+                    Kind::Postgres => format!("${}", row * types.len() + column + 1),
                 };
-                let mark = if parameter.is_empty() { '?' } else { '$' };
                 match *of {
-                    "" => write!(text, "{mark}{parameter}").expect(WRITES),
-                    of => write!(text, "CAST({mark}{parameter} AS {of})").expect(WRITES),
+                    "" => text.push_str(&parameter),
+                    of => write!(text, "CAST({parameter} AS {of})").expect(WRITES),
                 }
             }
             text.push(')');

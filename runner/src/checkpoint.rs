@@ -46,6 +46,10 @@ pub enum Error {
         "`{0}/{MARK}` is not what dcp writes there: see what it is, and remove it if the checkpoint is whole"
     )]
     Foreign(String),
+    #[error(
+        "`{0}` holds what dcp knows nothing of, and is where `{1}` is to be put back: see what it is, and move it away"
+    )]
+    Occupied(String, String),
 }
 
 /// Who wants which state.
@@ -102,7 +106,14 @@ impl Place {
                 ));
             }
             Some(Mark::Leaving {} | Mark::Arriving {}) => self.clear().await?,
-            None => {}
+            // No state is mixed with what somebody has put there.
+            None => {
+                if let Some(aside) = of(wanted)
+                    && self.objects.list(&self.name).next().await.transpose()?.is_some()
+                {
+                    return Err(Error::Occupied(self.name.clone(), aside));
+                }
+            }
         }
         match of(wanted) {
             Some(aside) => {

@@ -135,7 +135,7 @@ const FIT: usize = 4096;
 /// How long a job that a backend would take is taken for fit: what a backend takes may change.
 const FIT_FOR: Duration = Duration::from_secs(10);
 
-/// How long those wait who want to know how everything is.
+/// How long those wait who want to know how everything is, and those who stop for what is being moved.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Embedded {
@@ -169,9 +169,12 @@ impl Embedded {
     /// Stops taking care of anything. What runs goes on running, and whoever comes next takes it up.
     pub async fn stop(&self) -> Result<()> {
         self.0.stopping.send_replace(true);
-        // Others take over at once, and what is half moved must not go on moving beside them.
-        drop(self.0.moving.write().await);
-        self.0.presence.leave(&self.0.store).await
+        // Others take over at once, and what is half moved must not go on moving beside them. What takes long ends with this
+        // process, and others find out by themselves that it is gone.
+        match tokio::time::timeout(PATIENCE, self.0.moving.write()).await {
+            Ok(_nothing_moves) => self.0.presence.leave(&self.0.store).await,
+            Err(_) => Ok(()),
+        }
     }
 
     /// Waits until it knows how everything is that it has taken up; not for long, where a backend does not say.

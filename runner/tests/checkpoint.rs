@@ -114,6 +114,27 @@ async fn what_makes_room_says_when_and_why() {
 }
 
 #[tokio::test]
+async fn no_state_is_mixed_with_what_somebody_has_put_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Objects::of(Arc::new(InMemory::new()), Path::from("lake"), "memory");
+    for objects in [Objects::open(folder.path().to_str().unwrap()).unwrap(), store] {
+        for (number, state) in [(0, 1), (1, 2)] {
+            prepare_in(objects.clone(), "clicks", wanted(state, number)).await.unwrap();
+            objects.write("clicks/offsets", "whatever".into()).await.unwrap();
+        }
+        // Somebody begins anew by hand, and then the first one is wanted again.
+        objects.remove("clicks").await.unwrap();
+        objects.write("clicks/other", "by hand".into()).await.unwrap();
+        let error = prepare_in(objects.clone(), "clicks", wanted(1, 2)).await.unwrap_err();
+        assert!(matches!(&error, Error::Occupied(_, aside) if aside.contains("revision-1-for-2")), "{error}");
+        assert_eq!(files(&objects, "clicks").await, BTreeSet::from(["other".to_owned()]));
+        objects.remove("clicks").await.unwrap();
+        prepare_in(objects.clone(), "clicks", wanted(1, 2)).await.unwrap();
+        assert_eq!(files(&objects, "clicks").await, BTreeSet::from(["offsets".to_owned()]));
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_known_is_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path().join("clicks");

@@ -79,8 +79,9 @@ pub(super) async fn write_all(database: Database, mut inbox: mpsc::Receiver<Comm
         let batch = Batch::of(&mut commands);
         match batch.write(&database, &mut jobs).await {
             Ok(written) => batch.answer(written),
-            // Of many, it may be the fault of one.
+            // Of many, it may be the fault of one; and what was known to be stored may be gone, as after a restore.
             Err(error) if batch.len() > 1 && !matches!(error, Error::Unavailable(_)) => {
+                jobs.clear();
                 for one in batch.each() {
                     match one.write(&database, &mut jobs).await {
                         Ok(written) => one.answer(written),
@@ -88,7 +89,10 @@ pub(super) async fn write_all(database: Database, mut inbox: mpsc::Receiver<Comm
                     }
                 }
             }
-            Err(error) => batch.refuse(&error),
+            Err(error) => {
+                jobs.clear();
+                batch.refuse(&error);
+            }
         }
     }
 }
