@@ -3,11 +3,14 @@
 //! [`decide`] says what is to be done next about one of them, from what is declared, what somebody asked for, what is
 //! remembered and what is seen: pure, and for every input. What it remembers ([`Kept`]) is written down before anything
 //! is done because of it, and everything that is done can be done again; so whoever finds a job after a crash decides
-//! as if there had been none.
+//! as if there had been none. A [`Keeper`] does what is decided.
 
+mod attend;
 mod backoff;
 mod decide;
+mod keeper;
 pub mod lease;
+mod observe;
 pub mod store;
 mod version;
 
@@ -17,7 +20,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use decide::{Act, Condition, Decision, decide};
-pub use version::version;
+pub use keeper::{Keeper, Log};
+pub use observe::seen;
+pub use version::{desired, version};
 
 /// What can run: a revision of a continuous job, and what it is started with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,10 +40,13 @@ pub struct Version {
     pub job: Fingerprint,
     pub trigger: Trigger,
     pub checkpoint: String,
+    /// How long its running batch may take when it is stopped, in seconds.
+    pub grace: u64,
 }
 
 /// What is declared of a continuous job.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Desired {
     pub version: Version,
     pub paused: bool,

@@ -172,6 +172,7 @@ fn version(revision: u64, build: u64, state: u64) -> Version {
         job: Fingerprint::of(&build.to_string()),
         trigger: Trigger::default(),
         checkpoint: "s3://lake/clicks/".to_owned(),
+        grace: 120,
     }
 }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
 use crate::execution::{Execution, Id, Phase, Transition};
+use crate::progress::Progress;
 use crate::request::{Request, Submit};
 use crate::results::Format;
 
@@ -67,6 +68,8 @@ pub struct Record {
     pub version: u64,
     /// The Runner that takes care of it.
     pub owner: String,
+    /// How its queries are, as far as its backend tells: that is not written with the rest.
+    pub progress: Option<Progress>,
 }
 
 impl Record {
@@ -94,7 +97,7 @@ pub struct Filter {
 }
 
 /// A live execution that holds an exclusive key: little of it, as there may be very many.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Holder {
     pub key: String,
     pub id: Id,
@@ -103,8 +106,9 @@ pub struct Holder {
     pub domain: String,
     pub name: String,
     pub phase: Phase,
-    /// Another one wherever anything of it has changed.
+    /// Another one wherever anything of it has changed, but for its progress.
     pub version: u64,
+    pub progress: Option<Progress>,
 }
 
 /// A part of what drivers wrote.

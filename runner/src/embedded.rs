@@ -29,6 +29,7 @@ use crate::execution::{Execution, Id, Phase, Policy, Transition};
 use crate::lower::{self, lower};
 use crate::machine::{Event, after};
 use crate::parameters;
+use crate::progress::Progress;
 use crate::recent::Recent;
 use crate::request::{Defined, Definition, Reference, Request, Submit};
 use crate::results::{Format, Results};
@@ -127,6 +128,14 @@ struct Task {
     looked: watch::Sender<bool>,
     /// Whether it waits until another attempt may be alive.
     waits: AtomicBool,
+    /// How its queries are, and whether that is written down.
+    progress: Mutex<(Option<Progress>, bool)>,
+}
+
+impl Task {
+    fn progress(&self) -> std::sync::MutexGuard<'_, (Option<Progress>, bool)> {
+        self.progress.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What is remembered: text of jobs, and how many are known to be fit.
@@ -222,6 +231,7 @@ impl Inner {
                 version: watch::Sender::new(version),
                 looked: watch::Sender::new(false),
                 waits: AtomicBool::new(false),
+                progress: Mutex::new((None, true)),
             });
             tasks.insert(id.clone(), Arc::clone(&task));
             task
@@ -285,6 +295,7 @@ impl Inner {
             history: Vec::new(),
             version: 1,
             owner: self.presence.id(),
+            progress: None,
         };
         self.check_fit(&defined, &record, now)?;
         self.jobs.put(defined.fingerprint().clone(), Arc::clone(&defined), defined.text().len());
@@ -357,14 +368,20 @@ impl Inner {
     }
 
     /// What is kept of an execution, and what only the one knows who takes care of it.
-    fn told(&self, mut record: Record) -> Record {
-        let waits = |task: &Arc<Task>| task.waits.load(Ordering::Relaxed);
+    async fn told(&self, mut record: Record) -> Result<Record> {
+        let task = self.tasks().get(record.id()).cloned();
         if matches!(record.execution.phase, Phase::Queued | Phase::Retrying)
-            && self.tasks().get(record.id()).is_some_and(waits)
+            && task.as_ref().is_some_and(|task| task.waits.load(Ordering::Relaxed))
         {
             record.execution.waiting = Some("as many attempts are alive as there may be at once".to_owned());
         }
-        record
+        if record.request.streaming.is_some() {
+            record.progress = match task {
+                Some(task) => task.progress().0.clone(),
+                None => self.store.progress(record.id()).await?,
+            };
+        }
+        Ok(record)
     }
 
     /// Has it stop, whoever takes care of it.
@@ -453,7 +470,7 @@ impl Runner for Embedded {
 
     async fn check(&self, id: &Id) -> Result<Record> {
         let record = self.0.store.get(id).await?.ok_or_else(|| unknown(id))?;
-        Ok(self.0.told(record))
+        self.0.told(record).await
     }
 
     async fn cancel(&self, id: &Id, by: &str) -> Result<Record> {
@@ -462,11 +479,22 @@ impl Runner for Embedded {
 
     async fn list(&self, filter: &Filter, before: Option<&Id>, limit: u32) -> Result<Vec<Record>> {
         let found = self.0.store.list(filter, before, limit).await?;
-        Ok(found.into_iter().map(|record| self.0.told(record)).collect())
+        let mut told = Vec::with_capacity(found.len());
+        for record in found {
+            told.push(self.0.told(record).await?);
+        }
+        Ok(told)
     }
 
     async fn holders(&self, after: &str, limit: u32) -> Result<Vec<Holder>> {
-        self.0.store.holders(after, limit).await
+        let mut found = self.0.store.holders(after, limit).await?;
+        let tasks = self.0.tasks();
+        for holder in &mut found {
+            if let Some(task) = tasks.get(&holder.id) {
+                holder.progress.clone_from(&task.progress().0);
+            }
+        }
+        Ok(found)
     }
 
     fn watch(&self, id: &Id, from: usize) -> BoxStream<'static, Result<Transition>> {

@@ -3,7 +3,7 @@
 //! What an execution is and how it goes on is decided by pure functions: [`machine`] from state and event to the next
 //! state, [`failure`] from what a failed attempt left to its cause and its remedy, [`sizing`] from earlier runs to what
 //! the next one is given, [`lower`] from a job to what a backend is given, [`parameters`] from what was asked for to
-//! values. Around them are the [`store`], in which all of it is kept, and the Runner of a process, [`embedded`], which
+//! values, [`progress`] from what Spark tells of its queries to how a stream is. Around them are the [`store`], in which all of it is kept, and the Runner of a process, [`embedded`], which
 //! does what they decide. [`api`] is what others see, by [`service`] and [`remote`] also from elsewhere.
 
 pub mod api;
@@ -11,10 +11,12 @@ pub mod checkpoint;
 pub mod embedded;
 pub mod execution;
 pub mod failure;
+mod lines;
 pub mod lower;
 pub mod machine;
 mod page;
 pub mod parameters;
+pub mod progress;
 mod recent;
 pub mod remote;
 pub mod request;

@@ -80,6 +80,9 @@ pub fn lower(input: &Input<'_>) -> Result<SparkApplication, Unfit> {
         metadata.annotations.iter().map(|(key, value)| (key.as_str().to_owned(), value.clone())).collect();
     let program = program(input)?;
     let mut conf = conf(job);
+    if input.streaming.is_some() {
+        tells(&mut conf);
+    }
     conf.extend(program.conf);
     conf.extend(
         execution
@@ -305,6 +308,17 @@ fn measures(job: &CoreEtlJob, conf: &mut BTreeMap<String, String>) {
     for (key, value) in
         [("spark.eventLog.logStageExecutorMetrics", "true"), ("spark.executor.metrics.pollingInterval", "1s")]
     {
+        conf.entry(key.to_owned()).or_insert_with(|| value.to_owned());
+    }
+}
+
+/// What lets a stream's event log be read while it is written, and removed behind. A manifest's own settings stay.
+fn tells(conf: &mut BTreeMap<String, String>) {
+    for (key, value) in [
+        ("spark.eventLog.compress", "false"),
+        ("spark.eventLog.rolling.enabled", "true"),
+        ("spark.eventLog.rolling.maxFileSize", "16m"),
+    ] {
         conf.entry(key.to_owned()).or_insert_with(|| value.to_owned());
     }
 }

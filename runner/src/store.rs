@@ -18,6 +18,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::api::{Error, Filter, Holder, Record, Result, Submitted};
 use crate::execution::Id;
+use crate::progress::Progress;
 use crate::request::{Defined, Request};
 use crate::sizing::Measured;
 
@@ -139,6 +140,16 @@ impl Store {
     /// Forgets some of what ended before a time and left nothing behind; tells how many that were.
     pub async fn forget(&self, before: Timestamp, limit: u32) -> Result<u64> {
         write::forget(&self.database, before, limit).await
+    }
+
+    /// Says how the queries of streams are.
+    pub async fn tell(&self, progress: &[(Id, Option<Progress>)]) -> Result<()> {
+        write::progress(&self.database, progress).await
+    }
+
+    /// How the queries of an execution were last.
+    pub async fn progress(&self, id: &Id) -> Result<Option<Progress>> {
+        read::progress(&self.database, id).await
     }
 
     /// Says that a Runner takes care of executions from now on.

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 
 use crate::api::{Holder, Record};
 use crate::execution::{Adjustment, Attempt, Diagnosis, Execution, Id, Phase, Policy, Transition};
+use crate::progress::Progress;
 use crate::recent::Recent;
 use crate::request::{Defined, Definition, Fence, Reference, Request, Submit};
 
@@ -164,19 +165,21 @@ pub(crate) fn read_submit(asked: proto::SubmitRequest, by: String, defined: &Def
 }
 
 pub(crate) fn holder(holder: &Holder) -> proto::Holder {
-    let Holder { key, id, scope, domain, name, phase, version } = holder.clone();
+    let Holder { key, id, scope, domain, name, phase, version, progress } = holder.clone();
     let (id, phase) = (id.to_string(), self::phase(phase));
-    proto::Holder { key, id, scope, domain, name, phase, version }
+    let progress = progress.as_ref().map(self::progress);
+    proto::Holder { key, id, scope, domain, name, phase, version, progress }
 }
 
 pub(crate) fn read_holder(holder: proto::Holder) -> Result<Holder> {
-    let proto::Holder { key, id, scope, domain, name, phase, version } = holder;
-    Ok(Holder { key, id: read_id(&id)?, scope, domain, name, phase: read_phase(phase)?, version })
+    let proto::Holder { key, id, scope, domain, name, phase, version, progress } = holder;
+    let progress = progress.map(read_progress).transpose()?;
+    Ok(Holder { key, id: read_id(&id)?, scope, domain, name, phase: read_phase(phase)?, version, progress })
 }
 
 /// All of an execution but its token: that is for the one who has it.
 pub(crate) fn record(record: &Record) -> proto::Execution {
-    let Record { request, execution, history, version: _, owner: _ } = record;
+    let Record { request, execution, history, version: _, owner: _, progress } = record;
     let Request { token: _, scope, domain, name, job, pinned, parameters, streaming, exclusive, fence, by } =
         request;
     proto::Execution {
@@ -203,6 +206,7 @@ pub(crate) fn record(record: &Record) -> proto::Execution {
         adjusted: adjusted(&execution.adjusted),
         stopping: execution.stopping.as_ref().map(json),
         history: history.iter().map(transition).collect(),
+        progress: progress.as_ref().map(self::progress),
     }
 }
 
@@ -237,7 +241,45 @@ pub(crate) fn read_record(record: proto::Execution) -> Result<Record> {
         by: record.by,
     };
     let history = record.history.into_iter().map(read_transition).collect::<Result<_>>()?;
-    Ok(Record { request, execution, history, version: 0, owner: String::new() })
+    let progress = record.progress.map(read_progress).transpose()?;
+    Ok(Record { request, execution, history, version: 0, owner: String::new(), progress })
+}
+
+fn progress(progress: &Progress) -> proto::Progress {
+    let Progress { queries, last, batches, rows, input_rate, rate, batch_millis, .. } = progress.clone();
+    let Progress { behind, watermark, state_rows, state_bytes, .. } = *progress;
+    let (last, watermark) = (last.map(time), watermark.map(time));
+    proto::Progress {
+        queries,
+        last,
+        batches,
+        rows,
+        input_rate,
+        rate,
+        batch_millis,
+        behind,
+        watermark,
+        state_rows,
+        state_bytes,
+    }
+}
+
+fn read_progress(progress: proto::Progress) -> Result<Progress> {
+    let proto::Progress { queries, last, batches, rows, input_rate, rate, batch_millis, .. } = progress;
+    let proto::Progress { behind, watermark, state_rows, state_bytes, .. } = progress;
+    Ok(Progress {
+        queries,
+        last: read_maybe(last)?,
+        batches,
+        rows,
+        input_rate,
+        rate,
+        batch_millis,
+        behind,
+        watermark: read_maybe(watermark)?,
+        state_rows,
+        state_bytes,
+    })
 }
 
 pub(crate) fn transition(transition: &Transition) -> proto::Transition {

@@ -28,7 +28,14 @@ const EDGES: &[(&str, May)] = &[
     ),
     (
         "dcp-reconciler",
-        May::Only(&["dcp-compiler", "dcp-database", "dcp-objects", "dcp-proto", "dcp-server"]),
+        May::Only(&[
+            "dcp-compiler",
+            "dcp-database",
+            "dcp-objects",
+            "dcp-proto",
+            "dcp-runner",
+            "dcp-server",
+        ]),
     ),
     (
         "dcp-cli",

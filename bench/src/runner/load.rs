@@ -117,6 +117,7 @@ fn record(submit: &Submit, job: &Defined, at: Timestamp) -> Record {
         history: Vec::new(),
         version: 1,
         owner: "somewhere-0123456789abcdef".to_owned(),
+        progress: None,
     }
 }
 

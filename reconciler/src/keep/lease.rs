@@ -5,6 +5,7 @@
 //! lease holds it no more, long before others take it. A holder that was stopped in the middle of something and goes on
 //! later may still believe in it for a moment: what it asks a Runner for carries its epoch, and is refused.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use dcp_database::{Database, Result, signed};
@@ -18,9 +19,24 @@ pub struct Lease {
     name: String,
     holder: String,
     length: Duration,
-    held: Option<Held>,
+    held: Arc<Mutex<Option<Held>>>,
     /// The epoch and the beat of another holder, and since when they are these.
     heard: Option<((u64, u64), Instant)>,
+}
+
+/// Whether a lease is held, for those who act by it while others see to it.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    held: Arc<Mutex<Option<Held>>>,
+    length: Duration,
+}
+
+impl Standing {
+    /// The epoch, for as long as nobody else can have it.
+    pub fn epoch(&self) -> Option<u64> {
+        let held = *self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.filter(|held| held.known.elapsed() < self.length * 2 / 3).map(|held| held.epoch)
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -37,7 +53,7 @@ impl Lease {
             name: name.to_owned(),
             holder: format!("{:032x}", rand::random::<u128>()),
             length,
-            held: None,
+            held: Arc::default(),
             heard: None,
         }
     }
@@ -48,7 +64,15 @@ impl Lease {
 
     /// The epoch, for as long as nobody else can have it.
     pub fn epoch(&self) -> Option<u64> {
-        self.held.filter(|held| held.known.elapsed() < self.length * 2 / 3).map(|held| held.epoch)
+        self.standing().epoch()
+    }
+
+    pub fn standing(&self) -> Standing {
+        Standing { held: Arc::clone(&self.held), length: self.length }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How often to take a turn.
@@ -59,15 +83,16 @@ impl Lease {
     /// Says that it is still held, or takes it where nobody has it; the epoch, where it is held then.
     pub async fn turn(&mut self) -> Result<Option<u64>> {
         let known = Instant::now();
-        if let Some(Held { epoch, .. }) = self.held {
+        let held = *self.held();
+        if let Some(Held { epoch, .. }) = held {
             let query =
                 "UPDATE keep_leases SET beat = beat + 1 WHERE name = $1 AND epoch = $2 AND holder = $3";
             let query = sqlx::query(query).bind(self.name.as_str()).bind(signed(epoch));
             let still = self.database.execute(query.bind(self.holder.as_str())).await? == 1;
-            self.held = still.then_some(Held { epoch, known });
+            *self.held() = still.then_some(Held { epoch, known });
         } else {
             let taken = self.take().await?;
-            self.held = taken.map(|epoch| Held { epoch, known });
+            *self.held() = taken.map(|epoch| Held { epoch, known });
         }
         Ok(self.epoch())
     }
@@ -101,7 +126,8 @@ impl Lease {
 
     /// Has others take it at once.
     pub async fn leave(&mut self) -> Result<()> {
-        if let Some(Held { epoch, .. }) = self.held.take() {
+        let held = self.held().take();
+        if let Some(Held { epoch, .. }) = held {
             let query = "UPDATE keep_leases SET holder = '' WHERE name = $1 AND epoch = $2 AND holder = $3";
             let query = sqlx::query(query).bind(self.name.as_str()).bind(signed(epoch));
             self.database.execute(query.bind(self.holder.as_str())).await?;

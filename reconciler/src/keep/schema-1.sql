@@ -15,8 +15,12 @@ CREATE TABLE keep_wishes (
     restarts BIGINT NOT NULL,
     asked_by TEXT NOT NULL,
     asked_at BIGINT NOT NULL,
+    -- Greater than that of all that was asked for before.
+    change BIGINT NOT NULL,
     PRIMARY KEY (scope, address)
 );
+
+CREATE INDEX keep_wishes_by_change ON keep_wishes (change);
 
 -- What was decided with a write of a job, and why.
 CREATE TABLE keep_events (
@@ -35,4 +39,10 @@ CREATE TABLE keep_leases (
     epoch BIGINT NOT NULL,
     holder TEXT NOT NULL,
     beat BIGINT NOT NULL
+);
+
+-- What this memory is called: those who are asked to run something tell by it which memory asks.
+CREATE TABLE keep_identity (
+    one BIGINT NOT NULL PRIMARY KEY,
+    id TEXT NOT NULL
 );

@@ -39,6 +39,7 @@ pub struct Event {
 #[derive(Debug, Clone)]
 pub struct Store {
     database: Database,
+    id: String,
 }
 
 impl Store {
@@ -54,7 +55,20 @@ impl Store {
 
     async fn over(database: Database) -> Result<Self> {
         database.migrate(&SCHEMA).await?;
-        Ok(Self { database })
+        let (insert, id) = (
+            "INSERT INTO keep_identity (one, id) VALUES (1, $1) ON CONFLICT (one) DO NOTHING",
+            format!("{:016x}", rand::random::<u64>()),
+        );
+        database.execute(sqlx::query(insert).bind(id)).await?;
+        let rows = database.rows(sqlx::query("SELECT id FROM keep_identity")).await?;
+        let id = rows.first().map(|row| database.get::<String>(row, 0)).transpose()?;
+        let id = id.ok_or_else(|| database.corrupt("it has no name"))?;
+        Ok(Self { database, id })
+    }
+
+    /// What this memory is called, wherever it is opened.
+    pub fn id(&self) -> &str {
+        &self.id
     }
 
     pub(super) fn database(&self) -> &Database {
@@ -128,32 +142,36 @@ impl Store {
         rows.iter().map(event).collect()
     }
 
-    /// What was asked for, of all jobs.
-    pub async fn wishes(&self) -> Result<Vec<(Key, Wish)>> {
-        let query = "SELECT scope, address, paused, restarts FROM keep_wishes ORDER BY scope, address";
-        let rows = self.database.rows(sqlx::query(query)).await?;
+    /// What was asked for, of all jobs of which that was after a change, each with its own change. Of two that are asked
+    /// for at the same time, one may be told late: whoever has to know all asks for all now and then.
+    pub async fn wishes(&self, after: u64) -> Result<Vec<(Key, Wish, u64)>> {
+        let query = "SELECT scope, address, paused, restarts, change FROM keep_wishes WHERE change > $1 \
+            ORDER BY scope, address";
+        let rows = self.database.rows(sqlx::query(query).bind(signed(after))).await?;
         rows.iter()
             .map(|row| {
                 let paused = self.database.number(row, 2)? != 0;
-                Ok((self.key(row)?, Wish { paused, restarts: self.database.number(row, 3)? }))
+                let wish = Wish { paused, restarts: self.database.number(row, 3)? };
+                Ok((self.key(row)?, wish, self.database.number(row, 4)?))
             })
             .collect()
     }
 
     /// Has a job be paused, or go on.
     pub async fn pause(&self, key: &Key, paused: bool, by: &str, at: Timestamp) -> Result<()> {
-        let query = "INSERT INTO keep_wishes (scope, address, paused, restarts, asked_by, asked_at) \
-            VALUES ($1, $2, $3, 0, $4, $5) ON CONFLICT (scope, address) \
-            DO UPDATE SET paused = excluded.paused, asked_by = excluded.asked_by, asked_at = excluded.asked_at";
+        let query = "INSERT INTO keep_wishes (scope, address, paused, restarts, asked_by, asked_at, change) \
+            VALUES ($1, $2, $3, 0, $4, $5, (SELECT coalesce(max(change), 0) + 1 FROM keep_wishes)) \
+            ON CONFLICT (scope, address) DO UPDATE SET paused = excluded.paused, \
+            asked_by = excluded.asked_by, asked_at = excluded.asked_at, change = excluded.change";
         self.ask(query, key, u64::from(paused), (by, at)).await
     }
 
     /// Has a job be started anew.
     pub async fn restart(&self, key: &Key, by: &str, at: Timestamp) -> Result<()> {
-        let query = "INSERT INTO keep_wishes (scope, address, paused, restarts, asked_by, asked_at) \
-            VALUES ($1, $2, 0, $3, $4, $5) ON CONFLICT (scope, address) \
-            DO UPDATE SET restarts = keep_wishes.restarts + 1, asked_by = excluded.asked_by, \
-            asked_at = excluded.asked_at";
+        let query = "INSERT INTO keep_wishes (scope, address, paused, restarts, asked_by, asked_at, change) \
+            VALUES ($1, $2, 0, $3, $4, $5, (SELECT coalesce(max(change), 0) + 1 FROM keep_wishes)) \
+            ON CONFLICT (scope, address) DO UPDATE SET restarts = keep_wishes.restarts + 1, \
+            asked_by = excluded.asked_by, asked_at = excluded.asked_at, change = excluded.change";
         self.ask(query, key, 1, (by, at)).await
     }
 

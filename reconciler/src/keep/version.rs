@@ -1,10 +1,39 @@
-//! From the revisions of a continuous job to the version that is to run.
+//! From what was applied at the address of a continuous job to what is declared of it.
 
-use dcp_compiler::primitive::ContinuousJob;
+use dcp_compiler::model::{Duration, Trigger};
+use dcp_compiler::primitive::{Body, ContinuousJob, Kind};
 
-use super::Version;
+use super::{Desired, Version};
 use crate::plan::Action;
 use crate::registry::Revision;
+use crate::registry::sql::Changed;
+
+/// What is declared of a continuous job; nothing where it was taken away. An error says why it can't be read.
+pub fn desired(changed: &Changed) -> Result<Option<Desired>, String> {
+    let Some(body) = &changed.body else { return Ok(None) };
+    let job = match Body::parse(Kind::ContinuousJob, body) {
+        Ok(Body::ContinuousJob(job)) => job,
+        Ok(_) => return Err("it is no continuous job".to_owned()),
+        Err(error) => return Err(error.to_string()),
+    };
+    let Some(version) = version(&changed.revisions, &job) else { return Ok(None) };
+    // Between two batches, nothing has to happen.
+    let between = match &job.trigger {
+        Trigger::Every(pause) => seconds(*pause),
+        Trigger::Asap(_) | Trigger::Continuous(_) => 0,
+    };
+    Ok(Some(Desired {
+        version,
+        paused: job.paused,
+        on_unhealthy: job.upgrade.on_unhealthy,
+        start_within: seconds(job.health.start_within),
+        progress_within: seconds(job.health.progress_within).saturating_add(between),
+    }))
+}
+
+fn seconds(duration: Duration) -> u64 {
+    duration.millis().div_ceil(1000)
+}
 
 /// The version that the newest of these revisions is; none where there is none, or it took the job away. `newest` is what
 /// is applied there.
@@ -34,6 +63,7 @@ pub fn version(revisions: &[Revision], newest: &ContinuousJob) -> Option<Version
         job: newest.job_fingerprint.clone(),
         trigger: newest.trigger.clone(),
         checkpoint: newest.checkpoint.as_str().to_owned(),
+        grace: seconds(newest.upgrade.grace),
     })
 }
 

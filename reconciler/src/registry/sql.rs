@@ -6,6 +6,7 @@
 //! ever run side by side; commits of different scopes touch no row in common. The locks are the transaction's own: they
 //! end with it, however it ends.
 
+mod changes;
 mod read;
 mod write;
 
@@ -14,6 +15,8 @@ use std::path::Path;
 use async_trait::async_trait;
 use dcp_compiler::primitive::{Address, Fingerprint};
 use dcp_database::{Database, Schema};
+
+pub use changes::Changed;
 
 use super::{Applied, Commit, Error, Head, Registry, Result, Revision, Scope, State, check};
 

@@ -16,6 +16,7 @@ use crate::checkpoint::{self, Wanted};
 use crate::execution::{Adjustment, Execution, Id, Phase};
 use crate::failure::{Evidence, judge};
 use crate::machine::{Effect, Event, Verdict, after, next};
+use crate::progress::Follower;
 use crate::sizing::{self, Measured};
 use crate::store::Also;
 
@@ -54,6 +55,7 @@ pub(super) async fn drive(inner: Arc<Inner>, id: Id, task: Arc<Task>, known: Opt
 
 async fn to_its_end(inner: &Inner, id: &Id, task: &Task, mut known: Option<Record>) {
     let mut slot = None;
+    let mut following = None;
     loop {
         let mut record = match known.take() {
             Some(record) => record,
@@ -73,6 +75,7 @@ async fn to_its_end(inner: &Inner, id: &Id, task: &Task, mut known: Option<Recor
             pause(task, RETRY).await;
             continue;
         };
+        Box::pin(inner.follow(&record, task, &mut following)).await;
         match then {
             Then::On => known = Some(record),
             Then::Pause(time) => {
@@ -122,7 +125,9 @@ impl Inner {
             let left = until.duration_since(now).unsigned_abs();
             return Ok(Then::Pause(left.clamp(Duration::from_millis(1), Duration::from_secs(1))));
         }
+        // What is to be kept running waits for nothing that runs: it would have its place for ever.
         if slot.is_none()
+            && record.request.streaming.is_none()
             && let Some(slots) = self.slots.get(&record.execution.backend)
         {
             *slot = Arc::clone(slots).try_acquire_owned().ok();
@@ -201,8 +206,43 @@ impl Inner {
         Ok(sizing::size(job, &sizing::kept(job, &earlier)))
     }
 
+    /// Reads on how the queries of a stream are, where its backend tells.
+    async fn follow(&self, record: &Record, task: &Task, following: &mut Option<(u32, Follower)>) {
+        let Execution { attempts, phase, .. } = &record.execution;
+        let Some(attempt) = attempts.last().filter(|_| record.request.streaming.is_some()) else { return };
+        if !matches!(phase, Phase::Running | Phase::Cancelling) {
+            return;
+        }
+        let follower = match following.take() {
+            Some((number, follower)) if number == attempt.number => follower,
+            _ => {
+                let name = record.execution.name().parse::<Name>().ok();
+                let events = name.and_then(|name| self.compute(attempt.backend)?.events(&name));
+                let Some(events) = events else { return };
+                Follower::new(events)
+            }
+        };
+        let read = tokio::task::spawn_blocking(move || {
+            let mut follower = follower;
+            let found = follower.look();
+            (follower, found)
+        });
+        // A log that can't be read now can be later, and tells nothing until then.
+        let Ok((follower, found)) = read.await else { return };
+        *following = Some((attempt.number, follower));
+        let found = found.ok().flatten();
+        let mut progress = task.progress();
+        if progress.0 != found {
+            *progress = (found, false);
+        }
+    }
+
     /// What is to be learnt of a run. Where there is nothing, the next one is sized without it.
     async fn measure(&self, record: &Record) -> Option<Measured> {
+        // A stream's log is not kept whole.
+        if record.request.streaming.is_some() {
+            return None;
+        }
         let name = record.execution.name().parse::<Name>().ok()?;
         let events = self.compute(record.execution.attempts.last()?.backend)?.events(&name)?;
         // A log may be large, and is read to its end.

@@ -2,23 +2,27 @@
 //! somebody else wrote to, and clears away what has had its time.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use dcp_gateway::Name;
 
-use super::Inner;
+use super::{Inner, Task};
 use crate::api::{Record, Result};
+use crate::execution::Id;
 use crate::store::Also;
 
 /// How much longer than a look at all that is alive the pause is until the next one.
 const SHARE: u32 = 40;
+
+/// How often it is written down how streams are, for those who ask another Runner.
+const TOLD: Duration = Duration::from_secs(5);
 
 /// How much is cleared away in one round.
 const SOME: u32 = 200;
 
 pub(super) async fn rounds(inner: Arc<Inner>) {
     let mut stopping = inner.stopping.subscribe();
-    let mut next = Instant::now();
+    let (mut next, mut tell) = (Instant::now(), Instant::now());
     loop {
         let pause = tokio::time::sleep(inner.presence.pause());
         tokio::select! {
@@ -34,6 +38,11 @@ pub(super) async fn rounds(inner: Arc<Inner>) {
             next = Instant::now() + begun.elapsed() * SHARE;
         }
         let _ = inner.clear_away().await;
+        if Instant::now() >= tell {
+            let begun = Instant::now();
+            let _ = inner.tell().await;
+            tell = Instant::now() + TOLD.max(begun.elapsed() * SHARE);
+        }
     }
 }
 
@@ -45,6 +54,27 @@ impl Inner {
             self.care(&id, version, None);
         }
         Ok(())
+    }
+
+    /// Writes how its streams are that are not as they were.
+    async fn tell(&self) -> Result<()> {
+        let tasks: Vec<_> = self.tasks().iter().map(|(id, task)| (id.clone(), Arc::clone(task))).collect();
+        let news: Vec<_> = tasks.iter().filter(|(_, task)| !task.progress().1).collect();
+        if news.is_empty() {
+            return Ok(());
+        }
+        let how = |(id, task): &&(Id, Arc<Task>)| {
+            let mut progress = task.progress();
+            progress.1 = true;
+            (id.clone(), progress.0.clone())
+        };
+        let told = self.store.tell(&news.iter().map(how).collect::<Vec<_>>()).await;
+        if told.is_err() {
+            for (_, task) in news {
+                task.progress().1 = false;
+            }
+        }
+        told
     }
 
     async fn clear_away(&self) -> Result<()> {

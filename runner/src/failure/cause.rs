@@ -80,6 +80,16 @@ impl Cause {
         self.row().0
     }
 
+    /// The one that is written so.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.name() == name)
+    }
+
+    /// Whether nothing that an attempt could change would mend it.
+    pub fn is_hopeless(self) -> bool {
+        matches!(self.mend(), Mend::Nothing(_))
+    }
+
     /// In a sentence, for people.
     pub fn says(self) -> &'static str {
         self.row().1

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::asked::{Fence, Streaming};
 use crate::api::Record;
-use crate::{execution, request};
+use crate::{execution, progress, request};
 
 /// An answer in JSON.
 pub(super) fn json(value: &impl Serialize) -> Response {
@@ -112,11 +112,14 @@ pub(super) struct Execution {
     stopping: Option<Stopping>,
     /// Every step from one phase to another, the first one first.
     history: Vec<Step>,
+    /// How the queries of a stream are, as of late; none where that is not told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    progress: Option<Progress>,
 }
 
 impl From<Record> for Execution {
     fn from(record: Record) -> Self {
-        let Record { request, execution, history, version: _, owner: _ } = record;
+        let Record { request, execution, history, version: _, owner: _, progress } = record;
         let request::Request { token: _, scope, domain, name, job, pinned, parameters, .. } = request;
         let request::Request { streaming, exclusive, fence, by, .. } = request;
         let execution::Execution { id, phase, policy, backend, created, attempts, stopping, .. } = execution;
@@ -145,6 +148,52 @@ impl From<Record> for Execution {
             adjusted: settings(adjusted),
             stopping: stopping.map(Into::into),
             history: (0..).zip(history).map(|(number, step)| Step::of(number, step)).collect(),
+            progress: progress.map(Into::into),
+        }
+    }
+}
+
+/// How the queries of a stream are.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Progress {
+    /// Those that run.
+    queries: u32,
+    /// When the last of them to do so has last finished a batch, or found nothing to read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last: Option<Timestamp>,
+    /// The batches that were finished since the driver started, and the rows that were read.
+    batches: u64,
+    rows: u64,
+    /// Rows that came in a second, and those that can be taken in one, as of late.
+    input_rate: f64,
+    rate: f64,
+    /// How long a batch takes, as of late.
+    batch_millis: u64,
+    /// The records of topics that are there and not read; none where no source tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    behind: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    watermark: Option<Timestamp>,
+    /// The rows that are kept as state, and the memory that they take.
+    state_rows: u64,
+    state_bytes: u64,
+}
+
+impl From<progress::Progress> for Progress {
+    fn from(it: progress::Progress) -> Self {
+        Self {
+            queries: it.queries,
+            last: it.last,
+            batches: it.batches,
+            rows: it.rows,
+            input_rate: it.input_rate,
+            rate: it.rate,
+            batch_millis: it.batch_millis,
+            behind: it.behind,
+            watermark: it.watermark,
+            state_rows: it.state_rows,
+            state_bytes: it.state_bytes,
         }
     }
 }

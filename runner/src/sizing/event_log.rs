@@ -5,7 +5,6 @@
 
 mod events;
 mod files;
-mod lines;
 mod stages;
 
 use std::collections::BTreeMap;
@@ -16,8 +15,8 @@ use dcp_compiler::model::Memory;
 pub use files::{Error, read};
 
 use super::measured::{Given, Measured};
+use crate::lines::{self, Line};
 use events::{Added, Environment, Metrics, Named, StageDone, StageMetrics, TaskEnd, Timed, Why};
-use lines::Line;
 use stages::{Stages, Task};
 
 /// The settings of Spark itself stand in a line of 100 KB; a plan may be longer, and is of no interest.
@@ -76,11 +75,11 @@ impl Log {
     fn take(&mut self, from: &mut impl BufRead) -> io::Result<()> {
         let mut line = Vec::new();
         loop {
-            match lines::next(from, &mut line, LONGEST)? {
+            match lines::next(from, &mut line, LONGEST)?.0 {
                 Line::End => return Ok(()),
                 Line::TooLong => add(&mut self.measured.skipped_lines, 1),
-                Line::Whole if line.is_empty() => {}
-                Line::Whole => {
+                Line::Whole | Line::Unended if line.is_empty() => {}
+                Line::Whole | Line::Unended => {
                     if self.event(&line).is_err() {
                         add(&mut self.measured.skipped_lines, 1);
                     }

@@ -13,6 +13,7 @@ use sqlx::{Any, AssertSqlSafe};
 
 use crate::api::{Filter, Holder, Record, Result};
 use crate::execution::{Execution, Id, Phase, Transition};
+use crate::progress::Progress;
 use crate::request::{Defined, Request};
 use crate::sizing::Measured;
 
@@ -54,7 +55,8 @@ pub(super) async fn list(
 
 pub(super) async fn holders(database: &Database, after: &str, limit: u32) -> Result<Vec<Holder>> {
     let query = format!(
-        "SELECT exclusive, id, scope, domain, name, phase, version FROM runner_executions \
+        "SELECT exclusive, runner_executions.id, scope, domain, name, phase, version, progress \
+         FROM runner_executions LEFT JOIN runner_progress ON runner_progress.id = runner_executions.id \
          WHERE ended IS NULL AND exclusive > $1 ORDER BY exclusive LIMIT {limit}"
     );
     let rows = database.rows(sqlx::query(AssertSqlSafe(query)).bind(after)).await?;
@@ -69,9 +71,23 @@ pub(super) async fn holders(database: &Database, after: &str, limit: u32) -> Res
             name: database.get(row, 4)?,
             phase: known.ok_or_else(|| database.corrupt(&format!("`{phase}` is no phase")))?,
             version: database.number(row, 6)?,
+            progress: progress_at(database, row, 7)?,
         })
     };
     rows.iter().map(holder).collect()
+}
+
+/// How the queries of an execution were last.
+pub(super) async fn progress(database: &Database, id: &Id) -> Result<Option<Progress>> {
+    let query = sqlx::query("SELECT progress FROM runner_progress WHERE id = $1").bind(id.as_str());
+    let rows = database.rows(query).await?;
+    rows.first().map_or(Ok(None), |row| progress_at(database, row, 0))
+}
+
+fn progress_at(database: &Database, row: &AnyRow, column: usize) -> Result<Option<Progress>> {
+    let text: Option<&str> = database.get(row, column)?;
+    // What another dcp wrote otherwise is written anew soon.
+    Ok(text.and_then(|text| serde_json::from_str(text).ok()).flatten())
 }
 
 pub(super) async fn job(database: &Database, job: &Fingerprint) -> Result<Defined> {
@@ -174,6 +190,7 @@ fn record_at(database: &Database, row: &AnyRow, at: usize) -> Result<Record> {
         history,
         version: database.number(row, at + 2)?,
         owner: database.get(row, at + 3)?,
+        progress: None,
     })
 }
 

@@ -31,6 +31,12 @@ CREATE INDEX runner_executions_by_owner ON runner_executions (owner) WHERE ended
 CREATE INDEX runner_executions_to_clean ON runner_executions (clean_at) WHERE clean_at IS NOT NULL;
 CREATE UNIQUE INDEX runner_executions_exclusive ON runner_executions (exclusive) WHERE ended IS NULL;
 
+-- How the queries of streams are: written often, and much at once.
+CREATE TABLE runner_progress (
+    id TEXT NOT NULL PRIMARY KEY,
+    progress TEXT NOT NULL
+);
+
 CREATE TABLE runner_fences (
     lease TEXT NOT NULL PRIMARY KEY,
     epoch BIGINT NOT NULL

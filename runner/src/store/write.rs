@@ -15,6 +15,7 @@ use super::admit::{Admission, Known, admit};
 use super::{Also, New, read};
 use crate::api::{Error, Record, Result, Submitted};
 use crate::execution::{Execution, Id, Phase, Transition};
+use crate::progress::Progress;
 
 /// How many writes one commit holds at most.
 const BATCH: usize = 256;
@@ -377,8 +378,30 @@ pub(super) async fn forget(database: &Database, before: Timestamp, limit: u32) -
     let query = sqlx::query(sqlx::AssertSqlSafe(query));
     let query = query.bind(youngest.as_str()).bind(before.as_millisecond());
     let forgotten = transaction.execute(query).await?;
+    if forgotten > 0 {
+        let query = "DELETE FROM runner_progress WHERE id < $1 \
+            AND NOT EXISTS (SELECT 1 FROM runner_executions WHERE runner_executions.id = runner_progress.id)";
+        transaction.execute(sqlx::query(query).bind(youngest.as_str())).await?;
+    }
     transaction.commit().await?;
     Ok(forgotten)
+}
+
+/// How many rows a statement brings at most.
+const ROWS: usize = 1000;
+
+/// Writes how streams are.
+pub(super) async fn progress(database: &Database, all: &[(Id, Option<Progress>)]) -> Result<()> {
+    let mut transaction = database.write().await?;
+    let of: Vec<(&str, String)> = all.iter().map(|(id, it)| (id.as_str(), json(it))).collect();
+    let conflict = "ON CONFLICT (id) DO UPDATE SET progress = excluded.progress";
+    for some in of.chunks(ROWS) {
+        let into = "runner_progress (id, progress)";
+        let bound = transaction
+            .insert(into, 2, conflict, some, |query, (id, progress)| query.bind(*id).bind(progress.as_str()));
+        bound.await?;
+    }
+    Ok(transaction.commit().await?)
 }
 
 pub(super) async fn register(database: &Database, runner: &str) -> Result<()> {

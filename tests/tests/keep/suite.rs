@@ -26,6 +26,7 @@ fn kept(starts: u64) -> Kept {
         job: Fingerprint::of("job"),
         trigger: dcp_compiler::model::Trigger::default(),
         checkpoint: "s3://lake/clicks".to_owned(),
+        grace: 120,
     };
     let run = Run { number: starts, version, begun: at(0), execution: Some("a1".to_owned()), stopping: None };
     Kept {
@@ -91,16 +92,17 @@ pub(crate) async fn what_was_said_is_told_the_newest_first(fresh: Fresh) {
 
 pub(crate) async fn what_was_asked_for_is_counted(fresh: Fresh) {
     let (store, other) = (&fresh.store, &fresh.other);
-    assert_eq!(store.wishes().await.unwrap(), []);
+    assert_eq!(store.wishes(0).await.unwrap(), []);
     store.restart(&key("clicks"), "ada", at(0)).await.unwrap();
     other.pause(&key("clicks"), true, "ben", at(1)).await.unwrap();
     other.restart(&key("clicks"), "ada", at(2)).await.unwrap();
     other.pause(&key("orders"), true, "ada", at(3)).await.unwrap();
     let wish = |paused, restarts| Wish { paused, restarts };
-    let all = store.wishes().await.unwrap();
-    assert_eq!(all, [(key("clicks"), wish(true, 2)), (key("orders"), wish(true, 0))]);
+    let all = store.wishes(0).await.unwrap();
+    assert_eq!(all, [(key("clicks"), wish(true, 2), 3), (key("orders"), wish(true, 0), 4)]);
     store.pause(&key("clicks"), false, "ada", at(4)).await.unwrap();
-    assert_eq!(other.wishes().await.unwrap()[0], (key("clicks"), wish(false, 2)));
+    assert_eq!(other.wishes(4).await.unwrap(), [(key("clicks"), wish(false, 2), 5)]);
+    assert_eq!(other.wishes(5).await.unwrap(), []);
 }
 
 fn lease(store: &Store, length: Duration) -> Lease {

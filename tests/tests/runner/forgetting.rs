@@ -35,6 +35,7 @@ async fn keep(store: &Store, job: &CoreEtlJob, times: (i64, Option<i64>, Option<
         history: Vec::new(),
         version: 1,
         owner: "nobody".to_owned(),
+        progress: None,
     };
     let mut record = store.submit(New { record, job }).await.unwrap().record;
     if let Some(ended) = ended {

@@ -127,16 +127,7 @@ impl View {
         let query = "SELECT revision, serial, action, fingerprint FROM registry_revisions \
             WHERE scope = $1 AND address = $2 ORDER BY revision DESC";
         let rows = self.0.rows(sqlx::query(query).bind(scope.as_str()).bind(address.to_string())).await?;
-        let revision = |row: &AnyRow| {
-            let fingerprint: Option<String> = self.database().get(row, 3)?;
-            Ok(Revision {
-                revision: self.database().number(row, 0)?,
-                serial: self.database().number(row, 1)?,
-                action: self.database().json::<Action>(row, 2)?,
-                fingerprint: fingerprint.map(|it| self.fingerprint(&it)).transpose()?,
-            })
-        };
-        rows.iter().map(revision).collect()
+        rows.iter().map(|row| self.revision(row)).collect()
     }
 
     pub(super) async fn history(
@@ -188,9 +179,23 @@ impl View {
         self.database().corrupt(what).into()
     }
 
+    pub(super) fn revision(&self, row: &AnyRow) -> Result<Revision> {
+        let fingerprint: Option<String> = self.database().get(row, 3)?;
+        Ok(Revision {
+            revision: self.database().number(row, 0)?,
+            serial: self.database().number(row, 1)?,
+            action: self.database().json::<Action>(row, 2)?,
+            fingerprint: fingerprint.map(|it| self.fingerprint(&it)).transpose()?,
+        })
+    }
+
+    pub(super) fn address(&self, row: &AnyRow, column: usize) -> Result<Address> {
+        let address: &str = self.database().get(row, column)?;
+        Address::from_str(address).map_err(|why| self.corrupt(&why))
+    }
+
     fn entry(&self, row: &AnyRow) -> Result<(Address, Entry)> {
-        let address: &str = self.database().get(row, 0)?;
-        let address = Address::from_str(address).map_err(|why| self.corrupt(&why))?;
+        let address = self.address(row, 0)?;
         let fingerprint = self.fingerprint(self.database().get(row, 3)?)?;
         Ok((
             address,

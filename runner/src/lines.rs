@@ -3,16 +3,19 @@
 use std::io::{self, BufRead, ErrorKind};
 
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Line {
+pub(crate) enum Line {
     Whole,
     TooLong,
+    /// There is no more, and its end is not there, or not yet.
+    Unended,
     End,
 }
 
-/// Reads the next line into `line`, and no more of it than `most`; the rest is passed over.
-pub(super) fn next(from: &mut impl BufRead, line: &mut Vec<u8>, most: usize) -> io::Result<Line> {
+/// Reads the next line into `line`, and no more of it than `most`; the rest is passed over. Tells how many bytes that
+/// were.
+pub(crate) fn next(from: &mut impl BufRead, line: &mut Vec<u8>, most: usize) -> io::Result<(Line, u64)> {
     line.clear();
-    let mut seen = false;
+    let mut read = 0;
     let mut too_long = false;
     loop {
         let part = match from.fill_buf() {
@@ -22,7 +25,6 @@ pub(super) fn next(from: &mut impl BufRead, line: &mut Vec<u8>, most: usize) -> 
         };
         let end = part.iter().position(|byte| *byte == b'\n');
         let text = part.get(..end.unwrap_or(part.len())).unwrap_or_default();
-        seen |= !part.is_empty();
         too_long |= line.len().saturating_add(text.len()) > most;
         if too_long {
             line.clear();
@@ -32,12 +34,15 @@ pub(super) fn next(from: &mut impl BufRead, line: &mut Vec<u8>, most: usize) -> 
         let done = end.is_some() || part.is_empty();
         let used = end.map_or(part.len(), |at| at + 1);
         from.consume(used);
+        read += u64::try_from(used).unwrap_or(u64::MAX);
         if done {
-            return Ok(match (seen, too_long) {
-                (false, _) => Line::End,
-                (true, true) => Line::TooLong,
-                (true, false) => Line::Whole,
-            });
+            let line = match (read, end, too_long) {
+                (0, _, _) => Line::End,
+                (_, _, true) => Line::TooLong,
+                (_, None, false) => Line::Unended,
+                (_, Some(_), false) => Line::Whole,
+            };
+            return Ok((line, read));
         }
     }
 }
@@ -65,14 +70,21 @@ mod tests {
             let mut from = BufReader::with_capacity(buffer, text.as_bytes());
             let mut line = Vec::new();
             let mut found = Vec::new();
+            let mut all = 0;
             loop {
-                match next(&mut from, &mut line, most).expect("memory can be read") {
+                let (kind, read) = next(&mut from, &mut line, most).expect("memory can be read");
+                all += read;
+                match kind {
                     Line::End => break,
                     Line::TooLong => found.push(None),
-                    Line::Whole => found.push(Some(String::from_utf8(line.clone()).expect("it was text"))),
+                    Line::Whole | Line::Unended => {
+                        prop_assert!(kind == Line::Whole || all == text.len() as u64 && !text.ends_with('\n'));
+                        found.push(Some(String::from_utf8(line.clone()).expect("it was text")));
+                    }
                 }
                 prop_assert!(line.len() <= most);
             }
+            prop_assert_eq!(all, text.len() as u64);
             let expected: Vec<_> =
                 text.lines().map(|line| (line.len() <= most).then(|| line.to_owned())).collect();
             prop_assert_eq!(found, expected);

@@ -1,0 +1,310 @@
+//! Does what was decided about one job: first it is written down, then done.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dcp_runner::api::{Error, Record, Runner};
+use dcp_runner::execution::Id;
+use dcp_runner::lower::Streaming;
+use dcp_runner::request::{Definition, Fence, Reference, Submit};
+use jiff::Timestamp;
+
+use super::observe;
+use super::store::{Key, Memory, Store};
+use super::{Act, Condition, Desired, Kept, Observed, Run, Seen, Wish, decide};
+
+/// Who a Runner is told asks.
+const BY: &str = "the reconciler";
+/// How long a Runner may take to answer.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How often in a row a job is decided about, before the others have their turn.
+const TURNS: usize = 8;
+
+/// A continuous job, with all that is known of it.
+#[derive(Debug)]
+pub(super) struct Job {
+    pub(super) key: Key,
+    /// What `domain/name` it is.
+    pub(super) domain: String,
+    pub(super) name: String,
+    pub(super) desired: Option<Desired>,
+    /// Why what is declared of it can't be read. Then it is left as it is.
+    pub(super) unreadable: Option<String>,
+    pub(super) wish: Wish,
+    pub(super) memory: Memory,
+    pub(super) observed: Observed,
+    /// What is alive of this job and is not its run: it has to be seen whose it is.
+    pub(super) suspect: Option<Id>,
+    /// What was seen to be somebody else's.
+    pub(super) foreign: Option<String>,
+    /// Since when nothing is told of how it is, though it runs.
+    pub(super) silent: Option<Timestamp>,
+    /// When it has to be decided about, whatever happens.
+    pub(super) wake: Option<Timestamp>,
+    pub(super) condition: Condition,
+}
+
+/// What is needed to act on a job.
+#[derive(Debug)]
+pub(super) struct Hands {
+    pub(super) store: Store,
+    pub(super) runner: Arc<dyn Runner>,
+    pub(super) fence: Fence,
+    pub(super) clock: fn() -> Timestamp,
+}
+
+/// What came of it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Came {
+    /// It is done, or under way.
+    Fine,
+    /// It could not be done now.
+    Later,
+    /// Somebody else acts now.
+    Lost,
+}
+
+impl Job {
+    pub(super) fn new(key: Key, memory: Memory) -> Option<Self> {
+        let (domain, name) = key.address.split_once('/')?.1.split_once('/')?;
+        let (domain, name) = (domain.to_owned(), name.to_owned());
+        // What was going on is not known yet.
+        let run = if memory.kept.run.is_some() { Seen::Unknown } else { Seen::Nothing };
+        let (desired, unreadable, wish) = (None, None, Wish::default());
+        let observed = Observed { run, stray: None };
+        Some(Self {
+            key,
+            domain,
+            name,
+            desired,
+            unreadable,
+            wish,
+            memory,
+            observed,
+            suspect: None,
+            foreign: None,
+            silent: None,
+            wake: None,
+            condition: Condition::Unknown,
+        })
+    }
+
+    pub(super) fn execution(&self) -> Option<&str> {
+        self.memory.kept.run.as_ref()?.execution.as_deref()
+    }
+}
+
+impl Hands {
+    /// Decides about a job and does it, until there is nothing to be done at once.
+    pub(super) async fn attend(&self, job: &mut Job) -> Came {
+        for _ in 0..TURNS {
+            if job.unreadable.is_some() {
+                return Came::Fine;
+            }
+            if self.look(job).await.is_err() {
+                return Came::Later;
+            }
+            let now = (self.clock)();
+            let chance = chance(&job.key);
+            let decision = decide(
+                job.desired.as_ref(),
+                &job.wish,
+                &job.memory.kept,
+                &job.observed,
+                now,
+                chance,
+            );
+            (job.wake, job.condition) = (decision.wake, decision.condition);
+            if decision.kept != job.memory.kept || !decision.said.is_empty() {
+                match self.save(job, decision.kept, &decision.said, now).await {
+                    Ok(true) => {}
+                    Ok(false) => return Came::Lost,
+                    Err(_) => return Came::Later,
+                }
+            }
+            let done = match decision.act {
+                None => return Came::Fine,
+                // It is asked for again once what holds the checkpoint is gone.
+                Some(Act::Start(_)) if matches!(job.observed.run, Seen::Held { .. }) => return Came::Fine,
+                Some(Act::Start(run)) => self.start(job, &run).await,
+                Some(Act::Stop { execution }) => self.stop(job, &execution).await,
+            };
+            match done {
+                Ok(true) => {}
+                Ok(false) => return Came::Fine,
+                Err(Error::Fenced { .. }) => return Came::Lost,
+                Err(_) => {
+                    job.observed.run = Seen::Unknown;
+                    return Came::Later;
+                }
+            }
+        }
+        Came::Later
+    }
+
+    /// Writes what is to be remembered; false where somebody else did meanwhile.
+    async fn save(
+        &self,
+        job: &mut Job,
+        kept: Kept,
+        said: &[String],
+        now: Timestamp,
+    ) -> dcp_database::Result<bool> {
+        let mut memory = Memory { kept, version: job.memory.version };
+        let saved = self.store.save(&job.key, &mut memory, said, now).await?;
+        if saved {
+            let number = |kept: &Kept| kept.run.as_ref().map(|run| run.number);
+            if number(&memory.kept) != number(&job.memory.kept) {
+                job.observed.run = Seen::Nothing;
+            }
+            job.memory = memory;
+        }
+        Ok(saved)
+    }
+
+    /// Asks for what is not known of a job.
+    async fn look(&self, job: &mut Job) -> Result<(), Error> {
+        if let Some(suspect) = &job.suspect {
+            match within(self.runner.check(suspect)).await {
+                Ok(record) if record.execution.phase.is_final() => {}
+                Ok(record) if self.is_ours(job, &record) => job.observed.stray = Some(suspect.to_string()),
+                Ok(_) => job.foreign = Some(suspect.to_string()),
+                Err(Error::NotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
+            job.suspect = None;
+        }
+        if job.observed.run != Seen::Unknown {
+            return Ok(());
+        }
+        let Some(execution) = job.execution() else {
+            // It is asked for once more, by its own token.
+            job.observed.run = Seen::Nothing;
+            return Ok(());
+        };
+        job.observed.run = match within(self.runner.check(&id(execution)?)).await {
+            Ok(record) => observe::seen(&record),
+            Err(error) => forgotten(error)?,
+        };
+        Ok(())
+    }
+
+    /// Whether there is something to be decided at once.
+    async fn start(&self, job: &mut Job, run: &Run) -> Result<bool, Error> {
+        match within(self.runner.submit(self.submit(job, run))).await {
+            Ok(submitted) => {
+                let mut kept = job.memory.kept.clone();
+                let Some(mine) = kept.run.as_mut().filter(|it| it.number == run.number) else {
+                    return Ok(false);
+                };
+                mine.execution = Some(submitted.record.id().to_string());
+                // Where this is lost, it is asked for again, and the answer is the same.
+                if !self.save(job, kept, &[], (self.clock)()).await? {
+                    return Err(Error::Unavailable("somebody else wrote meanwhile".to_owned()));
+                }
+                job.observed.run = observe::seen(&submitted.record);
+                // What was let in long ago may have ended, and what is to be stopped was only to be found.
+                Ok(submitted.record.execution.phase.is_final() || run.stopping.is_some())
+            }
+            Err(Error::Held { by, .. }) => {
+                let holder = within(self.runner.check(&by)).await?;
+                let is_ours = self.is_ours(job, &holder);
+                job.observed.stray = is_ours.then(|| by.to_string());
+                job.observed.run = Seen::Held { by: by.to_string() };
+                Ok(is_ours || run.stopping.is_some())
+            }
+            Err(Error::Fenced { lease, epoch, newest }) => Err(Error::Fenced { lease, epoch, newest }),
+            Err(error @ (Error::Unavailable(_) | Error::Denied(_))) => Err(error),
+            Err(error) => {
+                // What can't be right does not get right by being asked for again; what is not to be had may be had later.
+                let mendable = !matches!(error, Error::Invalid { .. });
+                job.observed.run = Seen::Refused { why: error.to_string(), mendable };
+                Ok(true)
+            }
+        }
+    }
+
+    /// Whether there is something to be decided at once.
+    async fn stop(&self, job: &mut Job, execution: &str) -> Result<bool, Error> {
+        let seen = match within(self.runner.cancel(&id(execution)?, BY)).await {
+            Ok(record) if record.execution.phase.is_final() => observe::seen(&record),
+            Ok(_) => return Ok(false),
+            Err(error) => forgotten(error)?,
+        };
+        if job.observed.stray.as_deref() == Some(execution) {
+            job.observed.stray = None;
+            // What it stood in the way of can be asked for again.
+            if matches!(job.observed.run, Seen::Held { .. }) {
+                job.observed.run = Seen::Nothing;
+            }
+        } else {
+            job.observed.run = seen;
+        }
+        Ok(true)
+    }
+
+    /// Whether an execution was started by this one's lease, for this job.
+    pub(super) fn is_ours(&self, job: &Job, record: &Record) -> bool {
+        let request = &record.request;
+        request.fence.as_ref().is_some_and(|fence| fence.lease == self.fence.lease)
+            && request.scope.as_ref() == Some(&job.key.scope)
+            && (&request.domain, &request.name) == (&job.domain, &job.name)
+    }
+
+    /// What a run is asked for by: always the same, however often.
+    fn submit(&self, job: &Job, run: &Run) -> Submit {
+        let version = &run.version;
+        let reference = Reference {
+            scope: job.key.scope.clone(),
+            domain: job.domain.clone(),
+            name: job.name.clone(),
+            fingerprint: Some(version.job.clone()),
+        };
+        Submit {
+            token: format!(
+                "{}:{:016x}:{}:{}",
+                self.fence.lease,
+                chance(&job.key),
+                version.build,
+                run.number
+            ),
+            job: Definition::Applied(reference),
+            parameters: std::collections::BTreeMap::new(),
+            streaming: Some(Streaming {
+                trigger: version.trigger.clone(),
+                checkpoint: version.checkpoint.clone(),
+                state: Some(version.state),
+                grace: Some(dcp_compiler::model::Duration::from_secs(version.grace)),
+            }),
+            exclusive: Some(version.checkpoint.clone()),
+            fence: Some(self.fence.clone()),
+            by: BY.to_owned(),
+        }
+    }
+}
+
+fn id(text: &str) -> Result<Id, Error> {
+    Id::parse(text).ok_or_else(|| Error::Corrupt(format!("`{text}` is no id of an execution")))
+}
+
+/// What it means that nothing is known of an execution.
+fn forgotten(error: Error) -> Result<Seen, Error> {
+    match error {
+        Error::NotFound(why) => Ok(Seen::Ended { succeeded: false, why, mendable: true }),
+        error => Err(error),
+    }
+}
+
+async fn within<T>(asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    let late = || Error::Unavailable(format!("the Runner did not answer within {} s", PATIENCE.as_secs()));
+    tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(late()))
+}
+
+/// A number of a job's own.
+pub(super) fn chance(key: &Key) -> u64 {
+    use sha2::{Digest as _, Sha256};
+    let Key { scope, address } = key;
+    let hash = Sha256::new().chain_update(scope).chain_update("\n").chain_update(address).finalize();
+    hash.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+

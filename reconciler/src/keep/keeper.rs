@@ -1,0 +1,358 @@
+//! Keeps all continuous jobs of a control plane as they are declared, for as long as the lease is held.
+//!
+//! It goes by what is there and not by what happened: what is applied, what somebody asked for, what is remembered and
+//! what the Runner has, each read again and again. A job is decided about where any of it has changed, or its time has
+//! come; so that nothing is done, and nothing written, where nothing changes.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dcp_compiler::primitive::Kind;
+use dcp_runner::api::{Error, Holder, Runner};
+use dcp_runner::request::Fence;
+use futures_util::stream::{self, StreamExt as _};
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
+
+use super::attend::{Came, Hands, Job};
+use super::lease::{Lease, Standing};
+use super::store::{Key, Store};
+use super::{Condition, Health, Kept, Seen, Wish, desired, observe};
+use crate::registry::Scope;
+use crate::registry::sql::Sql;
+
+/// How often it is looked for what has changed of what is applied and asked for.
+const POLL: Duration = Duration::from_millis(500);
+/// How often the Runner is asked for all that is alive, at most.
+const SCAN: Duration = Duration::from_secs(1);
+/// How much longer than such a look the pause is until the next one: to look at very much must not be all that is done.
+const SHARE: u32 = 40;
+/// How often all that was ever asked for is read anew.
+const RESYNC: Duration = Duration::from_mins(1);
+/// How soon it is looked again after something that is under way, and after what could not be done.
+const FOLLOW: SignedDuration = SignedDuration::from_millis(400);
+const AGAIN: SignedDuration = SignedDuration::from_secs(1);
+/// How many jobs are seen to at once.
+const AT_ONCE: usize = 64;
+/// How many holders of keys are asked for at once.
+const PAGE: u32 = 1000;
+/// How long a Runner may take for a page of them.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Who is told what can't be done now, and that it can again.
+pub type Log = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// What a reconciler works with.
+pub struct Keeper {
+    pub registry: Sql,
+    pub store: Store,
+    pub runner: Arc<dyn Runner>,
+    /// How long nothing may be heard of a reconciler before another one acts.
+    pub lease: Duration,
+    pub clock: fn() -> Timestamp,
+    pub log: Log,
+}
+
+impl fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Keeper").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+/// The name of the lease that reconcilers of one memory contend for.
+const LEASE: &str = "reconciler";
+
+impl Keeper {
+    /// Keeps jobs whenever it has the lease, until it is to stop.
+    pub async fn run(self, mut stop: watch::Receiver<bool>) {
+        let mut lease = Lease::new(&self.store, LEASE, self.lease);
+        let standing = lease.standing();
+        let turns = async {
+            loop {
+                if let Err(error) = lease.turn().await {
+                    (self.log)(&format!("the lease can't be held: {error}"));
+                }
+                tokio::time::sleep(lease.pause()).await;
+            }
+        };
+        let terms = async {
+            loop {
+                match standing.epoch() {
+                    Some(epoch) => self.hold(epoch, &standing).await,
+                    None => tokio::time::sleep(self.lease / 20).await,
+                }
+            }
+        };
+        tokio::select! {
+            () = turns => {}
+            () = terms => {}
+            _ = stop.wait_for(|it| *it) => {}
+        }
+        // Others need not wait until it is known to be gone.
+        let _ = lease.leave().await;
+    }
+
+    /// Keeps jobs by an epoch, until it is over or something went wrong.
+    async fn hold(&self, epoch: u64, standing: &Standing) {
+        let fence = Fence { lease: format!("{LEASE}-{}", self.store.id()), epoch };
+        let (store, runner) = (self.store.clone(), Arc::clone(&self.runner));
+        let hands = Hands { store, runner, fence, clock: self.clock };
+        let mut term = Term {
+            keeper: self,
+            hands,
+            jobs: HashMap::new(),
+            scopes: HashMap::new(),
+            wished: 0,
+            due: HashSet::new(),
+            trouble: None,
+        };
+        (self.log)(&format!("it acts, by epoch {epoch}"));
+        let ended = term.keep(|| standing.epoch() == Some(epoch)).await;
+        if let Err(why) = ended {
+            (self.log)(&format!("it begins anew: {why}"));
+            tokio::time::sleep(SCAN).await;
+        }
+    }
+}
+
+/// All that is known while a lease is held.
+struct Term<'a> {
+    keeper: &'a Keeper,
+    hands: Hands,
+    jobs: HashMap<Key, Job>,
+    /// The serial up to which each scope is known.
+    scopes: HashMap<Scope, u64>,
+    /// The last of what was asked for that is known.
+    wished: u64,
+    /// What has to be decided about.
+    due: HashSet<Key>,
+    /// What could not be done, as it was last told.
+    trouble: Option<String>,
+}
+
+type Tried<T = ()> = Result<T, String>;
+
+impl Term<'_> {
+    async fn keep(&mut self, holds: impl Fn() -> bool) -> Tried {
+        for (key, memory) in self.hands.store.jobs().await.map_err(text)? {
+            self.jobs.extend(Job::new(key.clone(), memory).map(|job| (key, job)));
+        }
+        let begun = Instant::now();
+        let (mut scan, mut poll, mut resync) = (begun, begun, begun);
+        let mut reached = false;
+        while holds() {
+            if Instant::now() >= poll {
+                if Instant::now() >= resync {
+                    self.wished = 0;
+                    resync = Instant::now() + RESYNC;
+                }
+                self.read().await?;
+                poll = Instant::now() + POLL;
+            }
+            if Instant::now() >= scan {
+                let begun = Instant::now();
+                let scanned = self.scan().await;
+                reached = scanned.is_ok();
+                self.tell(scanned.err());
+                scan = Instant::now() + SCAN.max(begun.elapsed() * SHARE);
+            }
+            // Nothing is done without the Runner.
+            if reached {
+                self.attend(&holds).await?;
+            }
+            let next = self.wakes().map_or(poll, |at| poll.min(at)).min(scan);
+            tokio::time::sleep_until(next.into()).await;
+        }
+        Ok(())
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.keeper.clock)()
+    }
+
+    /// Says what could not be done where it is something new, and that it can be done again.
+    fn tell(&mut self, trouble: Option<String>) {
+        if trouble != self.trouble {
+            let log = &self.keeper.log;
+            match &trouble {
+                Some(why) => log(&format!("the Runner can't be asked, so nothing is done: {why}")),
+                None => log("the Runner answers again"),
+            }
+            self.trouble = trouble;
+        }
+    }
+
+    /// When the next job's time comes.
+    fn wakes(&self) -> Option<Instant> {
+        let first = self.jobs.values().filter_map(|job| job.wake).min()?;
+        let left = first.duration_since(self.now()).unsigned_abs();
+        let left = if first <= self.now() { Duration::ZERO } else { left };
+        // What can't be done is not tried without end.
+        Some(Instant::now() + left.max(Duration::from_millis(20)))
+    }
+
+    /// Reads what was applied and asked for since.
+    async fn read(&mut self) -> Tried {
+        for (scope, serial) in self.keeper.registry.scopes().await.map_err(text)? {
+            let known = self.scopes.get(&scope).copied().unwrap_or_default();
+            if serial < known {
+                return Err(format!("`{scope}` is at serial {serial}, and was at {known}"));
+            }
+            if serial > known {
+                self.apply(scope, known).await?;
+            }
+        }
+        for (key, wish, change) in self.hands.store.wishes(self.wished).await.map_err(text)? {
+            self.wished = self.wished.max(change);
+            self.wish(key, wish);
+        }
+        Ok(())
+    }
+
+    async fn apply(&mut self, scope: Scope, since: u64) -> Tried {
+        let registry = &self.keeper.registry;
+        let (serial, all) = registry.changed(&scope, Kind::ContinuousJob, since).await.map_err(text)?;
+        for changed in all {
+            let key = Key { scope: scope.as_str().to_owned(), address: changed.address.to_string() };
+            let Some(job) = self.job(&key) else { continue };
+            match desired(&changed) {
+                Ok(now) => (job.desired, job.unreadable) = (now, None),
+                Err(why) => job.unreadable = Some(why),
+            }
+            self.due.insert(key);
+        }
+        self.scopes.insert(scope, serial);
+        Ok(())
+    }
+
+    fn wish(&mut self, key: Key, wish: Wish) {
+        if let Some(job) = self.job(&key)
+            && job.wish != wish
+        {
+            job.wish = wish;
+            self.due.insert(key);
+        }
+    }
+
+    fn job(&mut self, key: &Key) -> Option<&mut Job> {
+        if !self.jobs.contains_key(key) {
+            let memory = super::store::Memory { kept: Kept::default(), version: 0 };
+            self.jobs.insert(key.clone(), Job::new(key.clone(), memory)?);
+        }
+        self.jobs.get_mut(key)
+    }
+
+    /// Asks the Runner for all that is alive, and sees what has changed.
+    async fn scan(&mut self) -> Tried {
+        let holders = self.holders().await.map_err(text)?;
+        let now = self.now();
+        let by_key: HashMap<&str, &Holder> = holders.iter().map(|it| (it.key.as_str(), it)).collect();
+        let by_id: HashMap<&str, &Holder> = holders.iter().map(|it| (it.id.as_str(), it)).collect();
+        for (key, job) in &mut self.jobs {
+            let Some(run) = &job.memory.kept.run else { continue };
+            let seen = match (&run.execution, &job.observed.run) {
+                (Some(execution), _) => match by_id.get(execution.as_str()) {
+                    Some(holder) => observe::alive(holder, *job.silent.get_or_insert(now)),
+                    // It is not alive, or was not yet: it is asked for by itself.
+                    None => Seen::Unknown,
+                },
+                (None, Seen::Held { by }) => match by_key.get(run.version.checkpoint.as_str()) {
+                    Some(holder) if holder.id.as_str() == by => Seen::Held { by: by.clone() },
+                    _ => Seen::Nothing,
+                },
+                (None, _) => Seen::Nothing,
+            };
+            if !matches!(seen, Seen::Alive { health: Health::Silent { .. } }) {
+                job.silent = None;
+            }
+            if seen == Seen::Unknown || !is_alike(&seen, &job.observed.run) {
+                self.due.insert(key.clone());
+            }
+            job.observed.run = seen;
+        }
+        self.suspect(&holders);
+        Ok(())
+    }
+
+    /// Finds what is alive of a job and is not its run.
+    fn suspect(&mut self, holders: &[Holder]) {
+        for holder in holders {
+            let Some(scope) = &holder.scope else { continue };
+            let address = format!("{}/{}/{}", Kind::ContinuousJob.name(), holder.domain, holder.name);
+            let key = Key { scope: scope.clone(), address };
+            let Some(job) = self.jobs.get_mut(&key) else { continue };
+            let id = holder.id.as_str();
+            let is_known = job.execution() == Some(id) || job.foreign.as_deref() == Some(id);
+            // One that is asked for may be this one, and its answer was lost: it is asked for again.
+            let is_awaited = job.memory.kept.run.as_ref().is_some_and(|it| it.execution.is_none());
+            if !is_known && !is_awaited {
+                job.suspect = Some(holder.id.clone());
+                self.due.insert(key);
+            }
+        }
+    }
+
+    async fn holders(&self) -> Result<Vec<Holder>, Error> {
+        let mut all: Vec<Holder> = Vec::new();
+        loop {
+            let after = all.last().map(|it| it.key.clone()).unwrap_or_default();
+            let page = tokio::time::timeout(PATIENCE, self.hands.runner.holders(&after, PAGE)).await;
+            let late = |_| Error::Unavailable(format!("it did not answer within {} s", PATIENCE.as_secs()));
+            let page = page.map_err(late)??;
+            let is_last = page.len() < PAGE as usize;
+            all.extend(page);
+            if is_last {
+                return Ok(all);
+            }
+        }
+    }
+
+    /// Sees to all jobs that have to be decided about.
+    async fn attend(&mut self, holds: &impl Fn() -> bool) -> Tried {
+        let now = self.now();
+        let woken = self.jobs.values().filter(|job| job.wake.is_some_and(|at| at <= now));
+        self.due.extend(woken.map(|job| job.key.clone()));
+        let due: Vec<Job> = self.due.drain().filter_map(|key| self.jobs.remove(&key)).collect();
+        let hands = &self.hands;
+        let mut attended = stream::iter(due)
+            .map(|mut job| async move {
+                // What is not begun when the lease is lost is not begun any more.
+                let came = if holds() { hands.attend(&mut job).await } else { Came::Lost };
+                (job, came)
+            })
+            .buffer_unordered(AT_ONCE);
+        let mut lost = false;
+        while let Some((mut job, came)) = attended.next().await {
+            let now = (self.keeper.clock)();
+            let again = match came {
+                Came::Fine => matches!(job.condition, Condition::Stopping(_)).then_some(FOLLOW),
+                Came::Later => Some(AGAIN),
+                Came::Lost => {
+                    lost = true;
+                    None
+                }
+            };
+            if let Some(again) = again.and_then(|pause| now.checked_add(pause).ok()) {
+                job.wake = Some(job.wake.map_or(again, |at| at.min(again)));
+            }
+            self.jobs.insert(job.key.clone(), job);
+        }
+        if lost { Err("somebody else acts".to_owned()) } else { Ok(()) }
+    }
+}
+
+/// Whether nothing is to be decided because one became the other.
+fn is_alike(one: &Seen, other: &Seen) -> bool {
+    match (one, other) {
+        (Seen::Alive { health: one }, Seen::Alive { health: other }) => {
+            std::mem::discriminant(one) == std::mem::discriminant(other)
+        }
+        (one, other) => one == other,
+    }
+}
+
+fn text(error: impl fmt::Display) -> String {
+    error.to_string()
+}

@@ -1,0 +1,52 @@
+//! From what a Runner tells of an execution to what is seen of a job's run.
+
+use dcp_runner::api::{Holder, Record};
+use dcp_runner::execution::{Execution, Phase, Stopping};
+use dcp_runner::failure::Cause;
+use dcp_runner::progress::Progress;
+use jiff::Timestamp;
+
+use super::{Health, Seen};
+
+/// What is seen of a run, by all that is kept of its execution.
+pub fn seen(record: &Record) -> Seen {
+    let execution = &record.execution;
+    if execution.phase.is_final() {
+        return ended(execution, record.history.last().map(|it| it.why.as_str()));
+    }
+    let running = execution.attempts.last().and_then(|attempt| attempt.running);
+    let since = running.unwrap_or(execution.created);
+    Seen::Alive { health: health(execution.phase, record.progress.as_ref(), since) }
+}
+
+/// What is seen of a run that is alive; `since` is from when on nothing was told of it.
+pub(super) fn alive(holder: &Holder, since: Timestamp) -> Seen {
+    Seen::Alive { health: health(holder.phase, holder.progress.as_ref(), since) }
+}
+
+fn health(phase: Phase, progress: Option<&Progress>, since: Timestamp) -> Health {
+    match (phase, progress) {
+        (Phase::Running | Phase::Cancelling, Some(Progress { last: Some(last), .. })) => {
+            Health::Moving { last: *last }
+        }
+        (Phase::Running, Some(_)) => Health::Starting,
+        (Phase::Running, None) => Health::Silent { since },
+        _ => Health::Pending,
+    }
+}
+
+fn ended(execution: &Execution, last: Option<&str>) -> Seen {
+    let diagnosis = execution.attempts.last().and_then(|attempt| attempt.diagnosis.as_ref());
+    let (why, cause) = match (&execution.stopping, diagnosis) {
+        (Some(Stopping::Cancelled { by }), _) => {
+            (format!("it was cancelled by {by}; to have it stay so, pause it"), None)
+        }
+        (_, Some(diagnosis)) => (diagnosis.summary.clone(), Cause::named(&diagnosis.cause)),
+        (_, None) => (last.unwrap_or("nothing is known of why").to_owned(), None),
+    };
+    Seen::Ended {
+        succeeded: execution.phase == Phase::Succeeded,
+        why,
+        mendable: cause.is_none_or(|cause| !cause.is_hopeless()),
+    }
+}

@@ -1,0 +1,73 @@
+//! What somebody who keeps something as it is applied has to know: what has changed since he looked last.
+
+use std::collections::BTreeMap;
+
+use dcp_compiler::primitive::{Address, Fingerprint, Kind};
+use dcp_database::signed;
+
+use super::Sql;
+use crate::registry::{Result, Revision, Scope};
+
+/// What is applied at an address, and how it came to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    pub address: Address,
+    /// All that there ever were, the newest first.
+    pub revisions: Vec<Revision>,
+    /// What is applied there now; none where it was deleted.
+    pub body: Option<String>,
+}
+
+impl Sql {
+    /// All scopes, with the serial of each.
+    pub async fn scopes(&self) -> Result<Vec<(Scope, u64)>> {
+        let query = sqlx::query("SELECT scope, serial FROM registry_scopes ORDER BY scope");
+        let rows = self.database.rows(query).await?;
+        let scope = |row| {
+            let name: &str = self.database.get(row, 0)?;
+            let scope = name.parse().map_err(|_| self.database.corrupt(&format!("`{name}` is no scope")))?;
+            Ok((scope, self.database.number(row, 1)?))
+        };
+        rows.iter().map(scope).collect()
+    }
+
+    /// The addresses of a kind that a commit after a serial has changed, deleted ones too, and the serial that this is
+    /// so at.
+    pub async fn changed(&self, scope: &Scope, kind: Kind, since: u64) -> Result<(u64, Vec<Changed>)> {
+        let mut view = self.view().await?;
+        let serial = view.base(scope).await?.serial;
+        let rows = view.rows_of_changed(scope, &format!("{}/", kind.name()), since).await?;
+        let mut all: BTreeMap<Address, Vec<Revision>> = BTreeMap::new();
+        for (address, revision) in rows {
+            all.entry(address).or_default().push(revision);
+        }
+        let newest = |revisions: &[Revision]| revisions.first().and_then(|it| it.fingerprint.clone());
+        let wanted: Vec<Fingerprint> = all.values().filter_map(|it| newest(it)).collect();
+        let mut bodies = view.bodies(scope, &wanted).await?.into_iter();
+        let changed = all.into_iter().map(|(address, revisions)| {
+            let body = newest(&revisions).and_then(|_| bodies.next());
+            Changed { address, revisions, body }
+        });
+        Ok((serial, changed.collect()))
+    }
+}
+
+impl super::read::View {
+    /// Every revision of the addresses that begin like this and were changed since, the newest first.
+    async fn rows_of_changed(
+        &mut self,
+        scope: &Scope,
+        begins: &str,
+        since: u64,
+    ) -> Result<Vec<(Address, Revision)>> {
+        // By its first characters and not by an order of texts, which is another one in each database.
+        let query = "SELECT was.revision, was.serial, was.action, was.fingerprint, was.address \
+            FROM registry_current AS now JOIN registry_revisions AS was \
+                ON was.scope = now.scope AND was.address = now.address \
+            WHERE now.scope = $1 AND now.serial > $2 AND substr(now.address, 1, length($3)) = $3 \
+            ORDER BY was.address, was.revision DESC";
+        let query = sqlx::query(query).bind(scope.as_str()).bind(signed(since)).bind(begins);
+        let rows = self.0.rows(query).await?;
+        rows.iter().map(|row| Ok((self.address(row, 4)?, self.revision(row)?))).collect()
+    }
+}

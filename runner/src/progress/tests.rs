@@ -1,0 +1,155 @@
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use super::*;
+
+/// What Spark 4.1.1 wrote of two queries: one that counts what comes ten times a second, one that finds nothing. Most
+/// of what is no event of a query was left out.
+const LOG: &str = include_str!("tests/spark-4.1.1.log");
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+fn after(lines: usize) -> Progress {
+    let mut queries = Queries::default();
+    LOG.lines().take(lines).for_each(|line| queries.take(line.as_bytes()));
+    queries.progress()
+}
+
+fn line(what: &str, then: usize) -> usize {
+    LOG.lines().enumerate().filter(|(_, line)| line.contains(what)).nth(then).map(|(at, _)| at + 1).unwrap()
+}
+
+#[test]
+fn what_spark_wrote_is_understood() {
+    let started = after(line("QueryStartedEvent", 1));
+    assert_eq!(started, Progress { queries: 2, ..Progress::default() });
+    let first = after(line("QueryProgressEvent", 0));
+    assert_eq!((first.last, first.batches), (None, 1), "the other one has not done anything yet");
+    // From here on, the one that finds nothing is the last that was heard of.
+    let idle = after(line("QueryIdleEvent", 0));
+    assert_eq!(idle.last, Some(at("2026-11-21T19:48:55.715Z")));
+    let all = after(line("QueryTerminatedEvent", 0) - 1);
+    assert_eq!(all.last, Some(at("2026-11-21T19:49:07.301Z")));
+    assert_eq!((all.queries, all.batches, all.rows), (2, 17, 240));
+    assert_eq!((all.state_rows, all.state_bytes), (50, 15072));
+    assert_eq!(all.watermark, Some(at("2026-11-21T19:49:05.613Z")));
+    assert_eq!(all.behind, None, "only topics tell it");
+    assert!((600..1500).contains(&all.batch_millis), "{all:?}");
+    assert_eq!(after(LOG.lines().count()).queries, 0);
+}
+
+/// A batch of a query that reads a topic.
+fn batch(run: &str, id: i64, end: &str, latest: &str) -> String {
+    let name = "org.apache.spark.sql.streaming.StreamingQueryListener$QueryProgressEvent";
+    let source = serde_json::json!({
+        "endOffset": end, "latestOffset": latest, "numInputRows": 5,
+        "inputRowsPerSecond": "NaN", "processedRowsPerSecond": 2.5,
+    });
+    let progress = serde_json::json!({
+        "runId": run, "timestamp": "2026-11-21T10:00:00.000Z", "batchId": id, "batchDuration": 1500,
+        "sources": [source],
+    });
+    // The name of the event comes first.
+    format!(r#"{{"Event":"{name}","progress":{progress}}}"#)
+}
+
+#[test]
+fn what_a_topic_has_more_is_counted() {
+    let mut queries = Queries::default();
+    let (end, latest) = (r#"{"t":{"0":10,"1":7}}"#, r#"{"t":{"0":14,"1":7},"u":{"0":3}}"#);
+    queries.take(batch("a", 1, end, latest).as_bytes());
+    queries.take(batch("a", 1, end, latest).as_bytes());
+    let progress = queries.progress();
+    assert_eq!((progress.behind, progress.batches, progress.rows), (Some(7), 1, 5), "one batch told twice");
+    assert_eq!((progress.input_rate, progress.rate, progress.batch_millis), (0.0, 2.5, 1500));
+    queries.take(batch("b", 1, "3", "9").as_bytes());
+    assert_eq!(queries.progress().behind, Some(7), "what other sources mean by offsets is not known");
+}
+
+#[test]
+fn a_log_may_name_more_queries_than_are_kept() {
+    let mut queries = Queries::default();
+    (0..10_000).for_each(|run| queries.take(batch(&format!("r{run}"), 1, "0", "0").as_bytes()));
+    assert_eq!(queries.progress().queries, 100);
+}
+
+proptest! {
+    #[test]
+    fn nothing_that_a_log_says_does_harm(cut in 0..LOG.len(), with in ".{0,20}", line in any::<Vec<u8>>()) {
+        let mut queries = Queries::default();
+        let mut text = LOG.as_bytes().to_vec();
+        text.splice(cut..cut, with.into_bytes());
+        text.split(|byte| *byte == b'\n').for_each(|line| queries.take(line));
+        queries.take(&line);
+        queries.progress();
+    }
+}
+
+/// A log in parts, as Spark makes it.
+struct Written {
+    folder: TempDir,
+}
+
+impl Written {
+    fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        fs::create_dir(folder.path().join("eventlog_v2_app")).unwrap();
+        Self { folder }
+    }
+
+    fn part(&self, number: u64) -> std::path::PathBuf {
+        self.folder.path().join(format!("eventlog_v2_app/events_{number}_app"))
+    }
+
+    fn write(&self, number: u64, text: &str) {
+        let mut file = OpenOptions::new().create(true).append(true).open(self.part(number)).unwrap();
+        file.write_all(text.as_bytes()).unwrap();
+    }
+}
+
+#[test]
+fn a_log_is_read_on_while_it_is_written() {
+    let nothing = TempDir::new().unwrap();
+    assert_eq!(Follower::new(nothing.path().join("none")).look().unwrap(), None);
+    let written = Written::new();
+    let mut follower = Follower::new(written.folder.path().to_owned());
+    assert_eq!(follower.look().unwrap(), None);
+    let (mut told, cut) = (None, LOG.len() / 7);
+    for (number, part) in (0_u64..).zip(LOG.as_bytes().chunks(cut)) {
+        // In the middle of a line, always in the next part of the log: that is worse than Spark does.
+        written.write(1, std::str::from_utf8(part).unwrap());
+        told = follower.look().unwrap();
+        assert!(told.is_some(), "{number}");
+    }
+    assert_eq!(told.unwrap(), after(LOG.lines().count()));
+}
+
+#[test]
+fn what_was_read_of_a_log_is_removed() {
+    let written = Written::new();
+    let mut follower = Follower::new(written.folder.path().to_owned());
+    for (number, line) in (1..).zip(LOG.lines()) {
+        written.write(number, &format!("{line}\n"));
+        follower.look().unwrap();
+    }
+    let last = LOG.lines().count() as u64;
+    let there: Vec<u64> = (1..=last).filter(|number| written.part(*number).exists()).collect();
+    assert_eq!(there, [last - 1, last]);
+    assert_eq!(follower.look().unwrap().unwrap(), after(LOG.lines().count()));
+    // Whoever comes later reads what is there, and goes on from that.
+    written.write(last + 1, &format!("{}\n", batch("late", 40, "0", "0")));
+    let mut another = Follower::new(written.folder.path().to_owned());
+    assert_eq!(another.look().unwrap().unwrap().queries, 1);
+}
+
+#[test]
+fn a_compressed_log_tells_nothing() {
+    let written = Written::new();
+    fs::write(written.folder.path().join("eventlog_v2_app/events_1_app.zstd"), "anything").unwrap();
+    assert_eq!(Follower::new(written.folder.path().to_owned()).look().unwrap(), None);
+}
