@@ -245,8 +245,9 @@ fn seen(
 
 /// The present attempt is proved to be over.
 fn gone(execution: &mut Execution, end: Option<End>, verdict: Option<Verdict>, now: Timestamp) -> String {
-    let succeeded = end.as_ref().is_some_and(|end| end.succeeded);
     let stopping = execution.stopping.take();
+    // One that ends well because it was asked to stop has not done all that it was to do.
+    let succeeded = end.as_ref().is_some_and(|end| end.succeeded && !(end.stopped && stopping.is_some()));
     if succeeded {
         if let Some(attempt) = execution.attempts.last_mut() {
             attempt.end = end;

@@ -28,14 +28,7 @@ const EDGES: &[(&str, May)] = &[
     ),
     (
         "dcp-reconciler",
-        May::Only(&[
-            "dcp-compiler",
-            "dcp-database",
-            "dcp-objects",
-            "dcp-proto",
-            "dcp-runner",
-            "dcp-server",
-        ]),
+        May::Only(&["dcp-compiler", "dcp-database", "dcp-objects", "dcp-proto", "dcp-runner", "dcp-server"]),
     ),
     (
         "dcp-cli",

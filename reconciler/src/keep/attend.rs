@@ -106,14 +106,8 @@ impl Hands {
             }
             let now = (self.clock)();
             let chance = chance(&job.key);
-            let decision = decide(
-                job.desired.as_ref(),
-                &job.wish,
-                &job.memory.kept,
-                &job.observed,
-                now,
-                chance,
-            );
+            let decision =
+                decide(job.desired.as_ref(), &job.wish, &job.memory.kept, &job.observed, now, chance);
             (job.wake, job.condition) = (decision.wake, decision.condition);
             if decision.kept != job.memory.kept || !decision.said.is_empty() {
                 match self.save(job, decision.kept, &decision.said, now).await {
@@ -261,13 +255,7 @@ impl Hands {
             fingerprint: Some(version.job.clone()),
         };
         Submit {
-            token: format!(
-                "{}:{:016x}:{}:{}",
-                self.fence.lease,
-                chance(&job.key),
-                version.build,
-                run.number
-            ),
+            token: format!("{}:{:016x}:{}:{}", self.fence.lease, chance(&job.key), version.build, run.number),
             job: Definition::Applied(reference),
             parameters: std::collections::BTreeMap::new(),
             streaming: Some(Streaming {
@@ -307,4 +295,3 @@ pub(super) fn chance(key: &Key) -> u64 {
     let hash = Sha256::new().chain_update(scope).chain_update("\n").chain_update(address).finalize();
     hash.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
-

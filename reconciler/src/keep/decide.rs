@@ -270,6 +270,9 @@ impl Deciding<'_> {
             (Some(_), Some(target)) => {
                 // It was changed in place.
                 run.version.revision = target.revision;
+                if let Some(healthy) = self.kept.healthy.as_mut().filter(|it| it.build == target.build) {
+                    healthy.revision = target.revision;
+                }
                 None
             }
         };

@@ -12,6 +12,8 @@ use crate::lines::{self, Line};
 const MOST: u64 = 32 << 20;
 /// A line that is longer is none of those that are of interest.
 const LONGEST: usize = 1 << 20;
+/// How Spark may compress a log, which can't be read while it is written.
+const CODECS: [&str; 4] = [".zstd", ".lz4", ".lzf", ".snappy"];
 /// More entries than this are not looked at.
 const ENTRIES: usize = 10_000;
 
@@ -23,22 +25,17 @@ pub(crate) struct Follower {
     part: u64,
     offset: u64,
     queries: Queries,
-    /// Whether there was a log that can be read.
-    found: bool,
 }
 
 impl Follower {
     pub(crate) fn new(events: PathBuf) -> Self {
-        Self { events, part: 0, offset: 0, queries: Queries::default(), found: false }
+        Self { events, part: 0, offset: 0, queries: Queries::default() }
     }
 
-    /// Reads what is new. None where there is nothing that can be read: there is no log, or it is compressed.
+    /// Reads what is new. None where it can't be read, as it is compressed; where there is no log, there is no query yet.
     pub(crate) fn look(&mut self) -> io::Result<Option<Progress>> {
-        let parts = parts(&self.events)?;
-        let Some(last) = parts.last().map(|(number, _)| *number) else {
-            return Ok(self.found.then(|| self.queries.progress()));
-        };
-        self.found = true;
+        let Some(parts) = parts(&self.events)? else { return Ok(None) };
+        let last = parts.last().map_or(0, |(number, _)| *number);
         let mut left = MOST;
         for (number, path) in &parts {
             if *number < self.part {
@@ -88,8 +85,8 @@ impl Follower {
     }
 }
 
-/// The parts of the log that was begun last, in their order; none where it is compressed.
-fn parts(events: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
+/// The parts of the log that was begun last, in their order; none where they are compressed.
+fn parts(events: &Path) -> io::Result<Option<Vec<(u64, PathBuf)>>> {
     let entries = |folder: &Path| match fs::read_dir(folder) {
         Ok(entries) => entries.take(ENTRIES).collect::<io::Result<Vec<_>>>(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -101,21 +98,24 @@ fn parts(events: &Path) -> io::Result<Vec<(u64, PathBuf)>> {
         .map(|it| (it.metadata().and_then(|it| it.modified()).ok(), it.path()))
         .collect();
     logs.sort();
-    let Some((_, log)) = logs.pop() else { return Ok(Vec::new()) };
-    let mut parts: Vec<(u64, PathBuf)> = entries(&log)?
-        .into_iter()
-        .filter_map(|it| Some((number(&it.file_name().to_string_lossy())?, it.path())))
-        .collect();
+    let Some((_, log)) = logs.pop() else { return Ok(Some(Vec::new())) };
+    let mut parts = Vec::new();
+    for entry in entries(&log)? {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let Some(number) = number(&name) else { continue };
+        if CODECS.iter().any(|codec| name.ends_with(codec)) {
+            return Ok(None);
+        }
+        parts.push((number, entry.path()));
+    }
     parts.sort();
-    Ok(parts)
+    Ok(Some(parts))
 }
 
 /// The number of a part, `events_N_application`.
 fn number(name: &str) -> Option<u64> {
-    let name = name.strip_suffix(".inprogress").unwrap_or(name);
-    let (number, _) = name.strip_prefix("events_")?.split_once('_')?;
-    let is_compressed = ["zstd", "lz4", "lzf", "snappy"].iter().any(|codec| name.ends_with(codec));
-    if is_compressed { None } else { number.parse().ok() }
+    name.strip_prefix("events_")?.split_once('_')?.0.parse().ok()
 }
 
 /// Removes a part, and the sum that Hadoop keeps beside it. One that stays does no harm.

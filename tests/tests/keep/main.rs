@@ -2,6 +2,8 @@
 
 // So that the lints see tests in what tests call.
 #[cfg(test)]
+mod keeper;
+#[cfg(test)]
 mod postgres;
 #[cfg(test)]
 mod sqlite;

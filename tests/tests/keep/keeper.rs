@@ -1,0 +1,492 @@
+//! Reconcilers with a real Runner, real processes and real files: what is declared comes to run, once, whatever happens.
+//!
+//! The drivers are shell scripts that write what Spark writes of a query; what real Spark does is tested with a real one.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dcp_compiler::model;
+use dcp_compiler::primitive::{Fingerprint, Primitive};
+use dcp_gateway::local::Local;
+use dcp_reconciler::apply::{Target, Who, apply};
+use dcp_reconciler::dags::DagFolder;
+use dcp_reconciler::keep::store::{Key, Store};
+use dcp_reconciler::keep::{Keeper, Kept};
+use dcp_reconciler::plan::{Concern, Context, compare};
+use dcp_reconciler::registry::sql::Sql;
+use dcp_reconciler::registry::{Registry as _, Scope};
+use dcp_runner::api::{Filter, Runner as _, live};
+use dcp_runner::embedded::{Backend, Embedded, Jobs, Options};
+use dcp_runner::request::Reference;
+use dcp_tests::machine::{self, Machine};
+use jiff::Timestamp;
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+const SUPERVISOR: &str = env!("CARGO_BIN_EXE_dcp-test-supervisor");
+
+/// A driver does what its one argument says. Two that run at once are told of in `doubled`.
+const SCRIPT: &str = r#"
+what="${@: -1}"
+for it in "$@"; do
+  case "$it" in spark.eventLog.dir=file://*) events="${it#spark.eventLog.dir=file://}" ;; esac
+done
+exec 9>> alone
+flock -n 9 || echo "$what" >> doubled
+echo "$what" >> started
+echo $$ > pid
+trap 'echo "$what" >> stopped; exit 0' TERM
+case "$what" in
+  fail*) if [ ! -e mended ]; then echo "java.lang.OutOfMemoryError: Java heap space" >&2; exit 1; fi ;;
+  wrong*) echo "Traceback (most recent call last):" >&2; echo "ValueError: wrong" >&2; exit 1 ;;
+  hang*) while :; do sleep 0.05 9>&-; done ;;
+esac
+mkdir -p "$events/eventlog_v2_app"
+while :; do
+  at=$(date -u +%FT%T.%3NZ)
+  echo '{"Event":"org.apache.spark.sql.streaming.StreamingQueryListener$QueryIdleEvent","runId":"a","timestamp":"'$at'"}' >> "$events/eventlog_v2_app/events_1_app"
+  sleep 0.05 9>&-
+done
+"#;
+
+/// A project that is applied, with a Runner, and reconcilers as they are wanted.
+struct House {
+    machine: Machine,
+    registry: Sql,
+    store: Store,
+    runner: Embedded,
+    dags: DagFolder,
+    scope: Scope,
+}
+
+#[derive(Debug)]
+struct Applied(Sql);
+
+#[async_trait::async_trait]
+impl Jobs for Applied {
+    async fn current(&self, _: &Reference) -> dcp_runner::api::Result<Option<Fingerprint>> {
+        Ok(None)
+    }
+
+    async fn job(
+        &self,
+        _: &Reference,
+        revision: &Fingerprint,
+    ) -> dcp_runner::api::Result<Option<dcp_compiler::primitive::CoreEtlJob>> {
+        let texts = self.0.bodies(&Scope::new("shop", None), std::slice::from_ref(revision)).await;
+        let texts = texts.expect("it was applied");
+        Ok(texts.first().map(|text| serde_json::from_str(text).expect("it is a job")))
+    }
+}
+
+/// How a stream is declared.
+#[derive(Clone)]
+struct Stream {
+    name: &'static str,
+    does: String,
+    state: u32,
+    start_within: u32,
+    on_unhealthy: &'static str,
+    paused: bool,
+    attempts: u32,
+}
+
+fn stream(does: &str) -> Stream {
+    Stream {
+        name: "clicks",
+        does: does.to_owned(),
+        state: 1,
+        start_within: 600,
+        on_unhealthy: "rollback",
+        paused: false,
+        attempts: 1,
+    }
+}
+
+impl Stream {
+    fn manifest(&self, folder: &Path) -> String {
+        let Self { name, does, state, start_within, on_unhealthy, paused, attempts } = self;
+        let folder = folder.display();
+        format!(
+            "apiVersion: dcp/v1\nkind: CoreETL\nmetadata: {{name: {name}, domain: logistics, owner: o}}\nspec:\n  \
+             engine: {{version: \"4.1\"}}\n  job: {{pyspark: {{main: main.py, args: [\"{does}\"]}}}}\n  \
+             retry: {{attempts: {attempts}, backoff: 1s}}\n  run:\n    continuous:\n      \
+             checkpoint: \"file://{folder}/checkpoints/clicks\"\n      stateVersion: {state}\n      \
+             paused: {paused}\n      health: {{startWithin: {start_within}s, progressWithin: 600s}}\n      \
+             upgrade: {{onUnhealthy: {on_unhealthy}, grace: 5s, reset: allow}}\n"
+        )
+    }
+
+    fn key(&self) -> Key {
+        Key { scope: "shop".to_owned(), address: format!("ContinuousJob/logistics/{}", self.name) }
+    }
+}
+
+fn primitives(manifest: &str) -> Vec<Primitive> {
+    let files = BTreeMap::from([("manifest.yaml".to_owned(), manifest.to_owned())]);
+    let compiled = dcp_tests::compile(&files, None);
+    let errors = dcp_tests::describe(&compiled.sources, &compiled.diagnostics);
+    assert!(!errors.contains("error"), "{errors}");
+    compiled.primitives
+}
+
+async fn started(machine: &Machine, registry: &Sql) -> Embedded {
+    let compute: Arc<Local> = Arc::new(machine::local(&machine.path(""), SUPERVISOR));
+    let backend = Backend { compute, slots: None };
+    let mut options = Options::new(vec![(model::Backend::Local, backend)], Timestamp::now);
+    options.look = Duration::from_millis(20);
+    options.lease = Duration::from_secs(2);
+    options.jobs = Some(Arc::new(Applied(registry.clone())));
+    let store = dcp_runner::store::Store::sqlite(&machine.path("runs.db")).await.expect("it can be made");
+    Embedded::start(store, options).await.expect("it starts")
+}
+
+impl House {
+    async fn new() -> Self {
+        let machine = Machine::of_version("4.1.1", SCRIPT);
+        std::fs::create_dir(machine.path("checkpoints")).expect("there is room");
+        let registry = Sql::sqlite(&machine.path("state.db")).await.expect("it can be made");
+        let store = Store::sqlite(&machine.path("state.db")).await.expect("it can be made");
+        let runner = started(&machine, &registry).await;
+        let dags = DagFolder::open("dags", &machine.path("")).expect("it can be made");
+        Self { machine, registry, store, runner, dags, scope: Scope::new("shop", None) }
+    }
+
+    /// Applies what there is to be, and nothing else.
+    async fn apply(&self, streams: &[&Stream]) {
+        let manifests = streams.iter().map(|stream| stream.manifest(&self.machine.path("")));
+        let desired: Vec<Primitive> = manifests.flat_map(|it| primitives(&it)).collect();
+        let state = self.registry.state(&self.scope).await.expect("it is there");
+        let context = Context { scope: self.scope.clone(), commit: None, place: &|_, _, _| None };
+        let comparison = compare(&desired, &state, |_, _| Concern::Compared);
+        let wanted = comparison.wanted();
+        let texts = self.registry.bodies(&self.scope, &wanted).await.expect("they are there");
+        let bodies = wanted.into_iter().zip(texts).collect();
+        let plan = comparison.plan(&bodies, &context).expect("it can be read");
+        let target = Target { registry: &self.registry, dags: &self.dags, scope: &self.scope };
+        let id = format!("{:032x}", rand::random::<u128>());
+        let who = Who { id, by: "tester".to_owned(), at: Timestamp::now() };
+        apply(target, &plan, &who, &mut |_| {}).await.expect("it is applied");
+    }
+
+    fn keeper(&self) -> Keeping {
+        let (stop, stopped) = watch::channel(false);
+        let keeper = Keeper {
+            registry: self.registry.clone(),
+            store: self.store.clone(),
+            runner: Arc::new(self.runner.clone()),
+            lease: Duration::from_secs(1),
+            clock: Timestamp::now,
+            log: Arc::new(|_| {}),
+        };
+        Keeping { stop, task: tokio::spawn(keeper.run(stopped)) }
+    }
+
+    async fn kept(&self, stream: &Stream) -> Kept {
+        self.store.job(&stream.key()).await.expect("it can be read").kept
+    }
+
+    async fn until(&self, stream: &Stream, what: &str, is: impl Fn(&Kept) -> bool) -> Kept {
+        let deadline = Instant::now() + Duration::from_mins(1);
+        loop {
+            let kept = self.kept(stream).await;
+            if is(&kept) {
+                return kept;
+            }
+            if Instant::now() >= deadline {
+                let said = self.store.events(&stream.key(), 50).await.expect("they can be read");
+                let all = self.runner.list(&Filter::default(), None, 50).await.expect("they can be read");
+                let logs = all.iter().map(|it| format!("{} {:?}", it.id(), it.history)).collect::<Vec<_>>();
+                panic!("{what} did not happen: {kept:#?} {said:#?} {logs:#?}");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until a revision runs and is healthy.
+    async fn healthy(&self, stream: &Stream, revision: u64) -> Kept {
+        let runs = |kept: &Kept| {
+            let of = |it: &dcp_reconciler::keep::Version| it.revision == revision;
+            let run = kept.run.as_ref().filter(|run| run.stopping.is_none() && run.execution.is_some());
+            run.is_some_and(|run| of(&run.version)) && kept.healthy.as_ref().is_some_and(of)
+        };
+        self.until(stream, &format!("a healthy revision {revision}"), runs).await
+    }
+
+    async fn rests(&self, stream: &Stream) {
+        self.until(stream, "rest", |kept| kept.run.is_none() && kept.starts > 0).await;
+        let filter = Filter { phases: live(), ..Filter::default() };
+        assert_eq!(self.runner.list(&filter, None, 10).await.expect("it can be read"), []);
+    }
+
+    async fn said(&self, stream: &Stream) -> String {
+        let events = self.store.events(&stream.key(), 1000).await.expect("they can be read");
+        events.iter().rev().map(|it| format!("{}\n", it.said)).collect()
+    }
+
+    fn started(&self) -> Vec<String> {
+        self.machine.lines("started")
+    }
+
+    fn no_two_at_once(&self) {
+        assert_eq!(self.machine.lines("doubled"), [""; 0]);
+    }
+}
+
+/// A reconciler that runs.
+struct Keeping {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Keeping {
+    /// In the middle of whatever it does.
+    async fn die(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+
+    async fn leave(self) {
+        self.stop.send_replace(true);
+        self.task.await.expect("it ends");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_declared_runs_and_what_changes_restarts_only_where_it_must() {
+    let house = House::new().await;
+    let keeping = house.keeper();
+    let mut clicks = stream("one");
+    house.apply(&[&clicks]).await;
+    house.healthy(&clicks, 1).await;
+    assert_eq!(house.started(), ["one"]);
+    // Nothing restarts.
+    clicks.start_within = 500;
+    house.apply(&[&clicks]).await;
+    let kept = house.healthy(&clicks, 2).await;
+    assert_eq!((kept.starts, house.started().len()), (1, 1));
+    // It is drained, and started on the same checkpoint.
+    clicks.does = "two".to_owned();
+    house.apply(&[&clicks]).await;
+    house.healthy(&clicks, 3).await;
+    assert_eq!(
+        (house.started(), house.machine.lines("stopped")),
+        (vec!["one".into(), "two".into()], vec!["one".into()])
+    );
+    let aside = || {
+        let all = std::fs::read_dir(house.machine.path("checkpoints")).expect("it is there");
+        all.filter_map(|it| Some(it.ok()?.file_name().to_string_lossy().into_owned()))
+            .filter(|name| name != "clicks")
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(aside(), [""; 0]);
+    std::fs::write(house.machine.path("checkpoints/clicks/offsets"), "of state 1").expect("it is there");
+    // The checkpoint is kept aside.
+    clicks.state = 2;
+    house.apply(&[&clicks]).await;
+    house.healthy(&clicks, 4).await;
+    let [old] = aside().try_into().expect("it is set aside once");
+    let old: String = old;
+    let state = std::fs::read_to_string(house.machine.path(&format!("checkpoints/{old}/offsets")));
+    assert_eq!(state.expect("it is whole"), "of state 1");
+    assert!(!house.machine.path("checkpoints/clicks/offsets").exists());
+    house.apply(&[]).await;
+    house.rests(&clicks).await;
+    house.no_two_at_once();
+    assert_eq!(
+        house.said(&clicks).await,
+        "run 1 of revision 1 is started\nrun 1 of revision 1 is healthy\n\
+         run 1 is stopped: another revision takes its place\n\
+         run 1 has stopped: another revision takes its place\nrun 2 of revision 3 is started\n\
+         run 2 of revision 3 is healthy\nrun 2 is stopped: another revision takes its place\n\
+         run 2 has stopped: another revision takes its place\nrun 3 of revision 4 is started\n\
+         run 3 of revision 4 is healthy\nrun 3 is stopped: it is deleted\nrun 3 has stopped: it is deleted\n"
+    );
+    keeping.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_is_paused_and_resumed_and_restarted_by_whoever_asks() {
+    let house = House::new().await;
+    let keeping = house.keeper();
+    let mut clicks = stream("one");
+    house.apply(&[&clicks]).await;
+    house.healthy(&clicks, 1).await;
+    house.store.pause(&clicks.key(), true, "ada", Timestamp::now()).await.unwrap();
+    house.rests(&clicks).await;
+    assert_eq!(house.machine.lines("stopped"), ["one"]);
+    house.store.pause(&clicks.key(), false, "ada", Timestamp::now()).await.unwrap();
+    assert_eq!(house.healthy(&clicks, 1).await.starts, 2);
+    house.store.restart(&clicks.key(), "ada", Timestamp::now()).await.unwrap();
+    house.until(&clicks, "a restart", |kept| kept.starts == 3).await;
+    house.healthy(&clicks, 1).await;
+    clicks.paused = true;
+    house.apply(&[&clicks]).await;
+    house.rests(&clicks).await;
+    clicks.paused = false;
+    house.apply(&[&clicks]).await;
+    house.healthy(&clicks, 3).await;
+    assert_eq!(house.started().len(), 4);
+    house.no_two_at_once();
+    keeping.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_dies_comes_back() {
+    let house = House::new().await;
+    let keeping = house.keeper();
+    let mut clicks = stream("one");
+    clicks.attempts = 2;
+    house.apply(&[&clicks]).await;
+    let first = house.healthy(&clicks, 1).await;
+    // The Runner sees to this one by itself.
+    machine::kill(house.machine.line("pid").trim(), rustix::process::Signal::KILL);
+    machine::until(|| (house.started().len() == 2).then_some(()));
+    assert_eq!(house.kept(&clicks).await.run, first.run);
+    // Somebody cancels what is to be kept: he is told how, and it comes back after a while.
+    let execution = first.run.unwrap().execution.unwrap();
+    let execution = dcp_runner::execution::Id::parse(&execution).unwrap();
+    house.runner.cancel(&execution, "ben").await.unwrap();
+    let failed = house.until(&clicks, "a failure", |kept| kept.failures == 1).await;
+    assert_eq!(failed.failure.unwrap(), "it was cancelled by ben; to have it stay so, pause it");
+    house.until(&clicks, "a start", |kept| kept.starts == 2).await;
+    house.healthy(&clicks, 1).await;
+    machine::until(|| (house.started().len() == 3).then_some(()));
+    house.no_two_at_once();
+    keeping.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_revision_that_is_wrong_gives_way_to_the_last_healthy_one() {
+    let house = House::new().await;
+    let keeping = house.keeper();
+    let mut clicks = stream("one");
+    house.apply(&[&clicks]).await;
+    house.healthy(&clicks, 1).await;
+    clicks.does = "wrong".to_owned();
+    house.apply(&[&clicks]).await;
+    let kept = house.until(&clicks, "a rollback", |kept| kept.given_up.is_some() && kept.run.is_some()).await;
+    assert_eq!(kept.given_up.as_ref().unwrap().build, 2);
+    let back = house.healthy(&clicks, 1).await;
+    assert_eq!(back.given_up, kept.given_up);
+    assert!(house.said(&clicks).await.contains("revision 2 is given up, revision 1 takes its place again: "));
+    // The next one is tried, and what was given up is no more.
+    clicks.does = "two".to_owned();
+    house.apply(&[&clicks]).await;
+    assert_eq!(house.healthy(&clicks, 3).await.given_up, None);
+    assert_eq!(house.started(), ["one", "wrong", "one", "two"]);
+    // One that runs and does nothing is given up when its time is over.
+    (clicks.does, clicks.start_within, clicks.on_unhealthy) = ("hang".to_owned(), 2, "pause");
+    house.apply(&[&clicks]).await;
+    house.until(&clicks, "a pause", |kept| kept.given_up.is_some() && kept.run.is_none()).await;
+    house.rests(&clicks).await;
+    house.no_two_at_once();
+    keeping.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_fails_is_left_alone_for_a_while_and_recovers_by_itself() {
+    let house = House::new().await;
+    let keeping = house.keeper();
+    let clicks = stream("fail");
+    house.apply(&[&clicks]).await;
+    let kept = house.until(&clicks, "a failure", |kept| kept.failures == 1 && kept.run.is_none()).await;
+    assert!(kept.not_before.is_some());
+    let failure = kept.failure.unwrap();
+    assert!(failure.contains("heap was full"), "{failure}");
+    std::fs::write(house.machine.path("mended"), "").unwrap();
+    house.healthy(&clicks, 1).await;
+    keeping.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_of_several_acts_and_another_takes_over() {
+    let house = House::new().await;
+    let (first, second) = (house.keeper(), house.keeper());
+    let mut clicks = stream("0");
+    house.apply(&[&clicks]).await;
+    house.healthy(&clicks, 1).await;
+    let mut keepers = vec![first, second];
+    for number in 1..5_u64 {
+        let epoch = house.store.lease("reconciler").await.unwrap().unwrap().0;
+        // Whichever it is that acts: it dies in the middle of whatever it does, and is not heard of any more.
+        keepers.remove(0).die().await;
+        keepers.push(house.keeper());
+        clicks.does = number.to_string();
+        house.apply(&[&clicks]).await;
+        house.healthy(&clicks, number + 1).await;
+        assert!(house.store.lease("reconciler").await.unwrap().unwrap().0 >= epoch);
+    }
+    assert_eq!(house.started(), ["0", "1", "2", "3", "4"]);
+    house.no_two_at_once();
+    for keeping in keepers {
+        keeping.leave().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_that_was_renamed_waits_until_the_old_one_is_gone() {
+    let house = House::new().await;
+    let keeping = house.keeper();
+    let clicks = stream("old");
+    house.apply(&[&clicks]).await;
+    house.healthy(&clicks, 1).await;
+    let other = Stream { name: "taps", does: "new".to_owned(), ..clicks.clone() };
+    house.apply(&[&other]).await;
+    house.healthy(&other, 1).await;
+    assert_eq!(house.started(), ["old", "new"]);
+    house.no_two_at_once();
+    keeping.leave().await;
+}
+
+/// Reconcilers and Runners die at any moment, while what is declared changes: `DCP_SEED=N` runs one of these again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_dies_when_it_converges() {
+    let seeds = match std::env::var("DCP_SEED") {
+        Ok(seed) => vec![seed.parse().unwrap()],
+        Err(_) => (0..3).collect::<Vec<u64>>(),
+    };
+    for seed in seeds {
+        let mut dice = StdRng::seed_from_u64(seed);
+        let mut house = House::new().await;
+        let mut keeping = house.keeper();
+        let mut clicks = stream("0");
+        // What is killed comes back by the Runner, and not after a while.
+        clicks.attempts = 5;
+        for round in 0..8 {
+            match dice.random_range(0..4) {
+                0 => clicks.does = format!("{round}"),
+                1 => clicks.state += 1,
+                2 => clicks.start_within += 1,
+                _ => house.store.restart(&clicks.key(), "ada", Timestamp::now()).await.unwrap(),
+            }
+            house.apply(&[&clicks]).await;
+            tokio::time::sleep(Duration::from_millis(dice.random_range(0..700))).await;
+            match dice.random_range(0..3) {
+                0 => {
+                    keeping.die().await;
+                    keeping = house.keeper();
+                }
+                1 => {
+                    let _ = house.runner.stop().await;
+                    house.runner = started(&house.machine, &house.registry).await;
+                    keeping.die().await;
+                    keeping = house.keeper();
+                }
+                _ => {}
+            }
+        }
+        let newest = house.registry.state(&house.scope).await.unwrap();
+        let revision = newest.entries.iter().find(|(address, _)| address.to_string() == clicks.key().address);
+        house.healthy(&clicks, revision.unwrap().1.revision).await;
+        assert_eq!(house.started().last(), Some(&clicks.does), "seed {seed}");
+        house.no_two_at_once();
+        house.apply(&[]).await;
+        house.rests(&clicks).await;
+        keeping.leave().await;
+    }
+}
