@@ -1,6 +1,7 @@
 //! What can be asked of the binary.
 
 mod apply;
+mod keep;
 mod manifests;
 mod run;
 mod serve;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum, ValueHint};
 
 pub(crate) use apply::*;
+pub(crate) use keep::*;
 pub(crate) use manifests::*;
 pub(crate) use run::*;
 pub(crate) use serve::*;
@@ -28,6 +30,7 @@ To begin:
   dcp plan                    see what would change, why, and what it costs a running stream
   dcp apply                   do exactly that
   dcp run FILE                run a job on this machine; `dcp doctor` says whether it can
+  dcp up                      keep continuous jobs running; `dcp status` tells how they are
   dcp explain DCP0107         read about a diagnostic
 
 Environment:
@@ -112,6 +115,21 @@ pub(crate) enum Command {
     /// Print the rows that a job of SQL with `returnResult: true` returned
     #[command(after_help = RESULT)]
     Result(Rows),
+    /// Tell how continuous jobs are
+    #[command(after_help = STATUS)]
+    Status(Status),
+    /// Stop a continuous job, and keep it so
+    #[command(after_help = PAUSE)]
+    Pause(Asked),
+    /// Have a paused job go on where it was
+    #[command(after_help = RESUME)]
+    Resume(Asked),
+    /// Start a continuous job anew, on its checkpoint
+    #[command(after_help = RESTART)]
+    Restart(Asked),
+    /// List what was decided about a continuous job, and why
+    #[command(after_help = EVENTS)]
+    Events(Events),
     /// Say whether jobs can be run on this machine, and what is missing
     Doctor(Doctor),
     #[command(hide = true)]

@@ -1,12 +1,14 @@
 //! What each command does.
 
 mod apply;
+mod ask;
 mod cancel;
 mod compile;
 mod completions;
 mod destroy;
 mod doctor;
 mod drift;
+mod events;
 pub(crate) mod explain;
 mod fmt;
 mod graph;
@@ -21,9 +23,12 @@ mod runs;
 mod schema;
 mod serve;
 mod show;
+mod status;
 mod supervise;
 mod up;
 mod validate;
+
+use dcp_reconciler::keep::Ask;
 
 use crate::args::{Args, Command};
 use crate::failure::{Failure, Verdict};
@@ -46,6 +51,11 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Verdict, Failure
         Command::Logs(args) => logs::run(args, project, console),
         Command::Cancel(args) => cancel::run(args, project, console),
         Command::Result(args) => result::run(args, project, console),
+        Command::Status(args) => status::run(args, project, console),
+        Command::Pause(args) => ask::run(Ask::Pause, args, project, console),
+        Command::Resume(args) => ask::run(Ask::Resume, args, project, console),
+        Command::Restart(args) => ask::run(Ask::Restart, args, project, console),
+        Command::Events(args) => events::run(args, project, console),
         Command::Doctor(args) => doctor::run(args, project, console),
         Command::Supervise(args) => supervise::run(args),
         Command::Up(args) => up::run(args, project, console),

@@ -2,10 +2,13 @@
 
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use dcp_compiler::primitive::Fingerprint;
 use dcp_compiler::project::Project;
 use dcp_reconciler::dags::{self, DagFolder};
+use dcp_reconciler::keep::store::Store;
+use dcp_reconciler::keep::{Here, Keep};
 use dcp_reconciler::registry::remote::{self, Remote};
 use dcp_reconciler::registry::sql::Sql;
 use dcp_reconciler::registry::{self, Registry, Scope, State};
@@ -25,11 +28,20 @@ pub(crate) const TOKEN: &str = "DCP_TOKEN";
 /// `1` where a token may go over the network as it is.
 const ALLOW_HTTP: &str = "DCP_ALLOW_HTTP";
 
+/// How a registry is reached.
+#[derive(Debug)]
+enum Way {
+    /// In a file.
+    Here(Sql, PathBuf),
+    There(Box<Remote>),
+}
+
 /// A target that can be planned against and applied to.
 #[derive(Debug)]
 pub(crate) struct Control {
     pub(crate) scope: Scope,
     pub(crate) registry: Box<dyn Registry>,
+    way: Way,
     /// Where the registry is, for people.
     pub(crate) place: String,
     /// Where DAG files go.
@@ -45,10 +57,10 @@ impl Control {
         let runtime = runtime.map_err(|error| Failure::new(format!("no threads can be started: {error}")))?;
         let scope = Scope::new(project.file.project.as_str(), project.target.as_deref());
         let dags = project.dags().map_or_else(|| format!("{FOLDER}/dags"), str::to_owned);
-        let (registry, place): (Box<dyn Registry>, String) = match project.server() {
+        let (registry, way, place): (Box<dyn Registry>, Way, String) = match project.server() {
             Some(server) => {
                 let remote = runtime.block_on(async { at(server) })?;
-                (Box::new(remote), server.to_owned())
+                (Box::new(remote.clone()), Way::There(Box::new(remote)), server.to_owned())
             }
             None => {
                 let path = home.root.join(FOLDER).join("state.db");
@@ -60,10 +72,22 @@ impl Control {
                     return Err(Failure::new(message).help("move it away, and try again"));
                 }
                 let sql = runtime.block_on(Sql::sqlite(&path)).map_err(|error| failed(&error, &shown))?;
-                (Box::new(sql), shown)
+                (Box::new(sql.clone()), Way::Here(sql, path), shown)
             }
         };
-        Ok(Self { scope, registry, place, dags, root: home.root.clone(), runtime })
+        Ok(Self { scope, registry, way, place, dags, root: home.root.clone(), runtime })
+    }
+
+    /// What is told of continuous jobs.
+    pub(crate) fn keep(&self) -> Result<Arc<dyn Keep>, Failure> {
+        match &self.way {
+            Way::There(remote) => Ok(Arc::new(Remote::clone(remote))),
+            Way::Here(registry, path) => {
+                let store = self.run(Store::sqlite(path));
+                let store = store.map_err(|error| Failure::new(error.to_string()))?;
+                Ok(Arc::new(Here { registry: registry.clone(), store }))
+            }
+        }
     }
 
     pub(crate) fn run<T>(&self, work: impl Future<Output = T>) -> T {

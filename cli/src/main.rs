@@ -6,6 +6,7 @@ mod control;
 mod failure;
 mod git;
 mod interrupt;
+mod kept;
 mod load;
 mod memo;
 mod out;

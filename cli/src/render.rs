@@ -2,6 +2,7 @@
 
 mod github;
 mod json;
+pub(crate) mod keep;
 pub(crate) mod plan;
 pub(crate) mod run;
 mod sarif;

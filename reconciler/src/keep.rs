@@ -11,7 +11,9 @@ mod decide;
 mod keeper;
 pub mod lease;
 mod observe;
+mod remote;
 pub mod store;
+mod told;
 mod version;
 
 use dcp_compiler::model::{OnUnhealthy, Trigger};
@@ -21,7 +23,8 @@ use serde::{Deserialize, Serialize};
 
 pub use decide::{Act, Condition, Decision, decide};
 pub use keeper::{Keeper, Log};
-pub use observe::seen;
+pub use observe::{alive as seen_alive, seen};
+pub use told::{Acting, Ask, Here, Keep, Told};
 pub use version::{desired, version};
 
 /// What can run: a revision of a continuous job, and what it is started with.

@@ -176,13 +176,28 @@ pub enum Consent {
 }
 
 /// What is known of what runs.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Live {
     /// Nothing runs of it all the time.
     NotContinuous,
-    /// There is nobody to ask.
+    /// Nobody could be asked.
     Unknown,
+    /// How it was when it was planned.
+    #[serde(rename_all = "camelCase")]
+    Seen {
+        /// In a word: `healthy`, `paused`, `degraded`…
+        condition: String,
+        /// The revision that runs, if any does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        revision: Option<u64>,
+        /// Rows that came in a second, as of late.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        input_rate: Option<f64>,
+        /// Rows that are kept as state.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        state_rows: Option<u64>,
+    },
 }
 
 /// The same content under another name.

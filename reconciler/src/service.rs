@@ -4,13 +4,16 @@
 
 mod commit;
 mod control;
+mod keep;
 
 use std::sync::Arc;
 
 use dcp_proto::control::v1::control_server::ControlServer;
+use dcp_proto::control::v1::keep_server::KeepServer;
 use dcp_server::Services;
 use jiff::Timestamp;
 
+use crate::keep::Keep;
 use crate::registry::Registry;
 use control::Control;
 
@@ -54,4 +57,9 @@ pub fn add(services: Services, registry: Arc<dyn Registry>, options: Options) ->
     let largest = limits.body.saturating_add(MESSAGE_OVERHEAD);
     let control = ControlServer::new(Control { registry, limits, clock });
     services.with(control.max_decoding_message_size(largest))
+}
+
+/// Adds what is told of continuous jobs, and can be asked for.
+pub fn add_keep(services: Services, keep: Arc<dyn Keep>, clock: fn() -> Timestamp) -> Services {
+    services.with(KeepServer::new(keep::Keep { keep, clock }))
 }

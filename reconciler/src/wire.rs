@@ -1,5 +1,6 @@
 //! Between the registry's types and the messages of `dcp.control.v1`, for both of its ends.
 
+pub(crate) mod keep;
 pub(crate) mod status;
 
 use std::collections::BTreeMap;
@@ -47,21 +48,28 @@ pub(crate) fn read_base(base: Option<proto::Base>) -> Base {
     Base { lineage, serial }
 }
 
-pub(crate) fn applied(applied: &Applied) -> proto::Applied {
-    let Applied { serial, id, by, at, commit, counts } = applied;
+fn time(at: Timestamp) -> prost_types::Timestamp {
     let nanosecond = at.as_nanosecond();
     let seconds = nanosecond.div_euclid(1_000_000_000);
-    let at = prost_types::Timestamp {
+    prost_types::Timestamp {
         seconds: i64::try_from(seconds).expect("a Timestamp's seconds are an i64"),
         nanos: i32::try_from(nanosecond.rem_euclid(1_000_000_000)).expect("below 10^9"),
-    };
+    }
+}
+
+fn read_time(at: prost_types::Timestamp) -> Result<Timestamp> {
+    Timestamp::new(at.seconds, at.nanos).map_err(|error| error.to_string())
+}
+
+pub(crate) fn applied(applied: &Applied) -> proto::Applied {
+    let Applied { serial, id, by, at, commit, counts } = applied;
     let count =
         |(kind, number): (&Action, &u64)| proto::Count { action: action(*kind).into(), number: *number };
     proto::Applied {
         serial: *serial,
         id: id.clone(),
         by: by.clone(),
-        at: Some(at),
+        at: Some(time(*at)),
         commit: commit.clone(),
         counts: counts.iter().map(count).collect(),
     }
@@ -69,8 +77,7 @@ pub(crate) fn applied(applied: &Applied) -> proto::Applied {
 
 pub(crate) fn read_applied(applied: proto::Applied) -> Result<Applied> {
     let proto::Applied { serial, id, by, at, commit, counts } = applied;
-    let at = at.ok_or("a commit has no time")?;
-    let at = Timestamp::new(at.seconds, at.nanos).map_err(|error| error.to_string())?;
+    let at = read_time(at.ok_or("a commit has no time")?)?;
     let count = |count: proto::Count| Ok((read_action(count.action)?, count.number));
     let counts = counts.into_iter().map(count).collect::<Result<BTreeMap<_, _>>>()?;
     Ok(Applied { serial, id, by, at, commit, counts })

@@ -156,6 +156,21 @@ pub trait Runner: fmt::Debug + Send + Sync {
     fn result(&self, id: &Id, format: Format) -> BoxStream<'static, Result<Bytes>>;
 }
 
+/// All live executions that hold keys.
+pub async fn all_holders(runner: &dyn Runner) -> Result<Vec<Holder>> {
+    const PAGE: u32 = 1000;
+    let mut all: Vec<Holder> = Vec::new();
+    loop {
+        let after = all.last().map(|it| it.key.clone()).unwrap_or_default();
+        let page = runner.holders(&after, PAGE).await?;
+        let is_last = page.len() < PAGE as usize;
+        all.extend(page);
+        if is_last {
+            return Ok(all);
+        }
+    }
+}
+
 /// The phases that nothing is final in.
 pub fn live() -> Vec<Phase> {
     Phase::ALL.into_iter().filter(|phase| !phase.is_final()).collect()

@@ -121,8 +121,8 @@ impl Queries {
             last: all().map(|it| it.last).min().flatten(),
             batches: self.batches,
             rows: self.rows,
-            input_rate: all().map(|it| it.input_rate).sum(),
-            rate: all().map(|it| it.rate).sum(),
+            input_rate: all().map(|it| it.input_rate).fold(0.0, |sum, it| sum + it),
+            rate: all().map(|it| it.rate).fold(0.0, |sum, it| sum + it),
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,

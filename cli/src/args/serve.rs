@@ -7,7 +7,8 @@ use clap::{Subcommand, ValueHint};
 use super::Format;
 
 pub(super) const UP: &str = "\
-All parts in one process: what is applied, and a Runner with the Spark of this machine. What it knows is below the \
+All parts in one process: what is applied, a Runner with the Spark of this machine, and a reconciler that keeps \
+continuous jobs as they are declared. What it knows is below the \
 project's `.dcp`, where every other command looks too: it takes up what an earlier one left.
 
 Examples:
@@ -46,6 +47,7 @@ pub(crate) struct Served {
 pub(super) const SERVE: &str = "\
 Examples:
   dcp serve control --database postgres://dcp@db/dcp --tokens /etc/dcp/tokens
+  dcp serve reconciler --database postgres://dcp@db/dcp --runner https://dcp.example.com:7421
   dcp serve runner --database postgres://dcp@db/dcp --tokens /etc/dcp/tokens --control https://dcp.example.com:7420";
 
 #[derive(Debug, clap::Args)]
@@ -58,6 +60,8 @@ pub(crate) struct Serve {
 pub(crate) enum Part {
     /// The control plane: what is applied, for all who apply (gRPC, `dcp.control.v1`)
     Control(ServeControl),
+    /// A reconciler: keeps continuous jobs as they are declared. Of several, one acts, and the others wait
+    Reconciler(ServeReconciler),
     /// A Runner: submits, checks and cancels executions (gRPC, `dcp.runner.v1`)
     Runner(ServeRunner),
 }
@@ -76,6 +80,20 @@ pub(crate) struct ServeControl {
     pub(crate) tokens: PathBuf,
     #[command(flatten)]
     pub(crate) served: Served,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct ServeReconciler {
+    /// Where the control plane keeps what is applied: `postgres://…`, or the path of a SQLite file; better given in the
+    /// environment, as it may hold a password
+    #[arg(long, value_name = "URL", env = "DCP_DATABASE", hide_env_values = true)]
+    pub(crate) database: String,
+    /// The Runner that runs them, with the token of the environment
+    #[arg(long, value_name = "URL")]
+    pub(crate) runner: String,
+    /// For how many seconds nothing may be heard of the reconciler that acts before another one does
+    #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) lease: u16,
 }
 
 #[derive(Debug, clap::Args)]

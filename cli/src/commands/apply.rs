@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use dcp_reconciler::apply::{self, Done, Target, Who};
-use dcp_reconciler::plan::{Allowed, Consent as Needed, Plan};
+use dcp_reconciler::plan::{Action, Allowed, Consent as Needed, Plan, Workload};
 use dcp_reconciler::registry::{self, State};
 use jiff::Timestamp;
 
@@ -15,6 +15,7 @@ use crate::args::{self, Consent, Format, Selection};
 use crate::control::Control;
 use crate::failure::{Failure, Verdict};
 use crate::interrupt::Interrupts;
+use crate::kept;
 use crate::out::{BOLD, Console, GOOD};
 use crate::progress::{Progress, Reached};
 use crate::project::Home;
@@ -105,6 +106,17 @@ pub(super) fn carry_out(
     }
     let done = perform(target, plan, control, console)?;
     report(Some(&done), repaired, &state, consent.output, console)?;
+    let kept = |it: &Workload| it.run == "continuous" && it.action != Action::Delete;
+    if consent.output == Format::Text
+        && !console.quiet
+        && plan.workloads.iter().any(kept)
+        && kept::is_kept(control) == Some(false)
+    {
+        writeln!(
+            console.out,
+            "nobody keeps continuous jobs running yet: start `dcp up`, or `dcp serve reconciler`"
+        )?;
+    }
     Ok(Verdict::Fine)
 }
 

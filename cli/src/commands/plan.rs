@@ -15,6 +15,7 @@ use crate::args::{self, PlanFormat};
 use crate::control::Control;
 use crate::failure::{Failure, Verdict};
 use crate::git;
+use crate::kept;
 use crate::memo::{Known, Memo};
 use crate::out::{Console, Look};
 use crate::project::{Home, Outcome, Request};
@@ -148,7 +149,7 @@ fn compile(
     Ok(outcome)
 }
 
-/// Makes a plan of a comparison.
+/// Makes a plan of a comparison, and looks how what it changes is.
 pub(super) fn finish(
     comparison: &Comparison<'_>,
     control: &Control,
@@ -167,8 +168,10 @@ pub(super) fn finish(
     // To ask git takes longer than all of a plan that says nothing.
     let commit = if comparison.is_empty() { None } else { git::commit(&home.root) };
     let context = Context { scope: control.scope.clone(), commit, place: &place };
-    comparison.plan(&texts, &context).map_err(|error| {
+    let mut plan = comparison.plan(&texts, &context).map_err(|error| {
         Failure::new(error.to_string())
             .help("it was written by another version of dcp: use that one or a newer one")
-    })
+    })?;
+    kept::look(&mut plan, control, home, project);
+    Ok(plan)
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dcp_compiler::primitive::{CoreEtlJob, Fingerprint};
+use dcp_reconciler::keep::{Here, Keeper, store as keep};
 use dcp_reconciler::registry::remote::Remote;
 use dcp_reconciler::registry::sql::Sql;
 use dcp_reconciler::service;
@@ -17,10 +18,12 @@ use dcp_runner::embedded::{Embedded, Jobs};
 use dcp_runner::request::Reference;
 use dcp_runner::store::Store;
 use dcp_server::{Access, Call, Log, Options, Services, Tls, Token, Tokens};
+use jiff::Timestamp;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
+use tokio::sync::watch;
 
-use crate::args::{self, Format, Part, ServeControl, ServeRunner, Served};
+use crate::args::{self, Format, Part, ServeControl, ServeReconciler, ServeRunner, Served};
 use crate::failure::{Failure, Verdict};
 use crate::interrupt::Interrupts;
 use crate::out::Console;
@@ -30,6 +33,7 @@ use crate::runs;
 pub(super) fn run(args: &args::Serve, console: &mut Console) -> Result<Verdict, Failure> {
     match &args.part {
         Part::Control(args) => control(args, console),
+        Part::Reconciler(args) => reconciler(args, console),
         Part::Runner(args) => runner(args, console),
     }
 }
@@ -45,10 +49,52 @@ fn control(args: &ServeControl, console: &mut Console) -> Result<Verdict, Failur
         let registry = opened.map_err(|error| Failure::new(error.to_string()))?;
         let services = Services::new(dcp_proto::DESCRIPTORS);
         let services = service::add(services, Arc::new(registry.clone()), service::Options::default());
+        let store =
+            if is_postgres { keep::Store::postgres(database).await } else { keep::Store::sqlite(path).await };
+        let store = store.map_err(|error| Failure::new(error.to_string()))?;
+        let keep = Arc::new(Here { registry: registry.clone(), store });
+        let services = service::add_keep(services, keep, Timestamp::now);
         let served = host(*listen, services, options, "the control plane", console).await;
         registry.close().await;
         served
     })
+}
+
+fn reconciler(args: &ServeReconciler, console: &mut Console) -> Result<Verdict, Failure> {
+    let ServeReconciler { database, runner, lease } = args;
+    let is_postgres = is_postgres(database)?;
+    runtime()?.block_on(async {
+        let path = Path::new(database);
+        let said = |error: String| Failure::new(error);
+        let registry = if is_postgres { Sql::postgres(database).await } else { Sql::sqlite(path).await };
+        let registry = registry.map_err(|error| said(error.to_string()))?;
+        let store =
+            if is_postgres { keep::Store::postgres(database).await } else { keep::Store::sqlite(path).await };
+        let store = store.map_err(|error| said(error.to_string()))?;
+        let at = dcp_runner::remote::Remote::new(crate::control::reached(runner)?);
+        let at = at.map_err(|error| runs::failed(&error))?;
+        if !console.quiet {
+            writeln!(console.out, "the reconciler keeps continuous jobs by the Runner at {runner}")?;
+            console.flush()?;
+        }
+        let keeper = keeper(registry, store, Arc::new(at), Duration::from_secs(u64::from(*lease)));
+        let (stop, stopping) = watch::channel(false);
+        let keeping = tokio::spawn(keeper.run(stopping));
+        stopped().await;
+        stop.send_replace(true);
+        let _ = keeping.await;
+        Ok(Verdict::Fine)
+    })
+}
+
+/// A reconciler that tells what it can't do.
+pub(super) fn keeper(registry: Sql, store: keep::Store, runner: Arc<dyn Runner>, lease: Duration) -> Keeper {
+    let log = |said: &str| {
+        let line = format!("{:.3} the reconciler: {}\n", Timestamp::now(), harmless(said));
+        // Where nobody reads the log, it goes on.
+        let _ = io::stderr().write_all(line.as_bytes());
+    };
+    Keeper { registry, store, runner, lease, clock: Timestamp::now, log: Arc::new(log) }
 }
 
 fn runner(args: &ServeRunner, console: &mut Console) -> Result<Verdict, Failure> {

@@ -3,11 +3,15 @@
 use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
+use dcp_reconciler::keep::{Here, store as keep};
 use dcp_reconciler::registry::sql::Sql;
 use dcp_reconciler::service;
 use dcp_runner::api::Runner;
 use dcp_server::{Access, Services, Tokens};
+use jiff::Timestamp;
+use tokio::sync::watch;
 
 use super::serve;
 use crate::args;
@@ -16,6 +20,9 @@ use crate::failure::{Failure, Verdict};
 use crate::out::Console;
 use crate::project::Home;
 use crate::runs;
+
+/// How long nothing may be heard of a reconciler before another one acts: most often this process, started again.
+const LEASE: Duration = Duration::from_secs(5);
 
 pub(super) fn run(
     args: &args::Up,
@@ -44,10 +51,18 @@ pub(super) fn run(
         }
         let services = Services::new(dcp_proto::DESCRIPTORS);
         let services = service::add(services, Arc::new(registry.clone()), service::Options::default());
+        let store = keep::Store::sqlite(&state).await.map_err(|error| Failure::new(error.to_string()))?;
+        let keep = Arc::new(Here { registry: registry.clone(), store: store.clone() });
+        let services = service::add_keep(services, keep, Timestamp::now);
         let runner: Arc<dyn Runner> = Arc::new(embedded.clone());
+        let keeper = serve::keeper(registry.clone(), store, Arc::clone(&runner), LEASE);
+        let (stop, stopping) = watch::channel(false);
+        let keeping = tokio::spawn(keeper.run(stopping));
         let services =
             dcp_runner::service::add(services, Arc::clone(&runner)).rest(dcp_runner::rest::router(runner));
         let served = serve::host(*listen, services, options, "dcp", console).await;
+        stop.send_replace(true);
+        let _ = keeping.await;
         // Whoever comes next finds out by itself that it is gone.
         let _ = embedded.stop().await;
         embedded.store().close().await;

@@ -7,6 +7,8 @@ mod text;
 
 use dcp_reconciler::plan::{Action, Class, Consent, Live, Plan, Workload};
 
+use super::keep::amount;
+
 pub(crate) use github::github;
 use headline::headline;
 pub(crate) use markdown::markdown;
@@ -41,8 +43,17 @@ fn is_dangerous(workload: &Workload) -> bool {
     danger(workload) <= 3
 }
 
-/// What the action means, in a few words.
+/// What the action means, in a few words, for what runs.
 fn meaning(workload: &Workload) -> String {
+    let cost = cost(workload);
+    let Live::Seen { condition, input_rate, state_rows, .. } = &workload.live else { return cost };
+    let rate = input_rate.map(|rate| format!(", {} rows/s", amount(rate))).unwrap_or_default();
+    let state = state_rows.filter(|rows| *rows > 0 && workload.action == Action::Reset);
+    let state = state.map(|rows| format!(", {rows} rows of state")).unwrap_or_default();
+    format!("{cost}; live: {condition}{rate}{state}")
+}
+
+fn cost(workload: &Workload) -> String {
     let continuous = workload.run == "continuous";
     match workload.action {
         Action::None => "nothing changes".to_owned(),
@@ -68,7 +79,7 @@ fn meaning(workload: &Workload) -> String {
 fn live(plan: &Plan) -> Option<&'static str> {
     let changes = |workload: &&Workload| workload.live == Live::Unknown && workload.action != Action::Create;
     let unknown = plan.workloads.iter().find(changes);
-    unknown.map(|_| "what runs is not known: there is no Runner to ask")
+    unknown.map(|_| "what runs is not known: neither the reconciler's memory nor the Runner could be read")
 }
 
 /// How to consent, or why that can't be done.

@@ -212,7 +212,7 @@ fn colour(phase: &str) -> Style {
     }
 }
 
-fn time(at: Timestamp) -> String {
+pub(crate) fn time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
@@ -230,7 +230,7 @@ pub(crate) fn took(span: SignedDuration) -> String {
 
 /// The same, for programs.
 pub(crate) fn json(record: &Record) -> serde_json::Value {
-    let Record { request, execution, history, version: _, owner: _ } = record;
+    let Record { request, execution, history, version: _, owner: _, progress } = record;
     // Its token is what gives it to whoever has it.
     let mut request = serde_json::to_value(request).unwrap_or_default();
     if let Some(fields) = request.as_object_mut() {
@@ -240,6 +240,7 @@ pub(crate) fn json(record: &Record) -> serde_json::Value {
         ("request", request),
         ("execution", serde_json::to_value(execution).unwrap_or_default()),
         ("history", serde_json::to_value(history).unwrap_or_default()),
+        ("progress", serde_json::to_value(progress).unwrap_or_default()),
     ]);
     serde_json::to_value(parts).unwrap_or_default()
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dcp_compiler::primitive::Kind;
-use dcp_runner::api::{Error, Holder, Runner};
+use dcp_runner::api::{Holder, Runner, all_holders};
 use dcp_runner::request::Fence;
 use futures_util::stream::{self, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
@@ -36,10 +36,8 @@ const FOLLOW: SignedDuration = SignedDuration::from_millis(400);
 const AGAIN: SignedDuration = SignedDuration::from_secs(1);
 /// How many jobs are seen to at once.
 const AT_ONCE: usize = 64;
-/// How many holders of keys are asked for at once.
-const PAGE: u32 = 1000;
-/// How long a Runner may take for a page of them.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long a Runner may take to tell of all that is alive.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Who is told what can't be done now, and that it can again.
 pub type Log = Arc<dyn Fn(&str) + Send + Sync>;
@@ -62,12 +60,12 @@ impl fmt::Debug for Keeper {
 }
 
 /// The name of the lease that reconcilers of one memory contend for.
-const LEASE: &str = "reconciler";
+pub(super) const LEASE: &str = "reconciler";
 
 impl Keeper {
     /// Keeps jobs whenever it has the lease, until it is to stop.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
-        let mut lease = Lease::new(&self.store, LEASE, self.lease);
+        let mut lease = Lease::new(&self.store, LEASE, self.lease, self.clock);
         let standing = lease.standing();
         let turns = async {
             loop {
@@ -246,7 +244,9 @@ impl Term<'_> {
 
     /// Asks the Runner for all that is alive, and sees what has changed.
     async fn scan(&mut self) -> Tried {
-        let holders = self.holders().await.map_err(text)?;
+        let holders = tokio::time::timeout(PATIENCE, all_holders(&*self.hands.runner)).await;
+        let late = |_| format!("it did not answer within {} s", PATIENCE.as_secs());
+        let holders = holders.map_err(late)?.map_err(text)?;
         let now = self.now();
         let by_key: HashMap<&str, &Holder> = holders.iter().map(|it| (it.key.as_str(), it)).collect();
         let by_id: HashMap<&str, &Holder> = holders.iter().map(|it| (it.id.as_str(), it)).collect();
@@ -290,21 +290,6 @@ impl Term<'_> {
             if !is_known && !is_awaited {
                 job.suspect = Some(holder.id.clone());
                 self.due.insert(key);
-            }
-        }
-    }
-
-    async fn holders(&self) -> Result<Vec<Holder>, Error> {
-        let mut all: Vec<Holder> = Vec::new();
-        loop {
-            let after = all.last().map(|it| it.key.clone()).unwrap_or_default();
-            let page = tokio::time::timeout(PATIENCE, self.hands.runner.holders(&after, PAGE)).await;
-            let late = |_| Error::Unavailable(format!("it did not answer within {} s", PATIENCE.as_secs()));
-            let page = page.map_err(late)??;
-            let is_last = page.len() < PAGE as usize;
-            all.extend(page);
-            if is_last {
-                return Ok(all);
             }
         }
     }

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use dcp_database::{Database, Result, signed};
+use jiff::Timestamp;
 
 use super::store::Store;
 
@@ -19,6 +20,7 @@ pub struct Lease {
     name: String,
     holder: String,
     length: Duration,
+    clock: fn() -> Timestamp,
     held: Arc<Mutex<Option<Held>>>,
     /// The epoch and the beat of another holder, and since when they are these.
     heard: Option<((u64, u64), Instant)>,
@@ -47,12 +49,13 @@ struct Held {
 }
 
 impl Lease {
-    pub fn new(store: &Store, name: &str, length: Duration) -> Self {
+    pub fn new(store: &Store, name: &str, length: Duration, clock: fn() -> Timestamp) -> Self {
         Self {
             database: store.database().clone(),
             name: name.to_owned(),
             holder: format!("{:032x}", rand::random::<u128>()),
             length,
+            clock,
             held: Arc::default(),
             heard: None,
         }
@@ -85,10 +88,10 @@ impl Lease {
         let known = Instant::now();
         let held = *self.held();
         if let Some(Held { epoch, .. }) = held {
-            let query =
-                "UPDATE keep_leases SET beat = beat + 1 WHERE name = $1 AND epoch = $2 AND holder = $3";
+            let query = "UPDATE keep_leases SET beat = beat + 1, heard = $4 WHERE name = $1 AND epoch = $2 AND holder = $3";
             let query = sqlx::query(query).bind(self.name.as_str()).bind(signed(epoch));
-            let still = self.database.execute(query.bind(self.holder.as_str())).await? == 1;
+            let query = query.bind(self.holder.as_str()).bind(self.heard_at());
+            let still = self.database.execute(query).await? == 1;
             *self.held() = still.then_some(Held { epoch, known });
         } else {
             let taken = self.take().await?;
@@ -101,9 +104,10 @@ impl Lease {
         let query = sqlx::query("SELECT epoch, holder, beat FROM keep_leases WHERE name = $1");
         let rows = self.database.rows(query.bind(self.name.as_str())).await?;
         let Some(row) = rows.first() else {
-            let query = "INSERT INTO keep_leases (name, epoch, holder, beat) VALUES ($1, 1, $2, 0) \
+            let query = "INSERT INTO keep_leases (name, epoch, holder, beat, heard) VALUES ($1, 1, $2, 0, $3) \
                 ON CONFLICT (name) DO NOTHING";
             let query = sqlx::query(query).bind(self.name.as_str()).bind(self.holder.as_str());
+            let query = query.bind(self.heard_at());
             return Ok((self.database.execute(query).await? == 1).then_some(1));
         };
         let now = (self.database.number(row, 0)?, self.database.number(row, 2)?);
@@ -117,11 +121,15 @@ impl Lease {
             return Ok(None);
         }
         let (epoch, beat) = now;
-        let query = "UPDATE keep_leases SET epoch = epoch + 1, holder = $1, beat = 0 \
+        let query = "UPDATE keep_leases SET epoch = epoch + 1, holder = $1, beat = 0, heard = $5 \
             WHERE name = $2 AND epoch = $3 AND beat = $4";
         let query = sqlx::query(query).bind(self.holder.as_str()).bind(self.name.as_str());
-        let query = query.bind(signed(epoch)).bind(signed(beat));
+        let query = query.bind(signed(epoch)).bind(signed(beat)).bind(self.heard_at());
         Ok((self.database.execute(query).await? == 1).then_some(epoch + 1))
+    }
+
+    fn heard_at(&self) -> i64 {
+        (self.clock)().as_millisecond()
     }
 
     /// Has others take it at once.

@@ -20,7 +20,7 @@ pub fn seen(record: &Record) -> Seen {
 }
 
 /// What is seen of a run that is alive; `since` is from when on nothing was told of it.
-pub(super) fn alive(holder: &Holder, since: Timestamp) -> Seen {
+pub fn alive(holder: &Holder, since: Timestamp) -> Seen {
     Seen::Alive { health: health(holder.phase, holder.progress.as_ref(), since) }
 }
 

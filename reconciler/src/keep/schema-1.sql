@@ -38,7 +38,9 @@ CREATE TABLE keep_leases (
     name TEXT NOT NULL PRIMARY KEY,
     epoch BIGINT NOT NULL,
     holder TEXT NOT NULL,
-    beat BIGINT NOT NULL
+    beat BIGINT NOT NULL,
+    -- When that was, by the holder's clock: for people.
+    heard BIGINT NOT NULL
 );
 
 -- What this memory is called: those who are asked to run something tell by it which memory asks.

@@ -6,7 +6,7 @@ use dcp_database::{Database, Result, Schema, Transaction, signed};
 use jiff::Timestamp;
 use sqlx::any::AnyRow;
 
-use super::{Kept, Wish};
+use super::{Acting, Kept, Wish};
 
 const SCHEMA: Schema = Schema { table: "keep_schema", migrations: &[include_str!("schema-1.sql")] };
 
@@ -133,12 +133,7 @@ impl Store {
             ORDER BY version DESC, number DESC LIMIT $3";
         let query = sqlx::query(query).bind(key.scope.as_str()).bind(key.address.as_str());
         let rows = self.database.rows(query.bind(i64::from(limit))).await?;
-        let event = |row: &AnyRow| {
-            let at: i64 = self.database.get(row, 0)?;
-            let at = Timestamp::from_millisecond(at)
-                .map_err(|_| self.database.corrupt(&format!("{at} is no time")))?;
-            Ok(Event { at, said: self.database.get(row, 1)? })
-        };
+        let event = |row: &AnyRow| Ok(Event { at: self.time(row, 0)?, said: self.database.get(row, 1)? });
         rows.iter().map(event).collect()
     }
 
@@ -175,12 +170,21 @@ impl Store {
         self.ask(query, key, 1, (by, at)).await
     }
 
-    /// The epoch of a lease, and its holder; none where nobody ever had it.
-    pub async fn lease(&self, name: &str) -> Result<Option<(u64, String)>> {
-        let query = sqlx::query("SELECT epoch, holder FROM keep_leases WHERE name = $1").bind(name);
+    /// Who has a lease; none where nobody ever had it.
+    pub async fn acting(&self, lease: &str) -> Result<Option<Acting>> {
+        let query = sqlx::query("SELECT epoch, holder, heard FROM keep_leases WHERE name = $1").bind(lease);
         let rows = self.database.rows(query).await?;
-        let row = rows.first();
-        row.map(|row| Ok((self.database.number(row, 0)?, self.database.get(row, 1)?))).transpose()
+        let acting = |row: &AnyRow| {
+            let has_left = self.database.get::<&str>(row, 1)?.is_empty();
+            let heard = if has_left { None } else { Some(self.time(row, 2)?) };
+            Ok(Acting { epoch: self.database.number(row, 0)?, heard })
+        };
+        rows.first().map(acting).transpose()
+    }
+
+    fn time(&self, row: &AnyRow, column: usize) -> Result<Timestamp> {
+        let at: i64 = self.database.get(row, column)?;
+        Timestamp::from_millisecond(at).map_err(|_| self.database.corrupt(&format!("{at} is no time")))
     }
 
     async fn ask(&self, query: &'static str, key: &Key, what: u64, who: (&str, Timestamp)) -> Result<()> {

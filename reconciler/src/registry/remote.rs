@@ -5,6 +5,7 @@ mod parts;
 use async_trait::async_trait;
 use dcp_compiler::primitive::{Address, Fingerprint};
 use dcp_proto::control::v1::control_client::ControlClient;
+use dcp_proto::control::v1::keep_client::KeepClient;
 use dcp_proto::control::v1::{
     BodiesRequest, HistoryRequest, PublishedRequest, RevisionsRequest, StateAtRequest, StateRequest,
     StateResponse,
@@ -24,6 +25,7 @@ const SERVICE: Service = Service { what: "control plane", domain: status::DOMAIN
 pub struct Remote {
     client: Client,
     control: ControlClient<Way>,
+    keep: KeepClient<Way>,
 }
 
 type Reply<T> = std::result::Result<T, Status>;
@@ -51,7 +53,8 @@ impl Remote {
     pub fn new(options: Options) -> Result<Self> {
         let client = Client::new(options, SERVICE)?;
         let control = ControlClient::new(client.way()).max_decoding_message_size(MESSAGE);
-        Ok(Self { client, control })
+        let keep = KeepClient::new(client.way()).max_decoding_message_size(MESSAGE);
+        Ok(Self { client, control, keep })
     }
 
     async fn call<T, F>(&self, call: impl Fn(ControlClient<Way>) -> F + Send + Sync) -> Result<T>
@@ -61,8 +64,15 @@ impl Remote {
         Ok(self.client.call(|| call(self.control.clone())).await?)
     }
 
+    pub(crate) async fn call_keep<T, F>(&self, call: impl Fn(KeepClient<Way>) -> F + Send + Sync) -> Result<T>
+    where
+        F: Future<Output = Reply<T>> + Send,
+    {
+        Ok(self.client.call(|| call(self.keep.clone())).await?)
+    }
+
     /// An answer that makes no sense.
-    fn unreadable(&self, what: impl std::fmt::Display) -> Error {
+    pub(crate) fn unreadable(&self, what: impl std::fmt::Display) -> Error {
         Error::Corrupt(self.client.unreadable(what))
     }
 

@@ -119,7 +119,7 @@ impl control_server::Control for Control {
 }
 
 /// The scope that a request is about, which the log is to know too.
-fn noted<T>(request: &Request<T>, name: &str) -> std::result::Result<Scope, Status> {
+pub(super) fn noted<T>(request: &Request<T>, name: &str) -> std::result::Result<Scope, Status> {
     let scope = scope(name)?;
     if let Some(noted) = request.extensions().get::<Noted>() {
         noted.subject(scope.as_str());

@@ -15,7 +15,7 @@ use crate::store::Also;
 const SHARE: u32 = 40;
 
 /// How often it is written down how streams are, for those who ask another Runner.
-const TOLD: Duration = Duration::from_secs(5);
+const TOLD: Duration = Duration::from_secs(2);
 
 /// How much is cleared away in one round.
 const SOME: u32 = 200;

@@ -135,8 +135,8 @@ fn batch(told: Told) -> Option<Batch> {
         at: timestamp.checked_add(SignedDuration::from_millis(batch_duration)).ok()?,
         number: batch_id,
         rows: sources.iter().map(|it| whole(it.num_input_rows)).fold(0, u64::saturating_add),
-        input_rate: sources.iter().map(|it| it.input_rows_per_second).sum(),
-        rate: sources.iter().map(|it| it.processed_rows_per_second).sum(),
+        input_rate: sources.iter().map(|it| it.input_rows_per_second).fold(0.0, |sum, it| sum + it),
+        rate: sources.iter().map(|it| it.processed_rows_per_second).fold(0.0, |sum, it| sum + it),
         #[expect(clippy::cast_precision_loss, reason = "no batch takes that long")]
         millis: batch_duration.max(0) as f64,
         behind: sources.iter().filter_map(behind).reduce(u64::saturating_add),

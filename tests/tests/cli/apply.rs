@@ -87,7 +87,9 @@ fn what_is_dangerous_is_annotated_where_it_is_written() {
     let told = plan();
     assert!(told.starts_with(first) && told.lines().count() == 1, "{told}");
     assert!(
-        told.contains("title=reset logistics/clicks-per-store%3A the checkpoint can't be kept::"),
+        told.contains(
+            "title=reset logistics/clicks-per-store%3A the checkpoint can't be kept; live%3A not started::"
+        ),
         "{told}"
     );
     assert!(told.ends_with("%0Aconsent: dcp apply --allow-reset logistics/clicks-per-store\n"), "{told}");

@@ -225,7 +225,8 @@ impl House {
 
     async fn said(&self, stream: &Stream) -> String {
         let events = self.store.events(&stream.key(), 1000).await.expect("they can be read");
-        events.iter().rev().map(|it| format!("{}\n", it.said)).collect()
+        let said: Vec<&str> = events.iter().rev().map(|it| it.said.as_str()).collect();
+        format!("{}\n", said.join("\n"))
     }
 
     fn started(&self) -> Vec<String> {
@@ -412,14 +413,14 @@ async fn one_of_several_acts_and_another_takes_over() {
     house.healthy(&clicks, 1).await;
     let mut keepers = vec![first, second];
     for number in 1..5_u64 {
-        let epoch = house.store.lease("reconciler").await.unwrap().unwrap().0;
+        let epoch = house.store.acting("reconciler").await.unwrap().unwrap().epoch;
         // Whichever it is that acts: it dies in the middle of whatever it does, and is not heard of any more.
         keepers.remove(0).die().await;
         keepers.push(house.keeper());
         clicks.does = number.to_string();
         house.apply(&[&clicks]).await;
         house.healthy(&clicks, number + 1).await;
-        assert!(house.store.lease("reconciler").await.unwrap().unwrap().0 >= epoch);
+        assert!(house.store.acting("reconciler").await.unwrap().unwrap().epoch >= epoch);
     }
     assert_eq!(house.started(), ["0", "1", "2", "3", "4"]);
     house.no_two_at_once();

@@ -106,7 +106,7 @@ pub(crate) async fn what_was_asked_for_is_counted(fresh: Fresh) {
 }
 
 fn lease(store: &Store, length: Duration) -> Lease {
-    Lease::new(store, "reconciler", length)
+    Lease::new(store, "reconciler", length, Timestamp::now)
 }
 
 const LONG: Duration = Duration::from_hours(1);
@@ -130,7 +130,7 @@ pub(crate) async fn one_holds_a_lease(fresh: Fresh) {
     for _ in 0..5 {
         assert_eq!((two.turn().await.unwrap(), one.turn().await.unwrap()), (None, Some(1)));
     }
-    let mut another = Lease::new(&fresh.other, "another", LONG);
+    let mut another = Lease::new(&fresh.other, "another", LONG, Timestamp::now);
     assert_eq!(another.turn().await.unwrap(), Some(1), "each name is a lease of its own");
     // Who does not leave is waited for.
     let mut short = lease(&fresh.other, SHORT);
@@ -164,7 +164,7 @@ pub(crate) async fn a_holder_that_was_away_too_long_holds_it_no_more(fresh: Fres
     assert_eq!(taken(&mut two).await, 2);
     assert_eq!((one.turn().await.unwrap(), one.epoch()), (None, None));
     // One that nobody took it from goes on as before.
-    let mut alone = Lease::new(&fresh.store, "alone", SHORT);
+    let mut alone = Lease::new(&fresh.store, "alone", SHORT, Timestamp::now);
     assert_eq!(alone.turn().await.unwrap(), Some(1));
     while alone.epoch().is_some() {
         tokio::time::sleep(Duration::from_millis(1)).await;
@@ -184,7 +184,7 @@ pub(crate) async fn one_of_many_takes_a_lease(fresh: Fresh) {
             let mut turns = 0;
             while turns < 60 && Instant::now() < deadline {
                 turns += u32::from(lease.turn().await.unwrap().is_some());
-                let taken = store.lease("reconciler").await.unwrap().is_some_and(|(epoch, _)| epoch > 1);
+                let taken = store.acting("reconciler").await.unwrap().is_some_and(|it| it.epoch > 1);
                 if turns == 0 && taken {
                     return None;
                 }

@@ -1,0 +1,43 @@
+//! `dcp events`
+
+use std::io::Write as _;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::args::{self, Format};
+use crate::control::Control;
+use crate::failure::{Failure, Verdict};
+use crate::kept::Kept;
+use crate::out::Console;
+use crate::project::Home;
+use crate::render::keep;
+
+pub(super) fn run(
+    args: &args::Events,
+    project: Option<&Path>,
+    console: &mut Console,
+) -> Result<Verdict, Failure> {
+    let address = Kept::address(&args.workload)?;
+    let home = Home::find(project, &[])?;
+    let project = home.target(args.target.as_deref())?;
+    let control = Control::open(&home, &project)?;
+    let keep = control.keep()?;
+    let events = control.run(keep.events(&control.scope, &address, args.limit));
+    let events = events.map_err(|error| control.failed(&error))?;
+    match args.output {
+        Format::Json => {
+            let all: Value = events.iter().map(|it| json!({"at": it.at, "said": it.said})).collect();
+            writeln!(console.out, "{all:#}")?;
+        }
+        Format::Text if events.is_empty() => {
+            writeln!(console.out, "nothing was decided about `{}` yet", args.workload)?;
+        }
+        Format::Text => {
+            for line in keep::events(&events, console.out.look) {
+                writeln!(console.out, "{line}")?;
+            }
+        }
+    }
+    Ok(Verdict::Fine)
+}

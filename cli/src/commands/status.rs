@@ -1,0 +1,80 @@
+//! `dcp status`
+
+use std::io::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::args::{self, Format};
+use crate::failure::{Failure, Verdict};
+use crate::interrupt::Interrupts;
+use crate::kept::{Kept, Overview};
+use crate::out::Console;
+use crate::render::keep;
+
+/// How often it is looked, by those who watch.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How much of what was decided is shown.
+const LAST: u32 = 10;
+
+pub(super) fn run(
+    args: &args::Status,
+    project: Option<&Path>,
+    console: &mut Console,
+) -> Result<Verdict, Failure> {
+    let address = args.workload.as_deref().map(Kept::address).transpose()?;
+    let kept = Kept::of(project, args.target.as_deref())?;
+    let lines = |overview: &Overview, console: &Console| -> Result<Vec<String>, Failure> {
+        let look = console.out.look;
+        Ok(match (&address, args.output) {
+            (_, Format::Json) if args.watch => vec![keep::json(overview).to_string()],
+            (_, Format::Json) => vec![format!("{:#}", keep::json(overview))],
+            (None, Format::Text) => keep::table(overview, look),
+            (Some(address), Format::Text) => {
+                let events = kept.control.run(kept.keep.events(kept.scope(), address, LAST));
+                keep::whole(overview, &events.map_err(|error| kept.control.failed(&error))?, look)
+            }
+        })
+    };
+    let overview = kept.overview(address.as_ref())?;
+    if let Some(workload) = args.workload.as_ref().filter(|_| overview.jobs.is_empty()) {
+        let message = format!("no continuous job `{workload}` is applied to {}", kept.scope());
+        return Err(Failure::new(message).help("`dcp status` lists those that are"));
+    }
+    let mut shown = lines(&overview, console)?;
+    write(&shown, 0, console)?;
+    if args.watch {
+        let mut interrupts = kept.runs.run(async { Interrupts::new() })?;
+        let text = args.output == Format::Text;
+        loop {
+            let pause = async {
+                tokio::select! {
+                    () = tokio::time::sleep(PAUSE) => false,
+                    () = interrupts.next() => true,
+                }
+            };
+            if kept.runs.run(pause) {
+                break;
+            }
+            let next = lines(&kept.overview(address.as_ref())?, console)?;
+            if next != shown {
+                // Over what was there, where that can be done; else it is one after the other.
+                let over = if text && console.out.look.animated { shown.len() } else { 0 };
+                write(&next, over, console)?;
+                shown = next;
+            }
+        }
+    }
+    kept.runs.close();
+    Ok(Verdict::Fine)
+}
+
+fn write(lines: &[String], over: usize, console: &mut Console) -> Result<(), Failure> {
+    if over > 0 {
+        write!(console.out, "\x1b[{over}A\x1b[J")?;
+    }
+    for line in lines {
+        writeln!(console.out, "{line}")?;
+    }
+    console.flush()?;
+    Ok(())
+}

@@ -1,0 +1,230 @@
+//! The continuous jobs of a target: what is declared and remembered of them, and how they run.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use dcp_compiler::primitive::{Address, Kind};
+use dcp_compiler::project::Project;
+use dcp_reconciler::keep::{Acting, Condition, Keep, Observed, Seen, Told, decide, seen, seen_alive};
+use dcp_reconciler::plan::{Action, Live, Plan, Workload};
+use dcp_reconciler::registry::Scope;
+use dcp_runner::api::{self, Holder, Runner as _};
+use dcp_runner::execution::Id;
+use dcp_runner::progress::Progress;
+use dcp_runner::remote::Remote;
+use dcp_runner::store::Store;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::control::{Control, FOLDER};
+use crate::failure::Failure;
+use crate::project::Home;
+use crate::render;
+use crate::runs::Runs;
+
+/// Looks how it is with what a plan changes, where that can be told without disturbing anything: what can't be told stays
+/// unknown.
+pub(crate) fn look(plan: &mut Plan, control: &Control, home: &Home, project: &Project<'_>) {
+    let concerned = |it: &&mut Workload| it.live == Live::Unknown && it.action != Action::Create;
+    let concerned: Vec<&mut Workload> = plan.workloads.iter_mut().filter(concerned).collect();
+    if concerned.is_empty() {
+        return;
+    }
+    let Ok(keep) = control.keep() else { return };
+    let found = control.run(async {
+        let told = keep.jobs(&control.scope, None).await.ok()?;
+        let mut told: HashMap<String, Told> =
+            told.into_iter().map(|it| (format!("{}/{}", it.address.domain, it.address.name), it)).collect();
+        let reader = Reader::of(home, project).await?;
+        let mut found = HashMap::new();
+        for workload in &concerned {
+            let Some(told) = told.remove(&workload.id()) else { continue };
+            let job = reader.job(told).await?;
+            found.insert(workload.id(), job);
+        }
+        Some(found)
+    });
+    for workload in concerned {
+        let Some(job) = found.as_ref().and_then(|found| found.get(&workload.id())) else { continue };
+        let run = job.told.kept.run.as_ref();
+        workload.live = Live::Seen {
+            condition: render::keep::word(job).0.to_owned(),
+            revision: run.map(|run| run.version.revision),
+            input_rate: job.progress.as_ref().map(|it| it.input_rate),
+            state_rows: job.progress.as_ref().map(|it| it.state_rows),
+        };
+    }
+}
+
+/// Reads how runs are, and takes care of none.
+enum Reader {
+    Store(Option<Store>),
+    Remote(Box<Remote>),
+}
+
+impl Reader {
+    async fn of(home: &Home, project: &Project<'_>) -> Option<Self> {
+        if let Some(runner) = project.runner() {
+            let remote = Remote::new(crate::control::reached(runner).ok()?).ok()?;
+            return Some(Self::Remote(Box::new(remote)));
+        }
+        let path = home.root.join(FOLDER).join("runs.db");
+        // Where nothing was ever run, nothing runs.
+        if !path.exists() {
+            return Some(Self::Store(None));
+        }
+        Some(Self::Store(Some(Store::sqlite(&path).await.ok()?)))
+    }
+
+    async fn job(&self, told: Told) -> Option<Job> {
+        let execution = told.kept.run.as_ref().and_then(|run| run.execution.as_deref());
+        let record = match (execution.and_then(Id::parse), self) {
+            (None, _) | (_, Self::Store(None)) => None,
+            (Some(id), Self::Remote(remote)) => Some(remote.check(&id).await.ok()?),
+            (Some(id), Self::Store(Some(store))) => {
+                let mut record = store.get(&id).await.ok()??;
+                record.progress = store.progress(&id).await.ok()?;
+                Some(record)
+            }
+        };
+        let (run, progress) = match record {
+            None => (Seen::Nothing, None),
+            Some(record) => (seen(&record), record.progress),
+        };
+        Some(Job::of(told, run, progress, Timestamp::now()))
+    }
+}
+
+/// After how long a reconciler that was not heard of is taken to be gone.
+const SILENCE: SignedDuration = SignedDuration::from_secs(60);
+
+/// Continuous jobs, and those who know of them.
+#[derive(Debug)]
+pub(crate) struct Kept {
+    pub(crate) keep: Arc<dyn Keep>,
+    pub(crate) control: Control,
+    pub(crate) runs: Runs,
+}
+
+/// A continuous job, and how it is.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) told: Told,
+    pub(crate) condition: Condition,
+    pub(crate) progress: Option<Progress>,
+}
+
+impl Job {
+    fn of(told: Told, run: Seen, progress: Option<Progress>, now: Timestamp) -> Self {
+        let observed = Observed { run, stray: None };
+        let decided = decide(told.desired.as_ref(), &told.wish, &told.kept, &observed, now, 0);
+        Self { told, condition: decided.condition, progress }
+    }
+}
+
+/// All that is shown at once.
+#[derive(Debug)]
+pub(crate) struct Overview {
+    pub(crate) jobs: Vec<Job>,
+    pub(crate) acting: Option<Acting>,
+    /// Why the Runner could not be asked.
+    pub(crate) unreached: Option<String>,
+    pub(crate) now: Timestamp,
+}
+
+fn is_nobody_there(acting: Option<&Acting>, now: Timestamp) -> bool {
+    let heard = acting.and_then(|it| it.heard);
+    heard.is_none_or(|heard| now.duration_since(heard) > SILENCE)
+}
+
+/// Whether somebody is known to keep what was applied; none where that can't be told.
+pub(crate) fn is_kept(control: &Control) -> Option<bool> {
+    let keep = control.keep().ok()?;
+    let acting = control.run(keep.acting()).ok()?;
+    Some(!is_nobody_there(acting.as_ref(), Timestamp::now()))
+}
+
+impl Overview {
+    /// Whether nobody is there who would do anything.
+    pub(crate) fn is_nobody_there(&self) -> bool {
+        is_nobody_there(self.acting.as_ref(), self.now)
+    }
+}
+
+impl Kept {
+    pub(crate) fn of(project: Option<&Path>, target: Option<&str>) -> Result<Self, Failure> {
+        let home = Home::find(project, &[])?;
+        let project = home.target(target)?;
+        let control = Control::open(&home, &project)?;
+        let keep = control.keep()?;
+        let runs = Runs::open(&home, &project)?;
+        Ok(Self { keep, control, runs })
+    }
+
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.control.scope
+    }
+
+    /// Where a workload's continuous job is.
+    pub(crate) fn address(workload: &str) -> Result<Address, Failure> {
+        let address = format!("{}/{workload}", Kind::ContinuousJob.name()).parse();
+        address.map_err(|_| {
+            Failure::usage(format!("`{workload}` is no workload"))
+                .help("give it as `domain/name`; `dcp status` lists them")
+        })
+    }
+
+    pub(crate) fn overview(&self, of: Option<&Address>) -> Result<Overview, Failure> {
+        let asked = self.control.run(async {
+            let jobs = self.keep.jobs(self.scope(), of).await?;
+            Ok((jobs, self.keep.acting().await?))
+        });
+        let (told, acting) = asked.map_err(|error| self.control.failed(&error))?;
+        let now = Timestamp::now();
+        let (found, unreached) = match self.runs.run(self.runs(&told, of.is_some())) {
+            Ok(found) => (found, None),
+            Err(error) => (HashMap::new(), Some(error.to_string())),
+        };
+        let job = |told: Told| {
+            let execution = told.kept.run.as_ref().and_then(|run| run.execution.as_deref());
+            let (run, progress) = match execution {
+                None => (Seen::Nothing, None),
+                Some(id) => found.get(id).cloned().unwrap_or((Seen::Unknown, None)),
+            };
+            Job::of(told, run, progress, now)
+        };
+        Ok(Overview { jobs: told.into_iter().map(job).collect(), acting, unreached, now })
+    }
+
+    /// How runs are, by their executions.
+    async fn runs(
+        &self,
+        told: &[Told],
+        is_one: bool,
+    ) -> Result<HashMap<String, (Seen, Option<Progress>)>, api::Error> {
+        let mut found = HashMap::new();
+        let wanted = || told.iter().filter_map(|it| it.kept.run.as_ref());
+        if !is_one && wanted().next().is_some() {
+            let holders = api::all_holders(&*self.runs.runner).await?;
+            let holders: HashMap<&str, &Holder> = holders.iter().map(|it| (it.id.as_str(), it)).collect();
+            for run in wanted() {
+                let Some(id) = &run.execution else { continue };
+                if let Some(holder) = holders.get(id.as_str()) {
+                    found.insert(id.clone(), (seen_alive(holder, run.begun), holder.progress.clone()));
+                }
+            }
+        }
+        for id in wanted().filter_map(|run| run.execution.as_deref()) {
+            let Some(named) = Id::parse(id).filter(|_| !found.contains_key(id)) else { continue };
+            match self.runs.runner.check(&named).await {
+                Ok(record) => {
+                    let progress = record.progress.clone().filter(|_| !record.execution.phase.is_final());
+                    found.insert(id.to_owned(), (seen(&record), progress));
+                }
+                Err(api::Error::NotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,275 @@
+//! Continuous jobs, for people and for programs.
+
+use clap::builder::styling::Style;
+use dcp_reconciler::keep::store::Event;
+use dcp_reconciler::keep::{Condition, Stopping};
+use dcp_runner::progress::Progress;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json as value};
+
+use super::harmless;
+use super::run::{time, took};
+use crate::kept::{Job, Overview};
+use crate::out::{BOLD, DIM, ERROR, GOOD, Look, NOTE, WARNING};
+
+/// That nothing will happen.
+pub(crate) const NOBODY: &str = "no reconciler was heard of within a minute, so nothing is done: start one with `dcp up`, or `dcp serve reconciler`";
+
+/// How a job is, in some words.
+pub(crate) fn words(condition: &Condition, now: Timestamp) -> String {
+    match condition {
+        Condition::Gone => "is deleted".to_owned(),
+        Condition::Paused => "is paused".to_owned(),
+        Condition::Unknown => "is not known: the Runner can't be asked".to_owned(),
+        Condition::Starting => "starts".to_owned(),
+        Condition::Held { by } => format!("waits for its checkpoint, which {by} has"),
+        Condition::Healthy => "is healthy".to_owned(),
+        Condition::Silent => "runs, and nothing is told of how".to_owned(),
+        Condition::Stopping(why) => match why {
+            Stopping::Replaced => "is stopped: another revision takes its place",
+            Stopping::Paused => "is stopped: it is to be paused",
+            Stopping::Deleted => "is stopped: it was deleted",
+            Stopping::Restarted => "is stopped: it is to be restarted",
+            Stopping::Unhealthy => "is stopped: it is not healthy",
+        }
+        .to_owned(),
+        Condition::BackingOff { until } => {
+            format!("has failed, and is started again in {}", took(until.duration_since(now)))
+        }
+    }
+}
+
+pub(crate) fn word(job: &Job) -> (&'static str, Style) {
+    match &job.condition {
+        // What is to be done, and nobody has done.
+        Condition::Starting if job.told.kept.run.is_none() => ("not started", NOTE),
+        Condition::Gone => ("deleted", NOTE),
+        Condition::Paused => ("paused", NOTE),
+        Condition::Unknown => ("unknown", WARNING),
+        Condition::Starting => ("starting", NOTE),
+        Condition::Held { .. } => ("waiting", WARNING),
+        Condition::Healthy => ("healthy", GOOD),
+        Condition::Silent => ("running", NOTE),
+        Condition::Stopping(_) => ("stopping", WARNING),
+        Condition::BackingOff { .. } => ("degraded", ERROR),
+    }
+}
+
+/// A number as people say it.
+pub(crate) fn amount(number: f64) -> String {
+    match number {
+        it if it >= 999_950.0 => format!("{:.1}M", it / 1e6),
+        it if it >= 999.5 => format!("{:.1}k", it / 1e3),
+        it if it >= 99.95 || it.fract().abs() < 0.05 => format!("{it:.0}"),
+        it => format!("{it:.1}"),
+    }
+}
+
+/// What of a revision is seen from outside: the one that runs, and the one that is declared.
+fn revision(job: &Job) -> String {
+    let desired = job.told.desired.as_ref().map(|it| it.version.revision);
+    let runs = job.told.kept.run.as_ref().map(|run| run.version.revision);
+    match (runs, desired) {
+        (Some(runs), Some(desired)) if runs != desired => format!("{runs} → {desired}"),
+        (Some(one), _) | (None, Some(one)) => one.to_string(),
+        (None, None) => "-".to_owned(),
+    }
+}
+
+fn millis(millis: u64) -> SignedDuration {
+    SignedDuration::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "nobody reads more digits than are right")]
+fn whole_number(number: u64) -> String {
+    amount(number as f64)
+}
+
+pub(crate) fn table(overview: &Overview, look: Look) -> Vec<String> {
+    let mut lines = above(overview, look);
+    if overview.jobs.is_empty() {
+        lines.push("there are no continuous jobs".to_owned());
+        return lines;
+    }
+    let head =
+        ["WORKLOAD", "CONDITION", "REVISION", "IN", "CAN", "BATCH", "BEHIND", "STARTS"].map(str::to_owned);
+    let row = |job: &Job| {
+        let of = |what: fn(&Progress) -> Option<String>| {
+            job.progress.as_ref().and_then(what).unwrap_or_else(|| "-".to_owned())
+        };
+        [
+            workload(job),
+            word(job).0.to_owned(),
+            revision(job),
+            of(|it| Some(format!("{}/s", amount(it.input_rate)))),
+            of(|it| (it.rate > 0.0).then(|| format!("{}/s", amount(it.rate)))),
+            of(|it| (it.batches > 0).then(|| took(millis(it.batch_millis)))),
+            of(|it| it.behind.map(whole_number)),
+            job.told.kept.starts.to_string(),
+        ]
+    };
+    let rows: Vec<[String; 8]> = std::iter::once(head).chain(overview.jobs.iter().map(row)).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let widths: [usize; 8] = std::array::from_fn(width);
+    for (index, row) in rows.iter().enumerate() {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+        let mut cells: Vec<String> = cells.collect();
+        let job = index.checked_sub(1).and_then(|index| overview.jobs.get(index));
+        match job {
+            None => cells.iter_mut().for_each(|cell| *cell = look.paint(BOLD, &cell)),
+            Some(job) => cells[1] = look.paint(word(job).1, &cells[1]),
+        }
+        lines.push(cells.join("  ").trim_end().to_owned());
+        lines.extend(job.into_iter().flat_map(|job| troubles(job, overview.now)).map(|it| format!("  {it}")));
+    }
+    lines
+}
+
+fn workload(job: &Job) -> String {
+    harmless(&format!("{}/{}", job.told.address.domain, job.told.address.name))
+}
+
+/// What concerns all of them.
+fn above(overview: &Overview, look: Look) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut warn = |text: String| lines.push(format!("{} {text}", look.paint(WARNING, "warning:")));
+    if overview.is_nobody_there() {
+        warn(NOBODY.to_owned());
+    }
+    if let Some(why) = &overview.unreached {
+        warn(format!("the Runner can't be asked: {}", harmless(why)));
+    }
+    lines
+}
+
+/// What is not as it should be with a job.
+fn troubles(job: &Job, now: Timestamp) -> Vec<String> {
+    let kept = &job.told.kept;
+    let mut lines = Vec::new();
+    if let Some(it) = &kept.given_up {
+        lines.push(format!("revision {} was given up: {}", it.build, harmless(&it.why)));
+    }
+    match &job.condition {
+        Condition::BackingOff { .. } | Condition::Held { .. } => lines.push(words(&job.condition, now)),
+        _ => {}
+    }
+    let is_told = kept.given_up.as_ref().is_some_and(|it| Some(&it.why) == kept.failure.as_ref());
+    if let Some(failure) = kept.failure.as_ref().filter(|_| !is_told) {
+        let times = match kept.failures {
+            0 | 1 => String::new(),
+            times => format!(" ({times} times)"),
+        };
+        lines.push(format!("failed{times}: {}", harmless(failure)));
+    }
+    lines
+}
+
+pub(crate) fn whole(overview: &Overview, events: &[Event], look: Look) -> Vec<String> {
+    let mut lines = above(overview, look);
+    let now = overview.now;
+    for job in &overview.jobs {
+        let (name, style) = word(job);
+        lines.push(format!("{}  {}", look.paint(BOLD, workload(job)), look.paint(style, name)));
+        let mut field = |name: &str, value: String| {
+            lines.push(format!("  {name:<11}{}", harmless(&value)));
+        };
+        field("revision", revision(job));
+        if let Some(desired) = &job.told.desired {
+            field("checkpoint", desired.version.checkpoint.clone());
+        }
+        let paused = (job.told.wish.paused, job.told.desired.as_ref().is_some_and(|it| it.paused));
+        match paused {
+            (true, _) => field("paused", "by `dcp pause`; `dcp resume` has it go on".to_owned()),
+            (false, true) => field("paused", "by its manifest".to_owned()),
+            (false, false) => {}
+        }
+        if let Some(run) = &job.told.kept.run {
+            let execution = run.execution.as_deref().unwrap_or("not submitted yet");
+            let since = took(now.duration_since(run.begun));
+            field("run", format!("{}, for {since}, as {execution}", run.number));
+        }
+        if let Some(progress) = &job.progress {
+            for (name, value) in progressed(progress, now) {
+                field(name, value);
+            }
+        }
+        for trouble in troubles(job, now) {
+            field("", trouble);
+        }
+    }
+    lines.push(String::new());
+    lines.extend(self::events(events, look));
+    lines
+}
+
+fn progressed(progress: &Progress, now: Timestamp) -> Vec<(&'static str, String)> {
+    let Progress { queries, last, batches, rows, input_rate, rate, batch_millis, .. } = progress;
+    let Progress { behind, watermark, state_rows, state_bytes, .. } = progress;
+    let ago = |at: &Timestamp| format!("{} ago", took(now.duration_since(*at)));
+    let mut fields = Vec::new();
+    let last = last.as_ref().map_or("not yet".to_owned(), ago);
+    let several = if *queries == 1 { String::new() } else { format!(" by {queries} queries") };
+    fields.push((
+        "batches",
+        format!(
+            "{}{several}, with {} rows; the last look {last}",
+            whole_number(*batches),
+            whole_number(*rows)
+        ),
+    ));
+    let takes = took(millis(*batch_millis));
+    fields.push((
+        "rate",
+        format!(
+            "{} rows/s come in, {} rows/s can; a batch takes {takes}",
+            amount(*input_rate),
+            amount(*rate)
+        ),
+    ));
+    if let Some(behind) = behind {
+        fields.push(("behind", format!("{} records", whole_number(*behind))));
+    }
+    if let Some(watermark) = watermark {
+        fields.push(("watermark", format!("{}, {}", time(*watermark), ago(watermark))));
+    }
+    if *state_rows > 0 {
+        fields
+            .push(("state", format!("{} rows, {}B", whole_number(*state_rows), whole_number(*state_bytes))));
+    }
+    fields
+}
+
+pub(crate) fn events(events: &[Event], look: Look) -> Vec<String> {
+    // The last one is the nearest to who reads.
+    let line = |it: &Event| format!("{}  {}", look.paint(DIM, time(it.at)), harmless(&it.said));
+    events.iter().rev().map(line).collect()
+}
+
+/// The same, for programs.
+pub(crate) fn json(overview: &Overview) -> Value {
+    let job = |job: &Job| {
+        let kept = &job.told.kept;
+        value!({
+            "workload": format!("{}/{}", job.told.address.domain, job.told.address.name),
+            "condition": word(job).0,
+            "says": words(&job.condition, overview.now),
+            "desired": job.told.desired,
+            "wish": job.told.wish,
+            "kept": kept,
+            "progress": job.progress,
+        })
+    };
+    let acting = overview.acting.as_ref().map(|it| value!({"epoch": it.epoch, "heard": it.heard}));
+    value!({"reconciler": acting, "jobs": overview.jobs.iter().map(job).collect::<Vec<_>>()})
+}
+
+#[cfg(test)]
+mod tests {
+    use super::amount;
+
+    #[test]
+    fn numbers_are_told_as_people_say_them() {
+        let all = [0.0, 1.0, 0.25, 12.34, 99.99, 100.4, 999.4, 1234.0, 999_949.0, 1_234_567.0];
+        assert_eq!(all.map(amount), ["0", "1", "0.2", "12.3", "100", "100", "999", "1.2k", "999.9k", "1.2M"]);
+    }
+}

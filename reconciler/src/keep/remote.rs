@@ -1,0 +1,66 @@
+//! What continuous jobs are told of and asked for by, of a control plane.
+
+use async_trait::async_trait;
+use dcp_compiler::primitive::Address;
+use dcp_proto::control::v1 as proto;
+use dcp_proto::control::v1::keep_client::KeepClient;
+use dcp_server::client::Way;
+use jiff::Timestamp;
+
+use super::store::Event;
+use super::{Acting, Ask, Keep, Told};
+use crate::registry::remote::Remote;
+use crate::registry::{Result, Scope};
+use crate::wire::keep as wire;
+
+#[async_trait]
+impl Keep for Remote {
+    async fn acting(&self) -> Result<Option<Acting>> {
+        let ask = |mut client: KeepClient<Way>| async move {
+            Ok(client.acting(proto::ActingRequest {}).await?.into_inner())
+        };
+        let answer = self.call_keep(ask).await?;
+        wire::read_acting(answer).map_err(|what| self.unreadable(what))
+    }
+
+    async fn jobs(&self, scope: &Scope, address: Option<&Address>) -> Result<Vec<Told>> {
+        let request =
+            proto::JobsRequest { scope: scope.to_string(), address: address.map(ToString::to_string) };
+        let answer = self
+            .call_keep(|mut client| {
+                let request = request.clone();
+                async move {
+                    let mut parts = client.jobs(request).await?.into_inner();
+                    let mut jobs = Vec::new();
+                    while let Some(part) = parts.message().await? {
+                        jobs.extend(part.jobs);
+                    }
+                    Ok(jobs)
+                }
+            })
+            .await?;
+        answer.iter().map(|it| wire::read_told(it).map_err(|what| self.unreadable(what))).collect()
+    }
+
+    /// Who asks, and when, the control plane knows by itself.
+    async fn ask(&self, scope: &Scope, address: &Address, ask: Ask, _: &str, _: Timestamp) -> Result<()> {
+        let request =
+            proto::AskRequest { scope: scope.to_string(), address: address.to_string(), ask: wire::ask(ask) };
+        self.call_keep(|mut client| {
+            let request = request.clone();
+            async move { client.ask(request).await.map(drop) }
+        })
+        .await
+    }
+
+    async fn events(&self, scope: &Scope, address: &Address, limit: u32) -> Result<Vec<Event>> {
+        let request = proto::EventsRequest { scope: scope.to_string(), address: address.to_string(), limit };
+        let answer = self
+            .call_keep(|mut client| {
+                let request = request.clone();
+                async move { Ok(client.events(request).await?.into_inner().events) }
+            })
+            .await?;
+        answer.into_iter().map(|it| wire::read_event(it).map_err(|what| self.unreadable(what))).collect()
+    }
+}
