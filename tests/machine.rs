@@ -77,6 +77,31 @@ pub fn local(folder: &Path, supervisor: &str) -> Local {
     Local::new(&folder.join("runs"), folder, installations, supervisor).expect("it can be made")
 }
 
+/// A spark-submit for streams: a driver does what its last argument says, and writes what Spark writes of a query that
+/// finds nothing to read. Two that run at once are told of in `doubled`.
+pub const STREAMS: &str = r#"
+what="${@: -1}"
+for it in "$@"; do
+  case "$it" in spark.eventLog.dir=file://*) events="${it#spark.eventLog.dir=file://}" ;; esac
+done
+exec 9>> alone
+flock -n 9 || echo "$what" >> doubled
+echo "$what" >> started
+echo $$ > pid
+trap 'echo "$what" >> stopped; exit 0' TERM
+case "$what" in
+  fail*) if [ ! -e mended ]; then echo "java.lang.OutOfMemoryError: Java heap space" >&2; exit 1; fi ;;
+  wrong*) echo "Traceback (most recent call last):" >&2; echo "ValueError: wrong" >&2; exit 1 ;;
+  hang*) while :; do sleep 0.05 9>&-; done ;;
+esac
+mkdir -p "$events/eventlog_v2_app"
+while :; do
+  at=$(date -u +%FT%T.%3NZ)
+  echo '{"Event":"org.apache.spark.sql.streaming.StreamingQueryListener$QueryIdleEvent","runId":"a","timestamp":"'$at'"}' >> "$events/eventlog_v2_app/events_1_app"
+  sleep 0.05 9>&-
+done
+"#;
+
 /// Waits for a condition.
 ///
 /// # Panics

@@ -11,6 +11,7 @@ mod formats;
 mod gitops;
 mod harness;
 mod interrupted;
+mod kept;
 mod memo;
 mod plane;
 mod run;

@@ -20,7 +20,7 @@ use dcp_reconciler::registry::{Registry as _, Scope};
 use dcp_runner::api::{Filter, Runner as _, live};
 use dcp_runner::embedded::{Backend, Embedded, Jobs, Options};
 use dcp_runner::request::Reference;
-use dcp_tests::machine::{self, Machine};
+use dcp_tests::machine::{self, Machine, STREAMS};
 use jiff::Timestamp;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -28,30 +28,6 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 const SUPERVISOR: &str = env!("CARGO_BIN_EXE_dcp-test-supervisor");
-
-/// A driver does what its one argument says. Two that run at once are told of in `doubled`.
-const SCRIPT: &str = r#"
-what="${@: -1}"
-for it in "$@"; do
-  case "$it" in spark.eventLog.dir=file://*) events="${it#spark.eventLog.dir=file://}" ;; esac
-done
-exec 9>> alone
-flock -n 9 || echo "$what" >> doubled
-echo "$what" >> started
-echo $$ > pid
-trap 'echo "$what" >> stopped; exit 0' TERM
-case "$what" in
-  fail*) if [ ! -e mended ]; then echo "java.lang.OutOfMemoryError: Java heap space" >&2; exit 1; fi ;;
-  wrong*) echo "Traceback (most recent call last):" >&2; echo "ValueError: wrong" >&2; exit 1 ;;
-  hang*) while :; do sleep 0.05 9>&-; done ;;
-esac
-mkdir -p "$events/eventlog_v2_app"
-while :; do
-  at=$(date -u +%FT%T.%3NZ)
-  echo '{"Event":"org.apache.spark.sql.streaming.StreamingQueryListener$QueryIdleEvent","runId":"a","timestamp":"'$at'"}' >> "$events/eventlog_v2_app/events_1_app"
-  sleep 0.05 9>&-
-done
-"#;
 
 /// A project that is applied, with a Runner, and reconcilers as they are wanted.
 struct House {
@@ -147,7 +123,7 @@ async fn started(machine: &Machine, registry: &Sql) -> Embedded {
 
 impl House {
     async fn new() -> Self {
-        let machine = Machine::of_version("4.1.1", SCRIPT);
+        let machine = Machine::of_version("4.1.1", STREAMS);
         std::fs::create_dir(machine.path("checkpoints")).expect("there is room");
         let registry = Sql::sqlite(&machine.path("state.db")).await.expect("it can be made");
         let store = Store::sqlite(&machine.path("state.db")).await.expect("it can be made");

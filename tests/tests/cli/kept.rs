@@ -1,0 +1,373 @@
+//! Continuous jobs from the command line. spark-submit is a script here; what a real Spark does is tested in
+//! `streaming/`.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use dcp_tests::machine::{Machine, STREAMS, kill, until};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::harness::{DCP, Ran, Sandbox};
+
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+const MANIFEST: &str = "\
+apiVersion: dcp/v1
+kind: CoreETL
+metadata: {name: clicks, domain: logistics, owner: data@example.com}
+spec:
+  engine: {version: \"4.1\"}
+  job: {pyspark: {main: main.py, args: [\"one\"]}}
+  retry: {attempts: 1}
+  run:
+    continuous:
+      checkpoint: file://CHECKPOINT
+      upgrade: {grace: 5s}
+";
+
+/// A project on a machine with a Spark, and what runs beside it.
+struct Place {
+    sandbox: Sandbox,
+    machine: Machine,
+}
+
+impl Place {
+    fn new() -> Self {
+        let (sandbox, machine) = (Sandbox::new(), Machine::of_version("4.1.1", STREAMS));
+        let checkpoint = machine.path("checkpoint").display().to_string();
+        sandbox
+            .write("clicks.yaml", MANIFEST.replace("CHECKPOINT", &checkpoint))
+            .write("main.py", "")
+            .write("tokens", format!("ci {TOKEN}\n"))
+            .write("dcp.yaml", "project: shop\nmanifests: [clicks.yaml]\n");
+        Self { sandbox, machine }
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.sandbox.command(&DCP);
+        command.args(args).env("SPARK_HOME", self.machine.path("spark")).env("DCP_USER", "ada");
+        command.env("DCP_TOKEN", TOKEN).stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Ran {
+        let output = self.command(args).output().expect("the binary can be run");
+        self.sandbox.ran(args, &output)
+    }
+
+    /// A process that goes on, killed at the end; the first line that it writes has been waited for.
+    fn start(&self, name: &str, args: &[&str], database: Option<&str>) -> Process {
+        let log = self.sandbox.join(&format!("{name}.log"));
+        let mut command = self.command(args);
+        command.envs(database.map(|url| ("DCP_DATABASE", url)));
+        command.stderr(File::create(&log).expect("files can be made")).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("the binary can be run");
+        let mut out = BufReader::new(child.stdout.take().expect("it is piped"));
+        let mut line = String::new();
+        // The address of what has one comes last.
+        while !line.contains("listens at") && !line.contains("keeps continuous jobs") {
+            line.clear();
+            let read = out.read_line(&mut line).expect("it can be read");
+            assert!(read > 0, "{name} ended: {}", std::fs::read_to_string(&log).unwrap_or_default());
+        }
+        let url = line.trim().rsplit(' ').next().expect("a line has an end").to_owned();
+        Process { child, url, log, _out: out }
+    }
+
+    /// The job, as `dcp status` tells it.
+    fn status(&self) -> Value {
+        let told = self.run(&["status", "logistics/clicks", "--output", "json"]).ends_with(0).json();
+        told["jobs"][0].clone()
+    }
+
+    /// Waits until a revision runs, and is healthy.
+    fn healthy(&self, revision: u64) -> Value {
+        let deadline = Instant::now() + Duration::from_mins(1);
+        loop {
+            let job = self.status();
+            if job["condition"] == "healthy" && job["kept"]["run"]["version"]["revision"] == revision {
+                return job;
+            }
+            let events = || self.run(&["events", "logistics/clicks"]).stdout;
+            assert!(Instant::now() < deadline, "it did not get healthy: {job:#}\n{}", events());
+        }
+    }
+
+    fn apply(&self, from: &str, to: &str) {
+        self.sandbox.edit("clicks.yaml", from, to);
+        self.run(&["apply", "--auto-approve", "--quiet"]).ends_with(0);
+    }
+
+    fn started(&self) -> Vec<String> {
+        self.machine.lines("started")
+    }
+
+    fn no_two_at_once(&self) {
+        assert_eq!(self.machine.lines("doubled"), [""; 0]);
+    }
+}
+
+struct Process {
+    child: Child,
+    url: String,
+    log: PathBuf,
+    _out: BufReader<std::process::ChildStdout>,
+}
+
+impl Process {
+    fn send(&self, signal: Signal) {
+        kill(&self.child.id().to_string(), signal);
+    }
+
+    fn said(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// What it writes, once it has written this.
+    fn says(&self, text: &str) {
+        until(|| self.said().contains(text).then_some(()));
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+const UP: [&str; 3] = ["up", "--listen", "127.0.0.1:0"];
+
+#[test]
+fn a_stream_is_kept_by_dcp_up_and_does_as_it_is_asked() {
+    let place = Place::new();
+    place.run(&["apply", "--auto-approve"]).ends_with(0).says("start `dcp up`");
+    place.run(&["status"]).ends_with(0).says("no reconciler was heard of").says("not started");
+    let up = place.start("up", &UP, None);
+    place.healthy(1);
+    place.run(&["status"]).ends_with(0).says("logistics/clicks  healthy    1");
+    place.run(&["status", "logistics/clicks"]).ends_with(0).says("run 1 of revision 1 is healthy");
+    place.run(&["pause", "logistics/clicks", "--wait"]).ends_with(0).says("logistics/clicks is paused\n");
+    assert_eq!(place.machine.lines("stopped"), ["one"]);
+    place.run(&["status", "logistics/clicks"]).ends_with(0).says("by `dcp pause`");
+    place.run(&["plan"]).ends_with(0);
+    place.run(&["resume", "logistics/clicks", "--wait"]).ends_with(0).says("logistics/clicks is healthy\n");
+    place.run(&["restart", "logistics/clicks", "--wait"]).ends_with(0).says("logistics/clicks is healthy\n");
+    assert_eq!(place.started(), ["one", "one", "one"]);
+    place.sandbox.edit("clicks.yaml", "\"one\"", "\"two\"");
+    place.run(&["plan"]).ends_with(0).says("restarts once, checkpoint kept; live: healthy, 0 rows/s");
+    place.run(&["apply", "--auto-approve"]).ends_with(0);
+    place.healthy(2);
+    place
+        .run(&["events", "logistics/clicks", "--limit", "1"])
+        .ends_with(0)
+        .says("run 4 of revision 2 is healthy");
+    place.run(&["destroy", "--auto-approve", "--allow-delete", "logistics/clicks"]).ends_with(0);
+    until(|| {
+        place.run(&["status"]).ends_with(0).stdout.contains("there are no continuous jobs").then_some(())
+    });
+    assert_eq!(place.machine.lines("stopped"), ["one", "one", "one", "two"]);
+    place.no_two_at_once();
+    drop(up);
+}
+
+#[test]
+fn what_is_not_there_is_told() {
+    let place = Place::new();
+    place.run(&["apply", "--auto-approve"]).ends_with(0);
+    place
+        .run(&["pause", "logistics/taps"])
+        .ends_with(1)
+        .says("no continuous job `logistics/taps` is applied to `shop`");
+    place.run(&["status", "logistics/taps"]).ends_with(1).says("`dcp status` lists");
+    place.run(&["restart", "clicks"]).ends_with(2).says("give it as `domain/name`");
+    place.run(&["pause", "logistics/clicks"]).ends_with(0).says("warning: no reconciler");
+    place.run(&["events", "logistics/clicks"]).ends_with(0).says("nothing was decided");
+}
+
+#[test]
+fn a_kill_of_dcp_up_loses_nothing() {
+    let place = Place::new();
+    place.run(&["apply", "--auto-approve", "--quiet"]).ends_with(0);
+    let up = place.start("up", &UP, None);
+    let first = place.healthy(1);
+    drop(up);
+    // While nobody is there, it goes on, and what is applied waits.
+    place.apply("\"one\"", "\"two\"");
+    assert_eq!(place.started(), ["one"]);
+    let up = place.start("again", &UP, None);
+    let second = place.healthy(2);
+    assert_eq!((first["kept"]["starts"].clone(), second["kept"]["starts"].clone()), (1.into(), 2.into()));
+    assert_eq!(place.started(), ["one", "two"]);
+    // Whoever is asked to stop leaves what runs as it is, and the next one finds it.
+    up.send(Signal::TERM);
+    let _up = place.start("third", &UP, None);
+    let third = place.healthy(2);
+    assert_eq!(third["kept"]["run"]["execution"], second["kept"]["run"]["execution"]);
+    assert_eq!(place.started(), ["one", "two"]);
+    place.no_two_at_once();
+}
+
+mod postgres {
+    use std::io;
+    use std::net::Shutdown;
+    use std::os::unix::net::{UnixListener, UnixStream};
+    use std::path::Path;
+    use std::sync::{Arc, Mutex};
+    use std::thread;
+
+    use dcp_tests::postgres::database;
+
+    use super::*;
+
+    /// A way to a PostgreSQL that can be cut.
+    struct Way {
+        url: String,
+        open: Arc<Mutex<Option<Vec<UnixStream>>>>,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Way {
+        fn to(database: &str) -> Self {
+            let folder = tempfile::tempdir().expect("there is room");
+            let (before, rest) = database.split_once('@').expect("it has a user");
+            let (socket, name) = rest.split_once('/').expect("it has a name");
+            let there = socket.replace("%2F", "/");
+            let there = Path::new(&there).join(".s.PGSQL.5432");
+            let here = folder.path().join(".s.PGSQL.5432");
+            let url = format!("{before}@{}/{name}", folder.path().display().to_string().replace('/', "%2F"));
+            let open = Arc::new(Mutex::new(Some(Vec::new())));
+            let listener = UnixListener::bind(here).expect("it can be made");
+            let through = Arc::clone(&open);
+            thread::spawn(move || {
+                for client in listener.incoming().map_while(Result::ok) {
+                    let mut open = through.lock().expect("nobody panicked");
+                    let Some(open) = open.as_mut() else { continue };
+                    let server = UnixStream::connect(&there).expect("it listens");
+                    for (from, to) in [(&client, &server), (&server, &client)] {
+                        let (mut from, mut to) = (copy(from), copy(to));
+                        thread::spawn(move || {
+                            let _ = io::copy(&mut from, &mut to);
+                            let _ = to.shutdown(Shutdown::Both);
+                        });
+                    }
+                    open.extend([client, server]);
+                }
+            });
+            Self { url, open, _folder: folder }
+        }
+
+        fn cut(&self) {
+            for stream in self.open.lock().expect("nobody panicked").take().into_iter().flatten() {
+                let _ = stream.shutdown(Shutdown::Both);
+            }
+        }
+    }
+
+    fn copy(stream: &UnixStream) -> UnixStream {
+        stream.try_clone().expect("there are descriptors")
+    }
+
+    /// A control plane, a Runner and reconcilers, each a process of its own.
+    struct Plane {
+        place: Place,
+        database: String,
+        runner: String,
+        _processes: [Process; 2],
+    }
+
+    impl Plane {
+        fn new() -> Self {
+            let (place, database) = (Place::new(), database());
+            let listen = ["--listen", "127.0.0.1:0", "--tokens", "tokens", "--quiet"];
+            let control = [&["serve", "control"][..], &listen].concat();
+            let control = place.start("control", &control, Some(&database));
+            let runner = [&["serve", "runner", "--control", &control.url][..], &listen].concat();
+            let runner = place.start("runner", &runner, Some(&database));
+            let target = format!(
+                "targets:\n  prod: {{default: true, server: \"{}\", runner: \"{}\", dags: dags}}\n",
+                control.url, runner.url
+            );
+            place.sandbox.write("dcp.yaml", format!("project: shop\nmanifests: [clicks.yaml]\n{target}"));
+            let url = runner.url.clone();
+            Self { place, database, runner: url, _processes: [control, runner] }
+        }
+
+        fn reconciler(&self, name: &str, database: &str) -> Process {
+            let args = ["serve", "reconciler", "--runner", &self.runner, "--lease", "2"];
+            self.place.start(name, &args, Some(database))
+        }
+    }
+
+    #[test]
+    fn of_several_reconcilers_one_acts_however_it_is_lost() {
+        let plane = Plane::new();
+        let place = &plane.place;
+        let way = Way::to(&plane.database);
+        let first = plane.reconciler("first", &way.url);
+        first.says("it acts, by epoch 1");
+        let second = plane.reconciler("second", &plane.database);
+        place.run(&["apply", "--auto-approve", "--quiet"]).ends_with(0);
+        place.healthy(1);
+        // Its way to the database is cut: it can't know any more that it acts.
+        way.cut();
+        place.apply("\"one\"", "\"two\"");
+        second.says("it acts, by epoch 2");
+        place.healthy(2);
+        // It is stopped for longer than the lease, and goes on as if nothing had been.
+        let third = plane.reconciler("third", &plane.database);
+        second.send(Signal::STOP);
+        place.apply("\"two\"", "\"three\"");
+        third.says("it acts, by epoch 3");
+        place.healthy(3);
+        second.send(Signal::CONT);
+        place.run(&["restart", "logistics/clicks", "--wait"]).ends_with(0);
+        // It is killed.
+        let fourth = plane.reconciler("fourth", &plane.database);
+        drop(third);
+        place.apply("\"three\"", "\"four\"");
+        place.healthy(4);
+        assert!(second.said().contains("by epoch 4") || fourth.said().contains("by epoch 4"));
+        assert!(!first.said().contains("by epoch 3") && !first.said().contains("by epoch 4"));
+        assert_eq!(place.started(), ["one", "two", "three", "three", "four"]);
+        place.no_two_at_once();
+        // Who asks is known by the token, wherever it is asked.
+        place.run(&["pause", "logistics/clicks", "--wait"]).ends_with(0).says("logistics/clicks is paused");
+        assert_eq!(place.machine.lines("stopped").len(), 5);
+    }
+
+    /// The one that acts is stopped in the middle of a start and goes on once another one has acted: whatever it still
+    /// asks for is refused, or the same.
+    #[test]
+    fn a_reconciler_that_wakes_up_late_does_no_harm() {
+        let plane = Plane::new();
+        let place = &plane.place;
+        let mut reconcilers = vec![plane.reconciler("0", &plane.database)];
+        place.run(&["apply", "--auto-approve", "--quiet"]).ends_with(0);
+        place.healthy(1);
+        for round in 1..5_u64 {
+            reconcilers.push(plane.reconciler(&round.to_string(), &plane.database));
+            let (old, new) = (format!("\"{}\"", word(round - 1)), format!("\"{}\"", word(round)));
+            place.apply(&old, &new);
+            // At a moment of its own each time, somewhere in the middle of a redeploy.
+            thread::sleep(Duration::from_millis(150 * round));
+            reconcilers[0].send(Signal::STOP);
+            place.healthy(round + 1);
+            reconcilers[0].send(Signal::CONT);
+            let gone = reconcilers.remove(0);
+            place.healthy(round + 1);
+            drop(gone);
+        }
+        place.no_two_at_once();
+        let started: Vec<String> = (0..5).map(|round| word(round).to_owned()).collect();
+        assert_eq!(place.started(), started);
+    }
+
+    fn word(round: u64) -> &'static str {
+        ["one", "two", "three", "four", "five"][usize::try_from(round).expect("it is small")]
+    }
+}
