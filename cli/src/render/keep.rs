@@ -207,16 +207,14 @@ fn progressed(progress: &Progress, now: Timestamp) -> Vec<(&'static str, String)
     let Progress { behind, watermark, state_rows, state_bytes, .. } = progress;
     let ago = |at: &Timestamp| format!("{} ago", took(now.duration_since(*at)));
     let mut fields = Vec::new();
-    let last = last.as_ref().map_or("not yet".to_owned(), ago);
-    let several = if *queries == 1 { String::new() } else { format!(" by {queries} queries") };
-    fields.push((
-        "batches",
-        format!(
-            "{}{several}, with {} rows; the last look {last}",
-            whole_number(*batches),
-            whole_number(*rows)
-        ),
-    ));
+    let Some(last) = last else { return vec![("batches", "none yet".to_owned())] };
+    if *batches == 0 {
+        return vec![("batches", format!("none yet: there was nothing to read {}", ago(last)))];
+    }
+    let several = if *queries == 1 { String::new() } else { format!(" of {queries} queries") };
+    let (number, rows) = (whole_number(*batches), whole_number(*rows));
+    fields
+        .push(("batches", format!("{number}{several}, with {rows} rows; it has last looked {}", ago(last))));
     let takes = took(millis(*batch_millis));
     fields.push((
         "rate",

@@ -26,6 +26,7 @@ spec:
   run:
     continuous:
       checkpoint: file://CHECKPOINT
+      stateVersion: 1
       upgrade: {grace: 5s}
 ";
 
@@ -97,6 +98,12 @@ impl Place {
         }
     }
 
+    /// Waits until something was decided.
+    fn says(&self, what: &str) {
+        let said = || self.run(&["events", "logistics/clicks", "--limit", "1"]).ends_with(0).stdout;
+        until(|| said().contains(what).then_some(()));
+    }
+
     fn apply(&self, from: &str, to: &str) {
         self.sandbox.edit("clicks.yaml", from, to);
         self.run(&["apply", "--auto-approve", "--quiet"]).ends_with(0);
@@ -150,6 +157,7 @@ fn a_stream_is_kept_by_dcp_up_and_does_as_it_is_asked() {
     let up = place.start("up", &UP, None);
     place.healthy(1);
     place.run(&["status"]).ends_with(0).says("logistics/clicks  healthy    1");
+    place.says("run 1 of revision 1 is healthy");
     place.run(&["status", "logistics/clicks"]).ends_with(0).says("run 1 of revision 1 is healthy");
     place.run(&["pause", "logistics/clicks", "--wait"]).ends_with(0).says("logistics/clicks is paused\n");
     assert_eq!(place.machine.lines("stopped"), ["one"]);
@@ -162,10 +170,7 @@ fn a_stream_is_kept_by_dcp_up_and_does_as_it_is_asked() {
     place.run(&["plan"]).ends_with(0).says("restarts once, checkpoint kept; live: healthy, 0 rows/s");
     place.run(&["apply", "--auto-approve"]).ends_with(0);
     place.healthy(2);
-    place
-        .run(&["events", "logistics/clicks", "--limit", "1"])
-        .ends_with(0)
-        .says("run 4 of revision 2 is healthy");
+    place.says("run 4 of revision 2 is healthy");
     place.run(&["destroy", "--auto-approve", "--allow-delete", "logistics/clicks"]).ends_with(0);
     until(|| {
         place.run(&["status"]).ends_with(0).stdout.contains("there are no continuous jobs").then_some(())
@@ -306,38 +311,38 @@ mod postgres {
     #[test]
     fn of_several_reconcilers_one_acts_however_it_is_lost() {
         let plane = Plane::new();
-        let place = &plane.place;
+        let house = &plane.place;
         let way = Way::to(&plane.database);
         let first = plane.reconciler("first", &way.url);
         first.says("it acts, by epoch 1");
         let second = plane.reconciler("second", &plane.database);
-        place.run(&["apply", "--auto-approve", "--quiet"]).ends_with(0);
-        place.healthy(1);
+        house.run(&["apply", "--auto-approve", "--quiet"]).ends_with(0);
+        house.healthy(1);
         // Its way to the database is cut: it can't know any more that it acts.
         way.cut();
-        place.apply("\"one\"", "\"two\"");
+        house.apply("\"one\"", "\"two\"");
         second.says("it acts, by epoch 2");
-        place.healthy(2);
+        house.healthy(2);
         // It is stopped for longer than the lease, and goes on as if nothing had been.
         let third = plane.reconciler("third", &plane.database);
         second.send(Signal::STOP);
-        place.apply("\"two\"", "\"three\"");
+        house.apply("\"two\"", "\"three\"");
         third.says("it acts, by epoch 3");
-        place.healthy(3);
+        house.healthy(3);
         second.send(Signal::CONT);
-        place.run(&["restart", "logistics/clicks", "--wait"]).ends_with(0);
+        house.run(&["restart", "logistics/clicks", "--wait"]).ends_with(0);
         // It is killed.
         let fourth = plane.reconciler("fourth", &plane.database);
         drop(third);
-        place.apply("\"three\"", "\"four\"");
-        place.healthy(4);
+        house.apply("\"three\"", "\"four\"");
+        house.healthy(4);
         assert!(second.said().contains("by epoch 4") || fourth.said().contains("by epoch 4"));
         assert!(!first.said().contains("by epoch 3") && !first.said().contains("by epoch 4"));
-        assert_eq!(place.started(), ["one", "two", "three", "three", "four"]);
-        place.no_two_at_once();
+        assert_eq!(house.started(), ["one", "two", "three", "three", "four"]);
+        house.no_two_at_once();
         // Who asks is known by the token, wherever it is asked.
-        place.run(&["pause", "logistics/clicks", "--wait"]).ends_with(0).says("logistics/clicks is paused");
-        assert_eq!(place.machine.lines("stopped").len(), 5);
+        house.run(&["pause", "logistics/clicks", "--wait"]).ends_with(0).says("logistics/clicks is paused");
+        assert_eq!(house.machine.lines("stopped").len(), 5);
     }
 
     /// The one that acts is stopped in the middle of a start and goes on once another one has acted: whatever it still
@@ -345,26 +350,26 @@ mod postgres {
     #[test]
     fn a_reconciler_that_wakes_up_late_does_no_harm() {
         let plane = Plane::new();
-        let place = &plane.place;
+        let house = &plane.place;
         let mut reconcilers = vec![plane.reconciler("0", &plane.database)];
-        place.run(&["apply", "--auto-approve", "--quiet"]).ends_with(0);
-        place.healthy(1);
+        house.run(&["apply", "--auto-approve", "--quiet"]).ends_with(0);
+        house.healthy(1);
         for round in 1..5_u64 {
             reconcilers.push(plane.reconciler(&round.to_string(), &plane.database));
             let (old, new) = (format!("\"{}\"", word(round - 1)), format!("\"{}\"", word(round)));
-            place.apply(&old, &new);
+            house.apply(&old, &new);
             // At a moment of its own each time, somewhere in the middle of a redeploy.
             thread::sleep(Duration::from_millis(150 * round));
             reconcilers[0].send(Signal::STOP);
-            place.healthy(round + 1);
+            house.healthy(round + 1);
             reconcilers[0].send(Signal::CONT);
             let gone = reconcilers.remove(0);
-            place.healthy(round + 1);
+            house.healthy(round + 1);
             drop(gone);
         }
-        place.no_two_at_once();
+        house.no_two_at_once();
         let started: Vec<String> = (0..5).map(|round| word(round).to_owned()).collect();
-        assert_eq!(place.started(), started);
+        assert_eq!(house.started(), started);
     }
 
     fn word(round: u64) -> &'static str {
