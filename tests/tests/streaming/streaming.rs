@@ -1,5 +1,7 @@
 //! A test for each file of changes, and what else streams do.
 
+mod formats;
+
 use dcp_tests::kafka::Broker;
 use tokio::net::TcpStream;
 
