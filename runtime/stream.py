@@ -11,7 +11,7 @@ import signal
 import sys
 import threading
 
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.streaming import DataStreamWriter, StreamingQuery
 
@@ -86,20 +86,29 @@ def kafka(spark: SparkSession, it: dict) -> DataFrame:
     reader = reader.option("failOnDataLoss", str(it["failOnDataLoss"]).lower())
     if not it["static"]:
         reader = reader.option("startingOffsets", it["startingOffsets"])
-    rows = limited(reader, it, "maxOffsetsPerTrigger", "minOffsetsPerTrigger").load()
-    if it["format"] == "raw":
+    return opened(limited(reader, it, "maxOffsetsPerTrigger", "minOffsetsPerTrigger").load(), it)
+
+
+def opened(rows: DataFrame, it: dict) -> DataFrame:
+    """Messages with their values as columns, where it is said what a value is, and beside them what else there is."""
+    if it["format"] == "raw" or (it["format"] == "json" and "schema" not in it):
         return rows
-    value = F.col("value").cast("string")
+    text = F.col("value").cast("string")
+    if it["format"] == "text" and "schema" not in it:
+        return rows.withColumn("value", text)
+    beside = ["key", "topic", "partition", "offset", "timestamp"]
+    rows = rows.select("value", *(F.col(name).alias(f"_{name}") for name in beside))
     if it["format"] == "text":
-        return rows.select(value.alias("value"))
-    if it["format"] == "avro":
+        [column] = it["schema"]
+        row = F.struct(text.cast(column["type"]).alias(column["name"]))
+    elif it["format"] == "avro":
         from pyspark.sql.avro.functions import from_avro
 
-        with open(it["avroSchema"], encoding="utf-8") as file:
-            parsed = from_avro("value", file.read())
+        with open(it["avroSchema"].removeprefix("local://"), encoding="utf-8") as file:
+            row = from_avro("value", file.read())
     else:
-        parsed = {"json": F.from_json, "csv": F.from_csv}[it["format"]](value, schema_of(it["schema"]))
-    return rows.select(parsed.alias("row")).select("row.*")
+        row = {"json": F.from_json, "csv": F.from_csv}[it["format"]](text, schema_of(it["schema"]))
+    return rows.withColumn("value", row).select("value.*", *(f"_{name}" for name in beside))
 
 
 def files(spark: SparkSession, it: dict) -> DataFrame:
@@ -164,17 +173,26 @@ def triggered(writer: DataStreamWriter, trigger) -> DataStreamWriter:
 def shaped(rows: DataFrame, sink: dict) -> DataFrame:
     """Messages, where the sink takes messages: what the query gives as `value` is one already."""
     kind, it = only(sink)
-    if kind != "kafka" or it["format"] == "raw" or "value" in rows.columns:
+    if kind != "kafka":
         return rows
-    row = F.struct(*(F.col(f"`{name}`") for name in rows.columns))
-    if it["format"] == "avro":
+    columns = {name.lower(): F.col(f"`{name}`") for name in rows.columns}
+    own = {"key": columns[it["key"].lower()].cast("string")} if "key" in it else {}
+    if "value" not in columns and it["format"] != "text":
+        value = packed(F.struct(*columns.values()), it["format"])
+    else:
+        own = {name: columns[name] for name in ("key", "headers", "partition") if name in columns} | own
+        taken = {*own, it.get("key", "").lower()}
+        one = "value" if "value" in columns else next(name for name in columns if name not in taken)
+        value = columns[one].cast("string") if it["format"] == "text" else columns[one]
+    return rows.select(*(column.alias(name) for name, column in own.items()), value.alias("value"))
+
+
+def packed(row: Column, form: str) -> Column:
+    if form == "avro":
         from pyspark.sql.avro.functions import to_avro
 
-        value = to_avro(row)
-    else:
-        value = {"json": F.to_json, "csv": F.to_csv}[it["format"]](row)
-    key = [F.col(f"`{it['key']}`").cast("string").alias("key")] if "key" in it else []
-    return rows.select(*key, value.alias("value"))
+        return to_avro(row)
+    return {"json": F.to_json, "csv": F.to_csv}[form](row)
 
 
 def write(writer: DataStreamWriter, sink: dict) -> StreamingQuery:

@@ -1,6 +1,7 @@
 //! What the tests that cross crates share.
 
 pub mod commits;
+pub mod kafka;
 pub mod machine;
 pub mod postgres;
 

@@ -373,6 +373,12 @@ fn changes_of_a_join_of_streams() {
             ("another key", JOINED, &[("ON s.ad = c.ad", "ON s.spot = c.ad")]),
             ("another range", JOINED, &[("INTERVAL 1 HOUR", "INTERVAL 2 HOURS")]),
             ("another column", JOINED, &[("SELECT s.ad", "SELECT s.spot, s.ad")]),
+            ("the same column of the other", JOINED, &[("SELECT s.ad,", "SELECT c.ad,")]),
+            (
+                "another column in the condition",
+                JOINED,
+                &[("ON s.ad = c.ad", "ON s.ad = c.ad AND s.spot > 'a'")],
+            ),
             ("an alias", JOINED, &[("AS shown_at", "AS seen_at")]),
             (
                 "the sources in another order",

@@ -208,7 +208,9 @@ class House(unittest.TestCase):
         def filters(group):
             return [command[command.index("--") + 1 :] for _, command in run_tests.GROUPS[group] if "--" in command]
 
-        services = {"postgres": "postgres", "cloud": "venv", "schemathesis": "venv", "spark": "javac"}
+        services = {
+            "postgres": "postgres", "cloud": "venv", "schemathesis": "venv", "spark": "javac", "streaming": "maven",
+        }
         skipped = [word for group in services for word in ("--skip", f"{group}::")]
         self.assertEqual(filters("unit"), [skipped])
         makefile = (ROOT / "Makefile").read_text()

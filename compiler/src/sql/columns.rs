@@ -9,7 +9,7 @@ use super::facts::{ColumnRef, Relation};
 use super::relations::Item;
 use super::tokens::plain;
 use super::walk::Walk;
-use super::{functions, names, select};
+use super::{functions, join, names, select};
 
 impl Walk {
     pub(super) fn column_refs(&mut self, select: &Select, items: &[Item]) {
@@ -27,10 +27,12 @@ fn expressions(select: &Select) -> impl Iterator<Item = &Expr> {
         GroupByExpr::Expressions(exprs, _) => exprs.as_slice(),
         GroupByExpr::All(_) => &[],
     };
+    let joins = select.from.iter().flat_map(|table| &table.joins);
     select
         .projection
         .iter()
         .filter_map(select::item_expr)
+        .chain(joins.filter_map(join::condition))
         .chain(&select.selection)
         .chain(grouped)
         .chain(&select.having)

@@ -19,7 +19,7 @@ impl Walk {
             let right = self.factor(&join.relation);
             let (kind, constraint) = operator(&join.join_operator);
             if !self.shaped() {
-                if let Some(JoinConstraint::On(on)) = constraint {
+                if let Some(on) = condition(join) {
                     self.expr(on);
                 }
                 left.extend(right);
@@ -28,17 +28,15 @@ impl Walk {
             let mut found = self.join(kind, constraint, &left, &right);
             let relation = self.layout.range(factor_span(&join.relation));
             let start = self.layout.joint_before(relation.start);
-            let condition = match constraint {
-                Some(JoinConstraint::On(on)) => self.place(on).end,
-                _ => 0,
-            };
+            let on = condition(join);
+            let end = on.map_or(0, |on| self.place(on).end);
             let start = start.map_or(relation.start, |word| word.start);
-            found.at = start..relation.end.max(condition);
+            found.at = start..relation.end.max(end);
             if let Some(JoinConstraint::None) | None = constraint {
                 condition_facts(&mut found, filter, &left, &right);
             }
             self.shape.joins.push(found);
-            if let Some(JoinConstraint::On(on)) = constraint {
+            if let Some(on) = on {
                 self.expr(on);
             }
             left.extend(right);
@@ -104,6 +102,14 @@ fn using(join: &mut Join, columns: &[ObjectName]) {
 
 fn relations(items: &[Item]) -> Vec<usize> {
     Source::of(items.iter().map(|item| &item.source)).relations
+}
+
+/// What stands behind `ON`.
+pub(super) fn condition(join: &sqlparser::ast::Join) -> Option<&Expr> {
+    match operator(&join.join_operator).1? {
+        JoinConstraint::On(on) => Some(on),
+        JoinConstraint::Using(_) | JoinConstraint::Natural | JoinConstraint::None => None,
+    }
 }
 
 fn operator(operator: &JoinOperator) -> (JoinKind, Option<&JoinConstraint>) {

@@ -191,6 +191,7 @@ fn references_to_columns_of_base_relations() {
         ("SELECT t.a FROM db.t", &["t.a@0"]),
         ("SELECT db.t.a FROM db.t", &[]),
         ("SELECT a, y.b FROM x JOIN y", &["a", "y.b@1"]),
+        ("SELECT x.a FROM x JOIN y ON x.b = y.c AND d > 0", &["x.a@0", "x.b@0", "y.c@1", "d"]),
         ("SELECT a + 1 AS b, b * 2 FROM t", &["a@0"]),
         ("SELECT a, c.b FROM (SELECT * FROM t) c", &[]),
         ("WITH c AS (SELECT * FROM t) SELECT a, u.b FROM c JOIN u", &["u.b@1"]),

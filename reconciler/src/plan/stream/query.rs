@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dcp_compiler::sql::{QueryShape, Text};
+use dcp_compiler::sql::{ColumnRef, QueryShape, Text};
 
 use super::{Finding, Known};
 use crate::plan::class::Class;
@@ -158,8 +158,15 @@ fn columns(
     of_new: &Known<'_>,
     findings: &mut Vec<Finding>,
 ) {
+    // Two sources may have columns of one name, and which one is meant is not always known.
+    let all = || old.column_refs.iter().chain(&new.column_refs);
+    let known = all().all(|it| it.relation.is_some());
     let kept = |shape: &QueryShape| -> BTreeSet<String> {
-        shape.column_refs.iter().map(|it| it.name.to_lowercase()).collect()
+        let name = |it: &ColumnRef| match it.relation.and_then(|index| shape.relations.get(index)) {
+            Some(relation) if known => format!("{}.{}", relation.name, it.name).to_lowercase(),
+            _ => it.name.to_lowercase(),
+        };
+        shape.column_refs.iter().map(name).collect()
     };
     let joined = of_old.stream_joins().count() > 0 && of_new.stream_joins().count() > 0;
     let (before, after) = (kept(old), kept(new));

@@ -12,9 +12,10 @@ pub(super) fn compare(old: &Sink, new: &Sink, findings: &mut Vec<Finding>) -> bo
             (Sink::Files(_), Sink::Kafka(_)) => {
                 (Class::Restart, "Spark's guide allows Kafka after files; it gets what comes from now on")
             }
-            (Sink::Kafka(_), Sink::Files(_)) => {
-                (Class::Reset, "Spark refuses files after Kafka on an old checkpoint")
-            }
+            (Sink::Kafka(_), Sink::Files(_)) => (
+                Class::Reset,
+                "Spark fails after some batches: files have no record of those that went to Kafka",
+            ),
             _ => (Class::Unknown, "Spark's guide says nothing of this sink on the other's checkpoint"),
         };
         let (old, new) = (old.kind().to_owned(), new.kind().to_owned());
@@ -25,7 +26,7 @@ pub(super) fn compare(old: &Sink, new: &Sink, findings: &mut Vec<Finding>) -> bo
         Sink::Files(_) => (
             &["sink", "files", "path"],
             Class::Reset,
-            "Spark refuses another path: the record of what was written is kept there",
+            "Spark fails after some batches: the record of those before is kept at the old path",
         ),
         Sink::Kafka(_) => (
             &["sink", "kafka", "topic"],

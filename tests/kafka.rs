@@ -1,0 +1,170 @@
+//! A real Kafka for tests: one broker that is its own controller, started from what Maven has of it.
+
+use std::net::TcpListener;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime};
+
+use rskafka::chrono::DateTime;
+use rskafka::client::partition::{Compression, OffsetAt, PartitionClient, UnknownTopicHandling};
+use rskafka::client::{Client, ClientBuilder};
+use rskafka::record::Record;
+use tempfile::TempDir;
+
+/// The folder of the jars that a folder's `pom.xml` names.
+///
+/// # Panics
+/// Where they can't be fetched.
+pub fn jars(folder: &str) -> PathBuf {
+    let workspace = crate::workspace();
+    let done = Command::new(workspace.join("scripts/jars")).arg(workspace.join(folder)).output();
+    let done = done.expect("it can be run");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    String::from_utf8(done.stdout).expect("a path").trim().into()
+}
+
+#[derive(Debug)]
+pub struct Broker {
+    address: String,
+    folder: TempDir,
+    /// The broker itself ends with its input: when this is dropped, and when this process ends, in whatever way.
+    watch: Child,
+}
+
+/// Makes a broker's folder ready and runs it there until our own input ends. What it keeps is not asked for again.
+const WATCH: &str = r#"
+folder=$1; jars=$2
+exec 3<&0 >"$folder/log" 2>&1 </dev/null
+run() { exec java -Xmx256m -XX:TieredStopAtLevel=1 -cp "$jars/*" "$@"; }
+(run kafka.tools.StorageTool format --config "$folder/server.properties" --cluster-id AAAAAAAAAAAAAAAAAAAAAA) || exit
+run kafka.Kafka "$folder/server.properties" &
+cat <&3 >/dev/null
+kill -KILL $!
+wait $!
+rm -rf "$folder"
+"#;
+
+impl Broker {
+    /// A broker without topics, which makes none by itself. It answers as soon as this returns.
+    ///
+    /// # Panics
+    /// Where there is no Java, or its jars can't be fetched, or it does not start.
+    pub async fn start() -> Self {
+        let jars = jars("tests/kafka/broker");
+        let folder = tempfile::Builder::new().prefix("dcp-kafka-").tempdir().expect("there is room");
+        let [address, controller] = free_addresses();
+        let settings = settings(folder.path(), &address, &controller);
+        std::fs::write(folder.path().join("server.properties"), settings).expect("it can be written");
+        let mut watch = Command::new("bash");
+        watch.args(["-c", WATCH, "bash"]).arg(folder.path()).arg(jars);
+        // Its own group: what ends the group of the tests must leave it time to clear up.
+        watch.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        let watch = watch.spawn().expect("`bash` runs");
+        let mut broker = Self { address, folder, watch };
+        broker.wait().await;
+        broker
+    }
+
+    async fn wait(&mut self) {
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while tokio::net::TcpStream::connect(&self.address).await.is_err() {
+            let log = || std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+            let ended = self.watch.try_wait().expect("it is our child");
+            assert!(
+                ended.is_none() && Instant::now() < deadline,
+                "Kafka did not start: {ended:?}\n{}",
+                log()
+            );
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        self.client().await.list_topics().await.expect("it answers");
+    }
+
+    /// `host:port`
+    pub fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Where it keeps what it has, and its log.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    async fn client(&self) -> Client {
+        ClientBuilder::new(vec![self.address.clone()]).build().await.expect("the broker is there")
+    }
+
+    /// # Panics
+    /// Where there is one of this name, and where the broker is gone: so do the others.
+    pub async fn create_topic(&self, topic: &str, partitions: i32) {
+        let controller = self.client().await.controller_client().expect("it has one");
+        controller.create_topic(topic, partitions, 1, 10_000).await.expect("it can be made");
+    }
+
+    pub async fn delete_topic(&self, topic: &str) {
+        let controller = self.client().await.controller_client().expect("it has one");
+        controller.delete_topic(topic, 10_000).await.expect("it can be taken away");
+    }
+
+    /// Puts messages, each a key and a value, into the first partition.
+    pub async fn produce(&self, topic: &str, messages: &[(Option<&str>, &[u8])]) {
+        let record = |(key, value): &(Option<&str>, &[u8])| Record {
+            key: key.map(|key| key.as_bytes().to_vec()),
+            value: Some(value.to_vec()),
+            headers: [].into(),
+            // What is old is soon gone.
+            timestamp: DateTime::from(SystemTime::now()),
+        };
+        let records = messages.iter().map(record).collect();
+        let partition = partition(&self.client().await, topic, 0).await;
+        partition.produce(records, Compression::NoCompression).await.expect("it takes them");
+    }
+
+    /// All messages of a topic that are there, partition by partition.
+    pub async fn consume(&self, topic: &str) -> Vec<Record> {
+        let client = self.client().await;
+        let topics = client.list_topics().await.expect("it answers");
+        let found = topics.into_iter().find(|it| it.name == topic).expect("there is such a topic");
+        let mut records = Vec::new();
+        for number in found.partitions {
+            let partition = partition(&client, topic, number).await;
+            let end = partition.get_offset(OffsetAt::Latest).await.expect("it answers");
+            let mut at = 0;
+            while at < end {
+                let (found, _) = partition.fetch_records(at, 1..1 << 20, 1000).await.expect("they are there");
+                at = found.last().map_or(end, |last| last.offset + 1);
+                records.extend(found.into_iter().map(|it| it.record));
+            }
+        }
+        records
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        drop(self.watch.stdin.take());
+        _ = self.watch.wait();
+    }
+}
+
+async fn partition(client: &Client, topic: &str, number: i32) -> PartitionClient {
+    // The broker may not know yet of a topic that its controller has just made.
+    client.partition_client(topic, number, UnknownTopicHandling::Retry).await.expect("it is there")
+}
+
+fn settings(folder: &Path, address: &str, controller: &str) -> String {
+    format!(
+        "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@{controller}\n\
+         listeners=PLAINTEXT://{address},CONTROLLER://{controller}\ncontroller.listener.names=CONTROLLER\n\
+         log.dirs={}/data\nauto.create.topics.enable=false\noffsets.topic.replication.factor=1\n\
+         offsets.topic.num.partitions=1\n",
+        folder.display()
+    )
+}
+
+/// Kafka must be told its own addresses before it has them.
+fn free_addresses() -> [String; 2] {
+    let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("there is a free port"));
+    listeners.map(|it| it.local_addr().expect("it is bound").to_string())
+}

@@ -1,0 +1,198 @@
+//! A change of a stream: what a plan says of it, and what Spark makes of it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use dcp_compiler::primitive::Primitive;
+use dcp_reconciler::plan::Class;
+use futures_util::future::join_all;
+use serde::Deserialize;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::driver::{self, Outcome};
+use crate::place::{self, Rows};
+use crate::plan;
+
+/// One file of `cases/`. `shared` is for what its cases refer to by YAML's anchors.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    #[serde(default, rename = "shared")]
+    _shared: Value,
+    cases: Vec<Case>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Case {
+    title: String,
+    /// How many partitions each topic has that it needs.
+    #[serde(default)]
+    topics: BTreeMap<String, i32>,
+    /// `job.stream` of the manifest, as it was.
+    stream: Value,
+    /// What is changed of it; what is `null` is taken away.
+    change: Value,
+    /// What the plan is to be; with `, perhaps` where it says that it can't be known whether Spark takes it.
+    plan: String,
+    /// What the plan says has changed and costs this much: a reason's `what`, or its field where it has none.
+    because: Vec<String>,
+    before: Run,
+    after: Run,
+}
+
+/// One start of the stream, until it has taken what there is.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Run {
+    /// What comes before it starts.
+    #[serde(rename = "in")]
+    input: Rows,
+    /// How many rows its batches take, those that take none left out.
+    batches: Option<Vec<u64>>,
+    /// All that is there when it has ended.
+    out: Rows,
+    /// What the last batch says of itself, by JSON pointers.
+    says: BTreeMap<String, Value>,
+    /// A part of what Spark says when it does not go on.
+    refuses: Option<String>,
+}
+
+fn folder() -> PathBuf {
+    dcp_tests::workspace().join("tests/tests/streaming/cases")
+}
+
+/// The names of all files of cases, in order.
+pub(crate) fn files() -> Vec<String> {
+    let entries =
+        folder().read_dir().expect("it is there").map(|entry| entry.expect("it can be read").path());
+    let mut names: Vec<String> =
+        entries.map(|path| path.file_stem().expect("it has a name").display().to_string()).collect();
+    names.sort_unstable();
+    names
+}
+
+/// Holds all cases of a file, and says of each what is not as it should be.
+pub(crate) async fn check(name: &str) {
+    let path = folder().join(format!("{name}.yaml"));
+    let text = fs::read_to_string(&path).expect("it can be read");
+    let text = if text.contains("%KAFKA%") {
+        text.replace("%KAFKA%", place::broker().await.address())
+    } else {
+        text
+    };
+    let file: File = serde_yaml_ng::from_str(&text).expect("it is a file of cases");
+    let found = (0..file.cases.len()).map(|index| {
+        let text = text.clone();
+        async move {
+            let project = TempDir::new().expect("there is room");
+            let text = text.replace("%DIR%", &project.path().display().to_string());
+            let mut file: File = serde_yaml_ng::from_str(&text).expect("it is a file of cases");
+            let case = file.cases.swap_remove(index);
+            let found = case.problems(project.path()).await;
+            found.into_iter().map(|it| format!("{}: {it}", case.title)).collect::<Vec<_>>()
+        }
+    });
+    let wrong = join_all(found).await.concat();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+impl Case {
+    async fn problems(&self, project: &Path) -> Vec<String> {
+        let checkpoint = project.join("checkpoint").display().to_string();
+        let before = plan::compiled(&self.stream, &checkpoint);
+        let mut changed = self.stream.clone();
+        merge(&mut changed, &self.change);
+        let after = plan::compiled(&changed, &checkpoint);
+        let mut problems: Vec<String> = self.predicted(&before, &after).into_iter().collect();
+        for (topic, partitions) in &self.topics {
+            place::broker().await.create_topic(topic, *partitions).await;
+        }
+        for (number, (run, primitives)) in
+            [(&self.before, before), (&self.after, after)].into_iter().enumerate()
+        {
+            problems.extend(run.problems(project, number, &primitives).await);
+        }
+        problems
+    }
+
+    fn predicted(&self, before: &[Primitive], after: &[Primitive]) -> Option<String> {
+        let workload = plan::plan(before, after);
+        let dearest = workload.reasons.iter().map(|it| it.class).max();
+        let because = workload.reasons.iter().filter(|it| Some(it.class) == dearest);
+        let because: Vec<&String> = because.map(|it| it.what.as_ref().unwrap_or(&it.field)).collect();
+        let unknown = if dearest == Some(Class::Unknown) { ", perhaps" } else { "" };
+        let said = (format!("{}{unknown}", workload.action.name()), because);
+        let right = said.0 == self.plan && said.1.iter().copied().eq(&self.because);
+        (!right).then(|| format!("the plan says {said:?}"))
+    }
+}
+
+impl Run {
+    async fn problems(&self, project: &Path, number: usize, primitives: &[Primitive]) -> Vec<String> {
+        place::add(project, &self.input, number).await;
+        let (task, conf) = plan::lowered(primitives);
+        let deadline = Instant::now() + Duration::from_mins(1);
+        let outcome = loop {
+            let outcome = driver::run(&task, &conf).await;
+            // A source that makes its rows itself may not have made any yet.
+            let again = self.input.is_empty() && outcome.error.is_none() && outcome.batches().is_empty();
+            if !again || Instant::now() > deadline {
+                break outcome;
+            }
+        };
+        let mut problems = self.unlike(&outcome);
+        for (place, expected) in &self.out {
+            let found = place::rows(project, place).await;
+            if found != place::sorted(expected.clone()) {
+                let found: Vec<String> = found.iter().map(Value::to_string).collect();
+                problems.push(format!("{place} holds\n  {}", found.join("\n  ")));
+            }
+        }
+        problems.iter().map(|it| format!("run {number}: {it}")).collect()
+    }
+
+    fn unlike(&self, outcome: &Outcome) -> Vec<String> {
+        let mut problems = Vec::new();
+        match (&self.refuses, &outcome.error) {
+            (None, None) => {}
+            (Some(expected), Some(error)) if error.contains(expected) => {}
+            (_, None) => problems.push("Spark goes on".to_owned()),
+            (_, Some(error)) => problems.push(format!("Spark refuses: {error}")),
+        }
+        let batches = outcome.batches();
+        if self.refuses.is_none() && batches.is_empty() {
+            problems.push("it took nothing".to_owned());
+        }
+        if self.batches.as_ref().is_some_and(|expected| *expected != batches) {
+            problems.push(format!("its batches: {batches:?}"));
+        }
+        let last = outcome.progress.last().unwrap_or(&Value::Null);
+        for (pointer, expected) in &self.says {
+            let found = last.pointer(pointer).unwrap_or(&Value::Null);
+            if found != expected {
+                problems.push(format!("it says {pointer}: {found}"));
+            }
+        }
+        problems
+    }
+}
+
+/// A merge patch (RFC 7396).
+fn merge(into: &mut Value, patch: &Value) {
+    let (Value::Object(fields), true) = (patch, into.is_object()) else {
+        into.clone_from(patch);
+        return;
+    };
+    let into = into.as_object_mut().expect("it is one");
+    for (key, value) in fields {
+        if value.is_null() {
+            into.remove(key);
+        } else {
+            merge(into.entry(key).or_insert_with(|| Value::Object(serde_json::Map::new())), value);
+        }
+    }
+}

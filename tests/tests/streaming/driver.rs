@@ -1,0 +1,89 @@
+//! One Spark for all streams of these tests.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use dcp_tests::kafka::jars;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+/// What became of a stream that took what there was.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Outcome {
+    pub(crate) progress: Vec<Value>,
+    pub(crate) error: Option<String>,
+}
+
+impl Outcome {
+    /// How many rows each of its batches took, of those that took some.
+    pub(crate) fn batches(&self) -> Vec<u64> {
+        let rows = self.progress.iter().map(|it| it["numInputRows"].as_u64().expect("a number"));
+        rows.filter(|rows| *rows > 0).collect()
+    }
+}
+
+/// Runs a stream by its task until it has taken what there is.
+pub(crate) async fn run(task: &str, conf: &BTreeMap<String, String>) -> Outcome {
+    static DRIVER: LazyLock<Driver> = LazyLock::new(Driver::start);
+    let task: Value = serde_json::from_str(task).expect("it is JSON");
+    let mut line = json!({"task": task, "conf": conf}).to_string();
+    line.push('\n');
+    let mut driver = TcpStream::connect(("127.0.0.1", DRIVER.port)).await.expect("it is there");
+    driver.write_all(line.as_bytes()).await.expect("it listens");
+    let mut answer = String::new();
+    let read = timeout(Duration::from_mins(5), driver.read_to_string(&mut answer)).await;
+    read.expect("it takes what there is, and ends").expect("it answers");
+    serde_json::from_str(&answer).expect("it answers; where it does not, it says why on its way out")
+}
+
+struct Driver {
+    port: u16,
+    /// It ends with its input: when this process ends, in whatever way. So does its Spark.
+    _process: Child,
+}
+
+impl Driver {
+    fn start() -> Self {
+        let workspace = dcp_tests::workspace();
+        let mut process = Command::new(python())
+            .arg(workspace.join("tests/tests/streaming/driver.py"))
+            .env_remove("SPARK_HOME")
+            .env("PYTHONPATH", workspace.join("runtime"))
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("PYSPARK_SUBMIT_ARGS", arguments())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("Python runs");
+        let mut output = BufReader::new(process.stdout.take().expect("it was asked for"));
+        let mut port = String::new();
+        output.read_line(&mut port).expect("it can be read");
+        // What Spark prints goes with what the tests print.
+        std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::stderr()));
+        Self { port: port.trim().parse().expect("it says where it is"), _process: process }
+    }
+}
+
+/// That of the environment that `scripts/spark` installs.
+fn python() -> PathBuf {
+    let done = Command::new(dcp_tests::workspace().join("scripts/spark")).output().expect("it can be run");
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let home = PathBuf::from(String::from_utf8(done.stdout).expect("a path").trim());
+    home.ancestors().nth(4).expect("it lies in an environment").join("bin/python")
+}
+
+fn arguments() -> String {
+    // Its programs are short: they are done before they would be compiled well.
+    format!(
+        "--driver-java-options -XX:TieredStopAtLevel=1 --conf spark.driver.host=127.0.0.1 \
+         --conf spark.ui.enabled=false --conf spark.jars={}/*.jar pyspark-shell",
+        jars("tests/kafka/connector").display()
+    )
+}

@@ -1,0 +1,84 @@
+//! What a plan says of a change, as `dcp plan` would.
+
+use std::collections::BTreeMap;
+
+use dcp_compiler::diag::Severity;
+use dcp_compiler::model::Backend;
+use dcp_compiler::primitive::{Body, Primitive};
+use dcp_reconciler::plan::{Concern, Context, Workload, compare};
+use dcp_reconciler::registry::{Base, Entry, Scope, State};
+use dcp_runner::execution::{Execution, Id, Policy};
+use dcp_runner::lower::{Input, Streaming, lower};
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+/// A stream that is kept running, of what a manifest says of it.
+pub(crate) fn compiled(stream: &Value, checkpoint: &str) -> Vec<Primitive> {
+    let manifest = json!({
+        "apiVersion": "dcp/v1",
+        "kind": "CoreETL",
+        "metadata": {"name": "it", "domain": "tests", "owner": "tests"},
+        "spec": {
+            "engine": {"version": "4.1"},
+            "job": {"stream": stream},
+            "run": {"continuous": {"checkpoint": checkpoint}},
+        },
+    });
+    let files = BTreeMap::from([("manifest.yaml".to_owned(), manifest.to_string())]);
+    let compiled = dcp_tests::compile(&files, None);
+    let wrong: Vec<_> =
+        compiled.diagnostics.into_iter().filter(|it| it.severity == Severity::Error).collect();
+    assert_eq!(dcp_tests::describe(&compiled.sources, &wrong), "", "{manifest}");
+    compiled.primitives
+}
+
+pub(crate) fn plan(before: &[Primitive], after: &[Primitive]) -> Workload {
+    let entry = |it: &Primitive| Entry { fingerprint: it.fingerprint.clone(), revision: 1, serial: 1 };
+    let entries = before.iter().map(|it| (it.address.clone(), entry(it))).collect();
+    let texts = before.iter().map(|it| (it.fingerprint.clone(), it.body.canonical())).collect();
+    let state =
+        State { base: Base { lineage: Some("a".to_owned()), serial: 1 }, entries, ..State::default() };
+    let context = Context { scope: Scope::new("tests", None), commit: None, place: &|_, _, _| None };
+    let plan = compare(after, &state, |_, _| Concern::Compared).plan(&texts, &context);
+    let mut workloads = plan.expect("it is readable").workloads;
+    assert_eq!(workloads.len(), 1, "one has changed: {workloads:#?}");
+    workloads.remove(0)
+}
+
+/// What the stream's driver is given: its task, and the settings of its Spark.
+pub(crate) fn lowered(primitives: &[Primitive]) -> (String, BTreeMap<String, String>) {
+    let (mut job, mut streaming) = (None, None);
+    for primitive in primitives {
+        match &primitive.body {
+            Body::CoreEtlJob(it) => job = Some(&**it),
+            Body::ContinuousJob(it) => {
+                let (trigger, checkpoint) = (it.trigger.clone(), it.checkpoint.as_str().to_owned());
+                streaming = Some(Streaming { trigger, checkpoint, state: None, grace: None });
+            }
+            Body::Orchestrator(_) => {}
+        }
+    }
+    let id = Id::parse("a1").expect("it is one");
+    let input = Input {
+        job: job.expect("a manifest has one"),
+        execution: &Execution::new(id, POLICY, Backend::Local, Timestamp::UNIX_EPOCH),
+        values: &BTreeMap::new(),
+        streaming: streaming.as_ref(),
+        results: None,
+    };
+    let mut spec = lower(&input).expect("it fits").spec;
+    let mut files = spec.config_map_specs.remove(0).data;
+    (files.remove("job.json").expect("it is told what to do"), spec.spark_conf)
+}
+
+const POLICY: Policy = Policy {
+    attempts: 1,
+    remedies: 0,
+    backoff_seconds: 0,
+    max_backoff_seconds: 0,
+    causes: Vec::new(),
+    start_seconds: 600,
+    run_seconds: None,
+    stop_seconds: 10,
+    ttl_seconds: 3600,
+};

@@ -1,0 +1,43 @@
+//! A test for each file of changes, and what else streams do.
+
+mod formats;
+
+use dcp_tests::kafka::Broker;
+use tokio::net::TcpStream;
+
+/// A test for each file of `cases/`.
+macro_rules! files {
+    ($($name:ident),+ $(,)?) => {
+        const FILES: &[&str] = &[$(stringify!($name)),+];
+        $(
+            #[tokio::test(flavor = "multi_thread")]
+            async fn $name() {
+                crate::case::check(stringify!($name)).await;
+            }
+        )+
+    };
+}
+
+files!(aggregates, deduplication, filters, joins, kafka, limits, paths, projections, sinks, sources, state);
+
+#[test]
+fn every_file_of_cases_is_run() {
+    assert_eq!(crate::case::files(), FILES);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_left_of_a_broker() {
+    let broker = Broker::start().await;
+    broker.create_topic("it", 2).await;
+    broker.produce("it", &[(Some("key"), b"value")]).await;
+    let found = broker.consume("it").await;
+    assert_eq!(found.len(), 1);
+    assert_eq!(
+        (found[0].key.as_deref(), found[0].value.as_deref()),
+        (Some(&b"key"[..]), Some(&b"value"[..]))
+    );
+    let (address, folder) = (broker.address().to_owned(), broker.folder().to_owned());
+    assert!(folder.exists());
+    drop(broker);
+    assert!(!folder.exists() && TcpStream::connect(address).await.is_err());
+}
