@@ -8,6 +8,8 @@ pub mod postgres;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
 
 use dcp_compiler::compile::{Compilation, Compiler, Goal, PROJECT_FILE};
 use dcp_compiler::diag::{Diagnostic, Severity};
@@ -18,6 +20,19 @@ use dcp_compiler::source::{SourceFile, Sources};
 /// The folder of the workspace.
 pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate lies in the workspace").to_owned()
+}
+
+/// The Spark that `scripts/spark` installs.
+///
+/// # Panics
+/// Where that fails.
+pub fn spark_home() -> &'static Path {
+    static HOME: OnceLock<PathBuf> = OnceLock::new();
+    HOME.get_or_init(|| {
+        let done = Command::new(workspace().join("scripts/spark")).output().expect("it can be run");
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).expect("a path").trim().into()
+    })
 }
 
 /// Whether golden files are to be written instead of compared.

@@ -4,6 +4,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use dcp_gateway::local::Local;
@@ -63,6 +64,18 @@ impl Machine {
     pub fn line(&self, name: &str) -> String {
         until(|| self.lines(name).first().cloned())
     }
+}
+
+impl Drop for Machine {
+    /// What a test has left running.
+    fn drop(&mut self) {
+        end(self.folder.path());
+    }
+}
+
+/// Kills all that was started with a path below a folder.
+pub fn end(folder: &Path) {
+    let _ = Command::new("pkill").args(["-KILL", "-f"]).arg(folder).status();
 }
 
 /// The backend of the machine in a folder.

@@ -1,5 +1,7 @@
 //! Continuous jobs from the command line. spark-submit is a script here; what a real Spark does is tested in
-//! `streaming/`.
+//! `kept/streaming.rs`.
+
+mod streaming;
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
@@ -60,23 +62,10 @@ impl Place {
         self.sandbox.ran(args, &output)
     }
 
-    /// A process that goes on, killed at the end; the first line that it writes has been waited for.
     fn start(&self, name: &str, args: &[&str], database: Option<&str>) -> Process {
-        let log = self.sandbox.join(&format!("{name}.log"));
         let mut command = self.command(args);
         command.envs(database.map(|url| ("DCP_DATABASE", url)));
-        command.stderr(File::create(&log).expect("files can be made")).stdout(Stdio::piped());
-        let mut child = command.spawn().expect("the binary can be run");
-        let mut out = BufReader::new(child.stdout.take().expect("it is piped"));
-        let mut line = String::new();
-        // The address of what has one comes last.
-        while !line.contains("listens at") && !line.contains("keeps continuous jobs") {
-            line.clear();
-            let read = out.read_line(&mut line).expect("it can be read");
-            assert!(read > 0, "{name} ended: {}", std::fs::read_to_string(&log).unwrap_or_default());
-        }
-        let url = line.trim().rsplit(' ').next().expect("a line has an end").to_owned();
-        Process { child, url, log, _out: out }
+        Process::start(command, name, self.sandbox.join(&format!("{name}.log")))
     }
 
     /// The job, as `dcp status` tells it.
@@ -126,6 +115,22 @@ struct Process {
 }
 
 impl Process {
+    /// It goes on, and is killed at the end. It has said that it is ready.
+    fn start(mut command: Command, name: &str, log: PathBuf) -> Self {
+        command.stderr(File::create(&log).expect("files can be made")).stdout(Stdio::piped());
+        let mut child = command.stdin(Stdio::null()).spawn().expect("the binary can be run");
+        let mut out = BufReader::new(child.stdout.take().expect("it is piped"));
+        let mut line = String::new();
+        // The address of what has one comes last.
+        while !line.contains("listens at") && !line.contains("keeps continuous jobs") {
+            line.clear();
+            let read = out.read_line(&mut line).expect("it can be read");
+            assert!(read > 0, "{name} ended: {}", std::fs::read_to_string(&log).unwrap_or_default());
+        }
+        let url = line.trim().rsplit(' ').next().expect("a line has an end").to_owned();
+        Self { child, url, log, _out: out }
+    }
+
     fn send(&self, signal: Signal) {
         kill(&self.child.id().to_string(), signal);
     }

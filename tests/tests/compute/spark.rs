@@ -5,7 +5,6 @@ mod sizing;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use dcp_compiler::model::Backend;
@@ -18,20 +17,10 @@ use dcp_runner::lower::{Input, lower};
 use dcp_runner::machine::{Event, after};
 use dcp_runner::parameters::values;
 use dcp_runner::results::{Error, Format, Results};
+use dcp_tests::spark_home as home;
 use futures_util::TryStreamExt as _;
 use jiff::Timestamp;
 use tempfile::TempDir;
-
-/// The environment that `scripts/spark` installs.
-fn home() -> &'static Path {
-    static HOME: OnceLock<PathBuf> = OnceLock::new();
-    HOME.get_or_init(|| {
-        let script = dcp_tests::workspace().join("scripts/spark");
-        let done = Command::new(script).output().expect("it can be run");
-        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-        String::from_utf8(done.stdout).expect("a path").trim().into()
-    })
-}
 
 struct Project {
     folder: TempDir,

@@ -73,10 +73,7 @@ impl Driver {
 
 /// That of the environment that `scripts/spark` installs.
 fn python() -> PathBuf {
-    let done = Command::new(dcp_tests::workspace().join("scripts/spark")).output().expect("it can be run");
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
-    let home = PathBuf::from(String::from_utf8(done.stdout).expect("a path").trim());
-    home.ancestors().nth(4).expect("it lies in an environment").join("bin/python")
+    dcp_tests::spark_home().ancestors().nth(4).expect("it lies in an environment").join("bin/python")
 }
 
 fn arguments() -> String {

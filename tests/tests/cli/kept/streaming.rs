@@ -1,0 +1,240 @@
+//! Streams of a real Spark, kept by `dcp up`, while their drivers and it itself are killed at any moment and what is
+//! declared changes: the sinks have every record exactly once. `DCP_SEED=N` chooses other moments.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::{Process, UP};
+use crate::harness::{DCP, Sandbox};
+
+const MANIFESTS: &str = "\
+apiVersion: dcp/v1
+kind: CoreETL
+metadata: {name: copy, domain: shop, owner: o@example.com}
+spec:
+  engine: {version: \"4.1\"}
+  job:
+    stream:
+      sources:
+        clicks: {files: {path: \"file://DIR/in\", format: json, schema: {id: bigint, ts: timestamp, kind: string}}}
+        kinds: {files: {path: \"file://DIR/kinds\", format: json, schema: {kind: string, title: string}, static: true}}
+      query: SELECT c.id, k.title FROM clicks c JOIN kinds k ON c.kind = k.kind WHERE c.id >= 0
+      sink: {files: {path: \"file://DIR/copied\", format: json}}
+      outputMode: append
+  run: {continuous: {checkpoint: \"file://DIR/checkpoints/copy\", trigger: {every: 1s}, upgrade: {grace: 20s}}}
+  retry: {attempts: 4, backoff: 1s, maxBackoff: 2s}
+  resources: {driver: {memory: 512m}, executors: {cores: 1, memory: 512m}}
+---
+apiVersion: dcp/v1
+kind: CoreETL
+metadata: {name: windows, domain: shop, owner: o@example.com}
+spec:
+  engine: {version: \"4.1\"}
+  job:
+    stream:
+      sources:
+        clicks: {files: {path: \"file://DIR/in\", format: json, schema: {id: bigint, ts: timestamp, kind: string}}}
+      watermark: {source: clicks, column: ts, delay: 10s}
+      query: |
+        SELECT window.start AS begun, count(*) AS clicks FROM clicks WHERE id >= 0 GROUP BY window(ts, '20 seconds')
+      sink: {files: {path: \"file://DIR/counted\", format: json}}
+      outputMode: append
+      state: {partitions: 2}
+  run: {continuous: {checkpoint: \"file://DIR/checkpoints/windows\", trigger: {every: 1s}, upgrade: {grace: 20s}}}
+  retry: {attempts: 4, backoff: 1s, maxBackoff: 2s}
+  resources: {driver: {memory: 512m}, executors: {cores: 1, memory: 512m}}
+";
+
+const STREAMS: [&str; 2] = ["copy", "windows"];
+
+/// A project, and records that come in all the time.
+struct Shop {
+    sandbox: Sandbox,
+    written: Arc<AtomicU64>,
+    enough: Arc<AtomicBool>,
+}
+
+impl Shop {
+    fn new() -> Self {
+        let sandbox = Sandbox::new();
+        for folder in ["in", "checkpoints"] {
+            fs::create_dir(sandbox.join(folder)).expect("there is room");
+        }
+        sandbox
+            .write("shop.yaml", MANIFESTS.replace("DIR", &sandbox.path().display().to_string()))
+            .write("kinds/kinds.json", "{\"kind\":\"a\",\"title\":\"A\"}\n{\"kind\":\"b\",\"title\":\"B\"}\n")
+            .write("dcp.yaml", "project: shop\nmanifests: [shop.yaml]\n");
+        let (written, enough) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+        let shop = Self { sandbox, written, enough };
+        let (folder, written, enough) =
+            (shop.sandbox.path().to_owned(), Arc::clone(&shop.written), Arc::clone(&shop.enough));
+        thread::spawn(move || {
+            while !enough.load(Ordering::SeqCst) {
+                put(&folder, written.fetch_add(10, Ordering::SeqCst), 10);
+                thread::sleep(Duration::from_millis(400));
+            }
+        });
+        shop
+    }
+
+    fn start(&self, name: &str) -> Process {
+        let mut command = self.sandbox.command(&DCP);
+        command.args(UP).env("SPARK_HOME", dcp_tests::spark_home());
+        command.env("HOME", std::env::var_os("HOME").unwrap_or_default());
+        Process::start(command, name, self.sandbox.join(&format!("{name}.log")))
+    }
+
+    fn status(&self) -> Vec<Value> {
+        let told = self.sandbox.run(&["status", "--output", "json"]).ends_with(0).json();
+        told["jobs"].as_array().expect("it lists them").clone()
+    }
+
+    fn until(&self, what: &str, is: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+        let deadline = Instant::now() + Duration::from_mins(4);
+        loop {
+            let jobs = self.status();
+            if is(&jobs) {
+                return jobs;
+            }
+            let events = || STREAMS.map(|it| self.sandbox.run(&["events", &format!("shop/{it}")]).stdout);
+            let logs = || self.sandbox.run(&["logs", "shop/copy"]).stdout;
+            assert!(Instant::now() < deadline, "{what}: {jobs:#?}\n{:#?}\n{}", events(), logs());
+            thread::sleep(Duration::from_secs(1));
+        }
+    }
+
+    /// Waits until a revision of each is healthy, and has read what there was when this was asked for.
+    fn healthy(&self, revision: u64) -> Vec<Value> {
+        self.until("they are not healthy", |jobs| {
+            jobs.iter().all(|it| {
+                let runs = it["kept"]["run"]["version"]["revision"] == revision;
+                runs && it["condition"] == "healthy" && it["progress"]["batches"].as_u64() > Some(0)
+            })
+        })
+    }
+}
+
+impl Drop for Shop {
+    /// What a test that failed has left running.
+    fn drop(&mut self) {
+        self.enough.store(true, Ordering::SeqCst);
+        dcp_tests::machine::end(self.sandbox.path());
+    }
+}
+
+/// Puts records where a stream finds them, all of them at once.
+fn put(folder: &Path, from: u64, count: u64) {
+    let line = |id: u64| {
+        let at = Timestamp::from_second(1_800_000_000 + i64::try_from(id / 5).expect("it is small"));
+        let kind = if id.is_multiple_of(2) { "a" } else { "b" };
+        format!("{{\"id\":{id},\"ts\":\"{}\",\"kind\":\"{kind}\"}}\n", at.expect("it is a time"))
+    };
+    let text: String = (from..from + count).map(line).collect();
+    let hidden = folder.join(format!(".{from}"));
+    fs::write(&hidden, text).expect("there is room");
+    fs::rename(&hidden, folder.join(format!("in/{from}.json"))).expect("it is ours");
+}
+
+/// The rows of a file sink: those that its own record says are there. What a killed task left beside is not.
+fn rows(folder: &Path) -> Vec<Value> {
+    let mut batches: BTreeMap<u64, (bool, String)> = BTreeMap::new();
+    for entry in fs::read_dir(folder.join("_spark_metadata")).expect("it was written").flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let (number, packed) = name.strip_suffix(".compact").map_or((name.as_str(), false), |it| (it, true));
+        let Ok(number) = number.parse() else { continue };
+        batches.insert(number, (packed, fs::read_to_string(entry.path()).expect("it is whole")));
+    }
+    let from = batches.iter().rfind(|(_, (packed, _))| *packed).map_or(0, |(number, _)| *number);
+    let entries = batches.range(from..).flat_map(|(_, (_, text))| text.lines().skip(1));
+    let path = |line: &str| {
+        let entry: Value = serde_json::from_str(line).expect("it is JSON");
+        entry["path"].as_str().expect("it has one").trim_start_matches("file://").to_owned()
+    };
+    let texts = entries.map(|line| fs::read_to_string(path(line)).expect("it is there"));
+    let texts: Vec<String> = texts.collect();
+    texts
+        .iter()
+        .flat_map(|text| text.lines())
+        .map(|line| serde_json::from_str(line).expect("it is JSON"))
+        .collect()
+}
+
+/// Kills the driver of a run, if there is one just now.
+fn kill_driver(job: &Value) {
+    let Some(execution) = job["kept"]["run"]["execution"].as_str() else { return };
+    for process in fs::read_dir("/proc").expect("it is Linux").flatten() {
+        let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line);
+        if line.contains("SparkSubmit") && line.contains(execution) {
+            let pid = process.file_name().to_string_lossy().into_owned();
+            let pid = pid.parse().ok().and_then(rustix::process::Pid::from_raw).expect("it is a process");
+            // It may just have ended by itself.
+            let _ = rustix::process::kill_process(pid, Signal::KILL);
+        }
+    }
+}
+
+#[test]
+fn every_record_arrives_exactly_once_whatever_is_killed() {
+    let seed = std::env::var("DCP_SEED").map_or(0, |it| it.parse().expect("a number"));
+    let mut dice = StdRng::seed_from_u64(seed);
+    let shop = Shop::new();
+    shop.sandbox.run(&["apply", "--auto-approve", "--quiet"]).ends_with(0);
+    let mut up = shop.start("up-0");
+    let mut jobs = shop.healthy(1);
+    for round in 1..=3_u64 {
+        thread::sleep(Duration::from_millis(dice.random_range(0..1500)));
+        match round {
+            1 => jobs.iter().for_each(kill_driver),
+            2 => {
+                // Another filter, which lets the same records through, on the same checkpoint.
+                shop.sandbox.edit("shop.yaml", "WHERE c.id >= 0", "WHERE c.id > -1");
+                shop.sandbox.edit("shop.yaml", "WHERE id >= 0", "WHERE id > -1");
+                shop.sandbox.run(&["plan"]).ends_with(0).says("checkpoint kept");
+                shop.sandbox.run(&["apply", "--auto-approve", "--quiet"]).ends_with(0);
+                thread::sleep(Duration::from_millis(dice.random_range(0..6000)));
+            }
+            _ => {}
+        }
+        if round > 1 {
+            drop(up);
+            jobs.iter().filter(|_| dice.random_range(0..2) == 0).for_each(kill_driver);
+            up = shop.start(&format!("up-{round}"));
+        }
+        jobs = shop.healthy(1 + u64::from(round > 1));
+    }
+    shop.enough.store(true, Ordering::SeqCst);
+    thread::sleep(Duration::from_secs(1));
+    let written = shop.written.load(Ordering::SeqCst);
+    // All windows end: one record from long after them, and one more, so that there is a batch that closes them.
+    let late = written + 10_000;
+    put(shop.sandbox.path(), late, 1);
+    let (copied, counted) = (shop.sandbox.join("copied"), shop.sandbox.join("counted"));
+    let count = |rows: &[Value]| rows.iter().filter_map(|it| it["clicks"].as_u64()).sum::<u64>();
+    shop.until("not all has arrived", |_| {
+        rows(&copied).len() as u64 > written && count(&rows(&counted)) >= written
+    });
+    for stream in STREAMS {
+        shop.sandbox.run(&["pause", &format!("shop/{stream}"), "--wait"]).ends_with(0).says("is paused");
+    }
+    let mut ids: Vec<u64> = rows(&copied).iter().filter_map(|it| it["id"].as_u64()).collect();
+    ids.sort_unstable();
+    let expected: Vec<u64> = (0..written).chain([late]).collect();
+    assert!(ids == expected, "{} of {} records, seed {seed}", ids.len(), expected.len());
+    let windows = rows(&counted);
+    let begun: std::collections::BTreeSet<&str> =
+        windows.iter().filter_map(|it| it["begun"].as_str()).collect();
+    assert_eq!((begun.len(), count(&windows)), (windows.len(), written), "seed {seed}");
+    drop(up);
+}
