@@ -51,6 +51,7 @@ pub(crate) fn look(plan: &mut Plan, control: &Control, home: &Home, project: &Pr
             condition: render::keep::word(job).0.to_owned(),
             revision: run.map(|run| run.version.revision),
             input_rate: job.progress.as_ref().map(|it| it.input_rate),
+            scaled: render::keep::resized(job),
             state_rows: job.progress.as_ref().map(|it| it.state_rows),
         };
     }

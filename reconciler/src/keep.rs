@@ -8,10 +8,12 @@
 mod attend;
 mod backoff;
 mod decide;
+mod declared;
 mod keeper;
 pub mod lease;
 mod observe;
 mod remote;
+mod scale;
 pub mod store;
 mod told;
 mod version;
@@ -24,6 +26,7 @@ use serde::{Deserialize, Serialize};
 pub use decide::{Act, Condition, Decision, decide};
 pub use keeper::{Keeper, Log};
 pub use observe::{alive as seen_alive, seen};
+pub use scale::{Pressure, Scale, Scaling};
 pub use told::{Acting, Ask, Here, Keep, Told};
 pub use version::{desired, version};
 
@@ -57,6 +60,9 @@ pub struct Desired {
     /// In seconds, as manifests have them.
     pub start_within: u64,
     pub progress_within: u64,
+    /// How its executors follow the load, where they do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaling: Option<Scaling>,
 }
 
 /// What somebody asked for beside the manifest.
@@ -89,6 +95,11 @@ pub struct Kept {
     /// A build that is not to be run any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub given_up: Option<GivenUp>,
+    /// How many executors it was found to need, and that it is about to be found so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<Scale>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pressure: Option<Pressure>,
     /// How often it has failed since it was last healthy.
     #[serde(default)]
     pub failures: u32,
@@ -109,6 +120,9 @@ pub struct Run {
     pub number: u64,
     pub version: Version,
     pub begun: Timestamp,
+    /// How many executors it has, where they follow the load.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executors: Option<u32>,
     /// Its id, once the Runner has told it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution: Option<String>,
@@ -127,6 +141,8 @@ pub enum Stopping {
     Deleted,
     /// Somebody asked for a restart.
     Restarted,
+    /// It is to have another number of executors.
+    Resized,
     /// It runs, and is not healthy.
     Unhealthy,
 }
@@ -193,6 +209,6 @@ pub enum Health {
     Silent { since: Timestamp },
     /// No query has done anything yet.
     Starting,
-    /// When it last finished a batch, or had nothing to read.
-    Moving { last: Timestamp },
+    /// When it last finished a batch, or had nothing to read; and how long a batch takes as of late.
+    Moving { last: Timestamp, batch_millis: u64 },
 }

@@ -194,6 +194,9 @@ pub enum Live {
         /// Rows that came in a second, as of late.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         input_rate: Option<f64>,
+        /// What scaling has changed since the manifest.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scaled: Option<String>,
         /// Rows that are kept as state.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         state_rows: Option<u64>,

@@ -147,7 +147,7 @@ impl World {
         let health = match self.natures.get(&it.version.build) {
             _ if age < SignedDuration::from_secs(2) => Health::Pending,
             Some(Nature::Hangs) => Health::Starting,
-            _ => Health::Moving { last: now },
+            _ => Health::Moving { last: now, batch_millis: 100 },
         };
         Seen::Alive { health }
     }
@@ -183,6 +183,7 @@ fn desired(version: Version) -> Desired {
         on_unhealthy: OnUnhealthy::Rollback,
         start_within: START_WITHIN,
         progress_within: 60,
+        scaling: None,
     }
 }
 
@@ -418,7 +419,7 @@ fn healthy() -> (Kept, Timestamp) {
         decide_of(Some(&desired(version(1, 1, 1))), &Wish::default(), &Kept::default(), &Seen::Nothing, now);
     let mut kept = started.kept;
     kept.run.as_mut().expect("it is started").execution = Some("one".to_owned());
-    let seen = Seen::Alive { health: Health::Moving { last: now } };
+    let seen = Seen::Alive { health: Health::Moving { last: now, batch_millis: 100 } };
     let decision = decide_of(Some(&desired(version(1, 1, 1))), &Wish::default(), &kept, &seen, now);
     assert_eq!((decision.act, decision.condition), (None, Condition::Healthy));
     (decision.kept, now)
@@ -427,7 +428,7 @@ fn healthy() -> (Kept, Timestamp) {
 #[test]
 fn nothing_restarts_without_a_cause() {
     let (kept, now) = healthy();
-    let seen = Seen::Alive { health: Health::Moving { last: now } };
+    let seen = Seen::Alive { health: Health::Moving { last: now, batch_millis: 100 } };
     // Edited in place: the revision is another one, and nothing else.
     let decision = decide_of(Some(&desired(version(2, 1, 1))), &Wish::default(), &kept, &seen, now);
     assert_eq!((decision.act, decision.said), (None, vec![]));
@@ -439,7 +440,7 @@ fn nothing_restarts_without_a_cause() {
 #[test]
 fn each_cause_of_a_stop_is_told() {
     let (kept, now) = healthy();
-    let seen = Seen::Alive { health: Health::Moving { last: now } };
+    let seen = Seen::Alive { health: Health::Moving { last: now, batch_millis: 100 } };
     let one = desired(version(1, 1, 1));
     let paused = Desired { paused: true, ..one.clone() };
     let wishes = |paused, restarts| Wish { paused, restarts };
@@ -483,7 +484,7 @@ fn a_failure_backs_off_and_a_new_revision_does_not_wait_for_it() {
 fn replaced_by_one_that_fails(mendable: bool) -> Decision {
     let (kept, now) = healthy();
     let (new, wish) = (desired(version(2, 2, 1)), Wish::default());
-    let moving = Seen::Alive { health: Health::Moving { last: now } };
+    let moving = Seen::Alive { health: Health::Moving { last: now, batch_millis: 100 } };
     let stopping = decide_of(Some(&new), &wish, &kept, &moving, now).kept;
     let drained = Seen::Ended { succeeded: true, why: String::new(), mendable: true };
     let started = decide_of(Some(&new), &wish, &stopping, &drained, now);
@@ -513,7 +514,7 @@ fn what_no_restart_can_mend_is_rolled_back_at_once_and_the_rest_has_its_time() {
     let (next, now) = (desired(version(3, 3, 1)), start_time());
     let mut kept = back.kept;
     kept.run.as_mut().expect("it is started").execution = Some("three".to_owned());
-    let alive = Seen::Alive { health: Health::Moving { last: now } };
+    let alive = Seen::Alive { health: Health::Moving { last: now, batch_millis: 100 } };
     let replaced = decide_of(Some(&next), &Wish::default(), &kept, &alive, now);
     assert_eq!(replaced.condition, Condition::Stopping(Stopping::Replaced));
     assert_eq!(replaced.kept.given_up, None);
@@ -527,7 +528,7 @@ fn what_no_restart_can_mend_is_rolled_back_at_once_and_the_rest_has_its_time() {
 fn what_is_not_healthy_has_failed_whatever_else_it_is_stopped_for() {
     let (kept, now) = healthy();
     let late = now + SignedDuration::from_secs(61);
-    let silent = Seen::Alive { health: Health::Moving { last: now } };
+    let silent = Seen::Alive { health: Health::Moving { last: now, batch_millis: 100 } };
     let ill = decide_of(Some(&desired(version(1, 1, 1))), &Wish::default(), &kept, &silent, late).kept;
     let paused = Desired { paused: true, ..desired(version(1, 1, 1)) };
     let stopping = decide_of(Some(&paused), &Wish::default(), &ill, &silent, late);
@@ -536,4 +537,60 @@ fn what_is_not_healthy_has_failed_whatever_else_it_is_stopped_for() {
     let rests = decide_of(Some(&paused), &Wish::default(), &stopping.kept, &ended, late);
     assert_eq!((rests.condition, rests.kept.failures), (Condition::Paused, 1));
     assert_eq!(rests.kept.failure.as_deref(), Some("it finished no batch for 60 s"));
+}
+
+#[test]
+fn it_is_resized_by_a_restart_on_its_checkpoint_and_stays_so() {
+    let scaling = dcp_reconciler::keep::Scaling {
+        target: 50,
+        cool_down: 300,
+        least: 1,
+        most: 8,
+        first: 2,
+        every_millis: Some(10_000),
+    };
+    let scaled = |version| Desired { scaling: Some(scaling.clone()), ..desired(version) };
+    let one = scaled(version(1, 1, 1));
+    let wish = Wish::default();
+    let begun = start_time();
+    let mut kept = decide_of(Some(&one), &wish, &Kept::default(), &Seen::Nothing, begun).kept;
+    kept.run.as_mut().unwrap().execution = Some("one".to_owned());
+    assert_eq!(kept.run.as_ref().unwrap().executors, Some(2));
+    // Twice as busy as it should be, from the beginning on.
+    let mut stopped = None;
+    for second in (0..=600).step_by(15) {
+        let now = begun + SignedDuration::from_secs(second);
+        let seen = Seen::Alive { health: Health::Moving { last: now, batch_millis: 10_000 } };
+        let decision = decide_of(Some(&one), &wish, &kept, &seen, now);
+        assert!(decision.wake.is_some_and(|at| at <= now + SignedDuration::from_secs(15)));
+        kept = decision.kept;
+        if decision.act.is_some() {
+            assert_eq!(decision.condition, Condition::Stopping(Stopping::Resized));
+            stopped = Some((second, decision.said));
+            break;
+        }
+    }
+    let (second, said) = stopped.expect("it is resized");
+    assert_eq!(second, 300, "not before it has cooled down");
+    assert_eq!(
+        said,
+        [
+            "it gets 4 executors instead of 2: it was busy for 100 % of its time with 2, and is to be for 50 %",
+            "run 1 is stopped: it gets another number of executors"
+        ]
+    );
+    let now = begun + SignedDuration::from_secs(302);
+    let ended = Seen::Ended { succeeded: false, why: "it was asked to stop".to_owned(), mendable: true };
+    let again = decide_of(Some(&one), &wish, &kept, &ended, now);
+    let Some(Act::Start(run)) = &again.act else { panic!("{again:?}") };
+    assert_eq!((run.executors, &run.version, again.kept.failures), (Some(4), &version(1, 1, 1), 0));
+    // Another revision begins with what was found, and bounds are the manifest's.
+    let mut kept = again.kept;
+    kept.run = None;
+    let two = decide_of(Some(&scaled(version(2, 2, 1))), &wish, &kept, &Seen::Nothing, now);
+    assert_eq!(two.kept.run.unwrap().executors, Some(4));
+    let mut narrow = scaled(version(2, 2, 1));
+    narrow.scaling.as_mut().unwrap().most = 3;
+    let three = decide_of(Some(&narrow), &wish, &kept, &Seen::Nothing, now);
+    assert_eq!(three.kept.run.unwrap().executors, Some(3));
 }

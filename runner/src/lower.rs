@@ -43,6 +43,9 @@ pub struct Streaming {
     /// How long its running batch may take to finish when it is stopped, where that is not as long as the job says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grace: Option<Duration>,
+    /// How many executors it has, where that is not as the job says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub executors: Option<u32>,
 }
 
 /// What an application is made of.
@@ -80,8 +83,12 @@ pub fn lower(input: &Input<'_>) -> Result<SparkApplication, Unfit> {
         metadata.annotations.iter().map(|(key, value)| (key.as_str().to_owned(), value.clone())).collect();
     let program = program(input)?;
     let mut conf = conf(job);
-    if input.streaming.is_some() {
+    if let Some(streaming) = input.streaming {
         tells(&mut conf);
+        if let Some(executors) = streaming.executors {
+            conf.retain(|key, _| !key.starts_with("spark.dynamicAllocation."));
+            conf.insert("spark.executor.instances".to_owned(), executors.to_string());
+        }
     }
     conf.extend(program.conf);
     conf.extend(
@@ -111,7 +118,7 @@ pub fn lower(input: &Input<'_>) -> Result<SparkApplication, Unfit> {
         driver_args: program.args,
         spark_conf: conf,
         deployment_mode: Some(DeploymentMode::ClusterMode),
-        application_tolerations: tolerations(job),
+        application_tolerations: tolerations(job, input.streaming),
         driver_spec: PodSpec { pod_template_spec: driver },
         executor_spec: PodSpec { pod_template_spec: executor },
         config_map_specs: maps.into_iter().collect(),
@@ -293,9 +300,9 @@ fn resources(job: &CoreEtlJob, conf: &mut BTreeMap<String, String>) {
         set("spark.dynamicAllocation.shuffleTracking.enabled", "true".to_owned());
         set("spark.dynamicAllocation.minExecutors", least.to_string());
         set("spark.dynamicAllocation.maxExecutors", most.to_string());
-        set("spark.dynamicAllocation.initialExecutors", first(job).to_string());
+        set("spark.dynamicAllocation.initialExecutors", first_executors(job).to_string());
     } else {
-        set("spark.executor.instances", first(job).to_string());
+        set("spark.executor.instances", first_executors(job).to_string());
     }
 }
 
@@ -331,7 +338,7 @@ fn dynamic(job: &CoreEtlJob) -> Option<(u32, u32)> {
 }
 
 /// How many executors there are at first.
-fn first(job: &CoreEtlJob) -> u32 {
+pub fn first_executors(job: &CoreEtlJob) -> u32 {
     let executors = &job.resources.executors;
     executors.instances.or(executors.initial).or(executors.min.map(|least| least.max(1))).unwrap_or(1)
 }
@@ -356,19 +363,21 @@ fn dependencies(job: &CoreEtlJob, conf: &mut BTreeMap<String, String>) {
     list("spark.archives", archives.chain(environment.map(|it| format!("{it}#environment"))).collect());
 }
 
-fn tolerations(job: &CoreEtlJob) -> ApplicationTolerations {
+fn tolerations(job: &CoreEtlJob, streaming: Option<&Streaming>) -> ApplicationTolerations {
     let millis = |span: dcp_compiler::model::Duration| i64::try_from(span.millis()).unwrap_or(i64::MAX);
     let start = Some(job.timeouts.start.millis());
-    let grace = Some(job.timeouts.stop.millis());
+    let grace = streaming.and_then(|it| it.grace).unwrap_or(job.timeouts.stop);
+    // Spark chooses nothing where a number is given.
+    let dynamic = dynamic(job).filter(|_| streaming.is_none_or(|it| it.executors.is_none()));
     ApplicationTolerations {
         // One layer tries again, and it is not the operator.
         restart_config: Some(RestartConfig { restart_policy: RestartPolicy::Never }),
         application_timeout_config: Some(ApplicationTimeoutConfig {
             driver_start_timeout_millis: start,
-            force_termination_grace_period_millis: grace,
+            force_termination_grace_period_millis: Some(grace.millis()),
         }),
-        instance_config: dynamic(job).map(|(least, most)| InstanceConfig {
-            init_executors: first(job),
+        instance_config: dynamic.map(|(least, most)| InstanceConfig {
+            init_executors: first_executors(job),
             min_executors: least,
             max_executors: most,
         }),

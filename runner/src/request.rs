@@ -123,6 +123,7 @@ const NAME: usize = 256;
 /// What an exclusive key has at most, in bytes.
 pub(crate) const KEY: usize = 1024;
 const PARAMETERS: usize = 256;
+const EXECUTORS: u32 = 10_000;
 const VALUES: usize = 256 << 10;
 
 impl Submit {
@@ -150,6 +151,9 @@ impl Submit {
         }
         if self.fence.as_ref().is_some_and(|fence| i64::try_from(fence.epoch).is_err()) {
             return invalid("fence.epoch", "has to be less than 2^63");
+        }
+        if self.streaming.as_ref().and_then(|it| it.executors).is_some_and(|it| it > EXECUTORS) {
+            return invalid("streaming.executors", &format!("has to be {EXECUTORS} at most"));
         }
         if let Some(streaming) = self.streaming.as_ref().filter(|it| it.state.is_some())
             && self.exclusive.as_ref() != Some(&streaming.checkpoint)

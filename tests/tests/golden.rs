@@ -129,6 +129,7 @@ fn application(job: &CoreEtlJob, continuous: Option<&ContinuousJob>) -> String {
         checkpoint: it.checkpoint.as_str().to_owned(),
         state: None,
         grace: Some(it.upgrade.grace),
+        executors: None,
     });
     let policy = Policy::of(job, streaming.as_ref());
     let id = Id::parse("a1").expect("it is one");

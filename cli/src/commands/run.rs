@@ -176,6 +176,7 @@ fn of_file(
         checkpoint: it.checkpoint.as_str().to_owned(),
         state: None,
         grace: Some(it.upgrade.grace),
+        executors: None,
     });
     let returns = matches!(&job.job, Job::Sql(sql) if sql.return_result);
     Ok(Some(Asked { job: Definition::from(*job), streaming, exclusive, returns }))

@@ -30,6 +30,7 @@ pub(crate) fn words(condition: &Condition, now: Timestamp) -> String {
             Stopping::Paused => "is stopped: it is to be paused",
             Stopping::Deleted => "is stopped: it was deleted",
             Stopping::Restarted => "is stopped: it is to be restarted",
+            Stopping::Resized => "is stopped: it gets another number of executors",
             Stopping::Unhealthy => "is stopped: it is not healthy",
         }
         .to_owned(),
@@ -188,6 +189,9 @@ pub(crate) fn whole(overview: &Overview, events: &[Event], look: Look) -> Vec<St
             let since = took(now.duration_since(run.begun));
             field("run", format!("{}, for {since}, as {execution}", run.number));
         }
+        if let Some(line) = scaled(job) {
+            field("executors", line);
+        }
         if let Some(progress) = &job.progress {
             for (name, value) in progressed(progress, now) {
                 field(name, value);
@@ -200,6 +204,28 @@ pub(crate) fn whole(overview: &Overview, events: &[Event], look: Look) -> Vec<St
     lines.push(String::new());
     lines.extend(self::events(events, look));
     lines
+}
+
+/// How its executors follow the load.
+fn scaled(job: &Job) -> Option<String> {
+    let scaling = job.told.desired.as_ref()?.scaling.as_ref()?;
+    let now = scaling.wanted(job.told.kept.scale.as_ref());
+    let Some(busy) = scaling.busy(job.progress.as_ref().map_or(0, |it| it.batch_millis)) else {
+        return Some(format!("{now}: how busy it is can only be told with a trigger of `every`"));
+    };
+    let changed = job.told.kept.scale.as_ref().map(|it| format!("; since {}: {}", time(it.since), it.why));
+    let (target, changed) = (scaling.target, changed.unwrap_or_default());
+    Some(format!(
+        "{now}, of {} to {}; busy for {busy} %, to be for {target} %{changed}",
+        scaling.least, scaling.most
+    ))
+}
+
+/// What scaling has changed since the manifest.
+pub(crate) fn resized(job: &Job) -> Option<String> {
+    let scaling = job.told.desired.as_ref()?.scaling.as_ref()?;
+    let (now, first) = (scaling.wanted(job.told.kept.scale.as_ref()), scaling.wanted(None));
+    (now != first).then(|| format!("{now} executors, where the manifest begins with {first}"))
 }
 
 fn progressed(progress: &Progress, now: Timestamp) -> Vec<(&'static str, String)> {

@@ -46,11 +46,12 @@ fn is_dangerous(workload: &Workload) -> bool {
 /// What the action means, in a few words, for what runs.
 fn meaning(workload: &Workload) -> String {
     let cost = cost(workload);
-    let Live::Seen { condition, input_rate, state_rows, .. } = &workload.live else { return cost };
+    let Live::Seen { condition, input_rate, scaled, state_rows, .. } = &workload.live else { return cost };
+    let scaled = scaled.as_ref().map(|scaled| format!(", {scaled}")).unwrap_or_default();
     let rate = input_rate.map(|rate| format!(", {} rows/s", amount(rate))).unwrap_or_default();
     let state = state_rows.filter(|rows| *rows > 0 && workload.action == Action::Reset);
     let state = state.map(|rows| format!(", {rows} rows of state")).unwrap_or_default();
-    format!("{cost}; live: {condition}{rate}{state}")
+    format!("{cost}; live: {condition}{rate}{scaled}{state}")
 }
 
 fn cost(workload: &Workload) -> String {

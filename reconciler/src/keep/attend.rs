@@ -263,6 +263,7 @@ impl Hands {
                 checkpoint: version.checkpoint.clone(),
                 state: Some(version.state),
                 grace: Some(dcp_compiler::model::Duration::from_secs(version.grace)),
+                executors: run.executors,
             }),
             exclusive: Some(version.checkpoint.clone()),
             fence: Some(self.fence.clone()),

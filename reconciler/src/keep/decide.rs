@@ -8,6 +8,9 @@ use super::{Desired, GivenUp, Health, Kept, Observed, Run, Seen, Stopping, Trial
 /// How long a run has to last for earlier failures to be forgotten.
 const STEADY: SignedDuration = SignedDuration::from_mins(10);
 
+/// How often it is looked whether a run needs more executors or fewer, in seconds.
+const LOOK: u64 = 15;
+
 /// What is to be done to the world. It is done after what is remembered was written down, and done again for as long as it
 /// is decided again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,11 +173,12 @@ impl Deciding<'_> {
         let Some(desired) = self.desired.filter(|_| run.stopping.is_none()) else { return };
         let start_ends = later(run.begun, desired.start_within);
         let ill = match health {
-            Health::Moving { last } => {
+            Health::Moving { last, batch_millis } => {
                 let end = later(last, desired.progress_within);
                 if self.now < end {
                     self.wake_at(end);
                     self.prove(&run);
+                    self.scale(&run, batch_millis);
                     return;
                 }
                 format!("it finished no batch for {} s", desired.progress_within)
@@ -227,6 +231,28 @@ impl Deciding<'_> {
         }
     }
 
+    /// It may need more executors, or fewer.
+    fn scale(&mut self, run: &Run, batch_millis: u64) {
+        let scaling = self.desired.and_then(|it| it.scaling.as_ref());
+        let (Some(scaling), Some(executors)) = (scaling, run.executors) else { return };
+        // A start may change it too, and is as little to be judged by.
+        let since = self.kept.scale.as_ref().map_or(run.begun, |it| it.since.max(run.begun));
+        let found = scaling.advise(executors, since, batch_millis, &mut self.kept.pressure, self.now);
+        if let Some(scale) = found {
+            let why = &scale.why;
+            self.said.push(format!("it gets {} executors instead of {executors}: {why}", scale.executors));
+            self.kept.scale = Some(scale);
+        }
+        if scaling.busy(batch_millis).is_some() {
+            self.wake_at(later(self.now, LOOK));
+        }
+    }
+
+    /// How many executors what is started is to have, where they follow the load.
+    fn executors(&self) -> Option<u32> {
+        Some(self.desired?.scaling.as_ref()?.wanted(self.kept.scale.as_ref()))
+    }
+
     /// What is to run, if anything is.
     fn target(&mut self) -> Option<Version> {
         let desired = self.desired?;
@@ -267,6 +293,10 @@ impl Deciding<'_> {
             (Some(_), None) => Some(Stopping::Paused),
             (Some(_), Some(target)) if target.build != run.version.build => Some(Stopping::Replaced),
             _ if self.wish.restarts > self.kept.restarts => Some(Stopping::Restarted),
+            // That they follow the load from now on, or no more, can wait for the next start.
+            _ if run.executors.is_some() && self.executors().is_some_and(|it| run.executors != Some(it)) => {
+                Some(Stopping::Resized)
+            }
             (Some(_), Some(target)) => {
                 // It was changed in place.
                 run.version.revision = target.revision;
@@ -319,10 +349,12 @@ impl Deciding<'_> {
             return self.decided(None, Condition::BackingOff { until });
         }
         self.kept.starts += 1;
+        self.kept.pressure = None;
         let run = Run {
             number: self.kept.starts,
             version: target,
             begun: self.now,
+            executors: self.executors(),
             execution: None,
             stopping: None,
         };
@@ -339,6 +371,7 @@ impl Stopping {
             Self::Paused => "it is paused",
             Self::Deleted => "it is deleted",
             Self::Restarted => "a restart was asked for",
+            Self::Resized => "it gets another number of executors",
             Self::Unhealthy => "it is not healthy",
         }
     }

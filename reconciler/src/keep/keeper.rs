@@ -17,9 +17,10 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
 use super::attend::{Came, Hands, Job};
+use super::declared::declared;
 use super::lease::{Lease, Standing};
 use super::store::{Key, Store};
-use super::{Condition, Health, Kept, Seen, Wish, desired, observe};
+use super::{Condition, Health, Kept, Seen, Wish, observe};
 use crate::registry::Scope;
 use crate::registry::sql::Sql;
 
@@ -210,12 +211,11 @@ impl Term<'_> {
     }
 
     async fn apply(&mut self, scope: Scope, since: u64) -> Tried {
-        let registry = &self.keeper.registry;
-        let (serial, all) = registry.changed(&scope, Kind::ContinuousJob, since).await.map_err(text)?;
-        for changed in all {
-            let key = Key { scope: scope.as_str().to_owned(), address: changed.address.to_string() };
+        let (serial, all) = declared(&self.keeper.registry, &scope, since).await.map_err(text)?;
+        for (address, declared) in all {
+            let key = Key { scope: scope.as_str().to_owned(), address: address.to_string() };
             let Some(job) = self.job(&key) else { continue };
-            match desired(&changed) {
+            match declared {
                 Ok(now) => (job.desired, job.unreadable) = (now, None),
                 Err(why) => job.unreadable = Some(why),
             }

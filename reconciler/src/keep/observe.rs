@@ -26,8 +26,8 @@ pub fn alive(holder: &Holder, since: Timestamp) -> Seen {
 
 fn health(phase: Phase, progress: Option<&Progress>, since: Timestamp) -> Health {
     match (phase, progress) {
-        (Phase::Running | Phase::Cancelling, Some(Progress { last: Some(last), .. })) => {
-            Health::Moving { last: *last }
+        (Phase::Running | Phase::Cancelling, Some(Progress { last: Some(last), batch_millis, .. })) => {
+            Health::Moving { last: *last, batch_millis: *batch_millis }
         }
         (Phase::Running, Some(_)) => Health::Starting,
         (Phase::Running, None) => Health::Silent { since },

@@ -7,8 +7,9 @@ use async_trait::async_trait;
 use dcp_compiler::primitive::{Address, Kind};
 use jiff::Timestamp;
 
+use super::declared::declared;
 use super::store::{Event, Key, Store};
-use super::{Desired, Kept, Wish, desired};
+use super::{Desired, Kept, Wish};
 use crate::registry::sql::Sql;
 use crate::registry::{Error, Registry as _, Result, Scope};
 
@@ -72,21 +73,19 @@ impl Keep for Here {
     }
 
     async fn jobs(&self, scope: &Scope, address: Option<&Address>) -> Result<Vec<Told>> {
-        let (_, declared) = self.registry.changed(scope, Kind::ContinuousJob, 0).await?;
+        let (_, all) = declared(&self.registry, scope, 0).await?;
         let mut wishes: HashMap<Key, Wish> =
             self.store.wishes(0).await?.into_iter().map(|(key, wish, _)| (key, wish)).collect();
         let mut kept: HashMap<Key, Kept> =
             self.store.jobs().await?.into_iter().map(|(key, memory)| (key, memory.kept)).collect();
         let mut told = Vec::new();
-        for changed in declared.into_iter().filter(|it| address.is_none_or(|address| *address == it.address))
-        {
-            let key = key(scope, &changed.address);
-            let desired = desired(&changed)
-                .map_err(|why| Error::Corrupt(format!("`{}` can't be read: {why}", changed.address)))?;
+        for (at, declared) in all.into_iter().filter(|(at, _)| address.is_none_or(|wanted| wanted == at)) {
+            let key = key(scope, &at);
+            let desired = declared.map_err(|why| Error::Corrupt(format!("`{at}` can't be read: {why}")))?;
             let (wish, kept) = (wishes.remove(&key), kept.remove(&key));
             let (wish, kept) = (wish.unwrap_or_default(), kept.unwrap_or_default());
             if desired.is_some() || kept.run.is_some() {
-                told.push(Told { address: changed.address, desired, wish, kept });
+                told.push(Told { address: at, desired, wish, kept });
             }
         }
         Ok(told)

@@ -3,32 +3,43 @@
 use dcp_compiler::model::{Duration, Trigger};
 use dcp_compiler::primitive::{Body, ContinuousJob, Kind};
 
-use super::{Desired, Version};
+use super::{Desired, Scaling, Version};
 use crate::plan::Action;
 use crate::registry::Revision;
 use crate::registry::sql::Changed;
 
-/// What is declared of a continuous job; nothing where it was taken away. An error says why it can't be read.
-pub fn desired(changed: &Changed) -> Result<Option<Desired>, String> {
+/// The continuous job that is applied; nothing where it was taken away. An error says why it can't be read.
+pub(super) fn read(changed: &Changed) -> Result<Option<ContinuousJob>, String> {
     let Some(body) = &changed.body else { return Ok(None) };
-    let job = match Body::parse(Kind::ContinuousJob, body) {
-        Ok(Body::ContinuousJob(job)) => job,
-        Ok(_) => return Err("it is no continuous job".to_owned()),
-        Err(error) => return Err(error.to_string()),
+    match Body::parse(Kind::ContinuousJob, body) {
+        Ok(Body::ContinuousJob(job)) => Ok(Some(*job)),
+        Ok(_) => Err("it is no continuous job".to_owned()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// What is declared of a continuous job; nothing where it was taken away.
+pub fn desired(revisions: &[Revision], job: &ContinuousJob) -> Option<Desired> {
+    let every = match &job.trigger {
+        Trigger::Every(pause) => Some(*pause),
+        Trigger::Asap(_) | Trigger::Continuous(_) => None,
     };
-    let Some(version) = version(&changed.revisions, &job) else { return Ok(None) };
     // Between two batches, nothing has to happen.
-    let between = match &job.trigger {
-        Trigger::Every(pause) => seconds(*pause),
-        Trigger::Asap(_) | Trigger::Continuous(_) => 0,
-    };
-    Ok(Some(Desired {
-        version,
+    let between = every.map_or(0, seconds);
+    let scaling = job.scaling.as_ref().map(|it| Scaling {
+        target: it.target_utilization,
+        cool_down: seconds(it.cool_down),
+        every_millis: every.map(Duration::millis),
+        ..Scaling::default()
+    });
+    Some(Desired {
+        version: version(revisions, job)?,
         paused: job.paused,
         on_unhealthy: job.upgrade.on_unhealthy,
         start_within: seconds(job.health.start_within),
         progress_within: seconds(job.health.progress_within).saturating_add(between),
-    }))
+        scaling,
+    })
 }
 
 fn seconds(duration: Duration) -> u64 {

@@ -353,6 +353,10 @@ pub(super) struct Streaming {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "2m")]
     grace: Option<Duration>,
+    /// How many executors it has, where that is not as the job says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 10_000)]
+    executors: Option<u32>,
 }
 
 /// The lease that the caller holds. Once a younger epoch of it was seen, older ones are refused.
@@ -394,14 +398,14 @@ impl Reference {
 }
 
 impl From<lower::Streaming> for Streaming {
-    fn from(lower::Streaming { trigger, checkpoint, state, grace }: lower::Streaming) -> Self {
-        Self { trigger, checkpoint, state: state.map(Within), grace }
+    fn from(lower::Streaming { trigger, checkpoint, state, grace, executors }: lower::Streaming) -> Self {
+        Self { trigger, checkpoint, state: state.map(Within), grace, executors }
     }
 }
 
 impl From<Streaming> for lower::Streaming {
-    fn from(Streaming { trigger, checkpoint, state, grace }: Streaming) -> Self {
-        Self { trigger, checkpoint, state: state.map(|Within(revision)| revision), grace }
+    fn from(Streaming { trigger, checkpoint, state, grace, executors }: Streaming) -> Self {
+        Self { trigger, checkpoint, state: state.map(|Within(revision)| revision), grace, executors }
     }
 }
 

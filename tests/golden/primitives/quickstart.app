@@ -24,7 +24,10 @@
     "sparkConf": {
       "spark.driver.cores": "1",
       "spark.driver.memory": "2g",
+      "spark.eventLog.compress": "false",
       "spark.eventLog.logStageExecutorMetrics": "true",
+      "spark.eventLog.rolling.enabled": "true",
+      "spark.eventLog.rolling.maxFileSize": "16m",
       "spark.executor.cores": "2",
       "spark.executor.instances": "2",
       "spark.executor.memory": "4g",
@@ -40,7 +43,7 @@
       },
       "applicationTimeoutConfig": {
         "driverStartTimeoutMillis": 900000,
-        "forceTerminationGracePeriodMillis": 60000
+        "forceTerminationGracePeriodMillis": 120000
       },
       "ttlAfterStopMillis": 86400000
     },

@@ -23,7 +23,10 @@
     "sparkConf": {
       "spark.driver.cores": "1",
       "spark.driver.memory": "1g",
+      "spark.eventLog.compress": "false",
       "spark.eventLog.logStageExecutorMetrics": "true",
+      "spark.eventLog.rolling.enabled": "true",
+      "spark.eventLog.rolling.maxFileSize": "16m",
       "spark.executor.cores": "1",
       "spark.executor.instances": "1",
       "spark.executor.memory": "1g",
@@ -41,7 +44,7 @@
       },
       "applicationTimeoutConfig": {
         "driverStartTimeoutMillis": 900000,
-        "forceTerminationGracePeriodMillis": 60000
+        "forceTerminationGracePeriodMillis": 300000
       },
       "ttlAfterStopMillis": 86400000
     },
@@ -236,6 +239,9 @@
       "spark.archives": "envs/web.tar.gz#environment",
       "spark.driver.cores": "1",
       "spark.driver.memory": "1g",
+      "spark.eventLog.compress": "false",
+      "spark.eventLog.rolling.enabled": "true",
+      "spark.eventLog.rolling.maxFileSize": "16m",
       "spark.executor.cores": "1",
       "spark.executor.instances": "1",
       "spark.executor.memory": "1g",
@@ -249,7 +255,7 @@
       },
       "applicationTimeoutConfig": {
         "driverStartTimeoutMillis": 900000,
-        "forceTerminationGracePeriodMillis": 60000
+        "forceTerminationGracePeriodMillis": 120000
       },
       "ttlAfterStopMillis": 86400000
     },

@@ -28,7 +28,14 @@ fn kept(starts: u64) -> Kept {
         checkpoint: "s3://lake/clicks".to_owned(),
         grace: 120,
     };
-    let run = Run { number: starts, version, begun: at(0), execution: Some("a1".to_owned()), stopping: None };
+    let run = Run {
+        number: starts,
+        version,
+        begun: at(0),
+        executors: Some(3),
+        execution: Some("a1".to_owned()),
+        stopping: None,
+    };
     Kept {
         run: Some(run),
         starts,

@@ -255,8 +255,13 @@ pub(crate) async fn what_cannot_be_right_is_refused(fresh: Fresh) {
     let applied = Submit { job: Definition::Applied(applied), ..submit("a", "work") };
     invalid(applied, "job", "no registry").await;
     let trigger = dcp_compiler::model::Trigger::default();
-    let streaming =
-        Some(Streaming { trigger, checkpoint: "/lake/c".to_owned(), state: Some(1), grace: None });
+    let streaming = Some(Streaming {
+        trigger,
+        checkpoint: "/lake/c".to_owned(),
+        state: Some(1),
+        grace: None,
+        executors: None,
+    });
     let unheld = Submit { streaming, exclusive: Some("another".to_owned()), ..submit("a", "work") };
     invalid(unheld, "exclusive", "has to be the checkpoint").await;
     // Nothing of it is left.
@@ -310,7 +315,8 @@ pub(crate) async fn a_checkpoint_is_made_ready(fresh: Fresh) {
     let stream = |token: &str, state: u64| {
         let trigger = dcp_compiler::model::Trigger::default();
         let (state, grace) = (Some(state), Some(serde_json::from_str("\"7s\"").unwrap()));
-        let streaming = Some(Streaming { trigger, checkpoint: checkpoint.clone(), state, grace });
+        let streaming =
+            Some(Streaming { trigger, checkpoint: checkpoint.clone(), state, grace, executors: None });
         Submit { streaming, exclusive: Some(checkpoint.clone()), ..submit(token, "work") }
     };
     let first = fresh.runner.submit(stream("one", 1)).await.unwrap().record;

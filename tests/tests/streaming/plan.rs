@@ -53,7 +53,8 @@ pub(crate) fn lowered(primitives: &[Primitive]) -> (String, BTreeMap<String, Str
             Body::CoreEtlJob(it) => job = Some(&**it),
             Body::ContinuousJob(it) => {
                 let (trigger, checkpoint) = (it.trigger.clone(), it.checkpoint.as_str().to_owned());
-                streaming = Some(Streaming { trigger, checkpoint, state: None, grace: None });
+                streaming =
+                    Some(Streaming { trigger, checkpoint, state: None, grace: None, executors: None });
             }
             Body::Orchestrator(_) => {}
         }

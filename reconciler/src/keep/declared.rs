@@ -1,0 +1,53 @@
+//! Reads from a registry what is declared of its continuous jobs.
+
+use std::collections::HashMap;
+
+use dcp_compiler::primitive::{Address, Body, CoreEtlJob, Fingerprint, Kind};
+
+use super::{Desired, desired};
+use crate::registry::sql::Sql;
+use crate::registry::{Registry as _, Result, Scope};
+
+/// What is declared of a job, or why it can't be read.
+pub(super) type Declared = std::result::Result<Option<Desired>, String>;
+
+/// The jobs of a scope that were changed after a serial, and the serial that this is so at.
+pub(super) async fn declared(
+    registry: &Sql,
+    scope: &Scope,
+    since: u64,
+) -> Result<(u64, Vec<(Address, Declared)>)> {
+    let (serial, changed) = registry.changed(scope, Kind::ContinuousJob, since).await?;
+    let mut all = Vec::with_capacity(changed.len());
+    let mut scaled = Vec::new();
+    for changed in changed {
+        match super::version::read(&changed) {
+            Err(why) => all.push((changed.address, Err(why))),
+            Ok(None) => all.push((changed.address, Ok(None))),
+            Ok(Some(job)) => {
+                if job.scaling.is_some() {
+                    scaled.push(job.job_fingerprint.clone());
+                }
+                all.push((changed.address, Ok(desired(&changed.revisions, &job))));
+            }
+        }
+    }
+    if !scaled.is_empty() {
+        let texts = registry.bodies(scope, &scaled).await?;
+        let jobs: HashMap<Fingerprint, CoreEtlJob> =
+            scaled.into_iter().zip(texts).filter_map(|(at, text)| Some((at, job(&text)?))).collect();
+        for desired in all.iter_mut().filter_map(|(_, it)| it.as_mut().ok()?.as_mut()) {
+            if let Some(job) = jobs.get(&desired.version.job) {
+                desired.scaling = desired.scaling.take().and_then(|it| it.within(job));
+            }
+        }
+    }
+    Ok((serial, all))
+}
+
+fn job(text: &str) -> Option<CoreEtlJob> {
+    match Body::parse(Kind::CoreEtlJob, text) {
+        Ok(Body::CoreEtlJob(job)) => Some(*job),
+        _ => None,
+    }
+}

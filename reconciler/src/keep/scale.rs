@@ -1,0 +1,205 @@
+//! How many executors a stream is to have: as many as have it busy for the share of its time that its manifest names.
+//!
+//! How busy it is, is how long a batch takes of the time between the beginnings of two. Nothing is changed while that is
+//! within a band around the target, before it was out of the band for a while, or soon after the last change.
+
+use dcp_compiler::primitive::CoreEtlJob;
+use dcp_runner::lower::first_executors;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+/// How a stream is to be scaled.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Scaling {
+    /// How busy it should be, in percent.
+    pub target: u32,
+    /// How long nothing changes after a change, in seconds.
+    pub cool_down: u64,
+    pub least: u32,
+    pub most: u32,
+    /// How many there are before anything is known.
+    pub first: u32,
+    /// The time between two batches; where it has none, nothing is known of how busy it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub every_millis: Option<u64>,
+}
+
+/// How many executors a job was found to need.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Scale {
+    pub executors: u32,
+    /// Since when.
+    pub since: Timestamp,
+    /// Why not as many as before.
+    pub why: String,
+}
+
+/// That a stream is out of its band, and since when.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pressure {
+    pub more: bool,
+    pub since: Timestamp,
+}
+
+/// For how long it has to be too busy, and too idle: to be late is worse than to be too many.
+const TOO_BUSY: SignedDuration = SignedDuration::from_mins(1);
+const TOO_IDLE: SignedDuration = SignedDuration::from_mins(5);
+
+impl Scaling {
+    /// With the bounds that its job gives; nothing where that gives none.
+    pub(super) fn within(self, job: &CoreEtlJob) -> Option<Self> {
+        let executors = &job.resources.executors;
+        let (least, most) = (executors.min.unwrap_or(1).max(1), executors.max?);
+        Some(Self { least, most, first: first_executors(job), ..self })
+    }
+
+    /// How many there are to be, by what is remembered.
+    pub fn wanted(&self, scale: Option<&Scale>) -> u32 {
+        scale.map_or(self.first, |it| it.executors).clamp(self.least, self.most.max(self.least))
+    }
+
+    /// How busy a stream is, in percent.
+    pub fn busy(&self, batch_millis: u64) -> Option<u64> {
+        let every = self.every_millis.filter(|it| *it > 0)?;
+        Some(batch_millis.saturating_mul(100) / every)
+    }
+
+    /// How many there should be instead, if that is another number.
+    fn better(&self, executors: u32, busy: u64) -> Option<u32> {
+        let target = u64::from(self.target.clamp(1, 100));
+        // Half of the way to where it is never idle, and half of the way to where it has nothing to do.
+        let (upper, lower) = (target + (100 - target).div_ceil(2), target / 2);
+        if (lower..=upper).contains(&busy) {
+            return None;
+        }
+        let now = u64::from(executors);
+        let ideal = (now * busy).div_ceil(target);
+        // What is measured may mislead: never more than twice as many at once, or less than half.
+        let next = ideal.clamp(now.div_ceil(2), now * 2);
+        let next = u32::try_from(next).unwrap_or(u32::MAX).clamp(self.least, self.most.max(self.least));
+        let is_that_way = if busy > upper { next > executors } else { next < executors };
+        is_that_way.then_some(next)
+    }
+
+    /// Whether a number of executors is to be another one by now. `since` is when it came to be; what is found too busy or
+    /// too idle is remembered until it has been for long enough.
+    pub fn advise(
+        &self,
+        executors: u32,
+        since: Timestamp,
+        batch_millis: u64,
+        pressure: &mut Option<Pressure>,
+        now: Timestamp,
+    ) -> Option<Scale> {
+        let busy = self.busy(batch_millis)?;
+        let Some(next) = self.better(executors, busy) else {
+            *pressure = None;
+            return None;
+        };
+        let more = next > executors;
+        if pressure.as_ref().is_none_or(|it| it.more != more) {
+            *pressure = Some(Pressure { more, since: now });
+        }
+        let long = if more { TOO_BUSY } else { TOO_IDLE };
+        let lasted = pressure.as_ref().is_some_and(|it| now.duration_since(it.since) >= long);
+        let cool_down = SignedDuration::from_secs(i64::try_from(self.cool_down).unwrap_or(i64::MAX));
+        if !lasted || now.duration_since(since) < cool_down {
+            return None;
+        }
+        *pressure = None;
+        let why = format!(
+            "it was busy for {busy} % of its time with {executors}, and is to be for {} %",
+            self.target
+        );
+        Some(Scale { executors: next, since: now, why })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn scaling(target: u32, least: u32, most: u32) -> Scaling {
+        let every_millis = Some(10_000);
+        Scaling { target, cool_down: 600, least, most, first: least.max(1), every_millis }
+    }
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + second).unwrap()
+    }
+
+    /// Has a stream scaled for some hours whose batches take so much work, a part of which no executor shares.
+    fn run(scaling: &Scaling, load: impl Fn(i64) -> (u64, u64)) -> Vec<(i64, u32)> {
+        let (mut executors, mut since, mut pressure) = (scaling.wanted(None), at(0), None);
+        let mut changes = vec![(0, executors)];
+        for second in (0..6 * 3600).step_by(15) {
+            let (shared, alone) = load(second);
+            let batch = shared / u64::from(executors.max(1)) + alone;
+            if let Some(scale) = scaling.advise(executors, since, batch, &mut pressure, at(second)) {
+                assert_ne!(scale.executors, executors);
+                (executors, since) = (scale.executors, scale.since);
+                changes.push((second, executors));
+            }
+        }
+        changes
+    }
+
+    #[test]
+    fn it_follows_the_load_and_rests() {
+        let scaling = scaling(70, 2, 10);
+        // 2 executors would take 21 s for a batch that begins each 10 s.
+        let changes = run(&scaling, |second| if second < 3 * 3600 { (42_000, 0) } else { (7000, 0) });
+        let numbers: Vec<u32> = changes.iter().map(|(_, number)| *number).collect();
+        assert_eq!(numbers, [2, 4, 6, 3, 2]);
+        assert_eq!(changes[1].0, 600, "it was too busy from the beginning on, and was let alone at first");
+        assert!(changes[3].0 >= 3 * 3600 + 300, "to be idle for a moment means nothing");
+    }
+
+    #[test]
+    fn a_peak_changes_nothing() {
+        let changes =
+            run(&scaling(70, 1, 10), |second| if second % 600 < 45 { (30_000, 0) } else { (6000, 0) });
+        assert_eq!(changes, [(0, 1)]);
+    }
+
+    #[test]
+    fn what_has_no_time_between_batches_is_left_alone() {
+        let scaling = Scaling { every_millis: None, ..scaling(70, 1, 10) };
+        assert_eq!(run(&scaling, |_| (1_000_000, 0)), [(0, 1)]);
+    }
+
+    proptest! {
+        #[test]
+        fn it_stays_within_its_bounds_and_settles(
+            target in 10_u32..=95, least in 0_u32..5, more in 0_u32..40, shared in 0_u64..400_000, alone in 0_u64..20_000,
+        ) {
+            let scaling = scaling(target, least, (least + more).max(1));
+            let changes = run(&scaling, |_| (shared, alone));
+            for pair in changes.windows(2) {
+                prop_assert!(pair[1].0 - pair[0].0 >= 600 || pair[0].0 == 0, "{changes:?}");
+            }
+            prop_assert!(changes.iter().all(|(_, it)| (scaling.least..=scaling.most).contains(it)), "{changes:?}");
+            // It does not go to and fro: of a load that stays, each number is tried once.
+            let mut seen: Vec<u32> = changes.iter().map(|(_, number)| *number).collect();
+            seen.sort_unstable();
+            seen.dedup();
+            prop_assert_eq!(seen.len(), changes.len(), "{:?}", changes);
+        }
+
+        #[test]
+        fn it_is_total(
+            executors in any::<u32>(), batch in any::<u64>(), every in any::<Option<u64>>(), target in any::<u32>(),
+            least in any::<u32>(), most in any::<u32>(),
+        ) {
+            let scaling = Scaling { target, cool_down: u64::MAX, least, most, first: 1, every_millis: every };
+            let mut pressure = None;
+            scaling.advise(executors, at(0), batch, &mut pressure, at(1));
+            scaling.wanted(None);
+        }
+    }
+}
