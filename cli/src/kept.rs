@@ -115,7 +115,41 @@ pub(crate) struct Job {
     pub(crate) progress: Option<Progress>,
 }
 
+/// How far a job is from what is declared of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// It is as declared.
+    There,
+    Going,
+    /// The revision that is declared was given up.
+    GivenUp,
+}
+
+/// How long it may take until something is told of a run, if anything ever is.
+const NEWS: SignedDuration = SignedDuration::from_secs(20);
+
 impl Job {
+    /// Whether it runs, as well as can be told.
+    pub(crate) fn runs(&self, now: Timestamp) -> bool {
+        // Of one that has just been started, nothing may be told yet.
+        let is_old = self.told.kept.run.as_ref().is_some_and(|run| now.duration_since(run.begun) > NEWS);
+        self.condition == Condition::Healthy || (self.condition == Condition::Silent && is_old)
+    }
+
+    pub(crate) fn way(&self, now: Timestamp) -> Way {
+        let Told { desired, kept, .. } = &self.told;
+        let build = desired.as_ref().map(|it| it.version.build);
+        if kept.given_up.as_ref().is_some_and(|it| Some(it.build) == build) {
+            return Way::GivenUp;
+        }
+        let is_it = kept.run.as_ref().map(|run| run.version.build) == build;
+        match self.condition {
+            Condition::Paused | Condition::Gone => Way::There,
+            _ if is_it && self.runs(now) => Way::There,
+            _ => Way::Going,
+        }
+    }
+
     fn of(told: Told, run: Seen, progress: Option<Progress>, now: Timestamp) -> Self {
         let observed = Observed { run, stray: None };
         let decided = decide(told.desired.as_ref(), &told.wish, &told.kept, &observed, now, 0);

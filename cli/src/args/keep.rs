@@ -8,7 +8,8 @@ A continuous job is kept as it is declared by a reconciler: `dcp up`, or `dcp se
 Examples:
   dcp status                         all continuous jobs
   dcp status logistics/clicks        all of one, with what was decided last
-  dcp status --watch";
+  dcp status --watch
+  dcp apply && dcp status --wait     apply, and learn whether what was applied runs";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Status {
@@ -18,6 +19,9 @@ pub(crate) struct Status {
     /// Go on, and show what changes, until Ctrl-C
     #[arg(short, long)]
     pub(crate) watch: bool,
+    /// Wait until all is as declared and healthy; exits with 1 where a revision was given up
+    #[arg(long, conflicts_with = "watch")]
+    pub(crate) wait: bool,
     /// The target of `dcp.yaml` [default: the one marked as default]
     #[arg(short, long, value_name = "NAME")]
     pub(crate) target: Option<String>,

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use dcp_reconciler::keep::{Ask, Condition};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use crate::args;
 use crate::failure::{Failure, Verdict};
@@ -14,8 +14,6 @@ use crate::kept::{Job, Kept};
 use crate::out::{Console, WARNING};
 use crate::render::keep;
 
-/// How long it may take until something is told of a run, if anything ever is.
-const NEWS: SignedDuration = SignedDuration::from_secs(20);
 /// How often it is looked whether it is done.
 const PAUSE: Duration = Duration::from_millis(300);
 
@@ -83,10 +81,7 @@ pub(super) fn run(
 
 /// Whether what was asked for has come about.
 fn is_done(ask: Ask, job: &Job, starts: u64) -> bool {
-    // Of one that has just been started, nothing may be told yet.
-    let is_old =
-        job.told.kept.run.as_ref().is_some_and(|run| Timestamp::now().duration_since(run.begun) > NEWS);
-    let runs = job.condition == Condition::Healthy || (job.condition == Condition::Silent && is_old);
+    let runs = job.runs(Timestamp::now());
     match ask {
         Ask::Pause => job.condition == Condition::Paused,
         Ask::Resume => runs || job.condition == Condition::Paused,

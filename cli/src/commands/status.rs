@@ -4,10 +4,12 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
+use dcp_compiler::primitive::Address;
+
 use crate::args::{self, Format};
 use crate::failure::{Failure, Verdict};
 use crate::interrupt::Interrupts;
-use crate::kept::{Kept, Overview};
+use crate::kept::{Kept, Overview, Way};
 use crate::out::Console;
 use crate::render::keep;
 
@@ -35,10 +37,14 @@ pub(super) fn run(
             }
         })
     };
-    let overview = kept.overview(address.as_ref())?;
+    let mut overview = kept.overview(address.as_ref())?;
     if let Some(workload) = args.workload.as_ref().filter(|_| overview.jobs.is_empty()) {
         let message = format!("no continuous job `{workload}` is applied to {}", kept.scope());
         return Err(Failure::new(message).help("`dcp status` lists those that are"));
+    }
+    let mut verdict = Verdict::Fine;
+    if args.wait {
+        verdict = settled(&kept, address.as_ref(), &mut overview, console)?;
     }
     let mut shown = lines(&overview, console)?;
     write(&shown, 0, console)?;
@@ -65,7 +71,38 @@ pub(super) fn run(
         }
     }
     kept.runs.close();
-    Ok(Verdict::Fine)
+    Ok(verdict)
+}
+
+/// Waits until nothing is on its way any more.
+fn settled(
+    kept: &Kept,
+    of: Option<&Address>,
+    overview: &mut Overview,
+    console: &mut Console,
+) -> Result<Verdict, Failure> {
+    let mut interrupts = kept.runs.run(async { Interrupts::new() })?;
+    loop {
+        let ways = || overview.jobs.iter().map(|job| job.way(overview.now));
+        if ways().all(|way| way != Way::Going) {
+            let given_up = ways().any(|way| way == Way::GivenUp);
+            return Ok(if given_up { Verdict::Errors } else { Verdict::Fine });
+        }
+        if overview.is_nobody_there() {
+            return Err(Failure::new(keep::NOBODY));
+        }
+        let pause = async {
+            tokio::select! {
+                () = tokio::time::sleep(PAUSE) => false,
+                () = interrupts.next() => true,
+            }
+        };
+        if kept.runs.run(pause) {
+            writeln!(console.err, "interrupted: this is how it is now")?;
+            return Ok(Verdict::Errors);
+        }
+        *overview = kept.overview(of)?;
+    }
 }
 
 fn write(lines: &[String], over: usize, console: &mut Console) -> Result<(), Failure> {

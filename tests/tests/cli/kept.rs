@@ -174,7 +174,7 @@ fn a_stream_is_kept_by_dcp_up_and_does_as_it_is_asked() {
     place.sandbox.edit("clicks.yaml", "\"one\"", "\"two\"");
     place.run(&["plan"]).ends_with(0).says("restarts once, checkpoint kept; live: healthy, 0 rows/s");
     place.run(&["apply", "--auto-approve"]).ends_with(0);
-    place.healthy(2);
+    place.run(&["status", "--wait"]).ends_with(0).says("logistics/clicks  healthy    2");
     place.says("run 4 of revision 2 is healthy");
     place.run(&["destroy", "--auto-approve", "--allow-delete", "logistics/clicks"]).ends_with(0);
     until(|| {
@@ -183,6 +183,21 @@ fn a_stream_is_kept_by_dcp_up_and_does_as_it_is_asked() {
     assert_eq!(place.machine.lines("stopped"), ["one", "one", "one", "two"]);
     place.no_two_at_once();
     drop(up);
+}
+
+#[test]
+fn whoever_waits_learns_that_a_revision_was_given_up() {
+    let place = Place::new();
+    let _up = place.start("up", &UP, None);
+    place.run(&["apply", "--auto-approve", "--quiet"]).ends_with(0);
+    place.run(&["status", "--wait"]).ends_with(0).says("healthy");
+    place.apply("\"one\"", "\"wrong\"");
+    let told = place.run(&["status", "--wait"]).ends_with(1);
+    told.says("revision 2 was given up: the program failed: ValueError: wrong");
+    place.healthy(1);
+    place.apply("\"wrong\"", "\"two\"");
+    place.run(&["status", "--wait"]).ends_with(0).says("healthy    3");
+    assert_eq!(place.started(), ["one", "wrong", "one", "two"]);
 }
 
 #[test]
@@ -195,6 +210,7 @@ fn what_is_not_there_is_told() {
         .says("no continuous job `logistics/taps` is applied to `shop`");
     place.run(&["status", "logistics/taps"]).ends_with(1).says("`dcp status` lists");
     place.run(&["restart", "clicks"]).ends_with(2).says("give it as `domain/name`");
+    place.run(&["status", "--wait"]).ends_with(1).says("so nothing is done: start one with `dcp up`");
     place.run(&["pause", "logistics/clicks"]).ends_with(0).says("warning: no reconciler");
     place.run(&["events", "logistics/clicks"]).ends_with(0).says("nothing was decided");
 }
