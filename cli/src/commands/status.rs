@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dcp_compiler::primitive::Address;
 
@@ -15,6 +15,8 @@ use crate::render::keep;
 
 /// How often it is looked, by those who watch.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long a reconciler may take to come, that is not there when it is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// How much of what was decided is shown.
 const LAST: u32 = 10;
 
@@ -82,13 +84,14 @@ fn settled(
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
     let mut interrupts = kept.runs.run(async { Interrupts::new() })?;
+    let begun = Instant::now();
     loop {
         let ways = || overview.jobs.iter().map(|job| job.way(overview.now));
         if ways().all(|way| way != Way::Going) {
             let given_up = ways().any(|way| way == Way::GivenUp);
             return Ok(if given_up { Verdict::Errors } else { Verdict::Fine });
         }
-        if overview.is_nobody_there() {
+        if overview.is_nobody_there() && begun.elapsed() > PATIENCE {
             return Err(Failure::new(keep::NOBODY));
         }
         let pause = async {
