@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dcp_compiler::model;
-use dcp_compiler::primitive::{Fingerprint, Primitive};
+use dcp_compiler::primitive::{Body, Fingerprint, Primitive};
 use dcp_gateway::local::Local;
 use dcp_reconciler::apply::{Target, Who, apply};
 use dcp_reconciler::dags::DagFolder;
@@ -19,7 +19,8 @@ use dcp_reconciler::registry::sql::Sql;
 use dcp_reconciler::registry::{Registry as _, Scope};
 use dcp_runner::api::{Filter, Runner as _, live};
 use dcp_runner::embedded::{Backend, Embedded, Jobs, Options};
-use dcp_runner::request::Reference;
+use dcp_runner::execution::Id;
+use dcp_runner::request::{Defined, Definition, Fence, Reference, Submit};
 use dcp_tests::machine::{self, Machine, STREAMS};
 use jiff::Timestamp;
 use rand::rngs::StdRng;
@@ -466,4 +467,102 @@ async fn whatever_dies_when_it_converges() {
         house.rests(&clicks).await;
         keeping.leave().await;
     }
+}
+
+/// What somebody else submits, at this checkpoint.
+fn submit(house: &House, token: &str, checkpoint: &str, fence: Option<Fence>) -> Submit {
+    let job = primitives(&stream("other").manifest(&house.machine.path("")));
+    let job = job.into_iter().find_map(|primitive| match primitive.body {
+        Body::CoreEtlJob(job) => Some(*job),
+        _ => None,
+    });
+    let defined = Defined::new(job.expect("a manifest has one"));
+    Submit {
+        token: token.to_owned(),
+        job: Definition::Inline(Arc::new(defined)),
+        parameters: BTreeMap::new(),
+        streaming: None,
+        exclusive: Some(checkpoint.to_owned()),
+        fence,
+        by: "ben".to_owned(),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_runs_a_stream_by_hand_is_waited_for() {
+    let house = House::new().await;
+    let keeping = house.keeper();
+    let clicks = stream("one");
+    let checkpoint = format!("file://{}/checkpoints/clicks", house.machine.path("").display());
+    let other = house.runner.submit(submit(&house, "by-hand", &checkpoint, None)).await.unwrap().record;
+    house.apply(&[&clicks]).await;
+    house.until(&clicks, "a start that waits", |kept| kept.run.is_some()).await;
+    machine::until(|| (house.started() == ["other"]).then_some(()));
+    // However often it is looked, nothing is done to what is not its own.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let now = house.runner.check(other.id()).await.unwrap();
+    assert!(!now.execution.phase.is_final() && now.execution.stopping.is_none());
+    house.runner.cancel(other.id(), "ben").await.unwrap();
+    let kept = house.healthy(&clicks, 1).await;
+    assert_eq!((kept.starts, kept.failures), (1, 0));
+    machine::until(|| (house.started() == ["other", "one"]).then_some(()));
+    house.no_two_at_once();
+    keeping.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_let_in_late_is_stopped() {
+    let house = House::new().await;
+    let keeping = house.keeper();
+    let clicks = stream("one");
+    house.apply(&[&clicks]).await;
+    let kept = house.healthy(&clicks, 1).await;
+    let execution = Id::parse(kept.run.unwrap().execution.as_deref().unwrap()).unwrap();
+    let mine = house.runner.check(&execution).await.unwrap().request;
+    // Whoever acts says by which epoch.
+    let fence = mine.fence.clone().expect("it has one");
+    assert_eq!(fence.lease, format!("reconciler-{}", house.store.id()));
+    let acting = house.store.acting("reconciler").await.unwrap().unwrap();
+    assert_eq!((fence.epoch, mine.exclusive), (acting.epoch, mine.streaming.map(|it| it.checkpoint)));
+    // One of an earlier start, as if it had been under way for long: at another place, so that it is let in.
+    let mut late = submit(&house, "an-earlier-start", "elsewhere", Some(fence));
+    let Definition::Inline(defined) = &late.job else { unreachable!("it comes along") };
+    let metadata = &defined.job().metadata;
+    let (domain, name) = (metadata.domain.as_str().to_owned(), metadata.name.as_str().to_owned());
+    let of = Reference { scope: "shop".to_owned(), domain, name, fingerprint: Some(mine.job) };
+    late.job = Definition::Applied(of);
+    let late = house.runner.submit(late).await.unwrap().record;
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !house.runner.check(late.id()).await.unwrap().execution.phase.is_final() {
+        assert!(Instant::now() < deadline, "it is not stopped");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let kept = house.healthy(&clicks, 1).await;
+    assert_eq!((kept.starts, kept.run.unwrap().execution.unwrap()), (1, execution.to_string()));
+    keeping.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_backup_goes_on() {
+    let house = House::new().await;
+    let keeping = house.keeper();
+    let clicks = stream("one");
+    house.apply(&[&clicks]).await;
+    house.healthy(&clicks, 1).await;
+    house.store.pause(&clicks.key(), true, "ada", Timestamp::now()).await.unwrap();
+    house.rests(&clicks).await;
+    keeping.leave().await;
+    // As it was before the first start.
+    let mut memory = house.store.job(&clicks.key()).await.unwrap();
+    memory.kept = Kept::default();
+    assert!(house.store.save(&clicks.key(), &mut memory, &[], Timestamp::now()).await.unwrap());
+    house.store.pause(&clicks.key(), false, "ada", Timestamp::now()).await.unwrap();
+    let keeping = house.keeper();
+    // The first start is one that was made before, and has ended.
+    let kept = house.until(&clicks, "another start", |kept| kept.starts == 2).await;
+    assert_eq!(kept.failures, 1);
+    house.healthy(&clicks, 1).await;
+    machine::until(|| (house.started() == ["one", "one"]).then_some(()));
+    house.no_two_at_once();
+    keeping.leave().await;
 }
