@@ -100,6 +100,7 @@ done
 exec 9>> alone
 flock -n 9 || echo "$what" >> doubled
 echo "$what" >> started
+printf '%s\n' "$@" > arguments
 echo $$ > pid
 trap 'echo "$what" >> stopped; exit 0' TERM
 case "$what" in

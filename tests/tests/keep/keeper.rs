@@ -13,7 +13,7 @@ use dcp_gateway::local::Local;
 use dcp_reconciler::apply::{Target, Who, apply};
 use dcp_reconciler::dags::DagFolder;
 use dcp_reconciler::keep::store::{Key, Store};
-use dcp_reconciler::keep::{Keeper, Kept};
+use dcp_reconciler::keep::{Keeper, Kept, Scale};
 use dcp_reconciler::plan::{Concern, Context, compare};
 use dcp_reconciler::registry::sql::Sql;
 use dcp_reconciler::registry::{Registry as _, Scope};
@@ -70,6 +70,7 @@ struct Stream {
     on_unhealthy: &'static str,
     paused: bool,
     attempts: u32,
+    scaled: bool,
 }
 
 fn stream(does: &str) -> Stream {
@@ -81,12 +82,17 @@ fn stream(does: &str) -> Stream {
         on_unhealthy: "rollback",
         paused: false,
         attempts: 1,
+        scaled: false,
     }
 }
 
 impl Stream {
     fn manifest(&self, folder: &Path) -> String {
-        let Self { name, does, state, start_within, on_unhealthy, paused, attempts } = self;
+        let Self { name, does, state, start_within, on_unhealthy, paused, attempts, scaled } = self;
+        let scaling = match scaled {
+            true => "      scaling: {}\n  resources: {executors: {min: 2, max: 8, initial: 3}}\n",
+            false => "",
+        };
         let folder = folder.display();
         format!(
             "apiVersion: dcp/v1\nkind: CoreETL\nmetadata: {{name: {name}, domain: logistics, owner: o}}\nspec:\n  \
@@ -94,7 +100,7 @@ impl Stream {
              retry: {{attempts: {attempts}, backoff: 1s}}\n  run:\n    continuous:\n      \
              checkpoint: \"file://{folder}/checkpoints/clicks\"\n      stateVersion: {state}\n      \
              paused: {paused}\n      health: {{startWithin: {start_within}s, progressWithin: 600s}}\n      \
-             upgrade: {{onUnhealthy: {on_unhealthy}, grace: 5s, reset: allow}}\n"
+             upgrade: {{onUnhealthy: {on_unhealthy}, grace: 5s, reset: allow}}\n{scaling}"
         )
     }
 
@@ -492,18 +498,24 @@ fn submit(house: &House, token: &str, checkpoint: &str, fence: Option<Fence>) ->
 async fn who_runs_a_stream_by_hand_is_waited_for() {
     let house = House::new().await;
     let keeping = house.keeper();
-    let clicks = stream("one");
+    let mut clicks = stream("one");
     let checkpoint = format!("file://{}/checkpoints/clicks", house.machine.path("").display());
     let other = house.runner.submit(submit(&house, "by-hand", &checkpoint, None)).await.unwrap().record;
     house.apply(&[&clicks]).await;
     house.until(&clicks, "a start that waits", |kept| kept.run.is_some()).await;
     machine::until(|| (house.started() == ["other"]).then_some(()));
-    // However often it is looked, nothing is done to what is not its own.
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    // However often it is decided about, nothing is done to what is not its own.
+    for within in 1..4 {
+        clicks.start_within = 600 + within;
+        house.apply(&[&clicks]).await;
+        let revision = u64::from(within) + 1;
+        let is_it = |kept: &Kept| kept.run.as_ref().is_some_and(|run| run.version.revision == revision);
+        house.until(&clicks, "another revision", is_it).await;
+    }
     let now = house.runner.check(other.id()).await.unwrap();
     assert!(!now.execution.phase.is_final() && now.execution.stopping.is_none());
     house.runner.cancel(other.id(), "ben").await.unwrap();
-    let kept = house.healthy(&clicks, 1).await;
+    let kept = house.healthy(&clicks, 4).await;
     assert_eq!((kept.starts, kept.failures), (1, 0));
     machine::until(|| (house.started() == ["other", "one"]).then_some(()));
     house.no_two_at_once();
@@ -539,6 +551,37 @@ async fn what_was_let_in_late_is_stopped() {
     }
     let kept = house.healthy(&clicks, 1).await;
     assert_eq!((kept.starts, kept.run.unwrap().execution.unwrap()), (1, execution.to_string()));
+    keeping.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_follows_the_load_begins_as_its_manifest_says() {
+    let house = House::new().await;
+    let keeping = house.keeper();
+    let mut clicks = stream("one");
+    let given = || {
+        let all = house.machine.lines("arguments");
+        all.into_iter().find_map(|it| Some(it.strip_prefix("spark.executor.instances=")?.to_owned()))
+    };
+    house.apply(&[&clicks]).await;
+    let kept = house.healthy(&clicks, 1).await;
+    assert_eq!((given().as_deref(), kept.run.unwrap().executors), (Some("1"), None));
+    clicks.scaled = true;
+    house.apply(&[&clicks]).await;
+    let kept = house.until(&clicks, "another start", |kept| kept.starts == 2).await;
+    assert_eq!(kept.run.unwrap().executors, Some(3));
+    machine::until(|| (given().as_deref() == Some("3")).then_some(()));
+    keeping.leave().await;
+    // What was found since is what it is started with, in place of what the manifest says.
+    let mut memory = house.store.job(&clicks.key()).await.unwrap();
+    let why = "it was too busy".to_owned();
+    memory.kept.scale = Some(Scale { executors: 5, since: Timestamp::now(), why });
+    assert!(house.store.save(&clicks.key(), &mut memory, &[], Timestamp::now()).await.unwrap());
+    let keeping = house.keeper();
+    let kept = house.until(&clicks, "a restart", |kept| kept.starts == 3).await;
+    assert_eq!(kept.run.unwrap().executors, Some(5));
+    machine::until(|| (given().as_deref() == Some("5")).then_some(()));
+    assert!(house.said(&clicks).await.contains("run 2 is stopped: it gets another number of executors"));
     keeping.leave().await;
 }
 
