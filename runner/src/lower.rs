@@ -83,12 +83,8 @@ pub fn lower(input: &Input<'_>) -> Result<SparkApplication, Unfit> {
         metadata.annotations.iter().map(|(key, value)| (key.as_str().to_owned(), value.clone())).collect();
     let program = program(input)?;
     let mut conf = conf(job);
-    if let Some(streaming) = input.streaming {
+    if input.streaming.is_some() {
         tells(&mut conf);
-        if let Some(executors) = streaming.executors {
-            conf.retain(|key, _| !key.starts_with("spark.dynamicAllocation."));
-            conf.insert("spark.executor.instances".to_owned(), executors.to_string());
-        }
     }
     conf.extend(program.conf);
     conf.extend(
@@ -99,6 +95,11 @@ pub fn lower(input: &Input<'_>) -> Result<SparkApplication, Unfit> {
             .flat_map(|attempt| &attempt.adjusted)
             .map(|(key, adjustment)| (key.clone(), adjustment.value.clone())),
     );
+    // Whoever keeps a stream knows its load; what is sized by earlier runs does not.
+    if let Some(executors) = input.streaming.and_then(|it| it.executors) {
+        conf.retain(|key, _| !key.starts_with("spark.dynamicAllocation."));
+        conf.insert("spark.executor.instances".to_owned(), executors.to_string());
+    }
     let maps = program.job.map(|data| ConfigMapSpec { name: format!("{name}-job"), data });
     let mut driver = pods::template(job.pods.driver.as_deref(), &labels, &annotations);
     if let Some(map) = &maps {
