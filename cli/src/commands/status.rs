@@ -4,7 +4,9 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use anstream::adapter::strip_str;
 use dcp_compiler::primitive::Address;
+use unicode_width::UnicodeWidthStr as _;
 
 use crate::args::{self, Format};
 use crate::failure::{Failure, Verdict};
@@ -66,7 +68,7 @@ pub(super) fn run(
             let next = lines(&kept.overview(address.as_ref())?, console)?;
             if next != shown {
                 // Over what was there, where that can be done; else it is one after the other.
-                let over = if text && console.out.look.animated { shown.len() } else { 0 };
+                let over = if text && console.out.look.animated { rows(&shown) } else { 0 };
                 write(&next, over, console)?;
                 shown = next;
             }
@@ -108,8 +110,19 @@ fn settled(
     }
 }
 
+/// How many rows of the terminal lines take, of which a long one takes several.
+fn rows(lines: &[String]) -> usize {
+    let width = terminal_size::terminal_size().map_or(80, |(width, _)| usize::from(width.0).max(1));
+    let of = |line: &String| strip_str(line).to_string().width().div_ceil(width).max(1);
+    lines.iter().map(of).sum()
+}
+
 fn write(lines: &[String], over: usize, console: &mut Console) -> Result<(), Failure> {
-    if over > 0 {
+    let height = terminal_size::terminal_size().map_or(24, |(_, height)| usize::from(height.0));
+    if over >= height {
+        // What has scrolled away can't be written over: it begins at the top.
+        write!(console.out, "\x1b[H\x1b[J")?;
+    } else if over > 0 {
         write!(console.out, "\x1b[{over}A\x1b[J")?;
     }
     for line in lines {

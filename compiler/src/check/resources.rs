@@ -2,7 +2,7 @@
 
 use super::Subject;
 use crate::diag::Code;
-use crate::model::{Cpu, Memory, Run, Sizing};
+use crate::model::{Cpu, Memory, Run, Sizing, Trigger};
 
 /// Spark refuses to start with a smaller heap.
 const LEAST_HEAP_MIB: u64 = 450;
@@ -155,15 +155,25 @@ fn sizing(subject: &mut Subject<'_>) {
     }
     if let Run::Continuous(continuous) = &spec.run
         && continuous.scaling.is_some()
-        && !bounded
     {
         let at = subject.key(&["spec", "run", "continuous", "scaling"]);
-        subject.problem(
-            Code::BAD_SIZING,
-            "scaling needs bounds",
-            at,
-            "between which numbers of executors?",
-            "add `min` and `max` to `resources.executors`",
-        );
+        if !bounded {
+            subject.problem(
+                Code::BAD_SIZING,
+                "scaling needs bounds",
+                at,
+                "between which numbers of executors?",
+                "add `min` and `max` to `resources.executors`",
+            );
+        }
+        if !matches!(continuous.trigger, Trigger::Every(_)) {
+            subject.problem(
+                Code::BAD_SIZING,
+                "scaling needs a time between two batches",
+                at,
+                "a batch is to take a share of which time?",
+                "add `trigger: {every: …}` to `run.continuous`",
+            );
+        }
     }
 }

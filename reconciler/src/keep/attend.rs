@@ -97,6 +97,7 @@ impl Job {
 impl Hands {
     /// Decides about a job and does it, until there is nothing to be done at once.
     pub(super) async fn attend(&self, job: &mut Job) -> Came {
+        job.wake = None;
         for _ in 0..TURNS {
             if job.unreadable.is_some() {
                 return Came::Fine;

@@ -77,11 +77,25 @@ impl Keeper {
             }
         };
         let terms = async {
+            let mut last = (0, None);
             loop {
-                match standing.epoch() {
-                    Some(epoch) => self.hold(epoch, &standing).await,
-                    None => tokio::time::sleep(self.lease / 20).await,
+                let Some(epoch) = standing.epoch() else {
+                    tokio::time::sleep(self.lease / 20).await;
+                    continue;
+                };
+                if last.0 != epoch {
+                    (self.log)(&format!("it acts, by epoch {epoch}"));
+                    last = (epoch, None);
                 }
+                let ended = self.hold(epoch, &standing).await.err();
+                // What goes wrong again and again is told once.
+                if let Some(why) = ended.as_ref().filter(|_| ended != last.1) {
+                    (self.log)(&format!("it begins anew: {why}"));
+                }
+                if ended.is_some() {
+                    tokio::time::sleep(SCAN).await;
+                }
+                last.1 = ended;
             }
         };
         tokio::select! {
@@ -94,7 +108,7 @@ impl Keeper {
     }
 
     /// Keeps jobs by an epoch, until it is over or something went wrong.
-    async fn hold(&self, epoch: u64, standing: &Standing) {
+    async fn hold(&self, epoch: u64, standing: &Standing) -> Tried {
         let fence = Fence { lease: format!("{LEASE}-{}", self.store.id()), epoch };
         let (store, runner) = (self.store.clone(), Arc::clone(&self.runner));
         let hands = Hands { store, runner, fence, clock: self.clock };
@@ -107,12 +121,7 @@ impl Keeper {
             due: HashSet::new(),
             trouble: None,
         };
-        (self.log)(&format!("it acts, by epoch {epoch}"));
-        let ended = term.keep(|| standing.epoch() == Some(epoch)).await;
-        if let Err(why) = ended {
-            (self.log)(&format!("it begins anew: {why}"));
-            tokio::time::sleep(SCAN).await;
-        }
+        term.keep(|| standing.epoch() == Some(epoch)).await
     }
 }
 
@@ -161,7 +170,8 @@ impl Term<'_> {
             if reached {
                 self.attend(&holds).await?;
             }
-            let next = self.wakes().map_or(poll, |at| poll.min(at)).min(scan);
+            let wakes = if reached { self.wakes() } else { None };
+            let next = wakes.map_or(poll, |at| poll.min(at)).min(scan);
             tokio::time::sleep_until(next.into()).await;
         }
         Ok(())

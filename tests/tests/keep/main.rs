@@ -2,6 +2,8 @@
 
 // So that the lints see tests in what tests call.
 #[cfg(test)]
+mod house;
+#[cfg(test)]
 mod keeper;
 #[cfg(test)]
 mod postgres;
@@ -9,6 +11,8 @@ mod postgres;
 mod sqlite;
 #[cfg(test)]
 mod suite;
+#[cfg(test)]
+mod told;
 
 use dcp_reconciler::keep::store::Store;
 
