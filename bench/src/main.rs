@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use dcp_bench::validate::{self, Folder, Threads};
-use dcp_bench::{corpus, measure, runner};
+use dcp_bench::{corpus, keep, measure, runner};
 
 #[derive(Debug, Parser)]
 struct Arguments {
@@ -65,6 +65,28 @@ enum Command {
         #[arg(long)]
         no_postgres: bool,
     },
+    /// Measures a reconciler with a Runner that answers at once, and prints as JSON what was found. Its database is in the
+    /// folder for temporary files, which has to be on a disk.
+    Keep {
+        #[arg(long, default_value_t = 5)]
+        repeat: usize,
+        /// How many continuous jobs there are.
+        #[arg(long, default_value_t = 10_000)]
+        jobs: usize,
+        /// How long it is looked at while nothing changes.
+        #[arg(long, default_value_t = 30.0)]
+        steady: f64,
+        /// In PostgreSQL, and not in SQLite.
+        #[arg(long)]
+        postgres: bool,
+    },
+    /// Applies continuous jobs: a part of `keep`, which starts it itself.
+    #[command(hide = true)]
+    ApplyStreams {
+        database: String,
+        #[command(flatten)]
+        streams: keep::Streams,
+    },
     /// Serves a Runner that runs nothing, until its input ends: a part of `runner`, which starts it itself.
     #[command(hide = true)]
     ServeRunner { database: String },
@@ -111,6 +133,17 @@ fn run(command: Command) -> io::Result<ExitCode> {
             let options = runner::Options { dcp, rounds, time, kept, starts, postgres: !no_postgres };
             let found = wait_for(runner::measure(&options))?;
             writeln!(out, "{found:#}")?;
+        }
+        Command::Keep { repeat, jobs, steady, postgres } => {
+            let steady = Duration::try_from_secs_f64(steady).map_err(io::Error::other)?;
+            let (rounds, jobs) = (repeat.max(1), jobs.max(2 * keep::DEATHS));
+            let options = keep::Options { rounds, jobs, steady, postgres };
+            let found = wait_for(keep::measure(&options))?;
+            writeln!(out, "{found:#}")?;
+        }
+        Command::ApplyStreams { database, streams } => {
+            drop(out);
+            wait_for(keep::apply_streams(&database, streams))?;
         }
         Command::ServeRunner { database } => {
             drop(out);

@@ -438,6 +438,24 @@ fn nothing_restarts_without_a_cause() {
 }
 
 #[test]
+fn what_never_gets_to_run_is_decided_about_when_its_time_is_over() {
+    let (wish, now) = (Wish::default(), start_time());
+    let desired = desired(version(1, 1, 1));
+    let started = decide_of(Some(&desired), &wish, &Kept::default(), &Seen::Nothing, now);
+    let late = now + SignedDuration::from_secs(60);
+    // Nobody may look at it in between, where the Runner goes on to say what it said when it was asked to start it.
+    assert_eq!((started.act.is_some(), started.wake), (true, Some(late)));
+    // Its answer was lost for so long that it is late already.
+    let asked = decide_of(Some(&desired), &wish, &started.kept, &Seen::Nothing, late);
+    assert_eq!((asked.act, asked.wake), (started.act, Some(late + SignedDuration::from_secs(1))));
+    let mut kept = started.kept;
+    kept.run.as_mut().expect("it is started").execution = Some("one".to_owned());
+    let seen = Seen::Alive { health: Health::Pending };
+    let decision = decide_of(Some(&desired), &wish, &kept, &seen, late);
+    assert_eq!(decision.act, Some(Act::Stop { execution: "one".to_owned() }));
+}
+
+#[test]
 fn each_cause_of_a_stop_is_told() {
     let (kept, now) = healthy();
     let seen = Seen::Alive { health: Health::Moving { last: now, batch_millis: 100 } };

@@ -324,7 +324,10 @@ impl Deciding<'_> {
                     self.resting(target)
                 }
                 Seen::Held { by } => self.decided(Some(act), Condition::Held { by: by.clone() }),
-                _ => self.decided(Some(act), Condition::Starting),
+                _ => {
+                    self.wake_when_late(&run);
+                    self.decided(Some(act), Condition::Starting)
+                }
             };
         };
         match (run.stopping, seen) {
@@ -360,7 +363,16 @@ impl Deciding<'_> {
         };
         self.said.push(format!("run {} of revision {} is started", run.number, run.version.revision));
         self.kept.run = Some(run.clone());
+        self.wake_when_late(&run);
         self.decided(Some(Act::Start(run)), Condition::Starting)
+    }
+
+    /// For as long as it is seen as its start was answered, nothing else has it be decided about.
+    fn wake_when_late(&mut self, run: &Run) {
+        if let Some(desired) = self.desired {
+            // What is late already is not asked for without a pause.
+            self.wake_at(later(run.begun, desired.start_within).max(later(self.now, 1)));
+        }
     }
 }
 

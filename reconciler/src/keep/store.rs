@@ -1,17 +1,23 @@
 //! Where it is written down what is remembered of continuous jobs: beside the registry, in the same database.
+//!
+//! All writes of jobs go through one task, which takes all that wait at once and commits them together: very many jobs
+//! may have to be seen to at the same time, and the disk is waited for once for many.
+
+mod write;
 
 use std::path::Path;
 
-use dcp_database::{Database, Result, Schema, Transaction, signed};
+use dcp_database::{Database, Error, Result, Schema, signed};
 use jiff::Timestamp;
 use sqlx::any::AnyRow;
+use tokio::sync::{mpsc, oneshot};
 
 use super::{Acting, Kept, Wish};
 
 const SCHEMA: Schema = Schema { table: "keep_schema", migrations: &[include_str!("schema-1.sql")] };
 
-/// How many writes back what was said of a job is known.
-const REMEMBERED: u64 = 200;
+/// How many writes wait at most before those who bring more have to wait themselves.
+const QUEUE: usize = 1024;
 
 /// A continuous job, by where it is applied: a scope, and the address of its `ContinuousJob` there.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,6 +46,7 @@ pub struct Event {
 pub struct Store {
     database: Database,
     id: String,
+    writer: mpsc::Sender<write::Command>,
 }
 
 impl Store {
@@ -63,7 +70,9 @@ impl Store {
         let rows = database.rows(sqlx::query("SELECT id FROM keep_identity")).await?;
         let id = rows.first().map(|row| database.get::<String>(row, 0)).transpose()?;
         let id = id.ok_or_else(|| database.corrupt("it has no name"))?;
-        Ok(Self { database, id })
+        let (writer, inbox) = mpsc::channel(QUEUE);
+        tokio::spawn(write::write_all(database.by_one(), inbox));
+        Ok(Self { database, id, writer })
     }
 
     /// What this memory is called, wherever it is opened.
@@ -96,35 +105,16 @@ impl Store {
     }
 
     /// Writes what is to be remembered in place of the version that it was decided from, with what was said, and has the
-    /// version count on; false where somebody else wrote meanwhile.
+    /// version count on; false where somebody else wrote meanwhile. It is on disk once this returns.
     pub async fn save(&self, key: &Key, memory: &mut Memory, said: &[String], at: Timestamp) -> Result<bool> {
-        let text = serde_json::to_string(&memory.kept).expect("what is kept has text as keys");
-        let version = memory.version + 1;
-        let query = match memory.version {
-            0 => {
-                "INSERT INTO keep_jobs (scope, address, version, kept) VALUES ($1, $2, $3, $4) \
-                 ON CONFLICT (scope, address) DO NOTHING"
-            }
-            _ => {
-                "UPDATE keep_jobs SET version = $3, kept = $4 \
-                 WHERE scope = $1 AND address = $2 AND version = $3 - 1"
-            }
-        };
-        let (scope, address) = (key.scope.as_str(), key.address.as_str());
-        let query = sqlx::query(query).bind(scope).bind(address).bind(signed(version)).bind(text);
-        if said.is_empty() {
-            let written = self.database.execute(query).await? == 1;
-            memory.version += u64::from(written);
-            return Ok(written);
-        }
-        let mut transaction = self.database.write().await?;
-        if transaction.execute(query).await? == 0 {
-            return Ok(false);
-        }
-        note(&mut transaction, key, version, said, at).await?;
-        transaction.commit().await?;
-        memory.version = version;
-        Ok(true)
+        let kept = serde_json::to_string(&memory.kept).expect("what is kept has text as keys");
+        let (key, said) = (key.clone(), said.to_vec());
+        let save = write::Save { key, version: memory.version, kept, said, at };
+        let (answer, answered) = oneshot::channel();
+        self.writer.send((save, answer)).await.map_err(|_| gone())?;
+        let saved = answered.await.map_err(|_| gone())??;
+        memory.version += u64::from(saved);
+        Ok(saved)
     }
 
     /// What was said of a job last, the newest first.
@@ -202,24 +192,6 @@ impl Store {
     }
 }
 
-async fn note(
-    transaction: &mut Transaction,
-    key: &Key,
-    version: u64,
-    said: &[String],
-    at: Timestamp,
-) -> Result<()> {
-    let (scope, address) = (key.scope.as_str(), key.address.as_str());
-    let rows: Vec<(i64, &String)> = (0..).zip(said).collect();
-    let into = "keep_events (scope, address, version, number, at, said)";
-    transaction
-        .insert(into, 6, "", &rows, |query, (number, said)| {
-            let query = query.bind(scope).bind(address).bind(signed(version)).bind(*number);
-            query.bind(at.as_millisecond()).bind(said.as_str())
-        })
-        .await?;
-    let query = "DELETE FROM keep_events WHERE scope = $1 AND address = $2 AND version < $3";
-    let oldest = signed(version.saturating_sub(REMEMBERED));
-    transaction.execute(sqlx::query(query).bind(scope).bind(address).bind(oldest)).await?;
-    Ok(())
+fn gone() -> Error {
+    Error::Unavailable("what is remembered of jobs is not written any more".to_owned())
 }

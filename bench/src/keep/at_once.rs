@@ -1,0 +1,274 @@
+//! A Runner in memory that answers at once, so that nothing is measured but who asks it. It runs nothing: what is let in
+//! is said to run, with a batch that was finished just now, and what is cancelled has ended. Tokens, keys and epochs
+//! count for as much as with a real one.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use dcp_compiler::model::Backend;
+use dcp_gateway::End;
+use dcp_runner::api::{Error, Filter, Holder, LogPart, LogRequest, Record, Result, Runner, Submitted};
+use dcp_runner::execution::{Attempt, Diagnosis, Execution, Id, Phase, Policy, Stopping, Transition};
+use dcp_runner::failure::Cause;
+use dcp_runner::progress::Progress;
+use dcp_runner::request::{Definition, Request, Submit};
+use dcp_runner::results::Format;
+use futures_util::stream::{self, BoxStream, StreamExt as _};
+use jiff::Timestamp;
+
+#[derive(Debug)]
+pub(super) struct AtOnce {
+    policy: Policy,
+    all: Mutex<All>,
+}
+
+#[derive(Debug, Default)]
+struct All {
+    executions: HashMap<Id, Record>,
+    tokens: HashMap<String, Id>,
+    /// The live ones, by the keys that they hold.
+    held: BTreeMap<String, Id>,
+    /// The youngest epochs that were seen.
+    fences: HashMap<String, u64>,
+}
+
+impl AtOnce {
+    pub(super) fn new() -> Self {
+        let job = dcp_tests::job("  job: {pyspark: {main: main.py}}\n");
+        Self { policy: Policy::of(&job, None), all: Mutex::default() }
+    }
+
+    fn all(&self) -> MutexGuard<'_, All> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many there ever were.
+    pub(super) fn count(&self) -> usize {
+        self.all().executions.len()
+    }
+
+    /// The live one that holds a key.
+    pub(super) fn holder(&self, key: &str) -> Option<Record> {
+        let all = self.all();
+        all.executions.get(all.held.get(key)?).cloned()
+    }
+
+    /// When the last of those was started that are alive.
+    pub(super) fn last_start(&self) -> Option<Timestamp> {
+        let all = self.all();
+        all.held.values().filter_map(|id| Some(all.executions.get(id)?.execution.created)).max()
+    }
+
+    /// Has a live one fail of something that another attempt mends; tells when.
+    pub(super) fn fail(&self, key: &str) -> Option<Timestamp> {
+        let (mut all, at, cause) = (self.all(), Timestamp::now(), Cause::NodeLost);
+        let id = all.held.get(key)?.clone();
+        let diagnosis = Diagnosis {
+            class: cause.class(),
+            cause: cause.name().to_owned(),
+            summary: cause.says().to_owned(),
+            evidence: Vec::new(),
+        };
+        all.end(&id, Phase::Failed, None, Some(diagnosis), at)?;
+        Some(at)
+    }
+
+    fn begun(&self, request: Request, at: Timestamp) -> Record {
+        let id = Id::new(at, rand::random());
+        let mut execution = Execution::new(id, self.policy.clone(), Backend::Local, at);
+        execution.phase = Phase::Running;
+        execution.attempts.push(Attempt {
+            number: 1,
+            backend: Backend::Local,
+            begun: at,
+            running: Some(at),
+            end: None,
+            diagnosis: None,
+            adjusted: BTreeMap::new(),
+        });
+        let owner = "memory".to_owned();
+        Record { request, execution, history: Vec::new(), version: 1, owner, progress: None }
+    }
+}
+
+impl All {
+    fn get(&self, id: &Id) -> Result<Record> {
+        let mut record = self.executions.get(id).cloned().ok_or_else(|| nothing(id))?;
+        record.progress = progress(record.execution.phase);
+        Ok(record)
+    }
+
+    fn end(
+        &mut self,
+        id: &Id,
+        phase: Phase,
+        stopping: Option<Stopping>,
+        diagnosis: Option<Diagnosis>,
+        at: Timestamp,
+    ) -> Option<()> {
+        let record = self.executions.get_mut(id).filter(|it| !it.execution.phase.is_final())?;
+        let execution = &mut record.execution;
+        (execution.phase, execution.stopping, execution.ended) = (phase, stopping, Some(at));
+        let attempt = execution.attempts.last_mut()?;
+        let (succeeded, stopped) = (false, phase == Phase::Cancelled);
+        let message = String::new();
+        attempt.end = Some(End { at, succeeded, stopped, exit_code: Some(1), signal: None, message });
+        attempt.diagnosis = diagnosis;
+        record.version += 1;
+        if let Some(key) = &record.request.exclusive {
+            self.held.remove(key);
+        }
+        Some(())
+    }
+
+    fn admit(&mut self, request: &Request) -> Result<Option<Submitted>> {
+        if let Some(fence) = &request.fence {
+            let newest = self.fences.entry(fence.lease.clone()).or_insert(fence.epoch);
+            if fence.epoch < *newest {
+                let (lease, epoch, newest) = (fence.lease.clone(), fence.epoch, *newest);
+                return Err(Error::Fenced { lease, epoch, newest });
+            }
+            *newest = fence.epoch;
+        }
+        if let Some(id) = self.tokens.get(&request.token) {
+            let record = self.get(id)?;
+            let differences = record.request.differences(request);
+            return match differences.is_empty() {
+                true => Ok(Some(Submitted { record, fresh: false })),
+                false => Err(Error::TokenReused { id: id.clone(), differences }),
+            };
+        }
+        let key = request.exclusive.as_ref();
+        match key.and_then(|key| Some((key.clone(), self.held.get(key)?.clone()))) {
+            Some((key, by)) => Err(Error::Held { key, by }),
+            None => Ok(None),
+        }
+    }
+}
+
+#[async_trait]
+impl Runner for AtOnce {
+    async fn submit(&self, submit: Submit) -> Result<Submitted> {
+        submit.check()?;
+        let job = match &submit.job {
+            Definition::Inline(defined) => defined.fingerprint().clone(),
+            Definition::Applied(reference) => {
+                let nowhere = || Error::NotFound("this Runner knows nothing that is applied".to_owned());
+                reference.fingerprint.clone().ok_or_else(nowhere)?
+            }
+        };
+        let request = submit.request(job);
+        let mut all = self.all();
+        if let Some(known) = all.admit(&request)? {
+            return Ok(known);
+        }
+        let record = self.begun(request, Timestamp::now());
+        let id = record.id().clone();
+        all.tokens.insert(record.request.token.clone(), id.clone());
+        all.held.extend(record.request.exclusive.clone().map(|key| (key, id.clone())));
+        // As a real one answers, which has written it down and begun nothing: it is seen to run by the next look.
+        let mut answered = record.clone();
+        answered.execution.phase = Phase::Queued;
+        answered.execution.attempts.clear();
+        all.executions.insert(id, record);
+        Ok(Submitted { record: answered, fresh: true })
+    }
+
+    async fn check(&self, id: &Id) -> Result<Record> {
+        self.all().get(id)
+    }
+
+    async fn cancel(&self, id: &Id, by: &str) -> Result<Record> {
+        let mut all = self.all();
+        let stopping = Stopping::Cancelled { by: by.to_owned() };
+        // What has ended before stays as it is.
+        let _ = all.end(id, Phase::Cancelled, Some(stopping), None, Timestamp::now());
+        all.get(id)
+    }
+
+    async fn list(&self, _: &Filter, _: Option<&Id>, _: u32) -> Result<Vec<Record>> {
+        Err(Error::Unavailable("this Runner makes no lists".to_owned()))
+    }
+
+    async fn holders(&self, after: &str, limit: u32) -> Result<Vec<Holder>> {
+        let all = self.all();
+        let held = all.held.range::<str, _>((Bound::Excluded(after), Bound::Unbounded));
+        let holder = |(key, id): (&String, &Id)| {
+            let Record { request, execution, version, .. } = all.executions.get(id)?;
+            Some(Holder {
+                key: key.clone(),
+                id: id.clone(),
+                scope: request.scope.clone(),
+                domain: request.domain.clone(),
+                name: request.name.clone(),
+                phase: execution.phase,
+                version: *version,
+                progress: progress(execution.phase),
+            })
+        };
+        Ok(held.filter_map(holder).take(usize::try_from(limit).unwrap_or(usize::MAX)).collect())
+    }
+
+    fn watch(&self, id: &Id, _: usize) -> BoxStream<'static, Result<Transition>> {
+        stream::iter([Err(nothing(id))]).boxed()
+    }
+
+    fn logs(&self, id: &Id, _: LogRequest) -> BoxStream<'static, Result<LogPart>> {
+        stream::iter([Err(nothing(id))]).boxed()
+    }
+
+    fn result(&self, id: &Id, _: Format) -> BoxStream<'static, Result<Bytes>> {
+        stream::iter([Err(nothing(id))]).boxed()
+    }
+}
+
+/// What runs has always finished a batch just now.
+fn progress(phase: Phase) -> Option<Progress> {
+    let now = Progress { queries: 1, last: Some(Timestamp::now()), ..Progress::default() };
+    (phase == Phase::Running).then_some(now)
+}
+
+fn nothing(id: &Id) -> Error {
+    Error::NotFound(format!("there is nothing of {id}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn submit(token: &str, epoch: u64) -> Submit {
+        Submit {
+            token: token.to_owned(),
+            job: Definition::from(dcp_tests::job("  job: {pyspark: {main: main.py}}\n")),
+            parameters: BTreeMap::new(),
+            streaming: None,
+            exclusive: Some("s3://lake/clicks".to_owned()),
+            fence: Some(dcp_runner::request::Fence { lease: "reconciler".to_owned(), epoch }),
+            by: "tester".to_owned(),
+        }
+    }
+
+    #[tokio::test]
+    async fn tokens_keys_and_epochs_count() {
+        let runner = AtOnce::new();
+        let one = runner.submit(submit("one", 2)).await.unwrap().record;
+        assert_eq!(one.execution.phase, Phase::Queued);
+        assert_eq!(runner.check(one.id()).await.unwrap().execution.phase, Phase::Running);
+        assert!(!runner.submit(submit("one", 2)).await.unwrap().fresh);
+        let held = runner.submit(submit("two", 2)).await.unwrap_err();
+        assert!(matches!(held, Error::Held { by, .. } if by == *one.id()));
+        let fenced = runner.submit(submit("one", 1)).await.unwrap_err();
+        assert!(matches!(fenced, Error::Fenced { newest: 2, .. }));
+        assert_eq!(runner.holders("", 10).await.unwrap().len(), 1);
+        assert_eq!(runner.cancel(one.id(), "tester").await.unwrap().execution.phase, Phase::Cancelled);
+        assert_eq!(runner.holders("", 10).await.unwrap(), []);
+        let two = runner.submit(submit("two", 2)).await.unwrap();
+        assert!(two.fresh);
+        assert!(runner.fail("s3://lake/clicks").is_some());
+        assert_eq!(runner.check(two.record.id()).await.unwrap().execution.phase, Phase::Failed);
+        assert_eq!((runner.count(), runner.last_start()), (2, None));
+    }
+}
