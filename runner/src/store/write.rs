@@ -405,21 +405,21 @@ pub(super) async fn progress(database: &Database, all: &[(Id, Option<Progress>)]
 }
 
 pub(super) async fn register(database: &Database, runner: &str) -> Result<()> {
-    one(database, "INSERT INTO runner_runners (id, beat) VALUES ($1, 0)", runner).await.map(|_| ())
+    let query = "INSERT INTO runner_runners (id, beat) VALUES ($1, 0)";
+    database.execute(sqlx::query(query).bind(runner)).await?;
+    Ok(())
 }
 
 pub(super) async fn beat(database: &Database, runner: &str) -> Result<bool> {
-    Ok(one(database, "UPDATE runner_runners SET beat = beat + 1 WHERE id = $1", runner).await? == 1)
+    // One that says that it has left is the greatest number there is, and a beat may come in after it.
+    let query = "UPDATE runner_runners SET beat = beat + 1 WHERE id = $1 AND beat < $2";
+    Ok(database.execute(sqlx::query(query).bind(runner).bind(i64::MAX)).await? == 1)
 }
 
 pub(super) async fn leave(database: &Database, runner: &str, beat: u64) -> Result<()> {
     let query = sqlx::query("UPDATE runner_runners SET beat = $1 WHERE id = $2");
     database.execute(query.bind(signed(beat)).bind(runner)).await?;
     Ok(())
-}
-
-async fn one(database: &Database, query: &'static str, runner: &str) -> Result<u64> {
-    Ok(database.execute(sqlx::query(query).bind(runner)).await?)
 }
 
 pub(super) async fn take_over(database: &Database, gone: (&str, u64), by: &str) -> Result<bool> {

@@ -87,3 +87,13 @@ pub(crate) async fn what_was_taken_over_is_written_by_the_new_owner_alone(store:
     assert_eq!((new.owner.as_str(), new.execution.phase), ("somebody", Phase::Queued));
     assert!(store.save(&mut new, Also::default()).await.unwrap());
 }
+
+/// A beat that was under way while its Runner left comes in too late, and does no harm.
+pub(crate) async fn who_has_left_beats_no_more(store: &Store) {
+    let left = i64::MAX.unsigned_abs();
+    store.register("here-1").await.unwrap();
+    assert!(store.beat("here-1").await.unwrap());
+    store.leave("here-1", left).await.unwrap();
+    assert!(!store.beat("here-1").await.unwrap());
+    assert_eq!(store.runners().await.unwrap(), [("here-1".to_owned(), left)]);
+}

@@ -92,6 +92,13 @@ async fn what_has_had_its_time_is_forgotten() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_has_left_beats_no_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::sqlite(&folder.path().join("runs.db")).await.unwrap();
+    forgetting::who_has_left_beats_no_more(&store).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_was_taken_over_is_written_by_the_new_owner_alone() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::sqlite(&folder.path().join("runs.db")).await.unwrap();
