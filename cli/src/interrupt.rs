@@ -3,6 +3,7 @@
 use std::future::poll_fn;
 use std::io;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -20,6 +21,14 @@ impl Interrupts {
 
     pub(crate) async fn next(&mut self) {
         poll_fn(|context| if self.came(context) { Poll::Ready(()) } else { Poll::Pending }).await;
+    }
+
+    /// Waits for a while; whether one came meanwhile.
+    pub(crate) async fn within(&mut self, time: Duration) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(time) => false,
+            () = self.next() => true,
+        }
     }
 
     /// Whether one came; if none, the context is woken by the next.

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use dcp_compiler::primitive::{Address, Kind};
 use dcp_compiler::project::Project;
@@ -121,8 +122,8 @@ pub(crate) enum Way {
     /// It is as declared.
     There,
     Going,
-    /// The revision that is declared was given up.
-    GivenUp,
+    /// The revision that is declared was given up, or has failed and is left alone for a while.
+    Failed,
 }
 
 /// How long it may take until something is told of a run, if anything ever is.
@@ -140,11 +141,12 @@ impl Job {
         let Told { desired, kept, .. } = &self.told;
         let build = desired.as_ref().map(|it| it.version.build);
         if kept.given_up.as_ref().is_some_and(|it| Some(it.build) == build) {
-            return Way::GivenUp;
+            return Way::Failed;
         }
         let is_it = kept.run.as_ref().map(|run| run.version.build) == build;
         match self.condition {
             Condition::Paused | Condition::Gone => Way::There,
+            Condition::BackingOff { .. } => Way::Failed,
             _ if is_it && self.runs(now) => Way::There,
             _ => Way::Going,
         }
@@ -153,6 +155,9 @@ impl Job {
     fn of(told: Told, run: Seen, progress: Option<Progress>, now: Timestamp) -> Self {
         let observed = Observed { run, stray: None };
         let decided = decide(told.desired.as_ref(), &told.wish, &told.kept, &observed, now, 0);
+        // A failure is seen here before the reconciler has written it down.
+        let mut told = told;
+        (told.kept.failures, told.kept.failure) = (decided.kept.failures, decided.kept.failure);
         Self { told, condition: decided.condition, progress }
     }
 }
@@ -179,7 +184,18 @@ pub(crate) fn is_kept(control: &Control) -> Option<bool> {
     Some(!is_nobody_there(acting.as_ref(), Timestamp::now()))
 }
 
+/// How long a reconciler may take to come, that is not there when it is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 impl Overview {
+    /// That to wait on is in vain, where nobody has come since it was begun.
+    pub(crate) fn somebody(&self, begun: Instant) -> Result<(), Failure> {
+        if self.is_nobody_there() && begun.elapsed() > PATIENCE {
+            return Err(Failure::new(render::keep::NOBODY));
+        }
+        Ok(())
+    }
+
     /// Whether nobody is there who would do anything.
     pub(crate) fn is_nobody_there(&self) -> bool {
         is_nobody_there(self.acting.as_ref(), self.now)

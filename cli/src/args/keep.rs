@@ -19,7 +19,7 @@ pub(crate) struct Status {
     /// Go on, and show what changes, until Ctrl-C
     #[arg(short, long)]
     pub(crate) watch: bool,
-    /// Wait until all is as declared and healthy; exits with 1 where a revision was given up
+    /// Wait until all is as declared and healthy, or has failed; exits with 1 where a revision failed or was given up
     #[arg(long, conflicts_with = "watch")]
     pub(crate) wait: bool,
     /// The target of `dcp.yaml` [default: the one marked as default]

@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dcp_reconciler::keep::{Ask, Condition};
 use jiff::Timestamp;
@@ -53,19 +53,15 @@ pub(super) fn run(
     let mut verdict = Verdict::Fine;
     if args.wait {
         let mut interrupts = kept.runs.run(async { Interrupts::new() })?;
+        let begun = Instant::now();
         let done = loop {
             let overview = kept.overview(Some(&address))?;
+            overview.somebody(begun)?;
             let Some(job) = overview.jobs.first() else { break None };
             if is_done(ask, job, starts) {
                 break Some(job.condition.clone());
             }
-            let pause = async {
-                tokio::select! {
-                    () = tokio::time::sleep(PAUSE) => false,
-                    () = interrupts.next() => true,
-                }
-            };
-            if kept.runs.run(pause) {
+            if kept.runs.run(interrupts.within(PAUSE)) {
                 writeln!(console.err, "interrupted: it is done all the same")?;
                 verdict = Verdict::Errors;
                 break None;

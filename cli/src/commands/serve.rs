@@ -42,42 +42,42 @@ fn control(args: &ServeControl, console: &mut Console) -> Result<Verdict, Failur
     let ServeControl { listen, database, tokens, served } = args;
     let options =
         options(Tokens::new(&read_tokens(tokens)?).map_err(|error| failed(&error))?, served, console)?;
-    let is_postgres = is_postgres(database)?;
     runtime()?.block_on(async {
-        let path = Path::new(database);
-        let opened = if is_postgres { Sql::postgres(database).await } else { Sql::sqlite(path).await };
-        let registry = opened.map_err(|error| Failure::new(error.to_string()))?;
+        let here = opened(database).await?;
+        let registry = here.registry.clone();
         let services = Services::new(dcp_proto::DESCRIPTORS);
         let services = service::add(services, Arc::new(registry.clone()), service::Options::default());
-        let store =
-            if is_postgres { keep::Store::postgres(database).await } else { keep::Store::sqlite(path).await };
-        let store = store.map_err(|error| Failure::new(error.to_string()))?;
-        let keep = Arc::new(Here { registry: registry.clone(), store });
-        let services = service::add_keep(services, keep, Timestamp::now);
+        let services = service::add_keep(services, Arc::new(here), Timestamp::now);
         let served = host(*listen, services, options, "the control plane", console).await;
         registry.close().await;
         served
     })
 }
 
+/// What a control plane keeps: what is applied, and what is remembered of continuous jobs.
+async fn opened(database: &str) -> Result<Here, Failure> {
+    let said = |error: String| Failure::new(error);
+    let path = Path::new(database);
+    let (registry, store) = if is_postgres(database)? {
+        (Sql::postgres(database).await, keep::Store::postgres(database).await)
+    } else {
+        (Sql::sqlite(path).await, keep::Store::sqlite(path).await)
+    };
+    let registry = registry.map_err(|error| said(error.to_string()))?;
+    Ok(Here { registry, store: store.map_err(|error| said(error.to_string()))? })
+}
+
 fn reconciler(args: &ServeReconciler, console: &mut Console) -> Result<Verdict, Failure> {
     let ServeReconciler { database, runner, lease } = args;
-    let is_postgres = is_postgres(database)?;
     runtime()?.block_on(async {
-        let path = Path::new(database);
-        let said = |error: String| Failure::new(error);
-        let registry = if is_postgres { Sql::postgres(database).await } else { Sql::sqlite(path).await };
-        let registry = registry.map_err(|error| said(error.to_string()))?;
-        let store =
-            if is_postgres { keep::Store::postgres(database).await } else { keep::Store::sqlite(path).await };
-        let store = store.map_err(|error| said(error.to_string()))?;
+        let here = opened(database).await?;
         let at = dcp_runner::remote::Remote::new(crate::control::reached(runner)?);
         let at = at.map_err(|error| runs::failed(&error))?;
         if !console.quiet {
             writeln!(console.out, "the reconciler keeps continuous jobs by the Runner at {runner}")?;
             console.flush()?;
         }
-        let keeper = keeper(registry, store, Arc::new(at), Duration::from_secs(u64::from(*lease)));
+        let keeper = keeper(here, Arc::new(at), Duration::from_secs(u64::from(*lease)));
         let (stop, stopping) = watch::channel(false);
         let keeping = tokio::spawn(keeper.run(stopping));
         stopped().await;
@@ -88,7 +88,8 @@ fn reconciler(args: &ServeReconciler, console: &mut Console) -> Result<Verdict, 
 }
 
 /// A reconciler that tells what it can't do.
-pub(super) fn keeper(registry: Sql, store: keep::Store, runner: Arc<dyn Runner>, lease: Duration) -> Keeper {
+pub(super) fn keeper(here: Here, runner: Arc<dyn Runner>, lease: Duration) -> Keeper {
+    let Here { registry, store } = here;
     let log = |said: &str| {
         let line = format!("{:.3} the reconciler: {}\n", Timestamp::now(), harmless(said));
         // Where nobody reads the log, it goes on.

@@ -17,8 +17,6 @@ use crate::render::keep;
 
 /// How often it is looked, by those who watch.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long a reconciler may take to come, that is not there when it is waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
 /// How much of what was decided is shown.
 const LAST: u32 = 10;
 
@@ -56,13 +54,7 @@ pub(super) fn run(
         let mut interrupts = kept.runs.run(async { Interrupts::new() })?;
         let text = args.output == Format::Text;
         loop {
-            let pause = async {
-                tokio::select! {
-                    () = tokio::time::sleep(PAUSE) => false,
-                    () = interrupts.next() => true,
-                }
-            };
-            if kept.runs.run(pause) {
+            if kept.runs.run(interrupts.within(PAUSE)) {
                 break;
             }
             let next = lines(&kept.overview(address.as_ref())?, console)?;
@@ -90,19 +82,11 @@ fn settled(
     loop {
         let ways = || overview.jobs.iter().map(|job| job.way(overview.now));
         if ways().all(|way| way != Way::Going) {
-            let given_up = ways().any(|way| way == Way::GivenUp);
-            return Ok(if given_up { Verdict::Errors } else { Verdict::Fine });
+            let failed = ways().any(|way| way == Way::Failed);
+            return Ok(if failed { Verdict::Errors } else { Verdict::Fine });
         }
-        if overview.is_nobody_there() && begun.elapsed() > PATIENCE {
-            return Err(Failure::new(keep::NOBODY));
-        }
-        let pause = async {
-            tokio::select! {
-                () = tokio::time::sleep(PAUSE) => false,
-                () = interrupts.next() => true,
-            }
-        };
-        if kept.runs.run(pause) {
+        overview.somebody(begun)?;
+        if kept.runs.run(interrupts.within(PAUSE)) {
             writeln!(console.err, "interrupted: this is how it is now")?;
             return Ok(Verdict::Errors);
         }

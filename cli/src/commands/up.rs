@@ -52,10 +52,10 @@ pub(super) fn run(
         let services = Services::new(dcp_proto::DESCRIPTORS);
         let services = service::add(services, Arc::new(registry.clone()), service::Options::default());
         let store = keep::Store::sqlite(&state).await.map_err(|error| Failure::new(error.to_string()))?;
-        let keep = Arc::new(Here { registry: registry.clone(), store: store.clone() });
-        let services = service::add_keep(services, keep, Timestamp::now);
+        let here = Here { registry: registry.clone(), store };
+        let services = service::add_keep(services, Arc::new(here.clone()), Timestamp::now);
         let runner: Arc<dyn Runner> = Arc::new(embedded.clone());
-        let keeper = serve::keeper(registry.clone(), store, Arc::clone(&runner), LEASE);
+        let keeper = serve::keeper(here, Arc::clone(&runner), LEASE);
         let (stop, stopping) = watch::channel(false);
         let keeping = tokio::spawn(keeper.run(stopping));
         let services =

@@ -201,6 +201,15 @@ fn whoever_waits_learns_that_a_revision_was_given_up() {
 }
 
 #[test]
+fn whoever_waits_for_what_never_ran_learns_why() {
+    let place = Place::new();
+    let _up = place.start("up", &UP, None);
+    place.apply("\"one\"", "\"wrong\"");
+    let told = place.run(&["status", "--wait"]).ends_with(1);
+    told.says("degraded").says("failed: the program failed: ValueError: wrong");
+}
+
+#[test]
 fn what_is_not_there_is_told() {
     let place = Place::new();
     place.run(&["apply", "--auto-approve"]).ends_with(0);
@@ -211,6 +220,7 @@ fn what_is_not_there_is_told() {
     place.run(&["status", "logistics/taps"]).ends_with(1).says("`dcp status` lists");
     place.run(&["restart", "clicks"]).ends_with(2).says("give it as `domain/name`");
     place.run(&["status", "--wait"]).ends_with(1).says("so nothing is done: start one with `dcp up`");
+    place.run(&["restart", "logistics/clicks", "--wait"]).ends_with(1).says("so nothing is done");
     place.run(&["pause", "logistics/clicks"]).ends_with(0).says("warning: no reconciler");
     place.run(&["events", "logistics/clicks"]).ends_with(0).says("nothing was decided");
 }

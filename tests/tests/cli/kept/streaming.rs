@@ -63,6 +63,7 @@ struct Shop {
     sandbox: Sandbox,
     written: Arc<AtomicU64>,
     enough: Arc<AtomicBool>,
+    writer: Option<thread::JoinHandle<()>>,
 }
 
 impl Shop {
@@ -76,16 +77,24 @@ impl Shop {
             .write("kinds/kinds.json", "{\"kind\":\"a\",\"title\":\"A\"}\n{\"kind\":\"b\",\"title\":\"B\"}\n")
             .write("dcp.yaml", "project: shop\nmanifests: [shop.yaml]\n");
         let (written, enough) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
-        let shop = Self { sandbox, written, enough };
+        let mut shop = Self { sandbox, written, enough, writer: None };
         let (folder, written, enough) =
             (shop.sandbox.path().to_owned(), Arc::clone(&shop.written), Arc::clone(&shop.enough));
-        thread::spawn(move || {
+        let writer = thread::spawn(move || {
             while !enough.load(Ordering::SeqCst) {
                 put(&folder, written.fetch_add(10, Ordering::SeqCst), 10);
                 thread::sleep(Duration::from_millis(400));
             }
         });
+        shop.writer = Some(writer);
         shop
+    }
+
+    /// Has no more come in; tells how many there were.
+    fn enough(&mut self) -> u64 {
+        self.enough.store(true, Ordering::SeqCst);
+        self.writer.take().expect("it is asked for once").join().expect("it ends");
+        self.written.load(Ordering::SeqCst)
     }
 
     fn start(&self, name: &str) -> Process {
@@ -189,7 +198,7 @@ fn kill_driver(job: &Value) {
 fn every_record_arrives_exactly_once_whatever_is_killed() {
     let seed = std::env::var("DCP_SEED").map_or(0, |it| it.parse().expect("a number"));
     let mut dice = StdRng::seed_from_u64(seed);
-    let shop = Shop::new();
+    let mut shop = Shop::new();
     shop.sandbox.run(&["apply", "--auto-approve", "--quiet"]).ends_with(0);
     let mut up = shop.start("up-0");
     let mut jobs = shop.healthy(1);
@@ -214,9 +223,7 @@ fn every_record_arrives_exactly_once_whatever_is_killed() {
         }
         jobs = shop.healthy(1 + u64::from(round > 1));
     }
-    shop.enough.store(true, Ordering::SeqCst);
-    thread::sleep(Duration::from_secs(1));
-    let written = shop.written.load(Ordering::SeqCst);
+    let written = shop.enough();
     // All windows end: one record from long after them, and one more, so that there is a batch that closes them.
     let late = written + 10_000;
     put(shop.sandbox.path(), late, 1);
