@@ -22,6 +22,20 @@ pub struct Dataset {
     pub name: String,
 }
 
+impl Dataset {
+    /// What somebody calls so, by the name that it has here; nothing where it can't be one.
+    pub fn new(kind: &str, name: &str) -> Option<Self> {
+        let (kind, name) = match kind {
+            "table" => ("table", table_name(name)),
+            "path" => ("path", location(name)),
+            "topic" => ("topic", name.to_owned()),
+            "asset" => ("asset", name.to_owned()),
+            _ => return None,
+        };
+        (!name.is_empty()).then_some(Self { kind, name })
+    }
+}
+
 impl std::fmt::Display for Dataset {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} {}", self.kind, self.name)

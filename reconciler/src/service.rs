@@ -2,17 +2,20 @@
 //!
 //! Everything that comes in has a limit.
 
+mod assets;
 mod commit;
 mod control;
 mod keep;
 
 use std::sync::Arc;
 
+use dcp_proto::control::v1::assets_server::AssetsServer;
 use dcp_proto::control::v1::control_server::ControlServer;
 use dcp_proto::control::v1::keep_server::KeepServer;
 use dcp_server::Services;
 use jiff::Timestamp;
 
+use crate::assets::Assets;
 use crate::keep::Keep;
 use crate::registry::Registry;
 use control::Control;
@@ -62,4 +65,9 @@ pub fn add(services: Services, registry: Arc<dyn Registry>, options: Options) ->
 /// Adds what is told of continuous jobs, and can be asked for.
 pub fn add_keep(services: Services, keep: Arc<dyn Keep>, clock: fn() -> Timestamp) -> Services {
     services.with(KeepServer::new(keep::Keep { keep, clock }))
+}
+
+/// Adds what is told of assets.
+pub fn add_assets(services: Services, assets: Arc<dyn Assets>, clock: fn() -> Timestamp) -> Services {
+    services.with(AssetsServer::new(assets::Assets { assets, clock }))
 }

@@ -47,6 +47,7 @@ fn control(args: &ServeControl, console: &mut Console) -> Result<Verdict, Failur
         let registry = here.registry.clone();
         let services = Services::new(dcp_proto::DESCRIPTORS);
         let services = service::add(services, Arc::new(registry.clone()), service::Options::default());
+        let services = service::add_assets(services, Arc::new(registry.clone()), Timestamp::now);
         let services = service::add_keep(services, Arc::new(here), Timestamp::now);
         let served = host(*listen, services, options, "the control plane", console).await;
         registry.close().await;

@@ -53,6 +53,7 @@ pub(super) fn run(
         let services = service::add(services, Arc::new(registry.clone()), service::Options::default());
         let store = keep::Store::sqlite(&state).await.map_err(|error| Failure::new(error.to_string()))?;
         let here = Here { registry: registry.clone(), store };
+        let services = service::add_assets(services, Arc::new(registry.clone()), Timestamp::now);
         let services = service::add_keep(services, Arc::new(here.clone()), Timestamp::now);
         let runner: Arc<dyn Runner> = Arc::new(embedded.clone());
         let keeper = serve::keeper(here, Arc::clone(&runner), LEASE);

@@ -4,6 +4,7 @@ mod parts;
 
 use async_trait::async_trait;
 use dcp_compiler::primitive::{Address, Fingerprint};
+use dcp_proto::control::v1::assets_client::AssetsClient;
 use dcp_proto::control::v1::control_client::ControlClient;
 use dcp_proto::control::v1::keep_client::KeepClient;
 use dcp_proto::control::v1::{
@@ -26,6 +27,7 @@ pub struct Remote {
     client: Client,
     control: ControlClient<Way>,
     keep: KeepClient<Way>,
+    assets: AssetsClient<Way>,
 }
 
 type Reply<T> = std::result::Result<T, Status>;
@@ -54,7 +56,8 @@ impl Remote {
         let client = Client::new(options, SERVICE)?;
         let control = ControlClient::new(client.way()).max_decoding_message_size(MESSAGE);
         let keep = KeepClient::new(client.way()).max_decoding_message_size(MESSAGE);
-        Ok(Self { client, control, keep })
+        let assets = AssetsClient::new(client.way()).max_decoding_message_size(MESSAGE);
+        Ok(Self { client, control, keep, assets })
     }
 
     async fn call<T, F>(&self, call: impl Fn(ControlClient<Way>) -> F + Send + Sync) -> Result<T>
@@ -69,6 +72,16 @@ impl Remote {
         F: Future<Output = Reply<T>> + Send,
     {
         Ok(self.client.call(|| call(self.keep.clone())).await?)
+    }
+
+    pub(crate) async fn call_assets<T, F>(
+        &self,
+        call: impl Fn(AssetsClient<Way>) -> F + Send + Sync,
+    ) -> Result<T>
+    where
+        F: Future<Output = Reply<T>> + Send,
+    {
+        Ok(self.client.call(|| call(self.assets.clone())).await?)
     }
 
     /// An answer that makes no sense.

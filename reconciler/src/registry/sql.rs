@@ -58,7 +58,12 @@ impl Sql {
 
     async fn migrated(database: Database) -> Result<Self> {
         database.migrate(&SCHEMA).await?;
+        database.migrate(&crate::assets::SCHEMA).await?;
         Ok(Self { database })
+    }
+
+    pub(crate) fn database(&self) -> &Database {
+        &self.database
     }
 }
 

@@ -1,0 +1,139 @@
+//! Which assets are complete: what Airflow, a stream or another system told of, beside the registry that says who
+//! writes and who reads them.
+//!
+//! Completions are counted within a scope, and nobody sees one before all with lower numbers can be seen, so that
+//! whoever follows them needs to know but the number of the last one.
+
+pub mod lineage;
+mod remote;
+mod sql;
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use async_trait::async_trait;
+use dcp_compiler::graph::Dataset;
+use dcp_compiler::model::{Domain, Name};
+use jiff::Timestamp;
+
+use crate::registry::{Error, Result, Scope};
+
+pub(crate) use sql::SCHEMA;
+
+/// How many assets one run completes at most, and how many completions are told at once.
+pub const MOST: u32 = 1_000;
+
+/// That a run has completed assets. The same run completes the same part of an asset once, however often it is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    /// As `kind:name`.
+    pub assets: Vec<String>,
+    /// Which part of them; empty for all of it.
+    pub partition: String,
+    pub run: String,
+    /// The job that ran, `domain/name`, where it is one that was applied.
+    pub job: Option<String>,
+    /// Who tells, such as `airflow`: whoever follows completions may know of those that are its own.
+    pub origin: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Completion {
+    /// Counts up within the scope, from 1.
+    pub number: u64,
+    pub asset: String,
+    pub partition: String,
+    pub run: String,
+    pub job: Option<String>,
+    pub origin: String,
+    pub by: String,
+    pub at: Timestamp,
+}
+
+/// An asset that was completed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Completed {
+    pub last: Completion,
+    pub times: u64,
+}
+
+/// Completions, and the number up to which was looked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Page {
+    pub completions: Vec<Completion>,
+    pub seen: u64,
+}
+
+/// Who has assets be completed, and knows which are. All of its forms pass the same suite, in `tests/tests/assets`.
+#[async_trait]
+pub trait Assets: fmt::Debug + Send + Sync {
+    /// Writes down that assets are complete; tells what is written of them, in their order. Who tells it, and when, a
+    /// control plane knows by itself.
+    async fn complete(&self, scope: &Scope, told: &Told, by: &str, at: Timestamp) -> Result<Vec<Completion>>;
+
+    /// Completions after a number, the first one first; or the last ones, the last one first.
+    async fn completions(
+        &self,
+        scope: &Scope,
+        after: Option<u64>,
+        asset: Option<&str>,
+        limit: u32,
+    ) -> Result<Page>;
+
+    /// All assets of a scope that were ever completed, by name.
+    async fn completed(&self, scope: &Scope) -> Result<Vec<Completed>>;
+}
+
+/// An asset's name as it is the same whoever says it: `table:Lake.Orders` is `table:lake.orders`.
+pub fn canonical(asset: &str) -> Result<String> {
+    let dataset = (asset.len() <= 1_500 && !asset.contains(char::is_control))
+        .then(|| asset.split_once(':'))
+        .flatten()
+        .and_then(|(kind, name)| Dataset::new(kind, name));
+    let Some(Dataset { kind, name }) = dataset else {
+        let shown: String = asset.chars().take(80).flat_map(char::escape_debug).collect();
+        return Err(Error::Invalid(format!(
+            "`{shown}` is no asset: give `table:NAME`, `topic:NAME`, `path:NAME` or `asset:NAME`"
+        )));
+    };
+    Ok(format!("{kind}:{name}"))
+}
+
+impl Told {
+    /// The same with its assets as they are written down; refused where it can't be right.
+    pub(crate) fn checked(&self) -> Result<Self> {
+        let Self { assets, partition, run, job, origin } = self;
+        if assets.is_empty() || assets.len() > MOST as usize {
+            return Err(Error::Invalid(format!(
+                "1 to {MOST} assets are completed at once, not {}",
+                assets.len()
+            )));
+        }
+        if partition.len() > 500 || partition.contains(char::is_control) {
+            let why = "a partition is of at most 500 bytes, and without control characters";
+            return Err(Error::Invalid(why.to_owned()));
+        }
+        let visible = |text: &str, most| {
+            (1..=most).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+        };
+        if !visible(run, 128) {
+            return Err(Error::Invalid(
+                "what a run is called is of 1 to 128 visible ASCII characters".to_owned(),
+            ));
+        }
+        if !visible(origin, 64) {
+            return Err(Error::Invalid("an origin is of 1 to 64 visible ASCII characters".to_owned()));
+        }
+        let is_job = |job: &String| {
+            let parts = job.split_once('/');
+            parts.is_some_and(|(domain, name)| Domain::parse(domain).is_ok() && Name::parse(name).is_ok())
+        };
+        if !job.as_ref().is_none_or(is_job) {
+            return Err(Error::Invalid("a job is given as `domain/name`".to_owned()));
+        }
+        let mut seen = BTreeSet::new();
+        let mut all = assets.iter().map(|it| canonical(it)).collect::<Result<Vec<_>>>()?;
+        all.retain(|it| seen.insert(it.clone()));
+        Ok(Self { assets: all, ..self.clone() })
+    }
+}

@@ -1,0 +1,211 @@
+//! What is made of what, by what is applied.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dcp_compiler::airflow::Schedule;
+use dcp_compiler::primitive::{Address, Body, DatasetRef, Kind};
+
+/// Who makes which assets of which.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Lineage {
+    /// By `domain/name`.
+    pub workloads: BTreeMap<String, Workload>,
+    /// By `kind:name`.
+    pub assets: BTreeMap<String, Ends>,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Workload {
+    pub is_continuous: bool,
+    pub reads: BTreeSet<String>,
+    pub writes: BTreeSet<String>,
+    /// What starts it when it is complete.
+    pub waits: BTreeSet<String>,
+}
+
+/// Workloads at both ends of an asset.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ends {
+    pub writers: BTreeSet<String>,
+    pub readers: BTreeSet<String>,
+    pub waiters: BTreeSet<String>,
+}
+
+/// From where data comes, or where it goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    Up,
+    Down,
+}
+
+/// A step away from an asset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    pub depth: usize,
+    pub what: What,
+    /// It stands above already, with all that follows from it.
+    pub is_again: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    Workload(String),
+    Asset(String),
+}
+
+impl Lineage {
+    /// Of all that is applied.
+    pub fn of<'a>(bodies: impl IntoIterator<Item = (&'a Address, &'a Body)>) -> Self {
+        let mut lineage = Self::default();
+        let named = |all: &[DatasetRef]| -> BTreeSet<String> {
+            all.iter().map(|it| format!("{}:{}", it.kind, it.name)).collect()
+        };
+        for (address, body) in bodies {
+            let name = format!("{}/{}", address.domain, address.name);
+            match body {
+                Body::CoreEtlJob(job) => {
+                    let workload = lineage.workloads.entry(name).or_default();
+                    (workload.reads, workload.writes) = (named(&job.inputs), named(&job.outputs));
+                }
+                Body::ContinuousJob(_) => lineage.workloads.entry(name).or_default().is_continuous = true,
+                Body::Orchestrator(orchestrator) => {
+                    let Schedule::Assets { assets, .. } = &orchestrator.dag.schedule else { continue };
+                    let first = orchestrator.dag.tasks.iter().filter(|task| task.upstream.is_empty());
+                    for task in first {
+                        let Some(job) = workload_of(&task.job) else { continue };
+                        let waits = &mut lineage.workloads.entry(job).or_default().waits;
+                        waits.extend(assets.iter().map(|asset| asset.name.clone()));
+                    }
+                }
+            }
+        }
+        for (name, workload) in &lineage.workloads {
+            for asset in &workload.reads {
+                lineage.assets.entry(asset.clone()).or_default().readers.insert(name.clone());
+            }
+            for asset in &workload.writes {
+                lineage.assets.entry(asset.clone()).or_default().writers.insert(name.clone());
+            }
+            for asset in &workload.waits {
+                lineage.assets.entry(asset.clone()).or_default().waiters.insert(name.clone());
+            }
+        }
+        lineage
+    }
+
+    /// All that an asset is made of, or that is made of it, each once: the nearest first, with what follows from it
+    /// below it.
+    pub fn walk(&self, asset: &str, way: Way) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let mut seen = BTreeSet::from([What::Asset(asset.to_owned()).key()]);
+        // What is still to be visited, the next one last: depths may be of any size, a stack of calls may not.
+        let mut left: Vec<(usize, What)> = Vec::new();
+        let mut next = self.next(&What::Asset(asset.to_owned()), way);
+        let mut depth = 0;
+        loop {
+            left.extend(next.into_iter().rev().map(|what| (depth, what)));
+            let Some((at, what)) = left.pop() else { return steps };
+            let is_again = !seen.insert(what.key());
+            next = if is_again { Vec::new() } else { self.next(&what, way) };
+            depth = at + 1;
+            steps.push(Step { depth: at, what, is_again });
+        }
+    }
+
+    fn next(&self, what: &What, way: Way) -> Vec<What> {
+        match (what, way) {
+            (What::Asset(name), _) => {
+                let Some(Ends { writers, readers, waiters }) = self.assets.get(name) else {
+                    return Vec::new();
+                };
+                match way {
+                    Way::Up => writers.iter().cloned().map(What::Workload).collect(),
+                    Way::Down => readers.union(waiters).cloned().map(What::Workload).collect(),
+                }
+            }
+            (What::Workload(name), _) => {
+                let Some(workload) = self.workloads.get(name) else { return Vec::new() };
+                match way {
+                    Way::Up => workload.reads.union(&workload.waits).cloned().map(What::Asset).collect(),
+                    Way::Down => workload.writes.iter().cloned().map(What::Asset).collect(),
+                }
+            }
+        }
+    }
+}
+
+impl What {
+    fn key(&self) -> (bool, String) {
+        match self {
+            What::Workload(name) => (true, name.clone()),
+            What::Asset(name) => (false, name.clone()),
+        }
+    }
+}
+
+/// `domain/name` of the address of a job.
+fn workload_of(address: &str) -> Option<String> {
+    let Address { domain, name, kind } = address.parse().ok()?;
+    (kind == Kind::CoreEtlJob).then(|| format!("{domain}/{name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lineage(workloads: &[(&str, &[&str], &[&str])]) -> Lineage {
+        let mut lineage = Lineage::default();
+        let set = |names: &[&str]| names.iter().map(|it| (*it).to_owned()).collect::<BTreeSet<_>>();
+        for (name, reads, writes) in workloads {
+            let workload = Workload { reads: set(reads), writes: set(writes), ..Workload::default() };
+            for asset in &workload.reads {
+                lineage.assets.entry(asset.clone()).or_default().readers.insert((*name).to_owned());
+            }
+            for asset in &workload.writes {
+                lineage.assets.entry(asset.clone()).or_default().writers.insert((*name).to_owned());
+            }
+            lineage.workloads.insert((*name).to_owned(), workload);
+        }
+        lineage
+    }
+
+    fn shown(steps: &[Step]) -> Vec<String> {
+        let line = |step: &Step| {
+            let (What::Workload(name) | What::Asset(name)) = &step.what;
+            format!("{}{name}{}", " ".repeat(step.depth), if step.is_again { " again" } else { "" })
+        };
+        steps.iter().map(line).collect()
+    }
+
+    #[test]
+    fn what_an_asset_is_made_of_stands_once_with_what_that_is_made_of() {
+        let lineage = lineage(&[
+            ("d/join", &["table:a", "table:b"], &["table:c"]),
+            ("d/left", &["table:raw"], &["table:a"]),
+            ("d/right", &["table:raw"], &["table:b"]),
+        ]);
+        let up =
+            ["d/join", " table:a", "  d/left", "   table:raw", " table:b", "  d/right", "   table:raw again"];
+        assert_eq!(shown(&lineage.walk("table:c", Way::Up)), up);
+        let down = ["d/left", " table:a", "  d/join", "   table:c", "d/right", " table:b", "  d/join again"];
+        assert_eq!(shown(&lineage.walk("table:raw", Way::Down)), down);
+        assert_eq!(lineage.walk("table:none", Way::Down), []);
+    }
+
+    #[test]
+    fn circles_and_very_long_chains_come_to_an_end() {
+        let circle = lineage(&[("d/one", &["table:a"], &["table:b"]), ("d/two", &["table:b"], &["table:a"])]);
+        let around = ["d/one", " table:b", "  d/two", "   table:a again"];
+        assert_eq!(shown(&circle.walk("table:a", Way::Down)), around);
+        let names: Vec<String> = (0..=100_000).map(|at| format!("table:{at}")).collect();
+        let mut chain = Lineage::default();
+        for pair in names.windows(2) {
+            let [from, to] = pair else { unreachable!("windows of two") };
+            let of = |name: &String| BTreeSet::from([name.clone()]);
+            chain.assets.entry(from.clone()).or_default().readers = of(to);
+            let workload = Workload { reads: of(from), writes: of(to), ..Workload::default() };
+            chain.workloads.insert(to.clone(), workload);
+        }
+        assert_eq!(chain.walk("table:0", Way::Down).len(), 200_000);
+    }
+}

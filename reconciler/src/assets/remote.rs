@@ -1,0 +1,62 @@
+//! Completions of a control plane, over gRPC.
+
+use async_trait::async_trait;
+use dcp_proto::control::v1 as proto;
+use jiff::Timestamp;
+
+use super::{Assets, Completed, Completion, Page, Told};
+use crate::registry::remote::Remote;
+use crate::registry::{Result, Scope};
+use crate::wire::assets as wire;
+
+#[async_trait]
+impl Assets for Remote {
+    /// Who tells it, and when, the control plane knows by itself.
+    async fn complete(&self, scope: &Scope, told: &Told, _: &str, _: Timestamp) -> Result<Vec<Completion>> {
+        let request = wire::told(scope.as_str(), told);
+        let answer = self
+            .call_assets(|mut client| {
+                let request = request.clone();
+                async move { Ok(client.complete(request).await?.into_inner().completions) }
+            })
+            .await?;
+        wire::read_completions(answer).map_err(|what| self.unreadable(what))
+    }
+
+    async fn completions(
+        &self,
+        scope: &Scope,
+        after: Option<u64>,
+        asset: Option<&str>,
+        limit: u32,
+    ) -> Result<Page> {
+        let asset = asset.map(str::to_owned);
+        let request = proto::CompletionsRequest { scope: scope.to_string(), after, asset, limit };
+        let answer = self
+            .call_assets(|mut client| {
+                let request = request.clone();
+                async move { Ok(client.completions(request).await?.into_inner()) }
+            })
+            .await?;
+        wire::read_page(answer).map_err(|what| self.unreadable(what))
+    }
+
+    async fn completed(&self, scope: &Scope) -> Result<Vec<Completed>> {
+        let request = proto::CompletedRequest { scope: scope.to_string() };
+        let answer = self
+            .call_assets(|mut client| {
+                let request = request.clone();
+                async move {
+                    let mut parts = client.completed(request).await?.into_inner();
+                    let mut all = Vec::new();
+                    while let Some(part) = parts.message().await? {
+                        all.extend(part.completed);
+                    }
+                    Ok(all)
+                }
+            })
+            .await?;
+        let read = |it| wire::read_completed(it).map_err(|what| self.unreadable(what));
+        answer.into_iter().map(read).collect()
+    }
+}

@@ -1,0 +1,17 @@
+//! PostgreSQL, the real one: `dcp_tests::postgres` starts it.
+
+use std::sync::Arc;
+
+use dcp_reconciler::registry::sql::Sql;
+use dcp_tests::postgres::database;
+
+use crate::{Fresh, contract};
+
+async fn fresh() -> Fresh {
+    let url = database();
+    let assets = Arc::new(Sql::postgres(&url).await.unwrap());
+    let other = Arc::new(Sql::postgres(&url).await.unwrap());
+    Fresh { assets, other, _keep: Vec::new() }
+}
+
+contract!(fresh());

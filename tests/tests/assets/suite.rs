@@ -1,0 +1,200 @@
+//! What each form promises.
+
+use std::sync::Arc;
+
+use dcp_reconciler::assets::{Assets, Completion, Page, Told};
+use dcp_reconciler::registry::{Error, Scope};
+use dcp_tests::commits::{AT, BY};
+use tokio::task::JoinSet;
+
+use crate::Fresh;
+
+fn scope() -> Scope {
+    Scope::new("shop", Some("prod"))
+}
+
+pub(crate) fn told(assets: &[&str], partition: &str, run: &str) -> Told {
+    Told {
+        assets: assets.iter().map(|it| (*it).to_owned()).collect(),
+        partition: partition.to_owned(),
+        run: run.to_owned(),
+        job: Some("logistics/orders".to_owned()),
+        origin: "airflow".to_owned(),
+    }
+}
+
+async fn complete(assets: &dyn Assets, told: &Told) -> Vec<Completion> {
+    assets.complete(&scope(), told, BY, AT).await.unwrap()
+}
+
+async fn after(assets: &dyn Assets, number: u64, limit: u32) -> Page {
+    assets.completions(&scope(), Some(number), None, limit).await.unwrap()
+}
+
+fn numbers(page: &Page) -> Vec<u64> {
+    page.completions.iter().map(|it| it.number).collect()
+}
+
+pub(crate) async fn nothing_is_complete_at_first(fresh: Fresh) {
+    let assets = &*fresh.assets;
+    assert_eq!(assets.completed(&scope()).await.unwrap(), []);
+    assert_eq!(assets.completions(&scope(), None, None, 10).await.unwrap(), Page::default());
+    assert_eq!(after(assets, 0, 10).await, Page::default());
+    // Whoever comes with a number of another life goes on from there.
+    assert_eq!(after(assets, 7, 10).await, Page { completions: Vec::new(), seen: 7 });
+}
+
+pub(crate) async fn what_a_run_completed_it_completed_once(fresh: Fresh) {
+    let orders = told(&["table:lake.orders", "topic:orders"], "day=2026-11-20", "run-1");
+    let first = complete(&*fresh.assets, &orders).await;
+    let Told { partition, run, job, origin, .. } = orders.clone();
+    let one = Completion {
+        number: 1,
+        asset: "table:lake.orders".to_owned(),
+        partition,
+        run,
+        job,
+        origin,
+        by: first[0].by.clone(),
+        at: first[0].at,
+    };
+    assert_eq!(
+        first,
+        [one.clone(), Completion { number: 2, asset: "topic:orders".to_owned(), ..one.clone() }]
+    );
+    // What is told again is what was told first, whatever else is said of it.
+    let again = Told { job: None, origin: "other".to_owned(), ..orders.clone() };
+    assert_eq!(complete(&*fresh.other, &again).await, first);
+    let more = told(&["topic:orders", "path:/x", "table:lake.orders", "path:/x"], "day=2026-11-20", "run-1");
+    let all = complete(&*fresh.assets, &more).await;
+    assert_eq!(all.iter().map(|it| it.number).collect::<Vec<_>>(), [2, 3, 1]);
+    assert_eq!(numbers(&after(&*fresh.other, 0, 10).await), [1, 2, 3]);
+    let completed = fresh.other.completed(&scope()).await.unwrap();
+    assert!(completed.iter().all(|it| it.times == 1), "{completed:?}");
+}
+
+pub(crate) async fn completions_are_told_in_order_and_in_pages(fresh: Fresh) {
+    let assets = &*fresh.assets;
+    for run in 1..=5 {
+        complete(assets, &told(&["table:a", "table:b"], "", &format!("run-{run}"))).await;
+    }
+    let page = after(assets, 0, 4).await;
+    assert_eq!((numbers(&page), page.seen), (vec![1, 2, 3, 4], 4));
+    let page = after(assets, page.seen, 4).await;
+    assert_eq!((numbers(&page), page.seen), (vec![5, 6, 7, 8], 8));
+    let page = after(assets, page.seen, 4).await;
+    assert_eq!((numbers(&page), page.seen), (vec![9, 10], 10));
+    let page = after(assets, page.seen, 4).await;
+    assert_eq!((numbers(&page), page.seen), (Vec::new(), 10));
+    let scope = scope();
+    let of = |after, limit| assets.completions(&scope, after, Some("table:b"), limit);
+    let page = of(Some(0), 2).await.unwrap();
+    assert_eq!((numbers(&page), page.seen), (vec![2, 4], 4));
+    // Of the others it need not be asked again.
+    let page = of(Some(8), 2).await.unwrap();
+    assert_eq!((numbers(&page), page.seen), (vec![10], 10));
+    let page = of(None, 3).await.unwrap();
+    assert_eq!((numbers(&page), page.seen), (vec![10, 8, 6], 10));
+    assert_eq!(numbers(&assets.completions(&scope, None, None, 0).await.unwrap()).len(), 10);
+}
+
+pub(crate) async fn each_part_and_each_run_counts(fresh: Fresh) {
+    let assets = &*fresh.assets;
+    for (partition, run) in [("", "1"), ("day=1", "1"), ("day=2", "1"), ("day=2", "2"), ("day=2", "2")] {
+        complete(assets, &told(&["table:a"], partition, run)).await;
+    }
+    complete(assets, &told(&["asset:z", "table:b"], "day=1", "1")).await;
+    let completed = assets.completed(&scope()).await.unwrap();
+    let shown: Vec<_> =
+        completed.iter().map(|it| (it.last.asset.as_str(), it.last.run.as_str(), it.times)).collect();
+    assert_eq!(shown, [("asset:z", "1", 1), ("table:a", "2", 4), ("table:b", "1", 1)]);
+}
+
+pub(crate) async fn an_asset_is_the_same_however_it_is_named(fresh: Fresh) {
+    let assets = &*fresh.assets;
+    for (given, kept) in [
+        ("table:Lake.`Orders`", "table:lake.orders"),
+        ("path:s3a://bucket/orders/", "path:s3://bucket/orders"),
+        ("topic:Orders", "topic:Orders"),
+        ("asset:a:b", "asset:a:b"),
+        ("table:größe \"x\"", "table:größe \"x\""),
+    ] {
+        assert_eq!(complete(assets, &told(&[given], "", "1")).await[0].asset, kept);
+    }
+    let page = assets.completions(&scope(), Some(0), Some("table:LAKE.orders"), 10).await.unwrap();
+    assert_eq!(numbers(&page), [1]);
+}
+
+pub(crate) async fn scopes_know_nothing_of_each_other(fresh: Fresh) {
+    let (assets, other) = (&*fresh.assets, Scope::new("shop", Some("dev")));
+    complete(assets, &told(&["table:a"], "", "1")).await;
+    assert_eq!(assets.completed(&other).await.unwrap(), []);
+    let first = assets.complete(&other, &told(&["table:a"], "", "1"), BY, AT).await.unwrap();
+    assert_eq!(first[0].number, 1);
+    assert_eq!(numbers(&after(assets, 0, 10).await), [1]);
+}
+
+pub(crate) async fn what_cannot_be_right_is_refused(fresh: Fresh) {
+    let right = told(&["table:a"], "day=1", "1");
+    let long = format!("table:{}", "x".repeat(1_500));
+    let with = |assets: &[&str]| Told { assets: told(assets, "", "1").assets, ..right.clone() };
+    let many = vec!["table:a"; 1_001];
+    for wrong in [
+        with(&[]),
+        with(&many),
+        with(&["table:a", "orders"]),
+        with(&["view:a"]),
+        with(&["table:"]),
+        with(&["table:``"]),
+        with(&["table:a\nb"]),
+        with(&[&long]),
+        Told { partition: "x".repeat(501), ..right.clone() },
+        Told { partition: "a\0".to_owned(), ..right.clone() },
+        Told { run: String::new(), ..right.clone() },
+        Told { run: "with space".to_owned(), ..right.clone() },
+        Told { run: "x".repeat(129), ..right.clone() },
+        Told { origin: String::new(), ..right.clone() },
+        Told { origin: "é".to_owned(), ..right.clone() },
+        Told { job: Some("orders".to_owned()), ..right.clone() },
+        Told { job: Some("a/b/c".to_owned()), ..right.clone() },
+    ] {
+        let refused = fresh.assets.complete(&scope(), &wrong, BY, AT).await;
+        assert!(matches!(refused, Err(Error::Invalid(_))), "{wrong:?}: {refused:?}");
+    }
+    assert_eq!(fresh.assets.completed(&scope()).await.unwrap(), []);
+    complete(&*fresh.assets, &right).await;
+}
+
+pub(crate) async fn who_follows_misses_nothing_of_many_who_tell(fresh: Fresh) {
+    const TELLERS: u64 = 6;
+    const RUNS: u64 = 25;
+    let mut tellers = JoinSet::new();
+    for teller in 0..TELLERS {
+        let assets = Arc::clone(if teller % 2 == 0 { &fresh.assets } else { &fresh.other });
+        tellers.spawn(async move {
+            for run in 0..RUNS {
+                // Every third run is told by all of them.
+                let run = if run % 3 == 0 { format!("all-{run}") } else { format!("{teller}-{run}") };
+                complete(&*assets, &told(&["table:a", "table:b"], "", &run)).await;
+            }
+        });
+    }
+    let shared = RUNS.div_ceil(3);
+    let expected = 2 * (shared + TELLERS * (RUNS - shared));
+    let (mut seen, mut runs) = (0, Vec::new());
+    while seen < expected {
+        let page = after(&*fresh.other, seen, 7).await;
+        for it in &page.completions {
+            assert_eq!(it.number, seen + 1, "one came in later below a number that was seen");
+            seen = it.number;
+            runs.push((it.asset.clone(), it.run.clone()));
+        }
+        assert_eq!(page.seen, seen);
+    }
+    tellers.join_all().await;
+    assert_eq!(after(&*fresh.other, seen, 7).await.completions, []);
+    let count = runs.len();
+    runs.sort();
+    runs.dedup();
+    assert_eq!((runs.len(), runs.len() as u64), (count, expected));
+}
