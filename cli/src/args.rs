@@ -1,6 +1,7 @@
 //! What can be asked of the binary.
 
 mod apply;
+mod assets;
 mod keep;
 mod manifests;
 mod run;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum, ValueHint};
 
 pub(crate) use apply::*;
+pub(crate) use assets::*;
 pub(crate) use keep::*;
 pub(crate) use manifests::*;
 pub(crate) use run::*;
@@ -130,6 +132,9 @@ pub(crate) enum Command {
     /// List what was decided about a continuous job, and why
     #[command(after_help = EVENTS)]
     Events(Events),
+    /// Tell which assets are complete, what they are made of, and what is made of them
+    #[command(after_help = ASSETS)]
+    Assets(Assets),
     /// Say whether jobs can be run on this machine, and what is missing
     Doctor(Doctor),
     #[command(hide = true)]

@@ -2,6 +2,7 @@
 
 mod apply;
 mod ask;
+mod assets;
 mod cancel;
 mod compile;
 mod completions;
@@ -56,6 +57,7 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Verdict, Failure
         Command::Resume(args) => ask::run(Ask::Resume, args, project, console),
         Command::Restart(args) => ask::run(Ask::Restart, args, project, console),
         Command::Events(args) => events::run(args, project, console),
+        Command::Assets(args) => assets::run(args, project, console),
         Command::Doctor(args) => doctor::run(args, project, console),
         Command::Supervise(args) => supervise::run(args),
         Command::Up(args) => up::run(args, project, console),

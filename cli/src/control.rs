@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use dcp_compiler::primitive::Fingerprint;
 use dcp_compiler::project::Project;
+use dcp_reconciler::assets::Assets;
 use dcp_reconciler::dags::{self, DagFolder};
 use dcp_reconciler::keep::store::Store;
 use dcp_reconciler::keep::{Here, Keep};
@@ -87,6 +88,14 @@ impl Control {
                 let store = store.map_err(|error| Failure::new(error.to_string()))?;
                 Ok(Arc::new(Here { registry: registry.clone(), store }))
             }
+        }
+    }
+
+    /// What is told of assets.
+    pub(crate) fn assets(&self) -> &dyn Assets {
+        match &self.way {
+            Way::There(remote) => &**remote,
+            Way::Here(registry, _) => registry,
         }
     }
 

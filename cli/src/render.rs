@@ -1,5 +1,6 @@
 //! Diagnostics, for people and for programs. All of it is made from one [`Report`].
 
+pub(crate) mod assets;
 mod github;
 mod json;
 pub(crate) mod keep;
@@ -163,6 +164,19 @@ fn line_starts(text: &str) -> Vec<usize> {
 /// The offset, or the next one below at which a character begins.
 fn boundary(text: &str, offset: usize) -> usize {
     text.floor_char_boundary(offset)
+}
+
+/// The cells of each column as wide as the widest.
+pub(crate) fn aligned<const N: usize>(rows: &[[String; N]]) -> Vec<[String; N]> {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let widths: [usize; N] = std::array::from_fn(width);
+    let padded = |row: &[String; N]| {
+        std::array::from_fn(|column| {
+            let (cell, width) = (&row[column], widths[column]);
+            format!("{cell:<width$}")
+        })
+    };
+    rows.iter().map(padded).collect()
 }
 
 /// `1 error`, `2 errors`.

@@ -7,8 +7,8 @@ use dcp_runner::progress::Progress;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json as value};
 
-use super::harmless;
 use super::run::{time, took};
+use super::{aligned, harmless};
 use crate::kept::{Job, Overview};
 use crate::out::{BOLD, DIM, ERROR, GOOD, Look, NOTE, WARNING};
 
@@ -110,11 +110,7 @@ pub(crate) fn table(overview: &Overview, look: Look) -> Vec<String> {
         ]
     };
     let rows: Vec<[String; 8]> = std::iter::once(head).chain(overview.jobs.iter().map(row)).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let widths: [usize; 8] = std::array::from_fn(width);
-    for (index, row) in rows.iter().enumerate() {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
-        let mut cells: Vec<String> = cells.collect();
+    for (index, mut cells) in aligned(&rows).into_iter().enumerate() {
         let job = index.checked_sub(1).and_then(|index| overview.jobs.get(index));
         match job {
             None => cells.iter_mut().for_each(|cell| *cell = look.paint(BOLD, &cell)),

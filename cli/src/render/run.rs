@@ -9,7 +9,7 @@ use dcp_runner::execution::{Adjustment, Attempt, Phase, Transition};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::out::{BOLD, DIM, ERROR, GOOD, Look, NOTE, WARNING};
-use crate::render::harmless;
+use crate::render::{aligned, harmless};
 
 /// What is told of one step: a mark, a word, and the rest.
 #[derive(Debug, PartialEq, Eq)]
@@ -188,11 +188,7 @@ pub(crate) fn table(records: &[Record], look: Look, now: Timestamp) -> Vec<Strin
         ]
     });
     let rows: Vec<[String; 6]> = std::iter::once(head).chain(rows).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let widths: [usize; 6] = std::array::from_fn(width);
-    let line = |(index, row): (usize, &[String; 6])| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
-        let mut cells: Vec<String> = cells.collect();
+    let line = |(index, (mut cells, row)): (usize, ([String; 6], &[String; 6]))| {
         let style = if index == 0 { BOLD } else { colour(row[2].as_str()) };
         let painted = if index == 0 { 0..6 } else { 2..3 };
         for cell in &mut cells[painted] {
@@ -200,7 +196,7 @@ pub(crate) fn table(records: &[Record], look: Look, now: Timestamp) -> Vec<Strin
         }
         cells.join("  ").trim_end().to_owned()
     };
-    rows.iter().enumerate().map(line).collect()
+    aligned(&rows).into_iter().zip(&rows).enumerate().map(line).collect()
 }
 
 fn colour(phase: &str) -> Style {

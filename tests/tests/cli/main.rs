@@ -1,6 +1,7 @@
 //! The binary as a user runs it.
 
 mod apply;
+mod assets;
 mod bad_input;
 mod commands;
 mod compile;

@@ -1,0 +1,62 @@
+//! What is asked about assets.
+
+use super::Format;
+
+pub(super) const ASSETS: &str = "\
+An asset is `table:NAME`, `topic:NAME`, `path:NAME` or `asset:NAME`. Airflow tells the control plane which ones a run has \
+completed; what `onAssets` waits for may also be completed by a continuous job, by another system over gRPC \
+(`dcp.control.v1.Assets`), or by hand.
+
+Examples:
+  dcp assets                               all assets of what is applied: what is complete, and since when
+  dcp assets table:lake.mart.orders        one: what it is made of, what is made of it, and who completed it
+  dcp assets complete table:lake.raw.orders --partition day=2026-11-20 --run load-4711";
+
+#[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Assets {
+    #[command(subcommand)]
+    pub(crate) command: Option<AssetsCommand>,
+    /// The asset, `kind:name` [default: all]
+    #[arg(value_name = "ASSET")]
+    pub(crate) asset: Option<String>,
+    /// How many completions of one asset to show
+    #[arg(long, value_name = "NUMBER", default_value_t = 10)]
+    pub(crate) limit: u32,
+    /// The target of `dcp.yaml` [default: the one marked as default]
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) target: Option<String>,
+    /// How to write it
+    #[arg(short, long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) output: Format,
+}
+
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum AssetsCommand {
+    /// Tell that assets are complete, so that what waits for them is started
+    #[command(after_help = COMPLETE)]
+    Complete(Complete),
+}
+
+const COMPLETE: &str = "\
+What a run completed, it completed once: with the same --run it is safe to repeat this.
+
+Examples:
+  dcp assets complete table:lake.raw.orders --run load-4711
+  dcp assets complete path:s3://landing/clicks topic:clicks --partition hour=2026-11-20T14";
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Complete {
+    /// The assets, `kind:name` each
+    #[arg(value_name = "ASSET", required = true)]
+    pub(crate) assets: Vec<String>,
+    /// Which part of them is complete [default: all of it]
+    #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub(crate) partition: String,
+    /// What completed them, the same whenever this is repeated [default: another one each time]
+    #[arg(long, value_name = "ID")]
+    pub(crate) run: Option<String>,
+    /// The target of `dcp.yaml` [default: the one marked as default]
+    #[arg(short, long, value_name = "NAME")]
+    pub(crate) target: Option<String>,
+}
