@@ -91,7 +91,7 @@ pub fn local(folder: &Path, supervisor: &str) -> Local {
 }
 
 /// A spark-submit for streams: a driver does what its last argument says, and writes what Spark writes of a query that
-/// finds nothing to read. Two that run at once are told of in `doubled`.
+/// finds nothing to read, or that has the watermark in the file of that name. Two that run at once are told of in `doubled`.
 pub const STREAMS: &str = r#"
 what="${@: -1}"
 for it in "$@"; do
@@ -111,6 +111,9 @@ esac
 mkdir -p "$events/eventlog_v2_app"
 while :; do
   at=$(date -u +%FT%T.%3NZ)
+  if [ -e watermark ]; then
+    echo '{"Event":"org.apache.spark.sql.streaming.StreamingQueryListener$QueryProgressEvent","progress":{"runId":"a","timestamp":"'$at'","batchId":0,"eventTime":{"watermark":"'$(cat watermark)'"}}}' >> "$events/eventlog_v2_app/events_1_app"
+  fi
   echo '{"Event":"org.apache.spark.sql.streaming.StreamingQueryListener$QueryIdleEvent","runId":"a","timestamp":"'$at'"}' >> "$events/eventlog_v2_app/events_1_app"
   sleep 0.05 9>&-
 done

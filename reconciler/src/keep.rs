@@ -7,6 +7,7 @@
 
 mod attend;
 mod backoff;
+mod complete;
 mod decide;
 mod declared;
 mod keeper;
@@ -23,6 +24,7 @@ use dcp_compiler::primitive::Fingerprint;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+pub use complete::Completes;
 pub use decide::{Act, Condition, Decision, decide};
 pub use keeper::{Keeper, Log};
 pub use observe::{alive as seen_alive, seen};
@@ -63,6 +65,9 @@ pub struct Desired {
     /// How its executors follow the load, where they do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scaling: Option<Scaling>,
+    /// When what it writes is told to be complete, where it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completes: Option<Completes>,
 }
 
 /// What somebody asked for beside the manifest.

@@ -184,6 +184,7 @@ fn desired(version: Version) -> Desired {
         start_within: START_WITHIN,
         progress_within: 60,
         scaling: None,
+        completes: None,
     }
 }
 

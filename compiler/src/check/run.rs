@@ -2,13 +2,16 @@
 
 use super::Subject;
 use crate::diag::Code;
-use crate::model::{Job, Run, Schedule};
+use crate::model::{Continuous, Job, Run, Schedule};
 
 pub(super) fn check(subject: &mut Subject<'_>) {
     let spec = &subject.manifest.spec;
     match &spec.run {
         Run::Schedule(schedule) => check_schedule(subject, schedule),
-        Run::Continuous(_) => check_continuous(subject),
+        Run::Continuous(continuous) => {
+            check_continuous(subject);
+            completion(subject, continuous);
+        }
         Run::OnAssets(_) | Run::Manual(_) => {}
     }
     checkpoint(subject);
@@ -54,6 +57,30 @@ fn check_schedule(subject: &mut Subject<'_>, schedule: &Schedule) {
             at,
             "since when?",
             "add `startDate`, or leave out `catchup`",
+        );
+    }
+}
+
+/// What is complete is known by a watermark alone, and the watermark of a program by the program alone.
+fn completion(subject: &mut Subject<'_>, continuous: &Continuous) {
+    const COMPLETES: [&str; 4] = ["spec", "run", "continuous", "completes"];
+    let Some(completes) = &continuous.completes else { return };
+    if completes.every.millis() < 1_000 {
+        let at = subject.at(&[&COMPLETES[..], &["every"]].concat());
+        let message = format!("a stretch of `{}` is too short", completes.every);
+        let help = "give at least `1s`; `1h` is each full hour";
+        subject.problem(Code::NEVER_COMPLETE, message, at, "shorter than a second", help);
+    }
+    if let Job::Stream(stream) = &subject.manifest.spec.job
+        && stream.watermark.0.is_empty()
+    {
+        let at = subject.key(&COMPLETES);
+        subject.problem(
+            Code::NEVER_COMPLETE,
+            "without a watermark, it is never known what is complete",
+            at,
+            "complete up to when?",
+            "add `watermark: {source: …, column: …, delay: …}` to `job.stream`",
         );
     }
 }

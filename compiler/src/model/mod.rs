@@ -32,8 +32,8 @@ pub use pods::{
 pub use quantity::{Cpu, Duration, Memory};
 pub use resources::{Driver, Executors, Resources, Sizing};
 pub use run::{
-    AssetTrigger, Cause, Continuous, Health, OnUnhealthy, Reset, Retry, Run, Scaling, Schedule, Timeouts,
-    Trigger, Upgrade,
+    AssetTrigger, Cause, Completes, Continuous, Health, OnUnhealthy, Reset, Retry, Run, Scaling, Schedule,
+    Timeouts, Trigger, Upgrade,
 };
 pub use stream::{
     CleanSource, Columns, Console, Deduplicate, FileFormat, FileSink, FileSource, KafkaFormat, KafkaSink,

@@ -105,9 +105,21 @@ pub struct Continuous {
     pub health: Health,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scaling: Option<Scaling>,
+    /// When what the stream writes is told to be complete, so that workloads that wait for it are started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completes: Option<Completes>,
     /// Whether the stream is stopped, and kept so.
     #[serde(default)]
     pub paused: bool,
+}
+
+/// When what a stream writes is told to be complete: whenever its watermark has passed the end of a stretch of time. The
+/// partition that is complete then is `to=` and that end, such as `to=2026-11-20T14:00:00Z`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Completes {
+    /// How long a stretch is, counted from midnight in UTC: `1h` is each full hour, `1d` each day.
+    pub every: Duration,
 }
 
 /// When a stream begins its next batch: exactly one of these.

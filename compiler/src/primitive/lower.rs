@@ -136,7 +136,7 @@ fn resources(resources: &Resources, run: &Run) -> Resources {
 }
 
 fn continuous_job(continuous: &Continuous, job: &Primitive) -> ContinuousJob {
-    let Continuous { trigger, checkpoint, state_version, upgrade, health, scaling, paused } =
+    let Continuous { trigger, checkpoint, state_version, upgrade, health, scaling, completes, paused } =
         continuous.clone();
     ContinuousJob {
         job: job.address.to_string(),
@@ -147,6 +147,7 @@ fn continuous_job(continuous: &Continuous, job: &Primitive) -> ContinuousJob {
         upgrade,
         health,
         scaling,
+        completes,
         paused,
     }
 }

@@ -19,8 +19,8 @@ pub use lower::{Input, lower};
 use crate::airflow::Dag;
 use crate::graph::Dataset;
 use crate::model::{
-    Dependencies, Health, Job, Lifecycle, Metadata, Placement, Pods, Resources, Retry, Scaling, SparkConf,
-    Timeouts, Trigger, Upgrade,
+    Completes, Dependencies, Health, Job, Lifecycle, Metadata, Placement, Pods, Resources, Retry, Scaling,
+    SparkConf, Timeouts, Trigger, Upgrade,
 };
 use crate::model::{Duration, Location};
 
@@ -232,6 +232,8 @@ pub struct ContinuousJob {
     pub health: Health,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scaling: Option<Scaling>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub completes: Option<Completes>,
     pub paused: bool,
 }
 

@@ -9,12 +9,13 @@ use dcp_runner::lower::Streaming;
 use dcp_runner::request::{Definition, Fence, Reference, Submit};
 use jiff::Timestamp;
 
+use super::complete::UpTo;
 use super::observe;
 use super::store::{Key, Memory, Store};
 use super::{Act, Condition, Desired, Kept, Observed, Run, Seen, Wish, decide};
 
 /// Who a Runner is told asks.
-const BY: &str = "the reconciler";
+pub(super) const BY: &str = "the reconciler";
 /// How long a Runner may take to answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How often in a row a job is decided about, before the others have their turn.
@@ -39,6 +40,8 @@ pub(super) struct Job {
     pub(super) foreign: Option<String>,
     /// Since when nothing is told of how it is, though it runs.
     pub(super) silent: Option<Timestamp>,
+    /// The last that was told to be complete of it, since it is known here.
+    pub(super) complete: Option<UpTo>,
     /// When it has to be decided about, whatever happens.
     pub(super) wake: Option<Timestamp>,
     pub(super) condition: Condition,
@@ -84,6 +87,7 @@ impl Job {
             suspect: None,
             foreign: None,
             silent: None,
+            complete: None,
             wake: None,
             condition: Condition::Unknown,
         })

@@ -19,26 +19,31 @@ pub(super) async fn declared(
 ) -> Result<(u64, Vec<(Address, Declared)>)> {
     let (serial, changed) = registry.changed(scope, Kind::ContinuousJob, since).await?;
     let mut all = Vec::with_capacity(changed.len());
-    let mut scaled = Vec::new();
+    // What is started with may be needed of those that follow the load, what is written of those that tell of it.
+    let mut wanted = Vec::new();
     for changed in changed {
         match super::version::read(&changed) {
             Err(why) => all.push((changed.address, Err(why))),
             Ok(None) => all.push((changed.address, Ok(None))),
             Ok(Some(job)) => {
-                if job.scaling.is_some() {
-                    scaled.push(job.job_fingerprint.clone());
+                if job.scaling.is_some() || job.completes.is_some() {
+                    wanted.push(job.job_fingerprint.clone());
                 }
                 all.push((changed.address, Ok(desired(&changed.revisions, &job))));
             }
         }
     }
-    if !scaled.is_empty() {
-        let texts = registry.bodies(scope, &scaled).await?;
+    if !wanted.is_empty() {
+        let texts = registry.bodies(scope, &wanted).await?;
         let jobs: HashMap<Fingerprint, CoreEtlJob> =
-            scaled.into_iter().zip(texts).filter_map(|(at, text)| Some((at, job(&text)?))).collect();
+            wanted.into_iter().zip(texts).filter_map(|(at, text)| Some((at, job(&text)?))).collect();
         for desired in all.iter_mut().filter_map(|(_, it)| it.as_mut().ok()?.as_mut()) {
             if let Some(job) = jobs.get(&desired.version.job) {
                 desired.scaling = desired.scaling.take().and_then(|it| it.within(job));
+                if let Some(completes) = &mut desired.completes {
+                    completes.outputs =
+                        job.outputs.iter().map(|it| format!("{}:{}", it.kind, it.name)).collect();
+                }
             }
         }
     }

@@ -16,11 +16,13 @@ use futures_util::stream::{self, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
-use super::attend::{Came, Hands, Job};
+use super::attend::{BY, Came, Hands, Job};
+use super::complete::{self, UpTo};
 use super::declared::declared;
 use super::lease::{Lease, Standing};
 use super::store::{Key, Store};
 use super::{Condition, Health, Kept, Seen, Wish, observe};
+use crate::assets::{Assets as _, Told};
 use crate::registry::Scope;
 use crate::registry::sql::Sql;
 
@@ -35,6 +37,8 @@ const RESYNC: Duration = Duration::from_mins(1);
 /// How soon it is looked again after something that is under way, and after what could not be done.
 const FOLLOW: SignedDuration = SignedDuration::from_millis(400);
 const AGAIN: SignedDuration = SignedDuration::from_secs(1);
+/// How many completions are told in one go.
+const TOLD_AT_ONCE: usize = 256;
 /// How many jobs are seen to at once.
 const AT_ONCE: usize = 64;
 /// How long a Runner may take to tell of all that is alive.
@@ -119,6 +123,7 @@ impl Keeper {
             scopes: HashMap::new(),
             wished: 0,
             due: HashSet::new(),
+            completed: Vec::new(),
             trouble: None,
         };
         term.keep(|| standing.epoch() == Some(epoch)).await
@@ -136,6 +141,8 @@ struct Term<'a> {
     wished: u64,
     /// What has to be decided about.
     due: HashSet<Key>,
+    /// What is to be told to be complete, up to when.
+    completed: Vec<(Key, UpTo, Told)>,
     /// What could not be done, as it was last told.
     trouble: Option<String>,
 }
@@ -159,6 +166,7 @@ impl Term<'_> {
                 self.read().await?;
                 poll = Instant::now() + POLL;
             }
+            self.complete().await?;
             if Instant::now() >= scan {
                 let begun = Instant::now();
                 let scanned = self.scan().await;
@@ -260,11 +268,16 @@ impl Term<'_> {
         let now = self.now();
         let by_key: HashMap<&str, &Holder> = holders.iter().map(|it| (it.key.as_str(), it)).collect();
         let by_id: HashMap<&str, &Holder> = holders.iter().map(|it| (it.id.as_str(), it)).collect();
+        self.completed.clear();
         for (key, job) in &mut self.jobs {
             let Some(run) = &job.memory.kept.run else { continue };
             let seen = match (&run.execution, &job.observed.run) {
                 (Some(execution), _) => match by_id.get(execution.as_str()) {
-                    Some(holder) => observe::alive(holder, *job.silent.get_or_insert(now)),
+                    Some(holder) => {
+                        let due = complete::due(job, holder);
+                        self.completed.extend(due.map(|(up_to, told)| (key.clone(), up_to, told)));
+                        observe::alive(holder, *job.silent.get_or_insert(now))
+                    }
                     // It is not alive, or was not yet: it is asked for by itself.
                     None => Seen::Unknown,
                 },
@@ -283,6 +296,19 @@ impl Term<'_> {
             job.observed.run = seen;
         }
         self.suspect(&holders);
+        Ok(())
+    }
+
+    /// Tells what was seen to be complete: some of it, as the rest has its time.
+    async fn complete(&mut self) -> Tried {
+        let from = self.completed.len().saturating_sub(TOLD_AT_ONCE);
+        for (key, up_to, told) in self.completed.split_off(from) {
+            let Ok(scope) = key.scope.parse::<Scope>() else { continue };
+            self.keeper.registry.complete(&scope, &told, BY, self.now()).await.map_err(text)?;
+            if let Some(job) = self.jobs.get_mut(&key) {
+                job.complete = Some(up_to);
+            }
+        }
         Ok(())
     }
 

@@ -3,7 +3,7 @@
 use dcp_compiler::model::{Duration, Trigger};
 use dcp_compiler::primitive::{Body, ContinuousJob, Kind};
 
-use super::{Desired, Scaling, Version};
+use super::{Completes, Desired, Scaling, Version};
 use crate::plan::Action;
 use crate::registry::Revision;
 use crate::registry::sql::Changed;
@@ -39,6 +39,10 @@ pub fn desired(revisions: &[Revision], job: &ContinuousJob) -> Option<Desired> {
         start_within: seconds(job.health.start_within),
         progress_within: seconds(job.health.progress_within).saturating_add(between),
         scaling,
+        completes: job
+            .completes
+            .as_ref()
+            .map(|it| Completes { every: seconds(it.every), outputs: Vec::new() }),
     })
 }
 

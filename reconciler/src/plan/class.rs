@@ -83,6 +83,7 @@ pub(super) const TABLE: &[(Rule, &str, &[&str])] = &[
         Is(InPlace),
         "the reconciler takes it up at once",
         &[
+            "run.continuous.completes.every",
             "run.continuous.health.progressWithin",
             "run.continuous.health.startWithin",
             "run.continuous.scaling.coolDown",

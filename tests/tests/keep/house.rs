@@ -68,6 +68,8 @@ pub(crate) struct Stream {
     pub(crate) paused: bool,
     pub(crate) attempts: u32,
     pub(crate) scaled: bool,
+    /// Whether it tells that the table `lake.clicks` is complete.
+    pub(crate) completes: bool,
 }
 
 pub(crate) fn stream(does: &str) -> Stream {
@@ -80,16 +82,22 @@ pub(crate) fn stream(does: &str) -> Stream {
         paused: false,
         attempts: 1,
         scaled: false,
+        completes: false,
     }
 }
 
 impl Stream {
     pub(crate) fn manifest(&self, folder: &Path) -> String {
-        let Self { name, does, state, start_within, on_unhealthy, paused, attempts, scaled } = self;
+        let Self { name, does, state, start_within, on_unhealthy, paused, attempts, scaled, completes } =
+            self;
         let scaling = match scaled {
             true => {
                 "      trigger: {every: 1s}\n      scaling: {}\n  resources: {executors: {min: 2, max: 8, initial: 3}}\n"
             }
+            false => "",
+        };
+        let completes = match completes {
+            true => "      completes: {every: 1h}\n  outputs: [{table: lake.clicks}]\n",
             false => "",
         };
         let folder = folder.display();
@@ -99,7 +107,7 @@ impl Stream {
              retry: {{attempts: {attempts}, backoff: 1s}}\n  run:\n    continuous:\n      \
              checkpoint: \"file://{folder}/checkpoints/clicks\"\n      stateVersion: {state}\n      \
              paused: {paused}\n      health: {{startWithin: {start_within}s, progressWithin: 600s}}\n      \
-             upgrade: {{onUnhealthy: {on_unhealthy}, grace: 5s, reset: allow}}\n{scaling}"
+             upgrade: {{onUnhealthy: {on_unhealthy}, grace: 5s, reset: allow}}\n{scaling}{completes}"
         )
     }
 

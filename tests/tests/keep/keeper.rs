@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dcp_compiler::primitive::Body;
+use dcp_reconciler::assets::Assets as _;
 use dcp_reconciler::keep::{Kept, Scale};
 use dcp_reconciler::registry::Registry as _;
 use dcp_runner::api::Runner as _;
@@ -383,5 +384,62 @@ async fn an_old_backup_goes_on() {
     house.healthy(&clicks, 1).await;
     machine::until(|| (house.started() == ["one", "one"]).then_some(()));
     house.no_two_at_once();
+    keeping.leave().await;
+}
+
+/// Waits until exactly this was told to be complete.
+async fn until_told(house: &House, wanted: &[&str]) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    loop {
+        let page = house.registry.completions(&house.scope, Some(0), None, 0).await.unwrap();
+        let told = page.completions.iter().map(|it| format!("{} {} by {}", it.asset, it.partition, it.run));
+        let told: Vec<String> = told.collect();
+        if told == wanted {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{wanted:?} was not told, but {told:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_watermark_has_passed_is_told_to_be_complete_once() {
+    let house = House::new().await;
+    let keeping = house.keeper();
+    let mut clicks = stream("one");
+    clicks.completes = true;
+    let watermark = |text: &str| {
+        // A reader sees all of it.
+        std::fs::write(house.machine.path("next"), text).unwrap();
+        std::fs::rename(house.machine.path("next"), house.machine.path("watermark")).unwrap();
+    };
+    let complete =
+        |up_to: &str, state: u64| format!("table:lake.clicks to={up_to} by logistics/clicks-{state}");
+    house.apply(&[&clicks]).await;
+    house.healthy(&clicks, 1).await;
+    watermark("2026-11-20T14:30:00.000Z");
+    let first = complete("2026-11-20T14:00:00Z", 1);
+    until_told(&house, &[&first]).await;
+    // Where it goes on by two at once, it is complete up to the later one.
+    watermark("2026-11-20T16:59:59.999Z");
+    let second = complete("2026-11-20T16:00:00Z", 1);
+    until_told(&house, &[&first, &second]).await;
+    // Neither another reconciler nor another run tells it again.
+    keeping.die().await;
+    let keeping = house.keeper();
+    house.store.restart(&clicks.key(), "ada", Timestamp::now()).await.unwrap();
+    house.until(&clicks, "another start", |kept| kept.starts == 2).await;
+    house.healthy(&clicks, 1).await;
+    watermark("2026-11-20T17:00:00.000Z");
+    let third = complete("2026-11-20T17:00:00Z", 1);
+    until_told(&house, &[&first, &second, &third]).await;
+    // One that begins anew writes it again.
+    std::fs::remove_file(house.machine.path("watermark")).unwrap();
+    clicks.state = 2;
+    house.apply(&[&clicks]).await;
+    house.healthy(&clicks, 2).await;
+    watermark("2026-11-20T14:10:00.000Z");
+    let anew = complete("2026-11-20T14:00:00Z", 2);
+    until_told(&house, &[&first, &second, &third, &anew]).await;
     keeping.leave().await;
 }
