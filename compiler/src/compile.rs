@@ -193,6 +193,7 @@ impl Compiler<'_> {
             Some(manifest) => {
                 let sql = load_sql(manifest, root, loader, &mut analysis.files, &mut found);
                 let node = self.checked(manifest, root, text, sql.as_ref(), &mut found);
+                let scope = self.project.scope();
                 let input = primitive::Input {
                     manifest,
                     engines: &self.project.engines,
@@ -200,6 +201,7 @@ impl Compiler<'_> {
                     reads: &node.reads,
                     writes: &node.writes,
                     path: &analysis.source.path,
+                    scope: &scope,
                 };
                 let wanted = self.goal == Goal::Compile && !found.iter().any(Diagnostic::is_error);
                 let primitives = if wanted { primitive::lower(&input) } else { Vec::new() };
@@ -234,7 +236,9 @@ impl Compiler<'_> {
         subject.run();
         *found = subject.diagnostics;
         let places = Located { root, sql: sql.as_ref() };
-        Node::new(manifest, sql.as_ref().and_then(SqlSource::facts), &places)
+        let node = Node::new(manifest, sql.as_ref().and_then(SqlSource::facts), &places);
+        check::assets::check(&node, found);
+        node
     }
 
     /// Puts all files together.

@@ -155,6 +155,12 @@ impl Project<'_> {
         }
     }
 
+    /// What this is applied as: `project`, or `project/target`. What asks a control plane for it says the same.
+    pub fn scope(&self) -> String {
+        let project = &self.file.project;
+        self.target.as_ref().map_or_else(|| project.to_string(), |target| format!("{project}/{target}"))
+    }
+
     /// The overlays of the target.
     pub fn overlays(&self) -> &[Overlay] {
         self.target_file().map_or(&[], |target| &target.overlays)

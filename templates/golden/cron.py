@@ -33,6 +33,7 @@ with DAG(
 ) as dag:
     task_0 = SparkOperator(
         task_id="orders-daily",
+        scope="shop/prod",
         job="CoreEtlJob/logistics/orders-daily",
         fingerprint="sha256:0123456789abcdef",
         parameters={
@@ -54,6 +55,15 @@ with DAG(
             "RunAfterDate": "{{ dag_run.run_after | ds }}",
             "RunId": "{{ run_id }}",
         },
+        partition=[
+            "Date",
+            "LocalDate",
+            "Timestamp",
+            "IntervalStart",
+            "IntervalEnd",
+            "RunAfter",
+            "RunAfterDate",
+        ],
         outlets=[
             Asset(
                 name="orders",

@@ -21,6 +21,7 @@ with DAG(
 ) as dag:
     task_0 = SparkOperator(
         task_id="backfill",
+        scope="shop/prod",
         job="CoreEtlJob/logistics/backfill",
         fingerprint="sha256:0123456789abcdef",
     )

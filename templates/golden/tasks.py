@@ -24,18 +24,21 @@ with DAG(
 ) as dag:
     task_0 = SparkOperator(
         task_id="load",
+        scope="shop/prod",
         job="CoreEtlJob/logistics/load",
         fingerprint="sha256:0123456789abcdef",
     )
 
     task_1 = SparkOperator(
         task_id="clean",
+        scope="shop/prod",
         job="CoreEtlJob/logistics/clean",
         fingerprint="sha256:0123456789abcdef",
     )
 
     task_2 = SparkOperator(
         task_id="report",
+        scope="shop/prod",
         job="CoreEtlJob/logistics/report",
         fingerprint="sha256:0123456789abcdef",
         outlets=[

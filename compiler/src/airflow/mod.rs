@@ -4,6 +4,7 @@
 //! there, `catchup` without a start date, a time zone that does not exist) is for the caller to rule out, and
 //! where it gets through, it is an import error of this one file in Airflow, never a DAG that does something else.
 
+mod asset;
 mod literal;
 mod pairs;
 mod render;
@@ -11,6 +12,7 @@ mod run_value;
 
 use serde::{Deserialize, Serialize};
 
+pub use asset::{Asset, MAX_ASSET};
 pub use literal::{Literal, Value};
 pub use render::{file_name, render};
 pub use run_value::RunValue;
@@ -19,6 +21,9 @@ pub use run_value::RunValue;
 #[serde(rename_all = "camelCase")]
 pub struct Dag {
     pub dag_id: String,
+    /// Where what the tasks run is applied: `project`, or `project/target`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub scope: String,
     pub description: String,
     /// Markdown.
     pub doc: String,
@@ -44,6 +49,7 @@ pub enum Schedule {
     /// Five fields, or one of Airflow's presets such as `@daily`, but neither `@once` nor `@continuous`. Each run
     /// is for the interval that ends when it is due.
     Cron(String),
+    /// Each may be completed by a task of this Airflow, or by whatever else tells the control plane of it.
     Assets {
         mode: AssetMode,
         assets: Vec<Asset>,
@@ -56,13 +62,6 @@ pub enum Schedule {
 pub enum AssetMode {
     All,
     Any,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Asset {
-    pub name: String,
-    pub uri: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

@@ -82,6 +82,7 @@ impl Slot {
 fn page(dag: &Dag) -> Slot {
     let Dag {
         dag_id,
+        scope,
         description,
         doc,
         owner,
@@ -95,11 +96,12 @@ fn page(dag: &Dag) -> Slot {
         tasks,
     } = dag;
     let imports = imports(dag);
-    let (cron, asset_condition, assets) = match schedule {
-        Schedule::Cron(expression) => (Some(Slot::string(expression)), None, &[][..]),
-        Schedule::Assets { mode, assets } => (None, Some(Slot::Name(class_of(*mode))), &assets[..]),
-        Schedule::Manual => (None, None, &[][..]),
+    let cron = match schedule {
+        Schedule::Cron(expression) => Some(Slot::string(expression)),
+        Schedule::Assets { .. } | Schedule::Manual => None,
     };
+    let (every, either) = waits(schedule);
+    let waited = |assets: &[Asset]| Slot::Many(assets.iter().map(|it| awaited(scope, it)).collect());
     let default_args =
         Value::Dict(vec![("owner".into(), Value::from(&**owner)), ("retries".into(), Value::Int(0))]);
     let tags = Value::List(tags.iter().map(|tag| Value::from(&**tag)).collect());
@@ -116,8 +118,9 @@ fn page(dag: &Dag) -> Slot {
         ("description", Slot::string(description)),
         ("doc", Slot::Literal(Literal::text("doc_md", 4, &doc))),
         ("cron", Slot::optional(cron)),
-        ("asset_condition", Slot::optional(asset_condition)),
-        ("assets", Slot::Many(assets.iter().map(asset).collect())),
+        ("every", waited(every)),
+        ("either", waited(either)),
+        ("waits", Slot::Flag(!every.is_empty() || !either.is_empty())),
         ("start_date", Slot::optional(start_date.map(date))),
         ("timezone", Slot::string(timezone)),
         ("catchup", Slot::argument("catchup", 4, &Value::Bool(*catchup))),
@@ -125,12 +128,12 @@ fn page(dag: &Dag) -> Slot {
         ("deadline", seconds(*deadline_seconds)),
         ("default_args", Slot::argument("default_args", 4, &default_args)),
         ("tags", Slot::argument("tags", 4, &tags)),
-        ("tasks", Slot::Many((0u64..).zip(tasks).map(|(number, one)| task(number, one)).collect())),
+        ("tasks", Slot::Many((0u64..).zip(tasks).map(|(number, one)| task(number, scope, one)).collect())),
         ("edges", Slot::Many(edges(tasks))),
     ])
 }
 
-fn task(number: u64, task: &Task) -> Slot {
+fn task(number: u64, scope: &str, task: &Task) -> Slot {
     let Task {
         task_id,
         job,
@@ -143,13 +146,17 @@ fn task(number: u64, task: &Task) -> Slot {
     } = task;
     let expressions =
         run_parameters.iter().map(|(name, value)| (name.clone(), Value::from(value.expression()))).collect();
+    let parts = run_parameters.iter().filter(|(_, value)| value.is_of_data());
+    let partition: Vec<Value> = parts.map(|(name, _)| Value::from(&**name)).collect();
     Slot::group([
         ("number", Slot::Number(number)),
         ("task_id", Slot::string(task_id)),
+        ("scope", Slot::string(scope)),
         ("job", Slot::string(job)),
         ("fingerprint", Slot::string(fingerprint)),
         ("parameters", mapping("parameters", parameters.clone())),
         ("run_parameters", mapping("run_parameters", expressions)),
+        ("partition", listing("partition", partition)),
         ("outlets", Slot::Many(outlets.iter().map(asset).collect())),
         ("timeout", seconds(*execution_timeout_seconds)),
     ])
@@ -158,6 +165,10 @@ fn task(number: u64, task: &Task) -> Slot {
 /// An argument of a task that is left out when there is nothing in it.
 fn mapping(name: &'static str, pairs: Vec<(String, Value)>) -> Slot {
     Slot::optional((!pairs.is_empty()).then(|| Slot::argument(name, 8, &Value::Dict(pairs))))
+}
+
+fn listing(name: &'static str, items: Vec<Value>) -> Slot {
+    Slot::optional((!items.is_empty()).then(|| Slot::argument(name, 8, &Value::List(items))))
 }
 
 /// The dependencies between tasks, by the numbers that their variables carry. An id that is not there is looked
@@ -180,19 +191,16 @@ fn edges(tasks: &[Task]) -> Vec<Slot> {
 
 /// What the file takes from `airflow.sdk`, in the order in which ruff sorts imports.
 fn imports(dag: &Dag) -> Vec<&'static str> {
-    let (cron, condition) = match &dag.schedule {
-        Schedule::Cron(_) => (true, None),
-        Schedule::Assets { mode, .. } => (false, Some(*mode)),
-        Schedule::Manual => (false, None),
-    };
-    let asset = matches!(&dag.schedule, Schedule::Assets { assets, .. } if !assets.is_empty())
-        || dag.tasks.iter().any(|task| !task.outlets.is_empty());
+    let cron = matches!(dag.schedule, Schedule::Cron(_));
+    let (every, either) = waits(&dag.schedule);
+    let waits = !every.is_empty() || !either.is_empty();
+    let asset = waits || dag.tasks.iter().any(|task| !task.outlets.is_empty());
     let deadline = dag.deadline_seconds.is_some();
     [
         (true, "DAG"),
         (asset, "Asset"),
-        (condition == Some(AssetMode::All), class_of(AssetMode::All)),
-        (condition == Some(AssetMode::Any), class_of(AssetMode::Any)),
+        (!every.is_empty(), "AssetAll"),
+        (waits, "AssetAny"),
         (deadline, "AsyncCallback"),
         (cron, "CronDataIntervalTimetable"),
         (deadline, "DeadlineAlert"),
@@ -203,11 +211,19 @@ fn imports(dag: &Dag) -> Vec<&'static str> {
     .collect()
 }
 
-fn class_of(mode: AssetMode) -> &'static str {
-    match mode {
-        AssetMode::All => "AssetAll",
-        AssetMode::Any => "AssetAny",
+/// The assets each of which is waited for, and those of which one is enough. Of one asset, both are the same.
+fn waits(schedule: &Schedule) -> (&[Asset], &[Asset]) {
+    match schedule {
+        Schedule::Assets { mode: AssetMode::All, assets } if assets.len() > 1 => (assets, &[]),
+        Schedule::Assets { assets, .. } => (&[], assets),
+        Schedule::Cron(_) | Schedule::Manual => (&[], &[]),
     }
+}
+
+/// An asset that is waited for, which something outside of this Airflow may complete as well.
+fn awaited(scope: &str, asset: &Asset) -> Slot {
+    let Asset { name, uri } = asset;
+    Slot::group([("name", Slot::string(name)), ("uri", Slot::string(uri)), ("scope", Slot::string(scope))])
 }
 
 fn asset(asset: &Asset) -> Slot {

@@ -55,6 +55,11 @@ impl RunValue {
         }
     }
 
+    /// Whether it says which part of the data a run is for.
+    pub(super) fn is_of_data(self) -> bool {
+        self != RunValue::RunId
+    }
+
     pub(super) fn expression(self) -> &'static str {
         match self {
             RunValue::Date => "{{ ds }}",

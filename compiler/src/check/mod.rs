@@ -3,6 +3,7 @@
 //! A check looks at the model and says what is wrong at which path; where the path stands in the source is looked
 //! up only then.
 
+pub(crate) mod assets;
 mod conf;
 mod engine;
 mod job;

@@ -211,6 +211,9 @@ fn check_topic(text: &str) -> Result<(), Fault> {
 const SCHEMES: &[&str] =
     &["s3", "s3a", "gs", "abfs", "abfss", "wasbs", "hdfs", "file", "dbfs", "local", "https", "http"];
 
+/// Those where what comes first is a bucket, a container or a host, and never left out.
+const WITH_BUCKET: &[&str] = &["s3", "s3a", "gs", "abfs", "abfss", "wasbs", "https", "http"];
+
 fn scheme(text: &str) -> Option<(&str, &str)> {
     text.split_once("://")
 }
@@ -241,6 +244,9 @@ fn check_scheme(text: &str) -> Result<(), Fault> {
     }
     if rest.trim_start_matches('/').is_empty() {
         return fault(Code::BAD_URI, format!("`{text}` names no bucket and no path"), "add them");
+    }
+    if rest.starts_with('/') && WITH_BUCKET.contains(&scheme) {
+        return fault(Code::BAD_URI, format!("`{text}` names no bucket"), "add it behind the `//`");
     }
     match rest.split('/').any(|part| part == "..") {
         true => fault(Code::BAD_URI, format!("`{text}` goes up by `..`"), "write the path it ends up at"),
@@ -381,7 +387,7 @@ mod tests {
             (
                 "location",
                 &["s3://b/p", "/data/in", "abfss://c@a.dfs.core.windows.net/p"],
-                &["", "data/in", "/a/../b", "s3://", "s4://b/p", "s3://b/../c"],
+                &["", "data/in", "/a/../b", "s3://", "s3:///p", "s4://b/p", "s3://b/../c"],
             ),
             (
                 "file-ref",

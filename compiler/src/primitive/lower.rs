@@ -21,6 +21,8 @@ pub struct Input<'a> {
     pub writes: &'a [Link],
     /// The manifest's path in the project.
     pub path: &'a str,
+    /// Where the primitives are applied: see [`Project::scope`](crate::project::Project::scope).
+    pub scope: &'a str,
 }
 
 /// The primitives of a manifest.

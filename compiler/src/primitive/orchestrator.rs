@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::lower::Input;
 use super::{Orchestrator, Primitive};
 use crate::airflow::{self, Asset, AssetMode, Dag, Date, RunValue, Schedule, Task};
-use crate::graph::{self, Dataset};
+use crate::graph;
 use crate::model::{AssetTrigger, DataRef, Manifest, Run, RunValue as Wanted, ScalarOr};
 
 /// Airflow takes no longer tag.
@@ -24,6 +24,7 @@ fn dag(input: &Input<'_>, job: &Primitive) -> Dag {
     };
     Dag {
         dag_id: format!("{}__{}", metadata.domain, metadata.name),
+        scope: input.scope.to_owned(),
         description: metadata.description.clone().unwrap_or_default(),
         doc: doc(input, job),
         owner: metadata.owner.clone(),
@@ -58,7 +59,7 @@ fn when(run: &Run) -> Schedule {
                 AssetTrigger::Any(_) => AssetMode::Any,
             };
             let mut assets: Vec<Asset> =
-                trigger.assets().iter().map(|data: &DataRef| asset(&graph::dataset(data))).collect();
+                trigger.assets().iter().map(|data: &DataRef| Asset::from(&graph::dataset(data))).collect();
             assets.sort_by(|a, b| a.name.cmp(&b.name));
             assets.dedup();
             Schedule::Assets { mode, assets }
@@ -68,7 +69,7 @@ fn when(run: &Run) -> Schedule {
 }
 
 fn task(input: &Input<'_>, job: &Primitive) -> Task {
-    let mut outlets: Vec<Asset> = input.writes.iter().map(|link| asset(&link.dataset)).collect();
+    let mut outlets: Vec<Asset> = input.writes.iter().map(|link| Asset::from(&link.dataset)).collect();
     outlets.sort_by(|a, b| a.name.cmp(&b.name));
     Task {
         task_id: input.manifest.metadata.name.as_str().to_owned(),
@@ -101,30 +102,6 @@ fn run_parameters(manifest: &Manifest) -> Vec<(String, RunValue)> {
         (Wanted::RunId, _) => RunValue::RunId,
     };
     from_run.map(|(name, wanted)| (name.as_str().to_owned(), value(wanted))).collect()
-}
-
-/// How Airflow knows a dataset: by a name for people, and a URI that is the same wherever it is produced or waited for.
-fn asset(dataset: &Dataset) -> Asset {
-    let Dataset { kind, name } = dataset;
-    let uri = match *kind {
-        "path" if name.contains("://") => name.clone(),
-        "path" => format!("file://{}", encoded(name)),
-        kind => format!("dcp://{kind}/{}", encoded(name)),
-    };
-    Asset { name: format!("{kind}:{name}"), uri }
-}
-
-fn encoded(name: &str) -> String {
-    let mut text = String::with_capacity(name.len());
-    for byte in name.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'/' => {
-                text.push(char::from(byte));
-            }
-            _ => write!(text, "%{byte:02X}").expect("writing to a String does not fail"),
-        }
-    }
-    text
 }
 
 fn tags(manifest: &Manifest) -> Vec<String> {

@@ -56,7 +56,7 @@ fn renderings_import_exactly_what_they_use() {
 
 #[test]
 fn an_upstream_task_that_is_not_there_is_left_to_airflow_to_refuse() {
-    let (_, mut dag) = samples::all().swap_remove(4);
+    let mut dag = samples::all().into_iter().find(|(name, _)| *name == "tasks").unwrap().1;
     dag.tasks[1].upstream = vec!["no \"such\" task".to_owned()];
     assert!(render(&dag).contains("    dag.get_task('no \"such\" task') >> task_1\n"));
 }

@@ -95,10 +95,11 @@ fn hostile() -> impl Strategy<Value = String> {
 
 /// Puts another string in place of each one of a DAG, new fields not forgotten.
 fn map_strings(dag: &Dag, f: &mut impl FnMut(&str) -> String) -> Dag {
-    let Dag { dag_id, description, doc, owner, tags, schedule, timezone, tasks, .. } = dag;
+    let Dag { dag_id, scope, description, doc, owner, tags, schedule, timezone, tasks, .. } = dag;
     let Dag { start_date, catchup, max_active_runs, deadline_seconds, .. } = *dag;
     Dag {
         dag_id: f(dag_id),
+        scope: f(scope),
         description: f(description),
         doc: f(doc),
         owner: f(owner),
@@ -209,7 +210,8 @@ fn case(dag: &Dag, strings: &mut impl FnMut() -> String) -> serde_json::Value {
     });
     // The zone is written where there is something to read in it.
     let zoned = dag.start_date.is_some() || matches!(dag.schedule, Schedule::Cron(_));
-    let unused = if zoned { vec![] } else { vec![harmless.timezone.clone()] };
+    let mut unused = if zoned { vec![] } else { vec![harmless.timezone.clone()] };
+    unused.extend(harmless.tasks.is_empty().then(|| harmless.scope.clone()));
     json!({"harmless": render(&harmless), "hostile": render(&hostile), "strings": tokens, "unused": unused})
 }
 

@@ -6,6 +6,7 @@ pub(crate) fn all() -> Vec<(&'static str, Dag)> {
         ("cron", cron()),
         ("assets_any", assets(AssetMode::Any)),
         ("assets_all", assets(AssetMode::All)),
+        ("assets_one", assets_one()),
         ("manual", dag("adhoc__backfill", Schedule::Manual, vec![task("backfill")])),
         ("tasks", tasks()),
         ("deadline", Dag { deadline_seconds: Some(5400), ..cron() }),
@@ -16,6 +17,7 @@ pub(crate) fn all() -> Vec<(&'static str, Dag)> {
 fn dag(dag_id: &str, schedule: Schedule, tasks: Vec<Task>) -> Dag {
     Dag {
         dag_id: dag_id.to_owned(),
+        scope: "shop/prod".to_owned(),
         description: "Orders of a day, by customer".to_owned(),
         doc: "# Orders\n\nManifest: `manifests/orders.yaml`, address: `CoreEtlJob/logistics/orders`.\n\nOwner: team-logistics"
             .to_owned(),
@@ -78,6 +80,13 @@ fn assets(mode: AssetMode) -> Dag {
     one.run_parameters = vec![("run".to_owned(), RunValue::RunId)];
     let assets = vec![asset("orders"), asset("customers")];
     dag("logistics__report", Schedule::Assets { mode, assets }, vec![one])
+}
+
+fn assets_one() -> Dag {
+    let assets = vec![asset("a-table-with-a-name-that-does-not-fit-into-one-line-of-a-file-beside-its-scope")];
+    let mut one = task("report");
+    one.run_parameters = vec![("day".to_owned(), RunValue::RunAfterDate), ("run".to_owned(), RunValue::RunId)];
+    dag("logistics__report", Schedule::Assets { mode: AssetMode::All, assets }, vec![one])
 }
 
 fn tasks() -> Dag {

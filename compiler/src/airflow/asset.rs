@@ -1,0 +1,84 @@
+//! A dataset as Airflow knows it.
+
+use std::fmt::Write as _;
+
+use serde::{Deserialize, Serialize};
+
+use crate::graph::Dataset;
+
+/// Airflow takes no longer name and no longer URI.
+pub const MAX_ASSET: usize = 1500;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Asset {
+    pub name: String,
+    pub uri: String,
+}
+
+/// A name for people, and a URI that is the same wherever it is produced or waited for. Airflow takes a URI apart,
+/// leaves out fragments and puts queries in order: in these there is neither, so that two datasets are never one.
+impl From<&Dataset> for Asset {
+    fn from(Dataset { kind, name }: &Dataset) -> Self {
+        let uri = match (*kind, name.split_once("://")) {
+            ("path", Some((scheme, rest))) => {
+                let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+                format!("{scheme}://{}{}", self::authority(authority), encoded(path, ""))
+            }
+            ("path", None) => format!("file://{}", encoded(name, "")),
+            (kind, _) => format!("dcp://{kind}/{}", encoded(name, "")),
+        };
+        Self { name: format!("{kind}:{name}"), uri }
+    }
+}
+
+/// A bucket or a host. Airflow drops what is before an `@` where it holds a colon, as that may be a password.
+fn authority(text: &str) -> String {
+    match text.rsplit_once('@') {
+        Some((user, host)) => format!("{}@{}", encoded(user, ""), encoded(host, ":")),
+        None => encoded(text, ":"),
+    }
+}
+
+fn encoded(text: &str, also: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'/' => out.push(char::from(byte)),
+            _ if also.as_bytes().contains(&byte) => out.push(char::from(byte)),
+            _ => write!(out, "%{byte:02X}").expect("writing to a String does not fail"),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(kind: &'static str, name: &str, uri: &str) {
+        let dataset = Dataset { kind, name: name.to_owned() };
+        let expected = Asset { name: format!("{kind}:{name}"), uri: uri.to_owned() };
+        assert_eq!(Asset::from(&dataset), expected);
+    }
+
+    #[test]
+    fn a_dataset_has_one_uri() {
+        check("table", "lake.mart.orders", "dcp://table/lake.mart.orders");
+        check("table", "lake.`a b`", "dcp://table/lake.%60a%20b%60");
+        check("path", "/data/in", "file:///data/in");
+        check("path", "s3://lake/in/day=1", "s3://lake/in/day%3D1");
+        check("path", "hdfs://nn:8020/in", "hdfs://nn:8020/in");
+        check("path", "abfss://c@a.dfs.core.windows.net/in", "abfss://c@a.dfs.core.windows.net/in");
+    }
+
+    #[test]
+    fn nothing_in_a_path_is_more_to_airflow_than_a_path() {
+        check("path", "s3://lake/a?b=c#d", "s3://lake/a%3Fb%3Dc%23d");
+        check("path", "s3://u:p@lake/a@b:c", "s3://u%3Ap@lake/a%40b%3Ac");
+        check("path", "s3://[lake/a", "s3://%5Blake/a");
+        check("path", "s3://la\u{2100}ke/a", "s3://la%E2%84%80ke/a");
+        check("path", "s3://lake", "s3://lake");
+    }
+}

@@ -1,0 +1,24 @@
+//! What a workload waits for and writes can be assets in Airflow.
+
+use crate::airflow::{Asset, MAX_ASSET};
+use crate::diag::{Code, Diagnostic};
+use crate::graph::Node;
+
+/// A DAG with an asset that is too long would be one that Airflow can't import.
+pub(crate) fn check(node: &Node, found: &mut Vec<Diagnostic>) {
+    if node.run == "continuous" {
+        return;
+    }
+    for link in node.writes.iter().chain(&node.waits) {
+        let Asset { name, uri } = Asset::from(&link.dataset);
+        let (what, length) = match (name.chars().count(), uri.len()) {
+            (length, _) if length > MAX_ASSET => ("name", length),
+            (_, length) if length > MAX_ASSET => ("URI", length),
+            _ => continue,
+        };
+        let kind = link.dataset.kind;
+        let message = format!("this {kind} would be an asset with a {what} of {length} characters");
+        let help = format!("give it a shorter name: Airflow takes {MAX_ASSET} characters, and `%` with two digits for each byte beyond letters, digits, `-`, `_` and `.`");
+        found.push(Diagnostic::new(Code::OUT_OF_RANGE, message).at(link.at, "too long").help(help));
+    }
+}
