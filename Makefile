@@ -7,13 +7,14 @@ MAKEFLAGS += --no-print-directory
 
 # A group of tests is a name here, with what it needs, and a row in scripts/run-tests that says what it runs.
 # A test holds the two together. `make test` runs them all, `make test-NAME` one.
-GROUPS := unit postgres cloud schemathesis spark streaming
+GROUPS := unit postgres cloud schemathesis spark streaming airflow
 needs-unit := cargo cc python3
 needs-postgres := cargo cc postgres
 needs-cloud := cargo cc python3 venv
 needs-schemathesis := cargo cc python3 venv
 needs-spark := cargo cc python3 venv javac
 needs-streaming := cargo cc python3 venv java maven
+needs-airflow := cargo cc python3 venv java
 
 .PHONY: help demo test $(GROUPS:%=test-%) lint bench fuzz clean
 
@@ -38,6 +39,7 @@ test:
 ## test-schemathesis  the REST face, called in all the ways that its document has
 ## test-spark jobs of every kind on a real Spark on this machine, installed from PyPI
 ## test-streaming  changed streams on a real Spark, and a real Kafka, both on this machine
+## test-airflow  the provider and generated DAGs in a real Airflow, with a real Spark, both on this machine
 $(GROUPS:%=test-%): test-%:
 	@scripts/need $@ $(needs-$*)
 	@scripts/run-tests $*

@@ -110,12 +110,16 @@ fn what_is_generated_is_up_to_date() {
         ("docs/project.md", schema::reference::project()),
         ("runner/src/rest/example.json", submit()),
         ("schemas/runner.json", dcp_runner::rest::document()),
-    ] {
+    ]
+    .map(|(path, text)| (path, text.into_bytes()))
+    .into_iter()
+    .chain([("airflow/src/dcp_airflow/descriptors.bin", dcp_proto::DESCRIPTORS.to_vec())])
+    {
         let file = root().join(path);
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
             std::fs::create_dir_all(file.parent().unwrap()).unwrap();
             std::fs::write(&file, text).unwrap();
-        } else if std::fs::read_to_string(&file).unwrap_or_default() != text {
+        } else if std::fs::read(&file).unwrap_or_default() != text {
             stale.push(path.to_owned());
         }
     }

@@ -83,9 +83,11 @@ fn assets(mode: AssetMode) -> Dag {
 }
 
 fn assets_one() -> Dag {
-    let assets = vec![asset("a-table-with-a-name-that-does-not-fit-into-one-line-of-a-file-beside-its-scope")];
+    let assets =
+        vec![asset("a-table-with-a-name-that-does-not-fit-into-one-line-of-a-file-beside-its-scope")];
     let mut one = task("report");
-    one.run_parameters = vec![("day".to_owned(), RunValue::RunAfterDate), ("run".to_owned(), RunValue::RunId)];
+    one.run_parameters =
+        vec![("day".to_owned(), RunValue::RunAfterDate), ("run".to_owned(), RunValue::RunId)];
     dag("logistics__report", Schedule::Assets { mode: AssetMode::All, assets }, vec![one])
 }
 

@@ -1,0 +1,260 @@
+"""Tasks that run real jobs, with whatever can go wrong on the way."""
+
+from __future__ import annotations
+
+import re
+import unittest
+from pathlib import Path
+
+from support import FOLDER, Airflow, Dcp, asset, dag_file, free_port, migrate, task, until
+
+DAGS = FOLDER / "driven"
+DAY = "{{ ds }}"
+
+dcp = Dcp("driven-dcp")
+airflow = Airflow({})
+
+
+def setUpModule() -> None:
+    global airflow
+    DAGS.mkdir(exist_ok=True)
+    migrate()
+    dcp.apply()
+    dcp.start()
+    nobody = free_port()
+    airflow = Airflow(
+        {
+            "dcp_default": dcp.connection(patience=60),
+            "impatient": dcp.connection(patience=2),
+            "nobody": dcp.connection(port=nobody, patience=2),
+            "no_control": dcp.connection(control=f"127.0.0.1:{nobody}", patience=2),
+        }
+    )
+
+
+def tearDownModule() -> None:
+    airflow.close()
+    dcp.close()
+
+
+class Case(unittest.TestCase):
+    def dag(self, *tasks: str) -> Path:
+        return dag_file(DAGS, re.sub(r"\W+", "-", self.id().rpartition(".")[2]), *tasks)
+
+    def begun(self, before: int, name: str = "count") -> str:
+        """Waits until one more execution runs, and gives its id."""
+
+        def running() -> str:
+            found = dcp.runs(name)
+            return found[0]["id"] if len(found) > before and found[0]["phase"] == "RUNNING" else ""
+
+        return until("an execution runs", running)
+
+
+class Ends(Case):
+    def test_success_with_its_log(self) -> None:
+        dag = self.dag(
+            task("it", "CoreEtlJob/sales/count", parameters={"seconds": 2}, run_parameters={"day": DAY})
+        )
+        state, log = airflow.run(dag)
+        self.assertEqual(state, "success", log)
+        self.assertIn("| count 1 of 2026-11-20", log)
+        self.assertIn("| counted all", log)
+        self.assertIn("running, attempt 1: the driver runs", log)
+        self.assertIn("the log of attempt 1, from its beginning:", log)
+        self.assertEqual(log.count("| count 1 of"), 1)
+
+    def test_success_in_the_worker(self) -> None:
+        state, log = airflow.run(
+            self.dag(task("it", "sales/orders", run_parameters={"day": DAY}, deferrable=False))
+        )
+        self.assertEqual(state, "success", log)
+        self.assertNotIn("Pausing task as DEFERRED", log)
+        self.assertIn("succeeded, attempt 1", log)
+        self.assertIn("Successfully stopped SparkContext", log)
+
+    def test_failure_with_its_cause_and_evidence(self) -> None:
+        state, log = airflow.run(self.dag(task("it", "sales/broken", logs=False)))
+        self.assertEqual(state, "failed", log)
+        self.assertRegex(log, r"AirflowFailException: sales/broken failed after 1 attempt: .*not there")
+        self.assertRegex(log, r"    .*TABLE_OR_VIEW_NOT_FOUND")
+        id = dcp.runs("broken")[0]["id"]
+        self.assertIn(f"its whole log: dcp logs {id}", log)
+        # Whoever clears it means a new run.
+        airflow.run(self.dag(task("it", "sales/broken", logs=False)), again=True)
+        self.assertEqual(len(dcp.runs("broken")), 2)
+
+    def test_too_long_in_the_worker(self) -> None:
+        # Where it is deferred, Airflow's scheduler ends it: see test_scheduler.
+        arguments = {"deferrable": False, "execution_timeout": "timedelta(seconds=6)"}
+        dag = self.dag(task("it", "sales/count", parameters={"seconds": 60}, **arguments))
+        state, log = airflow.run(dag)
+        self.assertEqual(state, "failed", log)
+        self.assertIn("ran longer than the task's execution_timeout", log)
+        self.assertEqual(dcp.runs("count")[0]["phase"], "CANCELLED")
+
+
+class Refused(Case):
+    def refused(self, *tasks: str) -> str:
+        before = len(dcp.runs())
+        state, log = airflow.run(self.dag(*tasks))
+        self.assertEqual(state, "failed", log)
+        self.assertEqual(len(dcp.runs()), before)
+        return log
+
+    def test_unknown_job(self) -> None:
+        log = self.refused(task("it", "sales/unknown"))
+        self.assertIn("there is no sales/unknown of shop/prod to run", log)
+        self.assertIn("dcp apply", log)
+
+    def test_unknown_revision(self) -> None:
+        log = self.refused(task("it", "sales/count", fingerprint="0" * 64))
+        self.assertIn("in revision 000", log)
+        self.assertIn("dcp apply", log)
+
+    def test_unknown_parameter(self) -> None:
+        log = self.refused(task("it", "sales/count", parameters={"secunds": 1}))
+        self.assertIn("sales/count of shop/prod can't be run like this", log)
+        self.assertIn("did you mean `seconds`?", log)
+
+    def test_parameter_that_is_no_scalar(self) -> None:
+        self.assertIn(
+            "parameter `seconds` is [1]", self.refused(task("it", "sales/count", parameters={"seconds": [1]}))
+        )
+
+    def test_undefined_name(self) -> None:
+        log = self.refused(task("it", "sales/count", run_parameters={"day": "{{ nowhere }}"}))
+        self.assertIn("'nowhere' is undefined", log)
+
+    def test_templates_in_parameters_are_text(self) -> None:
+        dag = self.dag(task("it", "sales/count", parameters={"seconds": 1, "day": "{{ ds }}"}))
+        state, log = airflow.run(dag)
+        self.assertEqual(state, "success", log)
+        self.assertIn("| count 0 of {{ ds }}", log)
+
+
+class Outage(Case):
+    def test_nobody_to_submit_to(self) -> None:
+        dag = self.dag(task("it", "sales/count", conn_id="nobody"))
+        state, log = airflow.run(dag)
+        self.assertEqual(state, "failed", log)
+        self.assertEqual(log.count("no answer, trying again for up to 2 s"), 1)
+        self.assertIn("Whether it has heard of it is not known; clear the task to ask again", log)
+
+    def test_away_for_a_while(self) -> None:
+        before = len(dcp.runs("count"))
+        airflow.begin(self.dag(task("it", "sales/count", parameters={"seconds": 8})))
+        self.begun(before)
+        dcp.stop()
+        until("it is noticed", lambda: "no answer, trying again" in "".join(airflow._lines), 60)
+        dcp.start()
+        state, log = airflow.wait()
+        self.assertEqual(state, "success", log)
+        self.assertIn("there are answers again", log)
+        self.assertIn("| count 7 of", log)
+        self.assertEqual(log.count("| count 3 of"), 1, log)
+        self.assertEqual(len(dcp.runs("count")), before + 1)
+
+    def test_away_for_longer_and_found_again(self) -> None:
+        for deferrable in (True, False):
+            with self.subTest(deferrable=deferrable):
+                before = len(dcp.runs("count"))
+                arguments = {"parameters": {"seconds": 25}, "deferrable": deferrable}
+                dag = self.dag(task("it", "sales/count", conn_id="impatient", **arguments))
+                airflow.begin(dag)
+                id = self.begun(before)
+                dcp.stop()
+                state, log = airflow.wait()
+                self.assertEqual(state, "failed", log)
+                self.assertIn(f"how execution {id} is could not be found out", log)
+                dcp.start()
+                state, log = airflow.run(dag, again=True)
+                self.assertEqual(state, "success", log)
+                self.assertIn(f"found execution {id} of sales/count", log)
+                self.assertEqual(len(dcp.runs("count")), before + 1)
+
+    def test_nobody_to_tell_of_completion(self) -> None:
+        before = len(dcp.runs("count"))
+        outlets = [asset("table:lake.mart.orders")]
+        dag = self.dag(task("it", "sales/count", conn_id="no_control", outlets=outlets))
+        state, log = airflow.run(dag)
+        self.assertEqual(state, "failed", log)
+        self.assertIn("the job has succeeded, but that its outputs are complete could not be told", log)
+        state, log = airflow.run(self.dag(task("it", "sales/count", outlets=outlets)), again=True)
+        self.assertEqual(state, "success", log)
+        self.assertEqual(len(dcp.runs("count")), before + 1)
+
+
+class Tries(Case):
+    def test_a_try_that_dies(self) -> None:
+        for deferrable in (True, False):
+            with self.subTest(deferrable=deferrable):
+                before = len(dcp.runs("count"))
+                dag = self.dag(task("it", "sales/count", parameters={"seconds": 40}, deferrable=deferrable))
+                airflow.begin(dag)
+                id = self.begun(before)
+                airflow.kill()
+                state, log = airflow.run(dag, again=True)
+                self.assertEqual(state, "success", log)
+                self.assertIn(f"found execution {id}", log)
+                self.assertEqual(len(dcp.runs("count")), before + 1)
+
+    def test_a_try_that_dies_and_a_run_that_is_made_again(self) -> None:
+        before = len(dcp.runs("count"))
+        dag = self.dag(task("it", "sales/count", parameters={"seconds": 40}))
+        airflow.begin(dag)
+        id = self.begun(before)
+        airflow.kill()
+        state, log = airflow.run(dag)
+        self.assertEqual(state, "success", log)
+        self.assertIn(f"found execution {id}", log)
+        self.assertEqual(len(dcp.runs("count")), before + 1)
+        # It has ended by now: a run of this name that is made again is another one.
+        state, log = airflow.run(
+            dag_file(DAGS, dag.stem, task("it", "sales/count", parameters={"seconds": 1}))
+        )
+        self.assertEqual(state, "success", log)
+        self.assertIn("the job is run anew", log)
+        self.assertEqual(len(dcp.runs("count")), before + 2)
+
+    def test_cancelled_while_no_try_was_there(self) -> None:
+        before = len(dcp.runs("count"))
+        dag = self.dag(task("it", "sales/count", parameters={"seconds": 30}))
+        airflow.begin(dag)
+        id = self.begun(before)
+        airflow.kill()
+        dcp.dcp("cancel", id)
+        state, log = airflow.run(dag_file(DAGS, dag.stem, task("it", "sales/count")), again=True)
+        self.assertEqual(state, "success", log)
+        self.assertIn("the job is run anew", log)
+        self.assertEqual([it["phase"] for it in dcp.runs("count")[:2]], ["SUCCEEDED", "CANCELLED"])
+
+    def test_cancelled_by_somebody_else(self) -> None:
+        before = len(dcp.runs("count"))
+        airflow.begin(self.dag(task("it", "sales/count", parameters={"seconds": 30})))
+        dcp.dcp("cancel", self.begun(before))
+        state, log = airflow.wait()
+        self.assertEqual(state, "failed", log)
+        self.assertIn("AirflowFailException: sales/count was cancelled", log)
+
+    def test_a_dag_that_was_changed_meanwhile(self) -> None:
+        before = len(dcp.runs("count"))
+        dag = self.dag(task("it", "sales/count", parameters={"seconds": 40}))
+        airflow.begin(dag)
+        id = self.begun(before)
+        airflow.kill()
+        state, log = airflow.run(
+            dag_file(DAGS, dag.stem, task("it", "sales/count", parameters={"seconds": 9})), True
+        )
+        self.assertEqual(state, "success", log)
+        self.assertIn(f"found execution {id}", log)
+        self.assertIn("it was submitted with something else than the DAG has now, and runs that", log)
+        self.assertEqual(len(dcp.runs("count")), before + 1)
+
+    def test_cleared_after_success(self) -> None:
+        before = len(dcp.runs("count"))
+        dag = self.dag(task("it", "sales/count"))
+        for tries in (1, 2, 3):
+            state, log = airflow.run(dag, again=tries > 1)
+            self.assertEqual(state, "success", log)
+            self.assertEqual(len(dcp.runs("count")), before + tries)
