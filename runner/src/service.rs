@@ -24,9 +24,12 @@ const MESSAGE: usize = 4 << 20;
 /// How much text of definitions is remembered.
 const DEFINITIONS: usize = 8 << 20;
 
+/// What is followed: the steps of an execution, and what its driver writes, by gRPC and REST.
+const LASTING: [&str; 4] = ["/dcp.runner.v1.Runner/Watch", "/dcp.runner.v1.Runner/Logs", "/steps", "/logs"];
+
 /// Adds a Runner to what is served.
 pub fn add(services: Services, runner: Arc<dyn Runner>) -> Services {
-    services.with(
+    services.lasting(&LASTING).with(
         RunnerServer::new(Service { runner, definitions: Definitions::new(DEFINITIONS) })
             .max_decoding_message_size(MESSAGE),
     )

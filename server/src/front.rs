@@ -32,6 +32,9 @@ pub(crate) struct Front {
     pub(crate) access: Access,
     /// A permit for each call that there may be at once.
     pub(crate) room: Arc<Semaphore>,
+    /// How the paths of those end that last, and permits for them.
+    pub(crate) lasting: Vec<&'static str>,
+    pub(crate) lasting_room: Arc<Semaphore>,
     pub(crate) time: Duration,
     pub(crate) log: Option<Log>,
     pub(crate) clock: fn() -> Timestamp,
@@ -96,7 +99,10 @@ impl Front {
             .access
             .caller(request.uri(), request.headers())
             .map_err(|why| status::refusal(Code::Unauthenticated, domain(service), "UNAUTHENTICATED", why))?;
-        let permit = Arc::clone(&self.room).try_acquire_owned().map_err(|_| {
+        let path = request.uri().path();
+        let lasts = self.lasting.iter().any(|end| path.ends_with(end));
+        let room = if lasts { &self.lasting_room } else { &self.room };
+        let permit = Arc::clone(room).try_acquire_owned().map_err(|_| {
             let busy = "as many calls are under way as there may be; try again";
             status::refusal(Code::Unavailable, domain(service), "UNAVAILABLE", busy)
         })?;

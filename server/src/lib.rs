@@ -61,6 +61,8 @@ pub struct Limits {
     pub head: Duration,
     /// Calls at once; those beyond are told to try again.
     pub calls: usize,
+    /// Calls at once that follow something for as long as it lasts.
+    pub lasting: usize,
     /// How long a call may take until it is answered, what it sends included.
     pub time: Duration,
     /// How long calls that are under way may take to end once the server is told to stop.
@@ -73,6 +75,7 @@ impl Default for Limits {
             connections: 1_024,
             head: Duration::from_secs(20),
             calls: 256,
+            lasting: 2_048,
             time: Duration::from_mins(2),
             grace: Duration::from_secs(20),
         }
@@ -110,7 +113,7 @@ pub async fn serve(
         return Err(Error::Open(address));
     }
     let tls = tls.map(|tls| tls.config(services.rest.is_some())).transpose()?.map(TlsAcceptor::from);
-    let Services { grpc, rest, names, descriptors } = services;
+    let Services { grpc, rest, names, lasting, descriptors } = services;
     let (reporter, health) = tonic_health::server::health_reporter();
     let mut reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(descriptors)
@@ -129,6 +132,8 @@ pub async fn serve(
         access,
         // More permits than a semaphore can have are as good as none.
         room: Arc::new(Semaphore::new(limits.calls.min(Semaphore::MAX_PERMITS))),
+        lasting,
+        lasting_room: Arc::new(Semaphore::new(limits.lasting.min(Semaphore::MAX_PERMITS))),
         time: limits.time,
         log,
         clock,

@@ -19,6 +19,8 @@ pub struct Services {
     pub(crate) grpc: Routes,
     pub(crate) rest: Option<Router>,
     pub(crate) names: Vec<&'static str>,
+    /// How the paths of calls end that last as long as what they tell of.
+    pub(crate) lasting: Vec<&'static str>,
     pub(crate) descriptors: &'static [u8],
 }
 
@@ -26,7 +28,7 @@ impl Services {
     /// None yet. `descriptors` are those of the protocols, for the reflection service; there may be more of them than
     /// are served.
     pub fn new(descriptors: &'static [u8]) -> Self {
-        Self { grpc: Routes::default(), rest: None, names: Vec::new(), descriptors }
+        Self { grpc: Routes::default(), rest: None, names: Vec::new(), lasting: Vec::new(), descriptors }
     }
 
     /// Adds a gRPC service; each may be added once.
@@ -37,12 +39,22 @@ impl Services {
         S::Response: IntoResponse,
         S::Future: Send + 'static,
     {
-        let Self { grpc, rest, mut names, descriptors } = self;
-        if names.contains(&S::NAME) {
-            return Self { grpc, rest, names, descriptors };
+        if self.names.contains(&S::NAME) {
+            return self;
         }
-        names.push(S::NAME);
-        Self { grpc: grpc.add_service(service), rest, names, descriptors }
+        let mut services = self;
+        services.names.push(S::NAME);
+        services.grpc = services.grpc.add_service(service);
+        services
+    }
+
+    /// Has calls whose paths end so have a room of their own: those that follow something for as long as it lasts, and
+    /// cost next to nothing meanwhile.
+    #[must_use]
+    pub fn lasting(self, ends: &[&'static str]) -> Self {
+        let mut services = self;
+        services.lasting.extend(ends);
+        services
     }
 
     /// Sets what answers calls that are not gRPC. Without it there is no HTTP/1 either.

@@ -92,7 +92,11 @@ fn router(gate: Arc<Semaphore>) -> axum::Router {
     };
     let endless =
         || async { axum::body::Body::from_stream(stream::repeat("more\n").map(Ok::<_, Infallible>)) };
-    let router = axum::Router::new().route("/who", get(who)).route("/slow", get(slow));
+    let router = axum::Router::new()
+        .route("/who", get(who))
+        .route("/slow", get(slow))
+        .route("/follow", get(slow))
+        .route("/peek", get(who));
     let some = || async {
         let pieces = stream::iter(["some\n", "more\n"]).map(Ok::<_, Infallible>);
         axum::body::Body::from_stream(pieces)
@@ -165,7 +169,10 @@ impl Server {
 
 fn services(gate: &Arc<Semaphore>) -> Services {
     let descriptors = tonic_health::pb::FILE_DESCRIPTOR_SET;
-    Services::new(descriptors).with(Echo(Arc::clone(gate))).rest(router(Arc::clone(gate)))
+    Services::new(descriptors)
+        .with(Echo(Arc::clone(gate)))
+        .rest(router(Arc::clone(gate)))
+        .lasting(&["/follow", "/peek"])
 }
 
 async fn call(address: SocketAddr, path: &str, token: Option<&str>) -> Result<(), Status> {
@@ -289,6 +296,33 @@ async fn where_there_is_no_room_it_is_said_and_health_goes_on() {
     server.gate.add_permits(1);
     assert!(answer(&mut first).await.ends_with("done"));
     server.grpc("Say", Some(TOKEN)).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_lasts_has_a_room_of_its_own() {
+    let server = Server::start(|options| (options.limits.calls, options.limits.lasting) = (1, 2)).await;
+    let mut lasting = Vec::new();
+    for _ in 0..2 {
+        let mut stream = server.connect().await;
+        send(&mut stream, "/follow", &bearer()).await;
+        lasting.push(stream);
+    }
+    let full = async { while !server.get("/peek", &bearer()).await.starts_with("HTTP/1.1 503 ") {} };
+    timeout(LONG, full).await.expect("there is no room for more");
+    // All others have theirs, and the other way round.
+    assert!(server.get("/who", &bearer()).await.ends_with("ada"));
+    server.gate.add_permits(2);
+    for stream in &mut lasting {
+        assert!(answer(stream).await.ends_with("done"));
+    }
+    let mut slow = server.connect().await;
+    send(&mut slow, "/slow", &bearer()).await;
+    server.full().await;
+    let mut follows = server.connect().await;
+    send(&mut follows, "/follow", &bearer()).await;
+    server.gate.add_permits(2);
+    assert!(answer(&mut follows).await.ends_with("done"));
+    assert!(answer(&mut slow).await.ends_with("done"));
 }
 
 #[tokio::test]
