@@ -73,13 +73,13 @@ def end(process: subprocess.Popen[Any], how: int = signal.SIGTERM) -> None:
 MANIFEST = """\
 apiVersion: dcp/v1
 kind: CoreETL
-metadata: {{name: {name}, domain: sales, owner: sales@example.com}}
+metadata: {{name: {name}, domain: sales, owner: sales@example.com, labels: {labels}}}
 spec:
   engine: {{version: "4.1"}}
   job:
 {job}
-  run: {{manual: {{}}}}
-  retry: {{attempts: 1}}
+  run: {run}
+{more}  retry: {{attempts: 1}}
   timeouts: {{stop: 5s}}
   resources: {{driver: {{memory: 512m}}, executors: {{cores: 1, memory: 512m}}}}
 """
@@ -102,7 +102,7 @@ JOBS = {
     "orders": """\
     sql:
       query: SELECT CAST(:day AS STRING) AS day
-      parameters: {day: {type: date}}
+      parameters: {day: {type: date, run: date}}
       returnResult: true""",
     "broken": """\
     sql:
@@ -128,8 +128,20 @@ class Dcp:
         for job, text in JOBS.items():
             self.write(job, text)
 
-    def write(self, name: str, job: str) -> None:
-        (self.folder / "manifests" / f"{name}.yaml").write_text(MANIFEST.format(name=name, job=job))
+    def write(self, name: str, job: str, run: str = "{manual: {}}", more: str = "", labels: str = "{}") -> None:
+        """Writes a manifest; `more` are lines of its spec."""
+        text = MANIFEST.format(name=name, job=job, run=run, more=more, labels=labels)
+        (self.folder / "manifests" / f"{name}.yaml").write_text(text)
+
+    def publish_to(self, dags: Path) -> None:
+        """Has `apply` put DAG files where an Airflow reads them."""
+        text = f"project: shop\ntargets: {{prod: {{default: true, dags: {json.dumps(str(dags))}}}}}\n"
+        (self.folder / "dcp.yaml").write_text(text)
+
+    @property
+    def dags(self) -> Path:
+        """Where `apply` puts DAG files by default."""
+        return self.folder / ".dcp" / "dags"
 
     def dcp(self, *arguments: str) -> str:
         ran = subprocess.run(

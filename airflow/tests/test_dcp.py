@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import subprocess
 import unittest
 from pathlib import Path
 
-from support import FOLDER, Airflow, Dcp, asset, dag_file, free_port, migrate, task, until
+from support import FOLDER, JOBS, Airflow, Dcp, asset, dag_file, free_port, migrate, task, until
 
 DAGS = FOLDER / "driven"
 DAY = "{{ ds }}"
@@ -94,6 +97,65 @@ class Ends(Case):
         self.assertEqual(dcp.runs("count")[0]["phase"], "CANCELLED")
 
 
+class Generated(Case):
+    """DAG files as `dcp apply` has made them."""
+
+    def test_success_by_the_command_line(self) -> None:
+        # A run that nobody has given a date is for the day that it runs on.
+        ran = subprocess.run(
+            ["airflow", "dags", "test", "--dagfile-path", str(dcp.dags / "sales__orders.py"), "sales__orders"],
+            env={
+                **os.environ,
+                "AIRFLOW__CORE__DAGS_FOLDER": str(dcp.dags),
+                "AIRFLOW_CONN_DCP_DEFAULT": dcp.connection(),
+            },
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        log = ran.stdout + ran.stderr
+        self.assertEqual(ran.returncode, 0, log)
+        self.assertIn("succeeded, attempt 1", log)
+        run = dcp.runs("orders")[0]
+        self.assertEqual(run["phase"], "SUCCEEDED")
+        rows = json.loads(dcp.dcp("result", run["id"]))
+        self.assertRegex(rows[0]["day"], r"^\d{4}-\d{2}-\d{2}$")
+
+    def test_failure_with_its_cause(self) -> None:
+        state, log = airflow.run(dcp.dags / "sales__broken.py")
+        self.assertEqual(state, "failed", log)
+        self.assertRegex(log, r"AirflowFailException: sales/broken failed after 1 attempt: .*not there")
+        self.assertRegex(log, r"    .*TABLE_OR_VIEW_NOT_FOUND")
+
+    def test_a_try_that_dies(self) -> None:
+        dcp.write("steady", JOBS["count"].replace("default: 1}", "default: 12}"))
+        dcp.apply()
+        dag = dcp.dags / "sales__steady.py"
+        airflow.begin(dag)
+        id = self.begun(0, "steady")
+        airflow.kill()
+        state, log = airflow.run(dag, again=True)
+        self.assertEqual(state, "success", log)
+        self.assertIn(f"found execution {id}", log)
+        self.assertEqual(len(dcp.runs("steady")), 1)
+
+    def test_a_revision_that_was_taken_away(self) -> None:
+        dcp.write("short", JOBS["count"])
+        dcp.apply()
+        dag = DAGS / "sales__short.py"
+        dag.write_text((dcp.dags / "sales__short.py").read_text())
+        state, log = airflow.run(dag)
+        self.assertEqual(state, "success", log)
+        # Airflow may run a file for a while that is not there any more.
+        (dcp.folder / "manifests" / "short.yaml").unlink()
+        dcp.apply()
+        self.assertFalse((dcp.dags / "sales__short.py").exists())
+        state, log = airflow.run(dag, again=True)
+        self.assertEqual(state, "failed", log)
+        self.assertIn("there is no sales/short of shop/prod in revision", log)
+        self.assertEqual(len(dcp.runs("short")), 1)
+
+
 class Refused(Case):
     def refused(self, *tasks: str) -> str:
         before = len(dcp.runs())
@@ -159,7 +221,7 @@ class Outage(Case):
         for deferrable in (True, False):
             with self.subTest(deferrable=deferrable):
                 before = len(dcp.runs("count"))
-                arguments = {"parameters": {"seconds": 25}, "deferrable": deferrable}
+                arguments = {"parameters": {"seconds": 12}, "deferrable": deferrable}
                 dag = self.dag(task("it", "sales/count", conn_id="impatient", **arguments))
                 airflow.begin(dag)
                 id = self.begun(before)
@@ -190,7 +252,7 @@ class Tries(Case):
         for deferrable in (True, False):
             with self.subTest(deferrable=deferrable):
                 before = len(dcp.runs("count"))
-                dag = self.dag(task("it", "sales/count", parameters={"seconds": 40}, deferrable=deferrable))
+                dag = self.dag(task("it", "sales/count", parameters={"seconds": 12}, deferrable=deferrable))
                 airflow.begin(dag)
                 id = self.begun(before)
                 airflow.kill()
@@ -239,7 +301,7 @@ class Tries(Case):
 
     def test_a_dag_that_was_changed_meanwhile(self) -> None:
         before = len(dcp.runs("count"))
-        dag = self.dag(task("it", "sales/count", parameters={"seconds": 40}))
+        dag = self.dag(task("it", "sales/count", parameters={"seconds": 12}))
         airflow.begin(dag)
         id = self.begun(before)
         airflow.kill()

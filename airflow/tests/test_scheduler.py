@@ -11,12 +11,13 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-from support import FOLDER, Dcp, asset, dag_file, end, free_port, task, until
+from support import FOLDER, JOBS, Dcp, dag_file, end, free_port, task, until
 
 HOME = FOLDER / "whole"
 DAGS = HOME / "dags"
 PARTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 TABLE = "table:lake.mart.counted"
+OUTPUT = "  outputs: [{table: lake.mart.counted}]\n"
 
 dcp = Dcp("whole-dcp")
 port = free_port()
@@ -88,6 +89,7 @@ def setUpModule() -> None:
     )
     if made.returncode != 0:
         raise AssertionError(made.stdout + made.stderr)
+    dcp.publish_to(DAGS)
     dcp.apply()
     dcp.start()
     for deferrable, name in ((True, "deferred"), (False, "worker")):
@@ -103,7 +105,7 @@ def setUpModule() -> None:
     for part in PARTS:
         start(part)
     until("the API server answers", answers, 120)
-    until("all DAGs are there", lambda: len(api("GET", "/api/v2/dags")["dags"]) == 5, 120)
+    until("all DAGs are there", lambda: len(api("GET", "/api/v2/dags")["dags"]) == 5 + len(JOBS), 120)
 
 
 def answers() -> bool:
@@ -143,8 +145,14 @@ class Case(unittest.TestCase):
         return str(runs[0]["dag_run_id"])
 
     def task(self, dag: str, run: str) -> dict[str, Any]:
-        found: dict[str, Any] = api("GET", f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/it")
+        found: dict[str, Any] = api("GET", self.path(dag, run))
         return found
+
+    @staticmethod
+    def path(dag: str, run: str) -> str:
+        """Of its only task, which has the workload's name where `dcp apply` has made the DAG."""
+        id = dag.partition("__")[2] or "it"
+        return f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/{id}"
 
     def reaches(self, dag: str, run: str, *states: str, seconds: float = 180) -> dict[str, Any]:
         def look() -> dict[str, Any] | None:
@@ -156,9 +164,7 @@ class Case(unittest.TestCase):
         return until(f"{dag} is {' or '.join(states)}", look, seconds)
 
     def log(self, dag: str, run: str, number: int) -> str:
-        told = api(
-            "GET", f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/it/logs/{number}?full_content=true"
-        )
+        told = api("GET", f"{self.path(dag, run)}/logs/{number}?full_content=true")
         return "\n".join(
             str(it.get("event", it)) if isinstance(it, dict) else str(it) for it in told["content"]
         )
@@ -167,7 +173,7 @@ class Case(unittest.TestCase):
         """The execution that its link leads to, once it runs."""
 
         def look() -> str:
-            links = api("GET", f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/it/links")["extra_links"]
+            links = api("GET", f"{self.path(dag, run)}/links")["extra_links"]
             id = (links.get("Execution") or "").rpartition("/")[2]
             return id if id and id != but and self.phase(id) == "RUNNING" else ""
 
@@ -180,48 +186,102 @@ class Case(unittest.TestCase):
 class Whole(Case):
     def test_schedule_to_consumer_with_a_triggerer_that_dies(self) -> None:
         # Yearly, and not caught up: it fires once, for the last time that it was due.
-        yearly = "CronTriggerTimetable('0 0 1 1 *', timezone='UTC')"
-        since = ", start_date=pendulum.datetime(2020, 1, 1), catchup=False"
-        produces = task("it", "sales/count", parameters={"seconds": 25}, outlets=[asset(TABLE)])
-        waits = f"AssetAll(AssetAny({asset(TABLE)}, completed({Dcp.scope!r}, {TABLE!r})))"
-        dag_file(DAGS, "consumes", task("it", "sales/count"), schedule=waits)
-        until("the consumer is there", lambda: "consumes" in self.dags(), 60)
-        dag_file(DAGS, "produces", produces, schedule=yearly, more=since)
-        run = self.one("produces")
-        id = self.execution("produces", run)
-        self.reaches("produces", run, "deferred")
-        until("its log comes", lambda: "| count 3 of" in self.log("produces", run, 1), 60)
+        yearly = '{schedule: {cron: "0 0 1 1 *", startDate: 2020-01-01}}'
+        produces, consumes = "sales__produces", "sales__consumes"
+        dcp.write("consumes", JOBS["count"], run="{onAssets: {all: [{table: lake.mart.counted}]}}")
+        dcp.write("produces", JOBS["count"].replace("default: 1}", "default: 25}"), run=yearly, more=OUTPUT)
+        dcp.apply()
+        until("the consumer is there", lambda: consumes in self.dags(), 60)
+        run = self.one(produces)
+        id = self.execution(produces, run)
+        self.reaches(produces, run, "deferred")
+        until("its log comes", lambda: "| count 3 of" in self.log(produces, run, 1), 60)
         end(processes["triggerer"], signal.SIGKILL)
         start("triggerer")
         self.assertEqual(self.phase(id), "RUNNING")
-        self.assertEqual(self.reaches("produces", run, "success")["try_number"], 1)
+        self.assertEqual(self.reaches(produces, run, "success")["try_number"], 1)
         self.assertEqual(self.phase(id), "SUCCEEDED")
-        self.assertIn("| count 24 of", self.log("produces", run, 1))
-        events = api("GET", "/api/v2/assets/events?source_dag_id=produces")["asset_events"]
+        self.assertIn("| count 24 of", self.log(produces, run, 1))
+        consumer = self.one(consumes)
+        self.reaches(consumes, consumer, "success")
+        # Airflow can't tell of an event while what it has started waits to begin.
+        events = api("GET", "/api/v2/assets/events?source_dag_id=sales__produces")["asset_events"]
         self.assertEqual([it["extra"]["execution"] for it in events], [id])
-        consumer = self.one("consumes")
-        self.reaches("consumes", consumer, "success")
         # What this Airflow has told dcp does not come back to it: the consumer has run once.
         self.assertIn(id, dcp.dcp("assets", TABLE))
-        self.completed_elsewhere(1)
+        self.completed_elsewhere(consumes, 1)
         end(processes["triggerer"], signal.SIGKILL)
         # This one comes while nobody looks.
         dcp.dcp("assets", "complete", TABLE, "--partition", "day=2026-11-22")
         start("triggerer")
-        self.completed_elsewhere(2, tell=False)
+        self.completed_elsewhere(consumes, 2, tell=False)
 
-    def completed_elsewhere(self, before: int, tell: bool = True) -> None:
+    def completed_elsewhere(self, consumes: str, before: int, tell: bool = True) -> None:
         """That the consumer runs once more for a completion that Airflow has no part in."""
-        self.assertEqual(len(self.runs("consumes")), before)
+        self.assertEqual(len(self.runs(consumes)), before)
         if tell:
             dcp.dcp("assets", "complete", TABLE, "--partition", f"day=2026-11-2{before}")
-        until("the consumer runs once more", lambda: len(self.runs("consumes")) > before, 90)
-        until("it is done", lambda: all(it["state"] == "success" for it in self.runs("consumes")), 120)
-        self.assertEqual(len(self.runs("consumes")), before + 1)
+        until("the consumer runs once more", lambda: len(self.runs(consumes)) > before, 90)
+        until("it is done", lambda: all(it["state"] == "success" for it in self.runs(consumes)), 120)
+        self.assertEqual(len(self.runs(consumes)), before + 1)
 
     def runs(self, dag: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = api("GET", f"/api/v2/dags/{dag}/dagRuns")["dag_runs"]
         return found
+
+    def test_what_a_stream_completes_starts_who_waits_for_it(self) -> None:
+        stream = """\
+    stream:
+      sources: {ticks: {rate: {rowsPerSecond: 5}}}
+      watermark: {source: ticks, column: timestamp, delay: 1s}
+      query: SELECT timestamp, value FROM ticks
+      sink: {files: {path: %s, format: json}}""" % (FOLDER / "ticks")
+        run = "{continuous: {checkpoint: %s, trigger: {every: 2s}, completes: {every: 20s}}}" % (
+            FOLDER / "ticks-checkpoint"
+        )
+        dcp.write("ticks", stream, run=run)
+        waits = "{onAssets: {all: [{path: %s}]}}" % (FOLDER / "ticks")
+        dcp.write("follows", JOBS["count"], run=waits)
+        dcp.apply()
+        until("who waits is there", lambda: "sales__follows" in self.dags(), 60)
+        until("the stream completes something", lambda: self.runs("sales__follows"), 180)
+        first = self.runs("sales__follows")[-1]["dag_run_id"]
+        self.reaches("sales__follows", first, "success")
+        path = f"/api/v2/dags/sales__follows/dagRuns/{first}/upstreamAssetEvents"
+        extra = api("GET", path)["asset_events"][0]["extra"]["payload"]
+        self.assertEqual(extra["asset"], f"path:{FOLDER / 'ticks'}")
+        self.assertRegex(extra["partition"], r"^to=20\d\d-\d\d-\d\dT\d\d:\d\d:[024]0Z$")
+        self.assertEqual(extra["run"], "sales/ticks-1")
+        for name in ("ticks", "follows"):
+            (dcp.folder / "manifests" / f"{name}.yaml").unlink()
+        dcp.dcp("apply", "--auto-approve", "--quiet", "--allow-delete", "sales/ticks")
+        until("the stream is gone", lambda: not dcp.live(), 60)
+
+    def test_what_is_published_comes_to_airflow_and_nothing_of_a_bad_manifest_does(self) -> None:
+        def files() -> dict[str, bytes]:
+            return {it.name: it.read_bytes() for it in DAGS.glob("*.py")}
+
+        def tags(dag: str) -> list[str]:
+            return [it["name"] for it in api("GET", f"/api/v2/dags/{dag}")["tags"]]
+
+        job = JOBS["count"]
+        dcp.write("grows", job)
+        dcp.apply()
+        until("it is there", lambda: "sales__grows" in self.dags(), 60)
+        before = files()
+        dcp.write("grows", job.replace("jobs/count.py", "jobs/count.py\n      argz: []"))
+        dcp.write("comes", job)
+        with self.assertRaisesRegex(AssertionError, "unknown field `argz`"):
+            dcp.apply()
+        self.assertEqual(files(), before)
+        dcp.write("grows", job, labels="{tier: gold}")
+        dcp.apply()
+        until("it has changed", lambda: "tier:gold" in tags("sales__grows"), 60)
+        until("the other one is there", lambda: "sales__comes" in self.dags(), 60)
+        for name in ("grows", "comes"):
+            (dcp.folder / "manifests" / f"{name}.yaml").unlink()
+        dcp.apply()
+        until("they are gone", lambda: not {"sales__grows", "sales__comes"} & set(self.dags()), 90)
 
     def test_cleared_while_it_runs(self) -> None:
         for dag, state in (("cleared-deferred", "deferred"), ("cleared-worker", "running")):
@@ -243,7 +303,7 @@ class Whole(Case):
                 id = self.execution(dag, run)
                 self.reaches(dag, run, state)
                 until("it is waited for", lambda: "| count 1 of" in self.log(dag, run, 1), 60)
-                api("PATCH", f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/it", {"new_state": "failed"})
+                api("PATCH", self.path(dag, run), {"new_state": "failed"})
                 until("the execution is cancelled", lambda: self.phase(id) == "CANCELLED", 90)
 
     def test_deferred_for_too_long(self) -> None:

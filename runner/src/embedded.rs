@@ -342,10 +342,9 @@ impl Inner {
                 "no job `{domain}/{name}`{which} is applied to `{scope}`: see `dcp history`, or apply it first"
             ))
         };
-        let revision = match &reference.fingerprint {
-            Some(fingerprint) => fingerprint.clone(),
-            None => jobs.current(reference).await?.ok_or_else(none)?,
-        };
+        // An earlier revision may be run, of what is applied: a job that was taken away is not.
+        let current = jobs.current(reference).await?.ok_or_else(none)?;
+        let revision = reference.fingerprint.clone().unwrap_or(current);
         // A revision stays what it is.
         let pinned = Reference { fingerprint: Some(revision.clone()), ..reference.clone() };
         if let Some(known) = self.applied.get(&pinned) {

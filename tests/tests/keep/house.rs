@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dcp_compiler::model;
-use dcp_compiler::primitive::{Fingerprint, Primitive};
+use dcp_compiler::primitive::{Address, Fingerprint, Kind, Primitive};
 use dcp_gateway::local::Local;
 use dcp_reconciler::apply::{Target, Who, apply};
 use dcp_reconciler::dags::DagFolder;
@@ -42,8 +42,11 @@ struct Applied(Sql);
 
 #[async_trait::async_trait]
 impl Jobs for Applied {
-    async fn current(&self, _: &Reference) -> dcp_runner::api::Result<Option<Fingerprint>> {
-        Ok(None)
+    async fn current(&self, of: &Reference) -> dcp_runner::api::Result<Option<Fingerprint>> {
+        let Reference { domain, name, .. } = of.clone();
+        let address = Address { domain, name, kind: Kind::CoreEtlJob };
+        let revisions = self.0.revisions(&Scope::new("shop", None), &address).await.expect("it is there");
+        Ok(revisions.into_iter().next().and_then(|it| it.fingerprint))
     }
 
     async fn job(
