@@ -18,7 +18,9 @@ pub(crate) fn check(node: &Node, found: &mut Vec<Diagnostic>) {
         };
         let kind = link.dataset.kind;
         let message = format!("this {kind} would be an asset with a {what} of {length} characters");
-        let help = format!("give it a shorter name: Airflow takes {MAX_ASSET} characters, and `%` with two digits for each byte beyond letters, digits, `-`, `_` and `.`");
+        let help = format!(
+            "give it a shorter name: Airflow takes {MAX_ASSET} characters, and `%` with two digits for each byte beyond letters, digits, `-`, `_` and `.`"
+        );
         found.push(Diagnostic::new(Code::OUT_OF_RANGE, message).at(link.at, "too long").help(help));
     }
 }
