@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use dcp_compiler::compile::{Compiler, Goal};
+use dcp_compiler::compile::{Compiler, Goal, PROJECT_FILE};
 use dcp_compiler::primitive::{Kind, Primitive};
 use dcp_compiler::project::Project;
 use dcp_objects::object_store::memory::InMemory;
@@ -154,6 +154,18 @@ impl Place {
         assert_eq!(stamps.len(), 1, "{stamps:?}");
         stamps[0].trim().trim_matches('"').trim_end_matches("\\n").to_owned()
     }
+}
+
+/// What a DAG says of its scope is what is asked for by it.
+#[test]
+fn a_scope_has_one_name() {
+    let text = "project: shop\ntargets: {dev: {default: true}, prod: {}}\n";
+    for target in [None, Some("dev"), Some("prod")] {
+        let project = Project::read(PROJECT_FILE, text, target).0.expect("it is fine");
+        let scope = Scope::new(project.file.project.as_str(), project.target.as_deref());
+        assert_eq!(project.scope(), scope.as_str());
+    }
+    assert_eq!(Project::none().scope(), "default");
 }
 
 const HASH: &str = "1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d";
