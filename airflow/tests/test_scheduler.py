@@ -289,6 +289,8 @@ class Whole(Case):
                 run = self.trigger(dag)
                 first = self.execution(dag, run)
                 self.reaches(dag, run, state)
+                # Before a triggerer has taken it up, Airflow asks none to stop it.
+                until("it is waited for", lambda: "| count 1 of" in self.log(dag, run, 1), 60)
                 body = {"dry_run": False, "dag_run_id": run, "task_ids": ["it"], "only_failed": False}
                 api("POST", f"/api/v2/dags/{dag}/clearTaskInstances", body)
                 until("the first execution is cancelled", lambda: self.phase(first) == "CANCELLED", 90)

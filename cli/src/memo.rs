@@ -33,7 +33,7 @@ pub(crate) struct Memo {
     files: BTreeMap<String, File>,
 }
 
-/// A file with one manifest.
+/// A file with one manifest, of which all primitives are made: no workload of a group.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct File {
     read: Read,
@@ -149,8 +149,14 @@ impl Memo {
             workload.push((it.address.kind, it.fingerprint.clone()));
         }
         let mut files: BTreeMap<String, Vec<File>> = BTreeMap::new();
+        // What is made of a workload of a group depends on the files of the others, too.
+        let mut grouped: BTreeSet<String> = BTreeSet::new();
         for node in &compilation.graph.nodes {
             let path = compilation.sources.get(node.at.file).path.to_string();
+            if node.member.is_some() {
+                grouped.insert(path);
+                continue;
+            }
             let file = match outcome.read.get(&path) {
                 Some(read) => {
                     let primitives = primitives.remove(&(node.domain.as_str(), node.name.as_str()));
@@ -163,7 +169,8 @@ impl Memo {
         }
         let clean = |read: &Read| !read.iter().any(|(path, _)| said.contains(path.as_str()));
         let single = files.into_iter().filter_map(|(path, mut all)| {
-            let file = all.pop().filter(|file| all.is_empty() && clean(&file.read))?;
+            let file =
+                all.pop().filter(|file| all.is_empty() && clean(&file.read) && !grouped.contains(&path))?;
             Some((path, file))
         });
         Some(Self { made_with: made_with(home, target)?, files: single.collect() })

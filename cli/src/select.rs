@@ -3,11 +3,13 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use dcp_compiler::primitive::{Address, Primitive};
+use dcp_compiler::graph::Node;
+use dcp_compiler::primitive::{Address, Body, Kind, Primitive};
 use dcp_compiler::project::FILE_NAME;
 use dcp_reconciler::plan::Concern;
-use dcp_reconciler::registry::State;
+use dcp_reconciler::registry::{Entry, State};
 
+use crate::control::Control;
 use crate::failure::Failure;
 use crate::git;
 use crate::project::{Home, Outcome};
@@ -20,6 +22,45 @@ pub(crate) struct Select {
     named: Option<BTreeSet<(String, String)>>,
     /// Workloads whose files have changed, and those that are gone.
     changed: Option<Changed>,
+    /// What belongs to the same groups as what was chosen.
+    together: BTreeSet<(String, String)>,
+}
+
+/// A group, and the workloads whose tasks its DAG has, by their domain and names.
+#[derive(Debug)]
+pub(crate) struct Unit {
+    domain: String,
+    group: String,
+    tasks: Vec<String>,
+}
+
+impl Unit {
+    fn of(address: &Address, body: &Body) -> Option<Self> {
+        let Body::Orchestrator(orchestrator) = body else { return None };
+        let tasks = orchestrator.dag.tasks.iter().map(|task| task.task_id.clone());
+        let (domain, group) = (address.domain.clone(), address.name.clone());
+        orchestrator.dag.group.then(|| Self { domain, group, tasks: tasks.collect() })
+    }
+
+    /// The groups that are applied: DAGs beside which there is no job of that name.
+    fn applied(state: &State, control: &Control) -> Result<Vec<Self>, Failure> {
+        let alone = |(address, _): &(&Address, &Entry)| {
+            let job = Address { kind: Kind::CoreEtlJob, ..Address::clone(address) };
+            address.kind == Kind::Orchestrator && !state.entries.contains_key(&job)
+        };
+        let groups: Vec<(&Address, &Entry)> = state.entries.iter().filter(alone).collect();
+        let texts = control.bodies(groups.iter().map(|(_, entry)| entry.fingerprint.clone()).collect())?;
+        let unit = |(address, entry): &(&Address, &Entry)| {
+            let body = Body::parse(address.kind, texts.get(&entry.fingerprint)?).ok()?;
+            Self::of(address, &body)
+        };
+        Ok(groups.iter().filter_map(unit).collect())
+    }
+
+    fn names(&self) -> impl Iterator<Item = (String, String)> {
+        let names = self.tasks.iter().chain([&self.group]);
+        names.map(|name| (self.domain.clone(), name.clone()))
+    }
 }
 
 #[derive(Debug)]
@@ -78,7 +119,11 @@ impl Select {
     ) -> Result<Self, Failure> {
         let mut select = Self::by_name(patterns)?;
         let nodes = &outcome.compilation.graph.nodes;
-        let all = || nodes.iter().map(|node| (node.domain.clone(), node.name.clone())).collect();
+        let group = |node: &Node| node.group().map(|(domain, name)| (domain.to_owned(), name.to_owned()));
+        let all = || {
+            let workloads = nodes.iter().map(|node| (node.domain.clone(), node.name.clone()));
+            workloads.chain(nodes.iter().filter_map(group)).collect()
+        };
         if !paths.is_empty() {
             select.named = Some(all());
         }
@@ -89,6 +134,64 @@ impl Select {
         Ok(select)
     }
 
+    /// Takes the workloads of a group together, those that are in one and those that were: its DAG names their jobs as
+    /// they are, and would name jobs that are not there if some of them were left out.
+    pub(crate) fn together(
+        &mut self,
+        desired: &[Primitive],
+        state: &State,
+        control: &Control,
+    ) -> Result<(), Failure> {
+        if self.patterns.is_empty() && self.named.is_none() && self.changed.is_none() {
+            return Ok(());
+        }
+        let applied = Unit::applied(state, control)?;
+        let desired = desired.iter().filter_map(|it| Unit::of(&it.address, &it.body));
+        let mut units: Vec<Unit> = applied.into_iter().chain(desired).collect();
+        loop {
+            let chosen = |unit: &Unit| unit.names().any(|(domain, name)| self.concerns(&domain, &name));
+            let (taken, left): (Vec<Unit>, Vec<Unit>) = units.into_iter().partition(chosen);
+            if taken.is_empty() {
+                return Ok(());
+            }
+            for unit in taken {
+                let unknown = |name: &&(String, String)| {
+                    name.1 != unit.group && self.named.as_ref().is_some_and(|named| !named.contains(*name))
+                };
+                let names: Vec<(String, String)> = unit.names().collect();
+                if let Some((domain, name)) = names.iter().find(unknown) {
+                    let message = format!(
+                        "`{domain}/{name}` is a task of the group `{domain}/{}`, and none of the files that were named \
+                         has it",
+                        unit.group
+                    );
+                    return Err(Failure::new(message)
+                        .help("name the files of all workloads of the group, or none at all"));
+                }
+                self.together.extend(names);
+            }
+            units = left;
+        }
+    }
+
+    /// Sees to it that no group is chosen in part: to take away one of its workloads leaves a DAG that runs it.
+    pub(crate) fn no_part(&self, state: &State, control: &Control) -> Result<(), Failure> {
+        for unit in Unit::applied(state, control)? {
+            let (chosen, left): (Vec<_>, Vec<_>) =
+                unit.names().partition(|(domain, name)| self.concerns(domain, name));
+            if let (Some((domain, name)), Some((_, other))) = (chosen.first(), left.first()) {
+                let group = &unit.group;
+                let message = format!(
+                    "`{domain}/{name}` can't be chosen without `{domain}/{other}`: both are of the group `{group}`"
+                );
+                let help = "choose the group and all of its workloads; or take the one out of its group, or remove its \
+                            manifest, and apply that";
+                return Err(Failure::usage(message).help(help));
+            }
+        }
+        Ok(())
+    }
+
     /// What a comparison is to make of a workload, where nothing is known of it beforehand.
     pub(crate) fn concern(&self, domain: &str, name: &str) -> Concern {
         if self.concerns(domain, name) { Concern::Compared } else { Concern::LeftOut }
@@ -96,6 +199,9 @@ impl Select {
 
     pub(crate) fn concerns(&self, domain: &str, name: &str) -> bool {
         let key = (domain.to_owned(), name.to_owned());
+        if self.together.contains(&key) {
+            return true;
+        }
         (self.patterns.is_empty() || self.patterns.iter().any(|pattern| pattern.fits(domain, name)))
             && self.named.as_ref().is_none_or(|named| named.contains(&key))
             && self.changed.as_ref().is_none_or(|changed| {

@@ -2,7 +2,7 @@
 //! together.
 
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::check::{self, SqlPlace, SqlSource, Subject};
 use crate::diag::{Code, Diagnostic, list, nearest};
 use crate::graph::{Dataset, Graph, Node, Places};
 use crate::model::{API_VERSION, Job, KIND, Manifest};
-use crate::primitive::{self, Primitive};
+use crate::primitive::{self, Lowered, Part, Primitive};
 use crate::project::{Overlaid, Project};
 use crate::schema;
 use crate::source::{FileId, LoadError, SourceFile, SourceLoader, Sources, Span};
@@ -65,7 +65,7 @@ pub struct Analysis {
 #[derive(Debug)]
 struct Unit {
     node: Node,
-    primitives: Vec<Primitive>,
+    lowered: Lowered,
 }
 
 /// Everything that came of a set of manifests.
@@ -204,8 +204,8 @@ impl Compiler<'_> {
                     scope: &scope,
                 };
                 let wanted = self.goal == Goal::Compile && !found.iter().any(Diagnostic::is_error);
-                let primitives = if wanted { primitive::lower(&input) } else { Vec::new() };
-                analysis.units.push(Unit { node, primitives });
+                let lowered = if wanted { primitive::lower(&input) } else { Lowered::default() };
+                analysis.units.push(Unit { node, lowered });
             }
             None => {
                 root.walk(&mut |node| analysis.mentions.extend(node.as_str().map(str::to_lowercase)));
@@ -253,7 +253,7 @@ impl Compiler<'_> {
         for (index, analysis) in analyses.into_iter().enumerate() {
             all.add(file_of(index), analysis, &mut sources);
         }
-        let Linked { mut diagnostics, nodes, mut primitives, overlays, mentions, manifests } = all;
+        let Linked { mut diagnostics, nodes, mut primitives, parts, overlays, mentions, manifests } = all;
         let matched: Vec<usize> = overlays.into_iter().collect();
         if mentions.is_empty() {
             diagnostics.extend(self.project.unused_overlays(&matched));
@@ -268,6 +268,8 @@ impl Compiler<'_> {
         sources.redact(&secrets.collect::<Vec<_>>());
         if diagnostics.iter().any(Diagnostic::is_error) {
             primitives.clear();
+        } else if self.goal == Goal::Compile {
+            primitives.extend(primitive::grouped(&graph, &parts));
         }
         primitives.sort_by(|a, b| a.address.cmp(&b.address));
         Compilation { sources, diagnostics, graph, primitives, manifests }
@@ -287,6 +289,8 @@ struct Linked {
     diagnostics: Vec<Diagnostic>,
     nodes: Vec<Node>,
     primitives: Vec<Primitive>,
+    /// What workloads bring into the DAGs of their groups, by the places of their nodes.
+    parts: BTreeMap<usize, Part>,
     overlays: BTreeSet<usize>,
     mentions: BTreeSet<String>,
     manifests: Manifests,
@@ -305,10 +309,11 @@ impl Linked {
         for label in diagnostics.iter_mut().flat_map(|diagnostic| &mut diagnostic.labels) {
             globalize(&mut label.span);
         }
-        for Unit { mut node, primitives } in units {
+        for Unit { mut node, lowered: Lowered { primitives, part } } in units {
             for link in node.reads.iter_mut().chain(&mut node.writes).chain(&mut node.waits) {
                 globalize(&mut link.at);
             }
+            self.parts.extend(part.map(|part| (self.nodes.len(), part)));
             self.nodes.push(node);
             self.primitives.extend(primitives);
         }

@@ -1,5 +1,6 @@
 //! The graph of all workloads: who produces what, who consumes it, and who waits for whom.
 
+mod groups;
 mod storage;
 
 use std::cell::LazyCell;
@@ -9,6 +10,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use petgraph::Directed;
 use petgraph::algo::TarjanScc;
 use petgraph::graph::Graph as Links;
+
+pub use groups::{Group, Member};
 
 use crate::diag::{Code, Diagnostic, Severity};
 use crate::model::{DataRef, Job, Manifest, Run, ScalarOr, Sink, Source};
@@ -60,6 +63,8 @@ pub struct Node {
     /// What the workload is started by.
     pub waits: Vec<Link>,
     pub checkpoint: Option<Link>,
+    /// The group whose DAG has its task, if it has no DAG to itself.
+    pub member: Option<Box<Member>>,
 }
 
 /// A dataset, and where a workload names it.
@@ -127,6 +132,7 @@ impl Node {
             shared: Vec::new(),
             waits: Vec::new(),
             checkpoint: None,
+            member: Member::of(manifest, places).map(Box::new),
         };
         let listed = |all: &[DataRef], path: &[&str]| -> Vec<Link> {
             let link = |(at, data): (usize, &DataRef)| {
@@ -233,6 +239,11 @@ impl Node {
         format!("{}/{}", self.domain, self.name)
     }
 
+    /// The domain and the name of its group.
+    pub fn group(&self) -> Option<(&str, &str)> {
+        Some((&self.domain, &self.member.as_ref()?.group))
+    }
+
     fn consumes(&self) -> impl Iterator<Item = &Link> {
         self.reads.iter().chain(&self.waits)
     }
@@ -267,6 +278,7 @@ impl Graph {
     pub fn check(&self, mentioned: &dyn Fn(&Dataset) -> bool) -> Vec<Diagnostic> {
         let mut found = self.addresses();
         found.extend(self.cycles());
+        found.extend(groups::check(self, mentioned));
         found.extend(self.writers());
         found.extend(self.checkpoints());
         found.extend(storage::check(&self.nodes));
@@ -294,20 +306,14 @@ impl Graph {
     }
 
     fn cycles(&self) -> Vec<Diagnostic> {
+        self.circles().iter().map(|members| self.circle(members)).collect()
+    }
+
+    /// Sets of workloads that all consume, by way of the others, what they give.
+    fn circles(&self) -> Vec<Vec<usize>> {
         let counts =
             |&&(producer, consumer): &&(usize, usize)| producer != consumer || self.never_rests(producer);
-        let links: Links<(), (), Directed, usize> = Links::from_edges(self.edges.keys().filter(counts));
-        let mut circles: Vec<Vec<usize>> = Vec::new();
-        TarjanScc::new().run(&links, |members| {
-            let itself = || members.first().is_some_and(|only| links.contains_edge(*only, *only));
-            if members.len() > 1 || itself() {
-                let mut members: Vec<usize> = members.iter().map(|member| member.index()).collect();
-                members.sort_unstable();
-                circles.push(members);
-            }
-        });
-        circles.sort();
-        circles.iter().map(|members| self.circle(members)).collect()
+        circles(self.edges.keys().filter(counts))
     }
 
     /// A job may well read what it wrote the last time. A stream that reads what it writes never comes to rest, and a
@@ -356,12 +362,18 @@ impl Graph {
             .iter()
             .enumerate()
             .all(|(at, member)| waits(member, &round[(at + round.len() - 1) % round.len()]));
+        let group = |at: &usize| self.nodes[*at].group();
+        let one_dag = group(&round[0]).is_some() && round.iter().all(|it| group(it) == group(&round[0]));
         match round.len() {
             1 if !stuck => {
                 diagnostic.help("write somewhere else: each batch would become the input of the next one")
             }
             _ if stuck => diagnostic.help(
                 "take one of them out of the circle: each waits for the one before, and none ever starts",
+            ),
+            _ if one_dag => diagnostic.help(
+                "take one of them out of the circle or out of the group: in a DAG, each task runs after those that \
+                 it takes something from",
             ),
             _ => {
                 diagnostic.severity = Severity::Warning;
@@ -457,6 +469,22 @@ impl Graph {
         }
         found
     }
+}
+
+/// The circles among some edges: sets of more than one, and those that lead to themselves.
+fn circles<'e>(edges: impl Iterator<Item = &'e (usize, usize)>) -> Vec<Vec<usize>> {
+    let links: Links<(), (), Directed, usize> = Links::from_edges(edges);
+    let mut circles: Vec<Vec<usize>> = Vec::new();
+    TarjanScc::new().run(&links, |members| {
+        let itself = || members.first().is_some_and(|only| links.contains_edge(*only, *only));
+        if members.len() > 1 || itself() {
+            let mut members: Vec<usize> = members.iter().map(|member| member.index()).collect();
+            members.sort_unstable();
+            circles.push(members);
+        }
+    });
+    circles.sort();
+    circles
 }
 
 /// What there is to be said of every dataset that a second workload links to.

@@ -5,14 +5,15 @@
 //! that files of a commit are due until it is told that they are in place: what a crash leaves behind, the next apply
 //! finds there, and repairs.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use dcp_compiler::primitive::{Address, Body, Fingerprint, Kind, Orchestrator};
 use jiff::Timestamp;
 
 use crate::dags::{self, DagFolder, File};
 use crate::plan::{Action, Plan};
-use crate::registry::{self, Change, Commit, Head, Registry, Scope, State};
+use crate::registry::{self, Change, Commit, Entry, Head, Registry, Scope, State};
+use crate::stamps;
 
 /// Who applies, and how it is to be remembered.
 #[derive(Debug, Clone)]
@@ -77,7 +78,8 @@ pub async fn apply(
     tell: &mut (dyn FnMut(Step) + Send),
 ) -> Result<Done, Error> {
     let changes = changes(plan)?;
-    let files = files(&changes)?;
+    let mut due = Due::of(target, plan, &changes).await?;
+    let files = due.files(plan.commit.as_deref());
     let names: Vec<String> = files.iter().map(|file| file.name.clone()).collect();
     let gone = gone(target, plan, &names).await?;
     tell(Step::Begun { files: files.len(), removed: gone.len() });
@@ -107,12 +109,17 @@ pub async fn apply(
     let serial = head.base.serial;
     let unpublished = |error| Error::Unpublished { serial, error };
     tell(Step::Committed { serial });
-    let switched = match target.dags.switch(&who.id, &files).await {
+    let applied = head.applied.as_ref().and_then(|applied| applied.commit.as_deref());
+    due.correct(target, serial).await?;
+    let (as_staged, others): (Vec<File>, Vec<File>) =
+        due.files(applied).into_iter().partition(|file| files.contains(file));
+    let switched = match target.dags.switch(&who.id, &as_staged).await {
         // Another apply took what was staged for something that a crash had left.
-        Err(dags::Error::NotStaged { .. }) => target.dags.put(&files).await,
+        Err(dags::Error::NotStaged { .. }) => target.dags.put(&as_staged).await,
         other => other,
     };
     switched.map_err(unpublished)?;
+    target.dags.put(&others).await.map_err(unpublished)?;
     tell(Step::Switched);
     target.dags.remove(&gone).await.map_err(unpublished)?;
     tell(Step::Removed);
@@ -173,16 +180,10 @@ async fn put_in_place(
     names: &[String],
 ) -> Result<usize, Error> {
     let there = touched.iter().filter(|address| address.kind == Kind::Orchestrator);
-    let wanted: Vec<Fingerprint> =
-        there.filter_map(|address| Some(state.entries.get(address)?.fingerprint.clone())).collect();
-    let texts = target.registry.bodies(target.scope, &wanted).await?;
-    let mut files = BTreeMap::new();
-    for text in &texts {
-        let Orchestrator { file, content, .. } = orchestrator(text)?;
-        files.insert(file, content);
-    }
-    let gone: Vec<String> = names.iter().filter(|name| !files.contains_key(*name)).cloned().collect();
-    let files: Vec<File> = files.into_iter().map(|(name, content)| File { name, content }).collect();
+    let entries: Vec<&Entry> = there.filter_map(|address| state.entries.get(address)).collect();
+    let files = stamps::files(target, state, &entries).await?;
+    let kept: BTreeSet<&String> = files.iter().map(|file| &file.name).collect();
+    let gone: Vec<String> = names.iter().filter(|name| !kept.contains(name)).cloned().collect();
     target.dags.put(&files).await?;
     target.dags.remove(&gone).await?;
     Ok(files.len() + gone.len())
@@ -219,16 +220,53 @@ fn address(text: &str) -> Result<Address, Error> {
     text.parse().map_err(Error::Plan)
 }
 
-/// The DAG files that are new or other than before.
-fn files(changes: &[Change]) -> Result<Vec<File>, Error> {
-    let mut files = Vec::new();
-    for change in changes.iter().filter(|change| change.address.kind == Kind::Orchestrator) {
-        if let Some(body) = &change.body {
-            let Orchestrator { file, content, .. } = orchestrator(&body.text)?;
-            files.push(File { name: file, content });
+/// The DAGs that are new or other than before, each with the revision that it gets.
+///
+/// Files are staged before there is a commit, and a revision is known for certain after it: what was deleted once, and
+/// comes again, goes on where it left off. So there may be some whose revision is another one than was expected.
+struct Due {
+    dags: Vec<(Address, Orchestrator, u64)>,
+    /// Whether some of them may have been there before.
+    uncertain: bool,
+}
+
+impl Due {
+    async fn of(target: Target<'_>, plan: &Plan, changes: &[Change]) -> Result<Self, Error> {
+        let mut dags = Vec::new();
+        for change in changes.iter().filter(|change| change.address.kind == Kind::Orchestrator) {
+            if let Some(body) = &change.body {
+                dags.push((change.address.clone(), orchestrator(&body.text)?, 1));
+            }
         }
+        // Where nothing was ever applied, all are the first ones.
+        if dags.is_empty() || plan.base.serial == 0 {
+            return Ok(Self { dags, uncertain: false });
+        }
+        let state = target.registry.state(target.scope).await?;
+        let mut uncertain = false;
+        for (address, _, revision) in &mut dags {
+            match state.entries.get(address) {
+                Some(entry) => *revision = entry.revision + 1,
+                None => uncertain = true,
+            }
+        }
+        Ok(Self { dags, uncertain })
     }
-    Ok(files)
+
+    /// Takes the revisions that they have, now that they are committed.
+    async fn correct(&mut self, target: Target<'_>, serial: u64) -> Result<(), Error> {
+        if self.uncertain {
+            let state = target.registry.state_at(target.scope, serial).await?;
+            for (address, _, revision) in &mut self.dags {
+                *revision = state.entries.get(address).map_or(*revision, |entry| entry.revision);
+            }
+        }
+        Ok(())
+    }
+
+    fn files(&self, commit: Option<&str>) -> Vec<File> {
+        self.dags.iter().map(|(_, made, revision)| stamps::file(made.clone(), *revision, commit)).collect()
+    }
 }
 
 /// The DAG files that nothing has any more.

@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dcp_compiler::primitive::{Fingerprint, Kind};
+use dcp_compiler::primitive::{Address, Kind};
 use serde::Serialize;
 
-use crate::apply::{Error, Target, orchestrator};
+use crate::apply::{Error, Target};
 use crate::dags::File;
-use crate::registry::State;
+use crate::registry::{Entry, State};
+use crate::stamps;
 
 /// A DAG file that is not as applied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -39,14 +40,14 @@ pub struct Found {
 /// Compares the folder of DAG files with the registry.
 pub async fn find(target: Target<'_>, state: &State) -> Result<Found, Error> {
     let applied = state.entries.iter().filter(|(address, _)| address.kind == Kind::Orchestrator);
-    let (addresses, wanted): (Vec<_>, Vec<Fingerprint>) =
-        applied.map(|(address, entry)| (address, entry.fingerprint.clone())).unzip();
-    let texts = target.registry.bodies(target.scope, &wanted).await?;
+    let (addresses, entries): (Vec<&Address>, Vec<&Entry>) = applied.unzip();
     let mut expected: BTreeMap<String, (String, String)> = BTreeMap::new();
-    for (address, text) in addresses.iter().zip(&texts) {
-        let made = orchestrator(text)?;
-        expected.insert(made.file, (format!("{}/{}", address.domain, address.name), made.content));
+    for (address, File { name, content }) in
+        addresses.iter().zip(stamps::files(target, state, &entries).await?)
+    {
+        expected.insert(name, (format!("{}/{}", address.domain, address.name), content));
     }
+    let ours: BTreeSet<String> = expected.keys().cloned().collect();
     let there: BTreeSet<String> = target.dags.list().await?.into_iter().map(|it| it.name).collect();
     let mut found = Found::default();
     for (name, (workload, content)) in expected {
@@ -60,13 +61,8 @@ pub async fn find(target: Target<'_>, state: &State) -> Result<Found, Error> {
         found.drifts.push(Drift { file: name.clone(), kind, workload: Some(workload) });
         found.due.push(File { name, content });
     }
-    let known: BTreeSet<&String> = found.due.iter().map(|file| &file.name).collect();
-    let ours: BTreeSet<String> =
-        texts.iter().map(|text| orchestrator(text).map(|it| it.file)).collect::<Result<_, _>>()?;
-    let extra = there.into_iter().filter(|name| !ours.contains(name) && !known.contains(name));
-    found
-        .drifts
-        .extend(extra.map(|file| Drift { file, kind: DriftKind::Extra, workload: None }).collect::<Vec<_>>());
+    let extra = there.into_iter().filter(|name| !ours.contains(name));
+    found.drifts.extend(extra.map(|file| Drift { file, kind: DriftKind::Extra, workload: None }));
     Ok(found)
 }
 

@@ -13,4 +13,5 @@ pub mod keep;
 pub mod plan;
 pub mod registry;
 pub mod service;
+mod stamps;
 mod wire;

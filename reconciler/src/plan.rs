@@ -7,6 +7,7 @@ mod compare;
 mod consent;
 mod diff;
 mod difference;
+mod group;
 mod order;
 mod reason;
 mod rename;
@@ -91,9 +92,9 @@ impl Plan {
 pub struct Workload {
     pub domain: String,
     pub name: String,
-    /// `sql`, `pyspark`, `jar` or `stream`.
+    /// `sql`, `pyspark`, `jar` or `stream`; `group` for the DAG of several workloads.
     pub job: String,
-    /// `schedule`, `onAssets`, `manual` or `continuous`.
+    /// `schedule`, `onAssets`, `manual` or `continuous`; `group` for a task in the DAG of one.
     pub run: String,
     /// The dearest of its steps' actions.
     pub action: Action,

@@ -1,14 +1,15 @@
-//! Two applies that publish their DAG files at once.
+//! What is published: by two applies at once, after a crash, and as what it is applied.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use dcp_compiler::compile::{Compiler, Goal};
+use dcp_compiler::compile::{Compiler, Goal, PROJECT_FILE};
 use dcp_compiler::primitive::{Kind, Primitive};
 use dcp_compiler::project::Project;
 use dcp_objects::object_store::memory::InMemory;
-use dcp_reconciler::apply::{Step, Target, Who, apply};
+use dcp_reconciler::apply::{Step, Target, Who, apply, repair};
 use dcp_reconciler::dags::DagFolder;
+use dcp_reconciler::drift;
 use dcp_reconciler::plan::{Action, Concern, Context, Plan, compare};
 use dcp_reconciler::registry::memory::Memory;
 use dcp_reconciler::registry::{Change, Commit, Registry, Scope, State};
@@ -16,9 +17,19 @@ use futures_util::FutureExt as _;
 use jiff::Timestamp;
 
 fn primitives() -> Vec<Primitive> {
-    let text = "apiVersion: dcp/v1\nkind: CoreETL\nmetadata: {name: a, domain: d, owner: o}\nspec:\n  \
-                engine: {version: \"4.1\"}\n  job: {pyspark: {main: a.py}}\n  run: {manual: {}}\n";
-    let files = BTreeMap::from([("a.yaml".to_owned(), text.to_owned())]);
+    of("o", &["a"])
+}
+
+/// Workloads by these names, which have one owner.
+fn of(owner: &str, names: &[&str]) -> Vec<Primitive> {
+    let manifest = |name: &&str| {
+        format!(
+            "apiVersion: dcp/v1\nkind: CoreETL\nmetadata: {{name: {name}, domain: d, owner: {owner}}}\nspec:\n  \
+             engine: {{version: \"4.1\"}}\n  job: {{pyspark: {{main: a.py}}}}\n  run: {{manual: {{}}}}\n"
+        )
+    };
+    let text = names.iter().map(manifest).collect::<Vec<_>>().join("---\n");
+    let files = BTreeMap::from([("a.yaml".to_owned(), text)]);
     let project = Project::none();
     let (project_source, project_diagnostics) = (None, Vec::new());
     let compiler = Compiler { project: &project, project_source, project_diagnostics, goal: Goal::Compile };
@@ -70,4 +81,150 @@ async fn what_was_applied_last_is_what_stays() {
     let state = registry.state(&scope).await.expect("it is there");
     assert!(state.entries.keys().all(|address| address.kind != Kind::Orchestrator));
     assert_eq!(dags.list().await.expect("it can be listed"), [], "no DAG is there whose job is not");
+}
+
+/// A registry and a folder, to which different things are applied one after the other.
+struct Place {
+    registry: Memory,
+    dags: DagFolder,
+    scope: Scope,
+    applied: usize,
+}
+
+impl Place {
+    fn new() -> Self {
+        let dags = DagFolder::over(Arc::new(InMemory::new()), "dags");
+        Self { registry: Memory::default(), dags, scope: Scope::new("shop", None), applied: 0 }
+    }
+
+    fn target(&self) -> Target<'_> {
+        Target { registry: &self.registry, dags: &self.dags, scope: &self.scope }
+    }
+
+    async fn state(&self) -> State {
+        self.registry.state(&self.scope).await.expect("it is there")
+    }
+
+    async fn planned(&self, desired: &[Primitive], commit: Option<&str>) -> Plan {
+        let state = self.state().await;
+        let commit = commit.map(str::to_owned);
+        let context = Context { scope: self.scope.clone(), commit, place: &|_, _, _| None };
+        let comparison = compare(desired, &state, |_, _| Concern::Compared);
+        let wanted = comparison.wanted();
+        let texts = self.registry.bodies(&self.scope, &wanted).await.expect("they are there");
+        comparison.plan(&wanted.into_iter().zip(texts).collect(), &context).expect("it can be read")
+    }
+
+    async fn apply(&mut self, desired: &[Primitive], commit: Option<&str>) {
+        let plan = self.planned(desired, commit).await;
+        self.applied += 1;
+        let who = Who { id: format!("a{}", self.applied), by: "t".to_owned(), at: Timestamp::UNIX_EPOCH };
+        apply(self.target(), &plan, &who, &mut |_| {}).await.expect("it is applied");
+        let found = drift::find(self.target(), &self.state().await).await.expect("it can be read");
+        assert_eq!(found.drifts, [], "what was just applied is as applied");
+    }
+
+    /// Commits, and is gone before a file is published.
+    async fn crash(&mut self, desired: &[Primitive], commit: Option<&str>) {
+        let plan = self.planned(desired, commit).await;
+        self.applied += 1;
+        let who = Who { id: format!("a{}", self.applied), by: "t".to_owned(), at: Timestamp::UNIX_EPOCH };
+        let (told, killed) = tokio::sync::oneshot::channel();
+        let mut told = Some(told);
+        let mut tell = |step| {
+            if matches!(step, Step::Committed { .. }) {
+                let _ = told.take().map(|told| told.send(()));
+                std::panic::resume_unwind(Box::new("killed"));
+            }
+        };
+        let work = std::panic::AssertUnwindSafe(apply(self.target(), &plan, &who, &mut tell));
+        work.catch_unwind().await.expect_err("it is killed");
+        killed.await.expect("it was committed");
+    }
+
+    async fn file(&self, name: &str) -> String {
+        let file = self.dags.read(&format!("d__{name}.py")).await.expect("it can be read");
+        String::from_utf8(file.expect("it is there")).expect("it is text")
+    }
+
+    /// What a file says of as what it is applied.
+    async fn stamp(&self, name: &str) -> String {
+        let file = self.file(name).await;
+        let stamps: Vec<&str> = file.lines().filter(|line| line.contains("- revision: ")).collect();
+        assert_eq!(stamps.len(), 1, "{stamps:?}");
+        stamps[0].trim().trim_matches('"').trim_end_matches("\\n").to_owned()
+    }
+}
+
+/// What a DAG says of its scope is what is asked for by it.
+#[test]
+fn a_scope_has_one_name() {
+    let text = "project: shop\ntargets: {dev: {default: true}, prod: {}}\n";
+    for target in [None, Some("dev"), Some("prod")] {
+        let project = Project::read(PROJECT_FILE, text, target).0.expect("it is fine");
+        let scope = Scope::new(project.file.project.as_str(), project.target.as_deref());
+        assert_eq!(project.scope(), scope.as_str());
+    }
+    assert_eq!(Project::none().scope(), "default");
+}
+
+const HASH: &str = "1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d";
+
+#[tokio::test]
+async fn a_dag_says_as_what_it_is_applied() {
+    let mut place = Place::new();
+    place.apply(&of("o", &["a", "b"]), Some(HASH)).await;
+    assert_eq!(place.stamp("a").await, "- revision: 1, commit 1a2b3c4d5e6f");
+    // Only what changes is of another commit.
+    place.apply(&[of("p", &["a"]), of("o", &["b"])].concat(), Some("release-2")).await;
+    assert_eq!(place.stamp("a").await, "- revision: 2, commit release-2");
+    assert_eq!(place.stamp("b").await, "- revision: 1, commit 1a2b3c4d5e6f");
+    // A commit that is no name is not shown.
+    place.apply(&of("q", &["b"]), Some("\"); import os")).await;
+    assert_eq!(place.stamp("b").await, "- revision: 2");
+    // What comes again goes on where it was, which nobody knows before it is committed; and beside it something new.
+    place.apply(&of("q", &["a", "b", "c"]), None).await;
+    assert_eq!(place.stamp("a").await, "- revision: 4");
+    assert_eq!(place.stamp("c").await, "- revision: 1");
+}
+
+#[tokio::test]
+async fn what_a_crash_left_is_repaired_to_the_same_bytes() {
+    let (mut one, mut other) = (Place::new(), Place::new());
+    for place in [&mut one, &mut other] {
+        place.apply(&of("o", &["a", "b"]), Some(HASH)).await;
+        place.apply(&of("o", &["b"]), Some(HASH)).await;
+    }
+    let last = of("p", &["a", "b"]);
+    one.apply(&last, Some("release-3")).await;
+    other.crash(&last, Some("release-3")).await;
+    assert_eq!(other.stamp("b").await, "- revision: 1, commit 1a2b3c4d5e6f", "it is not published yet");
+    let repaired = repair(other.target(), &other.state().await).await.expect("it can be repaired");
+    assert_eq!(repaired, 2);
+    for name in ["a", "b"] {
+        assert_eq!(one.file(name).await, other.file(name).await);
+    }
+    assert_eq!(other.stamp("a").await, "- revision: 3, commit release-3");
+    let found = drift::find(other.target(), &other.state().await).await.expect("it can be read");
+    assert_eq!(found.drifts, []);
+}
+
+/// Of a file that was changed by hand, and of commits that lie far apart, the same is made again.
+#[tokio::test]
+async fn what_was_changed_by_hand_is_put_back_as_it_was() {
+    let mut place = Place::new();
+    place.apply(&of("o", &["a", "b"]), Some(HASH)).await;
+    for turn in 0..5 {
+        let owner = format!("o{turn}");
+        place.apply(&[of("o", &["a"]), of(&owner, &["b"])].concat(), Some(&format!("turn-{turn}"))).await;
+    }
+    let before = place.file("a").await;
+    let by_hand = before.replace("commit 1a2b3c4d5e6f", "commit 000000000000");
+    let file = dcp_reconciler::dags::File { name: "d__a.py".to_owned(), content: by_hand };
+    place.dags.put(&[file]).await.expect("it can be written");
+    let found = drift::find(place.target(), &place.state().await).await.expect("it can be read");
+    assert_eq!(found.drifts.len(), 1, "{:?}", found.drifts);
+    drift::repair(place.target(), &found).await.expect("it can be repaired");
+    assert_eq!(place.file("a").await, before);
+    assert_eq!(place.stamp("b").await, "- revision: 6, commit turn-4");
 }

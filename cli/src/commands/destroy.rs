@@ -24,6 +24,7 @@ pub(super) fn run(
     let state = control.state()?;
     let select = Select::by_name(select)?;
     select.check(&[], &state)?;
+    select.no_part(&state, &control)?;
     let comparison = compare(&[], &state, |domain, name| select.concern(domain, name));
     let plan = plan::finish(&comparison, &control, &home, &project, None)?;
     apply::carry_out(&plan, &control, consent, console)

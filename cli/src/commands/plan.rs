@@ -107,11 +107,12 @@ pub(super) fn plan(
     }
     let (control, state) = opened.unwrap_or_else(|| open(home, &project))?;
     let state = ManuallyDrop::new(state);
-    let select = match &*outcome {
+    let mut select = match &*outcome {
         Some(outcome) => Select::new(select, since, &selection.paths, home, outcome)?,
         None => Select::by_name(select)?,
     };
     let primitives = outcome.as_ref().map_or(&[][..], |outcome| &outcome.compilation.primitives);
+    select.together(primitives, &state, &control)?;
     let concern = |domain: &str, name: &str| match select.concern(domain, name) {
         Concern::Compared if known.has(domain, name) => Concern::Kept,
         concern => concern,

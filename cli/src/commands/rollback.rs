@@ -28,8 +28,9 @@ pub(super) fn run(
         return Err(Failure::usage(message).help("`dcp history` lists those that there were"));
     }
     let desired = then(&control, *serial)?;
-    let select = Select::by_name(select)?;
+    let mut select = Select::by_name(select)?;
     select.check(&desired, &state)?;
+    select.together(&desired, &state, &control)?;
     let comparison = compare(&desired, &state, |domain, name| select.concern(domain, name));
     let plan = plan::finish(&comparison, &control, &home, &project, None)?;
     apply::carry_out(&plan, &control, consent, console)

@@ -60,6 +60,7 @@ fn cost(workload: &Workload) -> String {
         Action::None => "nothing changes".to_owned(),
         Action::Create => match (workload.job.as_str(), workload.run.as_str()) {
             (job, "continuous") => format!("{job}, kept running"),
+            (job, "group") => format!("{job}, in a group"),
             (job, "manual") => format!("{job}, when asked to"),
             (job, "onAssets") => format!("{job}, on assets"),
             (job, _) => format!("{job}, by schedule"),
@@ -72,6 +73,7 @@ fn cost(workload: &Workload) -> String {
         Action::Redeploy => "restarts once, checkpoint kept".to_owned(),
         Action::Reset => "the checkpoint can't be kept".to_owned(),
         Action::Delete if continuous => "the stream is stopped".to_owned(),
+        Action::Delete if workload.run == "group" => "its task is taken away".to_owned(),
         Action::Delete => "its DAG is taken away".to_owned(),
     }
 }

@@ -9,6 +9,7 @@ mod literal;
 mod pairs;
 mod render;
 mod run_value;
+mod stamp;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,6 +17,7 @@ pub use asset::{Asset, MAX_ASSET};
 pub use literal::{Literal, Value};
 pub use render::{file_name, render};
 pub use run_value::RunValue;
+pub use stamp::{NOT_APPLIED, stamped};
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -24,9 +26,13 @@ pub struct Dag {
     /// Where what the tasks run is applied: `project`, or `project/target`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub scope: String,
+    /// Whether it is of several workloads, and not of one that is called as it is.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub group: bool,
     pub description: String,
     /// Markdown.
     pub doc: String,
+    /// Where tasks have owners of their own, all of these.
     pub owner: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
@@ -76,6 +82,9 @@ pub struct Date {
 #[serde(rename_all = "camelCase")]
 pub struct Task {
     pub task_id: String,
+    /// Whose it is, where that is not whose the DAG is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
     /// The address of the job to run, such as `CoreEtlJob/logistics/orders-daily`.
     pub job: String,
     pub fingerprint: String,

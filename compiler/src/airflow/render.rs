@@ -83,6 +83,7 @@ fn page(dag: &Dag) -> Slot {
     let Dag {
         dag_id,
         scope,
+        group: _,
         description,
         doc,
         owner,
@@ -102,8 +103,11 @@ fn page(dag: &Dag) -> Slot {
     };
     let (every, either) = waits(schedule);
     let waited = |assets: &[Asset]| Slot::Many(assets.iter().map(|it| awaited(scope, it)).collect());
-    let default_args =
-        Value::Dict(vec![("owner".into(), Value::from(&**owner)), ("retries".into(), Value::Int(0))]);
+    let mut default_args = vec![("retries".into(), Value::Int(0))];
+    if tasks.is_empty() || tasks.iter().any(|task| task.owner.is_none()) {
+        default_args.insert(0, ("owner".into(), Value::from(&**owner)));
+    }
+    let default_args = Value::Dict(default_args);
     let tags = Value::List(tags.iter().map(|tag| Value::from(&**tag)).collect());
     let timed =
         deadline_seconds.is_some() || tasks.iter().any(|task| task.execution_timeout_seconds.is_some());
@@ -136,6 +140,7 @@ fn page(dag: &Dag) -> Slot {
 fn task(number: u64, scope: &str, task: &Task) -> Slot {
     let Task {
         task_id,
+        owner,
         job,
         fingerprint,
         parameters,
@@ -151,6 +156,7 @@ fn task(number: u64, scope: &str, task: &Task) -> Slot {
     Slot::group([
         ("number", Slot::Number(number)),
         ("task_id", Slot::string(task_id)),
+        ("owner", Slot::optional(owner.as_deref().map(Slot::string))),
         ("scope", Slot::string(scope)),
         ("job", Slot::string(job)),
         ("fingerprint", Slot::string(fingerprint)),

@@ -116,7 +116,10 @@ fn check_parameter(subject: &mut Subject<'_>, path: &[&str], name: &Identifier, 
         let label = format!("`{name}` is a {}", noun(*kind));
         subject.problem(Code::BAD_PARAMETER, message, at, label, format!("make its `type` {types}"));
     }
+    // How the DAG of a group is run, this manifest alone doesn't say.
+    let elsewhere = matches!(mode, Run::OnAssets(_)) && subject.manifest.spec.orchestrator.is_some();
     match (run, mode) {
+        (Some(RunValue::IntervalStart | RunValue::IntervalEnd), _) if elsewhere => {}
         (Some(RunValue::IntervalStart | RunValue::IntervalEnd), Run::OnAssets(_) | Run::Manual(_)) => {
             let at = subject.at(&below("run"));
             let message = format!("a run by `{}` is for no interval of data", mode.kind());

@@ -1,7 +1,7 @@
 //! The run mode suits the job.
 
 use super::Subject;
-use crate::diag::Code;
+use crate::diag::{Code, Diagnostic};
 use crate::model::{Continuous, Job, Run, Schedule};
 
 pub(super) fn check(subject: &mut Subject<'_>) {
@@ -91,6 +91,15 @@ fn check_continuous(subject: &mut Subject<'_>) {
         let at = subject.key(&["spec", "run", "continuous"]);
         let help = "declare it as `job.stream`, or run it by `schedule`";
         subject.problem(Code::BAD_RUN, "a `sql` job ends, and can't be kept running", at, "always", help);
+    }
+    if spec.orchestrator.is_some() {
+        let (group, run) =
+            (subject.key(&["spec", "orchestrator", "group"]), subject.key(&["spec", "run", "continuous"]));
+        let diagnostic = Diagnostic::new(Code::BAD_RUN, "a continuous job can't be in a group")
+            .at(group, "Airflow runs the tasks of a group")
+            .at(run, "and this is kept running without it")
+            .help("leave out `orchestrator`, or run it by `schedule`");
+        subject.report(diagnostic);
     }
     if spec.timeouts.run.is_some() {
         let at = subject.key(&["spec", "timeouts", "run"]);

@@ -159,6 +159,9 @@ codes! {
     TWO_WRITERS = 201, Error, "Two workloads write the same table or folder";
     SHARED_CHECKPOINT = 202, Error, "Two workloads share a checkpoint";
     NO_PRODUCER = 203, Warning, "Nothing produces what a workload waits for";
+    GROUP_RUN = 204, Error, "Workloads of one group run in different ways";
+    GROUP_WAIT = 205, Error, "A wait that a group can't make an order of its tasks";
+    GROUP_NAME = 206, Error, "A group has the name of a workload";
     CHECKPOINT_AMONG_DATA = 210, Warning, "A checkpoint and data lie in one another";
 }
 

@@ -118,6 +118,8 @@ pub struct Spec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<Output>,
     pub run: Run,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub orchestrator: Option<Orchestration>,
     #[serde(default)]
     pub resources: Resources,
     #[serde(default)]
@@ -141,6 +143,15 @@ impl Spec {
     fn default_ttl() -> Duration {
         Duration::from_secs(24 * 3600)
     }
+}
+
+/// Where in Airflow the workload's task stands. Without this, it has a DAG to itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Orchestration {
+    /// The workloads of a domain that name the same group are the tasks of one DAG, which is called after it. All of
+    /// them have the same `run`, but for those that wait for what others of the group write: these run after them.
+    pub group: Name,
 }
 
 /// Which Spark runs the workload. The platform's table says which image a version stands for.

@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Body, ContinuousJob, CoreEtlJob, DatasetRef, Engine, Primitive, orchestrator};
+use super::orchestrator::{self, Part};
+use super::{Body, ContinuousJob, CoreEtlJob, DatasetRef, Engine, Primitive};
 use crate::engine::EngineTable;
 use crate::graph::Link;
 use crate::model::{
@@ -25,19 +26,30 @@ pub struct Input<'a> {
     pub scope: &'a str,
 }
 
-/// The primitives of a manifest.
-pub fn lower(input: &Input<'_>) -> Vec<Primitive> {
-    let metadata = &input.manifest.metadata;
+/// What becomes of a manifest.
+#[derive(Debug, Default)]
+pub struct Lowered {
+    pub primitives: Vec<Primitive>,
+    /// What it brings into the DAG of its group, if it is in one.
+    pub part: Option<Part>,
+}
+
+pub fn lower(input: &Input<'_>) -> Lowered {
+    let Manifest { metadata, spec, .. } = input.manifest;
     let (domain, name) = (metadata.domain.as_str(), metadata.name.as_str());
     let job = Primitive::new(domain, name, Body::CoreEtlJob(Box::new(core_etl_job(input))));
-    let driver = match &input.manifest.spec.run {
+    let driver = match &spec.run {
         Run::Continuous(continuous) => Body::ContinuousJob(Box::new(continuous_job(continuous, &job))),
-        Run::Schedule(_) | Run::OnAssets(_) | Run::Manual(_) => {
-            Body::Orchestrator(Box::new(orchestrator::orchestrator(input, &job)))
+        run @ (Run::Schedule(_) | Run::OnAssets(_) | Run::Manual(_)) => {
+            let part = Part::of(input, &job);
+            if spec.orchestrator.is_some() {
+                return Lowered { primitives: vec![job], part: Some(part) };
+            }
+            Body::Orchestrator(Box::new(orchestrator::own(&part, run)))
         }
     };
     let driver = Primitive::new(domain, name, driver);
-    vec![job, driver]
+    Lowered { primitives: vec![job, driver], part: None }
 }
 
 fn core_etl_job(input: &Input<'_>) -> CoreEtlJob {

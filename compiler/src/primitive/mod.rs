@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use canonical::canonical;
-pub use lower::{Input, lower};
+pub use lower::{Input, Lowered, lower};
+pub use orchestrator::{Part, grouped};
 
 use crate::airflow::Dag;
 use crate::graph::Dataset;

@@ -1,44 +1,156 @@
-//! The Airflow DAG of a workload.
+//! The Airflow DAG of a workload, or of a group of them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::lower::Input;
-use super::{Orchestrator, Primitive};
-use crate::airflow::{self, Asset, AssetMode, Dag, Date, RunValue, Schedule, Task};
-use crate::graph;
+use super::{Body, Orchestrator, Primitive};
+use crate::airflow::{self, Asset, AssetMode, Dag, Date, NOT_APPLIED, RunValue, Schedule, Task};
+use crate::graph::{self, Graph, Group};
 use crate::model::{AssetTrigger, DataRef, Manifest, Run, RunValue as Wanted, ScalarOr};
 
 /// Airflow takes no longer tag.
 const MAX_TAG: usize = 100;
 
-pub(super) fn orchestrator(input: &Input<'_>, job: &Primitive) -> Orchestrator {
-    let dag = dag(input, job);
-    Orchestrator { file: airflow::file_name(&dag.dag_id), content: airflow::render(&dag), dag }
+const FINE: &str = "writing to a String does not fail";
+
+/// What a workload brings into a DAG.
+#[derive(Debug)]
+pub struct Part {
+    task_id: String,
+    /// The address of the job, and its fingerprint.
+    job: String,
+    fingerprint: super::Fingerprint,
+    /// The manifest's path.
+    path: String,
+    scope: String,
+    owner: String,
+    description: Option<String>,
+    domain: String,
+    labels: Vec<String>,
+    /// Parameters whose value is something of the run. Defaults are part of the job, and known to the Runner.
+    wanted: Vec<(String, Wanted)>,
+    outlets: Vec<Asset>,
 }
 
-fn dag(input: &Input<'_>, job: &Primitive) -> Dag {
-    let Manifest { metadata, spec, .. } = input.manifest;
-    let schedule = match &spec.run {
+impl Part {
+    pub(super) fn of(input: &Input<'_>, job: &Primitive) -> Self {
+        let Manifest { metadata, spec, .. } = input.manifest;
+        let mut outlets: Vec<Asset> = input.writes.iter().map(|link| Asset::from(&link.dataset)).collect();
+        outlets.sort_by(|a, b| a.name.cmp(&b.name));
+        let parameters = spec.job.parameters().into_iter().flatten();
+        let wanted = parameters.filter_map(|(name, parameter)| match parameter {
+            ScalarOr::Map(parameter) => Some((name.as_str().to_owned(), parameter.run?)),
+            ScalarOr::Scalar(_) => None,
+        });
+        let labels =
+            metadata.labels.iter().map(|(key, value)| format!("{}:{}", key.as_str(), value.as_str()));
+        Self {
+            task_id: metadata.name.as_str().to_owned(),
+            job: job.address.to_string(),
+            fingerprint: job.fingerprint.clone(),
+            path: input.path.to_owned(),
+            scope: input.scope.to_owned(),
+            owner: metadata.owner.clone(),
+            description: metadata.description.clone(),
+            domain: metadata.domain.as_str().to_owned(),
+            labels: labels.collect(),
+            wanted: wanted.collect(),
+            outlets,
+        }
+    }
+
+    fn task(&self, run: &Run) -> Task {
+        let wanted = self.wanted.iter();
+        Task {
+            task_id: self.task_id.clone(),
+            owner: None,
+            job: self.job.clone(),
+            fingerprint: self.fingerprint.as_str().to_owned(),
+            parameters: Vec::new(),
+            run_parameters: wanted.map(|(name, wanted)| (name.clone(), value(*wanted, run))).collect(),
+            outlets: self.outlets.clone(),
+            execution_timeout_seconds: None,
+            upstream: Vec::new(),
+        }
+    }
+}
+
+/// The DAG of a workload that has one to itself.
+pub(super) fn own(part: &Part, run: &Run) -> Orchestrator {
+    let mut doc = part.description.as_ref().map_or_else(String::new, |text| format!("{text}\n\n"));
+    let Part { path, job, fingerprint, owner, .. } = part;
+    let fingerprint = fingerprint.short();
+    write!(doc, "- manifest: `{path}`\n- job: `{job}` at `{fingerprint}`\n- owner: {owner}\n{NOT_APPLIED}")
+        .expect(FINE);
+    finished(Dag {
+        description: part.description.clone().unwrap_or_default(),
+        doc,
+        owner: owner.clone(),
+        tasks: vec![part.task(run)],
+        ..dag(&part.task_id, &[part], run)
+    })
+}
+
+/// The DAGs of all groups. The parts are those of the graph's nodes that are in one.
+pub fn grouped(graph: &Graph, parts: &BTreeMap<usize, Part>) -> Vec<Primitive> {
+    let group = |group: &Group<'_>| {
+        let part = |at| parts.get(at).expect("whoever compiles makes primitives of all workloads of a group");
+        let parts: Vec<&Part> = group.members.iter().map(part).collect();
+        let run = group.run().expect("a group in which each waits for another is refused as a circle");
+        let body = Body::Orchestrator(Box::new(of_group(group, &parts, run)));
+        Primitive::new(group.domain, group.name, body)
+    };
+    graph.groups().iter().map(group).collect()
+}
+
+fn of_group(group: &Group<'_>, parts: &[&Part], run: &Run) -> Orchestrator {
+    let owners: BTreeSet<&str> = parts.iter().map(|part| part.owner.as_str()).collect();
+    let task = |(part, upstream): (&&Part, Vec<String>)| {
+        // Airflow tells the owner of each task, and that of the DAG from these.
+        let owner = (owners.len() > 1).then(|| part.owner.clone());
+        Task { owner, upstream, ..part.task(run) }
+    };
+    let tasks: Vec<Task> = parts.iter().zip(group.upstream()).map(task).collect();
+    let names: Vec<&str> = parts.iter().map(|part| part.task_id.as_str()).collect();
+    finished(Dag {
+        group: true,
+        description: names.join(", "),
+        doc: doc(parts),
+        owner: owners.into_iter().collect::<Vec<_>>().join(", "),
+        tasks,
+        ..dag(group.name, parts, run)
+    })
+}
+
+/// What a DAG has of how it is run, and of whom it belongs to.
+fn dag(name: &str, parts: &[&Part], run: &Run) -> Dag {
+    let first = parts.first().expect("a DAG has tasks");
+    let schedule = match run {
         Run::Schedule(schedule) => Some(schedule),
         Run::OnAssets(_) | Run::Manual(_) | Run::Continuous(_) => None,
     };
+    let start_date = schedule.and_then(|schedule| schedule.start_date.as_ref());
     Dag {
-        dag_id: format!("{}__{}", metadata.domain, metadata.name),
-        scope: input.scope.to_owned(),
-        description: metadata.description.clone().unwrap_or_default(),
-        doc: doc(input, job),
-        owner: metadata.owner.clone(),
-        tags: tags(input.manifest),
-        schedule: when(&spec.run),
-        start_date: schedule
-            .and_then(|schedule| schedule.start_date.as_ref())
-            .map(|date| date_of(date.civil())),
+        dag_id: format!("{}__{name}", first.domain),
+        scope: first.scope.clone(),
+        group: false,
+        description: String::new(),
+        doc: String::new(),
+        owner: String::new(),
+        tags: tags(&first.domain, parts),
+        schedule: when(run),
+        start_date: start_date.map(|date| date_of(date.civil())),
         timezone: schedule.map_or_else(|| "UTC".to_owned(), |schedule| schedule.timezone.as_str().to_owned()),
         catchup: schedule.is_some_and(|schedule| schedule.catchup),
         max_active_runs: schedule.map_or(1, |schedule| schedule.max_active_runs),
         deadline_seconds: schedule.and_then(|schedule| schedule.deadline).map(crate::model::Duration::secs),
-        tasks: vec![task(input, job)],
+        tasks: Vec::new(),
     }
+}
+
+fn finished(dag: Dag) -> Orchestrator {
+    Orchestrator { file: airflow::file_name(&dag.dag_id), content: airflow::render(&dag), dag }
 }
 
 fn date_of(date: jiff::civil::Date) -> Date {
@@ -68,30 +180,10 @@ fn when(run: &Run) -> Schedule {
     }
 }
 
-fn task(input: &Input<'_>, job: &Primitive) -> Task {
-    let mut outlets: Vec<Asset> = input.writes.iter().map(|link| Asset::from(&link.dataset)).collect();
-    outlets.sort_by(|a, b| a.name.cmp(&b.name));
-    Task {
-        task_id: input.manifest.metadata.name.as_str().to_owned(),
-        job: job.address.to_string(),
-        fingerprint: job.fingerprint.as_str().to_owned(),
-        parameters: Vec::new(),
-        run_parameters: run_parameters(input.manifest),
-        outlets,
-        execution_timeout_seconds: None,
-        upstream: Vec::new(),
-    }
-}
-
-/// Parameters whose value is something of the run. Defaults are part of the job, and known to the Runner.
-fn run_parameters(manifest: &Manifest) -> Vec<(String, RunValue)> {
-    let scheduled = matches!(manifest.spec.run, Run::Schedule(_));
-    let parameters = manifest.spec.job.parameters().into_iter().flatten();
-    let from_run = parameters.filter_map(|(name, parameter)| match parameter {
-        ScalarOr::Map(parameter) => Some((name, parameter.run?)),
-        ScalarOr::Scalar(_) => None,
-    });
-    let value = |wanted: Wanted| match (wanted, scheduled) {
+/// What a parameter is given in a DAG that is run so.
+fn value(wanted: Wanted, run: &Run) -> RunValue {
+    let scheduled = matches!(run, Run::Schedule(_));
+    match (wanted, scheduled) {
         (Wanted::Date, true) => RunValue::LocalDate,
         (Wanted::Timestamp, true) => RunValue::Timestamp,
         // A run that is for no date in particular is for the moment at which it runs.
@@ -100,27 +192,32 @@ fn run_parameters(manifest: &Manifest) -> Vec<(String, RunValue)> {
         (Wanted::IntervalStart, _) => RunValue::IntervalStart,
         (Wanted::IntervalEnd, _) => RunValue::IntervalEnd,
         (Wanted::RunId, _) => RunValue::RunId,
-    };
-    from_run.map(|(name, wanted)| (name.as_str().to_owned(), value(wanted))).collect()
-}
-
-fn tags(manifest: &Manifest) -> Vec<String> {
-    let metadata = &manifest.metadata;
-    let labels = metadata.labels.iter().map(|(key, value)| format!("{}:{}", key.as_str(), value.as_str()));
-    let fixed = ["dcp".to_owned(), metadata.domain.as_str().to_owned()];
-    fixed.into_iter().chain(labels.filter(|label| label.len() <= MAX_TAG)).collect()
-}
-
-fn doc(input: &Input<'_>, job: &Primitive) -> String {
-    let metadata = &input.manifest.metadata;
-    let mut doc = String::new();
-    if let Some(description) = &metadata.description {
-        doc.push_str(description);
-        doc.push_str("\n\n");
     }
-    let owner = &metadata.owner;
-    let (path, address, fingerprint) = (input.path, &job.address, job.fingerprint.short());
-    write!(doc, "- manifest: `{path}`\n- job: `{address}` at `{fingerprint}`\n- owner: {owner}\n")
-        .expect("writing to a String does not fail");
-    doc
+}
+
+fn tags(domain: &str, parts: &[&Part]) -> Vec<String> {
+    let labels: BTreeSet<&String> =
+        parts.iter().flat_map(|part| &part.labels).filter(|label| label.len() <= MAX_TAG).collect();
+    let mut tags = vec!["dcp".to_owned()];
+    tags.extend((domain != "dcp").then(|| domain.to_owned()));
+    tags.extend(labels.into_iter().cloned());
+    tags
+}
+
+/// What each workload is for, and then what each task runs.
+fn doc(parts: &[&Part]) -> String {
+    let mut doc = String::new();
+    let described: Vec<_> = parts.iter().filter_map(|it| Some((it, it.description.as_ref()?))).collect();
+    for (part, description) in &described {
+        write!(doc, "### {}\n\n{description}\n\n", part.task_id).expect(FINE);
+    }
+    if !described.is_empty() {
+        doc.push_str("### Tasks\n\n");
+    }
+    for Part { task_id, job, fingerprint, path, owner, .. } in parts {
+        let fingerprint = fingerprint.short();
+        writeln!(doc, "- `{task_id}`: manifest `{path}`, job `{job}` at `{fingerprint}`, owner {owner}")
+            .expect(FINE);
+    }
+    doc + NOT_APPLIED
 }

@@ -96,10 +96,11 @@ fn hostile() -> impl Strategy<Value = String> {
 /// Puts another string in place of each one of a DAG, new fields not forgotten.
 fn map_strings(dag: &Dag, f: &mut impl FnMut(&str) -> String) -> Dag {
     let Dag { dag_id, scope, description, doc, owner, tags, schedule, timezone, tasks, .. } = dag;
-    let Dag { start_date, catchup, max_active_runs, deadline_seconds, .. } = *dag;
+    let Dag { start_date, group, catchup, max_active_runs, deadline_seconds, .. } = *dag;
     Dag {
         dag_id: f(dag_id),
         scope: f(scope),
+        group,
         description: f(description),
         doc: f(doc),
         owner: f(owner),
@@ -123,6 +124,7 @@ fn map_strings(dag: &Dag, f: &mut impl FnMut(&str) -> String) -> Dag {
 fn map_task(task: &Task, f: &mut impl FnMut(&str) -> String) -> Task {
     let Task {
         task_id,
+        owner,
         job,
         fingerprint,
         parameters,
@@ -133,6 +135,7 @@ fn map_task(task: &Task, f: &mut impl FnMut(&str) -> String) -> Task {
     } = task;
     Task {
         task_id: f(task_id),
+        owner: owner.as_deref().map(&mut *f),
         job: f(job),
         fingerprint: f(fingerprint),
         parameters: parameters.iter().map(|(name, value)| (f(name), map_value(value, f))).collect(),
@@ -211,6 +214,7 @@ fn case(dag: &Dag, strings: &mut impl FnMut() -> String) -> serde_json::Value {
     // The zone is written where there is something to read in it.
     let zoned = dag.start_date.is_some() || matches!(dag.schedule, Schedule::Cron(_));
     let mut unused = if zoned { vec![] } else { vec![harmless.timezone.clone()] };
+    unused.extend(harmless.group.then(|| harmless.owner.clone()));
     unused.extend(harmless.tasks.is_empty().then(|| harmless.scope.clone()));
     json!({"harmless": render(&harmless), "hostile": render(&hostile), "strings": tokens, "unused": unused})
 }

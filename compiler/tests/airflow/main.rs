@@ -5,6 +5,8 @@ mod airflow_golden;
 #[cfg(test)]
 mod airflow_hostile;
 #[cfg(test)]
+mod airflow_stamp;
+#[cfg(test)]
 mod python;
 #[cfg(test)]
 mod samples;

@@ -9,6 +9,7 @@ pub(crate) fn all() -> Vec<(&'static str, Dag)> {
         ("assets_one", assets_one()),
         ("manual", dag("adhoc__backfill", Schedule::Manual, vec![task("backfill")])),
         ("tasks", tasks()),
+        ("owners", owners()),
         ("deadline", Dag { deadline_seconds: Some(5400), ..cron() }),
         ("empty", dag("adhoc__empty", Schedule::Manual, vec![])),
     ]
@@ -18,6 +19,7 @@ fn dag(dag_id: &str, schedule: Schedule, tasks: Vec<Task>) -> Dag {
     Dag {
         dag_id: dag_id.to_owned(),
         scope: "shop/prod".to_owned(),
+        group: false,
         description: "Orders of a day, by customer".to_owned(),
         doc: "# Orders\n\nManifest: `manifests/orders.yaml`, address: `CoreEtlJob/logistics/orders`.\n\nOwner: team-logistics"
             .to_owned(),
@@ -36,6 +38,7 @@ fn dag(dag_id: &str, schedule: Schedule, tasks: Vec<Task>) -> Dag {
 fn task(task_id: &str) -> Task {
     Task {
         task_id: task_id.to_owned(),
+        owner: None,
         job: format!("CoreEtlJob/logistics/{task_id}"),
         fingerprint: "sha256:0123456789abcdef".to_owned(),
         parameters: vec![],
@@ -89,6 +92,14 @@ fn assets_one() -> Dag {
     one.run_parameters =
         vec![("day".to_owned(), RunValue::RunAfterDate), ("run".to_owned(), RunValue::RunId)];
     dag("logistics__report", Schedule::Assets { mode: AssetMode::All, assets }, vec![one])
+}
+
+fn owners() -> Dag {
+    let mut dag = Dag { group: true, owner: "a@example.com, b@example.com".to_owned(), ..tasks() };
+    for (task, owner) in dag.tasks.iter_mut().zip(["a", "b", "a"]) {
+        task.owner = Some(format!("{owner}@example.com"));
+    }
+    dag
 }
 
 fn tasks() -> Dag {

@@ -301,7 +301,7 @@ pub(super) const TABLE: &[(Rule, &str, &[&str])] = &[
     ),
     (Derived, "the SQL stands in another file", &["job.stream.file"]),
     (Derived, "it names the job that is run", &["run.continuous.job", "run.continuous.jobFingerprint"]),
-    (Batch, "", &["job.sql.**", "run.manual", "run.onAssets.**", "run.schedule.**"]),
+    (Batch, "", &["job.sql.**", "orchestrator.group", "run.manual", "run.onAssets.**", "run.schedule.**"]),
 ];
 
 /// The row of a field.

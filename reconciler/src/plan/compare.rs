@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use dcp_compiler::primitive::{Address, Body, Fingerprint, Primitive};
+use dcp_compiler::primitive::{Address, Body, Fingerprint, Orchestrator, Primitive};
 
-use super::{Place, Plan, order, rename, workload};
+use super::workload::Side;
+use super::{Place, Plan, group, order, rename, workload};
 use crate::registry::{Entry, Scope, State};
 
 /// A workload of which something differs: all of its addresses, on both sides.
@@ -19,6 +20,20 @@ impl Sides<'_> {
             old.map(|it| &it.fingerprint) == new.map(|it| &it.fingerprint)
         };
         !self.addresses.values().all(same)
+    }
+}
+
+impl Sides<'_> {
+    /// What is of a group that has this name, and what is of a workload. Where one comes in place of the other, the DAG
+    /// is of what comes.
+    fn split(&self, old: &BTreeMap<&Address, Body>) -> (Self, Self) {
+        let (mut of_group, mut own) = (Self::default(), Self::default());
+        for (&address, &(entry, new)) in &self.addresses {
+            let body = new.map(|new| &new.body).or_else(|| old.get(address));
+            let side = if body.and_then(group::of).is_some() { &mut of_group } else { &mut own };
+            side.addresses.insert(address, (entry, new));
+        }
+        (of_group, own)
     }
 }
 
@@ -115,28 +130,55 @@ impl Comparison<'_> {
         wanted
     }
 
+    /// What is applied at each address that differs, or stands beside one.
+    fn bodies(&self, texts: &HashMap<Fingerprint, String>) -> Result<BTreeMap<&Address, Body>, Unreadable> {
+        let mut bodies = BTreeMap::new();
+        for (&address, (old, _)) in self.workloads.values().flat_map(|sides| &sides.addresses) {
+            let Some(entry) = old else { continue };
+            let unreadable = |why: String| Unreadable { address: address.to_string(), why };
+            let text =
+                texts.get(&entry.fingerprint).ok_or_else(|| unreadable("it is not there".to_owned()))?;
+            let body = Body::parse(address.kind, text).map_err(|error| unreadable(error.to_string()))?;
+            bodies.insert(address, body);
+        }
+        Ok(bodies)
+    }
+
     /// The plan, given the texts of the [wanted](Self::wanted) bodies.
     pub fn plan(
         &self,
         texts: &HashMap<Fingerprint, String>,
         context: &Context<'_>,
     ) -> Result<Plan, Unreadable> {
+        let old = self.bodies(texts)?;
+        let (mut before, mut after) = (group::Tasks::default(), group::Tasks::default());
+        for (address, body) in &old {
+            before.add(&address.name, body);
+        }
+        for new in self.workloads.values().flat_map(|sides| sides.addresses.values()).filter_map(|it| it.1) {
+            after.add(&new.address.name, &new.body);
+        }
         let mut planned = Vec::with_capacity(self.workloads.len());
-        for ((domain, name), sides) in &self.workloads {
-            let mut old = Vec::new();
-            for (address, entry) in
-                sides.addresses.iter().filter_map(|(address, (old, _))| Some((address, (*old)?)))
-            {
-                let unreadable = |why: String| Unreadable { address: address.to_string(), why };
-                let text =
-                    texts.get(&entry.fingerprint).ok_or_else(|| unreadable("it is not there".to_owned()))?;
-                let body = Body::parse(address.kind, text).map_err(|error| unreadable(error.to_string()))?;
-                old.push(body);
+        for (&(domain, name), sides) in &self.workloads {
+            let (of_group, own) = sides.split(&old);
+            if !of_group.addresses.is_empty() {
+                let orchestrator = |body: Option<&Body>| match body {
+                    Some(Body::Orchestrator(it)) => Some(Orchestrator::clone(it)),
+                    _ => None,
+                };
+                let before = of_group.addresses.keys().find_map(|address| orchestrator(old.get(address)));
+                let new = of_group.addresses.values().filter_map(|(_, new)| *new);
+                let after = new.map(|new| &new.body).find_map(|body| orchestrator(Some(body)));
+                planned.push(group::describe(domain, name, &of_group, (before, after), context.place));
             }
-            let new: Vec<&Body> =
-                sides.addresses.values().filter_map(|(_, new)| Some(&(*new)?.body)).collect();
-            let place = |path: &[&str]| (context.place)(domain, name, path);
-            planned.push(workload::describe(domain, name, sides, old, &new, &place));
+            if own.differs() {
+                let bodies = own.addresses.keys().filter_map(|address| old.get(address).cloned());
+                let before = Side::of(bodies, before.group(domain, name));
+                let bodies = own.addresses.values().filter_map(|(_, new)| Some((*new)?.body.clone()));
+                let after = Side::of(bodies, after.group(domain, name));
+                let place = |path: &[&str]| (context.place)(domain, name, path);
+                planned.push(workload::describe(domain, name, &own, (before, after), &place));
+            }
         }
         rename::recognise(&mut planned);
         let workloads = order::ordered(planned);

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dcp_compiler::primitive::DatasetRef;
+use dcp_compiler::primitive::{DatasetRef, Kind};
 
 use super::workload::{Planned, Side};
 use super::{Action, Renamed, Workload};
@@ -56,7 +56,7 @@ fn sorted(planned: Vec<Planned>, side: impl Fn(&Planned) -> &Side) -> Vec<Planne
     sorted
 }
 
-/// For each, the others that write what it reads.
+/// For each, the others that write what it reads; for a group, the workloads that are its tasks.
 fn waits(planned: &[Planned], side: &impl Fn(&Planned) -> &Side) -> Vec<BTreeSet<usize>> {
     let mut writers: BTreeMap<&DatasetRef, Vec<usize>> = BTreeMap::new();
     for (index, it) in planned.iter().enumerate() {
@@ -64,10 +64,16 @@ fn waits(planned: &[Planned], side: &impl Fn(&Planned) -> &Side) -> Vec<BTreeSet
             writers.entry(dataset).or_default().push(index);
         }
     }
+    let job = |(index, it): (usize, &Planned)| {
+        side(it).job.as_ref().map(|_| (format!("{}/{}", Kind::CoreEtlJob.name(), it.workload.id()), index))
+    };
+    let jobs: BTreeMap<String, usize> = planned.iter().enumerate().filter_map(job).collect();
     let of = |(index, it): (usize, &Planned)| -> BTreeSet<usize> {
         let inputs = side(it).job.iter().flat_map(|job| &job.inputs);
         let all = inputs.filter_map(|dataset| writers.get(dataset)).flatten().copied();
-        all.filter(|writer| *writer != index).collect()
+        let tasks = side(it).orchestrator.iter().filter(|it| it.dag.group).flat_map(|it| &it.dag.tasks);
+        let tasks = tasks.filter_map(|task| jobs.get(&task.job)).copied();
+        all.filter(|writer| *writer != index).chain(tasks).collect()
     };
     planned.iter().enumerate().map(of).collect()
 }

@@ -39,6 +39,16 @@ pub(super) fn of_change(old: &Side, new: &Side, locate: &Locate<'_>) -> Vec<Reas
     found
 }
 
+/// What differs in the DAG, but for its tasks.
+pub(super) fn of_dag(old: &Side, new: &Side, locate: &Locate<'_>) -> Vec<Reason> {
+    let mut reasons = Reasons { locate, found: Vec::new(), judge: Judge::of(old, new) };
+    if let (Some(old), Some(new)) = (&old.orchestrator, &new.orchestrator) {
+        reasons.orchestrator(old, new);
+    }
+    reasons.run(old, new);
+    reasons.found
+}
+
 /// What it takes to tell what a difference costs.
 #[derive(Debug)]
 struct Judge {
@@ -255,7 +265,14 @@ impl Reasons<'_> {
     /// Another way to be run.
     fn run(&mut self, old: &Side, new: &Side) {
         let (before, after) = (old.run(), new.run());
-        if before == after {
+        if old.group != new.group {
+            self.group(old, new);
+        }
+        let in_group = |run: Option<&str>| run == Some("group");
+        let kept_running = |side: &Side| side.continuous.is_some();
+        if before == after
+            || ((in_group(before) || in_group(after)) && !kept_running(old) && !kept_running(new))
+        {
             return;
         }
         let why = match (before, after) {
@@ -276,6 +293,23 @@ impl Reasons<'_> {
             let (old, new) = (text(old.checkpoint()), text(new.checkpoint()));
             self.add(Finding::new(&["run"], Class::Reset, why).of("checkpoint", old, new));
         }
+    }
+
+    /// Another DAG that its task stands in.
+    fn group(&mut self, old: &Side, new: &Side) {
+        let why = match (&old.group, &new.group) {
+            (None, _) if old.orchestrator.is_some() => {
+                "it becomes a task in the DAG of the group; the one of its own is taken away"
+            }
+            (None, _) => "it becomes a task in the DAG of the group",
+            (Some(_), None) if new.orchestrator.is_some() => {
+                "it gets a DAG of its own, and goes from that of the group"
+            }
+            (Some(_), None) => "its task goes from the DAG of the group",
+            (Some(_), Some(_)) => "its task goes from the DAG of the one group to that of the other",
+        };
+        let found = Finding::new(&["orchestrator", "group"], Class::InPlace, why);
+        self.add(Finding { old: old.group.clone(), new: new.group.clone(), ..found });
     }
 
     fn datasets(&mut self, field: &str, old: &[DatasetRef], new: &[DatasetRef]) {

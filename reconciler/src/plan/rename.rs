@@ -47,6 +47,9 @@ fn content(side: &Side) -> String {
     if let Some(metadata) = job.get_mut("metadata").and_then(Value::as_object_mut) {
         metadata.retain(|key, _| key != "name" && key != "domain");
     }
+    if let Some(group) = side.orchestrator.as_ref().filter(|it| it.dag.group) {
+        return canonical(&serde_json::json!([value(&group.dag.schedule), value(&group.dag.tasks)]));
+    }
     let run = side.run().unwrap_or_default();
     let cron = side.orchestrator.as_ref().map_or(Value::Null, |it| value(&it.dag.schedule));
     let checkpoint = side.checkpoint().unwrap_or_default();

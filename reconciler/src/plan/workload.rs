@@ -14,11 +14,13 @@ pub(super) struct Side {
     pub(super) job: Option<CoreEtlJob>,
     pub(super) continuous: Option<ContinuousJob>,
     pub(super) orchestrator: Option<Orchestrator>,
+    /// The group whose DAG has its task.
+    pub(super) group: Option<String>,
 }
 
 impl Side {
-    fn of(bodies: impl IntoIterator<Item = Body>) -> Self {
-        let mut side = Self::default();
+    pub(super) fn of(bodies: impl IntoIterator<Item = Body>, group: Option<String>) -> Self {
+        let mut side = Self { group, ..Self::default() };
         for body in bodies {
             match body {
                 Body::CoreEtlJob(job) => side.job = Some(*job),
@@ -39,7 +41,7 @@ impl Side {
                 Schedule::Assets { .. } => "onAssets",
                 Schedule::Manual => "manual",
             }),
-            (None, None) => None,
+            (None, None) => self.group.as_ref().map(|_| "group"),
         }
     }
 
@@ -69,11 +71,9 @@ pub(super) fn describe(
     domain: &str,
     name: &str,
     sides: &Sides<'_>,
-    old: Vec<Body>,
-    new: &[&Body],
+    (old, new): (Side, Side),
     locate: &Locate<'_>,
 ) -> Planned {
-    let (old, new) = (Side::of(old), Side::of(new.iter().map(|body| (*body).clone())));
     let (action, reasons) = match (old.is_there(), new.is_there()) {
         (false, _) => (Action::Create, Vec::new()),
         (true, false) => (Action::Delete, reason::of_deletion(&old)),
@@ -130,7 +130,7 @@ fn consent(action: Action, old: &Side, new: &Side) -> Consent {
     }
 }
 
-fn steps(sides: &Sides<'_>, action: Action) -> Vec<Step> {
+pub(super) fn steps(sides: &Sides<'_>, action: Action) -> Vec<Step> {
     let mut steps = Vec::new();
     for (address, (old, new)) in &sides.addresses {
         let before = old.map(|entry| entry.fingerprint.clone());

@@ -10,6 +10,7 @@ mod documents;
 mod fmt;
 mod formats;
 mod gitops;
+mod groups;
 mod harness;
 mod interrupted;
 mod kept;

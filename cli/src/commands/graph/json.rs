@@ -20,6 +20,8 @@ struct Workload<'a> {
     address: String,
     job: &'a str,
     run: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    group: Option<&'a str>,
     path: &'a str,
     line: usize,
     reads: Vec<Named<'a>>,
@@ -61,11 +63,12 @@ pub(super) fn write(view: &View<'_>, sources: &Sources, out: &mut impl Write) ->
 }
 
 fn workload<'a>(node: &'a Node, sources: &'a Sources) -> Workload<'a> {
-    let Node { domain: _, name: _, job, run, at, reads, writes, waits, checkpoint, shared: _ } = node;
+    let Node { domain: _, name: _, job, run, at, reads, writes, waits, checkpoint, member, shared: _ } = node;
     Workload {
         address: node.address(),
         job,
         run,
+        group: member.as_ref().map(|member| member.group.as_str()),
         path: &sources.get(at.file).path,
         line: sources.position(at.file, at.start).0,
         reads: links(reads),

@@ -22,7 +22,8 @@ pub(super) fn write(view: &View<'_>, look: Look, out: &mut impl Write) -> io::Re
 }
 
 fn workload(view: &View<'_>, node: &Node, look: Look, out: &mut impl Write) -> io::Result<()> {
-    let kind = look.paint(DIM, format_args!("{}, {}", node.job, node.run));
+    let group = node.member.as_ref().map(|member| format!(", group {}", member.group)).unwrap_or_default();
+    let kind = look.paint(DIM, format_args!("{}, {}{group}", node.job, node.run));
     writeln!(out, "{}  {kind}", look.paint(BOLD, harmless(&node.address())))?;
     let mut lines: Vec<(&str, &Dataset, String)> = Vec::new();
     for link in &node.reads {

@@ -1,0 +1,61 @@
+//! As what a DAG is applied: nobody knows it when the DAG is compiled.
+
+use super::Literal;
+
+/// The last line of the documentation of a DAG that was compiled.
+pub const NOT_APPLIED: &str = "- revision: not applied";
+
+/// Where a commit's hash is longer, this much of it tells it from others.
+const SHORT: usize = 12;
+const MAX_COMMIT: usize = 64;
+
+/// The text of a DAG's file, whose documentation says the revision and the commit in place of [`NOT_APPLIED`].
+///
+/// What is replaced is a whole line of the file that holds nothing else. Line ends within strings are escaped, and of
+/// all that a manifest says only the documentation has a line of the file for each of its own: so the last such line
+/// is the documentation's last, whatever a description looks like.
+pub fn stamped(content: &str, revision: u64, commit: Option<&str>) -> String {
+    let line = |text: &str| format!("\n        {}\n", Literal::string(&format!("{text}\n")).as_str());
+    let commit = commit.and_then(shown).map(|commit| format!(", commit {commit}")).unwrap_or_default();
+    let (old, new) = (line(NOT_APPLIED), line(&format!("- revision: {revision}{commit}")));
+    match content.rfind(&old) {
+        Some(at) => [&content[..at], &new, &content[at + old.len()..]].concat(),
+        None => content.to_owned(),
+    }
+}
+
+/// A commit as it is shown, if it is nothing but a name.
+fn shown(commit: &str) -> Option<String> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    if !(1..=MAX_COMMIT).contains(&commit.len()) || !commit.bytes().all(plain) {
+        return None;
+    }
+    let (hash, rest) = commit.split_at(commit.find('-').unwrap_or(commit.len()));
+    let hex = hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+    Some(format!("{}{rest}", if hex { &hash[..hash.len().min(SHORT)] } else { hash }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commits_are_shown_as_names() {
+        let hash = "0123456789abcdef0123456789abcdef01234567";
+        let dirty = format!("{hash}-dirty");
+        for (commit, expected) in [
+            (hash, Some("0123456789ab")),
+            (dirty.as_str(), Some("0123456789ab-dirty")),
+            ("abc", Some("abc")),
+            ("v1.2_release-candidate", Some("v1.2_release-candidate")),
+            ("", None),
+            ("a b", None),
+            ("\"); import os #", None),
+            ("a\nb", None),
+            ("ä", None),
+            (&"z".repeat(65), None),
+        ] {
+            assert_eq!(shown(commit).as_deref(), expected, "{commit}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! As what a DAG is applied is put in one place, whatever else looks like it.
+
+use std::collections::BTreeMap;
+
+use dcp_compiler::airflow::{NOT_APPLIED, stamped};
+use dcp_compiler::compile::{Compiler, Goal};
+use dcp_compiler::primitive::Body;
+use dcp_compiler::project::Project;
+use proptest::prelude::*;
+use proptest::strategy::ValueTree as _;
+use proptest::test_runner::TestRunner;
+use serde_json::json;
+
+use crate::python;
+
+const CASES: usize = 150;
+
+/// What could be taken for the line that is replaced, in the manifest or in the file.
+const FRAGMENTS: &[&str] = &[
+    NOT_APPLIED,
+    "\n- revision: not applied",
+    "- revision: not applied\n",
+    "\n- revision: not applied\n",
+    "\n        \"- revision: not applied\\n\"\n",
+    "\\n\"\n        \"- revision: not applied\\n\"\n    )",
+    "- revision: 3, commit abc",
+    "\r- revision: not applied\r",
+    "\u{2028}- revision: not applied\u{2028}",
+    "\"",
+    "'",
+    "\\",
+    "\n",
+    "x",
+];
+
+fn text() -> impl Strategy<Value = String> {
+    let fragment = proptest::sample::select(FRAGMENTS).prop_map(str::to_owned);
+    proptest::collection::vec(prop_oneof![4 => fragment, 1 => any::<String>()], 1..5)
+        .prop_map(|parts| parts.concat().chars().filter(|c| *c != '\u{feff}').take(180).collect())
+}
+
+fn manifest(name: &str, group: bool, description: &str, owner: &str) -> String {
+    let orchestrator = if group { json!({"group": "g"}) } else { serde_json::Value::Null };
+    let mut manifest = json!({
+        "apiVersion": "dcp/v1",
+        "kind": "CoreETL",
+        "metadata": {"name": name, "domain": "d", "owner": owner, "description": description},
+        "spec": {
+            "engine": {"version": "4.1"},
+            "job": {"pyspark": {"main": "a.py"}},
+            "outputs": [{"table": format!("lake.`{name} - revision: not applied`")}],
+            "run": {"manual": {}},
+            "orchestrator": orchestrator,
+        },
+    });
+    if !group {
+        manifest["spec"].as_object_mut().unwrap().remove("orchestrator");
+    }
+    manifest.to_string()
+}
+
+/// The files of the DAGs of these manifests; none where such a manifest is refused.
+fn files(manifests: &BTreeMap<String, String>) -> Vec<String> {
+    let project = Project::none();
+    let (project_source, project_diagnostics) = (None, Vec::new());
+    let compiler = Compiler { project: &project, project_source, project_diagnostics, goal: Goal::Compile };
+    let analyze = |(index, path): (usize, &String)| compiler.analyze(index, path, manifests);
+    let compilation = compiler.link(manifests.keys().enumerate().map(analyze).collect());
+    let file = |body| match body {
+        Body::Orchestrator(it) => Some(it.content),
+        Body::CoreEtlJob(_) | Body::ContinuousJob(_) => None,
+    };
+    compilation.primitives.into_iter().filter_map(|it| file(it.body)).collect()
+}
+
+/// The two programs are the same but for the end of the documentation.
+const COMPARE: &str = r#"
+import ast, json, sys
+
+def check(a, b, path):
+    assert type(a) is type(b), f"{a!r} is now {b!r}"
+    if isinstance(a, ast.AST):
+        for field in a._fields:
+            check(getattr(a, field, None), getattr(b, field, None), path + [field])
+    elif isinstance(a, list):
+        assert len(a) == len(b), f"{len(a)} nodes are now {len(b)}"
+        for x, y in zip(a, b):
+            check(x, y, path)
+    elif a != b:
+        assert a.endswith("\n- revision: not applied\n"), f"{a!r} is now {b!r}"
+        assert b == a.removesuffix("not applied\n") + "3, commit 1a2b3c4d5e6f\n", f"{a!r} is now {b!r}"
+        changed.append(path)
+
+for line in sys.stdin:
+    compiled, applied = json.loads(line)
+    changed = []
+    try:
+        check(ast.parse(compiled.encode()), ast.parse(applied.encode()), [])
+        assert len(changed) == 1, f"{len(changed)} strings differ"
+    except Exception as problem:
+        print(f"{type(problem).__name__}: {problem}\n{applied}")
+        break
+"#;
+
+#[test]
+fn a_stamp_is_the_end_of_the_documentation_and_nothing_else() {
+    let mut runner = TestRunner::default();
+    let strategy = text();
+    let mut any = || strategy.new_tree(&mut runner).unwrap().current();
+    let mut pairs = Vec::new();
+    for case in 0..CASES {
+        let group = case % 2 == 0;
+        let one = |any: &mut dyn FnMut() -> String, name: &str| manifest(name, group, &any(), &any());
+        let manifests = BTreeMap::from([
+            ("a.yaml".to_owned(), one(&mut any, "a")),
+            ("b.yaml".to_owned(), one(&mut any, "b")),
+        ]);
+        for file in files(&manifests) {
+            let applied = stamped(&file, 3, Some("1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d"));
+            pairs.push((file, applied));
+        }
+    }
+    assert!(pairs.len() > CASES / 2, "only {} were compiled", pairs.len());
+    assert_eq!(python::run(COMPARE, &pairs), "");
+}
+
+#[test]
+fn a_file_without_documentation_of_ours_stays_as_it_is() {
+    let file = "# Generated by dcp from a manifest.\nx = \"- revision: not applied\\n\"\n";
+    assert_eq!(stamped(file, 1, None), file);
+}

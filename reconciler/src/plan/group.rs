@@ -1,0 +1,132 @@
+//! What becomes of the DAG of a group, told task by task.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use dcp_compiler::airflow::{Dag, Task};
+use dcp_compiler::primitive::{Address, Body, Fingerprint, Kind, Orchestrator};
+
+use super::compare::{PlaceOf, Sides};
+use super::workload::{Planned, Side, steps};
+use super::{Action, Class, Consent, Live, Reason, Workload, reason};
+
+/// What the jobs of groups are shown as, where those of workloads are `sql` or `stream`.
+pub(super) const JOB: &str = "group";
+
+/// Whether a primitive is the DAG of a group.
+pub(super) fn of(body: &Body) -> Option<&Orchestrator> {
+    match body {
+        Body::Orchestrator(orchestrator) if orchestrator.dag.group => Some(orchestrator),
+        Body::Orchestrator(_) | Body::CoreEtlJob(_) | Body::ContinuousJob(_) => None,
+    }
+}
+
+/// The groups whose DAGs have the tasks of workloads, by the addresses of their jobs.
+#[derive(Debug, Default)]
+pub(super) struct Tasks(BTreeMap<String, String>);
+
+impl Tasks {
+    pub(super) fn add(&mut self, name: &str, body: &Body) {
+        let tasks = of(body).into_iter().flat_map(|it| &it.dag.tasks);
+        self.0.extend(tasks.map(|task| (task.job.clone(), name.to_owned())));
+    }
+
+    pub(super) fn group(&self, domain: &str, name: &str) -> Option<String> {
+        let (domain, name) = (domain.to_owned(), name.to_owned());
+        self.0.get(&Address { domain, name, kind: Kind::CoreEtlJob }.to_string()).cloned()
+    }
+}
+
+pub(super) fn describe(
+    domain: &str,
+    name: &str,
+    sides: &Sides<'_>,
+    (old, new): (Option<Orchestrator>, Option<Orchestrator>),
+    place: &PlaceOf<'_>,
+) -> Planned {
+    let side = |orchestrator| Side { orchestrator, ..Side::default() };
+    let (old, new) = (side(old), side(new));
+    let (action, reasons) = match (&old.orchestrator, &new.orchestrator) {
+        (None, _) => (Action::Create, Vec::new()),
+        (Some(_), None) => (Action::Delete, Vec::new()),
+        (Some(before), Some(after)) => {
+            let mut reasons = tasks(&before.dag, &after.dag, domain, place);
+            // Who follows nobody says how all of them are run.
+            let first = after.dag.tasks.iter().find(|task| task.upstream.is_empty());
+            let leader = first.map(|task| task.task_id.as_str()).unwrap_or_default();
+            reasons.extend(reason::of_dag(&old, &new, &|path| place(domain, leader, path)));
+            (Action::Update, reasons)
+        }
+    };
+    let shown = if new.orchestrator.is_some() { &new } else { &old };
+    let workload = Workload {
+        domain: domain.to_owned(),
+        name: name.to_owned(),
+        job: JOB.to_owned(),
+        run: shown.run().unwrap_or_default().to_owned(),
+        action,
+        consent: Consent::NotNeeded,
+        live: Live::NotContinuous,
+        renamed: None,
+        steps: steps(sides, action),
+        reasons,
+    };
+    Planned { workload, old, new }
+}
+
+/// What differs in the tasks, in the order of their names.
+fn tasks(old: &Dag, new: &Dag, domain: &str, place: &PlaceOf<'_>) -> Vec<Reason> {
+    let by_id = |dag: &'_ Dag| -> BTreeMap<String, Task> {
+        dag.tasks.iter().map(|task| (task.task_id.clone(), task.clone())).collect()
+    };
+    let (before, after) = (by_id(old), by_id(new));
+    let ids: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    let mut found = Vec::new();
+    for id in ids {
+        let mut add = |field: &[&str], sides: (Option<String>, Option<String>), why: String| {
+            let metadata = field.first().is_some_and(|first| *first == "metadata");
+            let path: Vec<&str> =
+                (!metadata).then_some("spec").into_iter().chain(field.iter().copied()).collect();
+            found.push(Reason {
+                field: field.join("."),
+                what: Some(format!("task {id}")),
+                old: sides.0,
+                new: sides.1,
+                diff: None,
+                class: Class::InPlace,
+                why,
+                at: place(domain, id, &path),
+            });
+        };
+        let group = ["orchestrator", "group"];
+        match (before.get(id), after.get(id)) {
+            (None, None) => {}
+            (None, Some(_)) => {
+                add(&group, (None, Some(id.clone())), "the DAG gets a task for it".to_owned());
+            }
+            (Some(_), None) => {
+                add(&group, (Some(id.clone()), None), "the DAG has no task for it any more".to_owned());
+            }
+            (Some(old), Some(new)) => {
+                if old.fingerprint != new.fingerprint {
+                    let why = format!("`{domain}/{id}` changes, and its next run takes it as it then is");
+                    let sides = (Some(short(&old.fingerprint)), Some(short(&new.fingerprint)));
+                    add(&["metadata", "name"], sides, why);
+                }
+                if old.upstream != new.upstream {
+                    let why = "tasks run in the order of what they read and write".to_owned();
+                    add(&["inputs"], (after_of(old), after_of(new)), why);
+                }
+            }
+        }
+    }
+    found
+}
+
+fn short(fingerprint: &str) -> String {
+    Fingerprint::parse(fingerprint).map_or_else(|| fingerprint.to_owned(), |it| it.short().to_owned())
+}
+
+/// What a task runs after.
+fn after_of(task: &Task) -> Option<String> {
+    (!task.upstream.is_empty()).then(|| format!("after {}", task.upstream.join(", ")))
+}

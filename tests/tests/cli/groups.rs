@@ -1,0 +1,132 @@
+//! Workloads whose tasks stand in one DAG, through everything that works with workloads.
+
+use std::fs;
+
+use insta::assert_snapshot;
+
+use crate::harness::Sandbox;
+
+const DAG: &str = ".dcp/dags/shop__nightly.py";
+const CLEAN: &str = "manifests/clean.yaml";
+
+/// Three of a group, and one beside it that waits for what the last of them writes.
+fn grouped() -> Sandbox {
+    let sandbox = Sandbox::new();
+    let manifest = |name: &str, reads: &str, run: &str, group: &str| {
+        format!(
+            "apiVersion: dcp/v1\nkind: CoreETL\nmetadata: {{name: {name}, domain: shop, owner: a@example.com}}\nspec:\n  \
+             engine: {{version: \"4.1\"}}\n  job:\n    sql: {{query: INSERT INTO lake.{name} SELECT * FROM {reads}}}\n  \
+             run: {run}\n{group}"
+        )
+    };
+    let (night, group) = ("{schedule: {cron: \"0 2 * * *\"}}", "  orchestrator: {group: nightly}\n");
+    let waits = |table: &str| format!("{{onAssets: {{all: [{{table: lake.{table}}}]}}}}");
+    sandbox
+        .write("dcp.yaml", "project: shop\n")
+        .write("manifests/orders.yaml", manifest("orders", "lake.raw", night, group))
+        .write(CLEAN, manifest("clean", "lake.orders", night, group))
+        .write("manifests/report.yaml", manifest("report", "lake.clean", &waits("clean"), group))
+        .write("manifests/mail.yaml", manifest("mail", "lake.report", &waits("report"), ""));
+    sandbox
+}
+
+fn applied() -> Sandbox {
+    let sandbox = grouped();
+    sandbox.run(&["apply", "--auto-approve"]).ends_with(0);
+    sandbox
+}
+
+#[test]
+fn a_group_is_planned_applied_shown_and_taken_away() {
+    let sandbox = grouped();
+    assert_snapshot!("group_graph", sandbox.run(&["graph"]).ends_with(0).stdout);
+    let graph = sandbox.run(&["graph", "--output", "json"]).ends_with(0).json();
+    assert_eq!(graph["workloads"][0]["group"], "nightly", "{graph}");
+    sandbox.run(&["apply", "--auto-approve"]).ends_with(0).says("2 DAG files written");
+    assert!(sandbox.read(DAG).contains("- revision: 1"), "{}", sandbox.read(DAG));
+    for _ in 0..2 {
+        sandbox.run(&["plan", "--detailed-exitcode"]).ends_with(0).says("5 unchanged");
+    }
+    sandbox.run(&["drift", "--detailed-exitcode"]).ends_with(0);
+    let shown = sandbox.run(&["show", "shop/nightly"]).ends_with(0).json();
+    assert_eq!(shown["address"], "Orchestrator/shop/nightly");
+
+    sandbox.edit(CLEAN, "FROM lake.orders", "FROM lake.orders WHERE id > 0");
+    assert_snapshot!("group_plan", plan(&sandbox));
+    sandbox.run(&["apply", "--auto-approve"]).ends_with(0);
+    assert!(sandbox.read(DAG).contains("- revision: 2"));
+    sandbox.run(&["drift", "--detailed-exitcode"]).ends_with(0);
+
+    fs::remove_file(sandbox.join("manifests/report.yaml")).expect("it is there");
+    sandbox.edit("manifests/mail.yaml", "lake.report}]", "lake.clean}]");
+    sandbox.run(&["apply", "--auto-approve"]).ends_with(0);
+    assert!(!sandbox.read(DAG).contains("report"));
+    for name in ["orders", "clean"] {
+        sandbox.edit(&format!("manifests/{name}.yaml"), "  orchestrator: {group: nightly}\n", "");
+    }
+    sandbox.run(&["apply", "--auto-approve"]).ends_with(0).says("removed");
+    assert!(!sandbox.join(DAG).exists());
+    assert!(sandbox.join(".dcp/dags/shop__clean.py").exists());
+    sandbox.run(&["plan", "--detailed-exitcode"]).ends_with(0);
+    sandbox.run(&["rollback", "1", "--auto-approve"]).ends_with(0);
+    assert!(sandbox.read(DAG).contains("- revision: 5"), "{}", sandbox.read(DAG));
+    assert!(!sandbox.join(".dcp/dags/shop__clean.py").exists());
+    sandbox.run(&["drift", "--detailed-exitcode"]).ends_with(0);
+}
+
+/// The plan without the moment at which something was applied.
+fn plan(sandbox: &Sandbox) -> String {
+    let plan = sandbox.run(&["plan"]).ends_with(0).stdout;
+    plan.lines().filter(|line| !line.contains("applied by")).collect::<Vec<_>>().join("\n")
+}
+
+/// What is remembered of files says nothing of a DAG that is made of several of them.
+#[test]
+fn what_a_plan_remembers_is_not_of_groups() {
+    let sandbox = applied();
+    sandbox.run(&["plan", "--detailed-exitcode"]).ends_with(0);
+    let memo = sandbox.read(".dcp/cache/plan.json");
+    assert!(memo.contains("manifests/mail.yaml") && !memo.contains("manifests/clean.yaml"), "{memo}");
+    sandbox.edit(CLEAN, "\"0 2 * * *\"", "\"0 3 * * *\"");
+    sandbox.run(&["plan"]).ends_with(1).says("differ in `cron`");
+    sandbox.edit("manifests/orders.yaml", "\"0 2 * * *\"", "\"0 3 * * *\"");
+    sandbox.run(&["plan", "--detailed-exitcode"]).ends_with(2).says("0 2 * * * → 0 3 * * *");
+    // Two manifests in one file, of which one is in a group.
+    let (clean, mail) = (sandbox.read(CLEAN), sandbox.read("manifests/mail.yaml"));
+    fs::remove_file(sandbox.join(CLEAN)).expect("it is there");
+    sandbox.write("manifests/mail.yaml", format!("{mail}---\n{clean}"));
+    sandbox.run(&["apply", "--auto-approve"]).ends_with(0);
+    for _ in 0..2 {
+        sandbox.run(&["plan", "--detailed-exitcode"]).ends_with(0);
+    }
+}
+
+#[test]
+fn a_group_is_chosen_as_a_whole() {
+    let sandbox = applied();
+    sandbox.edit(CLEAN, "FROM lake.orders", "FROM lake.orders WHERE id > 0");
+    sandbox.edit("manifests/orders.yaml", "FROM lake.raw", "FROM lake.raw WHERE id > 0");
+    sandbox.edit("manifests/mail.yaml", "FROM lake.report", "FROM lake.report WHERE id > 0");
+    let select = |what: &str| sandbox.run(&["plan", "--select", what]).ends_with(0).stdout;
+    let of_one = select("shop/clean");
+    for chosen in ["shop/clean ", "shop/orders ", "shop/nightly "] {
+        assert!(of_one.contains(chosen), "{of_one}");
+    }
+    assert!(!of_one.contains("shop/mail "), "{of_one}");
+    assert_eq!(of_one, select("shop/nightly"));
+    let of_another = select("shop/mail");
+    assert!(of_another.contains("shop/mail ") && !of_another.contains("shop/clean "), "{of_another}");
+
+    let some = sandbox.run(&["plan", CLEAN, "manifests/orders.yaml"]).ends_with(1);
+    some.says("`shop/report` is a task of the group `shop/nightly`");
+    let all = ["plan", CLEAN, "manifests/orders.yaml", "manifests/report.yaml"];
+    sandbox.run(&all).ends_with(0).says("shop/nightly");
+    sandbox.run(&["plan", "manifests/mail.yaml"]).ends_with(0).says("shop/mail");
+
+    let part = sandbox.run(&["destroy", "--select", "shop/clean", "--auto-approve"]);
+    assert_ne!(part.code, 0);
+    part.says("can't be chosen without");
+    sandbox.run(&["destroy", "--select", "shop/mail", "--auto-approve"]).ends_with(0);
+    sandbox.run(&["destroy", "--auto-approve"]).ends_with(0);
+    assert!(!sandbox.join(DAG).exists());
+}
