@@ -139,6 +139,22 @@ class Generated(Case):
         self.assertIn(f"found execution {id}", log)
         self.assertEqual(len(dcp.runs("steady")), 1)
 
+    def test_a_group_in_its_order(self) -> None:
+        output = "  orchestrator: {group: both}\n  outputs: [{table: lake.mart.%s}]\n"
+        dcp.write("before", JOBS["count"], more=output % "before")
+        dcp.write("behind", JOBS["count"], "{onAssets: {all: [{table: lake.mart.before}]}}", output % "behind")
+        dcp.apply()
+        text = (dcp.dags / "sales__both.py").read_text()
+        self.assertIn("- revision: 1", text)
+        state, log = airflow.run(dcp.dags / "sales__both.py")
+        self.assertEqual(state, "success", log)
+        ended, began = dcp.runs("before")[0]["ended"], dcp.runs("behind")[0]["created"]
+        self.assertLess(ended, began)
+        for name in ("before", "behind"):
+            told = json.loads(dcp.dcp("assets", f"table:lake.mart.{name}", "--output", "json"))
+            self.assertEqual(told["last"]["run"], dcp.runs(name)[0]["id"])
+            self.assertEqual((told["last"]["job"], told["last"]["origin"]), (f"sales/{name}", "airflow"))
+
     def test_a_revision_that_was_taken_away(self) -> None:
         dcp.write("short", JOBS["count"])
         dcp.apply()

@@ -179,9 +179,11 @@ fn comment(text: &str) -> (Token, usize) {
 /// One without another in it.
 fn block_comment(text: &str) -> Option<(Token, usize)> {
     let inside = &text[2..];
-    let inside = &inside[..inside.find("*/")?];
-    let comment = Whitespace::MultiLineComment(inside.to_owned());
-    (!inside.contains("/*")).then(|| (Token::Whitespace(comment), inside.len() + 4))
+    let end = inside.find("*/")?;
+    // With the star, as in `/*/` it belongs to the comment that begins.
+    let nested = inside[..=end].contains("/*");
+    let comment = Whitespace::MultiLineComment(inside[..end].to_owned());
+    (!nested).then_some((Token::Whitespace(comment), end + 4))
 }
 
 fn comparison(text: &str) -> Option<(Token, usize)> {
@@ -236,6 +238,8 @@ mod tests {
             "SELECT r'a'",
             "SELECT 'it''s'",
             "SELECT /* a /* b */ */ 1",
+            "SELECT /* a /*/ b */ */ 1",
+            "/* a /*//",
             "SELECT a || b",
             "SELECT ä",
             "SELECT \"a\"",
