@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dcp_compiler::airflow::Schedule;
+use dcp_compiler::airflow::{Asset, Dag, Schedule};
 use dcp_compiler::primitive::{Address, Body, DatasetRef, Kind};
 
 /// Who makes which assets of which.
@@ -68,15 +68,7 @@ impl Lineage {
                     (workload.reads, workload.writes) = (named(&job.inputs), named(&job.outputs));
                 }
                 Body::ContinuousJob(_) => lineage.workloads.entry(name).or_default().is_continuous = true,
-                Body::Orchestrator(orchestrator) => {
-                    let Schedule::Assets { assets, .. } = &orchestrator.dag.schedule else { continue };
-                    let first = orchestrator.dag.tasks.iter().filter(|task| task.upstream.is_empty());
-                    for task in first {
-                        let Some(job) = workload_of(&task.job) else { continue };
-                        let waits = &mut lineage.workloads.entry(job).or_default().waits;
-                        waits.extend(assets.iter().map(|asset| asset.name.clone()));
-                    }
-                }
+                Body::Orchestrator(orchestrator) => lineage.wait(&orchestrator.dag),
             }
         }
         for (name, workload) in &lineage.workloads {
@@ -91,6 +83,21 @@ impl Lineage {
             }
         }
         lineage
+    }
+
+    /// What starts the tasks of a DAG: assets, and what the tasks before them write.
+    fn wait(&mut self, dag: &Dag) {
+        let names = |assets: &[Asset]| assets.iter().map(|asset| asset.name.clone()).collect::<Vec<_>>();
+        for task in &dag.tasks {
+            let Some(job) = workload_of(&task.job) else { continue };
+            let waits = &mut self.workloads.entry(job).or_default().waits;
+            match &dag.schedule {
+                Schedule::Assets { assets, .. } if task.upstream.is_empty() => waits.extend(names(assets)),
+                _ => {}
+            }
+            let before = dag.tasks.iter().filter(|other| task.upstream.contains(&other.task_id));
+            waits.extend(before.flat_map(|other| names(&other.outlets)));
+        }
     }
 
     /// All that an asset is made of, or that is made of it, each once: the nearest first, with what follows from it

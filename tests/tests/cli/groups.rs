@@ -37,6 +37,18 @@ fn applied() -> Sandbox {
 }
 
 #[test]
+fn who_waits_within_a_group_is_known_to_the_lineage() {
+    let sandbox = grouped();
+    // So that it is read from nowhere else.
+    sandbox.edit("manifests/report.yaml", "SELECT * FROM lake.clean", "SELECT 1 AS one");
+    sandbox.run(&["apply", "--auto-approve"]).ends_with(0);
+    let told = sandbox.run(&["assets", "table:lake.clean", "--output", "json"]).ends_with(0).json();
+    assert_eq!(told["waiters"], serde_json::json!(["shop/report"]), "{told}");
+    let told = sandbox.run(&["assets", "table:lake.report", "--output", "json"]).ends_with(0).json();
+    assert_eq!(told["waiters"], serde_json::json!(["shop/mail"]), "{told}");
+}
+
+#[test]
 fn a_group_is_planned_applied_shown_and_taken_away() {
     let sandbox = grouped();
     assert_snapshot!("group_graph", sandbox.run(&["graph"]).ends_with(0).stdout);
