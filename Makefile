@@ -56,7 +56,7 @@ lint:
 
 ## bench      measure, and print the table of docs/performance.md
 bench:
-	@scripts/need $@ cargo cc python3 postgres
+	@scripts/need $@ cargo cc python3 venv postgres
 	@test -x bench/run || { echo 'make bench: there is no bench/run, so there is nothing to measure yet' >&2; exit 1; }
 	@bench/run
 
