@@ -47,7 +47,7 @@ pub struct Step {
     pub is_again: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum What {
     Workload(String),
     Asset(String),
@@ -71,18 +71,22 @@ impl Lineage {
                 Body::Orchestrator(orchestrator) => lineage.wait(&orchestrator.dag),
             }
         }
-        for (name, workload) in &lineage.workloads {
-            for asset in &workload.reads {
-                lineage.assets.entry(asset.clone()).or_default().readers.insert(name.clone());
-            }
-            for asset in &workload.writes {
-                lineage.assets.entry(asset.clone()).or_default().writers.insert(name.clone());
-            }
-            for asset in &workload.waits {
-                lineage.assets.entry(asset.clone()).or_default().waiters.insert(name.clone());
-            }
+        lineage.linked()
+    }
+
+    /// The same, with the workloads at both ends of each asset.
+    fn linked(mut self) -> Self {
+        for (name, workload) in &self.workloads {
+            let mut link = |assets: &BTreeSet<String>, end: fn(&mut Ends) -> &mut BTreeSet<String>| {
+                for asset in assets {
+                    end(self.assets.entry(asset.clone()).or_default()).insert(name.clone());
+                }
+            };
+            link(&workload.reads, |ends| &mut ends.readers);
+            link(&workload.writes, |ends| &mut ends.writers);
+            link(&workload.waits, |ends| &mut ends.waiters);
         }
-        lineage
+        self
     }
 
     /// What starts the tasks of a DAG: assets, and what the tasks before them write.
@@ -104,7 +108,7 @@ impl Lineage {
     /// below it.
     pub fn walk(&self, asset: &str, way: Way) -> Vec<Step> {
         let mut steps = Vec::new();
-        let mut seen = BTreeSet::from([What::Asset(asset.to_owned()).key()]);
+        let mut seen = BTreeSet::from([What::Asset(asset.to_owned())]);
         // What is still to be visited, the next one last: depths may be of any size, a stack of calls may not.
         let mut left: Vec<(usize, What)> = Vec::new();
         let mut next = self.next(&What::Asset(asset.to_owned()), way);
@@ -112,7 +116,7 @@ impl Lineage {
         loop {
             left.extend(next.into_iter().rev().map(|what| (depth, what)));
             let Some((at, what)) = left.pop() else { return steps };
-            let is_again = !seen.insert(what.key());
+            let is_again = !seen.insert(what.clone());
             next = if is_again { Vec::new() } else { self.next(&what, way) };
             depth = at + 1;
             steps.push(Step { depth: at, what, is_again });
@@ -120,8 +124,8 @@ impl Lineage {
     }
 
     fn next(&self, what: &What, way: Way) -> Vec<What> {
-        match (what, way) {
-            (What::Asset(name), _) => {
+        match what {
+            What::Asset(name) => {
                 let Some(Ends { writers, readers, waiters }) = self.assets.get(name) else {
                     return Vec::new();
                 };
@@ -130,22 +134,13 @@ impl Lineage {
                     Way::Down => readers.union(waiters).cloned().map(What::Workload).collect(),
                 }
             }
-            (What::Workload(name), _) => {
+            What::Workload(name) => {
                 let Some(workload) = self.workloads.get(name) else { return Vec::new() };
                 match way {
                     Way::Up => workload.reads.union(&workload.waits).cloned().map(What::Asset).collect(),
                     Way::Down => workload.writes.iter().cloned().map(What::Asset).collect(),
                 }
             }
-        }
-    }
-}
-
-impl What {
-    fn key(&self) -> (bool, String) {
-        match self {
-            What::Workload(name) => (true, name.clone()),
-            What::Asset(name) => (false, name.clone()),
         }
     }
 }
@@ -165,15 +160,9 @@ mod tests {
         let set = |names: &[&str]| names.iter().map(|it| (*it).to_owned()).collect::<BTreeSet<_>>();
         for (name, reads, writes) in workloads {
             let workload = Workload { reads: set(reads), writes: set(writes), ..Workload::default() };
-            for asset in &workload.reads {
-                lineage.assets.entry(asset.clone()).or_default().readers.insert((*name).to_owned());
-            }
-            for asset in &workload.writes {
-                lineage.assets.entry(asset.clone()).or_default().writers.insert((*name).to_owned());
-            }
             lineage.workloads.insert((*name).to_owned(), workload);
         }
-        lineage
+        lineage.linked()
     }
 
     fn shown(steps: &[Step]) -> Vec<String> {
@@ -209,10 +198,10 @@ mod tests {
         for pair in names.windows(2) {
             let [from, to] = pair else { unreachable!("windows of two") };
             let of = |name: &String| BTreeSet::from([name.clone()]);
-            chain.assets.entry(from.clone()).or_default().readers = of(to);
             let workload = Workload { reads: of(from), writes: of(to), ..Workload::default() };
             chain.workloads.insert(to.clone(), workload);
         }
+        let chain = chain.linked();
         assert_eq!(chain.walk("table:0", Way::Down).len(), 200_000);
     }
 }

@@ -10,8 +10,6 @@ mod sqlite;
 #[cfg(test)]
 mod suite;
 
-use std::any::Any;
-use std::fmt::Debug;
 use std::sync::Arc;
 
 use dcp_reconciler::assets::Assets;
@@ -23,12 +21,8 @@ struct Fresh {
     /// The same by a way of its own, as another process has it.
     other: Arc<dyn Assets>,
     /// What has to live as long.
-    _keep: Vec<Box<dyn Keep>>,
+    _keep: Option<tempfile::TempDir>,
 }
-
-trait Keep: Any + Debug + Send + Sync {}
-
-impl<T: Any + Debug + Send + Sync> Keep for T {}
 
 /// A test for each rule of the contract, on what `$fresh` makes.
 macro_rules! contract {

@@ -11,7 +11,7 @@ async fn fresh() -> Fresh {
     let url = database();
     let assets = Arc::new(Sql::postgres(&url).await.unwrap());
     let other = Arc::new(Sql::postgres(&url).await.unwrap());
-    Fresh { assets, other, _keep: Vec::new() }
+    Fresh { assets, other, _keep: None }
 }
 
 contract!(fresh());

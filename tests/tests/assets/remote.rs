@@ -41,7 +41,7 @@ fn client(url: &str, token: &str) -> Remote {
 async fn fresh() -> Fresh {
     let (url, folder) = served().await;
     let client = || Arc::new(client(&url, TOKEN));
-    Fresh { assets: client(), other: client(), _keep: vec![Box::new(folder)] }
+    Fresh { assets: client(), other: client(), _keep: Some(folder) }
 }
 
 contract!(fresh());

@@ -12,7 +12,7 @@ async fn fresh() -> Fresh {
     let path = folder.path().join("state.db");
     let assets = Arc::new(Sql::sqlite(&path).await.unwrap());
     let other = Arc::new(Sql::sqlite(&path).await.unwrap());
-    Fresh { assets, other, _keep: vec![Box::new(folder)] }
+    Fresh { assets, other, _keep: Some(folder) }
 }
 
 contract!(fresh());
