@@ -53,7 +53,7 @@ fn deduplication(old: &Known<'_>, new: &Known<'_>, findings: &mut Vec<Finding>) 
         (!shown.is_empty()).then(|| shown.join("; "))
     };
     if old.stream.deduplicate != new.stream.deduplicate {
-        let why = "Spark refuses other deduplication columns on an old checkpoint";
+        let why = "Spark refuses an old checkpoint, or mixes up its rows";
         let finding = Finding::new(&["deduplicate"], Class::Reset, why);
         findings.push(finding.of("deduplication", keys(old), keys(new)));
     }
@@ -65,7 +65,7 @@ fn aggregation(old: &QueryShape, new: &QueryShape, findings: &mut Vec<Finding>) 
             "grouping keys",
             &old.group_by,
             &new.group_by,
-            "Spark refuses other grouping keys on an old checkpoint",
+            "Spark refuses an old checkpoint, or mixes up its groups",
         ),
         (
             "aggregates",
@@ -90,7 +90,7 @@ fn distinct(old: &QueryShape, new: &QueryShape, findings: &mut Vec<Finding>) {
     };
     let (old, new) = (columns(old), columns(new));
     if old != new {
-        let why = "Spark refuses other deduplication columns on an old checkpoint";
+        let why = "Spark refuses an old checkpoint, or mixes up its rows";
         findings.push(Finding::new(&QUERY, Class::Reset, why).of("distinct columns", old, new));
     }
 }
