@@ -14,6 +14,19 @@ from support import FOLDER, JOBS, Airflow, Dcp, asset, dag_file, free_port, migr
 DAGS = FOLDER / "driven"
 DAY = "{{ ds }}"
 
+MOMENTS = """\
+    sql:
+      query: |
+        SELECT CAST(:begins AS STRING) AS begins, CAST(:ends AS STRING) AS ends, CAST(:moment AS STRING) AS moment,
+          CAST(:midnight AS STRING) AS midnight
+      parameters:
+        begins: {type: date, run: intervalStart}
+        ends: {type: date, run: intervalEnd}
+        moment: {type: date, run: timestamp}
+        midnight: {type: timestamp, run: date}
+      returnResult: true"""
+DAILY = "{schedule: {cron: 0 0 * * *, timezone: Europe/Berlin, startDate: 2026-01-01}}"
+
 dcp = Dcp("driven-dcp")
 airflow = Airflow({})
 
@@ -22,6 +35,7 @@ def setUpModule() -> None:
     global airflow
     DAGS.mkdir(exist_ok=True)
     migrate()
+    dcp.write("moments", MOMENTS, run=DAILY)
     dcp.apply()
     dcp.start()
     nobody = free_port()
@@ -120,6 +134,14 @@ class Generated(Case):
         self.assertEqual(run["phase"], "SUCCEEDED")
         rows = json.loads(dcp.dcp("result", run["id"]))
         self.assertRegex(rows[0]["day"], r"^\d{4}-\d{2}-\d{2}$")
+
+    def test_a_moment_has_a_day_and_a_day_its_first_moment(self) -> None:
+        state, log = airflow.run(dcp.dags / "sales__moments.py")
+        self.assertEqual(state, "success", log)
+        [row] = json.loads(dcp.dcp("result", dcp.runs("moments")[0]["id"]))
+        # The run is for midnight in UTC, and the days are those of Berlin: by UTC, the interval would begin on the 18th.
+        days = {"begins": "2026-11-19", "ends": "2026-11-20", "moment": "2026-11-20"}
+        self.assertEqual(row, {**days, "midnight": "2026-11-20 00:00:00"})
 
     def test_failure_with_its_cause(self) -> None:
         state, log = airflow.run(dcp.dags / "sales__broken.py")

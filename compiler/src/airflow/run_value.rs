@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 /// not defined are errors in Airflow's templates, not empty text. What every run has is its id and the moment
 /// after which it was due.
 ///
-/// All but [`RunValue::LocalDate`] are in UTC, whatever the schedule's time zone: a run for 2026-01-02 00:00 in
-/// Berlin has the `Date` 2026-01-01. Timestamps are ISO 8601 with their offset.
+/// All but [`RunValue::LocalDate`] and the dates of the interval are in UTC, whatever the schedule's time zone: a run for
+/// 2026-01-02 00:00 in Berlin has the `Date` 2026-01-01. Timestamps are ISO 8601 with their offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum RunValue {
@@ -22,7 +22,10 @@ pub enum RunValue {
     /// The logical date: `2026-01-01T00:00:00+00:00`.
     Timestamp,
     IntervalStart,
+    /// The day on which the interval begins, in the time zone of the schedule.
+    IntervalStartDate,
     IntervalEnd,
+    IntervalEndDate,
     /// The moment after which the run was due: the end of its data interval, or the last event that an
     /// asset-triggered run waited for.
     RunAfter,
@@ -32,12 +35,14 @@ pub enum RunValue {
 }
 
 impl RunValue {
-    pub const ALL: [RunValue; 8] = [
+    pub const ALL: [RunValue; 10] = [
         RunValue::Date,
         RunValue::LocalDate,
         RunValue::Timestamp,
         RunValue::IntervalStart,
+        RunValue::IntervalStartDate,
         RunValue::IntervalEnd,
+        RunValue::IntervalEndDate,
         RunValue::RunAfter,
         RunValue::RunAfterDate,
         RunValue::RunId,
@@ -50,7 +55,9 @@ impl RunValue {
             | RunValue::LocalDate
             | RunValue::Timestamp
             | RunValue::IntervalStart
-            | RunValue::IntervalEnd => false,
+            | RunValue::IntervalStartDate
+            | RunValue::IntervalEnd
+            | RunValue::IntervalEndDate => false,
             RunValue::RunAfter | RunValue::RunAfterDate | RunValue::RunId => true,
         }
     }
@@ -68,7 +75,13 @@ impl RunValue {
             }
             RunValue::Timestamp => "{{ ts }}",
             RunValue::IntervalStart => "{{ data_interval_start | ts }}",
+            RunValue::IntervalStartDate => {
+                "{{ data_interval_start.in_timezone(dag.timetable.timezone | default(dag.timezone)) | ds }}"
+            }
             RunValue::IntervalEnd => "{{ data_interval_end | ts }}",
+            RunValue::IntervalEndDate => {
+                "{{ data_interval_end.in_timezone(dag.timetable.timezone | default(dag.timezone)) | ds }}"
+            }
             RunValue::RunAfter => "{{ dag_run.run_after | ts }}",
             RunValue::RunAfterDate => "{{ dag_run.run_after | ds }}",
             RunValue::RunId => "{{ run_id }}",

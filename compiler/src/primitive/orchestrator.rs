@@ -7,7 +7,7 @@ use super::lower::Input;
 use super::{Body, Orchestrator, Primitive};
 use crate::airflow::{self, Asset, AssetMode, Dag, Date, NOT_APPLIED, RunValue, Schedule, Task};
 use crate::graph::{self, Graph, Group};
-use crate::model::{AssetTrigger, DataRef, Manifest, Run, RunValue as Wanted, ScalarOr};
+use crate::model::{AssetTrigger, DataRef, Manifest, ParameterType, Run, RunValue as Wanted, ScalarOr};
 
 /// Airflow takes no longer tag.
 const MAX_TAG: usize = 100;
@@ -29,7 +29,7 @@ pub struct Part {
     domain: String,
     labels: Vec<String>,
     /// Parameters whose value is something of the run. Defaults are part of the job, and known to the Runner.
-    wanted: Vec<(String, Wanted)>,
+    wanted: Vec<(String, Wanted, ParameterType)>,
     outlets: Vec<Asset>,
 }
 
@@ -40,7 +40,7 @@ impl Part {
         outlets.sort_by(|a, b| a.name.cmp(&b.name));
         let parameters = spec.job.parameters().into_iter().flatten();
         let wanted = parameters.filter_map(|(name, parameter)| match parameter {
-            ScalarOr::Map(parameter) => Some((name.as_str().to_owned(), parameter.run?)),
+            ScalarOr::Map(parameter) => Some((name.as_str().to_owned(), parameter.run?, parameter.kind)),
             ScalarOr::Scalar(_) => None,
         });
         let labels =
@@ -68,7 +68,9 @@ impl Part {
             job: self.job.clone(),
             fingerprint: self.fingerprint.as_str().to_owned(),
             parameters: Vec::new(),
-            run_parameters: wanted.map(|(name, wanted)| (name.clone(), value(*wanted, run))).collect(),
+            run_parameters: wanted
+                .map(|(name, wanted, kind)| (name.clone(), value(*wanted, *kind, run)))
+                .collect(),
             outlets: self.outlets.clone(),
             execution_timeout_seconds: None,
             upstream: Vec::new(),
@@ -180,18 +182,24 @@ fn when(run: &Run) -> Schedule {
     }
 }
 
-/// What a parameter is given in a DAG that is run so.
-fn value(wanted: Wanted, run: &Run) -> RunValue {
+/// What a parameter of a type is given in a DAG that is run so.
+fn value(wanted: Wanted, kind: ParameterType, run: &Run) -> RunValue {
     let scheduled = matches!(run, Run::Schedule(_));
-    match (wanted, scheduled) {
-        (Wanted::Date, true) => RunValue::LocalDate,
-        (Wanted::Timestamp, true) => RunValue::Timestamp,
+    // A moment that is wanted as a date is the day that it is on.
+    let day = kind == ParameterType::Date;
+    match wanted {
+        Wanted::Date if scheduled => RunValue::LocalDate,
+        Wanted::Timestamp if scheduled && day => RunValue::LocalDate,
+        Wanted::Timestamp if scheduled => RunValue::Timestamp,
         // A run that is for no date in particular is for the moment at which it runs.
-        (Wanted::Date, false) => RunValue::RunAfterDate,
-        (Wanted::Timestamp, false) => RunValue::RunAfter,
-        (Wanted::IntervalStart, _) => RunValue::IntervalStart,
-        (Wanted::IntervalEnd, _) => RunValue::IntervalEnd,
-        (Wanted::RunId, _) => RunValue::RunId,
+        Wanted::Date => RunValue::RunAfterDate,
+        Wanted::Timestamp if day => RunValue::RunAfterDate,
+        Wanted::Timestamp => RunValue::RunAfter,
+        Wanted::IntervalStart if day => RunValue::IntervalStartDate,
+        Wanted::IntervalStart => RunValue::IntervalStart,
+        Wanted::IntervalEnd if day => RunValue::IntervalEndDate,
+        Wanted::IntervalEnd => RunValue::IntervalEnd,
+        Wanted::RunId => RunValue::RunId,
     }
 }
 
