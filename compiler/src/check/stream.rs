@@ -10,6 +10,7 @@ mod sources;
 mod times;
 mod trigger;
 mod unsupported;
+mod windows;
 
 use std::ops::Range;
 
@@ -36,6 +37,7 @@ pub(super) fn check(subject: &mut Subject<'_>) {
     modes::check(subject, &query);
     unsupported::check(subject, &query);
     joins::check(subject, &query);
+    windows::check(subject, &query);
     columns::check(subject, &query);
     state(subject, &query);
     trigger::check(subject, &query);

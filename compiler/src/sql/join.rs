@@ -44,7 +44,7 @@ impl Walk {
         left
     }
 
-    /// `FROM a, b WHERE …`: the filter is the condition.
+    /// `FROM a, b WHERE …`: the filter is the condition. To Spark this is an inner join, and no `CROSS JOIN`.
     pub(super) fn comma_join(
         &mut self,
         left: &[Item],
@@ -55,7 +55,7 @@ impl Walk {
         if !self.shaped() {
             return;
         }
-        let mut join = self.join(JoinKind::Cross, None, left, right);
+        let mut join = self.join(JoinKind::Inner, None, left, right);
         join.at = self.layout.range(factor_span(&table.relation));
         condition_facts(&mut join, filter, left, right);
         self.shape.joins.push(join);

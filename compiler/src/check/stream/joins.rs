@@ -48,6 +48,11 @@ fn two_streams(subject: &mut Subject<'_>, query: &Query<'_>, join: &Join) {
         let help = "make it a left join, and keep the rows whose right side is null";
         return subject.problem(Code::NOT_STREAMABLE, message, at, "not on two streams", help);
     }
+    if join.kind == JoinKind::Cross {
+        let message = "two streams can't be joined by `CROSS JOIN`, whatever the condition says";
+        let help = "write `JOIN … ON a.id = b.id`, with a column that is equal on both sides";
+        return subject.problem(Code::NOT_STREAMABLE, message, at, "not on two streams", help);
+    }
     output_mode(subject, query, join, at);
     if !has_equality(query, join) {
         let message = "a join of two streams needs a column that is equal on both sides";
@@ -123,10 +128,9 @@ fn state(subject: &mut Subject<'_>, ends: &Ends<'_, '_>, at: Span) {
 
 /// A condition further out may be moved into an inner join.
 fn has_equality(query: &Query<'_>, join: &Join) -> bool {
-    let inner = matches!(join.kind, JoinKind::Inner | JoinKind::Cross);
     !join.equi_keys.is_empty()
         || join.on == "natural"
-        || (inner && query.shape.filters.iter().any(|filter| filter.contains('=')))
+        || (join.kind == JoinKind::Inner && query.shape.filters.iter().any(|filter| filter.contains('=')))
 }
 
 /// Whether the condition compares anything by size.

@@ -98,7 +98,7 @@ fn joins() {
         ),
         ("JOIN b ON a.k = b.k AND a.t > now() - INTERVAL 1 DAY", Inner, &[("a.k", "b.k")], false),
         ("JOIN b ON a.k = b.k AND a.x = 1 AND a.y = a.z", Inner, &[("a.k", "b.k")], false),
-        (", b WHERE a.k = b.k AND b.t <= a.t + INTERVAL 1 HOUR", Cross, &[("a.k", "b.k")], true),
+        (", b WHERE a.k = b.k AND b.t <= a.t + INTERVAL 1 HOUR", Inner, &[("a.k", "b.k")], true),
     ];
     for (join, kind, keys, range) in cases {
         let sql = format!("SELECT * FROM a {join}");
