@@ -13,10 +13,13 @@ use petgraph::graph::Graph as Links;
 
 pub use groups::{Group, Member};
 
-use crate::diag::{Code, Diagnostic, Severity};
+use crate::diag::{Code, Diagnostic, Dotted, Severity};
 use crate::model::{DataRef, Job, Manifest, Run, ScalarOr, Sink, Source};
 use crate::source::Span;
 use crate::sql::{Facts, TableRef};
+
+/// How many of the datasets that nobody produces get the name that was perhaps meant.
+const SUGGESTED: usize = 1_000;
 
 /// A table, topic, path or asset, by a name that is the same however it is written.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -100,7 +103,10 @@ pub fn dataset_of_sql(table: &TableRef) -> Dataset {
 
 /// Spark's tables have names without case.
 fn table_name(name: &str) -> String {
-    name.replace('`', "").to_lowercase()
+    match name.is_ascii() && !name.as_bytes().contains(&b'`') {
+        true => name.to_ascii_lowercase(),
+        false => name.replace('`', "").to_lowercase(),
+    }
 }
 
 /// A path without what does not matter in it.
@@ -443,6 +449,7 @@ impl Graph {
     fn orphans(&self, mentioned: &dyn Fn(&Dataset) -> bool) -> Vec<Diagnostic> {
         let written = || self.nodes.iter().flat_map(|node| &node.writes).map(|link| &link.dataset);
         let produced: LazyCell<HashSet<&Dataset>, _> = LazyCell::new(|| written().collect());
+        let mut named: BTreeMap<&str, Dotted<'_>> = BTreeMap::new();
         let mut found = Vec::new();
         for node in &self.nodes {
             let assets = node.reads.iter().filter(|link| link.dataset.kind == "asset");
@@ -456,9 +463,12 @@ impl Graph {
                     Code::NO_PRODUCER,
                     format!("nothing here produces the {} `{}`", link.dataset.kind, link.dataset.name),
                 );
-                let same = produced.iter().filter(|known| known.kind == link.dataset.kind);
-                let meant =
-                    crate::diag::nearest_dotted(&link.dataset.name, same.map(|known| known.name.as_str()));
+                let known = named.entry(link.dataset.kind).or_insert_with_key(|kind| {
+                    let same = produced.iter().filter(|known| known.kind == *kind);
+                    Dotted::new(same.map(|known| known.name.as_str()))
+                });
+                // Each looks at every name: beyond so many there is more to be said than what one of them means.
+                let meant = (found.len() < SUGGESTED).then(|| known.nearest(&link.dataset.name)).flatten();
                 found.push(match meant {
                     Some(meant) => diagnostic.at(link.at, format!("did you mean `{meant}`?")),
                     None => diagnostic
@@ -502,4 +512,42 @@ fn shared<'g>(
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::FileId;
+
+    fn node(name: &str) -> Node {
+        let at = Span::new(FileId(1), 0, 1);
+        Node {
+            domain: "d".to_owned(),
+            name: name.to_owned(),
+            job: "sql",
+            run: "onAssets",
+            at,
+            reads: Vec::new(),
+            writes: Vec::new(),
+            shared: Vec::new(),
+            waits: Vec::new(),
+            checkpoint: None,
+            member: None,
+        }
+    }
+
+    #[test]
+    fn what_is_meant_is_looked_for_so_often_and_no_more() {
+        let link = |name: &str| {
+            let dataset = Dataset::new("table", name).expect("it is a name");
+            Link { dataset, at: Span::new(FileId(1), 0, 1) }
+        };
+        let mut nodes = vec![Node { writes: vec![link("lake.raw.orders")], ..node("writer") }];
+        for at in 0..=SUGGESTED {
+            nodes.push(Node { waits: vec![link("lake.raw.order")], ..node(&format!("waits-{at}")) });
+        }
+        let found = Graph::new(nodes).check(&|_| false);
+        let meant = found.iter().filter(|it| it.labels[0].text == "did you mean `lake.raw.orders`?");
+        assert_eq!((found.len(), meant.count()), (SUGGESTED + 1, SUGGESTED));
+    }
 }

@@ -1,7 +1,7 @@
 //! What the SQL reads and writes, compared with what the manifest declares.
 
 use super::Subject;
-use crate::diag::{Code, Diagnostic, nearest_dotted};
+use crate::diag::{Code, Diagnostic, Dotted};
 use crate::graph::{self, Dataset};
 use crate::model::{DataRef, Job, Output};
 use crate::sql::TableRef;
@@ -75,7 +75,7 @@ fn unused<'d>(declared: &'d [DataRef], inferred: &[TableRef]) -> Vec<(usize, &'d
 
 /// Takes out the one that was probably meant.
 fn take_nearest<'d>(name: &str, unused: &mut Vec<(usize, &'d str)>) -> Option<(usize, &'d str)> {
-    let meant = nearest_dotted(name, unused.iter().map(|(_, unused)| *unused))?;
+    let meant = Dotted::new(unused.iter().map(|(_, unused)| *unused)).nearest(name)?;
     let at = unused.iter().position(|(_, unused)| *unused == meant)?;
     Some(unused.remove(at))
 }

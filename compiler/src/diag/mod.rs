@@ -4,7 +4,7 @@ mod code;
 mod suggest;
 
 pub use code::{Code, CodeInfo, Severity};
-pub use suggest::{list, nearest, nearest_dotted};
+pub use suggest::{Dotted, list, nearest};
 
 use crate::source::Span;
 
