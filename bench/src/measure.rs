@@ -64,22 +64,11 @@ pub fn steps(root: &Path, repeat: usize) -> io::Result<Value> {
         let steps: Vec<Step<'_>> = vec![
             ("read", Box::new(|| timed(read_all))),
             ("events", Box::new(|| timed(|| texts().map(events).sum::<usize>()))),
-            (
-                "tree",
-                Box::new(|| timed(|| texts().for_each(|text| drop(black_box(yaml::parse(FileId(0), text)))))),
-            ),
+            ("tree", Box::new(|| timed(|| texts().for_each(|text| parse(text, yaml::parse))))),
+            ("tree_of_any", Box::new(|| timed(|| texts().for_each(|text| parse(text, yaml::parse_any))))),
             ("serde_yaml_ng", Box::new(|| timed(|| texts().for_each(|text| drop(black_box(to_json(text))))))),
-            (
-                "read_and_tree",
-                Box::new(|| {
-                    timed(|| {
-                        for path in &loaded.paths {
-                            let text = loaded.folder.load(path).expect("it was read before");
-                            drop(black_box(yaml::parse(FileId(0), &text)));
-                        }
-                    })
-                }),
-            ),
+            ("read_and_tree", Box::new(|| timed(|| read_and_parse(loaded, yaml::parse)))),
+            ("read_and_tree_of_any", Box::new(|| timed(|| read_and_parse(loaded, yaml::parse_any)))),
             (
                 "validate",
                 Box::new(|| timed(|| validate::run(compiler, &loaded.folder, &loaded.paths, Threads::One))),
@@ -172,6 +161,19 @@ fn run(steps: &[Step<'_>], repeat: usize) -> Value {
     let all: serde_json::Map<String, Value> =
         steps.iter().map(|(name, _)| (*name).to_owned()).zip(seconds.map(Value::from)).collect();
     json!({ "seconds": all })
+}
+
+/// One of the two ways from a text to its trees.
+type Parse = for<'t> fn(FileId, &'t str) -> yaml::Parsed<'t>;
+
+fn parse(text: &str, parse: Parse) {
+    drop(black_box(parse(FileId(0), text)));
+}
+
+fn read_and_parse(loaded: &Loaded, how: Parse) {
+    for path in &loaded.paths {
+        parse(&loaded.folder.load(path).expect("it was read before"), how);
+    }
 }
 
 fn events(text: &str) -> usize {

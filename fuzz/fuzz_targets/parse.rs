@@ -1,4 +1,5 @@
-//! Any text gives a tree or diagnostics, and every place in them is a place in the text.
+//! Any text gives a tree or diagnostics, and every place in them is a place in the text. What is read without the help of
+//! the parser for all of YAML is what that one reads.
 #![no_main]
 
 use dcp_compiler::source::{FileId, Span};
@@ -12,6 +13,7 @@ const MOST: usize = 2_000;
 fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let parsed = yaml::parse(FILE, text);
+    assert_eq!(parsed, yaml::parse_any(FILE, text), "of {text:?}");
     for diagnostic in &parsed.diagnostics {
         assert!(diagnostic.primary().is_some(), "{diagnostic:?} has no place");
         for label in &diagnostic.labels {

@@ -6,24 +6,26 @@
 
 mod align;
 mod broken;
+mod build;
 mod de;
 pub mod fmt;
 mod json;
 mod parse;
 mod patch;
+mod plain;
 mod scalar;
 
 use std::borrow::Cow;
 
 pub use de::Error as DecodeError;
 pub use json::TreeJson;
-pub use parse::{Parsed, parse};
+pub use parse::{Parsed, parse, parse_any};
 pub use patch::{Change, Merger, Replacement};
 
 use crate::source::Span;
 
 /// A document: its nodes, and which of them is the root.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Tree<'s> {
     nodes: Vec<Node<'s>>,
     entries: Vec<Entry<'s>>,
@@ -34,7 +36,7 @@ pub struct Tree<'s> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct NodeId(u32);
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 struct Node<'s> {
     kind: Kind,
     /// What a scalar says, after escapes; empty for collections.
@@ -67,7 +69,7 @@ impl Range {
     }
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Entry<'s> {
     key: Cow<'s, str>,
     key_span: Span,

@@ -1,0 +1,481 @@
+//! Reads the YAML that nearly every manifest is made of: maps and lists by indentation or in brackets, texts of one
+//! line, plain or in quotes without escapes, and literal blocks.
+//!
+//! Of such a text there is but one way to read it, and it is read here in a fraction of the time that all of YAML
+//! takes. Anything else, and everything that is wrong, is left to `granit-parser`, the whole file of it: there is no
+//! diagnostic in here, and tests and a fuzz target hold every tree against the one that it gives.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use super::Parsed;
+use super::build::{Builder, Properties, Shape, Style};
+use crate::source::{FileId, Span};
+
+/// Deeper than any manifest; what is deeper still has an error to be told by others.
+const MAX_DEPTH: usize = 32;
+/// Longer keys have to be told from texts by rules that are not known here.
+const MAX_KEY: usize = 256;
+
+/// Nothing where the text has anything that is not plain.
+pub(super) fn parse(file: FileId, text: &str) -> Option<Parsed<'_>> {
+    if !characters(text) {
+        return None;
+    }
+    let mut reader = Reader { file, text, at: 0, column: None, depth: 0, builder: Builder::new(text) };
+    reader.documents()?;
+    Some(reader.builder.finish())
+}
+
+/// Whether there are only characters that mean the same wherever they stand: no tabs, no other line breaks, nothing
+/// that can't be seen.
+fn characters(text: &str) -> bool {
+    let plain = |byte: &u8| matches!(byte, b' '..=b'~' | b'\n');
+    // Without a branch for each byte, many are looked at together.
+    let ascii = |chunk: &[u8]| chunk.iter().fold(true, |all, byte| all & plain(byte));
+    text.as_bytes().chunks(64).all(ascii)
+        || text.chars().all(|c| match c {
+            '\u{a1}'..='\u{1fff}' | '\u{2010}'..='\u{2027}' | '\u{2030}'..='\u{d7ff}' => !c.is_whitespace(),
+            _ => matches!(c, ' '..='~' | '\n'),
+        })
+}
+
+struct Reader<'s> {
+    file: FileId,
+    text: &'s str,
+    /// What has been read.
+    at: usize,
+    /// Where the line begins that `at` stands in; nothing at the end of a document.
+    column: Option<usize>,
+    depth: usize,
+    builder: Builder<'s>,
+}
+
+/// What a plain text ends before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// A colon that makes a key of it.
+    Colon,
+    Comment,
+    Line,
+    /// A comma or a bracket.
+    Flow,
+}
+
+/// Where a text of one line may stand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Within {
+    Block,
+    Flow,
+}
+
+impl<'s> Reader<'s> {
+    fn documents(&mut self) -> Option<()> {
+        self.line()?;
+        if self.marker() {
+            self.next_document()?;
+        }
+        loop {
+            (self.column? == 0).then_some(())?;
+            self.builder.begin_document(super::index(self.at));
+            self.block(0)?;
+            if self.column.is_some() {
+                return None;
+            }
+            self.builder.end_document(super::index(self.at)).ok()?;
+            if !self.marker() {
+                return Some(());
+            }
+            self.next_document()?;
+        }
+    }
+
+    /// Whether the document ended because another one begins.
+    fn marker(&self) -> bool {
+        self.column.is_none() && self.at < self.text.len()
+    }
+
+    /// Goes on behind `---`.
+    fn next_document(&mut self) -> Option<()> {
+        self.at += "---".len();
+        self.rest_of_line()
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.byte(self.at)
+    }
+
+    fn byte(&self, at: usize) -> Option<u8> {
+        self.text.as_bytes().get(at).copied()
+    }
+
+    /// Whether white space stands there, or nothing.
+    fn blank(&self, at: usize) -> bool {
+        matches!(self.byte(at), None | Some(b' ' | b'\n'))
+    }
+
+    fn spaces(&mut self) -> usize {
+        let start = self.at;
+        while self.peek() == Some(b' ') {
+            self.at += 1;
+        }
+        self.at - start
+    }
+
+    fn span(&self, range: Range<usize>) -> Span {
+        Span::new(self.file, super::index(range.start), super::index(range.end))
+    }
+
+    /// From the beginning of a line to the next thing that is no comment.
+    fn line(&mut self) -> Option<()> {
+        loop {
+            let column = self.spaces();
+            match self.peek() {
+                None => {
+                    self.column = None;
+                    return Some(());
+                }
+                Some(b'\n') => self.at += 1,
+                Some(b'#') => self.skip_line(),
+                Some(b'-' | b'.') if column == 0 && self.document_ends()? => {
+                    self.column = None;
+                    return Some(());
+                }
+                Some(_) => {
+                    self.column = Some(column);
+                    return Some(());
+                }
+            }
+        }
+    }
+
+    /// Whether another document begins here. An end without a beginning is not for this reader.
+    fn document_ends(&self) -> Option<bool> {
+        match self.text.as_bytes().get(self.at..self.at + 3) {
+            Some(b"---") => Some(self.blank(self.at + 3)),
+            Some(b"...") => None,
+            _ => Some(false),
+        }
+    }
+
+    fn skip_line(&mut self) {
+        let rest = &self.text.as_bytes()[self.at..];
+        self.at += rest.iter().position(|&byte| byte == b'\n').map_or(rest.len(), |end| end + 1);
+    }
+
+    /// Behind a value nothing but a comment may follow.
+    fn rest_of_line(&mut self) -> Option<()> {
+        self.spaces();
+        match self.peek() {
+            None => {}
+            Some(b'\n') => self.at += 1,
+            Some(b'#') if self.text[..self.at].ends_with(' ') => self.skip_line(),
+            Some(_) => return None,
+        }
+        self.line()
+    }
+
+    /// Whether an item of a list begins here.
+    fn dash(&self) -> bool {
+        self.peek() == Some(b'-') && self.blank(self.at + 1)
+    }
+
+    /// A map or a list whose lines begin at a column.
+    fn block(&mut self, column: usize) -> Option<()> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return None;
+        }
+        if self.dash() {
+            self.list(column)?;
+        } else {
+            self.map(column)?;
+        }
+        self.depth -= 1;
+        Some(())
+    }
+
+    fn open(&mut self, shape: Shape<'s>) -> Option<()> {
+        let span = self.span(self.at..self.at);
+        self.builder.open(shape, Properties::default(), span).ok()
+    }
+
+    fn map(&mut self, column: usize) -> Option<()> {
+        self.open(Shape::Map(None))?;
+        loop {
+            self.key(Within::Block)?;
+            self.value(column)?;
+            // A line that is indented in another way finds nobody who goes on with it.
+            if self.column != Some(column) || self.dash() {
+                return self.builder.close().ok();
+            }
+        }
+    }
+
+    fn list(&mut self, column: usize) -> Option<()> {
+        self.open(Shape::Seq)?;
+        loop {
+            self.item(column)?;
+            if self.column != Some(column) || !self.dash() {
+                return self.builder.close().ok();
+            }
+        }
+    }
+
+    /// What stands behind a dash.
+    fn item(&mut self, column: usize) -> Option<()> {
+        let dash = self.at;
+        self.at += 1;
+        self.spaces();
+        let inner = column + (self.at - dash);
+        match self.peek() {
+            None | Some(b'\n' | b'#') => {
+                self.rest_of_line()?;
+                self.block(self.column.filter(|next| *next > column)?)
+            }
+            Some(b'|') => self.literal(column),
+            Some(_) if self.dash() || self.key_ahead() => self.block(inner),
+            Some(_) => self.text_or_flow(column),
+        }
+    }
+
+    /// What stands behind the colon of a key.
+    fn value(&mut self, column: usize) -> Option<()> {
+        self.spaces();
+        match self.peek() {
+            None | Some(b'\n' | b'#') => {
+                let end = self.at;
+                self.rest_of_line()?;
+                match self.column {
+                    Some(next) if next > column || (next == column && self.dash()) => self.block(next),
+                    _ => self.nothing(end),
+                }
+            }
+            Some(b'|') => self.literal(column),
+            Some(_) => self.text_or_flow(column),
+        }
+    }
+
+    fn nothing(&mut self, at: usize) -> Option<()> {
+        let span = self.span(at..at);
+        self.builder.scalar(Cow::Borrowed("~"), Style::Plain, Properties::default(), span).ok()
+    }
+
+    fn text_or_flow(&mut self, column: usize) -> Option<()> {
+        match self.peek()? {
+            b'[' | b'{' => self.flow(column)?,
+            _ => match self.text(Within::Block)? {
+                End::Colon => return None,
+                End::Comment | End::Line | End::Flow => {}
+            },
+        }
+        self.rest_of_line()
+    }
+
+    /// Whether the text that begins here is a key.
+    fn key_ahead(&self) -> bool {
+        match self.peek() {
+            Some(quote @ (b'"' | b'\'')) => {
+                let end = self.quoted(quote).map(|inside| inside.end + 1);
+                end.is_some_and(|end| self.ends_key(end))
+            }
+            _ => self.plain(Within::Block).is_some_and(|(_, end)| end == End::Colon),
+        }
+    }
+
+    fn ends_key(&self, at: usize) -> bool {
+        let mut at = at;
+        while self.byte(at) == Some(b' ') {
+            at += 1;
+        }
+        self.byte(at) == Some(b':') && self.blank(at + 1)
+    }
+
+    /// A key, and its colon.
+    fn key(&mut self, within: Within) -> Option<()> {
+        let start = self.at;
+        match self.text(within)? {
+            End::Colon => {}
+            End::Comment | End::Line | End::Flow => return None,
+        }
+        self.spaces();
+        (self.peek() == Some(b':') && self.at - start <= MAX_KEY).then_some(())?;
+        self.at += 1;
+        Some(())
+    }
+
+    /// A text of one line, and what comes behind it.
+    fn text(&mut self, within: Within) -> Option<End> {
+        let start = self.at;
+        let (inside, span, style, end) = match self.peek()? {
+            quote @ (b'"' | b'\'') => {
+                let inside = self.quoted(quote)?;
+                let behind = inside.end + 1;
+                let end = if self.ends_key(behind) { End::Colon } else { End::Line };
+                (inside, start..behind, Style::Text, end)
+            }
+            _ => {
+                let (inside, end) = self.plain(within)?;
+                (inside.clone(), inside, Style::Plain, end)
+            }
+        };
+        self.at = span.end;
+        let span = self.span(span);
+        let text = Cow::Borrowed(&self.text[inside]);
+        self.builder.scalar(text, style, Properties::default(), span).ok()?;
+        Some(end)
+    }
+
+    /// What stands in the quotes that begin here, if there are no escapes in it.
+    fn quoted(&self, quote: u8) -> Option<Range<usize>> {
+        let start = self.at + 1;
+        let rest = &self.text.as_bytes()[start..];
+        let end = start + rest.iter().position(|byte| matches!(byte, b'\n' | b'\\') || *byte == quote)?;
+        (self.byte(end) == Some(quote)).then_some(start..end)
+    }
+
+    /// The plain text that begins here, and what it ends before.
+    fn plain(&self, within: Within) -> Option<(Range<usize>, End)> {
+        let bytes = self.text.as_bytes();
+        let flow = within == Within::Flow;
+        let first = self.peek()?;
+        let begins = match first {
+            b'-' => self.byte(self.at + 1).is_some_and(|next| next.is_ascii_alphanumeric() || next == b'-'),
+            // What begins something else, or means nothing yet.
+            b' ' | b'\n' | b',' | b'[' | b']' | b'{' | b'}' | b'#' | b'&' | b'*' | b'!' | b'|' | b'>'
+            | b'\'' | b'"' | b'%' | b'@' | b'`' | b'?' | b':' => false,
+            _ => true,
+        };
+        if !begins {
+            return None;
+        }
+        let mut at = self.at;
+        let end = loop {
+            match bytes.get(at) {
+                None | Some(b'\n') => break End::Line,
+                Some(b':') if self.blank(at + 1) => break End::Colon,
+                Some(b':') if flow && matches!(bytes[at + 1], b',' | b'[' | b']' | b'{' | b'}') => {
+                    return None;
+                }
+                Some(b'#') if bytes[at - 1] == b' ' => break End::Comment,
+                Some(b',' | b']' | b'}') if flow => break End::Flow,
+                Some(b'[' | b'{') if flow => return None,
+                Some(_) => at += 1,
+            }
+        };
+        let inside = self.text[self.at..at].trim_end_matches(' ');
+        Some((self.at..self.at + inside.len(), end))
+    }
+
+    /// A list or a map in brackets. Its lines, where it has several, begin behind a column.
+    fn flow(&mut self, column: usize) -> Option<()> {
+        self.depth += 1;
+        if self.depth > MAX_DEPTH {
+            return None;
+        }
+        let map = self.peek() == Some(b'{');
+        let close = if map { b'}' } else { b']' };
+        self.open(if map { Shape::Map(None) } else { Shape::Seq })?;
+        self.at += 1;
+        self.gap(column)?;
+        let mut more = self.peek()? != close;
+        while more {
+            if map {
+                self.key(Within::Flow)?;
+                self.spaces();
+            }
+            match self.peek()? {
+                b'[' | b'{' => self.flow(column)?,
+                _ => match self.text(Within::Flow)? {
+                    End::Colon | End::Comment => return None,
+                    End::Line | End::Flow => {}
+                },
+            }
+            self.gap(column)?;
+            more = self.peek()? == b',';
+            if more {
+                self.at += 1;
+                self.gap(column)?;
+            }
+        }
+        (self.peek()? == close).then_some(())?;
+        self.at += 1;
+        self.depth -= 1;
+        self.builder.close().ok()
+    }
+
+    /// The white space in brackets.
+    fn gap(&mut self, column: usize) -> Option<()> {
+        self.spaces();
+        while self.peek() == Some(b'\n') {
+            self.at += 1;
+            let indent = self.spaces();
+            (self.peek() == Some(b'\n') || indent > column).then_some(())?;
+        }
+        Some(())
+    }
+
+    /// A literal block, whose lines begin behind a column.
+    fn literal(&mut self, column: usize) -> Option<()> {
+        self.at += 1;
+        let strip = self.peek() == Some(b'-');
+        self.at += usize::from(strip);
+        let spaces = self.spaces();
+        match self.peek()? {
+            b'\n' => self.at += 1,
+            b'#' if spaces > 0 => self.skip_line(),
+            _ => return None,
+        }
+        let indent = self.spaces();
+        (indent > column && self.peek()? != b'\n').then_some(())?;
+        let start = self.at;
+        let mut text = String::new();
+        let mut end;
+        // Empty lines count once another line follows.
+        let mut empty = 0;
+        loop {
+            let line = self.at;
+            self.skip_line();
+            // Whether a last line that does not end belongs to the text with a line break is not known here.
+            let content = self.text[line..self.at].strip_suffix('\n')?;
+            text.extend(std::iter::repeat_n('\n', empty));
+            text.push_str(content);
+            text.push('\n');
+            end = line + content.len();
+            empty = 0;
+            if !self.next_of_literal(indent, &mut empty)? {
+                break;
+            }
+        }
+        if strip {
+            text.pop();
+        }
+        let span = self.span(start..end);
+        self.builder.scalar(Cow::Owned(text), Style::Text, Properties::default(), span).ok()?;
+        self.line()
+    }
+
+    /// Goes to the next line of a literal block, if it has one more. Counts the empty lines before it.
+    fn next_of_literal(&mut self, indent: usize, empty: &mut usize) -> Option<bool> {
+        loop {
+            let line = self.at;
+            while self.at - line < indent && self.peek() == Some(b' ') {
+                self.at += 1;
+            }
+            match self.peek() {
+                Some(b'\n') => {
+                    *empty += 1;
+                    self.at += 1;
+                }
+                Some(_) if self.at - line == indent => return Some(true),
+                _ => {
+                    self.at = line;
+                    return Some(false);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
