@@ -92,6 +92,10 @@ enum Command {
     ServeRunner { database: String },
 }
 
+/// The one that `dcp` has.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     match run(Arguments::parse().command) {
         Ok(code) => code,

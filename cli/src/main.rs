@@ -21,6 +21,11 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+/// Manifests are taken apart into many small pieces on all cores at once: this allocator hands those out far faster than
+/// the system's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let args = args::Args::parse();
     let mut console = out::Console::new(args.global.color, args.global.quiet);
