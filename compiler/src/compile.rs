@@ -157,6 +157,9 @@ impl Compiler<'_> {
             }
             return;
         }
+        // Nearly all files hold one manifest, and what they hold stays until all are linked.
+        analysis.units.reserve_exact(parsed.documents.len());
+        analysis.manifests.reserve_exact(parsed.documents.len());
         for tree in parsed.documents {
             analysis.manifests.push(tree.root().span().start);
             self.document(tree, &text, file, analysis, loader);
@@ -313,7 +316,7 @@ impl Linked {
             for link in node.reads.iter_mut().chain(&mut node.writes).chain(&mut node.waits) {
                 globalize(&mut link.at);
             }
-            self.parts.extend(part.map(|part| (self.nodes.len(), part)));
+            self.parts.extend(part.map(|part| (self.nodes.len(), *part)));
             self.nodes.push(node);
             self.primitives.extend(primitives);
         }

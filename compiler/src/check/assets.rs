@@ -2,14 +2,16 @@
 
 use crate::airflow::{Asset, MAX_ASSET};
 use crate::diag::{Code, Diagnostic};
-use crate::graph::Node;
+use crate::graph::{Link, Node};
 
 /// A DAG with an asset that is too long would be one that Airflow can't import.
 pub(crate) fn check(node: &Node, found: &mut Vec<Diagnostic>) {
     if node.run == "continuous" {
         return;
     }
-    for link in node.writes.iter().chain(&node.waits) {
+    // What is added to a name is short, and what is escaped in it takes three characters for each byte.
+    let may_be_long = |link: &&Link| link.dataset.name.len() > MAX_ASSET / 4;
+    for link in node.writes.iter().chain(&node.waits).filter(may_be_long) {
         let Asset { name, uri } = Asset::from(&link.dataset);
         let (what, length) = match (name.chars().count(), uri.len()) {
             (length, _) if length > MAX_ASSET => ("name", length),

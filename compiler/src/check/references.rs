@@ -33,7 +33,8 @@ pub(super) fn check(subject: &mut Subject<'_>) {
 /// where variables are replaced.
 fn look<'t>(node: NodeRef<'t>, field: &'t str, found: &mut Vec<(Span, &'t str, &'t str)>) {
     if let Some(text) = node.as_str() {
-        if !text.contains("${param") {
+        // The search for one byte is far cheaper, and nearly always enough.
+        if !text.as_bytes().contains(&b'$') {
             return;
         }
         for reference in reference::references(text).unwrap_or_default() {

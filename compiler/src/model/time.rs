@@ -74,15 +74,12 @@ fn check_cron(text: &str) -> Result<(), Fault> {
         };
         return Err(fault(format!("a cron expression has five fields, and this has {fields}")).help(help));
     }
-    for (field, (name, low, high)) in text.split_ascii_whitespace().zip(FIELDS) {
-        check_field(field, name, low, high)?;
-    }
-    if text
-        .split_ascii_whitespace()
-        .zip(FIELDS)
-        .all(|(field, (name, low, high))| is_plain(field, name, low, high))
-    {
+    let fields = || text.split_ascii_whitespace().zip(FIELDS);
+    if fields().all(|(field, (name, low, high))| is_plain(field, name, low, high)) {
         return Ok(());
+    }
+    for (field, (name, low, high)) in fields() {
+        check_field(field, name, low, high)?;
     }
     // Airflow's own reader knows none of these.
     let day_of_month = text.split_ascii_whitespace().nth(2).unwrap_or_default();

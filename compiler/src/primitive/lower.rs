@@ -31,7 +31,7 @@ pub struct Input<'a> {
 pub struct Lowered {
     pub primitives: Vec<Primitive>,
     /// What it brings into the DAG of its group, if it is in one.
-    pub part: Option<Part>,
+    pub part: Option<Box<Part>>,
 }
 
 pub fn lower(input: &Input<'_>) -> Lowered {
@@ -43,7 +43,7 @@ pub fn lower(input: &Input<'_>) -> Lowered {
         run @ (Run::Schedule(_) | Run::OnAssets(_) | Run::Manual(_)) => {
             let part = Part::of(input, &job);
             if spec.orchestrator.is_some() {
-                return Lowered { primitives: vec![job], part: Some(part) };
+                return Lowered { primitives: vec![job], part: Some(Box::new(part)) };
             }
             Body::Orchestrator(Box::new(orchestrator::own(&part, run)))
         }
