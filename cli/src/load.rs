@@ -87,33 +87,13 @@ fn read(path: &Path) -> Result<String, LoadError> {
     if size > LIMIT {
         return Err(LoadError::TooLarge { size, limit: LIMIT });
     }
-    let bytes = all(file, usize::try_from(size).unwrap_or_default()).map_err(|error| failed(&error))?;
-    let size = bytes.len() as u64;
-    if size > LIMIT {
-        return Err(LoadError::TooLarge { size, limit: LIMIT });
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default() + 1);
+    // It may have grown meanwhile.
+    let read = file.take(LIMIT + 1).read_to_end(&mut bytes).map_err(|error| failed(&error))? as u64;
+    if read > LIMIT {
+        return Err(LoadError::TooLarge { size: read, limit: LIMIT });
     }
     String::from_utf8(bytes).map_err(|error| LoadError::NotUtf8(error.utf8_error().valid_up_to()))
-}
-
-/// What stands in a file that says how many bytes it has; not much more than allowed, if it has grown meanwhile.
-fn all(mut file: File, size: usize) -> io::Result<Vec<u8>> {
-    // There is room for one byte more: where that stays empty, the file has ended, and need not be asked again.
-    let mut bytes = vec![0; size + 1];
-    let mut read = 0;
-    while read != size {
-        match file.read(&mut bytes[read..]) {
-            Ok(0) => break,
-            Ok(more) => read += more,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-        if read == bytes.len() {
-            file.take(LIMIT).read_to_end(&mut bytes)?;
-            return Ok(bytes);
-        }
-    }
-    bytes.truncate(read);
-    Ok(bytes)
 }
 
 fn regular(metadata: &Metadata) -> Result<(), LoadError> {

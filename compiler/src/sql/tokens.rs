@@ -65,16 +65,14 @@ impl Cursor<'_> {
     }
 }
 
-/// Nothing where a piece is not plain. White space is left out, as the parser looks past it; but not behind a colon,
-/// where it says that no parameter begins.
+/// Nothing where a piece is not plain. White space is left out, as the parser looks past it, except behind a colon, and
+/// a colon is only plain before a word.
 fn plain_pieces(sql: &str) -> Option<Vec<TokenWithSpan>> {
-    let mut tokens: Vec<TokenWithSpan> = Vec::with_capacity(sql.len() / 5);
+    let mut tokens = Vec::with_capacity(sql.len() / 5);
     let mut at = 0;
     while at < sql.len() {
         let (token, length) = piece(sql.get(at..)?)?;
-        let says_nothing = matches!(token, Token::Whitespace(_))
-            && tokens.last().is_none_or(|before| before.token != Token::Colon);
-        if !says_nothing {
+        if !matches!(token, Token::Whitespace(_)) {
             tokens.push(TokenWithSpan { token, span: span(at..at + length) });
         }
         at += length;
@@ -209,7 +207,7 @@ fn comparison(text: &str) -> Option<(Token, usize)> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Token, TokenWithSpan, any, plain_pieces};
+    use super::{Token, any, plain_pieces};
     use crate::sql::dialect::Spark;
 
     /// What queries are made of, and what is nearly that.
@@ -227,14 +225,10 @@ mod tests {
     /// Whether it is plain. What is plain is read as the tokenizer reads it, but for white space.
     fn compared(sql: &str) -> bool {
         let Some(plain) = plain_pieces(sql) else { return false };
-        let white = |it: &TokenWithSpan| matches!(it.token, Token::Whitespace(_));
         let mut all = any(sql, &Spark { versions: false }).expect("what is plain is no error");
-        let mut behind_colon = false;
-        all.retain(|it| {
-            let kept = !white(it) || behind_colon;
-            behind_colon = it.token == Token::Colon;
-            kept
-        });
+        all.retain(|it| !matches!(it.token, Token::Whitespace(_)));
+        let mut pairs = plain.windows(2);
+        assert!(pairs.all(|pair| pair[0].token != Token::Colon || pair[0].span.end == pair[1].span.start));
         assert_eq!(plain, all, "{sql:?}");
         true
     }
