@@ -14,7 +14,7 @@ needs-cloud := cargo cc python3 venv
 needs-schemathesis := cargo cc python3 venv
 needs-spark := cargo cc python3 venv javac
 needs-streaming := cargo cc python3 venv java maven
-needs-airflow := cargo cc python3 venv java
+needs-airflow := cargo cc python3 venv java postgres
 
 .PHONY: help demo test $(GROUPS:%=test-%) lint bench fuzz clean
 
@@ -39,7 +39,7 @@ test:
 ## test-schemathesis  the REST face, called in all the ways that its document has
 ## test-spark jobs of every kind on a real Spark on this machine, installed from PyPI
 ## test-streaming  changed streams on a real Spark, and a real Kafka, both on this machine
-## test-airflow  the provider and generated DAGs in a real Airflow, with a real Spark, both on this machine
+## test-airflow  the provider and generated DAGs in a real Airflow on PostgreSQL, with a real Spark, all on this machine
 $(GROUPS:%=test-%): test-%:
 	@scripts/need $@ $(needs-$*)
 	@scripts/run-tests $*
@@ -53,6 +53,7 @@ lint:
 	cargo clippy --manifest-path fuzz/Cargo.toml --target-dir "$${CARGO_TARGET_DIR:-target}" \
 		--no-default-features --all-targets --locked -- -D warnings
 	"$$(scripts/tool cargo-deny 0.20.2)" check --hide-inclusion-graph bans licenses sources
+	scripts/check-advisories "$$(scripts/tool cargo-deny 0.20.2)"
 
 ## bench      measure, and print the table of docs/performance.md
 bench:

@@ -19,13 +19,14 @@ def main() -> None:
     DagBundlesManager().sync_bundles_to_db()
     for line in sys.stdin:
         command = json.loads(line)
+        again = command["again"]
         bag = DagBag(command["path"])
         if bag.import_errors:
             print(bag.import_errors, "\nENDED import-error", flush=True)
             continue
         sync_bag_to_db(bag, "dags-folder", None)
         dag = bag.dags[command["dag"]]
-        if not command["again"]:
+        if not again:
             # With the same name each time: a run that there was is deleted first.
             run = dag.test(run_after=WHEN, logical_date=WHEN)
             state = str(run.state)
@@ -34,7 +35,8 @@ def main() -> None:
                 run = session.query(DagRun).filter(DagRun.dag_id == dag.dag_id).one()
                 tis = run.get_task_instances(session=session)
                 for ti in tis:
-                    # What clearing does, but for asking the tasks that run to stop.
+                    if again == "cleared":
+                        ti.max_tries = ti.try_number + dag.get_task(ti.task_id).retries
                     ti.state, ti.next_method, ti.next_kwargs, ti.try_number = (
                         None,
                         None,

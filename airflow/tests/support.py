@@ -277,8 +277,8 @@ class Airflow:
             end(self._process)
             self._process = None
 
-    def begin(self, dag: Path, again: bool = False) -> None:
-        """Has a DAG's run begin: a new one, or a further try of the tasks of the one that there was."""
+    def begin(self, dag: Path, again: str = "") -> None:
+        """Starts a run of a DAG, or a further try of the run before: `cleared` by a person, or `retried` by Airflow."""
         if self._process is None or self._process.poll() is not None:
             self.start()
         assert self._process is not None and self._process.stdin is not None
@@ -308,7 +308,7 @@ class Airflow:
             raise AssertionError(f"{why}\n{''.join(self._lines)}") from None
         return state, "".join(self._lines)
 
-    def run(self, dag: Path, again: bool = False) -> tuple[str, str]:
+    def run(self, dag: Path, again: str = "") -> tuple[str, str]:
         self.begin(dag, again)
         return self.wait()
 

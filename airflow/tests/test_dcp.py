@@ -98,8 +98,19 @@ class Ends(Case):
         id = dcp.runs("broken")[0]["id"]
         self.assertIn(f"its whole log: dcp logs {id}", log)
         # Whoever clears it means a new run.
-        airflow.run(self.dag(task("it", "sales/broken", logs=False)), again=True)
+        airflow.run(self.dag(task("it", "sales/broken", logs=False)), again="cleared")
         self.assertEqual(len(dcp.runs("broken")), 2)
+
+    def test_retry_of_a_try_whose_outcome_was_reported_runs_nothing(self) -> None:
+        for job, ends in (("count", "success"), ("broken", "failed")):
+            with self.subTest(job):
+                before = len(dcp.runs(job))
+                dag = self.dag(task("it", f"sales/{job}"))
+                for again in ("", "retried"):
+                    state, log = airflow.run(dag, again=again)
+                    self.assertEqual(state, ends, log)
+                self.assertIn("found execution", log)
+                self.assertEqual(len(dcp.runs(job)), before + 1)
 
     def test_too_long_in_the_worker(self) -> None:
         # Where it is deferred, Airflow's scheduler ends it: see test_scheduler.
@@ -156,7 +167,7 @@ class Generated(Case):
         airflow.begin(dag)
         id = self.begun(0, "steady")
         airflow.kill()
-        state, log = airflow.run(dag, again=True)
+        state, log = airflow.run(dag, again="retried")
         self.assertEqual(state, "success", log)
         self.assertIn(f"found execution {id}", log)
         self.assertEqual(len(dcp.runs("steady")), 1)
@@ -188,7 +199,7 @@ class Generated(Case):
         (dcp.folder / "manifests" / "short.yaml").unlink()
         dcp.apply()
         self.assertFalse((dcp.dags / "sales__short.py").exists())
-        state, log = airflow.run(dag, again=True)
+        state, log = airflow.run(dag, again="cleared")
         self.assertEqual(state, "failed", log)
         self.assertIn("there is no sales/short of shop/prod in revision", log)
         self.assertEqual(len(dcp.runs("short")), 1)
@@ -268,7 +279,7 @@ class Outage(Case):
                 self.assertEqual(state, "failed", log)
                 self.assertIn(f"how execution {id} is could not be found out", log)
                 dcp.start()
-                state, log = airflow.run(dag, again=True)
+                state, log = airflow.run(dag, again="cleared")
                 self.assertEqual(state, "success", log)
                 self.assertIn(f"found execution {id} of sales/count", log)
                 self.assertEqual(len(dcp.runs("count")), before + 1)
@@ -280,7 +291,7 @@ class Outage(Case):
         state, log = airflow.run(dag)
         self.assertEqual(state, "failed", log)
         self.assertIn("the job has succeeded, but that its outputs are complete could not be told", log)
-        state, log = airflow.run(self.dag(task("it", "sales/count", outlets=outlets)), again=True)
+        state, log = airflow.run(self.dag(task("it", "sales/count", outlets=outlets)), again="cleared")
         self.assertEqual(state, "success", log)
         self.assertEqual(len(dcp.runs("count")), before + 1)
 
@@ -294,7 +305,7 @@ class Tries(Case):
                 airflow.begin(dag)
                 id = self.begun(before)
                 airflow.kill()
-                state, log = airflow.run(dag, again=True)
+                state, log = airflow.run(dag, again="cleared")
                 self.assertEqual(state, "success", log)
                 self.assertIn(f"found execution {id}", log)
                 self.assertEqual(len(dcp.runs("count")), before + 1)
@@ -324,7 +335,7 @@ class Tries(Case):
         id = self.begun(before)
         airflow.kill()
         dcp.dcp("cancel", id)
-        state, log = airflow.run(dag_file(DAGS, dag.stem, task("it", "sales/count")), again=True)
+        state, log = airflow.run(dag_file(DAGS, dag.stem, task("it", "sales/count")), again="cleared")
         self.assertEqual(state, "success", log)
         self.assertIn("the job is run anew", log)
         self.assertEqual([it["phase"] for it in dcp.runs("count")[:2]], ["SUCCEEDED", "CANCELLED"])
@@ -344,7 +355,7 @@ class Tries(Case):
         id = self.begun(before)
         airflow.kill()
         state, log = airflow.run(
-            dag_file(DAGS, dag.stem, task("it", "sales/count", parameters={"seconds": 9})), True
+            dag_file(DAGS, dag.stem, task("it", "sales/count", parameters={"seconds": 9})), again="retried"
         )
         self.assertEqual(state, "success", log)
         self.assertIn(f"found execution {id}", log)
@@ -355,6 +366,6 @@ class Tries(Case):
         before = len(dcp.runs("count"))
         dag = self.dag(task("it", "sales/count"))
         for tries in (1, 2, 3):
-            state, log = airflow.run(dag, again=tries > 1)
+            state, log = airflow.run(dag, again="cleared" if tries > 1 else "")
             self.assertEqual(state, "success", log)
             self.assertEqual(len(dcp.runs("count")), before + tries)

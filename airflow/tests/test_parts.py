@@ -12,7 +12,7 @@ from unittest import TestCase
 
 import support  # noqa: F401, I001  Airflow's home is set by this, and read by what follows
 from dcp_airflow import _wire
-from dcp_airflow._life import Life, Next, State, begin, decide, following, token
+from dcp_airflow._life import Life, Next, State, begin, decide, following, retried, token
 from dcp_airflow._lines import Lines
 from dcp_airflow._outage import Outage
 from dcp_airflow._settings import Settings
@@ -62,11 +62,14 @@ class Lives(TestCase):
                     self.assertIs(decide(phase, True, life), Next.FOLLOW)
                     if phase in LIVE:
                         self.assertIs(decide(phase, False, life), Next.FOLLOW)
-                    if phase in ("CANCELLING", "CANCELLED"):
+                    if phase in ("CANCELLING", "CANCELLED") and life is not Life.REPORTED:
                         self.assertIs(decide(phase, False, life), Next.RENEW)
         for life, phase, expected in (
             (Life.RESUMED, "SUCCEEDED", Next.FOLLOW),
             (Life.RESUMED, "FAILED", Next.FOLLOW),
+            (Life.REPORTED, "SUCCEEDED", Next.FOLLOW),
+            (Life.REPORTED, "FAILED", Next.FOLLOW),
+            (Life.REPORTED, "CANCELLED", Next.FOLLOW),
             (Life.UNKNOWN, "SUCCEEDED", Next.RENEW),
             (Life.UNKNOWN, "FAILED", Next.RENEW),
             (Life.STATELESS, "SUCCEEDED", Next.FOLLOW),
@@ -76,16 +79,33 @@ class Lives(TestCase):
                 self.assertIs(decide(phase, False, life), expected)
 
     def test_generations(self) -> None:
-        first, resumed = begin(None)
+        first, resumed = begin(None, retried=False)
         self.assertEqual((first.generation, resumed), (1, False))
         # It died somewhere.
-        self.assertEqual(begin(first), (first, True))
+        self.assertEqual(begin(first, retried=False), (first, True))
+        self.assertEqual(begin(first, retried=True), (first, True))
         # It was told how it ended, and then cleared.
-        second, resumed = begin(State(1, settled=True, execution="a"))
+        settled = State(1, settled=True, execution="a")
+        second, resumed = begin(settled, retried=False)
         self.assertEqual(
             (second.generation, second.execution, second.settled, resumed), (2, "", False, False)
         )
         self.assertEqual(following(second).generation, 3)
+        # Airflow has lost the try that reported the outcome.
+        self.assertEqual(begin(settled, retried=True), (settled, True))
+        self.assertIs(settled.life(created=0.0), Life.REPORTED)
+
+    def test_retry_of_a_lost_try_is_told_from_a_cleared_task(self) -> None:
+        for retries in (0, 2):
+            max_tries, number = retries, 0
+            for _ in range(3):
+                number += 1
+                self.assertFalse(retried(number, max_tries, retries))
+                for _ in range(retries):
+                    number += 1
+                    self.assertTrue(retried(number, max_tries, retries))
+                # What Airflow does when a person clears the task.
+                max_tries = number + retries
 
     def test_what_an_earlier_run_by_this_name_has_left_is_not_taken_for_this_one(self) -> None:
         asked = State(1, asked=10_000.0)

@@ -1,4 +1,4 @@
-"""All parts of Airflow, as in production but for SQLite: scheduler, triggerer, DAG processor and API server."""
+"""All parts of Airflow, as in production: scheduler, triggerer, DAG processor and API server, on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 from typing import Any
 
+from postgres import Postgres
 from support import FOLDER, JOBS, Dcp, dag_file, end, free_port, task, until
 
 HOME = FOLDER / "whole"
@@ -21,6 +22,7 @@ OUTPUT = "  outputs: [{table: lake.mart.counted}]\n"
 
 dcp = Dcp("whole-dcp")
 port = free_port()
+database: Postgres
 processes: dict[str, subprocess.Popen[bytes]] = {}
 
 
@@ -29,6 +31,7 @@ def environment() -> dict[str, str]:
         **os.environ,
         "AIRFLOW_HOME": str(HOME),
         "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
+        "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database.url,
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
         "AIRFLOW__CORE__PARALLELISM": "4",
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
@@ -83,7 +86,10 @@ def token() -> str:
 
 
 def setUpModule() -> None:
+    global database
     DAGS.mkdir(parents=True)
+    database = Postgres(free_port())
+    until("PostgreSQL is ready", database.is_ready, 60)
     made = subprocess.run(
         ["airflow", "db", "migrate"], env=environment(), capture_output=True, text=True, check=False
     )
@@ -119,6 +125,7 @@ def tearDownModule() -> None:
     for part in reversed(PARTS):
         if part in processes:
             end(processes[part])
+    database.close()
     dcp.close()
 
 
@@ -215,6 +222,26 @@ class Whole(Case):
         dcp.dcp("assets", "complete", TABLE, "--partition", "day=2026-11-22")
         start("triggerer")
         self.completed_elsewhere(consumes, 2, tell=False)
+
+    def test_deferred_task_resumes_when_the_scheduler_reads_its_exit_late(self) -> None:
+        dcp.write("late", JOBS["count"].replace("default: 1}", "default: 5}"))
+        dcp.apply()
+        until("the DAG is there", lambda: "sales__late" in self.dags(), 60)
+        run = self.trigger("sales__late")
+        id = self.execution("sales__late", run)
+        scheduler = processes["scheduler"].pid
+        # The scheduler reads that the worker has exited only after the trigger has made the task resume.
+        os.kill(scheduler, signal.SIGSTOP)
+        try:
+            self.reaches("sales__late", run, "scheduled")
+        finally:
+            os.kill(scheduler, signal.SIGCONT)
+        until("the task has ended", lambda: self.task("sales__late", run)["state"] in ("success", "failed"))
+        ended = self.task("sales__late", run)
+        self.assertEqual(ended["state"], "success", self.log("sales__late", run, ended["try_number"]))
+        self.assertEqual([it["id"] for it in dcp.runs("late")], [id])
+        (dcp.folder / "manifests" / "late.yaml").unlink()
+        dcp.apply()
 
     def completed_elsewhere(self, consumes: str, before: int, tell: bool = True) -> None:
         """That the consumer runs once more for a completion that Airflow has no part in."""

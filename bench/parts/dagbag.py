@@ -51,7 +51,7 @@ def by_hand(dag: dict) -> str:
         used.update(("AsyncCallback", "DeadlineAlert", "DeadlineReference"))
         callback = 'AsyncCallback("dcp_airflow.deadline_missed")'
         args.append(f"deadline=DeadlineAlert(DeadlineReference.DAGRUN_QUEUED_AT, timedelta(seconds={seconds}), {callback})")
-    args.append(f"default_args={({'owner': dag['owner'], 'retries': 0})!r}")
+    args.append(f"default_args={({'owner': dag['owner'], 'retries': 2, 'retry_delay': 10})!r}")
     args.append(f"tags={dag['tags']!r}")
     for task in dag["tasks"]:
         options = [f"task_id={task['taskId']!r}", f"scope={dag['scope']!r}", f"job={task['job']!r}", f"fingerprint={task['fingerprint']!r}"]
@@ -110,7 +110,7 @@ def as_yaml(dag: dict) -> dict:
         "schedule": schedule(),
         "catchup": dag["catchup"],
         "max_active_runs": dag["maxActiveRuns"],
-        "default_args": {"owner": dag["owner"], "retries": 0},
+        "default_args": {"owner": dag["owner"], "retries": 2, "retry_delay": 10},
         "tags": dag["tags"],
         "tasks": [],
     }

@@ -33,7 +33,7 @@ with DAG(
     ),
     catchup=False,
     max_active_runs=1,
-    default_args={"owner": "team-logistics", "retries": 0},
+    default_args={"owner": "team-logistics", "retries": 2, "retry_delay": 10},
     tags=["dcp", "logistics"],
 ) as dag:
     task_0 = SparkOperator(

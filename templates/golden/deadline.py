@@ -40,7 +40,7 @@ with DAG(
         interval=timedelta(seconds=5400),
         callback=AsyncCallback("dcp_airflow.deadline_missed"),
     ),
-    default_args={"owner": "team-logistics", "retries": 0},
+    default_args={"owner": "team-logistics", "retries": 2, "retry_delay": 10},
     tags=["dcp", "logistics"],
 ) as dag:
     task_0 = SparkOperator(

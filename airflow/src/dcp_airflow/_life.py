@@ -3,6 +3,10 @@
 A task's token is the same for all its tries, so that a try after a crash finds the execution that it had. A person who
 clears a task means it to run anew: that is the next generation, which is part of the token. What generation it is and
 whether its outcome was told (then it is *settled*) is remembered with the task, where Airflow can: from 3.3 on.
+
+A retry by Airflow never begins a generation: a job's failure fails its task for good, so that Airflow retries only a try
+that it has lost. It loses some that did not die: its scheduler can fail a deferred task that resumes, when it reads late
+that the worker which deferred it has exited (apache/airflow issues 67287 and 72716).
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ class Life(Enum):
     """What is known of an execution that is there before it was asked for."""
 
     RESUMED = "an earlier try of this very run asked for it"
+    REPORTED = "an earlier try reported its outcome, and Airflow has lost that try"
     UNKNOWN = "it may be of a run that had the same name, and was deleted"
     STATELESS = "there is nowhere to remember it"
 
@@ -39,7 +44,7 @@ class Next(Enum):
 
 def decide(phase: str, fresh: bool, life: Life) -> Next:
     """What to do with the execution that a submit has answered."""
-    if fresh:
+    if fresh or life is Life.REPORTED:
         return Next.FOLLOW
     if phase in ("CANCELLING", "CANCELLED"):
         # Airflow cancels what a person clears or marks: this try is to run anew.
@@ -49,6 +54,11 @@ def decide(phase: str, fresh: bool, life: Life) -> Next:
     if life is Life.STATELESS and phase == "FAILED":
         return Next.RENEW
     return Next.FOLLOW
+
+
+def retried(try_number: int, max_tries: int, retries: int) -> bool:
+    """Whether Airflow retries a try that it has lost. Clearing a task sets `max_tries` so that its next try is a first one."""
+    return try_number > max_tries - retries + 1
 
 
 def token(deployment: str, dag: str, run: str, task: str, map_index: int, generation: int) -> str:
@@ -73,15 +83,17 @@ class State:
         """What a later try is to think of an execution of this generation, made at a time."""
         # Between remembering to ask and asking, a try can die; then the token may lead to something much older, which
         # an earlier run by the same name left. Where its id is known, it is ours.
+        if self.settled:
+            return Life.REPORTED
         older = not self.execution and created + _SKEW < self.asked
         return Life.UNKNOWN if older else Life.RESUMED
 
 
-def begin(state: State | None) -> tuple[State, bool]:
+def begin(state: State | None, retried: bool) -> tuple[State, bool]:
     """The state that a new try begins with, and whether it goes on with what an earlier one began."""
     if state is None:
         return State(1, asked=time.time()), False
-    if state.settled:
+    if state.settled and not retried:
         return State(state.generation + 1, asked=time.time()), False
     return state, True
 

@@ -191,14 +191,16 @@ class SparkOperator(BaseOperator):
         """The execution of this try, be it new or one that was found."""
         memory = Memory(context)
         before = memory.load() if memory.lasting else None
-        state, resumed = _life.begin(before)
+        ti = context["ti"]
+        retried = _life.retried(ti.try_number, ti.max_tries, self.retries)
+        state, resumed = _life.begin(before, retried)
         while True:
             # Remembered before it is asked for: whatever happens from here on, the next try asks for the same.
             state = memory.save(state)
             execution, fresh = self._ask(client, context, state, parameters)
             life = state.life(created(execution)) if resumed else Life.UNKNOWN
             if not memory.lasting:
-                life = Life.STATELESS
+                life = Life.RESUMED if retried else Life.STATELESS
             self._found(context, client, execution)
             phase = _wire.phase(execution.phase)
             if _life.decide(phase, fresh, life) is Next.FOLLOW:
@@ -210,7 +212,7 @@ class SparkOperator(BaseOperator):
             )
             self._ended(client, execution)
             # Nothing is known of the next one either, if it is there: a run by the same name may have had it.
-            state, resumed = _life.following(state), False
+            state, resumed, retried = _life.following(state), False, False
 
     def _ask(
         self, client: Client, context: Any, state: State, parameters: Mapping[str, str]
@@ -231,7 +233,7 @@ class SparkOperator(BaseOperator):
                 self._differs = why
                 return client.check(why.metadata["execution"]), False
         except Unreachable as why:
-            raise AirflowException(
+            raise AirflowFailException(
                 f"the Runner could not be asked to run {self.job}: {why}. Whether it has heard of it is not known; "
                 "clear the task to ask again: what it has begun is found, and not begun twice."
             ) from None
@@ -293,6 +295,7 @@ class SparkOperator(BaseOperator):
             phase == "CANCELLED"
             and state is not None
             and state.resumed
+            and not state.settled
             and memory.lasting
             and not self._killed
         ):
@@ -357,7 +360,7 @@ class SparkOperator(BaseOperator):
             self._lost(str(why))
 
     def _lost(self, why: str) -> NoReturn:
-        raise AirflowException(
+        raise AirflowFailException(
             f"how execution {self._execution} is could not be found out: {why}. It may go on; "
             "clear the task to have it found again: the job does not run twice for that."
         )
@@ -423,7 +426,7 @@ class SparkOperator(BaseOperator):
                 client.settings.control,
             )
         except Unreachable as why:
-            raise AirflowException(
+            raise AirflowFailException(
                 f"the job has succeeded, but that its outputs are complete could not be told: {why}. "
                 "Clear the task to tell it: the job does not run again."
             ) from None

@@ -8,6 +8,10 @@ use serde::Serialize;
 use super::{Asset, AssetMode, Dag, Date, Literal, Schedule, Task, Value};
 
 const DAG: &str = "dag.py";
+/// Airflow's retries of a task whose try it has lost. A job that has failed fails its task for good: the Runner retries
+/// jobs, and the next try of a task finds the execution of the try before.
+const RETRIES: i64 = 2;
+const RETRY_DELAY_SECONDS: i64 = 10;
 const IMPORT_WIDTH: usize = 88 - "from airflow.sdk import ".len();
 
 static TEMPLATES: LazyLock<Handlebars<'static>> = LazyLock::new(|| {
@@ -103,7 +107,10 @@ fn page(dag: &Dag) -> Slot {
     };
     let (every, either) = waits(schedule);
     let waited = |assets: &[Asset]| Slot::Many(assets.iter().map(|it| awaited(scope, it)).collect());
-    let mut default_args = vec![("retries".into(), Value::Int(0))];
+    let mut default_args = vec![
+        ("retries".into(), Value::Int(RETRIES)),
+        ("retry_delay".into(), Value::Int(RETRY_DELAY_SECONDS)),
+    ];
     if tasks.is_empty() || tasks.iter().any(|task| task.owner.is_none()) {
         default_args.insert(0, ("owner".into(), Value::from(&**owner)));
     }
