@@ -131,8 +131,9 @@ pub(crate) async fn what_is_cancelled_stops(fresh: Fresh) {
     let times = again.history.iter().filter(|it| it.why.contains("cancelled by tester")).count();
     assert_eq!(times, 1, "{again:#?}");
     let record = ended(&*fresh.runner, &id).await;
-    // A driver that ends well as it is asked to stop has succeeded.
-    assert!(record.execution.phase.is_final());
+    // A driver that exits with 0 because it was asked to stop has not done all of its work.
+    let end = record.execution.attempts.last().unwrap().end.as_ref().unwrap();
+    assert_eq!((record.execution.phase, end.stopped, end.exit_code), (Phase::Cancelled, true, Some(0)));
     assert_eq!(fresh.machine.lines("stopped"), ["wait"]);
     let late = fresh.runner.cancel(&id, "tester").await.unwrap();
     assert_eq!(late.execution, record.execution);
