@@ -50,6 +50,7 @@ impl Inner {
     /// Takes over from others, and takes care of all that is its own.
     pub(super) async fn take_up(self: &Arc<Self>) -> Result<()> {
         self.presence.take_over(&self.store).await?;
+        self.presence.sweep(&self.store).await?;
         for (id, version) in self.store.owned(&self.presence.id()).await? {
             self.care(&id, version, None);
         }
@@ -68,7 +69,7 @@ impl Inner {
             progress.1 = true;
             (id.clone(), progress.0.clone())
         };
-        let told = self.store.tell(&news.iter().map(how).collect::<Vec<_>>()).await;
+        let told = self.store.tell(&self.presence.id(), &news.iter().map(how).collect::<Vec<_>>()).await;
         if told.is_err() {
             for (_, task) in news {
                 task.progress().1 = false;

@@ -1,6 +1,6 @@
 //! Which of many submits are let in: pure.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::New;
 use crate::api::{Error, Record};
@@ -23,6 +23,8 @@ pub(super) struct Known {
     pub(super) tokens: HashMap<String, Record>,
     /// The live executions that hold keys.
     pub(super) held: HashMap<String, Id>,
+    /// Those of the owners that are members.
+    pub(super) members: HashSet<String>,
     /// The youngest epochs that were seen; afterwards, with those that come in.
     pub(super) fences: HashMap<String, u64>,
 }
@@ -57,6 +59,10 @@ pub(super) fn admit(news: &[&New], known: &mut Known) -> Vec<Admission> {
             });
             continue;
         }
+        if !known.members.contains(&new.record.owner) {
+            admissions.push(Admission::Refused(no_member()));
+            continue;
+        }
         if let Some(key) = &request.exclusive {
             if let Some(by) = held.get(key.as_str()).copied().or(known.held.get(key)) {
                 let error = Error::Held { key: key.clone(), by: by.clone() };
@@ -69,4 +75,12 @@ pub(super) fn admit(news: &[&New], known: &mut Known) -> Vec<Admission> {
         admissions.push(Admission::Insert);
     }
     admissions
+}
+
+fn no_member() -> Error {
+    Error::Unavailable(
+        "this Runner did not send its heartbeat for the length of its lease, and others took over from it; it joins \
+         again by itself: retry"
+            .to_owned(),
+    )
 }

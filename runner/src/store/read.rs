@@ -123,11 +123,6 @@ pub(super) async fn to_clean(database: &Database, now: Timestamp, limit: u32) ->
     rows.iter().map(|row| record(database, row)).collect()
 }
 
-pub(super) async fn runners(database: &Database) -> Result<Vec<(String, u64)>> {
-    let rows = database.rows(sqlx::query("SELECT id, beat FROM runner_runners ORDER BY id")).await?;
-    rows.iter().map(|row| Ok((database.get(row, 0)?, database.number(row, 1)?))).collect()
-}
-
 /// Executions by their tokens.
 pub(super) async fn tokens(
     transaction: &mut Transaction,

@@ -9,6 +9,8 @@ mod crash;
 #[cfg(test)]
 mod forgetting;
 #[cfg(test)]
+mod owners;
+#[cfg(test)]
 mod postgres;
 #[cfg(test)]
 mod remote;

@@ -13,7 +13,7 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, UnixStream};
 use tokio::sync::watch;
 
-use crate::{Fresh, SCRIPT, contract, embedded, ended, forgetting, seen, submit};
+use crate::{Fresh, SCRIPT, contract, embedded, ended, forgetting, owners, seen, submit};
 
 async fn fresh() -> Fresh {
     let machine = Machine::of_version("4.1.1", SCRIPT);
@@ -104,4 +104,32 @@ async fn who_has_left_beats_no_more() {
 async fn what_was_taken_over_is_written_by_the_new_owner_alone() {
     let store = Store::postgres(&database()).await.unwrap();
     forgetting::what_was_taken_over_is_written_by_the_new_owner_alone(&store).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acknowledged_executions_have_a_living_owner_whatever_is_paused() {
+    owners::simulate(10, async || Store::postgres(&database()).await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn submits_race_with_takeovers() {
+    let url = database();
+    let store = async || Store::postgres(&url).await.unwrap();
+    owners::submits_race_with_takeovers(store().await, store().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn live_executions_of_absent_owners_are_adopted() {
+    let url = database();
+    owners::live_executions_of_absent_owners_are_adopted(Store::postgres(&url).await.unwrap(), &url).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runner_without_membership_writes_nothing() {
+    owners::runner_without_membership_writes_nothing(Store::postgres(&database()).await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn submits_of_a_runner_that_was_stopped_for_longer_than_its_lease_are_not_lost() {
+    crate::crash::stopped_for_longer_than_its_lease(&database()).await;
 }
