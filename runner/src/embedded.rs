@@ -170,6 +170,7 @@ impl Embedded {
             stopping,
             moving: Arc::default(),
         });
+        inner.presence.take_over(&inner.store).await?;
         inner.take_up().await?;
         tokio::spawn(hand_over::rounds(Arc::clone(&inner)));
         Ok(Self(inner))

@@ -15,6 +15,7 @@ pub mod failure;
 mod lines;
 pub mod lower;
 pub mod machine;
+pub mod pace;
 mod page;
 pub mod parameters;
 pub mod progress;

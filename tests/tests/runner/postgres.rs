@@ -81,6 +81,41 @@ async fn a_database_may_be_away_for_a_while() {
     assert_eq!(machine.lines("started"), ["wait", "work"]);
 }
 
+/// A look at all live executions that took long says nothing of how long the next one takes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn takeover_is_not_delayed_by_a_slow_look() {
+    let machine = Machine::of_version("4.1.1", SCRIPT);
+    let url = database();
+    let lease = Duration::from_secs(1);
+    let one = embedded(&machine, Store::postgres(&url).await.unwrap(), lease).await;
+    let other = embedded(&machine, Store::postgres(&url).await.unwrap(), lease).await;
+    let id = one.submit(submit("one", "wait")).await.unwrap().record.id().clone();
+    seen(&one, &id, |record| record.execution.phase == Phase::Running).await;
+
+    // Whoever reads executions waits now, and those who only send heartbeats do not.
+    sqlx::any::install_default_drivers();
+    let pool = sqlx::AnyPool::connect(&url).await.unwrap();
+    let mut blocking = pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE runner_executions IN ACCESS EXCLUSIVE MODE")
+        .execute(&mut *blocking)
+        .await
+        .unwrap();
+    let waiting = "SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted \
+        AND relation = 'runner_executions'::regclass";
+    let deadline = std::time::Instant::now() + Duration::from_mins(1);
+    while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&pool).await.unwrap() < 2 {
+        assert!(std::time::Instant::now() < deadline, "nobody looks");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // This is how long the look takes, and not a wait for anything.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    blocking.rollback().await.unwrap();
+
+    one.stop().await.unwrap();
+    std::fs::write(machine.path("go-wait"), "").unwrap();
+    assert_eq!(ended(&other, &id).await.execution.phase, Phase::Succeeded);
+}
+
 /// Whether every application of a machine has ended.
 fn runs_nothing(machine: &Machine) -> bool {
     let folders = std::fs::read_dir(machine.path("runs")).unwrap().flatten();
