@@ -33,12 +33,18 @@ pub(super) async fn list(
     before: Option<&Id>,
     limit: u32,
 ) -> Result<Vec<Record>> {
-    let mut query = format!("SELECT {COLUMNS} FROM runner_executions WHERE id < $1");
-    let mut values = vec![before.map_or("~", Id::as_str)];
-    for (column, value) in [("scope", &filter.scope), ("domain", &filter.domain), ("name", &filter.name)] {
+    let mut query = format!("SELECT {COLUMNS} FROM runner_executions WHERE 1 = 1");
+    let conditions = [
+        ("id <", before.map(Id::as_str)),
+        ("scope =", filter.scope.as_deref()),
+        ("domain =", filter.domain.as_deref()),
+        ("name =", filter.name.as_deref()),
+    ];
+    let mut values = Vec::new();
+    for (condition, value) in conditions {
         if let Some(value) = value {
             values.push(value);
-            write!(query, " AND {column} = ${}", values.len()).expect(WRITES);
+            write!(query, " AND {condition} ${}", values.len()).expect(WRITES);
         }
     }
     if !filter.phases.is_empty() {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use dcp_compiler::model::Backend;
-use dcp_runner::api::{Error, Record};
+use dcp_runner::api::{Error, Filter, Record};
 use dcp_runner::clock::Clock;
 use dcp_runner::embedded::presence::{Presence, Way};
 use dcp_runner::execution::{Execution, Id, Phase, Policy};
@@ -351,4 +351,47 @@ pub(crate) async fn runner_without_membership_writes_nothing(store: Store) {
     // What was acknowledged before is answered, whoever is asked.
     let again = store.submit(new(&job, "one", "here-1".to_owned(), &mut Dice(3))).await.expect("it is known");
     assert_eq!((again.fresh, again.record.id(), again.record.owner.as_str()), (false, record.id(), "here-2"));
+}
+
+/// Exclusive keys, in the order of their bytes. No language has them in that order.
+const KEYS: [&str; 6] = ["A", "B", "_", "a", "b", "~"];
+
+/// Keeps executions with keys, and returns how they are listed.
+pub(crate) async fn listings(store: &Store) -> Listings {
+    let job = Arc::new(Defined::new(crate::job()));
+    store.register("here-1").await.expect("it joins");
+    for (number, key) in (0..).zip(KEYS) {
+        let mut new = new(&job, key, "here-1".to_owned(), &mut Dice(0));
+        new.record.execution.id = Id::new(Timestamp::from_second(number).expect("it is a time"), 0);
+        new.record.request.exclusive = Some(key.to_owned());
+        store.submit(new).await.expect("it is kept");
+    }
+    listed(store).await
+}
+
+/// The tokens of executions, the newest first, and the keys that are held, both read in pages.
+type Listings = (Vec<String>, Vec<String>);
+
+pub(crate) fn expected_listings() -> Listings {
+    let keys = KEYS.map(str::to_owned);
+    (keys.iter().rev().cloned().collect(), keys.to_vec())
+}
+
+pub(crate) async fn listed(store: &Store) -> Listings {
+    let (mut tokens, mut keys) = (Vec::new(), Vec::new());
+    let mut before = None;
+    loop {
+        let page = store.list(&Filter::default(), before.as_ref(), 2).await.expect("it can be read");
+        let Some(last) = page.last() else { break };
+        before = Some(last.id().clone());
+        tokens.extend(page.into_iter().map(|it| it.request.token));
+    }
+    let mut after = String::new();
+    loop {
+        let page = store.holders(&after, 2).await.expect("it can be read");
+        let Some(last) = page.last() else { break };
+        after.clone_from(&last.key);
+        keys.extend(page.into_iter().map(|it| it.key));
+    }
+    (tokens, keys)
 }

@@ -8,7 +8,7 @@ use dcp_runner::api::{Error, Runner as _};
 use dcp_runner::execution::Phase;
 use dcp_runner::store::Store;
 use dcp_tests::machine::Machine;
-use dcp_tests::postgres::database;
+use dcp_tests::postgres::{Collation, database, database_of};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, UnixStream};
 use tokio::sync::watch;
@@ -167,4 +167,39 @@ async fn runner_without_membership_writes_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn submits_of_a_runner_that_was_stopped_for_longer_than_its_lease_are_not_lost() {
     crate::crash::stopped_for_longer_than_its_lease(&database()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn listings_do_not_depend_on_the_collation_of_the_database() {
+    for collation in Collation::all() {
+        let store = Store::postgres(&database_of(&collation)).await.unwrap();
+        assert_eq!(owners::listings(&store).await, owners::expected_listings(), "{collation:?}");
+    }
+}
+
+/// An older dcp made tables that compare text as the database does.
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_of_an_older_dcp_compare_by_bytes_once_they_are_opened() {
+    let url = database();
+    let store = Store::postgres(&url).await.unwrap();
+    owners::listings(&store).await;
+    store.close().await;
+    sqlx::any::install_default_drivers();
+    let pool = sqlx::AnyPool::connect(&url).await.unwrap();
+    let of_text = "SELECT attrelid::regclass::text, attname::text, collname::text FROM pg_attribute \
+        JOIN pg_collation ON pg_collation.oid = attcollation \
+        WHERE attrelid::regclass::text IN ('runner_jobs', 'runner_executions', 'runner_progress', \
+        'runner_fences', 'runner_runners') AND attnum > 0 AND NOT attisdropped";
+    let columns =
+        async || sqlx::query_as::<_, (String, String, String)>(of_text).fetch_all(&pool).await.unwrap();
+    let all = columns().await;
+    assert!(all.len() > 15 && all.iter().all(|(_, _, collation)| collation == "C"), "{all:?}");
+    for (table, column, _) in &all {
+        let older = format!("ALTER TABLE {table} ALTER COLUMN {column} TYPE TEXT COLLATE \"default\"");
+        sqlx::query(sqlx::AssertSqlSafe(older)).execute(&pool).await.unwrap();
+    }
+    assert!(columns().await.iter().all(|(_, _, collation)| collation == "default"));
+    let store = Store::postgres(&url).await.unwrap();
+    assert_eq!(columns().await, all);
+    assert_eq!(owners::listed(&store).await, owners::expected_listings());
 }
