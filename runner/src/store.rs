@@ -5,6 +5,7 @@
 //! at the same time can't both be right. [`admit`] says who comes first where several submit.
 
 mod admit;
+mod fence;
 mod members;
 mod read;
 mod write;
@@ -23,7 +24,10 @@ use crate::progress::Progress;
 use crate::request::{Defined, Request};
 use crate::sizing::Measured;
 
-const SCHEMA: Schema = Schema { table: "runner_schema", migrations: &[include_str!("store/schema-1.sql")] };
+const SCHEMA: Schema = Schema {
+    table: "runner_schema",
+    migrations: &[include_str!("store/schema-1.sql"), include_str!("store/schema-2.sql")],
+};
 
 /// How many writes wait at most before those who bring more have to wait themselves.
 const QUEUE: usize = 4096;

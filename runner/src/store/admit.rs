@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use super::New;
+use super::fence::{self, Lease};
 use crate::api::{Error, Record};
 use crate::execution::Id;
 
@@ -25,8 +26,8 @@ pub(super) struct Known {
     pub(super) held: HashMap<String, Id>,
     /// Those of the owners that are members.
     pub(super) members: HashSet<String>,
-    /// The youngest epochs that were seen; afterwards, with those that come in.
-    pub(super) fences: HashMap<String, u64>,
+    /// The leases that they are fenced by; afterwards, with the epochs that come in.
+    pub(super) fences: HashMap<String, Lease>,
 }
 
 /// In their order: what one brings, the next ones find.
@@ -36,15 +37,9 @@ pub(super) fn admit(news: &[&New], known: &mut Known) -> Vec<Admission> {
     let mut admissions = Vec::with_capacity(news.len());
     for (index, new) in news.iter().enumerate() {
         let request = &new.record.request;
-        if let Some(fence) = &request.fence {
-            let newest = known.fences.entry(fence.lease.clone()).or_insert(fence.epoch);
-            if fence.epoch < *newest {
-                let (lease, newest) = (fence.lease.clone(), *newest);
-                let error = Error::Fenced { lease, epoch: fence.epoch, newest };
-                admissions.push(Admission::Refused(error));
-                continue;
-            }
-            *newest = fence.epoch;
+        if let Err(error) = fence::pass(request, &mut known.fences) {
+            admissions.push(Admission::Refused(error));
+            continue;
         }
         let earlier = known.tokens.get(&request.token);
         let same = beside.get(request.token.as_str()).copied();

@@ -11,6 +11,7 @@ use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
 use sqlx::{Any, AssertSqlSafe};
 
+use super::fence::Lease;
 use crate::api::{Filter, Holder, Record, Result};
 use crate::execution::{Execution, Id, Phase, Transition};
 use crate::progress::Progress;
@@ -155,13 +156,17 @@ pub(super) async fn held(transaction: &mut Transaction, keys: &[&str]) -> Result
     rows.iter().map(|row| Ok((database.get(row, 0)?, id(database, row, 1)?))).collect()
 }
 
-/// The youngest epochs of leases.
-pub(super) async fn fences(transaction: &mut Transaction, leases: &[&str]) -> Result<HashMap<String, u64>> {
+pub(super) async fn fences(transaction: &mut Transaction, leases: &[&str]) -> Result<HashMap<String, Lease>> {
     let wanted = wanted_values(1, leases.len());
-    let query = format!("SELECT lease, epoch FROM {wanted} JOIN runner_fences ON lease = column1");
+    let query =
+        format!("SELECT lease, epoch, created_by FROM {wanted} JOIN runner_fences ON lease = column1");
     let rows = transaction.rows(each(&query, leases)).await?;
     let database = transaction.database();
-    rows.iter().map(|row| Ok((database.get(row, 0)?, database.number(row, 1)?))).collect()
+    let lease = |row: &AnyRow| {
+        let (newest, created_by) = (database.number(row, 1)?, database.get(row, 2)?);
+        Ok((database.get(row, 0)?, Lease { newest, created_by }))
+    };
+    rows.iter().map(lease).collect()
 }
 
 fn each<'q>(query: &str, values: &[&'q str]) -> Query<'q, Any, AnyArguments> {

@@ -12,6 +12,7 @@ use sqlx::{Any, AssertSqlSafe, Row as _};
 use tokio::sync::{mpsc, oneshot};
 
 use super::admit::{Admission, Known, admit};
+use super::fence::Lease;
 use super::{Also, New, members, read};
 use crate::api::{Error, Record, Result, Submitted};
 use crate::execution::{Execution, Id, Phase, Transition};
@@ -355,21 +356,24 @@ fn saved(saves: &[Save], in_it: &[bool], rows: &[AnyRow]) -> Vec<bool> {
     saves.iter().zip(in_it).map(|(save, in_it)| *in_it && written.contains(save.id.as_str())).collect()
 }
 
-/// Notes the epochs that came in; false where somebody else noted a younger one.
+/// Notes the epochs that came in; false where somebody else noted a younger one, or made the lease.
 async fn fence(
     transaction: &mut Transaction,
-    before: &HashMap<String, u64>,
-    after: &HashMap<String, u64>,
+    before: &HashMap<String, Lease>,
+    after: &HashMap<String, Lease>,
     news: &[&New],
 ) -> Result<bool> {
     // In one order for all, so that no two wait for each other.
     let leases: BTreeSet<&str> =
         news.iter().filter_map(|new| Some(new.record.request.fence.as_ref()?.lease.as_str())).collect();
     for lease in leases {
-        let Some(epoch) = after.get(lease).filter(|epoch| before.get(lease) != Some(epoch)) else { continue };
-        let query = "INSERT INTO runner_fences (lease, epoch) VALUES ($1, $2) ON CONFLICT (lease) \
-            DO UPDATE SET epoch = excluded.epoch WHERE runner_fences.epoch <= excluded.epoch";
-        if transaction.execute(sqlx::query(query).bind(lease).bind(signed(*epoch))).await? == 0 {
+        let Some(now) = after.get(lease).filter(|now| before.get(lease) != Some(now)) else { continue };
+        let query = "INSERT INTO runner_fences (lease, epoch, created_by) VALUES ($1, $2, $3) \
+            ON CONFLICT (lease) DO UPDATE SET epoch = excluded.epoch, created_by = excluded.created_by \
+            WHERE runner_fences.epoch <= excluded.epoch \
+            AND coalesce(runner_fences.created_by, excluded.created_by) = excluded.created_by";
+        let query = sqlx::query(query).bind(lease).bind(signed(now.newest)).bind(now.created_by.as_deref());
+        if transaction.execute(query).await? == 0 {
             return Ok(false);
         }
     }

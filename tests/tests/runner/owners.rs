@@ -10,11 +10,11 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use dcp_compiler::model::Backend;
-use dcp_runner::api::{Error, Filter, Record};
+use dcp_runner::api::{Error, Filter, Record, Runner};
 use dcp_runner::clock::Clock;
 use dcp_runner::embedded::presence::{Presence, Way};
 use dcp_runner::execution::{Execution, Id, Phase, Policy};
-use dcp_runner::request::{Defined, Definition, Submit};
+use dcp_runner::request::{Defined, Definition, Fence, Submit};
 use dcp_runner::store::{Also, New, Store};
 use jiff::Timestamp;
 use sqlx::{AnyPool, AssertSqlSafe};
@@ -394,4 +394,30 @@ pub(crate) async fn listed(store: &Store) -> Listings {
         keys.extend(page.into_iter().map(|it| it.key));
     }
     (tokens, keys)
+}
+
+/// A lease is of use to the caller who used it first, and to nobody else.
+pub(crate) async fn lease_belongs_to_the_caller_who_used_it_first(runner: &dyn Runner) {
+    let fenced = |token: &str, by: &str, epoch: u64| {
+        let fence = Some(Fence { lease: "reconciler".to_owned(), epoch });
+        Submit { fence, by: by.to_owned(), ..submit(token, "work") }
+    };
+    runner.submit(fenced("a", "reconciler", 1)).await.expect("it is kept");
+    // By an epoch that would shut out the reconciler, by its own, and by a token that is known.
+    for (token, epoch) in [("b", 900_000), ("c", 1), ("a", 2)] {
+        let error = runner.submit(fenced(token, "eve", epoch)).await.expect_err("it is refused");
+        let Error::Denied(said) = &error else { panic!("{error:?}") };
+        assert!(said.contains("belongs to `reconciler`") && said.contains("`eve` may not"), "{said}");
+    }
+    assert!(runner.submit(fenced("d", "reconciler", 1)).await.expect("it is kept").fresh);
+    assert!(runner.submit(fenced("e", "reconciler", 2)).await.expect("it is kept").fresh);
+    // Many at once who want to be the first: one of them is.
+    let all = futures_util::future::join_all((0..16).map(|number| {
+        let fence = Some(Fence { lease: "another".to_owned(), epoch: 1 });
+        let by = format!("caller-{number}");
+        runner.submit(Submit { fence, by, ..submit(&format!("f-{number}"), "work") })
+    }));
+    let (kept, refused): (Vec<_>, Vec<_>) = all.await.into_iter().partition(Result::is_ok);
+    assert_eq!((kept.len(), refused.len()), (1, 15));
+    assert!(refused.iter().all(|it| matches!(it, Err(Error::Denied(_)))), "{refused:?}");
 }

@@ -203,3 +203,9 @@ async fn tables_of_an_older_dcp_compare_by_bytes_once_they_are_opened() {
     assert_eq!(columns().await, all);
     assert_eq!(owners::listed(&store).await, owners::expected_listings());
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lease_belongs_to_the_caller_who_used_it_first() {
+    let fresh = fresh().await;
+    owners::lease_belongs_to_the_caller_who_used_it_first(&*fresh.runner).await;
+}

@@ -143,3 +143,9 @@ async fn runner_without_membership_writes_nothing() {
     let store = Store::sqlite(&folder.path().join("runs.db")).await.unwrap();
     owners::runner_without_membership_writes_nothing(store).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lease_belongs_to_the_caller_who_used_it_first() {
+    let fresh = fresh().await;
+    owners::lease_belongs_to_the_caller_who_used_it_first(&*fresh.runner).await;
+}
