@@ -12,14 +12,65 @@ use std::time::{Duration, Instant};
 /// The password of the user `dcp`, so that tests can look for it where it must not be.
 pub const PASSWORD: &str = "correct-horse-battery";
 
-/// The URL of a new, empty database.
+/// The order in which a database compares text by default.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Collation {
+    /// By bytes.
+    C,
+    /// As people of a language expect it, by the ICU library: `en-US`.
+    Icu(&'static str),
+    /// As the C library has it, by the name of a locale of the machine.
+    Libc(String),
+}
+
+impl Collation {
+    /// Returns a collation of each kind that the machine has. Every PostgreSQL has the first two; the last is that of a
+    /// language if the machine has its locale, and otherwise of `C.UTF-8`.
+    ///
+    /// # Panics
+    /// If the machine can't list its locales, or has none for UTF-8.
+    pub fn all() -> Vec<Self> {
+        let listed =
+            Command::new("locale").arg("-a").output().expect("`locale` lists the locales of the machine");
+        let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
+        let is_utf8 = |name: &&str| name.to_lowercase().replace('-', "").ends_with(".utf8");
+        let of_language = listed.lines().filter(is_utf8).find(|name| name.contains('_'));
+        if of_language.is_none() {
+            println!("this machine has no locale of a language, only C.UTF-8: apt-get install locales-all");
+        }
+        let name = of_language.or_else(|| listed.lines().find(is_utf8));
+        let name =
+            name.expect("this machine has no locale for UTF-8, not even C.UTF-8: apt-get install libc-bin");
+        vec![Self::C, Self::Icu("en-US"), Self::Libc(name.to_owned())]
+    }
+
+    fn options(&self) -> Vec<String> {
+        match self {
+            Self::C => vec!["--locale=C".to_owned()],
+            Self::Icu(locale) => {
+                vec!["--locale-provider=icu".to_owned(), format!("--icu-locale={locale}")]
+            }
+            Self::Libc(locale) => vec!["--locale-provider=libc".to_owned(), format!("--locale={locale}")],
+        }
+    }
+}
+
+/// The URL of a new, empty database. It does not compare text by bytes, as most databases don't.
 ///
 /// # Panics
 /// Where PostgreSQL is not installed, or does not start.
 pub fn database() -> String {
+    database_of(&Collation::Icu("en-US"))
+}
+
+/// The same of a collation. ICU needs PostgreSQL 15.
+///
+/// # Panics
+/// Where PostgreSQL is not installed, does not start, or does not have the collation.
+pub fn database_of(collation: &Collation) -> String {
     static SERVER: OnceLock<Server> = OnceLock::new();
     // What the machine itself loses, no test asks for.
-    SERVER.get_or_init(|| Server::start("off")).database()
+    SERVER.get_or_init(|| Server::start("off")).database(&collation.options())
 }
 
 /// The same of a server that waits for the disk, as one does that is relied upon.
@@ -28,7 +79,7 @@ pub fn database() -> String {
 /// Where PostgreSQL is not installed, or does not start.
 pub fn durable_database() -> String {
     static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(|| Server::start("on")).database()
+    SERVER.get_or_init(|| Server::start("on")).database(&Collation::Icu("en-US").options())
 }
 
 #[derive(Debug)]
@@ -52,10 +103,11 @@ rm -rf "$folder"
 "#;
 
 impl Server {
-    fn database(&self) -> String {
+    fn database(&self, options: &[String]) -> String {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        must(self.client("createdb").arg(&name));
+        // Only the first template may be copied under another collation.
+        must(self.client("createdb").arg("--template=template0").args(options).arg(&name));
         self.url(&name)
     }
 

@@ -137,6 +137,7 @@ struct Contender<'a> {
 impl<'a> Contender<'a> {
     async fn new(name: &'a str, databases: &Databases, load: Arc<Load>) -> Result<Self> {
         let store = open(&databases.store).await?;
+        store.register(load::OWNER).await?;
         let bare = bare::Bare::open(&databases.bare, &load).await?;
         let server = Server::start(&databases.served)?;
         let clients = (0..CLIENTS).map(|_| server.client()).collect::<Result<_>>()?;

@@ -1,8 +1,10 @@
 //! How tables come to be, and how those of an older dcp become those of this one.
 
+use std::collections::BTreeMap;
+
 use sqlx::AssertSqlSafe;
 
-use super::{Database, Error, Kind, Result, Transaction};
+use super::{Database, Error, Kind, Result, Transaction, wanted_values};
 
 /// Tables that belong together. Several may be in one database.
 #[derive(Debug, Clone, Copy)]
@@ -13,6 +15,13 @@ pub struct Schema {
     pub migrations: &'static [&'static str],
 }
 
+impl Schema {
+    fn tables(&self) -> Vec<&'static str> {
+        let lines = self.migrations.iter().flat_map(|script| script.lines());
+        lines.filter_map(|line| line.strip_prefix("CREATE TABLE ")?.split(' ').next()).collect()
+    }
+}
+
 impl Database {
     /// Makes tables what this dcp needs.
     pub async fn migrate(&self, schema: &Schema) -> Result<()> {
@@ -21,11 +30,16 @@ impl Database {
         // Where another makes the tables just now, a snapshot may have them and not yet the version.
         let mut look = self.read().await?;
         let found = self.version(&mut look, table).await?;
-        drop(look);
-        if found.and_then(|found| usize::try_from(found).ok()) == Some(migrations.len()) {
+        let is_latest = found.and_then(|found| usize::try_from(found).ok()) == Some(migrations.len());
+        if is_latest && self.uncollated(&mut look, schema).await?.is_empty() {
             return Ok(());
         }
+        drop(look);
         let mut transaction = self.alone().await?;
+        if self.kind == Kind::Postgres {
+            // Of a large table, the indexes may take a while.
+            transaction.run("SET LOCAL statement_timeout = 0".to_owned()).await?;
+        }
         let Some(found) = self.version(&mut transaction, table).await? else {
             return Err(self.corrupt("it does not say of which version it is"));
         };
@@ -35,12 +49,43 @@ impl Database {
         for script in missing {
             transaction.run((*script).to_owned()).await?;
         }
+        for (table, columns) in self.uncollated(&mut transaction, schema).await? {
+            let changes: Vec<String> = columns
+                .iter()
+                .map(|column| format!("ALTER COLUMN {column} TYPE TEXT COLLATE \"C\""))
+                .collect();
+            transaction.run(format!("ALTER TABLE {table} {}", changes.join(", "))).await?;
+        }
         transaction.run(format!("CREATE TABLE IF NOT EXISTS {table} (version BIGINT NOT NULL)")).await?;
         transaction.run(format!("DELETE FROM {table}")).await?;
         let latest = i64::try_from(migrations.len()).expect("there are few migrations");
         let insert = format!("INSERT INTO {table} (version) VALUES ($1)");
         transaction.execute(sqlx::query(AssertSqlSafe(insert)).bind(latest)).await?;
         transaction.commit().await
+    }
+
+    /// Returns the columns of text, by table, that PostgreSQL does not compare by bytes. Their order depends on the
+    /// database otherwise, and pages of ids, keys and addresses rely on one order. SQLite has no other.
+    async fn uncollated(
+        &self,
+        transaction: &mut Transaction,
+        schema: &Schema,
+    ) -> Result<BTreeMap<String, Vec<String>>> {
+        let (mut found, tables) = (BTreeMap::<String, Vec<String>>::new(), schema.tables());
+        if self.kind == Kind::Sqlite || tables.is_empty() {
+            return Ok(found);
+        }
+        let query = format!(
+            "SELECT column1, attname::text FROM {} JOIN pg_attribute ON attrelid = to_regclass(column1) \
+             JOIN pg_collation ON pg_collation.oid = attcollation \
+             WHERE attnum > 0 AND NOT attisdropped AND collname <> 'C' ORDER BY attrelid, attnum",
+            wanted_values(1, tables.len())
+        );
+        let query = sqlx::query(AssertSqlSafe(query)).persistent(false);
+        for row in transaction.rows(tables.iter().fold(query, |query, table| query.bind(*table))).await? {
+            found.entry(self.get(&row, 0)?).or_default().push(self.get(&row, 1)?);
+        }
+        Ok(found)
     }
 
     /// The version that the tables are of; 0 where there are none, and none where they don't say.

@@ -69,6 +69,15 @@ impl Database {
         Ok(done.rows_affected())
     }
 
+    /// Returns the end of a query that keeps its rows of a table from being deleted until the transaction ends. SQLite has
+    /// no such clause and needs none: nobody else writes beside a transaction that writes.
+    pub fn key_share(&self, table: &str) -> String {
+        match self.kind {
+            Kind::Sqlite => String::new(),
+            Kind::Postgres => format!(" FOR KEY SHARE OF {table}"),
+        }
+    }
+
     /// Parameters for a statement's only values, one after the other: so many rows, each with columns of these types.
     /// What goes into a table needs none (`""`), as the table's columns have theirs.
     pub fn values(&self, rows: usize, types: &[&str]) -> String {

@@ -1,11 +1,11 @@
 //! The Runner of this process: it keeps what is submitted, and brings every execution to its end.
 //!
-//! Several may share a store. Each takes care of the executions that it owns, in a task for each (`drive`); who owns
-//! what is by [`presence`](self::presence), so that what one leaves behind, another takes up.
+//! Several may share a store. Each drives the executions that it owns, in a task for each (`drive`). [`presence`] decides
+//! which Runner owns an execution, so that another one takes over what a Runner leaves behind.
 
 mod drive;
 mod hand_over;
-mod presence;
+pub mod presence;
 mod stream;
 
 use std::collections::{BTreeMap, HashMap};
@@ -170,6 +170,7 @@ impl Embedded {
             stopping,
             moving: Arc::default(),
         });
+        inner.presence.take_over(&inner.store).await?;
         inner.take_up().await?;
         tokio::spawn(hand_over::rounds(Arc::clone(&inner)));
         Ok(Self(inner))

@@ -8,12 +8,14 @@
 
 pub mod api;
 pub mod checkpoint;
+pub mod clock;
 pub mod embedded;
 pub mod execution;
 pub mod failure;
 mod lines;
 pub mod lower;
 pub mod machine;
+pub mod pace;
 mod page;
 pub mod parameters;
 pub mod progress;

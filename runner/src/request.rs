@@ -85,7 +85,8 @@ pub struct Reference {
     pub fingerprint: Option<Fingerprint>,
 }
 
-/// The lease that the caller holds. Once a younger epoch of it was seen, older ones are refused.
+/// The lease that the caller holds. Once a younger epoch of it was seen, older ones are refused. Only the caller who used
+/// it first may use it, and an epoch may rise by 1,000,000 at once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Fence {
@@ -124,6 +125,8 @@ const NAME: usize = 256;
 pub(crate) const KEY: usize = 1024;
 const PARAMETERS: usize = 256;
 const EXECUTORS: u32 = 10_000;
+/// The greatest epoch, 2^53: far from what a database can hold, so that there is always a younger one.
+const EPOCH: u64 = 1 << 53;
 const VALUES: usize = 256 << 10;
 
 impl Submit {
@@ -149,8 +152,8 @@ impl Submit {
                 &format!("has to be 1 to {NAME} bytes without control characters"),
             );
         }
-        if self.fence.as_ref().is_some_and(|fence| i64::try_from(fence.epoch).is_err()) {
-            return invalid("fence.epoch", "has to be less than 2^63");
+        if self.fence.as_ref().is_some_and(|fence| fence.epoch > EPOCH) {
+            return invalid("fence.epoch", &format!("has to be {EPOCH} at most"));
         }
         if self.streaming.as_ref().and_then(|it| it.executors).is_some_and(|it| it > EXECUTORS) {
             return invalid("streaming.executors", &format!("has to be {EXECUTORS} at most"));

@@ -5,6 +5,8 @@
 //! at the same time can't both be right. [`admit`] says who comes first where several submit.
 
 mod admit;
+mod fence;
+mod members;
 mod read;
 mod write;
 
@@ -22,7 +24,10 @@ use crate::progress::Progress;
 use crate::request::{Defined, Request};
 use crate::sizing::Measured;
 
-const SCHEMA: Schema = Schema { table: "runner_schema", migrations: &[include_str!("store/schema-1.sql")] };
+const SCHEMA: Schema = Schema {
+    table: "runner_schema",
+    migrations: &[include_str!("store/schema-1.sql"), include_str!("store/schema-2.sql")],
+};
 
 /// How many writes wait at most before those who bring more have to wait themselves.
 const QUEUE: usize = 4096;
@@ -79,6 +84,8 @@ impl Store {
     }
 
     /// Keeps an execution, unless there is one by its token. It is on disk once this returns.
+    ///
+    /// Fails with [`Error::Unavailable`] if the owner is no member of the Runners: nobody would run the execution.
     pub async fn submit(&self, new: New) -> Result<Submitted> {
         let (answer, answered) = oneshot::channel();
         self.send(write::Command::Submit(Box::new(write::Entry::of(new)), answer)).await?;
@@ -142,9 +149,9 @@ impl Store {
         write::forget(&self.database, before, limit).await
     }
 
-    /// Says how the queries of streams are.
-    pub async fn tell(&self, progress: &[(Id, Option<Progress>)]) -> Result<()> {
-        write::progress(&self.database, progress).await
+    /// Writes how the queries of streams are that a Runner owns.
+    pub async fn tell(&self, owner: &str, progress: &[(Id, Option<Progress>)]) -> Result<()> {
+        members::tell(&self.database, owner, progress).await
     }
 
     /// How the queries of an execution were last.
@@ -152,29 +159,45 @@ impl Store {
         read::progress(&self.database, id).await
     }
 
-    /// Says that a Runner takes care of executions from now on.
+    /// Makes a Runner a member: from now on it may own executions.
     pub async fn register(&self, runner: &str) -> Result<()> {
-        write::register(&self.database, runner).await
+        members::register(&self.database, runner).await
     }
 
-    /// Says that a Runner is still there; false where others have taken over from it.
+    /// Whether a Runner is a member. It is none once others have taken over from it.
+    pub async fn is_member(&self, runner: &str) -> Result<bool> {
+        members::is_member(&self.database, runner).await
+    }
+
+    /// Sends the heartbeat of a Runner; false if it is no member.
     pub async fn beat(&self, runner: &str) -> Result<bool> {
-        write::beat(&self.database, runner).await
+        members::beat(&self.database, runner).await
     }
 
-    /// Says that a Runner is not there any more, by a beat that says so.
+    /// Marks a Runner as having left, by a heartbeat that others know.
     pub async fn leave(&self, runner: &str, beat: u64) -> Result<()> {
-        write::leave(&self.database, runner, beat).await
+        members::leave(&self.database, runner, beat).await
     }
 
-    /// All Runners, with how often each was heard of.
+    /// Returns all members with their heartbeats.
     pub async fn runners(&self) -> Result<Vec<(String, u64)>> {
-        read::runners(&self.database).await
+        members::all(&self.database).await
     }
 
-    /// Takes over all that a Runner took care of that is gone, if its beat is what it was when it was given up.
+    /// Ends the membership of a Runner that is gone and makes another one the owner of its executions. Returns false,
+    /// and changes nothing, if the heartbeat is not the given one or the new owner is no member.
     pub async fn take_over(&self, gone: (&str, u64), by: &str) -> Result<bool> {
-        write::take_over(&self.database, gone, by).await
+        members::take_over(&self.database, gone, by).await
+    }
+
+    /// Returns the owners of live executions that are no members.
+    pub async fn absent_owners(&self) -> Result<Vec<String>> {
+        members::absent_owners(&self.database).await
+    }
+
+    /// Makes a member the owner of the live executions of an owner that is none. Returns whether there were any.
+    pub async fn adopt(&self, absent: &str, by: &str) -> Result<bool> {
+        members::adopt(&self.database, absent, by).await
     }
 }
 

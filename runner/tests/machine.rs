@@ -31,6 +31,10 @@ impl Dice {
 #[derive(Default)]
 struct World {
     applications: BTreeMap<String, Application>,
+    /// How often a driver was started by each name, and whether one of that name ever succeeded. Unlike the applications,
+    /// this is never forgotten.
+    starts: BTreeMap<String, u32>,
+    succeeded: bool,
 }
 
 struct Application {
@@ -39,7 +43,6 @@ struct Application {
     fate: Fate,
     /// So many looks until it goes on.
     patience: u64,
-    starts: u32,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -55,12 +58,24 @@ impl World {
     }
 
     fn create(&mut self, name: String, dice: &mut Dice, now: Timestamp) {
-        self.applications.entry(name).or_insert_with(|| Application {
+        // A backend starts nothing by a name that it knows.
+        if self.applications.contains_key(&name) {
+            return;
+        }
+        *self.starts.entry(name.clone()).or_default() += 1;
+        let application = Application {
             status: Status { phase: At::Pending, started: Some(now), end: None },
             fate: [Fate::Succeeds, Fate::Fails, Fate::Hangs][usize::try_from(dice.roll(3)).expect("small")],
             patience: dice.roll(4),
-            starts: 1,
-        });
+        };
+        self.applications.insert(name, application);
+    }
+
+    /// Removes applications that have ended and are remembered to have: from then on, the backend would start them again.
+    fn forget(&mut self, execution: &Execution) {
+        let alive = execution.name();
+        let is_over = execution.phase == Phase::Retrying || execution.phase.is_final();
+        self.applications.retain(|name, it| it.status.phase != At::Ended || (*name == alive && !is_over));
     }
 
     fn end(application: &mut Application, succeeded: bool, stopped: bool, now: Timestamp) {
@@ -70,7 +85,8 @@ impl World {
     }
 
     fn look(&mut self, name: &str, now: Timestamp) -> Option<Status> {
-        let application = self.applications.get_mut(name)?;
+        let Self { applications, succeeded, .. } = self;
+        let application = applications.get_mut(name)?;
         if application.status.phase != At::Ended {
             match (application.patience, application.fate) {
                 (0, Fate::Succeeds) => Self::end(application, true, false, now),
@@ -79,6 +95,7 @@ impl World {
                 _ => {}
             }
             application.patience = application.patience.saturating_sub(1);
+            *succeeded |= application.status.end.as_ref().is_some_and(|end| end.succeeded);
         }
         Some(application.status.clone())
     }
@@ -203,6 +220,9 @@ fn simulate(seed: u64) -> Result<Vec<Transition>, String> {
             now = now.max(at);
             continue;
         }
+        if dice.once_in(3) {
+            world.forget(&kept);
+        }
         // A crash before the effect, or between it and what is remembered of it: the next one begins where what is kept
         // left off.
         if dice.once_in(6) {
@@ -228,9 +248,10 @@ fn check(execution: &Execution, history: &[Transition], world: &World) -> Result
     if world.alive() > 0 {
         return say("something is left alive");
     }
-    if world.applications.values().any(|it| it.starts != 1)
-        || world.applications.len() > execution.attempts.len()
-    {
+    if let Some((name, starts)) = world.starts.iter().find(|(_, starts)| **starts != 1) {
+        return say(&format!("{name} was started {starts} times"));
+    }
+    if world.starts.len() > execution.attempts.len() {
         return say("more was started than there were attempts");
     }
     if execution.attempts.len() > execution.policy.attempts as usize {
@@ -249,9 +270,7 @@ fn check(execution: &Execution, history: &[Transition], world: &World) -> Result
         }
         phase = transition.to;
     }
-    let succeeded =
-        world.applications.values().any(|it| it.status.end.as_ref().is_some_and(|end| end.succeeded));
-    if phase != execution.phase || !phase.is_final() || succeeded != (phase == Phase::Succeeded) {
+    if phase != execution.phase || !phase.is_final() || world.succeeded != (phase == Phase::Succeeded) {
         return say("the end is not what happened");
     }
     Ok(())

@@ -107,18 +107,14 @@ impl Load {
     }
 }
 
+/// The Runner that owns the executions of the load.
+pub(super) const OWNER: &str = "somewhere-0123456789abcdef";
+
 fn record(submit: &Submit, job: &Defined, at: Timestamp) -> Record {
     let policy = Policy::of(job.job(), None);
     let execution = Execution::new(Id::new(at, rand::random()), policy, Backend::Local, at);
     let request = submit.request(job.fingerprint().clone());
-    Record {
-        request,
-        execution,
-        history: Vec::new(),
-        version: 1,
-        owner: "somewhere-0123456789abcdef".to_owned(),
-        progress: None,
-    }
+    Record { request, execution, history: Vec::new(), version: 1, owner: OWNER.to_owned(), progress: None }
 }
 
 /// Any of them.

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use dcp_compiler::primitive::Kind;
 use dcp_runner::api::{Holder, Runner, all_holders};
+use dcp_runner::pace;
 use dcp_runner::request::Fence;
 use futures_util::stream::{self, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
@@ -30,8 +31,6 @@ use crate::registry::sql::Sql;
 const POLL: Duration = Duration::from_millis(500);
 /// How often the Runner is asked for all that is alive, at most.
 const SCAN: Duration = Duration::from_secs(1);
-/// How much longer than such a look the pause is until the next one: to look at very much must not be all that is done.
-const SHARE: u32 = 40;
 /// How often all that was ever asked for is read anew.
 const RESYNC: Duration = Duration::from_mins(1);
 /// How soon it is looked again after something that is under way, and after what could not be done.
@@ -170,9 +169,10 @@ impl Term<'_> {
             if Instant::now() >= scan {
                 let begun = Instant::now();
                 let scanned = self.scan().await;
+                let most = self.keeper.lease.max(SCAN);
+                scan = Instant::now() + pace::pause(&scanned, begun.elapsed(), SCAN..=most);
                 reached = scanned.is_ok();
                 self.tell(scanned.err());
-                scan = Instant::now() + SCAN.max(begun.elapsed() * SHARE);
             }
             // Nothing is done without the Runner.
             if reached {

@@ -6,9 +6,10 @@
 //! later may still believe in it for a moment: what it asks a Runner for carries its epoch, and is refused.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use dcp_database::{Database, Result, signed};
+use dcp_runner::clock::{Clock, Moment};
 use jiff::Timestamp;
 
 use super::store::Store;
@@ -20,10 +21,12 @@ pub struct Lease {
     name: String,
     holder: String,
     length: Duration,
-    clock: fn() -> Timestamp,
+    /// What people are told the time by.
+    time: fn() -> Timestamp,
+    clock: Clock,
     held: Arc<Mutex<Option<Held>>>,
     /// The epoch and the beat of another holder, and since when they are these.
-    heard: Option<((u64, u64), Instant)>,
+    heard: Option<((u64, u64), Moment)>,
 }
 
 /// Whether a lease is held, for those who act by it while others see to it.
@@ -31,13 +34,14 @@ pub struct Lease {
 pub struct Standing {
     held: Arc<Mutex<Option<Held>>>,
     length: Duration,
+    clock: Clock,
 }
 
 impl Standing {
     /// The epoch, for as long as nobody else can have it.
     pub fn epoch(&self) -> Option<u64> {
         let held = *self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.filter(|held| held.known.elapsed() < self.length * 2 / 3).map(|held| held.epoch)
+        held.filter(|held| self.clock.elapsed(held.known) < self.length * 2 / 3).map(|held| held.epoch)
     }
 }
 
@@ -45,17 +49,18 @@ impl Standing {
 struct Held {
     epoch: u64,
     /// When it was last known that nobody else has it.
-    known: Instant,
+    known: Moment,
 }
 
 impl Lease {
-    pub fn new(store: &Store, name: &str, length: Duration, clock: fn() -> Timestamp) -> Self {
+    pub fn new(store: &Store, name: &str, length: Duration, time: fn() -> Timestamp) -> Self {
         Self {
             database: store.database().clone(),
             name: name.to_owned(),
             holder: format!("{:032x}", rand::random::<u128>()),
             length,
-            clock,
+            time,
+            clock: Clock::default(),
             held: Arc::default(),
             heard: None,
         }
@@ -71,7 +76,7 @@ impl Lease {
     }
 
     pub fn standing(&self) -> Standing {
-        Standing { held: Arc::clone(&self.held), length: self.length }
+        Standing { held: Arc::clone(&self.held), length: self.length, clock: self.clock.clone() }
     }
 
     fn held(&self) -> MutexGuard<'_, Option<Held>> {
@@ -85,7 +90,7 @@ impl Lease {
 
     /// Says that it is still held, or takes it where nobody has it; the epoch, where it is held then.
     pub async fn turn(&mut self) -> Result<Option<u64>> {
-        let known = Instant::now();
+        let known = self.clock.now();
         let held = *self.held();
         if let Some(Held { epoch, .. }) = held {
             let query = "UPDATE keep_leases SET beat = beat + 1, heard = $4 WHERE name = $1 AND epoch = $2 AND holder = $3";
@@ -114,10 +119,10 @@ impl Lease {
         let has_left = self.database.get::<&str>(row, 1)?.is_empty();
         let since = match self.heard {
             Some((before, since)) if before == now => since,
-            _ => Instant::now(),
+            _ => self.clock.now(),
         };
         self.heard = Some((now, since));
-        if !has_left && since.elapsed() <= self.length {
+        if !has_left && self.clock.elapsed(since) <= self.length {
             return Ok(None);
         }
         let (epoch, beat) = now;
@@ -129,7 +134,7 @@ impl Lease {
     }
 
     fn heard_at(&self) -> i64 {
-        (self.clock)().as_millisecond()
+        (self.time)().as_millisecond()
     }
 
     /// Has others take it at once.

@@ -9,10 +9,8 @@ use dcp_gateway::Name;
 use super::{Inner, Task};
 use crate::api::{Record, Result};
 use crate::execution::Id;
+use crate::pace;
 use crate::store::Also;
-
-/// How much longer than a look at all that is alive the pause is until the next one.
-const SHARE: u32 = 40;
 
 /// How often it is written down how streams are, for those who ask another Runner.
 const TOLD: Duration = Duration::from_secs(2);
@@ -23,33 +21,34 @@ const SOME: u32 = 200;
 pub(super) async fn rounds(inner: Arc<Inner>) {
     let mut stopping = inner.stopping.subscribe();
     let (mut next, mut tell) = (Instant::now(), Instant::now());
+    let lease = inner.options.lease;
     loop {
         let pause = tokio::time::sleep(inner.presence.pause());
         tokio::select! {
             () = pause => {}
             _ = stopping.wait_for(|it| *it) => return,
         }
-        // What can't be done now is for the next round; those who ask are told of it by what they ask for.
+        // What fails now is for the next round; clients see the cause in what they ask for.
         let _ = inner.presence.beat(&inner.store).await;
-        if Instant::now() >= next {
+        let took_over = inner.presence.take_over(&inner.store).await.unwrap_or_default();
+        if took_over || Instant::now() >= next {
             let begun = Instant::now();
-            let _ = inner.take_up().await;
-            // Where very much is alive, to look at all of it must not be most of what is done.
-            next = Instant::now() + begun.elapsed() * SHARE;
+            let round = inner.take_up().await;
+            next = Instant::now() + pace::pause(&round, begun.elapsed(), Duration::ZERO..=lease);
         }
         let _ = inner.clear_away().await;
         if Instant::now() >= tell {
             let begun = Instant::now();
-            let _ = inner.tell().await;
-            tell = Instant::now() + TOLD.max(begun.elapsed() * SHARE);
+            let round = inner.tell().await;
+            tell = Instant::now() + pace::pause(&round, begun.elapsed(), TOLD..=lease.max(TOLD));
         }
     }
 }
 
 impl Inner {
-    /// Takes over from others, and takes care of all that is its own.
+    /// Sweeps, and drives all executions that it owns.
     pub(super) async fn take_up(self: &Arc<Self>) -> Result<()> {
-        self.presence.take_over(&self.store).await?;
+        self.presence.sweep(&self.store).await?;
         for (id, version) in self.store.owned(&self.presence.id()).await? {
             self.care(&id, version, None);
         }
@@ -68,7 +67,7 @@ impl Inner {
             progress.1 = true;
             (id.clone(), progress.0.clone())
         };
-        let told = self.store.tell(&news.iter().map(how).collect::<Vec<_>>()).await;
+        let told = self.store.tell(&self.presence.id(), &news.iter().map(how).collect::<Vec<_>>()).await;
         if told.is_err() {
             for (_, task) in news {
                 task.progress().1 = false;

@@ -1,34 +1,42 @@
-//! This Runner among those that share a store: who is there, and who is gone.
+//! The membership of this Runner among those that share a store.
 //!
-//! On one machine, a Runner holds a lock, and the lock of one that is gone can be had. Across machines, each counts
-//! up a beat, and one whose beat stands still for as long as the lease lasts is gone: measured by the clock of the one
-//! who looks, so that no two clocks need to agree. Whoever was not able to beat for most of a lease does nothing any
-//! more, long before others take over from it.
+//! On one machine, a Runner holds a file lock; another Runner takes over when it can get the lock. Across machines, each
+//! Runner increments a heartbeat counter in its row of `runner_runners`. A Runner whose counter does not change for the
+//! length of the lease, by the observer's clock, is gone, so that no two clocks need to agree. A Runner that could not
+//! send its heartbeat for two thirds of the lease does nothing any more, before others take over from it.
+//!
+//! A takeover deletes the row. Every write that makes a Runner the owner of an execution requires the row of that Runner
+//! in the same statement or transaction, so that a Runner that was paused in between can't own anything. Live executions
+//! whose owner has no row are taken over by any Runner of the same place.
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Options;
 use crate::api::{Error, Result};
+use crate::clock::{Clock, Moment};
 use crate::store::Store;
 
+/// The membership of one Runner.
 #[derive(Debug)]
-pub(super) struct Presence {
+pub struct Presence {
     place: String,
     lease: Duration,
     way: Way,
+    clock: Clock,
     present: Mutex<Present>,
 }
 
-/// How others are told that this one is there.
+/// How members learn that another one is gone.
 #[derive(Debug)]
-enum Way {
-    /// By a lock in this folder.
+pub enum Way {
+    /// By its lock in this folder, on one machine.
     Locks(PathBuf),
+    /// By its heartbeat.
     Beats,
 }
 
@@ -36,11 +44,11 @@ enum Way {
 struct Present {
     id: Arc<str>,
     /// When it was last known that nobody has taken over.
-    known: Instant,
+    known: Moment,
     /// Held, and never looked at.
     _lock: Option<File>,
     /// The last beat of each other one, and since when it is that.
-    heard: HashMap<String, (u64, Instant)>,
+    heard: HashMap<String, (u64, Moment)>,
 }
 
 impl Presence {
@@ -49,29 +57,38 @@ impl Presence {
             Some(folder) if store.is_local() => Way::Locks(folder.clone()),
             _ => Way::Beats,
         };
-        let (place, lease) = (options.place.clone(), options.lease);
-        let present = Mutex::new(join(store, &way, &place).await?);
-        Ok(Self { place, lease, way, present })
+        Self::join(store, way, (&options.place, options.lease), Clock::default()).await
     }
 
-    pub(super) fn id(&self) -> String {
+    /// Makes a Runner of a place a member.
+    pub async fn join(
+        store: &Store,
+        way: Way,
+        (place, lease): (&str, Duration),
+        clock: Clock,
+    ) -> Result<Self> {
+        let present = Mutex::new(join(store, &way, place, &clock).await?);
+        Ok(Self { place: place.to_owned(), lease, way, clock, present })
+    }
+
+    pub fn id(&self) -> String {
         self.present().id.to_string()
     }
 
     /// Whether nobody can have taken over.
-    pub(super) fn holds(&self) -> bool {
-        matches!(self.way, Way::Locks(_)) || self.present().known.elapsed() < self.lease * 2 / 3
+    pub fn holds(&self) -> bool {
+        matches!(self.way, Way::Locks(_)) || self.clock.elapsed(self.present().known) < self.lease * 2 / 3
     }
 
     /// Waits until others may have taken over.
-    pub(super) async fn lost(&self) {
+    pub async fn lost(&self) {
         while self.holds() {
             tokio::time::sleep(self.pause()).await;
         }
     }
 
     /// How often to say that it is there, and to look for others.
-    pub(super) fn pause(&self) -> Duration {
+    pub fn pause(&self) -> Duration {
         (self.lease / 5).min(Duration::from_secs(1))
     }
 
@@ -79,51 +96,72 @@ impl Presence {
         self.present.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Says that it is there. Where others have taken over, it comes back as another one, and owns nothing.
-    pub(super) async fn beat(&self, store: &Store) -> Result<()> {
-        let (before, id) = (Instant::now(), self.id());
-        if matches!(self.way, Way::Beats) && !store.beat(&id).await? {
-            let again = join(store, &self.way, &self.place).await?;
+    /// Sends the heartbeat. If others have taken over, the Runner joins again under a new id, and owns nothing.
+    pub async fn beat(&self, store: &Store) -> Result<()> {
+        let (before, id) = (self.clock.now(), self.id());
+        let is_member = match self.way {
+            // Its lock is its heartbeat, but somebody may have removed the file.
+            Way::Locks(_) => store.is_member(&id).await?,
+            Way::Beats => store.beat(&id).await?,
+        };
+        if is_member {
+            self.present().known = before;
+        } else {
+            let again = join(store, &self.way, &self.place, &self.clock).await?;
             *self.present() = again;
-            return Ok(());
         }
-        self.present().known = before;
         Ok(())
     }
 
-    /// Takes over from all that are gone.
-    pub(super) async fn take_over(&self, store: &Store) -> Result<()> {
+    /// Takes over from all Runners of this place that are gone. Returns whether there were any.
+    pub async fn take_over(&self, store: &Store) -> Result<bool> {
         let me = self.id();
         let all = store.runners().await?;
         self.present().heard.retain(|id, _| all.iter().any(|(there, _)| there == id));
-        let here = |id: &str| id.rsplit_once('-').is_some_and(|(place, _)| place == self.place);
-        for (other, beat) in all.iter().filter(|(id, _)| *id != me && here(id)) {
+        let mut any = false;
+        for (other, beat) in all.iter().filter(|(id, _)| *id != me && self.is_of_this_place(id)) {
             let gone = match &self.way {
                 Way::Locks(folder) => is_free(folder, other),
                 Way::Beats => self.is_silent(other, *beat),
             };
-            if gone
-                && store.take_over((other, *beat), &me).await?
-                && let Way::Locks(folder) = &self.way
-            {
-                // It may be gone already, and does no harm where it is not.
+            if !gone || !store.take_over((other, *beat), &me).await? {
+                continue;
+            }
+            any = true;
+            if let Way::Locks(folder) = &self.way {
+                // The file may be gone already; if it stays, it does no harm.
                 let _ = std::fs::remove_file(lock_path(folder, other));
             }
         }
-        Ok(())
+        Ok(any)
+    }
+
+    /// Takes over the live executions of this place whose owner is no member. Returns whether there were any.
+    pub async fn sweep(&self, store: &Store) -> Result<bool> {
+        let mut any = false;
+        for owner in store.absent_owners().await?.iter().filter(|owner| self.is_of_this_place(owner)) {
+            any |= store.adopt(owner, &self.id()).await?;
+        }
+        Ok(any)
+    }
+
+    /// What became of a process at another place can't be known here.
+    fn is_of_this_place(&self, id: &str) -> bool {
+        id.rsplit_once('-').is_some_and(|(place, _)| place == self.place)
     }
 
     fn is_silent(&self, other: &str, beat: u64) -> bool {
+        let now = self.clock.now();
         let mut present = self.present();
-        let heard = present.heard.entry(other.to_owned()).or_insert_with(|| (beat, Instant::now()));
+        let heard = present.heard.entry(other.to_owned()).or_insert_with(|| (beat, now));
         if heard.0 != beat {
-            *heard = (beat, Instant::now());
+            *heard = (beat, now);
         }
-        beat == LEFT || heard.1.elapsed() > self.lease
+        beat == LEFT || now.since(heard.1) > self.lease
     }
 
     /// Has others take over at once.
-    pub(super) async fn leave(&self, store: &Store) -> Result<()> {
+    pub async fn leave(&self, store: &Store) -> Result<()> {
         let id = self.id();
         store.leave(&id, LEFT).await?;
         if let Way::Locks(folder) = &self.way {
@@ -136,14 +174,14 @@ impl Presence {
 /// The beat of one that has left.
 const LEFT: u64 = i64::MAX as u64;
 
-async fn join(store: &Store, way: &Way, place: &str) -> Result<Present> {
+async fn join(store: &Store, way: &Way, place: &str, clock: &Clock) -> Result<Present> {
     let id = format!("{place}-{:032x}", rand::random::<u128>());
     // The lock first: one that is known and has none is gone.
     let lock = match way {
         Way::Locks(folder) => Some(lock(folder, &id)?),
         Way::Beats => None,
     };
-    let known = Instant::now();
+    let known = clock.now();
     store.register(&id).await?;
     Ok(Present { id: id.into(), known, _lock: lock, heard: HashMap::new() })
 }

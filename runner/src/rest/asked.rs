@@ -359,7 +359,8 @@ pub(super) struct Streaming {
     executors: Option<u32>,
 }
 
-/// The lease that the caller holds. Once a younger epoch of it was seen, older ones are refused.
+/// The lease that the caller holds. Once a younger epoch of it was seen, older ones are refused. Only the caller who used
+/// it first may use it, and an epoch may rise by 1,000,000 at once.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Fence {

@@ -1,8 +1,9 @@
 //! Which of many submits are let in: pure.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::New;
+use super::fence::{self, Lease};
 use crate::api::{Error, Record};
 use crate::execution::Id;
 
@@ -23,8 +24,10 @@ pub(super) struct Known {
     pub(super) tokens: HashMap<String, Record>,
     /// The live executions that hold keys.
     pub(super) held: HashMap<String, Id>,
-    /// The youngest epochs that were seen; afterwards, with those that come in.
-    pub(super) fences: HashMap<String, u64>,
+    /// Those of the owners that are members.
+    pub(super) members: HashSet<String>,
+    /// The leases that they are fenced by; afterwards, with the epochs that come in.
+    pub(super) fences: HashMap<String, Lease>,
 }
 
 /// In their order: what one brings, the next ones find.
@@ -34,15 +37,9 @@ pub(super) fn admit(news: &[&New], known: &mut Known) -> Vec<Admission> {
     let mut admissions = Vec::with_capacity(news.len());
     for (index, new) in news.iter().enumerate() {
         let request = &new.record.request;
-        if let Some(fence) = &request.fence {
-            let newest = known.fences.entry(fence.lease.clone()).or_insert(fence.epoch);
-            if fence.epoch < *newest {
-                let (lease, newest) = (fence.lease.clone(), *newest);
-                let error = Error::Fenced { lease, epoch: fence.epoch, newest };
-                admissions.push(Admission::Refused(error));
-                continue;
-            }
-            *newest = fence.epoch;
+        if let Err(error) = fence::pass(request, &mut known.fences) {
+            admissions.push(Admission::Refused(error));
+            continue;
         }
         let earlier = known.tokens.get(&request.token);
         let same = beside.get(request.token.as_str()).copied();
@@ -57,6 +54,10 @@ pub(super) fn admit(news: &[&New], known: &mut Known) -> Vec<Admission> {
             });
             continue;
         }
+        if !known.members.contains(&new.record.owner) {
+            admissions.push(Admission::Refused(no_member()));
+            continue;
+        }
         if let Some(key) = &request.exclusive {
             if let Some(by) = held.get(key.as_str()).copied().or(known.held.get(key)) {
                 let error = Error::Held { key: key.clone(), by: by.clone() };
@@ -69,4 +70,12 @@ pub(super) fn admit(news: &[&New], known: &mut Known) -> Vec<Admission> {
         admissions.push(Admission::Insert);
     }
     admissions
+}
+
+fn no_member() -> Error {
+    Error::Unavailable(
+        "this Runner did not send its heartbeat for the length of its lease, and others took over from it; it joins \
+         again by itself: retry"
+            .to_owned(),
+    )
 }

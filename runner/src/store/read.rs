@@ -11,6 +11,7 @@ use sqlx::any::{AnyArguments, AnyRow};
 use sqlx::query::Query;
 use sqlx::{Any, AssertSqlSafe};
 
+use super::fence::Lease;
 use crate::api::{Filter, Holder, Record, Result};
 use crate::execution::{Execution, Id, Phase, Transition};
 use crate::progress::Progress;
@@ -33,12 +34,18 @@ pub(super) async fn list(
     before: Option<&Id>,
     limit: u32,
 ) -> Result<Vec<Record>> {
-    let mut query = format!("SELECT {COLUMNS} FROM runner_executions WHERE id < $1");
-    let mut values = vec![before.map_or("~", Id::as_str)];
-    for (column, value) in [("scope", &filter.scope), ("domain", &filter.domain), ("name", &filter.name)] {
+    let mut query = format!("SELECT {COLUMNS} FROM runner_executions WHERE 1 = 1");
+    let conditions = [
+        ("id <", before.map(Id::as_str)),
+        ("scope =", filter.scope.as_deref()),
+        ("domain =", filter.domain.as_deref()),
+        ("name =", filter.name.as_deref()),
+    ];
+    let mut values = Vec::new();
+    for (condition, value) in conditions {
         if let Some(value) = value {
             values.push(value);
-            write!(query, " AND {column} = ${}", values.len()).expect(WRITES);
+            write!(query, " AND {condition} ${}", values.len()).expect(WRITES);
         }
     }
     if !filter.phases.is_empty() {
@@ -123,11 +130,6 @@ pub(super) async fn to_clean(database: &Database, now: Timestamp, limit: u32) ->
     rows.iter().map(|row| record(database, row)).collect()
 }
 
-pub(super) async fn runners(database: &Database) -> Result<Vec<(String, u64)>> {
-    let rows = database.rows(sqlx::query("SELECT id, beat FROM runner_runners ORDER BY id")).await?;
-    rows.iter().map(|row| Ok((database.get(row, 0)?, database.number(row, 1)?))).collect()
-}
-
 /// Executions by their tokens.
 pub(super) async fn tokens(
     transaction: &mut Transaction,
@@ -154,13 +156,17 @@ pub(super) async fn held(transaction: &mut Transaction, keys: &[&str]) -> Result
     rows.iter().map(|row| Ok((database.get(row, 0)?, id(database, row, 1)?))).collect()
 }
 
-/// The youngest epochs of leases.
-pub(super) async fn fences(transaction: &mut Transaction, leases: &[&str]) -> Result<HashMap<String, u64>> {
+pub(super) async fn fences(transaction: &mut Transaction, leases: &[&str]) -> Result<HashMap<String, Lease>> {
     let wanted = wanted_values(1, leases.len());
-    let query = format!("SELECT lease, epoch FROM {wanted} JOIN runner_fences ON lease = column1");
+    let query =
+        format!("SELECT lease, epoch, created_by FROM {wanted} JOIN runner_fences ON lease = column1");
     let rows = transaction.rows(each(&query, leases)).await?;
     let database = transaction.database();
-    rows.iter().map(|row| Ok((database.get(row, 0)?, database.number(row, 1)?))).collect()
+    let lease = |row: &AnyRow| {
+        let (newest, created_by) = (database.number(row, 1)?, database.get(row, 2)?);
+        Ok((database.get(row, 0)?, Lease { newest, created_by }))
+    };
+    rows.iter().map(lease).collect()
 }
 
 fn each<'q>(query: &str, values: &[&'q str]) -> Query<'q, Any, AnyArguments> {

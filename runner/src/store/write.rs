@@ -12,10 +12,10 @@ use sqlx::{Any, AssertSqlSafe, Row as _};
 use tokio::sync::{mpsc, oneshot};
 
 use super::admit::{Admission, Known, admit};
-use super::{Also, New, read};
+use super::fence::Lease;
+use super::{Also, New, members, read};
 use crate::api::{Error, Record, Result, Submitted};
 use crate::execution::{Execution, Id, Phase, Transition};
-use crate::progress::Progress;
 
 /// How many writes one commit holds at most.
 const BATCH: usize = 256;
@@ -50,7 +50,6 @@ impl Entry {
 pub(super) struct Save {
     id: Id,
     version: u64,
-    owner: String,
     phase: Phase,
     ended: Option<Timestamp>,
     clean_at: Option<Timestamp>,
@@ -63,7 +62,6 @@ impl Save {
         Self {
             id: record.id().clone(),
             version: record.version,
-            owner: record.owner.clone(),
             phase: record.execution.phase,
             ended: record.execution.ended,
             clean_at: also.clean_at,
@@ -268,7 +266,12 @@ impl Batch {
         let tokens: Vec<&str> = requests().map(|it| it.token.as_str()).collect();
         let keys: Vec<&str> = requests().filter_map(|it| it.exclusive.as_deref()).collect();
         let leases: Vec<&str> = requests().filter_map(|it| Some(it.fence.as_ref()?.lease.as_str())).collect();
-        let mut known = Known { tokens: read::tokens(transaction, &tokens).await?, ..Known::default() };
+        let owners: BTreeSet<&str> = self.entries.iter().map(|it| it.new.record.owner.as_str()).collect();
+        let mut known = Known {
+            tokens: read::tokens(transaction, &tokens).await?,
+            members: members::among(transaction, owners).await?,
+            ..Known::default()
+        };
         if !keys.is_empty() {
             known.held = read::held(transaction, &keys).await?;
         }
@@ -293,13 +296,21 @@ impl Batch {
     }
 }
 
-/// Writes what is not there yet.
+/// Of the columns of an insertion.
+const COLUMNS: [&str; 12] =
+    ["TEXT", "TEXT", "TEXT", "TEXT", "TEXT", "TEXT", "TEXT", "TEXT", "TEXT", "BIGINT", "TEXT", "TEXT"];
+
+/// Inserts the executions that are not stored yet and whose owner is a member. A takeover that deletes the owner's row at
+/// the same time comes before the statement, which then inserts nothing, or after it, and then finds the executions.
 fn insertion<'q>(database: &Database, entries: &[&'q Entry]) -> Query<'q, Any, AnyArguments> {
-    let values = database.values(entries.len(), &[""; 12]);
+    let values = database.values(entries.len(), &COLUMNS);
+    let lock = database.key_share("runner_runners");
     let statement = format!(
         "INSERT INTO runner_executions \
-         (id, token, scope, domain, name, job, exclusive, owner, phase, version, request, state) {values} \
-         ON CONFLICT DO NOTHING"
+         (id, token, scope, domain, name, job, exclusive, owner, phase, version, request, state) \
+         SELECT new.column1, new.column2, new.column3, new.column4, new.column5, new.column6, new.column7, \
+         new.column8, new.column9, new.column10, new.column11, new.column12 FROM ({values}) AS new \
+         JOIN runner_runners ON runner_runners.id = new.column8 WHERE 1 = 1{lock} ON CONFLICT DO NOTHING"
     );
     let query = sqlx::query(AssertSqlSafe(statement)).persistent(is_usual(entries.len()));
     entries.iter().fold(query, |query, Entry { new, request, state }| {
@@ -313,25 +324,25 @@ fn insertion<'q>(database: &Database, entries: &[&'q Entry]) -> Query<'q, Any, A
 }
 
 /// Of the columns of an update.
-const TYPES: [&str; 8] = ["TEXT", "BIGINT", "TEXT", "TEXT", "BIGINT", "BIGINT", "TEXT", "TEXT"];
+const TYPES: [&str; 7] = ["TEXT", "BIGINT", "TEXT", "BIGINT", "BIGINT", "TEXT", "TEXT"];
 
 /// Writes in place of the versions that were changed, and tells of which executions that was so. Of several for one
-/// execution, the first one is in it.
+/// execution, the first one is in it. Needs no membership: a takeover changes the version, and the owner is left alone.
 fn update<'q>(database: &Database, saves: &'q [Save]) -> (Query<'q, Any, AnyArguments>, Vec<bool>) {
     let mut ids = HashSet::new();
     let in_it: Vec<bool> = saves.iter().map(|save| ids.insert(&save.id)).collect();
     let values = database.values(ids.len(), &TYPES);
     let statement = format!(
-        "UPDATE runner_executions SET owner = save.column3, phase = save.column4, \
-         version = runner_executions.version + 1, ended = save.column5, clean_at = save.column6, \
-         state = save.column7, measured = coalesce(save.column8, measured) FROM ({values}) AS save \
+        "UPDATE runner_executions SET phase = save.column3, version = runner_executions.version + 1, \
+         ended = save.column4, clean_at = save.column5, state = save.column6, \
+         measured = coalesce(save.column7, measured) FROM ({values}) AS save \
          WHERE id = save.column1 AND version = save.column2 RETURNING id"
     );
     let query = sqlx::query(AssertSqlSafe(statement)).persistent(is_usual(ids.len()));
     let of = saves.iter().zip(&in_it).filter(|(_, is)| **is);
     let query = of.fold(query, |query, (save, _)| {
         let query = query.bind(save.id.as_str()).bind(signed(save.version));
-        let query = query.bind(save.owner.as_str()).bind(save.phase.name());
+        let query = query.bind(save.phase.name());
         let query = query.bind(save.ended.map(Timestamp::as_millisecond));
         let query = query.bind(save.clean_at.map(Timestamp::as_millisecond));
         query.bind(save.state.as_str()).bind(save.measured.as_deref())
@@ -345,21 +356,24 @@ fn saved(saves: &[Save], in_it: &[bool], rows: &[AnyRow]) -> Vec<bool> {
     saves.iter().zip(in_it).map(|(save, in_it)| *in_it && written.contains(save.id.as_str())).collect()
 }
 
-/// Notes the epochs that came in; false where somebody else noted a younger one.
+/// Notes the epochs that came in; false where somebody else noted a younger one, or made the lease.
 async fn fence(
     transaction: &mut Transaction,
-    before: &HashMap<String, u64>,
-    after: &HashMap<String, u64>,
+    before: &HashMap<String, Lease>,
+    after: &HashMap<String, Lease>,
     news: &[&New],
 ) -> Result<bool> {
     // In one order for all, so that no two wait for each other.
     let leases: BTreeSet<&str> =
         news.iter().filter_map(|new| Some(new.record.request.fence.as_ref()?.lease.as_str())).collect();
     for lease in leases {
-        let Some(epoch) = after.get(lease).filter(|epoch| before.get(lease) != Some(epoch)) else { continue };
-        let query = "INSERT INTO runner_fences (lease, epoch) VALUES ($1, $2) ON CONFLICT (lease) \
-            DO UPDATE SET epoch = excluded.epoch WHERE runner_fences.epoch <= excluded.epoch";
-        if transaction.execute(sqlx::query(query).bind(lease).bind(signed(*epoch))).await? == 0 {
+        let Some(now) = after.get(lease).filter(|now| before.get(lease) != Some(now)) else { continue };
+        let query = "INSERT INTO runner_fences (lease, epoch, created_by) VALUES ($1, $2, $3) \
+            ON CONFLICT (lease) DO UPDATE SET epoch = excluded.epoch, created_by = excluded.created_by \
+            WHERE runner_fences.epoch <= excluded.epoch \
+            AND coalesce(runner_fences.created_by, excluded.created_by) = excluded.created_by";
+        let query = sqlx::query(query).bind(lease).bind(signed(now.newest)).bind(now.created_by.as_deref());
+        if transaction.execute(query).await? == 0 {
             return Ok(false);
         }
     }
@@ -387,55 +401,6 @@ pub(super) async fn forget(database: &Database, before: Timestamp, limit: u32) -
     Ok(forgotten)
 }
 
-/// How many rows a statement brings at most.
-const ROWS: usize = 1000;
-
-/// Writes how streams are.
-pub(super) async fn progress(database: &Database, all: &[(Id, Option<Progress>)]) -> Result<()> {
-    let mut transaction = database.write().await?;
-    let of: Vec<(&str, String)> = all.iter().map(|(id, it)| (id.as_str(), json(it))).collect();
-    let conflict = "ON CONFLICT (id) DO UPDATE SET progress = excluded.progress";
-    for some in of.chunks(ROWS) {
-        let into = "runner_progress (id, progress)";
-        let bound = transaction
-            .insert(into, 2, conflict, some, |query, (id, progress)| query.bind(*id).bind(progress.as_str()));
-        bound.await?;
-    }
-    Ok(transaction.commit().await?)
-}
-
-pub(super) async fn register(database: &Database, runner: &str) -> Result<()> {
-    let query = "INSERT INTO runner_runners (id, beat) VALUES ($1, 0)";
-    database.execute(sqlx::query(query).bind(runner)).await?;
-    Ok(())
-}
-
-pub(super) async fn beat(database: &Database, runner: &str) -> Result<bool> {
-    // One that says that it has left is the greatest number there is, and a beat may come in after it.
-    let query = "UPDATE runner_runners SET beat = beat + 1 WHERE id = $1 AND beat < $2";
-    Ok(database.execute(sqlx::query(query).bind(runner).bind(i64::MAX)).await? == 1)
-}
-
-pub(super) async fn leave(database: &Database, runner: &str, beat: u64) -> Result<()> {
-    let query = sqlx::query("UPDATE runner_runners SET beat = $1 WHERE id = $2");
-    database.execute(query.bind(signed(beat)).bind(runner)).await?;
-    Ok(())
-}
-
-pub(super) async fn take_over(database: &Database, gone: (&str, u64), by: &str) -> Result<bool> {
-    let mut transaction = database.write().await?;
-    let query = sqlx::query("DELETE FROM runner_runners WHERE id = $1 AND beat = $2");
-    if transaction.execute(query.bind(gone.0).bind(signed(gone.1))).await? == 0 {
-        return Ok(false);
-    }
-    // With another version, what the one that is gone still writes is refused.
-    let query = "UPDATE runner_executions SET owner = $1, version = version + 1 \
-        WHERE owner = $2 AND ended IS NULL";
-    transaction.execute(sqlx::query(query).bind(by).bind(gone.0)).await?;
-    transaction.commit().await?;
-    Ok(true)
-}
-
 /// What is kept of an execution beside what was asked for: what [`read::State`] reads.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -449,6 +414,6 @@ fn state(record: &Record) -> String {
     json(&State { execution: &record.execution, history: &record.history })
 }
 
-fn json(value: &impl Serialize) -> String {
+pub(super) fn json(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("what is kept has text as keys")
 }

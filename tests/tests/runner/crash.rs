@@ -13,7 +13,8 @@ use dcp_runner::api::{Error, Record, Runner};
 use dcp_runner::execution::{Id, Phase};
 use dcp_runner::remote::{Options, Remote};
 use dcp_runner::request::Submit;
-use dcp_tests::machine::Machine;
+use dcp_tests::machine::{Machine, kill};
+use rustix::process::Signal;
 
 use crate::{SUPERVISOR, submit};
 
@@ -270,4 +271,50 @@ pub(crate) async fn another_takes_over(database: &str) {
     other.client.cancel(&waits, "tester").await.expect("it can be asked");
     assert_eq!(ends(&other.client, &waits).await.execution.phase, Phase::Cancelled);
     started_once(&machine);
+}
+
+/// Two share a database. One is stopped until the other one has taken over from it, while clients submit; it goes on with
+/// their submits before it knows. All that was acknowledged ends, and what failed can be submitted again.
+pub(crate) async fn stopped_for_longer_than_its_lease(database: &str) {
+    let machine = Machine::of_version("4.1.1", SCRIPT);
+    let lease = Duration::from_secs(2);
+    let one = Process::start(&machine, database, lease, 0).expect("it starts");
+    let other = Process::start(&machine, database, lease, 0).expect("it starts");
+    let store = dcp_runner::store::Store::postgres(database).await.expect("it opens");
+    let members = async || store.runners().await.expect("it can be read").into_iter().map(|it| it.0);
+    for round in 0..3 {
+        let before: HashSet<String> = members().await.collect();
+        assert_eq!(before.len(), 2, "{before:?}");
+        insist(&one.client, &submit(&format!("early-{round}"), "work")).await.expect("it is kept");
+        let pid = one.child.id().to_string();
+        kill(&pid, Signal::STOP);
+        let mut submits = tokio::task::JoinSet::new();
+        for number in 0..8 {
+            let (client, asked) = (one.client.clone(), submit(&format!("t-{round}-{number}"), "work"));
+            submits.spawn(async move {
+                let record = insist(&client, &asked).await;
+                (asked, record)
+            });
+        }
+        let deadline = Instant::now() + Duration::from_mins(1);
+        while members().await.filter(|id| before.contains(id)).count() == 2 {
+            assert!(Instant::now() < deadline, "nobody has taken over");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        kill(&pid, Signal::CONT);
+        for (asked, record) in submits.join_all().await {
+            let id = match record {
+                Some(record) => record.id().clone(),
+                // What was refused is safe to be submitted again, by the same token, to any of them.
+                None => insist(&other.client, &asked).await.expect("the other one takes it").id().clone(),
+            };
+            assert_eq!(ends(&other.client, &id).await.execution.phase, Phase::Succeeded);
+        }
+        // It joins again.
+        while members().await.count() != 2 {
+            assert!(Instant::now() < deadline, "the one that was stopped does not join again");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    assert_eq!(started_once(&machine), 3 * 9);
 }

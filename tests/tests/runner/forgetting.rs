@@ -53,6 +53,7 @@ fn apart((made, ended, clean_at): (i64, Option<i64>, Option<i64>)) -> u128 {
 }
 
 pub(crate) async fn what_has_had_its_time_is_forgotten(store: &Store) {
+    store.register("nobody").await.unwrap();
     let job = crate::job();
     let mut due = Vec::new();
     for made in [1, 2, 3] {
@@ -76,8 +77,9 @@ pub(crate) async fn what_has_had_its_time_is_forgotten(store: &Store) {
 
 /// One that was taken for gone, and was not, can't write any more about what was taken over from it.
 pub(crate) async fn what_was_taken_over_is_written_by_the_new_owner_alone(store: &Store) {
-    let id = keep(store, &crate::job(), (1, None, None)).await;
     store.register("nobody").await.unwrap();
+    store.register("somebody").await.unwrap();
+    let id = keep(store, &crate::job(), (1, None, None)).await;
     let mut old = store.get(&id).await.unwrap().unwrap();
     assert!(store.take_over(("nobody", 0), "somebody").await.unwrap());
     assert!(!store.take_over(("nobody", 0), "somebody else").await.unwrap(), "it is gone once");

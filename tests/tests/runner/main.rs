@@ -9,6 +9,8 @@ mod crash;
 #[cfg(test)]
 mod forgetting;
 #[cfg(test)]
+mod owners;
+#[cfg(test)]
 mod postgres;
 #[cfg(test)]
 mod remote;
@@ -118,6 +120,7 @@ macro_rules! contract {
             many_who_submit_at_once_make_one_execution,
             one_live_execution_holds_a_key,
             an_older_epoch_is_refused,
+            implausible_epochs_are_refused,
             a_failure_that_can_be_mended_is_tried_again,
             a_failure_of_the_program_is_told,
             what_is_cancelled_stops,

@@ -8,12 +8,12 @@ use dcp_runner::api::{Error, Runner as _};
 use dcp_runner::execution::Phase;
 use dcp_runner::store::Store;
 use dcp_tests::machine::Machine;
-use dcp_tests::postgres::database;
+use dcp_tests::postgres::{Collation, database, database_of};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, UnixStream};
 use tokio::sync::watch;
 
-use crate::{Fresh, SCRIPT, contract, embedded, ended, forgetting, seen, submit};
+use crate::{Fresh, SCRIPT, contract, embedded, ended, forgetting, owners, seen, submit};
 
 async fn fresh() -> Fresh {
     let machine = Machine::of_version("4.1.1", SCRIPT);
@@ -81,6 +81,41 @@ async fn a_database_may_be_away_for_a_while() {
     assert_eq!(machine.lines("started"), ["wait", "work"]);
 }
 
+/// A look at all live executions that took long says nothing of how long the next one takes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn takeover_is_not_delayed_by_a_slow_look() {
+    let machine = Machine::of_version("4.1.1", SCRIPT);
+    let url = database();
+    let lease = Duration::from_secs(1);
+    let one = embedded(&machine, Store::postgres(&url).await.unwrap(), lease).await;
+    let other = embedded(&machine, Store::postgres(&url).await.unwrap(), lease).await;
+    let id = one.submit(submit("one", "wait")).await.unwrap().record.id().clone();
+    seen(&one, &id, |record| record.execution.phase == Phase::Running).await;
+
+    // Whoever reads executions waits now, and those who only send heartbeats do not.
+    sqlx::any::install_default_drivers();
+    let pool = sqlx::AnyPool::connect(&url).await.unwrap();
+    let mut blocking = pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE runner_executions IN ACCESS EXCLUSIVE MODE")
+        .execute(&mut *blocking)
+        .await
+        .unwrap();
+    let waiting = "SELECT count(DISTINCT pid) FROM pg_locks WHERE NOT granted \
+        AND relation = 'runner_executions'::regclass";
+    let deadline = std::time::Instant::now() + Duration::from_mins(1);
+    while sqlx::query_scalar::<_, i64>(waiting).fetch_one(&pool).await.unwrap() < 2 {
+        assert!(std::time::Instant::now() < deadline, "nobody looks");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // This is how long the look takes, and not a wait for anything.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    blocking.rollback().await.unwrap();
+
+    one.stop().await.unwrap();
+    std::fs::write(machine.path("go-wait"), "").unwrap();
+    assert_eq!(ended(&other, &id).await.execution.phase, Phase::Succeeded);
+}
+
 /// Whether every application of a machine has ended.
 fn runs_nothing(machine: &Machine) -> bool {
     let folders = std::fs::read_dir(machine.path("runs")).unwrap().flatten();
@@ -104,4 +139,73 @@ async fn who_has_left_beats_no_more() {
 async fn what_was_taken_over_is_written_by_the_new_owner_alone() {
     let store = Store::postgres(&database()).await.unwrap();
     forgetting::what_was_taken_over_is_written_by_the_new_owner_alone(&store).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acknowledged_executions_have_a_living_owner_whatever_is_paused() {
+    owners::simulate(10, async || Store::postgres(&database()).await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn submits_race_with_takeovers() {
+    let url = database();
+    let store = async || Store::postgres(&url).await.unwrap();
+    owners::submits_race_with_takeovers(store().await, store().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn live_executions_of_absent_owners_are_adopted() {
+    let url = database();
+    owners::live_executions_of_absent_owners_are_adopted(Store::postgres(&url).await.unwrap(), &url).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runner_without_membership_writes_nothing() {
+    owners::runner_without_membership_writes_nothing(Store::postgres(&database()).await.unwrap()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn submits_of_a_runner_that_was_stopped_for_longer_than_its_lease_are_not_lost() {
+    crate::crash::stopped_for_longer_than_its_lease(&database()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn listings_do_not_depend_on_the_collation_of_the_database() {
+    for collation in Collation::all() {
+        let store = Store::postgres(&database_of(&collation)).await.unwrap();
+        assert_eq!(owners::listings(&store).await, owners::expected_listings(), "{collation:?}");
+    }
+}
+
+/// An older dcp made tables that compare text as the database does.
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_of_an_older_dcp_compare_by_bytes_once_they_are_opened() {
+    let url = database();
+    let store = Store::postgres(&url).await.unwrap();
+    owners::listings(&store).await;
+    store.close().await;
+    sqlx::any::install_default_drivers();
+    let pool = sqlx::AnyPool::connect(&url).await.unwrap();
+    let of_text = "SELECT attrelid::regclass::text, attname::text, collname::text FROM pg_attribute \
+        JOIN pg_collation ON pg_collation.oid = attcollation \
+        WHERE attrelid::regclass::text IN ('runner_jobs', 'runner_executions', 'runner_progress', \
+        'runner_fences', 'runner_runners') AND attnum > 0 AND NOT attisdropped";
+    let columns =
+        async || sqlx::query_as::<_, (String, String, String)>(of_text).fetch_all(&pool).await.unwrap();
+    let all = columns().await;
+    assert!(all.len() > 15 && all.iter().all(|(_, _, collation)| collation == "C"), "{all:?}");
+    for (table, column, _) in &all {
+        let older = format!("ALTER TABLE {table} ALTER COLUMN {column} TYPE TEXT COLLATE \"default\"");
+        sqlx::query(sqlx::AssertSqlSafe(older)).execute(&pool).await.unwrap();
+    }
+    assert!(columns().await.iter().all(|(_, _, collation)| collation == "default"));
+    let store = Store::postgres(&url).await.unwrap();
+    assert_eq!(columns().await, all);
+    assert_eq!(owners::listed(&store).await, owners::expected_listings());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lease_belongs_to_the_caller_who_used_it_first() {
+    let fresh = fresh().await;
+    owners::lease_belongs_to_the_caller_who_used_it_first(&*fresh.runner).await;
 }

@@ -10,7 +10,7 @@ use dcp_runner::request::{Definition, Submit};
 use dcp_runner::store::Store;
 use dcp_tests::machine::Machine;
 
-use crate::{Fresh, SCRIPT, contract, ended, forgetting, options, seen, submit};
+use crate::{Fresh, SCRIPT, contract, ended, forgetting, options, owners, seen, submit};
 
 pub(crate) async fn start(machine: &Machine) -> Embedded {
     let store = Store::sqlite(&machine.path("runs.db")).await.expect("it opens");
@@ -103,4 +103,49 @@ async fn what_was_taken_over_is_written_by_the_new_owner_alone() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::sqlite(&folder.path().join("runs.db")).await.unwrap();
     forgetting::what_was_taken_over_is_written_by_the_new_owner_alone(&store).await;
+}
+
+/// In memory where the machine has such a folder, as nothing here is to outlast the machine.
+fn folder() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn acknowledged_executions_have_a_living_owner_whatever_is_paused() {
+    let folder = folder();
+    let next = std::sync::atomic::AtomicU32::new(0);
+    owners::simulate(100, async || {
+        let number = next.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+        Store::sqlite(&folder.path().join(format!("{number}.db"))).await.unwrap()
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn submits_race_with_takeovers() {
+    let folder = folder();
+    let store = async || Store::sqlite(&folder.path().join("runs.db")).await.unwrap();
+    owners::submits_race_with_takeovers(store().await, store().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn live_executions_of_absent_owners_are_adopted() {
+    let folder = folder();
+    let path = folder.path().join("runs.db");
+    let store = Store::sqlite(&path).await.unwrap();
+    owners::live_executions_of_absent_owners_are_adopted(store, &format!("sqlite://{}", path.display()))
+        .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn runner_without_membership_writes_nothing() {
+    let folder = folder();
+    let store = Store::sqlite(&folder.path().join("runs.db")).await.unwrap();
+    owners::runner_without_membership_writes_nothing(store).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lease_belongs_to_the_caller_who_used_it_first() {
+    let fresh = fresh().await;
+    owners::lease_belongs_to_the_caller_who_used_it_first(&*fresh.runner).await;
 }

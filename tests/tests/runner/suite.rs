@@ -100,6 +100,23 @@ pub(crate) async fn an_older_epoch_is_refused(fresh: Fresh) {
     assert!(fresh.runner.submit(Submit { fence: Some(other), ..submit("d", "work") }).await.unwrap().fresh);
 }
 
+pub(crate) async fn implausible_epochs_are_refused(fresh: Fresh) {
+    let fenced = |token: &str, epoch: u64| {
+        let fence = Some(Fence { lease: "reconciler".to_owned(), epoch });
+        Submit { fence, ..submit(token, "work") }
+    };
+    fresh.runner.submit(fenced("a", 7)).await.unwrap();
+    for epoch in [7 + 1_000_001, 1 << 53, (1 << 53) + 1, i64::MAX.unsigned_abs(), u64::MAX] {
+        let error = fresh.other.submit(fenced("b", epoch)).await.unwrap_err();
+        assert!(matches!(&error, Error::Invalid { field, .. } if field == "fence.epoch"), "{error:?}");
+    }
+    // Nothing of them is left.
+    fresh.runner.submit(fenced("c", 7)).await.unwrap();
+    fresh.other.submit(fenced("d", 7 + 1_000_000)).await.unwrap();
+    let error = fresh.runner.submit(fenced("e", 7)).await.unwrap_err();
+    assert!(matches!(error, Error::Fenced { newest: 1_000_007, .. }), "{error:?}");
+}
+
 pub(crate) async fn a_failure_that_can_be_mended_is_tried_again(fresh: Fresh) {
     let id = fresh.runner.submit(submit("one", "twice")).await.unwrap().record.id().clone();
     let record = ended(&*fresh.other, &id).await;
@@ -131,8 +148,9 @@ pub(crate) async fn what_is_cancelled_stops(fresh: Fresh) {
     let times = again.history.iter().filter(|it| it.why.contains("cancelled by tester")).count();
     assert_eq!(times, 1, "{again:#?}");
     let record = ended(&*fresh.runner, &id).await;
-    // A driver that ends well as it is asked to stop has succeeded.
-    assert!(record.execution.phase.is_final());
+    // A driver that exits with 0 because it was asked to stop has not done all of its work.
+    let end = record.execution.attempts.last().unwrap().end.as_ref().unwrap();
+    assert_eq!((record.execution.phase, end.stopped, end.exit_code), (Phase::Cancelled, true, Some(0)));
     assert_eq!(fresh.machine.lines("stopped"), ["wait"]);
     let late = fresh.runner.cancel(&id, "tester").await.unwrap();
     assert_eq!(late.execution, record.execution);

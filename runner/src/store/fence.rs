@@ -1,0 +1,46 @@
+//! Which epochs of leases are let in: pure.
+
+use std::collections::HashMap;
+
+use crate::api::Error;
+use crate::request::Request;
+
+/// How much an epoch may rise at once. An epoch counts changes of the holder, each of which takes seconds at least. A
+/// greater rise is an error or an attack: it would shut out the holder for ever.
+pub(super) const RISE: u64 = 1_000_000;
+
+/// What is known of a lease.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Lease {
+    /// The youngest epoch that was seen.
+    pub(super) newest: u64,
+    /// The caller who used it first; none where an older dcp did not note it.
+    pub(super) created_by: Option<String>,
+}
+
+/// Lets a request in by its fence, if it has one, and notes the epoch.
+pub(super) fn pass(request: &Request, leases: &mut HashMap<String, Lease>) -> Result<(), Error> {
+    let Some(fence) = &request.fence else { return Ok(()) };
+    let (lease, epoch, by) = (fence.lease.clone(), fence.epoch, request.by.clone());
+    let known =
+        leases.entry(lease.clone()).or_insert_with(|| Lease { newest: epoch, created_by: Some(by.clone()) });
+    if let Some(owner) = known.created_by.as_ref().filter(|owner| **owner != by) {
+        return Err(Error::Denied(format!(
+            "the lease `{lease}` belongs to `{owner}`, who used it first, and `{by}` may not use it: call with a token \
+             of `{owner}`, or without a fence"
+        )));
+    }
+    if epoch < known.newest {
+        return Err(Error::Fenced { lease, epoch, newest: known.newest });
+    }
+    if epoch - known.newest > RISE {
+        let message = format!(
+            "epoch {epoch} of the lease `{lease}` is not plausible: the newest one is {}, and an epoch may rise by \
+             {RISE} at most",
+            known.newest
+        );
+        return Err(Error::Invalid { field: "fence.epoch".to_owned(), message });
+    }
+    *known = Lease { newest: epoch, created_by: Some(by) };
+    Ok(())
+}

@@ -1,0 +1,423 @@
+//! Ownership of executions: whatever is paused, wakes up or is taken over, each acknowledged execution is owned by a
+//! member, and no two Runners act on one.
+//!
+//! A simulation runs the memberships and the store of several Runners in one process, by a clock of its own: thousands of
+//! steps, each world can be run again alone by `DCP_SEED=N`. Real processes and real concurrency follow below.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use dcp_compiler::model::Backend;
+use dcp_runner::api::{Error, Filter, Record, Runner};
+use dcp_runner::clock::Clock;
+use dcp_runner::embedded::presence::{Presence, Way};
+use dcp_runner::execution::{Execution, Id, Phase, Policy};
+use dcp_runner::request::{Defined, Definition, Fence, Submit};
+use dcp_runner::store::{Also, New, Store};
+use jiff::Timestamp;
+use sqlx::{AnyPool, AssertSqlSafe};
+
+use crate::submit;
+
+const PLACE: &str = "here";
+const LEASE: Duration = Duration::from_secs(15);
+
+/// A small generator of numbers that depend on nothing but the seed.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ (mixed >> 31)) % sides
+    }
+
+    fn index(&mut self, of: usize) -> usize {
+        usize::try_from(self.roll(of as u64)).expect("it is smaller than a usize")
+    }
+}
+
+/// A Runner between any two of its steps.
+struct Simulated {
+    presence: Presence,
+    paused: bool,
+    /// A submit that was prepared and is not written yet.
+    in_flight: Option<New>,
+    /// What it owns, as far as it knows: by the id that it had then.
+    owned: (String, BTreeMap<Id, Record>),
+}
+
+impl Simulated {
+    /// Whether it acts on an execution now.
+    fn acts_on(&self, id: &Id) -> bool {
+        self.owned.0 == self.presence.id() && self.presence.holds() && self.owned.1.contains_key(id)
+    }
+}
+
+struct World {
+    store: Store,
+    millis: Arc<AtomicU64>,
+    job: Arc<Defined>,
+    runners: Vec<Simulated>,
+    /// Which execution each token was acknowledged with.
+    acknowledged: BTreeMap<String, Id>,
+    /// Tokens whose submit failed, and is repeated.
+    failed: BTreeSet<String>,
+    tokens: u64,
+    refused: u64,
+}
+
+impl World {
+    async fn new(store: Store, runners: usize) -> Self {
+        let millis = Arc::new(AtomicU64::new(1_000_000));
+        let mut all = Vec::new();
+        for _ in 0..runners {
+            let clock = Clock::manual(Arc::clone(&millis));
+            let presence = Presence::join(&store, Way::Beats, (PLACE, LEASE), clock).await.expect("it joins");
+            let owned = (presence.id(), BTreeMap::new());
+            all.push(Simulated { presence, paused: false, in_flight: None, owned });
+        }
+        let job = Arc::new(Defined::new(crate::job()));
+        let (acknowledged, failed) = (BTreeMap::new(), BTreeSet::new());
+        Self { store, millis, job, runners: all, acknowledged, failed, tokens: 0, refused: 0 }
+    }
+
+    async fn step(&mut self, dice: &mut Dice) {
+        self.millis.fetch_add(dice.roll(1500), Ordering::SeqCst);
+        let index = dice.index(self.runners.len());
+        let runner = &mut self.runners[index];
+        if runner.paused {
+            runner.paused = dice.roll(12) != 0;
+            return;
+        }
+        match dice.roll(16) {
+            0 => runner.paused = true,
+            1..=4 => runner.presence.beat(&self.store).await.expect("the store can be reached"),
+            5..=7 => take_up(runner, &self.store).await,
+            8..=10 => {
+                let token = self.failed.pop_first().unwrap_or_else(|| {
+                    self.tokens += 1;
+                    format!("t{}", self.tokens)
+                });
+                // Of two at once, the first one is answered as failed.
+                let new = new(&self.job, &token, runner.presence.id(), dice);
+                let before = runner.in_flight.replace(new);
+                self.failed.extend(before.map(|new| new.record.request.token));
+            }
+            11..=13 => self.write(index).await,
+            _ => save(runner, &self.store, dice).await,
+        }
+    }
+
+    /// Writes the submit that a Runner has in flight.
+    async fn write(&mut self, index: usize) {
+        let Some(new) = self.runners[index].in_flight.take() else { return };
+        let token = new.record.request.token.clone();
+        match self.store.submit(new).await {
+            Ok(submitted) => {
+                let id = submitted.record.id().clone();
+                let known = self.acknowledged.entry(token).or_insert_with(|| id.clone());
+                assert_eq!(*known, id, "one token, one execution");
+                let owned = &mut self.runners[index].owned;
+                if submitted.fresh && owned.0 == submitted.record.owner {
+                    owned.1.insert(id, submitted.record);
+                }
+            }
+            Err(Error::Unavailable(_)) => {
+                self.refused += 1;
+                self.failed.insert(token);
+            }
+            Err(error) => panic!("{error:?}"),
+        }
+    }
+
+    /// What holds after every step.
+    async fn check(&self) {
+        let absent = self.store.absent_owners().await.expect("it can be read");
+        assert!(absent.is_empty(), "{absent:?} own executions and are no members");
+        for id in self.acknowledged.values() {
+            let acting = self.runners.iter().filter(|it| it.acts_on(id)).count();
+            assert!(acting <= 1, "{acting} Runners act on {id}");
+        }
+    }
+
+    /// Wakes everybody and lets the Runners do their rounds for as long as a takeover takes.
+    async fn settle(&mut self, dice: &mut Dice) {
+        for _ in 0..40 {
+            self.millis.fetch_add(1000, Ordering::SeqCst);
+            for index in 0..self.runners.len() {
+                self.runners[index].paused = false;
+                self.write(index).await;
+                let runner = &mut self.runners[index];
+                runner.presence.beat(&self.store).await.expect("the store can be reached");
+                take_up(runner, &self.store).await;
+                if let Some(token) = self.failed.pop_first() {
+                    let again = new(&self.job, &token, self.runners[index].presence.id(), dice);
+                    self.runners[index].in_flight = Some(again);
+                }
+            }
+        }
+        assert!(self.failed.is_empty(), "submits still fail: {:?}", self.failed);
+    }
+
+    /// What holds once everybody is awake: each live execution has a Runner that drives it.
+    async fn check_settled(&self) {
+        for (token, id) in &self.acknowledged {
+            let record = self.store.get(id).await.expect("it can be read").expect("it is kept");
+            if record.execution.phase.is_final() {
+                continue;
+            }
+            let acting = self.runners.iter().filter(|it| it.acts_on(id)).count();
+            assert_eq!(acting, 1, "Runners that act on {token} of {}", record.owner);
+        }
+    }
+}
+
+/// What a Runner does in each of its rounds.
+async fn take_up(runner: &mut Simulated, store: &Store) {
+    runner.presence.take_over(store).await.expect("the store can be reached");
+    runner.presence.sweep(store).await.expect("the store can be reached");
+    let id = runner.presence.id();
+    let mut owned = BTreeMap::new();
+    for (execution, _) in store.owned(&id).await.expect("it can be read") {
+        let record = store.get(&execution).await.expect("it can be read").expect("it is kept");
+        owned.insert(execution, record);
+    }
+    runner.owned = (id, owned);
+}
+
+/// Writes a step of an execution that the Runner drives, by what it knows of it.
+async fn save(runner: &mut Simulated, store: &Store, dice: &mut Dice) {
+    let (id, owned) = &mut runner.owned;
+    if owned.is_empty() || *id != runner.presence.id() || !runner.presence.holds() {
+        return;
+    }
+    let at = dice.index(owned.len());
+    let Some(record) = owned.values_mut().nth(at) else { return };
+    let ends = dice.roll(4) == 0;
+    record.execution.phase = if ends { Phase::Succeeded } else { Phase::Running };
+    record.execution.ended = ends.then_some(Timestamp::UNIX_EPOCH);
+    let saved = store.save(record, Also::default()).await.expect("the store can be reached");
+    let id = record.id().clone();
+    if !saved || ends {
+        owned.remove(&id);
+    }
+}
+
+fn new(job: &Arc<Defined>, token: &str, owner: String, dice: &mut Dice) -> New {
+    let at = Timestamp::from_second(1_800_000_000).expect("it is a time");
+    let chance = u128::from(dice.roll(u64::MAX)) << 16 | u128::from(dice.roll(1 << 16));
+    let asked = Submit { job: Definition::Inline(Arc::clone(job)), ..submit(token, "work") };
+    let execution = Execution::new(Id::new(at, chance), Policy::of(job.job(), None), Backend::Local, at);
+    let request = asked.request(job.fingerprint().clone());
+    let record = Record { request, execution, history: Vec::new(), version: 1, owner, progress: None };
+    New { record, job: Arc::clone(job) }
+}
+
+/// Runs worlds of so many seeds, each in a store of its own.
+pub(crate) async fn simulate<F: Future<Output = Store>>(seeds: u64, open: impl Fn() -> F) {
+    let seeds = match std::env::var("DCP_SEED").ok().and_then(|seed| seed.parse().ok()) {
+        Some(seed) => seed..seed + 1,
+        None => 0..seeds,
+    };
+    let mut refused = 0;
+    for seed in seeds.clone() {
+        println!("DCP_SEED={seed}");
+        let mut dice = Dice(seed);
+        let mut world = World::new(open().await, 2 + dice.index(2)).await;
+        for _ in 0..150 {
+            world.step(&mut dice).await;
+            world.check().await;
+        }
+        world.settle(&mut dice).await;
+        world.check().await;
+        world.check_settled().await;
+        refused += world.refused;
+        world.store.close().await;
+    }
+    assert!(
+        seeds.end - seeds.start == 1 || refused > 0,
+        "no world had a submit of a Runner that was no member"
+    );
+}
+
+/// Runners that submit at the same time as others take over from them: a takeover finds all executions, or the submit
+/// fails.
+pub(crate) async fn submits_race_with_takeovers(one: Store, other: Store) {
+    const TAKEOVERS: usize = 40;
+    let job = Arc::new(Defined::new(crate::job()));
+    one.register("here-0").await.expect("it joins");
+    let (current, owner) = tokio::sync::watch::channel("here-0".to_owned());
+    let over = Arc::new(AtomicBool::new(false));
+    let mut submitters = tokio::task::JoinSet::new();
+    for number in 0..8_u64 {
+        let (store, job, owner, over) = (one.clone(), Arc::clone(&job), owner.clone(), Arc::clone(&over));
+        submitters.spawn(async move {
+            let (mut dice, mut acknowledged, mut refused) = (Dice(number), Vec::new(), 0);
+            for next in 0.. {
+                if over.load(Ordering::SeqCst) {
+                    break;
+                }
+                let owner = owner.borrow().clone();
+                match store.submit(new(&job, &format!("t-{number}-{next}"), owner, &mut dice)).await {
+                    Ok(submitted) => acknowledged.push(submitted.record.id().clone()),
+                    Err(Error::Unavailable(_)) => refused += 1,
+                    Err(error) => panic!("{error:?}"),
+                }
+            }
+            (acknowledged, refused)
+        });
+    }
+    for number in 0..TAKEOVERS {
+        let (gone, by) = (format!("here-{number}"), format!("here-{}", number + 1));
+        other.register(&by).await.expect("it joins");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        assert!(other.take_over((&gone, 0), &by).await.expect("the store can be reached"));
+        // The Runner that is gone does not know that yet.
+        tokio::time::sleep(Duration::from_millis(3)).await;
+        current.send_replace(by);
+    }
+    over.store(true, Ordering::SeqCst);
+    let (mut acknowledged, mut refused) = (Vec::new(), 0);
+    for (ids, failed) in submitters.join_all().await {
+        acknowledged.extend(ids);
+        refused += failed;
+    }
+    assert!(!acknowledged.is_empty() && refused > 0, "{} {refused}", acknowledged.len());
+    assert_eq!(other.absent_owners().await.expect("it can be read"), [""; 0]);
+    let last = format!("here-{TAKEOVERS}");
+    for id in acknowledged {
+        assert_eq!(other.get(&id).await.expect("it can be read").expect("it is kept").owner, last);
+    }
+}
+
+/// What an older dcp has left behind: executions whose owner is no member.
+pub(crate) async fn live_executions_of_absent_owners_are_adopted(store: Store, url: &str) {
+    let job = Arc::new(Defined::new(crate::job()));
+    for owner in ["here-1", "elsewhere-1"] {
+        store.register(owner).await.expect("it joins");
+        store
+            .submit(new(&job, owner, owner.to_owned(), &mut Dice(owner.len() as u64)))
+            .await
+            .expect("it is kept");
+    }
+    sqlx::any::install_default_drivers();
+    let pool = AnyPool::connect(url).await.expect("it can be reached");
+    let deletion = AssertSqlSafe("DELETE FROM runner_runners".to_owned());
+    sqlx::query(deletion).execute(&pool).await.expect("it can be written");
+    pool.close().await;
+    let presence =
+        Presence::join(&store, Way::Beats, (PLACE, LEASE), Clock::default()).await.expect("it joins");
+    assert!(presence.sweep(&store).await.expect("the store can be reached"));
+    let owner =
+        async |token: &str| store.by_token(token).await.expect("it can be read").expect("it is kept").owner;
+    assert_eq!(owner("here-1").await, presence.id());
+    assert_eq!(owner("elsewhere-1").await, "elsewhere-1", "nobody here knows what became of it");
+    assert!(!presence.sweep(&store).await.expect("the store can be reached"));
+    assert!(
+        !store.adopt("elsewhere-1", "here-2").await.expect("the store can be reached"),
+        "no member adopts"
+    );
+}
+
+/// A Runner that is no member takes over nothing, and writes nothing of what it owned.
+pub(crate) async fn runner_without_membership_writes_nothing(store: Store) {
+    let job = Arc::new(Defined::new(crate::job()));
+    for runner in ["here-1", "here-2", "here-3"] {
+        store.register(runner).await.expect("it joins");
+    }
+    let submitted =
+        store.submit(new(&job, "one", "here-1".to_owned(), &mut Dice(1))).await.expect("it is kept");
+    let mut record = submitted.record;
+    assert!(store.take_over(("here-1", 0), "here-2").await.expect("the store can be reached"));
+    assert!(!store.take_over(("here-3", 0), "here-1").await.expect("the store can be reached"));
+    assert!(!store.beat("here-1").await.expect("the store can be reached"));
+    assert!(!store.save(&mut record, Also::default()).await.expect("the store can be reached"));
+    let progress = |owner: &str| {
+        (owner.to_owned(), vec![(record.id().clone(), Some(dcp_runner::progress::Progress::default()))])
+    };
+    let (owner, told) = progress("here-1");
+    store.tell(&owner, &told).await.expect("the store can be reached");
+    assert_eq!(store.progress(record.id()).await.expect("it can be read"), None);
+    let (owner, told) = progress("here-2");
+    store.tell(&owner, &told).await.expect("the store can be reached");
+    assert!(store.progress(record.id()).await.expect("it can be read").is_some());
+    let refused = store.submit(new(&job, "two", "here-1".to_owned(), &mut Dice(2))).await;
+    assert!(matches!(&refused, Err(Error::Unavailable(said)) if said.contains("retry")), "{refused:?}");
+    // What was acknowledged before is answered, whoever is asked.
+    let again = store.submit(new(&job, "one", "here-1".to_owned(), &mut Dice(3))).await.expect("it is known");
+    assert_eq!((again.fresh, again.record.id(), again.record.owner.as_str()), (false, record.id(), "here-2"));
+}
+
+/// Exclusive keys, in the order of their bytes. No language has them in that order.
+const KEYS: [&str; 6] = ["A", "B", "_", "a", "b", "~"];
+
+/// Keeps executions with keys, and returns how they are listed.
+pub(crate) async fn listings(store: &Store) -> Listings {
+    let job = Arc::new(Defined::new(crate::job()));
+    store.register("here-1").await.expect("it joins");
+    for (number, key) in (0..).zip(KEYS) {
+        let mut new = new(&job, key, "here-1".to_owned(), &mut Dice(0));
+        new.record.execution.id = Id::new(Timestamp::from_second(number).expect("it is a time"), 0);
+        new.record.request.exclusive = Some(key.to_owned());
+        store.submit(new).await.expect("it is kept");
+    }
+    listed(store).await
+}
+
+/// The tokens of executions, the newest first, and the keys that are held, both read in pages.
+type Listings = (Vec<String>, Vec<String>);
+
+pub(crate) fn expected_listings() -> Listings {
+    let keys = KEYS.map(str::to_owned);
+    (keys.iter().rev().cloned().collect(), keys.to_vec())
+}
+
+pub(crate) async fn listed(store: &Store) -> Listings {
+    let (mut tokens, mut keys) = (Vec::new(), Vec::new());
+    let mut before = None;
+    loop {
+        let page = store.list(&Filter::default(), before.as_ref(), 2).await.expect("it can be read");
+        let Some(last) = page.last() else { break };
+        before = Some(last.id().clone());
+        tokens.extend(page.into_iter().map(|it| it.request.token));
+    }
+    let mut after = String::new();
+    loop {
+        let page = store.holders(&after, 2).await.expect("it can be read");
+        let Some(last) = page.last() else { break };
+        after.clone_from(&last.key);
+        keys.extend(page.into_iter().map(|it| it.key));
+    }
+    (tokens, keys)
+}
+
+/// A lease is of use to the caller who used it first, and to nobody else.
+pub(crate) async fn lease_belongs_to_the_caller_who_used_it_first(runner: &dyn Runner) {
+    let fenced = |token: &str, by: &str, epoch: u64| {
+        let fence = Some(Fence { lease: "reconciler".to_owned(), epoch });
+        Submit { fence, by: by.to_owned(), ..submit(token, "work") }
+    };
+    runner.submit(fenced("a", "reconciler", 1)).await.expect("it is kept");
+    // By an epoch that would shut out the reconciler, by its own, and by a token that is known.
+    for (token, epoch) in [("b", 900_000), ("c", 1), ("a", 2)] {
+        let error = runner.submit(fenced(token, "eve", epoch)).await.expect_err("it is refused");
+        let Error::Denied(said) = &error else { panic!("{error:?}") };
+        assert!(said.contains("belongs to `reconciler`") && said.contains("`eve` may not"), "{said}");
+    }
+    assert!(runner.submit(fenced("d", "reconciler", 1)).await.expect("it is kept").fresh);
+    assert!(runner.submit(fenced("e", "reconciler", 2)).await.expect("it is kept").fresh);
+    // Many at once who want to be the first: one of them is.
+    let all = futures_util::future::join_all((0..16).map(|number| {
+        let fence = Some(Fence { lease: "another".to_owned(), epoch: 1 });
+        let by = format!("caller-{number}");
+        runner.submit(Submit { fence, by, ..submit(&format!("f-{number}"), "work") })
+    }));
+    let (kept, refused): (Vec<_>, Vec<_>) = all.await.into_iter().partition(Result::is_ok);
+    assert_eq!((kept.len(), refused.len()), (1, 15));
+    assert!(refused.iter().all(|it| matches!(it, Err(Error::Denied(_)))), "{refused:?}");
+}
