@@ -1,22 +1,73 @@
 //! What the repository around a project says of it, where there is one.
 
 use std::collections::BTreeSet;
+use std::io::Read;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use dcp_compiler::source::LoadError;
 
 use crate::failure::Failure;
+use crate::files::{self, LARGE, Tree};
 
+/// A repository that takes longer than this to answer is treated as one that doesn't.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Files of a repository that git opens first. It would wait for ever at a FIFO.
+const READ_FIRST: [&str; 5] = ["HEAD", "config", "index", "packed-refs", "info/exclude"];
+
+/// Runs git, which reads files that somebody else may have prepared: it gets a deadline, and runs no hook.
 fn git(root: &Path, args: &[&str]) -> Result<String, String> {
+    readable(root)?;
     let mut command = Command::new("git");
-    command.arg("-C").arg(root).args(args).stdin(Stdio::null());
+    command.arg("-C").arg(root).args(["-c", "core.fsmonitor=false"]).args(args);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // What is asked here is never for a person to answer, and changes nothing.
     command.env("GIT_OPTIONAL_LOCKS", "0").env("GIT_TERMINAL_PROMPT", "0");
-    let output = command.output().map_err(|error| error.to_string())?;
-    if output.status.success() {
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    } else {
-        Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+    let deadline = Instant::now() + PATIENCE;
+    let mut child = command.spawn().map_err(|error| error.to_string())?;
+    let (stdout, stderr) = (collect(child.stdout.take()), collect(child.stderr.take()));
+    let left = || deadline.saturating_duration_since(Instant::now());
+    let read = stdout.recv_timeout(left()).and_then(|out| Ok((out, stderr.recv_timeout(left())?)));
+    let Ok((out, err)) = read else {
+        _ = child.kill();
+        _ = child.wait();
+        return Err(format!("it did not answer within {} s", PATIENCE.as_secs()));
+    };
+    let status = child.wait().map_err(|error| error.to_string())?;
+    if status.success() { Ok(out) } else { Err(err.trim().to_owned()) }
+}
+
+/// Reads a pipe on a thread of its own, which ends when the pipe is closed.
+fn collect(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        // What can't be read to its end is not sent, and is missed by the receiver.
+        if pipe.is_some_and(|pipe| pipe.take(LARGE).read_to_end(&mut bytes).is_ok()) {
+            _ = sender.send(String::from_utf8_lossy(&bytes).into_owned());
+        }
+    });
+    receiver
+}
+
+/// Sees to it that the files that git reads first are regular ones.
+fn readable(root: &Path) -> Result<(), String> {
+    let Some(folder) = root.ancestors().map(|above| above.join(".git")).find(|folder| folder.is_dir()) else {
+        // There is no repository, or it is elsewhere: git finds out.
+        return Ok(());
+    };
+    let tree = Tree::open(&folder).map_err(|error| files::reason(&error))?;
+    for name in READ_FIRST {
+        match tree.check(Path::new(name)) {
+            // Some of these may be links to other places, which git follows.
+            Ok(()) | Err(LoadError::NotFound | LoadError::Outside) => {}
+            Err(error) => return Err(format!("`.git/{name}`: {}", files::why(error))),
+        }
     }
+    Ok(())
 }
 
 /// The commit that is checked out, with `-dirty` where files of the project differ from it.

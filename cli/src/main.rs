@@ -4,6 +4,7 @@ mod args;
 mod commands;
 mod control;
 mod failure;
+mod files;
 mod git;
 mod interrupt;
 mod kept;

@@ -6,7 +6,7 @@
 //! stands in the files, never their times.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use dcp_compiler::compile::PROJECT_FILE;
@@ -16,9 +16,9 @@ use dcp_reconciler::registry::State;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::files::{LARGE, Tree};
 use crate::load::{Entry, EntryLoader, load};
 use crate::project::{Home, Outcome};
-use crate::write;
 
 /// Below the project's folder.
 const FOLDER: &str = ".dcp/cache";
@@ -71,33 +71,34 @@ fn made_with(home: &Home, target: Option<&str>) -> Option<Fingerprint> {
     Some(Fingerprint::of(&serde_json::to_string(&of).ok()?))
 }
 
-fn path(home: &Home, target: Option<&str>) -> PathBuf {
+/// Relative to the project's folder.
+fn path(target: Option<&str>) -> PathBuf {
     let name = target.map_or_else(
         || "plan.json".to_owned(),
         |target| format!("plan-{}.json", Fingerprint::of(target).short()),
     );
-    home.root.join(FOLDER).join(name)
+    PathBuf::from(FOLDER).join(name)
 }
 
 impl Memo {
     /// Whether anything was kept.
     pub(crate) fn may_be(home: &Home, target: Option<&str>) -> bool {
-        path(home, target).exists()
+        home.root.join(path(target)).exists()
     }
 
     /// What was kept, if it can be used.
     pub(crate) fn load(home: &Home, target: Option<&str>) -> Option<Self> {
-        let text = std::fs::read(path(home, target)).ok()?;
+        let text = home.tree.read(&path(target), LARGE).ok()?;
         let memo: Self = serde_json::from_slice(&text).ok()?;
         (memo.made_with == made_with(home, target)?).then_some(memo)
     }
 
     /// Which of the files that were found are what they were.
-    pub(crate) fn unchanged(&self, root: &Path, entries: &[Entry]) -> Vec<String> {
+    pub(crate) fn unchanged(&self, tree: &Tree, entries: &[Entry]) -> Vec<String> {
         let same = |entry: &&Entry| {
             let stands = |(path, was): &(String, Fingerprint)| match entry.shown == *path {
-                true => entry.text().is_ok_and(|text| Fingerprint::of(text) == *was),
-                false => load(root, path).is_ok_and(|text| Fingerprint::of(&text) == *was),
+                true => entry.text(tree).is_ok_and(|text| Fingerprint::of(text) == *was),
+                false => load(tree, path).is_ok_and(|text| Fingerprint::of(&text) == *was),
             };
             self.files.get(&entry.shown).is_some_and(|file| file.read.iter().all(stands))
         };
@@ -127,10 +128,9 @@ impl Memo {
     /// reason to fail.
     pub(crate) fn keep(home: &Home, target: Option<&str>, before: Option<&Self>, outcome: &Outcome) {
         let Some(memo) = Self::of(home, target, before, outcome) else { return };
-        let path = path(home, target);
         let Ok(text) = serde_json::to_vec(&memo) else { return };
-        if path.parent().is_some_and(|folder| std::fs::create_dir_all(folder).is_ok()) {
-            _ = write::replace(&path, &text, None);
+        if std::fs::create_dir_all(home.root.join(FOLDER)).is_ok() {
+            _ = home.tree.replace(&path(target), &text);
         }
     }
 

@@ -14,6 +14,7 @@ use dcp_compiler::source::{LoadError, SourceFile};
 use rayon::prelude::*;
 
 use crate::failure::Failure;
+use crate::files::Tree;
 use crate::load::{Entry, EntryLoader, Place, discover, load, reason};
 use crate::memo::{Known, Read, Recorder};
 use crate::progress::Reading;
@@ -23,6 +24,8 @@ use crate::progress::Reading;
 pub(crate) struct Home {
     /// The project's folder, without links in its path.
     pub(crate) root: PathBuf,
+    /// The files of that folder.
+    pub(crate) tree: Tree,
     /// Its project file, if it has one.
     file: Option<Result<String, LoadError>>,
 }
@@ -76,11 +79,12 @@ impl Home {
             Some(named) => folder(named)?,
             None => nearest(&here, paths),
         };
-        let file = match load(&root, FILE_NAME) {
+        let tree = Tree::open(&root).map_err(|error| Failure::at(&root, "read", &error))?;
+        let file = match load(&tree, FILE_NAME) {
             Err(LoadError::NotFound) if root.join(FILE_NAME).symlink_metadata().is_err() => None,
             read => Some(read),
         };
-        Ok(Self { root, file })
+        Ok(Self { root, tree, file })
     }
 
     /// What stands in the project file.
@@ -156,7 +160,7 @@ impl Home {
         let entries = match &known.entries {
             Some(entries) => entries,
             None => {
-                ((), found) = rayon::join(warm_up, || discover(&self.root, places));
+                ((), found) = rayon::join(warm_up, || discover(&self.tree, places));
                 &found
             }
         };
@@ -169,7 +173,7 @@ impl Home {
         };
         let compiler = Compiler { project, project_source, project_diagnostics, goal: request.goal };
         let one = |(index, entry): (usize, &Entry)| {
-            let loader = EntryLoader { root: &self.root, entry };
+            let loader = EntryLoader { tree: &self.tree, entry };
             if request.goal == Goal::Validate {
                 return (compiler.analyze(index, &entry.shown, &loader), None);
             }
@@ -222,7 +226,7 @@ impl Home {
         let read = self.file.as_ref().and_then(|file| file.as_ref().ok());
         let target = read.map(|text| Project::read(PROJECT_FILE, text, None).0);
         let project = target.flatten().unwrap_or_else(Project::none);
-        discover(&self.root, self.places(&project, paths))
+        discover(&self.tree, self.places(&project, paths))
     }
 
     /// A path as it is called in this project, if that can be said of one that is perhaps not there.
@@ -235,7 +239,7 @@ impl Home {
 
     fn unreadable(&self, error: &LoadError) -> Outcome {
         let entry = Entry::new(FILE_NAME.to_owned(), Err(error.clone()));
-        let loader = EntryLoader { root: &self.root, entry: &entry };
+        let loader = EntryLoader { tree: &self.tree, entry: &entry };
         let project = Project::none();
         let (project_source, project_diagnostics) = (None, Vec::new());
         let compiler =

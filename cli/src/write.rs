@@ -2,15 +2,17 @@
 
 pub(crate) mod folder;
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
+
+use crate::files;
 
 /// What the names of unfinished files begin with. A killed process may leave one behind.
 pub(crate) const UNFINISHED: &str = ".dcp-unfinished-";
 
 /// Puts a file in place by renaming, so that no reader ever sees half of it.
-pub(crate) fn replace(path: &Path, content: &[u8], permissions: Option<Permissions>) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     builder.prefix(UNFINISHED);
@@ -21,9 +23,6 @@ pub(crate) fn replace(path: &Path, content: &[u8], permissions: Option<Permissio
     builder.permissions(usual);
     let mut file = builder.tempfile_in(folder)?;
     file.write_all(content)?;
-    if let Some(permissions) = permissions {
-        file.as_file().set_permissions(permissions)?;
-    }
     file.persist(path).map_err(|error| error.error)?;
     Ok(())
 }
@@ -32,9 +31,9 @@ pub(crate) fn replace(path: &Path, content: &[u8], permissions: Option<Permissio
 pub(crate) fn update(path: &Path, content: &[u8]) -> io::Result<bool> {
     let same = fs::symlink_metadata(path)
         .is_ok_and(|found| found.is_file() && found.len() == content.len() as u64)
-        && fs::read(path).is_ok_and(|found| found == content);
+        && files::read_anywhere(path, content.len() as u64).is_ok_and(|found| found == content);
     if !same {
-        replace(path, content, None)?;
+        replace(path, content)?;
     }
     Ok(!same)
 }

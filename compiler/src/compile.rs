@@ -188,7 +188,7 @@ impl Compiler<'_> {
         let unknown: Vec<Span> = found.iter().filter_map(Diagnostic::primary).collect();
         let wrong = schema::check(&schema::MANIFEST, &mut tree);
         found.extend(wrong.into_iter().filter(|it| !it.primary().is_some_and(|at| unknown.contains(&at))));
-        check::secrets::add(tree.root(), &mut found);
+        check::secrets::add(tree.root(), text, &mut found);
         let root = tree.root();
         let readable = found.iter().all(|diagnostic| !diagnostic.is_error() || can_go_on(diagnostic.code));
         let manifest = if readable { decode(root, &mut found) } else { None };
@@ -263,12 +263,7 @@ impl Compiler<'_> {
         }
         let graph = Graph::new(nodes);
         diagnostics.extend(graph.check(&|dataset: &Dataset| mentions.contains(&dataset.name.to_lowercase())));
-        Diagnostic::sort(&mut diagnostics);
-        let secrets = diagnostics
-            .iter()
-            .filter(|found| found.code == Code::SECRET_LITERAL)
-            .filter_map(Diagnostic::primary);
-        sources.redact(&secrets.collect::<Vec<_>>());
+        finish(&mut sources, &mut diagnostics);
         if diagnostics.iter().any(Diagnostic::is_error) {
             primitives.clear();
         } else if self.goal == Goal::Compile {
@@ -284,7 +279,28 @@ fn finish(sources: &mut Sources, diagnostics: &mut [Diagnostic]) {
     Diagnostic::sort(diagnostics);
     let secrets = diagnostics.iter().filter(|found| found.code == Code::SECRET_LITERAL);
     let places: Vec<Span> = secrets.filter_map(Diagnostic::primary).collect();
+    hide(sources, diagnostics, &places);
     sources.redact(&places);
+}
+
+/// Hides the texts at some places in all messages: one about something else may quote what stands there.
+fn hide(sources: &Sources, diagnostics: &mut [Diagnostic], places: &[Span]) {
+    // Shorter texts stand in messages of their own accord, and are no secrets that are worth the name.
+    const SHORTEST: usize = 5;
+    let text = |place: &Span| sources.get(place.file).text.get(place.range()).unwrap_or_default();
+    let values: BTreeSet<&str> = places.iter().flat_map(|place| text(place).lines()).collect();
+    let values =
+        values.into_iter().map(|line| line.trim_matches(|c: char| c.is_whitespace() || "\"'".contains(c)));
+    for value in values.filter(|value| value.len() >= SHORTEST) {
+        for diagnostic in diagnostics.iter_mut() {
+            let labels = diagnostic.labels.iter_mut().map(|label| &mut label.text);
+            for text in labels.chain([&mut diagnostic.message]).chain(&mut diagnostic.help) {
+                if text.contains(value) {
+                    *text = text.replace(value, crate::secrets::HIDDEN);
+                }
+            }
+        }
+    }
 }
 
 #[derive(Default)]
@@ -354,6 +370,7 @@ fn load_sql<'a>(
     match loader.load(path.as_str()) {
         Ok(text) => {
             let local = FileId::local(files.len());
+            found.extend(check::secrets::in_sql(local, &text));
             files.push(SourceFile { path: path.as_str().into(), text: text.as_str().into() });
             Some(LoadedSql { text: Cow::Owned(text), kind, file: Some(local) })
         }

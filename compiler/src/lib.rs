@@ -15,6 +15,7 @@ pub mod primitive;
 pub mod project;
 pub mod reference;
 pub mod schema;
+pub mod secrets;
 pub mod source;
 pub mod sql;
 pub mod yaml;

@@ -188,7 +188,7 @@ impl<'s> Project<'s> {
             return (None, diagnostics);
         };
         diagnostics.extend(schema::check(&schema::PROJECT, &mut tree));
-        secrets::add(tree.root(), &mut diagnostics);
+        secrets::add(tree.root(), text, &mut diagnostics);
         if diagnostics.iter().any(Diagnostic::is_error) {
             return (None, diagnostics);
         }

@@ -165,9 +165,7 @@ pub async fn repair(target: Target<'_>, state: &State) -> Result<usize, Error> {
     if !state.unpublished.is_empty() {
         target.registry.published(target.scope, &state.unpublished).await?;
     }
-    for id in target.dags.leftovers().await? {
-        target.dags.discard(&id).await?;
-    }
+    target.dags.clean().await?;
     Ok(repaired)
 }
 

@@ -146,7 +146,21 @@ impl DagFolder {
         }
     }
 
-    /// The ids under which something is staged, in order. Another apply may be about to switch one of them.
+    /// Removes what applies that were killed have staged and not switched.
+    pub async fn clean(&self) -> Result<()> {
+        match &self.store {
+            Store::Local(local) => local.blocking(Local::clean).await,
+            Store::Remote(remote) => {
+                for id in remote.leftovers().await? {
+                    remote.discard(&id).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The ids under which something is staged, in order, less those that another apply holds on this disk. In a bucket,
+    /// another apply may be about to switch one of them.
     pub async fn leftovers(&self) -> Result<Vec<String>> {
         match &self.store {
             Store::Local(local) => local.blocking(Local::leftovers).await,

@@ -7,12 +7,12 @@ use dcp_compiler::compile::{Compiler, Goal, PROJECT_FILE};
 use dcp_compiler::primitive::{Kind, Primitive};
 use dcp_compiler::project::Project;
 use dcp_objects::object_store::memory::InMemory;
-use dcp_reconciler::apply::{Step, Target, Who, apply, repair};
+use dcp_reconciler::apply::{self, Step, Target, Who, apply, repair};
 use dcp_reconciler::dags::DagFolder;
 use dcp_reconciler::drift;
 use dcp_reconciler::plan::{Action, Concern, Context, Plan, compare};
 use dcp_reconciler::registry::memory::Memory;
-use dcp_reconciler::registry::{Change, Commit, Registry, Scope, State};
+use dcp_reconciler::registry::{self, Change, Commit, Registry, Scope, State};
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
 
@@ -83,6 +83,67 @@ async fn what_was_applied_last_is_what_stays() {
     assert_eq!(dags.list().await.expect("it can be listed"), [], "no DAG is there whose job is not");
 }
 
+async fn planned(target: Target<'_>, desired: &[Primitive], commit: Option<&str>) -> Plan {
+    let Target { registry, scope, dags: _ } = target;
+    let state = registry.state(scope).await.expect("it is there");
+    let commit = commit.map(str::to_owned);
+    let context = Context { scope: scope.clone(), commit, place: &|_, _, _| None };
+    let comparison = compare(desired, &state, |_, _| Concern::Compared);
+    let wanted = comparison.wanted();
+    let texts = registry.bodies(scope, &wanted).await.expect("they are there");
+    comparison.plan(&wanted.into_iter().zip(texts).collect(), &context).expect("it can be read")
+}
+
+/// Each apply repairs what it finds and then publishes its own files, as the command does, on the same disk. One that
+/// finds another one's commit is refused; nothing else may go wrong.
+#[test]
+fn many_applies_at_once_do_not_remove_what_another_one_stages() {
+    const APPLIES: usize = 8;
+    const ROUNDS: usize = 40;
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let (registry, scope) = (Memory::default(), Scope::new("shop", None));
+    let runtime = || tokio::runtime::Builder::new_current_thread().build().expect("a runtime can be made");
+    let apply_once = |id: String, desired: &[Primitive]| {
+        let dags = DagFolder::open("dags", folder.path()).expect("it can be opened");
+        let target = Target { registry: &registry, dags: &dags, scope: &scope };
+        let who = Who { id, by: "t".to_owned(), at: Timestamp::UNIX_EPOCH };
+        runtime().block_on(async {
+            let state = registry.state(&scope).await.expect("it is there");
+            repair(target, &state).await.expect("what is there can be repaired");
+            let plan = planned(target, desired, None).await;
+            match apply(target, &plan, &who, &mut |_| {}).await {
+                Ok(_) => 1,
+                Err(apply::Error::Registry(registry::Error::Moved(_))) => 0,
+                Err(error) => panic!("{}: {error}", who.id),
+            }
+        })
+    };
+    let applied = std::sync::atomic::AtomicUsize::new(0);
+    std::thread::scope(|scope| {
+        for number in 0..APPLIES {
+            let (apply_once, applied) = (&apply_once, &applied);
+            scope.spawn(move || {
+                let names = ["a", "b", "c", "d"];
+                let desired = [of(&format!("one{number}"), &names), of(&format!("two{number}"), &names)];
+                for round in 0..ROUNDS {
+                    let done = apply_once(format!("a{number}-{round}"), &desired[round % 2]);
+                    applied.fetch_add(done, std::sync::atomic::Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    assert!(applied.into_inner() >= ROUNDS, "some of them were applied");
+    let dags = DagFolder::open("dags", folder.path()).expect("it can be opened");
+    let target = Target { registry: &registry, dags: &dags, scope: &scope };
+    runtime().block_on(async {
+        let state = registry.state(&scope).await.expect("it is there");
+        repair(target, &state).await.expect("it can be repaired");
+        let found = drift::find(target, &state).await.expect("it can be read");
+        assert_eq!(found.drifts, [], "what is there is what is applied");
+        assert_eq!(dags.leftovers().await, Ok(Vec::new()));
+    });
+}
+
 /// A registry and a folder, to which different things are applied one after the other.
 struct Place {
     registry: Memory,
@@ -106,13 +167,7 @@ impl Place {
     }
 
     async fn planned(&self, desired: &[Primitive], commit: Option<&str>) -> Plan {
-        let state = self.state().await;
-        let commit = commit.map(str::to_owned);
-        let context = Context { scope: self.scope.clone(), commit, place: &|_, _, _| None };
-        let comparison = compare(desired, &state, |_, _| Concern::Compared);
-        let wanted = comparison.wanted();
-        let texts = self.registry.bodies(&self.scope, &wanted).await.expect("they are there");
-        comparison.plan(&wanted.into_iter().zip(texts).collect(), &context).expect("it can be read")
+        planned(self.target(), desired, commit).await
     }
 
     async fn apply(&mut self, desired: &[Primitive], commit: Option<&str>) {

@@ -3,12 +3,12 @@
 //! Causes are a closed list, rules are data (`failure/rules.rs`), and a remedy changes one setting or none.
 
 mod cause;
-mod redact;
 mod remedy;
 mod rules;
 mod user_code;
 
 use dcp_compiler::primitive::CoreEtlJob;
+use dcp_compiler::secrets;
 use dcp_gateway::End;
 
 pub use cause::{Cause, Mend};
@@ -31,12 +31,14 @@ const WIDTH: usize = 400;
 
 /// The cause of a failure, with the lines that say so.
 pub fn diagnose(evidence: Evidence<'_>) -> (Cause, Diagnosis) {
+    // A private key has several lines, so secrets are hidden before lines are chosen.
+    let log = secrets::redact(evidence.log);
+    let evidence = Evidence { log: &log, ..evidence };
     let found = rules::first(evidence);
     let (cause, mut lines) = found.unwrap_or_else(|| (Cause::Unknown, last_words(evidence.log)));
     if matches!(cause, Cause::UserCodePython | Cause::UserCodeJvm) {
         lines = user_code::lines(cause, evidence.log).unwrap_or(lines);
     }
-    let lines: Vec<String> = lines.into_iter().map(redact::redact).collect();
     let detail = lines.last().filter(|_| cause.is_told_by_its_last_line()).map(|line| line.trim());
     let summary = match detail {
         Some(detail) => format!("{}: {}", cause.says(), cut(detail, 200)),

@@ -1,6 +1,5 @@
 //! `dcp apply`, and what every other command that changes something does with its plan.
 
-use std::fs;
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
@@ -14,6 +13,7 @@ use super::plan;
 use crate::args::{self, Consent, Format, Selection};
 use crate::control::Control;
 use crate::failure::{Failure, Verdict};
+use crate::files;
 use crate::interrupt::Interrupts;
 use crate::kept;
 use crate::out::{BOLD, Console, GOOD};
@@ -48,8 +48,10 @@ fn saved(
     consent: &Consent,
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
-    let text = fs::read_to_string(path).map_err(|error| Failure::at(path, "read", &error))?;
-    let plan = Plan::read(&text).map_err(|error| {
+    let text = files::read_named(path, files::LARGE)?;
+    let text = String::from_utf8(text).map_err(|error| error.to_string());
+    let plan = text.and_then(|text| Plan::read(&text).map_err(|error| error.to_string()));
+    let plan = plan.map_err(|error| {
         let message = format!("`{}` can't be applied: {error}", path.display());
         Failure::new(message).help("plan again: dcp plan --out FILE")
     })?;

@@ -1,8 +1,7 @@
 //! `dcp fmt`
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{self, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::path::Path;
 
 use dcp_compiler::compile::{Compiler, Goal, Manifests};
@@ -12,11 +11,11 @@ use dcp_compiler::source::{FileId, LoadError, SourceFile, SourceLoader as _, Spa
 
 use crate::args::Fmt;
 use crate::failure::{Failure, Verdict};
+use crate::files::{self, Tree};
 use crate::load::{Entry, EntryLoader, reason};
 use crate::out::{Console, ERROR, GOOD};
 use crate::project::{Home, Outcome, Timings};
 use crate::render::{self, Report, counted};
-use crate::write;
 
 /// Where a diagnostic is until its file has a number.
 const UNPLACED: FileId = FileId(0);
@@ -36,16 +35,17 @@ pub(super) fn run(args: &Fmt, project: Option<&Path>, console: &mut Console) -> 
     let home = Home::find(project, paths)?;
     let mut entries = home.entries(paths);
     if paths.is_empty() && home.has_file() {
-        entries.push(Entry::new(FILE_NAME.to_owned(), Ok(home.root.join(FILE_NAME))));
+        entries.push(Entry::new(FILE_NAME.to_owned(), Ok(FILE_NAME.into())));
     }
     // A project file that was named is meant, though it is no manifest.
     entries.extend(paths.iter().filter(|path| path.ends_with(FILE_NAME)).map(|path| {
-        Entry::new(path.to_string_lossy().into_owned(), path.canonicalize().map_err(|_| LoadError::NotFound))
+        let full = std::path::absolute(path).map_err(|_| LoadError::NotFound);
+        Entry::new(path.to_string_lossy().into_owned(), full.and_then(|path| home.tree.real(&path)))
     }));
     let mut tally = Tally::default();
     let (files, mut problems) = (entries.len(), Vec::new());
     for entry in entries {
-        match one(&entry, &home.root, *check) {
+        match one(&entry, &home.tree, *check) {
             Ok(false) => tally.unchanged += 1,
             Ok(true) => {
                 tally.changed += 1;
@@ -63,7 +63,7 @@ pub(super) fn run(args: &Fmt, project: Option<&Path>, console: &mut Console) -> 
     }
     tally.failed = problems.len();
     if tally.failed > 0 {
-        tell(&outcome(problems, &home.root, files), &home.root, console)?;
+        tell(&outcome(problems, &home.tree, files), &home.root, console)?;
     }
     tally.tell(*check, console)?;
     Ok(if tally.failed > 0 || (*check && tally.changed > 0) { Verdict::Errors } else { Verdict::Fine })
@@ -106,12 +106,12 @@ enum Problem {
     Load,
     /// With the text that these are about.
     Found(String, Vec<Diagnostic>),
-    Write(io::Error),
+    Write(LoadError),
 }
 
 /// Formats a file; says whether that changes it.
-fn one(entry: &Entry, root: &Path, check: bool) -> Result<bool, Problem> {
-    let text = EntryLoader { root, entry }.load(&entry.shown).map_err(|_| Problem::Load)?;
+fn one(entry: &Entry, tree: &Tree, check: bool) -> Result<bool, Problem> {
+    let text = EntryLoader { tree, entry }.load(&entry.shown).map_err(|_| Problem::Load)?;
     let formatted = match formatted(&text) {
         Ok(formatted) => formatted,
         Err(found) => return Err(Problem::Found(text, found)),
@@ -120,21 +120,20 @@ fn one(entry: &Entry, root: &Path, check: bool) -> Result<bool, Problem> {
         return Ok(false);
     }
     if let (false, Ok(path)) = (check, &entry.file) {
-        let permissions = fs::metadata(path).map(|metadata| metadata.permissions()).ok();
-        write::replace(path, formatted.as_bytes(), permissions).map_err(Problem::Write)?;
+        tree.replace(path, formatted.as_bytes()).map_err(Problem::Write)?;
     }
     Ok(true)
 }
 
 /// Everything that is wrong, as diagnostics with their sources.
-fn outcome(problems: Vec<(Entry, Problem)>, root: &Path, files: usize) -> Outcome {
+fn outcome(problems: Vec<(Entry, Problem)>, tree: &Tree, files: usize) -> Outcome {
     let project = Project::none();
     let (project_source, project_diagnostics) = (None, Vec::new());
     let compiler = Compiler { project: &project, project_source, project_diagnostics, goal: Goal::Validate };
     let (unloaded, others): (Vec<_>, Vec<_>) =
         problems.into_iter().partition(|(_, problem)| matches!(problem, Problem::Load));
     let analyze = |(index, (entry, _)): (usize, &(Entry, Problem))| {
-        compiler.analyze(index, &entry.shown, &EntryLoader { root, entry })
+        compiler.analyze(index, &entry.shown, &EntryLoader { tree, entry })
     };
     let mut compilation = compiler.link(unloaded.iter().enumerate().map(analyze).collect());
     for (entry, problem) in others {
@@ -142,7 +141,7 @@ fn outcome(problems: Vec<(Entry, Problem)>, root: &Path, files: usize) -> Outcom
             Problem::Load => continue,
             Problem::Found(text, found) => (text, found),
             Problem::Write(error) => {
-                let message = format!("`{}` can't be written: {}", entry.shown, reason(&error));
+                let message = format!("`{}` can't be written: {}", entry.shown, files::why(error));
                 let at = Span::new(UNPLACED, 0, 0);
                 (String::new(), vec![Diagnostic::new(Code::UNREADABLE, message).at(at, "")])
             }
@@ -166,7 +165,9 @@ fn stdin(check: bool, console: &mut Console) -> Result<Verdict, Failure> {
         Ok(formatted) => formatted,
         Err(found) => {
             let entry = Entry::new("stdin".to_owned(), Err(LoadError::NotFound));
-            let outcome = outcome(vec![(entry, Problem::Found(text, found))], Path::new(""), 1);
+            let here = Path::new(".");
+            let tree = Tree::open(here).map_err(|error| Failure::at(here, "read", &error))?;
+            let outcome = outcome(vec![(entry, Problem::Found(text, found))], &tree, 1);
             tell(&outcome, Path::new(""), console)?;
             return Ok(Verdict::Errors);
         }

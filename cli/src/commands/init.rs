@@ -45,8 +45,7 @@ pub(super) fn run(args: &Init, console: &mut Console) -> Result<Verdict, Failure
         let path = folder.join(path);
         let above = path.parent().unwrap_or(folder);
         fs::create_dir_all(above).map_err(|error| Failure::at(above, "made a folder", &error))?;
-        write::replace(&path, content.as_bytes(), None)
-            .map_err(|error| Failure::at(&path, "written", &error))?;
+        write::replace(&path, content.as_bytes()).map_err(|error| Failure::at(&path, "written", &error))?;
     }
     if !console.quiet {
         told(folder, name.as_str(), console)?;

@@ -35,8 +35,7 @@ pub(super) fn run(
     };
     let plan = &planned.plan;
     if let Some(path) = out {
-        write::replace(path, plan.save().as_bytes(), None)
-            .map_err(|error| Failure::at(path, "written", &error))?;
+        write::replace(path, plan.save().as_bytes()).map_err(|error| Failure::at(path, "written", &error))?;
     }
     let look = console.out.look;
     match output {
@@ -89,7 +88,7 @@ pub(super) fn plan(
     let (opened, known) = match (&*memo, entries) {
         (None, _) | (_, None) => (None, Known::default()),
         (Some(memo), Some(entries)) => {
-            let look = || memo.unchanged(&home.root, &entries);
+            let look = || memo.unchanged(&home.tree, &entries);
             let (opened, unchanged) = rayon::join(|| open(home, &project), look);
             let state = opened.as_ref().ok().map(|(_, state)| state);
             let known = state.map(|state| memo.known(unchanged, entries, state));

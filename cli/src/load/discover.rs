@@ -1,13 +1,15 @@
 //! Finds manifests in folders.
 
-use std::fs::{self, FileType};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use dcp_compiler::project::FILE_NAME;
 use dcp_compiler::source::LoadError;
-use ignore::WalkBuilder;
+use rustix::fs::FileType;
 
-use super::{Entry, failed, real, reason, regular};
+use super::Entry;
+use super::ignored::{self, Ignored};
+use crate::files::{Tree, not_regular};
 
 /// A file or a folder to search, as somebody named it.
 #[derive(Debug)]
@@ -17,15 +19,15 @@ pub(crate) struct Place {
 }
 
 /// All manifests in some places, in the order of their paths. What can't be read is found as well, with the reason.
-pub(crate) fn discover(root: &Path, places: Vec<Place>) -> Vec<Entry> {
-    let mut search = Search { root, folders: Vec::new(), entries: Vec::new() };
+pub(crate) fn discover(tree: &Tree, places: Vec<Place>) -> Vec<Entry> {
+    let mut search = Search { tree, folders: Vec::new(), entries: Vec::new() };
     for place in places {
         search.place(place);
     }
     let mut next = 0;
     // Folders that links lead to are added as they are found.
     while let Some(folder) = search.folders.get(next).cloned() {
-        search.walk(&folder);
+        search.walk(folder);
         next += 1;
     }
     let mut entries = search.entries;
@@ -34,27 +36,23 @@ pub(crate) fn discover(root: &Path, places: Vec<Place>) -> Vec<Entry> {
     entries
 }
 
-struct Search<'r> {
-    root: &'r Path,
-    /// Without links in their paths, and none inside of another.
+struct Search<'t> {
+    tree: &'t Tree,
+    /// Relative to the tree, without links in their paths, and none inside of another.
     folders: Vec<PathBuf>,
     entries: Vec<Entry>,
 }
 
 impl Search<'_> {
     fn place(&mut self, Place { named, path }: Place) {
-        let real = match real(&path) {
-            Ok(real) => real,
-            Err(error) => return self.add(named, Err(error)),
-        };
-        if !real.starts_with(self.root) {
-            return self.add(named, Err(LoadError::Outside));
-        }
-        match fs::metadata(&real) {
-            Ok(metadata) if metadata.is_dir() => self.folder(real),
-            Ok(_) if is_project_file(&real) => {}
-            Ok(metadata) => self.add(self.shown(&real), regular(&metadata).map(|()| real)),
-            Err(error) => self.add(named, Err(failed(&error))),
+        match self.tree.real(&path) {
+            Err(error) => self.add(named, Err(error)),
+            Ok(real) => match self.kind(&real) {
+                FileType::Directory => self.folder(real),
+                _ if is_project_file(&real) => {}
+                FileType::RegularFile => self.add(shown(&real), Ok(real)),
+                _ => self.add(shown(&real), Err(not_regular())),
+            },
         }
     }
 
@@ -65,77 +63,87 @@ impl Search<'_> {
         }
     }
 
-    fn walk(&mut self, folder: &Path) {
-        let in_git = folder.ancestors().any(|above| above.join(".git").exists());
-        let mut walk = WalkBuilder::new(folder);
-        // The same files on every machine: only what is in the tree decides, not what a user ignores elsewhere. And
-        // outside of a repository, nothing above the folder has a say.
-        walk.git_global(false).git_exclude(false).ignore(false).require_git(false).parents(in_git);
-        for found in walk.build() {
-            match found {
-                Ok(entry) if entry.depth() == 0 => {}
-                Ok(entry) => {
-                    let kind = entry.file_type();
-                    self.found(entry.into_path(), kind);
+    fn walk(&mut self, folder: PathBuf) {
+        let ignored = Ignored::above(&self.tree.root().join(&folder)).unwrap_or_else(|(path, error)| {
+            self.add(shown(path.strip_prefix(self.tree.root()).unwrap_or(&path)), Err(error));
+            Ignored::default()
+        });
+        let mut open = vec![(folder, ignored)];
+        while let Some((folder, ignored)) = open.pop() {
+            let entries = match self.tree.list(&folder) {
+                Ok(entries) => entries,
+                Err(error) => {
+                    self.add(shown(&folder), Err(error));
+                    continue;
                 }
-                Err(error) => self.unreadable(folder, error),
+            };
+            let ignored = ignored.below(self.tree, &folder).unwrap_or_else(|error| {
+                self.add(shown(&folder.join(ignored::NAME)), Err(error));
+                ignored
+            });
+            for (name, kind) in entries {
+                let path = folder.join(name);
+                let kind = if kind == FileType::Unknown { self.kind(&path) } else { kind };
+                let is_folder = kind == FileType::Directory;
+                if !is_folder && kind != FileType::Symlink && !is_yaml(&path) {
+                    continue;
+                }
+                if ignored.leaves_out(&self.tree.root().join(&path), is_folder) {
+                    continue;
+                }
+                self.found(&path, kind);
+                if is_folder {
+                    open.push((path, ignored.clone()));
+                }
             }
         }
     }
 
-    fn found(&mut self, path: PathBuf, kind: Option<FileType>) {
-        let yaml = is_yaml(&path);
+    fn found(&mut self, path: &Path, kind: FileType) {
         match kind {
-            Some(kind) if kind.is_symlink() => self.link(&path),
-            _ if !yaml || is_project_file(&path) => {}
-            Some(kind) if kind.is_file() => self.add(self.shown(&path), Ok(path)),
-            Some(kind) if kind.is_dir() => self.add(self.shown(&path), Err(LoadError::Directory)),
-            _ => {
-                let why = LoadError::Other("it is not a regular file".to_owned());
-                self.add(self.shown(&path), Err(why));
-            }
+            FileType::Symlink => self.link(path),
+            _ if !is_yaml(path) || is_project_file(path) => {}
+            FileType::RegularFile => self.add(shown(path), Ok(path.to_owned())),
+            FileType::Directory => self.add(shown(path), Err(LoadError::Directory)),
+            _ => self.add(shown(path), Err(not_regular())),
         }
     }
 
     /// A link is as good as what it leads to, as long as that is part of the project.
     fn link(&mut self, path: &Path) {
-        let shown = self.shown(path);
         let yaml = is_yaml(path);
-        let real = match real(path) {
-            Ok(real) => real,
-            Err(error) if yaml => return self.add(shown, Err(error)),
-            Err(_) => return,
-        };
-        let Ok(metadata) = fs::metadata(&real) else { return };
-        if !yaml && !metadata.is_dir() {
+        let full = self.tree.root().join(path);
+        let is_folder = fs::metadata(&full).is_ok_and(|metadata| metadata.is_dir());
+        if !yaml && !is_folder {
             return;
         }
-        if !real.starts_with(self.root) {
-            self.add(shown, Err(LoadError::Outside));
-        } else if metadata.is_dir() {
-            self.folder(real);
-        } else if !is_project_file(&real) {
-            self.add(shown, regular(&metadata).map(|()| real));
+        match self.tree.real(path) {
+            Err(error) => self.add(shown(path), Err(error)),
+            Ok(real) if is_folder => self.folder(real),
+            Ok(real) if is_project_file(&real) => {}
+            Ok(real) => {
+                let file = if self.kind(&real).is_file() { Ok(real) } else { Err(not_regular()) };
+                self.add(shown(path), file);
+            }
         }
     }
 
-    fn unreadable(&mut self, folder: &Path, error: ignore::Error) {
-        let why = error.io_error().map_or_else(|| error.to_string(), reason);
-        let path = path_of(error).unwrap_or_else(|| folder.to_owned());
-        self.add(self.shown(&path), Err(LoadError::Other(why)));
+    /// What a path without links leads to. It is only used to choose what to look at: what is opened is checked again.
+    fn kind(&self, real: &Path) -> FileType {
+        let found = rustix::fs::lstat(self.tree.root().join(real));
+        found.map_or(FileType::Unknown, |found| FileType::from_raw_mode(found.st_mode))
     }
 
     fn add(&mut self, shown: String, file: Result<PathBuf, LoadError>) {
         self.entries.push(Entry::new(shown, file));
     }
+}
 
-    fn shown(&self, path: &Path) -> String {
-        let inside = path.strip_prefix(self.root).unwrap_or(path);
-        match inside.to_str() {
-            Some("") => ".".to_owned(),
-            Some(text) => text.to_owned(),
-            None => inside.to_string_lossy().into_owned(),
-        }
+fn shown(path: &Path) -> String {
+    match path.to_str() {
+        Some("") => ".".to_owned(),
+        Some(text) => text.to_owned(),
+        None => path.to_string_lossy().into_owned(),
     }
 }
 
@@ -145,13 +153,4 @@ fn is_yaml(path: &Path) -> bool {
 
 fn is_project_file(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name == FILE_NAME)
-}
-
-fn path_of(error: ignore::Error) -> Option<PathBuf> {
-    match error {
-        ignore::Error::WithPath { path, .. } => Some(path),
-        ignore::Error::WithDepth { err, .. } | ignore::Error::WithLineNumber { err, .. } => path_of(*err),
-        ignore::Error::Loop { child, .. } => Some(child),
-        _ => None,
-    }
 }

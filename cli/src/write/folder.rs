@@ -5,10 +5,12 @@ use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf};
 
+use dcp_compiler::source::LoadError;
 use serde::{Deserialize, Serialize};
 
 use super::{UNFINISHED, replace, update};
 use crate::failure::Failure;
+use crate::files::{LARGE, read_anywhere, unreadable};
 
 /// What is in the folder and is ours.
 const LISTING: &str = ".dcp-compile.json";
@@ -41,14 +43,14 @@ impl Folder {
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         fs::create_dir_all(path).map_err(|error| Failure::at(path, "made a folder", &error))?;
         let lock = lock(path)?;
-        let listing = match fs::read(path.join(LISTING)) {
+        let listing = match read_anywhere(&path.join(LISTING), LARGE) {
             Ok(text) => read_listing(&text)
                 .ok_or_else(|| Failure::new(format!("`{}` is damaged", path.join(LISTING).display())))?,
-            Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(LoadError::NotFound) => {
                 refuse_foreign(path)?;
                 Listing::default()
             }
-            Err(error) => return Err(Failure::at(&path.join(LISTING), "read", &error)),
+            Err(error) => return Err(unreadable(&path.join(LISTING), error)),
         };
         Ok(Self { path: path.to_owned(), listing, _lock: lock })
     }
@@ -90,8 +92,7 @@ impl Folder {
         let path = self.path.join(LISTING);
         let text = serde_json::to_vec_pretty(&Listing { version: 1, files })
             .map_err(|error| Failure::new(format!("the listing can't be written: {error}")))?;
-        replace(&path, &[&text[..], b"\n"].concat(), None)
-            .map_err(|error| Failure::at(&path, "written", &error))
+        replace(&path, &[&text[..], b"\n"].concat()).map_err(|error| Failure::at(&path, "written", &error))
     }
 
     /// Makes all folders, refuses those that are links and would lead elsewhere, and clears them of what a process

@@ -3,11 +3,13 @@
 
 mod disk;
 
+use std::collections::HashMap;
 use std::io;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use disk::{Found, each, look, make_folder, missing_is_fine, sync_folder, write};
+use disk::{Found, Lock, each, look, make_folder, missing_is_fine, sync_folder, write};
 
 use super::{Cause, Doing, Error, File, Listed, Result, STAGED_FOLDER, name};
 
@@ -19,11 +21,13 @@ struct Inner {
     root: PathBuf,
     shown: String,
     ours: bool,
+    /// The folders of staged files that this one has locked, by id.
+    locks: Mutex<HashMap<String, std::fs::File>>,
 }
 
 impl Local {
     pub(super) fn new(root: PathBuf, shown: String, ours: bool) -> Self {
-        Self(Arc::new(Inner { root, shown, ours }))
+        Self(Arc::new(Inner { root, shown, ours, locks: Mutex::default() }))
     }
 
     /// Runs work that waits for the disk where it holds up nobody.
@@ -72,7 +76,9 @@ impl Local {
         }
         sync_folder(&self.0.root).map_err(|error| self.io("", Doing::Written, &error))?;
         // It stays where more is staged under this id than was asked for.
-        let _ = std::fs::remove_dir(folder);
+        if std::fs::remove_dir(folder).is_ok() {
+            self.locks().remove(id);
+        }
         Ok(())
     }
 
@@ -104,8 +110,24 @@ impl Local {
     pub(super) fn discard(&self, id: &str) -> Result<()> {
         self.exists()?;
         let folder = self.staged_folder()?.join(id);
-        missing_is_fine(std::fs::remove_dir_all(folder))
-            .map_err(|error| self.io(&format!("{STAGED_FOLDER}/{id}"), Doing::Removed, &error))
+        let removed = missing_is_fine(std::fs::remove_dir_all(folder))
+            .map_err(|error| self.io(&format!("{STAGED_FOLDER}/{id}"), Doing::Removed, &error));
+        self.locks().remove(id);
+        removed
+    }
+
+    /// Removes what others staged and left behind. What is locked belongs to an apply that still runs.
+    pub(super) fn clean(&self) -> Result<()> {
+        for id in self.leftovers()? {
+            let folder = self.staged_folder()?.join(&id);
+            let failed = |error| self.io(&format!("{STAGED_FOLDER}/{id}"), Doing::Removed, &error);
+            // It is locked while it is removed, so that nobody begins to write to it.
+            let lock = disk::lock(&folder).map_err(failed)?;
+            if !matches!(lock, Lock::Busy) || self.locks().contains_key(&id) {
+                self.discard(&id)?;
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn leftovers(&self) -> Result<Vec<String>> {
@@ -113,7 +135,17 @@ impl Local {
         let folder = self.staged_folder()?;
         let names = disk::names(&folder, std::fs::FileType::is_dir)
             .map_err(|error| self.io(STAGED_FOLDER, Doing::Listed, &error))?;
-        Ok(names.into_iter().filter(|id| name::check_id(id).is_ok()).collect())
+        let mut leftovers = Vec::new();
+        for id in names.into_iter().filter(|id| name::check_id(id).is_ok()) {
+            let lock = disk::lock(&folder.join(&id)).map_err(|error| self.io(&id, Doing::Listed, &error))?;
+            let left = match lock {
+                Lock::Held(_) | Lock::Unsupported => true,
+                Lock::Busy => self.locks().contains_key(&id),
+                Lock::Gone => false,
+            };
+            leftovers.extend(left.then_some(id));
+        }
+        Ok(leftovers)
     }
 
     pub(super) fn list(&self) -> Result<Vec<Listed>> {
@@ -141,18 +173,42 @@ impl Local {
     }
 }
 
+/// Makes the folder for staged files and locks it, so that no other apply takes it for what a crash left behind. There is
+/// no lock where the file system has none.
+fn claim(all: &Path, folder: &Path) -> io::Result<Option<std::fs::File>> {
+    // Before it is locked, another apply may lock and remove it. That apply does so once, and others come rarely.
+    const ATTEMPTS: usize = 500;
+    for _ in 0..ATTEMPTS {
+        let made = make_folder(all).and_then(|()| make_folder(folder));
+        match made.and_then(|()| disk::lock(folder)) {
+            Ok(Lock::Held(lock)) => return Ok(Some(lock)),
+            Ok(Lock::Unsupported) => return Ok(None),
+            Ok(Lock::Gone) => {}
+            Ok(Lock::Busy) => std::thread::sleep(Duration::from_millis(10)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::Error::other("another apply removes it again and again"))
+}
+
 /// The parts of the above.
 impl Local {
     fn write_staged(&self, id: &str, files: &[File]) -> Result<()> {
         let all = self.0.root.join(STAGED_FOLDER);
         let folder = all.join(id);
         let failed = |error: io::Error| self.io(&format!("{STAGED_FOLDER}/{id}"), Doing::Written, &error);
-        make_folder(&all).and_then(|()| make_folder(&folder)).map_err(failed)?;
+        let lock = claim(&all, &folder).map_err(failed)?;
+        self.locks().extend(lock.map(|lock| (id.to_owned(), lock)));
         each(files, |file| {
             write(&folder.join(name::staged(&file.name)), file.content.as_bytes())
                 .map_err(|error| self.io(&file.name, Doing::Written, &error))
         })?;
         [&folder, &all, &self.0.root].into_iter().try_for_each(|folder| sync_folder(folder)).map_err(failed)
+    }
+
+    fn locks(&self) -> MutexGuard<'_, HashMap<String, std::fs::File>> {
+        self.0.locks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn make_root(&self) -> Result<()> {

@@ -36,6 +36,21 @@ fn a_dag_file_is_replaced_and_never_written_to() {
     assert_eq!(read, files(1, "old")[0].content);
 }
 
+#[test]
+fn what_a_living_apply_stages_is_no_leftover_for_another_one() {
+    let all = tempfile::tempdir().expect("a folder can be made");
+    let (mine, others) = (open(all.path()), open(all.path()));
+    wait(mine.stage("1", &files(2, "x"))).expect("they can be staged");
+    assert_eq!(wait(others.leftovers()), Ok(Vec::new()));
+    wait(others.clean()).expect("it can be cleaned");
+    wait(mine.switch("1", &files(2, "x"))).expect("they are still staged");
+    wait(mine.stage("2", &files(1, "y"))).expect("it can be staged");
+    drop(mine);
+    assert_eq!(wait(others.leftovers()), Ok(vec!["2".to_owned()]));
+    wait(others.clean()).expect("it can be cleaned");
+    assert_eq!(wait(others.leftovers()), Ok(Vec::new()));
+}
+
 /// The bound is far above what it takes, and far below what a flush of the disk for each file would.
 #[test]
 fn thousands_of_files_take_seconds() {

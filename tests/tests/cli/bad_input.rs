@@ -14,7 +14,8 @@ const MAX_SECONDS: f64 = if cfg!(debug_assertions) { 4.0 } else { 1.0 };
 /// something that never comes is ended.
 const MEASURE: &str = "\
 import resource, subprocess, sys
-code = subprocess.run(sys.argv[2:], timeout=60).returncode
+limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (1 << 33, 1 << 33))
+code = subprocess.run(sys.argv[2:], timeout=60, preexec_fn=limit).returncode
 used = resource.getrusage(resource.RUSAGE_CHILDREN)
 with open(sys.argv[1], 'w') as file:
     file.write(f'{used.ru_maxrss} {used.ru_utime + used.ru_stime}')
@@ -144,6 +145,7 @@ fn nothing_that_a_terminal_obeys_is_printed() {
 #[cfg(unix)]
 mod unix {
     use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::os::unix::net::UnixListener;
     use std::process::Command;
 
     use super::*;
@@ -214,6 +216,95 @@ mod unix {
             &["`manifests/bad.yaml` can't be read: it is not a regular file", "`manifests/zero.yaml`"],
         );
         sandbox.run(&["validate", "manifests/bad.yaml"]).ends_with(1).says("it is not a regular file");
+    }
+
+    fn fifo(path: &Path) {
+        _ = std::fs::remove_file(path);
+        assert!(Command::new("mkfifo").arg(path).status().expect("mkfifo can be run").success());
+    }
+
+    /// Runs a command that may not wait for anything.
+    #[track_caller]
+    fn in_time(sandbox: &Sandbox, args: &[&str]) -> Ran {
+        let mut command = sandbox.command(Path::new("timeout"));
+        command.args(["--kill-after=1", "60"]).arg(&*DCP).args(args);
+        sandbox.ran(args, &command.output().expect("timeout, of coreutils, can be run"))
+    }
+
+    /// Every file of a project that `validate` reads, in place of which there is something that can't be read.
+    #[test]
+    fn files_that_are_no_regular_files_are_refused_wherever_they_are() {
+        let from_file = "apiVersion: dcp/v1\nkind: CoreETL\n\
+            metadata: {name: from-file, domain: sales, owner: data-platform@example.com}\n\
+            spec: {engine: {version: \"4.1\"}, job: {sql: {file: sql/bad.sql}}, run: {manual: {}}}\n";
+        let zero: &dyn Fn(&Path) = &|path| symlink("/dev/zero", path).expect("links can be made");
+        let socket: &dyn Fn(&Path) = &|path| drop(UnixListener::bind(path).expect("sockets can be made"));
+        for (kind, make, why) in [
+            ("a FIFO", &fifo as &dyn Fn(&Path), "it is not a regular file"),
+            ("a device", zero, "lies outside of the project"),
+            ("a socket", socket, "it is not a regular file"),
+        ] {
+            for path in [".gitignore", "manifests/.gitignore", "manifests/bad.yaml", "sql/bad.sql"] {
+                let sandbox = project();
+                // Outside of a repository, ignore files above the manifests have no say.
+                sandbox.write(".git/HEAD", "ref: refs/heads/main\n");
+                if path == "sql/bad.sql" {
+                    sandbox.write("manifests/from-file.yaml", from_file);
+                    std::fs::create_dir(sandbox.join("sql")).expect("a folder can be made");
+                }
+                make(&sandbox.join(path));
+                let ran = validate(&sandbox, &[&format!("`{path}`"), why]);
+                assert!(!ran.stderr.contains("panic"), "{kind} at {path}");
+            }
+            let sandbox = project();
+            std::fs::remove_file(sandbox.join("dcp.yaml")).expect("it is there");
+            make(&sandbox.join("dcp.yaml"));
+            in_time(&sandbox, &["validate"]).ends_with(1).says("`dcp.yaml`").says(why);
+        }
+    }
+
+    #[test]
+    fn an_ignore_file_above_the_project_is_read_with_the_same_care() {
+        let sandbox = Sandbox::new();
+        sandbox.write(".git/HEAD", "ref: refs/heads/main\n");
+        sandbox.run(&["init", "below/project", "-q"]).ends_with(0);
+        fifo(&sandbox.join("below/.gitignore"));
+        in_time(&sandbox, &["--project", "below/project", "validate"])
+            .ends_with(1)
+            .says("`[DIR]/below/.gitignore` can't be read: it is not a regular file");
+    }
+
+    #[test]
+    fn plans_do_not_wait_for_caches_and_saved_plans_that_are_fifos() {
+        let sandbox = Sandbox::project();
+        in_time(&sandbox, &["apply", "--auto-approve"]).ends_with(0);
+        in_time(&sandbox, &["plan"]).ends_with(0);
+        let cache = sandbox.join(".dcp/cache/plan.json");
+        assert!(cache.is_file(), "a plan that finds nothing to do keeps what it read");
+        fifo(&cache);
+        in_time(&sandbox, &["plan"]).ends_with(0);
+        assert!(cache.is_file(), "and does so again");
+        std::fs::remove_dir_all(sandbox.join(".dcp/cache")).expect("it can be removed");
+        fifo(&sandbox.join(".dcp/cache"));
+        in_time(&sandbox, &["plan"]).ends_with(0);
+        fifo(&sandbox.join("saved.json"));
+        in_time(&sandbox, &["apply", "--auto-approve", "saved.json"])
+            .ends_with(1)
+            .says("`saved.json` can't be read: it is not a regular file");
+    }
+
+    #[test]
+    fn plans_do_not_wait_for_a_repository_whose_files_are_fifos() {
+        for name in ["HEAD", "index", "config", "packed-refs"] {
+            let sandbox = Sandbox::project();
+            let made = sandbox.command(Path::new("git")).args(["init", "-q"]).status();
+            assert!(made.expect("git can be run").success());
+            fifo(&sandbox.join(".git").join(name));
+            in_time(&sandbox, &["plan"]).ends_with(0);
+            in_time(&sandbox, &["plan", "--since", "HEAD"]).ends_with(1).says(&format!(
+                "git can't say what changed since `HEAD`: `.git/{name}`: it is not a regular file"
+            ));
+        }
     }
 
     /// Runs `dcp` so that what may not be read can't be. The superuser may read everything, until the capabilities by

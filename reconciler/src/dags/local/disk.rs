@@ -1,6 +1,6 @@
 //! What the folder on disk is made of: files and folders that last, and what is wrong with them in plain words.
 
-use std::fs::{FileType, OpenOptions};
+use std::fs::{File, FileType, OpenOptions, TryLockError};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{self, ErrorKind, Read, Write};
 use std::path::Path;
@@ -28,7 +28,7 @@ pub(super) fn look(path: &Path) -> io::Result<Found> {
         return Ok(Found::Other);
     }
     let mut beginning = Vec::with_capacity(MARK.len());
-    match std::fs::File::open(path) {
+    match File::open(path) {
         Ok(file) => file.take(MARK.len() as u64).read_to_end(&mut beginning)?,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
         Err(error) => return Err(error),
@@ -46,7 +46,7 @@ pub(super) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
 
 /// Makes a folder's entries last.
 pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
-    match std::fs::File::open(folder)?.sync_all() {
+    match File::open(folder)?.sync_all() {
         // Some file systems of networks know no such thing.
         Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
         synced => synced,
@@ -57,7 +57,7 @@ pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
     match std::fs::create_dir(folder) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
         // Airflow reads as another user.
-        Ok(()) => set_mode(&std::fs::File::open(folder)?, 0o755),
+        Ok(()) => set_mode(&File::open(folder)?, 0o755),
         failed => failed,
     }
 }
@@ -70,6 +70,49 @@ pub(super) fn make_folders(folder: &Path) -> io::Result<()> {
     }
     make_folder(folder)?;
     sync_folder(above)
+}
+
+/// What came of locking a folder.
+pub(super) enum Lock {
+    /// The folder is locked for as long as this is open.
+    Held(File),
+    /// The folder is not there, or was replaced meanwhile.
+    Gone,
+    /// Somebody else holds it.
+    Busy,
+    /// The file system has no locks.
+    Unsupported,
+}
+
+/// Locks a folder of staged files. The lock ends with the process, however that ends.
+pub(super) fn lock(folder: &Path) -> io::Result<Lock> {
+    let opened = match File::open(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Lock::Gone),
+        opened => opened?,
+    };
+    match opened.try_lock() {
+        // Whoever held it before may have removed it.
+        Ok(()) if is_same(&opened, folder)? => Ok(Lock::Held(opened)),
+        Ok(()) => Ok(Lock::Gone),
+        Err(TryLockError::WouldBlock) => Ok(Lock::Busy),
+        Err(TryLockError::Error(_)) => Ok(Lock::Unsupported),
+    }
+}
+
+#[cfg(unix)]
+fn is_same(opened: &File, path: &Path) -> io::Result<bool> {
+    use std::os::unix::fs::MetadataExt as _;
+    let opened = opened.metadata()?;
+    match path.symlink_metadata() {
+        Ok(found) => Ok((found.dev(), found.ino()) == (opened.dev(), opened.ino())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(not(unix))]
+fn is_same(_: &File, path: &Path) -> io::Result<bool> {
+    path.try_exists()
 }
 
 pub(super) fn missing_is_fine(done: io::Result<()>) -> io::Result<()> {
@@ -128,11 +171,11 @@ pub(super) fn fresh_id() -> String {
 }
 
 #[cfg(unix)]
-fn set_mode(file: &std::fs::File, mode: u32) -> io::Result<()> {
+fn set_mode(file: &File, mode: u32) -> io::Result<()> {
     file.set_permissions(std::os::unix::fs::PermissionsExt::from_mode(mode))
 }
 
 #[cfg(not(unix))]
-fn set_mode(_: &std::fs::File, _: u32) -> io::Result<()> {
+fn set_mode(_: &File, _: u32) -> io::Result<()> {
     Ok(())
 }

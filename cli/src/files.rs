@@ -1,0 +1,222 @@
+//! Reads files that somebody else may have prepared: regular files only, of a limited size, without leaving a folder.
+//!
+//! Opening a FIFO waits for a writer, reading a device may never end, and a link may be put in place of a folder between
+//! a check and the open that follows it. So a path is resolved and opened in one step (`openat2` where the kernel has
+//! it), never waits, and what was opened is checked before it is read.
+
+mod open;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use dcp_compiler::source::LoadError;
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
+
+use crate::failure::Failure;
+use crate::write::UNFINISHED;
+
+/// Limit for plans and other files that dcp wrote itself.
+pub(crate) const LARGE: u64 = 256 * 1024 * 1024;
+
+/// A folder that is read, and written to, without leaving it. Links inside of the folder are followed; links that lead
+/// out of it are refused.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    /// Without links in its path.
+    root: PathBuf,
+    folder: OwnedFd,
+    resolve: open::Resolve,
+}
+
+impl Tree {
+    pub(crate) fn open(root: &Path) -> io::Result<Self> {
+        let root = root.canonicalize()?;
+        let folder = rustix::fs::open(&root, open::FOLDER, Mode::empty())?;
+        Ok(Self { root, folder, resolve: open::Resolve::available() })
+    }
+
+    /// The folder's path, without links in it.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Returns a path of the tree without links in it. The path may be relative to the root, or absolute.
+    pub(crate) fn real(&self, path: &Path) -> Result<PathBuf, LoadError> {
+        let path = self.root.join(path);
+        let real = path.canonicalize().map_err(|error| match failed(&error) {
+            LoadError::NotFound if path.is_symlink() => LoadError::Dangling,
+            failed => failed,
+        })?;
+        real.strip_prefix(&self.root).map(Path::to_owned).map_err(|_| LoadError::Outside)
+    }
+
+    /// Reads a regular file.
+    pub(crate) fn read(&self, path: &Path, limit: u64) -> Result<Vec<u8>, LoadError> {
+        read(File::from(self.opened(path, open::READ)?), limit)
+    }
+
+    /// Checks that a path leads to a regular file.
+    pub(crate) fn check(&self, path: &Path) -> Result<(), LoadError> {
+        let file = File::from(self.opened(path, open::READ)?);
+        regular(&file.metadata().map_err(|error| failed(&error))?)
+    }
+
+    /// Reads a regular file that has to be UTF-8.
+    pub(crate) fn read_text(&self, path: &Path, limit: u64) -> Result<String, LoadError> {
+        let bytes = self.read(path, limit)?;
+        String::from_utf8(bytes).map_err(|error| LoadError::NotUtf8(error.utf8_error().valid_up_to()))
+    }
+
+    /// Lists a folder, in no order.
+    pub(crate) fn list(&self, path: &Path) -> Result<Vec<(OsString, FileType)>, LoadError> {
+        let folder = self.opened(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let mut entries = Vec::new();
+        for entry in Dir::new(folder).map_err(refused)? {
+            let entry = entry.map_err(refused)?;
+            let name = entry.file_name().to_bytes();
+            if name != b"." && name != b".." {
+                entries.push((OsString::from_vec(name.to_vec()), entry.file_type()));
+            }
+        }
+        Ok(entries)
+    }
+
+    /// Replaces a file as a whole, and keeps its permissions. The folder that has it is opened first, so that a link put
+    /// in the folder's place does not lead the new file elsewhere.
+    pub(crate) fn replace(&self, path: &Path, content: &[u8]) -> Result<(), LoadError> {
+        let above = path.parent().unwrap_or(Path::new(""));
+        let name = path.file_name().ok_or(LoadError::Directory)?;
+        let folder = self.opened(above, open::FOLDER)?;
+        let old = rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW);
+        let old = old.ok().filter(|old| FileType::from_raw_mode(old.st_mode).is_file());
+        let unfinished = format!("{UNFINISHED}{:016x}", rand::random::<u64>());
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let new = rustix::fs::openat(&folder, &unfinished, flags, Mode::from_raw_mode(0o666));
+        let mut file = File::from(new.map_err(refused)?);
+        let written = file.write_all(content).and_then(|()| match old {
+            Some(old) => file.set_permissions(fs::Permissions::from_mode(old.st_mode & 0o7777)),
+            None => Ok(()),
+        });
+        let placed = written
+            .and_then(|()| Ok(rustix::fs::renameat(&folder, &unfinished, &folder, name)?))
+            .map_err(|error| failed(&error));
+        if placed.is_err() {
+            // The error that is returned says more than that of the clean-up.
+            _ = rustix::fs::unlinkat(&folder, &unfinished, AtFlags::empty());
+        }
+        placed
+    }
+
+    fn opened(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, LoadError> {
+        // The path of the folder itself is empty.
+        let path = if path == Path::new("") { Path::new(".") } else { path };
+        match self.resolve.open(&self.folder, path, flags) {
+            Err(open::Refused::Leaves) => {
+                // The path leads out of the folder, or passes an absolute link, which may lead back into it.
+                let real = self.real(path)?;
+                let real = if real == Path::new("") { Path::new(".") } else { &real };
+                self.resolve.open_real(&self.folder, real, flags).map_err(refused)
+            }
+            Err(open::Refused::System(error)) => Err(match refused(error) {
+                LoadError::NotFound if self.root.join(path).is_symlink() => LoadError::Dangling,
+                other => other,
+            }),
+            Ok(file) => Ok(file),
+        }
+    }
+}
+
+/// Reads a regular file wherever it is.
+pub(crate) fn read_anywhere(path: &Path, limit: u64) -> Result<Vec<u8>, LoadError> {
+    let file = rustix::fs::open(path, open::READ, Mode::empty()).map_err(refused)?;
+    read(File::from(file), limit)
+}
+
+/// Reads a regular file that the user named.
+pub(crate) fn read_named(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
+    read_anywhere(path, limit).map_err(|error| unreadable(path, error))
+}
+
+/// Describes a file that could not be read.
+pub(crate) fn unreadable(path: &Path, error: LoadError) -> Failure {
+    Failure::new(format!("`{}` can't be read: {}", path.display(), why(error)))
+}
+
+/// Says what is wrong with a file, as part of a sentence.
+pub(crate) fn why(error: LoadError) -> String {
+    match error {
+        LoadError::NotFound => "there is no such file".to_owned(),
+        LoadError::Dangling => "it is a link to nothing".to_owned(),
+        LoadError::Directory => "it is a folder".to_owned(),
+        LoadError::NotUtf8(offset) => format!("it is not UTF-8, from its byte {offset} on"),
+        LoadError::TooLarge { size, limit } => format!("it has {size} bytes, and the limit is {limit}"),
+        LoadError::Outside => "it is outside of the project".to_owned(),
+        LoadError::Other(why) => why,
+    }
+}
+
+/// Reads what was opened, if it is a regular file within the limit.
+fn read(file: File, limit: u64) -> Result<Vec<u8>, LoadError> {
+    let metadata = file.metadata().map_err(|error| failed(&error))?;
+    regular(&metadata)?;
+    let size = metadata.len();
+    if size > limit {
+        return Err(LoadError::TooLarge { size, limit });
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default() + 1);
+    // The file may have grown since its size was read.
+    let read = file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| failed(&error))? as u64;
+    if read > limit { Err(LoadError::TooLarge { size: read, limit }) } else { Ok(bytes) }
+}
+
+fn regular(metadata: &fs::Metadata) -> Result<(), LoadError> {
+    match metadata {
+        metadata if metadata.is_dir() => Err(LoadError::Directory),
+        metadata if metadata.is_file() => Ok(()),
+        _ => Err(not_regular()),
+    }
+}
+
+/// The error for FIFOs, sockets and devices.
+pub(crate) fn not_regular() -> LoadError {
+    LoadError::Other("it is not a regular file".to_owned())
+}
+
+fn refused(error: rustix::io::Errno) -> LoadError {
+    match error {
+        // Sockets can't be opened.
+        rustix::io::Errno::NXIO | rustix::io::Errno::OPNOTSUPP => not_regular(),
+        error => failed(&error.into()),
+    }
+}
+
+fn failed(error: &io::Error) -> LoadError {
+    match error.kind() {
+        ErrorKind::NotFound => LoadError::NotFound,
+        _ => LoadError::Other(reason(error)),
+    }
+}
+
+/// The error of the operating system below those that tell of it.
+fn innermost(error: &io::Error) -> &io::Error {
+    let below = error.get_ref().and_then(|told| told.source()?.downcast_ref::<io::Error>());
+    below.map_or(error, innermost)
+}
+
+/// What the operating system says, as part of a sentence.
+pub(crate) fn reason(error: &io::Error) -> String {
+    let text = innermost(error).to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut chars = text.chars();
+    match chars.next() {
+        Some(first) => first.to_lowercase().chain(chars).collect(),
+        None => "for no reason that it tells".to_owned(),
+    }
+}

@@ -1,0 +1,91 @@
+//! Finds secrets in text: in logs, to leave them out, and in manifests, to refuse them.
+//!
+//! The module depends on nothing else of the compiler. It looks at every byte a bounded number of times.
+
+mod names;
+mod scan;
+mod shapes;
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+pub use names::by_name;
+
+/// What a text is, which decides what counts as an assignment in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Text {
+    /// Lines that a program wrote. A value is hidden where it is probably a secret.
+    Log,
+    /// A value of a manifest. A finding is an error, so it has to be certain.
+    Manifest,
+    /// SQL, in which columns may have the names of secrets.
+    Sql,
+}
+
+/// A secret in a text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Secret {
+    /// The bytes of the secret alone, without its name and its quotes.
+    pub range: Range<usize>,
+    pub kind: Kind,
+}
+
+/// Why a text is taken for a secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A setting, option or field with the name of a secret.
+    Named,
+    Uri,
+    AwsKey,
+    PrivateKey,
+    Token,
+    SignedToken,
+    Header,
+}
+
+impl Kind {
+    /// Completes the sentence "this looks like …".
+    pub fn description(self) -> &'static str {
+        match self {
+            Self::Named => "a secret, by its name",
+            Self::Uri => "a password in a URI",
+            Self::AwsKey => "an access key of AWS",
+            Self::PrivateKey => "a private key",
+            Self::Token => "an access token",
+            Self::SignedToken => "a signed token",
+            Self::Header => "a credential in a header",
+        }
+    }
+}
+
+/// Returns the secrets in a text, in the order of their places, none inside of another.
+pub fn find(text: &str, kind: Text) -> Vec<Secret> {
+    scan::scan(text, kind)
+}
+
+/// What stands in the place of a secret.
+pub const HIDDEN: &str = "…";
+
+/// Returns a log without its secrets. Lines stay lines.
+pub fn redact(log: &str) -> Cow<'_, str> {
+    let secrets = find(log, Text::Log);
+    if secrets.is_empty() {
+        return Cow::Borrowed(log);
+    }
+    let mut redacted = String::with_capacity(log.len());
+    let mut end = 0;
+    for Secret { range, .. } in secrets {
+        redacted.push_str(&log[end..range.start]);
+        for (index, line) in log[range.clone()].split('\n').enumerate() {
+            if index > 0 {
+                redacted.push('\n');
+            }
+            if !line.trim().is_empty() {
+                redacted.push_str(HIDDEN);
+            }
+        }
+        end = range.end;
+    }
+    redacted.push_str(&log[end..]);
+    Cow::Owned(redacted)
+}

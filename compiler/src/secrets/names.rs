@@ -1,0 +1,239 @@
+//! Names of secrets, and values that are none.
+
+use super::{Kind, shapes};
+
+/// How much a name says about its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Strength {
+    /// The value is a secret unless it is a reference, a mask, a type or the like.
+    Strong,
+    /// The name has other uses, so the value has to look like a secret as well.
+    Weak,
+    /// The value has to be as random as a signature.
+    Signature,
+}
+
+/// Endings of names, without separators and in lower case.
+const STRONG: &[&str] = &[
+    "password",
+    "passwd",
+    "passphrase",
+    "secret",
+    "secretkey",
+    "secretaccesskey",
+    "accesskey",
+    "apikey",
+    "accountkey",
+    "authkey",
+    "encryptionkey",
+    "privatekey",
+    "sharedkey",
+    "signingkey",
+    "storagekey",
+    "subscriptionkey",
+    "accesstoken",
+    "apitoken",
+    "authtoken",
+    "bearertoken",
+    "oauthtoken",
+    "refreshtoken",
+    "sastoken",
+    "securitytoken",
+    "sessiontoken",
+    "keypass",
+    "sshpass",
+    "storepass",
+];
+
+/// Endings that have to be a word of their own: `db_pwd` and `dbPwd`, not `compass`.
+const WORDS: &[(&str, Strength)] = &[
+    ("pwd", Strength::Weak),
+    ("pass", Strength::Weak),
+    ("token", Strength::Weak),
+    ("credential", Strength::Signature),
+    ("credentials", Strength::Signature),
+    ("sig", Strength::Signature),
+    ("signature", Strength::Signature),
+];
+
+/// Names that end in `token` and belong to something else than a login.
+const OTHER_TOKENS: &[&str] =
+    &["next", "page", "continuation", "continue", "bos", "eos", "pad", "unk", "mask", "stop", "sep", "cls"];
+
+/// Nearly every name ends otherwise.
+fn may_end_a_name(last: u8) -> bool {
+    matches!(last, b'd' | b'e' | b't' | b'y' | b'n' | b's' | b'l' | b'g')
+}
+
+/// Returns what a name says about its value. Nothing, for most names.
+pub(super) fn strength(name: &str) -> Option<Strength> {
+    let bytes = name.as_bytes();
+    let last = bytes.last()?.to_ascii_lowercase();
+    // Azure's settings name the account last.
+    if bytes.len() > 16 && (name.contains("fs.azure.account.key.") || name.contains("fs.azure.sas.")) {
+        return Some(Strength::Strong);
+    }
+    if bytes.len() < 3 || !may_end_a_name(last) {
+        return None;
+    }
+    let ends = |ending: &&str| ending.as_bytes().last() == Some(&last) && ends_with(bytes, ending.as_bytes());
+    if STRONG.iter().any(|ending| ends(&ending)) {
+        return Some(Strength::Strong);
+    }
+    let (word, strength) = WORDS.iter().find(|(word, _)| is_last_word(bytes, word.as_bytes()))?;
+    let before = &bytes[..bytes.len() - word.len()];
+    let other = *word == "token" && OTHER_TOKENS.iter().any(|other| ends_with(before, other.as_bytes()));
+    (!other).then_some(*strength)
+}
+
+/// Whether a name ends with these letters, whatever their case and the separators among them.
+fn ends_with(name: &[u8], ending: &[u8]) -> bool {
+    let mut letters = name.iter().rev().filter(|byte| byte.is_ascii_alphanumeric());
+    ending.iter().rev().all(|byte| letters.next().is_some_and(|letter| letter.eq_ignore_ascii_case(byte)))
+}
+
+/// Whether the last word of a name, in snake case, camel case or with dashes, is `word`.
+fn is_last_word(name: &[u8], word: &[u8]) -> bool {
+    let Some(start) = name.len().checked_sub(word.len()) else { return false };
+    let (before, last) = name.split_at(start);
+    let begins = match (before.last(), last.first()) {
+        (None, _) => true,
+        (Some(before), Some(first)) => {
+            !before.is_ascii_alphanumeric() || (before.is_ascii_lowercase() && first.is_ascii_uppercase())
+        }
+        (Some(_), None) => false,
+    };
+    last.eq_ignore_ascii_case(word) && begins
+}
+
+/// Decides whether the value of a named field of a manifest is a secret.
+pub fn by_name(name: &str, value: &str) -> Option<Kind> {
+    let strength = strength(name.trim_start_matches('-'))?;
+    let sentence = value.contains(' ');
+    let secret = !sentence && is_literal(name, value) && convinces(strength, value);
+    secret.then_some(Kind::Named)
+}
+
+/// Whether a value is enough of a secret for a name of this strength.
+pub(super) fn convinces(strength: Strength, value: &str) -> bool {
+    match strength {
+        Strength::Strong => true,
+        Strength::Weak => value.len() >= 3 && !value.bytes().all(|byte| byte.is_ascii_digit()),
+        Strength::Signature => value.len() >= 16 && is_opaque(value),
+    }
+}
+
+/// Whether a value looks random rather than like a word: digits among letters, or capitals inside of it.
+pub(super) fn is_opaque(value: &str) -> bool {
+    let bytes = value.as_bytes();
+    let letters = bytes.iter().any(u8::is_ascii_alphabetic);
+    let digits = bytes.iter().any(u8::is_ascii_digit);
+    let inner = bytes.windows(2).any(|pair| pair[0].is_ascii_lowercase() && pair[1].is_ascii_uppercase());
+    bytes.len() >= 6 && letters && (digits || inner)
+}
+
+/// Words that stand for a value, and types that a column or a parameter of that name may have.
+const NO_VALUES: &[&str] = &[
+    "true",
+    "false",
+    "none",
+    "null",
+    "nil",
+    "undefined",
+    "empty",
+    "missing",
+    "required",
+    "optional",
+    "redacted",
+    "hidden",
+    "masked",
+    "removed",
+    "secret",
+    "password",
+    "token",
+    "str",
+    "string",
+    "text",
+    "char",
+    "varchar",
+    "bytes",
+    "binary",
+    "int",
+    "integer",
+    "long",
+    "bigint",
+    "boolean",
+    "bool",
+    "stringtype",
+    "changeme",
+    "expired",
+    "invalid",
+    "env",
+    "default",
+    "byte",
+    "short",
+    "float",
+    "double",
+    "date",
+    "timestamp",
+    "variant",
+];
+
+/// Words that follow an option where it is only spoken of: `use --password to set it`.
+const PROSE: &[&str] = &[
+    "a", "and", "are", "argument", "as", "at", "but", "can", "cannot", "flag", "for", "from", "if", "in",
+    "instead", "is", "may", "must", "not", "of", "on", "option", "or", "should", "that", "the", "then", "to",
+    "was", "when", "which", "will", "with",
+];
+
+pub(super) fn is_prose(value: &str) -> bool {
+    PROSE.iter().any(|word| value.eq_ignore_ascii_case(word))
+}
+
+/// Whether a value is one, and not a reference, a mask, a place, a type, or an expression that has the value.
+pub(super) fn is_literal(name: &str, value: &str) -> bool {
+    let Some(first) = value.chars().next() else { return false };
+    // A reference further behind is none that a value would be looked at for.
+    let begin = &value[..value.floor_char_boundary(256)];
+    if begin.contains("${") || matches!(first, '$' | '<' | '{' | '[' | '(' | ':' | '@' | '…' | '?') {
+        return false;
+    }
+    if value.starts_with("%s") || value.starts_with("%(") || is_place(value) {
+        return false;
+    }
+    // What follows is only true of short values, so that long ones are not looked at again and again.
+    if value.len() > 64 {
+        return true;
+    }
+    let masked = value.chars().all(|c| matches!(c, '*' | 'x' | 'X' | '.' | '-' | '_' | '#' | '•' | '…'));
+    // A single `x` is more of a value than of a mask.
+    if masked && value.len() > 1 {
+        return false;
+    }
+    let plain: String =
+        value.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    let own = || {
+        let own: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+        own.eq_ignore_ascii_case(&plain)
+            || (value.contains('.') && ends_with(value.as_bytes(), own.as_bytes()))
+    };
+    !NO_VALUES.contains(&plain.as_str()) && !is_expression(value) && !own()
+}
+
+/// Whether a value is the path or the address of a file.
+fn is_place(value: &str) -> bool {
+    // Keys of AWS may begin with a slash.
+    let path = value.starts_with('/') && !shapes::is_aws_secret(value);
+    path || value.starts_with("./") || value.starts_with("~/") || value.contains("://")
+}
+
+/// Whether a value is code that has the secret: `os.environ["X"]`, `self.password`, `get_token()`.
+fn is_expression(value: &str) -> bool {
+    let code =
+        ["self.", "os.environ", "os.getenv", "getenv(", "System.getenv", "sys.env", "dbutils.", "args."];
+    let call = value.find('(').is_some_and(|at| {
+        at > 0 && value[..at].bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.'))
+    });
+    let types = ["array<", "map<", "struct<"];
+    code.iter().chain(&types).any(|it| value.starts_with(it)) || call
+}

@@ -1,0 +1,428 @@
+//! Goes through a text once, word by word.
+
+use std::ops::Range;
+
+use super::names::{self, Strength};
+use super::{Kind, Secret, Text, shapes};
+
+/// Spaces that may stand between a name and its value.
+const GAP: usize = 8;
+
+/// How much of a value is looked at to find out whether it is a secret. So text is not read again and again where value
+/// after value is none.
+const ENOUGH: usize = 512;
+
+pub(super) fn scan(text: &str, kind: Text) -> Vec<Secret> {
+    let mut scanner =
+        Scanner { text, bytes: text.as_bytes(), kind, at: 0, found: Vec::new(), sql: Sql::default() };
+    while scanner.at < scanner.bytes.len() {
+        scanner.step();
+    }
+    scanner.found
+}
+
+struct Scanner<'t> {
+    text: &'t str,
+    bytes: &'t [u8],
+    kind: Text,
+    at: usize,
+    found: Vec<Secret>,
+    sql: Sql,
+}
+
+/// Where in SQL the scanner is.
+#[derive(Default)]
+struct Sql {
+    /// Within the literal or the name that this quote began.
+    quote: Option<u8>,
+    /// Within the options of a table, or in a `SET`, where a name is that of a setting and not that of a column.
+    settings: bool,
+    /// In an `UPDATE` or a `MERGE`, whose `SET` is about columns.
+    update: bool,
+}
+
+impl Sql {
+    fn byte(&mut self, byte: u8) {
+        match (byte, self.quote) {
+            (b'\'' | b'"' | b'`', None) => self.quote = Some(byte),
+            (_, Some(quote)) if quote == byte => self.quote = None,
+            (b';', None) => *self = Self::default(),
+            _ => {}
+        }
+    }
+
+    fn word(&mut self, word: &str) {
+        const SETTINGS: [&str; 5] =
+            ["OPTIONS", "TBLPROPERTIES", "SERDEPROPERTIES", "DBPROPERTIES", "PROPERTIES"];
+        const DATA: [&str; 10] =
+            ["SELECT", "FROM", "WHERE", "ON", "AND", "OR", "HAVING", "WHEN", "VALUES", "AS"];
+        let is = |words: &[&str]| words.iter().any(|it| word.eq_ignore_ascii_case(it));
+        if self.quote.is_some() || word.len() > 15 {
+        } else if is(&["UPDATE", "MERGE"]) {
+            self.update = true;
+        } else if is(&SETTINGS) || (is(&["SET"]) && !self.update) {
+            self.settings = true;
+        } else if is(&DATA) {
+            self.settings = false;
+        }
+    }
+}
+
+/// What stands between a name and its value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Separator {
+    /// `=`, `=>`, `:=`, `->`.
+    Assigned,
+    Colon,
+    /// White space, behind an option of a command line.
+    Option,
+    /// White space before a literal, as in options of SQL.
+    Juxtaposed,
+    /// `<password>…</password>`, and `<name>…password</name><value>…</value>`.
+    Xml,
+    /// `option("password", "…")`.
+    Argument,
+}
+
+/// The beginning of a value, and how it ends.
+struct Value {
+    range: Range<usize>,
+    /// The quote, and the number of backslashes before it.
+    quote: Option<(u8, usize)>,
+}
+
+impl<'t> Scanner<'t> {
+    fn step(&mut self) {
+        let start = self.at;
+        let length = self.bytes[start..].iter().take_while(|byte| is_word(**byte)).count();
+        if length == 0 {
+            if self.kind == Text::Sql {
+                self.sql.byte(self.bytes[start]);
+            }
+            self.at += 1;
+            return;
+        }
+        let end = start + length;
+        self.at = end;
+        let word = &self.text[start..end];
+        if self.kind == Text::Sql {
+            self.sql.word(word);
+        }
+        let secret = self
+            .private_key(start, word)
+            .or_else(|| self.token(start, word))
+            .or_else(|| self.uri(end, word))
+            .or_else(|| self.header(start, word))
+            .or_else(|| self.user(end, word))
+            .or_else(|| self.named(start, word));
+        if let Some(secret) = secret {
+            if self.kind == Text::Sql {
+                self.bytes[end..secret.range.end].iter().for_each(|byte| self.sql.byte(*byte));
+            }
+            self.at = secret.range.end;
+            self.found.push(secret);
+        }
+    }
+
+    fn byte(&self, at: usize) -> Option<u8> {
+        self.bytes.get(at).copied()
+    }
+
+    fn private_key(&self, start: usize, word: &str) -> Option<Secret> {
+        let begin = word.strip_suffix("BEGIN")?;
+        let at = start + begin.strip_suffix("-----")?.len();
+        Some(Secret { range: shapes::private_key(self.text, at)?, kind: Kind::PrivateKey })
+    }
+
+    fn token(&mut self, start: usize, word: &str) -> Option<Secret> {
+        let trimmed = word.trim_end_matches(['.', '-', '_']);
+        let kind = shapes::token(trimmed)?;
+        let range = start..start + trimmed.len();
+        if kind == Kind::AwsKey
+            && let Some(beside) = self.aws_secret(range.end)
+        {
+            self.found.push(Secret { range, kind });
+            return Some(Secret { range: beside, kind });
+        }
+        Some(Secret { range, kind })
+    }
+
+    /// The secret key that stands in the same line, not far behind its id.
+    fn aws_secret(&self, from: usize) -> Option<Range<usize>> {
+        const NEAR: usize = 200;
+        let base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'+');
+        let near = &self.bytes[from..self.bytes.len().min(from + NEAR)];
+        let line = near.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        let mut start = 0;
+        for part in line.split(|byte| !base64(byte)) {
+            let range = from + start..from + start + part.len();
+            if self.text.get(range.clone()).is_some_and(shapes::is_aws_secret) {
+                return Some(range);
+            }
+            start += part.len() + 1;
+        }
+        None
+    }
+
+    /// `scheme://user:password@host`, and Oracle's `jdbc:oracle:thin:user/password@host`.
+    fn uri(&self, end: usize, word: &str) -> Option<Secret> {
+        let rest = &self.bytes[end..];
+        let (from, divider) = match rest {
+            [b':', b'/', b'/', ..] => (end + 3, b':'),
+            [b':', ..] if word == "thin" && self.text[..end].ends_with("oracle:thin") => (end + 1, b'/'),
+            _ => return None,
+        };
+        let ends =
+            |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'?' | b'"' | b'\'' | b'<' | b'>');
+        let authority = self.bytes[from..].iter().take(ENOUGH).take_while(|byte| !ends(byte));
+        let length = match divider {
+            b':' => authority.take_while(|byte| **byte != b'/').count(),
+            _ => authority.count(),
+        };
+        let authority = &self.text[from..self.text.floor_char_boundary(from + length)];
+        let (user, _) = authority.rsplit_once('@')?;
+        let (name, password) = user.split_once(char::from(divider))?;
+        let range = from + name.len() + 1..from + user.len();
+        (!password.is_empty() && names::is_literal(name, password))
+            .then_some(Secret { range, kind: Kind::Uri })
+    }
+
+    /// `Authorization: Bearer …`, and `Bearer …` alone.
+    fn header(&self, start: usize, word: &str) -> Option<Secret> {
+        const NAME: &str = "authorization";
+        let bearer = word.eq_ignore_ascii_case("bearer");
+        let named =
+            || word.len().checked_sub(NAME.len()).is_some_and(|at| word[at..].eq_ignore_ascii_case(NAME));
+        if !bearer && !named() {
+            return None;
+        }
+        let end = start + word.len();
+        let from = if bearer { end } else { self.separator(start, end, word)?.1 };
+        let from = self.after_spaces(from);
+        let quotes =
+            self.bytes[from..].iter().take(4).take_while(|byte| matches!(byte, b'"' | b'\'' | b'\\'));
+        let value = self.unquoted(from + quotes.count(), ENOUGH);
+        let scheme = ["bearer", "basic", "token", "apikey", "negotiate", "digest"];
+        let is_scheme = !bearer && scheme.iter().any(|it| self.text[value.clone()].eq_ignore_ascii_case(it));
+        let value = if is_scheme { self.unquoted(self.after_spaces(value.end), ENOUGH) } else { value };
+        let text = &self.text[value.clone()];
+        // A word behind `Bearer` or `authorization` is a word, as in "bearer authentication is required".
+        let credential = names::is_literal(NAME, text)
+            && match (bearer, is_scheme) {
+                (_, true) => text.len() >= 3,
+                (true, _) => text.len() >= 8 && (names::is_opaque(text) || text.len() >= 20),
+                _ => text.len() >= 16 && names::is_opaque(text) && !text.starts_with("AWS4-"),
+            };
+        let range = value.start..self.unquoted(value.start, usize::MAX).end;
+        credential.then_some(Secret { range, kind: Kind::Header })
+    }
+
+    /// `curl -u user:password`.
+    fn user(&self, end: usize, word: &str) -> Option<Secret> {
+        if !matches!(word, "-u" | "--user" | "--proxy-user" | "-U") {
+            return None;
+        }
+        let from = match self.byte(end)? {
+            b'=' => end + 1,
+            byte if byte.is_ascii_whitespace() => self.after_spaces(end),
+            _ => return None,
+        };
+        let Value { range, .. } = self.value(from)?;
+        let (user, password) = self.text[range.clone()].split_once(':')?;
+        let digits = password.bytes().all(|byte| byte.is_ascii_digit()) && password.len() < 8;
+        // `docker run -u app:app` names a group.
+        let group = digits || user == password || user.contains('/');
+        let range = range.start + user.len() + 1..range.end;
+        (!group && names::is_literal(user, password)).then_some(Secret { range, kind: Kind::Named })
+    }
+
+    /// A value behind the name of a secret.
+    fn named(&self, start: usize, word: &str) -> Option<Secret> {
+        let strength = names::strength(word)?;
+        let end = start + word.len();
+        let (separator, from, quoted_name) = self.separator(start, end, word)?;
+        let Value { range, quote } = self.value(from)?;
+        let value = &self.text[range.clone()];
+        let strong = strength == Strength::Strong;
+        let settled = match separator {
+            Separator::Assigned | Separator::Colon if self.kind == Text::Sql && !self.is_setting(end) => {
+                false
+            }
+            Separator::Assigned | Separator::Xml | Separator::Argument => true,
+            Separator::Colon if quoted_name || names::is_opaque(value) => true,
+            Separator::Colon => strong && (quote.is_some() || self.ends_a_statement(range.end)),
+            Separator::Option => !value.starts_with('-') && !names::is_prose(value),
+            Separator::Juxtaposed => self.is_setting(end),
+        };
+        // A key in several lines is found by its own first line.
+        let elsewhere = value.starts_with("-----BEGIN") || self.is_code(&range);
+        let secret =
+            settled && !elsewhere && names::is_literal(word, value) && names::convinces(strength, value);
+        secret.then(|| Secret { range: self.whole(&Value { range, quote }), kind: Kind::Named })
+    }
+
+    /// Whether a name in SQL, which ends at `end`, is that of a setting.
+    fn is_setting(&self, end: usize) -> bool {
+        let arrow = self.text[self.after_spaces(end)..].starts_with("=>");
+        let literal = matches!(self.sql.quote, Some(b'\'' | b'"'));
+        self.sql.settings || literal || arrow
+    }
+
+    /// In prose, what follows a colon is a value if nothing more is said: `password: hunter`, not `password: must have 8
+    /// characters`.
+    fn ends_a_statement(&self, end: usize) -> bool {
+        let more = self.byte(self.after_spaces(end));
+        self.kind == Text::Log && more.is_none_or(|byte| !byte.is_ascii_alphanumeric())
+    }
+
+    /// `get_token()` and `config["password"]` in a line of a program are no values.
+    fn is_code(&self, value: &Range<usize>) -> bool {
+        self.kind == Text::Log && matches!(self.byte(value.end), Some(b'(' | b'['))
+    }
+
+    /// Finds out what stands between a name and its value, and where the value begins.
+    fn separator(&self, start: usize, end: usize, word: &str) -> Option<(Separator, usize, bool)> {
+        let mut at = end;
+        while at < end + 4 && self.byte(at) == Some(b'\\') {
+            at += 1;
+        }
+        let quote = self.byte(at).filter(|byte| matches!(byte, b'"' | b'\'' | b'`'));
+        let at = if quote.is_some() { at + 1 } else { end };
+        let quoted = quote.is_some();
+        let rest = &self.text[at..];
+        if quoted && self.text[..start].ends_with(['"', '\'']) && rest.starts_with(',') && self.is_call(start)
+        {
+            return Some((Separator::Argument, at + 1, quoted));
+        }
+        if let Some(value) = rest.strip_prefix("</name>").map(str::trim_start)
+            && let Some(value) = value.strip_prefix("<value>")
+        {
+            return Some((Separator::Xml, self.text.len() - value.len(), quoted));
+        }
+        if rest.starts_with('>') && self.text[..start].ends_with('<') {
+            return Some((Separator::Xml, at + 1, quoted));
+        }
+        let bracket = usize::from(quoted && rest.starts_with(']'));
+        if let Some(from) = self.after_separator(at + bracket) {
+            let colon = self.bytes[from - 1] == b':';
+            return Some((if colon { Separator::Colon } else { Separator::Assigned }, from, quoted));
+        }
+        let value = self.after_spaces(at);
+        let literal = matches!(self.byte(value), Some(b'"' | b'\''));
+        match value > at {
+            true if word.starts_with('-') && !quoted => Some((Separator::Option, value, quoted)),
+            true if literal && self.kind == Text::Sql => Some((Separator::Juxtaposed, value, quoted)),
+            _ => None,
+        }
+    }
+
+    /// Whether the quoted text that begins at `start` is an argument of a call that sets something.
+    fn is_call(&self, start: usize) -> bool {
+        let before = &self.text[..start - 1];
+        ["option(", "config(", "set(", "put(", "setProperty(", "header(", "conf("]
+            .iter()
+            .any(|call| before.ends_with(call))
+    }
+
+    /// Where a value begins, if what stands at `at` assigns one.
+    fn after_separator(&self, at: usize) -> Option<usize> {
+        let at = self.after_spaces(at);
+        let rest = &self.bytes[at..];
+        let length = match rest {
+            [b'=', b'=' | b'~', ..] | [b':', b':', ..] => return None,
+            [b'=', b'>', ..] | [b':', b'=', ..] | [b'-', b'>', ..] => 2,
+            [b'=' | b':', ..] => 1,
+            _ => return None,
+        };
+        Some(at + length)
+    }
+
+    fn after_spaces(&self, at: usize) -> usize {
+        let spaces =
+            self.bytes[at..].iter().take(GAP).take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+        at + spaces
+    }
+
+    /// All of a value of which the beginning was looked at.
+    fn whole(&self, value: &Value) -> Range<usize> {
+        let start = value.range.start;
+        match value.quote {
+            _ if value.range.len() + 4 < ENOUGH => value.range.clone(),
+            Some((quote, escapes)) => start..self.closing(start, quote, escapes, usize::MAX),
+            None => self.unquoted(start, usize::MAX),
+        }
+    }
+
+    /// The value that begins at a place, behind white space.
+    fn value(&self, from: usize) -> Option<Value> {
+        let mut at = self.after_spaces(from);
+        // A prefix of a string in Python.
+        if matches!(self.byte(at), Some(b'b' | b'r' | b'f' | b'u'))
+            && matches!(self.byte(at + 1), Some(b'"' | b'\''))
+        {
+            at += 1;
+        }
+        let escapes = self.bytes[at..].iter().take(3).take_while(|byte| **byte == b'\\').count();
+        let quote = self.byte(at + escapes).filter(|byte| matches!(byte, b'"' | b'\'' | b'`'));
+        let Some(quote) = quote else {
+            let range = self.unquoted(at, ENOUGH);
+            return (!range.is_empty()).then_some(Value { range, quote: None });
+        };
+        let start = at + escapes + 1;
+        let range = start..self.closing(start, quote, escapes, ENOUGH);
+        (!range.is_empty()).then_some(Value { range, quote: Some((quote, escapes)) })
+    }
+
+    /// Where a literal ends: at its quote with as many backslashes as the one that began it, or with the line.
+    fn closing(&self, start: usize, quote: u8, escapes: usize, limit: usize) -> usize {
+        let mut slashes = 0;
+        for (index, byte) in self.bytes[start..].iter().enumerate() {
+            match byte {
+                _ if index == limit => return self.text.floor_char_boundary(start + index),
+                b'\n' => return start + index,
+                byte if *byte == quote && slashes <= escapes => return start + index - slashes,
+                b'\\' => slashes += 1,
+                _ => slashes = 0,
+            }
+        }
+        self.bytes.len()
+    }
+
+    /// The word that begins at a place and is in no quotes.
+    fn unquoted(&self, start: usize, limit: usize) -> Range<usize> {
+        let mut at = start;
+        while let Some(byte) = self.byte(at) {
+            if at - start >= limit {
+                return start..self.text.floor_char_boundary(at);
+            }
+            let ends = match byte {
+                b'"' | b'\'' | b';' | b'<' | b'`' => true,
+                b'(' | b'[' if at > start => true,
+                b',' | b'&' | b')' | b'}' | b']' | b'>' => at == start || self.separates(at + 1),
+                byte => byte.is_ascii_whitespace() || byte.is_ascii_control(),
+            };
+            if ends {
+                break;
+            }
+            at += 1;
+        }
+        start..at
+    }
+
+    /// Whether what follows a comma or a bracket is no part of the value before it.
+    fn separates(&self, at: usize) -> bool {
+        const NAME: usize = 48;
+        let Some(next) = self.byte(at) else { return true };
+        if next.is_ascii_whitespace()
+            || matches!(next, b',' | b';' | b')' | b'}' | b']' | b'"' | b'\'' | b'>' | b'.')
+        {
+            return true;
+        }
+        let name = self.bytes[at..].iter().take(NAME).take_while(|byte| is_word(**byte)).count();
+        name > 0 && matches!(self.byte(at + name), Some(b'=' | b':'))
+    }
+}
+
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
+}

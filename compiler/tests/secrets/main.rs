@@ -1,0 +1,4 @@
+//! What is taken for a secret, and what is not.
+
+mod golden;
+mod properties;

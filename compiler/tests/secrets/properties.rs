@@ -1,0 +1,134 @@
+//! What holds of every text, however strange.
+
+use std::time::{Duration, Instant};
+
+use dcp_compiler::secrets::{self, HIDDEN, Text};
+use proptest::prelude::*;
+
+/// Pieces that secrets and their surroundings are made of.
+const PIECES: &[&str] = &[
+    "password",
+    "token",
+    "secret_key",
+    "pass",
+    "sig",
+    "=",
+    ":",
+    " ",
+    "'",
+    "\"",
+    "\\",
+    "\\\"",
+    "://",
+    "@",
+    "/",
+    ",",
+    ";",
+    "&",
+    "(",
+    ")",
+    "<",
+    ">",
+    "[",
+    "]",
+    "{",
+    "}",
+    "${",
+    "x",
+    "hunter22",
+    "AbCdEf012345",
+    "…",
+    "ü",
+    "\n",
+    "-",
+    "--",
+    "-u ",
+    "Bearer ",
+    "Authorization",
+    "AKIAIOSFODNN7EXAMPLE",
+    "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+    "eyJhbGciOi.",
+    "-----BEGIN PRIVATE KEY-----",
+    "-----END PRIVATE KEY-----",
+    "oracle:thin:",
+    "SET ",
+    "OPTIONS (",
+    "SELECT ",
+    "=>",
+    "->",
+    "b",
+    "</name>",
+    "<value>",
+];
+
+fn text() -> impl Strategy<Value = String> {
+    let pieces =
+        prop::collection::vec(prop::sample::select(PIECES), 0..40).prop_map(|pieces| pieces.concat());
+    prop_oneof![pieces, "\\PC{0,200}"]
+}
+
+fn kind() -> impl Strategy<Value = Text> {
+    prop_oneof![Just(Text::Log), Just(Text::Manifest), Just(Text::Sql)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 2_000 } else { 20_000 }))]
+
+    #[test]
+    fn secrets_are_found_in_order_and_on_character_boundaries(text in text(), kind in kind()) {
+        let mut end = 0;
+        for secret in secrets::find(&text, kind) {
+            prop_assert!(secret.range.start >= end && secret.range.start < secret.range.end);
+            prop_assert!(text.get(secret.range.clone()).is_some());
+            end = secret.range.end;
+        }
+    }
+
+    #[test]
+    fn redacting_a_second_time_changes_nothing(text in text()) {
+        let once = secrets::redact(&text).into_owned();
+        prop_assert_eq!(secrets::redact(&once), once.as_str());
+    }
+
+    #[test]
+    fn redacted_text_has_as_many_lines_and_bounded_size(text in text()) {
+        let redacted = secrets::redact(&text);
+        prop_assert_eq!(redacted.matches('\n').count(), text.matches('\n').count());
+        prop_assert!(redacted.len() <= text.len() * HIDDEN.len());
+    }
+
+    #[test]
+    fn a_password_that_is_assigned_is_hidden(
+        before in "[ -~]{0,20}",
+        name in "(password|api_key|AUTH_TOKEN|db\\.secret)",
+        after in "[ ,;].{0,20}",
+    ) {
+        let line = format!("{before} {name}=s3cr3tvalue{after}");
+        prop_assert!(!secrets::redact(&line).contains("s3cr3tvalue"));
+    }
+}
+
+/// The time for eight times the text is about eight times as long, and never 64 times.
+#[test]
+fn the_time_is_linear_in_the_size_of_the_text() {
+    const SIZE: usize = 64 * 1024;
+    let time = |text: &str, kind| {
+        let best = (0..3).map(|_| {
+            let start = Instant::now();
+            secrets::find(text, kind);
+            start.elapsed()
+        });
+        best.min().expect("it was measured")
+    };
+    let hostile = PIECES.iter().flat_map(|first| PIECES.iter().map(move |second| [*first, *second].concat()));
+    let pairs =
+        ["password=a${", "token: aB", "oracle:thin:a", "a://", "\"password\": \"${", "password=\\'", "-u a"];
+    for unit in hostile.step_by(7).chain(pairs.map(str::to_owned)) {
+        for kind in [Text::Log, Text::Sql] {
+            let of = |size: usize| unit.repeat(size / unit.len() + 1);
+            let (small, large) = (time(&of(SIZE), kind), time(&of(SIZE * 8), kind));
+            let limit = small * 24 + Duration::from_millis(50);
+            assert!(large < limit, "{unit:?} as {kind:?}: {small:?}, then {large:?}");
+        }
+    }
+}
