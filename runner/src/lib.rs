@@ -8,6 +8,7 @@
 
 pub mod api;
 pub mod checkpoint;
+pub mod driver_log;
 pub mod embedded;
 pub mod execution;
 pub mod failure;

@@ -12,6 +12,8 @@ pub enum Cause {
     ExecutorContainer,
     ShuffleLost,
     NodeLost,
+    /// An executor ended for a reason that Spark does not know.
+    ExecutorLost,
     /// By a signal, of which nobody says why it was sent.
     DriverKilled,
     ImagePull,
@@ -52,13 +54,14 @@ pub enum Memory {
 }
 
 impl Cause {
-    pub const ALL: [Cause; 20] = [
+    pub const ALL: [Cause; 21] = [
         Cause::DriverHeap,
         Cause::ExecutorHeap,
         Cause::DriverContainer,
         Cause::ExecutorContainer,
         Cause::ShuffleLost,
         Cause::NodeLost,
+        Cause::ExecutorLost,
         Cause::DriverKilled,
         Cause::ImagePull,
         Cause::Scheduling,
@@ -149,6 +152,9 @@ impl Cause {
                 ("shuffleLost", "shuffle data was lost", Some(Class::ShuffleLost), Mend::Again)
             }
             Cause::NodeLost => ("nodeLost", "a node or a pod was lost", Some(Class::NodeLost), Mend::Again),
+            Cause::ExecutorLost => {
+                ("executorLost", "an executor was killed or lost", Some(Class::NodeLost), Mend::Again)
+            }
             Cause::DriverKilled => {
                 ("driverKilled", "the driver was killed", Some(Class::NodeLost), Mend::Again)
             }
