@@ -112,12 +112,14 @@ fn lost_executor<'a>(event: &Event<'a>) -> Option<Found<'a>> {
     if !is_loss {
         return None;
     }
-    // Where the reason has lines of its own, it begins below the header.
-    let lines = if message.trim_end().ends_with(':') { &event.lines[..] } else { &event.lines[..1] };
-    let cause = rules::of_executor(&lines.join("\n"))?;
+    // Where the reason has lines of its own, it begins below the header, in the words of Spark's backend for Kubernetes.
+    let is_reason =
+        |line: &&str| ["The executor with id ", "The API gave ", "\t"].iter().any(|it| line.starts_with(it));
+    let below = event.lines[1..].iter().copied().filter(is_reason);
+    let below: Vec<&str> = if message.trim_end().ends_with(':') { below.collect() } else { Vec::new() };
+    let cause = rules::of_executor(&[&[message], &below[..]].concat().join("\n"))?;
     let says = |line: &&str| line.contains("exited with") || line.contains("reason:");
-    let lines = lines[1..].iter().copied().filter(says).take(3);
-    Some((cause, [event.lines[0]].into_iter().chain(lines).collect()))
+    Some((cause, [event.lines[0]].into_iter().chain(below.into_iter().filter(says).take(3)).collect()))
 }
 
 fn links<'a>(event: &Event<'a>) -> Vec<Link<'a>> {
