@@ -25,6 +25,8 @@ pub enum Cause {
     ResultTooLarge,
     /// A path or a table that is not there.
     MissingData,
+    /// Files are where a table is to be created.
+    LocationExists,
     AccessDenied,
     IncompatibleCheckpoint,
     LostOffsets,
@@ -54,7 +56,7 @@ pub enum Memory {
 }
 
 impl Cause {
-    pub const ALL: [Cause; 21] = [
+    pub const ALL: [Cause; 22] = [
         Cause::DriverHeap,
         Cause::ExecutorHeap,
         Cause::DriverContainer,
@@ -70,6 +72,7 @@ impl Cause {
         Cause::UserCodeJvm,
         Cause::ResultTooLarge,
         Cause::MissingData,
+        Cause::LocationExists,
         Cause::AccessDenied,
         Cause::IncompatibleCheckpoint,
         Cause::LostOffsets,
@@ -114,6 +117,7 @@ impl Cause {
             Cause::UserCodePython
                 | Cause::UserCodeJvm
                 | Cause::MissingData
+                | Cause::LocationExists
                 | Cause::AccessDenied
                 | Cause::Dependencies
                 | Cause::IncompatibleCheckpoint
@@ -190,6 +194,15 @@ impl Cause {
                 "a path or a table is not there",
                 Some(Class::UserCode),
                 Mend::Nothing("it has to be made, or the job to name another"),
+            ),
+            Cause::LocationExists => (
+                "locationExists",
+                "a table is to be created where files are already",
+                Some(Class::UserCode),
+                Mend::Nothing(
+                    "without a metastore, Spark forgets its tables at the end of a run, and their files stay: delete the \
+                     folder, or have the job write with `INSERT OVERWRITE DIRECTORY`, or use a catalog that keeps tables",
+                ),
             ),
             Cause::AccessDenied => (
                 "accessDenied",

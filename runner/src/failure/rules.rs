@@ -66,6 +66,7 @@ const EXCEPTIONS: &[Rule] = &[
     rule(Cause::AccessDenied, "AccessDeniedException", ""),
     rule(Cause::AccessDenied, "S3Exception", "Status Code: 403"),
     rule(Cause::AccessDenied, "", "[INSUFFICIENT_PERMISSIONS]"),
+    rule(Cause::LocationExists, "", "[LOCATION_ALREADY_EXISTS]"),
     rule(Cause::MissingData, "", "[PATH_NOT_FOUND]"),
     rule(Cause::MissingData, "", "[TABLE_OR_VIEW_NOT_FOUND]"),
     rule(Cause::MissingData, "", "[SCHEMA_NOT_FOUND]"),
