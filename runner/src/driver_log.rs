@@ -322,3 +322,104 @@ impl Filter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LOG: &str = "\
+Using Spark's default log4j profile: org/apache/spark/log4j2-defaults.properties
+:: loading settings :: url = jar:file:/opt/spark/jars/ivy-2.5.3.jar!/org/apache/ivy/core/settings/ivysettings.xml
+26/01/31 02:00:11 INFO SparkContext: Running Spark version 4.1.1
+first row
+26/01/31 02:00:12 INFO ParquetWriteSupport: Initialized Parquet WriteSupport with Catalyst schema:
+{
+  \"type\" : \"struct\",
+  \"fields\" : [ {
+    \"name\" : \"id\"
+  } ]
+}
+and corresponding Parquet message type:
+message spark_schema {
+  required int64 id;
+}
+
+second: {row}
+26/01/31 02:00:13 WARN NettyRpcEnv: Ignored failure: java.io.IOException: Connection reset by peer
+third row
+26/01/31 02:00:14 WARN FileStreamSink: Assume no metadata directory.
+java.io.FileNotFoundException: File /nowhere does not exist
+\tat org.apache.hadoop.fs.RawLocalFileSystem.open(RawLocalFileSystem.java:1)
+Caused by: java.io.IOException: no
+\t... 3 more
+26/01/31 02:00:15 ERROR Executor: Exception in task 0.0
+java.lang.IllegalStateException: bad
+\tat Main.main(Main.java:1)
+Traceback (most recent call last):
+  File \"main.py\", line 1, in <module>
+KeyError: 'amount'
+";
+
+    const OUTPUT: &str = "\
+first row
+second: {row}
+third row
+26/01/31 02:00:15 ERROR Executor: Exception in task 0.0
+java.lang.IllegalStateException: bad
+\tat Main.main(Main.java:1)
+Traceback (most recent call last):
+  File \"main.py\", line 1, in <module>
+KeyError: 'amount'
+";
+
+    proptest! {
+        #[test]
+        fn output_is_the_same_however_the_log_is_cut(cuts in prop::collection::vec(0..LOG.len(), 0..9)) {
+            let mut cuts = cuts;
+            cuts.extend([0, LOG.len()]);
+            cuts.sort_unstable();
+            let mut filter = Filter::default();
+            let mut output = Vec::new();
+            for pair in cuts.windows(2) {
+                output.extend(filter.take(&LOG.as_bytes()[pair[0]..pair[1]]));
+            }
+            output.extend(filter.end());
+            prop_assert_eq!(String::from_utf8(output).unwrap(), OUTPUT);
+        }
+
+        #[test]
+        fn any_bytes_are_filtered_in_bounded_memory(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+            let mut filter = Filter::default();
+            let passed = filter.take(&bytes).len() + filter.end().len();
+            prop_assert!(passed <= bytes.len());
+        }
+    }
+
+    #[test]
+    fn a_line_without_end_is_passed_on_in_pieces() {
+        let mut filter = Filter::default();
+        let piece = vec![b'x'; WIDEST];
+        assert_eq!(filter.take(&piece).len(), WIDEST);
+        assert_eq!(filter.take(b"x\n26/01/31 02:00:11 INFO A: b\ny"), b"x\n");
+        assert_eq!(filter.end(), b"y");
+    }
+
+    #[test]
+    fn only_the_pattern_of_spark_begins_an_event() {
+        let expected = Header { level: Level::Warn, logger: "Logger", message: "a: b" };
+        assert_eq!(header("26/01/31 02:00:11 WARN org.apache.Logger: a: b"), Some(expected));
+        assert_eq!(header("26/01/31 02:00:11 WARN Logger:").map(|it| it.message), Some(""));
+        for line in [
+            "",
+            "26/01/31 02:00:11",
+            "26/01/31 02:00:11 OH Logger: a",
+            "26/01/31 02:00:11 WARN two words: a",
+            "2é/01/31 02:00:11 WARN Logger: a",
+            " 26/01/31 02:00:11 WARN Logger: a",
+        ] {
+            assert_eq!(header(line), None, "{line}");
+        }
+    }
+}

@@ -103,7 +103,8 @@ async fn a_table_has_columns_and_text() {
         }
         assert_eq!(rows.len(), count, "{codec}");
         if codec == "snappy" {
-            let numbers: Vec<_> = columns.iter().filter(|it| it.is_number).map(|it| it.name.as_str()).collect();
+            let numbers: Vec<_> =
+                columns.iter().filter(|it| it.is_number).map(|it| it.name.as_str()).collect();
             let expected = ["id", "tiny", "small", "whole", "long", "float", "double", "wide", "narrow"];
             assert_eq!(numbers, expected);
             let at = |name: &str| columns.iter().position(|it| it.name == name).expect("it is there");

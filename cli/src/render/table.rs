@@ -168,15 +168,16 @@ mod tests {
             &[None, Some("NULL"), Some("日本")],
             &[Some("3"), Some(""), Some("x")],
         ];
-        let expected = "\
-  id  text         größe
-────  ───────────  ─────
-   1  a␛[31m\\nb    1.20
--200  NULL         NULL
-NULL  \"NULL\"       日本
-   3  \"\"           x
-4 rows
-";
+        let expected = [
+            "  id  text       größe",
+            "────  ─────────  ─────",
+            "   1  a␛[31m\\nb  1.20",
+            "-200  NULL       NULL",
+            "NULL  \"NULL\"     日本",
+            "   3  \"\"         x",
+            "4 rows\n",
+        ]
+        .join("\n");
         assert_eq!(drawn(&[("id", true), ("text", false), ("größe", false)], rows, 80), expected);
     }
 
