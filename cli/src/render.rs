@@ -9,6 +9,7 @@ pub(crate) mod run;
 mod sarif;
 mod snippet;
 mod summary;
+pub(crate) mod table;
 mod text;
 
 use std::cell::RefCell;

@@ -19,6 +19,7 @@
 mod folder;
 pub mod installation;
 mod launch;
+mod memory;
 mod processes;
 mod supervisor;
 

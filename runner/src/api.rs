@@ -9,7 +9,7 @@ use futures_util::stream::BoxStream;
 use crate::execution::{Execution, Id, Phase, Transition};
 use crate::progress::Progress;
 use crate::request::{Request, Submit};
-use crate::results::Format;
+use crate::results::{self, Format};
 
 /// Why a Runner does not do something.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +56,20 @@ impl From<dcp_database::Error> for Error {
 }
 
 pub type Result<T> = std::result::Result<T, Error>;
+
+impl From<results::Error> for Error {
+    fn from(error: results::Error) -> Self {
+        let said = error.to_string();
+        match error {
+            results::Error::NotThere { .. } => Self::NotFound(said),
+            results::Error::Damaged { .. } => Self::Corrupt(said),
+            results::Error::Unsupported { .. }
+            | results::Error::Mixed { .. }
+            | results::Error::TooMany(_) => Self::NotNow(said),
+            results::Error::Place(_) => Self::Unavailable(said),
+        }
+    }
+}
 
 /// All that is kept of an execution.
 #[derive(Debug, Clone, PartialEq)]

@@ -1,11 +1,13 @@
 //! AR: from what a failed attempt left behind to its cause, and from that to what another attempt needs.
 //!
-//! Causes are a closed list, rules are data (`failure/rules.rs`), and a remedy changes one setting or none.
+//! Causes are a closed list, rules are data (`failure/rules.rs`), and a remedy changes one setting or none. A driver's log
+//! is read as Spark's events and the program's own output, as only the former prove anything about a cluster.
 
 mod cause;
+mod error;
+mod events;
 mod remedy;
 mod rules;
-mod user_code;
 
 use dcp_compiler::primitive::CoreEtlJob;
 use dcp_compiler::secrets;
@@ -13,8 +15,11 @@ use dcp_gateway::End;
 
 pub use cause::{Cause, Mend};
 
+use crate::driver_log::{Level, Log, is_frame};
 use crate::execution::{Attempt, Diagnosis};
 use crate::machine::Verdict;
+use error::{Error, Language, Link};
+use events::Found;
 
 /// What a failed attempt left behind.
 #[derive(Debug, Clone, Copy)]
@@ -24,31 +29,100 @@ pub struct Evidence<'a> {
     pub log: &'a str,
 }
 
-/// More lines than this prove nothing more.
-const LINES: usize = 8;
+/// Lines of evidence that are kept.
+const LINES: usize = 16;
 /// A line is cut here, for people to read.
 const WIDTH: usize = 400;
 
-/// The cause of a failure, with the lines that say so.
+const SIGKILL: i32 = 9;
+const SIGTERM: i32 = 15;
+/// What a shell, a container and spark-submit make of a process that was ended by these signals.
+const KILLED: i32 = 128 + SIGKILL;
+const TERMINATED: i32 = 128 + SIGTERM;
+/// Spark's own exit code for a full heap.
+const HEAP: i32 = 52;
+
+/// Returns the cause of a failure, with the lines that say so.
+///
+/// The end of the driver's process decides first, then the error that ended the program, then Spark's own events. What
+/// the program printed never makes a failure one of a node, an executor, a container or the cluster.
 pub fn diagnose(evidence: Evidence<'_>) -> (Cause, Diagnosis) {
+    let Evidence { end, log } = evidence;
     // A private key has several lines, so secrets are hidden before lines are chosen.
-    let log = secrets::redact(evidence.log);
-    let evidence = Evidence { log: &log, ..evidence };
-    let found = rules::first(evidence);
-    let (cause, mut lines) = found.unwrap_or_else(|| (Cause::Unknown, last_words(evidence.log)));
-    if matches!(cause, Cause::UserCodePython | Cause::UserCodeJvm) {
-        lines = user_code::lines(cause, evidence.log).unwrap_or(lines);
-    }
-    let detail = lines.last().filter(|_| cause.is_told_by_its_last_line()).map(|line| line.trim());
-    let summary = match detail {
-        Some(detail) => format!("{}: {}", cause.says(), cut(detail, 200)),
-        None if lines.is_empty() || cause == Cause::Unknown => {
-            format!("{}{}", cause.says(), how(evidence.end))
+    let log = secrets::redact(log);
+    let log = Log::read(&log);
+    let error = Error::last(&log.program);
+    let found = of_end(end).or_else(|| of_log(end, &log, error.as_ref()));
+    let (cause, lines) = found.unwrap_or_else(|| (Cause::Unknown, last_words(&log)));
+    let detail = match cause {
+        Cause::UserCodePython | Cause::UserCodeJvm => {
+            error.as_ref().and_then(Error::telling).map(|link| link.head).or(lines.last().copied())
         }
+        Cause::Backend | Cause::DriverKilled => lines.first().copied(),
+        cause if cause.is_told_by_its_last_line() => lines.last().copied(),
+        _ => None,
+    };
+    let lines: Vec<String> = lines.into_iter().map(str::to_owned).collect();
+    let summary = match detail.map(str::trim) {
+        Some(detail) => format!("{}: {}", cause.says(), cut(&short(detail), 200)),
+        None if lines.is_empty() || cause == Cause::Unknown => format!("{}{}", cause.says(), how(end)),
         None => cause.says().to_owned(),
     };
     let evidence = lines.iter().take(LINES).map(|line| cut(line, WIDTH)).collect();
     (cause, Diagnosis { class: cause.class(), cause: cause.name().to_owned(), summary, evidence })
+}
+
+/// The cause by the end of the driver's process, and what its backend says of it.
+fn of_end(end: &End) -> Option<Found<'_>> {
+    if let Some((cause, line)) = rules::of_backend(&end.message) {
+        return Some((cause, vec![line]));
+    }
+    let said: Vec<&str> = end.message.lines().filter(|line| !line.trim().is_empty()).collect();
+    match (end.exit_code, end.signal) {
+        (Some(KILLED | TERMINATED), _) | (_, Some(SIGKILL | SIGTERM)) => Some((Cause::DriverKilled, said)),
+        (None, None) if !said.is_empty() => Some((Cause::Backend, said)),
+        _ => None,
+    }
+}
+
+/// The cause by the error that ended the program, or by Spark's events where that error is a consequence of them.
+fn of_log<'a>(end: &End, log: &Log<'a>, error: Option<&Error<'a>>) -> Option<Found<'a>> {
+    let Some(error) = error else {
+        let cannot_open = |line: &&&str| line.contains("can't open file") && line.contains("[Errno 2]");
+        if let Some(line) = log.program.last().filter(cannot_open).filter(|_| end.exit_code == Some(2)) {
+            return Some((Cause::MissingData, vec![line]));
+        }
+        let found = events::has_given_up(&log.events).then(|| events::cause(&log.events)).flatten();
+        return found.or_else(|| (end.exit_code == Some(HEAP)).then_some((Cause::DriverHeap, Vec::new())));
+    };
+    let aborted = error.links.iter().any(Link::is_abort);
+    let named = error.links.iter().find_map(|link| Some((rules::of_exception(link)?, link.head)));
+    match named {
+        // A task of the job may have had it, on an executor.
+        Some((Cause::DriverHeap, _)) if aborted => {}
+        Some((cause, head)) => return Some((cause, error.lines_to(head))),
+        None => {}
+    }
+    let program = || match error.language {
+        Language::Python => Cause::UserCodePython,
+        Language::Jvm => Cause::UserCodeJvm,
+    };
+    if !aborted || error.links.iter().skip(1).any(|link| !link.of_spark) {
+        return Some((program(), error.lines()));
+    }
+    match events::cause(&log.events) {
+        Some((Cause::UserCodePython | Cause::UserCodeJvm, _)) => Some((program(), error.lines())),
+        Some(found) => Some(found),
+        // Spark did not log why, so that only the program's output says it.
+        None if error.links.iter().any(|link| is_loss(link.head)) => Some((Cause::Unknown, error.lines())),
+        None => Some((program(), error.lines())),
+    }
+}
+
+fn is_loss(head: &str) -> bool {
+    ["ExecutorLostFailure", "FetchFailed", "OutOfMemoryError", "SparkContext was shut down"]
+        .iter()
+        .any(|it| head.contains(it))
 }
 
 /// The cause, and what another attempt is to be given.
@@ -68,12 +142,21 @@ fn how(end: &End) -> String {
     }
 }
 
-/// The last lines that are not a part of an ordinary shutdown.
-fn last_words(log: &str) -> Vec<&str> {
-    let told = |line: &&str| !line.trim().is_empty() && !line.contains(" INFO ");
-    let mut lines: Vec<&str> = log.lines().rev().filter(told).take(LINES).collect();
-    lines.reverse();
-    lines
+/// The last lines that say something: those of errors that Spark logged, and those of the program.
+fn last_words<'a>(log: &Log<'a>) -> Vec<&'a str> {
+    let errors =
+        log.events.iter().filter(|event| event.header.level >= Level::Error).map(|event| event.lines[0]);
+    let program = log.program.iter().copied().filter(|line| !line.trim().is_empty() && !is_frame(line));
+    let newest = |lines: Vec<&'a str>| lines.into_iter().rev().take(LINES / 2).collect::<Vec<_>>();
+    let errors = newest(errors.collect());
+    let program = newest(program.collect());
+    errors.into_iter().rev().chain(program.into_iter().rev()).collect()
+}
+
+/// An exception without the modules of PySpark in front of it.
+fn short(head: &str) -> String {
+    let rest = head.strip_prefix("pyspark.errors.exceptions.");
+    rest.and_then(|rest| rest.split_once('.')).map_or(head, |(_, rest)| rest).to_owned()
 }
 
 fn cut(line: &str, width: usize) -> String {

@@ -9,6 +9,7 @@
 pub mod api;
 pub mod checkpoint;
 pub mod clock;
+pub mod driver_log;
 pub mod embedded;
 pub mod execution;
 pub mod failure;

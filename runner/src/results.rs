@@ -5,6 +5,8 @@
 
 mod container;
 mod json;
+mod schema;
+mod table;
 mod time;
 
 use std::collections::VecDeque;
@@ -17,6 +19,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use crate::execution::Id;
 use container::{Block, Head, Source};
 use json::Rows;
+pub use table::{Column, Table};
 
 /// How a result is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -145,7 +148,7 @@ struct Reading {
 }
 
 struct File {
-    source: Source,
+    source: Source<Error>,
     /// What its rows look like, where they are decoded.
     rows: Option<Rows>,
 }
@@ -180,7 +183,8 @@ impl Reading {
 
     /// Begins the next file. What is said of it is a piece where it is the first of an Avro file.
     async fn open(&mut self, path: String) -> Result<Option<Bytes>, Error> {
-        let source = Source::open(&self.root, path).await?;
+        let chunks = self.root.read(&path).await?.map_err(Error::from).boxed();
+        let source = Source::open(path, chunks).await?;
         let rows = match self.format {
             Format::Json => Some(Rows::new(&source.head).map_err(|why| source.unsupported(why))?),
             Format::Avro => None,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use dcp_objects::Objects;
 use dcp_runner::execution::Id;
-use dcp_runner::results::{Error, Format, Results};
+use dcp_runner::results::{Error, Format, Results, Table};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -63,6 +63,10 @@ fn rows(avro: &[u8]) -> usize {
 
 #[tokio::test]
 async fn every_type_and_codec_of_spark_becomes_json() {
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        let read = json("snappy").await + "\n";
+        fs::write(kept().join("types.json"), read).expect("it can be written");
+    }
     let expected = fs::read_to_string(kept().join("types.json")).expect("it is there");
     for codec in ["snappy", "deflate", "zstandard", "uncompressed"] {
         let json = json(codec).await;
@@ -72,6 +76,52 @@ async fn every_type_and_codec_of_spark_becomes_json() {
     assert_eq!(parsed.as_array().map(Vec::len), Some(3));
     let refused = read_from(&kept(), "bzip2", Format::Json).await.expect_err("nobody decodes it");
     assert!(refused.to_string().contains("spark.sql.avro.compression.codec"), "{refused}");
+}
+
+#[tokio::test]
+async fn columns_keep_their_names_whatever_is_in_them() {
+    let deep = r#"[{"k":{"größe":1,"count(1)":2,"größe_2":3,"GRÖSSE":4}}]"#;
+    let expected = format!(
+        r#"{{"count(1)":1,"größe":1,"a b":2,"a.b":3,"a`b":4,"a\"b":5,"1":6,"two":7,"two_2":8,"TWO":9,"":10,"日本":11,"x\ny":12,"two_2_2":13,"deep":{deep}}}"#
+    );
+    assert_eq!(json("names").await, format!("[\n{expected}\n]"));
+    // Any reader of Avro takes its names.
+    assert_eq!(rows(&avro("names").await), 1);
+}
+
+#[tokio::test]
+async fn a_table_has_columns_and_text() {
+    for (codec, count) in [("snappy", 3), ("names", 1), ("empty", 0), ("blocks", 3_000)] {
+        let root = Objects::open(kept().to_str().expect("it is text")).expect("it is there");
+        let pieces = Results::over(root).read(&id(codec), 1, Format::Avro).await.expect("it is there");
+        let mut table = Table::open(pieces).await.expect("it can be read");
+        let columns = table.columns();
+        let mut rows = Vec::new();
+        while let Some(row) = table.next().await.expect("it can be read") {
+            assert_eq!(row.len(), columns.len());
+            rows.push(row);
+        }
+        assert_eq!(rows.len(), count, "{codec}");
+        if codec == "snappy" {
+            let numbers: Vec<_> =
+                columns.iter().filter(|it| it.is_number).map(|it| it.name.as_str()).collect();
+            let expected = ["id", "tiny", "small", "whole", "long", "float", "double", "wide", "narrow"];
+            assert_eq!(numbers, expected);
+            let at = |name: &str| columns.iter().position(|it| it.name == name).expect("it is there");
+            assert_eq!(rows[0][at("narrow")].as_deref(), Some("1.20"));
+            assert_eq!(rows[0][at("months")].as_deref(), Some("P1Y2M"));
+            assert_eq!(rows[0][at("list")].as_deref(), Some("[1,null,3]"));
+            assert_eq!(rows[2][at("text")], None);
+        }
+    }
+}
+
+#[tokio::test]
+async fn text_that_claims_to_be_json_is_read_first() {
+    let json = of(r#"{"type":"string","dcp.type":"json"}"#);
+    let text = r#"1,"other":2"#;
+    let data = [long(i64::try_from(text.len()).expect("it is short")), text.into()].concat();
+    assert!(refused(&file(&json, 1, &data)).await.contains("a value is not JSON"));
 }
 
 #[tokio::test]

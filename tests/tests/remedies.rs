@@ -42,9 +42,21 @@ fn course(job: &CoreEtlJob, log: &str, exit_code: i32) -> (Vec<String>, String) 
     }
 }
 
-const HEAP: &str = "java.lang.OutOfMemoryError: Java heap space\n";
-const EXECUTOR: &str = "The executor with id 2 exited with exit code 52(JVM OOM).\n";
-const KILLED: &str = "The executor with id 3 exited with exit code 137(SIGKILL, possible container OOM).\n";
+const HEAP: &str =
+    "Exception in thread \"main\" java.lang.OutOfMemoryError: Java heap space\n\tat Main.main(Main.java:3)\n";
+const ABORTED: &str =
+    "26/01/31 02:00:12 ERROR TaskSetManager: Task 3 in stage 4.0 failed 4 times; aborting job\n";
+const EXECUTOR: &str = "26/01/31 02:00:11 ERROR TaskSchedulerImpl: Lost executor 2 on 10.0.0.1: \n\
+    The executor with id 2 exited with exit code 52(JVM OOM).\n";
+const KILLED: &str = "26/01/31 02:00:11 ERROR TaskSchedulerImpl: Lost executor 3 on 10.0.0.1: \n\
+    The executor with id 3 exited with exit code 137(SIGKILL, possible container OOM).\n\
+    The API gave the following container statuses:\n\t termination reason: OOMKilled\n";
+const FETCH: &str = "26/01/31 02:00:11 WARN TaskSetManager: Lost task 3.0 in stage 4.0 (TID 91) (10.0.0.1 executor 5): \
+    FetchFailed(null, shuffleId=1, mapIndex=-1, mapId=-1, reduceId=3, message=\n";
+
+fn aborted(log: &str) -> String {
+    format!("{log}{ABORTED}")
+}
 
 #[test]
 fn a_heap_grows_to_its_bound_and_no_further() {
@@ -53,7 +65,7 @@ fn a_heap_grows_to_its_bound_and_no_further() {
     let (course_, why) = course(&job, HEAP, 1);
     assert_eq!(course_, driver);
     assert_eq!(why, "`resources.driver.maxMemory` lets it have no more than 2048 MiB");
-    let (course_, why) = course(&job, EXECUTOR, 1);
+    let (course_, why) = course(&job, &aborted(EXECUTOR), 1);
     assert_eq!(course_, ["spark.executor.memory=3072m"]);
     assert_eq!(why, "`resources.executors.maxMemory` lets it have no more than 3072 MiB");
 }
@@ -67,7 +79,7 @@ fn without_leave_nothing_grows() {
 
 #[test]
 fn a_killed_container_gets_overhead_and_no_heap() {
-    let (course, why) = course(&job("{executors: {memory: 1g, maxMemory: 8g}}"), KILLED, 1);
+    let (course, why) = course(&job("{executors: {memory: 1g, maxMemory: 8g}}"), &aborted(KILLED), 1);
     let grows = [384 + 192, 864, 1024].map(|mib| format!("spark.executor.memoryOverhead={mib}m"));
     assert_eq!(course, grows);
     assert_eq!(why, "it has 1024 MiB beside its heap, as much as the heap itself");
@@ -76,9 +88,14 @@ fn a_killed_container_gets_overhead_and_no_heap() {
 #[test]
 fn what_memory_does_not_mend_is_tried_as_it_was_or_not_at_all() {
     let job = job("{driver: {memory: 1g, maxMemory: 2g}}");
-    let lost = "org.apache.spark.shuffle.MetadataFetchFailedException: Missing an output location\n";
-    assert_eq!(course(&job, lost, 1), (vec![], String::new()));
+    assert_eq!(course(&job, &aborted(FETCH), 1), (vec![], String::new()));
     let (_, why) =
         course(&job, "Traceback (most recent call last):\n  File \"a.py\", line 1\nKeyError: 'a'\n", 1);
     assert_eq!(why, "the same program on the same data fails again");
+}
+
+#[test]
+fn exit_code_137_without_the_backends_word_is_retried_without_a_remedy() {
+    let job = job("{driver: {memory: 1g, maxMemory: 2g}}");
+    assert_eq!(course(&job, "", 137), (vec![], String::new()));
 }

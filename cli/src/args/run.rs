@@ -71,10 +71,13 @@ pub(crate) struct Runs {
 }
 
 pub(super) const LOGS: &str = "\
+Shows what the program wrote, and the errors that Spark logged. `--all` adds everything else that Spark logged.
+
 Examples:
   dcp logs 01k9z…                    of its last attempt
   dcp logs -f logistics/orders       of the newest execution of a workload, for as long as it runs
-  dcp logs 01k9z… --attempt 1";
+  dcp logs 01k9z… --attempt 1
+  dcp logs 01k9z… --all              with Spark's own log";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Logs {
@@ -84,6 +87,9 @@ pub(crate) struct Logs {
     /// Go on for as long as it runs, through all further attempts
     #[arg(short, long)]
     pub(crate) follow: bool,
+    /// Show everything in the driver's log, Spark's own lines too
+    #[arg(short, long)]
+    pub(crate) all: bool,
     /// Of this attempt [default: the last one]
     #[arg(long, value_name = "NUMBER")]
     pub(crate) attempt: Option<u32>,
@@ -111,7 +117,8 @@ pub(crate) struct Cancel {
 
 pub(super) const RESULT: &str = "\
 Examples:
-  dcp result logistics/orders                       the rows of the newest execution, as JSON
+  dcp result logistics/orders                       the rows of the newest execution
+  dcp result 01k9z… --output csv > rows.csv
   dcp result 01k9z… --output avro --out rows.avro";
 
 #[derive(Debug, clap::Args)]
@@ -119,9 +126,9 @@ pub(crate) struct Rows {
     /// An execution's id, or `domain/name` for the newest one of a workload
     #[arg(value_name = "EXECUTION")]
     pub(crate) execution: String,
-    /// How to write it
-    #[arg(short, long, value_name = "FORMAT", default_value = "json")]
-    pub(crate) output: ResultFormat,
+    /// Format of the rows [default: table on a terminal, else json]
+    #[arg(short, long, value_name = "FORMAT")]
+    pub(crate) output: Option<ResultFormat>,
     /// Write it to this file
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) out: Option<PathBuf>,
@@ -132,8 +139,12 @@ pub(crate) struct Rows {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ResultFormat {
+    /// Columns cut to the width of the terminal
+    Table,
     /// An array with a record on each line
     Json,
+    /// A header and a line for each row; a null is empty, an empty text is `""`
+    Csv,
     /// An object container file
     Avro,
 }

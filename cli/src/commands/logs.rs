@@ -4,6 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use dcp_runner::api::LogRequest;
+use dcp_runner::driver_log::Filter;
 use futures_util::StreamExt as _;
 
 use crate::args;
@@ -24,18 +25,30 @@ pub(super) fn run(
         let mut interrupts = Interrupts::new()?;
         let mut parts = runs.runner.logs(record.id(), request);
         let mut attempt = None;
+        let mut filter = Filter::default();
         loop {
             let part = tokio::select! {
                 part = parts.next() => part,
                 () = interrupts.next() => return Ok(()),
             };
-            let Some(part) = part else { return Ok(()) };
+            let Some(part) = part else {
+                console.out.write_all(&filter.end())?;
+                return Ok(());
+            };
             let part = part.map_err(|error| failed(&error))?;
+            if attempt.is_some_and(|before| before != part.attempt) {
+                console.out.write_all(&filter.end())?;
+                console.out.flush()?;
+            }
             if attempt.replace(part.attempt).is_some_and(|before| before != part.attempt) && !console.quiet {
                 writeln!(console.err, "--- attempt {}", part.attempt)?;
                 console.err.flush()?;
             }
-            console.out.write_all(&part.bytes)?;
+            if args.all {
+                console.out.write_all(&part.bytes)?;
+            } else {
+                console.out.write_all(&filter.take(&part.bytes))?;
+            }
             console.out.flush()?;
         }
     });

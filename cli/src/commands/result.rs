@@ -1,61 +1,104 @@
 //! `dcp result`
 
-use std::io::Write as _;
+use std::io::{self, Write};
 use std::path::Path;
 
-use dcp_runner::results::Format;
+use bytes::Bytes;
+use dcp_runner::api;
+use dcp_runner::results::{Format, Table};
 use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
 
 use crate::args::{self, ResultFormat};
 use crate::failure::{Failure, Verdict};
-use crate::out::Console;
+use crate::out::{Console, Look};
+use crate::render::table::{Layout, Row, csv, shown};
 use crate::runs::{Runs, failed};
+
+/// A table's columns are as wide as these rows need.
+const SAMPLE: usize = 1_000;
+
+type Pieces = BoxStream<'static, api::Result<Bytes>>;
 
 pub(super) fn run(
     args: &args::Rows,
     project: Option<&Path>,
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
-    let format = match args.output {
-        ResultFormat::Json => Format::Json,
-        ResultFormat::Avro => Format::Avro,
-    };
-    if format == Format::Avro && args.out.is_none() && console.out.look.terminal {
-        let message = "Avro is nothing for a terminal";
-        return Err(
-            Failure::usage(message).help("name a file: --out rows.avro; or send it elsewhere: > rows.avro")
-        );
+    let look = console.out.look;
+    let format = args.output.unwrap_or(match (&args.out, look.terminal) {
+        (None, true) => ResultFormat::Table,
+        _ => ResultFormat::Json,
+    });
+    if format == ResultFormat::Avro && args.out.is_none() && look.terminal {
+        let message = "Avro is binary, and is not written to a terminal";
+        return Err(Failure::usage(message).help("name a file, `--out rows.avro`, or redirect the output"));
     }
     let runs = Runs::of(project, args.target.as_deref())?;
     let record = runs.find(&args.execution)?;
-    let mut pieces = runs.runner.result(record.id(), format);
-    let mut file = None;
-    if let Some(path) = &args.out {
-        let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let opened = tempfile::NamedTempFile::new_in(folder);
-        file = Some((path, opened.map_err(|error| Failure::at(path, "written", &error))?));
-    }
-    let told: Result<(), Failure> = runs.run(async {
-        while let Some(piece) = pieces.next().await {
-            let piece = piece.map_err(|error| failed(&error))?;
-            match &mut file {
-                Some((path, file)) => {
-                    file.write_all(&piece).map_err(|error| Failure::at(path, "written", &error))?;
-                }
-                None => console.out.write_all(&piece)?,
-            }
-        }
-        Ok(())
-    });
-    told?;
-    match file {
+    let wanted = if format == ResultFormat::Json { Format::Json } else { Format::Avro };
+    let pieces = runs.runner.result(record.id(), wanted);
+    let written: Result<(), Failure> = match &args.out {
+        None => runs.run(write(format, pieces, look, &mut console.out, &|error| error.into())),
         // Whole, or not at all.
-        Some((path, file)) => {
-            file.persist(path).map_err(|error| Failure::at(path, "written", &error.error))?;
+        Some(path) => {
+            let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let failed = |error: io::Error| Failure::at(path, "written", &error);
+            let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+            let look = Look { color: false, ..look };
+            runs.run(write(format, pieces, look, &mut file, &failed))
+                .and_then(|()| file.persist(path).map(drop).map_err(|error| failed(error.error)))
         }
-        None if format == Format::Json => writeln!(console.out)?,
-        None => {}
-    }
+    };
     runs.close();
-    Ok(Verdict::Fine)
+    written.map(|()| Verdict::Fine)
+}
+
+async fn write(
+    format: ResultFormat,
+    mut pieces: Pieces,
+    look: Look,
+    to: &mut (impl Write + Send),
+    unwritten: &(dyn Fn(io::Error) -> Failure + Sync),
+) -> Result<(), Failure> {
+    match format {
+        ResultFormat::Json | ResultFormat::Avro => {
+            while let Some(piece) = pieces.next().await {
+                to.write_all(&piece.map_err(|error| failed(&error))?).map_err(unwritten)?;
+            }
+            let end = if format == ResultFormat::Json { "\n" } else { "" };
+            to.write_all(end.as_bytes()).map_err(unwritten)
+        }
+        ResultFormat::Csv => {
+            let mut table = Table::open(pieces).await.map_err(|error| failed(&error))?;
+            let columns = table.columns();
+            let head = csv(columns.iter().map(|column| Some(column.name.as_str())));
+            to.write_all(head.as_bytes()).map_err(unwritten)?;
+            while let Some(row) = table.next().await.map_err(|error| failed(&error))? {
+                to.write_all(csv(row.iter().map(Option::as_deref)).as_bytes()).map_err(unwritten)?;
+            }
+            Ok(())
+        }
+        ResultFormat::Table => {
+            let mut table = Table::open(pieces).await.map_err(|error| failed(&error))?;
+            let mut sample: Vec<Row> = Vec::new();
+            while sample.len() < SAMPLE
+                && let Some(row) = table.next().await.map_err(|error| failed(&error))?
+            {
+                sample.push(shown(row));
+            }
+            let layout = Layout::of(table.columns(), &sample, look);
+            to.write_all(layout.head().as_bytes()).map_err(unwritten)?;
+            let mut rows = 0;
+            for row in sample {
+                rows += 1;
+                to.write_all(layout.row(&row).as_bytes()).map_err(unwritten)?;
+            }
+            while let Some(row) = table.next().await.map_err(|error| failed(&error))? {
+                rows += 1;
+                to.write_all(layout.row(&shown(row)).as_bytes()).map_err(unwritten)?;
+            }
+            to.write_all(layout.foot(rows).as_bytes()).map_err(unwritten)
+        }
+    }
 }

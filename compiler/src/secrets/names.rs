@@ -77,7 +77,7 @@ pub(super) fn strength(name: &str) -> Option<Strength> {
         return None;
     }
     let ends = |ending: &&str| ending.as_bytes().last() == Some(&last) && ends_with(bytes, ending.as_bytes());
-    if STRONG.iter().any(|ending| ends(&ending)) {
+    if STRONG.iter().any(ends) {
         return Some(Strength::Strong);
     }
     let (word, strength) = WORDS.iter().find(|(word, _)| is_last_word(bytes, word.as_bytes()))?;

@@ -91,7 +91,7 @@ struct Value {
     quote: Option<(u8, usize)>,
 }
 
-impl<'t> Scanner<'t> {
+impl Scanner<'_> {
     fn step(&mut self) {
         let start = self.at;
         let length = self.bytes[start..].iter().take_while(|byte| is_word(**byte)).count();
@@ -330,7 +330,7 @@ impl<'t> Scanner<'t> {
         let rest = &self.bytes[at..];
         let length = match rest {
             [b'=', b'=' | b'~', ..] | [b':', b':', ..] => return None,
-            [b'=', b'>', ..] | [b':', b'=', ..] | [b'-', b'>', ..] => 2,
+            [b'=' | b'-', b'>', ..] | [b':', b'=', ..] => 2,
             [b'=' | b':', ..] => 1,
             _ => return None,
         };

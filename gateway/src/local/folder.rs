@@ -52,6 +52,11 @@ impl Folder {
         self.0.join("events")
     }
 
+    /// Where tables without a location of their own are kept: beside the folders of all applications, not in the project.
+    pub(super) fn warehouse(&self) -> PathBuf {
+        self.0.with_file_name("warehouse")
+    }
+
     pub(super) fn exists(&self) -> bool {
         self.0.is_dir()
     }

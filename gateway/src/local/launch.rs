@@ -171,6 +171,7 @@ fn conf(spec: &Spec, folder: &Folder, installation: &Installation) -> BTreeMap<S
     let defaults = [
         ("spark.eventLog.enabled", "true".to_owned()),
         ("spark.eventLog.dir", format!("file://{}", folder.events().display())),
+        ("spark.sql.warehouse.dir", format!("file://{}", folder.warehouse().display())),
         ("spark.ui.port", "0".to_owned()),
         ("spark.ui.showConsoleProgress", "false".to_owned()),
     ];

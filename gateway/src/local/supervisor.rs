@@ -11,7 +11,7 @@ use rustix::process::Signal;
 
 use super::folder::{Folder, Stop, failed};
 use super::launch::Launch;
-use super::processes;
+use super::{memory, processes};
 use crate::compute::{End, Error, Result};
 
 /// How often to look whether the command has ended, or is to.
@@ -38,8 +38,14 @@ pub fn supervise(path: &Path) -> Result<()> {
     if !folder.claim_start(Timestamp::now())? {
         return Ok(());
     }
+    let kills = memory::kills();
     let end = match start(&folder, &launch) {
-        Ok(child) => watch(&folder, child)?,
+        Ok(child) => {
+            let end = watch(&folder, child)?;
+            let message =
+                if end.succeeded { String::new() } else { memory::evidence(kills, memory::kills()) };
+            End { message, ..end }
+        }
         Err(error) => ended(false, None, &error.to_string()),
     };
     processes::kill_all(folder.path());

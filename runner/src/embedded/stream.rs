@@ -11,7 +11,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use super::{Inner, unknown};
 use crate::api::{Error, LogPart, LogRequest, Record, Result};
 use crate::execution::{Id, Phase, Transition};
-use crate::results::{self, Format};
+use crate::results::Format;
 
 /// How often to look for what is not this Runner's own, and for more of a log.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -156,20 +156,8 @@ pub(super) fn result(inner: Arc<Inner>, id: Id, format: Format) -> BoxStream<'st
         if phase != Phase::Succeeded {
             return Err(Error::NotFound(format!("{id} is {}, and has no result", phase.name())));
         }
-        let pieces =
-            results.read(&id, record.execution.attempt(), format).await.map_err(|error| unread(&error))?;
-        Ok(pieces.map_err(|error| unread(&error)))
+        let pieces = results.read(&id, record.execution.attempt(), format).await?;
+        Ok(pieces.map_err(Error::from))
     };
     stream::once(begun).try_flatten().boxed()
-}
-
-fn unread(error: &results::Error) -> Error {
-    match error {
-        results::Error::NotThere { .. } => Error::NotFound(error.to_string()),
-        results::Error::Damaged { .. } => Error::Corrupt(error.to_string()),
-        results::Error::Unsupported { .. } | results::Error::Mixed { .. } | results::Error::TooMany(_) => {
-            Error::NotNow(error.to_string())
-        }
-        results::Error::Place(_) => Error::Unavailable(error.to_string()),
-    }
 }

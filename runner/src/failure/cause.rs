@@ -12,6 +12,8 @@ pub enum Cause {
     ExecutorContainer,
     ShuffleLost,
     NodeLost,
+    /// An executor ended for a reason that Spark does not know.
+    ExecutorLost,
     /// By a signal, of which nobody says why it was sent.
     DriverKilled,
     ImagePull,
@@ -23,6 +25,8 @@ pub enum Cause {
     ResultTooLarge,
     /// A path or a table that is not there.
     MissingData,
+    /// Files are where a table is to be created.
+    LocationExists,
     AccessDenied,
     IncompatibleCheckpoint,
     LostOffsets,
@@ -52,13 +56,14 @@ pub enum Memory {
 }
 
 impl Cause {
-    pub const ALL: [Cause; 20] = [
+    pub const ALL: [Cause; 22] = [
         Cause::DriverHeap,
         Cause::ExecutorHeap,
         Cause::DriverContainer,
         Cause::ExecutorContainer,
         Cause::ShuffleLost,
         Cause::NodeLost,
+        Cause::ExecutorLost,
         Cause::DriverKilled,
         Cause::ImagePull,
         Cause::Scheduling,
@@ -67,6 +72,7 @@ impl Cause {
         Cause::UserCodeJvm,
         Cause::ResultTooLarge,
         Cause::MissingData,
+        Cause::LocationExists,
         Cause::AccessDenied,
         Cause::IncompatibleCheckpoint,
         Cause::LostOffsets,
@@ -111,6 +117,7 @@ impl Cause {
             Cause::UserCodePython
                 | Cause::UserCodeJvm
                 | Cause::MissingData
+                | Cause::LocationExists
                 | Cause::AccessDenied
                 | Cause::Dependencies
                 | Cause::IncompatibleCheckpoint
@@ -149,6 +156,9 @@ impl Cause {
                 ("shuffleLost", "shuffle data was lost", Some(Class::ShuffleLost), Mend::Again)
             }
             Cause::NodeLost => ("nodeLost", "a node or a pod was lost", Some(Class::NodeLost), Mend::Again),
+            Cause::ExecutorLost => {
+                ("executorLost", "an executor was killed or lost", Some(Class::NodeLost), Mend::Again)
+            }
             Cause::DriverKilled => {
                 ("driverKilled", "the driver was killed", Some(Class::NodeLost), Mend::Again)
             }
@@ -184,6 +194,15 @@ impl Cause {
                 "a path or a table is not there",
                 Some(Class::UserCode),
                 Mend::Nothing("it has to be made, or the job to name another"),
+            ),
+            Cause::LocationExists => (
+                "locationExists",
+                "a table is to be created where files are already",
+                Some(Class::UserCode),
+                Mend::Nothing(
+                    "without a metastore, Spark forgets its tables at the end of a run, and their files stay: delete the \
+                     folder, or have the job write with `INSERT OVERWRITE DIRECTORY`, or use a catalog that keeps tables",
+                ),
             ),
             Cause::AccessDenied => (
                 "accessDenied",

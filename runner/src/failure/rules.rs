@@ -1,139 +1,138 @@
-//! What each cause looks like. Rules are tried in their order, on all lines, and the first that fits is the cause: what
-//! says more stands before what says less, and what is a consequence of many things stands last.
+//! The signs of each cause, as tables. Within a table, the first row that fits decides.
 
-use super::{Cause, Evidence};
+use super::Cause;
+use super::error::Link;
+
+/// What a backend says of how an application ended.
+const BACKEND: &[(Cause, &[&str])] = &[
+    (Cause::DriverContainer, &["OOMKilled"]),
+    (Cause::ImagePull, &["ImagePullBackOff", "ErrImagePull", "InvalidImageName"]),
+    (Cause::Scheduling, &["exceeded quota", "FailedScheduling", "Unschedulable"]),
+    (Cause::NodeLost, &["Evicted", "NodeLost", "NodeShutdown", "Preempted", "node was lost"]),
+];
+
+/// What Spark says of an executor that it lost.
+const EXECUTORS: &[(Cause, &[&str])] = &[
+    (
+        Cause::ExecutorContainer,
+        &["OOMKilled", "for exceeding memory limits", "for exceeding physical memory limits"],
+    ),
+    (Cause::ExecutorHeap, &["exit code 52", "exited with code 52"]),
+    (
+        Cause::NodeLost,
+        &[
+            "decommission",
+            "heartbeat timed out",
+            "no recent heartbeats",
+            "node was lost",
+            "Evicted",
+            "Preempted",
+        ],
+    ),
+    (Cause::ExecutorLost, &[""]),
+];
 
 struct Rule {
     cause: Cause,
-    looks: Look,
+    /// The end of the exception's class; empty for any class of Spark's own.
+    class: &'static str,
+    /// A part of the first line.
+    says: &'static str,
 }
 
-enum Look {
-    /// A line that has all of these.
-    Line(&'static [&'static str]),
-    /// A line that has all of the first, and none of the second.
-    LineBut(&'static [&'static str], &'static [&'static str]),
-    /// How the driver itself ended.
-    Exit(i32),
-    Signal(i32),
+const fn rule(cause: Cause, class: &'static str, says: &'static str) -> Rule {
+    Rule { cause, class, says }
 }
 
-const fn line(cause: Cause, has: &'static [&'static str]) -> Rule {
-    Rule { cause, looks: Look::Line(has) }
-}
-
-/// An executor that is the driver itself is none.
-const RULES: &[Rule] = &[
-    line(Cause::ExecutorContainer, &["executor", "exit code 137"]),
-    line(Cause::ExecutorContainer, &["exited with exit code 137", "Executor"]),
-    line(Cause::ExecutorContainer, &["OOMKilled", "exec"]),
-    line(Cause::ExecutorContainer, &["Lost executor", "exited with code 137"]),
-    line(Cause::ExecutorHeap, &["Lost executor", "exited with code 52"]),
-    line(Cause::ExecutorHeap, &["executor", "exit code 52"]),
-    Rule {
-        cause: Cause::ExecutorHeap,
-        looks: Look::LineBut(&["Lost task", "java.lang.OutOfMemoryError"], &["executor driver"]),
-    },
-    line(Cause::DriverHeap, &["java.lang.OutOfMemoryError: Java heap space"]),
-    line(Cause::DriverHeap, &["java.lang.OutOfMemoryError: GC overhead limit exceeded"]),
-    line(Cause::ResultTooLarge, &["bigger than spark.driver.maxResultSize"]),
-    Rule { cause: Cause::DriverHeap, looks: Look::Exit(52) },
-    line(Cause::DriverContainer, &["OOMKilled"]),
-    line(Cause::IncompatibleCheckpoint, &["STATE_STORE_", "SCHEMA_NOT_COMPATIBLE"]),
-    line(Cause::IncompatibleCheckpoint, &["StateSchemaNotCompatible"]),
-    line(Cause::IncompatibleCheckpoint, &["STREAMING_STATEFUL_OPERATOR_NOT_MATCH_IN_STATE_METADATA"]),
-    line(Cause::IncompatibleCheckpoint, &["There are", "sources in the checkpoint offsets"]),
-    line(Cause::LostOffsets, &["KAFKA_DATA_LOSS"]),
-    line(
+/// Exceptions that the JVM or PySpark raised.
+const EXCEPTIONS: &[Rule] = &[
+    rule(Cause::DriverHeap, "java.lang.OutOfMemoryError", ": Java heap space"),
+    rule(Cause::DriverHeap, "java.lang.OutOfMemoryError", ": GC overhead limit exceeded"),
+    rule(Cause::DriverHeap, "", "Not enough memory to build and broadcast"),
+    rule(Cause::ResultTooLarge, "", "bigger than spark.driver.maxResultSize"),
+    rule(Cause::IncompatibleCheckpoint, "", "[STATE_STORE_KEY_SCHEMA_NOT_COMPATIBLE]"),
+    rule(Cause::IncompatibleCheckpoint, "", "[STATE_STORE_VALUE_SCHEMA_NOT_COMPATIBLE]"),
+    rule(Cause::IncompatibleCheckpoint, "SchemaNotCompatible", ""),
+    rule(Cause::IncompatibleCheckpoint, "", "[STREAMING_STATEFUL_OPERATOR_NOT_MATCH_IN_STATE_METADATA]"),
+    rule(Cause::IncompatibleCheckpoint, "", "sources in the checkpoint offsets"),
+    rule(Cause::LostOffsets, "", "[KAFKA_DATA_LOSS"),
+    rule(
         Cause::LostOffsets,
-        &["Some data may have been lost because they are not available in Kafka any more"],
+        "",
+        "Some data may have been lost because they are not available in Kafka any more",
     ),
-    line(Cause::LostOffsets, &["OffsetOutOfRangeException"]),
-    line(Cause::Dependencies, &["unresolved dependency:"]),
-    line(Cause::Dependencies, &["java.lang.RuntimeException: problem during retrieve of"]),
-    line(Cause::ImagePull, &["ImagePullBackOff"]),
-    line(Cause::ImagePull, &["ErrImagePull"]),
-    line(Cause::Scheduling, &["exceeded quota"]),
-    line(Cause::Scheduling, &["FailedScheduling"]),
-    line(Cause::Scheduling, &["Insufficient", "nodes are available"]),
-    line(Cause::AccessDenied, &["AccessControlException"]),
-    line(Cause::AccessDenied, &["AccessDeniedException"]),
-    line(Cause::AccessDenied, &["Status Code: 403"]),
-    line(Cause::AccessDenied, &["INSUFFICIENT_PERMISSIONS"]),
-    line(Cause::MissingData, &["[PATH_NOT_FOUND]"]),
-    line(Cause::MissingData, &["[TABLE_OR_VIEW_NOT_FOUND]"]),
-    line(Cause::MissingData, &["[SCHEMA_NOT_FOUND]"]),
-    line(Cause::MissingData, &["InvalidInputException: Input path does not exist"]),
-    line(Cause::MissingData, &["The primary resource", "does not exist"]),
-    line(Cause::MissingData, &["can't open file", "[Errno 2] No such file or directory"]),
-    line(Cause::MissingData, &["java.nio.file.NoSuchFileException"]),
-    line(Cause::ShuffleLost, &["MetadataFetchFailedException"]),
-    line(Cause::ShuffleLost, &["FetchFailedException"]),
-    line(Cause::NodeLost, &["Executor decommission"]),
-    line(Cause::NodeLost, &["ExecutorLostFailure", "decommission"]),
-    line(Cause::NodeLost, &["node was lost"]),
-    line(Cause::NodeLost, &["Evicted"]),
-    line(Cause::NodeLost, &["Executor heartbeat timed out"]),
-    line(Cause::UserCodePython, &["Traceback (most recent call last):"]),
-    line(Cause::UserCodeJvm, &["Failed to load class"]),
-    line(Cause::UserCodeJvm, &["Exception in thread \"main\""]),
-    Rule { cause: Cause::DriverContainer, looks: Look::Exit(137) },
-    Rule { cause: Cause::DriverKilled, looks: Look::Exit(143) },
-    Rule { cause: Cause::DriverKilled, looks: Look::Signal(9) },
-    Rule { cause: Cause::DriverKilled, looks: Look::Signal(15) },
+    rule(Cause::LostOffsets, "OffsetOutOfRangeException", ""),
+    rule(Cause::AccessDenied, "AccessControlException", ""),
+    rule(Cause::AccessDenied, "AccessDeniedException", ""),
+    rule(Cause::AccessDenied, "S3Exception", "Status Code: 403"),
+    rule(Cause::AccessDenied, "", "[INSUFFICIENT_PERMISSIONS]"),
+    rule(Cause::LocationExists, "", "[LOCATION_ALREADY_EXISTS]"),
+    rule(Cause::MissingData, "", "[PATH_NOT_FOUND]"),
+    rule(Cause::MissingData, "", "[TABLE_OR_VIEW_NOT_FOUND]"),
+    rule(Cause::MissingData, "", "[SCHEMA_NOT_FOUND]"),
+    rule(Cause::MissingData, "InvalidInputException", "Input path does not exist"),
+    rule(Cause::MissingData, "java.nio.file.NoSuchFileException", ""),
 ];
 
-/// The first rule's cause that fits, with the lines that it fits.
-pub(super) fn first(evidence: Evidence<'_>) -> Option<(Cause, Vec<&str>)> {
-    RULES.iter().find_map(|rule| {
-        let lines: Vec<&str> = match &rule.looks {
-            Look::Line(has) => matching(evidence.log, has, &[]),
-            Look::LineBut(has, lacks) => matching(evidence.log, has, lacks),
-            Look::Exit(code) => {
-                return (evidence.end.exit_code == Some(*code)).then(|| (rule.cause, Vec::new()));
-            }
-            Look::Signal(signal) => {
-                return (evidence.end.signal == Some(*signal)).then(|| (rule.cause, Vec::new()));
-            }
-        };
-        (!lines.is_empty()).then_some((rule.cause, lines))
-    })
+/// The cause that a backend names, with the line in which it does.
+pub(super) fn of_backend(message: &str) -> Option<(Cause, &str)> {
+    message.lines().find_map(|line| of_words(BACKEND, line).map(|cause| (cause, line)))
 }
 
-/// The first line that has all of some texts and none of others; more of them say nothing more.
-fn matching<'a>(log: &'a str, has: &[&str], lacks: &[&str]) -> Vec<&'a str> {
-    let fits =
-        |line: &&str| has.iter().all(|it| line.contains(it)) && !lacks.iter().any(|it| line.contains(it));
-    log.lines().filter(fits).take(1).collect()
+/// The cause for which Spark lost an executor.
+pub(super) fn of_executor(text: &str) -> Option<Cause> {
+    of_words(EXECUTORS, text)
+}
+
+fn of_words(table: &[(Cause, &[&str])], text: &str) -> Option<Cause> {
+    table.iter().find(|(_, words)| words.iter().any(|word| text.contains(word))).map(|(cause, _)| *cause)
+}
+
+/// The cause that an exception of the JVM or of PySpark names.
+pub(super) fn of_exception(link: &Link<'_>) -> Option<Cause> {
+    if !link.of_spark {
+        return None;
+    }
+    if link.in_resolution {
+        return Some(Cause::Dependencies);
+    }
+    let class = link.class();
+    let is_spark = class.starts_with("org.apache.spark.") || class.starts_with("pyspark.errors.");
+    let fits = |rule: &&Rule| {
+        let of_class = if rule.class.is_empty() { is_spark } else { class.ends_with(rule.class) };
+        of_class && link.head.contains(rule.says)
+    };
+    EXCEPTIONS.iter().find(fits).map(|rule| rule.cause)
 }
 
 #[cfg(test)]
 mod tests {
-    use dcp_gateway::End;
-    use jiff::Timestamp;
-
     use super::*;
 
-    /// A rule that another one is always before would never be anybody's cause.
     #[test]
-    fn each_rule_is_the_first_for_something() {
-        for rule in RULES {
-            let (mut exit_code, mut signal) = (Some(1), None);
-            let log = match &rule.looks {
-                Look::Line(has) | Look::LineBut(has, _) => has.join(" "),
-                Look::Exit(code) => {
-                    exit_code = Some(*code);
-                    String::new()
-                }
-                Look::Signal(number) => {
-                    (exit_code, signal) = (None, Some(*number));
-                    String::new()
-                }
+    fn each_row_decides_for_something() {
+        for rule in EXCEPTIONS {
+            let class = if rule.class.is_empty() { "org.apache.spark.SparkException" } else { rule.class };
+            let class = if class.contains('.') { class.to_owned() } else { format!("org.apache.{class}") };
+            let head = match rule.says.strip_prefix(": ") {
+                Some(says) => format!("{class}: {says}"),
+                None => format!("{class}: {}", rule.says),
             };
-            let at = Timestamp::UNIX_EPOCH;
-            let end = End { at, succeeded: false, stopped: false, exit_code, signal, message: String::new() };
-            let found = first(Evidence { end: &end, log: &log }).map(|(cause, _)| cause);
-            assert_eq!(found, Some(rule.cause), "{log:?}");
+            let link = Link { head: &head, own: Vec::new(), of_spark: true, in_resolution: false };
+            assert_eq!(of_exception(&link), Some(rule.cause), "{head}");
+            let of_program = Link { of_spark: false, ..link };
+            assert_eq!(of_exception(&of_program), None, "{head}");
+        }
+        for (table, read) in [
+            (BACKEND, &(|it| of_backend(it).map(|(cause, _)| cause)) as &dyn Fn(&'static str) -> _),
+            (EXECUTORS, &of_executor),
+        ] {
+            for (cause, word) in
+                table.iter().flat_map(|(cause, words)| words.iter().map(move |it| (cause, it)))
+            {
+                let text: &'static str = if word.is_empty() { "exited with code 1" } else { word };
+                assert_eq!(read(text), Some(*cause), "{text}");
+            }
         }
     }
 }

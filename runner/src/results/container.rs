@@ -3,7 +3,6 @@
 //! `apache-avro` has a reader too. It can't hand on a block as it is, and reads only what can be read without waiting.
 
 use bytes::{Buf as _, Bytes, BytesMut};
-use dcp_objects::Objects;
 use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 
@@ -39,27 +38,26 @@ pub(super) struct Block {
 }
 
 /// A file, as far as it was read.
-pub(super) struct Source {
+pub(super) struct Source<E> {
     pub(super) path: String,
     pub(super) head: Head,
-    input: Input,
+    input: Input<E>,
 }
 
 /// What came of a file and was not taken yet.
-struct Input {
+struct Input<E> {
     path: String,
-    chunks: BoxStream<'static, dcp_objects::Result<Bytes>>,
+    chunks: BoxStream<'static, Result<Bytes, E>>,
     held: BytesMut,
     /// What was taken since the file began, for as long as that is kept.
     kept: Option<Vec<u8>>,
 }
 
-impl Source {
-    pub(super) async fn open(root: &Objects, path: String) -> Result<Self, Error> {
-        let chunks = root.read(&path).await?;
+impl<E: From<Error>> Source<E> {
+    pub(super) async fn open(path: String, chunks: BoxStream<'static, Result<Bytes, E>>) -> Result<Self, E> {
         let mut input = Input { path: path.clone(), chunks, held: BytesMut::new(), kept: Some(Vec::new()) };
         if input.take(MAGIC.len()).await? != MAGIC {
-            return Err(input.damaged("it is no Avro file"));
+            return Err(input.damaged("it is no Avro file").into());
         }
         let (mut schema, mut codec) = (None, Bytes::from_static(b"null"));
         loop {
@@ -90,7 +88,7 @@ impl Source {
     }
 
     /// The next block; none at the end of the file.
-    pub(super) async fn block(&mut self) -> Result<Option<Block>, Error> {
+    pub(super) async fn block(&mut self) -> Result<Option<Block>, E> {
         if !self.input.has(1).await? {
             return Ok(None);
         }
@@ -99,7 +97,7 @@ impl Source {
         let length = self.input.length(BLOCK, "a block").await?;
         let data = self.input.take(length).await?;
         if self.input.take(MARK).await? != self.head.mark[..] {
-            return Err(self.damaged("a block does not end where it should"));
+            return Err(self.damaged("a block does not end where it should").into());
         }
         Ok(Some(Block { rows, data }))
     }
@@ -113,9 +111,9 @@ impl Source {
     }
 }
 
-impl Input {
+impl<E: From<Error>> Input<E> {
     /// Whether so many bytes are still to be taken. They are read; no more is than comes with them.
-    async fn has(&mut self, count: usize) -> Result<bool, Error> {
+    async fn has(&mut self, count: usize) -> Result<bool, E> {
         while self.held.len() < count {
             match self.chunks.next().await {
                 Some(chunk) => self.held.extend_from_slice(&chunk?),
@@ -125,20 +123,22 @@ impl Input {
         Ok(true)
     }
 
-    async fn take(&mut self, count: usize) -> Result<Bytes, Error> {
+    async fn take(&mut self, count: usize) -> Result<Bytes, E> {
         if !self.has(count).await? {
-            return Err(self.damaged("it ends too soon"));
+            return Err(self.damaged("it ends too soon").into());
         }
         if let Some(kept) = &mut self.kept {
             kept.extend_from_slice(&self.held[..count]);
             if kept.len() > HEAD {
-                return Err(self.damaged(format!("what it says of itself is longer than {HEAD} bytes")));
+                return Err(self
+                    .damaged(format!("what it says of itself is longer than {HEAD} bytes"))
+                    .into());
             }
         }
         Ok(self.held.split_to(count).freeze())
     }
 
-    async fn long(&mut self) -> Result<i64, Error> {
+    async fn long(&mut self) -> Result<i64, E> {
         let mut read = Vec::with_capacity(10);
         loop {
             let byte = self.take(1).await?.get_u8();
@@ -147,18 +147,18 @@ impl Input {
                 break;
             }
         }
-        take_long(&mut read.as_slice()).ok_or_else(|| self.damaged("a number is too large"))
+        take_long(&mut read.as_slice()).ok_or_else(|| self.damaged("a number is too large").into())
     }
 
-    async fn length(&mut self, most: usize, what: &str) -> Result<usize, Error> {
+    async fn length(&mut self, most: usize, what: &str) -> Result<usize, E> {
         let length = self.long().await?;
         let length = usize::try_from(length).ok().filter(|length| *length <= most);
         length.ok_or_else(|| {
-            self.damaged(format!("{what} says that it has less than no or more than {most} bytes"))
+            self.damaged(format!("{what} says that it has less than no or more than {most} bytes")).into()
         })
     }
 
-    async fn bytes(&mut self) -> Result<Bytes, Error> {
+    async fn bytes(&mut self) -> Result<Bytes, E> {
         let length = self.length(HEAD, "what it says of itself").await?;
         self.take(length).await
     }

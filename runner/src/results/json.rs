@@ -1,18 +1,18 @@
 //! Rows of Avro become JSON, straight from bytes to text.
 //!
-//! `apache-avro` reads schemas and undoes codecs here. Its values are not used: as it decodes them, a row that is cut
-//! off becomes one with nulls in it, some bytes can claim any number of items, and a schema that refers to itself can
-//! have as many levels as the bytes say.
+//! `apache-avro` undoes codecs here. Its values are not used: as it decodes them, a row that is cut off becomes one with
+//! nulls in it, some bytes can claim any number of items, and a schema that refers to itself can have as many levels as
+//! the bytes say.
 
 use std::fmt::Write as _;
 
-use apache_avro::schema::{InnerDecimalSchema, NamesRef, ResolvedSchema, UuidSchema};
-use apache_avro::{Codec, DeflateSettings, Schema, ZstandardSettings};
+use apache_avro::{Codec, DeflateSettings, ZstandardSettings};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 
 use super::container::{Block, Head, take_long};
+use super::schema::{Field, Schema, Type};
 use super::time;
 
 /// Bytes of a block without its codec, and of one row as JSON.
@@ -37,10 +37,7 @@ impl Rows {
     pub(super) fn new(head: &Head) -> Result<Self> {
         // It is the program's own limit, and the first to ask for one sets it.
         apache_avro::util::max_allocation_bytes(BLOCK);
-        let text = std::str::from_utf8(&head.schema).map_err(|_| "its schema is no text".to_owned())?;
-        let schema = Schema::parse_str(text).map_err(|_| "its schema is none of Avro's".to_owned())?;
-        let Schema::Record(_) = &schema else { return Err("its schema is not that of a table".to_owned()) };
-        resolved(&schema)?;
+        let schema = Schema::read(&head.schema)?;
         let codec = match head.codec.as_ref() {
             b"null" => Codec::Null,
             b"deflate" => Codec::Deflate(DeflateSettings::default()),
@@ -72,16 +69,43 @@ impl Rows {
         Ok(())
     }
 
+    pub(super) fn columns(&self) -> &[Field] {
+        &self.schema.columns
+    }
+
+    /// The values of the next row, each as JSON, and a text without its quotes; none for a null. None at the end of the
+    /// block.
+    pub(super) fn cells(&mut self) -> Result<Option<Vec<Option<String>>>> {
+        if self.left == 0 {
+            return Ok(None);
+        }
+        let mut rest = self.data.as_ref();
+        let mut writer = Writer { schema: &self.schema, text: String::new(), most: ROW };
+        let mut cells = Vec::with_capacity(self.schema.columns.len());
+        for column in &self.schema.columns {
+            writer.text.clear();
+            writer.value(&column.of, &mut rest, 0)?;
+            cells.push(match writer.text.as_str() {
+                "null" => None,
+                text if text.starts_with('"') => serde_json::from_str(text).ok(),
+                text => Some(text.to_owned()),
+            });
+        }
+        let taken = self.data.len() - rest.len();
+        drop(self.data.split_to(taken));
+        self.left -= 1;
+        Ok(Some(cells))
+    }
+
     /// Some more rows as JSON, about as many bytes as asked for; none at the end of the block. `written` counts rows.
     pub(super) fn piece(&mut self, about: usize, written: &mut u64) -> Result<Option<Bytes>> {
         let Self { schema, data, left, .. } = self;
         let mut rest = data.as_ref();
-        let resolved = resolved(schema)?;
-        let mut writer = Writer { names: resolved.get_names(), text: String::new(), most: 0 };
+        let mut writer = Writer { schema, text: String::new(), most: 0 };
         while *left > 0 && writer.text.len() < about {
             writer.text.push_str(if *written == 0 { "[\n" } else { ",\n" });
             writer.most = writer.text.len() + ROW;
-            writer.value(schema, &mut rest, 0)?;
+            writer.record(&schema.columns, &mut rest, 0)?;
             *left -= 1;
             *written = written.saturating_add(1);
         }
@@ -95,111 +119,121 @@ impl Rows {
     }
 }
 
-fn resolved(schema: &Schema) -> Result<ResolvedSchema<'_>> {
-    ResolvedSchema::new(schema).map_err(|_| "its schema names what it does not have".to_owned())
-}
-
 struct Writer<'s> {
-    names: &'s NamesRef<'s>,
+    schema: &'s Schema,
     text: String,
     /// How long the text may become.
     most: usize,
 }
 
 impl Writer<'_> {
-    fn value(&mut self, schema: &Schema, bytes: &mut &[u8], depth: usize) -> Result<()> {
+    fn value(&mut self, of: &Type, bytes: &mut &[u8], depth: usize) -> Result<()> {
         if depth > DEPTH {
             return Err(format!("a row has more than {DEPTH} levels"));
         }
         if self.text.len() > self.most {
             return Err(format!("a row has more than {ROW} bytes"));
         }
-        match schema {
-            Schema::Null => self.put("null"),
-            Schema::Boolean => match take(bytes, 1)? {
+        match of {
+            Type::Null => self.put("null"),
+            Type::Boolean => match take(bytes, 1)? {
                 [0] => self.put("false"),
                 [1] => self.put("true"),
                 _ => return Err("a truth is neither true nor false".to_owned()),
             },
-            Schema::Int => self.display(int(bytes)?),
-            Schema::Long => self.display(long(bytes)?),
-            Schema::Float => {
+            Type::Int => self.display(int(bytes)?),
+            Type::Long => self.display(long(bytes)?),
+            Type::Float => {
                 let number = f32::from_le_bytes(array(take(bytes, 4)?));
                 self.float(number.is_finite(), &format!("{number:?}"));
             }
-            Schema::Double => {
+            Type::Double => {
                 let number = f64::from_le_bytes(array(take(bytes, 8)?));
                 self.float(number.is_finite(), &format!("{number:?}"));
             }
-            Schema::Bytes | Schema::BigDecimal | Schema::Uuid(UuidSchema::Bytes) => {
+            Type::Bytes => {
                 let value = sized(bytes)?;
                 self.base64(value);
             }
-            Schema::String | Schema::Uuid(UuidSchema::String) => {
-                let value = sized(bytes)?;
-                self.string(std::str::from_utf8(value).map_err(|_| "a text is not UTF-8".to_owned())?);
+            Type::Text => {
+                let value = text(bytes)?;
+                self.string(value);
             }
-            Schema::Fixed(fixed) | Schema::Duration(fixed) | Schema::Uuid(UuidSchema::Fixed(fixed)) => {
-                let value = take(bytes, fixed.size)?;
+            Type::Json => {
+                let value = text(bytes)?;
+                self.json(value)?;
+            }
+            Type::Fixed(size) => {
+                let value = take(bytes, *size)?;
                 self.base64(value);
             }
-            Schema::Decimal(decimal) => {
-                let value = match &decimal.inner {
-                    InnerDecimalSchema::Fixed(fixed) => take(bytes, fixed.size)?,
-                    InnerDecimalSchema::Bytes => sized(bytes)?,
-                };
-                let text = digits(value, decimal.scale)?;
+            Type::Decimal { scale, size } => {
+                let value = if let Some(size) = size { take(bytes, *size)? } else { sized(bytes)? };
+                let text = digits(value, *scale)?;
                 self.string(&text);
             }
-            Schema::Date => self.string(&time::date(i64::from(int(bytes)?))),
-            Schema::TimeMillis => self.string(&time::of_day(i64::from(int(bytes)?), 3)?),
-            Schema::TimeMicros => self.string(&time::of_day(long(bytes)?, 6)?),
-            Schema::TimestampMillis => self.instant(bytes, 3, "Z")?,
-            Schema::TimestampMicros => self.instant(bytes, 6, "Z")?,
-            Schema::TimestampNanos => self.instant(bytes, 9, "Z")?,
-            Schema::LocalTimestampMillis => self.instant(bytes, 3, "")?,
-            Schema::LocalTimestampMicros => self.instant(bytes, 6, "")?,
-            Schema::LocalTimestampNanos => self.instant(bytes, 9, "")?,
-            Schema::Enum(of) => {
+            Type::Date => self.string(&time::date(i64::from(int(bytes)?))),
+            Type::Time { fraction } => self.string(&time::of_day(long(bytes)?, *fraction)?),
+            Type::Instant { fraction, zone } => {
+                let text = time::instant(long(bytes)?, *fraction);
+                self.string(&format!("{text}{zone}"));
+            }
+            Type::Months => self.string(&time::months(int(bytes)?)),
+            Type::Micros => self.string(&time::span(long(bytes)?)),
+            Type::Enum(symbols) => {
                 let index = usize::try_from(int(bytes)?).ok();
-                let symbol = index.and_then(|index| of.symbols.get(index));
+                let symbol = index.and_then(|index| symbols.get(index));
                 self.string(symbol.ok_or("a value is none of its type's")?);
             }
-            Schema::Union(of) => {
+            Type::Union(variants) => {
                 let index = usize::try_from(long(bytes)?).ok();
-                let variant = index.and_then(|index| of.variants().get(index));
+                let variant = index.and_then(|index| variants.get(index));
                 self.value(variant.ok_or("a value is of none of its types")?, bytes, depth + 1)?;
             }
-            Schema::Array(of) => {
+            Type::List(items) => {
                 self.put("[");
-                self.items(bytes, |writer, bytes| writer.value(&of.items, bytes, depth + 1))?;
+                self.items(bytes, |writer, bytes| writer.value(items, bytes, depth + 1))?;
                 self.put("]");
             }
-            Schema::Map(of) => {
+            Type::Map(values) => {
                 self.put("{");
                 self.items(bytes, |writer, bytes| {
-                    writer.value(&Schema::String, bytes, depth + 1)?;
+                    let key = text(bytes)?;
+                    writer.string(key);
                     writer.put(":");
-                    writer.value(&of.types, bytes, depth + 1)
+                    writer.value(values, bytes, depth + 1)
                 })?;
                 self.put("}");
             }
-            Schema::Record(of) => {
-                let mut before = "{";
-                for field in &of.fields {
-                    self.put(before);
-                    before = ",";
-                    self.string(&field.name);
-                    self.put(":");
-                    self.value(&field.schema, bytes, depth + 1)?;
-                }
-                self.put(if of.fields.is_empty() { "{}" } else { "}" });
-            }
-            Schema::Ref { name } => {
-                let schema = self.names.get(name).copied().ok_or("a type is not known")?;
-                self.value(schema, bytes, depth + 1)?;
+            Type::Record(fields) => self.record(fields, bytes, depth)?,
+            Type::Named(number) => {
+                let of = self.schema.named(*number).ok_or("a type is not known")?;
+                self.value(of, bytes, depth + 1)?;
             }
         }
+        Ok(())
+    }
+
+    fn record(&mut self, fields: &[Field], bytes: &mut &[u8], depth: usize) -> Result<()> {
+        let mut before = "{";
+        for field in fields {
+            self.put(before);
+            before = ",";
+            self.string(&field.name);
+            self.put(":");
+            self.value(&field.of, bytes, depth + 1)?;
+        }
+        self.put(if fields.is_empty() { "{}" } else { "}" });
+        Ok(())
+    }
+
+    /// A text that is JSON already, which has to be shown first.
+    fn json(&mut self, text: &str) -> Result<()> {
+        let is_json = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+        if !is_json {
+            return Err("a value is not JSON".to_owned());
+        }
+        self.put(text);
         Ok(())
     }
 
@@ -226,12 +260,6 @@ impl Writer<'_> {
                 item(self, bytes)?;
             }
         }
-    }
-
-    fn instant(&mut self, bytes: &mut &[u8], fraction: u32, zone: &str) -> Result<()> {
-        let text = time::instant(long(bytes)?, fraction);
-        self.string(&format!("{text}{zone}"));
-        Ok(())
     }
 
     /// A number, or the name of what is none. Rust's name for what is endless is not the usual one.
@@ -269,6 +297,10 @@ fn take<'b>(bytes: &mut &'b [u8], count: usize) -> Result<&'b [u8]> {
 fn sized<'b>(bytes: &mut &'b [u8]) -> Result<&'b [u8]> {
     let length = usize::try_from(long(bytes)?).map_err(|_| "a length is none".to_owned())?;
     take(bytes, length)
+}
+
+fn text<'b>(bytes: &mut &'b [u8]) -> Result<&'b str> {
+    std::str::from_utf8(sized(bytes)?).map_err(|_| "a text is not UTF-8".to_owned())
 }
 
 fn long(bytes: &mut &[u8]) -> Result<i64> {

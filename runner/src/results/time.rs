@@ -31,6 +31,35 @@ pub(super) fn of_day(count: i64, fraction: u32) -> Result<String, String> {
     inside.then(|| clock(count, fraction)).ok_or_else(|| "a time of day is none".to_owned())
 }
 
+/// A number of months as a duration of ISO 8601: `P1Y2M`.
+pub(super) fn months(count: i32) -> String {
+    let sign = if count < 0 { "-" } else { "" };
+    let (years, months) = (count.unsigned_abs() / 12, count.unsigned_abs() % 12);
+    match (years, months) {
+        (0, months) => format!("{sign}P{months}M"),
+        (years, 0) => format!("{sign}P{years}Y"),
+        (years, months) => format!("{sign}P{years}Y{months}M"),
+    }
+}
+
+/// A number of microseconds as a duration of ISO 8601: `P1DT2H3M4.5S`.
+pub(super) fn span(micros: i64) -> String {
+    let sign = if micros < 0 { "-" } else { "" };
+    let (seconds, fraction) = (micros.unsigned_abs() / 1_000_000, micros.unsigned_abs() % 1_000_000);
+    let part = |number: u64, unit: &str| if number == 0 { String::new() } else { format!("{number}{unit}") };
+    let days = part(seconds / 86_400, "D");
+    let clock = part(seconds / 3_600 % 24, "H") + &part(seconds / 60 % 60, "M");
+    let fraction = if fraction == 0 { String::new() } else { format!(".{fraction:06}") };
+    let fraction = fraction.trim_end_matches('0');
+    let rest = match (seconds % 60, fraction) {
+        (0, "") if days.is_empty() && clock.is_empty() => "0S".to_owned(),
+        (0, "") => String::new(),
+        (seconds, fraction) => format!("{seconds}{fraction}S"),
+    };
+    let time = clock + &rest;
+    format!("{sign}P{days}{}{time}", if time.is_empty() { "" } else { "T" })
+}
+
 fn clock(count: i64, fraction: u32) -> String {
     let unit = 10_i64.pow(fraction);
     let (seconds, rest) = (count / unit, count % unit);
@@ -61,6 +90,29 @@ mod tests {
         #[test]
         fn every_number_is_a_day(days in any::<i64>(), micros in any::<i64>()) {
             prop_assert!(date(days).len() >= 10 && instant(micros, 6).contains('T'));
+        }
+    }
+
+    #[test]
+    fn intervals_are_durations_of_iso_8601() {
+        let told: Vec<_> = [0, 1, -1, 12, 14, -14, i32::MIN].map(months).to_vec();
+        assert_eq!(told, ["P0M", "P1M", "-P1M", "P1Y", "P1Y2M", "-P1Y2M", "-P178956970Y8M"]);
+        let second = 1_000_000;
+        let told: Vec<_> =
+            [0, -second, 86_400 * second, 93_784_500_000, 1, 3_600 * second, i64::MIN].map(span).to_vec();
+        let expected =
+            ["PT0S", "-PT1S", "P1D", "P1DT2H3M4.5S", "PT0.000001S", "PT1H", "-P106751991DT4H54.775808S"];
+        assert_eq!(told, expected);
+    }
+
+    proptest! {
+        #[test]
+        fn spans_are_what_jiff_reads(micros in any::<i64>()) {
+            // jiff has limits for each unit that are smaller than Spark's.
+            let read: jiff::Span = span(micros % 1_000_000_000_000_000).parse().unwrap();
+            let days = jiff::SpanRelativeTo::days_are_24_hours();
+            let total = read.to_duration(days).unwrap().as_micros();
+            prop_assert_eq!(total, i128::from(micros % 1_000_000_000_000_000));
         }
     }
 

@@ -124,6 +124,36 @@ fn lines(folder: &Path, ending: &str) -> Vec<String> {
     lines
 }
 
+/// The rows of a query as JSON, or what its driver wrote where it failed.
+async fn result_of(project: &Project, execution: &str, query: &str) -> Result<String, String> {
+    let query: String = query.lines().map(|line| format!("        {line}\n")).collect();
+    let job = project.job(&format!(
+        "  spark: {{conf: {{spark.sql.timeType.enabled: 'true'}}}}\n  job:\n    sql:\n      returnResult: true\n      query: |\n{query}"
+    ));
+    let results = Results::open(&project.path(execution).display().to_string()).expect("it is a folder");
+    let id = Id::parse("a1").expect("it is one");
+    let (end, log) = project.run(&job, &[], Some(&results.location(&id, 1))).await;
+    if !end.succeeded {
+        return Err(log);
+    }
+    let pieces = results.read(&id, 1, Format::Json).await.expect("it is there");
+    let bytes = pieces.try_collect::<Vec<_>>().await.expect("it can be read").concat();
+    Ok(String::from_utf8(bytes).expect("it is text"))
+}
+
+#[tokio::test]
+async fn results_have_every_type_and_name_of_spark() {
+    let project = Project::new();
+    let query = "SELECT count(1), max(1) AS `größe`, 2 AS two, 3 AS two, map(1, TIME'01:02:03') AS times,\n\
+                 parse_json('{\"a\":[1,null]}') AS v, INTERVAL '1-2' YEAR TO MONTH AS months,\n\
+                 INTERVAL '1 02:03:04.5' DAY TO SECOND AS span, named_struct('a b', parse_json('1')) AS s";
+    let expected = concat!(
+        r#"{"count(1)":1,"größe":1,"two":2,"two_2":3,"times":[{"key":1,"value":"01:02:03"}],"v":{"a":[1,null]},"#,
+        r#""months":"P1Y2M","span":"P1DT2H3M4.5S","s":{"a b":1}}"#
+    );
+    assert_eq!(result_of(&project, "results", query).await, Ok(format!("[\n{expected}\n]")));
+}
+
 #[tokio::test]
 async fn sql_with_parameters_writes_and_returns_rows() {
     let project = Project::new();

@@ -42,7 +42,7 @@ async fn a_job_finds_its_size_and_keeps_it() {
         let (end, log) = project.attempt(&input).await;
         assert!(end.succeeded, "{log}");
         // Its table is made anew by each run.
-        std::fs::remove_dir_all(project.path("spark-warehouse")).expect("it wrote one");
+        std::fs::remove_dir_all(project.path("runs/warehouse")).expect("it wrote one");
         let events = project.path("runs").join(execution.name()).join("events");
         let measured = event_log::read(&events).expect("Spark wrote one");
         println!("run {run}: {sizes:#?}\n{measured:#?}");

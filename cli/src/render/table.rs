@@ -1,0 +1,201 @@
+//! Rows as a table that fits a terminal, and as CSV.
+
+use dcp_runner::results::Column;
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+
+use super::{counted, visible};
+use crate::out::{BOLD, DIM, Look};
+
+pub(crate) type Row = Vec<Option<String>>;
+
+const GAP: &str = "  ";
+/// A column is not cut below this.
+const NARROWEST: usize = 6;
+/// More of a text is never shown.
+const LONGEST: usize = 200;
+
+/// The columns that fit, and their widths.
+pub(crate) struct Layout {
+    columns: Vec<Column>,
+    widths: Vec<usize>,
+    look: Look,
+}
+
+/// A row as it is shown: short, and without anything that a terminal obeys.
+pub(crate) fn shown(row: Row) -> Row {
+    row.into_iter().map(|cell| cell.map(|text| plain(&text))).collect()
+}
+
+fn plain(text: &str) -> String {
+    match text {
+        // Neither looks like a null.
+        "" | "NULL" => return format!("{text:?}"),
+        _ => {}
+    }
+    let mut plain = String::new();
+    for c in text.chars().take(LONGEST) {
+        match c {
+            '\n' => plain.push_str("\\n"),
+            '\r' => plain.push_str("\\r"),
+            '\t' => plain.push_str("\\t"),
+            c => plain.push(visible(c)),
+        }
+    }
+    if text.chars().nth(LONGEST).is_some() {
+        plain.push('…');
+    }
+    plain
+}
+
+impl Layout {
+    /// Finds widths by the first rows.
+    pub(crate) fn of(columns: Vec<Column>, sample: &[Row], look: Look) -> Self {
+        let name = |column: &Column| Column { name: plain(&column.name), ..column.clone() };
+        let columns: Vec<Column> = columns.iter().map(name).collect();
+        let natural = columns.iter().enumerate().map(|(at, column)| {
+            let cells = sample.iter().map(|row| width(row.get(at).and_then(Option::as_deref)));
+            cells.chain([column.name.width()]).max().unwrap_or(0).max(1)
+        });
+        let widths = fit(natural.collect(), look.width);
+        Self { columns, widths, look }
+    }
+
+    pub(crate) fn head(&self) -> String {
+        let names = self.columns.iter().zip(&self.widths);
+        let names = names.map(|(column, width)| aligned(&column.name, *width, column.is_number));
+        let line = names.collect::<Vec<_>>().join(GAP);
+        let rule: Vec<String> = self.widths.iter().map(|width| "─".repeat(*width)).collect();
+        format!("{}\n{}\n", self.look.paint(BOLD, line.trim_end()), self.look.paint(DIM, rule.join(GAP)))
+    }
+
+    pub(crate) fn row(&self, row: &Row) -> String {
+        let cells =
+            row.iter().zip(self.columns.iter().zip(&self.widths)).map(|(cell, (column, width))| match cell {
+                Some(text) => aligned(text, *width, column.is_number),
+                None => {
+                    aligned("NULL", *width, column.is_number).replace("NULL", &self.look.paint(DIM, "NULL"))
+                }
+            });
+        format!("{}\n", cells.collect::<Vec<_>>().join(GAP).trim_end())
+    }
+
+    pub(crate) fn foot(&self, rows: u64) -> String {
+        let hidden = self.columns.len() - self.widths.len();
+        let mut foot = counted(usize::try_from(rows).unwrap_or(usize::MAX), "row");
+        if hidden > 0 {
+            let more = counted(hidden, "more column");
+            foot = format!("{foot}; {more}: `--output json` has all");
+        }
+        format!("{}\n", self.look.paint(DIM, foot))
+    }
+}
+
+fn width(cell: Option<&str>) -> usize {
+    cell.map_or("NULL".len(), |text| text.width())
+}
+
+/// Cuts the widest columns until all fit, and leaves out the last ones where that is not enough.
+fn fit(mut widths: Vec<usize>, room: usize) -> Vec<usize> {
+    loop {
+        let gaps = GAP.len() * widths.len().saturating_sub(1);
+        let widest = widths.iter().copied().max().unwrap_or(0);
+        let fits = |cap: &usize| widths.iter().map(|width| width.min(cap)).sum::<usize>() + gaps <= room;
+        if let Some(cap) = (NARROWEST.min(widest)..=widest).rev().find(fits) {
+            return widths.into_iter().map(|width| width.min(cap)).collect();
+        }
+        if widths.len() <= 1 {
+            return widths.into_iter().map(|width| width.min(room)).collect();
+        }
+        widths.pop();
+    }
+}
+
+fn aligned(text: &str, room: usize, right: bool) -> String {
+    let text = cut(text, room);
+    let space = " ".repeat(room.saturating_sub(text.width()));
+    if right { space + &text } else { text + &space }
+}
+
+fn cut(text: &str, room: usize) -> String {
+    if text.width() <= room {
+        return text.to_owned();
+    }
+    let mut cut = String::new();
+    let mut used = 1;
+    for c in text.chars() {
+        used += c.width().unwrap_or(0);
+        if used > room {
+            break;
+        }
+        cut.push(c);
+    }
+    cut + "…"
+}
+
+/// A line of CSV. A null has no quotes, and a text without letters has them.
+pub(crate) fn csv<'a>(cells: impl Iterator<Item = Option<&'a str>>) -> String {
+    let fields = cells.map(|cell| match cell {
+        None => String::new(),
+        Some(text) if text.is_empty() || text.contains([',', '"', '\n', '\r']) => {
+            format!("\"{}\"", text.replace('"', "\"\""))
+        }
+        Some(text) => text.to_owned(),
+    });
+    let line = fields.collect::<Vec<_>>().join(",");
+    format!("{line}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn drawn(names: &[(&str, bool)], rows: &[&[Option<&str>]], width: usize) -> String {
+        let look = Look { color: false, width, terminal: true, animated: false };
+        let columns =
+            names.iter().map(|(name, is_number)| Column { name: (*name).to_owned(), is_number: *is_number });
+        let rows: Vec<Row> =
+            rows.iter().map(|row| shown(row.iter().map(|cell| cell.map(str::to_owned)).collect())).collect();
+        let layout = Layout::of(columns.collect(), &rows, look);
+        let lines: Vec<String> = rows.iter().map(|row| layout.row(row)).collect();
+        format!("{}{}{}", layout.head(), lines.concat(), layout.foot(rows.len() as u64))
+    }
+
+    #[test]
+    fn numbers_are_right_aligned_and_null_differs_from_text() {
+        let rows: &[&[Option<&str>]] = &[
+            &[Some("1"), Some("a\u{1b}[31m\nb"), Some("1.20")],
+            &[Some("-200"), None, None],
+            &[None, Some("NULL"), Some("日本")],
+            &[Some("3"), Some(""), Some("x")],
+        ];
+        let expected = [
+            "  id  text       größe",
+            "────  ─────────  ─────",
+            "   1  a␛[31m\\nb  1.20",
+            "-200  NULL       NULL",
+            "NULL  \"NULL\"     日本",
+            "   3  \"\"         x",
+            "4 rows\n",
+        ]
+        .join("\n");
+        assert_eq!(drawn(&[("id", true), ("text", false), ("größe", false)], rows, 80), expected);
+    }
+
+    #[test]
+    fn wide_columns_are_cut_and_the_last_ones_left_out() {
+        let long = "x".repeat(500);
+        let drawn_ = drawn(&[("a", true), ("b", false)], &[&[Some("12"), Some(&long)]], 40);
+        assert!(drawn_.lines().all(|line| line.width() <= 40), "{drawn_}");
+        assert!(drawn_.contains(&format!("12  {}…\n", "x".repeat(35))), "{drawn_}");
+        let names: Vec<_> = (0..20).map(|_| ("column name", false)).collect();
+        let drawn = drawn(&names, &[], 40);
+        assert_eq!(drawn.lines().last(), Some("0 rows; 15 more columns: `--output json` has all"));
+        assert!(drawn.starts_with("colum…  colum…  colum…  colum…  colum…\n"), "{drawn}");
+    }
+
+    #[test]
+    fn csv_distinguishes_null_from_empty_text() {
+        let cells = [Some("a"), None, Some(""), Some("b,\"c\"\n"), Some("ä")];
+        assert_eq!(csv(cells.into_iter()), "a,,\"\",\"b,\"\"c\"\"\n\",ä\n");
+    }
+}

@@ -1,0 +1,40 @@
+//! The kernel's word on processes that it killed for memory: `oom_kill` of this process's cgroup, which counts all below it.
+
+use std::fs;
+use std::path::Path;
+
+/// Processes of this cgroup that the kernel killed for memory so far; none where there is no cgroup of version 2.
+pub(super) fn kills() -> Option<u64> {
+    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
+    let path = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let events = fs::read_to_string(Path::new("/sys/fs/cgroup").join(path).join("memory.events")).ok()?;
+    count(&events)
+}
+
+fn count(events: &str) -> Option<u64> {
+    events.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
+}
+
+/// What two counts say. It is no proof that the driver was the one, as others may share the cgroup.
+pub(super) fn evidence(before: Option<u64>, after: Option<u64>) -> String {
+    match (before, after) {
+        (Some(before), Some(after)) if after > before => format!(
+            "the kernel killed a process of its cgroup for memory while it ran (`oom_kill` rose from {before} to {after})"
+        ),
+        _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn oom_kills_are_counted_and_compared() {
+        let events = "low 0\nhigh 12\nmax 3\noom 2\noom_kill 7\noom_group_kill 1\n";
+        assert_eq!(count(events), Some(7));
+        assert_eq!((count(""), count("oom_kill x")), (None, None));
+        assert!(evidence(Some(0), Some(1)).contains("rose from 0 to 1"));
+        assert_eq!((evidence(Some(1), Some(1)), evidence(None, Some(1))), (String::new(), String::new()));
+    }
+}

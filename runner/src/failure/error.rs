@@ -1,0 +1,189 @@
+//! The error with which a program ended, as Python or the JVM wrote it: each exception of its chain, with the frame of
+//! the program's own code.
+
+use crate::driver_log::{MAIN, TRACEBACK, class, is_frame};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Language {
+    Python,
+    Jvm,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Error<'a> {
+    pub(super) language: Language,
+    /// The exception that ended the program, then the cause of each.
+    pub(super) links: Vec<Link<'a>>,
+}
+
+/// One exception of a chain.
+#[derive(Debug, Clone)]
+pub(super) struct Link<'a> {
+    /// Its class and the first line of its message.
+    pub(super) head: &'a str,
+    /// The program's own frame, and the line of its source where Python shows it.
+    pub(super) own: Vec<&'a str>,
+    /// Whether the JVM or PySpark raised it, rather than Python code of the program.
+    pub(super) of_spark: bool,
+    /// Whether a frame of Spark's dependency resolution is in its stack.
+    pub(super) in_resolution: bool,
+}
+
+/// PySpark writes the traceback of a worker below an exception of the driver.
+const WORKER: &str = "An exception was thrown from the Python worker.";
+const CAUSE: &str = "The above exception was the direct cause of the following exception:";
+/// Chains are cut here.
+const LINKS: usize = 32;
+
+impl<'a> Link<'a> {
+    pub(super) fn class(&self) -> &'a str {
+        class(self.head).unwrap_or("")
+    }
+
+    /// Whether it only says that a job failed, and its cause has to be looked up in Spark's events.
+    pub(super) fn is_abort(&self) -> bool {
+        let says =
+            ["Job aborted", "the maximum allowable number of times", "because SparkContext was shut down"];
+        self.of_spark
+            && self.class().starts_with("org.apache.spark.")
+            && says.iter().any(|it| self.head.contains(it))
+    }
+
+    fn is_wrapper(&self) -> bool {
+        self.is_abort()
+            || ["Py4JJavaError", "StreamingQueryException", "PythonException", "SparkRuntimeException"]
+                .iter()
+                .any(|it| self.class().ends_with(it))
+    }
+}
+
+impl<'a> Error<'a> {
+    /// The last error in what the program wrote.
+    pub(super) fn last(program: &[&'a str]) -> Option<Self> {
+        let begins = |line: &&str| line.trim_end() == TRACEBACK || line.starts_with(MAIN);
+        let mut start = program.iter().rposition(begins)?;
+        if let Some(text) = program[start].strip_prefix(MAIN) {
+            return Some(Self { language: Language::Jvm, links: jvm(text, &program[start + 1..]) });
+        }
+        // A traceback of a worker, or of a cause, belongs to another one.
+        let before = |start: usize| program[..start].iter().rev().take(3).map(|line| line.trim());
+        if before(start).any(|line| line.starts_with(WORKER)) {
+            start = program[..start].iter().rposition(begins).unwrap_or(start);
+        }
+        let mut links = python(&program[start + 1..]);
+        while links.len() < LINKS && before(start).any(|line| line == CAUSE) {
+            let Some(earlier) = program[..start].iter().rposition(begins) else { break };
+            links.extend(python(&program[earlier + 1..start]));
+            start = earlier;
+        }
+        (!links.is_empty()).then_some(Self { language: Language::Python, links })
+    }
+
+    /// The exception of an event that Spark logged: in its message, or below it.
+    pub(super) fn of_event(message: &'a str, lines: &[&'a str]) -> Vec<Link<'a>> {
+        let within =
+            message.match_indices(": ").map(|(at, _)| &message[at + 2..]).find(|it| class(it).is_some());
+        match (within, lines.split_first()) {
+            (Some(text), _) => jvm(text, lines),
+            (None, Some((first, rest))) if class(first).is_some() => jvm(first, rest),
+            _ => Vec::new(),
+        }
+    }
+
+    /// The exception that says most: the cause, where the one that ended the program only passes it on.
+    pub(super) fn telling(&self) -> Option<&Link<'a>> {
+        self.links.iter().find(|link| !link.is_wrapper()).or(self.links.last())
+    }
+
+    /// The program's frames and the exceptions, as a reader looks for them.
+    pub(super) fn lines(&self) -> Vec<&'a str> {
+        let mut lines: Vec<&str> = Vec::new();
+        for link in &self.links {
+            for line in link.own.iter().chain([&link.head]) {
+                let says_nothing =
+                    line.starts_with("py4j.protocol.Py4JJavaError: ") || line.trim_end().ends_with(':');
+                if !lines.contains(line) && !says_nothing {
+                    lines.push(line);
+                }
+            }
+        }
+        lines
+    }
+
+    /// The same, with one exception at the end.
+    pub(super) fn lines_to(&self, head: &'a str) -> Vec<&'a str> {
+        self.lines().into_iter().filter(|line| *line != head).chain([head]).collect()
+    }
+}
+
+/// What follows `Traceback`: frames, the exception, and what PySpark writes below it.
+fn python<'a>(lines: &[&'a str]) -> Vec<Link<'a>> {
+    // Frames are indented, and the exception is not.
+    let Some(end) = lines.iter().position(|line| !line.starts_with(' ') && !line.trim().is_empty()) else {
+        return Vec::new();
+    };
+    let head = lines[end];
+    let of_spark = head.starts_with("py4j.protocol.") || head.starts_with("pyspark.errors.");
+    let mut links = vec![Link { head, own: python_frame(&lines[..end]), of_spark, in_resolution: false }];
+    let below = &lines[end + 1..];
+    if let Some(text) = below.first().and_then(|line| line.strip_prefix(": ")).filter(|_| of_spark) {
+        links.extend(jvm(text, &below[1..]));
+    }
+    let worker = below.iter().take(3).position(|line| line.trim() == TRACEBACK).filter(|_| of_spark);
+    if let Some(at) = worker {
+        links.extend(python(&below[at + 1..]));
+    }
+    links
+}
+
+/// The last frame that is in no library, and the line of its source.
+fn python_frame<'a>(stack: &[&'a str]) -> Vec<&'a str> {
+    const LIBRARIES: [&str; 5] = ["site-packages", "pyspark.zip", "py4j", "/lib/python", "<frozen"];
+    let is_file = |line: &str| line.trim_start().starts_with("File \"");
+    let own = |line: &&str| is_file(line) && !LIBRARIES.iter().any(|it| line.contains(it));
+    let Some(at) = stack.iter().rposition(own) else { return Vec::new() };
+    let source = stack.get(at + 1).filter(|line| !is_file(line));
+    [stack[at]].into_iter().chain(source.copied()).collect()
+}
+
+/// An exception of the JVM, of whose text the first line is given apart, and its causes.
+fn jvm<'a>(first: &'a str, lines: &[&'a str]) -> Vec<Link<'a>> {
+    let mut links = Vec::new();
+    let (mut head, mut rest) = (first, lines);
+    while links.len() < LINKS {
+        // Lines before the first frame are of the message, and where there is no frame, of something else.
+        let message = rest.iter().position(|line| is_frame(line)).unwrap_or(0);
+        let frames = rest[message..].iter().take_while(|line| is_frame(line)).count();
+        let stack = &rest[message..message + frames];
+        links.push(Link {
+            head,
+            own: jvm_frame(stack).into_iter().collect(),
+            of_spark: true,
+            in_resolution: stack.iter().any(|line| line.contains("at org.apache.spark.util.MavenUtils")),
+        });
+        if head.ends_with(TRACEBACK) {
+            let nested = if message == 0 { rest } else { &rest[..message] };
+            links.extend(python(nested));
+        }
+        rest = &rest[message + frames..];
+        let cause = rest
+            .iter()
+            .position(|line| !(line.trim().is_empty() || *line == "Driver stacktrace:" || is_frame(line)));
+        match cause.and_then(|at| Some((at, rest[at].strip_prefix("Caused by: ")?))) {
+            Some((at, cause)) if frames > 0 => (head, rest) = (cause, &rest[at + 1..]),
+            _ => break,
+        }
+    }
+    links
+}
+
+/// The first frame that is neither Java's, Scala's nor Apache's.
+fn jvm_frame<'a>(stack: &[&'a str]) -> Option<&'a str> {
+    const FOREIGN: [&str; 8] =
+        ["java.", "jdk.", "javax.", "sun.", "scala.", "org.apache.", "org.sparkproject.", "py4j."];
+    let own = |line: &&&str| {
+        let frame = line.trim_start().strip_prefix("at ");
+        frame.is_some_and(|frame| !FOREIGN.iter().any(|it| frame.starts_with(it)))
+    };
+    stack.iter().find(own).copied()
+}
