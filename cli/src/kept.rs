@@ -10,7 +10,7 @@ use dcp_compiler::project::Project;
 use dcp_reconciler::keep::{Acting, Condition, Keep, Observed, Seen, Told, decide, seen, seen_alive};
 use dcp_reconciler::plan::{Action, Live, Plan, Workload};
 use dcp_reconciler::registry::Scope;
-use dcp_runner::api::{self, Holder, Runner as _};
+use dcp_runner::api::{self, Holder, Record, Runner as _};
 use dcp_runner::execution::Id;
 use dcp_runner::progress::Progress;
 use dcp_runner::remote::Remote;
@@ -40,8 +40,11 @@ pub(crate) fn look(plan: &mut Plan, control: &Control, home: &Home, project: &Pr
         let mut found = HashMap::new();
         for workload in &concerned {
             let Some(told) = told.remove(&workload.id()) else { continue };
-            let job = reader.job(told).await?;
-            found.insert(workload.id(), job);
+            match reader.job(told).await {
+                Ok(job) => drop(job.map(|job| found.insert(workload.id(), job))),
+                // The others would not be answered either.
+                Err(Unreachable) => break,
+            }
         }
         Some(found)
     });
@@ -78,23 +81,31 @@ impl Reader {
         Some(Self::Store(Some(Store::sqlite(&path).await.ok()?)))
     }
 
-    async fn job(&self, told: Told) -> Option<Job> {
+    /// Returns none where the execution of a job is not known any more: it ended, and was forgotten after its time.
+    async fn job(&self, told: Told) -> Result<Option<Job>, Unreachable> {
         let execution = told.kept.run.as_ref().and_then(|run| run.execution.as_deref());
-        let record = match (execution.and_then(Id::parse), self) {
-            (None, _) | (_, Self::Store(None)) => None,
-            (Some(id), Self::Remote(remote)) => Some(remote.check(&id).await.ok()?),
-            (Some(id), Self::Store(Some(store))) => {
-                let mut record = store.get(&id).await.ok()??;
-                record.progress = store.progress(&id).await.ok()?;
-                Some(record)
-            }
+        let of = |run, progress| Some(Job::of(told.clone(), run, progress, Timestamp::now()));
+        let found = match (execution.and_then(Id::parse), self) {
+            (None, _) | (_, Self::Store(None)) => return Ok(of(Seen::Nothing, None)),
+            (Some(id), Self::Remote(remote)) => remote.check(&id).await,
+            (Some(id), Self::Store(Some(store))) => stored(store, &id).await,
         };
-        let (run, progress) = match record {
-            None => (Seen::Nothing, None),
-            Some(record) => (seen(&record), record.progress),
-        };
-        Some(Job::of(told, run, progress, Timestamp::now()))
+        match found {
+            Ok(record) => Ok(of(seen(&record), record.progress)),
+            Err(api::Error::NotFound(_)) => Ok(None),
+            Err(_) => Err(Unreachable),
+        }
     }
+}
+
+/// The Runner or its store does not answer.
+struct Unreachable;
+
+async fn stored(store: &Store, id: &Id) -> api::Result<Record> {
+    let unknown = || api::Error::NotFound(format!("there is no execution {id}"));
+    let mut record = store.get(id).await?.ok_or_else(unknown)?;
+    record.progress = store.progress(id).await?;
+    Ok(record)
 }
 
 /// After how long a reconciler that was not heard of is taken to be gone.

@@ -6,7 +6,9 @@
 mod drive;
 mod hand_over;
 pub mod presence;
+mod slots;
 mod stream;
+mod supervise;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -22,7 +24,7 @@ use dcp_compiler::primitive::{CoreEtlJob, Fingerprint};
 use dcp_gateway::{Compute, SparkApplication};
 use futures_util::stream::BoxStream;
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::{Notify, RwLock, Semaphore, watch};
+use tokio::sync::{Notify, RwLock, watch};
 
 use crate::api::{Error, Filter, Holder, LogPart, LogRequest, Record, Result, Runner, Submitted};
 use crate::execution::{Execution, Id, Phase, Policy, Transition};
@@ -35,6 +37,7 @@ use crate::request::{Defined, Definition, Reference, Request, Submit};
 use crate::results::{Format, Results};
 use crate::store::{Also, New, Store};
 use presence::Presence;
+use slots::{Slot, Slots};
 
 /// Where applied jobs are looked up.
 #[async_trait]
@@ -105,7 +108,7 @@ struct Inner {
     options: Options,
     begun: (Timestamp, Instant),
     presence: Presence,
-    slots: BTreeMap<model::Backend, Arc<Semaphore>>,
+    slots: BTreeMap<model::Backend, Arc<Slots>>,
     tasks: Mutex<HashMap<Id, Arc<Task>>>,
     /// Jobs that were run of late, and those that were looked up, by their revisions.
     jobs: Recent<Fingerprint, Arc<Defined>>,
@@ -151,9 +154,8 @@ impl Embedded {
     /// Begins to take care of what it submits and of what others left behind.
     pub async fn start(store: Store, options: Options) -> Result<Self> {
         let presence = Presence::begin(&store, &options).await?;
-        let slots = options.backends.iter().filter_map(|(name, backend)| {
-            Some((*name, Arc::new(Semaphore::new(backend.slots?.min(Semaphore::MAX_PERMITS)))))
-        });
+        let slots =
+            options.backends.iter().filter_map(|(name, backend)| Some((*name, Slots::new(backend.slots?))));
         let slots = slots.collect();
         let (stopping, _) = watch::channel(false);
         let begun = ((options.clock)(), Instant::now());
@@ -172,7 +174,7 @@ impl Embedded {
         });
         inner.presence.take_over(&inner.store).await?;
         inner.take_up().await?;
-        tokio::spawn(hand_over::rounds(Arc::clone(&inner)));
+        tokio::spawn(hand_over::run(Arc::clone(&inner)));
         Ok(Self(inner))
     }
 
@@ -237,7 +239,20 @@ impl Inner {
             tasks.insert(id.clone(), Arc::clone(&task));
             task
         };
-        tokio::spawn(drive::drive(Arc::clone(self), id.clone(), task, known));
+        let slot = known.as_ref().and_then(|record| self.occupy(record));
+        tokio::spawn(drive::drive(Arc::clone(self), id.clone(), task, known, slot));
+    }
+
+    /// Takes the slot of an execution whose attempt may be alive, if it is one that needs a slot.
+    fn occupy(&self, record: &Record) -> Option<Slot> {
+        let slots = self.slots_of(record)?;
+        record.execution.phase.may_be_alive().then(|| slots.occupy())
+    }
+
+    /// Returns the slots that an execution needs one of. A stream needs none: it would have it for ever.
+    fn slots_of(&self, record: &Record) -> Option<&Arc<Slots>> {
+        let is_batch = record.request.streaming.is_none();
+        self.slots.get(&record.execution.backend).filter(|_| is_batch)
     }
 
     /// Where a job is to run.

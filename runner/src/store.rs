@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::api::{Error, Filter, Holder, Record, Result, Submitted};
-use crate::execution::Id;
+use crate::execution::{Id, Phase};
 use crate::progress::Progress;
 use crate::request::{Defined, Request};
 use crate::sizing::Measured;
@@ -83,6 +83,12 @@ impl Store {
         self.database.close().await;
     }
 
+    /// Returns once nothing can be written any more because the task that writes has died. A process can't recover from
+    /// that, and has to end.
+    pub async fn writer_died(&self) {
+        self.writer.closed().await;
+    }
+
     /// Keeps an execution, unless there is one by its token. It is on disk once this returns.
     ///
     /// Fails with [`Error::Unavailable`] if the owner is no member of the Runners: nobody would run the execution.
@@ -134,8 +140,8 @@ impl Store {
         read::measured(&self.database, request, limit).await
     }
 
-    /// All live executions that a Runner takes care of, with their versions.
-    pub async fn owned(&self, owner: &str) -> Result<Vec<(Id, u64)>> {
+    /// Returns all live executions that a Runner owns, with their versions and phases.
+    pub async fn owned(&self, owner: &str) -> Result<Vec<(Id, u64, Phase)>> {
         read::owned(&self.database, owner).await
     }
 

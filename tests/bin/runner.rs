@@ -2,8 +2,8 @@
 //!
 //!     dcp-test-runner FOLDER DATABASE SUPERVISOR LEASE_MILLIS DIE_AT
 //!
-//! It tells its address on stdout. Before and after each call to its backend is a step; at the one that is named, it
-//! kills itself. 0 is none.
+//! It prints its address on stdout. Before and after each call to its backend is a step; at step `N` it kills itself, and
+//! with `panic:N` the task that made the call panics. 0 is none.
 
 use std::error::Error;
 use std::io::Write as _;
@@ -32,7 +32,11 @@ async fn main() -> std::result::Result<(), Box<dyn Error>> {
     let folder = Path::new(folder);
     let local = local(folder, supervisor);
     let place = local.place()?;
-    let compute = Arc::new(Mortal { inner: local, left: AtomicI64::new(die_at.parse()?) });
+    let (panics, die_at) = match die_at.strip_prefix("panic:") {
+        Some(step) => (true, step),
+        None => (false, die_at.as_str()),
+    };
+    let compute = Arc::new(Mortal { inner: local, left: AtomicI64::new(die_at.parse()?), panics });
     let backend = Backend { compute, slots: None };
     let mut options = Options::new(vec![(model::Backend::Local, backend)], Timestamp::now);
     options.look = Duration::from_millis(100);
@@ -59,11 +63,13 @@ async fn main() -> std::result::Result<(), Box<dyn Error>> {
 struct Mortal<C> {
     inner: C,
     left: AtomicI64,
+    panics: bool,
 }
 
 impl<C> Mortal<C> {
     fn step(&self) {
         if self.left.fetch_sub(1, Ordering::SeqCst) == 1 {
+            assert!(!self.panics, "a test asked for a panic at this step");
             let _ = kill_process(getpid(), Signal::KILL);
         }
     }

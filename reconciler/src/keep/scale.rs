@@ -76,9 +76,9 @@ impl Scaling {
             return None;
         }
         let now = u64::from(executors);
-        let ideal = (now * busy).div_ceil(target);
+        let ideal = now.saturating_mul(busy).div_ceil(target);
         // What is measured may mislead: never more than twice as many at once, or less than half.
-        let next = ideal.clamp(now.div_ceil(2), now * 2);
+        let next = ideal.clamp(now.div_ceil(2), now.saturating_mul(2));
         let next = u32::try_from(next).unwrap_or(u32::MAX).clamp(self.least, self.most.max(self.least));
         let is_that_way = if busy > upper { next > executors } else { next < executors };
         is_that_way.then_some(next)
@@ -173,6 +173,18 @@ mod tests {
         assert_eq!(run(&scaling, |_| (1_000_000, 0)), [(0, 1)]);
     }
 
+    fn extreme_u32() -> impl Strategy<Value = u32> {
+        prop_oneof![0..3_u32, u32::MAX - 2..=u32::MAX, any::<u32>()]
+    }
+
+    fn extreme_u64() -> impl Strategy<Value = u64> {
+        prop_oneof![0..3_u64, u64::MAX - 2..=u64::MAX, any::<u64>()]
+    }
+
+    fn extreme_time() -> impl Strategy<Value = Timestamp> {
+        prop_oneof![Just(Timestamp::MIN), Just(Timestamp::MAX), (0..10_000_000_i64).prop_map(at)]
+    }
+
     proptest! {
         #[test]
         fn it_stays_within_its_bounds_and_settles(
@@ -192,14 +204,20 @@ mod tests {
         }
 
         #[test]
-        fn it_is_total(
-            executors in any::<u32>(), batch in any::<u64>(), every in any::<Option<u64>>(), target in any::<u32>(),
-            least in any::<u32>(), most in any::<u32>(),
+        fn any_input_gives_executors_within_the_bounds(
+            executors in extreme_u32(), batch in extreme_u64(), every in proptest::option::of(extreme_u64()),
+            target in extreme_u32(), least in extreme_u32(), most in extreme_u32(), cool_down in extreme_u64(),
+            more in any::<bool>(), times in [extreme_time(), extreme_time(), extreme_time()],
         ) {
-            let scaling = Scaling { target, cool_down: u64::MAX, least, most, first: 1, every_millis: every };
-            let mut pressure = None;
-            scaling.advise(executors, at(0), batch, &mut pressure, at(1));
-            scaling.wanted(None);
+            let scaling = Scaling { target, cool_down, least, most, first: executors, every_millis: every };
+            let [since, pressed, now] = times;
+            let mut pressure = Some(Pressure { more, since: pressed });
+            let bounds = least..=most.max(least);
+            if let Some(scale) = scaling.advise(executors, since, batch, &mut pressure, now) {
+                prop_assert!(bounds.contains(&scale.executors), "{scale:?}");
+                prop_assert!(scale.executors != executors);
+            }
+            prop_assert!(bounds.contains(&scaling.wanted(None)));
         }
     }
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use dcp_compiler::model::Sizing;
 use dcp_gateway::{Compute, Name, Phase as At, Status};
-use tokio::sync::OwnedSemaphorePermit;
 
-use super::{Inner, Task, clean_at};
+use super::supervise::Restarts;
+use super::{Inner, Slot, Task, clean_at};
 use crate::api::{Error, Record, Result};
 use crate::checkpoint::{self, Wanted};
 use crate::execution::{Adjustment, Execution, Id, Phase};
@@ -43,18 +43,28 @@ enum Then {
     Leave,
 }
 
-pub(super) async fn drive(inner: Arc<Inner>, id: Id, task: Arc<Task>, known: Option<Record>) {
+pub(super) async fn drive(
+    inner: Arc<Inner>,
+    id: Id,
+    task: Arc<Task>,
+    mut known: Option<Record>,
+    mut slot: Option<Slot>,
+) {
     let mut stopping = inner.stopping.subscribe();
+    // Whatever panics, the execution keeps its slot, as its attempt may be alive.
+    let driven = async {
+        let mut restarts = Restarts::new();
+        while restarts.panicked(to_its_end(&inner, &id, &task, known.take(), &mut slot)).await {}
+    };
     tokio::select! {
-        () = to_its_end(&inner, &id, &task, known) => {}
+        () = driven => {}
         _ = stopping.wait_for(|it| *it) => {}
     }
     task.looked.send_replace(true);
     inner.tasks().remove(&id);
 }
 
-async fn to_its_end(inner: &Inner, id: &Id, task: &Task, mut known: Option<Record>) {
-    let mut slot = None;
+async fn to_its_end(inner: &Inner, id: &Id, task: &Task, mut known: Option<Record>, slot: &mut Option<Slot>) {
     let mut following = None;
     loop {
         let mut record = match known.take() {
@@ -71,7 +81,7 @@ async fn to_its_end(inner: &Inner, id: &Id, task: &Task, mut known: Option<Recor
         };
         task.version.send_replace(record.version);
         // Where the store can't be read or written now: what was not written down did not happen.
-        let Ok(then) = Box::pin(inner.step(&mut record, task, &mut slot)).await else {
+        let Ok(then) = Box::pin(inner.step(&mut record, task, slot)).await else {
             pause(task, RETRY).await;
             continue;
         };
@@ -87,7 +97,7 @@ async fn to_its_end(inner: &Inner, id: &Id, task: &Task, mut known: Option<Recor
             }
             Then::Slot => {
                 task.looked.send_replace(true);
-                if inner.slot(&record, task, &mut slot).await {
+                if inner.slot(&record, task, slot).await {
                     known = Some(record);
                 }
             }
@@ -106,12 +116,7 @@ async fn pause(task: &Task, time: Duration) -> bool {
 }
 
 impl Inner {
-    async fn step(
-        &self,
-        record: &mut Record,
-        task: &Task,
-        slot: &mut Option<OwnedSemaphorePermit>,
-    ) -> Result<Then> {
+    async fn step(&self, record: &mut Record, task: &Task, slot: &mut Option<Slot>) -> Result<Then> {
         if record.owner != self.presence.id() || record.execution.phase.is_final() {
             return Ok(Then::Leave);
         }
@@ -125,14 +130,11 @@ impl Inner {
             let left = until.duration_since(now).unsigned_abs();
             return Ok(Then::Pause(left.clamp(Duration::from_millis(1), Duration::from_secs(1))));
         }
-        // What is to be kept running waits for nothing that runs: it would have its place for ever.
         if slot.is_none()
-            && record.request.streaming.is_none()
-            && let Some(slots) = self.slots.get(&record.execution.backend)
+            && let Some(slots) = self.slots_of(record)
         {
-            *slot = Arc::clone(slots).try_acquire_owned().ok();
-            // What is alive already counts if it can.
-            if slot.is_none() && matches!(record.execution.phase, Phase::Queued | Phase::Retrying) {
+            *slot = self.occupy(record).or_else(|| slots.try_take());
+            if slot.is_none() {
                 return Ok(Then::Slot);
             }
         }
@@ -251,12 +253,12 @@ impl Inner {
     }
 
     /// Waits until another attempt may be alive; false where there was something new meanwhile.
-    async fn slot(&self, record: &Record, task: &Task, slot: &mut Option<OwnedSemaphorePermit>) -> bool {
-        let Some(slots) = self.slots.get(&record.execution.backend) else { return true };
+    async fn slot(&self, record: &Record, task: &Task, slot: &mut Option<Slot>) -> bool {
+        let Some(slots) = self.slots_of(record) else { return true };
         task.waits.store(true, Ordering::Relaxed);
         let has = tokio::select! {
-            permit = Arc::clone(slots).acquire_owned() => {
-                *slot = permit.ok();
+            taken = slots.take() => {
+                *slot = taken;
                 true
             }
             () = task.wake.notified() => false,

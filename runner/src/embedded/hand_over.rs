@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use dcp_gateway::Name;
 
+use super::supervise::Restarts;
 use super::{Inner, Task};
 use crate::api::{Record, Result};
-use crate::execution::Id;
+use crate::execution::{Id, Phase};
 use crate::pace;
 use crate::store::Also;
 
@@ -18,7 +19,12 @@ const TOLD: Duration = Duration::from_secs(2);
 /// How much is cleared away in one round.
 const SOME: u32 = 200;
 
-pub(super) async fn rounds(inner: Arc<Inner>) {
+pub(super) async fn run(inner: Arc<Inner>) {
+    let mut restarts = Restarts::new();
+    while restarts.panicked(rounds(&inner)).await {}
+}
+
+async fn rounds(inner: &Arc<Inner>) {
     let mut stopping = inner.stopping.subscribe();
     let (mut next, mut tell) = (Instant::now(), Instant::now());
     let lease = inner.options.lease;
@@ -49,7 +55,16 @@ impl Inner {
     /// Sweeps, and drives all executions that it owns.
     pub(super) async fn take_up(self: &Arc<Self>) -> Result<()> {
         self.presence.sweep(&self.store).await?;
-        for (id, version) in self.store.owned(&self.presence.id()).await? {
+        let owned = self.store.owned(&self.presence.id()).await?;
+        let may_need_slot = |phase: Phase| phase.may_be_alive() && !self.slots.is_empty();
+        let (alive, others): (Vec<_>, Vec<_>) = owned.into_iter().partition(|it| may_need_slot(it.2));
+        // Attempts that are alive take their slots before any other attempt can.
+        for (id, version, _) in alive {
+            let is_new = !self.tasks().contains_key(&id);
+            let known = if is_new { self.store.get(&id).await? } else { None };
+            self.care(&id, version, known);
+        }
+        for (id, version, _) in others {
             self.care(&id, version, None);
         }
         Ok(())

@@ -68,15 +68,13 @@ pub(super) async fn holders(database: &Database, after: &str, limit: u32) -> Res
     );
     let rows = database.rows(sqlx::query(AssertSqlSafe(query)).bind(after)).await?;
     let holder = |row: &AnyRow| {
-        let phase: &str = database.get(row, 5)?;
-        let known = Phase::ALL.into_iter().find(|it| it.name() == phase);
         Ok(Holder {
             key: database.get(row, 0)?,
             id: id(database, row, 1)?,
             scope: database.get(row, 2)?,
             domain: database.get(row, 3)?,
             name: database.get(row, 4)?,
-            phase: known.ok_or_else(|| database.corrupt(&format!("`{phase}` is no phase")))?,
+            phase: phase(database, row, 5)?,
             version: database.number(row, 6)?,
             progress: progress_at(database, row, 7)?,
         })
@@ -118,10 +116,18 @@ pub(super) async fn measured(database: &Database, request: &Request, limit: u32)
     rows.iter().filter_map(|row| one(row).transpose()).collect()
 }
 
-pub(super) async fn owned(database: &Database, owner: &str) -> Result<Vec<(Id, u64)>> {
-    let query = "SELECT id, version FROM runner_executions WHERE owner = $1 AND ended IS NULL ORDER BY id";
+pub(super) async fn owned(database: &Database, owner: &str) -> Result<Vec<(Id, u64, Phase)>> {
+    let query =
+        "SELECT id, version, phase FROM runner_executions WHERE owner = $1 AND ended IS NULL ORDER BY id";
     let rows = database.rows(sqlx::query(query).bind(owner)).await?;
-    rows.iter().map(|row| Ok((id(database, row, 0)?, database.number(row, 1)?))).collect()
+    let one = |row: &AnyRow| Ok((id(database, row, 0)?, database.number(row, 1)?, phase(database, row, 2)?));
+    rows.iter().map(one).collect()
+}
+
+fn phase(database: &Database, row: &AnyRow, column: usize) -> Result<Phase> {
+    let name: &str = database.get(row, column)?;
+    let known = Phase::ALL.into_iter().find(|it| it.name() == name);
+    Ok(known.ok_or_else(|| database.corrupt(&format!("`{name}` is no phase")))?)
 }
 
 pub(super) async fn to_clean(database: &Database, now: Timestamp, limit: u32) -> Result<Vec<Record>> {

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use dcp_tests::machine::{Machine, STREAMS, kill, until};
 use rustix::process::Signal;
 use serde_json::Value;
+use sqlx::Connection as _;
 
 use crate::harness::{DCP, Ran, Sandbox};
 
@@ -183,6 +184,34 @@ fn a_stream_is_kept_by_dcp_up_and_does_as_it_is_asked() {
     assert_eq!(place.machine.lines("stopped"), ["one", "one", "one", "two"]);
     place.no_two_at_once();
     drop(up);
+}
+
+/// An execution that the Runner has forgotten hides how its own stream is, and no other.
+#[test]
+fn plan_shows_other_streams_when_an_execution_was_forgotten() {
+    let place = Place::new();
+    let checkpoint = place.machine.path("of-orders").display().to_string();
+    let orders = MANIFEST.replace("clicks", "orders").replace("CHECKPOINT", &checkpoint);
+    place.sandbox.write("orders.yaml", orders);
+    place.sandbox.write("dcp.yaml", "project: shop\nmanifests: [clicks.yaml, orders.yaml]\n");
+    place.run(&["apply", "--auto-approve"]).ends_with(0);
+    let up = place.start("up", &UP, None);
+    place.healthy(1);
+    until(|| place.run(&["status"]).stdout.contains("logistics/orders  healthy").then_some(()));
+    // What runs goes on running.
+    drop(up);
+    let url = format!("sqlite://{}", place.sandbox.join(".dcp/runs.db").display());
+    tokio::runtime::Runtime::new().expect("it starts").block_on(async {
+        let mut database = sqlx::SqliteConnection::connect(&url).await.expect("it is there");
+        let forget = "DELETE FROM runner_executions WHERE name = 'orders'";
+        assert_eq!(sqlx::query(forget).execute(&mut database).await.expect("it is done").rows_affected(), 1);
+        database.close().await.expect("it can be closed");
+    });
+    for manifest in ["clicks.yaml", "orders.yaml"] {
+        place.sandbox.edit(manifest, "\"one\"", "\"two\"");
+    }
+    let plan = place.run(&["plan"]).ends_with(0);
+    assert_eq!(plan.stdout.matches("live: healthy").count(), 1, "{}", plan.stdout);
 }
 
 #[test]

@@ -39,10 +39,14 @@ struct Process {
 
 impl Process {
     fn start(machine: &Machine, database: &str, lease: Duration, die_at: u32) -> Option<Self> {
+        Self::start_with(machine, database, lease, &die_at.to_string())
+    }
+
+    fn start_with(machine: &Machine, database: &str, lease: Duration, die_at: &str) -> Option<Self> {
         let lease = lease.as_millis().to_string();
         let mut child = Command::new(env!("CARGO_BIN_EXE_dcp-test-runner"))
             .arg(machine.path(""))
-            .args([database, SUPERVISOR, &lease, &die_at.to_string()])
+            .args([database, SUPERVISOR, &lease, die_at])
             .stdout(Stdio::piped())
             .spawn()
             .expect("it starts");
@@ -181,6 +185,24 @@ async fn a_runner_may_die_at_each_step_of_a_repair() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_runner_may_die_at_each_step_of_a_cancel() {
     dies_at_each_step("wait", true, Phase::Cancelled, &[0, 1]).await;
+}
+
+/// A panic at a step of an attempt ends neither the Runner nor the execution.
+#[tokio::test(flavor = "multi_thread")]
+async fn execution_goes_on_after_a_panic_at_each_step() {
+    let machine = Machine::of_version("4.1.1", SCRIPT);
+    for step in 1..=5 {
+        let at = format!("panic:{step}");
+        let process = Process::start_with(&machine, &sqlite(&machine), Duration::from_mins(1), &at);
+        let process = process.expect("it starts");
+        let id = insist(&process.client, &submit(&format!("t-{step}"), "slow"))
+            .await
+            .expect("it is kept")
+            .id()
+            .clone();
+        assert_eq!(ends(&process.client, &id).await.execution.phase, Phase::Succeeded, "step {step}");
+        assert_eq!(started_once(&machine), step);
+    }
 }
 
 /// Runners that are killed at any time while many submit: all that was acknowledged ends, each attempt starts once.

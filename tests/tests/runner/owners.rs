@@ -183,7 +183,7 @@ async fn take_up(runner: &mut Simulated, store: &Store) {
     runner.presence.sweep(store).await.expect("the store can be reached");
     let id = runner.presence.id();
     let mut owned = BTreeMap::new();
-    for (execution, _) in store.owned(&id).await.expect("it can be read") {
+    for (execution, _, _) in store.owned(&id).await.expect("it can be read") {
         let record = store.get(&execution).await.expect("it can be read").expect("it is kept");
         owned.insert(execution, record);
     }

@@ -149,3 +149,33 @@ async fn lease_belongs_to_the_caller_who_used_it_first() {
     let fresh = fresh().await;
     owners::lease_belongs_to_the_caller_who_used_it_first(&*fresh.runner).await;
 }
+
+/// Two attempts are alive when a Runner starts that may have one: nothing else starts before both have ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn attempts_that_are_taken_over_count_for_the_limit() {
+    let early = r#"case "${@: -1}" in third) [ -e go-wait2 ] || touch early ;; esac"#;
+    let machine = Machine::of_version("4.1.1", &format!("{early}\n{SCRIPT}"));
+    let with_slots = async |slots: usize| {
+        let mut options = options(&machine);
+        options.locks = Some(machine.path("locks"));
+        options.backends[0].1.slots = Some(slots);
+        Embedded::start(Store::sqlite(&machine.path("runs.db")).await.unwrap(), options).await.unwrap()
+    };
+    let first = with_slots(2).await;
+    let mut ids = Vec::new();
+    for what in ["wait1", "wait2", "third"] {
+        ids.push(first.submit(submit(what, what)).await.unwrap().record.id().clone());
+    }
+    for id in &ids[..2] {
+        seen(&first, id, |it| it.execution.phase == Phase::Running).await;
+    }
+    first.stop().await.unwrap();
+    let second = with_slots(1).await;
+    std::fs::write(machine.path("go-wait1"), "").unwrap();
+    ended(&second, &ids[0]).await;
+    // The time that a start would take that must not be.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    std::fs::write(machine.path("go-wait2"), "").unwrap();
+    assert_eq!(ended(&second, &ids[2]).await.execution.phase, Phase::Succeeded);
+    assert!(!machine.path("early").exists(), "a third attempt was started beside one that was taken over");
+}

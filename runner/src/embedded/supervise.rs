@@ -1,0 +1,57 @@
+//! Restarts what has panicked.
+
+use std::panic::AssertUnwindSafe;
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use tokio::time::Instant;
+
+const SHORTEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_mins(1);
+
+/// The waits before work that has panicked is begun anew: each is twice as long as the one before.
+#[derive(Debug)]
+pub(super) struct Restarts {
+    wait: Duration,
+}
+
+impl Restarts {
+    pub(super) fn new() -> Self {
+        Self { wait: SHORTEST }
+    }
+
+    /// Runs work. Returns false once it has ended; if it panics, waits, and returns that it has to be begun anew. The panic
+    /// itself is reported by the hook of the process.
+    ///
+    /// The work must not rely on what it had in memory: a panic may leave that half done.
+    pub(super) async fn panicked(&mut self, work: impl Future<Output = ()>) -> bool {
+        let begun = Instant::now();
+        if AssertUnwindSafe(work).catch_unwind().await.is_ok() {
+            return false;
+        }
+        if begun.elapsed() > LONGEST {
+            self.wait = SHORTEST;
+        }
+        tokio::time::sleep(self.wait).await;
+        self.wait = (self.wait * 2).min(LONGEST);
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_panics_is_begun_anew_until_it_ends() {
+        let (begun, mut times, mut restarts) = (Instant::now(), 0, Restarts::new());
+        while restarts
+            .panicked(async {
+                times += 1;
+                assert!(times > 3, "it fails {times} times");
+            })
+            .await
+        {}
+        assert_eq!((times, begun.elapsed().as_secs()), (4, 1 + 2 + 4));
+    }
+}
