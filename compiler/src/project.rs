@@ -285,18 +285,20 @@ impl<'s> Project<'s> {
 
     fn substitute(&self, manifest: &mut Tree<'_>) -> Vec<Diagnostic> {
         let mut diagnostics = Vec::new();
+        let mut left = EXPANDED;
         manifest.replace_text(|text, span| {
             if !text.contains("${") {
                 return None;
             }
             let lookup = |name: &str| self.variables.get(name).map(Scalar::as_str);
-            match reference::substitute(text, lookup) {
+            match reference::substitute(text, lookup, left) {
                 Ok(None) => None,
-                // A text that is one variable and nothing else is what the variable is.
-                Ok(Some(reference::Substituted { text: value, whole: true })) if self.is_bare(text) => {
-                    Some(Replacement::Plain(value))
+                Ok(Some(reference::Substituted { text: value, whole })) => {
+                    left = left.saturating_sub(value.len());
+                    // A text that is one variable and nothing else is what the variable is.
+                    let plain = whole && self.is_bare(text);
+                    Some(if plain { Replacement::Plain(value) } else { Replacement::Text(value) })
                 }
-                Ok(Some(reference::Substituted { text: value, .. })) => Some(Replacement::Text(value)),
                 Err(error) => {
                     diagnostics.push(self.bad_reference(error, span));
                     None
@@ -331,9 +333,17 @@ impl<'s> Project<'s> {
             reference::Error::Malformed(what) => {
                 Diagnostic::new(Code::BAD_REFERENCE, what).at(span, "").help(reference::HELP)
             }
+            reference::Error::TooLong(_) => {
+                let message = format!("the manifest's variables expand to more than {} MiB", EXPANDED >> 20);
+                let help = "refer to fewer variables, or give them shorter values";
+                Diagnostic::new(Code::BAD_REFERENCE, message).at(span, "the limit is passed here").help(help)
+            }
         }
     }
 }
+
+/// Most bytes of all texts of a manifest in which variables are replaced. A file has 1 MiB at most.
+const EXPANDED: usize = 8 << 20;
 
 fn by_name(variables: &BTreeMap<Identifier, Scalar>) -> impl Iterator<Item = (String, Scalar)> {
     variables.iter().map(|(name, value)| (name.as_str().to_owned(), value.clone()))

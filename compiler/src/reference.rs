@@ -10,6 +10,8 @@ pub enum Error {
     /// There is no such variable.
     Unknown(String),
     Malformed(String),
+    /// With its references replaced, the text would be longer than this.
+    TooLong(usize),
 }
 
 /// A text after its variables were replaced.
@@ -51,10 +53,11 @@ pub fn references(text: &str) -> Result<Vec<Reference<'_>>, Error> {
     Ok(found)
 }
 
-/// Replaces `${var.…}`; nothing where there is none of them.
+/// Replaces `${var.…}`; nothing where there is none of them. The result has at most `limit` bytes.
 pub fn substitute<'v>(
     text: &str,
     lookup: impl Fn(&str) -> Option<&'v str>,
+    limit: usize,
 ) -> Result<Option<Substituted>, Error> {
     let mut result = String::with_capacity(text.len());
     let mut replaced = 0;
@@ -67,7 +70,8 @@ pub fn substitute<'v>(
             Piece::Escaped => result.push_str("$${"),
             Piece::Reference { reference: Reference::Var(name), .. } => {
                 replaced += 1;
-                result.push_str(lookup(name).ok_or_else(|| Error::Unknown(name.to_owned()))?);
+                let value = lookup(name).ok_or_else(|| Error::Unknown(name.to_owned()))?;
+                push(&mut result, value, limit)?;
             }
             Piece::Reference { raw, .. } => result.push_str(raw),
         }
@@ -77,21 +81,35 @@ pub fn substitute<'v>(
 }
 
 /// Replaces `${param.…}`, and takes the escapes away: nothing reads the text after this but for its secrets, whose
-/// references stay.
-pub fn resolve<'v>(text: &str, lookup: impl Fn(&str) -> Option<&'v str>) -> Result<String, Error> {
+/// references stay. The result has at most `limit` bytes.
+pub fn resolve<'v>(
+    text: &str,
+    lookup: impl Fn(&str) -> Option<&'v str>,
+    limit: usize,
+) -> Result<String, Error> {
     let mut result = String::with_capacity(text.len());
     scan(text, |piece| {
         match piece {
             Piece::Text(text) => result.push_str(text),
             Piece::Escaped => result.push_str("${"),
             Piece::Reference { reference: Reference::Param(name), .. } => {
-                result.push_str(lookup(name).ok_or_else(|| Error::Unknown(name.to_owned()))?);
+                let value = lookup(name).ok_or_else(|| Error::Unknown(name.to_owned()))?;
+                push(&mut result, value, limit)?;
             }
             Piece::Reference { raw, .. } => result.push_str(raw),
         }
         Ok(())
     })?;
     Ok(result)
+}
+
+/// Appends a value. Only values can make a text longer than it was, so only they are checked.
+fn push(result: &mut String, value: &str, limit: usize) -> Result<(), Error> {
+    if result.len().saturating_add(value.len()) > limit {
+        return Err(Error::TooLong(limit));
+    }
+    result.push_str(value);
+    Ok(())
 }
 
 fn scan<'t>(text: &'t str, mut piece: impl FnMut(Piece<'t>) -> Result<(), Error>) -> Result<(), Error> {
@@ -128,10 +146,7 @@ fn scan<'t>(text: &'t str, mut piece: impl FnMut(Piece<'t>) -> Result<(), Error>
 
 /// The reference that `from`, which begins with `${`, begins with.
 fn reference(from: &str) -> Result<Option<(&str, Reference<'_>)>, Error> {
-    let namespace = from[2..].split(['.', '}', ' ', ':']).next().unwrap_or_default();
-    if !matches!(namespace, "var" | "param" | "secret") {
-        return Ok(None);
-    }
+    let Some(namespace) = namespace(&from[2..]) else { return Ok(None) };
     let malformed = |why: &str| {
         let shown: String = from.chars().take(40).collect();
         Error::Malformed(format!("`{shown}` {why}"))
@@ -158,15 +173,27 @@ fn reference(from: &str) -> Result<Option<(&str, Reference<'_>)>, Error> {
     Ok(Some((raw, reference)))
 }
 
+/// The namespace that a text begins with. Looks at the first bytes only, so that scanning a text of many `${` is linear.
+fn namespace(text: &str) -> Option<&'static str> {
+    ["var", "param", "secret"].into_iter().find(|namespace| {
+        text.strip_prefix(namespace)
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '}', ' ', ':']))
+    })
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, Instant};
+
     use super::*;
+
+    const LIMIT: usize = 1 << 10;
 
     fn substituted(text: &str) -> Result<Option<String>, Error> {
         let lookup = |name: &str| {
             [("a", "1"), ("b", "two")].into_iter().find(|(known, _)| *known == name).map(|(_, value)| value)
         };
-        substitute(text, lookup).map(|done| done.map(|done| done.text))
+        substitute(text, lookup, LIMIT).map(|done| done.map(|done| done.text))
     }
 
     #[test]
@@ -185,7 +212,7 @@ mod tests {
 
     #[test]
     fn the_last_layer_takes_the_escapes_away() {
-        let resolved = |text: &str| resolve(text, |name| (name == "day").then_some("2026-01-02"));
+        let resolved = |text: &str| resolve(text, |name| (name == "day").then_some("2026-01-02"), LIMIT);
         let text = "--day=${param.day} $${param.day} ${secret.s/k} ${HOME}";
         assert_eq!(resolved(text), Ok("--day=2026-01-02 ${param.day} ${secret.s/k} ${HOME}".into()));
         assert_eq!(resolved("${param.night}"), Err(Error::Unknown("night".into())));
@@ -193,9 +220,41 @@ mod tests {
 
     #[test]
     fn one_reference_alone_keeps_its_type() {
-        let whole =
-            |text: &str| substitute(text, |_| Some("1")).map(|done| done.is_some_and(|done| done.whole));
+        let whole = |text: &str| {
+            substitute(text, |_| Some("1"), LIMIT).map(|done| done.is_some_and(|done| done.whole))
+        };
         assert_eq!(whole("${var.a}"), Ok(true));
         assert_eq!(whole("${var.a} "), Ok(false));
+    }
+
+    #[test]
+    fn replaced_text_is_limited() {
+        let ten = |_: &str| Some("0123456789");
+        assert_eq!(substitute("${var.a}${var.a}", ten, 20).unwrap().unwrap().text.len(), 20);
+        assert_eq!(substitute("${var.a}${var.a}", ten, 19), Err(Error::TooLong(19)));
+        assert_eq!(resolve("${param.a}${param.a}", ten, 19), Err(Error::TooLong(19)));
+    }
+
+    /// The shortest of several runs, so that a busy machine does not count.
+    fn shortest(work: impl Fn()) -> Duration {
+        let run = |_| {
+            let begun = Instant::now();
+            work();
+            begun.elapsed()
+        };
+        (0..5).map(run).min().expect("there are five")
+    }
+
+    #[test]
+    fn scanning_takes_time_in_proportion_to_the_length() {
+        for piece in ["${", "$${", "${var", "${x.", "$", "${param.p} ${", "${}"] {
+            let time = |count: usize| {
+                let text = piece.repeat(count);
+                shortest(|| drop(std::hint::black_box(resolve(&text, |_| Some(""), usize::MAX))))
+            };
+            let (short, long) = (time(4_000), time(64_000));
+            // 16 times the text; quadratic scanning takes 256 times as long.
+            assert!(long < short.max(Duration::from_micros(100)) * 64, "{piece}: {short:?}, {long:?}");
+        }
     }
 }

@@ -124,6 +124,11 @@ impl Database {
         Self { pool, ..self.clone() }
     }
 
+    /// Whether the database answers.
+    pub async fn answers(&self) -> bool {
+        sqlx::query("SELECT 1").execute(&self.pool).await.is_ok()
+    }
+
     /// Ends all connections. What is dropped without it ends them too, a little later.
     pub async fn close(&self) {
         self.pool.close().await;

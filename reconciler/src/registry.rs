@@ -124,6 +124,11 @@ pub struct Commit {
 }
 
 impl Commit {
+    /// The bytes of all of its bodies.
+    pub fn bytes(&self) -> usize {
+        self.changes.iter().filter_map(|change| Some(change.body.as_ref()?.text.len())).sum()
+    }
+
     /// The head that it brings about.
     pub fn head(&self) -> Head {
         let serial = self.base.serial.saturating_add(1);

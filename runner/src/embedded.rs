@@ -22,6 +22,7 @@ use bytes::Bytes;
 use dcp_compiler::model;
 use dcp_compiler::primitive::{CoreEtlJob, Fingerprint};
 use dcp_gateway::{Compute, SparkApplication};
+use dcp_server::offload;
 use futures_util::stream::BoxStream;
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, RwLock, watch};
@@ -295,7 +296,7 @@ impl Inner {
     }
 
     /// Everything that can be found wrong with a request before it is kept.
-    async fn prepare(&self, submit: &Submit) -> Result<New> {
+    async fn prepare(self: &Arc<Self>, submit: &Submit) -> Result<New> {
         let defined = match &submit.job {
             Definition::Inline(defined) => Arc::clone(defined),
             Definition::Applied(reference) => self.applied(reference).await?,
@@ -313,7 +314,9 @@ impl Inner {
             owner: self.presence.id(),
             progress: None,
         };
-        self.check_fit(&defined, &record, now)?;
+        let (inner, checked) = (Arc::clone(self), Arc::clone(&defined));
+        let check = move || inner.check_fit(&checked, &record, now).map(|()| record);
+        let record = offload(defined.text().len(), check).await?;
         self.jobs.put(defined.fingerprint().clone(), Arc::clone(&defined), defined.text().len());
         Ok(New { record, job: defined })
     }
@@ -367,7 +370,8 @@ impl Inner {
             return Ok(known);
         }
         let job = jobs.job(reference, &revision).await?.ok_or_else(none)?;
-        let defined = Arc::new(Defined::new(job));
+        // How large the job is shows only once its text is made.
+        let defined = Arc::new(offload(usize::MAX, || Defined::new(job)).await);
         self.applied.put(pinned, Arc::clone(&defined), defined.text().len());
         Ok(defined)
     }

@@ -217,12 +217,26 @@ fn stream(input: &Input<'_>, stream: &Stream) -> Result<Program, Unfit> {
 
 fn args(args: &[Scalar], values: &BTreeMap<String, Value>) -> Result<Vec<String>, Unfit> {
     let lookup = |name: &str| values.get(name).map(|value| value.value.as_str());
+    let mut left = ARGUMENTS;
     let one = |arg: &Scalar| {
-        reference::resolve(arg.as_str(), lookup)
-            .map_err(|_| Unfit(format!("the argument `{arg}` refers to what is not there")))
+        let resolved = reference::resolve(arg.as_str(), lookup, left).map_err(|error| match error {
+            reference::Error::TooLong(_) => Unfit(format!(
+                "the arguments have more than {} MiB: pass what is long by a file",
+                ARGUMENTS >> 20
+            )),
+            reference::Error::Unknown(_) | reference::Error::Malformed(_) => {
+                let shown: String = arg.as_str().chars().take(80).collect();
+                Unfit(format!("the argument `{shown}` refers to a parameter that is not there"))
+            }
+        })?;
+        left = left.saturating_sub(resolved.len());
+        Ok(resolved)
     };
     args.iter().map(one).collect()
 }
+
+/// Most bytes of all arguments with their parameters replaced. Linux starts no program with more.
+const ARGUMENTS: usize = 2 << 20;
 
 fn joined(files: &[FileRef]) -> Option<String> {
     (!files.is_empty()).then(|| files.iter().map(FileRef::as_str).collect::<Vec<_>>().join(","))

@@ -13,3 +13,10 @@ pub(crate) fn next(found: &[Record], size: u32) -> Option<String> {
     let full = u32::try_from(found.len()).is_ok_and(|number| number >= size);
     found.last().filter(|_| full).map(|last| last.id().to_string())
 }
+
+/// About how many bytes a page takes when it is written.
+pub(crate) fn weight(found: &[Record]) -> usize {
+    const RECORD: usize = 1 << 10;
+    let parameters = found.iter().flat_map(|record| &record.request.parameters);
+    found.len() * RECORD + parameters.map(|(name, value)| name.len() + value.len()).sum::<usize>()
+}

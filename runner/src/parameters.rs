@@ -26,6 +26,9 @@ pub struct Problem {
     pub message: String,
 }
 
+/// How many of a job's parameters a message names, or compares with a name that is unknown.
+const NAMES: usize = 50;
+
 /// The values of all parameters of a job; or all that is wrong with what was given.
 pub fn values(
     job: &CoreEtlJob,
@@ -39,11 +42,12 @@ pub fn values(
     };
     for name in given.keys() {
         if !known.keys().any(|it| it.as_str() == name) {
-            let names = || known.keys().map(Identifier::as_str);
-            let help = match (nearest(name, names()), known.is_empty()) {
+            let names = || known.keys().map(Identifier::as_str).take(NAMES);
+            let help = match (nearest(name, names()), known.len()) {
                 (Some(meant), _) => format!("did you mean `{meant}`?"),
-                (None, true) => "it has none".to_owned(),
-                (None, false) => format!("it has {}", list(names(), "and")),
+                (None, 0) => "it has none".to_owned(),
+                (None, 1..=NAMES) => format!("it has {}", list(names(), "and")),
+                (None, count) => format!("it has {count} others"),
             };
             problem(name, format!("the job has no parameter `{name}`: {help}"));
         }

@@ -16,6 +16,7 @@ use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use dcp_server::offload;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use http::header::{ACCEPT, CONTENT_TYPE, LOCATION};
 use http::{HeaderMap, Method, StatusCode, Uri};
@@ -25,7 +26,7 @@ use utoipa_axum::routes;
 use crate::api::{LogRequest, Runner};
 use crate::page;
 use crate::results::Format;
-use asked::{Call, Job, Json, ListQuery, LogsQuery, Query, ResultQuery, StepsQuery, Submit};
+use asked::{Body, Call, Job, ListQuery, LogsQuery, Query, ResultQuery, StepsQuery, Submit};
 use given::{ALIVE, Form, SOON, begun, lines};
 use refusal::{OfJob, Refusal, Refusals};
 use told::{Execution, Page, Row, Step};
@@ -88,8 +89,10 @@ fn routes() -> OpenApiRouter<Arc<dyn Runner>> {
     ),
     tag = "jobs"
 )]
-async fn submit(State(runner): State_, call: Call, Json(asked): Json<Submit>) -> Result<Response, Refusal> {
-    let submitted = runner.submit(asked.by(&call)?).await?;
+async fn submit(State(runner): State_, call: Call, Body(body): Body) -> Result<Response, Refusal> {
+    let by = call.by.clone();
+    let asked = offload(body.len(), move || asked::json::<Submit>(&body)?.by(by)).await?;
+    let submitted = runner.submit(asked).await?;
     let id = submitted.record.id();
     call.about(id);
     let status = if submitted.fresh { StatusCode::CREATED } else { StatusCode::OK };
@@ -108,9 +111,13 @@ async fn submit(State(runner): State_, call: Call, Json(asked): Json<Submit>) ->
 async fn list(State(runner): State_, Query(asked): Query<ListQuery>) -> Result<Response, Refusal> {
     let (filter, before, size) = asked.split()?;
     let found = runner.list(&filter, before.as_ref(), size).await?;
+    let weight = page::weight(&found);
     let next_page = page::next(&found, size);
-    let jobs = found.into_iter().map(Execution::from).collect();
-    Ok(told::json(&Page { jobs, next_page }))
+    let write = move || {
+        let jobs = found.into_iter().map(Execution::from).collect();
+        told::json(&Page { jobs, next_page })
+    };
+    Ok(offload(weight, write).await)
 }
 
 /// Tells of a job

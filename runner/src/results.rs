@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 use dcp_objects::{Objects, Unusable};
+use dcp_server::offload;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
@@ -164,16 +165,24 @@ impl Reading {
                 }
                 continue;
             };
-            if let Some(rows) = &mut file.rows
-                && let Some(piece) =
-                    rows.piece(PIECE, &mut self.rows).map_err(|why| file.source.damaged(why))?
-            {
-                return Ok(Some(piece));
+            if let Some(mut rows) = file.rows.take() {
+                let (left, mut written) = (rows.left(), self.rows);
+                let write = move || (rows.piece(PIECE, &mut written), rows, written);
+                let (piece, rows, written) = offload(left, write).await;
+                (file.rows, self.rows) = (Some(rows), written);
+                if let Some(piece) = piece.map_err(|why| file.source.damaged(why))? {
+                    return Ok(Some(piece));
+                }
             }
             match file.source.block().await? {
                 None => self.now = None,
-                Some(block) => match (&mut file.rows, &self.first) {
-                    (Some(rows), _) => rows.take(block).map_err(|why| file.source.damaged(why))?,
+                Some(block) => match (file.rows.take(), &self.first) {
+                    (Some(mut rows), _) => {
+                        // What the block has once it is decompressed shows only then.
+                        let (taken, rows) = offload(usize::MAX, move || (rows.take(block), rows)).await;
+                        file.rows = Some(rows);
+                        taken.map_err(|why| file.source.damaged(why))?;
+                    }
                     (None, Some(first)) => return Ok(Some(framed(&block, first))),
                     (None, None) => {}
                 },
@@ -186,7 +195,11 @@ impl Reading {
         let chunks = self.root.read(&path).await?.map_err(Error::from).boxed();
         let source = Source::open(path, chunks).await?;
         let rows = match self.format {
-            Format::Json => Some(Rows::new(&source.head).map_err(|why| source.unsupported(why))?),
+            Format::Json => {
+                let head = source.head.clone();
+                let rows = offload(head.schema.len(), move || Rows::new(&head)).await;
+                Some(rows.map_err(|why| source.unsupported(why))?)
+            }
             Format::Avro => None,
         };
         let head = source.head.clone();

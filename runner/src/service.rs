@@ -7,7 +7,7 @@ use std::sync::Arc;
 use dcp_proto::runner::v1 as proto;
 use dcp_proto::runner::v1::runner_server;
 use dcp_proto::runner::v1::runner_server::RunnerServer;
-use dcp_server::{Caller, Noted, Services};
+use dcp_server::{Caller, Noted, Services, offload};
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use tonic::{Request, Response, Status};
@@ -30,7 +30,7 @@ const LASTING: [&str; 4] = ["/dcp.runner.v1.Runner/Watch", "/dcp.runner.v1.Runne
 /// Adds a Runner to what is served.
 pub fn add(services: Services, runner: Arc<dyn Runner>) -> Services {
     services.lasting(&LASTING).with(
-        RunnerServer::new(Service { runner, definitions: Definitions::new(DEFINITIONS) })
+        RunnerServer::new(Service { runner, definitions: Arc::new(Definitions::new(DEFINITIONS)) })
             .max_decoding_message_size(MESSAGE),
     )
 }
@@ -38,7 +38,7 @@ pub fn add(services: Services, runner: Arc<dyn Runner>) -> Services {
 #[derive(Debug)]
 struct Service {
     runner: Arc<dyn Runner>,
-    definitions: Definitions,
+    definitions: Arc<Definitions>,
 }
 
 type Answer<T> = Result<Response<T>, Status>;
@@ -53,8 +53,9 @@ impl runner_server::Runner for Service {
     async fn submit(&self, request: Request<proto::SubmitRequest>) -> Answer<proto::SubmitResponse> {
         let by = caller(&request)?;
         let noted = request.extensions().get::<Noted>().cloned();
-        let submit = wire::read_submit(request.into_inner(), by, &self.definitions);
-        let submit = submit.map_err(|what| invalid("job", what))?;
+        let (asked, definitions) = (request.into_inner(), Arc::clone(&self.definitions));
+        let read = offload(length(&asked), move || wire::read_submit(asked, by, &definitions)).await;
+        let submit = read.map_err(|what| invalid("job", what))?;
         let submitted = self.runner.submit(submit).await.map_err(|error| status::of(&error))?;
         note(noted.as_ref(), submitted.record.id());
         let execution = Some(wire::record(&submitted.record));
@@ -92,7 +93,8 @@ impl runner_server::Runner for Service {
         let found = self.runner.list(&filter, before.as_ref(), size).await;
         let found = found.map_err(|error| status::of(&error))?;
         let next_page = page::next(&found, size).unwrap_or_default();
-        let executions = found.iter().map(wire::record).collect();
+        let executions =
+            offload(page::weight(&found), move || found.iter().map(wire::record).collect()).await;
         Ok(Response::new(proto::ListResponse { executions, next_page }))
     }
 
@@ -160,6 +162,15 @@ where
         Some(Err(status)) => Err(status),
         first => Ok(Response::new(stream::iter(first).chain(parts).boxed())),
     }
+}
+
+/// The bytes of a request that are parsed.
+fn length(asked: &proto::SubmitRequest) -> usize {
+    let definition = match &asked.job {
+        Some(proto::submit_request::Job::Definition(text)) => text.len(),
+        Some(proto::submit_request::Job::Reference(_)) | None => 0,
+    };
+    definition + asked.streaming.as_ref().map_or(0, String::len)
 }
 
 fn caller<T>(request: &Request<T>) -> Result<String, Status> {

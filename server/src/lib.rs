@@ -10,6 +10,7 @@ pub mod client;
 mod connection;
 mod front;
 mod log;
+mod offload;
 mod services;
 pub mod status;
 
@@ -27,6 +28,7 @@ use tonic_health::ServingStatus;
 pub use access::{Access, Caller, Token, Tokens};
 pub use connection::Tls;
 pub use log::{Call, Log, Noted};
+pub use offload::offload;
 pub use services::Services;
 
 use connection::Door;

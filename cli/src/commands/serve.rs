@@ -20,7 +20,6 @@ use dcp_runner::store::Store;
 use dcp_server::{Access, Call, Log, Options, Services, Tls, Token, Tokens};
 use jiff::Timestamp;
 use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::args::{self, Format, Part, ServeControl, ServeReconciler, ServeRunner, Served};
@@ -42,7 +41,7 @@ fn control(args: &ServeControl, console: &mut Console) -> Result<Verdict, Failur
     let ServeControl { listen, database, tokens, served } = args;
     let options =
         options(Tokens::new(&read_tokens(tokens)?).map_err(|error| failed(&error))?, served, console)?;
-    runtime()?.block_on(async {
+    block_on(async {
         let here = opened(database).await?;
         let registry = here.registry.clone();
         let services = Services::new(dcp_proto::DESCRIPTORS);
@@ -70,7 +69,7 @@ async fn opened(database: &str) -> Result<Here, Failure> {
 
 fn reconciler(args: &ServeReconciler, console: &mut Console) -> Result<Verdict, Failure> {
     let ServeReconciler { database, runner, lease } = args;
-    runtime()?.block_on(async {
+    block_on(async {
         let here = opened(database).await?;
         let at = dcp_runner::remote::Remote::new(crate::control::reached(runner)?);
         let at = at.map_err(|error| runs::failed(&error))?;
@@ -105,7 +104,7 @@ fn runner(args: &ServeRunner, console: &mut Console) -> Result<Verdict, Failure>
         options(Tokens::new(&read_tokens(tokens)?).map_err(|error| failed(&error))?, served, console)?;
     let is_postgres = is_postgres(database)?;
     let root = folder.canonicalize().map_err(|error| Failure::at(folder, "used", &error))?;
-    runtime()?.block_on(async {
+    block_on(async {
         let opened = if is_postgres {
             Store::postgres(database).await
         } else {
@@ -145,10 +144,18 @@ impl Jobs for AtControl {
     }
 }
 
-pub(super) fn runtime() -> Result<Runtime, Failure> {
+/// Runs a service to its end.
+pub(super) fn block_on<T>(service: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.map_err(|error| Failure::new(format!("no threads can be started: {error}")))
+    let runtime = runtime.map_err(|error| Failure::new(format!("no threads can be started: {error}")))?;
+    let ended = runtime.block_on(service);
+    // By then every call has ended or its grace period is over; what still works for one must not keep the process.
+    runtime.shutdown_timeout(SHUTDOWN);
+    ended
 }
+
+/// How long threads that still work for cancelled calls may take to end.
+const SHUTDOWN: Duration = Duration::from_secs(5);
 
 fn is_postgres(database: &str) -> Result<bool, Failure> {
     let scheme = database.split_once("://").map(|(scheme, _)| scheme);

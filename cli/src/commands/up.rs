@@ -38,7 +38,7 @@ pub(super) fn run(
         None => Access::Anyone { name: crate::control::who() },
     };
     let options = serve::options(access, served, console)?;
-    serve::runtime()?.block_on(async {
+    serve::block_on(async {
         let state = home.root.join(FOLDER).join("state.db");
         let registry = Sql::sqlite(&state).await.map_err(|error| Failure::new(error.to_string()))?;
         let embedded = runs::embedded(&home).await?;

@@ -63,6 +63,8 @@ fn used<'a>(subject: &mut Subject<'a>, kind: &str) -> Vec<(&'a str, Place<'a>)> 
             Err(reference::Error::Malformed(message) | reference::Error::Unknown(message)) => {
                 subject.problem(Code::BAD_REFERENCE, message, place, "", reference::HELP);
             }
+            // Nothing is replaced here.
+            Err(reference::Error::TooLong(_)) => {}
         }
     }
     used

@@ -80,9 +80,16 @@ fn dotted_distance(name: &str, other: &str) -> Option<usize> {
 
 /// How many edits are between two names, if they are few enough.
 fn distance(name: &str, other: &str) -> Option<usize> {
+    // The distance takes time in proportion to the product of both lengths.
+    if name.len().max(other.len()) > LONGEST {
+        return None;
+    }
     let distance = strsim::osa_distance(name, other);
     (distance <= limit(name) || singular(name) == singular(other)).then_some(distance)
 }
+
+/// Longer names are not compared.
+const LONGEST: usize = 256;
 
 /// A name of four letters may be one edit away, one of eight two, and so on; never more than a third of it.
 fn limit(name: &str) -> usize {

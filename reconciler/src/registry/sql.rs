@@ -15,6 +15,7 @@ use std::path::Path;
 use async_trait::async_trait;
 use dcp_compiler::primitive::{Address, Fingerprint};
 use dcp_database::{Database, Schema};
+use dcp_server::offload;
 
 pub use changes::Changed;
 
@@ -49,6 +50,11 @@ impl Sql {
     /// Connects to PostgreSQL: `postgres://user@host:5432/database`. No message has the URL's password.
     pub async fn postgres(url: &str) -> Result<Self> {
         Self::migrated(Database::postgres(url).await?).await
+    }
+
+    /// Whether the database answers.
+    pub async fn answers(&self) -> bool {
+        self.database.answers().await
     }
 
     /// Ends all connections. What is dropped without it ends them too, a little later.
@@ -99,7 +105,8 @@ impl Registry for Sql {
     }
 
     async fn commit(&self, scope: &Scope, commit: Commit) -> Result<Head> {
-        check::commit(scope, &commit)?;
+        let (to, bytes) = (scope.clone(), commit.bytes());
+        let commit = offload(bytes, move || check::commit(&to, &commit).map(|()| commit)).await?;
         self.write(scope, &commit).await
     }
 

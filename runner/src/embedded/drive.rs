@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use dcp_compiler::model::Sizing;
 use dcp_gateway::{Compute, Name, Phase as At, Status};
+use dcp_server::offload;
 
 use super::supervise::Restarts;
 use super::{Inner, Slot, Task, clean_at};
@@ -64,7 +65,7 @@ pub(super) async fn drive(
     inner.tasks().remove(&id);
 }
 
-async fn to_its_end(inner: &Inner, id: &Id, task: &Task, mut known: Option<Record>, slot: &mut Option<Slot>) {
+async fn to_its_end(inner: &Arc<Inner>, id: &Id, task: &Task, mut known: Option<Record>, slot: &mut Option<Slot>) {
     let mut following = None;
     loop {
         let mut record = match known.take() {
@@ -116,7 +117,7 @@ async fn pause(task: &Task, time: Duration) -> bool {
 }
 
 impl Inner {
-    async fn step(&self, record: &mut Record, task: &Task, slot: &mut Option<Slot>) -> Result<Then> {
+    async fn step(self: &Arc<Self>, record: &mut Record, task: &Task, slot: &mut Option<Slot>) -> Result<Then> {
         if record.owner != self.presence.id() || record.execution.phase.is_final() {
             return Ok(Then::Leave);
         }
@@ -268,7 +269,7 @@ impl Inner {
     }
 
     /// Does what is to be done. An error is the store's; what a backend says is an event.
-    async fn perform(&self, effect: &Effect, record: &Record) -> Result<Event> {
+    async fn perform(self: &Arc<Self>, effect: &Effect, record: &Record) -> Result<Event> {
         let backend = record.execution.attempts.last().map_or(record.execution.backend, |it| it.backend);
         let Some(compute) = self.compute(backend) else {
             let name = backend.name();
@@ -289,12 +290,13 @@ impl Inner {
         }
     }
 
-    async fn create(&self, compute: &dyn Compute, record: &Record) -> Result<Event> {
+    async fn create(self: &Arc<Self>, compute: &dyn Compute, record: &Record) -> Result<Event> {
         let job = match self.job(&record.request.job).await {
             Err(Error::Corrupt(said)) => return Ok(Event::Refused(said)),
             other => other?,
         };
-        let application = match self.application(job.job(), record) {
+        let (inner, bytes, of) = (Arc::clone(self), job.text().len(), record.clone());
+        let application = match offload(bytes, move || inner.application(job.job(), &of)).await {
             Err(error) => return Ok(Event::Refused(error.to_string())),
             Ok(application) => application,
         };

@@ -12,6 +12,7 @@ use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::error::Category;
 use utoipa::{IntoParams, ToSchema};
 
 use super::refusal::Refusal;
@@ -92,11 +93,11 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// What a body of JSON asks for, and nothing beside it.
+/// A body that is said to be JSON.
 #[derive(Debug)]
-pub(super) struct Json<T>(pub(super) T);
+pub(super) struct Body(pub(super) Bytes);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
+impl<S: Send + Sync> FromRequest<S> for Body {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
@@ -105,17 +106,24 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
         if !kind.eq_ignore_ascii_case("application/json") {
             return Err(Refusal::not_json());
         }
-        let bytes =
-            Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
-                StatusCode::PAYLOAD_TOO_LARGE => Refusal::too_large(BODY),
-                _ => Refusal::invalid("body", "the body broke off before its end: send all of it"),
-            })?;
-        let mut json = serde_json::Deserializer::from_slice(&bytes);
-        let read = serde_path_to_error::deserialize(&mut json).map_err(|error| wrong("body", &error))?;
-        json.end()
-            .map_err(|error| Refusal::invalid("body", format!("`body` goes on after its end: {error}")))?;
-        Ok(Self(read))
+        let bytes = Bytes::from_request(request, state).await;
+        bytes.map(Self).map_err(|rejection| match rejection.status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Refusal::too_large(BODY),
+            _ => Refusal::invalid("body", "the body broke off before its end: send all of it"),
+        })
     }
+}
+
+/// Reads JSON strictly: unknown fields are refused.
+pub(super) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    let read =
+        serde_path_to_error::deserialize(&mut json).map_err(|error| match error.inner().classify() {
+            Category::Data => wrong("body", &error),
+            Category::Io | Category::Syntax | Category::Eof => Refusal::malformed(error.inner()),
+        })?;
+    json.end().map_err(|error| Refusal::invalid("body", format!("`body` goes on after its end: {error}")))?;
+    Ok(read)
 }
 
 /// What is wrong, with the field that is.
@@ -371,8 +379,8 @@ pub(super) struct Fence {
 }
 
 impl Submit {
-    /// What is asked for, by whoever the call is from.
-    pub(super) fn by(self, call: &Call) -> Result<request::Submit, Refusal> {
+    /// Returns the request of a caller.
+    pub(super) fn by(self, by: String) -> Result<request::Submit, Refusal> {
         let Self { token, definition, reference, parameters, streaming, exclusive, fence } = self;
         let job = match (definition, reference) {
             (Some(job), None) => request::Definition::from(*job),
@@ -385,7 +393,7 @@ impl Submit {
         };
         let streaming = streaming.map(lower::Streaming::from);
         let fence = fence.map(|Fence { lease, epoch }| request::Fence { lease, epoch });
-        Ok(request::Submit { token, job, parameters, streaming, exclusive, fence, by: call.by.clone() })
+        Ok(request::Submit { token, job, parameters, streaming, exclusive, fence, by })
     }
 }
 

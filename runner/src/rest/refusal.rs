@@ -52,6 +52,11 @@ impl Refusal {
         Self::own(Code::InvalidArgument, Some(StatusCode::PAYLOAD_TOO_LARGE), "TOO_LARGE", message)
     }
 
+    /// The error says where: `expected `:` at line 1 column 5`.
+    pub(super) fn malformed(error: &serde_json::Error) -> Self {
+        Self::invalid("body", format!("the body is not JSON: {error}"))
+    }
+
     pub(super) fn not_json() -> Self {
         let message = "the body has to be JSON, and said to be: send `content-type: application/json`";
         let number = Some(StatusCode::UNSUPPORTED_MEDIA_TYPE);

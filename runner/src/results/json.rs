@@ -52,6 +52,11 @@ impl Rows {
         Ok(Self { schema, codec, data: Bytes::new(), left: 0 })
     }
 
+    /// The bytes of the present block that are not written yet.
+    pub(super) fn left(&self) -> usize {
+        self.data.len()
+    }
+
     /// Takes the next block. The one before must have been written out.
     pub(super) fn take(&mut self, block: Block) -> Result<()> {
         self.data = match self.codec {

@@ -12,6 +12,7 @@ mod formats;
 mod gitops;
 mod groups;
 mod harness;
+mod hostile;
 mod interrupted;
 mod kept;
 mod memo;

@@ -263,6 +263,12 @@ async fn what_cannot_be_right_is_refused_by_its_name() {
         (submit("one", "other").to_string(), 409, "TOKEN_REUSED", ""),
         (" ".repeat(5 << 20), 413, "TOO_LARGE", ""),
     ];
+    let malformed = served.post("/api/v1/job", "{bad").await.is(400).json();
+    let message = malformed["error"]["message"].as_str().unwrap();
+    assert!(
+        message.contains("the body is not JSON: ") && message.ends_with("at line 1 column 2"),
+        "{message}"
+    );
     for (body, code, reason, field) in bodies {
         refused(&served.post("/api/v1/job", &body).await, code, reason, field);
     }

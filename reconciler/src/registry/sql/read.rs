@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use dcp_compiler::primitive::{Address, Fingerprint};
 use dcp_database::{Database, ROWS, Transaction, signed, wanted_values};
+use dcp_server::offload;
 use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
 
@@ -108,15 +109,27 @@ impl View {
             let query = format!("SELECT fingerprint, body FROM {wanted} {query}");
             let query = sqlx::query(AssertSqlSafe(query)).persistent(some.len() == ROWS).bind(scope.as_str());
             let query = some.iter().fold(query, |query, it| query.bind(it.as_str()));
-            for row in self.0.rows(query).await? {
-                let (fingerprint, body): (String, String) =
-                    (self.database().get(&row, 0)?, self.database().get(&row, 1)?);
-                if Fingerprint::of(&body).as_str() != fingerprint {
-                    return Err(
-                        self.corrupt(&format!("a body is not what its fingerprint {fingerprint} is of"))
-                    );
+            let rows = self.0.rows(query).await?;
+            let read = {
+                let get = |row, column| self.database().get(row, column);
+                let read = rows.iter().map(|row| Ok((get(row, 0)?, get(row, 1)?)));
+                read.collect::<Result<Vec<(String, String)>>>()?
+            };
+            drop(rows);
+            let bytes = read.iter().map(|(_, body)| body.len()).sum();
+            let is_whole =
+                |(fingerprint, body): &(String, String)| Fingerprint::of(body).as_str() == fingerprint;
+            let check = move || {
+                let damaged =
+                    read.iter().find(|it| !is_whole(it)).map(|(fingerprint, _)| fingerprint.clone());
+                damaged.map_or(Ok(read), Err)
+            };
+            match offload(bytes, check).await {
+                Ok(read) => found.extend(read),
+                Err(fingerprint) => {
+                    let what = format!("a body is not what its fingerprint {fingerprint} is of");
+                    return Err(self.corrupt(&what));
                 }
-                found.insert(fingerprint, body);
             }
         }
         let body = |it: &Fingerprint| found.get(it.as_str()).cloned().ok_or_else(|| check::no_body(it));

@@ -1,0 +1,103 @@
+//! A Runner as its own process, and callers that want it to work for nobody else.
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use dcp_tests::machine::{Machine, until};
+use serde_json::json;
+
+use crate::harness::{DCP, Sandbox};
+
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+/// Far longer than a light call takes, and far shorter than what quadratic work takes.
+const SOON: Duration = Duration::from_secs(20);
+
+struct Runner {
+    child: Child,
+    address: String,
+    _machine: Machine,
+    _sandbox: Sandbox,
+}
+
+impl Runner {
+    fn start() -> Self {
+        let (sandbox, machine) = (Sandbox::new(), Machine::of_version("4.1.1", "exit 0"));
+        sandbox.write("tokens", format!("ci {TOKEN}\n"));
+        let mut command = sandbox.command(&DCP);
+        let args = ["serve", "runner", "--listen", "127.0.0.1:0", "--database", "runs.db", "--quiet"];
+        command.args(args).args(["--tokens", "tokens"]).env("SPARK_HOME", machine.path("spark"));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn().expect("the binary can be run");
+        let mut line = String::new();
+        let out = child.stdout.take().expect("it is piped");
+        BufReader::new(out).read_line(&mut line).expect("it says where it listens");
+        let (_, address) = line.trim().rsplit_once("http://").expect("it listens over HTTP");
+        Self { address: address.to_owned(), child, _machine: machine, _sandbox: sandbox }
+    }
+
+    /// The status of an answer; none if there is none in time.
+    fn call(&self, line: &str, body: &str) -> Option<u16> {
+        let mut stream = TcpStream::connect(&self.address).ok()?;
+        stream.set_read_timeout(Some(SOON)).expect("sockets have timeouts");
+        let length = body.len();
+        let head = format!(
+            "{line} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\nauthorization: Bearer {TOKEN}\r\n\
+             content-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+        );
+        stream.write_all((head + body).as_bytes()).ok()?;
+        let mut status = [0; 12];
+        stream.read_exact(&mut status).ok()?;
+        std::str::from_utf8(&status[9..]).ok()?.parse().ok()
+    }
+}
+
+impl Drop for Runner {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn hostile(number: usize, argument: &str) -> String {
+    let mut definition = serde_json::to_value(dcp_tests::job(
+        "  job: {pyspark: {main: main.py, args: [\"${param.do}\"], parameters: {do: {type: string, default: x}}}}\n",
+    ))
+    .expect("a job can be written");
+    definition["job"]["pyspark"]["args"] = json!([argument]);
+    json!({"token": format!("hostile-{number}"), "definition": definition}).to_string()
+}
+
+#[test]
+fn hostile_submits_delay_neither_light_calls_nor_the_end_of_the_process() {
+    let mut runner = Runner::start();
+    let bodies = ["${".repeat(1_900_000), "${param.do}".repeat(340_000), "$${x ".repeat(700_000)];
+    let bodies: Vec<String> = bodies.iter().enumerate().map(|(number, it)| hostile(number, it)).collect();
+    let sent = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        for body in bodies.iter().cycle().take(12) {
+            scope.spawn(|| {
+                sent.fetch_add(1, Ordering::SeqCst);
+                // How it is answered matters to nobody here.
+                let _ = runner.call("POST /api/v1/job", body);
+            });
+        }
+        until(|| (sent.load(Ordering::SeqCst) == 12).then_some(()));
+        for _ in 0..10 {
+            let begun = Instant::now();
+            assert_eq!(runner.call("GET /api/v1/job/none", ""), Some(404), "{:?}", begun.elapsed());
+        }
+        let id = runner.child.id().to_string();
+        Command::new("kill").args(["-TERM", &id]).status().expect("it can be told to stop");
+    });
+    until(|| {
+        runner
+            .child
+            .try_wait()
+            .expect("it can be waited for")
+            .map(|status| assert_eq!(status.code(), Some(0)))
+    });
+}
