@@ -2,7 +2,6 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -20,8 +19,9 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tonic::body::Body;
 
-use crate::Error;
 use crate::front::Front;
+use crate::usage::{Peers, Usage};
+use crate::{Error, Limits};
 
 /// Of one connection: calls at once, and bytes of a request's head.
 const STREAMS: u32 = 64;
@@ -29,6 +29,8 @@ const HEAD: u32 = 16 << 10;
 /// How often a silent connection is asked whether it is there, and how long it may take to say so.
 const ASKED_EVERY: Duration = Duration::from_secs(30);
 const ANSWERED_WITHIN: Duration = Duration::from_secs(20);
+/// Time between GOAWAY and the end of the connection, for calls that were sent before it arrived.
+const GOING: Duration = Duration::from_secs(5);
 /// How long none is taken in where the system can't give any more.
 const BREATH: Duration = Duration::from_millis(100);
 
@@ -75,28 +77,34 @@ impl Tls {
 pub(crate) struct Door {
     pub(crate) front: Arc<Front>,
     pub(crate) tls: Option<TlsAcceptor>,
-    /// How long the first request may take to come, and the head of each.
+    /// Maximum time until the first admitted call, and for the head of each request.
     pub(crate) head: Duration,
+    /// Maximum time without an admitted call.
+    pub(crate) idle: Duration,
     /// Told once, when the server is to stop.
     pub(crate) stopped: watch::Receiver<()>,
 }
 
-/// Takes in connections for ever.
+/// Accepts connections until it is dropped.
 pub(crate) async fn accept(
     listener: &TcpListener,
     door: &Door,
-    room: Arc<Semaphore>,
+    limits: &Limits,
     connections: &mut JoinSet<()>,
 ) {
-    // Whoever finds no room waits outside, where it costs nothing. The semaphore is never closed.
-    while let Ok(permit) = Arc::clone(&room).acquire_owned().await {
+    let permits = Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS)));
+    let peers = Peers::new(limits);
+    // Connections beyond the limit wait in the system's queue, where they cost nothing. The semaphore is never closed.
+    while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
         while connections.try_join_next().is_some() {}
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, address)) => {
+                // A peer that has its share is turned away at once, so that others do not wait for it.
+                let Some(share) = peers.take(address.ip()) else { continue };
                 let door = door.clone();
                 connections.spawn(async move {
                     door.serve(stream).await;
-                    drop(permit);
+                    drop((permit, share));
                 });
             }
             // It went away before it was taken in.
@@ -126,9 +134,9 @@ impl Door {
         }
     }
 
-    /// Answers what is asked, until whoever asks goes away, the server stops, or nothing was asked in time.
+    /// Answers calls until the peer closes the connection, the server stops, or no call was admitted in time.
     async fn speak(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, until: Instant) {
-        let Self { front, head, mut stopped, .. } = self;
+        let Self { front, head, idle, mut stopped, .. } = self;
         let mut builder = Builder::new(TokioExecutor::new());
         if front.rest.is_none() {
             builder = builder.http2_only();
@@ -142,25 +150,29 @@ impl Door {
             .keep_alive_timeout(ANSWERED_WITHIN);
         builder.http1().timer(TokioTimer::new()).header_read_timeout(head).max_buf_size(HEAD as usize);
 
-        let asked = Arc::new(AtomicBool::new(false));
+        let usage = Usage::new(until);
         let service = service_fn(|request: http::Request<Incoming>| {
-            asked.store(true, Ordering::Relaxed);
-            let front = Arc::clone(&front);
-            async move { front.answer(request.map(Body::new)).await }
+            let (front, usage) = (Arc::clone(&front), usage.clone());
+            async move { front.answer(request.map(Body::new), &usage).await }
         });
         let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
-        let mut late = std::pin::pin!(sleep_until(until));
-        let (mut waiting, mut stopping) = (true, false);
+        let mut look = std::pin::pin!(sleep_until(until));
+        let (mut closing, mut stopping) = (false, false);
         loop {
             tokio::select! {
                 // How one connection ended is nothing that anybody could act on.
                 _ = connection.as_mut() => return,
-                () = late.as_mut(), if waiting => {
-                    if !asked.load(Ordering::Relaxed) {
-                        return;
+                () = look.as_mut() => match usage.expires(idle) {
+                    None => look.as_mut().reset(Instant::now() + idle),
+                    Some(at) if at > Instant::now() => look.as_mut().reset(at),
+                    // Pings are answered and rejected calls are made by connections that nobody uses, too.
+                    Some(_) if closing => return,
+                    Some(_) => {
+                        closing = true;
+                        connection.as_mut().graceful_shutdown();
+                        look.as_mut().reset(Instant::now() + GOING);
                     }
-                    waiting = false;
-                }
+                },
                 // The sender's end is a stop too.
                 _ = stopped.changed(), if !stopping => {
                     stopping = true;

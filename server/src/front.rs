@@ -1,4 +1,4 @@
-//! Every call comes by here: who calls is asked for, room is found, time is kept, and the log is told.
+//! Every call passes here: callers are identified, permits taken, time limited, and calls logged.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -15,8 +15,9 @@ use tonic::{Code, Status};
 use tower_service::Service as _;
 
 use crate::access::{Access, Caller};
-use crate::log::{Entry, HTTP, Log};
+use crate::log::{Entry, HTTP, Held, Holding, Log};
 use crate::status;
+use crate::usage::Usage;
 
 /// In the log, a path or a method is no longer than this.
 const LONGEST: usize = 200;
@@ -25,6 +26,8 @@ const LONGEST: usize = 200;
 pub(crate) struct Front {
     /// Health and reflection, which need neither a token nor room.
     pub(crate) open: Routes,
+    /// Permits for streams of health and reflection.
+    pub(crate) open_streams: Arc<Semaphore>,
     pub(crate) grpc: Routes,
     pub(crate) rest: Option<Router>,
     /// Of the gRPC services.
@@ -47,11 +50,15 @@ enum Face {
 }
 
 impl Front {
-    pub(crate) async fn answer(&self, mut request: Request<Body>) -> Result<Response<Body>, Infallible> {
+    pub(crate) async fn answer(
+        &self,
+        mut request: Request<Body>,
+        usage: &Usage,
+    ) -> Result<Response<Body>, Infallible> {
         let path = request.uri().path();
         let face = match &self.rest {
             Some(router) if !is_grpc(request.headers()) => Face::Rest(router.clone()),
-            _ if is_open(path) => return self.open.clone().call(request).await,
+            _ if is_open(path) => return self.open(request, usage).await,
             _ => Face::Grpc(self.grpc.clone()),
         };
         let service = match &face {
@@ -69,6 +76,7 @@ impl Front {
             Ok(admitted) => admitted,
             Err(status) => return Ok(entry.follow(refused(&face, &status), &asked, None)),
         };
+        let held = Held(permit, usage.admitted());
         entry.noted.by(&name);
         request.extensions_mut().insert(Caller(name));
         request.extensions_mut().insert(entry.noted.clone());
@@ -86,7 +94,24 @@ impl Front {
                 refused(&face, &status::refusal(Code::DeadlineExceeded, domain(service), "TOO_LATE", message))
             }
         };
-        Ok(entry.follow(response, &asked, Some(permit)))
+        Ok(entry.follow(response, &asked, Some(held)))
+    }
+
+    /// Answers a call that needs no token. Streams have few permits; other calls end by themselves.
+    async fn open(&self, request: Request<Body>, usage: &Usage) -> Result<Response<Body>, Infallible> {
+        let is_stream = OPEN_STREAMS.iter().any(|end| request.uri().path().ends_with(end));
+        let stream = || Some((usage.open_stream()?, Arc::clone(&self.open_streams).try_acquire_owned().ok()?));
+        let held = match is_stream.then(stream) {
+            Some(None) => {
+                let busy = "too many streams of health and reflection are open; retry later";
+                return Ok(Status::resource_exhausted(busy).into_http());
+            }
+            held => held.flatten(),
+        };
+        match tokio::time::timeout(self.time, self.open.clone().call(request)).await {
+            Ok(answer) => Ok(answer?.map(|inner| Body::new(Holding { inner, _held: held }))),
+            Err(_) => Ok(Status::deadline_exceeded("the call took too long").into_http()),
+        }
     }
 
     /// Who calls, and the room for the call.
@@ -103,7 +128,7 @@ impl Front {
         let lasts = self.lasting.iter().any(|end| path.ends_with(end));
         let room = if lasts { &self.lasting_room } else { &self.room };
         let permit = Arc::clone(room).try_acquire_owned().map_err(|_| {
-            let busy = "as many calls are under way as there may be; try again";
+            let busy = "too many concurrent calls; retry, or raise --max-calls";
             status::refusal(Code::Unavailable, domain(service), "UNAVAILABLE", busy)
         })?;
         Ok((caller, permit))
@@ -125,6 +150,9 @@ fn domain(service: &str) -> &str {
 fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
+
+/// How the paths of streams end that need no token.
+const OPEN_STREAMS: [&str; 2] = ["/Watch", "/ServerReflectionInfo"];
 
 /// Whether a path is one of the services that answer whoever asks.
 fn is_open(path: &str) -> bool {

@@ -13,6 +13,7 @@ mod log;
 mod offload;
 mod services;
 pub mod status;
+mod usage;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -58,13 +59,20 @@ impl Options {
 pub struct Limits {
     /// Connections at once; those beyond wait until one ends.
     pub connections: usize,
-    /// How long a connection may take until it has asked for something, its TLS included, and how long the head of a
-    /// request may take.
+    /// Connections at once of one peer address, or of one IPv6 network of 64 bits; those beyond are closed. This machine's
+    /// own addresses may have seven eighths of all.
+    pub connections_per_peer: usize,
+    /// Maximum time from the begin of a connection to its first admitted call, its TLS included, and for the head of a
+    /// request.
     pub head: Duration,
+    /// Maximum time that a connection stays open without an admitted call; twice that, at most, after a long call.
+    pub idle: Duration,
     /// Calls at once; those beyond are told to try again.
     pub calls: usize,
     /// Calls at once that follow something for as long as it lasts.
     pub lasting: usize,
+    /// Streams of health and reflection at once, which need no token.
+    pub open_streams: usize,
     /// How long a call may take until it is answered, what it sends included.
     pub time: Duration,
     /// How long calls that are under way may take to end once the server is told to stop.
@@ -75,9 +83,12 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 1_024,
+            connections_per_peer: 256,
             head: Duration::from_secs(20),
+            idle: Duration::from_mins(5),
             calls: 256,
             lasting: 2_048,
+            open_streams: 256,
             time: Duration::from_mins(2),
             grace: Duration::from_secs(20),
         }
@@ -128,6 +139,7 @@ pub async fn serve(
     let open = tonic::service::Routes::new(health).add_service(reflection.build_v1()?);
     let front = Front {
         open: open.prepare(),
+        open_streams: Arc::new(Semaphore::new(limits.open_streams.min(Semaphore::MAX_PERMITS))),
         grpc: grpc.prepare(),
         rest,
         names: names.clone(),
@@ -141,11 +153,10 @@ pub async fn serve(
         clock,
     };
     let (stopping, stopped) = watch::channel(());
-    let door = Door { front: Arc::new(front), tls, head: limits.head, stopped };
+    let door = Door { front: Arc::new(front), tls, head: limits.head, idle: limits.idle, stopped };
     let mut connections = JoinSet::new();
-    let room = Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS)));
     tokio::select! {
-        () = connection::accept(&listener, &door, room, &mut connections) => {}
+        () = connection::accept(&listener, &door, &limits, &mut connections) => {}
         () = stop => {}
     }
     // Who connects from now on is refused, instead of waiting for what no longer comes.

@@ -15,6 +15,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
+use crate::usage::InUse;
+
 /// A call that has ended.
 #[derive(Debug, Clone)]
 pub struct Call {
@@ -101,12 +103,12 @@ impl Entry {
         }
     }
 
-    /// Follows an answer until it is sent. The permit is held for as long.
+    /// Follows an answer until it is sent. What is held for the call is held for as long.
     pub(crate) fn follow<B>(
         mut self,
         response: Response<B>,
         asked: &Method,
-        permit: Option<OwnedSemaphorePermit>,
+        held: Option<Held>,
     ) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
@@ -119,7 +121,7 @@ impl Entry {
         // Of an answer to HEAD, nothing but the head is sent.
         let left = if *asked == Method::HEAD { Some(0) } else { length };
         response.map(|inner| {
-            let mut told = Told { inner: Body::new(inner), entry: self, then, left, _permit: permit };
+            let mut told = Told { inner: Body::new(inner), entry: self, then, left, _held: held };
             told.look();
             Body::new(told)
         })
@@ -145,6 +147,35 @@ impl Drop for Entry {
     }
 }
 
+/// What an admitted call holds until its answer is sent.
+pub(crate) struct Held(pub(crate) OwnedSemaphorePermit, pub(crate) InUse);
+
+/// A body, and what is held until it is sent.
+pub(crate) struct Holding<H> {
+    pub(crate) inner: Body,
+    pub(crate) _held: H,
+}
+
+impl<H: Unpin> http_body::Body for Holding<H> {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        Pin::new(&mut self.inner).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
 /// An answer, for as long as it is sent.
 struct Told {
     inner: Body,
@@ -153,7 +184,7 @@ struct Told {
     then: Option<StatusCode>,
     /// The bytes that are still to be sent, where they were counted before.
     left: Option<u64>,
-    _permit: Option<OwnedSemaphorePermit>,
+    _held: Option<Held>,
 }
 
 impl Told {

@@ -36,9 +36,12 @@ pub(crate) struct Served {
     /// Its key (PEM)
     #[arg(long, value_name = "FILE", requires = "certificate", value_hint = ValueHint::FilePath)]
     pub(crate) key: Option<PathBuf>,
-    /// How many calls may be under way at once; who calls beyond that is told to try again
+    /// Maximum number of concurrent calls; those beyond are rejected as UNAVAILABLE
     #[arg(long, value_name = "NUMBER", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) max_calls: u16,
+    /// Maximum number of connections of one address, except this machine's own; raise it behind a proxy
+    #[arg(long, value_name = "NUMBER", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) max_connections_per_peer: u16,
     /// How to write the log: a line on stderr for each call, with --quiet for those that failed
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: Format,

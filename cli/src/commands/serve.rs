@@ -178,12 +178,13 @@ pub(super) fn options(
     served: &Served,
     console: &Console,
 ) -> Result<Options, Failure> {
-    let Served { certificate, key, max_calls, log_format } = served;
+    let Served { certificate, key, max_calls, max_connections_per_peer, log_format } = served;
     let mut options = Options::new(access);
     if let (Some(certificate), Some(key)) = (certificate, key) {
         options.tls = Some(Tls { certificate: read(certificate)?, key: read(key)? });
     }
     options.limits.calls = usize::from(*max_calls);
+    options.limits.connections_per_peer = usize::from(*max_connections_per_peer);
     options.log = Some(log(*log_format, console.quiet));
     Ok(options)
 }

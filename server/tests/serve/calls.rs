@@ -22,6 +22,7 @@ use tokio::time::timeout;
 use tonic::body::Body;
 use tonic::codegen::http::{Request, Response};
 use tonic::server::{NamedService, UnaryService};
+use tonic::transport::Channel;
 use tonic::{Code, Status};
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
@@ -391,6 +392,105 @@ async fn a_connection_that_asks_nothing_is_ended() {
         options.tls = Some(tls);
     });
     ended(&mut server.await.connect().await).await;
+}
+
+/// An HTTP/2 connection. It answers pings by itself.
+async fn channel(address: SocketAddr) -> Channel {
+    Channel::from_shared(format!("http://{address}")).expect("it works").connect().await.expect("it works")
+}
+
+async fn call_by(channel: &Channel, method: &str, token: Option<&str>) -> Result<(), Status> {
+    let mut client = tonic::client::Grpc::new(channel.clone());
+    client.ready().await.expect("it works");
+    let mut request = tonic::Request::new(());
+    if let Some(token) = token {
+        request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().expect("it works"));
+    }
+    let path = format!("/test.v1.Echo/{method}").parse().expect("it works");
+    client.unary(request, path, ProstCodec::<(), ()>::default()).await.map(tonic::Response::into_inner)
+}
+
+#[tokio::test]
+async fn connections_with_rejected_calls_only_are_closed() {
+    let server = Server::start(|options| {
+        options.limits.connections = 4;
+        options.limits.head = Duration::from_millis(500);
+    })
+    .await;
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        let channel = channel(server.address).await;
+        assert_eq!(call_by(&channel, "Say", None).await.unwrap_err().code(), Code::Unauthenticated);
+        held.push(channel);
+    }
+    // There is room for this one once one of them is closed.
+    timeout(LONG, server.grpc("Say", Some(TOKEN))).await.expect("they are closed").unwrap();
+    drop(held);
+}
+
+#[tokio::test]
+async fn an_idle_connection_is_closed_and_one_with_a_call_under_way_is_not() {
+    let server = Arc::new(
+        Server::start(|options| {
+            options.limits.connections = 2;
+            options.limits.idle = Duration::from_millis(50);
+        })
+        .await,
+    );
+    let working = channel(server.address).await;
+    let slow = tokio::spawn(async move { call_by(&working, "Slow", Some(TOKEN)).await });
+    // Each is idle after its call, so that the next one finds room, and all the while the slow call goes on.
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        let idle = timeout(LONG, async {
+            let channel = channel(server.address).await;
+            call_by(&channel, "Say", Some(TOKEN)).await.unwrap();
+            channel
+        });
+        held.push(idle.await.expect("the idle one before is closed"));
+    }
+    assert!(!slow.is_finished());
+    server.gate.add_permits(1);
+    timeout(LONG, slow).await.expect("it ends").unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn streams_without_a_token_are_limited() {
+    let server = Server::start(|options| options.limits.open_streams = 6).await;
+    let watch = |channel: &Channel| {
+        let mut health = HealthClient::new(channel.clone());
+        async move { health.watch(HealthCheckRequest::default()).await.map(tonic::Response::into_inner) }
+    };
+    let (one, two) = (channel(server.address).await, channel(server.address).await);
+    let mut streams = Vec::new();
+    for (channel, most) in [(&one, 4), (&two, 2)] {
+        for _ in 0..most {
+            streams.push(watch(channel).await.unwrap());
+        }
+        assert_eq!(watch(channel).await.unwrap_err().code(), Code::ResourceExhausted);
+    }
+    server.healthy().await;
+    drop(streams);
+    let again = async { while watch(&two).await.is_err() {} };
+    timeout(LONG, again).await.expect("streams that have ended make room");
+}
+
+#[tokio::test]
+async fn connections_of_one_peer_beyond_its_share_are_closed() {
+    let server = Server::start(|options| options.limits.connections = 8).await;
+    let mut held = Vec::new();
+    for _ in 0..7 {
+        let mut stream = server.connect().await;
+        assert!(ask(&mut stream, "/who", &bearer()).await.ends_with("ada"));
+        held.push(stream);
+    }
+    ended(&mut server.connect().await).await;
+    for stream in &mut held {
+        assert!(ask(stream, "/who", &bearer()).await.ends_with("ada"));
+    }
+    held.pop();
+    let again = async { while !server.get("/who", &bearer()).await.ends_with("ada") {} };
+    timeout(LONG, again).await.expect("there is a share again");
 }
 
 #[tokio::test]
