@@ -17,6 +17,18 @@ use dcp_compiler::primitive::{Body, CoreEtlJob};
 use dcp_compiler::project::{FILE_NAME, Project};
 use dcp_compiler::source::{SourceFile, Sources};
 
+/// The token of a server that a test starts by itself.
+pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+/// A server's options with one caller, who has [`TOKEN`].
+///
+/// # Panics
+/// Where the name can't be a caller's.
+pub fn server_options(name: &str) -> dcp_server::Options {
+    let token = dcp_server::Token { name: name.to_owned(), token: TOKEN.to_owned() };
+    dcp_server::Options::new(dcp_server::Tokens::new(&[token]).expect("the token is a good one"))
+}
+
 /// The folder of the workspace.
 pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate lies in the workspace").to_owned()

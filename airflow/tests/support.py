@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -199,7 +200,18 @@ class Dcp:
     def connection(self, **extra: Any) -> str:
         """A connection of Airflow's to it, as an environment variable has it."""
         port = extra.pop("port", self.port)
-        return json.dumps({"conn_type": "dcp", "host": "127.0.0.1", "port": port, "extra": extra})
+        fields = {"conn_type": "dcp", "host": "127.0.0.1", "port": port, "password": self.token, "extra": extra}
+        return json.dumps(fields)
+
+    @property
+    def token(self) -> str:
+        """The token of callers over TCP, which the first start makes; before it, one that is made here."""
+        path = self.folder / ".dcp" / "token"
+        if not path.exists():
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+            path.touch(mode=0o600)
+            path.write_text(secrets.token_hex(32))
+        return path.read_text()
 
 
 def task(task_id: str, job: str, **arguments: Any) -> str:

@@ -185,6 +185,15 @@ class Connections(TestCase):
         self.assertEqual(it.url("x"), "https://ui.example.com/x?x")
         self.assertNotIn("s3cret", repr(it))
 
+    def test_unix_socket(self) -> None:
+        it = Settings.of(connection(host="unix:///shop/.dcp/up.sock", password="t"))
+        self.assertEqual((it.runner, it.control), ("unix:///shop/.dcp/up.sock",) * 2)
+        self.assertEqual(it.url("x"), "")
+        with_link = connection(host="unix:///up.sock", extra='{"link": "https://ui.example.com/{id}"}')
+        self.assertEqual(Settings.of(with_link).url("x"), "https://ui.example.com/x")
+        with self.assertRaisesRegex(Invalid, "has no TLS"):
+            Settings.of(connection(host="unix:///up.sock", extra='{"tls": true}'))
+
     def test_no_token_goes_out_in_the_clear(self) -> None:
         for host in ("127.0.0.1", "127.8.9.1", "localhost", "LOCALHOST", "::1", "[::1]", "::ffff:127.0.0.1"):
             Settings.of(connection(host=host, password="t"))

@@ -1,7 +1,7 @@
 //! The registry and the DAG folder of a target, for commands that are not asynchronous themselves.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use dcp_compiler::primitive::Fingerprint;
@@ -18,6 +18,7 @@ use http::uri::Scheme;
 use tokio::runtime::Runtime;
 
 use crate::failure::Failure;
+use crate::private;
 use crate::project::Home;
 
 /// Where what dcp keeps of a project stands, below the project's folder.
@@ -60,7 +61,7 @@ impl Control {
         let dags = project.dags().map_or_else(|| format!("{FOLDER}/dags"), str::to_owned);
         let (registry, way, place): (Box<dyn Registry>, Way, String) = match project.server() {
             Some(server) => {
-                let remote = runtime.block_on(async { at(server) })?;
+                let remote = runtime.block_on(async { at(server, Some(&home.root)) })?;
                 (Box::new(remote.clone()), Way::There(Box::new(remote)), server.to_owned())
             }
             None => {
@@ -72,6 +73,8 @@ impl Control {
                     );
                     return Err(Failure::new(message).help("move it away, and try again"));
                 }
+                private::dcp(&home.root)
+                    .map_err(|error| Failure::at(&home.root.join(FOLDER), "made a folder", &error))?;
                 let sql = runtime.block_on(Sql::sqlite(&path)).map_err(|error| failed(&error, &shown))?;
                 (Box::new(sql.clone()), Way::Here(sql, path), shown)
             }
@@ -129,9 +132,13 @@ impl Control {
     }
 }
 
-/// How a server is reached, with the token of the environment.
-pub(crate) fn reached(server: &str) -> Result<remote::Options, Failure> {
-    let token = std::env::var(TOKEN).unwrap_or_default();
+/// How a server is reached: with the token of the environment, or else with that of the project for a server of this
+/// machine.
+pub(crate) fn reached(server: &str, root: Option<&Path>) -> Result<remote::Options, Failure> {
+    let mut token = std::env::var(TOKEN).unwrap_or_default();
+    if token.is_empty() && is_local(server) {
+        token = root.map(private::made_token).transpose()?.flatten().unwrap_or_default();
+    }
     let trusted = std::env::var(ALLOW_HTTP).is_ok_and(|value| value == "1");
     if !token.is_empty() && !trusted && in_the_clear(server) {
         return Err(readable(server));
@@ -140,8 +147,8 @@ pub(crate) fn reached(server: &str) -> Result<remote::Options, Failure> {
 }
 
 /// The registry of a control plane.
-pub(crate) fn at(server: &str) -> Result<Remote, Failure> {
-    Remote::new(reached(server)?).map_err(|error| failed(&error, server))
+pub(crate) fn at(server: &str, root: Option<&Path>) -> Result<Remote, Failure> {
+    Remote::new(reached(server, root)?).map_err(|error| failed(&error, server))
 }
 
 /// Who asks, as far as the environment tells. A control plane goes by its tokens instead.
@@ -155,6 +162,11 @@ pub(crate) fn who() -> String {
 fn in_the_clear(server: &str) -> bool {
     let Ok(uri) = server.parse::<Uri>() else { return false };
     uri.scheme() == Some(&Scheme::HTTP) && !uri.host().is_some_and(is_this_machine)
+}
+
+/// Whether a server is at a loopback address.
+fn is_local(server: &str) -> bool {
+    server.parse::<Uri>().is_ok_and(|uri| uri.host().is_some_and(is_this_machine))
 }
 
 fn is_this_machine(host: &str) -> bool {

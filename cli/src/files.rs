@@ -91,6 +91,16 @@ impl Tree {
     /// Replaces a file as a whole, and keeps its permissions. The folder that has it is opened first, so that a link put
     /// in the folder's place does not lead the new file elsewhere.
     pub(crate) fn replace(&self, path: &Path, content: &[u8]) -> Result<(), LoadError> {
+        self.place(path, content, 0o7777)
+    }
+
+    /// Replaces a file as a whole, for this user alone.
+    pub(crate) fn replace_private(&self, path: &Path, content: &[u8]) -> Result<(), LoadError> {
+        self.place(path, content, 0o700)
+    }
+
+    /// The file has no other permissions than those allowed.
+    fn place(&self, path: &Path, content: &[u8], allowed: u32) -> Result<(), LoadError> {
         let above = path.parent().unwrap_or(Path::new(""));
         let name = path.file_name().ok_or(LoadError::Directory)?;
         let folder = self.opened(above, open::FOLDER)?;
@@ -98,10 +108,10 @@ impl Tree {
         let old = old.ok().filter(|old| FileType::from_raw_mode(old.st_mode).is_file());
         let unfinished = format!("{UNFINISHED}{:016x}", rand::random::<u64>());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let new = rustix::fs::openat(&folder, &unfinished, flags, Mode::from_raw_mode(0o666));
+        let new = rustix::fs::openat(&folder, &unfinished, flags, Mode::from_raw_mode(0o666 & allowed));
         let mut file = File::from(new.map_err(refused)?);
         let written = file.write_all(content).and_then(|()| match old {
-            Some(old) => file.set_permissions(fs::Permissions::from_mode(old.st_mode & 0o7777)),
+            Some(old) => file.set_permissions(fs::Permissions::from_mode(old.st_mode & allowed)),
             None => Ok(()),
         });
         let placed = written

@@ -9,7 +9,8 @@ use dcp_compiler::primitive::{Address, Kind};
 use dcp_compiler::project::Project;
 use dcp_reconciler::keep::{Acting, Condition, Keep, Observed, Seen, Told, decide, seen, seen_alive};
 use dcp_reconciler::plan::{Action, Live, Plan, Workload};
-use dcp_reconciler::registry::Scope;
+use dcp_reconciler::registry::remote::Options;
+use dcp_reconciler::registry::{self, Scope};
 use dcp_runner::api::{self, Holder, Record, Runner as _};
 use dcp_runner::execution::Id;
 use dcp_runner::progress::Progress;
@@ -22,6 +23,7 @@ use crate::failure::Failure;
 use crate::project::Home;
 use crate::render;
 use crate::runs::Runs;
+use crate::socket;
 
 /// Looks how it is with what a plan changes, where that can be told without disturbing anything: what can't be told stays
 /// unknown.
@@ -69,9 +71,12 @@ enum Reader {
 
 impl Reader {
     async fn of(home: &Home, project: &Project<'_>) -> Option<Self> {
-        if let Some(runner) = project.runner() {
-            let remote = Remote::new(crate::control::reached(runner).ok()?).ok()?;
-            return Some(Self::Remote(Box::new(remote)));
+        let options = match project.runner() {
+            Some(runner) => Some(crate::control::reached(runner, Some(&home.root)).ok()?),
+            None => socket::url(&home.root).await.map(|url| Options::new(url, "")),
+        };
+        if let Some(options) = options {
+            return Some(Self::Remote(Box::new(Remote::new(options).ok()?)));
         }
         let path = home.root.join(FOLDER).join("runs.db");
         // Where nothing was ever run, nothing runs.
@@ -218,7 +223,14 @@ impl Kept {
         let home = Home::find(project, &[])?;
         let project = home.target(target)?;
         let control = Control::open(&home, &project)?;
-        let keep = control.keep()?;
+        let up = if project.server().is_none() { control.run(socket::url(&home.root)) } else { None };
+        let keep: Arc<dyn Keep> = match up {
+            Some(url) => {
+                let remote = control.run(async { registry::remote::Remote::new(Options::new(url, "")) });
+                Arc::new(remote.map_err(|error| control.failed(&error))?)
+            }
+            None => control.keep()?,
+        };
         let runs = Runs::open(&home, &project)?;
         Ok(Self { keep, control, runs })
     }

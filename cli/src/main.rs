@@ -11,11 +11,13 @@ mod kept;
 mod load;
 mod memo;
 mod out;
+mod private;
 mod progress;
 mod project;
 mod render;
 mod runs;
 mod select;
+mod socket;
 mod write;
 
 use std::process::ExitCode;

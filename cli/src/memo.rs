@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::files::{LARGE, Tree};
 use crate::load::{Entry, EntryLoader, load};
 use crate::project::{Home, Outcome};
+use crate::private;
 
 /// Below the project's folder.
 const FOLDER: &str = ".dcp/cache";
@@ -129,8 +130,9 @@ impl Memo {
     pub(crate) fn keep(home: &Home, target: Option<&str>, before: Option<&Self>, outcome: &Outcome) {
         let Some(memo) = Self::of(home, target, before, outcome) else { return };
         let Ok(text) = serde_json::to_vec(&memo) else { return };
-        if std::fs::create_dir_all(home.root.join(FOLDER)).is_ok() {
-            _ = home.tree.replace(&path(target), &text);
+        let folder = home.root.join(FOLDER);
+        if private::dcp(&home.root).is_ok() && private::folder(&folder).is_ok() {
+            _ = home.tree.replace_private(&path(target), &text);
         }
     }
 

@@ -14,7 +14,7 @@ use dcp_reconciler::registry::{self, Registry, Scope};
 use dcp_runner::api::{self, Filter, Record, Runner};
 use dcp_runner::embedded::{Backend, Embedded, Jobs, Options};
 use dcp_runner::execution::Id;
-use dcp_runner::remote::Remote;
+use dcp_runner::remote::{self, Remote};
 use dcp_runner::request::Reference;
 use dcp_runner::results::Results;
 use dcp_runner::store::Store;
@@ -25,6 +25,7 @@ use tokio::sync::OnceCell;
 use crate::control::FOLDER;
 use crate::failure::Failure;
 use crate::project::Home;
+use crate::{private, socket};
 
 /// A Runner, and what is needed to ask it.
 #[derive(Debug)]
@@ -43,13 +44,16 @@ impl Runs {
         Self::open(&home, &target)
     }
 
-    /// The Runner of a target. One that is embedded takes up what an earlier one left, and knows how it is by the time
-    /// that this returns.
+    /// The Runner of a target: its server, or the `dcp up` of the project, or else one in this process. That one takes up
+    /// what an earlier one left, and knows how it is by the time that this returns.
     pub(crate) fn open(home: &Home, project: &Project<'_>) -> Result<Self, Failure> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.map_err(|error| Failure::new(format!("no threads can be started: {error}")))?;
-        if let Some(runner) = project.runner() {
-            let options = crate::control::reached(runner)?;
+        let options = match project.runner() {
+            Some(runner) => Some(crate::control::reached(runner, Some(&home.root))?),
+            None => runtime.block_on(socket::url(&home.root)).map(|url| remote::Options::new(url, "")),
+        };
+        if let Some(options) = options {
             let remote = runtime.block_on(async { Remote::new(options) }).map_err(|error| failed(&error))?;
             return Ok(Self { runner: Arc::new(remote), runtime, embedded: None });
         }
@@ -100,6 +104,7 @@ impl Runs {
 /// The Runner of this process, for the project in a folder.
 pub(crate) async fn embedded(home: &Home) -> Result<Embedded, Failure> {
     let folder = home.root.join(FOLDER);
+    private::dcp(&home.root).map_err(|error| Failure::at(&folder, "made a folder", &error))?;
     let store = Store::sqlite(&folder.join("runs.db")).await.map_err(|error| failed(&error))?;
     let mut options = options(&home.root)?;
     options.jobs = Some(Arc::new(Applied { state: folder.join("state.db"), registry: OnceCell::new() }));
@@ -114,6 +119,10 @@ pub(crate) fn options(root: &Path) -> Result<Options, Failure> {
     let installations = Installations::find(|name| std::env::var_os(name));
     let said = |error: dcp_gateway::Error| Failure::new(error.to_string());
     let folder = root.join(FOLDER);
+    let made = private::dcp(root);
+    let made =
+        made.and_then(|_| ["runs", "results"].iter().try_for_each(|it| private::folder(&folder.join(it))));
+    made.map_err(|error| Failure::at(&folder, "made a folder", &error))?;
     let compute = Local::new(&folder.join("runs"), root, installations, supervisor).map_err(said)?;
     let place = compute.place().map_err(said)?;
     // A driver needs a core to get anywhere.

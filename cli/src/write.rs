@@ -4,6 +4,7 @@ pub(crate) mod folder;
 
 use std::fs;
 use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
 use crate::files;
@@ -13,14 +14,20 @@ pub(crate) const UNFINISHED: &str = ".dcp-unfinished-";
 
 /// Puts a file in place by renaming, so that no reader ever sees half of it.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+    // What the process's mask leaves of these is what other programs give to new files.
+    place(path, content, 0o666)
+}
+
+/// Puts a file in place by renaming, for this user alone.
+pub(crate) fn replace_private(path: &Path, content: &[u8]) -> io::Result<()> {
+    place(path, content, 0o600)
+}
+
+fn place(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     builder.prefix(UNFINISHED);
-    // What the process's mask leaves of these is what other programs give to new files.
-    #[cfg(unix)]
-    let usual = std::os::unix::fs::PermissionsExt::from_mode(0o666);
-    #[cfg(unix)]
-    builder.permissions(usual);
+    builder.permissions(fs::Permissions::from_mode(mode));
     let mut file = builder.tempfile_in(folder)?;
     file.write_all(content)?;
     file.persist(path).map_err(|error| error.error)?;

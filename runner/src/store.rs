@@ -74,6 +74,11 @@ impl Store {
         Ok(Self { database, writer })
     }
 
+    /// Whether the database answers.
+    pub async fn answers(&self) -> bool {
+        self.database.answers().await
+    }
+
     /// Whether other processes can only have it on this machine.
     pub fn is_local(&self) -> bool {
         self.database.is_sqlite()

@@ -4,30 +4,29 @@ use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::header::{AUTHORIZATION, HOST, ORIGIN};
+use http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN};
 use http::uri::Authority;
-use http::{HeaderMap, Uri};
+use http::{Method, Request};
 use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
 
 use super::Error;
+use super::login::Login;
 
 /// Shorter ones can be guessed.
 const SHORTEST: usize = 16;
 
-/// Who is let in.
+/// Who may call over TCP.
 #[derive(Debug, Clone)]
-pub enum Access {
-    Tokens(Tokens),
-    /// Whoever asks from this machine, and is taken for the one of this name. Only a loopback address can be served so.
-    Anyone {
-        name: String,
-    },
+pub struct Access {
+    tokens: Tokens,
+    /// Signs a browser in, which can't send a token.
+    login: Option<Login>,
 }
 
 impl From<Tokens> for Access {
     fn from(tokens: Tokens) -> Self {
-        Self::Tokens(tokens)
+        Self { tokens, login: None }
     }
 }
 
@@ -95,46 +94,67 @@ impl Tokens {
     }
 }
 
-fn hash(token: &[u8]) -> [u8; 32] {
+pub(crate) fn hash(token: &[u8]) -> [u8; 32] {
     Sha256::digest(token).into()
 }
 
 impl Access {
-    /// The name of the one who calls, or why there is none.
-    pub(crate) fn caller(&self, uri: &Uri, headers: &HeaderMap) -> Result<Caller, &'static str> {
-        match self {
-            Self::Tokens(tokens) => {
-                let header = headers.get(AUTHORIZATION).map(http::HeaderValue::as_bytes);
-                let Some(token) = header.and_then(|value| value.strip_prefix(b"Bearer ")) else {
-                    return Err("a token is needed: send `authorization: Bearer <token>`");
-                };
-                let name = tokens.holder(token).ok_or("this token is not known here")?;
-                Ok(Caller(name.to_owned()))
+    #[must_use]
+    pub fn with_login(self, login: Login) -> Self {
+        Self { login: Some(login), ..self }
+    }
+
+    pub(crate) fn login(&self) -> Option<&Login> {
+        self.login.as_ref()
+    }
+
+    /// Identifies the caller by the token, or by the session of a browser.
+    pub(crate) fn caller<B>(&self, request: &Request<B>) -> Result<Caller, &'static str> {
+        let headers = request.headers();
+        let Some(header) = headers.get(AUTHORIZATION) else {
+            let session = self.login.as_ref().and_then(|login| login.caller(headers));
+            let caller = session.ok_or("a token is needed: send `authorization: Bearer <token>`")?;
+            if !is_same_origin(request) {
+                return Err("a session is for pages of this server, at a loopback address, only");
             }
-            Self::Anyone { name } if is_from_here(uri, headers) => Ok(Caller(name.clone())),
-            Self::Anyone { .. } => Err(
-                "without tokens, only programs of this machine may call, by `localhost` or a loopback address, \
-                 and pages that a browser shows may not",
-            ),
-        }
+            return Ok(caller);
+        };
+        let token = header.as_bytes().strip_prefix(b"Bearer ");
+        let token = token.ok_or("`authorization` has to be `Bearer <token>`")?;
+        let name = self.tokens.holder(token).ok_or("the token is unknown")?;
+        Ok(Caller(name.to_owned()))
     }
 }
 
-/// Whether a call is from a program of this machine, and not from a page that a browser here was led to: such a page
-/// names its origin, or comes by a host name of its own that was made to lead here.
-fn is_from_here(uri: &Uri, headers: &HeaderMap) -> bool {
-    let text = |name| headers.get(name).map(|value: &http::HeaderValue| value.to_str().unwrap_or("-"));
-    let host = text(HOST).map(str::parse::<Authority>);
-    let asked = match (uri.authority(), host) {
-        (Some(authority), _) => authority.clone(),
-        (None, Some(Ok(authority))) => authority,
-        (None, _) => return false,
-    };
+/// Whether a browser sends a request for a page of this server. A page of another server names its own origin, or came by
+/// a host name of its own that was made to lead here. A request that may change something has to name its origin.
+fn is_same_origin<B>(request: &Request<B>) -> bool {
+    let headers = request.headers();
+    let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("-"));
+    let Some(asked) = host(request) else { return false };
     let same = |origin: &str| {
         let authority = origin.split_once("://").and_then(|(_, rest)| rest.parse::<Authority>().ok());
         authority.is_some_and(|authority| authority == asked)
     };
-    is_loopback(asked.host()) && text(ORIGIN).is_none_or(same)
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    let site = text(&SEC_FETCH_SITE);
+    let site = site.is_none_or(|site| matches!(site, "same-origin" | "none"));
+    is_loopback(asked.host()) && site && text(&ORIGIN).map_or(is_read, same)
+}
+
+const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+
+/// The host that a request names.
+fn host<B>(request: &Request<B>) -> Option<Authority> {
+    if let Some(authority) = request.uri().authority() {
+        return Some(authority.clone());
+    }
+    request.headers().get(HOST)?.to_str().ok()?.parse().ok()
+}
+
+/// Whether a request names a loopback host.
+pub(crate) fn is_to_loopback<B>(request: &Request<B>) -> bool {
+    host(request).is_some_and(|host| is_loopback(host.host()))
 }
 
 fn is_loopback(host: &str) -> bool {
@@ -172,29 +192,46 @@ mod tests {
     }
 
     #[test]
-    fn without_tokens_a_page_in_a_browser_does_not_come_in() {
-        let access = Access::Anyone { name: "ada".to_owned() };
-        let call = |uri: &str, headers: &[(http::HeaderName, &str)]| {
-            let headers =
-                headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
-            access.caller(&uri.parse().unwrap(), &headers).is_ok()
+    fn sessions_are_for_pages_of_this_server_only() {
+        let (login, code) = Login::new("ada");
+        let cookie = login.begin(code.as_bytes(), 7420, false).unwrap();
+        let cookie = cookie.split_once(';').unwrap().0.to_owned();
+        let token = Token { name: "ci".to_owned(), token: "0123456789abcdef".to_owned() };
+        let access = Access::from(Tokens::new(&[token]).unwrap()).with_login(login);
+        let call = |method: &str, uri: &str, headers: &[(HeaderName, &str)]| {
+            let mut request = Request::builder().method(method).uri(uri).header("cookie", &cookie);
+            for (name, value) in headers {
+                request = request.header(name, *value);
+            }
+            access.caller(&request.body(()).unwrap()).is_ok_and(|caller| caller == Caller("ada".to_owned()))
         };
         for host in
             ["localhost:7420", "LOCALHOST", "127.0.0.1:1", "127.8.9.1", "[::1]:7", "[::ffff:127.0.0.1]"]
         {
-            assert!(call("/a", &[(HOST, host)]), "{host}");
-            assert!(call(&format!("http://{host}/a"), &[]), "{host}");
-            assert!(call("/a", &[(HOST, host), (ORIGIN, &format!("http://{host}"))]), "{host}");
+            let origin = format!("http://{host}");
+            assert!(call("GET", "/a", &[(HOST, host)]), "{host}");
+            assert!(call("GET", &format!("{origin}/a"), &[]), "{host}");
+            assert!(call("GET", "/a", &[(HOST, host), (ORIGIN, &origin)]), "{host}");
+            assert!(call("POST", "/a", &[(HOST, host), (ORIGIN, &origin)]), "{host}");
+            assert!(!call("POST", "/a", &[(HOST, host)]), "{host}");
+            assert!(call("GET", "/a", &[(HOST, host), (SEC_FETCH_SITE, "none")]), "{host}");
+            for site in ["same-site", "cross-site", "?"] {
+                assert!(!call("GET", "/a", &[(HOST, host), (SEC_FETCH_SITE, site)]), "{host} {site}");
+            }
             for origin in
                 ["http://evil.example", "null", "http://localhost:1", "http://127.0.0.1.evil.example"]
             {
-                assert!(!call("/a", &[(HOST, host), (ORIGIN, origin)]), "{host} {origin}");
+                for method in ["GET", "POST"] {
+                    assert!(!call(method, "/a", &[(HOST, host), (ORIGIN, origin)]), "{host} {origin}");
+                }
             }
         }
         for host in ["evil.example", "localhost.evil.example", "10.0.0.1", "[::2]", "127.0.0.1.nip.io", "a b"]
         {
-            assert!(!call("/a", &[(HOST, host)]), "{host}");
+            assert!(!call("GET", "/a", &[(HOST, host)]), "{host}");
         }
-        assert!(!call("/a", &[]) && !call("http://evil.example/a", &[(HOST, "localhost")]));
+        assert!(!call("GET", "/a", &[]) && !call("GET", "http://evil.example/a", &[(HOST, "localhost")]));
+        // A token that is sent decides alone.
+        assert!(!call("GET", "/a", &[(HOST, "localhost"), (AUTHORIZATION, "Bearer wrong")]));
     }
 }

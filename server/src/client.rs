@@ -21,7 +21,7 @@ pub use bearer::Bearer;
 /// How a service is reached.
 #[derive(Clone)]
 pub struct Options {
-    /// `https://dcp.example.com:7420`; `http://` where nobody else can listen.
+    /// `https://dcp.example.com:7420`; `http://` where nobody else can listen; `unix:///path` for a Unix socket.
     pub url: String,
     /// Empty where the service asks for none.
     pub token: String,
@@ -80,6 +80,9 @@ pub struct Client {
     deadline: Duration,
 }
 
+/// What the URL of a Unix socket begins with, before its absolute path.
+const UNIX: &str = "unix:///";
+
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
@@ -96,6 +99,9 @@ impl Client {
             .http2_keep_alive_interval(Duration::from_secs(30))
             .keep_alive_timeout(Duration::from_secs(20));
         match endpoint.uri().scheme_str() {
+            // Nobody else can listen there, and no path is an address that TLS could prove.
+            _ if url.starts_with(UNIX) => {}
+            _ if url.starts_with("unix:") => return Err(unusable("write `unix:///path`".to_owned())),
             Some("https") => {
                 let tls = ClientTlsConfig::new().with_native_roots();
                 let tls = ca.iter().fold(tls, |tls, ca| tls.ca_certificate(Certificate::from_pem(ca)));

@@ -8,20 +8,23 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use rustix::process::geteuid;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::net::unix::UCred;
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tonic::body::Body;
 
-use crate::front::Front;
+use crate::access::Caller;
+use crate::front::{Entrance, Front, Visitor};
 use crate::usage::{Peers, Usage};
-use crate::{Error, Limits};
+use crate::{Error, Limits, Listeners};
 
 /// Of one connection: calls at once, and bytes of a request's head.
 const STREAMS: u32 = 64;
@@ -49,7 +52,7 @@ impl std::fmt::Debug for Tls {
 
 impl Tls {
     /// What is wrong is told without a word of what the files hold.
-    pub(crate) fn config(&self, http1: bool) -> Result<Arc<ServerConfig>, Error> {
+    pub(crate) fn config(&self) -> Result<Arc<ServerConfig>, Error> {
         let wrong = |what: &str| Error::Tls(what.to_owned());
         let chain = CertificateDer::pem_slice_iter(&self.certificate).collect::<Result<Vec<_>, _>>();
         let chain = chain.map_err(|_| wrong("the certificate is damaged"))?;
@@ -64,10 +67,7 @@ impl Tls {
             .map_err(|error| wrong(&error.to_string()))?;
         let config = config.with_no_client_auth().with_single_cert(chain, key);
         let mut config = config.map_err(|error| wrong(&error.to_string()))?;
-        config.alpn_protocols = vec![b"h2".to_vec()];
-        if http1 {
-            config.alpn_protocols.push(b"http/1.1".to_vec());
-        }
+        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Arc::new(config))
     }
 }
@@ -87,29 +87,71 @@ pub(crate) struct Door {
 
 /// Accepts connections until it is dropped.
 pub(crate) async fn accept(
-    listener: &TcpListener,
+    listeners: &Listeners,
     door: &Door,
     limits: &Limits,
     connections: &mut JoinSet<()>,
 ) {
-    let permits = Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS)));
+    let (tcp, unix) = (Permits::new(limits), Permits::new(limits));
     let peers = Peers::new(limits);
-    // Connections beyond the limit wait in the system's queue, where they cost nothing. The semaphore is never closed.
-    while let Ok(permit) = Arc::clone(&permits).acquire_owned().await {
-        while connections.try_join_next().is_some() {}
-        match listener.accept().await {
-            Ok((stream, address)) => {
+    loop {
+        // Connections beyond the limit wait in the system's queue, where they cost nothing. Each listener has permits of
+        // its own, so that strangers do not keep the owner out.
+        let (permit, accepted) = tokio::select! {
+            accepted = tcp.accept(listeners.tcp.as_ref(), |it| it.accept()) => match accepted {
                 // A peer that has its share is turned away at once, so that others do not wait for it.
-                let Some(share) = peers.take(address.ip()) else { continue };
-                let door = door.clone();
+                (permit, Ok((stream, address))) => {
+                    let Some(share) = peers.take(address.ip()) else { continue };
+                    ((permit, Some(share)), Ok(Accepted::Tcp(stream)))
+                }
+                (permit, Err(error)) => ((permit, None), Err(error)),
+            },
+            (permit, accepted) = unix.accept(listeners.unix.as_ref(), |it| it.listener.accept()) => {
+                ((permit, None), accepted.map(|(stream, _)| Accepted::Unix(stream)))
+            }
+        };
+        while connections.try_join_next().is_some() {}
+        match accepted {
+            Ok(accepted) => {
+                let (door, name) = (door.clone(), listeners.unix.as_ref().map(|it| it.name.clone()));
                 connections.spawn(async move {
-                    door.serve(stream).await;
-                    drop((permit, share));
+                    match accepted {
+                        Accepted::Tcp(stream) => door.serve(stream).await,
+                        Accepted::Unix(stream) => door.serve_owner(stream, name.unwrap_or_default()).await,
+                    }
+                    drop(permit);
                 });
             }
             // It went away before it was taken in.
             Err(error) if is_of_one(&error) => {}
             Err(_) => sleep(BREATH).await,
+        }
+    }
+}
+
+enum Accepted {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// Permits for the connections of one listener.
+struct Permits(Arc<Semaphore>);
+
+impl Permits {
+    fn new(limits: &Limits) -> Self {
+        Self(Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS))))
+    }
+
+    /// Accepts a connection once there is a permit; never where there is no listener. Nothing is lost when it is dropped.
+    async fn accept<'l, L, F: Future>(
+        &self,
+        listener: Option<&'l L>,
+        accept: impl FnOnce(&'l L) -> F,
+    ) -> (OwnedSemaphorePermit, F::Output) {
+        match (listener, Arc::clone(&self.0).acquire_owned().await) {
+            (Some(listener), Ok(permit)) => (permit, accept(listener).await),
+            // The semaphore is never closed.
+            (None, _) | (_, Err(_)) => std::future::pending().await,
         }
     }
 }
@@ -125,22 +167,33 @@ impl Door {
         let _ = stream.set_nodelay(true);
         let until = Instant::now() + self.head;
         match self.tls.clone() {
-            None => self.speak(stream, until).await,
+            None => self.speak(stream, Entrance::Tcp, until).await,
             Some(tls) => {
                 if let Ok(Ok(stream)) = timeout_at(until, tls.accept(stream)).await {
-                    self.speak(stream, until).await;
+                    self.speak(stream, Entrance::Tcp, until).await;
                 }
             }
         }
     }
 
+    /// Serves a process of this user or of root. The socket's mode lets nobody else in, and neither does this.
+    async fn serve_owner(self, stream: UnixStream, name: String) {
+        let is_owner = |peer: UCred| peer.uid() == 0 || peer.uid() == geteuid().as_raw();
+        if stream.peer_cred().is_ok_and(is_owner) {
+            let until = Instant::now() + self.head;
+            self.speak(stream, Entrance::Unix(Caller(name)), until).await;
+        }
+    }
+
     /// Answers calls until the peer closes the connection, the server stops, or no call was admitted in time.
-    async fn speak(self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, until: Instant) {
+    async fn speak(
+        self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        entrance: Entrance,
+        until: Instant,
+    ) {
         let Self { front, head, idle, mut stopped, .. } = self;
         let mut builder = Builder::new(TokioExecutor::new());
-        if front.rest.is_none() {
-            builder = builder.http2_only();
-        }
         builder
             .http2()
             .timer(TokioTimer::new())
@@ -151,9 +204,10 @@ impl Door {
         builder.http1().timer(TokioTimer::new()).header_read_timeout(head).max_buf_size(HEAD as usize);
 
         let usage = Usage::new(until);
+        let visitor = Visitor { entrance, usage: usage.clone() };
         let service = service_fn(|request: http::Request<Incoming>| {
-            let (front, usage) = (Arc::clone(&front), usage.clone());
-            async move { front.answer(request.map(Body::new), &usage).await }
+            let (front, visitor) = (Arc::clone(&front), visitor.clone());
+            async move { front.answer(request.map(Body::new), &visitor).await }
         });
         let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
         let mut look = std::pin::pin!(sleep_until(until));

@@ -16,6 +16,8 @@ use tower_service::Service as _;
 
 use crate::access::{Access, Caller};
 use crate::log::{Entry, HTTP, Held, Holding, Log};
+use crate::pages;
+use crate::ready::Ready;
 use crate::status;
 use crate::usage::Usage;
 
@@ -32,7 +34,12 @@ pub(crate) struct Front {
     pub(crate) rest: Option<Router>,
     /// Of the gRPC services.
     pub(crate) names: Vec<&'static str>,
-    pub(crate) access: Access,
+    /// For callers over TCP.
+    pub(crate) access: Option<Access>,
+    /// The TCP port, and whether it is served with TLS.
+    pub(crate) port: u16,
+    pub(crate) is_tls: bool,
+    pub(crate) ready: Option<Ready>,
     /// A permit for each call that there may be at once.
     pub(crate) room: Arc<Semaphore>,
     /// How the paths of those end that last, and permits for them.
@@ -41,6 +48,22 @@ pub(crate) struct Front {
     pub(crate) time: Duration,
     pub(crate) log: Option<Log>,
     pub(crate) clock: fn() -> Timestamp,
+}
+
+/// The connection that a call comes by.
+#[derive(Clone)]
+pub(crate) struct Visitor {
+    pub(crate) entrance: Entrance,
+    pub(crate) usage: Usage,
+}
+
+/// How callers are known.
+#[derive(Debug, Clone)]
+pub(crate) enum Entrance {
+    /// By the tokens of their calls.
+    Tcp,
+    /// By the system, which says whose processes they are.
+    Unix(Caller),
 }
 
 /// By which of the two a call is answered.
@@ -53,12 +76,17 @@ impl Front {
     pub(crate) async fn answer(
         &self,
         mut request: Request<Body>,
-        usage: &Usage,
+        visitor: &Visitor,
     ) -> Result<Response<Body>, Infallible> {
         let path = request.uri().path();
+        let is_grpc = is_grpc(request.headers());
+        if !is_grpc && let Some(page) = pages::page(self, request.method(), path).await {
+            return Ok(page);
+        }
         let face = match &self.rest {
-            Some(router) if !is_grpc(request.headers()) => Face::Rest(router.clone()),
-            _ if is_open(path) => return self.open(request, usage).await,
+            // A router without routes answers 404.
+            rest if !is_grpc => Face::Rest(rest.clone().unwrap_or_default()),
+            _ if is_open(path) => return self.open(request, &visitor.usage).await,
             _ => Face::Grpc(self.grpc.clone()),
         };
         let service = match &face {
@@ -72,11 +100,14 @@ impl Front {
         let entry = Entry::new((self.clock)(), service, shown(&method), self.log.clone());
         let asked = request.method().clone();
 
-        let (Caller(name), permit) = match self.admit(&request, service) {
+        if !is_grpc && let Some(page) = pages::login(self, &request) {
+            return Ok(entry.follow(page, &asked, None));
+        }
+        let (Caller(name), permit) = match self.admit(&request, &visitor.entrance, service) {
             Ok(admitted) => admitted,
             Err(status) => return Ok(entry.follow(refused(&face, &status), &asked, None)),
         };
-        let held = Held(permit, usage.admitted());
+        let held = Held { _permit: permit, _in_use: visitor.usage.admitted() };
         entry.noted.by(&name);
         request.extensions_mut().insert(Caller(name));
         request.extensions_mut().insert(entry.noted.clone());
@@ -84,7 +115,11 @@ impl Front {
         let called = async {
             match &face {
                 Face::Grpc(routes) => routes.clone().call(request).await,
-                Face::Rest(router) => Ok(router.clone().call(request).await?.map(Body::new)),
+                Face::Rest(router) => {
+                    let mut response = router.clone().call(request).await?.map(Body::new);
+                    pages::secure(response.headers_mut());
+                    Ok(response)
+                }
             }
         };
         let response = match tokio::time::timeout(time, called).await {
@@ -97,10 +132,19 @@ impl Front {
         Ok(entry.follow(response, &asked, Some(held)))
     }
 
+    /// Why the server is not ready, if it is not.
+    pub(crate) async fn problem(&self) -> Option<String> {
+        match &self.ready {
+            Some(ready) => ready.problem().await,
+            None => None,
+        }
+    }
+
     /// Answers a call that needs no token. Streams have few permits; other calls end by themselves.
     async fn open(&self, request: Request<Body>, usage: &Usage) -> Result<Response<Body>, Infallible> {
         let is_stream = OPEN_STREAMS.iter().any(|end| request.uri().path().ends_with(end));
-        let stream = || Some((usage.open_stream()?, Arc::clone(&self.open_streams).try_acquire_owned().ok()?));
+        let stream =
+            || Some((usage.open_stream()?, Arc::clone(&self.open_streams).try_acquire_owned().ok()?));
         let held = match is_stream.then(stream) {
             Some(None) => {
                 let busy = "too many streams of health and reflection are open; retry later";
@@ -118,11 +162,15 @@ impl Front {
     fn admit<B>(
         &self,
         request: &Request<B>,
+        entrance: &Entrance,
         service: &'static str,
     ) -> Result<(Caller, OwnedSemaphorePermit), Status> {
-        let caller = self
-            .access
-            .caller(request.uri(), request.headers())
+        let caller = match (entrance, &self.access) {
+            (Entrance::Unix(caller), _) => Ok(caller.clone()),
+            (Entrance::Tcp, Some(access)) => access.caller(request),
+            (Entrance::Tcp, None) => Err("this server has no tokens"),
+        };
+        let caller = caller
             .map_err(|why| status::refusal(Code::Unauthenticated, domain(service), "UNAUTHENTICATED", why))?;
         let path = request.uri().path();
         let lasts = self.lasting.iter().any(|end| path.ends_with(end));

@@ -10,7 +10,10 @@ pub mod client;
 mod connection;
 mod front;
 mod log;
+mod login;
 mod offload;
+mod pages;
+mod ready;
 mod services;
 pub mod status;
 mod usage;
@@ -20,7 +23,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
@@ -29,6 +32,7 @@ use tonic_health::ServingStatus;
 pub use access::{Access, Caller, Token, Tokens};
 pub use connection::Tls;
 pub use log::{Call, Log, Noted};
+pub use login::{Login, secret};
 pub use offload::offload;
 pub use services::Services;
 
@@ -38,8 +42,9 @@ use front::Front;
 /// How services are served.
 #[derive(Debug, Clone)]
 pub struct Options {
-    pub access: Access,
-    /// Without it, whoever sees the traffic sees the tokens.
+    /// Who may call over TCP.
+    pub access: Option<Access>,
+    /// For TCP. Without it, whoever sees the traffic sees the tokens.
     pub tls: Option<Tls>,
     pub limits: Limits,
     /// The time of a call, as its log tells it.
@@ -50,7 +55,33 @@ pub struct Options {
 
 impl Options {
     pub fn new(access: impl Into<Access>) -> Self {
-        Self { access: access.into(), tls: None, limits: Limits::default(), clock, log: None }
+        Self { access: Some(access.into()), ..Self::without_tcp() }
+    }
+
+    /// For a server that has a Unix socket only.
+    pub fn without_tcp() -> Self {
+        Self { access: None, tls: None, limits: Limits::default(), clock, log: None }
+    }
+}
+
+/// Where a server accepts connections.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    pub tcp: Option<TcpListener>,
+    pub unix: Option<Unix>,
+}
+
+/// A Unix socket, for processes of this user and of root.
+#[derive(Debug)]
+pub struct Unix {
+    pub listener: UnixListener,
+    /// The name of its callers.
+    pub name: String,
+}
+
+impl From<TcpListener> for Listeners {
+    fn from(listener: TcpListener) -> Self {
+        Self { tcp: Some(listener), unix: None }
     }
 }
 
@@ -100,11 +131,8 @@ impl Default for Limits {
 pub enum Error {
     #[error("{0}")]
     Tokens(String),
-    #[error(
-        "without tokens, whoever reaches {0} may do everything: give tokens, or listen at an address that this machine \
-         alone reaches, such as 127.0.0.1"
-    )]
-    Open(SocketAddr),
+    #[error("without tokens, nobody can call at {0}: give tokens")]
+    NoTokens(SocketAddr),
     #[error("the TLS certificate or its key can't be used: {0}; both must be PEM, and belong together")]
     Tls(String),
     #[error("the reflection service can't be made: {0}")]
@@ -115,18 +143,19 @@ pub enum Error {
 
 /// Serves until `stop` is ready, then ends what is under way.
 pub async fn serve(
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     services: Services,
     options: Options,
     stop: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
     let Options { access, tls, limits, clock, log } = options;
-    let address = listener.local_addr().map_err(Error::Address)?;
-    if matches!(access, Access::Anyone { .. }) && !address.ip().to_canonical().is_loopback() {
-        return Err(Error::Open(address));
+    let listeners = listeners.into();
+    let address = listeners.tcp.as_ref().map(TcpListener::local_addr).transpose().map_err(Error::Address)?;
+    if let (Some(address), None) = (address, &access) {
+        return Err(Error::NoTokens(address));
     }
-    let tls = tls.map(|tls| tls.config(services.rest.is_some())).transpose()?.map(TlsAcceptor::from);
-    let Services { grpc, rest, names, lasting, descriptors } = services;
+    let tls = tls.map(|tls| tls.config()).transpose()?.map(TlsAcceptor::from);
+    let Services { grpc, rest, names, lasting, descriptors, ready } = services;
     let (reporter, health) = tonic_health::server::health_reporter();
     let mut reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(descriptors)
@@ -144,6 +173,9 @@ pub async fn serve(
         rest,
         names: names.clone(),
         access,
+        port: address.map_or(0, |address| address.port()),
+        is_tls: tls.is_some(),
+        ready,
         // More permits than a semaphore can have are as good as none.
         room: Arc::new(Semaphore::new(limits.calls.min(Semaphore::MAX_PERMITS))),
         lasting,
@@ -156,11 +188,11 @@ pub async fn serve(
     let door = Door { front: Arc::new(front), tls, head: limits.head, idle: limits.idle, stopped };
     let mut connections = JoinSet::new();
     tokio::select! {
-        () = connection::accept(&listener, &door, &limits, &mut connections) => {}
+        () = connection::accept(&listeners, &door, &limits, &mut connections) => {}
         () = stop => {}
     }
     // Who connects from now on is refused, instead of waiting for what no longer comes.
-    drop((listener, door));
+    drop((listeners, door));
     for name in names.iter().copied().chain([""]) {
         reporter.set_service_status(name, ServingStatus::NotServing).await;
     }

@@ -148,7 +148,10 @@ impl Drop for Entry {
 }
 
 /// What an admitted call holds until its answer is sent.
-pub(crate) struct Held(pub(crate) OwnedSemaphorePermit, pub(crate) InUse);
+pub(crate) struct Held {
+    pub(crate) _permit: OwnedSemaphorePermit,
+    pub(crate) _in_use: InUse,
+}
 
 /// A body, and what is held until it is sent.
 pub(crate) struct Holding<H> {

@@ -10,6 +10,8 @@ use tonic::server::NamedService;
 use tonic::service::Routes;
 use tower_service::Service;
 
+use crate::ready::Ready;
+
 /// The name of the service that tells whether the others are there.
 pub(crate) const HEALTH: &str = "grpc.health.v1.Health";
 
@@ -22,13 +24,15 @@ pub struct Services {
     /// How the paths of calls end that last as long as what they tell of.
     pub(crate) lasting: Vec<&'static str>,
     pub(crate) descriptors: &'static [u8],
+    pub(crate) ready: Option<Ready>,
 }
 
 impl Services {
     /// None yet. `descriptors` are those of the protocols, for the reflection service; there may be more of them than
     /// are served.
     pub fn new(descriptors: &'static [u8]) -> Self {
-        Self { grpc: Routes::default(), rest: None, names: Vec::new(), lasting: Vec::new(), descriptors }
+        let (names, lasting) = (Vec::new(), Vec::new());
+        Self { grpc: Routes::default(), rest: None, names, lasting, descriptors, ready: None }
     }
 
     /// Adds a gRPC service; each may be added once.
@@ -57,7 +61,16 @@ impl Services {
         services
     }
 
-    /// Sets what answers calls that are not gRPC. Without it there is no HTTP/1 either.
+    /// Sets a check of what the services need, such as `database`. The server is ready while it succeeds.
+    #[must_use]
+    pub fn ready<F>(self, what: &'static str, check: impl Fn() -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = bool> + Send + 'static,
+    {
+        Self { ready: Some(Ready::new(what, check)), ..self }
+    }
+
+    /// Sets the router for calls that are not gRPC.
     #[must_use]
     pub fn rest(self, router: Router) -> Self {
         Self { rest: Some(router), ..self }

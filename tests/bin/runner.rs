@@ -17,7 +17,7 @@ use dcp_compiler::model;
 use dcp_gateway::{Compute, Log, Name, Result, SparkApplication, Status};
 use dcp_runner::embedded::{Backend, Embedded, Options};
 use dcp_runner::store::Store;
-use dcp_server::{Access, Services};
+use dcp_server::Services;
 use dcp_tests::machine::local;
 use jiff::Timestamp;
 use rustix::process::{Signal, getpid, kill_process};
@@ -53,7 +53,7 @@ async fn main() -> std::result::Result<(), Box<dyn Error>> {
     writeln!(stdout, "{}", listener.local_addr()?)?;
     stdout.flush()?;
     let services = dcp_runner::service::add(Services::new(dcp_proto::DESCRIPTORS), Arc::new(runner));
-    let options = dcp_server::Options::new(Access::Anyone { name: "tester".to_owned() });
+    let options = dcp_tests::server_options("tester");
     dcp_server::serve(listener, services, options, std::future::pending()).await?;
     Ok(())
 }

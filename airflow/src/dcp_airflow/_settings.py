@@ -12,6 +12,8 @@ from urllib.parse import quote, urlsplit
 from dcp_airflow.errors import Invalid
 
 PORT = 7420
+# What the host begins with if it is the socket of a `dcp up` on this machine.
+UNIX = "unix:///"
 
 
 @dataclass(frozen=True)
@@ -33,13 +35,16 @@ class Settings:
         """What an Airflow connection says; `Invalid` where that can't be right."""
         extra = _extra(connection)
         host, tls = (connection.host or "").strip(), _flag(extra, "tls")
-        if "://" in host:
+        is_socket = host.startswith(UNIX)
+        if is_socket and tls:
+            raise _wrong("its host is a Unix socket, which has no TLS: take `tls` out of its extra")
+        if "://" in host and not is_socket:
             scheme, _, host = host.partition("://")
             tls = tls or scheme in ("https", "dcps", "grpcs")
             host = host.rstrip("/")
         if not host:
             raise _wrong("it has no host: the one where the Runner is")
-        runner = _address(host, connection.port or PORT)
+        runner = host if is_socket else _address(host, connection.port or PORT)
         settings = cls(
             runner=runner,
             control=_control(extra, runner),
@@ -75,7 +80,9 @@ class Settings:
         return f"airflow:{self.deployment}" if self.deployment else "airflow"
 
     def url(self, execution: str) -> str:
-        """Where a person can look at an execution."""
+        """Where a person can look at an execution; empty for a Unix socket without a `link`."""
+        if not self.link and self.runner.startswith(UNIX):
+            return ""
         link = self.link or f"{'https' if self.tls else 'http'}://{self.runner}/api/v1/job/{{id}}"
         return link.replace("{id}", quote(execution, safe=""))
 
@@ -155,6 +162,8 @@ def _address(host: str, port: int) -> str:
 
 
 def _loopback(address: str) -> bool:
+    if address.startswith(UNIX):
+        return True
     host = address.rpartition(":")[0].strip("[]")
     try:
         ip = ipaddress.ip_address(host)

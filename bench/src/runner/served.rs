@@ -12,12 +12,14 @@ use dcp_compiler::model;
 use dcp_gateway::{Compute, Log, Name, SparkApplication, Status};
 use dcp_runner::embedded::{Backend, Embedded, Options};
 use dcp_runner::remote::Remote;
-use dcp_server::{Access, Services};
+use dcp_server::{Services, Token, Tokens};
 use tokio::net::TcpListener;
 use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::health_client::HealthClient;
 
 use super::{Result, now, open};
+
+const TOKEN: &str = "0123456789abcdef-benchmark";
 
 /// Serves a Runner until its input ends; tells its address.
 pub async fn serve(database: &str) -> Result<()> {
@@ -31,7 +33,8 @@ pub async fn serve(database: &str) -> Result<()> {
     writeln!(out, "http://{}", listener.local_addr()?)?;
     out.flush()?;
     let services = dcp_runner::service::add(Services::new(dcp_proto::DESCRIPTORS), Arc::new(runner));
-    let options = dcp_server::Options::new(Access::Anyone { name: "benchmark".to_owned() });
+    let token = Token { name: "benchmark".to_owned(), token: TOKEN.to_owned() };
+    let options = dcp_server::Options::new(Tokens::new(&[token])?);
     let ended = tokio::task::spawn_blocking(|| std::io::stdin().read_to_end(&mut Vec::new()));
     let stop = async { drop(ended.await) };
     Ok(dcp_server::serve(listener, services, options, stop).await?)
@@ -56,7 +59,7 @@ impl Server {
     }
 
     pub(super) fn client(&self) -> Result<Remote> {
-        Ok(Remote::new(dcp_runner::remote::Options::new(self.url.clone(), ""))?)
+        Ok(Remote::new(dcp_runner::remote::Options::new(self.url.clone(), TOKEN))?)
     }
 
     /// One who only asks whether it is well.

@@ -11,16 +11,19 @@ All parts in one process: what is applied, a Runner with the Spark of this machi
 continuous jobs as they are declared. What it knows is below the \
 project's `.dcp`, where every other command looks too: it takes up what an earlier one left.
 
+The commands of the project reach it by a Unix socket, which lets nobody but this user in. `--listen` adds gRPC and \
+REST over TCP, for which a token is needed: those in `--tokens`, or else the one in `.dcp/token`.
+
 Examples:
   dcp up                             then, in another terminal: dcp run logistics/orders
-  dcp up --listen 127.0.0.1:0        at a port that is free";
+  dcp up --listen 127.0.0.1:7420     for Airflow, REST and a browser, too";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Up {
-    /// Where to listen
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7420")]
-    pub(crate) listen: std::net::SocketAddr,
-    /// A file with a line `name token` for each who may call [default: whoever is on this machine]
+    /// Address to listen on, in addition to the project's Unix socket
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<std::net::SocketAddr>,
+    /// File with a line `name token` for each caller over TCP [default: one token, made in .dcp/token]
     #[arg(long, value_name = "FILE", env = "DCP_TOKENS", value_hint = ValueHint::FilePath)]
     pub(crate) tokens: Option<PathBuf>,
     #[command(flatten)]
@@ -78,9 +81,9 @@ pub(crate) struct ServeControl {
     /// a password
     #[arg(long, value_name = "URL", env = "DCP_DATABASE", hide_env_values = true)]
     pub(crate) database: String,
-    /// A file with a line `name token` for each who may apply
+    /// File with a line `name token` for each who may apply [default at a loopback address: one token, made in .dcp/token]
     #[arg(long, value_name = "FILE", env = "DCP_TOKENS", value_hint = ValueHint::FilePath)]
-    pub(crate) tokens: PathBuf,
+    pub(crate) tokens: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) served: Served,
 }
@@ -108,9 +111,9 @@ pub(crate) struct ServeRunner {
     /// given in the environment, as it may hold a password
     #[arg(long, value_name = "URL", env = "DCP_DATABASE", hide_env_values = true)]
     pub(crate) database: String,
-    /// A file with a line `name token` for each who may submit
+    /// File with a line `name token` for each who may submit [default at a loopback address: one token, made in .dcp/token]
     #[arg(long, value_name = "FILE", env = "DCP_TOKENS", value_hint = ValueHint::FilePath)]
-    pub(crate) tokens: PathBuf,
+    pub(crate) tokens: Option<PathBuf>,
     /// The control plane that jobs are looked up in, with the token of the environment; without it, every job has to come
     /// along with its submit
     #[arg(long, value_name = "URL")]

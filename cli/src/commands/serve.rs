@@ -17,9 +17,9 @@ use dcp_runner::api::{self, Runner};
 use dcp_runner::embedded::{Embedded, Jobs};
 use dcp_runner::request::Reference;
 use dcp_runner::store::Store;
-use dcp_server::{Access, Call, Log, Options, Services, Tls, Token, Tokens};
+use dcp_server::{Access, Call, Listeners, Log, Login, Options, Services, Tls, Token, Tokens, Unix};
 use jiff::Timestamp;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::watch;
 
 use crate::args::{self, Format, Part, ServeControl, ServeReconciler, ServeRunner, Served};
@@ -27,7 +27,8 @@ use crate::failure::{Failure, Verdict};
 use crate::interrupt::Interrupts;
 use crate::out::Console;
 use crate::render::harmless;
-use crate::runs;
+use crate::socket::Socket;
+use crate::{private, runs};
 
 pub(super) fn run(args: &args::Serve, console: &mut Console) -> Result<Verdict, Failure> {
     match &args.part {
@@ -39,8 +40,9 @@ pub(super) fn run(args: &args::Serve, console: &mut Console) -> Result<Verdict, 
 
 fn control(args: &ServeControl, console: &mut Console) -> Result<Verdict, Failure> {
     let ServeControl { listen, database, tokens, served } = args;
-    let options =
-        options(Tokens::new(&read_tokens(tokens)?).map_err(|error| failed(&error))?, served, console)?;
+    let (access, login) = access(*listen, tokens.as_deref(), Path::new("."))?;
+    let mut options = options(served, console)?;
+    options.access = Some(access);
     block_on(async {
         let here = opened(database).await?;
         let registry = here.registry.clone();
@@ -48,7 +50,13 @@ fn control(args: &ServeControl, console: &mut Console) -> Result<Verdict, Failur
         let services = service::add(services, Arc::new(registry.clone()), service::Options::default());
         let services = service::add_assets(services, Arc::new(registry.clone()), Timestamp::now);
         let services = service::add_keep(services, Arc::new(here), Timestamp::now);
-        let served = host(*listen, services, options, "the control plane", console).await;
+        let applied = registry.clone();
+        let services = services.ready("database", move || {
+            let applied = applied.clone();
+            async move { applied.answers().await }
+        });
+        let served =
+            host(Entrance::tcp(*listen, login), services, options, "the control plane", console).await;
         registry.close().await;
         served
     })
@@ -71,7 +79,7 @@ fn reconciler(args: &ServeReconciler, console: &mut Console) -> Result<Verdict, 
     let ServeReconciler { database, runner, lease } = args;
     block_on(async {
         let here = opened(database).await?;
-        let at = dcp_runner::remote::Remote::new(crate::control::reached(runner)?);
+        let at = dcp_runner::remote::Remote::new(crate::control::reached(runner, None)?);
         let at = at.map_err(|error| runs::failed(&error))?;
         if !console.quiet {
             writeln!(console.out, "the reconciler keeps continuous jobs by the Runner at {runner}")?;
@@ -100,10 +108,11 @@ pub(super) fn keeper(here: Here, runner: Arc<dyn Runner>, lease: Duration) -> Ke
 
 fn runner(args: &ServeRunner, console: &mut Console) -> Result<Verdict, Failure> {
     let ServeRunner { listen, database, tokens, control, folder, keep, served } = args;
-    let options =
-        options(Tokens::new(&read_tokens(tokens)?).map_err(|error| failed(&error))?, served, console)?;
     let is_postgres = is_postgres(database)?;
     let root = folder.canonicalize().map_err(|error| Failure::at(folder, "used", &error))?;
+    let (access, login) = access(*listen, tokens.as_deref(), &root)?;
+    let mut options = options(served, console)?;
+    options.access = Some(access);
     block_on(async {
         let opened = if is_postgres {
             Store::postgres(database).await
@@ -114,14 +123,19 @@ fn runner(args: &ServeRunner, console: &mut Console) -> Result<Verdict, Failure>
         let mut here = runs::options(&root)?;
         here.keep = Duration::from_hours(24 * u64::from(*keep));
         if let Some(url) = control {
-            here.jobs = Some(Arc::new(AtControl(crate::control::at(url)?)));
+            here.jobs = Some(Arc::new(AtControl(crate::control::at(url, Some(&root))?)));
         }
         let embedded = Embedded::start(store, here).await.map_err(|error| runs::failed(&error))?;
         let services = Services::new(dcp_proto::DESCRIPTORS);
         let runner: Arc<dyn Runner> = Arc::new(embedded.clone());
         let services =
             dcp_runner::service::add(services, Arc::clone(&runner)).rest(dcp_runner::rest::router(runner));
-        let served = host(*listen, services, options, "the Runner", console).await;
+        let runs = embedded.store().clone();
+        let services = services.ready("database", move || {
+            let runs = runs.clone();
+            async move { runs.answers().await }
+        });
+        let served = host(Entrance::tcp(*listen, login), services, options, "the Runner", console).await;
         // Whoever comes next finds out by itself that it is gone.
         let _ = embedded.stop().await;
         embedded.store().close().await;
@@ -173,13 +187,31 @@ pub(super) fn failed(error: &dcp_server::Error) -> Failure {
     Failure::new(error.to_string())
 }
 
-pub(super) fn options(
-    access: impl Into<Access>,
-    served: &Served,
-    console: &Console,
-) -> Result<Options, Failure> {
+/// Who may call at an address, and the code that signs a browser in. Without a file of tokens there is one token, which
+/// the commands of the project in a folder read.
+pub(super) fn access(
+    listen: SocketAddr,
+    tokens: Option<&Path>,
+    root: &Path,
+) -> Result<(Access, Option<String>), Failure> {
+    let named = |tokens: &[Token]| Tokens::new(tokens).map(Access::from).map_err(|error| failed(&error));
+    if let Some(tokens) = tokens {
+        return Ok((named(&read_tokens(tokens)?)?, None));
+    }
+    if !listen.ip().to_canonical().is_loopback() {
+        let message =
+            format!("without `--tokens`, dcp listens at a loopback address only, and {listen} is none");
+        return Err(Failure::usage(message).help("give `--tokens FILE`, or listen at 127.0.0.1"));
+    }
+    let name = crate::control::who();
+    let (login, code) = Login::new(&name);
+    let access = named(&[Token { name, token: private::token(root)? }])?;
+    Ok((access.with_login(login), Some(code)))
+}
+
+pub(super) fn options(served: &Served, console: &Console) -> Result<Options, Failure> {
     let Served { certificate, key, max_calls, max_connections_per_peer, log_format } = served;
-    let mut options = Options::new(access);
+    let mut options = Options::without_tcp();
     if let (Some(certificate), Some(key)) = (certificate, key) {
         options.tls = Some(Tls { certificate: read(certificate)?, key: read(key)? });
     }
@@ -189,14 +221,59 @@ pub(super) fn options(
     Ok(options)
 }
 
+/// Where a service is reached.
+#[derive(Debug, Default)]
+pub(super) struct Entrance {
+    pub(super) listen: Option<SocketAddr>,
+    /// The code that signs a browser in.
+    pub(super) login: Option<String>,
+    pub(super) socket: Option<(Socket, UnixListener)>,
+}
+
+impl Entrance {
+    fn tcp(listen: SocketAddr, login: Option<String>) -> Self {
+        Self { listen: Some(listen), login, socket: None }
+    }
+}
+
 /// Serves until the process is asked to stop.
 pub(super) async fn host(
-    listen: SocketAddr,
+    entrance: Entrance,
     services: Services,
     options: Options,
     what: &str,
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
+    let Entrance { listen, login, socket } = entrance;
+    let mut listeners = Listeners::default();
+    if let Some(listen) = listen {
+        listeners.tcp = Some(bound(listen, login.as_deref(), &options, what, console).await?);
+    }
+    let mut held = None;
+    if let Some((socket, listener)) = socket {
+        if listen.is_none() {
+            writeln!(console.out, "{what} listens at unix://{}", socket.path.display())?;
+        }
+        listeners.unix = Some(Unix { listener, name: crate::control::who() });
+        held = Some(socket);
+    }
+    console.flush()?;
+    let stop = async {
+        stopped().await;
+        // The next process may have the socket while this one ends its calls.
+        drop(held);
+    };
+    dcp_server::serve(listeners, services, options, stop).await.map_err(|error| failed(&error))?;
+    Ok(Verdict::Fine)
+}
+
+async fn bound(
+    listen: SocketAddr,
+    login: Option<&str>,
+    options: &Options,
+    what: &str,
+    console: &mut Console,
+) -> Result<TcpListener, Failure> {
     let listener = TcpListener::bind(listen).await.map_err(|error| {
         Failure::new(format!("nothing can listen at {listen}: {}", crate::load::reason(&error)))
             .help("name another address: --listen HOST:PORT")
@@ -204,13 +281,17 @@ pub(super) async fn host(
     let address = listener.local_addr()?;
     let scheme = if options.tls.is_some() { "https" } else { "http" };
     writeln!(console.out, "{what} listens at {scheme}://{address}")?;
+    if let Some(code) = login.filter(|_| !console.quiet) {
+        writeln!(
+            console.out,
+            "to sign a browser in, once, within 10 minutes: {scheme}://{address}/login?code={code}"
+        )?;
+    }
     if options.tls.is_none() && !address.ip().is_loopback() {
         let warning = "without TLS, whoever sees the traffic sees the tokens: give --certificate and --key, or let a proxy do it";
         writeln!(console.err, "{} {warning}", console.err.look.paint(crate::out::WARNING, "warning:"))?;
     }
-    console.flush()?;
-    dcp_server::serve(listener, services, options, stopped()).await.map_err(|error| failed(&error))?;
-    Ok(Verdict::Fine)
+    Ok(listener)
 }
 
 /// Writes a line for each call.

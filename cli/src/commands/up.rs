@@ -9,17 +9,18 @@ use dcp_reconciler::keep::{Here, store as keep};
 use dcp_reconciler::registry::sql::Sql;
 use dcp_reconciler::service;
 use dcp_runner::api::Runner;
-use dcp_server::{Access, Services, Tokens};
+use dcp_server::Services;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::serve;
+use super::serve::{self, Entrance};
 use crate::args;
 use crate::control::FOLDER;
 use crate::failure::{Failure, Verdict};
 use crate::out::Console;
 use crate::project::Home;
 use crate::runs;
+use crate::socket::Socket;
 
 /// How long nothing may be heard of a reconciler before another one acts: most often this process, started again.
 const LEASE: Duration = Duration::from_secs(5);
@@ -31,14 +32,22 @@ pub(super) fn run(
 ) -> Result<Verdict, Failure> {
     let args::Up { listen, tokens, served } = args;
     let home = Home::find(project, &[])?;
-    let access = match tokens {
-        Some(tokens) => {
-            Access::from(Tokens::new(&serve::read_tokens(tokens)?).map_err(|error| serve::failed(&error))?)
+    let mut options = serve::options(served, console)?;
+    let mut entrance = Entrance::default();
+    match listen {
+        Some(listen) => {
+            let (access, login) = serve::access(*listen, tokens.as_deref(), &home.root)?;
+            options.access = Some(access);
+            entrance = Entrance { listen: Some(*listen), login, socket: None };
         }
-        None => Access::Anyone { name: crate::control::who() },
-    };
-    let options = serve::options(access, served, console)?;
+        None if tokens.is_some() || options.tls.is_some() => {
+            let message = "tokens and certificates are for callers over TCP, and no address is given";
+            return Err(Failure::usage(message).help("add `--listen 127.0.0.1:7420`, or take them away"));
+        }
+        None => {}
+    }
     serve::block_on(async {
+        entrance.socket = Some(Socket::listen(&home.root).await?);
         let state = home.root.join(FOLDER).join("state.db");
         let registry = Sql::sqlite(&state).await.map_err(|error| Failure::new(error.to_string()))?;
         let embedded = runs::embedded(&home).await?;
@@ -61,7 +70,12 @@ pub(super) fn run(
         let keeping = tokio::spawn(keeper.run(stopping));
         let services =
             dcp_runner::service::add(services, Arc::clone(&runner)).rest(dcp_runner::rest::router(runner));
-        let served = serve::host(*listen, services, options, "dcp", console).await;
+        let (applied, runs) = (registry.clone(), embedded.store().clone());
+        let services = services.ready("database", move || {
+            let (applied, runs) = (applied.clone(), runs.clone());
+            async move { applied.answers().await && runs.answers().await }
+        });
+        let served = serve::host(entrance, services, options, "dcp", console).await;
         stop.send_replace(true);
         let _ = keeping.await;
         // Whoever comes next finds out by itself that it is gone.

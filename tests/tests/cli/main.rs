@@ -7,6 +7,7 @@ mod commands;
 mod compile;
 mod disk;
 mod documents;
+mod doors;
 mod fmt;
 mod formats;
 mod gitops;

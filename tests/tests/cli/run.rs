@@ -210,7 +210,8 @@ struct Service(Child, String);
 impl Service {
     /// `dcp up`.
     fn up(place: &Place, listen: &str) -> Self {
-        Self::start(place, &["up", "--listen", listen, "--quiet"])
+        place.sandbox.write("tokens", "ada 0123456789abcdef0123456789abcdef\n");
+        Self::start(place, &["up", "--listen", listen, "--tokens", "tokens", "--quiet"])
     }
 
     fn start(place: &Place, args: &[&str]) -> Self {
@@ -300,8 +301,10 @@ fn a_port_that_is_taken_is_said_to_be() {
     let address = taken.local_addr().expect("it has one").to_string();
     let ran = place.run(&["up", "--listen", &address]).ends_with(1);
     ran.says(&format!("nothing can listen at {address}")).says("--listen HOST:PORT");
-    let ran = place.run(&["up", "--listen", "0.0.0.0:0"]).ends_with(1);
-    ran.says("without tokens, whoever reaches");
+    let ran = place.run(&["up", "--listen", "0.0.0.0:0"]).ends_with(2);
+    ran.says("without `--tokens`, dcp listens at a loopback address only");
+    let ran = place.run(&["up", "--tokens", "tokens"]).ends_with(2);
+    ran.says("no address is given").says("--listen");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use dcp_reconciler::keep::{Acting, Ask, Keep, Kept, Wish};
 use dcp_reconciler::registry::remote::{self, Remote};
 use dcp_reconciler::registry::{self, Scope};
 use dcp_reconciler::service;
-use dcp_server::{Access, Services};
+use dcp_server::Services;
 use jiff::{SignedDuration, Timestamp};
 use tokio::net::TcpListener;
 
@@ -69,8 +69,8 @@ async fn continuous_jobs_are_told_by_a_control_plane() {
     let url = format!("http://{}", listener.local_addr().unwrap());
     let services = Services::new(dcp_proto::DESCRIPTORS);
     let services = service::add_keep(services, Arc::new(house.here()), Timestamp::now);
-    let options = dcp_server::Options::new(Access::Anyone { name: "ada".to_owned() });
+    let options = dcp_tests::server_options("ada");
     tokio::spawn(dcp_server::serve(listener, services, options, std::future::pending()));
-    let remote = Remote::new(remote::Options::new(&url, String::new())).unwrap();
+    let remote = Remote::new(remote::Options::new(&url, dcp_tests::TOKEN)).unwrap();
     told(&house, &remote).await;
 }

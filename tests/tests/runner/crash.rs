@@ -57,7 +57,7 @@ impl Process {
             child.wait().expect("it has ended");
             return None;
         }
-        let mut options = Options::new(format!("http://{}", address.trim()), "");
+        let mut options = Options::new(format!("http://{}", address.trim()), dcp_tests::TOKEN);
         options.patience = Duration::from_millis(200);
         Some(Self { child, client: Remote::new(options).expect("it is an address") })
     }

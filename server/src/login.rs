@@ -1,0 +1,130 @@
+//! Signs a browser in by a link that works once.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use http::HeaderMap;
+use http::header::COOKIE;
+use subtle::ConstantTimeEq as _;
+
+use crate::access::{Caller, hash};
+
+/// How long a link works, and a session.
+const LINK: Duration = Duration::from_mins(10);
+const SESSION: Duration = Duration::from_hours(12);
+/// Sessions at once. One link makes one session, so there are hardly ever two.
+const SESSIONS: usize = 16;
+
+/// The link of a server, and the sessions that it began. Clones are the same one.
+#[derive(Clone)]
+pub struct Login(Arc<Inner>);
+
+struct Inner {
+    name: Arc<str>,
+    code: Mutex<Option<Secret>>,
+    sessions: Mutex<VecDeque<Secret>>,
+}
+
+/// The hash of a secret, and when it expires.
+struct Secret {
+    hash: [u8; 32],
+    until: Instant,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login").field("name", &self.0.name).finish_non_exhaustive()
+    }
+}
+
+impl Login {
+    /// Returns a login for one caller, and the code of its link.
+    pub fn new(name: &str) -> (Self, String) {
+        let code = secret();
+        let kept = Mutex::new(Some(Secret::new(&code, LINK)));
+        let inner = Inner { name: name.into(), code: kept, sessions: Mutex::default() };
+        (Self(Arc::new(inner)), code)
+    }
+
+    /// Begins a session if the code is that of the link, which then works no more. Returns the cookie to set.
+    pub(crate) fn begin(&self, code: &[u8], port: u16, is_tls: bool) -> Option<String> {
+        // A wrong code does not end the link: others could end it, too.
+        locked(&self.0.code).take_if(|kept| kept.is(code))?;
+        let session = secret();
+        let mut sessions = locked(&self.0.sessions);
+        sessions.push_back(Secret::new(&session, SESSION));
+        while sessions.len() > SESSIONS {
+            sessions.pop_front();
+        }
+        let (age, secure) = (SESSION.as_secs(), if is_tls { "; Secure" } else { "" });
+        // Browsers do not keep the cookies of a host's ports apart.
+        Some(format!("{PREFIX}{port}={session}; HttpOnly; SameSite=Strict; Path=/; Max-Age={age}{secure}"))
+    }
+
+    /// The caller whose session a request names.
+    pub(crate) fn caller(&self, headers: &HeaderMap) -> Option<Caller> {
+        let cookies = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
+        let cookies = cookies.flat_map(|value| value.split(';')).map(str::trim);
+        let given =
+            cookies.filter_map(|cookie| cookie.strip_prefix(PREFIX)?.split_once('=')).map(|(_, value)| value);
+        let sessions = locked(&self.0.sessions);
+        // Other servers of this host may have cookies too; few are looked at.
+        let is_known =
+            given.take(SESSIONS).any(|value| sessions.iter().any(|kept| kept.is(value.as_bytes())));
+        is_known.then(|| Caller(self.0.name.to_string()))
+    }
+}
+
+const PREFIX: &str = "dcp-session-";
+
+impl Secret {
+    fn new(secret: &str, lasts: Duration) -> Self {
+        Self { hash: hash(secret.as_bytes()), until: Instant::now() + lasts }
+    }
+
+    fn is(&self, given: &[u8]) -> bool {
+        bool::from(hash(given).ct_eq(&self.hash)) && Instant::now() < self.until
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes a secret of 256 bits, in hexadecimal.
+pub fn secret() -> String {
+    rand::random::<[u8; 32]>().iter().fold(String::with_capacity(64), |mut text, byte| {
+        // Writing to a String does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_works_once_and_a_wrong_code_does_not_end_it() {
+        let (login, code) = Login::new("ada");
+        assert!(code.len() == 64 && login.begin(b"wrong", 1, false).is_none());
+        let cookie = login.begin(code.as_bytes(), 1, true).unwrap();
+        assert!(cookie.contains("; HttpOnly; SameSite=Strict; ") && cookie.ends_with("; Secure"), "{cookie}");
+        assert!(!cookie.contains(&code), "a session is another secret than its link");
+        assert!(login.begin(code.as_bytes(), 1, true).is_none());
+        let caller = |cookie: &str| login.caller(&HeaderMap::from_iter([(COOKIE, cookie.parse().unwrap())]));
+        let session = cookie.split_once(';').unwrap().0;
+        assert_eq!(caller(&format!("a=b; dcp-session-2=x; {session}")), Some(Caller("ada".to_owned())));
+        assert_eq!((caller("dcp-session-1="), caller(&session[..session.len() - 1])), (None, None));
+        assert!(!format!("{login:?}").contains(&code));
+    }
+
+    #[test]
+    fn expired_secrets_are_refused() {
+        let expired = Secret { hash: hash(b"x"), until: Instant::now() };
+        assert!(!expired.is(b"x") && Secret::new("x", LINK).is(b"x"));
+    }
+}
