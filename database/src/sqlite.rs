@@ -1,9 +1,10 @@
 //! SQLite: one file, with its log beside it.
 
 use std::fmt::Write as _;
-use std::fs::DirBuilder;
-use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, absolute};
+use std::fs::{DirBuilder, OpenOptions, Permissions};
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf, absolute};
 use std::str::FromStr as _;
 
 use sqlx::any::AnyConnectOptions;
@@ -27,9 +28,30 @@ pub(super) async fn open(path: &Path) -> Result<Database> {
     if let Some(folder) = path.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(refused)?;
     }
+    private(&path).map_err(refused)?;
     sqlx::any::install_default_drivers();
     let options = AnyConnectOptions::from_str(&url(&path)).map_err(|error| place.error(&error))?;
     place.open(options, CONNECTIONS, SETUP).await
+}
+
+/// Makes the file for this user alone, before SQLite does, which gives its log the same mode. What another user's lock on
+/// that log could stop is then this user's again.
+fn private(path: &Path) -> io::Result<()> {
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+        made => return made.map(drop),
+    }
+    for end in ["", "-wal", "-shm"] {
+        let file = PathBuf::from(format!("{}{end}", path.display()));
+        if let Ok(found) = file.symlink_metadata()
+            && found.is_file()
+            && found.mode() & 0o077 != 0
+        {
+            // A file of another user stays as it is: this user is let in on purpose.
+            let _ = std::fs::set_permissions(&file, Permissions::from_mode(found.mode() & 0o700));
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn error(place: &Place, said: &dyn DatabaseError) -> Error {

@@ -1,7 +1,6 @@
 //! `dcp doctor`
 
 use std::io::Write as _;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 use std::process::Command;
 
@@ -11,6 +10,7 @@ use crate::args;
 use crate::control::FOLDER;
 use crate::failure::{Failure, Verdict};
 use crate::out::{Console, ERROR, GOOD, HELP, WARNING};
+use crate::private;
 use crate::project::Home;
 use crate::render::harmless;
 
@@ -129,9 +129,7 @@ fn python(installations: &Installations) -> Finding {
 fn folder(home: &Home) -> Finding {
     let what = "folder";
     let folder = home.root.join(FOLDER);
-    // What is run may have parameters that are for nobody else.
-    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder);
-    let tried = made.and_then(|()| tempfile::NamedTempFile::new_in(&folder));
+    let tried = private::dcp(&home.root).and_then(tempfile::NamedTempFile::new_in);
     match tried {
         Ok(_) => {
             let found = format!("{} can be written", folder.display());

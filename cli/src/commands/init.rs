@@ -8,9 +8,10 @@ use dcp_compiler::model::Name;
 use dcp_compiler::schema::{MANIFEST, PROJECT};
 
 use crate::args::Init;
+use crate::control::FOLDER;
 use crate::failure::{Failure, Verdict};
 use crate::out::{BOLD, Console, DIM, GOOD};
-use crate::write;
+use crate::{private, write};
 
 const PROJECT_FILE: &str = include_str!("init/dcp.yaml");
 const BATCH: &str = include_str!("init/orders-daily.yaml");
@@ -44,8 +45,15 @@ pub(super) fn run(args: &Init, console: &mut Console) -> Result<Verdict, Failure
     for (path, content) in &files {
         let path = folder.join(path);
         let above = path.parent().unwrap_or(folder);
-        fs::create_dir_all(above).map_err(|error| Failure::at(above, "made a folder", &error))?;
-        write::replace(&path, content.as_bytes()).map_err(|error| Failure::at(&path, "written", &error))?;
+        let is_private = path.starts_with(folder.join(FOLDER));
+        let made = if is_private {
+            private::dcp(folder).and_then(|_| private::folder(above))
+        } else {
+            fs::create_dir_all(above)
+        };
+        made.map_err(|error| Failure::at(above, "made a folder", &error))?;
+        let replace = if is_private { write::replace_private } else { write::replace };
+        replace(&path, content.as_bytes()).map_err(|error| Failure::at(&path, "written", &error))?;
     }
     if !console.quiet {
         told(folder, name.as_str(), console)?;

@@ -35,7 +35,8 @@ pub(super) fn run(
     };
     let plan = &planned.plan;
     if let Some(path) = out {
-        write::replace(path, plan.save().as_bytes()).map_err(|error| Failure::at(path, "written", &error))?;
+        write::replace_private(path, plan.save().as_bytes())
+            .map_err(|error| Failure::at(path, "written", &error))?;
     }
     let look = console.out.look;
     match output {

@@ -10,8 +10,9 @@
 //! whose owner has no row are taken over by any Runner of the same place.
 
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -194,8 +195,8 @@ fn lock(folder: &Path, id: &str) -> Result<File> {
     let path = lock_path(folder, id);
     let failed =
         |error: io::Error| Error::Unavailable(format!("`{}` can't be made: {error}", path.display()));
-    std::fs::create_dir_all(folder).map_err(failed)?;
-    let file = OpenOptions::new().write(true).create_new(true).open(&path).map_err(failed)?;
+    DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(failed)?;
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path).map_err(failed)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(failed(io::ErrorKind::WouldBlock.into())),

@@ -18,6 +18,7 @@ mod interrupted;
 mod kept;
 mod memo;
 mod plane;
+mod private;
 mod run;
 mod serve;
 mod terminal;
