@@ -80,12 +80,35 @@ fn reconciler(args: &ServeReconciler, console: &mut Console) -> Result<Verdict, 
         }
         let keeper = keeper(here, Arc::new(at), Duration::from_secs(u64::from(*lease)));
         let (stop, stopping) = watch::channel(false);
+        let store = keeper.store.clone();
         let keeping = tokio::spawn(keeper.run(stopping));
-        stopped().await;
+        let asked = async {
+            stopped().await;
+            Ok(Verdict::Fine)
+        };
+        let served = unless(asked, store.writer_died(), WRITES_JOBS).await;
         stop.send_replace(true);
         let _ = keeping.await;
-        Ok(Verdict::Fine)
+        served
     })
+}
+
+pub(super) const WRITES_EXECUTIONS: &str = "executions";
+pub(super) const WRITES_JOBS: &str = "the state of continuous jobs";
+
+/// Serves for as long as what is decided can be written down.
+pub(super) async fn unless(
+    served: impl Future<Output = Result<Verdict, Failure>>,
+    writer_died: impl Future<Output = ()>,
+    what: &str,
+) -> Result<Verdict, Failure> {
+    tokio::select! {
+        served = served => served,
+        () = writer_died => {
+            Err(Failure::new(format!("the task that writes {what} has died, so that nothing can be written any more"))
+                .help("start it again: it goes on where it was; please report the panic above"))
+        }
+    }
 }
 
 /// A reconciler that tells what it can't do.
@@ -122,7 +145,8 @@ fn runner(args: &ServeRunner, console: &mut Console) -> Result<Verdict, Failure>
         let runner: Arc<dyn Runner> = Arc::new(embedded.clone());
         let services =
             dcp_runner::service::add(services, Arc::clone(&runner)).rest(dcp_runner::rest::router(runner));
-        let served = host(*listen, services, options, "the Runner", console).await;
+        let served = host(*listen, services, options, "the Runner", console);
+        let served = unless(served, embedded.store().writer_died(), WRITES_EXECUTIONS).await;
         // Whoever comes next finds out by itself that it is gone.
         let _ = embedded.stop().await;
         embedded.store().close().await;

@@ -52,6 +52,7 @@ pub(super) fn run(
         let services = Services::new(dcp_proto::DESCRIPTORS);
         let services = service::add(services, Arc::new(registry.clone()), service::Options::default());
         let store = keep::Store::sqlite(&state).await.map_err(|error| Failure::new(error.to_string()))?;
+        let memory = store.clone();
         let here = Here { registry: registry.clone(), store };
         let services = service::add_assets(services, Arc::new(registry.clone()), Timestamp::now);
         let services = service::add_keep(services, Arc::new(here.clone()), Timestamp::now);
@@ -61,7 +62,9 @@ pub(super) fn run(
         let keeping = tokio::spawn(keeper.run(stopping));
         let services =
             dcp_runner::service::add(services, Arc::clone(&runner)).rest(dcp_runner::rest::router(runner));
-        let served = serve::host(*listen, services, options, "dcp", console).await;
+        let served = serve::host(*listen, services, options, "dcp", console);
+        let served = serve::unless(served, embedded.store().writer_died(), serve::WRITES_EXECUTIONS);
+        let served = serve::unless(served, memory.writer_died(), serve::WRITES_JOBS).await;
         stop.send_replace(true);
         let _ = keeping.await;
         // Whoever comes next finds out by itself that it is gone.
