@@ -29,7 +29,7 @@ pub(super) fn run(
     project: Option<&Path>,
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
-    let args::Up { listen, tokens, served } = args;
+    let args::Up { listen, tokens, queues, served } = args;
     let home = Home::find(project, &[])?;
     let access = match tokens {
         Some(tokens) => {
@@ -41,7 +41,7 @@ pub(super) fn run(
     serve::runtime()?.block_on(async {
         let state = home.root.join(FOLDER).join("state.db");
         let registry = Sql::sqlite(&state).await.map_err(|error| Failure::new(error.to_string()))?;
-        let embedded = runs::embedded(&home).await?;
+        let embedded = runs::embedded(&home, queues.limit()).await?;
         if !console.quiet {
             writeln!(
                 console.out,
