@@ -33,11 +33,10 @@ impl Collation {
         let listed =
             Command::new("locale").arg("-a").output().expect("`locale` lists the locales of the machine");
         let listed = String::from_utf8_lossy(&listed.stdout).into_owned();
-        let is_utf8 = |name: &&str| name.to_lowercase().replace('-', "").ends_with(".utf8");
+        let is_utf8 = |name: &&str| {
+            name.split_once('.').is_some_and(|(_, charset)| charset.to_lowercase().replace('-', "") == "utf8")
+        };
         let of_language = listed.lines().filter(is_utf8).find(|name| name.contains('_'));
-        if of_language.is_none() {
-            println!("this machine has no locale of a language, only C.UTF-8: apt-get install locales-all");
-        }
         let name = of_language.or_else(|| listed.lines().find(is_utf8));
         let name =
             name.expect("this machine has no locale for UTF-8, not even C.UTF-8: apt-get install libc-bin");

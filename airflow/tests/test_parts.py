@@ -18,7 +18,7 @@ from dcp_airflow._outage import Outage
 from dcp_airflow._settings import Settings
 from dcp_airflow.assets import completed
 from dcp_airflow.deadlines import deadline_missed
-from dcp_airflow.errors import Invalid, NotFound, TokenReused, Unreachable
+from dcp_airflow.errors import Invalid, NotFound, Refused, TokenReused, Unreachable
 from dcp_airflow.operators import SparkOperator, address, text
 
 
@@ -273,6 +273,17 @@ class Wire(TestCase):
             (str(error), error.reason, error.metadata),
             ("the whole of it", "TOKEN_REUSED", {"execution": "abc"}),
         )
+
+    def test_full_queue_is_tried_again_and_other_limits_are_final(self) -> None:
+        for reason, kind in (("EXHAUSTED", Unreachable), ("TOO_LARGE", Refused)):
+            info = _wire.message("dcp.airflow.ErrorInfo")(reason=reason, domain="dcp.runner.v1")
+            status = _wire.message("dcp.airflow.Status")(code=8, message="the queue is full")
+            status.details.add(
+                type_url="type.googleapis.com/google.rpc.ErrorInfo", value=info.SerializeToString()
+            )
+            error = self.failed("RESOURCE_EXHAUSTED", status.SerializeToString())
+            self.assertIsInstance(error, kind)
+            self.assertIn("the queue is full", str(error))
 
     def test_what_is_told_badly(self) -> None:
         for details in (None, b"", b"\xff\xff\xff", b"\x1a\x04\x0a\x02"):

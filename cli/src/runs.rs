@@ -12,7 +12,7 @@ use dcp_gateway::local::installation::Installations;
 use dcp_reconciler::registry::sql::Sql;
 use dcp_reconciler::registry::{self, Registry, Scope};
 use dcp_runner::api::{self, Filter, Record, Runner};
-use dcp_runner::embedded::{Backend, Embedded, Jobs, Options};
+use dcp_runner::embedded::{Backend, Embedded, Jobs, MAX_QUEUED, Options};
 use dcp_runner::execution::Id;
 use dcp_runner::remote::{self, Remote};
 use dcp_runner::request::Reference;
@@ -58,7 +58,7 @@ impl Runs {
             return Ok(Self { runner: Arc::new(remote), runtime, embedded: None });
         }
         let embedded = runtime.block_on(async {
-            let embedded = embedded(home).await?;
+            let embedded = embedded(home, MAX_QUEUED).await?;
             embedded.caught_up().await;
             Ok::<_, Failure>(embedded)
         })?;
@@ -102,11 +102,12 @@ impl Runs {
 }
 
 /// The Runner of this process, for the project in a folder.
-pub(crate) async fn embedded(home: &Home) -> Result<Embedded, Failure> {
+pub(crate) async fn embedded(home: &Home, max_queued: usize) -> Result<Embedded, Failure> {
     let folder = home.root.join(FOLDER);
     private::dcp(&home.root).map_err(|error| Failure::at(&folder, "made a folder", &error))?;
     let store = Store::sqlite(&folder.join("runs.db")).await.map_err(|error| failed(&error))?;
     let mut options = options(&home.root)?;
+    options.max_queued = max_queued;
     options.jobs = Some(Arc::new(Applied { state: folder.join("state.db"), registry: OnceCell::new() }));
     Embedded::start(store, options).await.map_err(|error| failed(&error))
 }

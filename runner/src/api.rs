@@ -29,6 +29,9 @@ pub enum Error {
     /// Somebody holds the lease by a younger epoch.
     #[error("epoch {epoch} of the lease `{lease}` is over, {newest} was seen: stop acting on it")]
     Fenced { lease: String, epoch: u64, newest: u64 },
+    /// As much as may be is there already. To try again later is safe.
+    #[error("{0}")]
+    Exhausted(String),
     /// It can't be done in the state that the execution is in.
     #[error("{0}")]
     NotNow(String),

@@ -6,6 +6,7 @@
 mod drive;
 mod hand_over;
 pub mod presence;
+mod queue;
 mod slots;
 mod stream;
 mod supervise;
@@ -38,6 +39,7 @@ use crate::request::{Defined, Definition, Reference, Request, Submit};
 use crate::results::{Format, Results};
 use crate::store::{Also, New, Store};
 use presence::Presence;
+use queue::{Place, Queues};
 use slots::{Slot, Slots};
 
 /// Where applied jobs are looked up.
@@ -58,6 +60,9 @@ pub struct Backend {
     pub slots: Option<usize>,
 }
 
+/// How many executions of a domain may wait to be started, if nothing else is said.
+pub const MAX_QUEUED: usize = 10_000;
+
 /// How a Runner works.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -74,6 +79,8 @@ pub struct Options {
     /// How long an execution is kept after it has ended, if its own `ttl` is not longer. For as long, its token gives
     /// the same execution.
     pub keep: Duration,
+    /// How many executions of a domain may wait to be started.
+    pub max_queued: usize,
     /// How often a backend is asked how an attempt is.
     pub look: Duration,
     /// How long nothing may be heard of a Runner before others take over from it.
@@ -92,6 +99,7 @@ impl Options {
             place: "anywhere".to_owned(),
             locks: None,
             keep: Duration::from_hours(30 * 24),
+            max_queued: MAX_QUEUED,
             look: Duration::from_millis(500),
             lease: Duration::from_secs(15),
             clock,
@@ -110,6 +118,7 @@ struct Inner {
     begun: (Timestamp, Instant),
     presence: Presence,
     slots: BTreeMap<model::Backend, Arc<Slots>>,
+    queues: Arc<Queues>,
     tasks: Mutex<HashMap<Id, Arc<Task>>>,
     /// Jobs that were run of late, and those that were looked up, by their revisions.
     jobs: Recent<Fingerprint, Arc<Defined>>,
@@ -160,8 +169,10 @@ impl Embedded {
         let slots = slots.collect();
         let (stopping, _) = watch::channel(false);
         let begun = ((options.clock)(), Instant::now());
+        let queues = Queues::new(options.max_queued);
         let inner = Arc::new(Inner {
             store,
+            queues,
             options,
             begun,
             presence,
@@ -221,7 +232,7 @@ impl Inner {
 
     /// Takes care of an execution from now on, or says that there may be something new. Whoever has it at hand gives it
     /// along, so that it is not read back.
-    fn care(self: &Arc<Self>, id: &Id, version: u64, known: Option<Record>) {
+    fn care(self: &Arc<Self>, id: &Id, version: u64, known: Option<Record>, place: Option<Place>) {
         let task = {
             let mut tasks = self.tasks();
             if let Some(task) = tasks.get(id) {
@@ -241,7 +252,7 @@ impl Inner {
             task
         };
         let slot = known.as_ref().and_then(|record| self.occupy(record));
-        tokio::spawn(drive::drive(Arc::clone(self), id.clone(), task, known, slot));
+        tokio::spawn(drive::drive(Arc::clone(self), id.clone(), task, known, (slot, place)));
     }
 
     /// Takes the slot of an execution whose attempt may be alive, if it is one that needs a slot.
@@ -479,10 +490,18 @@ impl Runner for Embedded {
                 return repeated(&submit, record);
             }
         };
+        let place = match self.0.queues.enter(&new.record.request.domain) {
+            Ok(place) => place,
+            // However many wait, what was taken once is answered.
+            Err(error) => {
+                let Some(record) = self.0.store.by_token(&submit.token).await? else { return Err(error) };
+                return repeated(&submit, record);
+            }
+        };
         let submitted = self.0.store.submit(new).await?;
         if submitted.fresh {
             let record = &submitted.record;
-            self.0.care(record.id(), record.version, Some(record.clone()));
+            self.0.care(record.id(), record.version, Some(record.clone()), Some(place));
         }
         Ok(submitted)
     }

@@ -215,3 +215,24 @@ impl Store {
 fn gone() -> Error {
     Error::Unavailable("the Runner is being stopped; try again".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn death_of_the_writer_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::sqlite(&folder.path().join("runs.db")).await.unwrap();
+        let (writer, inbox) = mpsc::channel(1);
+        let dead = Store { writer, ..store.clone() };
+        timeout(Duration::from_millis(50), dead.writer_died()).await.unwrap_err();
+        drop(inbox);
+        timeout(Duration::from_secs(10), dead.writer_died()).await.unwrap();
+        timeout(Duration::from_millis(50), store.writer_died()).await.unwrap_err();
+    }
+}

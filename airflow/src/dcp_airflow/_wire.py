@@ -104,7 +104,8 @@ def error(failed: Any, address: str) -> DcpError:
             told = _told(value)
             if told is not None:
                 text, reason, metadata = told[0] or text, told[1], told[2]
-    if code in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
+    # A queue that is full empties by itself; other limits do not change.
+    if code in ("UNAVAILABLE", "DEADLINE_EXCEEDED") or reason == "EXHAUSTED":
         return Unreachable(f"{address}: {text or 'no answer'}")
     return refused(code, text or code, reason, metadata)
 

@@ -27,7 +27,23 @@ pub(crate) struct Up {
     #[arg(long, value_name = "FILE", env = "DCP_TOKENS", value_hint = ValueHint::FilePath)]
     pub(crate) tokens: Option<PathBuf>,
     #[command(flatten)]
+    pub(crate) queues: Queues,
+    #[command(flatten)]
     pub(crate) served: Served,
+}
+
+/// How much a Runner keeps that is not started yet.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct Queues {
+    /// Number of executions of one domain that may wait to be started; further submits are refused
+    #[arg(long, value_name = "NUMBER", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) max_queued_per_domain: u32,
+}
+
+impl Queues {
+    pub(crate) fn limit(self) -> usize {
+        usize::try_from(self.max_queued_per_domain).unwrap_or(usize::MAX)
+    }
 }
 
 /// How a service is served.
@@ -124,6 +140,8 @@ pub(crate) struct ServeRunner {
     /// For how many days an execution is kept after it has ended; for as long, its token gives the same execution
     #[arg(long, value_name = "DAYS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) keep: u32,
+    #[command(flatten)]
+    pub(crate) queues: Queues,
     #[command(flatten)]
     pub(crate) served: Served,
 }

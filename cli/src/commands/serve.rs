@@ -87,12 +87,35 @@ fn reconciler(args: &ServeReconciler, console: &mut Console) -> Result<Verdict, 
         }
         let keeper = keeper(here, Arc::new(at), Duration::from_secs(u64::from(*lease)));
         let (stop, stopping) = watch::channel(false);
+        let store = keeper.store.clone();
         let keeping = tokio::spawn(keeper.run(stopping));
-        stopped().await;
+        let asked = async {
+            stopped().await;
+            Ok(Verdict::Fine)
+        };
+        let served = unless(asked, store.writer_died(), WRITES_JOBS).await;
         stop.send_replace(true);
         let _ = keeping.await;
-        Ok(Verdict::Fine)
+        served
     })
+}
+
+pub(super) const WRITES_EXECUTIONS: &str = "executions";
+pub(super) const WRITES_JOBS: &str = "the state of continuous jobs";
+
+/// Serves for as long as what is decided can be written down.
+pub(super) async fn unless(
+    served: impl Future<Output = Result<Verdict, Failure>>,
+    writer_died: impl Future<Output = ()>,
+    what: &str,
+) -> Result<Verdict, Failure> {
+    tokio::select! {
+        served = served => served,
+        () = writer_died => {
+            Err(Failure::new(format!("the task that writes {what} has died, so that nothing can be written any more"))
+                .help("start it again: it goes on where it was; please report the panic above"))
+        }
+    }
 }
 
 /// A reconciler that tells what it can't do.
@@ -107,7 +130,7 @@ pub(super) fn keeper(here: Here, runner: Arc<dyn Runner>, lease: Duration) -> Ke
 }
 
 fn runner(args: &ServeRunner, console: &mut Console) -> Result<Verdict, Failure> {
-    let ServeRunner { listen, database, tokens, control, folder, keep, served } = args;
+    let ServeRunner { listen, database, tokens, control, folder, keep, queues, served } = args;
     let is_postgres = is_postgres(database)?;
     let root = folder.canonicalize().map_err(|error| Failure::at(folder, "used", &error))?;
     let (access, login) = access(*listen, tokens.as_deref(), &root)?;
@@ -122,6 +145,7 @@ fn runner(args: &ServeRunner, console: &mut Console) -> Result<Verdict, Failure>
         let store = opened.map_err(|error| runs::failed(&error))?;
         let mut here = runs::options(&root)?;
         here.keep = Duration::from_hours(24 * u64::from(*keep));
+        here.max_queued = queues.limit();
         if let Some(url) = control {
             here.jobs = Some(Arc::new(AtControl(crate::control::at(url, Some(&root))?)));
         }
@@ -135,7 +159,8 @@ fn runner(args: &ServeRunner, console: &mut Console) -> Result<Verdict, Failure>
             let runs = runs.clone();
             async move { runs.answers().await }
         });
-        let served = host(Entrance::tcp(*listen, login), services, options, "the Runner", console).await;
+        let served = host(Entrance::tcp(*listen, login), services, options, "the Runner", console);
+        let served = unless(served, embedded.store().writer_died(), WRITES_EXECUTIONS).await;
         // Whoever comes next finds out by itself that it is gone.
         let _ = embedded.stop().await;
         embedded.store().close().await;

@@ -30,7 +30,7 @@ pub(super) fn run(
     project: Option<&Path>,
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
-    let args::Up { listen, tokens, served } = args;
+    let args::Up { listen, tokens, queues, served } = args;
     let home = Home::find(project, &[])?;
     let mut options = serve::options(served, console)?;
     let mut entrance = Entrance::default();
@@ -50,7 +50,7 @@ pub(super) fn run(
         entrance.socket = Some(Socket::listen(&home.root).await?);
         let state = home.root.join(FOLDER).join("state.db");
         let registry = Sql::sqlite(&state).await.map_err(|error| Failure::new(error.to_string()))?;
-        let embedded = runs::embedded(&home).await?;
+        let embedded = runs::embedded(&home, queues.limit()).await?;
         if !console.quiet {
             writeln!(
                 console.out,
@@ -61,6 +61,7 @@ pub(super) fn run(
         let services = Services::new(dcp_proto::DESCRIPTORS);
         let services = service::add(services, Arc::new(registry.clone()), service::Options::default());
         let store = keep::Store::sqlite(&state).await.map_err(|error| Failure::new(error.to_string()))?;
+        let memory = store.clone();
         let here = Here { registry: registry.clone(), store };
         let services = service::add_assets(services, Arc::new(registry.clone()), Timestamp::now);
         let services = service::add_keep(services, Arc::new(here.clone()), Timestamp::now);
@@ -75,7 +76,9 @@ pub(super) fn run(
             let (applied, runs) = (applied.clone(), runs.clone());
             async move { applied.answers().await && runs.answers().await }
         });
-        let served = serve::host(entrance, services, options, "dcp", console).await;
+        let served = serve::host(entrance, services, options, "dcp", console);
+        let served = serve::unless(served, embedded.store().writer_died(), serve::WRITES_EXECUTIONS);
+        let served = serve::unless(served, memory.writer_died(), serve::WRITES_JOBS).await;
         stop.send_replace(true);
         let _ = keeping.await;
         // Whoever comes next finds out by itself that it is gone.

@@ -213,7 +213,7 @@ impl Hands {
                 Ok(is_ours || run.stopping.is_some())
             }
             Err(Error::Fenced { lease, epoch, newest }) => Err(Error::Fenced { lease, epoch, newest }),
-            Err(error @ (Error::Unavailable(_) | Error::Denied(_))) => Err(error),
+            Err(error @ (Error::Unavailable(_) | Error::Exhausted(_) | Error::Denied(_))) => Err(error),
             Err(error) => {
                 // What can't be right does not get right by being asked for again; what is not to be had may be had later.
                 let mendable = !matches!(error, Error::Invalid { .. });

@@ -88,6 +88,12 @@ impl Store {
         self.database.close().await;
     }
 
+    /// Returns once nothing can be written any more because the task that writes has died. A process can't recover from
+    /// that, and has to end.
+    pub async fn writer_died(&self) {
+        self.writer.closed().await;
+    }
+
     /// All that is remembered.
     pub async fn jobs(&self) -> Result<Vec<(Key, Memory)>> {
         let query = "SELECT scope, address, version, kept FROM keep_jobs ORDER BY scope, address";

@@ -10,8 +10,9 @@ use dcp_compiler::model::Sizing;
 use dcp_gateway::{Compute, Name, Phase as At, Status};
 use dcp_server::offload;
 
+use super::slots::Slots;
 use super::supervise::Restarts;
-use super::{Inner, Slot, Task, clean_at};
+use super::{Inner, Place, Slot, Task, clean_at};
 use crate::api::{Error, Record, Result};
 use crate::checkpoint::{self, Wanted};
 use crate::execution::{Adjustment, Execution, Id, Phase};
@@ -49,13 +50,13 @@ pub(super) async fn drive(
     id: Id,
     task: Arc<Task>,
     mut known: Option<Record>,
-    mut slot: Option<Slot>,
+    (mut slot, mut place): (Option<Slot>, Option<Place>),
 ) {
     let mut stopping = inner.stopping.subscribe();
     // Whatever panics, the execution keeps its slot, as its attempt may be alive.
     let driven = async {
         let mut restarts = Restarts::new();
-        while restarts.panicked(to_its_end(&inner, &id, &task, known.take(), &mut slot)).await {}
+        while restarts.panicked(to_its_end(&inner, &id, &task, known.take(), &mut slot, &mut place)).await {}
     };
     tokio::select! {
         () = driven => {}
@@ -65,7 +66,14 @@ pub(super) async fn drive(
     inner.tasks().remove(&id);
 }
 
-async fn to_its_end(inner: &Arc<Inner>, id: &Id, task: &Task, mut known: Option<Record>, slot: &mut Option<Slot>) {
+async fn to_its_end(
+    inner: &Arc<Inner>,
+    id: &Id,
+    task: &Task,
+    mut known: Option<Record>,
+    slot: &mut Option<Slot>,
+    place: &mut Option<Place>,
+) {
     let mut following = None;
     loop {
         let mut record = match known.take() {
@@ -81,6 +89,10 @@ async fn to_its_end(inner: &Arc<Inner>, id: &Id, task: &Task, mut known: Option<
             },
         };
         task.version.send_replace(record.version);
+        let is_queued = record.execution.phase == Phase::Queued;
+        if is_queued != place.is_some() {
+            *place = is_queued.then(|| inner.queues.admit(&record.request.domain));
+        }
         // Where the store can't be read or written now: what was not written down did not happen.
         let Ok(then) = Box::pin(inner.step(&mut record, task, slot)).await else {
             pause(task, RETRY).await;
@@ -98,14 +110,27 @@ async fn to_its_end(inner: &Arc<Inner>, id: &Id, task: &Task, mut known: Option<
             }
             Then::Slot => {
                 task.looked.send_replace(true);
-                if inner.slot(&record, task, slot).await {
-                    known = Some(record);
+                let slots = inner.slots_of(&record).cloned();
+                // Very many may wait, and what was asked for may be large: it is read again then.
+                drop(record);
+                if let Some(slots) = slots {
+                    wait(&slots, task, slot).await;
                 }
             }
             Then::Reload => {}
             Then::Leave => return,
         }
     }
+}
+
+/// Waits for a slot, or until there is something new.
+async fn wait(slots: &Arc<Slots>, task: &Task, slot: &mut Option<Slot>) {
+    task.waits.store(true, Ordering::Relaxed);
+    tokio::select! {
+        taken = slots.take() => *slot = taken,
+        () = task.wake.notified() => {}
+    }
+    task.waits.store(false, Ordering::Relaxed);
 }
 
 /// Whether it was woken.
@@ -251,21 +276,6 @@ impl Inner {
         // A log may be large, and is read to its end.
         let read = tokio::task::spawn_blocking(move || sizing::event_log::read(&events)).await;
         read.ok()?.ok()
-    }
-
-    /// Waits until another attempt may be alive; false where there was something new meanwhile.
-    async fn slot(&self, record: &Record, task: &Task, slot: &mut Option<Slot>) -> bool {
-        let Some(slots) = self.slots_of(record) else { return true };
-        task.waits.store(true, Ordering::Relaxed);
-        let has = tokio::select! {
-            taken = slots.take() => {
-                *slot = taken;
-                true
-            }
-            () = task.wake.notified() => false,
-        };
-        task.waits.store(false, Ordering::Relaxed);
-        has
     }
 
     /// Does what is to be done. An error is the store's; what a backend says is an event.

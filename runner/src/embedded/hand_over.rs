@@ -62,10 +62,10 @@ impl Inner {
         for (id, version, _) in alive {
             let is_new = !self.tasks().contains_key(&id);
             let known = if is_new { self.store.get(&id).await? } else { None };
-            self.care(&id, version, known);
+            self.care(&id, version, known, None);
         }
         for (id, version, _) in others {
-            self.care(&id, version, None);
+            self.care(&id, version, None, None);
         }
         Ok(())
     }

@@ -126,6 +126,9 @@ pub(super) enum Refusals {
     /// Whoever asks may not: `DENIED`
     #[response(status = 403)]
     Denied(#[to_schema] Refused),
+    /// As much as may be is there already, and `EXHAUSTED` names the limit. To try again later is safe.
+    #[response(status = 429)]
+    Exhausted(#[to_schema] Refused),
     /// What is stored is damaged: `CORRUPT`
     #[response(status = 500)]
     Corrupt(#[to_schema] Refused),

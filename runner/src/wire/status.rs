@@ -40,6 +40,7 @@ pub(crate) fn of(error: &Error) -> Status {
         }
         Error::NotNow(_) => (Code::FailedPrecondition, "NOT_NOW"),
         Error::Denied(_) => (Code::PermissionDenied, "DENIED"),
+        Error::Exhausted(_) => (Code::ResourceExhausted, "EXHAUSTED"),
         Error::Unavailable(_) => (Code::Unavailable, "UNAVAILABLE"),
         Error::Corrupt(_) => (Code::DataLoss, "CORRUPT"),
     };
@@ -68,6 +69,7 @@ pub(crate) fn read(status: &Status) -> Option<Error> {
         }),
         "NOT_NOW" => Some(Error::NotNow(message.clone())),
         "DENIED" | "UNAUTHENTICATED" => Some(Error::Denied(message.clone())),
+        "EXHAUSTED" => Some(Error::Exhausted(message.clone())),
         "UNAVAILABLE" => Some(Error::Unavailable(message.clone())),
         _ => None,
     };
@@ -90,6 +92,7 @@ mod tests {
             Error::Fenced { lease: text(), epoch: 3, newest: u64::MAX },
             Error::NotNow(text()),
             Error::Denied(text()),
+            Error::Exhausted(text()),
             Error::Unavailable(text()),
             Error::Corrupt(text()),
         ] {

@@ -172,6 +172,11 @@ async fn submits_of_a_runner_that_was_stopped_for_longer_than_its_lease_are_not_
 #[tokio::test(flavor = "multi_thread")]
 async fn listings_do_not_depend_on_the_collation_of_the_database() {
     for collation in Collation::all() {
+        if matches!(&collation, Collation::Libc(locale) if !locale.contains('_')) {
+            println!(
+                "this machine has the locale {collation:?} only, of no language: apt-get install locales-all"
+            );
+        }
         let store = Store::postgres(&database_of(&collation)).await.unwrap();
         assert_eq!(owners::listings(&store).await, owners::expected_listings(), "{collation:?}");
     }

@@ -179,3 +179,49 @@ async fn attempts_that_are_taken_over_count_for_the_limit() {
     assert_eq!(ended(&second, &ids[2]).await.execution.phase, Phase::Succeeded);
     assert!(!machine.path("early").exists(), "a third attempt was started beside one that was taken over");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queue_of_a_domain_is_limited() {
+    let machine = Machine::of_version("4.1.1", SCRIPT);
+    let with_limit = async |limit: usize| {
+        let mut options = options(&machine);
+        options.locks = Some(machine.path("locks"));
+        options.backends[0].1.slots = Some(1);
+        options.max_queued = limit;
+        Embedded::start(Store::sqlite(&machine.path("runs.db")).await.unwrap(), options).await.unwrap()
+    };
+    let runner = with_limit(2).await;
+    let running = runner.submit(submit("running", "wait")).await.unwrap().record;
+    seen(&runner, running.id(), |it| it.execution.phase == Phase::Running).await;
+    let mut waiting = Vec::new();
+    for token in ["a", "b"] {
+        waiting.push(runner.submit(submit(token, "work")).await.unwrap().record);
+    }
+    let error = runner.submit(submit("c", "work")).await.unwrap_err();
+    let Error::Exhausted(said) = &error else { panic!("{error:?}") };
+    assert!(
+        said.contains("`tests`") && said.contains("(limit 2)") && said.contains("--max-queued"),
+        "{said}"
+    );
+    // What was taken is answered, and what waits can be cancelled: that makes room.
+    let again = runner.submit(submit("b", "work")).await.unwrap();
+    assert_eq!((again.fresh, again.record.id()), (false, waiting[1].id()));
+    runner.cancel(waiting[0].id(), "tester").await.unwrap();
+    ended(&runner, waiting[0].id()).await;
+    let third = loop {
+        match runner.submit(submit("c", "work")).await {
+            Ok(submitted) => break submitted.record,
+            Err(Error::Exhausted(_)) => tokio::time::sleep(Duration::from_millis(5)).await,
+            Err(error) => panic!("{error:?}"),
+        }
+    };
+    // What is taken over counts, and is never refused.
+    runner.stop().await.unwrap();
+    let next = with_limit(1).await;
+    next.caught_up().await;
+    assert!(matches!(next.submit(submit("d", "work")).await, Err(Error::Exhausted(_))));
+    std::fs::write(machine.path("go-wait"), "").unwrap();
+    for record in [&running, &waiting[1], &third] {
+        assert_eq!(ended(&next, record.id()).await.execution.phase, Phase::Succeeded);
+    }
+}
