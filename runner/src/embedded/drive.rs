@@ -142,7 +142,12 @@ async fn pause(task: &Task, time: Duration) -> bool {
 }
 
 impl Inner {
-    async fn step(self: &Arc<Self>, record: &mut Record, task: &Task, slot: &mut Option<Slot>) -> Result<Then> {
+    async fn step(
+        self: &Arc<Self>,
+        record: &mut Record,
+        task: &Task,
+        slot: &mut Option<Slot>,
+    ) -> Result<Then> {
         if record.owner != self.presence.id() || record.execution.phase.is_final() {
             return Ok(Then::Leave);
         }

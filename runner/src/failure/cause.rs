@@ -125,6 +125,7 @@ impl Cause {
         )
     }
 
+    #[expect(clippy::too_many_lines, reason = "a table, a row for each cause")]
     fn row(self) -> (&'static str, &'static str, Option<model::Cause>, Mend) {
         use model::Cause as Class;
         match self {

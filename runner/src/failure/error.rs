@@ -124,16 +124,16 @@ fn python<'a>(lines: &[&'a str]) -> Vec<Link<'a>> {
     };
     let head = lines[end];
     let of_spark = head.starts_with("py4j.protocol.") || head.starts_with("pyspark.errors.");
-    let mut links = vec![Link { head, own: python_frame(&lines[..end]), of_spark, in_resolution: false }];
+    let mut chain = vec![Link { head, own: python_frame(&lines[..end]), of_spark, in_resolution: false }];
     let below = &lines[end + 1..];
     if let Some(text) = below.first().and_then(|line| line.strip_prefix(": ")).filter(|_| of_spark) {
-        links.extend(jvm(text, &below[1..]));
+        chain.extend(jvm(text, &below[1..]));
     }
     let worker = below.iter().take(3).position(|line| line.trim() == TRACEBACK).filter(|_| of_spark);
     if let Some(at) = worker {
-        links.extend(python(&below[at + 1..]));
+        chain.extend(python(&below[at + 1..]));
     }
-    links
+    chain
 }
 
 /// The last frame that is in no library, and the line of its source.
@@ -148,14 +148,14 @@ fn python_frame<'a>(stack: &[&'a str]) -> Vec<&'a str> {
 
 /// An exception of the JVM, of whose text the first line is given apart, and its causes.
 fn jvm<'a>(first: &'a str, lines: &[&'a str]) -> Vec<Link<'a>> {
-    let mut links = Vec::new();
+    let mut chain = Vec::new();
     let (mut head, mut rest) = (first, lines);
-    while links.len() < LINKS {
+    while chain.len() < LINKS {
         // Lines before the first frame are of the message, and where there is no frame, of something else.
         let message = rest.iter().position(|line| is_frame(line)).unwrap_or(0);
         let frames = rest[message..].iter().take_while(|line| is_frame(line)).count();
         let stack = &rest[message..message + frames];
-        links.push(Link {
+        chain.push(Link {
             head,
             own: jvm_frame(stack).into_iter().collect(),
             of_spark: true,
@@ -163,7 +163,7 @@ fn jvm<'a>(first: &'a str, lines: &[&'a str]) -> Vec<Link<'a>> {
         });
         if head.ends_with(TRACEBACK) {
             let nested = if message == 0 { rest } else { &rest[..message] };
-            links.extend(python(nested));
+            chain.extend(python(nested));
         }
         rest = &rest[message + frames..];
         let cause = rest
@@ -174,7 +174,7 @@ fn jvm<'a>(first: &'a str, lines: &[&'a str]) -> Vec<Link<'a>> {
             _ => break,
         }
     }
-    links
+    chain
 }
 
 /// The first frame that is neither Java's, Scala's nor Apache's.

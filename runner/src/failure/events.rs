@@ -93,12 +93,12 @@ fn of_task<'a>(event: &Event<'a>) -> Option<Found<'a>> {
     if reason.starts_with("FetchFailed") {
         return Some((Cause::ShuffleLost, containing(event, "FetchFailed")));
     }
-    let links = links(event);
+    let chain = links(event);
     let on_driver = place.ends_with("executor driver");
-    match of_links(event, &links) {
+    match of_links(event, &chain) {
         Some((Cause::DriverHeap, lines)) if !on_driver => Some((Cause::ExecutorHeap, lines)),
-        None if links.iter().any(|link| !link.of_spark) => Some((Cause::UserCodePython, heads(&links))),
-        None if !links.is_empty() => Some((Cause::UserCodeJvm, heads(&links))),
+        None if chain.iter().any(|link| !link.of_spark) => Some((Cause::UserCodePython, heads(&chain))),
+        None if !chain.is_empty() => Some((Cause::UserCodeJvm, heads(&chain))),
         found => found,
     }
 }
