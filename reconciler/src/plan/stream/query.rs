@@ -48,7 +48,10 @@ pub(super) fn compare(old: &Known<'_>, new: &Known<'_>, stateful: Option<bool>, 
 fn deduplication(old: &Known<'_>, new: &Known<'_>, findings: &mut Vec<Finding>) {
     let keys = |of: &Known<'_>| -> Option<String> {
         let all = of.stream.deduplicate.iter();
-        let shown = all.map(|it| format!("{}: {}", it.source.as_str(), it.columns.join(", ")));
+        let shown = all.map(|it| {
+            let until = if it.within_watermark { " within the watermark" } else { "" };
+            format!("{}: {}{until}", it.source.as_str(), it.columns.join(", "))
+        });
         let shown: Vec<String> = shown.collect();
         (!shown.is_empty()).then(|| shown.join("; "))
     };
