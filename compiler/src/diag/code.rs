@@ -135,6 +135,7 @@ codes! {
     SQL_UNKNOWN = 103, Note, "SQL that could not be read";
     NO_RESULT = 104, Error, "A result is asked of SQL that returns none";
     NOT_A_QUERY = 105, Error, "A stream needs one query";
+    REFUSED_SQL = 106, Error, "SQL that this version of Spark refuses";
 
     // Structured Streaming.
     APPEND_WITHOUT_WATERMARK = 107, Error, "`append` output of an aggregate needs a watermark";
