@@ -154,6 +154,7 @@ codes! {
     UNKNOWN_COLUMN = 120, Error, "A column that the source does not have";
     SINK_COLUMNS = 121, Error, "The query does not give what the sink takes";
     NEVER_COMPLETE = 122, Error, "Nothing of a stream's data can be told to be complete";
+    SAME_COLUMN = 123, Warning, "Two output columns have the same name";
 
     // The graph of all workloads.
     CYCLE = 200, Error, "Workloads wait for each other in a circle";

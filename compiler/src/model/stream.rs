@@ -8,7 +8,7 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::text::{OneOrMany, Scalar, ScalarOr};
-use super::{DataType, Duration, FileRef, Identifier, Location, TableName, Topic};
+use super::{DataType, Delay, Duration, FileRef, Identifier, Location, TableName, Topic};
 use crate::schema::exactly_one;
 
 /// A declarative stream: sources, one query over them, and a sink.
@@ -366,7 +366,7 @@ pub struct Watermark {
     #[schemars(length(min = 1))]
     pub column: String,
     /// How late an event may be.
-    pub delay: Duration,
+    pub delay: Delay,
 }
 
 /// Drops events of a source that were seen before. If the source has a watermark, an event is remembered until the watermark has passed its time by `delay`; otherwise it is remembered forever. If the watermark's column is among `columns`, two events are the same only if their times are equal, and an event is remembered until the watermark reaches its time.
