@@ -54,7 +54,7 @@ def marks(stream: dict, name: str) -> list:
 
 
 def repeats(stream: dict, name: str) -> list:
-    return [it["columns"] for it in stream.get("deduplicate", []) if it["source"] == name]
+    return [it for it in stream.get("deduplicate", []) if it["source"] == name]
 
 
 def only(choice: dict) -> tuple:
@@ -68,8 +68,9 @@ def read(spark: SparkSession, source: dict, watermarks: list, duplicates: list) 
     rows = {"kafka": kafka, "files": files, "table": table, "rate": rate}[kind](spark, settings)
     for mark in watermarks:
         rows = rows.withWatermark(mark["column"], interval(mark["delay"]))
-    for columns in duplicates:
-        rows = rows.dropDuplicates(columns)
+    for it in duplicates:
+        within = it.get("withinWatermark", False)
+        rows = (rows.dropDuplicatesWithinWatermark if within else rows.dropDuplicates)(it["columns"])
     return rows
 
 

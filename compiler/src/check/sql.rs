@@ -1,9 +1,12 @@
 //! What reading the SQL said of it.
 
-use super::Subject;
+use super::{SqlSource, Subject};
 use crate::diag::{Code, Diagnostic};
 use crate::model::Job;
-use crate::sql::{Reading, StatementKind};
+use crate::sql::{Form, Reading, Refused, StatementKind};
+
+/// The engine versions whose Spark is known to refuse these forms.
+const REFUSING: [&str; 3] = ["3.5", "4.0", "4.1"];
 
 pub(super) fn check(subject: &mut Subject<'_>) {
     let Some(sql) = subject.sql else { return };
@@ -29,6 +32,7 @@ pub(super) fn check(subject: &mut Subject<'_>) {
             subject.report(diagnostic);
         }
         Reading::Known(facts) => {
+            refused(subject, sql, &facts.refused);
             if let Job::Sql(job) = &subject.manifest.spec.job
                 && job.return_result
                 && let Some(last) = facts.statements.last()
@@ -43,4 +47,47 @@ pub(super) fn check(subject: &mut Subject<'_>) {
             }
         }
     }
+}
+
+fn refused(subject: &mut Subject<'_>, sql: &SqlSource<'_>, refused: &[Refused]) {
+    let version = subject.manifest.spec.engine.version.as_str();
+    if !REFUSING.contains(&version) {
+        return;
+    }
+    let message = |what: &str| format!("{what}, and Spark {version} refuses it");
+    for Refused { form, at } in refused {
+        let (what, help) = match form {
+            Form::DoubleQuotedName if may_quote_names(subject) => continue,
+            Form::DoubleQuotedName | Form::SingleQuotedName => {
+                ("this name is written as a string", "write names in backticks: `` `a b` ``")
+            }
+            Form::BracketedName => {
+                ("this is not a name in Spark", "write names in backticks, and arrays as `array(…)`")
+            }
+            Form::Top => ("`TOP` is of another dialect", "write `LIMIT` at the end of the query"),
+            Form::Fetch => ("`FETCH` is of another dialect", "write `LIMIT` at the end of the query"),
+            Form::Qualify => (
+                "`QUALIFY` is of another dialect",
+                "compute the function in a subquery, and filter around it",
+            ),
+            Form::UpdateFrom => ("`UPDATE … FROM` is of another dialect", "write `MERGE INTO … USING …`"),
+            Form::DeleteUsing => ("`DELETE … USING` is of another dialect", "write `MERGE INTO … USING …`"),
+            Form::LimitWithComma => ("`LIMIT a, b` is of another dialect", "write `LIMIT b OFFSET a`"),
+            Form::Lock => ("rows can't be locked", "leave out `FOR …`"),
+            Form::SelectInto => {
+                ("`SELECT … INTO` is of another dialect", "write `CREATE TABLE … AS SELECT …`")
+            }
+        };
+        subject
+            .diagnostics
+            .push(Diagnostic::new(Code::REFUSED_SQL, message(what)).at(sql.span(at), "").help(help));
+    }
+}
+
+/// Whether a setting may make names of texts in double quotes.
+fn may_quote_names(subject: &Subject<'_>) -> bool {
+    const SETTING: &str = "spark.sql.ansi.doubleQuotedIdentifiers";
+    let spark = &subject.manifest.spec.spark;
+    let set = spark.conf.get(SETTING).is_some_and(|value| !value.as_str().eq_ignore_ascii_case("false"));
+    set || spark.config_map.is_some()
 }

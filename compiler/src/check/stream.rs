@@ -39,6 +39,7 @@ pub(super) fn check(subject: &mut Subject<'_>) {
     joins::check(subject, &query);
     windows::check(subject, &query);
     columns::check(subject, &query);
+    sink::types(subject, &query);
     state(subject, &query);
     trigger::check(subject, &query);
 }

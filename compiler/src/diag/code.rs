@@ -135,6 +135,7 @@ codes! {
     SQL_UNKNOWN = 103, Note, "SQL that could not be read";
     NO_RESULT = 104, Error, "A result is asked of SQL that returns none";
     NOT_A_QUERY = 105, Error, "A stream needs one query";
+    REFUSED_SQL = 106, Error, "SQL that this version of Spark refuses";
 
     // Structured Streaming.
     APPEND_WITHOUT_WATERMARK = 107, Error, "`append` output of an aggregate needs a watermark";
@@ -153,6 +154,7 @@ codes! {
     UNKNOWN_COLUMN = 120, Error, "A column that the source does not have";
     SINK_COLUMNS = 121, Error, "The query does not give what the sink takes";
     NEVER_COMPLETE = 122, Error, "Nothing of a stream's data can be told to be complete";
+    SAME_COLUMN = 123, Warning, "Two output columns have the same name";
 
     // The graph of all workloads.
     CYCLE = 200, Error, "Workloads wait for each other in a circle";

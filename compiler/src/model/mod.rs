@@ -29,7 +29,7 @@ pub use pods::{
     ContainerResources, Env, EnvFrom, EnvSource, KeyRef, MountedConfigMap, MountedSecret, Pod, Pods,
     PullPolicy, SecretType, Toleration, TolerationEffect, TolerationOperator, Volume,
 };
-pub use quantity::{Cpu, Duration, Memory};
+pub use quantity::{Cpu, Delay, Duration, Memory};
 pub use resources::{Driver, Executors, Resources, Sizing};
 pub use run::{
     AssetTrigger, Cause, Completes, Continuous, Health, OnUnhealthy, Reset, Retry, Run, Scaling, Schedule,

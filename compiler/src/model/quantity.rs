@@ -18,6 +18,10 @@ pub struct Memory(u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Duration(u64);
 
+/// A length of time that may be zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Delay(Duration);
+
 /// A CPU quantity, in thousandths of a core.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Cpu(u64);
@@ -25,6 +29,7 @@ pub struct Cpu(u64);
 pub(super) const FORMATS: &[Format] = &[
     Format { name: "memory", check: |text| Memory::parse(text).map(drop) },
     Format { name: "time-span", check: |text| Duration::parse(text).map(drop) },
+    Format { name: "delay", check: |text| Delay::parse(text).map(drop) },
     Format { name: "cpu", check: |text| Cpu::parse(text).map(drop) },
 ];
 
@@ -69,10 +74,20 @@ impl fmt::Display for Memory {
 impl Duration {
     /// `500ms`, `30s`, `5m`, `2h`, `7d`, and sums of them: `1h30m`.
     pub fn parse(text: &str) -> Result<Self, Fault> {
-        let fault = |message: String| {
-            Fault::new(Code::BAD_DURATION, message)
-                .help("write a number and a unit: `500ms`, `30s`, `5m`, `2h`, `7d`, `1h30m`")
-        };
+        match Self::of(text)? {
+            Self(0) => Err(Self::fault(format!("`{text}` is no length of time that anything could take"))),
+            duration => Ok(duration),
+        }
+    }
+
+    fn fault(message: String) -> Fault {
+        Fault::new(Code::BAD_DURATION, message)
+            .help("write a number and a unit: `500ms`, `30s`, `5m`, `2h`, `7d`, `1h30m`")
+    }
+
+    /// Reads any length of time, zero included.
+    fn of(text: &str) -> Result<Self, Fault> {
+        let fault = Self::fault;
         let malformed = || fault(format!("`{text}` is no length of time"));
         let mut rest = text;
         let mut total: u64 = 0;
@@ -102,13 +117,13 @@ impl Duration {
                 number.checked_mul(size).and_then(|part| total.checked_add(part)).ok_or_else(malformed)?;
             rest = after;
         }
-        match total {
-            0 => Err(fault(format!("`{text}` is no length of time that anything could take"))),
-            total if total > 100 * 365 * 86_400_000 => {
-                Err(fault(format!("`{text}` is longer than a hundred years")))
-            }
-            total => Ok(Self(total)),
+        if text.is_empty() {
+            return Err(malformed());
         }
+        if total > 100 * 365 * 86_400_000 {
+            return Err(fault(format!("`{text}` is longer than a hundred years")));
+        }
+        Ok(Self(total))
     }
 
     pub const fn from_secs(seconds: u64) -> Self {
@@ -135,6 +150,22 @@ impl fmt::Display for Duration {
             }
         }
         Ok(())
+    }
+}
+
+impl Delay {
+    /// As [`Duration::parse`], and `0s`.
+    pub fn parse(text: &str) -> Result<Self, Fault> {
+        Duration::of(text).map(Self)
+    }
+}
+
+impl fmt::Display for Delay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Duration(0) => f.write_str("0s"),
+            duration => duration.fmt(f),
+        }
     }
 }
 
@@ -217,6 +248,9 @@ as_text! {
     Duration, "time-span", "string",
         "A length of time: a number and a unit (`ms`, `s`, `m`, `h`, `d`), or a sum of them.",
         ["30s", "5m", "1h30m", "7d"];
+    Delay, "delay", "string",
+        "A length of time as [Duration](#duration) has it, or `0s`.",
+        ["10m", "0s"];
     Cpu, "cpu", ["string", "number"],
         "A CPU quantity as Kubernetes has it: cores, or thousandths of a core.",
         ["500m", "2", "0.5"];
@@ -227,6 +261,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn delay_may_be_zero_and_duration_may_not() {
+        for text in ["0s", "0ms", "0h0m"] {
+            assert_eq!(Delay::parse(text).expect(text).to_string(), "0s");
+            assert!(Duration::parse(text).is_err(), "{text}");
+        }
+        assert_eq!(Delay::parse("90m").expect("a length of time").to_string(), "1h30m");
+        for text in ["", "0", "s", "-1s"] {
+            assert!(Delay::parse(text).is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn memory_is_read_and_written() {

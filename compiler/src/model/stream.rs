@@ -8,7 +8,7 @@ use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
 use super::text::{OneOrMany, Scalar, ScalarOr};
-use super::{DataType, Duration, FileRef, Identifier, Location, TableName, Topic};
+use super::{DataType, Delay, Duration, FileRef, Identifier, Location, TableName, Topic};
 use crate::schema::exactly_one;
 
 /// A declarative stream: sources, one query over them, and a sink.
@@ -366,10 +366,10 @@ pub struct Watermark {
     #[schemars(length(min = 1))]
     pub column: String,
     /// How late an event may be.
-    pub delay: Duration,
+    pub delay: Delay,
 }
 
-/// Drops events of a source that were seen before. An event is remembered for as long as the source's watermark waits; without one, forever.
+/// Drops events of a source that were seen before. If the source has a watermark, an event is remembered until the watermark has passed its time by `delay`; otherwise it is remembered forever. If the watermark's column is among `columns`, two events are the same only if their times are equal, and an event is remembered until the watermark reaches its time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Deduplicate {
@@ -378,6 +378,11 @@ pub struct Deduplicate {
     /// The columns that make two events the same.
     #[schemars(length(min = 1))]
     pub columns: Vec<String>,
+    /// Set in primitives only: the watermark bounds the state although its column is not among `columns`. Primitives
+    /// of releases that kept the state forever do not have it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(skip)]
+    pub within_watermark: bool,
 }
 
 /// What a stream writes: exactly one of these.

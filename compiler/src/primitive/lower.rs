@@ -8,7 +8,7 @@ use crate::engine::EngineTable;
 use crate::graph::Link;
 use crate::model::{
     Continuous, Identifier, Job, Manifest, Parameter, ParameterType, Resources, Run, Scalar, ScalarOr,
-    Sizing, TypedParameter,
+    Sizing, Source, Stream, TypedParameter,
 };
 
 /// What primitives are made of.
@@ -101,6 +101,7 @@ fn job(job: &Job, sql: Option<&str>) -> Job {
         }
         Job::Stream(mut stream) => {
             (stream.query, stream.file) = (sql, None);
+            deduplicate_within_watermarks(&mut stream);
             Job::Stream(stream)
         }
         Job::Pyspark(mut job) => {
@@ -111,6 +112,17 @@ fn job(job: &Job, sql: Option<&str>) -> Job {
             job.parameters = typed(&job.parameters);
             Job::Jar(job)
         }
+    }
+}
+
+/// Marks the deduplications whose state only `dropDuplicatesWithinWatermark` bounds: Spark's `dropDuplicates` drops
+/// state by a watermark only if the watermark's column is among the columns that are compared.
+fn deduplicate_within_watermarks(stream: &mut Stream) {
+    for deduplicate in &mut stream.deduplicate {
+        let streaming = stream.sources.get(&deduplicate.source).is_some_and(Source::is_streaming);
+        let mut watermarks = stream.watermark.0.iter().filter(|it| it.source == deduplicate.source);
+        let compared = |column: &str| deduplicate.columns.iter().any(|it| it.eq_ignore_ascii_case(column));
+        deduplicate.within_watermark = streaming && watermarks.any(|it| !compared(&it.column));
     }
 }
 

@@ -1,7 +1,10 @@
 //! Clauses and calls that a stream may not have, or not with every trigger, and the names that times get.
 
+use std::ops::Range;
+
 use sqlparser::ast::{
-    Expr, Function, FunctionArguments, Ident, Select, SelectItem, Spanned, TableSampleKind, TableSampleUnit,
+    Expr, Function, FunctionArguments, Ident, Select, SelectItem, Spanned, TableSample, TableSampleKind,
+    TableSampleUnit,
 };
 use sqlparser::tokenizer::Span;
 
@@ -42,9 +45,13 @@ impl Walk {
         else {
             return;
         };
+        let at = self.layout.call(of.span());
+        self.sampled(sample, at);
+    }
+
+    pub(super) fn sampled(&mut self, sample: &TableSample, at: Range<u32>) {
         let rows = sample.quantity.as_ref().is_some_and(|it| it.unit == Some(TableSampleUnit::Rows));
         let kind = if rows { ClauseKind::SampleRows } else { ClauseKind::Sample };
-        let at = self.layout.call(of.span());
         self.shape.clauses.push(Clause { kind, at });
     }
 
@@ -92,22 +99,28 @@ impl Walk {
     }
 
     /// The names of columns and of calls, by which a time is known in the queries around.
-    pub(super) fn aliases(&mut self, select: &Select) {
-        for item in &select.projection {
-            let (expr, name) = match item {
-                SelectItem::ExprWithAlias { expr, alias } => (expr, alias.value.to_lowercase()),
-                // A window without a name is called as its function is.
-                SelectItem::UnnamedExpr(expr @ Expr::Function(function)) => {
-                    match names::single(&function.name) {
-                        Some(name) if matches!(name.as_str(), "window" | "session_window") => (expr, name),
-                        _ => continue,
-                    }
-                }
-                _ => continue,
-            };
-            if matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Function(_)) {
-                self.shape.aliases.push(Alias { name, text: canonical(expr) });
+    pub(super) fn aliases(&mut self, items: &[SelectItem]) {
+        for item in items {
+            match item {
+                SelectItem::ExprWithAlias { expr, alias } => self.alias(expr, Some(alias)),
+                SelectItem::UnnamedExpr(expr) => self.alias(expr, None),
+                _ => {}
             }
+        }
+    }
+
+    pub(super) fn alias(&mut self, expr: &Expr, alias: Option<&Ident>) {
+        let name = match (alias, expr) {
+            (Some(alias), _) => alias.value.to_lowercase(),
+            // A window without a name is called as its function is.
+            (None, Expr::Function(function)) => match names::single(&function.name) {
+                Some(name) if matches!(name.as_str(), "window" | "session_window") => name,
+                _ => return,
+            },
+            (None, _) => return,
+        };
+        if matches!(expr, Expr::Identifier(_) | Expr::CompoundIdentifier(_) | Expr::Function(_)) {
+            self.shape.aliases.push(Alias { name, text: canonical(expr) });
         }
     }
 }

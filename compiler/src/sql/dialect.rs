@@ -6,7 +6,7 @@ use sqlparser::ast::{Expr, ObjectName};
 use sqlparser::dialect::{Dialect, SparkSqlDialect};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::{Token, TokenWithSpan};
+use sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 
 /// The parser takes it for [`SparkSqlDialect`], whose answers it repeats down to `parse_infix`.
 #[derive(Debug)]
@@ -111,6 +111,10 @@ impl Dialect for Spark {
             Token::Word(word) if word.keyword == Keyword::NoKeyword => {
                 let name = word.clone().into_ident(*span);
                 let plain = match &parser.peek_nth_token_ref(1).token {
+                    Token::SingleQuotedString(_) | Token::DoubleQuotedString(_) if is_timestamp(word) => {
+                        parser.advance_token();
+                        return Some(parser.parse_value().map(Expr::Value));
+                    }
                     Token::LParen => {
                         parser.advance_token();
                         return Some(parser.parse_function(ObjectName::from(vec![name])));
@@ -148,6 +152,11 @@ impl Dialect for Spark {
         true
     }
 
+    /// Spark does not: it is read so that it can be refused by name.
+    fn supports_limit_comma(&self) -> bool {
+        true
+    }
+
     fn supports_from_first_select(&self) -> bool {
         true
     }
@@ -180,4 +189,10 @@ impl Dialect for Spark {
     fn require_interval_qualifier(&self) -> bool {
         false
     }
+}
+
+/// Types of literals that the parser does not know.
+fn is_timestamp(word: &Word) -> bool {
+    let kinds = ["timestamp_ltz", "timestamp_ntz"];
+    word.quote_style.is_none() && kinds.iter().any(|kind| kind.eq_ignore_ascii_case(&word.value))
 }

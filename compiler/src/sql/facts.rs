@@ -14,6 +14,38 @@ pub struct Facts {
     pub writes: Vec<TableRef>,
     /// The named parameters, `:name`.
     pub parameters: Vec<Parameter>,
+    /// What can be read and Spark up to 4.1 refuses.
+    pub refused: Vec<Refused>,
+}
+
+/// A form of other dialects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    pub form: Form,
+    pub at: Range<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// `"a"` as a name, which is a string unless `spark.sql.ansi.doubleQuotedIdentifiers` is set.
+    DoubleQuotedName,
+    /// `'a'` as a name.
+    SingleQuotedName,
+    /// `[a]`.
+    BracketedName,
+    Top,
+    Fetch,
+    Qualify,
+    /// `UPDATE … FROM`.
+    UpdateFrom,
+    /// `DELETE … USING`.
+    DeleteUsing,
+    /// `LIMIT 1, 2`.
+    LimitWithComma,
+    /// `FOR UPDATE`.
+    Lock,
+    /// `SELECT … INTO`.
+    SelectInto,
 }
 
 /// A table, or with `path_format` a path.
@@ -95,6 +127,24 @@ pub struct QueryShape {
     pub aliases: Vec<Alias>,
     /// Every query at any depth, by which something of the lists above is found to belong to one.
     pub levels: Vec<Level>,
+    pub pivots: Vec<Pivot>,
+    /// Every `LATERAL` subquery, with the relations outside of it whose columns it names by their qualifier.
+    pub laterals: Vec<Level>,
+    /// Whether a pipe operator `|>` stands in it: `columns` and `column_refs` may be incomplete.
+    pub piped: bool,
+}
+
+/// A `PIVOT`. It groups by all columns of its input that its aggregates and its `FOR` do not name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pivot {
+    /// The place of the word `PIVOT`.
+    pub at: Range<u32>,
+    /// The aggregates, each as the name of a function and the column it is applied to, where it is one. Lower-cased.
+    pub calls: Vec<(String, Option<String>)>,
+    /// The columns of its input, lower-cased; `*` stands for all columns of a relation.
+    pub input: Vec<String>,
+    /// The columns that it names, lower-cased.
+    pub used: Vec<String>,
 }
 
 /// A query, and all that it reads.

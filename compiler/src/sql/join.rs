@@ -16,32 +16,38 @@ impl Walk {
     pub(super) fn joined(&mut self, table: &TableWithJoins, filter: Option<&Expr>) -> Vec<Item> {
         let mut left = self.factor(&table.relation);
         for join in &table.joins {
-            let right = self.factor(&join.relation);
+            self.joined_with(&mut left, join, filter);
+        }
+        left
+    }
+
+    /// Joins one more table to what stands on the left.
+    pub(super) fn joined_with(
+        &mut self,
+        left: &mut Vec<Item>,
+        join: &sqlparser::ast::Join,
+        filter: Option<&Expr>,
+    ) {
+        let right = self.factor(&join.relation);
+        self.lateral(&join.relation, left, &right);
+        let on = condition(join);
+        if self.shaped() {
             let (kind, constraint) = operator(&join.join_operator);
-            if !self.shaped() {
-                if let Some(on) = condition(join) {
-                    self.expr(on);
-                }
-                left.extend(right);
-                continue;
-            }
-            let mut found = self.join(kind, constraint, &left, &right);
+            let mut found = self.join(kind, constraint, left, &right);
             let relation = self.layout.range(factor_span(&join.relation));
             let start = self.layout.joint_before(relation.start);
-            let on = condition(join);
             let end = on.map_or(0, |on| self.place(on).end);
             let start = start.map_or(relation.start, |word| word.start);
             found.at = start..relation.end.max(end);
             if let Some(JoinConstraint::None) | None = constraint {
-                condition_facts(&mut found, filter, &left, &right);
+                condition_facts(&mut found, filter, left, &right);
             }
             self.shape.joins.push(found);
-            if let Some(on) = on {
-                self.expr(on);
-            }
-            left.extend(right);
         }
-        left
+        if let Some(on) = on {
+            self.expr(on);
+        }
+        left.extend(right);
     }
 
     /// `FROM a, b WHERE …`: the filter is the condition. To Spark this is an inner join, and no `CROSS JOIN`.
@@ -135,7 +141,7 @@ fn operator(operator: &JoinOperator) -> (JoinKind, Option<&JoinConstraint>) {
     }
 }
 
-fn factor_span(factor: &TableFactor) -> sqlparser::tokenizer::Span {
+pub(super) fn factor_span(factor: &TableFactor) -> sqlparser::tokenizer::Span {
     match factor {
         TableFactor::Table { name, .. } => name.span(),
         TableFactor::Derived { subquery, .. } => subquery.span(),

@@ -28,8 +28,12 @@ pub(super) struct Layout {
     /// Intervals with their units, of which the parser has the number only.
     intervals: Vec<Range<u32>>,
     pub(super) too_deep: Option<Range<u32>>,
-    /// The first `|>`.
-    pub(super) pipe: Option<Range<u32>>,
+    /// Where each `|>` begins, in order.
+    pipes: Vec<u32>,
+    /// The first `SELECT DISTINCT` behind a `|>`, which the parser takes for a column.
+    pub(super) distinct_pipe: Option<Range<u32>>,
+    /// The words `PIVOT`, in order.
+    pivots: Vec<Range<u32>>,
 }
 
 impl Layout {
@@ -82,6 +86,32 @@ impl Layout {
         self.joints.get(next.checked_sub(1)?).cloned()
     }
 
+    /// The first `PIVOT` at or behind an offset.
+    pub(super) fn pivot_from(&self, offset: u32) -> Range<u32> {
+        let next = self.pivots.partition_point(|at| at.start < offset);
+        self.pivots.get(next).cloned().unwrap_or(offset..offset)
+    }
+
+    /// The first pipe operators of the query that begins at an offset, each from its `|>` to the next one.
+    pub(super) fn pipes_of(&self, query: u32, count: usize) -> Vec<Range<u32>> {
+        let depth = self.depth_at(query);
+        let from = self.pipes.partition_point(|pipe| *pipe < query);
+        let own = self.pipes.iter().skip(from).filter(|pipe| self.depth_at(**pipe) == depth);
+        let starts: Vec<u32> = own.take(count + 1).copied().collect();
+        let Some(last) = starts.last() else { return Vec::new() };
+        let around = self.closed.iter().skip(self.closed.partition_point(|pair| pair.end <= *last));
+        let around = around.map(|pair| (pair.start, pair.end - 1)).find(|(start, _)| start < last);
+        let end = around.map_or_else(|| self.whole().end.max(*last), |(_, end)| end);
+        let ends = starts.iter().skip(1).copied().chain([end]);
+        starts.iter().zip(ends).take(count).map(|(start, end)| *start..end).collect()
+    }
+
+    /// How many brackets are open before an offset.
+    fn depth_at(&self, offset: u32) -> usize {
+        let opened = self.brackets.partition_point(|pair| pair.start < offset);
+        opened - self.closed.partition_point(|pair| pair.end <= offset).min(opened)
+    }
+
     fn pairs_from(&self, offset: u32) -> impl Iterator<Item = &Range<u32>> {
         let first = self.brackets.partition_point(|pair| pair.start < offset);
         self.brackets.iter().skip(first)
@@ -113,6 +143,8 @@ struct Pass {
     lead: Option<u32>,
     /// The interval that may go on.
     interval: Option<Range<u32>>,
+    /// How many words of `|> SELECT` are before.
+    piped: u8,
 }
 
 impl Pass {
@@ -121,6 +153,7 @@ impl Pass {
             self.colon = None;
             return;
         }
+        self.distinct_pipe(token, &at);
         self.parameter(token, &at);
         self.interval(token, &at);
         self.nesting(token, &at);
@@ -131,6 +164,21 @@ impl Pass {
             let start = self.statement.as_ref().map_or(at.start, |it| it.start);
             self.statement = Some(start..at.end);
         }
+    }
+
+    fn distinct_pipe(&mut self, token: &Token, at: &Range<u32>) {
+        let keyword = match token {
+            Token::Word(word) if word.quote_style.is_none() => word.keyword,
+            _ => Keyword::NoKeyword,
+        };
+        if self.piped == 2 && keyword == Keyword::DISTINCT {
+            self.layout.distinct_pipe.get_or_insert_with(|| at.clone());
+        }
+        self.piped = match token {
+            Token::VerticalBarRightAngleBracket => 1,
+            _ if self.piped == 1 && keyword == Keyword::SELECT => 2,
+            _ => 0,
+        };
     }
 
     fn parameter(&mut self, token: &Token, at: &Range<u32>) {
@@ -181,6 +229,9 @@ impl Pass {
                 }
                 Keyword::WHEN | Keyword::THEN | Keyword::ELSE => self.reset(),
                 keyword => {
+                    if keyword == Keyword::PIVOT {
+                        self.layout.pivots.push(at.clone());
+                    }
                     if links(keyword) {
                         self.link(at);
                     }
@@ -191,7 +242,8 @@ impl Pass {
                 }
             },
             Token::VerticalBarRightAngleBracket => {
-                self.layout.pipe.get_or_insert_with(|| at.clone());
+                self.reset();
+                self.layout.pipes.push(at.start);
             }
             Token::Number(..)
             | Token::SingleQuotedString(_)
@@ -292,7 +344,7 @@ fn leads(keyword: Keyword) -> bool {
     )
 }
 
-fn is_unit(word: &str) -> bool {
+pub(super) fn is_unit(word: &str) -> bool {
     let lower = word.to_lowercase();
     let units = [
         "year",

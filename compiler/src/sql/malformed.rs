@@ -50,6 +50,11 @@ pub(super) fn find(sql: &str, at: &Range<u32>) -> Option<Reading> {
     None
 }
 
+/// Whether a quote, a comment or a bracket has no counterpart.
+pub(super) fn is_open(sql: &str) -> bool {
+    scan(sql).map_or(true, |pieces| brackets::find(&pieces).is_some())
+}
+
 fn never_ends(unterminated: &Unterminated) -> Option<Reading> {
     let (at, what, end) = match unterminated {
         Unterminated::String(at) => (at, "string", "quote"),

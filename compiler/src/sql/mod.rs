@@ -15,7 +15,10 @@ mod join;
 mod layout;
 mod malformed;
 mod names;
+mod pipes;
+mod pivot;
 mod relations;
+mod rewrite;
 mod scan;
 mod script;
 mod select;
@@ -28,9 +31,9 @@ mod tests;
 use std::ops::Range;
 
 pub use facts::{
-    Alias, Bound, Clause, ClauseKind, Column, ColumnRef, EventWindow, Facts, Join, JoinKind, Level, Operand,
-    Parameter, QueryShape, Relation, SetOperation, Side, StatementFacts, StatementKind, TableRef, Text,
-    WindowKind,
+    Alias, Bound, Clause, ClauseKind, Column, ColumnRef, EventWindow, Facts, Form, Join, JoinKind, Level,
+    Operand, Parameter, Pivot, QueryShape, Refused, Relation, SetOperation, Side, StatementFacts,
+    StatementKind, TableRef, Text, WindowKind,
 };
 
 use sqlparser::ast::Statement;
@@ -116,10 +119,18 @@ fn facts(sql: &str, detail: Detail) -> Result<Facts, Failure> {
     if statements.is_empty() {
         return Err(Failure::new(whole(sql), "there is no statement in it"));
     }
-    script::facts(&statements, layout, detail).map_err(|untold| match untold {
+    let mut facts = script::facts(&statements, layout, detail).map_err(|untold| match untold {
         Untold::TooMuch => Failure::new(whole(sql), "it joins too many tables to be followed here"),
         Untold::LaterOnly(at) => Failure::new(at, "what this reads or writes is only known when it runs"),
-    })
+    })?;
+    for refused in facts.refused.iter_mut().filter(|refused| refused.at.is_empty()) {
+        refused.at = string_from(sql, refused.at.start as usize);
+    }
+    // A script can change the setting that makes names of them.
+    if sql.to_ascii_lowercase().contains("doublequotedidentifiers") {
+        facts.refused.retain(|refused| refused.form != Form::DoubleQuotedName);
+    }
+    Ok(facts)
 }
 
 fn parse(sql: &str, dialect: &Spark) -> Result<(Vec<Statement>, Layout), Failure> {
@@ -135,15 +146,40 @@ fn parse(sql: &str, dialect: &Spark) -> Result<(Vec<Statement>, Layout), Failure
             "the expression is too long or too deeply nested to be read here",
         ));
     }
-    if let Some(at) = &layout.pipe {
-        return Err(Failure::new(at.clone(), "the pipe syntax `|>` is not read here"));
+    if let Some(at) = layout.distinct_pipe.clone() {
+        return Err(Failure::new(at, "`SELECT DISTINCT` behind `|>` is not read here"));
     }
-    Parser::new(dialect)
-        .with_recursion_limit(NESTING)
-        .with_tokens_with_locations(tokens)
-        .parse_statements()
-        .map(|statements| (statements, layout))
-        .map_err(|error| failure(sql, &error))
+    let parsed = |tokens| {
+        Parser::new(dialect)
+            .with_recursion_limit(NESTING)
+            .with_tokens_with_locations(tokens)
+            .parse_statements()
+    };
+    let error = match parsed(tokens) {
+        Ok(statements) => return Ok((statements, layout)),
+        Err(error) => error,
+    };
+    let tokens = tokens::of(sql, dialect).ok_or_else(unknown)?;
+    let expressions = rewrite::expressions(&tokens);
+    let commands = rewrite::commands(&expressions);
+    let statements = parsed(expressions).ok().or_else(|| {
+        // Of a command only a part is read: what is open must be closed in the rest of it, too.
+        parsed(commands).ok().filter(|_| !malformed::is_open(sql))
+    });
+    statements.map(|statements| (statements, layout)).ok_or_else(|| failure(sql, &error))
+}
+
+/// The first string at or behind an offset.
+fn string_from(sql: &str, offset: usize) -> Range<u32> {
+    let rest = sql.get(offset..).unwrap_or_default();
+    let found = rest.find(['"', '\'']).and_then(|start| {
+        let quote = rest[start..].chars().next()?;
+        let length = rest[start + 1..].find(quote)? + 2;
+        Some(offset + start..offset + start + length)
+    });
+    let found = found.unwrap_or(offset..offset);
+    let index = |it| u32::try_from(it).unwrap_or(u32::MAX);
+    index(found.start)..index(found.end)
 }
 
 fn failure(sql: &str, error: &ParserError) -> Failure {

@@ -1,10 +1,12 @@
 //! What stands in a `FROM` clause.
 
+use std::collections::HashSet;
+
 use sqlparser::ast::{FunctionArg, Ident, ObjectName, Spanned, TableAlias, TableFactor};
 
 use super::facts::{Level, QueryShape, Relation, TableRef};
 use super::walk::{Source, Walk};
-use super::{children, names};
+use super::{children, join, names, pivot};
 
 /// A source as a `FROM` clause names it.
 #[derive(Debug)]
@@ -14,16 +16,32 @@ pub(super) struct Item {
     /// The relation, if it is a base relation and nothing else.
     pub(super) base: Option<usize>,
     pub(super) source: Source,
+    /// The qualifiers that a `LATERAL` subquery names.
+    mentioned: HashSet<String>,
 }
 
 impl Item {
-    fn new(alias: Option<&TableAlias>, source: Source) -> Self {
-        Self { qualifier: alias.map(|alias| alias.name.value.to_lowercase()), base: None, source }
+    pub(super) fn new(alias: Option<&TableAlias>, source: Source) -> Self {
+        Self::of(alias.map(|alias| alias.name.value.to_lowercase()), None, source)
+    }
+
+    fn of(qualifier: Option<String>, base: Option<usize>, source: Source) -> Self {
+        Self { qualifier, base, source, mentioned: HashSet::new() }
     }
 }
 
 impl Walk {
     pub(super) fn factor(&mut self, factor: &TableFactor) -> Vec<Item> {
+        if let TableFactor::Table { alias: Some(alias), .. }
+        | TableFactor::Derived { alias: Some(alias), .. } = factor
+        {
+            let behind = self.layout.range(join::factor_span(factor)).end;
+            self.name_behind(&alias.name, behind);
+        }
+        self.items(factor)
+    }
+
+    fn items(&mut self, factor: &TableFactor) -> Vec<Item> {
         match factor {
             TableFactor::Table { name, alias, args, sample, .. } => {
                 self.sample(name, sample.as_ref());
@@ -36,10 +54,18 @@ impl Walk {
                     Some(args) => vec![self.table_function(name, &args.args, alias.as_ref())],
                 }
             }
-            TableFactor::Derived { subquery, alias, sample, .. } => {
+            TableFactor::Derived { lateral, subquery, alias, sample } => {
                 self.sample(subquery.as_ref(), sample.as_ref());
+                let around = lateral.then(|| self.mentioned.replace(HashSet::new()));
                 let source = self.query(subquery, false);
-                vec![Item::new(alias.as_ref(), source)]
+                let mut item = Item::new(alias.as_ref(), source);
+                if let Some(around) = around {
+                    item.mentioned = std::mem::replace(&mut self.mentioned, around).unwrap_or_default();
+                    if let Some(around) = &mut self.mentioned {
+                        around.extend(item.mentioned.iter().cloned());
+                    }
+                }
+                vec![item]
             }
             TableFactor::NestedJoin { table_with_joins, alias } => {
                 let items = self.joined(table_with_joins, None);
@@ -48,11 +74,11 @@ impl Walk {
                     Some(alias) => vec![merged(Some(alias), &items)],
                 }
             }
-            TableFactor::Pivot { table, aggregate_functions, alias, .. } => {
+            TableFactor::Pivot { table, aggregate_functions, value_column, value_source, alias, .. } => {
                 let mut item = merged(alias.as_ref(), &self.factor(table));
-                for aggregate in aggregate_functions {
-                    self.expr(&aggregate.expr);
-                }
+                let values = value_column.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                let behind = self.layout.range(join::factor_span(table)).end;
+                self.pivot(aggregate_functions, &values, value_source, (pivot::input(table), behind));
                 self.shape.nested_aggregation |= item.source.aggregated;
                 item.source.aggregated = true;
                 vec![item]
@@ -74,6 +100,21 @@ impl Walk {
                 vec![Item::new(alias.as_ref(), Source::default())]
             }
             _ => vec![Item::new(None, Source::default())],
+        }
+    }
+
+    /// Notes a `LATERAL` subquery, with what it names of the tables to its left.
+    pub(super) fn lateral(&mut self, factor: &TableFactor, left: &[Item], right: &[Item]) {
+        let (TableFactor::Derived { lateral: true, subquery, .. }, [item]) = (factor, right) else { return };
+        if !self.shaped() {
+            return;
+        }
+        let named =
+            |it: &&Item| it.qualifier.as_ref().is_some_and(|qualifier| item.mentioned.contains(qualifier));
+        let relations = Source::of(left.iter().filter(named).map(|it| &it.source)).relations;
+        if self.room_for(relations.len()) {
+            let at = self.layout.range(subquery.span());
+            self.shape.laterals.push(Level { at, relations });
         }
     }
 
@@ -101,6 +142,7 @@ impl Walk {
 
     /// Notes a name that is not a name yet.
     pub(super) fn table(&mut self, name: &ObjectName) -> TableRef {
+        names::parts(name).for_each(|part| self.name(part));
         let table = names::table(name);
         let function = names::parts(name).count() < name.0.len();
         // Before columns, or what the parser takes for them, it looks like a name of its own.
@@ -118,14 +160,14 @@ impl Walk {
         if let Some(single) = names::single(name) {
             if let Some((_, source)) = self.ctes.iter().rev().find(|(cte, _)| *cte == single) {
                 let source = source.clone();
-                return Item { qualifier, base: None, source };
+                return Item::of(qualifier, None, source);
             }
             if let Some(source) = self.view(&single) {
-                return Item { qualifier, base: None, source };
+                return Item::of(qualifier, None, source);
             }
         }
         let index = self.relation(name, alias);
-        Item { qualifier, base: Some(index), source: Source { relations: vec![index], aggregated: false } }
+        Item::of(qualifier, Some(index), Source { relations: vec![index], aggregated: false })
     }
 
     fn relation(&mut self, name: &ObjectName, alias: Option<&TableAlias>) -> usize {
@@ -183,6 +225,9 @@ fn append(shape: &mut QueryShape, other: &QueryShape) {
         clauses,
         aliases,
         levels,
+        pivots,
+        laterals,
+        piped,
     } = other;
     let first = shape.relations.len();
     shape.relations.extend_from_slice(relations);
@@ -200,6 +245,9 @@ fn append(shape: &mut QueryShape, other: &QueryShape) {
     };
     shape.levels.extend(levels.iter().map(moved));
     shape.subqueries.extend(subqueries.iter().map(moved));
+    shape.laterals.extend(laterals.iter().map(moved));
+    shape.pivots.extend_from_slice(pivots);
+    shape.piped |= piped;
     shape.clauses.extend_from_slice(clauses);
     shape.aliases.extend_from_slice(aliases);
     shape.group_by.extend_from_slice(group_by);

@@ -5,8 +5,9 @@ use sqlparser::ast::{
     MergeUpdateKind, ObjectName, Query, SetExpr, Spanned, Statement, TableFactor, TableObject,
     TableWithJoins, Update, UpdateTableFromKind,
 };
+use sqlparser::tokenizer::Span;
 
-use super::facts::{Facts, QueryShape, StatementFacts, StatementKind, TableRef};
+use super::facts::{Facts, Form, QueryShape, StatementFacts, StatementKind, TableRef};
 use super::layout::Layout;
 use super::walk::{Untold, View, Walk};
 use super::{Detail, names};
@@ -36,11 +37,16 @@ pub(super) fn facts(statements: &[Statement], layout: Layout, detail: Detail) ->
     if let Some(at) = walk.later {
         return Err(Untold::LaterOnly(at));
     }
+    let mut refused = walk.refused;
+    // What an alias stands for may be walked twice.
+    refused.sort_by_key(|it| (it.at.start, it.at.end));
+    refused.dedup();
     Ok(Facts {
         statements: found,
         reads: walk.reads.list,
         writes: walk.writes.list,
         parameters: walk.layout.parameters,
+        refused,
     })
 }
 
@@ -188,6 +194,9 @@ impl Walk {
     fn update(&mut self, update: &Update) -> StatementKind {
         self.target(&update.table.relation);
         self.assignments(&update.assignments);
+        if update.from.is_some() {
+            self.refuse(Form::UpdateFrom, update.table.relation.span());
+        }
         match &update.from {
             Some(UpdateTableFromKind::BeforeSet(tables) | UpdateTableFromKind::AfterSet(tables)) => {
                 self.tables(tables);
@@ -202,6 +211,10 @@ impl Walk {
         let (FromTable::WithFromKeyword(tables) | FromTable::WithoutKeyword(tables)) = &delete.from;
         for table in tables {
             self.target(&table.relation);
+        }
+        if delete.using.is_some() {
+            let at = tables.first().map_or_else(Span::empty, |table| table.relation.span());
+            self.refuse(Form::DeleteUsing, at);
         }
         self.tables(delete.using.as_deref().unwrap_or_default());
         self.condition(delete.selection.as_ref());

@@ -4,12 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, LimitClause, NamedWindowExpr, OrderByKind, Query, Select, SelectItem,
-    SetExpr, SetOperator, SetQuantifier, Spanned, Value,
+    Distinct, Expr, GroupByExpr, LimitClause, NamedWindowExpr, OrderBy, OrderByExpr, OrderByKind, Query,
+    Select, SelectFlavor, SelectItem, SetExpr, SetOperator, SetQuantifier, Spanned, TopQuantity, Value,
 };
 
 use super::canonical::canonical;
-use super::facts::{Clause, ClauseKind, Column, Level, Relation, SetOperation, TableRef, Text};
+use super::facts::{Clause, ClauseKind, Column, Form, Level, Relation, SetOperation, TableRef, Text};
 use super::relations::Item;
 use super::tokens::plain;
 use super::walk::{Source, Walk};
@@ -23,6 +23,7 @@ impl Walk {
             self.shape.clauses.push(Clause { kind: ClauseKind::With, at: plain(with.with_token.0.span) });
             for cte in &with.cte_tables {
                 let name = cte.alias.name.value.to_lowercase();
+                self.name(&cte.alias.name);
                 let own = self.ctes.len();
                 if with.recursive {
                     self.ctes.push((name.clone(), Source::default()));
@@ -32,8 +33,20 @@ impl Walk {
                 self.ctes.push((name, source));
             }
         }
-        let source = self.body(&query.body, outermost);
-        self.order(query, outermost);
+        let source = match query.body.as_ref() {
+            SetExpr::Select(select) if !query.pipe_operators.is_empty() => {
+                let (items, source) = self.select(select, outermost);
+                self.piped(query, items, source, outermost)
+            }
+            body => {
+                let source = self.body(body, outermost);
+                self.piped(query, Vec::new(), source, outermost)
+            }
+        };
+        if let Some(order) = &query.order_by {
+            self.order(order, outermost);
+        }
+        self.refused_in_query(query);
         if self.shaped() {
             self.limit(query, outermost);
         }
@@ -45,9 +58,43 @@ impl Walk {
         source
     }
 
+    fn refused_in_query(&mut self, query: &Query) {
+        if let Some(fetch) = &query.fetch {
+            let at = fetch.quantity.as_ref().map_or_else(|| query.span(), Spanned::span);
+            self.refuse(Form::Fetch, at);
+        }
+        if let Some(LimitClause::OffsetCommaLimit { offset, .. }) = &query.limit_clause {
+            self.refuse(Form::LimitWithComma, offset.span());
+        }
+        if !query.locks.is_empty() {
+            self.refuse(Form::Lock, first_word(&query.body));
+        }
+    }
+
+    fn refused_in_select(&mut self, select: &Select) {
+        let select_at = select.select_token.0.span;
+        if select.top.as_ref().is_some_and(|top| matches!(top.quantity, Some(TopQuantity::Constant(_)))) {
+            self.refuse(Form::Top, select_at);
+        }
+        if let Some(qualify) = &select.qualify {
+            self.refuse(Form::Qualify, qualify.span());
+        }
+        if select.into.is_some() {
+            self.refuse(Form::SelectInto, select_at);
+        }
+        for item in &select.projection {
+            if let SelectItem::ExprWithAlias { expr, alias } = item
+                && alias.quote_style.is_some()
+            {
+                let behind = self.place(expr).end;
+                self.name_behind(alias, behind);
+            }
+        }
+    }
+
     fn body(&mut self, body: &SetExpr, outermost: bool) -> Source {
         match body {
-            SetExpr::Select(select) => self.select(select, outermost),
+            SetExpr::Select(select) => self.select(select, outermost).1,
             SetExpr::Query(query) => self.query(query, outermost),
             SetExpr::SetOperation { left, op, set_quantifier, right } => {
                 let left = self.body(left, outermost);
@@ -94,9 +141,18 @@ impl Walk {
     }
 
     fn united(&mut self, op: SetOperator, quantifier: SetQuantifier, right: &SetExpr) -> SetOperation {
-        let all = matches!(quantifier, SetQuantifier::All | SetQuantifier::AllByName);
         let right = plain(first_word(right)).start;
         let at = self.layout.joint_before(right).unwrap_or(right..right);
+        self.operation(op, quantifier, at)
+    }
+
+    pub(super) fn operation(
+        &mut self,
+        op: SetOperator,
+        quantifier: SetQuantifier,
+        at: Range<u32>,
+    ) -> SetOperation {
+        let all = matches!(quantifier, SetQuantifier::All | SetQuantifier::AllByName);
         let text = match (op, all) {
             (SetOperator::Union, true) => "union all",
             (SetOperator::Union, false) => "union",
@@ -111,20 +167,22 @@ impl Walk {
         SetOperation { text, left: None, right: None, at }
     }
 
-    fn order(&mut self, query: &Query, outermost: bool) {
-        let Some(order) = &query.order_by else { return };
-        let by = match &order.kind {
-            OrderByKind::Expressions(by) => by.as_slice(),
-            OrderByKind::All(_) => &[],
-        };
+    fn order(&mut self, order: &OrderBy, outermost: bool) {
+        match &order.kind {
+            OrderByKind::Expressions(by) => self.order_by(by, outermost),
+            OrderByKind::All(_) => {
+                let at = self.layout.range(order.span());
+                set(&mut self.shape.order_by, at, outermost);
+            }
+        }
+    }
+
+    pub(super) fn order_by(&mut self, by: &[OrderByExpr], outermost: bool) {
         for it in by {
             self.expr(&it.expr);
         }
-        if self.shaped() {
-            let at = match (by.first(), by.last()) {
-                (Some(first), Some(last)) => self.place(&first.expr).start..self.place(&last.expr).end,
-                _ => self.layout.range(order.span()),
-            };
+        if let (true, Some(first), Some(last)) = (self.shaped(), by.first(), by.last()) {
+            let at = self.place(&first.expr).start..self.place(&last.expr).end;
             set(&mut self.shape.order_by, at, outermost);
         }
     }
@@ -137,6 +195,10 @@ impl Walk {
             Some(LimitClause::OffsetCommaLimit { offset, limit }) => (Some(limit), Some(offset)),
             None => (query.fetch.as_ref().and_then(|it| it.quantity.as_ref()), None),
         };
+        self.limited(limit, offset, outermost);
+    }
+
+    pub(super) fn limited(&mut self, limit: Option<&Expr>, offset: Option<&Expr>, outermost: bool) {
         if let Some(expr) = limit {
             let at = self.place(expr);
             set(&mut self.shape.limit, at, outermost);
@@ -147,7 +209,9 @@ impl Walk {
         }
     }
 
-    fn select(&mut self, select: &Select, outermost: bool) -> Source {
+    /// Returns what the select reads, item by item, and all of it in one.
+    fn select(&mut self, select: &Select, outermost: bool) -> (Vec<Item>, Source) {
+        self.refused_in_select(select);
         let items = self.from(select);
         let mut source = Source::of(items.iter().map(|item| &item.source));
 
@@ -164,16 +228,20 @@ impl Walk {
         self.shape.nested_aggregation |= aggregated && source.aggregated;
         source.aggregated |= aggregated;
         if outermost && self.shaped() {
-            self.shape.columns = select.projection.iter().map(|it| self.column(it)).collect();
+            self.shape.columns = match select.flavor {
+                SelectFlavor::FromFirstNoSelect => vec![star(self.layout.range(select.span()))],
+                _ => self.columns(&select.projection),
+            };
             self.column_refs(select, &items);
         }
-        source
+        (items, source)
     }
 
     fn from(&mut self, select: &Select) -> Vec<Item> {
         let mut items: Vec<Item> = Vec::new();
         for table in &select.from {
             let right = self.joined(table, select.selection.as_ref());
+            self.lateral(&table.relation, &items, &right);
             if !items.is_empty() {
                 self.comma_join(&items, &right, table, select.selection.as_ref());
             }
@@ -200,7 +268,7 @@ impl Walk {
         let spread = select.cluster_by.iter().chain(&select.distribute_by);
         self.spread(select);
         if self.shaped() {
-            self.aliases(select);
+            self.aliases(&select.projection);
         }
         for expr in lateral.chain(sorted).chain(spread).chain(&select.qualify) {
             self.expr(expr);
@@ -219,13 +287,15 @@ impl Walk {
 
     fn filters(&mut self, select: &Select) {
         for filter in [&select.selection, &select.having].into_iter().flatten() {
-            self.expr(filter);
-            if !self.shaped() {
-                continue;
-            }
-            for conjunct in join::conjuncts(filter) {
-                self.shape.filters.push(canonical(conjunct));
-            }
+            self.filter(filter);
+        }
+    }
+
+    pub(super) fn filter(&mut self, filter: &Expr) {
+        self.expr(filter);
+        if self.shaped() {
+            let conjuncts = join::conjuncts(filter);
+            self.shape.filters.extend(conjuncts.into_iter().map(canonical));
         }
     }
 
@@ -268,8 +338,11 @@ impl Walk {
         exprs.is_none_or(|exprs| !exprs.is_empty()) || !modifiers.is_empty()
     }
 
+    pub(super) fn columns(&self, items: &[SelectItem]) -> Vec<Column> {
+        items.iter().map(|it| self.column(it)).collect()
+    }
+
     fn column(&self, item: &SelectItem) -> Column {
-        let star = |at| Column { name: None, text: "*".to_owned(), at };
         match item {
             SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..) => {
                 star(self.layout.range(item.span()))
@@ -280,19 +353,23 @@ impl Walk {
         }
     }
 
-    fn plain_column(&self, expr: &Expr, name: Option<String>) -> Column {
+    pub(super) fn plain_column(&self, expr: &Expr, name: Option<String>) -> Column {
         let Text { text, at } = self.text(expr);
         Column { name, text, at }
     }
 }
 
+pub(super) fn star(at: Range<u32>) -> Column {
+    Column { name: None, text: "*".to_owned(), at }
+}
+
 /// What a long chain of unions reads would be noted again at every link.
-fn side(source: &Source) -> Option<Vec<usize>> {
+pub(super) fn side(source: &Source) -> Option<Vec<usize>> {
     (source.relations.len() <= 64).then(|| source.relations.clone())
 }
 
 /// The name Spark gives a column without an alias, where that is simple.
-fn natural_name(expr: &Expr) -> Option<String> {
+pub(super) fn natural_name(expr: &Expr) -> Option<String> {
     match expr {
         Expr::Identifier(ident) => Some(ident.value.clone()),
         Expr::CompoundIdentifier(parts) => parts.last().map(|ident| ident.value.clone()),
@@ -358,7 +435,7 @@ fn set(slot: &mut Option<Range<u32>>, at: Range<u32>, outermost: bool) {
 }
 
 /// Removes repetitions of what came after `from`: Spark computes the same call of one level once.
-fn dedup<T>(list: &mut Vec<T>, from: usize, text: impl Fn(&T) -> &String) {
+pub(super) fn dedup<T>(list: &mut Vec<T>, from: usize, text: impl Fn(&T) -> &String) {
     if list.len() < from + 2 {
         return;
     }

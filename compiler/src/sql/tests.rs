@@ -1,7 +1,9 @@
 mod errors;
 mod hostile;
 mod lineage;
+mod pipes;
 mod prefix;
+mod rewrite;
 mod shapes;
 mod streams;
 

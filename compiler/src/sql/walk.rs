@@ -4,11 +4,12 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::ops::Range;
 
-use sqlparser::ast::{Expr, Function, FunctionArguments, Spanned, Value};
+use sqlparser::ast::{AccessExpr, Expr, Function, FunctionArguments, Ident, Spanned, Value};
+use sqlparser::tokenizer::Span;
 
 use super::canonical::canonical;
 use super::children::{self, Child};
-use super::facts::{EventWindow, Level, QueryShape, TableRef, Text, WindowKind};
+use super::facts::{EventWindow, Form, Level, QueryShape, Refused, TableRef, Text, WindowKind};
 use super::layout::Layout;
 use super::tokens::plain;
 use super::{Detail, functions, names};
@@ -30,6 +31,9 @@ pub(super) struct Walk {
     pub(super) later: Option<Range<u32>>,
     /// How many relations of views and of joins' sides are noted.
     noted: usize,
+    pub(super) refused: Vec<Refused>,
+    /// The qualifiers of columns in the `LATERAL` subquery around, if there is one. Lower-cased.
+    pub(super) mentioned: Option<HashSet<String>>,
 }
 
 /// Why facts cannot be told.
@@ -113,6 +117,8 @@ impl Walk {
             ctes: Vec::new(),
             later: None,
             noted: 0,
+            mentioned: None,
+            refused: Vec::new(),
         }
     }
 
@@ -140,10 +146,53 @@ impl Walk {
     pub(super) fn expr(&mut self, expr: &Expr) {
         match expr {
             Expr::Function(function) if self.shaped() => self.function(function),
-            Expr::Identifier(ident) if self.shaped() => self.bare(ident),
+            Expr::Identifier(ident) => {
+                self.name(ident);
+                if self.shaped() {
+                    self.bare(ident);
+                }
+            }
+            Expr::Array(array) if !array.named => {
+                self.refuse(Form::BracketedName, array.elem.first().map_or_else(Span::empty, Spanned::span));
+            }
+            Expr::CompoundFieldAccess { access_chain, .. } => {
+                for access in access_chain {
+                    if let AccessExpr::Dot(Expr::Identifier(field)) = access {
+                        self.name(field);
+                    }
+                }
+            }
+            Expr::CompoundIdentifier(parts) => {
+                parts.iter().for_each(|part| self.name(part));
+                if let (Some(mentioned), Some(first)) = (&mut self.mentioned, parts.first()) {
+                    mentioned.insert(first.value.to_lowercase());
+                }
+            }
             _ => {}
         }
         children::of(expr, &mut |child| self.child(child));
+    }
+
+    /// Notes a name that is written as a string.
+    pub(super) fn name(&mut self, ident: &Ident) {
+        self.name_behind(ident, 0);
+    }
+
+    /// The same of a name that the parser may have no place of: it is the first string behind an offset.
+    pub(super) fn name_behind(&mut self, ident: &Ident, offset: u32) {
+        let form = match ident.quote_style {
+            Some('"') => Form::DoubleQuotedName,
+            Some('\'') => Form::SingleQuotedName,
+            _ => return,
+        };
+        match plain(ident.span) {
+            at if at.is_empty() => self.refused.push(Refused { form, at: offset..offset }),
+            _ => self.refuse(form, ident.span),
+        }
+    }
+
+    pub(super) fn refuse(&mut self, form: Form, at: Span) {
+        self.refused.push(Refused { form, at: self.layout.range(at) });
     }
 
     pub(super) fn child(&mut self, child: Child<'_>) {

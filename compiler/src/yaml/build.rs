@@ -102,8 +102,9 @@ impl<'s> Builder<'s> {
         Properties { anchor, tag }: Properties<'_>,
         span: Span,
     ) -> Step {
-        if let Some(Frame { shape: Shape::Map(key @ None), .. }) = self.frames.last_mut() {
-            *key = Some((text, span));
+        let is_key = matches!(self.frames.last(), Some(Frame { shape: Shape::Map(None), .. }));
+        if is_key && anchor == 0 {
+            self.key(text, span);
             return Ok(());
         }
         let mut kind = Kind::Str;
@@ -118,10 +119,23 @@ impl<'s> Builder<'s> {
         if let Some(tag) = tag {
             kind = tagged(tag, kind, &text, span)?;
         }
+        if is_key {
+            // An alias can stand for a key's text as a value elsewhere.
+            let id = self.tree.add(Node { kind, text: text.clone(), span });
+            self.anchors.insert(anchor, id);
+            self.key(text, span);
+            return Ok(());
+        }
         let span = self.underline(span);
         let id = self.tree.add(Node { kind, text, span });
         self.value(id, anchor);
         Ok(())
+    }
+
+    fn key(&mut self, text: Cow<'s, str>, span: Span) {
+        if let Some(Frame { shape: Shape::Map(key), .. }) = self.frames.last_mut() {
+            *key = Some((text, span));
+        }
     }
 
     /// Without the white space after a block scalar; the key for a value that is not there at all.

@@ -9,6 +9,7 @@ mod broken;
 mod build;
 mod de;
 pub mod fmt;
+mod indentation;
 mod json;
 mod parse;
 mod patch;

@@ -4,6 +4,7 @@ use granit_parser::{Event, Parser, ScalarStyle, Span as EventSpan};
 
 use super::broken::scan_error;
 use super::build::{Builder, Properties, Shape, Step, Style};
+use super::indentation::Indentation;
 use super::{Tree, plain};
 use crate::diag::Diagnostic;
 use crate::source::{FileId, Span};
@@ -33,9 +34,13 @@ pub fn parse_any(file: FileId, text: &str) -> Parsed<'_> {
         flow_nesting_limit: MAX_DEPTH,
     };
     let mut builder = Builder::new(text);
+    let mut indentation = Indentation::new(text);
     for event in Parser::new_from_str_with_options(text, options) {
         let outcome = match event {
-            Ok((event, span)) => build(&mut builder, event, place(file, text, span)),
+            Ok((event, span)) => {
+                let span = place(file, text, span);
+                indentation.check(&event, span).and_then(|()| build(&mut builder, event, span))
+            }
             Err(error) => Err(Box::new(scan_error(file, text, &error))),
         };
         if let Err(diagnostic) = outcome {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use dcp_compiler::primitive::Primitive;
+use dcp_compiler::primitive::{Body, Fingerprint, Kind, Primitive};
 use dcp_reconciler::plan::Class;
 use futures_util::future::join_all;
 use serde::Deserialize;
@@ -26,7 +26,7 @@ struct File {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Case {
     title: String,
     /// How many partitions each topic has that it needs.
@@ -34,6 +34,9 @@ struct Case {
     topics: BTreeMap<String, i32>,
     /// `job.stream` of the manifest, as it was.
     stream: Value,
+    /// A merge patch that turns the body of the first `CoreEtlJob` into what an earlier release compiled.
+    #[serde(default)]
+    compiled_before: Value,
     /// What is changed of it; what is `null` is taken away.
     change: Value,
     /// What the plan is to be; with `, perhaps` where it says that it can't be known whether Spark takes it.
@@ -103,7 +106,10 @@ pub(crate) async fn check(name: &str) {
 impl Case {
     async fn problems(&self, project: &Path) -> Vec<String> {
         let checkpoint = project.join("checkpoint").display().to_string();
-        let before = plan::compiled(&self.stream, &checkpoint);
+        let mut before = plan::compiled(&self.stream, &checkpoint);
+        if !self.compiled_before.is_null() {
+            before = before.into_iter().map(|it| older(it, &self.compiled_before)).collect();
+        }
         let mut changed = self.stream.clone();
         merge(&mut changed, &self.change);
         let after = plan::compiled(&changed, &checkpoint);
@@ -179,6 +185,17 @@ impl Run {
         }
         problems
     }
+}
+
+/// Applies a merge patch to a job; other primitives stay as they are.
+fn older(primitive: Primitive, patch: &Value) -> Primitive {
+    if primitive.address.kind != Kind::CoreEtlJob {
+        return primitive;
+    }
+    let mut body: Value = serde_json::from_str(&primitive.body.canonical()).expect("canonical text is JSON");
+    merge(&mut body, patch);
+    let body = Body::parse(Kind::CoreEtlJob, &body.to_string()).expect("the patch gives a job");
+    Primitive { fingerprint: Fingerprint::of(&body.canonical()), body, ..primitive }
 }
 
 /// A merge patch (RFC 7396).

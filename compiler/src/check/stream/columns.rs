@@ -6,6 +6,7 @@ use crate::check::Subject;
 use crate::diag::{Code, Diagnostic, nearest};
 use crate::model::{KafkaFormat, Scalar, ScalarOr, Sink, Source};
 use crate::source::Span;
+use crate::sql::Column;
 
 /// What a Kafka source gives; beside the columns of a schema, with `_` before them.
 const KAFKA: &[(&str, &str)] = &[
@@ -78,6 +79,54 @@ impl Known<'_> {
     }
 }
 
+/// Functions that give structs, arrays and maps.
+const NESTING: [&str; 14] = [
+    "array",
+    "collect_list",
+    "collect_set",
+    "array_agg",
+    "map",
+    "map_from_arrays",
+    "map_from_entries",
+    "named_struct",
+    "session_window",
+    "sequence",
+    "split",
+    "str_to_map",
+    "struct",
+    "window",
+];
+
+/// An output column whose type is known, and is not one that the sink's format can hold.
+pub(super) struct Unfit {
+    pub(super) at: std::ops::Range<u32>,
+    pub(super) name: String,
+    pub(super) kind: String,
+}
+
+/// The first output column whose type is known and does not satisfy `fits`.
+pub(super) fn unfit(query: &Query<'_>, fits: impl Fn(&str) -> bool) -> Option<Unfit> {
+    query.shape.columns.iter().find_map(|column| {
+        let kind = type_of(query, column)?;
+        let name = column.name.clone().unwrap_or_else(|| column.text.clone());
+        (!fits(&kind)).then(|| Unfit { at: column.at.clone(), name, kind })
+    })
+}
+
+/// The type of an output column, where it is a column of a source that declares it, or a call whose type is plain.
+fn type_of(query: &Query<'_>, column: &Column) -> Option<String> {
+    if let Some((function, arguments)) = column.text.split_once('(') {
+        let whole = arguments.find(')') == Some(arguments.len() - 1);
+        return (NESTING.contains(&function) && whole).then(|| format!("{function}<…>"));
+    }
+    let name = column.text.rsplit('.').next()?;
+    let reference = query.shape.column_refs.iter().find(|it| {
+        it.at.start >= column.at.start && it.at.end == column.at.end && it.name.eq_ignore_ascii_case(name)
+    })?;
+    let (_, source) = query.sources.get(reference.relation?).copied().flatten()?;
+    of(source)?.data_type(name).map(str::to_lowercase)
+}
+
 pub(super) fn check(subject: &mut Subject<'_>, query: &Query<'_>) {
     taken(subject, query);
     given(subject, query);
@@ -111,16 +160,16 @@ fn given(subject: &mut Subject<'_>, query: &Query<'_>) {
     let names: Vec<&str> = columns.iter().filter_map(|column| column.name.as_deref()).collect();
     for (at, column) in columns.iter().enumerate() {
         let again = names[..at].iter().any(|other| other.eq_ignore_ascii_case(names[at]));
-        if again && !matches!(query.stream.sink, Sink::Console(_)) {
+        // Spark writes such files, and refuses such tables; our program can't tell the columns of a message apart.
+        let code = match query.stream.sink {
+            Sink::Console(_) => continue,
+            Sink::Files(_) => Code::SAME_COLUMN,
+            Sink::Kafka(_) | Sink::Table(_) => Code::SINK_COLUMNS,
+        };
+        if again {
             let place = subject.sql_at(&column.at);
             let message = format!("the query gives two columns `{}`", names[at]);
-            subject.problem(
-                Code::SINK_COLUMNS,
-                message,
-                place,
-                "again here",
-                "give one of them another name by `AS`",
-            );
+            subject.problem(code, message, place, "again here", "give one of them another name by `AS`");
         }
     }
     for (name, field) in wanted(&query.stream.sink) {

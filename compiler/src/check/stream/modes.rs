@@ -44,7 +44,7 @@ pub(super) fn check(subject: &mut Subject<'_>, query: &Query<'_>) {
             };
             subject.report(diagnostic.help(help));
         }
-        (OutputMode::Complete, None) => {
+        (OutputMode::Complete, None) if query.lateral_aggregate().is_none() => {
             subject.problem(
                 Code::COMPLETE_WITHOUT_AGGREGATE,
                 "`complete` output needs an aggregate",
@@ -65,6 +65,17 @@ pub(super) fn check(subject: &mut Subject<'_>, query: &Query<'_>) {
                 } else {
                     "remove it"
                 },
+            );
+        }
+        (OutputMode::Update, None) if query.lateral_aggregate().is_some() => {
+            let Some(at) = query.lateral_aggregate() else { return };
+            let at = subject.sql_at(&at);
+            subject.problem(
+                Code::UNBOUNDED_STATE,
+                "an aggregate in a `LATERAL` subquery is kept for every row, forever",
+                at,
+                "aggregates here",
+                "aggregate an array by a function such as `aggregate` or `array_max`",
             );
         }
         (OutputMode::Update, Some(_)) => {

@@ -3,8 +3,15 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 
+use super::columns;
 use crate::model::{Source, Stream};
-use crate::sql::{Join, QueryShape, Text};
+use crate::sql::{Join, Pivot, QueryShape, Text};
+
+/// The types of aggregates for which Spark computes a `PIVOT` by two aggregates.
+const NUMERIC_TYPES: [&str; 13] = [
+    "int", "integer", "bigint", "long", "smallint", "short", "tinyint", "byte", "double", "float", "real",
+    "decimal", "boolean",
+];
 
 /// A stream's query, with the source that each of its relations is.
 pub(super) struct Query<'a> {
@@ -60,9 +67,47 @@ impl<'a> Query<'a> {
 
     /// Whether what stands at a place of the query works on a stream, and not on tables alone.
     pub(super) fn streams(&self, at: &Range<u32>) -> bool {
-        self.shape
-            .relations_at(at)
-            .is_none_or(|relations| relations.is_empty() || self.any_streaming(relations))
+        let relations = self.shape.relations_at(at);
+        if self.shape.laterals.iter().any(|lateral| lateral.at.contains(&at.start)) {
+            return relations.is_some_and(|relations| self.any_streaming(relations));
+        }
+        relations.is_none_or(|relations| relations.is_empty() || self.any_streaming(relations))
+    }
+
+    /// The first aggregate in a `LATERAL` subquery that depends on a row of a stream. Spark makes a join of the stream
+    /// with an aggregate over the same stream of it.
+    pub(super) fn lateral_aggregate(&self) -> Option<Range<u32>> {
+        let laterals = || self.shape.laterals.iter().filter(|it| self.any_streaming(&it.relations));
+        let mut places = self.shape.aggregates.iter().map(|aggregate| &aggregate.at);
+        places.find(|at| laterals().any(|lateral| lateral.at.contains(&at.start))).cloned()
+    }
+
+    /// The first `PIVOT` that Spark computes by two aggregates, one after the other: it does so unless an aggregate gives
+    /// what is neither a number nor a boolean.
+    pub(super) fn double_pivot(&self) -> Option<&'a Pivot> {
+        let twice = |call: &(String, Option<String>)| self.is_numeric(&call.0, call.1.as_deref());
+        self.shape.pivots.iter().find(|pivot| self.streams(&pivot.at) && pivot.calls.iter().all(twice))
+    }
+
+    fn is_numeric(&self, function: &str, column: Option<&str>) -> bool {
+        let numeric = |kind: &str| NUMERIC_TYPES.iter().any(|it| kind.to_lowercase().starts_with(it));
+        let types: Vec<String> = column.map(|name| self.types_of(name)).unwrap_or_default();
+        match function {
+            "count" | "count_if" | "approx_count_distinct" => true,
+            "sum" | "try_sum" | "avg" | "try_avg" | "mean" => {
+                !types.iter().any(|it| it.starts_with("interval"))
+            }
+            "max" | "min" | "first" | "last" | "any_value" => {
+                !types.is_empty() && types.iter().all(|it| numeric(it))
+            }
+            _ => false,
+        }
+    }
+
+    /// The types that the sources declare for columns of a name.
+    fn types_of(&self, column: &str) -> Vec<String> {
+        let sources = self.sources.iter().flatten().filter_map(|(_, source)| columns::of(source));
+        sources.filter_map(|known| known.data_type(column).map(str::to_owned)).collect()
     }
 
     pub(super) fn watermark_of(&self, relation: usize) -> Option<&'a str> {
@@ -107,9 +152,41 @@ impl<'a> Query<'a> {
     /// The queries whose groups end some time: a window over, or the value of, a column with a watermark is among
     /// what they group by.
     fn closed_levels(&self) -> BTreeSet<Place> {
-        let windows = self.shape.windows.iter().map(|window| (&window.at, window.column.as_str()));
-        let groups = self.shape.group_by.iter().map(|text| (&text.at, text.text.as_str()));
-        windows.chain(groups).filter(|(_, text)| self.is_time(text)).map(|(at, _)| self.level(at)).collect()
+        let shape = self.shape;
+        let groups = shape.group_by.iter().filter(|group| self.is_time(&group.text) || self.has_time(group));
+        let pivots = shape.pivots.iter().filter(|pivot| self.keeps_time(pivot));
+        let places = groups.map(|group| &group.at).chain(pivots.map(|pivot| &pivot.at));
+        places.map(|at| self.level(at)).collect()
+    }
+
+    /// Whether a `GROUP BY` of several sets, or of all columns, has a time among them.
+    fn has_time(&self, group: &Text) -> bool {
+        let level = self.level(&group.at);
+        let of_level = |at: &Range<u32>| self.level(at) == level;
+        let several =
+            ["cube", "rollup", "grouping sets", "with "].iter().any(|it| group.text.starts_with(it));
+        if several {
+            let mut windows = self.shape.windows.iter().filter(|window| of_level(&window.at));
+            return windows.any(|window| self.is_time(&window.column));
+        }
+        let mut columns = self.shape.columns.iter().filter(|column| of_level(&column.at)).peekable();
+        if group.text != "all" {
+            return false;
+        }
+        // The columns are known of the outermost query.
+        match columns.peek() {
+            Some(_) => columns.any(|column| self.is_time(&column.text)),
+            None => self.shape.windows.iter().any(|it| of_level(&it.at) && self.is_time(&it.column)),
+        }
+    }
+
+    /// Whether a pivot groups by a time.
+    fn keeps_time(&self, pivot: &Pivot) -> bool {
+        let used = |name: &str| pivot.used.iter().any(|it| it == name);
+        pivot.input.iter().any(|name| match name.as_str() {
+            "*" => self.watermarks.iter().any(|column| !used(column)),
+            name => !used(name) && self.is_time(name),
+        })
     }
 
     fn level(&self, at: &Range<u32>) -> Place {
@@ -127,7 +204,10 @@ impl<'a> Query<'a> {
         let mut open = vec![text];
         let mut seen = HashSet::new();
         while let Some(text) = open.pop() {
-            let text = window_over(text).unwrap_or(text).trim();
+            let mut text = in_brackets(text);
+            while let Some(inside) = window_over(text) {
+                text = in_brackets(inside);
+            }
             let name = if text.contains('(') { text } else { text.rsplit('.').next().unwrap_or(text) };
             if self.watermarks.contains(name) {
                 return true;
@@ -149,13 +229,41 @@ impl<'a> Query<'a> {
     pub(super) fn is_stateful(&self) -> bool {
         self.aggregation().is_some()
             || self.stream_joins().next().is_some()
+            || self.lateral_aggregate().is_some()
             || !self.stream.deduplicate.is_empty()
     }
 }
 
-/// What a canonical expression is a window over, if it is one.
+/// What a canonical expression is a window over, if it is a window and not a part of one.
 fn window_over(text: &str) -> Option<&str> {
     let calls = ["window(", "session_window(", "window_time("];
-    let arguments = calls.iter().find_map(|call| text.strip_prefix(call))?;
-    arguments.split([',', ')']).next()
+    let arguments = calls.iter().find_map(|call| text.strip_prefix(call))?.strip_suffix(')')?;
+    let mut depth = 0_i32;
+    let mut end = None;
+    for (at, byte) in arguments.bytes().enumerate() {
+        match byte {
+            b'(' => depth += 1,
+            b')' => depth -= 1,
+            b',' if depth == 0 => {
+                end.get_or_insert(at);
+            }
+            _ => {}
+        }
+        if depth < 0 {
+            return None;
+        }
+    }
+    arguments.get(..end.unwrap_or(arguments.len()))
+}
+
+/// A canonical expression without the brackets around it.
+fn in_brackets(text: &str) -> &str {
+    let mut text = text.trim();
+    while let Some(inside) = text.strip_prefix('(').and_then(|it| it.strip_suffix(')')) {
+        if inside.contains(['(', ')']) {
+            break;
+        }
+        text = inside.trim();
+    }
+    text
 }

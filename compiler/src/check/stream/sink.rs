@@ -1,6 +1,7 @@
 //! The sink takes what the query and the output mode give.
 
-use super::path;
+use super::query::Query;
+use super::{columns, path};
 use crate::check::Subject;
 use crate::diag::{Code, Diagnostic};
 use crate::model::{FileFormat, KafkaFormat, OutputMode, ScalarOr, Sink, Source, Stream};
@@ -65,6 +66,45 @@ fn output_mode(subject: &mut Subject<'_>, stream: &Stream) {
             .at(sink, added)
             .help(format!("use `outputMode: append`, with a watermark if the query aggregates; {instead}"));
     subject.report(diagnostic);
+}
+
+/// CSV has no nested values, and a line of text is a string.
+pub(super) fn types(subject: &mut Subject<'_>, query: &Query<'_>) {
+    let (format, place): (&str, &[&str]) = match &query.stream.sink {
+        Sink::Files(files) => match files.format {
+            FileFormat::Csv => ("csv", &["sink", "files", "format"]),
+            FileFormat::Text => ("text", &["sink", "files", "format"]),
+            _ => return,
+        },
+        Sink::Table(ScalarOr::Map(table)) => match table.format.as_deref() {
+            Some(format) if format.eq_ignore_ascii_case("csv") => ("csv", &["sink", "table", "format"]),
+            _ => return,
+        },
+        Sink::Table(ScalarOr::Scalar(_)) | Sink::Kafka(_) | Sink::Console(_) => return,
+    };
+    let nested = |kind: &str| kind.contains('<') || kind == "variant";
+    let partitions: &[String] = match &query.stream.sink {
+        Sink::Files(files) => &files.partition_by,
+        _ => &[],
+    };
+    let found = match format {
+        "csv" => columns::unfit(query, |kind| !nested(kind)),
+        _ => columns::unfit(query, |kind| kind == "string").filter(|it| !partitions.contains(&it.name)),
+    };
+    let Some(unfit) = found else { return };
+    let (message, help) = match format {
+        "csv" => (
+            format!("CSV can't hold the column `{}`, which is of type `{}`", unfit.name, unfit.kind),
+            "select its fields, turn it into text by `to_json(…)`, or choose another format",
+        ),
+        _ => (
+            format!("text files take a string, and the column `{}` is of type `{}`", unfit.name, unfit.kind),
+            "turn it into text by `CAST(… AS STRING)`, or choose another format",
+        ),
+    };
+    let (at, sink) = (subject.sql_at(&unfit.at), subject.at(&path(place)));
+    let diagnostic = Diagnostic::new(Code::SINK_COLUMNS, message).at(at, "given here").at(sink, "the format");
+    subject.report(diagnostic.help(help));
 }
 
 /// Text is one column, beside those that a message has on its own.

@@ -13,7 +13,14 @@ use crate::sql::{ClauseKind, SetOperation, WindowKind};
 type Refusal = (Range<u32>, &'static str, &'static str);
 
 pub(super) fn check(subject: &mut Subject<'_>, query: &Query<'_>) {
-    let found = [functions(query), clauses(query), set_operations(query), subqueries(query), sessions(query)];
+    let found = [
+        functions(query),
+        aggregates(query),
+        clauses(query),
+        set_operations(query),
+        subqueries(query),
+        sessions(query),
+    ];
     for (at, message, help) in found.into_iter().flatten() {
         let at = subject.sql_at(&at);
         subject.problem(Code::NOT_STREAMABLE, message, at, "not on a stream", help);
@@ -37,13 +44,28 @@ fn functions(query: &Query<'_>) -> Vec<Refusal> {
         };
         (call.at.clone(), message, help)
     });
-    let mut found: Vec<Refusal> = over.chain(distinct).collect();
-    if shape.nested_aggregation
-        && query.stream.output_mode != OutputMode::Append
-        && let Some((at, _)) = query.aggregation()
+    over.chain(distinct).collect()
+}
+
+/// Aggregates that are more than one to Spark.
+fn aggregates(query: &Query<'_>) -> Vec<Refusal> {
+    let mode = query.stream.output_mode;
+    let mut found = Vec::new();
+    if mode != OutputMode::Append {
+        let help = "use `outputMode: append`, with a watermark";
+        if let Some(pivot) = query.double_pivot() {
+            let message = "Spark computes this `PIVOT` by two aggregates, which need `append` output";
+            found.push((pivot.at.clone(), message, help));
+        } else if let (true, Some((at, _))) = (query.shape.nested_aggregation, query.aggregation()) {
+            found.push((at, "an aggregate over an aggregate needs `append` output", help));
+        }
+    }
+    if mode != OutputMode::Update
+        && let Some(at) = query.lateral_aggregate()
     {
-        let message = "an aggregate over an aggregate needs `append` output";
-        found.push((at, message, "use `outputMode: append`, with a watermark"));
+        let message = "an aggregate in a `LATERAL` subquery is kept without end, and needs `update` output";
+        let help = "aggregate an array by a function such as `aggregate` or `array_max`, or join explicitly";
+        found.push((at, message, help));
     }
     found
 }
@@ -126,7 +148,12 @@ fn set_operation(query: &Query<'_>, operation: &SetOperation) -> Option<(&'stati
 
 fn subqueries(query: &Query<'_>) -> Vec<Refusal> {
     let streaming = query.shape.subqueries.iter().filter(|level| query.any_streaming(&level.relations));
+    let laterals = query.shape.laterals.iter().filter_map(|lateral| {
+        let inside = query.shape.relations_at(&lateral.at)?;
+        query.any_streaming(inside).then_some(lateral)
+    });
     streaming
+        .chain(laterals)
         .map(|level| {
             let end = level.at.end.min(level.at.start + 12);
             let message = "a subquery in an expression needs all rows, and a stream never has them";

@@ -48,7 +48,10 @@ pub(super) fn compare(old: &Known<'_>, new: &Known<'_>, stateful: Option<bool>, 
 fn deduplication(old: &Known<'_>, new: &Known<'_>, findings: &mut Vec<Finding>) {
     let keys = |of: &Known<'_>| -> Option<String> {
         let all = of.stream.deduplicate.iter();
-        let shown = all.map(|it| format!("{}: {}", it.source.as_str(), it.columns.join(", ")));
+        let shown = all.map(|it| {
+            let until = if it.within_watermark { " within the watermark" } else { "" };
+            format!("{}: {}{until}", it.source.as_str(), it.columns.join(", "))
+        });
         let shown: Vec<String> = shown.collect();
         (!shown.is_empty()).then(|| shown.join("; "))
     };
@@ -170,7 +173,10 @@ fn columns(
     };
     let joined = of_old.stream_joins().count() > 0 && of_new.stream_joins().count() > 0;
     let (before, after) = (kept(old), kept(new));
-    if joined && before != after {
+    if joined && (old.piped || new.piped) {
+        let why = "a join of streams keeps the columns that the query uses, and behind `|>` they can't be known here";
+        findings.push(Finding::new(&QUERY, Class::Unknown, why));
+    } else if joined && before != after {
         let why = "a join of streams keeps the columns that the query uses, and Spark refuses others";
         let shown = |set: &BTreeSet<String>, other: &BTreeSet<String>| {
             let alone: Vec<&str> = set.difference(other).map(String::as_str).collect();

@@ -1,0 +1,95 @@
+//! Reports how much of Spark's own SQL can be read, and how the verdicts compare with Spark's.
+//!
+//! `cargo run -p dcp-compiler --example sql_rate -- FOLDER` takes the folder `sql-tests/results` of Spark's test resources,
+//! which the jar `spark-sql_2.13-VERSION-tests.jar` has. With `--list`, it prints every statement that could not be read,
+//! and every one that Spark parses and that is called malformed here.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use dcp_compiler::sql::{Detail, Reading, read};
+
+/// One statement of a file of results.
+struct Statement {
+    sql: String,
+    /// Whether Spark could not parse it.
+    refused: bool,
+    /// Whether Spark could not run it.
+    failed: bool,
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let list = arguments.iter().any(|it| it == "--list");
+    let Some(folder) = arguments.iter().find(|it| !it.starts_with("--")) else {
+        eprintln!("usage: sql_rate [--list] FOLDER");
+        return ExitCode::from(2);
+    };
+    let (mut total, mut unread, mut false_errors, mut missed) = (0_u32, 0_u32, 0_u32, 0_u32);
+    for path in files(Path::new(folder)) {
+        let text = fs::read_to_string(&path).expect("a file of results is text");
+        for Statement { sql, refused, failed } in statements(&text) {
+            total += 1;
+            match read(&sql, Detail::Shape) {
+                Reading::Unknown { at, reason } => {
+                    unread += u32::from(!refused);
+                    if list && !refused {
+                        let place = &sql[at.start as usize..at.end as usize];
+                        println!("unread {}: {reason} [{place}]\n{sql}\n", path.display());
+                    }
+                }
+                Reading::Malformed { message, .. } if !failed => {
+                    false_errors += 1;
+                    println!("FALSE ERROR {}: {message}\n{sql}\n", path.display());
+                }
+                Reading::Known(_) if refused => {
+                    missed += 1;
+                    if list {
+                        println!("missed {}\n{sql}\n", path.display());
+                    }
+                }
+                Reading::Malformed { .. } | Reading::Known(_) => {}
+            }
+        }
+    }
+    let rate = 100.0 * f64::from(unread) / f64::from(total.max(1));
+    println!(
+        "{total} statements: {unread} could not be read ({rate:.2} %), {false_errors} false errors, {missed} errors not seen"
+    );
+    ExitCode::from(u8::from(false_errors > 0))
+}
+
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).expect("the folder can be read") {
+        let path = entry.expect("an entry can be read").path();
+        if path.is_dir() {
+            files.extend(self::files(&path));
+        } else if path.extension().is_some_and(|it| it == "out") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
+
+/// A file is a series of sections that begin with `-- !query`, `-- !query schema` and `-- !query output`.
+fn statements(text: &str) -> Vec<Statement> {
+    let mut statements: Vec<Statement> = Vec::new();
+    for section in text.split("-- !query").skip(1) {
+        let (head, body) = section.split_once('\n').unwrap_or((section, ""));
+        match (head.trim(), statements.last_mut()) {
+            ("", _) => {
+                let sql = body.trim_matches('\n').to_owned();
+                statements.push(Statement { sql, refused: false, failed: false });
+            }
+            ("output", Some(last)) => {
+                last.refused = body.contains("ParseException");
+                last.failed = body.contains("Exception") || body.contains("Error");
+            }
+            _ => {}
+        }
+    }
+    statements
+}

@@ -1,0 +1,227 @@
+//! Statements of which only the names of tables and the query matter.
+
+use std::ops::Range;
+
+use sqlparser::keywords::Keyword;
+use sqlparser::tokenizer::{Token, TokenWithSpan};
+
+use super::{is_word, keyword};
+
+/// A statement that neither reads nor writes rows.
+struct Plain {
+    first: &'static str,
+    /// The words that may be second; any where there are none.
+    second: &'static [&'static str],
+    /// A statement of the same kind.
+    like: &'static str,
+}
+
+const fn plain(first: &'static str, second: &'static [&'static str], like: &'static str) -> Plain {
+    Plain { first, second, like }
+}
+
+const SETTING: &str = "SET x = 1";
+const LISTING: &str = "SHOW TABLES";
+const DEFINITION: &str = "DROP TABLE x";
+/// What can be created or changed, beside tables and views.
+const DEFINED: &[&str] = &["CATALOG", "DATABASE", "FUNCTION", "INDEX", "NAMESPACE", "SCHEMA", "VARIABLE"];
+
+const PLAIN: &[Plain] = &[
+    plain("ADD", &["ARCHIVE", "ARCHIVES", "FILE", "FILES", "JAR", "JARS"], LISTING),
+    plain("ALTER", &["DATABASE", "NAMESPACE", "SCHEMA", "TABLE", "VIEW"], DEFINITION),
+    plain("ANALYZE", &["TABLE", "TABLES"], LISTING),
+    plain("CLEAR", &["CACHE"], LISTING),
+    plain("COMMENT", &["ON"], DEFINITION),
+    plain("DECLARE", &[], LISTING),
+    plain("DESC", &[], LISTING),
+    plain("DESCRIBE", &[], LISTING),
+    plain(
+        "DROP",
+        &[
+            "CATALOG",
+            "DATABASE",
+            "FUNCTION",
+            "INDEX",
+            "NAMESPACE",
+            "SCHEMA",
+            "TABLE",
+            "TEMPORARY",
+            "VARIABLE",
+            "VIEW",
+        ],
+        DEFINITION,
+    ),
+    plain("LIST", &["ARCHIVE", "ARCHIVES", "FILE", "FILES", "JAR", "JARS"], LISTING),
+    plain("MSCK", &["REPAIR"], DEFINITION),
+    plain("REFRESH", &[], LISTING),
+    plain("RESET", &[], SETTING),
+    plain("SET", &[], SETTING),
+    plain("SHOW", &[], LISTING),
+    plain("UNCACHE", &["TABLE"], LISTING),
+    plain("USE", &[], LISTING),
+];
+
+/// Rewrites each statement that is a command. A block of `BEGIN` and `END` stays as it is.
+pub(in crate::sql) fn commands(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
+    if tokens.iter().any(|token| keyword(token) == Keyword::BEGIN) {
+        return tokens.to_vec();
+    }
+    let statements = tokens.split_inclusive(|token| token.token == Token::SemiColon);
+    statements.flat_map(|statement| command(statement).unwrap_or_else(|| statement.to_vec())).collect()
+}
+
+fn command(statement: &[TokenWithSpan]) -> Option<Vec<TokenWithSpan>> {
+    let (first, rest) = statement.split_first()?;
+    let end = rest.last().filter(|last| last.token == Token::SemiColon).cloned();
+    let mut rewritten = match keyword(first) {
+        Keyword::CREATE | Keyword::REPLACE => created(statement)?,
+        Keyword::INSERT => inserted(statement)?,
+        Keyword::EXPLAIN => explained(statement)?,
+        _ => {
+            let plain = PLAIN.iter().find(|it| is_word(first, it.first))?;
+            let second = |token: &TokenWithSpan| plain.second.iter().any(|word| is_word(token, word));
+            if !plain.second.is_empty() && !rest.first().is_some_and(second) {
+                return None;
+            }
+            // What a query in it reads would be lost, such as that of `SET VAR x = (SELECT …)`.
+            let described = plain.first.starts_with("DESC");
+            if !described && rest.iter().any(|token| keyword(token) == Keyword::SELECT) {
+                return None;
+            }
+            words(plain.like, first)
+        }
+    };
+    rewritten.extend(end);
+    Some(rewritten)
+}
+
+/// Tokens of plain words, all at the place of one token.
+fn words(text: &str, at: &TokenWithSpan) -> Vec<TokenWithSpan> {
+    let token = |word: &str| match word {
+        "=" => Token::Eq,
+        "1" => Token::Number(word.to_owned(), false),
+        _ => Token::make_keyword(word),
+    };
+    text.split(' ').map(|word| TokenWithSpan { token: token(word), span: at.span }).collect()
+}
+
+/// `CREATE TABLE t … AS SELECT …` without what stands between the name and the query.
+fn created(statement: &[TokenWithSpan]) -> Option<Vec<TokenWithSpan>> {
+    let first = statement.first()?;
+    let head = statement.iter().take_while(|token| {
+        matches!(keyword(token), Keyword::CREATE | Keyword::OR | Keyword::REPLACE | Keyword::EXTERNAL)
+            || is_temporary(token)
+    });
+    let kind = head.count();
+    let temporary = statement.iter().take(kind).any(is_temporary);
+    let what = match keyword(statement.get(kind)?) {
+        Keyword::TABLE if temporary => return None,
+        Keyword::TABLE => "CREATE TABLE",
+        Keyword::VIEW if temporary => "CREATE TEMPORARY VIEW",
+        Keyword::VIEW => "CREATE VIEW",
+        _ => {
+            let defined = DEFINED.iter().any(|word| statement.get(kind).is_some_and(|it| is_word(it, word)));
+            return defined.then(|| words(DEFINITION, first));
+        }
+    };
+    let name = name(statement, kind + 1)?;
+    let query = query(statement, name.end);
+    // It reads the table that it is like.
+    if query.is_none() && statement.iter().any(|token| keyword(token) == Keyword::LIKE) {
+        return None;
+    }
+    let mut rewritten = words(what, first);
+    rewritten.extend_from_slice(&statement[name]);
+    match query {
+        Some(query) => {
+            rewritten.extend(words("AS", first));
+            rewritten.extend_from_slice(&statement[query]);
+        }
+        // It is defined by what is not SQL, such as a path.
+        None if temporary => rewritten.extend(words("AS SELECT 1", first)),
+        None => return Some(words(DEFINITION, first)),
+    }
+    Some(rewritten)
+}
+
+/// `EXPLAIN FORMATTED …` without the word that says how.
+fn explained(statement: &[TokenWithSpan]) -> Option<Vec<TokenWithSpan>> {
+    let modes = ["CODEGEN", "COST", "EXTENDED", "FORMATTED"];
+    let mode = statement.get(1).is_some_and(|it| modes.iter().any(|mode| is_word(it, mode)));
+    let inner = statement.get(1 + usize::from(mode)..)?;
+    // Spark explains no explanation, and this must not recurse.
+    if keyword(inner.first()?) == Keyword::EXPLAIN {
+        return None;
+    }
+    let end = inner.iter().position(|it| it.token == Token::SemiColon).unwrap_or(inner.len());
+    let inner = &inner[..end];
+    let mut rewritten = vec![statement.first()?.clone()];
+    rewritten.extend(command(inner).unwrap_or_else(|| inner.to_vec()));
+    Some(rewritten)
+}
+
+/// `INSERT INTO t … SELECT …` without what stands between the name and the query.
+fn inserted(statement: &[TokenWithSpan]) -> Option<Vec<TokenWithSpan>> {
+    let into = statement.iter().position(|it| matches!(keyword(it), Keyword::INTO | Keyword::OVERWRITE))?;
+    let table = statement.get(into + 1).is_some_and(|it| keyword(it) == Keyword::TABLE);
+    let name = name(statement, into + 1 + usize::from(table))?;
+    let query = query(statement, name.end)?;
+    let between = statement.get(name.end..query.start).unwrap_or_default();
+    if between.iter().any(|token| keyword(token) == Keyword::SELECT) {
+        return None;
+    }
+    let mut rewritten = words("INSERT INTO", statement.first()?);
+    rewritten.extend_from_slice(&statement[name]);
+    rewritten.extend_from_slice(&statement[query]);
+    Some(rewritten)
+}
+
+fn is_temporary(token: &TokenWithSpan) -> bool {
+    matches!(keyword(token), Keyword::TEMPORARY | Keyword::TEMP | Keyword::GLOBAL)
+}
+
+/// The name that stands at an index, behind `IF NOT EXISTS`.
+fn name(statement: &[TokenWithSpan], from: usize) -> Option<Range<usize>> {
+    let guard = statement.iter().skip(from);
+    let guard = guard.take_while(|it| matches!(keyword(it), Keyword::IF | Keyword::NOT | Keyword::EXISTS));
+    let start = from + guard.count();
+    let mut end = start;
+    loop {
+        matches!(statement.get(end)?.token, Token::Word(_)).then_some(())?;
+        end += 1;
+        match statement.get(end).map(|it| &it.token) {
+            Some(Token::Period) => end += 1,
+            // A name that is an expression.
+            Some(Token::LParen) if is_identifier(&statement[start]) => return None,
+            _ => return Some(start..end),
+        }
+    }
+}
+
+fn is_identifier(token: &TokenWithSpan) -> bool {
+    is_word(token, "IDENTIFIER")
+}
+
+/// From the first word of a query outside of brackets to the end of the statement.
+fn query(statement: &[TokenWithSpan], from: usize) -> Option<Range<usize>> {
+    let mut depth = 0_usize;
+    for (index, token) in statement.iter().enumerate().skip(from) {
+        match token.token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        let begins = match keyword(token) {
+            Keyword::SELECT | Keyword::FROM | Keyword::VALUES | Keyword::TABLE => true,
+            Keyword::WITH => statement.get(index + 1).is_some_and(|next| keyword(next) != Keyword::SCHEMA),
+            _ => false,
+        };
+        let bracketed =
+            token.token == Token::LParen && depth == 1 && keyword(&statement[index - 1]) == Keyword::AS;
+        if bracketed || (begins && depth == 0) {
+            let end = statement.iter().rposition(|it| it.token != Token::SemiColon)? + 1;
+            return Some(index..end);
+        }
+    }
+    None
+}

@@ -1,0 +1,130 @@
+//! `VALUES` without brackets around each row, and with a name behind them.
+
+use std::ops::Range;
+
+use sqlparser::keywords::Keyword;
+use sqlparser::tokenizer::{Token, TokenWithSpan};
+
+use super::keyword;
+
+/// Puts each row of `VALUES` in brackets, and leaves out the name that stands behind a query of them.
+pub(super) fn rewritten(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
+    let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
+    let mut index = 0;
+    while let Some(token) = tokens.get(index) {
+        let query = out.last().is_none_or(begins_query);
+        out.push(token.clone());
+        index += 1;
+        if keyword(token) != Keyword::VALUES {
+            continue;
+        }
+        loop {
+            let row = row(tokens, index);
+            if row.is_empty() {
+                break;
+            }
+            let bracketed = whole_bracket(tokens, &row);
+            if !bracketed {
+                out.push(TokenWithSpan { token: Token::LParen, span: token.span });
+            }
+            out.extend_from_slice(&tokens[row.clone()]);
+            if !bracketed {
+                out.push(TokenWithSpan { token: Token::RParen, span: token.span });
+            }
+            index = row.end;
+            match tokens.get(index) {
+                Some(comma) if comma.token == Token::Comma => out.push(comma.clone()),
+                _ => break,
+            }
+            index += 1;
+        }
+        if query {
+            index += alias(tokens, index);
+        }
+    }
+    out
+}
+
+/// Whether a query may begin behind a token, and not the tables of one.
+fn begins_query(token: &TokenWithSpan) -> bool {
+    match keyword(token) {
+        Keyword::AS
+        | Keyword::UNION
+        | Keyword::ALL
+        | Keyword::EXCEPT
+        | Keyword::INTERSECT
+        | Keyword::DISTINCT => true,
+        _ => matches!(token.token, Token::LParen | Token::SemiColon | Token::RParen),
+    }
+}
+
+/// The tokens of a row, up to what can't belong to it.
+fn row(tokens: &[TokenWithSpan], from: usize) -> Range<usize> {
+    let mut depth = 0_usize;
+    let mut operand = false;
+    for (index, token) in tokens.iter().enumerate().skip(from) {
+        match token.token {
+            Token::LParen | Token::LBracket if depth == 0 && operand && closes(&tokens[index - 1]) => {
+                return from..index;
+            }
+            Token::LParen | Token::LBracket => depth += 1,
+            Token::RParen | Token::RBracket if depth == 0 => return from..index,
+            Token::RParen | Token::RBracket => depth -= 1,
+            Token::Comma | Token::SemiColon | Token::VerticalBarRightAngleBracket if depth == 0 => {
+                return from..index;
+            }
+            Token::Word(_) if depth == 0 && (operand || ends_rows(token)) => return from..index,
+            _ => {}
+        }
+        operand = matches!(
+            token.token,
+            Token::Word(_)
+                | Token::Number(..)
+                | Token::RParen
+                | Token::RBracket
+                | Token::SingleQuotedString(_)
+        );
+    }
+    from..tokens.len()
+}
+
+fn closes(token: &TokenWithSpan) -> bool {
+    matches!(token.token, Token::RParen | Token::RBracket)
+}
+
+fn ends_rows(token: &TokenWithSpan) -> bool {
+    matches!(
+        keyword(token),
+        Keyword::AS
+            | Keyword::UNION
+            | Keyword::EXCEPT
+            | Keyword::INTERSECT
+            | Keyword::ORDER
+            | Keyword::LIMIT
+            | Keyword::WHERE
+            | Keyword::JOIN
+            | Keyword::ON
+            | Keyword::WHEN
+    )
+}
+
+/// Whether one pair of brackets is around the row.
+fn whole_bracket(tokens: &[TokenWithSpan], row: &Range<usize>) -> bool {
+    tokens.get(row.start).is_some_and(|first| first.token == Token::LParen)
+}
+
+/// How many tokens at an index are a name with its columns.
+fn alias(tokens: &[TokenWithSpan], from: usize) -> usize {
+    let explicit = usize::from(tokens.get(from).is_some_and(|it| keyword(it) == Keyword::AS));
+    let name = tokens.get(from + explicit);
+    let is_name = name.is_some_and(|it| matches!(it.token, Token::Word(_)) && !ends_rows(it));
+    if !is_name {
+        return 0;
+    }
+    let open = from + explicit + 1;
+    if tokens.get(open).is_none_or(|it| it.token != Token::LParen) {
+        return explicit + 1;
+    }
+    let columns = tokens.iter().skip(open).take_while(|it| it.token != Token::RParen).count();
+    explicit + 1 + columns + 1
+}
