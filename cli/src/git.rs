@@ -13,7 +13,7 @@ use crate::failure::Failure;
 use crate::files::{self, LARGE, Tree};
 
 /// A repository that takes longer than this to answer is treated as one that doesn't.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Files of a repository that git opens first. It would wait for ever at a FIFO.
 const READ_FIRST: [&str; 5] = ["HEAD", "config", "index", "packed-refs", "info/exclude"];

@@ -87,7 +87,7 @@ async fn write(
             {
                 sample.push(shown(row));
             }
-            let layout = Layout::of(table.columns(), &sample, look);
+            let layout = Layout::of(&table.columns(), &sample, look);
             to.write_all(layout.head().as_bytes()).map_err(unwritten)?;
             let mut rows = 0;
             for row in sample {

@@ -81,9 +81,9 @@ fn beneath(
     resolve: rustix::fs::ResolveFlags,
 ) -> Result<OwnedFd, Errno> {
     use rustix::fs::ResolveFlags;
-    let resolve = resolve | ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     // The kernel gives up with EAGAIN when something is renamed while it follows a `..`.
     const ATTEMPTS: usize = 16;
+    let resolve = resolve | ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     let mut opened = Err(Errno::AGAIN);
     for _ in 0..ATTEMPTS {
         opened = rustix::fs::openat2(folder, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve);

@@ -49,7 +49,7 @@ fn plain(text: &str) -> String {
 
 impl Layout {
     /// Finds widths by the first rows.
-    pub(crate) fn of(columns: Vec<Column>, sample: &[Row], look: Look) -> Self {
+    pub(crate) fn of(columns: &[Column], sample: &[Row], look: Look) -> Self {
         let name = |column: &Column| Column { name: plain(&column.name), ..column.clone() };
         let columns: Vec<Column> = columns.iter().map(name).collect();
         let natural = columns.iter().enumerate().map(|(at, column)| {
@@ -91,7 +91,7 @@ impl Layout {
 }
 
 fn width(cell: Option<&str>) -> usize {
-    cell.map_or("NULL".len(), |text| text.width())
+    cell.map_or("NULL".len(), unicode_width::UnicodeWidthStr::width)
 }
 
 /// Cuts the widest columns until all fit, and leaves out the last ones where that is not enough.
@@ -155,7 +155,7 @@ mod tests {
             names.iter().map(|(name, is_number)| Column { name: (*name).to_owned(), is_number: *is_number });
         let rows: Vec<Row> =
             rows.iter().map(|row| shown(row.iter().map(|cell| cell.map(str::to_owned)).collect())).collect();
-        let layout = Layout::of(columns.collect(), &rows, look);
+        let layout = Layout::of(&columns.collect::<Vec<_>>(), &rows, look);
         let lines: Vec<String> = rows.iter().map(|row| layout.row(row)).collect();
         format!("{}{}{}", layout.head(), lines.concat(), layout.foot(rows.len() as u64))
     }

@@ -126,7 +126,7 @@ fn lines(folder: &Path, ending: &str) -> Vec<String> {
 
 /// The rows of a query as JSON, or what its driver wrote where it failed.
 async fn result_of(project: &Project, execution: &str, query: &str) -> Result<String, String> {
-    let query: String = query.lines().map(|line| format!("        {line}\n")).collect();
+    let query = query.lines().fold(String::new(), |text, line| text + "        " + line + "\n");
     let job = project.job(&format!(
         "  spark: {{conf: {{spark.sql.timeType.enabled: 'true'}}}}\n  job:\n    sql:\n      returnResult: true\n      query: |\n{query}"
     ));
