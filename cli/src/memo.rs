@@ -18,8 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::files::{LARGE, Tree};
 use crate::load::{Entry, EntryLoader, load};
-use crate::project::{Home, Outcome};
 use crate::private;
+use crate::project::{Home, Outcome};
 
 /// Below the project's folder.
 const FOLDER: &str = ".dcp/cache";

@@ -106,7 +106,7 @@ fn place(root: &Path) -> PathBuf {
 fn own(folder: &Path) -> io::Result<()> {
     private::folder(folder)?;
     let found = fs::symlink_metadata(folder)?;
-    if found.is_dir() && found.uid() == geteuid().as_raw() && found.mode() & 0o077 == 0 {
+    if found.is_dir() && found.uid() == geteuid().as_raw() && found.mode() & 0o777 == 0o700 {
         return Ok(());
     }
     Err(io::Error::other("it is not a folder of this user alone"))

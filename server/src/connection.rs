@@ -14,7 +14,7 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::unix::UCred;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
@@ -98,7 +98,7 @@ pub(crate) async fn accept(
         // Connections beyond the limit wait in the system's queue, where they cost nothing. Each listener has permits of
         // its own, so that strangers do not keep the owner out.
         let (permit, accepted) = tokio::select! {
-            accepted = tcp.accept(listeners.tcp.as_ref(), |it| it.accept()) => match accepted {
+            accepted = tcp.accept(listeners.tcp.as_ref(), TcpListener::accept) => match accepted {
                 // A peer that has its share is turned away at once, so that others do not wait for it.
                 (permit, Ok((stream, address))) => {
                     let Some(share) = peers.take(address.ip()) else { continue };

@@ -58,11 +58,11 @@ mod tests {
         let cores = Arc::new(Semaphore::new(1));
         let ran = Arc::new(AtomicUsize::new(0));
         let (finish, wait) = mpsc::channel::<()>();
-        let (begin, begun) = oneshot::channel();
+        let (begin, has_begun) = oneshot::channel();
         let first = move || begin.send(()).is_ok() && wait.recv().is_ok();
         let first = tokio::spawn(queue(Arc::clone(&cores), first));
         // The only async thread is free, or this would not be reached.
-        timeout(LONG, begun).await.expect("it begins").expect("it begins");
+        timeout(LONG, has_begun).await.expect("it begins").expect("it begins");
         assert_eq!(cores.available_permits(), 0);
         let others: Vec<_> = (0..100)
             .map(|_| {

@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn only_admitted_calls_extend_the_life_of_a_connection() {
-        let (begun, idle) = (Instant::now(), Duration::from_secs(60));
+        let (begun, idle) = (Instant::now(), Duration::from_mins(1));
         let usage = Usage::new(begun);
         let streams: Vec<_> = std::iter::from_fn(|| usage.open_stream()).collect();
         assert_eq!((streams.len(), usage.expires(idle)), (OPEN_STREAMS, Some(begun)));

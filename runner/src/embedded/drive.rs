@@ -65,7 +65,13 @@ pub(super) async fn drive(
     inner.tasks().remove(&id);
 }
 
-async fn to_its_end(inner: &Arc<Inner>, id: &Id, task: &Task, mut known: Option<Record>, slot: &mut Option<Slot>) {
+async fn to_its_end(
+    inner: &Arc<Inner>,
+    id: &Id,
+    task: &Task,
+    mut known: Option<Record>,
+    slot: &mut Option<Slot>,
+) {
     let mut following = None;
     loop {
         let mut record = match known.take() {
@@ -117,7 +123,12 @@ async fn pause(task: &Task, time: Duration) -> bool {
 }
 
 impl Inner {
-    async fn step(self: &Arc<Self>, record: &mut Record, task: &Task, slot: &mut Option<Slot>) -> Result<Then> {
+    async fn step(
+        self: &Arc<Self>,
+        record: &mut Record,
+        task: &Task,
+        slot: &mut Option<Slot>,
+    ) -> Result<Then> {
         if record.owner != self.presence.id() || record.execution.phase.is_final() {
             return Ok(Then::Leave);
         }

@@ -18,7 +18,7 @@ async fn the_owner_needs_no_token_on_a_unix_socket() {
     let gate = Arc::new(Semaphore::new(0));
     let listeners = Listeners { tcp: None, unix: Some(unix) };
     let served = tokio::spawn(serve(listeners, services(&gate), Options::without_tcp(), async {
-        drop(stopped.await)
+        drop(stopped.await);
     }));
     let mut stream = UnixStream::connect(&path).await.unwrap();
     assert!(ask(&mut stream, "/who", "").await.ends_with("ada"));
