@@ -163,7 +163,9 @@ impl Walk {
                 }
             }
             Expr::CompoundIdentifier(parts) => {
-                parts.iter().for_each(|part| self.name(part));
+                for part in parts {
+                    self.name(part);
+                }
                 if let (Some(mentioned), Some(first)) = (&mut self.mentioned, parts.first()) {
                     mentioned.insert(first.value.to_lowercase());
                 }
