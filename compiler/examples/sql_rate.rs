@@ -4,7 +4,7 @@
 //! which the jar `spark-sql_2.13-VERSION-tests.jar` has. With `--list`, it prints every statement that could not be read,
 //! and every one that Spark parses and that is called malformed here.
 
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a program for a terminal")]
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "it is a program for a terminal")]
 
 use std::fs;
 use std::path::{Path, PathBuf};

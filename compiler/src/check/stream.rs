@@ -4,6 +4,7 @@ mod columns;
 mod joins;
 mod modes;
 mod options;
+mod pivots;
 mod query;
 mod sink;
 mod sources;

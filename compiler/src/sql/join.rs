@@ -1,15 +1,12 @@
 //! Joins and their conditions.
 
-use sqlparser::ast::{
-    BinaryOperator, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, Spanned, TableFactor,
-    TableWithJoins,
-};
+use sqlparser::ast::{BinaryOperator, Expr, Ident, JoinConstraint, JoinOperator, ObjectName, TableWithJoins};
 
 use super::bounds;
 use super::canonical::canonical;
 use super::children::{self, Child};
 use super::facts::{Join, JoinKind};
-use super::relations::Item;
+use super::relations::{Item, factor_span};
 use super::walk::{Source, Walk};
 
 impl Walk {
@@ -138,14 +135,6 @@ fn operator(operator: &JoinOperator) -> (JoinKind, Option<&JoinConstraint>) {
         JoinOperator::CrossApply | JoinOperator::ArrayJoin | JoinOperator::InnerArrayJoin => {
             (JoinKind::Cross, None)
         }
-    }
-}
-
-pub(super) fn factor_span(factor: &TableFactor) -> sqlparser::tokenizer::Span {
-    match factor {
-        TableFactor::Table { name, .. } => name.span(),
-        TableFactor::Derived { subquery, .. } => subquery.span(),
-        other => other.span(),
     }
 }
 

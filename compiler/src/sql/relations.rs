@@ -6,7 +6,7 @@ use sqlparser::ast::{FunctionArg, Ident, ObjectName, Spanned, TableAlias, TableF
 
 use super::facts::{Level, QueryShape, Relation, TableRef};
 use super::walk::{Source, Walk};
-use super::{children, join, names, pivot};
+use super::{children, names, pivot};
 
 /// A source as a `FROM` clause names it.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ impl Walk {
         if let TableFactor::Table { alias: Some(alias), .. }
         | TableFactor::Derived { alias: Some(alias), .. } = factor
         {
-            let behind = self.layout.range(join::factor_span(factor)).end;
+            let behind = self.layout.range(factor_span(factor)).end;
             self.name_behind(&alias.name, behind);
         }
         self.items(factor)
@@ -77,7 +77,7 @@ impl Walk {
             TableFactor::Pivot { table, aggregate_functions, value_column, value_source, alias, .. } => {
                 let mut item = merged(alias.as_ref(), &self.factor(table));
                 let values = value_column.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-                let behind = self.layout.range(join::factor_span(table)).end;
+                let behind = self.layout.range(factor_span(table)).end;
                 self.pivot(aggregate_functions, &values, value_source, (pivot::input(table), behind));
                 self.shape.nested_aggregation |= item.source.aggregated;
                 item.source.aggregated = true;
@@ -202,6 +202,14 @@ fn merged(alias: Option<&TableAlias>, items: &[Item]) -> Item {
         merged.qualifier.clone_from(&only.qualifier);
     }
     merged
+}
+
+pub(super) fn factor_span(factor: &TableFactor) -> sqlparser::tokenizer::Span {
+    match factor {
+        TableFactor::Table { name, .. } => name.span(),
+        TableFactor::Derived { subquery, .. } => subquery.span(),
+        other => other.span(),
+    }
 }
 
 /// Adds what is inside another shape. Its order, limit, columns and references stay its own.

@@ -3,15 +3,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 
-use super::columns;
 use crate::model::{Source, Stream};
 use crate::sql::{Join, Pivot, QueryShape, Text};
-
-/// The types of aggregates for which Spark computes a `PIVOT` by two aggregates.
-const NUMERIC_TYPES: [&str; 13] = [
-    "int", "integer", "bigint", "long", "smallint", "short", "tinyint", "byte", "double", "float", "real",
-    "decimal", "boolean",
-];
 
 /// A stream's query, with the source that each of its relations is.
 pub(super) struct Query<'a> {
@@ -80,34 +73,6 @@ impl<'a> Query<'a> {
         let laterals = || self.shape.laterals.iter().filter(|it| self.any_streaming(&it.relations));
         let mut places = self.shape.aggregates.iter().map(|aggregate| &aggregate.at);
         places.find(|at| laterals().any(|lateral| lateral.at.contains(&at.start))).cloned()
-    }
-
-    /// The first `PIVOT` that Spark computes by two aggregates, one after the other: it does so unless an aggregate gives
-    /// what is neither a number nor a boolean.
-    pub(super) fn double_pivot(&self) -> Option<&'a Pivot> {
-        let twice = |call: &(String, Option<String>)| self.is_numeric(&call.0, call.1.as_deref());
-        self.shape.pivots.iter().find(|pivot| self.streams(&pivot.at) && pivot.calls.iter().all(twice))
-    }
-
-    fn is_numeric(&self, function: &str, column: Option<&str>) -> bool {
-        let numeric = |kind: &str| NUMERIC_TYPES.iter().any(|it| kind.to_lowercase().starts_with(it));
-        let types: Vec<String> = column.map(|name| self.types_of(name)).unwrap_or_default();
-        match function {
-            "count" | "count_if" | "approx_count_distinct" => true,
-            "sum" | "try_sum" | "avg" | "try_avg" | "mean" => {
-                !types.iter().any(|it| it.starts_with("interval"))
-            }
-            "max" | "min" | "first" | "last" | "any_value" => {
-                !types.is_empty() && types.iter().all(|it| numeric(it))
-            }
-            _ => false,
-        }
-    }
-
-    /// The types that the sources declare for columns of a name.
-    fn types_of(&self, column: &str) -> Vec<String> {
-        let sources = self.sources.iter().flatten().filter_map(|(_, source)| columns::of(source));
-        sources.filter_map(|known| known.data_type(column).map(str::to_owned)).collect()
     }
 
     pub(super) fn watermark_of(&self, relation: usize) -> Option<&'a str> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use super::pivots;
 use super::query::Query;
 use crate::check::Subject;
 use crate::diag::Code;
@@ -53,7 +54,7 @@ fn aggregates(query: &Query<'_>) -> Vec<Refusal> {
     let mut found = Vec::new();
     if mode != OutputMode::Append {
         let help = "use `outputMode: append`, with a watermark";
-        if let Some(pivot) = query.double_pivot() {
+        if let Some(pivot) = pivots::double(query) {
             let message = "Spark computes this `PIVOT` by two aggregates, which need `append` output";
             found.push((pivot.at.clone(), message, help));
         } else if let (true, Some((at, _))) = (query.shape.nested_aggregation, query.aggregation()) {
