@@ -104,7 +104,7 @@ printf '%s\n' "$@" > arguments
 echo $$ > pid
 trap 'echo "$what" >> stopped; exit 0' TERM
 case "$what" in
-  fail*) if [ ! -e mended ]; then echo "java.lang.OutOfMemoryError: Java heap space" >&2; exit 1; fi ;;
+  fail*) if [ ! -e mended ]; then echo "Exception in thread \"main\" java.lang.OutOfMemoryError: Java heap space" >&2; exit 1; fi ;;
   wrong*) echo "Traceback (most recent call last):" >&2; echo "ValueError: wrong" >&2; exit 1 ;;
   hang*) while :; do sleep 0.05 9>&-; done ;;
 esac
