@@ -100,7 +100,7 @@ pub(super) fn keeper(here: Here, runner: Arc<dyn Runner>, lease: Duration) -> Ke
 }
 
 fn runner(args: &ServeRunner, console: &mut Console) -> Result<Verdict, Failure> {
-    let ServeRunner { listen, database, tokens, control, folder, keep, served } = args;
+    let ServeRunner { listen, database, tokens, control, folder, keep, max_log, served } = args;
     let options =
         options(Tokens::new(&read_tokens(tokens)?).map_err(|error| failed(&error))?, served, console)?;
     let is_postgres = is_postgres(database)?;
@@ -112,7 +112,7 @@ fn runner(args: &ServeRunner, console: &mut Console) -> Result<Verdict, Failure>
             Store::sqlite(Path::new(database)).await
         };
         let store = opened.map_err(|error| runs::failed(&error))?;
-        let mut here = runs::options(&root)?;
+        let mut here = runs::options(&root, u64::from(*max_log) << 20)?;
         here.keep = Duration::from_hours(24 * u64::from(*keep));
         if let Some(url) = control {
             here.jobs = Some(Arc::new(AtControl(crate::control::at(url)?)));

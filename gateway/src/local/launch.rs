@@ -1,6 +1,7 @@
 //! From an application to spark-submit's command line: `local`'s own dialect.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -8,6 +9,7 @@ use serde_json::Value;
 
 use super::folder::Folder;
 use super::installation::{Installation, Installations};
+use super::log;
 use crate::SparkApplication;
 use crate::application::{MODULES, Spec};
 use crate::compute::{Error, Result};
@@ -21,12 +23,37 @@ pub(super) struct Launch {
     pub(super) environment: BTreeMap<String, String>,
     /// Where relative paths begin.
     pub(super) directory: PathBuf,
+    /// How many bytes of the driver's log are kept.
+    pub(super) log_limit: u64,
+    /// Whether a control group is used where one can be had.
+    pub(super) cgroups: bool,
+    /// What must not be in this file.
+    #[serde(skip)]
+    pub(super) secrets: Secrets,
     /// Files that the command finds in the application's folder: what a pod has mounted.
     #[serde(skip)]
     pub(super) files: BTreeMap<String, String>,
     /// Programs that have to be on this machine.
     #[serde(skip)]
-    needs: Vec<String>,
+    pub(super) needs: Vec<String>,
+}
+
+/// Values that are in no file but one of their own, which is removed before the driver starts.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Secrets {
+    pub(super) environment: BTreeMap<String, String>,
+}
+
+impl Secrets {
+    pub(super) fn is_empty(&self) -> bool {
+        self.environment.is_empty()
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.environment.keys()).finish()
+    }
 }
 
 impl Launch {
@@ -55,6 +82,10 @@ fn on_this_machine(file: &str) -> Option<String> {
     }
 }
 
+/// The variable that names a file that is there once the application is to stop. A program that looks for it creates
+/// another one, with `.watched` behind the name, and gets no signal until the grace period is over.
+const STOP_FILE: &str = "DCP_STOP_FILE";
+
 /// What spark-submit is told by its own options, or what is this backend's to say.
 const OWN: [&str; 2] = ["spark.master", "spark.submit.deployMode"];
 
@@ -66,7 +97,7 @@ pub(super) fn launch(
 ) -> Result<Launch> {
     let spec = &application.spec;
     let installation = installations.get(&spec.runtime_versions.spark_version)?;
-    secrets(spec)?;
+    refuse_secrets(spec)?;
     let mounts = Mounts::of(spec, folder.path());
     let conf = conf(spec, folder, installation);
     let mut args =
@@ -107,23 +138,29 @@ pub(super) fn launch(
         ("SPARK_HOME".to_owned(), text(&installation.home)?),
         // What is run here is for nobody else on the network.
         ("SPARK_LOCAL_IP".to_owned(), "127.0.0.1".to_owned()),
+        (STOP_FILE.to_owned(), text(&folder.stop_file())?),
     ]);
-    if let Some(python) = &installation.python {
-        environment.insert("PYSPARK_PYTHON".to_owned(), text(python)?);
+    let python = installation.python.clone().or_else(|| installations.python.clone().map(PathBuf::from));
+    if let Some(python) = python {
+        environment.insert("PYSPARK_PYTHON".to_owned(), text(&python)?);
     }
-    environment.extend(variables(spec)?);
+    let mut secrets = Secrets::default();
+    variables(spec, &mut environment, &mut secrets)?;
     Ok(Launch {
         program: installation.submit(),
         args,
         environment,
         directory: directory.to_owned(),
+        log_limit: log::LIMIT,
+        cgroups: true,
+        secrets,
         files: mounts.files,
         needs,
     })
 }
 
 /// Secrets are the cluster's: what refers to one would go on with the reference in its place.
-fn secrets(spec: &Spec) -> Result<()> {
+fn refuse_secrets(spec: &Spec) -> Result<()> {
     let data = spec.config_map_specs.iter().flat_map(|map| map.data.values());
     let texts = spec.spark_conf.values().chain(&spec.driver_args).chain(data);
     let name = |text: &String| {
@@ -204,27 +241,23 @@ fn mebibytes(text: &str) -> Option<u64> {
 }
 
 /// The environment that the driver's container would have.
-fn variables(spec: &Spec) -> Result<BTreeMap<String, String>> {
-    let mut found = BTreeMap::new();
+fn variables(spec: &Spec, plain: &mut BTreeMap<String, String>, secrets: &mut Secrets) -> Result<()> {
     for variable in containers(spec).flat_map(|container| items(container, "env")) {
         let Some(name) = variable["name"].as_str() else { continue };
-        match (variable["value"].as_str(), variable.get("valueFrom")) {
-            (Some(value), _) => {
-                found.insert(name.to_owned(), value.to_owned());
-            }
+        if let Some(value) = variable["value"].as_str() {
+            plain.insert(name.to_owned(), value.to_owned());
+        } else if variable.get("valueFrom").is_some() {
             // The secret itself is the cluster's; on this machine the variable is its owner's to set.
-            (None, Some(_)) if std::env::var_os(name).is_some() => {}
-            (None, Some(_)) => {
-                let message = format!(
+            let value = std::env::var(name).map_err(|_| {
+                Error::Invalid(format!(
                     "the variable `{name}` comes from a secret or a config map of a cluster, and this machine has \
                      none: set it in the environment of dcp"
-                );
-                return Err(Error::Invalid(message));
-            }
-            (None, None) => {}
+                ))
+            })?;
+            secrets.environment.insert(name.to_owned(), value);
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 fn containers(spec: &Spec) -> impl Iterator<Item = &Value> {

@@ -1,17 +1,21 @@
 //! The process that starts an application's command, once, and sees how it ends.
 
-use std::fs::OpenOptions;
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use rustix::process::Signal;
+use rustix::fs::Mode;
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpid, set_child_subreaper, umask, wait};
 
-use super::folder::{Folder, Stop, failed};
-use super::launch::Launch;
-use super::{memory, processes};
+use super::cgroup::Cgroup;
+use super::environment;
+use super::folder::{Folder, Stop};
+use super::launch::{Launch, Secrets};
+use super::log::Limited;
+use super::memory;
+use super::processes::{self, Processes};
 use crate::compute::{End, Error, Result};
 
 /// How often to look whether the command has ended, or is to.
@@ -23,6 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs the application of a folder to its end. Another supervisor of the same folder ends at once.
 pub fn supervise(path: &Path) -> Result<()> {
+    umask(Mode::RWXG | Mode::RWXO);
     let folder = Folder::new(path.to_owned());
     let Some(_lock) = lock(&folder)? else { return Ok(()) };
     let launch = folder
@@ -38,17 +43,21 @@ pub fn supervise(path: &Path) -> Result<()> {
     if !folder.claim_start(Timestamp::now())? {
         return Ok(());
     }
+    // A descendant whose parent has ended becomes a child of this process, wherever it went.
+    set_child_subreaper(Some(getpid()))
+        .map_err(|error| Error::Unavailable(format!("orphans can't be taken over: {error}")))?;
+    let unique = Timestamp::now().as_nanosecond().unsigned_abs();
+    let cgroup = launch.cgroups.then(|| Cgroup::create(folder.name(), unique)).flatten();
+    let processes = Processes::supervised(folder.path(), cgroup);
+    let mut reaper = Reaper::default();
     let kills = memory::kills();
-    let end = match start(&folder, &launch) {
-        Ok(child) => {
-            let end = watch(&folder, child)?;
-            let message =
-                if end.succeeded { String::new() } else { memory::evidence(kills, memory::kills()) };
-            End { message, ..end }
-        }
-        Err(error) => ended(false, None, &error.to_string()),
-    };
-    processes::kill_all(folder.path());
+    let mut end = run(&folder, &launch, &processes, &mut reaper)
+        .unwrap_or_else(|error| ended(false, None, &error.to_string()));
+    if !end.succeeded && end.message.is_empty() {
+        end.message = memory::evidence(kills, memory::kills());
+    }
+    processes.kill_all(None, || reaper.reap());
+    folder.make_events_private();
     // Nobody else knows how it ended: where there is no room to write it down, it waits until there is.
     while folder.write_end(&end).is_err() {
         std::thread::sleep(FULL);
@@ -66,49 +75,97 @@ fn lock(folder: &Folder) -> Result<Option<super::folder::Lock>> {
     }
 }
 
-fn start(folder: &Folder, launch: &Launch) -> Result<Child> {
-    let path = folder.log();
-    let log = OpenOptions::new().create(true).append(true).open(&path);
-    let log = log.map_err(|error| failed(&path, "written", &error))?;
-    let more = log.try_clone().map_err(|error| failed(&path, "written", &error))?;
-    let mut command = Command::new(&launch.program);
-    command.args(&launch.args).envs(&launch.environment).current_dir(&launch.directory);
-    command.env(processes::VARIABLE, folder.path());
-    command.process_group(0).stdin(Stdio::null()).stdout(log).stderr(more);
-    command.spawn().map_err(|error| {
-        Error::Unavailable(format!("`{}` can't be started: {error}", launch.program.display()))
-    })
+/// Waits for children: for the driver, and for what it left behind.
+#[derive(Debug, Default)]
+struct Reaper {
+    driver: Option<Pid>,
+    status: Option<WaitStatus>,
 }
 
-/// Waits until the command has ended, and ends it where that is asked for.
-fn watch(folder: &Folder, mut child: Child) -> Result<End> {
+impl Reaper {
+    fn reap(&mut self) {
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+            if Some(pid) == self.driver {
+                self.status = Some(status);
+            }
+        }
+    }
+}
+
+/// Runs the command to its end.
+fn run(folder: &Folder, launch: &Launch, processes: &Processes, reaper: &mut Reaper) -> Result<End> {
+    let secrets = folder.take_secrets()?;
+    let mut log = Limited::open(folder, launch.log_limit)?;
+    // Written down before there is anything in it: whoever comes after this process finds it.
+    if let Some(cgroup) = processes.cgroup() {
+        folder.write_cgroup(cgroup.path())?;
+    }
+    reaper.driver = Some(start(folder, launch, &secrets, &log, processes.cgroup())?);
+    let end = watch(folder, processes, &mut log, reaper);
+    log.trim(folder);
+    Ok(end)
+}
+
+fn start(
+    folder: &Folder,
+    launch: &Launch,
+    secrets: &Secrets,
+    log: &Limited,
+    cgroup: Option<&Cgroup>,
+) -> Result<Pid> {
+    let failed =
+        |error| Error::Unavailable(format!("`{}` can't be started: {error}", launch.program.display()));
+    let mut command = Command::new(&launch.program);
+    command.args(&launch.args).current_dir(&launch.directory);
+    command.env_clear().envs(environment::passed_on()).envs(&launch.environment).envs(&secrets.environment);
+    command.env(processes::VARIABLE, folder.path());
+    command.process_group(0).stdin(Stdio::null());
+    command.stdout(log.writer().map_err(failed)?).stderr(log.writer().map_err(failed)?);
+    // A child is in the group that its parent is in as it starts it.
+    if let Some(cgroup) = cgroup {
+        cgroup.enter().map_err(failed)?;
+    }
+    let child = command.spawn();
+    if let Some(cgroup) = cgroup {
+        cgroup.leave().map_err(failed)?;
+    }
+    child.map(|child| Pid::from_child(&child)).map_err(failed)
+}
+
+/// Waits until the driver has ended, and ends it where that is asked for.
+fn watch(folder: &Folder, processes: &Processes, log: &mut Limited, reaper: &mut Reaper) -> End {
     let mut kill_at = None;
     loop {
-        let status = child.try_wait().map_err(|error| {
-            Error::Unavailable(format!("what became of the driver can't be learnt: {error}"))
-        })?;
-        if let Some(status) = status {
-            return Ok(ended(kill_at.is_some() || folder.stop()?.is_some(), Some(status), ""));
+        reaper.reap();
+        // One that can't be read is read again.
+        let stop = folder.stop().ok().flatten();
+        if let Some(status) = reaper.status {
+            return ended(kill_at.is_some() || stop.is_some(), Some(status), "");
         }
-        match (kill_at, folder.stop()?) {
+        match (kill_at, stop) {
             (None, Some(Stop { grace_millis })) => {
-                processes::signal_all(folder.path(), Signal::TERM);
+                // The JVM of a stream would abort its running batch.
+                if !folder.is_stop_watched() {
+                    processes.signal(Signal::TERM);
+                }
                 kill_at = Some(Instant::now().checked_add(Duration::from_millis(grace_millis)));
             }
-            (Some(Some(at)), _) if Instant::now() >= at => processes::signal_all(folder.path(), Signal::KILL),
+            (Some(Some(at)), _) if Instant::now() >= at => processes.signal(Signal::KILL),
             _ => {}
         }
+        log.trim(folder);
         std::thread::sleep(PAUSE);
     }
 }
 
-fn ended(stopped: bool, status: Option<ExitStatus>, message: &str) -> End {
+fn ended(stopped: bool, status: Option<WaitStatus>, message: &str) -> End {
+    let exit_code = status.and_then(WaitStatus::exit_status);
     End {
         at: Timestamp::now(),
-        succeeded: status.is_some_and(|status| status.success()),
+        succeeded: exit_code == Some(0),
         stopped,
-        exit_code: status.and_then(|status| status.code()),
-        signal: status.and_then(|status| status.signal()),
+        exit_code,
+        signal: status.and_then(WaitStatus::terminating_signal),
         message: message.to_owned(),
     }
 }

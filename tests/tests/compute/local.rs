@@ -11,10 +11,11 @@ use dcp_gateway::local::Local;
 use dcp_gateway::{Compute, End, Error, Name, Phase, SparkApplication, Status};
 use dcp_tests::machine::{Machine, alive, kill, parent, until};
 use rustix::process::Signal;
-const SUPERVISOR: &str = env!("CARGO_BIN_EXE_dcp-test-supervisor");
+
+pub(crate) const SUPERVISOR: &str = env!("CARGO_BIN_EXE_dcp-test-supervisor");
 const GRACE: Duration = Duration::from_millis(300);
 
-async fn end(local: &Local, name: &Name) -> End {
+pub(crate) async fn end(local: &Local, name: &Name) -> End {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
         let status = local.get(name).await.expect("it can be asked").expect("it is known");
@@ -26,14 +27,14 @@ async fn end(local: &Local, name: &Name) -> End {
     }
 }
 
-fn application(name: &str) -> SparkApplication {
+pub(crate) fn application(name: &str) -> SparkApplication {
     let runtime_versions = RuntimeVersions { spark_version: "4.3".to_owned(), ..RuntimeVersions::default() };
     let py_files = Some("main.py".to_owned());
     let spec = Spec { runtime_versions, py_files, ..Spec::default() };
     SparkApplication { metadata: Metadata { name: name.to_owned(), ..Metadata::default() }, spec }
 }
 
-fn name(text: &str) -> Name {
+pub(crate) fn name(text: &str) -> Name {
     text.parse().expect("it is one")
 }
 
@@ -100,6 +101,29 @@ async fn it_is_asked_to_stop_and_then_killed_and_leaves_nothing() {
         let how = if stubborn { (None, Some(9)) } else { (Some(7), None) };
         assert_eq!((found.exit_code, found.signal), how);
         assert!(!alive(&pid) && !alive(&child), "nothing is left");
+    }
+}
+
+/// Looks for the file by which it is asked to stop.
+const WATCHING: &str = "trap 'echo signaled > signaled; exit 9' TERM\ntouch \"$DCP_STOP_FILE.watched\"\necho $$ > pid\n\
+                        while [ -e stubborn ] || [ ! -e \"$DCP_STOP_FILE\" ]; do sleep 0.01; done; exit 0";
+
+#[tokio::test]
+async fn program_that_watches_for_its_stop_file_gets_no_sigterm() {
+    for stubborn in [false, true] {
+        let machine = Machine::new(WATCHING);
+        if stubborn {
+            fs::write(machine.path("stubborn"), "").expect("it can be written");
+        }
+        let local = machine.local(SUPERVISOR);
+        local.create(&application("a-1")).await.expect("it starts");
+        machine.line("pid");
+        let grace = if stubborn { GRACE } else { Duration::from_mins(10) };
+        local.delete(&name("a-1"), grace).await.expect("it can be asked");
+        let found = end(&local, &name("a-1")).await;
+        assert!(found.stopped && !machine.path("signaled").exists(), "{found:?}");
+        let how = if stubborn { (None, Some(9)) } else { (Some(0), None) };
+        assert_eq!((found.exit_code, found.signal), how);
     }
 }
 
