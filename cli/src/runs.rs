@@ -116,7 +116,7 @@ pub(crate) fn options(root: &Path, log_limit: u64) -> Result<Options, Failure> {
     let said = |error: dcp_gateway::Error| Failure::new(error.to_string());
     let folder = root.join(FOLDER);
     let compute = Local::new(&folder.join("runs"), root, installations, supervisor).map_err(said)?;
-    let compute = compute.with_log_limit(log_limit);
+    let compute = compute.with_log_limit(log_limit).with_secrets(Some(folder.join("secrets")));
     let place = compute.place().map_err(said)?;
     // A driver needs a core to get anywhere.
     let slots = std::thread::available_parallelism().map_or(1, usize::from);

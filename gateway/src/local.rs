@@ -11,6 +11,8 @@
 //! | `started.json` | the supervisor | that it is about to start the command, which nobody ever does again |
 //! | `stop.json` | the backend | that it is to end, and how long it may take |
 //! | `secrets.json` | the backend | what the driver is given and no other file has; the supervisor removes it |
+//! | `spark.properties` | the supervisor | settings with secrets, until Spark has read them |
+//! | `work` | the supervisor | the files and archives of the application, where its driver works |
 //! | `cgroup` | the supervisor | the control group of the driver, where there is one |
 //! | `end.json` | the supervisor | how it ended; from then on no process of it is left |
 //! | `driver.log` | the driver | what it printed |
@@ -21,12 +23,15 @@
 
 mod cgroup;
 mod environment;
+pub mod fields;
 mod folder;
 pub mod installation;
 mod launch;
 mod log;
 mod memory;
+mod prepare;
 mod processes;
+mod secrets;
 mod supervisor;
 
 use std::io::Write as _;
@@ -67,6 +72,7 @@ pub struct Local {
     supervisor: Vec<String>,
     log_limit: u64,
     cgroups: bool,
+    secrets: secrets::Store,
 }
 
 impl Local {
@@ -87,14 +93,21 @@ impl Local {
         }
         folder::make_private(root).map_err(failed)?;
         let root = root.canonicalize().map_err(failed)?;
-        let directory = directory.to_owned();
-        Ok(Self { root, directory, installations, supervisor, log_limit: log::LIMIT, cgroups: true })
+        let directory = directory.canonicalize().map_err(failed)?;
+        let secrets = secrets::Store::default();
+        Ok(Self { root, directory, installations, supervisor, log_limit: log::LIMIT, cgroups: true, secrets })
     }
 
     /// Keeps at most so many bytes of each driver's log; 8 MiB are the least.
     #[must_use]
     pub fn with_log_limit(self, bytes: u64) -> Self {
         Self { log_limit: bytes, ..self }
+    }
+
+    /// Takes secrets from a folder that has a folder for each secret, and in that a file for each key.
+    #[must_use]
+    pub fn with_secrets(self, folder: Option<PathBuf>) -> Self {
+        Self { secrets: secrets::Store { folder }, ..self }
     }
 
     /// Uses no control groups, though there may be some.
@@ -141,7 +154,10 @@ impl Local {
     }
 
     fn launch(&self, application: &SparkApplication, folder: &Folder) -> Result<Launch> {
-        let launch = launch::launch(application, folder, &self.installations, &self.directory)?;
+        let Self { installations, directory, secrets, .. } = self;
+        let cache = installations.cache.clone().unwrap_or_else(|| self.root.join(".cache"));
+        let place = launch::Place { folder, installations, directory, secrets, cache: &cache };
+        let launch = launch::launch(application, &place)?;
         launch.check()?;
         Ok(Launch { log_limit: self.log_limit, cgroups: self.cgroups, ..launch })
     }

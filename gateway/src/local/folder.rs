@@ -11,11 +11,14 @@ use rustix::fs::OFlags;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use super::launch::{Launch, Secrets};
+use super::launch::Launch;
 use super::log::Dropped;
+use super::secrets::Secrets;
 use crate::compute::{End, Error, Result};
 use crate::{SparkApplication, regular};
 
+/// What [`Folder::settings`] is called.
+pub(super) const SETTINGS: &str = "spark.properties";
 /// No file of an application that is read whole is larger.
 const LARGEST: u64 = 64 << 20;
 
@@ -118,6 +121,29 @@ impl Folder {
         self.read("launch.json")
     }
 
+    /// The folder that the driver works in, where it has files of its own.
+    pub(super) fn work(&self) -> PathBuf {
+        self.0.join("work")
+    }
+
+    /// Spark's settings that have secrets in them.
+    pub(super) fn settings(&self) -> PathBuf {
+        self.0.join(SETTINGS)
+    }
+
+    /// Writes the files that have secrets in them; they are removed when the application has ended.
+    pub(super) fn write_secret_files(&self, secrets: &Secrets) -> Result<()> {
+        secrets.files.iter().try_for_each(|(name, text)| self.replace(name, text.as_bytes()))
+    }
+
+    /// Removes Spark's settings with secrets once Spark writes its event log, as it has read them by then.
+    pub(super) fn forget_settings_once_read(&self) {
+        let writes = std::fs::read_dir(self.events()).is_ok_and(|mut entries| entries.next().is_some());
+        if writes {
+            _ = self.remove(SETTINGS);
+        }
+    }
+
     /// The secrets of the application, which are gone from the disk once this has returned.
     pub(super) fn take_secrets(&self) -> Result<Secrets> {
         let secrets = self.read("secrets.json")?.unwrap_or_default();
@@ -131,6 +157,10 @@ impl Folder {
 
     pub(super) fn write_end(&self, end: &End) -> Result<()> {
         self.remove("secrets.json")?;
+        let launch = self.launch().ok().flatten();
+        for name in launch.iter().flat_map(|launch| &launch.secret_files) {
+            self.remove(name)?;
+        }
         self.write("end.json", end)
     }
 

@@ -12,16 +12,21 @@ use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpid, set_child_su
 use super::cgroup::Cgroup;
 use super::environment;
 use super::folder::{Folder, Stop};
-use super::launch::{Launch, Secrets};
+use super::launch::Launch;
 use super::log::Limited;
 use super::memory;
+use super::prepare::Step;
 use super::processes::{self, Processes};
+use super::secrets::Secrets;
 use crate::compute::{End, Error, Result};
 
 /// How often to look whether the command has ended, or is to.
 const PAUSE: Duration = Duration::from_millis(25);
 /// How long to wait for room on a full disk.
 const FULL: Duration = Duration::from_millis(500);
+/// How much of its output is said where a step before the driver has failed.
+const SAID: usize = 2000;
+const LINES: usize = 5;
 /// Somebody who only looks has the lock for no longer than this.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -92,7 +97,7 @@ impl Reaper {
     }
 }
 
-/// Runs the command to its end.
+/// Runs what is to be done before the driver, and then the driver, to its end.
 fn run(folder: &Folder, launch: &Launch, processes: &Processes, reaper: &mut Reaper) -> Result<End> {
     let secrets = folder.take_secrets()?;
     let mut log = Limited::open(folder, launch.log_limit)?;
@@ -100,24 +105,97 @@ fn run(folder: &Folder, launch: &Launch, processes: &Processes, reaper: &mut Rea
     if let Some(cgroup) = processes.cgroup() {
         folder.write_cgroup(cgroup.path())?;
     }
-    reaper.driver = Some(start(folder, launch, &secrets, &log, processes.cgroup())?);
-    let end = watch(folder, processes, &mut log, reaper);
-    log.trim(folder);
-    Ok(end)
-}
-
-fn start(
-    folder: &Folder,
-    launch: &Launch,
-    secrets: &Secrets,
-    log: &Limited,
-    cgroup: Option<&Cgroup>,
-) -> Result<Pid> {
-    let failed =
-        |error| Error::Unavailable(format!("`{}` can't be started: {error}", launch.program.display()));
+    let mut run = Run { folder, launch, processes, reaper, secrets: &secrets, log: &mut log };
+    if let Some(end) = run.prepare()? {
+        return Ok(end);
+    }
+    folder.write_secret_files(&secrets)?;
     let mut command = Command::new(&launch.program);
     command.args(&launch.args).current_dir(&launch.directory);
     command.env_clear().envs(environment::passed_on()).envs(&launch.environment).envs(&secrets.environment);
+    run.command(command)
+}
+
+/// A run of an application's commands, one after the other.
+struct Run<'a> {
+    folder: &'a Folder,
+    launch: &'a Launch,
+    processes: &'a Processes,
+    reaper: &'a mut Reaper,
+    secrets: &'a Secrets,
+    log: &'a mut Limited,
+}
+
+impl Run<'_> {
+    /// How it ended, if it ended before the driver could be started.
+    fn prepare(&mut self) -> Result<Option<End>> {
+        let Launch { work, packages, python, .. } = self.launch;
+        if !work.is_empty() {
+            for step in work.fill(&self.folder.work(), python)? {
+                if let Some(end) = self.step(&step)? {
+                    return Ok(Some(end));
+                }
+            }
+        }
+        let Some(packages) = packages else { return Ok(None) };
+        let lock = loop {
+            if packages.is_complete() {
+                return Ok(None);
+            }
+            if self.folder.stop()?.is_some() {
+                return Ok(Some(ended(true, None, "it was stopped before its Python packages were there")));
+            }
+            match packages.lock()? {
+                Some(lock) => break lock,
+                None => std::thread::sleep(PAUSE),
+            }
+        };
+        // Another supervisor may have made it just now.
+        if !packages.is_complete() {
+            for step in packages.steps(python) {
+                if let Some(end) = self.step(&step)? {
+                    return Ok(Some(end));
+                }
+            }
+            packages.finish()?;
+        }
+        drop(lock);
+        Ok(None)
+    }
+
+    /// Runs one command before the driver; how it ended, if it failed.
+    fn step(&mut self, step: &Step) -> Result<Option<End>> {
+        let mut command = Command::new(&step.program);
+        command.args(&step.args).current_dir(self.folder.path());
+        command.env_clear().envs(environment::passed_on());
+        if step.fetches {
+            command.envs(&self.secrets.pip);
+        }
+        let end = self.command(command)?;
+        if end.succeeded {
+            return Ok(None);
+        }
+        let log = super::log::tail(self.folder, SAID).unwrap_or_default();
+        let said = String::from_utf8_lossy(&log);
+        let lines: Vec<&str> = said.lines().rev().take(LINES).collect();
+        let said: Vec<&str> = lines.into_iter().rev().collect();
+        let message = format!("{}: {}", step.what, said.join("\n"));
+        Ok(Some(End { message, ..end }))
+    }
+
+    fn command(&mut self, command: Command) -> Result<End> {
+        self.reaper.driver = None;
+        self.reaper.status = None;
+        self.reaper.driver = Some(start(command, self.folder, self.log, self.processes.cgroup())?);
+        let end = watch(self.folder, self.processes, self.log, self.reaper);
+        self.log.trim(self.folder);
+        Ok(end)
+    }
+}
+
+fn start(mut command: Command, folder: &Folder, log: &Limited, cgroup: Option<&Cgroup>) -> Result<Pid> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let failed = |error| Error::Unavailable(format!("`{program}` can't be started: {error}"));
     command.env(processes::VARIABLE, folder.path());
     command.process_group(0).stdin(Stdio::null());
     command.stdout(log.writer().map_err(failed)?).stderr(log.writer().map_err(failed)?);
@@ -154,6 +232,7 @@ fn watch(folder: &Folder, processes: &Processes, log: &mut Limited, reaper: &mut
             _ => {}
         }
         log.trim(folder);
+        folder.forget_settings_once_read();
         std::thread::sleep(PAUSE);
     }
 }

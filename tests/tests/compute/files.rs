@@ -3,11 +3,12 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use dcp_gateway::application::PodSpec;
-use dcp_gateway::{Compute as _, Error, Log};
+use dcp_gateway::application::{ConfigMapSpec, PACKAGES, PodSpec};
+use dcp_gateway::{Compute as _, Error, Log, SparkApplication};
 use dcp_tests::machine::Machine;
 use serde_json::json;
 
@@ -48,10 +49,12 @@ async fn driver_and_supervisor_do_not_inherit_the_environment_of_the_service() {
     application.spec.driver_spec = PodSpec {
         pod_template_spec: json!({"spec": {"containers": [{"env": [
             {"name": "STAGE", "value": "dev"},
-            {"name": "CARGO_PKG_NAME", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
+            {"name": "FROM_SECRET", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
+            {"name": "WITH_SECRET", "value": "a ${secret.s/k} b"},
         ]}]}}),
     };
-    let local = machine.local(SUPERVISOR);
+    secret(&machine, "s/k", "only-for-the-driver");
+    let local = machine.local(SUPERVISOR).with_secrets(Some(machine.path("secrets")));
     local.create(&application).await.expect("it starts");
     assert!(end(&local, &name("a-1")).await.succeeded);
     let names = |file: &str| -> Vec<String> {
@@ -60,17 +63,95 @@ async fn driver_and_supervisor_do_not_inherit_the_environment_of_the_service() {
     };
     let known = |name: &String| EXPECTED.contains(&name.as_str()) || name.starts_with("LC_");
     let (driver, supervisor) = (names("driver"), names("supervisor"));
-    let own = ["STAGE", "CARGO_PKG_NAME", "DCP_APPLICATION_FOLDER"];
+    let own = ["STAGE", "FROM_SECRET", "WITH_SECRET", "DCP_APPLICATION_FOLDER"];
     let odd: Vec<_> = driver.iter().filter(|name| !known(name) && !own.contains(&name.as_str())).collect();
     assert!(odd.is_empty(), "{odd:?}");
     assert!(own.iter().all(|name| driver.iter().any(|it| it == name)), "{driver:?}");
     assert!(supervisor.iter().any(|name| name == "PATH") && supervisor.iter().all(known), "{supervisor:?}");
     // What the manifest takes from a secret is in the driver's environment and in no file.
-    let value = env!("CARGO_PKG_NAME");
-    assert!(machine.lines("driver").contains(&format!("CARGO_PKG_NAME={value}")));
-    for path in tree(&machine.path("runs")).into_iter().filter(|path| path.is_file()) {
-        let text = String::from_utf8_lossy(&fs::read(&path).expect("it is ours")).into_owned();
-        assert!(!text.contains(&format!("\"{value}\"")), "{}", path.display());
+    let driver = machine.lines("driver");
+    assert!(driver.contains(&"FROM_SECRET=only-for-the-driver".to_owned()), "{driver:?}");
+    assert!(driver.contains(&"WITH_SECRET=a only-for-the-driver b".to_owned()), "{driver:?}");
+    has_not(&machine.path("runs"), "only-for-the-driver");
+}
+
+/// Writes a secret of the machine.
+pub(crate) fn secret(machine: &Machine, place: &str, value: &str) {
+    let path = machine.path("secrets").join(place);
+    fs::create_dir_all(path.parent().expect("it has one")).expect("there is room");
+    fs::write(&path, value).expect("there is room");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("it is ours");
+}
+
+/// Asserts that no file below a folder has a text in it.
+pub(crate) fn has_not(folder: &Path, text: &str) {
+    for path in tree(folder).into_iter().filter(|path| path.is_file()) {
+        let bytes = fs::read(&path).expect("it is ours");
+        assert!(!String::from_utf8_lossy(&bytes).contains(text), "{}", path.display());
+    }
+}
+
+/// A driver that copies what it is given, and an application with a secret in each place that may have one.
+#[tokio::test]
+async fn secrets_are_in_no_command_line_and_in_no_file_that_stays() {
+    let machine = Machine::new(
+        "printf '%s\\n' \"$@\" > args; tr '\\0' '\\n' < /proc/$$/cmdline > cmdline\n\
+         for it in \"$@\"; do case \"$it\" in */spark.properties) cp \"$it\" properties; stat -c %a \"$it\" > mode ;; esac; done\n\
+         cp runs/a-1/config/0/job.json job; ls runs/a-1 > files",
+    );
+    secret(&machine, "s3/secret-key", "wJalr XUtn=\"FEMI\n");
+    let mut application = application("a-1");
+    let spec = &mut application.spec;
+    let reference = "${secret.s3/secret-key}".to_owned();
+    spec.spark_conf = [
+        ("spark.hadoop.fs.s3a.key".to_owned(), reference.clone()),
+        ("spark.plain".to_owned(), "plain".to_owned()),
+    ]
+    .into();
+    let task =
+        json!({"stream": {"sources": {"s": {"kafka": {"options": {"kafka.sasl.jaas.config": reference}}}}}});
+    let data = [("job.json".to_owned(), task.to_string())].into();
+    spec.config_map_specs = vec![ConfigMapSpec { name: "job".to_owned(), data }];
+    spec.driver_spec = PodSpec {
+        pod_template_spec: json!({"spec": {
+            "volumes": [{"name": "v", "configMap": {"name": "job"}}],
+            "containers": [{"volumeMounts": [{"name": "v", "mountPath": "/opt/dcp/job"}]}],
+        }}),
+    };
+    let local = machine.local(SUPERVISOR).with_secrets(Some(machine.path("secrets")));
+    local.accepts(&application).expect("it can be run");
+    local.create(&application).await.expect("it starts");
+    assert!(end(&local, &name("a-1")).await.succeeded);
+    assert_eq!(machine.lines("properties"), ["", "spark.hadoop.fs.s3a.key=wJalr\\ XUtn\\=\"FEMI"]);
+    assert_eq!(machine.lines("mode"), ["600"]);
+    let job: serde_json::Value = serde_json::from_str(&machine.line("job")).expect("it is JSON");
+    let option = &job["stream"]["sources"]["s"]["kafka"]["options"]["kafka.sasl.jaas.config"];
+    assert_eq!(option, "wJalr XUtn=\"FEMI");
+    for file in ["args", "cmdline"] {
+        let text = machine.lines(file).join("\n");
+        assert!(!text.contains("wJalr") && text.contains("spark.plain=plain"), "{text}");
+        let redacted = "|^\\Qspark.hadoop.fs.s3a.key\\E$|^\\Qfs.s3a.key\\E$";
+        assert!(text.contains("spark.redaction.regex=") && text.contains(redacted), "{text}");
+    }
+    assert!(!machine.lines("files").contains(&"secrets.json".to_owned()));
+    has_not(&machine.path("runs"), "wJalr");
+}
+
+#[tokio::test]
+async fn secrets_where_others_would_see_them_are_refused_by_the_name_of_the_field() {
+    let machine = Machine::new("echo never");
+    secret(&machine, "s/k", "value");
+    let local = machine.local(SUPERVISOR).with_secrets(Some(machine.path("secrets")));
+    let reference = || "x=${secret.s/k}".to_owned();
+    let mut argument = application("a-1");
+    argument.spec.driver_args.push(reference());
+    let mut options = application("a-1");
+    options.spec.spark_conf.insert("spark.driver.extraJavaOptions".to_owned(), reference());
+    for (application, field) in
+        [(argument, "`job.args`"), (options, "`spark.conf.spark.driver.extraJavaOptions`")]
+    {
+        let Err(Error::Invalid(said)) = local.accepts(&application) else { panic!("{field}") };
+        assert!(said.starts_with(field) && said.contains("s/k") && !said.contains("value"), "{said}");
     }
 }
 
@@ -164,6 +245,9 @@ async fn driver_log_is_limited_and_can_be_followed() {
     }
 }
 
+/// Puts something else in the place of a file.
+type Replace<'a> = &'a dyn Fn(&Path);
+
 #[tokio::test]
 async fn files_that_a_driver_replaced_are_neither_waited_for_nor_followed() {
     let machine = Machine::new("echo text; echo $$ > pid; while [ ! -e go ]; do sleep 0.01; done");
@@ -172,7 +256,6 @@ async fn files_that_a_driver_replaced_are_neither_waited_for_nor_followed() {
     machine.local(SUPERVISOR).create(&application("a-1")).await.expect("it starts");
     machine.line("pid");
     let folder = machine.path("runs/a-1");
-    type Replace<'a> = &'a dyn Fn(&Path);
     let replacements: [(&str, Replace<'_>); 4] = [
         ("FIFO", &|path| rustix::fs::mkfifoat(rustix::fs::CWD, path, 0o600.into()).expect("there is room")),
         ("device", &|path| symlink("/dev/zero", path).expect("there is room")),
@@ -213,4 +296,96 @@ async fn files_that_a_driver_replaced_are_neither_waited_for_nor_followed() {
     }
     fs::write(machine.path("go"), "").expect("there is room");
     assert!(end(&machine.local(SUPERVISOR), &name("a-1")).await.succeeded);
+}
+
+/// The machine's script works in the machine's folder; where it was started is the folder before that.
+#[tokio::test]
+async fn files_and_archives_are_in_the_folder_that_the_driver_works_in() {
+    let machine = Machine::new(
+        "cat \"$OLDPWD/a.txt\" \"$OLDPWD/lib/inner/b.txt\" > out; ls \"$OLDPWD\" > names; printf '%s\\n' \"$@\" > args",
+    );
+    fs::create_dir_all(machine.path("data/inner")).expect("there is room");
+    fs::write(machine.path("data/a.txt"), "file\n").expect("there is room");
+    fs::write(machine.path("data/inner/b.txt"), "archive\n").expect("there is room");
+    let packed =
+        Command::new("tar").args(["czf", "lib.tgz", "inner"]).current_dir(machine.path("data")).status();
+    assert!(packed.expect("there is tar").success());
+    let mut application = application("a-1");
+    application.spec.files = Some("data/a.txt".to_owned());
+    application.spec.spark_conf = [("spark.archives".to_owned(), "data/lib.tgz#lib".to_owned())].into();
+    let local = machine.local(SUPERVISOR);
+    local.create(&application).await.expect("it starts");
+    let ended = end(&local, &name("a-1")).await;
+    assert!(ended.succeeded, "{ended:?}");
+    assert_eq!(machine.lines("out"), ["file", "archive"]);
+    assert_eq!(machine.lines("names"), ["a.txt", "lib"]);
+    let root = machine.path("").canonicalize().expect("it is there");
+    let args = machine.lines("args");
+    for path in ["data/a.txt", "main.py"] {
+        assert!(args.contains(&root.join(path).display().to_string()), "{args:?}");
+    }
+    let mut missing = application.clone();
+    missing.spec.files = Some("data/none.txt".to_owned());
+    let Err(Error::Invalid(said)) = local.accepts(&missing) else { panic!("it is not there") };
+    assert!(said.starts_with("`dependencies.files`"), "{said}");
+}
+
+/// A package without dependencies, as a file that pip installs.
+fn wheel(machine: &Machine) -> String {
+    let program = "import sys, zipfile\nwith zipfile.ZipFile(sys.argv[1], 'w') as it:\n  \
+                it.writestr('demo.py', 'VALUE = \"from the package\"')\n  \
+                it.writestr('demo-1.0.dist-info/METADATA', 'Metadata-Version: 2.1\\nName: demo\\nVersion: 1.0\\n')\n  \
+                it.writestr('demo-1.0.dist-info/WHEEL', 'Wheel-Version: 1.0\\nGenerator: x\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')\n  \
+                it.writestr('demo-1.0.dist-info/RECORD', '')\n";
+    let path = machine.path("demo-1.0-py3-none-any.whl").display().to_string();
+    let made = Command::new("python3").args(["-c", program, &path]).status();
+    assert!(made.expect("there is Python").success());
+    format!("demo @ file://{path}")
+}
+
+fn with_packages(id: &str, requirement: &str) -> SparkApplication {
+    let mut application = application(id);
+    let list = serde_json::json!([requirement]).to_string();
+    application.spec.spark_conf = [(PACKAGES.to_owned(), list)].into();
+    application
+}
+
+#[tokio::test]
+async fn python_packages_are_installed_once_for_all_that_need_them() {
+    let machine = Machine::new(
+        "for it in \"$@\"; do case \"$it\" in spark.pyspark.python=*) python=\"${it#*=}\" ;; esac; done\n\
+         \"$python\" -c 'import demo; print(demo.VALUE)' >> values",
+    );
+    let requirement = wheel(&machine);
+    let local = machine.local(SUPERVISOR);
+    for id in ["a-1", "a-2"] {
+        local.create(&with_packages(id, &requirement)).await.expect("it starts");
+    }
+    let mut installed = 0;
+    for id in ["a-1", "a-2"] {
+        let ended = end(&local, &name(id)).await;
+        let log = local.tail(&name(id), 1 << 20).await.expect("it has one");
+        let log = String::from_utf8_lossy(&log).into_owned();
+        assert!(ended.succeeded, "{ended:?} {log}");
+        installed += log.matches("Successfully installed demo-1.0").count();
+    }
+    assert_eq!(installed, 1, "it is made once, and the log of the one that made it shows it");
+    assert_eq!(machine.lines("values"), ["from the package", "from the package"]);
+}
+
+#[tokio::test]
+async fn packages_that_cannot_be_installed_end_the_attempt_with_what_pip_says() {
+    let machine = Machine::new("echo started > started");
+    let local = machine.local(SUPERVISOR);
+    let requirement = format!("demo @ file://{}/none.whl", machine.path("").display());
+    local.create(&with_packages("a-1", &requirement)).await.expect("it starts");
+    let ended = end(&local, &name("a-1")).await;
+    assert!(!ended.succeeded && !machine.path("started").exists());
+    let said = &ended.message;
+    assert!(
+        said.contains("can't be installed") && said.contains("none.whl") && said.contains("ERROR"),
+        "{said}"
+    );
+    let refused = local.accepts(&with_packages("a-2", "--index-url=http://x"));
+    assert!(matches!(refused, Err(Error::Invalid(said)) if said.contains("environment.packages")));
 }

@@ -16,7 +16,7 @@ pub(crate) const SUPERVISOR: &str = env!("CARGO_BIN_EXE_dcp-test-supervisor");
 const GRACE: Duration = Duration::from_millis(300);
 
 pub(crate) async fn end(local: &Local, name: &Name) -> End {
-    let deadline = Instant::now() + Duration::from_secs(30);
+    let deadline = Instant::now() + Duration::from_mins(3);
     loop {
         let status = local.get(name).await.expect("it can be asked").expect("it is known");
         if let Status { phase: Phase::Ended, end: Some(end), .. } = status {
@@ -31,7 +31,8 @@ pub(crate) fn application(name: &str) -> SparkApplication {
     let runtime_versions = RuntimeVersions { spark_version: "4.3".to_owned(), ..RuntimeVersions::default() };
     let py_files = Some("main.py".to_owned());
     let spec = Spec { runtime_versions, py_files, ..Spec::default() };
-    SparkApplication { metadata: Metadata { name: name.to_owned(), ..Metadata::default() }, spec }
+    let metadata = Metadata { name: name.to_owned(), ..Metadata::default() };
+    SparkApplication { metadata, spec, ..SparkApplication::default() }
 }
 
 pub(crate) fn name(text: &str) -> Name {
@@ -249,9 +250,12 @@ async fn the_command_is_what_the_application_says() {
     let expected = format!(
         "--master\nlocal[{cores}]\n--name\norders-1\n--conf\nspark.driver.memory=1536m\n--conf\n\
          spark.eventLog.dir=file://{}/events\n--conf\nspark.eventLog.enabled=false\n--conf\n\
-         spark.executor.instances=500\n--conf\nspark.executor.memory=512m\n--conf\nspark.ui.port=0\n--conf\n\
-         spark.ui.showConsoleProgress=false\n--py-files\nlib.zip\n{here}/main.py\n--day\n{here}/job.json",
-        runs.display()
+         spark.executor.instances=500\n--conf\nspark.executor.memory=512m\n--conf\n\
+         spark.sql.warehouse.dir=file://{warehouse}\n--conf\nspark.ui.port=0\n--conf\n\
+         spark.ui.showConsoleProgress=false\n--py-files\n{project}/lib.zip\n{here}/main.py\n--day\n{here}/job.json",
+        runs.display(),
+        warehouse = runs.with_file_name("warehouse").display(),
+        project = machine.path("").canonicalize().expect("it is there").display()
     );
     assert_eq!(machine.lines("args").join("\n"), expected);
     assert_eq!(machine.lines("mounted"), ["{}"]);
@@ -275,8 +279,8 @@ async fn what_cannot_run_here_is_said() {
     let mut old = application("a-3");
     old.spec.runtime_versions.spark_version = "3.5".to_owned();
     for (application, expected) in [
-        (secret, "set it in the environment"),
-        (reference, "needs the secret `s3/key`"),
+        (secret, "`pods.driver.env.DCP_NO_SUCH` needs the secret `s/k`"),
+        (reference, "`spark.conf.spark.x` needs the secret `s3/key`"),
         (nothing, "neither a jar nor a Python program"),
         (old, "Spark 3.5 is not on this machine, which has 4.3.0"),
     ] {

@@ -1,5 +1,6 @@
 //! What the Gateway's backends do.
 
+mod fields;
 mod files;
 mod local;
 mod processes;

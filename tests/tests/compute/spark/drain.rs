@@ -86,7 +86,8 @@ async fn stopped_stream_commits_its_running_batch_and_begins_no_other() {
     fs::remove_dir_all(project.path("runs")).expect("it is there");
     let (end, log) = project.attempt(&Input { streaming: None, ..input }).await;
     assert!(end.succeeded, "{log}");
-    let mut expected: Vec<String> = (0..FILES).map(|number| format!("{{\"id\":{number}}}")).collect();
+    let mut expected: Vec<String> =
+        (0..FILES).map(|number| format!("{{\"id\":{number},\"slept\":\"null\"}}")).collect();
     expected.sort();
     assert_eq!(lines(&project.path("out"), ".json"), expected);
     assert_eq!(batches(&checkpoint, "commits").last(), Some(&(FILES as u64 - 1)));
