@@ -7,10 +7,13 @@
 """
 
 import json
+import os
 import signal
 import sys
 import threading
+import time
 
+from py4j.protocol import Py4JError
 from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.streaming import DataStreamWriter, StreamingQuery
@@ -19,23 +22,65 @@ from pyspark.sql.streaming import DataStreamWriter, StreamingQuery
 def main(path: str) -> None:
     with open(path, encoding="utf-8") as file:
         task = json.load(file)
+    requested = stop_requests()
     spark = SparkSession.builder.getOrCreate()
-    query = start(spark, task)
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    while not query.awaitTermination(1):
-        if stop.is_set():
-            drain(query)
-            break
+    if not requested():
+        query = start(spark, task)
+        while not query.awaitTermination(0.5):
+            if requested():
+                drain(query)
+                break
     spark.stop()
 
 
+def stop_requests():
+    """Returns a function that tells whether the stream is to stop.
+
+    A backend asks by SIGTERM, or by a file that it names in DCP_STOP_FILE. The file beside it says that this program
+    looks for that file, so that no signal is sent: the JVM would abort the running batch on SIGTERM.
+    """
+    signaled = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: signaled.set())
+    stop_file = os.environ.get("DCP_STOP_FILE")
+    if stop_file:
+        with open(f"{stop_file}.watched", "w", encoding="utf-8"):
+            pass
+    return lambda: signaled.is_set() or bool(stop_file and os.path.exists(stop_file))
+
+
 def drain(query: StreamingQuery) -> None:
-    """Lets the running batch end: what has begun is committed, and nothing has to be done again."""
-    while query.isActive and query.status["isTriggerActive"]:
-        if query.awaitTermination(0.1):
-            return
+    """Lets the running batch end and be committed, and begins no other one."""
+    execution = end_after_batch(query)
+    if execution is not None:
+        # By now, the thread has either begun a batch and says so, or will not begin one any more.
+        time.sleep(0.5)
+        while execution.queryExecutionThread().isAlive() and query.status["isTriggerActive"]:
+            time.sleep(0.1)
+    # Ends the wait for the next trigger.
     query.stop()
+    # Raises the error of a batch that failed meanwhile.
+    query.awaitTermination(1)
+
+
+def end_after_batch(query: StreamingQuery):
+    """Has a query end by itself after its batch, as one with `availableNow` does once there is nothing more to read.
+
+    Spark has no public function for that: `stop` aborts the running batch. Returns what executes the query; None where
+    this Spark is made differently, or has no batches.
+    """
+    try:
+        execution = query._jsq.streamingQuery()
+        state = execution.state()
+        name = state.get().getClass().getName()
+        if "MicroBatch" not in execution.getClass().getName():
+            return None
+        jvm = SparkSession.active()._jvm
+        terminated = jvm.java.lang.Class.forName(f"{name.rpartition('.')[0]}.TERMINATED$")
+        state.set(terminated.getField("MODULE$").get(None))
+        return execution
+    except (AttributeError, Py4JError) as error:
+        print(f"the running batch is aborted, as this Spark can't end a query after a batch: {error}", file=sys.stderr)
+        return None
 
 
 def start(spark: SparkSession, task: dict) -> StreamingQuery:

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use dcp_compiler::model;
 use dcp_compiler::primitive::{Address, Body, CoreEtlJob, Fingerprint, Kind};
 use dcp_compiler::project::Project;
-use dcp_gateway::local::Local;
 use dcp_gateway::local::installation::Installations;
+use dcp_gateway::local::{LOG_LIMIT, Local};
 use dcp_reconciler::registry::sql::Sql;
 use dcp_reconciler::registry::{self, Registry, Scope};
 use dcp_runner::api::{self, Filter, Record, Runner};
@@ -106,14 +106,15 @@ pub(crate) async fn embedded(home: &Home, max_queued: usize) -> Result<Embedded,
     let folder = home.root.join(FOLDER);
     private::dcp(&home.root).map_err(|error| Failure::at(&folder, "made a folder", &error))?;
     let store = Store::sqlite(&folder.join("runs.db")).await.map_err(|error| failed(&error))?;
-    let mut options = options(&home.root)?;
+    let mut options = options(&home.root, LOG_LIMIT)?;
     options.max_queued = max_queued;
     options.jobs = Some(Arc::new(Applied { state: folder.join("state.db"), registry: OnceCell::new() }));
     Embedded::start(store, options).await.map_err(|error| failed(&error))
 }
 
 /// How a Runner works that has the Spark of this machine, below a folder.
-pub(crate) fn options(root: &Path) -> Result<Options, Failure> {
+/// `log_limit` is how many bytes are kept of each driver's log.
+pub(crate) fn options(root: &Path, log_limit: u64) -> Result<Options, Failure> {
     let dcp = std::env::current_exe()
         .map_err(|error| Failure::new(format!("dcp does not know where it is: {error}")))?;
     let supervisor = vec![dcp.to_string_lossy().into_owned(), "supervise".to_owned()];
@@ -125,6 +126,7 @@ pub(crate) fn options(root: &Path) -> Result<Options, Failure> {
         made.and_then(|_| ["runs", "results"].iter().try_for_each(|it| private::folder(&folder.join(it))));
     made.map_err(|error| Failure::at(&folder, "made a folder", &error))?;
     let compute = Local::new(&folder.join("runs"), root, installations, supervisor).map_err(said)?;
+    let compute = compute.with_log_limit(log_limit).with_secrets(Some(folder.join("secrets")));
     let place = compute.place().map_err(said)?;
     // A driver needs a core to get anywhere.
     let slots = std::thread::available_parallelism().map_or(1, usize::from);

@@ -9,12 +9,42 @@ use serde_json::Value;
 /// of a cluster bring them along; elsewhere a backend fetches them for the Spark that it has.
 pub const MODULES: &str = "spark.dcp.modules";
 
+/// The setting that lists the Python packages that a program needs, as JSON.
+pub const PACKAGES: &str = "spark.dcp.python.packages";
+
+/// The setting that names the config map with Spark's own configuration files.
+pub const SPARK_CONFIG_MAP: &str = "spark.dcp.configMap";
+
+/// The setting that names the config map with Hadoop's configuration files.
+pub const HADOOP_CONFIG_MAP: &str = "spark.kubernetes.hadoop.configMapName";
+
 /// One application: one attempt of an execution.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct SparkApplication {
     pub metadata: Metadata,
     pub spec: Spec,
+    /// Where it may run. The CRD does not have it: it is for the backend that is given the application.
+    #[serde(default, skip_serializing_if = "Placement::is_empty")]
+    pub placement: Placement,
+}
+
+/// Where an application may run; what is empty restricts nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Placement {
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub regions: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub clusters: Vec<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+}
+
+impl Placement {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

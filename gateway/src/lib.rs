@@ -6,6 +6,7 @@
 pub mod application;
 mod compute;
 pub mod local;
+pub mod regular;
 
 pub use application::SparkApplication;
 pub use compute::{Compute, End, Error, Log, Name, Phase, Result, Status};

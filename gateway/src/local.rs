@@ -10,20 +10,31 @@
 //! | `lock` | | locked for as long as the supervisor lives |
 //! | `started.json` | the supervisor | that it is about to start the command, which nobody ever does again |
 //! | `stop.json` | the backend | that it is to end, and how long it may take |
+//! | `secrets.json` | the backend | what the driver is given and no other file has; the supervisor removes it |
+//! | `spark.properties` | the supervisor | settings with secrets, until Spark has read them |
+//! | `work` | the supervisor | the files and archives of the application, where its driver works |
+//! | `cgroup` | the supervisor | the control group of the driver, where there is one |
 //! | `end.json` | the supervisor | how it ended; from then on no process of it is left |
 //! | `driver.log` | the driver | what it printed |
+//! | `log.json` | the supervisor | which part of that was dropped |
 //!
-//! So no process number is ever trusted: a supervisor lives if its lock is taken, and what belongs to an application is
-//! what carries its folder's path in its environment.
+//! So no process number is ever trusted: a supervisor lives if its lock is taken, and `processes` says how what belongs
+//! to an application is found. The driver can write all of these files, so they are opened with [`regular`].
 
+mod cgroup;
+mod environment;
+pub mod fields;
 mod folder;
 pub mod installation;
 mod launch;
+mod log;
 mod memory;
+mod prepare;
 mod processes;
+mod secrets;
 mod supervisor;
 
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -34,15 +45,21 @@ use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
 use crate::compute::{Compute, End, Error, Log, Name, Phase, Result, Status};
-use crate::{SparkApplication, compute};
-use folder::{Folder, Stop};
+use crate::{SparkApplication, compute, regular};
+use cgroup::Cgroup;
+use folder::{Folder, Lock, Stop};
 use installation::Installations;
+use launch::Launch;
+use processes::Processes;
 
+pub use log::LIMIT as LOG_LIMIT;
 pub use supervisor::supervise;
 
 /// How long a supervisor may take to begin.
 const PATIENCE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(5);
+/// How long one look tries to end what a supervisor that was killed has left; the next look goes on.
+const KILLING: Duration = Duration::from_millis(500);
 
 /// The Spark of this machine.
 #[derive(Debug)]
@@ -53,6 +70,9 @@ pub struct Local {
     installations: Installations,
     /// The command that [`supervise`]s the folder that is given to it as its last argument.
     supervisor: Vec<String>,
+    log_limit: u64,
+    cgroups: bool,
+    secrets: secrets::Store,
 }
 
 impl Local {
@@ -71,15 +91,36 @@ impl Local {
                 "`local` needs Linux: it tells by /proc which processes belong to which application";
             return Err(Error::Invalid(message.to_owned()));
         }
-        std::fs::create_dir_all(root).map_err(failed)?;
+        folder::make_private(root).map_err(failed)?;
         let root = root.canonicalize().map_err(failed)?;
-        Ok(Self { root, directory: directory.to_owned(), installations, supervisor })
+        let directory = directory.canonicalize().map_err(failed)?;
+        let secrets = secrets::Store::default();
+        Ok(Self { root, directory, installations, supervisor, log_limit: log::LIMIT, cgroups: true, secrets })
+    }
+
+    /// Keeps at most so many bytes of each driver's log; 8 MiB are the least.
+    #[must_use]
+    pub fn with_log_limit(self, bytes: u64) -> Self {
+        Self { log_limit: bytes, ..self }
+    }
+
+    /// Takes secrets from a folder that has a folder for each secret, and in that a file for each key.
+    #[must_use]
+    pub fn with_secrets(self, folder: Option<PathBuf>) -> Self {
+        Self { secrets: secrets::Store { folder }, ..self }
+    }
+
+    /// Uses no control groups, though there may be some.
+    #[must_use]
+    pub fn without_cgroups(self) -> Self {
+        Self { cgroups: false, ..self }
     }
 
     /// What this folder on this machine is called: only who has it can tell what became of the applications in it.
     pub fn place(&self) -> Result<String> {
         let path = self.root.join("place");
-        match std::fs::read_to_string(&path) {
+        let read = || regular::read(&path, 1024).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+        match read() {
             Ok(place) if !place.is_empty() && place.bytes().all(|it| it.is_ascii_alphanumeric()) => {
                 return Ok(place);
             }
@@ -105,29 +146,20 @@ impl Local {
             }
         };
         write().map_err(|error| folder::failed(&path, "written", &error))?;
-        std::fs::read_to_string(&path).map_err(|error| folder::failed(&path, "read", &error))
+        read().map_err(|error| folder::failed(&path, "read", &error))
     }
 
     fn folder(&self, name: &Name) -> Folder {
         Folder::new(self.root.join(name.as_str()))
     }
 
-    /// A part of a driver's log, from a place that its length tells.
-    fn read(&self, name: &Name, limit: usize, from: impl Fn(u64) -> u64) -> Result<Vec<u8>> {
-        let path = self.folder(name).log();
-        let read = || -> std::io::Result<Vec<u8>> {
-            let mut file = match std::fs::File::open(&path) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-                opened => opened?,
-            };
-            let length = file.metadata()?.len();
-            // Beyond its end there is nothing, however far: a file system would call some of that invalid.
-            file.seek(SeekFrom::Start(from(length).min(length)))?;
-            let mut bytes = Vec::new();
-            file.take(limit as u64).read_to_end(&mut bytes)?;
-            Ok(bytes)
-        };
-        read().map_err(|error| folder::failed(&path, "read", &error))
+    fn launch(&self, application: &SparkApplication, folder: &Folder) -> Result<Launch> {
+        let Self { installations, directory, secrets, .. } = self;
+        let cache = installations.cache.clone().unwrap_or_else(|| self.root.join(".cache"));
+        let place = launch::Place { folder, installations, directory, secrets, cache: &cache };
+        let launch = launch::launch(application, &place)?;
+        launch.check()?;
+        Ok(Launch { log_limit: self.log_limit, cgroups: self.cgroups, ..launch })
     }
 
     /// Starts a supervisor, and waits until it has begun.
@@ -137,6 +169,7 @@ impl Local {
         })?;
         let mut command = Command::new(program);
         command.args(args).arg(folder.path());
+        command.env_clear().envs(environment::passed_on());
         // In a group of its own, nothing that is typed at a terminal reaches it.
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let failed = |what: &str| Error::Unavailable(format!("the supervisor `{program}` {what}"));
@@ -167,8 +200,7 @@ impl Local {
 impl Compute for Local {
     fn accepts(&self, application: &SparkApplication) -> Result<()> {
         let folder = self.folder(&application.metadata.name.parse()?);
-        let launch = launch::launch(application, &folder, &self.installations, &self.directory)?;
-        launch.check()
+        self.launch(application, &folder).map(|_| ())
     }
 
     async fn create(&self, application: &SparkApplication) -> Result<()> {
@@ -183,8 +215,7 @@ impl Compute for Local {
                 return Ok(());
             }
         }
-        let launch = launch::launch(application, &folder, &self.installations, &self.directory)?;
-        launch.check()?;
+        let launch = self.launch(application, &folder)?;
         folder.make(application, &launch)?;
         self.begin(&folder).await
     }
@@ -211,19 +242,8 @@ impl Compute for Local {
             return Ok(Some(Status { phase: Phase::Pending, started, end: None }));
         }
         // The supervisor is gone without a word. What it started is not to go on with nobody to see how it ends.
-        processes::kill_all(folder.path());
-        let message = "its supervisor was killed, and what it had started with it".to_owned();
-        let end = End {
-            at: Timestamp::now(),
-            succeeded: false,
-            stopped: folder.stop()?.is_some(),
-            exit_code: None,
-            signal: None,
-            message,
-        };
-        folder.write_end(&end)?;
-        drop(held);
-        ended(&folder)
+        let finished = tokio::task::spawn_blocking(move || finish(&folder, held, started));
+        finished.await.map_err(|error| Error::Unavailable(error.to_string()))?
     }
 
     async fn delete(&self, name: &Name, grace: Duration) -> Result<()> {
@@ -248,12 +268,11 @@ impl Compute for Local {
     }
 
     async fn logs(&self, name: &Name, from: u64, limit: usize) -> Result<Log> {
-        let bytes = self.read(name, limit, |_| from)?;
-        Ok(Log { from, next: from + bytes.len() as u64, bytes })
+        log::read(&self.folder(name), from, limit)
     }
 
     async fn tail(&self, name: &Name, limit: usize) -> Result<Vec<u8>> {
-        self.read(name, limit, |length| length.saturating_sub(limit as u64))
+        log::tail(&self.folder(name), limit)
     }
 
     fn events(&self, name: &Name) -> Option<PathBuf> {
@@ -277,4 +296,26 @@ impl Compute for Local {
 fn ended(folder: &Folder) -> compute::Result<Option<Status>> {
     let Some(end) = folder.end()? else { return Ok(None) };
     Ok(Some(Status { phase: Phase::Ended, started: folder.started()?, end: Some(end) }))
+}
+
+/// Ends what a supervisor has left that was killed, and writes down that this is how it ended.
+fn finish(folder: &Folder, held: Lock, started: Option<Timestamp>) -> compute::Result<Option<Status>> {
+    let cgroup = folder.cgroup()?.and_then(|path| Cgroup::recorded(&path, folder.name()));
+    let left = Processes::left(folder.path(), cgroup);
+    let deadline = std::time::Instant::now() + KILLING;
+    if !left.kill_all(Some(deadline), || ()) {
+        return Ok(Some(Status { phase: Phase::Running, started, end: None }));
+    }
+    let message = "its supervisor was killed, and what it had started with it".to_owned();
+    let end = End {
+        at: Timestamp::now(),
+        succeeded: false,
+        stopped: folder.stop()?.is_some(),
+        exit_code: None,
+        signal: None,
+        message,
+    };
+    folder.write_end(&end)?;
+    drop(held);
+    ended(folder)
 }

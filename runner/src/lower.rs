@@ -6,15 +6,16 @@ mod pods;
 use std::collections::BTreeMap;
 
 use dcp_compiler::model::{
-    Dependencies, Duration, FileRef, Job, KubernetesName, Location, Python, Scalar, Sizing, StateStore,
-    Stream, Trigger,
+    Clusters, Dependencies, Duration, FileFormat, FileRef, Job, KafkaFormat, KubernetesName, Location,
+    Python, Scalar, Sink, Sizing, Source, StateStore, Stream, Trigger,
 };
 use dcp_compiler::primitive::CoreEtlJob;
 use dcp_compiler::reference;
 use dcp_gateway::SparkApplication;
 use dcp_gateway::application::{
-    ApplicationTimeoutConfig, ApplicationTolerations, ConfigMapSpec, DeploymentMode, InstanceConfig, MODULES,
-    Metadata, PodSpec, RestartConfig, RestartPolicy, RuntimeVersions, Spec,
+    ApplicationTimeoutConfig, ApplicationTolerations, ConfigMapSpec, DeploymentMode, HADOOP_CONFIG_MAP,
+    InstanceConfig, MODULES, Metadata, PACKAGES, Placement, PodSpec, RestartConfig, RestartPolicy,
+    RuntimeVersions, SPARK_CONFIG_MAP, Spec,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -125,7 +126,18 @@ pub fn lower(input: &Input<'_>) -> Result<SparkApplication, Unfit> {
         config_map_specs: maps.into_iter().collect(),
     };
     let namespace = metadata.domain.as_str().to_owned();
-    Ok(SparkApplication { metadata: Metadata { name, namespace, labels, annotations }, spec })
+    let placement = placement(job);
+    Ok(SparkApplication { metadata: Metadata { name, namespace, labels, annotations }, spec, placement })
+}
+
+/// Where the job may run on the backend that was chosen for it.
+fn placement(job: &CoreEtlJob) -> Placement {
+    let Clusters { names, tags } = &job.placement.clusters;
+    Placement {
+        regions: job.placement.regions.iter().map(ToString::to_string).collect(),
+        clusters: names.iter().map(ToString::to_string).collect(),
+        tags: tags.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+    }
 }
 
 /// What is run, and how it is told what to do.
@@ -212,7 +224,29 @@ fn stream(input: &Input<'_>, stream: &Stream) -> Result<Program, Unfit> {
     if let Some(batches) = stream.state.min_batches_to_retain {
         set("spark.sql.streaming.minBatchesToRetain", batches.to_string());
     }
+    let modules = modules(stream);
+    if !modules.is_empty() {
+        set(MODULES, modules.join(","));
+    }
     Ok(program)
+}
+
+/// The modules of Spark that a stream needs and that Spark's own distribution does not have.
+fn modules(stream: &Stream) -> Vec<&'static str> {
+    let sources = || stream.sources.values();
+    let reads_kafka = sources().any(|source| matches!(source, Source::Kafka(_)));
+    let reads_avro = sources().any(|source| match source {
+        Source::Kafka(it) => matches!(it.format, KafkaFormat::Avro),
+        Source::Files(it) => matches!(it.format, FileFormat::Avro),
+        Source::Table(_) | Source::Rate(_) => false,
+    });
+    let (writes_kafka, writes_avro) = match &stream.sink {
+        Sink::Kafka(it) => (true, matches!(it.format, KafkaFormat::Avro)),
+        Sink::Files(it) => (false, matches!(it.format, FileFormat::Avro)),
+        Sink::Table(_) | Sink::Console(_) => (false, false),
+    };
+    let kafka = (reads_kafka || writes_kafka).then_some("sql-kafka-0-10");
+    kafka.into_iter().chain((reads_avro || writes_avro).then_some("avro")).collect()
 }
 
 fn args(args: &[Scalar], values: &BTreeMap<String, Value>) -> Result<Vec<String>, Unfit> {
@@ -253,7 +287,7 @@ fn python(python: &Python) -> BTreeMap<String, String> {
     }
     if !python.packages.is_empty() {
         // For the backend to see to: Spark has no setting for it.
-        set("spark.dcp.python.packages", python.packages.join(","));
+        set(PACKAGES, json!(python.packages).to_string());
     }
     conf
 }
@@ -270,6 +304,9 @@ fn conf(job: &CoreEtlJob) -> BTreeMap<String, String> {
     let mut option = |key: &str, value: Option<String>| {
         conf.extend(value.map(|value| (key.to_owned(), value)));
     };
+    // For the backend to see to: Spark has no setting for it.
+    option(SPARK_CONFIG_MAP, job.spark.config_map.as_ref().map(ToString::to_string));
+    option(HADOOP_CONFIG_MAP, job.spark.hadoop_config_map.as_ref().map(ToString::to_string));
     option("spark.driver.extraJavaOptions", job.spark.driver_java_options.clone());
     option("spark.executor.extraJavaOptions", job.spark.executor_java_options.clone());
     option("spark.kubernetes.container.image", Some(job.engine.image.clone()));

@@ -140,6 +140,9 @@ pub(crate) struct ServeRunner {
     /// For how many days an execution is kept after it has ended; for as long, its token gives the same execution
     #[arg(long, value_name = "DAYS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) keep: u32,
+    /// Number of MiB that are kept of each driver's log: its beginning and its newest part
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(8..))]
+    pub(crate) max_log: u32,
     #[command(flatten)]
     pub(crate) queues: Queues,
     #[command(flatten)]

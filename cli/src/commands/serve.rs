@@ -130,7 +130,7 @@ pub(super) fn keeper(here: Here, runner: Arc<dyn Runner>, lease: Duration) -> Ke
 }
 
 fn runner(args: &ServeRunner, console: &mut Console) -> Result<Verdict, Failure> {
-    let ServeRunner { listen, database, tokens, control, folder, keep, queues, served } = args;
+    let ServeRunner { listen, database, tokens, control, folder, keep, queues, max_log, served } = args;
     let is_postgres = is_postgres(database)?;
     let root = folder.canonicalize().map_err(|error| Failure::at(folder, "used", &error))?;
     let (access, login) = access(*listen, tokens.as_deref(), &root)?;
@@ -143,7 +143,7 @@ fn runner(args: &ServeRunner, console: &mut Console) -> Result<Verdict, Failure>
             Store::sqlite(Path::new(database)).await
         };
         let store = opened.map_err(|error| runs::failed(&error))?;
-        let mut here = runs::options(&root)?;
+        let mut here = runs::options(&root, u64::from(*max_log) << 20)?;
         here.keep = Duration::from_hours(24 * u64::from(*keep));
         here.max_queued = queues.limit();
         if let Some(url) = control {

@@ -1,16 +1,26 @@
 //! An application's folder: the one place where its files are read and written.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind, Write as _};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use rustix::fs::OFlags;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::launch::Launch;
-use crate::SparkApplication;
+use super::log::Dropped;
+use super::secrets::Secrets;
 use crate::compute::{End, Error, Result};
+use crate::{SparkApplication, regular};
+
+/// What [`Folder::settings`] is called.
+pub(super) const SETTINGS: &str = "spark.properties";
+/// No file of an application that is read whole is larger.
+const LARGEST: u64 = 64 << 20;
 
 #[derive(Debug, Clone)]
 pub(super) struct Folder(PathBuf);
@@ -33,6 +43,33 @@ pub(super) struct Lock(#[expect(dead_code, reason = "it is held, and never looke
 
 pub(super) fn failed(path: &Path, what: &str, error: &io::Error) -> Error {
     Error::Unavailable(format!("`{}` can't be {what}: {error}", path.display()))
+}
+
+/// Makes a folder, and those above it, that nobody but this user can look into.
+pub(super) fn make_private(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Takes all rights of others away from what is in a folder; no link is followed.
+fn make_private_below(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let Ok(about) = entry.metadata() else { continue };
+        if about.is_dir() {
+            make_private_below(&entry.path());
+        }
+        if about.is_dir() || about.is_file() {
+            let mode = Permissions::from_mode(about.permissions().mode() & 0o700);
+            _ = std::fs::set_permissions(entry.path(), mode);
+        }
+    }
+}
+
+/// How a file is opened that is written in place: for this user alone, and neither through a link nor waiting for the
+/// reader of a FIFO.
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600).custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
+    options
 }
 
 impl Folder {
@@ -65,8 +102,11 @@ impl Folder {
     pub(super) fn make(&self, application: &SparkApplication, launch: &Launch) -> Result<()> {
         // Spark writes its event log into a folder that is there, and into no other.
         let events = self.events();
-        std::fs::create_dir_all(&events).map_err(|error| failed(&events, "made", &error))?;
+        make_private(&events).map_err(|error| failed(&events, "made", &error))?;
         self.write("launch.json", launch)?;
+        if !launch.secrets.is_empty() {
+            self.write("secrets.json", &launch.secrets)?;
+        }
         for (path, text) in &launch.files {
             self.replace(path, text.as_bytes())?;
         }
@@ -81,16 +121,96 @@ impl Folder {
         self.read("launch.json")
     }
 
+    /// The folder that the driver works in, where it has files of its own.
+    pub(super) fn work(&self) -> PathBuf {
+        self.0.join("work")
+    }
+
+    /// Spark's settings that have secrets in them.
+    pub(super) fn settings(&self) -> PathBuf {
+        self.0.join(SETTINGS)
+    }
+
+    /// Writes the files that have secrets in them; they are removed when the application has ended.
+    pub(super) fn write_secret_files(&self, secrets: &Secrets) -> Result<()> {
+        secrets.files.iter().try_for_each(|(name, text)| self.replace(name, text.as_bytes()))
+    }
+
+    /// Removes Spark's settings with secrets once Spark writes its event log, as it has read them by then.
+    pub(super) fn forget_settings_once_read(&self) {
+        let writes = std::fs::read_dir(self.events()).is_ok_and(|mut entries| entries.next().is_some());
+        if writes {
+            _ = self.remove(SETTINGS);
+        }
+    }
+
+    /// The secrets of the application, which are gone from the disk once this has returned.
+    pub(super) fn take_secrets(&self) -> Result<Secrets> {
+        let secrets = self.read("secrets.json")?.unwrap_or_default();
+        self.remove("secrets.json")?;
+        Ok(secrets)
+    }
+
     pub(super) fn end(&self) -> Result<Option<End>> {
         self.read("end.json")
     }
 
     pub(super) fn write_end(&self, end: &End) -> Result<()> {
+        self.remove("secrets.json")?;
+        let launch = self.launch().ok().flatten();
+        for name in launch.iter().flat_map(|launch| &launch.secret_files) {
+            self.remove(name)?;
+        }
         self.write("end.json", end)
+    }
+
+    pub(super) fn dropped(&self) -> Result<Option<Dropped>> {
+        self.read("log.json")
+    }
+
+    pub(super) fn write_dropped(&self, dropped: &Dropped) -> Result<()> {
+        self.write("log.json", dropped)
+    }
+
+    pub(super) fn remove_dropped(&self) -> Result<()> {
+        self.remove("log.json")
+    }
+
+    /// The control group that the supervisor recorded.
+    pub(super) fn cgroup(&self) -> Result<Option<PathBuf>> {
+        let path = self.0.join("cgroup");
+        match regular::read(&path, LARGEST) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            read => read.map(|bytes| Some(std::ffi::OsString::from_vec(bytes).into())),
+        }
+        .map_err(|error| failed(&path, "read", &error))
+    }
+
+    pub(super) fn write_cgroup(&self, group: &Path) -> Result<()> {
+        self.replace("cgroup", group.as_os_str().as_bytes())
+    }
+
+    /// Spark lets its group read the event log, whatever the umask is. To be called once no process is left.
+    pub(super) fn make_events_private(&self) {
+        make_private_below(&self.events());
+    }
+
+    /// The last part of the folder's path.
+    pub(super) fn name(&self) -> &str {
+        self.0.file_name().and_then(|name| name.to_str()).unwrap_or_default()
     }
 
     pub(super) fn stop(&self) -> Result<Option<Stop>> {
         self.read("stop.json")
+    }
+
+    pub(super) fn stop_file(&self) -> PathBuf {
+        self.0.join("stop.json")
+    }
+
+    /// Whether the program looks for the stop file by itself.
+    pub(super) fn is_stop_watched(&self) -> bool {
+        self.0.join("stop.json.watched").exists()
     }
 
     pub(super) fn write_stop(&self, stop: &Stop) -> Result<()> {
@@ -103,7 +223,7 @@ impl Folder {
 
     pub(super) fn started(&self) -> Result<Option<Timestamp>> {
         let path = self.0.join("started.json");
-        match std::fs::read(&path) {
+        match regular::read(&path, LARGEST) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(failed(&path, "read", &error)),
             // It is there before its content is.
@@ -118,7 +238,7 @@ impl Folder {
     pub(super) fn claim_start(&self, at: Timestamp) -> Result<bool> {
         let path = self.0.join("started.json");
         let error = |error| failed(&path, "written", &error);
-        let mut file = match OpenOptions::new().write(true).create_new(true).open(&path) {
+        let mut file = match private().create_new(true).open(&path) {
             Err(there) if there.kind() == ErrorKind::AlreadyExists => return Ok(false),
             opened => opened.map_err(error)?,
         };
@@ -135,9 +255,9 @@ impl Folder {
 
     /// The supervisor's lock, if nobody has it.
     pub(super) fn lock(&self) -> Result<Option<Lock>> {
-        std::fs::create_dir_all(&self.0).map_err(|error| failed(&self.0, "made", &error))?;
+        make_private(&self.0).map_err(|error| failed(&self.0, "made", &error))?;
         let path = self.0.join("lock");
-        let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+        let file = private().create(true).truncate(false).open(&path);
         let file = file.map_err(|error| failed(&path, "opened", &error))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Lock(file))),
@@ -148,7 +268,7 @@ impl Folder {
 
     fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
         let path = self.0.join(name);
-        let text = match std::fs::read(&path) {
+        let text = match regular::read(&path, LARGEST) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             read => read.map_err(|error| failed(&path, "read", &error))?,
         };
@@ -161,12 +281,20 @@ impl Folder {
         self.replace(name, &text)
     }
 
+    fn remove(&self, name: &str) -> Result<()> {
+        let path = self.0.join(name);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(failed(&path, "removed", &error)),
+            _ => Ok(()),
+        }
+    }
+
     /// Puts a file in place whole, and so that it is there after the power was cut.
     fn replace(&self, name: &str, content: &[u8]) -> Result<()> {
         let path = self.0.join(name);
         let write = || -> io::Result<()> {
             let folder = path.parent().unwrap_or(&self.0);
-            std::fs::create_dir_all(folder)?;
+            make_private(folder)?;
             let mut file = tempfile::NamedTempFile::new_in(folder)?;
             file.write_all(content)?;
             file.as_file().sync_all()?;

@@ -40,6 +40,11 @@ impl Installation {
         self.home.join("bin/spark-submit")
     }
 
+    /// Whether one of Spark's own modules is among its jars.
+    pub fn has(&self, module: &str) -> bool {
+        self.home.join(format!("jars/spark-{module}_{}-{}.jar", self.scala, self.version)).exists()
+    }
+
     /// The coordinates of one of Spark's own modules that it does not bring along.
     pub fn module(&self, name: &str) -> String {
         format!("org.apache.spark:spark-{name}_{}:{}", self.scala, self.version)
@@ -62,6 +67,8 @@ pub struct Installations {
     pub java: Option<PathBuf>,
     /// What the environment says of Python, for a Spark that is in no environment of its own.
     pub python: Option<OsString>,
+    /// Where what was fetched is kept, for all projects.
+    pub cache: Option<PathBuf>,
 }
 
 impl Installations {
@@ -76,7 +83,8 @@ impl Installations {
             looked.push("SPARK_HOME, which is not set".to_owned());
         }
         let home = || variable("HOME").map(|home| PathBuf::from(home).join(".cache/dcp"));
-        if let Some(cache) = variable("DCP_CACHE").map(PathBuf::from).or_else(home) {
+        let cache = variable("DCP_CACHE").map(PathBuf::from).or_else(home);
+        if let Some(cache) = &cache {
             let folder = cache.join("spark");
             looked.push(folder.display().to_string());
             // `SPARK_HOME` may be one of them.
@@ -90,7 +98,7 @@ impl Installations {
             std::env::split_paths(&path).find_map(|folder| executable(folder.join("java")))
         };
         let java = of_home.or_else(of_path);
-        Self { found, looked, java, python: variable("PYSPARK_PYTHON") }
+        Self { found, looked, java, python: variable("PYSPARK_PYTHON"), cache }
     }
 
     /// The Spark of a version, or what to do about it.

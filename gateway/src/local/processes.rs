@@ -1,33 +1,126 @@
-//! The processes of an application: those that carry its folder's path in their environment, which every child
-//! inherits, whatever group or session it makes for itself.
+//! The processes of an application, found in three ways:
+//!
+//! - by its control group, where it has one: nothing leaves that;
+//! - as descendants of its supervisor, which is made the parent of every orphan among them;
+//! - by its folder's path in their environment, which every child inherits that was not started with another one.
+//!
+//! The last one is how a later process finds what a supervisor that was killed has left, where there are no cgroups.
 
+use std::collections::{HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::Path;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_signal};
 
-/// The variable that all processes of an application have.
+use super::cgroup::Cgroup;
+
+/// The variable that the processes of an application have.
 pub(super) const VARIABLE: &str = "DCP_APPLICATION_FOLDER";
 
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// All that are there now, but for this one.
-pub(super) fn of(folder: &Path) -> Vec<Pid> {
-    let own = rustix::process::getpid();
-    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
-    let numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
-    let mut marked = [VARIABLE.as_bytes(), b"=", folder.as_os_str().as_bytes()].concat();
-    marked.push(0);
-    numbers
-        .filter(|number| {
-            // A process that has ended, and only waits for its parent to hear of it, has none.
-            let environment = std::fs::read(format!("/proc/{number}/environ")).unwrap_or_default();
-            has(&environment, &marked)
-        })
-        .filter_map(Pid::from_raw)
-        .filter(|pid| *pid != own)
-        .collect()
+/// What belongs to one application.
+#[derive(Debug)]
+pub(super) struct Processes {
+    folder: PathBuf,
+    cgroup: Option<Cgroup>,
+    /// Whether this process is the supervisor.
+    supervised: bool,
+}
+
+impl Processes {
+    /// As the supervisor has them.
+    pub(super) fn supervised(folder: &Path, cgroup: Option<Cgroup>) -> Self {
+        Self { folder: folder.to_owned(), cgroup, supervised: true }
+    }
+
+    /// As another process finds them once the supervisor is gone.
+    pub(super) fn left(folder: &Path, cgroup: Option<Cgroup>) -> Self {
+        Self { folder: folder.to_owned(), cgroup, supervised: false }
+    }
+
+    pub(super) fn cgroup(&self) -> Option<&Cgroup> {
+        self.cgroup.as_ref()
+    }
+
+    /// Sends a signal to all that are there now.
+    pub(super) fn signal(&self, signal: Signal) {
+        for pid in self.all() {
+            self.send(pid, signal);
+        }
+    }
+
+    /// Kills all that are there now; true if none was left.
+    fn kill(&self) -> bool {
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.kill();
+        }
+        let all = self.all();
+        for pid in &all {
+            self.send(*pid, Signal::KILL);
+        }
+        all.is_empty() && self.cgroup.as_ref().is_none_or(Cgroup::is_empty)
+    }
+
+    /// Kills until none is left, as what is killed may just have started another one; false where some are left at the
+    /// deadline. `between` is called after each pass.
+    pub(super) fn kill_all(&self, deadline: Option<Instant>, mut between: impl FnMut()) -> bool {
+        loop {
+            if self.kill() {
+                if let Some(cgroup) = &self.cgroup {
+                    cgroup.remove();
+                }
+                return true;
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return false;
+            }
+            between();
+            std::thread::sleep(PAUSE);
+        }
+    }
+
+    /// All that live now, but for this process.
+    fn all(&self) -> HashSet<Pid> {
+        let processes = processes();
+        let mut all: HashSet<Pid> =
+            processes.keys().copied().filter(|pid| is_marked(*pid, &self.folder)).collect();
+        all.extend(self.cgroup.iter().flat_map(Cgroup::members));
+        if self.supervised {
+            all.extend(descendants(&processes, getpid()));
+        }
+        all.remove(&getpid());
+        all
+    }
+
+    /// Signals a process, if its number still means one of these: a number is used again once its process is gone, and
+    /// what was opened goes on meaning the same process.
+    fn send(&self, pid: Pid, signal: Signal) {
+        let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { return };
+        let belongs = is_marked(pid, &self.folder)
+            || self.cgroup.as_ref().is_some_and(|cgroup| cgroup.members().contains(&pid))
+            || (self.supervised && is_descendant(pid, getpid()));
+        if belongs {
+            // It may be gone by now.
+            _ = pidfd_send_signal(process, signal);
+        }
+    }
+}
+
+/// Whether a process has an application's mark. One that has ended has no environment.
+fn is_marked(pid: Pid, folder: &Path) -> bool {
+    let mut mark = [VARIABLE.as_bytes(), b"=", folder.as_os_str().as_bytes()].concat();
+    mark.push(0);
+    let process = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
+    let environment = |of: &Path| std::fs::read(of.join("environ")).unwrap_or_default();
+    let own = environment(&process);
+    if !own.is_empty() {
+        return has(&own, &mark);
+    }
+    // The first thread may have ended while others go on.
+    let threads = std::fs::read_dir(process.join("task")).into_iter().flatten().flatten();
+    threads.skip(1).any(|thread| has(&environment(&thread.path()), &mark))
 }
 
 /// Whether an environment has a variable: each entry ends with a zero.
@@ -35,25 +128,43 @@ fn has(environment: &[u8], entry: &[u8]) -> bool {
     environment.split_inclusive(|byte| *byte == 0).any(|it| it == entry)
 }
 
-pub(super) fn signal_all(folder: &Path, signal: Signal) {
-    for pid in of(folder) {
-        // It may be gone by now.
-        _ = kill_process(pid, signal);
-    }
+/// Every process that has not ended, and its parent.
+fn processes() -> HashMap<Pid, Pid> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbers = entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
+    numbers.filter_map(|pid| Some((pid, parent(pid)?))).collect()
 }
 
-/// Kills until none is left: what is killed may just have started another.
-pub(super) fn kill_all(folder: &Path) {
-    loop {
-        let all = of(folder);
-        if all.is_empty() {
-            return;
-        }
-        for pid in all {
-            _ = kill_process(pid, Signal::KILL);
-        }
-        std::thread::sleep(PAUSE);
+/// The parent of a process that has not ended.
+fn parent(pid: Pid) -> Option<Pid> {
+    let text = std::fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+    parent_of(&text)
+}
+
+/// `NUMBER (NAME) STATE PARENT …`; the name may hold anything.
+fn parent_of(stat: &[u8]) -> Option<Pid> {
+    let end = stat.iter().rposition(|byte| *byte == b')')?;
+    let mut fields = std::str::from_utf8(stat.get(end + 2..)?).ok()?.split(' ');
+    let (state, parent) = (fields.next()?, fields.next()?);
+    // The state is that of the first thread, which may have ended while others go on.
+    let threads: u64 = fields.nth(15).and_then(|it| it.parse().ok()).unwrap_or(0);
+    let ended = matches!(state, "Z" | "X" | "x") && threads <= 1;
+    Pid::from_raw(parent.parse().ok()?).filter(|_| !ended)
+}
+
+fn descendants(processes: &HashMap<Pid, Pid>, of: Pid) -> HashSet<Pid> {
+    let mut found = HashSet::new();
+    let mut parents = vec![of];
+    while let Some(above) = parents.pop() {
+        let children = processes.iter().filter(|(_, parent)| **parent == above).map(|(child, _)| *child);
+        let new: Vec<Pid> = children.filter(|child| found.insert(*child)).collect();
+        parents.extend(new);
     }
+    found
+}
+
+fn is_descendant(pid: Pid, of: Pid) -> bool {
+    std::iter::successors(parent(pid), |above| parent(*above)).take(4096).any(|above| above == of)
 }
 
 #[cfg(test)]
@@ -67,5 +178,22 @@ mod tests {
         assert!(!has(environment, b"DCP_APPLICATION_FOLDER=/runs/a\0"));
         assert!(!has(environment, b"APPLICATION_FOLDER=/runs/a-1\0"));
         assert!(!has(b"", b"DCP_APPLICATION_FOLDER=/runs/a-1\0"));
+    }
+
+    #[test]
+    fn a_parent_is_read_whatever_the_name_of_the_process_is() {
+        assert_eq!(parent_of(b"12 (a) S 1) R 7 0 0"), Pid::from_raw(7));
+        assert_eq!(parent_of(b"12 (a) Z 7 0 0"), None, "it has ended");
+        let threads = b"12 (a) Z 7 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 2 0 5";
+        assert_eq!(parent_of(threads), Pid::from_raw(7), "its first thread has ended, another one has not");
+        assert_eq!(parent_of(b"12 (a"), None);
+        assert_eq!(parent_of(b"2 (kthreadd) S 0 0"), None);
+    }
+
+    #[test]
+    fn descendants_are_found_through_all_generations() {
+        let pid = |number| Pid::from_raw(number).expect("it is none of zero");
+        let processes = [(2, 1), (3, 2), (4, 3), (5, 1), (6, 6)].map(|(it, parent)| (pid(it), pid(parent)));
+        assert_eq!(descendants(&processes.into(), pid(2)), [pid(3), pid(4)].into());
     }
 }

@@ -1,28 +1,38 @@
 //! The process that starts an application's command, once, and sees how it ends.
 
-use std::fs::OpenOptions;
-use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
-use rustix::process::Signal;
+use rustix::fs::Mode;
+use rustix::process::{Pid, Signal, WaitOptions, WaitStatus, getpid, set_child_subreaper, umask, wait};
 
-use super::folder::{Folder, Stop, failed};
+use super::cgroup::Cgroup;
+use super::environment;
+use super::folder::{Folder, Stop};
 use super::launch::Launch;
-use super::{memory, processes};
+use super::log::Limited;
+use super::memory;
+use super::prepare::Step;
+use super::processes::{self, Processes};
+use super::secrets::Secrets;
 use crate::compute::{End, Error, Result};
 
 /// How often to look whether the command has ended, or is to.
 const PAUSE: Duration = Duration::from_millis(25);
 /// How long to wait for room on a full disk.
 const FULL: Duration = Duration::from_millis(500);
+/// How much of its output is said where a step before the driver has failed.
+const SAID: usize = 2000;
+const LINES: usize = 5;
 /// Somebody who only looks has the lock for no longer than this.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Runs the application of a folder to its end. Another supervisor of the same folder ends at once.
 pub fn supervise(path: &Path) -> Result<()> {
+    umask(Mode::RWXG | Mode::RWXO);
     let folder = Folder::new(path.to_owned());
     let Some(_lock) = lock(&folder)? else { return Ok(()) };
     let launch = folder
@@ -38,17 +48,21 @@ pub fn supervise(path: &Path) -> Result<()> {
     if !folder.claim_start(Timestamp::now())? {
         return Ok(());
     }
+    // A descendant whose parent has ended becomes a child of this process, wherever it went.
+    set_child_subreaper(Some(getpid()))
+        .map_err(|error| Error::Unavailable(format!("orphans can't be taken over: {error}")))?;
+    let unique = Timestamp::now().as_nanosecond().unsigned_abs();
+    let cgroup = launch.cgroups.then(|| Cgroup::create(folder.name(), unique)).flatten();
+    let processes = Processes::supervised(folder.path(), cgroup);
+    let mut reaper = Reaper::default();
     let kills = memory::kills();
-    let end = match start(&folder, &launch) {
-        Ok(child) => {
-            let end = watch(&folder, child)?;
-            let message =
-                if end.succeeded { String::new() } else { memory::evidence(kills, memory::kills()) };
-            End { message, ..end }
-        }
-        Err(error) => ended(false, None, &error.to_string()),
-    };
-    processes::kill_all(folder.path());
+    let mut end = run(&folder, &launch, &processes, &mut reaper)
+        .unwrap_or_else(|error| ended(false, None, &error.to_string()));
+    if !end.succeeded && end.message.is_empty() {
+        end.message = memory::evidence(kills, memory::kills());
+    }
+    processes.kill_all(None, || reaper.reap());
+    folder.make_events_private();
     // Nobody else knows how it ended: where there is no room to write it down, it waits until there is.
     while folder.write_end(&end).is_err() {
         std::thread::sleep(FULL);
@@ -66,49 +80,171 @@ fn lock(folder: &Folder) -> Result<Option<super::folder::Lock>> {
     }
 }
 
-fn start(folder: &Folder, launch: &Launch) -> Result<Child> {
-    let path = folder.log();
-    let log = OpenOptions::new().create(true).append(true).open(&path);
-    let log = log.map_err(|error| failed(&path, "written", &error))?;
-    let more = log.try_clone().map_err(|error| failed(&path, "written", &error))?;
-    let mut command = Command::new(&launch.program);
-    command.args(&launch.args).envs(&launch.environment).current_dir(&launch.directory);
-    command.env(processes::VARIABLE, folder.path());
-    command.process_group(0).stdin(Stdio::null()).stdout(log).stderr(more);
-    command.spawn().map_err(|error| {
-        Error::Unavailable(format!("`{}` can't be started: {error}", launch.program.display()))
-    })
+/// Waits for children: for the driver, and for what it left behind.
+#[derive(Debug, Default)]
+struct Reaper {
+    driver: Option<Pid>,
+    status: Option<WaitStatus>,
 }
 
-/// Waits until the command has ended, and ends it where that is asked for.
-fn watch(folder: &Folder, mut child: Child) -> Result<End> {
+impl Reaper {
+    fn reap(&mut self) {
+        while let Ok(Some((pid, status))) = wait(WaitOptions::NOHANG) {
+            if Some(pid) == self.driver {
+                self.status = Some(status);
+            }
+        }
+    }
+}
+
+/// Runs what is to be done before the driver, and then the driver, to its end.
+fn run(folder: &Folder, launch: &Launch, processes: &Processes, reaper: &mut Reaper) -> Result<End> {
+    let secrets = folder.take_secrets()?;
+    let mut log = Limited::open(folder, launch.log_limit)?;
+    // Written down before there is anything in it: whoever comes after this process finds it.
+    if let Some(cgroup) = processes.cgroup() {
+        folder.write_cgroup(cgroup.path())?;
+    }
+    let mut run = Run { folder, launch, processes, reaper, secrets: &secrets, log: &mut log };
+    if let Some(end) = run.prepare()? {
+        return Ok(end);
+    }
+    folder.write_secret_files(&secrets)?;
+    let mut command = Command::new(&launch.program);
+    command.args(&launch.args).current_dir(&launch.directory);
+    command.env_clear().envs(environment::passed_on()).envs(&launch.environment).envs(&secrets.environment);
+    run.command(command)
+}
+
+/// A run of an application's commands, one after the other.
+struct Run<'a> {
+    folder: &'a Folder,
+    launch: &'a Launch,
+    processes: &'a Processes,
+    reaper: &'a mut Reaper,
+    secrets: &'a Secrets,
+    log: &'a mut Limited,
+}
+
+impl Run<'_> {
+    /// How it ended, if it ended before the driver could be started.
+    fn prepare(&mut self) -> Result<Option<End>> {
+        let Launch { work, packages, python, .. } = self.launch;
+        if !work.is_empty() {
+            for step in work.fill(&self.folder.work(), python)? {
+                if let Some(end) = self.step(&step)? {
+                    return Ok(Some(end));
+                }
+            }
+        }
+        let Some(packages) = packages else { return Ok(None) };
+        let lock = loop {
+            if packages.is_complete() {
+                return Ok(None);
+            }
+            if self.folder.stop()?.is_some() {
+                return Ok(Some(ended(true, None, "it was stopped before its Python packages were there")));
+            }
+            match packages.lock()? {
+                Some(lock) => break lock,
+                None => std::thread::sleep(PAUSE),
+            }
+        };
+        // Another supervisor may have made it just now.
+        if !packages.is_complete() {
+            for step in packages.steps(python) {
+                if let Some(end) = self.step(&step)? {
+                    return Ok(Some(end));
+                }
+            }
+            packages.finish()?;
+        }
+        drop(lock);
+        Ok(None)
+    }
+
+    /// Runs one command before the driver; how it ended, if it failed.
+    fn step(&mut self, step: &Step) -> Result<Option<End>> {
+        let mut command = Command::new(&step.program);
+        command.args(&step.args).current_dir(self.folder.path());
+        command.env_clear().envs(environment::passed_on());
+        if step.fetches {
+            command.envs(&self.secrets.pip);
+        }
+        let end = self.command(command)?;
+        if end.succeeded {
+            return Ok(None);
+        }
+        let log = super::log::tail(self.folder, SAID).unwrap_or_default();
+        let said = String::from_utf8_lossy(&log);
+        let lines: Vec<&str> = said.lines().rev().take(LINES).collect();
+        let said: Vec<&str> = lines.into_iter().rev().collect();
+        let message = format!("{}: {}", step.what, said.join("\n"));
+        Ok(Some(End { message, ..end }))
+    }
+
+    fn command(&mut self, command: Command) -> Result<End> {
+        self.reaper.driver = None;
+        self.reaper.status = None;
+        self.reaper.driver = Some(start(command, self.folder, self.log, self.processes.cgroup())?);
+        let end = watch(self.folder, self.processes, self.log, self.reaper);
+        self.log.trim(self.folder);
+        Ok(end)
+    }
+}
+
+fn start(mut command: Command, folder: &Folder, log: &Limited, cgroup: Option<&Cgroup>) -> Result<Pid> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let failed = |error| Error::Unavailable(format!("`{program}` can't be started: {error}"));
+    command.env(processes::VARIABLE, folder.path());
+    command.process_group(0).stdin(Stdio::null());
+    command.stdout(log.writer().map_err(failed)?).stderr(log.writer().map_err(failed)?);
+    // A child is in the group that its parent is in as it starts it.
+    if let Some(cgroup) = cgroup {
+        cgroup.enter().map_err(failed)?;
+    }
+    let child = command.spawn();
+    if let Some(cgroup) = cgroup {
+        cgroup.leave().map_err(failed)?;
+    }
+    child.map(|child| Pid::from_child(&child)).map_err(failed)
+}
+
+/// Waits until the driver has ended, and ends it where that is asked for.
+fn watch(folder: &Folder, processes: &Processes, log: &mut Limited, reaper: &mut Reaper) -> End {
     let mut kill_at = None;
     loop {
-        let status = child.try_wait().map_err(|error| {
-            Error::Unavailable(format!("what became of the driver can't be learnt: {error}"))
-        })?;
-        if let Some(status) = status {
-            return Ok(ended(kill_at.is_some() || folder.stop()?.is_some(), Some(status), ""));
+        reaper.reap();
+        // One that can't be read is read again.
+        let stop = folder.stop().ok().flatten();
+        if let Some(status) = reaper.status {
+            return ended(kill_at.is_some() || stop.is_some(), Some(status), "");
         }
-        match (kill_at, folder.stop()?) {
+        match (kill_at, stop) {
             (None, Some(Stop { grace_millis })) => {
-                processes::signal_all(folder.path(), Signal::TERM);
+                // The JVM of a stream would abort its running batch.
+                if !folder.is_stop_watched() {
+                    processes.signal(Signal::TERM);
+                }
                 kill_at = Some(Instant::now().checked_add(Duration::from_millis(grace_millis)));
             }
-            (Some(Some(at)), _) if Instant::now() >= at => processes::signal_all(folder.path(), Signal::KILL),
+            (Some(Some(at)), _) if Instant::now() >= at => processes.signal(Signal::KILL),
             _ => {}
         }
+        log.trim(folder);
+        folder.forget_settings_once_read();
         std::thread::sleep(PAUSE);
     }
 }
 
-fn ended(stopped: bool, status: Option<ExitStatus>, message: &str) -> End {
+fn ended(stopped: bool, status: Option<WaitStatus>, message: &str) -> End {
+    let exit_code = status.and_then(WaitStatus::exit_status);
     End {
         at: Timestamp::now(),
-        succeeded: status.is_some_and(|status| status.success()),
+        succeeded: exit_code == Some(0),
         stopped,
-        exit_code: status.and_then(|status| status.code()),
-        signal: status.and_then(|status| status.signal()),
+        exit_code,
+        signal: status.and_then(WaitStatus::terminating_signal),
         message: message.to_owned(),
     }
 }

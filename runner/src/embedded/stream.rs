@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dcp_gateway::{Compute, Name};
+use dcp_gateway::{Compute, Log, Name};
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
@@ -118,10 +118,11 @@ impl Reading {
                 )));
             };
             let part = read(&**compute, &name, self.offset).await?;
-            if !part.is_empty() {
-                let offset = self.offset;
-                self.offset += part.len() as u64;
-                return Ok(Some(LogPart { attempt: number, offset, bytes: part }));
+            if !part.bytes.is_empty() {
+                // Not where it was read from: a backend may have dropped what was there.
+                let offset = part.from;
+                self.offset = part.next;
+                return Ok(Some(LogPart { attempt: number, offset, bytes: part.bytes }));
             }
             let pinned = self.request.attempt.is_some();
             if !over && self.request.follow {
@@ -137,9 +138,8 @@ impl Reading {
     }
 }
 
-async fn read(compute: &dyn Compute, name: &Name, from: u64) -> Result<Vec<u8>> {
-    let log = compute.logs(name, from, PART).await;
-    log.map(|log| log.bytes).map_err(|error| Error::Unavailable(error.to_string()))
+async fn read(compute: &dyn Compute, name: &Name, from: u64) -> Result<Log> {
+    compute.logs(name, from, PART).await.map_err(|error| Error::Unavailable(error.to_string()))
 }
 
 pub(super) fn result(inner: Arc<Inner>, id: Id, format: Format) -> BoxStream<'static, Result<Bytes>> {

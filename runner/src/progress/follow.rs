@@ -1,9 +1,11 @@
 //! Reads an event log on while it is being written. A stream's log never ends: what was read of it is removed, but for
 //! the part that Spark writes to and the one before.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
+
+use dcp_gateway::regular;
 
 use super::{Progress, Queries};
 use crate::lines::{self, Line};
@@ -58,7 +60,7 @@ impl Follower {
 
     /// Reads on in a part, by whole lines; tells how much that was.
     fn read(&mut self, path: &Path, most: u64) -> io::Result<u64> {
-        let mut file = File::open(path)?;
+        let mut file = regular::open(path)?;
         let length = file.metadata()?.len();
         // One that is shorter than it was is another one.
         if length < self.offset {
@@ -88,6 +90,8 @@ impl Follower {
 /// The parts of the log that was begun last, in their order; none where they are compressed.
 fn parts(events: &Path) -> io::Result<Option<Vec<(u64, PathBuf)>>> {
     let entries = |folder: &Path| match fs::read_dir(folder) {
+        // What is read is removed, so it must not be elsewhere.
+        Ok(_) if !regular::is_folder(folder) => Ok(Vec::new()),
         Ok(entries) => entries.take(ENTRIES).collect::<io::Result<Vec<_>>>(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(error),

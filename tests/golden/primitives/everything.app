@@ -30,6 +30,7 @@
     ],
     "sparkConf": {
       "spark.archives": "s3://lake/models.zip#models",
+      "spark.dcp.configMap": "spark-conf",
       "spark.driver.cores": "2",
       "spark.driver.extraJavaOptions": "-XX:+UseZGC",
       "spark.driver.memory": "2g",
@@ -53,6 +54,7 @@
       "spark.kubernetes.driver.container.image": "registry.example.com/driver:1",
       "spark.kubernetes.driver.limit.cores": "2",
       "spark.kubernetes.driver.request.cores": "500m",
+      "spark.kubernetes.hadoop.configMapName": "hadoop-conf",
       "spark.locality.wait": "3",
       "spark.speculation": "true",
       "spark.sql.session.timeZone": "UTC"
@@ -230,6 +232,17 @@
           ]
         }
       }
+    }
+  },
+  "placement": {
+    "regions": [
+      "eu-central-1"
+    ],
+    "clusters": [
+      "blue"
+    ],
+    "tags": {
+      "data": "prod"
     }
   }
 }

@@ -22,6 +22,7 @@
       "/opt/dcp/job/job.json"
     ],
     "sparkConf": {
+      "spark.dcp.modules": "sql-kafka-0-10",
       "spark.driver.cores": "1",
       "spark.driver.memory": "2g",
       "spark.eventLog.compress": "false",
@@ -247,7 +248,7 @@
       "5"
     ],
     "sparkConf": {
-      "spark.dcp.python.packages": "pandas==2.3.3",
+      "spark.dcp.python.packages": "[\"pandas==2.3.3\"]",
       "spark.driver.cores": "1",
       "spark.driver.memory": "1g",
       "spark.executor.cores": "2",

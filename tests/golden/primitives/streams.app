@@ -21,6 +21,7 @@
       "/opt/dcp/job/job.json"
     ],
     "sparkConf": {
+      "spark.dcp.modules": "sql-kafka-0-10,avro",
       "spark.driver.cores": "1",
       "spark.driver.memory": "1g",
       "spark.eventLog.compress": "false",

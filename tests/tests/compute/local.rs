@@ -11,11 +11,12 @@ use dcp_gateway::local::Local;
 use dcp_gateway::{Compute, End, Error, Name, Phase, SparkApplication, Status};
 use dcp_tests::machine::{Machine, alive, kill, parent, until};
 use rustix::process::Signal;
-const SUPERVISOR: &str = env!("CARGO_BIN_EXE_dcp-test-supervisor");
+
+pub(crate) const SUPERVISOR: &str = env!("CARGO_BIN_EXE_dcp-test-supervisor");
 const GRACE: Duration = Duration::from_millis(300);
 
-async fn end(local: &Local, name: &Name) -> End {
-    let deadline = Instant::now() + Duration::from_secs(30);
+pub(crate) async fn end(local: &Local, name: &Name) -> End {
+    let deadline = Instant::now() + Duration::from_mins(3);
     loop {
         let status = local.get(name).await.expect("it can be asked").expect("it is known");
         if let Status { phase: Phase::Ended, end: Some(end), .. } = status {
@@ -26,14 +27,15 @@ async fn end(local: &Local, name: &Name) -> End {
     }
 }
 
-fn application(name: &str) -> SparkApplication {
+pub(crate) fn application(name: &str) -> SparkApplication {
     let runtime_versions = RuntimeVersions { spark_version: "4.3".to_owned(), ..RuntimeVersions::default() };
     let py_files = Some("main.py".to_owned());
     let spec = Spec { runtime_versions, py_files, ..Spec::default() };
-    SparkApplication { metadata: Metadata { name: name.to_owned(), ..Metadata::default() }, spec }
+    let metadata = Metadata { name: name.to_owned(), ..Metadata::default() };
+    SparkApplication { metadata, spec, ..SparkApplication::default() }
 }
 
-fn name(text: &str) -> Name {
+pub(crate) fn name(text: &str) -> Name {
     text.parse().expect("it is one")
 }
 
@@ -100,6 +102,29 @@ async fn it_is_asked_to_stop_and_then_killed_and_leaves_nothing() {
         let how = if stubborn { (None, Some(9)) } else { (Some(7), None) };
         assert_eq!((found.exit_code, found.signal), how);
         assert!(!alive(&pid) && !alive(&child), "nothing is left");
+    }
+}
+
+/// Looks for the file by which it is asked to stop.
+const WATCHING: &str = "trap 'echo signaled > signaled; exit 9' TERM\ntouch \"$DCP_STOP_FILE.watched\"\necho $$ > pid\n\
+                        while [ -e stubborn ] || [ ! -e \"$DCP_STOP_FILE\" ]; do sleep 0.01; done; exit 0";
+
+#[tokio::test]
+async fn program_that_watches_for_its_stop_file_gets_no_sigterm() {
+    for stubborn in [false, true] {
+        let machine = Machine::new(WATCHING);
+        if stubborn {
+            fs::write(machine.path("stubborn"), "").expect("it can be written");
+        }
+        let local = machine.local(SUPERVISOR);
+        local.create(&application("a-1")).await.expect("it starts");
+        machine.line("pid");
+        let grace = if stubborn { GRACE } else { Duration::from_mins(10) };
+        local.delete(&name("a-1"), grace).await.expect("it can be asked");
+        let found = end(&local, &name("a-1")).await;
+        assert!(found.stopped && !machine.path("signaled").exists(), "{found:?}");
+        let how = if stubborn { (None, Some(9)) } else { (Some(0), None) };
+        assert_eq!((found.exit_code, found.signal), how);
     }
 }
 
@@ -225,9 +250,12 @@ async fn the_command_is_what_the_application_says() {
     let expected = format!(
         "--master\nlocal[{cores}]\n--name\norders-1\n--conf\nspark.driver.memory=1536m\n--conf\n\
          spark.eventLog.dir=file://{}/events\n--conf\nspark.eventLog.enabled=false\n--conf\n\
-         spark.executor.instances=500\n--conf\nspark.executor.memory=512m\n--conf\nspark.ui.port=0\n--conf\n\
-         spark.ui.showConsoleProgress=false\n--py-files\nlib.zip\n{here}/main.py\n--day\n{here}/job.json",
-        runs.display()
+         spark.executor.instances=500\n--conf\nspark.executor.memory=512m\n--conf\n\
+         spark.sql.warehouse.dir=file://{warehouse}\n--conf\nspark.ui.port=0\n--conf\n\
+         spark.ui.showConsoleProgress=false\n--py-files\n{project}/lib.zip\n{here}/main.py\n--day\n{here}/job.json",
+        runs.display(),
+        warehouse = runs.with_file_name("warehouse").display(),
+        project = machine.path("").canonicalize().expect("it is there").display()
     );
     assert_eq!(machine.lines("args").join("\n"), expected);
     assert_eq!(machine.lines("mounted"), ["{}"]);
@@ -251,8 +279,8 @@ async fn what_cannot_run_here_is_said() {
     let mut old = application("a-3");
     old.spec.runtime_versions.spark_version = "3.5".to_owned();
     for (application, expected) in [
-        (secret, "set it in the environment"),
-        (reference, "needs the secret `s3/key`"),
+        (secret, "`pods.driver.env.DCP_NO_SUCH` needs the secret `s/k`"),
+        (reference, "`spark.conf.spark.x` needs the secret `s3/key`"),
         (nothing, "neither a jar nor a Python program"),
         (old, "Spark 3.5 is not on this machine, which has 4.3.0"),
     ] {

@@ -1,5 +1,6 @@
 //! Jobs of every kind, from the manifest to what they leave behind, on a real Spark.
 
+mod drain;
 mod sizing;
 
 use std::fs;
@@ -66,6 +67,15 @@ impl Project {
 
     /// Runs an attempt to its end.
     async fn attempt(&self, input: &Input<'_>) -> (End, String) {
+        let local = self.local();
+        let application = lower(input).expect("it fits");
+        local.create(&application).await.expect("it starts");
+        let name: Name = input.execution.name().parse().expect("it is one");
+        ended(&local, &name).await
+    }
+
+    /// The backend of this machine.
+    fn local(&self) -> Local {
         let variable = |name: &str| match name {
             "SPARK_HOME" => Some(home().into()),
             name => std::env::var_os(name),
@@ -73,24 +83,25 @@ impl Project {
         let supervisor = vec![env!("CARGO_BIN_EXE_dcp-test-supervisor").to_owned()];
         let installations = Installations::find(variable);
         let local = Local::new(&self.path("runs"), self.folder.path(), installations, supervisor);
-        let local = local.expect("it can be made");
-        let application = lower(input).expect("it fits");
-        local.create(&application).await.expect("it starts");
-        let name: Name = input.execution.name().parse().expect("it is one");
-        let deadline = Instant::now() + Duration::from_mins(5);
-        loop {
-            let status = local.get(&name).await.expect("it can be asked").expect("it is known");
-            if let (Phase::Ended, Some(end)) = (status.phase, status.end) {
-                let log = local.logs(&name, 0, 1 << 20).await.expect("it has one");
-                return (end, String::from_utf8_lossy(&log.bytes).into_owned());
-            }
-            assert!(Instant::now() < deadline, "it did not end");
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+        local.expect("it can be made")
     }
 }
 
-const POLICY: Policy = Policy {
+/// Waits for the end of an application, and reads its log.
+async fn ended(local: &Local, name: &Name) -> (End, String) {
+    let deadline = Instant::now() + Duration::from_mins(5);
+    loop {
+        let status = local.get(name).await.expect("it can be asked").expect("it is known");
+        if let (Phase::Ended, Some(end)) = (status.phase, status.end) {
+            let log = local.logs(name, 0, 1 << 20).await.expect("it has one");
+            return (end, String::from_utf8_lossy(&log.bytes).into_owned());
+        }
+        assert!(Instant::now() < deadline, "it did not end");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+pub(crate) const POLICY: Policy = Policy {
     attempts: 1,
     remedies: 0,
     backoff_seconds: 0,
@@ -182,6 +193,29 @@ async fn sql_with_parameters_writes_and_returns_rows() {
     assert!(matches!(read(2, Format::Json).await, Err(Error::NotThere { .. })));
     results.remove(&id).await.expect("it can be removed");
     assert!(matches!(read(1, Format::Json).await, Err(Error::NotThere { .. })));
+}
+
+/// Cargo sets a variable for this process, which is the service; a database's password would come in the same way.
+#[tokio::test]
+async fn sql_cannot_read_the_environment_of_the_service() {
+    let project = Project::new();
+    let variable = |name: &str| format!("reflect('java.lang.System', 'getenv', '{name}')");
+    let job = project.job(&format!(
+        "  job:\n    sql:\n      query: |\n        INSERT OVERWRITE DIRECTORY '%DIR%/out' USING json\n        \
+         SELECT {} AS service, {} AS path, 1 AS one\n",
+        variable("CARGO_PKG_NAME"),
+        variable("PATH"),
+    ));
+    assert!(std::env::var_os("CARGO_PKG_NAME").is_some());
+    let (end, log) = project.run(&job, &[], None).await;
+    assert!(end.succeeded, "{log}");
+    let path = serde_json::json!(std::env::var("PATH").expect("there is one"));
+    // `reflect` gives text.
+    assert_eq!(
+        lines(&project.path("out"), ".json"),
+        [format!("{{\"service\":\"null\",\"path\":{path},\"one\":1}}")]
+    );
+    crate::files::is_private(&project.path("runs"));
 }
 
 /// Where the compiler can't tell; where it can, it says so before: DCP0104.

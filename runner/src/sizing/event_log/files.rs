@@ -1,9 +1,9 @@
 //! Where Spark puts an event log: in one file, or in a folder of its own that holds one file after the other.
 
-use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
+use dcp_gateway::regular;
 use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 
 use super::{Log, Measured};
@@ -132,7 +132,7 @@ fn take(log: &mut Log, path: &Path) -> Result<Option<()>> {
     if let Some(codec) = CODECS.into_iter().find(|codec| *codec == ending) {
         return Err(Error::Codec { path: path.to_owned(), codec });
     }
-    let file = File::open(path).map_err(unreadable(path))?;
+    let file = regular::open(path).map_err(unreadable(path))?;
     if ending == "zstd" {
         let mut from = BufReader::new(Frames::Between(BufReader::new(file)).take(MOST));
         return Ok(log.take(&mut from).ok());

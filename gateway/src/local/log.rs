@@ -1,0 +1,226 @@
+//! A driver's log, limited: its beginning and its newest part are kept.
+//!
+//! The driver writes to the file itself, so that it neither waits for its supervisor nor fails without it. The supervisor
+//! takes the disk space of the middle away from the file (`fallocate(2)`). The file keeps its length, so a position in
+//! it means the same place for ever, and whoever follows a log goes on where they were.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::os::unix::fs::OpenOptionsExt as _;
+
+use rustix::fs::{FallocateFlags, fallocate};
+use serde::{Deserialize, Serialize};
+
+use super::folder::{Folder, failed};
+use crate::compute::{Log, Result};
+use crate::regular;
+
+/// How much of a driver's log is kept if nothing else is said.
+pub const LIMIT: u64 = 64 << 20;
+/// The smallest limit.
+pub(super) const LEAST: u64 = 8 << 20;
+/// Disk space is taken away by whole blocks, so that no block is cut that a file system has.
+const BLOCK: u64 = 1 << 20;
+
+/// The part of a log that was dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Dropped {
+    from: u64,
+    to: u64,
+    limit: u64,
+}
+
+impl Dropped {
+    /// Whether a supervisor can have written it: its driver could have, too.
+    fn is_sound(&self) -> bool {
+        self.to.checked_sub(self.from).is_some_and(|bytes| bytes >= BLOCK)
+    }
+
+    fn notice(self) -> String {
+        let Self { from, to, limit } = self;
+        let (bytes, mib) = (to - from, limit >> 20);
+        format!("\n[dcp: {bytes} bytes of the log were dropped here; the limit is {mib} MiB]\n")
+    }
+
+    /// What stands in the place of the dropped part: the notice, in the place of its last bytes, so that a position
+    /// behind it is that of what follows.
+    fn instead(self, from: u64, limit: usize) -> Log {
+        let notice = self.notice().into_bytes();
+        let begin = self.to.saturating_sub(notice.len() as u64).max(from);
+        let skip = notice.len() - usize::try_from(self.to - begin).unwrap_or(0).min(notice.len());
+        let bytes: Vec<u8> = notice[skip..].iter().copied().take(limit).collect();
+        Log { from: begin, next: begin + bytes.len() as u64, bytes }
+    }
+}
+
+/// Keeps a log within its limit while a driver writes to it.
+#[derive(Debug)]
+pub(super) struct Limited {
+    file: File,
+    limit: u64,
+    dropped: Dropped,
+}
+
+impl Limited {
+    /// Opens the log that a driver is about to write.
+    pub(super) fn open(folder: &Folder, limit: u64) -> Result<Self> {
+        let path = folder.log();
+        let file = OpenOptions::new().create_new(true).append(true).read(true).mode(0o600).open(&path);
+        let file = file.map_err(|error| failed(&path, "written", &error))?;
+        let limit = limit.max(LEAST);
+        let head = limit / 4 / BLOCK * BLOCK;
+        Ok(Self { file, limit, dropped: Dropped { from: head, to: head, limit } })
+    }
+
+    pub(super) fn writer(&self) -> io::Result<File> {
+        self.file.try_clone()
+    }
+
+    /// Drops the middle where the log has grown beyond its limit. A log that can't be limited, as its file system can't
+    /// do it, is left whole.
+    pub(super) fn trim(&mut self, folder: &Folder) {
+        let Ok(length) = self.file.metadata().map(|it| it.len()) else { return };
+        // So much more that not every line that is written has some dropped.
+        let step = BLOCK.max(self.limit / 8);
+        let newest = self.limit - self.dropped.from - step - BLOCK;
+        let to = length.saturating_sub(newest) / BLOCK * BLOCK;
+        if to < self.dropped.to + step {
+            return;
+        }
+        // Told before it is done: whoever reads takes nothing that is gone for something that was written.
+        let dropped = Dropped { to, ..self.dropped };
+        if folder.write_dropped(&dropped).is_err() {
+            return;
+        }
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        match fallocate(&self.file, flags, self.dropped.to, to - self.dropped.to) {
+            Ok(()) => self.dropped = dropped,
+            Err(_) if self.dropped.to == self.dropped.from => _ = folder.remove_dropped(),
+            Err(_) => _ = folder.write_dropped(&self.dropped),
+        }
+    }
+}
+
+/// How often a part is read again because more was dropped meanwhile.
+const TRIES: u32 = 16;
+
+/// Reads a part of a log; what was dropped is skipped, and said in a line.
+pub(super) fn read(folder: &Folder, from: u64, limit: usize) -> Result<Log> {
+    let mut tries = 0..TRIES;
+    loop {
+        let dropped = folder.dropped()?.filter(Dropped::is_sound);
+        let mut most = limit as u64;
+        if let Some(dropped) = dropped {
+            if (dropped.from..dropped.to).contains(&from) {
+                return Ok(dropped.instead(from, limit));
+            }
+            if from < dropped.from {
+                most = most.min(dropped.from - from);
+            }
+        }
+        let bytes = bytes(folder, |_| from, most)?;
+        // More may have been dropped meanwhile.
+        if tries.next().is_none() || folder.dropped()?.filter(Dropped::is_sound) == dropped {
+            return Ok(Log { from, next: from.saturating_add(bytes.len() as u64), bytes });
+        }
+    }
+}
+
+/// Reads the last of a log, at most `limit` bytes.
+pub(super) fn tail(folder: &Folder, limit: usize) -> Result<Vec<u8>> {
+    let newest = folder.dropped()?.filter(Dropped::is_sound).map_or(0, |dropped| dropped.to);
+    bytes(folder, |length| length.saturating_sub(limit as u64).max(newest), limit as u64)
+}
+
+fn bytes(folder: &Folder, from: impl Fn(u64) -> u64, limit: u64) -> Result<Vec<u8>> {
+    let path = folder.log();
+    let read = || -> io::Result<Vec<u8>> {
+        let mut file = match regular::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            opened => opened?,
+        };
+        let length = file.metadata()?.len();
+        // Beyond its end there is nothing, however far: a file system would call some of that invalid.
+        file.seek(SeekFrom::Start(from(length).min(length)))?;
+        let mut bytes = Vec::new();
+        file.take(limit).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    read().map_err(|error| failed(&path, "read", &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    fn line(number: u64) -> String {
+        format!("{number:>1023}\n")
+    }
+
+    /// Reads on from a place as a client does that knows only where the next part begins.
+    fn follow(folder: &Folder, mut from: u64, part: usize) -> String {
+        let mut text = Vec::new();
+        loop {
+            let log = read(folder, from, part).expect("it can be read");
+            assert_eq!(log.next, log.from + log.bytes.len() as u64);
+            if log.bytes.is_empty() {
+                return String::from_utf8(text).expect("it is text");
+            }
+            text.extend(log.bytes);
+            from = log.next;
+        }
+    }
+
+    #[test]
+    fn the_beginning_and_the_newest_part_are_kept_and_positions_stay() {
+        let root = tempfile::tempdir().expect("there is room");
+        let folder = Folder::new(root.path().canonicalize().expect("it is there"));
+        let mut log = Limited::open(&folder, LEAST).expect("it can be made");
+        let mut writer = log.writer().expect("it is open");
+        let mut early = String::new();
+        for number in 0..64 * 1024 {
+            writer.write_all(line(number).as_bytes()).expect("there is room");
+            if number % 500 == 0 {
+                log.trim(&folder);
+            }
+            if number == 4 * 1024 {
+                early = follow(&folder, 0, 100_000);
+            }
+        }
+        log.trim(&folder);
+        assert_eq!(early.len(), (4 * 1024 + 1) * 1024, "nothing was dropped of what is within the limit");
+        let about = std::fs::metadata(folder.log()).expect("it is there");
+        assert_eq!(about.len(), 64 << 20);
+        let used = std::os::unix::fs::MetadataExt::blocks(&about) * 512;
+        assert!(used <= LEAST, "{used} bytes are used");
+        for part in [7_777, 100_000, 1 << 20, 16 << 20] {
+            let text = follow(&folder, 0, part);
+            assert!(text.len() as u64 <= LEAST + 200 && !text.contains('\0'));
+            assert_eq!(text.matches("bytes of the log were dropped here; the limit is 8 MiB").count(), 1);
+            assert!(text.starts_with(&line(0)) && text.ends_with(&line(64 * 1024 - 1)));
+            // Whoever stopped before what was dropped, in it, or behind it goes on with what follows.
+            for from in [0u64, 1 << 20, 3 << 20, 30 << 20, 60 << 20] {
+                assert!(text.ends_with(&follow(&folder, from, part)[200..]), "{from}");
+            }
+        }
+        let last = tail(&folder, 2048).expect("it can be read");
+        assert_eq!(last, [line(64 * 1024 - 2), line(64 * 1024 - 1)].concat().as_bytes());
+        let most = tail(&folder, 60 << 20).expect("it can be read");
+        assert!(most.len() as u64 <= LEAST && !most.contains(&0));
+    }
+
+    #[test]
+    fn a_notice_can_be_read_in_parts() {
+        let dropped = Dropped { from: 100, to: 1_000_000, limit: LEAST };
+        let notice = dropped.notice();
+        let (mut at, mut text) = (100, Vec::new());
+        while at < dropped.to {
+            let part = dropped.instead(at, 7);
+            text.extend(part.bytes);
+            at = part.next;
+        }
+        assert_eq!((text, at), (notice.into_bytes(), 1_000_000));
+    }
+}

@@ -1,0 +1,254 @@
+//! Where `${secret.name/key}` comes from on this machine: a variable of the service, or a file in a folder of secrets.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Read as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::compute::{Error, Result};
+
+/// How a reference begins and ends.
+const OPEN: &str = "${secret.";
+const CLOSE: char = '}';
+/// No secret is longer.
+const LARGEST: u64 = 1 << 20;
+
+/// The parts of an application that must be in no other file than their own, which the supervisor removes.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Secrets {
+    /// Variables of the driver.
+    pub(super) environment: BTreeMap<String, String>,
+    /// What pip is given to find packages.
+    pub(super) pip: BTreeMap<String, String>,
+    /// Files in the application's folder.
+    pub(super) files: BTreeMap<String, String>,
+}
+
+impl Secrets {
+    pub(super) fn is_empty(&self) -> bool {
+        self.environment.is_empty() && self.pip.is_empty() && self.files.is_empty()
+    }
+}
+
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set()
+            .entries(self.environment.keys().chain(self.pip.keys()).chain(self.files.keys()))
+            .finish()
+    }
+}
+
+/// The secrets of this machine.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Store {
+    /// A folder with a folder for each secret, which has a file for each key.
+    pub(super) folder: Option<PathBuf>,
+}
+
+impl Store {
+    /// The value of a secret's key, for the manifest's field `field`.
+    pub(super) fn get(&self, name: &str, key: &str, field: &str) -> Result<String> {
+        let is_plain = |text: &str| {
+            !text.is_empty()
+                && !text.starts_with('.')
+                && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+        };
+        if !is_plain(name) || !is_plain(key) {
+            return Err(Error::Invalid(format!(
+                "`{field}`: `{name}/{key}` is not the name of a secret and a key"
+            )));
+        }
+        let variable = variable(name, key);
+        if let Ok(value) = std::env::var(&variable) {
+            return Ok(value);
+        }
+        let missing = |place: &str| {
+            Error::Invalid(format!(
+                "`{field}` needs the secret `{name}/{key}`, which this machine does not have: set {variable} in the \
+                 environment of dcp, or {place}"
+            ))
+        };
+        let Some(folder) = &self.folder else {
+            return Err(missing("give this Runner a folder of secrets"));
+        };
+        let path = folder.join(name).join(key);
+        let place = format!("write it into the file `{}`", path.display());
+        let about = std::fs::metadata(&path)
+            .ok()
+            .filter(std::fs::Metadata::is_file)
+            .ok_or_else(|| missing(&place))?;
+        if about.permissions().mode() & 0o077 != 0 {
+            let path = path.display();
+            let message =
+                format!("`{field}`: other users can read the secret in `{path}`; run `chmod 600 {path}`");
+            return Err(Error::Invalid(message));
+        }
+        let mut text = String::new();
+        let read = std::fs::File::open(&path).and_then(|file| file.take(LARGEST).read_to_string(&mut text));
+        read.map_err(|error| {
+            Error::Invalid(format!("`{field}`: `{}` can't be read: {error}", path.display()))
+        })?;
+        // Editors end a file with a line break.
+        if text.ends_with('\n') {
+            text.pop();
+        }
+        Ok(text)
+    }
+
+    /// A text with the values of its references; none where it has no reference.
+    pub(super) fn resolve(&self, text: &str, field: &str) -> Result<Option<String>> {
+        if !text.contains(OPEN) {
+            return Ok(None);
+        }
+        let mut resolved = String::new();
+        let mut rest = text;
+        while let Some((before, from)) = rest.split_once(OPEN) {
+            let Some((reference, after)) = from.split_once(CLOSE) else { break };
+            let (name, key) = reference.split_once('/').unwrap_or((reference, ""));
+            resolved.push_str(before);
+            resolved.push_str(&self.get(name, key, field)?);
+            rest = after;
+        }
+        resolved.push_str(rest);
+        Ok(Some(resolved))
+    }
+
+    /// A JSON document with the values of the references in its texts; none where it has no reference.
+    pub(super) fn resolve_json(&self, text: &str, field: &str) -> Result<Option<String>> {
+        if !text.contains(OPEN) {
+            return Ok(None);
+        }
+        let Ok(mut document) = serde_json::from_str::<Value>(text) else {
+            let message = format!(
+                "`{field}` refers to a secret in a file that is not JSON, which `local` can't resolve"
+            );
+            return Err(Error::Invalid(message));
+        };
+        self.resolve_value(&mut document, field)?;
+        Ok(Some(document.to_string()))
+    }
+
+    fn resolve_value(&self, value: &mut Value, field: &str) -> Result<()> {
+        match value {
+            Value::String(text) => {
+                if let Some(resolved) = self.resolve(text, field)? {
+                    *text = resolved;
+                }
+            }
+            Value::Array(items) => {
+                for item in items {
+                    self.resolve_value(item, field)?;
+                }
+            }
+            Value::Object(members) => {
+                for (key, member) in members {
+                    // Spark writes the text of SQL into its event log.
+                    if matches!(key.as_str(), "statements" | "query" | "parameters") {
+                        refuse(
+                            &member.to_string(),
+                            &format!("{field}.query"),
+                            "SQL, which Spark writes into its event log",
+                        )?;
+                    }
+                    self.resolve_value(member, field)?;
+                }
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
+        Ok(())
+    }
+}
+
+/// Refuses a reference in a place where a secret would be seen.
+pub(super) fn refuse(text: &str, field: &str, place: &str) -> Result<()> {
+    let Some((_, from)) = text.split_once(OPEN) else { return Ok(()) };
+    let name = from.split_once(CLOSE).map_or(from, |(name, _)| name);
+    Err(Error::Invalid(format!(
+        "`{field}` has the secret `{name}` in {place}: set it in `spark.conf`, `spark.hadoopConf` or `pods.driver.env`"
+    )))
+}
+
+/// `DCP_SECRET_<NAME>_<KEY>`, in upper case.
+fn variable(name: &str, key: &str) -> String {
+    let upper = |text: &str| text.to_ascii_uppercase().replace(['-', '.'], "_");
+    format!("DCP_SECRET_{}_{}", upper(name), upper(key))
+}
+
+/// Settings as a Java properties file.
+pub(super) fn properties(conf: &BTreeMap<String, String>) -> String {
+    let escape = |text: &str| -> String {
+        let each = text.chars().map(|char| match char {
+            '\n' => "\\n".to_owned(),
+            '\r' => "\\r".to_owned(),
+            '\t' => "\\t".to_owned(),
+            ' ' | ':' | '=' | '#' | '!' | '\\' => format!("\\{char}"),
+            char => char.to_string(),
+        });
+        each.collect()
+    };
+    let lines = conf.iter().map(|(key, value)| format!("{}={}\n", escape(key), escape(value)));
+    lines.collect::<Vec<_>>().concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let folder = tempfile::tempdir().expect("there is room");
+        fs::create_dir(folder.path().join("db")).expect("there is room");
+        let path = folder.path().join("db/password");
+        fs::write(&path, "p\"a=s: \\s\n").expect("there is room");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("it is ours");
+        let store = Store { folder: Some(folder.path().to_owned()) };
+        (folder, store)
+    }
+
+    #[test]
+    fn references_are_resolved_where_they_are() {
+        let (_folder, store) = store();
+        let text = "a ${secret.db/password}${x} ${secret.db/password";
+        let resolved = store.resolve(text, "f").expect("it is there");
+        assert_eq!(resolved.as_deref(), Some("a p\"a=s: \\s${x} ${secret.db/password"));
+        assert_eq!(store.resolve("${x} $secret", "f"), Ok(None));
+        let json = store.resolve_json("{\"a\": [\"${secret.db/password}\"]}", "f").expect("it is there");
+        let value: Value = serde_json::from_str(&json.expect("it has one")).expect("it is JSON");
+        assert_eq!(value, serde_json::json!({"a": ["p\"a=s: \\s"]}));
+        let sql = store.resolve_json("{\"statements\": [\"SELECT '${secret.db/password}'\"]}", "job.sql");
+        assert!(matches!(sql, Err(Error::Invalid(said)) if said.contains("`job.sql.query`")));
+    }
+
+    #[test]
+    fn missing_open_and_odd_secrets_are_refused() {
+        let (folder, store) = store();
+        for (name, key) in
+            [("db", "user"), ("..", "password"), ("db", "../../etc/passwd"), ("", ""), ("db", "")]
+        {
+            let Err(Error::Invalid(said)) = store.get(name, key, "spark.conf.x") else {
+                panic!("{name}/{key}")
+            };
+            assert!(said.contains("`spark.conf.x`"), "{said}");
+        }
+        let path = folder.path().join("db/password");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o640)).expect("it is ours");
+        assert!(
+            matches!(store.get("db", "password", "f"), Err(Error::Invalid(said)) if said.contains("chmod 600"))
+        );
+        let Err(Error::Invalid(said)) = Store::default().get("s3.main", "secret-key", "f") else {
+            panic!("none")
+        };
+        assert!(said.contains("DCP_SECRET_S3_MAIN_SECRET_KEY"), "{said}");
+    }
+
+    #[test]
+    fn properties_are_escaped() {
+        let conf = [("a:b".to_owned(), " x=\\y\nz#".to_owned())].into();
+        assert_eq!(properties(&conf), "a\\:b=\\ x\\=\\\\y\\nz\\#\n");
+    }
+}

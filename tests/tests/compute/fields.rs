@@ -1,0 +1,109 @@
+//! What `local` does with each field of a manifest.
+
+use std::collections::BTreeSet;
+
+use dcp_compiler::model::Backend;
+use dcp_gateway::local::fields::{FIELDS, Treatment, treatment};
+use dcp_gateway::{Compute as _, Error};
+use dcp_runner::execution::{Execution, Id};
+use dcp_runner::lower::{Input, lower};
+use dcp_runner::machine::{Event, after};
+use dcp_tests::machine::Machine;
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::local::SUPERVISOR;
+use crate::spark::POLICY;
+
+/// The path of every value that a manifest may have, below `spec` or below the manifest.
+fn fields() -> BTreeSet<String> {
+    let text = dcp_compiler::schema::MANIFEST.text();
+    let schema: Value = serde_json::from_str(text.as_str()).expect("the schema is JSON");
+    let mut found = BTreeSet::new();
+    walk(&schema, &schema, "", &[], &mut found);
+    let of_manifest = found.iter().filter(|path| path.starts_with("metadata.") || path.starts_with("spec."));
+    of_manifest.map(|path| path.strip_prefix("spec.").unwrap_or(path).to_owned()).collect()
+}
+
+fn walk(schema: &Value, node: &Value, path: &str, within: &[&str], found: &mut BTreeSet<String>) {
+    if let Some(name) = node["$ref"].as_str() {
+        let to = schema.pointer(&name[1..]).expect("it refers to what is there");
+        if !within.contains(&name) {
+            walk(schema, to, path, &[within, &[name]].concat(), found);
+        }
+        return;
+    }
+    let join = |name: &str| if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") };
+    let below = node["properties"].as_object().into_iter().flatten().map(|(name, one)| (join(name), one));
+    let each =
+        ["items", "additionalProperties"].into_iter().map(|key| &node[key]).filter(|it| it.is_object());
+    let choices = ["anyOf", "oneOf"].into_iter().flat_map(|key| node[key].as_array().into_iter().flatten());
+    let all: Vec<(String, &Value)> = below
+        .chain(each.map(|one| (join("*"), one)))
+        .chain(choices.map(|one| (path.to_owned(), one)))
+        .collect();
+    if all.is_empty() {
+        found.insert(path.to_owned());
+    }
+    for (path, one) in all {
+        walk(schema, one, &path, within, found);
+    }
+}
+
+#[test]
+fn every_field_of_the_manifest_has_a_treatment() {
+    let fields = fields();
+    assert!(fields.len() > 150 && fields.contains("job.stream.sources.*.kafka.topic"), "{fields:#?}");
+    // A list of texts is one field.
+    let is_known = |path: &String| treatment(path).or_else(|| treatment(path.strip_suffix(".*")?)).is_some();
+    let missing: Vec<_> = fields.iter().filter(|path| !is_known(path)).collect();
+    assert!(missing.is_empty(), "these have no row in FIELDS: {missing:#?}");
+    assert_eq!(treatment("pods.driver.env.X").map(|it| it.0), Some(Treatment::Acts));
+    assert_eq!(treatment("pods.driver.envFrom.0.secret").map(|it| it.0), Some(Treatment::Refuses));
+    assert_eq!(treatment("pods.executors.env.X").map(|it| it.0), Some(Treatment::Without));
+    assert_eq!(treatment("nothing.of.the.kind"), None);
+}
+
+/// A manifest's lines for each field that is refused.
+const REFUSED: [(&str, &str); 9] = [
+    ("placement.regions", "  placement: {regions: [eu-central-1]}\n"),
+    ("placement.clusters.names", "  placement: {clusters: {names: [main]}}\n"),
+    ("placement.clusters.tags.*", "  placement: {clusters: {tags: {data: prod}}}\n"),
+    ("spark.configMap", "  spark: {configMap: settings}\n"),
+    ("spark.hadoopConfigMap", "  spark: {hadoopConfigMap: settings}\n"),
+    ("pods.driver.secrets.**", "  pods: {driver: {secrets: [{name: s, path: /etc/s}]}}\n"),
+    ("pods.driver.configMaps.**", "  pods: {driver: {configMaps: [{name: m, path: /etc/m}]}}\n"),
+    (
+        "pods.driver.volumes.**",
+        "  pods: {driver: {volumes: [{name: data, path: /data, source: {emptyDir: {}}}]}}\n",
+    ),
+    ("pods.driver.envFrom.**", "  pods: {driver: {envFrom: [{configMap: m}]}}\n"),
+];
+
+fn accepts(lines: &str) -> Result<(), Error> {
+    let machine = Machine::of_version("4.1.1", "echo never");
+    let job = dcp_tests::job(&format!("{lines}  job: {{sql: {{query: SELECT 1}}}}\n"));
+    let id = Id::parse("a1").expect("it is one");
+    let mut execution = Execution::new(id, POLICY, Backend::Local, Timestamp::UNIX_EPOCH);
+    after(&mut execution, Event::Stepped, Timestamp::UNIX_EPOCH);
+    let values = std::collections::BTreeMap::new();
+    let input = Input { job: &job, execution: &execution, values: &values, streaming: None, results: None };
+    machine.local(SUPERVISOR).accepts(&lower(&input).expect("it fits"))
+}
+
+#[test]
+fn fields_that_cannot_be_acted_on_are_refused_by_their_name() {
+    let rows = FIELDS.iter().filter(|(treatment, ..)| *treatment == Treatment::Refuses);
+    let refused: BTreeSet<&str> = rows.flat_map(|(.., patterns)| patterns.iter().copied()).collect();
+    assert_eq!(refused, REFUSED.iter().map(|(pattern, _)| *pattern).collect());
+    for (pattern, lines) in REFUSED {
+        let Err(Error::Invalid(said)) = accepts(lines) else { panic!("{pattern} is accepted") };
+        let field = pattern.trim_end_matches(".**").trim_end_matches(".*");
+        assert!(said.starts_with(&format!("`{field}`: `local`")), "{said}");
+    }
+    let scratch = "{name: spark-local-dir-1, path: /tmp/x, source: {emptyDir: {}}}";
+    accepts(&format!("  pods: {{driver: {{volumes: [{scratch}]}}}}\n"))
+        .expect("it is where Spark keeps scratch data");
+    accepts("  placement: {backends: [emr, local], emr: {releaseLabel: emr-7.6.0-latest}}\n")
+        .expect("it is for another one");
+}

@@ -1,0 +1,391 @@
+//! What a driver of `local` gets, may see and may do with the files of its application.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use dcp_gateway::application::{ConfigMapSpec, PACKAGES, PodSpec};
+use dcp_gateway::{Compute as _, Error, Log, SparkApplication};
+use dcp_tests::machine::Machine;
+use serde_json::json;
+
+use crate::local::{SUPERVISOR, application, end, name};
+
+/// What a driver may have in its environment: what is passed on, what dcp sets, and what bash sets itself.
+const EXPECTED: [&str; 22] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "LANG",
+    "LANGUAGE",
+    "TZ",
+    "TMPDIR",
+    "JAVA_HOME",
+    "SPARK_CONF_DIR",
+    "HADOOP_CONF_DIR",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "SPARK_HOME",
+    "SPARK_LOCAL_IP",
+    "PYSPARK_PYTHON",
+    "PWD",
+    "OLDPWD",
+    "SHLVL",
+    "_",
+    "DCP_STOP_FILE",
+];
+
+#[tokio::test]
+async fn driver_and_supervisor_do_not_inherit_the_environment_of_the_service() {
+    // Cargo sets it for its tests; `DCP_DATABASE` and `DCP_TOKEN` come in the same way.
+    assert!(std::env::var_os("CARGO_PKG_NAME").is_some(), "the service has a variable that is not passed on");
+    let machine = Machine::new("env > driver; tr '\\0' '\\n' < /proc/$PPID/environ > supervisor");
+    let mut application = application("a-1");
+    application.spec.driver_spec = PodSpec {
+        pod_template_spec: json!({"spec": {"containers": [{"env": [
+            {"name": "STAGE", "value": "dev"},
+            {"name": "FROM_SECRET", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
+            {"name": "WITH_SECRET", "value": "a ${secret.s/k} b"},
+        ]}]}}),
+    };
+    secret(&machine, "s/k", "only-for-the-driver");
+    let local = machine.local(SUPERVISOR).with_secrets(Some(machine.path("secrets")));
+    local.create(&application).await.expect("it starts");
+    assert!(end(&local, &name("a-1")).await.succeeded);
+    let names = |file: &str| -> Vec<String> {
+        let lines = machine.lines(file).into_iter();
+        lines.filter_map(|line| line.split_once('=').map(|(name, _)| name.to_owned())).collect()
+    };
+    let known = |name: &String| EXPECTED.contains(&name.as_str()) || name.starts_with("LC_");
+    let (driver, supervisor) = (names("driver"), names("supervisor"));
+    let own = ["STAGE", "FROM_SECRET", "WITH_SECRET", "DCP_APPLICATION_FOLDER"];
+    let odd: Vec<_> = driver.iter().filter(|name| !known(name) && !own.contains(&name.as_str())).collect();
+    assert!(odd.is_empty(), "{odd:?}");
+    assert!(own.iter().all(|name| driver.iter().any(|it| it == name)), "{driver:?}");
+    assert!(supervisor.iter().any(|name| name == "PATH") && supervisor.iter().all(known), "{supervisor:?}");
+    // What the manifest takes from a secret is in the driver's environment and in no file.
+    let driver = machine.lines("driver");
+    assert!(driver.contains(&"FROM_SECRET=only-for-the-driver".to_owned()), "{driver:?}");
+    assert!(driver.contains(&"WITH_SECRET=a only-for-the-driver b".to_owned()), "{driver:?}");
+    has_not(&machine.path("runs"), "only-for-the-driver");
+}
+
+/// Writes a secret of the machine.
+pub(crate) fn secret(machine: &Machine, place: &str, value: &str) {
+    let path = machine.path("secrets").join(place);
+    fs::create_dir_all(path.parent().expect("it has one")).expect("there is room");
+    fs::write(&path, value).expect("there is room");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("it is ours");
+}
+
+/// Asserts that no file below a folder has a text in it.
+pub(crate) fn has_not(folder: &Path, text: &str) {
+    for path in tree(folder).into_iter().filter(|path| path.is_file()) {
+        let bytes = fs::read(&path).expect("it is ours");
+        assert!(!String::from_utf8_lossy(&bytes).contains(text), "{}", path.display());
+    }
+}
+
+/// A driver that copies what it is given, and an application with a secret in each place that may have one.
+#[tokio::test]
+async fn secrets_are_in_no_command_line_and_in_no_file_that_stays() {
+    let machine = Machine::new(
+        "printf '%s\\n' \"$@\" > args; tr '\\0' '\\n' < /proc/$$/cmdline > cmdline\n\
+         for it in \"$@\"; do case \"$it\" in */spark.properties) cp \"$it\" properties; stat -c %a \"$it\" > mode ;; esac; done\n\
+         cp runs/a-1/config/0/job.json job; ls runs/a-1 > files",
+    );
+    secret(&machine, "s3/secret-key", "wJalr XUtn=\"FEMI\n");
+    let mut application = application("a-1");
+    let spec = &mut application.spec;
+    let reference = "${secret.s3/secret-key}".to_owned();
+    spec.spark_conf = [
+        ("spark.hadoop.fs.s3a.key".to_owned(), reference.clone()),
+        ("spark.plain".to_owned(), "plain".to_owned()),
+    ]
+    .into();
+    let task =
+        json!({"stream": {"sources": {"s": {"kafka": {"options": {"kafka.sasl.jaas.config": reference}}}}}});
+    let data = [("job.json".to_owned(), task.to_string())].into();
+    spec.config_map_specs = vec![ConfigMapSpec { name: "job".to_owned(), data }];
+    spec.driver_spec = PodSpec {
+        pod_template_spec: json!({"spec": {
+            "volumes": [{"name": "v", "configMap": {"name": "job"}}],
+            "containers": [{"volumeMounts": [{"name": "v", "mountPath": "/opt/dcp/job"}]}],
+        }}),
+    };
+    let local = machine.local(SUPERVISOR).with_secrets(Some(machine.path("secrets")));
+    local.accepts(&application).expect("it can be run");
+    local.create(&application).await.expect("it starts");
+    assert!(end(&local, &name("a-1")).await.succeeded);
+    assert_eq!(machine.lines("properties"), ["", "spark.hadoop.fs.s3a.key=wJalr\\ XUtn\\=\"FEMI"]);
+    assert_eq!(machine.lines("mode"), ["600"]);
+    let job: serde_json::Value = serde_json::from_str(&machine.line("job")).expect("it is JSON");
+    let option = &job["stream"]["sources"]["s"]["kafka"]["options"]["kafka.sasl.jaas.config"];
+    assert_eq!(option, "wJalr XUtn=\"FEMI");
+    for file in ["args", "cmdline"] {
+        let text = machine.lines(file).join("\n");
+        assert!(!text.contains("wJalr") && text.contains("spark.plain=plain"), "{text}");
+        let redacted = "|^\\Qspark.hadoop.fs.s3a.key\\E$|^\\Qfs.s3a.key\\E$";
+        assert!(text.contains("spark.redaction.regex=") && text.contains(redacted), "{text}");
+    }
+    assert!(!machine.lines("files").contains(&"secrets.json".to_owned()));
+    has_not(&machine.path("runs"), "wJalr");
+}
+
+#[tokio::test]
+async fn secrets_where_others_would_see_them_are_refused_by_the_name_of_the_field() {
+    let machine = Machine::new("echo never");
+    secret(&machine, "s/k", "value");
+    let local = machine.local(SUPERVISOR).with_secrets(Some(machine.path("secrets")));
+    let reference = || "x=${secret.s/k}".to_owned();
+    let mut argument = application("a-1");
+    argument.spec.driver_args.push(reference());
+    let mut options = application("a-1");
+    options.spec.spark_conf.insert("spark.driver.extraJavaOptions".to_owned(), reference());
+    for (application, field) in
+        [(argument, "`job.args`"), (options, "`spark.conf.spark.driver.extraJavaOptions`")]
+    {
+        let Err(Error::Invalid(said)) = local.accepts(&application) else { panic!("{field}") };
+        assert!(said.starts_with(field) && said.contains("s/k") && !said.contains("value"), "{said}");
+    }
+}
+
+/// Everything below a folder, and the folder itself.
+pub(crate) fn tree(folder: &Path) -> Vec<PathBuf> {
+    let mut found = vec![folder.to_owned()];
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().expect("it is known").is_dir() {
+            found.extend(tree(&entry.path()));
+        } else {
+            found.push(entry.path());
+        }
+    }
+    found
+}
+
+/// Asserts that nobody but its owner has any right to what is below a folder.
+pub(crate) fn is_private(folder: &Path) {
+    for path in tree(folder) {
+        let mode = fs::symlink_metadata(&path).expect("it is there").permissions().mode() & 0o777;
+        let expected = if path.is_dir() { 0o700 } else { 0o600 };
+        assert_eq!(mode, expected, "{} has {mode:o}", path.display());
+    }
+}
+
+#[tokio::test]
+async fn files_of_an_application_are_for_their_owner_alone() {
+    let machine = Machine::new(
+        "for it in \"$@\"; do case \"$it\" in spark.eventLog.dir=file://*) events=\"${it#*file://}\" ;; esac; done\n\
+         mkdir $events/eventlog_v2_a; echo '{}' > $events/eventlog_v2_a/events_1_a; chmod 0770 $events/eventlog_v2_a\n\
+         chmod 0660 $events/eventlog_v2_a/events_1_a; mkdir runs/results; echo row > runs/results/part; echo done",
+    );
+    let local = machine.local(SUPERVISOR);
+    local.place().expect("it has one");
+    local.create(&application("a-1")).await.expect("it starts");
+    assert!(end(&local, &name("a-1")).await.succeeded);
+    local.delete(&name("a-2"), Duration::ZERO).await.expect("it can be asked");
+    let files = tree(&machine.path("runs"));
+    let has = |name: &str| files.iter().any(|path| path.ends_with(name));
+    for name in ["a-1/launch.json", "a-1/driver.log", "a-1/end.json", "a-1/lock", "a-1/started.json", "place"]
+    {
+        assert!(has(name), "{name}");
+    }
+    assert!(has("eventlog_v2_a/events_1_a") && has("results/part") && has("a-2/stop.json"));
+    is_private(&machine.path("runs"));
+}
+
+/// Reads a driver's log from a place to its end, in parts.
+async fn follow(machine: &Machine, mut from: u64) -> Vec<u8> {
+    let local = machine.local(SUPERVISOR);
+    let mut text = Vec::new();
+    loop {
+        let Log { next, bytes, .. } = local.logs(&name("a-1"), from, 100_000).await.expect("it can be read");
+        if bytes.is_empty() {
+            return text;
+        }
+        text.extend(bytes);
+        from = next;
+    }
+}
+
+#[tokio::test]
+async fn driver_log_is_limited_and_can_be_followed() {
+    // Whole lines of both kinds.
+    const WRITTEN: u64 = 342_000 * 18 * 13;
+    let machine = Machine::new(&format!(
+        "echo first; yes 'a line of the log' | head -c {WRITTEN}; echo half\n\
+         while [ ! -e go ]; do sleep 0.01; done; yes 'another line' | head -c {WRITTEN}; echo last >&2; exit 3"
+    ));
+    let local = machine.local(SUPERVISOR).with_log_limit(8 << 20);
+    local.create(&application("a-1")).await.expect("it starts");
+    let half = loop {
+        let text = follow(&machine, 0).await;
+        if text.ends_with(b"half\n") && text.len() < 9 << 20 {
+            break text;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    let at = WRITTEN + "first\nhalf\n".len() as u64;
+    assert!(half.starts_with(b"first\n"));
+    fs::write(machine.path("go"), "").expect("there is room");
+    // Neither what it wrote nor that much of it was dropped makes a difference to it.
+    assert_eq!(end(&local, &name("a-1")).await.exit_code, Some(3));
+    let about = fs::metadata(machine.path("runs/a-1/driver.log")).expect("it is there");
+    assert!(about.blocks() * 512 <= 8 << 20, "{} bytes are used", about.blocks() * 512);
+    for from in [0, at] {
+        let text = String::from_utf8(follow(&machine, from).await).expect("it is text");
+        assert!(text.len() < 9 << 20 && text.ends_with("another line\nlast\n"));
+        assert_eq!(text.starts_with("first\n"), from == 0);
+        assert_eq!(text.matches("bytes of the log were dropped here; the limit is 8 MiB").count(), 1);
+    }
+}
+
+/// Puts something else in the place of a file.
+type Replace<'a> = &'a dyn Fn(&Path);
+
+#[tokio::test]
+async fn files_that_a_driver_replaced_are_neither_waited_for_nor_followed() {
+    let machine = Machine::new("echo text; echo $$ > pid; while [ ! -e go ]; do sleep 0.01; done");
+    let secret = machine.path("outside");
+    fs::write(&secret, "secret").expect("there is room");
+    machine.local(SUPERVISOR).create(&application("a-1")).await.expect("it starts");
+    machine.line("pid");
+    let folder = machine.path("runs/a-1");
+    let replacements: [(&str, Replace<'_>); 4] = [
+        ("FIFO", &|path| rustix::fs::mkfifoat(rustix::fs::CWD, path, 0o600.into()).expect("there is room")),
+        ("device", &|path| symlink("/dev/zero", path).expect("there is room")),
+        ("link", &|path| symlink(&secret, path).expect("there is room")),
+        ("folder", &|path| fs::create_dir(path).expect("there is room")),
+    ];
+    for (what, replace) in replacements {
+        for file in ["driver.log", "log.json", "stop.json", "application.json", "cgroup"] {
+            let path = folder.join(file);
+            let saved = machine.path("saved");
+            let was_there = fs::rename(&path, &saved).is_ok();
+            replace(&path);
+            let local = machine.local(SUPERVISOR);
+            // On a thread of its own, so that one that waits fails the test.
+            let (send, answers) = mpsc::channel();
+            std::thread::spawn(move || {
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+                runtime.expect("it can be made").block_on(async {
+                    let name = name("a-1");
+                    let log = local.logs(&name, 0, 1 << 20).await;
+                    let tail = local.tail(&name, 1 << 20).await;
+                    let created = local.create(&application("a-1")).await;
+                    _ = send.send((log, tail, created, local.get(&name).await));
+                });
+            });
+            let answer = answers.recv_timeout(Duration::from_secs(20));
+            let (log, tail, created, status) = answer.expect("nothing waits");
+            let is_log = matches!(file, "driver.log" | "log.json");
+            assert_eq!(matches!(log, Err(Error::Unavailable(_))), is_log, "{what} for {file}: {log:?}");
+            assert_eq!(matches!(tail, Err(Error::Unavailable(_))), is_log, "{what} for {file}: {tail:?}");
+            assert_eq!(created.is_err(), file == "application.json", "{what} for {file}: {created:?}");
+            assert!(status.is_ok_and(|it| it.is_some()), "{what} for {file}");
+            fs::remove_dir(&path).or_else(|_| fs::remove_file(&path)).expect("it is there");
+            if was_there {
+                fs::rename(&saved, &path).expect("it was there");
+            }
+        }
+    }
+    fs::write(machine.path("go"), "").expect("there is room");
+    assert!(end(&machine.local(SUPERVISOR), &name("a-1")).await.succeeded);
+}
+
+/// The machine's script works in the machine's folder; where it was started is the folder before that.
+#[tokio::test]
+async fn files_and_archives_are_in_the_folder_that_the_driver_works_in() {
+    let machine = Machine::new(
+        "cat \"$OLDPWD/a.txt\" \"$OLDPWD/lib/inner/b.txt\" > out; ls \"$OLDPWD\" > names; printf '%s\\n' \"$@\" > args",
+    );
+    fs::create_dir_all(machine.path("data/inner")).expect("there is room");
+    fs::write(machine.path("data/a.txt"), "file\n").expect("there is room");
+    fs::write(machine.path("data/inner/b.txt"), "archive\n").expect("there is room");
+    let packed =
+        Command::new("tar").args(["czf", "lib.tgz", "inner"]).current_dir(machine.path("data")).status();
+    assert!(packed.expect("there is tar").success());
+    let mut application = application("a-1");
+    application.spec.files = Some("data/a.txt".to_owned());
+    application.spec.spark_conf = [("spark.archives".to_owned(), "data/lib.tgz#lib".to_owned())].into();
+    let local = machine.local(SUPERVISOR);
+    local.create(&application).await.expect("it starts");
+    let ended = end(&local, &name("a-1")).await;
+    assert!(ended.succeeded, "{ended:?}");
+    assert_eq!(machine.lines("out"), ["file", "archive"]);
+    assert_eq!(machine.lines("names"), ["a.txt", "lib"]);
+    let root = machine.path("").canonicalize().expect("it is there");
+    let args = machine.lines("args");
+    for path in ["data/a.txt", "main.py"] {
+        assert!(args.contains(&root.join(path).display().to_string()), "{args:?}");
+    }
+    let mut missing = application.clone();
+    missing.spec.files = Some("data/none.txt".to_owned());
+    let Err(Error::Invalid(said)) = local.accepts(&missing) else { panic!("it is not there") };
+    assert!(said.starts_with("`dependencies.files`"), "{said}");
+}
+
+/// A package without dependencies, as a file that pip installs.
+fn wheel(machine: &Machine) -> String {
+    let program = "import sys, zipfile\nwith zipfile.ZipFile(sys.argv[1], 'w') as it:\n  \
+                it.writestr('demo.py', 'VALUE = \"from the package\"')\n  \
+                it.writestr('demo-1.0.dist-info/METADATA', 'Metadata-Version: 2.1\\nName: demo\\nVersion: 1.0\\n')\n  \
+                it.writestr('demo-1.0.dist-info/WHEEL', 'Wheel-Version: 1.0\\nGenerator: x\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')\n  \
+                it.writestr('demo-1.0.dist-info/RECORD', '')\n";
+    let path = machine.path("demo-1.0-py3-none-any.whl").display().to_string();
+    let made = Command::new("python3").args(["-c", program, &path]).status();
+    assert!(made.expect("there is Python").success());
+    format!("demo @ file://{path}")
+}
+
+fn with_packages(id: &str, requirement: &str) -> SparkApplication {
+    let mut application = application(id);
+    let list = serde_json::json!([requirement]).to_string();
+    application.spec.spark_conf = [(PACKAGES.to_owned(), list)].into();
+    application
+}
+
+#[tokio::test]
+async fn python_packages_are_installed_once_for_all_that_need_them() {
+    let machine = Machine::new(
+        "for it in \"$@\"; do case \"$it\" in spark.pyspark.python=*) python=\"${it#*=}\" ;; esac; done\n\
+         \"$python\" -c 'import demo; print(demo.VALUE)' >> values",
+    );
+    let requirement = wheel(&machine);
+    let local = machine.local(SUPERVISOR);
+    for id in ["a-1", "a-2"] {
+        local.create(&with_packages(id, &requirement)).await.expect("it starts");
+    }
+    let mut installed = 0;
+    for id in ["a-1", "a-2"] {
+        let ended = end(&local, &name(id)).await;
+        let log = local.tail(&name(id), 1 << 20).await.expect("it has one");
+        let log = String::from_utf8_lossy(&log).into_owned();
+        assert!(ended.succeeded, "{ended:?} {log}");
+        installed += log.matches("Successfully installed demo-1.0").count();
+    }
+    assert_eq!(installed, 1, "it is made once, and the log of the one that made it shows it");
+    assert_eq!(machine.lines("values"), ["from the package", "from the package"]);
+}
+
+#[tokio::test]
+async fn packages_that_cannot_be_installed_end_the_attempt_with_what_pip_says() {
+    let machine = Machine::new("echo started > started");
+    let local = machine.local(SUPERVISOR);
+    let requirement = format!("demo @ file://{}/none.whl", machine.path("").display());
+    local.create(&with_packages("a-1", &requirement)).await.expect("it starts");
+    let ended = end(&local, &name("a-1")).await;
+    assert!(!ended.succeeded && !machine.path("started").exists());
+    let said = &ended.message;
+    assert!(
+        said.contains("can't be installed") && said.contains("none.whl") && said.contains("ERROR"),
+        "{said}"
+    );
+    let refused = local.accepts(&with_packages("a-2", "--index-url=http://x"));
+    assert!(matches!(refused, Err(Error::Invalid(said)) if said.contains("environment.packages")));
+}

@@ -1,0 +1,94 @@
+//! What a stop does to a stream whose source always has more to read.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use dcp_gateway::{Compute as _, Name};
+use dcp_runner::execution::{Execution, Id};
+use dcp_runner::lower::{Input, Streaming, lower};
+use serde_json::json;
+
+use super::{POLICY, Project, ended, lines};
+
+const FILES: usize = 12;
+const GRACE: Duration = Duration::from_mins(2);
+
+/// The batches in one of a checkpoint's logs.
+fn batches(checkpoint: &Path, log: &str) -> Vec<u64> {
+    let entries = fs::read_dir(checkpoint.join(log)).into_iter().flatten().flatten();
+    let mut found: Vec<u64> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    found.sort_unstable();
+    found
+}
+
+#[tokio::test]
+async fn stopped_stream_commits_its_running_batch_and_begins_no_other() {
+    let project = Project::new();
+    for number in 0..FILES {
+        project.write(&format!("in/{number:02}.json"), &format!("{{\"id\":{number}}}\n"));
+    }
+    // Each batch takes seconds, and the next one begins at once.
+    let job = project.job(
+        "  job:\n    stream:\n      sources:\n        \
+         s: {files: {path: %DIR%/in, format: json, schema: {id: bigint}, maxFilesPerTrigger: 1}}\n      \
+         query: SELECT id, reflect('java.lang.Thread', 'sleep', 3000L) AS slept FROM s\n      \
+         sink: {files: {path: %DIR%/out, format: json}}\n      outputMode: append\n      checkpoint: %DIR%/checkpoint\n",
+    );
+    let checkpoint = project.path("checkpoint");
+    let streaming = Streaming {
+        trigger: serde_json::from_value(json!({"asap": {}})).expect("it is one"),
+        checkpoint: checkpoint.display().to_string(),
+        state: None,
+        grace: None,
+        executors: None,
+    };
+    let mut execution = Execution::new(
+        Id::parse("a1").expect("it is one"),
+        POLICY,
+        dcp_compiler::model::Backend::Local,
+        jiff::Timestamp::UNIX_EPOCH,
+    );
+    dcp_runner::machine::after(
+        &mut execution,
+        dcp_runner::machine::Event::Stepped,
+        jiff::Timestamp::UNIX_EPOCH,
+    );
+    let values = std::collections::BTreeMap::new();
+    let input = Input {
+        job: &job,
+        execution: &execution,
+        values: &values,
+        streaming: Some(&streaming),
+        results: None,
+    };
+    let local = project.local();
+    local.create(&lower(&input).expect("it fits")).await.expect("it starts");
+    let name: Name = execution.name().parse().expect("it is one");
+    let deadline = Instant::now() + Duration::from_mins(4);
+    let running = loop {
+        let (begun, committed) = (batches(&checkpoint, "offsets"), batches(&checkpoint, "commits"));
+        if begun.len() >= 2 && begun.len() > committed.len() {
+            break begun.last().copied();
+        }
+        assert!(Instant::now() < deadline, "no batch runs: {begun:?} {committed:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let asked = Instant::now();
+    local.delete(&name, GRACE).await.expect("it can be asked");
+    let (end, log) = ended(&local, &name).await;
+    assert!(end.succeeded && end.stopped && asked.elapsed() < GRACE, "{end:?} {log}");
+    let begun = batches(&checkpoint, "offsets");
+    assert_eq!(begun.last().copied(), running, "no batch was begun after the stop");
+    assert_eq!(batches(&checkpoint, "commits"), begun, "what had begun was committed");
+    assert_eq!(lines(&project.path("out"), ".json").len(), begun.len());
+    // It goes on with the next batch, and every row is there once.
+    fs::remove_dir_all(project.path("runs")).expect("it is there");
+    let (end, log) = project.attempt(&Input { streaming: None, ..input }).await;
+    assert!(end.succeeded, "{log}");
+    let mut expected: Vec<String> =
+        (0..FILES).map(|number| format!("{{\"id\":{number},\"slept\":\"null\"}}")).collect();
+    expected.sort();
+    assert_eq!(lines(&project.path("out"), ".json"), expected);
+    assert_eq!(batches(&checkpoint, "commits").last(), Some(&(FILES as u64 - 1)));
+}
