@@ -62,6 +62,10 @@ impl SourceLoader for EntryLoader<'_> {
             None => self.entry.read(self.tree),
         }
     }
+
+    fn check(&self, path: &str) -> Result<(), LoadError> {
+        self.tree.check(Path::new(path))
+    }
 }
 
 /// Reads a file of the project by its path in it.

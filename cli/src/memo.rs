@@ -6,7 +6,7 @@
 //! stands in the files, never their times.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use dcp_compiler::compile::PROJECT_FILE;
@@ -24,8 +24,9 @@ use crate::project::{Home, Outcome};
 /// Below the project's folder.
 const FOLDER: &str = ".dcp/cache";
 
-/// What stood in a file and in those that it refers to, in the order in which they were read.
-pub(crate) type Read = Vec<(String, Fingerprint)>;
+/// What stood in a file and in those that it refers to, in the order in which they were read. A file without a fingerprint
+/// only has to be there.
+pub(crate) type Read = Vec<(String, Option<Fingerprint>)>;
 
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -97,9 +98,12 @@ impl Memo {
     /// Which of the files that were found are what they were.
     pub(crate) fn unchanged(&self, tree: &Tree, entries: &[Entry]) -> Vec<String> {
         let same = |entry: &&Entry| {
-            let stands = |(path, was): &(String, Fingerprint)| match entry.shown == *path {
-                true => entry.text(tree).is_ok_and(|text| Fingerprint::of(text) == *was),
-                false => load(tree, path).is_ok_and(|text| Fingerprint::of(&text) == *was),
+            let stands = |(path, was): &(String, Option<Fingerprint>)| match was {
+                None => tree.check(Path::new(path)).is_ok(),
+                Some(was) if entry.shown == *path => {
+                    entry.text(tree).is_ok_and(|text| Fingerprint::of(text) == *was)
+                }
+                Some(was) => load(tree, path).is_ok_and(|text| Fingerprint::of(&text) == *was),
             };
             self.files.get(&entry.shown).is_some_and(|file| file.read.iter().all(stands))
         };
@@ -191,6 +195,11 @@ impl<'a> Recorder<'a> {
         Self { loader, read: Mutex::default() }
     }
 
+    fn remember(&self, path: &str, fingerprint: Option<Fingerprint>) {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.push((path.to_owned(), fingerprint));
+    }
+
     pub(crate) fn into_read(self) -> Read {
         self.read.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
@@ -199,8 +208,13 @@ impl<'a> Recorder<'a> {
 impl SourceLoader for Recorder<'_> {
     fn load(&self, path: &str) -> Result<String, LoadError> {
         let text = self.loader.load(path)?;
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        read.push((path.to_owned(), Fingerprint::of(&text)));
+        self.remember(path, Some(Fingerprint::of(&text)));
         Ok(text)
+    }
+
+    fn check(&self, path: &str) -> Result<(), LoadError> {
+        self.loader.check(path)?;
+        self.remember(path, None);
+        Ok(())
     }
 }

@@ -13,6 +13,7 @@ use dcp_compiler::schema;
 use dcp_compiler::source::{LoadError, SourceFile};
 use rayon::prelude::*;
 
+use crate::control::FOLDER;
 use crate::failure::Failure;
 use crate::files::Tree;
 use crate::load::{Entry, EntryLoader, Place, discover, load, reason};
@@ -129,7 +130,12 @@ impl Home {
     pub(crate) fn compile_unless(&self, request: Request<'_>, known: &Known) -> Result<Outcome, Failure> {
         match (&self.file, request.target) {
             (None, Some(target)) => Err(no_target(target)),
-            (None, None) => Ok(self.manifests(&Project::none(), (None, Vec::new()), request, known)),
+            (None, None) => {
+                if request.paths.is_empty() {
+                    self.expect_something()?;
+                }
+                Ok(self.manifests(&Project::none(), (None, Vec::new()), request, known))
+            }
             (Some(Err(error)), _) => Ok(self.unreadable(error)),
             (Some(Ok(text)), target) => {
                 let source = SourceFile { path: FILE_NAME.into(), text: text.as_str().into() };
@@ -160,7 +166,7 @@ impl Home {
         let entries = match &known.entries {
             Some(entries) => entries,
             None => {
-                ((), found) = rayon::join(warm_up, || discover(&self.tree, places));
+                ((), found) = rayon::join(warm_up, || discover(&self.tree, places).entries);
                 &found
             }
         };
@@ -210,7 +216,9 @@ impl Home {
 
     /// The files and folders that were asked for, or those that the project names.
     fn places(&self, project: &Project<'_>, paths: &[PathBuf]) -> Vec<Place> {
-        let asked = paths.iter().map(|path| Place { named: self.shown(path), path: path.clone() });
+        // Paths that were asked for begin at the current folder, those of the project at its own.
+        let full = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
+        let asked = paths.iter().map(|path| Place { named: self.shown(path), path: full(path) });
         let mut places: Vec<Place> = asked.collect();
         if places.is_empty() && self.has_file() {
             let named = project.file.manifests.iter().map(FileRef::as_str);
@@ -226,7 +234,39 @@ impl Home {
         let read = self.file.as_ref().and_then(|file| file.as_ref().ok());
         let target = read.map(|text| Project::read(PROJECT_FILE, text, None).0);
         let project = target.flatten().unwrap_or_else(Project::none);
-        discover(&self.tree, self.places(&project, paths))
+        discover(&self.tree, self.places(&project, paths)).entries
+    }
+
+    /// The folders of the projects below this one, where this one is no project.
+    pub(crate) fn below(&self) -> Vec<PathBuf> {
+        if self.has_file() {
+            return Vec::new();
+        }
+        let projects = discover(&self.tree, self.places(&Project::none(), &[])).projects.into_iter();
+        projects.filter_map(|file| Some(self.root.join(file.parent()?))).collect()
+    }
+
+    /// Refuses a folder in which there is nothing to do: without a project, a manifest, or anything applied.
+    pub(crate) fn expect_something(&self) -> Result<(), Failure> {
+        if self.has_file() || self.root.join(FOLDER).join("state.db").exists() {
+            return Ok(());
+        }
+        let found = discover(&self.tree, self.places(&Project::none(), &[]));
+        let root = self.root.display();
+        match found.projects.as_slice() {
+            [] if found.entries.is_empty() => {
+                let message = format!("`{root}` has neither a `{FILE_NAME}` nor a manifest");
+                Err(Failure::new(message)
+                    .help("make a project by `dcp init`, or name the folder of one by `--project`"))
+            }
+            [] => Ok(()),
+            projects => {
+                let folders = projects.iter().take(5).filter_map(|file| file.parent());
+                let folders: Vec<String> = folders.map(|it| format!("`{}`", it.display())).collect();
+                let message = format!("`{root}` is no project, and has {} below it", folders.join(", "));
+                Err(Failure::usage(message).help("name one by `--project`"))
+            }
+        }
     }
 
     /// A path as it is called in this project, if that can be said of one that is perhaps not there.

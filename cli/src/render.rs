@@ -20,6 +20,7 @@ use std::path::Path;
 
 use dcp_compiler::diag::{Diagnostic, Severity};
 use dcp_compiler::source::{FileId, Sources, Span};
+use unicode_width::UnicodeWidthStr as _;
 
 use crate::args::ReportFormat;
 use crate::out::Look;
@@ -211,4 +212,20 @@ fn visible(c: char) -> char {
         '\u{80}'..='\u{9f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => '\u{fffd}',
         _ => c,
     }
+}
+
+/// A text in at most this width, cut where it is longer.
+pub(crate) fn cut(text: &str, width: usize) -> String {
+    if text.width() <= width {
+        return text.to_owned();
+    }
+    let mut cut = String::new();
+    for c in text.chars() {
+        if cut.width() + 2 > width {
+            break;
+        }
+        cut.push(c);
+    }
+    cut.push('…');
+    cut
 }

@@ -236,6 +236,11 @@ pub(crate) fn failed(error: &api::Error) -> Failure {
         api::Error::Invalid { field, .. } if field == "server" => {
             failure.help("a Runner with an address of its own is named in `dcp.yaml`: `runner:` beside the target's `server:`")
         }
+        api::Error::Invalid { field, .. } if field.starts_with("parameters.") => {
+            let names = field.trim_start_matches("parameters.").split(',');
+            let options: Vec<String> = names.map(|name| format!("--param {name}=…")).collect();
+            failure.help(format!("parameters are given by {}", options.join(" ")))
+        }
         _ => failure,
     }
 }

@@ -18,6 +18,7 @@ use crate::sql;
 use crate::yaml::{self, NodeRef, Tree};
 
 mod manifests;
+mod programs;
 
 pub use manifests::Manifests;
 
@@ -133,7 +134,7 @@ impl Compiler<'_> {
             let severity = analysis.diagnostics[MAX_PER_FILE].severity;
             analysis.diagnostics.truncate(MAX_PER_FILE);
             let message = format!("{more} more problems in this file");
-            let mut rest = Diagnostic::new(Code::TOO_COMPLEX, message).at(Span::new(file, 0, 0), "");
+            let mut rest = Diagnostic::new(Code::MORE_PROBLEMS, message).at(Span::new(file, 0, 0), "");
             rest.severity = severity;
             analysis.diagnostics.push(rest);
         }
@@ -195,6 +196,7 @@ impl Compiler<'_> {
         match &manifest {
             Some(manifest) => {
                 let sql = load_sql(manifest, root, loader, &mut analysis.files, &mut found);
+                programs::check(manifest, root, loader, &mut found);
                 let node = self.checked(manifest, root, text, sql.as_ref(), &mut found);
                 let scope = self.project.scope();
                 let input = primitive::Input {

@@ -68,10 +68,24 @@ pub const HIDDEN: &str = "…";
 
 /// Returns a log without its secrets. Lines stay lines.
 pub fn redact(log: &str) -> Cow<'_, str> {
-    let secrets = find(log, Text::Log);
-    if secrets.is_empty() {
-        return Cow::Borrowed(log);
+    // Where one secret is hidden, what is beside it may be seen to be another one. That ends after a few times.
+    const TIMES: usize = 8;
+    let mut redacted = Cow::Borrowed(log);
+    for _ in 0..TIMES {
+        let secrets = find(&redacted, Text::Log);
+        if secrets.is_empty() {
+            break;
+        }
+        let hidden = without(&redacted, secrets);
+        if hidden == redacted {
+            break;
+        }
+        redacted = Cow::Owned(hidden);
     }
+    redacted
+}
+
+fn without(log: &str, secrets: Vec<Secret>) -> String {
     let mut redacted = String::with_capacity(log.len());
     let mut end = 0;
     for Secret { range, .. } in secrets {
@@ -87,5 +101,5 @@ pub fn redact(log: &str) -> Cow<'_, str> {
         end = range.end;
     }
     redacted.push_str(&log[end..]);
-    Cow::Owned(redacted)
+    redacted
 }

@@ -96,6 +96,11 @@ impl Sources {
 pub trait SourceLoader: Sync {
     /// The text of a file, by its path relative to the project's folder.
     fn load(&self, path: &str) -> Result<String, LoadError>;
+
+    /// Checks that a file is there that a job takes as it is. Loaders that know texts alone can't tell.
+    fn check(&self, _path: &str) -> Result<(), LoadError> {
+        Ok(())
+    }
 }
 
 /// Why a file has no text.

@@ -8,7 +8,7 @@ pub mod memory;
 pub mod remote;
 pub mod sql;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -72,7 +72,7 @@ pub struct Applied {
     /// The commit of the repository that the manifests were read from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
-    /// How many addresses had which action.
+    /// How many workloads had which action.
     pub counts: BTreeMap<Action, u64>,
 }
 
@@ -133,14 +133,30 @@ impl Commit {
     pub fn head(&self) -> Head {
         let serial = self.base.serial.saturating_add(1);
         let lineage = self.base.lineage.clone().unwrap_or_else(|| self.id.clone());
-        let mut counts = BTreeMap::new();
-        for change in &self.changes {
-            *counts.entry(change.action).or_default() += 1;
-        }
+        let counts = self.counts();
         let Self { id, by, at, commit, .. } = self;
         let applied =
             Applied { serial, id: id.clone(), by: by.clone(), at: *at, commit: commit.clone(), counts };
         Head { base: Base { lineage: Some(lineage), serial }, applied: Some(applied) }
+    }
+
+    /// Counts workloads by their actions, as a plan does.
+    fn counts(&self) -> BTreeMap<Action, u64> {
+        let mut workloads: BTreeMap<(&str, &str), BTreeSet<Action>> = BTreeMap::new();
+        for Change { address, action, .. } in &self.changes {
+            workloads.entry((&address.domain, &address.name)).or_default().insert(*action);
+        }
+        let mut counts = BTreeMap::new();
+        for actions in workloads.values() {
+            let change = |action: &&Action| !matches!(action, Action::Create | Action::Delete);
+            let action = match actions.first() {
+                Some(only) if actions.len() == 1 => *only,
+                // A workload of which parts come and go is changed.
+                _ => actions.iter().rev().find(change).copied().unwrap_or(Action::Update),
+            };
+            *counts.entry(action).or_default() += 1;
+        }
+        counts
     }
 }
 

@@ -451,7 +451,7 @@ fn later(at: Timestamp, by: Duration) -> Timestamp {
 
 /// What a job's parameters are in a run.
 fn values(job: &CoreEtlJob, request: &Request) -> Result<BTreeMap<String, parameters::Value>> {
-    parameters::values(job, &request.parameters).map_err(|problems| {
+    parameters::values(job, &request.parameters, &request.token).map_err(|problems| {
         let parameters: Vec<_> = problems.iter().map(|it| it.parameter.as_str()).collect();
         let messages: Vec<_> = problems.iter().map(|it| it.message.as_str()).collect();
         let field = format!("parameters.{}", parameters.join(","));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use dcp_compiler::diag::{list, nearest};
-use dcp_compiler::model::{Identifier, ParameterType, Scalar, ScalarOr, TypedParameter};
+use dcp_compiler::model::{Identifier, ParameterType, RunValue, Scalar, ScalarOr, TypedParameter};
 use dcp_compiler::primitive::CoreEtlJob;
 use jiff::civil::Date;
 use jiff::{Timestamp, civil::DateTime};
@@ -29,10 +29,12 @@ pub struct Problem {
 /// How many of a job's parameters a message names, or compares with a name that is unknown.
 const NAMES: usize = 50;
 
-/// The values of all parameters of a job; or all that is wrong with what was given.
+/// Returns the values of all parameters of a job, or all that is wrong with what was given. A parameter that is to have
+/// the identifier of the run gets `run`, unless it is given.
 pub fn values(
     job: &CoreEtlJob,
     given: &BTreeMap<String, String>,
+    run: &str,
 ) -> Result<BTreeMap<String, Value>, Vec<Problem>> {
     let none = BTreeMap::new();
     let known = job.job.parameters().unwrap_or(&none);
@@ -56,8 +58,10 @@ pub fn values(
     for (name, parameter) in known {
         let name = name.as_str();
         // A job that was compiled has all of them typed.
-        let ScalarOr::Map(TypedParameter { kind, default, run, .. }) = parameter else { continue };
-        let value = given.get(name).map(String::as_str).or(default.as_ref().map(Scalar::as_str));
+        let ScalarOr::Map(TypedParameter { kind, default, run: wanted, .. }) = parameter else { continue };
+        let identifier = (*wanted == Some(RunValue::RunId)).then_some(run);
+        let given = given.get(name).map(String::as_str);
+        let value = given.or(default.as_ref().map(Scalar::as_str)).or(identifier);
         match value {
             Some(value) => match fits(*kind, value) {
                 Ok(()) => {
@@ -65,7 +69,7 @@ pub fn values(
                 }
                 Err(expected) => problem(name, format!("`{name}` is {value:?}, and has to be {expected}")),
             },
-            None if run.is_some() => {
+            None if wanted.is_some() => {
                 problem(name, format!("`{name}` comes from the schedule, and this run has none: give it"));
             }
             None => problem(name, format!("`{name}` is not given, and has no default")),

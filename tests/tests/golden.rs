@@ -120,7 +120,7 @@ fn given(job: &CoreEtlJob) -> BTreeMap<String, String> {
 
 /// The first attempt of a job, as a backend is given it; our own programs in it are left out.
 fn application(job: &CoreEtlJob, continuous: Option<&ContinuousJob>) -> String {
-    let values = match values(job, &given(job)) {
+    let values = match values(job, &given(job), "run-1") {
         Ok(values) => values,
         Err(problems) => return format!("{problems:#?}\n"),
     };

@@ -18,7 +18,7 @@ fn job() -> CoreEtlJob {
 fn with(given: &[(&str, &str)]) -> Result<BTreeMap<String, String>, Vec<String>> {
     let always = [("day", "2026-01-31"), ("due", "2026-01-30")];
     let given = always.iter().chain(given).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
-    match values(&job(), &given.collect()) {
+    match values(&job(), &given.collect(), "run-1") {
         Ok(values) => Ok(values.into_iter().map(|(name, value)| (name, value.value)).collect()),
         Err(problems) => Err(problems.into_iter().map(|Problem { message, .. }| message).collect()),
     }
@@ -52,7 +52,7 @@ fn all_that_is_wrong_is_said() {
         "`rate` is \"NaN\", and has to be a number",
     ];
     assert_eq!(said, expected);
-    let missing = values(&job(), &BTreeMap::new()).expect_err("two are not given");
+    let missing = values(&job(), &BTreeMap::new(), "run-1").expect_err("two are not given");
     let said: Vec<&str> = missing.iter().map(|it| it.message.as_str()).collect();
     assert_eq!(
         said,
@@ -61,6 +61,19 @@ fn all_that_is_wrong_is_said() {
             "`due` comes from the schedule, and this run has none: give it",
         ]
     );
+}
+
+#[test]
+fn a_parameter_for_the_identifier_of_the_run_is_filled_in() {
+    let job = dcp_tests::job(
+        "  job:\n    sql:\n      query: SELECT :run\n      parameters: {run: {type: string, run: runId}}\n",
+    );
+    let value = |given: &[(&str, &str)]| {
+        let given = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        values(&job, &given.collect(), "run-1").expect("it has a value")["run"].value.clone()
+    };
+    assert_eq!(value(&[]), "run-1");
+    assert_eq!(value(&[("run", "scheduled__2026-11-21")]), "scheduled__2026-11-21");
 }
 
 proptest! {

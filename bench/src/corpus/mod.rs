@@ -51,6 +51,16 @@ pub fn manifest(seed: u64, index: usize) -> File {
     File { path: format!("manifests/{}/{}.yaml", workload.domain, workload.name), text }
 }
 
+fn write_file(path: &Path, text: &str) -> io::Result<()> {
+    match std::fs::write(path, text) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            std::fs::create_dir_all(path.parent().unwrap_or(path))?;
+            std::fs::write(path, text)
+        }
+        done => done,
+    }
+}
+
 /// Writes a corpus into a folder, and returns how many bytes its manifests have.
 pub fn write(out: &Path, count: usize, seed: u64) -> io::Result<usize> {
     std::fs::create_dir_all(out)?;
@@ -58,13 +68,11 @@ pub fn write(out: &Path, count: usize, seed: u64) -> io::Result<usize> {
     let mut bytes = 0;
     for index in 0..count {
         let file = manifest(seed, index);
-        let path = out.join(&file.path);
-        match std::fs::write(&path, &file.text) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                std::fs::create_dir_all(path.parent().unwrap_or(out))?;
-                std::fs::write(&path, &file.text)?;
-            }
-            done => done?,
+        write_file(&out.join(&file.path), &file.text)?;
+        // A program of the project has to be there.
+        let program = file.text.lines().find_map(|line| line.trim().strip_prefix("main: jobs/"));
+        if let Some(program) = program {
+            write_file(&out.join("jobs").join(program), "")?;
         }
         bytes += file.text.len();
     }

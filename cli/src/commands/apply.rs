@@ -35,7 +35,7 @@ pub(super) fn run(
     let home = Home::find(project, paths)?;
     let selection = Selection { paths: paths.clone(), target: target.clone() };
     match plan::plan(&home, &selection, select, None, console)? {
-        Some(planned) => carry_out(&planned.plan, &planned.control, consent, console),
+        Some(planned) => carry_out(By::Apply, &planned.plan, &planned.control, consent, console),
         None => Ok(Verdict::Errors),
     }
 }
@@ -69,11 +69,48 @@ fn saved(
             format!("`{}` is a plan for `{}`, and this is `{}`", path.display(), plan.scope, control.scope);
         return Err(Failure::usage(message).help("name its project: --project DIR"));
     }
-    carry_out(&plan, &control, consent, console)
+    carry_out(By::Apply, &plan, &control, consent, console)
+}
+
+/// A command that carries out a plan, for messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    Apply,
+    Destroy,
+    Rollback,
+}
+
+impl By {
+    fn question(self) -> &'static str {
+        match self {
+            Self::Apply => "Apply this? [y/N]",
+            Self::Destroy => "Destroy this? [y/N]",
+            Self::Rollback => "Roll back to this? [y/N]",
+        }
+    }
+
+    /// What did not happen.
+    fn nothing(self) -> &'static str {
+        match self {
+            Self::Apply => "nothing was applied",
+            Self::Destroy => "nothing was destroyed",
+            Self::Rollback => "nothing was rolled back",
+        }
+    }
+
+    /// How to look at what it would do, before it does it unasked.
+    fn look_first(self) -> &'static str {
+        match self {
+            Self::Apply => "look at the plan (`dcp plan`), and then add --auto-approve",
+            Self::Destroy => "read the plan above, and run `dcp destroy --auto-approve`",
+            Self::Rollback => "read the plan above, and add --auto-approve to `dcp rollback`",
+        }
+    }
 }
 
 /// Shows a plan, asks, and does it.
 pub(super) fn carry_out(
+    by: By,
     plan: &Plan,
     control: &Control,
     consent: &Consent,
@@ -101,9 +138,9 @@ pub(super) fn carry_out(
         report(None, repaired, &state, consent.output, console)?;
         return Ok(Verdict::Fine);
     }
-    consented(plan, consent)?;
-    if !consent.auto_approve && !asked(control, consent.output, console)? {
-        writeln!(console.out, "nothing was applied")?;
+    consented(by, plan, consent)?;
+    if !consent.auto_approve && !asked(by, control, consent.output, console)? {
+        writeln!(console.out, "{}", by.nothing())?;
         return Ok(Verdict::Errors);
     }
     let done = perform(target, plan, control, console)?;
@@ -165,7 +202,7 @@ fn moved(plan: &Plan, state: &State, control: &Control) -> Failure {
     )
 }
 
-fn consented(plan: &Plan, consent: &Consent) -> Result<(), Failure> {
+fn consented(by: By, plan: &Plan, consent: &Consent) -> Result<(), Failure> {
     let allowed = Allowed {
         resets: consent.allow_reset.iter().cloned().collect(),
         deletions: consent.allow_delete.iter().cloned().collect(),
@@ -174,13 +211,13 @@ fn consented(plan: &Plan, consent: &Consent) -> Result<(), Failure> {
     let Some(first) = refused.first() else { return Ok(()) };
     let never = refused.iter().find(|workload| workload.consent == Needed::Refused);
     if let Some(workload) = never {
-        let message = format!("`{}` has `lifecycle.preventDestroy`: nothing was applied", workload.id());
+        let message = format!("`{}` has `lifecycle.preventDestroy`: {}", workload.id(), by.nothing());
         return Err(Failure::new(message)
             .help("apply the manifest without `preventDestroy` first, or leave the workload as it is"));
     }
     let message = match refused.len() {
-        1 => format!("`{}` needs consent: nothing was applied", first.id()),
-        many => format!("{many} workloads need consent, `{}` first of all: nothing was applied", first.id()),
+        1 => format!("`{}` needs consent: {}", first.id(), by.nothing()),
+        many => format!("{many} workloads need consent, `{}` first of all: {}", first.id(), by.nothing()),
     };
     let flags = refused.iter().take(5).map(|workload| match workload.consent {
         Needed::Reset => format!("--allow-reset {}", workload.id()),
@@ -191,11 +228,8 @@ fn consented(plan: &Plan, consent: &Consent) -> Result<(), Failure> {
     Err(Failure::new(message).help(format!("if that is what you want, add {flags}{more}")))
 }
 
-fn asked(control: &Control, output: Format, console: &mut Console) -> Result<bool, Failure> {
-    let unasked = |why: &str| {
-        let help = "look at the plan (dcp plan), and then add --auto-approve";
-        Err(Failure::new(format!("{why}: nothing was applied")).help(help))
-    };
+fn asked(by: By, control: &Control, output: Format, console: &mut Console) -> Result<bool, Failure> {
+    let unasked = |why: &str| Err(Failure::new(format!("{why}: {}", by.nothing())).help(by.look_first()));
     if output == Format::Json {
         return unasked("with --output json nothing is asked");
     }
@@ -204,7 +238,7 @@ fn asked(control: &Control, output: Format, console: &mut Console) -> Result<boo
     }
     // Before the question is seen, so that whoever answers at once is understood.
     let interrupts = control.run(async { Interrupts::new() })?;
-    write!(console.out, "\n{} ", console.out.look.paint(BOLD, "Apply this? [y/N]"))?;
+    write!(console.out, "\n{} ", console.out.look.paint(BOLD, by.question()))?;
     console.flush()?;
     match control.run(answer(interrupts))? {
         Some(answer) => Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")),

@@ -27,5 +27,5 @@ pub(super) fn run(
     select.no_part(&state, &control)?;
     let comparison = compare(&[], &state, |domain, name| select.concern(domain, name));
     let plan = plan::finish(&comparison, &control, &home, &project, None)?;
-    apply::carry_out(&plan, &control, consent, console)
+    apply::carry_out(apply::By::Destroy, &plan, &control, consent, console)
 }

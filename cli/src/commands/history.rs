@@ -4,13 +4,14 @@ use std::io::Write as _;
 use std::path::Path;
 
 use dcp_reconciler::registry::Applied;
+use unicode_width::UnicodeWidthStr as _;
 
 use crate::args::{self, Format};
 use crate::control::Control;
 use crate::failure::{Failure, Verdict};
-use crate::out::{BOLD, Console, DIM};
+use crate::out::{BOLD, Console, DIM, Look};
 use crate::project::Home;
-use crate::render::harmless;
+use crate::render::{cut, harmless};
 
 pub(super) fn run(
     args: &args::History,
@@ -33,23 +34,80 @@ pub(super) fn run(
             writeln!(console.out, "nothing was ever applied to {}", control.scope)?;
         }
         Format::Text => {
+            let look = console.out.look;
+            writeln!(console.out, "{}", look.paint(DIM, header()))?;
             for applied in &all {
-                let line = line(applied, console);
-                writeln!(console.out, "{line}")?;
+                let lines = lines(applied, look);
+                writeln!(console.out, "{lines}")?;
             }
         }
     }
     Ok(Verdict::Fine)
 }
 
-fn line(applied: &Applied, console: &Console) -> String {
-    let look = console.out.look;
+/// The width of a name, and of the first characters of a commit.
+const BY: usize = 14;
+const COMMIT: usize = 8;
+
+fn header() -> String {
+    format!("{:>6}  {:19}  {:BY$}  {:COMMIT$}  CHANGES", "SERIAL", "APPLIED (UTC)", "BY", "COMMIT")
+}
+
+/// A commit, with as many lines as its changes need.
+fn lines(applied: &Applied, look: Look) -> String {
     let Applied { serial, by, at, commit, counts, .. } = applied;
-    let counts = counts.iter().map(|(action, count)| format!("{count} {}", action.name()));
-    let counts = counts.collect::<Vec<_>>().join(", ");
-    let commit = commit.as_deref().map(|it| it.chars().take(12).collect::<String>()).unwrap_or_default();
-    let at = at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string();
+    let commit = commit.as_deref().unwrap_or_default().chars().take(COMMIT).collect::<String>();
+    let at = at.strftime("%Y-%m-%d %H:%M:%S").to_string();
     let serial = look.paint(BOLD, format!("{serial:>6}"));
-    let commit = look.paint(DIM, harmless(&commit));
-    format!("{serial}  {at}  {}  {counts}  {commit}", harmless(by)).trim_end().to_owned()
+    let commit = look.paint(DIM, format!("{:COMMIT$}", harmless(&commit)));
+    let by = cut(&harmless(by), BY);
+    let space = " ".repeat(BY.saturating_sub(by.width()));
+    let begin = format!("{serial}  {at}  {by}{space}  {commit}  ");
+    let indent = header().chars().count() - "CHANGES".len();
+    let changes = counts.iter().map(|(action, count)| format!("{count} {}", action.name()));
+    let changes = wrapped(changes, look.width.saturating_sub(indent));
+    format!("{begin}{}", changes.join(&format!("\n{}", " ".repeat(indent))))
+}
+
+/// Puts items into lines of a width, with commas between them.
+fn wrapped(items: impl Iterator<Item = String>, width: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for item in items {
+        match lines.last_mut() {
+            Some(line) if line.len() + item.len() + 3 <= width => *line = format!("{line}, {item}"),
+            Some(line) => {
+                line.push(',');
+                lines.push(item);
+            }
+            None => lines.push(item),
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use dcp_reconciler::plan::Action;
+
+    use super::*;
+
+    #[test]
+    fn lines_of_a_commit_fit_80_columns_whatever_its_names_are() {
+        let applied = Applied {
+            serial: 123_456,
+            id: "x".to_owned(),
+            by: "ein-sehr-langer-name-größer-als-jede-spalte@example.com".to_owned(),
+            at: jiff::Timestamp::UNIX_EPOCH,
+            commit: Some("0123456789abcdef0123456789abcdef01234567-dirty".to_owned()),
+            counts: Action::ALL.into_iter().map(|action| (action, 12_345)).collect(),
+        };
+        let look = Look { color: false, width: 80, terminal: true, animated: false };
+        let lines = lines(&applied, look);
+        assert!(lines.lines().all(|line| line.width() <= 80), "{lines}");
+        assert_eq!(lines.split_whitespace().filter(|word| *word == "12345").count(), Action::ALL.len());
+        let none =
+            Applied { commit: None, counts: [(Action::Create, 1)].into(), by: "ada".to_owned(), ..applied };
+        let expected = "123456  1970-01-01 00:00:00  ada                       1 create";
+        assert_eq!(super::lines(&none, look), expected);
+    }
 }

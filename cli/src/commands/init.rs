@@ -15,7 +15,7 @@ use crate::{private, write};
 
 const PROJECT_FILE: &str = include_str!("init/dcp.yaml");
 const BATCH: &str = include_str!("init/orders-daily.yaml");
-const STREAM: &str = include_str!("init/clicks-per-store.yaml");
+const STREAM: &str = include_str!("init/ticks-per-minute.yaml");
 /// What dcp keeps beside the schemas is of this machine only.
 const IGNORED: &str = "*\n!.gitignore\n!schemas/\n!schemas/*\n";
 
@@ -29,7 +29,7 @@ pub(super) fn run(args: &Init, console: &mut Console) -> Result<Verdict, Failure
     let files = [
         ("dcp.yaml", PROJECT_FILE.replace("PROJECT", name.as_str())),
         ("manifests/orders-daily.yaml", BATCH.to_owned()),
-        ("manifests/clicks-per-store.yaml", STREAM.to_owned()),
+        ("manifests/ticks-per-minute.yaml", STREAM.to_owned()),
         (".dcp/.gitignore", IGNORED.to_owned()),
         (".dcp/schemas/manifest.json", MANIFEST.text()),
         (".dcp/schemas/project.json", PROJECT.text()),
@@ -70,9 +70,9 @@ fn told(folder: &Path, name: &str, console: &mut Console) -> Result<(), Failure>
         look.paint(GOOD, format_args!("made the project `{name}` in `{}`", folder.display()))
     )?;
     for (path, what) in [
-        ("dcp.yaml", "the project: its targets `dev` and `prod`, and their variables"),
+        ("dcp.yaml", "the project, its targets and variables"),
         ("manifests/orders-daily.yaml", "a SQL job that runs every night"),
-        ("manifests/clicks-per-store.yaml", "a stream that always runs"),
+        ("manifests/ticks-per-minute.yaml", "a stream that always runs"),
         (".dcp/schemas/", "what editors check and complete manifests by"),
     ] {
         writeln!(out, "  {path:33} {}", look.paint(DIM, what))?;
@@ -83,10 +83,13 @@ fn told(folder: &Path, name: &str, console: &mut Console) -> Result<(), Failure>
     }
     for (command, what) in [
         ("dcp validate", "check everything"),
-        ("dcp graph", "see what reads and writes what"),
-        ("dcp compile --target prod --out build", "write primitives and Airflow DAGs"),
+        ("dcp run manifests/orders-daily.yaml", "run a job on this machine"),
+        ("dcp plan", "see what an apply would do"),
+        ("dcp apply", "do it"),
+        ("dcp up", "keep the stream running, until Ctrl-C"),
+        ("dcp doctor", "see what this machine lacks"),
     ] {
-        writeln!(out, "  {command:39} {}", look.paint(DIM, what))?;
+        writeln!(out, "  {command:36} {}", look.paint(DIM, what))?;
     }
     Ok(())
 }

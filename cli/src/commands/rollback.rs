@@ -33,7 +33,7 @@ pub(super) fn run(
     select.together(&desired, &state, &control)?;
     let comparison = compare(&desired, &state, |domain, name| select.concern(domain, name));
     let plan = plan::finish(&comparison, &control, &home, &project, None)?;
-    apply::carry_out(&plan, &control, consent, console)
+    apply::carry_out(apply::By::Rollback, &plan, &control, consent, console)
 }
 
 /// What was applied at a serial.

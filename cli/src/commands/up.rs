@@ -32,6 +32,7 @@ pub(super) fn run(
 ) -> Result<Verdict, Failure> {
     let args::Up { listen, tokens, queues, served } = args;
     let home = Home::find(project, &[])?;
+    home.expect_something()?;
     let mut options = serve::options(served, console)?;
     let mut entrance = Entrance::default();
     match listen {

@@ -2,13 +2,13 @@
 
 use std::io::Write as _;
 use std::mem::ManuallyDrop;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use dcp_compiler::compile::Goal;
 
-use crate::args::Validate;
+use crate::args::{ReportFormat, Validate};
 use crate::failure::{Failure, Verdict};
-use crate::out::Console;
+use crate::out::{BOLD, Console};
 use crate::project::{Home, Request, Timings};
 use crate::render::{self, Report};
 
@@ -17,8 +17,39 @@ pub(super) fn run(
     project: Option<&Path>,
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
+    let home = Home::find(project, &args.selection.paths)?;
+    let below = if args.selection.paths.is_empty() { home.below() } else { Vec::new() };
+    if below.is_empty() { one(args, &home, console) } else { each(args, &home, &below, console) }
+}
+
+/// Validates several projects, one by one: they know nothing of each other.
+fn each(
+    args: &Validate,
+    above: &Home,
+    projects: &[PathBuf],
+    console: &mut Console,
+) -> Result<Verdict, Failure> {
+    if matches!(args.output, ReportFormat::Json | ReportFormat::Sarif) {
+        let message = format!("there are {} projects below this folder", projects.len());
+        return Err(Failure::usage(message).help("name one by `--project`: a document is about one project"));
+    }
+    let mut verdict = Verdict::Fine;
+    for (index, folder) in projects.iter().enumerate() {
+        if args.output == ReportFormat::Text {
+            let shown = folder.strip_prefix(&above.root).unwrap_or(folder).display();
+            let look = console.out.look;
+            let space = if index > 0 { "\n" } else { "" };
+            writeln!(console.out, "{space}{}", look.paint(BOLD, format!("project in `{shown}`")))?;
+        }
+        if one(args, &Home::find(Some(folder), &[])?, console)? == Verdict::Errors {
+            verdict = Verdict::Errors;
+        }
+    }
+    Ok(verdict)
+}
+
+fn one(args: &Validate, home: &Home, console: &mut Console) -> Result<Verdict, Failure> {
     let Validate { selection, output, deny_warnings, timings } = args;
-    let home = Home::find(project, &selection.paths)?;
     let request = Request {
         paths: &selection.paths,
         target: selection.target.as_deref(),

@@ -18,9 +18,17 @@ pub(crate) struct Place {
     pub(crate) path: PathBuf,
 }
 
-/// All manifests in some places, in the order of their paths. What can't be read is found as well, with the reason.
-pub(crate) fn discover(tree: &Tree, places: Vec<Place>) -> Vec<Entry> {
-    let mut search = Search { tree, folders: Vec::new(), entries: Vec::new() };
+/// What is in some places.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// All manifests, in the order of their paths. What can't be read is found as well, with the reason.
+    pub(crate) entries: Vec<Entry>,
+    /// The project files, relative to the tree and in order.
+    pub(crate) projects: Vec<PathBuf>,
+}
+
+pub(crate) fn discover(tree: &Tree, places: Vec<Place>) -> Found {
+    let mut search = Search { tree, folders: Vec::new(), entries: Vec::new(), projects: Vec::new() };
     for place in places {
         search.place(place);
     }
@@ -30,10 +38,11 @@ pub(crate) fn discover(tree: &Tree, places: Vec<Place>) -> Vec<Entry> {
         search.walk(folder);
         next += 1;
     }
-    let mut entries = search.entries;
+    let Search { mut entries, mut projects, .. } = search;
     entries.sort_unstable_by(|a, b| a.shown.cmp(&b.shown));
     entries.dedup_by(|a, b| a.shown == b.shown);
-    entries
+    projects.sort_unstable();
+    Found { entries, projects }
 }
 
 struct Search<'t> {
@@ -41,6 +50,7 @@ struct Search<'t> {
     /// Relative to the tree, without links in their paths, and none inside of another.
     folders: Vec<PathBuf>,
     entries: Vec<Entry>,
+    projects: Vec<PathBuf>,
 }
 
 impl Search<'_> {
@@ -102,7 +112,8 @@ impl Search<'_> {
     fn found(&mut self, path: &Path, kind: FileType) {
         match kind {
             FileType::Symlink => self.link(path),
-            _ if !is_yaml(path) || is_project_file(path) => {}
+            _ if is_project_file(path) => self.projects.push(path.to_owned()),
+            _ if !is_yaml(path) => {}
             FileType::RegularFile => self.add(shown(path), Ok(path.to_owned())),
             FileType::Directory => self.add(shown(path), Err(LoadError::Directory)),
             _ => self.add(shown(path), Err(not_regular())),

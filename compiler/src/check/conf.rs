@@ -1,6 +1,7 @@
 //! Spark's settings: which of them the platform owns, and which have a field of their own.
 
 use super::Subject;
+use super::settings::{self, Meant};
 use crate::diag::{Code, Diagnostic};
 use crate::model::{Job, Manifest, Memory, Sizing};
 
@@ -44,6 +45,9 @@ pub(super) fn check(subject: &mut Subject<'_>) {
             let at = subject.key(&path);
             let written = subject.has(&["spec"].into_iter().chain(field.path.split('.')).collect::<Vec<_>>());
             subject.report(contradiction(key, value.as_str(), &field, written).at(at, "set here"));
+        } else if let Some(meant) = settings::meant(key, manifest.spec.engine.version.spark()) {
+            let at = subject.key(&path);
+            subject.report(unknown(key, &meant, manifest.spec.engine.version.as_str()).at(at, ""));
         }
     }
     for key in manifest.spec.spark.hadoop_conf.keys() {
@@ -57,6 +61,14 @@ pub(super) fn check(subject: &mut Subject<'_>) {
             subject.problem(Code::NOT_A_SPARK_KEY, "this is no setting of Hadoop", at, "", help);
         }
     }
+}
+
+fn unknown(key: &str, meant: &Meant, version: &str) -> Diagnostic {
+    let message = match meant.elsewhere {
+        true => format!("Spark {version} has no setting `{key}`, though another version has"),
+        false => format!("Spark has no setting `{key}`"),
+    };
+    Diagnostic::new(Code::UNKNOWN_SETTING, message).help(format!("did you mean `{}`?", meant.name))
 }
 
 /// `written` says whether the field is there, or has its value by default.

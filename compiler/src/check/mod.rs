@@ -8,10 +8,12 @@ mod conf;
 mod engine;
 mod job;
 mod lineage;
+mod mistaken;
 mod references;
 mod resources;
 mod run;
 pub(crate) mod secrets;
+mod settings;
 mod sql;
 mod stream;
 
@@ -75,6 +77,7 @@ impl Subject<'_> {
         engine::check(self);
         job::check(self);
         references::check(self);
+        mistaken::check(self);
         sql::check(self);
         lineage::check(self);
         stream::check(self);

@@ -98,6 +98,8 @@ codes! {
     UNKNOWN_TARGET = 21, Error, "A target that the project does not have";
     UNUSED_OVERLAY = 22, Warning, "An overlay that matches no manifest";
     BAD_REFERENCE = 23, Error, "A reference that can't be read";
+    FOREIGN_REFERENCE = 24, Warning, "A reference that nothing replaces";
+    MORE_PROBLEMS = 29, Error, "More problems than are shown";
 
     // Scalars with a meaning of their own.
     BAD_CRON = 30, Error, "A cron expression is wrong";
@@ -117,6 +119,7 @@ codes! {
     CONTRADICTING_CONF = 51, Error, "A Spark setting that has a field of its own";
     NOT_A_SPARK_KEY = 52, Error, "Not the name of a Spark setting";
     REDUNDANT_CONF = 53, Warning, "A Spark setting that changes nothing";
+    UNKNOWN_SETTING = 54, Warning, "A Spark setting that does not exist";
 
     // Resources and run modes.
     BAD_BOUNDS = 60, Error, "Bounds that contradict each other";

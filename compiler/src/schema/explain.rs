@@ -7,7 +7,7 @@ use jsonschema::paths::{Location, LocationSegment};
 use jsonschema::{JsonType, ValidationError};
 use serde_json::Value;
 
-use super::DocumentSchema;
+use super::{DocumentSchema, fields};
 use crate::diag::{Code, Diagnostic, list, nearest};
 use crate::model;
 use crate::source::Span;
@@ -85,7 +85,9 @@ impl<'t> Pass<'_, 't> {
         let node = self.root.nearest(path.iter().map(String::as_str));
         let name = path.last().map_or("the document", String::as_str);
         match error.kind() {
-            ValidationErrorKind::AdditionalProperties { unexpected } => self.unknown(node, unexpected, error),
+            ValidationErrorKind::AdditionalProperties { unexpected } => {
+                self.unknown(node, &path, unexpected, error);
+            }
             ValidationErrorKind::Required { property } => {
                 let missing = property.as_str().unwrap_or_default();
                 self.report(required(node, missing, name));
@@ -161,7 +163,13 @@ impl<'t> Pass<'_, 't> {
         })
     }
 
-    fn unknown(&mut self, node: NodeRef<'t>, unexpected: &[String], error: &ValidationError<'_>) {
+    fn unknown(
+        &mut self,
+        node: NodeRef<'t>,
+        path: &[String],
+        unexpected: &[String],
+        error: &ValidationError<'_>,
+    ) {
         let fields: Vec<String> =
             self.fields_at(error.schema_path()).into_iter().map(str::to_owned).collect();
         let mut free: Vec<&str> =
@@ -169,8 +177,14 @@ impl<'t> Pass<'_, 't> {
         for key in unexpected.iter().take(MAX_UNKNOWN) {
             let Some(member) = node.member(key) else { continue };
             let message = format!("unknown field `{}`", shortened(key));
-            let meant = nearest(key, free.iter().copied()).map(str::to_owned);
             let diagnostic = Diagnostic::new(Code::UNKNOWN_FIELD, message);
+            if let Some(place) = self.misplaced(path, key) {
+                let help =
+                    "check the indentation: a field belongs to the field above it that is indented less";
+                self.report(diagnostic.at(member.key_span, place).help(help));
+                continue;
+            }
+            let meant = nearest(key, free.iter().copied()).map(str::to_owned);
             let diagnostic = match &meant {
                 Some(meant) => {
                     free.retain(|field| field != meant);
@@ -208,6 +222,23 @@ impl<'t> Pass<'_, 't> {
             let message = format!("{more} more unknown fields in the same map");
             self.report(Diagnostic::new(Code::UNKNOWN_FIELD, message).at(node.span(), "in this map"));
         }
+    }
+
+    /// Where a field belongs that is unknown at a path: to a map around it, or to one beside it.
+    fn misplaced(&self, path: &[String], key: &str) -> Option<String> {
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        let above = (0..path.len()).rev().find(|length| fields::knows(self.schema, &path[..*length], key));
+        match above.map(|length| (path.len() - length, path[..length].last())) {
+            Some((1, _)) => return Some(format!("belongs one level up, beside `{}`", path.last()?)),
+            Some((levels, Some(name))) => return Some(format!("belongs {levels} levels up, in `{name}`")),
+            Some((levels, None)) => return Some(format!("belongs {levels} levels up, at the top")),
+            None => {}
+        }
+        let below = fields::fields(self.schema, &path).into_iter().find(|field| {
+            let path: Vec<&str> = path.iter().copied().chain([*field]).collect();
+            fields::knows(self.schema, &path, key)
+        });
+        below.map(|field| format!("belongs one level down, in `{field}`"))
     }
 
     fn property_name(&mut self, node: NodeRef<'t>, inner: &ValidationError<'_>) {

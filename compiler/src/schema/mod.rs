@@ -1,6 +1,7 @@
 //! The JSON Schema of manifests: made from the model, and what trees are validated by.
 
 mod explain;
+mod fields;
 mod generate;
 pub mod reference;
 

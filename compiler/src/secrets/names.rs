@@ -108,7 +108,8 @@ fn is_last_word(name: &[u8], word: &[u8]) -> bool {
 
 /// Decides whether the value of a named field of a manifest is a secret.
 pub fn by_name(name: &str, value: &str) -> Option<Kind> {
-    let strength = strength(name.trim_start_matches('-'))?;
+    // A field `secret` of a manifest names one.
+    let strength = strength(name.trim_start_matches('-')).filter(|_| name != "secret")?;
     let sentence = value.contains(' ');
     let secret = !sentence && is_literal(name, value) && convinces(strength, value);
     secret.then_some(Kind::Named)

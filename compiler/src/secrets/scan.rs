@@ -117,10 +117,27 @@ impl Scanner<'_> {
             .or_else(|| self.named(start, word));
         if let Some(secret) = secret {
             if self.kind == Text::Sql {
-                self.bytes[end..secret.range.end].iter().for_each(|byte| self.sql.byte(*byte));
+                // A token may end before its word does.
+                let passed = self.bytes.get(end..secret.range.end).unwrap_or_default();
+                passed.iter().for_each(|byte| self.sql.byte(*byte));
             }
+            self.between(end, secret.range.start);
             self.at = secret.range.end;
             self.found.push(secret);
+        }
+    }
+
+    /// Finds the tokens in what stands between a name and its value, such as a user.
+    fn between(&mut self, from: usize, to: usize) {
+        let mut at = from;
+        while at < to {
+            let length = self.bytes[at..to].iter().take_while(|byte| is_word(**byte)).count();
+            if let Some(secret) = self.shape(at, &self.text[at..at + length]) {
+                self.found.push(secret);
+            }
+            at += length.max(1);
+            // The next word begins on the boundary of a character.
+            at = self.text.ceil_char_boundary(at).min(to.max(at));
         }
     }
 
@@ -134,17 +151,22 @@ impl Scanner<'_> {
         Some(Secret { range: shapes::private_key(self.text, at)?, kind: Kind::PrivateKey })
     }
 
-    fn token(&mut self, start: usize, word: &str) -> Option<Secret> {
+    fn shape(&self, start: usize, word: &str) -> Option<Secret> {
         let trimmed = word.trim_end_matches(['.', '-', '_']);
         let kind = shapes::token(trimmed)?;
-        let range = start..start + trimmed.len();
-        if kind == Kind::AwsKey
-            && let Some(beside) = self.aws_secret(range.end)
+        Some(Secret { range: start..start + trimmed.len(), kind })
+    }
+
+    fn token(&mut self, start: usize, word: &str) -> Option<Secret> {
+        let secret = self.shape(start, word)?;
+        if secret.kind == Kind::AwsKey
+            && let Some(range) = self.aws_secret(secret.range.end)
         {
-            self.found.push(Secret { range, kind });
-            return Some(Secret { range: beside, kind });
+            let kind = secret.kind;
+            self.found.push(secret);
+            return Some(Secret { range, kind });
         }
-        Some(Secret { range, kind })
+        Some(secret)
     }
 
     /// The secret key that stands in the same line, not far behind its id.
@@ -272,12 +294,14 @@ impl Scanner<'_> {
     /// characters`.
     fn ends_a_statement(&self, end: usize) -> bool {
         let more = self.byte(self.after_spaces(end));
-        self.kind == Text::Log && more.is_none_or(|byte| !byte.is_ascii_alphanumeric())
+        self.kind == Text::Log && more.is_none_or(|byte| byte.is_ascii() && !byte.is_ascii_alphanumeric())
     }
 
     /// `get_token()` and `config["password"]` in a line of a program are no values.
     fn is_code(&self, value: &Range<usize>) -> bool {
-        self.kind == Text::Log && matches!(self.byte(value.end), Some(b'(' | b'['))
+        let text = &self.text[value.clone()];
+        let name = text.bytes().all(is_word) && !names::is_opaque(text);
+        self.kind == Text::Log && name && matches!(self.byte(value.end), Some(b'(' | b'['))
     }
 
     /// Finds out what stands between a name and its value, and where the value begins.
@@ -418,7 +442,8 @@ impl Scanner<'_> {
         {
             return true;
         }
-        let name = self.bytes[at..].iter().take(NAME).take_while(|byte| is_word(**byte)).count();
+        let name =
+            self.bytes[at..].iter().take(NAME).take_while(|byte| is_word(**byte) || !byte.is_ascii()).count();
         name > 0 && matches!(self.byte(at + name), Some(b'=' | b':'))
     }
 }

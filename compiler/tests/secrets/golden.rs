@@ -139,6 +139,7 @@ fn named_fields_of_manifests_are_judged_by_name_and_value() {
         ("author", "ada-lovelace-1815"),
         ("fs.s3a.aws.credentials.provider", "org.apache.hadoop.fs.s3a.SimpleAWSCredentialsProvider"),
         ("secret", "${secret.db/password}"),
+        ("secret", "database-credentials"),
         ("spark.authenticate", "true"),
         ("password_hash", "5f4dcc3b5aa765d61d8327deb882cf99"),
     ] {

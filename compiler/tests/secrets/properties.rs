@@ -108,26 +108,27 @@ proptest! {
     }
 }
 
-/// The time for eight times the text is about eight times as long, and never 64 times.
+/// The time for 32 times the text is about 32 times as long. If each byte were looked at anew for each name, it would be
+/// 1,024 times as long; the limit is far from both, as the machine does other things as well.
 #[test]
 fn the_time_is_linear_in_the_size_of_the_text() {
-    const SIZE: usize = 64 * 1024;
+    const SIZE: usize = 8 * 1024;
+    const FACTOR: u32 = 32;
     let time = |text: &str, kind| {
-        let best = (0..3).map(|_| {
-            let start = Instant::now();
-            secrets::find(text, kind);
-            start.elapsed()
-        });
-        best.min().expect("it was measured")
+        let start = Instant::now();
+        secrets::find(text, kind);
+        start.elapsed()
     };
     let hostile = PIECES.iter().flat_map(|first| PIECES.iter().map(move |second| [*first, *second].concat()));
     let pairs =
         ["password=a${", "token: aB", "oracle:thin:a", "a://", "\"password\": \"${", "password=\\'", "-u a"];
-    for unit in hostile.step_by(7).chain(pairs.map(str::to_owned)) {
+    for unit in hostile.step_by(37).chain(pairs.map(str::to_owned)) {
         for kind in [Text::Log, Text::Sql] {
-            let of = |size: usize| unit.repeat(size / unit.len() + 1);
-            let (small, large) = (time(&of(SIZE), kind), time(&of(SIZE * 8), kind));
-            let limit = small * 24 + Duration::from_millis(50);
+            let small = unit.repeat(SIZE / unit.len() + 1);
+            let large = small.repeat(FACTOR as usize);
+            let small = (0..5).map(|_| time(&small, kind)).min().expect("it was measured");
+            let large = time(&large, kind);
+            let limit = small * FACTOR * 10 + Duration::from_millis(100);
             assert!(large < limit, "{unit:?} as {kind:?}: {small:?}, then {large:?}");
         }
     }

@@ -423,3 +423,37 @@ fn an_old_backup_goes_on_from_where_it_was() {
     assert_eq!(dags(&sandbox), wanted);
     sandbox.run(&["drift", "--detailed-exitcode"]).ends_with(0);
 }
+
+#[test]
+fn history_counts_workloads_as_the_plan_does_and_fits_80_columns() {
+    let sandbox = Sandbox::project();
+    sandbox.run(&["plan"]).ends_with(0).says("2 create");
+    sandbox.run(&["apply", "--auto-approve"]).ends_with(0);
+    let history = sandbox.run(&["history"]).ends_with(0).says("SERIAL").says("2 create");
+    assert!(history.stdout.lines().all(|line| line.chars().count() <= 80), "{}", history.shown());
+    // A workload that gets another kind of run loses a part and gets one: it is one that changes.
+    sandbox.edit(
+        "manifests/orders-daily.yaml",
+        "schedule: {cron: \"0 3 * * *\", timezone: Europe/Berlin, startDate: 2026-01-01}",
+        "manual: {}",
+    );
+    sandbox.edit(
+        "manifests/orders-daily.yaml",
+        "        day: {type: date, run: date}",
+        "        day: {type: date}",
+    );
+    sandbox.run(&["plan"]).ends_with(0).says("1 update");
+    sandbox.run(&["apply", "--auto-approve"]).ends_with(0);
+    sandbox.run(&["history", "--limit", "1"]).ends_with(0).says("1 update");
+}
+
+#[test]
+fn destroy_names_itself_and_not_apply() {
+    let sandbox = Sandbox::project();
+    sandbox.run(&["apply", "--auto-approve"]).ends_with(0);
+    let refused = sandbox.run(&["destroy"]).ends_with(1).says("needs consent: nothing was destroyed");
+    assert!(!refused.stderr.contains("applied"), "{}", refused.shown());
+    let refused = sandbox.run(&["destroy", "--allow-delete", "sales/clicks-per-store"]).ends_with(1);
+    let refused = refused.says("nothing was destroyed").says("dcp destroy --auto-approve");
+    assert!(!refused.stderr.contains("applied"), "{}", refused.shown());
+}

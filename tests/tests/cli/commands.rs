@@ -129,7 +129,7 @@ fn the_project_is_found_from_below_and_from_elsewhere() {
         assert_eq!(ran.stdout, "2 manifests are valid\n", "{}", ran.shown());
     }
     std::fs::create_dir(sandbox.join("empty")).expect("a folder can be made");
-    sandbox.run_in("empty", &["validate"]).ends_with(0).says("no manifests were found");
+    sandbox.run_in("empty", &["validate"]).ends_with(1).says("neither a `dcp.yaml` nor a manifest");
     sandbox.run_in("empty", &["validate", "--target", "prod"]).ends_with(2).says("no `dcp.yaml`");
 }
 
@@ -181,4 +181,50 @@ fn a_reader_that_has_had_enough_is_no_error() {
     drop(stdout);
     let output = child.wait_with_output().expect("it ends");
     assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &b""[..]));
+}
+
+#[test]
+fn a_folder_without_project_and_manifests_is_an_error() {
+    let sandbox = Sandbox::new();
+    for args in [&["validate"][..], &["plan"], &["compile", "--out", "build"], &["graph"], &["up"]] {
+        sandbox.run(args).ends_with(1).says("has neither a `dcp.yaml` nor a manifest").says("dcp init");
+    }
+    let left: Vec<_> = std::fs::read_dir(sandbox.path()).expect("it is there").collect();
+    assert!(left.is_empty(), "nothing is made there: {left:?}");
+}
+
+#[test]
+fn validate_above_several_projects_validates_each() {
+    let sandbox = Sandbox::new();
+    for project in ["one", "two"] {
+        sandbox.run(&["init", project, "-q"]).ends_with(0);
+    }
+    sandbox.run(&["validate"]).ends_with(0).says("project in `one`").says("project in `two`");
+    sandbox.edit("two/manifests/orders-daily.yaml", "executors:", "exectuors:");
+    let ran = sandbox.run(&["validate"]).ends_with(1).says("unknown field `exectuors`");
+    assert_eq!(ran.stdout.matches("[manifests/orders-daily.yaml").count(), 1, "{}", ran.shown());
+    sandbox.run(&["validate", "--output", "json"]).ends_with(2).says("name one by `--project`");
+    sandbox.run(&["plan"]).ends_with(2).says("is no project, and has `one`, `two` below it");
+    sandbox.run(&["--project", "one", "validate", "--output", "json"]).ends_with(0);
+}
+
+#[test]
+fn a_program_that_is_not_there_is_reported_where_it_is_named() {
+    let sandbox = Sandbox::new();
+    let manifest = "apiVersion: dcp/v1\nkind: CoreETL\nmetadata: {name: a, domain: b, owner: c@example.com}\nspec:\n  \
+                    engine: {version: \"4.1\"}\n  run: {manual: {}}\n  job:\n    pyspark:\n      main: jobs/a.py\n      \
+                    pyFiles: [s3://code/b.zip, local:///opt/c.zip, lib.zip]\n  dependencies:\n    \
+                    archives: [\"env.tar.gz#env\"]\n";
+    sandbox.write("dcp.yaml", "project: shop\nmanifests: [a.yaml]\n").write("a.yaml", manifest);
+    let ran = sandbox.run(&["validate"]).ends_with(1);
+    let ran = ran.says("there is no file `jobs/a.py`").says("a.yaml:9:13").says("there is no file `lib.zip`");
+    let ran = ran.says("a.yaml:10:54").says("there is no file `env.tar.gz`").says("DCP0001");
+    assert_eq!(ran.stdout.matches("error[DCP0001]").count(), 3, "{}", ran.shown());
+    sandbox.write("jobs/a.py", "").write("lib.zip", "").write("env.tar.gz", "");
+    sandbox.run(&["validate"]).ends_with(0);
+    sandbox.run(&["apply", "--auto-approve"]).ends_with(0);
+    sandbox.run(&["plan"]).ends_with(0);
+    // What the last plan remembers of the manifest holds only as long as its program is there.
+    std::fs::remove_file(sandbox.join("jobs/a.py")).expect("it is there");
+    sandbox.run(&["plan"]).ends_with(1).says("there is no file `jobs/a.py`");
 }

@@ -69,10 +69,20 @@ impl Sandbox {
     }
 
     /// What `dcp init` makes.
-    pub(crate) fn project() -> Self {
+    pub(crate) fn initialized() -> Self {
         let sandbox = Self::new();
         let made = sandbox.run(&["init", "--name", "shop", "--quiet"]);
         assert_eq!((made.code, made.stdout.as_str(), made.stderr.as_str()), (0, "", ""));
+        sandbox
+    }
+
+    /// A project with a table that is written every night, and a stream from Kafka.
+    pub(crate) fn project() -> Self {
+        let sandbox = Self::initialized();
+        std::fs::remove_dir_all(sandbox.join("manifests")).expect("it was made");
+        let from = dcp_tests::workspace().join("tests/tests/cli/project");
+        let copied = Command::new("cp").arg("-r").arg(from.join(".")).arg(sandbox.path()).status();
+        assert!(copied.expect("cp is there").success());
         sandbox
     }
 

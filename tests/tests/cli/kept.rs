@@ -1,6 +1,7 @@
 //! Continuous jobs from the command line. spark-submit is a script here; what a real Spark does is tested in
 //! `kept/streaming.rs`.
 
+mod spark;
 mod streaming;
 
 use std::fs::File;

@@ -53,7 +53,7 @@ impl Project {
     /// Runs a job to its end, which it tells with the driver's log.
     async fn run(&self, job: &CoreEtlJob, given: &[(&str, &str)], results: Option<&str>) -> (End, String) {
         let given = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        let values = values(job, &given).expect("they fit");
+        let values = values(job, &given, "run-1").expect("they fit");
         let mut execution = Execution::new(
             Id::parse("a1").expect("it is one"),
             POLICY,

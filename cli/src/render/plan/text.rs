@@ -10,7 +10,7 @@ use unicode_width::UnicodeWidthStr as _;
 use super::headline::Base;
 use super::{by_danger, consent, headline, is_dangerous, live, meaning};
 use crate::out::{BOLD, DIM, ERROR, GOOD, Look, NOTE, WARNING};
-use crate::render::{grouped, harmless};
+use crate::render::{cut, grouped, harmless};
 
 /// So many workloads are shown in full; of more, only what is dangerous.
 const SHOWN: usize = 100;
@@ -174,19 +174,4 @@ fn wrapped(text: &str, width: usize, before: &str) -> Vec<String> {
     }
     lines.push(line);
     lines
-}
-
-fn cut(text: &str, width: usize) -> String {
-    if text.width() <= width {
-        return text.to_owned();
-    }
-    let mut cut = String::new();
-    for c in text.chars() {
-        if cut.width() + 2 > width {
-            break;
-        }
-        cut.push(c);
-    }
-    cut.push('…');
-    cut
 }

@@ -1,0 +1,120 @@
+//! References as other tools write them, and misspelt ones: they look like those of dcp, and nothing replaces them.
+
+use super::Subject;
+use crate::diag::{Code, Diagnostic};
+use crate::source::Span;
+
+/// First words of references, and those of dcp's own that were probably meant.
+const MEANT: &[(&str, &str)] = &[
+    ("vars", "var"),
+    ("variable", "var"),
+    ("variables", "var"),
+    ("params", "param"),
+    ("parameter", "param"),
+    ("parameters", "param"),
+    ("secrets", "secret"),
+];
+
+/// First words of what Terraform, Databricks bundles and others replace, where dcp has variables.
+const OTHERS: &[&str] = &["env", "environment", "bundle", "workspace", "target", "local", "locals"];
+
+/// A reference that nothing replaces.
+#[derive(Debug, PartialEq, Eq)]
+struct Mistaken {
+    written: String,
+    meant: String,
+}
+
+pub(super) fn check(subject: &mut Subject<'_>) {
+    let mut found: Vec<(Span, Mistaken)> = Vec::new();
+    if let Some(spec) = subject.root.find(["spec"]) {
+        spec.walk(&mut |node| {
+            let text = node.as_str().filter(|text| text.as_bytes().contains(&b'$'));
+            found.extend(text.and_then(mistaken).map(|mistaken| (node.span(), mistaken)));
+        });
+    }
+    for (at, Mistaken { written, meant }) in found {
+        let message = format!("nothing replaces `{written}`");
+        let help = "references are `${var.name}`, whose value the target in `dcp.yaml` sets, `${param.name}` and \
+                    `${secret.name/key}`; write `$${…}` for text that is to stay as it is";
+        let diagnostic = Diagnostic::new(Code::FOREIGN_REFERENCE, message);
+        subject.report(diagnostic.at(at, format!("did you mean `{meant}`?")).help(help));
+    }
+}
+
+/// The first reference in a text that is nearly one of dcp's.
+fn mistaken(text: &str) -> Option<Mistaken> {
+    text.match_indices("${")
+        .filter(|(at, _)| !text[..*at].ends_with('$'))
+        .find_map(|(at, _)| one(&text[at..]))
+}
+
+/// What a text that begins with `${` begins with.
+fn one(from: &str) -> Option<Mistaken> {
+    // No longer word is near one of ours, and no longer name is worth to be shown.
+    const WORD: usize = 16;
+    const NAME: usize = 60;
+    let word = from[2..].bytes().take(WORD).take_while(u8::is_ascii_alphabetic).count();
+    let (word, rest) = from[2..].split_at(word);
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'/');
+    let rest = rest.strip_prefix('.')?;
+    let name = &rest[..rest.bytes().take(NAME).take_while(is_name).count()];
+    if name.is_empty() || !rest[name.len()..].starts_with('}') {
+        return None;
+    }
+    let own = meant(word)?;
+    let key = if own == "secret" && !name.contains('/') { "/key" } else { "" };
+    Some(Mistaken { written: format!("${{{word}.{name}}}"), meant: format!("${{{own}.{name}{key}}}") })
+}
+
+fn meant(word: &str) -> Option<&'static str> {
+    const OWN: [&str; 3] = ["var", "param", "secret"];
+    if OWN.contains(&word) {
+        return None;
+    }
+    let listed = MEANT.iter().find(|(other, _)| word.eq_ignore_ascii_case(other)).map(|(_, own)| *own);
+    let others = || OTHERS.iter().any(|other| word.eq_ignore_ascii_case(other)).then_some("var");
+    let lower = word.to_ascii_lowercase();
+    // In three letters, one edit makes another word.
+    let near = |own: &&str| lower == *own || (own.len() > 3 && strsim::osa_distance(&lower, own) == 1);
+    listed.or_else(others).or_else(|| OWN.into_iter().find(near))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_of_other_tools_and_misspelt_ones_are_recognized() {
+        for (text, meant) in [
+            ("${vars.lake}/x", "${var.lake}"),
+            ("s3://${Var.lake}", "${var.lake}"),
+            ("${secrets.db/password}", "${secret.db/password}"),
+            ("${secrets.db}", "${secret.db/key}"),
+            ("${secert.db/password}", "${secret.db/password}"),
+            ("${params.day}", "${param.day}"),
+            ("${env.HOME}", "${var.HOME}"),
+            ("${var.a} ${bundle.target}", "${var.target}"),
+        ] {
+            assert_eq!(mistaken(text).map(|it| it.meant).as_deref(), Some(meant), "{text}");
+        }
+    }
+
+    #[test]
+    fn other_texts_are_left_alone() {
+        for text in [
+            "${var.a} ${param.b} ${secret.c/d}",
+            "$${vars.a}",
+            "${HOME} ${env:HOME} ${spark.app.name} ${hiveconf:x}",
+            "${vars}",
+            "${vars.}",
+            "${vars.a",
+            "${bar.a} ${car.b}",
+            "vars.a",
+        ] {
+            assert_eq!(mistaken(text), None, "{text}");
+        }
+        let long = "${".repeat(100_000) + &"${vars.".repeat(100_000);
+        assert_eq!(mistaken(&long), None);
+    }
+}
