@@ -119,7 +119,9 @@ impl Scanner<'_> {
             if self.kind == Text::Sql {
                 // A token may end before its word does.
                 let passed = self.bytes.get(end..secret.range.end).unwrap_or_default();
-                passed.iter().for_each(|byte| self.sql.byte(*byte));
+                for byte in passed {
+                    self.sql.byte(*byte);
+                }
             }
             self.between(end, secret.range.start);
             self.at = secret.range.end;
@@ -132,7 +134,7 @@ impl Scanner<'_> {
         let mut at = from;
         while at < to {
             let length = self.bytes[at..to].iter().take_while(|byte| is_word(**byte)).count();
-            if let Some(secret) = self.shape(at, &self.text[at..at + length]) {
+            if let Some(secret) = shape(at, &self.text[at..at + length]) {
                 self.found.push(secret);
             }
             at += length.max(1);
@@ -151,14 +153,8 @@ impl Scanner<'_> {
         Some(Secret { range: shapes::private_key(self.text, at)?, kind: Kind::PrivateKey })
     }
 
-    fn shape(&self, start: usize, word: &str) -> Option<Secret> {
-        let trimmed = word.trim_end_matches(['.', '-', '_']);
-        let kind = shapes::token(trimmed)?;
-        Some(Secret { range: start..start + trimmed.len(), kind })
-    }
-
     fn token(&mut self, start: usize, word: &str) -> Option<Secret> {
-        let secret = self.shape(start, word)?;
+        let secret = shape(start, word)?;
         if secret.kind == Kind::AwsKey
             && let Some(range) = self.aws_secret(secret.range.end)
         {
@@ -446,6 +442,12 @@ impl Scanner<'_> {
             self.bytes[at..].iter().take(NAME).take_while(|byte| is_word(**byte) || !byte.is_ascii()).count();
         name > 0 && matches!(self.byte(at + name), Some(b'=' | b':'))
     }
+}
+
+fn shape(start: usize, word: &str) -> Option<Secret> {
+    let trimmed = word.trim_end_matches(['.', '-', '_']);
+    let kind = shapes::token(trimmed)?;
+    Some(Secret { range: start..start + trimmed.len(), kind })
 }
 
 fn is_word(byte: u8) -> bool {

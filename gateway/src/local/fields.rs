@@ -111,7 +111,6 @@ fn fits(pattern: &str, path: &str) -> bool {
     for segment in pattern.split('.') {
         match (segment, parts.next()) {
             ("**", _) => return true,
-            (_, None) => return false,
             (segment, Some(part)) if segment == "*" || segment == part => {}
             _ => return false,
         }
