@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dcp_gateway::application::{ConfigMapSpec, PACKAGES, PodSpec};
 use dcp_gateway::{Compute as _, Error, Log, SparkApplication};
@@ -223,11 +223,13 @@ async fn driver_log_is_limited_and_can_be_followed() {
     ));
     let local = machine.local(SUPERVISOR).with_log_limit(8 << 20);
     local.create(&application("a-1")).await.expect("it starts");
+    let deadline = Instant::now() + Duration::from_mins(1);
     let half = loop {
         let text = follow(&machine, 0).await;
         if text.ends_with(b"half\n") && text.len() < 9 << 20 {
             break text;
         }
+        assert!(Instant::now() < deadline, "{} bytes are left of the log", text.len());
         tokio::time::sleep(Duration::from_millis(10)).await;
     };
     let at = WRITTEN + "first\nhalf\n".len() as u64;
