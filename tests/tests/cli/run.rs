@@ -13,6 +13,7 @@ use crate::harness::{DCP, Ran, Sandbox};
 const SCRIPT: &str = r#"
 job="${@: -1}"
 echo "$$" >> "pids-$job"
+echo "26/01/31 02:00:11 INFO SparkContext: Running Spark" >&2
 echo "the driver says $job"
 case "$job" in
   fail) echo 'Traceback (most recent call last):
@@ -20,7 +21,9 @@ case "$job" in
     main()
 ValueError: no such day' >&2; exit 1 ;;
   wait) while true; do sleep 0.02; done ;;
-  twice) if [ ! -e tried ]; then touch tried; echo 'java.lang.OutOfMemoryError: Java heap space' >&2; exit 52; fi ;;
+  twice) if [ ! -e tried ]; then touch tried; echo '26/01/31 02:00:12 ERROR SparkUncaughtExceptionHandler: Uncaught exception in thread main
+java.lang.OutOfMemoryError: Java heap space
+	at Main.main(Main.java:3)' >&2; exit 52; fi ;;
 esac
 "#;
 
@@ -126,6 +129,8 @@ fn a_job_is_run_and_repaired() {
     assert_snapshot!("run_repaired", same(&ran));
     let logs = place.run(&["logs", &id(&ran)]).ends_with(0);
     assert_eq!(logs.stdout, "the driver says twice\n");
+    let all = place.run(&["logs", &id(&ran), "--all"]).ends_with(0);
+    assert_eq!(all.stdout, "26/01/31 02:00:11 INFO SparkContext: Running Spark\nthe driver says twice\n");
     let first = place.run(&["logs", "logistics/orders", "--attempt", "1"]).ends_with(0);
     assert!(first.stdout.contains("OutOfMemoryError"), "{}", first.shown());
     let listed = place.run(&["runs", "--output", "json"]).ends_with(0).json();
