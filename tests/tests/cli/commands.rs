@@ -151,7 +151,7 @@ fn explain_finds_pages_and_near_codes() {
     for code in ["DCP0107", "dcp0107", "107"] {
         sandbox.run(&["explain", code]).ends_with(0).says("DCP0107");
     }
-    assert_snapshot!("explain_unknown", sandbox.run(&["explain", "DCP0106"]).ends_with(2).shown());
+    assert_snapshot!("explain_unknown", sandbox.run(&["explain", "DCP0197"]).ends_with(2).shown());
 }
 
 #[test]
