@@ -24,8 +24,10 @@ pub(crate) fn dcp(root: &Path) -> io::Result<PathBuf> {
     folder(&path)?;
     for entry in path.read_dir()? {
         let entry = entry?;
-        // What is gone meanwhile, or is another user's, is not for this one to close.
+        // What is gone meanwhile, or is another user's, is not for this one to close. A token that others could read is
+        // refused by `read_token`.
         if entry.file_name() != DAGS
+            && entry.file_name() != TOKEN
             && let Ok(found) = entry.metadata()
         {
             let _ = close(&entry.path(), &found);

@@ -78,11 +78,13 @@ fn cost(workload: &Workload) -> String {
     }
 }
 
-/// What is to be said of what runs.
-fn live(plan: &Plan) -> Option<&'static str> {
+/// Names the streams of which it is not known how they run, and why.
+fn live(plan: &Plan) -> Option<String> {
     let changes = |workload: &&Workload| workload.live == Live::Unknown && workload.action != Action::Create;
-    let unknown = plan.workloads.iter().find(changes);
-    unknown.map(|_| "what runs is not known: neither the reconciler's memory nor the Runner could be read")
+    let unknown: Vec<String> = plan.workloads.iter().filter(changes).map(Workload::id).collect();
+    let (first, others) = unknown.split_first()?;
+    let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
+    Some(format!("how {first}{more} runs is not known: the Runner does not answer, or has forgotten the run"))
 }
 
 /// How to consent, or why that can't be done.

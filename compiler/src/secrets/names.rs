@@ -193,10 +193,14 @@ pub(super) fn is_prose(value: &str) -> bool {
 
 /// Whether a value is one, and not a reference, a mask, a place, a type, or an expression that has the value.
 pub(super) fn is_literal(name: &str, value: &str) -> bool {
+    // What stands before a reference is a secret of its own, unless it is as short as a prefix.
+    let value = match value.find("${") {
+        Some(at) if at < 8 => return false,
+        Some(at) => &value[..at],
+        None => value,
+    };
     let Some(first) = value.chars().next() else { return false };
-    // A reference further behind is none that a value would be looked at for.
-    let begin = &value[..value.floor_char_boundary(256)];
-    if begin.contains("${") || matches!(first, '$' | '<' | '{' | '[' | '(' | ':' | '@' | '…' | '?') {
+    if matches!(first, '$' | '<' | '{' | '[' | '(' | ':' | '@' | '…' | '?') {
         return false;
     }
     if value.starts_with("%s") || value.starts_with("%(") || is_place(value) {

@@ -36,7 +36,8 @@ impl<'s> Indentation<'s> {
         }
         if let Some(style) = style {
             let block = *style == StructureStyle::Block;
-            self.open.push(block.then(|| self.column(span)));
+            let is_sequence = matches!(event, Event::SequenceStart(..));
+            self.open.push(block.then(|| self.column(span, is_sequence)));
         }
         Ok(())
     }
@@ -45,10 +46,17 @@ impl<'s> Indentation<'s> {
         matches!(self.open.last(), Some(None))
     }
 
-    /// The column of a block collection, whose place only spaces, dashes and question marks stand before.
-    fn column(&self, span: Span) -> usize {
-        let before = self.text.get(..span.start as usize).unwrap_or_default();
-        before.len() - before.rfind('\n').map_or(0, |newline| newline + 1)
+    /// The column of a block collection: of the dash of a list's first item, or of a map's first key.
+    fn column(&self, span: Span, is_sequence: bool) -> usize {
+        let text = self.text.get(..span.start as usize).unwrap_or_default();
+        let line = &text[text.rfind('\n').map_or(0, |newline| newline + 1)..];
+        // The place of a list may be its dash, or what stands behind it.
+        let dash = || line.trim_end_matches(' ').strip_suffix('-').map(str::len);
+        let at_dash = self.text.as_bytes().get(span.start as usize) == Some(&b'-');
+        match is_sequence && !at_dash {
+            true => dash().unwrap_or(line.len()),
+            false => line.len(),
+        }
     }
 
     fn entry(&self, span: Span) -> Step {

@@ -212,7 +212,8 @@ fn plan_shows_other_streams_when_an_execution_was_forgotten() {
         place.sandbox.edit(manifest, "\"one\"", "\"two\"");
     }
     let plan = place.run(&["plan"]).ends_with(0);
-    assert_eq!(plan.stdout.matches("live: healthy").count(), 1, "{}", plan.stdout);
+    assert_eq!(plan.stdout.matches("live: ").count(), 1, "{}", plan.stdout);
+    plan.says("how logistics/orders runs is not known");
 }
 
 #[test]

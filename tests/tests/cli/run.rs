@@ -167,7 +167,7 @@ fn what_is_wrong_is_said_before_anything_is_started() {
     bad(&["logs", "No Id"], 2, "`No Id` is no execution");
     bad(&["cancel", "logistics/orders"], 1, "`logistics/orders` was never run");
     std::fs::remove_file(place.sandbox.join("main.py")).expect("it is there");
-    bad(&["run", "orders.yaml"], 1, "main.py` does not exist");
+    bad(&["run", "orders.yaml"], 1, "there is no file `main.py`");
     place.sandbox.write("main.py", "").edit("orders.yaml", "\"4.1\"", "\"3.5\"");
     bad(&["run", "orders.yaml"], 1, "Spark 3.5 is not on this machine, which has 4.1.1");
     place.sandbox.edit("orders.yaml", "main: main.py", "mian: main.py");

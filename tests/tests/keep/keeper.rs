@@ -320,6 +320,8 @@ async fn what_was_let_in_late_is_stopped() {
     let (domain, name) = (metadata.domain.as_str().to_owned(), metadata.name.as_str().to_owned());
     let of = Reference { scope: "shop".to_owned(), domain, name, fingerprint: Some(mine.job) };
     late.job = Definition::Applied(of);
+    // A lease belongs to the caller who used it first.
+    late.by = mine.by;
     let late = house.runner.submit(late).await.unwrap().record;
     let deadline = Instant::now() + Duration::from_secs(30);
     while !house.runner.check(late.id()).await.unwrap().execution.phase.is_final() {
