@@ -60,6 +60,8 @@ async fn who_waits_until_there_is_room_is_told_so() {
     // One that waits can be cancelled.
     let third = runner.submit(submit("third", "wait2")).await.unwrap();
     seen(&runner, third.record.id(), |it| it.execution.phase == Phase::Running).await;
+    // A driver that runs may be stopped before its first line.
+    dcp_tests::machine::until(|| (machine.lines("started").len() == 3).then_some(()));
     let fourth = runner.submit(submit("fourth", "work")).await.unwrap();
     seen(&runner, fourth.record.id(), waits).await;
     runner.cancel(fourth.record.id(), "tester").await.unwrap();
