@@ -214,7 +214,7 @@ fn failed(error: &io::Error) -> LoadError {
     }
 }
 
-/// The error of the operating system below those that tell of it.
+/// Returns the error of the operating system at the end of a chain of sources.
 fn innermost(error: &io::Error) -> &io::Error {
     let below = error.get_ref().and_then(|told| told.source()?.downcast_ref::<io::Error>());
     below.map_or(error, innermost)

@@ -24,7 +24,7 @@ const LONGEST: usize = 107;
 /// How long to wait for a `dcp up` that is ending.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A socket that is listened on. Its lock is held for as long, so that nobody takes a live socket away.
+/// A socket that this process listens on. It holds the lock meanwhile, so that no other process replaces the socket.
 #[derive(Debug)]
 pub(crate) struct Socket {
     pub(crate) path: PathBuf,
@@ -48,7 +48,7 @@ impl Socket {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(failed(error)),
         }
-        // The folder lets nobody else in while the socket has the usual mode.
+        // Other users can't enter the folder while the socket still has its default mode.
         let listener = UnixListener::bind(&path).map_err(failed)?;
         fs::set_permissions(&path, Permissions::from_mode(0o600)).map_err(failed)?;
         Ok((Self { path, _lock: lock }, listener))

@@ -70,7 +70,7 @@ impl Database {
     }
 
     /// Returns the end of a query that keeps its rows of a table from being deleted until the transaction ends. SQLite has
-    /// no such clause and needs none: nobody else writes beside a transaction that writes.
+    /// no such clause and needs none: it has one writer at a time.
     pub fn key_share(&self, table: &str) -> String {
         match self.kind {
             Kind::Sqlite => String::new(),

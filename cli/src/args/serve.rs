@@ -11,7 +11,7 @@ All parts in one process: what is applied, a Runner with the Spark of this machi
 continuous jobs as they are declared. What it knows is below the \
 project's `.dcp`, where every other command looks too: it takes up what an earlier one left.
 
-The commands of the project reach it by a Unix socket, which lets nobody but this user in. `--listen` adds gRPC and \
+The commands of the project reach it by a Unix socket, which only this user can connect to. `--listen` adds gRPC and \
 REST over TCP, for which a token is needed: those in `--tokens`, or else the one in `.dcp/token`.
 
 Examples:

@@ -158,7 +158,7 @@ fn a_link_that_replaces_a_folder_never_leads_out_of_the_tree() {
             }
         });
         let raced = world.trees().try_for_each(|tree| race(&tree, TIMES, deadline));
-        // Before anything panics: the other thread runs until it is told to stop.
+        // Set before anything can panic, as the other thread runs until this flag is set.
         stop.store(true, Ordering::Relaxed);
         assert_eq!(raced, Ok(()));
     });

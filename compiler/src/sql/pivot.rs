@@ -44,7 +44,7 @@ impl Walk {
             calls.push(call(&aggregate.expr));
             texts.push(canonical(&aggregate.expr));
         }
-        // All of it decides what is kept as state.
+        // All of it decides what Spark stores as state.
         let input_text = input.join(", ");
         let text = format!(
             "pivot ({} for {} in ({})) of {input_text}",

@@ -45,7 +45,7 @@ pub(super) fn failed(path: &Path, what: &str, error: &io::Error) -> Error {
     Error::Unavailable(format!("`{}` can't be {what}: {error}", path.display()))
 }
 
-/// Makes a folder, and those above it, that nobody but this user can look into.
+/// Makes a folder, and those above it, that only this user can read.
 pub(super) fn make_private(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }

@@ -126,7 +126,7 @@ pub(super) fn launch(application: &SparkApplication, place: &Place<'_>) -> Resul
     let needs = own.map(|path| directory.join(path)).collect();
     let mut environment = BTreeMap::from([
         ("SPARK_HOME".to_owned(), text(&installation.home)?),
-        // What is run here is for nobody else on the network.
+        // Drivers listen on this machine only.
         ("SPARK_LOCAL_IP".to_owned(), "127.0.0.1".to_owned()),
         (STOP_FILE.to_owned(), text(&folder.stop_file())?),
     ]);

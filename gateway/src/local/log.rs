@@ -2,7 +2,7 @@
 //!
 //! The driver writes to the file itself, so that it neither waits for its supervisor nor fails without it. The supervisor
 //! takes the disk space of the middle away from the file (`fallocate(2)`). The file keeps its length, so a position in
-//! it means the same place for ever, and whoever follows a log goes on where they were.
+//! it means the same place for ever, and a reader that follows a log goes on from its position.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
