@@ -32,10 +32,11 @@ fn places(reading: &Reading) -> Vec<Range<u32>> {
 }
 
 fn of_facts(facts: &Facts, all: &mut Vec<Range<u32>>) {
-    let Facts { statements, reads, writes, parameters } = facts;
+    let Facts { statements, reads, writes, parameters, refused } = facts;
     assert!(!statements.is_empty(), "there is nothing, and it is known");
     all.extend(reads.iter().chain(writes).map(|table| table.at.clone()));
     all.extend(parameters.iter().flat_map(|parameter| parameter.at.clone()));
+    all.extend(refused.iter().map(|form| form.at.clone()));
     for statement in statements {
         all.push(statement.at.clone());
         statement.query.iter().for_each(|shape| of_shape(shape, all));
@@ -62,8 +63,12 @@ fn of_shape(shape: &QueryShape, all: &mut Vec<Range<u32>>) {
         clauses,
         aliases: _,
         levels,
+        pivots,
+        laterals,
+        piped: _,
     } = shape;
-    for level in levels.iter().chain(subqueries) {
+    all.extend(pivots.iter().map(|pivot| pivot.at.clone()));
+    for level in levels.iter().chain(subqueries).chain(laterals) {
         all.push(level.at.clone());
         assert!(level.relations.iter().all(|relation| *relation < relations.len()));
     }
