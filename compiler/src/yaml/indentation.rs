@@ -12,8 +12,15 @@ use crate::source::Span;
 /// The collections that are open around the current event.
 pub(super) struct Indentation<'s> {
     text: &'s str,
-    /// The column of each open block collection; nothing for a flow collection.
-    open: Vec<Option<usize>>,
+    open: Vec<Open>,
+}
+
+enum Open {
+    Flow,
+    /// A block map, with the indentation of the line of its first key.
+    Map(usize),
+    /// A block list. The parser does not tell the column of its dashes, so that entries are held against the map around it.
+    List,
 }
 
 impl<'s> Indentation<'s> {
@@ -22,47 +29,39 @@ impl<'s> Indentation<'s> {
     }
 
     pub(super) fn check(&mut self, event: &Event<'_>, span: Span) -> Step {
-        let (style, in_flow) = match event {
+        let opened = match event {
             Event::SequenceEnd | Event::MappingEnd => {
                 self.open.pop();
                 return Ok(());
             }
-            Event::SequenceStart(style, ..) | Event::MappingStart(style, ..) => (Some(style), self.in_flow()),
-            Event::Scalar(..) | Event::Alias(_) => (None, self.in_flow()),
+            Event::SequenceStart(StructureStyle::Block, ..) => Some(Open::List),
+            Event::MappingStart(StructureStyle::Block, ..) => Some(Open::Map(self.indentation(span))),
+            Event::SequenceStart(..) | Event::MappingStart(..) => Some(Open::Flow),
+            Event::Scalar(..) | Event::Alias(_) => None,
             _ => return Ok(()),
         };
-        if in_flow {
+        if matches!(self.open.last(), Some(Open::Flow)) {
             self.entry(span)?;
         }
-        if let Some(style) = style {
-            let block = *style == StructureStyle::Block;
-            let is_sequence = matches!(event, Event::SequenceStart(..));
-            self.open.push(block.then(|| self.column(span, is_sequence)));
-        }
+        self.open.extend(opened);
         Ok(())
     }
 
-    fn in_flow(&self) -> bool {
-        matches!(self.open.last(), Some(None))
-    }
-
-    /// The column of a block collection: of the dash of a list's first item, or of a map's first key.
-    fn column(&self, span: Span, is_sequence: bool) -> usize {
-        let text = self.text.get(..span.start as usize).unwrap_or_default();
-        let line = &text[text.rfind('\n').map_or(0, |newline| newline + 1)..];
-        // The place of a list may be its dash, or what stands behind it.
-        let dash = || line.trim_end_matches(' ').strip_suffix('-').map(str::len);
-        let at_dash = self.text.as_bytes().get(span.start as usize) == Some(&b'-');
-        match is_sequence && !at_dash {
-            true => dash().unwrap_or(line.len()),
-            false => line.len(),
-        }
+    /// The number of spaces that a line begins with.
+    fn indentation(&self, span: Span) -> usize {
+        let before = self.text.get(..span.start as usize).unwrap_or_default();
+        let line = &before[before.rfind('\n').map_or(0, |newline| newline + 1)..];
+        line.len() - line.trim_start_matches(' ').len()
     }
 
     fn entry(&self, span: Span) -> Step {
-        let Some(column) = self.open.iter().rev().flatten().next() else { return Ok(()) };
+        let innermost = self.open.iter().rev().find_map(|open| match open {
+            Open::Map(indentation) => Some(*indentation),
+            Open::Flow | Open::List => None,
+        });
+        let Some(indentation) = innermost else { return Ok(()) };
         // A value that is left out has no text of its own.
-        if span.start == span.end || !self.begins_line(span.start as usize, *column) {
+        if span.start == span.end || !self.begins_line(span.start as usize, indentation) {
             return Ok(());
         }
         let message = "the entries of a list or map in brackets are not indented";
