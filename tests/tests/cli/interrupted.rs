@@ -44,6 +44,8 @@ fn interrupted(plane: &Plane, sandbox: &Sandbox, call: &'static str, signal: &st
         stderr.extend_from_slice(format!("{line}\n").as_bytes());
     }
     let mut output = child.wait_with_output().expect("it ends");
+    // The call is not to be answered once its client is gone.
+    plane.abandoned();
     plane.let_go();
     output.stderr = stderr;
     sandbox.ran(&args, &output)

@@ -1,5 +1,6 @@
 //! A control plane in the test's own process, which can be told to keep a caller waiting.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,6 +11,7 @@ use dcp_reconciler::registry::memory::Memory;
 use dcp_reconciler::registry::{Applied, Commit, Head, Registry, Result, Revision, Scope, State};
 use dcp_reconciler::service;
 use dcp_server::{Options, Services, Token, Tokens};
+use dcp_tests::machine;
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
@@ -39,7 +41,13 @@ impl Plane {
         change(&mut options);
         let (sender, reached) = channel();
         let gate = Semaphore::new(0);
-        let registry = Arc::new(Held { memory: Memory::default(), waits: Mutex::default(), sender, gate });
+        let registry = Arc::new(Held {
+            memory: Memory::default(),
+            waits: Mutex::default(),
+            sender,
+            gate,
+            holding: AtomicBool::new(false),
+        });
         let services = Services::new(dcp_proto::DESCRIPTORS);
         let services = service::add(services, registry.clone(), service::Options::default());
         runtime.spawn(dcp_server::serve(listener, services, options, std::future::pending()));
@@ -66,6 +74,11 @@ impl Plane {
     pub(crate) fn let_go(&self) {
         self.registry.gate.add_permits(1);
     }
+
+    /// Waits until no call is held: it was let go, or its client is gone and the server has noticed it.
+    pub(crate) fn abandoned(&self) {
+        machine::until(|| (!self.registry.holding.load(Ordering::SeqCst)).then_some(()));
+    }
 }
 
 /// A registry in memory that keeps one call waiting.
@@ -75,12 +88,24 @@ struct Held {
     waits: Mutex<Option<&'static str>>,
     sender: Sender<()>,
     gate: Semaphore,
+    holding: AtomicBool,
+}
+
+/// Ends with the wait of a call, also if the server drops it.
+struct Holding<'a>(&'a AtomicBool);
+
+impl Drop for Holding<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
 }
 
 impl Held {
     async fn pass(&self, call: &str) {
         let held = self.waits.lock().expect("nobody panicked").take_if(|held| *held == call);
         if held.is_some() {
+            self.holding.store(true, Ordering::SeqCst);
+            let _holding = Holding(&self.holding);
             self.sender.send(()).expect("the test goes on");
             self.gate.acquire().await.expect("it is never closed").forget();
         }
