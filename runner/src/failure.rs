@@ -85,6 +85,26 @@ fn of_end(end: &End) -> Option<Found<'_>> {
     }
 }
 
+/// The full heap of a JVM that stopped answering Python. The error in Python has no cause then, and the JVM itself wrote
+/// which exception ended its thread.
+fn of_silent_jvm<'a>(log: &Log<'a>, error: &Error<'a>) -> Option<Found<'a>> {
+    const UNCAUGHT: &str = "Exception in thread \"";
+    let is_silent = |link: &Link<'_>| {
+        // The JVM may write its line in the middle of Python's traceback.
+        link.head.starts_with(UNCAUGHT)
+            || matches!(link.class(), "py4j.protocol.Py4JError" | "py4j.protocol.Py4JNetworkError")
+    };
+    let heap = ["Java heap space", "GC overhead limit exceeded"];
+    let is_full = |line: &&&str| {
+        line.starts_with(UNCAUGHT)
+            && heap.iter().any(|it| line.contains(&format!("\" java.lang.OutOfMemoryError: {it}")))
+    };
+    let is_python = matches!(error.language, Language::Python);
+    let line =
+        log.program.iter().rev().find(is_full).filter(|_| is_python && error.links.iter().all(is_silent))?;
+    Some((Cause::DriverHeap, vec![line]))
+}
+
 /// The cause by the error that ended the program, or by Spark's events where that error is a consequence of them.
 fn of_log<'a>(end: &End, log: &Log<'a>, error: Option<&Error<'a>>) -> Option<Found<'a>> {
     let Some(error) = error else {
@@ -95,6 +115,9 @@ fn of_log<'a>(end: &End, log: &Log<'a>, error: Option<&Error<'a>>) -> Option<Fou
         let found = events::has_given_up(&log.events).then(|| events::cause(&log.events)).flatten();
         return found.or_else(|| (end.exit_code == Some(HEAP)).then_some((Cause::DriverHeap, Vec::new())));
     };
+    if let Some(found) = of_silent_jvm(log, error) {
+        return Some(found);
+    }
     let aborted = error.links.iter().any(Link::is_abort);
     let named = error.links.iter().find_map(|link| Some((rules::of_exception(link)?, link.head)));
     match named {
