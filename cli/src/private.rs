@@ -24,7 +24,7 @@ pub(crate) fn dcp(root: &Path) -> io::Result<PathBuf> {
     folder(&path)?;
     for entry in path.read_dir()? {
         let entry = entry?;
-        // What is gone meanwhile, or is another user's, is not for this one to close. A token that others could read is
+        // Entries that are gone meanwhile or belong to another user stay as they are. A token that others could read is
         // refused by `read_token`.
         if entry.file_name() != DAGS
             && entry.file_name() != TOKEN

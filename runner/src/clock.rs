@@ -20,7 +20,7 @@ impl Moment {
     }
 }
 
-/// A clock that nobody sets and that goes on while the machine is suspended.
+/// A clock that can't be set and that runs while the machine is suspended.
 #[derive(Debug, Clone, Default)]
 pub struct Clock(Option<Arc<AtomicU64>>);
 

@@ -297,7 +297,7 @@ impl Filter {
         output
     }
 
-    /// Returns what is left at the end of the log, or of an attempt, and begins anew.
+    /// Returns the unfinished last line of a log or an attempt, and resets the splitter.
     pub fn end(&mut self) -> Vec<u8> {
         let mut output = Vec::new();
         if !self.held.is_empty() {

@@ -96,7 +96,7 @@ impl Store {
 
     /// Keeps an execution, unless there is one by its token. It is on disk once this returns.
     ///
-    /// Fails with [`Error::Unavailable`] if the owner is no member of the Runners: nobody would run the execution.
+    /// Fails with [`Error::Unavailable`] if the owner is no member of the Runners, as no Runner would run it.
     pub async fn submit(&self, new: New) -> Result<Submitted> {
         let (answer, answered) = oneshot::channel();
         self.send(write::Command::Submit(Box::new(write::Entry::of(new)), answer)).await?;

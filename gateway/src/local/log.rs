@@ -87,7 +87,7 @@ impl Limited {
         if to < self.dropped.to + step {
             return;
         }
-        // Told before it is done: whoever reads takes nothing that is gone for something that was written.
+        // Recorded before the part is dropped, so that no reader takes the hole for written text.
         let dropped = Dropped { to, ..self.dropped };
         if folder.write_dropped(&dropped).is_err() {
             return;
@@ -200,7 +200,7 @@ mod tests {
             assert!(text.len() as u64 <= LEAST + 200 && !text.contains('\0'));
             assert_eq!(text.matches("bytes of the log were dropped here; the limit is 8 MiB").count(), 1);
             assert!(text.starts_with(&line(0)) && text.ends_with(&line(64 * 1024 - 1)));
-            // Whoever stopped before what was dropped, in it, or behind it goes on with what follows.
+            // A reader whose position is before or in the dropped part goes on behind it.
             for from in [0u64, 1 << 20, 3 << 20, 30 << 20, 60 << 20] {
                 assert!(text.ends_with(&follow(&folder, from, part)[200..]), "{from}");
             }

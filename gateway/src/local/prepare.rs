@@ -83,7 +83,7 @@ impl Work {
         Ok(())
     }
 
-    /// Puts the files into the folder; what is left to do are the steps.
+    /// Puts the files into the folder, and returns the commands that remain to be run.
     pub(super) fn fill(&self, folder: &Path, python: &Path) -> Result<Vec<Step>> {
         make_private(folder).map_err(|error| failed(folder, "made", &error))?;
         for (name, source) in &self.files {

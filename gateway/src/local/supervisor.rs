@@ -101,7 +101,7 @@ impl Reaper {
 fn run(folder: &Folder, launch: &Launch, processes: &Processes, reaper: &mut Reaper) -> Result<End> {
     let secrets = folder.take_secrets()?;
     let mut log = Limited::open(folder, launch.log_limit)?;
-    // Written down before there is anything in it: whoever comes after this process finds it.
+    // Recorded before a process enters it, so that a later process can find the group.
     if let Some(cgroup) = processes.cgroup() {
         folder.write_cgroup(cgroup.path())?;
     }

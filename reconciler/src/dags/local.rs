@@ -121,7 +121,7 @@ impl Local {
         for id in self.leftovers()? {
             let folder = self.staged_folder()?.join(&id);
             let failed = |error| self.io(&format!("{STAGED_FOLDER}/{id}"), Doing::Removed, &error);
-            // It is locked while it is removed, so that nobody begins to write to it.
+            // Locked while it is removed, so that no apply starts to write to it.
             let lock = disk::lock(&folder).map_err(failed)?;
             if !matches!(lock, Lock::Busy) || self.locks().contains_key(&id) {
                 self.discard(&id)?;

@@ -21,7 +21,7 @@ pub struct Lease {
     name: String,
     holder: String,
     length: Duration,
-    /// What people are told the time by.
+    /// The wall clock, for times that are shown.
     time: fn() -> Timestamp,
     clock: Clock,
     held: Arc<Mutex<Option<Held>>>,

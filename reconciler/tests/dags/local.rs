@@ -37,7 +37,7 @@ fn a_dag_file_is_replaced_and_never_written_to() {
 }
 
 #[test]
-fn what_a_living_apply_stages_is_no_leftover_for_another_one() {
+fn files_staged_by_a_running_apply_are_not_removed_by_another() {
     let all = tempfile::tempdir().expect("a folder can be made");
     let (mine, others) = (open(all.path()), open(all.path()));
     wait(mine.stage("1", &files(2, "x"))).expect("they can be staged");

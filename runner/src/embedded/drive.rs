@@ -111,7 +111,7 @@ async fn to_its_end(
             Then::Slot => {
                 task.looked.send_replace(true);
                 let slots = inner.slots_of(&record).cloned();
-                // Very many may wait, and what was asked for may be large: it is read again then.
+                // Many executions may wait, and requests may be large, so the request is read again when a slot is free.
                 drop(record);
                 if let Some(slots) = slots {
                     wait(&slots, task, slot).await;

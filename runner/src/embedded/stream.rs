@@ -119,7 +119,7 @@ impl Reading {
             };
             let part = read(&**compute, &name, self.offset).await?;
             if !part.bytes.is_empty() {
-                // Not where it was read from: a backend may have dropped what was there.
+                // The piece may begin later than requested, as a backend may have dropped a part of the log.
                 let offset = part.from;
                 self.offset = part.next;
                 return Ok(Some(LogPart { attempt: number, offset, bytes: part.bytes }));

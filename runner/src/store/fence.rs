@@ -9,7 +9,7 @@ use crate::request::Request;
 /// greater rise is an error or an attack: it would shut out the holder for ever.
 pub(super) const RISE: u64 = 1_000_000;
 
-/// What is known of a lease.
+/// The newest epoch of a lease, and its owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Lease {
     /// The youngest epoch that was seen.

@@ -91,7 +91,7 @@ pub(super) fn lock(folder: &Path) -> io::Result<Lock> {
         opened => opened?,
     };
     match opened.try_lock() {
-        // Whoever held it before may have removed it.
+        // The previous holder may have removed the file.
         Ok(()) if is_same(&opened, folder)? => Ok(Lock::Held(opened)),
         Ok(()) => Ok(Lock::Gone),
         Err(TryLockError::WouldBlock) => Ok(Lock::Busy),
