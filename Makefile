@@ -25,7 +25,7 @@ help:
 ## demo       build dcp, compile and apply the examples, and run jobs on a real Spark on this machine
 demo:
 	@scripts/need $@ cargo cc java python3 venv
-	cargo build --release --locked --package dcp-cli
+	cargo build --profile demo --locked --package dcp-cli
 	@scripts/demo
 
 ## test       every group of tests; the last line is the total

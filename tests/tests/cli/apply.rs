@@ -341,8 +341,7 @@ fn the_dag_folder_may_be_anywhere_that_is_said() {
 
 /// Runs the applier until it kills itself.
 fn killed_at(sandbox: &Sandbox, step: &str) {
-    let applier = DCP.with_file_name("dcp-test-applier");
-    build("dcp-tests", "dcp-test-applier");
+    let applier = build("dcp-test-applier");
     let ended = sandbox.command(&applier).arg(sandbox.path()).args(["plan.json", step]).status();
     assert_eq!(ended.expect("it can be run").code(), None, "it was killed at `{step}`");
 }

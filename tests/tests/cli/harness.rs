@@ -9,21 +9,17 @@ use std::sync::LazyLock;
 use tempfile::TempDir;
 
 /// The binary, built as this test was.
-pub(crate) static DCP: LazyLock<PathBuf> = LazyLock::new(|| {
-    let test = std::env::current_exe().expect("a test knows where it is");
-    // target/<profile>/deps/cli-<hash>
-    let profile = test.ancestors().nth(2).expect("cargo puts tests into target/<profile>/deps");
-    build("dcp-cli", "dcp");
-    profile.join(format!("dcp{}", std::env::consts::EXE_SUFFIX))
-});
+pub(crate) static DCP: LazyLock<PathBuf> = LazyLock::new(|| build("dcp"));
 
-/// Builds a binary as this test was, into the same folder.
-pub(crate) fn build(package: &str, name: &str) {
+/// Builds a binary with the profile of this test, and returns its path.
+pub(crate) fn build(name: &str) -> PathBuf {
     let test = std::env::current_exe().expect("a test knows where it is");
     let profile = test.ancestors().nth(2).expect("cargo puts tests into target/<profile>/deps");
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut build = Command::new(cargo);
-    build.args(["build", "--quiet", "--locked", "--package", package, "--bin", name]);
+    // The whole workspace and one of its tests are selected so that cargo enables the same features of the
+    // dependencies as for `cargo test --workspace`. Otherwise it compiles hundreds of them again.
+    build.args(["build", "--quiet", "--locked", "--workspace", "--bin", name, "--test", "cli"]);
     build.arg("--manifest-path").arg(dcp_tests::workspace().join("Cargo.toml"));
     build.arg("--target-dir").arg(profile.parent().expect("a profile's folder is in the target folder"));
     if profile.ends_with("release") {
@@ -37,6 +33,7 @@ pub(crate) fn build(package: &str, name: &str) {
         }
     }
     assert!(build.status().expect("cargo can be run").success(), "`{name}` can be built");
+    profile.join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
 }
 
 /// A folder with files, and `dcp` to be run in it.
