@@ -8,7 +8,7 @@ MAKEFLAGS += --no-print-directory
 # A group of tests is a name here, with what it needs, and a row in scripts/run-tests that says what it runs.
 # A test holds the two together. `make test` runs them all, `make test-NAME` one.
 GROUPS := unit postgres cloud schemathesis spark streaming airflow
-needs-unit := cargo cc python3
+needs-unit := cargo cc python3 venv dpkg
 needs-postgres := cargo cc postgres
 needs-cloud := cargo cc python3 venv
 needs-schemathesis := cargo cc python3 venv
@@ -16,7 +16,7 @@ needs-spark := cargo cc python3 venv javac
 needs-streaming := cargo cc python3 venv java maven
 needs-airflow := cargo cc python3 venv java postgres
 
-.PHONY: help demo test $(GROUPS:%=test-%) lint bench fuzz clean
+.PHONY: help demo test $(GROUPS:%=test-%) lint bench dist fuzz clean
 
 ## help       this list
 help:
@@ -60,6 +60,11 @@ bench:
 	@scripts/need $@ cargo cc python3 venv postgres
 	@test -x bench/run || { echo 'make bench: there is no bench/run, so there is nothing to measure yet' >&2; exit 1; }
 	@bench/run
+
+## dist       packages of dcp in dist/: an archive, wheels, a Debian package, an SBOM and checksums
+dist:
+	@scripts/need $@ cargo cc python3 venv dpkg
+	@scripts/dist
 
 ## fuzz       every fuzz target for FUZZ_SECONDS (by default 60) each
 fuzz:
