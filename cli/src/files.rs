@@ -5,6 +5,7 @@
 //! it), never waits, and what was opened is checked before it is read.
 
 mod open;
+mod stamp;
 #[cfg(test)]
 mod tests;
 
@@ -22,8 +23,17 @@ use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 use crate::failure::Failure;
 use crate::write::UNFINISHED;
 
+pub(crate) use stamp::Stamp;
+
 /// Limit for plans and other files that dcp wrote itself.
 pub(crate) const LARGE: u64 = 256 * 1024 * 1024;
+
+/// The text of a file, and the stamp that the file had before it was read.
+#[derive(Debug, Clone)]
+pub(crate) struct Content {
+    pub(crate) text: String,
+    pub(crate) stamp: Stamp,
+}
 
 /// A folder that is read, and written to, without leaving it. Links inside of the folder are followed; links that lead
 /// out of it are refused.
@@ -59,19 +69,29 @@ impl Tree {
 
     /// Reads a regular file.
     pub(crate) fn read(&self, path: &Path, limit: u64) -> Result<Vec<u8>, LoadError> {
-        read(File::from(self.opened(path, open::READ)?), limit)
+        Ok(read(File::from(self.opened(path, open::READ)?), limit)?.0)
     }
 
-    /// Checks that a path leads to a regular file.
-    pub(crate) fn check(&self, path: &Path) -> Result<(), LoadError> {
+    /// Checks that a path leads to a regular file, and returns the file's stamp.
+    pub(crate) fn check(&self, path: &Path) -> Result<Stamp, LoadError> {
         let file = File::from(self.opened(path, open::READ)?);
-        regular(&file.metadata().map_err(|error| failed(&error))?)
+        let metadata = file.metadata().map_err(|error| failed(&error))?;
+        regular(&metadata)?;
+        Ok(Stamp::of(&metadata))
     }
 
     /// Reads a regular file that has to be UTF-8.
-    pub(crate) fn read_text(&self, path: &Path, limit: u64) -> Result<String, LoadError> {
-        let bytes = self.read(path, limit)?;
-        String::from_utf8(bytes).map_err(|error| LoadError::NotUtf8(error.utf8_error().valid_up_to()))
+    pub(crate) fn read_content(&self, path: &Path, limit: u64) -> Result<Content, LoadError> {
+        let (bytes, stamp) = read(File::from(self.opened(path, open::READ)?), limit)?;
+        let text = String::from_utf8(bytes);
+        let text = text.map_err(|error| LoadError::NotUtf8(error.utf8_error().valid_up_to()))?;
+        Ok(Content { text, stamp })
+    }
+
+    /// Returns the stamp of a file without opening it. The path may leave the tree: the stamp serves only to tell
+    /// whether the file is one that was read before.
+    pub(crate) fn stamp(&self, path: &Path) -> Option<Stamp> {
+        rustix::fs::statat(&self.folder, path, AtFlags::empty()).ok().map(|found| Stamp::of_stat(&found))
     }
 
     /// Lists a folder, in no order.
@@ -146,7 +166,7 @@ impl Tree {
 /// Reads a regular file wherever it is.
 pub(crate) fn read_anywhere(path: &Path, limit: u64) -> Result<Vec<u8>, LoadError> {
     let file = rustix::fs::open(path, open::READ, Mode::empty()).map_err(refused)?;
-    read(File::from(file), limit)
+    Ok(read(File::from(file), limit)?.0)
 }
 
 /// Reads a regular file that the user named.
@@ -173,7 +193,7 @@ pub(crate) fn why(error: LoadError) -> String {
 }
 
 /// Reads what was opened, if it is a regular file within the limit.
-fn read(file: File, limit: u64) -> Result<Vec<u8>, LoadError> {
+fn read(file: File, limit: u64) -> Result<(Vec<u8>, Stamp), LoadError> {
     let metadata = file.metadata().map_err(|error| failed(&error))?;
     regular(&metadata)?;
     let size = metadata.len();
@@ -183,7 +203,10 @@ fn read(file: File, limit: u64) -> Result<Vec<u8>, LoadError> {
     let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default() + 1);
     // The file may have grown since its size was read.
     let read = file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| failed(&error))? as u64;
-    if read > limit { Err(LoadError::TooLarge { size: read, limit }) } else { Ok(bytes) }
+    if read > limit {
+        return Err(LoadError::TooLarge { size: read, limit });
+    }
+    Ok((bytes, Stamp::of(&metadata)))
 }
 
 fn regular(metadata: &fs::Metadata) -> Result<(), LoadError> {

@@ -63,7 +63,7 @@ fn readable(root: &Path) -> Result<(), String> {
     for name in READ_FIRST {
         match tree.check(Path::new(name)) {
             // Some of these may be links to other places, which git follows.
-            Ok(()) | Err(LoadError::NotFound | LoadError::Outside) => {}
+            Ok(_) | Err(LoadError::NotFound | LoadError::Outside) => {}
             Err(error) => return Err(format!("`.git/{name}`: {}", files::why(error))),
         }
     }

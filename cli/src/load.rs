@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 
 use dcp_compiler::source::{LoadError, SourceLoader};
 
-use crate::files::Tree;
+use crate::files::{Content, Stamp, Tree};
 
 pub(crate) use discover::{Place, discover};
 
@@ -24,26 +24,26 @@ pub(crate) struct Entry {
     pub(crate) shown: String,
     /// Relative to the project's folder; without links when it was found.
     pub(crate) file: Result<PathBuf, LoadError>,
-    /// What stands in it, once that was read to be kept.
-    text: OnceLock<String>,
+    /// What was read of it, for all who ask later.
+    content: OnceLock<Content>,
 }
 
 impl Entry {
     pub(crate) fn new(shown: String, file: Result<PathBuf, LoadError>) -> Self {
-        Self { shown, file, text: OnceLock::new() }
+        Self { shown, file, content: OnceLock::new() }
     }
 
-    /// Reads it, for all who ask later.
-    pub(crate) fn text(&self, tree: &Tree) -> Result<&str, LoadError> {
-        if let Some(text) = self.text.get() {
-            return Ok(text);
+    /// Reads the file once.
+    pub(crate) fn content(&self, tree: &Tree) -> Result<&Content, LoadError> {
+        if let Some(content) = self.content.get() {
+            return Ok(content);
         }
         let read = self.read(tree)?;
-        Ok(self.text.get_or_init(|| read))
+        Ok(self.content.get_or_init(|| read))
     }
 
-    fn read(&self, tree: &Tree) -> Result<String, LoadError> {
-        tree.read_text(self.file.as_ref().map_err(Clone::clone)?, LIMIT)
+    fn read(&self, tree: &Tree) -> Result<Content, LoadError> {
+        tree.read_content(self.file.as_ref().map_err(Clone::clone)?, LIMIT)
     }
 }
 
@@ -54,21 +54,31 @@ pub(crate) struct EntryLoader<'a> {
     pub(crate) entry: &'a Entry,
 }
 
-impl SourceLoader for EntryLoader<'_> {
-    fn load(&self, path: &str) -> Result<String, LoadError> {
-        match self.entry.text.get() {
+impl EntryLoader<'_> {
+    pub(crate) fn content(&self, path: &str) -> Result<Content, LoadError> {
+        match self.entry.content.get() {
             _ if path != self.entry.shown => load(self.tree, path),
-            Some(text) => Ok(text.clone()),
+            Some(content) => Ok(content.clone()),
             None => self.entry.read(self.tree),
         }
     }
 
-    fn check(&self, path: &str) -> Result<(), LoadError> {
+    pub(crate) fn stamp(&self, path: &str) -> Result<Stamp, LoadError> {
         self.tree.check(Path::new(path))
     }
 }
 
+impl SourceLoader for EntryLoader<'_> {
+    fn load(&self, path: &str) -> Result<String, LoadError> {
+        Ok(self.content(path)?.text)
+    }
+
+    fn check(&self, path: &str) -> Result<(), LoadError> {
+        self.stamp(path).map(drop)
+    }
+}
+
 /// Reads a file of the project by its path in it.
-pub(crate) fn load(tree: &Tree, path: &str) -> Result<String, LoadError> {
-    tree.read_text(Path::new(path), LIMIT)
+pub(crate) fn load(tree: &Tree, path: &str) -> Result<Content, LoadError> {
+    tree.read_content(Path::new(path), LIMIT)
 }

@@ -1,6 +1,7 @@
 //! The `dcp` binary: arguments, printing, and the wiring of the parts.
 
 mod args;
+mod cache;
 mod commands;
 mod control;
 mod failure;
@@ -9,7 +10,6 @@ mod git;
 mod interrupt;
 mod kept;
 mod load;
-mod memo;
 mod out;
 mod private;
 mod progress;

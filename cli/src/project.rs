@@ -1,11 +1,12 @@
 //! Finds the project, reads it, and has it compiled.
 
-use std::collections::BTreeMap;
+use std::collections::HashSet;
+use std::mem::ManuallyDrop;
 use std::path::{Component, Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
-use dcp_compiler::compile::{Analysis, Compilation, Compiler, Goal, PROJECT_FILE};
+use dcp_compiler::compile::{Analysis, Compilation, Compiler, Goal, Manifests, PROJECT_FILE};
 use dcp_compiler::diag::{Code, Diagnostic};
 use dcp_compiler::model::FileRef;
 use dcp_compiler::project::{FILE_NAME, Project};
@@ -13,11 +14,11 @@ use dcp_compiler::schema;
 use dcp_compiler::source::{LoadError, SourceFile};
 use rayon::prelude::*;
 
+use crate::cache::{Cache, Fresh, Known, Recorder};
 use crate::control::FOLDER;
 use crate::failure::Failure;
 use crate::files::Tree;
 use crate::load::{Entry, EntryLoader, Place, discover, load, reason};
-use crate::memo::{Known, Read, Recorder};
 use crate::progress::Reading;
 
 /// Where the project is.
@@ -50,8 +51,8 @@ pub(crate) struct Outcome {
     /// The project file can't be used, so that no manifest was looked at.
     pub(crate) stopped: bool,
     pub(crate) timings: Timings,
-    /// What was read for each file whose primitives were made.
-    pub(crate) read: BTreeMap<String, Read>,
+    /// The files that were analyzed, if their analyses can be cached.
+    pub(crate) fresh: Vec<Fresh>,
 }
 
 /// How long each step took.
@@ -83,7 +84,7 @@ impl Home {
         let tree = Tree::open(&root).map_err(|error| Failure::at(&root, "read", &error))?;
         let file = match load(&tree, FILE_NAME) {
             Err(LoadError::NotFound) if root.join(FILE_NAME).symlink_metadata().is_err() => None,
-            read => Some(read),
+            read => Some(read.map(|content| content.text)),
         };
         Ok(Self { root, tree, file })
     }
@@ -126,7 +127,33 @@ impl Home {
         self.compile_unless(request, &Known::default())
     }
 
-    /// The same, but without the primitives of the files that are known.
+    /// Validates all manifests of the project, and takes from the cache what has not changed.
+    pub(crate) fn validate_cached(&self, request: Request<'_>) -> Result<Outcome, Failure> {
+        let start = Instant::now();
+        let find = || self.entries(request.paths);
+        let (cache, entries) = rayon::join(|| Cache::load(self, request.target), find);
+        let mut cache = ManuallyDrop::new(cache);
+        let Some(cache) = cache.as_mut().filter(|_| request.paths.is_empty()) else {
+            return self.compile_unless(request, &Known::of(entries));
+        };
+        let discovered = Instant::now();
+        let known = ManuallyDrop::new(cache.known(&self.tree, entries));
+        if known.complete {
+            let compilation =
+                Compilation { manifests: Manifests::in_files(known.manifests()), ..Compilation::default() };
+            let (discover, analyze) = (discovered - start, discovered.elapsed());
+            let timings = Timings { discover, analyze, link: Duration::ZERO };
+            let (files, fresh) = (known.files.len(), Vec::new());
+            return Ok(Outcome { compilation, files, stopped: false, timings, fresh });
+        }
+        let outcome = self.compile_unless(request, &known)?;
+        if !outcome.stopped {
+            cache.keep(self, &known, &outcome);
+        }
+        Ok(outcome)
+    }
+
+    /// The same, but the files that are known are not analyzed again, and get no primitives.
     pub(crate) fn compile_unless(&self, request: Request<'_>, known: &Known) -> Result<Outcome, Failure> {
         match (&self.file, request.target) {
             (None, Some(target)) => Err(no_target(target)),
@@ -171,36 +198,23 @@ impl Home {
             }
         };
         let discovered = Instant::now();
-        let only_checked = Compiler {
-            project,
-            project_source: project_source.clone(),
-            project_diagnostics: Vec::new(),
-            goal: Goal::Validate,
-        };
         let compiler = Compiler { project, project_source, project_diagnostics, goal: request.goal };
-        let one = |(index, entry): (usize, &Entry)| {
-            let loader = EntryLoader { tree: &self.tree, entry };
-            if request.goal == Goal::Validate {
-                return (compiler.analyze(index, &entry.shown, &loader), None);
+        // Problems that show only when all files are linked are shown with the text of their places.
+        let mut problems = HashSet::new();
+        let (mut compilation, fresh, analyzed) = loop {
+            let (analyses, fresh) = self.analyses(&compiler, entries, known, &problems, request.watched);
+            let analyzed = Instant::now();
+            let compilation = compiler.link(analyses);
+            let labels = compilation.diagnostics.iter().flat_map(|diagnostic| &diagnostic.labels);
+            let files = labels.filter_map(|label| compilation.manifests.file(label.span));
+            let paths = files.map(|file| compilation.sources.get(file).path.to_string());
+            let restored = paths.filter(|path| known.files.contains_key(path) && !problems.contains(path));
+            let restored: Vec<String> = restored.collect();
+            if restored.is_empty() {
+                break (compilation, fresh, analyzed);
             }
-            if known.files.contains(&entry.shown) {
-                return (only_checked.analyze(index, &entry.shown, &loader), None);
-            }
-            let recorder = Recorder::new(loader);
-            let analysis = compiler.analyze(index, &entry.shown, &recorder);
-            (analysis, Some((entry.shown.clone(), recorder.into_read())))
+            problems.extend(restored);
         };
-        let reading = Reading::new(entries.len(), request.watched);
-        let counted = |it| {
-            let done = one(it);
-            reading.one();
-            done
-        };
-        let (analyses, read): (Vec<Analysis>, Vec<_>) = entries.par_iter().enumerate().map(counted).unzip();
-        drop(reading);
-        let read = read.into_iter().flatten().collect();
-        let analyzed = Instant::now();
-        let mut compilation = compiler.link(analyses);
         if self.has_file() && !request.paths.is_empty() {
             // What the rest of the project would say to these is not known.
             let absent = [Code::NO_PRODUCER, Code::UNUSED_OVERLAY];
@@ -211,7 +225,45 @@ impl Home {
             analyze: analyzed - discovered,
             link: analyzed.elapsed(),
         };
-        Outcome { compilation, files: entries.len(), stopped: false, timings, read }
+        Outcome { compilation, files: entries.len(), stopped: false, timings, fresh }
+    }
+
+    /// Analyzes each file by itself, but for those that are known and have no problems.
+    fn analyses(
+        &self,
+        compiler: &Compiler<'_>,
+        entries: &[Entry],
+        known: &Known,
+        problems: &HashSet<String>,
+        watched: bool,
+    ) -> (Vec<Analysis>, Vec<Fresh>) {
+        let only_checked = Compiler {
+            project: compiler.project,
+            project_source: compiler.project_source.clone(),
+            project_diagnostics: Vec::new(),
+            goal: Goal::Validate,
+        };
+        let reading = Reading::new(entries.len(), watched);
+        let one = |(index, entry): (usize, &Entry)| {
+            let cached = known.files.get(&entry.shown);
+            // The primitives of known files are applied, whether there is a problem or not.
+            let compiler = if cached.is_some() { &only_checked } else { compiler };
+            let cached = cached.filter(|_| !problems.contains(&entry.shown));
+            let restored = cached.and_then(|file| file.analysis(index, &entry.shown));
+            let done = match restored {
+                Some(analysis) => (analysis, None),
+                None => {
+                    let recorder = Recorder::new(EntryLoader { tree: &self.tree, entry });
+                    let analysis = compiler.analyze(index, &entry.shown, &recorder);
+                    let fresh = Fresh::new(index, recorder, &analysis);
+                    (analysis, Some(fresh))
+                }
+            };
+            reading.one();
+            done
+        };
+        let (analyses, fresh): (Vec<Analysis>, Vec<_>) = entries.par_iter().enumerate().map(one).unzip();
+        (analyses, fresh.into_iter().flatten().collect())
     }
 
     /// The files and folders that were asked for, or those that the project names.
@@ -289,8 +341,7 @@ impl Home {
 }
 
 fn stopped(compilation: Compilation) -> Outcome {
-    let (timings, read) = (Timings::default(), BTreeMap::new());
-    Outcome { compilation, files: 0, stopped: true, timings, read }
+    Outcome { compilation, files: 0, stopped: true, timings: Timings::default(), fresh: Vec::new() }
 }
 
 fn no_target(target: &str) -> Failure {

@@ -19,8 +19,10 @@ use crate::yaml::{self, NodeRef, Tree};
 
 mod manifests;
 mod programs;
+mod stored;
 
 pub use manifests::Manifests;
+pub use stored::Stored;
 
 /// More diagnostics for one file than this help nobody.
 const MAX_PER_FILE: usize = 100;

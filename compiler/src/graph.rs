@@ -1,6 +1,7 @@
 //! The graph of all workloads: who produces what, who consumes it, and who waits for whom.
 
 mod groups;
+mod kinds;
 mod storage;
 
 use std::cell::LazyCell;
@@ -10,8 +11,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use petgraph::Directed;
 use petgraph::algo::TarjanScc;
 use petgraph::graph::Graph as Links;
+use serde::{Deserialize, Serialize};
 
 pub use groups::{Group, Member};
+use kinds::Kind;
 
 use crate::diag::{Code, Diagnostic, Dotted, Severity};
 use crate::model::{DataRef, Job, Manifest, Run, ScalarOr, Sink, Source};
@@ -22,9 +25,10 @@ use crate::sql::{Facts, TableRef};
 const SUGGESTED: usize = 1_000;
 
 /// A table, topic, path or asset, by a name that is the same however it is written.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Dataset {
-    pub kind: &'static str,
+    #[serde(deserialize_with = "kinds::dataset")]
+    pub kind: Kind,
     pub name: String,
 }
 
@@ -49,14 +53,16 @@ impl std::fmt::Display for Dataset {
 }
 
 /// A workload's part in the graph.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Node {
     pub domain: String,
     pub name: String,
     /// `sql`, `pyspark`, `jar` or `stream`.
-    pub job: &'static str,
+    #[serde(deserialize_with = "kinds::job")]
+    pub job: Kind,
     /// `schedule`, `onAssets`, `manual` or `continuous`.
-    pub run: &'static str,
+    #[serde(deserialize_with = "kinds::run")]
+    pub run: Kind,
     /// Where the workload's name stands.
     pub at: Span,
     pub reads: Vec<Link>,
@@ -67,11 +73,12 @@ pub struct Node {
     pub waits: Vec<Link>,
     pub checkpoint: Option<Link>,
     /// The group whose DAG has its task, if it has no DAG to itself.
+    #[serde(skip)]
     pub member: Option<Box<Member>>,
 }
 
 /// A dataset, and where a workload names it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Link {
     pub dataset: Dataset,
     pub at: Span,

@@ -1,6 +1,5 @@
 //! `dcp fmt`
 
-use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::path::Path;
 
@@ -151,8 +150,8 @@ fn outcome(problems: Vec<(Entry, Problem)>, tree: &Tree, files: usize) -> Outcom
         compilation.diagnostics.extend(found);
     }
     compilation.manifests = Manifests::in_files(files);
-    let (timings, read) = (Timings::default(), BTreeMap::new());
-    Outcome { compilation, files, stopped: false, timings, read }
+    let timings = Timings::default();
+    Outcome { compilation, files, stopped: false, timings, fresh: Vec::new() }
 }
 
 fn stdin(check: bool, console: &mut Console) -> Result<Verdict, Failure> {

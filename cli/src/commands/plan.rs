@@ -12,11 +12,11 @@ use dcp_reconciler::registry::State;
 use jiff::Timestamp;
 
 use crate::args::{self, PlanFormat};
+use crate::cache::{self, Cache, Known};
 use crate::control::Control;
 use crate::failure::{Failure, Verdict};
 use crate::git;
 use crate::kept;
-use crate::memo::{Known, Memo};
 use crate::out::{Console, Look};
 use crate::project::{Home, Outcome, Request};
 use crate::render::{self, Report};
@@ -80,21 +80,22 @@ pub(super) fn plan(
 ) -> Result<Option<Planned>, Failure> {
     let target = selection.target.as_deref();
     let project = home.project(target);
-    let entries = || home.entries(&selection.paths);
-    let (memo, entries) =
-        rayon::join(|| Memo::load(home, target), || Memo::may_be(home, target).then(entries));
-    // Of all that is read for a plan, nothing is given back piece by piece: that takes as long as to read a good part of it.
-    let memo = ManuallyDrop::new(memo);
-    // Where something was planned before, what is applied may say what need not be compiled.
-    let (opened, known) = match (&*memo, entries) {
-        (None, _) | (_, None) => (None, Known::default()),
-        (Some(memo), Some(entries)) => {
-            let look = || memo.unchanged(&home.tree, &entries);
-            let (opened, unchanged) = rayon::join(|| open(home, &project), look);
-            let state = opened.as_ref().ok().map(|(_, state)| state);
-            let known = state.map(|state| memo.known(unchanged, entries, state));
-            (Some(opened), known.unwrap_or_default())
+    let find = || home.entries(&selection.paths);
+    let (cache, entries) = rayon::join(|| Cache::load(home, target), find);
+    // Of all that is read for a plan, nothing is freed piece by piece: that takes as long as reading a good part of it.
+    let mut cache = ManuallyDrop::new(cache);
+    let (opened, known) = match &*cache {
+        // What is applied says which of the unchanged files need no primitives.
+        Some(cache) if cache.has_primitives() => {
+            let look = || cache.known(&home.tree, entries);
+            let (opened, known) = rayon::join(|| open(home, &project), look);
+            let known = match &opened {
+                Ok((_, state)) => cache::applied(known, state),
+                Err(_) => Known::default(),
+            };
+            (Some(opened), known)
         }
+        _ => (None, Known::of(entries)),
     };
     let known = ManuallyDrop::new(known);
     let whole = selection.paths.is_empty();
@@ -120,9 +121,8 @@ pub(super) fn plan(
     let comparison = ManuallyDrop::new(compare(primitives, &state, concern));
     select.check(primitives, &state)?;
     let plan = finish(&comparison, &control, home, &project, outcome.as_ref())?;
-    // What is about to change is not worth to be kept.
-    if let Some(outcome) = outcome.as_ref().filter(|_| whole && plan.is_empty()) {
-        Memo::keep(home, target, memo.as_ref(), outcome);
+    if let (Some(cache), Some(outcome)) = (cache.as_mut().filter(|_| whole), outcome.as_ref()) {
+        cache.keep(home, &known, outcome);
     }
     Ok(Some(Planned { plan, control }))
 }

@@ -57,7 +57,7 @@ fn one(args: &Validate, home: &Home, console: &mut Console) -> Result<Verdict, F
         watched: console.watched(),
     };
     // The process is about to end: to take all of this apart would be time lost.
-    let outcome = ManuallyDrop::new(home.compile(request)?);
+    let outcome = ManuallyDrop::new(home.validate_cached(request)?);
     let report =
         Report { outcome: &outcome, root: &home.root, quiet: console.quiet, deny_warnings: *deny_warnings };
     render::write(&report, *output, console.out.look, &mut console.out)?;

@@ -40,6 +40,11 @@ impl Manifests {
         indices.len()
     }
 
+    /// Returns the file of the manifest that a place is in, or whose SQL it is in.
+    pub fn file(&self, span: Span) -> Option<FileId> {
+        self.at(span).map(|index| self.begins[index].0)
+    }
+
     /// The index of the manifest that a place is in. What stands before the first of a file belongs to that one.
     fn at(&self, span: Span) -> Option<usize> {
         if let Some(owner) = self.owners.get(&span.file) {

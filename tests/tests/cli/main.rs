@@ -3,6 +3,7 @@
 mod apply;
 mod assets;
 mod bad_input;
+mod cache;
 mod commands;
 mod compile;
 mod disk;
@@ -16,7 +17,7 @@ mod harness;
 mod hostile;
 mod interrupted;
 mod kept;
-mod memo;
+
 mod plane;
 mod private;
 mod run;

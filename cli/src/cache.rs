@@ -1,0 +1,246 @@
+//! What earlier commands found out about the files of a project: files that are as they were are not read again.
+//!
+//! The cache lies in `.dcp/cache`; losing it costs time and nothing else. It counts only for the program, project file
+//! and target that it was written with. It holds files without problems only, so that a problem is found anew each time.
+
+mod file;
+mod shard;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use dcp_compiler::compile::Compilation;
+use dcp_compiler::primitive::{Fingerprint, Kind};
+use dcp_reconciler::registry::State;
+use rayon::prelude::*;
+use sha2::{Digest as _, Sha256};
+
+use crate::files::{LARGE, Tree};
+use crate::load::Entry;
+use crate::private;
+use crate::project::{Home, Outcome};
+use file::File;
+pub(crate) use file::{Fresh, Recorder};
+use shard::{SHARDS, Shard};
+
+/// Below the project's folder.
+const FOLDER: &str = ".dcp/cache";
+
+/// Holds the digest of a set of files in which nothing at all was wrong.
+const CLEAN: &str = "clean";
+
+type Sha = [u8; 32];
+
+/// A workload, by domain and name.
+type Workload = (String, String);
+
+#[derive(Debug)]
+pub(crate) struct Cache {
+    /// Relative to the project's folder.
+    folder: PathBuf,
+    key: Sha,
+    shards: Vec<Shard>,
+    clean: Option<Sha>,
+    now: SystemTime,
+}
+
+/// The files whose analyses are taken from the cache.
+#[derive(Debug, Default)]
+pub(crate) struct Known {
+    /// All files of the project, if they were looked for.
+    pub(crate) entries: Option<Vec<Entry>>,
+    pub(crate) files: HashMap<String, Arc<File>>,
+    workloads: HashSet<Workload>,
+    /// Whether these are all files, and nothing was wrong with any of them or all together.
+    pub(crate) complete: bool,
+}
+
+impl Known {
+    /// Nothing is known of these files.
+    pub(crate) fn of(entries: Vec<Entry>) -> Self {
+        Self { entries: Some(entries), ..Self::default() }
+    }
+
+    /// Whether the primitives of a workload are known to be those that are applied.
+    pub(crate) fn has(&self, domain: &str, name: &str) -> bool {
+        self.workloads.contains(&(domain.to_owned(), name.to_owned()))
+    }
+
+    /// Returns how many manifests the known files hold.
+    pub(crate) fn manifests(&self) -> usize {
+        self.files.values().map(|file| file.manifests).sum()
+    }
+}
+
+impl Cache {
+    /// Reads what is cached. Returns nothing where nothing can be cached: without a project file, or if the program can't
+    /// be told from another.
+    pub(crate) fn load(home: &Home, target: Option<&str>) -> Option<Self> {
+        let key = key(home, target)?;
+        let name = target.map_or_else(|| "default".to_owned(), |it| Fingerprint::of(it).short().to_owned());
+        let folder = PathBuf::from(FOLDER).join(name);
+        let read = |path: PathBuf| home.tree.read(&path, LARGE).ok();
+        let clean = read(folder.join(CLEAN)).and_then(|bytes| bytes.try_into().ok());
+        let shard = |index: usize| {
+            let bytes = read(folder.join(shard::name(index)));
+            bytes.and_then(|bytes| Shard::read(&bytes, &key)).unwrap_or_default()
+        };
+        let shards = (0..SHARDS).into_par_iter().map(shard).collect();
+        Some(Self { folder, key, shards, clean, now: SystemTime::now() })
+    }
+
+    /// Whether primitives were made of any file.
+    pub(crate) fn has_primitives(&self) -> bool {
+        self.shards.iter().flat_map(|shard| shard.files.values()).any(|file| file.primitives.is_some())
+    }
+
+    /// Finds the files that are as they were.
+    pub(crate) fn known(&self, tree: &Tree, entries: Vec<Entry>) -> Known {
+        let unchanged = |entry: &Entry| -> Option<(String, Arc<File>)> {
+            let file = self.shards[shard::of(&entry.shown)].files.get(&entry.shown)?;
+            Some((entry.shown.clone(), file.unchanged(tree, entry, self.now)?))
+        };
+        let files: HashMap<_, _> = entries.par_iter().filter_map(unchanged).collect();
+        let complete = files.len() == entries.len()
+            && self
+                .clean
+                .is_some_and(|clean| clean == set(entries.iter().filter_map(|it| files.get(&it.shown))));
+        Known { entries: Some(entries), files, workloads: HashSet::new(), complete }
+    }
+
+    /// Writes what a command found out about all files of the project. If it can't be written, the next command takes
+    /// longer.
+    pub(crate) fn keep(&mut self, home: &Home, known: &Known, outcome: &Outcome) {
+        let touched = touched(&outcome.compilation);
+        let mut primitives = primitives(&outcome.compilation);
+        for (path, file) in &known.files {
+            self.insert(path, Arc::clone(file));
+        }
+        for fresh in &outcome.fresh {
+            match fresh.file(&mut primitives, self.now) {
+                Some(file) if !touched.contains(fresh.path.as_str()) => {
+                    self.insert(&fresh.path, Arc::new(file));
+                }
+                _ => self.remove(&fresh.path),
+            }
+        }
+        self.retain(outcome, known);
+        let clean = outcome.compilation.diagnostics.is_empty().then(|| self.set(outcome, known)).flatten();
+        let folder = home.root.join(&self.folder);
+        if private::dcp(&home.root).is_err() || private::folder(&folder).is_err() {
+            return;
+        }
+        // Git leaves the cache out, also where the project does not say so.
+        let ignore = Path::new(FOLDER).join(".gitignore");
+        if home.tree.stamp(&ignore).is_none() {
+            _ = home.tree.replace_private(&ignore, b"*\n");
+        }
+        self.shards.par_iter().enumerate().filter(|(_, shard)| shard.stale).for_each(|(index, shard)| {
+            if let Some(bytes) = shard.write(&self.key) {
+                _ = home.tree.replace_private(&self.folder.join(shard::name(index)), &bytes);
+            }
+        });
+        if clean != self.clean {
+            _ = home.tree.replace_private(&self.folder.join(CLEAN), &clean.unwrap_or_default());
+        }
+    }
+
+    fn insert(&mut self, path: &str, file: Arc<File>) {
+        let shard = &mut self.shards[shard::of(path)];
+        let old = shard.files.get(path);
+        if !old.is_some_and(|old| Arc::ptr_eq(old, &file)) {
+            shard.files.insert(path.to_owned(), file);
+            shard.stale = true;
+        }
+    }
+
+    fn remove(&mut self, path: &str) {
+        let shard = &mut self.shards[shard::of(path)];
+        shard.stale |= shard.files.remove(path).is_some();
+    }
+
+    /// Forgets files that are no longer there.
+    fn retain(&mut self, outcome: &Outcome, known: &Known) {
+        let there: HashSet<&str> = paths(outcome, known).collect();
+        for shard in &mut self.shards {
+            let before = shard.files.len();
+            shard.files.retain(|path, _| there.contains(path.as_str()));
+            shard.stale |= shard.files.len() != before;
+        }
+    }
+
+    /// Returns the digest of all files of the project, if all of them are cached.
+    fn set(&self, outcome: &Outcome, known: &Known) -> Option<Sha> {
+        let mut paths: Vec<&str> = paths(outcome, known).collect();
+        paths.sort_unstable();
+        let file = |path: &&str| self.shards[shard::of(path)].files.get(*path);
+        let files: Vec<_> = paths.iter().map_while(file).collect();
+        (files.len() == paths.len()).then(|| set(files))
+    }
+}
+
+/// The paths of all files of a project, in no order.
+fn paths<'a>(outcome: &'a Outcome, known: &'a Known) -> impl Iterator<Item = &'a str> {
+    let fresh: HashSet<&str> = outcome.fresh.iter().map(|fresh| fresh.path.as_str()).collect();
+    let others = known.files.keys().map(String::as_str).filter(move |path| !fresh.contains(path));
+    outcome.fresh.iter().map(|fresh| fresh.path.as_str()).chain(others)
+}
+
+/// Returns the digest of a set of files, by the paths and contents of all that was read.
+fn set<'f>(files: impl IntoIterator<Item = &'f Arc<File>>) -> Sha {
+    let mut digest = Sha256::new();
+    for file in files {
+        file.digest(&mut digest);
+    }
+    digest.finalize().into()
+}
+
+/// Returns the files that diagnostics point to.
+fn touched(compilation: &Compilation) -> BTreeSet<&str> {
+    let labels = compilation.diagnostics.iter().flat_map(|diagnostic| &diagnostic.labels);
+    let files = labels.filter_map(|label| compilation.manifests.file(label.span));
+    files.map(|file| &*compilation.sources.get(file).path).collect()
+}
+
+/// The kinds and fingerprints of the primitives of each workload.
+type Primitives = HashMap<Workload, Vec<(Kind, Fingerprint)>>;
+
+fn primitives(compilation: &Compilation) -> Primitives {
+    let mut found = Primitives::new();
+    for it in &compilation.primitives {
+        let workload = (it.address.domain.clone(), it.address.name.clone());
+        found.entry(workload).or_default().push((it.address.kind, it.fingerprint.clone()));
+    }
+    found
+}
+
+/// Leaves the files whose primitives are applied as they are.
+pub(crate) fn applied(mut known: Known, state: &State) -> Known {
+    let mut applied: HashMap<(&str, &str), Vec<(Kind, &Fingerprint)>> = HashMap::new();
+    for (address, entry) in &state.entries {
+        let workload = applied.entry((&address.domain, &address.name)).or_default();
+        workload.push((address.kind, &entry.fingerprint));
+    }
+    let count = known.files.len();
+    known.files.retain(|_, file| {
+        let Some(((domain, name), primitives)) = &file.primitives else { return false };
+        let there = applied.get(&(domain.as_str(), name.as_str()));
+        there.is_some_and(|there| there.iter().copied().eq(primitives.iter().map(|(kind, it)| (*kind, it))))
+    });
+    let workloads = known.files.values().filter_map(|file| file.primitives.as_ref());
+    known.workloads = workloads.map(|(workload, _)| workload.clone()).collect();
+    known.complete &= known.files.len() == count;
+    known
+}
+
+/// Returns the digest of the program, the project file and the target.
+fn key(home: &Home, target: Option<&str>) -> Option<Sha> {
+    let program = std::env::current_exe().and_then(std::fs::metadata).ok()?;
+    let modified = program.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?.as_nanos();
+    let of = (env!("CARGO_PKG_VERSION"), program.len(), modified.to_string(), home.text()?, target);
+    Some(Sha256::digest(serde_json::to_vec(&of).ok()?).into())
+}

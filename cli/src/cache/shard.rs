@@ -1,0 +1,48 @@
+//! The files of the cache on disk: several, so that a change of one manifest writes a small part of it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Sha;
+use super::file::File;
+
+pub(super) const SHARDS: usize = 32;
+
+#[derive(Debug, Default)]
+pub(super) struct Shard {
+    pub(super) files: HashMap<String, Arc<File>>,
+    /// Whether the files on disk are others.
+    pub(super) stale: bool,
+}
+
+impl Shard {
+    /// Reads a shard, if it was written with this key.
+    pub(super) fn read(bytes: &[u8], key: &Sha) -> Option<Self> {
+        let (written_with, rest) = postcard::take_from_bytes::<Sha>(bytes).ok()?;
+        if written_with != *key {
+            return None;
+        }
+        let files: Vec<(String, File)> = postcard::from_bytes(rest).ok()?;
+        let files = files.into_iter().map(|(path, file)| (path, Arc::new(file))).collect();
+        Some(Self { files, stale: false })
+    }
+
+    pub(super) fn write(&self, key: &Sha) -> Option<Vec<u8>> {
+        let files: Vec<(&str, &File)> =
+            self.files.iter().map(|(path, file)| (path.as_str(), &**file)).collect();
+        postcard::to_allocvec(&(key, files)).ok()
+    }
+}
+
+/// Returns the shard of a path. It must be the same in every run of a program.
+pub(super) fn of(path: &str) -> usize {
+    // FNV-1a.
+    let hash = path.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    usize::try_from((hash >> 32) % SHARDS as u64).unwrap_or_default()
+}
+
+pub(super) fn name(index: usize) -> String {
+    format!("{index:02}")
+}

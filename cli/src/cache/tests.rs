@@ -1,0 +1,144 @@
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use dcp_compiler::compile::Goal;
+use tempfile::TempDir;
+
+use super::*;
+use crate::project::Request;
+
+struct Project {
+    folder: TempDir,
+}
+
+impl Project {
+    /// Three workloads, one of which has its SQL in a file, and one a program.
+    fn new() -> Self {
+        let project = Self { folder: tempfile::tempdir().expect("there is a temporary folder") };
+        project.write("dcp.yaml", "project: shop\nmanifests: [manifests]\n");
+        project.write("sql/b.sql", "INSERT INTO lake.b SELECT * FROM lake.a");
+        project.write("jobs/c.py", "");
+        project.write("manifests/a.yaml", &manifest("a", "sql: {query: 'INSERT INTO lake.a SELECT 1'}"));
+        project.write("manifests/b.yaml", &manifest("b", "sql: {file: sql/b.sql}"));
+        project.write("manifests/c.yaml", &manifest("c", "pyspark: {main: jobs/c.py}"));
+        project
+    }
+
+    fn path(&self, path: &str) -> std::path::PathBuf {
+        self.folder.path().join(path)
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().expect("it has one")).expect("folders can be made");
+        fs::write(path, text).expect("files can be written");
+    }
+
+    /// Validates, and returns the names of the files that were analyzed, with the number of diagnostics.
+    fn validate(&self) -> (BTreeSet<String>, usize) {
+        let home = Home::find(Some(self.folder.path()), &[]).expect("it is there");
+        let request = Request { paths: &[], target: None, goal: Goal::Validate, watched: false };
+        let outcome = home.validate_cached(request).expect("it can be validated");
+        let fresh = outcome.fresh.iter().map(|fresh| name(&fresh.path)).collect();
+        (fresh, outcome.compilation.diagnostics.len())
+    }
+
+    /// Waits until later changes of the files certainly get other stamps.
+    fn settle(&self) {
+        let deadline = Instant::now() + Duration::from_mins(1);
+        let home = Home::find(Some(self.folder.path()), &[]).expect("it is there");
+        for path in ["manifests/a.yaml", "manifests/b.yaml", "manifests/c.yaml", "sql/b.sql", "jobs/c.py"] {
+            let stamp = home.tree.stamp(Path::new(path)).expect("it is there");
+            while !stamp.is_settled(SystemTime::now()) {
+                assert!(Instant::now() < deadline, "`{path}` does not settle");
+                std::thread::sleep(Duration::from_millis(50));
+            }
+        }
+    }
+}
+
+fn manifest(name: &str, job: &str) -> String {
+    format!(
+        "apiVersion: dcp/v1\nkind: CoreETL\nmetadata: {{name: {name}, domain: d, owner: o@example.com}}\n\
+         spec:\n  engine: {{version: '4.1'}}\n  job:\n    {job}\n  run:\n    manual: {{}}\n"
+    )
+}
+
+fn name(path: &str) -> String {
+    path.trim_start_matches("manifests/").trim_end_matches(".yaml").to_owned()
+}
+
+fn names<const N: usize>(names: [&str; N]) -> BTreeSet<String> {
+    names.map(str::to_owned).into()
+}
+
+#[test]
+fn validate_analyzes_changed_files_only() {
+    let project = Project::new();
+    assert_eq!(project.validate(), (names(["a", "b", "c"]), 0));
+    assert_eq!(project.validate(), (names([]), 0));
+    project.settle();
+    // The second run reads the contents and stores the stamps, which the third one goes by.
+    assert_eq!(project.validate(), (names([]), 0));
+    assert_eq!(project.validate(), (names([]), 0));
+
+    project.write("manifests/a.yaml", &manifest("a", "sql: {query: 'INSERT INTO lake.a SELECT 2'}"));
+    assert_eq!(project.validate(), (names(["a"]), 0));
+    project.write("sql/b.sql", "INSERT INTO lake.b SELECT 2 FROM lake.a");
+    assert_eq!(project.validate(), (names(["b"]), 0));
+    // A program is not read.
+    project.write("jobs/c.py", "print()");
+    assert_eq!(project.validate(), (names([]), 0));
+    fs::remove_file(project.path("jobs/c.py")).expect("it is there");
+    assert_eq!(project.validate(), (names(["c"]), 1));
+    assert_eq!(project.validate(), (names(["c"]), 1), "files with problems are not cached");
+    project.write("jobs/c.py", "");
+    assert_eq!(project.validate(), (names(["c"]), 0));
+    assert_eq!(project.validate(), (names([]), 0));
+}
+
+#[test]
+fn change_that_keeps_size_and_modification_time_is_seen() {
+    let project = Project::new();
+    project.validate();
+    project.settle();
+    project.validate();
+    let path = project.path("manifests/a.yaml");
+    let modified = path.metadata().and_then(|it| it.modified()).expect("it has a time");
+    project.write("manifests/a.yaml", &manifest("a", "sql: {query: 'INSERT INTO lake.z SELECT 1'}"));
+    let times = fs::FileTimes::new().set_modified(modified);
+    let file = fs::File::options().write(true).open(&path).expect("it is there");
+    file.set_times(times).expect("times can be set");
+    assert_eq!(project.validate().0, names(["a"]));
+}
+
+#[test]
+fn problem_between_unchanged_files_is_shown_with_their_text() {
+    let project = Project::new();
+    project.validate();
+    // Both files are as they were, and a third one makes a problem of the first.
+    project.write("manifests/d.yaml", &manifest("a", "sql: {query: 'INSERT INTO lake.d SELECT 1'}"));
+    let home = Home::find(Some(project.folder.path()), &[]).expect("it is there");
+    let request = Request { paths: &[], target: None, goal: Goal::Validate, watched: false };
+    let outcome = home.validate_cached(request).expect("it can be validated");
+    let compilation = &outcome.compilation;
+    assert_eq!(compilation.diagnostics.len(), 1);
+    for label in &compilation.diagnostics[0].labels {
+        let source = compilation.sources.get(label.span.file);
+        assert_eq!(source.text.get(label.span.range()), Some("a"), "in {}", source.path);
+    }
+    assert_eq!(project.validate().0, names(["a", "d"]));
+    fs::remove_file(project.path("manifests/d.yaml")).expect("it is there");
+    assert_eq!(project.validate(), (names(["a"]), 0));
+    assert_eq!(project.validate(), (names([]), 0));
+}
+
+#[test]
+fn project_file_and_target_have_caches_of_their_own() {
+    let project = Project::new();
+    project.validate();
+    project.write("dcp.yaml", "project: other\nmanifests: [manifests]\n");
+    assert_eq!(project.validate(), (names(["a", "b", "c"]), 0));
+}

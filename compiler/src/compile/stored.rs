@@ -1,0 +1,91 @@
+//! Analyses of files without problems, in a form that can be stored and linked again without the files' texts.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Analysis, PROJECT_FILE, Unit, file_of};
+use crate::graph::Node;
+use crate::primitive::Lowered;
+use crate::source::{FileId, SourceFile, Span};
+
+/// An analysis without diagnostics, without primitives, and without the texts of its files.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Stored {
+    /// The file's own id when it was analyzed.
+    file: FileId,
+    nodes: Vec<Node>,
+    overlays: Vec<usize>,
+    manifests: Vec<u32>,
+    files: Vec<Box<str>>,
+    owners: Vec<usize>,
+}
+
+impl Stored {
+    /// Returns what can be stored of an analysis. Files with problems, and those with workloads of a group, can't be
+    /// linked without their texts.
+    pub fn of(index: usize, analysis: &Analysis) -> Option<Self> {
+        let Analysis { source: _, files, diagnostics, units, overlays, mentions, manifests, owners } =
+            analysis;
+        let complete = diagnostics.is_empty() && mentions.is_empty();
+        if !complete || units.iter().any(|unit| unit.node.member.is_some()) {
+            return None;
+        }
+        Some(Self {
+            file: file_of(index),
+            nodes: units.iter().map(|unit| unit.node.clone()).collect(),
+            overlays: overlays.clone(),
+            manifests: manifests.clone(),
+            files: files.iter().map(|file| (*file.path).into()).collect(),
+            owners: owners.clone(),
+        })
+    }
+
+    /// Returns how many manifests the file holds.
+    pub fn manifests(&self) -> usize {
+        self.manifests.len()
+    }
+
+    /// Returns the domain and name of the workload, if the file holds exactly one.
+    pub fn workload(&self) -> Option<(String, String)> {
+        match self.nodes.as_slice() {
+            [node] if self.manifests.len() == 1 => Some((node.domain.clone(), node.name.clone())),
+            _ => None,
+        }
+    }
+
+    /// Makes the analysis anew, at another place among all files. Returns nothing if it is not consistent.
+    pub fn restore(self, index: usize, path: &str) -> Option<Analysis> {
+        let Self { file: old, mut nodes, overlays, manifests, files, owners } = self;
+        let new = file_of(index);
+        let known = |span: &mut Span| {
+            if span.file == old {
+                span.file = new;
+                return true;
+            }
+            span.file == PROJECT_FILE || span.file.local_index().is_some_and(|local| local < files.len())
+        };
+        let consistent = owners.len() == files.len() && owners.iter().all(|owner| *owner < manifests.len());
+        if !consistent || !nodes.iter_mut().flat_map(spans).all(known) {
+            return None;
+        }
+        let empty = |path: Arc<str>| SourceFile { path, text: Arc::default() };
+        Some(Analysis {
+            source: empty(path.into()),
+            files: files.into_iter().map(|path| empty(path.into())).collect(),
+            diagnostics: Vec::new(),
+            units: nodes.into_iter().map(|node| Unit { node, lowered: Lowered::default() }).collect(),
+            overlays,
+            mentions: BTreeSet::new(),
+            manifests,
+            owners,
+        })
+    }
+}
+
+fn spans(node: &mut Node) -> impl Iterator<Item = &mut Span> {
+    let Node { at, reads, writes, waits, checkpoint, .. } = node;
+    let links = reads.iter_mut().chain(writes).chain(waits).chain(checkpoint);
+    std::iter::once(at).chain(links.map(|link| &mut link.at))
+}
