@@ -45,6 +45,10 @@ def main(path: str) -> None:
     spark.stop()
 
 
+# Bytes of a row. The Runner reads blocks of 64 MiB, and some characters take more space in JSON.
+LARGEST = 32 << 20
+
+
 def save(rows: DataFrame, location: str) -> None:
     """Writes rows as Avro. Its names are ASCII words, so a column with another name has that in `dcp.name`; a type that
     Avro does not have is written as another one, and named in `dcp.type`.
@@ -57,8 +61,52 @@ def save(rows: DataFrame, location: str) -> None:
     # By position, as names may be there twice.
     plain = rows.toDF(*names)
     columns = [made(F.col(name), it.dataType).alias(name) for name, it in zip(names, schema.fields)]
-    writer = plain.select(*columns).write.mode("overwrite").format("avro")
+    written = limited(plain.select(*columns))
+    writer = written.write.mode("overwrite").format("avro")
     writer.option("avroSchema", json.dumps(outer)).save(location)
+
+
+def limited(rows: DataFrame) -> DataFrame:
+    """The rows, of which one that is too large ends the job with an error."""
+    fields = [it for it in rows.schema.fields if varies(it.dataType)]
+    if not fields:
+        return rows
+    size = sum((size_of(F.col(it.name), it.dataType) for it in fields), F.lit(0))
+    message = F.concat(
+        F.lit("a row of the result has "), size.cast("string"),
+        F.lit(f" bytes, and the limit is {LARGEST}: select less of it, or write the rows to a table"),
+    )
+    checked = fields[0].name
+    return rows.withColumn(checked, F.when(size > LARGEST, F.raise_error(message)).otherwise(F.col(checked)))
+
+
+def varies(it: T.DataType) -> bool:
+    """Whether values of a type have different sizes."""
+    if isinstance(it, T.StructType):
+        return any(varies(field.dataType) for field in it.fields)
+    return isinstance(it, (T.ArrayType, T.MapType, T.StringType, T.BinaryType, T.CharType, T.VarcharType))
+
+
+def size_of(column: Column, it: T.DataType) -> Column:
+    """About as many bytes as a value takes, never less."""
+    if isinstance(it, T.ArrayType):
+        size = sizes_of(column, it.elementType)
+    elif isinstance(it, T.MapType):
+        size = sizes_of(F.map_keys(column), it.keyType) + sizes_of(F.map_values(column), it.valueType)
+    elif isinstance(it, T.StructType):
+        size = sum((size_of(column.getField(field.name), field.dataType) for field in it.fields), F.lit(2))
+    elif varies(it):
+        size = F.octet_length(column).cast("long") + 8
+    else:
+        # A decimal of 38 digits.
+        return F.lit(24)
+    return F.coalesce(size, F.lit(1))
+
+
+def sizes_of(column: Column, it: T.DataType) -> Column:
+    if not varies(it):
+        return F.size(column).cast("long") * size_of(column, it) + 8
+    return F.aggregate(column, F.lit(8).cast("long"), lambda total, item: total + size_of(item, it))
 
 
 # Types that Avro has, as it writes them.

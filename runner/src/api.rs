@@ -68,6 +68,7 @@ impl From<results::Error> for Error {
             results::Error::Damaged { .. } => Self::Corrupt(said),
             results::Error::Unsupported { .. }
             | results::Error::Mixed { .. }
+            | results::Error::TooLarge { .. }
             | results::Error::TooMany(_) => Self::NotNow(said),
             results::Error::Place(_) => Self::Unavailable(said),
         }

@@ -42,6 +42,11 @@ pub enum Error {
     NotThere { execution: String, attempt: u32 },
     #[error("`{file}` of the result is damaged: {why}; run the job again")]
     Damaged { file: String, why: String },
+    #[error(
+        "`{file}` of the result has a row that is too large to be read{size}: the limit is {limit} MiB; select less of \
+         it, or write the rows to a table"
+    )]
+    TooLarge { file: String, size: String, limit: usize },
     #[error("`{file}` of the result can't be read: {why}")]
     Unsupported { file: String, why: String },
     /// Files that can't become one without being decoded.
@@ -170,7 +175,7 @@ impl Reading {
                 let write = move || (rows.piece(PIECE, &mut written), rows, written);
                 let (piece, rows, written) = offload(left, write).await;
                 (file.rows, self.rows) = (Some(rows), written);
-                if let Some(piece) = piece.map_err(|why| file.source.damaged(why))? {
+                if let Some(piece) = piece.map_err(|wrong| file.source.error(wrong))? {
                     return Ok(Some(piece));
                 }
             }
@@ -181,7 +186,7 @@ impl Reading {
                         // What the block has once it is decompressed shows only then.
                         let (taken, rows) = offload(usize::MAX, move || (rows.take(block), rows)).await;
                         file.rows = Some(rows);
-                        taken.map_err(|why| file.source.damaged(why))?;
+                        taken.map_err(|wrong| file.source.error(wrong))?;
                     }
                     (None, Some(first)) => return Ok(Some(framed(&block, first))),
                     (None, None) => {}

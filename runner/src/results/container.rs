@@ -15,6 +15,9 @@ const HEAD: usize = 4 << 20;
 /// Bytes of one block as it stands in the file. Spark ends one after 64 KB and the record that passes it.
 const BLOCK: usize = 64 << 20;
 
+/// Bytes of the largest block that Spark can write.
+const SPARK: usize = 1 << 31;
+
 /// A file without rows and columns.
 pub(super) const EMPTY: &[u8] =
     b"Obj\x01\x02\x16avro.schema\x6a{\"type\":\"record\",\"name\":\"topLevelRecord\",\
@@ -35,6 +38,23 @@ pub(super) struct Block {
     pub(super) rows: u64,
     /// As the codec left it.
     pub(super) data: Bytes,
+}
+
+/// What is wrong with rows.
+#[derive(Debug)]
+pub(super) enum Wrong {
+    Damaged(String),
+    /// Something has this many bytes, if that is known.
+    TooLarge {
+        size: Option<usize>,
+        limit: usize,
+    },
+}
+
+impl<T: Into<String>> From<T> for Wrong {
+    fn from(why: T) -> Self {
+        Self::Damaged(why.into())
+    }
 }
 
 /// A file, as far as it was read.
@@ -94,7 +114,10 @@ impl<E: From<Error>> Source<E> {
         }
         let rows = self.input.long().await?;
         let rows = u64::try_from(rows).map_err(|_| self.damaged("a block has less than no rows"))?;
-        let length = self.input.length(BLOCK, "a block").await?;
+        let length = self.input.length(SPARK, "a block").await?;
+        if length > BLOCK {
+            return Err(self.error(Wrong::TooLarge { size: Some(length), limit: BLOCK }).into());
+        }
         let data = self.input.take(length).await?;
         if self.input.take(MARK).await? != self.head.mark[..] {
             return Err(self.damaged("a block does not end where it should").into());
@@ -104,6 +127,16 @@ impl<E: From<Error>> Source<E> {
 
     pub(super) fn damaged(&self, why: impl Into<String>) -> Error {
         self.input.damaged(why)
+    }
+
+    pub(super) fn error(&self, wrong: Wrong) -> Error {
+        match wrong {
+            Wrong::Damaged(why) => self.damaged(why),
+            Wrong::TooLarge { size, limit } => {
+                let size = size.map_or_else(String::new, |size| format!(" ({size} bytes)"));
+                Error::TooLarge { file: self.path.clone(), size, limit: limit >> 20 }
+            }
+        }
     }
 
     pub(super) fn unsupported(&self, why: impl Into<String>) -> Error {

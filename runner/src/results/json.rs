@@ -6,12 +6,13 @@
 
 use std::fmt::Write as _;
 
+use apache_avro::error::Details;
 use apache_avro::{Codec, DeflateSettings, ZstandardSettings};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 
-use super::container::{Block, Head, take_long};
+use super::container::{Block, Head, Wrong, take_long};
 use super::schema::{Field, Schema, Type};
 use super::time;
 
@@ -21,8 +22,7 @@ const ROW: usize = 64 << 20;
 /// Records, lists and maps within each other.
 const DEPTH: usize = 100;
 
-/// What is wrong, in words.
-type Result<T> = std::result::Result<T, String>;
+type Result<T> = std::result::Result<T, Wrong>;
 
 /// The rows of one file.
 pub(super) struct Rows {
@@ -34,7 +34,7 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    pub(super) fn new(head: &Head) -> Result<Self> {
+    pub(super) fn new(head: &Head) -> std::result::Result<Self, String> {
         // It is the program's own limit, and the first to ask for one sets it.
         apache_avro::util::max_allocation_bytes(BLOCK);
         let schema = Schema::read(&head.schema)?;
@@ -64,8 +64,11 @@ impl Rows {
             codec => {
                 let mut data = block.data.to_vec();
                 let undone = codec.decompress(&mut data);
-                undone.map_err(|_| {
-                    format!("a block can't be decompressed, or into more than {BLOCK} bytes only")
+                undone.map_err(|error| match error.into_details() {
+                    Details::MemoryAllocation { desired, .. } => {
+                        Wrong::TooLarge { size: desired, limit: BLOCK }
+                    }
+                    _ => Wrong::Damaged("a block can't be decompressed".to_owned()),
                 })?;
                 data.into()
             }
@@ -115,7 +118,7 @@ impl Rows {
             *written = written.saturating_add(1);
         }
         if *left == 0 && !rest.is_empty() {
-            return Err("a block has more than its rows".to_owned());
+            return Err("a block has more than its rows".into());
         }
         let text = writer.text;
         let taken = data.len() - rest.len();
@@ -134,17 +137,17 @@ struct Writer<'s> {
 impl Writer<'_> {
     fn value(&mut self, of: &Type, bytes: &mut &[u8], depth: usize) -> Result<()> {
         if depth > DEPTH {
-            return Err(format!("a row has more than {DEPTH} levels"));
+            return Err(format!("a row has more than {DEPTH} levels").into());
         }
         if self.text.len() > self.most {
-            return Err(format!("a row has more than {ROW} bytes"));
+            return Err(Wrong::TooLarge { size: None, limit: ROW });
         }
         match of {
             Type::Null => self.put("null"),
             Type::Boolean => match take(bytes, 1)? {
                 [0] => self.put("false"),
                 [1] => self.put("true"),
-                _ => return Err("a truth is neither true nor false".to_owned()),
+                _ => return Err("a truth is neither true nor false".into()),
             },
             Type::Int => self.display(int(bytes)?),
             Type::Long => self.display(long(bytes)?),
@@ -236,7 +239,7 @@ impl Writer<'_> {
     fn json(&mut self, text: &str) -> Result<()> {
         let is_json = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
         if !is_json {
-            return Err("a value is not JSON".to_owned());
+            return Err("a value is not JSON".into());
         }
         self.put(text);
         Ok(())
@@ -305,15 +308,15 @@ fn sized<'b>(bytes: &mut &'b [u8]) -> Result<&'b [u8]> {
 }
 
 fn text<'b>(bytes: &mut &'b [u8]) -> Result<&'b str> {
-    std::str::from_utf8(sized(bytes)?).map_err(|_| "a text is not UTF-8".to_owned())
+    std::str::from_utf8(sized(bytes)?).map_err(|_| "a text is not UTF-8".into())
 }
 
 fn long(bytes: &mut &[u8]) -> Result<i64> {
-    take_long(bytes).ok_or_else(|| "a number is cut off, or too large".to_owned())
+    take_long(bytes).ok_or_else(|| "a number is cut off, or too large".into())
 }
 
 fn int(bytes: &mut &[u8]) -> Result<i32> {
-    i32::try_from(long(bytes)?).map_err(|_| "a number is too large".to_owned())
+    i32::try_from(long(bytes)?).map_err(|_| "a number is too large".into())
 }
 
 fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {

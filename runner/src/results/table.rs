@@ -44,11 +44,11 @@ impl<E: From<Error>> Table<E> {
     /// Returns the next row: the text of each value, and none for a null.
     pub async fn next(&mut self) -> Result<Option<Vec<Option<String>>>, E> {
         loop {
-            if let Some(cells) = self.rows.cells().map_err(|why| self.source.damaged(why))? {
+            if let Some(cells) = self.rows.cells().map_err(|wrong| self.source.error(wrong))? {
                 return Ok(Some(cells));
             }
             match self.source.block().await? {
-                Some(block) => self.rows.take(block).map_err(|why| self.source.damaged(why))?,
+                Some(block) => self.rows.take(block).map_err(|wrong| self.source.error(wrong))?,
                 None => return Ok(None),
             }
         }
