@@ -282,7 +282,9 @@ mod unix {
         let cache = sandbox.join(".dcp/cache/default");
         let files: Vec<_> = std::fs::read_dir(&cache).expect("a plan writes it").flatten().collect();
         assert!(!files.is_empty(), "a plan writes the cache");
-        files.iter().for_each(|file| fifo(&file.path()));
+        for file in &files {
+            fifo(&file.path());
+        }
         in_time(&sandbox, &["plan"]).ends_with(0);
         let replaced = files.iter().filter(|file| file.path().is_file()).count();
         assert!(replaced > 0, "the next plan writes it again");
