@@ -9,6 +9,7 @@ import subprocess
 import unittest
 import urllib.error
 import urllib.request
+from datetime import datetime, timedelta
 from typing import Any
 
 from postgres import Postgres
@@ -283,6 +284,34 @@ class Whole(Case):
             (dcp.folder / "manifests" / f"{name}.yaml").unlink()
         dcp.dcp("apply", "--auto-approve", "--quiet", "--allow-delete", "sales/ticks")
         until("the stream is gone", lambda: not dcp.live(), 60)
+
+    def test_run_of_an_interval_has_its_bounds(self) -> None:
+        dag, length = "sales__counts", timedelta(hours=10)
+        bounds = "from: {type: timestamp, run: intervalStart}, to: {type: timestamp, run: intervalEnd}"
+        job = JOBS["count"].replace("${param.day}", "${param.from} to ${param.to}")
+        job = job.replace("day: {type: string, default: none}", bounds)
+        dcp.write("counts", job, run="{schedule: {every: 10h, startDate: 2026-01-01, timezone: Asia/Kolkata}}")
+        dcp.apply()
+        origin = datetime.fromisoformat("2026-01-01T00:00:00+05:30")
+        by_time = self.one(dag)
+        body = {"logical_date": (origin + 10.5 * length).isoformat()}
+        by_hand = api("POST", f"/api/v2/dags/{dag}/dagRuns", body)["dag_run_id"]
+        for run in (by_time, by_hand):
+            found = api("GET", f"/api/v2/dags/{dag}/dagRuns/{run}")
+            start, end, created = (
+                datetime.fromisoformat(found[it]) for it in ("data_interval_start", "data_interval_end", "queued_at")
+            )
+            self.assertEqual(end - start, length)
+            self.assertEqual((start - origin) % length, timedelta(0))
+            if run == by_hand:
+                self.assertEqual(start, origin + 9 * length)
+            else:
+                self.assertLess(created - end, length)
+            number = self.reaches(dag, run, "success")["try_number"]
+            self.assertIn(f"| count 0 of {start.isoformat()} to {end.isoformat()}", self.log(dag, run, number))
+        self.assertEqual(len(self.runs(dag)), 2)
+        (dcp.folder / "manifests" / "counts.yaml").unlink()
+        dcp.apply()
 
     def test_what_is_published_comes_to_airflow_and_nothing_of_a_bad_manifest_does(self) -> None:
         def files() -> dict[str, bytes]:

@@ -444,6 +444,7 @@ fn changes_of_programs_and_batch_jobs() {
             ),
             ("a batch job's query", BATCH, &[("SELECT id, amount", "SELECT id, amount * 2 AS amount")]),
             ("a batch job's schedule", BATCH, &[("0 2 * * *", "0 3 * * *")]),
+            ("an interval after a cron expression", BATCH, &[("cron: \"0 2 * * *\"", "every: 90m")]),
             ("a batch job's inputs", BATCH, &[("lake.raw.orders", "lake.raw.sales")]),
             (
                 "assets after a schedule",

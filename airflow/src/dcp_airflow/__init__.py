@@ -15,12 +15,14 @@ if TYPE_CHECKING:
     from dcp_airflow.deadlines import deadline_missed
     from dcp_airflow.hooks import DcpHook
     from dcp_airflow.operators import SparkOperator
+    from dcp_airflow.timetables import EveryTimetable
     from dcp_airflow.triggers import CompletionTrigger, ExecutionTrigger
 
 __version__ = "0.1.0"
 __all__ = [
     "CompletionTrigger",
     "DcpHook",
+    "EveryTimetable",
     "ExecutionTrigger",
     "SparkOperator",
     "completed",
@@ -31,6 +33,7 @@ __all__ = [
 _MODULES = {
     "CompletionTrigger": "triggers",
     "DcpHook": "hooks",
+    "EveryTimetable": "timetables",
     "ExecutionTrigger": "triggers",
     "SparkOperator": "operators",
     "completed": "assets",

@@ -13,6 +13,8 @@ mod stamp;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::Duration;
+
 pub use asset::{Asset, MAX_ASSET};
 pub use literal::{Literal, Value};
 pub use render::{file_name, render};
@@ -55,6 +57,9 @@ pub enum Schedule {
     /// Five fields, or one of Airflow's presets such as `@daily`, but neither `@once` nor `@continuous`. Each run
     /// is for the interval that ends when it is due.
     Cron(String),
+    /// Data intervals of this length, counted from midnight of the start date, or of [`EPOCH`] without one. Each run is
+    /// for the interval that ends when it is due.
+    Every(Duration),
     /// Each may be completed by a task of this Airflow, or by whatever else tells the control plane of it.
     Assets {
         mode: AssetMode,
@@ -62,6 +67,9 @@ pub enum Schedule {
     },
     Manual,
 }
+
+/// The day from whose midnight intervals are counted where a schedule has no start date.
+pub const EPOCH: Date = Date { year: 1970, month: 1, day: 1 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

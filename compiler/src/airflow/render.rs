@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use handlebars::{Handlebars, no_escape};
 use serde::Serialize;
 
-use super::{Asset, AssetMode, Dag, Date, Literal, Schedule, Task, Value};
+use super::{Asset, AssetMode, Dag, Date, EPOCH, Literal, Schedule, Task, Value};
 
 const DAG: &str = "dag.py";
 /// Airflow's retries of a task whose try it has lost. A job that has failed fails its task for good: the Runner retries
@@ -100,10 +100,14 @@ fn page(dag: &Dag) -> Slot {
         deadline_seconds,
         tasks,
     } = dag;
-    let imports = imports(dag);
+    let (imports, of_provider) = (imports(dag), of_provider(dag));
     let cron = match schedule {
         Schedule::Cron(expression) => Some(Slot::string(expression)),
-        Schedule::Assets { .. } | Schedule::Manual => None,
+        Schedule::Every(_) | Schedule::Assets { .. } | Schedule::Manual => None,
+    };
+    let interval = match schedule {
+        Schedule::Every(length) => Some(interval(length.secs(), start_date.unwrap_or(EPOCH))),
+        Schedule::Cron(_) | Schedule::Assets { .. } | Schedule::Manual => None,
     };
     let (every, either) = waits(schedule);
     let waited = |assets: &[Asset]| Slot::Many(assets.iter().map(|it| awaited(scope, it)).collect());
@@ -129,9 +133,10 @@ fn page(dag: &Dag) -> Slot {
         ("description", Slot::string(description)),
         ("doc", Slot::Literal(Literal::text("doc_md", 4, &doc))),
         ("cron", Slot::optional(cron)),
+        ("interval", Slot::optional(interval)),
         ("every", waited(every)),
         ("either", waited(either)),
-        ("waits", Slot::Flag(!every.is_empty() || !either.is_empty())),
+        ("of_provider", Slot::Many(of_provider.into_iter().map(Slot::Name).collect())),
         ("start_date", Slot::optional(start_date.map(date))),
         ("timezone", Slot::string(timezone)),
         ("catchup", Slot::argument("catchup", 4, &Value::Bool(*catchup))),
@@ -224,12 +229,25 @@ fn imports(dag: &Dag) -> Vec<&'static str> {
     .collect()
 }
 
+/// What the file takes from `dcp_airflow`, in the order in which ruff sorts imports.
+fn of_provider(dag: &Dag) -> Vec<&'static str> {
+    let (every, either) = waits(&dag.schedule);
+    [
+        (matches!(dag.schedule, Schedule::Every(_)), "EveryTimetable"),
+        (!dag.tasks.is_empty(), "SparkOperator"),
+        (!every.is_empty() || !either.is_empty(), "completed"),
+    ]
+    .into_iter()
+    .filter_map(|(used, name)| used.then_some(name))
+    .collect()
+}
+
 /// The assets each of which is waited for, and those of which one is enough. Of one asset, both are the same.
 fn waits(schedule: &Schedule) -> (&[Asset], &[Asset]) {
     match schedule {
         Schedule::Assets { mode: AssetMode::All, assets } if assets.len() > 1 => (assets, &[]),
         Schedule::Assets { assets, .. } => (&[], assets),
-        Schedule::Cron(_) | Schedule::Manual => (&[], &[]),
+        Schedule::Cron(_) | Schedule::Every(_) | Schedule::Manual => (&[], &[]),
     }
 }
 
@@ -242,6 +260,12 @@ fn awaited(scope: &str, asset: &Asset) -> Slot {
 fn asset(asset: &Asset) -> Slot {
     let Asset { name, uri } = asset;
     Slot::group([("name", Slot::string(name)), ("uri", Slot::string(uri))])
+}
+
+fn interval(seconds: u64, since: Date) -> Slot {
+    let Date { year, month, day } = since;
+    let since = Slot::string(&format!("{year:04}-{month:02}-{day:02}"));
+    Slot::group([("seconds", Slot::Number(seconds)), ("since", since)])
 }
 
 fn date(Date { year, month, day }: Date) -> Slot {

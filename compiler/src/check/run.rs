@@ -2,7 +2,9 @@
 
 use super::Subject;
 use crate::diag::{Code, Diagnostic};
-use crate::model::{Continuous, Job, Run, Schedule};
+use crate::model::{Continuous, Duration, Job, Run, Schedule};
+
+const MIN_INTERVAL: Duration = Duration::from_secs(60);
 
 pub(super) fn check(subject: &mut Subject<'_>) {
     let spec = &subject.manifest.spec;
@@ -38,9 +40,12 @@ fn backoff(subject: &mut Subject<'_>) {
 }
 
 fn check_schedule(subject: &mut Subject<'_>, schedule: &Schedule) {
-    if !schedule.cron.ever_fires() {
+    if let Some(every) = schedule.every {
+        check_interval(subject, every);
+    }
+    if let Some(cron) = schedule.cron.as_ref().filter(|cron| !cron.ever_fires()) {
         let at = subject.at(&["spec", "run", "schedule", "cron"]);
-        let message = format!("`{}` never fires", schedule.cron);
+        let message = format!("`{cron}` never fires");
         subject.problem(
             Code::NEVER_RUNS,
             message,
@@ -59,6 +64,23 @@ fn check_schedule(subject: &mut Subject<'_>, schedule: &Schedule) {
             "add `startDate`, or leave out `catchup`",
         );
     }
+}
+
+/// Airflow starts runs every few seconds at most, and stores their times in seconds.
+fn check_interval(subject: &mut Subject<'_>, every: Duration) {
+    let (message, help) = match every.millis() {
+        millis if millis < MIN_INTERVAL.millis() => (
+            format!("`every` is {every}, and the minimum is {MIN_INTERVAL}"),
+            "give `1m` or more, or run it by `continuous`",
+        ),
+        millis if millis % 1_000 != 0 => (
+            format!("`every` is {every}, which is not a whole number of seconds"),
+            "give whole seconds, such as `90s`",
+        ),
+        _ => return,
+    };
+    let at = subject.at(&["spec", "run", "schedule", "every"]);
+    subject.problem(Code::OUT_OF_RANGE, message, at, "out of range", help);
 }
 
 /// What is complete is known by a watermark alone, and the watermark of a program by the program alone.

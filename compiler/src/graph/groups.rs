@@ -258,7 +258,7 @@ fn intervals(group: &Group<'_>) -> Vec<Diagnostic> {
     members.flat_map(|(_, member)| member.intervals.iter().map(refuse)).collect()
 }
 
-const FIELDS: [&str; 6] = ["cron", "timezone", "startDate", "catchup", "maxActiveRuns", "deadline"];
+const FIELDS: [&str; 7] = ["cron", "every", "timezone", "startDate", "catchup", "maxActiveRuns", "deadline"];
 
 /// What two say of one field.
 struct Difference {
@@ -280,11 +280,12 @@ fn difference(one: &Run, other: &Run) -> Option<Difference> {
 }
 
 /// The fields of a schedule, in the order of [`FIELDS`].
-fn told(schedule: &Schedule) -> [String; 6] {
-    let Schedule { cron, timezone, start_date, catchup, max_active_runs, deadline } = schedule;
+fn told(schedule: &Schedule) -> [String; 7] {
+    let Schedule { cron, every, timezone, start_date, catchup, max_active_runs, deadline } = schedule;
     let none = || "none".to_owned();
     [
-        cron.to_string(),
+        cron.as_ref().map_or_else(none, ToString::to_string),
+        every.as_ref().map_or_else(none, ToString::to_string),
         timezone.to_string(),
         start_date.as_ref().map_or_else(none, ToString::to_string),
         catchup.to_string(),

@@ -36,12 +36,19 @@ impl Run {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Manual {}
 
-/// At certain times.
+/// At certain times. Each run is for the data interval that ends when the run is due.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("exactlyOneOf" = ["cron", "every"]))]
 pub struct Schedule {
-    pub cron: Cron,
-    /// The time zone that the cron expression is meant in.
+    /// The times at which runs are due.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cron: Option<Cron>,
+    /// The length of the data intervals, in whole seconds and at least `1m`. The first interval starts at midnight of
+    /// `startDate`, or of 1970-01-01 without one; each further one starts where the one before ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub every: Option<Duration>,
+    /// The time zone of the cron expression, of `startDate` and of the dates that runs are given.
     #[serde(default = "Schedule::default_zone")]
     pub timezone: TimeZone,
     /// The first day that runs are for.

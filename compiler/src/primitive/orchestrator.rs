@@ -166,7 +166,11 @@ fn date_of(date: jiff::civil::Date) -> Date {
 
 fn when(run: &Run) -> Schedule {
     match run {
-        Run::Schedule(schedule) => Schedule::Cron(schedule.cron.as_str().to_owned()),
+        Run::Schedule(schedule) => match (&schedule.cron, schedule.every) {
+            (Some(cron), _) => Schedule::Cron(cron.as_str().to_owned()),
+            (None, Some(every)) => Schedule::Every(every),
+            (None, None) => Schedule::Manual,
+        },
         Run::OnAssets(trigger) => {
             let mode = match trigger {
                 AssetTrigger::All(_) => AssetMode::All,

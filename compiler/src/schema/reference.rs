@@ -86,7 +86,7 @@ const ORDER: &str = "\
     run resources dependencies inputs outputs retry timeouts ttl placement spark pods lifecycle sql \
     pyspark jar stream main class args query file sources watermark deduplicate sink outputMode \
     state kafka files table rate console servers topic topics topicPattern path format schema \
-    schedule onAssets manual continuous cron timezone trigger checkpoint driver executors cores \
+    schedule onAssets manual continuous cron asap every timezone trigger checkpoint driver executors cores \
     memory sizing instances min max initial minMemory maxMemory";
 
 /// The reference of manifests.

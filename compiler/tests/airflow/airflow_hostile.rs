@@ -110,7 +110,7 @@ fn map_strings(dag: &Dag, f: &mut impl FnMut(&str) -> String) -> Dag {
             Schedule::Assets { mode, assets } => {
                 Schedule::Assets { mode: *mode, assets: map_assets(assets, f) }
             }
-            Schedule::Manual => Schedule::Manual,
+            Schedule::Every(_) | Schedule::Manual => schedule.clone(),
         },
         start_date,
         timezone: f(timezone),
@@ -212,7 +212,7 @@ fn case(dag: &Dag, strings: &mut impl FnMut() -> String) -> serde_json::Value {
         string.as_str().unwrap().to_owned()
     });
     // The zone is written where there is something to read in it.
-    let zoned = dag.start_date.is_some() || matches!(dag.schedule, Schedule::Cron(_));
+    let zoned = dag.start_date.is_some() || matches!(dag.schedule, Schedule::Cron(_) | Schedule::Every(_));
     let mut unused = if zoned { vec![] } else { vec![harmless.timezone.clone()] };
     unused.extend(harmless.group.then(|| harmless.owner.clone()));
     unused.extend(harmless.tasks.is_empty().then(|| harmless.scope.clone()));

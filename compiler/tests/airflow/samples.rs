@@ -1,9 +1,15 @@
 use dcp_compiler::airflow::{Asset, AssetMode, Dag, Date, RunValue, Schedule, Task, Value};
+use dcp_compiler::model::Duration;
 
 /// Every shape of DAG, by the name of its golden file.
 pub(crate) fn all() -> Vec<(&'static str, Dag)> {
     vec![
         ("cron", cron()),
+        ("every", every()),
+        (
+            "every_from_a_date",
+            Dag { start_date: Some(Date { year: 2026, month: 1, day: 1 }), catchup: true, ..every() },
+        ),
         ("assets_any", assets(AssetMode::Any)),
         ("assets_all", assets(AssetMode::All)),
         ("assets_one", assets_one()),
@@ -76,6 +82,17 @@ fn cron() -> Dag {
         max_active_runs: 3,
         ..dag("logistics__orders-daily", Schedule::Cron("0 2 * * *".to_owned()), vec![one])
     }
+}
+
+fn every() -> Dag {
+    let mut one = task("counts");
+    one.run_parameters = vec![
+        ("from".to_owned(), RunValue::IntervalStart),
+        ("to".to_owned(), RunValue::IntervalEnd),
+        ("day".to_owned(), RunValue::IntervalStartDate),
+    ];
+    let schedule = Schedule::Every(Duration::from_secs(5400));
+    Dag { timezone: "Europe/Berlin".to_owned(), ..dag("logistics__counts", schedule, vec![one]) }
 }
 
 fn assets(mode: AssetMode) -> Dag {

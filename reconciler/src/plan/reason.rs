@@ -226,6 +226,7 @@ impl Reasons<'_> {
             let field = match leaf.path.first().map(String::as_str) {
                 Some("schedule") => match leaf.path.get(1).map(String::as_str) {
                     Some("cron") => "schedule.cron",
+                    Some("every") => "schedule.every",
                     Some("assets") => "onAssets",
                     _ => continue,
                 },

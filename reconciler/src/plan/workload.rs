@@ -37,7 +37,7 @@ impl Side {
         match (&self.continuous, &self.orchestrator) {
             (Some(_), _) => Some("continuous"),
             (None, Some(orchestrator)) => Some(match orchestrator.dag.schedule {
-                Schedule::Cron(_) => "schedule",
+                Schedule::Cron(_) | Schedule::Every(_) => "schedule",
                 Schedule::Assets { .. } => "onAssets",
                 Schedule::Manual => "manual",
             }),

@@ -1,0 +1,12 @@
+"""The plugin by which Airflow knows the timetables of this package."""
+
+from __future__ import annotations
+
+from airflow.plugins_manager import AirflowPlugin
+
+from dcp_airflow.timetables import EveryTimetable
+
+
+class DcpPlugin(AirflowPlugin):
+    name = "dcp"
+    timetables = [EveryTimetable]
