@@ -313,6 +313,28 @@ class Whole(Case):
         (dcp.folder / "manifests" / "counts.yaml").unlink()
         dcp.apply()
 
+    def test_suspended_schedule_starts_no_run_until_it_is_resumed(self) -> None:
+        dag, run = "sales__rests", '{schedule: {cron: "0 0 1 1 *", startDate: 2020-01-01, suspended: %s}}'
+        dcp.write("rests", JOBS["count"], run=run % "true")
+        dcp.apply()
+        until("the DAG is there", lambda: dag in self.dags(), 60)
+        by_hand = self.trigger(dag)
+        self.reaches(dag, by_hand, "success")
+        # It would have run by time when it came: it was due on the first of January.
+        self.assertEqual([it["dag_run_id"] for it in self.runs(dag)], [by_hand])
+        self.assertIsNone(api("GET", f"/api/v2/dags/{dag}")["next_dagrun_run_after"])
+        dcp.write("rests", JOBS["count"], run=run % "false")
+        dcp.apply()
+        resumed = until("a run starts by time", lambda: [it for it in self.runs(dag) if it["dag_run_id"] != by_hand])
+        self.assertEqual([it["run_type"] for it in resumed], ["scheduled"])
+        self.reaches(dag, resumed[0]["dag_run_id"], "success")
+        dcp.write("rests", JOBS["count"], run=run % "true")
+        dcp.apply()
+        path = f"/api/v2/dags/{dag}"
+        until("no run is due any more", lambda: api("GET", path)["next_dagrun_run_after"] is None, 60)
+        (dcp.folder / "manifests" / "rests.yaml").unlink()
+        dcp.apply()
+
     def test_what_is_published_comes_to_airflow_and_nothing_of_a_bad_manifest_does(self) -> None:
         def files() -> dict[str, bytes]:
             return {it.name: it.read_bytes() for it in DAGS.glob("*.py")}

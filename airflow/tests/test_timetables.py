@@ -8,11 +8,12 @@ from unittest.mock import patch
 
 import support  # noqa: F401, I001  Airflow's home is set by this, and read by what follows
 import pendulum
+from airflow.sdk import CronDataIntervalTimetable as SdkCron
 from airflow.serialization.decoders import decode_timetable
 from airflow.serialization.encoders import encode_timetable
 from airflow.timetables.base import DagRunInfo, DataInterval, TimeRestriction
 from airflow.timetables.interval import CronDataIntervalTimetable
-from dcp_airflow import EveryTimetable
+from dcp_airflow import EveryTimetable, SuspendedTimetable
 
 UTC = pendulum.timezone("UTC")
 HOURS = timedelta(hours=7)
@@ -120,3 +121,28 @@ class Every(TestCase):
             decoded.infer_manual_data_interval(run_after=moment), every().infer_manual_data_interval(run_after=moment)
         )
         self.assertEqual(str(decoded.timezone), "Europe/Berlin")
+
+
+class Suspended(TestCase):
+    def test_no_run_is_due(self) -> None:
+        last = DataInterval(SINCE, SINCE + HOURS)
+        for catchup in (False, True):
+            restriction = TimeRestriction(earliest=SINCE, latest=None, catchup=catchup)
+            for before in (None, last):
+                found = SuspendedTimetable(every()).next_dagrun_info(
+                    last_automated_data_interval=before, restriction=restriction
+                )
+                self.assertIsNone(found)
+
+    def test_run_by_hand_has_the_interval_of_the_other_timetable(self) -> None:
+        moment = SINCE + 3.5 * HOURS
+        for other in (SdkCron("0 2 * * *", timezone="Europe/Berlin"), every()):
+            suspended = SuspendedTimetable(other)
+            self.assertEqual(str(suspended.timezone), "Europe/Berlin")
+            decoded = decode_timetable(encode_timetable(suspended))
+            self.assertIsInstance(decoded, SuspendedTimetable)
+            self.assertEqual(encode_timetable(decoded), encode_timetable(suspended))
+            expected = decode_timetable(encode_timetable(other)).infer_manual_data_interval(run_after=moment)
+            for it in (suspended, decoded):
+                self.assertEqual(it.infer_manual_data_interval(run_after=moment), expected)
+            self.assertEqual(decoded.summary, f"suspended: {decode_timetable(encode_timetable(other)).summary}")

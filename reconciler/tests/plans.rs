@@ -445,6 +445,24 @@ fn changes_of_programs_and_batch_jobs() {
             ("a batch job's query", BATCH, &[("SELECT id, amount", "SELECT id, amount * 2 AS amount")]),
             ("a batch job's schedule", BATCH, &[("0 2 * * *", "0 3 * * *")]),
             ("an interval after a cron expression", BATCH, &[("cron: \"0 2 * * *\"", "every: 90m")]),
+            (
+                "a schedule is suspended",
+                BATCH,
+                &[("cron: \"0 2 * * *\"", "cron: \"0 2 * * *\", suspended: true")],
+            ),
+            (
+                "a schedule is resumed",
+                &BATCH.replace("cron: \"0 2 * * *\"", "cron: \"0 2 * * *\", suspended: true"),
+                &[(", suspended: true", "")],
+            ),
+            (
+                "a schedule is resumed and catches up",
+                &BATCH.replace(
+                    "cron: \"0 2 * * *\"",
+                    "cron: \"0 2 * * *\", startDate: 2026-01-01, catchup: true, suspended: true",
+                ),
+                &[(", suspended: true", "")],
+            ),
             ("a batch job's inputs", BATCH, &[("lake.raw.orders", "lake.raw.sales")]),
             (
                 "assets after a schedule",

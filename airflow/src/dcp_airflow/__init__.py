@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dcp_airflow.deadlines import deadline_missed
     from dcp_airflow.hooks import DcpHook
     from dcp_airflow.operators import SparkOperator
-    from dcp_airflow.timetables import EveryTimetable
+    from dcp_airflow.timetables import EveryTimetable, SuspendedTimetable
     from dcp_airflow.triggers import CompletionTrigger, ExecutionTrigger
 
 __version__ = "0.1.0"
@@ -25,6 +25,7 @@ __all__ = [
     "EveryTimetable",
     "ExecutionTrigger",
     "SparkOperator",
+    "SuspendedTimetable",
     "completed",
     "deadline_missed",
     "get_provider_info",
@@ -36,6 +37,7 @@ _MODULES = {
     "EveryTimetable": "timetables",
     "ExecutionTrigger": "triggers",
     "SparkOperator": "operators",
+    "SuspendedTimetable": "timetables",
     "completed": "assets",
     "deadline_missed": "deadlines",
     "get_provider_info": "_provider",

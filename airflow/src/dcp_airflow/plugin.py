@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from airflow.plugins_manager import AirflowPlugin
 
-from dcp_airflow.timetables import EveryTimetable
+from dcp_airflow.timetables import EveryTimetable, SuspendedTimetable
 
 
 class DcpPlugin(AirflowPlugin):
     name = "dcp"
-    timetables = [EveryTimetable]
+    timetables = [EveryTimetable, SuspendedTimetable]

@@ -9,6 +9,7 @@ import pendulum
 from airflow.timetables.base import DagRunInfo, DataInterval, Timetable
 
 if TYPE_CHECKING:
+    from airflow.sdk.bases.timetable import BaseTimetable
     from airflow.timetables.base import TimeRestriction
     from pendulum import DateTime
 
@@ -70,3 +71,45 @@ class EveryTimetable(Timetable):
 
     def _at_or_after(self, moment: DateTime) -> DateTime:
         return self._origin - (self._origin - moment).as_timedelta() // self._length * self._length
+
+
+class SuspendedTimetable(Timetable):
+    """Starts no run by time. A run by hand has the data interval that another timetable gives it."""
+
+    can_be_scheduled = False
+    description = "Suspended in its manifest: no run starts by time"
+
+    def __init__(self, timetable: BaseTimetable | Timetable) -> None:
+        self._timetable = timetable
+        # Templates of generated DAGs read it.
+        self.timezone = getattr(timetable, "timezone", "UTC")
+
+    @classmethod
+    def deserialize(cls, data: dict[str, Any]) -> SuspendedTimetable:
+        from airflow.serialization.decoders import decode_timetable
+
+        return cls(decode_timetable(data["timetable"]))
+
+    def serialize(self) -> dict[str, Any]:
+        from airflow.serialization.encoders import encode_timetable
+
+        return {"timetable": encode_timetable(self._timetable)}
+
+    @property
+    def summary(self) -> str:
+        return f"suspended: {self._core.summary}"
+
+    def infer_manual_data_interval(self, *, run_after: DateTime) -> DataInterval:
+        return self._core.infer_manual_data_interval(run_after=run_after)
+
+    def next_dagrun_info(
+        self, *, last_automated_data_interval: DataInterval | None, restriction: TimeRestriction
+    ) -> DagRunInfo | None:
+        return None
+
+    @property
+    def _core(self) -> Timetable:
+        """The other timetable, as a scheduler has it: a DAG file has one of the SDK."""
+        from airflow.serialization.encoders import coerce_to_core_timetable
+
+        return coerce_to_core_timetable(self._timetable)

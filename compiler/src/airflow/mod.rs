@@ -45,10 +45,20 @@ pub struct Dag {
     pub timezone: String,
     pub catchup: bool,
     pub max_active_runs: u32,
+    /// Whether no run is started by time.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub suspended: bool,
     /// How long after it was queued a run should be done. A run that is late is reported, not stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_seconds: Option<u64>,
     pub tasks: Vec<Task>,
+}
+
+impl Dag {
+    /// Returns whether runs are started by time, or would be if the DAG were not suspended.
+    pub fn is_timed(&self) -> bool {
+        matches!(self.schedule, Schedule::Cron(_) | Schedule::Every(_))
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -97,19 +97,18 @@ fn page(dag: &Dag) -> Slot {
         timezone,
         catchup,
         max_active_runs,
+        suspended: _,
         deadline_seconds,
         tasks,
     } = dag;
     let (imports, of_provider) = (imports(dag), of_provider(dag));
-    let cron = match schedule {
-        Schedule::Cron(expression) => Some(Slot::string(expression)),
-        Schedule::Every(_) | Schedule::Assets { .. } | Schedule::Manual => None,
+    let timetable = match schedule {
+        Schedule::Cron(expression) => Some(cron(expression, timezone)),
+        Schedule::Every(length) => Some(every(length.secs(), start_date.unwrap_or(EPOCH), timezone)),
+        Schedule::Assets { .. } | Schedule::Manual => None,
     };
-    let interval = match schedule {
-        Schedule::Every(length) => Some(interval(length.secs(), start_date.unwrap_or(EPOCH))),
-        Schedule::Cron(_) | Schedule::Assets { .. } | Schedule::Manual => None,
-    };
-    let (every, either) = waits(schedule);
+    let suspended = dag.suspended && dag.is_timed();
+    let (all, either) = waits(schedule);
     let waited = |assets: &[Asset]| Slot::Many(assets.iter().map(|it| awaited(scope, it)).collect());
     let mut default_args = vec![
         ("retries".into(), Value::Int(RETRIES)),
@@ -132,9 +131,9 @@ fn page(dag: &Dag) -> Slot {
         ("dag_id", Slot::string(dag_id)),
         ("description", Slot::string(description)),
         ("doc", Slot::Literal(Literal::text("doc_md", 4, &doc))),
-        ("cron", Slot::optional(cron)),
-        ("interval", Slot::optional(interval)),
-        ("every", waited(every)),
+        ("timetable", Slot::optional(timetable)),
+        ("suspended", Slot::Flag(suspended)),
+        ("all", waited(all)),
         ("either", waited(either)),
         ("of_provider", Slot::Many(of_provider.into_iter().map(Slot::Name).collect())),
         ("start_date", Slot::optional(start_date.map(date))),
@@ -210,14 +209,14 @@ fn edges(tasks: &[Task]) -> Vec<Slot> {
 /// What the file takes from `airflow.sdk`, in the order in which ruff sorts imports.
 fn imports(dag: &Dag) -> Vec<&'static str> {
     let cron = matches!(dag.schedule, Schedule::Cron(_));
-    let (every, either) = waits(&dag.schedule);
-    let waits = !every.is_empty() || !either.is_empty();
+    let (all, either) = waits(&dag.schedule);
+    let waits = !all.is_empty() || !either.is_empty();
     let asset = waits || dag.tasks.iter().any(|task| !task.outlets.is_empty());
     let deadline = dag.deadline_seconds.is_some();
     [
         (true, "DAG"),
         (asset, "Asset"),
-        (!every.is_empty(), "AssetAll"),
+        (!all.is_empty(), "AssetAll"),
         (waits, "AssetAny"),
         (deadline, "AsyncCallback"),
         (cron, "CronDataIntervalTimetable"),
@@ -231,11 +230,12 @@ fn imports(dag: &Dag) -> Vec<&'static str> {
 
 /// What the file takes from `dcp_airflow`, in the order in which ruff sorts imports.
 fn of_provider(dag: &Dag) -> Vec<&'static str> {
-    let (every, either) = waits(&dag.schedule);
+    let (all, either) = waits(&dag.schedule);
     [
         (matches!(dag.schedule, Schedule::Every(_)), "EveryTimetable"),
         (!dag.tasks.is_empty(), "SparkOperator"),
-        (!every.is_empty() || !either.is_empty(), "completed"),
+        (dag.suspended && dag.is_timed(), "SuspendedTimetable"),
+        (!all.is_empty() || !either.is_empty(), "completed"),
     ]
     .into_iter()
     .filter_map(|(used, name)| used.then_some(name))
@@ -262,10 +262,24 @@ fn asset(asset: &Asset) -> Slot {
     Slot::group([("name", Slot::string(name)), ("uri", Slot::string(uri))])
 }
 
-fn interval(seconds: u64, since: Date) -> Slot {
+fn cron(expression: &str, timezone: &str) -> Slot {
+    timetable("CronDataIntervalTimetable", vec![argument("", expression), argument("timezone=", timezone)])
+}
+
+fn every(seconds: u64, since: Date, timezone: &str) -> Slot {
     let Date { year, month, day } = since;
-    let since = Slot::string(&format!("{year:04}-{month:02}-{day:02}"));
-    Slot::group([("seconds", Slot::Number(seconds)), ("since", since)])
+    let seconds = Slot::group([("name", Slot::Name("seconds=")), ("value", Slot::Number(seconds))]);
+    let since = argument("since=", &format!("{year:04}-{month:02}-{day:02}"));
+    timetable("EveryTimetable", vec![seconds, since, argument("timezone=", timezone)])
+}
+
+fn timetable(class: &'static str, arguments: Vec<Slot>) -> Slot {
+    Slot::group([("class", Slot::Name(class)), ("arguments", Slot::Many(arguments))])
+}
+
+/// An argument of a timetable, `name` with its equals sign.
+fn argument(name: &'static str, value: &str) -> Slot {
+    Slot::group([("name", Slot::Name(name)), ("value", Slot::string(value))])
 }
 
 fn date(Date { year, month, day }: Date) -> Slot {

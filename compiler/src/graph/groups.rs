@@ -258,7 +258,8 @@ fn intervals(group: &Group<'_>) -> Vec<Diagnostic> {
     members.flat_map(|(_, member)| member.intervals.iter().map(refuse)).collect()
 }
 
-const FIELDS: [&str; 7] = ["cron", "every", "timezone", "startDate", "catchup", "maxActiveRuns", "deadline"];
+const FIELDS: [&str; 8] =
+    ["cron", "every", "timezone", "startDate", "catchup", "maxActiveRuns", "suspended", "deadline"];
 
 /// What two say of one field.
 struct Difference {
@@ -280,8 +281,9 @@ fn difference(one: &Run, other: &Run) -> Option<Difference> {
 }
 
 /// The fields of a schedule, in the order of [`FIELDS`].
-fn told(schedule: &Schedule) -> [String; 7] {
-    let Schedule { cron, every, timezone, start_date, catchup, max_active_runs, deadline } = schedule;
+fn told(schedule: &Schedule) -> [String; 8] {
+    let Schedule { cron, every, timezone, start_date, catchup, max_active_runs, suspended, deadline } =
+        schedule;
     let none = || "none".to_owned();
     [
         cron.as_ref().map_or_else(none, ToString::to_string),
@@ -290,6 +292,7 @@ fn told(schedule: &Schedule) -> [String; 7] {
         start_date.as_ref().map_or_else(none, ToString::to_string),
         catchup.to_string(),
         max_active_runs.to_string(),
+        suspended.to_string(),
         deadline.as_ref().map_or_else(none, ToString::to_string),
     ]
 }

@@ -61,6 +61,10 @@ pub struct Schedule {
     #[serde(default = "Schedule::default_active")]
     #[schemars(range(min = 1, max = 1000))]
     pub max_active_runs: u32,
+    /// Whether nothing starts runs by time. The workload stays applied, and can be run by hand. Runs that were missed
+    /// meanwhile start when it is resumed if `catchup` is set; otherwise only the last of them does.
+    #[serde(default)]
+    pub suspended: bool,
     /// How long after its time a run should be done; later than that, the owner is told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Duration>,

@@ -96,7 +96,7 @@ fn hostile() -> impl Strategy<Value = String> {
 /// Puts another string in place of each one of a DAG, new fields not forgotten.
 fn map_strings(dag: &Dag, f: &mut impl FnMut(&str) -> String) -> Dag {
     let Dag { dag_id, scope, description, doc, owner, tags, schedule, timezone, tasks, .. } = dag;
-    let Dag { start_date, group, catchup, max_active_runs, deadline_seconds, .. } = *dag;
+    let Dag { start_date, group, catchup, max_active_runs, suspended, deadline_seconds, .. } = *dag;
     Dag {
         dag_id: f(dag_id),
         scope: f(scope),
@@ -116,6 +116,7 @@ fn map_strings(dag: &Dag, f: &mut impl FnMut(&str) -> String) -> Dag {
         timezone: f(timezone),
         catchup,
         max_active_runs,
+        suspended,
         deadline_seconds,
         tasks: tasks.iter().map(|task| map_task(task, f)).collect(),
     }
@@ -212,7 +213,7 @@ fn case(dag: &Dag, strings: &mut impl FnMut() -> String) -> serde_json::Value {
         string.as_str().unwrap().to_owned()
     });
     // The zone is written where there is something to read in it.
-    let zoned = dag.start_date.is_some() || matches!(dag.schedule, Schedule::Cron(_) | Schedule::Every(_));
+    let zoned = dag.start_date.is_some() || dag.is_timed();
     let mut unused = if zoned { vec![] } else { vec![harmless.timezone.clone()] };
     unused.extend(harmless.group.then(|| harmless.owner.clone()));
     unused.extend(harmless.tasks.is_empty().then(|| harmless.scope.clone()));

@@ -10,6 +10,8 @@ pub(crate) fn all() -> Vec<(&'static str, Dag)> {
             "every_from_a_date",
             Dag { start_date: Some(Date { year: 2026, month: 1, day: 1 }), catchup: true, ..every() },
         ),
+        ("suspended", Dag { suspended: true, ..cron() }),
+        ("suspended_every", Dag { suspended: true, ..every() }),
         ("assets_any", assets(AssetMode::Any)),
         ("assets_all", assets(AssetMode::All)),
         ("assets_one", assets_one()),
@@ -36,6 +38,7 @@ fn dag(dag_id: &str, schedule: Schedule, tasks: Vec<Task>) -> Dag {
         timezone: "UTC".to_owned(),
         catchup: false,
         max_active_runs: 1,
+        suspended: false,
         deadline_seconds: None,
         tasks,
     }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use dcp_compiler::airflow::Dag;
 use dcp_compiler::model::Job;
 use dcp_compiler::primitive::{ContinuousJob, CoreEtlJob, DatasetRef, Orchestrator};
 
@@ -246,6 +247,7 @@ impl Reasons<'_> {
                 self.add(Finding { old, new, ..found });
             }
         }
+        self.suspension(&old.dag, &new.dag);
         if old.content != new.content {
             let diff = difference::lines(&old.content, &new.content);
             let lines = difference::count(&diff);
@@ -261,6 +263,20 @@ impl Reasons<'_> {
                 at: None,
             });
         }
+    }
+
+    fn suspension(&mut self, old: &Dag, new: &Dag) {
+        if old.suspended == new.suspended || !new.is_timed() {
+            return;
+        }
+        let why = match (new.suspended, new.catchup) {
+            (true, _) => "suspends the schedule: no run starts by time; a run that is under way goes on",
+            (false, true) => "resumes the schedule: each run that was missed starts",
+            (false, false) => "resumes the schedule: of the runs that were missed, the last one starts",
+        };
+        let found = Finding::new(&["run", "schedule", "suspended"], Class::InPlace, why);
+        let text = |dag: &Dag| Some(dag.suspended.to_string());
+        self.add(Finding { old: text(old), new: text(new), ..found });
     }
 
     /// Another way to be run.
