@@ -18,6 +18,10 @@ pub const SPARK_CONFIG_MAP: &str = "spark.dcp.configMap";
 /// The setting that names the config map with Hadoop's configuration files.
 pub const HADOOP_CONFIG_MAP: &str = "spark.kubernetes.hadoop.configMapName";
 
+/// The settings that limit the memory of the primary containers. Spark has none: it limits a container to what it asks for.
+pub const DRIVER_MEMORY_LIMIT: &str = "spark.dcp.driver.memoryLimit";
+pub const EXECUTOR_MEMORY_LIMIT: &str = "spark.dcp.executor.memoryLimit";
+
 /// One application: one attempt of an execution.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

@@ -13,9 +13,9 @@ use dcp_compiler::primitive::CoreEtlJob;
 use dcp_compiler::reference;
 use dcp_gateway::SparkApplication;
 use dcp_gateway::application::{
-    ApplicationTimeoutConfig, ApplicationTolerations, ConfigMapSpec, DeploymentMode, HADOOP_CONFIG_MAP,
-    InstanceConfig, MODULES, Metadata, PACKAGES, Placement, PodSpec, RestartConfig, RestartPolicy,
-    RuntimeVersions, SPARK_CONFIG_MAP, Spec,
+    ApplicationTimeoutConfig, ApplicationTolerations, ConfigMapSpec, DRIVER_MEMORY_LIMIT, DeploymentMode,
+    EXECUTOR_MEMORY_LIMIT, HADOOP_CONFIG_MAP, InstanceConfig, MODULES, Metadata, PACKAGES, Placement,
+    PodSpec, RestartConfig, RestartPolicy, RuntimeVersions, SPARK_CONFIG_MAP, Spec,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -345,6 +345,13 @@ fn resources(job: &CoreEtlJob, conf: &mut BTreeMap<String, String>) {
             if let Some(value) = value {
                 set(&key, value);
             }
+        }
+    }
+    for (key, limit) in
+        [(DRIVER_MEMORY_LIMIT, driver.memory_limit), (EXECUTOR_MEMORY_LIMIT, executors.memory_limit)]
+    {
+        if let Some(limit) = limit {
+            set(key, limit.to_string());
         }
     }
     if let Some((least, most)) = dynamic(job) {

@@ -86,6 +86,18 @@ fn a_killed_container_gets_overhead_and_no_heap() {
 }
 
 #[test]
+fn heap_and_overhead_stay_within_the_limit_of_the_container() {
+    let overhead = job("{executors: {memory: 1g, memoryOverhead: 512m, memoryLimit: 1700m}}");
+    let (grows, why) = course(&overhead, &aborted(KILLED), 1);
+    assert_eq!(grows, ["spark.executor.memoryOverhead=676m"]);
+    assert_eq!(why, "`resources.executors.memoryLimit` lets it have no more than 676 MiB");
+    let heap = job("{driver: {memory: 1g, maxMemory: 2g, memoryOverhead: 384m, memoryLimit: 2500m}}");
+    let (grows, why) = course(&heap, HEAP, 1);
+    assert_eq!(grows, ["spark.driver.memory=1536m", "spark.driver.memory=2048m"]);
+    assert_eq!(why, "`resources.driver.maxMemory` lets it have no more than 2048 MiB");
+}
+
+#[test]
 fn what_memory_does_not_mend_is_tried_as_it_was_or_not_at_all() {
     let job = job("{driver: {memory: 1g, maxMemory: 2g}}");
     assert_eq!(course(&job, &aborted(FETCH), 1), (vec![], String::new()));

@@ -2,7 +2,7 @@
 
 use super::Subject;
 use crate::diag::Code;
-use crate::model::{Cpu, Memory, Run, Sizing, Trigger};
+use crate::model::{Cpu, Memory, Run, Sizing, Trigger, default_overhead};
 
 /// Spark refuses to start with a smaller heap.
 const LEAST_HEAP_MIB: u64 = 450;
@@ -13,6 +13,15 @@ pub(super) fn check(subject: &mut Subject<'_>) {
     let executors = &resources.executors;
     heap(subject, "driver", driver.memory, driver.min_memory, driver.max_memory);
     heap(subject, "executors", executors.memory, executors.min_memory, executors.max_memory);
+    limit(
+        subject,
+        "driver",
+        driver.memory_limit,
+        driver.max_memory.unwrap_or(driver.memory),
+        driver.memory_overhead,
+    );
+    let heap = executors.max_memory.unwrap_or(executors.memory);
+    limit(subject, "executors", executors.memory_limit, heap, executors.memory_overhead);
     cpu(subject, "driver", driver.cpu_request, driver.cpu_limit);
     cpu(subject, "executors", executors.cpu_request, executors.cpu_limit);
     instances(subject);
@@ -59,6 +68,33 @@ fn heap(subject: &mut Subject<'_>, role: &str, memory: Memory, min: Option<Memor
             help,
         );
     }
+}
+
+/// Kubernetes refuses a container that asks for more than its limit, and sizing may choose the largest heap.
+fn limit(
+    subject: &mut Subject<'_>,
+    role: &str,
+    limit: Option<Memory>,
+    largest: Memory,
+    overhead: Option<Memory>,
+) {
+    let Some(limit) = limit else { return };
+    let beside = overhead.map_or_else(|| default_overhead(largest.mib()), Memory::mib);
+    let least = largest.mib().saturating_add(beside);
+    if limit.mib() >= least {
+        return;
+    }
+    let path = |field| ["spec", "resources", role, field];
+    let at = subject.at(&path("memoryLimit"));
+    let field = if subject.has(&path("maxMemory")) { "maxMemory" } else { "memory" };
+    let message = match overhead {
+        Some(overhead) => {
+            format!("`memoryLimit` is {limit}, `{field}` {largest}, and `memoryOverhead` {overhead}")
+        }
+        None => format!("`memoryLimit` is {limit}, `{field}` {largest}, and Spark adds {beside}m"),
+    };
+    let help = format!("raise `memoryLimit` to {least}m or more, or lower `{field}`");
+    subject.problem(Code::BAD_BOUNDS, message, at, "less than what the container asks for", help);
 }
 
 fn cpu(subject: &mut Subject<'_>, role: &str, request: Option<Cpu>, limit: Option<Cpu>) {

@@ -30,7 +30,7 @@ pub use pods::{
     PullPolicy, SecretType, Toleration, TolerationEffect, TolerationOperator, Volume,
 };
 pub use quantity::{Cpu, Delay, Duration, Memory};
-pub use resources::{Driver, Executors, Resources, Sizing};
+pub use resources::{Driver, Executors, Resources, Sizing, default_overhead};
 pub use run::{
     AssetTrigger, Cause, Completes, Continuous, Health, OnUnhealthy, Reset, Retry, Run, Scaling, Schedule,
     Timeouts, Trigger, Upgrade,

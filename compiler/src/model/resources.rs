@@ -38,6 +38,10 @@ pub struct Driver {
     /// The memory beside the heap. Without it, Spark's own share of the heap.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_overhead: Option<Memory>,
+    /// The memory that the container may use at most; without it, the heap and the memory beside it. Sizing and remedies
+    /// stay within it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_limit: Option<Memory>,
     /// The smallest heap that sizing and remedies may choose.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_memory: Option<Memory>,
@@ -66,6 +70,10 @@ pub struct Executors {
     /// The memory beside the heap. Without it, Spark's own share of the heap.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_overhead: Option<Memory>,
+    /// The memory that the container may use at most; without it, the heap and the memory beside it. Sizing and remedies
+    /// stay within it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_limit: Option<Memory>,
     /// The smallest heap that sizing and remedies may choose.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub min_memory: Option<Memory>,
@@ -98,6 +106,15 @@ fn one_gib() -> Memory {
     Memory::parse("1g").expect("1g is an amount of memory")
 }
 
+/// Spark's own share of the heap for the memory beside it, as a divisor, and the least that it takes, in MiB.
+const OVERHEAD_SHARE: u64 = 10;
+const LEAST_OVERHEAD: u64 = 384;
+
+/// Returns how much memory beside a heap Spark takes by itself. All in MiB.
+pub fn default_overhead(heap: u64) -> u64 {
+    (heap / OVERHEAD_SHARE).max(LEAST_OVERHEAD)
+}
+
 impl Default for Driver {
     fn default() -> Self {
         Self {
@@ -106,6 +123,7 @@ impl Default for Driver {
             cpu_limit: None,
             memory: one_gib(),
             memory_overhead: None,
+            memory_limit: None,
             min_memory: None,
             max_memory: None,
         }
@@ -120,6 +138,7 @@ impl Default for Executors {
             cpu_limit: None,
             memory: one_gib(),
             memory_overhead: None,
+            memory_limit: None,
             min_memory: None,
             max_memory: None,
             instances: None,

@@ -64,6 +64,7 @@ pub const FIELDS: &[(Treatment, &str, &[&str])] = &[
             "resources.executors.memoryOverhead",
             "resources.executors.cpuRequest",
             "resources.executors.cpuLimit",
+            "resources.executors.memoryLimit",
         ],
     ),
     (Without, "executors are threads of the driver", &["spark.executorJavaOptions"]),

@@ -9,10 +9,6 @@ use super::Cause;
 use super::cause::{Memory, Mend};
 use crate::execution::{Adjustment, Attempt};
 
-/// Spark's own share of the heap, and the least that it takes, in MiB.
-const SHARE: u64 = 10;
-const LEAST: u64 = 384;
-
 /// The settings to change, none where the attempt is to be as it was; or why there is to be no other.
 pub(super) fn remedy(
     cause: Cause,
@@ -25,15 +21,19 @@ pub(super) fn remedy(
         Mend::More(memory) => memory,
     };
     let had = mib(memory, job, attempt);
-    let most = bound(memory, job, attempt);
-    let next = (had + had.div_ceil(2)).min(most);
+    let (most, limit) = bounds(memory, job, attempt);
+    let next = (had + had.div_ceil(2)).min(most).min(limit);
     if next <= had {
+        let role = match memory {
+            Memory::DriverHeap | Memory::DriverOverhead => "driver",
+            Memory::ExecutorHeap | Memory::ExecutorOverhead => "executors",
+        };
         return Err(match memory {
-            Memory::DriverHeap => {
-                format!("`resources.driver.maxMemory` lets it have no more than {had} MiB")
+            _ if limit < most => {
+                format!("`resources.{role}.memoryLimit` lets it have no more than {had} MiB")
             }
-            Memory::ExecutorHeap => {
-                format!("`resources.executors.maxMemory` lets it have no more than {had} MiB")
+            Memory::DriverHeap | Memory::ExecutorHeap => {
+                format!("`resources.{role}.maxMemory` lets it have no more than {had} MiB")
             }
             Memory::DriverOverhead | Memory::ExecutorOverhead => {
                 format!("it has {had} MiB beside its heap, as much as the heap itself")
@@ -52,7 +52,7 @@ fn mib(memory: Memory, job: &CoreEtlJob, attempt: &Attempt) -> u64 {
         return mib.mib();
     }
     let (driver, executors) = (&job.resources.driver, &job.resources.executors);
-    let share = |heap: Memory| (mib(heap, job, attempt) / SHARE).max(LEAST);
+    let share = |heap: Memory| model::default_overhead(mib(heap, job, attempt));
     match memory {
         Memory::DriverHeap => driver.memory.mib(),
         Memory::ExecutorHeap => executors.memory.mib(),
@@ -65,14 +65,21 @@ fn mib(memory: Memory, job: &CoreEtlJob, attempt: &Attempt) -> u64 {
     }
 }
 
-/// How much it may have. Nobody is given more than the manifest says without its leave; what lies beside the heap has
-/// no bound of its own there, and is never more than the heap.
-fn bound(memory: Memory, job: &CoreEtlJob, attempt: &Attempt) -> u64 {
+/// Returns the most that the manifest allows: by the bound of this kind of memory, and by the limit of the container less
+/// the memory of the other kind. Memory beside the heap has no bound of its own, and never grows beyond the heap.
+fn bounds(memory: Memory, job: &CoreEtlJob, attempt: &Attempt) -> (u64, u64) {
     let (driver, executors) = (&job.resources.driver, &job.resources.executors);
-    match memory {
+    let (limit, other) = match memory {
+        Memory::DriverHeap => (driver.memory_limit, Memory::DriverOverhead),
+        Memory::DriverOverhead => (driver.memory_limit, Memory::DriverHeap),
+        Memory::ExecutorHeap => (executors.memory_limit, Memory::ExecutorOverhead),
+        Memory::ExecutorOverhead => (executors.memory_limit, Memory::ExecutorHeap),
+    };
+    let other = mib(other, job, attempt);
+    let most = match memory {
         Memory::DriverHeap => driver.max_memory.unwrap_or(driver.memory).mib(),
         Memory::ExecutorHeap => executors.max_memory.unwrap_or(executors.memory).mib(),
-        Memory::DriverOverhead => mib(Memory::DriverHeap, job, attempt),
-        Memory::ExecutorOverhead => mib(Memory::ExecutorHeap, job, attempt),
-    }
+        Memory::DriverOverhead | Memory::ExecutorOverhead => other,
+    };
+    (most, limit.map_or(u64::MAX, |limit| limit.mib().saturating_sub(other)))
 }

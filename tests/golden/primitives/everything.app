@@ -31,6 +31,8 @@
     "sparkConf": {
       "spark.archives": "s3://lake/models.zip#models",
       "spark.dcp.configMap": "spark-conf",
+      "spark.dcp.driver.memoryLimit": "6g",
+      "spark.dcp.executor.memoryLimit": "9g",
       "spark.driver.cores": "2",
       "spark.driver.extraJavaOptions": "-XX:+UseZGC",
       "spark.driver.memory": "2g",
