@@ -70,7 +70,8 @@ pub struct Spec {
     pub runtime_versions: RuntimeVersions,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub main_class: Option<String>,
-    /// The jar that has the main class.
+    /// The jar that has the main class. Without it and without Python files, the class is one of Spark's own or comes
+    /// from the jars and packages of `spark_conf`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jars: Option<String>,
     /// With commas between them. The first one is the program, where there is no jar.

@@ -176,7 +176,7 @@ fn program(input: &Input<'_>) -> Result<Program, Unfit> {
         }
         Job::Jar(program) => Ok(Program {
             class: Some(program.class.as_str().to_owned()),
-            jar: Some(program.main.as_str().to_owned()),
+            jar: program.main.as_ref().map(|main| main.as_str().to_owned()),
             args: args(&program.args, input.values)?,
             ..Program::default()
         }),

@@ -9,6 +9,7 @@ mod engine;
 mod job;
 mod lineage;
 mod mistaken;
+mod program;
 mod references;
 mod resources;
 mod run;
@@ -76,6 +77,7 @@ impl Subject<'_> {
     pub(crate) fn run(&mut self) {
         engine::check(self);
         job::check(self);
+        program::check(self);
         references::check(self);
         mistaken::check(self);
         sql::check(self);

@@ -40,7 +40,7 @@ fn lists(manifest: &Manifest) -> Vec<(&'static [&'static str], &[FileRef])> {
             lists.push((&["job", "pyspark", "pyFiles"], &job.py_files));
             lists.push((&["job", "pyspark", "environment", "archive"], job.environment.archive.as_slice()));
         }
-        Job::Jar(job) => lists.push((&["job", "jar", "main"], slice::from_ref(&job.main))),
+        Job::Jar(job) => lists.push((&["job", "jar", "main"], job.main.as_slice())),
         Job::Sql(_) | Job::Stream(_) => {}
     }
     lists

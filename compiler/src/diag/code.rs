@@ -130,6 +130,7 @@ codes! {
     UNKNOWN_PARAMETER = 73, Error, "A parameter that is not declared";
     UNUSED_PARAMETER = 74, Warning, "A parameter that nothing uses";
     BAD_PARAMETER = 75, Error, "A parameter whose default does not fit its type";
+    NO_CLASS = 76, Warning, "A main class that no jar contains";
 
     // SQL.
     SQL_SYNTAX = 100, Error, "The SQL is malformed";

@@ -122,8 +122,9 @@ impl Python {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Jar {
-    /// The jar with the program.
-    pub main: FileRef,
+    /// The jar with the program. Without it, the class is one of Spark's own or comes from `dependencies`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub main: Option<FileRef>,
     /// The class whose `main` is run.
     pub class: ClassName,
     /// Its arguments. `${param.name}` stands for a parameter.

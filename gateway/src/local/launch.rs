@@ -152,6 +152,9 @@ pub(super) fn launch(application: &SparkApplication, place: &Place<'_>) -> Resul
     })
 }
 
+/// What spark-submit takes in place of a jar if the main class is on Spark's class path already.
+const NO_RESOURCE: &str = "spark-internal";
+
 /// The program and its arguments, with the options of spark-submit that are about them.
 fn program(spec: &Spec, mounts: &Mounts, directory: &Path) -> Result<Vec<String>> {
     let here = |files: &String| absolute(&mounts.all_here(files), directory);
@@ -159,7 +162,8 @@ fn program(spec: &Spec, mounts: &Mounts, directory: &Path) -> Result<Vec<String>
     let mut option = |name: &str, value: Option<String>| {
         args.extend(value.into_iter().flat_map(|value| [name.to_owned(), value]));
     };
-    option("--class", spec.main_class.clone().filter(|_| spec.jars.is_some()));
+    let is_python = spec.jars.is_none() && spec.py_files.is_some();
+    option("--class", spec.main_class.clone().filter(|_| !is_python));
     option("--files", spec.files.as_ref().map(here));
     let py_files = spec.py_files.as_ref().map(here);
     let program = match (&spec.jars, py_files) {
@@ -175,8 +179,10 @@ fn program(spec: &Spec, mounts: &Mounts, directory: &Path) -> Result<Vec<String>
             }
             None => files,
         },
+        (None, None) if spec.main_class.is_some() => NO_RESOURCE.to_owned(),
         (None, None) => {
-            return Err(Error::Invalid("the application has neither a jar nor a Python program".to_owned()));
+            let message = "the application has neither a jar, nor a Python program, nor a main class";
+            return Err(Error::Invalid(message.to_owned()));
         }
     };
     args.push(program);

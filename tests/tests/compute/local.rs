@@ -281,7 +281,7 @@ async fn what_cannot_run_here_is_said() {
     for (application, expected) in [
         (secret, "`pods.driver.env.DCP_NO_SUCH` needs the secret `s/k`"),
         (reference, "`spark.conf.spark.x` needs the secret `s3/key`"),
-        (nothing, "neither a jar nor a Python program"),
+        (nothing, "neither a jar, nor a Python program, nor a main class"),
         (old, "Spark 3.5 is not on this machine, which has 4.3.0"),
     ] {
         let Err(Error::Invalid(said)) = machine.local(SUPERVISOR).create(&application).await else {

@@ -305,6 +305,20 @@ async fn a_program_for_the_jvm_runs() {
 }
 
 #[tokio::test]
+async fn main_class_of_spark_runs_without_a_jar() {
+    let project = Project::new();
+    let job = project.job(
+        "  spark: {conf: {spark.sql.catalogImplementation: in-memory}}\n  job:\n    jar:\n      \
+         class: org.apache.spark.sql.hive.thriftserver.SparkSQLCLIDriver\n      args:\n      - -e\n      \
+         - INSERT OVERWRITE DIRECTORY '%DIR%/out' USING json SELECT ${param.id} AS id\n      \
+         parameters: {id: 7}\n",
+    );
+    let (end, log) = project.run(&job, &[], None).await;
+    assert!(end.succeeded, "{log}");
+    assert_eq!(lines(&project.path("out"), ".json"), [r#"{"id":7}"#]);
+}
+
+#[tokio::test]
 async fn a_stream_takes_each_file_once_over_two_runs() {
     let project = Project::new();
     let job = project.job(
