@@ -282,9 +282,13 @@ impl Kept {
             let holders = api::all_holders(&*self.runs.runner).await?;
             let holders: HashMap<&str, &Holder> = holders.iter().map(|it| (it.id.as_str(), it)).collect();
             for run in wanted() {
-                let Some(id) = &run.execution else { continue };
+                // Since when the driver of a service runs is known by its execution alone.
+                let Some(id) = run.execution.as_ref().filter(|_| !run.version.is_service()) else { continue };
                 if let Some(holder) = holders.get(id.as_str()) {
-                    found.insert(id.clone(), (seen_alive(holder, run.begun), holder.progress.clone()));
+                    found.insert(
+                        id.clone(),
+                        (seen_alive(holder, &run.version, run.begun), holder.progress.clone()),
+                    );
                 }
             }
         }

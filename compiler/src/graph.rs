@@ -60,7 +60,7 @@ pub struct Node {
     /// `sql`, `pyspark`, `jar` or `stream`.
     #[serde(deserialize_with = "kinds::job")]
     pub job: Kind,
-    /// `schedule`, `onAssets`, `manual` or `continuous`.
+    /// `schedule`, `onAssets`, `manual`, `continuous` or `service`.
     #[serde(deserialize_with = "kinds::run")]
     pub run: Kind,
     /// Where the workload's name stands.
@@ -173,7 +173,7 @@ impl Node {
                 let at = places.at(&["spec", "run", "continuous", "checkpoint"]);
                 node.checkpoint = Some(checkpoint(continuous.checkpoint.as_str(), at));
             }
-            Run::Schedule(_) | Run::Manual(_) => {}
+            Run::Schedule(_) | Run::Manual(_) | Run::Service(_) => {}
         }
         match &spec.job {
             Job::Stream(stream) => {

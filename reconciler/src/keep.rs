@@ -46,10 +46,26 @@ pub struct Version {
     pub state: u64,
     /// The definition that is run.
     pub job: Fingerprint,
-    pub trigger: Trigger,
-    pub checkpoint: String,
+    /// When a stream begins its next batch.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<Trigger>,
+    /// Where a stream keeps its progress and state; a service has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<String>,
     /// How long its running batch may take when it is stopped, in seconds.
     pub grace: u64,
+}
+
+impl Version {
+    /// Whether it is a service, of which nothing is known but whether its driver runs.
+    pub fn is_service(&self) -> bool {
+        self.checkpoint.is_none()
+    }
+}
+
+/// Returns the key that a run of a service holds alone, by the address of its continuous job.
+pub fn service_key(scope: &str, address: &str) -> String {
+    format!("service:{scope}/{address}")
 }
 
 /// What is declared of a continuous job.
@@ -61,7 +77,12 @@ pub struct Desired {
     pub on_unhealthy: OnUnhealthy,
     /// In seconds, as manifests have them.
     pub start_within: u64,
+    /// How long a stream may go without finishing a batch.
+    #[serde(default)]
     pub progress_within: u64,
+    /// How long the driver of a service must have run to count as healthy.
+    #[serde(default)]
+    pub stable_after: u64,
     /// How its executors follow the load, where they do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scaling: Option<Scaling>,

@@ -94,7 +94,7 @@ pub struct Workload {
     pub name: String,
     /// `sql`, `pyspark`, `jar` or `stream`; `group` for the DAG of several workloads.
     pub job: String,
-    /// `schedule`, `onAssets`, `manual` or `continuous`; `group` for a task in the DAG of one.
+    /// `schedule`, `onAssets`, `manual`, `continuous` or `service`; `group` for a task in the DAG of one.
     pub run: String,
     /// The dearest of its steps' actions.
     pub action: Action,

@@ -1,7 +1,7 @@
 //! What keeps a job, against a Runner that loses answers, a clock that jumps, reconcilers that die between any two lines,
 //! and jobs that fail in every way: tens of thousands of seeds, each of which can be run again alone by `DCP_SEED=N`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use dcp_compiler::model::{OnUnhealthy, Trigger};
 use dcp_compiler::primitive::Fingerprint;
@@ -33,6 +33,8 @@ enum Nature {
     Fails {
         mendable: bool,
     },
+    /// It ends by itself, as if all were well.
+    Ends,
     /// It runs, and does nothing.
     Hangs,
 }
@@ -60,12 +62,14 @@ struct End {
 #[derive(Default)]
 struct World {
     executions: Vec<Execution>,
-    checkpoints: BTreeMap<String, u64>,
+    checkpoints: BTreeMap<Option<String>, u64>,
     natures: BTreeMap<u64, Nature>,
     /// What was sent to the Runner and has not arrived, though whoever sent it waits no more.
     late: Vec<Run>,
     resets: usize,
     strays: usize,
+    /// How many runs of services were started.
+    services: usize,
 }
 
 impl World {
@@ -83,9 +87,12 @@ impl World {
         if let Some((by, _)) = holder {
             return Err(Seen::Held { by: by.to_string() });
         }
+        self.services += usize::from(run.version.is_service());
         // The Runner sets aside what lies there and is not for it, while nobody else can use it.
-        let before = self.checkpoints.insert(run.version.checkpoint.clone(), run.version.state);
-        self.resets += usize::from(before.is_some_and(|before| before != run.version.state));
+        if !run.version.is_service() {
+            let before = self.checkpoints.insert(run.version.checkpoint.clone(), run.version.state);
+            self.resets += usize::from(before.is_some_and(|before| before != run.version.state));
+        }
         let version = run.version.clone();
         let (end, stopping, foreign) = (None, None, false);
         self.executions.push(Execution { token, version, begun: now, end, stopping, foreign });
@@ -123,6 +130,8 @@ impl World {
                 }
             } else if let Nature::Fails { mendable } = nature {
                 it.end = end(false, "it always fails", mendable);
+            } else if nature == Nature::Ends {
+                it.end = end(true, "it is done", true);
             } else if faults && dice.once_in(30) {
                 it.end = end(dice.once_in(4), "it was killed", true);
             }
@@ -146,6 +155,7 @@ impl World {
         let age = now.duration_since(it.begun);
         let health = match self.natures.get(&it.version.build) {
             _ if age < SignedDuration::from_secs(2) => Health::Pending,
+            _ if it.version.is_service() => Health::Silent { since: it.begun + SignedDuration::from_secs(2) },
             Some(Nature::Hangs) => Health::Starting,
             _ => Health::Moving { last: now, batch_millis: 100 },
         };
@@ -154,6 +164,7 @@ impl World {
 }
 
 const START_WITHIN: u64 = 60;
+const STABLE_AFTER: u64 = 20;
 
 /// Decides for a job that has nothing astray.
 fn decide_of(desired: Option<&Desired>, wish: &Wish, kept: &Kept, seen: &Seen, now: Timestamp) -> Decision {
@@ -170,19 +181,25 @@ fn version(revision: u64, build: u64, state: u64) -> Version {
         build,
         state,
         job: Fingerprint::of(&build.to_string()),
-        trigger: Trigger::default(),
-        checkpoint: "s3://lake/clicks/".to_owned(),
+        trigger: Some(Trigger::default()),
+        checkpoint: Some("s3://lake/clicks/".to_owned()),
         grace: 120,
     }
 }
 
+fn service(revision: u64, build: u64) -> Version {
+    Version { trigger: None, checkpoint: None, ..version(revision, build, 1) }
+}
+
 fn desired(version: Version) -> Desired {
+    let stable_after = if version.is_service() { STABLE_AFTER } else { 0 };
     Desired {
         version,
         paused: false,
         on_unhealthy: OnUnhealthy::Rollback,
         start_within: START_WITHIN,
         progress_within: 60,
+        stable_after,
         scaling: None,
         completes: None,
     }
@@ -249,6 +266,8 @@ struct Owner {
     revision: u64,
     current: Option<Desired>,
     last: (u64, u64),
+    /// Whether it is a service by now.
+    service: bool,
     wish: Wish,
     changes: usize,
 }
@@ -278,16 +297,21 @@ impl Owner {
             state = build;
         }
         if build == self.revision {
-            let nature = match dice.roll(6) {
+            self.service = dice.once_in(3);
+            let nature = match dice.roll(7) {
                 0 => Nature::Fails { mendable: true },
                 1 => Nature::Fails { mendable: false },
-                2 => Nature::Hangs,
+                2 => Nature::Ends,
+                3 if !self.service => Nature::Hangs,
                 _ => Nature::Good,
             };
             world.natures.insert(build, nature);
         }
         self.last = (build, state);
-        let mut new = desired(version(self.revision, build, state));
+        let mut new = desired(match self.service {
+            true => Version { state, ..service(self.revision, build) },
+            false => version(self.revision, build, state),
+        });
         new.on_unhealthy = match dice.roll(4) {
             0 => OnUnhealthy::Keep,
             1 => OnUnhealthy::Pause,
@@ -301,14 +325,16 @@ impl Owner {
 /// Whether only one is alive at each checkpoint, ever.
 fn alone(world: &World) {
     let alive: Vec<_> = world.alive().collect();
-    assert!(alive.len() <= 1, "{alive:#?}");
+    let keys: BTreeSet<_> = alive.iter().map(|(_, it)| &it.version.checkpoint).collect();
+    assert_eq!(alive.len(), keys.len(), "{alive:#?}");
 }
 
 fn simulate(seed: u64) -> (World, Keeper) {
     let mut dice = Dice(StdRng::seed_from_u64(seed));
     let (mut world, mut now) = (World::default(), start_time());
     let mut keeper = Keeper { kept: Kept::default(), answer: None };
-    let mut owner = Owner { revision: 0, current: None, last: (0, 0), wish: Wish::default(), changes: 0 };
+    let (wish, service) = (Wish::default(), false);
+    let mut owner = Owner { revision: 0, current: None, last: (0, 0), service, wish, changes: 0 };
     for _ in 0..dice.roll(120) {
         if dice.once_in(12) {
             owner.act(&mut world, &mut dice);
@@ -327,7 +353,7 @@ fn simulate(seed: u64) -> (World, Keeper) {
     let asked = (&owner.current.clone(), &owner.wish.clone());
     let nature = owner.current.as_ref().and_then(|it| world.natures.get(&it.version.build));
     let bad = nature.is_some_and(|it| *it != Nature::Good);
-    let mut last = None;
+    let (mut last, failed_before) = (None, keeper.kept.failures);
     for _ in 0..3_000 {
         let decision = keeper.turn(&mut world, asked, now, &mut dice, false);
         world.live(now, &mut dice, false);
@@ -348,7 +374,8 @@ fn simulate(seed: u64) -> (World, Keeper) {
         ) || !world.late.is_empty()
             || world.stray(keeper.kept.run.as_ref()).is_some();
         let left_alone = matches!(decision.condition, Condition::BackingOff { .. });
-        let hopeless = bad && keeper.kept.failures > 6 && left_alone;
+        // The policy may have changed after earlier failures: it takes another one for it to act.
+        let hopeless = bad && keeper.kept.failures > failed_before.max(6) && left_alone;
         if hopeless || (settled && !waits) {
             break;
         }
@@ -394,22 +421,22 @@ fn a_job_is_kept_whatever_happens() {
         simulate(seed);
         return;
     }
-    let mut sums = [0; 4];
+    let mut sums = [0; 5];
     for seed in 0..50_000 {
         let outcome = std::panic::catch_unwind(|| {
             let (world, keeper) = simulate(seed);
             let given_up = usize::from(keeper.kept.given_up.is_some());
-            [world.executions.len(), world.resets, given_up, world.strays]
+            [world.executions.len(), world.resets, given_up, world.strays, world.services]
         });
         let Ok(counts) = outcome else { panic!("the seed {seed} fails: DCP_SEED={seed}") };
         sums = std::array::from_fn(|at| sums[at] + counts[at]);
     }
-    let [starts, resets, given_up, strays] = sums;
+    let [starts, resets, given_up, strays, services] = sums;
     println!(
         "50000 seeds: {starts} starts, {strays} looks at what was astray, {resets} checkpoints set aside,"
     );
-    println!("{given_up} revisions given up at the end");
-    let enough = starts > 150_000 && resets > 15_000 && given_up > 5_000 && strays > 100;
+    println!("{services} starts of services, {given_up} revisions given up at the end");
+    let enough = starts > 150_000 && resets > 8_000 && given_up > 5_000 && strays > 100 && services > 30_000;
     assert!(enough, "{sums:?}: too little happens");
 }
 
@@ -424,6 +451,60 @@ fn healthy() -> (Kept, Timestamp) {
     let decision = decide_of(Some(&desired(version(1, 1, 1))), &Wish::default(), &kept, &seen, now);
     assert_eq!((decision.act, decision.condition), (None, Condition::Healthy));
     (decision.kept, now)
+}
+
+#[test]
+fn service_is_healthy_once_its_driver_has_run_and_restarts_whenever_it_ends() {
+    let (one, wish, begun) = (desired(service(1, 1)), Wish::default(), start_time());
+    let mut kept = decide_of(Some(&one), &wish, &Kept::default(), &Seen::Nothing, begun).kept;
+    kept.run.as_mut().unwrap().execution = Some("one".to_owned());
+    let after = |seconds: u64| begun + SignedDuration::from_secs(i64::try_from(seconds).unwrap());
+    let running = Seen::Alive { health: Health::Silent { since: after(5) } };
+    let early = decide_of(Some(&one), &wish, &kept, &running, after(6));
+    assert_eq!((early.condition, early.wake), (Condition::Starting, Some(after(5 + STABLE_AFTER))));
+    assert_eq!(early.kept.healthy, None);
+    let stable = decide_of(Some(&one), &wish, &kept, &running, after(5 + STABLE_AFTER));
+    assert_eq!((stable.act, stable.condition), (None, Condition::Healthy));
+    assert_eq!(stable.kept.healthy, Some(service(1, 1)));
+    // Nothing but its driver is looked at, however long it does nothing else.
+    let later = decide_of(Some(&one), &wish, &stable.kept, &running, after(100_000));
+    assert_eq!((later.act, later.wake, later.condition), (None, None, Condition::Healthy));
+    for (succeeded, why) in [(true, "it ended by itself"), (false, "exit code 3")] {
+        let ended = Seen::Ended { succeeded, why: why.to_owned(), mendable: false };
+        let failed = decide_of(Some(&one), &wish, &stable.kept, &ended, after(200_000));
+        let Condition::BackingOff { until } = failed.condition else { panic!("{:?}", failed.condition) };
+        assert_eq!((failed.kept.failure.as_deref(), &failed.kept.given_up), (Some(why), &None));
+        let again = decide_of(Some(&one), &wish, &failed.kept, &Seen::Nothing, until);
+        assert!(matches!(&again.act, Some(Act::Start(run)) if run.number == 2), "{again:?}");
+    }
+    // A driver that does not run in time is killed, as that of a stream.
+    let pending = Seen::Alive { health: Health::Pending };
+    let late = decide_of(Some(&one), &wish, &kept, &pending, after(START_WITHIN));
+    assert_eq!(late.condition, Condition::Stopping(Stopping::Unhealthy));
+}
+
+#[test]
+fn service_that_keeps_ending_gives_way_to_the_last_healthy_revision() {
+    let (kept, now) = healthy();
+    let (two, wish) = (desired(service(2, 2)), Wish::default());
+    let moving = Seen::Alive { health: Health::Moving { last: now, batch_millis: 100 } };
+    let stopping = decide_of(Some(&two), &wish, &kept, &moving, now).kept;
+    let drained = Seen::Ended { succeeded: true, why: String::new(), mendable: true };
+    let mut kept = decide_of(Some(&two), &wish, &stopping, &drained, now).kept;
+    let ended = Seen::Ended { succeeded: true, why: String::new(), mendable: true };
+    let mut at = now;
+    for _ in 0..10 {
+        kept.run.as_mut().unwrap().execution = Some("any".to_owned());
+        let failed = decide_of(Some(&two), &wish, &kept, &ended, at);
+        if failed.kept.given_up.is_some() {
+            assert_eq!(failed.kept.run.unwrap().version.build, 1);
+            assert!(at >= now + SignedDuration::from_secs(80), "it had its time: {at}");
+            return;
+        }
+        at = failed.wake.unwrap();
+        kept = decide_of(Some(&two), &wish, &failed.kept, &Seen::Nothing, at).kept;
+    }
+    panic!("it is never given up");
 }
 
 #[test]

@@ -205,6 +205,18 @@ spec:
     continuous: {checkpoint: \"s3://lake/checkpoints/scores\", stateVersion: 3}
 ";
 
+const SERVICE: &str = "\
+apiVersion: dcp/v1
+kind: CoreETL
+metadata: {name: connect, domain: payments, owner: a@example.com}
+spec:
+  engine: {version: \"4.1\"}
+  job:
+    jar: {class: org.apache.spark.sql.connect.service.SparkConnectServer}
+  run:
+    service: {}
+";
+
 const BATCH: &str = "\
 apiVersion: dcp/v1
 kind: CoreETL
@@ -399,6 +411,50 @@ fn changes_of_a_join_of_streams() {
                         " s JOIN clicked c\n          ON s.ad = c.ad AND c.at >= s.at AND c.at <= s.at + INTERVAL 1 HOUR",
                         " s",
                     ),
+                ],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn changes_of_services_restart_and_never_reset() {
+    let program = "jar: {class: org.apache.spark.sql.connect.service.SparkConnectServer}";
+    check(
+        "services.out",
+        &[
+            ("another class", SERVICE, &[("SparkConnectServer", "OtherServer")]),
+            ("a program of another kind", SERVICE, &[(program, "pyspark: {main: \"s3://code/server.py\"}")]),
+            (
+                "a setting that fixes the state of queries",
+                SERVICE,
+                &[("  run:", "  spark: {conf: {spark.sql.shuffle.partitions: 8}}\n  run:")],
+            ),
+            ("another health", SERVICE, &[("service: {}", "service: {health: {stableAfter: 5s}}")]),
+            ("another grace", SERVICE, &[("service: {}", "service: {upgrade: {grace: 5s}}")]),
+            ("paused", SERVICE, &[("service: {}", "service: {paused: true}")]),
+            ("an owner", SERVICE, &[("a@example.com", "b@example.com")]),
+            ("another name", SERVICE, &[("name: connect", "name: sessions")]),
+            ("a service becomes manual", SERVICE, &[("service: {}", "manual: {}")]),
+            (
+                "a manual job becomes a service",
+                &SERVICE.replace("service: {}", "manual: {}"),
+                &[("manual: {}", "service: {}")],
+            ),
+            (
+                "a continuous program becomes a service",
+                PROGRAM,
+                &[(
+                    "continuous: {checkpoint: \"s3://lake/checkpoints/scores\", stateVersion: 3}",
+                    "service: {}",
+                )],
+            ),
+            (
+                "a service becomes continuous, and another program",
+                SERVICE,
+                &[
+                    ("service: {}", "continuous: {checkpoint: \"s3://lake/checkpoints/connect\"}"),
+                    ("SparkConnectServer", "OtherServer"),
                 ],
             ),
         ],

@@ -9,7 +9,7 @@ use dcp_compiler::model::{
     Clusters, Dependencies, Duration, FileFormat, FileRef, Job, KafkaFormat, KubernetesName, Location,
     Python, Scalar, Sink, Sizing, Source, StateStore, Stream, Trigger,
 };
-use dcp_compiler::primitive::CoreEtlJob;
+use dcp_compiler::primitive::{ContinuousJob, CoreEtlJob};
 use dcp_compiler::reference;
 use dcp_gateway::SparkApplication;
 use dcp_gateway::application::{
@@ -32,12 +32,14 @@ const JOB: &str = "job.json";
 const SQL: &str = include_str!("../../runtime/sql.py");
 const STREAM: &str = include_str!("../../runtime/stream.py");
 
-/// How a stream is run, which its job alone does not say.
+/// How a job that is kept running is run, which its job alone does not say. A service has neither trigger nor checkpoint.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Streaming {
-    pub trigger: Trigger,
-    pub checkpoint: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<Trigger>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<String>,
     /// The revision whose state is to lie at the checkpoint before it starts; where it is not said, whatever lies there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<u64>,
@@ -47,6 +49,25 @@ pub struct Streaming {
     /// How many executors it has, where that is not as the job says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executors: Option<u32>,
+}
+
+impl Streaming {
+    /// Returns how a continuous job is run with whatever state its checkpoint has.
+    pub fn of(job: &ContinuousJob) -> Self {
+        let stream = job.continuous();
+        Self {
+            trigger: stream.map(|it| it.trigger.clone()),
+            checkpoint: stream.map(|it| it.checkpoint.as_str().to_owned()),
+            state: None,
+            grace: Some(job.grace()),
+            executors: None,
+        }
+    }
+
+    /// Whether nothing is known of it but whether its driver runs.
+    pub fn is_service(&self) -> bool {
+        self.checkpoint.is_none()
+    }
 }
 
 /// What an application is made of.
@@ -195,7 +216,7 @@ fn own(text: &str, task: &serde_json::Value) -> Program {
 }
 
 fn stream(input: &Input<'_>, stream: &Stream) -> Result<Program, Unfit> {
-    let kept = input.streaming.map(|it| it.checkpoint.as_str());
+    let kept = input.streaming.and_then(|it| it.checkpoint.as_deref());
     let checkpoint = kept.or(stream.checkpoint.as_ref().map(Location::as_str));
     let Some(checkpoint) = checkpoint else {
         let message = "the stream has no checkpoint, and no continuous job gives it one";
@@ -205,7 +226,7 @@ fn stream(input: &Input<'_>, stream: &Stream) -> Result<Program, Unfit> {
         "stream": stream,
         "checkpoint": checkpoint,
         // What is run now and then takes what there is, and ends.
-        "trigger": input.streaming.map(|it| &it.trigger),
+        "trigger": input.streaming.and_then(|it| it.trigger.as_ref()),
         "name": input.job.metadata.name,
     });
     let mut program = own(STREAM, &task);

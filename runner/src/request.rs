@@ -159,7 +159,7 @@ impl Submit {
             return invalid("streaming.executors", &format!("has to be {EXECUTORS} at most"));
         }
         if let Some(streaming) = self.streaming.as_ref().filter(|it| it.state.is_some())
-            && self.exclusive.as_ref() != Some(&streaming.checkpoint)
+            && (streaming.checkpoint.is_none() || self.exclusive != streaming.checkpoint)
         {
             // What lies there is moved: nobody else may use it meanwhile.
             return invalid(

@@ -124,13 +124,7 @@ fn application(job: &CoreEtlJob, continuous: Option<&ContinuousJob>) -> String {
         Ok(values) => values,
         Err(problems) => return format!("{problems:#?}\n"),
     };
-    let streaming = continuous.map(|it| Streaming {
-        trigger: it.trigger.clone(),
-        checkpoint: it.checkpoint.as_str().to_owned(),
-        state: None,
-        grace: Some(it.upgrade.grace),
-        executors: None,
-    });
+    let streaming = continuous.map(Streaming::of);
     let policy = Policy::of(job, streaming.as_ref());
     let id = Id::parse("a1").expect("it is one");
     let mut execution = Execution::new(id, policy, Backend::Local, jiff::Timestamp::UNIX_EPOCH);

@@ -145,7 +145,8 @@ pub(super) fn carry_out(
     }
     let done = perform(target, plan, control, console)?;
     report(Some(&done), repaired, &state, consent.output, console)?;
-    let kept = |it: &Workload| it.run == "continuous" && it.action != Action::Delete;
+    let kept =
+        |it: &Workload| matches!(it.run.as_str(), "continuous" | "service") && it.action != Action::Delete;
     if consent.output == Format::Text
         && !console.quiet
         && plan.workloads.iter().any(kept)

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use dcp_compiler::compile::Goal;
 use dcp_compiler::model::{self, Job};
-use dcp_compiler::primitive::{Body, ContinuousJob, CoreEtlJob};
+use dcp_compiler::primitive::{Body, ContinuousJob, CoreEtlJob, Kind};
 use dcp_compiler::project::Project;
+use dcp_reconciler::keep::service_key;
+use dcp_reconciler::registry::Scope;
 use dcp_runner::api::Record;
 use dcp_runner::execution::{Id, Phase};
 use dcp_runner::lower::Streaming;
@@ -33,7 +35,7 @@ pub(super) fn run(
     let home = Home::find(project, file.as_slice())?;
     let target = home.target(args.target.as_deref())?;
     let asked = match &file {
-        Some(file) => match of_file(&home, file, args, console)? {
+        Some(file) => match of_file(&home, &target, file, args, console)? {
             Some(asked) => asked,
             None => return Ok(Verdict::Errors),
         },
@@ -104,10 +106,8 @@ fn of_address(what: &str, project: &Project<'_>) -> Result<Asked, Failure> {
     if name.contains('/') {
         return Err(wrong());
     }
-    let scope =
-        dcp_reconciler::registry::Scope::new(project.file.project.as_str(), project.target.as_deref());
     let reference = Reference {
-        scope: scope.as_str().to_owned(),
+        scope: scope_of(project),
         domain: domain.to_owned(),
         name: name.to_owned(),
         fingerprint: None,
@@ -115,9 +115,14 @@ fn of_address(what: &str, project: &Project<'_>) -> Result<Asked, Failure> {
     Ok(Asked { job: Definition::Applied(reference), streaming: None, exclusive: None, returns: false })
 }
 
+fn scope_of(project: &Project<'_>) -> String {
+    Scope::new(project.file.project.as_str(), project.target.as_deref()).as_str().to_owned()
+}
+
 /// The one job of a file, to be run on this machine. Nothing where the file has errors, which are told.
 fn of_file(
     home: &Home,
+    project: &Project<'_>,
     file: &Path,
     args: &args::Run,
     console: &mut Console,
@@ -170,14 +175,11 @@ fn of_file(
         )?;
     }
     *placed = vec![model::Backend::Local];
-    let exclusive = kept.as_ref().map(|it| it.checkpoint.as_str().to_owned());
-    let streaming = kept.map(|it| Streaming {
-        trigger: it.trigger.clone(),
-        checkpoint: it.checkpoint.as_str().to_owned(),
-        state: None,
-        grace: Some(it.upgrade.grace),
-        executors: None,
+    let exclusive = kept.as_ref().map(|it| match it.continuous() {
+        Some(stream) => stream.checkpoint.as_str().to_owned(),
+        None => service_key(&scope_of(project), &format!("{}/{}", Kind::ContinuousJob.name(), id(&job))),
     });
+    let streaming = kept.as_deref().map(Streaming::of);
     let returns = matches!(&job.job, Job::Sql(sql) if sql.return_result);
     Ok(Some(Asked { job: Definition::from(*job), streaming, exclusive, returns }))
 }

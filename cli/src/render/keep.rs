@@ -22,7 +22,7 @@ pub(crate) fn words(condition: &Condition, now: Timestamp) -> String {
         Condition::Paused => "is paused".to_owned(),
         Condition::Unknown => "is not known: the Runner can't be asked".to_owned(),
         Condition::Starting => "starts".to_owned(),
-        Condition::Held { by } => format!("waits for its checkpoint, which {by} has"),
+        Condition::Held { by } => format!("waits for {by} to end, which runs in its place"),
         Condition::Healthy => "is healthy".to_owned(),
         Condition::Silent => "runs, and nothing is told of how".to_owned(),
         Condition::Stopping(why) => match why {
@@ -171,8 +171,8 @@ pub(crate) fn whole(overview: &Overview, events: &[Event], look: Look) -> Vec<St
             lines.push(format!("  {name:<11}{}", harmless(&value)));
         };
         field("revision", revision(job));
-        if let Some(desired) = &job.told.desired {
-            field("checkpoint", desired.version.checkpoint.clone());
+        if let Some(checkpoint) = job.told.desired.as_ref().and_then(|it| it.version.checkpoint.clone()) {
+            field("checkpoint", checkpoint);
         }
         let paused = (job.told.wish.paused, job.told.desired.as_ref().is_some_and(|it| it.paused));
         match paused {

@@ -56,23 +56,27 @@ fn meaning(workload: &Workload) -> String {
 
 fn cost(workload: &Workload) -> String {
     let continuous = workload.run == "continuous";
+    let service = workload.run == "service";
     match workload.action {
         Action::None => "nothing changes".to_owned(),
         Action::Create => match (workload.job.as_str(), workload.run.as_str()) {
             (job, "continuous") => format!("{job}, kept running"),
+            (job, "service") => format!("{job}, a service"),
             (job, "group") => format!("{job}, in a group"),
             (job, "manual") => format!("{job}, when asked to"),
             (job, "onAssets") => format!("{job}, on assets"),
             (job, _) => format!("{job}, by schedule"),
         },
         Action::Update => "nothing restarts".to_owned(),
+        Action::Redeploy if service => "restarts once".to_owned(),
         Action::Redeploy if !continuous => {
-            format!("the stream is stopped, and started by `{}`", workload.run)
+            format!("it is stopped, and started by `{}`", workload.run)
         }
         Action::Redeploy if is_unsure(workload) => "restarts; Spark may refuse it".to_owned(),
         Action::Redeploy => "restarts once, checkpoint kept".to_owned(),
         Action::Reset => "the checkpoint can't be kept".to_owned(),
         Action::Delete if continuous => "the stream is stopped".to_owned(),
+        Action::Delete if service => "the service is stopped".to_owned(),
         Action::Delete if workload.run == "group" => "its task is taken away".to_owned(),
         Action::Delete => "its DAG is taken away".to_owned(),
     }

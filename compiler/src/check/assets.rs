@@ -6,7 +6,7 @@ use crate::graph::{Link, Node};
 
 /// A DAG with an asset that is too long would be one that Airflow can't import.
 pub(crate) fn check(node: &Node, found: &mut Vec<Diagnostic>) {
-    if node.run == "continuous" {
+    if matches!(node.run, "continuous" | "service") {
         return;
     }
     // What is added to a name is short, and what is escaped in it takes three characters for each byte.

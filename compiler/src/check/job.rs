@@ -109,7 +109,7 @@ fn check_parameter(subject: &mut Subject<'_>, path: &[&str], name: &Identifier, 
         );
     }
     let mode = &subject.manifest.spec.run;
-    if let (Some(run), false) = (run, matches!(mode, Run::Continuous(_)))
+    if let (Some(run), false) = (run, matches!(mode, Run::Continuous(_) | Run::Service(_)))
         && let Some((value, types)) = contradiction(*kind, *run)
     {
         let at = subject.at(&below("run"));
@@ -133,12 +133,15 @@ fn check_parameter(subject: &mut Subject<'_>, path: &[&str], name: &Identifier, 
                 "take `date` or `timestamp`, which are then the run's own",
             );
         }
-        (Some(_), Run::Continuous(_)) => {
+        (Some(_), Run::Continuous(_) | Run::Service(_)) => {
             let at = subject.at(&below("run"));
-            let message = "a continuous job has no runs that differ";
+            let what = if matches!(mode, Run::Service(_)) { "service" } else { "continuous job" };
+            let message = format!("a {what} has no runs that differ");
             subject.problem(Code::BAD_PARAMETER, message, at, "has no value", "give a `default` instead");
         }
-        (None, Run::Schedule(_) | Run::OnAssets(_) | Run::Continuous(_)) if default.is_none() => {
+        (None, Run::Schedule(_) | Run::OnAssets(_) | Run::Continuous(_) | Run::Service(_))
+            if default.is_none() =>
+        {
             let at = subject.key(path);
             let message = format!("nobody gives `{name}` a value");
             let help = "add a `default`, or `run` to say what of the run is the value";

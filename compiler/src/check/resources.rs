@@ -189,6 +189,15 @@ fn sizing(subject: &mut Subject<'_>) {
         }
         _ => {}
     }
+    if let (Run::Service(_), Some(Sizing::Auto)) = (&spec.run, spec.resources.sizing) {
+        subject.problem(
+            Code::BAD_SIZING,
+            "`auto` sizing learns from runs that end, and a service does not end",
+            at,
+            "nothing to learn from",
+            "choose `dynamic` or `fixed`",
+        );
+    }
     if let Run::Continuous(continuous) = &spec.run
         && continuous.scaling.is_some()
     {

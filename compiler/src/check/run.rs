@@ -12,7 +12,12 @@ pub(super) fn check(subject: &mut Subject<'_>) {
         Run::Schedule(schedule) => check_schedule(subject, schedule),
         Run::Continuous(continuous) => {
             check_continuous(subject);
+            check_kept_running(subject, "continuous", "a continuous job");
             completion(subject, continuous);
+        }
+        Run::Service(_) => {
+            check_service(subject);
+            check_kept_running(subject, "service", "a service");
         }
         Run::OnAssets(_) | Run::Manual(_) => {}
     }
@@ -107,17 +112,13 @@ fn completion(subject: &mut Subject<'_>, continuous: &Continuous) {
     }
 }
 
-fn check_continuous(subject: &mut Subject<'_>) {
+/// What no job that is kept running may have.
+fn check_kept_running(subject: &mut Subject<'_>, kind: &str, what: &str) {
     let spec = &subject.manifest.spec;
-    if let Job::Sql(_) = spec.job {
-        let at = subject.key(&["spec", "run", "continuous"]);
-        let help = "declare it as `job.stream`, or run it by `schedule`";
-        subject.problem(Code::BAD_RUN, "a `sql` job ends, and can't be kept running", at, "always", help);
-    }
     if spec.orchestrator.is_some() {
         let (group, run) =
-            (subject.key(&["spec", "orchestrator", "group"]), subject.key(&["spec", "run", "continuous"]));
-        let diagnostic = Diagnostic::new(Code::BAD_RUN, "a continuous job can't be in a group")
+            (subject.key(&["spec", "orchestrator", "group"]), subject.key(&["spec", "run", kind]));
+        let diagnostic = Diagnostic::new(Code::BAD_RUN, format!("{what} can't be in a group"))
             .at(group, "Airflow runs the tasks of a group")
             .at(run, "and this is kept running without it")
             .help("leave out `orchestrator`, or run it by `schedule`");
@@ -125,13 +126,38 @@ fn check_continuous(subject: &mut Subject<'_>) {
     }
     if spec.timeouts.run.is_some() {
         let at = subject.key(&["spec", "timeouts", "run"]);
-        subject.problem(
-            Code::BAD_RUN,
-            "a continuous job is never done",
-            at,
-            "would end it",
-            "leave it out: `run.continuous.health` says when it is stuck",
-        );
+        let help = match kind {
+            "service" => "leave it out: a service ends only when it is paused or deleted",
+            _ => "leave it out: `run.continuous.health` says when it is stuck",
+        };
+        subject.problem(Code::BAD_RUN, format!("{what} is never done"), at, "would end it", help);
+    }
+}
+
+/// A service is a program: queries end, and streams have a checkpoint.
+fn check_service(subject: &mut Subject<'_>) {
+    let spec = &subject.manifest.spec;
+    let (message, help) = match &spec.job {
+        Job::Pyspark(_) | Job::Jar(_) => return,
+        Job::Stream(_) => (
+            "a stream needs a checkpoint, which a service does not have",
+            "run it by `continuous`: `run: {continuous: {checkpoint: …}}`",
+        ),
+        Job::Sql(_) => (
+            "a `sql` job ends, and can't be a service",
+            "run it by `schedule`, or declare it as `job.stream` and run it by `continuous`",
+        ),
+    };
+    let at = subject.key(&["spec", "run", "service"]);
+    subject.problem(Code::BAD_RUN, message, at, "for `pyspark` and `jar` jobs only", help);
+}
+
+fn check_continuous(subject: &mut Subject<'_>) {
+    let spec = &subject.manifest.spec;
+    if let Job::Sql(_) = spec.job {
+        let at = subject.key(&["spec", "run", "continuous"]);
+        let help = "declare it as `job.stream`, or run it by `schedule`";
+        subject.problem(Code::BAD_RUN, "a `sql` job ends, and can't be kept running", at, "always", help);
     }
     if let (Job::Stream(_), Run::Continuous(continuous)) = (&spec.job, &spec.run)
         && continuous.state_version.is_some()
@@ -162,7 +188,7 @@ fn checkpoint(subject: &mut Subject<'_>) {
                 "remove it",
             );
         }
-        (Run::Continuous(_), None) | (_, Some(_)) => {}
+        (Run::Continuous(_), None) | (Run::Service(_), _) | (_, Some(_)) => {}
         (run, None) => {
             let at = subject.key(&["spec", "job", "stream"]);
             let message = format!("a stream that runs by `{}` needs a checkpoint", run.kind());

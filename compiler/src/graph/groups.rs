@@ -36,7 +36,7 @@ impl Member {
         match &spec.run {
             Run::Schedule(_) => run.extend(FIELDS.map(|field| place(&["schedule", field]))),
             Run::OnAssets(_) => run.push(place(&["onAssets"])),
-            Run::Manual(_) | Run::Continuous(_) => {}
+            Run::Manual(_) | Run::Continuous(_) | Run::Service(_) => {}
         }
         let bound = |wanted| matches!(wanted, RunValue::IntervalStart | RunValue::IntervalEnd);
         let parameters = spec.job.parameters().into_iter().flatten();
@@ -223,7 +223,7 @@ fn runs(group: &Group<'_>, mentioned: &dyn Fn(&Dataset) -> bool) -> Vec<Diagnost
     // What a broken manifest may write may come from within; what is refused anyway is not refused again.
     let says = |(node, member): &(&Node, &Member)| {
         let broken = node.waits.iter().any(|link| mentioned(&link.dataset));
-        !mixed(node) && !broken && !matches!(member.run, Run::Continuous(_))
+        !mixed(node) && !broken && !matches!(member.run, Run::Continuous(_) | Run::Service(_))
     };
     let mut saying = group.nodes().filter(says);
     let Some((first, leader)) = saying.next() else { return found };

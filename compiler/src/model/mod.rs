@@ -33,7 +33,7 @@ pub use quantity::{Cpu, Delay, Duration, Memory};
 pub use resources::{Driver, Executors, Resources, Sizing, default_overhead};
 pub use run::{
     AssetTrigger, Cause, Completes, Continuous, Health, OnUnhealthy, Reset, Retry, Run, Scaling, Schedule,
-    Timeouts, Trigger, Upgrade,
+    Service, ServiceHealth, ServiceUpgrade, Timeouts, Trigger, Upgrade,
 };
 pub use stream::{
     CleanSource, Columns, Console, Deduplicate, FileFormat, FileSink, FileSource, KafkaFormat, KafkaSink,

@@ -19,6 +19,8 @@ pub enum Run {
     Manual(Manual),
     /// Always: it is started, watched, and started again.
     Continuous(Box<Continuous>),
+    /// Always, as a server without a checkpoint: it is started again whenever it ends.
+    Service(Box<Service>),
 }
 
 impl Run {
@@ -28,6 +30,7 @@ impl Run {
             Run::OnAssets(_) => "onAssets",
             Run::Manual(_) => "manual",
             Run::Continuous(_) => "continuous",
+            Run::Service(_) => "service",
         }
     }
 }
@@ -122,6 +125,72 @@ pub struct Continuous {
     /// Whether the stream is stopped, and kept so.
     #[serde(default)]
     pub paused: bool,
+}
+
+/// A program that serves: it is kept running, has no checkpoint, and is started again whenever it ends, whatever its exit
+/// code.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Service {
+    #[serde(default)]
+    pub upgrade: ServiceUpgrade,
+    #[serde(default)]
+    pub health: ServiceHealth,
+    /// Whether the service is stopped, and kept so.
+    #[serde(default)]
+    pub paused: bool,
+}
+
+/// How a running service gives way to its next revision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceUpgrade {
+    /// What happens when a new revision does not become healthy.
+    #[serde(default)]
+    pub on_unhealthy: OnUnhealthy,
+    /// How long the driver may take to end, once it was asked to, before it is killed.
+    #[serde(default = "ServiceUpgrade::default_grace")]
+    pub grace: Duration,
+}
+
+impl ServiceUpgrade {
+    fn default_grace() -> Duration {
+        Duration::from_secs(30)
+    }
+}
+
+impl Default for ServiceUpgrade {
+    fn default() -> Self {
+        Self { on_unhealthy: OnUnhealthy::default(), grace: Self::default_grace() }
+    }
+}
+
+/// When a service counts as healthy: while its driver runs, once it has run for `stableAfter`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceHealth {
+    /// How long a start may take until the driver runs.
+    #[serde(default = "ServiceHealth::default_start")]
+    pub start_within: Duration,
+    /// How long the driver must have run to count as healthy. A service that ends sooner has failed to start.
+    #[serde(default = "ServiceHealth::default_stable")]
+    pub stable_after: Duration,
+}
+
+impl ServiceHealth {
+    fn default_start() -> Duration {
+        Duration::from_secs(600)
+    }
+
+    fn default_stable() -> Duration {
+        Duration::from_secs(30)
+    }
+}
+
+impl Default for ServiceHealth {
+    fn default() -> Self {
+        Self { start_within: Self::default_start(), stable_after: Self::default_stable() }
+    }
 }
 
 /// When what a stream writes is told to be complete: whenever its watermark has passed the end of a stretch of time. The

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::orchestrator::{self, Part};
-use super::{Body, ContinuousJob, CoreEtlJob, DatasetRef, Engine, Primitive};
+use super::{Body, ContinuousJob, CoreEtlJob, DatasetRef, Engine, KeptRunning, Primitive};
 use crate::engine::EngineTable;
 use crate::graph::Link;
 use crate::model::{
-    Continuous, Identifier, Job, Manifest, Parameter, ParameterType, Resources, Run, Scalar, ScalarOr,
-    Sizing, Source, Stream, TypedParameter,
+    Identifier, Job, Manifest, Parameter, ParameterType, Resources, Run, Scalar, ScalarOr, Sizing, Source,
+    Stream, TypedParameter,
 };
 
 /// What primitives are made of.
@@ -39,7 +39,8 @@ pub fn lower(input: &Input<'_>) -> Lowered {
     let (domain, name) = (metadata.domain.as_str(), metadata.name.as_str());
     let job = Primitive::new(domain, name, Body::CoreEtlJob(Box::new(core_etl_job(input))));
     let driver = match &spec.run {
-        Run::Continuous(continuous) => Body::ContinuousJob(Box::new(continuous_job(continuous, &job))),
+        Run::Continuous(continuous) => kept_running(KeptRunning::Continuous(continuous.clone()), &job),
+        Run::Service(service) => kept_running(KeptRunning::Service { service: service.clone() }, &job),
         run @ (Run::Schedule(_) | Run::OnAssets(_) | Run::Manual(_)) => {
             let part = Part::of(input, &job);
             if spec.orchestrator.is_some() {
@@ -156,24 +157,12 @@ fn resources(resources: &Resources, run: &Run) -> Resources {
     let sizing = resources.sizing.unwrap_or(match run {
         _ if !bounded => Sizing::Fixed,
         Run::Continuous(_) => Sizing::Auto,
-        Run::Schedule(_) | Run::OnAssets(_) | Run::Manual(_) => Sizing::Dynamic,
+        Run::Schedule(_) | Run::OnAssets(_) | Run::Manual(_) | Run::Service(_) => Sizing::Dynamic,
     });
     Resources { sizing: Some(sizing), ..resources.clone() }
 }
 
-fn continuous_job(continuous: &Continuous, job: &Primitive) -> ContinuousJob {
-    let Continuous { trigger, checkpoint, state_version, upgrade, health, scaling, completes, paused } =
-        continuous.clone();
-    ContinuousJob {
-        job: job.address.to_string(),
-        job_fingerprint: job.fingerprint.clone(),
-        trigger,
-        checkpoint,
-        state_version,
-        upgrade,
-        health,
-        scaling,
-        completes,
-        paused,
-    }
+fn kept_running(run: KeptRunning, job: &Primitive) -> Body {
+    let (job, job_fingerprint) = (job.address.to_string(), job.fingerprint.clone());
+    Body::ContinuousJob(Box::new(ContinuousJob { job, job_fingerprint, run }))
 }

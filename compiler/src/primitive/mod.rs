@@ -20,10 +20,9 @@ pub use orchestrator::{Part, grouped};
 use crate::airflow::Dag;
 use crate::graph::Dataset;
 use crate::model::{
-    Completes, Dependencies, Health, Job, Lifecycle, Metadata, Placement, Pods, Resources, Retry, Scaling,
-    SparkConf, Timeouts, Trigger, Upgrade,
+    Continuous, Dependencies, Duration, Job, Lifecycle, Metadata, Placement, Pods, Resources, Retry, Service,
+    SparkConf, Timeouts,
 };
-use crate::model::{Duration, Location};
 
 /// The kinds of primitive, in the order in which they are applied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -225,17 +224,49 @@ pub struct ContinuousJob {
     /// The address of the job that is run.
     pub job: String,
     pub job_fingerprint: Fingerprint,
-    pub trigger: Trigger,
-    pub checkpoint: Location,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub state_version: Option<u32>,
-    pub upgrade: Upgrade,
-    pub health: Health,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub scaling: Option<Scaling>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub completes: Option<Completes>,
-    pub paused: bool,
+    #[serde(flatten)]
+    pub run: KeptRunning,
+}
+
+/// How a job is kept running.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum KeptRunning {
+    Service { service: Box<Service> },
+    Continuous(Box<Continuous>),
+}
+
+impl ContinuousJob {
+    /// How it is run, as the manifest calls it.
+    pub fn kind(&self) -> &'static str {
+        match &self.run {
+            KeptRunning::Service { .. } => "service",
+            KeptRunning::Continuous(_) => "continuous",
+        }
+    }
+
+    /// What a stream adds to what every job that is kept running has; a service has none of it.
+    pub fn continuous(&self) -> Option<&Continuous> {
+        match &self.run {
+            KeptRunning::Service { .. } => None,
+            KeptRunning::Continuous(continuous) => Some(continuous),
+        }
+    }
+
+    pub fn is_paused(&self) -> bool {
+        match &self.run {
+            KeptRunning::Service { service } => service.paused,
+            KeptRunning::Continuous(continuous) => continuous.paused,
+        }
+    }
+
+    /// How long the driver may take to end, once it was asked to.
+    pub fn grace(&self) -> Duration {
+        match &self.run {
+            KeptRunning::Service { service } => service.upgrade.grace,
+            KeptRunning::Continuous(continuous) => continuous.upgrade.grace,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -250,6 +281,28 @@ mod tests {
         for bad in ["", &fingerprint.as_str()[1..], &upper, &"ä".repeat(32)] {
             assert_eq!(Fingerprint::parse(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn jobs_that_are_kept_running_are_read_as_they_are_written() {
+        let fingerprint = Fingerprint::of("job");
+        let of = |run: &str| {
+            format!(r#"{{"job":"CoreEtlJob/a/b","jobFingerprint":"{}",{run}}}"#, fingerprint.as_str())
+        };
+        let service = r#""service":{"health":{"stableAfter":"5s","startWithin":"1m"},"paused":true,"upgrade":{"grace":"9s","onUnhealthy":"keep"}}"#;
+        let continuous = r#""checkpoint":"s3://lake/clicks","health":{"progressWithin":"10m","startWithin":"10m"},"paused":false,"trigger":{"asap":{}},"upgrade":{"grace":"2m","onUnhealthy":"rollback","reset":"ask"}"#;
+        for (kind, run) in [("service", service), ("continuous", continuous)] {
+            let Ok(Body::ContinuousJob(job)) = Body::parse(Kind::ContinuousJob, &of(run)) else {
+                panic!("{kind} can't be read");
+            };
+            assert_eq!((job.kind(), job.is_paused()), (kind, kind == "service"));
+            let written = Body::ContinuousJob(job).canonical();
+            assert_eq!(
+                serde_json::from_str::<serde_json::Value>(&written).ok(),
+                serde_json::from_str(&of(run)).ok()
+            );
+        }
+        assert!(Body::parse(Kind::ContinuousJob, &of(r#""paused":false"#)).is_err());
     }
 
     #[test]

@@ -130,7 +130,7 @@ fn dag(name: &str, parts: &[&Part], run: &Run) -> Dag {
     let first = parts.first().expect("a DAG has tasks");
     let schedule = match run {
         Run::Schedule(schedule) => Some(schedule),
-        Run::OnAssets(_) | Run::Manual(_) | Run::Continuous(_) => None,
+        Run::OnAssets(_) | Run::Manual(_) | Run::Continuous(_) | Run::Service(_) => None,
     };
     let start_date = schedule.and_then(|schedule| schedule.start_date.as_ref());
     Dag {
@@ -183,7 +183,7 @@ fn when(run: &Run) -> Schedule {
             assets.dedup();
             Schedule::Assets { mode, assets }
         }
-        Run::Manual(_) | Run::Continuous(_) => Schedule::Manual,
+        Run::Manual(_) | Run::Continuous(_) | Run::Service(_) => Schedule::Manual,
     }
 }
 

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::complete::UpTo;
 use super::observe;
 use super::store::{Key, Memory, Store};
-use super::{Act, Condition, Desired, Kept, Observed, Run, Seen, Wish, decide};
+use super::{Act, Condition, Desired, Kept, Observed, Run, Seen, Version, Wish, decide, service_key};
 
 /// Who a Runner is told asks.
 pub(super) const BY: &str = "the reconciler";
@@ -266,15 +266,20 @@ impl Hands {
             streaming: Some(Streaming {
                 trigger: version.trigger.clone(),
                 checkpoint: version.checkpoint.clone(),
-                state: Some(version.state),
+                state: version.checkpoint.as_ref().map(|_| version.state),
                 grace: Some(dcp_compiler::model::Duration::from_secs(version.grace)),
                 executors: run.executors,
             }),
-            exclusive: Some(version.checkpoint.clone()),
+            exclusive: Some(exclusive(&job.key, version)),
             fence: Some(self.fence.clone()),
             by: BY.to_owned(),
         }
     }
+}
+
+/// Returns the key that a run holds alone: its checkpoint, or, of a service, its address.
+pub(super) fn exclusive(key: &Key, version: &Version) -> String {
+    version.checkpoint.clone().unwrap_or_else(|| service_key(&key.scope, &key.address))
 }
 
 fn id(text: &str) -> Result<Id, Error> {

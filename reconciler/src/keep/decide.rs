@@ -85,6 +85,11 @@ pub fn decide(
     }
 }
 
+/// How long a driver must have run until its version counts as healthy, where nothing else is known of it, in seconds.
+fn settles(desired: &Desired, version: &Version) -> u64 {
+    if version.is_service() { desired.stable_after } else { desired.start_within }
+}
+
 struct Deciding<'a> {
     desired: Option<&'a Desired>,
     wish: &'a Wish,
@@ -147,7 +152,8 @@ impl Deciding<'_> {
     /// When a build has to have been healthy; none where it was, or is not on trial.
     fn trial_ends(&self, build: u64) -> Option<Timestamp> {
         let trial = self.kept.trial.as_ref().filter(|it| it.build == build && !it.passed)?;
-        Some(later(trial.since, self.desired?.start_within))
+        let Desired { start_within, stable_after, .. } = self.desired?;
+        Some(later(trial.since, start_within.saturating_add(*stable_after)))
     }
 
     /// A build that is on trial is run no more, where the policy has something to put in its place.
@@ -185,7 +191,7 @@ impl Deciding<'_> {
             }
             // There is nothing to judge it by but that it goes on.
             Health::Silent { since } => {
-                let end = later(since, desired.start_within);
+                let end = later(since, settles(desired, &run.version));
                 match self.now < end {
                     true => self.wake_at(end),
                     false => self.prove(&run),
@@ -333,8 +339,21 @@ impl Deciding<'_> {
         match (run.stopping, seen) {
             (Some(stopping), _) => self.decided(Some(Act::Stop { execution }), Condition::Stopping(stopping)),
             (None, Seen::Alive { health: Health::Moving { .. } }) => self.decided(None, Condition::Healthy),
-            (None, Seen::Alive { health: Health::Silent { .. } }) => self.decided(None, Condition::Silent),
+            (None, Seen::Alive { health: Health::Silent { since } }) => {
+                let condition = self.silent(&run, *since);
+                self.decided(None, condition)
+            }
             (None, _) => self.decided(None, Condition::Starting),
+        }
+    }
+
+    /// How a run is of which only that its driver runs is known.
+    fn silent(&self, run: &Run, since: Timestamp) -> Condition {
+        let settles = self.desired.map_or(0, |desired| settles(desired, &run.version));
+        match run.version.is_service() {
+            true if self.now < later(since, settles) => Condition::Starting,
+            true => Condition::Healthy,
+            false => Condition::Silent,
         }
     }
 

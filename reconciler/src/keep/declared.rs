@@ -26,7 +26,7 @@ pub(super) async fn declared(
             Err(why) => all.push((changed.address, Err(why))),
             Ok(None) => all.push((changed.address, Ok(None))),
             Ok(Some(job)) => {
-                if job.scaling.is_some() || job.completes.is_some() {
+                if job.continuous().is_some_and(|it| it.scaling.is_some() || it.completes.is_some()) {
                     wanted.push(job.job_fingerprint.clone());
                 }
                 all.push((changed.address, Ok(desired(&changed.revisions, &job))));

@@ -17,7 +17,7 @@ use futures_util::stream::{self, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
-use super::attend::{BY, Came, Hands, Job};
+use super::attend::{self, BY, Came, Hands, Job};
 use super::complete::{self, UpTo};
 use super::declared::declared;
 use super::lease::{Lease, Standing};
@@ -276,15 +276,17 @@ impl Term<'_> {
                     Some(holder) => {
                         let due = complete::due(job, holder);
                         self.completed.extend(due.map(|(up_to, told)| (key.clone(), up_to, told)));
-                        observe::alive(holder, *job.silent.get_or_insert(now))
+                        observe::alive(holder, &run.version, *job.silent.get_or_insert(now))
                     }
                     // It is not alive, or was not yet: it is asked for by itself.
                     None => Seen::Unknown,
                 },
-                (None, Seen::Held { by }) => match by_key.get(run.version.checkpoint.as_str()) {
-                    Some(holder) if holder.id.as_str() == by => Seen::Held { by: by.clone() },
-                    _ => Seen::Nothing,
-                },
+                (None, Seen::Held { by }) => {
+                    match by_key.get(attend::exclusive(key, &run.version).as_str()) {
+                        Some(holder) if holder.id.as_str() == by => Seen::Held { by: by.clone() },
+                        _ => Seen::Nothing,
+                    }
+                }
                 (None, _) => Seen::Nothing,
             };
             if !matches!(seen, Seen::Alive { health: Health::Silent { .. } }) {

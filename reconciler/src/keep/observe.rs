@@ -3,10 +3,11 @@
 use dcp_runner::api::{Holder, Record};
 use dcp_runner::execution::{Execution, Phase, Stopping};
 use dcp_runner::failure::Cause;
+use dcp_runner::lower::Streaming;
 use dcp_runner::progress::Progress;
 use jiff::Timestamp;
 
-use super::{Health, Seen};
+use super::{Health, Seen, Version};
 
 /// What is seen of a run, by all that is kept of its execution.
 pub fn seen(record: &Record) -> Seen {
@@ -16,12 +17,16 @@ pub fn seen(record: &Record) -> Seen {
     }
     let running = execution.attempts.last().and_then(|attempt| attempt.running);
     let since = running.unwrap_or(execution.created);
-    Seen::Alive { health: health(execution.phase, record.progress.as_ref(), since) }
+    let is_service = record.request.streaming.as_ref().is_some_and(Streaming::is_service);
+    let progress = record.progress.as_ref().filter(|_| !is_service);
+    Seen::Alive { health: health(execution.phase, progress, since) }
 }
 
-/// What is seen of a run that is alive; `since` is from when on nothing was told of it.
-pub fn alive(holder: &Holder, since: Timestamp) -> Seen {
-    Seen::Alive { health: health(holder.phase, holder.progress.as_ref(), since) }
+/// What is seen of a run of a version that is alive; `since` is from when on nothing was told of it.
+pub fn alive(holder: &Holder, version: &Version, since: Timestamp) -> Seen {
+    // Queries within a service are its own business.
+    let progress = holder.progress.as_ref().filter(|_| !version.is_service());
+    Seen::Alive { health: health(holder.phase, progress, since) }
 }
 
 fn health(phase: Phase, progress: Option<&Progress>, since: Timestamp) -> Health {

@@ -1,7 +1,7 @@
 //! From what was applied at the address of a continuous job to what is declared of it.
 
-use dcp_compiler::model::{Duration, Trigger};
-use dcp_compiler::primitive::{Body, ContinuousJob, Kind};
+use dcp_compiler::model::{Continuous, Duration, Trigger};
+use dcp_compiler::primitive::{Body, ContinuousJob, KeptRunning, Kind};
 
 use super::{Completes, Desired, Scaling, Version};
 use crate::plan::Action;
@@ -20,6 +20,23 @@ pub(super) fn read(changed: &Changed) -> Result<Option<ContinuousJob>, String> {
 
 /// What is declared of a continuous job; nothing where it was taken away.
 pub fn desired(revisions: &[Revision], job: &ContinuousJob) -> Option<Desired> {
+    let version = version(revisions, job)?;
+    Some(match &job.run {
+        KeptRunning::Service { service } => Desired {
+            version,
+            paused: service.paused,
+            on_unhealthy: service.upgrade.on_unhealthy,
+            start_within: seconds(service.health.start_within),
+            progress_within: 0,
+            stable_after: seconds(service.health.stable_after),
+            scaling: None,
+            completes: None,
+        },
+        KeptRunning::Continuous(continuous) => of_stream(version, continuous),
+    })
+}
+
+fn of_stream(version: Version, job: &Continuous) -> Desired {
     let every = match &job.trigger {
         Trigger::Every(pause) => Some(*pause),
         Trigger::Asap(_) | Trigger::Continuous(_) => None,
@@ -32,18 +49,19 @@ pub fn desired(revisions: &[Revision], job: &ContinuousJob) -> Option<Desired> {
         every_millis: every.map(Duration::millis),
         ..Scaling::default()
     });
-    Some(Desired {
-        version: version(revisions, job)?,
+    Desired {
+        version,
         paused: job.paused,
         on_unhealthy: job.upgrade.on_unhealthy,
         start_within: seconds(job.health.start_within),
         progress_within: seconds(job.health.progress_within).saturating_add(between),
+        stable_after: 0,
         scaling,
         completes: job
             .completes
             .as_ref()
             .map(|it| Completes { every: seconds(it.every), outputs: Vec::new() }),
-    })
+    }
 }
 
 fn seconds(duration: Duration) -> u64 {
@@ -76,9 +94,9 @@ pub fn version(revisions: &[Revision], newest: &ContinuousJob) -> Option<Version
         build,
         state,
         job: newest.job_fingerprint.clone(),
-        trigger: newest.trigger.clone(),
-        checkpoint: newest.checkpoint.as_str().to_owned(),
-        grace: seconds(newest.upgrade.grace),
+        trigger: newest.continuous().map(|it| it.trigger.clone()),
+        checkpoint: newest.continuous().map(|it| it.checkpoint.as_str().to_owned()),
+        grace: seconds(newest.grace()),
     })
 }
 
@@ -111,6 +129,27 @@ mod tests {
         // The registry tells the newest first.
         let revisions: Vec<Revision> = actions.iter().enumerate().map(revision).rev().collect();
         version(&revisions, &job()).map(|it| (it.revision, it.build, it.state))
+    }
+
+    #[test]
+    fn service_has_no_checkpoint_and_is_stable_after_a_while() {
+        let service: ContinuousJob = serde_json::from_value(serde_json::json!({
+            "job": "CoreEtlJob/platform/connect",
+            "jobFingerprint": Fingerprint::of("job").as_str(),
+            "service": {
+                "upgrade": {"onUnhealthy": "pause", "grace": "5s"},
+                "health": {"startWithin": "1m", "stableAfter": "7s"},
+                "paused": true,
+            },
+        }))
+        .unwrap();
+        let fingerprint = Some(Fingerprint::of("any"));
+        let created = Revision { revision: 1, serial: 1, action: Action::Create, fingerprint };
+        let desired = desired(&[created], &service).unwrap();
+        assert!(desired.version.is_service() && desired.paused);
+        assert_eq!((desired.version.trigger.as_ref(), desired.version.grace), (None, 5));
+        assert_eq!((desired.start_within, desired.stable_after), (60, 7));
+        assert_eq!(desired.on_unhealthy, dcp_compiler::model::OnUnhealthy::Pause);
     }
 
     #[test]

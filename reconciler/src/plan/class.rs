@@ -91,8 +91,13 @@ pub(super) const TABLE: &[(Rule, &str, &[&str])] = &[
             "run.continuous.upgrade.grace",
             "run.continuous.upgrade.onUnhealthy",
             "run.continuous.upgrade.reset",
+            "run.service.health.stableAfter",
+            "run.service.health.startWithin",
+            "run.service.upgrade.grace",
+            "run.service.upgrade.onUnhealthy",
         ],
     ),
+    (Is(InPlace), "the service is stopped, or started again", &["run.service.paused"]),
     (Is(InPlace), "the stream is drained or goes on; its checkpoint stays", &["run.continuous.paused"]),
     (Is(InPlace), "it decides how the next attempt is sized", &["resources.sizing"]),
     (
@@ -302,7 +307,11 @@ pub(super) const TABLE: &[(Rule, &str, &[&str])] = &[
         &["job.stream.outputMode"],
     ),
     (Derived, "the SQL stands in another file", &["job.stream.file"]),
-    (Derived, "it names the job that is run", &["run.continuous.job", "run.continuous.jobFingerprint"]),
+    (
+        Derived,
+        "it names the job that is run",
+        &["run.continuous.job", "run.continuous.jobFingerprint", "run.job", "run.jobFingerprint"],
+    ),
     (Batch, "", &["job.sql.**", "orchestrator.group", "run.manual", "run.onAssets.**", "run.schedule.**"]),
 ];
 

@@ -17,9 +17,16 @@ pub(super) type Locate<'a> = dyn Fn(&[&str]) -> Option<Place> + 'a;
 
 pub(super) fn of_deletion(old: &Side) -> Vec<Reason> {
     let Some(continuous) = &old.continuous else { return Vec::new() };
-    let why = format!("the stream is drained and stopped; its checkpoint stays at {}", continuous.checkpoint);
-    let field = "run.continuous".to_owned();
-    vec![Reason { field, what: None, old: None, new: None, diff: None, class: Class::Reset, why, at: None }]
+    let (class, why) = match continuous.continuous() {
+        Some(stream) => {
+            let checkpoint = &stream.checkpoint;
+            let why = format!("the stream is drained and stopped; its checkpoint stays at {checkpoint}");
+            (Class::Reset, why)
+        }
+        None => (Class::Restart, "the service is stopped".to_owned()),
+    };
+    let field = format!("run.{}", continuous.kind());
+    vec![Reason { field, what: None, old: None, new: None, diff: None, class, why, at: None }]
 }
 
 /// Everything that differs, the dearest first.
@@ -61,6 +68,8 @@ struct Judge {
     compared: Option<Compared>,
     /// What both sides say of the state of a program.
     versions: (Option<u32>, Option<u32>),
+    /// One side of it is a service, so that nothing goes on from a checkpoint.
+    service: bool,
 }
 
 impl Judge {
@@ -73,14 +82,15 @@ impl Judge {
             let names = old.sources.keys().chain(new.sources.keys()).map(|name| name.as_str().to_owned());
             names.filter(|name| stream::reads_as_stream(old, name) || stream::reads_as_stream(new, name))
         });
-        let version = |side: &Side| side.continuous.as_ref().and_then(|it| it.state_version);
-        let paused = |side: &Side| side.continuous.as_ref().is_some_and(|it| it.paused);
+        let version = |side: &Side| side.continuous.as_ref()?.continuous()?.state_version;
+        let is_service = |side: &Side| side.continuous.as_ref().is_some_and(|it| it.continuous().is_none());
         Self {
             batch: old.continuous.is_none(),
-            paused: paused(old) && paused(new),
+            paused: old.is_paused() && new.is_paused(),
             streamed: streamed.collect(),
             compared: streams.map(|(old, new)| stream::compare(old, new)),
             versions: (version(old), version(new)),
+            service: is_service(old) || is_service(new),
         }
     }
 
@@ -112,8 +122,14 @@ impl Judge {
         Some(self.as_it_runs(class, why))
     }
 
-    /// What does not run has nothing to restart.
+    /// What does not run has nothing to restart, and a service no checkpoint to lose.
     fn as_it_runs(&self, class: Class, why: String) -> (Class, String) {
+        let (class, why) = match class {
+            Class::Unknown | Class::Reset if self.service => {
+                (Class::Restart, "the service restarts with it".to_owned())
+            }
+            _ => (class, why),
+        };
         match class {
             Class::Restart if self.batch => (Class::InPlace, "the next run takes it".to_owned()),
             Class::Restart if self.paused => {
@@ -157,9 +173,10 @@ impl Reasons<'_> {
     fn job(&mut self, old: &CoreEtlJob, new: &CoreEtlJob) {
         let other_kind = old.job.kind() != new.job.kind();
         if other_kind {
-            let (class, why) = match self.judge.batch {
-                true => (Class::InPlace, "the next run takes it"),
-                false => (Class::Reset, "a program of another kind can't read the checkpoint"),
+            let (class, why) = match (self.judge.batch, self.judge.service) {
+                (true, _) => (Class::InPlace, "the next run takes it"),
+                (false, true) => (Class::Restart, "the service restarts with it"),
+                (false, false) => (Class::Reset, "a program of another kind can't read the checkpoint"),
             };
             let (old, new) = (old.job.kind().to_owned(), new.job.kind().to_owned());
             self.add(Finding::new(&["job"], class, why).of("kind", old, new));
@@ -215,9 +232,17 @@ impl Reasons<'_> {
     }
 
     fn continuous(&mut self, old: &ContinuousJob, new: &ContinuousJob) {
+        // That it is run in another way is said by itself.
+        if old.kind() != new.kind() {
+            return;
+        }
+        let above: &[String] = match new.continuous() {
+            Some(_) => &["run".to_owned(), "continuous".to_owned()],
+            None => &["run".to_owned()],
+        };
         let (old, new) = (value(old), value(new));
         for leaf in leaves(&old, &new) {
-            self.leaf(&leaf, &["run".to_owned(), "continuous".to_owned()]);
+            self.leaf(&leaf, above);
         }
     }
 
@@ -294,10 +319,11 @@ impl Reasons<'_> {
         }
         let why = match (before, after) {
             (Some("continuous"), _) => "the stream is drained, and is started as the manifest now says",
-            (_, Some("continuous")) => "it is started, and kept running from now on",
+            (Some("service"), _) => "the service is stopped, and is started as the manifest now says",
+            (_, Some("continuous" | "service")) => "it is started, and kept running from now on",
             _ => "Airflow starts it in another way",
         };
-        let class = if before == Some("continuous") { Class::Restart } else { Class::InPlace };
+        let class = if kept_running(old) { Class::Restart } else { Class::InPlace };
         let text = |run: Option<&str>| run.map(str::to_owned);
         let found = Finding::new(&["run"], class, why);
         self.add(Finding { old: text(before), new: text(after), ..found });

@@ -28,13 +28,16 @@ pub(super) fn recognise(planned: &mut [Planned]) {
         planned[come].workload.renamed = Some(Renamed::From(from));
         let old = &mut planned[went].workload;
         old.renamed = Some(Renamed::To(to));
+        let why = match planned[come].new.checkpoint() {
+            Some(_) => "the stream is drained, and goes on from its checkpoint under its new name",
+            None => "the service is stopped, and is started under its new name",
+        };
         // What runs goes on under the new name, from the same checkpoint.
         if same_state && old.consent == Consent::Delete {
             old.consent = Consent::NotNeeded;
             for reason in &mut old.reasons {
                 reason.class = Class::Restart;
-                "the stream is drained, and goes on from its checkpoint under its new name"
-                    .clone_into(&mut reason.why);
+                why.clone_into(&mut reason.why);
             }
         }
         gone.retain(|_, indices| *indices != [went]);

@@ -35,7 +35,7 @@ impl Side {
     pub(super) fn run(&self) -> Option<&'static str> {
         use dcp_compiler::airflow::Schedule;
         match (&self.continuous, &self.orchestrator) {
-            (Some(_), _) => Some("continuous"),
+            (Some(job), _) => Some(job.kind()),
             (None, Some(orchestrator)) => Some(match orchestrator.dag.schedule {
                 Schedule::Cron(_) | Schedule::Every(_) => "schedule",
                 Schedule::Assets { .. } => "onAssets",
@@ -49,13 +49,19 @@ impl Side {
         self.job.is_some() || self.run().is_some()
     }
 
+    /// Whether it is kept running, and is paused.
+    pub(super) fn is_paused(&self) -> bool {
+        self.continuous.as_ref().is_some_and(ContinuousJob::is_paused)
+    }
+
     /// Where state is kept, if it is.
     pub(super) fn checkpoint(&self) -> Option<&str> {
         let of_job = || match &self.job.as_ref()?.job {
             Job::Stream(stream) => stream.checkpoint.as_ref().map(Location::as_str),
             Job::Sql(_) | Job::Pyspark(_) | Job::Jar(_) => None,
         };
-        self.continuous.as_ref().map(|it| it.checkpoint.as_str()).or_else(of_job)
+        let stream = self.continuous.as_ref().and_then(ContinuousJob::continuous);
+        stream.map(|it| it.checkpoint.as_str()).or_else(of_job)
     }
 }
 
@@ -104,12 +110,13 @@ pub(super) fn describe(
 fn action(old: &Side, new: &Side, reasons: &[Reason]) -> Action {
     let runs = old.continuous.is_some();
     let goes_on = runs && new.continuous.is_some();
-    let paused = |side: &Side| side.continuous.as_ref().is_some_and(|it| it.paused);
     match reasons.iter().map(|reason| reason.class).max() {
         Some(Class::Reset) => Action::Reset,
         // The stream is drained; what comes in its place is started in another way.
         _ if runs && !goes_on => Action::Redeploy,
-        Some(Class::Restart | Class::Unknown) if goes_on && !(paused(old) && paused(new)) => Action::Redeploy,
+        Some(Class::Restart | Class::Unknown) if goes_on && !(old.is_paused() && new.is_paused()) => {
+            Action::Redeploy
+        }
         _ => Action::Update,
     }
 }
@@ -122,7 +129,7 @@ fn consent(action: Action, old: &Side, new: &Side) -> Consent {
         Action::Delete if old.continuous.is_some() => Consent::Delete,
         // A stream that is no longer kept running is one that is taken away.
         Action::Redeploy if new.continuous.is_none() => Consent::Delete,
-        Action::Reset => match new.continuous.as_ref().map(|it| it.upgrade.reset) {
+        Action::Reset => match new.continuous.as_ref().and_then(|it| Some(it.continuous()?.upgrade.reset)) {
             Some(Reset::Allow) => Consent::GivenByManifest,
             Some(Reset::Ask) | None => Consent::Reset,
         },

@@ -198,13 +198,13 @@ impl Inner {
     /// key, and nobody else does.
     async fn make_room(&self, record: &Record) -> Event {
         let streaming = record.request.streaming.as_ref();
-        let Some((streaming, state)) = streaming.and_then(|it| Some((it, it.state?))) else {
+        let Some((checkpoint, state)) = streaming.and_then(|it| Some((it.checkpoint.clone()?, it.state?)))
+        else {
             return Event::Prepared(Vec::new());
         };
         let Execution { id, created, .. } = &record.execution;
         let wanted = Wanted { state, execution: id.clone(), since: *created };
-        let (checkpoint, under_way) =
-            (streaming.checkpoint.clone(), Arc::clone(&self.moving).read_owned().await);
+        let under_way = Arc::clone(&self.moving).read_owned().await;
         // By a task of its own: it goes on to its end, though this one may be ended meanwhile.
         let mut task = tokio::spawn(async move {
             let moved = checkpoint::prepare(&checkpoint, wanted).await;

@@ -343,15 +343,17 @@ struct Reference {
     fingerprint: Option<String>,
 }
 
-/// How a stream that is kept running is run.
+/// How a job that is kept running is run: a stream, or a service, which has neither trigger nor checkpoint.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Streaming {
     /// As in a manifest: exactly one of `asap: {}`, `every: 10s` and `continuous: 1s`.
-    #[schema(value_type = Object, example = json!({"every": "10s"}))]
-    trigger: Trigger,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>, example = json!({"every": "10s"}))]
+    trigger: Option<Trigger>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "s3://bucket/checkpoints/orders")]
-    checkpoint: String,
+    checkpoint: Option<String>,
     /// The revision whose state is to lie at the checkpoint: another one is set aside before it starts, and that of this
     /// one is put back. Where it is not said, it starts with whatever lies there.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -314,7 +314,7 @@ async fn main_class_of_spark_runs_without_a_jar() {
          parameters: {id: 7}\n",
     );
     let (end, log) = project.run(&job, &[], None).await;
-    assert!(end.succeeded, "{log}");
+    assert!(end.succeeded && !log.contains("does not exist, skipping"), "{log}");
     assert_eq!(lines(&project.path("out"), ".json"), [r#"{"id":7}"#]);
 }
 

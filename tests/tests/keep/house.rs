@@ -73,6 +73,8 @@ pub(crate) struct Stream {
     pub(crate) scaled: bool,
     /// Whether it tells that the table `lake.clicks` is complete.
     pub(crate) completes: bool,
+    /// `continuous` or `service`, which has no checkpoint.
+    pub(crate) run: &'static str,
 }
 
 pub(crate) fn stream(does: &str) -> Stream {
@@ -86,13 +88,17 @@ pub(crate) fn stream(does: &str) -> Stream {
         attempts: 1,
         scaled: false,
         completes: false,
+        run: "continuous",
     }
+}
+
+pub(crate) fn service(does: &str) -> Stream {
+    Stream { run: "service", ..stream(does) }
 }
 
 impl Stream {
     pub(crate) fn manifest(&self, folder: &Path) -> String {
-        let Self { name, does, state, start_within, on_unhealthy, paused, attempts, scaled, completes } =
-            self;
+        let Self { name, does, attempts, scaled, completes, run, .. } = self;
         let scaling = match scaled {
             true => {
                 "      trigger: {every: 1s}\n      scaling: {}\n  resources: {executors: {min: 2, max: 8, initial: 3}}\n"
@@ -103,14 +109,31 @@ impl Stream {
             true => "      completes: {every: 1h}\n  outputs: [{table: lake.clicks}]\n",
             false => "",
         };
-        let folder = folder.display();
+        let run = if *run == "service" { self.as_service() } else { self.as_continuous(folder) };
         format!(
             "apiVersion: dcp/v1\nkind: CoreETL\nmetadata: {{name: {name}, domain: logistics, owner: o}}\nspec:\n  \
              engine: {{version: \"4.1\"}}\n  job: {{pyspark: {{main: main.py, args: [\"{does}\"]}}}}\n  \
-             retry: {{attempts: {attempts}, backoff: 1s}}\n  run:\n    continuous:\n      \
-             checkpoint: \"file://{folder}/checkpoints/clicks\"\n      stateVersion: {state}\n      \
-             paused: {paused}\n      health: {{startWithin: {start_within}s, progressWithin: 600s}}\n      \
-             upgrade: {{onUnhealthy: {on_unhealthy}, grace: 5s, reset: allow}}\n{scaling}{completes}"
+             retry: {{attempts: {attempts}, backoff: 1s}}\n  run:\n{run}{scaling}{completes}"
+        )
+    }
+
+    fn as_continuous(&self, folder: &Path) -> String {
+        let Self { state, start_within, on_unhealthy, paused, .. } = self;
+        let folder = folder.display();
+        format!(
+            "    continuous:\n      checkpoint: \"file://{folder}/checkpoints/clicks\"\n      \
+             stateVersion: {state}\n      paused: {paused}\n      \
+             health: {{startWithin: {start_within}s, progressWithin: 600s}}\n      \
+             upgrade: {{onUnhealthy: {on_unhealthy}, grace: 5s, reset: allow}}\n"
+        )
+    }
+
+    fn as_service(&self) -> String {
+        let Self { start_within, on_unhealthy, paused, .. } = self;
+        format!(
+            "    service:\n      paused: {paused}\n      \
+             health: {{startWithin: {start_within}s, stableAfter: 1s}}\n      \
+             upgrade: {{onUnhealthy: {on_unhealthy}, grace: 5s}}\n"
         )
     }
 

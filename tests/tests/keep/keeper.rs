@@ -16,7 +16,7 @@ use jiff::Timestamp;
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-use crate::house::{House, Stream, primitives, started, stream};
+use crate::house::{House, Stream, primitives, service, started, stream};
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_declared_runs_and_what_changes_restarts_only_where_it_must() {
     let house = House::new().await;
@@ -92,6 +92,65 @@ async fn it_is_paused_and_resumed_and_restarted_by_whoever_asks() {
     house.apply(&[&clicks]).await;
     house.healthy(&clicks, 3).await;
     assert_eq!(house.started().len(), 4);
+    house.no_two_at_once();
+    keeping.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn service_is_started_again_whenever_it_ends() {
+    let house = House::new().await;
+    let keeping = house.keeper();
+    let mut server = service("end");
+    house.apply(&[&server]).await;
+    // It exits with 0.
+    let ended = house.until(&server, "an end", |kept| kept.failures == 1).await;
+    assert_eq!(ended.failure.as_deref(), Some("it ended by itself"));
+    std::fs::write(house.machine.path("mended"), "").expect("there is room");
+    house.healthy(&server, 1).await;
+    let starts = house.started().len();
+    // It is killed, and the Runner has no attempt left.
+    let pid = house.machine.lines("pid").remove(0);
+    machine::kill(&pid, rustix::process::Signal::KILL);
+    house.until(&server, "another start", |kept| kept.starts == u64::try_from(starts).unwrap() + 1).await;
+    machine::until(|| (house.started().len() == starts + 1).then_some(()));
+    house.healthy(&server, 1).await;
+    // A change restarts it without asking for anything, a restart and a pause do what they say.
+    server.does = "end two".to_owned();
+    house.apply(&[&server]).await;
+    house.healthy(&server, 2).await;
+    house.store.restart(&server.key(), "ada", Timestamp::now()).await.unwrap();
+    machine::until(|| (house.started().len() == starts + 3).then_some(()));
+    house.healthy(&server, 2).await;
+    house.store.pause(&server.key(), true, "ada", Timestamp::now()).await.unwrap();
+    house.rests(&server).await;
+    house.no_two_at_once();
+    keeping.leave().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn service_has_one_run_though_its_reconciler_dies() {
+    let house = House::new().await;
+    let keeping = house.keeper();
+    let server = service("hang");
+    house.apply(&[&server]).await;
+    house.healthy(&server, 1).await;
+    keeping.die().await;
+    let keeping = house.keeper();
+    // Whoever submits the service besides the reconciler waits for the key that its run holds.
+    let key = dcp_reconciler::keep::service_key("shop", &server.key().address);
+    let held = dcp_runner::api::all_holders(&house.runner).await.expect("it answers");
+    assert_eq!(held.iter().map(|it| it.key.as_str()).collect::<Vec<_>>(), [key.as_str()]);
+    house.store.restart(&server.key(), "ada", Timestamp::now()).await.unwrap();
+    machine::until(|| (house.started().len() == 2).then_some(()));
+    house.healthy(&server, 1).await;
+    // A stream takes its place, and the other way around.
+    let clicks = stream("one");
+    house.apply(&[&clicks]).await;
+    house.healthy(&clicks, 2).await;
+    house.apply(&[&service("hang")]).await;
+    house.healthy(&server, 3).await;
+    house.apply(&[]).await;
+    house.rests(&server).await;
     house.no_two_at_once();
     keeping.leave().await;
 }
@@ -312,7 +371,7 @@ async fn what_was_let_in_late_is_stopped() {
     let fence = mine.fence.clone().expect("it has one");
     assert_eq!(fence.lease, format!("reconciler-{}", house.store.id()));
     let acting = house.store.acting("reconciler").await.unwrap().unwrap();
-    assert_eq!((fence.epoch, mine.exclusive), (acting.epoch, mine.streaming.map(|it| it.checkpoint)));
+    assert_eq!((fence.epoch, mine.exclusive), (acting.epoch, mine.streaming.and_then(|it| it.checkpoint)));
     // One of an earlier start, as if it had been under way for long: at another place, so that it is let in.
     let mut late = submit(&house, "an-earlier-start", "elsewhere", Some(fence));
     let Definition::Inline(defined) = &late.job else { unreachable!("it comes along") };

@@ -24,8 +24,8 @@ fn kept(starts: u64) -> Kept {
         build: 2,
         state: 1,
         job: Fingerprint::of("job"),
-        trigger: dcp_compiler::model::Trigger::default(),
-        checkpoint: "s3://lake/clicks".to_owned(),
+        trigger: Some(dcp_compiler::model::Trigger::default()),
+        checkpoint: Some("s3://lake/clicks".to_owned()),
         grace: 120,
     };
     let run = Run {

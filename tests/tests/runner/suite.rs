@@ -274,14 +274,17 @@ pub(crate) async fn what_cannot_be_right_is_refused(fresh: Fresh) {
     invalid(applied, "job", "no registry").await;
     let trigger = dcp_compiler::model::Trigger::default();
     let streaming = Some(Streaming {
-        trigger,
-        checkpoint: "/lake/c".to_owned(),
+        trigger: Some(trigger),
+        checkpoint: Some("/lake/c".to_owned()),
         state: Some(1),
         grace: None,
         executors: None,
     });
-    let unheld = Submit { streaming, exclusive: Some("another".to_owned()), ..submit("a", "work") };
-    invalid(unheld, "exclusive", "has to be the checkpoint").await;
+    let nowhere = streaming.clone().map(|it| Streaming { checkpoint: None, ..it });
+    for (streaming, exclusive) in [(streaming, Some("another".to_owned())), (nowhere, None)] {
+        let unheld = Submit { streaming, exclusive, ..submit("a", "work") };
+        invalid(unheld, "exclusive", "has to be the checkpoint").await;
+    }
     // Nothing of it is left.
     assert_eq!(fresh.runner.list(&Filter::default(), None, 10).await.unwrap(), []);
     assert_eq!(fresh.machine.lines("started"), [""; 0]);
@@ -333,8 +336,13 @@ pub(crate) async fn a_checkpoint_is_made_ready(fresh: Fresh) {
     let stream = |token: &str, state: u64| {
         let trigger = dcp_compiler::model::Trigger::default();
         let (state, grace) = (Some(state), Some(serde_json::from_str("\"7s\"").unwrap()));
-        let streaming =
-            Some(Streaming { trigger, checkpoint: checkpoint.clone(), state, grace, executors: None });
+        let streaming = Some(Streaming {
+            trigger: Some(trigger),
+            checkpoint: Some(checkpoint.clone()),
+            state,
+            grace,
+            executors: None,
+        });
         Submit { streaming, exclusive: Some(checkpoint.clone()), ..submit(token, "work") }
     };
     let first = fresh.runner.submit(stream("one", 1)).await.unwrap().record;

@@ -51,11 +51,7 @@ pub(crate) fn lowered(primitives: &[Primitive]) -> (String, BTreeMap<String, Str
     for primitive in primitives {
         match &primitive.body {
             Body::CoreEtlJob(it) => job = Some(&**it),
-            Body::ContinuousJob(it) => {
-                let (trigger, checkpoint) = (it.trigger.clone(), it.checkpoint.as_str().to_owned());
-                streaming =
-                    Some(Streaming { trigger, checkpoint, state: None, grace: None, executors: None });
-            }
+            Body::ContinuousJob(it) => streaming = Some(Streaming::of(it)),
             Body::Orchestrator(_) => {}
         }
     }

@@ -1,7 +1,12 @@
-//! What a newcomer does first, with a real Spark.
+//! What a newcomer does first, and services, with a real Spark.
 
+use std::io::{Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
+use super::streaming::kill_driver;
 use super::{Process, UP};
 use crate::harness::{DCP, Ran, Sandbox};
 
@@ -35,5 +40,63 @@ fn the_project_of_init_runs_at_once_on_this_machine() {
         std::thread::sleep(Duration::from_millis(200));
     }
     run(&sandbox, &["pause", "sales/ticks-per-minute", "--wait"]).ends_with(0);
+    drop(up);
+}
+
+const CONNECT: &str = "\
+apiVersion: dcp/v1
+kind: CoreETL
+metadata: {name: connect, domain: platform, owner: o@example.com}
+spec:
+  engine: {version: \"4.1\"}
+  job: {jar: {class: org.apache.spark.sql.connect.service.SparkConnectServer}}
+  spark: {conf: {spark.connect.grpc.binding.address: 127.0.0.1, spark.connect.grpc.binding.port: PORT}}
+  run: {service: {health: {stableAfter: 2s}, upgrade: {grace: 20s}}}
+  retry: {attempts: 1}
+  resources: {driver: {memory: 512m}, executors: {cores: 1, memory: 512m}}
+";
+
+/// Whether a gRPC server answers at a port: it begins each connection with a frame of its settings.
+fn speaks_grpc(port: u16) -> bool {
+    const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+    const SETTINGS: u8 = 4;
+    let mut frame = [0; 9];
+    TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok_and(|mut stream| {
+        let asked =
+            stream.set_read_timeout(Some(Duration::from_secs(5))).and_then(|()| stream.write_all(PREFACE));
+        asked.and_then(|()| stream.read_exact(&mut frame)).is_ok() && frame[3] == SETTINGS
+    })
+}
+
+#[test]
+fn connect_server_is_a_service_that_comes_back_after_a_kill() {
+    let sandbox = Sandbox::new();
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|free| free.local_addr());
+    let port = port.expect("there is a free port").port();
+    sandbox
+        .write("connect.yaml", CONNECT.replace("PORT", &port.to_string()))
+        .write("dcp.yaml", "project: shop\nmanifests: [connect.yaml]\n");
+    run(&sandbox, &["apply", "--auto-approve", "--quiet"]).ends_with(0);
+    let up = Process::start(command(&sandbox, &UP), "up", sandbox.join("up.log"));
+    let serves = |starts: u64| -> Value {
+        let deadline = Instant::now() + Duration::from_mins(3);
+        loop {
+            let job = run(&sandbox, &["status", "--output", "json"]).ends_with(0).json()["jobs"][0].clone();
+            let is_healthy = job["condition"] == "healthy" && job["kept"]["starts"].as_u64() == Some(starts);
+            if is_healthy && speaks_grpc(port) {
+                return job;
+            }
+            let logs = || run(&sandbox, &["logs", "platform/connect"]).stdout;
+            assert!(Instant::now() < deadline, "it does not serve: {job:#}\n{}", logs());
+            std::thread::sleep(Duration::from_millis(500));
+        }
+    };
+    kill_driver(&serves(1));
+    serves(2);
+    run(&sandbox, &["status", "platform/connect"]).ends_with(0).says("run 2 of revision 1 is started");
+    sandbox.edit("connect.yaml", "memory: 512m}, exec", "memory: 600m}, exec");
+    run(&sandbox, &["plan"]).ends_with(0).says("restarts once; live: healthy");
+    run(&sandbox, &["pause", "platform/connect", "--wait"]).ends_with(0).says("is paused");
+    assert!(!speaks_grpc(port), "it serves although it is paused");
     drop(up);
 }

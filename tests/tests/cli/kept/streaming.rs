@@ -180,7 +180,7 @@ fn rows(folder: &Path) -> Vec<Value> {
 }
 
 /// Kills the driver of a run, if there is one just now.
-fn kill_driver(job: &Value) {
+pub(super) fn kill_driver(job: &Value) {
     let Some(execution) = job["kept"]["run"]["execution"].as_str() else { return };
     for process in fs::read_dir("/proc").expect("it is Linux").flatten() {
         let line = fs::read(process.path().join("cmdline")).unwrap_or_default();

@@ -38,7 +38,7 @@ async fn stopped_stream_commits_its_running_batch_and_begins_no_other() {
     let checkpoint = project.path("checkpoint");
     let streaming = Streaming {
         trigger: serde_json::from_value(json!({"asap": {}})).expect("it is one"),
-        checkpoint: checkpoint.display().to_string(),
+        checkpoint: Some(checkpoint.display().to_string()),
         state: None,
         grace: None,
         executors: None,
