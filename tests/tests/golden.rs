@@ -7,9 +7,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+use dcp_compiler::compile::{Compilation, Compiler, Goal, Stored};
 use dcp_compiler::diag::Code;
 use dcp_compiler::model::{Backend, ParameterType, ScalarOr, TypedParameter};
 use dcp_compiler::primitive::{Body, ContinuousJob, CoreEtlJob, Primitive};
+use dcp_compiler::project::{FILE_NAME, Project};
 use dcp_runner::execution::{Execution, Id, Policy};
 use dcp_runner::lower::{Input, Streaming, lower};
 use dcp_runner::machine::{Event, after};
@@ -97,6 +99,54 @@ fn primitives_and_dags_are_as_the_cases_expect() {
         failures.extend(compare(&output, &expected, &found));
     }
     finish(&failures);
+}
+
+#[test]
+fn stored_analyses_are_linked_as_fresh_ones() {
+    let project = Project::none();
+    let compiler = Compiler {
+        project: &project,
+        project_source: None,
+        project_diagnostics: Vec::new(),
+        goal: Goal::Validate,
+    };
+    let mut kinds = BTreeSet::new();
+    for path in cases("primitives").into_iter().chain(cases("diagnostics")) {
+        let text = std::fs::read_to_string(&path).expect("a case can be read");
+        let files = split_files(&text);
+        let manifests: Vec<&String> =
+            files.keys().filter(|name| name.ends_with(".yaml") && *name != FILE_NAME).collect();
+        let analyze = |index: usize| compiler.analyze(index, manifests[index], &files);
+        let stored = |index: usize| {
+            // At another place than where it is restored.
+            let elsewhere = index + 1000;
+            let analysis = compiler.analyze(elsewhere, manifests[index], &files);
+            let stored = Stored::of(elsewhere, &analysis)?;
+            let text = serde_json::to_string(&stored).expect("it can be written");
+            let stored: Stored = serde_json::from_str(&text).expect("it can be read");
+            Some(stored.restore(index, manifests[index]).expect("it is consistent"))
+        };
+        let fresh = compiler.link((0..manifests.len()).map(analyze).collect());
+        let restored = (0..manifests.len()).map(|index| stored(index).unwrap_or_else(|| analyze(index)));
+        let restored = compiler.link(restored.collect());
+        assert_eq!(format!("{:?}", restored.graph), format!("{:?}", fresh.graph), "{}", path.display());
+        assert_eq!(
+            format!("{:?}", restored.diagnostics),
+            format!("{:?}", fresh.diagnostics),
+            "{}",
+            path.display()
+        );
+        let files = |compilation: &Compilation| -> Vec<_> {
+            compilation.sources.files().iter().map(|file| file.path.clone()).collect()
+        };
+        assert_eq!(files(&restored), files(&fresh));
+        let nodes = (0..manifests.len()).filter(|index| stored(*index).is_some());
+        let nodes = nodes
+            .flat_map(|index| fresh.graph.nodes.iter().filter(move |it| it.at.file.0 as usize == index + 1));
+        kinds.extend(nodes.flat_map(|node| [node.job, node.run]));
+    }
+    let all = ["continuous", "jar", "manual", "onAssets", "pyspark", "schedule", "service", "sql", "stream"];
+    assert_eq!(kinds.into_iter().collect::<Vec<_>>(), all);
 }
 
 /// A value for each parameter that has none.
