@@ -2,8 +2,7 @@
 
 use granit_parser::{ErrorKind, ScanError};
 
-use super::index;
-use super::parse::MAX_DEPTH;
+use super::{index, words};
 use crate::diag::{Code, Diagnostic};
 use crate::source::{FileId, Span};
 
@@ -24,24 +23,15 @@ pub(super) fn scan_error(file: FileId, text: &str, error: &ScanError) -> Diagnos
     if let Some(tabs) = indented_by_tabs(text, at, about_tabs) {
         return tab(span(tabs));
     }
-    match kind {
-        _ if about_tabs => tab(next),
-        ErrorKind::RecursionLimitExceeded => {
-            Diagnostic::new(Code::TOO_COMPLEX, format!("this is nested more than {MAX_DEPTH} levels deep"))
-                .at(next, "")
-                .help("a manifest needs about ten levels: is the file what it is meant to be?")
-        }
-        kind => {
-            let diagnostic = Diagnostic::new(Code::SYNTAX, kind.to_string())
-                .at(next, "the YAML can't be read from here on");
-            match kind {
-                ErrorKind::MappingValueNotAllowed => diagnostic
-                    .help("a text with `: ` in it needs quotes; or is the indentation of this line off?"),
-                ErrorKind::UnknownAnchor => diagnostic.help("a text that begins with `*` needs quotes"),
-                _ => diagnostic,
-            }
-        }
+    if about_tabs {
+        return tab(next);
     }
+    let (message, help) = words::describe(kind);
+    let (code, label) = match kind {
+        ErrorKind::RecursionLimitExceeded => (Code::TOO_COMPLEX, ""),
+        _ => (Code::SYNTAX, "the YAML can't be read from here on"),
+    };
+    Diagnostic::new(code, message).at(next, label).help(help)
 }
 
 fn tab(at: Span) -> Diagnostic {

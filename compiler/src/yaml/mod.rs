@@ -15,6 +15,7 @@ mod parse;
 mod patch;
 mod plain;
 mod scalar;
+mod words;
 
 use std::borrow::Cow;
 
