@@ -2,10 +2,37 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Whether a command handles signals by itself.
+static HANDLED: AtomicBool = AtomicBool::new(false);
+
+/// The exit code of shells for a process that an interrupt ended.
+const INTERRUPTED: i32 = 130;
+
+/// Ends the process by the next signal, as without this, but cleans up before. A command that handles signals by itself
+/// by then is left alone.
+pub(crate) fn clean_up_before_end(clean_up: impl Fn() + Send + 'static) {
+    let wait = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let mut signals = Interrupts::unhandled()?;
+            loop {
+                signals.next().await;
+                if !HANDLED.load(Ordering::SeqCst) {
+                    clean_up();
+                    std::process::exit(INTERRUPTED);
+                }
+            }
+        })
+    };
+    // Without a thread, signals do what they do by default.
+    _ = std::thread::Builder::new().spawn(move || -> io::Result<()> { wait() });
+}
 
 /// From when it is made, the process is no longer ended by these signals.
 #[derive(Debug)]
@@ -16,6 +43,11 @@ pub(crate) struct Interrupts {
 
 impl Interrupts {
     pub(crate) fn new() -> io::Result<Self> {
+        HANDLED.store(true, Ordering::SeqCst);
+        Self::unhandled()
+    }
+
+    fn unhandled() -> io::Result<Self> {
         Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
     }
 

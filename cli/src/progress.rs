@@ -1,12 +1,14 @@
 //! How far a command is: a bar on a terminal, a line for each step elsewhere.
 
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::sync::Once;
 use std::time::{Duration, Instant};
 
+use console::Term;
 use dcp_reconciler::apply::Step;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
+use crate::interrupt;
 use crate::out::Out;
 use crate::render::counted;
 
@@ -151,7 +153,11 @@ impl Reading {
     pub(crate) fn one(&self) {
         let Some(since) = self.since else { return };
         if since.elapsed() > PATIENCE {
-            self.shown.call_once(|| self.bar.set_draw_target(ProgressDrawTarget::stderr()));
+            self.shown.call_once(|| {
+                self.bar.set_draw_target(stderr());
+                let bar = self.bar.clone();
+                interrupt::clean_up_before_end(move || bar.finish_and_clear());
+            });
         }
         self.bar.inc(1);
     }
@@ -163,9 +169,69 @@ impl Drop for Reading {
     }
 }
 
+/// Makes a spinner with a message and the time that has passed.
+pub(crate) fn spinner() -> ProgressBar {
+    let style = ProgressStyle::with_template("{spinner} {msg} {elapsed:>4}");
+    let style = style.unwrap_or_else(|_| ProgressStyle::default_spinner());
+    let bar = ProgressBar::with_draw_target(None, stderr()).with_style(style);
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
 fn bar(template: &str, length: u64) -> ProgressBar {
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(length).with_style(style.progress_chars("━╸─"))
+    ProgressBar::with_draw_target(Some(length), stderr()).with_style(style.progress_chars("━╸─"))
+}
+
+fn stderr() -> ProgressDrawTarget {
+    ProgressDrawTarget::term_like(Box::new(Narrow(Term::stderr())))
+}
+
+/// A terminal without its last columns. The terminal writes `^C` after what was written: in the last columns, that
+/// would begin another line, and the bar's own line would stay.
+#[derive(Debug)]
+struct Narrow(Term);
+
+impl TermLike for Narrow {
+    fn width(&self) -> u16 {
+        TermLike::width(&self.0).saturating_sub(4)
+    }
+
+    fn height(&self) -> u16 {
+        TermLike::height(&self.0)
+    }
+
+    fn move_cursor_up(&self, n: usize) -> io::Result<()> {
+        self.0.move_cursor_up(n)
+    }
+
+    fn move_cursor_down(&self, n: usize) -> io::Result<()> {
+        self.0.move_cursor_down(n)
+    }
+
+    fn move_cursor_right(&self, n: usize) -> io::Result<()> {
+        self.0.move_cursor_right(n)
+    }
+
+    fn move_cursor_left(&self, n: usize) -> io::Result<()> {
+        self.0.move_cursor_left(n)
+    }
+
+    fn write_line(&self, line: &str) -> io::Result<()> {
+        self.0.write_line(line)
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        self.0.write_str(text)
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        self.0.clear_line()
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 #[cfg(test)]

@@ -114,8 +114,10 @@ fn stored_analyses_are_linked_as_fresh_ones() {
     for path in cases("primitives").into_iter().chain(cases("diagnostics")) {
         let text = std::fs::read_to_string(&path).expect("a case can be read");
         let files = split_files(&text);
-        let manifests: Vec<&String> =
-            files.keys().filter(|name| name.ends_with(".yaml") && *name != FILE_NAME).collect();
+        let manifests: Vec<&String> = files
+            .keys()
+            .filter(|name| *name != FILE_NAME && Path::new(name).extension().is_some_and(|it| it == "yaml"))
+            .collect();
         let analyze = |index: usize| compiler.analyze(index, manifests[index], &files);
         let stored = |index: usize| {
             // At another place than where it is restored.

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use dcp_compiler::compile::Goal;
 use dcp_compiler::model::{self, Job};
@@ -16,12 +15,12 @@ use dcp_runner::execution::{Id, Phase};
 use dcp_runner::lower::Streaming;
 use dcp_runner::request::{Definition, Reference, Submit};
 use futures_util::StreamExt as _;
-use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args;
 use crate::failure::{Failure, Verdict};
 use crate::interrupt::Interrupts;
 use crate::out::Console;
+use crate::progress;
 use crate::project::{Home, Request};
 use crate::render::{self, Report};
 use crate::runs::{Runs, failed};
@@ -197,13 +196,7 @@ fn parameters(given: &[String]) -> Result<BTreeMap<String, String>, Failure> {
 /// Tells every step until it has ended; nothing where somebody did not want to wait any longer.
 fn wait(runs: &Runs, id: &Id, console: &mut Console) -> Result<Option<Record>, Failure> {
     let look = console.out.look;
-    let bar = (console.watched()).then(|| {
-        let style = ProgressStyle::with_template("{spinner} {msg} {elapsed:>4}");
-        let bar =
-            ProgressBar::new_spinner().with_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
-        bar.enable_steady_tick(Duration::from_millis(100));
-        bar
-    });
+    let bar = console.watched().then(progress::spinner);
     let told = runs.run(async {
         let mut interrupts = Interrupts::new()?;
         let mut steps = runs.runner.watch(id, 0);

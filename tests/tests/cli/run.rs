@@ -27,7 +27,7 @@ java.lang.OutOfMemoryError: Java heap space
 esac
 "#;
 
-const MANIFEST: &str = "\
+pub(crate) const MANIFEST: &str = "\
 apiVersion: dcp/v1
 kind: CoreETL
 metadata: {name: orders, domain: logistics, owner: data@example.com}

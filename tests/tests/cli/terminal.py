@@ -2,13 +2,15 @@
 
 stdin: {"argv": [...], "columns": 80, "typed": [["what is waited for", "what is then typed"], ...], "done": "a file"}
 The file, if one is named, is made once all that is waited for was seen.
-stdout: {"output": "...", "code": 0}, where the code is none if the program did not end in time
+stdout: {"output": "...", "screen": "...", "code": 0}: all that was written, what of it is left on the screen, and the exit
+code, which is none if the program did not end in time
 """
 
 import fcntl
 import json
 import os
 import pty
+import re
 import select
 import signal
 import struct
@@ -48,7 +50,36 @@ def main():
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
     # By the numbers of shells; none where it had to be killed.
     code = None if code == -signal.SIGKILL else 128 - code if code < 0 else code
-    json.dump({"output": output.decode(), "code": code}, sys.stdout)
+    json.dump({"output": output.decode(), "screen": screen(output.decode(), task["columns"]), "code": code}, sys.stdout)
+
+
+def screen(output, columns):
+    """What is left on the screen, by the few control sequences that dcp writes; any other one is an error."""
+    lines, row, column = [""], 0, 0
+    for text, sequence in re.findall(r"([^\x1b])|\x1b\[([0-9;?]*[A-Za-z])", output.replace("\n", "\v"), re.DOTALL):
+        if sequence == "2K":
+            lines[row] = ""
+        elif sequence.endswith("A"):
+            row = max(0, row - int(sequence[:-1] or 1))
+        elif sequence.endswith("B"):
+            row += int(sequence[:-1] or 1)
+        elif sequence.endswith("m") or sequence in ("?25l", "?25h"):
+            pass
+        elif sequence:
+            raise ValueError(f"the sequence {sequence} is not known")
+        elif text == "\r":
+            column = 0
+        elif text == "\v":
+            row += 1
+        else:
+            if column == columns:
+                row, column = row + 1, 0
+            lines += [""] * (row + 1 - len(lines))
+            line = lines[row].ljust(column)
+            lines[row] = line[:column] + text + line[column + 1 :]
+            column += 1
+        lines += [""] * (row + 1 - len(lines))
+    return "\n".join(line.rstrip() for line in lines)
 
 
 main()

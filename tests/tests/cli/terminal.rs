@@ -5,6 +5,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
+use dcp_tests::machine::Machine;
 use serde_json::{Value, json};
 
 use crate::harness::{DCP, Ran, Sandbox};
@@ -18,14 +19,21 @@ const CTRL_D: &str = "\u{4}";
 /// What is waited for, and what is then typed.
 type Typed<'a> = &'a [(&'a str, &'a str)];
 
-/// Runs `dcp` at a terminal; all that it shows is its stdout.
+/// Runs `dcp` at a terminal. Its stdout is all that it shows, its stderr what of that is left on the screen.
 fn at_terminal(sandbox: &Sandbox, args: &[&str], typed: Typed<'_>) -> Ran {
-    watched(sandbox, args, typed, None)
+    watched(sandbox, args, typed, None, &[])
 }
 
 /// The same; a file is made once all that is waited for was seen.
-fn watched(sandbox: &Sandbox, args: &[&str], typed: Typed<'_>, done: Option<&Path>) -> Ran {
+fn watched(
+    sandbox: &Sandbox,
+    args: &[&str],
+    typed: Typed<'_>,
+    done: Option<&Path>,
+    environment: &[(&str, &Path)],
+) -> Ran {
     let mut python = sandbox.command("python3".as_ref());
+    python.envs(environment.iter().copied());
     python.arg(SCRIPT).env("TERM", "xterm").env("NO_COLOR", "1").env("DCP_TOKEN", TOKEN);
     let mut child = python.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("python3 is there");
     let command: Vec<_> =
@@ -36,9 +44,25 @@ fn watched(sandbox: &Sandbox, args: &[&str], typed: Typed<'_>, done: Option<&Pat
     let told: Value = serde_json::from_slice(&output.stdout).expect("it tells what came of it");
     output.stdout = told["output"].as_str().unwrap_or_default().replace("\r\n", "\n").into_bytes();
     let mut ran = sandbox.ran(args, &output);
+    told["screen"].as_str().unwrap_or_default().clone_into(&mut ran.stderr);
     assert!(told["code"].is_i64(), "it did not end:\n{}", ran.shown());
     ran.code = i32::try_from(told["code"].as_i64().unwrap_or_default()).expect("it is a small number");
     ran
+}
+
+/// The terminal writes `^C` after the spinner's line, which must not make it two lines.
+#[test]
+fn interrupt_leaves_no_spinner_on_the_screen() {
+    let (sandbox, machine) =
+        (Sandbox::new(), Machine::of_version("4.1.1", "while true; do sleep 0.02; done"));
+    sandbox.write("orders.yaml", crate::run::MANIFEST).write("main.py", "");
+    let spark = machine.path("spark");
+    let run = ["run", "orders.yaml"];
+    let ran = watched(&sandbox, &run, &[("running   1s", CTRL_C)], None, &[("SPARK_HOME", &spark)]);
+    let lines: Vec<&str> = ran.stderr.lines().filter(|line| !line.is_empty()).collect();
+    let interrupted = lines.iter().position(|line| line.starts_with("interrupted: "));
+    let before = interrupted.and_then(|at| lines.get(at.checked_sub(1)?)).copied().unwrap_or_default();
+    assert!(before.starts_with("✓ running"), "{}", ran.shown());
 }
 
 #[test]
@@ -63,7 +87,7 @@ fn an_apply_that_takes_long_comes_to_its_end() {
         let ran = scope.spawn(|| {
             let apply = ["apply", "--target", "prod", "--auto-approve"];
             // Each turn of the spinner writes its line again.
-            watched(&sandbox, &apply, &[("committing", ""); 4], Some(&turned))
+            watched(&sandbox, &apply, &[("committing", ""); 4], Some(&turned), &[])
         });
         while !turned.exists() && !ran.is_finished() {
             std::thread::sleep(Duration::from_millis(10));
