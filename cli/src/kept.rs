@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use dcp_compiler::primitive::{Address, Kind};
 use dcp_compiler::project::Project;
 use dcp_reconciler::keep::{Acting, Condition, Keep, Observed, Seen, Told, decide, seen, seen_alive};
-use dcp_reconciler::plan::{Action, Live, Plan, Workload};
+use dcp_reconciler::plan::{Action, GivenUp, Live, Plan, Workload};
 use dcp_reconciler::registry::remote::Options;
 use dcp_reconciler::registry::{self, Scope};
 use dcp_runner::api::{self, Holder, Record, Runner as _};
@@ -25,17 +25,18 @@ use crate::render;
 use crate::runs::Runs;
 use crate::socket;
 
-/// Looks how it is with what a plan changes, where that can be told without disturbing anything: what can't be told stays
-/// unknown.
+/// Looks how the continuous jobs that a plan changes run, and which revisions were given up, where that can be read without
+/// disturbing anything. What can't be read stays unknown.
 pub(crate) fn look(plan: &mut Plan, control: &Control, home: &Home, project: &Project<'_>) {
+    let Ok(keep) = control.keep() else { return };
+    let Ok(told) = control.run(keep.jobs(&control.scope, None)) else { return };
+    plan.given_up = told.iter().filter_map(given_up).collect();
     let concerned = |it: &&mut Workload| it.live == Live::Unknown && it.action != Action::Create;
     let concerned: Vec<&mut Workload> = plan.workloads.iter_mut().filter(concerned).collect();
     if concerned.is_empty() {
         return;
     }
-    let Ok(keep) = control.keep() else { return };
     let found = control.run(async {
-        let told = keep.jobs(&control.scope, None).await.ok()?;
         let mut told: HashMap<String, Told> =
             told.into_iter().map(|it| (format!("{}/{}", it.address.domain, it.address.name), it)).collect();
         let reader = Reader::of(home, project).await?;
@@ -61,6 +62,19 @@ pub(crate) fn look(plan: &mut Plan, control: &Control, home: &Home, project: &Pr
             state_rows: job.progress.as_ref().map(|it| it.state_rows),
         };
     }
+}
+
+/// Returns the applied revision of a job, if it was given up.
+fn given_up(told: &Told) -> Option<GivenUp> {
+    let build = told.desired.as_ref()?.version.build;
+    let given_up = told.kept.given_up.as_ref().filter(|it| it.build == build)?;
+    Some(GivenUp {
+        domain: told.address.domain.clone(),
+        name: told.address.name.clone(),
+        revision: told.desired.as_ref()?.version.revision,
+        running: told.kept.run.as_ref().map(|run| run.version.revision),
+        why: given_up.why.clone(),
+    })
 }
 
 /// Reads how runs are, and takes care of none.

@@ -77,6 +77,23 @@ pub struct Plan {
     pub unchanged: u64,
     /// How many were left out, as they were not asked for.
     pub left_out: u64,
+    /// Continuous jobs whose applied revision was given up, whether the plan changes them or not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given_up: Vec<GivenUp>,
+}
+
+/// A revision of a continuous job that was not healthy and does not run, though it is applied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GivenUp {
+    pub domain: String,
+    pub name: String,
+    pub revision: u64,
+    /// The revision that runs in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running: Option<u64>,
+    /// Why it was given up.
+    pub why: String,
 }
 
 impl Plan {

@@ -5,8 +5,9 @@ mod headline;
 mod markdown;
 mod text;
 
-use dcp_reconciler::plan::{Action, Class, Consent, Live, Plan, Workload};
+use dcp_reconciler::plan::{Action, Class, Consent, GivenUp, Live, Plan, Workload};
 
+use super::harmless;
 use super::keep::amount;
 
 pub(crate) use github::github;
@@ -89,6 +90,23 @@ fn live(plan: &Plan) -> Option<String> {
     let (first, others) = unknown.split_first()?;
     let more = if others.is_empty() { String::new() } else { format!(" and {} more", others.len()) };
     Some(format!("how {first}{more} runs is not known: the Runner does not answer, or has forgotten the run"))
+}
+
+/// Says which applied revisions were given up, and what to do.
+fn given_up(plan: &Plan) -> Vec<String> {
+    let line = |it: &GivenUp| {
+        let id = harmless(&format!("{}/{}", it.domain, it.name));
+        let running = match it.running {
+            Some(running) => format!("revision {running} runs in its place"),
+            None => "nothing runs in its place".to_owned(),
+        };
+        let why = harmless(&it.why);
+        let revision = it.revision;
+        format!(
+            "revision {revision} of {id} was given up, and {running}: {why}; apply a change that mends it"
+        )
+    };
+    plan.given_up.iter().map(line).collect()
 }
 
 /// How to consent, or why that can't be done.

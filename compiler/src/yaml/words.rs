@@ -187,11 +187,12 @@ fn is_directive(kind: &Kind) -> bool {
 mod tests {
     use proptest::prelude::*;
 
+    use crate::diag::Diagnostic;
     use crate::source::FileId;
     use crate::yaml::parse;
 
     fn message(text: &str) -> Option<String> {
-        parse(FileId(1), text).diagnostics.into_iter().find(|it| it.is_error()).map(|it| it.message)
+        parse(FileId(1), text).diagnostics.into_iter().find(Diagnostic::is_error).map(|it| it.message)
     }
 
     #[test]

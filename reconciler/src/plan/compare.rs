@@ -190,6 +190,7 @@ impl Comparison<'_> {
             workloads,
             unchanged: self.unchanged,
             left_out: self.left_out,
+            given_up: Vec::new(),
         })
     }
 }

@@ -226,8 +226,13 @@ fn whoever_waits_learns_that_a_revision_was_given_up() {
     let told = place.run(&["status", "--wait"]).ends_with(1);
     told.says("revision 2 was given up: the program failed: ValueError: wrong");
     place.healthy(1);
+    let plan = place.run(&["plan"]).ends_with(0).says("nothing to do");
+    plan.says("revision 2 of logistics/clicks was given up, and revision 1 runs in");
+    let plan = place.run(&["plan", "--output", "json"]).ends_with(0).json();
+    assert_eq!(plan["plan"]["givenUp"][0]["running"], 1);
     place.apply("\"wrong\"", "\"two\"");
     place.run(&["status", "--wait"]).ends_with(0).says("healthy    3");
+    assert!(!place.run(&["plan"]).ends_with(0).shown().contains("given up"));
     assert_eq!(place.started(), ["one", "wrong", "one", "two"]);
 }
 

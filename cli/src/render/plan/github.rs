@@ -2,13 +2,15 @@
 
 use dcp_reconciler::plan::{Consent, Plan, Workload};
 
-use super::{by_danger, consent, is_dangerous, meaning};
+use super::{by_danger, consent, given_up, is_dangerous, meaning};
 use crate::render::github::{escape, property};
 
 /// An annotation for each dangerous workload, at the line that makes it so. `prefix` leads from the repository to the
 /// project.
 pub(crate) fn github(plan: &Plan, prefix: &str) -> String {
-    by_danger(plan).into_iter().filter(|it| is_dangerous(it)).map(|it| annotation(it, prefix)).collect()
+    let dangerous = by_danger(plan).into_iter().filter(|it| is_dangerous(it));
+    let given_up = given_up(plan).into_iter().map(|line| format!("::warning::{}\n", escape(&line)));
+    dangerous.map(|it| annotation(it, prefix)).chain(given_up).collect()
 }
 
 fn annotation(workload: &Workload, prefix: &str) -> String {

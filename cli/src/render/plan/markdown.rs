@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use dcp_reconciler::plan::{Class, Plan, Reason, Renamed, Workload};
 
 use super::headline::Base;
-use super::{by_danger, consent, headline, is_dangerous, live, meaning};
+use super::{by_danger, consent, given_up, headline, is_dangerous, live, meaning};
 use crate::render::{grouped, harmless};
 
 /// GitHub takes 65,536 characters; what is said after this many must be short.
@@ -18,7 +18,6 @@ pub(crate) fn markdown(plan: &Plan) -> String {
     writeln!(text, "{}\n", escaped(&Base(plan).told(None))).expect(FINE);
     if plan.is_empty() {
         text.push_str("Nothing to do.\n");
-        return text;
     }
     let all = by_danger(plan);
     let mut left = all.len();
@@ -33,6 +32,9 @@ pub(crate) fn markdown(plan: &Plan) -> String {
     }
     if let Some(line) = live(plan) {
         writeln!(text, "\n{line}").expect(FINE);
+    }
+    for line in given_up(plan) {
+        writeln!(text, "\n⚠️ {}", escaped(&line)).expect(FINE);
     }
     text
 }

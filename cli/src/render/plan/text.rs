@@ -21,7 +21,8 @@ pub(crate) fn text(plan: &Plan, now: Option<Timestamp>, look: Look, out: &mut im
     if plan.is_empty() {
         let line = format!("nothing to do: {}", headline(plan));
         writeln!(out, "{}", look.paint(GOOD, line))?;
-        return writeln!(out, "{}", look.paint(DIM, Base(plan).told(now)));
+        writeln!(out, "{}", look.paint(DIM, Base(plan).told(now)))?;
+        return given_up(plan, look, out);
     }
     for line in wrapped(&headline(plan), look.width, "") {
         writeln!(out, "{}", look.paint(BOLD, line))?;
@@ -50,10 +51,26 @@ pub(crate) fn text(plan: &Plan, now: Option<Timestamp>, look: Look, out: &mut im
             format!("… and {} more, none of them dangerous: --output json has them all", grouped(hidden));
         writeln!(out, "\n{}", look.paint(DIM, line))?;
     }
-    match live(plan) {
-        Some(line) => writeln!(out, "\n{}", look.paint(DIM, line)),
-        None => Ok(()),
+    if let Some(line) = live(plan) {
+        writeln!(out, "\n{}", look.paint(DIM, line))?;
     }
+    given_up(plan, look, out)
+}
+
+/// Writes which applied revisions were given up.
+fn given_up(plan: &Plan, look: Look, out: &mut impl Write) -> io::Result<()> {
+    for text in super::given_up(plan) {
+        writeln!(out)?;
+        for (index, line) in wrapped(&format!("warning: {text}"), look.width, "  ").into_iter().enumerate() {
+            let line = if index == 0 {
+                line.replacen("warning:", &look.paint(WARNING, "warning:"), 1)
+            } else {
+                line
+            };
+            writeln!(out, "{line}")?;
+        }
+    }
+    Ok(())
 }
 
 fn one(workload: &Workload, name_width: usize, look: Look, out: &mut impl Write) -> io::Result<()> {
