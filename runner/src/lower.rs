@@ -105,6 +105,8 @@ pub fn lower(input: &Input<'_>) -> Result<SparkApplication, Unfit> {
         metadata.annotations.iter().map(|(key, value)| (key.as_str().to_owned(), value.clone())).collect();
     let program = program(input)?;
     let mut conf = conf(job);
+    conf.extend(pods::settings("driver", job.pods.driver.as_deref(), &annotations));
+    conf.extend(pods::settings("executor", job.pods.executors.as_deref(), &annotations));
     if input.streaming.is_some() {
         tells(&mut conf);
     }

@@ -4,9 +4,13 @@ use std::collections::BTreeMap;
 
 use dcp_compiler::compile::{Compilation, Compiler, Goal};
 use dcp_compiler::diag::Diagnostic;
-use dcp_compiler::primitive::{Body, canonical};
+use dcp_compiler::model::Backend;
+use dcp_compiler::primitive::{Body, CoreEtlJob, canonical};
 use dcp_compiler::project::Project;
+use dcp_runner::execution::{Execution, Id, Policy};
+use dcp_runner::lower::{Input, lower};
 use dcp_tests::{compile, describe, split_files, workspace};
+use jiff::Timestamp;
 use proptest::prelude::*;
 
 /// Manifests with many things left to chance, most of them valid.
@@ -186,4 +190,81 @@ fn a_bad_manifest_does_not_hide_the_others() {
         assert!(said, "nothing is said of {name}");
     }
     assert!(compilation.primitives.is_empty());
+}
+
+/// Texts that a template engine could take for more than text.
+fn template_like() -> impl Strategy<Value = String> {
+    let fragments = [
+        "{{APP_ID}}",
+        "{{EXECUTOR_ID}}",
+        "{{ ds }}",
+        "{{",
+        "}}",
+        "{% raw %}",
+        "{%",
+        "%}",
+        "{# #}",
+        "{{#each tasks}}",
+        "{{{x}}}",
+        "{{> dag.py}}",
+        "\"",
+        "'",
+        "\"\"\"",
+        "\\",
+        "\n",
+        "\"); import os; os.system(\"x\") #",
+        "# coding: latin-1",
+        "$",
+        "x",
+        " ",
+    ];
+    let fragment = proptest::sample::select(fragments.to_vec()).prop_map(str::to_owned);
+    let text = proptest::collection::vec(prop_oneof![4 => fragment, 1 => "[ -~]{0,12}"], 1..6);
+    // References of dcp itself are replaced.
+    text.prop_map(|parts| parts.concat()).prop_filter("has a reference", |text| !text.contains("${"))
+}
+
+/// The text of the DAG without the job's fingerprint, and the job.
+fn with_annotation(text: &str) -> (String, CoreEtlJob) {
+    let quoted = serde_json::to_string(text).expect("a text is JSON");
+    let manifest = format!(
+        "apiVersion: dcp/v1\nkind: CoreETL\nmetadata: {{name: a, domain: b, owner: c, annotations: {{note: {quoted}}}}}\n\
+         spec:\n  engine: {{version: \"4.1\"}}\n  job: {{sql: {{query: SELECT 1 AS one}}}}\n  run: {{manual: {{}}}}\n"
+    );
+    let compilation = compile(&split_files(&manifest), None);
+    assert_eq!(describe(&compilation.sources, &compilation.diagnostics), "", "{manifest}");
+    let (mut dag, mut job, mut fingerprint) = (None, None, String::new());
+    for primitive in compilation.primitives {
+        match primitive.body {
+            Body::CoreEtlJob(it) => {
+                primitive.fingerprint.as_str().clone_into(&mut fingerprint);
+                job = Some(*it);
+            }
+            Body::Orchestrator(it) => dag = Some(it.content),
+            Body::ContinuousJob(_) => {}
+        }
+    }
+    let (dag, job) = (dag.expect("there is a DAG"), job.expect("there is a job"));
+    (dag.replace(&fingerprint, "all of it").replace(&fingerprint[..12], "a part of it"), job)
+}
+
+proptest! {
+    #[test]
+    fn annotation_reaches_pods_as_it_is_and_the_dag_not_at_all(text in template_like()) {
+        let (dag, job) = with_annotation(&text);
+        prop_assert_eq!(dag, with_annotation("plain").0);
+        let execution = Execution::new(
+            Id::parse("a1").expect("it is one"), Policy::of(&job, None), Backend::Local, Timestamp::UNIX_EPOCH,
+        );
+        let values = BTreeMap::new();
+        let input = Input { job: &job, execution: &execution, values: &values, streaming: None, results: None };
+        let spec = lower(&input).expect("it fits").spec;
+        for (role, pod) in [("driver", &spec.driver_spec), ("executor", &spec.executor_spec)] {
+            let template = pod.pod_template_spec["metadata"]["annotations"]["note"].as_str();
+            let setting = spec.spark_conf.get(&format!("spark.kubernetes.{role}.annotation.note")).map(String::as_str);
+            let replaced = text.contains("{{APP_ID}}") || text.contains("{{EXECUTOR_ID}}");
+            let expected = if replaced { (None, Some(text.as_str())) } else { (Some(text.as_str()), None) };
+            prop_assert_eq!((template, setting), expected);
+        }
+    }
 }

@@ -9,6 +9,7 @@ mod engine;
 mod job;
 mod lineage;
 mod mistaken;
+mod pods;
 mod program;
 mod references;
 mod resources;
@@ -85,6 +86,7 @@ impl Subject<'_> {
         stream::check(self);
         run::check(self);
         resources::check(self);
+        pods::check(self);
         conf::check(self);
     }
 

@@ -26,8 +26,8 @@ pub use names::{
 };
 pub use placement::{Backend, Clusters, Databricks, Emr, Placement};
 pub use pods::{
-    ContainerResources, Env, EnvFrom, EnvSource, KeyRef, MountedConfigMap, MountedSecret, Pod, Pods,
-    PullPolicy, SecretType, Toleration, TolerationEffect, TolerationOperator, Volume,
+    ContainerResources, Env, EnvFrom, EnvSource, KeyRef, MountedConfigMap, MountedSecret, OnDemandClaim, Pod,
+    Pods, PullPolicy, SecretType, Toleration, TolerationEffect, TolerationOperator, Volume,
 };
 pub use quantity::{Cpu, Delay, Duration, Memory};
 pub use resources::{Driver, Executors, Resources, Sizing, default_overhead};
@@ -97,7 +97,8 @@ pub struct Metadata {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("propertyNames" = {"format": "label-key"}))]
     pub labels: BTreeMap<LabelKey, LabelValue>,
-    /// Annotations for the pods of every run.
+    /// Annotations for the pods of every run. Spark replaces `{{APP_ID}}` by the application's id, and `{{EXECUTOR_ID}}` by
+    /// that of the executor.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("propertyNames" = {"format": "label-key"}))]
     pub annotations: BTreeMap<LabelKey, String>,

@@ -59,7 +59,8 @@ pub struct Pod {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("propertyNames" = {"format": "label-key"}))]
     pub labels: BTreeMap<LabelKey, LabelValue>,
-    /// Annotations, beside those of the workload.
+    /// Annotations, beside those of the workload. Spark replaces `{{APP_ID}}` and `{{EXECUTOR_ID}}` in them, and in no
+    /// annotation of `template`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("propertyNames" = {"format": "label-key"}))]
     pub annotations: BTreeMap<LabelKey, String>,
@@ -193,6 +194,7 @@ pub struct MountedConfigMap {
 /// A volume and where it is mounted.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("exactlyOneOf" = ["source", "onDemandClaim"]))]
 pub struct Volume {
     /// Its name. Spark keeps its scratch data on volumes whose names begin with `spark-local-dir-`.
     pub name: KubernetesName,
@@ -203,8 +205,23 @@ pub struct Volume {
     #[serde(default)]
     pub read_only: bool,
     /// What it is, as Kubernetes has it: `emptyDir: {}`, `persistentVolumeClaim: {claimName: …}`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("minProperties" = 1, "maxProperties" = 1, "examples" = [{"emptyDir": {}}]))]
     pub source: BTreeMap<String, Value>,
+    /// A new volume for each pod, by a claim that Spark makes and removes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on_demand_claim: Option<OnDemandClaim>,
+}
+
+/// A claim of a persistent volume that Spark makes for each pod, as by its setting `claimName=OnDemand`. Only that pod can
+/// use it (`ReadWriteOncePod`). Spark removes claims with the driver at the latest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct OnDemandClaim {
+    /// The storage class. Spark makes no claim without one.
+    pub storage_class: KubernetesName,
+    /// The size of the volume.
+    pub size_limit: Memory,
 }
 
 /// A taint of nodes that does not keep the pod away.

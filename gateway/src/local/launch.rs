@@ -13,7 +13,9 @@ use super::log;
 use super::prepare::{self, Packages, Work};
 use super::secrets::{self, Secrets, Store};
 use crate::SparkApplication;
-use crate::application::{HADOOP_CONFIG_MAP, MODULES, PACKAGES, Placement, SPARK_CONFIG_MAP, Spec};
+use crate::application::{
+    DRIVER_CLAIMS, HADOOP_CONFIG_MAP, MODULES, PACKAGES, Placement, SPARK_CONFIG_MAP, Spec,
+};
 use crate::compute::{Error, Result};
 
 /// A command, as a supervisor starts it.
@@ -209,8 +211,10 @@ fn refuse(application: &SparkApplication) -> Result<()> {
         let map = volume["configMap"]["name"].as_str();
         spec.config_map_specs.iter().any(|own| Some(own.name.as_str()) == map)
     };
-    let scratch =
-        |volume: &Value| volume["name"].as_str().is_some_and(|it| it.starts_with("spark-local-dir-"));
+    let is_scratch = |name: &str| name.starts_with("spark-local-dir-");
+    let scratch = |volume: &Value| volume["name"].as_str().is_some_and(is_scratch);
+    let mut claims = spec.spark_conf.keys().filter_map(|key| key.strip_prefix(DRIVER_CLAIMS));
+    let claims = claims.any(|volume| !is_scratch(volume));
     let volumes = || items(&spec.driver_spec.pod_template_spec["spec"], "volumes").filter(|it| !own(it));
     let has = |kind: &str| volumes().any(|volume| volume.get(kind).is_some());
     let others = |volume: &Value| volume.get("secret").is_none() && volume.get("configMap").is_none();
@@ -222,7 +226,7 @@ fn refuse(application: &SparkApplication) -> Result<()> {
         ("spark.hadoopConfigMap", spec.spark_conf.contains_key(HADOOP_CONFIG_MAP)),
         ("pods.driver.secrets.**", has("secret")),
         ("pods.driver.configMaps.**", has("configMap")),
-        ("pods.driver.volumes.**", volumes().any(|volume| others(volume) && !scratch(volume))),
+        ("pods.driver.volumes.**", claims || volumes().any(|volume| others(volume) && !scratch(volume))),
         ("pods.driver.envFrom.**", containers(spec).any(|it| items(it, "envFrom").next().is_some())),
     ];
     match present.into_iter().find(|(_, is_set)| *is_set) {

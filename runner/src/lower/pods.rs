@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use dcp_compiler::model::{
-    Env, EnvFrom, EnvSource, KeyRef, KubernetesName, Pod, ScalarOr, SecretType, Toleration,
+    Env, EnvFrom, EnvSource, KeyRef, KubernetesName, OnDemandClaim, Pod, ScalarOr, SecretType, Toleration,
+    Volume,
 };
+use dcp_gateway::application::{DRIVER_CLAIMS, EXECUTOR_CLAIMS};
 use serde_json::{Map, Value, json};
 
 /// A template: what the manifest gives as it is, and over it what the manifest's own fields say.
@@ -23,8 +25,8 @@ pub(super) fn template(
             "labels": own.chain(labels.clone()).collect::<BTreeMap<_, _>>(),
         }}),
     );
-    let own = pod.annotations.iter().map(|(key, value)| (key.to_string(), value.clone()));
-    let annotations: BTreeMap<String, String> = annotations.clone().into_iter().chain(own).collect();
+    let mut annotations = self::annotations(pod, annotations);
+    annotations.retain(|_, value| !has_placeholder(value));
     if !annotations.is_empty() {
         merge(&mut template, json!({"metadata": {"annotations": annotations}}));
     }
@@ -48,7 +50,7 @@ pub(super) fn template(
         volumes.push(volume);
         mounts.push(json!({"name": name, "mountPath": path, "readOnly": read_only}));
     };
-    for volume in &pod.volumes {
+    for volume in pod.volumes.iter().filter(|volume| volume.on_demand_claim.is_none()) {
         mount(volume.name.as_str(), json!(volume.source), &volume.path, volume.read_only);
     }
     for (number, secret) in pod.secrets.iter().enumerate() {
@@ -89,6 +91,47 @@ pub(super) fn template(
         merge(container, json!({"resources": {"requests": all, "limits": all}}));
     }
     template
+}
+
+/// Returns the settings by which Spark itself does something to the pods of a role: it makes claims, and it replaces
+/// placeholders in annotations that are settings, but in none of a template.
+pub(super) fn settings(
+    role: &str,
+    pod: Option<&Pod>,
+    annotations: &BTreeMap<String, String>,
+) -> BTreeMap<String, String> {
+    let none = Pod::default();
+    let pod = pod.unwrap_or(&none);
+    let annotations = self::annotations(pod, annotations).into_iter();
+    let annotations = annotations
+        .filter(|(_, value)| has_placeholder(value))
+        .map(|(key, value)| (format!("spark.kubernetes.{role}.annotation.{key}"), value));
+    let claims = if role == "driver" { DRIVER_CLAIMS } else { EXECUTOR_CLAIMS };
+    annotations.chain(pod.volumes.iter().flat_map(|volume| claim(claims, volume))).collect()
+}
+
+/// The settings of a volume that Spark makes a claim for.
+fn claim(claims: &str, volume: &Volume) -> Vec<(String, String)> {
+    let Some(OnDemandClaim { storage_class, size_limit }) = &volume.on_demand_claim else {
+        return Vec::new();
+    };
+    let setting = |key: &str, value: String| (format!("{claims}{}.{key}", volume.name), value);
+    vec![
+        setting("mount.path", volume.path.clone()),
+        setting("options.claimName", "OnDemand".to_owned()),
+        setting("options.storageClass", storage_class.to_string()),
+        setting("options.sizeLimit", format!("{}Mi", size_limit.mib())),
+    ]
+}
+
+/// The annotations of the workload, and over them those of the pod.
+fn annotations(pod: &Pod, of_workload: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let own = pod.annotations.iter().map(|(key, value)| (key.to_string(), value.clone()));
+    of_workload.clone().into_iter().chain(own).collect()
+}
+
+fn has_placeholder(value: &str) -> bool {
+    ["{{APP_ID}}", "{{EXECUTOR_ID}}"].into_iter().any(|placeholder| value.contains(placeholder))
 }
 
 /// Has a config map of the application mounted in the primary container.

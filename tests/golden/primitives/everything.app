@@ -8,6 +8,10 @@
       "dcp/domain": "finance",
       "dcp/execution": "a1",
       "dcp/workload": "program"
+    },
+    "annotations": {
+      "note": "{{ ds }}",
+      "yunikorn.apache.org/app-id": "{{APP_ID}}"
     }
   },
   "spec": {
@@ -53,9 +57,16 @@
       "spark.kubernetes.container.image": "registry.example.com/finance:1",
       "spark.kubernetes.container.image.pullPolicy": "IfNotPresent",
       "spark.kubernetes.container.image.pullSecrets": "registry",
+      "spark.kubernetes.driver.annotation.yunikorn.apache.org/app-id": "{{APP_ID}}",
       "spark.kubernetes.driver.container.image": "registry.example.com/driver:1",
       "spark.kubernetes.driver.limit.cores": "2",
       "spark.kubernetes.driver.request.cores": "500m",
+      "spark.kubernetes.executor.annotation.note": "executor {{EXECUTOR_ID}} of {{APP_ID}}",
+      "spark.kubernetes.executor.annotation.yunikorn.apache.org/app-id": "{{APP_ID}}",
+      "spark.kubernetes.executor.volumes.persistentVolumeClaim.spark-local-dir-1.mount.path": "/scratch",
+      "spark.kubernetes.executor.volumes.persistentVolumeClaim.spark-local-dir-1.options.claimName": "OnDemand",
+      "spark.kubernetes.executor.volumes.persistentVolumeClaim.spark-local-dir-1.options.sizeLimit": "102400Mi",
+      "spark.kubernetes.executor.volumes.persistentVolumeClaim.spark-local-dir-1.options.storageClass": "fast",
       "spark.kubernetes.hadoop.configMapName": "hadoop-conf",
       "spark.locality.wait": "3",
       "spark.speculation": "true",
@@ -81,7 +92,8 @@
       "podTemplateSpec": {
         "metadata": {
           "annotations": {
-            "c": "d"
+            "c": "d",
+            "note": "{{ ds }}"
           },
           "labels": {
             "a": "b",

@@ -101,9 +101,18 @@ fn fields_that_cannot_be_acted_on_are_refused_by_their_name() {
         let field = pattern.trim_end_matches(".**").trim_end_matches(".*");
         assert!(said.starts_with(&format!("`{field}`: `local`")), "{said}");
     }
-    let scratch = "{name: spark-local-dir-1, path: /tmp/x, source: {emptyDir: {}}}";
-    accepts(&format!("  pods: {{driver: {{volumes: [{scratch}]}}}}\n"))
-        .expect("it is where Spark keeps scratch data");
+    let claim = "onDemandClaim: {storageClass: fast, sizeLimit: 10g}";
+    let Err(Error::Invalid(said)) =
+        accepts(&format!("  pods: {{driver: {{volumes: [{{name: data, path: /data, {claim}}}]}}}}\n"))
+    else {
+        panic!("a claim is accepted")
+    };
+    assert!(said.starts_with("`pods.driver.volumes`: `local` mounts nothing"), "{said}");
+    for source in ["source: {emptyDir: {}}", claim] {
+        let scratch = format!("{{name: spark-local-dir-1, path: /tmp/x, {source}}}");
+        accepts(&format!("  pods: {{driver: {{volumes: [{scratch}]}}}}\n"))
+            .expect("it is where Spark keeps scratch data");
+    }
     accepts("  placement: {backends: [emr, local], emr: {releaseLabel: emr-7.6.0-latest}}\n")
         .expect("it is for another one");
 }
