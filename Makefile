@@ -13,7 +13,7 @@ needs-postgres := cargo cc postgres
 needs-cloud := cargo cc python3 venv
 needs-schemathesis := cargo cc python3 venv
 needs-spark := cargo cc python3 venv javac
-needs-streaming := cargo cc python3 venv java maven
+needs-streaming := cargo cc python3 venv java maven postgres
 needs-airflow := cargo cc python3 venv java postgres
 
 .PHONY: help demo test $(GROUPS:%=test-%) lint bench dist fuzz clean
@@ -38,7 +38,7 @@ test:
 ## test-cloud the DAG folder in S3, by moto's server on this machine: no cloud account
 ## test-schemathesis  the REST face, called in all the ways that its document has
 ## test-spark jobs of every kind on a real Spark on this machine, installed from PyPI
-## test-streaming  changed streams on a real Spark, and a real Kafka, both on this machine
+## test-streaming  changed streams on a real Spark, with a real Kafka and a real PostgreSQL, all on this machine
 ## test-airflow  the provider and generated DAGs in a real Airflow on PostgreSQL, with a real Spark, all on this machine
 $(GROUPS:%=test-%): test-%:
 	@scripts/need $@ $(needs-$*)

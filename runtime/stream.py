@@ -19,6 +19,10 @@ from pyspark.sql import functions as F
 from pyspark.sql.streaming import DataStreamWriter, StreamingQuery
 
 
+# Sinks that are written batch by batch.
+BATCHED = ("jdbc",)
+
+
 def main(path: str) -> None:
     with open(path, encoding="utf-8") as file:
         task = json.load(file)
@@ -90,7 +94,13 @@ def start(spark: SparkSession, task: dict) -> StreamingQuery:
     rows = shaped(spark.sql(stream["query"]), stream["sink"])
     writer = rows.writeStream.queryName(task["name"]).outputMode(stream["outputMode"])
     writer = triggered(writer.option("checkpointLocation", task["checkpoint"]), task["trigger"])
-    return write(writer, stream["sink"])
+    kind, it = only(stream["sink"])
+    if kind in BATCHED:
+        # It travels only with streams that need it.
+        import batch_sinks
+
+        return writer.foreachBatch(batch_sinks.writer(spark, kind, it, rows, task["name"])).start()
+    return write(writer, kind, it)
 
 
 def marks(stream: dict, name: str) -> list:
@@ -241,8 +251,7 @@ def packed(row: Column, form: str) -> Column:
     return {"json": F.to_json, "csv": F.to_csv}[form](row)
 
 
-def write(writer: DataStreamWriter, sink: dict) -> StreamingQuery:
-    kind, it = only(sink)
+def write(writer: DataStreamWriter, kind: str, it) -> StreamingQuery:
     if kind == "console":
         writer = writer.format("console").option("numRows", it["rows"])
         return writer.option("truncate", str(it["truncate"]).lower()).start()

@@ -1,6 +1,7 @@
 //! A real PostgreSQL for tests, private to the process: started once, from the machine's binaries, and ended with it.
 
 use std::io::Write as _;
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::fs::{MetadataExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -69,7 +70,7 @@ pub fn database() -> String {
 pub fn database_of(collation: &Collation) -> String {
     static SERVER: OnceLock<Server> = OnceLock::new();
     // What the machine itself loses, no test asks for.
-    SERVER.get_or_init(|| Server::start("off")).database(&collation.options())
+    SERVER.get_or_init(|| Server::start("off", None)).database(&collation.options())
 }
 
 /// The same of a server that waits for the disk, as one does that is relied upon.
@@ -78,7 +79,22 @@ pub fn database_of(collation: &Collation) -> String {
 /// Where PostgreSQL is not installed, or does not start.
 pub fn durable_database() -> String {
     static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(|| Server::start("on")).database(&Collation::Icu("en-US").options())
+    SERVER.get_or_init(|| Server::start("on", None)).database(&Collation::Icu("en-US").options())
+}
+
+/// Returns the port on the loopback address and the name of a new, empty database, for clients that know no Unix sockets.
+///
+/// # Panics
+/// If PostgreSQL is not installed, or does not start.
+pub fn tcp_database() -> (u16, String) {
+    static SERVER: OnceLock<(Server, u16)> = OnceLock::new();
+    let (server, port) = SERVER.get_or_init(|| {
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|it| it.local_addr());
+        let port = free.expect("there is a free port").port();
+        (Server::start("off", Some(port)), port)
+    });
+    let url = server.database(&Collation::Icu("en-US").options());
+    (*port, url.rsplit('/').next().expect("a URL ends with the database").to_owned())
 }
 
 #[derive(Debug)]
@@ -87,6 +103,7 @@ struct Server {
     folder: PathBuf,
     /// Who it runs as, where that is not who runs the tests: PostgreSQL refuses to be run by root.
     user: Option<(u32, u32)>,
+    port: Option<u16>,
     /// Its end of a pipe is closed when this process ends, in whatever way; then the server is ended too.
     _watch: Child,
 }
@@ -110,7 +127,8 @@ impl Server {
         self.url(&name)
     }
 
-    fn start(fsync: &str) -> Self {
+    /// Listens on a Unix socket, or on a port of the loopback address.
+    fn start(fsync: &str, port: Option<u16>) -> Self {
         let binaries = binaries();
         let folder = tempfile::Builder::new()
             .prefix("dcp-postgres-")
@@ -141,13 +159,15 @@ impl Server {
         let mut watch = as_user(Command::new("sh"), user, &folder);
         watch.args(["-c", WATCH, "sh"]).arg(&folder).arg(binaries.join("postgres"));
         watch.arg("-D").arg(folder.join("data")).arg("-k").arg(&folder);
-        watch
-            .args(["-c", "listen_addresses=", "-c", "max_connections=300", "-c"])
-            .arg(format!("fsync={fsync}"));
+        watch.args(["-c", "max_connections=300", "-c"]).arg(format!("fsync={fsync}"));
+        match port {
+            None => watch.args(["-c", "listen_addresses="]),
+            Some(port) => watch.args(["-c", "listen_addresses=127.0.0.1"]).arg(format!("--port={port}")),
+        };
         // Its own group: what ends the group of the tests must leave it time to clear up.
         watch.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let watch = watch.spawn().expect("`sh` runs");
-        let server = Self { binaries, folder, user, _watch: watch };
+        let server = Self { binaries, folder, user, port, _watch: watch };
         server.wait();
         server
     }
@@ -164,6 +184,8 @@ impl Server {
     fn client(&self, name: &str) -> Command {
         let mut command = as_user(Command::new(self.binaries.join(name)), self.user, &self.folder);
         command.arg("--host").arg(&self.folder).arg("--username=dcp").env("PGPASSWORD", PASSWORD);
+        // The name of the socket has the port.
+        command.args(self.port.map(|port| format!("--port={port}")));
         command
     }
 

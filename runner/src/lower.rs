@@ -31,6 +31,8 @@ const JOB: &str = "job.json";
 /// What runs inside of Spark.
 const SQL: &str = include_str!("../../runtime/sql.py");
 const STREAM: &str = include_str!("../../runtime/stream.py");
+/// What [`STREAM`] imports for sinks that are written batch by batch.
+const BATCH_SINKS: (&str, &str) = ("batch_sinks.py", include_str!("../../runtime/batch_sinks.py"));
 
 /// How a job that is kept running is run, which its job alone does not say. A service has neither trigger nor checkpoint.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -232,6 +234,10 @@ fn stream(input: &Input<'_>, stream: &Stream) -> Result<Program, Unfit> {
         "name": input.job.metadata.name,
     });
     let mut program = own(STREAM, &task);
+    if let Sink::Jdbc(_) = &stream.sink {
+        let (name, text) = BATCH_SINKS;
+        program.job.get_or_insert_default().insert(name.to_owned(), text.to_owned());
+    }
     let mut set = |key: &str, value: String| program.conf.insert(key.to_owned(), value);
     set("spark.sql.streaming.metricsEnabled", "true".to_owned());
     if let Some(partitions) = stream.state.partitions {
@@ -266,7 +272,7 @@ fn modules(stream: &Stream) -> Vec<&'static str> {
     let (writes_kafka, writes_avro) = match &stream.sink {
         Sink::Kafka(it) => (true, matches!(it.format, KafkaFormat::Avro)),
         Sink::Files(it) => (false, matches!(it.format, FileFormat::Avro)),
-        Sink::Table(_) | Sink::Console(_) => (false, false),
+        Sink::Table(_) | Sink::Jdbc(_) | Sink::Console(_) => (false, false),
     };
     let kafka = (reads_kafka || writes_kafka).then_some("sql-kafka-0-10");
     kafka.into_iter().chain((reads_avro || writes_avro).then_some("avro")).collect()

@@ -1,6 +1,7 @@
 //! The rules of Structured Streaming that can be checked before Spark does.
 
 mod columns;
+mod database;
 mod joins;
 mod modes;
 mod options;
@@ -29,6 +30,7 @@ pub(super) fn check(subject: &mut Subject<'_>) {
     times::watermarks(subject, stream);
     times::deduplication(subject, stream);
     sink::check(subject, stream);
+    database::check(subject, stream);
     if !is_one_query(subject) {
         return;
     }

@@ -159,6 +159,7 @@ codes! {
     SINK_COLUMNS = 121, Error, "The query does not give what the sink takes";
     NEVER_COMPLETE = 122, Error, "Nothing of a stream's data can be told to be complete";
     SAME_COLUMN = 123, Warning, "Two output columns have the same name";
+    BAD_SINK = 124, Error, "Fields of a sink that do not go together";
 
     // The graph of all workloads.
     CYCLE = 200, Error, "Workloads wait for each other in a circle";

@@ -36,9 +36,9 @@ pub use run::{
     Service, ServiceHealth, ServiceUpgrade, Timeouts, Trigger, Upgrade,
 };
 pub use stream::{
-    CleanSource, Columns, Console, Deduplicate, FileFormat, FileSink, FileSource, KafkaFormat, KafkaSink,
-    KafkaSource, Offsets, OutputMode, Rate, Sink, Source, State, StateStore, Stream, TableSink, TableSource,
-    Watermark,
+    CleanSource, Columns, Console, Deduplicate, FileFormat, FileSink, FileSource, JdbcMode, JdbcSink,
+    KafkaFormat, KafkaSink, KafkaSource, Offsets, OutputMode, Rate, Sink, Source, State, StateStore, Stream,
+    TableSink, TableSource, Watermark,
 };
 pub(crate) use text::AS_WRITTEN;
 pub use text::{Fault, Format, OneOrMany, Scalar, ScalarOr};

@@ -396,6 +396,8 @@ pub enum Sink {
     Files(FileSink),
     /// A table of the catalog.
     Table(ScalarOr<TableSink>),
+    /// A table of a database, by JDBC.
+    Jdbc(Box<JdbcSink>),
     /// The driver's log, for trying things out.
     Console(Console),
 }
@@ -406,6 +408,7 @@ impl Sink {
             Sink::Kafka(_) => "kafka",
             Sink::Files(_) => "files",
             Sink::Table(_) => "table",
+            Sink::Jdbc(_) => "jdbc",
             Sink::Console(_) => "console",
         }
     }
@@ -461,6 +464,65 @@ pub struct TableSink {
     /// Options of the table's writer.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub options: BTreeMap<String, Scalar>,
+}
+
+/// A table of a database, by JDBC. The driver's jar comes from `dependencies`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct JdbcSink {
+    /// The database, without a user and without a password.
+    #[schemars(
+        regex(pattern = r"^jdbc:[a-z0-9]+:\S+$"),
+        example = "jdbc:postgresql://db.example.com:5432/shop"
+    )]
+    pub url: String,
+    /// The table, which has to exist. Its name and those of its columns are taken as they are written.
+    pub table: TableName,
+    /// Who writes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub user: Option<String>,
+    /// The password, as a reference to a secret.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = "${secret.shop-db/password}")]
+    pub password: Option<String>,
+    /// How rows are written, and what a failure makes of them.
+    #[serde(default)]
+    pub mode: JdbcMode,
+    /// The columns of a unique index of the table, by which `upsert` finds the row to update.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(min = 1))]
+    pub keys: Vec<String>,
+    /// Of several rows of a batch with the same keys, `upsert` takes the one with the greatest value here. Without it, such a batch fails.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub order_by: Option<String>,
+    /// Options of Spark's JDBC writer.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub options: BTreeMap<String, Scalar>,
+}
+
+/// How rows are written to a database.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum JdbcMode {
+    /// Rows are added, at least once: after a failure, rows of the last batch may be there again.
+    #[default]
+    Append,
+    /// Rows are added exactly once. For PostgreSQL.
+    AppendOnce,
+    /// A row replaces the one with the same `keys`, or is added. Exactly once. For PostgreSQL.
+    Upsert,
+}
+
+impl JdbcMode {
+    pub fn name(self) -> &'static str {
+        match self {
+            JdbcMode::Append => "append",
+            JdbcMode::AppendOnce => "appendOnce",
+            JdbcMode::Upsert => "upsert",
+        }
+    }
 }
 
 /// The driver's log, for trying things out.

@@ -205,6 +205,8 @@ pub(super) const TABLE: &[(Rule, &str, &[&str])] = &[
             "job.stream.query",
             "job.stream.deduplicate.**",
             "job.stream.sink.files.path",
+            "job.stream.sink.jdbc.table",
+            "job.stream.sink.jdbc.url",
             "job.stream.sink.kafka.topic",
             "job.stream.sink.table",
             "job.stream.sink.table.name",

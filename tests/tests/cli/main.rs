@@ -22,4 +22,5 @@ mod plane;
 mod private;
 mod run;
 mod serve;
+mod sinks;
 mod terminal;

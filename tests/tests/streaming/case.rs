@@ -32,6 +32,9 @@ struct Case {
     /// How many partitions each topic has that it needs.
     #[serde(default)]
     topics: BTreeMap<String, i32>,
+    /// The columns of each table of the database that it needs.
+    #[serde(default)]
+    tables: BTreeMap<String, String>,
     /// `job.stream` of the manifest, as it was.
     stream: Value,
     /// A merge patch that turns the body of the first `CoreEtlJob` into what an earlier release compiled.
@@ -87,6 +90,8 @@ pub(crate) async fn check(name: &str) {
     } else {
         text
     };
+    let text =
+        if text.contains("%JDBC%") { text.replace("%JDBC%", place::database().await.jdbc()) } else { text };
     let file: File = serde_yaml_ng::from_str(&text).expect("it is a file of cases");
     let found = (0..file.cases.len()).map(|index| {
         let text = text.clone();
@@ -114,6 +119,9 @@ impl Case {
         merge(&mut changed, &self.change);
         let after = plan::compiled(&changed, &checkpoint);
         let mut problems: Vec<String> = self.predicted(&before, &after).into_iter().collect();
+        for (table, columns) in &self.tables {
+            place::database().await.run(&format!("CREATE TABLE {table} ({columns})")).await;
+        }
         for (topic, partitions) in &self.topics {
             place::broker().await.create_topic(topic, *partitions).await;
         }

@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use dcp_tests::kafka::jars;
+use dcp_tests::postgres::PASSWORD;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -32,7 +33,9 @@ impl Outcome {
 /// Runs a stream by its task until it has taken what there is.
 pub(crate) async fn run(task: &str, conf: &BTreeMap<String, String>) -> Outcome {
     static DRIVER: LazyLock<Driver> = LazyLock::new(Driver::start);
-    let task: Value = serde_json::from_str(task).expect("it is JSON");
+    // What a backend does when it starts a driver.
+    let task = task.replace("${secret.db/password}", PASSWORD);
+    let task: Value = serde_json::from_str(&task).expect("it is JSON");
     let mut line = json!({"task": task, "conf": conf}).to_string();
     line.push('\n');
     let mut driver = TcpStream::connect(("127.0.0.1", DRIVER.port)).await.expect("it is there");
@@ -80,7 +83,8 @@ fn arguments() -> String {
     // Its programs are short: they are done before they would be compiled well.
     format!(
         "--driver-java-options -XX:TieredStopAtLevel=1 --conf spark.driver.host=127.0.0.1 \
-         --conf spark.ui.enabled=false --conf spark.jars={}/*.jar pyspark-shell",
-        jars("tests/kafka/connector").display()
+         --conf spark.ui.enabled=false --conf spark.jars={}/*.jar,{}/*.jar pyspark-shell",
+        jars("tests/kafka/connector").display(),
+        jars("tests/sinks").display()
     )
 }

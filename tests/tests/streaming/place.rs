@@ -5,7 +5,9 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use dcp_tests::kafka::Broker;
+use dcp_tests::postgres::{PASSWORD, tcp_database};
 use serde_json::Value;
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::sync::OnceCell;
 
 /// One broker for all; a topic belongs to one test.
@@ -14,7 +16,48 @@ pub(crate) async fn broker() -> &'static Broker {
     BROKER.get_or_init(Broker::start).await
 }
 
-/// Rows by the place where they are: a folder, or `topic: NAME`. Each row has a file, or a message, of its own.
+/// One database of PostgreSQL for all; a table belongs to one test.
+#[derive(Debug)]
+pub(crate) struct Database {
+    jdbc: String,
+    url: String,
+}
+
+impl Database {
+    pub(crate) fn jdbc(&self) -> &str {
+        &self.jdbc
+    }
+
+    async fn connect(&self) -> PgConnection {
+        PgConnection::connect(&self.url).await.expect("PostgreSQL runs")
+    }
+
+    pub(crate) async fn run(&self, statement: &str) {
+        sqlx::raw_sql(AssertSqlSafe(statement.to_owned()))
+            .execute(&mut self.connect().await)
+            .await
+            .expect(statement);
+    }
+
+    /// All rows of a table, as JSON.
+    async fn rows(&self, table: &str) -> Vec<String> {
+        let query = format!("SELECT to_jsonb(it)::text FROM {table} AS it");
+        let rows = sqlx::query_scalar(AssertSqlSafe(query)).fetch_all(&mut self.connect().await).await;
+        rows.expect("the table is there")
+    }
+}
+
+pub(crate) async fn database() -> &'static Database {
+    static DATABASE: OnceCell<Database> = OnceCell::const_new();
+    let start = || async {
+        let (port, name) = tokio::task::spawn_blocking(tcp_database).await.expect("it starts");
+        let jdbc = format!("jdbc:postgresql://127.0.0.1:{port}/{name}");
+        Database { jdbc, url: format!("postgres://dcp:{PASSWORD}@127.0.0.1:{port}/{name}") }
+    };
+    DATABASE.get_or_init(start).await
+}
+
+/// Rows by the place where they are: a folder, `topic NAME`, or `table NAME` in the database. Each row has a file, or a message, of its own.
 pub(crate) type Rows = BTreeMap<String, Vec<Value>>;
 
 fn topic(place: &str) -> Option<&str> {
@@ -41,6 +84,7 @@ pub(crate) async fn add(folder: &Path, rows: &Rows, run: usize) {
 /// All rows that are there, in order.
 pub(crate) async fn rows(folder: &Path, place: &str) -> Vec<Value> {
     let texts: Vec<String> = match topic(place) {
+        _ if place.starts_with("table ") => database().await.rows(&place["table ".len()..]).await,
         Some(topic) => {
             let messages = broker().await.consume(topic).await.into_iter();
             messages.map(|it| String::from_utf8(it.value.expect("it has one")).expect("it is text")).collect()

@@ -18,7 +18,20 @@ macro_rules! files {
     };
 }
 
-files!(aggregates, deduplication, filters, joins, kafka, limits, paths, projections, sinks, sources, state);
+files!(
+    aggregates,
+    databases,
+    deduplication,
+    filters,
+    joins,
+    kafka,
+    limits,
+    paths,
+    projections,
+    sinks,
+    sources,
+    state
+);
 
 #[test]
 fn every_file_of_cases_is_run() {

@@ -164,7 +164,7 @@ fn given(subject: &mut Subject<'_>, query: &Query<'_>) {
         let code = match query.stream.sink {
             Sink::Console(_) => continue,
             Sink::Files(_) => Code::SAME_COLUMN,
-            Sink::Kafka(_) | Sink::Table(_) => Code::SINK_COLUMNS,
+            Sink::Kafka(_) | Sink::Table(_) | Sink::Jdbc(_) => Code::SINK_COLUMNS,
         };
         if again {
             let place = subject.sql_at(&column.at);
@@ -203,6 +203,12 @@ fn wanted<'s>(sink: &'s Sink) -> Vec<(&'s str, Vec<String>)> {
             value.into_iter().chain(key).collect()
         }
         Sink::Files(files) => partitions("files", &files.partition_by),
+        Sink::Jdbc(jdbc) => {
+            let key = |index: usize| field(&["sink", "jdbc", "keys", &index.to_string()]);
+            let keys = jdbc.keys.iter().enumerate().map(|(index, name)| (name.as_str(), key(index)));
+            let order = jdbc.order_by.as_deref().map(|name| (name, field(&["sink", "jdbc", "orderBy"])));
+            keys.chain(order).collect()
+        }
         Sink::Table(ScalarOr::Map(table)) => partitions("table", &table.partition_by),
         Sink::Table(ScalarOr::Scalar(_)) | Sink::Console(_) => Vec::new(),
     }

@@ -4,7 +4,7 @@ use super::query::Query;
 use super::{STREAM, path};
 use crate::check::Subject;
 use crate::diag::{Code, Diagnostic};
-use crate::model::{OutputMode, Sink};
+use crate::model::{JdbcMode, OutputMode, Sink};
 
 pub(super) fn check(subject: &mut Subject<'_>, query: &Query<'_>) {
     let mode = query.stream.output_mode;
@@ -99,6 +99,10 @@ pub(super) fn check(subject: &mut Subject<'_>, query: &Query<'_>) {
 }
 
 /// Whether rows that have changed can be written at all. Files and tables are only added to, or replaced.
-fn takes_updates(sink: &Sink) -> bool {
-    matches!(sink, Sink::Kafka(_) | Sink::Console(_))
+pub(super) fn takes_updates(sink: &Sink) -> bool {
+    match sink {
+        Sink::Kafka(_) | Sink::Console(_) => true,
+        Sink::Jdbc(jdbc) => jdbc.mode == JdbcMode::Upsert,
+        Sink::Files(_) | Sink::Table(_) => false,
+    }
 }

@@ -24,6 +24,8 @@ const FILE_SOURCE: &[(&str, &str)] = &[
     ("sourceArchiveDir", "cleanSource"),
 ];
 const KAFKA_SINK: &[(&str, &str)] = &[("kafka.bootstrap.servers", "servers"), ("topic", "topic")];
+const JDBC_SINK: &[(&str, &str)] =
+    &[("url", "url"), ("dbtable", "table"), ("user", "user"), ("password", "password")];
 const OTHER_SINK: &[(&str, &str)] = &[("path", "path")];
 
 pub(super) fn check(subject: &mut Subject<'_>, stream: &Stream) {
@@ -40,6 +42,7 @@ pub(super) fn check(subject: &mut Subject<'_>, stream: &Stream) {
         Sink::Kafka(kafka) => ("kafka", &kafka.options, KAFKA_SINK),
         Sink::Files(files) => ("files", &files.options, OTHER_SINK),
         Sink::Table(ScalarOr::Map(table)) => ("table", &table.options, OTHER_SINK),
+        Sink::Jdbc(jdbc) => ("jdbc", &jdbc.options, JDBC_SINK),
         Sink::Table(ScalarOr::Scalar(_)) | Sink::Console(_) => return,
     };
     compare(subject, &path(&["sink", kind, "options"]), options, fields);

@@ -1,5 +1,6 @@
 //! The sink takes what the query and the output mode give.
 
+use super::modes::takes_updates;
 use super::query::Query;
 use super::{columns, path};
 use crate::check::Subject;
@@ -39,6 +40,7 @@ fn output_mode(subject: &mut Subject<'_>, stream: &Stream) {
             Some(format) if FILES.contains(&format.as_str()) => (format!("a table of `{format}`"), true),
             Some(_) => return,
         },
+        Sink::Jdbc(_) => return rows_of_a_database(subject, stream),
         Sink::Kafka(_) | Sink::Console(_) => return,
     };
     let refused = match mode {
@@ -68,6 +70,28 @@ fn output_mode(subject: &mut Subject<'_>, stream: &Stream) {
     subject.report(diagnostic);
 }
 
+/// Rows of a database are added, or updated by their keys, and never replaced all at once.
+fn rows_of_a_database(subject: &mut Subject<'_>, stream: &Stream) {
+    let help = match stream.output_mode {
+        OutputMode::Append => return,
+        OutputMode::Update if takes_updates(&stream.sink) => return,
+        OutputMode::Update => {
+            "add `mode: upsert` and `keys` to the sink, or use `outputMode: append`, with a watermark if the query \
+             aggregates"
+        }
+        OutputMode::Complete if takes_updates(&stream.sink) => "use `outputMode: update`",
+        OutputMode::Complete => "use `outputMode: update`, and add `mode: upsert` and `keys` to the sink",
+    };
+    let (kind, mode) = (stream.sink.kind(), stream.output_mode.name());
+    let at = subject.at(&path(&["outputMode"]));
+    let sink = subject.key(&path(&["sink", kind]));
+    let message = format!("a `{kind}` sink does not take `{mode}` output as it is declared");
+    let diagnostic = Diagnostic::new(Code::UPDATE_TO_FILES, message)
+        .at(at, "rewrites rows")
+        .at(sink, "adds rows, or updates them by their keys");
+    subject.report(diagnostic.help(help));
+}
+
 /// CSV has no nested values, and a line of text is a string.
 pub(super) fn types(subject: &mut Subject<'_>, query: &Query<'_>) {
     let (format, place): (&str, &[&str]) = match &query.stream.sink {
@@ -80,7 +104,7 @@ pub(super) fn types(subject: &mut Subject<'_>, query: &Query<'_>) {
             Some(format) if format.eq_ignore_ascii_case("csv") => ("csv", &["sink", "table", "format"]),
             _ => return,
         },
-        Sink::Table(ScalarOr::Scalar(_)) | Sink::Kafka(_) | Sink::Console(_) => return,
+        Sink::Table(ScalarOr::Scalar(_)) | Sink::Kafka(_) | Sink::Jdbc(_) | Sink::Console(_) => return,
     };
     let nested = |kind: &str| kind.contains('<') || kind == "variant";
     let partitions: &[String] = match &query.stream.sink {
@@ -118,7 +142,7 @@ fn one_column(subject: &mut Subject<'_>, stream: &Stream) {
                 kafka.key.as_deref().into_iter().chain(["key", "headers", "partition"]).collect();
             ("a message of text takes one column", "kafka", own)
         }
-        Sink::Files(_) | Sink::Kafka(_) | Sink::Table(_) | Sink::Console(_) => return,
+        Sink::Files(_) | Sink::Kafka(_) | Sink::Table(_) | Sink::Jdbc(_) | Sink::Console(_) => return,
     };
     let Some(shape) = subject.sql.and_then(|sql| sql.query()) else { return };
     let is_own = |name: &str| own.iter().any(|own| own.eq_ignore_ascii_case(name));

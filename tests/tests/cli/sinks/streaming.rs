@@ -1,0 +1,208 @@
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use dcp_tests::kafka::jars;
+use dcp_tests::postgres::{PASSWORD, tcp_database};
+use rustix::process::{Pid, Signal, kill_process};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
+
+use crate::harness::{DCP, Sandbox};
+
+const STREAM: &str = "\
+apiVersion: dcp/v1
+kind: CoreETL
+metadata: {name: moves, domain: shop, owner: o@example.com}
+spec:
+  engine: {version: \"4.1\"}
+  job:
+    stream:
+      sources:
+        moves: {files: {path: \"file://DIR/in\", format: json, schema: {sku: string, n: int}, maxFilesPerTrigger: 1}}
+      query: SELECT sku, n FROM moves
+      sink: SINK
+      checkpoint: file://DIR/checkpoint
+  dependencies: {jars: [\"file://JAR\"]}
+  run: {manual: {}}
+  spark: {conf: {spark.eventLog.compress: false}}
+  retry: {attempts: 3, backoff: 1s, maxBackoff: 1s}
+  resources: {driver: {memory: 512m}, executors: {cores: 1, memory: 512m}}
+";
+
+/// Points of the second batch at which the driver waits while the test holds the lock of that number: within the
+/// transaction that writes the batch, and after it.
+const WITHIN: i64 = 1;
+const AFTER: i64 = 2;
+const POINTS: &str = "
+CREATE FUNCTION within() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  IF (SELECT max(batch) FROM dcp_batches) = 1 THEN PERFORM pg_advisory_xact_lock_shared(1); END IF;
+  RETURN NULL;
+END $$;
+CREATE TRIGGER within AFTER INSERT ON moves FOR EACH STATEMENT EXECUTE FUNCTION within();
+CREATE FUNCTION after() RETURNS event_trigger LANGUAGE plpgsql AS $$
+DECLARE is_written boolean;
+BEGIN
+  IF to_regclass('dcp_batches') IS NOT NULL THEN
+    EXECUTE 'SELECT max(batch) = 1 FROM dcp_batches' INTO is_written;
+    IF is_written THEN PERFORM pg_advisory_xact_lock_shared(2); END IF;
+  END IF;
+END $$;
+CREATE EVENT TRIGGER after ON ddl_command_start WHEN TAG IN ('DROP TABLE') EXECUTE FUNCTION after();
+";
+
+/// A connection of the test to the database of the sink.
+struct Database {
+    connection: PgConnection,
+    url: String,
+}
+
+async fn connect(url: &str) -> PgConnection {
+    PgConnection::connect(&format!("postgres://dcp:{PASSWORD}@{url}")).await.expect("PostgreSQL runs")
+}
+
+impl Database {
+    async fn new() -> Self {
+        let (port, name) = tokio::task::spawn_blocking(tcp_database).await.expect("PostgreSQL starts");
+        let url = format!("127.0.0.1:{port}/{name}");
+        Self { connection: connect(&url).await, url }
+    }
+
+    async fn run(&mut self, statement: impl Into<String>) {
+        let statement = statement.into();
+        sqlx::raw_sql(AssertSqlSafe(statement.clone()))
+            .execute(&mut self.connection)
+            .await
+            .expect(&statement);
+    }
+
+    async fn texts(&mut self, query: &str) -> Vec<String> {
+        let query = sqlx::query_scalar(AssertSqlSafe(query.to_owned()));
+        query.fetch_all(&mut self.connection).await.expect("it can be read")
+    }
+
+    /// Waits until the driver waits for a lock that this connection holds.
+    async fn reached(&mut self, point: i64, run: &mut Child, sandbox: &Sandbox) {
+        let query = format!(
+            "SELECT pid::text FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = {point} \
+             AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+        );
+        let deadline = Instant::now() + Duration::from_mins(3);
+        while self.texts(&query).await.is_empty() {
+            let ended = run.try_wait().expect("it is ours");
+            assert_eq!(ended, None, "it ended before point {point}: {}", log(sandbox));
+            assert!(Instant::now() < deadline, "point {point} was not reached: {}", log(sandbox));
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+}
+
+/// The JVMs of Spark that work in a folder, and whether a process has the password in its command line.
+fn processes(folder: &Path) -> (Vec<Pid>, bool) {
+    let (mut found, mut told) = (Vec::new(), false);
+    for process in fs::read_dir("/proc").expect("it is Linux").flatten() {
+        let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line);
+        told |= line.contains(PASSWORD);
+        if line.contains("SparkSubmit") && line.contains(&*folder.to_string_lossy()) {
+            let pid = process.file_name().to_string_lossy().parse().ok().and_then(Pid::from_raw);
+            found.push(pid.expect("it is a process"));
+        }
+    }
+    (found, told)
+}
+
+fn kill_driver(folder: &Path) {
+    let (drivers, told) = processes(folder);
+    assert!(!told, "the password is in a command line");
+    assert_eq!(drivers.len(), 1, "one driver runs");
+    // It may have just ended by itself.
+    let _ = kill_process(drivers[0], Signal::KILL);
+}
+
+/// The files below a folder that hold the password.
+fn telling(folder: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            found.extend(telling(&path));
+        } else if fs::read(&path)
+            .is_ok_and(|it| it.windows(PASSWORD.len()).any(|it| it == PASSWORD.as_bytes()))
+        {
+            found.push(path.display().to_string());
+        }
+    }
+    found
+}
+
+fn project(sink: &str, jar: &str) -> Sandbox {
+    let sandbox = Sandbox::new();
+    let folder = sandbox.path().display().to_string();
+    let stream = STREAM.replace("SINK", sink).replace("JAR", jar).replace("DIR", &folder);
+    sandbox.write("stream.yaml", stream).write("dcp.yaml", "project: shop\nmanifests: [stream.yaml]\n");
+    // The first of two batches, and the second.
+    sandbox.write("in/1.json", "{\"sku\":\"a\",\"n\":1}\n{\"sku\":\"b\",\"n\":1}\n");
+    sandbox.write("in/2.json", "{\"sku\":\"b\",\"n\":3}\n{\"sku\":\"c\",\"n\":2}\n{\"sku\":\"b\",\"n\":2}\n");
+    sandbox
+}
+
+fn start(sandbox: &Sandbox) -> Child {
+    let mut command: Command = sandbox.command(&DCP);
+    command.args(["run", "stream.yaml"]).env("SPARK_HOME", dcp_tests::spark_home());
+    command.env("HOME", std::env::var_os("HOME").unwrap_or_default());
+    let log = fs::File::create(sandbox.join("run.log")).expect("there is room");
+    let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    command.spawn().expect("the binary can be run")
+}
+
+/// What the command and the drivers said.
+fn log(sandbox: &Sandbox) -> String {
+    let drivers = sandbox.run(&["logs", "shop/moves", "--all"]);
+    format!("{}\n{}{}", sandbox.read("run.log"), drivers.stdout, drivers.stderr)
+}
+
+/// Runs a stream whose driver is killed within the transaction of a batch, and then after it.
+async fn killed_twice(mode: &str, columns: &str, expected: &[&str]) {
+    let mut database = Database::new().await;
+    database.run(format!("CREATE TABLE moves ({columns}); {POINTS}")).await;
+    let sink = format!(
+        "{{jdbc: {{url: \"jdbc:postgresql://{}\", table: moves, user: dcp, password: \"${{secret.db/password}}\", {mode}}}}}",
+        database.url
+    );
+    let jar = jars("tests/sinks").join("postgresql-42.7.8.jar").display().to_string();
+    let sandbox = project(&sink, &jar);
+    sandbox.write(".dcp/secrets/db/password", PASSWORD);
+    let secret = sandbox.join(".dcp/secrets/db/password");
+    fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("it is ours");
+    let mut holder = connect(&database.url).await;
+    let mut hold = async |statement: String| {
+        sqlx::raw_sql(AssertSqlSafe(statement)).execute(&mut holder).await.expect("it holds the lock");
+    };
+    hold(format!("SELECT pg_advisory_lock({WITHIN}), pg_advisory_lock({AFTER})")).await;
+    let mut run = start(&sandbox);
+    for point in [WITHIN, AFTER] {
+        database.reached(point, &mut run, &sandbox).await;
+        kill_driver(sandbox.path());
+        hold(format!("SELECT pg_advisory_unlock({point})")).await;
+    }
+    let ended = run.wait().expect("it is ours");
+    assert!(ended.success(), "{}", log(&sandbox));
+    assert_eq!(database.texts("SELECT sku || n FROM moves ORDER BY 1").await, expected);
+    assert_eq!(database.texts("SELECT batch::text FROM dcp_batches").await, ["1"]);
+    let staging = "SELECT tablename::text FROM pg_tables WHERE tablename LIKE 'dcp_stage%'";
+    assert_eq!(database.texts(staging).await, [""; 0], "staging tables of killed drivers are removed");
+    assert_eq!(telling(sandbox.path()), [secret.display().to_string()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_added_to_a_database_once_though_the_driver_is_killed() {
+    killed_twice("mode: appendOnce", "sku text, n int", &["a1", "b1", "b2", "b3", "c2"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_a_database_are_updated_once_though_the_driver_is_killed() {
+    let mode = "mode: upsert, keys: [sku], orderBy: n";
+    killed_twice(mode, "sku text PRIMARY KEY, n int", &["a1", "b3", "c2"]).await;
+}
