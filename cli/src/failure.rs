@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 use crate::load::reason;
 use crate::out::{Console, ERROR, HELP};
+use crate::render::titled;
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,9 +61,9 @@ impl Failure {
     /// Says so; where even that can't be written, there is nobody left to tell.
     pub(crate) fn tell(&self, console: &mut Console) {
         let look = console.err.look;
-        let _ = writeln!(console.err, "{} {}", look.paint(ERROR, "error:"), self.message);
+        let _ = writeln!(console.err, "{}", titled(0, "error:", ERROR, &self.message, look));
         if let Some(help) = &self.help {
-            let _ = writeln!(console.err, "  {} {help}", look.paint(HELP, "help:"));
+            let _ = writeln!(console.err, "{}", titled(2, "help:", HELP, help, look));
         }
         let _ = console.flush();
     }

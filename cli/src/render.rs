@@ -18,6 +18,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::Path;
 
+use clap::builder::styling::Style;
 use dcp_compiler::diag::{Diagnostic, Severity};
 use dcp_compiler::source::{FileId, Sources, Span};
 use unicode_width::UnicodeWidthStr as _;
@@ -166,6 +167,47 @@ fn line_starts(text: &str) -> Vec<usize> {
 /// The offset, or the next one below at which a character begins.
 fn boundary(text: &str, offset: usize) -> usize {
     text.floor_char_boundary(offset)
+}
+
+/// Lines of a text, each with so much before it.
+pub(crate) fn wrapped(text: &str, width: usize, before: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = before.to_owned();
+    for word in text.split(' ') {
+        let blank = line.len() == before.len();
+        if !blank && line.width() + 1 + word.width() > width {
+            lines.push(std::mem::replace(&mut line, before.to_owned()));
+        } else if !blank {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines.push(line);
+    lines
+}
+
+/// Puts a title before a text. On a terminal, lines that follow are indented as far as the text, and all fit.
+pub(crate) fn titled(indent: usize, title: &str, style: Style, text: &str, look: Look) -> String {
+    let indent = " ".repeat(indent);
+    let begin = format!("{indent}{} ", look.paint(style, title));
+    if !look.terminal {
+        return begin + text;
+    }
+    let before = " ".repeat(indent.len() + title.width() + 1);
+    let width = look.width.saturating_sub(before.len());
+    let lines: Vec<String> = text.lines().flat_map(|line| wrapped(line, width, "")).collect();
+    begin + &lines.join(&format!("\n{before}"))
+}
+
+/// The cells of each column as wide as the widest. On a terminal, the widest are cut so that all fit.
+pub(crate) fn fitted<const N: usize>(rows: &[[String; N]], look: Look) -> Vec<[String; N]> {
+    let width = |column: usize| rows.iter().map(|row| row[column].width()).max().unwrap_or_default();
+    let natural: Vec<usize> = (0..N).map(width).collect();
+    let widths = if look.terminal { table::fit(natural, look.width) } else { natural };
+    let cell = |row: &[String; N], column: usize| {
+        widths.get(column).map_or_else(String::new, |width| table::aligned(&row[column], *width, false))
+    };
+    rows.iter().map(|row| std::array::from_fn(|column| cell(row, column))).collect()
 }
 
 /// The cells of each column as wide as the widest.

@@ -191,7 +191,7 @@ fn application(job: &CoreEtlJob, continuous: Option<&ContinuousJob>) -> String {
     match lower(&input) {
         Ok(mut application) => {
             for map in &mut application.spec.config_map_specs {
-                map.data.retain(|name, _| !name.ends_with(".py"));
+                map.data.retain(|name, _| Path::new(name).extension().is_none_or(|it| it != "py"));
             }
             format!("{}\n", serde_json::to_string_pretty(&application).expect("it is plain data"))
         }

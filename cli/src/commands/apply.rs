@@ -152,10 +152,7 @@ pub(super) fn carry_out(
         && plan.workloads.iter().any(kept)
         && kept::is_kept(control) == Some(false)
     {
-        writeln!(
-            console.out,
-            "nobody keeps continuous jobs running yet: start `dcp up`, or `dcp serve reconciler`"
-        )?;
+        writeln!(console.out, "no reconciler is running, so continuous jobs will not start; run `dcp up`")?;
     }
     Ok(Verdict::Fine)
 }

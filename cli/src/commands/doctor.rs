@@ -12,7 +12,7 @@ use crate::failure::{Failure, Verdict};
 use crate::out::{Console, ERROR, GOOD, HELP, WARNING};
 use crate::private;
 use crate::project::Home;
-use crate::render::harmless;
+use crate::render::{harmless, titled};
 
 /// What was found, and what to do where it is not enough.
 struct Finding {
@@ -49,9 +49,10 @@ pub(super) fn run(
             State::Missing => ('✗', ERROR),
             State::Doubtful => ('!', WARNING),
         };
-        writeln!(console.out, "{} {what:<8} {}", look.paint(style, mark), harmless(found))?;
+        let title = format!("{mark} {what:<8}");
+        writeln!(console.out, "{}", titled(0, &title, style, &harmless(found), look))?;
         if let Some(help) = help {
-            writeln!(console.out, "           {} {help}", look.paint(HELP, "help:"))?;
+            writeln!(console.out, "{}", titled(11, "help:", HELP, help, look))?;
         }
     }
     let well = findings.iter().all(|it| it.state != State::Missing);
@@ -99,8 +100,9 @@ fn sparks(installations: &Installations) -> Vec<Finding> {
         return installations.found.iter().map(one).collect();
     }
     let found = format!("there is none; looked at {}", installations.looked.join("; "));
-    let help = "put one where it is looked for: `python3 -m venv ~/.cache/dcp/spark/4.1 && \
-        ~/.cache/dcp/spark/4.1/bin/pip install pyspark==4.1.1`; or name one in SPARK_HOME";
+    let help = "name one in SPARK_HOME, or install one where it is looked for:\n\
+        python3 -m venv ~/.cache/dcp/spark/4.1\n\
+        ~/.cache/dcp/spark/4.1/bin/pip install pyspark==4.1.1";
     vec![Finding { state: State::Missing, what, found, help: Some(help.to_owned()) }]
 }
 

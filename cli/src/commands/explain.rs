@@ -7,6 +7,7 @@ use dcp_compiler::diag::{Code, CodeInfo};
 use crate::args::Explain;
 use crate::failure::{Failure, Verdict};
 use crate::out::{BOLD, Console, DIM, ERROR, HELP, Look, NOTE, WARNING};
+use crate::render::wrapped;
 
 mod pages {
     include!(concat!(env!("OUT_DIR"), "/pages.rs"));
@@ -74,11 +75,24 @@ fn list(look: Look, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Markdown is readable as it is. On a terminal, headings and code stand out.
+/// Markdown is readable as it is. On a terminal, headings and code stand out, and paragraphs are as wide as it is.
 fn write(page: &str, look: Look, out: &mut impl Write) -> io::Result<()> {
-    let mut in_code = false;
+    let (mut in_code, mut paragraph) = (false, String::new());
     for line in page.lines() {
         let fence = line.trim_start().starts_with("```");
+        let is_text = !(fence || in_code || line.is_empty() || line.starts_with(['#', '|']));
+        if is_text && look.terminal {
+            let begins = line.starts_with("- ");
+            if begins {
+                flush(&mut paragraph, look, out)?;
+            }
+            if !paragraph.is_empty() {
+                paragraph.push(' ');
+            }
+            paragraph.push_str(line.trim());
+            continue;
+        }
+        flush(&mut paragraph, look, out)?;
         let style = match () {
             () if fence => DIM,
             () if in_code => HELP,
@@ -91,5 +105,22 @@ fn write(page: &str, look: Look, out: &mut impl Write) -> io::Result<()> {
         in_code ^= fence;
         writeln!(out, "{}", look.paint(style, line))?;
     }
-    Ok(())
+    flush(&mut paragraph, look, out)
+}
+
+/// Writes a paragraph, or the item of a list, that was collected.
+fn flush(paragraph: &mut String, look: Look, out: &mut impl Write) -> io::Result<()> {
+    let text = std::mem::take(paragraph);
+    if text.is_empty() {
+        return Ok(());
+    }
+    let lines = match text.strip_prefix("- ") {
+        Some(item) => {
+            let mut lines = wrapped(item, look.width, "  ");
+            lines[0].replace_range(..2, "- ");
+            lines
+        }
+        None => wrapped(&text, look.width, ""),
+    };
+    lines.iter().try_for_each(|line| writeln!(out, "{line}"))
 }

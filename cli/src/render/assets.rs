@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::run::{time, took};
-use super::{aligned, counted, harmless};
+use super::{aligned, counted, fitted, harmless};
 use crate::out::{BOLD, DIM, GOOD, Look, NOTE};
 
 /// All that is known of assets.
@@ -77,7 +77,7 @@ pub(crate) fn table(known: &Known<'_>, look: Look) -> Vec<String> {
         ]
     };
     let rows: Vec<_> = std::iter::once(head).chain(names.iter().map(row)).collect();
-    let mut rows = aligned(&rows).into_iter();
+    let mut rows = fitted(&rows, look).into_iter();
     let mut lines: Vec<String> =
         rows.next().map(|head| look.paint(BOLD, head.join("  ").trim_end())).into_iter().collect();
     lines.extend(rows.zip(&names).map(|(mut row, name)| {

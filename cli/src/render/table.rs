@@ -95,7 +95,7 @@ fn width(cell: Option<&str>) -> usize {
 }
 
 /// Cuts the widest columns until all fit, and leaves out the last ones where that is not enough.
-fn fit(mut widths: Vec<usize>, room: usize) -> Vec<usize> {
+pub(super) fn fit(mut widths: Vec<usize>, room: usize) -> Vec<usize> {
     loop {
         let gaps = GAP.len() * widths.len().saturating_sub(1);
         let widest = widths.iter().copied().max().unwrap_or(0);
@@ -110,7 +110,7 @@ fn fit(mut widths: Vec<usize>, room: usize) -> Vec<usize> {
     }
 }
 
-fn aligned(text: &str, room: usize, right: bool) -> String {
+pub(super) fn aligned(text: &str, room: usize, right: bool) -> String {
     let text = cut(text, room);
     let space = " ".repeat(room.saturating_sub(text.width()));
     if right { space + &text } else { text + &space }

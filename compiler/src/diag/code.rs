@@ -145,8 +145,8 @@ codes! {
     APPEND_WITHOUT_WATERMARK = 107, Error, "`append` output of an aggregate needs a watermark";
     COMPLETE_WITHOUT_AGGREGATE = 108, Error, "`complete` output needs an aggregate";
     UPDATE_TO_FILES = 109, Error, "A sink that takes no updates";
-    OUTER_JOIN_UNBOUNDED = 110, Error, "An outer join of two streams needs a watermark and a time range";
-    OUTER_JOIN_STATIC = 111, Error, "An outer join that would have to wait for the end of the stream";
+    OUTER_JOIN_UNBOUNDED = 110, Error, "An outer join of two streams needs watermark and time range";
+    OUTER_JOIN_STATIC = 111, Error, "An outer join that would wait for the end of the stream";
     UNBOUNDED_STATE = 112, Warning, "State that never stops growing";
     STATE_PARTITIONS = 113, Note, "The number of state partitions is left to chance";
     CONTINUOUS_TRIGGER = 114, Error, "The continuous trigger takes map-like queries only";

@@ -50,6 +50,75 @@ fn watched(
     ran
 }
 
+/// Code in pages of `explain` is written as it is.
+#[test]
+fn output_of_commands_fits_80_columns() {
+    let sandbox = Sandbox::quickstart();
+    let help = sandbox.run(&["--help"]).ends_with(0).stdout;
+    let commands =
+        help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let commands: Vec<&str> = commands.filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(commands.len() > 20, "{commands:?}");
+    let mut calls: Vec<Vec<&str>> = commands.iter().map(|command| vec![*command, "--help"]).collect();
+    calls.extend(["runner", "reconciler"].map(|service| vec!["serve", service, "--help"]));
+    for call in [
+        "validate",
+        "plan",
+        "apply --auto-approve",
+        "apply --auto-approve",
+        "plan",
+        "history",
+        "show",
+        "drift",
+        "graph",
+        "assets",
+        "status",
+        "runs",
+        "doctor",
+        "explain",
+        "explain DCP0107",
+        "explain DCP9999",
+        "events logistics/orders",
+        "runs nope",
+        "result nope",
+        "logs nope",
+        "cancel nope",
+        "pause a/b",
+        "resume a/b",
+        "restart a/b",
+        "init",
+        "run nope/nope",
+        "run manifests/pi.yaml",
+        "rollback 7",
+        "fmt --check",
+        "schema nope",
+        "--nope",
+        "destroy --auto-approve",
+    ] {
+        calls.push(call.split(' ').collect());
+    }
+    let mut wide = Vec::new();
+    for (index, call) in calls.iter().enumerate() {
+        if index + 1 == calls.len() {
+            sandbox.edit("manifests/orders-daily.yaml", "schedule:", "schedul:");
+            let broken = at_terminal(&sandbox, &["validate"], &[]);
+            wide.extend(too_wide(&broken, "validate"));
+        }
+        wide.extend(too_wide(&at_terminal(&sandbox, call, &[]), &call.join(" ")));
+    }
+    assert!(wide.is_empty(), "{wide:#?}");
+}
+
+fn too_wide(ran: &Ran, call: &str) -> Vec<String> {
+    let mut in_code = false;
+    let lines = ran.stdout.lines().map(|line| line.rsplit('\r').next().unwrap_or_default());
+    let lines = lines.filter(|line| {
+        in_code ^= line.trim_start().starts_with("```");
+        line.chars().count() > 80 && !in_code
+    });
+    lines.map(|line| format!("{call}: {line}")).collect()
+}
+
 /// The terminal writes `^C` after the spinner's line, which must not make it two lines.
 #[test]
 fn interrupt_leaves_no_spinner_on_the_screen() {

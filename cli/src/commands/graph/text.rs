@@ -6,10 +6,10 @@ use dcp_compiler::graph::{Dataset, Node};
 
 use super::View;
 use crate::out::{BOLD, DIM, Look, WARNING};
-use crate::render::{counted, harmless};
+use crate::render::{counted, cut, harmless};
 
 /// Where names end, and what they have to do with others begins.
-const NAMES: usize = 44;
+const NAMES: usize = 38;
 
 pub(super) fn write(view: &View<'_>, look: Look, out: &mut impl Write) -> io::Result<()> {
     for node in &view.nodes {
@@ -35,7 +35,7 @@ fn workload(view: &View<'_>, node: &Node, look: Look, out: &mut impl Write) -> i
     for link in &node.writes {
         let ends = view.datasets.get(&link.dataset);
         let names = ends.map(|ends| view.names(&ends.consumers)).unwrap_or_default();
-        lines.push(("writes", &link.dataset, arrow("→", &names)));
+        lines.push(("writes", &link.dataset, arrow("→", &names, look)));
     }
     let mut before = "";
     for (verb, dataset, others) in lines {
@@ -56,14 +56,18 @@ fn workload(view: &View<'_>, node: &Node, look: Look, out: &mut impl Write) -> i
 
 fn from(view: &View<'_>, dataset: &Dataset, look: Look) -> String {
     match view.datasets.get(dataset) {
-        Some(ends) if !ends.external() => arrow("←", &view.names(&ends.producers)),
+        Some(ends) if !ends.external() => arrow("←", &view.names(&ends.producers), look),
         _ => look.paint(WARNING, "external"),
     }
 }
 
-/// One name to a line.
-fn arrow(arrow: &str, names: &[String]) -> String {
+/// One name to a line. A terminal gets as much of it as fits.
+fn arrow(arrow: &str, names: &[String], look: Look) -> String {
     let indent = " ".repeat(10 + NAMES);
-    let lines: Vec<String> = names.iter().map(|name| format!("{arrow} {}", harmless(name))).collect();
+    let line = |name: &String| {
+        let line = format!("{arrow} {}", harmless(name));
+        if look.terminal { cut(&line, look.width.saturating_sub(indent.len())) } else { line }
+    };
+    let lines: Vec<String> = names.iter().map(line).collect();
     lines.join(&format!("\n{indent}"))
 }

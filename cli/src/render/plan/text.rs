@@ -10,7 +10,7 @@ use unicode_width::UnicodeWidthStr as _;
 use super::headline::Base;
 use super::{by_danger, consent, headline, is_dangerous, live, meaning};
 use crate::out::{BOLD, DIM, ERROR, GOOD, Look, NOTE, WARNING};
-use crate::render::{cut, grouped, harmless};
+use crate::render::{cut, grouped, harmless, wrapped};
 
 /// So many workloads are shown in full; of more, only what is dangerous.
 const SHOWN: usize = 100;
@@ -174,21 +174,4 @@ fn change(old: Option<&str>, new: Option<&str>) -> String {
         (None, Some(new)) => format!("with {new}"),
         (None, None) => String::new(),
     }
-}
-
-/// Lines of a text, each with so much before it.
-fn wrapped(text: &str, width: usize, before: &str) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut line = before.to_owned();
-    for word in text.split(' ') {
-        let blank = line.len() == before.len();
-        if !blank && line.width() + 1 + word.width() > width {
-            lines.push(std::mem::replace(&mut line, before.to_owned()));
-        } else if !blank {
-            line.push(' ');
-        }
-        line.push_str(word);
-    }
-    lines.push(line);
-    lines
 }
