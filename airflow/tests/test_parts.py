@@ -15,6 +15,7 @@ from dcp_airflow import _wire
 from dcp_airflow._life import Life, Next, State, begin, decide, following, retried, token
 from dcp_airflow._lines import Lines
 from dcp_airflow._outage import Outage
+from dcp_airflow._report import replaced_by
 from dcp_airflow._settings import Settings
 from dcp_airflow.assets import completed
 from dcp_airflow.deadlines import deadline_missed
@@ -114,6 +115,20 @@ class Lives(TestCase):
         self.assertIs(asked.life(created=9_950.0), Life.RESUMED)
         self.assertIs(asked.life(created=5_000.0), Life.UNKNOWN)
         self.assertIs(State(1, asked=10_000.0, execution="a").life(created=5_000.0), Life.RESUMED)
+
+
+class Replaced(TestCase):
+    def test_the_one_that_replaces_it_is_told(self) -> None:
+        for stopping, by in (
+            ('{"replaced":{"by":"01a"}}', "01a"),
+            ('{"cancelled":{"by":"replaced"}}', ""),
+            ('"startTimeout"', ""),
+            ("", ""),
+            ("no JSON", ""),
+            ('{"replaced":"01a"}', ""),
+        ):
+            with self.subTest(stopping):
+                self.assertEqual(replaced_by(SimpleNamespace(stopping=stopping)), by)
 
 
 class Told(TestCase):

@@ -313,6 +313,35 @@ class Whole(Case):
         (dcp.folder / "manifests" / "counts.yaml").unlink()
         dcp.apply()
 
+    def test_run_that_is_due_replaces_the_one_that_still_runs(self) -> None:
+        dag = "sales__newest"
+        # By hand, so that nothing depends on the time of day.
+        job = JOBS["count"].replace("default: 1}", "default: 300}")
+        dcp.write("newest", job, run="{schedule: {every: 1d, concurrencyPolicy: replace, suspended: true}}")
+        dcp.apply()
+        until("the DAG is there", lambda: dag in self.dags(), 60)
+        first = self.trigger(dag)
+        replaced = self.execution(dag, first)
+        self.reaches(dag, first, "deferred")
+        second = self.trigger(dag)
+        newest = self.execution(dag, second)
+        self.assertEqual(self.phase(replaced), "CANCELLED")
+        skipped = self.reaches(dag, first, "skipped")
+        self.assertIn(f"was replaced by execution {newest}", self.log(dag, first, skipped["try_number"]))
+        ended = f"/api/v2/dags/{dag}/dagRuns/{first}"
+        until("the DAG run has ended", lambda: api("GET", ended)["state"] == "success", 60)
+        # The one that was replaced runs anew if a person clears it, and gives way to the newer one at once.
+        body = {"dry_run": False, "dag_run_id": first, "task_ids": ["newest"], "only_failed": False}
+        api("POST", f"/api/v2/dags/{dag}/clearTaskInstances", body)
+        until("there is another execution", lambda: len(dcp.runs("newest")) == 3, 120)
+        self.reaches(dag, first, "skipped")
+        self.assertEqual(sorted(it["phase"] for it in dcp.runs("newest")), ["CANCELLED", "CANCELLED", "RUNNING"])
+        self.assertEqual(self.phase(newest), "RUNNING")
+        dcp.dcp("cancel", newest)
+        self.reaches(dag, second, "failed")
+        (dcp.folder / "manifests" / "newest.yaml").unlink()
+        dcp.apply()
+
     def test_suspended_schedule_starts_no_run_until_it_is_resumed(self) -> None:
         dag, run = "sales__rests", '{schedule: {cron: "0 0 1 1 *", startDate: 2020-01-01, suspended: %s}}'
         dcp.write("rests", JOBS["count"], run=run % "true")

@@ -502,6 +502,11 @@ fn changes_of_programs_and_batch_jobs() {
             ("a batch job's schedule", BATCH, &[("0 2 * * *", "0 3 * * *")]),
             ("an interval after a cron expression", BATCH, &[("cron: \"0 2 * * *\"", "every: 90m")]),
             (
+                "runs replace each other",
+                BATCH,
+                &[("cron: \"0 2 * * *\"", "cron: \"0 2 * * *\", concurrencyPolicy: replace")],
+            ),
+            (
                 "a schedule is suspended",
                 BATCH,
                 &[("cron: \"0 2 * * *\"", "cron: \"0 2 * * *\", suspended: true")],

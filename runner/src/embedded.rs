@@ -316,6 +316,7 @@ impl Inner {
         let now = self.now();
         let policy = Policy::of(job, submit.streaming.as_ref());
         let mut execution = Execution::new(Id::new(now, rand::random()), policy, self.place(job)?, now);
+        execution.awaits_key = submit.order.is_some();
         execution.unprepared = submit.streaming.as_ref().is_some_and(|it| it.state.is_some());
         let record = Record {
             request: submit.request(defined.fingerprint().clone()),
@@ -342,6 +343,7 @@ impl Inner {
         }
         // As its first attempt will be, but for what sizing adds.
         let mut first = record.clone();
+        first.execution.awaits_key = false;
         after(&mut first.execution, Event::Stepped, now);
         let application = self.application(defined.job(), &first)?;
         if let Some(compute) = self.compute(first.execution.backend) {
@@ -414,16 +416,15 @@ impl Inner {
         Ok(record)
     }
 
-    /// Has it stop, whoever takes care of it.
-    async fn cancel(&self, id: &Id, by: &str) -> Result<Record> {
+    /// Has it stop for a reason, whoever takes care of it.
+    async fn end(&self, id: &Id, reason: &Event) -> Result<Record> {
         loop {
             let mut record = self.store.get(id).await?.ok_or_else(|| unknown(id))?;
             if record.execution.phase.is_final() {
                 return Ok(record);
             }
             let now = self.now();
-            let Some(transition) = after(&mut record.execution, Event::Cancel { by: by.to_owned() }, now)
-            else {
+            let Some(transition) = after(&mut record.execution, reason.clone(), now) else {
                 return Ok(record);
             };
             record.history.push(transition);
@@ -512,7 +513,7 @@ impl Runner for Embedded {
     }
 
     async fn cancel(&self, id: &Id, by: &str) -> Result<Record> {
-        self.0.cancel(id, by).await
+        self.0.end(id, &Event::Cancel { by: by.to_owned() }).await
     }
 
     async fn list(&self, filter: &Filter, before: Option<&Id>, limit: u32) -> Result<Vec<Record>> {

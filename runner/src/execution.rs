@@ -112,6 +112,8 @@ impl Phase {
 pub enum Stopping {
     /// Somebody asked for it.
     Cancelled { by: String },
+    /// A later run of the same schedule takes its place.
+    Replaced { by: Id },
     /// The driver did not run in time.
     StartTimeout,
     /// The driver ran for too long.
@@ -240,6 +242,9 @@ pub struct Execution {
     /// nobody else may begin with the same.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unprepared: bool,
+    /// Whether it has to get its exclusive key from an execution that it replaces before its first attempt.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub awaits_key: bool,
     /// How many attempts were given other resources than the one before.
     #[serde(default)]
     pub remedies: u32,
@@ -263,6 +268,7 @@ impl Execution {
             not_before: None,
             waiting: None,
             unprepared: false,
+            awaits_key: false,
             remedies: 0,
             adjusted: BTreeMap::new(),
             ended: None,

@@ -22,6 +22,7 @@ pub mod parameters;
 pub mod progress;
 mod recent;
 pub mod remote;
+pub mod replace;
 pub mod request;
 pub mod rest;
 pub mod results;

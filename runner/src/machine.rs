@@ -10,7 +10,7 @@ use std::time::Duration;
 use dcp_gateway::{End, Phase as At, Status};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::execution::{Adjustment, Attempt, Diagnosis, Execution, Phase, Stopping, Transition};
+use crate::execution::{Adjustment, Attempt, Diagnosis, Execution, Id, Phase, Stopping, Transition};
 
 /// What is to be done to the world.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub enum Effect {
     Wait(Timestamp),
     /// Nothing but to write down the next step.
     Step,
+    /// Get the exclusive key, from the execution that is to be replaced.
+    Claim,
     /// Make ready what the first attempt finds, before there is any driver.
     Prepare,
     /// Start the present attempt, unless it ever was.
@@ -40,6 +42,12 @@ pub enum Event {
     Created,
     /// The backend can't ever run it.
     Refused(String),
+    /// It has its exclusive key.
+    Claimed,
+    /// An execution that is being replaced still has the key.
+    Held { by: Id },
+    /// Another one of the same key replaces it.
+    Replaced { by: Id },
     /// What the first attempt finds is ready; what was done for that.
     Prepared(Vec<String>),
     /// The backend did not answer, or could not do it now.
@@ -66,6 +74,7 @@ pub fn next(execution: &Execution, now: Timestamp) -> Effect {
         return Effect::Wait(at);
     }
     match execution.phase {
+        Phase::Queued if execution.awaits_key => Effect::Claim,
         Phase::Queued | Phase::Retrying => Effect::Step,
         Phase::Submitting if execution.stopping.is_none() && execution.unprepared => Effect::Prepare,
         Phase::Submitting if execution.stopping.is_none() => Effect::Create,
@@ -106,7 +115,22 @@ fn change(execution: &mut Execution, event: Event, now: Timestamp) -> Option<Str
     }
     execution.waiting = None;
     match event {
-        Event::Cancel { by } => cancel(execution, by),
+        Event::Cancel { by } => {
+            let why = format!("cancelled by {by}");
+            stop(execution, Stopping::Cancelled { by }, why)
+        }
+        Event::Replaced { by } => {
+            let why = format!("replaced by execution {by}, which is for a later time");
+            stop(execution, Stopping::Replaced { by }, why)
+        }
+        Event::Claimed => {
+            execution.awaits_key = false;
+            None
+        }
+        Event::Held { by } => {
+            execution.waiting = Some(format!("execution {by}, which it replaces, has not ended yet"));
+            None
+        }
         Event::Stepped => step(execution, now),
         // A transition within a phase, where there is something to tell.
         Event::Prepared(done) => {
@@ -149,13 +173,12 @@ fn to(execution: &mut Execution, phase: Phase, why: impl Into<String>) -> String
     why.into()
 }
 
-fn cancel(execution: &mut Execution, by: String) -> Option<String> {
+fn stop(execution: &mut Execution, stopping: Stopping, why: String) -> Option<String> {
     if execution.phase == Phase::Cancelling {
         return None;
     }
-    let why = format!("cancelled by {by}");
     execution.not_before = None;
-    execution.stopping = Some(Stopping::Cancelled { by });
+    execution.stopping = Some(stopping);
     let phase = if execution.phase.may_be_alive() { Phase::Cancelling } else { Phase::Cancelled };
     Some(to(execution, phase, why))
 }
@@ -166,6 +189,7 @@ fn step(execution: &mut Execution, now: Timestamp) -> Option<String> {
         return None;
     }
     match execution.phase {
+        Phase::Queued if execution.awaits_key => None,
         Phase::Queued | Phase::Retrying => {
             let number = execution.attempt() + 1;
             let adjusted = execution.adjusted.clone();
@@ -270,11 +294,11 @@ fn gone(execution: &mut Execution, end: Option<End>, verdict: Option<Verdict>, n
         hopeless: None,
     };
     let verdict = match stopping {
-        Some(Stopping::Cancelled { by }) => {
+        Some(stopping @ (Stopping::Cancelled { .. } | Stopping::Replaced { .. })) => {
             if let Some(attempt) = execution.attempts.last_mut() {
                 attempt.end = end;
             }
-            execution.stopping = Some(Stopping::Cancelled { by });
+            execution.stopping = Some(stopping);
             return to(execution, Phase::Cancelled, "nothing of it runs any more");
         }
         Some(Stopping::StartTimeout) => {

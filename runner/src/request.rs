@@ -20,6 +20,8 @@ pub struct Submit {
     pub streaming: Option<Streaming>,
     /// At most one live execution holds a key, whoever asks.
     pub exclusive: Option<String>,
+    /// The place among the executions with the same key, of which a higher one replaces a lower one.
+    pub order: Option<i64>,
     pub fence: Option<Fence>,
     /// Who asks.
     pub by: String,
@@ -115,6 +117,8 @@ pub struct Request {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exclusive: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fence: Option<Fence>,
     pub by: String,
 }
@@ -145,6 +149,9 @@ impl Submit {
         }
         if self.exclusive.as_ref().is_some_and(|key| key.is_empty() || !plain(key, KEY)) {
             return invalid("exclusive", &format!("has to be 1 to {KEY} bytes without control characters"));
+        }
+        if self.order.is_some() && (self.exclusive.is_none() || self.streaming.is_some()) {
+            return invalid("order", "needs `exclusive`, and is not for a stream that is kept running");
         }
         if self.fence.as_ref().is_some_and(|fence| fence.lease.is_empty() || !plain(&fence.lease, NAME)) {
             return invalid(
@@ -207,6 +214,7 @@ impl Submit {
             parameters: self.parameters.clone(),
             streaming: self.streaming.clone(),
             exclusive: self.exclusive.clone(),
+            order: self.order,
             fence: self.fence.clone(),
             by: self.by.clone(),
         }
@@ -242,6 +250,8 @@ impl Request {
             compare(&format!("the parameter `{name}`"), text(was), text(is));
         }
         compare("the exclusive key", text(self.exclusive.as_ref()), text(other.exclusive.as_ref()));
+        let order = |it: &Self| it.order.map_or("not given".to_owned(), |order| order.to_string());
+        compare("the order", order(self), order(other));
         if self.streaming != other.streaming {
             found.push("the stream's trigger or checkpoint is another one".to_owned());
         }

@@ -5,6 +5,7 @@
 //! at the same time can't both be right. [`admit`] says who comes first where several submit.
 
 mod admit;
+mod claim;
 mod fence;
 mod members;
 mod read;
@@ -21,12 +22,17 @@ use tokio::sync::{mpsc, oneshot};
 use crate::api::{Error, Filter, Holder, Record, Result, Submitted};
 use crate::execution::{Id, Phase};
 use crate::progress::Progress;
+use crate::replace::Claim;
 use crate::request::{Defined, Request};
 use crate::sizing::Measured;
 
 const SCHEMA: Schema = Schema {
     table: "runner_schema",
-    migrations: &[include_str!("store/schema-1.sql"), include_str!("store/schema-2.sql")],
+    migrations: &[
+        include_str!("store/schema-1.sql"),
+        include_str!("store/schema-2.sql"),
+        include_str!("store/schema-3.sql"),
+    ],
 };
 
 /// How many writes wait at most before those who bring more have to wait themselves.
@@ -111,6 +117,11 @@ impl Store {
         let saved = answered.await.map_err(|_| gone())??;
         record.version += u64::from(saved);
         Ok(saved)
+    }
+
+    /// Gives an execution that replaces others its exclusive key, if nothing else has it.
+    pub async fn claim(&self, record: &Record) -> Result<Claim> {
+        claim::claim(&self.database, record).await
     }
 
     async fn send(&self, command: write::Command) -> Result<()> {

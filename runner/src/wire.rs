@@ -104,7 +104,7 @@ fn map<K: Clone + std::hash::Hash + Eq + Ord, V, W>(
 }
 
 pub(crate) fn submit(submit: &Submit) -> proto::SubmitRequest {
-    let Submit { token, job, parameters, streaming, exclusive, fence, by: _ } = submit;
+    let Submit { token, job, parameters, streaming, exclusive, order, fence, by: _ } = submit;
     let job = match job {
         Definition::Inline(defined) => proto::submit_request::Job::Definition(defined.text().to_string()),
         Definition::Applied(Reference { scope, domain, name, fingerprint }) => {
@@ -123,6 +123,7 @@ pub(crate) fn submit(submit: &Submit) -> proto::SubmitRequest {
         streaming: streaming.as_ref().map(json),
         exclusive: exclusive.clone(),
         fence: fence.as_ref().map(self::fence),
+        order: *order,
     }
 }
 
@@ -150,7 +151,7 @@ impl Definitions {
 
 /// What was asked for, by whoever the token says it is.
 pub(crate) fn read_submit(asked: proto::SubmitRequest, by: String, defined: &Definitions) -> Result<Submit> {
-    let proto::SubmitRequest { token, job, parameters, streaming, exclusive, fence } = asked;
+    let proto::SubmitRequest { token, job, parameters, streaming, exclusive, fence, order } = asked;
     let job = match job.ok_or_else(|| "there is no `definition`, and no `reference`".to_owned())? {
         proto::submit_request::Job::Definition(text) => Definition::Inline(defined.read(text)?),
         proto::submit_request::Job::Reference(reference) => {
@@ -161,7 +162,7 @@ pub(crate) fn read_submit(asked: proto::SubmitRequest, by: String, defined: &Def
     };
     let streaming = streaming.as_deref().map(|text| read_json("streaming", text)).transpose()?;
     let parameters = parameters.into_iter().collect();
-    Ok(Submit { token, job, parameters, streaming, exclusive, fence: fence.map(read_fence), by })
+    Ok(Submit { token, job, parameters, streaming, exclusive, order, fence: fence.map(read_fence), by })
 }
 
 pub(crate) fn holder(holder: &Holder) -> proto::Holder {
@@ -180,8 +181,20 @@ pub(crate) fn read_holder(holder: proto::Holder) -> Result<Holder> {
 /// All of an execution but its token: that is for the one who has it.
 pub(crate) fn record(record: &Record) -> proto::Execution {
     let Record { request, execution, history, version: _, owner: _, progress } = record;
-    let Request { token: _, scope, domain, name, job, pinned, parameters, streaming, exclusive, fence, by } =
-        request;
+    let Request {
+        token: _,
+        scope,
+        domain,
+        name,
+        job,
+        pinned,
+        parameters,
+        streaming,
+        exclusive,
+        order,
+        fence,
+        by,
+    } = request;
     proto::Execution {
         id: execution.id.to_string(),
         scope: scope.clone(),
@@ -207,6 +220,7 @@ pub(crate) fn record(record: &Record) -> proto::Execution {
         stopping: execution.stopping.as_ref().map(json),
         history: history.iter().map(transition).collect(),
         progress: progress.as_ref().map(self::progress),
+        order: *order,
     }
 }
 
@@ -223,6 +237,7 @@ pub(crate) fn read_record(record: proto::Execution) -> Result<Record> {
         waiting: record.waiting,
         // That is for the one who takes care of it.
         unprepared: false,
+        awaits_key: false,
         remedies: record.remedies,
         adjusted: read_adjusted(record.adjusted),
         ended: read_maybe(record.ended)?,
@@ -237,6 +252,7 @@ pub(crate) fn read_record(record: proto::Execution) -> Result<Record> {
         parameters: record.parameters.into_iter().collect(),
         streaming: record.streaming.as_deref().map(|text| read_json("streaming", text)).transpose()?,
         exclusive: record.exclusive,
+        order: record.order,
         fence: record.fence.map(read_fence),
         by: record.by,
     };

@@ -148,6 +148,16 @@ fn verdict(dice: &mut Dice) -> Option<Verdict> {
 fn perform(effect: &Effect, name: &str, world: &mut World, dice: &mut Dice, now: Timestamp) -> Event {
     match effect {
         Effect::Nothing | Effect::Wait(_) | Effect::Step => Event::Stepped,
+        Effect::Claim => {
+            assert!(world.applications.is_empty(), "there is a driver already");
+            let by = Id::parse("b2").expect("it is one");
+            match dice.roll(12) {
+                0 => Event::Replaced { by },
+                1 => Event::Unavailable("the store is down".to_owned()),
+                2..6 => Event::Held { by },
+                _ => Event::Claimed,
+            }
+        }
         Effect::Prepare => {
             assert!(!world.applications.contains_key(name), "there is a driver already");
             match dice.roll(3) {
@@ -195,6 +205,7 @@ fn simulate(seed: u64) -> Result<Vec<Transition>, String> {
     let policy = policy(&mut dice);
     let mut kept = Execution::new(Id::parse("a1").expect("it is one"), policy, Backend::Local, now);
     kept.unprepared = dice.once_in(3);
+    kept.awaits_key = dice.once_in(3);
     let mut history: Vec<Transition> = Vec::new();
     let mut remember = |kept: &mut Execution, changed: Execution, transition: Option<Transition>| {
         history.extend(transition);

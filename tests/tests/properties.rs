@@ -150,7 +150,7 @@ fn a_default_may_be_spelt_out() {
         .replace("SELECT 1 AS one}", "SELECT 1 AS one, returnResult: false, parameters: {}}")
         .replace(
             "\"@daily\"}",
-            "\"@daily\", timezone: UTC, catchup: false, maxActiveRuns: 1, suspended: false}",
+            "\"@daily\", timezone: UTC, catchup: false, maxActiveRuns: 1, concurrencyPolicy: queue, suspended: false}",
         )
         + "  resources: {sizing: fixed, driver: {cores: 1, memory: 1024m}, executors: {cores: 1, memory: 1g}}\n  \
            retry: {attempts: 3, backoff: 30s, maxBackoff: 600s, remedies: 3}\n  timeouts: {start: 15m, stop: 60s}\n  ttl: 24h\n  \

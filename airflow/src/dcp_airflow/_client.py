@@ -105,10 +105,10 @@ class Client:
             call.cancel()
 
     def submit(
-        self, token: str, reference: Mapping[str, str], parameters: Mapping[str, str]
+        self, token: str, reference: Mapping[str, str], parameters: Mapping[str, str], **more: Any
     ) -> tuple[Any, bool]:
-        """Has a job run; the execution, and whether it is new."""
-        response = self.call(_wire.RUNNER, "Submit", _submit(token, reference, parameters))
+        """Has a job run; the execution, and whether it is new. `more` are further fields of a `SubmitRequest`."""
+        response = self.call(_wire.RUNNER, "Submit", _submit(token, reference, parameters, **more))
         return response.execution, response.fresh
 
     def check(self, id: str) -> Any:
@@ -222,10 +222,10 @@ class AsyncClient:
             call.cancel()
 
     async def submit(
-        self, token: str, reference: Mapping[str, str], parameters: Mapping[str, str]
+        self, token: str, reference: Mapping[str, str], parameters: Mapping[str, str], **more: Any
     ) -> tuple[Any, bool]:
-        """Has a job run; the execution, and whether it is new."""
-        response = await self.call(_wire.RUNNER, "Submit", _submit(token, reference, parameters))
+        """Has a job run; the execution, and whether it is new. `more` are further fields of a `SubmitRequest`."""
+        response = await self.call(_wire.RUNNER, "Submit", _submit(token, reference, parameters, **more))
         return response.execution, response.fresh
 
     async def check(self, id: str) -> Any:
@@ -293,9 +293,11 @@ def _broken(failed: Any, address: str) -> Exception:
     return Unreachable(f"{address}: {error}")
 
 
-def _submit(token: str, reference: Mapping[str, str], parameters: Mapping[str, str]) -> Any:
+def _submit(
+    token: str, reference: Mapping[str, str], parameters: Mapping[str, str], **more: Any
+) -> Any:
     job = _wire.runner("Reference", **reference)
-    return _wire.runner("SubmitRequest", token=token, reference=job, parameters=dict(parameters))
+    return _wire.runner("SubmitRequest", token=token, reference=job, parameters=dict(parameters), **more)
 
 
 def _watch(id: str, known: int) -> Any:

@@ -16,6 +16,7 @@ try:
     from airflow.sdk.exceptions import (
         AirflowException,
         AirflowFailException,
+        AirflowSkipException,
         AirflowTaskTimeout,
         TaskDeferralError,
         TaskDeferralTimeout,
@@ -24,6 +25,7 @@ except ImportError:
     from airflow.exceptions import (  # type: ignore[no-redef, attr-defined]
         AirflowException,
         AirflowFailException,
+        AirflowSkipException,
         AirflowTaskTimeout,
         TaskDeferralError,
     )
@@ -44,6 +46,7 @@ def xcom() -> Any:
 __all__ = [
     "AirflowException",
     "AirflowFailException",
+    "AirflowSkipException",
     "AirflowTaskTimeout",
     "Asset",
     "BaseHook",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from dcp_airflow import _wire
@@ -15,6 +16,16 @@ def step(transition: Any) -> str:
     attempt = f", attempt {transition.attempt}" if transition.attempt else ""
     why = f": {clean(transition.why)}" if transition.why else ""
     return f"{_wire.phase(transition.to).lower()}{attempt}{why}"
+
+
+def replaced_by(execution: Any) -> str:
+    """The execution of a later run that has taken the place of this one, or nothing."""
+    try:
+        stopping = json.loads(execution.stopping or "null")
+    except ValueError:
+        return ""
+    replaced = stopping.get("replaced") if isinstance(stopping, dict) else None
+    return str(replaced.get("by", "")) if isinstance(replaced, dict) else ""
 
 
 def failure(execution: Any) -> str:

@@ -16,6 +16,7 @@ from dcp_airflow._client import Client
 from dcp_airflow._compat import (
     AirflowException,
     AirflowFailException,
+    AirflowSkipException,
     AirflowTaskTimeout,
     Asset,
     BaseOperator,
@@ -57,6 +58,8 @@ class SparkOperator(BaseOperator):
     :param parameters: values of the job's parameters, passed on as they are
     :param run_parameters: values that Airflow renders (templated); one that has the name of one above replaces it
     :param partition: which of `run_parameters` say what part of its outputs a run makes, such as `["day"]`
+    :param replace_running: whether an earlier run of the DAG that still runs the job is cancelled, and this one starts
+        once it has ended; the task of the earlier run is skipped then
     :param conn_id: an Airflow connection of the type `dcp`
     :param deferrable: whether the triggerer waits, and no worker does
     :param logs: whether what the driver writes is in the task's log
@@ -76,6 +79,7 @@ class SparkOperator(BaseOperator):
         parameters: Mapping[str, Any] | None = None,
         run_parameters: Mapping[str, Any] | None = None,
         partition: Sequence[str] = (),
+        replace_running: bool = False,
         conn_id: str = DcpHook.default_conn_name,
         deferrable: bool = True,
         logs: bool = True,
@@ -88,6 +92,7 @@ class SparkOperator(BaseOperator):
         self.parameters = parameters
         self.run_parameters = run_parameters
         self.partition = partition
+        self.replace_running = replace_running
         self.conn_id = conn_id
         self.deferrable = deferrable
         self.logs = logs
@@ -203,7 +208,7 @@ class SparkOperator(BaseOperator):
                 life = Life.RESUMED if retried else Life.STATELESS
             self._found(context, client, execution)
             phase = _wire.phase(execution.phase)
-            if _life.decide(phase, fresh, life) is Next.FOLLOW:
+            if _life.decide(phase, fresh, life) is Next.FOLLOW or _report.replaced_by(execution):
                 memory.save(replace(state, execution=execution.id, resumed=not fresh))
                 self._say(execution, fresh)
                 return execution
@@ -226,7 +231,7 @@ class SparkOperator(BaseOperator):
             reference["fingerprint"] = self.fingerprint.removeprefix("sha256:")
         try:
             try:
-                return client.submit(token, reference, parameters)
+                return client.submit(token, reference, parameters, **self._order(context))
             except TokenReused as why:
                 if "execution" not in why.metadata:
                     raise
@@ -239,6 +244,14 @@ class SparkOperator(BaseOperator):
             ) from None
         except Refused as why:
             raise AirflowFailException(self._refusal(why)) from None
+
+    def _order(self, context: Any) -> dict[str, Any]:
+        """The key of runs that replace each other, and the place of this one among them."""
+        if not self.replace_running:
+            return {}
+        due = context["dag_run"].run_after
+        key = f"schedule:{self.scope}/{self._domain}/{self._name}"
+        return {"exclusive": key, "order": int(due.timestamp() * 1000)}
 
     def _refusal(self, why: Refused) -> str:
         what = f"{self._domain}/{self._name} of {self.scope}"
@@ -290,6 +303,13 @@ class SparkOperator(BaseOperator):
             self._complete(client, context, execution)
             memory.settle()
             return str(execution.id)
+        by = _report.replaced_by(execution)
+        if phase == "CANCELLED" and by:
+            memory.settle()
+            why = f"execution {execution.id} was replaced by execution {by}, which is for a later time"
+            # The line that Airflow writes for a skipped task does not show the reason.
+            self.log.warning(why)
+            raise AirflowSkipException(why)
         state = memory.load()
         if (
             phase == "CANCELLED"

@@ -246,6 +246,7 @@ mod tests {
             parameters: BTreeMap::new(),
             streaming: None,
             exclusive: Some("s3://lake/clicks".to_owned()),
+            order: None,
             fence: Some(dcp_runner::request::Fence { lease: "reconciler".to_owned(), epoch }),
             by: "tester".to_owned(),
         }

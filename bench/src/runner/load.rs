@@ -61,6 +61,7 @@ impl Load {
             parameters: std::collections::BTreeMap::new(),
             streaming: None,
             exclusive: None,
+            order: None,
             fence: None,
             by: "airflow".to_owned(),
         };

@@ -73,6 +73,7 @@ fn submit(name: &str) -> Submit {
         parameters: [("name".to_owned(), name.to_owned())].into(),
         streaming: None,
         exclusive: None,
+        order: None,
         fence: None,
         by: "benchmark".to_owned(),
     }

@@ -48,6 +48,7 @@ pub(super) fn run(
         parameters: parameters(&args.param)?,
         streaming: asked.streaming,
         exclusive: asked.exclusive,
+        order: None,
         fence: None,
         by: crate::control::who(),
     };

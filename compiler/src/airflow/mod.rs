@@ -13,7 +13,7 @@ mod stamp;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::Duration;
+use crate::model::{ConcurrencyPolicy, Duration};
 
 pub use asset::{Asset, MAX_ASSET};
 pub use literal::{Literal, Value};
@@ -45,6 +45,8 @@ pub struct Dag {
     pub timezone: String,
     pub catchup: bool,
     pub max_active_runs: u32,
+    #[serde(default, skip_serializing_if = "ConcurrencyPolicy::is_queue")]
+    pub concurrency_policy: ConcurrencyPolicy,
     /// Whether no run is started by time.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspended: bool,
@@ -55,6 +57,11 @@ pub struct Dag {
 }
 
 impl Dag {
+    /// Returns whether a run cancels an earlier one that has not ended.
+    pub fn replaces(&self) -> bool {
+        self.concurrency_policy == ConcurrencyPolicy::Replace
+    }
+
     /// Returns whether runs are started by time, or would be if the DAG were not suspended.
     pub fn is_timed(&self) -> bool {
         matches!(self.schedule, Schedule::Cron(_) | Schedule::Every(_))

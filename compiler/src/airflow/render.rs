@@ -12,6 +12,8 @@ const DAG: &str = "dag.py";
 /// jobs, and the next try of a task finds the execution of the try before.
 const RETRIES: i64 = 2;
 const RETRY_DELAY_SECONDS: i64 = 10;
+/// How many runs Airflow may have under way where a run replaces the one before.
+const REPLACING: u32 = 2;
 const IMPORT_WIDTH: usize = 88 - "from airflow.sdk import ".len();
 
 static TEMPLATES: LazyLock<Handlebars<'static>> = LazyLock::new(|| {
@@ -97,6 +99,7 @@ fn page(dag: &Dag) -> Slot {
         timezone,
         catchup,
         max_active_runs,
+        concurrency_policy: _,
         suspended: _,
         deadline_seconds,
         tasks,
@@ -139,16 +142,17 @@ fn page(dag: &Dag) -> Slot {
         ("start_date", Slot::optional(start_date.map(date))),
         ("timezone", Slot::string(timezone)),
         ("catchup", Slot::argument("catchup", 4, &Value::Bool(*catchup))),
-        ("max_active_runs", Slot::number(*max_active_runs)),
+        // The run that replaces another one has to be there to do so.
+        ("max_active_runs", Slot::number(if dag.replaces() { REPLACING } else { *max_active_runs })),
         ("deadline", seconds(*deadline_seconds)),
         ("default_args", Slot::argument("default_args", 4, &default_args)),
         ("tags", Slot::argument("tags", 4, &tags)),
-        ("tasks", Slot::Many((0u64..).zip(tasks).map(|(number, one)| task(number, scope, one)).collect())),
+        ("tasks", Slot::Many((0u64..).zip(tasks).map(|(number, one)| task(number, dag, one)).collect())),
         ("edges", Slot::Many(edges(tasks))),
     ])
 }
 
-fn task(number: u64, scope: &str, task: &Task) -> Slot {
+fn task(number: u64, dag: &Dag, task: &Task) -> Slot {
     let Task {
         task_id,
         owner,
@@ -168,7 +172,7 @@ fn task(number: u64, scope: &str, task: &Task) -> Slot {
         ("number", Slot::Number(number)),
         ("task_id", Slot::string(task_id)),
         ("owner", Slot::optional(owner.as_deref().map(Slot::string))),
-        ("scope", Slot::string(scope)),
+        ("scope", Slot::string(&dag.scope)),
         ("job", Slot::string(job)),
         ("fingerprint", Slot::string(fingerprint)),
         ("parameters", mapping("parameters", parameters.clone())),
@@ -176,6 +180,7 @@ fn task(number: u64, scope: &str, task: &Task) -> Slot {
         ("partition", listing("partition", partition)),
         ("outlets", Slot::Many(outlets.iter().map(asset).collect())),
         ("timeout", seconds(*execution_timeout_seconds)),
+        ("replace", Slot::Flag(dag.replaces())),
     ])
 }
 

@@ -2,7 +2,7 @@
 
 use super::Subject;
 use crate::diag::{Code, Diagnostic};
-use crate::model::{Continuous, Duration, Job, Run, Schedule};
+use crate::model::{ConcurrencyPolicy, Continuous, Duration, Job, Run, Schedule};
 
 const MIN_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -59,6 +59,9 @@ fn check_schedule(subject: &mut Subject<'_>, schedule: &Schedule) {
             "correct the day of month or the month",
         );
     }
+    if schedule.concurrency_policy == ConcurrencyPolicy::Replace {
+        check_replacement(subject, schedule);
+    }
     if schedule.catchup && schedule.start_date.is_none() {
         let at = subject.key(&["spec", "run", "schedule", "catchup"]);
         subject.problem(
@@ -69,6 +72,26 @@ fn check_schedule(subject: &mut Subject<'_>, schedule: &Schedule) {
             "add `startDate`, or leave out `catchup`",
         );
     }
+}
+
+fn check_replacement(subject: &mut Subject<'_>, schedule: &Schedule) {
+    const SCHEDULE: [&str; 3] = ["spec", "run", "schedule"];
+    let (message, at, label, help) = if schedule.catchup {
+        let at = subject.key(&[&SCHEDULE[..], &["catchup"]].concat());
+        let message = "runs that catch up would replace each other";
+        (message, at, "starts many at once", "leave out `catchup`, or `concurrencyPolicy`")
+    } else if schedule.max_active_runs > 1 {
+        let at = subject.key(&[&SCHEDULE[..], &["maxActiveRuns"]].concat());
+        let message = "of runs that replace each other, one is under way";
+        (message, at, "more than one", "leave out `maxActiveRuns`, or `concurrencyPolicy`")
+    } else if subject.manifest.spec.orchestrator.is_some() {
+        let at = subject.key(&["spec", "orchestrator", "group"]);
+        let message = "runs of a group can't replace each other";
+        (message, at, "has several tasks", "leave out `orchestrator`, or `concurrencyPolicy`")
+    } else {
+        return;
+    };
+    subject.problem(Code::BAD_RUN, message, at, label, help);
 }
 
 /// Airflow starts runs every few seconds at most, and stores their times in seconds.

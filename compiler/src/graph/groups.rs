@@ -282,8 +282,17 @@ fn difference(one: &Run, other: &Run) -> Option<Difference> {
 
 /// The fields of a schedule, in the order of [`FIELDS`].
 fn told(schedule: &Schedule) -> [String; 8] {
-    let Schedule { cron, every, timezone, start_date, catchup, max_active_runs, suspended, deadline } =
-        schedule;
+    let Schedule {
+        cron,
+        every,
+        timezone,
+        start_date,
+        catchup,
+        max_active_runs,
+        concurrency_policy: _,
+        suspended,
+        deadline,
+    } = schedule;
     let none = || "none".to_owned();
     [
         cron.as_ref().map_or_else(none, ToString::to_string),

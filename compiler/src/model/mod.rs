@@ -32,8 +32,8 @@ pub use pods::{
 pub use quantity::{Cpu, Delay, Duration, Memory};
 pub use resources::{Driver, Executors, Resources, Sizing, default_overhead};
 pub use run::{
-    AssetTrigger, Cause, Completes, Continuous, Health, OnUnhealthy, Reset, Retry, Run, Scaling, Schedule,
-    Service, ServiceHealth, ServiceUpgrade, Timeouts, Trigger, Upgrade,
+    AssetTrigger, Cause, Completes, ConcurrencyPolicy, Continuous, Health, OnUnhealthy, Reset, Retry, Run,
+    Scaling, Schedule, Service, ServiceHealth, ServiceUpgrade, Timeouts, Trigger, Upgrade,
 };
 pub use stream::{
     CleanSource, Columns, Console, Deduplicate, FileFormat, FileSink, FileSource, JdbcMode, JdbcSink,

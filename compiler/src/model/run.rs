@@ -64,6 +64,9 @@ pub struct Schedule {
     #[serde(default = "Schedule::default_active")]
     #[schemars(range(min = 1, max = 1000))]
     pub max_active_runs: u32,
+    /// What happens when a run is due while an earlier one has not ended.
+    #[serde(default)]
+    pub concurrency_policy: ConcurrencyPolicy,
     /// Whether nothing starts runs by time. The workload stays applied, and can be run by hand. Runs that were missed
     /// meanwhile start when it is resumed if `catchup` is set; otherwise only the last of them does.
     #[serde(default)]
@@ -71,6 +74,24 @@ pub struct Schedule {
     /// How long after its time a run should be done; later than that, the owner is told.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Duration>,
+}
+
+/// What happens when a run is due while an earlier one has not ended.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ConcurrencyPolicy {
+    /// The new run waits while `maxActiveRuns` are under way.
+    #[default]
+    Queue,
+    /// The earlier run is cancelled, and the new one starts once it has ended.
+    Replace,
+}
+
+impl ConcurrencyPolicy {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    pub(crate) fn is_queue(&self) -> bool {
+        *self == Self::Queue
+    }
 }
 
 impl Schedule {

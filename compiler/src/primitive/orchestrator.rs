@@ -146,6 +146,7 @@ fn dag(name: &str, parts: &[&Part], run: &Run) -> Dag {
         timezone: schedule.map_or_else(|| "UTC".to_owned(), |schedule| schedule.timezone.as_str().to_owned()),
         catchup: schedule.is_some_and(|schedule| schedule.catchup),
         max_active_runs: schedule.map_or(1, |schedule| schedule.max_active_runs),
+        concurrency_policy: schedule.map_or_else(Default::default, |schedule| schedule.concurrency_policy),
         suspended: schedule.is_some_and(|schedule| schedule.suspended),
         deadline_seconds: schedule.and_then(|schedule| schedule.deadline).map(crate::model::Duration::secs),
         tasks: Vec::new(),

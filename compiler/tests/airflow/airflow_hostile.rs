@@ -96,7 +96,16 @@ fn hostile() -> impl Strategy<Value = String> {
 /// Puts another string in place of each one of a DAG, new fields not forgotten.
 fn map_strings(dag: &Dag, f: &mut impl FnMut(&str) -> String) -> Dag {
     let Dag { dag_id, scope, description, doc, owner, tags, schedule, timezone, tasks, .. } = dag;
-    let Dag { start_date, group, catchup, max_active_runs, suspended, deadline_seconds, .. } = *dag;
+    let Dag {
+        start_date,
+        group,
+        catchup,
+        max_active_runs,
+        concurrency_policy,
+        suspended,
+        deadline_seconds,
+        ..
+    } = *dag;
     Dag {
         dag_id: f(dag_id),
         scope: f(scope),
@@ -116,6 +125,7 @@ fn map_strings(dag: &Dag, f: &mut impl FnMut(&str) -> String) -> Dag {
         timezone: f(timezone),
         catchup,
         max_active_runs,
+        concurrency_policy,
         suspended,
         deadline_seconds,
         tasks: tasks.iter().map(|task| map_task(task, f)).collect(),

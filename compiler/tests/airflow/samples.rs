@@ -1,5 +1,5 @@
 use dcp_compiler::airflow::{Asset, AssetMode, Dag, Date, RunValue, Schedule, Task, Value};
-use dcp_compiler::model::Duration;
+use dcp_compiler::model::{ConcurrencyPolicy, Duration};
 
 /// Every shape of DAG, by the name of its golden file.
 pub(crate) fn all() -> Vec<(&'static str, Dag)> {
@@ -12,6 +12,7 @@ pub(crate) fn all() -> Vec<(&'static str, Dag)> {
         ),
         ("suspended", Dag { suspended: true, ..cron() }),
         ("suspended_every", Dag { suspended: true, ..every() }),
+        ("replace", Dag { concurrency_policy: ConcurrencyPolicy::Replace, ..every() }),
         ("assets_any", assets(AssetMode::Any)),
         ("assets_all", assets(AssetMode::All)),
         ("assets_one", assets_one()),
@@ -38,6 +39,7 @@ fn dag(dag_id: &str, schedule: Schedule, tasks: Vec<Task>) -> Dag {
         timezone: "UTC".to_owned(),
         catchup: false,
         max_active_runs: 1,
+        concurrency_policy: ConcurrencyPolicy::Queue,
         suspended: false,
         deadline_seconds: None,
         tasks,

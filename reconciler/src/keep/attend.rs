@@ -271,6 +271,7 @@ impl Hands {
                 executors: run.executors,
             }),
             exclusive: Some(exclusive(&job.key, version)),
+            order: None,
             fence: Some(self.fence.clone()),
             by: BY.to_owned(),
         }

@@ -272,6 +272,7 @@ impl Reasons<'_> {
                 self.add(Finding { old, new, ..found });
             }
         }
+        self.replacement(&old.dag, &new.dag);
         self.suspension(&old.dag, &new.dag);
         if old.content != new.content {
             let diff = difference::lines(&old.content, &new.content);
@@ -288,6 +289,19 @@ impl Reasons<'_> {
                 at: None,
             });
         }
+    }
+
+    fn replacement(&mut self, old: &Dag, new: &Dag) {
+        if old.replaces() == new.replaces() || !new.is_timed() {
+            return;
+        }
+        let why = match new.replaces() {
+            true => "a run that is due cancels an earlier one that has not ended",
+            false => "a run that is due waits for an earlier one that has not ended",
+        };
+        let found = Finding::new(&["run", "schedule", "concurrencyPolicy"], Class::InPlace, why);
+        let text = |dag: &Dag| Some(if dag.replaces() { "replace" } else { "queue" }.to_owned());
+        self.add(Finding { old: text(old), new: text(new), ..found });
     }
 
     fn suspension(&mut self, old: &Dag, new: &Dag) {

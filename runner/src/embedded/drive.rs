@@ -19,6 +19,7 @@ use crate::execution::{Adjustment, Execution, Id, Phase};
 use crate::failure::{Evidence, judge};
 use crate::machine::{Effect, Event, Verdict, after, next};
 use crate::progress::Follower;
+use crate::replace::Claim;
 use crate::sizing::{self, Measured};
 use crate::store::Also;
 
@@ -161,7 +162,9 @@ impl Inner {
             let left = until.duration_since(now).unsigned_abs();
             return Ok(Then::Pause(left.clamp(Duration::from_millis(1), Duration::from_secs(1))));
         }
+        // The execution that is to be replaced may have the last slot.
         if slot.is_none()
+            && effect != Effect::Claim
             && let Some(slots) = self.slots_of(record)
         {
             *slot = self.occupy(record).or_else(|| slots.try_take());
@@ -222,6 +225,20 @@ impl Inner {
             Ok(done) => Event::Prepared(done),
             Err(why) => Event::Unavailable(why),
         }
+    }
+
+    /// Gets the exclusive key of an execution, or has the one that has it stop.
+    async fn claim(&self, record: &Record) -> Result<Event> {
+        Ok(match self.store.claim(record).await? {
+            Claim::Free => Event::Claimed,
+            Claim::Newer(by) => Event::Replaced { by },
+            Claim::Held(by) => {
+                self.end(&by, &Event::Replaced { by: record.id().clone() }).await?;
+                Event::Held { by }
+            }
+            // What was written meanwhile is read before anything else is done.
+            Claim::Gone => Event::Unavailable("it has ended meanwhile".to_owned()),
+        })
     }
 
     /// What the first attempt is given, by earlier runs.
@@ -295,6 +312,7 @@ impl Inner {
         };
         match effect {
             Effect::Nothing | Effect::Wait(_) | Effect::Step => Ok(Event::Stepped),
+            Effect::Claim => self.claim(record).await,
             Effect::Prepare => Ok(self.make_room(record).await),
             Effect::Create => self.create(&**compute, record).await,
             Effect::Look => self.look(&**compute, &name, record).await,

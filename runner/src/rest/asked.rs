@@ -324,6 +324,9 @@ pub(super) struct Submit {
     /// At most one live job holds a key, whoever asks.
     #[schema(min_length = 1, max_length = 1024)]
     exclusive: Option<String>,
+    /// With `exclusive`: the place of this run among those with the same key. It waits for the key, and cancels the job of
+    /// a lower order that has it.
+    order: Option<i64>,
     fence: Option<Fence>,
 }
 
@@ -383,7 +386,7 @@ pub(super) struct Fence {
 impl Submit {
     /// Returns the request of a caller.
     pub(super) fn by(self, by: String) -> Result<request::Submit, Refusal> {
-        let Self { token, definition, reference, parameters, streaming, exclusive, fence } = self;
+        let Self { token, definition, reference, parameters, streaming, exclusive, order, fence } = self;
         let job = match (definition, reference) {
             (Some(job), None) => request::Definition::from(*job),
             (None, Some(reference)) => request::Definition::Applied(reference.read()?),
@@ -395,7 +398,7 @@ impl Submit {
         };
         let streaming = streaming.map(lower::Streaming::from);
         let fence = fence.map(|Fence { lease, epoch }| request::Fence { lease, epoch });
-        Ok(request::Submit { token, job, parameters, streaming, exclusive, fence, by })
+        Ok(request::Submit { token, job, parameters, streaming, exclusive, order, fence, by })
     }
 }
 

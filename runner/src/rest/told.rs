@@ -85,6 +85,9 @@ pub(super) struct Execution {
     streaming: Option<Streaming>,
     #[serde(skip_serializing_if = "Option::is_none")]
     exclusive: Option<String>,
+    /// The place among the jobs with the same key, of which a higher one replaces a lower one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    order: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fence: Option<Fence>,
     /// Who has asked for it.
@@ -121,7 +124,7 @@ impl From<Record> for Execution {
     fn from(record: Record) -> Self {
         let Record { request, execution, history, version: _, owner: _, progress } = record;
         let request::Request { token: _, scope, domain, name, job, pinned, parameters, .. } = request;
-        let request::Request { streaming, exclusive, fence, by, .. } = request;
+        let request::Request { streaming, exclusive, order, fence, by, .. } = request;
         let execution::Execution { id, phase, policy, backend, created, attempts, stopping, .. } = execution;
         let execution::Execution { not_before, waiting, remedies, adjusted, ended, .. } = execution;
         Self {
@@ -134,6 +137,7 @@ impl From<Record> for Execution {
             parameters,
             streaming: streaming.map(Into::into),
             exclusive,
+            order,
             fence: fence.map(Into::into),
             by,
             phase: phase.into(),
@@ -348,6 +352,8 @@ fn settings(adjusted: BTreeMap<String, execution::Adjustment>) -> BTreeMap<Strin
 enum Stopping {
     /// Somebody asked for it.
     Cancelled { by: String },
+    /// A later run of the same schedule takes its place.
+    Replaced { by: String },
     /// The driver did not run in time.
     StartTimeout,
     /// The driver ran for too long.
@@ -358,6 +364,7 @@ impl From<execution::Stopping> for Stopping {
     fn from(stopping: execution::Stopping) -> Self {
         match stopping {
             execution::Stopping::Cancelled { by } => Self::Cancelled { by },
+            execution::Stopping::Replaced { by } => Self::Replaced { by: by.to_string() },
             execution::Stopping::StartTimeout => Self::StartTimeout,
             execution::Stopping::RunTimeout => Self::RunTimeout,
         }

@@ -58,7 +58,8 @@ pub(super) fn admit(news: &[&New], known: &mut Known) -> Vec<Admission> {
             admissions.push(Admission::Refused(no_member()));
             continue;
         }
-        if let Some(key) = &request.exclusive {
+        // One with an order waits for the key.
+        if let Some(key) = request.exclusive.as_ref().filter(|_| request.order.is_none()) {
             if let Some(by) = held.get(key.as_str()).copied().or(known.held.get(key)) {
                 let error = Error::Held { key: key.clone(), by: by.clone() };
                 admissions.push(Admission::Refused(error));

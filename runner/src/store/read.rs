@@ -206,7 +206,7 @@ fn record_at(database: &Database, row: &AnyRow, at: usize) -> Result<Record> {
     })
 }
 
-fn id(database: &Database, row: &AnyRow, column: usize) -> Result<Id> {
+pub(super) fn id(database: &Database, row: &AnyRow, column: usize) -> Result<Id> {
     let text: &str = database.get(row, column)?;
     Id::parse(text).ok_or_else(|| database.corrupt(&format!("`{text}` is no id of an execution")).into())
 }

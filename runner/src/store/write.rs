@@ -297,8 +297,9 @@ impl Batch {
 }
 
 /// Of the columns of an insertion.
-const COLUMNS: [&str; 12] =
-    ["TEXT", "TEXT", "TEXT", "TEXT", "TEXT", "TEXT", "TEXT", "TEXT", "TEXT", "BIGINT", "TEXT", "TEXT"];
+const COLUMNS: [&str; 13] = [
+    "TEXT", "TEXT", "TEXT", "TEXT", "TEXT", "TEXT", "TEXT", "TEXT", "TEXT", "BIGINT", "TEXT", "TEXT", "TEXT",
+];
 
 /// Inserts the executions that are not stored yet and whose owner is a member. A takeover that deletes the owner's row at
 /// the same time comes before the statement, which then inserts nothing, or after it, and then finds the executions.
@@ -307,9 +308,9 @@ fn insertion<'q>(database: &Database, entries: &[&'q Entry]) -> Query<'q, Any, A
     let lock = database.key_share("runner_runners");
     let statement = format!(
         "INSERT INTO runner_executions \
-         (id, token, scope, domain, name, job, exclusive, owner, phase, version, request, state) \
+         (id, token, scope, domain, name, job, exclusive, owner, phase, version, request, state, awaits) \
          SELECT new.column1, new.column2, new.column3, new.column4, new.column5, new.column6, new.column7, \
-         new.column8, new.column9, new.column10, new.column11, new.column12 FROM ({values}) AS new \
+         new.column8, new.column9, new.column10, new.column11, new.column12, new.column13 FROM ({values}) AS new \
          JOIN runner_runners ON runner_runners.id = new.column8 WHERE 1 = 1{lock} ON CONFLICT DO NOTHING"
     );
     let query = sqlx::query(AssertSqlSafe(statement)).persistent(is_usual(entries.len()));
@@ -317,9 +318,14 @@ fn insertion<'q>(database: &Database, entries: &[&'q Entry]) -> Query<'q, Any, A
         let (record, asked) = (&new.record, &new.record.request);
         let query = query.bind(record.id().as_str()).bind(asked.token.as_str());
         let query = query.bind(asked.scope.as_deref()).bind(asked.domain.as_str()).bind(asked.name.as_str());
-        let query = query.bind(asked.job.as_str()).bind(asked.exclusive.as_deref());
+        // One that replaces others gets its key when these have ended.
+        let (key, awaits) = match asked.order {
+            None => (asked.exclusive.as_deref(), None),
+            Some(_) => (None, asked.exclusive.as_deref()),
+        };
+        let query = query.bind(asked.job.as_str()).bind(key);
         let query = query.bind(record.owner.as_str()).bind(record.execution.phase.name());
-        query.bind(signed(record.version)).bind(request.as_str()).bind(state.as_str())
+        query.bind(signed(record.version)).bind(request.as_str()).bind(state.as_str()).bind(awaits)
     })
 }
 

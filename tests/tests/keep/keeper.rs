@@ -325,6 +325,7 @@ fn submit(house: &House, token: &str, checkpoint: &str, fence: Option<Fence>) ->
         parameters: BTreeMap::new(),
         streaming: None,
         exclusive: Some(checkpoint.to_owned()),
+        order: None,
         fence,
         by: "ben".to_owned(),
     }

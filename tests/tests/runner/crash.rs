@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use dcp_runner::api::{Error, Record, Runner};
-use dcp_runner::execution::{Id, Phase};
+use dcp_runner::execution::{Id, Phase, Stopping};
 use dcp_runner::remote::{Options, Remote};
 use dcp_runner::request::Submit;
 use dcp_tests::machine::{Machine, kill};
@@ -185,6 +185,54 @@ async fn a_runner_may_die_at_each_step_of_a_repair() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_runner_may_die_at_each_step_of_a_cancel() {
     dies_at_each_step("wait", true, Phase::Cancelled, &[0, 1]).await;
+}
+
+/// The Runner dies before or after the n-th call to its backend while a later run replaces an earlier one.
+#[tokio::test(flavor = "multi_thread")]
+async fn runner_may_die_at_each_step_of_a_replacement() {
+    let ordered = |token: &str, what: &str, order: i64| {
+        let (exclusive, order) = (Some("shop/orders".to_owned()), Some(order));
+        Submit { exclusive, order, ..submit(token, what) }
+    };
+    let (earlier, later) = (ordered("earlier", "wait", 10), ordered("later", "work", 20));
+    let mut died = 0;
+    for die_at in 1.. {
+        let machine = Machine::of_version("4.1.1", SCRIPT);
+        let lease = Duration::from_mins(1);
+        let mut first = Process::start(&machine, &sqlite(&machine), lease, die_at).expect("it starts");
+        if let Some(record) = insist(&first.client, &earlier).await {
+            while let Ok(record) = first.client.check(record.id()).await
+                && record.execution.phase != Phase::Running
+            {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        let mut survived = false;
+        if let Some(record) = insist(&first.client, &later).await {
+            while let Ok(record) = first.client.check(record.id()).await
+                && !survived
+            {
+                survived = record.execution.phase.is_final();
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        }
+        died += u32::from(!survived);
+        first.kill();
+        let second = Process::start(&machine, &sqlite(&machine), lease, 0).expect("it starts");
+        // What was not acknowledged is asked for again; what was acknowledged is there.
+        let earlier = insist(&second.client, &earlier).await.expect("it is there");
+        let later = insist(&second.client, &later).await.expect("it is there");
+        let later = ends(&second.client, later.id()).await.execution;
+        let earlier = ends(&second.client, earlier.id()).await.execution;
+        assert_eq!((earlier.phase, later.phase), (Phase::Cancelled, Phase::Succeeded), "died at {die_at}");
+        assert_eq!(earlier.stopping, Some(Stopping::Replaced { by: later.id.clone() }));
+        assert!(earlier.ended <= Some(later.attempts[0].begun), "died at {die_at}: {earlier:#?} {later:#?}");
+        started_once(&machine);
+        if survived {
+            break;
+        }
+    }
+    assert!(died >= 6, "it died {died} times only");
 }
 
 /// A panic at a step of an attempt ends neither the Runner nor the execution.

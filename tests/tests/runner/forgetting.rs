@@ -26,6 +26,7 @@ async fn keep(store: &Store, job: &CoreEtlJob, times: (i64, Option<i64>, Option<
         parameters: BTreeMap::new(),
         streaming: None,
         exclusive: None,
+        order: None,
         fence: None,
         by: "tester".to_owned(),
     };

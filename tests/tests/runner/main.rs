@@ -87,6 +87,7 @@ fn submit(token: &str, what: &str) -> Submit {
         parameters: BTreeMap::from([("do".to_owned(), what.to_owned())]),
         streaming: None,
         exclusive: None,
+        order: None,
         fence: None,
         by: "tester".to_owned(),
     }
@@ -119,6 +120,8 @@ macro_rules! contract {
             a_token_that_was_used_for_something_else_is_refused,
             many_who_submit_at_once_make_one_execution,
             one_live_execution_holds_a_key,
+            later_run_replaces_the_one_that_has_the_key,
+            runs_of_one_key_never_overlap_and_the_last_one_stays,
             an_older_epoch_is_refused,
             implausible_epochs_are_refused,
             a_failure_that_can_be_mended_is_tried_again,

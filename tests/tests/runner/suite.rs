@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use dcp_compiler::primitive::Fingerprint;
 use dcp_runner::api::{Error, Filter, Holder, LogPart, LogRequest, Record};
-use dcp_runner::execution::{Id, Phase, Transition};
+use dcp_runner::execution::{Id, Phase, Stopping, Transition};
 use dcp_runner::lower::Streaming;
 use dcp_runner::request::{Definition, Fence, Reference, Submit};
 use futures_util::TryStreamExt as _;
@@ -83,6 +83,66 @@ pub(crate) async fn one_live_execution_holds_a_key(fresh: Fresh) {
     fresh.runner.cancel(id, "tester").await.unwrap();
     ended(&*fresh.runner, id).await;
     assert!(fresh.other.submit(keyed("next", "work")).await.unwrap().fresh);
+}
+
+fn ordered(token: &str, what: &str, order: i64) -> Submit {
+    Submit { exclusive: Some("shop/orders".to_owned()), order: Some(order), ..submit(token, what) }
+}
+
+pub(crate) async fn later_run_replaces_the_one_that_has_the_key(fresh: Fresh) {
+    let first = fresh.runner.submit(ordered("a", "wait-a", 10)).await.unwrap().record.id().clone();
+    seen(&*fresh.other, &first, |record| record.execution.phase == Phase::Running).await;
+    let second = fresh.other.submit(ordered("b", "wait-b", 20)).await.unwrap().record.id().clone();
+    let replaced = ended(&*fresh.runner, &first).await;
+    assert_eq!(replaced.execution.phase, Phase::Cancelled);
+    assert_eq!(replaced.execution.stopping, Some(Stopping::Replaced { by: second.clone() }));
+    assert!(replaced.history.iter().any(|it| it.why.starts_with(&format!("replaced by execution {second}"))));
+    let next = seen(&*fresh.runner, &second, |record| record.execution.phase == Phase::Running).await;
+    assert!(replaced.execution.ended <= Some(next.execution.attempts[0].begun), "{next:#?}");
+    // A retry of the submit replaces nothing.
+    assert!(!fresh.runner.submit(ordered("b", "wait-b", 20)).await.unwrap().fresh);
+    // An older run that comes late gives way, and starts nothing.
+    let late = fresh.runner.submit(ordered("c", "work", 15)).await.unwrap().record.id().clone();
+    let late = ended(&*fresh.other, &late).await.execution;
+    assert_eq!((late.phase, late.attempts.len()), (Phase::Cancelled, 0));
+    assert_eq!(late.stopping, Some(Stopping::Replaced { by: second.clone() }));
+    // One without an order is refused as ever.
+    let plain = Submit { order: None, ..ordered("d", "work", 0) };
+    let held = Error::Held { key: "shop/orders".to_owned(), by: second.clone() };
+    assert_eq!(fresh.other.submit(plain).await.unwrap_err(), held);
+    let record = fresh.other.check(&second).await.unwrap();
+    assert_eq!((record.execution.phase, record.request.order), (Phase::Running, Some(20)));
+    fresh.runner.cancel(&second, "tester").await.unwrap();
+    ended(&*fresh.runner, &second).await;
+    let third = fresh.other.submit(ordered("e", "work", 5)).await.unwrap().record.id().clone();
+    assert_eq!(ended(&*fresh.runner, &third).await.execution.phase, Phase::Succeeded);
+    assert_eq!(fresh.machine.lines("started"), ["wait-a", "wait-b", "work"]);
+}
+
+pub(crate) async fn runs_of_one_key_never_overlap_and_the_last_one_stays(fresh: Fresh) {
+    let mut tasks = JoinSet::new();
+    for number in 0..12 {
+        let runner = if number % 2 == 0 { fresh.runner.clone() } else { fresh.other.clone() };
+        let asked = ordered(&format!("t{number}"), &format!("wait-{number}"), number);
+        tasks.spawn(async move { (number, runner.submit(asked).await.unwrap().record.id().clone()) });
+    }
+    let mut ids = tasks.join_all().await;
+    ids.sort();
+    let (_, last) = ids.pop().unwrap();
+    seen(&*fresh.runner, &last, |record| record.execution.phase == Phase::Running).await;
+    let mut spans = Vec::new();
+    for (_, id) in &ids {
+        let execution = ended(&*fresh.other, id).await.execution;
+        assert_eq!(execution.phase, Phase::Cancelled, "{execution:#?}");
+        spans.extend(execution.attempts.first().map(|it| (it.begun, execution.ended.unwrap())));
+    }
+    let last = fresh.runner.check(&last).await.unwrap().execution;
+    spans.push((last.attempts[0].begun, last.attempts[0].begun));
+    spans.sort();
+    assert!(spans.windows(2).all(|pair| pair[0].1 <= pair[1].0), "{spans:?}");
+    assert_eq!(last.phase, Phase::Running);
+    fresh.runner.cancel(&last.id, "tester").await.unwrap();
+    ended(&*fresh.runner, &last.id).await;
 }
 
 pub(crate) async fn an_older_epoch_is_refused(fresh: Fresh) {
@@ -280,6 +340,7 @@ pub(crate) async fn what_cannot_be_right_is_refused(fresh: Fresh) {
         grace: None,
         executors: None,
     });
+    invalid(Submit { order: Some(1), ..submit("a", "work") }, "order", "needs `exclusive`").await;
     let nowhere = streaming.clone().map(|it| Streaming { checkpoint: None, ..it });
     for (streaming, exclusive) in [(streaming, Some("another".to_owned())), (nowhere, None)] {
         let unheld = Submit { streaming, exclusive, ..submit("a", "work") };

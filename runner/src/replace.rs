@@ -1,0 +1,34 @@
+//! Which of several executions with one exclusive key goes on: pure.
+
+use crate::execution::Id;
+
+/// Another live execution that has a key, or waits for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rival {
+    pub id: Id,
+    /// None where it was submitted without one, and so gives way to each that has one.
+    pub order: Option<i64>,
+    pub has_key: bool,
+}
+
+/// What an execution finds when it wants its key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Claim {
+    /// Nothing has the key.
+    Free,
+    /// An execution of a lower order has it, and is to be cancelled.
+    Held(Id),
+    /// An execution of a higher order has it or waits for it.
+    Newer(Id),
+    /// The one that wants it has ended.
+    Gone,
+}
+
+/// Decides by the orders, and by the ids where these are the same.
+pub fn decide(id: &Id, order: Option<i64>, rivals: &[Rival]) -> Claim {
+    let newest = rivals.iter().max_by_key(|rival| (rival.order, &rival.id));
+    if let Some(newest) = newest.filter(|rival| (rival.order, &rival.id) > (order, id)) {
+        return Claim::Newer(newest.id.clone());
+    }
+    rivals.iter().find(|rival| rival.has_key).map_or(Claim::Free, |rival| Claim::Held(rival.id.clone()))
+}

@@ -1,0 +1,34 @@
+//! How an execution that replaces another one gets its exclusive key.
+
+use dcp_database::Database;
+use sqlx::any::AnyRow;
+
+use super::read;
+use crate::api::{Record, Result};
+use crate::replace::{Claim, Rival, decide};
+
+/// Gives an execution its key if nothing else has it. May be repeated: one that has its key gets it again.
+pub(super) async fn claim(database: &Database, record: &Record) -> Result<Claim> {
+    let Some(key) = record.request.exclusive.as_deref() else { return Ok(Claim::Free) };
+    let id = record.id();
+    let mut transaction = database.alone().await?;
+    let query = "SELECT id, exclusive, request FROM runner_executions \
+        WHERE ended IS NULL AND (exclusive = $1 OR awaits = $2) AND id <> $3";
+    let rows = transaction.rows(sqlx::query(query).bind(key).bind(key).bind(id.as_str())).await?;
+    let rival = |row: &AnyRow| {
+        let has_key: Option<&str> = database.get(row, 1)?;
+        let request: crate::request::Request = database.json(row, 2)?;
+        Ok(Rival { id: read::id(database, row, 0)?, order: request.order, has_key: has_key.is_some() })
+    };
+    let rivals: Vec<Rival> = rows.iter().map(rival).collect::<Result<_>>()?;
+    let claim = decide(id, record.request.order, &rivals);
+    if claim != Claim::Free {
+        return Ok(claim);
+    }
+    let query = "UPDATE runner_executions SET exclusive = $1, awaits = NULL \
+        WHERE id = $2 AND ended IS NULL AND (exclusive = $3 OR awaits = $4)";
+    let query = sqlx::query(query).bind(key).bind(id.as_str()).bind(key).bind(key);
+    let taken = transaction.execute(query).await? == 1;
+    transaction.commit().await?;
+    Ok(if taken { Claim::Free } else { Claim::Gone })
+}

@@ -1,0 +1,186 @@
+//! Runs of one schedule that replace each other, in a world in which a Runner dies between any two lines: thousands of
+//! seeds, each of which can be run again alone by `DCP_SEED=N`.
+
+use dcp_compiler::model::Backend;
+use dcp_gateway::{End, Phase as At, Status};
+use dcp_runner::execution::{Execution, Id, Phase, Policy, Stopping};
+use dcp_runner::machine::{Effect, Event, after, next};
+use dcp_runner::replace::{Claim, Rival, decide};
+use jiff::{SignedDuration, Timestamp};
+
+/// A small generator of numbers that depend on nothing but the seed.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
+    }
+
+    fn pick(&mut self, length: usize) -> usize {
+        usize::try_from(self.roll(length as u64)).expect("small")
+    }
+}
+
+/// A run, as its row in the store has it, and whether its driver is alive.
+struct Run {
+    execution: Execution,
+    order: i64,
+    has_key: bool,
+    alive: bool,
+}
+
+impl Run {
+    fn is_live(&self) -> bool {
+        !self.execution.phase.is_final()
+    }
+
+    fn rank(&self) -> (i64, &Id) {
+        (self.order, &self.execution.id)
+    }
+}
+
+fn policy() -> Policy {
+    Policy {
+        attempts: 2,
+        remedies: 0,
+        backoff_seconds: 1,
+        max_backoff_seconds: 1,
+        causes: Vec::new(),
+        start_seconds: 900,
+        run_seconds: None,
+        stop_seconds: 1,
+        ttl_seconds: 3600,
+    }
+}
+
+fn submit(runs: &mut Vec<Run>, order: i64, now: Timestamp) {
+    let id = Id::parse(&format!("r{:03}", runs.len())).expect("it is one");
+    let mut execution = Execution::new(id, policy(), Backend::Local, now);
+    execution.awaits_key = true;
+    runs.push(Run { execution, order, has_key: false, alive: false });
+}
+
+/// What a Runner does for a run; nothing where it dies before it learns of what it did.
+fn perform(runs: &mut [Run], at: usize, effect: &Effect, dice: &mut Dice, now: Timestamp) -> Event {
+    let status = |phase, end| Some(Status { phase, started: Some(now), end });
+    let ended = |succeeded: bool, stopped: bool| {
+        let exit_code = Some(i32::from(!succeeded));
+        status(
+            At::Ended,
+            Some(End { at: now, succeeded, stopped, exit_code, signal: None, message: String::new() }),
+        )
+    };
+    match effect {
+        Effect::Claim => claim(runs, at, dice, now),
+        Effect::Create => {
+            runs[at].alive = true;
+            Event::Created
+        }
+        Effect::Look if dice.roll(8) == 0 => {
+            runs[at].alive = false;
+            Event::Seen(ended(dice.roll(2) == 0, false), None)
+        }
+        Effect::Delete { .. } if dice.roll(3) == 0 => {
+            runs[at].alive = false;
+            Event::Seen(ended(false, true), None)
+        }
+        Effect::Look | Effect::Delete { .. } => Event::Seen(status(At::Running, None), None),
+        Effect::Nothing | Effect::Wait(_) | Effect::Step | Effect::Prepare => Event::Stepped,
+    }
+}
+
+/// What the store decides in one transaction, and the Runner then does.
+fn claim(runs: &mut [Run], at: usize, dice: &mut Dice, now: Timestamp) -> Event {
+    let others = runs.iter().enumerate().filter(|(other, run)| *other != at && run.is_live());
+    let rivals: Vec<Rival> = others
+        .map(|(_, run)| Rival { id: run.execution.id.clone(), order: Some(run.order), has_key: run.has_key })
+        .collect();
+    let id = runs[at].execution.id.clone();
+    match decide(&id, Some(runs[at].order), &rivals) {
+        Claim::Free => {
+            assert!(!runs.iter().enumerate().any(|(it, run)| it != at && run.is_live() && run.has_key));
+            runs[at].has_key = true;
+            Event::Claimed
+        }
+        Claim::Newer(by) => Event::Replaced { by },
+        Claim::Held(by) => {
+            // It may die before it asks.
+            let holder = runs.iter_mut().find(|run| run.execution.id == by).filter(|_| dice.roll(4) > 0);
+            if let Some(holder) = holder {
+                after(&mut holder.execution, Event::Replaced { by: id }, now);
+            }
+            Event::Held { by }
+        }
+        Claim::Gone => unreachable!("it is live"),
+    }
+}
+
+fn simulate(seed: u64) -> Result<u32, String> {
+    let (mut dice, mut now) = (Dice(seed), Timestamp::UNIX_EPOCH);
+    let mut runs: Vec<Run> = Vec::new();
+    let most = 2 + dice.pick(6);
+    for _ in 0..100_000 {
+        now = now.checked_add(SignedDuration::from_millis(500)).expect("soon");
+        if runs.len() < most && dice.roll(12) == 0 {
+            // Nearly always the next one, and now and then an older one that comes late.
+            let order =
+                i64::try_from(runs.len()).expect("small") * 10 - if dice.roll(5) == 0 { 25 } else { 0 };
+            submit(&mut runs, order, now);
+        }
+        if runs.len() == most && !runs.iter().any(Run::is_live) {
+            return check(&runs);
+        }
+        if runs.is_empty() {
+            continue;
+        }
+        let at = dice.pick(runs.len());
+        let effect = next(&runs[at].execution, now);
+        if matches!(effect, Effect::Nothing | Effect::Wait(_)) {
+            continue;
+        }
+        let event = perform(&mut runs, at, &effect, &mut dice, now);
+        if runs.iter().filter(|run| run.alive).count() > 1 {
+            return Err("two drivers are alive".to_owned());
+        }
+        // Nothing of it is written down if the Runner dies just now.
+        if dice.roll(6) > 0 {
+            after(&mut runs[at].execution, event, now);
+        }
+    }
+    Err("they never ended".to_owned())
+}
+
+/// Returns how many runs were replaced.
+fn check(runs: &[Run]) -> Result<u32, String> {
+    let mut replaced = 0;
+    for run in runs {
+        let Some(Stopping::Replaced { by }) = &run.execution.stopping else { continue };
+        let by = runs.iter().find(|it| it.execution.id == *by).ok_or("it was replaced by nothing")?;
+        if by.rank() <= run.rank() {
+            return Err(format!("an older run replaced a newer one: {:?}", run.rank()));
+        }
+        replaced += 1;
+    }
+    let newest = runs.iter().max_by_key(|run| run.rank()).ok_or("there are no runs")?;
+    if newest.execution.phase == Phase::Cancelled || newest.execution.attempts.is_empty() {
+        return Err("the newest run did not run".to_owned());
+    }
+    if runs.iter().any(|run| run.alive || (run.execution.attempt() > 0 && !run.has_key)) {
+        return Err("a run ran without the key, or still does".to_owned());
+    }
+    Ok(replaced)
+}
+
+#[test]
+fn runs_that_replace_each_other_never_overlap_wherever_a_runner_dies() {
+    let seeds = match std::env::var("DCP_SEED").ok().and_then(|seed| seed.parse().ok()) {
+        Some(seed) => seed..seed + 1,
+        None => 0..5_000u64,
+    };
+    let mut replaced = 0;
+    for seed in seeds.clone() {
+        replaced += simulate(seed).unwrap_or_else(|wrong| panic!("DCP_SEED={seed}: {wrong}"));
+    }
+    assert!(replaced > 1_000 || seeds.end - seeds.start == 1, "{replaced}");
+}
