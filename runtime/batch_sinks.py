@@ -1,4 +1,4 @@
-"""Sinks that are written batch by batch, with Spark's `foreachBatch`: tables of a database.
+"""Sinks that are written batch by batch, with Spark's `foreachBatch`: tables of a database, and tables that are merged.
 
 Spark calls a sink again with the same batch if the driver died between the batch's write and its entry in the checkpoint.
 Each function here returns what writes a batch, and says what a second call with the same batch does.
@@ -8,14 +8,15 @@ import re
 import uuid
 
 from py4j.protocol import Py4JJavaError
-from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 
 # The table that holds the last batch of each stream, beside the table that the stream writes.
 LEDGER = "dcp_batches"
 # The column of a staging table that numbers the rows of a batch.
 ROW = "dcp_row"
-
+# The view of a batch that is merged.
+BATCH = "dcp_batch"
 
 # The drivers of some databases: the JVM finds none by itself among the jars of an application.
 DRIVERS = {
@@ -33,7 +34,9 @@ class SinkError(Exception):
 
 def writer(spark: SparkSession, kind: str, it: dict, rows: DataFrame, name: str):
     """Returns the function for `foreachBatch`. Fails if the table lacks columns that the query gives."""
-    return {"jdbc": jdbc}[kind](spark, it, rows, name)
+    if ROW in map(str.lower, rows.columns):
+        raise SinkError(f"the column `{ROW}` has the name of one of dcp's own: give it another name by `AS`")
+    return {"jdbc": jdbc, "merge": merge}[kind](spark, it, rows, name)
 
 
 def table_parts(table: str) -> list:
@@ -89,8 +92,6 @@ class Staged:
 
     def __init__(self, spark: SparkSession, it: dict, options: dict, parts: list, columns: dict, name: str):
         self.spark, self.it, self.options, self.parts, self.name = spark, it, options, parts, name
-        if ROW in map(str.lower, columns):
-            raise SinkError(f"the column `{ROW}` has the name of one of dcp's own: give it another name by `AS`")
         self.columns = columns
         self.keys = [self.column(key) for key in it.get("keys", [])]
         self.order = self.column(it["orderBy"]) if "orderBy" in it else None
@@ -100,7 +101,7 @@ class Staged:
         """The table's own name for a column that the manifest names."""
         found = [own for column, own in self.columns.items() if column.lower() == name.lower()]
         if not found:
-            raise SinkError(f"the query gives no column `{name}`: it gives {', '.join(self.columns)}")
+            raise missing(name, list(self.columns))
         return found[0]
 
     def write(self, batch: DataFrame, number: int) -> None:
@@ -160,12 +161,77 @@ class Staged:
         return f"INSERT INTO {self.table} ({names}) {rows} ON CONFLICT ({keys}) {action}"
 
 
+def merge(spark: SparkSession, it: dict, rows: DataFrame, _: str):
+    """Merges each batch into a table. A second call with the same batch finds its rows, and writes the same again."""
+    deletes = it.get("delete")
+    given = [column for column in rows.columns if deletes is None or column.lower() != deletes.lower()]
+    table = ".".join(map(quote_spark, table_parts(it["table"])))
+    columns = matched(given, spark.table(table).columns, it["table"])
+    own = {column.lower(): column for column in rows.columns}
+    for name in [*it["keys"], *filter(None, (it.get("orderBy"), deletes))]:
+        if name.lower() not in own:
+            raise missing(name, rows.columns)
+    statement = merge_statement(table, columns, it["keys"], own[deletes.lower()] if deletes else None)
+
+    def write(batch: DataFrame, _: int) -> None:
+        batch.persist()
+        try:
+            newest(batch, it).createOrReplaceTempView(BATCH)
+            session = batch.sparkSession
+            # Iceberg caches tables for each session, and others may have written this one.
+            session.sql(f"REFRESH TABLE {table}")
+            session.sql(statement)
+        finally:
+            batch.unpersist()
+
+    return write
+
+
+def merge_statement(table: str, columns: dict, keys: list, deletes) -> str:
+    keys = [key.lower() for key in keys]
+    named = {quote_spark(column): quote_spark(own) for column, own in columns.items()}
+    condition = " AND ".join(
+        f"t.{quote_spark(own)} <=> s.{quote_spark(column)}" for column, own in columns.items() if column.lower() in keys
+    )
+    changes = ", ".join(
+        f"t.{quote_spark(own)} = s.{quote_spark(column)}" for column, own in columns.items() if column.lower() not in keys
+    )
+    stays = f" AND NOT coalesce(s.{quote_spark(deletes)}, false)" if deletes else ""
+    clauses = [f"MERGE INTO {table} AS t USING {BATCH} AS s ON {condition}"]
+    if deletes:
+        clauses.append(f"WHEN MATCHED AND s.{quote_spark(deletes)} THEN DELETE")
+    if changes:
+        clauses.append(f"WHEN MATCHED THEN UPDATE SET {changes}")
+    values = ", ".join(f"s.{column}" for column in named)
+    clauses.append(f"WHEN NOT MATCHED{stays} THEN INSERT ({', '.join(named.values())}) VALUES ({values})")
+    return " ".join(clauses)
+
+
+def newest(batch: DataFrame, it: dict) -> DataFrame:
+    """One row for each of the keys. Fails if it is not known which of several counts."""
+    keys = [F.col(quote_spark(key)) for key in it["keys"]]
+    if "orderBy" not in it:
+        if batch.groupBy(*keys).count().where("count > 1").limit(1).count():
+            raise repeated(it)
+        return batch
+    order = Window.partitionBy(*keys).orderBy(F.col(quote_spark(it["orderBy"])).desc_nulls_last())
+    return batch.withColumn(ROW, F.row_number().over(order)).where(F.col(ROW) == 1).drop(ROW)
+
+
+def quote_spark(name: str) -> str:
+    return "`" + name.replace("`", "``") + "`"
+
+
 def repeated(it: dict) -> SinkError:
     keys = ", ".join(it["keys"])
     return SinkError(
         f"a batch has several rows with the same keys ({keys}), and which of them counts is not known: "
         "add `orderBy` to the sink, a column whose greatest value is the newest row"
     )
+
+
+def missing(name: str, columns: list) -> SinkError:
+    return SinkError(f"the query gives no column `{name}`: it gives {', '.join(columns)}")
 
 
 def quote(name: str) -> str:

@@ -18,9 +18,8 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql.streaming import DataStreamWriter, StreamingQuery
 
-
 # Sinks that are written batch by batch.
-BATCHED = ("jdbc",)
+BATCHED = ("jdbc", "merge")
 
 
 def main(path: str) -> None:

@@ -239,6 +239,7 @@ impl Node {
             Sink::Table(ScalarOr::Map(table)) => {
                 Some(("table", table_name(table.name.as_str()), at(&["table", "name"])))
             }
+            Sink::Merge(merge) => Some(("table", table_name(merge.table.as_str()), at(&["merge", "table"]))),
             Sink::Jdbc(_) | Sink::Console(_) => None,
         };
         self.writes.extend(written.map(|(kind, name, at)| Link { dataset: Dataset { kind, name }, at }));

@@ -234,7 +234,7 @@ fn stream(input: &Input<'_>, stream: &Stream) -> Result<Program, Unfit> {
         "name": input.job.metadata.name,
     });
     let mut program = own(STREAM, &task);
-    if let Sink::Jdbc(_) = &stream.sink {
+    if let Sink::Jdbc(_) | Sink::Merge(_) = &stream.sink {
         let (name, text) = BATCH_SINKS;
         program.job.get_or_insert_default().insert(name.to_owned(), text.to_owned());
     }
@@ -272,7 +272,7 @@ fn modules(stream: &Stream) -> Vec<&'static str> {
     let (writes_kafka, writes_avro) = match &stream.sink {
         Sink::Kafka(it) => (true, matches!(it.format, KafkaFormat::Avro)),
         Sink::Files(it) => (false, matches!(it.format, FileFormat::Avro)),
-        Sink::Table(_) | Sink::Jdbc(_) | Sink::Console(_) => (false, false),
+        Sink::Table(_) | Sink::Merge(_) | Sink::Jdbc(_) | Sink::Console(_) => (false, false),
     };
     let kafka = (reads_kafka || writes_kafka).then_some("sql-kafka-0-10");
     kafka.into_iter().chain((reads_avro || writes_avro).then_some("avro")).collect()

@@ -37,8 +37,8 @@ pub use run::{
 };
 pub use stream::{
     CleanSource, Columns, Console, Deduplicate, FileFormat, FileSink, FileSource, JdbcMode, JdbcSink,
-    KafkaFormat, KafkaSink, KafkaSource, Offsets, OutputMode, Rate, Sink, Source, State, StateStore, Stream,
-    TableSink, TableSource, Watermark,
+    KafkaFormat, KafkaSink, KafkaSource, MergeSink, Offsets, OutputMode, Rate, Sink, Source, State,
+    StateStore, Stream, TableSink, TableSource, Watermark,
 };
 pub(crate) use text::AS_WRITTEN;
 pub use text::{Fault, Format, OneOrMany, Scalar, ScalarOr};

@@ -396,6 +396,8 @@ pub enum Sink {
     Files(FileSink),
     /// A table of the catalog.
     Table(ScalarOr<TableSink>),
+    /// A table of the catalog whose rows are updated, by `MERGE`.
+    Merge(Box<MergeSink>),
     /// A table of a database, by JDBC.
     Jdbc(Box<JdbcSink>),
     /// The driver's log, for trying things out.
@@ -408,6 +410,7 @@ impl Sink {
             Sink::Kafka(_) => "kafka",
             Sink::Files(_) => "files",
             Sink::Table(_) => "table",
+            Sink::Merge(_) => "merge",
             Sink::Jdbc(_) => "jdbc",
             Sink::Console(_) => "console",
         }
@@ -464,6 +467,25 @@ pub struct TableSink {
     /// Options of the table's writer.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub options: BTreeMap<String, Scalar>,
+}
+
+/// A table of the catalog whose rows are updated, by `MERGE`: a row replaces the one with the same keys, or is added. The table has to exist, in a format that takes `MERGE`, such as Iceberg or Delta.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct MergeSink {
+    /// The table.
+    pub table: TableName,
+    /// The columns by which the row to update is found.
+    #[schemars(length(min = 1))]
+    pub keys: Vec<String>,
+    /// Of several rows of a batch with the same keys, the one with the greatest value here is taken. Without it, such a batch fails.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub order_by: Option<String>,
+    /// A column of the query, a boolean: a row where it is true deletes the one with the same keys. The table does not get the column.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
+    pub delete: Option<String>,
 }
 
 /// A table of a database, by JDBC. The driver's jar comes from `dependencies`.

@@ -208,6 +208,7 @@ pub(super) const TABLE: &[(Rule, &str, &[&str])] = &[
             "job.stream.sink.jdbc.table",
             "job.stream.sink.jdbc.url",
             "job.stream.sink.kafka.topic",
+            "job.stream.sink.merge.table",
             "job.stream.sink.table",
             "job.stream.sink.table.name",
         ],

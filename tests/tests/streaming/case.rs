@@ -35,6 +35,9 @@ struct Case {
     /// The columns of each table of the database that it needs.
     #[serde(default)]
     tables: BTreeMap<String, String>,
+    /// The columns of each table of Iceberg that it needs, in the catalog `lake`.
+    #[serde(default)]
+    lake: BTreeMap<String, String>,
     /// `job.stream` of the manifest, as it was.
     stream: Value,
     /// A merge patch that turns the body of the first `CoreEtlJob` into what an earlier release compiled.
@@ -121,6 +124,9 @@ impl Case {
         let mut problems: Vec<String> = self.predicted(&before, &after).into_iter().collect();
         for (table, columns) in &self.tables {
             place::database().await.run(&format!("CREATE TABLE {table} ({columns})")).await;
+        }
+        for (table, columns) in &self.lake {
+            driver::rows(&format!("CREATE TABLE lake.{table} ({columns}) USING iceberg")).await;
         }
         for (topic, partitions) in &self.topics {
             place::broker().await.create_topic(topic, *partitions).await;

@@ -1,5 +1,6 @@
 """Runs streams in one Spark, by the program that runs them in production, until its input ends. Its output is the port
-where it is asked: a line is a stream's task and the settings of its Spark, and the answer says what became of it."""
+where it is asked: a line is a stream's task and the settings of its Spark, and the answer says what became of it; or it
+is SQL, and the answer is the first column of its rows."""
 
 import json
 import socketserver
@@ -31,10 +32,15 @@ def run(spark: SparkSession, task: dict, conf: dict) -> dict:
     return {"progress": progress, "error": error}
 
 
+def rows(spark: SparkSession, sql: str) -> list:
+    return [row[0] for row in spark.sql(sql).collect()]
+
+
 class Asked(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         with TURNS:
-            answer = run(SPARK.newSession(), **json.loads(self.rfile.readline()))
+            asked = json.loads(self.rfile.readline())
+            answer = (rows if "sql" in asked else run)(SPARK.newSession(), **asked)
         self.wfile.write(json.dumps(answer).encode())
 
 

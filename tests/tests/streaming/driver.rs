@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use dcp_tests::kafka::jars;
 use dcp_tests::postgres::PASSWORD;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -32,12 +33,20 @@ impl Outcome {
 
 /// Runs a stream by its task until it has taken what there is.
 pub(crate) async fn run(task: &str, conf: &BTreeMap<String, String>) -> Outcome {
-    static DRIVER: LazyLock<Driver> = LazyLock::new(Driver::start);
     // What a backend does when it starts a driver.
     let task = task.replace("${secret.db/password}", PASSWORD);
     let task: Value = serde_json::from_str(&task).expect("it is JSON");
-    let mut line = json!({"task": task, "conf": conf}).to_string();
-    line.push('\n');
+    serde_json::from_value(ask(&json!({"task": task, "conf": conf})).await).expect("it is an outcome")
+}
+
+/// Runs SQL, and returns the first column of its rows.
+pub(crate) async fn rows(sql: &str) -> Vec<String> {
+    serde_json::from_value(ask(&json!({"sql": sql})).await).expect("they are texts")
+}
+
+async fn ask(what: &Value) -> Value {
+    static DRIVER: LazyLock<Driver> = LazyLock::new(Driver::start);
+    let line = format!("{what}\n");
     let mut driver = TcpStream::connect(("127.0.0.1", DRIVER.port)).await.expect("it is there");
     driver.write_all(line.as_bytes()).await.expect("it listens");
     let mut answer = String::new();
@@ -50,17 +59,20 @@ struct Driver {
     port: u16,
     /// It ends with its input: when this process ends, in whatever way. So does its Spark.
     _process: Child,
+    /// The tables of its catalog `lake`.
+    _lake: TempDir,
 }
 
 impl Driver {
     fn start() -> Self {
         let workspace = dcp_tests::workspace();
+        let lake = TempDir::new().expect("there is room");
         let mut process = Command::new(python())
             .arg(workspace.join("tests/tests/streaming/driver.py"))
             .env_remove("SPARK_HOME")
             .env("PYTHONPATH", workspace.join("runtime"))
             .env("PYTHONDONTWRITEBYTECODE", "1")
-            .env("PYSPARK_SUBMIT_ARGS", arguments())
+            .env("PYSPARK_SUBMIT_ARGS", arguments(lake.path()))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -70,7 +82,7 @@ impl Driver {
         output.read_line(&mut port).expect("it can be read");
         // What Spark prints goes with what the tests print.
         std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::stderr()));
-        Self { port: port.trim().parse().expect("it says where it is"), _process: process }
+        Self { port: port.trim().parse().expect("it says where it is"), _process: process, _lake: lake }
     }
 }
 
@@ -79,11 +91,13 @@ fn python() -> PathBuf {
     dcp_tests::spark_home().ancestors().nth(4).expect("it lies in an environment").join("bin/python")
 }
 
-fn arguments() -> String {
+fn arguments(lake: &Path) -> String {
     // Its programs are short: they are done before they would be compiled well.
     format!(
         "--driver-java-options -XX:TieredStopAtLevel=1 --conf spark.driver.host=127.0.0.1 \
-         --conf spark.ui.enabled=false --conf spark.jars={}/*.jar,{}/*.jar pyspark-shell",
+         --conf spark.sql.catalog.lake=org.apache.iceberg.spark.SparkCatalog --conf spark.sql.catalog.lake.type=hadoop \
+         --conf spark.sql.catalog.lake.warehouse={} --conf spark.ui.enabled=false --conf spark.jars={}/*.jar,{}/*.jar pyspark-shell",
+        lake.display(),
         jars("tests/kafka/connector").display(),
         jars("tests/sinks").display()
     )

@@ -10,6 +10,8 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tokio::sync::OnceCell;
 
+use crate::driver;
+
 /// One broker for all; a topic belongs to one test.
 pub(crate) async fn broker() -> &'static Broker {
     static BROKER: OnceCell<Broker> = OnceCell::const_new();
@@ -57,7 +59,7 @@ pub(crate) async fn database() -> &'static Database {
     DATABASE.get_or_init(start).await
 }
 
-/// Rows by the place where they are: a folder, `topic NAME`, or `table NAME` in the database. Each row has a file, or a message, of its own.
+/// Rows by the place where they are: a folder, `topic NAME`, `table NAME` in the database, or `lake.NAME`. Each row has a file, or a message, of its own.
 pub(crate) type Rows = BTreeMap<String, Vec<Value>>;
 
 fn topic(place: &str) -> Option<&str> {
@@ -85,6 +87,9 @@ pub(crate) async fn add(folder: &Path, rows: &Rows, run: usize) {
 pub(crate) async fn rows(folder: &Path, place: &str) -> Vec<Value> {
     let texts: Vec<String> = match topic(place) {
         _ if place.starts_with("table ") => database().await.rows(&place["table ".len()..]).await,
+        _ if place.starts_with("lake.") => {
+            driver::rows(&format!("SELECT to_json(struct(*)) FROM {place}")).await
+        }
         Some(topic) => {
             let messages = broker().await.consume(topic).await.into_iter();
             messages.map(|it| String::from_utf8(it.value.expect("it has one")).expect("it is text")).collect()

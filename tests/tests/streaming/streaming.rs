@@ -26,6 +26,7 @@ files!(
     joins,
     kafka,
     limits,
+    merges,
     paths,
     projections,
     sinks,

@@ -164,7 +164,7 @@ fn given(subject: &mut Subject<'_>, query: &Query<'_>) {
         let code = match query.stream.sink {
             Sink::Console(_) => continue,
             Sink::Files(_) => Code::SAME_COLUMN,
-            Sink::Kafka(_) | Sink::Table(_) | Sink::Jdbc(_) => Code::SINK_COLUMNS,
+            Sink::Kafka(_) | Sink::Table(_) | Sink::Merge(_) | Sink::Jdbc(_) => Code::SINK_COLUMNS,
         };
         if again {
             let place = subject.sql_at(&column.at);
@@ -195,6 +195,13 @@ fn wanted<'s>(sink: &'s Sink) -> Vec<(&'s str, Vec<String>)> {
         let entry = |index: usize| field(&["sink", kind, "partitionBy", &index.to_string()]);
         columns.iter().enumerate().map(|(index, column)| (column.as_str(), entry(index))).collect()
     };
+    let by_keys = |kind: &str, keys: &'s [String], others: [(&str, &'s Option<String>); 2]| {
+        let key = |index: usize| field(&["sink", kind, "keys", &index.to_string()]);
+        let keys = keys.iter().enumerate().map(|(index, name)| (name.as_str(), key(index)));
+        let others =
+            others.into_iter().filter_map(|(name, it)| Some((it.as_deref()?, field(&["sink", kind, name]))));
+        keys.chain(others).collect()
+    };
     match sink {
         Sink::Kafka(kafka) => {
             let value =
@@ -203,11 +210,9 @@ fn wanted<'s>(sink: &'s Sink) -> Vec<(&'s str, Vec<String>)> {
             value.into_iter().chain(key).collect()
         }
         Sink::Files(files) => partitions("files", &files.partition_by),
-        Sink::Jdbc(jdbc) => {
-            let key = |index: usize| field(&["sink", "jdbc", "keys", &index.to_string()]);
-            let keys = jdbc.keys.iter().enumerate().map(|(index, name)| (name.as_str(), key(index)));
-            let order = jdbc.order_by.as_deref().map(|name| (name, field(&["sink", "jdbc", "orderBy"])));
-            keys.chain(order).collect()
+        Sink::Jdbc(jdbc) => by_keys("jdbc", &jdbc.keys, [("orderBy", &jdbc.order_by), ("delete", &None)]),
+        Sink::Merge(merge) => {
+            by_keys("merge", &merge.keys, [("orderBy", &merge.order_by), ("delete", &merge.delete)])
         }
         Sink::Table(ScalarOr::Map(table)) => partitions("table", &table.partition_by),
         Sink::Table(ScalarOr::Scalar(_)) | Sink::Console(_) => Vec::new(),

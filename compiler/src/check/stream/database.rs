@@ -1,9 +1,9 @@
-//! Sinks by JDBC: what a mode needs, and where secrets may stand.
+//! Sinks that find rows by their keys, by `MERGE` and by JDBC: what a mode needs, and where secrets may stand.
 
 use super::path;
 use crate::check::Subject;
 use crate::diag::Code;
-use crate::model::{JdbcMode, JdbcSink, Sink, Stream};
+use crate::model::{JdbcMode, JdbcSink, MergeSink, Sink, Stream};
 use crate::reference::{self, Reference};
 use crate::secrets;
 
@@ -11,10 +11,18 @@ use crate::secrets;
 const EXACT: &str = "jdbc:postgresql:";
 
 pub(super) fn check(subject: &mut Subject<'_>, stream: &Stream) {
-    let Sink::Jdbc(jdbc) = &stream.sink else { return };
-    mode(subject, jdbc);
-    password(subject, jdbc);
-    keys(subject, jdbc);
+    match &stream.sink {
+        Sink::Jdbc(jdbc) => {
+            mode(subject, jdbc);
+            password(subject, jdbc);
+            keys(subject, "jdbc", &jdbc.keys);
+        }
+        Sink::Merge(merge) => {
+            keys(subject, "merge", &merge.keys);
+            deletion(subject, merge);
+        }
+        Sink::Kafka(_) | Sink::Files(_) | Sink::Table(_) | Sink::Console(_) => {}
+    }
 }
 
 fn mode(subject: &mut Subject<'_>, jdbc: &JdbcSink) {
@@ -62,12 +70,24 @@ fn password(subject: &mut Subject<'_>, jdbc: &JdbcSink) {
     }
 }
 
-fn keys(subject: &mut Subject<'_>, jdbc: &JdbcSink) {
-    for (index, key) in jdbc.keys.iter().enumerate() {
-        if jdbc.keys[..index].iter().any(|other| other.eq_ignore_ascii_case(key)) {
-            let at = subject.at(&path(&["sink", "jdbc", "keys", &index.to_string()]));
+fn keys(subject: &mut Subject<'_>, kind: &str, keys: &[String]) {
+    for (index, key) in keys.iter().enumerate() {
+        if keys[..index].iter().any(|other| other.eq_ignore_ascii_case(key)) {
+            let at = subject.at(&path(&["sink", kind, "keys", &index.to_string()]));
             let message = format!("the key `{key}` is named twice");
             subject.problem(Code::BAD_SINK, message, at, "again here", "remove one of them");
         }
+    }
+}
+
+/// The column that says which rows are deleted is no column of the table.
+fn deletion(subject: &mut Subject<'_>, merge: &MergeSink) {
+    let Some(delete) = &merge.delete else { return };
+    let others = merge.keys.iter().chain(&merge.order_by);
+    if others.into_iter().any(|other| other.eq_ignore_ascii_case(delete)) {
+        let at = subject.at(&path(&["sink", "merge", "delete"]));
+        let message = format!("`{delete}` can't say which rows are deleted");
+        let help = "name a boolean column of the query that is neither a key nor `orderBy`";
+        subject.problem(Code::BAD_SINK, message, at, "a key, or `orderBy`", help);
     }
 }

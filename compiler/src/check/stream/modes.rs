@@ -101,7 +101,7 @@ pub(super) fn check(subject: &mut Subject<'_>, query: &Query<'_>) {
 /// Whether rows that have changed can be written at all. Files and tables are only added to, or replaced.
 pub(super) fn takes_updates(sink: &Sink) -> bool {
     match sink {
-        Sink::Kafka(_) | Sink::Console(_) => true,
+        Sink::Kafka(_) | Sink::Merge(_) | Sink::Console(_) => true,
         Sink::Jdbc(jdbc) => jdbc.mode == JdbcMode::Upsert,
         Sink::Files(_) | Sink::Table(_) => false,
     }

@@ -43,7 +43,7 @@ pub(super) fn check(subject: &mut Subject<'_>, stream: &Stream) {
         Sink::Files(files) => ("files", &files.options, OTHER_SINK),
         Sink::Table(ScalarOr::Map(table)) => ("table", &table.options, OTHER_SINK),
         Sink::Jdbc(jdbc) => ("jdbc", &jdbc.options, JDBC_SINK),
-        Sink::Table(ScalarOr::Scalar(_)) | Sink::Console(_) => return,
+        Sink::Table(ScalarOr::Scalar(_)) | Sink::Merge(_) | Sink::Console(_) => return,
     };
     compare(subject, &path(&["sink", kind, "options"]), options, fields);
 }

@@ -40,7 +40,7 @@ fn output_mode(subject: &mut Subject<'_>, stream: &Stream) {
             Some(format) if FILES.contains(&format.as_str()) => (format!("a table of `{format}`"), true),
             Some(_) => return,
         },
-        Sink::Jdbc(_) => return rows_of_a_database(subject, stream),
+        Sink::Jdbc(_) | Sink::Merge(_) => return rows_by_keys(subject, stream),
         Sink::Kafka(_) | Sink::Console(_) => return,
     };
     let refused = match mode {
@@ -60,7 +60,7 @@ fn output_mode(subject: &mut Subject<'_>, stream: &Stream) {
     };
     let instead = match mode {
         OutputMode::Complete => "or write to a table of `iceberg` or `delta`",
-        OutputMode::Append | OutputMode::Update => "or write to Kafka",
+        OutputMode::Append | OutputMode::Update => "or write by a `merge` sink, or to Kafka",
     };
     let diagnostic =
         Diagnostic::new(Code::UPDATE_TO_FILES, format!("{what} takes no `{}` output", mode.name()))
@@ -70,8 +70,8 @@ fn output_mode(subject: &mut Subject<'_>, stream: &Stream) {
     subject.report(diagnostic);
 }
 
-/// Rows of a database are added, or updated by their keys, and never replaced all at once.
-fn rows_of_a_database(subject: &mut Subject<'_>, stream: &Stream) {
+/// Rows of a database or of a table that is merged are added, or updated by their keys, and never replaced all at once.
+fn rows_by_keys(subject: &mut Subject<'_>, stream: &Stream) {
     let help = match stream.output_mode {
         OutputMode::Append => return,
         OutputMode::Update if takes_updates(&stream.sink) => return,
@@ -85,7 +85,8 @@ fn rows_of_a_database(subject: &mut Subject<'_>, stream: &Stream) {
     let (kind, mode) = (stream.sink.kind(), stream.output_mode.name());
     let at = subject.at(&path(&["outputMode"]));
     let sink = subject.key(&path(&["sink", kind]));
-    let message = format!("a `{kind}` sink does not take `{mode}` output as it is declared");
+    let adds = if stream.output_mode == OutputMode::Update { " that only adds rows" } else { "" };
+    let message = format!("a `{kind}` sink{adds} takes no `{mode}` output");
     let diagnostic = Diagnostic::new(Code::UPDATE_TO_FILES, message)
         .at(at, "rewrites rows")
         .at(sink, "adds rows, or updates them by their keys");
@@ -104,7 +105,11 @@ pub(super) fn types(subject: &mut Subject<'_>, query: &Query<'_>) {
             Some(format) if format.eq_ignore_ascii_case("csv") => ("csv", &["sink", "table", "format"]),
             _ => return,
         },
-        Sink::Table(ScalarOr::Scalar(_)) | Sink::Kafka(_) | Sink::Jdbc(_) | Sink::Console(_) => return,
+        Sink::Table(ScalarOr::Scalar(_))
+        | Sink::Kafka(_)
+        | Sink::Merge(_)
+        | Sink::Jdbc(_)
+        | Sink::Console(_) => return,
     };
     let nested = |kind: &str| kind.contains('<') || kind == "variant";
     let partitions: &[String] = match &query.stream.sink {
@@ -142,7 +147,12 @@ fn one_column(subject: &mut Subject<'_>, stream: &Stream) {
                 kafka.key.as_deref().into_iter().chain(["key", "headers", "partition"]).collect();
             ("a message of text takes one column", "kafka", own)
         }
-        Sink::Files(_) | Sink::Kafka(_) | Sink::Table(_) | Sink::Jdbc(_) | Sink::Console(_) => return,
+        Sink::Files(_)
+        | Sink::Kafka(_)
+        | Sink::Table(_)
+        | Sink::Merge(_)
+        | Sink::Jdbc(_)
+        | Sink::Console(_) => return,
     };
     let Some(shape) = subject.sql.and_then(|sql| sql.query()) else { return };
     let is_own = |name: &str| own.iter().any(|own| own.eq_ignore_ascii_case(name));

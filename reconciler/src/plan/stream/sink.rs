@@ -16,13 +16,17 @@ pub(super) fn compare(old: &Sink, new: &Sink, findings: &mut Vec<Finding>) -> bo
                 Class::Reset,
                 "Spark fails after some batches: files have no record of those that went to Kafka",
             ),
-            (Sink::Files(_) | Sink::Kafka(_), Sink::Jdbc(_)) | (Sink::Jdbc(_), Sink::Kafka(_)) => (
-                Class::Restart,
-                "neither has a record of batches that it needs; the new sink gets what comes from now on",
-            ),
-            (Sink::Jdbc(_), Sink::Files(_)) => (
+            (Sink::Merge(_) | Sink::Jdbc(_), Sink::Files(_)) => (
                 Class::Reset,
                 "Spark fails after some batches: files have no record of those that were written elsewhere",
+            ),
+            (
+                Sink::Files(_) | Sink::Kafka(_) | Sink::Merge(_) | Sink::Jdbc(_),
+                Sink::Merge(_) | Sink::Jdbc(_),
+            )
+            | (Sink::Merge(_) | Sink::Jdbc(_), Sink::Kafka(_)) => (
+                Class::Restart,
+                "neither has a record of batches that it needs; the new sink gets what comes from now on",
             ),
             _ => (Class::Unknown, "Spark's guide says nothing of this sink on the other's checkpoint"),
         };
@@ -46,8 +50,8 @@ pub(super) fn compare(old: &Sink, new: &Sink, findings: &mut Vec<Finding>) -> bo
             Class::Unknown,
             "Spark's guide says nothing of another table on an old checkpoint; it would get what comes from now on",
         ),
-        Sink::Jdbc(_) => (
-            &["sink", "jdbc", "table"],
+        Sink::Merge(_) | Sink::Jdbc(_) => (
+            &["sink", new.kind(), "table"],
             Class::Restart,
             "the checkpoint knows nothing of the table; the new one gets what comes from now on",
         ),
@@ -65,6 +69,7 @@ fn place(sink: &Sink) -> Option<String> {
         Sink::Kafka(kafka) => Some(kafka.topic.as_str().to_owned()),
         Sink::Files(files) => Some(files.path.as_str().to_owned()),
         Sink::Table(table) => Some(table_name(table)),
+        Sink::Merge(merge) => Some(merge.table.as_str().to_owned()),
         Sink::Jdbc(jdbc) => Some(format!("{} of {}", jdbc.table.as_str(), jdbc.url)),
         Sink::Console(_) => None,
     }

@@ -25,7 +25,7 @@ spec:
       checkpoint: file://DIR/checkpoint
   dependencies: {jars: [\"file://JAR\"]}
   run: {manual: {}}
-  spark: {conf: {spark.eventLog.compress: false}}
+  spark: {conf: {spark.eventLog.compress: falseCONF}}
   retry: {attempts: 3, backoff: 1s, maxBackoff: 1s}
   resources: {driver: {memory: 512m}, executors: {cores: 1, memory: 512m}}
 ";
@@ -88,7 +88,7 @@ impl Database {
             "SELECT pid::text FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = {point} \
              AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
         );
-        let deadline = Instant::now() + Duration::from_mins(3);
+        let deadline = Instant::now() + Duration::from_mins(5);
         while self.texts(&query).await.is_empty() {
             let ended = run.try_wait().expect("it is ours");
             assert_eq!(ended, None, "it ended before point {point}: {}", log(sandbox));
@@ -137,10 +137,11 @@ fn telling(folder: &Path) -> Vec<String> {
     found
 }
 
-fn project(sink: &str, jar: &str) -> Sandbox {
+fn project(sink: &str, jar: &str, conf: &str) -> Sandbox {
     let sandbox = Sandbox::new();
     let folder = sandbox.path().display().to_string();
-    let stream = STREAM.replace("SINK", sink).replace("JAR", jar).replace("DIR", &folder);
+    let stream = STREAM.replace("SINK", sink).replace("JAR", jar).replace("CONF", conf);
+    let stream = stream.replace("DIR", &folder);
     sandbox.write("stream.yaml", stream).write("dcp.yaml", "project: shop\nmanifests: [stream.yaml]\n");
     // The first of two batches, and the second.
     sandbox.write("in/1.json", "{\"sku\":\"a\",\"n\":1}\n{\"sku\":\"b\",\"n\":1}\n");
@@ -148,13 +149,17 @@ fn project(sink: &str, jar: &str) -> Sandbox {
     sandbox
 }
 
-fn start(sandbox: &Sandbox) -> Child {
-    let mut command: Command = sandbox.command(&DCP);
-    command.args(["run", "stream.yaml"]).env("SPARK_HOME", dcp_tests::spark_home());
+fn command(sandbox: &Sandbox, args: &[&str]) -> Command {
+    let mut command = sandbox.command(&DCP);
+    command.args(args).env("SPARK_HOME", dcp_tests::spark_home()).stdin(Stdio::null());
     command.env("HOME", std::env::var_os("HOME").unwrap_or_default());
+    command
+}
+
+fn start(sandbox: &Sandbox) -> Child {
     let log = fs::File::create(sandbox.join("run.log")).expect("there is room");
-    let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-    command.spawn().expect("the binary can be run")
+    let mut command = command(sandbox, &["run", "stream.yaml"]);
+    command.stdout(Stdio::null()).stderr(log).spawn().expect("the binary can be run")
 }
 
 /// What the command and the drivers said.
@@ -172,7 +177,7 @@ async fn killed_twice(mode: &str, columns: &str, expected: &[&str]) {
         database.url
     );
     let jar = jars("tests/sinks").join("postgresql-42.7.8.jar").display().to_string();
-    let sandbox = project(&sink, &jar);
+    let sandbox = project(&sink, &jar, "");
     sandbox.write(".dcp/secrets/db/password", PASSWORD);
     let secret = sandbox.join(".dcp/secrets/db/password");
     fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).expect("it is ours");
@@ -205,4 +210,56 @@ async fn rows_are_added_to_a_database_once_though_the_driver_is_killed() {
 async fn rows_of_a_database_are_updated_once_though_the_driver_is_killed() {
     let mode = "mode: upsert, keys: [sku], orderBy: n";
     killed_twice(mode, "sku text PRIMARY KEY, n int", &["a1", "b3", "c2"]).await;
+}
+
+const LAKE: &str = ", spark.sql.catalog.lake: org.apache.iceberg.spark.SparkCatalog, \
+                    spark.sql.catalog.lake.type: hadoop, spark.sql.catalog.lake.warehouse: \"file://DIR/lake\"";
+
+/// Runs SQL as a job of its own, and returns its rows.
+fn sql(sandbox: &Sandbox, query: &str) -> serde_json::Value {
+    let stream = sandbox.read("stream.yaml");
+    let (head, rest) = stream.split_once("  job:\n").expect("it has a job");
+    let (_, tail) = rest.split_once("  dependencies:").expect("it has dependencies");
+    let head = head.replace("name: moves", "name: query");
+    let job = format!("  job: {{sql: {{query: \"{query}\", returnResult: true}}}}\n");
+    sandbox.write("query.yaml", format!("{head}{job}  dependencies:{tail}"));
+    let run =
+        |args: &[&str]| sandbox.ran(args, &command(sandbox, args).output().expect("the binary can be run"));
+    let ran = run(&["run", "query.yaml"]).ends_with(0);
+    let id = ran.stderr.split("dcp result ").nth(1).and_then(|rest| rest.split_whitespace().next());
+    run(&["result", id.expect("it says where its rows are"), "--output", "json"]).ends_with(0).json()
+}
+
+/// The table has the batch, and the checkpoint does not: the batch is merged again and changes nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_merged_once_though_the_driver_is_killed() {
+    let jar = jars("tests/sinks").join("iceberg-spark-runtime-4.1_2.13-1.12.0.jar").display().to_string();
+    let sink = "{merge: {table: lake.shop.stock, keys: [sku], orderBy: n, delete: gone}}";
+    let sandbox = project(sink, &jar, LAKE);
+    sandbox.edit("stream.yaml", "SELECT sku, n FROM", "SELECT sku, n, sku = 'a' AND n > 1 AS gone FROM");
+    // The second batch updates one row, deletes one, and adds one.
+    sandbox.write("in/2.json", "{\"sku\":\"b\",\"n\":3}\n{\"sku\":\"c\",\"n\":2}\n{\"sku\":\"b\",\"n\":2}\n{\"sku\":\"a\",\"n\":5}\n");
+    let made = "CREATE TABLE lake.shop.stock (sku string, n int) USING iceberg; SELECT 1 AS made";
+    assert_eq!(sql(&sandbox, made), serde_json::json!([{"made": 1}]));
+    let mut run = start(&sandbox);
+    // Each commit of the table has a file of its own: the first is its creation.
+    let (merged, committed) =
+        (sandbox.join("lake/shop/stock/metadata/v3.metadata.json"), sandbox.join("checkpoint/commits"));
+    let deadline = Instant::now() + Duration::from_mins(5);
+    while !merged.exists() {
+        assert_eq!(run.try_wait().expect("it is ours"), None, "it ended: {}", log(&sandbox));
+        assert!(Instant::now() < deadline, "the second batch was not merged: {}", log(&sandbox));
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    kill_driver(sandbox.path());
+    // The driver may have committed the batch to the checkpoint meanwhile, as it would not have a moment before.
+    for name in ["1", ".1.crc"] {
+        let _ = fs::remove_file(committed.join(name));
+    }
+    assert!(run.wait().expect("it is ours").success(), "{}", log(&sandbox));
+    let rows = "SELECT sku || n AS row FROM lake.shop.stock UNION ALL SELECT 'snapshots ' || count(*) FROM \
+                lake.shop.stock.snapshots ORDER BY row";
+    let expected = serde_json::json!([{"row": "b3"}, {"row": "c2"}, {"row": "snapshots 3"}]);
+    assert_eq!(sql(&sandbox, rows), expected, "{}", log(&sandbox));
+    assert!(committed.join("1").exists(), "the batch was committed in the end");
 }
