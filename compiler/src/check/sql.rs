@@ -3,6 +3,7 @@
 use super::{SqlSource, Subject};
 use crate::diag::{Code, Diagnostic};
 use crate::model::Job;
+use crate::source::Span;
 use crate::sql::{Form, Reading, Refused, StatementKind};
 
 /// The engine versions whose Spark is known to refuse these forms.
@@ -19,20 +20,16 @@ pub(super) fn check(subject: &mut Subject<'_>) {
             });
         }
         Reading::Unknown { at, reason } => {
-            let unknown = match subject.manifest.spec.job {
-                Job::Stream(_) => {
-                    "what the stream keeps as state is unknown, and so is whether Spark takes it"
-                }
-                _ => "what it reads and writes is unknown, beyond what the manifest declares",
-            };
-            let diagnostic =
-                Diagnostic::new(Code::SQL_UNKNOWN, format!("this SQL could not be read: {unknown}"))
-                    .at(sql.span(at), reason.clone())
-                    .help("it may well be right: Spark will judge");
-            subject.report(diagnostic);
+            let unread = "what it reads and writes is unknown, beyond what the manifest declares";
+            unknown(subject, ("this SQL could not be read", unread), sql.span(at), reason);
         }
         Reading::Known(facts) => {
             refused(subject, sql, &facts.refused);
+            if let Some(at) = facts.late.first() {
+                let late = "a part of this SQL is only known when it runs";
+                let more = "it may read and write more than what is known of it";
+                unknown(subject, (late, more), sql.span(at), "the first name or text of this kind");
+            }
             if let Job::Sql(job) = &subject.manifest.spec.job
                 && job.return_result
                 && let Some(last) = facts.statements.last()
@@ -47,6 +44,18 @@ pub(super) fn check(subject: &mut Subject<'_>) {
             }
         }
     }
+}
+
+/// Reports what is unknown, and what that means for a job that is no stream.
+fn unknown(subject: &mut Subject<'_>, (what, meaning): (&str, &str), at: Span, reason: &str) {
+    let unknown = match subject.manifest.spec.job {
+        Job::Stream(_) => "what the stream keeps as state is unknown, and so is whether Spark takes it",
+        _ => meaning,
+    };
+    let diagnostic = Diagnostic::new(Code::SQL_UNKNOWN, format!("{what}: {unknown}"))
+        .at(at, reason)
+        .help("it may well be right: Spark will judge");
+    subject.report(diagnostic);
 }
 
 fn refused(subject: &mut Subject<'_>, sql: &SqlSource<'_>, refused: &[Refused]) {

@@ -60,6 +60,9 @@ fn is_one_query(subject: &mut Subject<'_>) -> bool {
     if subject.sql.is_some_and(|sql| sql.query().is_some()) {
         return true;
     }
+    if !facts.late.is_empty() {
+        return false;
+    }
     let (at, label) = match facts.statements.as_slice() {
         [_, second, ..] => (second.at.clone(), "a second statement"),
         [only] => (only.at.clone(), "no query"),

@@ -123,7 +123,9 @@ impl<'a> Finder<'a> {
         let item = self.items.iter().find(|it| it.qualifier.as_ref() == Some(&lower));
         match item {
             Some(item) => {
-                if let Some(base) = item.base {
+                if let Some(base) = item.base
+                    && !names::is_late(second)
+                {
                     self.push(Some(first), second, Some(base));
                 }
             }
@@ -143,7 +145,12 @@ impl<'a> Finder<'a> {
     fn unqualified(&mut self, ident: &Ident) {
         let lower = ident.value.to_lowercase();
         let bare = ident.quote_style.is_none() && functions::is_bare(&lower);
-        if !self.plain || bare || self.other.contains(&lower) || self.lambda.contains(&lower) {
+        if names::is_late(ident)
+            || !self.plain
+            || bare
+            || self.other.contains(&lower)
+            || self.lambda.contains(&lower)
+        {
             return;
         }
         let relation = match self.items {

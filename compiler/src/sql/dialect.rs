@@ -2,7 +2,7 @@
 
 use std::any::TypeId;
 
-use sqlparser::ast::{Expr, ObjectName};
+use sqlparser::ast::{BinaryOperator, Expr, ObjectName};
 use sqlparser::dialect::{Dialect, SparkSqlDialect};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
@@ -108,6 +108,14 @@ impl Dialect for Spark {
             Token::Number(..) | Token::SingleQuotedString(_) | Token::Colon => {
                 Some(parser.parse_value().map(Expr::Value))
             }
+            // The parser's own literal takes no star.
+            Token::Word(word) if word.keyword == Keyword::STRUCT && word.quote_style.is_none() => {
+                let name = word.clone().into_ident(*span);
+                (parser.peek_nth_token_ref(1).token == Token::LParen).then(|| {
+                    parser.advance_token();
+                    parser.parse_function(ObjectName::from(vec![name]))
+                })
+            }
             Token::Word(word) if word.keyword == Keyword::NoKeyword => {
                 let name = word.clone().into_ident(*span);
                 let plain = match &parser.peek_nth_token_ref(1).token {
@@ -139,7 +147,8 @@ impl Dialect for Spark {
         expr: &Expr,
         precedence: u8,
     ) -> Option<Result<Expr, ParserError>> {
-        SparkSqlDialect.parse_infix(parser, expr, precedence)
+        unsigned_shift(parser, expr, precedence)
+            .or_else(|| SparkSqlDialect.parse_infix(parser, expr, precedence))
     }
 
     // From here on it says more than `SparkSqlDialect`.
@@ -154,6 +163,18 @@ impl Dialect for Spark {
 
     /// Spark does not: it is read so that it can be refused by name.
     fn supports_limit_comma(&self) -> bool {
+        true
+    }
+
+    fn supports_cross_join_constraint(&self) -> bool {
+        true
+    }
+
+    fn supports_bitwise_shift_operators(&self) -> bool {
+        true
+    }
+
+    fn supports_execute_immediate(&self) -> bool {
         true
     }
 
@@ -195,4 +216,20 @@ impl Dialect for Spark {
 fn is_timestamp(word: &Word) -> bool {
     let kinds = ["timestamp_ltz", "timestamp_ntz"];
     word.quote_style.is_none() && kinds.iter().any(|kind| kind.eq_ignore_ascii_case(&word.value))
+}
+
+/// `a >>> b`, of which the tokenizer makes `>>` and `>`.
+fn unsigned_shift(parser: &mut Parser<'_>, left: &Expr, precedence: u8) -> Option<Result<Expr, ParserError>> {
+    let [first, second] = [0, 1].map(|nth| parser.peek_nth_token_ref(nth).clone());
+    let adjacent = first.span.end == second.span.start;
+    if first.token != Token::ShiftRight || second.token != Token::Gt || !adjacent {
+        return None;
+    }
+    parser.advance_token();
+    parser.advance_token();
+    Some(parser.parse_subexpr(precedence).map(|right| Expr::BinaryOp {
+        left: Box::new(left.clone()),
+        op: BinaryOperator::Custom(">>>".to_owned()),
+        right: Box::new(right),
+    }))
 }

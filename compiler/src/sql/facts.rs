@@ -16,6 +16,9 @@ pub struct Facts {
     pub parameters: Vec<Parameter>,
     /// What can be read and Spark up to 4.1 refuses.
     pub refused: Vec<Refused>,
+    /// The places of names and texts that are only known when the script runs. Where there are any, `reads` and
+    /// `writes` may be incomplete, and no statement has its shape.
+    pub late: Vec<Range<u32>>,
 }
 
 /// A form of other dialects.

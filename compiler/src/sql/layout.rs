@@ -13,6 +13,9 @@ use super::tokens::plain;
 /// and everything that walks such a tree recurses.
 const CHAIN: u32 = 400;
 
+/// How many pipe operators a text may have: each notes again all that is read before it.
+const PIPES: usize = 1_000;
+
 /// What the tokens say about the text, and what the tree no longer knows.
 #[derive(Debug, Default)]
 pub(super) struct Layout {
@@ -30,8 +33,8 @@ pub(super) struct Layout {
     pub(super) too_deep: Option<Range<u32>>,
     /// Where each `|>` begins, in order.
     pipes: Vec<u32>,
-    /// The first `SELECT DISTINCT` behind a `|>`, which the parser takes for a column.
-    pub(super) distinct_pipe: Option<Range<u32>>,
+    /// Where each `|> SELECT DISTINCT` begins, in order. The parser takes the last word for a column.
+    distinct_pipes: Vec<u32>,
     /// The words `PIVOT`, in order.
     pivots: Vec<Range<u32>>,
 }
@@ -90,6 +93,15 @@ impl Layout {
     pub(super) fn pivot_from(&self, offset: u32) -> Range<u32> {
         let next = self.pivots.partition_point(|at| at.start < offset);
         self.pivots.get(next).cloned().unwrap_or(offset..offset)
+    }
+
+    pub(super) fn has_distinct_pipe(&self) -> bool {
+        !self.distinct_pipes.is_empty()
+    }
+
+    /// Whether the pipe operator that begins at an offset is a `SELECT DISTINCT`.
+    pub(super) fn is_distinct_pipe(&self, offset: u32) -> bool {
+        self.distinct_pipes.binary_search(&offset).is_ok()
     }
 
     /// The first pipe operators of the query that begins at an offset, each from its `|>` to the next one.
@@ -153,7 +165,7 @@ impl Pass {
             self.colon = None;
             return;
         }
-        self.distinct_pipe(token, &at);
+        self.distinct_pipe(token);
         self.parameter(token, &at);
         self.interval(token, &at);
         self.nesting(token, &at);
@@ -166,13 +178,13 @@ impl Pass {
         }
     }
 
-    fn distinct_pipe(&mut self, token: &Token, at: &Range<u32>) {
+    fn distinct_pipe(&mut self, token: &Token) {
         let keyword = match token {
             Token::Word(word) if word.quote_style.is_none() => word.keyword,
             _ => Keyword::NoKeyword,
         };
         if self.piped == 2 && keyword == Keyword::DISTINCT {
-            self.layout.distinct_pipe.get_or_insert_with(|| at.clone());
+            self.layout.distinct_pipes.extend(self.layout.pipes.last());
         }
         self.piped = match token {
             Token::VerticalBarRightAngleBracket => 1,
@@ -244,6 +256,9 @@ impl Pass {
             Token::VerticalBarRightAngleBracket => {
                 self.reset();
                 self.layout.pipes.push(at.start);
+                if self.layout.pipes.len() > PIPES {
+                    self.layout.too_deep.get_or_insert_with(|| at.clone());
+                }
             }
             Token::Number(..)
             | Token::SingleQuotedString(_)

@@ -9,10 +9,12 @@ mod children;
 mod clauses;
 mod columns;
 mod dialect;
+mod execute;
 mod facts;
 mod functions;
 mod join;
 mod layout;
+mod literals;
 mod malformed;
 mod names;
 mod pipes;
@@ -41,7 +43,6 @@ use sqlparser::parser::{Parser, ParserError};
 
 use dialect::Spark;
 use layout::Layout;
-use walk::Untold;
 
 /// Deep enough for any query a person writes, shallow enough for the parser's stack.
 const NESTING: usize = 50;
@@ -111,18 +112,16 @@ pub fn statements(sql: &str) -> Vec<&str> {
 }
 
 fn facts(sql: &str, detail: Detail) -> Result<Facts, Failure> {
-    let (statements, layout) = parse(sql, &Spark { versions: false }).or_else(|failure| {
+    let parsed = parse(sql, &Spark { versions: false }).or_else(|failure| {
         let versions = sql.to_ascii_lowercase().contains(" as of ");
         let again = versions.then(|| parse(sql, &Spark { versions }).ok());
         again.flatten().ok_or(failure)
     })?;
-    if statements.is_empty() {
+    if parsed.statements.is_empty() && parsed.block.is_none() {
         return Err(Failure::new(whole(sql), "there is no statement in it"));
     }
-    let mut facts = script::facts(&statements, layout, detail).map_err(|untold| match untold {
-        Untold::TooMuch => Failure::new(whole(sql), "it joins too many tables to be followed here"),
-        Untold::LaterOnly(at) => Failure::new(at, "what this reads or writes is only known when it runs"),
-    })?;
+    let mut facts = script::facts(parsed, detail)
+        .ok_or_else(|| Failure::new(whole(sql), "it joins too many tables to be followed here"))?;
     for refused in facts.refused.iter_mut().filter(|refused| refused.at.is_empty()) {
         refused.at = string_from(sql, refused.at.start as usize);
     }
@@ -133,7 +132,15 @@ fn facts(sql: &str, detail: Detail) -> Result<Facts, Failure> {
     Ok(facts)
 }
 
-fn parse(sql: &str, dialect: &Spark) -> Result<(Vec<Statement>, Layout), Failure> {
+/// A text as the parser has it.
+struct Parsed {
+    statements: Vec<Statement>,
+    layout: Layout,
+    /// The index of the first statement in a block of `BEGIN` and `END`, if there is one. All that follow are in it.
+    block: Option<usize>,
+}
+
+fn parse(sql: &str, dialect: &Spark) -> Result<Parsed, Failure> {
     if u32::try_from(sql.len()).is_err() {
         return Err(Failure::new(0..0, "the text is larger than 4 GiB"));
     }
@@ -146,27 +153,35 @@ fn parse(sql: &str, dialect: &Spark) -> Result<(Vec<Statement>, Layout), Failure
             "the expression is too long or too deeply nested to be read here",
         ));
     }
-    if let Some(at) = layout.distinct_pipe.clone() {
-        return Err(Failure::new(at, "`SELECT DISTINCT` behind `|>` is not read here"));
-    }
     let parsed = |tokens| {
         Parser::new(dialect)
             .with_recursion_limit(NESTING)
             .with_tokens_with_locations(tokens)
             .parse_statements()
     };
-    let error = match parsed(tokens) {
-        Ok(statements) => return Ok((statements, layout)),
-        Err(error) => error,
+    let first = match rewrite::is_needed(&tokens, &layout) {
+        true => None,
+        false => match parsed(tokens) {
+            Ok(statements) => return Ok(Parsed { statements, layout, block: None }),
+            Err(error) => Some(error),
+        },
     };
     let tokens = tokens::of(sql, dialect).ok_or_else(unknown)?;
     let expressions = rewrite::expressions(&tokens);
+    let script = rewrite::flattened(&expressions);
+    let (expressions, block) = match script {
+        Some(script) => (script.tokens, Some(script.before)),
+        None => (expressions, None),
+    };
     let commands = rewrite::commands(&expressions);
-    let statements = parsed(expressions).ok().or_else(|| {
+    let statements = parsed(expressions).or_else(|error| {
         // Of a command only a part is read: what is open must be closed in the rest of it, too.
-        parsed(commands).ok().filter(|_| !malformed::is_open(sql))
+        parsed(commands).ok().filter(|_| !malformed::is_open(sql)).ok_or(error)
     });
-    statements.map(|statements| (statements, layout)).ok_or_else(|| failure(sql, &error))
+    match statements {
+        Ok(statements) => Ok(Parsed { statements, layout, block }),
+        Err(error) => Err(failure(sql, &first.unwrap_or(error))),
+    }
 }
 
 /// The first string at or behind an offset.

@@ -1,13 +1,22 @@
 //! Names of tables.
 
-use sqlparser::ast::{Expr, Ident, ObjectName, ObjectNamePart, TableAlias};
+use sqlparser::ast::{Expr, Ident, ObjectName, ObjectNamePart, TableAlias, Value};
 
 use super::facts::TableRef;
+use super::literals::unescaped;
 use super::tokens::plain;
 
 /// The formats Spark can read a path in directly: ``format.`path` ``.
 const PATH_FORMATS: &[&str] =
     &["avro", "binaryfile", "csv", "delta", "hudi", "iceberg", "json", "orc", "parquet", "text", "xml"];
+
+/// The beginning of a name that is only known when the statement runs.
+pub(super) const LATE: &str = "identifier(";
+
+/// Whether a name is only known when the statement runs.
+pub(super) fn is_late(ident: &Ident) -> bool {
+    ident.quote_style == Some('`') && ident.value.starts_with(LATE)
+}
 
 /// The parts of a name; a part that is a function call has none.
 pub(super) fn parts(name: &ObjectName) -> impl DoubleEndedIterator<Item = &Ident> {
@@ -39,6 +48,19 @@ pub(super) fn is_stream(name: &ObjectName, alias: Option<&TableAlias>) -> bool {
         _ => false,
     };
     bare && alias.is_some_and(|alias| !alias.explicit && alias.columns.is_empty())
+}
+
+/// The value of a string.
+pub(super) fn literal(expr: &Expr) -> Option<String> {
+    let Expr::Value(value) = expr else { return None };
+    match &value.value {
+        Value::SingleQuotedString(raw) => Some(unescaped(raw, '\'')),
+        Value::DoubleQuotedString(raw) => Some(unescaped(raw, '"')),
+        Value::SingleQuotedRawStringLiteral(text) | Value::DoubleQuotedRawStringLiteral(text) => {
+            Some(text.clone())
+        }
+        _ => None,
+    }
 }
 
 /// A name that stands where an expression may.

@@ -93,7 +93,12 @@ impl Walk {
                 rows.items.clear();
                 self.unknown_columns(at, outermost);
             }
-            _ => self.projected(operator, rows, outermost),
+            _ => {
+                if self.layout.is_distinct_pipe(at.start) {
+                    self.shape.distinct.get_or_insert_with(|| at.clone());
+                }
+                self.projected(operator, rows, outermost);
+            }
         }
     }
 

@@ -131,25 +131,23 @@ impl Walk {
                     return self.named(&table, alias);
                 }
             }
-            (Some("identifier"), [_]) => {
-                self.later = Some(self.layout.call(name.span()));
+            _ => {
+                self.late(name);
             }
-            _ => {}
         }
         exprs.for_each(|expr| self.expr(expr));
         Item::new(alias, Source::default())
     }
 
-    /// Notes a name that is not a name yet.
-    pub(super) fn table(&mut self, name: &ObjectName) -> TableRef {
+    /// The table of a name; nothing where that is only known when the statement runs.
+    pub(super) fn table(&mut self, name: &ObjectName) -> Option<TableRef> {
         names::parts(name).for_each(|part| self.name(part));
-        let table = names::table(name);
-        let function = names::parts(name).count() < name.0.len();
-        // Before columns, or what the parser takes for them, it looks like a name of its own.
-        if function || names::single(name).as_deref() == Some("identifier") {
-            self.later = Some(self.layout.range(name.span()));
+        // Some dialects have names that are calls.
+        let calls = names::parts(name).count() < name.0.len();
+        if calls {
+            self.late.push(self.layout.range(name.span()));
         }
-        table
+        (!calls && !self.late(name)).then(|| names::table(name))
     }
 
     fn named(&mut self, name: &ObjectName, alias: Option<&TableAlias>) -> Item {
@@ -166,19 +164,23 @@ impl Walk {
                 return Item::of(qualifier, None, source);
             }
         }
-        let index = self.relation(name, alias);
-        Item::of(qualifier, Some(index), Source { relations: vec![index], aggregated: false })
+        match self.relation(name, alias) {
+            Some(index) => {
+                Item::of(qualifier, Some(index), Source { relations: vec![index], aggregated: false })
+            }
+            None => Item::of(qualifier, None, Source::default()),
+        }
     }
 
-    fn relation(&mut self, name: &ObjectName, alias: Option<&TableAlias>) -> usize {
-        let table = self.table(name);
+    fn relation(&mut self, name: &ObjectName, alias: Option<&TableAlias>) -> Option<usize> {
+        let table = self.table(name)?;
         self.shape.relations.push(Relation {
             name: table.name.clone(),
             alias: alias.map(|alias| alias.name.value.clone()),
             at: table.at.clone(),
         });
         self.reads.add(table);
-        self.shape.relations.len() - 1
+        Some(self.shape.relations.len() - 1)
     }
 
     /// A temporary view counts as if its query stood where it is named.

@@ -1,21 +1,33 @@
 //! Rewrites forms of Spark that `sqlparser` does not read into forms that mean the same to the walk.
 //!
 //! Tokens keep their places, so that every span of the tree is still a range of the text. A text is only rewritten if it
-//! can't be parsed as it is.
+//! can't be parsed as it is, or if the parser takes a form of Spark for something else ([`is_needed`]).
 
+mod brackets;
 mod commands;
+mod identifiers;
 mod left_out;
+mod pipes;
+mod scripts;
+mod tables;
 mod values;
 
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan, Word};
 
 pub(super) use commands::commands;
+pub(super) use scripts::flattened;
 
-use super::layout;
+use super::layout::{self, Layout};
 
 /// Suffixes of numbers.
 const SUFFIXES: [&str; 6] = ["BD", "D", "F", "L", "S", "Y"];
+
+/// Whether the parser reads a text as something that it is not.
+pub(super) fn is_needed(tokens: &[TokenWithSpan], layout: &Layout) -> bool {
+    let misread = |index| identifiers::begins(tokens, index) || tables::begins(tokens, index);
+    layout.has_distinct_pipe() || (0..tokens.len()).any(misread) || scripts::block(tokens).is_some()
+}
 
 /// Rewrites parts of expressions and queries.
 pub(super) fn expressions(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
@@ -34,8 +46,9 @@ pub(super) fn expressions(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
             out.push(token.clone());
         }
     }
-    tables(&mut out);
-    values::rewritten(&units(&left_out::rewritten(&out)))
+    let mut out = tables::rewritten(&identifiers::rewritten(&out));
+    named_tables(&mut out);
+    values::rewritten(&units(&left_out::rewritten(&pipes::rewritten(&out))))
 }
 
 /// Replaces the last token by what it is together with the next one, or because of it. Returns whether the next one is
@@ -62,7 +75,7 @@ fn is_suffix(word: &Word) -> bool {
 }
 
 /// `TABLE t` is `FROM t`, of which the parser knows the place, and which it reads before a pipe.
-fn tables(tokens: &mut [TokenWithSpan]) {
+fn named_tables(tokens: &mut [TokenWithSpan]) {
     for index in 0..tokens.len() {
         let before = index.checked_sub(1).and_then(|before| tokens.get(before)).map(|it| &it.token);
         let starts = match before {

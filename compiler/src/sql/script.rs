@@ -7,47 +7,60 @@ use sqlparser::ast::{
 };
 use sqlparser::tokenizer::Span;
 
-use super::facts::{Facts, Form, QueryShape, StatementFacts, StatementKind, TableRef};
-use super::layout::Layout;
-use super::walk::{Untold, View, Walk};
-use super::{Detail, names};
+use super::facts::{Facts, Form, QueryShape, Refused, StatementFacts, StatementKind, TableRef};
+use super::walk::{View, Walk};
+use super::{Detail, Parsed, names};
 
-pub(super) fn facts(statements: &[Statement], layout: Layout, detail: Detail) -> Result<Facts, Untold> {
+/// Returns nothing where there is too much to be noted.
+pub(super) fn facts(parsed: Parsed, detail: Detail) -> Option<Facts> {
+    let Parsed { statements, layout, block } = parsed;
     let mut walk = Walk::new(layout, detail);
     let mut found = Vec::with_capacity(statements.len());
     for (index, statement) in statements.iter().enumerate() {
         walk.shape = QueryShape::default();
         let kind = walk.statement(statement);
         let shape = std::mem::take(&mut walk.shape);
+        let query = (walk.shaped() && has_query(statement)).then_some(shape);
+        // A block is one statement.
+        if block.is_some_and(|first| index >= first) {
+            continue;
+        }
         let spoken = &walk.layout.statements;
-        let at = if spoken.len() == statements.len() {
-            spoken.get(index).cloned().unwrap_or_default()
-        } else {
-            walk.layout.range(statement.span())
+        let at = match spoken.get(index) {
+            Some(at) if block.is_some() || spoken.len() == statements.len() => at.clone(),
+            _ => walk.layout.range(statement.span()),
         };
-        found.push(StatementFacts {
-            at,
-            kind,
-            query: (walk.shaped() && has_query(statement)).then_some(shape),
-        });
+        found.push(StatementFacts { at, kind, query });
+    }
+    if let Some(first) = block {
+        let start = walk.layout.statements.get(first).map_or(0, |at| at.start);
+        let at = start..walk.layout.whole().end.max(start);
+        found.push(StatementFacts { at, kind: StatementKind::Other, query: None });
     }
     if !walk.is_complete() {
-        return Err(Untold::TooMuch);
+        return None;
     }
-    if let Some(at) = walk.later {
-        return Err(Untold::LaterOnly(at));
+    if !walk.late.is_empty() {
+        // What is not known may be an aggregate or a stream.
+        for statement in &mut found {
+            statement.query = None;
+        }
     }
-    let mut refused = walk.refused;
-    // What an alias stands for may be walked twice.
-    refused.sort_by_key(|it| (it.at.start, it.at.end));
-    refused.dedup();
-    Ok(Facts {
+    Some(Facts {
         statements: found,
+        refused: refused(walk.refused),
         reads: walk.reads.list,
         writes: walk.writes.list,
         parameters: walk.layout.parameters,
-        refused,
+        late: walk.late,
     })
+}
+
+fn refused(mut refused: Vec<Refused>) -> Vec<Refused> {
+    // What an alias stands for may be walked twice.
+    refused.sort_by_key(|it| (it.at.start, it.at.end));
+    refused.dedup();
+    refused
 }
 
 fn has_query(statement: &Statement) -> bool {
@@ -127,9 +140,8 @@ impl Walk {
                 StatementKind::Other
             }
             Statement::Set(_) | Statement::Reset(_) => StatementKind::Set,
-            // It runs a text that is a value.
-            Statement::Execute { .. } => {
-                self.later = Some(self.layout.whole());
+            Statement::Execute { parameters, using, .. } => {
+                self.executed(parameters, using);
                 StatementKind::Other
             }
             other if is_ddl(other) => StatementKind::Ddl,
@@ -148,7 +160,8 @@ impl Walk {
         match &insert.table {
             TableObject::TableName(name) => self.write(name),
             TableObject::TableFunction(function) => {
-                self.later = Some(self.layout.call(function.name.span()));
+                let at = self.layout.call(function.name.span());
+                self.late.push(at);
             }
             TableObject::TableQuery(query) => {
                 self.query(query, false);
@@ -253,15 +266,15 @@ impl Walk {
 
     fn read(&mut self, name: &ObjectName) {
         let defined = names::single(name).is_some_and(|name| self.views.contains_key(&name));
-        if !defined {
-            let table = self.table(name);
+        if !defined && let Some(table) = self.table(name) {
             self.reads.add(table);
         }
     }
 
     fn write(&mut self, name: &ObjectName) {
-        let table = self.table(name);
-        self.writes.add(table);
+        if let Some(table) = self.table(name) {
+            self.writes.add(table);
+        }
     }
 
     /// The parser keeps no place of the path.
@@ -272,7 +285,8 @@ impl Walk {
 
     fn define(&mut self, name: &ObjectName, aggregated: bool) {
         if let Some(name) = names::single(name) {
-            let shape = self.shape.clone();
+            // The places of an executed text are no places of this one.
+            let shape = if self.executed { QueryShape::default() } else { self.shape.clone() };
             self.views.insert(name, View { shape, aggregated });
         }
     }

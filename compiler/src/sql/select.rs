@@ -4,8 +4,9 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, LimitClause, NamedWindowExpr, OrderBy, OrderByExpr, OrderByKind, Query,
-    Select, SelectFlavor, SelectItem, SetExpr, SetOperator, SetQuantifier, Spanned, TopQuantity, Value,
+    Distinct, Expr, GroupByExpr, Ident, LimitClause, NamedWindowExpr, OrderBy, OrderByExpr, OrderByKind,
+    Query, Select, SelectFlavor, SelectItem, SetExpr, SetOperator, SetQuantifier, Spanned, TopQuantity,
+    Value,
 };
 
 use super::canonical::canonical;
@@ -13,7 +14,7 @@ use super::facts::{Clause, ClauseKind, Column, Form, Level, Relation, SetOperati
 use super::relations::Item;
 use super::tokens::plain;
 use super::walk::{Source, Walk};
-use super::{children, join};
+use super::{children, join, names};
 
 impl Walk {
     /// Of the outermost query the columns are of interest, too.
@@ -348,7 +349,7 @@ impl Walk {
                 star(self.layout.range(item.span()))
             }
             SelectItem::UnnamedExpr(expr) => self.plain_column(expr, natural_name(expr)),
-            SelectItem::ExprWithAlias { expr, alias } => self.plain_column(expr, Some(alias.value.clone())),
+            SelectItem::ExprWithAlias { expr, alias } => self.plain_column(expr, name_of(alias)),
             SelectItem::ExprWithAliases { expr, .. } => self.plain_column(expr, None),
         }
     }
@@ -371,10 +372,15 @@ pub(super) fn side(source: &Source) -> Option<Vec<usize>> {
 /// The name Spark gives a column without an alias, where that is simple.
 pub(super) fn natural_name(expr: &Expr) -> Option<String> {
     match expr {
-        Expr::Identifier(ident) => Some(ident.value.clone()),
-        Expr::CompoundIdentifier(parts) => parts.last().map(|ident| ident.value.clone()),
+        Expr::Identifier(ident) => name_of(ident),
+        Expr::CompoundIdentifier(parts) => parts.last().and_then(name_of),
         _ => None,
     }
+}
+
+/// A name, where it is known before the statement runs.
+fn name_of(ident: &Ident) -> Option<String> {
+    (!names::is_late(ident)).then(|| ident.value.clone())
 }
 
 pub(super) fn item_expr(item: &SelectItem) -> Option<&Expr> {

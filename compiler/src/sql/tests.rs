@@ -1,9 +1,11 @@
 mod errors;
 mod hostile;
+mod late;
 mod lineage;
 mod pipes;
 mod prefix;
 mod rewrite;
+mod scripts;
 mod shapes;
 mod streams;
 

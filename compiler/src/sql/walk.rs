@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
 use std::ops::Range;
 
-use sqlparser::ast::{AccessExpr, Expr, Function, FunctionArguments, Ident, Spanned, Value};
+use sqlparser::ast::{AccessExpr, Expr, Function, FunctionArguments, Ident, ObjectName, Spanned, Value};
 use sqlparser::tokenizer::Span;
 
 use super::canonical::canonical;
@@ -27,21 +27,15 @@ pub(super) struct Walk {
     pub(super) shape: QueryShape,
     /// CTEs in scope, the innermost last, by lower-cased name.
     pub(super) ctes: Vec<(String, Source)>,
-    /// The place of a table's name that is an expression.
-    pub(super) later: Option<Range<u32>>,
+    /// See [`Facts::late`](super::Facts::late).
+    pub(super) late: Vec<Range<u32>>,
     /// How many relations of views and of joins' sides are noted.
-    noted: usize,
+    pub(super) noted: usize,
     pub(super) refused: Vec<Refused>,
+    /// Whether the statements are those of a text that another statement executes.
+    pub(super) executed: bool,
     /// The qualifiers of columns in the `LATERAL` subquery around, if there is one. Lower-cased.
     pub(super) mentioned: Option<HashSet<String>>,
-}
-
-/// Why facts cannot be told.
-#[derive(Debug)]
-pub(super) enum Untold {
-    TooMuch,
-    /// The place of what is only known when it runs.
-    LaterOnly(Range<u32>),
 }
 
 /// Views of views, and joins of joins, can make little text into very much.
@@ -115,10 +109,11 @@ impl Walk {
             views: HashMap::new(),
             shape: QueryShape::default(),
             ctes: Vec::new(),
-            later: None,
+            late: Vec::new(),
             noted: 0,
             mentioned: None,
             refused: Vec::new(),
+            executed: false,
         }
     }
 
@@ -144,6 +139,9 @@ impl Walk {
     }
 
     pub(super) fn expr(&mut self, expr: &Expr) {
+        if let Expr::Function(function) = expr {
+            self.late(&function.name);
+        }
         match expr {
             Expr::Function(function) if self.shaped() => self.function(function),
             Expr::Identifier(ident) => {
@@ -173,6 +171,15 @@ impl Walk {
             _ => {}
         }
         children::of(expr, &mut |child| self.child(child));
+    }
+
+    /// Notes a name that is only known when the statement runs. Returns whether it is one.
+    pub(super) fn late(&mut self, name: &ObjectName) -> bool {
+        let late = names::parts(name).any(names::is_late);
+        if late {
+            self.late.push(self.layout.range(name.span()));
+        }
+        late
     }
 
     /// Notes a name that is written as a string.

@@ -45,6 +45,7 @@ const PLAIN: &[Plain] = &[
             "NAMESPACE",
             "SCHEMA",
             "TABLE",
+            "TEMP",
             "TEMPORARY",
             "VARIABLE",
             "VIEW",
@@ -54,6 +55,7 @@ const PLAIN: &[Plain] = &[
     plain("LIST", &["ARCHIVE", "ARCHIVES", "FILE", "FILES", "JAR", "JARS"], LISTING),
     plain("MSCK", &["REPAIR"], DEFINITION),
     plain("REFRESH", &[], LISTING),
+    plain("REPAIR", &["TABLE"], DEFINITION),
     plain("RESET", &[], SETTING),
     plain("SET", &[], SETTING),
     plain("SHOW", &[], LISTING),
@@ -61,7 +63,7 @@ const PLAIN: &[Plain] = &[
     plain("USE", &[], LISTING),
 ];
 
-/// Rewrites each statement that is a command. A block of `BEGIN` and `END` stays as it is.
+/// Rewrites each statement that is a command. A block of `BEGIN` and `END` that could not be flattened stays as it is.
 pub(in crate::sql) fn commands(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
     if tokens.iter().any(|token| keyword(token) == Keyword::BEGIN) {
         return tokens.to_vec();
@@ -77,26 +79,42 @@ fn command(statement: &[TokenWithSpan]) -> Option<Vec<TokenWithSpan>> {
         Keyword::CREATE | Keyword::REPLACE => created(statement)?,
         Keyword::INSERT => inserted(statement)?,
         Keyword::EXPLAIN => explained(statement)?,
+        Keyword::FROM | Keyword::WITH => inserted_often(statement)?,
         _ => {
             let plain = PLAIN.iter().find(|it| is_word(first, it.first))?;
             let second = |token: &TokenWithSpan| plain.second.iter().any(|word| is_word(token, word));
             if !plain.second.is_empty() && !rest.first().is_some_and(second) {
                 return None;
             }
-            // What a query in it reads would be lost, such as that of `SET VAR x = (SELECT …)`.
+            // What a query in it reads would be lost.
             let described = plain.first.starts_with("DESC");
-            if !described && rest.iter().any(|token| keyword(token) == Keyword::SELECT) {
-                return None;
+            let query = |token: &TokenWithSpan| keyword(token) == Keyword::SELECT;
+            match plain.first {
+                "SET" | "DECLARE" if rest.iter().any(is_query) => computed(statement)?,
+                _ if !described && rest.iter().any(query) => return None,
+                _ => words(plain.like, first),
             }
-            words(plain.like, first)
         }
     };
     rewritten.extend(end);
     Some(rewritten)
 }
 
+fn is_query(token: &TokenWithSpan) -> bool {
+    matches!(keyword(token), Keyword::SELECT | Keyword::FROM)
+}
+
+/// `SET VAR (x, y) = (SELECT …)` and `DECLARE x INT DEFAULT (SELECT …)`: what is explained reads, and gives no rows.
+fn computed(statement: &[TokenWithSpan]) -> Option<Vec<TokenWithSpan>> {
+    let value = statement.iter().position(|it| it.token == Token::Eq || keyword(it) == Keyword::DEFAULT)? + 1;
+    let end = statement.iter().position(|it| it.token == Token::SemiColon).unwrap_or(statement.len());
+    let mut rewritten = words("EXPLAIN SELECT", statement.first()?);
+    rewritten.extend_from_slice(statement.get(value..end)?);
+    Some(rewritten)
+}
+
 /// Tokens of plain words, all at the place of one token.
-fn words(text: &str, at: &TokenWithSpan) -> Vec<TokenWithSpan> {
+pub(super) fn words(text: &str, at: &TokenWithSpan) -> Vec<TokenWithSpan> {
     let token = |word: &str| match word {
         "=" => Token::Eq,
         "1" => Token::Number(word.to_owned(), false),
@@ -173,6 +191,44 @@ fn inserted(statement: &[TokenWithSpan]) -> Option<Vec<TokenWithSpan>> {
     let mut rewritten = words("INSERT INTO", statement.first()?);
     rewritten.extend_from_slice(&statement[name]);
     rewritten.extend_from_slice(&statement[query]);
+    Some(rewritten)
+}
+
+/// `FROM t INSERT INTO a SELECT … INSERT INTO b SELECT …`: what is read is explained, and each insert is a statement.
+fn inserted_often(statement: &[TokenWithSpan]) -> Option<Vec<TokenWithSpan>> {
+    let end = statement.iter().position(|it| it.token == Token::SemiColon).unwrap_or(statement.len());
+    let statement = &statement[..end];
+    let mut depth = 0_usize;
+    let mut outside = Vec::new();
+    for (index, token) in statement.iter().enumerate() {
+        match token.token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth = depth.checked_sub(1)?,
+            _ if depth == 0 => outside.push((index, keyword(token))),
+            _ => {}
+        }
+    }
+    let at = |wanted| outside.iter().filter(move |(_, word)| *word == wanted).map(|(index, _)| *index);
+    let from = at(Keyword::FROM).next()?;
+    let inserts: Vec<usize> = at(Keyword::INSERT).collect();
+    let first = inserts.first().copied().filter(|first| from < *first)?;
+    let ends = inserts.iter().skip(1).copied().chain([end]);
+    let mut rewritten = words("EXPLAIN", &statement[0]);
+    rewritten.extend_from_slice(&statement[..from]);
+    rewritten.extend(
+        [Token::make_keyword("SELECT"), Token::Mul]
+            .map(|token| TokenWithSpan { token, span: statement[from].span }),
+    );
+    rewritten.extend_from_slice(&statement[from..first]);
+    for (start, end) in inserts.iter().zip(ends) {
+        let insert = &statement[*start..end];
+        // A table there may be one of `WITH`.
+        if from > 0 && insert.iter().any(|token| keyword(token) == Keyword::FROM) {
+            return None;
+        }
+        rewritten.push(TokenWithSpan { token: Token::SemiColon, span: insert[0].span });
+        rewritten.extend(inserted(insert).unwrap_or_else(|| insert.to_vec()));
+    }
     Some(rewritten)
 }
 

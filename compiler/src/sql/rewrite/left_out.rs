@@ -3,15 +3,19 @@
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
+use super::brackets::Brackets;
 use super::{is_word, keyword};
 
 pub(super) fn rewritten(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
     let brackets = Brackets::of(tokens);
+    let mut sets = Sets::default();
     let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
     let mut index = 0;
     while let Some(token) = tokens.get(index) {
         let before = out.last();
-        let skipped = recursion_limit(tokens, index)
+        let skipped = sets
+            .nested(tokens, index, &brackets)
+            .or_else(|| recursion_limit(tokens, index))
             .or_else(|| before.and_then(|before| exception(before, tokens, index, &brackets)))
             .unwrap_or(0);
         if skipped > 0 {
@@ -22,14 +26,26 @@ pub(super) fn rewritten(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
         if negates(tokens, index) {
             token.token = Token::make_keyword("NOT");
         }
-        if keyword(&token) == Keyword::TRIM && brackets.are_arguments(index + 1) {
+        let trimmed = trimmed(tokens, index);
+        let function = match keyword(&token) {
+            Keyword::TRIM => brackets.are_arguments(index + 1),
+            // One of an array and a condition, and not of a query.
+            Keyword::EXISTS => begins_argument(tokens, index + 1),
+            _ => false,
+        };
+        if let Some(name) = trimmed {
+            token.token = Token::make_word(name, None);
+        } else if let (true, Token::Word(word)) = (function, &mut token.token) {
             // A function like any other.
-            if let Token::Word(word) = &mut token.token {
-                word.keyword = Keyword::NoKeyword;
-            }
+            word.keyword = Keyword::NoKeyword;
         }
         out.push(token);
         index += 1;
+        if trimmed.is_some() {
+            out.push(tokens[index].clone());
+            index += 3;
+        }
+        index += collation(tokens, index);
         if is_word(&tokens[index - 1], "TRANSFORM") && before_is_select(&out) {
             let end = brackets.end(index);
             out.extend(tokens.iter().take(end).skip(index).cloned());
@@ -37,6 +53,31 @@ pub(super) fn rewritten(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
         }
     }
     out
+}
+
+/// The `GROUPING SETS` that are open. Those in others are as good as their parts.
+#[derive(Default)]
+struct Sets {
+    /// The indices behind them, and whether they are in others.
+    ends: Vec<(usize, bool)>,
+}
+
+impl Sets {
+    /// How many tokens at an index only say that sets are in others.
+    fn nested(&mut self, tokens: &[TokenWithSpan], at: usize, brackets: &Brackets) -> Option<usize> {
+        if let Some((end, nested)) = self.ends.last().copied()
+            && end == at + 1
+        {
+            self.ends.pop();
+            return nested.then_some(1);
+        }
+        let is_sets = keyword(&tokens[at]) == Keyword::GROUPING
+            && tokens.get(at + 1).is_some_and(|next| keyword(next) == Keyword::SETS);
+        let end = brackets.closed(at + 2).filter(|_| is_sets)?;
+        let nested = !self.ends.is_empty();
+        self.ends.push((end, nested));
+        nested.then_some(3)
+    }
 }
 
 /// `MAX RECURSION LEVEL 10`.
@@ -60,6 +101,36 @@ fn exception(
     (excepts && open && !query && tokens[at + 2].token != Token::LParen).then(|| brackets.end(at + 1) - at)
 }
 
+/// The function that `TRIM(LEADING FROM …)` and the like are.
+fn trimmed(tokens: &[TokenWithSpan], at: usize) -> Option<&'static str> {
+    let next = |offset: usize| tokens.get(at + offset).map_or(Keyword::NoKeyword, keyword);
+    let open = tokens.get(at + 1)?.token == Token::LParen;
+    if keyword(&tokens[at]) != Keyword::TRIM || !open || next(3) != Keyword::FROM {
+        return None;
+    }
+    match next(2) {
+        Keyword::BOTH => Some("btrim"),
+        Keyword::LEADING => Some("ltrim"),
+        Keyword::TRAILING => Some("rtrim"),
+        _ => None,
+    }
+}
+
+/// Whether a bracket at an index begins with what is no query.
+fn begins_argument(tokens: &[TokenWithSpan], at: usize) -> bool {
+    let open = tokens.get(at).is_some_and(|it| it.token == Token::LParen);
+    let queries = [Keyword::SELECT, Keyword::FROM, Keyword::VALUES, Keyword::TABLE, Keyword::WITH];
+    let argument = |it: &TokenWithSpan| it.token != Token::LParen && !queries.contains(&keyword(it));
+    open && tokens.get(at + 1).is_some_and(argument)
+}
+
+/// How many tokens at an index are the collation of a type: `STRING COLLATE UNICODE`.
+fn collation(tokens: &[TokenWithSpan], at: usize) -> usize {
+    let typed = at.checked_sub(1).is_some_and(|before| keyword(&tokens[before]) == Keyword::STRING);
+    let collated = tokens.get(at).is_some_and(|it| keyword(it) == Keyword::COLLATE);
+    if typed && collated { 2 } else { 0 }
+}
+
 /// Whether `!` stands for `NOT` in front of a predicate.
 fn negates(tokens: &[TokenWithSpan], at: usize) -> bool {
     tokens[at].token == Token::ExclamationMark
@@ -80,47 +151,6 @@ fn negates(tokens: &[TokenWithSpan], at: usize) -> bool {
 
 fn before_is_select(out: &[TokenWithSpan]) -> bool {
     out.len().checked_sub(2).is_some_and(|before| keyword(&out[before]) == Keyword::SELECT)
-}
-
-/// The brackets of a text, found in one pass: they may be nested as deeply as the text is long.
-struct Brackets {
-    /// For each token that opens a bracket, the index behind the one that closes it; for others, their own.
-    ends: Vec<usize>,
-    /// How many `FROM` stand before each token.
-    froms: Vec<usize>,
-}
-
-impl Brackets {
-    fn of(tokens: &[TokenWithSpan]) -> Self {
-        let mut ends: Vec<usize> = (0..tokens.len()).collect();
-        let mut froms = Vec::with_capacity(tokens.len() + 1);
-        let (mut open, mut from) = (Vec::new(), 0);
-        for (index, token) in tokens.iter().enumerate() {
-            froms.push(from);
-            from += usize::from(keyword(token) == Keyword::FROM);
-            match token.token {
-                Token::LParen => open.push(index),
-                Token::RParen => {
-                    if let Some(start) = open.pop() {
-                        ends[start] = index + 1;
-                    }
-                }
-                _ => {}
-            }
-        }
-        froms.push(from);
-        Self { ends, froms }
-    }
-
-    fn end(&self, at: usize) -> usize {
-        self.ends.get(at).copied().unwrap_or(at)
-    }
-
-    /// Whether the brackets at an index are closed and have no `FROM` in them.
-    fn are_arguments(&self, at: usize) -> bool {
-        let end = self.end(at);
-        end > at && self.froms.get(at) == self.froms.get(end)
-    }
 }
 
 /// Where the description of a script ends: before the table that it reads, or the end of the query.

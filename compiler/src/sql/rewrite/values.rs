@@ -113,18 +113,20 @@ fn whole_bracket(tokens: &[TokenWithSpan], row: &Range<usize>) -> bool {
     tokens.get(row.start).is_some_and(|first| first.token == Token::LParen)
 }
 
-/// How many tokens at an index are a name with its columns.
+/// How many tokens at an index are a name with its columns, or with `AS` the columns alone.
 fn alias(tokens: &[TokenWithSpan], from: usize) -> usize {
     let explicit = usize::from(tokens.get(from).is_some_and(|it| keyword(it) == Keyword::AS));
+    let opens = |index: usize| tokens.get(index).is_some_and(|it| it.token == Token::LParen);
     let name = tokens.get(from + explicit);
-    let is_name = name.is_some_and(|it| matches!(it.token, Token::Word(_)) && !ends_rows(it));
-    if !is_name {
+    let named = name.is_some_and(|it| matches!(it.token, Token::Word(_)) && !ends_rows(it));
+    let columns_only = explicit == 1 && opens(from + 1);
+    if !named && !columns_only {
         return 0;
     }
-    let open = from + explicit + 1;
-    if tokens.get(open).is_none_or(|it| it.token != Token::LParen) {
+    let open = from + explicit + usize::from(named);
+    if !opens(open) {
         return explicit + 1;
     }
     let columns = tokens.iter().skip(open).take_while(|it| it.token != Token::RParen).count();
-    explicit + 1 + columns + 1
+    open - from + columns + 1
 }

@@ -12,6 +12,8 @@ fn places(sql: &str) -> Vec<Range<u32>> {
     let mut all: Vec<Range<u32>> = Vec::new();
     all.extend(facts.reads.iter().chain(&facts.writes).map(|it| it.at.clone()));
     all.extend(facts.parameters.iter().flat_map(|it| it.at.clone()));
+    all.extend(facts.refused.iter().map(|it| it.at.clone()));
+    all.extend(facts.late.iter().cloned());
     for statement in &facts.statements {
         all.push(statement.at.clone());
         let Some(shape) = &statement.query else { continue };
@@ -140,6 +142,45 @@ fn hostile_texts_end_in_an_answer() {
     }
 }
 
+#[test]
+fn hostile_texts_to_rewrite_end_in_an_answer() {
+    let many = 20_000;
+    let nested = [
+        "BEGIN IF a THEN ".repeat(many),
+        format!("BEGIN {}", "IF CASE WHEN (".repeat(many)),
+        format!("BEGIN {}", "WHILE a DO SELECT 1; END WHILE; ".repeat(many / 4)),
+        format!("{} {}", "BEGIN ".repeat(many), "END; ".repeat(many)),
+        format!("BEGIN {}", "DECLARE EXIT HANDLER FOR a, ".repeat(many / 4)),
+        "a: BEGIN ".repeat(many),
+        "IDENTIFIER(".repeat(many),
+        format!("SELECT * FROM {}'a'{}", "IDENTIFIER(".repeat(many), ")".repeat(many)),
+        "f(TABLE(".repeat(many),
+        format!("SELECT * FROM {}t{}", "f(TABLE(".repeat(many), "))".repeat(many)),
+        "FROM t |> UNPIVOT (".repeat(many / 4),
+        format!("FROM t |> SELECT a{}", " WINDOW w AS (a)".repeat(many / 4)),
+        format!("FROM t |> SELECT a WINDOW{} (SELECT 1)", " w AS (a),".repeat(many / 4)),
+        format!("FROM t{}", " |> UNION TABLE t".repeat(many / 4)),
+        format!("FROM t{}", " |> SELECT DISTINCT a".repeat(many / 4)),
+        format!("FROM t |> {}", "(FROM t |> ".repeat(many / 4)),
+        format!("GROUP BY {}", "GROUPING SETS (".repeat(many)),
+        format!("FROM t{}", " INSERT INTO a SELECT b".repeat(many / 4)),
+        format!("SELECT a{}", " >>> 1".repeat(399)),
+        executed(12),
+        "EXECUTE IMMEDIATE 'SELECT 1';".repeat(many / 4),
+    ];
+    for sql in nested {
+        check(&sql);
+    }
+}
+
+/// A text that executes a text that executes a text, and so on.
+fn executed(times: usize) -> String {
+    (0..times).fold("SELECT 1".to_owned(), |text, _| {
+        let escaped = text.replace('\\', "\\\\").replace('\'', "\\'");
+        format!("EXECUTE IMMEDIATE '{escaped}'")
+    })
+}
+
 /// Fragments that are likely to get far into the parser.
 const FRAGMENTS: &[&str] = &[
     "SELECT",
@@ -211,6 +252,18 @@ const FRAGMENTS: &[&str] = &[
     "DISTINCT",
     "CUBE",
     "GROUPING SETS",
+    "IDENTIFIER(",
+    "TABLE(",
+    "BEGIN",
+    "IF",
+    "DO",
+    "FOR",
+    "EXECUTE IMMEDIATE",
+    "SET VAR a =",
+    ">>>",
+    "|> SELECT DISTINCT",
+    "|> UNPIVOT",
+    "WINDOW w AS (",
 ];
 
 proptest! {

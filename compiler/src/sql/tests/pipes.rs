@@ -55,3 +55,15 @@ fn pivot_has_its_place_and_the_columns_that_it_uses() {
     assert_eq!(pivot.input, ["k", "v", "w"]);
     assert!(pivot.used.contains(&"k".to_owned()) && pivot.used.contains(&"v".to_owned()));
 }
+
+#[test]
+fn distinct_behind_a_pipe_is_distinct() {
+    let sql = "FROM t |> WHERE a |> SELECT DISTINCT a, b |> WHERE b";
+    let shape = shape(sql);
+    assert_eq!(
+        shape.distinct.map(|at| slice(sql, &at).to_owned()).as_deref(),
+        Some("|> SELECT DISTINCT a, b ")
+    );
+    let columns: Vec<_> = shape.columns.iter().map(|it| it.name.as_deref()).collect();
+    assert_eq!(columns, [Some("a"), Some("b")]);
+}

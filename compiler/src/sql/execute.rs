@@ -1,0 +1,45 @@
+//! Texts that a statement executes.
+
+use std::ops::Range;
+
+use sqlparser::ast::{Expr, ExprWithAlias, Spanned};
+
+use super::dialect::Spark;
+use super::facts::TableRef;
+use super::tokens::plain;
+use super::walk::Walk;
+use super::{Detail, names};
+
+impl Walk {
+    /// `EXECUTE IMMEDIATE 'SELECT …' USING a`. A text that is not constant is only known when it runs.
+    pub(super) fn executed(&mut self, parameters: &[Expr], using: &[ExprWithAlias]) {
+        for argument in parameters.iter().chain(using.iter().map(|it| &it.expr)) {
+            self.expr(argument);
+        }
+        let Some(first) = parameters.first() else { return };
+        let at = plain(first.span());
+        let read = names::literal(first).is_some_and(|text| self.text_executed(&text, &at));
+        if !read {
+            self.late.push(at);
+        }
+    }
+
+    /// Notes what a text reads and writes that the script runs. Its places are that of the text.
+    fn text_executed(&mut self, text: &str, at: &Range<u32>) -> bool {
+        let Ok(parsed) = super::parse(text, &Spark { versions: false }) else { return false };
+        let mut inner = Walk::new(parsed.layout, Detail::Lineage);
+        inner.views = std::mem::take(&mut self.views);
+        inner.executed = true;
+        for statement in &parsed.statements {
+            inner.statement(statement);
+        }
+        self.views = inner.views;
+        let there = |table: TableRef| TableRef { at: at.clone(), ..table };
+        inner.reads.list.into_iter().for_each(|table| self.reads.add(there(table)));
+        inner.writes.list.into_iter().for_each(|table| self.writes.add(there(table)));
+        if !inner.late.is_empty() {
+            self.late.push(at.clone());
+        }
+        self.room_for(inner.noted)
+    }
+}
