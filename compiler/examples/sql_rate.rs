@@ -2,8 +2,8 @@
 //!
 //! `cargo run -p dcp-compiler --example sql_rate -- FOLDER` takes the folder `sql-tests/results` of Spark's test resources,
 //! which the jar `spark-sql_2.13-VERSION-tests.jar` has. With `--list`, it prints every statement that could not be read,
-//! and every one that Spark parses and that is called malformed here. With `--tables`, it prints what each statement reads
-//! and writes.
+//! and every one that Spark parses and that is called malformed here. With `--tables`, it prints what each statement reads,
+//! writes and calls.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it is a program for a terminal")]
 
@@ -69,9 +69,11 @@ fn main() -> ExitCode {
                         };
                         let (reads, writes) = (names(&facts.reads), names(&facts.writes));
                         let late = if facts.late.is_empty() { "" } else { "; more at run time" };
+                        let calls: Vec<&str> = facts.calls.iter().map(|call| call.name.as_str()).collect();
                         println!(
-                            "tables {}: reads [{reads}], writes [{writes}]{late}\n{sql}\n",
-                            path.display()
+                            "tables {}: reads [{reads}], writes [{writes}], calls [{}]{late}\n{sql}\n",
+                            path.display(),
+                            calls.join(", ")
                         );
                     }
                 }

@@ -32,12 +32,13 @@ fn places(reading: &Reading) -> Vec<Range<u32>> {
 }
 
 fn of_facts(facts: &Facts, all: &mut Vec<Range<u32>>) {
-    let Facts { statements, reads, writes, parameters, refused, late } = facts;
+    let Facts { statements, reads, writes, parameters, refused, calls, late } = facts;
     assert!(!statements.is_empty(), "there is nothing, and it is known");
     all.extend(reads.iter().chain(writes).map(|table| table.at.clone()));
     all.extend(parameters.iter().flat_map(|parameter| parameter.at.clone()));
     all.extend(refused.iter().map(|form| form.at.clone()));
     all.extend(late.iter().cloned());
+    all.extend(calls.iter().map(|call| call.at.clone()));
     for statement in statements {
         all.push(statement.at.clone());
         statement.query.iter().for_each(|shape| of_shape(shape, all));

@@ -6,6 +6,7 @@
 pub(crate) mod assets;
 mod conf;
 mod engine;
+mod functions;
 mod job;
 mod lineage;
 mod mistaken;
@@ -82,6 +83,7 @@ impl Subject<'_> {
         references::check(self);
         mistaken::check(self);
         sql::check(self);
+        functions::check(self);
         lineage::check(self);
         stream::check(self);
         run::check(self);

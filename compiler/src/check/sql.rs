@@ -66,6 +66,14 @@ fn refused(subject: &mut Subject<'_>, sql: &SqlSource<'_>, refused: &[Refused]) 
     let message = |what: &str| format!("{what}, and Spark {version} refuses it");
     for Refused { form, at } in refused {
         let (what, help) = match form {
+            Form::Ungrouped => {
+                let message = "this column is neither grouped nor aggregated";
+                let help = "group by it, or aggregate it: `any_value(…)` takes the value of any row";
+                subject
+                    .diagnostics
+                    .push(Diagnostic::new(Code::UNGROUPED_COLUMN, message).at(sql.span(at), "").help(help));
+                continue;
+            }
             Form::DoubleQuotedName if may_quote_names(subject) => continue,
             Form::DoubleQuotedName | Form::SingleQuotedName => {
                 ("this name is written as a string", "write names in backticks: `` `a b` ``")

@@ -161,6 +161,10 @@ codes! {
     SAME_COLUMN = 123, Warning, "Two output columns have the same name";
     BAD_SINK = 124, Error, "Fields of a sink that do not go together";
 
+    // SQL again.
+    UNKNOWN_FUNCTION = 130, Warning, "A function that Spark does not have";
+    UNGROUPED_COLUMN = 131, Error, "A column that is neither grouped nor aggregated";
+
     // The graph of all workloads.
     CYCLE = 200, Error, "Workloads wait for each other in a circle";
     TWO_WRITERS = 201, Error, "Two workloads write the same table or folder";

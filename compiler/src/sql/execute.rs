@@ -37,6 +37,12 @@ impl Walk {
         let there = |table: TableRef| TableRef { at: at.clone(), ..table };
         inner.reads.list.into_iter().for_each(|table| self.reads.add(there(table)));
         inner.writes.list.into_iter().for_each(|table| self.writes.add(there(table)));
+        let declared = inner.layout.functions;
+        let calls = inner.calls.into_keys().filter(|name| !declared.contains(name));
+        for name in calls {
+            self.calls.entry(name).or_insert_with(|| at.clone());
+        }
+        self.layout.functions.extend(declared);
         if !inner.late.is_empty() {
             self.late.push(at.clone());
         }

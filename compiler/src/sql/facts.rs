@@ -16,9 +16,20 @@ pub struct Facts {
     pub parameters: Vec<Parameter>,
     /// What can be read and Spark up to 4.1 refuses.
     pub refused: Vec<Refused>,
+    /// The functions called by a name without a database, that the script does not declare itself, each once, at its
+    /// first place. None where the script changes its database by `USE`.
+    pub calls: Vec<Call>,
     /// The places of names and texts that are only known when the script runs. Where there are any, `reads` and
     /// `writes` may be incomplete, and no statement has its shape.
     pub late: Vec<Range<u32>>,
+}
+
+/// A function and where it is called.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// Lower-cased.
+    pub name: String,
+    pub at: Range<u32>,
 }
 
 /// A form of other dialects.
@@ -49,6 +60,8 @@ pub enum Form {
     Lock,
     /// `SELECT … INTO`.
     SelectInto,
+    /// A selected column that is neither grouped nor aggregated.
+    Ungrouped,
 }
 
 /// A table, or with `path_format` a path.

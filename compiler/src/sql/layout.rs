@@ -1,6 +1,6 @@
 //! Places: what the tokens say of the text that the tree no longer knows.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use sqlparser::keywords::Keyword;
@@ -37,6 +37,12 @@ pub(super) struct Layout {
     distinct_pipes: Vec<u32>,
     /// The words `PIVOT`, in order.
     pivots: Vec<Range<u32>>,
+    /// The functions that the script may declare: the words behind `FUNCTION`, lower-cased.
+    pub(super) functions: HashSet<String>,
+    /// Whether the script changes its catalog or database, which may have functions.
+    pub(super) has_use: bool,
+    /// Whether the script may declare variables.
+    pub(super) has_variables: bool,
 }
 
 impl Layout {
@@ -157,6 +163,8 @@ struct Pass {
     interval: Option<Range<u32>>,
     /// How many words of `|> SELECT` are before.
     piped: u8,
+    /// Whether the words before are `FUNCTION` and a part of its name.
+    declaring: bool,
 }
 
 impl Pass {
@@ -166,6 +174,7 @@ impl Pass {
             return;
         }
         self.distinct_pipe(token);
+        self.declaration(token);
         self.parameter(token, &at);
         self.interval(token, &at);
         self.nesting(token, &at);
@@ -175,6 +184,21 @@ impl Pass {
         } else {
             let start = self.statement.as_ref().map_or(at.start, |it| it.start);
             self.statement = Some(start..at.end);
+        }
+    }
+
+    fn declaration(&mut self, token: &Token) {
+        match token {
+            Token::Word(word) if self.declaring => {
+                self.layout.functions.insert(word.value.to_lowercase());
+            }
+            Token::Word(word) if word.quote_style.is_none() => {
+                self.declaring = word.keyword == Keyword::FUNCTION;
+                self.layout.has_use |= word.keyword == Keyword::USE && self.statement.is_none();
+                self.layout.has_variables |= matches!(word.keyword, Keyword::DECLARE | Keyword::EXECUTE);
+            }
+            Token::Period => {}
+            _ => self.declaring = false,
         }
     }
 

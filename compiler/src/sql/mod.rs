@@ -12,6 +12,7 @@ mod dialect;
 mod execute;
 mod facts;
 mod functions;
+mod grouping;
 mod join;
 mod layout;
 mod literals;
@@ -33,8 +34,8 @@ mod tests;
 use std::ops::Range;
 
 pub use facts::{
-    Alias, Bound, Clause, ClauseKind, Column, ColumnRef, EventWindow, Facts, Form, Join, JoinKind, Level,
-    Operand, Parameter, Pivot, QueryShape, Refused, Relation, SetOperation, Side, StatementFacts,
+    Alias, Bound, Call, Clause, ClauseKind, Column, ColumnRef, EventWindow, Facts, Form, Join, JoinKind,
+    Level, Operand, Parameter, Pivot, QueryShape, Refused, Relation, SetOperation, Side, StatementFacts,
     StatementKind, TableRef, Text, WindowKind,
 };
 

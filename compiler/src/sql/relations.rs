@@ -57,7 +57,9 @@ impl Walk {
             TableFactor::Derived { lateral, subquery, alias, sample } => {
                 self.sample(subquery.as_ref(), sample.as_ref());
                 let around = lateral.then(|| self.mentioned.replace(HashSet::new()));
+                self.correlated += usize::from(*lateral);
                 let source = self.query(subquery, false);
+                self.correlated -= usize::from(*lateral);
                 let mut item = Item::new(alias.as_ref(), source);
                 if let Some(around) = around {
                     item.mentioned = std::mem::replace(&mut self.mentioned, around).unwrap_or_default();
@@ -131,9 +133,7 @@ impl Walk {
                     return self.named(&table, alias);
                 }
             }
-            _ => {
-                self.late(name);
-            }
+            _ => self.called(name),
         }
         exprs.for_each(|expr| self.expr(expr));
         Item::new(alias, Source::default())

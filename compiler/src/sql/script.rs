@@ -1,5 +1,8 @@
 //! Statements: what each reads and writes.
 
+use std::collections::HashMap;
+use std::ops::Range;
+
 use sqlparser::ast::{
     Assignment, CreateTableLikeKind, Delete, Expr, FromTable, Insert, Merge, MergeAction, MergeInsertKind,
     MergeUpdateKind, ObjectName, Query, SetExpr, Spanned, Statement, TableFactor, TableObject,
@@ -7,7 +10,8 @@ use sqlparser::ast::{
 };
 use sqlparser::tokenizer::Span;
 
-use super::facts::{Facts, Form, QueryShape, Refused, StatementFacts, StatementKind, TableRef};
+use super::facts::{Call, Facts, Form, QueryShape, Refused, StatementFacts, StatementKind, TableRef};
+use super::layout::Layout;
 use super::walk::{View, Walk};
 use super::{Detail, Parsed, names};
 
@@ -48,7 +52,8 @@ pub(super) fn facts(parsed: Parsed, detail: Detail) -> Option<Facts> {
     }
     Some(Facts {
         statements: found,
-        refused: refused(walk.refused),
+        calls: calls(walk.calls, &walk.layout),
+        refused: refused(walk.refused, &walk.layout),
         reads: walk.reads.list,
         writes: walk.writes.list,
         parameters: walk.layout.parameters,
@@ -56,7 +61,19 @@ pub(super) fn facts(parsed: Parsed, detail: Detail) -> Option<Facts> {
     })
 }
 
-fn refused(mut refused: Vec<Refused>) -> Vec<Refused> {
+/// The functions that a script does not declare itself, in the order of their places; none where it changes its database.
+fn calls(calls: HashMap<String, Range<u32>>, layout: &Layout) -> Vec<Call> {
+    let others = calls.into_iter().filter(|(name, _)| !layout.has_use && !layout.functions.contains(name));
+    let mut calls: Vec<Call> = others.map(|(name, at)| Call { name, at }).collect();
+    calls.sort_by(|a, b| (a.at.start, &a.name).cmp(&(b.at.start, &b.name)));
+    calls
+}
+
+fn refused(mut refused: Vec<Refused>, layout: &Layout) -> Vec<Refused> {
+    // A variable looks like a column, and a function of the script may be an aggregate or none.
+    if layout.has_variables || !layout.functions.is_empty() {
+        refused.retain(|it| it.form != Form::Ungrouped);
+    }
     // What an alias stands for may be walked twice.
     refused.sort_by_key(|it| (it.at.start, it.at.end));
     refused.dedup();

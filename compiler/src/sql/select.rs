@@ -221,6 +221,7 @@ impl Walk {
         self.distinct(select);
         self.expressions(select);
         self.filters(select);
+        self.ungrouped(select);
         let grouped = self.group_by(select);
         dedup(&mut self.shape.aggregates, before, |it| &it.text);
         dedup(&mut self.shape.windows, windows, |it| &it.text);

@@ -1,4 +1,5 @@
 mod errors;
+mod grouping;
 mod hostile;
 mod late;
 mod lineage;

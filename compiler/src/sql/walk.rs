@@ -27,6 +27,10 @@ pub(super) struct Walk {
     pub(super) shape: QueryShape,
     /// CTEs in scope, the innermost last, by lower-cased name.
     pub(super) ctes: Vec<(String, Source)>,
+    /// The functions called by a name of one part, and their first places.
+    pub(super) calls: HashMap<String, Range<u32>>,
+    /// In how many subqueries of expressions the walk is, whose columns may be those of a query around.
+    pub(super) correlated: usize,
     /// See [`Facts::late`](super::Facts::late).
     pub(super) late: Vec<Range<u32>>,
     /// How many relations of views and of joins' sides are noted.
@@ -109,6 +113,8 @@ impl Walk {
             views: HashMap::new(),
             shape: QueryShape::default(),
             ctes: Vec::new(),
+            calls: HashMap::new(),
+            correlated: 0,
             late: Vec::new(),
             noted: 0,
             mentioned: None,
@@ -140,7 +146,7 @@ impl Walk {
 
     pub(super) fn expr(&mut self, expr: &Expr) {
         if let Expr::Function(function) = expr {
-            self.late(&function.name);
+            self.called(&function.name);
         }
         match expr {
             Expr::Function(function) if self.shaped() => self.function(function),
@@ -171,6 +177,18 @@ impl Walk {
             _ => {}
         }
         children::of(expr, &mut |child| self.child(child));
+    }
+
+    /// Notes the name of a function.
+    pub(super) fn called(&mut self, name: &ObjectName) {
+        if self.late(name) {
+            return;
+        }
+        let Some(single) = names::single(name).filter(|single| !self.calls.contains_key(single)) else {
+            return;
+        };
+        let at = names::parts(name).next().map_or(0..0, |ident| plain(ident.span));
+        self.calls.insert(single, at);
     }
 
     /// Notes a name that is only known when the statement runs. Returns whether it is one.
@@ -208,7 +226,9 @@ impl Walk {
         match child {
             Child::Expr(expr) => self.expr(expr),
             Child::Query(query) => {
+                self.correlated += 1;
                 let Source { relations, .. } = self.query(query, false);
+                self.correlated -= 1;
                 if self.shaped() {
                     let at = self.layout.range(query.span());
                     self.shape.subqueries.push(Level { at, relations });

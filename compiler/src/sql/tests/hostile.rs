@@ -12,6 +12,7 @@ fn places(sql: &str) -> Vec<Range<u32>> {
     let mut all: Vec<Range<u32>> = Vec::new();
     all.extend(facts.reads.iter().chain(&facts.writes).map(|it| it.at.clone()));
     all.extend(facts.parameters.iter().flat_map(|it| it.at.clone()));
+    all.extend(facts.calls.iter().map(|it| it.at.clone()));
     all.extend(facts.refused.iter().map(|it| it.at.clone()));
     all.extend(facts.late.iter().cloned());
     for statement in &facts.statements {
