@@ -436,8 +436,14 @@ mod tests {
     }
 
     /// What a primitive has and a manifest has not.
-    const OF_PRIMITIVES: [&str; 4] =
-        ["engine.scala", "engine.java", "run.continuous.job", "run.continuous.jobFingerprint"];
+    const OF_PRIMITIVES: [&str; 6] = [
+        "engine.scala",
+        "engine.java",
+        "run.continuous.job",
+        "run.continuous.jobFingerprint",
+        "run.job",
+        "run.jobFingerprint",
+    ];
 
     #[test]
     fn every_row_is_for_a_field() {
