@@ -159,7 +159,7 @@ const UP: [&str; 3] = ["up", "--listen", "127.0.0.1:0"];
 #[test]
 fn a_stream_is_kept_by_dcp_up_and_does_as_it_is_asked() {
     let place = Place::new();
-    place.run(&["apply", "--auto-approve"]).ends_with(0).says("start `dcp up`");
+    place.run(&["apply", "--auto-approve"]).ends_with(0).says("run `dcp up`");
     place.run(&["status"]).ends_with(0).says("no reconciler was heard of").says("not started");
     let up = place.start("up", &UP, None);
     place.healthy(1);
