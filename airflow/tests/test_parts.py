@@ -118,7 +118,7 @@ class Lives(TestCase):
 
 
 class Replaced(TestCase):
-    def test_the_one_that_replaces_it_is_told(self) -> None:
+    def test_replacing_execution_is_read_from_stopping(self) -> None:
         for stopping, by in (
             ('{"replaced":{"by":"01a"}}', "01a"),
             ('{"cancelled":{"by":"replaced"}}', ""),
