@@ -167,6 +167,13 @@ impl Jobs for Applied {
         }
     }
 
+    async fn is_continuous(&self, of: &Reference) -> api::Result<bool> {
+        match self.registry().await? {
+            Some(registry) => is_continuous(registry, of).await,
+            None => Ok(false),
+        }
+    }
+
     async fn job(&self, of: &Reference, revision: &Fingerprint) -> api::Result<Option<CoreEtlJob>> {
         match self.registry().await? {
             Some(registry) => job(registry, of, revision).await,
@@ -189,7 +196,22 @@ fn place(of: &Reference) -> (Scope, Address) {
 /// The revision that a job has in a registry now.
 pub(crate) async fn current(registry: &dyn Registry, of: &Reference) -> api::Result<Option<Fingerprint>> {
     let (scope, address) = place(of);
-    let revisions = registry.revisions(&scope, &address).await.map_err(unreachable_registry)?;
+    newest(registry, &scope, &address).await
+}
+
+/// Whether a registry has a continuous job at the address of a job.
+pub(crate) async fn is_continuous(registry: &dyn Registry, of: &Reference) -> api::Result<bool> {
+    let (scope, address) = place(of);
+    let address = Address { kind: Kind::ContinuousJob, ..address };
+    Ok(newest(registry, &scope, &address).await?.is_some())
+}
+
+async fn newest(
+    registry: &dyn Registry,
+    scope: &Scope,
+    address: &Address,
+) -> api::Result<Option<Fingerprint>> {
+    let revisions = registry.revisions(scope, address).await.map_err(unreachable_registry)?;
     Ok(revisions.into_iter().next().and_then(|newest| newest.fingerprint))
 }
 

@@ -48,6 +48,9 @@ pub trait Jobs: fmt::Debug + Send + Sync {
     /// The revision that a job has now, if it is applied.
     async fn current(&self, of: &Reference) -> Result<Option<Fingerprint>>;
 
+    /// Whether a reconciler keeps the job running.
+    async fn is_continuous(&self, of: &Reference) -> Result<bool>;
+
     /// The job at a revision, if it had it once.
     async fn job(&self, of: &Reference, revision: &Fingerprint) -> Result<Option<CoreEtlJob>>;
 }
@@ -310,7 +313,13 @@ impl Inner {
     async fn prepare(self: &Arc<Self>, submit: &Submit) -> Result<New> {
         let defined = match &submit.job {
             Definition::Inline(defined) => Arc::clone(defined),
-            Definition::Applied(reference) => self.applied(reference).await?,
+            Definition::Applied(reference) => {
+                let defined = self.applied(reference).await?;
+                if submit.streaming.is_none() {
+                    self.refuse_continuous(reference).await?;
+                }
+                defined
+            }
         };
         let job = defined.job();
         let now = self.now();
@@ -358,6 +367,19 @@ impl Inner {
             self.fit.put(fingerprint.clone(), Instant::now(), 1);
         }
         Ok(())
+    }
+
+    /// Refuses to run an applied continuous job beside the run that its reconciler keeps.
+    async fn refuse_continuous(&self, reference: &Reference) -> Result<()> {
+        let Some(jobs) = &self.options.jobs else { return Ok(()) };
+        if !jobs.is_continuous(reference).await? {
+            return Ok(());
+        }
+        let id = format!("{}/{}", reference.domain, reference.name);
+        Err(Error::NotNow(format!(
+            "`{id}` is a continuous job, which its reconciler keeps running: see `dcp status {id}`; to start it again, \
+             `dcp restart {id}`"
+        )))
     }
 
     /// A job that was applied.

@@ -178,6 +178,10 @@ impl Jobs for AtControl {
         runs::current(&self.0, of).await
     }
 
+    async fn is_continuous(&self, of: &Reference) -> api::Result<bool> {
+        runs::is_continuous(&self.0, of).await
+    }
+
     async fn job(&self, of: &Reference, revision: &Fingerprint) -> api::Result<Option<CoreEtlJob>> {
         runs::job(&self.0, of, revision).await
     }

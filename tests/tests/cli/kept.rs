@@ -246,6 +246,17 @@ fn whoever_waits_for_what_never_ran_learns_why() {
 }
 
 #[test]
+fn run_of_an_applied_continuous_job_is_refused() {
+    let place = Place::new();
+    let _up = place.start("up", &UP, None);
+    place.run(&["apply", "--auto-approve", "--quiet"]).ends_with(0);
+    place.run(&["status", "--wait"]).ends_with(0).says("healthy");
+    let refused = place.run(&["run", "logistics/clicks"]).ends_with(1);
+    refused.says("`logistics/clicks` is a continuous job, which its reconciler keeps running");
+    assert_eq!(place.started(), ["one"]);
+}
+
+#[test]
 fn what_is_not_there_is_told() {
     let place = Place::new();
     place.run(&["apply", "--auto-approve"]).ends_with(0);

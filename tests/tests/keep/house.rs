@@ -49,6 +49,13 @@ impl Jobs for Applied {
         Ok(revisions.into_iter().next().and_then(|it| it.fingerprint))
     }
 
+    async fn is_continuous(&self, of: &Reference) -> dcp_runner::api::Result<bool> {
+        let Reference { domain, name, .. } = of.clone();
+        let address = Address { domain, name, kind: Kind::ContinuousJob };
+        let revisions = self.0.revisions(&Scope::new("shop", None), &address).await.expect("it is there");
+        Ok(revisions.first().is_some_and(|it| it.fingerprint.is_some()))
+    }
+
     async fn job(
         &self,
         _: &Reference,
