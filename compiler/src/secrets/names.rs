@@ -60,23 +60,29 @@ const WORDS: &[(&str, Strength)] = &[
 const OTHER_TOKENS: &[&str] =
     &["next", "page", "continuation", "continue", "bos", "eos", "pad", "unk", "mask", "stop", "sep", "cls"];
 
-/// Nearly every name ends otherwise.
-fn may_end_a_name(last: u8) -> bool {
-    matches!(last, b'd' | b'e' | b't' | b'y' | b'n' | b's' | b'l' | b'g')
+/// The last three letters of all names in [`STRONG`] and [`WORDS`]. Nearly every name ends otherwise.
+const TAILS: &[[u8; 3]] = &[
+    *b"ord", *b"swd", *b"ase", *b"ret", *b"key", *b"ken", *b"ass", *b"pwd", *b"ial", *b"als", *b"sig",
+    *b"ure",
+];
+
+/// Returns the last three letters or digits of a name, in lower case.
+fn tail(name: &[u8]) -> Option<[u8; 3]> {
+    let mut letters = name.iter().rev().filter(|byte| byte.is_ascii_alphanumeric());
+    let mut next = || letters.next().map(u8::to_ascii_lowercase);
+    let (third, second, first) = (next()?, next()?, next()?);
+    Some([first, second, third])
 }
 
 /// Returns what a name says about its value. Nothing, for most names.
 pub(super) fn strength(name: &str) -> Option<Strength> {
     let bytes = name.as_bytes();
-    let last = bytes.last()?.to_ascii_lowercase();
     // Azure's settings name the account last.
     if bytes.len() > 16 && (name.contains("fs.azure.account.key.") || name.contains("fs.azure.sas.")) {
         return Some(Strength::Strong);
     }
-    if bytes.len() < 3 || !may_end_a_name(last) {
-        return None;
-    }
-    let ends = |ending: &&str| ending.as_bytes().last() == Some(&last) && ends_with(bytes, ending.as_bytes());
+    let tail = tail(bytes).filter(|tail| TAILS.contains(tail))?;
+    let ends = |ending: &&str| ending.as_bytes().ends_with(&tail) && ends_with(bytes, ending.as_bytes());
     if STRONG.iter().any(ends) {
         return Some(Strength::Strong);
     }
@@ -241,4 +247,20 @@ fn is_expression(value: &str) -> bool {
     });
     let types = ["array<", "map<", "struct<"];
     code.iter().chain(&types).any(|it| value.starts_with(it)) || call
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tails_are_those_of_all_names() {
+        let names = STRONG.iter().chain(WORDS.iter().map(|(word, _)| word));
+        let expected: std::collections::BTreeSet<_> =
+            names.filter_map(|name| tail(name.as_bytes())).collect();
+        assert_eq!(TAILS.iter().copied().collect::<std::collections::BTreeSet<_>>(), expected);
+        for (name, tail_of) in [("db_PASS-word", Some(*b"ord")), ("a.b", None), ("x-y_z", Some(*b"xyz"))] {
+            assert_eq!(tail(name.as_bytes()), tail_of, "{name}");
+        }
+    }
 }
