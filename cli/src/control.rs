@@ -18,6 +18,7 @@ use http::uri::Scheme;
 use tokio::runtime::Runtime;
 
 use crate::failure::Failure;
+use crate::files;
 use crate::private;
 use crate::project::Home;
 
@@ -151,11 +152,24 @@ pub(crate) fn at(server: &str, root: Option<&Path>) -> Result<Remote, Failure> {
     Remote::new(reached(server, root)?).map_err(|error| failed(&error, server))
 }
 
-/// Who asks, as far as the environment tells. A control plane goes by its tokens instead.
+/// Returns the caller's name, from the environment or the machine's list of users. A control plane goes by its tokens
+/// instead.
 pub(crate) fn who() -> String {
     let names = ["DCP_USER", "GITHUB_ACTOR", "GITLAB_USER_LOGIN", "USER", "LOGNAME"];
     let known = names.into_iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
-    known.unwrap_or_else(|| "unknown".to_owned())
+    let id = rustix::process::geteuid().as_raw();
+    let users = || files::read_anywhere(Path::new("/etc/passwd"), files::LARGE).ok();
+    known.or_else(|| user(&String::from_utf8_lossy(&users()?), id)).unwrap_or_else(|| format!("user {id}"))
+}
+
+/// Returns the name of a user in the format of `/etc/passwd`.
+fn user(users: &str, id: u32) -> Option<String> {
+    let id = id.to_string();
+    users.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next().filter(|name| !name.is_empty())?;
+        (fields.nth(1) == Some(&id)).then(|| name.to_owned())
+    })
 }
 
 /// Whether what is sent there can be read on the way. An address that is none is sent nothing.
@@ -201,7 +215,16 @@ fn failed(error: &registry::Error, place: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::in_the_clear;
+    use super::{in_the_clear, user};
+
+    #[test]
+    fn name_of_a_user_is_found_by_its_number() {
+        let users =
+            "root:x:0:0:root:/root:/bin/bash\n\n:x:7:7::/:\nada:x:1000:1000:,,,:/home/ada:/bin/sh\nbroken\n";
+        assert_eq!(user(users, 0).as_deref(), Some("root"));
+        assert_eq!(user(users, 1000).as_deref(), Some("ada"));
+        assert_eq!((user(users, 7), user(users, 10), user("", 0)), (None, None, None));
+    }
 
     #[test]
     fn a_token_goes_in_the_clear_to_this_machine_only() {

@@ -304,7 +304,11 @@ fn changes_of_a_query_with_state() {
             (
                 "what costs nothing and what costs all",
                 STREAM,
-                &[("a@example.com", "b@example.com"), ("'5 minutes'), s.name\n", "'5 minutes'), s.id\n")],
+                &[
+                    ("a@example.com", "b@example.com"),
+                    ("'5 minutes'), s.name\n", "'5 minutes'), s.id\n"),
+                    ("s.name, count", "s.id, count"),
+                ],
             ),
             (
                 "a reset that the manifest allows",

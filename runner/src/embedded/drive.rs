@@ -60,8 +60,10 @@ pub(super) async fn drive(
         while restarts.panicked(to_its_end(&inner, &id, &task, known.take(), &mut slot, &mut place)).await {}
     };
     tokio::select! {
-        () = driven => {}
+        // Tasks that stop free their slots, in which no other task may start an attempt.
+        biased;
         _ = stopping.wait_for(|it| *it) => {}
+        () = driven => {}
     }
     task.looked.send_replace(true);
     inner.tasks().remove(&id);

@@ -115,6 +115,7 @@ impl Sandbox {
         command
             .current_dir(self.path())
             .env_clear()
+            .env("DCP_USER", "unknown")
             .env("PATH", std::env::var_os("PATH").unwrap_or_default());
         command
     }

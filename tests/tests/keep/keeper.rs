@@ -10,6 +10,7 @@ use dcp_reconciler::keep::{Kept, Scale};
 use dcp_reconciler::registry::Registry as _;
 use dcp_runner::api::Runner as _;
 use dcp_runner::execution::Id;
+use dcp_runner::lower::Streaming;
 use dcp_runner::request::{Defined, Definition, Fence, Reference, Submit};
 use dcp_tests::machine;
 use jiff::Timestamp;
@@ -372,7 +373,10 @@ async fn what_was_let_in_late_is_stopped() {
     let fence = mine.fence.clone().expect("it has one");
     assert_eq!(fence.lease, format!("reconciler-{}", house.store.id()));
     let acting = house.store.acting("reconciler").await.unwrap().unwrap();
-    assert_eq!((fence.epoch, mine.exclusive), (acting.epoch, mine.streaming.and_then(|it| it.checkpoint)));
+    assert_eq!(
+        (fence.epoch, mine.exclusive),
+        (acting.epoch, mine.streaming.clone().and_then(|it| it.checkpoint))
+    );
     // One of an earlier start, as if it had been under way for long: at another place, so that it is let in.
     let mut late = submit(&house, "an-earlier-start", "elsewhere", Some(fence));
     let Definition::Inline(defined) = &late.job else { unreachable!("it comes along") };
@@ -380,6 +384,9 @@ async fn what_was_let_in_late_is_stopped() {
     let (domain, name) = (metadata.domain.as_str().to_owned(), metadata.name.as_str().to_owned());
     let of = Reference { scope: "shop".to_owned(), domain, name, fingerprint: Some(mine.job) };
     late.job = Definition::Applied(of);
+    // A reconciler says how the stream is run.
+    late.streaming =
+        mine.streaming.map(|it| Streaming { checkpoint: Some("elsewhere".to_owned()), state: None, ..it });
     // A lease belongs to the caller who used it first.
     late.by = mine.by;
     let late = house.runner.submit(late).await.unwrap().record;

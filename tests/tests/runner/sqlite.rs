@@ -9,6 +9,7 @@ use dcp_runner::execution::Phase;
 use dcp_runner::request::{Definition, Submit};
 use dcp_runner::store::Store;
 use dcp_tests::machine::Machine;
+use sqlx::{Connection as _, Row as _};
 
 use crate::{Fresh, SCRIPT, contract, ended, forgetting, options, owners, seen, submit};
 
@@ -28,6 +29,31 @@ async fn fresh() -> Fresh {
 }
 
 contract!(fresh());
+
+/// Pages are read by an index and not sorted, whatever their filter.
+#[tokio::test]
+async fn pages_of_executions_are_not_sorted() {
+    let machine = Machine::of_version("4.1.1", SCRIPT);
+    let path = machine.path("runs.db");
+    drop(Store::sqlite(&path).await.expect("it opens"));
+    let mut database =
+        sqlx::SqliteConnection::connect(&format!("sqlite://{}", path.display())).await.expect("it opens");
+    for filter in [
+        "",
+        "WHERE domain = 'a'",
+        "WHERE domain = 'a' AND name = 'b'",
+        "WHERE phase IN ('FAILED')",
+        "WHERE id < 'x' AND domain = 'a'",
+    ] {
+        let query = format!(
+            "EXPLAIN QUERY PLAN SELECT request, state FROM runner_executions {filter} ORDER BY id DESC LIMIT 50"
+        );
+        let rows =
+            sqlx::query(sqlx::AssertSqlSafe(query)).fetch_all(&mut database).await.expect("it is explained");
+        let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+        assert!(!plan.iter().any(|step| step.contains("TEMP B-TREE")), "{filter}: {plan:?}");
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn somebody_has_to_ask() {
