@@ -47,8 +47,9 @@ def corpus(bench: Path, count: int) -> Path:
     return folder
 
 
-def wall(command: list, ends_with: int = 0, **options) -> float:
+def wall(command: list, ends_with: int = 0, before=lambda: None, **options) -> float:
     words = [str(word) for word in command]
+    before()
     start = time.perf_counter()
     done = subprocess.run(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
     seconds = time.perf_counter() - start
