@@ -1,4 +1,4 @@
-//! What earlier commands found out about the files of a project: files that are as they were are not read again.
+//! The cache of analyses: a command analyzes only the files that changed since an earlier command.
 //!
 //! The cache lies in `.dcp/cache`; losing it costs time and nothing else. It counts only for the program, project file
 //! and target that it was written with. It holds files without problems only, so that a problem is found anew each time.
@@ -55,17 +55,17 @@ pub(crate) struct Known {
     pub(crate) entries: Option<Vec<Entry>>,
     pub(crate) files: HashMap<String, Arc<File>>,
     workloads: HashSet<Workload>,
-    /// Whether these are all files, and nothing was wrong with any of them or all together.
+    /// Set if these are all files of the project, and an earlier command reported nothing at all for them.
     pub(crate) complete: bool,
 }
 
 impl Known {
-    /// Nothing is known of these files.
+    /// Makes a value in which no file is taken from the cache.
     pub(crate) fn of(entries: Vec<Entry>) -> Self {
         Self { entries: Some(entries), ..Self::default() }
     }
 
-    /// Whether the primitives of a workload are known to be those that are applied.
+    /// Returns whether the primitives of a workload are known to be those that are applied.
     pub(crate) fn has(&self, domain: &str, name: &str) -> bool {
         self.workloads.contains(&(domain.to_owned(), name.to_owned()))
     }
@@ -93,7 +93,7 @@ impl Cache {
         Some(Self { folder, key, shards, clean, now: SystemTime::now() })
     }
 
-    /// Whether primitives were made of any file.
+    /// Returns whether primitives were made of any file.
     pub(crate) fn has_primitives(&self) -> bool {
         self.shards.iter().flat_map(|shard| shard.files.values()).any(|file| file.primitives.is_some())
     }
@@ -128,8 +128,9 @@ impl Cache {
                 _ => self.remove(&fresh.path),
             }
         }
-        self.retain(outcome, known);
-        let clean = outcome.compilation.diagnostics.is_empty().then(|| self.set(outcome, known)).flatten();
+        let entries = known.entries.as_deref().unwrap_or_default();
+        self.retain(entries);
+        let clean = outcome.compilation.diagnostics.is_empty().then(|| self.set(entries)).flatten();
         let folder = home.root.join(&self.folder);
         if private::dcp(&home.root).is_err() || private::folder(&folder).is_err() {
             return;
@@ -163,9 +164,9 @@ impl Cache {
         shard.stale |= shard.files.remove(path).is_some();
     }
 
-    /// Forgets files that are no longer there.
-    fn retain(&mut self, outcome: &Outcome, known: &Known) {
-        let there: HashSet<&str> = paths(outcome, known).collect();
+    /// Removes files that no longer exist.
+    fn retain(&mut self, entries: &[Entry]) {
+        let there: HashSet<&str> = entries.iter().map(|entry| entry.shown.as_str()).collect();
         for shard in &mut self.shards {
             let before = shard.files.len();
             shard.files.retain(|path, _| there.contains(path.as_str()));
@@ -174,20 +175,11 @@ impl Cache {
     }
 
     /// Returns the digest of all files of the project, if all of them are cached.
-    fn set(&self, outcome: &Outcome, known: &Known) -> Option<Sha> {
-        let mut paths: Vec<&str> = paths(outcome, known).collect();
-        paths.sort_unstable();
-        let file = |path: &&str| self.shards[shard::of(path)].files.get(*path);
-        let files: Vec<_> = paths.iter().map_while(file).collect();
-        (files.len() == paths.len()).then(|| set(files))
+    fn set(&self, entries: &[Entry]) -> Option<Sha> {
+        let file = |entry: &Entry| self.shards[shard::of(&entry.shown)].files.get(&entry.shown);
+        let files: Vec<_> = entries.iter().map_while(file).collect();
+        (files.len() == entries.len()).then(|| set(files))
     }
-}
-
-/// The paths of all files of a project, in no order.
-fn paths<'a>(outcome: &'a Outcome, known: &'a Known) -> impl Iterator<Item = &'a str> {
-    let fresh: HashSet<&str> = outcome.fresh.iter().map(|fresh| fresh.path.as_str()).collect();
-    let others = known.files.keys().map(String::as_str).filter(move |path| !fresh.contains(path));
-    outcome.fresh.iter().map(|fresh| fresh.path.as_str()).chain(others)
 }
 
 /// Returns the digest of a set of files, by the paths and contents of all that was read.

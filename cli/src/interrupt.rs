@@ -8,14 +8,13 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Whether a command handles signals by itself.
+/// Set once a command handles signals itself.
 static HANDLED: AtomicBool = AtomicBool::new(false);
 
 /// The exit code of shells for a process that an interrupt ended.
 const INTERRUPTED: i32 = 130;
 
-/// Ends the process by the next signal, as without this, but cleans up before. A command that handles signals by itself
-/// by then is left alone.
+/// Cleans up and exits on the next signal. Does nothing on a signal that the command handles itself.
 pub(crate) fn clean_up_before_end(clean_up: impl Fn() + Send + 'static) {
     let wait = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

@@ -296,7 +296,7 @@ impl Kept {
             let holders = api::all_holders(&*self.runs.runner).await?;
             let holders: HashMap<&str, &Holder> = holders.iter().map(|it| (it.id.as_str(), it)).collect();
             for run in wanted() {
-                // Since when the driver of a service runs is known by its execution alone.
+                // The start of a service's driver is in its execution, which is read below.
                 let Some(id) = run.execution.as_ref().filter(|_| !run.version.is_service()) else { continue };
                 if let Some(holder) = holders.get(id.as_str()) {
                     found.insert(

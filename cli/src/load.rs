@@ -24,7 +24,7 @@ pub(crate) struct Entry {
     pub(crate) shown: String,
     /// Relative to the project's folder; without links when it was found.
     pub(crate) file: Result<PathBuf, LoadError>,
-    /// What was read of it, for all who ask later.
+    /// The content, once it was read.
     content: OnceLock<Content>,
 }
 

@@ -73,6 +73,11 @@ impl Look {
         Self { color, width, terminal, animated: terminal && !dumb }
     }
 
+    /// Returns the width that lines must fit into: that of the terminal, if there is one.
+    pub(crate) fn limit(self) -> Option<usize> {
+        self.terminal.then_some(self.width)
+    }
+
     pub(crate) fn paint(self, style: Style, text: impl Display) -> String {
         if self.color { format!("{style}{text}{style:#}") } else { text.to_string() }
     }

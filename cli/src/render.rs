@@ -199,28 +199,18 @@ pub(crate) fn titled(indent: usize, title: &str, style: Style, text: &str, look:
     begin + &lines.join(&format!("\n{before}"))
 }
 
-/// The cells of each column as wide as the widest. On a terminal, the widest are cut so that all fit.
-pub(crate) fn fitted<const N: usize>(rows: &[[String; N]], look: Look) -> Vec<[String; N]> {
+/// Pads the cells of each column to the widest. With a limit, the widest columns are cut so that all fit into it.
+pub(crate) fn aligned<const N: usize>(rows: &[[String; N]], limit: Option<usize>) -> Vec<[String; N]> {
     let width = |column: usize| rows.iter().map(|row| row[column].width()).max().unwrap_or_default();
     let natural: Vec<usize> = (0..N).map(width).collect();
-    let widths = if look.terminal { table::fit(natural, look.width) } else { natural };
+    let widths = match limit {
+        Some(limit) => table::fit(natural, limit),
+        None => natural,
+    };
     let cell = |row: &[String; N], column: usize| {
         widths.get(column).map_or_else(String::new, |width| table::aligned(&row[column], *width, false))
     };
     rows.iter().map(|row| std::array::from_fn(|column| cell(row, column))).collect()
-}
-
-/// The cells of each column as wide as the widest.
-pub(crate) fn aligned<const N: usize>(rows: &[[String; N]]) -> Vec<[String; N]> {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let widths: [usize; N] = std::array::from_fn(width);
-    let padded = |row: &[String; N]| {
-        std::array::from_fn(|column| {
-            let (cell, width) = (&row[column], widths[column]);
-            format!("{cell:<width$}")
-        })
-    };
-    rows.iter().map(padded).collect()
 }
 
 /// `1 error`, `2 errors`.

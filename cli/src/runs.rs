@@ -199,7 +199,7 @@ pub(crate) async fn current(registry: &dyn Registry, of: &Reference) -> api::Res
     newest(registry, &scope, &address).await
 }
 
-/// Whether a registry has a continuous job at the address of a job.
+/// Returns whether a registry has a continuous job at the address of a job.
 pub(crate) async fn is_continuous(registry: &dyn Registry, of: &Reference) -> api::Result<bool> {
     let (scope, address) = place(of);
     let address = Address { kind: Kind::ContinuousJob, ..address };

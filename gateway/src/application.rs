@@ -22,7 +22,7 @@ pub const HADOOP_CONFIG_MAP: &str = "spark.kubernetes.hadoop.configMapName";
 pub const DRIVER_MEMORY_LIMIT: &str = "spark.dcp.driver.memoryLimit";
 pub const EXECUTOR_MEMORY_LIMIT: &str = "spark.dcp.executor.memoryLimit";
 
-/// What the settings of volumes that Spark makes claims for begin with, in the driver's pod and in those of executors.
+/// Prefixes of the settings of volumes for which Spark makes claims, for the driver's pod and for those of executors.
 pub const DRIVER_CLAIMS: &str = "spark.kubernetes.driver.volumes.persistentVolumeClaim.";
 pub const EXECUTOR_CLAIMS: &str = "spark.kubernetes.executor.volumes.persistentVolumeClaim.";
 

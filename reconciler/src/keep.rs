@@ -49,7 +49,7 @@ pub struct Version {
     /// When a stream begins its next batch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger: Option<Trigger>,
-    /// Where a stream keeps its progress and state; a service has none.
+    /// The location of a stream's progress and state. A service has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<String>,
     /// How long its running batch may take when it is stopped, in seconds.
@@ -57,7 +57,7 @@ pub struct Version {
 }
 
 impl Version {
-    /// Whether it is a service, of which nothing is known but whether its driver runs.
+    /// Returns whether it is a service, of which nothing is known but whether its driver runs.
     pub fn is_service(&self) -> bool {
         self.checkpoint.is_none()
     }
@@ -80,7 +80,7 @@ pub struct Desired {
     /// How long a stream may go without finishing a batch.
     #[serde(default)]
     pub progress_within: u64,
-    /// How long the driver of a service must have run to count as healthy.
+    /// The time that the driver of a service must have run to count as healthy.
     #[serde(default)]
     pub stable_after: u64,
     /// How its executors follow the load, where they do.

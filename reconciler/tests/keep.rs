@@ -68,7 +68,7 @@ struct World {
     late: Vec<Run>,
     resets: usize,
     strays: usize,
-    /// How many runs of services were started.
+    /// The number of runs of services that were started.
     services: usize,
 }
 
@@ -266,7 +266,7 @@ struct Owner {
     revision: u64,
     current: Option<Desired>,
     last: (u64, u64),
-    /// Whether it is a service by now.
+    /// Set if the job is a service in its newest revision.
     service: bool,
     wish: Wish,
     changes: usize,

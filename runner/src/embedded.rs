@@ -48,7 +48,7 @@ pub trait Jobs: fmt::Debug + Send + Sync {
     /// The revision that a job has now, if it is applied.
     async fn current(&self, of: &Reference) -> Result<Option<Fingerprint>>;
 
-    /// Whether a reconciler keeps the job running.
+    /// Returns whether a reconciler keeps the job running.
     async fn is_continuous(&self, of: &Reference) -> Result<bool>;
 
     /// The job at a revision, if it had it once.
@@ -438,7 +438,7 @@ impl Inner {
         Ok(record)
     }
 
-    /// Has it stop for a reason, whoever takes care of it.
+    /// Stops an execution for a reason, also if another Runner owns it.
     async fn end(&self, id: &Id, reason: &Event) -> Result<Record> {
         loop {
             let mut record = self.store.get(id).await?.ok_or_else(|| unknown(id))?;

@@ -242,7 +242,7 @@ pub struct Execution {
     /// nobody else may begin with the same.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unprepared: bool,
-    /// Whether it has to get its exclusive key from an execution that it replaces before its first attempt.
+    /// Set while it waits for the exclusive key of the execution that it replaces. It has no attempt before.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub awaits_key: bool,
     /// How many attempts were given other resources than the one before.

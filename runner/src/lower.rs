@@ -31,7 +31,7 @@ const JOB: &str = "job.json";
 /// What runs inside of Spark.
 const SQL: &str = include_str!("../../runtime/sql.py");
 const STREAM: &str = include_str!("../../runtime/stream.py");
-/// What [`STREAM`] imports for sinks that are written batch by batch.
+/// The module that [`STREAM`] imports for sinks that are written batch by batch.
 const BATCH_SINKS: (&str, &str) = ("batch_sinks.py", include_str!("../../runtime/batch_sinks.py"));
 
 /// How a job that is kept running is run, which its job alone does not say. A service has neither trigger nor checkpoint.
@@ -66,7 +66,7 @@ impl Streaming {
         }
     }
 
-    /// Whether nothing is known of it but whether its driver runs.
+    /// Returns whether nothing is known of it but whether its driver runs.
     pub fn is_service(&self) -> bool {
         self.checkpoint.is_none()
     }

@@ -6,15 +6,15 @@ use crate::execution::Id;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rival {
     pub id: Id,
-    /// None where it was submitted without one, and so gives way to each that has one.
+    /// None if it was submitted without one. Any execution with an order replaces it.
     pub order: Option<i64>,
     pub has_key: bool,
 }
 
-/// What an execution finds when it wants its key.
+/// The result of an execution's claim of its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claim {
-    /// Nothing has the key.
+    /// No execution has the key.
     Free,
     /// An execution of a lower order has it, and is to be cancelled.
     Held(Id),

@@ -61,7 +61,7 @@ fn submit(runs: &mut Vec<Run>, order: i64, now: Timestamp) {
     runs.push(Run { execution, order, has_key: false, alive: false });
 }
 
-/// What a Runner does for a run; nothing where it dies before it learns of what it did.
+/// Performs an effect for a run. Returns none if the Runner dies before it learns the result.
 fn perform(runs: &mut [Run], at: usize, effect: &Effect, dice: &mut Dice, now: Timestamp) -> Event {
     let status = |phase, end| Some(Status { phase, started: Some(now), end });
     let ended = |succeeded: bool, stopped: bool| {
@@ -90,7 +90,7 @@ fn perform(runs: &mut [Run], at: usize, effect: &Effect, dice: &mut Dice, now: T
     }
 }
 
-/// What the store decides in one transaction, and the Runner then does.
+/// Claims the key as the store does in one transaction, and acts on the result as the Runner does.
 fn claim(runs: &mut [Run], at: usize, dice: &mut Dice, now: Timestamp) -> Event {
     let others = runs.iter().enumerate().filter(|(other, run)| *other != at && run.is_live());
     let rivals: Vec<Rival> = others

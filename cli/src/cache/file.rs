@@ -16,7 +16,7 @@ use crate::load::{Entry, EntryLoader, load};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct File {
-    /// What was read, the manifest first.
+    /// The files that were read, the manifest first.
     read: Vec<Read>,
     /// A [`Stored`], decoded only if it is needed.
     #[serde(deserialize_with = "bytes")]
@@ -30,9 +30,9 @@ pub(crate) struct File {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Read {
     path: String,
-    /// Of its content; nothing if the file only has to be there.
+    /// The digest of its content, or none if the file only has to exist.
     sha: Option<Sha>,
-    /// Nothing if the file may change without getting another stamp.
+    /// None if the file was too young: it could change and keep its stamp.
     stamp: Option<Stamp>,
 }
 

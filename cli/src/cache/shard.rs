@@ -1,6 +1,7 @@
 //! The files of the cache on disk: several, so that a change of one manifest writes a small part of it.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use super::Sha;
@@ -11,7 +12,7 @@ pub(super) const SHARDS: usize = 32;
 #[derive(Debug, Default)]
 pub(super) struct Shard {
     pub(super) files: HashMap<String, Arc<File>>,
-    /// Whether the files on disk are others.
+    /// Set if the shard on disk is out of date.
     pub(super) stale: bool,
 }
 
@@ -36,11 +37,9 @@ impl Shard {
 
 /// Returns the shard of a path. It must be the same in every run of a program.
 pub(super) fn of(path: &str) -> usize {
-    // FNV-1a.
-    let hash = path.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-    });
-    usize::try_from((hash >> 32) % SHARDS as u64).unwrap_or_default()
+    let mut hasher = DefaultHasher::new();
+    path.hash(&mut hasher);
+    usize::try_from(hasher.finish() % SHARDS as u64).unwrap_or_default()
 }
 
 pub(super) fn name(index: usize) -> String {

@@ -82,10 +82,10 @@ pub(super) fn plan(
     let project = home.project(target);
     let find = || home.entries(&selection.paths);
     let (cache, entries) = rayon::join(|| Cache::load(home, target), find);
-    // Of all that is read for a plan, nothing is freed piece by piece: that takes as long as reading a good part of it.
+    // The process ends soon: freeing everything piece by piece would take as long as reading a good part of it.
     let mut cache = ManuallyDrop::new(cache);
     let (opened, known) = match &*cache {
-        // What is applied says which of the unchanged files need no primitives.
+        // Unchanged files whose primitives are applied need no new primitives.
         Some(cache) if cache.has_primitives() => {
             let look = || cache.known(&home.tree, entries);
             let (opened, known) = rayon::join(|| open(home, &project), look);

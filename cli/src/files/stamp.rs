@@ -45,7 +45,7 @@ impl Stamp {
         }
     }
 
-    /// Whether any later change of the file gives another stamp.
+    /// Returns whether any later change of the file gives another stamp.
     pub(crate) fn is_settled(&self, now: SystemTime) -> bool {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let limit = now.saturating_sub(SETTLED).as_nanos();

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::run::{time, took};
-use super::{aligned, counted, fitted, harmless};
+use super::{aligned, counted, harmless};
 use crate::out::{BOLD, DIM, GOOD, Look, NOTE};
 
 /// All that is known of assets.
@@ -77,7 +77,7 @@ pub(crate) fn table(known: &Known<'_>, look: Look) -> Vec<String> {
         ]
     };
     let rows: Vec<_> = std::iter::once(head).chain(names.iter().map(row)).collect();
-    let mut rows = fitted(&rows, look).into_iter();
+    let mut rows = aligned(&rows, look.limit()).into_iter();
     let mut lines: Vec<String> =
         rows.next().map(|head| look.paint(BOLD, head.join("  ").trim_end())).into_iter().collect();
     lines.extend(rows.zip(&names).map(|(mut row, name)| {
@@ -105,7 +105,7 @@ pub(crate) fn whole(one: &One<'_>, known: &Known<'_>, look: Look) -> Vec<String>
     }
     lines.push(format!("  {}", look.paint(NOTE, "completed")));
     let rows: Vec<[String; 4]> = one.last.iter().map(completion).collect();
-    lines.extend(aligned(&rows).iter().map(|row| format!("    {}", row.join("  ").trim_end())));
+    lines.extend(aligned(&rows, None).iter().map(|row| format!("    {}", row.join("  ").trim_end())));
     let times = known.completed.get(asset).map_or(0, |it| it.times);
     let left = times.saturating_sub(one.last.len() as u64);
     match (times, left) {

@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json as value};
 
 use super::run::{time, took};
-use super::{fitted, harmless, titled};
+use super::{aligned, harmless, titled};
 use crate::kept::{Job, Overview};
 use crate::out::{BOLD, DIM, ERROR, GOOD, Look, NOTE, WARNING};
 
@@ -110,7 +110,7 @@ pub(crate) fn table(overview: &Overview, look: Look) -> Vec<String> {
         ]
     };
     let rows: Vec<[String; 8]> = std::iter::once(head).chain(overview.jobs.iter().map(row)).collect();
-    for (index, mut cells) in fitted(&rows, look).into_iter().enumerate() {
+    for (index, mut cells) in aligned(&rows, look.limit()).into_iter().enumerate() {
         let job = index.checked_sub(1).and_then(|index| overview.jobs.get(index));
         match job {
             None => cells.iter_mut().for_each(|cell| *cell = look.paint(BOLD, &cell)),

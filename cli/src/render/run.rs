@@ -196,7 +196,7 @@ pub(crate) fn table(records: &[Record], look: Look, now: Timestamp) -> Vec<Strin
         }
         cells.join("  ").trim_end().to_owned()
     };
-    aligned(&rows).into_iter().zip(&rows).enumerate().map(line).collect()
+    aligned(&rows, None).into_iter().zip(&rows).enumerate().map(line).collect()
 }
 
 fn colour(phase: &str) -> Style {

@@ -1,9 +1,9 @@
 //! Rows as a table that fits a terminal, and as CSV.
 
 use dcp_runner::results::Column;
-use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
+use unicode_width::UnicodeWidthStr as _;
 
-use super::{counted, visible};
+use super::{counted, cut, visible};
 use crate::out::{BOLD, DIM, Look};
 
 pub(crate) type Row = Vec<Option<String>>;
@@ -114,22 +114,6 @@ pub(super) fn aligned(text: &str, room: usize, right: bool) -> String {
     let text = cut(text, room);
     let space = " ".repeat(room.saturating_sub(text.width()));
     if right { space + &text } else { text + &space }
-}
-
-fn cut(text: &str, room: usize) -> String {
-    if text.width() <= room {
-        return text.to_owned();
-    }
-    let mut cut = String::new();
-    let mut used = 1;
-    for c in text.chars() {
-        used += c.width().unwrap_or(0);
-        if used > room {
-            break;
-        }
-        cut.push(c);
-    }
-    cut + "…"
 }
 
 /// A line of CSV. A null has no quotes, and a text without letters has them.

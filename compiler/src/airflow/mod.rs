@@ -47,7 +47,7 @@ pub struct Dag {
     pub max_active_runs: u32,
     #[serde(default, skip_serializing_if = "ConcurrencyPolicy::is_queue")]
     pub concurrency_policy: ConcurrencyPolicy,
-    /// Whether no run is started by time.
+    /// Set if no run starts by time.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspended: bool,
     /// How long after it was queued a run should be done. A run that is late is reported, not stopped.

@@ -12,7 +12,7 @@ const DAG: &str = "dag.py";
 /// jobs, and the next try of a task finds the execution of the try before.
 const RETRIES: i64 = 2;
 const RETRY_DELAY_SECONDS: i64 = 10;
-/// How many runs Airflow may have under way where a run replaces the one before.
+/// Airflow's limit of active runs for DAGs whose runs replace each other: the old one and the new one.
 const REPLACING: u32 = 2;
 const IMPORT_WIDTH: usize = 88 - "from airflow.sdk import ".len();
 
@@ -233,7 +233,7 @@ fn imports(dag: &Dag) -> Vec<&'static str> {
     .collect()
 }
 
-/// What the file takes from `dcp_airflow`, in the order in which ruff sorts imports.
+/// Returns the names that the file imports from `dcp_airflow`, in the order in which ruff sorts imports.
 fn of_provider(dag: &Dag) -> Vec<&'static str> {
     let (all, either) = waits(&dag.schedule);
     [

@@ -70,7 +70,7 @@ const BRINGING: &[&str] = &[
 /// Only the first unknown functions get the name that was perhaps meant, as that is looked for among all names.
 const SUGGESTED: usize = 50;
 
-/// Whether something in a manifest may bring functions of its own.
+/// Returns whether something in a manifest may bring functions of its own.
 fn may_have_more(manifest: &Manifest) -> bool {
     let spec = &manifest.spec;
     let dependencies = &spec.dependencies;

@@ -24,7 +24,7 @@ pub(super) fn check(subject: &mut Subject<'_>) {
     );
 }
 
-/// Whether jars besides Spark's own may be on the driver's class path.
+/// Returns whether jars besides Spark's own may be on the driver's class path.
 fn may_have_jars(spec: &Spec) -> bool {
     let Dependencies { packages, jars, .. } = &spec.dependencies;
     let own_image = |pod: &Pod| pod.image.is_some();

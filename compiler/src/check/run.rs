@@ -135,7 +135,7 @@ fn completion(subject: &mut Subject<'_>, continuous: &Continuous) {
     }
 }
 
-/// What no job that is kept running may have.
+/// Refuses fields that jobs which are kept running can't have.
 fn check_kept_running(subject: &mut Subject<'_>, kind: &str, what: &str) {
     let spec = &subject.manifest.spec;
     if spec.orchestrator.is_some() {

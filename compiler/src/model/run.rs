@@ -64,10 +64,10 @@ pub struct Schedule {
     #[serde(default = "Schedule::default_active")]
     #[schemars(range(min = 1, max = 1000))]
     pub max_active_runs: u32,
-    /// What happens when a run is due while an earlier one has not ended.
+    /// The policy for a run that is due while an earlier one has not ended.
     #[serde(default)]
     pub concurrency_policy: ConcurrencyPolicy,
-    /// Whether nothing starts runs by time. The workload stays applied, and can be run by hand. Runs that were missed
+    /// Set to `true` to start no runs by time. The workload stays applied, and can be run by hand. Runs that were missed
     /// meanwhile start when it is resumed if `catchup` is set; otherwise only the last of them does.
     #[serde(default)]
     pub suspended: bool,
@@ -76,7 +76,7 @@ pub struct Schedule {
     pub deadline: Option<Duration>,
 }
 
-/// What happens when a run is due while an earlier one has not ended.
+/// The policy for a run that is due while an earlier one has not ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum ConcurrencyPolicy {
@@ -157,19 +157,19 @@ pub struct Service {
     pub upgrade: ServiceUpgrade,
     #[serde(default)]
     pub health: ServiceHealth,
-    /// Whether the service is stopped, and kept so.
+    /// Set to `true` to stop the service.
     #[serde(default)]
     pub paused: bool,
 }
 
-/// How a running service gives way to its next revision.
+/// The replacement of a running service by its next revision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceUpgrade {
     /// What happens when a new revision does not become healthy.
     #[serde(default)]
     pub on_unhealthy: OnUnhealthy,
-    /// How long the driver may take to end, once it was asked to, before it is killed.
+    /// The time that the driver has to end after SIGTERM, before it is killed.
     #[serde(default = "ServiceUpgrade::default_grace")]
     pub grace: Duration,
 }
@@ -193,7 +193,7 @@ pub struct ServiceHealth {
     /// How long a start may take until the driver runs.
     #[serde(default = "ServiceHealth::default_start")]
     pub start_within: Duration,
-    /// How long the driver must have run to count as healthy. A service that ends sooner has failed to start.
+    /// The time that the driver must have run to count as healthy. A service that ends sooner has failed to start.
     #[serde(default = "ServiceHealth::default_stable")]
     pub stable_after: Duration,
 }

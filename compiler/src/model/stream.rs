@@ -478,7 +478,7 @@ pub struct MergeSink {
     /// The columns by which the row to update is found.
     #[schemars(length(min = 1))]
     pub keys: Vec<String>,
-    /// Of several rows of a batch with the same keys, the one with the greatest value here is taken. Without it, such a batch fails.
+    /// The column that decides between several rows of a batch with the same keys: the greatest value wins. Without it, such a batch fails.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     pub order_by: Option<String>,
@@ -500,7 +500,7 @@ pub struct JdbcSink {
     pub url: String,
     /// The table, which has to exist. Its name and those of its columns are taken as they are written.
     pub table: TableName,
-    /// Who writes it.
+    /// The database's user.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     pub user: Option<String>,
@@ -508,14 +508,14 @@ pub struct JdbcSink {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = "${secret.shop-db/password}")]
     pub password: Option<String>,
-    /// How rows are written, and what a failure makes of them.
+    /// The way in which rows are written, with its guarantee after a failure.
     #[serde(default)]
     pub mode: JdbcMode,
     /// The columns of a unique index of the table, by which `upsert` finds the row to update.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1))]
     pub keys: Vec<String>,
-    /// Of several rows of a batch with the same keys, `upsert` takes the one with the greatest value here. Without it, such a batch fails.
+    /// The column by which `upsert` decides between several rows of a batch with the same keys: the greatest value wins. Without it, such a batch fails.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     pub order_by: Option<String>,
@@ -524,7 +524,7 @@ pub struct JdbcSink {
     pub options: BTreeMap<String, Scalar>,
 }
 
-/// How rows are written to a database.
+/// The ways of writing rows to a database.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum JdbcMode {

@@ -228,7 +228,7 @@ pub struct ContinuousJob {
     pub run: KeptRunning,
 }
 
-/// How a job is kept running.
+/// The kinds of jobs that are kept running.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum KeptRunning {
@@ -237,7 +237,7 @@ pub enum KeptRunning {
 }
 
 impl ContinuousJob {
-    /// How it is run, as the manifest calls it.
+    /// Returns the name of the kind in manifests.
     pub fn kind(&self) -> &'static str {
         match &self.run {
             KeptRunning::Service { .. } => "service",
@@ -245,7 +245,7 @@ impl ContinuousJob {
         }
     }
 
-    /// What a stream adds to what every job that is kept running has; a service has none of it.
+    /// Returns the settings of a stream. A service has none.
     pub fn continuous(&self) -> Option<&Continuous> {
         match &self.run {
             KeptRunning::Service { .. } => None,
@@ -260,7 +260,7 @@ impl ContinuousJob {
         }
     }
 
-    /// How long the driver may take to end, once it was asked to.
+    /// Returns how long the driver may take to end, once it was asked to.
     pub fn grace(&self) -> Duration {
         match &self.run {
             KeptRunning::Service { service } => service.upgrade.grace,

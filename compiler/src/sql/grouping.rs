@@ -33,7 +33,7 @@ impl Walk {
     }
 }
 
-/// Whether a select certainly has one row for each group.
+/// Returns whether a select certainly has one row for each group.
 fn is_aggregated(select: &Select) -> bool {
     match &select.group_by {
         GroupByExpr::All(_) => false,
@@ -53,7 +53,7 @@ fn is_aggregate(expr: &Expr) -> bool {
 }
 
 impl Known {
-    /// Nothing where the groups are not plain.
+    /// Returns none if a group is not a plain column.
     fn of(select: &Select) -> Option<Self> {
         let mut known = Self { names: HashSet::new() };
         let mut aliases: Vec<(String, &Expr)> = Vec::new();
@@ -118,7 +118,7 @@ impl Known {
         (!names::is_late(part)).then_some(())
     }
 
-    /// Whether a column may be grouped: any part of its name is that of a group, or it is no plain name.
+    /// Returns whether a column may be grouped: any part of its name is that of a group, or it is no plain name.
     fn has(&self, parts: &[Ident]) -> bool {
         let is_plain = |part: &Ident| {
             let plain = part.value.chars().all(|ch| ch == '_' || ch.is_alphanumeric());

@@ -13,7 +13,7 @@ use super::tokens::plain;
 /// and everything that walks such a tree recurses.
 const CHAIN: u32 = 400;
 
-/// How many pipe operators a text may have: each notes again all that is read before it.
+/// Limit of pipe operators in a text. Each one walks again through all that stands before it.
 const PIPES: usize = 1_000;
 
 /// What the tokens say about the text, and what the tree no longer knows.
@@ -33,15 +33,15 @@ pub(super) struct Layout {
     pub(super) too_deep: Option<Range<u32>>,
     /// Where each `|>` begins, in order.
     pipes: Vec<u32>,
-    /// Where each `|> SELECT DISTINCT` begins, in order. The parser takes the last word for a column.
+    /// The offsets of each `|> SELECT DISTINCT`, in order. The parser reads `DISTINCT` as a column.
     distinct_pipes: Vec<u32>,
     /// The words `PIVOT`, in order.
     pivots: Vec<Range<u32>>,
     /// The functions that the script may declare: the words behind `FUNCTION`, lower-cased.
     pub(super) functions: HashSet<String>,
-    /// Whether the script changes its catalog or database, which may have functions.
+    /// Set if the script changes its catalog or database, which may have functions.
     pub(super) has_use: bool,
-    /// Whether the script may declare variables.
+    /// Set if the script may declare variables.
     pub(super) has_variables: bool,
 }
 
@@ -105,7 +105,7 @@ impl Layout {
         !self.distinct_pipes.is_empty()
     }
 
-    /// Whether the pipe operator that begins at an offset is a `SELECT DISTINCT`.
+    /// Returns whether the pipe operator that begins at an offset is a `SELECT DISTINCT`.
     pub(super) fn is_distinct_pipe(&self, offset: u32) -> bool {
         self.distinct_pipes.binary_search(&offset).is_ok()
     }
@@ -163,7 +163,7 @@ struct Pass {
     interval: Option<Range<u32>>,
     /// How many words of `|> SELECT` are before.
     piped: u8,
-    /// Whether the words before are `FUNCTION` and a part of its name.
+    /// Set if the words before are `FUNCTION` and a part of its name.
     declaring: bool,
 }
 

@@ -13,7 +13,7 @@ const PATH_FORMATS: &[&str] =
 /// The beginning of a name that is only known when the statement runs.
 pub(super) const LATE: &str = "identifier(";
 
-/// Whether a name is only known when the statement runs.
+/// Returns whether a name is only known when the statement runs.
 pub(super) fn is_late(ident: &Ident) -> bool {
     ident.quote_style == Some('`') && ident.value.starts_with(LATE)
 }

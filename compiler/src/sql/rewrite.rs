@@ -23,7 +23,7 @@ use super::layout::{self, Layout};
 /// Suffixes of numbers.
 const SUFFIXES: [&str; 6] = ["BD", "D", "F", "L", "S", "Y"];
 
-/// Whether the parser reads a text as something that it is not.
+/// Returns whether the parser reads a text as something that it is not.
 pub(super) fn is_needed(tokens: &[TokenWithSpan], layout: &Layout) -> bool {
     let misread = |index| identifiers::begins(tokens, index) || tables::begins(tokens, index);
     layout.has_distinct_pipe() || (0..tokens.len()).any(misread) || scripts::block(tokens).is_some()

@@ -36,7 +36,7 @@ pub(super) struct Walk {
     /// How many relations of views and of joins' sides are noted.
     pub(super) noted: usize,
     pub(super) refused: Vec<Refused>,
-    /// Whether the statements are those of a text that another statement executes.
+    /// Set if the statements are the text of an `EXECUTE IMMEDIATE`.
     pub(super) executed: bool,
     /// The qualifiers of columns in the `LATERAL` subquery around, if there is one. Lower-cased.
     pub(super) mentioned: Option<HashSet<String>>,

@@ -1,4 +1,4 @@
-//! What is wrong with YAML, in the words of people who write it.
+//! Messages for YAML errors, without the terms of the parser.
 
 use std::borrow::Cow;
 
@@ -101,7 +101,7 @@ fn brackets(kind: &Kind) -> Option<Words> {
     ))
 }
 
-/// Whether it is about texts in quotes, or after `|` and `>`.
+/// Returns whether it is about texts in quotes, or after `|` and `>`.
 fn is_text(kind: &Kind) -> bool {
     matches!(
         kind,

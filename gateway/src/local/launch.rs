@@ -154,7 +154,7 @@ pub(super) fn launch(application: &SparkApplication, place: &Place<'_>) -> Resul
     })
 }
 
-/// What spark-submit takes in place of a jar if the main class is on Spark's class path already.
+/// The argument of spark-submit in place of a jar, for main classes that are on Spark's class path.
 const NO_RESOURCE: &str = "spark-internal";
 
 /// The program and its arguments, with the options of spark-submit that are about them.

@@ -85,7 +85,7 @@ pub fn decide(
     }
 }
 
-/// How long a driver must have run until its version counts as healthy, where nothing else is known of it, in seconds.
+/// Returns how long a driver must have run until its version counts as healthy, where nothing else is known of it, in seconds.
 fn settles(desired: &Desired, version: &Version) -> u64 {
     if version.is_service() { desired.stable_after } else { desired.start_within }
 }
@@ -347,7 +347,7 @@ impl Deciding<'_> {
         }
     }
 
-    /// How a run is of which only that its driver runs is known.
+    /// Returns the condition of a run whose backend reports nothing but a running driver.
     fn silent(&self, run: &Run, since: Timestamp) -> Condition {
         let settles = self.desired.map_or(0, |desired| settles(desired, &run.version));
         match run.version.is_service() {

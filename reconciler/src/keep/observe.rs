@@ -22,7 +22,7 @@ pub fn seen(record: &Record) -> Seen {
     Seen::Alive { health: health(execution.phase, progress, since) }
 }
 
-/// What is seen of a run of a version that is alive; `since` is from when on nothing was told of it.
+/// Returns the observation of a live run. `since` is the time since when it reported no progress.
 pub fn alive(holder: &Holder, version: &Version, since: Timestamp) -> Seen {
     // Queries within a service are its own business.
     let progress = holder.progress.as_ref().filter(|_| !version.is_service());

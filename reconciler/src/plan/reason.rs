@@ -122,7 +122,7 @@ impl Judge {
         Some(self.as_it_runs(class, why))
     }
 
-    /// What does not run has nothing to restart, and a service no checkpoint to lose.
+    /// Lowers the class of a change: a job that does not run can't restart, and a service can't lose a checkpoint.
     fn as_it_runs(&self, class: Class, why: String) -> (Class, String) {
         let (class, why) = match class {
             Class::Unknown | Class::Reset if self.service => {

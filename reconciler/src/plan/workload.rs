@@ -49,7 +49,7 @@ impl Side {
         self.job.is_some() || self.run().is_some()
     }
 
-    /// Whether it is kept running, and is paused.
+    /// Returns whether it is kept running, and is paused.
     pub(super) fn is_paused(&self) -> bool {
         self.continuous.as_ref().is_some_and(ContinuousJob::is_paused)
     }

@@ -40,7 +40,7 @@ pub(super) struct Block {
     pub(super) data: Bytes,
 }
 
-/// What is wrong with rows.
+/// The reasons why rows can't be read.
 #[derive(Debug)]
 pub(super) enum Wrong {
     Damaged(String),

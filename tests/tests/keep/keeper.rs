@@ -137,7 +137,7 @@ async fn service_has_one_run_though_its_reconciler_dies() {
     house.healthy(&server, 1).await;
     keeping.die().await;
     let keeping = house.keeper();
-    // Whoever submits the service besides the reconciler waits for the key that its run holds.
+    // The run of the service holds a key, so that no second one can start beside it.
     let key = dcp_reconciler::keep::service_key("shop", &server.key().address);
     let held = dcp_runner::api::all_holders(&house.runner).await.expect("it answers");
     assert_eq!(held.iter().map(|it| it.key.as_str()).collect::<Vec<_>>(), [key.as_str()]);

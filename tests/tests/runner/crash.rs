@@ -201,17 +201,21 @@ async fn runner_may_die_at_each_step_of_a_replacement() {
         let lease = Duration::from_mins(1);
         let mut first = Process::start(&machine, &sqlite(&machine), lease, die_at).expect("it starts");
         if let Some(record) = insist(&first.client, &earlier).await {
+            let deadline = Instant::now() + Duration::from_mins(1);
             while let Ok(record) = first.client.check(record.id()).await
                 && record.execution.phase != Phase::Running
             {
+                assert!(Instant::now() < deadline, "the earlier run does not start: {record:?}");
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         }
         let mut survived = false;
         if let Some(record) = insist(&first.client, &later).await {
+            let deadline = Instant::now() + Duration::from_mins(1);
             while let Ok(record) = first.client.check(record.id()).await
                 && !survived
             {
+                assert!(Instant::now() < deadline, "the later run does not end: {record:?}");
                 survived = record.execution.phase.is_final();
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }

@@ -11,7 +11,7 @@ use super::keyword;
 pub(super) struct Brackets {
     /// For each token that opens a bracket, the index behind the one that closes it; for others, their own.
     ends: Vec<usize>,
-    /// How many `FROM` stand before each token.
+    /// The number of `FROM` before each token.
     froms: Vec<usize>,
     /// The tokens that open a bracket which has a `SELECT` of its own, before any pipe.
     selecting: HashSet<usize>,
@@ -48,7 +48,7 @@ impl Brackets {
         self.ends.get(at).copied().unwrap_or(at)
     }
 
-    /// Whether the bracket that opens at an index has a `SELECT` of its own, before any pipe.
+    /// Returns whether the bracket that opens at an index has a `SELECT` of its own, before any pipe.
     pub(super) fn selects(&self, at: usize) -> bool {
         self.selecting.contains(&at)
     }
@@ -58,7 +58,7 @@ impl Brackets {
         Some(self.end(at)).filter(|end| *end > at)
     }
 
-    /// Whether the brackets at an index are closed and have no `FROM` in them.
+    /// Returns whether the brackets at an index are closed and have no `FROM` in them.
     pub(super) fn are_arguments(&self, at: usize) -> bool {
         let end = self.end(at);
         end > at && self.froms.get(at) == self.froms.get(end)

@@ -35,7 +35,7 @@ pub(super) fn rewritten(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
     out
 }
 
-/// Whether `IDENTIFIER(` stands at an index.
+/// Returns whether `IDENTIFIER(` stands at an index.
 pub(super) fn begins(tokens: &[TokenWithSpan], at: usize) -> bool {
     is_word(&tokens[at], "IDENTIFIER") && tokens.get(at + 1).is_some_and(|next| next.token == Token::LParen)
 }

@@ -55,7 +55,7 @@ pub(super) fn rewritten(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
     out
 }
 
-/// The `GROUPING SETS` that are open. Those in others are as good as their parts.
+/// The `GROUPING SETS` that are not closed yet. Spark adds nested sets to the outer ones, so nesting is removed.
 #[derive(Default)]
 struct Sets {
     /// The indices behind them, and whether they are in others.
@@ -63,7 +63,7 @@ struct Sets {
 }
 
 impl Sets {
-    /// How many tokens at an index only say that sets are in others.
+    /// Returns how many tokens at an index only say that sets are in others.
     fn nested(&mut self, tokens: &[TokenWithSpan], at: usize, brackets: &Brackets) -> Option<usize> {
         if let Some((end, nested)) = self.ends.last().copied()
             && end == at + 1
@@ -116,7 +116,7 @@ fn trimmed(tokens: &[TokenWithSpan], at: usize) -> Option<&'static str> {
     }
 }
 
-/// Whether a bracket at an index begins with what is no query.
+/// Returns whether a bracket at an index begins with what is no query.
 fn begins_argument(tokens: &[TokenWithSpan], at: usize) -> bool {
     let open = tokens.get(at).is_some_and(|it| it.token == Token::LParen);
     let queries = [Keyword::SELECT, Keyword::FROM, Keyword::VALUES, Keyword::TABLE, Keyword::WITH];
@@ -124,7 +124,7 @@ fn begins_argument(tokens: &[TokenWithSpan], at: usize) -> bool {
     open && tokens.get(at + 1).is_some_and(argument)
 }
 
-/// How many tokens at an index are the collation of a type: `STRING COLLATE UNICODE`.
+/// Returns how many tokens at an index are the collation of a type: `STRING COLLATE UNICODE`.
 fn collation(tokens: &[TokenWithSpan], at: usize) -> usize {
     let typed = at.checked_sub(1).is_some_and(|before| keyword(&tokens[before]) == Keyword::STRING);
     let collated = tokens.get(at).is_some_and(|it| keyword(it) == Keyword::COLLATE);

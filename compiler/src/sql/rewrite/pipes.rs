@@ -53,7 +53,7 @@ pub(super) fn rewritten(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
     out
 }
 
-/// Whether a query in brackets begins with `FROM` at an index, and has no `SELECT`.
+/// Returns whether a query in brackets begins with `FROM` at an index, and has no `SELECT`.
 fn from_alone(tokens: &[TokenWithSpan], at: usize, brackets: &Brackets) -> bool {
     tokens.get(at).is_some_and(|token| keyword(token) == Keyword::FROM) && !brackets.selects(at - 1)
 }
@@ -110,7 +110,7 @@ fn unpivot(tokens: &[TokenWithSpan], at: usize, brackets: &Brackets, out: &mut V
     end - at
 }
 
-/// How many tokens at an index are `WINDOW w AS (…), …` without a query in it.
+/// Returns how many tokens at an index are `WINDOW w AS (…), …` without a query in it.
 fn windows(tokens: &[TokenWithSpan], at: usize, brackets: &Brackets) -> usize {
     let mut next = at;
     loop {

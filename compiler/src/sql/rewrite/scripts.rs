@@ -9,7 +9,7 @@ use super::{is_word, keyword};
 /// A script as a series of statements. Each condition is explained, as it reads and does not write.
 pub(in crate::sql) struct Script {
     pub(in crate::sql) tokens: Vec<TokenWithSpan>,
-    /// How many statements stand before `BEGIN`.
+    /// The number of statements before `BEGIN`.
     pub(in crate::sql) before: usize,
 }
 

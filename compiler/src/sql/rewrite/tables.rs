@@ -36,7 +36,7 @@ pub(super) fn rewritten(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
     out
 }
 
-/// Whether `TABLE(` stands at an index, and is an argument.
+/// Returns whether `TABLE(` stands at an index, and is an argument.
 pub(super) fn begins(tokens: &[TokenWithSpan], at: usize) -> bool {
     let before = at.checked_sub(1).and_then(|before| tokens.get(before)).map(|it| &it.token);
     keyword(&tokens[at]) == Keyword::TABLE

@@ -113,7 +113,7 @@ fn whole_bracket(tokens: &[TokenWithSpan], row: &Range<usize>) -> bool {
     tokens.get(row.start).is_some_and(|first| first.token == Token::LParen)
 }
 
-/// How many tokens at an index are a name with its columns, or with `AS` the columns alone.
+/// Returns how many tokens at an index are a name with its columns, or with `AS` the columns alone.
 fn alias(tokens: &[TokenWithSpan], from: usize) -> usize {
     let explicit = usize::from(tokens.get(from).is_some_and(|it| keyword(it) == Keyword::AS));
     let opens = |index: usize| tokens.get(index).is_some_and(|it| it.token == Token::LParen);

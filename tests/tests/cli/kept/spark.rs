@@ -56,7 +56,7 @@ spec:
   resources: {driver: {memory: 512m}, executors: {cores: 1, memory: 512m}}
 ";
 
-/// Whether a gRPC server answers at a port: it begins each connection with a frame of its settings.
+/// Returns whether a gRPC server answers at a port: it begins each connection with a frame of its settings.
 fn speaks_grpc(port: u16) -> bool {
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
     const SETTINGS: u8 = 4;

@@ -162,7 +162,7 @@ fn start(sandbox: &Sandbox) -> Child {
     command.stdout(Stdio::null()).stderr(log).spawn().expect("the binary can be run")
 }
 
-/// What the command and the drivers said.
+/// Returns the output of the command and the logs of the drivers.
 fn log(sandbox: &Sandbox) -> String {
     let drivers = sandbox.run(&["logs", "shop/moves", "--all"]);
     format!("{}\n{}{}", sandbox.read("run.log"), drivers.stdout, drivers.stderr)
