@@ -11,6 +11,7 @@ mod tests;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use dcp_compiler::compile::Compilation;
@@ -55,6 +56,8 @@ pub(crate) struct Known {
     pub(crate) entries: Option<Vec<Entry>>,
     pub(crate) files: HashMap<String, Arc<File>>,
     workloads: HashSet<Workload>,
+    /// Set if a file's content had to be compared, and its stamp can be relied on from now on.
+    has_new_stamps: bool,
     /// Set if these are all files of the project, and an earlier command reported nothing at all for them.
     pub(crate) complete: bool,
 }
@@ -100,16 +103,22 @@ impl Cache {
 
     /// Finds the files that are as they were.
     pub(crate) fn known(&self, tree: &Tree, entries: Vec<Entry>) -> Known {
+        let has_new_stamps = AtomicBool::new(false);
         let unchanged = |entry: &Entry| -> Option<(String, Arc<File>)> {
-            let file = self.shards[shard::of(&entry.shown)].files.get(&entry.shown)?;
-            Some((entry.shown.clone(), file.unchanged(tree, entry, self.now)?))
+            let cached = self.shards[shard::of(&entry.shown)].files.get(&entry.shown)?;
+            let file = cached.unchanged(tree, entry, self.now)?;
+            if !Arc::ptr_eq(cached, &file) {
+                has_new_stamps.store(true, Ordering::Relaxed);
+            }
+            Some((entry.shown.clone(), file))
         };
         let files: HashMap<_, _> = entries.par_iter().filter_map(unchanged).collect();
+        let has_new_stamps = has_new_stamps.into_inner();
         let complete = files.len() == entries.len()
             && self
                 .clean
                 .is_some_and(|clean| clean == set(entries.iter().filter_map(|it| files.get(&it.shown))));
-        Known { entries: Some(entries), files, workloads: HashSet::new(), complete }
+        Known { entries: Some(entries), files, workloads: HashSet::new(), has_new_stamps, complete }
     }
 
     /// Writes what a command found out about all files of the project. If it can't be written, the next command takes
@@ -117,9 +126,7 @@ impl Cache {
     pub(crate) fn keep(&mut self, home: &Home, known: &Known, outcome: &Outcome) {
         let touched = touched(&outcome.compilation);
         let mut primitives = primitives(&outcome.compilation);
-        for (path, file) in &known.files {
-            self.insert(path, Arc::clone(file));
-        }
+        self.restamp(known);
         for fresh in &outcome.fresh {
             match fresh.file(&mut primitives, self.now) {
                 Some(file) if !touched.contains(fresh.path.as_str()) => {
@@ -131,6 +138,25 @@ impl Cache {
         let entries = known.entries.as_deref().unwrap_or_default();
         self.retain(entries);
         let clean = outcome.compilation.diagnostics.is_empty().then(|| self.set(entries)).flatten();
+        self.write(home, clean);
+    }
+
+    /// Writes new stamps of files that have not changed, so that the next command need not compare their contents.
+    pub(crate) fn keep_stamps(&mut self, home: &Home, known: &Known) {
+        if known.has_new_stamps {
+            self.restamp(known);
+            self.write(home, self.clean);
+        }
+    }
+
+    fn restamp(&mut self, known: &Known) {
+        let files = known.files.iter().filter(|_| known.has_new_stamps);
+        for (path, file) in files {
+            self.insert(path, Arc::clone(file));
+        }
+    }
+
+    fn write(&self, home: &Home, clean: Option<Sha>) {
         let folder = home.root.join(&self.folder);
         if private::dcp(&home.root).is_err() || private::folder(&folder).is_err() {
             return;

@@ -139,6 +139,7 @@ impl Home {
         let discovered = Instant::now();
         let known = ManuallyDrop::new(cache.known(&self.tree, entries));
         if known.complete {
+            cache.keep_stamps(self, &known);
             let compilation =
                 Compilation { manifests: Manifests::in_files(known.manifests()), ..Compilation::default() };
             let (discover, analyze) = (discovered - start, discovered.elapsed());

@@ -100,6 +100,21 @@ fn validate_analyzes_changed_files_only() {
 }
 
 #[test]
+fn stamps_of_files_that_were_too_young_are_stored_later() {
+    let project = Project::new();
+    let has_new_stamps = || {
+        let home = Home::find(Some(project.folder.path()), &[]).expect("it is there");
+        let entries = home.entries(&[]);
+        Cache::load(&home, None).expect("there is a project").known(&home.tree, entries).has_new_stamps
+    };
+    project.validate();
+    project.settle();
+    assert!(has_new_stamps(), "the contents are compared, as the files were too young");
+    project.validate();
+    assert!(!has_new_stamps(), "the stamps are compared");
+}
+
+#[test]
 fn change_that_keeps_size_and_modification_time_is_seen() {
     let project = Project::new();
     project.validate();

@@ -121,8 +121,11 @@ pub(super) fn plan(
     let comparison = ManuallyDrop::new(compare(primitives, &state, concern));
     select.check(primitives, &state)?;
     let plan = finish(&comparison, &control, home, &project, outcome.as_ref())?;
-    if let (Some(cache), Some(outcome)) = (cache.as_mut().filter(|_| whole), outcome.as_ref()) {
-        cache.keep(home, &known, outcome);
+    if let Some(cache) = cache.as_mut().filter(|_| whole) {
+        match outcome.as_ref() {
+            Some(outcome) => cache.keep(home, &known, outcome),
+            None => cache.keep_stamps(home, &known),
+        }
     }
     Ok(Some(Planned { plan, control }))
 }
