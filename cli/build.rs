@@ -5,17 +5,18 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/diagnostics");
+    // The folder of this run: clones that share a target folder also share the compiled script.
+    let project =
+        env::var_os("CARGO_MANIFEST_DIR").ok_or_else(|| io::Error::other("cargo sets the folder"))?;
+    let folder = Path::new(&project).join("../docs/diagnostics");
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rerun-if-changed={}", folder.display());
     let mut pages: Vec<(String, PathBuf)> = Vec::new();
-    if folder.is_dir() {
-        for entry in fs::read_dir(&folder)? {
-            let path = entry?.path();
-            let code = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-            if code.starts_with("DCP") && path.extension().is_some_and(|extension| extension == "md") {
-                pages.push((code.to_owned(), path.canonicalize()?));
-            }
+    for entry in fs::read_dir(&folder)? {
+        let path = entry?.path();
+        let code = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+        if code.starts_with("DCP") && path.extension().is_some_and(|extension| extension == "md") {
+            pages.push((code.to_owned(), path.canonicalize()?));
         }
     }
     pages.sort();

@@ -151,6 +151,12 @@ fn explain_finds_pages_and_near_codes() {
     for code in ["DCP0107", "dcp0107", "107"] {
         sandbox.run(&["explain", code]).ends_with(0).says("DCP0107");
     }
+    let list = sandbox.run(&["explain"]).ends_with(0).stdout;
+    let codes: Vec<&str> = list.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert!(codes.len() > 50, "{list}");
+    for code in codes {
+        sandbox.run(&["explain", code]).ends_with(0).says("## What to do");
+    }
     assert_snapshot!("explain_unknown", sandbox.run(&["explain", "DCP0197"]).ends_with(2).shown());
 }
 
