@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use dcp_compiler::primitive::{Address, Fingerprint, Kind};
+use dcp_model::primitive::{Address, Fingerprint, Kind};
 use dcp_reconciler::plan::Action;
 use dcp_reconciler::registry::{Base, Body, Change, Commit, Scope};
 use jiff::Timestamp;

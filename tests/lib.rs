@@ -13,9 +13,9 @@ use std::sync::OnceLock;
 
 use dcp_compiler::compile::{Compilation, Compiler, Goal, PROJECT_FILE};
 use dcp_compiler::diag::{Diagnostic, Severity};
-use dcp_compiler::primitive::{Body, CoreEtlJob};
 use dcp_compiler::project::{FILE_NAME, Project};
 use dcp_compiler::source::{SourceFile, Sources};
+use dcp_model::primitive::{Body, CoreEtlJob};
 
 /// The token of a server that a test starts by itself.
 pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";

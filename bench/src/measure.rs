@@ -6,9 +6,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use dcp_compiler::compile::Compiler;
-use dcp_compiler::model::Manifest;
 use dcp_compiler::source::{FileId, LoadError, SourceLoader};
 use dcp_compiler::{schema, sql, yaml};
+use dcp_model::manifest::Manifest;
 use serde_json::{Value, json};
 
 use crate::validate::{self, Folder, Threads};

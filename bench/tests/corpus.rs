@@ -21,9 +21,9 @@ fn nothing_is_wrong_with_it() {
         assert!(found.is_empty(), "{found:#?}");
         assert_eq!(done.manifests.count(), 300, "two files have the same path");
 
-        let jobs: BTreeSet<&str> = done.graph.nodes.iter().map(|node| node.job).collect();
+        let jobs: BTreeSet<&str> = done.graph.nodes.iter().map(|node| node.job.name()).collect();
         assert_eq!(jobs, BTreeSet::from(["jar", "pyspark", "sql", "stream"]));
-        let runs: BTreeSet<&str> = done.graph.nodes.iter().map(|node| node.run).collect();
+        let runs: BTreeSet<&str> = done.graph.nodes.iter().map(|node| node.run.name()).collect();
         assert_eq!(runs, BTreeSet::from(["continuous", "manual", "onAssets", "schedule"]));
         assert!(done.graph.edges.len() > 200, "few read what others write: {}", done.graph.edges.len());
     }

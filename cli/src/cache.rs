@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use dcp_compiler::compile::Compilation;
-use dcp_compiler::primitive::{Fingerprint, Kind};
+use dcp_model::primitive::{Fingerprint, Kind};
 use dcp_reconciler::registry::State;
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};

@@ -4,8 +4,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use dcp_compiler::primitive::Fingerprint;
 use dcp_compiler::project::Project;
+use dcp_model::primitive::Fingerprint;
 use dcp_reconciler::assets::Assets;
 use dcp_reconciler::dags::{self, DagFolder};
 use dcp_reconciler::keep::store::Store;

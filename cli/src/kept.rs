@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dcp_compiler::primitive::{Address, Kind};
 use dcp_compiler::project::Project;
+use dcp_model::primitive::{Address, Kind};
 use dcp_reconciler::keep::{Acting, Condition, Keep, Observed, Seen, Told, decide, seen, seen_alive};
 use dcp_reconciler::plan::{Action, GivenUp, Live, Plan, Workload};
 use dcp_reconciler::registry::remote::Options;

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use dcp_compiler::compile::{Analysis, Compilation, Compiler, Goal, Manifests, PROJECT_FILE};
 use dcp_compiler::diag::{Code, Diagnostic};
-use dcp_compiler::model::FileRef;
 use dcp_compiler::project::{FILE_NAME, Project};
 use dcp_compiler::schema;
 use dcp_compiler::source::{LoadError, SourceFile};
+use dcp_model::manifest::FileRef;
 use rayon::prelude::*;
 
 use crate::cache::{Cache, Fresh, Known, Recorder};

@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use dcp_compiler::model;
-use dcp_compiler::primitive::{Address, Body, CoreEtlJob, Fingerprint, Kind};
 use dcp_compiler::project::Project;
 use dcp_gateway::local::installation::Installations;
 use dcp_gateway::local::{LOG_LIMIT, Local};
+use dcp_model::manifest;
+use dcp_model::primitive::{Address, Body, CoreEtlJob, Fingerprint, Kind};
 use dcp_reconciler::registry::sql::Sql;
 use dcp_reconciler::registry::{self, Registry, Scope};
 use dcp_runner::api::{self, Filter, Record, Runner};
@@ -131,7 +131,7 @@ pub(crate) fn options(root: &Path, log_limit: u64) -> Result<Options, Failure> {
     // A driver needs a core to get anywhere.
     let slots = std::thread::available_parallelism().map_or(1, usize::from);
     let local = Backend { compute: Arc::new(compute), slots: Some(slots) };
-    let mut options = Options::new(vec![(model::Backend::Local, local)], Timestamp::now);
+    let mut options = Options::new(vec![(manifest::Backend::Local, local)], Timestamp::now);
     let results = folder.join("results");
     let results =
         Results::open(&results.to_string_lossy()).map_err(|error| Failure::new(error.to_string()))?;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use dcp_compiler::graph::Node;
-use dcp_compiler::primitive::{Address, Body, Kind, Primitive};
 use dcp_compiler::project::FILE_NAME;
+use dcp_model::primitive::{Address, Body, Kind, Primitive};
 use dcp_reconciler::plan::Concern;
 use dcp_reconciler::registry::{Entry, State};
 

@@ -6,11 +6,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
+use dcp_model::dataset::Dataset;
+use dcp_model::manifest::{API_VERSION, Job, KIND, Manifest};
+use dcp_model::primitive::Primitive;
+
 use crate::check::{self, SqlPlace, SqlSource, Subject};
 use crate::diag::{Code, Diagnostic, list, nearest};
-use crate::graph::{Dataset, Graph, Node, Places};
-use crate::model::{API_VERSION, Job, KIND, Manifest};
-use crate::primitive::{self, Lowered, Part, Primitive};
+use crate::graph::{Graph, Node, Places};
+use crate::lower::{self, Lowered, Part};
 use crate::project::{Overlaid, Project};
 use crate::schema;
 use crate::source::{FileId, LoadError, SourceFile, SourceLoader, Sources, Span};
@@ -201,7 +204,7 @@ impl Compiler<'_> {
                 programs::check(manifest, root, loader, &mut found);
                 let node = self.checked(manifest, root, text, sql.as_ref(), &mut found);
                 let scope = self.project.scope();
-                let input = primitive::Input {
+                let input = lower::Input {
                     manifest,
                     engines: &self.project.engines,
                     sql: sql.as_ref().map(|sql| &*sql.text),
@@ -211,7 +214,7 @@ impl Compiler<'_> {
                     scope: &scope,
                 };
                 let wanted = self.goal == Goal::Compile && !found.iter().any(Diagnostic::is_error);
-                let lowered = if wanted { primitive::lower(&input) } else { Lowered::default() };
+                let lowered = if wanted { lower::lower(&input) } else { Lowered::default() };
                 analysis.units.push(Unit { node, lowered });
             }
             None => {
@@ -271,7 +274,7 @@ impl Compiler<'_> {
         if diagnostics.iter().any(Diagnostic::is_error) {
             primitives.clear();
         } else if self.goal == Goal::Compile {
-            primitives.extend(primitive::grouped(&graph, &parts));
+            primitives.extend(lower::grouped(&graph, &parts));
         }
         primitives.sort_by(|a, b| a.address.cmp(&b.address));
         Compilation { sources, diagnostics, graph, primitives, manifests }
@@ -300,7 +303,7 @@ fn hide(sources: &Sources, diagnostics: &mut [Diagnostic], places: &[Span]) {
             let labels = diagnostic.labels.iter_mut().map(|label| &mut label.text);
             for text in labels.chain([&mut diagnostic.message]).chain(&mut diagnostic.help) {
                 if text.contains(value) {
-                    *text = text.replace(value, crate::secrets::HIDDEN);
+                    *text = text.replace(value, dcp_model::secrets::HIDDEN);
                 }
             }
         }

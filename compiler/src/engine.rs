@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use dcp_model::manifest::{EngineVersion, Image};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use crate::model::{EngineVersion, Image};
 
 /// An engine version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

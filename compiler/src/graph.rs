@@ -1,68 +1,37 @@
 //! The graph of all workloads: who produces what, who consumes it, and who waits for whom.
 
 mod groups;
-mod kinds;
 mod storage;
 
 use std::cell::LazyCell;
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use dcp_model::dataset::{Dataset, DatasetKind};
+use dcp_model::manifest::{
+    AssetTrigger, DataRef, Job, JobKind, Manifest, Run, RunKind, ScalarOr, Sink, Source, Stream,
+};
 use petgraph::Directed;
 use petgraph::algo::TarjanScc;
 use petgraph::graph::Graph as Links;
 use serde::{Deserialize, Serialize};
 
 pub use groups::{Group, Member};
-use kinds::Kind;
 
 use crate::diag::{Code, Diagnostic, Dotted, Severity};
-use crate::model::{DataRef, Job, Manifest, Run, ScalarOr, Sink, Source};
 use crate::source::Span;
 use crate::sql::{Facts, TableRef};
 
 /// How many of the datasets that nobody produces get the name that was perhaps meant.
 const SUGGESTED: usize = 1_000;
 
-/// A table, topic, path or asset, by a name that is the same however it is written.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Dataset {
-    #[serde(deserialize_with = "kinds::dataset")]
-    pub kind: Kind,
-    pub name: String,
-}
-
-impl Dataset {
-    /// What somebody calls so, by the name that it has here; nothing where it can't be one.
-    pub fn new(kind: &str, name: &str) -> Option<Self> {
-        let (kind, name) = match kind {
-            "table" => ("table", table_name(name)),
-            "path" => ("path", location(name)),
-            "topic" => ("topic", name.to_owned()),
-            "asset" => ("asset", name.to_owned()),
-            _ => return None,
-        };
-        (!name.is_empty()).then_some(Self { kind, name })
-    }
-}
-
-impl std::fmt::Display for Dataset {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} {}", self.kind, self.name)
-    }
-}
-
 /// A workload's part in the graph.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Node {
     pub domain: String,
     pub name: String,
-    /// `sql`, `pyspark`, `jar` or `stream`.
-    #[serde(deserialize_with = "kinds::job")]
-    pub job: Kind,
-    /// `schedule`, `onAssets`, `manual`, `continuous` or `service`.
-    #[serde(deserialize_with = "kinds::run")]
-    pub run: Kind,
+    pub job: JobKind,
+    pub run: RunKind,
     /// Where the workload's name stands.
     pub at: Span,
     pub reads: Vec<Link>,
@@ -92,37 +61,13 @@ pub struct Graph {
     pub edges: BTreeMap<(usize, usize), BTreeSet<Dataset>>,
 }
 
-pub fn dataset(data: &DataRef) -> Dataset {
-    let name = match data {
-        DataRef::Table(table) => table_name(table.as_str()),
-        DataRef::Path(path) => location(path.as_str()),
-        DataRef::Topic(_) | DataRef::Asset(_) => data.name().to_owned(),
-    };
-    Dataset { kind: data.kind(), name }
-}
-
+/// Returns the dataset that SQL names.
 pub fn dataset_of_sql(table: &TableRef) -> Dataset {
-    match table.path_format {
-        Some(_) => Dataset { kind: "path", name: location(&table.name) },
-        None => Dataset { kind: "table", name: table_name(&table.name) },
-    }
-}
-
-/// Spark's tables have names without case.
-fn table_name(name: &str) -> String {
-    match name.is_ascii() && !name.as_bytes().contains(&b'`') {
-        true => name.to_ascii_lowercase(),
-        false => name.replace('`', "").to_lowercase(),
-    }
-}
-
-/// A path without what does not matter in it.
-fn location(path: &str) -> String {
-    let path = path.trim_end_matches('/');
-    match path.strip_prefix("s3a://").or_else(|| path.strip_prefix("s3n://")) {
-        Some(rest) => format!("s3://{rest}"),
-        None => path.strip_prefix("file://").unwrap_or(path).to_owned(),
-    }
+    let kind = match table.path_format {
+        Some(_) => DatasetKind::Path,
+        None => DatasetKind::Table,
+    };
+    Dataset::new(kind, &table.name)
 }
 
 /// The places of a manifest's parts, as its links need them.
@@ -150,13 +95,13 @@ impl Node {
         let listed = |all: &[DataRef], path: &[&str]| -> Vec<Link> {
             let link = |(at, data): (usize, &DataRef)| {
                 let at = at.to_string();
-                Link { dataset: dataset(data), at: places.at(&[path, &[&at, data.kind()]].concat()) }
+                Link { dataset: data.into(), at: places.at(&[path, &[&at, data.kind().name()]].concat()) }
             };
             all.iter().enumerate().map(link).collect()
         };
         node.reads = listed(&spec.inputs, &["spec", "inputs"]);
         for (at, output) in spec.outputs.iter().enumerate() {
-            let dataset = dataset(&output.data());
+            let dataset = Dataset::from(&output.data());
             node.shared.extend(output.is_shared().then(|| dataset.clone()));
             let at = places.at(&["spec", "outputs", &at.to_string(), output.field()]);
             node.writes.push(Link { dataset, at });
@@ -164,8 +109,8 @@ impl Node {
         match &spec.run {
             Run::OnAssets(trigger) => {
                 let mode = match trigger {
-                    crate::model::AssetTrigger::All(_) => "all",
-                    crate::model::AssetTrigger::Any(_) => "any",
+                    AssetTrigger::All(_) => "all",
+                    AssetTrigger::Any(_) => "any",
                 };
                 node.waits = listed(trigger.assets(), &["spec", "run", "onAssets", mode]);
             }
@@ -202,20 +147,20 @@ impl Node {
         node
     }
 
-    fn stream(&mut self, stream: &crate::model::Stream, places: &impl Places) {
+    fn stream(&mut self, stream: &Stream, places: &impl Places) {
         const STREAM: [&str; 3] = ["spec", "job", "stream"];
         for (name, source) in &stream.sources {
             let at = |below: &[&str]| places.at(&[&STREAM[..], &["sources", name.as_str()], below].concat());
             match source {
                 Source::Kafka(kafka) => {
-                    let topics = kafka.named_topics().map(|topic| ("topic", topic.as_str().to_owned()));
-                    self.reads.extend(
-                        topics
-                            .map(|(kind, name)| Link { dataset: Dataset { kind, name }, at: at(&["kafka"]) }),
-                    );
+                    let topic = |name: &str| Dataset::new(DatasetKind::Topic, name);
+                    let links = kafka
+                        .named_topics()
+                        .map(|it| Link { dataset: topic(it.as_str()), at: at(&["kafka"]) });
+                    self.reads.extend(links);
                 }
                 Source::Files(files) => {
-                    let dataset = Dataset { kind: "path", name: location(files.path.as_str()) };
+                    let dataset = Dataset::new(DatasetKind::Path, files.path.as_str());
                     self.reads.push(Link { dataset, at: at(&["files", "path"]) });
                 }
                 Source::Table(table) => {
@@ -223,26 +168,24 @@ impl Node {
                         ScalarOr::Scalar(name) => name.as_str(),
                         ScalarOr::Map(table) => table.name.as_str(),
                     };
-                    self.reads.push(Link {
-                        dataset: Dataset { kind: "table", name: table_name(name) },
-                        at: at(&["table"]),
-                    });
+                    self.reads
+                        .push(Link { dataset: Dataset::new(DatasetKind::Table, name), at: at(&["table"]) });
                 }
                 Source::Rate(_) => {}
             }
         }
         let at = |below: &[&str]| places.at(&[&STREAM[..], &["sink"], below].concat());
         let written = match &stream.sink {
-            Sink::Kafka(kafka) => Some(("topic", kafka.topic.as_str().to_owned(), at(&["kafka", "topic"]))),
-            Sink::Files(files) => Some(("path", location(files.path.as_str()), at(&["files", "path"]))),
-            Sink::Table(ScalarOr::Scalar(name)) => Some(("table", table_name(name.as_str()), at(&["table"]))),
+            Sink::Kafka(kafka) => Some((DatasetKind::Topic, kafka.topic.as_str(), at(&["kafka", "topic"]))),
+            Sink::Files(files) => Some((DatasetKind::Path, files.path.as_str(), at(&["files", "path"]))),
+            Sink::Table(ScalarOr::Scalar(name)) => Some((DatasetKind::Table, name.as_str(), at(&["table"]))),
             Sink::Table(ScalarOr::Map(table)) => {
-                Some(("table", table_name(table.name.as_str()), at(&["table", "name"])))
+                Some((DatasetKind::Table, table.name.as_str(), at(&["table", "name"])))
             }
-            Sink::Merge(merge) => Some(("table", table_name(merge.table.as_str()), at(&["merge", "table"]))),
+            Sink::Merge(merge) => Some((DatasetKind::Table, merge.table.as_str(), at(&["merge", "table"]))),
             Sink::Jdbc(_) | Sink::Console(_) => None,
         };
-        self.writes.extend(written.map(|(kind, name, at)| Link { dataset: Dataset { kind, name }, at }));
+        self.writes.extend(written.map(|(kind, name, at)| Link { dataset: Dataset::new(kind, name), at }));
         if let Some(path) = &stream.checkpoint {
             self.checkpoint =
                 Some(checkpoint(path.as_str(), places.at(&[&STREAM[..], &["checkpoint"]].concat())));
@@ -264,7 +207,7 @@ impl Node {
 }
 
 fn checkpoint(path: &str, at: Span) -> Link {
-    Link { dataset: Dataset { kind: "checkpoint", name: location(path) }, at }
+    Link { dataset: Dataset::new(DatasetKind::Checkpoint, path), at }
 }
 
 impl Graph {
@@ -336,8 +279,9 @@ impl Graph {
         let node = &self.nodes[at];
         let itself = self.edges.get(&(at, at));
         let waits = node.waits.iter().any(|link| itself.is_some_and(|given| given.contains(&link.dataset)));
-        let reads = itself.is_some_and(|given| given.iter().any(|dataset| dataset.kind != "topic"));
-        waits || (node.job == "stream" && reads)
+        let reads =
+            itself.is_some_and(|given| given.iter().any(|dataset| dataset.kind != DatasetKind::Topic));
+        waits || (node.job == JobKind::Stream && reads)
     }
 
     fn circle(&self, members: &[usize]) -> Diagnostic {
@@ -423,7 +367,7 @@ impl Graph {
 
     fn writers(&self) -> Vec<Diagnostic> {
         let tables = self.nodes.iter().flat_map(|node| node.writes.iter().map(move |link| (node, link)));
-        let tables = tables.filter(|(_, link)| link.dataset.kind == "table");
+        let tables = tables.filter(|(_, link)| link.dataset.kind == DatasetKind::Table);
         shared(tables, |dataset, again, first| {
             let says = |node: &Node| node.shared.contains(dataset);
             let (first_says, again_says) = (says(first), says(again));
@@ -457,10 +401,10 @@ impl Graph {
     fn orphans(&self, mentioned: &dyn Fn(&Dataset) -> bool) -> Vec<Diagnostic> {
         let written = || self.nodes.iter().flat_map(|node| &node.writes).map(|link| &link.dataset);
         let produced: LazyCell<HashSet<&Dataset>, _> = LazyCell::new(|| written().collect());
-        let mut named: BTreeMap<&str, Dotted<'_>> = BTreeMap::new();
+        let mut named: BTreeMap<DatasetKind, Dotted<'_>> = BTreeMap::new();
         let mut found = Vec::new();
         for node in &self.nodes {
-            let assets = node.reads.iter().filter(|link| link.dataset.kind == "asset");
+            let assets = node.reads.iter().filter(|link| link.dataset.kind == DatasetKind::Asset);
             let mut seen = BTreeSet::new();
             for link in node.waits.iter().chain(assets) {
                 if produced.contains(&link.dataset) || mentioned(&link.dataset) || !seen.insert(&link.dataset)
@@ -532,8 +476,8 @@ mod tests {
         Node {
             domain: "d".to_owned(),
             name: name.to_owned(),
-            job: "sql",
-            run: "onAssets",
+            job: JobKind::Sql,
+            run: RunKind::OnAssets,
             at,
             reads: Vec::new(),
             writes: Vec::new(),
@@ -547,7 +491,7 @@ mod tests {
     #[test]
     fn what_is_meant_is_looked_for_so_often_and_no_more() {
         let link = |name: &str| {
-            let dataset = Dataset::new("table", name).expect("it is a name");
+            let dataset = Dataset::new(DatasetKind::Table, name);
             Link { dataset, at: Span::new(FileId(1), 0, 1) }
         };
         let mut nodes = vec![Node { writes: vec![link("lake.raw.orders")], ..node("writer") }];

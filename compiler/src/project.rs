@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use dcp_model::manifest::{DagFolder, Domain, FileRef, Identifier, LabelKey, LabelValue, Name, Scalar};
+use dcp_model::reference;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -9,10 +11,9 @@ use serde_json::Value;
 use crate::check::secrets;
 use crate::diag::{Code, Diagnostic, list, nearest};
 use crate::engine::{self, EngineTable};
-use crate::model::{DagFolder, Domain, FileRef, Identifier, LabelKey, LabelValue, Name, Scalar};
+use crate::schema;
 use crate::source::{FileId, Span};
 use crate::yaml::{self, Merger, NodeRef, Replacement, Tree};
-use crate::{reference, schema};
 
 mod overlaid;
 

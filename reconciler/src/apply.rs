@@ -7,7 +7,7 @@
 
 use std::collections::BTreeSet;
 
-use dcp_compiler::primitive::{Address, Body, Fingerprint, Kind, Orchestrator};
+use dcp_model::primitive::{Address, Body, Fingerprint, Kind, Orchestrator};
 use jiff::Timestamp;
 
 use crate::dags::{self, DagFolder, File};

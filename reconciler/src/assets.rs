@@ -12,8 +12,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use async_trait::async_trait;
-use dcp_compiler::graph::Dataset;
-use dcp_compiler::model::{Domain, Name};
+use dcp_model::dataset::{Dataset, DatasetKind};
+use dcp_model::manifest::{Domain, Name};
 use jiff::Timestamp;
 
 use crate::registry::{Error, Result, Scope};
@@ -89,7 +89,8 @@ pub fn canonical(asset: &str) -> Result<String> {
     let dataset = (asset.len() <= 1_500 && !asset.contains(char::is_control))
         .then(|| asset.split_once(':'))
         .flatten()
-        .and_then(|(kind, name)| Dataset::new(kind, name));
+        .and_then(|(kind, name)| Some(Dataset::new(DatasetKind::parse(kind)?, name)))
+        .filter(|dataset| !dataset.name.is_empty());
     let Some(Dataset { kind, name }) = dataset else {
         let shown: String = asset.chars().take(80).flat_map(char::escape_debug).collect();
         return Err(Error::Invalid(format!(

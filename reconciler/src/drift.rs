@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dcp_compiler::primitive::{Address, Kind};
+use dcp_model::primitive::{Address, Kind};
 use serde::Serialize;
 
 use crate::apply::{Error, Target};

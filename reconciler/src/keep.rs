@@ -19,8 +19,8 @@ pub mod store;
 mod told;
 mod version;
 
-use dcp_compiler::model::{OnUnhealthy, Trigger};
-use dcp_compiler::primitive::Fingerprint;
+use dcp_model::manifest::{OnUnhealthy, Trigger};
+use dcp_model::primitive::Fingerprint;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 

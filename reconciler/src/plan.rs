@@ -23,7 +23,7 @@ pub use consent::Allowed;
 pub use saved::SavedError;
 
 use crate::registry::{Applied, Base, Scope};
-use dcp_compiler::primitive::Fingerprint;
+use dcp_model::primitive::Fingerprint;
 
 /// What becomes of an address. In the order of how much it costs, so that the dearest of several is the greatest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -13,7 +13,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use async_trait::async_trait;
-use dcp_compiler::primitive::{Address, Fingerprint};
+use dcp_model::primitive::{Address, Fingerprint};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use dcp_compiler::airflow::stamped;
-use dcp_compiler::primitive::{Fingerprint, Orchestrator};
+use dcp_model::primitive::{Fingerprint, Orchestrator};
 
 use crate::apply::{Error, Target, orchestrator};
 use crate::dags::File;

@@ -6,7 +6,7 @@ pub(crate) mod status;
 
 use std::collections::BTreeMap;
 
-use dcp_compiler::primitive::{Address, Fingerprint};
+use dcp_model::primitive::{Address, Fingerprint};
 use dcp_proto::control::v1 as proto;
 use jiff::Timestamp;
 

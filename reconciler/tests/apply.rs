@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use dcp_compiler::compile::{Compiler, Goal, PROJECT_FILE};
-use dcp_compiler::primitive::{Kind, Primitive};
 use dcp_compiler::project::Project;
+use dcp_model::primitive::{Kind, Primitive};
 use dcp_objects::object_store::memory::InMemory;
 use dcp_reconciler::apply::{self, Step, Target, Who, apply, repair};
 use dcp_reconciler::dags::DagFolder;

@@ -3,8 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dcp_compiler::model::{OnUnhealthy, Trigger};
-use dcp_compiler::primitive::Fingerprint;
+use dcp_model::manifest::{OnUnhealthy, Trigger};
+use dcp_model::primitive::Fingerprint;
 use dcp_reconciler::keep::{
     Act, Condition, Decision, Desired, Health, Kept, Observed, Run, Seen, Stopping, Version, Wish, decide,
 };

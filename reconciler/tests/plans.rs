@@ -8,8 +8,8 @@ use std::path::Path;
 
 use dcp_compiler::compile::{Compilation, Compiler, Goal};
 use dcp_compiler::place;
-use dcp_compiler::primitive::{Fingerprint, Primitive};
 use dcp_compiler::project::Project;
+use dcp_model::primitive::{Fingerprint, Primitive};
 use dcp_reconciler::plan::{Allowed, Class, Concern, Context, Place, Plan, Reason, compare};
 use dcp_reconciler::registry::{Base, Entry, Scope, State};
 

@@ -20,9 +20,9 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use dcp_compiler::model;
-use dcp_compiler::primitive::{CoreEtlJob, Fingerprint};
 use dcp_gateway::{Compute, SparkApplication};
+use dcp_model::manifest;
+use dcp_model::primitive::{CoreEtlJob, Fingerprint};
 use dcp_server::offload;
 use futures_util::stream::BoxStream;
 use jiff::{SignedDuration, Timestamp};
@@ -70,7 +70,7 @@ pub const MAX_QUEUED: usize = 10_000;
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The backends; what names none is run on the first.
-    pub backends: Vec<(model::Backend, Backend)>,
+    pub backends: Vec<(manifest::Backend, Backend)>,
     pub jobs: Option<Arc<dyn Jobs>>,
     /// Where results are put.
     pub results: Option<Results>,
@@ -94,7 +94,7 @@ pub struct Options {
 }
 
 impl Options {
-    pub fn new(backends: Vec<(model::Backend, Backend)>, clock: fn() -> Timestamp) -> Self {
+    pub fn new(backends: Vec<(manifest::Backend, Backend)>, clock: fn() -> Timestamp) -> Self {
         Self {
             backends,
             jobs: None,
@@ -120,7 +120,7 @@ struct Inner {
     options: Options,
     begun: (Timestamp, Instant),
     presence: Presence,
-    slots: BTreeMap<model::Backend, Arc<Slots>>,
+    slots: BTreeMap<manifest::Backend, Arc<Slots>>,
     queues: Arc<Queues>,
     tasks: Mutex<HashMap<Id, Arc<Task>>>,
     /// Jobs that were run of late, and those that were looked up, by their revisions.
@@ -224,7 +224,7 @@ impl Inner {
         later(self.begun.0, self.begun.1.elapsed())
     }
 
-    fn compute(&self, backend: model::Backend) -> Option<&Arc<dyn Compute>> {
+    fn compute(&self, backend: manifest::Backend) -> Option<&Arc<dyn Compute>> {
         let found = self.options.backends.iter().find(|(name, _)| *name == backend);
         found.map(|(_, backend)| &backend.compute)
     }
@@ -271,7 +271,7 @@ impl Inner {
     }
 
     /// Where a job is to run.
-    fn place(&self, job: &CoreEtlJob) -> Result<model::Backend> {
+    fn place(&self, job: &CoreEtlJob) -> Result<manifest::Backend> {
         let mine = || self.options.backends.iter().map(|(name, _)| *name);
         let wanted = &job.placement.backends;
         let chosen = match wanted.as_slice() {
@@ -279,8 +279,8 @@ impl Inner {
             wanted => wanted.iter().copied().find(|name| mine().any(|it| it == *name)),
         };
         chosen.ok_or_else(|| {
-            let list = |all: &mut dyn Iterator<Item = model::Backend>| {
-                let names: Vec<_> = all.map(model::Backend::name).collect();
+            let list = |all: &mut dyn Iterator<Item = manifest::Backend>| {
+                let names: Vec<_> = all.map(manifest::Backend::name).collect();
                 if names.is_empty() { "none".to_owned() } else { names.join(", ") }
             };
             let (wanted, mine) = (list(&mut wanted.iter().copied()), list(&mut mine()));

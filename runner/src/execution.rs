@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use dcp_compiler::model::{Backend, Cause};
-use dcp_compiler::primitive::CoreEtlJob;
 use dcp_gateway::End;
+use dcp_model::manifest::{Backend, Cause};
+use dcp_model::primitive::CoreEtlJob;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -202,7 +202,7 @@ impl Policy {
     /// What a job says of it. A stream that is kept running runs for as long as it likes, and has a grace of its own.
     pub fn of(job: &CoreEtlJob, streaming: Option<&Streaming>) -> Self {
         let (retry, timeouts) = (&job.retry, &job.timeouts);
-        let seconds = |duration: dcp_compiler::model::Duration| duration.millis().div_ceil(1000);
+        let seconds = |duration: dcp_model::manifest::Duration| duration.millis().div_ceil(1000);
         Self {
             attempts: retry.attempts,
             remedies: retry.remedies,

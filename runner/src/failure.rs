@@ -9,9 +9,9 @@ mod events;
 mod remedy;
 mod rules;
 
-use dcp_compiler::primitive::CoreEtlJob;
-use dcp_compiler::secrets;
 use dcp_gateway::End;
+use dcp_model::primitive::CoreEtlJob;
+use dcp_model::secrets;
 
 pub use cause::{Cause, Mend};
 

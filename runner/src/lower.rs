@@ -5,18 +5,18 @@ mod pods;
 
 use std::collections::BTreeMap;
 
-use dcp_compiler::model::{
-    Clusters, Dependencies, Duration, FileFormat, FileRef, Job, KafkaFormat, KubernetesName, Location,
-    Python, Scalar, Sink, Sizing, Source, StateStore, Stream, Trigger,
-};
-use dcp_compiler::primitive::{ContinuousJob, CoreEtlJob};
-use dcp_compiler::reference;
 use dcp_gateway::SparkApplication;
 use dcp_gateway::application::{
     ApplicationTimeoutConfig, ApplicationTolerations, ConfigMapSpec, DRIVER_MEMORY_LIMIT, DeploymentMode,
     EXECUTOR_MEMORY_LIMIT, HADOOP_CONFIG_MAP, InstanceConfig, MODULES, Metadata, PACKAGES, Placement,
     PodSpec, RestartConfig, RestartPolicy, RuntimeVersions, SPARK_CONFIG_MAP, Spec,
 };
+use dcp_model::manifest::{
+    Clusters, Dependencies, Duration, FileFormat, FileRef, Job, KafkaFormat, KubernetesName, Location,
+    Python, Scalar, Sink, Sizing, Source, StateStore, Stream, Trigger,
+};
+use dcp_model::primitive::{ContinuousJob, CoreEtlJob};
+use dcp_model::reference;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -180,8 +180,12 @@ struct Program {
 fn program(input: &Input<'_>) -> Result<Program, Unfit> {
     match &input.job.job {
         Job::Sql(sql) => {
+            let statements = input.job.sql_statements(sql.query.as_deref().unwrap_or_default());
+            let statements = statements.ok_or_else(|| {
+                Unfit("`statements` of the job are not within its SQL: compile it again".to_owned())
+            })?;
             let task = json!({
-                "statements": sql.query.as_deref().map(dcp_compiler::sql::statements),
+                "statements": statements,
                 "parameters": input.values,
                 "results": input.results.filter(|_| sql.return_result),
             });
@@ -339,7 +343,7 @@ fn conf(job: &CoreEtlJob) -> BTreeMap<String, String> {
     option("spark.driver.extraJavaOptions", job.spark.driver_java_options.clone());
     option("spark.executor.extraJavaOptions", job.spark.executor_java_options.clone());
     option("spark.kubernetes.container.image", Some(job.engine.image.clone()));
-    let image = |pod: Option<&dcp_compiler::model::Pod>| Some(pod?.image.as_ref()?.to_string());
+    let image = |pod: Option<&dcp_model::manifest::Pod>| Some(pod?.image.as_ref()?.to_string());
     option("spark.kubernetes.driver.container.image", image(job.pods.driver.as_deref()));
     option("spark.kubernetes.executor.container.image", image(job.pods.executors.as_deref()));
     let secrets = &job.pods.image_pull_secrets;
@@ -452,7 +456,7 @@ fn dependencies(job: &CoreEtlJob, conf: &mut BTreeMap<String, String>) {
 }
 
 fn tolerations(job: &CoreEtlJob, streaming: Option<&Streaming>) -> ApplicationTolerations {
-    let millis = |span: dcp_compiler::model::Duration| i64::try_from(span.millis()).unwrap_or(i64::MAX);
+    let millis = |span: dcp_model::manifest::Duration| i64::try_from(span.millis()).unwrap_or(i64::MAX);
     let start = Some(job.timeouts.start.millis());
     let grace = streaming.and_then(|it| it.grace).unwrap_or(job.timeouts.stop);
     // Spark chooses nothing where a number is given.

@@ -285,7 +285,7 @@ fn gone(execution: &mut Execution, end: Option<End>, verdict: Option<Verdict>, n
     }
     let timeout = |summary: String| Verdict {
         diagnosis: Diagnosis {
-            class: Some(dcp_compiler::model::Cause::Timeout),
+            class: Some(dcp_model::manifest::Cause::Timeout),
             cause: "timeout".to_owned(),
             summary,
             evidence: Vec::new(),

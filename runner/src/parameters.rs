@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use dcp_compiler::diag::{list, nearest};
-use dcp_compiler::model::{Identifier, ParameterType, RunValue, Scalar, ScalarOr, TypedParameter};
-use dcp_compiler::primitive::CoreEtlJob;
+use dcp_model::diag::{list, nearest};
+use dcp_model::manifest::{Identifier, ParameterType, RunValue, Scalar, ScalarOr, TypedParameter};
+use dcp_model::primitive::CoreEtlJob;
 use jiff::civil::Date;
 use jiff::{Timestamp, civil::DateTime};
 use serde::{Deserialize, Serialize};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dcp_compiler::primitive::{Body, CoreEtlJob, Fingerprint};
+use dcp_model::primitive::{Body, CoreEtlJob, Fingerprint};
 use serde::{Deserialize, Serialize};
 
 use crate::api::Error;

@@ -14,8 +14,8 @@ mod said;
 
 use std::collections::BTreeMap;
 
-use dcp_compiler::model::{Job, Sizing};
-use dcp_compiler::primitive::CoreEtlJob;
+use dcp_model::manifest::{Job, Sizing};
+use dcp_model::primitive::CoreEtlJob;
 
 use crate::execution::Adjustment;
 use band::Bounds;

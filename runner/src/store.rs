@@ -14,8 +14,8 @@ mod write;
 use std::path::Path;
 use std::sync::Arc;
 
-use dcp_compiler::primitive::Fingerprint;
 use dcp_database::{Database, Schema};
+use dcp_model::primitive::Fingerprint;
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 

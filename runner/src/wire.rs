@@ -5,9 +5,9 @@ pub(crate) mod status;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use dcp_compiler::model::{Backend, Cause};
-use dcp_compiler::primitive::Fingerprint;
 use dcp_gateway::End;
+use dcp_model::manifest::{Backend, Cause};
+use dcp_model::primitive::Fingerprint;
 use dcp_proto::runner::v1 as proto;
 use jiff::Timestamp;
 use serde::Serialize;

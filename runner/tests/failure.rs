@@ -92,7 +92,7 @@ fn every_cause_has_a_case_or_is_found_elsewhere() {
         assert_eq!(known.iter().any(|it| it == cause.name()), !elsewhere, "{cause:?}");
         assert_eq!(
             matches!(cause.mend(), Mend::More(_)),
-            cause.class() == Some(dcp_compiler::model::Cause::OutOfMemory)
+            cause.class() == Some(dcp_model::manifest::Cause::OutOfMemory)
         );
     }
 }

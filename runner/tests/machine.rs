@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use dcp_compiler::model::Backend;
 use dcp_gateway::{End, Phase as At, Status};
+use dcp_model::manifest::Backend;
 use dcp_runner::execution::{Adjustment, Diagnosis, Execution, Id, Phase, Policy, Transition};
 use dcp_runner::machine::{Effect, Event, Verdict, after, next};
 use jiff::{SignedDuration, Timestamp};
@@ -126,7 +126,7 @@ fn policy(dice: &mut Dice) -> Policy {
 
 fn verdict(dice: &mut Dice) -> Option<Verdict> {
     let diagnosis = Diagnosis {
-        class: Some(dcp_compiler::model::Cause::OutOfMemory),
+        class: Some(dcp_model::manifest::Cause::OutOfMemory),
         cause: "driverHeap".to_owned(),
         summary: "the driver's heap was full".to_owned(),
         evidence: vec!["java.lang.OutOfMemoryError".to_owned()],

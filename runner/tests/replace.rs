@@ -1,8 +1,8 @@
 //! Runs of one schedule that replace each other, in a world in which a Runner dies between any two lines: thousands of
 //! seeds, each of which can be run again alone by `DCP_SEED=N`.
 
-use dcp_compiler::model::Backend;
 use dcp_gateway::{End, Phase as At, Status};
+use dcp_model::manifest::Backend;
 use dcp_runner::execution::{Execution, Id, Phase, Policy, Stopping};
 use dcp_runner::machine::{Effect, Event, after, next};
 use dcp_runner::replace::{Claim, Rival, decide};

@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dcp_compiler::model;
 use dcp_gateway::{Compute, Log, Name, Result, SparkApplication, Status};
+use dcp_model::manifest;
 use dcp_runner::embedded::{Backend, Embedded, Options};
 use dcp_runner::store::Store;
 use dcp_server::Services;
@@ -38,7 +38,7 @@ async fn main() -> std::result::Result<(), Box<dyn Error>> {
     };
     let compute = Arc::new(Mortal { inner: local, left: AtomicI64::new(die_at.parse()?), panics });
     let backend = Backend { compute, slots: None };
-    let mut options = Options::new(vec![(model::Backend::Local, backend)], Timestamp::now);
+    let mut options = Options::new(vec![(manifest::Backend::Local, backend)], Timestamp::now);
     options.look = Duration::from_millis(100);
     options.lease = Duration::from_millis(lease.parse()?);
     options.locks = Some(folder.join("locks"));

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use dcp_compiler::diag::{Code, Diagnostic, Severity};
-use dcp_compiler::primitive::Body;
 use dcp_compiler::schema;
+use dcp_model::primitive::Body;
 
 /// What fits a terminal, where the pages are read.
 const MAX_WIDTH: usize = 100;

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use dcp_compiler::compile::{Compilation, Compiler, Goal, Stored};
 use dcp_compiler::diag::Code;
-use dcp_compiler::model::{Backend, ParameterType, ScalarOr, TypedParameter};
-use dcp_compiler::primitive::{Body, ContinuousJob, CoreEtlJob, Primitive};
 use dcp_compiler::project::{FILE_NAME, Project};
+use dcp_model::manifest::{Backend, ParameterType, ScalarOr, TypedParameter};
+use dcp_model::primitive::{Body, ContinuousJob, CoreEtlJob, Primitive};
 use dcp_runner::execution::{Execution, Id, Policy};
 use dcp_runner::lower::{Input, Streaming, lower};
 use dcp_runner::machine::{Event, after};
@@ -145,7 +145,7 @@ fn stored_analyses_are_linked_as_fresh_ones() {
         let nodes = (0..manifests.len()).filter(|index| stored(*index).is_some());
         let nodes = nodes
             .flat_map(|index| fresh.graph.nodes.iter().filter(move |it| it.at.file.0 as usize == index + 1));
-        kinds.extend(nodes.flat_map(|node| [node.job, node.run]));
+        kinds.extend(nodes.flat_map(|node| [node.job.name(), node.run.name()]));
     }
     let all = ["continuous", "jar", "manual", "onAssets", "pyspark", "schedule", "service", "sql", "stream"];
     assert_eq!(kinds.into_iter().collect::<Vec<_>>(), all);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dcp_compiler::primitive::CoreEtlJob;
+use dcp_model::primitive::CoreEtlJob;
 use dcp_runner::parameters::{Problem, values};
 use proptest::prelude::*;
 

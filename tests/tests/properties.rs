@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use dcp_compiler::compile::{Compilation, Compiler, Goal};
 use dcp_compiler::diag::Diagnostic;
-use dcp_compiler::model::Backend;
-use dcp_compiler::primitive::{Body, CoreEtlJob, canonical};
 use dcp_compiler::project::Project;
+use dcp_model::manifest::Backend;
+use dcp_model::primitive::{Body, CoreEtlJob, canonical};
 use dcp_runner::execution::{Execution, Id, Policy};
 use dcp_runner::lower::{Input, lower};
 use dcp_tests::{compile, describe, split_files, workspace};

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use dcp_compiler::primitive::CoreEtlJob;
 use dcp_gateway::End;
+use dcp_model::primitive::CoreEtlJob;
 use dcp_runner::execution::Attempt;
 use dcp_runner::failure::{Evidence, judge};
 use jiff::Timestamp;
@@ -19,7 +19,7 @@ fn course(job: &CoreEtlJob, log: &str, exit_code: i32) -> (Vec<String>, String) 
     let end = End { at, succeeded: false, stopped: false, exit_code, signal: None, message: String::new() };
     let mut attempt = Attempt {
         number: 1,
-        backend: dcp_compiler::model::Backend::Local,
+        backend: dcp_model::manifest::Backend::Local,
         begun: at,
         running: None,
         end: None,

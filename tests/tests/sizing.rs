@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use dcp_compiler::model::Memory;
-use dcp_compiler::primitive::CoreEtlJob;
+use dcp_model::manifest::Memory;
+use dcp_model::primitive::CoreEtlJob;
 use dcp_runner::execution::Adjustment;
 use dcp_runner::sizing::{Given, Measured, kept, size};
 use proptest::prelude::*;

@@ -8,8 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use dcp_compiler::model::Backend;
 use dcp_gateway::End;
+use dcp_model::manifest::Backend;
 use dcp_runner::api::{Error, Filter, Holder, LogPart, LogRequest, Record, Result, Runner, Submitted};
 use dcp_runner::execution::{Attempt, Diagnosis, Execution, Id, Phase, Policy, Stopping, Transition};
 use dcp_runner::failure::Cause;

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use dcp_compiler::primitive::Primitive;
+use dcp_model::primitive::Primitive;
 use dcp_reconciler::apply::{Target, Who, apply};
 use dcp_reconciler::dags::DagFolder;
 use dcp_reconciler::keep::store::{Key, Store};

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use dcp_compiler::model::{Backend, Domain, Name};
 use dcp_gateway::End;
+use dcp_model::manifest::{Backend, Domain, Name};
 use dcp_runner::api::Record;
 use dcp_runner::execution::{Attempt, Execution, Id, Phase, Policy, Transition};
 use dcp_runner::request::{Defined, Definition, Submit};

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dcp_compiler::model;
 use dcp_gateway::{Compute, Log, Name, SparkApplication, Status};
+use dcp_model::manifest;
 use dcp_runner::embedded::{Backend, Embedded, Options};
 use dcp_runner::remote::Remote;
 use dcp_server::{Services, Token, Tokens};
@@ -24,7 +24,7 @@ const TOKEN: &str = "0123456789abcdef-benchmark";
 /// Serves a Runner until its input ends; tells its address.
 pub async fn serve(database: &str) -> Result<()> {
     let backend = Backend { compute: Arc::new(Full), slots: Some(0) };
-    let mut options = Options::new(vec![(model::Backend::Local, backend)], now);
+    let mut options = Options::new(vec![(manifest::Backend::Local, backend)], now);
     // No URL is looked at for this: PostgreSQL has no locks on this machine.
     options.locks = Path::new(database).parent().map(|folder| folder.join("locks"));
     let runner = Embedded::start(open(database).await?, options).await?;

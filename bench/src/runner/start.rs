@@ -6,9 +6,9 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use dcp_compiler::model;
 use dcp_gateway::local::Local;
 use dcp_gateway::local::installation::{Installation, Installations};
+use dcp_model::manifest;
 use dcp_runner::api::Runner as _;
 use dcp_runner::embedded::{Backend, Embedded, Options};
 use dcp_runner::request::{Definition, Submit};
@@ -31,7 +31,7 @@ pub(super) async fn measure(dcp: &Path, starts: usize) -> Result<Value> {
     let supervisor = vec![dcp.to_string_lossy().into_owned(), "supervise".to_owned()];
     let local = Local::new(&machine.path("runs"), &machine.path(""), installations, supervisor)?;
     let backend = Backend { compute: Arc::new(local), slots: None };
-    let options = Options::new(vec![(model::Backend::Local, backend)], now);
+    let options = Options::new(vec![(manifest::Backend::Local, backend)], now);
     let runner = Embedded::start(Store::sqlite(&machine.path("runs.db")).await?, options).await?;
     let (mut by_hand, mut submitted) = (Vec::new(), Vec::new());
     for number in 0..starts {

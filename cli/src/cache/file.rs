@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
 use dcp_compiler::compile::{Analysis, Stored};
-use dcp_compiler::primitive::{Fingerprint, Kind};
 use dcp_compiler::source::{LoadError, SourceLoader};
+use dcp_model::primitive::{Fingerprint, Kind};
 use serde::{Deserialize, Deserializer, Serialize};
 use sha2::{Digest as _, Sha256};
 

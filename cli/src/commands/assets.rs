@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use dcp_compiler::diag::nearest;
-use dcp_compiler::primitive::{Address, Body};
+use dcp_model::primitive::{Address, Body};
 use dcp_reconciler::assets::lineage::Lineage;
 use dcp_reconciler::assets::{Completed, Told, canonical};
 use jiff::Timestamp;

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use dcp_compiler::compile::Goal;
-use dcp_compiler::primitive::{Body, Primitive};
+use dcp_model::primitive::{Body, Primitive};
 use serde::Serialize;
 use serde_json::Value;
 

@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use dcp_compiler::compile::Goal;
-use dcp_compiler::graph::{self, Dataset, Node};
+use dcp_compiler::graph::{self, Node};
+use dcp_model::dataset::Dataset;
 
 use crate::args::{Graph, GraphFormat};
 use crate::failure::{Failure, Verdict};

@@ -4,8 +4,8 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
-use dcp_compiler::model::Name;
 use dcp_compiler::schema::{MANIFEST, PROJECT};
+use dcp_model::manifest::Name;
 
 use crate::args::Init;
 use crate::control::FOLDER;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use dcp_compiler::primitive::{Body, Fingerprint, Primitive};
+use dcp_model::primitive::{Body, Fingerprint, Primitive};
 use dcp_reconciler::plan::compare;
 
 use super::{apply, plan};

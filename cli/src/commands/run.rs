@@ -5,9 +5,9 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use dcp_compiler::compile::Goal;
-use dcp_compiler::model::{self, Job};
-use dcp_compiler::primitive::{Body, ContinuousJob, CoreEtlJob, Kind};
 use dcp_compiler::project::Project;
+use dcp_model::manifest::{self, Job};
+use dcp_model::primitive::{Body, ContinuousJob, CoreEtlJob, Kind};
 use dcp_reconciler::keep::service_key;
 use dcp_reconciler::registry::Scope;
 use dcp_runner::api::Record;
@@ -166,7 +166,7 @@ fn of_file(
     let address = format!("CoreEtlJob/{}", id(&job));
     let kept = continuous.into_iter().find(|it| it.job == address);
     let placed = &mut job.placement.backends;
-    if !placed.is_empty() && !placed.contains(&model::Backend::Local) && !console.quiet {
+    if !placed.is_empty() && !placed.contains(&manifest::Backend::Local) && !console.quiet {
         let wanted: Vec<_> = placed.iter().map(|it| it.name()).collect();
         writeln!(
             console.err,
@@ -174,7 +174,7 @@ fn of_file(
             wanted.join(", ")
         )?;
     }
-    *placed = vec![model::Backend::Local];
+    *placed = vec![manifest::Backend::Local];
     let exclusive = kept.as_ref().map(|it| match it.continuous() {
         Some(stream) => stream.checkpoint.as_str().to_owned(),
         None => service_key(&scope_of(project), &format!("{}/{}", Kind::ContinuousJob.name(), id(&job))),

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dcp_compiler::primitive::{CoreEtlJob, Fingerprint};
+use dcp_model::primitive::{CoreEtlJob, Fingerprint};
 use dcp_reconciler::keep::{Here, Keeper, store as keep};
 use dcp_reconciler::registry::remote::Remote;
 use dcp_reconciler::registry::sql::Sql;

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::path::Path;
 
-use dcp_compiler::primitive::{Address, Fingerprint, Kind};
+use dcp_model::primitive::{Address, Fingerprint, Kind};
 use dcp_reconciler::registry::Revision;
 use serde_json::Value;
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anstream::adapter::strip_str;
-use dcp_compiler::primitive::Address;
+use dcp_model::primitive::Address;
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::args::{self, Format};

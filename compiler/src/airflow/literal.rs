@@ -5,28 +5,12 @@
 
 use std::fmt::Write as _;
 
+use dcp_model::dag::Value;
 use serde::Serialize;
 
 /// `ruff format`'s default.
 const LINE_WIDTH: usize = 88;
 const STEP: usize = 4;
-
-/// A constant: what JSON can say, floats left out, so that equal data is equal text.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value {
-    None,
-    Bool(bool),
-    Int(i64),
-    Str(String),
-    List(Vec<Value>),
-    Dict(Vec<(String, Value)>),
-}
-
-impl From<&str> for Value {
-    fn from(text: &str) -> Self {
-        Value::Str(text.to_owned())
-    }
-}
 
 /// Python source text that evaluates to a constant and can do nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

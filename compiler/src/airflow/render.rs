@@ -2,10 +2,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
+use dcp_model::dag::{Asset, AssetMode, Dag, Date, EPOCH, RunValue, Schedule, Task, Value};
 use handlebars::{Handlebars, no_escape};
 use serde::Serialize;
 
-use super::{Asset, AssetMode, Dag, Date, EPOCH, Literal, Schedule, Task, Value};
+use super::Literal;
 
 const DAG: &str = "dag.py";
 /// Airflow's retries of a task whose try it has lost. A job that has failed fails its task for good: the Runner retries
@@ -165,7 +166,7 @@ fn task(number: u64, dag: &Dag, task: &Task) -> Slot {
         upstream: _,
     } = task;
     let expressions =
-        run_parameters.iter().map(|(name, value)| (name.clone(), Value::from(value.expression()))).collect();
+        run_parameters.iter().map(|(name, value)| (name.clone(), Value::from(expression(*value)))).collect();
     let parts = run_parameters.iter().filter(|(_, value)| value.is_of_data());
     let partition: Vec<Value> = parts.map(|(name, _)| Value::from(&**name)).collect();
     Slot::group([
@@ -294,4 +295,26 @@ fn date(Date { year, month, day }: Date) -> Slot {
 /// In a group of its own, so that zero seconds are not taken for none.
 fn seconds(seconds: Option<u64>) -> Slot {
     Slot::optional(seconds.map(|seconds| Slot::group([("seconds", Slot::Number(seconds))])))
+}
+
+/// Returns the template expression of a value of the run.
+fn expression(value: RunValue) -> &'static str {
+    match value {
+        RunValue::Date => "{{ ds }}",
+        RunValue::LocalDate => {
+            "{{ logical_date.in_timezone(dag.timetable.timezone | default(dag.timezone)) | ds }}"
+        }
+        RunValue::Timestamp => "{{ ts }}",
+        RunValue::IntervalStart => "{{ data_interval_start | ts }}",
+        RunValue::IntervalStartDate => {
+            "{{ data_interval_start.in_timezone(dag.timetable.timezone | default(dag.timezone)) | ds }}"
+        }
+        RunValue::IntervalEnd => "{{ data_interval_end | ts }}",
+        RunValue::IntervalEndDate => {
+            "{{ data_interval_end.in_timezone(dag.timetable.timezone | default(dag.timezone)) | ds }}"
+        }
+        RunValue::RunAfter => "{{ dag_run.run_after | ts }}",
+        RunValue::RunAfterDate => "{{ dag_run.run_after | ds }}",
+        RunValue::RunId => "{{ run_id }}",
+    }
 }

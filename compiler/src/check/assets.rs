@@ -1,12 +1,14 @@
 //! What a workload waits for and writes can be assets in Airflow.
 
-use crate::airflow::{Asset, MAX_ASSET};
+use dcp_model::dag::{Asset, MAX_ASSET};
+use dcp_model::manifest::RunKind;
+
 use crate::diag::{Code, Diagnostic};
 use crate::graph::{Link, Node};
 
 /// A DAG with an asset that is too long would be one that Airflow can't import.
 pub(crate) fn check(node: &Node, found: &mut Vec<Diagnostic>) {
-    if matches!(node.run, "continuous" | "service") {
+    if matches!(node.run, RunKind::Continuous | RunKind::Service) {
         return;
     }
     // What is added to a name is short, and what is escaped in it takes three characters for each byte.

@@ -1,9 +1,10 @@
 //! Spark's settings: which of them the platform owns, and which have a field of their own.
 
+use dcp_model::manifest::{Job, Manifest, Memory, Sizing};
+
 use super::Subject;
 use super::settings::{self, Meant};
 use crate::diag::{Code, Diagnostic};
-use crate::model::{Job, Manifest, Memory, Sizing};
 
 pub(super) fn check(subject: &mut Subject<'_>) {
     let manifest = subject.manifest;

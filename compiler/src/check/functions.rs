@@ -2,9 +2,10 @@
 
 use std::sync::LazyLock;
 
+use dcp_model::manifest::Manifest;
+
 use super::{SqlSource, Subject};
 use crate::diag::{Code, Diagnostic, nearest};
-use crate::model::Manifest;
 use crate::sql::Facts;
 
 /// Made by `scripts/spark-functions`: the versions that are listed, and a function in each line.

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
+use dcp_model::manifest::{
+    Date, Identifier, JobKind, Parameter, ParameterType, Run, RunValue, Scalar, ScalarOr, TypedParameter,
+};
+use dcp_model::reference::{self, Reference};
+
 use super::{SqlSource, Subject};
 use crate::diag::{Code, Diagnostic, list, nearest};
-use crate::model::{
-    Date, Identifier, Parameter, ParameterType, Run, RunValue, Scalar, ScalarOr, TypedParameter,
-};
-use crate::reference::{self, Reference};
 use crate::source::Span;
 use crate::sql;
 
@@ -21,10 +22,10 @@ pub(super) fn check(subject: &mut Subject<'_>) {
     // What SQL that could not be read uses, nobody knows.
     let readable = subject.sql.is_none_or(|sql| sql.facts().is_some());
     for (name, parameter) in parameters {
-        let path = ["spec", "job", kind, "parameters", name.as_str()];
+        let path = ["spec", "job", kind.name(), "parameters", name.as_str()];
         if readable && !used.iter().any(|(used, _)| *used == name.as_str()) {
             let at = subject.key(&path);
-            let how = if kind == "sql" {
+            let how = if kind == JobKind::Sql {
                 format!("write `:{name}` in the SQL")
             } else {
                 format!("write `${{param.{name}}}` in `args`")
@@ -48,13 +49,13 @@ enum Place<'a> {
 }
 
 /// The parameters that the SQL or the arguments use, with their first places.
-fn used<'a>(subject: &mut Subject<'a>, kind: &str) -> Vec<(&'a str, Place<'a>)> {
+fn used<'a>(subject: &mut Subject<'a>, kind: JobKind) -> Vec<(&'a str, Place<'a>)> {
     let parameters = subject.sql.and_then(SqlSource::facts).map_or(&[][..], |facts| &facts.parameters);
     let first = |parameter: &'a sql::Parameter| Some(Place::Sql(parameter.at.first()?));
     let mut used: Vec<_> = parameters.iter().filter_map(|it| Some((it.name.as_str(), first(it)?))).collect();
     let manifest = subject.manifest;
     for (at, arg) in manifest.spec.job.args().iter().enumerate() {
-        let place = subject.at(&["spec", "job", kind, "args", &at.to_string()]);
+        let place = subject.at(&["spec", "job", kind.name(), "args", &at.to_string()]);
         match reference::references(arg.as_str()) {
             Ok(references) => used.extend(references.into_iter().filter_map(|reference| match reference {
                 Reference::Param(name) => Some((name, Place::Argument(place))),

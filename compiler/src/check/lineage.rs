@@ -1,9 +1,11 @@
 //! What the SQL reads and writes, compared with what the manifest declares.
 
+use dcp_model::dataset::{Dataset, DatasetKind};
+use dcp_model::manifest::{DataRef, Job, Output};
+
 use super::Subject;
 use crate::diag::{Code, Diagnostic, Dotted};
-use crate::graph::{self, Dataset};
-use crate::model::{DataRef, Job, Output};
+use crate::graph;
 use crate::sql::TableRef;
 
 pub(super) fn check(subject: &mut Subject<'_>) {
@@ -31,7 +33,9 @@ pub(super) fn check(subject: &mut Subject<'_>) {
             let at = sql.span(&table.at);
             let dataset = graph::dataset_of_sql(table);
             // Who misspells a table names two: one is used and not declared, the other declared and not used.
-            let meant = (dataset.kind == "table").then(|| take_nearest(&table.name, &mut unused)).flatten();
+            let meant = (dataset.kind == DatasetKind::Table)
+                .then(|| take_nearest(&table.name, &mut unused))
+                .flatten();
             found.push(match meant {
                 Some((index, name)) => diagnostic
                     .at(at, format!("did you mean `{name}`?"))
@@ -59,7 +63,7 @@ struct Side {
 
 /// Only where something is declared: who declares nothing leaves it to the SQL.
 fn undeclared<'t>(declared: &[DataRef], inferred: &'t [TableRef]) -> impl Iterator<Item = &'t TableRef> {
-    let known: Vec<Dataset> = declared.iter().map(graph::dataset).collect();
+    let known: Vec<Dataset> = declared.iter().map(Dataset::from).collect();
     let unknown =
         move |table: &&TableRef| !known.is_empty() && !known.contains(&graph::dataset_of_sql(table));
     inferred.iter().filter(unknown)
@@ -69,7 +73,7 @@ fn unused<'d>(declared: &'d [DataRef], inferred: &[TableRef]) -> Vec<(usize, &'d
     let known: Vec<Dataset> = inferred.iter().map(graph::dataset_of_sql).collect();
     let tables = declared.iter().enumerate().filter(|(_, data)| matches!(data, DataRef::Table(_)));
     tables
-        .filter(|(_, data)| !known.contains(&graph::dataset(data)))
+        .filter(|(_, data)| !known.contains(&Dataset::from(*data)))
         .map(|(at, data)| (at, data.name()))
         .collect()
 }

@@ -22,9 +22,10 @@ mod stream;
 
 use std::ops::Range;
 
+use dcp_model::manifest::Manifest;
+
 use crate::diag::{Code, Diagnostic};
 use crate::engine::EngineTable;
-use crate::model::Manifest;
 use crate::source::{FileId, Span};
 use crate::sql::{Facts, QueryShape, Reading, StatementKind};
 use crate::yaml::NodeRef;

@@ -1,10 +1,10 @@
 //! Volumes of pods that Kubernetes or Spark would refuse.
 
+use dcp_model::manifest::Volume;
 use serde_json::Value;
 
 use super::Subject;
 use crate::diag::Code;
-use crate::model::Volume;
 
 /// The name of a claim for which Spark makes one, in Spark's own settings.
 const ON_DEMAND: &str = "OnDemand";

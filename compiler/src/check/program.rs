@@ -1,8 +1,9 @@
 //! The main class of a program without a jar of its own exists somewhere.
 
+use dcp_model::manifest::{Dependencies, Job, Pod, Spec};
+
 use super::Subject;
 use crate::diag::Code;
-use crate::model::{Dependencies, Job, Pod, Spec};
 
 /// The packages of Spark itself.
 const OF_SPARK: &str = "org.apache.spark.";

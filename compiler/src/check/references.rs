@@ -1,8 +1,10 @@
 //! References to parameters that nothing replaces: a parameter has a value only where a run takes it.
 
+use dcp_model::manifest::JobKind;
+use dcp_model::reference::{self, Reference};
+
 use super::Subject;
 use crate::diag::Code;
-use crate::reference::{self, Reference};
 use crate::source::Span;
 use crate::yaml::NodeRef;
 
@@ -14,15 +16,17 @@ pub(super) fn check(subject: &mut Subject<'_>) {
     }
     for (at, field, name) in found {
         let help = match (kind, field) {
-            ("sql", "query") => format!("write `:{name}`: Spark binds the parameters of SQL"),
-            ("sql", _) => {
+            (JobKind::Sql, "query") => format!("write `:{name}`: Spark binds the parameters of SQL"),
+            (JobKind::Sql, _) => {
                 "parameters of SQL are for its text, as `:name`; what differs between targets is a `${var.…}`"
                     .to_owned()
             }
-            ("stream", _) => {
+            (JobKind::Stream, _) => {
                 "a stream has no parameters; what differs between targets is a `${var.…}`".to_owned()
             }
-            _ => "pass it to the program in `args`; what differs between targets is a `${var.…}`".to_owned(),
+            (JobKind::Pyspark | JobKind::Jar, _) => {
+                "pass it to the program in `args`; what differs between targets is a `${var.…}`".to_owned()
+            }
         };
         let message = format!("nothing replaces `${{param.{name}}}` here");
         subject.problem(Code::BAD_REFERENCE, message, at, "no value of a run gets here", help);

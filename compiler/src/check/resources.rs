@@ -1,8 +1,9 @@
 //! Bounds and who decides between them.
 
+use dcp_model::manifest::{Cpu, Memory, Run, Sizing, Trigger, default_overhead};
+
 use super::Subject;
 use crate::diag::Code;
-use crate::model::{Cpu, Memory, Run, Sizing, Trigger, default_overhead};
 
 /// Spark refuses to start with a smaller heap.
 const LEAST_HEAP_MIB: u64 = 450;

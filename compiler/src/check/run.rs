@@ -1,8 +1,9 @@
 //! The run mode suits the job.
 
+use dcp_model::manifest::{ConcurrencyPolicy, Continuous, Duration, Job, Run, Schedule};
+
 use super::Subject;
 use crate::diag::{Code, Diagnostic};
-use crate::model::{ConcurrencyPolicy, Continuous, Duration, Job, Run, Schedule};
 
 const MIN_INTERVAL: Duration = Duration::from_secs(60);
 

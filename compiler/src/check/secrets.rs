@@ -2,8 +2,9 @@
 
 use std::ops::Range;
 
+use dcp_model::secrets::{self, Kind, Secret, Text};
+
 use crate::diag::{Code, Diagnostic};
-use crate::secrets::{self, Kind, Secret, Text};
 use crate::source::{FileId, Span};
 use crate::yaml::NodeRef;
 

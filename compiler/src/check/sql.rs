@@ -1,8 +1,9 @@
 //! What reading the SQL said of it.
 
+use dcp_model::manifest::Job;
+
 use super::{SqlSource, Subject};
 use crate::diag::{Code, Diagnostic};
-use crate::model::Job;
 use crate::source::Span;
 use crate::sql::{Form, Reading, Refused, StatementKind};
 

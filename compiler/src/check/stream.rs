@@ -16,11 +16,12 @@ mod windows;
 
 use std::ops::Range;
 
+use dcp_model::manifest::{Identifier, Job, ScalarOr, Sink, Source, Stream, TableName};
+use query::Query;
+
 use super::Subject;
 use crate::diag::{Code, Diagnostic, nearest};
-use crate::model::{Identifier, Job, ScalarOr, Sink, Source, Stream, TableName};
 use crate::source::Span;
-use query::Query;
 
 pub(super) fn check(subject: &mut Subject<'_>) {
     let Job::Stream(stream) = &subject.manifest.spec.job else { return };

@@ -2,9 +2,10 @@
 
 use std::slice;
 
+use dcp_model::manifest::{FileRef, Job, Manifest};
+
 use super::unreadable;
 use crate::diag::Diagnostic;
-use crate::model::{FileRef, Job, Manifest};
 use crate::source::SourceLoader;
 use crate::yaml::NodeRef;
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Analysis, PROJECT_FILE, Unit, file_of};
 use crate::graph::Node;
-use crate::primitive::Lowered;
+use crate::lower::Lowered;
 use crate::source::{FileId, SourceFile, Span};
 
 /// An analysis without diagnostics, without primitives, and without the texts of its files.

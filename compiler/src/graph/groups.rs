@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Dataset, Graph, Link, Node, Places, circles, dataset};
+use dcp_model::manifest::{AssetTrigger, Manifest, Run, RunValue, ScalarOr, Schedule};
+
+use super::{Dataset, Graph, Link, Node, Places, circles};
 use crate::diag::{Code, Diagnostic};
-use crate::model::{AssetTrigger, Manifest, Run, RunValue, ScalarOr, Schedule};
 use crate::source::Span;
 
 /// Airflow keeps no more of the owners of all tasks of a DAG, one after the other.
@@ -42,7 +43,7 @@ impl Member {
         let parameters = spec.job.parameters().into_iter().flatten();
         let intervals = parameters.filter_map(|(name, parameter)| match parameter {
             ScalarOr::Map(typed) if typed.run.is_some_and(bound) => {
-                Some(places.at(&["spec", "job", spec.job.kind(), "parameters", name.as_str(), "run"]))
+                Some(places.at(&["spec", "job", spec.job.kind().name(), "parameters", name.as_str(), "run"]))
             }
             _ => None,
         });
@@ -276,7 +277,7 @@ fn difference(one: &Run, other: &Run) -> Option<Difference> {
             fields.find_map(|((field, one), other)| of(field, one, other))
         }
         (Run::OnAssets(one), Run::OnAssets(other)) => of("onAssets", awaited(one), awaited(other)),
-        (one, other) => of("run", one.kind().to_owned(), other.kind().to_owned()),
+        (one, other) => of("run", one.kind().to_string(), other.kind().to_string()),
     }
 }
 
@@ -312,6 +313,7 @@ fn awaited(trigger: &AssetTrigger) -> String {
         AssetTrigger::All(_) => "all",
         AssetTrigger::Any(_) => "any",
     };
-    let names: BTreeSet<String> = trigger.assets().iter().map(|data| dataset(data).to_string()).collect();
+    let names: BTreeSet<String> =
+        trigger.assets().iter().map(|data| Dataset::from(data).to_string()).collect();
     format!("{mode} of {}", names.into_iter().collect::<Vec<_>>().join(", "))
 }

@@ -2,6 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use dcp_model::dataset::DatasetKind;
+use dcp_model::manifest::JobKind;
+
 use super::{Link, Node, shared};
 use crate::diag::{Code, Diagnostic, Severity};
 
@@ -18,7 +21,7 @@ pub(super) fn check(nodes: &[Node]) -> Vec<Diagnostic> {
     }
     let written: Places<'_> = by_name(nodes, |node| node.writes.as_slice());
     let read: Places<'_> =
-        by_name(nodes.iter().filter(|node| node.job == "stream"), |node| node.reads.as_slice());
+        by_name(nodes.iter().filter(|node| node.job == JobKind::Stream), |node| node.reads.as_slice());
     for checkpoint in checkpoints.values() {
         let name = &checkpoint.1.dataset.name;
         let data = around(name, &read).next().map(|data| (data, "is read"));
@@ -44,9 +47,9 @@ pub(super) fn check(nodes: &[Node]) -> Vec<Diagnostic> {
 /// The list of what a file sink has written is in its folder, batch by batch: a second stream finds its own batches
 /// written already, and leaves them out.
 fn writers(nodes: &[Node]) -> Vec<Diagnostic> {
-    let streams = nodes.iter().filter(|node| node.job == "stream");
+    let streams = nodes.iter().filter(|node| node.job == JobKind::Stream);
     let paths = streams.flat_map(|node| node.writes.iter().map(move |link| (node, link)));
-    let paths = paths.filter(|(_, link)| link.dataset.kind == "path");
+    let paths = paths.filter(|(_, link)| link.dataset.kind == DatasetKind::Path);
     shared(paths, |dataset, again, first| {
         let (first, again) = (first.address(), again.address());
         let message = format!("the streams `{first}` and `{again}` both write to `{}`", dataset.name);
@@ -78,7 +81,10 @@ fn by_name<'g>(
 ) -> Places<'g> {
     let mut places = Places::new();
     for node in nodes {
-        for link in links(node).iter().filter(|link| matches!(link.dataset.kind, "path" | "checkpoint")) {
+        for link in links(node)
+            .iter()
+            .filter(|link| matches!(link.dataset.kind, DatasetKind::Path | DatasetKind::Checkpoint))
+        {
             places.entry(&link.dataset.name).or_insert((node, link));
         }
     }

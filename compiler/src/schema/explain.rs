@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 
+use dcp_model::manifest;
 use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::paths::{Location, LocationSegment};
 use jsonschema::{JsonType, ValidationError};
@@ -9,7 +10,6 @@ use serde_json::Value;
 
 use super::{DocumentSchema, fields};
 use crate::diag::{Code, Diagnostic, list, nearest};
-use crate::model;
 use crate::source::Span;
 use crate::yaml::{Member, NodeId, NodeRef, Tree};
 
@@ -450,8 +450,8 @@ fn fault(format: &str, text: &str, span: Span) -> Diagnostic {
     }
 }
 
-fn fault_of(format: &str, text: &str) -> Option<model::Fault> {
-    model::formats().find(|known| known.name == format).and_then(|known| (known.check)(text).err())
+fn fault_of(format: &str, text: &str) -> Option<manifest::Fault> {
+    manifest::formats().find(|known| known.name == format).and_then(|known| (known.check)(text).err())
 }
 
 fn out_of_range(node: NodeRef<'_>, name: &str, kind: &ValidationErrorKind) -> Diagnostic {

@@ -3,7 +3,7 @@
 use schemars::generate::SchemaSettings;
 use schemars::transform::{Transform, transform_subschemas};
 use schemars::{JsonSchema, Schema};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 /// The schema of a whole document.
 pub(super) fn document<T: JsonSchema>(id: &str, title: &str) -> Value {
@@ -12,34 +12,6 @@ pub(super) fn document<T: JsonSchema>(id: &str, title: &str) -> Value {
     schema.insert("$id".into(), format!("https://dcp.dev/schemas/v1/{id}.json").into());
     schema.insert("title".into(), title.into());
     schema.to_value()
-}
-
-/// Makes an enum whose variants are maps of one key a map that has exactly one of these keys.
-///
-/// It says the same as `oneOf`, but an error in one of the branches is found in this branch.
-pub(crate) fn exactly_one(schema: &mut Schema) {
-    let Some(Value::Array(variants)) = schema.remove("oneOf") else { return };
-    let mut properties = Map::new();
-    for variant in variants {
-        let Value::Object(mut variant) = variant else { continue };
-        let Some(Value::Object(branch)) = variant.remove("properties") else { continue };
-        let description = variant.remove("description");
-        for (name, value) in branch {
-            properties.insert(name, described(value, description.clone()));
-        }
-    }
-    schema.insert("type".into(), "object".into());
-    schema.insert("properties".into(), properties.into());
-    schema.insert("additionalProperties".into(), false.into());
-    schema.insert("minProperties".into(), 1.into());
-    schema.insert("maxProperties".into(), 1.into());
-}
-
-fn described(mut value: Value, description: Option<Value>) -> Value {
-    if let (Value::Object(object), Some(description)) = (&mut value, description) {
-        object.insert("description".into(), description);
-    }
-    value
 }
 
 /// What holds for every schema of ours: no field that is not named, nothing where something is expected, and enums

@@ -7,13 +7,12 @@ pub mod reference;
 
 use std::sync::LazyLock;
 
+use dcp_model::manifest::{self, Manifest};
 use jsonschema::Validator;
 use serde_json::Value;
 
 pub use explain::check;
-pub(crate) use generate::exactly_one;
 
-use crate::model::{self, Manifest};
 use crate::project::ProjectFile;
 use crate::yaml::TreeJson;
 
@@ -36,7 +35,7 @@ pub static PROJECT: LazyLock<DocumentSchema> = LazyLock::new(|| {
 impl DocumentSchema {
     fn new(value: Value) -> Self {
         let mut options = jsonschema::options_for::<TreeJson>().should_validate_formats(true);
-        for format in model::formats() {
+        for format in manifest::formats() {
             options = options.with_format(format.name, |text| (format.check)(text).is_ok());
         }
         let validator = options.build(&value).expect("the schema comes from the model, and a test builds it");

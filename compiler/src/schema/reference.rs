@@ -398,8 +398,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::model;
     use crate::schema::{MANIFEST, PROJECT};
+    use dcp_model::manifest;
 
     fn schemas() -> [&'static Value; 2] {
         [MANIFEST.value(), PROJECT.value()]
@@ -486,7 +486,7 @@ mod tests {
         schema["$schema"] = root["$schema"].clone();
         schema["$defs"] = root["$defs"].clone();
         let mut options = jsonschema::options().should_validate_formats(true);
-        for format in model::formats() {
+        for format in manifest::formats() {
             options = options.with_format(format.name, |text: &str| (format.check)(text).is_ok());
         }
         let validator = options.build(&schema).map_err(|error| error.to_string())?;

@@ -89,27 +89,35 @@ pub fn read(sql: &str, detail: Detail) -> Reading {
     }
 }
 
-/// The statements of a script, each without the semicolon behind it. A block of `BEGIN` and `END`, which Spark runs as a
-/// whole, is one; so is a text whose pieces can't be told.
-pub fn statements(sql: &str) -> Vec<&str> {
-    let whole = || vec![sql.trim()];
+/// Returns the ranges of a script's statements, without their semicolons.
+///
+/// A block of `BEGIN` and `END`, which Spark runs as a whole, is one statement. So is a text that has no tokens.
+pub fn statements(sql: &str) -> Vec<Range<usize>> {
+    let whole = || vec![range_in(sql, sql.trim())];
     let Some(tokens) = tokens::of(sql, &Spark { versions: false }) else { return whole() };
     let statements = Layout::of(&tokens).statements;
-    let texts: Option<Vec<&str>> =
-        statements.iter().map(|at| sql.get(at.start as usize..at.end as usize)).collect();
-    let Some(texts) = texts else { return whole() };
-    let block = texts.iter().position(|text| {
+    let mut ranges: Vec<Range<usize>> =
+        statements.iter().map(|at| at.start as usize..at.end as usize).collect();
+    if ranges.iter().any(|range| sql.get(range.clone()).is_none()) {
+        return whole();
+    }
+    let block = ranges.iter().position(|range| {
+        let text = &sql[range.clone()];
         let first = text.split(|it: char| !it.is_ascii_alphanumeric()).next().unwrap_or_default();
         first.eq_ignore_ascii_case("begin")
     });
-    match block {
-        Some(block) => {
-            let from = statements[block].start as usize;
-            let last = sql[from..].trim_end().trim_end_matches(';');
-            texts[..block].iter().copied().chain([last]).collect()
-        }
-        None => texts,
+    if let Some(block) = block {
+        let begin = ranges[block].start;
+        ranges.truncate(block);
+        ranges.push(range_in(sql, sql[begin..].trim_end().trim_end_matches(';')));
     }
+    ranges
+}
+
+/// Returns the range of a part of a text.
+fn range_in(text: &str, part: &str) -> Range<usize> {
+    let start = part.as_ptr().addr() - text.as_ptr().addr();
+    start..start + part.len()
 }
 
 fn facts(sql: &str, detail: Detail) -> Result<Facts, Failure> {

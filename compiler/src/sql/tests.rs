@@ -47,7 +47,9 @@ fn texts(texts: &[Text]) -> Vec<&str> {
 
 #[test]
 fn scripts_are_split_at_their_semicolons() {
-    let split = super::statements;
+    let split = |sql: &'static str| -> Vec<&str> {
+        super::statements(sql).into_iter().map(|range| &sql[range]).collect()
+    };
     assert_eq!(split("SELECT 1"), ["SELECT 1"]);
     assert_eq!(split(" SELECT ';' -- ;\n ; /* ; */ SELECT `;` ;; "), ["SELECT ';'", "SELECT `;`"]);
     assert_eq!(

@@ -2,13 +2,13 @@
 
 use std::fmt;
 
+use dcp_model::manifest::AS_WRITTEN;
 use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{
     self, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
 use super::{Kind, Member, NodeRef};
-use crate::model::AS_WRITTEN;
 use crate::source::Span;
 
 /// Why a node is not what was asked for, and where.

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use dcp_compiler::airflow::{Dag, file_name, render};
+use dcp_compiler::airflow::{file_name, render};
+use dcp_model::dag::Dag;
 
 use crate::{python, samples};
 

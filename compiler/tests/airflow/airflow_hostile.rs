@@ -1,7 +1,8 @@
 //! Whatever the strings of a DAG are, its file is the same program with other constants, and the constants are
 //! these strings.
 
-use dcp_compiler::airflow::{Asset, Dag, Literal, RunValue, Schedule, Task, Value, render};
+use dcp_compiler::airflow::{Literal, render};
+use dcp_model::dag::{Asset, Dag, RunValue, Schedule, Task, Value};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use dcp_compiler::airflow::{NOT_APPLIED, stamped};
 use dcp_compiler::compile::{Compiler, Goal};
-use dcp_compiler::primitive::Body;
 use dcp_compiler::project::Project;
+use dcp_model::primitive::Body;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;

@@ -1,5 +1,5 @@
-use dcp_compiler::airflow::{Asset, AssetMode, Dag, Date, RunValue, Schedule, Task, Value};
-use dcp_compiler::model::{ConcurrencyPolicy, Duration};
+use dcp_model::dag::{Asset, AssetMode, Dag, Date, RunValue, Schedule, Task, Value};
+use dcp_model::manifest::{ConcurrencyPolicy, Duration};
 
 /// Every shape of DAG, by the name of its golden file.
 pub(crate) fn all() -> Vec<(&'static str, Dag)> {

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dcp_compiler::airflow::{Asset, Dag, Schedule};
-use dcp_compiler::primitive::{Address, Body, DatasetRef, Kind};
+use dcp_model::dag::{Asset, Dag, Schedule};
+use dcp_model::dataset::Dataset;
+use dcp_model::primitive::{Address, Body, Kind};
 
 /// Who makes which assets of which.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -57,7 +58,7 @@ impl Lineage {
     /// Of all that is applied.
     pub fn of<'a>(bodies: impl IntoIterator<Item = (&'a Address, &'a Body)>) -> Self {
         let mut lineage = Self::default();
-        let named = |all: &[DatasetRef]| -> BTreeSet<String> {
+        let named = |all: &[Dataset]| -> BTreeSet<String> {
             all.iter().map(|it| format!("{}:{}", it.kind, it.name)).collect()
         };
         for (address, body) in bodies {

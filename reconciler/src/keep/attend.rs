@@ -267,7 +267,7 @@ impl Hands {
                 trigger: version.trigger.clone(),
                 checkpoint: version.checkpoint.clone(),
                 state: version.checkpoint.as_ref().map(|_| version.state),
-                grace: Some(dcp_compiler::model::Duration::from_secs(version.grace)),
+                grace: Some(dcp_model::manifest::Duration::from_secs(version.grace)),
                 executors: run.executors,
             }),
             exclusive: Some(exclusive(&job.key, version)),

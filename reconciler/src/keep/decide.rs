@@ -1,6 +1,6 @@
 //! What is to be done next about a continuous job.
 
-use dcp_compiler::model::OnUnhealthy;
+use dcp_model::manifest::OnUnhealthy;
 use jiff::{SignedDuration, Timestamp};
 
 use super::{Desired, GivenUp, Health, Kept, Observed, Run, Seen, Stopping, Trial, Version, Wish, backoff};

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use dcp_compiler::primitive::{Address, Body, CoreEtlJob, Fingerprint, Kind};
+use dcp_model::primitive::{Address, Body, CoreEtlJob, Fingerprint, Kind};
 
 use super::{Desired, desired};
 use crate::registry::sql::Sql;

@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dcp_compiler::primitive::Kind;
+use dcp_model::primitive::Kind;
 use dcp_runner::api::{Holder, Runner, all_holders};
 use dcp_runner::pace;
 use dcp_runner::request::Fence;

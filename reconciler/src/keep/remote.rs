@@ -1,7 +1,7 @@
 //! What continuous jobs are told of and asked for by, of a control plane.
 
 use async_trait::async_trait;
-use dcp_compiler::primitive::Address;
+use dcp_model::primitive::Address;
 use dcp_proto::control::v1 as proto;
 use dcp_proto::control::v1::keep_client::KeepClient;
 use dcp_server::client::Way;

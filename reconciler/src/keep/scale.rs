@@ -3,7 +3,7 @@
 //! How busy it is, is how long a batch takes of the time between the beginnings of two. Nothing is changed while that is
 //! within a band around the target, before it was out of the band for a while, or soon after the last change.
 
-use dcp_compiler::primitive::CoreEtlJob;
+use dcp_model::primitive::CoreEtlJob;
 use dcp_runner::lower::first_executors;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use async_trait::async_trait;
-use dcp_compiler::primitive::{Address, Kind};
+use dcp_model::primitive::{Address, Kind};
 use jiff::Timestamp;
 
 use super::declared::declared;

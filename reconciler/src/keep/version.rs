@@ -1,7 +1,7 @@
 //! From what was applied at the address of a continuous job to what is declared of it.
 
-use dcp_compiler::model::{Continuous, Duration, Trigger};
-use dcp_compiler::primitive::{Body, ContinuousJob, KeptRunning, Kind};
+use dcp_model::manifest::{Continuous, Duration, Trigger};
+use dcp_model::primitive::{Body, ContinuousJob, KeptRunning, Kind};
 
 use super::{Completes, Desired, Scaling, Version};
 use crate::plan::Action;
@@ -102,7 +102,7 @@ pub fn version(revisions: &[Revision], newest: &ContinuousJob) -> Option<Version
 
 #[cfg(test)]
 mod tests {
-    use dcp_compiler::primitive::Fingerprint;
+    use dcp_model::primitive::Fingerprint;
 
     use super::*;
 
@@ -149,7 +149,7 @@ mod tests {
         assert!(desired.version.is_service() && desired.paused);
         assert_eq!((desired.version.trigger.as_ref(), desired.version.grace), (None, 5));
         assert_eq!((desired.start_within, desired.stable_after), (60, 7));
-        assert_eq!(desired.on_unhealthy, dcp_compiler::model::OnUnhealthy::Pause);
+        assert_eq!(desired.on_unhealthy, dcp_model::manifest::OnUnhealthy::Pause);
     }
 
     #[test]

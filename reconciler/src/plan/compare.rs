@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use dcp_compiler::primitive::{Address, Body, Fingerprint, Orchestrator, Primitive};
+use dcp_model::primitive::{Address, Body, Fingerprint, Orchestrator, Primitive};
 
 use super::workload::Side;
 use super::{Place, Plan, group, order, rename, workload};

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dcp_compiler::airflow::{Dag, Task};
-use dcp_compiler::primitive::{Address, Body, Fingerprint, Kind, Orchestrator};
+use dcp_model::dag::{Dag, Task};
+use dcp_model::primitive::{Address, Body, Fingerprint, Kind, Orchestrator};
 
 use super::compare::{PlaceOf, Sides};
 use super::workload::{Planned, Side, steps};

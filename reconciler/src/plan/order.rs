@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dcp_compiler::primitive::{DatasetRef, Kind};
+use dcp_model::dataset::Dataset;
+use dcp_model::primitive::Kind;
 
 use super::workload::{Planned, Side};
 use super::{Action, Renamed, Workload};
@@ -58,7 +59,7 @@ fn sorted(planned: Vec<Planned>, side: impl Fn(&Planned) -> &Side) -> Vec<Planne
 
 /// For each, the others that write what it reads; for a group, the workloads that are its tasks.
 fn waits(planned: &[Planned], side: &impl Fn(&Planned) -> &Side) -> Vec<BTreeSet<usize>> {
-    let mut writers: BTreeMap<&DatasetRef, Vec<usize>> = BTreeMap::new();
+    let mut writers: BTreeMap<&Dataset, Vec<usize>> = BTreeMap::new();
     for (index, it) in planned.iter().enumerate() {
         for dataset in side(it).job.iter().flat_map(|job| &job.outputs) {
             writers.entry(dataset).or_default().push(index);

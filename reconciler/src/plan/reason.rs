@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use dcp_compiler::airflow::Dag;
-use dcp_compiler::model::Job;
-use dcp_compiler::primitive::{ContinuousJob, CoreEtlJob, DatasetRef, Orchestrator};
+use dcp_model::dag::Dag;
+use dcp_model::dataset::Dataset;
+use dcp_model::manifest::Job;
+use dcp_model::primitive::{ContinuousJob, CoreEtlJob, Orchestrator};
 
 use super::class::{self, Rule};
 use super::diff::{Leaf, leaves, sides};
@@ -178,7 +179,7 @@ impl Reasons<'_> {
                 (false, true) => (Class::Restart, "the service restarts with it"),
                 (false, false) => (Class::Reset, "a program of another kind can't read the checkpoint"),
             };
-            let (old, new) = (old.job.kind().to_owned(), new.job.kind().to_owned());
+            let (old, new) = (old.job.kind().to_string(), new.job.kind().to_string());
             self.add(Finding::new(&["job"], class, why).of("kind", old, new));
         }
         self.stream(old, new);
@@ -198,7 +199,8 @@ impl Reasons<'_> {
 
     /// Paths of which everything has been said.
     fn settled(&self, other_kind: bool) -> Vec<Vec<String>> {
-        let mut settled = vec![vec!["inputs".to_owned()], vec!["outputs".to_owned()]];
+        let mut settled: Vec<Vec<String>> =
+            ["inputs", "outputs", "statements"].map(|derived| vec![derived.to_owned()]).into();
         if other_kind {
             settled.push(vec!["job".to_owned()]);
         }
@@ -211,7 +213,7 @@ impl Reasons<'_> {
         let (Job::Stream(old), Job::Stream(new)) = (&old.job, &new.job) else { return };
         let Some(compared) = &mut self.judge.compared else { return };
         let findings = std::mem::take(&mut compared.findings);
-        let text = |stream: &dcp_compiler::model::Stream| stream.query.clone().unwrap_or_default();
+        let text = |stream: &dcp_model::manifest::Stream| stream.query.clone().unwrap_or_default();
         let (before, after) = (text(old), text(new));
         let mut diff = Some(difference::lines(&before, &after)).filter(|diff| !diff.is_empty());
         let line = difference::first(&before, &after);
@@ -369,8 +371,8 @@ impl Reasons<'_> {
         self.add(Finding { old: old.group.clone(), new: new.group.clone(), ..found });
     }
 
-    fn datasets(&mut self, field: &str, old: &[DatasetRef], new: &[DatasetRef]) {
-        let alone = |one: &[DatasetRef], other: &[DatasetRef]| -> Option<String> {
+    fn datasets(&mut self, field: &str, old: &[Dataset], new: &[Dataset]) {
+        let alone = |one: &[Dataset], other: &[Dataset]| -> Option<String> {
             let alone =
                 one.iter().filter(|it| !other.contains(it)).map(|it| format!("{} {}", it.kind, it.name));
             let alone: Vec<String> = alone.collect();

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use dcp_compiler::primitive::canonical;
+use dcp_model::primitive::canonical;
 use serde_json::Value;
 
 use super::workload::{Planned, Side, value};

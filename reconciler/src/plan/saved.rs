@@ -1,6 +1,6 @@
 //! A plan in a file: applied exactly as it is, or refused.
 
-use dcp_compiler::primitive::{Fingerprint, canonical};
+use dcp_model::primitive::{Fingerprint, canonical};
 use serde::{Deserialize, Serialize};
 
 use super::Plan;

@@ -5,8 +5,8 @@ mod query;
 mod sink;
 mod sources;
 
-use dcp_compiler::model::Stream;
 use dcp_compiler::sql::{self, Detail, QueryShape, Reading, StatementKind};
+use dcp_model::manifest::Stream;
 
 use super::class::Class;
 

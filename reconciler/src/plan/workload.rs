@@ -1,7 +1,7 @@
 //! A workload's two sides, and what is to be said of them.
 
-use dcp_compiler::model::{Job, Location, Reset};
-use dcp_compiler::primitive::{Body, ContinuousJob, CoreEtlJob, Kind, Orchestrator};
+use dcp_model::manifest::{Job, Location, Reset};
+use dcp_model::primitive::{Body, ContinuousJob, CoreEtlJob, Kind, Orchestrator};
 use serde_json::Value;
 
 use super::compare::Sides;
@@ -33,7 +33,7 @@ impl Side {
 
     /// How the workload is run, as the manifest calls it.
     pub(super) fn run(&self) -> Option<&'static str> {
-        use dcp_compiler::airflow::Schedule;
+        use dcp_model::dag::Schedule;
         match (&self.continuous, &self.orchestrator) {
             (Some(job), _) => Some(job.kind()),
             (None, Some(orchestrator)) => Some(match orchestrator.dag.schedule {
@@ -92,7 +92,7 @@ pub(super) fn describe(
     let workload = Workload {
         domain: domain.to_owned(),
         name: name.to_owned(),
-        job: side.job.as_ref().map_or_else(String::new, |job| job.job.kind().to_owned()),
+        job: side.job.as_ref().map_or_else(String::new, |job| job.job.kind().to_string()),
         run: side.run().unwrap_or_default().to_owned(),
         action,
         consent: consent(action, &old, &new),

@@ -2,8 +2,8 @@
 
 use std::collections::HashSet;
 
-use dcp_compiler::model::{Domain, Name};
-use dcp_compiler::primitive::{Address, Fingerprint};
+use dcp_model::manifest::{Domain, Name};
+use dcp_model::primitive::{Address, Fingerprint};
 
 use super::{Applied, Base, Body, Change, Commit, Error, Head, Result, Scope};
 use crate::plan::Action;

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use dcp_compiler::primitive::{Address, Fingerprint};
+use dcp_model::primitive::{Address, Fingerprint};
 
 use super::check::{self, Last};
 use super::{Applied, Base, Commit, Entry, Error, Head, Registry, Result, Revision, Scope, State};

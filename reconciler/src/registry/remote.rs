@@ -3,7 +3,7 @@
 mod parts;
 
 use async_trait::async_trait;
-use dcp_compiler::primitive::{Address, Fingerprint};
+use dcp_model::primitive::{Address, Fingerprint};
 use dcp_proto::control::v1::assets_client::AssetsClient;
 use dcp_proto::control::v1::control_client::ControlClient;
 use dcp_proto::control::v1::keep_client::KeepClient;

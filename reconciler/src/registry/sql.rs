@@ -13,8 +13,8 @@ mod write;
 use std::path::Path;
 
 use async_trait::async_trait;
-use dcp_compiler::primitive::{Address, Fingerprint};
 use dcp_database::{Database, Schema};
+use dcp_model::primitive::{Address, Fingerprint};
 use dcp_server::offload;
 
 pub use changes::Changed;
@@ -119,7 +119,7 @@ impl Registry for Sql {
 mod tests {
     use std::collections::BTreeMap;
 
-    use dcp_compiler::primitive::Kind;
+    use dcp_model::primitive::Kind;
     use jiff::Timestamp;
     use sqlx::Executor as _;
     use tempfile::TempDir;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dcp_compiler::primitive::{Address, Fingerprint};
+use dcp_model::primitive::{Address, Fingerprint};
 use dcp_proto::control::v1::control_server;
 use dcp_proto::control::v1::{
     BodiesRequest, BodiesResponse, CommitRequest, CommitResponse, HistoryRequest, HistoryResponse,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dcp_compiler::primitive::Address;
+use dcp_model::primitive::Address;
 use dcp_proto::control::v1 as proto;
 use dcp_proto::control::v1::keep_server;
 use dcp_server::Caller;

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use dcp_compiler::model::Sizing;
 use dcp_gateway::{Compute, Name, Phase as At, Status};
+use dcp_model::manifest::Sizing;
 use dcp_server::offload;
 
 use super::slots::Slots;

@@ -1,6 +1,6 @@
 //! The causes that there are.
 
-use dcp_compiler::model;
+use dcp_model::manifest;
 
 /// Why an attempt failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -102,7 +102,7 @@ impl Cause {
     }
 
     /// What a manifest's `retry.causes` calls it.
-    pub fn class(self) -> Option<model::Cause> {
+    pub fn class(self) -> Option<manifest::Cause> {
         self.row().2
     }
 
@@ -126,8 +126,8 @@ impl Cause {
     }
 
     #[expect(clippy::too_many_lines, reason = "a table, a row for each cause")]
-    fn row(self) -> (&'static str, &'static str, Option<model::Cause>, Mend) {
-        use model::Cause as Class;
+    fn row(self) -> (&'static str, &'static str, Option<manifest::Cause>, Mend) {
+        use manifest::Cause as Class;
         match self {
             Cause::DriverHeap => (
                 "driverHeap",

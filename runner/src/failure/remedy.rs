@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use dcp_compiler::model;
-use dcp_compiler::primitive::CoreEtlJob;
+use dcp_model::manifest;
+use dcp_model::primitive::CoreEtlJob;
 
 use super::Cause;
 use super::cause::{Memory, Mend};
@@ -48,19 +48,19 @@ pub(super) fn remedy(
 /// How much the attempt had.
 fn mib(memory: Memory, job: &CoreEtlJob, attempt: &Attempt) -> u64 {
     let adjusted = attempt.adjusted.get(memory.setting());
-    if let Some(mib) = adjusted.and_then(|it| model::Memory::parse(&it.value).ok()) {
+    if let Some(mib) = adjusted.and_then(|it| manifest::Memory::parse(&it.value).ok()) {
         return mib.mib();
     }
     let (driver, executors) = (&job.resources.driver, &job.resources.executors);
-    let share = |heap: Memory| model::default_overhead(mib(heap, job, attempt));
+    let share = |heap: Memory| manifest::default_overhead(mib(heap, job, attempt));
     match memory {
         Memory::DriverHeap => driver.memory.mib(),
         Memory::ExecutorHeap => executors.memory.mib(),
         Memory::DriverOverhead => {
-            driver.memory_overhead.map_or_else(|| share(Memory::DriverHeap), model::Memory::mib)
+            driver.memory_overhead.map_or_else(|| share(Memory::DriverHeap), manifest::Memory::mib)
         }
         Memory::ExecutorOverhead => {
-            executors.memory_overhead.map_or_else(|| share(Memory::ExecutorHeap), model::Memory::mib)
+            executors.memory_overhead.map_or_else(|| share(Memory::ExecutorHeap), manifest::Memory::mib)
         }
     }
 }

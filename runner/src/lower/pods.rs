@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use dcp_compiler::model::{
+use dcp_gateway::application::{DRIVER_CLAIMS, EXECUTOR_CLAIMS};
+use dcp_model::manifest::{
     Env, EnvFrom, EnvSource, KeyRef, KubernetesName, OnDemandClaim, Pod, ScalarOr, SecretType, Toleration,
     Volume,
 };
-use dcp_gateway::application::{DRIVER_CLAIMS, EXECUTOR_CLAIMS};
 use serde_json::{Map, Value, json};
 
 /// A template: what the manifest gives as it is, and over it what the manifest's own fields say.

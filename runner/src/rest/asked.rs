@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
-use dcp_compiler::model::{Duration, Trigger};
-use dcp_compiler::primitive::{CoreEtlJob, Fingerprint};
+use dcp_model::manifest::{Duration, Trigger};
+use dcp_model::primitive::{CoreEtlJob, Fingerprint};
 use dcp_server::{Caller, Noted};
 use http::header::CONTENT_TYPE;
 use http::request::Parts;

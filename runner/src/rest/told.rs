@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::response::{IntoResponse, Response};
-use dcp_compiler::model;
+use dcp_model::manifest;
 use http::header::CONTENT_TYPE;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -56,12 +56,12 @@ impl From<Phase> for execution::Phase {
 
 mirror! {
     /// What runs a job.
-    as "camelCase" Backend of model::Backend: Kubernetes, Emr, Databricks, Local,
+    as "camelCase" Backend of manifest::Backend: Kubernetes, Emr, Databricks, Local,
 }
 
 mirror! {
     /// A class of failures, as in a manifest's `retry.causes`.
-    as "camelCase" Cause of model::Cause:
+    as "camelCase" Cause of manifest::Cause:
     OutOfMemory, NodeLost, ShuffleLost, Scheduling, Dependencies, Backend, Timeout, UserCode,
 }
 

@@ -10,7 +10,7 @@ mod stages;
 use std::collections::BTreeMap;
 use std::io::{self, BufRead};
 
-use dcp_compiler::model::Memory;
+use dcp_model::manifest::Memory;
 
 pub use files::{Error, read};
 

@@ -4,8 +4,8 @@
 //! is in use says only what is enough, and that memory is short is told by what was spilled and by how long tasks waited
 //! for the garbage collector.
 
-use dcp_compiler::model::Memory;
-use dcp_compiler::primitive::CoreEtlJob;
+use dcp_model::manifest::Memory;
+use dcp_model::primitive::CoreEtlJob;
 
 use super::band::{Bounds, percent, scaled, up, well_below};
 use super::{Measured, Runs, Size, core_bounds, number, said};

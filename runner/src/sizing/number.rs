@@ -3,7 +3,7 @@
 //! Both follow from what there is to do, which is about the same whatever was given: how long all tasks together took,
 //! and how many bytes the largest shuffle moved.
 
-use dcp_compiler::primitive::CoreEtlJob;
+use dcp_model::primitive::CoreEtlJob;
 
 use super::band::{Bounds, scaled, up, well_above, well_below};
 use super::{Measured, Runs, Size, partitions_are_free, said};

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use dcp_compiler::primitive::Fingerprint;
 use dcp_database::{Database, Transaction, wanted_values};
+use dcp_model::primitive::Fingerprint;
 use jiff::Timestamp;
 use serde::Deserialize;
 use sqlx::any::{AnyArguments, AnyRow};

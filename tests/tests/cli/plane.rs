@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dcp_compiler::primitive::{Address, Fingerprint};
+use dcp_model::primitive::{Address, Fingerprint};
 use dcp_reconciler::registry::memory::Memory;
 use dcp_reconciler::registry::{Applied, Commit, Head, Registry, Result, Revision, Scope, State};
 use dcp_reconciler::service;

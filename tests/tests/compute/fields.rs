@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use dcp_compiler::model::Backend;
 use dcp_gateway::local::fields::{FIELDS, Treatment, treatment};
 use dcp_gateway::{Compute as _, Error};
+use dcp_model::manifest::Backend;
 use dcp_runner::execution::{Execution, Id};
 use dcp_runner::lower::{Input, lower};
 use dcp_runner::machine::{Event, after};

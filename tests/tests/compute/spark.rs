@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use dcp_compiler::model::Backend;
-use dcp_compiler::primitive::CoreEtlJob;
 use dcp_gateway::local::Local;
 use dcp_gateway::local::installation::Installations;
 use dcp_gateway::{Compute, End, Name, Phase};
+use dcp_model::manifest::Backend;
+use dcp_model::primitive::CoreEtlJob;
 use dcp_runner::execution::{Execution, Id, Policy};
 use dcp_runner::lower::{Input, lower};
 use dcp_runner::machine::{Event, after};

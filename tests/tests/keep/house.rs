@@ -7,9 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dcp_compiler::model;
-use dcp_compiler::primitive::{Address, Fingerprint, Kind, Primitive};
 use dcp_gateway::local::Local;
+use dcp_model::manifest;
+use dcp_model::primitive::{Address, Fingerprint, Kind, Primitive};
 use dcp_reconciler::apply::{Target, Who, apply};
 use dcp_reconciler::dags::DagFolder;
 use dcp_reconciler::keep::store::{Key, Store};
@@ -60,7 +60,7 @@ impl Jobs for Applied {
         &self,
         _: &Reference,
         revision: &Fingerprint,
-    ) -> dcp_runner::api::Result<Option<dcp_compiler::primitive::CoreEtlJob>> {
+    ) -> dcp_runner::api::Result<Option<dcp_model::primitive::CoreEtlJob>> {
         let texts = self.0.bodies(&Scope::new("shop", None), std::slice::from_ref(revision)).await;
         let texts = texts.expect("it was applied");
         Ok(texts.first().map(|text| serde_json::from_str(text).expect("it is a job")))
@@ -160,7 +160,7 @@ pub(crate) fn primitives(manifest: &str) -> Vec<Primitive> {
 pub(crate) async fn started(machine: &Machine, registry: &Sql) -> Embedded {
     let compute: Arc<Local> = Arc::new(machine::local(&machine.path(""), SUPERVISOR));
     let backend = Backend { compute, slots: None };
-    let mut options = Options::new(vec![(model::Backend::Local, backend)], Timestamp::now);
+    let mut options = Options::new(vec![(manifest::Backend::Local, backend)], Timestamp::now);
     options.look = Duration::from_millis(20);
     options.lease = Duration::from_secs(2);
     options.jobs = Some(Arc::new(Applied(registry.clone())));

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dcp_compiler::primitive::Body;
+use dcp_model::primitive::Body;
 use dcp_reconciler::assets::Assets as _;
 use dcp_reconciler::keep::{Kept, Scale};
 use dcp_reconciler::registry::Registry as _;

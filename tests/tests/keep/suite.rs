@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use dcp_compiler::primitive::Fingerprint;
+use dcp_model::primitive::Fingerprint;
 use dcp_reconciler::keep::lease::Lease;
 use dcp_reconciler::keep::store::{Key, Store};
 use dcp_reconciler::keep::{GivenUp, Kept, Run, Version, Wish};
@@ -24,7 +24,7 @@ fn kept(starts: u64) -> Kept {
         build: 2,
         state: 1,
         job: Fingerprint::of("job"),
-        trigger: Some(dcp_compiler::model::Trigger::default()),
+        trigger: Some(dcp_model::manifest::Trigger::default()),
         checkpoint: Some("s3://lake/clicks".to_owned()),
         grace: 120,
     };

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dcp_compiler::primitive::Address;
+use dcp_model::primitive::Address;
 use dcp_reconciler::keep::{Acting, Ask, Keep, Kept, Wish};
 use dcp_reconciler::registry::remote::{self, Remote};
 use dcp_reconciler::registry::{self, Scope};

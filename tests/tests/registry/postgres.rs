@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use dcp_compiler::primitive::Fingerprint;
+use dcp_model::primitive::Fingerprint;
 use dcp_reconciler::registry::sql::Sql;
 use dcp_reconciler::registry::{Base, Error, Registry as _};
 use dcp_tests::commits::{commit, create, scope};

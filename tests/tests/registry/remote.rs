@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use dcp_compiler::primitive::{Address, Fingerprint};
+use dcp_model::primitive::{Address, Fingerprint};
 use dcp_reconciler::registry::memory::Memory;
 use dcp_reconciler::registry::remote::{self, Remote};
 use dcp_reconciler::registry::sql::Sql;

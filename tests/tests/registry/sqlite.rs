@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
 
-use dcp_compiler::primitive::Fingerprint;
+use dcp_model::primitive::Fingerprint;
 use dcp_reconciler::registry::sql::Sql;
 use dcp_reconciler::registry::{Base, Error, Registry as _};
 use dcp_tests::commits::{commit, create, scope};

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dcp_compiler::primitive::{Address, Fingerprint};
+use dcp_model::primitive::{Address, Fingerprint};
 use dcp_reconciler::plan::Action;
 use dcp_reconciler::registry::{Base, Change, Commit, Error, Head, Registry, Scope, State};
 use dcp_tests::commits::{AT, BY, address, body, commit, create, delete, scope, update};

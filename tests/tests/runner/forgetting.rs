@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use dcp_compiler::model::Backend;
-use dcp_compiler::primitive::CoreEtlJob;
+use dcp_model::manifest::Backend;
+use dcp_model::primitive::CoreEtlJob;
 use dcp_runner::api::Record;
 use dcp_runner::execution::{Execution, Id, Phase, Policy};
 use dcp_runner::request::{Defined, Definition, Submit};

@@ -25,8 +25,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dcp_compiler::model;
-use dcp_compiler::primitive::CoreEtlJob;
+use dcp_model::manifest;
+use dcp_model::primitive::CoreEtlJob;
 use dcp_runner::api::{Record, Runner};
 use dcp_runner::embedded::{Backend, Embedded, Options};
 use dcp_runner::execution::Id;
@@ -60,7 +60,7 @@ struct Fresh {
 fn options(machine: &Machine) -> Options {
     let compute = Arc::new(machine::local(&machine.path(""), SUPERVISOR));
     let backend = Backend { compute, slots: None };
-    let mut options = Options::new(vec![(model::Backend::Local, backend)], Timestamp::now);
+    let mut options = Options::new(vec![(manifest::Backend::Local, backend)], Timestamp::now);
     options.look = Duration::from_millis(20);
     options
 }

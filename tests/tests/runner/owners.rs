@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use dcp_compiler::model::Backend;
+use dcp_model::manifest::Backend;
 use dcp_runner::api::{Error, Filter, Record, Runner};
 use dcp_runner::clock::Clock;
 use dcp_runner::embedded::presence::{Presence, Way};

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use dcp_compiler::primitive::Fingerprint;
+use dcp_model::primitive::Fingerprint;
 use dcp_runner::api::{Error, Filter, Holder, LogPart, LogRequest, Record};
 use dcp_runner::execution::{Id, Phase, Stopping, Transition};
 use dcp_runner::lower::Streaming;
@@ -311,13 +311,13 @@ pub(crate) async fn what_cannot_be_right_is_refused(fresh: Fresh) {
     wrong.parameters.insert("do".to_owned(), "x".repeat(300 << 10));
     invalid(wrong, "parameters", "256 KiB").await;
     let mut missing = crate::job();
-    if let dcp_compiler::model::Job::Pyspark(program) = &mut missing.job {
+    if let dcp_model::manifest::Job::Pyspark(program) = &mut missing.job {
         program.main = serde_json::from_str("\"missing.py\"").unwrap();
     }
     let missing = Submit { job: Definition::from(missing), ..submit("a", "work") };
     invalid(missing, "job", "missing.py` does not exist").await;
     let mut elsewhere = crate::job();
-    elsewhere.placement.backends = vec![dcp_compiler::model::Backend::Emr];
+    elsewhere.placement.backends = vec![dcp_model::manifest::Backend::Emr];
     let elsewhere = Submit { job: Definition::from(elsewhere), ..submit("a", "work") };
     invalid(elsewhere, "job.placement.backends", "may run on emr, and this Runner has local").await;
     let mut newer = crate::job();
@@ -332,7 +332,7 @@ pub(crate) async fn what_cannot_be_right_is_refused(fresh: Fresh) {
     };
     let applied = Submit { job: Definition::Applied(applied), ..submit("a", "work") };
     invalid(applied, "job", "no registry").await;
-    let trigger = dcp_compiler::model::Trigger::default();
+    let trigger = dcp_model::manifest::Trigger::default();
     let streaming = Some(Streaming {
         trigger: Some(trigger),
         checkpoint: Some("/lake/c".to_owned()),
@@ -395,7 +395,7 @@ pub(crate) async fn those_who_hold_keys_are_told(fresh: Fresh) {
 pub(crate) async fn a_checkpoint_is_made_ready(fresh: Fresh) {
     let checkpoint = fresh.machine.path("lake/clicks").to_str().unwrap().to_owned();
     let stream = |token: &str, state: u64| {
-        let trigger = dcp_compiler::model::Trigger::default();
+        let trigger = dcp_model::manifest::Trigger::default();
         let (state, grace) = (Some(state), Some(serde_json::from_str("\"7s\"").unwrap()));
         let streaming = Some(Streaming {
             trigger: Some(trigger),

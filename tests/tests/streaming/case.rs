@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use dcp_compiler::primitive::{Body, Fingerprint, Kind, Primitive};
+use dcp_model::primitive::{Body, Fingerprint, Kind, Primitive};
 use dcp_reconciler::plan::Class;
 use futures_util::future::join_all;
 use serde::Deserialize;

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use dcp_compiler::diag::Severity;
-use dcp_compiler::model::Backend;
-use dcp_compiler::primitive::{Body, Primitive};
+use dcp_model::manifest::Backend;
+use dcp_model::primitive::{Body, Primitive};
 use dcp_reconciler::plan::{Concern, Context, Workload, compare};
 use dcp_reconciler::registry::{Base, Entry, Scope, State};
 use dcp_runner::execution::{Execution, Id, Policy};

@@ -2,8 +2,9 @@
 
 use std::io::{self, Write};
 
-use dcp_compiler::graph::{Dataset, Link, Node};
+use dcp_compiler::graph::{Link, Node};
 use dcp_compiler::source::Sources;
+use dcp_model::dataset::Dataset;
 use serde::Serialize;
 
 use super::View;
@@ -66,8 +67,8 @@ fn workload<'a>(node: &'a Node, sources: &'a Sources) -> Workload<'a> {
     let Node { domain: _, name: _, job, run, at, reads, writes, waits, checkpoint, member, shared: _ } = node;
     Workload {
         address: node.address(),
-        job,
-        run,
+        job: job.name(),
+        run: run.name(),
         group: member.as_ref().map(|member| member.group.as_str()),
         path: &sources.get(at.file).path,
         line: sources.position(at.file, at.start).0,
@@ -83,5 +84,5 @@ fn links(links: &[Link]) -> Vec<Named<'_>> {
 }
 
 fn named(dataset: &Dataset) -> Named<'_> {
-    Named { kind: dataset.kind, name: &dataset.name }
+    Named { kind: dataset.kind.name(), name: &dataset.name }
 }

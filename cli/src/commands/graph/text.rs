@@ -2,7 +2,8 @@
 
 use std::io::{self, Write};
 
-use dcp_compiler::graph::{Dataset, Node};
+use dcp_compiler::graph::Node;
+use dcp_model::dataset::Dataset;
 
 use super::View;
 use crate::out::{BOLD, DIM, Look, WARNING};

@@ -1,10 +1,11 @@
 //! Columns: those that the query takes from its sources, and those that it gives to its sink.
 
+use dcp_model::manifest::{KafkaFormat, Scalar, ScalarOr, Sink, Source};
+
 use super::path;
 use super::query::Query;
 use crate::check::Subject;
 use crate::diag::{Code, Diagnostic, nearest};
-use crate::model::{KafkaFormat, Scalar, ScalarOr, Sink, Source};
 use crate::source::Span;
 use crate::sql::Column;
 

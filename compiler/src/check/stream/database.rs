@@ -1,11 +1,12 @@
 //! Sinks that find rows by their keys, by `MERGE` and by JDBC: what a mode needs, and where secrets may stand.
 
+use dcp_model::manifest::{JdbcMode, JdbcSink, MergeSink, Sink, Stream};
+use dcp_model::reference::{self, Reference};
+use dcp_model::secrets;
+
 use super::path;
 use crate::check::Subject;
 use crate::diag::Code;
-use crate::model::{JdbcMode, JdbcSink, MergeSink, Sink, Stream};
-use crate::reference::{self, Reference};
-use crate::secrets;
 
 /// Databases whose transactions the exact modes are made for.
 const EXACT: &str = "jdbc:postgresql:";

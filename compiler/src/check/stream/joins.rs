@@ -1,9 +1,10 @@
 //! Joins of streams with each other, and with tables.
 
+use dcp_model::manifest::OutputMode;
+
 use super::query::Query;
 use crate::check::Subject;
 use crate::diag::{Code, Diagnostic};
-use crate::model::OutputMode;
 use crate::source::Span;
 use crate::sql::{Bound, Join, JoinKind, Operand, Side};
 

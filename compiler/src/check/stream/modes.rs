@@ -1,10 +1,11 @@
 //! What the output mode asks of the query, and of the sink.
 
+use dcp_model::manifest::{JdbcMode, OutputMode, Sink};
+
 use super::query::Query;
 use super::{STREAM, path};
 use crate::check::Subject;
 use crate::diag::{Code, Diagnostic};
-use crate::model::{JdbcMode, OutputMode, Sink};
 
 pub(super) fn check(subject: &mut Subject<'_>, query: &Query<'_>) {
     let mode = query.stream.output_mode;

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use dcp_model::manifest::{Scalar, ScalarOr, Sink, Source, Stream};
+
 use super::path;
 use crate::check::Subject;
 use crate::diag::Code;
-use crate::model::{Scalar, ScalarOr, Sink, Source, Stream};
 
 const KAFKA_SOURCE: &[(&str, &str)] = &[
     ("kafka.bootstrap.servers", "servers"),

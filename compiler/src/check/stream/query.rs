@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::Range;
 
-use crate::model::{Source, Stream};
+use dcp_model::manifest::{Source, Stream};
+
 use crate::sql::{Join, Pivot, QueryShape, Text};
 
 /// A stream's query, with the source that each of its relations is.

@@ -1,11 +1,12 @@
 //! The sink takes what the query and the output mode give.
 
+use dcp_model::manifest::{FileFormat, KafkaFormat, OutputMode, ScalarOr, Sink, Source, Stream};
+
 use super::modes::takes_updates;
 use super::query::Query;
 use super::{columns, path};
 use crate::check::Subject;
 use crate::diag::{Code, Diagnostic};
-use crate::model::{FileFormat, KafkaFormat, OutputMode, ScalarOr, Sink, Source, Stream};
 
 pub(super) fn check(subject: &mut Subject<'_>, stream: &Stream) {
     for (name, source) in &stream.sources {

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
+use dcp_model::manifest::{FileSource, KafkaFormat, KafkaSource, Source, Stream};
+
 use super::path;
 use crate::check::Subject;
 use crate::diag::Code;
-use crate::model::{FileSource, KafkaFormat, KafkaSource, Source, Stream};
 
 pub(super) fn check(subject: &mut Subject<'_>, stream: &Stream) {
     if !stream.sources.values().any(Source::is_streaming) {

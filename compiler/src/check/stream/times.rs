@@ -1,9 +1,10 @@
 //! Watermarks and deduplication: what a stream is told of the time of its events.
 
+use dcp_model::manifest::Stream;
+
 use super::{columns, path, unknown_source};
 use crate::check::Subject;
 use crate::diag::Code;
-use crate::model::Stream;
 use crate::yaml::NodeRef;
 
 pub(super) fn watermarks(subject: &mut Subject<'_>, stream: &Stream) {

@@ -2,11 +2,12 @@
 
 use std::ops::Range;
 
+use dcp_model::manifest::{Run, Sink, Source, Trigger};
+
 use super::path;
 use super::query::Query;
 use crate::check::Subject;
 use crate::diag::{Code, Diagnostic};
-use crate::model::{Run, Sink, Source, Trigger};
 use crate::source::Span;
 use crate::sql::ClauseKind;
 

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use dcp_model::manifest::OutputMode;
+
 use super::pivots;
 use super::query::Query;
 use crate::check::Subject;
 use crate::diag::Code;
-use crate::model::OutputMode;
 use crate::sql::{ClauseKind, SetOperation, WindowKind};
 
 /// Where, what, and what to do.

@@ -1,6 +1,6 @@
 //! Where a stream writes.
 
-use dcp_compiler::model::{ScalarOr, Sink, TableSink};
+use dcp_model::manifest::{ScalarOr, Sink, TableSink};
 
 use super::Finding;
 use crate::plan::class::Class;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use dcp_compiler::model::Source;
+use dcp_model::manifest::Source;
 
 use super::{Finding, Known};
 use crate::plan::class::Class;

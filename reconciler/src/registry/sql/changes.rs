@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use dcp_compiler::primitive::{Address, Fingerprint, Kind};
 use dcp_database::signed;
+use dcp_model::primitive::{Address, Fingerprint, Kind};
 
 use super::Sql;
 use crate::registry::{Result, Revision, Scope};

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::str::FromStr;
 
-use dcp_compiler::primitive::{Address, Fingerprint};
 use dcp_database::{Database, ROWS, Transaction, signed, wanted_values};
+use dcp_model::primitive::{Address, Fingerprint};
 use dcp_server::offload;
 use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;

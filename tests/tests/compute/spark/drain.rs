@@ -46,7 +46,7 @@ async fn stopped_stream_commits_its_running_batch_and_begins_no_other() {
     let mut execution = Execution::new(
         Id::parse("a1").expect("it is one"),
         POLICY,
-        dcp_compiler::model::Backend::Local,
+        dcp_model::manifest::Backend::Local,
         jiff::Timestamp::UNIX_EPOCH,
     );
     dcp_runner::machine::after(

@@ -1,19 +1,26 @@
 //! From a manifest that was checked to its primitives. Nothing can fail here: the checks proved it all.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod orchestrator;
 
-use super::orchestrator::{self, Part};
-use super::{Body, ContinuousJob, CoreEtlJob, DatasetRef, Engine, KeptRunning, Primitive};
-use crate::engine::EngineTable;
-use crate::graph::Link;
-use crate::model::{
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+
+use dcp_model::dataset::Dataset;
+use dcp_model::manifest::{
     Identifier, Job, Manifest, Parameter, ParameterType, Resources, Run, Scalar, ScalarOr, Sizing, Source,
     Stream, TypedParameter,
 };
+use dcp_model::primitive::{Body, ContinuousJob, CoreEtlJob, Engine, KeptRunning, Primitive};
+
+pub(crate) use orchestrator::{Part, grouped};
+
+use crate::engine::EngineTable;
+use crate::graph::Link;
+use crate::sql;
 
 /// What primitives are made of.
 #[derive(Debug)]
-pub struct Input<'a> {
+pub(crate) struct Input<'a> {
     pub manifest: &'a Manifest,
     pub engines: &'a EngineTable,
     /// The text of the job's SQL, wherever it came from.
@@ -28,13 +35,13 @@ pub struct Input<'a> {
 
 /// What becomes of a manifest.
 #[derive(Debug, Default)]
-pub struct Lowered {
+pub(crate) struct Lowered {
     pub primitives: Vec<Primitive>,
     /// What it brings into the DAG of its group, if it is in one.
     pub part: Option<Box<Part>>,
 }
 
-pub fn lower(input: &Input<'_>) -> Lowered {
+pub(crate) fn lower(input: &Input<'_>) -> Lowered {
     let Manifest { metadata, spec, .. } = input.manifest;
     let (domain, name) = (metadata.domain.as_str(), metadata.name.as_str());
     let job = Primitive::new(domain, name, Body::CoreEtlJob(Box::new(core_etl_job(input))));
@@ -59,6 +66,7 @@ fn core_etl_job(input: &Input<'_>) -> CoreEtlJob {
         metadata: metadata.clone(),
         engine: engine(input),
         job: job(&spec.job, input.sql),
+        statements: statements(&spec.job, input.sql),
         dependencies: spec.dependencies.clone(),
         inputs: datasets(input.reads),
         outputs: datasets(input.writes),
@@ -86,9 +94,19 @@ fn engine(input: &Input<'_>) -> Engine {
 }
 
 /// Declared and inferred datasets, in an order that does not depend on where they were found.
-fn datasets(links: &[Link]) -> Vec<DatasetRef> {
-    let all: BTreeSet<DatasetRef> = links.iter().map(|link| DatasetRef::from(&link.dataset)).collect();
+fn datasets(links: &[Link]) -> Vec<Dataset> {
+    let all: BTreeSet<Dataset> = links.iter().map(|link| link.dataset.clone()).collect();
     all.into_iter().collect()
+}
+
+/// Returns the ranges of the statements of a batch job's SQL, unless the whole text is one.
+fn statements(job: &Job, text: Option<&str>) -> Vec<Range<usize>> {
+    let (Job::Sql(_), Some(text)) = (job, text) else { return Vec::new() };
+    let statements = sql::statements(text);
+    match statements.as_slice() {
+        [only] if text[only.clone()] == *text.trim() => Vec::new(),
+        _ => statements,
+    }
 }
 
 /// The job with its SQL in place, and its parameters' types spelt out.

@@ -4,6 +4,7 @@ mod data;
 mod data_type;
 mod job;
 mod names;
+mod one_of;
 mod placement;
 mod pods;
 mod quantity;
@@ -19,7 +20,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use data::{DataRef, Output};
-pub use job::{Jar, Job, Parameter, ParameterType, PySpark, Python, RunValue, Sql, TypedParameter};
+pub use job::{Jar, Job, JobKind, Parameter, ParameterType, PySpark, Python, RunValue, Sql, TypedParameter};
 pub use names::{
     ClassName, DagFolder, DataType, Domain, EngineVersion, EnvName, FileRef, Identifier, Image,
     KubernetesName, LabelKey, LabelValue, Location, Maven, MavenModule, Name, TableName, Topic, table_parts,
@@ -33,15 +34,14 @@ pub use quantity::{Cpu, Delay, Duration, Memory};
 pub use resources::{Driver, Executors, Resources, Sizing, default_overhead};
 pub use run::{
     AssetTrigger, Cause, Completes, ConcurrencyPolicy, Continuous, Health, OnUnhealthy, Reset, Retry, Run,
-    Scaling, Schedule, Service, ServiceHealth, ServiceUpgrade, Timeouts, Trigger, Upgrade,
+    RunKind, Scaling, Schedule, Service, ServiceHealth, ServiceUpgrade, Timeouts, Trigger, Upgrade,
 };
 pub use stream::{
     CleanSource, Columns, Console, Deduplicate, FileFormat, FileSink, FileSource, JdbcMode, JdbcSink,
     KafkaFormat, KafkaSink, KafkaSource, MergeSink, Offsets, OutputMode, Rate, Sink, Source, State,
     StateStore, Stream, TableSink, TableSource, Watermark,
 };
-pub(crate) use text::AS_WRITTEN;
-pub use text::{Fault, Format, OneOrMany, Scalar, ScalarOr};
+pub use text::{AS_WRITTEN, Fault, Format, OneOrMany, Scalar, ScalarOr};
 pub use time::{Cron, Date, TimeZone};
 
 /// The apiVersion that this compiler reads.

@@ -1,46 +1,27 @@
-//! Ordered pairs as a map, and a [`Value`] as the JSON it stands for: what a plan shows and a fingerprint covers.
+//! Constants in DAGs, written as JSON in plans and fingerprints.
 
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::{Error, MapAccess, SeqAccess, Visitor};
-use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::Value;
+use super::pairs::{self, Pairs};
 
-pub(super) fn serialize<S: Serializer, T: Serialize>(
-    pairs: &[(String, T)],
-    serializer: S,
-) -> Result<S::Ok, S::Error> {
-    let mut map = serializer.serialize_map(Some(pairs.len()))?;
-    for (key, value) in pairs {
-        map.serialize_entry(key, value)?;
-    }
-    map.end()
+/// A constant of JSON without floats, so that equal data has equal text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    None,
+    Bool(bool),
+    Int(i64),
+    Str(String),
+    List(Vec<Value>),
+    Dict(Vec<(String, Value)>),
 }
 
-pub(super) fn deserialize<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
-    deserializer: D,
-) -> Result<Vec<(String, T)>, D::Error> {
-    deserializer.deserialize_map(Pairs(PhantomData))
-}
-
-struct Pairs<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for Pairs<T> {
-    type Value = Vec<(String, T)>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a map")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut pairs = Vec::new();
-        while let Some(pair) = map.next_entry()? {
-            pairs.push(pair);
-        }
-        Ok(pairs)
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Value::Str(text.to_owned())
     }
 }
 
@@ -52,7 +33,7 @@ impl Serialize for Value {
             Value::Int(value) => serializer.serialize_i64(*value),
             Value::Str(value) => serializer.serialize_str(value),
             Value::List(items) => items.serialize(serializer),
-            Value::Dict(pairs) => serialize(pairs, serializer),
+            Value::Dict(pairs) => pairs::serialize(pairs, serializer),
         }
     }
 }

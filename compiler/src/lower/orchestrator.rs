@@ -3,11 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use super::lower::Input;
-use super::{Body, Orchestrator, Primitive};
-use crate::airflow::{self, Asset, AssetMode, Dag, Date, NOT_APPLIED, RunValue, Schedule, Task};
-use crate::graph::{self, Graph, Group};
-use crate::model::{AssetTrigger, DataRef, Manifest, ParameterType, Run, RunValue as Wanted, ScalarOr};
+use dcp_model::dag::{Asset, AssetMode, Dag, Date, RunValue, Schedule, Task};
+use dcp_model::dataset::Dataset;
+use dcp_model::manifest::{
+    AssetTrigger, DataRef, Manifest, ParameterType, Run, RunValue as Wanted, ScalarOr,
+};
+use dcp_model::primitive::{Body, Fingerprint, Orchestrator, Primitive};
+
+use super::Input;
+use crate::airflow::{self, NOT_APPLIED};
+use crate::graph::{Graph, Group};
 
 /// Airflow takes no longer tag.
 const MAX_TAG: usize = 100;
@@ -16,11 +21,11 @@ const FINE: &str = "writing to a String does not fail";
 
 /// What a workload brings into a DAG.
 #[derive(Debug)]
-pub struct Part {
+pub(crate) struct Part {
     task_id: String,
     /// The address of the job, and its fingerprint.
     job: String,
-    fingerprint: super::Fingerprint,
+    fingerprint: Fingerprint,
     /// The manifest's path.
     path: String,
     scope: String,
@@ -95,7 +100,7 @@ pub(super) fn own(part: &Part, run: &Run) -> Orchestrator {
 }
 
 /// The DAGs of all groups. The parts are those of the graph's nodes that are in one.
-pub fn grouped(graph: &Graph, parts: &BTreeMap<usize, Part>) -> Vec<Primitive> {
+pub(crate) fn grouped(graph: &Graph, parts: &BTreeMap<usize, Part>) -> Vec<Primitive> {
     let group = |group: &Group<'_>| {
         let part = |at| parts.get(at).expect("whoever compiles makes primitives of all workloads of a group");
         let parts: Vec<&Part> = group.members.iter().map(part).collect();
@@ -148,7 +153,9 @@ fn dag(name: &str, parts: &[&Part], run: &Run) -> Dag {
         max_active_runs: schedule.map_or(1, |schedule| schedule.max_active_runs),
         concurrency_policy: schedule.map_or_else(Default::default, |schedule| schedule.concurrency_policy),
         suspended: schedule.is_some_and(|schedule| schedule.suspended),
-        deadline_seconds: schedule.and_then(|schedule| schedule.deadline).map(crate::model::Duration::secs),
+        deadline_seconds: schedule
+            .and_then(|schedule| schedule.deadline)
+            .map(dcp_model::manifest::Duration::secs),
         tasks: Vec::new(),
     }
 }
@@ -179,7 +186,7 @@ fn when(run: &Run) -> Schedule {
                 AssetTrigger::Any(_) => AssetMode::Any,
             };
             let mut assets: Vec<Asset> =
-                trigger.assets().iter().map(|data: &DataRef| Asset::from(&graph::dataset(data))).collect();
+                trigger.assets().iter().map(|data: &DataRef| Asset::from(&Dataset::from(data))).collect();
             assets.sort_by(|a, b| a.name.cmp(&b.name));
             assets.dedup();
             Schedule::Assets { mode, assets }

@@ -6,9 +6,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::one_of::exactly_one;
 use super::text::ScalarOr;
 use super::{Duration, EnvName, Image, KubernetesName, LabelKey, LabelValue, Memory};
-use crate::schema::exactly_one;
 
 /// The pods of driver and executors. Backends without pods ignore it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -63,28 +63,7 @@ impl RunValue {
     }
 
     /// Whether it says which part of the data a run is for.
-    pub(super) fn is_of_data(self) -> bool {
+    pub fn is_of_data(self) -> bool {
         self != RunValue::RunId
-    }
-
-    pub(super) fn expression(self) -> &'static str {
-        match self {
-            RunValue::Date => "{{ ds }}",
-            RunValue::LocalDate => {
-                "{{ logical_date.in_timezone(dag.timetable.timezone | default(dag.timezone)) | ds }}"
-            }
-            RunValue::Timestamp => "{{ ts }}",
-            RunValue::IntervalStart => "{{ data_interval_start | ts }}",
-            RunValue::IntervalStartDate => {
-                "{{ data_interval_start.in_timezone(dag.timetable.timezone | default(dag.timezone)) | ds }}"
-            }
-            RunValue::IntervalEnd => "{{ data_interval_end | ts }}",
-            RunValue::IntervalEndDate => {
-                "{{ data_interval_end.in_timezone(dag.timetable.timezone | default(dag.timezone)) | ds }}"
-            }
-            RunValue::RunAfter => "{{ dag_run.run_after | ts }}",
-            RunValue::RunAfterDate => "{{ dag_run.run_after | ds }}",
-            RunValue::RunId => "{{ run_id }}",
-        }
     }
 }

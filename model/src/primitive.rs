@@ -1,25 +1,22 @@
-//! Primitives: what a manifest is decomposed into, and all that later parts work with.
+//! Primitives: the jobs, DAGs and continuous jobs that a manifest is compiled into.
 //!
-//! A primitive is ordered, canonical data with an address and a fingerprint. Two primitives that mean the same are
-//! the same to the byte.
+//! A primitive is ordered, canonical data with an address and a fingerprint. Primitives with the same meaning are equal
+//! byte by byte.
 
 mod canonical;
-mod lower;
-mod orchestrator;
 
 use std::fmt::{self, Write as _};
+use std::ops::Range;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use canonical::canonical;
-pub use lower::{Input, Lowered, lower};
-pub use orchestrator::{Part, grouped};
 
-use crate::airflow::Dag;
-use crate::graph::Dataset;
-use crate::model::{
+use crate::dag::Dag;
+use crate::dataset::Dataset;
+use crate::manifest::{
     Continuous, Dependencies, Duration, Job, Lifecycle, Metadata, Placement, Pods, Resources, Retry, Service,
     SparkConf, Timeouts,
 };
@@ -118,7 +115,7 @@ pub struct Primitive {
 }
 
 impl Primitive {
-    fn new(domain: &str, name: &str, body: Body) -> Self {
+    pub fn new(domain: &str, name: &str, body: Body) -> Self {
         let address = Address { domain: domain.to_owned(), name: name.to_owned(), kind: body.kind() };
         let fingerprint = Fingerprint::of(&body.canonical());
         Self { address, fingerprint, body }
@@ -168,12 +165,15 @@ impl Body {
 pub struct CoreEtlJob {
     pub metadata: Metadata,
     pub engine: Engine,
-    /// With the SQL itself, wherever it came from, and every parameter's type.
+    /// Holds the text of the SQL, also if the manifest names a file, and the type of every parameter.
     pub job: Job,
+    /// Byte ranges of the statements in the SQL of a batch job, unless the whole text is one statement.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub statements: Vec<Range<usize>>,
     pub dependencies: Dependencies,
     /// Declared and inferred, in order.
-    pub inputs: Vec<DatasetRef>,
-    pub outputs: Vec<DatasetRef>,
+    pub inputs: Vec<Dataset>,
+    pub outputs: Vec<Dataset>,
     pub resources: Resources,
     pub retry: Retry,
     pub timeouts: Timeouts,
@@ -184,6 +184,16 @@ pub struct CoreEtlJob {
     pub lifecycle: Lifecycle,
 }
 
+impl CoreEtlJob {
+    /// Returns the statements of an SQL job in their order, or none if a range is not within the text.
+    pub fn sql_statements<'j>(&'j self, sql: &'j str) -> Option<Vec<&'j str>> {
+        if self.statements.is_empty() {
+            return Some(vec![sql.trim()]);
+        }
+        self.statements.iter().map(|range| sql.get(range.clone())).collect()
+    }
+}
+
 /// An engine version, looked up in the platform's table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -192,19 +202,6 @@ pub struct Engine {
     pub image: String,
     pub scala: String,
     pub java: u32,
-}
-
-/// Something that a job reads or writes.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct DatasetRef {
-    pub kind: String,
-    pub name: String,
-}
-
-impl From<&Dataset> for DatasetRef {
-    fn from(dataset: &Dataset) -> Self {
-        Self { kind: dataset.kind.to_owned(), name: dataset.name.clone() }
-    }
 }
 
 /// The static definition of an Airflow DAG, and its file.
@@ -312,5 +309,26 @@ mod tests {
         for bad in ["", "a/b", "Job/a/b", "CoreEtlJob/a/b/c"] {
             assert!(bad.parse::<Address>().is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn statement_ranges_outside_of_the_text_are_refused() {
+        let text = "SELECT 'ß'; SELECT 2";
+        let mut job = job();
+        assert_eq!(job.sql_statements(text), Some(vec![text]));
+        job.statements = vec![0..11, 13..21];
+        assert_eq!(job.sql_statements(text), Some(vec!["SELECT 'ß'", "SELECT 2"]));
+        for bad in [0..99, 9..11, Range { start: 5, end: 2 }] {
+            job.statements = vec![bad];
+            assert_eq!(job.sql_statements(text), None);
+        }
+    }
+
+    fn job() -> CoreEtlJob {
+        let job = r#"{"dependencies":{},"engine":{"image":"spark:4.1","java":17,"scala":"2.13","version":"4.1"},
+            "inputs":[],"outputs":[],"job":{"sql":{"query":"SELECT 1","returnResult":false}},"lifecycle":{},
+            "metadata":{"domain":"sales","name":"totals","owner":"sales"},"placement":{},"pods":{},"spark":{},
+            "resources":{"driver":{},"executors":{}},"retry":{},"timeouts":{},"ttl":"1d"}"#;
+        serde_json::from_str(job).expect("the job is complete")
     }
 }

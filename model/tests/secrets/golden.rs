@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use dcp_compiler::secrets::{self, Text};
+use dcp_model::secrets::{self, Text};
 
 const SECRETS: &str = include_str!("secrets.txt");
 const INNOCENT: &str = include_str!("innocent.txt");

@@ -3,8 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::one_of::exactly_one;
 use super::{Location, Name, TableName, Topic};
-use crate::schema::exactly_one;
+use crate::dataset::DatasetKind;
 
 /// Something that a workload reads or writes, by which workloads are put in order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -22,12 +23,12 @@ pub enum DataRef {
 }
 
 impl DataRef {
-    pub fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> DatasetKind {
         match self {
-            DataRef::Table(_) => "table",
-            DataRef::Topic(_) => "topic",
-            DataRef::Path(_) => "path",
-            DataRef::Asset(_) => "asset",
+            DataRef::Table(_) => DatasetKind::Table,
+            DataRef::Topic(_) => DatasetKind::Topic,
+            DataRef::Path(_) => DatasetKind::Path,
+            DataRef::Asset(_) => DatasetKind::Asset,
         }
     }
 

@@ -50,7 +50,7 @@ macro_rules! text_types {
             pub struct $name(String);
 
             impl $name {
-                pub fn parse(text: &str) -> Result<Self, $crate::model::Fault> {
+                pub fn parse(text: &str) -> Result<Self, $crate::manifest::Fault> {
                     $check(text)?;
                     Ok(Self(text.to_owned()))
                 }
@@ -92,8 +92,8 @@ macro_rules! text_types {
         )+
 
         /// The formats of the types above.
-        pub(in crate::model) const FORMATS: &[$crate::model::Format] =
-            &[$($crate::model::Format { name: $format, check: |text| $check(text).map(drop) }),+];
+        pub(in crate::manifest) const FORMATS: &[$crate::manifest::Format] =
+            &[$($crate::manifest::Format { name: $format, check: |text| $check(text).map(drop) }),+];
     };
 }
 pub(crate) use text_types;
@@ -156,8 +156,8 @@ impl JsonSchema for Scalar {
     }
 }
 
-/// The name by which the tree is asked for the text of a scalar as it is written, whatever its type.
-pub(crate) const AS_WRITTEN: &str = "$dcp::as-written";
+/// The name of the newtype that asks a deserializer for a scalar's text as it is written, whatever its type.
+pub const AS_WRITTEN: &str = "$dcp::as-written";
 
 /// A short form that is a scalar, or a map.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

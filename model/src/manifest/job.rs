@@ -1,13 +1,14 @@
 //! The kinds of job.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::one_of::exactly_one;
 use super::text::{Scalar, ScalarOr};
 use super::{ClassName, FileRef, Identifier, Stream};
-use crate::schema::exactly_one;
 
 /// What runs: exactly one of these.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -24,13 +25,41 @@ pub enum Job {
     Stream(Box<Stream>),
 }
 
-impl Job {
-    pub fn kind(&self) -> &'static str {
+/// The kinds of jobs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum JobKind {
+    Sql,
+    Pyspark,
+    Jar,
+    Stream,
+}
+
+impl JobKind {
+    /// Returns the field of the manifest.
+    pub fn name(self) -> &'static str {
         match self {
-            Job::Sql(_) => "sql",
-            Job::Pyspark(_) => "pyspark",
-            Job::Jar(_) => "jar",
-            Job::Stream(_) => "stream",
+            JobKind::Sql => "sql",
+            JobKind::Pyspark => "pyspark",
+            JobKind::Jar => "jar",
+            JobKind::Stream => "stream",
+        }
+    }
+}
+
+impl fmt::Display for JobKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Job {
+    pub fn kind(&self) -> JobKind {
+        match self {
+            Job::Sql(_) => JobKind::Sql,
+            Job::Pyspark(_) => JobKind::Pyspark,
+            Job::Jar(_) => JobKind::Jar,
+            Job::Stream(_) => JobKind::Stream,
         }
     }
 

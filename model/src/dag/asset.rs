@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Serialize};
 
-use crate::graph::Dataset;
+use crate::dataset::{Dataset, DatasetKind};
 
 /// Airflow takes no longer name and no longer URI.
 pub const MAX_ASSET: usize = 1500;
@@ -21,11 +21,11 @@ pub struct Asset {
 impl From<&Dataset> for Asset {
     fn from(Dataset { kind, name }: &Dataset) -> Self {
         let uri = match (*kind, name.split_once("://")) {
-            ("path", Some((scheme, rest))) => {
+            (DatasetKind::Path, Some((scheme, rest))) => {
                 let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
                 format!("{scheme}://{}{}", self::authority(authority), encoded(path, ""))
             }
-            ("path", None) => format!("file://{}", encoded(name, "")),
+            (DatasetKind::Path, None) => format!("file://{}", encoded(name, "")),
             (kind, _) => format!("dcp://{kind}/{}", encoded(name, "")),
         };
         Self { name: format!("{kind}:{name}"), uri }
@@ -57,7 +57,7 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(kind: &'static str, name: &str, uri: &str) {
+    fn check(kind: DatasetKind, name: &str, uri: &str) {
         let dataset = Dataset { kind, name: name.to_owned() };
         let expected = Asset { name: format!("{kind}:{name}"), uri: uri.to_owned() };
         assert_eq!(Asset::from(&dataset), expected);
@@ -65,20 +65,24 @@ mod tests {
 
     #[test]
     fn a_dataset_has_one_uri() {
-        check("table", "lake.mart.orders", "dcp://table/lake.mart.orders");
-        check("table", "lake.`a b`", "dcp://table/lake.%60a%20b%60");
-        check("path", "/data/in", "file:///data/in");
-        check("path", "s3://lake/in/day=1", "s3://lake/in/day%3D1");
-        check("path", "hdfs://nn:8020/in", "hdfs://nn:8020/in");
-        check("path", "abfss://c@a.dfs.core.windows.net/in", "abfss://c@a.dfs.core.windows.net/in");
+        check(DatasetKind::Table, "lake.mart.orders", "dcp://table/lake.mart.orders");
+        check(DatasetKind::Table, "lake.`a b`", "dcp://table/lake.%60a%20b%60");
+        check(DatasetKind::Path, "/data/in", "file:///data/in");
+        check(DatasetKind::Path, "s3://lake/in/day=1", "s3://lake/in/day%3D1");
+        check(DatasetKind::Path, "hdfs://nn:8020/in", "hdfs://nn:8020/in");
+        check(
+            DatasetKind::Path,
+            "abfss://c@a.dfs.core.windows.net/in",
+            "abfss://c@a.dfs.core.windows.net/in",
+        );
     }
 
     #[test]
     fn nothing_in_a_path_is_more_to_airflow_than_a_path() {
-        check("path", "s3://lake/a?b=c#d", "s3://lake/a%3Fb%3Dc%23d");
-        check("path", "s3://u:p@lake/a@b:c", "s3://u%3Ap@lake/a%40b%3Ac");
-        check("path", "s3://[lake/a", "s3://%5Blake/a");
-        check("path", "s3://la\u{2100}ke/a", "s3://la%E2%84%80ke/a");
-        check("path", "s3://lake", "s3://lake");
+        check(DatasetKind::Path, "s3://lake/a?b=c#d", "s3://lake/a%3Fb%3Dc%23d");
+        check(DatasetKind::Path, "s3://u:p@lake/a@b:c", "s3://u%3Ap@lake/a%40b%3Ac");
+        check(DatasetKind::Path, "s3://[lake/a", "s3://%5Blake/a");
+        check(DatasetKind::Path, "s3://la\u{2100}ke/a", "s3://la%E2%84%80ke/a");
+        check(DatasetKind::Path, "s3://lake", "s3://lake");
     }
 }

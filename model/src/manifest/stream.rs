@@ -7,9 +7,9 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 
+use super::one_of::exactly_one;
 use super::text::{OneOrMany, Scalar, ScalarOr};
 use super::{DataType, Delay, Duration, FileRef, Identifier, Location, TableName, Topic};
-use crate::schema::exactly_one;
 
 /// A declarative stream: sources, one query over them, and a sink.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use dcp_compiler::secrets::{self, HIDDEN, Text};
+use dcp_model::secrets::{self, HIDDEN, Text};
 use proptest::prelude::*;
 
 /// Pieces that secrets and their surroundings are made of.

@@ -1,10 +1,6 @@
 //! Diagnostics as plain data. Nothing here renders: the edges do, each in its own way, from these values.
 
-mod code;
-mod suggest;
-
-pub use code::{Code, CodeInfo, Severity};
-pub use suggest::{Dotted, list, nearest};
+pub use dcp_model::diag::{Code, CodeInfo, Dotted, Severity, list, nearest};
 
 use crate::source::Span;
 

@@ -1,10 +1,12 @@
 //! When a workload runs, and what happens when a run does not go well.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::one_of::exactly_one;
 use super::{Cron, DataRef, Date, Duration, Location, TimeZone};
-use crate::schema::exactly_one;
 
 /// When the workload runs: exactly one of these.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -23,14 +25,44 @@ pub enum Run {
     Service(Box<Service>),
 }
 
-impl Run {
-    pub fn kind(&self) -> &'static str {
+/// The kinds of runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RunKind {
+    Schedule,
+    OnAssets,
+    Manual,
+    Continuous,
+    Service,
+}
+
+impl RunKind {
+    /// Returns the field of the manifest.
+    pub fn name(self) -> &'static str {
         match self {
-            Run::Schedule(_) => "schedule",
-            Run::OnAssets(_) => "onAssets",
-            Run::Manual(_) => "manual",
-            Run::Continuous(_) => "continuous",
-            Run::Service(_) => "service",
+            RunKind::Schedule => "schedule",
+            RunKind::OnAssets => "onAssets",
+            RunKind::Manual => "manual",
+            RunKind::Continuous => "continuous",
+            RunKind::Service => "service",
+        }
+    }
+}
+
+impl fmt::Display for RunKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Run {
+    pub fn kind(&self) -> RunKind {
+        match self {
+            Run::Schedule(_) => RunKind::Schedule,
+            Run::OnAssets(_) => RunKind::OnAssets,
+            Run::Manual(_) => RunKind::Manual,
+            Run::Continuous(_) => RunKind::Continuous,
+            Run::Service(_) => RunKind::Service,
         }
     }
 }
