@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use dcp_model::primitive::{Address, Fingerprint, Kind};
-use dcp_reconciler::plan::Action;
-use dcp_reconciler::registry::{Base, Body, Change, Commit, Scope};
+use dcp_reconciler::state::Action;
+use dcp_reconciler::state::{Base, Body, Change, Commit, Scope};
 use jiff::Timestamp;
 
 /// Who commits, and when: the same for all, so that forms of the registry that know better can be told the same.

@@ -16,7 +16,7 @@ use std::time::SystemTime;
 
 use dcp_compiler::compile::Compilation;
 use dcp_model::primitive::{Fingerprint, Kind};
-use dcp_reconciler::registry::State;
+use dcp_reconciler::state::State;
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 

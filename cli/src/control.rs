@@ -7,12 +7,13 @@ use std::sync::Arc;
 use dcp_compiler::project::Project;
 use dcp_model::primitive::Fingerprint;
 use dcp_reconciler::assets::Assets;
-use dcp_reconciler::dags::{self, DagFolder};
 use dcp_reconciler::keep::store::Store;
 use dcp_reconciler::keep::{Here, Keep};
+use dcp_reconciler::publish::{self, DagFolder};
 use dcp_reconciler::registry::remote::{self, Remote};
 use dcp_reconciler::registry::sql::Sql;
-use dcp_reconciler::registry::{self, Registry, Scope, State};
+use dcp_reconciler::registry::{self, Registry};
+use dcp_reconciler::state::{Scope, State};
 use http::Uri;
 use http::uri::Scheme;
 use tokio::runtime::Runtime;
@@ -195,7 +196,7 @@ fn readable(server: &str) -> Failure {
     Failure::new(message).help(ways)
 }
 
-pub(crate) fn dags_failed(error: &dags::Error) -> Failure {
+pub(crate) fn dags_failed(error: &publish::Error) -> Failure {
     let failure = Failure::new(error.to_string());
     match error.help() {
         Some(help) => failure.help(help),

@@ -7,7 +7,7 @@ use dcp_compiler::graph::Node;
 use dcp_compiler::project::FILE_NAME;
 use dcp_model::primitive::{Address, Body, Kind, Primitive};
 use dcp_reconciler::plan::Concern;
-use dcp_reconciler::registry::{Entry, State};
+use dcp_reconciler::state::{Entry, State};
 
 use crate::control::Control;
 use crate::failure::Failure;

@@ -24,6 +24,7 @@
 mod cgroup;
 mod environment;
 pub mod fields;
+mod files;
 mod folder;
 pub mod installation;
 mod launch;
@@ -32,6 +33,7 @@ mod memory;
 mod prepare;
 mod processes;
 mod secrets;
+mod submit;
 mod supervisor;
 
 use std::io::Write as _;
@@ -91,7 +93,7 @@ impl Local {
                 "`local` needs Linux: it tells by /proc which processes belong to which application";
             return Err(Error::Invalid(message.to_owned()));
         }
-        folder::make_private(root).map_err(failed)?;
+        files::make_private(root).map_err(failed)?;
         let root = root.canonicalize().map_err(failed)?;
         let directory = directory.canonicalize().map_err(failed)?;
         let secrets = secrets::Store::default();
@@ -129,7 +131,7 @@ impl Local {
                 return Err(Error::Unavailable(message));
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            Err(error) => return Err(folder::failed(&path, "read", &error)),
+            Err(error) => return Err(files::failed(&path, "read", &error)),
         }
         // Of several that make one at once, the first one's is the place.
         let write = || -> std::io::Result<()> {
@@ -145,8 +147,8 @@ impl Local {
                 _ => Ok(()),
             }
         };
-        write().map_err(|error| folder::failed(&path, "written", &error))?;
-        read().map_err(|error| folder::failed(&path, "read", &error))
+        write().map_err(|error| files::failed(&path, "written", &error))?;
+        read().map_err(|error| files::failed(&path, "read", &error))
     }
 
     fn folder(&self, name: &Name) -> Folder {
@@ -156,8 +158,8 @@ impl Local {
     fn launch(&self, application: &SparkApplication, folder: &Folder) -> Result<Launch> {
         let Self { installations, directory, secrets, .. } = self;
         let cache = installations.cache.clone().unwrap_or_else(|| self.root.join(".cache"));
-        let place = launch::Place { folder, installations, directory, secrets, cache: &cache };
-        let launch = launch::launch(application, &place)?;
+        let place = submit::Place { folder, installations, directory, secrets, cache: &cache };
+        let launch = submit::launch(application, &place)?;
         launch.check()?;
         Ok(Launch { log_limit: self.log_limit, cgroups: self.cgroups, ..launch })
     }
@@ -286,7 +288,7 @@ impl Compute for Local {
         }
         match std::fs::remove_dir_all(folder.path()) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(folder::failed(folder.path(), "removed", &error))
+                Err(files::failed(folder.path(), "removed", &error))
             }
             _ => Ok(()),
         }

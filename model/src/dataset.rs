@@ -4,8 +4,6 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::manifest::DataRef;
-
 /// A table, topic, path, asset or checkpoint. All spellings of one dataset have the same name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Dataset {
@@ -58,12 +56,6 @@ impl Dataset {
             DatasetKind::Topic | DatasetKind::Asset => name.to_owned(),
         };
         Self { kind, name }
-    }
-}
-
-impl From<&DataRef> for Dataset {
-    fn from(data: &DataRef) -> Self {
-        Self::new(data.kind(), data.name())
     }
 }
 

@@ -7,13 +7,16 @@
 
 use std::collections::BTreeSet;
 
-use dcp_model::primitive::{Address, Body, Fingerprint, Kind, Orchestrator};
+use dcp_model::primitive::{Address, Fingerprint, Kind, Orchestrator};
 use jiff::Timestamp;
 
-use crate::dags::{self, DagFolder, File};
-use crate::plan::{Action, Plan};
-use crate::registry::{self, Change, Commit, Entry, Head, Registry, Scope, State};
-use crate::stamps;
+use crate::plan::Plan;
+use crate::publish::files::{self, orchestrator};
+use crate::publish::{self, DagFolder, File};
+use crate::registry::{self, Registry};
+use crate::state;
+use crate::state::Action;
+use crate::state::{Change, Commit, Entry, Head, Scope, State};
 
 /// Who applies, and how it is to be remembered.
 #[derive(Debug, Clone)]
@@ -62,10 +65,10 @@ pub enum Error {
     #[error(transparent)]
     Registry(#[from] registry::Error),
     #[error(transparent)]
-    Dags(#[from] dags::Error),
+    Dags(#[from] publish::Error),
     /// Nothing is lost: it is applied, and the next apply puts the files in place.
     #[error("serial {serial} is applied, but its DAG files are not all in place: {error}")]
-    Unpublished { serial: u64, error: dags::Error },
+    Unpublished { serial: u64, error: publish::Error },
     #[error("the plan is not one that can be applied: {0}")]
     Plan(String),
 }
@@ -115,7 +118,7 @@ pub async fn apply(
         due.files(applied).into_iter().partition(|file| files.contains(file));
     let switched = match target.dags.switch(&who.id, &as_staged).await {
         // Another apply took what was staged for something that a crash had left.
-        Err(dags::Error::NotStaged { .. }) => target.dags.put(&as_staged).await,
+        Err(publish::Error::NotStaged { .. }) => target.dags.put(&as_staged).await,
         other => other,
     };
     switched.map_err(unpublished)?;
@@ -156,7 +159,7 @@ pub async fn repair(target: Target<'_>, state: &State) -> Result<usize, Error> {
         let sides = changed.iter().flat_map(|address| [of(&before, address), of(&after, address)]);
         let bodies: Vec<Fingerprint> = sides.flatten().collect();
         for text in target.registry.bodies(target.scope, &bodies).await? {
-            names.insert(orchestrator(&text)?.file);
+            names.insert(orchestrator(&text).map_err(registry::Error::Corrupt)?.file);
         }
         touched.extend(changed.into_iter().cloned());
     }
@@ -179,7 +182,7 @@ async fn put_in_place(
 ) -> Result<usize, Error> {
     let there = touched.iter().filter(|address| address.kind == Kind::Orchestrator);
     let entries: Vec<&Entry> = there.filter_map(|address| state.entries.get(address)).collect();
-    let files = stamps::files(target, state, &entries).await?;
+    let files = files::files(target.registry, target.scope, state, &entries).await?;
     let kept: BTreeSet<&String> = files.iter().map(|file| &file.name).collect();
     let gone: Vec<String> = names.iter().filter(|name| !kept.contains(name)).cloned().collect();
     target.dags.put(&files).await?;
@@ -187,20 +190,12 @@ async fn put_in_place(
     Ok(files.len() + gone.len())
 }
 
-pub(crate) fn orchestrator(text: &str) -> Result<Orchestrator, Error> {
-    match Body::parse(Kind::Orchestrator, text) {
-        Ok(Body::Orchestrator(orchestrator)) => Ok(*orchestrator),
-        Ok(_) => Err(Error::Plan("it holds something else where a DAG should be".to_owned())),
-        Err(error) => Err(Error::Plan(format!("a DAG in it can't be read: {error}"))),
-    }
-}
-
 fn changes(plan: &Plan) -> Result<Vec<Change>, Error> {
     let mut changes = Vec::new();
     for step in plan.workloads.iter().flat_map(|workload| &workload.steps) {
         let body = match (&step.after, &step.body) {
             (Some(fingerprint), Some(text)) => {
-                Some(registry::Body { fingerprint: fingerprint.clone(), text: text.clone() })
+                Some(state::Body { fingerprint: fingerprint.clone(), text: text.clone() })
             }
             (None, None) if step.action == Action::Delete => None,
             _ => return Err(Error::Plan(format!("`{}` has no body", step.address))),
@@ -233,7 +228,8 @@ impl Due {
         let mut dags = Vec::new();
         for change in changes.iter().filter(|change| change.address.kind == Kind::Orchestrator) {
             if let Some(body) = &change.body {
-                dags.push((change.address.clone(), orchestrator(&body.text)?, 1));
+                let dag = orchestrator(&body.text).map_err(Error::Plan)?;
+                dags.push((change.address.clone(), dag, 1));
             }
         }
         // Where nothing was ever applied, all are the first ones.
@@ -263,7 +259,7 @@ impl Due {
     }
 
     fn files(&self, commit: Option<&str>) -> Vec<File> {
-        self.dags.iter().map(|(_, made, revision)| stamps::file(made.clone(), *revision, commit)).collect()
+        self.dags.iter().map(|(_, made, revision)| files::file(made.clone(), *revision, commit)).collect()
     }
 }
 
@@ -279,7 +275,8 @@ async fn gone(target: Target<'_>, plan: &Plan, kept: &[String]) -> Result<Vec<St
         }
     }
     let texts = target.registry.bodies(target.scope, &before).await?;
-    let old = texts.iter().map(|text| orchestrator(text)).collect::<Result<Vec<_>, _>>()?;
+    let old = texts.iter().map(|text| orchestrator(text).map_err(registry::Error::Corrupt));
+    let old = old.collect::<registry::Result<Vec<_>>>()?;
     let kept: BTreeSet<&String> = kept.iter().collect();
     Ok(old.into_iter().map(|it| it.file).filter(|name| !kept.contains(name)).collect())
 }

@@ -16,9 +16,8 @@ use dcp_model::dataset::{Dataset, DatasetKind};
 use dcp_model::manifest::{Domain, Name};
 use jiff::Timestamp;
 
-use crate::registry::{Error, Result, Scope};
-
-pub(crate) use sql::SCHEMA;
+use crate::registry::{Error, Result};
+use crate::state::Scope;
 
 /// How many assets one run completes at most, and how many completions are told at once.
 pub const MOST: u32 = 1_000;

@@ -6,9 +6,8 @@ use dcp_model::primitive::{Address, Kind};
 use serde::Serialize;
 
 use crate::apply::{Error, Target};
-use crate::dags::File;
-use crate::registry::{Entry, State};
-use crate::stamps;
+use crate::publish::{File, files};
+use crate::state::{Entry, State};
 
 /// A DAG file that is not as applied.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -43,7 +42,7 @@ pub async fn find(target: Target<'_>, state: &State) -> Result<Found, Error> {
     let (addresses, entries): (Vec<&Address>, Vec<&Entry>) = applied.unzip();
     let mut expected: BTreeMap<String, (String, String)> = BTreeMap::new();
     for (address, File { name, content }) in
-        addresses.iter().zip(stamps::files(target, state, &entries).await?)
+        addresses.iter().zip(files::files(target.registry, target.scope, state, &entries).await?)
     {
         expected.insert(name, (format!("{}/{}", address.domain, address.name), content));
     }

@@ -10,6 +10,7 @@ mod backoff;
 mod complete;
 mod decide;
 mod declared;
+mod job;
 mod keeper;
 pub mod lease;
 mod observe;
@@ -24,12 +25,11 @@ use dcp_model::primitive::Fingerprint;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-pub use complete::Completes;
 pub use decide::{Act, Condition, Decision, decide};
 pub use keeper::{Keeper, Log};
 pub use observe::{alive as seen_alive, seen};
 pub use scale::{Pressure, Scale, Scaling};
-pub use told::{Acting, Ask, Here, Keep, Told};
+pub use told::{Ask, Here, Keep, Told};
 pub use version::{desired, version};
 
 /// What can run: a revision of a continuous job, and what it is started with.
@@ -91,6 +91,25 @@ pub struct Desired {
     pub completes: Option<Completes>,
 }
 
+/// When what a stream writes is told to be complete.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Completes {
+    /// Seconds from one time to the next one.
+    pub every: u64,
+    /// As `kind:name`.
+    pub outputs: Vec<String>,
+}
+
+impl Completes {
+    /// The last time up to which everything is there.
+    fn up_to(&self, watermark: Timestamp) -> Option<Timestamp> {
+        let every = i64::try_from(self.every).ok().filter(|every| *every > 0)?;
+        let second = watermark.as_second();
+        Timestamp::from_second(second - second.rem_euclid(every)).ok()
+    }
+}
+
 /// What somebody asked for beside the manifest.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -137,6 +156,14 @@ pub struct Kept {
     /// How many of the restarts that were asked for have been seen to.
     #[serde(default)]
     pub restarts: u64,
+}
+
+/// The reconciler that acts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Acting {
+    pub epoch: u64,
+    /// When it was last heard of; nothing where it has left.
+    pub heard: Option<Timestamp>,
 }
 
 /// A start.
@@ -237,4 +264,28 @@ pub enum Health {
     Starting,
     /// When it last finished a batch, or had nothing to read; and how long a batch takes as of late.
     Moving { last: Timestamp, batch_millis: u64 },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_complete_up_to_the_last_full_stretch() {
+        let up_to = |every, at: &str| {
+            let completes = Completes { every, outputs: Vec::new() };
+            completes.up_to(at.parse().unwrap()).map(|it| it.to_string())
+        };
+        for (every, at, complete) in [
+            (3600, "2026-11-20T14:00:00Z", "2026-11-20T14:00:00Z"),
+            (3600, "2026-11-20T14:59:59.999Z", "2026-11-20T14:00:00Z"),
+            (86_400, "2026-11-20T14:59:59Z", "2026-11-20T00:00:00Z"),
+            (3600, "1969-12-31T23:30:00Z", "1969-12-31T23:00:00Z"),
+        ] {
+            assert_eq!(up_to(every, at).as_deref(), Some(complete));
+        }
+        for every in [0, u64::MAX] {
+            assert_eq!(up_to(every, "2026-11-20T14:00:00Z"), None);
+        }
+    }
 }

@@ -1,17 +1,17 @@
 //! Plan and apply: what would change, why, and what it costs a running stream; then exactly that.
 //!
-//! [`plan`] is pure: it compares what is wanted with what is applied. [`registry`] holds what is applied, [`dags`] is
+//! [`plan`] is pure: it compares what is wanted with what is applied. [`registry`] holds what is applied, [`publish`] is
 //! the folder of DAG files, [`apply`] brings both to what a plan says, and [`service`] is a control plane that others
 //! can ask for the registry. [`keep`] says how continuous jobs are kept as declared, [`assets`] what of the data is
 //! complete.
 
 pub mod apply;
 pub mod assets;
-pub mod dags;
 pub mod drift;
 pub mod keep;
 pub mod plan;
+pub mod publish;
 pub mod registry;
 pub mod service;
-mod stamps;
+pub mod state;
 mod wire;

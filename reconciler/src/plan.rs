@@ -12,52 +12,20 @@ mod order;
 mod reason;
 mod rename;
 mod saved;
+mod side;
 mod stream;
 mod workload;
 
+use dcp_model::primitive::Fingerprint;
 use serde::{Deserialize, Serialize};
 
 pub use class::Class;
-pub use compare::{Comparison, Concern, Context, PlaceOf, Unreadable, compare};
+pub use compare::{Comparison, Concern, Context, Unreadable, compare};
 pub use consent::Allowed;
 pub use saved::SavedError;
+pub use side::PlaceOf;
 
-use crate::registry::{Applied, Base, Scope};
-use dcp_model::primitive::Fingerprint;
-
-/// What becomes of an address. In the order of how much it costs, so that the dearest of several is the greatest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Action {
-    /// Nothing.
-    None,
-    /// It is new.
-    Create,
-    /// It is changed in place: nothing restarts.
-    Update,
-    /// What runs is restarted, and goes on from its checkpoint.
-    Redeploy,
-    /// What runs is restarted with a new checkpoint: the old one can't be kept.
-    Reset,
-    /// It is taken away.
-    Delete,
-}
-
-impl Action {
-    pub const ALL: [Action; 6] =
-        [Action::None, Action::Create, Action::Update, Action::Redeploy, Action::Reset, Action::Delete];
-
-    pub fn name(self) -> &'static str {
-        match self {
-            Action::None => "none",
-            Action::Create => "create",
-            Action::Update => "update",
-            Action::Redeploy => "redeploy",
-            Action::Reset => "reset",
-            Action::Delete => "delete",
-        }
-    }
-}
+use crate::state::{Action, Applied, Base, Scope};
 
 /// A plan: what is to be applied, in that order, against the state that it was made from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -6,6 +6,7 @@ mod assets;
 mod commit;
 mod control;
 mod keep;
+mod request;
 
 use std::sync::Arc;
 

@@ -10,8 +10,8 @@ use dcp_model::primitive::{Address, Fingerprint};
 use dcp_proto::control::v1 as proto;
 use jiff::Timestamp;
 
-use crate::plan::Action;
-use crate::registry::{Applied, Base, Body, Change, Entry, Head, Revision};
+use crate::state::Action;
+use crate::state::{Applied, Base, Body, Change, Entry, Head, Revision};
 
 /// What is wrong with a message.
 pub(crate) type Result<T> = std::result::Result<T, String>;

@@ -8,11 +8,13 @@ use dcp_compiler::project::Project;
 use dcp_model::primitive::{Kind, Primitive};
 use dcp_objects::object_store::memory::InMemory;
 use dcp_reconciler::apply::{self, Step, Target, Who, apply, repair};
-use dcp_reconciler::dags::DagFolder;
 use dcp_reconciler::drift;
-use dcp_reconciler::plan::{Action, Concern, Context, Plan, compare};
+use dcp_reconciler::plan::{Concern, Context, Plan, compare};
+use dcp_reconciler::publish::DagFolder;
 use dcp_reconciler::registry::memory::Memory;
-use dcp_reconciler::registry::{self, Change, Commit, Registry, Scope, State};
+use dcp_reconciler::registry::{self, Registry};
+use dcp_reconciler::state::Action;
+use dcp_reconciler::state::{Change, Commit, Scope, State};
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
 
@@ -275,7 +277,7 @@ async fn what_was_changed_by_hand_is_put_back_as_it_was() {
     }
     let before = place.file("a").await;
     let by_hand = before.replace("commit 1a2b3c4d5e6f", "commit 000000000000");
-    let file = dcp_reconciler::dags::File { name: "d__a.py".to_owned(), content: by_hand };
+    let file = dcp_reconciler::publish::File { name: "d__a.py".to_owned(), content: by_hand };
     place.dags.put(&[file]).await.expect("it can be written");
     let found = drift::find(place.target(), &place.state().await).await.expect("it can be read");
     assert_eq!(found.drifts.len(), 1, "{:?}", found.drifts);

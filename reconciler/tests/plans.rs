@@ -11,7 +11,7 @@ use dcp_compiler::place;
 use dcp_compiler::project::Project;
 use dcp_model::primitive::{Fingerprint, Primitive};
 use dcp_reconciler::plan::{Allowed, Class, Concern, Context, Place, Plan, Reason, compare};
-use dcp_reconciler::registry::{Base, Entry, Scope, State};
+use dcp_reconciler::state::{Base, Entry, Scope, State};
 
 const FINE: &str = "writing to a String does not fail";
 

@@ -9,7 +9,7 @@ use dcp_model::primitive::CoreEtlJob;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::lower::Streaming;
+use crate::streaming::Streaming;
 
 /// What an execution is known by: letters and digits, so that it can be a part of any name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -12,16 +12,16 @@ use dcp_gateway::application::{
     PodSpec, RestartConfig, RestartPolicy, RuntimeVersions, SPARK_CONFIG_MAP, Spec,
 };
 use dcp_model::manifest::{
-    Clusters, Dependencies, Duration, FileFormat, FileRef, Job, KafkaFormat, KubernetesName, Location,
-    Python, Scalar, Sink, Sizing, Source, StateStore, Stream, Trigger,
+    Clusters, Dependencies, FileFormat, FileRef, Job, KafkaFormat, KubernetesName, Location, Python, Scalar,
+    Sink, Sizing, Source, StateStore, Stream,
 };
-use dcp_model::primitive::{ContinuousJob, CoreEtlJob};
+use dcp_model::primitive::CoreEtlJob;
 use dcp_model::reference;
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::execution::Execution;
 use crate::parameters::Value;
+use crate::streaming::Streaming;
 
 /// Where the driver finds the program that runs SQL and streams, and what it is to run.
 pub(crate) const MOUNT: &str = "/opt/dcp/job";
@@ -33,44 +33,6 @@ const SQL: &str = include_str!("../../runtime/sql.py");
 const STREAM: &str = include_str!("../../runtime/stream.py");
 /// The module that [`STREAM`] imports for sinks that are written batch by batch.
 const BATCH_SINKS: (&str, &str) = ("batch_sinks.py", include_str!("../../runtime/batch_sinks.py"));
-
-/// How a job that is kept running is run, which its job alone does not say. A service has neither trigger nor checkpoint.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Streaming {
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub trigger: Option<Trigger>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub checkpoint: Option<String>,
-    /// The revision whose state is to lie at the checkpoint before it starts; where it is not said, whatever lies there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub state: Option<u64>,
-    /// How long its running batch may take to finish when it is stopped, where that is not as long as the job says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub grace: Option<Duration>,
-    /// How many executors it has, where that is not as the job says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub executors: Option<u32>,
-}
-
-impl Streaming {
-    /// Returns how a continuous job is run with whatever state its checkpoint has.
-    pub fn of(job: &ContinuousJob) -> Self {
-        let stream = job.continuous();
-        Self {
-            trigger: stream.map(|it| it.trigger.clone()),
-            checkpoint: stream.map(|it| it.checkpoint.as_str().to_owned()),
-            state: None,
-            grace: Some(job.grace()),
-            executors: None,
-        }
-    }
-
-    /// Returns whether nothing is known of it but whether its driver runs.
-    pub fn is_service(&self) -> bool {
-        self.checkpoint.is_none()
-    }
-}
 
 /// What an application is made of.
 #[derive(Debug)]

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use dcp_model::primitive::{Body, CoreEtlJob, Fingerprint};
 use serde::{Deserialize, Serialize};
 
-use crate::api::Error;
-use crate::lower::Streaming;
+use crate::error::Error;
+use crate::streaming::Streaming;
 
 /// That a job is to be run once.
 #[derive(Debug, Clone, PartialEq)]

@@ -4,11 +4,12 @@
 //! [`dcp_server`] serves it beside the gRPC service, with the same tokens, limits and log. Whatever stands in a body
 //! or a query and is not known is refused by its name, as whoever misspelt it would else wait for it in vain.
 
-mod asked;
 mod document;
 mod given;
 mod refusal;
-mod told;
+mod request;
+mod response;
+mod types;
 
 use std::sync::Arc;
 
@@ -26,10 +27,10 @@ use utoipa_axum::routes;
 use crate::api::{LogRequest, Runner};
 use crate::page;
 use crate::results::Format;
-use asked::{Body, Call, Job, ListQuery, LogsQuery, Query, ResultQuery, StepsQuery, Submit};
 use given::{ALIVE, Form, SOON, begun, lines};
 use refusal::{OfJob, Refusal, Refusals};
-use told::{Execution, Page, Row, Step};
+use request::{Body, Call, Job, ListQuery, LogsQuery, Query, ResultQuery, StepsQuery, Submit};
+use response::{Execution, Page, Row, Step};
 
 pub use document::document;
 
@@ -91,13 +92,13 @@ fn routes() -> OpenApiRouter<Arc<dyn Runner>> {
 )]
 async fn submit(State(runner): State_, call: Call, Body(body): Body) -> Result<Response, Refusal> {
     let by = call.by.clone();
-    let asked = offload(body.len(), move || asked::json::<Submit>(&body)?.by(by)).await?;
+    let asked = offload(body.len(), move || request::json::<Submit>(&body)?.by(by)).await?;
     let submitted = runner.submit(asked).await?;
     let id = submitted.record.id();
     call.about(id);
     let status = if submitted.fresh { StatusCode::CREATED } else { StatusCode::OK };
     let location = [(LOCATION, format!("/api/v1/job/{id}"))];
-    Ok((status, location, told::json(&Execution::from(submitted.record))).into_response())
+    Ok((status, location, response::json(&Execution::from(submitted.record))).into_response())
 }
 
 /// Tells of jobs, the newest first
@@ -115,7 +116,7 @@ async fn list(State(runner): State_, Query(asked): Query<ListQuery>) -> Result<R
     let next_page = page::next(&found, size);
     let write = move || {
         let jobs = found.into_iter().map(Execution::from).collect();
-        told::json(&Page { jobs, next_page })
+        response::json(&Page { jobs, next_page })
     };
     Ok(offload(weight, write).await)
 }
@@ -129,7 +130,7 @@ async fn list(State(runner): State_, Query(asked): Query<ListQuery>) -> Result<R
     tag = "jobs"
 )]
 async fn check(State(runner): State_, Job { id }: Job) -> Result<Response, Refusal> {
-    Ok(told::json(&Execution::from(runner.check(&id).await?)))
+    Ok(response::json(&Execution::from(runner.check(&id).await?)))
 }
 
 /// Has a job stop
@@ -143,7 +144,7 @@ async fn check(State(runner): State_, Job { id }: Job) -> Result<Response, Refus
     tag = "jobs"
 )]
 async fn cancel(State(runner): State_, call: Call, Job { id }: Job) -> Result<Response, Refusal> {
-    Ok(told::json(&Execution::from(runner.cancel(&id, &call.by).await?)))
+    Ok(response::json(&Execution::from(runner.cancel(&id, &call.by).await?)))
 }
 
 /// What the driver of a job wrote

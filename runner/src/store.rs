@@ -248,3 +248,8 @@ mod tests {
         timeout(Duration::from_millis(50), store.writer_died()).await.unwrap_err();
     }
 }
+
+/// Writes a stored value as JSON.
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("stored values have text as keys")
+}

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use http::header::{AUTHORIZATION, HOST, HeaderName, ORIGIN};
 use http::uri::Authority;
 use http::{Method, Request};
-use sha2::{Digest as _, Sha256};
 use subtle::{Choice, ConditionallySelectable as _, ConstantTimeEq as _};
 
-use super::Error;
-use super::login::Login;
+use crate::Error;
+use crate::caller::{Caller, hash};
+use crate::login::Login;
 
 /// Shorter ones can be guessed.
 const SHORTEST: usize = 16;
@@ -29,10 +29,6 @@ impl From<Tokens> for Access {
         Self { tokens, login: None }
     }
 }
-
-/// The name of the one who calls, as an extension of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Caller(pub String);
 
 /// A token and the name of the one who holds it.
 #[derive(Clone)]
@@ -92,10 +88,6 @@ impl Tokens {
         let (name, _) = self.0.get(usize::try_from(found).ok()?)?;
         Some(name)
     }
-}
-
-pub(crate) fn hash(token: &[u8]) -> [u8; 32] {
-    Sha256::digest(token).into()
 }
 
 impl Access {

@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 use tokio_rustls::TlsAcceptor;
 use tonic::body::Body;
 
-use crate::access::Caller;
+use crate::caller::Caller;
 use crate::front::{Entrance, Front, Visitor};
 use crate::usage::{Peers, Usage};
 use crate::{Error, Limits, Listeners};

@@ -14,9 +14,10 @@ use tonic::service::Routes;
 use tonic::{Code, Status};
 use tower_service::Service as _;
 
-use crate::access::{Access, Caller};
+use crate::access::Access;
+use crate::caller::Caller;
 use crate::log::{Entry, HTTP, Held, Holding, Log};
-use crate::pages;
+use crate::pages::{self, Page};
 use crate::ready::Ready;
 use crate::status;
 use crate::usage::Usage;
@@ -80,8 +81,9 @@ impl Front {
     ) -> Result<Response<Body>, Infallible> {
         let path = request.uri().path();
         let is_grpc = is_grpc(request.headers());
-        if !is_grpc && let Some(page) = pages::page(self, request.method(), path).await {
-            return Ok(page);
+        if !is_grpc && let Some(page) = Page::of(request.method(), path) {
+            let problem = if page == Page::Alive { None } else { self.problem().await };
+            return Ok(page.render(problem.as_deref(), self.rest.is_some()));
         }
         let face = match &self.rest {
             // A router without routes answers 404.
@@ -100,7 +102,8 @@ impl Front {
         let entry = Entry::new((self.clock)(), service, shown(&method), self.log.clone());
         let asked = request.method().clone();
 
-        if !is_grpc && let Some(page) = pages::login(self, &request) {
+        let login = self.access.as_ref().and_then(Access::login).filter(|_| !is_grpc);
+        if let Some(page) = login.and_then(|login| pages::login(login, &request, self.port, self.is_tls)) {
             return Ok(entry.follow(page, &asked, None));
         }
         let (Caller(name), permit) = match self.admit(&request, &visitor.entrance, service) {
@@ -133,7 +136,7 @@ impl Front {
     }
 
     /// Why the server is not ready, if it is not.
-    pub(crate) async fn problem(&self) -> Option<String> {
+    async fn problem(&self) -> Option<String> {
         match &self.ready {
             Some(ready) => ready.problem().await,
             None => None,

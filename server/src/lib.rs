@@ -6,6 +6,7 @@
 //! until a token says otherwise, and careless even then.
 
 mod access;
+mod caller;
 pub mod client;
 mod connection;
 mod front;
@@ -29,7 +30,8 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tonic_health::ServingStatus;
 
-pub use access::{Access, Caller, Token, Tokens};
+pub use access::{Access, Token, Tokens};
+pub use caller::Caller;
 pub use connection::Tls;
 pub use log::{Call, Log, Noted};
 pub use login::{Login, secret};

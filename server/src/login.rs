@@ -10,7 +10,7 @@ use http::HeaderMap;
 use http::header::COOKIE;
 use subtle::ConstantTimeEq as _;
 
-use crate::access::{Caller, hash};
+use crate::caller::{Caller, hash};
 
 /// How long a link works, and a session.
 const LINK: Duration = Duration::from_mins(10);

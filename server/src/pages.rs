@@ -1,5 +1,4 @@
-//! Pages that need no token: for a person who opens the address, and for programs that ask whether the server is alive
-//! and ready.
+//! Pages that need no token: a home page, a login, and probes of liveness and readiness.
 
 use http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderValue, LOCATION, REFERRER_POLICY, SET_COOKIE,
@@ -9,50 +8,69 @@ use http::{HeaderMap, Method, Request, Response, StatusCode};
 use tonic::body::Body;
 
 use crate::access::is_to_loopback;
-use crate::front::Front;
+use crate::login::Login;
 
 const POLICY: &str = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 const HTML: &str = "text/html; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 
-/// Has a browser take an answer for nothing else than what it is.
+/// Adds headers that keep browsers from guessing the type of a response and from loading anything else.
 pub(crate) fn secure(headers: &mut HeaderMap) {
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
 }
 
-/// The page of a path, if it has one.
-pub(crate) async fn page(front: &Front, method: &Method, path: &str) -> Option<Response<Body>> {
-    if !matches!(*method, Method::GET | Method::HEAD) {
-        return None;
-    }
-    let response = match path {
-        "/" => answer(StatusCode::OK, HTML, first(front).await),
-        "/healthz" => answer(StatusCode::OK, TEXT, "alive\n"),
-        "/readyz" => match front.problem().await {
-            None => answer(StatusCode::OK, TEXT, "ready\n"),
-            Some(why) => answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("not ready: {why}\n")),
-        },
-        _ => return None,
-    };
-    Some(response)
+/// A page that is served without a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Page {
+    Home,
+    Alive,
+    Ready,
 }
 
-/// Answers `GET /login?code=…`; nothing where there is no login.
-pub(crate) fn login<B>(front: &Front, request: &Request<B>) -> Option<Response<Body>> {
-    let login = front.access.as_ref()?.login()?;
+impl Page {
+    /// Returns the page of a path.
+    pub(crate) fn of(method: &Method, path: &str) -> Option<Self> {
+        match path {
+            _ if !matches!(*method, Method::GET | Method::HEAD) => None,
+            "/" => Some(Self::Home),
+            "/healthz" => Some(Self::Alive),
+            "/readyz" => Some(Self::Ready),
+            _ => None,
+        }
+    }
+
+    /// Renders the page. `problem` says why the server is not ready.
+    pub(crate) fn render(self, problem: Option<&str>, serves_rest: bool) -> Response<Body> {
+        match (self, problem) {
+            (Self::Home, _) => answer(StatusCode::OK, HTML, home(problem, serves_rest)),
+            (Self::Alive, _) => answer(StatusCode::OK, TEXT, "alive\n"),
+            (Self::Ready, None) => answer(StatusCode::OK, TEXT, "ready\n"),
+            (Self::Ready, Some(why)) => {
+                answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("not ready: {why}\n"))
+            }
+        }
+    }
+}
+
+/// Answers `GET /login?code=…`, and no other request.
+pub(crate) fn login<B>(
+    login: &Login,
+    request: &Request<B>,
+    port: u16,
+    is_tls: bool,
+) -> Option<Response<Body>> {
     if request.method() != Method::GET || request.uri().path() != "/login" {
         return None;
     }
     let code = request.uri().query().and_then(|query| query.strip_prefix("code=")).unwrap_or_default();
-    let cookie =
-        is_to_loopback(request).then(|| login.begin(code.as_bytes(), front.port, front.is_tls)).flatten();
+    let cookie = is_to_loopback(request).then(|| login.begin(code.as_bytes(), port, is_tls)).flatten();
     let Some(cookie) = cookie.and_then(|cookie| HeaderValue::from_str(&cookie).ok()) else {
         let why = "this link was used or has expired; restart the server, which prints a new one\n";
         return Some(answer(StatusCode::FORBIDDEN, TEXT, why));
     };
-    // The browser goes on to another address, so that the code does not stay in its history.
+    // The redirect keeps the code out of the browser's history.
     let mut response = answer(StatusCode::SEE_OTHER, TEXT, "signed in\n");
     response.headers_mut().insert(LOCATION, HeaderValue::from_static("/"));
     response.headers_mut().insert(SET_COOKIE, cookie);
@@ -69,12 +87,12 @@ fn answer(status: StatusCode, kind: &'static str, text: impl Into<String>) -> Re
     response
 }
 
-async fn first(front: &Front) -> String {
+fn home(problem: Option<&str>, serves_rest: bool) -> String {
     let version = env!("CARGO_PKG_VERSION");
-    let state = front.problem().await.map_or("ready".to_owned(), |why| format!("not ready: {why}"));
-    let interfaces = match &front.rest {
-        Some(_) => "gRPC and REST. The API is described in <a href=\"/openapi.json\">/openapi.json</a>",
-        None => "gRPC",
+    let state = problem.map_or("ready".to_owned(), |why| format!("not ready: {why}"));
+    let interfaces = match serves_rest {
+        true => "gRPC and REST. The API is described in <a href=\"/openapi.json\">/openapi.json</a>",
+        false => "gRPC",
     };
     format!(
         "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>dcp</title>\n<h1>dcp {version}</h1>\n\

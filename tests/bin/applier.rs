@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use dcp_reconciler::apply::{Step, Target, Who, apply};
-use dcp_reconciler::dags::DagFolder;
 use dcp_reconciler::plan::Plan;
+use dcp_reconciler::publish::DagFolder;
 use dcp_reconciler::registry::sql::Sql;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]

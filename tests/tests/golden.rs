@@ -13,9 +13,10 @@ use dcp_compiler::project::{FILE_NAME, Project};
 use dcp_model::manifest::{Backend, ParameterType, ScalarOr, TypedParameter};
 use dcp_model::primitive::{Body, ContinuousJob, CoreEtlJob, Primitive};
 use dcp_runner::execution::{Execution, Id, Policy};
-use dcp_runner::lower::{Input, Streaming, lower};
+use dcp_runner::lower::{Input, lower};
 use dcp_runner::machine::{Event, after};
 use dcp_runner::parameters::values;
+use dcp_runner::streaming::Streaming;
 use dcp_tests::{compile, describe, split_files, update_golden, workspace};
 
 /// The cases of one folder of `tests/golden`.

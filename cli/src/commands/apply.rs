@@ -5,8 +5,10 @@ use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use dcp_reconciler::apply::{self, Done, Target, Who};
-use dcp_reconciler::plan::{Action, Allowed, Consent as Needed, Plan, Workload};
-use dcp_reconciler::registry::{self, State};
+use dcp_reconciler::plan::{Allowed, Consent as Needed, Plan, Workload};
+use dcp_reconciler::registry::{self};
+use dcp_reconciler::state::Action;
+use dcp_reconciler::state::State;
 use jiff::Timestamp;
 
 use super::plan;

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 use std::path::Path;
 
-use dcp_reconciler::registry::Applied;
+use dcp_reconciler::state::Applied;
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::args::{self, Format};
@@ -87,7 +87,7 @@ fn wrapped(items: impl Iterator<Item = String>, width: usize) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use dcp_reconciler::plan::Action;
+    use dcp_reconciler::state::Action;
 
     use super::*;
 

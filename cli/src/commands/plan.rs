@@ -8,7 +8,7 @@ use dcp_compiler::compile::Goal;
 use dcp_compiler::place;
 use dcp_compiler::project::Project;
 use dcp_reconciler::plan::{Comparison, Concern, Context, Place, Plan, compare};
-use dcp_reconciler::registry::State;
+use dcp_reconciler::state::State;
 use jiff::Timestamp;
 
 use crate::args::{self, PlanFormat};

@@ -9,11 +9,11 @@ use dcp_compiler::project::Project;
 use dcp_model::manifest::{self, Job};
 use dcp_model::primitive::{Body, ContinuousJob, CoreEtlJob, Kind};
 use dcp_reconciler::keep::service_key;
-use dcp_reconciler::registry::Scope;
+use dcp_reconciler::state::Scope;
 use dcp_runner::api::Record;
 use dcp_runner::execution::{Id, Phase};
-use dcp_runner::lower::Streaming;
 use dcp_runner::request::{Definition, Reference, Submit};
+use dcp_runner::streaming::Streaming;
 use futures_util::StreamExt as _;
 
 use crate::args;

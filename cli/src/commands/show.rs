@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use dcp_model::primitive::{Address, Fingerprint, Kind};
-use dcp_reconciler::registry::Revision;
+use dcp_reconciler::state::Revision;
 use serde_json::Value;
 
 use crate::args;

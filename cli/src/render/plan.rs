@@ -5,7 +5,8 @@ mod headline;
 mod markdown;
 mod text;
 
-use dcp_reconciler::plan::{Action, Class, Consent, GivenUp, Live, Plan, Workload};
+use dcp_reconciler::plan::{Class, Consent, GivenUp, Live, Plan, Workload};
+use dcp_reconciler::state::Action;
 
 use super::harmless;
 use super::keep::amount;

@@ -5,8 +5,8 @@ use sqlparser::ast::{BinaryOperator, Expr, Ident, Interval, UnaryOperator, Value
 
 use super::children::{self, Child};
 use super::facts::{Bound, Operand, Side};
+use super::item::Item;
 use super::names;
-use super::relations::Item;
 
 /// The types, and the functions that cast to them, that Spark looks through.
 const NUMBERS: &[&str] = &[

@@ -6,7 +6,7 @@ use sqlparser::ast::{Expr, FunctionArguments, GroupByExpr, Ident, LambdaFunction
 
 use super::children::{self, Child};
 use super::facts::{ColumnRef, Relation};
-use super::relations::Item;
+use super::item::Item;
 use super::tokens::plain;
 use super::walk::Walk;
 use super::{functions, join, names, select};

@@ -6,7 +6,7 @@ use super::bounds;
 use super::canonical::canonical;
 use super::children::{self, Child};
 use super::facts::{Join, JoinKind};
-use super::relations::{Item, factor_span};
+use super::item::{Item, factor_span};
 use super::walk::{Source, Walk};
 
 impl Walk {

@@ -13,6 +13,7 @@ mod execute;
 mod facts;
 mod functions;
 mod grouping;
+mod item;
 mod join;
 mod layout;
 mod literals;

@@ -98,3 +98,17 @@ fn dotted(idents: &[&Ident]) -> String {
     }
     name
 }
+
+/// The name Spark gives a column without an alias, where that is simple.
+pub(super) fn natural_name(expr: &Expr) -> Option<String> {
+    match expr {
+        Expr::Identifier(ident) => name_of(ident),
+        Expr::CompoundIdentifier(parts) => parts.last().and_then(name_of),
+        _ => None,
+    }
+}
+
+/// A name, where it is known before the statement runs.
+pub(super) fn name_of(ident: &Ident) -> Option<String> {
+    (!is_late(ident)).then(|| ident.value.clone())
+}

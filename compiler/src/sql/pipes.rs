@@ -7,8 +7,9 @@ use sqlparser::ast::{
 };
 
 use super::facts::{Column, Level};
-use super::relations::Item;
-use super::select::{dedup, natural_name, side, star};
+use super::item::Item;
+use super::names::natural_name;
+use super::select::{dedup, side, star};
 use super::walk::{Source, Walk};
 
 /// The rows that one pipe operator hands to the next.

@@ -8,7 +8,6 @@ use super::canonical::canonical;
 use super::children::{self, Child};
 use super::facts::{Pivot, Text};
 use super::names;
-use super::select::natural_name;
 use super::walk::Walk;
 
 impl Walk {
@@ -71,7 +70,7 @@ pub(super) fn input(table: &TableFactor) -> Vec<String> {
             names::single(&function.name).unwrap_or_else(|| canonical(expr))
         }
         SelectItem::UnnamedExpr(expr) => {
-            natural_name(expr).map_or_else(|| canonical(expr), |name| name.to_lowercase())
+            names::natural_name(expr).map_or_else(|| canonical(expr), |name| name.to_lowercase())
         }
         SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..) | SelectItem::ExprWithAliases { .. } => {
             "*".to_owned()
@@ -86,14 +85,14 @@ fn call(expr: &Expr) -> (String, Option<String>) {
     let mut column = None;
     children::of_function(function, &mut |child| {
         if let (Child::Expr(expr), None) = (child, &column) {
-            column = natural_name(expr).map(|name| name.to_lowercase());
+            column = names::natural_name(expr).map(|name| name.to_lowercase());
         }
     });
     (names::single(&function.name).unwrap_or_default(), column)
 }
 
 fn columns_of(expr: &Expr, found: &mut Vec<String>) {
-    if let Some(name) = natural_name(expr) {
+    if let Some(name) = names::natural_name(expr) {
         found.push(name.to_lowercase());
     }
     children::of(expr, &mut |child| {

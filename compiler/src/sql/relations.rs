@@ -5,30 +5,9 @@ use std::collections::HashSet;
 use sqlparser::ast::{FunctionArg, Ident, ObjectName, Spanned, TableAlias, TableFactor};
 
 use super::facts::{Level, QueryShape, Relation, TableRef};
+use super::item::{Item, factor_span};
 use super::walk::{Source, Walk};
 use super::{children, names, pivot};
-
-/// A source as a `FROM` clause names it.
-#[derive(Debug)]
-pub(super) struct Item {
-    /// What qualifies its columns, lower-cased.
-    pub(super) qualifier: Option<String>,
-    /// The relation, if it is a base relation and nothing else.
-    pub(super) base: Option<usize>,
-    pub(super) source: Source,
-    /// The qualifiers that a `LATERAL` subquery names.
-    mentioned: HashSet<String>,
-}
-
-impl Item {
-    pub(super) fn new(alias: Option<&TableAlias>, source: Source) -> Self {
-        Self::of(alias.map(|alias| alias.name.value.to_lowercase()), None, source)
-    }
-
-    fn of(qualifier: Option<String>, base: Option<usize>, source: Source) -> Self {
-        Self { qualifier, base, source, mentioned: HashSet::new() }
-    }
-}
 
 impl Walk {
     pub(super) fn factor(&mut self, factor: &TableFactor) -> Vec<Item> {
@@ -204,14 +183,6 @@ fn merged(alias: Option<&TableAlias>, items: &[Item]) -> Item {
         merged.qualifier.clone_from(&only.qualifier);
     }
     merged
-}
-
-pub(super) fn factor_span(factor: &TableFactor) -> sqlparser::tokenizer::Span {
-    match factor {
-        TableFactor::Table { name, .. } => name.span(),
-        TableFactor::Derived { subquery, .. } => subquery.span(),
-        other => other.span(),
-    }
 }
 
 /// Adds what is inside another shape. Its order, limit, columns and references stay its own.

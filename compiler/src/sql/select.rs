@@ -4,14 +4,13 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, Ident, LimitClause, NamedWindowExpr, OrderBy, OrderByExpr, OrderByKind,
-    Query, Select, SelectFlavor, SelectItem, SetExpr, SetOperator, SetQuantifier, Spanned, TopQuantity,
-    Value,
+    Distinct, Expr, GroupByExpr, LimitClause, NamedWindowExpr, OrderBy, OrderByExpr, OrderByKind, Query,
+    Select, SelectFlavor, SelectItem, SetExpr, SetOperator, SetQuantifier, Spanned, TopQuantity, Value,
 };
 
 use super::canonical::canonical;
 use super::facts::{Clause, ClauseKind, Column, Form, Level, Relation, SetOperation, TableRef, Text};
-use super::relations::Item;
+use super::item::Item;
 use super::tokens::plain;
 use super::walk::{Source, Walk};
 use super::{children, join, names};
@@ -349,8 +348,8 @@ impl Walk {
             SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..) => {
                 star(self.layout.range(item.span()))
             }
-            SelectItem::UnnamedExpr(expr) => self.plain_column(expr, natural_name(expr)),
-            SelectItem::ExprWithAlias { expr, alias } => self.plain_column(expr, name_of(alias)),
+            SelectItem::UnnamedExpr(expr) => self.plain_column(expr, names::natural_name(expr)),
+            SelectItem::ExprWithAlias { expr, alias } => self.plain_column(expr, names::name_of(alias)),
             SelectItem::ExprWithAliases { expr, .. } => self.plain_column(expr, None),
         }
     }
@@ -368,20 +367,6 @@ pub(super) fn star(at: Range<u32>) -> Column {
 /// What a long chain of unions reads would be noted again at every link.
 pub(super) fn side(source: &Source) -> Option<Vec<usize>> {
     (source.relations.len() <= 64).then(|| source.relations.clone())
-}
-
-/// The name Spark gives a column without an alias, where that is simple.
-pub(super) fn natural_name(expr: &Expr) -> Option<String> {
-    match expr {
-        Expr::Identifier(ident) => name_of(ident),
-        Expr::CompoundIdentifier(parts) => parts.last().and_then(name_of),
-        _ => None,
-    }
-}
-
-/// A name, where it is known before the statement runs.
-fn name_of(ident: &Ident) -> Option<String> {
-    (!names::is_late(ident)).then(|| ident.value.clone())
 }
 
 pub(super) fn item_expr(item: &SelectItem) -> Option<&Expr> {

@@ -21,10 +21,23 @@ use std::borrow::Cow;
 
 pub use de::Error as DecodeError;
 pub use json::TreeJson;
-pub use parse::{Parsed, parse, parse_any};
+pub use parse::{parse, parse_any};
 pub use patch::{Change, Merger, Replacement};
 
+use crate::diag::Diagnostic;
 use crate::source::Span;
+
+/// Deeper than any manifest, and shallow enough for every recursion over a tree.
+const MAX_DEPTH: usize = 64;
+
+/// The documents of a file that could be parsed, and what is wrong with the file.
+#[derive(Debug, PartialEq, Default)]
+pub struct Parsed<'s> {
+    pub documents: Vec<Tree<'s>>,
+    /// Where the document begins that could not be parsed, and with it the rest of the file.
+    pub broken: Option<u32>,
+    pub diagnostics: Vec<Diagnostic>,
+}
 
 /// A document: its nodes, and which of them is the root.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -5,21 +5,8 @@ use granit_parser::{Event, Parser, ScalarStyle, Span as EventSpan};
 use super::broken::scan_error;
 use super::build::{Builder, Properties, Shape, Step, Style};
 use super::indentation::Indentation;
-use super::{Tree, plain};
-use crate::diag::Diagnostic;
+use super::{MAX_DEPTH, Parsed, plain};
 use crate::source::{FileId, Span};
-
-/// Deeper than any manifest, and shallow enough for every recursion over a tree.
-pub(super) const MAX_DEPTH: usize = 64;
-
-/// The documents of a file that could be parsed, and what is wrong with the file.
-#[derive(Debug, PartialEq, Default)]
-pub struct Parsed<'s> {
-    pub documents: Vec<Tree<'s>>,
-    /// Where the document begins that could not be parsed, and with it the rest of the file.
-    pub broken: Option<u32>,
-    pub diagnostics: Vec<Diagnostic>,
-}
 
 /// Parses all documents of a file. Empty documents are left out.
 pub fn parse(file: FileId, text: &str) -> Parsed<'_> {

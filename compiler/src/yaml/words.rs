@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use granit_parser::ErrorKind as Kind;
 
-use super::parse::MAX_DEPTH;
+use super::MAX_DEPTH;
 
 /// A problem, and what to do about it.
 pub(super) type Words = (Cow<'static, str>, &'static str);

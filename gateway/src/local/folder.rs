@@ -1,9 +1,9 @@
 //! An application's folder: the one place where its files are read and written.
 
-use std::fs::{DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind, Write as _};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -11,8 +11,8 @@ use rustix::fs::OFlags;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::files::{failed, make_private};
 use super::launch::Launch;
-use super::log::Dropped;
 use super::secrets::Secrets;
 use crate::compute::{End, Error, Result};
 use crate::{SparkApplication, regular};
@@ -37,18 +37,17 @@ struct Started {
     at: Timestamp,
 }
 
+/// The part of a log that was dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Dropped {
+    pub(super) from: u64,
+    pub(super) to: u64,
+    pub(super) limit: u64,
+}
+
 /// The supervisor's lock. It ends with whoever holds it, however that ends.
 #[derive(Debug)]
 pub(super) struct Lock(#[expect(dead_code, reason = "it is held, and never looked at")] File);
-
-pub(super) fn failed(path: &Path, what: &str, error: &io::Error) -> Error {
-    Error::Unavailable(format!("`{}` can't be {what}: {error}", path.display()))
-}
-
-/// Makes a folder, and those above it, that only this user can read.
-pub(super) fn make_private(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
-}
 
 /// Takes all rights of others away from what is in a folder; no link is followed.
 fn make_private_below(folder: &Path) {

@@ -9,9 +9,9 @@ use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::OpenOptionsExt as _;
 
 use rustix::fs::{FallocateFlags, fallocate};
-use serde::{Deserialize, Serialize};
 
-use super::folder::{Folder, failed};
+use super::files::failed;
+use super::folder::{Dropped, Folder};
 use crate::compute::{Log, Result};
 use crate::regular;
 
@@ -21,14 +21,6 @@ pub const LIMIT: u64 = 64 << 20;
 pub(super) const LEAST: u64 = 8 << 20;
 /// Disk space is taken away by whole blocks, so that no block is cut that a file system has.
 const BLOCK: u64 = 1 << 20;
-
-/// The part of a log that was dropped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Dropped {
-    from: u64,
-    to: u64,
-    limit: u64,
-}
 
 impl Dropped {
     /// Whether a supervisor can have written it: its driver could have, too.

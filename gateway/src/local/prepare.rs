@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
-use super::folder::{failed, make_private};
+use super::files::{failed, make_private, on_this_machine};
 use crate::compute::{Error, Result};
 
 /// What Python does to unpack an archive: what would leave the folder is refused, and modes are kept.
@@ -54,7 +54,7 @@ impl Work {
     pub(super) fn add(&mut self, list: &str, field: &str, archives: bool, directory: &Path) -> Result<()> {
         for item in list.split(',').filter(|item| !item.is_empty()) {
             let (path, name) = item.split_once('#').map_or((item, None), |(path, name)| (path, Some(name)));
-            let Some(path) = super::launch::on_this_machine(path) else {
+            let Some(path) = on_this_machine(path) else {
                 let message = format!(
                     "`{field}`: `local` puts only files of this machine into the driver's folder, and `{item}` is \
                      elsewhere"

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::one_of::exactly_one;
 use super::{Location, Name, TableName, Topic};
-use crate::dataset::DatasetKind;
+use crate::dataset::{Dataset, DatasetKind};
 
 /// Something that a workload reads or writes, by which workloads are put in order.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
@@ -39,6 +39,12 @@ impl DataRef {
             DataRef::Path(name) => name.as_str(),
             DataRef::Asset(name) => name.as_str(),
         }
+    }
+}
+
+impl From<&DataRef> for Dataset {
+    fn from(data: &DataRef) -> Self {
+        Self::new(data.kind(), data.name())
     }
 }
 

@@ -5,8 +5,9 @@ use dcp_proto::control::v1 as proto;
 use jiff::Timestamp;
 
 use super::{Assets, Completed, Completion, Page, Told};
+use crate::registry::Result;
 use crate::registry::remote::Remote;
-use crate::registry::{Result, Scope};
+use crate::state::Scope;
 use crate::wire::assets as wire;
 
 #[async_trait]

@@ -3,17 +3,15 @@
 use std::collections::HashMap;
 
 use async_trait::async_trait;
-use dcp_database::{Schema, Transaction, signed};
+use dcp_database::{Transaction, signed};
 use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
 
 use super::{Assets, Completed, Completion, MOST, Page, Told, canonical};
+use crate::registry::Result;
 use crate::registry::sql::Sql;
-use crate::registry::{Result, Scope};
-
-pub(crate) const SCHEMA: Schema =
-    Schema { table: "assets_schema", migrations: &[include_str!("schema-1.sql")] };
+use crate::state::Scope;
 
 const COLUMNS: &str = "number, asset, part, run, job, origin, told_by, told_at";
 

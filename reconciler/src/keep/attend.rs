@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use dcp_runner::api::{Error, Record, Runner};
 use dcp_runner::execution::Id;
-use dcp_runner::lower::Streaming;
 use dcp_runner::request::{Definition, Fence, Reference, Submit};
+use dcp_runner::streaming::Streaming;
 use jiff::Timestamp;
 
-use super::complete::UpTo;
+use super::job::Job;
 use super::observe;
 use super::store::{Key, Memory, Store};
-use super::{Act, Condition, Desired, Kept, Observed, Run, Seen, Version, Wish, decide, service_key};
+use super::{Act, Kept, Run, Seen, Version, decide, service_key};
 
 /// Who a Runner is told asks.
 pub(super) const BY: &str = "the reconciler";
@@ -20,32 +20,6 @@ pub(super) const BY: &str = "the reconciler";
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How often in a row a job is decided about, before the others have their turn.
 const TURNS: usize = 8;
-
-/// A continuous job, with all that is known of it.
-#[derive(Debug)]
-pub(super) struct Job {
-    pub(super) key: Key,
-    /// What `domain/name` it is.
-    pub(super) domain: String,
-    pub(super) name: String,
-    pub(super) desired: Option<Desired>,
-    /// Why what is declared of it can't be read. Then it is left as it is.
-    pub(super) unreadable: Option<String>,
-    pub(super) wish: Wish,
-    pub(super) memory: Memory,
-    pub(super) observed: Observed,
-    /// What is alive of this job and is not its run: it has to be seen whose it is.
-    pub(super) suspect: Option<Id>,
-    /// What was seen to be somebody else's.
-    pub(super) foreign: Option<String>,
-    /// Since when nothing is told of how it is, though it runs.
-    pub(super) silent: Option<Timestamp>,
-    /// The last that was told to be complete of it, since it is known here.
-    pub(super) complete: Option<UpTo>,
-    /// When it has to be decided about, whatever happens.
-    pub(super) wake: Option<Timestamp>,
-    pub(super) condition: Condition,
-}
 
 /// What is needed to act on a job.
 #[derive(Debug)]
@@ -65,37 +39,6 @@ pub(super) enum Came {
     Later,
     /// Somebody else acts now.
     Lost,
-}
-
-impl Job {
-    pub(super) fn new(key: Key, memory: Memory) -> Option<Self> {
-        let (domain, name) = key.address.split_once('/')?.1.split_once('/')?;
-        let (domain, name) = (domain.to_owned(), name.to_owned());
-        // What was going on is not known yet.
-        let run = if memory.kept.run.is_some() { Seen::Unknown } else { Seen::Nothing };
-        let (desired, unreadable, wish) = (None, None, Wish::default());
-        let observed = Observed { run, stray: None };
-        Some(Self {
-            key,
-            domain,
-            name,
-            desired,
-            unreadable,
-            wish,
-            memory,
-            observed,
-            suspect: None,
-            foreign: None,
-            silent: None,
-            complete: None,
-            wake: None,
-            condition: Condition::Unknown,
-        })
-    }
-
-    pub(super) fn execution(&self) -> Option<&str> {
-        self.memory.kept.run.as_ref()?.execution.as_deref()
-    }
 }
 
 impl Hands {

@@ -6,7 +6,8 @@ use dcp_model::primitive::{Address, Body, CoreEtlJob, Fingerprint, Kind};
 
 use super::{Desired, desired};
 use crate::registry::sql::Sql;
-use crate::registry::{Registry as _, Result, Scope};
+use crate::registry::{Registry as _, Result};
+use crate::state::Scope;
 
 /// What is declared of a job, or why it can't be read.
 pub(super) type Declared = std::result::Result<Option<Desired>, String>;

@@ -17,15 +17,16 @@ use futures_util::stream::{self, StreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
-use super::attend::{self, BY, Came, Hands, Job};
-use super::complete::{self, UpTo};
+use super::attend::{self, BY, Came, Hands};
+use super::complete;
 use super::declared::declared;
-use super::lease::{Lease, Standing};
+use super::job::{Job, UpTo};
+use super::lease::{LEASE, Lease, Standing};
 use super::store::{Key, Store};
 use super::{Condition, Health, Kept, Seen, Wish, observe};
 use crate::assets::{Assets as _, Told};
-use crate::registry::Scope;
 use crate::registry::sql::Sql;
+use crate::state::Scope;
 
 /// How often it is looked for what has changed of what is applied and asked for.
 const POLL: Duration = Duration::from_millis(500);
@@ -62,9 +63,6 @@ impl fmt::Debug for Keeper {
         f.debug_struct("Keeper").field("store", &self.store).finish_non_exhaustive()
     }
 }
-
-/// The name of the lease that reconcilers of one memory contend for.
-pub(super) const LEASE: &str = "reconciler";
 
 impl Keeper {
     /// Keeps jobs whenever it has the lease, until it is to stop.

@@ -14,6 +14,9 @@ use jiff::Timestamp;
 
 use super::store::Store;
 
+/// The name of the lease that reconcilers of one memory contend for.
+pub(super) const LEASE: &str = "reconciler";
+
 /// The right to act, which one of several has.
 #[derive(Debug)]
 pub struct Lease {

@@ -3,8 +3,8 @@
 use dcp_runner::api::{Holder, Record};
 use dcp_runner::execution::{Execution, Phase, Stopping};
 use dcp_runner::failure::Cause;
-use dcp_runner::lower::Streaming;
 use dcp_runner::progress::Progress;
+use dcp_runner::streaming::Streaming;
 use jiff::Timestamp;
 
 use super::{Health, Seen, Version};

@@ -9,8 +9,9 @@ use jiff::Timestamp;
 
 use super::store::Event;
 use super::{Acting, Ask, Keep, Told};
+use crate::registry::Result;
 use crate::registry::remote::Remote;
-use crate::registry::{Result, Scope};
+use crate::state::Scope;
 use crate::wire::keep as wire;
 
 #[async_trait]

@@ -9,9 +9,10 @@ use jiff::Timestamp;
 
 use super::declared::declared;
 use super::store::{Event, Key, Store};
-use super::{Desired, Kept, Wish};
+use super::{Acting, Desired, Kept, Wish};
 use crate::registry::sql::Sql;
-use crate::registry::{Error, Registry as _, Result, Scope};
+use crate::registry::{Error, Registry as _, Result};
+use crate::state::Scope;
 
 /// What is known of a continuous job where it is kept. How its run is, the Runner tells.
 #[derive(Debug, Clone, PartialEq)]
@@ -21,14 +22,6 @@ pub struct Told {
     pub desired: Option<Desired>,
     pub wish: Wish,
     pub kept: Kept,
-}
-
-/// The reconciler that acts.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Acting {
-    pub epoch: u64,
-    /// When it was last heard of; nothing where it has left.
-    pub heard: Option<Timestamp>,
 }
 
 /// What can be asked for.
@@ -69,7 +62,7 @@ fn key(scope: &Scope, address: &Address) -> Key {
 #[async_trait]
 impl Keep for Here {
     async fn acting(&self) -> Result<Option<Acting>> {
-        Ok(self.store.acting(super::keeper::LEASE).await?)
+        Ok(self.store.acting(super::lease::LEASE).await?)
     }
 
     async fn jobs(&self, scope: &Scope, address: Option<&Address>) -> Result<Vec<Told>> {

@@ -4,9 +4,9 @@ use dcp_model::manifest::{Continuous, Duration, Trigger};
 use dcp_model::primitive::{Body, ContinuousJob, KeptRunning, Kind};
 
 use super::{Completes, Desired, Scaling, Version};
-use crate::plan::Action;
-use crate::registry::Revision;
 use crate::registry::sql::Changed;
+use crate::state::Action;
+use crate::state::Revision;
 
 /// The continuous job that is applied; nothing where it was taken away. An error says why it can't be read.
 pub(super) fn read(changed: &Changed) -> Result<Option<ContinuousJob>, String> {

@@ -4,38 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use dcp_model::primitive::{Address, Body, Fingerprint, Orchestrator, Primitive};
 
-use super::workload::Side;
-use super::{Place, Plan, group, order, rename, workload};
-use crate::registry::{Entry, Scope, State};
-
-/// A workload of which something differs: all of its addresses, on both sides.
-#[derive(Debug, Default)]
-pub(super) struct Sides<'a> {
-    pub(super) addresses: BTreeMap<&'a Address, (Option<&'a Entry>, Option<&'a Primitive>)>,
-}
-
-impl Sides<'_> {
-    fn differs(&self) -> bool {
-        let same = |(old, new): &(Option<&Entry>, Option<&Primitive>)| {
-            old.map(|it| &it.fingerprint) == new.map(|it| &it.fingerprint)
-        };
-        !self.addresses.values().all(same)
-    }
-}
-
-impl Sides<'_> {
-    /// What is of a group that has this name, and what is of a workload. Where one comes in place of the other, the DAG
-    /// is of what comes.
-    fn split(&self, old: &BTreeMap<&Address, Body>) -> (Self, Self) {
-        let (mut of_group, mut own) = (Self::default(), Self::default());
-        for (&address, &(entry, new)) in &self.addresses {
-            let body = new.map(|new| &new.body).or_else(|| old.get(address));
-            let side = if body.and_then(group::of).is_some() { &mut of_group } else { &mut own };
-            side.addresses.insert(address, (entry, new));
-        }
-        (of_group, own)
-    }
-}
+use super::side::{PlaceOf, Side, Sides};
+use super::{Plan, group, order, rename, workload};
+use crate::state::{Scope, State};
 
 /// Everything that differs.
 #[derive(Debug)]
@@ -96,9 +67,6 @@ pub fn compare<'a>(
     });
     Comparison { state, workloads, unchanged, left_out }
 }
-
-/// Finds the place of a workload's field: by domain, name, and the path in the manifest.
-pub type PlaceOf<'a> = dyn Fn(&str, &str, &[&str]) -> Option<Place> + 'a;
 
 /// What a plan is made with, beside the two sides.
 pub struct Context<'a> {

@@ -5,20 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use dcp_model::dag::{Dag, Task};
 use dcp_model::primitive::{Address, Body, Fingerprint, Kind, Orchestrator};
 
-use super::compare::{PlaceOf, Sides};
-use super::workload::{Planned, Side, steps};
-use super::{Action, Class, Consent, Live, Reason, Workload, reason};
+use super::side::{PlaceOf, Planned, Side, Sides, group_dag, steps};
+use super::{Class, Consent, Live, Reason, Workload, reason};
+use crate::state::Action;
 
 /// What the jobs of groups are shown as, where those of workloads are `sql` or `stream`.
 pub(super) const JOB: &str = "group";
-
-/// Whether a primitive is the DAG of a group.
-pub(super) fn of(body: &Body) -> Option<&Orchestrator> {
-    match body {
-        Body::Orchestrator(orchestrator) if orchestrator.dag.group => Some(orchestrator),
-        Body::Orchestrator(_) | Body::CoreEtlJob(_) | Body::ContinuousJob(_) => None,
-    }
-}
 
 /// The groups whose DAGs have the tasks of workloads, by the addresses of their jobs.
 #[derive(Debug, Default)]
@@ -26,7 +18,7 @@ pub(super) struct Tasks(BTreeMap<String, String>);
 
 impl Tasks {
     pub(super) fn add(&mut self, name: &str, body: &Body) {
-        let tasks = of(body).into_iter().flat_map(|it| &it.dag.tasks);
+        let tasks = group_dag(body).into_iter().flat_map(|it| &it.dag.tasks);
         self.0.extend(tasks.map(|task| (task.job.clone(), name.to_owned())));
     }
 

@@ -5,8 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use dcp_model::dataset::Dataset;
 use dcp_model::primitive::Kind;
 
-use super::workload::{Planned, Side};
-use super::{Action, Renamed, Workload};
+use super::side::{Planned, Side};
+use super::{Renamed, Workload};
+use crate::state::Action;
 
 pub(super) fn ordered(planned: Vec<Planned>) -> Vec<Workload> {
     let (gone, kept): (Vec<Planned>, Vec<Planned>) =

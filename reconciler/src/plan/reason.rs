@@ -9,12 +9,9 @@ use dcp_model::primitive::{ContinuousJob, CoreEtlJob, Orchestrator};
 
 use super::class::{self, Rule};
 use super::diff::{Leaf, leaves, sides};
+use super::side::{Locate, Side, value};
 use super::stream::{self, Compared, Finding};
-use super::workload::{Side, value};
-use super::{Class, Place, Reason, difference};
-
-/// Finds the place of a field by its path in the manifest.
-pub(super) type Locate<'a> = dyn Fn(&[&str]) -> Option<Place> + 'a;
+use super::{Class, Reason, difference};
 
 pub(super) fn of_deletion(old: &Side) -> Vec<Reason> {
     let Some(continuous) = &old.continuous else { return Vec::new() };

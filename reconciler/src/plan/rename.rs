@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use dcp_model::primitive::canonical;
 use serde_json::Value;
 
-use super::workload::{Planned, Side, value};
-use super::{Action, Class, Consent, Renamed};
+use super::side::{Planned, Side, value};
+use super::{Class, Consent, Renamed};
+use crate::state::Action;
 
 /// Says of a workload that goes and of one that comes that they are the same, where they are.
 pub(super) fn recognise(planned: &mut [Planned]) {

@@ -1,77 +1,11 @@
-//! A workload's two sides, and what is to be said of them.
+//! The plan of one workload, from its two sides.
 
-use dcp_model::manifest::{Job, Location, Reset};
-use dcp_model::primitive::{Body, ContinuousJob, CoreEtlJob, Kind, Orchestrator};
-use serde_json::Value;
+use dcp_model::manifest::Reset;
 
-use super::compare::Sides;
-use super::reason::{self, Locate};
-use super::{Action, Class, Consent, Live, Reason, Step, Workload};
-
-/// One side of a workload.
-#[derive(Debug, Default)]
-pub(super) struct Side {
-    pub(super) job: Option<CoreEtlJob>,
-    pub(super) continuous: Option<ContinuousJob>,
-    pub(super) orchestrator: Option<Orchestrator>,
-    /// The group whose DAG has its task.
-    pub(super) group: Option<String>,
-}
-
-impl Side {
-    pub(super) fn of(bodies: impl IntoIterator<Item = Body>, group: Option<String>) -> Self {
-        let mut side = Self { group, ..Self::default() };
-        for body in bodies {
-            match body {
-                Body::CoreEtlJob(job) => side.job = Some(*job),
-                Body::ContinuousJob(job) => side.continuous = Some(*job),
-                Body::Orchestrator(orchestrator) => side.orchestrator = Some(*orchestrator),
-            }
-        }
-        side
-    }
-
-    /// How the workload is run, as the manifest calls it.
-    pub(super) fn run(&self) -> Option<&'static str> {
-        use dcp_model::dag::Schedule;
-        match (&self.continuous, &self.orchestrator) {
-            (Some(job), _) => Some(job.kind()),
-            (None, Some(orchestrator)) => Some(match orchestrator.dag.schedule {
-                Schedule::Cron(_) | Schedule::Every(_) => "schedule",
-                Schedule::Assets { .. } => "onAssets",
-                Schedule::Manual => "manual",
-            }),
-            (None, None) => self.group.as_ref().map(|_| "group"),
-        }
-    }
-
-    fn is_there(&self) -> bool {
-        self.job.is_some() || self.run().is_some()
-    }
-
-    /// Returns whether it is kept running, and is paused.
-    pub(super) fn is_paused(&self) -> bool {
-        self.continuous.as_ref().is_some_and(ContinuousJob::is_paused)
-    }
-
-    /// Where state is kept, if it is.
-    pub(super) fn checkpoint(&self) -> Option<&str> {
-        let of_job = || match &self.job.as_ref()?.job {
-            Job::Stream(stream) => stream.checkpoint.as_ref().map(Location::as_str),
-            Job::Sql(_) | Job::Pyspark(_) | Job::Jar(_) => None,
-        };
-        let stream = self.continuous.as_ref().and_then(ContinuousJob::continuous);
-        stream.map(|it| it.checkpoint.as_str()).or_else(of_job)
-    }
-}
-
-/// A planned workload, with what it takes to order it and to recognise it under another name.
-#[derive(Debug)]
-pub(super) struct Planned {
-    pub(super) workload: Workload,
-    pub(super) old: Side,
-    pub(super) new: Side,
-}
+use super::reason;
+use super::side::{Locate, Planned, Side, Sides, steps};
+use super::{Class, Consent, Live, Reason, Workload};
+use crate::state::Action;
 
 pub(super) fn describe(
     domain: &str,
@@ -135,29 +69,4 @@ fn consent(action: Action, old: &Side, new: &Side) -> Consent {
         },
         _ => Consent::NotNeeded,
     }
-}
-
-pub(super) fn steps(sides: &Sides<'_>, action: Action) -> Vec<Step> {
-    let mut steps = Vec::new();
-    for (address, (old, new)) in &sides.addresses {
-        let before = old.map(|entry| entry.fingerprint.clone());
-        let after = new.map(|primitive| primitive.fingerprint.clone());
-        if before == after {
-            continue;
-        }
-        let action = match (&before, &after) {
-            (None, _) => Action::Create,
-            (_, None) => Action::Delete,
-            (Some(_), Some(_)) if address.kind == Kind::Orchestrator => Action::Update,
-            (Some(_), Some(_)) => action,
-        };
-        let body = new.map(|primitive| primitive.body.canonical());
-        steps.push(Step { address: address.to_string(), action, before, after, body });
-    }
-    steps
-}
-
-/// A primitive as the plain data that differences are looked for in.
-pub(super) fn value<T: serde::Serialize>(primitive: &T) -> Value {
-    serde_json::to_value(primitive).expect("primitives have text as keys, and nothing that JSON can't hold")
 }

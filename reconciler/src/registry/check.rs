@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use dcp_model::manifest::{Domain, Name};
 use dcp_model::primitive::{Address, Fingerprint};
 
-use super::{Applied, Base, Body, Change, Commit, Error, Head, Result, Scope};
-use crate::plan::Action;
+use super::{Error, Result};
+use crate::state::{Action, Applied, Base, Body, Change, Commit, Head, Scope};
 
 /// The last revision of an address, and whether anything is applied there now.
 #[derive(Debug, Clone, Copy)]
@@ -15,21 +15,10 @@ pub(super) struct Last {
     pub(super) present: bool,
 }
 
-pub(super) fn scope(text: &str) -> Result<()> {
-    let (project, target) =
-        text.split_once('/').map_or((text, None), |(project, rest)| (project, Some(rest)));
-    for name in [Some(project), target].into_iter().flatten() {
-        Name::parse(name).map_err(|_| {
-            invalid(format!("`{}` is no scope: write `project` or `project/target`", shown(text)))
-        })?;
-    }
-    Ok(())
-}
-
 /// What can't be right of a commit, whatever the state.
 pub(super) fn commit(to: &Scope, commit: &Commit) -> Result<()> {
     let Commit { id: own, base: against, by, at: _, commit: source, changes } = commit;
-    scope(to.as_str())?;
+    to.as_str().parse::<Scope>()?;
     id(own)?;
     base(against)?;
     text("the name of who commits", by)?;

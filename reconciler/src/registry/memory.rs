@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use dcp_model::primitive::{Address, Fingerprint};
 
 use super::check::{self, Last};
-use super::{Applied, Base, Commit, Entry, Error, Head, Registry, Result, Revision, Scope, State};
+use super::{Error, Registry, Result};
+use crate::state::{Applied, Base, Commit, Entry, Head, Revision, Scope, State};
 
 #[derive(Debug, Default)]
 pub struct Memory {

@@ -14,7 +14,8 @@ use dcp_proto::control::v1::{
 use dcp_server::client::{Client, Fault, Service, Way};
 use tonic::{Status, Streaming};
 
-use super::{Applied, Commit, Error, Head, Registry, Result, Revision, Scope, State};
+use super::{Error, Registry, Result};
+use crate::state::{Applied, Commit, Head, Revision, Scope, State};
 use crate::wire::{self, status};
 
 pub use dcp_server::client::Options;

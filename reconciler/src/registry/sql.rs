@@ -19,9 +19,13 @@ use dcp_server::offload;
 
 pub use changes::Changed;
 
-use super::{Applied, Commit, Error, Head, Registry, Result, Revision, Scope, State, check};
+use super::{Error, Registry, Result, check};
+use crate::state::{Applied, Commit, Head, Revision, Scope, State};
 
 const SCHEMA: Schema = Schema { table: "registry_schema", migrations: &[include_str!("sql/schema-1.sql")] };
+
+/// Tables of completions, which `crate::assets` reads and writes.
+const ASSETS: Schema = Schema { table: "assets_schema", migrations: &[include_str!("sql/assets-1.sql")] };
 
 /// A registry in a database. Clones share their connections.
 #[derive(Debug, Clone)]
@@ -64,7 +68,7 @@ impl Sql {
 
     async fn migrated(database: Database) -> Result<Self> {
         database.migrate(&SCHEMA).await?;
-        database.migrate(&crate::assets::SCHEMA).await?;
+        database.migrate(&ASSETS).await?;
         Ok(Self { database })
     }
 
@@ -125,8 +129,9 @@ mod tests {
     use tempfile::TempDir;
 
     use super::*;
-    use crate::plan::Action;
-    use crate::registry::{Base, Body, Change, Error};
+    use crate::registry::Error;
+    use crate::state::Action;
+    use crate::state::{Base, Body, Change};
 
     /// Every connection that the registry has or will have.
     async fn set(registry: &Sql, pragma: &'static str) {

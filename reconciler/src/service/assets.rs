@@ -9,7 +9,7 @@ use futures_util::stream::{self, BoxStream, StreamExt as _};
 use jiff::Timestamp;
 use tonic::{Request, Response, Status};
 
-use super::control::noted;
+use super::request::noted;
 use crate::assets::Assets as Told;
 use crate::wire::{assets as wire, status};
 

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use tonic::{Status, Streaming};
 
 use super::Limits;
-use super::control::{invalid, scope};
-use crate::registry::{Change, Commit, Scope};
+use super::request::{invalid, scope};
+use crate::state::{Change, Commit, Scope};
 use crate::wire::{self, status};
 
 /// What a commit's client said of it. By whom and when it is, is for others to say.

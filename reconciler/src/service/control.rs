@@ -14,9 +14,10 @@ use futures_util::stream::{self, BoxStream, StreamExt as _};
 use jiff::Timestamp;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::Limits;
-use super::commit;
-use crate::registry::{Error, Head, Registry, Result, Scope, State};
+use super::request::{at_most, invalid, noted};
+use super::{Limits, commit};
+use crate::registry::{Registry, Result};
+use crate::state::{Head, State};
 use crate::wire::{self, status};
 
 /// Entries in one message of a state.
@@ -116,30 +117,6 @@ impl control_server::Control for Control {
         self.registry.published(&scope, &serials).await.map_err(|error| status::of(&error))?;
         Ok(Response::new(PublishedResponse {}))
     }
-}
-
-/// The scope that a request is about, which the log is to know too.
-pub(super) fn noted<T>(request: &Request<T>, name: &str) -> std::result::Result<Scope, Status> {
-    let scope = scope(name)?;
-    if let Some(noted) = request.extensions().get::<Noted>() {
-        noted.subject(scope.as_str());
-    }
-    Ok(scope)
-}
-
-pub(super) fn scope(name: &str) -> std::result::Result<Scope, Status> {
-    name.parse().map_err(|error| status::of(&error))
-}
-
-pub(super) fn invalid(message: impl Into<String>) -> Status {
-    status::of(&Error::Invalid(message.into()))
-}
-
-fn at_most(limit: usize, count: usize, what: &str) -> std::result::Result<(), Status> {
-    if count <= limit {
-        return Ok(());
-    }
-    Err(status::too_large(format!("{count} {what} are in one request, and {limit} may be: ask in several")))
 }
 
 fn parts(state: State) -> Parts<StateResponse> {

@@ -10,7 +10,7 @@ use futures_util::stream::{self, BoxStream, StreamExt as _};
 use jiff::Timestamp;
 use tonic::{Request, Response, Status};
 
-use super::control::{invalid, noted};
+use super::request::{invalid, noted};
 use crate::keep::Keep as Kept;
 use crate::wire::{keep as wire, status};
 

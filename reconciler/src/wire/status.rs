@@ -7,8 +7,9 @@ use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
 use super::{ACTIONS, Result};
-use crate::plan::Action;
-use crate::registry::{Applied, Base, Error, Head};
+use crate::registry::Error;
+use crate::state::Action;
+use crate::state::{Applied, Base, Head};
 
 pub(crate) const DOMAIN: &str = "dcp.control.v1";
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashSet};
 use dcp_database::{Database, ROWS, Transaction, is_usual, signed, wanted_values};
 use sqlx::AssertSqlSafe;
 
-use super::write::json;
+use super::json;
 use crate::api::Result;
 use crate::execution::Id;
 use crate::progress::Progress;

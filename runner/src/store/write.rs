@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::admit::{Admission, Known, admit};
 use super::fence::Lease;
-use super::{Also, New, members, read};
+use super::{Also, New, json, members, read};
 use crate::api::{Error, Record, Result, Submitted};
 use crate::execution::{Execution, Id, Phase, Transition};
 
@@ -418,8 +418,4 @@ struct State<'a> {
 
 fn state(record: &Record) -> String {
     json(&State { execution: &record.execution, history: &record.history })
-}
-
-pub(super) fn json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).expect("what is kept has text as keys")
 }

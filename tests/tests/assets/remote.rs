@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use dcp_reconciler::assets::Assets as _;
+use dcp_reconciler::registry::Error;
 use dcp_reconciler::registry::remote::{self, Remote};
 use dcp_reconciler::registry::sql::Sql;
-use dcp_reconciler::registry::{Error, Scope};
 use dcp_reconciler::service;
+use dcp_reconciler::state::Scope;
 use dcp_server::{Services, Token, Tokens};
 use dcp_tests::commits::{AT, BY};
 use jiff::Timestamp;

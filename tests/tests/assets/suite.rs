@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use dcp_reconciler::assets::{Assets, Completion, Page, Told};
-use dcp_reconciler::registry::{Error, Scope};
+use dcp_reconciler::registry::Error;
+use dcp_reconciler::state::Scope;
 use dcp_tests::commits::{AT, BY};
 use tokio::task::JoinSet;
 

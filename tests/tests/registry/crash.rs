@@ -4,7 +4,8 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use dcp_reconciler::registry::{Base, Error, Registry, State};
+use dcp_reconciler::registry::{Error, Registry};
+use dcp_reconciler::state::{Base, State};
 use dcp_tests::commits::{commit, create, delete, scope};
 
 const KILLS: u32 = 8;

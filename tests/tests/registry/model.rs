@@ -1,8 +1,9 @@
 //! Random histories, made on a registry and on the one in memory: both must always say the same.
 
-use dcp_reconciler::plan::Action;
 use dcp_reconciler::registry::memory::Memory;
-use dcp_reconciler::registry::{Base, Change, Commit, Registry, Result, Scope};
+use dcp_reconciler::registry::{Registry, Result};
+use dcp_reconciler::state::Action;
+use dcp_reconciler::state::{Base, Change, Commit, Scope};
 use dcp_tests::commits::{address, commit, create, delete};
 
 const STEPS: usize = 25;

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use dcp_model::primitive::Fingerprint;
 use dcp_reconciler::registry::sql::Sql;
-use dcp_reconciler::registry::{Base, Error, Registry as _};
+use dcp_reconciler::registry::{Error, Registry as _};
+use dcp_reconciler::state::Base;
 use dcp_tests::commits::{commit, create, scope};
 use dcp_tests::postgres::{PASSWORD, database};
 use sqlx::{Connection as _, PgConnection};

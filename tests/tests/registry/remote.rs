@@ -9,10 +9,9 @@ use dcp_model::primitive::{Address, Fingerprint};
 use dcp_reconciler::registry::memory::Memory;
 use dcp_reconciler::registry::remote::{self, Remote};
 use dcp_reconciler::registry::sql::Sql;
-use dcp_reconciler::registry::{
-    Applied, Base, Commit, Error, Head, Registry, Result, Revision, Scope, State,
-};
+use dcp_reconciler::registry::{Error, Registry, Result};
 use dcp_reconciler::service::{self, Limits};
+use dcp_reconciler::state::{Applied, Base, Commit, Head, Revision, Scope, State};
 use dcp_server::{Services, Tls, Token, Tokens};
 use dcp_tests::commits::{AT, BY, commit, create, scope};
 use tempfile::TempDir;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use dcp_model::primitive::Fingerprint;
 use dcp_reconciler::registry::sql::Sql;
-use dcp_reconciler::registry::{Base, Error, Registry as _};
+use dcp_reconciler::registry::{Error, Registry as _};
+use dcp_reconciler::state::Base;
 use dcp_tests::commits::{commit, create, scope};
 use sqlx::{Connection as _, SqliteConnection};
 use tempfile::TempDir;

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dcp_model::primitive::{Address, Fingerprint};
-use dcp_reconciler::plan::Action;
-use dcp_reconciler::registry::{Base, Change, Commit, Error, Head, Registry, Scope, State};
+use dcp_reconciler::registry::{Error, Registry};
+use dcp_reconciler::state::Action;
+use dcp_reconciler::state::{Base, Change, Commit, Head, Scope, State};
 use dcp_tests::commits::{AT, BY, address, body, commit, create, delete, scope, update};
 use tokio::task::JoinSet;
 
@@ -148,7 +149,7 @@ pub(crate) async fn what_cannot_be_right_is_refused(Fresh { registry, .. }: Fres
         with(Change { body: None, ..update("a", "2") }),
         with(Change { body: Some(body("2")), ..delete("a") }),
         with(Change {
-            body: Some(dcp_reconciler::registry::Body { text: "3".to_owned(), ..body("2") }),
+            body: Some(dcp_reconciler::state::Body { text: "3".to_owned(), ..body("2") }),
             ..update("a", "2")
         }),
         with(create("d", "nul\0")),

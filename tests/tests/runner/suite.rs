@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use dcp_model::primitive::Fingerprint;
 use dcp_runner::api::{Error, Filter, Holder, LogPart, LogRequest, Record};
 use dcp_runner::execution::{Id, Phase, Stopping, Transition};
-use dcp_runner::lower::Streaming;
 use dcp_runner::request::{Definition, Fence, Reference, Submit};
+use dcp_runner::streaming::Streaming;
 use futures_util::TryStreamExt as _;
 use tokio::task::JoinSet;
 

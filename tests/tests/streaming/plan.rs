@@ -6,9 +6,10 @@ use dcp_compiler::diag::Severity;
 use dcp_model::manifest::Backend;
 use dcp_model::primitive::{Body, Primitive};
 use dcp_reconciler::plan::{Concern, Context, Workload, compare};
-use dcp_reconciler::registry::{Base, Entry, Scope, State};
+use dcp_reconciler::state::{Base, Entry, Scope, State};
 use dcp_runner::execution::{Execution, Id, Policy};
-use dcp_runner::lower::{Input, Streaming, lower};
+use dcp_runner::lower::{Input, lower};
+use dcp_runner::streaming::Streaming;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 

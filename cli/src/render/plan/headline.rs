@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dcp_reconciler::plan::{Action, Plan};
+use dcp_reconciler::plan::Plan;
+use dcp_reconciler::state::Action;
 use jiff::Timestamp;
 
 use crate::render::{counted, grouped};

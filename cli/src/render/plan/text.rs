@@ -3,7 +3,8 @@
 use std::io::{self, Write};
 
 use clap::builder::styling::Style;
-use dcp_reconciler::plan::{Action, Class, Plan, Reason, Renamed, Workload};
+use dcp_reconciler::plan::{Class, Plan, Reason, Renamed, Workload};
+use dcp_reconciler::state::Action;
 use jiff::Timestamp;
 use unicode_width::UnicodeWidthStr as _;
 

@@ -3,7 +3,7 @@
 use dcp_proto::control::v1::commit_request::Part;
 use dcp_proto::control::v1::{Change, Changes, CommitHeader, CommitRequest};
 
-use crate::registry::{Commit, Scope};
+use crate::state::{Commit, Scope};
 use crate::wire;
 
 /// Parts of a commit are ended at the first of these.

@@ -6,7 +6,8 @@ use dcp_database::signed;
 use dcp_model::primitive::{Address, Fingerprint, Kind};
 
 use super::Sql;
-use crate::registry::{Result, Revision, Scope};
+use crate::registry::Result;
+use crate::state::{Revision, Scope};
 
 /// What is applied at an address, and how it came to be.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,9 +10,10 @@ use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
 
 use super::Sql;
-use crate::plan::Action;
 use crate::registry::check::{self, Last};
-use crate::registry::{Applied, Base, Entry, Error, Head, Result, Revision, Scope};
+use crate::registry::{Error, Result};
+use crate::state::Action;
+use crate::state::{Applied, Base, Entry, Head, Revision, Scope};
 
 const APPLIED: &str = "serial, id, applied_by, applied_at, source_commit, counts";
 

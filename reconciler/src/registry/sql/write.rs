@@ -9,7 +9,8 @@ use sqlx::AssertSqlSafe;
 use super::Sql;
 use super::read::View;
 use crate::registry::check::{self, Last};
-use crate::registry::{Body, Change, Commit, Error, Head, Result, Scope};
+use crate::registry::{Error, Result};
+use crate::state::{Body, Change, Commit, Head, Scope};
 
 /// A change, with the revision that it makes.
 struct Row<'a> {

@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use dcp_gateway::{Compute as _, Name};
 use dcp_runner::execution::{Execution, Id};
-use dcp_runner::lower::{Input, Streaming, lower};
+use dcp_runner::lower::{Input, lower};
+use dcp_runner::streaming::Streaming;
 use serde_json::json;
 
 use super::{POLICY, Project, ended, lines};

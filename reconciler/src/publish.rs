@@ -5,6 +5,7 @@
 //! replaced or removed.
 
 mod error;
+pub(crate) mod files;
 mod local;
 mod name;
 mod place;

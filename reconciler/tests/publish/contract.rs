@@ -1,6 +1,6 @@
 //! What holds for every kind of folder.
 
-use dcp_reconciler::dags::{Error, File, Listed, MARK};
+use dcp_reconciler::publish::{Error, File, Listed, MARK};
 
 use crate::fixture::{Fixture, ODD, expected, file, files};
 

@@ -12,7 +12,7 @@ use dcp_objects::object_store::aws::AmazonS3Builder;
 use dcp_objects::object_store::path::Path as Key;
 use dcp_objects::object_store::{ObjectStore, ObjectStoreExt};
 use dcp_objects::{Objects, Seal};
-use dcp_reconciler::dags::{Cause, DagFolder, Error};
+use dcp_reconciler::publish::{Cause, DagFolder, Error};
 use futures_util::TryStreamExt;
 
 use crate::dying::dies_at_every_step;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use dcp_objects::object_store::{ObjectStore, ObjectStoreExt, memory::InMemory};
-use dcp_reconciler::dags::{DagFolder, File, MARK};
+use dcp_reconciler::publish::{DagFolder, File, MARK};
 use futures_util::TryStreamExt;
 use tempfile::TempDir;
 

@@ -1,15 +1,14 @@
-//! What is told of a job: everything but its token, which is for the one who has it.
+//! Responses about jobs. They hold no token of a submit.
 
 use std::collections::BTreeMap;
 
 use axum::response::{IntoResponse, Response};
-use dcp_model::manifest;
 use http::header::CONTENT_TYPE;
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::asked::{Fence, Streaming};
+use super::types::{Backend, Cause, Fence, Phase, Streaming};
 use crate::api::Record;
 use crate::{execution, progress, request};
 
@@ -18,51 +17,6 @@ pub(super) fn json(value: &impl Serialize) -> Response {
     // What is told has no map whose keys are no text, the only thing that JSON can't have.
     let text = serde_json::to_string(value).unwrap_or_default();
     ([(CONTENT_TYPE, "application/json")], text + "\n").into_response()
-}
-
-/// An enum of ours for one of another crate's, value for value.
-macro_rules! mirror {
-    ($(#[doc = $doc:literal])* as $case:tt $name:ident of $other:ty: $($value:ident),+ $(,)?) => {
-        $(#[doc = $doc])*
-        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-        #[serde(rename_all = $case)]
-        pub(super) enum $name {
-            $($value),+
-        }
-
-        impl From<$other> for $name {
-            fn from(value: $other) -> Self {
-                match value {
-                    $(<$other>::$value => Self::$value),+
-                }
-            }
-        }
-    };
-}
-
-mirror! {
-    /// How far a job has come. `SUCCEEDED`, `FAILED` and `CANCELLED` are final.
-    as "SCREAMING_SNAKE_CASE" Phase of execution::Phase:
-    Queued, Submitting, Pending, Running, Retrying, Cancelling, Succeeded, Failed, Cancelled,
-}
-
-impl From<Phase> for execution::Phase {
-    fn from(phase: Phase) -> Self {
-        let same = |other: &Self| Phase::from(*other) == phase;
-        // Each is the mirror of one.
-        Self::ALL.into_iter().find(same).unwrap_or(Self::Queued)
-    }
-}
-
-mirror! {
-    /// What runs a job.
-    as "camelCase" Backend of manifest::Backend: Kubernetes, Emr, Databricks, Local,
-}
-
-mirror! {
-    /// A class of failures, as in a manifest's `retry.causes`.
-    as "camelCase" Cause of manifest::Cause:
-    OutOfMemory, NodeLost, ShuffleLost, Scheduling, Dependencies, Backend, Timeout, UserCode,
 }
 
 /// One run of a job, with all of its attempts.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use dcp_reconciler::dags::{Cause, DagFolder, Error};
+use dcp_reconciler::publish::{Cause, DagFolder, Error};
 
 use crate::fixture::{expected, file, wait};
 

@@ -4,7 +4,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use dcp_reconciler::dags::{Cause, Doing, Error};
+use dcp_reconciler::publish::{Cause, Doing, Error};
 use tempfile::TempDir;
 
 use crate::fixture::{again, files, open, told, wait};

@@ -14,7 +14,7 @@ use dcp_objects::object_store::{
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 
-use dcp_reconciler::dags::DagFolder;
+use dcp_reconciler::publish::DagFolder;
 
 use crate::fixture::{Fixture, expected, files, wait};
 

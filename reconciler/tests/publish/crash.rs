@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use dcp_reconciler::dags::File;
+use dcp_reconciler::publish::File;
 
 use crate::fixture::{again, expected, files, open, told, wait};
 
@@ -31,7 +31,7 @@ fn killer() -> &'static Path {
     KILLER.get_or_init(|| {
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let (library, part) = (folder.join("killer.so"), folder.join(format!("{}.so", std::process::id())));
-        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/dags/killer.c");
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/publish/killer.c");
         let mut compiler = Command::new("cc");
         compiler.args(["-shared", "-fPIC", "-Wall", "-Werror", "-o"]).args([&part, &source]);
         assert!(compiler.status().expect("a C compiler is there, as it is to link this test").success());

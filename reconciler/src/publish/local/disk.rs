@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::dags::{AT_ONCE, MARK, Result, name};
+use crate::publish::{AT_ONCE, MARK, Result, name};
 
 /// What stands where a DAG file is to be.
 pub(super) enum Found {

@@ -8,7 +8,7 @@ use crate::fixture::{again, files, open, told, wait};
 #[test]
 fn files_can_be_read_by_airflow_whatever_the_umask_is() {
     if let Some(folder) = told() {
-        let dags = dcp_reconciler::dags::DagFolder::open("dags", &folder).expect("it can be opened");
+        let dags = dcp_reconciler::publish::DagFolder::open("dags", &folder).expect("it can be opened");
         return wait(dags.put(&files(2, "x"))).expect("they can be written");
     }
     let all = tempfile::tempdir().expect("a folder can be made");

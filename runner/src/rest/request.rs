@@ -1,33 +1,29 @@
-//! What is asked for: read strictly, into types that hold nothing else.
+//! Requests, read strictly: unknown fields are errors.
 
 use std::collections::BTreeMap;
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
-use dcp_model::manifest::{Duration, Trigger};
 use dcp_model::primitive::{CoreEtlJob, Fingerprint};
 use dcp_server::{Caller, Noted};
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderValue, StatusCode};
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 use utoipa::{IntoParams, ToSchema};
 
 use super::refusal::Refusal;
-use super::told::Phase;
+use super::types::{EXACT, Fence, Phase, Streaming, Within};
 use super::{BODY, given};
 use crate::api::{Filter, LogRequest};
 use crate::execution::Id;
 use crate::results::Format;
-use crate::{lower, page, request, wire};
+use crate::{page, request, streaming, wire};
 
 /// What a name may have, in characters.
 const NAME: usize = 256;
-/// The largest whole number that every reader of JSON reads as it was written.
-const EXACT: u64 = (1 << 53) - 1;
-
 /// Who calls.
 #[derive(Debug)]
 pub(super) struct Call {
@@ -136,22 +132,6 @@ fn wrong<E: std::error::Error>(whole: &str, error: &serde_path_to_error::Error<E
 /// Something that is left out or said, but not said to be nothing.
 fn said<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
     T::deserialize(from).map(Some)
-}
-
-/// A whole number between two others.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-#[serde(try_from = "u64")]
-pub(super) struct Within<const LEAST: u64, const MOST: u64>(u64);
-
-impl<const LEAST: u64, const MOST: u64> TryFrom<u64> for Within<LEAST, MOST> {
-    type Error = String;
-
-    fn try_from(number: u64) -> Result<Self, String> {
-        match (LEAST..=MOST).contains(&number) {
-            true => Ok(Self(number)),
-            false => Err(format!("it has to be from {LEAST} to {MOST}")),
-        }
-    }
 }
 
 /// A part of a name, as far as it can be one.
@@ -346,43 +326,6 @@ struct Reference {
     fingerprint: Option<String>,
 }
 
-/// How a job that is kept running is run: a stream, or a service, which has neither trigger nor checkpoint.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Streaming {
-    /// As in a manifest: exactly one of `asap: {}`, `every: 10s` and `continuous: 1s`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>, example = json!({"every": "10s"}))]
-    trigger: Option<Trigger>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(example = "s3://bucket/checkpoints/orders")]
-    checkpoint: Option<String>,
-    /// The revision whose state is to lie at the checkpoint: another one is set aside before it starts, and that of this
-    /// one is put back. Where it is not said, it starts with whatever lies there.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<u64>, minimum = 0, maximum = 9_007_199_254_740_991_u64)]
-    state: Option<Within<0, { EXACT }>>,
-    /// How long its running batch may take to finish when it is stopped; as long as the job says, where it is not said.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, example = "2m")]
-    grace: Option<Duration>,
-    /// How many executors it has, where that is not as the job says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 0, maximum = 10_000)]
-    executors: Option<u32>,
-}
-
-/// The lease that the caller holds. Once a younger epoch of it was seen, older ones are refused. Only the caller who used
-/// it first may use it, and an epoch may rise by 1,000,000 at once.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Fence {
-    #[schema(min_length = 1, max_length = 256)]
-    lease: String,
-    #[schema(minimum = 0, maximum = 9_223_372_036_854_775_807_u64)]
-    epoch: u64,
-}
-
 impl Submit {
     /// Returns the request of a caller.
     pub(super) fn by(self, by: String) -> Result<request::Submit, Refusal> {
@@ -396,7 +339,7 @@ impl Submit {
                 return Err(Refusal::invalid("definition", rule));
             }
         };
-        let streaming = streaming.map(lower::Streaming::from);
+        let streaming = streaming.map(streaming::Streaming::from);
         let fence = fence.map(|Fence { lease, epoch }| request::Fence { lease, epoch });
         Ok(request::Submit { token, job, parameters, streaming, exclusive, order, fence, by })
     }
@@ -408,23 +351,5 @@ impl Reference {
         let wrong = || Refusal::invalid("reference.fingerprint", "a fingerprint is a SHA-256 in hexadecimal");
         let fingerprint = fingerprint.map(|text| Fingerprint::parse(&text).ok_or_else(wrong)).transpose()?;
         Ok(request::Reference { scope, domain, name, fingerprint })
-    }
-}
-
-impl From<lower::Streaming> for Streaming {
-    fn from(lower::Streaming { trigger, checkpoint, state, grace, executors }: lower::Streaming) -> Self {
-        Self { trigger, checkpoint, state: state.map(Within), grace, executors }
-    }
-}
-
-impl From<Streaming> for lower::Streaming {
-    fn from(Streaming { trigger, checkpoint, state, grace, executors }: Streaming) -> Self {
-        Self { trigger, checkpoint, state: state.map(|Within(revision)| revision), grace, executors }
-    }
-}
-
-impl From<request::Fence> for Fence {
-    fn from(request::Fence { lease, epoch }: request::Fence) -> Self {
-        Self { lease, epoch }
     }
 }

@@ -1,0 +1,436 @@
+//! From an application to spark-submit's command line: `local`'s own dialect.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::fields;
+use super::files::on_this_machine;
+use super::folder::{Folder, SETTINGS};
+use super::installation::{Installation, Installations};
+use super::launch::Launch;
+use super::log;
+use super::prepare::{self, Packages, Work};
+use super::secrets::{self, Secrets, Store};
+use crate::SparkApplication;
+use crate::application::{
+    DRIVER_CLAIMS, HADOOP_CONFIG_MAP, MODULES, PACKAGES, Placement, SPARK_CONFIG_MAP, Spec,
+};
+use crate::compute::{Error, Result};
+
+/// The variable that names a file that is there once the application is to stop. A program that looks for it creates
+/// another one, with `.watched` behind the name, and gets no signal until the grace period is over.
+const STOP_FILE: &str = "DCP_STOP_FILE";
+
+/// What spark-submit is told by its own options, or what is this backend's to say.
+const OWN: [&str; 2] = ["spark.master", "spark.submit.deployMode"];
+
+/// Where an application is launched.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) folder: &'a Folder,
+    pub(super) installations: &'a Installations,
+    /// Where relative paths begin.
+    pub(super) directory: &'a Path,
+    pub(super) secrets: &'a Store,
+    /// Where what was fetched is kept.
+    pub(super) cache: &'a Path,
+}
+
+pub(super) fn launch(application: &SparkApplication, place: &Place<'_>) -> Result<Launch> {
+    let Place { folder, installations, directory, .. } = *place;
+    let spec = &application.spec;
+    let installation = installations.get(&spec.runtime_versions.spark_version)?;
+    refuse(application)?;
+    let mounts = Mounts::of(spec, folder.path());
+    let mut secrets = hidden_files(&mounts, place.secrets)?;
+    let mut conf = conf(spec, folder, installation);
+    for list in ["spark.jars", "spark.archives"] {
+        if let Some(files) = conf.get_mut(list) {
+            *files = absolute(files, directory);
+        }
+    }
+    let python = python(&conf, installations, installation)?;
+    let packages = packages(&mut conf, place.cache, installation, &python)?;
+    if packages.as_ref().is_some_and(|packages| !packages.is_complete()) {
+        secrets.pip = prepare::for_pip();
+    }
+    let work = work(spec, &conf, directory)?;
+    hide_settings(&mut conf, &mut secrets, installation, place.secrets)?;
+    let mut args =
+        vec!["--master".to_owned(), master(spec), "--name".to_owned(), application.metadata.name.clone()];
+    if secrets.files.contains_key(SETTINGS) {
+        args.extend(["--properties-file".to_owned(), text(&folder.settings())?]);
+    }
+    for (key, value) in &conf {
+        args.extend(["--conf".to_owned(), format!("{key}={}", mounts.here(value))]);
+    }
+    args.extend(program(spec, &mounts, directory)?);
+    // What the application brings along is there once it is created.
+    let own = spec.jars.iter().chain(&spec.py_files).flat_map(|files| files.split(','));
+    let own = own.filter(|file| mounts.here(file) == *file).filter_map(on_this_machine);
+    let needs = own.map(|path| directory.join(path)).collect();
+    let mut environment = BTreeMap::from([
+        ("SPARK_HOME".to_owned(), text(&installation.home)?),
+        // Drivers listen on this machine only.
+        ("SPARK_LOCAL_IP".to_owned(), "127.0.0.1".to_owned()),
+        (STOP_FILE.to_owned(), text(&folder.stop_file())?),
+    ]);
+    let own = installation.python.clone().or_else(|| installations.python.clone().map(PathBuf::from));
+    if let Some(own) = own {
+        environment.insert("PYSPARK_PYTHON".to_owned(), text(&own)?);
+    }
+    variables(spec, &mut environment, &mut secrets, place.secrets)?;
+    Ok(Launch {
+        program: installation.submit(),
+        args,
+        environment,
+        directory: if work.is_empty() { directory.to_owned() } else { folder.work() },
+        log_limit: log::LIMIT,
+        cgroups: true,
+        python,
+        work,
+        packages,
+        secret_files: secrets.files.keys().cloned().collect(),
+        secrets,
+        files: mounts.files,
+        needs,
+    })
+}
+
+/// The argument of spark-submit in place of a jar, for main classes that are on Spark's class path.
+const NO_RESOURCE: &str = "spark-internal";
+
+/// The program and its arguments, with the options of spark-submit that are about them.
+fn program(spec: &Spec, mounts: &Mounts, directory: &Path) -> Result<Vec<String>> {
+    let here = |files: &String| absolute(&mounts.all_here(files), directory);
+    let mut args = Vec::new();
+    let mut option = |name: &str, value: Option<String>| {
+        args.extend(value.into_iter().flat_map(|value| [name.to_owned(), value]));
+    };
+    let is_python = spec.jars.is_none() && spec.py_files.is_some();
+    option("--class", spec.main_class.clone().filter(|_| !is_python));
+    option("--files", spec.files.as_ref().map(here));
+    let py_files = spec.py_files.as_ref().map(here);
+    let program = match (&spec.jars, py_files) {
+        (Some(jar), more) => {
+            option("--py-files", more);
+            here(jar)
+        }
+        (None, Some(files)) => match files.split_once(',') {
+            Some((program, more)) => {
+                let program = program.to_owned();
+                option("--py-files", Some(more.to_owned()));
+                program
+            }
+            None => files,
+        },
+        (None, None) if spec.main_class.is_some() => NO_RESOURCE.to_owned(),
+        (None, None) => {
+            let message = "the application has neither a jar, nor a Python program, nor a main class";
+            return Err(Error::Invalid(message.to_owned()));
+        }
+    };
+    args.push(program);
+    for argument in &spec.driver_args {
+        secrets::refuse(argument, "job.args", "the command line")?;
+        args.push(mounts.here(argument));
+    }
+    Ok(args)
+}
+
+/// A list of files with commas between them, with its relative paths made absolute: a driver may work elsewhere.
+fn absolute(files: &str, directory: &Path) -> String {
+    let one = |file: &str| match file.is_empty() || file.starts_with('/') || file.contains(':') {
+        true => file.to_owned(),
+        false => directory.join(file).display().to_string(),
+    };
+    files.split(',').map(one).collect::<Vec<_>>().join(",")
+}
+
+/// Refuses what this backend can't act on: see [`fields`].
+fn refuse(application: &SparkApplication) -> Result<()> {
+    let SparkApplication { placement: Placement { regions, clusters, tags }, spec, .. } = application;
+    let own = |volume: &Value| {
+        let map = volume["configMap"]["name"].as_str();
+        spec.config_map_specs.iter().any(|own| Some(own.name.as_str()) == map)
+    };
+    let is_scratch = |name: &str| name.starts_with("spark-local-dir-");
+    let scratch = |volume: &Value| volume["name"].as_str().is_some_and(is_scratch);
+    let mut claims = spec.spark_conf.keys().filter_map(|key| key.strip_prefix(DRIVER_CLAIMS));
+    let claims = claims.any(|volume| !is_scratch(volume));
+    let volumes = || items(&spec.driver_spec.pod_template_spec["spec"], "volumes").filter(|it| !own(it));
+    let has = |kind: &str| volumes().any(|volume| volume.get(kind).is_some());
+    let others = |volume: &Value| volume.get("secret").is_none() && volume.get("configMap").is_none();
+    let present = [
+        ("placement.regions", !regions.is_empty()),
+        ("placement.clusters.names", !clusters.is_empty()),
+        ("placement.clusters.tags.*", !tags.is_empty()),
+        ("spark.configMap", spec.spark_conf.contains_key(SPARK_CONFIG_MAP)),
+        ("spark.hadoopConfigMap", spec.spark_conf.contains_key(HADOOP_CONFIG_MAP)),
+        ("pods.driver.secrets.**", has("secret")),
+        ("pods.driver.configMaps.**", has("configMap")),
+        ("pods.driver.volumes.**", claims || volumes().any(|volume| others(volume) && !scratch(volume))),
+        ("pods.driver.envFrom.**", containers(spec).any(|it| items(it, "envFrom").next().is_some())),
+    ];
+    match present.into_iter().find(|(_, is_set)| *is_set) {
+        Some((pattern, _)) => Err(Error::Invalid(fields::refusal(pattern))),
+        None => Ok(()),
+    }
+}
+
+/// The Python that environments are made and archives are unpacked with.
+fn python(
+    conf: &BTreeMap<String, String>,
+    installations: &Installations,
+    installation: &Installation,
+) -> Result<PathBuf> {
+    let asked = conf.get("spark.pyspark.python").map(PathBuf::from);
+    if let Some(missing) = asked.as_ref().filter(|it| it.is_absolute() && !it.is_file()) {
+        let message = format!(
+            "`job.pyspark.environment.python`: `{}` does not exist on this machine; name one that does, or leave it out",
+            missing.display()
+        );
+        return Err(Error::Invalid(message));
+    }
+    // One inside of an archive is not there yet.
+    let asked = asked.filter(|it| !it.starts_with("."));
+    let own = installation.python.clone().or_else(|| installations.python.clone().map(PathBuf::from));
+    Ok(asked.or(own).unwrap_or_else(|| PathBuf::from("python3")))
+}
+
+fn packages(
+    conf: &mut BTreeMap<String, String>,
+    cache: &Path,
+    installation: &Installation,
+    python: &Path,
+) -> Result<Option<Packages>> {
+    const FIELD: &str = "job.pyspark.environment.packages";
+    let Some(list) = conf.remove(PACKAGES) else { return Ok(None) };
+    let requirements: Vec<String> = serde_json::from_str(&list)
+        .map_err(|error| Error::Invalid(format!("`{FIELD}`: it is not a list of texts: {error}")))?;
+    if conf.get("spark.pyspark.python").is_some_and(|it| it.starts_with("./")) {
+        let message = format!(
+            "`{FIELD}`: `local` installs no packages into `archive`; put them into the archive, or leave it out"
+        );
+        return Err(Error::Invalid(message));
+    }
+    let packages = Packages::new(&cache.join("python"), requirements, &installation.version, python)?;
+    conf.insert("spark.pyspark.python".to_owned(), text(&packages.python())?);
+    Ok(Some(packages))
+}
+
+fn work(spec: &Spec, conf: &BTreeMap<String, String>, directory: &Path) -> Result<Work> {
+    let mut work = Work::default();
+    if let Some(files) = &spec.files {
+        work.add(files, "dependencies.files", false, directory)?;
+    }
+    if let Some(archives) = conf.get("spark.archives") {
+        work.add(archives, "dependencies.archives", true, directory)?;
+    }
+    Ok(work)
+}
+
+/// The application's own files, of those that have secrets in them.
+fn hidden_files(mounts: &Mounts, store: &Store) -> Result<Secrets> {
+    let mut secrets = Secrets::default();
+    for (name, content) in &mounts.files {
+        if let Some(content) = store.resolve_json(content, "job")? {
+            secrets.files.insert(name.clone(), content);
+        }
+    }
+    Ok(secrets)
+}
+
+/// Moves the settings that have secrets in them from the command line to a file.
+fn hide_settings(
+    conf: &mut BTreeMap<String, String>,
+    secrets: &mut Secrets,
+    installation: &Installation,
+    store: &Store,
+) -> Result<()> {
+    let mut hidden = BTreeMap::new();
+    for (key, value) in &*conf {
+        let field = format!("spark.conf.{key}");
+        if key.ends_with("JavaOptions") || key.contains(".extra") {
+            secrets::refuse(value, &field, "the command line of the JVM")?;
+        }
+        if let Some(value) = store.resolve(value, &field)? {
+            hidden.insert(key.clone(), value);
+        }
+    }
+    if hidden.is_empty() {
+        return Ok(());
+    }
+    conf.retain(|key, _| !hidden.contains_key(key));
+    // Spark writes its settings into the event log, but for those that this matches.
+    let redacted = conf.get("spark.redaction.regex").map_or(REDACTED, String::as_str);
+    let keys =
+        hidden.keys().flat_map(|key| [Some(key.as_str()), key.strip_prefix("spark.hadoop.")]).flatten();
+    let keys: Vec<String> = keys.map(|key| format!("|^\\Q{key}\\E$")).collect();
+    let redacted = format!("(?:{redacted}){}", keys.concat());
+    conf.insert("spark.redaction.regex".to_owned(), redacted);
+    // With a file of its own, spark-submit does not read the installation's.
+    let folder =
+        std::env::var_os("SPARK_CONF_DIR").map_or_else(|| installation.home.join("conf"), PathBuf::from);
+    let defaults = std::fs::read_to_string(folder.join("spark-defaults.conf")).unwrap_or_default();
+    secrets.files.insert(SETTINGS.to_owned(), format!("{defaults}\n{}", secrets::properties(&hidden)));
+    Ok(())
+}
+
+/// What Spark redacts if nothing else is said.
+const REDACTED: &str = "(?i)secret|password|token|access[.]?key";
+
+fn text(path: &Path) -> Result<String> {
+    let refused = || Error::Invalid(format!("the path `{}` is not UTF-8", path.display()));
+    path.to_str().map(str::to_owned).ok_or_else(refused)
+}
+
+/// As many threads as the executors would have cores, and no more than there are here.
+fn master(spec: &Spec) -> String {
+    if let Some(own) = spec.spark_conf.get("spark.master").filter(|master| master.starts_with("local")) {
+        return own.clone();
+    }
+    let number = |key: &str| spec.spark_conf.get(key).and_then(|value| value.parse::<usize>().ok());
+    let dynamic = number("spark.dynamicAllocation.maxExecutors");
+    let executors = number("spark.executor.instances").or(dynamic).unwrap_or(1);
+    let wanted = executors.saturating_mul(number("spark.executor.cores").unwrap_or(1));
+    let here = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("local[{}]", wanted.clamp(1, here))
+}
+
+/// The configuration, with what only makes sense here.
+fn conf(spec: &Spec, folder: &Folder, installation: &Installation) -> BTreeMap<String, String> {
+    let mut conf = spec.spark_conf.clone();
+    let local = !conf.get("spark.master").is_some_and(|master| master.starts_with("local-cluster"));
+    // One process is the driver and an executor, and has the heap of both.
+    let heaps = ["spark.driver.memory", "spark.executor.memory"]
+        .map(|key| conf.get(key).and_then(|it| mebibytes(it)));
+    if let (true, [Some(driver), Some(executor)]) = (local, heaps) {
+        conf.insert("spark.driver.memory".to_owned(), format!("{}m", driver.saturating_add(executor)));
+    }
+    let defaults = [
+        ("spark.eventLog.enabled", "true".to_owned()),
+        ("spark.eventLog.dir", format!("file://{}", folder.events().display())),
+        ("spark.sql.warehouse.dir", format!("file://{}", folder.warehouse().display())),
+        ("spark.ui.port", "0".to_owned()),
+        ("spark.ui.showConsoleProgress", "false".to_owned()),
+    ];
+    for (key, value) in defaults {
+        conf.entry(key.to_owned()).or_insert(value);
+    }
+    if let Some(modules) = conf.remove(MODULES) {
+        let asked = conf.get("spark.jars.packages").cloned();
+        let is_named =
+            |module: &str| asked.as_ref().is_some_and(|it| it.contains(&format!(":spark-{module}_")));
+        let missing = modules.split(',').filter(|module| !installation.has(module) && !is_named(module));
+        let packages: Vec<String> = missing.map(|module| installation.module(module)).collect();
+        let all: Vec<String> = asked.into_iter().chain(packages).collect();
+        if !all.is_empty() {
+            conf.insert("spark.jars.packages".to_owned(), all.join(","));
+        }
+    }
+    conf.retain(|key, _| !OWN.contains(&key.as_str()));
+    conf
+}
+
+/// An amount of memory as Spark writes it: a number, and `k`, `m`, `g` or `t`, perhaps with a `b` behind it.
+fn mebibytes(text: &str) -> Option<u64> {
+    let text = text.to_ascii_lowercase();
+    let text = text.strip_suffix('b').unwrap_or(&text);
+    let digits = text.trim_end_matches(|it: char| it.is_ascii_alphabetic());
+    let number: u64 = digits.parse().ok()?;
+    match &text[digits.len()..] {
+        "k" => Some(number / 1024),
+        "" | "m" => Some(number),
+        "g" => number.checked_mul(1024),
+        "t" => number.checked_mul(1024 * 1024),
+        _ => None,
+    }
+}
+
+/// The environment that the driver's container would have.
+fn variables(
+    spec: &Spec,
+    plain: &mut BTreeMap<String, String>,
+    secrets: &mut Secrets,
+    store: &Store,
+) -> Result<()> {
+    for variable in containers(spec).flat_map(|container| items(container, "env")) {
+        let Some(name) = variable["name"].as_str() else { continue };
+        let field = format!("pods.driver.env.{name}");
+        let from = &variable["valueFrom"];
+        if let Some(value) = variable["value"].as_str() {
+            match store.resolve(value, &field)? {
+                Some(secret) => secrets.environment.insert(name.to_owned(), secret),
+                None => plain.insert(name.to_owned(), value.to_owned()),
+            };
+        } else if let (Some(secret), Some(key)) =
+            (from["secretKeyRef"]["name"].as_str(), from["secretKeyRef"]["key"].as_str())
+        {
+            secrets.environment.insert(name.to_owned(), store.get(secret, key, &field)?);
+        } else if !from.is_null() {
+            return Err(Error::Invalid(format!(
+                "`{field}` comes from a config map or a pod, which `local` does not have; give a value, or a secret"
+            )));
+        }
+    }
+    Ok(())
+}
+
+fn containers(spec: &Spec) -> impl Iterator<Item = &Value> {
+    items(&spec.driver_spec.pod_template_spec["spec"], "containers")
+}
+
+fn items<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
+    value.get(key).and_then(Value::as_array).into_iter().flatten()
+}
+
+/// Config maps that the application brings along, where its driver has them mounted, and where they are here.
+struct Mounts {
+    places: Vec<(String, String)>,
+    files: BTreeMap<String, String>,
+}
+
+impl Mounts {
+    fn of(spec: &Spec, folder: &Path) -> Self {
+        let mut mounts = Self { places: Vec::new(), files: BTreeMap::new() };
+        let volumes = || items(&spec.driver_spec.pod_template_spec["spec"], "volumes");
+        for (number, map) in spec.config_map_specs.iter().enumerate() {
+            let named = |volume: &&Value| volume["configMap"]["name"].as_str() == Some(&map.name);
+            let Some(volume) = volumes().find(named).and_then(|volume| volume["name"].as_str()) else {
+                continue;
+            };
+            let mount = containers(spec)
+                .flat_map(|container| items(container, "volumeMounts"))
+                .find(|mount| mount["name"].as_str() == Some(volume))
+                .and_then(|mount| mount["mountPath"].as_str());
+            let Some(mount) = mount else { continue };
+            let here = format!("config/{number}");
+            mounts
+                .places
+                .push((mount.trim_end_matches('/').to_owned(), folder.join(&here).display().to_string()));
+            // The names are dcp's own, and a name is no path.
+            let plain = map.data.iter().filter(|(name, _)| !name.contains('/') && !name.starts_with('.'));
+            mounts.files.extend(plain.map(|(name, text)| (format!("{here}/{name}"), text.clone())));
+        }
+        mounts
+    }
+
+    /// A path in the driver's pod as one on this machine; anything else as it is.
+    fn here(&self, text: &str) -> String {
+        let path = text.strip_prefix("local://").unwrap_or(text);
+        for (there, here) in &self.places {
+            match path.strip_prefix(there.as_str()) {
+                Some(rest) if rest.is_empty() || rest.starts_with('/') => return format!("{here}{rest}"),
+                _ => {}
+            }
+        }
+        text.to_owned()
+    }
+
+    fn all_here(&self, texts: &str) -> String {
+        texts.split(',').map(|text| self.here(text)).collect::<Vec<_>>().join(",")
+    }
+}

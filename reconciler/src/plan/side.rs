@@ -1,0 +1,140 @@
+//! The applied and the desired side of a workload.
+
+use std::collections::BTreeMap;
+
+use dcp_model::dag::Schedule;
+use dcp_model::manifest::{Job, Location};
+use dcp_model::primitive::{Address, Body, ContinuousJob, CoreEtlJob, Kind, Orchestrator, Primitive};
+use serde_json::Value;
+
+use super::{Place, Step, Workload};
+use crate::state::{Action, Entry};
+
+/// Finds the place of a workload's field: by domain, name, and the path in the manifest.
+pub type PlaceOf<'a> = dyn Fn(&str, &str, &[&str]) -> Option<Place> + 'a;
+
+/// Finds the place of a field by its path in the manifest.
+pub(super) type Locate<'a> = dyn Fn(&[&str]) -> Option<Place> + 'a;
+
+/// A workload of which something differs: all of its addresses, on both sides.
+#[derive(Debug, Default)]
+pub(super) struct Sides<'a> {
+    pub(super) addresses: BTreeMap<&'a Address, (Option<&'a Entry>, Option<&'a Primitive>)>,
+}
+
+impl Sides<'_> {
+    pub(super) fn differs(&self) -> bool {
+        let same = |(old, new): &(Option<&Entry>, Option<&Primitive>)| {
+            old.map(|it| &it.fingerprint) == new.map(|it| &it.fingerprint)
+        };
+        !self.addresses.values().all(same)
+    }
+
+    /// Separates the DAG of a group from the workload of the same name. A new DAG decides to which of them it belongs.
+    pub(super) fn split(&self, old: &BTreeMap<&Address, Body>) -> (Self, Self) {
+        let (mut of_group, mut own) = (Self::default(), Self::default());
+        for (&address, &(entry, new)) in &self.addresses {
+            let body = new.map(|new| &new.body).or_else(|| old.get(address));
+            let side = if body.and_then(group_dag).is_some() { &mut of_group } else { &mut own };
+            side.addresses.insert(address, (entry, new));
+        }
+        (of_group, own)
+    }
+}
+
+/// Returns the DAG of a primitive if it is that of a group.
+pub(super) fn group_dag(body: &Body) -> Option<&Orchestrator> {
+    match body {
+        Body::Orchestrator(orchestrator) if orchestrator.dag.group => Some(orchestrator),
+        Body::Orchestrator(_) | Body::CoreEtlJob(_) | Body::ContinuousJob(_) => None,
+    }
+}
+
+/// One side of a workload.
+#[derive(Debug, Default)]
+pub(super) struct Side {
+    pub(super) job: Option<CoreEtlJob>,
+    pub(super) continuous: Option<ContinuousJob>,
+    pub(super) orchestrator: Option<Orchestrator>,
+    /// The group whose DAG has its task.
+    pub(super) group: Option<String>,
+}
+
+impl Side {
+    pub(super) fn of(bodies: impl IntoIterator<Item = Body>, group: Option<String>) -> Self {
+        let mut side = Self { group, ..Self::default() };
+        for body in bodies {
+            match body {
+                Body::CoreEtlJob(job) => side.job = Some(*job),
+                Body::ContinuousJob(job) => side.continuous = Some(*job),
+                Body::Orchestrator(orchestrator) => side.orchestrator = Some(*orchestrator),
+            }
+        }
+        side
+    }
+
+    /// How the workload is run, as the manifest calls it.
+    pub(super) fn run(&self) -> Option<&'static str> {
+        match (&self.continuous, &self.orchestrator) {
+            (Some(job), _) => Some(job.kind()),
+            (None, Some(orchestrator)) => Some(match orchestrator.dag.schedule {
+                Schedule::Cron(_) | Schedule::Every(_) => "schedule",
+                Schedule::Assets { .. } => "onAssets",
+                Schedule::Manual => "manual",
+            }),
+            (None, None) => self.group.as_ref().map(|_| "group"),
+        }
+    }
+
+    pub(super) fn is_there(&self) -> bool {
+        self.job.is_some() || self.run().is_some()
+    }
+
+    /// Returns whether it is kept running, and is paused.
+    pub(super) fn is_paused(&self) -> bool {
+        self.continuous.as_ref().is_some_and(ContinuousJob::is_paused)
+    }
+
+    /// Where state is kept, if it is.
+    pub(super) fn checkpoint(&self) -> Option<&str> {
+        let of_job = || match &self.job.as_ref()?.job {
+            Job::Stream(stream) => stream.checkpoint.as_ref().map(Location::as_str),
+            Job::Sql(_) | Job::Pyspark(_) | Job::Jar(_) => None,
+        };
+        let stream = self.continuous.as_ref().and_then(ContinuousJob::continuous);
+        stream.map(|it| it.checkpoint.as_str()).or_else(of_job)
+    }
+}
+
+/// A planned workload, with what it takes to order it and to recognise it under another name.
+#[derive(Debug)]
+pub(super) struct Planned {
+    pub(super) workload: Workload,
+    pub(super) old: Side,
+    pub(super) new: Side,
+}
+
+pub(super) fn steps(sides: &Sides<'_>, action: Action) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for (address, (old, new)) in &sides.addresses {
+        let before = old.map(|entry| entry.fingerprint.clone());
+        let after = new.map(|primitive| primitive.fingerprint.clone());
+        if before == after {
+            continue;
+        }
+        let action = match (&before, &after) {
+            (None, _) => Action::Create,
+            (_, None) => Action::Delete,
+            (Some(_), Some(_)) if address.kind == Kind::Orchestrator => Action::Update,
+            (Some(_), Some(_)) => action,
+        };
+        let body = new.map(|primitive| primitive.body.canonical());
+        steps.push(Step { address: address.to_string(), action, before, after, body });
+    }
+    steps
+}
+
+/// A primitive as the plain data that differences are looked for in.
+pub(super) fn value<T: serde::Serialize>(primitive: &T) -> Value {
+    serde_json::to_value(primitive).expect("primitives have text as keys, and nothing that JSON can't hold")
+}
