@@ -18,6 +18,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::Path;
 
+use anstream::adapter::strip_str;
 use clap::builder::styling::Style;
 use dcp_compiler::diag::{Diagnostic, Severity};
 use dcp_compiler::source::{FileId, Sources, Span};
@@ -188,15 +189,19 @@ pub(crate) fn wrapped(text: &str, width: usize, before: &str) -> Vec<String> {
 
 /// Puts a title before a text. On a terminal, lines that follow are indented as far as the text, and all fit.
 pub(crate) fn titled(indent: usize, title: &str, style: Style, text: &str, look: Look) -> String {
-    let indent = " ".repeat(indent);
-    let begin = format!("{indent}{} ", look.paint(style, title));
+    hanging(&format!("{}{} ", " ".repeat(indent), look.paint(style, title)), text, look)
+}
+
+/// Puts a text after the beginning of a line. On a terminal, lines that follow are indented as far as the text, and
+/// all fit.
+pub(crate) fn hanging(begin: &str, text: &str, look: Look) -> String {
     if !look.terminal {
-        return begin + text;
+        return format!("{begin}{text}");
     }
-    let before = " ".repeat(indent.len() + title.width() + 1);
-    let width = look.width.saturating_sub(before.len());
+    let indent = strip_str(begin).to_string().width();
+    let width = look.width.saturating_sub(indent);
     let lines: Vec<String> = text.lines().flat_map(|line| wrapped(line, width, "")).collect();
-    begin + &lines.join(&format!("\n{before}"))
+    format!("{begin}{}", lines.join(&format!("\n{}", " ".repeat(indent))))
 }
 
 /// Pads the cells of each column to the widest. With a limit, the widest columns are cut so that all fit into it.
@@ -211,6 +216,33 @@ pub(crate) fn aligned<const N: usize>(rows: &[[String; N]], limit: Option<usize>
         widths.get(column).map_or_else(String::new, |width| table::aligned(&row[column], *width, false))
     };
     rows.iter().map(|row| std::array::from_fn(|column| cell(row, column))).collect()
+}
+
+/// Lines of a table whose first column is a name, which is never cut.
+#[derive(Debug)]
+pub(crate) struct NamedRow<const N: usize> {
+    /// The name, if it is too wide for its column: its line comes before the row.
+    pub(crate) name: Option<String>,
+    pub(crate) cells: [String; N],
+}
+
+/// Pads the cells of each column as [`aligned`] does. With a limit, a name that is too wide for the first column gets a
+/// line of its own.
+pub(crate) fn named<const N: usize>(rows: &[[String; N]], limit: Option<usize>) -> Vec<NamedRow<N>> {
+    let head = rows.first().map_or(0, |row| row[0].width());
+    let width = |column: usize| rows.iter().map(|row| row[column].width()).max().unwrap_or_default();
+    let others: usize = (1..N).map(|column| width(column) + 2).sum();
+    let room = limit.map_or(usize::MAX, |limit| limit.saturating_sub(others).max(head));
+    let short = |row: &[String; N]| row[0].width() <= room;
+    let shortened: Vec<[String; N]> = rows
+        .iter()
+        .map(|row| {
+            std::array::from_fn(|at| if at == 0 && !short(row) { String::new() } else { row[at].clone() })
+        })
+        .collect();
+    let name = |row: &[String; N]| (!short(row)).then(|| row[0].clone());
+    let cells = aligned(&shortened, limit);
+    rows.iter().zip(cells).map(|(row, cells)| NamedRow { name: name(row), cells }).collect()
 }
 
 /// `1 error`, `2 errors`.

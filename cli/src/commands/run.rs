@@ -244,7 +244,7 @@ fn wait(runs: &Runs, id: &Id, console: &mut Console) -> Result<Option<Record>, F
 fn afterwards(record: &Record, returns: bool, console: &mut Console) -> Result<(), Failure> {
     let id = record.id();
     if record.execution.phase == Phase::Failed {
-        writeln!(console.err, "  its log: dcp logs {id}; all that is known: dcp runs {id}")?;
+        writeln!(console.err, "  log: dcp logs {id}\n  details: dcp runs {id}")?;
     }
     if record.execution.phase == Phase::Succeeded && returns {
         writeln!(console.err, "  its rows: dcp result {id}")?;

@@ -97,8 +97,8 @@ fn settled(
 /// How many rows of the terminal lines take, of which a long one takes several.
 fn rows(lines: &[String]) -> usize {
     let width = terminal_size::terminal_size().map_or(80, |(width, _)| usize::from(width.0).max(1));
-    let of = |line: &String| strip_str(line).to_string().width().div_ceil(width).max(1);
-    lines.iter().map(of).sum()
+    let of = |line: &str| strip_str(line).to_string().width().div_ceil(width).max(1);
+    lines.iter().flat_map(|line| line.split('\n')).map(of).sum()
 }
 
 fn write(lines: &[String], over: usize, console: &mut Console) -> Result<(), Failure> {

@@ -7,8 +7,8 @@ use dcp_runner::progress::Progress;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json as value};
 
-use super::run::{time, took};
-use super::{aligned, harmless, titled};
+use super::run::{compact, time, took};
+use super::{NamedRow, hanging, harmless, named, titled};
 use crate::kept::{Job, Overview};
 use crate::out::{BOLD, DIM, ERROR, GOOD, Look, NOTE, WARNING};
 
@@ -104,20 +104,22 @@ pub(crate) fn table(overview: &Overview, look: Look) -> Vec<String> {
             revision(job),
             of(|it| Some(format!("{}/s", amount(it.input_rate)))),
             of(|it| (it.rate > 0.0).then(|| format!("{}/s", amount(it.rate)))),
-            of(|it| (it.batches > 0).then(|| took(millis(it.batch_millis)))),
+            of(|it| (it.batches > 0).then(|| compact(millis(it.batch_millis)))),
             of(|it| it.behind.map(whole_number)),
             job.told.kept.starts.to_string(),
         ]
     };
     let rows: Vec<[String; 8]> = std::iter::once(head).chain(overview.jobs.iter().map(row)).collect();
-    for (index, mut cells) in aligned(&rows, look.limit()).into_iter().enumerate() {
+    for (index, NamedRow { name, mut cells }) in named(&rows, look.limit()).into_iter().enumerate() {
+        lines.extend(name);
         let job = index.checked_sub(1).and_then(|index| overview.jobs.get(index));
         match job {
             None => cells.iter_mut().for_each(|cell| *cell = look.paint(BOLD, &cell)),
             Some(job) => cells[1] = look.paint(word(job).1, &cells[1]),
         }
         lines.push(cells.join("  ").trim_end().to_owned());
-        lines.extend(job.into_iter().flat_map(|job| troubles(job, overview.now)).map(|it| format!("  {it}")));
+        let troubles = job.into_iter().flat_map(|job| troubles(job, overview.now));
+        lines.extend(troubles.map(|it| hanging("  ", &it, look)));
     }
     lines
 }
@@ -168,7 +170,7 @@ pub(crate) fn whole(overview: &Overview, events: &[Event], look: Look) -> Vec<St
         let (name, style) = word(job);
         lines.push(format!("{}  {}", look.paint(BOLD, workload(job)), look.paint(style, name)));
         let mut field = |name: &str, value: String| {
-            lines.push(format!("  {name:<11}{}", harmless(&value)));
+            lines.push(hanging(&format!("  {name:<11}"), &harmless(&value), look));
         };
         field("revision", revision(job));
         if let Some(checkpoint) = job.told.desired.as_ref().and_then(|it| it.version.checkpoint.clone()) {
@@ -261,7 +263,7 @@ fn progressed(progress: &Progress, now: Timestamp) -> Vec<(&'static str, String)
 
 pub(crate) fn events(events: &[Event], look: Look) -> Vec<String> {
     // The last one is the nearest to who reads.
-    let line = |it: &Event| format!("{}  {}", look.paint(DIM, time(it.at)), harmless(&it.said));
+    let line = |it: &Event| titled(0, &format!("{} ", time(it.at)), DIM, &harmless(&it.said), look);
     events.iter().rev().map(line).collect()
 }
 
@@ -285,7 +287,54 @@ pub(crate) fn json(overview: &Overview) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use super::amount;
+    use dcp_compiler::primitive::{Address, Kind};
+    use dcp_reconciler::keep::{Kept, Told, Wish};
+    use unicode_width::UnicodeWidthStr as _;
+
+    use super::*;
+
+    /// Returns a job of which everything is known, with the longest usual values.
+    fn job(domain: &str, name: &str, now: Timestamp) -> Job {
+        let version =
+            value!({"revision": 999, "build": 999, "state": 999, "job": "0".repeat(64), "grace": 60});
+        let desired =
+            value!({"version": version, "paused": false, "onUnhealthy": "rollback", "startWithin": 600});
+        let mut run = value!({"number": 10_000, "version": version, "begun": now});
+        run["version"]["revision"] = value!(998);
+        let failure = "the driver ended with exit code 52: OutOfMemoryError; ".repeat(3);
+        let kept = value!({"run": run, "starts": 10_000, "failures": 12, "failure": failure});
+        let progress = value!({
+            "queries": 1, "last": now, "batches": 99_999, "rows": 9_999_999, "inputRate": 999_900.0,
+            "rate": 999_900.0, "batchMillis": 7_199_000, "behind": 999_900,
+        });
+        let kept: Kept = serde_json::from_value(kept).expect("it is kept");
+        let address = Address { domain: domain.to_owned(), name: name.to_owned(), kind: Kind::ContinuousJob };
+        let desired = serde_json::from_value(desired).expect("it is declared");
+        Job {
+            told: Told { address, desired: Some(desired), wish: Wish::default(), kept },
+            condition: Condition::BackingOff { until: now },
+            progress: Some(serde_json::from_value(progress).expect("it is progress")),
+        }
+    }
+
+    #[test]
+    fn status_fits_80_columns_with_long_values() {
+        let now = Timestamp::UNIX_EPOCH;
+        let name = "orders-of-all-customers-by-day";
+        let jobs = vec![job("shop", "orders", now), job("logistics", name, now)];
+        let overview = Overview { jobs, acting: None, unreached: Some("no route ".repeat(20)), now };
+        let look = Look { color: false, width: 80, terminal: true, animated: false };
+        for shown in [table(&overview, look), whole(&overview, &[], look)] {
+            let shown = shown.join("\n");
+            assert!(shown.lines().all(|line| line.width() <= 80), "{shown}");
+            assert!(shown.contains(&format!("\nlogistics/{name}")), "{shown}");
+            assert_eq!(shown.matches("OutOfMemoryError").count(), 6, "{shown}");
+        }
+        let lines = table(&overview, look);
+        let rows: Vec<&String> = lines.iter().filter(|line| line.contains("119m59s")).collect();
+        let row = "  degraded   998 → 999  999.9k/s  999.9k/s  119m59s  999.9k  10000";
+        assert_eq!(rows, [&format!("shop/orders{row}"), &format!("           {row}")]);
+    }
 
     #[test]
     fn numbers_are_told_as_people_say_them() {

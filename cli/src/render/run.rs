@@ -9,7 +9,7 @@ use dcp_runner::execution::{Adjustment, Attempt, Phase, Transition};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::out::{BOLD, DIM, ERROR, GOOD, Look, NOTE, WARNING};
-use crate::render::{aligned, harmless};
+use crate::render::{NamedRow, hanging, harmless, named, titled};
 
 /// What is told of one step: a mark, a word, and the rest.
 #[derive(Debug, PartialEq, Eq)]
@@ -32,7 +32,8 @@ impl Line {
             _ => NOTE,
         };
         let word = format!("{:<11}", self.word);
-        format!("{} {word} {}", look.paint(style, self.mark), harmless(&self.text)).trim_end().to_owned()
+        let begin = format!("{} {word} ", look.paint(style, self.mark));
+        hanging(&begin, &harmless(&self.text), look).trim_end().to_owned()
     }
 }
 
@@ -112,7 +113,7 @@ pub(crate) fn whole(record: &Record, look: Look, now: Timestamp) -> Vec<String> 
     let (request, execution) = (&record.request, &record.execution);
     let mut lines = Vec::new();
     let mut field = |name: &str, value: String| {
-        lines.push(format!("{} {}", look.paint(BOLD, format!("{name:<12}")), harmless(&value)));
+        lines.push(titled(0, &format!("{name:<12}"), BOLD, &harmless(&value), look));
     };
     field("execution", record.id().to_string());
     field("workload", format!("{}/{}", request.domain, request.name));
@@ -147,7 +148,7 @@ pub(crate) fn whole(record: &Record, look: Look, now: Timestamp) -> Vec<String> 
     lines.push(String::new());
     for Transition { at, to, why, .. } in &record.history {
         let at = look.paint(DIM, time(*at));
-        lines.push(format!("{at}  {:<10}  {}", to.name(), harmless(why)));
+        lines.push(hanging(&format!("{at}  {:<10}  ", to.name()), &harmless(why), look));
     }
     lines
 }
@@ -158,45 +159,45 @@ fn attempt(attempt: &Attempt, look: Look) -> Vec<String> {
     let mut lines =
         vec![format!("{} on {on}, {}", look.paint(BOLD, format!("attempt {number}")), time(*begun))];
     for (key, Adjustment { value, why }) in adjusted {
-        lines.push(format!("  {} = {}: {}", harmless(key), harmless(value), harmless(why)));
+        let text = format!("{} = {}: {}", harmless(key), harmless(value), harmless(why));
+        lines.push(hanging("  ", &text, look));
     }
     if let (Some(running), Some(end)) = (running, end) {
         let how = if end.succeeded { "succeeded" } else { "ended" };
         lines.push(format!("  {how} after {}", took(end.at.duration_since(*running))));
     }
     if let Some(diagnosis) = diagnosis {
-        lines.push(format!("  {} {}", look.paint(ERROR, &diagnosis.cause), harmless(&diagnosis.summary)));
-        let evidence = diagnosis.evidence.iter();
-        lines.extend(evidence.map(|line| format!("    {}", look.paint(DIM, harmless(line)))));
+        lines.push(titled(2, &diagnosis.cause, ERROR, &harmless(&diagnosis.summary), look));
+        let evidence = diagnosis.evidence.iter().map(|line| hanging("    ", &harmless(line), look));
+        lines.extend(evidence.map(|text| look.paint(DIM, text)));
     }
     lines
 }
 
-/// A table of executions.
+/// Returns a table of executions. Their ids are never cut, as other commands take them.
 pub(crate) fn table(records: &[Record], look: Look, now: Timestamp) -> Vec<String> {
-    let head = ["EXECUTION", "WORKLOAD", "PHASE", "ATTEMPTS", "SUBMITTED", "TOOK"].map(str::to_owned);
+    let head = ["WORKLOAD", "EXECUTION", "PHASE", "AGE", "TOOK"].map(str::to_owned);
     let rows = records.iter().map(|record| {
         let execution = &record.execution;
-        let took = took(execution.ended.unwrap_or(now).duration_since(execution.created));
         [
-            record.id().to_string(),
             harmless(&format!("{}/{}", record.request.domain, record.request.name)),
+            record.id().to_string(),
             execution.phase.name().to_owned(),
-            execution.attempt().to_string(),
-            time(execution.created),
-            took,
+            compact(now.duration_since(execution.created)),
+            compact(execution.ended.unwrap_or(now).duration_since(execution.created)),
         ]
     });
-    let rows: Vec<[String; 6]> = std::iter::once(head).chain(rows).collect();
-    let line = |(index, (mut cells, row)): (usize, ([String; 6], &[String; 6]))| {
-        let style = if index == 0 { BOLD } else { colour(row[2].as_str()) };
-        let painted = if index == 0 { 0..6 } else { 2..3 };
+    let rows: Vec<[String; 5]> = std::iter::once(head).chain(rows).collect();
+    let lines = |(index, (row, plain)): (usize, (NamedRow<5>, &[String; 5]))| {
+        let NamedRow { name, mut cells } = row;
+        let style = if index == 0 { BOLD } else { colour(plain[2].as_str()) };
+        let painted = if index == 0 { 0..5 } else { 2..3 };
         for cell in &mut cells[painted] {
             *cell = look.paint(style, &cell);
         }
-        cells.join("  ").trim_end().to_owned()
+        name.into_iter().chain([cells.join("  ").trim_end().to_owned()])
     };
-    aligned(&rows, None).into_iter().zip(&rows).enumerate().map(line).collect()
+    named(&rows, look.limit()).into_iter().zip(&rows).enumerate().flat_map(lines).collect()
 }
 
 fn colour(phase: &str) -> Style {
@@ -224,6 +225,21 @@ pub(crate) fn took(span: SignedDuration) -> String {
     }
 }
 
+/// Returns a span of time in at most seven characters, for tables.
+pub(crate) fn compact(span: SignedDuration) -> String {
+    let millis = span.as_millis().max(0);
+    let seconds = millis / 1000;
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match seconds {
+        0..10 => format!("{seconds}.{}s", millis % 1000 / 100),
+        10..120 => format!("{seconds}s"),
+        120..7_200 => format!("{minutes}m{}s", seconds % 60),
+        7_200..172_800 => format!("{hours}h{}m", minutes % 60),
+        172_800..8_640_000 => format!("{days}d{}h", hours % 24),
+        _ => format!("{days}d"),
+    }
+}
+
 /// The same, for programs.
 pub(crate) fn json(record: &Record) -> serde_json::Value {
     let Record { request, execution, history, version: _, owner: _, progress } = record;
@@ -243,7 +259,77 @@ pub(crate) fn json(record: &Record) -> serde_json::Value {
 
 #[cfg(test)]
 mod tests {
+    use anstream::adapter::strip_str;
+    use unicode_width::UnicodeWidthStr as _;
+
     use super::*;
+
+    /// Returns an execution that has run for a while, with the longest name of a phase.
+    fn record(domain: &str, name: &str) -> Record {
+        let id = "01m8c3n5p7q9r1s3t5v7w9x1y3";
+        let execution = serde_json::json!({
+            "id": id, "phase": "SUBMITTING", "backend": "local", "created": "2026-01-31T00:00:00Z",
+            "policy": {"attempts": 1, "remedies": 0, "backoffSeconds": 1, "maxBackoffSeconds": 1, "startSeconds": 1,
+                       "stopSeconds": 1, "ttlSeconds": 1},
+        });
+        let why = "the driver did not start: ".repeat(10);
+        let history = serde_json::json!([
+            {"from": "QUEUED", "to": "SUBMITTING", "attempt": 1, "why": why, "at": "2026-01-31T00:00:00Z"},
+        ]);
+        let request = serde_json::json!({
+            "token": "t", "domain": domain, "name": name, "job": "0".repeat(64), "pinned": false,
+            "parameters": {"query": "SELECT one, two, three FROM four ".repeat(5)},
+            "by": "ada",
+        });
+        Record {
+            request: serde_json::from_value(request).expect("it is a request"),
+            execution: serde_json::from_value(execution).expect("it is an execution"),
+            history: serde_json::from_value(history).expect("it is a history"),
+            version: 1,
+            owner: "runner".to_owned(),
+            progress: None,
+        }
+    }
+
+    const TERMINAL: Look = Look { color: false, width: 80, terminal: true, animated: false };
+
+    #[test]
+    fn table_of_executions_fits_80_columns_and_keeps_ids_and_names() {
+        let now: Timestamp = "2026-01-31T01:59:59Z".parse().expect("it is a time");
+        let long = "orders-of-all-customers-by-day";
+        let records = [record("shop", "orders"), record("logistics", long)];
+        let expected = [
+            "WORKLOAD     EXECUTION                   PHASE       AGE      TOOK",
+            "shop/orders  01m8c3n5p7q9r1s3t5v7w9x1y3  SUBMITTING  119m59s  119m59s",
+            "logistics/orders-of-all-customers-by-day",
+            "             01m8c3n5p7q9r1s3t5v7w9x1y3  SUBMITTING  119m59s  119m59s",
+        ];
+        assert_eq!(table(&records, TERMINAL, now), expected);
+        let piped = table(&records, Look { terminal: false, ..TERMINAL }, now);
+        assert_eq!(piped.len(), 3);
+        assert!(piped[2].starts_with(&format!("logistics/{long}  01m8")), "{piped:#?}");
+        let color = table(&records, Look { color: true, ..TERMINAL }, now);
+        let plain: Vec<String> =
+            color.iter().map(|line| strip_str(line).to_string().trim_end().to_owned()).collect();
+        assert_eq!(plain, expected);
+    }
+
+    #[test]
+    fn details_of_an_execution_fit_80_columns() {
+        let record = record("logistics", "orders");
+        let lines = whole(&record, TERMINAL, record.execution.created).join("\n");
+        assert!(lines.lines().all(|line| line.width() <= 80), "{lines}");
+        assert_eq!(lines.matches("driver").count(), 10, "{lines}");
+    }
+
+    #[test]
+    fn compact_spans_have_at_most_seven_characters() {
+        let said = |seconds| compact(SignedDuration::from_secs(seconds));
+        let all = [-5, 9, 119, 120, 7_199, 7_200, 172_799, 172_800, 8_639_999, 8_640_000];
+        let expected =
+            ["0.0s", "9.0s", "119s", "2m0s", "119m59s", "2h0m", "47h59m", "2d0h", "99d23h", "100d"];
+        assert_eq!(all.map(said), expected);
+    }
 
     #[test]
     fn spans_are_told_as_people_say_them() {
