@@ -50,7 +50,6 @@ fn watched(
     ran
 }
 
-/// Code in pages of `explain` is written as it is.
 #[test]
 fn output_of_commands_fits_80_columns() {
     let sandbox = Sandbox::quickstart();
@@ -109,13 +108,43 @@ fn output_of_commands_fits_80_columns() {
     assert!(wide.is_empty(), "{wide:#?}");
 }
 
+#[test]
+fn pages_of_explain_fit_80_columns() {
+    let sandbox = Sandbox::new();
+    let list = sandbox.run(&["explain"]).ends_with(0).stdout;
+    let codes: Vec<&str> = list.lines().filter_map(|line| line.split_whitespace().next()).collect();
+    assert!(codes.len() > 80, "{codes:?}");
+    let page = |code: &&str| too_wide(&at_terminal(&sandbox, &["explain", code], &[]), code);
+    let wide: Vec<String> = codes.iter().flat_map(page).collect();
+    assert!(wide.is_empty(), "{wide:#?}");
+}
+
+#[test]
+fn executions_fit_80_columns() {
+    let script = "echo 'Exception in thread \"main\" java.lang.IllegalStateException: the table \
+                  lake.mart.orders_of_all_customers_by_day has no column customer_id' >&2; exit 1";
+    let (sandbox, machine) = (Sandbox::new(), Machine::of_version("4.1.1", script));
+    let name = "orders-of-all-customers-by-day";
+    let manifest = crate::run::MANIFEST.replace("name: orders,", &format!("name: {name},"));
+    sandbox.write("orders.yaml", &manifest).write("main.py", "");
+    sandbox.write("dcp.yaml", "project: shop\nmanifests: [orders.yaml]\n");
+    let spark = machine.path("spark");
+    let shown = |args: &[&str]| watched(&sandbox, args, &[], None, &[("SPARK_HOME", &spark)]);
+    let ran = shown(&["run", "orders.yaml"]).ends_with(1).says("IllegalStateException");
+    let listed = shown(&["runs"]).ends_with(0);
+    let lines: Vec<&str> = listed.stdout.lines().collect();
+    assert_eq!(lines.len(), 3, "{}", listed.shown());
+    assert_eq!(lines[1], format!("logistics/{name}"));
+    let id = lines[2].split_whitespace().next().unwrap_or_default();
+    let details = shown(&["runs", id]).ends_with(0).says(name);
+    let all = [(ran, "run"), (listed, "runs"), (details, "runs ID")];
+    let wide: Vec<String> = all.iter().flat_map(|(ran, call)| too_wide(ran, call)).collect();
+    assert!(wide.is_empty(), "{wide:#?}");
+}
+
 fn too_wide(ran: &Ran, call: &str) -> Vec<String> {
-    let mut in_code = false;
     let lines = ran.stdout.lines().map(|line| line.rsplit('\r').next().unwrap_or_default());
-    let lines = lines.filter(|line| {
-        in_code ^= line.trim_start().starts_with("```");
-        line.chars().count() > 80 && !in_code
-    });
+    let lines = lines.filter(|line| line.chars().count() > 80);
     lines.map(|line| format!("{call}: {line}")).collect()
 }
 
