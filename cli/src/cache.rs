@@ -34,6 +34,9 @@ const FOLDER: &str = ".dcp/cache";
 /// Holds the digest of a set of files in which nothing at all was wrong.
 const CLEAN: &str = "clean";
 
+/// The number of changed files up to which it is checked whether their links changed before all files are linked.
+const FEW: usize = 64;
+
 type Sha = [u8; 32];
 
 /// A workload, by domain and name.
@@ -58,7 +61,10 @@ pub(crate) struct Known {
     workloads: HashSet<Workload>,
     /// Set if a file's content had to be compared, and its stamp can be relied on from now on.
     has_new_stamps: bool,
-    /// Set if these are all files of the project, and an earlier command reported nothing at all for them.
+    /// Set if the cache has all files of the project and no other, and an earlier command reported nothing at all for
+    /// them as they were then.
+    was_clean: bool,
+    /// Set if, in addition, none of them has changed.
     pub(crate) complete: bool,
 }
 
@@ -112,13 +118,39 @@ impl Cache {
             }
             Some((entry.shown.clone(), file))
         };
-        let files: HashMap<_, _> = entries.par_iter().filter_map(unchanged).collect();
+        let (files, was_clean): (HashMap<_, _>, bool) = rayon::join(
+            || entries.par_iter().filter_map(unchanged).collect(),
+            || self.clean.is_some() && self.clean == self.set(&entries),
+        );
         let has_new_stamps = has_new_stamps.into_inner();
-        let complete = files.len() == entries.len()
-            && self
-                .clean
-                .is_some_and(|clean| clean == set(entries.iter().filter_map(|it| files.get(&it.shown))));
-        Known { entries: Some(entries), files, workloads: HashSet::new(), has_new_stamps, complete }
+        let complete = was_clean && files.len() == entries.len();
+        Known {
+            entries: Some(entries),
+            files,
+            workloads: HashSet::new(),
+            has_new_stamps,
+            was_clean,
+            complete,
+        }
+    }
+
+    /// Returns the files that changed if linking them can't change what is reported: an earlier command reported
+    /// nothing, and each of them has the same links as before. `analyze` gets the changed files.
+    pub(crate) fn changed_alike(
+        &self,
+        known: &Known,
+        analyze: impl Fn(usize, &Entry) -> Fresh + Sync,
+    ) -> Option<Vec<Fresh>> {
+        let entries = known.entries.as_deref()?;
+        let is_worth_it = known.was_clean && entries.len() - known.files.len() <= FEW;
+        let changed = entries.iter().enumerate().filter(|(_, entry)| !known.files.contains_key(&entry.shown));
+        let changed: Vec<_> = changed.take_while(|_| is_worth_it).collect();
+        let alike = |(index, entry): (usize, &Entry)| {
+            let fresh = analyze(index, entry);
+            let cached = self.shards[shard::of(&entry.shown)].files.get(&entry.shown)?;
+            fresh.links_as(cached).then_some(fresh)
+        };
+        if is_worth_it { changed.into_par_iter().map(alike).collect() } else { None }
     }
 
     /// Writes what a command found out about all files of the project. If it can't be written, the next command takes

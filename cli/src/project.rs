@@ -147,11 +147,34 @@ impl Home {
             let (files, fresh) = (known.files.len(), Vec::new());
             return Ok(Outcome { compilation, files, stopped: false, timings, fresh });
         }
-        let outcome = self.compile_unless(request, &known)?;
+        let outcome = match self.validate_changed(request, cache, &known) {
+            Some(fresh) => {
+                let changed: usize = fresh.iter().filter_map(Fresh::manifests).sum();
+                let manifests = Manifests::in_files(known.manifests() + changed);
+                let (discover, analyze) = (discovered - start, discovered.elapsed());
+                let timings = Timings { discover, analyze, link: Duration::ZERO };
+                let files = known.files.len() + fresh.len();
+                let compilation = Compilation { manifests, ..Compilation::default() };
+                Outcome { compilation, files, stopped: false, timings, fresh }
+            }
+            None => self.compile_unless(request, &known)?,
+        };
         if !outcome.stopped {
             cache.keep(self, &known, &outcome);
         }
         Ok(outcome)
+    }
+
+    /// Validates the files that changed, without those that did not, if that is all that has to be done.
+    fn validate_changed(&self, request: Request<'_>, cache: &Cache, known: &Known) -> Option<Vec<Fresh>> {
+        let (project, project_diagnostics) = Project::read(PROJECT_FILE, self.text()?, request.target);
+        let project = &project?;
+        let compiler = Compiler { project, project_source: None, project_diagnostics, goal: Goal::Validate };
+        cache.changed_alike(known, |index, entry| {
+            let recorder = Recorder::new(EntryLoader { tree: &self.tree, entry });
+            let analysis = compiler.analyze(index, &entry.shown, &recorder);
+            Fresh::new(index, recorder, &analysis)
+        })
     }
 
     /// The same, but the files that are known are not analyzed again, and get no primitives.

@@ -121,6 +121,18 @@ impl Fresh {
         Self { path, read, stored, workload }
     }
 
+    /// Returns how many manifests the file holds, if its analysis can be cached.
+    pub(crate) fn manifests(&self) -> Option<usize> {
+        self.stored.as_ref().map(|(_, manifests)| *manifests)
+    }
+
+    /// Returns whether linking the file gives the same as linking an earlier version of it, but for places.
+    pub(super) fn links_as(&self, cached: &File) -> bool {
+        let stored = self.stored.as_ref().and_then(|(bytes, _)| postcard::from_bytes::<Stored>(bytes).ok());
+        let cached = postcard::from_bytes::<Stored>(&cached.analysis).ok();
+        stored.zip(cached).is_some_and(|(stored, cached)| stored.links_as(&cached))
+    }
+
     /// Makes the cache's file of it.
     pub(super) fn file(&self, primitives: &mut Primitives, now: SystemTime) -> Option<File> {
         let (analysis, manifests) = self.stored.clone()?;

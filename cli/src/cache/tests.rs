@@ -100,6 +100,38 @@ fn validate_analyzes_changed_files_only() {
 }
 
 #[test]
+fn validate_links_files_only_if_links_changed() {
+    let project = Project::new();
+    project.validate();
+    // Returns the number of nodes of the graph, and of diagnostics.
+    let validate = || {
+        let home = Home::find(Some(project.folder.path()), &[]).expect("it is there");
+        let request = Request { paths: &[], target: None, goal: Goal::Validate, watched: false };
+        let Outcome { compilation, files, .. } = home.validate_cached(request).expect("it can be validated");
+        assert_eq!((compilation.manifests.count(), files), (3, 3));
+        (compilation.graph.nodes.len(), compilation.diagnostics.len())
+    };
+    let edit = |query: &str| {
+        project.write("manifests/a.yaml", &manifest("a", &format!("sql: {{query: '{query}'}}")));
+    };
+    edit("INSERT INTO lake.a SELECT 12345");
+    assert_eq!(validate(), (0, 0));
+    assert_eq!(project.validate(), (names([]), 0), "the cache has the new version");
+    edit("INSERT INTO lake.a SELECT * FROM lake.z");
+    assert_eq!(validate(), (3, 0));
+    edit("INSERT INTO lake.b SELECT * FROM lake.z");
+    assert_eq!(validate(), (3, 1), "b writes the same table");
+    edit("INSERT INTO lake.b SELECT 1 FROM lake.z");
+    assert_eq!(validate(), (3, 1), "b still writes the same table");
+    edit("INSERT INTO lake.a SELECT * FROM lake.b");
+    assert_eq!(validate(), (3, 1), "b reads the table of a");
+    edit("INSERT INTO lake.a SELECT 1");
+    assert_eq!(validate(), (3, 0));
+    edit("INSERT INTO lake.a SELECT 2");
+    assert_eq!(validate(), (0, 0));
+}
+
+#[test]
 fn stamps_of_files_that_were_too_young_are_stored_later() {
     let project = Project::new();
     let has_new_stamps = || {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{Analysis, PROJECT_FILE, Unit, file_of};
-use crate::graph::Node;
+use crate::graph::{Link, Node};
 use crate::lower::Lowered;
 use crate::source::{FileId, SourceFile, Span};
 
@@ -55,6 +55,15 @@ impl Stored {
         }
     }
 
+    /// Returns whether linking another analysis of the file in place of this one gives the same graph and the same
+    /// diagnostics, but for their places.
+    pub fn links_as(&self, other: &Self) -> bool {
+        let nodes = self.nodes.iter().zip(&other.nodes);
+        self.nodes.len() == other.nodes.len()
+            && nodes.into_iter().all(same)
+            && self.overlays == other.overlays
+    }
+
     /// Makes the analysis anew, at another place among all files. Returns nothing if it is not consistent.
     pub fn restore(self, index: usize, path: &str) -> Option<Analysis> {
         let Self { file: old, mut nodes, overlays, manifests, files, owners } = self;
@@ -82,6 +91,19 @@ impl Stored {
             owners,
         })
     }
+}
+
+/// Returns whether two nodes differ in nothing but places.
+fn same((one, other): (&Node, &Node)) -> bool {
+    let datasets = |links: &[Link]| links.iter().map(|link| link.dataset.clone()).collect::<Vec<_>>();
+    let Node { domain, name, job, run, at: _, reads, writes, shared, waits, checkpoint, member } = one;
+    let links = [(reads, &other.reads), (writes, &other.writes), (waits, &other.waits)];
+    (domain, name, job, run) == (&other.domain, &other.name, &other.job, &other.run)
+        && links.into_iter().all(|(one, other)| datasets(one) == datasets(other))
+        && datasets(checkpoint.as_slice()) == datasets(other.checkpoint.as_slice())
+        && *shared == other.shared
+        && member.is_none()
+        && other.member.is_none()
 }
 
 fn spans(node: &mut Node) -> impl Iterator<Item = &mut Span> {
