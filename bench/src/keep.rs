@@ -10,8 +10,8 @@ use std::io::Write as _;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use dcp_reconciler::keep::Keeper;
-use dcp_reconciler::keep::store::{Key, Memory, Store};
+use dcp_reconciler::reconcile::Reconciler;
+use dcp_reconciler::reconcile::store::{Key, Store, StoredJob};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::sync::watch;
@@ -125,7 +125,7 @@ impl<'a> Round<'a> {
 
     /// By connections of its own, as if it were another process.
     async fn keeper(&self, lease: Duration) -> Result<Keeping> {
-        let keeper = Keeper {
+        let keeper = Reconciler {
             registry: streams::registry(&self.database).await?,
             store: streams::store(&self.database).await?,
             runner: self.runner.clone(),
@@ -197,9 +197,10 @@ impl<'a> Round<'a> {
             let record = self.runner.holder(&streams::checkpoint(number)).ok_or("it is not alive")?;
             let back = record.execution.created;
             let key = streams::key(number);
-            let until = self.store.job(&key).await?.kept.not_before.ok_or("it was not left alone")?;
+            let until = self.store.job(&key).await?.state.not_before.ok_or("it was not left alone")?;
             let events = self.store.events(&key, 10).await?;
-            let noticed = events.iter().find(|it| it.said.contains("failed")).ok_or("it was not noticed")?.at;
+            let noticed =
+                events.iter().find(|it| it.message.contains("failed")).ok_or("it was not noticed")?.at;
             let seconds = |it: SignedDuration| it.as_secs_f64();
             self.note("death", seconds(back.duration_since(at)));
             self.note("death_noticed", seconds(noticed.duration_since(at)));
@@ -215,7 +216,7 @@ impl<'a> Round<'a> {
         let (before, begun) = (self.runner.count(), self.apply(1).await?);
         self.started(before + 1, begun).await?;
         let second = self.keeper(lease).await?;
-        // It has heard of the first one by now, as one has that waits.
+        // It knows the first one's heartbeat by now, as a waiting reconciler does.
         tokio::time::sleep(lease / 2).await;
         let died = Timestamp::now();
         first.die().await;
@@ -228,11 +229,11 @@ impl<'a> Round<'a> {
 
     /// What is remembered is what runs, of all jobs: or what was measured is worth nothing.
     async fn all_run(&self) -> Result<()> {
-        let all: HashMap<Key, Memory> = self.store.jobs().await?.into_iter().collect();
+        let all: HashMap<Key, StoredJob> = self.store.jobs().await?.into_iter().collect();
         for number in 0..self.options.jobs {
             let alive = self.runner.holder(&streams::checkpoint(number)).ok_or("a job does not run")?;
-            let kept = all.get(&streams::key(number)).ok_or("a job is not remembered")?;
-            let run = kept.kept.run.as_ref().ok_or("a job has no run")?;
+            let stored = all.get(&streams::key(number)).ok_or("a job has no stored state")?;
+            let run = stored.state.run.as_ref().ok_or("a job has no run")?;
             let is_it = run.execution.as_deref() == Some(alive.id().as_str());
             if !is_it || run.version.job != alive.request.job || run.stopping.is_some() {
                 return Err(format!("stream {number} is not as it is remembered").into());

@@ -2,7 +2,7 @@
 
 mod apply;
 mod assets;
-mod keep;
+mod jobs;
 mod manifests;
 mod run;
 mod serve;
@@ -13,7 +13,7 @@ use clap::{Parser, Subcommand, ValueEnum, ValueHint};
 
 pub(crate) use apply::*;
 pub(crate) use assets::*;
-pub(crate) use keep::*;
+pub(crate) use jobs::*;
 pub(crate) use manifests::*;
 pub(crate) use run::*;
 pub(crate) use serve::*;

@@ -1,7 +1,6 @@
 //! What each command does.
 
 mod apply;
-mod ask;
 mod assets;
 mod cancel;
 mod compile;
@@ -17,6 +16,7 @@ mod history;
 mod init;
 mod logs;
 mod plan;
+mod request;
 mod result;
 mod rollback;
 mod run;
@@ -29,7 +29,7 @@ mod supervise;
 mod up;
 mod validate;
 
-use dcp_reconciler::keep::Ask;
+use dcp_reconciler::reconcile::Request;
 
 use crate::args::{Args, Command};
 use crate::failure::{Failure, Verdict};
@@ -53,9 +53,9 @@ pub(crate) fn run(args: &Args, console: &mut Console) -> Result<Verdict, Failure
         Command::Cancel(args) => cancel::run(args, project, console),
         Command::Result(args) => result::run(args, project, console),
         Command::Status(args) => status::run(args, project, console),
-        Command::Pause(args) => ask::run(Ask::Pause, args, project, console),
-        Command::Resume(args) => ask::run(Ask::Resume, args, project, console),
-        Command::Restart(args) => ask::run(Ask::Restart, args, project, console),
+        Command::Pause(args) => request::run(Request::Pause, args, project, console),
+        Command::Resume(args) => request::run(Request::Resume, args, project, console),
+        Command::Restart(args) => request::run(Request::Restart, args, project, console),
         Command::Events(args) => events::run(args, project, console),
         Command::Assets(args) => assets::run(args, project, console),
         Command::Doctor(args) => doctor::run(args, project, console),

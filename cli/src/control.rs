@@ -7,9 +7,9 @@ use std::sync::Arc;
 use dcp_compiler::project::Project;
 use dcp_model::primitive::Fingerprint;
 use dcp_reconciler::assets::Assets;
-use dcp_reconciler::keep::store::Store;
-use dcp_reconciler::keep::{Here, Keep};
 use dcp_reconciler::publish::{self, DagFolder};
+use dcp_reconciler::reconcile::store::Store;
+use dcp_reconciler::reconcile::{ContinuousJobs, LocalJobs};
 use dcp_reconciler::registry::remote::{self, Remote};
 use dcp_reconciler::registry::sql::Sql;
 use dcp_reconciler::registry::{self, Registry};
@@ -36,7 +36,7 @@ const ALLOW_HTTP: &str = "DCP_ALLOW_HTTP";
 #[derive(Debug)]
 enum Way {
     /// In a file.
-    Here(Sql, PathBuf),
+    LocalJobs(Sql, PathBuf),
     There(Box<Remote>),
 }
 
@@ -78,29 +78,29 @@ impl Control {
                 private::dcp(&home.root)
                     .map_err(|error| Failure::at(&home.root.join(FOLDER), "made a folder", &error))?;
                 let sql = runtime.block_on(Sql::sqlite(&path)).map_err(|error| failed(&error, &shown))?;
-                (Box::new(sql.clone()), Way::Here(sql, path), shown)
+                (Box::new(sql.clone()), Way::LocalJobs(sql, path), shown)
             }
         };
         Ok(Self { scope, registry, way, place, dags, root: home.root.clone(), runtime })
     }
 
-    /// What is told of continuous jobs.
-    pub(crate) fn keep(&self) -> Result<Arc<dyn Keep>, Failure> {
+    /// Opens the continuous jobs of the target.
+    pub(crate) fn keep(&self) -> Result<Arc<dyn ContinuousJobs>, Failure> {
         match &self.way {
             Way::There(remote) => Ok(Arc::new(Remote::clone(remote))),
-            Way::Here(registry, path) => {
+            Way::LocalJobs(registry, path) => {
                 let store = self.run(Store::sqlite(path));
                 let store = store.map_err(|error| Failure::new(error.to_string()))?;
-                Ok(Arc::new(Here { registry: registry.clone(), store }))
+                Ok(Arc::new(LocalJobs { registry: registry.clone(), store }))
             }
         }
     }
 
-    /// What is told of assets.
+    /// Returns the assets of the target.
     pub(crate) fn assets(&self) -> &dyn Assets {
         match &self.way {
             Way::There(remote) => &**remote,
-            Way::Here(registry, _) => registry,
+            Way::LocalJobs(registry, _) => registry,
         }
     }
 

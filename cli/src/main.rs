@@ -8,7 +8,7 @@ mod failure;
 mod files;
 mod git;
 mod interrupt;
-mod kept;
+mod jobs;
 mod load;
 mod out;
 mod private;

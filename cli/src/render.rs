@@ -2,8 +2,8 @@
 
 pub(crate) mod assets;
 mod github;
+pub(crate) mod jobs;
 mod json;
-pub(crate) mod keep;
 pub(crate) mod plan;
 pub(crate) mod run;
 mod sarif;
@@ -250,7 +250,7 @@ pub(crate) fn counted(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-/// A number with its thousands told apart.
+/// Formats a number with separated thousands.
 pub(crate) fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();

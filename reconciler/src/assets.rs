@@ -1,5 +1,4 @@
-//! Which assets are complete: what Airflow, a stream or another system told of, beside the registry that says who
-//! writes and who reads them.
+//! Completions of assets, reported by Airflow, streams and other systems. The registry holds their writers and readers.
 //!
 //! Completions are counted within a scope, and nobody sees one before all with lower numbers can be seen, so that
 //! whoever follows them needs to know but the number of the last one.
@@ -19,12 +18,12 @@ use jiff::Timestamp;
 use crate::registry::{Error, Result};
 use crate::state::Scope;
 
-/// How many assets one run completes at most, and how many completions are told at once.
+/// The maximum number of assets in one report, and of completions in one page.
 pub const MOST: u32 = 1_000;
 
-/// That a run has completed assets. The same run completes the same part of an asset once, however often it is told.
+/// A report that a run completed assets. A repeated report adds nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
+pub struct NewCompletions {
     /// As `kind:name`.
     pub assets: Vec<String>,
     /// Which part of them; empty for all of it.
@@ -68,7 +67,13 @@ pub struct Page {
 pub trait Assets: fmt::Debug + Send + Sync {
     /// Writes down that assets are complete; tells what is written of them, in their order. Who tells it, and when, a
     /// control plane knows by itself.
-    async fn complete(&self, scope: &Scope, told: &Told, by: &str, at: Timestamp) -> Result<Vec<Completion>>;
+    async fn complete(
+        &self,
+        scope: &Scope,
+        new: &NewCompletions,
+        by: &str,
+        at: Timestamp,
+    ) -> Result<Vec<Completion>>;
 
     /// Completions after a number, the first one first; or the last ones, the last one first.
     async fn completions(
@@ -99,7 +104,7 @@ pub fn canonical(asset: &str) -> Result<String> {
     Ok(format!("{kind}:{name}"))
 }
 
-impl Told {
+impl NewCompletions {
     /// The same with its assets as they are written down; refused where it can't be right.
     pub(crate) fn checked(&self) -> Result<Self> {
         let Self { assets, partition, run, job, origin } = self;

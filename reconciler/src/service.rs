@@ -5,19 +5,19 @@
 mod assets;
 mod commit;
 mod control;
-mod keep;
+mod jobs;
 mod request;
 
 use std::sync::Arc;
 
 use dcp_proto::control::v1::assets_server::AssetsServer;
+use dcp_proto::control::v1::continuous_jobs_server::ContinuousJobsServer;
 use dcp_proto::control::v1::control_server::ControlServer;
-use dcp_proto::control::v1::keep_server::KeepServer;
 use dcp_server::Services;
 use jiff::Timestamp;
 
 use crate::assets::Assets;
-use crate::keep::Keep;
+use crate::reconcile::ContinuousJobs;
 use crate::registry::Registry;
 use control::Control;
 
@@ -64,8 +64,8 @@ pub fn add(services: Services, registry: Arc<dyn Registry>, options: Options) ->
 }
 
 /// Adds what is told of continuous jobs, and can be asked for.
-pub fn add_keep(services: Services, keep: Arc<dyn Keep>, clock: fn() -> Timestamp) -> Services {
-    services.with(KeepServer::new(keep::Keep { keep, clock }))
+pub fn add_jobs(services: Services, jobs: Arc<dyn ContinuousJobs>, clock: fn() -> Timestamp) -> Services {
+    services.with(ContinuousJobsServer::new(jobs::JobsService { jobs, clock }))
 }
 
 /// Adds what is told of assets.

@@ -1,7 +1,7 @@
 //! Between the registry's types and the messages of `dcp.control.v1`, for both of its ends.
 
 pub(crate) mod assets;
-pub(crate) mod keep;
+pub(crate) mod jobs;
 pub(crate) mod status;
 
 use std::collections::BTreeMap;

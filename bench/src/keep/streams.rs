@@ -8,9 +8,9 @@ use std::process::{Command, Stdio};
 
 use dcp_model::primitive::Primitive;
 use dcp_reconciler::apply::{Target, Who, apply};
-use dcp_reconciler::keep::store::{Key, Store};
 use dcp_reconciler::plan::{Concern, Context, compare};
 use dcp_reconciler::publish::DagFolder;
+use dcp_reconciler::reconcile::store::{Key, Store};
 use dcp_reconciler::registry::Registry as _;
 use dcp_reconciler::registry::sql::Sql;
 use dcp_reconciler::state::Action;

@@ -17,7 +17,7 @@ use crate::control::Control;
 use crate::failure::{Failure, Verdict};
 use crate::files;
 use crate::interrupt::Interrupts;
-use crate::kept;
+use crate::jobs;
 use crate::out::{BOLD, Console, GOOD};
 use crate::progress::{Progress, Reached};
 use crate::project::Home;
@@ -152,7 +152,7 @@ pub(super) fn carry_out(
     if consent.output == Format::Text
         && !console.quiet
         && plan.workloads.iter().any(kept)
-        && kept::is_kept(control) == Some(false)
+        && jobs::is_kept(control) == Some(false)
     {
         writeln!(console.out, "no reconciler is running, so continuous jobs will not start; run `dcp up`")?;
     }

@@ -7,7 +7,7 @@ use std::path::Path;
 use dcp_compiler::diag::nearest;
 use dcp_model::primitive::{Address, Body};
 use dcp_reconciler::assets::lineage::Lineage;
-use dcp_reconciler::assets::{Completed, Told, canonical};
+use dcp_reconciler::assets::{Completed, NewCompletions, canonical};
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -63,14 +63,14 @@ fn complete(args: &Complete, project: Option<&Path>, console: &mut Console) -> R
     let Complete { assets, partition, run, target } = args;
     let control = opened(project, target.as_deref())?;
     let run = run.clone().unwrap_or_else(|| format!("by-hand-{:016x}", rand::random::<u64>()));
-    let told = Told {
+    let new = NewCompletions {
         assets: assets.clone(),
         partition: partition.clone(),
         run,
         job: None,
         origin: ORIGIN.to_owned(),
     };
-    let done = control.run(control.assets().complete(&control.scope, &told, &who(), Timestamp::now()));
+    let done = control.run(control.assets().complete(&control.scope, &new, &who(), Timestamp::now()));
     let done = done.map_err(|error| control.failed(&error))?;
     let lineage = lineage(&control)?;
     let look = console.out.look;

@@ -8,17 +8,17 @@ use serde_json::{Value, json};
 use crate::args::{self, Format};
 use crate::control::Control;
 use crate::failure::{Failure, Verdict};
-use crate::kept::Kept;
+use crate::jobs::Jobs;
 use crate::out::Console;
 use crate::project::Home;
-use crate::render::keep;
+use crate::render::jobs;
 
 pub(super) fn run(
     args: &args::Events,
     project: Option<&Path>,
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
-    let address = Kept::address(&args.workload)?;
+    let address = Jobs::address(&args.workload)?;
     let home = Home::find(project, &[])?;
     let project = home.target(args.target.as_deref())?;
     let control = Control::open(&home, &project)?;
@@ -27,14 +27,14 @@ pub(super) fn run(
     let events = events.map_err(|error| control.failed(&error))?;
     match args.output {
         Format::Json => {
-            let all: Value = events.iter().map(|it| json!({"at": it.at, "said": it.said})).collect();
+            let all: Value = events.iter().map(|it| json!({"at": it.at, "message": it.message})).collect();
             writeln!(console.out, "{all:#}")?;
         }
         Format::Text if events.is_empty() => {
             writeln!(console.out, "nothing was decided about `{}` yet", args.workload)?;
         }
         Format::Text => {
-            for line in keep::events(&events, console.out.look) {
+            for line in jobs::events(&events, console.out.look) {
                 writeln!(console.out, "{line}")?;
             }
         }

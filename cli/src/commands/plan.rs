@@ -16,7 +16,7 @@ use crate::cache::{self, Cache, Known};
 use crate::control::Control;
 use crate::failure::{Failure, Verdict};
 use crate::git;
-use crate::kept;
+use crate::jobs;
 use crate::out::{Console, Look};
 use crate::project::{Home, Outcome, Request};
 use crate::render::{self, Report};
@@ -176,6 +176,6 @@ pub(super) fn finish(
         Failure::new(error.to_string())
             .help("it was written by another version of dcp: use that one or a newer one")
     })?;
-    kept::look(&mut plan, control, home, project);
+    jobs::look(&mut plan, control, home, project);
     Ok(plan)
 }

@@ -8,7 +8,7 @@ use dcp_compiler::compile::Goal;
 use dcp_compiler::project::Project;
 use dcp_model::manifest::{self, Job};
 use dcp_model::primitive::{Body, ContinuousJob, CoreEtlJob, Kind};
-use dcp_reconciler::keep::service_key;
+use dcp_reconciler::reconcile::service_key;
 use dcp_reconciler::state::Scope;
 use dcp_runner::api::Record;
 use dcp_runner::execution::{Id, Phase};

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dcp_model::primitive::{CoreEtlJob, Fingerprint};
-use dcp_reconciler::keep::{Here, Keeper, store as keep};
+use dcp_reconciler::reconcile::{LocalJobs, Reconciler, store};
 use dcp_reconciler::registry::remote::Remote;
 use dcp_reconciler::registry::sql::Sql;
 use dcp_reconciler::service;
@@ -49,7 +49,7 @@ fn control(args: &ServeControl, console: &mut Console) -> Result<Verdict, Failur
         let services = Services::new(dcp_proto::DESCRIPTORS);
         let services = service::add(services, Arc::new(registry.clone()), service::Options::default());
         let services = service::add_assets(services, Arc::new(registry.clone()), Timestamp::now);
-        let services = service::add_keep(services, Arc::new(here), Timestamp::now);
+        let services = service::add_jobs(services, Arc::new(here), Timestamp::now);
         let applied = registry.clone();
         let services = services.ready("database", move || {
             let applied = applied.clone();
@@ -63,16 +63,16 @@ fn control(args: &ServeControl, console: &mut Console) -> Result<Verdict, Failur
 }
 
 /// What a control plane keeps: what is applied, and what is remembered of continuous jobs.
-async fn opened(database: &str) -> Result<Here, Failure> {
+async fn opened(database: &str) -> Result<LocalJobs, Failure> {
     let said = |error: String| Failure::new(error);
     let path = Path::new(database);
     let (registry, store) = if is_postgres(database)? {
-        (Sql::postgres(database).await, keep::Store::postgres(database).await)
+        (Sql::postgres(database).await, store::Store::postgres(database).await)
     } else {
-        (Sql::sqlite(path).await, keep::Store::sqlite(path).await)
+        (Sql::sqlite(path).await, store::Store::sqlite(path).await)
     };
     let registry = registry.map_err(|error| said(error.to_string()))?;
-    Ok(Here { registry, store: store.map_err(|error| said(error.to_string()))? })
+    Ok(LocalJobs { registry, store: store.map_err(|error| said(error.to_string()))? })
 }
 
 fn reconciler(args: &ServeReconciler, console: &mut Console) -> Result<Verdict, Failure> {
@@ -119,14 +119,14 @@ pub(super) async fn unless(
 }
 
 /// A reconciler that tells what it can't do.
-pub(super) fn keeper(here: Here, runner: Arc<dyn Runner>, lease: Duration) -> Keeper {
-    let Here { registry, store } = here;
+pub(super) fn keeper(here: LocalJobs, runner: Arc<dyn Runner>, lease: Duration) -> Reconciler {
+    let LocalJobs { registry, store } = here;
     let log = |said: &str| {
         let line = format!("{:.3} the reconciler: {}\n", Timestamp::now(), harmless(said));
         // Where nobody reads the log, it goes on.
         let _ = io::stderr().write_all(line.as_bytes());
     };
-    Keeper { registry, store, runner, lease, clock: Timestamp::now, log: Arc::new(log) }
+    Reconciler { registry, store, runner, lease, clock: Timestamp::now, log: Arc::new(log) }
 }
 
 fn runner(args: &ServeRunner, console: &mut Console) -> Result<Verdict, Failure> {

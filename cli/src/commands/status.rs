@@ -11,9 +11,9 @@ use unicode_width::UnicodeWidthStr as _;
 use crate::args::{self, Format};
 use crate::failure::{Failure, Verdict};
 use crate::interrupt::Interrupts;
-use crate::kept::{Kept, Overview, Way};
+use crate::jobs::{Jobs, Overview, Way};
 use crate::out::Console;
-use crate::render::keep;
+use crate::render::jobs;
 
 /// How often it is looked, by those who watch.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -25,39 +25,39 @@ pub(super) fn run(
     project: Option<&Path>,
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
-    let address = args.workload.as_deref().map(Kept::address).transpose()?;
-    let kept = Kept::of(project, args.target.as_deref())?;
+    let address = args.workload.as_deref().map(Jobs::address).transpose()?;
+    let state = Jobs::of(project, args.target.as_deref())?;
     let lines = |overview: &Overview, console: &Console| -> Result<Vec<String>, Failure> {
         let look = console.out.look;
         Ok(match (&address, args.output) {
-            (_, Format::Json) if args.watch => vec![keep::json(overview).to_string()],
-            (_, Format::Json) => vec![format!("{:#}", keep::json(overview))],
-            (None, Format::Text) => keep::table(overview, look),
+            (_, Format::Json) if args.watch => vec![jobs::json(overview).to_string()],
+            (_, Format::Json) => vec![format!("{:#}", jobs::json(overview))],
+            (None, Format::Text) => jobs::table(overview, look),
             (Some(address), Format::Text) => {
-                let events = kept.control.run(kept.keep.events(kept.scope(), address, LAST));
-                keep::whole(overview, &events.map_err(|error| kept.control.failed(&error))?, look)
+                let events = state.control.run(state.keep.events(state.scope(), address, LAST));
+                jobs::whole(overview, &events.map_err(|error| state.control.failed(&error))?, look)
             }
         })
     };
-    let mut overview = kept.overview(address.as_ref())?;
+    let mut overview = state.overview(address.as_ref())?;
     if let Some(workload) = args.workload.as_ref().filter(|_| overview.jobs.is_empty()) {
-        let message = format!("no continuous job `{workload}` is applied to {}", kept.scope());
+        let message = format!("no continuous job `{workload}` is applied to {}", state.scope());
         return Err(Failure::new(message).help("`dcp status` lists those that are"));
     }
     let mut verdict = Verdict::Fine;
     if args.wait {
-        verdict = settled(&kept, address.as_ref(), &mut overview, console)?;
+        verdict = settled(&state, address.as_ref(), &mut overview, console)?;
     }
     let mut shown = lines(&overview, console)?;
     write(&shown, 0, console)?;
     if args.watch {
-        let mut interrupts = kept.runs.run(async { Interrupts::new() })?;
+        let mut interrupts = state.runs.run(async { Interrupts::new() })?;
         let text = args.output == Format::Text;
         loop {
-            if kept.runs.run(interrupts.within(PAUSE)) {
+            if state.runs.run(interrupts.within(PAUSE)) {
                 break;
             }
-            let next = lines(&kept.overview(address.as_ref())?, console)?;
+            let next = lines(&state.overview(address.as_ref())?, console)?;
             if next != shown {
                 // Over what was there, where that can be done; else it is one after the other.
                 let over = if text && console.out.look.animated { rows(&shown) } else { 0 };
@@ -66,18 +66,18 @@ pub(super) fn run(
             }
         }
     }
-    kept.runs.close();
+    state.runs.close();
     Ok(verdict)
 }
 
 /// Waits until nothing is on its way any more.
 fn settled(
-    kept: &Kept,
+    state: &Jobs,
     of: Option<&Address>,
     overview: &mut Overview,
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
-    let mut interrupts = kept.runs.run(async { Interrupts::new() })?;
+    let mut interrupts = state.runs.run(async { Interrupts::new() })?;
     let begun = Instant::now();
     loop {
         let ways = || overview.jobs.iter().map(|job| job.way(overview.now));
@@ -86,11 +86,11 @@ fn settled(
             return Ok(if failed { Verdict::Errors } else { Verdict::Fine });
         }
         overview.somebody(begun)?;
-        if kept.runs.run(interrupts.within(PAUSE)) {
+        if state.runs.run(interrupts.within(PAUSE)) {
             writeln!(console.err, "interrupted: this is how it is now")?;
             return Ok(Verdict::Errors);
         }
-        *overview = kept.overview(of)?;
+        *overview = state.overview(of)?;
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dcp_reconciler::keep::{Here, store as keep};
+use dcp_reconciler::reconcile::{LocalJobs, store};
 use dcp_reconciler::registry::sql::Sql;
 use dcp_reconciler::service;
 use dcp_runner::api::Runner;
@@ -22,7 +22,7 @@ use crate::project::Home;
 use crate::runs;
 use crate::socket::Socket;
 
-/// How long nothing may be heard of a reconciler before another one acts: most often this process, started again.
+/// Time without a heartbeat after which another reconciler takes over: most often this process, started again.
 const LEASE: Duration = Duration::from_secs(5);
 
 pub(super) fn run(
@@ -61,11 +61,11 @@ pub(super) fn run(
         }
         let services = Services::new(dcp_proto::DESCRIPTORS);
         let services = service::add(services, Arc::new(registry.clone()), service::Options::default());
-        let store = keep::Store::sqlite(&state).await.map_err(|error| Failure::new(error.to_string()))?;
+        let store = store::Store::sqlite(&state).await.map_err(|error| Failure::new(error.to_string()))?;
         let memory = store.clone();
-        let here = Here { registry: registry.clone(), store };
+        let here = LocalJobs { registry: registry.clone(), store };
         let services = service::add_assets(services, Arc::new(registry.clone()), Timestamp::now);
-        let services = service::add_keep(services, Arc::new(here.clone()), Timestamp::now);
+        let services = service::add_jobs(services, Arc::new(here.clone()), Timestamp::now);
         let runner: Arc<dyn Runner> = Arc::new(embedded.clone());
         let keeper = serve::keeper(here, Arc::clone(&runner), LEASE);
         let (stop, stopping) = watch::channel(false);

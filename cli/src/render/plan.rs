@@ -9,7 +9,7 @@ use dcp_reconciler::plan::{Class, Consent, GivenUp, Live, Plan, Workload};
 use dcp_reconciler::state::Action;
 
 use super::harmless;
-use super::keep::amount;
+use super::jobs::amount;
 
 pub(crate) use github::github;
 use headline::headline;

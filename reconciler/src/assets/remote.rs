@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use dcp_proto::control::v1 as proto;
 use jiff::Timestamp;
 
-use super::{Assets, Completed, Completion, Page, Told};
+use super::{Assets, Completed, Completion, NewCompletions, Page};
 use crate::registry::Result;
 use crate::registry::remote::Remote;
 use crate::state::Scope;
@@ -13,8 +13,14 @@ use crate::wire::assets as wire;
 #[async_trait]
 impl Assets for Remote {
     /// Who tells it, and when, the control plane knows by itself.
-    async fn complete(&self, scope: &Scope, told: &Told, _: &str, _: Timestamp) -> Result<Vec<Completion>> {
-        let request = wire::told(scope.as_str(), told);
+    async fn complete(
+        &self,
+        scope: &Scope,
+        new: &NewCompletions,
+        _: &str,
+        _: Timestamp,
+    ) -> Result<Vec<Completion>> {
+        let request = wire::new(scope.as_str(), new);
         let answer = self
             .call_assets(|mut client| {
                 let request = request.clone();

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
 
-use super::{Assets, Completed, Completion, MOST, Page, Told, canonical};
+use super::{Assets, Completed, Completion, MOST, NewCompletions, Page, canonical};
 use crate::registry::Result;
 use crate::registry::sql::Sql;
 use crate::state::Scope;
@@ -21,26 +21,32 @@ const SHARE: f64 = 0.01;
 
 #[async_trait]
 impl Assets for Sql {
-    async fn complete(&self, scope: &Scope, told: &Told, by: &str, at: Timestamp) -> Result<Vec<Completion>> {
-        let told = told.checked()?;
-        let mut write = Write { scope, told: &told, by, at, view: self.database().write().await? };
+    async fn complete(
+        &self,
+        scope: &Scope,
+        new: &NewCompletions,
+        by: &str,
+        at: Timestamp,
+    ) -> Result<Vec<Completion>> {
+        let checked = new.checked()?;
+        let mut write = Write { scope, new: &checked, by, at, view: self.database().write().await? };
         let mut last = write.hold().await?;
         let mut known = write.known().await?;
-        let mut completions = Vec::with_capacity(told.assets.len());
-        let mut new = Vec::new();
-        for asset in &told.assets {
+        let mut completions = Vec::with_capacity(checked.assets.len());
+        let mut unknown = Vec::new();
+        for asset in &checked.assets {
             let completion = known.remove(asset).unwrap_or_else(|| {
                 last += 1;
                 let completion = write.completion(last, asset);
-                new.push(completion.clone());
+                unknown.push(completion.clone());
                 completion
             });
             completions.push(completion);
         }
         // What is known already is not written again.
-        if !new.is_empty() {
-            write.write(&new, last).await?;
-            for it in &new {
+        if !unknown.is_empty() {
+            write.write(&unknown, last).await?;
+            for it in &unknown {
                 // By chance, so that none of those that come in turns is passed over.
                 if rand::random_bool(SHARE) {
                     write.forget(&it.asset, KEPT).await?;
@@ -108,7 +114,7 @@ impl Assets for Sql {
 /// One transaction that writes completions.
 struct Write<'a> {
     scope: &'a Scope,
-    told: &'a Told,
+    new: &'a NewCompletions,
     by: &'a str,
     at: Timestamp,
     view: Transaction,
@@ -116,7 +122,7 @@ struct Write<'a> {
 
 impl Write<'_> {
     fn completion(&self, number: u64, asset: &str) -> Completion {
-        let Told { partition, run, job, origin, .. } = self.told;
+        let NewCompletions { partition, run, job, origin, .. } = self.new;
         Completion {
             number,
             asset: asset.to_owned(),
@@ -140,17 +146,17 @@ impl Write<'_> {
         Ok(last.unwrap_or_default())
     }
 
-    /// What this run was told to have completed before, by asset.
+    /// Returns the completions that were reported for this run before, by asset.
     async fn known(&mut self) -> Result<HashMap<String, Completion>> {
         // Of all its assets, which are few, and not by a list of those that are asked for.
         let query = format!(
             "SELECT {COLUMNS} FROM asset_completions WHERE scope = $1 AND asset = $2 AND part = $3 AND run = $4"
         );
         let mut known = HashMap::new();
-        for asset in &self.told.assets {
+        for asset in &self.new.assets {
             let query = sqlx::query(AssertSqlSafe(query.as_str())).bind(self.scope.as_str());
             let query = query.bind(asset.as_str());
-            let query = query.bind(self.told.partition.as_str()).bind(self.told.run.as_str());
+            let query = query.bind(self.new.partition.as_str()).bind(self.new.run.as_str());
             if let Some(row) = self.view.rows(query).await?.first() {
                 known.insert(asset.clone(), completion(&self.view, row)?);
             }
@@ -219,7 +225,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let sql = Sql::sqlite(&folder.path().join("state.db")).await.unwrap();
         let (scope, at) = (Scope::new("shop", None), Timestamp::UNIX_EPOCH);
-        let told = |run: u32| Told {
+        let new = |run: u32| NewCompletions {
             assets: vec!["table:a".to_owned(), "table:b".to_owned()],
             partition: String::new(),
             run: run.to_string(),
@@ -227,10 +233,10 @@ mod tests {
             origin: "test".to_owned(),
         };
         for run in 0..5 {
-            sql.complete(&scope, &told(run), "tester", at).await.unwrap();
+            sql.complete(&scope, &new(run), "tester", at).await.unwrap();
         }
         let view = sql.database().write().await.unwrap();
-        let mut write = Write { scope: &scope, told: &told(0), by: "tester", at, view };
+        let mut write = Write { scope: &scope, new: &new(0), by: "tester", at, view };
         write.forget("table:a", 2).await.unwrap();
         // Where there are no more than that, none goes.
         write.forget("table:b", 5).await.unwrap();

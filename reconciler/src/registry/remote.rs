@@ -5,8 +5,8 @@ mod parts;
 use async_trait::async_trait;
 use dcp_model::primitive::{Address, Fingerprint};
 use dcp_proto::control::v1::assets_client::AssetsClient;
+use dcp_proto::control::v1::continuous_jobs_client::ContinuousJobsClient;
 use dcp_proto::control::v1::control_client::ControlClient;
-use dcp_proto::control::v1::keep_client::KeepClient;
 use dcp_proto::control::v1::{
     BodiesRequest, HistoryRequest, PublishedRequest, RevisionsRequest, StateAtRequest, StateRequest,
     StateResponse,
@@ -27,7 +27,7 @@ const SERVICE: Service = Service { what: "control plane", domain: status::DOMAIN
 pub struct Remote {
     client: Client,
     control: ControlClient<Way>,
-    keep: KeepClient<Way>,
+    keep: ContinuousJobsClient<Way>,
     assets: AssetsClient<Way>,
 }
 
@@ -56,7 +56,7 @@ impl Remote {
     pub fn new(options: Options) -> Result<Self> {
         let client = Client::new(options, SERVICE)?;
         let control = ControlClient::new(client.way()).max_decoding_message_size(MESSAGE);
-        let keep = KeepClient::new(client.way()).max_decoding_message_size(MESSAGE);
+        let keep = ContinuousJobsClient::new(client.way()).max_decoding_message_size(MESSAGE);
         let assets = AssetsClient::new(client.way()).max_decoding_message_size(MESSAGE);
         Ok(Self { client, control, keep, assets })
     }
@@ -68,7 +68,10 @@ impl Remote {
         Ok(self.client.call(|| call(self.control.clone())).await?)
     }
 
-    pub(crate) async fn call_keep<T, F>(&self, call: impl Fn(KeepClient<Way>) -> F + Send + Sync) -> Result<T>
+    pub(crate) async fn call_jobs<T, F>(
+        &self,
+        call: impl Fn(ContinuousJobsClient<Way>) -> F + Send + Sync,
+    ) -> Result<T>
     where
         F: Future<Output = Reply<T>> + Send,
     {

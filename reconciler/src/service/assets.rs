@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tonic::{Request, Response, Status};
 
 use super::request::noted;
-use crate::assets::Assets as Told;
+use crate::assets::Assets as NewCompletions;
 use crate::wire::{assets as wire, status};
 
 /// Assets in one message.
@@ -18,7 +18,7 @@ const ASSETS: usize = 500;
 
 #[derive(Debug)]
 pub(super) struct Assets {
-    pub(super) assets: Arc<dyn Told>,
+    pub(super) assets: Arc<dyn NewCompletions>,
     pub(super) clock: fn() -> Timestamp,
 }
 
@@ -32,8 +32,8 @@ impl assets_server::Assets for Assets {
         let caller = request.extensions().get::<Caller>().cloned();
         let Caller(by) = caller.ok_or_else(|| status::unauthenticated("nobody is known to call"))?;
         let scope = noted(&request, &request.get_ref().scope)?;
-        let told = wire::read_told(request.into_inner());
-        let completions = self.assets.complete(&scope, &told, &by, (self.clock)()).await;
+        let new = wire::read_told(request.into_inner());
+        let completions = self.assets.complete(&scope, &new, &by, (self.clock)()).await;
         let completions = completions.map_err(|error| status::of(&error))?;
         let completions = completions.into_iter().map(wire::completion).collect();
         Ok(Response::new(proto::CompleteResponse { completions }))

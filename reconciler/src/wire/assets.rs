@@ -3,16 +3,16 @@
 use dcp_proto::control::v1 as proto;
 
 use super::{Result, read_time, time};
-use crate::assets::{Completed, Completion, Page, Told};
+use crate::assets::{Completed, Completion, NewCompletions, Page};
 
-pub(crate) fn told(scope: &str, told: &Told) -> proto::CompleteRequest {
-    let Told { assets, partition, run, job, origin } = told.clone();
+pub(crate) fn new(scope: &str, new: &NewCompletions) -> proto::CompleteRequest {
+    let NewCompletions { assets, partition, run, job, origin } = new.clone();
     proto::CompleteRequest { scope: scope.to_owned(), assets, partition, run, job, origin }
 }
 
-pub(crate) fn read_told(request: proto::CompleteRequest) -> Told {
+pub(crate) fn read_told(request: proto::CompleteRequest) -> NewCompletions {
     let proto::CompleteRequest { scope: _, assets, partition, run, job, origin } = request;
-    Told { assets, partition, run, job, origin }
+    NewCompletions { assets, partition, run, job, origin }
 }
 
 pub(crate) fn completion(completion: Completion) -> proto::Completion {

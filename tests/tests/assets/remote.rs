@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 
-use crate::suite::told;
+use crate::suite::completions_of;
 use crate::{Fresh, contract};
 
 const TOKEN: &str = "0123456789abcdef-tester";
@@ -51,9 +51,9 @@ contract!(fresh());
 async fn who_tells_is_known_by_the_token_and_when_by_the_servers_clock() {
     let (url, _folder) = served().await;
     let scope = Scope::new("shop", None);
-    let told = told(&["table:a"], "", "one");
-    let completed = client(&url, TOKEN).complete(&scope, &told, "somebody", Timestamp::MAX).await.unwrap();
+    let new = completions_of(&["table:a"], "", "one");
+    let completed = client(&url, TOKEN).complete(&scope, &new, "somebody", Timestamp::MAX).await.unwrap();
     assert_eq!((completed[0].by.as_str(), completed[0].at), (BY, AT));
-    let refused = client(&url, "0123456789abcdef-other").complete(&scope, &told, BY, AT).await;
+    let refused = client(&url, "0123456789abcdef-other").complete(&scope, &new, BY, AT).await;
     assert!(matches!(refused, Err(Error::Denied(_))), "{refused:?}");
 }

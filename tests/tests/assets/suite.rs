@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use dcp_reconciler::assets::{Assets, Completion, Page, Told};
+use dcp_reconciler::assets::{Assets, Completion, NewCompletions, Page};
 use dcp_reconciler::registry::Error;
 use dcp_reconciler::state::Scope;
 use dcp_tests::commits::{AT, BY};
@@ -14,8 +14,8 @@ fn scope() -> Scope {
     Scope::new("shop", Some("prod"))
 }
 
-pub(crate) fn told(assets: &[&str], partition: &str, run: &str) -> Told {
-    Told {
+pub(crate) fn completions_of(assets: &[&str], partition: &str, run: &str) -> NewCompletions {
+    NewCompletions {
         assets: assets.iter().map(|it| (*it).to_owned()).collect(),
         partition: partition.to_owned(),
         run: run.to_owned(),
@@ -24,8 +24,8 @@ pub(crate) fn told(assets: &[&str], partition: &str, run: &str) -> Told {
     }
 }
 
-async fn complete(assets: &dyn Assets, told: &Told) -> Vec<Completion> {
-    assets.complete(&scope(), told, BY, AT).await.unwrap()
+async fn complete(assets: &dyn Assets, new: &NewCompletions) -> Vec<Completion> {
+    assets.complete(&scope(), new, BY, AT).await.unwrap()
 }
 
 async fn after(assets: &dyn Assets, number: u64, limit: u32) -> Page {
@@ -46,9 +46,9 @@ pub(crate) async fn nothing_is_complete_at_first(fresh: Fresh) {
 }
 
 pub(crate) async fn what_a_run_completed_it_completed_once(fresh: Fresh) {
-    let orders = told(&["table:lake.orders", "topic:orders"], "day=2026-11-20", "run-1");
+    let orders = completions_of(&["table:lake.orders", "topic:orders"], "day=2026-11-20", "run-1");
     let first = complete(&*fresh.assets, &orders).await;
-    let Told { partition, run, job, origin, .. } = orders.clone();
+    let NewCompletions { partition, run, job, origin, .. } = orders.clone();
     let one = Completion {
         number: 1,
         asset: "table:lake.orders".to_owned(),
@@ -63,10 +63,14 @@ pub(crate) async fn what_a_run_completed_it_completed_once(fresh: Fresh) {
         first,
         [one.clone(), Completion { number: 2, asset: "topic:orders".to_owned(), ..one.clone() }]
     );
-    // What is told again is what was told first, whatever else is said of it.
-    let again = Told { job: None, origin: "other".to_owned(), ..orders.clone() };
+    // A repeated report returns the first one, whatever else differs.
+    let again = NewCompletions { job: None, origin: "other".to_owned(), ..orders.clone() };
     assert_eq!(complete(&*fresh.other, &again).await, first);
-    let more = told(&["topic:orders", "path:/x", "table:lake.orders", "path:/x"], "day=2026-11-20", "run-1");
+    let more = completions_of(
+        &["topic:orders", "path:/x", "table:lake.orders", "path:/x"],
+        "day=2026-11-20",
+        "run-1",
+    );
     let all = complete(&*fresh.assets, &more).await;
     assert_eq!(all.iter().map(|it| it.number).collect::<Vec<_>>(), [2, 3, 1]);
     assert_eq!(numbers(&after(&*fresh.other, 0, 10).await), [1, 2, 3]);
@@ -77,7 +81,7 @@ pub(crate) async fn what_a_run_completed_it_completed_once(fresh: Fresh) {
 pub(crate) async fn completions_are_told_in_order_and_in_pages(fresh: Fresh) {
     let assets = &*fresh.assets;
     for run in 1..=5 {
-        complete(assets, &told(&["table:a", "table:b"], "", &format!("run-{run}"))).await;
+        complete(assets, &completions_of(&["table:a", "table:b"], "", &format!("run-{run}"))).await;
     }
     let page = after(assets, 0, 4).await;
     assert_eq!((numbers(&page), page.seen), (vec![1, 2, 3, 4], 4));
@@ -102,9 +106,9 @@ pub(crate) async fn completions_are_told_in_order_and_in_pages(fresh: Fresh) {
 pub(crate) async fn each_part_and_each_run_counts(fresh: Fresh) {
     let assets = &*fresh.assets;
     for (partition, run) in [("", "1"), ("day=1", "1"), ("day=2", "1"), ("day=2", "2"), ("day=2", "2")] {
-        complete(assets, &told(&["table:a"], partition, run)).await;
+        complete(assets, &completions_of(&["table:a"], partition, run)).await;
     }
-    complete(assets, &told(&["asset:z", "table:b"], "day=1", "1")).await;
+    complete(assets, &completions_of(&["asset:z", "table:b"], "day=1", "1")).await;
     let completed = assets.completed(&scope()).await.unwrap();
     let shown: Vec<_> =
         completed.iter().map(|it| (it.last.asset.as_str(), it.last.run.as_str(), it.times)).collect();
@@ -120,7 +124,7 @@ pub(crate) async fn an_asset_is_the_same_however_it_is_named(fresh: Fresh) {
         ("asset:a:b", "asset:a:b"),
         ("table:größe \"x\"", "table:größe \"x\""),
     ] {
-        assert_eq!(complete(assets, &told(&[given], "", "1")).await[0].asset, kept);
+        assert_eq!(complete(assets, &completions_of(&[given], "", "1")).await[0].asset, kept);
     }
     let page = assets.completions(&scope(), Some(0), Some("table:LAKE.orders"), 10).await.unwrap();
     assert_eq!(numbers(&page), [1]);
@@ -128,17 +132,18 @@ pub(crate) async fn an_asset_is_the_same_however_it_is_named(fresh: Fresh) {
 
 pub(crate) async fn scopes_know_nothing_of_each_other(fresh: Fresh) {
     let (assets, other) = (&*fresh.assets, Scope::new("shop", Some("dev")));
-    complete(assets, &told(&["table:a"], "", "1")).await;
+    complete(assets, &completions_of(&["table:a"], "", "1")).await;
     assert_eq!(assets.completed(&other).await.unwrap(), []);
-    let first = assets.complete(&other, &told(&["table:a"], "", "1"), BY, AT).await.unwrap();
+    let first = assets.complete(&other, &completions_of(&["table:a"], "", "1"), BY, AT).await.unwrap();
     assert_eq!(first[0].number, 1);
     assert_eq!(numbers(&after(assets, 0, 10).await), [1]);
 }
 
 pub(crate) async fn what_cannot_be_right_is_refused(fresh: Fresh) {
-    let right = told(&["table:a"], "day=1", "1");
+    let right = completions_of(&["table:a"], "day=1", "1");
     let long = format!("table:{}", "x".repeat(1_500));
-    let with = |assets: &[&str]| Told { assets: told(assets, "", "1").assets, ..right.clone() };
+    let with =
+        |assets: &[&str]| NewCompletions { assets: completions_of(assets, "", "1").assets, ..right.clone() };
     let many = vec!["table:a"; 1_001];
     for wrong in [
         with(&[]),
@@ -149,15 +154,15 @@ pub(crate) async fn what_cannot_be_right_is_refused(fresh: Fresh) {
         with(&["table:``"]),
         with(&["table:a\nb"]),
         with(&[&long]),
-        Told { partition: "x".repeat(501), ..right.clone() },
-        Told { partition: "a\0".to_owned(), ..right.clone() },
-        Told { run: String::new(), ..right.clone() },
-        Told { run: "with space".to_owned(), ..right.clone() },
-        Told { run: "x".repeat(129), ..right.clone() },
-        Told { origin: String::new(), ..right.clone() },
-        Told { origin: "é".to_owned(), ..right.clone() },
-        Told { job: Some("orders".to_owned()), ..right.clone() },
-        Told { job: Some("a/b/c".to_owned()), ..right.clone() },
+        NewCompletions { partition: "x".repeat(501), ..right.clone() },
+        NewCompletions { partition: "a\0".to_owned(), ..right.clone() },
+        NewCompletions { run: String::new(), ..right.clone() },
+        NewCompletions { run: "with space".to_owned(), ..right.clone() },
+        NewCompletions { run: "x".repeat(129), ..right.clone() },
+        NewCompletions { origin: String::new(), ..right.clone() },
+        NewCompletions { origin: "é".to_owned(), ..right.clone() },
+        NewCompletions { job: Some("orders".to_owned()), ..right.clone() },
+        NewCompletions { job: Some("a/b/c".to_owned()), ..right.clone() },
     ] {
         let refused = fresh.assets.complete(&scope(), &wrong, BY, AT).await;
         assert!(matches!(refused, Err(Error::Invalid(_))), "{wrong:?}: {refused:?}");
@@ -174,9 +179,9 @@ pub(crate) async fn who_follows_misses_nothing_of_many_who_tell(fresh: Fresh) {
         let assets = Arc::clone(if teller % 2 == 0 { &fresh.assets } else { &fresh.other });
         tellers.spawn(async move {
             for run in 0..RUNS {
-                // Every third run is told by all of them.
+                // Every third run is reported by all of them.
                 let run = if run % 3 == 0 { format!("all-{run}") } else { format!("{teller}-{run}") };
-                complete(&*assets, &told(&["table:a", "table:b"], "", &run)).await;
+                complete(&*assets, &completions_of(&["table:a", "table:b"], "", &run)).await;
             }
         });
     }

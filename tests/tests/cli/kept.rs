@@ -81,7 +81,7 @@ impl Place {
         let deadline = Instant::now() + Duration::from_mins(1);
         loop {
             let job = self.status();
-            if job["condition"] == "healthy" && job["kept"]["run"]["version"]["revision"] == revision {
+            if job["condition"] == "healthy" && job["state"]["run"]["version"]["revision"] == revision {
                 return job;
             }
             let events = || self.run(&["events", "logistics/clicks"]).stdout;
@@ -160,7 +160,7 @@ const UP: [&str; 3] = ["up", "--listen", "127.0.0.1:0"];
 fn a_stream_is_kept_by_dcp_up_and_does_as_it_is_asked() {
     let place = Place::new();
     place.run(&["apply", "--auto-approve"]).ends_with(0).says("run `dcp up`");
-    place.run(&["status"]).ends_with(0).says("no reconciler was heard of").says("not started");
+    place.run(&["status"]).ends_with(0).says("no reconciler is running").says("not started");
     let up = place.start("up", &UP, None);
     place.healthy(1);
     place.run(&["status"]).ends_with(0).says("logistics/clicks  healthy    1");
@@ -266,8 +266,8 @@ fn what_is_not_there_is_told() {
         .says("no continuous job `logistics/taps` is applied to `shop`");
     place.run(&["status", "logistics/taps"]).ends_with(1).says("`dcp status` lists");
     place.run(&["restart", "clicks"]).ends_with(2).says("give it as `domain/name`");
-    place.run(&["status", "--wait"]).ends_with(1).says("so nothing is done: start one with `dcp up`");
-    place.run(&["restart", "logistics/clicks", "--wait"]).ends_with(1).says("so nothing is done");
+    place.run(&["status", "--wait"]).ends_with(1).says("so nothing will change; run `dcp up`");
+    place.run(&["restart", "logistics/clicks", "--wait"]).ends_with(1).says("so nothing will change");
     place.run(&["pause", "logistics/clicks"]).ends_with(0).says("warning: no reconciler");
     place.run(&["events", "logistics/clicks"]).ends_with(0).says("nothing was decided");
 }
@@ -284,13 +284,13 @@ fn a_kill_of_dcp_up_loses_nothing() {
     assert_eq!(place.started(), ["one"]);
     let up = place.start("again", &UP, None);
     let second = place.healthy(2);
-    assert_eq!((first["kept"]["starts"].clone(), second["kept"]["starts"].clone()), (1.into(), 2.into()));
+    assert_eq!((first["state"]["starts"].clone(), second["state"]["starts"].clone()), (1.into(), 2.into()));
     assert_eq!(place.started(), ["one", "two"]);
     // Whoever is asked to stop leaves what runs as it is, and the next one finds it.
     up.send(Signal::TERM);
     let _up = place.start("third", &UP, None);
     let third = place.healthy(2);
-    assert_eq!(third["kept"]["run"]["execution"], second["kept"]["run"]["execution"]);
+    assert_eq!(third["state"]["run"]["execution"], second["state"]["run"]["execution"]);
     assert_eq!(place.started(), ["one", "two"]);
     place.no_two_at_once();
 }

@@ -142,7 +142,7 @@ fn each_call_is_told_of_and_no_token() {
     }
     assert!(told("State", None, "Unauthenticated"), "{log}");
     // Who acts, acts for all scopes.
-    let of_a_scope = |call: &&Value| !call["by"].is_null() && call["method"] != "Acting";
+    let of_a_scope = |call: &&Value| !call["by"].is_null() && call["method"] != "Leader";
     assert!(calls.iter().filter(of_a_scope).all(|call| call["scope"] == "quickstart/prod"), "{log}");
 }
 

@@ -82,7 +82,7 @@ fn connect_server_is_a_service_that_comes_back_after_a_kill() {
         let deadline = Instant::now() + Duration::from_mins(3);
         loop {
             let job = run(&sandbox, &["status", "--output", "json"]).ends_with(0).json()["jobs"][0].clone();
-            let is_healthy = job["condition"] == "healthy" && job["kept"]["starts"].as_u64() == Some(starts);
+            let is_healthy = job["condition"] == "healthy" && job["state"]["starts"].as_u64() == Some(starts);
             if is_healthy && speaks_grpc(port) {
                 return job;
             }

@@ -127,7 +127,7 @@ impl Shop {
     fn healthy(&self, revision: u64) -> Vec<Value> {
         self.until("they are not healthy", |jobs| {
             jobs.iter().all(|it| {
-                let runs = it["kept"]["run"]["version"]["revision"] == revision;
+                let runs = it["state"]["run"]["version"]["revision"] == revision;
                 runs && it["condition"] == "healthy" && it["progress"]["batches"].as_u64() > Some(0)
             })
         })
@@ -181,7 +181,7 @@ fn rows(folder: &Path) -> Vec<Value> {
 
 /// Kills the driver of a run, if there is one just now.
 pub(super) fn kill_driver(job: &Value) {
-    let Some(execution) = job["kept"]["run"]["execution"].as_str() else { return };
+    let Some(execution) = job["state"]["run"]["execution"].as_str() else { return };
     for process in fs::read_dir("/proc").expect("it is Linux").flatten() {
         let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
         let line = String::from_utf8_lossy(&line);

@@ -1,0 +1,86 @@
+//! `dcp pause`, `dcp resume`, `dcp restart`
+
+use std::io::Write as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use dcp_reconciler::reconcile::{Condition, Request};
+use jiff::Timestamp;
+
+use crate::args;
+use crate::failure::{Failure, Verdict};
+use crate::interrupt::Interrupts;
+use crate::jobs::{Job, Jobs};
+use crate::out::{Console, WARNING};
+use crate::render::jobs;
+
+/// How often it is looked whether it is done.
+const PAUSE: Duration = Duration::from_millis(300);
+
+pub(super) fn run(
+    ask: Request,
+    args: &args::Asked,
+    project: Option<&Path>,
+    console: &mut Console,
+) -> Result<Verdict, Failure> {
+    let address = Jobs::address(&args.workload)?;
+    let state = Jobs::of(project, args.target.as_deref())?;
+    let before = state.overview(Some(&address))?;
+    let starts = before.jobs.first().map_or(0, |job| job.status.state.starts);
+    let by = crate::control::who();
+    let asked = state.keep.request(state.scope(), &address, ask, &by, Timestamp::now());
+    state.control.run(asked).map_err(|error| state.control.failed(&error))?;
+    let workload = &args.workload;
+    let said = match ask {
+        Request::Pause => "is to be stopped, and stays so until it is resumed",
+        Request::Resume
+            if before
+                .jobs
+                .first()
+                .is_some_and(|job| job.status.desired.as_ref().is_some_and(|it| it.paused)) =>
+        {
+            "stays paused by its manifest: take `paused: true` away, and apply"
+        }
+        Request::Resume => "is to go on where it was",
+        Request::Restart => "is to be restarted",
+    };
+    writeln!(console.out, "{workload} {said}")?;
+    if before.is_nobody_there() {
+        let warning = console.err.look.paint(WARNING, "warning:");
+        writeln!(console.err, "{warning} {}", jobs::NOBODY)?;
+    }
+    console.flush()?;
+    let mut verdict = Verdict::Fine;
+    if args.wait {
+        let mut interrupts = state.runs.run(async { Interrupts::new() })?;
+        let begun = Instant::now();
+        let done = loop {
+            let overview = state.overview(Some(&address))?;
+            overview.somebody(begun)?;
+            let Some(job) = overview.jobs.first() else { break None };
+            if is_done(ask, job, starts) {
+                break Some(job.condition.clone());
+            }
+            if state.runs.run(interrupts.within(PAUSE)) {
+                writeln!(console.err, "interrupted: it is done all the same")?;
+                verdict = Verdict::Errors;
+                break None;
+            }
+        };
+        if let Some(condition) = done {
+            writeln!(console.out, "{workload} {}", jobs::words(&condition, Timestamp::now()))?;
+        }
+    }
+    state.runs.close();
+    Ok(verdict)
+}
+
+/// Whether what was asked for has come about.
+fn is_done(ask: Request, job: &Job, starts: u64) -> bool {
+    let runs = job.runs(Timestamp::now());
+    match ask {
+        Request::Pause => job.condition == Condition::Paused,
+        Request::Resume => runs || job.condition == Condition::Paused,
+        Request::Restart => (runs && job.status.state.starts > starts) || job.condition == Condition::Paused,
+    }
+}

@@ -1,0 +1,326 @@
+//! The continuous jobs of a target: what is declared and remembered of them, and how they run.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dcp_compiler::project::Project;
+use dcp_model::primitive::{Address, Kind};
+use dcp_reconciler::plan::{GivenUp, Live, Plan, Workload};
+use dcp_reconciler::reconcile::{
+    Condition, ContinuousJobs, JobStatus, Leader, Observed, RunStatus, decide, live_status, seen,
+};
+use dcp_reconciler::registry::remote::Options;
+use dcp_reconciler::registry::{self};
+use dcp_reconciler::state::Action;
+use dcp_reconciler::state::Scope;
+use dcp_runner::api::{self, Holder, Record, Runner as _};
+use dcp_runner::execution::Id;
+use dcp_runner::progress::Progress;
+use dcp_runner::remote::Remote;
+use dcp_runner::store::Store;
+use jiff::{SignedDuration, Timestamp};
+
+use crate::control::{Control, FOLDER};
+use crate::failure::Failure;
+use crate::project::Home;
+use crate::render;
+use crate::runs::Runs;
+use crate::socket;
+
+/// Looks how the continuous jobs that a plan changes run, and which revisions were given up, where that can be read without
+/// disturbing anything. What can't be read stays unknown.
+pub(crate) fn look(plan: &mut Plan, control: &Control, home: &Home, project: &Project<'_>) {
+    let Ok(keep) = control.keep() else { return };
+    let Ok(status) = control.run(keep.jobs(&control.scope, None)) else { return };
+    plan.given_up = status.iter().filter_map(given_up).collect();
+    let concerned = |it: &&mut Workload| it.live == Live::Unknown && it.action != Action::Create;
+    let concerned: Vec<&mut Workload> = plan.workloads.iter_mut().filter(concerned).collect();
+    if concerned.is_empty() {
+        return;
+    }
+    let found = control.run(async {
+        let mut status: HashMap<String, JobStatus> =
+            status.into_iter().map(|it| (format!("{}/{}", it.address.domain, it.address.name), it)).collect();
+        let reader = Reader::of(home, project).await?;
+        let mut found = HashMap::new();
+        for workload in &concerned {
+            let Some(status) = status.remove(&workload.id()) else { continue };
+            match reader.job(status).await {
+                Ok(job) => drop(job.map(|job| found.insert(workload.id(), job))),
+                // The others would not be answered either.
+                Err(Unreachable) => break,
+            }
+        }
+        Some(found)
+    });
+    for workload in concerned {
+        let Some(job) = found.as_ref().and_then(|found| found.get(&workload.id())) else { continue };
+        let run = job.status.state.run.as_ref();
+        workload.live = Live::Seen {
+            condition: render::jobs::word(job).0.to_owned(),
+            revision: run.map(|run| run.version.revision),
+            input_rate: job.progress.as_ref().map(|it| it.input_rate),
+            scaled: render::jobs::resized(job),
+            state_rows: job.progress.as_ref().map(|it| it.state_rows),
+        };
+    }
+}
+
+/// Returns the applied revision of a job, if it was given up.
+fn given_up(status: &JobStatus) -> Option<GivenUp> {
+    let build = status.desired.as_ref()?.version.build;
+    let given_up = status.state.given_up.as_ref().filter(|it| it.build == build)?;
+    Some(GivenUp {
+        domain: status.address.domain.clone(),
+        name: status.address.name.clone(),
+        revision: status.desired.as_ref()?.version.revision,
+        running: status.state.run.as_ref().map(|run| run.version.revision),
+        why: given_up.why.clone(),
+    })
+}
+
+/// Reads how runs are, and takes care of none.
+enum Reader {
+    Store(Option<Store>),
+    Remote(Box<Remote>),
+}
+
+impl Reader {
+    async fn of(home: &Home, project: &Project<'_>) -> Option<Self> {
+        let options = match project.runner() {
+            Some(runner) => Some(crate::control::reached(runner, Some(&home.root)).ok()?),
+            None => socket::url(&home.root).await.map(|url| Options::new(url, "")),
+        };
+        if let Some(options) = options {
+            return Some(Self::Remote(Box::new(Remote::new(options).ok()?)));
+        }
+        let path = home.root.join(FOLDER).join("runs.db");
+        // Where nothing was ever run, nothing runs.
+        if !path.exists() {
+            return Some(Self::Store(None));
+        }
+        Some(Self::Store(Some(Store::sqlite(&path).await.ok()?)))
+    }
+
+    /// Returns none where the execution of a job is not known any more: it ended, and was forgotten after its time.
+    async fn job(&self, status: JobStatus) -> Result<Option<Job>, Unreachable> {
+        let execution = status.state.run.as_ref().and_then(|run| run.execution.as_deref());
+        let of = |run, progress| Some(Job::of(status.clone(), run, progress, Timestamp::now()));
+        let found = match (execution.and_then(Id::parse), self) {
+            (None, _) | (_, Self::Store(None)) => return Ok(of(RunStatus::Nothing, None)),
+            (Some(id), Self::Remote(remote)) => remote.check(&id).await,
+            (Some(id), Self::Store(Some(store))) => stored(store, &id).await,
+        };
+        match found {
+            Ok(record) => Ok(of(seen(&record), record.progress)),
+            Err(api::Error::NotFound(_)) => Ok(None),
+            Err(_) => Err(Unreachable),
+        }
+    }
+}
+
+/// The Runner or its store does not answer.
+struct Unreachable;
+
+async fn stored(store: &Store, id: &Id) -> api::Result<Record> {
+    let unknown = || api::Error::NotFound(format!("there is no execution {id}"));
+    let mut record = store.get(id).await?.ok_or_else(unknown)?;
+    record.progress = store.progress(id).await?;
+    Ok(record)
+}
+
+/// Age of the last heartbeat after which a reconciler counts as gone.
+const SILENCE: SignedDuration = SignedDuration::from_secs(60);
+
+/// Continuous jobs, and those who know of them.
+#[derive(Debug)]
+pub(crate) struct Jobs {
+    pub(crate) keep: Arc<dyn ContinuousJobs>,
+    pub(crate) control: Control,
+    pub(crate) runs: Runs,
+}
+
+/// A continuous job, and how it is.
+#[derive(Debug)]
+pub(crate) struct Job {
+    pub(crate) status: JobStatus,
+    pub(crate) condition: Condition,
+    pub(crate) progress: Option<Progress>,
+}
+
+/// How far a job is from what is declared of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// It is as declared.
+    There,
+    Going,
+    /// The revision that is declared was given up, or has failed and is left alone for a while.
+    Failed,
+}
+
+/// Time within which a run reports progress, if it reports any.
+const NEWS: SignedDuration = SignedDuration::from_secs(20);
+
+impl Job {
+    /// Returns whether the job runs, as far as is known.
+    pub(crate) fn runs(&self, now: Timestamp) -> bool {
+        // A run that has just started may not have reported anything.
+        let is_old = self.status.state.run.as_ref().is_some_and(|run| now.duration_since(run.begun) > NEWS);
+        self.condition == Condition::Healthy || (self.condition == Condition::Silent && is_old)
+    }
+
+    pub(crate) fn way(&self, now: Timestamp) -> Way {
+        let JobStatus { desired, state, .. } = &self.status;
+        let build = desired.as_ref().map(|it| it.version.build);
+        if state.given_up.as_ref().is_some_and(|it| Some(it.build) == build) {
+            return Way::Failed;
+        }
+        let is_it = state.run.as_ref().map(|run| run.version.build) == build;
+        match self.condition {
+            Condition::Paused | Condition::Gone => Way::There,
+            Condition::BackingOff { .. } => Way::Failed,
+            _ if is_it && self.runs(now) => Way::There,
+            _ => Way::Going,
+        }
+    }
+
+    fn of(status: JobStatus, run: RunStatus, progress: Option<Progress>, now: Timestamp) -> Self {
+        let observed = Observed { run, orphan: None };
+        let decided = decide(status.desired.as_ref(), &status.requested, &status.state, &observed, now, 0);
+        // A failure is seen here before the reconciler has written it down.
+        let mut status = status;
+        (status.state.failures, status.state.failure) = (decided.state.failures, decided.state.failure);
+        Self { status, condition: decided.condition, progress }
+    }
+}
+
+/// All that is shown at once.
+#[derive(Debug)]
+pub(crate) struct Overview {
+    pub(crate) jobs: Vec<Job>,
+    pub(crate) leader: Option<Leader>,
+    /// Why the Runner could not be asked.
+    pub(crate) unreached: Option<String>,
+    pub(crate) now: Timestamp,
+}
+
+fn is_nobody_there(leader: Option<&Leader>, now: Timestamp) -> bool {
+    let heartbeat = leader.and_then(|it| it.heartbeat);
+    heartbeat.is_none_or(|heartbeat| now.duration_since(heartbeat) > SILENCE)
+}
+
+/// Returns whether a reconciler runs, or none if that is unknown.
+pub(crate) fn is_kept(control: &Control) -> Option<bool> {
+    let keep = control.keep().ok()?;
+    let leader = control.run(keep.leader()).ok()?;
+    Some(!is_nobody_there(leader.as_ref(), Timestamp::now()))
+}
+
+/// How long a reconciler may take to come, that is not there when it is waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+impl Overview {
+    /// That to wait on is in vain, where nobody has come since it was begun.
+    pub(crate) fn somebody(&self, begun: Instant) -> Result<(), Failure> {
+        if self.is_nobody_there() && begun.elapsed() > PATIENCE {
+            return Err(Failure::new(render::jobs::NOBODY));
+        }
+        Ok(())
+    }
+
+    /// Whether nobody is there who would do anything.
+    pub(crate) fn is_nobody_there(&self) -> bool {
+        is_nobody_there(self.leader.as_ref(), self.now)
+    }
+}
+
+impl Jobs {
+    pub(crate) fn of(project: Option<&Path>, target: Option<&str>) -> Result<Self, Failure> {
+        let home = Home::find(project, &[])?;
+        let project = home.target(target)?;
+        let control = Control::open(&home, &project)?;
+        let up = if project.server().is_none() { control.run(socket::url(&home.root)) } else { None };
+        let keep: Arc<dyn ContinuousJobs> = match up {
+            Some(url) => {
+                let remote = control.run(async { registry::remote::Remote::new(Options::new(url, "")) });
+                Arc::new(remote.map_err(|error| control.failed(&error))?)
+            }
+            None => control.keep()?,
+        };
+        let runs = Runs::open(&home, &project)?;
+        Ok(Self { keep, control, runs })
+    }
+
+    pub(crate) fn scope(&self) -> &Scope {
+        &self.control.scope
+    }
+
+    /// Where a workload's continuous job is.
+    pub(crate) fn address(workload: &str) -> Result<Address, Failure> {
+        let address = format!("{}/{workload}", Kind::ContinuousJob.name()).parse();
+        address.map_err(|_| {
+            Failure::usage(format!("`{workload}` is no workload"))
+                .help("give it as `domain/name`; `dcp status` lists them")
+        })
+    }
+
+    pub(crate) fn overview(&self, of: Option<&Address>) -> Result<Overview, Failure> {
+        let asked = self.control.run(async {
+            let jobs = self.keep.jobs(self.scope(), of).await?;
+            Ok((jobs, self.keep.leader().await?))
+        });
+        let (status, leader) = asked.map_err(|error| self.control.failed(&error))?;
+        let now = Timestamp::now();
+        let (found, unreached) = match self.runs.run(self.runs(&status, of.is_some())) {
+            Ok(found) => (found, None),
+            Err(error) => (HashMap::new(), Some(error.to_string())),
+        };
+        let job = |status: JobStatus| {
+            let execution = status.state.run.as_ref().and_then(|run| run.execution.as_deref());
+            let (run, progress) = match execution {
+                None => (RunStatus::Nothing, None),
+                Some(id) => found.get(id).cloned().unwrap_or((RunStatus::Unknown, None)),
+            };
+            Job::of(status, run, progress, now)
+        };
+        Ok(Overview { jobs: status.into_iter().map(job).collect(), leader, unreached, now })
+    }
+
+    /// How runs are, by their executions.
+    async fn runs(
+        &self,
+        status: &[JobStatus],
+        is_one: bool,
+    ) -> Result<HashMap<String, (RunStatus, Option<Progress>)>, api::Error> {
+        let mut found = HashMap::new();
+        let wanted = || status.iter().filter_map(|it| it.state.run.as_ref());
+        if !is_one && wanted().next().is_some() {
+            let holders = api::all_holders(&*self.runs.runner).await?;
+            let holders: HashMap<&str, &Holder> = holders.iter().map(|it| (it.id.as_str(), it)).collect();
+            for run in wanted() {
+                // The start of a service's driver is in its execution, which is read below.
+                let Some(id) = run.execution.as_ref().filter(|_| !run.version.is_service()) else { continue };
+                if let Some(holder) = holders.get(id.as_str()) {
+                    found.insert(
+                        id.clone(),
+                        (live_status(holder, &run.version, run.begun), holder.progress.clone()),
+                    );
+                }
+            }
+        }
+        for id in wanted().filter_map(|run| run.execution.as_deref()) {
+            let Some(named) = Id::parse(id).filter(|_| !found.contains_key(id)) else { continue };
+            match self.runs.runner.check(&named).await {
+                Ok(record) => {
+                    let progress = record.progress.clone().filter(|_| !record.execution.phase.is_final());
+                    found.insert(id.to_owned(), (seen(&record), progress));
+                }
+                Err(api::Error::NotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
+    }
+}

@@ -1,0 +1,345 @@
+//! Continuous jobs, for people and for programs.
+
+use clap::builder::styling::Style;
+use dcp_reconciler::reconcile::store::Event;
+use dcp_reconciler::reconcile::{Condition, Stopping};
+use dcp_runner::progress::Progress;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json as value};
+
+use super::run::{compact, time, took};
+use super::{NamedRow, hanging, harmless, named, titled};
+use crate::jobs::{Job, Overview};
+use crate::out::{BOLD, DIM, ERROR, GOOD, Look, NOTE, WARNING};
+
+/// That nothing will happen.
+pub(crate) const NOBODY: &str =
+    "no reconciler is running, so nothing will change; run `dcp up` or `dcp serve reconciler`";
+
+/// How a job is, in some words.
+pub(crate) fn words(condition: &Condition, now: Timestamp) -> String {
+    match condition {
+        Condition::Gone => "is deleted".to_owned(),
+        Condition::Paused => "is paused".to_owned(),
+        Condition::Unknown => "is not known: the Runner can't be asked".to_owned(),
+        Condition::Starting => "starts".to_owned(),
+        Condition::Held { by } => format!("waits for {by} to end, which runs in its place"),
+        Condition::Healthy => "is healthy".to_owned(),
+        Condition::Silent => "runs, and reports no progress".to_owned(),
+        Condition::Stopping(why) => match why {
+            Stopping::Replaced => "is stopped: another revision takes its place",
+            Stopping::Paused => "is stopped: it is to be paused",
+            Stopping::Deleted => "is stopped: it was deleted",
+            Stopping::Restarted => "is stopped: it is to be restarted",
+            Stopping::Resized => "is stopped: it gets another number of executors",
+            Stopping::Unhealthy => "is stopped: it is not healthy",
+        }
+        .to_owned(),
+        Condition::BackingOff { until } => {
+            format!("has failed, and is started again in {}", took(until.duration_since(now)))
+        }
+    }
+}
+
+pub(crate) fn word(job: &Job) -> (&'static str, Style) {
+    match &job.condition {
+        // What is to be done, and nobody has done.
+        Condition::Starting if job.status.state.run.is_none() => ("not started", NOTE),
+        Condition::Gone => ("deleted", NOTE),
+        Condition::Paused => ("paused", NOTE),
+        Condition::Unknown => ("unknown", WARNING),
+        Condition::Starting => ("starting", NOTE),
+        Condition::Held { .. } => ("waiting", WARNING),
+        Condition::Healthy => ("healthy", GOOD),
+        Condition::Silent => ("running", NOTE),
+        Condition::Stopping(_) => ("stopping", WARNING),
+        Condition::BackingOff { .. } => ("degraded", ERROR),
+    }
+}
+
+/// A number as people say it.
+pub(crate) fn amount(number: f64) -> String {
+    match number {
+        it if it >= 999_950.0 => format!("{:.1}M", it / 1e6),
+        it if it >= 999.5 => format!("{:.1}k", it / 1e3),
+        it if it >= 99.95 || it.fract().abs() < 0.05 => format!("{it:.0}"),
+        it => format!("{it:.1}"),
+    }
+}
+
+/// What of a revision is seen from outside: the one that runs, and the one that is declared.
+fn revision(job: &Job) -> String {
+    let desired = job.status.desired.as_ref().map(|it| it.version.revision);
+    let runs = job.status.state.run.as_ref().map(|run| run.version.revision);
+    match (runs, desired) {
+        (Some(runs), Some(desired)) if runs != desired => format!("{runs} → {desired}"),
+        (Some(one), _) | (None, Some(one)) => one.to_string(),
+        (None, None) => "-".to_owned(),
+    }
+}
+
+fn millis(millis: u64) -> SignedDuration {
+    SignedDuration::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
+}
+
+#[expect(clippy::cast_precision_loss, reason = "nobody reads more digits than are right")]
+fn whole_number(number: u64) -> String {
+    amount(number as f64)
+}
+
+pub(crate) fn table(overview: &Overview, look: Look) -> Vec<String> {
+    let mut lines = above(overview, look);
+    if overview.jobs.is_empty() {
+        lines.push("there are no continuous jobs".to_owned());
+        return lines;
+    }
+    let head =
+        ["WORKLOAD", "CONDITION", "REVISION", "IN", "CAN", "BATCH", "BEHIND", "STARTS"].map(str::to_owned);
+    let row = |job: &Job| {
+        let of = |what: fn(&Progress) -> Option<String>| {
+            job.progress.as_ref().and_then(what).unwrap_or_else(|| "-".to_owned())
+        };
+        [
+            workload(job),
+            word(job).0.to_owned(),
+            revision(job),
+            of(|it| Some(format!("{}/s", amount(it.input_rate)))),
+            of(|it| (it.rate > 0.0).then(|| format!("{}/s", amount(it.rate)))),
+            of(|it| (it.batches > 0).then(|| compact(millis(it.batch_millis)))),
+            of(|it| it.behind.map(whole_number)),
+            job.status.state.starts.to_string(),
+        ]
+    };
+    let rows: Vec<[String; 8]> = std::iter::once(head).chain(overview.jobs.iter().map(row)).collect();
+    for (index, NamedRow { name, mut cells }) in named(&rows, look.limit()).into_iter().enumerate() {
+        lines.extend(name);
+        let job = index.checked_sub(1).and_then(|index| overview.jobs.get(index));
+        match job {
+            None => cells.iter_mut().for_each(|cell| *cell = look.paint(BOLD, &cell)),
+            Some(job) => cells[1] = look.paint(word(job).1, &cells[1]),
+        }
+        lines.push(cells.join("  ").trim_end().to_owned());
+        let troubles = job.into_iter().flat_map(|job| troubles(job, overview.now));
+        lines.extend(troubles.map(|it| hanging("  ", &it, look)));
+    }
+    lines
+}
+
+fn workload(job: &Job) -> String {
+    harmless(&format!("{}/{}", job.status.address.domain, job.status.address.name))
+}
+
+/// What concerns all of them.
+fn above(overview: &Overview, look: Look) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut warn = |text: String| lines.push(titled(0, "warning:", WARNING, &text, look));
+    if overview.is_nobody_there() {
+        warn(NOBODY.to_owned());
+    }
+    if let Some(why) = &overview.unreached {
+        warn(format!("the Runner can't be asked: {}", harmless(why)));
+    }
+    lines
+}
+
+/// What is not as it should be with a job.
+fn troubles(job: &Job, now: Timestamp) -> Vec<String> {
+    let state = &job.status.state;
+    let mut lines = Vec::new();
+    if let Some(it) = &state.given_up {
+        lines.push(format!("revision {} was given up: {}", it.build, harmless(&it.why)));
+    }
+    match &job.condition {
+        Condition::BackingOff { .. } | Condition::Held { .. } => lines.push(words(&job.condition, now)),
+        _ => {}
+    }
+    let is_told = state.given_up.as_ref().is_some_and(|it| Some(&it.why) == state.failure.as_ref());
+    if let Some(failure) = state.failure.as_ref().filter(|_| !is_told) {
+        let times = match state.failures {
+            0 | 1 => String::new(),
+            times => format!(" ({times} times)"),
+        };
+        lines.push(format!("failed{times}: {}", harmless(failure)));
+    }
+    lines
+}
+
+pub(crate) fn whole(overview: &Overview, events: &[Event], look: Look) -> Vec<String> {
+    let mut lines = above(overview, look);
+    let now = overview.now;
+    for job in &overview.jobs {
+        let (name, style) = word(job);
+        lines.push(format!("{}  {}", look.paint(BOLD, workload(job)), look.paint(style, name)));
+        let mut field = |name: &str, value: String| {
+            lines.push(hanging(&format!("  {name:<11}"), &harmless(&value), look));
+        };
+        field("revision", revision(job));
+        if let Some(checkpoint) = job.status.desired.as_ref().and_then(|it| it.version.checkpoint.clone()) {
+            field("checkpoint", checkpoint);
+        }
+        let paused = (job.status.requested.paused, job.status.desired.as_ref().is_some_and(|it| it.paused));
+        match paused {
+            (true, _) => field("paused", "by `dcp pause`; `dcp resume` has it go on".to_owned()),
+            (false, true) => field("paused", "by its manifest".to_owned()),
+            (false, false) => {}
+        }
+        if let Some(run) = &job.status.state.run {
+            let execution = run.execution.as_deref().unwrap_or("not submitted yet");
+            let since = took(now.duration_since(run.begun));
+            field("run", format!("{}, for {since}, as {execution}", run.number));
+        }
+        if let Some(line) = scaled(job) {
+            field("executors", line);
+        }
+        if let Some(progress) = &job.progress {
+            for (name, value) in progressed(progress, now) {
+                field(name, value);
+            }
+        }
+        for trouble in troubles(job, now) {
+            field("", trouble);
+        }
+    }
+    lines.push(String::new());
+    lines.extend(self::events(events, look));
+    lines
+}
+
+/// How its executors follow the load.
+fn scaled(job: &Job) -> Option<String> {
+    let scaling = job.status.desired.as_ref()?.scaling.as_ref()?;
+    let now = scaling.wanted(job.status.state.scale.as_ref());
+    let Some(busy) = scaling.busy(job.progress.as_ref().map_or(0, |it| it.batch_millis)) else {
+        return Some(format!("{now}: utilization is known for triggers of `every` only"));
+    };
+    let changed = job.status.state.scale.as_ref().map(|it| format!("; since {}: {}", time(it.since), it.why));
+    let (target, changed) = (scaling.target, changed.unwrap_or_default());
+    Some(format!(
+        "{now}, of {} to {}; busy for {busy} %, to be for {target} %{changed}",
+        scaling.least, scaling.most
+    ))
+}
+
+/// What scaling has changed since the manifest.
+pub(crate) fn resized(job: &Job) -> Option<String> {
+    let scaling = job.status.desired.as_ref()?.scaling.as_ref()?;
+    let (now, first) = (scaling.wanted(job.status.state.scale.as_ref()), scaling.wanted(None));
+    (now != first).then(|| format!("{now} executors, where the manifest begins with {first}"))
+}
+
+fn progressed(progress: &Progress, now: Timestamp) -> Vec<(&'static str, String)> {
+    let Progress { queries, last, batches, rows, input_rate, rate, batch_millis, .. } = progress;
+    let Progress { behind, watermark, state_rows, state_bytes, .. } = progress;
+    let ago = |at: &Timestamp| format!("{} ago", took(now.duration_since(*at)));
+    let mut fields = Vec::new();
+    let Some(last) = last else { return vec![("batches", "none yet".to_owned())] };
+    if *batches == 0 {
+        return vec![("batches", format!("none yet: there was nothing to read {}", ago(last)))];
+    }
+    let several = if *queries == 1 { String::new() } else { format!(" of {queries} queries") };
+    let (number, rows) = (whole_number(*batches), whole_number(*rows));
+    fields
+        .push(("batches", format!("{number}{several}, with {rows} rows; it has last looked {}", ago(last))));
+    let takes = took(millis(*batch_millis));
+    fields.push((
+        "rate",
+        format!(
+            "{} rows/s come in, {} rows/s can; a batch takes {takes}",
+            amount(*input_rate),
+            amount(*rate)
+        ),
+    ));
+    if let Some(behind) = behind {
+        fields.push(("behind", format!("{} records", whole_number(*behind))));
+    }
+    if let Some(watermark) = watermark {
+        fields.push(("watermark", format!("{}, {}", time(*watermark), ago(watermark))));
+    }
+    if *state_rows > 0 {
+        fields
+            .push(("state", format!("{} rows, {}B", whole_number(*state_rows), whole_number(*state_bytes))));
+    }
+    fields
+}
+
+pub(crate) fn events(events: &[Event], look: Look) -> Vec<String> {
+    // The last one is the nearest to who reads.
+    let line = |it: &Event| titled(0, &format!("{} ", time(it.at)), DIM, &harmless(&it.message), look);
+    events.iter().rev().map(line).collect()
+}
+
+/// The same, for programs.
+pub(crate) fn json(overview: &Overview) -> Value {
+    let job = |job: &Job| {
+        let state = &job.status.state;
+        value!({
+            "workload": format!("{}/{}", job.status.address.domain, job.status.address.name),
+            "condition": word(job).0,
+            "says": words(&job.condition, overview.now),
+            "desired": job.status.desired,
+            "requested": job.status.requested,
+            "state": state,
+            "progress": job.progress,
+        })
+    };
+    let leader = overview.leader.as_ref().map(|it| value!({"epoch": it.epoch, "heartbeat": it.heartbeat}));
+    value!({"reconciler": leader, "jobs": overview.jobs.iter().map(job).collect::<Vec<_>>()})
+}
+
+#[cfg(test)]
+mod tests {
+    use dcp_model::primitive::{Address, Kind};
+    use dcp_reconciler::reconcile::{JobState, JobStatus, Requested};
+    use unicode_width::UnicodeWidthStr as _;
+
+    use super::*;
+
+    /// Returns a job of which everything is known, with the longest usual values.
+    fn job(domain: &str, name: &str, now: Timestamp) -> Job {
+        let version =
+            value!({"revision": 999, "build": 999, "state": 999, "job": "0".repeat(64), "grace": 60});
+        let desired =
+            value!({"version": version, "paused": false, "onUnhealthy": "rollback", "startWithin": 600});
+        let mut run = value!({"number": 10_000, "version": version, "begun": now});
+        run["version"]["revision"] = value!(998);
+        let failure = "the driver ended with exit code 52: OutOfMemoryError; ".repeat(3);
+        let state = value!({"run": run, "starts": 10_000, "failures": 12, "failure": failure});
+        let progress = value!({
+            "queries": 1, "last": now, "batches": 99_999, "rows": 9_999_999, "inputRate": 999_900.0,
+            "rate": 999_900.0, "batchMillis": 7_199_000, "behind": 999_900,
+        });
+        let state: JobState = serde_json::from_value(state).expect("it is a state");
+        let address = Address { domain: domain.to_owned(), name: name.to_owned(), kind: Kind::ContinuousJob };
+        let desired = serde_json::from_value(desired).expect("it is declared");
+        Job {
+            status: JobStatus { address, desired: Some(desired), requested: Requested::default(), state },
+            condition: Condition::BackingOff { until: now },
+            progress: Some(serde_json::from_value(progress).expect("it is progress")),
+        }
+    }
+
+    #[test]
+    fn status_fits_80_columns_with_long_values() {
+        let now = Timestamp::UNIX_EPOCH;
+        let name = "orders-of-all-customers-by-day";
+        let jobs = vec![job("shop", "orders", now), job("logistics", name, now)];
+        let overview = Overview { jobs, leader: None, unreached: Some("no route ".repeat(20)), now };
+        let look = Look { color: false, width: 80, terminal: true, animated: false };
+        for shown in [table(&overview, look), whole(&overview, &[], look)] {
+            let shown = shown.join("\n");
+            assert!(shown.lines().all(|line| line.width() <= 80), "{shown}");
+            assert!(shown.contains(&format!("\nlogistics/{name}")), "{shown}");
+            assert_eq!(shown.matches("OutOfMemoryError").count(), 6, "{shown}");
+        }
+        let lines = table(&overview, look);
+        let rows: Vec<&String> = lines.iter().filter(|line| line.contains("119m59s")).collect();
+        let row = "  degraded   998 → 999  999.9k/s  999.9k/s  119m59s  999.9k  10000";
+        assert_eq!(rows, [&format!("shop/orders{row}"), &format!("           {row}")]);
+    }
+
+    #[test]
+    fn numbers_are_told_as_people_say_them() {
+        let all = [0.0, 1.0, 0.25, 12.34, 99.99, 100.4, 999.4, 1234.0, 999_949.0, 1_234_567.0];
+        assert_eq!(all.map(amount), ["0", "1", "0.2", "12.3", "100", "100", "999", "1.2k", "999.9k", "1.2M"]);
+    }
+}

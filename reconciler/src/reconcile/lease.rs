@@ -1,0 +1,154 @@
+//! Which of several reconcilers acts: the one that holds the lease.
+//!
+//! A holder counts up a beat. Whoever sees it stand still for as long as the lease lasts, by its own clock, takes the
+//! lease, with an epoch that is greater by one; so no two clocks are compared. Whoever could not beat for most of the
+//! lease holds it no more, long before others take it. A holder that was stopped in the middle of something and goes on
+//! later may still believe in it for a moment: what it asks a Runner for carries its epoch, and is refused.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use dcp_database::{Database, Result, signed};
+use dcp_runner::clock::{Clock, Moment};
+use jiff::Timestamp;
+
+use super::store::Store;
+
+/// The name of the lease for which the reconcilers of one database compete.
+pub(super) const LEASE: &str = "reconciler";
+
+/// The right to act, which one of several has.
+#[derive(Debug)]
+pub struct Lease {
+    database: Database,
+    name: String,
+    holder: String,
+    length: Duration,
+    /// The wall clock, for times that are shown.
+    time: fn() -> Timestamp,
+    clock: Clock,
+    held: Arc<Mutex<Option<Held>>>,
+    /// The epoch and the beat of another holder, and since when they are these.
+    heartbeat: Option<((u64, u64), Moment)>,
+}
+
+/// Whether a lease is held, for those who act by it while others see to it.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    held: Arc<Mutex<Option<Held>>>,
+    length: Duration,
+    clock: Clock,
+}
+
+impl Standing {
+    /// The epoch, for as long as nobody else can have it.
+    pub fn epoch(&self) -> Option<u64> {
+        let held = *self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.filter(|held| self.clock.elapsed(held.known) < self.length * 2 / 3).map(|held| held.epoch)
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    epoch: u64,
+    /// When it was last known that nobody else has it.
+    known: Moment,
+}
+
+impl Lease {
+    pub fn new(store: &Store, name: &str, length: Duration, time: fn() -> Timestamp) -> Self {
+        Self {
+            database: store.database().clone(),
+            name: name.to_owned(),
+            holder: format!("{:032x}", rand::random::<u128>()),
+            length,
+            time,
+            clock: Clock::default(),
+            held: Arc::default(),
+            heartbeat: None,
+        }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The epoch, for as long as nobody else can have it.
+    pub fn epoch(&self) -> Option<u64> {
+        self.standing().epoch()
+    }
+
+    pub fn standing(&self) -> Standing {
+        Standing { held: Arc::clone(&self.held), length: self.length, clock: self.clock.clone() }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Option<Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How often to take a turn.
+    pub fn pause(&self) -> Duration {
+        self.length / 5
+    }
+
+    /// Says that it is still held, or takes it where nobody has it; the epoch, where it is held then.
+    pub async fn turn(&mut self) -> Result<Option<u64>> {
+        let known = self.clock.now();
+        let held = *self.held();
+        if let Some(Held { epoch, .. }) = held {
+            let query = "UPDATE reconcile_leases SET beat = beat + 1, heartbeat = $4 WHERE name = $1 AND epoch = $2 AND holder = $3";
+            let query = sqlx::query(query).bind(self.name.as_str()).bind(signed(epoch));
+            let query = query.bind(self.holder.as_str()).bind(self.heard_at());
+            let still = self.database.execute(query).await? == 1;
+            *self.held() = still.then_some(Held { epoch, known });
+        } else {
+            let taken = self.take().await?;
+            *self.held() = taken.map(|epoch| Held { epoch, known });
+        }
+        Ok(self.epoch())
+    }
+
+    async fn take(&mut self) -> Result<Option<u64>> {
+        let query = sqlx::query("SELECT epoch, holder, beat FROM reconcile_leases WHERE name = $1");
+        let rows = self.database.rows(query.bind(self.name.as_str())).await?;
+        let Some(row) = rows.first() else {
+            let query = "INSERT INTO reconcile_leases (name, epoch, holder, beat, heartbeat) VALUES ($1, 1, $2, 0, $3) \
+                ON CONFLICT (name) DO NOTHING";
+            let query = sqlx::query(query).bind(self.name.as_str()).bind(self.holder.as_str());
+            let query = query.bind(self.heard_at());
+            return Ok((self.database.execute(query).await? == 1).then_some(1));
+        };
+        let now = (self.database.number(row, 0)?, self.database.number(row, 2)?);
+        let has_left = self.database.get::<&str>(row, 1)?.is_empty();
+        let since = match self.heartbeat {
+            Some((before, since)) if before == now => since,
+            _ => self.clock.now(),
+        };
+        self.heartbeat = Some((now, since));
+        if !has_left && self.clock.elapsed(since) <= self.length {
+            return Ok(None);
+        }
+        let (epoch, beat) = now;
+        let query = "UPDATE reconcile_leases SET epoch = epoch + 1, holder = $1, beat = 0, heartbeat = $5 \
+            WHERE name = $2 AND epoch = $3 AND beat = $4";
+        let query = sqlx::query(query).bind(self.holder.as_str()).bind(self.name.as_str());
+        let query = query.bind(signed(epoch)).bind(signed(beat)).bind(self.heard_at());
+        Ok((self.database.execute(query).await? == 1).then_some(epoch + 1))
+    }
+
+    fn heard_at(&self) -> i64 {
+        (self.time)().as_millisecond()
+    }
+
+    /// Has others take it at once.
+    pub async fn leave(&mut self) -> Result<()> {
+        let held = self.held().take();
+        if let Some(Held { epoch, .. }) = held {
+            let query =
+                "UPDATE reconcile_leases SET holder = '' WHERE name = $1 AND epoch = $2 AND holder = $3";
+            let query = sqlx::query(query).bind(self.name.as_str()).bind(signed(epoch));
+            self.database.execute(query.bind(self.holder.as_str())).await?;
+        }
+        Ok(())
+    }
+}

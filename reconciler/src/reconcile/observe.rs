@@ -1,0 +1,57 @@
+//! From what a Runner tells of an execution to what is seen of a job's run.
+
+use dcp_runner::api::{Holder, Record};
+use dcp_runner::execution::{Execution, Phase, Stopping};
+use dcp_runner::failure::Cause;
+use dcp_runner::progress::Progress;
+use dcp_runner::streaming::Streaming;
+use jiff::Timestamp;
+
+use super::{Health, RunStatus, Version};
+
+/// Returns the status of a run from the record of its execution.
+pub fn seen(record: &Record) -> RunStatus {
+    let execution = &record.execution;
+    if execution.phase.is_final() {
+        return ended(execution, record.history.last().map(|it| it.why.as_str()));
+    }
+    let running = execution.attempts.last().and_then(|attempt| attempt.running);
+    let since = running.unwrap_or(execution.created);
+    let is_service = record.request.streaming.as_ref().is_some_and(Streaming::is_service);
+    let progress = record.progress.as_ref().filter(|_| !is_service);
+    RunStatus::Alive { health: health(execution.phase, progress, since) }
+}
+
+/// Returns the observation of a live run. `since` is the time since when it reported no progress.
+pub fn alive(holder: &Holder, version: &Version, since: Timestamp) -> RunStatus {
+    // Queries within a service are its own business.
+    let progress = holder.progress.as_ref().filter(|_| !version.is_service());
+    RunStatus::Alive { health: health(holder.phase, progress, since) }
+}
+
+fn health(phase: Phase, progress: Option<&Progress>, since: Timestamp) -> Health {
+    match (phase, progress) {
+        (Phase::Running | Phase::Cancelling, Some(Progress { last: Some(last), batch_millis, .. })) => {
+            Health::Moving { last: *last, batch_millis: *batch_millis }
+        }
+        (Phase::Running, Some(_)) => Health::Starting,
+        (Phase::Running, None) => Health::Silent { since },
+        _ => Health::Pending,
+    }
+}
+
+fn ended(execution: &Execution, last: Option<&str>) -> RunStatus {
+    let diagnosis = execution.attempts.last().and_then(|attempt| attempt.diagnosis.as_ref());
+    let (why, cause) = match (&execution.stopping, diagnosis) {
+        (Some(Stopping::Cancelled { by }), _) => {
+            (format!("it was cancelled by {by}; to have it stay so, pause it"), None)
+        }
+        (_, Some(diagnosis)) => (diagnosis.summary.clone(), Cause::named(&diagnosis.cause)),
+        (_, None) => (last.unwrap_or("nothing is known of why").to_owned(), None),
+    };
+    RunStatus::Ended {
+        succeeded: execution.phase == Phase::Succeeded,
+        why,
+        retryable: cause.is_none_or(|cause| !cause.is_hopeless()),
+    }
+}

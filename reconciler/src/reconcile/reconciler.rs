@@ -1,0 +1,379 @@
+//! Keeps all continuous jobs of a control plane as they are declared, for as long as the lease is held.
+//!
+//! It goes by what is there and not by what happened: what is applied, what somebody asked for, what is remembered and
+//! what the Runner has, each read again and again. A job is decided about where any of it has changed, or its time has
+//! come; so that nothing is done, and nothing written, where nothing changes.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dcp_model::primitive::Kind;
+use dcp_runner::api::{Holder, Runner, all_holders};
+use dcp_runner::pace;
+use dcp_runner::request::Fence;
+use futures_util::stream::{self, StreamExt as _};
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
+
+use super::complete;
+use super::declared::declared;
+use super::job::{Job, UpTo};
+use super::lease::{LEASE, Lease, Standing};
+use super::store::{Key, Store};
+use super::worker::{self, BY, Outcome, Worker};
+use super::{Condition, Health, JobState, Requested, RunStatus, observe};
+use crate::assets::{Assets as _, NewCompletions};
+use crate::registry::sql::Sql;
+use crate::state::Scope;
+
+/// How often it is looked for what has changed of what is applied and asked for.
+const POLL: Duration = Duration::from_millis(500);
+/// How often the Runner is asked for all that is alive, at most.
+const SCAN: Duration = Duration::from_secs(1);
+/// How often all that was ever asked for is read anew.
+const RESYNC: Duration = Duration::from_mins(1);
+/// How soon it is looked again after something that is under way, and after what could not be done.
+const FOLLOW: SignedDuration = SignedDuration::from_millis(400);
+const AGAIN: SignedDuration = SignedDuration::from_secs(1);
+/// The maximum number of reports between two polls.
+const TOLD_AT_ONCE: usize = 256;
+/// How many jobs are seen to at once.
+const AT_ONCE: usize = 64;
+/// How long a Runner may take to tell of all that is alive.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Receives messages about problems, and about their end.
+pub type Log = Arc<dyn Fn(&str) + Send + Sync>;
+
+/// What a reconciler works with.
+pub struct Reconciler {
+    pub registry: Sql,
+    pub store: Store,
+    pub runner: Arc<dyn Runner>,
+    /// Time without a heartbeat after which another reconciler takes over.
+    pub lease: Duration,
+    pub clock: fn() -> Timestamp,
+    pub log: Log,
+}
+
+impl fmt::Debug for Reconciler {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reconciler").field("store", &self.store).finish_non_exhaustive()
+    }
+}
+
+impl Reconciler {
+    /// Keeps jobs whenever it has the lease, until it is to stop.
+    pub async fn run(self, mut stop: watch::Receiver<bool>) {
+        let mut lease = Lease::new(&self.store, LEASE, self.lease, self.clock);
+        let standing = lease.standing();
+        let turns = async {
+            loop {
+                if let Err(error) = lease.turn().await {
+                    (self.log)(&format!("the lease can't be held: {error}"));
+                }
+                tokio::time::sleep(lease.pause()).await;
+            }
+        };
+        let terms = async {
+            let mut last = (0, None);
+            loop {
+                let Some(epoch) = standing.epoch() else {
+                    tokio::time::sleep(self.lease / 20).await;
+                    continue;
+                };
+                if last.0 != epoch {
+                    (self.log)(&format!("it acts, by epoch {epoch}"));
+                    last = (epoch, None);
+                }
+                let ended = self.hold(epoch, &standing).await.err();
+                // A repeated problem is reported once.
+                if let Some(why) = ended.as_ref().filter(|_| ended != last.1) {
+                    (self.log)(&format!("it begins anew: {why}"));
+                }
+                if ended.is_some() {
+                    tokio::time::sleep(SCAN).await;
+                }
+                last.1 = ended;
+            }
+        };
+        tokio::select! {
+            () = turns => {}
+            () = terms => {}
+            _ = stop.wait_for(|it| *it) => {}
+        }
+        // Others need not wait until it is known to be gone.
+        let _ = lease.leave().await;
+    }
+
+    /// Keeps jobs by an epoch, until it is over or something went wrong.
+    async fn hold(&self, epoch: u64, standing: &Standing) -> Tried {
+        let fence = Fence { lease: format!("{LEASE}-{}", self.store.id()), epoch };
+        let (store, runner) = (self.store.clone(), Arc::clone(&self.runner));
+        let worker = Worker { store, runner, fence, clock: self.clock };
+        let mut term = Term {
+            keeper: self,
+            worker,
+            jobs: HashMap::new(),
+            scopes: HashMap::new(),
+            requests_read: 0,
+            due: HashSet::new(),
+            completed: Vec::new(),
+            trouble: None,
+        };
+        term.keep(|| standing.epoch() == Some(epoch)).await
+    }
+}
+
+/// All that is known while a lease is held.
+struct Term<'a> {
+    keeper: &'a Reconciler,
+    worker: Worker,
+    jobs: HashMap<Key, Job>,
+    /// The serial up to which each scope is known.
+    scopes: HashMap<Scope, u64>,
+    /// The last of what was asked for that is known.
+    requests_read: u64,
+    /// What has to be decided about.
+    due: HashSet<Key>,
+    /// Reports to make, with the time up to which each is complete.
+    completed: Vec<(Key, UpTo, NewCompletions)>,
+    /// The problem that was reported last.
+    trouble: Option<String>,
+}
+
+type Tried<T = ()> = Result<T, String>;
+
+impl Term<'_> {
+    async fn keep(&mut self, holds: impl Fn() -> bool) -> Tried {
+        for (key, stored) in self.worker.store.jobs().await.map_err(text)? {
+            self.jobs.extend(Job::new(key.clone(), stored).map(|job| (key, job)));
+        }
+        let begun = Instant::now();
+        let (mut scan, mut poll, mut resync) = (begun, begun, begun);
+        let mut reached = false;
+        while holds() {
+            if Instant::now() >= poll {
+                if Instant::now() >= resync {
+                    self.requests_read = 0;
+                    resync = Instant::now() + RESYNC;
+                }
+                self.read().await?;
+                poll = Instant::now() + POLL;
+            }
+            self.complete().await?;
+            if Instant::now() >= scan {
+                let begun = Instant::now();
+                let scanned = self.scan().await;
+                let most = self.keeper.lease.max(SCAN);
+                scan = Instant::now() + pace::pause(&scanned, begun.elapsed(), SCAN..=most);
+                reached = scanned.is_ok();
+                self.tell(scanned.err());
+            }
+            // Nothing is done without the Runner.
+            if reached {
+                self.attend(&holds).await?;
+            }
+            let wakes = if reached { self.wakes() } else { None };
+            let next = wakes.map_or(poll, |at| poll.min(at)).min(scan);
+            tokio::time::sleep_until(next.into()).await;
+        }
+        Ok(())
+    }
+
+    fn now(&self) -> Timestamp {
+        (self.keeper.clock)()
+    }
+
+    /// Says what could not be done where it is something new, and that it can be done again.
+    fn tell(&mut self, trouble: Option<String>) {
+        if trouble != self.trouble {
+            let log = &self.keeper.log;
+            match &trouble {
+                Some(why) => log(&format!("the Runner can't be asked, so nothing is done: {why}")),
+                None => log("the Runner answers again"),
+            }
+            self.trouble = trouble;
+        }
+    }
+
+    /// When the next job's time comes.
+    fn wakes(&self) -> Option<Instant> {
+        let first = self.jobs.values().filter_map(|job| job.wake).min()?;
+        let left = first.duration_since(self.now()).unsigned_abs();
+        let left = if first <= self.now() { Duration::ZERO } else { left };
+        // What can't be done is not tried without end.
+        Some(Instant::now() + left.max(Duration::from_millis(20)))
+    }
+
+    /// Reads what was applied and asked for since.
+    async fn read(&mut self) -> Tried {
+        for (scope, serial) in self.keeper.registry.scopes().await.map_err(text)? {
+            let known = self.scopes.get(&scope).copied().unwrap_or_default();
+            if serial < known {
+                return Err(format!("`{scope}` is at serial {serial}, and was at {known}"));
+            }
+            if serial > known {
+                self.apply(scope, known).await?;
+            }
+        }
+        for (key, requested, change) in self.worker.store.requests(self.requests_read).await.map_err(text)? {
+            self.requests_read = self.requests_read.max(change);
+            self.requested(key, requested);
+        }
+        Ok(())
+    }
+
+    async fn apply(&mut self, scope: Scope, since: u64) -> Tried {
+        let (serial, all) = declared(&self.keeper.registry, &scope, since).await.map_err(text)?;
+        for (address, declared) in all {
+            let key = Key { scope: scope.as_str().to_owned(), address: address.to_string() };
+            let Some(job) = self.job(&key) else { continue };
+            match declared {
+                Ok(now) => (job.desired, job.unreadable) = (now, None),
+                Err(why) => job.unreadable = Some(why),
+            }
+            self.due.insert(key);
+        }
+        self.scopes.insert(scope, serial);
+        Ok(())
+    }
+
+    fn requested(&mut self, key: Key, requested: Requested) {
+        if let Some(job) = self.job(&key)
+            && job.requested != requested
+        {
+            job.requested = requested;
+            self.due.insert(key);
+        }
+    }
+
+    fn job(&mut self, key: &Key) -> Option<&mut Job> {
+        if !self.jobs.contains_key(key) {
+            let stored = super::store::StoredJob { state: JobState::default(), version: 0 };
+            self.jobs.insert(key.clone(), Job::new(key.clone(), stored)?);
+        }
+        self.jobs.get_mut(key)
+    }
+
+    /// Asks the Runner for all that is alive, and sees what has changed.
+    async fn scan(&mut self) -> Tried {
+        let holders = tokio::time::timeout(PATIENCE, all_holders(&*self.worker.runner)).await;
+        let late = |_| format!("it did not answer within {} s", PATIENCE.as_secs());
+        let holders = holders.map_err(late)?.map_err(text)?;
+        let now = self.now();
+        let by_key: HashMap<&str, &Holder> = holders.iter().map(|it| (it.key.as_str(), it)).collect();
+        let by_id: HashMap<&str, &Holder> = holders.iter().map(|it| (it.id.as_str(), it)).collect();
+        self.completed.clear();
+        for (key, job) in &mut self.jobs {
+            let Some(run) = &job.stored.state.run else { continue };
+            let seen = match (&run.execution, &job.observed.run) {
+                (Some(execution), _) => match by_id.get(execution.as_str()) {
+                    Some(holder) => {
+                        let due = complete::due(job, holder);
+                        self.completed.extend(due.map(|(up_to, new)| (key.clone(), up_to, new)));
+                        observe::alive(holder, &run.version, *job.silent.get_or_insert(now))
+                    }
+                    // It is not alive, or was not yet: it is asked for by itself.
+                    None => RunStatus::Unknown,
+                },
+                (None, RunStatus::Held { by }) => {
+                    match by_key.get(worker::exclusive(key, &run.version).as_str()) {
+                        Some(holder) if holder.id.as_str() == by => RunStatus::Held { by: by.clone() },
+                        _ => RunStatus::Nothing,
+                    }
+                }
+                (None, _) => RunStatus::Nothing,
+            };
+            if !matches!(seen, RunStatus::Alive { health: Health::Silent { .. } }) {
+                job.silent = None;
+            }
+            if seen == RunStatus::Unknown || !is_alike(&seen, &job.observed.run) {
+                self.due.insert(key.clone());
+            }
+            job.observed.run = seen;
+        }
+        self.suspect(&holders);
+        Ok(())
+    }
+
+    /// Tells what was seen to be complete: some of it, as the rest has its time.
+    async fn complete(&mut self) -> Tried {
+        let from = self.completed.len().saturating_sub(TOLD_AT_ONCE);
+        for (key, up_to, new) in self.completed.split_off(from) {
+            let Ok(scope) = key.scope.parse::<Scope>() else { continue };
+            self.keeper.registry.complete(&scope, &new, BY, self.now()).await.map_err(text)?;
+            if let Some(job) = self.jobs.get_mut(&key) {
+                job.complete = Some(up_to);
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds what is alive of a job and is not its run.
+    fn suspect(&mut self, holders: &[Holder]) {
+        for holder in holders {
+            let Some(scope) = &holder.scope else { continue };
+            let address = format!("{}/{}/{}", Kind::ContinuousJob.name(), holder.domain, holder.name);
+            let key = Key { scope: scope.clone(), address };
+            let Some(job) = self.jobs.get_mut(&key) else { continue };
+            let id = holder.id.as_str();
+            let is_known = job.execution() == Some(id) || job.foreign.as_deref() == Some(id);
+            // One that is asked for may be this one, and its answer was lost: it is asked for again.
+            let is_awaited = job.stored.state.run.as_ref().is_some_and(|it| it.execution.is_none());
+            if !is_known && !is_awaited {
+                job.suspect = Some(holder.id.clone());
+                self.due.insert(key);
+            }
+        }
+    }
+
+    /// Sees to all jobs that have to be decided about.
+    async fn attend(&mut self, holds: &impl Fn() -> bool) -> Tried {
+        let now = self.now();
+        let woken = self.jobs.values().filter(|job| job.wake.is_some_and(|at| at <= now));
+        self.due.extend(woken.map(|job| job.key.clone()));
+        let due: Vec<Job> = self.due.drain().filter_map(|key| self.jobs.remove(&key)).collect();
+        let worker = &self.worker;
+        let mut attended = stream::iter(due)
+            .map(|mut job| async move {
+                // What is not begun when the lease is lost is not begun any more.
+                let came = if holds() { worker.attend(&mut job).await } else { Outcome::Lost };
+                (job, came)
+            })
+            .buffer_unordered(AT_ONCE);
+        let mut lost = false;
+        while let Some((mut job, came)) = attended.next().await {
+            let now = (self.keeper.clock)();
+            let again = match came {
+                Outcome::Done => matches!(job.condition, Condition::Stopping(_)).then_some(FOLLOW),
+                Outcome::Retry => Some(AGAIN),
+                Outcome::Lost => {
+                    lost = true;
+                    None
+                }
+            };
+            if let Some(again) = again.and_then(|pause| now.checked_add(pause).ok()) {
+                job.wake = Some(job.wake.map_or(again, |at| at.min(again)));
+            }
+            self.jobs.insert(job.key.clone(), job);
+        }
+        if lost { Err("somebody else acts".to_owned()) } else { Ok(()) }
+    }
+}
+
+/// Whether nothing is to be decided because one became the other.
+fn is_alike(one: &RunStatus, other: &RunStatus) -> bool {
+    match (one, other) {
+        (RunStatus::Alive { health: one }, RunStatus::Alive { health: other }) => {
+            std::mem::discriminant(one) == std::mem::discriminant(other)
+        }
+        (one, other) => one == other,
+    }
+}
+
+fn text(error: impl fmt::Display) -> String {
+    error.to_string()
+}

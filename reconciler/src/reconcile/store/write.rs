@@ -1,0 +1,145 @@
+//! What is written of jobs: by one task all that waits, so that the disk is waited for once for many.
+
+use std::collections::HashSet;
+
+use dcp_database::{Database, ROWS, Result, Transaction, is_usual, signed};
+use jiff::Timestamp;
+use sqlx::AssertSqlSafe;
+use tokio::sync::{mpsc, oneshot};
+
+use super::Key;
+
+/// How many writes one commit holds at most.
+const BATCH: usize = 256;
+/// The number of writes of a job whose events are kept.
+const REMEMBERED: u64 = 200;
+
+/// What is to be written in place of a version.
+#[derive(Debug)]
+pub(super) struct Save {
+    pub(super) key: Key,
+    pub(super) version: u64,
+    pub(super) state: String,
+    pub(super) events: Vec<String>,
+    pub(super) at: Timestamp,
+}
+
+/// Its answer is false where somebody else wrote meanwhile.
+pub(super) type Command = (Save, oneshot::Sender<Result<bool>>);
+
+/// Writes all that comes in, for as long as anything can.
+pub(super) async fn write_all(database: Database, mut inbox: mpsc::Receiver<Command>) {
+    let mut commands = Vec::new();
+    while inbox.recv_many(&mut commands, BATCH).await > 0 {
+        let (saves, answers): (Vec<Save>, Vec<_>) = commands.drain(..).unzip();
+        let written = match write(&database, &saves).await {
+            Ok(written) => written.into_iter().map(Ok).collect(),
+            // Of many, it may be the fault of one.
+            Err(dcp_database::Error::Unavailable(why)) => unavailable(&why, saves.len()),
+            Err(_) => each(&database, &saves).await,
+        };
+        for (answer, written) in answers.into_iter().zip(written) {
+            // Nobody hears an answer who has gone away.
+            let _ = answer.send(written);
+        }
+    }
+}
+
+fn unavailable(why: &str, count: usize) -> Vec<Result<bool>> {
+    (0..count).map(|_| Err(dcp_database::Error::Unavailable(why.to_owned()))).collect()
+}
+
+async fn each(database: &Database, saves: &[Save]) -> Vec<Result<bool>> {
+    let mut written = Vec::new();
+    for save in saves {
+        let one = write(database, std::slice::from_ref(save)).await;
+        written.push(one.map(|it| it == [true]));
+    }
+    written
+}
+
+/// Writes some in one commit, and tells which were written. Of several for one job, the first one is.
+async fn write(database: &Database, saves: &[Save]) -> Result<Vec<bool>> {
+    let mut keys = HashSet::new();
+    let (new, changed): (Vec<&Save>, Vec<&Save>) =
+        saves.iter().filter(|save| keys.insert(&save.key)).partition(|save| save.version == 0);
+    let mut transaction = database.write().await?;
+    let mut written = insert(&mut transaction, &new).await?;
+    written.extend(update(&mut transaction, &changed).await?);
+    let is_written = |save: &Save| {
+        keys.remove(&save.key) && written.contains(&(save.key.scope.clone(), save.key.address.clone()))
+    };
+    let is_written: Vec<bool> = saves.iter().map(is_written).collect();
+    let of: Vec<&Save> = saves.iter().zip(&is_written).filter(|(_, is)| **is).map(|(it, _)| it).collect();
+    note(&mut transaction, &of).await?;
+    transaction.commit().await?;
+    Ok(is_written)
+}
+
+type Written = HashSet<(String, String)>;
+
+async fn insert(transaction: &mut Transaction, saves: &[&Save]) -> Result<Written> {
+    if saves.is_empty() {
+        return Ok(Written::new());
+    }
+    let values = transaction.database().values(saves.len(), &["", "", "", ""]);
+    let statement = format!(
+        "INSERT INTO reconcile_jobs (scope, address, version, state) {values} \
+         ON CONFLICT (scope, address) DO NOTHING RETURNING scope, address"
+    );
+    written(transaction, statement, saves, 1).await
+}
+
+async fn update(transaction: &mut Transaction, saves: &[&Save]) -> Result<Written> {
+    if saves.is_empty() {
+        return Ok(Written::new());
+    }
+    let values = transaction.database().values(saves.len(), &["TEXT", "TEXT", "BIGINT", "TEXT"]);
+    let statement = format!(
+        "UPDATE reconcile_jobs SET version = reconcile_jobs.version + 1, state = save.column4 FROM ({values}) AS save \
+         WHERE scope = save.column1 AND address = save.column2 AND version = save.column3 \
+         RETURNING scope, address"
+    );
+    written(transaction, statement, saves, 0).await
+}
+
+/// What a statement wrote that is given rows of keys, versions (with so much added) and texts.
+async fn written(
+    transaction: &mut Transaction,
+    statement: String,
+    saves: &[&Save],
+    added: u64,
+) -> Result<Written> {
+    let query = sqlx::query(AssertSqlSafe(statement)).persistent(is_usual(saves.len()));
+    let query = saves.iter().fold(query, |query, save| {
+        let query = query.bind(save.key.scope.as_str()).bind(save.key.address.as_str());
+        query.bind(signed(save.version + added)).bind(save.state.as_str())
+    });
+    let rows = transaction.rows(query).await?;
+    let database = transaction.database();
+    rows.iter().map(|row| Ok((database.get(row, 0)?, database.get(row, 1)?))).collect()
+}
+
+/// Writes the events of jobs, and removes old ones.
+async fn note(transaction: &mut Transaction, saves: &[&Save]) -> Result<()> {
+    let events = |save: &&Save| (0_i64..).zip(save.events.clone()).collect::<Vec<_>>();
+    let rows: Vec<(&Save, i64, String)> = saves
+        .iter()
+        .flat_map(|save| events(save).into_iter().map(|(number, message)| (*save, number, message)))
+        .collect();
+    let into = "reconcile_events (scope, address, version, number, at, message)";
+    for some in rows.chunks(ROWS) {
+        let bound = transaction.insert(into, 6, "", some, |query, (save, number, message)| {
+            let query = query.bind(save.key.scope.as_str()).bind(save.key.address.as_str());
+            let query = query.bind(signed(save.version + 1)).bind(*number);
+            query.bind(save.at.as_millisecond()).bind(message.as_str())
+        });
+        bound.await?;
+    }
+    for save in saves.iter().filter(|save| !save.events.is_empty() && save.version >= REMEMBERED) {
+        let query = "DELETE FROM reconcile_events WHERE scope = $1 AND address = $2 AND version < $3";
+        let query = sqlx::query(query).bind(save.key.scope.as_str()).bind(save.key.address.as_str());
+        transaction.execute(query.bind(signed(save.version + 1 - REMEMBERED))).await?;
+    }
+    Ok(())
+}

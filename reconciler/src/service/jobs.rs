@@ -1,0 +1,73 @@
+//! Each call about continuous jobs.
+
+use std::sync::Arc;
+
+use dcp_model::primitive::Address;
+use dcp_proto::control::v1 as proto;
+use dcp_proto::control::v1::continuous_jobs_server;
+use dcp_server::Caller;
+use futures_util::stream::{self, BoxStream, StreamExt as _};
+use jiff::Timestamp;
+use tonic::{Request, Response, Status};
+
+use super::request::{invalid, noted};
+use crate::reconcile::ContinuousJobs;
+use crate::wire::{jobs as wire, status};
+
+/// Jobs in one message.
+const JOBS: usize = 500;
+const EVENTS: u32 = 1_000;
+
+#[derive(Debug)]
+pub(super) struct JobsService {
+    pub(super) jobs: Arc<dyn ContinuousJobs>,
+    pub(super) clock: fn() -> Timestamp,
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl continuous_jobs_server::ContinuousJobs for JobsService {
+    type JobsStream = BoxStream<'static, Result<proto::JobsResponse, Status>>;
+
+    async fn leader(&self, _: Request<proto::LeaderRequest>) -> Answer<proto::LeaderResponse> {
+        let leader = self.jobs.leader().await.map_err(|error| status::of(&error))?;
+        Ok(Response::new(wire::leader(leader.as_ref())))
+    }
+
+    async fn jobs(&self, request: Request<proto::JobsRequest>) -> Answer<Self::JobsStream> {
+        let scope = noted(&request, &request.get_ref().scope)?;
+        let address = request.get_ref().address.as_deref().map(address).transpose()?;
+        let jobs = self.jobs.jobs(&scope, address.as_ref()).await.map_err(|error| status::of(&error))?;
+        let jobs: Vec<_> = jobs.iter().map(wire::status).collect();
+        let parts: Vec<_> =
+            jobs.chunks(JOBS).map(|jobs| proto::JobsResponse { jobs: jobs.to_vec() }).collect();
+        Ok(Response::new(stream::iter(parts.into_iter().map(Ok)).boxed()))
+    }
+
+    async fn request_job(
+        &self,
+        request: Request<proto::RequestJobRequest>,
+    ) -> Answer<proto::RequestJobResponse> {
+        let caller = request.extensions().get::<Caller>().cloned();
+        let Caller(by) = caller.ok_or_else(|| status::unauthenticated("nobody is known to call"))?;
+        let scope = noted(&request, &request.get_ref().scope)?;
+        let address = address(&request.get_ref().address)?;
+        let ask = wire::read_request(request.get_ref().request).map_err(invalid)?;
+        let asked = self.jobs.request(&scope, &address, ask, &by, (self.clock)()).await;
+        asked.map_err(|error| status::of(&error))?;
+        Ok(Response::new(proto::RequestJobResponse {}))
+    }
+
+    async fn events(&self, request: Request<proto::EventsRequest>) -> Answer<proto::EventsResponse> {
+        let scope = noted(&request, &request.get_ref().scope)?;
+        let address = address(&request.get_ref().address)?;
+        let limit = request.get_ref().limit.min(EVENTS);
+        let events = self.jobs.events(&scope, &address, limit).await.map_err(|error| status::of(&error))?;
+        Ok(Response::new(proto::EventsResponse { events: events.iter().map(wire::event).collect() }))
+    }
+}
+
+fn address(text: &str) -> Result<Address, Status> {
+    text.parse().map_err(|why: String| invalid(why))
+}

@@ -1,0 +1,412 @@
+//! Holds the shape of the house: which crate may know which, and what each must not know.
+//!
+//! `docs/architecture.md` tells it to readers; where the two differ, this test is what is true.
+
+mod imports;
+
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::path::{Path, PathBuf};
+
+use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, PackageId};
+
+/// What a workspace crate may depend on in the workspace. `Anything` is for what stands above all the others.
+enum May {
+    Anything,
+    Only(&'static [&'static str]),
+}
+
+/// A row for each crate there is or will be. Dependencies of every kind count: a crate's own tests need no more
+/// than the crate, and what crosses crates is tested in `tests/`.
+const EDGES: &[(&str, May)] = &[
+    ("dcp-model", May::Only(&[])),
+    ("dcp-compiler", May::Only(&["dcp-model"])),
+    ("dcp-proto", May::Only(&[])),
+    ("dcp-server", May::Only(&[])),
+    ("dcp-database", May::Only(&[])),
+    ("dcp-objects", May::Only(&[])),
+    ("dcp-gateway", May::Only(&["dcp-proto"])),
+    (
+        "dcp-runner",
+        May::Only(&["dcp-model", "dcp-database", "dcp-gateway", "dcp-objects", "dcp-proto", "dcp-server"]),
+    ),
+    (
+        "dcp-reconciler",
+        May::Only(&[
+            "dcp-model",
+            "dcp-compiler",
+            "dcp-database",
+            "dcp-objects",
+            "dcp-proto",
+            "dcp-runner",
+            "dcp-server",
+        ]),
+    ),
+    (
+        "dcp-cli",
+        May::Only(&[
+            "dcp-model",
+            "dcp-compiler",
+            "dcp-proto",
+            "dcp-server",
+            "dcp-gateway",
+            "dcp-runner",
+            "dcp-reconciler",
+        ]),
+    ),
+    ("dcp-tests", May::Anything),
+    ("dcp-bench", May::Anything),
+];
+
+/// Crates that the model, the compiler and whatever needs no SQL parser must not reach, directly or through others.
+const UNREACHABLE: &[(&str, &[&str])] =
+    &[("dcp-model", IMPURE), ("dcp-compiler", IMPURE), ("dcp-gateway", PARSERS), ("dcp-runner", PARSERS)];
+
+/// Parsers of manifests and SQL.
+const PARSERS: &[&str] = &["sqlparser", "jsonschema", "granit-parser", "handlebars"];
+
+/// Crates that do something outside of their process.
+const IMPURE: &[&str] =
+    &["tokio", "async-std", "reqwest", "hyper", "ureq", "sqlx", "kube", "notify", "ignore", "walkdir"];
+
+/// Cluster and cloud clients: these crates, and all whose names begin with one of them and a hyphen.
+const CLUSTERS: &[&str] = &["kube", "k8s-openapi", "aws-config", "aws-sdk"];
+
+/// Crates that one of ours alone knows. What else needs what they do asks that one.
+const OWNED: &[(&str, &str)] = &[("object_store", "dcp-objects")];
+
+/// What the compiler's sources must not name.
+const OUTSIDE: &[&str] = &[
+    "std::fs",
+    "std::net",
+    "std::env",
+    "std::process",
+    "std::os",
+    "SystemTime",
+    "now()",
+    "print!",
+    "println!",
+    "eprint!",
+    "eprintln!",
+];
+
+/// What the sources of a plan must not name beside that: deciding what is to be done does none of it.
+const PERFORMS: &[&str] = &["tokio", "sqlx", "tonic", "dcp_proto", "async_trait", "async fn"];
+
+/// Only the binary prints; the others hand values up.
+const PRINTS: &[&str] = &["print!", "println!", "eprint!", "eprintln!", "stdout()", "stderr()"];
+
+#[test]
+fn workspace_crates_know_only_what_they_may() {
+    let metadata = metadata();
+    let members: HashSet<_> =
+        metadata.workspace_packages().iter().map(|member| member.name.as_str()).collect();
+    let mut wrong = Vec::new();
+    for member in metadata.workspace_packages() {
+        let name = member.name.as_str();
+        let Some((_, may)) = EDGES.iter().find(|(row, _)| *row == name) else {
+            wrong.push(format!(
+                "`{name}` has no row in EDGES: add one, and tell of it in docs/architecture.md"
+            ));
+            continue;
+        };
+        let May::Only(allowed) = may else { continue };
+        for dependency in member.dependencies.iter().map(|dependency| dependency.name.as_str()) {
+            if members.contains(dependency) && !allowed.contains(&dependency) {
+                wrong.push(format!("`{name}` depends on `{dependency}`, and may depend on {allowed:?} only"));
+            }
+        }
+    }
+    assert_none("dependencies point the wrong way", &wrong);
+}
+
+#[test]
+fn crates_reach_nothing_that_they_must_not() {
+    let metadata = metadata();
+    let mut wrong = Vec::new();
+    for (root, banned) in UNREACHABLE {
+        let ways = ways_from(root, &metadata).into_iter();
+        let bad = ways.filter(|way| way.last().is_some_and(|end| banned.contains(&end.as_str())));
+        wrong.extend(bad.map(|way| way.join(" -> ")));
+    }
+    assert_none("these crates are reached, and must not be", &wrong);
+}
+
+#[test]
+fn only_the_gateway_knows_clusters_and_clouds() {
+    let mut wrong = Vec::new();
+    for member in metadata().workspace_packages() {
+        if matches!(member.name.as_str(), "dcp-gateway" | "dcp-tests" | "dcp-bench") {
+            continue;
+        }
+        for dependency in &member.dependencies {
+            if CLUSTERS.iter().any(|client| is_of_family(&dependency.name, client)) {
+                wrong.push(format!("`{}` depends on `{}`", member.name, dependency.name));
+            }
+        }
+    }
+    assert_none("only dcp-gateway speaks to clusters and clouds", &wrong);
+}
+
+#[test]
+fn what_one_crate_owns_no_other_knows() {
+    let mut wrong = Vec::new();
+    for member in metadata().workspace_packages() {
+        for (owned, owner) in OWNED {
+            if member.name != *owner && member.dependencies.iter().any(|it| it.name == *owned) {
+                wrong.push(format!("`{}` depends on `{owned}`, which is {owner}'s", member.name));
+            }
+        }
+    }
+    assert_none("each of these has one owner", &wrong);
+}
+
+#[test]
+fn the_model_and_the_compiler_name_nothing_outside() {
+    let metadata = metadata();
+    let packages = metadata.workspace_packages();
+    let pure = packages.iter().filter(|member| matches!(member.name.as_str(), "dcp-model" | "dcp-compiler"));
+    let wrong: Vec<_> = pure.flat_map(|member| scan(member, OUTSIDE)).collect();
+    assert_none("these crates have no clock, network, environment, file system or terminal", &wrong);
+}
+
+#[test]
+fn a_plan_is_made_without_doing_anything() {
+    let metadata = metadata();
+    let reconciler = metadata.workspace_packages().into_iter().find(|member| member.name == "dcp-reconciler");
+    let banned = [OUTSIDE, PERFORMS].concat();
+    let mut wrong = scan(reconciler.expect("the workspace has a reconciler"), &banned);
+    let pure = [
+        " src/plan.rs:",
+        " src/plan/",
+        " src/reconcile.rs:",
+        " src/reconcile/decide.rs:",
+        " src/reconcile/version.rs:",
+        " src/reconcile/backoff.rs:",
+        " src/reconcile/scale.rs:",
+    ];
+    wrong.retain(|found| pure.iter().any(|file| found.contains(file)));
+    assert_none("what decides is pure: a plan, and what keeps a job", &wrong);
+}
+
+#[test]
+fn protocols_hold_no_code_of_their_own() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../proto");
+    let mut files = Vec::new();
+    sources(&folder.join("src"), &mut files);
+    let lines = files.iter().map(|file| read(file)).collect::<String>();
+    let code: Vec<_> = lines
+        .lines()
+        .filter(|line| ["fn ", "struct ", "enum ", "impl "].iter().any(|it| line.contains(it)))
+        .collect();
+    assert!(code.is_empty(), "dcp-proto has what is generated, and nothing else: {code:?}");
+}
+
+#[test]
+fn only_the_binary_prints() {
+    let wrong: Vec<_> = metadata()
+        .workspace_packages()
+        .into_iter()
+        .filter(|member| !matches!(member.name.as_str(), "dcp-cli" | "dcp-tests" | "dcp-bench"))
+        .flat_map(|member| scan(member, PRINTS))
+        .collect();
+    assert_none("only dcp-cli prints", &wrong);
+}
+
+#[test]
+fn members_inherit_what_the_workspace_says() {
+    let mut wrong = Vec::new();
+    for member in metadata().workspace_packages() {
+        wrong.extend(not_inherited(&member.name, &read(member.manifest_path.as_std_path())));
+    }
+    assert_none("the workspace's Cargo.toml is the one place for these", &wrong);
+}
+
+#[test]
+fn a_scan_sees_code_and_leaves_out_comments_and_test_modules() {
+    let source = "\
+        use std::{\n    collections::HashMap,\n    fs::File,\n};\n\
+        use std::{fmt, env};\n\
+        /// Unlike std::fs, this is pure.\n\
+        fn a() { crate::std::env_like(); my_println!(); }\n\
+        fn b() { let t = jiff::Timestamp::now(); }\n\
+        #[cfg(test)]\nmod far;\n\
+        fn c() { println!(\"{}\", 1); }\n\
+        #[cfg(test)]\nmod tests {\n    use std::fs;\n}\n";
+    let seen: Vec<_> =
+        named(source, OUTSIDE).into_iter().map(|(line, what)| format!("{line} {what}")).collect();
+    assert_eq!(seen, ["3 std::fs", "5 std::env", "8 now()", "11 println!"]);
+}
+
+#[test]
+fn a_manifest_that_does_not_inherit_is_seen() {
+    let good = "[package]\nname = \"a\"\nedition.workspace = true\nlicense = { workspace = true }\n\
+        publish.workspace = true\nrust-version.workspace = true\nversion.workspace = true\n\
+        [lints]\nworkspace = true\n[dependencies]\n# why\nserde.workspace = true\n\
+        x = { workspace = true, features = [\"y\"] }\n[dev-dependencies.z]\nworkspace = true\n";
+    assert_eq!(not_inherited("a", good), [""; 0]);
+    for (from, to, expected) in [
+        ("[lints]\nworkspace = true", "", "a: [lints] does not say `workspace = true`"),
+        ("license = { workspace = true }", "license = \"MIT\"", "a: [package] does not inherit `license`"),
+        ("rust-version.workspace = true", "", "a: [package] does not inherit `rust-version`"),
+        (
+            "serde.workspace = true",
+            "serde = \"1\"",
+            "a: [dependencies] `serde = \"1\"` gives its own version",
+        ),
+        (
+            "x = { workspace = true, f",
+            "x = { f",
+            "a: [dependencies] `x = { features = [\"y\"] }` gives its own version",
+        ),
+        (
+            ".z]\nworkspace = true",
+            ".z]\nversion = \"1\"",
+            "a: [dev-dependencies.z] does not say `workspace = true`",
+        ),
+    ] {
+        assert_eq!(not_inherited("a", &good.replace(from, to)), [expected]);
+    }
+}
+
+fn metadata() -> Metadata {
+    MetadataCommand::new()
+        .manifest_path(Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml"))
+        .other_options(["--locked".to_owned()])
+        .exec()
+        .expect("cargo knows the workspace that it runs this test in")
+}
+
+fn assert_none(what: &str, wrong: &[String]) {
+    assert!(wrong.is_empty(), "{what}:\n  {}", wrong.join("\n  "));
+}
+
+fn is_of_family(name: &str, family: &str) -> bool {
+    name.strip_prefix(family).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+}
+
+/// For each crate that `root` reaches by normal dependencies, the shortest way there.
+fn ways_from(root: &str, metadata: &Metadata) -> Vec<Vec<String>> {
+    let names: HashMap<&PackageId, &str> =
+        metadata.packages.iter().map(|package| (&package.id, package.name.as_str())).collect();
+    let resolve = metadata.resolve.as_ref().expect("cargo metadata resolves unless told not to");
+    let nodes: HashMap<_, _> = resolve.nodes.iter().map(|node| (&node.id, node)).collect();
+    let start = resolve.nodes.iter().find(|node| names[&node.id] == root).expect("the root is a member");
+
+    let mut ways = BTreeMap::from([(&start.id, vec![root.to_owned()])]);
+    let mut queue = VecDeque::from([&start.id]);
+    while let Some(at) = queue.pop_front() {
+        for dependency in &nodes[at].deps {
+            let normal = dependency.dep_kinds.iter().any(|info| info.kind == DependencyKind::Normal);
+            if normal && !ways.contains_key(&dependency.pkg) {
+                let mut way = ways[at].clone();
+                way.push(names[&dependency.pkg].to_owned());
+                ways.insert(&dependency.pkg, way);
+                queue.push_back(&dependency.pkg);
+            }
+        }
+    }
+    ways.into_values().collect()
+}
+
+/// Where the sources of a crate name one of `banned`, outside their tests.
+fn scan(package: &Package, banned: &[&str]) -> Vec<String> {
+    let src = package.manifest_path.with_file_name("src").into_std_path_buf();
+    let mut files = Vec::new();
+    sources(&src, &mut files);
+    assert!(!files.is_empty(), "{} has sources", src.display());
+    let mut found = Vec::new();
+    for file in files {
+        for (line, what) in named(&read(&file), banned) {
+            let file = file.strip_prefix(&src).unwrap_or(&file).display();
+            found.push(format!("{}: src/{file}:{line}: {what}", package.name));
+        }
+    }
+    found
+}
+
+/// Every `.rs` file under a folder, but for what is named `tests`.
+fn sources(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).expect("a crate's src can be listed") {
+        let path = entry.expect("a crate's src can be listed").path();
+        if path.file_stem().is_some_and(|stem| stem == "tests") {
+            continue;
+        }
+        if path.is_dir() {
+            sources(&path, files);
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            files.push(path);
+        }
+    }
+}
+
+/// The lines of a source that name one of `banned`. It reads text, not Rust: comments that have a line of their own
+/// are left out, and so is everything from `#[cfg(test)] mod … {` on, where clippy allows nothing else to follow.
+fn named(source: &str, banned: &[&str]) -> Vec<(usize, String)> {
+    let lines: Vec<_> = source.lines().map(str::trim).collect();
+    let end = lines
+        .windows(2)
+        .position(|pair| pair[0] == "#[cfg(test)]" && pair[1].starts_with("mod ") && pair[1].ends_with('{'))
+        .unwrap_or(lines.len());
+    let mut found = Vec::new();
+    let mut in_std = false;
+    for (index, line) in lines[..end].iter().enumerate().filter(|(_, line)| !line.starts_with("//")) {
+        in_std |= line.starts_with("use std::{");
+        for what in banned {
+            let grouped = what.strip_prefix("std::").is_some_and(|name| in_std && contains_word(line, name));
+            if grouped || contains_word(line, what) {
+                found.push((index + 1, (*what).to_owned()));
+            }
+        }
+        in_std &= !line.ends_with(';');
+    }
+    found
+}
+
+/// Whether `text` has `word` with no letter, digit or underscore on either side.
+fn contains_word(text: &str, word: &str) -> bool {
+    let part = |c: char| c.is_alphanumeric() || c == '_';
+    text.match_indices(word)
+        .any(|(at, _)| !text[..at].ends_with(part) && !text[at + word.len()..].starts_with(part))
+}
+
+/// What a member's manifest gives itself and should take from the workspace. It reads lines, not TOML: what it
+/// does not understand, it reports.
+fn not_inherited(name: &str, manifest: &str) -> Vec<String> {
+    let mut sections: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    let mut section = "";
+    for line in manifest.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        if let Some(header) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            section = header;
+            sections.entry(section).or_default();
+        } else {
+            sections.entry(section).or_default().push(line);
+        }
+    }
+    let has = |section: &str, line: &str| sections.get(section).is_some_and(|lines| lines.contains(&line));
+
+    let mut wrong = Vec::new();
+    for key in ["version", "edition", "rust-version", "license", "publish"] {
+        let inherits = [format!("{key}.workspace = true"), format!("{key} = {{ workspace = true }}")];
+        if !inherits.iter().any(|line| has("package", line)) {
+            wrong.push(format!("{name}: [package] does not inherit `{key}`"));
+        }
+    }
+    if !has("lints", "workspace = true") {
+        wrong.push(format!("{name}: [lints] does not say `workspace = true`"));
+    }
+    for (section, lines) in sections.iter().filter(|(section, _)| section.contains("dependencies")) {
+        if section.ends_with("dependencies") {
+            let inherits =
+                |line: &&&str| line.ends_with(".workspace = true") || line.contains("= { workspace = true");
+            let own = lines.iter().filter(|line| !inherits(line));
+            wrong.extend(own.map(|line| format!("{name}: [{section}] `{line}` gives its own version")));
+        } else if !has(section, "workspace = true") {
+            wrong.push(format!("{name}: [{section}] does not say `workspace = true`"));
+        }
+    }
+    wrong
+}
+
+fn read(path: &Path) -> String {
+    std::fs::read_to_string(path).expect("the workspace's own files can be read, and are UTF-8")
+}

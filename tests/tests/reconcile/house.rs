@@ -1,0 +1,291 @@
+//! A project that is applied, with a real Runner, real processes and real files.
+//!
+//! The drivers are shell scripts that write what Spark writes of a query; what real Spark does is tested with a real one.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use dcp_gateway::local::Local;
+use dcp_model::manifest;
+use dcp_model::primitive::{Address, Fingerprint, Kind, Primitive};
+use dcp_reconciler::apply::{Target, Who, apply};
+use dcp_reconciler::plan::{Concern, Context, compare};
+use dcp_reconciler::publish::DagFolder;
+use dcp_reconciler::reconcile::store::{Key, Store};
+use dcp_reconciler::reconcile::{JobState, LocalJobs, Reconciler};
+use dcp_reconciler::registry::Registry as _;
+use dcp_reconciler::registry::sql::Sql;
+use dcp_reconciler::state::Scope;
+use dcp_runner::api::{Filter, Runner as _, live};
+use dcp_runner::embedded::{Backend, Embedded, Jobs, Options};
+use dcp_runner::request::Reference;
+use dcp_tests::machine::{self, Machine, STREAMS};
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+const SUPERVISOR: &str = env!("CARGO_BIN_EXE_dcp-test-supervisor");
+
+/// A project that is applied, with a Runner, and reconcilers as they are wanted.
+pub(crate) struct House {
+    pub(crate) machine: Machine,
+    pub(crate) registry: Sql,
+    pub(crate) store: Store,
+    pub(crate) runner: Embedded,
+    pub(crate) dags: DagFolder,
+    pub(crate) scope: Scope,
+}
+
+#[derive(Debug)]
+struct Applied(Sql);
+
+#[async_trait::async_trait]
+impl Jobs for Applied {
+    async fn current(&self, of: &Reference) -> dcp_runner::api::Result<Option<Fingerprint>> {
+        let Reference { domain, name, .. } = of.clone();
+        let address = Address { domain, name, kind: Kind::CoreEtlJob };
+        let revisions = self.0.revisions(&Scope::new("shop", None), &address).await.expect("it is there");
+        Ok(revisions.into_iter().next().and_then(|it| it.fingerprint))
+    }
+
+    async fn is_continuous(&self, of: &Reference) -> dcp_runner::api::Result<bool> {
+        let Reference { domain, name, .. } = of.clone();
+        let address = Address { domain, name, kind: Kind::ContinuousJob };
+        let revisions = self.0.revisions(&Scope::new("shop", None), &address).await.expect("it is there");
+        Ok(revisions.first().is_some_and(|it| it.fingerprint.is_some()))
+    }
+
+    async fn job(
+        &self,
+        _: &Reference,
+        revision: &Fingerprint,
+    ) -> dcp_runner::api::Result<Option<dcp_model::primitive::CoreEtlJob>> {
+        let texts = self.0.bodies(&Scope::new("shop", None), std::slice::from_ref(revision)).await;
+        let texts = texts.expect("it was applied");
+        Ok(texts.first().map(|text| serde_json::from_str(text).expect("it is a job")))
+    }
+}
+
+/// How a stream is declared.
+#[derive(Clone)]
+pub(crate) struct Stream {
+    pub(crate) name: &'static str,
+    pub(crate) does: String,
+    pub(crate) state: u32,
+    pub(crate) start_within: u32,
+    pub(crate) on_unhealthy: &'static str,
+    pub(crate) paused: bool,
+    pub(crate) attempts: u32,
+    pub(crate) scaled: bool,
+    /// Whether it tells that the table `lake.clicks` is complete.
+    pub(crate) completes: bool,
+    /// `continuous` or `service`, which has no checkpoint.
+    pub(crate) run: &'static str,
+}
+
+pub(crate) fn stream(does: &str) -> Stream {
+    Stream {
+        name: "clicks",
+        does: does.to_owned(),
+        state: 1,
+        start_within: 600,
+        on_unhealthy: "rollback",
+        paused: false,
+        attempts: 1,
+        scaled: false,
+        completes: false,
+        run: "continuous",
+    }
+}
+
+pub(crate) fn service(does: &str) -> Stream {
+    Stream { run: "service", ..stream(does) }
+}
+
+impl Stream {
+    pub(crate) fn manifest(&self, folder: &Path) -> String {
+        let Self { name, does, attempts, scaled, completes, run, .. } = self;
+        let scaling = match scaled {
+            true => {
+                "      trigger: {every: 1s}\n      scaling: {}\n  resources: {executors: {min: 2, max: 8, initial: 3}}\n"
+            }
+            false => "",
+        };
+        let completes = match completes {
+            true => "      completes: {every: 1h}\n  outputs: [{table: lake.clicks}]\n",
+            false => "",
+        };
+        let run = if *run == "service" { self.as_service() } else { self.as_continuous(folder) };
+        format!(
+            "apiVersion: dcp/v1\nkind: CoreETL\nmetadata: {{name: {name}, domain: logistics, owner: o}}\nspec:\n  \
+             engine: {{version: \"4.1\"}}\n  job: {{pyspark: {{main: main.py, args: [\"{does}\"]}}}}\n  \
+             retry: {{attempts: {attempts}, backoff: 1s}}\n  run:\n{run}{scaling}{completes}"
+        )
+    }
+
+    fn as_continuous(&self, folder: &Path) -> String {
+        let Self { state, start_within, on_unhealthy, paused, .. } = self;
+        let folder = folder.display();
+        format!(
+            "    continuous:\n      checkpoint: \"file://{folder}/checkpoints/clicks\"\n      \
+             stateVersion: {state}\n      paused: {paused}\n      \
+             health: {{startWithin: {start_within}s, progressWithin: 600s}}\n      \
+             upgrade: {{onUnhealthy: {on_unhealthy}, grace: 5s, reset: allow}}\n"
+        )
+    }
+
+    fn as_service(&self) -> String {
+        let Self { start_within, on_unhealthy, paused, .. } = self;
+        format!(
+            "    service:\n      paused: {paused}\n      \
+             health: {{startWithin: {start_within}s, stableAfter: 1s}}\n      \
+             upgrade: {{onUnhealthy: {on_unhealthy}, grace: 5s}}\n"
+        )
+    }
+
+    pub(crate) fn key(&self) -> Key {
+        Key { scope: "shop".to_owned(), address: format!("ContinuousJob/logistics/{}", self.name) }
+    }
+}
+
+pub(crate) fn primitives(manifest: &str) -> Vec<Primitive> {
+    let files = BTreeMap::from([("manifest.yaml".to_owned(), manifest.to_owned())]);
+    let compiled = dcp_tests::compile(&files, None);
+    let errors = dcp_tests::describe(&compiled.sources, &compiled.diagnostics);
+    assert!(!errors.contains("error"), "{errors}");
+    compiled.primitives
+}
+
+pub(crate) async fn started(machine: &Machine, registry: &Sql) -> Embedded {
+    let compute: Arc<Local> = Arc::new(machine::local(&machine.path(""), SUPERVISOR));
+    let backend = Backend { compute, slots: None };
+    let mut options = Options::new(vec![(manifest::Backend::Local, backend)], Timestamp::now);
+    options.look = Duration::from_millis(20);
+    options.lease = Duration::from_secs(2);
+    options.jobs = Some(Arc::new(Applied(registry.clone())));
+    let store = dcp_runner::store::Store::sqlite(&machine.path("runs.db")).await.expect("it can be made");
+    Embedded::start(store, options).await.expect("it starts")
+}
+
+impl House {
+    pub(crate) async fn new() -> Self {
+        let machine = Machine::of_version("4.1.1", STREAMS);
+        std::fs::create_dir(machine.path("checkpoints")).expect("there is room");
+        let registry = Sql::sqlite(&machine.path("state.db")).await.expect("it can be made");
+        let store = Store::sqlite(&machine.path("state.db")).await.expect("it can be made");
+        let runner = started(&machine, &registry).await;
+        let dags = DagFolder::open("dags", &machine.path("")).expect("it can be made");
+        Self { machine, registry, store, runner, dags, scope: Scope::new("shop", None) }
+    }
+
+    /// Applies what there is to be, and nothing else.
+    pub(crate) async fn apply(&self, streams: &[&Stream]) {
+        let manifests = streams.iter().map(|stream| stream.manifest(&self.machine.path("")));
+        let desired: Vec<Primitive> = manifests.flat_map(|it| primitives(&it)).collect();
+        let state = self.registry.state(&self.scope).await.expect("it is there");
+        let context = Context { scope: self.scope.clone(), commit: None, place: &|_, _, _| None };
+        let comparison = compare(&desired, &state, |_, _| Concern::Compared);
+        let wanted = comparison.wanted();
+        let texts = self.registry.bodies(&self.scope, &wanted).await.expect("they are there");
+        let bodies = wanted.into_iter().zip(texts).collect();
+        let plan = comparison.plan(&bodies, &context).expect("it can be read");
+        let target = Target { registry: &self.registry, dags: &self.dags, scope: &self.scope };
+        let id = format!("{:032x}", rand::random::<u128>());
+        let who = Who { id, by: "tester".to_owned(), at: Timestamp::now() };
+        apply(target, &plan, &who, &mut |_| {}).await.expect("it is applied");
+    }
+
+    pub(crate) fn here(&self) -> LocalJobs {
+        LocalJobs { registry: self.registry.clone(), store: self.store.clone() }
+    }
+
+    pub(crate) fn keeper(&self) -> Keeping {
+        let (stop, stopped) = watch::channel(false);
+        let keeper = Reconciler {
+            registry: self.registry.clone(),
+            store: self.store.clone(),
+            runner: Arc::new(self.runner.clone()),
+            lease: Duration::from_secs(1),
+            clock: Timestamp::now,
+            log: Arc::new(|_| {}),
+        };
+        Keeping { stop, task: tokio::spawn(keeper.run(stopped)) }
+    }
+
+    pub(crate) async fn state(&self, stream: &Stream) -> JobState {
+        self.store.job(&stream.key()).await.expect("it can be read").state
+    }
+
+    pub(crate) async fn until(
+        &self,
+        stream: &Stream,
+        what: &str,
+        is: impl Fn(&JobState) -> bool,
+    ) -> JobState {
+        let deadline = Instant::now() + Duration::from_mins(1);
+        loop {
+            let state = self.state(stream).await;
+            if is(&state) {
+                return state;
+            }
+            if Instant::now() >= deadline {
+                let said = self.store.events(&stream.key(), 50).await.expect("they can be read");
+                let all = self.runner.list(&Filter::default(), None, 50).await.expect("they can be read");
+                let logs = all.iter().map(|it| format!("{} {:?}", it.id(), it.history)).collect::<Vec<_>>();
+                panic!("{what} did not happen: {state:#?} {said:#?} {logs:#?}");
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until a revision runs and is healthy.
+    pub(crate) async fn healthy(&self, stream: &Stream, revision: u64) -> JobState {
+        let runs = |state: &JobState| {
+            let of = |it: &dcp_reconciler::reconcile::Version| it.revision == revision;
+            let run = state.run.as_ref().filter(|run| run.stopping.is_none() && run.execution.is_some());
+            run.is_some_and(|run| of(&run.version)) && state.healthy.as_ref().is_some_and(of)
+        };
+        self.until(stream, &format!("a healthy revision {revision}"), runs).await
+    }
+
+    pub(crate) async fn rests(&self, stream: &Stream) {
+        self.until(stream, "rest", |state| state.run.is_none() && state.starts > 0).await;
+        let filter = Filter { phases: live(), ..Filter::default() };
+        assert_eq!(self.runner.list(&filter, None, 10).await.expect("it can be read"), []);
+    }
+
+    pub(crate) async fn events(&self, stream: &Stream) -> String {
+        let events = self.store.events(&stream.key(), 1000).await.expect("they can be read");
+        let said: Vec<&str> = events.iter().rev().map(|it| it.message.as_str()).collect();
+        format!("{}\n", said.join("\n"))
+    }
+
+    pub(crate) fn started(&self) -> Vec<String> {
+        self.machine.lines("started")
+    }
+
+    pub(crate) fn no_two_at_once(&self) {
+        assert_eq!(self.machine.lines("doubled"), [""; 0]);
+    }
+}
+
+/// A reconciler that runs.
+pub(crate) struct Keeping {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Keeping {
+    /// In the middle of whatever it does.
+    pub(crate) async fn die(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+
+    pub(crate) async fn leave(self) {
+        self.stop.send_replace(true);
+        self.task.await.expect("it ends");
+    }
+}

@@ -1,0 +1,208 @@
+//! What each database promises.
+
+use std::time::{Duration, Instant};
+
+use dcp_model::primitive::Fingerprint;
+use dcp_reconciler::reconcile::lease::Lease;
+use dcp_reconciler::reconcile::store::{Key, Store};
+use dcp_reconciler::reconcile::{GivenUp, JobState, Requested, Run, Version};
+use jiff::Timestamp;
+
+use crate::Fresh;
+
+fn key(name: &str) -> Key {
+    Key { scope: "shop/prod".to_owned(), address: format!("ContinuousJob/logistics/{name}") }
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(1_800_000_000 + second).unwrap()
+}
+
+fn state(starts: u64) -> JobState {
+    let version = Version {
+        revision: 3,
+        build: 2,
+        state: 1,
+        job: Fingerprint::of("job"),
+        trigger: Some(dcp_model::manifest::Trigger::default()),
+        checkpoint: Some("s3://lake/clicks".to_owned()),
+        grace: 120,
+    };
+    let run = Run {
+        number: starts,
+        version,
+        begun: at(0),
+        executors: Some(3),
+        execution: Some("a1".to_owned()),
+        stopping: None,
+    };
+    JobState {
+        run: Some(run),
+        starts,
+        failure: Some("out of stored ✓".to_owned()),
+        not_before: Some(at(1)),
+        given_up: Some(GivenUp { build: 4, at: at(2), why: "it failed".to_owned() }),
+        ..JobState::default()
+    }
+}
+
+pub(crate) async fn what_is_remembered_is_read_back(fresh: Fresh) {
+    let mut stored = fresh.store.job(&key("clicks")).await.unwrap();
+    assert_eq!((stored.version, &stored.state), (0, &JobState::default()));
+    for starts in 1..4 {
+        stored.state = state(starts);
+        assert!(fresh.store.save(&key("clicks"), &mut stored, &[], at(0)).await.unwrap());
+        assert_eq!(fresh.other.job(&key("clicks")).await.unwrap(), stored);
+        assert_eq!(stored.version, starts);
+    }
+    let mut second = fresh.other.job(&key("orders")).await.unwrap();
+    assert!(fresh.other.save(&key("orders"), &mut second, &["said".to_owned()], at(0)).await.unwrap());
+    let all = fresh.store.jobs().await.unwrap();
+    assert_eq!(all, [(key("clicks"), stored), (key("orders"), second)]);
+}
+
+pub(crate) async fn who_writes_second_learns_it(fresh: Fresh) {
+    let said = ["it was decided".to_owned()];
+    for said in [&said[..], &[]] {
+        for _ in 0..2 {
+            let mut first = fresh.store.job(&key("clicks")).await.unwrap();
+            let mut second = fresh.other.job(&key("clicks")).await.unwrap();
+            first.state.starts += 1;
+            second.state.starts += 100;
+            assert!(fresh.store.save(&key("clicks"), &mut first, said, at(0)).await.unwrap());
+            let before = second.clone();
+            assert!(!fresh.other.save(&key("clicks"), &mut second, said, at(0)).await.unwrap());
+            assert_eq!(second, before);
+            assert_eq!(fresh.other.job(&key("clicks")).await.unwrap(), first);
+        }
+    }
+    assert_eq!(
+        fresh.store.events(&key("clicks"), 10).await.unwrap().len(),
+        2,
+        "what was not written was not said"
+    );
+}
+
+pub(crate) async fn what_was_said_is_told_the_newest_first(fresh: Fresh) {
+    let mut stored = fresh.store.job(&key("clicks")).await.unwrap();
+    for number in 0..300 {
+        let said = [format!("{number} a"), format!("{number} b")];
+        assert!(fresh.store.save(&key("clicks"), &mut stored, &said, at(number)).await.unwrap());
+    }
+    let events = fresh.other.events(&key("clicks"), 3).await.unwrap();
+    let told: Vec<(&str, Timestamp)> = events.iter().map(|it| (it.message.as_str(), it.at)).collect();
+    assert_eq!(told, [("299 b", at(299)), ("299 a", at(299)), ("298 b", at(298))]);
+    let all = fresh.store.events(&key("clicks"), 10_000).await.unwrap();
+    assert!((400..=410).contains(&all.len()), "{} are state", all.len());
+    assert_eq!(fresh.store.events(&key("orders"), 3).await.unwrap(), []);
+}
+
+pub(crate) async fn what_was_asked_for_is_counted(fresh: Fresh) {
+    let (store, other) = (&fresh.store, &fresh.other);
+    assert_eq!(store.requests(0).await.unwrap(), []);
+    store.restart(&key("clicks"), "ada", at(0)).await.unwrap();
+    other.pause(&key("clicks"), true, "ben", at(1)).await.unwrap();
+    other.restart(&key("clicks"), "ada", at(2)).await.unwrap();
+    other.pause(&key("orders"), true, "ada", at(3)).await.unwrap();
+    let requested = |paused, restarts| Requested { paused, restarts };
+    let all = store.requests(0).await.unwrap();
+    assert_eq!(all, [(key("clicks"), requested(true, 2), 3), (key("orders"), requested(true, 0), 4)]);
+    store.pause(&key("clicks"), false, "ada", at(4)).await.unwrap();
+    assert_eq!(other.requests(4).await.unwrap(), [(key("clicks"), requested(false, 2), 5)]);
+    assert_eq!(other.requests(5).await.unwrap(), []);
+}
+
+fn lease(store: &Store, length: Duration) -> Lease {
+    Lease::new(store, "reconciler", length, Timestamp::now)
+}
+
+const LONG: Duration = Duration::from_hours(1);
+const SHORT: Duration = Duration::from_millis(300);
+
+/// Takes turns until a lease is held, and tells its epoch.
+async fn taken(lease: &mut Lease) -> u64 {
+    let deadline = Instant::now() + Duration::from_mins(1);
+    loop {
+        if let Some(epoch) = lease.turn().await.unwrap() {
+            return epoch;
+        }
+        assert!(Instant::now() < deadline, "it was not taken");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+pub(crate) async fn one_holds_a_lease(fresh: Fresh) {
+    let (mut one, mut two) = (lease(&fresh.store, LONG), lease(&fresh.other, LONG));
+    assert_eq!((one.turn().await.unwrap(), two.turn().await.unwrap()), (Some(1), None));
+    for _ in 0..5 {
+        assert_eq!((two.turn().await.unwrap(), one.turn().await.unwrap()), (None, Some(1)));
+    }
+    let mut another = Lease::new(&fresh.other, "another", LONG, Timestamp::now);
+    assert_eq!(another.turn().await.unwrap(), Some(1), "each name is a lease of its own");
+    // Who does not leave is waited for.
+    let mut short = lease(&fresh.other, SHORT);
+    assert_eq!(short.turn().await.unwrap(), None);
+    drop(one);
+    let begun = Instant::now();
+    assert_eq!(taken(&mut short).await, 2);
+    assert!(begun.elapsed() > SHORT);
+}
+
+pub(crate) async fn a_lease_that_is_left_is_taken_at_once(fresh: Fresh) {
+    let (mut one, mut two) = (lease(&fresh.store, LONG), lease(&fresh.other, LONG));
+    assert_eq!((one.turn().await.unwrap(), two.turn().await.unwrap()), (Some(1), None));
+    two.leave().await.unwrap();
+    assert_eq!(one.turn().await.unwrap(), Some(1), "who does not hold it can't leave it");
+    one.leave().await.unwrap();
+    assert_eq!((one.epoch(), two.turn().await.unwrap()), (None, Some(2)));
+    assert_eq!(one.turn().await.unwrap(), None);
+}
+
+pub(crate) async fn a_holder_that_was_away_too_long_holds_it_no_more(fresh: Fresh) {
+    let (mut one, mut two) = (lease(&fresh.store, SHORT), lease(&fresh.other, SHORT));
+    assert_eq!(one.turn().await.unwrap(), Some(1));
+    assert_eq!(two.turn().await.unwrap(), None);
+    // It knows by itself, before another one has it.
+    let begun = Instant::now();
+    while one.epoch().is_some() {
+        assert!(begun.elapsed() < SHORT, "it holds what others may take");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(taken(&mut two).await, 2);
+    assert_eq!((one.turn().await.unwrap(), one.epoch()), (None, None));
+    // One that nobody took it from goes on as before.
+    let mut alone = Lease::new(&fresh.store, "alone", SHORT, Timestamp::now);
+    assert_eq!(alone.turn().await.unwrap(), Some(1));
+    while alone.epoch().is_some() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!(alone.turn().await.unwrap(), Some(1));
+}
+
+pub(crate) async fn one_of_many_takes_a_lease(fresh: Fresh) {
+    let mut first = lease(&fresh.store, SHORT);
+    assert_eq!(first.turn().await.unwrap(), Some(1));
+    let tasks = (0..8).map(|number| {
+        let store = if number % 2 == 0 { fresh.store.clone() } else { fresh.other.clone() };
+        tokio::spawn(async move {
+            let mut lease = lease(&store, SHORT);
+            let deadline = Instant::now() + Duration::from_secs(20);
+            // Whoever has it once keeps it for as long as the others try.
+            let mut turns = 0;
+            while turns < 60 && Instant::now() < deadline {
+                turns += u32::from(lease.turn().await.unwrap().is_some());
+                let taken = store.leader("reconciler").await.unwrap().is_some_and(|it| it.epoch > 1);
+                if turns == 0 && taken {
+                    return None;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            lease.epoch()
+        })
+    });
+    let mut winners = Vec::new();
+    for task in tasks.collect::<Vec<_>>() {
+        winners.extend(task.await.unwrap());
+    }
+    assert_eq!(winners, [2]);
+}
