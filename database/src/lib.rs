@@ -4,6 +4,7 @@
 //! Both are spoken to through `sqlx::Any`, in SQL that both understand. What differs between them is here, and nothing
 //! of what is kept in them.
 
+mod held;
 mod postgres;
 mod schema;
 mod sqlite;
@@ -19,6 +20,7 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
 use sqlx::{Any, AnyConnection, AnyPool, ConnectOptions as _, Connection as _, Executor as _, Row as _};
 use tokio::time::{sleep, timeout};
 
+pub use held::Held;
 pub use schema::Schema;
 pub use transaction::{ROWS, Transaction, is_usual, wanted_values};
 

@@ -77,7 +77,7 @@ impl Store {
     async fn over(database: Database) -> Result<Self> {
         database.migrate(&SCHEMA).await?;
         let (writer, inbox) = mpsc::channel(QUEUE);
-        tokio::spawn(write::write_all(database.by_one(), inbox));
+        tokio::spawn(write::write_all(database.held(), inbox));
         Ok(Self { database, writer })
     }
 

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use dcp_database::{Database, Transaction, is_usual, signed};
 use dcp_model::primitive::Fingerprint;
+use dcp_database::{Database, Held, Transaction, is_usual, signed};
 use jiff::Timestamp;
 use serde::Serialize;
 use sqlx::any::{AnyArguments, AnyRow};
@@ -72,17 +72,17 @@ impl Save {
 }
 
 /// Writes all that comes in, for as long as anything can.
-pub(super) async fn write_all(database: Database, mut inbox: mpsc::Receiver<Command>) {
+pub(super) async fn write_all(mut database: Held, mut inbox: mpsc::Receiver<Command>) {
     let (mut commands, mut jobs) = (Vec::new(), HashSet::new());
     while inbox.recv_many(&mut commands, BATCH).await > 0 {
         let batch = Batch::of(&mut commands);
-        match batch.write(&database, &mut jobs).await {
+        match batch.write(&mut database, &mut jobs).await {
             Ok(written) => batch.answer(written),
             // Of many, it may be the fault of one; and what was known to be stored may be gone, as after a restore.
             Err(error) if batch.len() > 1 && !matches!(error, Error::Unavailable(_)) => {
                 jobs.clear();
                 for one in batch.each() {
-                    match one.write(&database, &mut jobs).await {
+                    match one.write(&mut database, &mut jobs).await {
                         Ok(written) => one.answer(written),
                         Err(error) => one.refuse(&error),
                     }
@@ -171,7 +171,7 @@ impl Batch {
         }
     }
 
-    async fn write(&self, database: &Database, jobs: &mut HashSet<Fingerprint>) -> Result<Written> {
+    async fn write(&self, database: &mut Held, jobs: &mut HashSet<Fingerprint>) -> Result<Written> {
         self.define(database, jobs).await?;
         if let Some(written) = self.quickly(database).await? {
             return Ok(written);
@@ -185,14 +185,14 @@ impl Batch {
     }
 
     /// Sees to it that the definitions are stored. They stay, whatever becomes of those who brought them.
-    async fn define(&self, database: &Database, jobs: &mut HashSet<Fingerprint>) -> Result<()> {
+    async fn define(&self, database: &mut Held, jobs: &mut HashSet<Fingerprint>) -> Result<()> {
         let brought =
             self.entries.iter().map(|entry| (&entry.new.record.request.job, &**entry.new.job.text()));
         let unknown: BTreeMap<&Fingerprint, &str> = brought.filter(|(job, _)| !jobs.contains(*job)).collect();
         if unknown.is_empty() {
             return Ok(());
         }
-        let values = database.values(unknown.len(), &["", ""]);
+        let values = database.database().values(unknown.len(), &["", ""]);
         let statement = format!("INSERT INTO runner_jobs (job, body) {values} ON CONFLICT (job) DO NOTHING");
         let query = sqlx::query(AssertSqlSafe(statement)).persistent(is_usual(unknown.len()));
         let query = unknown.iter().fold(query, |query, (job, body)| query.bind(job.as_str()).bind(*body));
@@ -206,7 +206,7 @@ impl Batch {
 
     /// Writes without a look first, as nearly all that is submitted is new. Nothing where it was not; some of the others
     /// may be stored then, and are found to be when it is looked for.
-    async fn quickly(&self, database: &Database) -> Result<Option<Written>> {
+    async fn quickly(&self, database: &mut Held) -> Result<Option<Written>> {
         if self.entries.iter().any(|entry| entry.new.record.request.fence.is_some()) {
             return Ok(None);
         }
@@ -218,25 +218,26 @@ impl Batch {
         };
         // One statement needs no transaction around it.
         if self.saves.is_empty() {
-            let written = database.execute(insertion(database, &entries)).await?;
+            let insertion = insertion(database.database(), &entries);
+            let written = database.execute(insertion).await?;
             return if written == count { inserted(Vec::new()) } else { Ok(None) };
         }
         if entries.is_empty() {
-            let (query, in_it) = update(database, &self.saves);
+            let (query, in_it) = update(database.database(), &self.saves);
             return inserted(saved(&self.saves, &in_it, &database.rows(query).await?));
         }
         let mut transaction = database.write().await?;
-        if transaction.execute(insertion(database, &entries)).await? != count {
+        if transaction.execute(insertion(database.database(), &entries)).await? != count {
             return Ok(None);
         }
-        let (query, in_it) = update(database, &self.saves);
+        let (query, in_it) = update(database.database(), &self.saves);
         let rows = transaction.rows(query).await?;
         transaction.commit().await?;
         inserted(saved(&self.saves, &in_it, &rows))
     }
 
     /// Looks first. Nothing where somebody else wrote a row between a look and a write: that is for the next look.
-    async fn carefully(&self, database: &Database) -> Result<Option<Written>> {
+    async fn carefully(&self, database: &mut Held) -> Result<Option<Written>> {
         let mut transaction = database.write_after_reading().await?;
         let mut known = self.known(&mut transaction).await?;
         let before = known.fences.clone();
@@ -245,7 +246,7 @@ impl Batch {
         let admitted = self.entries.iter().zip(&admissions).filter(|(_, it)| **it == Admission::Insert);
         let admitted: Vec<&Entry> = admitted.map(|(entry, _)| entry).collect();
         if !admitted.is_empty()
-            && transaction.execute(insertion(database, &admitted)).await? != admitted.len() as u64
+            && transaction.execute(insertion(database.database(), &admitted)).await? != admitted.len() as u64
         {
             return Ok(None);
         }
@@ -254,7 +255,7 @@ impl Batch {
         }
         let mut written = Written { admissions, saved: Vec::new() };
         if !self.saves.is_empty() {
-            let (query, in_it) = update(database, &self.saves);
+            let (query, in_it) = update(database.database(), &self.saves);
             written.saved = saved(&self.saves, &in_it, &transaction.rows(query).await?);
         }
         transaction.commit().await?;

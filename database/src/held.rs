@@ -1,0 +1,79 @@
+//! A connection for a task that runs statement after statement.
+
+use std::time::Instant;
+
+use sqlx::Any;
+use sqlx::any::{AnyArguments, AnyRow};
+use sqlx::pool::PoolConnection;
+use sqlx::query::Query;
+
+use super::{Database, Result, Transaction};
+
+/// One connection, held between statements. A pool pings each connection that it gets back: after each statement, that is
+/// another round trip to the database.
+#[derive(Debug)]
+pub struct Held {
+    database: Database,
+    held: Option<(PoolConnection<Any>, Instant)>,
+}
+
+impl Database {
+    /// Returns a connection of its own, beside those of the pool.
+    pub fn held(&self) -> Held {
+        Held { database: self.by_one(), held: None }
+    }
+}
+
+impl Held {
+    /// Returns the rows of a statement by itself, which is a transaction of its own.
+    pub async fn rows(&mut self, query: Query<'_, Any, AnyArguments>) -> Result<Vec<AnyRow>> {
+        let mut connection = self.take().await?;
+        let rows = query.fetch_all(&mut *connection).await;
+        self.keep(connection, rows)
+    }
+
+    /// Returns how many rows a statement by itself changed.
+    pub async fn execute(&mut self, query: Query<'_, Any, AnyArguments>) -> Result<u64> {
+        let mut connection = self.take().await?;
+        let done = query.execute(&mut *connection).await;
+        Ok(self.keep(connection, done)?.rows_affected())
+    }
+
+    /// Begins a transaction on the same connection, as [`Database::write`] does.
+    pub async fn write(&mut self) -> Result<Transaction> {
+        self.held = None;
+        self.database.write().await
+    }
+
+    /// Begins a transaction on the same connection, as [`Database::write_after_reading`] does.
+    pub async fn write_after_reading(&mut self) -> Result<Transaction> {
+        self.held = None;
+        self.database.write_after_reading().await
+    }
+
+    pub fn database(&self) -> &Database {
+        &self.database
+    }
+
+    /// Takes the held connection, or one that the pool has tested if the held one may be lost.
+    async fn take(&mut self) -> Result<PoolConnection<Any>> {
+        if let Some((connection, used)) = self.held.take()
+            && self.database.lost.is_trusted(used.elapsed())
+        {
+            return Ok(connection);
+        }
+        let Database { pool, .. } = &self.database;
+        pool.acquire().await.map_err(|error| self.database.error(&error))
+    }
+
+    /// Keeps the connection after a statement. After a failure, the pool tests it.
+    fn keep<T>(&mut self, connection: PoolConnection<Any>, done: sqlx::Result<T>) -> Result<T> {
+        match done {
+            Ok(value) => {
+                self.held = Some((connection, Instant::now()));
+                Ok(value)
+            }
+            Err(error) => Err(self.database.error(&error)),
+        }
+    }
+}
