@@ -7,6 +7,7 @@
 mod admit;
 mod claim;
 mod fence;
+mod lookup;
 mod members;
 mod read;
 mod write;
@@ -44,6 +45,7 @@ const QUEUE: usize = 4096;
 pub struct Store {
     database: Database,
     writer: mpsc::Sender<write::Command>,
+    reader: mpsc::Sender<lookup::Lookup>,
 }
 
 /// An execution to be kept from now on.
@@ -78,7 +80,9 @@ impl Store {
         database.migrate(&SCHEMA).await?;
         let (writer, inbox) = mpsc::channel(QUEUE);
         tokio::spawn(write::write_all(database.held(), inbox));
-        Ok(Self { database, writer })
+        let (reader, lookups) = mpsc::channel(QUEUE);
+        tokio::spawn(lookup::read_all(database.held(), lookups));
+        Ok(Self { database, writer, reader })
     }
 
     /// Whether the database answers.
@@ -130,11 +134,15 @@ impl Store {
     }
 
     pub async fn get(&self, id: &Id) -> Result<Option<Record>> {
-        read::get(&self.database, "id", id.as_str()).await
+        let (answer, answered) = oneshot::channel();
+        let lookup = lookup::Lookup { id: id.clone(), answer };
+        self.reader.send(lookup).await.map_err(|_| gone())?;
+        let found = answered.await.map_err(|_| gone())??;
+        Ok(found.map(Arc::unwrap_or_clone))
     }
 
     pub async fn by_token(&self, token: &str) -> Result<Option<Record>> {
-        read::get(&self.database, "token", token).await
+        read::by_token(&self.database, token).await
     }
 
     /// The newest first, from before an id on.

@@ -22,9 +22,9 @@ const WRITES: &str = "writing to a String does not fail";
 
 const COLUMNS: &str = "request, state, version, owner";
 
-pub(super) async fn get(database: &Database, column: &'static str, value: &str) -> Result<Option<Record>> {
-    let query = format!("SELECT {COLUMNS} FROM runner_executions WHERE {column} = $1");
-    let rows = database.rows(sqlx::query(AssertSqlSafe(query)).bind(value)).await?;
+pub(super) async fn by_token(database: &Database, token: &str) -> Result<Option<Record>> {
+    let query = format!("SELECT {COLUMNS} FROM runner_executions WHERE token = $1");
+    let rows = database.rows(sqlx::query(AssertSqlSafe(query)).bind(token)).await?;
     rows.first().map(|row| record(database, row)).transpose()
 }
 
@@ -194,7 +194,7 @@ struct State {
 }
 
 /// From the columns that begin at a place.
-fn record_at(database: &Database, row: &AnyRow, at: usize) -> Result<Record> {
+pub(super) fn record_at(database: &Database, row: &AnyRow, at: usize) -> Result<Record> {
     let State { execution, history } = database.json(row, at + 1)?;
     Ok(Record {
         request: database.json(row, at)?,

@@ -128,6 +128,7 @@ macro_rules! contract {
             a_failure_of_the_program_is_told,
             what_is_cancelled_stops,
             others_may_cancel,
+            check_sees_the_writes_of_another_runner,
             executions_are_listed_in_pages,
             steps_are_watched,
             logs_are_followed_through_all_attempts,

@@ -224,6 +224,16 @@ pub(crate) async fn others_may_cancel(fresh: Fresh) {
     assert_eq!(fresh.machine.lines("stopped"), ["wait"]);
 }
 
+pub(crate) async fn check_sees_the_writes_of_another_runner(fresh: Fresh) {
+    let id = fresh.runner.submit(submit("one", "wait")).await.unwrap().record.id().clone();
+    // From here on, the other Runner has a record in memory.
+    seen(&*fresh.other, &id, |record| record.execution.phase == Phase::Running).await;
+    let written = fresh.runner.cancel(&id, "tester").await.unwrap();
+    let read = fresh.other.check(&id).await.unwrap();
+    assert_ne!(read.execution.phase, Phase::Running);
+    assert!(read.history.starts_with(&written.history), "{read:#?}");
+}
+
 pub(crate) async fn executions_are_listed_in_pages(fresh: Fresh) {
     let mut ids = Vec::new();
     for number in 0..5 {
