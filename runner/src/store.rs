@@ -34,6 +34,7 @@ const SCHEMA: Schema = Schema {
         include_str!("store/schema-2.sql"),
         include_str!("store/schema-3.sql"),
         include_str!("store/schema-4.sql"),
+        include_str!("store/schema-5.sql"),
     ],
 };
 
