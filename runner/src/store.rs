@@ -100,10 +100,13 @@ impl Store {
         self.database.close().await;
     }
 
-    /// Returns once nothing can be written any more because the task that writes has died. A process can't recover from
-    /// that, and has to end.
+    /// Returns once nothing can be written or read any more because the task that does it has died. A process can't recover
+    /// from that, and has to end.
     pub async fn writer_died(&self) {
-        self.writer.closed().await;
+        tokio::select! {
+            () = self.writer.closed() => {}
+            () = self.reader.closed() => {}
+        }
     }
 
     /// Keeps an execution, unless there is one by its token. It is on disk once this returns.
@@ -253,6 +256,10 @@ mod tests {
         let dead = Store { writer, ..store.clone() };
         timeout(Duration::from_millis(50), dead.writer_died()).await.unwrap_err();
         drop(inbox);
+        timeout(Duration::from_secs(10), dead.writer_died()).await.unwrap();
+        let (reader, lookups) = mpsc::channel(1);
+        drop(lookups);
+        let dead = Store { reader, ..store.clone() };
         timeout(Duration::from_secs(10), dead.writer_died()).await.unwrap();
         timeout(Duration::from_millis(50), store.writer_died()).await.unwrap_err();
     }
