@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use dcp_model::primitive::Fingerprint;
 use dcp_database::{Database, Held, Transaction, is_usual, signed};
+use dcp_model::primitive::Fingerprint;
 use jiff::Timestamp;
 use serde::Serialize;
 use sqlx::any::{AnyArguments, AnyRow};
