@@ -17,6 +17,7 @@ mod harness;
 mod hostile;
 mod interrupted;
 mod kept;
+mod pages;
 
 mod plane;
 mod private;

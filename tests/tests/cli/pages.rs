@@ -1,0 +1,92 @@
+//! Runs the commands of documents, in their order and from their text, and compares the output that a document shows.
+//! `UPDATE_GOLDEN=1` writes the output into the document.
+
+mod page;
+mod shell;
+mod stable;
+
+use page::{Block, Page};
+use shell::Shell;
+
+use crate::harness::Sandbox;
+
+/// The documents with console blocks.
+const PAGES: [&str; 1] = ["README.md"];
+/// The tag of blocks that need the Spark of this machine, beside those without a tag.
+const SPARK: &str = "spark";
+
+/// Runs all console blocks of a document that have this tag.
+fn run(path: &str, tag: Option<&str>, sandbox: &Sandbox) {
+    let mut page = Page::read(path);
+    let mut shell = Shell::new(sandbox);
+    let mut wrong = Vec::new();
+    let mut commands = 0;
+    for block in &mut page.blocks {
+        match block {
+            Block::File { name, text } => {
+                sandbox.write(name, text.as_bytes());
+            }
+            Block::Console(console) if console.tag.as_deref() == tag => {
+                for step in &mut console.steps {
+                    commands += 1;
+                    let written = shell.run(&step.command);
+                    if !stable::same(&step.output, &written) {
+                        let shown = &step.output;
+                        wrong.push(format!("$ {}\n--- shown\n{shown}\n--- written\n{written}", step.command));
+                        step.output = written;
+                    }
+                }
+            }
+            Block::Console(_) | Block::Text(_) => {}
+        }
+    }
+    assert!(commands > 0, "{path} has no command of the tag {tag:?}");
+    if dcp_tests::update_golden() {
+        page.write();
+        return;
+    }
+    let wrong = wrong.join("\n\n");
+    assert!(wrong.is_empty(), "commands of {path} write something else; UPDATE_GOLDEN=1 updates it\n{wrong}");
+}
+
+#[test]
+fn readme_commands_write_what_it_shows() {
+    run("README.md", None, &Sandbox::quickstart());
+}
+
+/// No console block is left out: each document is in the list, each tag is one that a test runs or compares.
+#[test]
+fn every_console_block_is_checked() {
+    for path in PAGES {
+        let page = Page::read(path);
+        assert_eq!(page.text(), page.original, "{path} can't be written back");
+        for block in &page.blocks {
+            let Block::Console(console) = block else { continue };
+            let tags: &[Option<&str>] = match path {
+                "README.md" => &[None, Some(SPARK)],
+                _ => &[None],
+            };
+            assert!(
+                tags.contains(&console.tag.as_deref()),
+                "{path} has a block of the tag {:?}",
+                console.tag
+            );
+        }
+    }
+}
+
+/// What needs the Spark of this machine.
+mod spark {
+    use std::process::Command;
+
+    use super::{SPARK, Sandbox, run};
+
+    #[test]
+    fn readme_jobs_write_what_it_shows() {
+        let sandbox = Sandbox::new();
+        let from = dcp_tests::workspace().join("examples/local");
+        let copied = Command::new("cp").arg("-r").arg(from.join(".")).arg(sandbox.path()).status();
+        assert!(copied.expect("cp is there").success());
+        run("README.md", Some(SPARK), &sandbox);
+    }
+}
