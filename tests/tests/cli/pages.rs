@@ -11,7 +11,7 @@ use shell::Shell;
 use crate::harness::Sandbox;
 
 /// The documents with console blocks.
-const PAGES: [&str; 1] = ["README.md"];
+const PAGES: [&str; 2] = ["README.md", "docs/tutorial.md"];
 /// The tag of blocks that need the Spark of this machine, beside those without a tag.
 const SPARK: &str = "spark";
 
@@ -80,6 +80,18 @@ mod spark {
     use std::process::Command;
 
     use super::{SPARK, Sandbox, run};
+
+    /// A folder in which `dcp` is this repository.
+    fn beside_the_repository() -> Sandbox {
+        let sandbox = Sandbox::new();
+        std::os::unix::fs::symlink(dcp_tests::workspace(), sandbox.join("dcp")).expect("it is new");
+        sandbox
+    }
+
+    #[test]
+    fn tutorial_commands_write_what_it_shows() {
+        run("docs/tutorial.md", None, &beside_the_repository());
+    }
 
     #[test]
     fn readme_jobs_write_what_it_shows() {
