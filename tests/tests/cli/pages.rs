@@ -5,13 +5,15 @@ mod page;
 mod shell;
 mod stable;
 
-use page::{Block, Page};
+use page::{Block, Console, Page};
 use shell::Shell;
 
 use crate::harness::Sandbox;
 
 /// The documents with console blocks.
-const PAGES: [&str; 2] = ["README.md", "docs/tutorial.md"];
+const PAGES: [&str; 3] = ["README.md", "docs/streams.md", "docs/tutorial.md"];
+/// The tag of blocks that show commands of the tutorial once more.
+const EXCERPT: &str = "tutorial";
 /// The tag of blocks that need the Spark of this machine, beside those without a tag.
 const SPARK: &str = "spark";
 
@@ -49,9 +51,39 @@ fn run(path: &str, tag: Option<&str>, sandbox: &Sandbox) {
     assert!(wrong.is_empty(), "commands of {path} write something else; UPDATE_GOLDEN=1 updates it\n{wrong}");
 }
 
+fn consoles<'page>(page: &'page mut Page, tag: Option<&str>) -> Vec<&'page mut Console> {
+    let consoles = page.blocks.iter_mut().filter_map(|block| match block {
+        Block::Console(console) if console.tag.as_deref() == tag => Some(console),
+        _ => None,
+    });
+    consoles.collect()
+}
+
 #[test]
 fn readme_commands_write_what_it_shows() {
     run("README.md", None, &Sandbox::quickstart());
+}
+
+#[test]
+fn excerpts_are_what_the_tutorial_shows() {
+    let mut tutorial = Page::read("docs/tutorial.md");
+    let mut wrong = Vec::new();
+    for path in PAGES {
+        let mut page = Page::read(path);
+        for step in consoles(&mut page, Some(EXCERPT)).into_iter().flat_map(|it| &mut it.steps) {
+            let shown = consoles(&mut tutorial, None).into_iter().flat_map(|it| &it.steps);
+            let last = shown.filter(|it| it.command == step.command).last();
+            let last = last.expect("the tutorial has the command");
+            if last.output != step.output {
+                wrong.push(format!("{path}: {}", step.command));
+                step.output.clone_from(&last.output);
+            }
+        }
+        if dcp_tests::update_golden() {
+            page.write();
+        }
+    }
+    assert!(dcp_tests::update_golden() || wrong.is_empty(), "the tutorial shows something else: {wrong:?}");
 }
 
 /// No console block is left out: each document is in the list, each tag is one that a test runs or compares.
@@ -64,7 +96,8 @@ fn every_console_block_is_checked() {
             let Block::Console(console) = block else { continue };
             let tags: &[Option<&str>] = match path {
                 "README.md" => &[None, Some(SPARK)],
-                _ => &[None],
+                "docs/tutorial.md" => &[None],
+                _ => &[Some(EXCERPT)],
             };
             assert!(
                 tags.contains(&console.tag.as_deref()),
