@@ -11,7 +11,7 @@ use shell::Shell;
 use crate::harness::Sandbox;
 
 /// The documents with console blocks.
-const PAGES: [&str; 3] = ["README.md", "docs/streams.md", "docs/tutorial.md"];
+const PAGES: [&str; 4] = ["README.md", "docs/rest.md", "docs/streams.md", "docs/tutorial.md"];
 /// The tag of blocks that show commands of the tutorial once more.
 const EXCERPT: &str = "tutorial";
 /// The tag of blocks that need the Spark of this machine, beside those without a tag.
@@ -96,7 +96,7 @@ fn every_console_block_is_checked() {
             let Block::Console(console) = block else { continue };
             let tags: &[Option<&str>] = match path {
                 "README.md" => &[None, Some(SPARK)],
-                "docs/tutorial.md" => &[None],
+                "docs/rest.md" | "docs/tutorial.md" => &[None],
                 _ => &[Some(EXCERPT)],
             };
             assert!(
@@ -124,6 +124,11 @@ mod spark {
     #[test]
     fn tutorial_commands_write_what_it_shows() {
         run("docs/tutorial.md", None, &beside_the_repository());
+    }
+
+    #[test]
+    fn rest_calls_write_what_the_page_shows() {
+        run("docs/rest.md", None, &beside_the_repository());
     }
 
     #[test]
