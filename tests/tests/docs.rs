@@ -1,5 +1,6 @@
 //! Holds the documentation to the code: every diagnostic has its page and the page's examples show it, and what is
-//! generated from the model is up to date. `UPDATE_GOLDEN=1 cargo test -p dcp-tests` writes the generated files anew.
+//! generated from the model is up to date. `UPDATE_GOLDEN=1 cargo test --workspace --test docs` writes the
+//! generated files anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -127,7 +128,7 @@ fn what_is_generated_is_up_to_date() {
             stale.push(path.to_owned());
         }
     }
-    assert_none("stale; run UPDATE_GOLDEN=1 cargo test -p dcp-tests, and read the diff", &stale);
+    assert_none("stale; run UPDATE_GOLDEN=1 cargo test --workspace --test docs, and read the diff", &stale);
 }
 
 /// What the document of the REST face shows as a submit.

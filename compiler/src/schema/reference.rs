@@ -13,7 +13,8 @@ const MAX_DEPTH: usize = 24;
 
 const MANIFEST_INTRO: &str = r#"# The manifest
 
-A manifest describes one Spark workload: what runs, when, on what, and what it reads and writes.
+For people who write manifests: every field. A manifest describes one Spark workload: what runs, when, on what, and
+what it reads and writes.
 
 ```yaml
 apiVersion: dcp/v1
@@ -37,21 +38,24 @@ spec:
     executors: {cores: 2, memory: 4g, min: 2, max: 10}
 ```
 
-A file may hold several manifests, separated by `---`. Fields that are left out have the default given here. No field
-may be empty, and no field exists that is not listed: a misspelt one is an error.
-
-Texts may hold references: `${var.name}` for a variable of the [project](project.md), and `${secret.name/key}` for a
-secret; the arguments of a program also `${param.name}`, for a parameter of the run. `$${` stands for a plain `${`.
-
-A *scalar*, in what follows, is text, a number or a boolean, and taken as it is written: `1.10` stays `1.10`.
+| | |
+| --- | --- |
+| several manifests in a file | are separated by `---` |
+| a field that is left out | has the default given here |
+| a field that is empty or not listed | is an error |
+| `${var.name}` | is replaced by a variable of the [project](project.md) |
+| `${secret.name/key}` | is replaced by a secret where the job runs |
+| `${param.name}` | is replaced by a parameter of the run, in the arguments of a program |
+| `$${` | is a plain `${` |
+| a *scalar* | is text, a number or a boolean, taken as it is written: `1.10` stays `1.10` |
 
 Editors that know JSON Schema complete and check manifests with `schemas/manifest.json`.
 "#;
 
 const PROJECT_INTRO: &str = r"# The project file
 
-`dcp.yaml` stands in the project's folder. It says where manifests are, which targets they are applied to, and what
-differs between these.
+For people who set up a project: every field of `dcp.yaml`, which says where manifests are, which targets they are
+applied to, and what differs between these. It stands in the project's folder.
 
 ```yaml
 # file: dcp.yaml
@@ -69,16 +73,19 @@ targets:
         set: {spec: {resources: {executors: {memory: 8g}}}}
 ```
 
-A target's overlays are merged into the manifests that match, one after the other, and then `${var.name}` is replaced
-by the target's value, or else the project's. A *scalar* is text, a number or a boolean, taken as it is written. The target is the one that `--target` names, or the default, or the only
-one there is.
+| | |
+| --- | --- |
+| the target | is the one of `--target`, or the default, or the only one |
+| its overlays | are merged into the manifests that match, one after the other |
+| `${var.name}` | is then replaced by the target's value, or else the project's |
+| a *scalar* | is text, a number or a boolean, taken as it is written |
 
 Editors that know JSON Schema complete and check it with `schemas/project.json`. Manifests are described in
 [The manifest](manifest.md).
 ";
 
 const NOTICE: &str =
-    "<!-- From here on generated from the model: UPDATE_GOLDEN=1 cargo test -p dcp-tests -->";
+    "<!-- From here on generated from the model: UPDATE_GOLDEN=1 cargo test --workspace --test docs -->";
 
 /// Fields that come before the others of their type, in this order: JSON has none.
 const ORDER: &str = "\

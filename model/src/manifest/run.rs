@@ -380,7 +380,8 @@ impl Scaling {
     }
 }
 
-/// How often, and after which failures, a run is tried again. Nothing else retries: Airflow's own retries are zero.
+/// The number of attempts of a run, and the failures after which it is tried again. Nothing else retries a job: a retry of
+/// Airflow's task finds the execution of the try before.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Retry {
