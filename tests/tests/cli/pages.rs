@@ -1,6 +1,7 @@
 //! Runs the commands of documents, in their order and from their text, and compares the output that a document shows.
 //! `UPDATE_GOLDEN=1` writes the output into the document.
 
+mod links;
 mod page;
 mod shell;
 mod stable;
@@ -89,12 +90,13 @@ fn excerpts_are_what_the_tutorial_shows() {
 /// No console block is left out: each document is in the list, each tag is one that a test runs or compares.
 #[test]
 fn every_console_block_is_checked() {
-    for path in PAGES {
-        let page = Page::read(path);
+    for path in links::documents().into_iter().chain(["README.md".to_owned()]) {
+        let page = Page::read(&path);
         assert_eq!(page.text(), page.original, "{path} can't be written back");
         for block in &page.blocks {
             let Block::Console(console) = block else { continue };
-            let tags: &[Option<&str>] = match path {
+            assert!(PAGES.contains(&path.as_str()), "no test runs the commands of {path}");
+            let tags: &[Option<&str>] = match path.as_str() {
                 "README.md" => &[None, Some(SPARK)],
                 "docs/rest.md" | "docs/tutorial.md" => &[None],
                 _ => &[Some(EXCERPT)],
