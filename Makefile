@@ -12,7 +12,7 @@ needs-unit := cargo cc python3 venv dpkg
 needs-postgres := cargo cc postgres
 needs-cloud := cargo cc python3 venv
 needs-schemathesis := cargo cc python3 venv
-needs-spark := cargo cc python3 venv javac
+needs-spark := cargo cc python3 venv javac curl
 needs-streaming := cargo cc python3 venv java maven postgres
 needs-airflow := cargo cc python3 venv java postgres
 
@@ -37,7 +37,7 @@ test:
 ## test-postgres  the registry in a PostgreSQL that the tests start for themselves
 ## test-cloud the DAG folder in S3, by moto's server on this machine: no cloud account
 ## test-schemathesis  the REST face, called in all the ways that its document has
-## test-spark jobs of every kind on a real Spark on this machine, installed from PyPI
+## test-spark jobs of every kind, and the commands of documents, on a real Spark on this machine, installed from PyPI
 ## test-streaming  changed streams on a real Spark, with a real Kafka and a real PostgreSQL, all on this machine
 ## test-airflow  the provider and generated DAGs in a real Airflow on PostgreSQL, with a real Spark, all on this machine
 $(GROUPS:%=test-%): test-%:
