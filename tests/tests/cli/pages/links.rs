@@ -1,4 +1,4 @@
-//! Holds what documents refer to: links, headings, names of tests; and that each says whom it is for.
+//! Holds what documents refer to: links, headings, names of files and tests; and that each says whom it is for.
 
 use std::collections::HashSet;
 use std::fs;
@@ -80,33 +80,70 @@ fn links_of_documents_lead_to_files_and_headings() {
     assert_eq!(broken, [""; 0]);
 }
 
-/// Adds the names of the functions in all sources below a folder.
-fn functions(folder: &Path, found: &mut String) {
+/// Adds the files below a folder, relative to the workspace.
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("it can be listed") {
         let path = entry.expect("it can be listed").path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        if path.is_dir() && !name.starts_with('.') && name != "target" {
-            functions(&path, found);
-        } else if path.extension().is_some_and(|it| it == "rs") {
-            let text = read(&path);
-            let named = text.split("fn ").skip(1).filter_map(|rest| rest.split(['(', '<']).next());
-            found.extend(named.flat_map(|name| [name, "\n"]));
+        if !path.is_dir() {
+            found.push(path);
+        } else if !name.starts_with('.') && !matches!(&*name, "target" | "__pycache__") {
+            files(&path, found);
         }
     }
+}
+
+/// The code spans of a document.
+fn spans(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn files_named_by_contributing_and_architecture_exist() {
+    let root = dcp_tests::workspace();
+    let mut found = Vec::new();
+    files(&root, &mut found);
+    let found: Vec<_> = found.iter().map(|path| path.to_string_lossy()).collect();
+    let found = found.join("\n");
+    let ends = [".rs", ".py", ".md", ".sql", ".proto", ".hbs", ".yaml", ".json", ".snap", ".txt", "/"];
+    let mut missing = Vec::new();
+    let mut named = 0;
+    for path in ["CONTRIBUTING.md", "docs/architecture.md"] {
+        let page = prose(&read(&root.join(path)));
+        // `…`, `*` and names in capitals stand for any text.
+        let any = |it: char| matches!(it, '…' | '*' | '{' | ' ') || it.is_ascii_uppercase();
+        let is_file =
+            |span: &&str| ends.iter().any(|end| span.ends_with(end)) && !span.starts_with(['.', '/', '$']);
+        for span in spans(&page).filter(|span| span.contains('/')).filter(is_file) {
+            named += 1;
+            let known = span.split(any).next().unwrap_or_default();
+            if !found.contains(known) {
+                missing.push(format!("{path}: {span}"));
+            }
+        }
+    }
+    assert!(named > 100, "they name {named} files");
+    assert_eq!(missing, [""; 0]);
 }
 
 #[test]
 fn tests_named_by_the_page_of_reliability_exist() {
     let root = dcp_tests::workspace();
-    let mut found = String::new();
-    functions(&root, &mut found);
+    let mut found = Vec::new();
+    files(&root, &mut found);
+    let sources = found.iter().filter(|path| path.extension().is_some_and(|it| it == "rs"));
+    let functions = |path: &PathBuf| {
+        let text = read(path);
+        let names = text.split("fn ").skip(1).filter_map(|rest| rest.split(['(', '<']).next());
+        names.fold(String::new(), |names, name| names + name + "\n")
+    };
+    let functions: String = sources.map(functions).collect();
     let page = prose(&read(&root.join("docs/reliability.md")));
-    let spans = page.split('`').skip(1).step_by(2);
     let is_test = |span: &&str| {
         span.matches('_').count() >= 2 && span.bytes().all(|it| it == b'_' || it.is_ascii_lowercase())
     };
     let (named, missing): (Vec<&str>, Vec<&str>) =
-        spans.filter(is_test).partition(|name| found.contains(name));
+        spans(&page).filter(is_test).partition(|name| functions.contains(name));
     assert!(named.len() > 40, "the page names {} tests", named.len());
     assert_eq!(missing, [""; 0]);
 }
