@@ -15,7 +15,7 @@ use crate::harness::Sandbox;
 const PAGES: [&str; 4] = ["README.md", "docs/rest.md", "docs/streams.md", "docs/tutorial.md"];
 /// The tag of blocks that show commands of the tutorial once more.
 const EXCERPT: &str = "tutorial";
-/// The tag of blocks that need the Spark of this machine, beside those without a tag.
+/// The tag of blocks that need a Spark, in documents with blocks that need none.
 const SPARK: &str = "spark";
 
 /// Runs all console blocks of a document that have this tag.
@@ -87,7 +87,7 @@ fn excerpts_are_what_the_tutorial_shows() {
     assert!(dcp_tests::update_golden() || wrong.is_empty(), "the tutorial shows something else: {wrong:?}");
 }
 
-/// No console block is left out: each document is in the list, each tag is one that a test runs or compares.
+/// Checks that each console block is one that a test runs or compares.
 #[test]
 fn every_console_block_is_checked() {
     for path in links::documents().into_iter().chain(["README.md".to_owned()]) {
@@ -110,13 +110,13 @@ fn every_console_block_is_checked() {
     }
 }
 
-/// What needs the Spark of this machine.
+/// Documents whose commands need the Spark of this machine.
 mod spark {
     use std::process::Command;
 
     use super::{SPARK, Sandbox, run};
 
-    /// A folder in which `dcp` is this repository.
+    /// Returns a folder in which `dcp` is this repository.
     fn beside_the_repository() -> Sandbox {
         let sandbox = Sandbox::new();
         std::os::unix::fs::symlink(dcp_tests::workspace(), sandbox.join("dcp")).expect("it is new");

@@ -1,10 +1,10 @@
-//! Holds what documents refer to: links, headings, names of files and tests; and that each says whom it is for.
+//! Checks that the links, headings, files and tests that documents name exist, and that each says whom it is for.
 
 use std::collections::HashSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The documents that people read, relative to the workspace.
+/// Returns the documents that people read, relative to the workspace.
 pub(super) fn documents() -> Vec<String> {
     let entries = fs::read_dir(dcp_tests::workspace().join("docs")).expect("the folder is there");
     let paths = entries.map(|entry| entry.expect("it can be listed").path());
@@ -20,7 +20,7 @@ fn read(path: &Path) -> String {
     fs::read_to_string(path).expect("the document is there")
 }
 
-/// The text of a document without its fenced blocks.
+/// Returns the text of a document without its fenced blocks.
 fn prose(text: &str) -> String {
     let mut fenced = false;
     let outside = |line: &&str| {
@@ -31,7 +31,7 @@ fn prose(text: &str) -> String {
     text.lines().filter(outside).fold(String::new(), |text, line| text + line + "\n")
 }
 
-/// The anchors of a document's headings, as GitHub makes them.
+/// Returns the anchors of a document's headings, as GitHub makes them.
 fn anchors(text: &str) -> HashSet<String> {
     let titles = text.lines().filter(|line| line.starts_with('#')).map(|line| line.trim_start_matches('#'));
     let slug = |title: &str| {
@@ -42,7 +42,7 @@ fn anchors(text: &str) -> HashSet<String> {
     titles.map(slug).collect()
 }
 
-/// The targets of a document's links within the repository.
+/// Returns the targets of a document's links within the repository.
 fn links(text: &str) -> Vec<String> {
     let after = text.split("](").skip(1);
     let targets = after.filter_map(|rest| rest.split_once(')')).map(|(target, _)| target.to_owned());
@@ -80,7 +80,7 @@ fn links_of_documents_lead_to_files_and_headings() {
     assert_eq!(broken, [""; 0]);
 }
 
-/// Adds the files below a folder, relative to the workspace.
+/// Adds the paths of all files below a folder.
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).expect("it can be listed") {
         let path = entry.expect("it can be listed").path();
@@ -93,7 +93,7 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// The code spans of a document.
+/// Returns the code spans of a document.
 fn spans(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }

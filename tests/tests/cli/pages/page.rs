@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::path::PathBuf;
 
-/// A document, in pieces that give its text again.
+/// A document in pieces, from which its text can be written again.
 pub(super) struct Page {
     pub(super) blocks: Vec<Block>,
     pub(super) original: String,
@@ -88,7 +88,7 @@ impl Block {
     }
 }
 
-/// Commands begin with `$ `, their further lines with `> `.
+/// Returns the commands of a block. Commands begin with `$ `, their further lines with `> `.
 fn steps(body: &[&str]) -> Vec<Step> {
     let mut steps: Vec<Step> = Vec::new();
     for line in body {

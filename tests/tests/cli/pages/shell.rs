@@ -18,7 +18,7 @@ const END: &str = "--- the command has ended with";
 const LIMIT: Duration = Duration::from_mins(4);
 /// The folder that documents show in place of the sandbox.
 const SHOWN: &str = "/home/ada";
-/// Installing dcp is not what a document's test is for: it has a binary already.
+/// Stands for `cargo install`: a test of documents has a binary already.
 const CARGO: &str = "#!/bin/sh\ncase \"$*\" in \"install --path cli --locked\"*) ;; *) exit 1 ;; esac\n";
 
 pub(super) struct Shell {
@@ -86,7 +86,7 @@ impl Shell {
 }
 
 impl Drop for Shell {
-    /// Ends what the commands have left running, also where the test failed.
+    /// Ends what the commands have left running, after a failure too.
     fn drop(&mut self) {
         if let Some(group) = i32::try_from(self.bash.id()).ok().and_then(Pid::from_raw) {
             let _ = kill_process_group(group, Signal::KILL);

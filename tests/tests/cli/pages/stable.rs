@@ -32,7 +32,7 @@ fn words(line: &str) -> impl Iterator<Item = String> {
     line.split_whitespace().map(str::to_owned)
 }
 
-/// The words of a text, with a letter for each that differs from run to run.
+/// Returns the words of a text, with a letter for each that differs from run to run.
 fn stable(text: &str) -> Vec<String> {
     let text = without_ids_and_instants(text);
     let words: Vec<&str> = text.split_whitespace().collect();
