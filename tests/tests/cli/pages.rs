@@ -116,9 +116,15 @@ mod spark {
 
     use super::{SPARK, Sandbox, run};
 
+    /// Returns a folder on a machine that has a Spark: its installation is slow, and writes more than documents show.
+    fn with_spark() -> Sandbox {
+        dcp_tests::spark_home();
+        Sandbox::new()
+    }
+
     /// Returns a folder in which `dcp` is this repository.
     fn beside_the_repository() -> Sandbox {
-        let sandbox = Sandbox::new();
+        let sandbox = with_spark();
         std::os::unix::fs::symlink(dcp_tests::workspace(), sandbox.join("dcp")).expect("it is new");
         sandbox
     }
@@ -135,7 +141,7 @@ mod spark {
 
     #[test]
     fn readme_jobs_write_what_it_shows() {
-        let sandbox = Sandbox::new();
+        let sandbox = with_spark();
         let from = dcp_tests::workspace().join("examples/local");
         let copied = Command::new("cp").arg("-r").arg(from.join(".")).arg(sandbox.path()).status();
         assert!(copied.expect("cp is there").success());
