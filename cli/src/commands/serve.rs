@@ -385,3 +385,22 @@ pub(super) fn read_tokens(path: &Path) -> Result<Vec<Token>, Failure> {
     }
     Ok(tokens)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn service_ends_with_an_error_once_its_writer_has_died() {
+        let ended =
+            tokio::time::timeout(Duration::from_secs(10), unless(pending(), ready(()), WRITES_EXECUTIONS));
+        let failed = ended.await.expect("it ends");
+        assert!(
+            failed.is_err_and(|it| format!("{it:?}").contains("the task that writes executions has died"))
+        );
+        let served = unless(ready(Ok(Verdict::Fine)), pending(), WRITES_JOBS).await;
+        assert!(served.is_ok_and(|verdict| verdict == Verdict::Fine));
+    }
+}

@@ -209,3 +209,27 @@ impl Store {
 fn gone() -> Error {
     Error::Unavailable("what is remembered of jobs is not written any more".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn death_of_the_writer_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::sqlite(&folder.path().join("state.db")).await.unwrap();
+        let (writer, inbox) = mpsc::channel(1);
+        let dead = Store { writer, ..store.clone() };
+        drop(inbox);
+        timeout(Duration::from_secs(10), dead.writer_died()).await.unwrap();
+        assert!(tokio::select! {
+            biased;
+            () = store.writer_died() => false,
+            () = std::future::ready(()) => true,
+        });
+    }
+}

@@ -51,6 +51,15 @@ impl Place {
         Up { child, url, out }
     }
 
+    /// Runs a command that has to end by itself.
+    fn ends(&self, args: &[&str]) -> Ran {
+        let dcp = self.command(&[]);
+        let mut command = self.sandbox.command(Path::new("timeout"));
+        command.envs(dcp.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        command.args(["--kill-after=1", "60"]).arg(&*DCP).args(args).stdin(Stdio::null());
+        self.sandbox.ran(args, &command.output().expect("timeout, of coreutils, can be run"))
+    }
+
     fn mode(&self, path: &str) -> u32 {
         self.sandbox.join(path).symlink_metadata().expect("it is there").mode() & 0o777
     }
@@ -103,7 +112,7 @@ fn commands_reach_dcp_up_by_a_socket_for_this_user_alone() {
     assert!(log().contains(" List Ok by ada "), "{}", log());
     place.run(&["status"]).ends_with(0);
     assert!(log().contains(" Jobs Ok by ada "), "{}", log());
-    place.run(&["up"]).ends_with(1).says("another `dcp up` of this project is running");
+    place.ends(&["up"]).ends_with(1).says("another `dcp up` of this project is running");
     assert!(!place.sandbox.join(".dcp/token").exists(), "nobody needs a token");
 
     // What a killed process leaves behind is in nobody's way.
@@ -122,13 +131,12 @@ fn commands_reach_dcp_up_by_a_socket_for_this_user_alone() {
 fn what_is_no_socket_is_not_removed() {
     let place = Place::new();
     place.sandbox.write(".dcp/up.sock", "mine");
-    place.run(&["up"]).ends_with(1).says("is no socket: move it away");
+    place.ends(&["up"]).ends_with(1).says("is no socket: move it away");
     assert_eq!(place.sandbox.read(".dcp/up.sock"), "mine");
 }
 
 #[test]
-fn a_socket_that_somebody_else_listens_on_is_left_to_them() {
-    // Whoever can enter the folder is this user: then it is an older process, whose lock is gone with it.
+fn commands_ignore_a_socket_on_which_nobody_listens() {
     let place = Place::new();
     std::fs::create_dir(place.sandbox.join(".dcp")).expect("it can be made");
     drop(UnixListener::bind(place.sandbox.join(".dcp/up.sock")).expect("it can be bound"));
