@@ -14,17 +14,14 @@ use dcp_reconciler::registry::remote::{self, Remote};
 use dcp_reconciler::registry::sql::Sql;
 use dcp_reconciler::registry::{self, Registry};
 use dcp_reconciler::state::{Scope, State};
+use dcp_workspace::project::Workspace;
+use dcp_workspace::{FOLDER, files};
 use http::Uri;
 use http::uri::Scheme;
 use tokio::runtime::Runtime;
 
 use crate::failure::Failure;
-use crate::files;
 use crate::private;
-use crate::project::Home;
-
-/// Where what dcp keeps of a project stands, below the project's folder.
-pub(crate) const FOLDER: &str = ".dcp";
 
 /// The token for a control plane.
 pub(crate) const TOKEN: &str = "DCP_TOKEN";
@@ -56,7 +53,7 @@ pub(crate) struct Control {
 
 impl Control {
     /// The registry of a target. One that is embedded is made if it is not there yet.
-    pub(crate) fn open(home: &Home, project: &Project<'_>) -> Result<Self, Failure> {
+    pub(crate) fn open(home: &Workspace, project: &Project<'_>) -> Result<Self, Failure> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.map_err(|error| Failure::new(format!("no threads can be started: {error}")))?;
         let scope = Scope::new(project.file.project.as_str(), project.target.as_deref());
@@ -75,7 +72,7 @@ impl Control {
                     );
                     return Err(Failure::new(message).help("move it away, and try again"));
                 }
-                private::dcp(&home.root)
+                dcp_workspace::private::dcp(&home.root)
                     .map_err(|error| Failure::at(&home.root.join(FOLDER), "made a folder", &error))?;
                 let sql = runtime.block_on(Sql::sqlite(&path)).map_err(|error| failed(&error, &shown))?;
                 (Box::new(sql.clone()), Way::LocalJobs(sql, path), shown)

@@ -5,7 +5,8 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::load::reason;
+use dcp_workspace::error::reason;
+
 use crate::out::{Console, ERROR, HELP};
 use crate::render::titled;
 
@@ -66,6 +67,13 @@ impl Failure {
             let _ = writeln!(console.err, "{}", titled(2, "help:", HELP, help, look));
         }
         let _ = console.flush();
+    }
+}
+
+impl From<dcp_workspace::Error> for Failure {
+    fn from(error: dcp_workspace::Error) -> Self {
+        let dcp_workspace::Error { message, help, is_usage } = error;
+        Self { message, help, code: if is_usage { Verdict::Usage } else { Verdict::Errors } }
     }
 }
 

@@ -20,18 +20,19 @@ use dcp_runner::execution::Id;
 use dcp_runner::progress::Progress;
 use dcp_runner::remote::Remote;
 use dcp_runner::store::Store;
+use dcp_workspace::FOLDER;
+use dcp_workspace::project::Workspace;
 use jiff::{SignedDuration, Timestamp};
 
-use crate::control::{Control, FOLDER};
+use crate::control::Control;
 use crate::failure::Failure;
-use crate::project::Home;
 use crate::render;
 use crate::runs::Runs;
 use crate::socket;
 
 /// Looks how the continuous jobs that a plan changes run, and which revisions were given up, where that can be read without
 /// disturbing anything. What can't be read stays unknown.
-pub(crate) fn look(plan: &mut Plan, control: &Control, home: &Home, project: &Project<'_>) {
+pub(crate) fn look(plan: &mut Plan, control: &Control, home: &Workspace, project: &Project<'_>) {
     let Ok(keep) = control.keep() else { return };
     let Ok(status) = control.run(keep.jobs(&control.scope, None)) else { return };
     plan.given_up = status.iter().filter_map(given_up).collect();
@@ -88,7 +89,7 @@ enum Reader {
 }
 
 impl Reader {
-    async fn of(home: &Home, project: &Project<'_>) -> Option<Self> {
+    async fn of(home: &Workspace, project: &Project<'_>) -> Option<Self> {
         let options = match project.runner() {
             Some(runner) => Some(crate::control::reached(runner, Some(&home.root)).ok()?),
             None => socket::url(&home.root).await.map(|url| Options::new(url, "")),
@@ -238,7 +239,7 @@ impl Overview {
 
 impl Jobs {
     pub(crate) fn of(project: Option<&Path>, target: Option<&str>) -> Result<Self, Failure> {
-        let home = Home::find(project, &[])?;
+        let home = Workspace::find(project, &[])?;
         let project = home.target(target)?;
         let control = Control::open(&home, &project)?;
         let up = if project.server().is_none() { control.run(socket::url(&home.root)) } else { None };

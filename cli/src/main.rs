@@ -1,19 +1,14 @@
 //! The `dcp` binary: arguments, printing, and the wiring of the parts.
 
 mod args;
-mod cache;
 mod commands;
 mod control;
 mod failure;
-mod files;
-mod git;
 mod interrupt;
 mod jobs;
-mod load;
 mod out;
 mod private;
 mod progress;
-mod project;
 mod render;
 mod runs;
 mod select;

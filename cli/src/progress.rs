@@ -1,7 +1,7 @@
 //! How far a command is: a bar on a terminal, a line for each step elsewhere.
 
 use std::io::{self, Write as _};
-use std::sync::Once;
+use std::sync::{Once, OnceLock};
 use std::time::{Duration, Instant};
 
 use console::Term;
@@ -135,7 +135,7 @@ fn next(step: Step, files: usize, removed: usize) -> (usize, String) {
 
 /// How many manifests were read: a bar on a terminal, once it takes long.
 #[derive(Debug)]
-pub(crate) struct Reading {
+struct Reading {
     bar: ProgressBar,
     /// Nowhere, where nobody looks.
     since: Option<Instant>,
@@ -143,14 +143,14 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    pub(crate) fn new(manifests: usize, shown: bool) -> Self {
+    fn new(manifests: usize, shown: bool) -> Self {
         let bar = bar("{bar:20} {pos} of {len} manifests", manifests as u64);
         bar.set_draw_target(ProgressDrawTarget::hidden());
         Self { bar, since: shown.then(Instant::now), shown: Once::new() }
     }
 
     /// One more was read.
-    pub(crate) fn one(&self) {
+    fn one(&self) {
         let Some(since) = self.since else { return };
         if since.elapsed() > PATIENCE {
             self.shown.call_once(|| {
@@ -160,6 +160,23 @@ impl Reading {
             });
         }
         self.bar.inc(1);
+    }
+}
+
+/// Shows the files that a compilation reads, from the first one on.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    shown: bool,
+    reading: OnceLock<Reading>,
+}
+
+impl Listener {
+    pub(crate) fn new(shown: bool) -> Self {
+        Self { shown, reading: OnceLock::new() }
+    }
+
+    pub(crate) fn file(&self, of: usize) {
+        self.reading.get_or_init(|| Reading::new(of, self.shown)).one();
     }
 }
 

@@ -22,11 +22,11 @@ use anstream::adapter::strip_str;
 use clap::builder::styling::Style;
 use dcp_compiler::diag::{Diagnostic, Severity};
 use dcp_compiler::source::{FileId, Sources, Span};
+use dcp_workspace::project::{Outcome, Timings};
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::args::ReportFormat;
 use crate::out::Look;
-use crate::project::{Outcome, Timings};
 
 /// What was found, and what to say of it.
 #[derive(Debug)]

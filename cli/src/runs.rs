@@ -19,14 +19,14 @@ use dcp_runner::remote::{self, Remote};
 use dcp_runner::request::Reference;
 use dcp_runner::results::Results;
 use dcp_runner::store::Store;
+use dcp_workspace::FOLDER;
+use dcp_workspace::project::Workspace;
 use jiff::Timestamp;
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 
-use crate::control::FOLDER;
 use crate::failure::Failure;
-use crate::project::Home;
-use crate::{private, socket};
+use crate::socket;
 
 /// A Runner, and what is needed to ask it.
 #[derive(Debug)]
@@ -40,14 +40,14 @@ pub(crate) struct Runs {
 impl Runs {
     /// The Runner of a target of the project around a folder.
     pub(crate) fn of(project: Option<&Path>, target: Option<&str>) -> Result<Self, Failure> {
-        let home = Home::find(project, &[])?;
+        let home = Workspace::find(project, &[])?;
         let target = home.target(target)?;
         Self::open(&home, &target)
     }
 
     /// The Runner of a target: its server, or the `dcp up` of the project, or else one in this process. That one takes up
     /// what an earlier one left, and knows how it is by the time that this returns.
-    pub(crate) fn open(home: &Home, project: &Project<'_>) -> Result<Self, Failure> {
+    pub(crate) fn open(home: &Workspace, project: &Project<'_>) -> Result<Self, Failure> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.map_err(|error| Failure::new(format!("no threads can be started: {error}")))?;
         let options = match project.runner() {
@@ -103,9 +103,9 @@ impl Runs {
 }
 
 /// The Runner of this process, for the project in a folder.
-pub(crate) async fn embedded(home: &Home, max_queued: usize) -> Result<Embedded, Failure> {
+pub(crate) async fn embedded(home: &Workspace, max_queued: usize) -> Result<Embedded, Failure> {
     let folder = home.root.join(FOLDER);
-    private::dcp(&home.root).map_err(|error| Failure::at(&folder, "made a folder", &error))?;
+    dcp_workspace::private::dcp(&home.root).map_err(|error| Failure::at(&folder, "made a folder", &error))?;
     let store = Store::sqlite(&folder.join("runs.db")).await.map_err(|error| failed(&error))?;
     let mut options = options(&home.root, LOG_LIMIT)?;
     options.max_queued = max_queued;
@@ -122,9 +122,10 @@ pub(crate) fn options(root: &Path, log_limit: u64) -> Result<Options, Failure> {
     let installations = Installations::find(|name| std::env::var_os(name));
     let said = |error: dcp_gateway::Error| Failure::new(error.to_string());
     let folder = root.join(FOLDER);
-    let made = private::dcp(root);
-    let made =
-        made.and_then(|_| ["runs", "results"].iter().try_for_each(|it| private::folder(&folder.join(it))));
+    let made = dcp_workspace::private::dcp(root);
+    let made = made.and_then(|_| {
+        ["runs", "results"].iter().try_for_each(|it| dcp_workspace::private::folder(&folder.join(it)))
+    });
     made.map_err(|error| Failure::at(&folder, "made a folder", &error))?;
     let compute = Local::new(&folder.join("runs"), root, installations, supervisor).map_err(said)?;
     let compute = compute.with_log_limit(log_limit).with_secrets(Some(folder.join("secrets")));

@@ -8,11 +8,11 @@ use dcp_compiler::project::FILE_NAME;
 use dcp_model::primitive::{Address, Body, Kind, Primitive};
 use dcp_reconciler::plan::Concern;
 use dcp_reconciler::state::{Entry, State};
+use dcp_workspace::git;
+use dcp_workspace::project::{Outcome, Workspace};
 
 use crate::control::Control;
 use crate::failure::Failure;
-use crate::git;
-use crate::project::{Home, Outcome};
 
 /// A choice of workloads: by what was asked for, by the files that were named, and by what changed in them.
 #[derive(Debug, Default)]
@@ -114,7 +114,7 @@ impl Select {
         patterns: &[String],
         since: Option<&str>,
         paths: &[PathBuf],
-        home: &Home,
+        home: &Workspace,
         outcome: &Outcome,
     ) -> Result<Self, Failure> {
         let mut select = Self::by_name(patterns)?;

@@ -9,13 +9,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use dcp_model::primitive::Fingerprint;
+use dcp_workspace::FOLDER;
 use rustix::process::geteuid;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::time::{Instant, sleep};
 
-use crate::control::FOLDER;
 use crate::failure::Failure;
-use crate::private;
 
 const NAME: &str = "up.sock";
 const LOCK: &str = "up.lock";
@@ -35,7 +34,7 @@ impl Socket {
     /// Listens for the commands of a project. A socket that a killed process left behind is replaced.
     pub(crate) async fn listen(root: &Path) -> Result<(Self, UnixListener), Failure> {
         let folder = root.join(FOLDER);
-        private::dcp(root).map_err(|error| Failure::at(&folder, "made a folder", &error))?;
+        dcp_workspace::private::dcp(root).map_err(|error| Failure::at(&folder, "made a folder", &error))?;
         let lock = lock(&folder.join(LOCK)).await?;
         let path = place(root);
         let failed = |error: io::Error| Failure::at(&path, "listened on", &error);
@@ -72,7 +71,7 @@ pub(crate) async fn url(root: &Path) -> Option<String> {
 
 async fn lock(path: &Path) -> Result<File, Failure> {
     let failed = |error: io::Error| Failure::at(path, "locked", &error);
-    let file = private::lock_file(path).map_err(failed)?;
+    let file = dcp_workspace::private::lock_file(path).map_err(failed)?;
     let end = Instant::now() + PATIENCE;
     loop {
         match file.try_lock() {
@@ -104,7 +103,7 @@ fn place(root: &Path) -> PathBuf {
 
 /// Makes a folder for sockets, and refuses one of another user.
 fn own(folder: &Path) -> io::Result<()> {
-    private::folder(folder)?;
+    dcp_workspace::private::folder(folder)?;
     let found = fs::symlink_metadata(folder)?;
     if found.is_dir() && found.uid() == geteuid().as_raw() && found.mode().trailing_zeros() >= 6 {
         return Ok(());

@@ -7,10 +7,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use crate::files;
-
-/// What the names of unfinished files begin with. A killed process may leave one behind.
-pub(crate) const UNFINISHED: &str = ".dcp-unfinished-";
+use dcp_workspace::files::{self, UNFINISHED};
 
 /// Puts a file in place by renaming, so that no reader ever sees half of it.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {

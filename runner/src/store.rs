@@ -240,6 +240,11 @@ fn gone() -> Error {
     Error::Unavailable("the Runner is being stopped; try again".to_owned())
 }
 
+/// Writes a stored value as JSON.
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("stored values have text as keys")
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -263,9 +268,4 @@ mod tests {
         timeout(Duration::from_secs(10), dead.writer_died()).await.unwrap();
         timeout(Duration::from_millis(50), store.writer_died()).await.unwrap_err();
     }
-}
-
-/// Writes a stored value as JSON.
-fn json(value: &impl serde::Serialize) -> String {
-    serde_json::to_string(value).expect("stored values have text as keys")
 }

@@ -9,18 +9,18 @@ use dcp_reconciler::plan::{Allowed, Consent as Needed, Plan, Workload};
 use dcp_reconciler::registry::{self};
 use dcp_reconciler::state::Action;
 use dcp_reconciler::state::State;
+use dcp_workspace::files;
+use dcp_workspace::project::Workspace;
 use jiff::Timestamp;
 
 use super::plan;
 use crate::args::{self, Consent, Format, Selection};
 use crate::control::Control;
 use crate::failure::{Failure, Verdict};
-use crate::files;
 use crate::interrupt::Interrupts;
 use crate::jobs;
 use crate::out::{BOLD, Console, GOOD};
 use crate::progress::{Progress, Reached};
-use crate::project::Home;
 use crate::render::counted;
 
 pub(super) fn run(
@@ -34,7 +34,7 @@ pub(super) fn run(
     {
         return saved(path, target.as_deref(), project, consent, console);
     }
-    let home = Home::find(project, paths)?;
+    let home = Workspace::find(project, paths)?;
     let selection = Selection { paths: paths.clone(), target: target.clone() };
     match plan::plan(&home, &selection, select, None, console)? {
         Some(planned) => carry_out(By::Apply, &planned.plan, &planned.control, consent, console),
@@ -57,7 +57,7 @@ fn saved(
         let message = format!("`{}` can't be applied: {error}", path.display());
         Failure::new(message).help("plan again: dcp plan --out FILE")
     })?;
-    let home = Home::find(project, &[])?;
+    let home = Workspace::find(project, &[])?;
     // It says itself for which target it is.
     let planned = plan.scope.as_str().split_once('/').map(|(_, target)| target.to_owned());
     if target.is_some() && target != planned.as_deref() {

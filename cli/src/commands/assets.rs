@@ -8,6 +8,7 @@ use dcp_compiler::diag::nearest;
 use dcp_model::primitive::{Address, Body};
 use dcp_reconciler::assets::lineage::Lineage;
 use dcp_reconciler::assets::{Completed, NewCompletions, canonical};
+use dcp_workspace::project::Workspace;
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -15,7 +16,6 @@ use crate::args::{self, AssetsCommand, Complete, Format};
 use crate::control::{Control, who};
 use crate::failure::{Failure, Verdict};
 use crate::out::{Console, WARNING};
-use crate::project::Home;
 use crate::render::assets::{self as render, Known};
 use crate::render::harmless;
 
@@ -115,7 +115,7 @@ fn named(given: &str, known: &Known<'_>, control: &Control) -> Result<String, Fa
 }
 
 fn opened(project: Option<&Path>, target: Option<&str>) -> Result<Control, Failure> {
-    let home = Home::find(project, &[])?;
+    let home = Workspace::find(project, &[])?;
     let project = home.target(target)?;
     Control::open(&home, &project)
 }

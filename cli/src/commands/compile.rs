@@ -6,13 +6,14 @@ use std::path::Path;
 
 use dcp_compiler::compile::Goal;
 use dcp_model::primitive::{Body, Primitive};
+use dcp_workspace::project::{Request, Workspace};
 use serde::Serialize;
 use serde_json::Value;
 
 use crate::args::Compile;
 use crate::failure::{Failure, Verdict};
 use crate::out::{Console, GOOD};
-use crate::project::{Home, Request};
+use crate::progress::Listener;
 use crate::render::{self, Report, counted};
 use crate::write::folder::{Change, Folder};
 
@@ -26,14 +27,17 @@ struct Written<'a> {
 
 pub(super) fn run(args: &Compile, project: Option<&Path>, console: &mut Console) -> Result<Verdict, Failure> {
     let Compile { selection, out, deny_warnings } = args;
-    let home = Home::find(project, &selection.paths)?;
+    let home = Workspace::find(project, &selection.paths)?;
+    let listener = Listener::new(console.watched());
+    let on_file = |files| listener.file(files);
     let request = Request {
         paths: &selection.paths,
         target: selection.target.as_deref(),
         goal: Goal::Compile,
-        watched: console.watched(),
+        on_file: Some(&on_file),
     };
     let outcome = home.compile(request)?;
+    drop(listener);
     let report = Report { outcome: &outcome, root: &home.root, quiet: true, deny_warnings: *deny_warnings };
     render::write_found(&report, console.err.look, &mut console.err)?;
     if report.failed() {

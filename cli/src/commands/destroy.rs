@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use dcp_reconciler::plan::compare;
+use dcp_workspace::project::Workspace;
 
 use super::{apply, plan};
 use crate::args;
 use crate::control::Control;
 use crate::failure::{Failure, Verdict};
 use crate::out::Console;
-use crate::project::Home;
 use crate::select::Select;
 
 pub(super) fn run(
@@ -18,7 +18,7 @@ pub(super) fn run(
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
     let args::Destroy { target, select, consent } = args;
-    let home = Home::find(project, &[])?;
+    let home = Workspace::find(project, &[])?;
     let project = home.target(target.as_deref())?;
     let control = Control::open(&home, &project)?;
     let state = control.state()?;

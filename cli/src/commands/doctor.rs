@@ -5,13 +5,12 @@ use std::path::Path;
 use std::process::Command;
 
 use dcp_gateway::local::installation::{Installation, Installations};
+use dcp_workspace::FOLDER;
+use dcp_workspace::project::Workspace;
 
 use crate::args;
-use crate::control::FOLDER;
 use crate::failure::{Failure, Verdict};
 use crate::out::{Console, ERROR, GOOD, HELP, WARNING};
-use crate::private;
-use crate::project::Home;
 use crate::render::{harmless, titled};
 
 /// What was found, and what to do where it is not enough.
@@ -36,7 +35,7 @@ pub(super) fn run(
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
     let args::Doctor {} = args;
-    let home = Home::find(project, &[])?;
+    let home = Workspace::find(project, &[])?;
     let installations = Installations::find(|name| std::env::var_os(name));
     let mut findings = vec![java(&installations)];
     findings.extend(sparks(&installations));
@@ -128,10 +127,10 @@ fn python(installations: &Installations) -> Finding {
 }
 
 /// Whether there is a place for what runs leave behind.
-fn folder(home: &Home) -> Finding {
+fn folder(home: &Workspace) -> Finding {
     let what = "folder";
     let folder = home.root.join(FOLDER);
-    let tried = private::dcp(&home.root).and_then(tempfile::NamedTempFile::new_in);
+    let tried = dcp_workspace::private::dcp(&home.root).and_then(tempfile::NamedTempFile::new_in);
     match tried {
         Ok(_) => {
             let found = format!("{} can be written", folder.display());

@@ -5,12 +5,12 @@ use std::path::Path;
 
 use dcp_reconciler::apply::Target;
 use dcp_reconciler::drift::{self, Drift, DriftKind, Found};
+use dcp_workspace::project::Workspace;
 
 use crate::args::{self, Format};
 use crate::control::Control;
 use crate::failure::{Failure, Verdict};
 use crate::out::{Console, GOOD, WARNING};
-use crate::project::Home;
 use crate::render::{counted, harmless};
 
 pub(super) fn run(
@@ -19,7 +19,7 @@ pub(super) fn run(
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
     let args::Drift { target, repair, output, detailed_exitcode } = args;
-    let home = Home::find(project, &[])?;
+    let home = Workspace::find(project, &[])?;
     let project = home.target(target.as_deref())?;
     let control = Control::open(&home, &project)?;
     let state = control.state()?;

@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::Path;
 
+use dcp_workspace::project::Workspace;
 use serde_json::{Value, json};
 
 use crate::args::{self, Format};
@@ -10,7 +11,6 @@ use crate::control::Control;
 use crate::failure::{Failure, Verdict};
 use crate::jobs::Jobs;
 use crate::out::Console;
-use crate::project::Home;
 use crate::render::jobs;
 
 pub(super) fn run(
@@ -19,7 +19,7 @@ pub(super) fn run(
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
     let address = Jobs::address(&args.workload)?;
-    let home = Home::find(project, &[])?;
+    let home = Workspace::find(project, &[])?;
     let project = home.target(args.target.as_deref())?;
     let control = Control::open(&home, &project)?;
     let keep = control.keep()?;

@@ -7,13 +7,13 @@ use dcp_compiler::compile::{Compiler, Goal, Manifests};
 use dcp_compiler::diag::{Code, Diagnostic};
 use dcp_compiler::project::{FILE_NAME, Project};
 use dcp_compiler::source::{FileId, LoadError, SourceFile, SourceLoader as _, Span};
+use dcp_workspace::files::{self, Tree};
+use dcp_workspace::load::{Entry, EntryLoader};
+use dcp_workspace::project::{Outcome, Timings, Workspace};
 
 use crate::args::Fmt;
 use crate::failure::{Failure, Verdict};
-use crate::files::{self, Tree};
-use crate::load::{Entry, EntryLoader, reason};
 use crate::out::{Console, ERROR, GOOD};
-use crate::project::{Home, Outcome, Timings};
 use crate::render::{self, Report, counted};
 
 /// Where a diagnostic is until its file has a number.
@@ -31,7 +31,7 @@ pub(super) fn run(args: &Fmt, project: Option<&Path>, console: &mut Console) -> 
             _ => Err(Failure::usage("`-` is stdin, and can't be formatted together with files")),
         };
     }
-    let home = Home::find(project, paths)?;
+    let home = Workspace::find(project, paths)?;
     let mut entries = home.entries(paths);
     if paths.is_empty() && home.has_file() {
         entries.push(Entry::new(FILE_NAME.to_owned(), Ok(FILE_NAME.into())));
@@ -156,10 +156,9 @@ fn outcome(problems: Vec<(Entry, Problem)>, tree: &Tree, files: usize) -> Outcom
 
 fn stdin(check: bool, console: &mut Console) -> Result<Verdict, Failure> {
     let mut text = String::new();
-    std::io::stdin()
-        .lock()
-        .read_to_string(&mut text)
-        .map_err(|error| Failure::new(format!("stdin can't be read: {}", reason(&error))))?;
+    std::io::stdin().lock().read_to_string(&mut text).map_err(|error| {
+        Failure::new(format!("stdin can't be read: {}", dcp_workspace::error::reason(&error)))
+    })?;
     let formatted = match formatted(&text) {
         Ok(formatted) => formatted,
         Err(found) => {

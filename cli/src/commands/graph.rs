@@ -11,23 +11,27 @@ use std::path::Path;
 use dcp_compiler::compile::Goal;
 use dcp_compiler::graph::{self, Node};
 use dcp_model::dataset::Dataset;
+use dcp_workspace::project::{Request, Workspace};
 
 use crate::args::{Graph, GraphFormat};
 use crate::failure::{Failure, Verdict};
 use crate::out::Console;
-use crate::project::{Home, Request};
+use crate::progress::Listener;
 use crate::render::{self, Report};
 
 pub(super) fn run(args: &Graph, project: Option<&Path>, console: &mut Console) -> Result<Verdict, Failure> {
     let Graph { selection, output } = args;
-    let home = Home::find(project, &selection.paths)?;
+    let home = Workspace::find(project, &selection.paths)?;
+    let listener = Listener::new(console.watched());
+    let on_file = |files| listener.file(files);
     let request = Request {
         paths: &selection.paths,
         target: selection.target.as_deref(),
         goal: Goal::Validate,
-        watched: console.watched(),
+        on_file: Some(&on_file),
     };
     let outcome = home.compile(request)?;
+    drop(listener);
     // What is drawn goes to stdout, so that what is wrong can't be part of it.
     let report = Report { outcome: &outcome, root: &home.root, quiet: true, deny_warnings: false };
     render::write_found(&report, console.err.look, &mut console.err)?;

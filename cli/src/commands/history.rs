@@ -4,13 +4,13 @@ use std::io::Write as _;
 use std::path::Path;
 
 use dcp_reconciler::state::Applied;
+use dcp_workspace::project::Workspace;
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::args::{self, Format};
 use crate::control::Control;
 use crate::failure::{Failure, Verdict};
 use crate::out::{BOLD, Console, DIM, Look};
-use crate::project::Home;
 use crate::render::{cut, harmless};
 
 pub(super) fn run(
@@ -19,7 +19,7 @@ pub(super) fn run(
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
     let args::History { target, limit, output } = args;
-    let home = Home::find(project, &[])?;
+    let home = Workspace::find(project, &[])?;
     let project = home.target(target.as_deref())?;
     let control = Control::open(&home, &project)?;
     let all = control.run(control.registry.history(&control.scope, None, *limit));

@@ -6,12 +6,12 @@ use std::path::Path;
 
 use dcp_compiler::schema::{MANIFEST, PROJECT};
 use dcp_model::manifest::Name;
+use dcp_workspace::FOLDER;
 
 use crate::args::Init;
-use crate::control::FOLDER;
 use crate::failure::{Failure, Verdict};
 use crate::out::{BOLD, Console, DIM, GOOD};
-use crate::{private, write};
+use crate::write;
 
 const PROJECT_FILE: &str = include_str!("init/dcp.yaml");
 const BATCH: &str = include_str!("init/orders-daily.yaml");
@@ -47,7 +47,7 @@ pub(super) fn run(args: &Init, console: &mut Console) -> Result<Verdict, Failure
         let above = path.parent().unwrap_or(folder);
         let is_private = path.starts_with(folder.join(FOLDER));
         let made = if is_private {
-            private::dcp(folder).and_then(|_| private::folder(above))
+            dcp_workspace::private::dcp(folder).and_then(|_| dcp_workspace::private::folder(above))
         } else {
             fs::create_dir_all(above)
         };

@@ -9,16 +9,17 @@ use dcp_compiler::place;
 use dcp_compiler::project::Project;
 use dcp_reconciler::plan::{Comparison, Concern, Context, Place, Plan, compare};
 use dcp_reconciler::state::State;
+use dcp_workspace::cache::{self, Cache, Known};
+use dcp_workspace::git;
+use dcp_workspace::project::{OnFile, Outcome, Request, Workspace};
 use jiff::Timestamp;
 
 use crate::args::{self, PlanFormat};
-use crate::cache::{self, Cache, Known};
 use crate::control::Control;
 use crate::failure::{Failure, Verdict};
-use crate::git;
 use crate::jobs;
 use crate::out::{Console, Look};
-use crate::project::{Home, Outcome, Request};
+use crate::progress::Listener;
 use crate::render::{self, Report};
 use crate::select::Select;
 use crate::write;
@@ -29,7 +30,7 @@ pub(super) fn run(
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
     let args::Plan { selection, select, since, out, output, detailed_exitcode } = args;
-    let home = Home::find(project, &selection.paths)?;
+    let home = Workspace::find(project, &selection.paths)?;
     let Some(planned) = plan(&home, selection, select, since.as_deref(), console)? else {
         return Ok(Verdict::Errors);
     };
@@ -72,7 +73,7 @@ pub(super) struct Planned {
 
 /// Compiles, and compares with what is applied. Nothing where the manifests have errors, which are told.
 pub(super) fn plan(
-    home: &Home,
+    home: &Workspace,
     selection: &args::Selection,
     select: &[String],
     since: Option<&str>,
@@ -81,7 +82,7 @@ pub(super) fn plan(
     let target = selection.target.as_deref();
     let project = home.project(target);
     let find = || home.entries(&selection.paths);
-    let (cache, entries) = rayon::join(|| Cache::load(home, target), find);
+    let (cache, entries) = rayon::join(|| Cache::load(&home.tree, home.text(), target), find);
     // The process ends soon: freeing everything piece by piece would take as long as reading a good part of it.
     let mut cache = ManuallyDrop::new(cache);
     let (opened, known) = match &*cache {
@@ -90,7 +91,10 @@ pub(super) fn plan(
             let look = || cache.known(&home.tree, entries);
             let (opened, known) = rayon::join(|| open(home, &project), look);
             let known = match &opened {
-                Ok((_, state)) => cache::applied(known, state),
+                Ok((_, state)) => cache::applied(
+                    known,
+                    state.entries.iter().map(|(address, entry)| (address, &entry.fingerprint)),
+                ),
                 Err(_) => Known::default(),
             };
             (Some(opened), known)
@@ -123,15 +127,15 @@ pub(super) fn plan(
     let plan = finish(&comparison, &control, home, &project, outcome.as_ref())?;
     if let Some(cache) = cache.as_mut().filter(|_| whole) {
         match outcome.as_ref() {
-            Some(outcome) => cache.keep(home, &known, outcome),
-            None => cache.keep_stamps(home, &known),
+            Some(outcome) => cache.keep(&home.tree, &known, &outcome.compilation, &outcome.fresh),
+            None => cache.keep_stamps(&home.tree, &known),
         }
     }
     Ok(Some(Planned { plan, control }))
 }
 
 /// The registry, and what is applied.
-fn open(home: &Home, project: &Project<'_>) -> Result<(Control, State), Failure> {
+fn open(home: &Workspace, project: &Project<'_>) -> Result<(Control, State), Failure> {
     let control = Control::open(home, project)?;
     let state = control.state()?;
     Ok((control, state))
@@ -139,15 +143,18 @@ fn open(home: &Home, project: &Project<'_>) -> Result<(Control, State), Failure>
 
 /// Compiles, and tells what is wrong.
 fn compile(
-    home: &Home,
+    home: &Workspace,
     selection: &args::Selection,
     known: &Known,
     console: &mut Console,
 ) -> Result<Outcome, Failure> {
     let target = selection.target.as_deref();
-    let watched = console.watched();
-    let request = Request { paths: &selection.paths, target, goal: Goal::Compile, watched };
+    let listener = Listener::new(console.watched());
+    let on_file = |files| listener.file(files);
+    let on_file: Option<OnFile<'_>> = Some(&on_file);
+    let request = Request { paths: &selection.paths, target, goal: Goal::Compile, on_file };
     let outcome = home.compile_unless(request, known)?;
+    drop(listener);
     let report = Report { outcome: &outcome, root: &home.root, quiet: true, deny_warnings: false };
     render::write_found(&report, console.err.look, &mut console.err)?;
     Ok(outcome)
@@ -157,7 +164,7 @@ fn compile(
 pub(super) fn finish(
     comparison: &Comparison<'_>,
     control: &Control,
-    home: &Home,
+    home: &Workspace,
     project: &Project<'_>,
     outcome: Option<&Outcome>,
 ) -> Result<Plan, Failure> {

@@ -14,6 +14,7 @@ use dcp_runner::api::Record;
 use dcp_runner::execution::{Id, Phase};
 use dcp_runner::request::{Definition, Reference, Submit};
 use dcp_runner::streaming::Streaming;
+use dcp_workspace::project::{Request, Workspace};
 use futures_util::StreamExt as _;
 
 use crate::args;
@@ -21,7 +22,7 @@ use crate::failure::{Failure, Verdict};
 use crate::interrupt::Interrupts;
 use crate::out::Console;
 use crate::progress;
-use crate::project::{Home, Request};
+use crate::progress::Listener;
 use crate::render::{self, Report};
 use crate::runs::{Runs, failed};
 
@@ -31,7 +32,7 @@ pub(super) fn run(
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
     let file = is_file(&args.what).then(|| PathBuf::from(&args.what));
-    let home = Home::find(project, file.as_slice())?;
+    let home = Workspace::find(project, file.as_slice())?;
     let target = home.target(args.target.as_deref())?;
     let asked = match &file {
         Some(file) => match of_file(&home, &target, file, args, console)? {
@@ -121,20 +122,23 @@ fn scope_of(project: &Project<'_>) -> String {
 
 /// The one job of a file, to be run on this machine. Nothing where the file has errors, which are told.
 fn of_file(
-    home: &Home,
+    home: &Workspace,
     project: &Project<'_>,
     file: &Path,
     args: &args::Run,
     console: &mut Console,
 ) -> Result<Option<Asked>, Failure> {
     let paths = [file.to_owned()];
+    let listener = Listener::new(console.watched());
+    let on_file = |files| listener.file(files);
     let request = Request {
         paths: &paths,
         target: args.target.as_deref(),
         goal: Goal::Compile,
-        watched: console.watched(),
+        on_file: Some(&on_file),
     };
     let outcome = home.compile(request)?;
+    drop(listener);
     let report = Report { outcome: &outcome, root: &home.root, quiet: true, deny_warnings: false };
     if report.failed() || outcome.stopped {
         let look = console.err.look;

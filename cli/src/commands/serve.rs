@@ -304,7 +304,7 @@ async fn bound(
     console: &mut Console,
 ) -> Result<TcpListener, Failure> {
     let listener = TcpListener::bind(listen).await.map_err(|error| {
-        Failure::new(format!("nothing can listen at {listen}: {}", crate::load::reason(&error)))
+        Failure::new(format!("nothing can listen at {listen}: {}", dcp_workspace::error::reason(&error)))
             .help("name another address: --listen HOST:PORT")
     })?;
     let address = listener.local_addr()?;

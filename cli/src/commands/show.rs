@@ -5,13 +5,13 @@ use std::path::Path;
 
 use dcp_model::primitive::{Address, Fingerprint, Kind};
 use dcp_reconciler::state::Revision;
+use dcp_workspace::project::Workspace;
 use serde_json::Value;
 
 use crate::args;
 use crate::control::Control;
 use crate::failure::{Failure, Verdict};
 use crate::out::{BOLD, Console};
-use crate::project::Home;
 
 pub(super) fn run(
     args: &args::Show,
@@ -19,7 +19,7 @@ pub(super) fn run(
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
     let args::Show { address, target, revision, revisions } = args;
-    let home = Home::find(project, &[])?;
+    let home = Workspace::find(project, &[])?;
     let project = home.target(target.as_deref())?;
     let control = Control::open(&home, &project)?;
     let mut found = false;

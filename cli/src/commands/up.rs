@@ -10,15 +10,15 @@ use dcp_reconciler::registry::sql::Sql;
 use dcp_reconciler::service;
 use dcp_runner::api::Runner;
 use dcp_server::Services;
+use dcp_workspace::FOLDER;
+use dcp_workspace::project::Workspace;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::serve::{self, Entrance};
 use crate::args;
-use crate::control::FOLDER;
 use crate::failure::{Failure, Verdict};
 use crate::out::Console;
-use crate::project::Home;
 use crate::runs;
 use crate::socket::Socket;
 
@@ -31,7 +31,7 @@ pub(super) fn run(
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
     let args::Up { listen, tokens, queues, served } = args;
-    let home = Home::find(project, &[])?;
+    let home = Workspace::find(project, &[])?;
     home.expect_something()?;
     let mut options = serve::options(served, console)?;
     let mut entrance = Entrance::default();

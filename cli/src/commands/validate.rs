@@ -5,11 +5,12 @@ use std::mem::ManuallyDrop;
 use std::path::{Path, PathBuf};
 
 use dcp_compiler::compile::Goal;
+use dcp_workspace::project::{Request, Timings, Workspace};
 
 use crate::args::{ReportFormat, Validate};
 use crate::failure::{Failure, Verdict};
 use crate::out::{BOLD, Console};
-use crate::project::{Home, Request, Timings};
+use crate::progress::Listener;
 use crate::render::{self, Report};
 
 pub(super) fn run(
@@ -17,7 +18,7 @@ pub(super) fn run(
     project: Option<&Path>,
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
-    let home = Home::find(project, &args.selection.paths)?;
+    let home = Workspace::find(project, &args.selection.paths)?;
     let below = if args.selection.paths.is_empty() { home.below() } else { Vec::new() };
     if below.is_empty() { one(args, &home, console) } else { each(args, &home, &below, console) }
 }
@@ -25,7 +26,7 @@ pub(super) fn run(
 /// Validates several projects, one by one: they know nothing of each other.
 fn each(
     args: &Validate,
-    above: &Home,
+    above: &Workspace,
     projects: &[PathBuf],
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
@@ -41,23 +42,26 @@ fn each(
             let space = if index > 0 { "\n" } else { "" };
             writeln!(console.out, "{space}{}", look.paint(BOLD, format!("project in `{shown}`")))?;
         }
-        if one(args, &Home::find(Some(folder), &[])?, console)? == Verdict::Errors {
+        if one(args, &Workspace::find(Some(folder), &[])?, console)? == Verdict::Errors {
             verdict = Verdict::Errors;
         }
     }
     Ok(verdict)
 }
 
-fn one(args: &Validate, home: &Home, console: &mut Console) -> Result<Verdict, Failure> {
+fn one(args: &Validate, home: &Workspace, console: &mut Console) -> Result<Verdict, Failure> {
     let Validate { selection, output, deny_warnings, timings } = args;
+    let listener = Listener::new(console.watched());
+    let on_file = |files| listener.file(files);
     let request = Request {
         paths: &selection.paths,
         target: selection.target.as_deref(),
         goal: Goal::Validate,
-        watched: console.watched(),
+        on_file: Some(&on_file),
     };
     // The process is about to end: to take all of this apart would be time lost.
     let outcome = ManuallyDrop::new(home.validate_cached(request)?);
+    drop(listener);
     let report =
         Report { outcome: &outcome, root: &home.root, quiet: console.quiet, deny_warnings: *deny_warnings };
     render::write(&report, *output, console.out.look, &mut console.out)?;

@@ -6,11 +6,11 @@ use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf};
 
 use dcp_compiler::source::LoadError;
+use dcp_workspace::files::{LARGE, UNFINISHED, read_anywhere, unreadable};
 use serde::{Deserialize, Serialize};
 
-use super::{UNFINISHED, replace, update};
+use super::{replace, update};
 use crate::failure::Failure;
-use crate::files::{LARGE, read_anywhere, unreadable};
 
 /// What is in the folder and is ours.
 const LISTING: &str = ".dcp-compile.json";
@@ -50,7 +50,7 @@ impl Folder {
                 refuse_foreign(path)?;
                 Listing::default()
             }
-            Err(error) => return Err(unreadable(&path.join(LISTING), error)),
+            Err(error) => return Err(unreadable(&path.join(LISTING), error).into()),
         };
         Ok(Self { path: path.to_owned(), listing, _lock: lock })
     }

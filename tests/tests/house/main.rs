@@ -20,6 +20,7 @@ enum May {
 const EDGES: &[(&str, May)] = &[
     ("dcp-model", May::Only(&[])),
     ("dcp-compiler", May::Only(&["dcp-model"])),
+    ("dcp-workspace", May::Only(&["dcp-model", "dcp-compiler"])),
     ("dcp-proto", May::Only(&[])),
     ("dcp-server", May::Only(&[])),
     ("dcp-database", May::Only(&[])),
@@ -46,6 +47,7 @@ const EDGES: &[(&str, May)] = &[
         May::Only(&[
             "dcp-model",
             "dcp-compiler",
+            "dcp-workspace",
             "dcp-proto",
             "dcp-server",
             "dcp-gateway",

@@ -7,7 +7,7 @@ use dcp_compiler::compile::Goal;
 use tempfile::TempDir;
 
 use super::*;
-use crate::project::Request;
+use crate::project::{Outcome, Request, Workspace};
 
 struct Project {
     folder: TempDir,
@@ -38,8 +38,8 @@ impl Project {
 
     /// Validates, and returns the names of the files that were analyzed, with the number of diagnostics.
     fn validate(&self) -> (BTreeSet<String>, usize) {
-        let home = Home::find(Some(self.folder.path()), &[]).expect("it is there");
-        let request = Request { paths: &[], target: None, goal: Goal::Validate, watched: false };
+        let home = Workspace::find(Some(self.folder.path()), &[]).expect("it is there");
+        let request = Request { paths: &[], target: None, goal: Goal::Validate, on_file: None };
         let outcome = home.validate_cached(request).expect("it can be validated");
         let fresh = outcome.fresh.iter().map(|fresh| name(&fresh.path)).collect();
         (fresh, outcome.compilation.diagnostics.len())
@@ -48,7 +48,7 @@ impl Project {
     /// Waits until later changes of the files certainly get other stamps.
     fn settle(&self) {
         let deadline = Instant::now() + Duration::from_mins(1);
-        let home = Home::find(Some(self.folder.path()), &[]).expect("it is there");
+        let home = Workspace::find(Some(self.folder.path()), &[]).expect("it is there");
         for path in ["manifests/a.yaml", "manifests/b.yaml", "manifests/c.yaml", "sql/b.sql", "jobs/c.py"] {
             let stamp = home.tree.stamp(Path::new(path)).expect("it is there");
             while !stamp.is_settled(SystemTime::now()) {
@@ -105,8 +105,8 @@ fn validate_links_files_only_if_links_changed() {
     project.validate();
     // Returns the number of nodes of the graph, and of diagnostics.
     let validate = || {
-        let home = Home::find(Some(project.folder.path()), &[]).expect("it is there");
-        let request = Request { paths: &[], target: None, goal: Goal::Validate, watched: false };
+        let home = Workspace::find(Some(project.folder.path()), &[]).expect("it is there");
+        let request = Request { paths: &[], target: None, goal: Goal::Validate, on_file: None };
         let Outcome { compilation, files, .. } = home.validate_cached(request).expect("it can be validated");
         assert_eq!((compilation.manifests.count(), files), (3, 3));
         (compilation.graph.nodes.len(), compilation.diagnostics.len())
@@ -135,9 +135,12 @@ fn validate_links_files_only_if_links_changed() {
 fn stamps_of_files_that_were_too_young_are_stored_later() {
     let project = Project::new();
     let has_new_stamps = || {
-        let home = Home::find(Some(project.folder.path()), &[]).expect("it is there");
+        let home = Workspace::find(Some(project.folder.path()), &[]).expect("it is there");
         let entries = home.entries(&[]);
-        Cache::load(&home, None).expect("there is a project").known(&home.tree, entries).has_new_stamps
+        Cache::load(&home.tree, home.text(), None)
+            .expect("there is a project")
+            .known(&home.tree, entries)
+            .has_new_stamps
     };
     project.validate();
     project.settle();
@@ -167,8 +170,8 @@ fn problem_between_unchanged_files_is_shown_with_their_text() {
     project.validate();
     // Both files are as they were, and a third one makes a problem of the first.
     project.write("manifests/d.yaml", &manifest("a", "sql: {query: 'INSERT INTO lake.d SELECT 1'}"));
-    let home = Home::find(Some(project.folder.path()), &[]).expect("it is there");
-    let request = Request { paths: &[], target: None, goal: Goal::Validate, watched: false };
+    let home = Workspace::find(Some(project.folder.path()), &[]).expect("it is there");
+    let request = Request { paths: &[], target: None, goal: Goal::Validate, on_file: None };
     let outcome = home.validate_cached(request).expect("it can be validated");
     let compilation = &outcome.compilation;
     assert_eq!(compilation.diagnostics.len(), 1);

@@ -13,21 +13,21 @@ use crate::files::{Tree, not_regular};
 
 /// A file or a folder to search, as somebody named it.
 #[derive(Debug)]
-pub(crate) struct Place {
-    pub(crate) named: String,
-    pub(crate) path: PathBuf,
+pub struct Place {
+    pub named: String,
+    pub path: PathBuf,
 }
 
 /// What is in some places.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub struct Found {
     /// All manifests, in the order of their paths. What can't be read is found as well, with the reason.
-    pub(crate) entries: Vec<Entry>,
+    pub entries: Vec<Entry>,
     /// The project files, relative to the tree and in order.
-    pub(crate) projects: Vec<PathBuf>,
+    pub projects: Vec<PathBuf>,
 }
 
-pub(crate) fn discover(tree: &Tree, places: Vec<Place>) -> Found {
+pub fn discover(tree: &Tree, places: Vec<Place>) -> Found {
     let mut search = Search { tree, folders: Vec::new(), entries: Vec::new(), projects: Vec::new() };
     for place in places {
         search.place(place);

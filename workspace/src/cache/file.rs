@@ -15,7 +15,7 @@ use crate::files::{Stamp, Tree};
 use crate::load::{Entry, EntryLoader, load};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct File {
+pub struct File {
     /// The files that were read, the manifest first.
     read: Vec<Read>,
     /// A [`Stored`], decoded only if it is needed.
@@ -63,7 +63,7 @@ impl File {
     }
 
     /// Restores the analysis at another place among all files.
-    pub(crate) fn analysis(&self, index: usize, path: &str) -> Option<Analysis> {
+    pub fn analysis(&self, index: usize, path: &str) -> Option<Analysis> {
         postcard::from_bytes::<Stored>(&self.analysis).ok()?.restore(index, path)
     }
 
@@ -102,8 +102,8 @@ fn sha_of(text: &str) -> Sha {
 
 /// A file that was analyzed, and what was read for it.
 #[derive(Debug)]
-pub(crate) struct Fresh {
-    pub(crate) path: String,
+pub struct Fresh {
+    pub path: String,
     read: Vec<Read>,
     /// The analysis if it can be cached, with the number of its manifests.
     stored: Option<(Vec<u8>, usize)>,
@@ -112,7 +112,7 @@ pub(crate) struct Fresh {
 }
 
 impl Fresh {
-    pub(crate) fn new(index: usize, recorder: Recorder<'_>, analysis: &Analysis) -> Self {
+    pub fn new(index: usize, recorder: Recorder<'_>, analysis: &Analysis) -> Self {
         let path = recorder.loader.entry.shown.clone();
         let read = recorder.read.into_inner().unwrap_or_else(PoisonError::into_inner);
         let stored = Stored::of(index, analysis);
@@ -122,7 +122,7 @@ impl Fresh {
     }
 
     /// Returns how many manifests the file holds, if its analysis can be cached.
-    pub(crate) fn manifests(&self) -> Option<usize> {
+    pub fn manifests(&self) -> Option<usize> {
         self.stored.as_ref().map(|(_, manifests)| *manifests)
     }
 
@@ -150,13 +150,13 @@ impl Fresh {
 
 /// Loads for one file, and records what was read.
 #[derive(Debug)]
-pub(crate) struct Recorder<'a> {
+pub struct Recorder<'a> {
     loader: EntryLoader<'a>,
     read: Mutex<Vec<Read>>,
 }
 
 impl<'a> Recorder<'a> {
-    pub(crate) fn new(loader: EntryLoader<'a>) -> Self {
+    pub fn new(loader: EntryLoader<'a>) -> Self {
         Self { loader, read: Mutex::default() }
     }
 

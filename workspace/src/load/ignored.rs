@@ -32,7 +32,7 @@ impl Ignored {
             return Ok(Self::default());
         };
         let failed =
-            |error: std::io::Error| (repository.to_owned(), LoadError::Other(crate::files::reason(&error)));
+            |error: std::io::Error| (repository.to_owned(), LoadError::Other(crate::error::reason(&error)));
         let tree = Tree::open(repository).map_err(failed)?;
         let mut folders: Vec<&Path> =
             folder.ancestors().skip(1).take_while(|above| above.starts_with(repository)).collect();

@@ -15,17 +15,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use dcp_compiler::compile::Compilation;
-use dcp_model::primitive::{Fingerprint, Kind};
-use dcp_reconciler::state::State;
+use dcp_model::primitive::{Address, Fingerprint, Kind};
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
 use crate::files::{LARGE, Tree};
 use crate::load::Entry;
 use crate::private;
-use crate::project::{Home, Outcome};
 use file::File;
-pub(crate) use file::{Fresh, Recorder};
+pub use file::{Fresh, Recorder};
 use shard::{SHARDS, Shard};
 
 /// Below the project's folder.
@@ -43,7 +41,7 @@ type Sha = [u8; 32];
 type Workload = (String, String);
 
 #[derive(Debug)]
-pub(crate) struct Cache {
+pub struct Cache {
     /// Relative to the project's folder.
     folder: PathBuf,
     key: Sha,
@@ -54,10 +52,10 @@ pub(crate) struct Cache {
 
 /// The files whose analyses are taken from the cache.
 #[derive(Debug, Default)]
-pub(crate) struct Known {
+pub struct Known {
     /// All files of the project, if they were looked for.
-    pub(crate) entries: Option<Vec<Entry>>,
-    pub(crate) files: HashMap<String, Arc<File>>,
+    pub entries: Option<Vec<Entry>>,
+    pub files: HashMap<String, Arc<File>>,
     workloads: HashSet<Workload>,
     /// Set if a file's content had to be compared, and its stamp can be relied on from now on.
     has_new_stamps: bool,
@@ -65,22 +63,22 @@ pub(crate) struct Known {
     /// them as they were then.
     was_clean: bool,
     /// Set if, in addition, none of them has changed.
-    pub(crate) complete: bool,
+    pub complete: bool,
 }
 
 impl Known {
     /// Makes a value in which no file is taken from the cache.
-    pub(crate) fn of(entries: Vec<Entry>) -> Self {
+    pub fn of(entries: Vec<Entry>) -> Self {
         Self { entries: Some(entries), ..Self::default() }
     }
 
     /// Returns whether the primitives of a workload are known to be those that are applied.
-    pub(crate) fn has(&self, domain: &str, name: &str) -> bool {
+    pub fn has(&self, domain: &str, name: &str) -> bool {
         self.workloads.contains(&(domain.to_owned(), name.to_owned()))
     }
 
     /// Returns how many manifests the known files hold.
-    pub(crate) fn manifests(&self) -> usize {
+    pub fn manifests(&self) -> usize {
         self.files.values().map(|file| file.manifests).sum()
     }
 }
@@ -88,11 +86,11 @@ impl Known {
 impl Cache {
     /// Reads what is cached. Returns nothing where nothing can be cached: without a project file, or if the program can't
     /// be told from another.
-    pub(crate) fn load(home: &Home, target: Option<&str>) -> Option<Self> {
-        let key = key(home, target)?;
+    pub fn load(tree: &Tree, project: Option<&str>, target: Option<&str>) -> Option<Self> {
+        let key = key(project?, target)?;
         let name = target.map_or_else(|| "default".to_owned(), |it| Fingerprint::of(it).short().to_owned());
         let folder = PathBuf::from(FOLDER).join(name);
-        let read = |path: PathBuf| home.tree.read(&path, LARGE).ok();
+        let read = |path: PathBuf| tree.read(&path, LARGE).ok();
         let clean = read(folder.join(CLEAN)).and_then(|bytes| bytes.try_into().ok());
         let shard = |index: usize| {
             let bytes = read(folder.join(shard::name(index)));
@@ -103,12 +101,12 @@ impl Cache {
     }
 
     /// Returns whether primitives were made of any file.
-    pub(crate) fn has_primitives(&self) -> bool {
+    pub fn has_primitives(&self) -> bool {
         self.shards.iter().flat_map(|shard| shard.files.values()).any(|file| file.primitives.is_some())
     }
 
     /// Finds the files that are as they were.
-    pub(crate) fn known(&self, tree: &Tree, entries: Vec<Entry>) -> Known {
+    pub fn known(&self, tree: &Tree, entries: Vec<Entry>) -> Known {
         let has_new_stamps = AtomicBool::new(false);
         let unchanged = |entry: &Entry| -> Option<(String, Arc<File>)> {
             let cached = self.shards[shard::of(&entry.shown)].files.get(&entry.shown)?;
@@ -136,7 +134,7 @@ impl Cache {
 
     /// Returns the files that changed if linking them can't change what is reported: an earlier command reported
     /// nothing, and each of them has the same links as before. `analyze` gets the changed files.
-    pub(crate) fn changed_alike(
+    pub fn changed_alike(
         &self,
         known: &Known,
         analyze: impl Fn(usize, &Entry) -> Fresh + Sync,
@@ -155,11 +153,11 @@ impl Cache {
 
     /// Writes what a command found out about all files of the project. If it can't be written, the next command takes
     /// longer.
-    pub(crate) fn keep(&mut self, home: &Home, known: &Known, outcome: &Outcome) {
-        let touched = touched(&outcome.compilation);
-        let mut primitives = primitives(&outcome.compilation);
+    pub fn keep(&mut self, tree: &Tree, known: &Known, compilation: &Compilation, fresh: &[Fresh]) {
+        let touched = touched(compilation);
+        let mut primitives = primitives(compilation);
         self.restamp(known);
-        for fresh in &outcome.fresh {
+        for fresh in fresh {
             match fresh.file(&mut primitives, self.now) {
                 Some(file) if !touched.contains(fresh.path.as_str()) => {
                     self.insert(&fresh.path, Arc::new(file));
@@ -169,15 +167,15 @@ impl Cache {
         }
         let entries = known.entries.as_deref().unwrap_or_default();
         self.retain(entries);
-        let clean = outcome.compilation.diagnostics.is_empty().then(|| self.set(entries)).flatten();
-        self.write(home, clean);
+        let clean = compilation.diagnostics.is_empty().then(|| self.set(entries)).flatten();
+        self.write(tree, clean);
     }
 
     /// Writes new stamps of files that have not changed, so that the next command need not compare their contents.
-    pub(crate) fn keep_stamps(&mut self, home: &Home, known: &Known) {
+    pub fn keep_stamps(&mut self, tree: &Tree, known: &Known) {
         if known.has_new_stamps {
             self.restamp(known);
-            self.write(home, self.clean);
+            self.write(tree, self.clean);
         }
     }
 
@@ -188,23 +186,23 @@ impl Cache {
         }
     }
 
-    fn write(&self, home: &Home, clean: Option<Sha>) {
-        let folder = home.root.join(&self.folder);
-        if private::dcp(&home.root).is_err() || private::folder(&folder).is_err() {
+    fn write(&self, tree: &Tree, clean: Option<Sha>) {
+        let folder = tree.root().join(&self.folder);
+        if private::dcp(tree.root()).is_err() || private::folder(&folder).is_err() {
             return;
         }
         // Git leaves the cache out, also where the project does not say so.
         let ignore = Path::new(FOLDER).join(".gitignore");
-        if home.tree.stamp(&ignore).is_none() {
-            _ = home.tree.replace_private(&ignore, b"*\n");
+        if tree.stamp(&ignore).is_none() {
+            _ = tree.replace_private(&ignore, b"*\n");
         }
         self.shards.par_iter().enumerate().filter(|(_, shard)| shard.stale).for_each(|(index, shard)| {
             if let Some(bytes) = shard.write(&self.key) {
-                _ = home.tree.replace_private(&self.folder.join(shard::name(index)), &bytes);
+                _ = tree.replace_private(&self.folder.join(shard::name(index)), &bytes);
             }
         });
         if clean != self.clean {
-            _ = home.tree.replace_private(&self.folder.join(CLEAN), &clean.unwrap_or_default());
+            _ = tree.replace_private(&self.folder.join(CLEAN), &clean.unwrap_or_default());
         }
     }
 
@@ -269,11 +267,11 @@ fn primitives(compilation: &Compilation) -> Primitives {
 }
 
 /// Leaves the files whose primitives are applied as they are.
-pub(crate) fn applied(mut known: Known, state: &State) -> Known {
+pub fn applied<'a>(mut known: Known, entries: impl Iterator<Item = (&'a Address, &'a Fingerprint)>) -> Known {
     let mut applied: HashMap<(&str, &str), Vec<(Kind, &Fingerprint)>> = HashMap::new();
-    for (address, entry) in &state.entries {
+    for (address, fingerprint) in entries {
         let workload = applied.entry((&address.domain, &address.name)).or_default();
-        workload.push((address.kind, &entry.fingerprint));
+        workload.push((address.kind, fingerprint));
     }
     let count = known.files.len();
     known.files.retain(|_, file| {
@@ -288,9 +286,9 @@ pub(crate) fn applied(mut known: Known, state: &State) -> Known {
 }
 
 /// Returns the digest of the program, the project file and the target.
-fn key(home: &Home, target: Option<&str>) -> Option<Sha> {
+fn key(project: &str, target: Option<&str>) -> Option<Sha> {
     let program = std::env::current_exe().and_then(std::fs::metadata).ok()?;
     let modified = program.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?.as_nanos();
-    let of = (env!("CARGO_PKG_VERSION"), program.len(), modified.to_string(), home.text()?, target);
+    let of = (env!("CARGO_PKG_VERSION"), program.len(), modified.to_string(), project, target);
     Some(Sha256::digest(serde_json::to_vec(&of).ok()?).into())
 }

@@ -20,25 +20,27 @@ use std::path::{Path, PathBuf};
 use dcp_compiler::source::LoadError;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags};
 
-use crate::failure::Failure;
-use crate::write::UNFINISHED;
+use crate::error::{Error, reason};
 
-pub(crate) use stamp::Stamp;
+pub use stamp::Stamp;
+
+/// Prefix of the names of unfinished files. A killed process may leave one behind.
+pub const UNFINISHED: &str = ".dcp-unfinished-";
 
 /// Limit for plans and other files that dcp wrote itself.
-pub(crate) const LARGE: u64 = 256 * 1024 * 1024;
+pub const LARGE: u64 = 256 * 1024 * 1024;
 
 /// The text of a file, and the stamp that the file had before it was read.
 #[derive(Debug, Clone)]
-pub(crate) struct Content {
-    pub(crate) text: String,
-    pub(crate) stamp: Stamp,
+pub struct Content {
+    pub text: String,
+    pub stamp: Stamp,
 }
 
 /// A folder that is read, and written to, without leaving it. Links inside of the folder are followed; links that lead
 /// out of it are refused.
 #[derive(Debug)]
-pub(crate) struct Tree {
+pub struct Tree {
     /// Without links in its path.
     root: PathBuf,
     folder: OwnedFd,
@@ -46,19 +48,19 @@ pub(crate) struct Tree {
 }
 
 impl Tree {
-    pub(crate) fn open(root: &Path) -> io::Result<Self> {
+    pub fn open(root: &Path) -> io::Result<Self> {
         let root = root.canonicalize()?;
         let folder = rustix::fs::open(&root, open::FOLDER, Mode::empty())?;
         Ok(Self { root, folder, resolve: open::Resolve::available() })
     }
 
     /// The folder's path, without links in it.
-    pub(crate) fn root(&self) -> &Path {
+    pub fn root(&self) -> &Path {
         &self.root
     }
 
     /// Returns a path of the tree without links in it. The path may be relative to the root, or absolute.
-    pub(crate) fn real(&self, path: &Path) -> Result<PathBuf, LoadError> {
+    pub fn real(&self, path: &Path) -> Result<PathBuf, LoadError> {
         let path = self.root.join(path);
         let real = path.canonicalize().map_err(|error| match failed(&error) {
             LoadError::NotFound if path.is_symlink() => LoadError::Dangling,
@@ -68,12 +70,12 @@ impl Tree {
     }
 
     /// Reads a regular file.
-    pub(crate) fn read(&self, path: &Path, limit: u64) -> Result<Vec<u8>, LoadError> {
+    pub fn read(&self, path: &Path, limit: u64) -> Result<Vec<u8>, LoadError> {
         Ok(read(File::from(self.opened(path, open::READ)?), limit)?.0)
     }
 
     /// Checks that a path leads to a regular file, and returns the file's stamp.
-    pub(crate) fn check(&self, path: &Path) -> Result<Stamp, LoadError> {
+    pub fn check(&self, path: &Path) -> Result<Stamp, LoadError> {
         let file = File::from(self.opened(path, open::READ)?);
         let metadata = file.metadata().map_err(|error| failed(&error))?;
         regular(&metadata)?;
@@ -81,7 +83,7 @@ impl Tree {
     }
 
     /// Reads a regular file that has to be UTF-8.
-    pub(crate) fn read_content(&self, path: &Path, limit: u64) -> Result<Content, LoadError> {
+    pub fn read_content(&self, path: &Path, limit: u64) -> Result<Content, LoadError> {
         let (bytes, stamp) = read(File::from(self.opened(path, open::READ)?), limit)?;
         let text = String::from_utf8(bytes);
         let text = text.map_err(|error| LoadError::NotUtf8(error.utf8_error().valid_up_to()))?;
@@ -90,12 +92,12 @@ impl Tree {
 
     /// Returns the stamp of a file without opening it. The path may leave the tree: the stamp serves only to tell
     /// whether the file is one that was read before.
-    pub(crate) fn stamp(&self, path: &Path) -> Option<Stamp> {
+    pub fn stamp(&self, path: &Path) -> Option<Stamp> {
         rustix::fs::statat(&self.folder, path, AtFlags::empty()).ok().map(|found| Stamp::of_stat(&found))
     }
 
     /// Lists a folder, in no order.
-    pub(crate) fn list(&self, path: &Path) -> Result<Vec<(OsString, FileType)>, LoadError> {
+    pub fn list(&self, path: &Path) -> Result<Vec<(OsString, FileType)>, LoadError> {
         let folder = self.opened(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
         let mut entries = Vec::new();
         for entry in Dir::new(folder).map_err(refused)? {
@@ -110,12 +112,12 @@ impl Tree {
 
     /// Replaces a file as a whole, and keeps its permissions. The folder that has it is opened first, so that a link put
     /// in the folder's place does not lead the new file elsewhere.
-    pub(crate) fn replace(&self, path: &Path, content: &[u8]) -> Result<(), LoadError> {
+    pub fn replace(&self, path: &Path, content: &[u8]) -> Result<(), LoadError> {
         self.place(path, content, 0o7777)
     }
 
     /// Replaces a file as a whole, for this user alone.
-    pub(crate) fn replace_private(&self, path: &Path, content: &[u8]) -> Result<(), LoadError> {
+    pub fn replace_private(&self, path: &Path, content: &[u8]) -> Result<(), LoadError> {
         self.place(path, content, 0o700)
     }
 
@@ -164,23 +166,23 @@ impl Tree {
 }
 
 /// Reads a regular file wherever it is.
-pub(crate) fn read_anywhere(path: &Path, limit: u64) -> Result<Vec<u8>, LoadError> {
+pub fn read_anywhere(path: &Path, limit: u64) -> Result<Vec<u8>, LoadError> {
     let file = rustix::fs::open(path, open::READ, Mode::empty()).map_err(refused)?;
     Ok(read(File::from(file), limit)?.0)
 }
 
 /// Reads a regular file that the user named.
-pub(crate) fn read_named(path: &Path, limit: u64) -> Result<Vec<u8>, Failure> {
+pub fn read_named(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
     read_anywhere(path, limit).map_err(|error| unreadable(path, error))
 }
 
 /// Describes a file that could not be read.
-pub(crate) fn unreadable(path: &Path, error: LoadError) -> Failure {
-    Failure::new(format!("`{}` can't be read: {}", path.display(), why(error)))
+pub fn unreadable(path: &Path, error: LoadError) -> Error {
+    Error::new(format!("`{}` can't be read: {}", path.display(), why(error)))
 }
 
 /// Says what is wrong with a file, as part of a sentence.
-pub(crate) fn why(error: LoadError) -> String {
+pub fn why(error: LoadError) -> String {
     match error {
         LoadError::NotFound => "there is no such file".to_owned(),
         LoadError::Dangling => "it is a link to nothing".to_owned(),
@@ -218,7 +220,7 @@ fn regular(metadata: &fs::Metadata) -> Result<(), LoadError> {
 }
 
 /// The error for FIFOs, sockets and devices.
-pub(crate) fn not_regular() -> LoadError {
+pub fn not_regular() -> LoadError {
     LoadError::Other("it is not a regular file".to_owned())
 }
 
@@ -234,22 +236,5 @@ fn failed(error: &io::Error) -> LoadError {
     match error.kind() {
         ErrorKind::NotFound => LoadError::NotFound,
         _ => LoadError::Other(reason(error)),
-    }
-}
-
-/// Returns the error of the operating system at the end of a chain of sources.
-fn innermost(error: &io::Error) -> &io::Error {
-    let below = error.get_ref().and_then(|told| told.source()?.downcast_ref::<io::Error>());
-    below.map_or(error, innermost)
-}
-
-/// What the operating system says, as part of a sentence.
-pub(crate) fn reason(error: &io::Error) -> String {
-    let text = innermost(error).to_string();
-    let text = text.split(" (os error").next().unwrap_or_default();
-    let mut chars = text.chars();
-    match chars.next() {
-        Some(first) => first.to_lowercase().chain(chars).collect(),
-        None => "for no reason that it tells".to_owned(),
     }
 }

@@ -10,31 +10,29 @@ use dcp_compiler::source::{LoadError, SourceLoader};
 
 use crate::files::{Content, Stamp, Tree};
 
-pub(crate) use discover::{Place, discover};
-
-pub(crate) use crate::files::reason;
+pub use discover::{Place, discover};
 
 /// Limit for manifests, SQL files and ignore files, in bytes.
 const LIMIT: u64 = 1024 * 1024;
 
 /// A file that was found, or why it can't be one.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub struct Entry {
     /// Relative to the project's folder, with `/` between its parts.
-    pub(crate) shown: String,
+    pub shown: String,
     /// Relative to the project's folder; without links when it was found.
-    pub(crate) file: Result<PathBuf, LoadError>,
+    pub file: Result<PathBuf, LoadError>,
     /// The content, once it was read.
     content: OnceLock<Content>,
 }
 
 impl Entry {
-    pub(crate) fn new(shown: String, file: Result<PathBuf, LoadError>) -> Self {
+    pub fn new(shown: String, file: Result<PathBuf, LoadError>) -> Self {
         Self { shown, file, content: OnceLock::new() }
     }
 
     /// Reads the file once.
-    pub(crate) fn content(&self, tree: &Tree) -> Result<&Content, LoadError> {
+    pub fn content(&self, tree: &Tree) -> Result<&Content, LoadError> {
         if let Some(content) = self.content.get() {
             return Ok(content);
         }
@@ -49,13 +47,13 @@ impl Entry {
 
 /// Gives a compiler the one manifest that it is about, and other files of the project.
 #[derive(Debug)]
-pub(crate) struct EntryLoader<'a> {
-    pub(crate) tree: &'a Tree,
-    pub(crate) entry: &'a Entry,
+pub struct EntryLoader<'a> {
+    pub tree: &'a Tree,
+    pub entry: &'a Entry,
 }
 
 impl EntryLoader<'_> {
-    pub(crate) fn content(&self, path: &str) -> Result<Content, LoadError> {
+    pub fn content(&self, path: &str) -> Result<Content, LoadError> {
         match self.entry.content.get() {
             _ if path != self.entry.shown => load(self.tree, path),
             Some(content) => Ok(content.clone()),
@@ -63,7 +61,7 @@ impl EntryLoader<'_> {
         }
     }
 
-    pub(crate) fn stamp(&self, path: &str) -> Result<Stamp, LoadError> {
+    pub fn stamp(&self, path: &str) -> Result<Stamp, LoadError> {
         self.tree.check(Path::new(path))
     }
 }
@@ -79,6 +77,6 @@ impl SourceLoader for EntryLoader<'_> {
 }
 
 /// Reads a file of the project by its path in it.
-pub(crate) fn load(tree: &Tree, path: &str) -> Result<Content, LoadError> {
+pub fn load(tree: &Tree, path: &str) -> Result<Content, LoadError> {
     tree.read_content(Path::new(path), LIMIT)
 }

@@ -14,74 +14,87 @@ use dcp_compiler::source::{LoadError, SourceFile};
 use dcp_model::manifest::FileRef;
 use rayon::prelude::*;
 
+use crate::FOLDER;
 use crate::cache::{Cache, Fresh, Known, Recorder};
-use crate::control::FOLDER;
-use crate::failure::Failure;
+use crate::error::{Error, reason};
 use crate::files::Tree;
-use crate::load::{Entry, EntryLoader, Place, discover, load, reason};
-use crate::progress::Reading;
+use crate::load::{Entry, EntryLoader, Place, discover, load};
 
 /// Where the project is.
 #[derive(Debug)]
-pub(crate) struct Home {
+pub struct Workspace {
     /// The project's folder, without links in its path.
-    pub(crate) root: PathBuf,
+    pub root: PathBuf,
     /// The files of that folder.
-    pub(crate) tree: Tree,
+    pub tree: Tree,
     /// Its project file, if it has one.
     file: Option<Result<String, LoadError>>,
 }
 
+/// A listener to the progress of a compilation.
+pub type OnFile<'a> = &'a (dyn Fn(usize) + Sync);
+
 /// What is to be compiled.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Request<'a> {
-    pub(crate) paths: &'a [PathBuf],
-    pub(crate) target: Option<&'a str>,
-    pub(crate) goal: Goal,
-    /// Whether somebody watches.
-    pub(crate) watched: bool,
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    pub paths: &'a [PathBuf],
+    pub target: Option<&'a str>,
+    pub goal: Goal,
+    /// Called for each file that is read, with the number of all files.
+    pub on_file: Option<OnFile<'a>>,
+}
+
+impl std::fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { paths, target, goal, on_file: _ } = self;
+        f.debug_struct("Request")
+            .field("paths", paths)
+            .field("target", target)
+            .field("goal", goal)
+            .finish_non_exhaustive()
+    }
 }
 
 /// What came of it.
 #[derive(Debug)]
-pub(crate) struct Outcome {
-    pub(crate) compilation: Compilation,
+pub struct Outcome {
+    pub compilation: Compilation,
     /// How many files with manifests were found.
-    pub(crate) files: usize,
+    pub files: usize,
     /// The project file can't be used, so that no manifest was looked at.
-    pub(crate) stopped: bool,
-    pub(crate) timings: Timings,
+    pub stopped: bool,
+    pub timings: Timings,
     /// The files that were analyzed, if their analyses can be cached.
-    pub(crate) fresh: Vec<Fresh>,
+    pub fresh: Vec<Fresh>,
 }
 
 /// How long each step took.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Timings {
-    pub(crate) discover: Duration,
-    pub(crate) analyze: Duration,
-    pub(crate) link: Duration,
+pub struct Timings {
+    pub discover: Duration,
+    pub analyze: Duration,
+    pub link: Duration,
 }
 
 impl Timings {
-    pub(crate) fn total(self) -> Duration {
+    pub fn total(self) -> Duration {
         let Self { discover, analyze, link } = self;
         discover + analyze + link
     }
 }
 
-impl Home {
+impl Workspace {
     /// The folder that was named; else the nearest one upwards that has a project file, first from here and then from
     /// the first of `paths`; else the current folder, or that of the first path where it lies elsewhere.
-    pub(crate) fn find(named: Option<&Path>, paths: &[PathBuf]) -> Result<Self, Failure> {
+    pub fn find(named: Option<&Path>, paths: &[PathBuf]) -> Result<Self, Error> {
         let here = std::env::current_dir()
             .and_then(|here| here.canonicalize())
-            .map_err(|error| Failure::new(format!("there is no current folder: {}", reason(&error))))?;
+            .map_err(|error| Error::new(format!("there is no current folder: {}", reason(&error))))?;
         let root = match named {
             Some(named) => folder(named)?,
             None => nearest(&here, paths),
         };
-        let tree = Tree::open(&root).map_err(|error| Failure::at(&root, "read", &error))?;
+        let tree = Tree::open(&root).map_err(|error| Error::at(&root, "read", &error))?;
         let file = match load(&tree, FILE_NAME) {
             Err(LoadError::NotFound) if root.join(FILE_NAME).symlink_metadata().is_err() => None,
             read => Some(read.map(|content| content.text)),
@@ -90,48 +103,48 @@ impl Home {
     }
 
     /// What stands in the project file.
-    pub(crate) fn text(&self) -> Option<&str> {
+    pub fn text(&self) -> Option<&str> {
         self.file.as_ref()?.as_deref().ok()
     }
 
-    pub(crate) fn has_file(&self) -> bool {
+    pub fn has_file(&self) -> bool {
         self.file.is_some()
     }
 
     /// The project file with a target chosen, as it was compiled with.
-    pub(crate) fn project(&self, target: Option<&str>) -> Project<'_> {
+    pub fn project(&self, target: Option<&str>) -> Project<'_> {
         let text = self.file.as_ref().and_then(|file| file.as_ref().ok());
         text.and_then(|text| Project::read(PROJECT_FILE, text, target).0).unwrap_or_else(Project::none)
     }
 
     /// The same for commands that need no manifest; a project file that can't be used is an error.
-    pub(crate) fn target(&self, target: Option<&str>) -> Result<Project<'_>, Failure> {
+    pub fn target(&self, target: Option<&str>) -> Result<Project<'_>, Error> {
         let see = || "`dcp validate` says what is wrong with it";
         match (&self.file, target) {
             (None, Some(target)) => Err(no_target(target)),
             (None, None) => Ok(Project::none()),
-            (Some(Err(_)), _) => Err(Failure::new(format!("`{FILE_NAME}` can't be read")).help(see())),
+            (Some(Err(_)), _) => Err(Error::new(format!("`{FILE_NAME}` can't be read")).help(see())),
             (Some(Ok(text)), target) => match Project::read(PROJECT_FILE, text, target) {
                 (Some(project), found) if !found.iter().any(Diagnostic::is_error) => Ok(project),
                 (_, found) => {
                     let first = found.iter().find(|it| it.is_error()).map(|it| it.message.clone());
                     let why = first.map(|message| format!(": {message}")).unwrap_or_default();
-                    Err(Failure::new(format!("`{FILE_NAME}` can't be used{why}")).help(see()))
+                    Err(Error::new(format!("`{FILE_NAME}` can't be used{why}")).help(see()))
                 }
             },
         }
     }
 
     /// Reads the project and everything in it.
-    pub(crate) fn compile(&self, request: Request<'_>) -> Result<Outcome, Failure> {
+    pub fn compile(&self, request: Request<'_>) -> Result<Outcome, Error> {
         self.compile_unless(request, &Known::default())
     }
 
     /// Validates all manifests of the project, and takes from the cache what has not changed.
-    pub(crate) fn validate_cached(&self, request: Request<'_>) -> Result<Outcome, Failure> {
+    pub fn validate_cached(&self, request: Request<'_>) -> Result<Outcome, Error> {
         let start = Instant::now();
         let find = || self.entries(request.paths);
-        let (cache, entries) = rayon::join(|| Cache::load(self, request.target), find);
+        let (cache, entries) = rayon::join(|| Cache::load(&self.tree, self.text(), request.target), find);
         let mut cache = ManuallyDrop::new(cache);
         let Some(cache) = cache.as_mut().filter(|_| request.paths.is_empty()) else {
             return self.compile_unless(request, &Known::of(entries));
@@ -139,7 +152,7 @@ impl Home {
         let discovered = Instant::now();
         let known = ManuallyDrop::new(cache.known(&self.tree, entries));
         if known.complete {
-            cache.keep_stamps(self, &known);
+            cache.keep_stamps(&self.tree, &known);
             let compilation =
                 Compilation { manifests: Manifests::in_files(known.manifests()), ..Compilation::default() };
             let (discover, analyze) = (discovered - start, discovered.elapsed());
@@ -160,7 +173,7 @@ impl Home {
             None => self.compile_unless(request, &known)?,
         };
         if !outcome.stopped {
-            cache.keep(self, &known, &outcome);
+            cache.keep(&self.tree, &known, &outcome.compilation, &outcome.fresh);
         }
         Ok(outcome)
     }
@@ -178,7 +191,7 @@ impl Home {
     }
 
     /// The same, but the files that are known are not analyzed again, and get no primitives.
-    pub(crate) fn compile_unless(&self, request: Request<'_>, known: &Known) -> Result<Outcome, Failure> {
+    pub fn compile_unless(&self, request: Request<'_>, known: &Known) -> Result<Outcome, Error> {
         match (&self.file, request.target) {
             (None, Some(target)) => Err(no_target(target)),
             (None, None) => {
@@ -226,7 +239,7 @@ impl Home {
         // Problems that show only when all files are linked are shown with the text of their places.
         let mut problems = HashSet::new();
         let (mut compilation, fresh, analyzed) = loop {
-            let (analyses, fresh) = self.analyses(&compiler, entries, known, &problems, request.watched);
+            let (analyses, fresh) = self.analyses(&compiler, entries, known, &problems, request.on_file);
             let analyzed = Instant::now();
             let compilation = compiler.link(analyses);
             let labels = compilation.diagnostics.iter().flat_map(|diagnostic| &diagnostic.labels);
@@ -259,7 +272,7 @@ impl Home {
         entries: &[Entry],
         known: &Known,
         problems: &HashSet<String>,
-        watched: bool,
+        on_file: Option<OnFile<'_>>,
     ) -> (Vec<Analysis>, Vec<Fresh>) {
         let only_checked = Compiler {
             project: compiler.project,
@@ -267,7 +280,6 @@ impl Home {
             project_diagnostics: Vec::new(),
             goal: Goal::Validate,
         };
-        let reading = Reading::new(entries.len(), watched);
         let one = |(index, entry): (usize, &Entry)| {
             let cached = known.files.get(&entry.shown);
             // The primitives of known files are applied, whether there is a problem or not.
@@ -283,7 +295,9 @@ impl Home {
                     (analysis, Some(fresh))
                 }
             };
-            reading.one();
+            if let Some(on_file) = on_file {
+                on_file(entries.len());
+            }
             done
         };
         let (analyses, fresh): (Vec<Analysis>, Vec<_>) = entries.par_iter().enumerate().map(one).unzip();
@@ -306,7 +320,7 @@ impl Home {
     }
 
     /// All files that hold manifests.
-    pub(crate) fn entries(&self, paths: &[PathBuf]) -> Vec<Entry> {
+    pub fn entries(&self, paths: &[PathBuf]) -> Vec<Entry> {
         let read = self.file.as_ref().and_then(|file| file.as_ref().ok());
         let target = read.map(|text| Project::read(PROJECT_FILE, text, None).0);
         let project = target.flatten().unwrap_or_else(Project::none);
@@ -314,7 +328,7 @@ impl Home {
     }
 
     /// The folders of the projects below this one, where this one is no project.
-    pub(crate) fn below(&self) -> Vec<PathBuf> {
+    pub fn below(&self) -> Vec<PathBuf> {
         if self.has_file() {
             return Vec::new();
         }
@@ -323,7 +337,7 @@ impl Home {
     }
 
     /// Refuses a folder in which there is nothing to do: without a project, a manifest, or anything applied.
-    pub(crate) fn expect_something(&self) -> Result<(), Failure> {
+    pub fn expect_something(&self) -> Result<(), Error> {
         if self.has_file() || self.root.join(FOLDER).join("state.db").exists() {
             return Ok(());
         }
@@ -332,7 +346,7 @@ impl Home {
         match found.projects.as_slice() {
             [] if found.entries.is_empty() => {
                 let message = format!("`{root}` has neither a `{FILE_NAME}` nor a manifest");
-                Err(Failure::new(message)
+                Err(Error::new(message)
                     .help("make a project by `dcp init`, or name the folder of one by `--project`"))
             }
             [] => Ok(()),
@@ -340,7 +354,7 @@ impl Home {
                 let folders = projects.iter().take(5).filter_map(|file| file.parent());
                 let folders: Vec<String> = folders.map(|it| format!("`{}`", it.display())).collect();
                 let message = format!("`{root}` is no project, and has {} below it", folders.join(", "));
-                Err(Failure::usage(message).help("name one by `--project`"))
+                Err(Error::usage(message).help("name one by `--project`"))
             }
         }
     }
@@ -368,14 +382,14 @@ fn stopped(compilation: Compilation) -> Outcome {
     Outcome { compilation, files: 0, stopped: true, timings: Timings::default(), fresh: Vec::new() }
 }
 
-fn no_target(target: &str) -> Failure {
-    Failure::usage(format!("there is no `{FILE_NAME}` that could have a target `{target}`"))
+fn no_target(target: &str) -> Error {
+    Error::usage(format!("there is no `{FILE_NAME}` that could have a target `{target}`"))
         .help("leave out `--target`, or name the project by `--project`")
 }
 
-fn folder(named: &Path) -> Result<PathBuf, Failure> {
+fn folder(named: &Path) -> Result<PathBuf, Error> {
     let failed =
-        |why: String| Failure::usage(format!("`{}` can't be the project's folder: {why}", named.display()));
+        |why: String| Error::usage(format!("`{}` can't be the project's folder: {why}", named.display()));
     let real = named.canonicalize().map_err(|error| failed(reason(&error)))?;
     if real.is_dir() { Ok(real) } else { Err(failed("it is a file".to_owned())) }
 }

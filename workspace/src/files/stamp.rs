@@ -13,7 +13,7 @@ const SETTLED: Duration = Duration::from_secs(3);
 /// The identity of a file and of its last change. The time of the change can't be set by programs, as the time of the
 /// modification can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Stamp {
+pub struct Stamp {
     device: u64,
     inode: u64,
     size: u64,
@@ -46,7 +46,7 @@ impl Stamp {
     }
 
     /// Returns whether any later change of the file gives another stamp.
-    pub(crate) fn is_settled(&self, now: SystemTime) -> bool {
+    pub fn is_settled(&self, now: SystemTime) -> bool {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let limit = now.saturating_sub(SETTLED).as_nanos();
         u128::try_from(self.changed.max(self.modified)).is_ok_and(|last| last < limit)

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use dcp_compiler::source::LoadError;
 
-use crate::failure::Failure;
+use crate::error::Error;
 use crate::files::{self, LARGE, Tree};
 
 /// A repository that takes longer than this to answer is treated as one that doesn't.
@@ -59,7 +59,7 @@ fn readable(root: &Path) -> Result<(), String> {
         // There is no repository, or it is elsewhere: git finds out.
         return Ok(());
     };
-    let tree = Tree::open(&folder).map_err(|error| files::reason(&error))?;
+    let tree = Tree::open(&folder).map_err(|error| crate::error::reason(&error))?;
     for name in READ_FIRST {
         match tree.check(Path::new(name)) {
             // Some of these may be links to other places, which git follows.
@@ -71,7 +71,7 @@ fn readable(root: &Path) -> Result<(), String> {
 }
 
 /// The commit that is checked out, with `-dirty` where files of the project differ from it.
-pub(crate) fn commit(root: &Path) -> Option<String> {
+pub fn commit(root: &Path) -> Option<String> {
     let head = git(root, &["rev-parse", "--verify", "--quiet", "HEAD"]).ok()?;
     let changed = git(root, &["status", "--porcelain", "--", "."]).ok()?;
     let dirty = if changed.is_empty() { "" } else { "-dirty" };
@@ -79,9 +79,9 @@ pub(crate) fn commit(root: &Path) -> Option<String> {
 }
 
 /// The files that differ from a revision, relative to the project's folder; those that are new and not added as well.
-pub(crate) fn changed_since(root: &Path, revision: &str) -> Result<BTreeSet<String>, Failure> {
+pub fn changed_since(root: &Path, revision: &str) -> Result<BTreeSet<String>, Error> {
     let failed = |why: String| {
-        Failure::new(format!("git can't say what changed since `{revision}`: {why}"))
+        Error::new(format!("git can't say what changed since `{revision}`: {why}"))
             .help("name a commit, branch or tag that is there; in CI, fetch its history (`fetch-depth: 0`)")
     };
     let revision = git(

@@ -1,0 +1,17 @@
+//! Projects on disk: where they are, which files they have, and what a compilation of them gives.
+//!
+//! The crate reads files that other people may have prepared, and writes only below `.dcp`. It prints nothing: callers
+//! show errors and progress.
+
+pub mod cache;
+pub mod error;
+pub mod files;
+pub mod git;
+pub mod load;
+pub mod private;
+pub mod project;
+
+pub use error::Error;
+
+/// The folder below a project in which dcp stores its files.
+pub const FOLDER: &str = ".dcp";
