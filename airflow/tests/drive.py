@@ -1,4 +1,7 @@
-"""Runs DAGs as `airflow dags test` does. A command is a line of JSON; `ENDED state` says that it was done."""
+"""Runs DAGs as `airflow dags test` does, without a new process for each.
+
+Reads commands as lines of JSON from standard input. Prints `ENDED STATE` after each.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ import json
 import sys
 from datetime import datetime, timezone
 
-WHEN = datetime(2026, 11, 20, tzinfo=timezone.utc)
+LOGICAL_DATE = datetime(2026, 11, 20, tzinfo=timezone.utc)
 
 
 def main() -> None:
@@ -19,23 +22,23 @@ def main() -> None:
     DagBundlesManager().sync_bundles_to_db()
     for line in sys.stdin:
         command = json.loads(line)
-        again = command["again"]
+        next_try = command["next_try"]
         bag = DagBag(command["path"])
         if bag.import_errors:
             print(bag.import_errors, "\nENDED import-error", flush=True)
             continue
         sync_bag_to_db(bag, "dags-folder", None)
         dag = bag.dags[command["dag"]]
-        if not again:
-            # With the same name each time: a run that there was is deleted first.
-            run = dag.test(run_after=WHEN, logical_date=WHEN)
+        if not next_try:
+            # `test` deletes an earlier run with the same date first.
+            run = dag.test(run_after=LOGICAL_DATE, logical_date=LOGICAL_DATE)
             state = str(run.state)
         else:
             with create_session() as session:
                 run = session.query(DagRun).filter(DagRun.dag_id == dag.dag_id).one()
                 tis = run.get_task_instances(session=session)
                 for ti in tis:
-                    if again == "cleared":
+                    if next_try == "cleared":
                         ti.max_tries = ti.try_number + dag.get_task(ti.task_id).retries
                     ti.state, ti.next_method, ti.next_kwargs, ti.try_number = (
                         None,

@@ -1,6 +1,6 @@
-"""A PostgreSQL for Airflow's own data, as production has it: from this machine's binaries, and ended with the tests.
+"""PostgreSQL server for Airflow's metadata, run from this machine's binaries and stopped with the tests.
 
-With SQLite, a scheduler that is stopped holds a lock that stops every other part of Airflow too.
+With SQLite, a stopped scheduler would hold a lock that blocks all other components of Airflow.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-# Runs a server until its own input ends, then removes the server's folder.
-_WATCH = """
+# Runs a server until standard input ends, then removes the server's folder.
+_WRAPPER = """
 folder=$1; shift
 "$@" >"$folder/log" 2>&1 &
 cat >/dev/null
@@ -25,15 +25,15 @@ rm -rf "$folder"
 
 
 class Postgres:
-    """A server on a port of 127.0.0.1, with an empty database."""
+    """Server on a port of 127.0.0.1, with an empty database."""
 
     def __init__(self, port: int) -> None:
         self._port = port
         self._password = secrets.token_hex(16)
         self._folder = Path(tempfile.mkdtemp(prefix="dcp-postgres-"))
         self._binaries = _binaries()
-        # PostgreSQL refuses to be run by root.
-        self._user = _unprivileged() if os.getuid() == 0 else None
+        # PostgreSQL does not run as root.
+        self._user = _unprivileged_user() if os.getuid() == 0 else None
         if self._user is not None:
             os.chown(self._folder, self._user, -1)
         password = self._folder / "password"
@@ -46,9 +46,9 @@ class Postgres:
         server = [str(self._binaries / "postgres"), "-D", data]
         for setting in settings:
             server += ["-c", setting]
-        # Its input ends when this process does, in whatever way.
-        self._watch = subprocess.Popen(
-            ["sh", "-c", _WATCH, "sh", str(self._folder), *server],
+        # The pipe closes when this process ends, even if it is killed.
+        self._wrapper = subprocess.Popen(
+            ["sh", "-c", _WRAPPER, "sh", str(self._folder), *server],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -66,9 +66,9 @@ class Postgres:
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
     def close(self) -> None:
-        assert self._watch.stdin is not None
-        self._watch.stdin.close()
-        self._watch.wait(30)
+        assert self._wrapper.stdin is not None
+        self._wrapper.stdin.close()
+        self._wrapper.wait(30)
 
     def _run(self, name: str, *arguments: str) -> None:
         command = [str(self._binaries / name), *arguments]
@@ -80,20 +80,20 @@ class Postgres:
 
 
 def _binaries() -> Path:
-    """Debian keeps a server's programs off the PATH; the newest version is taken."""
+    """Returns the folder of the newest version; Debian does not put the server's programs on the PATH."""
     versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda it: float(it.parts[-3]))
     if versions:
         return versions[-1].parent
     found = shutil.which("initdb")
     if found is None:
-        raise AssertionError("these tests need PostgreSQL's server: apt-get install postgresql")
+        raise AssertionError("these tests need the PostgreSQL server; install it: apt-get install postgresql")
     return Path(found).parent
 
 
-def _unprivileged() -> int:
+def _unprivileged_user() -> int:
     for name in ("postgres", "nobody"):
         try:
             return pwd.getpwnam(name).pw_uid
         except KeyError:
             continue
-    raise AssertionError("root needs a user `postgres` or `nobody` to run PostgreSQL as")
+    raise AssertionError("PostgreSQL cannot run as root; add a user `postgres` or `nobody`")

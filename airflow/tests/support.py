@@ -1,4 +1,4 @@
-"""A dcp and an Airflow to test with: the real ones, in folders of their own."""
+"""Runs a real dcp and a real Airflow for tests, each in a temporary folder."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FOLDER = Path(tempfile.mkdtemp(prefix="dcp-airflow-"))
 atexit.register(shutil.rmtree, FOLDER, ignore_errors=True)
 
-# Before anything of Airflow is imported, which reads it then.
+# Airflow reads the environment on import.
 os.environ.update(
     AIRFLOW_HOME=str(FOLDER / "airflow"),
     AIRFLOW__CORE__DAGS_FOLDER=str(FOLDER / "airflow" / "dags"),
@@ -36,15 +36,15 @@ DAGS.mkdir(parents=True, exist_ok=True)
 T = TypeVar("T")
 
 
-def until(what: str, look: Callable[[], T], seconds: float = 120.0) -> T:
-    """What `look` gives, once that is something."""
+def wait_until(condition: str, poll: Callable[[], T], seconds: float = 120.0) -> T:
+    """Calls `poll` until its result is true, and returns that. Fails after a timeout."""
     deadline = time.monotonic() + seconds
     while True:
-        found = look()
+        found = poll()
         if found:
             return found
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds:g} s: {what}")
+            raise AssertionError(f"not within {seconds:g} s: {condition}")
         time.sleep(0.2)
 
 
@@ -54,11 +54,11 @@ def free_port() -> int:
         return int(it.getsockname()[1])
 
 
-def end(process: subprocess.Popen[Any], how: int = signal.SIGTERM) -> None:
-    """Ends a process and all that it has started, which is the group that it leads."""
-    for sent in (how, signal.SIGKILL):
+def terminate(process: subprocess.Popen[Any], first_signal: int = signal.SIGTERM) -> None:
+    """Ends the process group of a process, by SIGKILL if the first signal does not end it."""
+    for number in (first_signal, signal.SIGKILL):
         try:
-            os.killpg(process.pid, sent)
+            os.killpg(process.pid, number)
         except ProcessLookupError:
             break
         try:
@@ -85,7 +85,7 @@ spec:
   resources: {{driver: {{memory: 512m}}, executors: {{cores: 1, memory: 512m}}}}
 """
 
-# Writes a line a second, and needs no Spark but its launcher.
+# Prints a line a second. The program starts no Spark session, so that it starts fast.
 COUNT = """\
 import sys, time
 for number in range(int(sys.argv[1])):
@@ -113,7 +113,7 @@ JOBS = {
 
 
 class Dcp:
-    """A project that is applied, and `dcp up` for it."""
+    """Project with manifests, and its `dcp up`."""
 
     scope = "shop/prod"
 
@@ -130,21 +130,21 @@ class Dcp:
             self.write(job, text)
 
     def write(self, name: str, job: str, run: str = "{manual: {}}", more: str = "", labels: str = "{}") -> None:
-        """Writes a manifest; `more` are lines of its spec."""
+        """Writes a manifest; `more` has further lines of its spec."""
         text = MANIFEST.format(name=name, job=job, run=run, more=more, labels=labels)
         (self.folder / "manifests" / f"{name}.yaml").write_text(text)
 
     def publish_to(self, dags: Path) -> None:
-        """Has `apply` put DAG files where an Airflow reads them."""
+        """Makes `apply` write DAG files to the folder of an Airflow."""
         text = f"project: shop\ntargets: {{prod: {{default: true, dags: {json.dumps(str(dags))}}}}}\n"
         (self.folder / "dcp.yaml").write_text(text)
 
     @property
     def dags(self) -> Path:
-        """Where `apply` puts DAG files by default."""
+        """Default folder of DAG files."""
         return self.folder / ".dcp" / "dags"
 
-    def dcp(self, *arguments: str) -> str:
+    def cli(self, *arguments: str) -> str:
         ran = subprocess.run(
             [self._binary, *arguments], cwd=self.folder, capture_output=True, text=True, check=False
         )
@@ -153,7 +153,7 @@ class Dcp:
         return ran.stdout
 
     def apply(self) -> None:
-        self.dcp("apply", "--auto-approve", "--quiet")
+        self.cli("apply", "--auto-approve", "--quiet")
 
     def start(self) -> None:
         home = subprocess.run(
@@ -168,44 +168,44 @@ class Dcp:
                 stderr=log,
                 start_new_session=True,
             )
-        until("dcp listens", self._listens, 30)
+        wait_until("dcp listens", self._listens, 30)
 
     def _listens(self) -> bool:
         with socket.socket() as it:
             return it.connect_ex(("127.0.0.1", self.port)) == 0
 
-    def stop(self, how: int = signal.SIGTERM) -> None:
-        """Ends dcp, and not the drivers that it runs, which are in groups of their own."""
+    def stop(self) -> None:
+        """Stops `dcp up`. Its drivers, in process groups of their own, continue."""
         if self._process is not None:
-            end(self._process, how)
+            terminate(self._process)
             self._process = None
 
     def close(self) -> None:
         try:
             if self._process is None:
                 self.start()
-            for run in self.live():
-                self.dcp("cancel", run["id"])
-            until("all that runs has ended", lambda: not self.live(), 60)
+            for run in self.unfinished_runs():
+                self.cli("cancel", run["id"])
+            wait_until("all executions have ended", lambda: not self.unfinished_runs(), 60)
         finally:
             self.stop()
 
     def runs(self, name: str = "") -> list[dict[str, Any]]:
-        text = self.dcp("runs", "--limit", "1000", "--output", "json", *([f"sales/{name}"] if name else []))
+        text = self.cli("runs", "--limit", "1000", "--output", "json", *([f"sales/{name}"] if name else []))
         return [it["execution"] for it in json.loads(text)]
 
-    def live(self) -> list[dict[str, Any]]:
+    def unfinished_runs(self) -> list[dict[str, Any]]:
         return [it for it in self.runs() if it["phase"] not in ("SUCCEEDED", "FAILED", "CANCELLED")]
 
     def connection(self, **extra: Any) -> str:
-        """A connection of Airflow's to it, as an environment variable has it."""
+        """Returns an Airflow connection to this dcp, in the format of environment variables."""
         port = extra.pop("port", self.port)
         fields = {"conn_type": "dcp", "host": "127.0.0.1", "port": port, "password": self.token, "extra": extra}
         return json.dumps(fields)
 
     @property
     def token(self) -> str:
-        """The token of callers over TCP, which the first start makes; before it, one that is made here."""
+        """Token for TCP. Before the first start, creates the file that `dcp up` would create."""
         path = self.folder / ".dcp" / "token"
         if not path.exists():
             path.parent.mkdir(mode=0o700, exist_ok=True)
@@ -215,7 +215,7 @@ class Dcp:
 
 
 def task(task_id: str, job: str, **arguments: Any) -> str:
-    """A task, as a DAG file has it."""
+    """Returns the source of a task."""
     outlets = arguments.pop("outlets", None)
     text = f"SparkOperator(task_id={task_id!r}, scope={Dcp.scope!r}, job={job!r}"
     for name, value in arguments.items():
@@ -231,7 +231,7 @@ def asset(name: str) -> str:
 
 
 def dag_file(folder: Path, dag_id: str, *tasks: str, schedule: str = "None", more: str = "") -> Path:
-    """Writes a DAG file, like the ones that `dcp apply` makes."""
+    """Writes a DAG file similar to those of `dcp apply`."""
     lines = [
         "from datetime import timedelta",
         "import pendulum",
@@ -249,7 +249,7 @@ def dag_file(folder: Path, dag_id: str, *tasks: str, schedule: str = "None", mor
 
 
 class Airflow:
-    """A process that runs DAGs as `airflow dags test` does, one after the other: its start takes longer than that."""
+    """Process that runs DAGs one after the other, as `airflow dags test` does. Its start takes longer than a run."""
 
     def __init__(self, connections: dict[str, str]) -> None:
         self._connections = {f"AIRFLOW_CONN_{name.upper()}": text for name, text in connections.items()}
@@ -276,33 +276,33 @@ class Airflow:
         try:
             lines.extend(process.stdout)
         except ValueError:
-            # It was closed, as it was killed.
+            # `kill` closed the pipe.
             pass
 
     def kill(self) -> None:
         assert self._process is not None
-        end(self._process, signal.SIGKILL)
+        terminate(self._process, signal.SIGKILL)
         self._process = None
 
     def close(self) -> None:
         if self._process is not None:
-            end(self._process)
+            terminate(self._process)
             self._process = None
 
-    def begin(self, dag: Path, again: str = "") -> None:
-        """Starts a run of a DAG, or a further try of the run before: `cleared` by a person, or `retried` by Airflow."""
+    def start_run(self, dag: Path, next_try: str = "") -> None:
+        """Starts a run of a DAG, or the next try of its last run: `cleared` by a person, or `retried` by Airflow."""
         if self._process is None or self._process.poll() is not None:
             self.start()
         assert self._process is not None and self._process.stdin is not None
         self._lines.clear()
         print(
-            json.dumps({"path": str(dag), "dag": dag.stem, "again": again}),
+            json.dumps({"path": str(dag), "dag": dag.stem, "next_try": next_try}),
             file=self._process.stdin,
             flush=True,
         )
 
-    def wait(self, seconds: float = 180.0) -> tuple[str, str]:
-        """How it has ended, and all that it has written."""
+    def wait_for_end(self, seconds: float = 180.0) -> tuple[str, str]:
+        """Waits for the end of the run. Returns its state and the output."""
         process = self._process
         assert process is not None
 
@@ -311,22 +311,22 @@ class Airflow:
                 if line.startswith("ENDED "):
                     return line.split()[1]
             if process.poll() is not None:
-                raise AssertionError("Airflow has died:\n" + "".join(self._lines))
+                raise AssertionError("Airflow exited:\n" + "".join(self._lines))
             return None
 
         try:
-            state = until("the DAG has ended", ended, seconds)
-        except AssertionError as why:
-            raise AssertionError(f"{why}\n{''.join(self._lines)}") from None
+            state = wait_until("the DAG run has ended", ended, seconds)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{''.join(self._lines)}") from None
         return state, "".join(self._lines)
 
-    def run(self, dag: Path, again: str = "") -> tuple[str, str]:
-        self.begin(dag, again)
-        return self.wait()
+    def run(self, dag: Path, next_try: str = "") -> tuple[str, str]:
+        self.start_run(dag, next_try)
+        return self.wait_for_end()
 
 
 def migrate() -> None:
-    """Makes Airflow's database, once."""
+    """Creates Airflow's database if it does not exist."""
     if not (FOLDER / "airflow" / "airflow.db").exists():
         made = subprocess.run(["airflow", "db", "migrate"], capture_output=True, text=True, check=False)
         if made.returncode != 0:

@@ -1,4 +1,4 @@
-"""Tasks that run real jobs, with whatever can go wrong on the way."""
+"""Tests of tasks that run real jobs, with failures of each component."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import subprocess
 import unittest
 from pathlib import Path
 
-from support import FOLDER, JOBS, Airflow, Dcp, asset, dag_file, free_port, migrate, task, until
+from support import FOLDER, JOBS, Airflow, Dcp, asset, dag_file, free_port, migrate, task, wait_until
 
 DAGS = FOLDER / "driven"
 DAY = "{{ ds }}"
@@ -38,13 +38,13 @@ def setUpModule() -> None:
     dcp.write("moments", MOMENTS, run=DAILY)
     dcp.apply()
     dcp.start()
-    nobody = free_port()
+    unused_port = free_port()
     airflow = Airflow(
         {
-            "dcp_default": dcp.connection(patience=60),
-            "impatient": dcp.connection(patience=2),
-            "nobody": dcp.connection(port=nobody, patience=2),
-            "no_control": dcp.connection(control=f"127.0.0.1:{nobody}", patience=2),
+            "dcp_default": dcp.connection(outage_timeout=60),
+            "short_timeout": dcp.connection(outage_timeout=2),
+            "no_server": dcp.connection(port=unused_port, outage_timeout=2),
+            "no_control_plane": dcp.connection(control=f"127.0.0.1:{unused_port}", outage_timeout=2),
         }
     )
 
@@ -58,18 +58,18 @@ class Case(unittest.TestCase):
     def dag(self, *tasks: str) -> Path:
         return dag_file(DAGS, re.sub(r"\W+", "-", self.id().rpartition(".")[2]), *tasks)
 
-    def begun(self, before: int, name: str = "count") -> str:
-        """Waits until one more execution runs, and gives its id."""
+    def wait_for_running(self, before: int, name: str = "count") -> str:
+        """Waits until one more execution runs than before, and returns its id."""
 
         def running() -> str:
             found = dcp.runs(name)
             return found[0]["id"] if len(found) > before and found[0]["phase"] == "RUNNING" else ""
 
-        return until("an execution runs", running)
+        return wait_until("an execution runs", running)
 
 
-class Ends(Case):
-    def test_success_with_its_log(self) -> None:
+class Outcomes(Case):
+    def test_log_has_transitions_and_driver_output(self) -> None:
         dag = self.dag(
             task("it", "CoreEtlJob/sales/count", parameters={"seconds": 2}, run_parameters={"day": DAY})
         )
@@ -78,10 +78,10 @@ class Ends(Case):
         self.assertIn("| count 1 of 2026-11-20", log)
         self.assertIn("| counted all", log)
         self.assertIn("running, attempt 1: the driver runs", log)
-        self.assertIn("the log of attempt 1, from its beginning:", log)
+        self.assertIn("log of attempt 1, from the beginning:", log)
         self.assertEqual(log.count("| count 1 of"), 1)
 
-    def test_success_in_the_worker(self) -> None:
+    def test_not_deferrable_task_waits_in_the_worker(self) -> None:
         state, log = airflow.run(
             self.dag(task("it", "sales/orders", run_parameters={"day": DAY}, deferrable=False))
         )
@@ -90,43 +90,44 @@ class Ends(Case):
         self.assertIn("succeeded, attempt 1", log)
         self.assertIn("Successfully stopped SparkContext", log)
 
-    def test_failure_with_its_cause_and_evidence(self) -> None:
+    def test_failed_job_fails_the_task_with_cause_and_evidence(self) -> None:
+        before = len(dcp.runs("broken"))
         state, log = airflow.run(self.dag(task("it", "sales/broken", logs=False)))
         self.assertEqual(state, "failed", log)
         self.assertRegex(log, r"AirflowFailException: sales/broken failed after 1 attempt: .*not there")
         self.assertRegex(log, r"    .*TABLE_OR_VIEW_NOT_FOUND")
         id = dcp.runs("broken")[0]["id"]
-        self.assertIn(f"its whole log: dcp logs {id}", log)
-        # Whoever clears it means a new run.
-        airflow.run(self.dag(task("it", "sales/broken", logs=False)), again="cleared")
-        self.assertEqual(len(dcp.runs("broken")), 2)
+        self.assertIn(f"for its whole log: dcp logs {id}", log)
+        # Clearing the task runs the job again.
+        airflow.run(self.dag(task("it", "sales/broken", logs=False)), next_try="cleared")
+        self.assertEqual(len(dcp.runs("broken")), before + 2)
 
-    def test_retry_of_a_try_whose_outcome_was_reported_runs_nothing(self) -> None:
-        for job, ends in (("count", "success"), ("broken", "failed")):
+    def test_retry_after_a_reported_outcome_runs_nothing(self) -> None:
+        for job, expected in (("count", "success"), ("broken", "failed")):
             with self.subTest(job):
                 before = len(dcp.runs(job))
                 dag = self.dag(task("it", f"sales/{job}"))
-                for again in ("", "retried"):
-                    state, log = airflow.run(dag, again=again)
-                    self.assertEqual(state, ends, log)
-                self.assertIn("found execution", log)
+                for next_try in ("", "retried"):
+                    state, log = airflow.run(dag, next_try=next_try)
+                    self.assertEqual(state, expected, log)
+                self.assertIn("continuing execution", log)
                 self.assertEqual(len(dcp.runs(job)), before + 1)
 
-    def test_too_long_in_the_worker(self) -> None:
-        # Where it is deferred, Airflow's scheduler ends it: see test_scheduler.
+    def test_execution_timeout_in_the_worker_cancels_the_execution(self) -> None:
+        # Airflow's scheduler enforces the timeout of deferred tasks; see test_scheduler.
         arguments = {"deferrable": False, "execution_timeout": "timedelta(seconds=6)"}
         dag = self.dag(task("it", "sales/count", parameters={"seconds": 60}, **arguments))
         state, log = airflow.run(dag)
         self.assertEqual(state, "failed", log)
-        self.assertIn("ran longer than the task's execution_timeout", log)
+        self.assertIn("the task exceeded its execution_timeout", log)
         self.assertEqual(dcp.runs("count")[0]["phase"], "CANCELLED")
 
 
-class Generated(Case):
-    """DAG files as `dcp apply` has made them."""
+class GeneratedDags(Case):
+    """Runs DAG files that `dcp apply` wrote."""
 
-    def test_success_by_the_command_line(self) -> None:
-        # A run that nobody has given a date is for the day that it runs on.
+    def test_dag_runs_by_airflow_dags_test(self) -> None:
+        # A run without a date is for the current day.
         ran = subprocess.run(
             ["airflow", "dags", "test", "--dagfile-path", str(dcp.dags / "sales__orders.py"), "sales__orders"],
             env={
@@ -143,36 +144,36 @@ class Generated(Case):
         self.assertIn("succeeded, attempt 1", log)
         run = dcp.runs("orders")[0]
         self.assertEqual(run["phase"], "SUCCEEDED")
-        rows = json.loads(dcp.dcp("result", run["id"]))
+        rows = json.loads(dcp.cli("result", run["id"]))
         self.assertRegex(rows[0]["day"], r"^\d{4}-\d{2}-\d{2}$")
 
-    def test_a_moment_has_a_day_and_a_day_its_first_moment(self) -> None:
+    def test_run_parameter_is_converted_between_date_and_timestamp(self) -> None:
         state, log = airflow.run(dcp.dags / "sales__moments.py")
         self.assertEqual(state, "success", log)
-        [row] = json.loads(dcp.dcp("result", dcp.runs("moments")[0]["id"]))
-        # The run is for midnight in UTC, and the days are those of Berlin: by UTC, the interval would begin on the 18th.
+        [row] = json.loads(dcp.cli("result", dcp.runs("moments")[0]["id"]))
+        # The run is for midnight in UTC, and the dates are those in Berlin: in UTC, the interval begins on the 18th.
         days = {"begins": "2026-11-19", "ends": "2026-11-20", "moment": "2026-11-20"}
         self.assertEqual(row, {**days, "midnight": "2026-11-20 00:00:00"})
 
-    def test_failure_with_its_cause(self) -> None:
+    def test_failed_job_fails_the_task_with_its_cause(self) -> None:
         state, log = airflow.run(dcp.dags / "sales__broken.py")
         self.assertEqual(state, "failed", log)
         self.assertRegex(log, r"AirflowFailException: sales/broken failed after 1 attempt: .*not there")
         self.assertRegex(log, r"    .*TABLE_OR_VIEW_NOT_FOUND")
 
-    def test_a_try_that_dies(self) -> None:
+    def test_retry_after_a_crash_continues_the_execution(self) -> None:
         dcp.write("steady", JOBS["count"].replace("default: 1}", "default: 12}"))
         dcp.apply()
         dag = dcp.dags / "sales__steady.py"
-        airflow.begin(dag)
-        id = self.begun(0, "steady")
+        airflow.start_run(dag)
+        id = self.wait_for_running(0, "steady")
         airflow.kill()
-        state, log = airflow.run(dag, again="retried")
+        state, log = airflow.run(dag, next_try="retried")
         self.assertEqual(state, "success", log)
-        self.assertIn(f"found execution {id}", log)
+        self.assertIn(f"continuing execution {id}", log)
         self.assertEqual(len(dcp.runs("steady")), 1)
 
-    def test_a_group_in_its_order(self) -> None:
+    def test_workload_of_a_group_runs_after_its_input_is_written(self) -> None:
         output = "  orchestrator: {group: both}\n  outputs: [{table: lake.mart.%s}]\n"
         dcp.write("before", JOBS["count"], more=output % "before")
         dcp.write("behind", JOBS["count"], "{onAssets: {all: [{table: lake.mart.before}]}}", output % "behind")
@@ -184,188 +185,188 @@ class Generated(Case):
         ended, began = dcp.runs("before")[0]["ended"], dcp.runs("behind")[0]["created"]
         self.assertLess(ended, began)
         for name in ("before", "behind"):
-            told = json.loads(dcp.dcp("assets", f"table:lake.mart.{name}", "--output", "json"))
-            self.assertEqual(told["last"]["run"], dcp.runs(name)[0]["id"])
-            self.assertEqual((told["last"]["job"], told["last"]["origin"]), (f"sales/{name}", "airflow"))
+            found = json.loads(dcp.cli("assets", f"table:lake.mart.{name}", "--output", "json"))
+            self.assertEqual(found["last"]["run"], dcp.runs(name)[0]["id"])
+            self.assertEqual((found["last"]["job"], found["last"]["origin"]), (f"sales/{name}", "airflow"))
 
-    def test_a_revision_that_was_taken_away(self) -> None:
+    def test_task_of_a_deleted_job_fails(self) -> None:
         dcp.write("short", JOBS["count"])
         dcp.apply()
         dag = DAGS / "sales__short.py"
         dag.write_text((dcp.dags / "sales__short.py").read_text())
         state, log = airflow.run(dag)
         self.assertEqual(state, "success", log)
-        # Airflow may run a file for a while that is not there any more.
+        # Airflow may run a deleted DAG file for a while.
         (dcp.folder / "manifests" / "short.yaml").unlink()
         dcp.apply()
         self.assertFalse((dcp.dags / "sales__short.py").exists())
-        state, log = airflow.run(dag, again="cleared")
+        state, log = airflow.run(dag, next_try="cleared")
         self.assertEqual(state, "failed", log)
         self.assertIn("there is no sales/short of shop/prod in revision", log)
         self.assertEqual(len(dcp.runs("short")), 1)
 
 
-class Refused(Case):
-    def refused(self, *tasks: str) -> str:
+class Rejections(Case):
+    def run_rejected(self, *tasks: str) -> str:
         before = len(dcp.runs())
         state, log = airflow.run(self.dag(*tasks))
         self.assertEqual(state, "failed", log)
         self.assertEqual(len(dcp.runs()), before)
         return log
 
-    def test_unknown_job(self) -> None:
-        log = self.refused(task("it", "sales/unknown"))
-        self.assertIn("there is no sales/unknown of shop/prod to run", log)
+    def test_unknown_job_is_rejected(self) -> None:
+        log = self.run_rejected(task("it", "sales/unknown"))
+        self.assertIn("there is no sales/unknown of shop/prod", log)
         self.assertIn("dcp apply", log)
 
-    def test_unknown_revision(self) -> None:
-        log = self.refused(task("it", "sales/count", fingerprint="0" * 64))
+    def test_unknown_revision_is_rejected(self) -> None:
+        log = self.run_rejected(task("it", "sales/count", fingerprint="0" * 64))
         self.assertIn("in revision 000", log)
         self.assertIn("dcp apply", log)
 
-    def test_unknown_parameter(self) -> None:
-        log = self.refused(task("it", "sales/count", parameters={"secunds": 1}))
-        self.assertIn("sales/count of shop/prod can't be run like this", log)
+    def test_unknown_parameter_is_rejected(self) -> None:
+        log = self.run_rejected(task("it", "sales/count", parameters={"secunds": 1}))
+        self.assertIn("the submit of sales/count of shop/prod is invalid", log)
         self.assertIn("did you mean `seconds`?", log)
 
-    def test_parameter_that_is_no_scalar(self) -> None:
+    def test_parameter_that_is_not_a_scalar_is_rejected(self) -> None:
         self.assertIn(
-            "parameter `seconds` is [1]", self.refused(task("it", "sales/count", parameters={"seconds": [1]}))
+            "parameter `seconds` is [1]", self.run_rejected(task("it", "sales/count", parameters={"seconds": [1]}))
         )
 
-    def test_undefined_name(self) -> None:
-        log = self.refused(task("it", "sales/count", run_parameters={"day": "{{ nowhere }}"}))
+    def test_undefined_name_in_a_template_is_rejected(self) -> None:
+        log = self.run_rejected(task("it", "sales/count", run_parameters={"day": "{{ nowhere }}"}))
         self.assertIn("'nowhere' is undefined", log)
 
-    def test_templates_in_parameters_are_text(self) -> None:
+    def test_template_in_parameters_is_not_rendered(self) -> None:
         dag = self.dag(task("it", "sales/count", parameters={"seconds": 1, "day": "{{ ds }}"}))
         state, log = airflow.run(dag)
         self.assertEqual(state, "success", log)
         self.assertIn("| count 0 of {{ ds }}", log)
 
 
-class Outage(Case):
-    def test_nobody_to_submit_to(self) -> None:
-        dag = self.dag(task("it", "sales/count", conn_id="nobody"))
+class Outages(Case):
+    def test_submit_without_a_server_fails_after_the_outage_timeout(self) -> None:
+        dag = self.dag(task("it", "sales/count", conn_id="no_server"))
         state, log = airflow.run(dag)
         self.assertEqual(state, "failed", log)
-        self.assertEqual(log.count("no answer, trying again for up to 2 s"), 1)
-        self.assertIn("Whether it has heard of it is not known; clear the task to ask again", log)
+        self.assertEqual(log.count("no response, retrying for up to 2 s"), 1)
+        self.assertIn("The job may run. Clear the task to submit again", log)
 
-    def test_away_for_a_while(self) -> None:
+    def test_task_continues_after_an_outage(self) -> None:
         before = len(dcp.runs("count"))
-        airflow.begin(self.dag(task("it", "sales/count", parameters={"seconds": 8})))
-        self.begun(before)
+        airflow.start_run(self.dag(task("it", "sales/count", parameters={"seconds": 8})))
+        self.wait_for_running(before)
         dcp.stop()
-        until("it is noticed", lambda: "no answer, trying again" in "".join(airflow._lines), 60)
+        wait_until("the outage is logged", lambda: "no response, retrying" in "".join(airflow._lines), 60)
         dcp.start()
-        state, log = airflow.wait()
+        state, log = airflow.wait_for_end()
         self.assertEqual(state, "success", log)
-        self.assertIn("there are answers again", log)
+        self.assertIn("responding again after", log)
         self.assertIn("| count 7 of", log)
         self.assertEqual(log.count("| count 3 of"), 1, log)
         self.assertEqual(len(dcp.runs("count")), before + 1)
 
-    def test_away_for_longer_and_found_again(self) -> None:
+    def test_task_that_failed_in_an_outage_continues_when_cleared(self) -> None:
         for deferrable in (True, False):
             with self.subTest(deferrable=deferrable):
                 before = len(dcp.runs("count"))
                 arguments = {"parameters": {"seconds": 12}, "deferrable": deferrable}
-                dag = self.dag(task("it", "sales/count", conn_id="impatient", **arguments))
-                airflow.begin(dag)
-                id = self.begun(before)
+                dag = self.dag(task("it", "sales/count", conn_id="short_timeout", **arguments))
+                airflow.start_run(dag)
+                id = self.wait_for_running(before)
                 dcp.stop()
-                state, log = airflow.wait()
+                state, log = airflow.wait_for_end()
                 self.assertEqual(state, "failed", log)
-                self.assertIn(f"how execution {id} is could not be found out", log)
+                self.assertIn(f"the status of execution {id} is unknown", log)
                 dcp.start()
-                state, log = airflow.run(dag, again="cleared")
+                state, log = airflow.run(dag, next_try="cleared")
                 self.assertEqual(state, "success", log)
-                self.assertIn(f"found execution {id} of sales/count", log)
+                self.assertIn(f"continuing execution {id} of sales/count", log)
                 self.assertEqual(len(dcp.runs("count")), before + 1)
 
-    def test_nobody_to_tell_of_completion(self) -> None:
+    def test_completion_that_was_not_recorded_is_reported_again_when_cleared(self) -> None:
         before = len(dcp.runs("count"))
         outlets = [asset("table:lake.mart.orders")]
-        dag = self.dag(task("it", "sales/count", conn_id="no_control", outlets=outlets))
+        dag = self.dag(task("it", "sales/count", conn_id="no_control_plane", outlets=outlets))
         state, log = airflow.run(dag)
         self.assertEqual(state, "failed", log)
-        self.assertIn("the job has succeeded, but that its outputs are complete could not be told", log)
-        state, log = airflow.run(self.dag(task("it", "sales/count", outlets=outlets)), again="cleared")
+        self.assertIn("the job succeeded, but the control plane did not record its outputs as complete", log)
+        state, log = airflow.run(self.dag(task("it", "sales/count", outlets=outlets)), next_try="cleared")
         self.assertEqual(state, "success", log)
         self.assertEqual(len(dcp.runs("count")), before + 1)
 
 
 class Tries(Case):
-    def test_a_try_that_dies(self) -> None:
+    def test_try_after_a_crash_continues_the_execution(self) -> None:
         for deferrable in (True, False):
             with self.subTest(deferrable=deferrable):
                 before = len(dcp.runs("count"))
                 dag = self.dag(task("it", "sales/count", parameters={"seconds": 12}, deferrable=deferrable))
-                airflow.begin(dag)
-                id = self.begun(before)
+                airflow.start_run(dag)
+                id = self.wait_for_running(before)
                 airflow.kill()
-                state, log = airflow.run(dag, again="cleared")
+                state, log = airflow.run(dag, next_try="cleared")
                 self.assertEqual(state, "success", log)
-                self.assertIn(f"found execution {id}", log)
+                self.assertIn(f"continuing execution {id}", log)
                 self.assertEqual(len(dcp.runs("count")), before + 1)
 
-    def test_a_try_that_dies_and_a_run_that_is_made_again(self) -> None:
+    def test_deleted_and_recreated_run_reruns_an_ended_execution(self) -> None:
         before = len(dcp.runs("count"))
         dag = self.dag(task("it", "sales/count", parameters={"seconds": 40}))
-        airflow.begin(dag)
-        id = self.begun(before)
+        airflow.start_run(dag)
+        id = self.wait_for_running(before)
         airflow.kill()
         state, log = airflow.run(dag)
         self.assertEqual(state, "success", log)
-        self.assertIn(f"found execution {id}", log)
+        self.assertIn(f"continuing execution {id}", log)
         self.assertEqual(len(dcp.runs("count")), before + 1)
-        # It has ended by now: a run of this name that is made again is another one.
+        # The execution has ended, so a new run of the same name does not continue it.
         state, log = airflow.run(
             dag_file(DAGS, dag.stem, task("it", "sales/count", parameters={"seconds": 1}))
         )
         self.assertEqual(state, "success", log)
-        self.assertIn("the job is run anew", log)
+        self.assertIn("running the job again", log)
         self.assertEqual(len(dcp.runs("count")), before + 2)
 
-    def test_cancelled_while_no_try_was_there(self) -> None:
+    def test_execution_cancelled_between_tries_is_rerun(self) -> None:
         before = len(dcp.runs("count"))
         dag = self.dag(task("it", "sales/count", parameters={"seconds": 30}))
-        airflow.begin(dag)
-        id = self.begun(before)
+        airflow.start_run(dag)
+        id = self.wait_for_running(before)
         airflow.kill()
-        dcp.dcp("cancel", id)
-        state, log = airflow.run(dag_file(DAGS, dag.stem, task("it", "sales/count")), again="cleared")
+        dcp.cli("cancel", id)
+        state, log = airflow.run(dag_file(DAGS, dag.stem, task("it", "sales/count")), next_try="cleared")
         self.assertEqual(state, "success", log)
-        self.assertIn("the job is run anew", log)
+        self.assertIn("running the job again", log)
         self.assertEqual([it["phase"] for it in dcp.runs("count")[:2]], ["SUCCEEDED", "CANCELLED"])
 
-    def test_cancelled_by_somebody_else(self) -> None:
+    def test_cancelled_execution_fails_the_task(self) -> None:
         before = len(dcp.runs("count"))
-        airflow.begin(self.dag(task("it", "sales/count", parameters={"seconds": 30})))
-        dcp.dcp("cancel", self.begun(before))
-        state, log = airflow.wait()
+        airflow.start_run(self.dag(task("it", "sales/count", parameters={"seconds": 30})))
+        dcp.cli("cancel", self.wait_for_running(before))
+        state, log = airflow.wait_for_end()
         self.assertEqual(state, "failed", log)
         self.assertIn("AirflowFailException: sales/count was cancelled", log)
 
-    def test_a_dag_that_was_changed_meanwhile(self) -> None:
+    def test_retry_after_a_changed_dag_continues_with_a_warning(self) -> None:
         before = len(dcp.runs("count"))
         dag = self.dag(task("it", "sales/count", parameters={"seconds": 12}))
-        airflow.begin(dag)
-        id = self.begun(before)
+        airflow.start_run(dag)
+        id = self.wait_for_running(before)
         airflow.kill()
         state, log = airflow.run(
-            dag_file(DAGS, dag.stem, task("it", "sales/count", parameters={"seconds": 9})), again="retried"
+            dag_file(DAGS, dag.stem, task("it", "sales/count", parameters={"seconds": 9})), next_try="retried"
         )
         self.assertEqual(state, "success", log)
-        self.assertIn(f"found execution {id}", log)
-        self.assertIn("it was submitted with something else than the DAG has now, and runs that", log)
+        self.assertIn(f"continuing execution {id}", log)
+        self.assertIn("the DAG has changed since that submit", log)
         self.assertEqual(len(dcp.runs("count")), before + 1)
 
-    def test_cleared_after_success(self) -> None:
+    def test_cleared_task_runs_the_job_again_after_success(self) -> None:
         before = len(dcp.runs("count"))
         dag = self.dag(task("it", "sales/count"))
         for tries in (1, 2, 3):
-            state, log = airflow.run(dag, again="cleared" if tries > 1 else "")
+            state, log = airflow.run(dag, next_try="cleared" if tries > 1 else "")
             self.assertEqual(state, "success", log)
             self.assertEqual(len(dcp.runs("count")), before + tries)

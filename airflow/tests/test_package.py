@@ -1,4 +1,4 @@
-"""What the package is: light, whole, and known to Airflow."""
+"""Tests of the package: imports, contents, and registration with Airflow."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from pathlib import Path
 from support import FOLDER, ROOT, dag_file, task
 
 GOLDEN = sorted((ROOT / "templates" / "golden").glob("*.py"))
-HEAVY = ("grpc", "google.protobuf", "airflow.triggers", "airflow.models.dag", "airflow.jobs")
+SLOW_MODULES = ("grpc", "google.protobuf", "airflow.triggers", "airflow.models.dag", "airflow.jobs")
 
 
-def python(code: str) -> str:
+def run_python(code: str) -> str:
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     if ran.returncode != 0:
         raise AssertionError(ran.stderr)
     return ran.stdout
 
 
-class Light(unittest.TestCase):
-    def test_a_dag_file_imports_nothing_heavy(self) -> None:
+class Imports(unittest.TestCase):
+    def test_dag_file_imports_no_slow_module(self) -> None:
         folder = FOLDER / "light"
         folder.mkdir()
-        # What dcp's DAGs import, from Airflow alone and then with the provider: no more may come in by that.
+        # `before` has the modules that a DAG of dcp imports from Airflow itself.
         path = dag_file(folder, "light", task("it", "sales/orders"))
-        loaded = python(
+        loaded = run_python(
             "import sys, json, runpy\n"
             "from airflow.sdk import DAG, Asset, AssetAll, AssetAny, CronTriggerTimetable\n"
             "before = set(sys.modules)\n"
@@ -38,25 +38,25 @@ class Light(unittest.TestCase):
         )
         new = json.loads(loaded.splitlines()[-1])
         self.assertIn("dcp_airflow.operators", new)
-        self.assertEqual([it for it in new if it.startswith(HEAVY)], [])
+        self.assertEqual([it for it in new if it.startswith(SLOW_MODULES)], [])
 
-    def test_the_package_alone_imports_nothing(self) -> None:
-        loaded = python(
+    def test_package_imports_none_of_its_modules(self) -> None:
+        loaded = run_python(
             "import sys, json, dcp_airflow\nprint(json.dumps([m for m in sys.modules if 'airflow' in m]))"
         )
         self.assertEqual(json.loads(loaded), ["dcp_airflow"])
 
-    def test_a_watched_asset_imports_no_grpc(self) -> None:
-        loaded = python(
+    def test_completed_asset_imports_no_grpc(self) -> None:
+        loaded = run_python(
             "import sys\nfrom dcp_airflow import completed\ncompleted('shop/prod', 'table:lake.mart.orders')\n"
             "print([m for m in sys.modules if m == 'grpc' or m.startswith('google.protobuf')])"
         )
         self.assertEqual(loaded.splitlines()[-1], "[]")
 
 
-class Known(unittest.TestCase):
-    def test_airflow_knows_the_provider(self) -> None:
-        told = python(
+class Registration(unittest.TestCase):
+    def test_provider_is_registered_with_airflow(self) -> None:
+        output = run_python(
             "import json\nfrom airflow.providers_manager import ProvidersManager\n"
             "from airflow.sdk.providers_manager_runtime import ProvidersManagerTaskRuntime\n"
             "it = ProvidersManager()\nhook = ProvidersManagerTaskRuntime().hooks['dcp']\n"
@@ -65,15 +65,15 @@ class Known(unittest.TestCase):
             "'hidden': it.field_behaviours['dcp']['hidden_fields'],\n"
             "'fields': [m for m in it.connection_form_widgets if '__dcp__' in m]}))"
         )
-        told = json.loads(told.splitlines()[-1])
-        self.assertTrue(told["provider"])
-        self.assertEqual(told["hook"], "dcp_airflow.hooks.DcpHook")
-        self.assertEqual(told["name"], "Data control plane")
-        self.assertEqual(told["links"], ["dcp_airflow.links.ExecutionLink"])
-        self.assertEqual(told["hidden"], ["schema", "login"])
-        self.assertIn("extra__dcp__tls", told["fields"])
+        found = json.loads(output.splitlines()[-1])
+        self.assertTrue(found["provider"])
+        self.assertEqual(found["hook"], "dcp_airflow.hooks.DcpHook")
+        self.assertEqual(found["name"], "Data control plane")
+        self.assertEqual(found["links"], ["dcp_airflow.links.ExecutionLink"])
+        self.assertEqual(found["hidden"], ["schema", "login"])
+        self.assertIn("extra__dcp__tls", found["fields"])
 
-    def test_the_provider_info_is_as_airflow_wants_it(self) -> None:
+    def test_provider_info_matches_the_schema_of_airflow(self) -> None:
         import airflow
         import jsonschema
         from dcp_airflow import get_provider_info
@@ -81,7 +81,7 @@ class Known(unittest.TestCase):
         schema = json.loads((Path(airflow.__path__[0]) / "provider_info.schema.json").read_text())
         jsonschema.validate(get_provider_info(), schema)
 
-    def test_the_wheel_has_all_that_is_needed(self) -> None:
+    def test_wheel_has_descriptors_and_modules(self) -> None:
         with tempfile.TemporaryDirectory() as folder:
             made = subprocess.run(
                 [sys.executable, "-c", f"import flit_core.buildapi as it; print(it.build_wheel({folder!r}))"],
@@ -96,8 +96,8 @@ class Known(unittest.TestCase):
             self.assertIn(f"dcp_airflow/{name}", names)
 
 
-class Generated(unittest.TestCase):
-    def test_every_golden_dag_is_imported(self) -> None:
+class GeneratedDags(unittest.TestCase):
+    def test_golden_dag_is_importable(self) -> None:
         from airflow.dag_processing.dagbag import DagBag
 
         self.assertTrue(GOLDEN)

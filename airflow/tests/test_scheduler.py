@@ -1,4 +1,4 @@
-"""All parts of Airflow, as in production: scheduler, triggerer, DAG processor and API server, on PostgreSQL."""
+"""Tests with all components of Airflow, as in production, on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from postgres import Postgres
-from support import FOLDER, JOBS, Dcp, dag_file, end, free_port, task, until
+from support import FOLDER, JOBS, Dcp, dag_file, free_port, task, terminate, wait_until
 
-HOME = FOLDER / "whole"
+HOME = FOLDER / "production"
 DAGS = HOME / "dags"
 PARTS = ("api-server", "scheduler", "dag-processor", "triggerer")
 TABLE = "table:lake.mart.counted"
 OUTPUT = "  outputs: [{table: lake.mart.counted}]\n"
 
-dcp = Dcp("whole-dcp")
+dcp = Dcp("production-dcp")
 port = free_port()
 database: Postgres
 processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -50,7 +50,7 @@ def environment() -> dict[str, str]:
         "AIRFLOW__SCHEDULER__TRIGGER_TIMEOUT_CHECK_INTERVAL": "2",
         "AIRFLOW__TRIGGERER__JOB_HEARTBEAT_SEC": "2",
         "AIRFLOW__TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD": "6",
-        "AIRFLOW_CONN_DCP_DEFAULT": dcp.connection(patience=60, poll=1),
+        "AIRFLOW_CONN_DCP_DEFAULT": dcp.connection(outage_timeout=60, poll=1),
     }
 
 
@@ -64,7 +64,7 @@ def start(part: str) -> None:
 def api(method: str, path: str, body: Any = None) -> Any:
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", method=method)
     if path != "/auth/token":
-        request.add_header("authorization", f"Bearer {token()}")
+        request.add_header("authorization", f"Bearer {api_token()}")
     data = None
     if body is not None:
         request.add_header("content-type", "application/json")
@@ -72,14 +72,14 @@ def api(method: str, path: str, body: Any = None) -> Any:
     try:
         with urllib.request.urlopen(request, data, timeout=60) as response:
             return json.load(response)
-    except urllib.error.HTTPError as why:
-        raise AssertionError(f"{method} {path}: {why.code} {why.read().decode()}") from None
+    except urllib.error.HTTPError as error:
+        raise AssertionError(f"{method} {path}: {error.code} {error.read().decode()}") from None
 
 
 _token = ""
 
 
-def token() -> str:
+def api_token() -> str:
     global _token
     if not _token:
         _token = api("GET", "/auth/token")["access_token"]
@@ -90,7 +90,7 @@ def setUpModule() -> None:
     global database
     DAGS.mkdir(parents=True)
     database = Postgres(free_port())
-    until("PostgreSQL is ready", database.is_ready, 60)
+    wait_until("PostgreSQL is ready", database.is_ready, 60)
     made = subprocess.run(
         ["airflow", "db", "migrate"], env=environment(), capture_output=True, text=True, check=False
     )
@@ -111,13 +111,13 @@ def setUpModule() -> None:
     dag_file(DAGS, "too-long", task("it", "sales/count", **long), more=deadline)
     for part in PARTS:
         start(part)
-    until("the API server answers", answers, 120)
-    until("all DAGs are there", lambda: len(api("GET", "/api/v2/dags")["dags"]) == 5 + len(JOBS), 120)
+    wait_until("the API server responds", api_responds, 120)
+    wait_until("Airflow has all DAGs", lambda: len(api("GET", "/api/v2/dags")["dags"]) == 5 + len(JOBS), 120)
 
 
-def answers() -> bool:
+def api_responds() -> bool:
     try:
-        return bool(token())
+        return bool(api_token())
     except (OSError, AssertionError):
         return False
 
@@ -125,7 +125,7 @@ def answers() -> bool:
 def tearDownModule() -> None:
     for part in reversed(PARTS):
         if part in processes:
-            end(processes[part])
+            terminate(processes[part])
     database.close()
     dcp.close()
 
@@ -145,10 +145,10 @@ class Case(unittest.TestCase):
     def trigger(self, dag: str) -> str:
         return str(api("POST", f"/api/v2/dags/{dag}/dagRuns", {"logical_date": None})["dag_run_id"])
 
-    def one(self, dag: str) -> str:
-        """The id of its only run, once there is one."""
-        until(f"{dag} is there", lambda: dag in self.dags())
-        runs = until(f"{dag} runs", lambda: self.runs(dag))
+    def only_run(self, dag: str) -> str:
+        """Waits for the only run of a DAG, and returns its id."""
+        wait_until(f"Airflow has {dag}", lambda: dag in self.dags())
+        runs = wait_until(f"{dag} runs", lambda: self.runs(dag))
         self.assertEqual(len(runs), 1)
         return str(runs[0]["dag_run_id"])
 
@@ -158,106 +158,106 @@ class Case(unittest.TestCase):
 
     @staticmethod
     def path(dag: str, run: str) -> str:
-        """Of its only task, which has the workload's name where `dcp apply` has made the DAG."""
+        """Returns the API path of the only task: that of the workload if `dcp apply` wrote the DAG, else `it`."""
         id = dag.partition("__")[2] or "it"
         return f"/api/v2/dags/{dag}/dagRuns/{run}/taskInstances/{id}"
 
-    def reaches(self, dag: str, run: str, *states: str, seconds: float = 180) -> dict[str, Any]:
-        def look() -> dict[str, Any] | None:
+    def wait_for_state(self, dag: str, run: str, *states: str, seconds: float = 180) -> dict[str, Any]:
+        def poll() -> dict[str, Any] | None:
             it = self.task(dag, run)
             if it["state"] in ("failed", "success") and it["state"] not in states:
                 raise AssertionError(f"{dag} is {it['state']}:\n{self.log(dag, run, it['try_number'])}")
             return it if it["state"] in states else None
 
-        return until(f"{dag} is {' or '.join(states)}", look, seconds)
+        return wait_until(f"{dag} is {' or '.join(states)}", poll, seconds)
 
     def log(self, dag: str, run: str, number: int) -> str:
-        told = api("GET", f"{self.path(dag, run)}/logs/{number}?full_content=true")
+        page = api("GET", f"{self.path(dag, run)}/logs/{number}?full_content=true")
         return "\n".join(
-            str(it.get("event", it)) if isinstance(it, dict) else str(it) for it in told["content"]
+            str(it.get("event", it)) if isinstance(it, dict) else str(it) for it in page["content"]
         )
 
-    def execution(self, dag: str, run: str, but: str = "") -> str:
-        """The execution that its link leads to, once it runs."""
+    def running_execution(self, dag: str, run: str, other_than: str = "") -> str:
+        """Waits until the execution of the task's link runs, and returns its id."""
 
-        def look() -> str:
+        def poll() -> str:
             links = api("GET", f"{self.path(dag, run)}/links")["extra_links"]
             id = (links.get("Execution") or "").rpartition("/")[2]
-            return id if id and id != but and self.phase(id) == "RUNNING" else ""
+            return id if id and id != other_than and self.phase(id) == "RUNNING" else ""
 
-        return until(f"an execution of {dag} runs", look, 120)
+        return wait_until(f"an execution of {dag} runs", poll, 120)
 
     def phase(self, id: str) -> str:
         return next((str(it["phase"]) for it in dcp.runs() if it["id"] == id), "")
 
 
-class Whole(Case):
-    def test_schedule_to_consumer_with_a_triggerer_that_dies(self) -> None:
-        # Yearly, and not caught up: it fires once, for the last time that it was due.
+class Production(Case):
+    def test_scheduled_run_starts_its_consumer_despite_killed_triggerers(self) -> None:
+        # A yearly schedule without catchup starts one run, for the last due time.
         yearly = '{schedule: {cron: "0 0 1 1 *", startDate: 2020-01-01}}'
         produces, consumes = "sales__produces", "sales__consumes"
         dcp.write("consumes", JOBS["count"], run="{onAssets: {all: [{table: lake.mart.counted}]}}")
         dcp.write("produces", JOBS["count"].replace("default: 1}", "default: 25}"), run=yearly, more=OUTPUT)
         dcp.apply()
-        until("the consumer is there", lambda: consumes in self.dags(), 60)
-        run = self.one(produces)
-        id = self.execution(produces, run)
-        self.reaches(produces, run, "deferred")
-        until("its log comes", lambda: "| count 3 of" in self.log(produces, run, 1), 60)
-        end(processes["triggerer"], signal.SIGKILL)
+        wait_until("Airflow has the consumer", lambda: consumes in self.dags(), 60)
+        run = self.only_run(produces)
+        id = self.running_execution(produces, run)
+        self.wait_for_state(produces, run, "deferred")
+        wait_until("the log has output of the driver", lambda: "| count 3 of" in self.log(produces, run, 1), 60)
+        terminate(processes["triggerer"], signal.SIGKILL)
         start("triggerer")
         self.assertEqual(self.phase(id), "RUNNING")
-        self.assertEqual(self.reaches(produces, run, "success")["try_number"], 1)
+        self.assertEqual(self.wait_for_state(produces, run, "success")["try_number"], 1)
         self.assertEqual(self.phase(id), "SUCCEEDED")
         self.assertIn("| count 24 of", self.log(produces, run, 1))
-        consumer = self.one(consumes)
-        self.reaches(consumes, consumer, "success")
-        # Airflow can't tell of an event while what it has started waits to begin.
+        consumer = self.only_run(consumes)
+        self.wait_for_state(consumes, consumer, "success")
+        # Airflow lists an asset event only after the run that it started has begun.
         events = api("GET", "/api/v2/assets/events?source_dag_id=sales__produces")["asset_events"]
         self.assertEqual([it["extra"]["execution"] for it in events], [id])
-        # What this Airflow has told dcp does not come back to it: the consumer has run once.
-        self.assertIn(id, dcp.dcp("assets", TABLE))
-        self.completed_elsewhere(consumes, 1)
-        end(processes["triggerer"], signal.SIGKILL)
-        # This one comes while nobody looks.
-        dcp.dcp("assets", "complete", TABLE, "--partition", "day=2026-11-22")
+        # The completion that this Airflow reported starts no second run of the consumer.
+        self.assertIn(id, dcp.cli("assets", TABLE))
+        self.assert_external_completion_starts(consumes, 1)
+        terminate(processes["triggerer"], signal.SIGKILL)
+        # This completion is recorded while no triggerer runs.
+        dcp.cli("assets", "complete", TABLE, "--partition", "day=2026-11-22")
         start("triggerer")
-        self.completed_elsewhere(consumes, 2, tell=False)
+        self.assert_external_completion_starts(consumes, 2, record=False)
 
-    def test_deferred_task_resumes_when_the_scheduler_reads_its_exit_late(self) -> None:
+    def test_deferred_task_resumes_if_the_scheduler_reads_its_exit_late(self) -> None:
         dcp.write("late", JOBS["count"].replace("default: 1}", "default: 5}"))
         dcp.apply()
-        until("the DAG is there", lambda: "sales__late" in self.dags(), 60)
+        wait_until("Airflow has the DAG", lambda: "sales__late" in self.dags(), 60)
         run = self.trigger("sales__late")
-        id = self.execution("sales__late", run)
+        id = self.running_execution("sales__late", run)
         scheduler = processes["scheduler"].pid
         # The scheduler reads that the worker has exited only after the trigger has made the task resume.
         os.kill(scheduler, signal.SIGSTOP)
         try:
-            self.reaches("sales__late", run, "scheduled")
+            self.wait_for_state("sales__late", run, "scheduled")
         finally:
             os.kill(scheduler, signal.SIGCONT)
-        until("the task has ended", lambda: self.task("sales__late", run)["state"] in ("success", "failed"))
+        wait_until("the task has ended", lambda: self.task("sales__late", run)["state"] in ("success", "failed"))
         ended = self.task("sales__late", run)
         self.assertEqual(ended["state"], "success", self.log("sales__late", run, ended["try_number"]))
         self.assertEqual([it["id"] for it in dcp.runs("late")], [id])
         (dcp.folder / "manifests" / "late.yaml").unlink()
         dcp.apply()
 
-    def completed_elsewhere(self, consumes: str, before: int, tell: bool = True) -> None:
-        """That the consumer runs once more for a completion that Airflow has no part in."""
+    def assert_external_completion_starts(self, consumes: str, before: int, record: bool = True) -> None:
+        """Asserts that the consumer runs once more for a completion that was recorded outside of Airflow."""
         self.assertEqual(len(self.runs(consumes)), before)
-        if tell:
-            dcp.dcp("assets", "complete", TABLE, "--partition", f"day=2026-11-2{before}")
-        until("the consumer runs once more", lambda: len(self.runs(consumes)) > before, 90)
-        until("it is done", lambda: all(it["state"] == "success" for it in self.runs(consumes)), 120)
+        if record:
+            dcp.cli("assets", "complete", TABLE, "--partition", f"day=2026-11-2{before}")
+        wait_until("the consumer runs once more", lambda: len(self.runs(consumes)) > before, 90)
+        wait_until("it has succeeded", lambda: all(it["state"] == "success" for it in self.runs(consumes)), 120)
         self.assertEqual(len(self.runs(consumes)), before + 1)
 
     def runs(self, dag: str) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = api("GET", f"/api/v2/dags/{dag}/dagRuns")["dag_runs"]
         return found
 
-    def test_what_a_stream_completes_starts_who_waits_for_it(self) -> None:
+    def test_completion_by_a_stream_starts_its_consumer(self) -> None:
         stream = """\
     stream:
       sources: {ticks: {rate: {rowsPerSecond: 5}}}
@@ -271,10 +271,10 @@ class Whole(Case):
         waits = "{onAssets: {all: [{path: %s}]}}" % (FOLDER / "ticks")
         dcp.write("follows", JOBS["count"], run=waits)
         dcp.apply()
-        until("who waits is there", lambda: "sales__follows" in self.dags(), 60)
-        until("the stream completes something", lambda: self.runs("sales__follows"), 180)
+        wait_until("Airflow has the consumer of the stream", lambda: "sales__follows" in self.dags(), 60)
+        wait_until("the stream completes a partition", lambda: self.runs("sales__follows"), 180)
         first = self.runs("sales__follows")[-1]["dag_run_id"]
-        self.reaches("sales__follows", first, "success")
+        self.wait_for_state("sales__follows", first, "success")
         path = f"/api/v2/dags/sales__follows/dagRuns/{first}/upstreamAssetEvents"
         extra = api("GET", path)["asset_events"][0]["extra"]["payload"]
         self.assertEqual(extra["asset"], f"path:{FOLDER / 'ticks'}")
@@ -282,10 +282,10 @@ class Whole(Case):
         self.assertEqual(extra["run"], "sales/ticks-1")
         for name in ("ticks", "follows"):
             (dcp.folder / "manifests" / f"{name}.yaml").unlink()
-        dcp.dcp("apply", "--auto-approve", "--quiet", "--allow-delete", "sales/ticks")
-        until("the stream is gone", lambda: not dcp.live(), 60)
+        dcp.cli("apply", "--auto-approve", "--quiet", "--allow-delete", "sales/ticks")
+        wait_until("the stream has ended", lambda: not dcp.unfinished_runs(), 60)
 
-    def test_run_of_an_interval_has_its_bounds(self) -> None:
+    def test_run_parameters_have_the_bounds_of_the_interval(self) -> None:
         dag, length = "sales__counts", timedelta(hours=10)
         bounds = "from: {type: timestamp, run: intervalStart}, to: {type: timestamp, run: intervalEnd}"
         job = JOBS["count"].replace("${param.day}", "${param.from} to ${param.to}")
@@ -293,78 +293,80 @@ class Whole(Case):
         dcp.write("counts", job, run="{schedule: {every: 10h, startDate: 2026-01-01, timezone: Asia/Kolkata}}")
         dcp.apply()
         origin = datetime.fromisoformat("2026-01-01T00:00:00+05:30")
-        by_time = self.one(dag)
+        scheduled = self.only_run(dag)
         body = {"logical_date": (origin + 10.5 * length).isoformat()}
-        by_hand = api("POST", f"/api/v2/dags/{dag}/dagRuns", body)["dag_run_id"]
-        for run in (by_time, by_hand):
+        manual = api("POST", f"/api/v2/dags/{dag}/dagRuns", body)["dag_run_id"]
+        for run in (scheduled, manual):
             found = api("GET", f"/api/v2/dags/{dag}/dagRuns/{run}")
             start, end, created = (
                 datetime.fromisoformat(found[it]) for it in ("data_interval_start", "data_interval_end", "queued_at")
             )
             self.assertEqual(end - start, length)
             self.assertEqual((start - origin) % length, timedelta(0))
-            if run == by_hand:
+            if run == manual:
                 self.assertEqual(start, origin + 9 * length)
             else:
                 self.assertLess(created - end, length)
-            number = self.reaches(dag, run, "success")["try_number"]
+            number = self.wait_for_state(dag, run, "success")["try_number"]
             self.assertIn(f"| count 0 of {start.isoformat()} to {end.isoformat()}", self.log(dag, run, number))
         self.assertEqual(len(self.runs(dag)), 2)
         (dcp.folder / "manifests" / "counts.yaml").unlink()
         dcp.apply()
 
-    def test_run_that_is_due_replaces_the_one_that_still_runs(self) -> None:
+    def test_later_run_replaces_the_running_one(self) -> None:
         dag = "sales__newest"
-        # By hand, so that nothing depends on the time of day.
+        # Suspended, so that the time of day has no influence.
         job = JOBS["count"].replace("default: 1}", "default: 300}")
         dcp.write("newest", job, run="{schedule: {every: 1d, concurrencyPolicy: replace, suspended: true}}")
         dcp.apply()
-        until("the DAG is there", lambda: dag in self.dags(), 60)
+        wait_until("Airflow has the DAG", lambda: dag in self.dags(), 60)
         first = self.trigger(dag)
-        replaced = self.execution(dag, first)
-        self.reaches(dag, first, "deferred")
+        replaced = self.running_execution(dag, first)
+        self.wait_for_state(dag, first, "deferred")
         second = self.trigger(dag)
-        newest = self.execution(dag, second)
+        newest = self.running_execution(dag, second)
         self.assertEqual(self.phase(replaced), "CANCELLED")
-        skipped = self.reaches(dag, first, "skipped")
+        skipped = self.wait_for_state(dag, first, "skipped")
         self.assertIn(f"was replaced by execution {newest}", self.log(dag, first, skipped["try_number"]))
         ended = f"/api/v2/dags/{dag}/dagRuns/{first}"
-        until("the DAG run has ended", lambda: api("GET", ended)["state"] == "success", 60)
-        # The one that was replaced runs anew if a person clears it, and gives way to the newer one at once.
+        wait_until("the DAG run has ended", lambda: api("GET", ended)["state"] == "success", 60)
+        # A cleared run that was replaced submits the job again, and is replaced again at once.
         body = {"dry_run": False, "dag_run_id": first, "task_ids": ["newest"], "only_failed": False}
         api("POST", f"/api/v2/dags/{dag}/clearTaskInstances", body)
-        until("there is another execution", lambda: len(dcp.runs("newest")) == 3, 120)
-        self.reaches(dag, first, "skipped")
+        wait_until("a third execution exists", lambda: len(dcp.runs("newest")) == 3, 120)
+        self.wait_for_state(dag, first, "skipped")
         self.assertEqual(sorted(it["phase"] for it in dcp.runs("newest")), ["CANCELLED", "CANCELLED", "RUNNING"])
         self.assertEqual(self.phase(newest), "RUNNING")
-        dcp.dcp("cancel", newest)
-        self.reaches(dag, second, "failed")
+        dcp.cli("cancel", newest)
+        self.wait_for_state(dag, second, "failed")
         (dcp.folder / "manifests" / "newest.yaml").unlink()
         dcp.apply()
 
-    def test_suspended_schedule_starts_no_run_until_it_is_resumed(self) -> None:
+    def test_suspended_schedule_starts_no_run_until_resumed(self) -> None:
         dag, run = "sales__rests", '{schedule: {cron: "0 0 1 1 *", startDate: 2020-01-01, suspended: %s}}'
         dcp.write("rests", JOBS["count"], run=run % "true")
         dcp.apply()
-        until("the DAG is there", lambda: dag in self.dags(), 60)
-        by_hand = self.trigger(dag)
-        self.reaches(dag, by_hand, "success")
-        # It would have run by time when it came: it was due on the first of January.
-        self.assertEqual([it["dag_run_id"] for it in self.runs(dag)], [by_hand])
+        wait_until("Airflow has the DAG", lambda: dag in self.dags(), 60)
+        manual = self.trigger(dag)
+        self.wait_for_state(dag, manual, "success")
+        # Without `suspended`, the run of January would have started at once.
+        self.assertEqual([it["dag_run_id"] for it in self.runs(dag)], [manual])
         self.assertIsNone(api("GET", f"/api/v2/dags/{dag}")["next_dagrun_run_after"])
         dcp.write("rests", JOBS["count"], run=run % "false")
         dcp.apply()
-        resumed = until("a run starts by time", lambda: [it for it in self.runs(dag) if it["dag_run_id"] != by_hand])
+        resumed = wait_until(
+            "a scheduled run starts", lambda: [it for it in self.runs(dag) if it["dag_run_id"] != manual]
+        )
         self.assertEqual([it["run_type"] for it in resumed], ["scheduled"])
-        self.reaches(dag, resumed[0]["dag_run_id"], "success")
+        self.wait_for_state(dag, resumed[0]["dag_run_id"], "success")
         dcp.write("rests", JOBS["count"], run=run % "true")
         dcp.apply()
         path = f"/api/v2/dags/{dag}"
-        until("no run is due any more", lambda: api("GET", path)["next_dagrun_run_after"] is None, 60)
+        wait_until("no run is scheduled", lambda: api("GET", path)["next_dagrun_run_after"] is None, 60)
         (dcp.folder / "manifests" / "rests.yaml").unlink()
         dcp.apply()
 
-    def test_what_is_published_comes_to_airflow_and_nothing_of_a_bad_manifest_does(self) -> None:
+    def test_applied_dags_reach_airflow_and_an_invalid_manifest_changes_none(self) -> None:
         def files() -> dict[str, bytes]:
             return {it.name: it.read_bytes() for it in DAGS.glob("*.py")}
 
@@ -374,7 +376,7 @@ class Whole(Case):
         job = JOBS["count"]
         dcp.write("grows", job)
         dcp.apply()
-        until("it is there", lambda: "sales__grows" in self.dags(), 60)
+        wait_until("Airflow has the first DAG", lambda: "sales__grows" in self.dags(), 60)
         before = files()
         dcp.write("grows", job.replace("jobs/count.py", "jobs/count.py\n      argz: []"))
         dcp.write("comes", job)
@@ -383,43 +385,43 @@ class Whole(Case):
         self.assertEqual(files(), before)
         dcp.write("grows", job, labels="{tier: gold}")
         dcp.apply()
-        until("it has changed", lambda: "tier:gold" in tags("sales__grows"), 60)
-        until("the other one is there", lambda: "sales__comes" in self.dags(), 60)
+        wait_until("Airflow has the changed DAG", lambda: "tier:gold" in tags("sales__grows"), 60)
+        wait_until("Airflow has the second DAG", lambda: "sales__comes" in self.dags(), 60)
         for name in ("grows", "comes"):
             (dcp.folder / "manifests" / f"{name}.yaml").unlink()
         dcp.apply()
-        until("they are gone", lambda: not {"sales__grows", "sales__comes"} & set(self.dags()), 90)
+        wait_until("Airflow has removed both DAGs", lambda: not {"sales__grows", "sales__comes"} & set(self.dags()), 90)
 
-    def test_cleared_while_it_runs(self) -> None:
+    def test_cleared_running_task_cancels_and_reruns(self) -> None:
         for dag, state in (("cleared-deferred", "deferred"), ("cleared-worker", "running")):
             with self.subTest(dag):
                 run = self.trigger(dag)
-                first = self.execution(dag, run)
-                self.reaches(dag, run, state)
-                # Before a triggerer has taken it up, Airflow asks none to stop it.
-                until("it is waited for", lambda: "| count 1 of" in self.log(dag, run, 1), 60)
+                first = self.running_execution(dag, run)
+                self.wait_for_state(dag, run, state)
+                # Airflow cancels a trigger only after a triggerer has started it.
+                wait_until("the trigger or worker reads the log", lambda: "| count 1 of" in self.log(dag, run, 1), 60)
                 body = {"dry_run": False, "dag_run_id": run, "task_ids": ["it"], "only_failed": False}
                 api("POST", f"/api/v2/dags/{dag}/clearTaskInstances", body)
-                until("the first execution is cancelled", lambda: self.phase(first) == "CANCELLED", 90)
-                second = self.execution(dag, run, but=first)
-                self.assertEqual(self.reaches(dag, run, "success")["try_number"], 2)
+                wait_until("the first execution is cancelled", lambda: self.phase(first) == "CANCELLED", 90)
+                second = self.running_execution(dag, run, other_than=first)
+                self.assertEqual(self.wait_for_state(dag, run, "success")["try_number"], 2)
                 self.assertEqual(self.phase(second), "SUCCEEDED")
 
-    def test_marked_as_failed_while_it_runs(self) -> None:
+    def test_running_task_marked_as_failed_cancels_its_execution(self) -> None:
         for dag, state in (("marked-deferred", "deferred"), ("marked-worker", "running")):
             with self.subTest(dag):
                 run = self.trigger(dag)
-                id = self.execution(dag, run)
-                self.reaches(dag, run, state)
-                until("it is waited for", lambda: "| count 1 of" in self.log(dag, run, 1), 60)
+                id = self.running_execution(dag, run)
+                self.wait_for_state(dag, run, state)
+                wait_until("the trigger or worker reads the log", lambda: "| count 1 of" in self.log(dag, run, 1), 60)
                 api("PATCH", self.path(dag, run), {"new_state": "failed"})
-                until("the execution is cancelled", lambda: self.phase(id) == "CANCELLED", 90)
+                wait_until("the execution is cancelled", lambda: self.phase(id) == "CANCELLED", 90)
 
-    def test_deferred_for_too_long(self) -> None:
+    def test_execution_timeout_of_a_deferred_task_cancels_its_execution(self) -> None:
         run = self.trigger("too-long")
-        id = self.execution("too-long", run)
-        self.reaches("too-long", run, "failed")
+        id = self.running_execution("too-long", run)
+        self.wait_for_state("too-long", run, "failed")
         self.assertEqual(self.phase(id), "CANCELLED")
-        self.assertIn("ran longer than the task's execution_timeout", self.log("too-long", run, 1))
-        told = f"DAG too-long has missed its deadline: run {run} had to be done by"
-        until("the deadline was told of", lambda: told in (HOME / "triggerer.log").read_text(), 60)
+        self.assertIn("the task exceeded its execution_timeout", self.log("too-long", run, 1))
+        message = f"DAG too-long missed its deadline: run {run} was due by"
+        wait_until("the missed deadline is logged", lambda: message in (HOME / "triggerer.log").read_text(), 60)

@@ -1,7 +1,7 @@
 """Runs the Spark jobs of dcp, a data control plane, from Airflow.
 
-A DAG file is read over and over, so that nothing heavy is imported here: each name comes from its module when it is
-first asked for, and gRPC only where something is called.
+Airflow imports DAG files again and again, so this module imports nothing slow: each name is loaded from its module on
+first use, and gRPC on the first call.
 """
 
 from __future__ import annotations

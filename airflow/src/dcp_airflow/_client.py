@@ -1,4 +1,4 @@
-"""Calls to dcp, from a worker and from a triggerer."""
+"""Clients of dcp's gRPC services, for workers and for triggerers."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from typing import Any
 from dcp_airflow import _wire
 from dcp_airflow._outage import Outage
 from dcp_airflow._settings import Settings
-from dcp_airflow.errors import Refused, Unreachable
+from dcp_airflow.errors import Rejected, Unavailable
 
-# A call that asks is answered within this, or asked again.
-_DEADLINE = 30.0
+# Seconds until a unary call fails and is retried.
+_CALL_TIMEOUT = 30.0
 _MEGABYTE = 1024 * 1024
 _OPTIONS: list[tuple[str, int]] = [
     ("grpc.max_receive_message_length", 64 * _MEGABYTE),
-    # Whoever is gone without a word is noticed, though a stream may have nothing to tell for hours.
+    # Detects a dead connection, though a stream may be silent for hours.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 15_000),
-    # Patience is ours: gRPC by itself would wait for two minutes between its tries.
+    # `Outage` schedules the retries of calls: gRPC's own backoff of up to two minutes is too long.
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.min_reconnect_backoff_ms", 1_000),
     ("grpc.max_reconnect_backoff_ms", 3_000),
@@ -29,14 +29,14 @@ _OPTIONS: list[tuple[str, int]] = [
 ]
 
 
-def _load() -> None:
+def _import_grpc() -> None:
     import grpc.aio  # noqa: F401
 
-    _wire.runner("CheckRequest")
+    _wire.runner_message("CheckRequest")
 
 
 def _options(settings: Settings) -> list[tuple[str, int]]:
-    # What goes to this machine in the clear is not for a proxy to see.
+    # Without TLS, a proxy could read the calls.
     return _OPTIONS if settings.tls else [*_OPTIONS, ("grpc.enable_http_proxy", 0)]
 
 
@@ -45,19 +45,19 @@ def _metadata(settings: Settings) -> list[tuple[str, str]]:
 
 
 class Client:
-    """Calls that wait. An outage is waited out for as long as the connection says."""
+    """Blocking client. Retries calls during an outage until `outage_timeout` is over."""
 
-    def __init__(self, settings: Settings, log: Any, patience: float | None = None) -> None:
+    def __init__(self, settings: Settings, log: Any, outage_timeout: float | None = None) -> None:
         self.settings = settings
         self._log = log
-        self._patience = settings.patience if patience is None else patience
+        self._outage_timeout = settings.outage_timeout if outage_timeout is None else outage_timeout
         self._channels: dict[str, Any] = {}
 
     def __enter__(self) -> Client:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, it: BaseException | None, at: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
 
@@ -66,8 +66,8 @@ class Client:
             channel.close()
         self._channels.clear()
 
-    def call(self, service: str, name: str, request: Any, patience: float | None = None) -> Any:
-        """The answer to a call that is safe to repeat."""
+    def call(self, service: str, name: str, request: Any) -> Any:
+        """Returns the response of an idempotent unary call, with retries during an outage."""
         import grpc
 
         address = self._address(service)
@@ -75,21 +75,21 @@ class Client:
         call = self._channel(address).unary_unary(
             path, request_serializer=serialize, response_deserializer=deserialize
         )
-        outage = Outage(self._patience if patience is None else patience, self._log)
+        outage = Outage(self._outage_timeout, self._log)
         while True:
             try:
-                response = call(request, timeout=_DEADLINE, metadata=_metadata(self.settings))
-            except grpc.RpcError as failed:
-                error = _wire.error(failed, address)
-                if not isinstance(error, Unreachable):
+                response = call(request, timeout=_CALL_TIMEOUT, metadata=_metadata(self.settings))
+            except grpc.RpcError as rpc_error:
+                error = _wire.to_error(rpc_error, address)
+                if not isinstance(error, Unavailable):
                     raise error from None
-                time.sleep(outage.failed(error))
+                time.sleep(outage.next_backoff(error))
             else:
-                outage.over()
+                outage.end()
                 return response
 
     def stream(self, service: str, name: str, request: Any) -> Iterator[Any]:
-        """The answers of one stream, until it breaks off or ends."""
+        """Yields the responses of a streaming call until it ends or breaks off, without retries."""
         import grpc
 
         address = self._address(service)
@@ -99,52 +99,55 @@ class Client:
         )(request, metadata=_metadata(self.settings))
         try:
             yield from call
-        except grpc.RpcError as failed:
-            raise _broken(failed, address) from None
+        except grpc.RpcError as rpc_error:
+            raise _stream_error(rpc_error, address) from None
         finally:
             call.cancel()
 
     def submit(
-        self, token: str, reference: Mapping[str, str], parameters: Mapping[str, str], **more: Any
+        self, token: str, reference: Mapping[str, str], parameters: Mapping[str, str], **fields: Any
     ) -> tuple[Any, bool]:
-        """Has a job run; the execution, and whether it is new. `more` are further fields of a `SubmitRequest`."""
-        response = self.call(_wire.RUNNER, "Submit", _submit(token, reference, parameters, **more))
+        """Submits a job. Returns its execution, and True if this call created it.
+
+        :param fields: further fields of a `SubmitRequest`
+        """
+        response = self.call(_wire.RUNNER, "Submit", _submit_request(token, reference, parameters, **fields))
         return response.execution, response.fresh
 
     def check(self, id: str) -> Any:
-        """All that is known of an execution."""
-        return self.call(_wire.RUNNER, "Check", _wire.runner("CheckRequest", id=id)).execution
+        """Returns an execution with its history and attempts."""
+        return self.call(_wire.RUNNER, "Check", _wire.runner_message("CheckRequest", id=id)).execution
 
     def cancel(self, id: str) -> Any:
-        """Has an execution stop, and does not wait for that."""
-        return self.call(_wire.RUNNER, "Cancel", _wire.runner("CancelRequest", id=id)).execution
+        """Requests that an execution stops, without waiting for its end. Returns the execution."""
+        return self.call(_wire.RUNNER, "Cancel", _wire.runner_message("CancelRequest", id=id)).execution
 
-    def newest(self, limit: int) -> list[Any]:
-        """The newest executions."""
-        return list(self.call(_wire.RUNNER, "List", _wire.runner("ListRequest", page_size=limit)).executions)
+    def list_executions(self, limit: int) -> list[Any]:
+        """Returns the newest executions."""
+        request = _wire.runner_message("ListRequest", page_size=limit)
+        return list(self.call(_wire.RUNNER, "List", request).executions)
 
-    def watch(self, id: str, known: int = 0) -> Iterator[Any]:
-        """Its steps after those that are known, until it has ended or the connection has."""
-        for response in self.stream(_wire.RUNNER, "Watch", _watch(id, known)):
+    def watch(self, id: str, seen: int = 0) -> Iterator[Any]:
+        """Yields the transitions of an execution after the first `seen`, until it or the connection ends."""
+        for response in self.stream(_wire.RUNNER, "Watch", _watch_request(id, seen)):
             yield response.transition
 
     def logs(
         self, id: str, attempt: int | None = None, offset: int = 0, follow: bool = False
     ) -> Iterator[Any]:
-        """What its driver writes, in pieces with `attempt`, `offset` and `data`."""
-        return self.stream(_wire.RUNNER, "Logs", _logs(id, attempt, offset, follow))
+        """Yields the driver's output, in pieces with `attempt`, `offset` and `data`."""
+        return self.stream(_wire.RUNNER, "Logs", _logs_request(id, attempt, offset, follow))
 
     def complete(self, request: Mapping[str, Any]) -> list[Any]:
-        """Records that assets are complete."""
-        return list(
-            self.call(_wire.ASSETS, "Complete", _wire.control("CompleteRequest", **request)).completions
-        )
+        """Records completions of assets. Returns them."""
+        message = _wire.control_message("CompleteRequest", **request)
+        return list(self.call(_wire.ASSETS, "Complete", message).completions)
 
     def completions(
         self, scope: str, after: int | None = None, asset: str | None = None, limit: int = 0
     ) -> tuple[list[Any], int]:
-        """What was completed, and the number up to which that is all."""
-        response = self.call(_wire.ASSETS, "Completions", _completions(scope, after, asset, limit))
+        """Returns completions with numbers above `after` (None: the newest), and the greatest number that is final."""
+        response = self.call(_wire.ASSETS, "Completions", _completions_request(scope, after, asset, limit))
         return list(response.completions), response.seen
 
     def _address(self, service: str) -> str:
@@ -156,7 +159,7 @@ class Client:
         if address not in self._channels:
             options = _options(self.settings)
             if self.settings.tls:
-                credentials = grpc.ssl_channel_credentials(self.settings.certificate())
+                credentials = grpc.ssl_channel_credentials(self.settings.root_certificates())
                 self._channels[address] = grpc.secure_channel(address, credentials, options)
             else:
                 self._channels[address] = grpc.insecure_channel(address, options)
@@ -164,47 +167,47 @@ class Client:
 
 
 class AsyncClient:
-    """The same for an event loop."""
+    """Client for an event loop, with the methods of `Client`."""
 
-    def __init__(self, settings: Settings, log: Any, patience: float | None = None) -> None:
+    def __init__(self, settings: Settings, log: Any, outage_timeout: float | None = None) -> None:
         self.settings = settings
         self._log = log
-        self._patience = settings.patience if patience is None else patience
+        self._outage_timeout = settings.outage_timeout if outage_timeout is None else outage_timeout
         self._channels: dict[str, Any] = {}
 
     async def __aenter__(self) -> AsyncClient:
         return self
 
     async def __aexit__(
-        self, kind: type[BaseException] | None, it: BaseException | None, at: TracebackType | None
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         for channel in self._channels.values():
             await channel.close()
         self._channels.clear()
 
-    async def call(self, service: str, name: str, request: Any, patience: float | None = None) -> Any:
-        """The answer to a call that is safe to repeat."""
+    async def call(self, service: str, name: str, request: Any) -> Any:
+        """Returns the response of an idempotent unary call, with retries during an outage."""
         address = self._address(service)
         channel = await self._channel(address)
         import grpc
 
         path, serialize, deserialize = _wire.method(service, name)
         call = channel.unary_unary(path, request_serializer=serialize, response_deserializer=deserialize)
-        outage = Outage(self._patience if patience is None else patience, self._log)
+        outage = Outage(self._outage_timeout, self._log)
         while True:
             try:
-                response = await call(request, timeout=_DEADLINE, metadata=_metadata(self.settings))
-            except grpc.RpcError as failed:
-                error = _wire.error(failed, address)
-                if not isinstance(error, Unreachable):
+                response = await call(request, timeout=_CALL_TIMEOUT, metadata=_metadata(self.settings))
+            except grpc.RpcError as rpc_error:
+                error = _wire.to_error(rpc_error, address)
+                if not isinstance(error, Unavailable):
                     raise error from None
-                await asyncio.sleep(outage.failed(error))
+                await asyncio.sleep(outage.next_backoff(error))
             else:
-                outage.over()
+                outage.end()
                 return response
 
     async def stream(self, service: str, name: str, request: Any) -> AsyncIterator[Any]:
-        """The answers of one stream, until it breaks off or ends."""
+        """Yields the responses of a streaming call until it ends or breaks off, without retries."""
         address = self._address(service)
         channel = await self._channel(address)
         import grpc
@@ -216,52 +219,57 @@ class AsyncClient:
         try:
             async for response in call:
                 yield response
-        except grpc.RpcError as failed:
-            raise _broken(failed, address) from None
+        except grpc.RpcError as rpc_error:
+            raise _stream_error(rpc_error, address) from None
         finally:
             call.cancel()
 
     async def submit(
-        self, token: str, reference: Mapping[str, str], parameters: Mapping[str, str], **more: Any
+        self, token: str, reference: Mapping[str, str], parameters: Mapping[str, str], **fields: Any
     ) -> tuple[Any, bool]:
-        """Has a job run; the execution, and whether it is new. `more` are further fields of a `SubmitRequest`."""
-        response = await self.call(_wire.RUNNER, "Submit", _submit(token, reference, parameters, **more))
+        """Submits a job. Returns its execution, and True if this call created it.
+
+        :param fields: further fields of a `SubmitRequest`
+        """
+        request = _submit_request(token, reference, parameters, **fields)
+        response = await self.call(_wire.RUNNER, "Submit", request)
         return response.execution, response.fresh
 
     async def check(self, id: str) -> Any:
-        """All that is known of an execution."""
-        return (await self.call(_wire.RUNNER, "Check", _wire.runner("CheckRequest", id=id))).execution
+        """Returns an execution with its history and attempts."""
+        return (await self.call(_wire.RUNNER, "Check", _wire.runner_message("CheckRequest", id=id))).execution
 
     async def cancel(self, id: str) -> Any:
-        """Has an execution stop, and does not wait for that."""
-        return (await self.call(_wire.RUNNER, "Cancel", _wire.runner("CancelRequest", id=id))).execution
+        """Requests that an execution stops, without waiting for its end. Returns the execution."""
+        return (await self.call(_wire.RUNNER, "Cancel", _wire.runner_message("CancelRequest", id=id))).execution
 
-    async def newest(self, limit: int) -> list[Any]:
-        """The newest executions."""
-        response = await self.call(_wire.RUNNER, "List", _wire.runner("ListRequest", page_size=limit))
-        return list(response.executions)
+    async def list_executions(self, limit: int) -> list[Any]:
+        """Returns the newest executions."""
+        request = _wire.runner_message("ListRequest", page_size=limit)
+        return list((await self.call(_wire.RUNNER, "List", request)).executions)
 
-    async def watch(self, id: str, known: int = 0) -> AsyncIterator[Any]:
-        """Its steps after those that are known, until it has ended or the connection has."""
-        async for response in self.stream(_wire.RUNNER, "Watch", _watch(id, known)):
+    async def watch(self, id: str, seen: int = 0) -> AsyncIterator[Any]:
+        """Yields the transitions of an execution after the first `seen`, until it or the connection ends."""
+        async for response in self.stream(_wire.RUNNER, "Watch", _watch_request(id, seen)):
             yield response.transition
 
     def logs(
         self, id: str, attempt: int | None = None, offset: int = 0, follow: bool = False
     ) -> AsyncIterator[Any]:
-        """What its driver writes, in pieces with `attempt`, `offset` and `data`."""
-        return self.stream(_wire.RUNNER, "Logs", _logs(id, attempt, offset, follow))
+        """Yields the driver's output, in pieces with `attempt`, `offset` and `data`."""
+        return self.stream(_wire.RUNNER, "Logs", _logs_request(id, attempt, offset, follow))
 
     async def complete(self, request: Mapping[str, Any]) -> list[Any]:
-        """Records that assets are complete."""
-        response = await self.call(_wire.ASSETS, "Complete", _wire.control("CompleteRequest", **request))
-        return list(response.completions)
+        """Records completions of assets. Returns them."""
+        message = _wire.control_message("CompleteRequest", **request)
+        return list((await self.call(_wire.ASSETS, "Complete", message)).completions)
 
     async def completions(
         self, scope: str, after: int | None = None, asset: str | None = None, limit: int = 0
     ) -> tuple[list[Any], int]:
-        """What was completed, and the number up to which that is all."""
-        response = await self.call(_wire.ASSETS, "Completions", _completions(scope, after, asset, limit))
+        """Returns completions with numbers above `after` (None: the newest), and the greatest number that is final."""
+        request = _completions_request(scope, after, asset, limit)
+        response = await self.call(_wire.ASSETS, "Completions", request)
         return list(response.completions), response.seen
 
     def _address(self, service: str) -> str:
@@ -269,45 +277,45 @@ class AsyncClient:
 
     async def _channel(self, address: str) -> Any:
         if address not in self._channels:
-            # The first time, this takes a while, which an event loop does not have.
-            await asyncio.to_thread(_load)
+            # The first import takes too long for an event loop.
+            await asyncio.to_thread(_import_grpc)
             from grpc import aio, ssl_channel_credentials
 
             options = _options(self.settings)
             if self.settings.tls:
-                certificate = await asyncio.to_thread(self.settings.certificate)
-                credentials = ssl_channel_credentials(certificate)
+                certificates = await asyncio.to_thread(self.settings.root_certificates)
+                credentials = ssl_channel_credentials(certificates)
                 self._channels[address] = aio.secure_channel(address, credentials, options)
             else:
                 self._channels[address] = aio.insecure_channel(address, options)
         return self._channels[address]
 
 
-def _broken(failed: Any, address: str) -> Exception:
-    """Why a stream broke off. What dcp itself has not refused, the network has: a stream can be taken up again."""
-    error = _wire.error(failed, address)
-    if not isinstance(error, Refused) or error.reason:
+def _stream_error(rpc_error: Any, address: str) -> Exception:
+    """Converts the error of a stream: to `Unavailable` unless dcp itself rejected the call, so that it can resume."""
+    error = _wire.to_error(rpc_error, address)
+    if not isinstance(error, Rejected) or error.reason:
         return error
     if error.code in ("UNIMPLEMENTED", "UNAUTHENTICATED", "PERMISSION_DENIED", "NOT_FOUND"):
         return error
-    return Unreachable(f"{address}: {error}")
+    return Unavailable(f"{address}: {error}")
 
 
-def _submit(
-    token: str, reference: Mapping[str, str], parameters: Mapping[str, str], **more: Any
+def _submit_request(
+    token: str, reference: Mapping[str, str], parameters: Mapping[str, str], **fields: Any
 ) -> Any:
-    job = _wire.runner("Reference", **reference)
-    return _wire.runner("SubmitRequest", token=token, reference=job, parameters=dict(parameters), **more)
+    job = _wire.runner_message("Reference", **reference)
+    return _wire.runner_message("SubmitRequest", token=token, reference=job, parameters=dict(parameters), **fields)
 
 
-def _watch(id: str, known: int) -> Any:
-    # `from` is a word of Python's.
-    return _wire.runner("WatchRequest", id=id, **{"from": known})
+def _watch_request(id: str, seen: int) -> Any:
+    # `from` is a keyword of Python.
+    return _wire.runner_message("WatchRequest", id=id, **{"from": seen})
 
 
-def _logs(id: str, attempt: int | None, offset: int, follow: bool) -> Any:
-    return _wire.runner("LogsRequest", id=id, attempt=attempt, offset=offset, follow=follow)
+def _logs_request(id: str, attempt: int | None, offset: int, follow: bool) -> Any:
+    return _wire.runner_message("LogsRequest", id=id, attempt=attempt, offset=offset, follow=follow)
 
 
-def _completions(scope: str, after: int | None, asset: str | None, limit: int) -> Any:
-    return _wire.control("CompletionsRequest", scope=scope, after=after, asset=asset, limit=limit)
+def _completions_request(scope: str, after: int | None, asset: str | None, limit: int) -> Any:
+    return _wire.control_message("CompletionsRequest", scope=scope, after=after, asset=asset, limit=limit)

@@ -1,4 +1,4 @@
-"""What has another place in Airflow 2 than in Airflow 3."""
+"""Names that Airflow 2 and Airflow 3 define in different modules."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ except ImportError:
     )
 
     class TaskDeferralTimeout(AirflowException):  # type: ignore[no-redef]
-        """Never raised: Airflow 2 only says it in a `TaskDeferralError`."""
+        """Never raised: Airflow 2 reports a timeout as a `TaskDeferralError`."""
 
 
 def xcom() -> Any:
-    """Where tasks keep values; heavier than a DAG file may be, and needed by none."""
+    """Returns the class `XCom`, imported on use because the import is too slow for a DAG file."""
     try:
         from airflow.sdk.execution_time.xcom import XCom
     except ImportError:

@@ -1,8 +1,8 @@
-"""One look at a control plane for all assets of a scope that are waited for.
+"""Polls a control plane for all assets of a scope that DAGs wait for.
 
-Each look is handed to every trigger as a `Batch`, even if nothing is new: it says from where to where was looked, so
-that a trigger that is behind knows what to fetch by itself. What each has told of is noted in the batch; where Airflow
-has stored all of a batch's events, `advance` is called, and keeps what was noted.
+Each poll yields a `Batch` to every trigger, even if it has no completions: `after` and `seen` are its range, so that a
+trigger that is behind knows which completions to fetch by itself. Each trigger adds its new cursor to the batch. Once
+Airflow has stored all events of the batch, it calls `advance`, which stores the cursors.
 """
 
 from __future__ import annotations
@@ -14,82 +14,82 @@ from typing import Any
 
 from airflow.triggers.shared_stream import SharedStreamProducer
 
-from dcp_airflow.errors import DcpError, Unreachable
+from dcp_airflow.errors import DcpError, Unavailable
 from dcp_airflow.hooks import DcpHook
 
-CURSOR = "dcp"
-_MOST = 1_000
-# Where the control plane refuses to be looked at, it is asked this much less often.
-_SLOWER = 6
+CURSOR_KEY = "dcp"
+PAGE_SIZE = 1_000
+# Factor of the poll interval after the control plane has rejected a poll.
+_REJECTED_FACTOR = 6
 
 
 @dataclass(eq=False)
 class Batch:
-    """What was recorded after one number and up to another."""
+    """Completions with numbers greater than `after`, up to and including `seen`."""
 
     after: int
     seen: int
     completions: list[Any]
-    # Who this Airflow is.
-    origin: str = "airflow"
-    # Where each trigger's cursor is kept, and what it is to be.
-    told: list[tuple[Any, int]] = field(default_factory=list)
+    # Origin of the completions that this Airflow reports itself.
+    own_origin: str = "airflow"
+    # Pairs of a trigger's state store and its new cursor.
+    cursors: list[tuple[Any, int]] = field(default_factory=list)
 
 
-async def batches(conn_id: str, scope: str, log: Any) -> AsyncIterator[Batch]:
-    """Looks, from the present end on, for ever. That nobody answers ends nothing."""
+async def poll_completions(conn_id: str, scope: str, log: Any) -> AsyncIterator[Batch]:
+    """Yields completions that are recorded from now on. Logs errors and continues."""
     after: int | None = None
-    failing = ""
+    logged_error = ""
     while True:
-        pause = 5.0
+        interval = 5.0
         try:
             hook = DcpHook(conn_id)
             settings = await hook.asettings()
-            pause = settings.poll
-            async with await hook.aclient(patience=0) as client:
+            interval = settings.poll
+            async with await hook.aclient(outage_timeout=0) as client:
                 while True:
                     if after is None:
                         last, seen = await client.completions(scope, limit=1)
                         after = max([seen, *(it.number for it in last)])
                         yield Batch(after, after, [], settings.origin)
                     else:
-                        new, seen = await client.completions(scope, after=after, limit=_MOST)
+                        new, seen = await client.completions(scope, after=after, limit=PAGE_SIZE)
                         seen = max([seen, after, *(it.number for it in new)])
                         yield Batch(after, seen, new, settings.origin)
                         after = seen
-                        if len(new) >= _MOST:
+                        if len(new) >= PAGE_SIZE:
                             continue
-                    if failing:
-                        log.info("completions of %s are seen again", scope)
-                        failing = ""
-                    await asyncio.sleep(pause)
-        except DcpError as why:
-            if failing != type(why).__name__:
-                failing = type(why).__name__
-                log.warning("completions of %s can't be seen, still trying: %s", scope, why)
-            await asyncio.sleep(pause if isinstance(why, Unreachable) else pause * _SLOWER)
+                    if logged_error:
+                        log.info("polling completions of %s works again", scope)
+                        logged_error = ""
+                    await asyncio.sleep(interval)
+        except DcpError as error:
+            if logged_error != type(error).__name__:
+                logged_error = type(error).__name__
+                log.warning("cannot poll completions of %s, still retrying: %s", scope, error)
+            await asyncio.sleep(interval if isinstance(error, Unavailable) else interval * _REJECTED_FACTOR)
 
 
-class Producer(SharedStreamProducer):
-    """Airflow's side of it."""
+class CompletionProducer(SharedStreamProducer):
+    """Connects the poll to Airflow's shared streams."""
 
     def __init__(self, conn_id: str, scope: str, log: Any) -> None:
         self._conn_id = conn_id
         self._scope = scope
         self._log = log
-        self._kept: dict[Any, int] = {}
+        self._stored: dict[Any, int] = {}
 
     async def open_stream(self) -> AsyncIterator[tuple[Batch, Batch]]:
-        async for batch in batches(self._conn_id, self._scope, self._log):
+        async for batch in poll_completions(self._conn_id, self._scope, self._log):
             yield batch, batch
 
     async def advance(self, batch: Sequence[Any]) -> None:
-        """Keeps how far each trigger is, now that what it told of is stored."""
+        """Stores the cursors of the triggers after Airflow has stored their events."""
         for item in batch:
-            # Where one of the triggers was failed, nothing tells which: what it was to tell of is told again.
+            # Airflow does not name the trigger that failed, so all triggers deliver this batch again.
             if not item.outcome.is_clean:
                 continue
-            for store, number in item.broker_payload.told:
-                if self._kept.get(store) != number:
-                    await store.aset(CURSOR, number)
-                    self._kept[store] = number
+            for store, number in item.broker_payload.cursors:
+                if self._stored.get(store) != number:
+                    await store.aset(CURSOR_KEY, number)
+                    self._stored[store] = number

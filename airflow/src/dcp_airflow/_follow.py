@@ -8,50 +8,50 @@ from typing import Any
 
 from dcp_airflow import _report, _wire
 from dcp_airflow._client import Client
-from dcp_airflow._lines import Lines
-from dcp_airflow.errors import DcpError, Unreachable
+from dcp_airflow._lines import LogLines
+from dcp_airflow.errors import DcpError, Unavailable
 
-# What the driver has written last may come after the news of its end.
-LAST_LINES = 15.0
-PAUSE, LONGEST_PAUSE = 1.0, 15.0
+# The last lines of a driver may arrive after its execution has ended.
+LOG_GRACE_PERIOD = 15.0
+MIN_BACKOFF, MAX_BACKOFF = 1.0, 15.0
 
 
 def follow(client: Client, id: str, log: Any, logs: bool) -> Any:
-    """The execution once it has ended; its steps and what its driver writes are in the log on the way."""
-    reader = _Reader(client, id, log)
-    known, pause = 0, PAUSE
+    """Waits for the end of an execution, writes its transitions and its driver's output to `log`, and returns it."""
+    reader = _LogReader(client, id, log)
+    seen, backoff = 0, MIN_BACKOFF
     try:
         while True:
-            # This waits an outage out; that a stream has broken off does not say that there is one.
+            # `check` retries during an outage. A stream may break off without one.
             execution = client.check(id)
-            for transition in execution.history[known:]:
-                log.info("%s", _report.step(transition))
-            known = len(execution.history)
+            for transition in execution.history[seen:]:
+                log.info("%s", _report.transition_line(transition))
+            seen = len(execution.history)
             if logs and execution.attempts:
-                reader.begin()
-            if _wire.phase(execution.phase) in _wire.ENDED:
-                reader.finish()
+                reader.start()
+            if _wire.phase_name(execution.phase) in _wire.TERMINAL_PHASES:
+                reader.wait_for_last_lines()
                 return execution
             try:
-                for transition in client.watch(id, known):
-                    known, pause = known + 1, PAUSE
-                    log.info("%s", _report.step(transition))
+                for transition in client.watch(id, seen):
+                    seen, backoff = seen + 1, MIN_BACKOFF
+                    log.info("%s", _report.transition_line(transition))
                     if logs and transition.attempt:
-                        reader.begin()
-                    if _wire.phase(transition.to) in _wire.ENDED:
+                        reader.start()
+                    if _wire.phase_name(transition.to) in _wire.TERMINAL_PHASES:
                         break
                 else:
-                    time.sleep(pause)
-            except Unreachable:
-                time.sleep(pause)
-            # A Runner that answers and has no stream to give is not asked ever so often.
-            pause = min(pause * 2, LONGEST_PAUSE)
+                    time.sleep(backoff)
+            except Unavailable:
+                time.sleep(backoff)
+            # A server whose streams break off at once is polled less and less often.
+            backoff = min(backoff * 2, MAX_BACKOFF)
     finally:
         reader.stop()
 
 
-class _Reader:
-    """Reads what the driver writes, on a thread and a connection of its own."""
+class _LogReader:
+    """Copies a driver's output to the log, on its own thread and connection."""
 
     def __init__(self, client: Client, id: str, log: Any) -> None:
         self._client = Client(client.settings, log)
@@ -60,38 +60,39 @@ class _Reader:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
-    def begin(self) -> None:
+    def start(self) -> None:
+        """Starts reading unless it has already started."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._read, daemon=True)
             self._thread.start()
 
-    def finish(self) -> None:
-        """Waits for the last lines."""
+    def wait_for_last_lines(self) -> None:
+        """Waits until the log is read to its end, for a grace period at most."""
         if self._thread is not None:
-            self._thread.join(LAST_LINES)
+            self._thread.join(LOG_GRACE_PERIOD)
 
     def stop(self) -> None:
         self._stop.set()
         self._client.close()
 
     def _read(self) -> None:
-        lines = Lines(self._id)
+        lines = LogLines(self._id)
         while not self._stop.is_set():
             try:
                 for piece in self._client.logs(self._id, lines.attempt, lines.offset, follow=True):
                     for line in lines.feed(piece.attempt, piece.offset, piece.data):
                         self._log.info("%s", line)
-                    if lines.full:
+                    if lines.limit_reached:
                         return
-                for line in lines.end():
+                for line in lines.flush():
                     self._log.info("%s", line)
                 return
-            except Unreachable:
-                self._stop.wait(PAUSE)
-            except DcpError as why:
+            except Unavailable:
+                self._stop.wait(MIN_BACKOFF)
+            except DcpError as error:
                 if not self._stop.is_set():
-                    self._log.warning("what the driver writes can't be read: %s", why)
+                    self._log.warning("cannot read the driver's log: %s", error)
                 return
             except ValueError:
-                # The connection was closed under it, as nobody waits any more.
+                # `stop` closed the connection during the call.
                 return

@@ -1,4 +1,4 @@
-"""From what a driver writes to lines that a task's log can have."""
+"""Converts the output of a driver to lines for a task's log."""
 
 from __future__ import annotations
 
@@ -6,72 +6,71 @@ import re
 import unicodedata
 from collections.abc import Iterator
 
-_LINE = 4_000
-_TOTAL = 10 * 1024 * 1024
+_MAX_LINE = 4_000
+_MAX_TOTAL = 10 * 1024 * 1024
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
-# Other than a tab, these move the cursor, hide text or turn it around.
+# Characters of these categories, except the tab, move the cursor, hide text or reverse it.
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
-class Lines:
-    """Puts pieces of a log together to whole lines, and knows where to go on after a break."""
+class LogLines:
+    """Joins pieces of a log to whole lines, and knows the `attempt` and `offset` to continue from after a break."""
 
-    def __init__(self, id: str, line: int = _LINE, total: int = _TOTAL) -> None:
-        self._id = id
-        self._line = line
-        self._total = total
-        self._rest = b""
-        self._cut = False
-        self._taken = 0
+    def __init__(self, execution_id: str, max_line: int = _MAX_LINE, max_total: int = _MAX_TOTAL) -> None:
+        self._execution_id = execution_id
+        self._max_line = max_line
+        self._max_total = max_total
+        self._partial = b""
+        self._truncated = False
+        self._bytes_read = 0
         self.attempt: int | None = None
         self.offset = 0
-        # That no more is taken.
-        self.full = False
+        self.limit_reached = False
 
     def feed(self, attempt: int, offset: int, data: bytes) -> Iterator[str]:
-        """The lines that a piece brings to their end."""
-        if self.full:
+        """Yields the lines that a piece completes."""
+        if self.limit_reached:
             return
         if attempt != self.attempt:
-            yield from self.end()
+            yield from self.flush()
             self.attempt, self.offset = attempt, offset
-            whence = f"byte {offset} on" if offset else "its beginning"
-            yield f"the log of attempt {attempt}, from {whence}:"
-        # What was read already is not read again, as after a break.
+            start = f"from byte {offset}" if offset else "from the beginning"
+            yield f"log of attempt {attempt}, {start}:"
+        # After a break, the server may send bytes again that were already read.
         data = data[max(0, self.offset - offset) :]
         self.offset = max(self.offset, offset) + len(data)
-        left = self._total - self._taken
-        self._taken += len(data)
-        *whole, self._rest = (self._rest + data[: max(left, 0)]).split(b"\n")
+        remaining = self._max_total - self._bytes_read
+        self._bytes_read += len(data)
+        *whole, self._partial = (self._partial + data[: max(remaining, 0)]).split(b"\n")
         for line in whole:
-            if not self._cut:
-                yield self._clean(line)
-            self._cut = False
-        if len(self._rest) > self._line:
-            # Whoever writes without end, in one line, is not kept in memory for that.
-            if not self._cut:
-                yield self._clean(self._rest)
-            self._cut, self._rest = True, b""
-        if len(data) > left:
-            yield from self.end()
-            self.full = True
-            yield f"the log goes on beyond {self._total // 1024} KiB, and only there: dcp logs {self._id}"
+            if not self._truncated:
+                yield self._format(line)
+            self._truncated = False
+        if len(self._partial) > self._max_line:
+            # Drops the rest of an overlong line, which would otherwise be held in memory.
+            if not self._truncated:
+                yield self._format(self._partial)
+            self._truncated, self._partial = True, b""
+        if len(data) > remaining:
+            yield from self.flush()
+            self.limit_reached = True
+            yield f"this log ends at {self._max_total // 1024} KiB; for all of it: dcp logs {self._execution_id}"
 
-    def end(self) -> Iterator[str]:
-        """The last line, where nothing ended it."""
-        if self._rest and not self._cut:
-            yield self._clean(self._rest)
-        self._rest, self._cut = b"", False
+    def flush(self) -> Iterator[str]:
+        """Yields the last line if no newline ended it."""
+        if self._partial and not self._truncated:
+            yield self._format(self._partial)
+        self._partial, self._truncated = b"", False
 
-    def _clean(self, line: bytes) -> str:
-        text = clean(line[: self._line].decode("utf-8", "replace"))
-        more = "" if len(line) <= self._line else " … (a longer line, cut)"
-        # Airflow folds what is between lines such as `::group::`; behind a bar, they mean nothing.
-        return f"| {text}{more}"
+    def _format(self, line: bytes) -> str:
+        text = sanitize(line[: self._max_line].decode("utf-8", "replace"))
+        suffix = "" if len(line) <= self._max_line else " … (truncated)"
+        # Airflow folds lines such as `::group::`; the bar prevents that.
+        return f"| {text}{suffix}"
 
 
-def clean(text: str) -> str:
-    """The text without what would not be seen as it is."""
+def sanitize(text: str) -> str:
+    """Returns the text without terminal escapes, and with hidden characters replaced."""
     text = _ESCAPES.sub("", text.removesuffix("\r"))
     if text.isascii() and text.isprintable():
         return text

@@ -1,4 +1,4 @@
-"""What this package tells Airflow of itself."""
+"""Metadata of this package for Airflow."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ UI_FIELD_BEHAVIOUR: dict[str, Any] = {
     "placeholders": {
         "host": "dcp.example.com",
         "port": "7420",
-        "password": "nothing, where the Runner is on this machine and asks for none",
+        "password": "empty if the Runner is on this machine and needs none",
         "extra": '{"tls": true}',
     },
 }
@@ -25,7 +25,7 @@ def _field(label: str, description: str, kind: str = "string", default: Any = No
 
 
 def get_provider_info() -> dict[str, Any]:
-    """Called by Airflow, through the entry point `apache_airflow_provider`."""
+    """Returns the provider's metadata; Airflow calls this through the entry point `apache_airflow_provider`."""
     return {
         "package-name": "dcp-airflow",
         "name": "dcp",
@@ -37,17 +37,15 @@ def get_provider_info() -> dict[str, Any]:
                 "hook-name": "Data control plane",
                 "ui-field-behaviour": UI_FIELD_BEHAVIOUR,
                 "conn-fields": {
-                    "tls": _field("TLS", "Needed for a token, but to this machine.", "boolean"),
-                    "ca": _field("Certificate authorities", "A file (PEM), where not those of the machine."),
-                    "control": _field("Control plane", "As host:port, where it isn't where the Runner is."),
-                    "patience": _field(
-                        "Patience", "For how many seconds an outage is waited out.", "number", 600
+                    "tls": _field("TLS", "Required with a token, except to this machine.", "boolean"),
+                    "ca": _field("Certificate authorities", "PEM file; by default those of the machine."),
+                    "control": _field("Control plane", "host:port; by default the address of the Runner."),
+                    "outage_timeout": _field(
+                        "Outage timeout", "Seconds to retry calls while dcp does not respond.", "number", 600
                     ),
-                    "poll": _field("Poll", "Seconds between looks for new completions.", "number", 5),
-                    "link": _field("Link", "Where an execution can be looked at: an address with {id}."),
-                    "deployment": _field(
-                        "Deployment", "A name for this Airflow, where several share a Runner."
-                    ),
+                    "poll": _field("Poll", "Seconds between polls for new completions.", "number", 5),
+                    "link": _field("Link", "URL of an execution's page, with {id}."),
+                    "deployment": _field("Deployment", "Name of this Airflow, if several share a Runner."),
                 },
             }
         ],
@@ -58,11 +56,11 @@ def get_provider_info() -> dict[str, Any]:
         "extra-links": ["dcp_airflow.links.ExecutionLink"],
         "config": {
             "dcp": {
-                "description": "What dcp's provider does beyond its connection.",
+                "description": "Options of dcp's provider.",
                 "options": {
                     "on_deadline": {
-                        "description": "The dotted path of what is called where a run misses its deadline, with "
-                        "Airflow's context: a function or a coroutine function, on the triggerer.",
+                        "description": "Dotted path of a function or coroutine function that the triggerer calls "
+                        "with Airflow's context when a run misses its deadline.",
                         "version_added": "0.1.0",
                         "type": "string",
                         "example": "company.alerts.page_owner",

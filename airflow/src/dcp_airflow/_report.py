@@ -1,4 +1,4 @@
-"""What is said of an execution, in a task's log and where it fails."""
+"""Text about an execution, in a task's log and in error messages."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import json
 from typing import Any
 
 from dcp_airflow import _wire
-from dcp_airflow._lines import clean
+from dcp_airflow._lines import sanitize
 
-_EVIDENCE = 12
+_MAX_EVIDENCE = 12
 
 
-def step(transition: Any) -> str:
-    """One line for a step from phase to phase."""
+def transition_line(transition: Any) -> str:
+    """Returns one line about a change of the phase."""
     attempt = f", attempt {transition.attempt}" if transition.attempt else ""
-    why = f": {clean(transition.why)}" if transition.why else ""
-    return f"{_wire.phase(transition.to).lower()}{attempt}{why}"
+    cause = f": {sanitize(transition.why)}" if transition.why else ""
+    return f"{_wire.phase_name(transition.to).lower()}{attempt}{cause}"
 
 
 def replaced_by(execution: Any) -> str:
-    """The execution of a later run that has taken the place of this one, or nothing."""
+    """Returns the id of the later execution that replaced this one, or an empty string."""
     try:
         stopping = json.loads(execution.stopping or "null")
     except ValueError:
@@ -28,21 +28,21 @@ def replaced_by(execution: Any) -> str:
     return str(replaced.get("by", "")) if isinstance(replaced, dict) else ""
 
 
-def failure(execution: Any) -> str:
-    """Why it has not succeeded, what says so, and where to look."""
-    phase = _wire.phase(execution.phase)
+def failure_message(execution: Any) -> str:
+    """Returns the cause of a failure or cancellation, the log lines that show it, and the command for the whole log."""
+    phase = _wire.phase_name(execution.phase)
     job = f"{execution.domain}/{execution.name}"
     attempts = len(execution.attempts)
     if phase == "CANCELLED":
-        who = next((it.why for it in execution.history if _wire.phase(it.to) == "CANCELLING"), "")
-        lines = [f"{job} was cancelled" + (f": {clean(who)}" if who else "")]
+        cause = next((it.why for it in execution.history if _wire.phase_name(it.to) == "CANCELLING"), "")
+        lines = [f"{job} was cancelled" + (f": {sanitize(cause)}" if cause else "")]
     else:
-        many = "1 attempt" if attempts == 1 else f"{attempts} attempts"
-        lines = [f"{job} failed after {many}: {_cause(execution)}"]
+        count = "1 attempt" if attempts == 1 else f"{attempts} attempts"
+        lines = [f"{job} failed after {count}: {_cause(execution)}"]
         last = next((it for it in reversed(execution.attempts) if it.HasField("diagnosis")), None)
         evidence = list(last.diagnosis.evidence) if last is not None else []
-        lines += [f"    {clean(line)[:400]}" for line in evidence[:_EVIDENCE]]
-    lines.append(f"execution {execution.id}; its whole log: dcp logs {execution.id}")
+        lines += [f"    {sanitize(line)[:400]}" for line in evidence[:_MAX_EVIDENCE]]
+    lines.append(f"execution {execution.id}; for its whole log: dcp logs {execution.id}")
     return "\n".join(lines)
 
 
@@ -50,10 +50,10 @@ def _cause(execution: Any) -> str:
     for attempt in reversed(execution.attempts):
         if attempt.HasField("diagnosis"):
             diagnosis = attempt.diagnosis
-            summary = clean(diagnosis.summary)
+            summary = sanitize(diagnosis.summary)
             return f"{summary} ({diagnosis.cause})" if diagnosis.cause else summary
         if attempt.HasField("end") and attempt.end.message:
-            return clean(attempt.end.message)
+            return sanitize(attempt.end.message)
     if execution.history and execution.history[-1].why:
-        return clean(execution.history[-1].why)
-    return "nothing says why"
+        return sanitize(execution.history[-1].why)
+    return "unknown cause"

@@ -1,4 +1,4 @@
-"""A connection of Airflow, read and checked."""
+"""Reads and validates an Airflow connection."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ from urllib.parse import quote, urlsplit
 from dcp_airflow.errors import Invalid
 
 PORT = 7420
-# What the host begins with if it is the socket of a `dcp up` on this machine.
-UNIX = "unix:///"
+# Prefix of a host that is the Unix socket of a `dcp up` on this machine.
+UNIX_PREFIX = "unix:///"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """Where dcp is, and how it is spoken to."""
+    """Addresses of dcp, and the options of calls to it."""
 
     runner: str
     control: str
     token: str = field(default="", repr=False)
     tls: bool = False
     ca: str = ""
-    patience: float = 600.0
+    outage_timeout: float = 600.0
     poll: float = 5.0
     link: str = ""
     deployment: str = ""
 
     @classmethod
-    def of(cls, connection: Any) -> Settings:
-        """What an Airflow connection says; `Invalid` where that can't be right."""
+    def from_connection(cls, connection: Any) -> Settings:
+        """Reads an Airflow connection. Raises `Invalid` if a field is invalid."""
         extra = _extra(connection)
         host, tls = (connection.host or "").strip(), _flag(extra, "tls")
-        is_socket = host.startswith(UNIX)
+        is_socket = host.startswith(UNIX_PREFIX)
         if is_socket and tls:
-            raise _wrong("its host is a Unix socket, which has no TLS: take `tls` out of its extra")
+            raise _invalid("its host is a Unix socket, which has no TLS: remove `tls` from its extra")
         if "://" in host and not is_socket:
             scheme, _, host = host.partition("://")
             tls = tls or scheme in ("https", "dcps", "grpcs")
             host = host.rstrip("/")
         if not host:
-            raise _wrong("it has no host: the one where the Runner is")
+            raise _invalid("it has no host: set the host of the Runner")
         runner = host if is_socket else _address(host, connection.port or PORT)
         settings = cls(
             runner=runner,
@@ -51,82 +51,80 @@ class Settings:
             token=connection.password or "",
             tls=tls,
             ca=_text(extra, "ca"),
-            patience=_seconds(extra, "patience", cls.patience, least=0.0),
+            outage_timeout=_seconds(extra, "outage_timeout", cls.outage_timeout, least=0.0),
             poll=_seconds(extra, "poll", cls.poll, least=0.1),
             link=_text(extra, "link"),
             deployment=_text(extra, "deployment"),
         )
-        settings.check()
+        settings.validate()
         return settings
 
-    def check(self) -> None:
-        """That no token goes where anyone could read it."""
+    def validate(self) -> None:
+        """Rejects a malformed token or link, and a token that would travel unencrypted to another machine."""
         if self.token and not (self.token.isascii() and self.token.isprintable() and " " not in self.token):
-            raise _wrong("its password, the token, has characters that a token can't have")
+            raise _invalid("its password, the token, has characters that no token has: copy the token again")
         for address in (self.runner, self.control):
-            if self.token and not self.tls and not _loopback(address):
-                raise _wrong(
-                    f"its token would go to {address} in the clear: set `tls` in its extra, "
-                    "which only an address of this machine can do without"
+            if self.token and not self.tls and not _is_loopback(address):
+                raise _invalid(
+                    f"its token goes unencrypted to {address}: set `tls` in its extra, "
+                    "or use an address of this machine"
                 )
         if "{" in self.link.replace("{id}", ""):
-            raise _wrong(
-                "`link` in its extra is an address with `{id}` for the execution, and has other braces"
-            )
+            raise _invalid("`link` in its extra has braces other than `{id}`, which stands for the execution")
 
     @property
     def origin(self) -> str:
-        """Who tells of completions."""
+        """Name under which this Airflow reports completions."""
         return f"airflow:{self.deployment}" if self.deployment else "airflow"
 
-    def url(self, execution: str) -> str:
-        """Where a person can look at an execution; empty for a Unix socket without a `link`."""
-        if not self.link and self.runner.startswith(UNIX):
+    def execution_url(self, id: str) -> str:
+        """Returns the URL of an execution's page; empty for a Unix socket without a `link`."""
+        if not self.link and self.runner.startswith(UNIX_PREFIX):
             return ""
         link = self.link or f"{'https' if self.tls else 'http'}://{self.runner}/api/v1/job/{{id}}"
-        return link.replace("{id}", quote(execution, safe=""))
+        return link.replace("{id}", quote(id, safe=""))
 
-    def certificate(self) -> bytes | None:
-        """The authorities to trust, where not those of the machine."""
+    def root_certificates(self) -> bytes | None:
+        """Returns the certificate authorities to trust; None for those of the machine."""
         if not self.ca:
             return None
         try:
             return Path(self.ca).read_bytes()
-        except OSError as why:
-            raise _wrong(f"`ca` in its extra can't be read: {why}") from None
+        except OSError as error:
+            raise _invalid(f"the file `ca` in its extra is not readable: {error}") from None
 
 
-def _wrong(why: str) -> Invalid:
-    return Invalid(f"the connection can't be used: {why}", reason="CONNECTION")
+def _invalid(cause: str) -> Invalid:
+    return Invalid(f"the connection is invalid: {cause}", reason="CONNECTION")
 
 
 def _extra(connection: Any) -> dict[str, Any]:
-    # Not `extra_dejson`, which asks Airflow's supervisor and so must not be called in an event loop.
+    # `extra_dejson` calls Airflow's supervisor, which blocks an event loop.
     try:
         extra = json.loads(connection.extra or "{}")
-    except ValueError as why:
-        raise _wrong(f"its extra is not JSON ({why})") from None
+    except ValueError as error:
+        raise _invalid(f"its extra is not JSON ({error})") from None
     if not isinstance(extra, dict):
-        raise _wrong("its extra is not an object of JSON")
+        raise _invalid("its extra is not a JSON object")
     return extra
 
 
 def _text(extra: dict[str, Any], name: str) -> str:
     value = extra.get(name) or ""
     if not isinstance(value, str):
-        raise _wrong(f"`{name}` in its extra has to be text")
+        raise _invalid(f"`{name}` in its extra must be text")
     return value.strip()
 
 
 def _flag(extra: dict[str, Any], name: str) -> bool:
-    # Airflow's form and URIs of connections write text.
+    # Airflow's form and connection URIs write text.
     value = extra.get(name, False)
     text = str(value).strip().lower()
     if text in ("true", "1", "yes", "on"):
         return True
     if text in ("false", "0", "no", "off", "none", ""):
         return False
-    raise _wrong(f"`{name}` in its extra has to be true or false")
+    raise _invalid(f"`{name}` in its extra must be true or false")
 
 
 def _seconds(extra: dict[str, Any], name: str, default: float, least: float) -> float:
@@ -138,7 +136,7 @@ def _seconds(extra: dict[str, Any], name: str, default: float, least: float) -> 
     except (TypeError, ValueError):
         seconds = -1.0
     if not least <= seconds < float("inf"):
-        raise _wrong(f"`{name}` in its extra has to be a number of seconds, {least:g} or more")
+        raise _invalid(f"`{name}` in its extra must be a number of seconds, {least:g} or more")
     return seconds
 
 
@@ -152,7 +150,7 @@ def _control(extra: dict[str, Any], runner: str) -> str:
     except ValueError:
         port = None
     if not parts.hostname or not port or parts.path:
-        raise _wrong("`control` in its extra has to be `host:port`")
+        raise _invalid("`control` in its extra must be `host:port`")
     return _address(parts.hostname, port)
 
 
@@ -161,8 +159,8 @@ def _address(host: str, port: int) -> str:
     return f"[{bare}]:{port}" if ":" in bare else f"{bare}:{port}"
 
 
-def _loopback(address: str) -> bool:
-    if address.startswith(UNIX):
+def _is_loopback(address: str) -> bool:
+    if address.startswith(UNIX_PREFIX):
         return True
     host = address.rpartition(":")[0].strip("[]")
     try:

@@ -1,6 +1,6 @@
-"""The messages of dcp's services, made from their descriptors when they are first needed.
+"""Messages of dcp's gRPC services, built from their descriptors on first use.
 
-There is no generated code, which would tie this package to one version of protobuf.
+Generated code would tie this package to one version of protobuf.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from dcp_airflow.errors import DcpError, Unreachable, refused
+from dcp_airflow.errors import DcpError, Unavailable, rejected
 
 if TYPE_CHECKING:
     from google.protobuf.descriptor_pool import DescriptorPool
@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 RUNNER = "dcp.runner.v1.Runner"
 ASSETS = "dcp.control.v1.Assets"
 
-ENDED = frozenset({"SUCCEEDED", "FAILED", "CANCELLED"})
+TERMINAL_PHASES = frozenset({"SUCCEEDED", "FAILED", "CANCELLED"})
 
-# google.rpc.Status and ErrorInfo, with fields (name, number, type) as they are on the wire. The packages that bring
-# them along are not needed for two messages.
+# google.rpc.Status and ErrorInfo as (name, number, type, message type) of their fields. Two messages are not worth a
+# dependency on the packages that define them.
 _TYPE_INT32, _TYPE_STRING, _TYPE_BYTES, _TYPE_MESSAGE = 5, 9, 12, 11
 _STATUS: dict[str, list[tuple[str, int, int, str]]] = {
     "Status": [
@@ -52,74 +52,75 @@ def _pool() -> DescriptorPool:
     )
     for name, fields in _STATUS.items():
         message = status.message_type.add(name=name)
-        for field, number, kind, of in fields:
+        for field, number, kind, message_type in fields:
             # A map is a repeated pair on the wire.
-            label = 3 if of else 1
-            type_name = f".{_STATUS_PACKAGE}.{of}" if of else None
+            label = 3 if message_type else 1
+            type_name = f".{_STATUS_PACKAGE}.{message_type}" if message_type else None
             message.field.add(name=field, number=number, type=kind, label=label, type_name=type_name)
     pool.AddSerializedFile(status.SerializeToString())
     return pool
 
 
 @cache
-def message(name: str) -> Any:
-    """The class of a message, by its full name."""
+def message_class(full_name: str) -> Any:
+    """Returns the class of a message."""
     from google.protobuf import message_factory
 
-    return message_factory.GetMessageClass(_pool().FindMessageTypeByName(name))
+    return message_factory.GetMessageClass(_pool().FindMessageTypeByName(full_name))
 
 
-def runner(name: str, /, **fields: Any) -> Any:
-    """A message of the Runner."""
-    return message(f"dcp.runner.v1.{name}")(**fields)
+def runner_message(name: str, /, **fields: Any) -> Any:
+    """Creates a message of the Runner's protocol."""
+    return message_class(f"dcp.runner.v1.{name}")(**fields)
 
 
-def control(name: str, /, **fields: Any) -> Any:
-    """A message of the control plane."""
-    return message(f"dcp.control.v1.{name}")(**fields)
+def control_message(name: str, /, **fields: Any) -> Any:
+    """Creates a message of the control plane's protocol."""
+    return message_class(f"dcp.control.v1.{name}")(**fields)
 
 
 @cache
 def method(service: str, name: str) -> tuple[str, Any, Any]:
-    """The path of a method, and what takes its messages to bytes and back."""
+    """Returns the path of a method, the serializer of its request and the deserializer of its response."""
     found = _pool().FindServiceByName(service).FindMethodByName(name)
-    request, response = message(found.input_type.full_name), message(found.output_type.full_name)
+    request, response = message_class(found.input_type.full_name), message_class(found.output_type.full_name)
     return f"/{service}/{name}", request.SerializeToString, response.FromString
 
 
-def phase(number: int) -> str:
-    """The name of a phase, such as `RUNNING`."""
+def phase_name(number: int) -> str:
+    """Returns the name of a phase, such as `RUNNING`."""
     values = _pool().FindEnumTypeByName("dcp.runner.v1.Phase").values_by_number
     name = values[number].name if number in values else f"PHASE_{number}"
     return str(name).removeprefix("PHASE_")
 
 
-def error(failed: Any, address: str) -> DcpError:
-    """What a failed call of gRPC means: `Unreachable` where to try again can help."""
-    code = failed.code().name
-    text = failed.details() or ""
+def to_error(rpc_error: Any, address: str) -> DcpError:
+    """Converts an error of gRPC: to `Unavailable` if a retry can help, else to a `Rejected`."""
+    code = rpc_error.code().name
+    text = rpc_error.details() or ""
     reason, metadata = "", {}
-    for key, value in failed.trailing_metadata() or ():
+    for key, value in rpc_error.trailing_metadata() or ():
         if key == "grpc-status-details-bin":
-            told = _told(value)
-            if told is not None:
-                text, reason, metadata = told[0] or text, told[1], told[2]
-    # A queue that is full empties by itself; other limits do not change.
+            details = _status_details(value)
+            if details is not None:
+                text, reason, metadata = details[0] or text, details[1], details[2]
+    # A full queue drains; the other limits are constant.
     if code in ("UNAVAILABLE", "DEADLINE_EXCEEDED") or reason == "EXHAUSTED":
-        return Unreachable(f"{address}: {text or 'no answer'}")
-    return refused(code, text or code, reason, metadata)
+        return Unavailable(f"{address}: {text or 'no response'}")
+    return rejected(code, text or code, reason, metadata)
 
 
-def _told(raw: bytes) -> tuple[str, str, dict[str, str]] | None:
+def _status_details(raw: bytes) -> tuple[str, str, dict[str, str]] | None:
+    """Returns message, reason and metadata of an encoded `google.rpc.Status`; None if it can't be decoded."""
     from google.protobuf.message import DecodeError
 
     try:
-        status = message(f"{_STATUS_PACKAGE}.Status").FromString(raw)
+        status = message_class(f"{_STATUS_PACKAGE}.Status").FromString(raw)
         for detail in status.details:
             if detail.type_url.endswith("/google.rpc.ErrorInfo"):
-                info = message(f"{_STATUS_PACKAGE}.ErrorInfo").FromString(detail.value)
+                info = message_class(f"{_STATUS_PACKAGE}.ErrorInfo").FromString(detail.value)
                 return status.message, info.reason, {pair.key: pair.value for pair in info.metadata}
     except DecodeError:
-        # Something between us and dcp has written it; the status itself is there.
+        # A proxy may have written the details; code and text of the status are still valid.
         return None
     return status.message, "", {}

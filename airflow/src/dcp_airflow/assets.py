@@ -1,4 +1,4 @@
-"""Assets that are complete by what runs outside of this Airflow."""
+"""Assets that are completed outside of this Airflow."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ from urllib.parse import quote
 
 from dcp_airflow._compat import Asset
 
-_LONGEST = 1_500
-# What is visible and ASCII stays as it is, but for what the encoding itself needs.
-_PLAIN = "".join(it for it in string.punctuation if it != "%") + " "
+# Limit of Airflow for names and URIs.
+_MAX_LENGTH = 1_500
+# Visible ASCII characters stay as they are, except the one that introduces an escape.
+_SAFE_CHARACTERS = "".join(it for it in string.punctuation if it != "%") + " "
 
 
 def completed(scope: str, asset: str, conn_id: str = "dcp_default") -> Asset:
-    """An asset of Airflow's that has an event for each completion that was recorded outside of this Airflow.
+    """Returns an asset that has an event for each completion recorded outside of this Airflow.
 
-    It is another one than the asset itself, `Asset(name="table:lake.mart.orders", …)`, of which the tasks of this
-    Airflow tell. Airflow takes the watchers of an asset away whenever it reads a DAG file that mentions it without
-    them, as whoever produces it does; this one is mentioned by those who wait for it only, and always alike. So a DAG
-    that waits for an asset waits for either of the two:
+    The asset `Asset(name="table:lake.mart.orders", …)` itself has the events of tasks of this Airflow. Airflow removes the
+    watchers of an asset when it reads a DAG file that names the asset without them, such as the file of the DAG that
+    produces it. The asset returned here is therefore a different one, which only waiting DAGs name. A DAG that waits for
+    an asset waits for either of the two:
 
         AssetAny(Asset(name="table:lake.mart.orders", uri=…), completed("shop/prod", "table:lake.mart.orders"))
 
@@ -27,10 +28,10 @@ def completed(scope: str, asset: str, conn_id: str = "dcp_default") -> Asset:
     :param asset: its name in dcp, `kind:name`
     :param conn_id: an Airflow connection of the type `dcp`
     """
-    name = _bounded(
-        "completed:" + quote(scope, safe=_PLAIN.replace(":", "")) + ":" + quote(asset, safe=_PLAIN)
+    name = _shorten(
+        "completed:" + quote(scope, safe=_SAFE_CHARACTERS.replace(":", "")) + ":" + quote(asset, safe=_SAFE_CHARACTERS)
     )
-    uri = _bounded(f"dcp://completed/{quote(scope, safe='')}/{quote(asset, safe='')}")
+    uri = _shorten(f"dcp://completed/{quote(scope, safe='')}/{quote(asset, safe='')}")
     try:
         from airflow.sdk import AssetWatcher
     except ImportError:  # Airflow 2
@@ -41,10 +42,10 @@ def completed(scope: str, asset: str, conn_id: str = "dcp_default") -> Asset:
     return Asset(name=name, uri=uri, watchers=[watcher])
 
 
-def _bounded(text: str) -> str:
-    """The text, in as many characters as Airflow allows."""
-    if len(text) <= _LONGEST:
+def _shorten(text: str) -> str:
+    """Replaces the end of a text that is too long for Airflow with a digest of the whole text."""
+    if len(text) <= _MAX_LENGTH:
         return text
     digest = hashlib.sha256(text.encode()).hexdigest()
-    # Not through the middle of an encoded character.
-    return text[: _LONGEST - len(digest) - 1].rstrip("%") + "~" + digest
+    # The cut must not leave the beginning of an escape.
+    return text[: _MAX_LENGTH - len(digest) - 1].rstrip("%") + "~" + digest

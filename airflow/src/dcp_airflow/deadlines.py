@@ -1,4 +1,4 @@
-"""What is done where a run misses its deadline."""
+"""Handles missed deadlines of DAG runs."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ log = logging.getLogger(__name__)
 
 
 async def deadline_missed(context: Mapping[str, Any] | None = None, **kwargs: Any) -> None:
-    """Logs it, and calls what the option `on_deadline` of the section `[dcp]` names, with the same arguments.
+    """Logs a missed deadline, then calls the function that `[dcp] on_deadline` names, with the same arguments.
 
-    That is a function or a coroutine function, by its dotted path, and runs on the triggerer. Its `context` has, in
-    Airflow 3.3, `dag_run` and `deadline` (`id` and `deadline_time`), and nothing of a task.
+    The option is the dotted path of a function or a coroutine function, which runs on the triggerer. In Airflow 3.3, its
+    `context` has `dag_run` and `deadline` (`id` and `deadline_time`), and no task.
     """
     context = context or {}
     run: Any = context.get("dag_run") or {}
     deadline: Any = context.get("deadline") or {}
     log.error(
-        "DAG %s has missed its deadline: run %s had to be done by %s, and is %s",
+        "DAG %s missed its deadline: run %s was due by %s and is %s",
         run.get("dag_id"),
         run.get("dag_run_id") or run.get("run_id"),
         deadline.get("deadline_time"),
         run.get("state"),
     )
-    path = _called()
+    path = _callback_path()
     if not path:
         return
     try:
         await _call(path, {**kwargs, "context": context})
     except Exception:
-        log.exception("%s, which the option on_deadline of [dcp] names, has failed", path)
+        log.exception("%s failed; check the option `on_deadline` of the section [dcp]", path)
 
 
-def _called() -> str:
+def _callback_path() -> str:
     from airflow.configuration import conf
 
     return (conf.get("dcp", "on_deadline", fallback="") or "").strip()
@@ -48,11 +48,11 @@ async def _call(path: str, kwargs: Mapping[str, Any]) -> None:
         raise ImportError(f"{path!r} is not a dotted path, such as `company.alerts.page_owner`")
     from importlib import import_module
 
-    call = getattr(import_module(module), name)
-    if inspect.iscoroutinefunction(call):
-        await call(**kwargs)
+    function = getattr(import_module(module), name)
+    if inspect.iscoroutinefunction(function):
+        await function(**kwargs)
         return
-    # What blocks must not hold up all that the triggerer waits for.
-    result = await asyncio.to_thread(call, **kwargs)
+    # A blocking function must not block the triggerer's event loop.
+    result = await asyncio.to_thread(function, **kwargs)
     if inspect.isawaitable(result):
         await result

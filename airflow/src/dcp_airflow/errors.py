@@ -1,4 +1,4 @@
-"""What can go wrong with a call to dcp."""
+"""Errors of calls to dcp."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from dcp_airflow._compat import AirflowException
 
 
 class DcpError(AirflowException):
-    """A call to dcp that came to nothing."""
+    """A call to dcp failed."""
 
 
-class Unreachable(DcpError):
-    """Nobody answered, or just then could not. To try again is safe."""
+class Unavailable(DcpError):
+    """No response arrived, or the server is temporarily unable to respond. A retry is safe."""
 
 
-class Refused(DcpError):
-    """The answer was no, and trying again would not change it."""
+class Rejected(DcpError):
+    """The server rejected the call. A retry does not help."""
 
     def __init__(
         self,
@@ -33,31 +33,31 @@ class Refused(DcpError):
         self.metadata = dict(metadata or {})
 
 
-class NotFound(Refused):
-    """There is no such execution, job or attempt."""
+class NotFound(Rejected):
+    """The execution, job or attempt does not exist."""
 
 
-class TokenReused(Refused):
-    """The token belongs to another request; `metadata["execution"]` is what came of that one."""
+class TokenReused(Rejected):
+    """The token belongs to another request; `metadata["execution"]` is the execution of that request."""
 
 
-class Invalid(Refused):
-    """What was asked for can't be right."""
+class Invalid(Rejected):
+    """The request is invalid."""
 
 
-class Blocked(Refused):
-    """It can't be done as things stand."""
+class Blocked(Rejected):
+    """The current state does not allow the call."""
 
 
-class Denied(Refused):
-    """There is no token, or none that may do this."""
+class Denied(Rejected):
+    """The token is missing, or has no permission for the call."""
 
 
-class Unsupported(Refused):
-    """Whoever answers at this address does not know the call."""
+class Unsupported(Rejected):
+    """The server at this address does not implement the call."""
 
 
-_KINDS: dict[str, type[Refused]] = {
+_CLASS_BY_CODE: dict[str, type[Rejected]] = {
     "NOT_FOUND": NotFound,
     "ALREADY_EXISTS": TokenReused,
     "INVALID_ARGUMENT": Invalid,
@@ -68,6 +68,6 @@ _KINDS: dict[str, type[Refused]] = {
 }
 
 
-def refused(code: str, message: str, reason: str = "", metadata: Mapping[str, str] | None = None) -> Refused:
-    """The error for a status that is final."""
-    return _KINDS.get(code, Refused)(message, code=code, reason=reason, metadata=metadata)
+def rejected(code: str, message: str, reason: str = "", metadata: Mapping[str, str] | None = None) -> Rejected:
+    """Returns the error for a gRPC status that a retry does not change."""
+    return _CLASS_BY_CODE.get(code, Rejected)(message, code=code, reason=reason, metadata=metadata)

@@ -1,4 +1,4 @@
-"""The connection type `dcp`."""
+"""Hook for the connection type `dcp`."""
 
 from __future__ import annotations
 
@@ -11,15 +11,14 @@ from dcp_airflow.errors import DcpError
 
 
 class DcpHook(BaseHook):
-    """Calls a Runner of dcp, and its control plane.
+    """Calls a Runner of dcp and its control plane.
 
         with DcpHook().client() as dcp:
-            execution, fresh = dcp.submit("mine-1", {"scope": "shop/prod", "domain": "sales", "name": "orders"}, {})
-            for step in dcp.watch(execution.id):
+            execution, is_new = dcp.submit("mine-1", {"scope": "shop/prod", "domain": "sales", "name": "orders"}, {})
+            for transition in dcp.watch(execution.id):
                 ...
 
-    Answers are dcp's own messages, as in its `runner.proto` and `control.proto`. What goes wrong is raised as one of
-    `dcp_airflow.errors`.
+    Responses are the messages of dcp's `runner.proto` and `control.proto`. Errors are classes of `dcp_airflow.errors`.
 
     :param conn_id: an Airflow connection of the type `dcp`
     """
@@ -34,46 +33,46 @@ class DcpHook(BaseHook):
         self.conn_id = conn_id
 
     def settings(self) -> Settings:
-        """What the connection says."""
-        return Settings.of(self.get_connection(self.conn_id))
+        """Reads the connection."""
+        return Settings.from_connection(self.get_connection(self.conn_id))
 
     async def asettings(self) -> Settings:
-        """The same, where an event loop must not be held up."""
+        """Reads the connection without blocking an event loop."""
         get = getattr(self, "aget_connection", None)
         if get is not None:
-            return Settings.of(await get(self.conn_id))
+            return Settings.from_connection(await get(self.conn_id))
         from asgiref.sync import sync_to_async
 
-        return Settings.of(await sync_to_async(self.get_connection)(self.conn_id))
+        return Settings.from_connection(await sync_to_async(self.get_connection)(self.conn_id))
 
     def get_conn(self) -> Client:
-        """What `client` gives, by the name that Airflow's hooks have for it."""
+        """Returns the same as `client`, under the name that all hooks of Airflow have for it."""
         return self.client()
 
-    def client(self, patience: float | None = None) -> Client:
-        """Calls for a worker. To be closed: `with hook.client() as dcp`.
+    def client(self, outage_timeout: float | None = None) -> Client:
+        """Returns a blocking client. Close it: `with hook.client() as dcp`.
 
-        :param patience: for how many seconds an outage is waited out, where not as the connection says
+        :param outage_timeout: seconds to retry during an outage, instead of those of the connection
         """
-        return Client(self.settings(), self.log, patience)
+        return Client(self.settings(), self.log, outage_timeout)
 
-    async def aclient(self, patience: float | None = None) -> AsyncClient:
-        """Calls for an event loop: `async with await hook.aclient() as dcp`."""
-        return AsyncClient(await self.asettings(), self.log, patience)
+    async def aclient(self, outage_timeout: float | None = None) -> AsyncClient:
+        """Returns a client for an event loop. Close it: `async with await hook.aclient() as dcp`."""
+        return AsyncClient(await self.asettings(), self.log, outage_timeout)
 
     def test_connection(self) -> tuple[bool, str]:
-        """Whether the Runner answers, and knows the token."""
+        """Checks that the Runner responds and accepts the token."""
         try:
             settings = self.settings()
-            with Client(settings, self.log, patience=0) as client:
-                client.newest(1)
-        except DcpError as why:
-            return False, str(why)
-        return True, f"the Runner at {settings.runner} answers"
+            with Client(settings, self.log, outage_timeout=0) as client:
+                client.list_executions(1)
+        except DcpError as error:
+            return False, str(error)
+        return True, f"the Runner at {settings.runner} responds"
 
     @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        """How Airflow's form for a connection looks, where it is made from the hook."""
+        """Returns the layout of Airflow's connection form."""
         from dcp_airflow._provider import UI_FIELD_BEHAVIOUR
 
         return {name.replace("-", "_"): value for name, value in UI_FIELD_BEHAVIOUR.items()}

@@ -1,4 +1,4 @@
-"""The button from a task to what it runs."""
+"""Link from a task to its execution."""
 
 from __future__ import annotations
 
@@ -6,24 +6,23 @@ from typing import Any
 
 from dcp_airflow._compat import BaseOperatorLink, xcom
 
-KEY = "_link_ExecutionLink"
+XCOM_KEY = "_link_ExecutionLink"
 
 
 class ExecutionLink(BaseOperatorLink):
-    """Leads to the execution; the operator has kept where that is as soon as it knew."""
+    """Button of a task that opens its execution. The operator stores the URL as soon as it knows the execution."""
 
     name = "Execution"
 
     @property
     def xcom_key(self) -> str:
-        """Where Airflow 3 reads the link from."""
-        return KEY
+        """Key of the XCom that Airflow 3 reads the URL from."""
+        return XCOM_KEY
 
     def get_link(self, operator: Any, *, ti_key: Any) -> str:
-        """The address, or nothing where the task has come to no execution."""
-        # On the worker, the operator knows; where it was made anew, as by a task that was deferred, or by Airflow 2's
-        # web server, what it has kept does.
+        """Returns the URL; empty if the task has no execution."""
+        # The operator has no URL if it was created again: after a deferral, or in the web server of Airflow 2.
         link = getattr(operator, "execution_link", None)
         if link is not None:
             return str(link)
-        return xcom().get_value(ti_key=ti_key, key=KEY) or ""
+        return xcom().get_value(ti_key=ti_key, key=XCOM_KEY) or ""

@@ -1,4 +1,4 @@
-"""The plugin by which Airflow knows the timetables of this package."""
+"""Plugin that registers the timetables of this package with Airflow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Timetables that Airflow itself does not have."""
+"""Timetables that Airflow lacks."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ if TYPE_CHECKING:
 
 
 class EveryTimetable(Timetable):
-    """Data intervals of one length, counted from midnight of the day `since` in `timezone`.
+    """Schedules runs for data intervals of equal length, counted from midnight of the day `since` in `timezone`.
 
-    A run is due when its interval ends. Airflow's own `DeltaDataIntervalTimetable` counts from the start date, from
-    1970 or from the end of the last run, depending on what happened before; here an interval never moves.
+    A run is due when its interval ends. Airflow's own `DeltaDataIntervalTimetable` counts from the start date, from 1970
+    or from the end of the last run, depending on the history of the DAG; intervals of this timetable never move.
     """
 
     def __init__(self, *, seconds: int, since: str = "1970-01-01", timezone: str = "UTC") -> None:
         self._arguments: dict[str, Any] = {"seconds": seconds, "since": since, "timezone": timezone}
-        # Templates of generated DAGs read it, as they do with Airflow's cron timetables.
+        # Templates of generated DAGs read it, as they read that of Airflow's cron timetables.
         self.timezone = pendulum.timezone(timezone)
         self._length = timedelta(seconds=seconds)
         day = date.fromisoformat(since)
@@ -57,7 +57,7 @@ class EveryTimetable(Timetable):
         if not restriction.catchup:
             starts.append(self._at_or_before(pendulum.now("UTC")) - self._length)
         if last is not None:
-            # After a change of the length, one interval is shorter: no time is left out, and none is in two intervals.
+            # After a change of the length, one interval is shorter, so that intervals neither overlap nor leave gaps.
             starts.append(last.end)
         if not starts:
             return None
@@ -74,10 +74,10 @@ class EveryTimetable(Timetable):
 
 
 class SuspendedTimetable(Timetable):
-    """Starts no run by time. A run by hand has the data interval that another timetable gives it."""
+    """Schedules no runs. A manual run has the data interval that another timetable gives it."""
 
     can_be_scheduled = False
-    description = "Suspended in its manifest: no run starts by time"
+    description = "Suspended in its manifest: no run is scheduled"
 
     def __init__(self, timetable: BaseTimetable | Timetable) -> None:
         self._timetable = timetable
@@ -109,7 +109,7 @@ class SuspendedTimetable(Timetable):
 
     @property
     def _core(self) -> Timetable:
-        """The other timetable, as a scheduler has it: a DAG file has one of the SDK."""
+        """The other timetable, converted to the scheduler's class: a DAG file has that of the SDK."""
         from airflow.serialization.encoders import coerce_to_core_timetable
 
         return coerce_to_core_timetable(self._timetable)

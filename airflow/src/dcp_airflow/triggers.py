@@ -1,4 +1,4 @@
-"""Waits in the triggerer: for the end of an execution, and for assets to be complete."""
+"""Triggers that wait for the end of an execution, and for completions of assets."""
 
 from __future__ import annotations
 
@@ -12,27 +12,26 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 
 from dcp_airflow import _report, _wire
 from dcp_airflow._client import AsyncClient
-from dcp_airflow._follow import LAST_LINES, LONGEST_PAUSE, PAUSE
-from dcp_airflow._lines import Lines
-from dcp_airflow.errors import DcpError, NotFound, Unreachable
+from dcp_airflow._follow import LOG_GRACE_PERIOD, MAX_BACKOFF, MIN_BACKOFF
+from dcp_airflow._lines import LogLines
+from dcp_airflow.errors import DcpError, NotFound, Unavailable
 from dcp_airflow.hooks import DcpHook
 
 try:
     from airflow.triggers.base import BaseEventTrigger
-except ImportError:  # Airflow 2, where nothing starts a DAG from a trigger
+except ImportError:  # Airflow 2, in which triggers can't start DAGs
     BaseEventTrigger = BaseTrigger  # type: ignore[assignment, misc]
 
 if TYPE_CHECKING:
     from airflow.triggers.shared_stream import SharedStreamProducer
 
-_ON_KILL = 20.0
-_MOST = 1_000
+_KILL_TIMEOUT = 20.0
 
 
 class ExecutionTrigger(BaseTrigger):
-    """Waits for the end of an execution, and writes its steps and its log into the task's log on the way.
+    """Waits for the end of an execution, and writes its transitions and its driver's output to the task's log.
 
-    That the triggerer is stopped does nothing to the execution; that a person stops the task cancels it.
+    Stopping the triggerer does not affect the execution. Stopping the task cancels it.
     """
 
     def __init__(self, conn_id: str, execution_id: str, logs: bool = True) -> None:
@@ -42,102 +41,102 @@ class ExecutionTrigger(BaseTrigger):
         self.logs = logs
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """What Airflow keeps of it."""
+        """Returns the class and the arguments that Airflow stores."""
         kwargs = {"conn_id": self.conn_id, "execution_id": self.execution_id, "logs": self.logs}
         return f"{type(self).__module__}.{type(self).__qualname__}", kwargs
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Yields one event: how it ended, or that this can't be found out."""
+        """Yields one event: the last phase of the execution, or the error because of which it is unknown."""
         event: dict[str, str] = {"execution": self.execution_id}
         try:
             async with await DcpHook(self.conn_id).aclient() as client:
                 event["phase"] = await self._follow(client)
-        except NotFound as why:
-            event["gone"] = str(why)
-        except DcpError as why:
-            event["lost"] = str(why)
+        except NotFound as error:
+            event["not_found"] = str(error)
+        except DcpError as error:
+            event["error"] = str(error)
         yield TriggerEvent(event)
 
     async def on_kill(self) -> None:
-        """A person has stopped the task while it was deferred."""
+        """Called by Airflow when a person stops the deferred task. Cancels the execution."""
         self.log.info("cancelling execution %s", self.execution_id)
         try:
-            async with await DcpHook(self.conn_id).aclient(patience=_ON_KILL) as client:
+            async with await DcpHook(self.conn_id).aclient(outage_timeout=_KILL_TIMEOUT) as client:
                 await client.cancel(self.execution_id)
-        except DcpError as why:
-            self.log.error("execution %s could not be cancelled, and may go on: %s", self.execution_id, why)
+        except DcpError as error:
+            self.log.error("cannot cancel execution %s, which may continue: %s", self.execution_id, error)
 
     async def _follow(self, client: AsyncClient) -> str:
         reader: asyncio.Task[None] | None = None
-        known, pause = 0, PAUSE
+        seen, backoff = 0, MIN_BACKOFF
         try:
             while True:
-                # This waits an outage out; that a stream has broken off does not say that there is one.
+                # `check` retries during an outage. A stream may break off without one.
                 execution = await client.check(self.execution_id)
-                for transition in execution.history[known:]:
-                    self.log.info("%s", _report.step(transition))
-                known = len(execution.history)
+                for transition in execution.history[seen:]:
+                    self.log.info("%s", _report.transition_line(transition))
+                seen = len(execution.history)
                 if self.logs and execution.attempts and reader is None:
-                    reader = asyncio.create_task(self._read(client))
-                if (phase := _wire.phase(execution.phase)) in _wire.ENDED:
+                    reader = asyncio.create_task(self._read_log(client))
+                if (phase := _wire.phase_name(execution.phase)) in _wire.TERMINAL_PHASES:
                     if reader is not None:
-                        await asyncio.wait([reader], timeout=LAST_LINES)
+                        await asyncio.wait([reader], timeout=LOG_GRACE_PERIOD)
                     return phase
                 try:
-                    async for transition in client.watch(self.execution_id, known):
-                        known, pause = known + 1, PAUSE
-                        self.log.info("%s", _report.step(transition))
+                    async for transition in client.watch(self.execution_id, seen):
+                        seen, backoff = seen + 1, MIN_BACKOFF
+                        self.log.info("%s", _report.transition_line(transition))
                         if self.logs and transition.attempt and reader is None:
-                            reader = asyncio.create_task(self._read(client))
-                        if _wire.phase(transition.to) in _wire.ENDED:
+                            reader = asyncio.create_task(self._read_log(client))
+                        if _wire.phase_name(transition.to) in _wire.TERMINAL_PHASES:
                             break
                     else:
-                        await asyncio.sleep(pause * random.uniform(0.5, 1.0))
-                except Unreachable:
-                    await asyncio.sleep(pause * random.uniform(0.5, 1.0))
-                # A Runner that answers and has no stream to give is not asked ever so often.
-                pause = min(pause * 2, LONGEST_PAUSE)
+                        await asyncio.sleep(backoff * random.uniform(0.5, 1.0))
+                except Unavailable:
+                    await asyncio.sleep(backoff * random.uniform(0.5, 1.0))
+                # A server whose streams break off at once is polled less and less often.
+                backoff = min(backoff * 2, MAX_BACKOFF)
         finally:
             if reader is not None:
                 reader.cancel()
                 with suppress(asyncio.CancelledError):
                     await reader
 
-    async def _read(self, client: AsyncClient) -> None:
-        lines = Lines(self.execution_id)
+    async def _read_log(self, client: AsyncClient) -> None:
+        lines = LogLines(self.execution_id)
         while True:
             try:
                 async for piece in client.logs(self.execution_id, lines.attempt, lines.offset, follow=True):
                     for line in lines.feed(piece.attempt, piece.offset, piece.data):
                         self.log.info("%s", line)
-                    if lines.full:
+                    if lines.limit_reached:
                         return
-                    # Others wait in this loop as well, and a log can come in very fast.
+                    # A fast log must not starve the other triggers of the event loop.
                     await asyncio.sleep(0)
-                for line in lines.end():
+                for line in lines.flush():
                     self.log.info("%s", line)
                 return
-            except Unreachable:
-                await asyncio.sleep(PAUSE * random.uniform(0.5, 1.5))
-            except DcpError as why:
-                self.log.warning("what the driver writes can't be read: %s", why)
+            except Unavailable:
+                await asyncio.sleep(MIN_BACKOFF * random.uniform(0.5, 1.5))
+            except DcpError as error:
+                self.log.warning("cannot read the driver's log: %s", error)
                 return
 
 
 class CompletionTrigger(BaseEventTrigger):
-    """Tells of each completion of an asset that was recorded outside of this Airflow.
+    """Yields an event for each completion of an asset that was recorded outside of this Airflow.
 
-    What this Airflow's own tasks have completed is left out: of these their outlets tell.
+    Completions by tasks of this Airflow are left out, as their outlets have events already.
 
-    All assets of a connection and a scope are looked for by one call every few seconds (`poll` of the connection). How
-    far each has been told of is kept with its asset, from Airflow 3.3 on, after Airflow has stored the events:
+    One call every few seconds (`poll` of the connection) covers all assets of a connection and a scope. From Airflow 3.3
+    on, the cursor of each trigger is stored with its asset, after Airflow has stored the events:
 
-    - a triggerer that dies goes on where it was, and tells of all that came meanwhile;
-    - one that dies after an event is stored, and before that is noted (a second or two), tells of it again: each
-      event has the `number` of its completion, by which doubles can be told apart;
-    - the very first time, it begins with what is recorded from then on.
+    - after a restart of the triggerer, events of the meantime are delivered;
+    - if the triggerer dies between the storing of an event and of the cursor (a second or two), the event is delivered
+      again: the `number` of its completion identifies duplicates;
+    - the first time, a trigger begins with completions that are recorded from then on.
 
-    Before Airflow 3.3 nothing is kept, and what comes while no triggerer runs is not told of.
+    Before Airflow 3.3 there is no cursor, and completions that are recorded while no triggerer runs are lost.
     """
 
     def __init__(self, scope: str, asset: str, conn_id: str = DcpHook.default_conn_name) -> None:
@@ -147,59 +146,59 @@ class CompletionTrigger(BaseEventTrigger):
         self.conn_id = conn_id
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
-        """What Airflow keeps of it."""
+        """Returns the class and the arguments that Airflow stores."""
         kwargs = {"scope": self.scope, "asset": self.asset, "conn_id": self.conn_id}
         return f"{type(self).__module__}.{type(self).__qualname__}", kwargs
 
     def shared_stream_key(self) -> Hashable | None:
-        """Those with the same key are looked for together."""
+        """Returns the key of the triggers that share a poll."""
         return ("dcp", self.conn_id, self.scope)
 
     @classmethod
     def create_shared_stream_producer(cls, kwargs: dict[str, Any]) -> SharedStreamProducer:
-        """Called by Airflow once for all with the same key."""
+        """Called by Airflow once for all triggers with the same key. Creates their poll."""
         import structlog
 
-        from dcp_airflow._completions import Producer
+        from dcp_airflow._completions import CompletionProducer
 
-        return Producer(kwargs["conn_id"], kwargs["scope"], structlog.get_logger(__name__))
+        return CompletionProducer(kwargs["conn_id"], kwargs["scope"], structlog.get_logger(__name__))
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
-        """How it runs where Airflow does not know of sharing."""
-        from dcp_airflow._completions import batches
+        """Polls for this trigger alone; Airflow calls it in versions without shared streams."""
+        from dcp_airflow._completions import poll_completions
 
-        async for event in self.filter_shared_stream(batches(self.conn_id, self.scope, self.log)):
+        async for event in self.filter_shared_stream(poll_completions(self.conn_id, self.scope, self.log)):
             yield event
 
     async def filter_shared_stream(self, shared_stream: AsyncIterator[Any]) -> AsyncIterator[TriggerEvent]:
-        """The events of this asset, from all that is seen."""
-        from dcp_airflow._completions import CURSOR
+        """Yields the events of this asset among the batches of all assets."""
+        from dcp_airflow._completions import CURSOR_KEY
 
-        store = self._store()
+        store = self._state_store()
         cursor: int | None = None
         if store is not None:
-            kept = await store.aget(CURSOR)
-            cursor = kept if isinstance(kept, int) else None
+            stored = await store.aget(CURSOR_KEY)
+            cursor = stored if isinstance(stored, int) else None
         async for batch in shared_stream:
             if cursor is not None and cursor > batch.seen:
                 self.log.warning(
-                    "%s has fewer completions than there were: all that it has from now on is told",
+                    "%s has fewer completions than before; only completions from now on start DAGs",
                     self.scope,
                 )
                 cursor = None
             if cursor is None:
                 cursor = batch.after
             try:
-                missed = await self._missed(cursor, batch.after)
-            except DcpError as why:
-                # The next batch finds it where it is.
-                self.log.warning("what came meanwhile can't be seen, still trying: %s", why)
+                missed = await self._fetch_missed(cursor, batch.after)
+            except DcpError as error:
+                # The cursor stays, so the next batch fetches them again.
+                self.log.warning("cannot fetch missed completions, still retrying: %s", error)
                 continue
             for completion in [*missed, *batch.completions]:
                 if (
                     completion.number > cursor
                     and completion.asset == self.asset
-                    and completion.origin != batch.origin
+                    and completion.origin != batch.own_origin
                 ):
                     yield TriggerEvent(
                         {
@@ -211,24 +210,26 @@ class CompletionTrigger(BaseEventTrigger):
                     )
             cursor = max(cursor, batch.seen)
             if store is not None:
-                batch.told.append((store, cursor))
+                batch.cursors.append((store, cursor))
 
-    async def _missed(self, cursor: int, until: int) -> list[Any]:
-        """What came while this trigger did not look."""
+    async def _fetch_missed(self, cursor: int, until: int) -> list[Any]:
+        """Fetches the completions with numbers above `cursor` up to `until`, which no batch had for this trigger."""
+        from dcp_airflow._completions import PAGE_SIZE
+
         missed: list[Any] = []
         if cursor >= until:
             return missed
-        async with await DcpHook(self.conn_id).aclient(patience=0) as client:
+        async with await DcpHook(self.conn_id).aclient(outage_timeout=0) as client:
             while cursor < until:
-                new, seen = await client.completions(self.scope, after=cursor, asset=self.asset, limit=_MOST)
+                new, seen = await client.completions(self.scope, after=cursor, asset=self.asset, limit=PAGE_SIZE)
                 missed += [it for it in new if it.number <= until]
-                if len(new) < _MOST:
+                if len(new) < PAGE_SIZE:
                     break
                 cursor = max(seen, new[-1].number)
         return missed
 
-    def _store(self) -> Any:
-        """Where the cursor is kept, if anywhere."""
+    def _state_store(self) -> Any:
+        """Returns the store of the cursor; None if Airflow has none."""
         stores = getattr(self, "asset_state_store", None)
         if stores is None:
             return None
