@@ -1,4 +1,4 @@
-"""The time that `make demo` takes to compile dcp, and the share of each large dependency."""
+"""Measures the compile time of `make demo`, and the share of each large dependency."""
 
 import json
 import re
@@ -6,20 +6,20 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from .common import ROOT, must, say, wall
+from .common import NO_GOAL, ROOT, check_output, log, wall_time
 
 LARGE = 0.02
-"""Dependencies with a smaller share of the time have no row."""
+"""Minimum share of the time for a dependency to get a row."""
 
 
 def measure(dcp: Path, bench: Path, count: int) -> list:
-    """The rows of the table."""
-    must(["cargo", "fetch", "--locked"], cwd=ROOT)
+    """Measures this part, and returns the rows of its table."""
+    check_output(["cargo", "fetch", "--locked"], cwd=ROOT)
     folder = Path(tempfile.mkdtemp(prefix="dcp-build-"))
     try:
-        say("compiling dcp from nothing …")
+        log("compiling dcp without cached crates …")
         command = ["cargo", "build", "--profile", "demo", "--locked", "--package", "dcp-cli", "--timings", "--target-dir", folder]
-        seconds = wall(command, cwd=ROOT)
+        seconds = wall_time(command, cwd=ROOT)
         units = timings(folder)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -29,14 +29,14 @@ def measure(dcp: Path, bench: Path, count: int) -> list:
         key = unit["name"], unit["version"]
         cost[key] = cost.get(key, 0.0) + unit["duration"]
     total = sum(cost.values())
-    rows = [("`make demo` from nothing: all of dcp compiled, without downloads", "≤ 300 s", f"{seconds:.0f} s in one run, {len(units)} units", seconds <= 300)]
-    alone = {direct: exclusive(direct, edges, roots) for root in roots for direct in edges[root] if direct not in roots}
-    priced = sorted(((sum(cost[it] for it in only), direct, only) for direct, only in alone.items()), key=lambda it: -it[0])
+    rows = [("`make demo`: compile time of dcp and all dependencies, without downloads", "≤ 300 s", f"{seconds:.0f} s in one run, {len(units)} units", seconds <= 300)]
+    exclusive_packages = {direct: exclusive(direct, edges, roots) for root in roots for direct in edges[root] if direct not in roots}
+    priced = sorted(((sum(cost[it] for it in only), direct, only) for direct, only in exclusive_packages.items()), key=lambda it: -it[0])
     for price, (name, version), only in priced:
         if price >= LARGE * total:
             crates = "1 crate" if len(only) == 1 else f"{len(only)} crates"
             measured = f"{price:.1f} s of {total:.0f}: {price / total:.1%}, {crates}"
-            rows.append((f"`{name}` {version}, and what only it depends on", "told", measured, True))
+            rows.append((f"`{name}` {version}, with the crates that only it needs", NO_GOAL, measured, True))
     return rows
 
 
@@ -46,31 +46,31 @@ def timings(folder: Path) -> list:
 
 
 def graph() -> tuple:
-    """Packages, which package depends on which (without those for tests), and the workspace's own below dcp-cli."""
-    host = re.search(r"host: (.+)", must(["rustc", "-vV"]))[1]
+    """Returns the packages of dcp-cli, their dependencies except those for tests, and the workspace's own packages."""
+    host = re.search(r"host: (.+)", check_output(["rustc", "-vV"]))[1]
     command = ["cargo", "metadata", "--format-version", "1", "--locked", "--filter-platform", host]
-    metadata = json.loads(must(command, cwd=ROOT))
+    metadata = json.loads(check_output(command, cwd=ROOT))
     key = {package["id"]: (package["name"], package["version"]) for package in metadata["packages"]}
     all_edges = {}
     for node in metadata["resolve"]["nodes"]:
         used = [it["pkg"] for it in node["deps"] if any(kind["kind"] != "dev" for kind in it["dep_kinds"])]
         all_edges[key[node["id"]]] = {key[it] for it in used}
     cli = next(it for it in all_edges if it[0] == "dcp-cli")
-    packages = reached([cli], all_edges, None)
+    packages = reachable([cli], all_edges, None)
     own = {key[it] for it in metadata["workspace_members"]} & packages
     return packages, {it: all_edges[it] for it in packages}, own
 
 
-def reached(begin, edges: dict, without) -> set:
-    found, left = set(), [it for it in begin if it != without]
-    while left:
-        package = left.pop()
+def reachable(begin, edges: dict, without) -> set:
+    found, pending = set(), [it for it in begin if it != without]
+    while pending:
+        package = pending.pop()
         if package not in found:
             found.add(package)
-            left.extend(it for it in edges[package] if it != without)
+            pending.extend(it for it in edges[package] if it != without)
     return found
 
 
 def exclusive(direct, edges: dict, roots: set) -> set:
-    """The packages that would not be compiled if the workspace did without this one."""
-    return set(edges) - reached(roots, edges, direct)
+    """Returns the packages that only this direct dependency needs."""
+    return set(edges) - reachable(roots, edges, direct)

@@ -1,8 +1,8 @@
-"""Runs inside of an environment that has Airflow, dag-factory and the provider: see `dags.py` beside this file.
+"""Reads and compares DAG files, in an environment with Airflow, dag-factory and the provider. See `dags.py`.
 
-    python dagbag.py write ORCHESTRATORS FOLDER    the same DAGs by hand, and as dag-factory has them
-    python dagbag.py equal FOLDER FOLDER           how many DAGs of the second are those of the first; exits with 1 unless all are
-    python dagbag.py time FOLDER                   seconds that Airflow takes to read a folder, its own imports not counted
+    python dagbag.py write ORCHESTRATORS FOLDER    write the DAGs as handwritten files and as YAML for dag-factory
+    python dagbag.py equal FOLDER FOLDER           print the number of equal DAGs; exit with 1 unless all are equal
+    python dagbag.py time FOLDER                   print the seconds that Airflow takes to read a folder, without imports
 """
 
 import json
@@ -11,15 +11,15 @@ import time
 from pathlib import Path
 
 FACTORY = """\
-# Airflow only looks into files that speak of airflow and dag.
+# Airflow skips files without the words airflow and dag.
 from dagfactory import load_yaml_dags
 
 load_yaml_dags(globals_dict=globals(), dags_folder={folder!r})
 """
 
 
-def by_hand(dag: dict) -> str:
-    """A DAG as somebody would write it who wants to write as little as possible."""
+def handwritten(dag: dict) -> str:
+    """Returns the shortest reasonable handwritten source of a DAG."""
     used, lines = {"DAG"}, []
 
     def asset(it: dict) -> str:
@@ -84,23 +84,23 @@ EXPRESSIONS = {
 
 
 def as_yaml(dag: dict) -> dict:
-    """A DAG as dag-factory has it."""
+    """Returns a DAG in the format of dag-factory."""
 
-    def made(what: str, *args, **named) -> dict:
-        return {"__type__": what, **({"__args__": list(args)} if args else {}), **named}
+    def instance(class_name: str, *args, **named) -> dict:
+        return {"__type__": class_name, **({"__args__": list(args)} if args else {}), **named}
 
     def asset(it: dict) -> dict:
-        return made("airflow.sdk.Asset", name=it["name"], uri=it["uri"])
+        return instance("airflow.sdk.Asset", name=it["name"], uri=it["uri"])
 
     def schedule():
         match dag["schedule"]:
             case {"cron": cron}:
-                return made("airflow.sdk.CronDataIntervalTimetable", cron, dag["timezone"])
+                return instance("airflow.sdk.CronDataIntervalTimetable", cron, dag["timezone"])
             case {"assets": {"mode": mode, "assets": assets}}:
-                pairs = [(asset(it), made("dcp_airflow.completed", scope=dag["scope"], asset=it["name"])) for it in assets]
+                pairs = [(asset(it), instance("dcp_airflow.completed", scope=dag["scope"], asset=it["name"])) for it in assets]
                 if mode == "any" or len(pairs) == 1:
-                    return made("airflow.sdk.AssetAny", *[one for pair in pairs for one in pair])
-                return made("airflow.sdk.AssetAll", *[made("airflow.sdk.AssetAny", *pair) for pair in pairs])
+                    return instance("airflow.sdk.AssetAny", *[one for pair in pairs for one in pair])
+                return instance("airflow.sdk.AssetAll", *[instance("airflow.sdk.AssetAny", *pair) for pair in pairs])
             case _:
                 return "none"
 
@@ -115,9 +115,9 @@ def as_yaml(dag: dict) -> dict:
         "tasks": [],
     }
     if start := dag.get("startDate"):
-        # The whole of it can only be given as an object; a text would be taken in UTC.
-        where = {key: start[key] for key in ("year", "month", "day")}
-        config["start_date"] = made("pendulum.datetime", **where, tz=dag["timezone"])
+        # dag-factory reads a text as a time in UTC, so the date is an object.
+        day = {key: start[key] for key in ("year", "month", "day")}
+        config["start_date"] = instance("pendulum.datetime", **day, tz=dag["timezone"])
     for task in dag["tasks"]:
         options = {"task_id": task["taskId"], "operator": "dcp_airflow.SparkOperator", "scope": dag["scope"], "job": task["job"], "fingerprint": task["fingerprint"]}
         if values := task.get("runParameters"):
@@ -134,48 +134,48 @@ def write(primitives: list, folder: Path) -> None:
     import yaml
 
     hand, factory, configs = folder / "hand", folder / "factory", folder / "configs"
-    for made in (hand, factory, configs):
-        made.mkdir(parents=True)
+    for part in (hand, factory, configs):
+        part.mkdir(parents=True)
     for path in primitives:
         dag = json.loads(path.read_text())["body"]["dag"]
-        (hand / f"{dag['dagId']}.py").write_text(by_hand(dag))
+        (hand / f"{dag['dagId']}.py").write_text(handwritten(dag))
         (configs / f"{dag['dagId']}.yaml").write_text(yaml.safe_dump(as_yaml(dag), sort_keys=False, allow_unicode=True))
     (factory / "load.py").write_text(FACTORY.format(folder=str(configs)))
 
 
-def bag(folder: str):
+def read_dags(folder: str):
     from airflow.dag_processing.dagbag import DagBag
 
-    begun = time.perf_counter()
-    found = DagBag(dag_folder=folder)
-    seconds = time.perf_counter() - begun
-    if found.import_errors:
-        raise SystemExit(f"{len(found.import_errors)} import errors in {folder}, such as {next(iter(found.import_errors.items()))}")
-    return found, seconds
+    start = time.perf_counter()
+    bag = DagBag(dag_folder=folder)
+    seconds = time.perf_counter() - start
+    if bag.import_errors:
+        raise SystemExit(f"{len(bag.import_errors)} import errors in {folder}, such as {next(iter(bag.import_errors.items()))}")
+    return bag, seconds
 
 
-def plain(dag) -> dict:
-    """All that Airflow keeps of a DAG, but where it was read from, and the mark that dag-factory leaves."""
+def comparable(dag) -> dict:
+    """Returns Airflow's serialized DAG, without the paths of its file and the additions of dag-factory."""
     from airflow.serialization.serialized_objects import DagSerialization
 
-    kept = json.loads(json.dumps(DagSerialization.to_dict(dag)["dag"], sort_keys=True, default=str))
+    serialized = json.loads(json.dumps(DagSerialization.to_dict(dag)["dag"], sort_keys=True, default=str))
     for key in ("fileloc", "relative_fileloc", "_processor_dags_folder", "client_defaults"):
-        kept.pop(key, None)
-    kept["tags"] = sorted(tag for tag in kept.get("tags", []) if tag != "dagfactory")
-    kept["doc_md"] = kept["doc_md"].split("\n## YML DAG")[0]
-    # What an operator has that Airflow need not know.
+        serialized.pop(key, None)
+    serialized["tags"] = sorted(tag for tag in serialized.get("tags", []) if tag != "dagfactory")
+    serialized["doc_md"] = serialized["doc_md"].split("\n## YML DAG")[0]
+    # Arguments of the operator that Airflow does not serialize.
     names = ("scope", "job", "fingerprint", "parameters", "run_parameters", "partition", "conn_id")
-    kept["ours"] = {task.task_id: [repr(getattr(task, name)) for name in names] for task in dag.tasks}
-    return kept
+    serialized["arguments"] = {task.task_id: [repr(getattr(task, name)) for name in names] for task in dag.tasks}
+    return serialized
 
 
 def equal(one: str, other: str) -> None:
-    ones, others = bag(one)[0].dags, bag(other)[0].dags
-    differ = [id for id in ones if id not in others or plain(ones[id]) != plain(others[id])]
+    ones, others = read_dags(one)[0].dags, read_dags(other)[0].dags
+    differ = [id for id in ones if id not in others or comparable(ones[id]) != comparable(others[id])]
     print(len(ones) - len(differ))
     if differ or len(ones) != len(others):
         id = (differ or sorted(set(others) - set(ones)))[0]
-        sys.exit(f"{len(differ)} of {len(ones)} differ, such as {id}:\n{plain(ones[id]) if id in ones else None}\n{plain(others[id]) if id in others else None}")
+        sys.exit(f"{len(differ)} of {len(ones)} differ, such as {id}:\n{comparable(ones[id]) if id in ones else None}\n{comparable(others[id]) if id in others else None}")
 
 
 def main() -> None:
@@ -187,8 +187,8 @@ def main() -> None:
         case ["time", folder]:
             import airflow.sdk  # noqa: F401
 
-            found, seconds = bag(folder)
-            print(json.dumps({"dags": len(found.dags), "seconds": seconds}))
+            bag, seconds = read_dags(folder)
+            print(json.dumps({"dags": len(bag.dags), "seconds": seconds}))
         case _:
             sys.exit(__doc__)
 

@@ -1,4 +1,4 @@
-"""Tests of what bench/run works out from its measurements."""
+"""Tests of the computations of bench/run."""
 
 import importlib.machinery
 import importlib.util
@@ -18,29 +18,29 @@ def load():
 
 sys.dont_write_bytecode = True
 script = load()
-bench, runner = script.validate, script.runner
+validate, runner = script.validate, script.runner
 
 
 class Extrapolation(unittest.TestCase):
-    def test_what_a_start_costs_counts_once(self):
+    def test_start_counts_once(self):
         start, file = 0.5, 0.004
         seconds = {size: start + file * size for size in (250, 500)}
-        self.assertAlmostEqual(bench.extrapolated(seconds, 10_000), start + file * 10_000)
+        self.assertAlmostEqual(validate.extrapolate(seconds, 10_000), start + file * 10_000)
 
-    def test_the_order_of_the_sizes_does_not_matter(self):
-        self.assertAlmostEqual(bench.extrapolated({500: 3.0, 250: 2.0}, 1_000), 5.0)
+    def test_order_of_sizes_is_ignored(self):
+        self.assertAlmostEqual(validate.extrapolate({500: 3.0, 250: 2.0}, 1_000), 5.0)
 
-    def test_more_files_in_less_time_are_no_measurement(self):
+    def test_less_time_for_more_files_is_rejected(self):
         with self.assertRaises(SystemExit):
-            bench.extrapolated({250: 2.0, 500: 1.9}, 10_000)
+            validate.extrapolate({250: 2.0, 500: 1.9}, 10_000)
 
-    def test_the_slow_ones_are_given_two_sizes(self):
-        self.assertEqual(len(bench.SUBSETS), 2)
-        self.assertLessEqual(set(bench.SLOW), set(bench.PEERS))
+    def test_slow_peers_have_two_sizes(self):
+        self.assertEqual(len(validate.SUBSETS), 2)
+        self.assertLessEqual(set(validate.SLOW), set(validate.PEERS))
 
 
-def of_a_runner(**changed):
-    """What a Runner is found to do that meets every goal just so, but for what is changed."""
+def figures(**changed):
+    """Returns figures of a Runner that just meets every goal, except the changed ones."""
     disk = {"flushes": [900.0, 1000.0, 1200.0], "flush_median": [0.001], "flush_p99": [0.004]}
     rates = {
         "bare": [4000.0],
@@ -68,9 +68,9 @@ def of_a_runner(**changed):
 
 class RunnerRows(unittest.TestCase):
     def verdicts(self, **changed):
-        return [(what, met) for what, goal, _, met in runner.rows(of_a_runner(**changed)) if goal != "told"]
+        return [(what, met) for what, goal, _, met in runner.rows(figures(**changed)) if goal != runner.NO_GOAL]
 
-    def test_goals_that_are_just_reached_are_met(self):
+    def test_goal_that_is_just_reached_is_met(self):
         verdicts = self.verdicts()
         self.assertEqual(len(verdicts), 6)
         self.assertTrue(all(met is True for _, met in verdicts), verdicts)
@@ -86,11 +86,11 @@ class RunnerRows(unittest.TestCase):
             self.assertTrue(all(words in what for what in missed), missed)
 
     def test_ratios_are_of_medians(self):
-        submits = next(value for what, _, value, _ in runner.rows(of_a_runner()) if "durable" in what)
+        submits = next(value for what, _, value, _ in runner.rows(figures()) if "durable" in what)
         self.assertEqual(submits, "2000 a second: 2.00×")
 
-    def test_a_start_is_told_by_what_it_takes_more(self):
-        self.assertEqual(runner.rows(of_a_runner())[-1][2], "30.0 ms against 4.0 ms: 26.0 ms more")
+    def test_start_reports_its_overhead(self):
+        self.assertEqual(runner.rows(figures())[-1][2], "30.0 ms against 4.0 ms: 26.0 ms more")
 
 
 if __name__ == "__main__":
