@@ -1,3 +1,5 @@
+"""Tests of scripts/check-advisories with a fake cargo-deny."""
+
 import os
 import subprocess
 import tempfile
@@ -5,7 +7,7 @@ import unittest
 from pathlib import Path
 
 SCRIPT = Path(__file__).resolve().parents[1] / "check-advisories"
-# A cargo-deny of which it is known how its two calls end.
+# Fake cargo-deny with fixed outcomes of its two calls.
 DENY = """#!/bin/sh
 case $1 in
 fetch) {fetch} ;;

@@ -1,4 +1,4 @@
-"""Tests of scripts/dist: it packs the binary of the tests, and each package is installed and run."""
+"""Tests of scripts/dist: packs the debug binary, and installs and runs each package."""
 
 import importlib.machinery
 import importlib.util
@@ -31,7 +31,7 @@ class Packages(unittest.TestCase):
         temporary = tempfile.TemporaryDirectory()
         cls.addClassCleanup(temporary.cleanup)
         cls.folder = Path(temporary.name)
-        # One test is selected so that cargo enables the same features of the dependencies as `make test-unit`.
+        # `--test cli` makes cargo enable the same features of dependencies as `make test-unit`.
         run("cargo", "build", "--quiet", "--locked", "--workspace", "--bin", "dcp", "--test", "cli", cwd=ROOT)
         target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
         cls.binary = cls.folder / "dcp"
@@ -39,7 +39,7 @@ class Packages(unittest.TestCase):
         cls.out = cls.folder / "dist"
         run(SCRIPT, "--binary", cls.binary, "--out", cls.out)
 
-    def one(self, pattern):
+    def only_file(self, pattern):
         found = list(self.out.glob(pattern))
         self.assertEqual(len(found), 1, f"{pattern}: {found}")
         return found[0]
@@ -47,7 +47,7 @@ class Packages(unittest.TestCase):
     def test_wheel_installs_dcp(self):
         venv.create(self.folder / "venv", with_pip=True)
         pip = self.folder / "venv" / "bin" / "pip"
-        run(pip, "install", "--quiet", "--no-index", "--no-deps", self.one("dcp-*.whl"), self.one("dcp_airflow-*.whl"))
+        run(pip, "install", "--quiet", "--no-index", "--no-deps", self.only_file("dcp-*.whl"), self.only_file("dcp_airflow-*.whl"))
         self.assertIn("dcp", run(self.folder / "venv" / "bin" / "dcp", "--version"))
         listed = run(pip, "show", "--files", "dcp")
         self.assertIn("sboms/dcp.cdx.json", listed)
@@ -55,27 +55,27 @@ class Packages(unittest.TestCase):
         run(pip, "uninstall", "--quiet", "--yes", "dcp")
         self.assertFalse((self.folder / "venv" / "bin" / "dcp").exists())
 
-    def test_debian_package_has_dcp_and_says_what_it_needs(self):
-        package = self.one("dcp_*.deb")
+    def test_debian_package_has_dcp_and_its_dependencies(self):
+        package = self.only_file("dcp_*.deb")
         root = self.folder / "root"
         run("dpkg-deb", "--extract", package, root)
         self.assertIn("dcp", run(root / "usr/bin/dcp", "--version"))
         self.assertIn("_dcp", (root / "usr/share/bash-completion/completions/dcp").read_text())
-        needs = run("dpkg-deb", "--field", package, "Depends")
-        major, minor = dist.least_glibc(self.binary.read_bytes())
-        self.assertIn(f"libc6 (>= {major}.{minor})", needs)
+        dependencies = run("dpkg-deb", "--field", package, "Depends")
+        major, minor = dist.required_glibc(self.binary.read_bytes())
+        self.assertIn(f"libc6 (>= {major}.{minor})", dependencies)
         listed = run("dpkg-deb", "--contents", package).splitlines()
         self.assertTrue(all(" root/root " in line for line in listed), listed)
 
-    def test_archive_has_an_executable_and_licenses(self):
-        with tarfile.open(self.one("dcp-*.tar.gz")) as archive:
+    def test_archive_has_executable_completions_and_licenses(self):
+        with tarfile.open(self.only_file("dcp-*.tar.gz")) as archive:
             members = {Path(member.name).name: member for member in archive}
         self.assertEqual(members["dcp"].mode, 0o755)
         self.assertGreater(members["THIRD-PARTY-LICENSES.txt"].size, 10_000)
         self.assertIn("dcp.fish", members)
 
-    def test_bill_of_materials_lists_what_is_linked_and_no_more(self):
-        bill = json.loads(self.one("*.cdx.json").read_text())
+    def test_bill_of_materials_lists_linked_packages_only(self):
+        bill = json.loads(self.only_file("*.cdx.json").read_text())
         components = {it["name"]: it for it in bill["components"]}
         self.assertIn("dcp-compiler", components)
         self.assertEqual(len(components["sqlparser"]["hashes"][0]["content"]), 64)
@@ -83,17 +83,17 @@ class Packages(unittest.TestCase):
         for absent in ("proptest", "insta", "serde_derive", "dcp-tests"):
             self.assertNotIn(absent, components)
 
-    def test_checksums_are_right(self):
+    def test_checksums_cover_all_files(self):
         run("sha256sum", "--check", "--strict", "SHA256SUMS", cwd=self.out)
         named = {line.split("  ")[1] for line in (self.out / "SHA256SUMS").read_text().splitlines()}
         self.assertEqual(named | {"SHA256SUMS"}, {it.name for it in self.out.iterdir()})
 
-    def test_second_run_gives_the_same_files(self):
+    def test_second_run_writes_identical_files(self):
         sums = (self.out / "SHA256SUMS").read_text()
         run(SCRIPT, "--binary", self.binary, "--out", self.out)
         self.assertEqual((self.out / "SHA256SUMS").read_text(), sums)
 
-    def test_folder_of_others_is_refused(self):
+    def test_folder_with_other_files_is_rejected(self):
         other = self.folder / "other"
         other.mkdir()
         (other / "mine").touch()

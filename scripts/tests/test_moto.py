@@ -1,4 +1,4 @@
-"""Tests of scripts/moto: it is loud where moto can't be had, and takes no half of an installation for a whole one."""
+"""Tests of scripts/moto: reports a failed installation, and repeats an incomplete one."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ from pathlib import Path
 SCRIPT = Path(__file__).resolve().parent.parent / "moto"
 
 
-class WithoutMoto(unittest.TestCase):
+class Installation(unittest.TestCase):
     def setUp(self):
         self.folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
 
@@ -20,14 +20,14 @@ class WithoutMoto(unittest.TestCase):
         environment = os.environ | {"PATH": path, "DCP_CACHE": str(self.folder / "cache")}
         return subprocess.run([SCRIPT], env=environment, input="", capture_output=True, text=True, timeout=60)
 
-    def test_what_fails_to_install_is_told_and_serves_nothing(self):
+    def test_failed_installation_is_reported_and_serves_nothing(self):
         for _ in range(2):
             done = self.run_with("echo no venv here >&2; exit 7")
             self.assertEqual((done.returncode, done.stdout), (7, ""))
             self.assertIn("no venv here", done.stderr)
 
-    def test_a_half_of_an_installation_is_made_again(self):
-        # A venv comes to be, and pip breaks off.
+    def test_incomplete_installation_is_repeated(self):
+        # The venv is created, but pip fails.
         venv = 'for last; do :; done; mkdir -p "$last/bin"; printf "#!/bin/sh\\necho offline >&2; exit 3" > "$last/bin/pip"'
         for _ in range(2):
             done = self.run_with(venv + '; chmod +x "$last/bin/pip"')

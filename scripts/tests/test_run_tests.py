@@ -1,4 +1,4 @@
-"""Tests of scripts/run-tests: the readers on what the runners print, and the whole on small shell commands."""
+"""Tests of scripts/run-tests: its readers on sample output, and the script on small shell commands."""
 
 import contextlib
 import importlib.machinery
@@ -45,7 +45,7 @@ def shell(*lines, code=0):
 
 
 def outcome(groups, names=(), **environment):
-    """The exit code and the lines printed after the commands' own."""
+    """Returns the exit code, and the lines after the output of the commands."""
     out = io.StringIO()
     with mock.patch.dict(os.environ, {"CI": "", **environment}), contextlib.redirect_stdout(out):
         code = run_tests.main(list(names), groups)
@@ -53,7 +53,7 @@ def outcome(groups, names=(), **environment):
 
 
 class CargoReader(unittest.TestCase):
-    def test_adds_up_binaries_and_names_what_failed_or_was_ignored(self):
+    def test_results_of_binaries_are_added_and_failures_named(self):
         text = f"""
      Running unittests src/lib.rs (/t/debug/deps/dcp_compiler-00112233445566aa)
 test diag::works ... ok
@@ -73,15 +73,15 @@ test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; 
         ]
         self.assertEqual(counted(run_tests.Cargo(), text), (4, 2, 1, names))
 
-    def test_a_binary_that_dies_is_a_failure(self):
-        died = ["failed: house: it ended before its result"]
+    def test_crashed_binary_is_a_failure(self):
+        died = ["failed: house: exited without a result"]
         self.assertEqual(counted(run_tests.Cargo(), RUNNING), (0, 1, 0, died))
         again = RUNNING.replace("house", "cli")
         self.assertEqual(counted(run_tests.Cargo(), f"{RUNNING}\n{again}\n{PASSES}"), (3, 1, 0, died))
 
 
 class UnittestReader(unittest.TestCase):
-    def test_reads_the_summary(self):
+    def test_summary_is_read(self):
         for text, expected in [
             ("Ran 3 tests in 0.1s\n\nOK", (3, 0, 0, [])),
             ("Ran 0 tests in 0.0s\n\nNO TESTS RAN", (0, 0, 0, [])),
@@ -97,7 +97,7 @@ class UnittestReader(unittest.TestCase):
             with self.subTest(text=text):
                 self.assertEqual(counted(run_tests.Unittest(), text), expected)
 
-    def test_agrees_with_unittest_itself(self):
+    def test_output_of_unittest_is_read(self):
         case = """
 import unittest
 class C(unittest.TestCase):
@@ -112,7 +112,7 @@ unittest.main()
 
 
 class Totals(unittest.TestCase):
-    def test_each_group_ends_with_its_line_and_all_with_the_sum(self):
+    def test_output_ends_with_totals_of_groups_and_their_sum(self):
         groups = {"unit": [shell(PASSES), shell(PASSES)], "spark": [shell(PASSES)]}
         self.assertEqual(
             outcome(groups),
@@ -121,28 +121,28 @@ class Totals(unittest.TestCase):
         )
         self.assertEqual(outcome(groups, ["spark"])[1][-1], "3 passed, 0 failed, 0 skipped")
 
-    def test_a_failure_fails_and_the_other_groups_still_run(self):
+    def test_failure_fails_and_other_groups_still_run(self):
         failing = shell(RUNNING, "test a ... FAILED", PASSES.replace("0 failed", "1 failed"), code=101)
         code, lines = outcome({"unit": [failing], "spark": [shell(PASSES)]})
         self.assertEqual((code, lines[0], lines[-1]), (1, "unit: failed: house: a", "6 passed, 1 failed, 0 skipped"))
 
-    def test_a_command_that_fails_without_a_failed_test_fails(self):
+    def test_failed_command_without_failed_tests_fails(self):
         code, lines = outcome({"unit": [shell("error: could not compile", code=101), shell(PASSES)]})
         self.assertEqual((code, lines[-1]), (1, "3 passed, 1 failed, 0 skipped"))
-        self.assertIn("ended with 101", lines[0])
+        self.assertIn("exited with 101", lines[0])
 
-    def test_a_command_that_is_not_there_fails(self):
+    def test_missing_command_fails(self):
         code, lines = outcome({"unit": [(run_tests.Cargo, ["/no/such/command"])]})
         self.assertEqual((code, lines[-1]), (1, "0 passed, 1 failed, 0 skipped"))
 
-    def test_no_test_is_a_failure(self):
+    def test_command_without_tests_fails(self):
         nothing = "test result: ok. 0 passed; 0 failed; 0 ignored; 0 measured; 9 filtered out; finished in 0s"
         for step in (shell(nothing), shell("nothing at all"), (run_tests.Unittest, ["echo", "Ran 0 tests in 0.0s"])):
             code, lines = outcome({"unit": [step]})
             self.assertEqual((code, lines[-1]), (1, "0 passed, 1 failed, 0 skipped"))
             self.assertIn("ran no test", lines[0])
 
-    def test_a_skipped_test_is_told_and_fails_in_ci(self):
+    def test_skipped_test_is_reported_and_fails_in_ci(self):
         step = shell(RUNNING, "test a ... ignored", PASSES.replace("0 ignored", "1 ignored"))
         for ci, expected in (("", 0), ("false", 0), ("true", 1), ("1", 1)):
             code, lines = outcome({"unit": [step]}, CI=ci)
@@ -150,29 +150,29 @@ class Totals(unittest.TestCase):
             self.assertIn("SKIPPED", lines[1])
             self.assertEqual(lines[-1], "3 passed, 0 failed, 1 skipped")
 
-    def test_colour_does_not_hide_a_result(self):
+    def test_colors_are_ignored(self):
         self.assertEqual(outcome({"unit": [shell(f"\x1b[32m{PASSES}\x1b[0m")]})[0], 0)
 
-    def test_an_unknown_group_is_wrong_usage(self):
+    def test_unknown_group_is_a_usage_error(self):
         with contextlib.redirect_stderr(io.StringIO()) as err:
             self.assertEqual(outcome({"unit": []}, ["spork"])[0], 2)
         self.assertIn("spork", err.getvalue())
 
 
 class Children(unittest.TestCase):
-    def test_what_a_command_leaves_behind_is_ended(self):
-        # Were it not, this would wait for the sleep, which holds the output open.
+    def test_leftover_processes_are_killed(self):
+        # The sleep holds the output open, so the test hangs if it is not killed.
         out = self.enterContext(contextlib.redirect_stdout(io.StringIO()))
         run_tests.run_step(run_tests.Cargo(), ["sh", "-c", "sleep 1000 & echo left $!"])
         self.assert_gone(int(re.search(r"^left (\d+)$", out.getvalue(), re.MULTILINE)[1]))
 
-    def test_an_interrupt_ends_the_children(self):
+    def test_interrupt_kills_the_children(self):
         for number in (signal.SIGINT, signal.SIGTERM):
             with self.subTest(number=number):
-                self.assert_interrupt_ends_children(number)
+                self.assert_interrupt_kills_children(number)
 
-    def assert_interrupt_ends_children(self, number):
-        # The script itself, with a cargo that starts a child and waits for it.
+    def assert_interrupt_kills_children(self, number):
+        # Runs the script with a fake cargo that starts a child and waits for it.
         folder = Path(self.enterContext(tempfile.TemporaryDirectory()))
         (folder / "cargo").write_text("#!/bin/sh\nsleep 1000 &\necho child $!\nwait\n")
         (folder / "cargo").chmod(0o755)
@@ -187,7 +187,7 @@ class Children(unittest.TestCase):
         self.assert_gone(child)
 
     def assert_gone(self, pid):
-        """Ended: no longer there, or a zombie that waits for a parent to look. It may take its time to die."""
+        """Waits until the process is gone, or a zombie that its parent has not reaped."""
         deadline = time.monotonic() + 10
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             while Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX":
@@ -195,16 +195,16 @@ class Children(unittest.TestCase):
                 time.sleep(0.01)
 
 
-class House(unittest.TestCase):
-    def test_the_makefile_and_the_script_know_the_same_groups(self):
+class Groups(unittest.TestCase):
+    def test_makefile_and_script_have_the_same_groups(self):
         makefile = (ROOT / "Makefile").read_text()
         groups = re.search(r"^GROUPS := (.*)$", makefile, re.MULTILINE)[1].split()
         self.assertEqual(groups, list(run_tests.GROUPS))
         for group in groups:
-            self.assertRegex(makefile, rf"(?m)^needs-{group} := ", "says what the machine must have")
-            self.assertRegex(makefile, rf"(?m)^## test-{group} ", "stands in `make help`")
+            self.assertRegex(makefile, rf"(?m)^needs-{group} := ", "must name the requirements")
+            self.assertRegex(makefile, rf"(?m)^## test-{group} ", "must be in `make help`")
 
-    def test_what_needs_a_service_is_in_its_group_and_in_no_other(self):
+    def test_tests_that_need_a_service_are_in_their_group_only(self):
         def filters(group):
             return [command[command.index("--") + 1 :] for _, command in run_tests.GROUPS[group] if "--" in command]
 
