@@ -1,4 +1,4 @@
-//! Whatever a string is, its Python literal is one line of visible characters that reads as this string again.
+//! Checks that the Python literal of any string is one line of visible characters, and decodes to the string.
 #![no_main]
 
 use dcp_compiler::airflow::Literal;
@@ -9,11 +9,11 @@ fuzz_target!(|data: &[u8]| {
     let literal = Literal::string(text);
     let source = literal.as_str();
     for c in source.chars() {
-        assert!(visible(c), "{c:?} stands in {source:?}");
+        assert!(is_visible(c), "{c:?} is in {source:?}");
     }
     assert_eq!(decoded(source).as_deref(), Some(text), "{source}");
 
-    // Laid out over lines, it is still the same string: adjacent literals are one.
+    // A text over several lines is a sequence of adjacent literals.
     let laid_out = Literal::text("doc_md", 4, text);
     let lines: Vec<&str> =
         laid_out.as_str().lines().map(str::trim).filter(|line| !matches!(*line, "(" | ")")).collect();
@@ -21,15 +21,16 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(parts.map(|parts| parts.concat()).as_deref(), Some(text), "{}", laid_out.as_str());
 });
 
-/// Neither a control, nor white space but the blank, nor invisible, nor from right to left; by its own list, from the
-/// blocks of Unicode, and not by the encoder's.
-fn visible(c: char) -> bool {
+/// Returns false for control characters, white space except the blank, invisible characters and right-to-left scripts.
+///
+/// The list comes from the blocks of Unicode, and is independent of the encoder's list.
+fn is_visible(c: char) -> bool {
     match c {
         ' '..='~' => true,
-        // Controls, the no-break space and the soft hyphen.
+        // Control characters, the no-break space and the soft hyphen.
         '\0'..='\u{1f}' | '\u{7f}'..='\u{a0}' | '\u{ad}' => false,
         // Combining marks, Hebrew to Thaana, the spaces and marks of general punctuation, variation selectors, private
-        // use, presentation forms of Arabic, specials, and all that has no place in the first plane.
+        // use, presentation forms of Arabic, specials, and all planes but the first.
         '\u{300}'..='\u{36f}'
         | '\u{483}'..='\u{489}'
         | '\u{590}'..='\u{8ff}'
@@ -50,8 +51,7 @@ fn visible(c: char) -> bool {
     }
 }
 
-/// Reads a Python string literal without prefix, as Python's reference has it; nothing where it is none, or does not
-/// end at the end.
+/// Decodes a Python string literal without prefix. Returns `None` for any other text.
 fn decoded(source: &str) -> Option<String> {
     let mut chars = source.chars();
     let quote = chars.next().filter(|c| matches!(c, '"' | '\''))?;
@@ -68,7 +68,7 @@ fn decoded(source: &str) -> Option<String> {
                 'x' => hexadecimal(&mut chars, 2)?,
                 'u' => hexadecimal(&mut chars, 4)?,
                 'U' => hexadecimal(&mut chars, 8)?,
-                // Python knows more escapes; the encoder has no need of them.
+                // The encoder does not write the other escapes of Python.
                 _ => return None,
             }),
             c => text.push(c),

@@ -1,4 +1,4 @@
-//! Any text goes through the whole compiler: it never panics, all places exist, and twice gives the same.
+//! Checks that the compiler never panics, reports only existing positions, and is deterministic.
 #![no_main]
 
 use std::collections::BTreeMap;
@@ -16,15 +16,15 @@ fuzz_target!(|data: &[u8]| {
         .map(|(path, text)| (path.to_owned(), text.to_owned()))
         .collect();
     let first = compile(&files);
-    places(&first);
+    check_positions(&first);
     let again = compile(&files);
     assert_eq!(first.diagnostics, again.diagnostics);
     assert_eq!(format!("{:?}", first.graph), format!("{:?}", again.graph));
     assert_eq!(first.primitives, again.primitives);
     if first.has_errors() {
-        assert!(first.primitives.is_empty(), "there are primitives in spite of errors");
+        assert!(first.primitives.is_empty(), "a manifest with errors has primitives");
     } else {
-        assert!(!first.primitives.is_empty(), "there is neither an error nor a primitive");
+        assert!(!first.primitives.is_empty(), "a manifest without errors has no primitives");
     }
 });
 
@@ -39,9 +39,9 @@ fn compile(files: &BTreeMap<String, String>) -> Compilation {
     compiler.link(vec![compiler.analyze(0, "manifests/a.yaml", files)])
 }
 
-fn places(done: &Compilation) {
+fn check_positions(done: &Compilation) {
     for diagnostic in &done.diagnostics {
-        assert!(!diagnostic.message.is_empty(), "{diagnostic:?} says nothing");
+        assert!(!diagnostic.message.is_empty(), "{diagnostic:?} has no message");
         for label in &diagnostic.labels {
             let at = label.span;
             let file = done
@@ -49,7 +49,7 @@ fn places(done: &Compilation) {
                 .files()
                 .get(at.file.0 as usize)
                 .expect("the file of a label is among the sources");
-            assert!(file.text.get(at.range()).is_some(), "{diagnostic:?} is at no place in {}", file.path);
+            assert!(file.text.get(at.range()).is_some(), "{diagnostic:?} is outside of {}", file.path);
         }
     }
 }

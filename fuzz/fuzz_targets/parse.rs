@@ -1,5 +1,5 @@
-//! Any text gives a tree or diagnostics, and every place in them is a place in the text. What is read without the help of
-//! the parser for all of YAML is what that one reads.
+//! Checks that the YAML parser reports only positions within the text, and that the parser for plain YAML gives the same
+//! result as the complete one.
 #![no_main]
 
 use dcp_compiler::source::{FileId, Span};
@@ -7,43 +7,43 @@ use dcp_compiler::yaml::{self, NodeRef};
 use libfuzzer_sys::fuzz_target;
 
 const FILE: FileId = FileId(3);
-/// Aliases may expand to far more nodes than there are; looking at so many of them is enough.
-const MOST: usize = 2_000;
+/// Maximum number of visited nodes, because aliases can expand to far more nodes than the text has.
+const MAX_VISITED: usize = 2_000;
 
 fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let parsed = yaml::parse(FILE, text);
-    assert_eq!(parsed, yaml::parse_any(FILE, text), "of {text:?}");
+    assert_eq!(parsed, yaml::parse_any(FILE, text), "parsing {text:?}");
     for diagnostic in &parsed.diagnostics {
-        assert!(diagnostic.primary().is_some(), "{diagnostic:?} has no place");
+        assert!(diagnostic.primary().is_some(), "{diagnostic:?} has no position");
         for label in &diagnostic.labels {
             check(text, label.span, &diagnostic.message);
         }
     }
     for tree in &parsed.documents {
-        look(tree.root(), text, &mut 0);
+        visit(tree.root(), text, &mut 0);
     }
 });
 
-fn look(node: NodeRef<'_>, text: &str, seen: &mut usize) {
-    *seen += 1;
-    if *seen > MOST {
+fn visit(node: NodeRef<'_>, text: &str, visited: &mut usize) {
+    *visited += 1;
+    if *visited > MAX_VISITED {
         return;
     }
     check(text, node.span(), node.type_name());
     if let Some(value) = node.as_str() {
-        within(node, value, text);
+        check_parts(node, value, text);
     }
     for member in node.members() {
         check(text, member.key_span, member.key);
         assert!(node.get(member.key).is_some(), "{} is not found by its key", member.key);
-        look(member.value, text, seen);
+        visit(member.value, text, visited);
     }
-    node.items().for_each(|item| look(item, text, seen));
+    node.items().for_each(|item| visit(item, text, visited));
 }
 
-/// The places of parts of a scalar are places in the scalar; or all of it, where they can't be told.
-fn within(node: NodeRef<'_>, value: &str, text: &str) {
+/// Checks that the position of each part of a scalar is within the scalar.
+fn check_parts(node: NodeRef<'_>, value: &str, text: &str) {
     let cut = |at: usize| u32::try_from(value.floor_char_boundary(at)).expect("inputs are small");
     let len = value.len();
     for range in
@@ -64,7 +64,7 @@ fn check(text: &str, span: Span, what: &str) {
     assert_eq!(span.file, FILE, "{what}");
     assert!(
         text.get(span.range()).is_some(),
-        "{span:?} of {what:?} is no place in a text of {} bytes",
+        "{span:?} of {what:?} is outside of a text of {} bytes",
         text.len()
     );
 }

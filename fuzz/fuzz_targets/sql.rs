@@ -1,4 +1,4 @@
-//! Any text gives an answer, every place in it is a place in the text, and twice gives the same.
+//! Checks that the SQL reader accepts any text, reports only positions within it, and is deterministic.
 #![no_main]
 
 use std::ops::Range;
@@ -9,13 +9,13 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let reading = sql::read(text, sql::Detail::Shape);
-    for at in places(&reading) {
-        assert!(text.get(at.start as usize..at.end as usize).is_some(), "{at:?} is no place in the text");
+    for at in positions(&reading) {
+        assert!(text.get(at.start as usize..at.end as usize).is_some(), "{at:?} is outside of the text");
     }
     assert_eq!(reading, sql::read(text, sql::Detail::Shape));
 });
 
-fn places(reading: &Reading) -> Vec<Range<u32>> {
+fn positions(reading: &Reading) -> Vec<Range<u32>> {
     let mut all = Vec::new();
     match reading {
         Reading::Malformed { at, message, .. } => {
@@ -26,14 +26,14 @@ fn places(reading: &Reading) -> Vec<Range<u32>> {
             assert!(!reason.is_empty());
             all.push(at.clone());
         }
-        Reading::Known(facts) => of_facts(facts, &mut all),
+        Reading::Known(facts) => push_facts(facts, &mut all),
     }
     all
 }
 
-fn of_facts(facts: &Facts, all: &mut Vec<Range<u32>>) {
+fn push_facts(facts: &Facts, all: &mut Vec<Range<u32>>) {
     let Facts { statements, reads, writes, parameters, refused, calls, late } = facts;
-    assert!(!statements.is_empty(), "there is nothing, and it is known");
+    assert!(!statements.is_empty(), "known facts have no statement");
     all.extend(reads.iter().chain(writes).map(|table| table.at.clone()));
     all.extend(parameters.iter().flat_map(|parameter| parameter.at.clone()));
     all.extend(refused.iter().map(|form| form.at.clone()));
@@ -41,11 +41,11 @@ fn of_facts(facts: &Facts, all: &mut Vec<Range<u32>>) {
     all.extend(calls.iter().map(|call| call.at.clone()));
     for statement in statements {
         all.push(statement.at.clone());
-        statement.query.iter().for_each(|shape| of_shape(shape, all));
+        statement.query.iter().for_each(|shape| push_shape(shape, all));
     }
 }
 
-fn of_shape(shape: &QueryShape, all: &mut Vec<Range<u32>>) {
+fn push_shape(shape: &QueryShape, all: &mut Vec<Range<u32>>) {
     let QueryShape {
         relations,
         joins,
