@@ -1,11 +1,11 @@
-"""Holds as many MiB on the driver's heap as its argument says."""
+"""Allocates memory on the driver's heap. The argument is the number of MiB."""
 
 import sys
 
 from pyspark.sql import SparkSession
 
 spark = SparkSession.builder.getOrCreate()
-# Spark's own heap, not Python's.
+# The list is in the JVM, because the limit applies to its heap.
 held = spark._jvm.java.util.ArrayList()
 for _ in range(int(sys.argv[1])):
     held.add(bytes(1024 * 1024))

@@ -1,4 +1,4 @@
-"""Puts customers into segments by what they spent."""
+"""Divides customers into segments by their spending."""
 
 import argparse
 

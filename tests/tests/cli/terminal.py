@@ -1,9 +1,9 @@
-"""Runs a program at a terminal of its own, and types.
+"""Runs a program in a pseudo-terminal, and types text when expected output appears.
 
-stdin: {"argv": [...], "columns": 80, "typed": [["what is waited for", "what is then typed"], ...], "done": "a file"}
-The file, if one is named, is made once all that is waited for was seen.
-stdout: {"output": "...", "screen": "...", "code": 0}: all that was written, what of it is left on the screen, and the exit
-code, which is none if the program did not end in time
+stdin: {"argv": [...], "columns": 80, "typed": [["expected output", "text to type"], ...], "done": "FILE"}
+`done` is optional: the file is created after all expected output has appeared.
+stdout: {"output": "...", "screen": "...", "code": 0}: the whole output, the final content of the screen, and the exit code,
+which is null if the program did not exit within the timeout
 """
 
 import fcntl
@@ -18,18 +18,18 @@ import sys
 import termios
 import time
 
-PATIENCE = 60
+TIMEOUT = 60
 
 
 def main():
     task = json.load(sys.stdin)
     child, terminal = pty.fork()
     if child == 0:
-        # The size is set before the program can ask for it.
+        # The program must not see the default size.
         fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack("HHHH", 24, task["columns"], 0, 0))
         os.execvp(task["argv"][0], task["argv"])
     output, seen, typed = b"", 0, list(task["typed"])
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + TIMEOUT
     while time.monotonic() < end:
         if not select.select([terminal], [], [], 0.1)[0]:
             continue
@@ -48,13 +48,13 @@ def main():
     else:
         os.kill(child, signal.SIGKILL)
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    # By the numbers of shells; none where it had to be killed.
+    # A signal gives the exit code that a shell reports.
     code = None if code == -signal.SIGKILL else 128 - code if code < 0 else code
     json.dump({"output": output.decode(), "screen": screen(output.decode(), task["columns"]), "code": code}, sys.stdout)
 
 
 def screen(output, columns):
-    """What is left on the screen, by the few control sequences that dcp writes; any other one is an error."""
+    """Returns the final content of the screen. Knows the control sequences that dcp writes, and rejects others."""
     lines, row, column = [""], 0, 0
     for text, sequence in re.findall(r"([^\x1b])|\x1b\[([0-9;?]*[A-Za-z])", output.replace("\n", "\v"), re.DOTALL):
         if sequence == "2K":
@@ -66,7 +66,7 @@ def screen(output, columns):
         elif sequence.endswith("m") or sequence in ("?25l", "?25h"):
             pass
         elif sequence:
-            raise ValueError(f"the sequence {sequence} is not known")
+            raise ValueError(f"unknown control sequence {sequence}")
         elif text == "\r":
             column = 0
         elif text == "\v":

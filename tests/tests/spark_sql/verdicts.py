@@ -1,7 +1,8 @@
-"""Parses and analyses statements with Spark.
+"""Parses or analyses SQL statements with Spark.
 
-The input is a list of statements in JSON. The output is a list with, for each of them, nothing if Spark accepts it, else
-the condition of the error: `PARSE` for a statement that can't be parsed.
+stdin: JSON list of the statements, and a flag: true to analyse, false to parse only
+stdout: JSON list with a verdict for each statement: null if Spark accepts it, `PARSE` for a syntax error, else the
+condition of the error
 """
 
 import json
@@ -27,12 +28,12 @@ def main() -> None:
         def verdict(sql: str) -> str | None:
             try:
                 if analyse:
-                    # Spark analyses a query at once, and runs it only when rows are asked for.
+                    # `sql` analyses a query without running it.
                     spark.sql(sql)
                 else:
                     parser.parsePlan(sql)
             except (ParseException, Py4JJavaError):
-                # Errors in a script are no `ParseException` in Python.
+                # PySpark raises no `ParseException` for errors in a script.
                 return "PARSE"
             except AnalysisException as error:
                 return error.getCondition()
