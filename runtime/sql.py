@@ -1,8 +1,8 @@
-"""Runs the SQL of a job. Its one argument is a file that says what to do:
+"""Runs the SQL of a job. The argument is the path of a JSON file with these keys:
 
-    statements  in their order
-    parameters  {name: {type, value}}, which Spark binds; they are never pasted into the text
-    results     where the rows of the last statement are written as Avro; null where nobody wants them
+    statements  list of SQL statements, in their order
+    parameters  {name: {type, value}}, which Spark binds as named parameters
+    results     folder for the rows of the last statement as Avro files, or null
 """
 
 import datetime
@@ -16,7 +16,7 @@ from pyspark.sql import Column, DataFrame, SparkSession
 from pyspark.sql import functions as F
 from pyspark.sql import types as T
 
-READ = {
+PARSERS = {
     "string": str,
     "integer": int,
     "number": decimal.Decimal,
@@ -29,88 +29,92 @@ READ = {
 def main(path: str) -> None:
     with open(path, encoding="utf-8") as file:
         task = json.load(file)
-    values = {name: READ[it["type"]](it["value"]) for name, it in task["parameters"].items()}
+    values = {name: PARSERS[it["type"]](it["value"]) for name, it in task["parameters"].items()}
     spark = SparkSession.builder.getOrCreate()
     rows = None
     for statement in task["statements"]:
         rows = spark.sql(statement, args=values) if values else spark.sql(statement)
     if task["results"] is not None:
-        # A command gives no columns, and a file without any would pass for a result without rows.
+        # A command has no columns. A file without columns looks like a result without rows.
         if rows is None or not rows.columns:
             raise ValueError(
-                "the last statement gives no rows, and `returnResult` asks for them: "
-                "end with a `SELECT`, or leave out `returnResult`"
+                "the last statement gives no rows, but `returnResult` is set: "
+                "end with a `SELECT`, or remove `returnResult`"
             )
-        save(rows, task["results"])
+        write_results(rows, task["results"])
     spark.stop()
 
 
-# Bytes of a row. The Runner reads blocks of 64 MiB, and some characters take more space in JSON.
-LARGEST = 32 << 20
+# The Runner reads blocks of 64 MiB, and some characters take more space in JSON.
+MAX_ROW_BYTES = 32 << 20
 
 
-def save(rows: DataFrame, location: str) -> None:
-    """Writes rows as Avro. Its names are ASCII words, so a column with another name has that in `dcp.name`; a type that
-    Avro does not have is written as another one, and named in `dcp.type`.
+def write_results(rows: DataFrame, location: str) -> None:
+    """Writes rows as Avro files.
+
+    Names in Avro are ASCII words: a column with another name has it in the property `dcp.name`. A type that Avro lacks is
+    converted, and named in the property `dcp.type`.
     """
-    schema, forms = rows.schema, []
+    schema, schemas = rows.schema, []
     for field in schema.fields:
-        forms.append(form(field.dataType, f"column `{field.name}`"))
-    outer = record(schema, forms, "topLevelRecord")
+        schemas.append(avro_schema(field.dataType, f"column `{field.name}`"))
+    outer = avro_record(schema, schemas, "topLevelRecord")
     names = [field["name"] for field in outer["fields"]]
-    # By position, as names may be there twice.
-    plain = rows.toDF(*names)
-    columns = [made(F.col(name), it.dataType).alias(name) for name, it in zip(names, schema.fields)]
-    written = limited(plain.select(*columns))
+    # Columns are renamed by position, because names may repeat.
+    renamed = rows.toDF(*names)
+    columns = [output_column(F.col(name), it.dataType).alias(name) for name, it in zip(names, schema.fields)]
+    written = reject_large_rows(renamed.select(*columns))
     writer = written.write.mode("overwrite").format("avro")
     writer.option("avroSchema", json.dumps(outer)).save(location)
 
 
-def limited(rows: DataFrame) -> DataFrame:
-    """The rows, of which one that is too large ends the job with an error."""
-    fields = [it for it in rows.schema.fields if varies(it.dataType)]
+def reject_large_rows(rows: DataFrame) -> DataFrame:
+    """Returns the rows with a check that fails the job if a row is too large."""
+    fields = [it for it in rows.schema.fields if has_variable_size(it.dataType)]
     if not fields:
         return rows
-    size = sum((size_of(F.col(it.name), it.dataType) for it in fields), F.lit(0))
+    size = sum((estimated_size(F.col(it.name), it.dataType) for it in fields), F.lit(0))
     message = F.concat(
         F.lit("a row of the result has "), size.cast("string"),
-        F.lit(f" bytes, and the limit is {LARGEST}: select less of it, or write the rows to a table"),
+        F.lit(f" bytes, and the limit is {MAX_ROW_BYTES}: select less of it, or write the rows to a table"),
     )
     checked = fields[0].name
-    return rows.withColumn(checked, F.when(size > LARGEST, F.raise_error(message)).otherwise(F.col(checked)))
+    return rows.withColumn(checked, F.when(size > MAX_ROW_BYTES, F.raise_error(message)).otherwise(F.col(checked)))
 
 
-def varies(it: T.DataType) -> bool:
-    """Whether values of a type have different sizes."""
-    if isinstance(it, T.StructType):
-        return any(varies(field.dataType) for field in it.fields)
-    return isinstance(it, (T.ArrayType, T.MapType, T.StringType, T.BinaryType, T.CharType, T.VarcharType))
+def has_variable_size(data_type: T.DataType) -> bool:
+    """Returns True if the size of a value depends on the value."""
+    if isinstance(data_type, T.StructType):
+        return any(has_variable_size(field.dataType) for field in data_type.fields)
+    return isinstance(data_type, (T.ArrayType, T.MapType, T.StringType, T.BinaryType, T.CharType, T.VarcharType))
 
 
-def size_of(column: Column, it: T.DataType) -> Column:
-    """About as many bytes as a value takes, never less."""
-    if isinstance(it, T.ArrayType):
-        size = sizes_of(column, it.elementType)
-    elif isinstance(it, T.MapType):
-        size = sizes_of(F.map_keys(column), it.keyType) + sizes_of(F.map_values(column), it.valueType)
-    elif isinstance(it, T.StructType):
-        size = sum((size_of(column.getField(field.name), field.dataType) for field in it.fields), F.lit(2))
-    elif varies(it):
+def estimated_size(column: Column, data_type: T.DataType) -> Column:
+    """Returns an upper bound of the bytes of a value."""
+    if isinstance(data_type, T.ArrayType):
+        size = estimated_total_size(column, data_type.elementType)
+    elif isinstance(data_type, T.MapType):
+        size = estimated_total_size(F.map_keys(column), data_type.keyType)
+        size += estimated_total_size(F.map_values(column), data_type.valueType)
+    elif isinstance(data_type, T.StructType):
+        sizes = (estimated_size(column.getField(field.name), field.dataType) for field in data_type.fields)
+        size = sum(sizes, F.lit(2))
+    elif has_variable_size(data_type):
         size = F.octet_length(column).cast("long") + 8
     else:
-        # A decimal of 38 digits.
+        # The largest such value is a decimal of 38 digits.
         return F.lit(24)
     return F.coalesce(size, F.lit(1))
 
 
-def sizes_of(column: Column, it: T.DataType) -> Column:
-    if not varies(it):
-        return F.size(column).cast("long") * size_of(column, it) + 8
-    return F.aggregate(column, F.lit(8).cast("long"), lambda total, item: total + size_of(item, it))
+def estimated_total_size(column: Column, data_type: T.DataType) -> Column:
+    if not has_variable_size(data_type):
+        return F.size(column).cast("long") * estimated_size(column, data_type) + 8
+    return F.aggregate(column, F.lit(8).cast("long"), lambda total, item: total + estimated_size(item, data_type))
 
 
-# Types that Avro has, as it writes them.
-PLAIN = {
+# Types of Spark that Avro has.
+AVRO_TYPES = {
     "BooleanType": "boolean",
     "ByteType": "int",
     "ShortType": "int",
@@ -125,127 +129,132 @@ PLAIN = {
     "DateType": {"type": "int", "logicalType": "date"},
     "TimestampType": {"type": "long", "logicalType": "timestamp-micros"},
     "TimestampNTZType": {"type": "long", "logicalType": "local-timestamp-micros"},
-    # Spark reads them back by this property.
+    # Spark restores the type from this property.
     "YearMonthIntervalType": {"type": "int", "spark.sql.catalyst.type": "interval year to month"},
     "DayTimeIntervalType": {"type": "long", "spark.sql.catalyst.type": "interval day to second"},
 }
-# Types that are written as text.
-TEXT = {"VariantType": "json", "EmptyType": "json", "TimeType": "time", "CalendarIntervalType": "interval"}
-# Each record has a name of its own.
-RECORDS = itertools.count(1)
+# Types of Spark that are written as text, with their `dcp.type`.
+TEXT_TYPES = {"VariantType": "json", "EmptyType": "json", "TimeType": "time", "CalendarIntervalType": "interval"}
+# Numbers for unique names of nested records.
+RECORD_NUMBERS = itertools.count(1)
 
 
-def kind(it: T.DataType) -> str:
-    """The name of a type. Some are not known to every version of PySpark; Avro has no record without fields."""
-    return "EmptyType" if isinstance(it, T.StructType) and not it.fields else type(it).__name__
+def type_name(data_type: T.DataType) -> str:
+    """Returns the name of a type: some PySpark versions lack some classes. A struct without fields is an `EmptyType`."""
+    return "EmptyType" if isinstance(data_type, T.StructType) and not data_type.fields else type(data_type).__name__
 
 
-def is_text_keyed(it: T.MapType) -> bool:
-    return PLAIN.get(kind(it.keyType)) == "string"
+def has_text_keys(data_type: T.MapType) -> bool:
+    return AVRO_TYPES.get(type_name(data_type.keyType)) == "string"
 
 
-def entries(it: T.MapType) -> T.DataType:
-    """A map whose keys are no text, as a list of its entries."""
-    pair = [T.StructField("key", it.keyType, False), T.StructField("value", it.valueType, it.valueContainsNull)]
-    return T.ArrayType(T.StructType(pair), False)
+def entries_type(data_type: T.MapType) -> T.DataType:
+    """Returns the type of the list of entries that replaces a map without text keys."""
+    key = T.StructField("key", data_type.keyType, False)
+    value = T.StructField("value", data_type.valueType, data_type.valueContainsNull)
+    return T.ArrayType(T.StructType([key, value]), False)
 
 
-def form(it: T.DataType, where: str):
-    """A type in a schema of Avro."""
-    if kind(it) == "NullType":
+def avro_schema(data_type: T.DataType, where: str):
+    """Returns the nullable Avro schema of a type."""
+    if type_name(data_type) == "NullType":
         return "null"
-    return ["null", whole(it, where)]
+    return ["null", avro_type(data_type, where)]
 
 
-def whole(it: T.DataType, where: str):
-    if kind(it) in PLAIN:
-        return PLAIN[kind(it)]
-    if kind(it) in TEXT:
-        return {"type": "string", "dcp.type": TEXT[kind(it)]}
-    if isinstance(it, T.DecimalType):
-        return {"type": "bytes", "logicalType": "decimal", "precision": it.precision, "scale": it.scale}
-    if isinstance(it, T.ArrayType):
-        return {"type": "array", "items": form(it.elementType, where)}
-    if isinstance(it, T.MapType) and is_text_keyed(it):
-        return {"type": "map", "values": form(it.valueType, where)}
-    if isinstance(it, T.MapType):
-        return {"type": "array", "items": form(entries(it).elementType, where), "dcp.type": "map"}
-    if isinstance(it, T.StructType):
-        forms = [form(field.dataType, f"field `{field.name}` of {where}") for field in it.fields]
-        return record(it, forms, f"record{next(RECORDS)}")
-    raise ValueError(f"{where} has the type `{it.simpleString()}`, which no result can have: cast it, or leave it out")
+def avro_type(data_type: T.DataType, where: str):
+    if type_name(data_type) in AVRO_TYPES:
+        return AVRO_TYPES[type_name(data_type)]
+    if type_name(data_type) in TEXT_TYPES:
+        return {"type": "string", "dcp.type": TEXT_TYPES[type_name(data_type)]}
+    if isinstance(data_type, T.DecimalType):
+        return {"type": "bytes", "logicalType": "decimal", "precision": data_type.precision, "scale": data_type.scale}
+    if isinstance(data_type, T.ArrayType):
+        return {"type": "array", "items": avro_schema(data_type.elementType, where)}
+    if isinstance(data_type, T.MapType) and has_text_keys(data_type):
+        return {"type": "map", "values": avro_schema(data_type.valueType, where)}
+    if isinstance(data_type, T.MapType):
+        return {"type": "array", "items": avro_schema(entries_type(data_type).elementType, where), "dcp.type": "map"}
+    if isinstance(data_type, T.StructType):
+        schemas = [avro_schema(field.dataType, f"field `{field.name}` of {where}") for field in data_type.fields]
+        return avro_record(data_type, schemas, f"record{next(RECORD_NUMBERS)}")
+    raise ValueError(
+        f"{where} has the type `{data_type.simpleString()}`, which results do not support: cast it, or remove it"
+    )
 
 
-def record(it: T.StructType, forms: list, name: str) -> dict:
-    fields, words, shown = [], set(), set()
-    for field, its in zip(it.fields, forms):
-        own = unlike(field.name, shown, str)
-        word = re.sub(r"[^A-Za-z0-9_]", "_", own)
-        word = unlike(word if re.match(r"[A-Za-z_]", word) else f"_{word}", words, str.lower)
-        fields.append({"name": word, "type": its, **({} if word == own else {"dcp.name": own})})
-    return {"type": "record", "name": name, "fields": fields}
+def avro_record(data_type: T.StructType, schemas: list, record_name: str) -> dict:
+    fields, words, names = [], set(), set()
+    for field, schema in zip(data_type.fields, schemas):
+        name = unique_name(field.name, names, str)
+        word = re.sub(r"[^A-Za-z0-9_]", "_", name)
+        word = unique_name(word if re.match(r"[A-Za-z_]", word) else f"_{word}", words, str.lower)
+        fields.append({"name": word, "type": schema, **({} if word == name else {"dcp.name": name})})
+    return {"type": "record", "name": record_name, "fields": fields}
 
 
-def unlike(name: str, others: set, by) -> str:
-    """A name that none of the others is."""
+def unique_name(name: str, others: set, key) -> str:
+    """Returns the name, with a number appended if `others` has it, and adds it to `others`. Names compare by `key`."""
     number, found = 1, name
-    while by(found) in others:
+    while key(found) in others:
         number += 1
         found = f"{name}_{number}"
-    others.add(by(found))
+    others.add(key(found))
     return found
 
 
-def safe(it: T.DataType) -> T.DataType:
-    """The type with names of fields that are words of Avro's, and text without a collation. It has nulls everywhere, as
-    Spark casts some types to no other.
+def avro_compatible(data_type: T.DataType) -> T.DataType:
+    """Returns the type with Avro's field names and without collations.
+
+    All parts are nullable, because Spark does not cast nullable values to types that are not.
     """
-    if kind(it) == "StringType":
+    if type_name(data_type) == "StringType":
         return T.StringType()
-    if isinstance(it, T.ArrayType):
-        return T.ArrayType(safe(it.elementType), True)
-    if isinstance(it, T.MapType):
-        return T.MapType(safe(it.keyType), safe(it.valueType), True)
-    if isinstance(it, T.StructType):
-        names = [field["name"] for field in record(it, [None] * len(it.fields), "")["fields"]]
-        return T.StructType([T.StructField(name, safe(its.dataType)) for name, its in zip(names, it.fields)])
-    return it
+    if isinstance(data_type, T.ArrayType):
+        return T.ArrayType(avro_compatible(data_type.elementType), True)
+    if isinstance(data_type, T.MapType):
+        return T.MapType(avro_compatible(data_type.keyType), avro_compatible(data_type.valueType), True)
+    if isinstance(data_type, T.StructType):
+        names = [field["name"] for field in avro_record(data_type, [None] * len(data_type.fields), "")["fields"]]
+        types = [avro_compatible(field.dataType) for field in data_type.fields]
+        return T.StructType([T.StructField(name, it) for name, it in zip(names, types)])
+    return data_type
 
 
-def made(column: Column, it: T.DataType) -> Column:
-    """A column as it is written."""
-    named = safe(it)
-    if named.simpleString() == it.simpleString():
-        return converted(column, it)
-    return converted(column.cast(named), named)
+def output_column(column: Column, data_type: T.DataType) -> Column:
+    """Returns a column with the type and values that Avro can represent."""
+    target = avro_compatible(data_type)
+    if target.simpleString() == data_type.simpleString():
+        return convert(column, data_type)
+    return convert(column.cast(target), target)
 
 
-def is_converted(it: T.DataType) -> bool:
-    if isinstance(it, T.ArrayType):
-        return is_converted(it.elementType)
-    if isinstance(it, T.MapType):
-        return not is_text_keyed(it) or is_converted(it.valueType)
-    if isinstance(it, T.StructType) and it.fields:
-        return any(is_converted(field.dataType) for field in it.fields)
-    return kind(it) in TEXT
+def needs_conversion(data_type: T.DataType) -> bool:
+    if isinstance(data_type, T.ArrayType):
+        return needs_conversion(data_type.elementType)
+    if isinstance(data_type, T.MapType):
+        return not has_text_keys(data_type) or needs_conversion(data_type.valueType)
+    if isinstance(data_type, T.StructType) and data_type.fields:
+        return any(needs_conversion(field.dataType) for field in data_type.fields)
+    return type_name(data_type) in TEXT_TYPES
 
 
-def converted(column: Column, it: T.DataType) -> Column:
-    if not is_converted(it):
+def convert(column: Column, data_type: T.DataType) -> Column:
+    if not needs_conversion(data_type):
         return column
-    if kind(it) == "VariantType":
+    if type_name(data_type) == "VariantType":
         return F.to_json(column)
-    if kind(it) == "EmptyType":
+    if type_name(data_type) == "EmptyType":
         return F.when(column.isNotNull(), F.lit("{}"))
-    if kind(it) in TEXT:
+    if type_name(data_type) in TEXT_TYPES:
         return column.cast("string")
-    if isinstance(it, T.ArrayType):
-        return F.transform(column, lambda item: converted(item, it.elementType))
-    if isinstance(it, T.MapType) and is_text_keyed(it):
-        return F.transform_values(column, lambda _, value: converted(value, it.valueType))
-    if isinstance(it, T.MapType):
-        return converted(F.map_entries(column), entries(it))
-    fields = [converted(column.getField(field.name), field.dataType).alias(field.name) for field in it.fields]
+    if isinstance(data_type, T.ArrayType):
+        return F.transform(column, lambda item: convert(item, data_type.elementType))
+    if isinstance(data_type, T.MapType) and has_text_keys(data_type):
+        return F.transform_values(column, lambda _, value: convert(value, data_type.valueType))
+    if isinstance(data_type, T.MapType):
+        return convert(F.map_entries(column), entries_type(data_type))
+    fields = [convert(column.getField(field.name), field.dataType).alias(field.name) for field in data_type.fields]
     return F.when(column.isNotNull(), F.struct(*fields))
 
 
