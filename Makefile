@@ -12,7 +12,7 @@ needs-unit := cargo cc python3 venv dpkg
 needs-postgres := cargo cc postgres
 needs-cloud := cargo cc python3 venv
 needs-schemathesis := cargo cc python3 venv
-needs-spark := cargo cc python3 venv javac
+needs-spark := cargo cc python3 venv javac curl
 needs-streaming := cargo cc python3 venv java maven postgres
 needs-airflow := cargo cc python3 venv java postgres
 
@@ -37,7 +37,7 @@ test:
 ## test-postgres  test the databases with a local PostgreSQL
 ## test-cloud test DAG folders in S3 with a local moto server
 ## test-schemathesis  test the REST API against its OpenAPI document
-## test-spark test jobs of every kind with a local Spark
+## test-spark test jobs of every kind, and the commands of documents, with a local Spark
 ## test-streaming  test streams with a local Spark, Kafka and PostgreSQL
 ## test-airflow  test the provider and generated DAGs with a local Airflow, PostgreSQL and Spark
 $(GROUPS:%=test-%): test-%:

@@ -238,6 +238,7 @@ class Connections(TestCase):
             ({"host": ""}, "no host"),
             ({"extra": "{"}, "not JSON"),
             ({"extra": "[]"}, "not a JSON object"),
+            ({"extra": '{"patience": 5}'}, "unknown field `patience`"),
             ({"extra": '{"tls": "maybe"}'}, "true or false"),
             ({"extra": '{"outage_timeout": -1}'}, "number of seconds"),
             ({"extra": '{"outage_timeout": "NaN"}'}, "number of seconds"),

@@ -165,26 +165,34 @@ def rows_of_steps(seconds: dict, count: int) -> list:
 
 
 def rows_of_cache(validate: list, files: list, ajv: float | None) -> list:
-    """Measures a second `dcp validate`, without changes and with one changed file."""
+    """Measures a second `dcp validate`: without changes, with one changed file, and with one renamed workload."""
     log("timing dcp with its cache …")
     wall_time(validate)
     same = statistics.median(wall_time(validate) for _ in range(REPETITIONS))
-    changed = []
-    for number in range(REPETITIONS):
-        path = files[number * len(files) // REPETITIONS]
-        text = path.read_text()
-        path.write_text(text.replace("owner: ", "owner: another-", 1))
-        changed.append(wall_time(validate))
-        path.write_text(text)
-        wall_time(validate)
-    one = statistics.median(changed)
+
+    def after(old: str, new: str) -> float:
+        times = []
+        for number in range(REPETITIONS):
+            path = files[number * len(files) // REPETITIONS]
+            text = path.read_text()
+            path.write_text(text.replace(old, new, 1))
+            times.append(wall_time(validate))
+            path.write_text(text)
+            wall_time(validate)
+        return statistics.median(times)
+
+    one, renamed = after("owner: ", "owner: another-"), after("  name: ", "  name: another-")
     name, version = "ajv-cli", PEERS["ajv-cli"]
     if ajv is None:
         first = (f"`dcp validate` without changes against {name}", "≥ 15×", "not measured: not installed", None)
     else:
         value = f"{same:.3f} s against {ajv:.1f} s: {ajv / same:.1f}×"
         first = (f"`dcp validate` without changes since the last one against {name} {version}", "≥ 15×", value, ajv / same >= 15)
-    return [first, (f"`dcp validate` with one changed file of {len(files)}", "≤ 60 ms", f"{one * 1000:.0f} ms", one <= 0.060)]
+    return [
+        first,
+        (f"`dcp validate` with one changed file of {len(files)}", "≤ 60 ms", f"{one * 1000:.0f} ms", one <= 0.060),
+        (f"`dcp validate` with one renamed workload of {len(files)}", NO_GOAL, f"{renamed * 1000:.0f} ms", True),
+    ]
 
 
 def interleaved_times(commands: dict, once: list, before) -> dict:

@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit
 from dcp_airflow.errors import Invalid
 
 PORT = 7420
+EXTRA_FIELDS = frozenset({"tls", "ca", "control", "outage_timeout", "poll", "link", "deployment"})
 # Prefix of a host that is the Unix socket of a `dcp up` on this machine.
 UNIX_PREFIX = "unix:///"
 
@@ -106,6 +107,10 @@ def _extra(connection: Any) -> dict[str, Any]:
         raise _invalid(f"its extra is not JSON ({error})") from None
     if not isinstance(extra, dict):
         raise _invalid("its extra is not a JSON object")
+    unknown = sorted(set(extra) - EXTRA_FIELDS)
+    if unknown:
+        known = ", ".join(f"`{name}`" for name in sorted(EXTRA_FIELDS))
+        raise _invalid(f"its extra has the unknown field `{unknown[0]}`: known are {known}")
     return extra
 
 
