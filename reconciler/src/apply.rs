@@ -1,9 +1,8 @@
-//! Does what a plan says.
+//! Applies a plan.
 //!
-//! In this order: DAG files are staged, the registry commits, DAG files are switched, those of what is gone are
-//! removed. So no file is ever half there, and none is there whose job is not in the registry. The registry remembers
-//! that files of a commit are due until it is told that they are in place: what a crash leaves behind, the next apply
-//! finds there, and repairs.
+//! The order is: stage DAG files, commit to the registry, switch DAG files, remove files of deleted DAGs. So no file is ever
+//! incomplete, and none belongs to a job that is not in the registry. The registry lists the commits whose files are not
+//! known to be in place, so the next apply repairs what a crash left behind.
 
 use std::collections::BTreeSet;
 
@@ -18,7 +17,7 @@ use crate::state;
 use crate::state::Action;
 use crate::state::{Change, Commit, Entry, Head, Scope, State};
 
-/// Who applies, and how it is to be remembered.
+/// The caller of an apply, as the registry records it.
 #[derive(Debug, Clone)]
 pub struct Who {
     /// Random, and another one for each apply.
@@ -27,7 +26,7 @@ pub struct Who {
     pub at: Timestamp,
 }
 
-/// Where a plan is applied to.
+/// The target of an apply.
 #[derive(Debug, Clone, Copy)]
 pub struct Target<'a> {
     pub registry: &'a dyn Registry,
@@ -35,7 +34,7 @@ pub struct Target<'a> {
     pub scope: &'a Scope,
 }
 
-/// What has been done; told before the next thing is begun.
+/// A finished step, reported before the next one begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
     /// So many DAG files are going to be written, and so many removed.
@@ -52,7 +51,7 @@ pub enum Step {
     Published,
 }
 
-/// What came of it.
+/// The result of an apply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Done {
     pub head: Head,
@@ -66,7 +65,7 @@ pub enum Error {
     Registry(#[from] registry::Error),
     #[error(transparent)]
     Dags(#[from] publish::Error),
-    /// Nothing is lost: it is applied, and the next apply puts the files in place.
+    /// The commit is applied; the next apply puts the files in place.
     #[error("serial {serial} is applied, but its DAG files are not all in place: {error}")]
     Unpublished { serial: u64, error: publish::Error },
     #[error("the plan is not one that can be applied: {0}")]
@@ -219,7 +218,7 @@ fn address(text: &str) -> Result<Address, Error> {
 /// comes again, goes on where it left off. So there may be some whose revision is another one than was expected.
 struct Due {
     dags: Vec<(Address, Orchestrator, u64)>,
-    /// Whether some of them may have been there before.
+    /// Set if some of the DAGs may have had a revision before.
     uncertain: bool,
 }
 

@@ -1,7 +1,7 @@
 //! Completions of assets, reported by Airflow, streams and other systems. The registry holds their writers and readers.
 //!
-//! Completions are counted within a scope, and nobody sees one before all with lower numbers can be seen, so that
-//! whoever follows them needs to know but the number of the last one.
+//! Completions are numbered within a scope. A completion becomes visible after all those with lower numbers, so a reader
+//! continues from the last number that it saw.
 
 pub mod lineage;
 mod remote;
@@ -24,14 +24,14 @@ pub const MOST: u32 = 1_000;
 /// A report that a run completed assets. A repeated report adds nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewCompletions {
-    /// As `kind:name`.
+    /// Names in the form `kind:name`.
     pub assets: Vec<String>,
     /// Which part of them; empty for all of it.
     pub partition: String,
     pub run: String,
     /// The job that ran, `domain/name`, where it is one that was applied.
     pub job: Option<String>,
-    /// Who tells, such as `airflow`: whoever follows completions may know of those that are its own.
+    /// The reporter, such as `airflow`. A reader of completions can skip its own.
     pub origin: String,
 }
 
@@ -62,7 +62,7 @@ pub struct Page {
     pub seen: u64,
 }
 
-/// Who has assets be completed, and knows which are. All of its forms pass the same suite, in `tests/tests/assets`.
+/// Access to completions of assets. All implementations pass the suite in `tests/tests/assets`.
 #[async_trait]
 pub trait Assets: fmt::Debug + Send + Sync {
     /// Writes down that assets are complete; tells what is written of them, in their order. Who tells it, and when, a
@@ -88,7 +88,7 @@ pub trait Assets: fmt::Debug + Send + Sync {
     async fn completed(&self, scope: &Scope) -> Result<Vec<Completed>>;
 }
 
-/// An asset's name as it is the same whoever says it: `table:Lake.Orders` is `table:lake.orders`.
+/// Returns the canonical name of an asset: `table:Lake.Orders` is `table:lake.orders`.
 pub fn canonical(asset: &str) -> Result<String> {
     let dataset = (asset.len() <= 1_500 && !asset.contains(char::is_control))
         .then(|| asset.split_once(':'))

@@ -1,4 +1,4 @@
-//! What is applied against what is there.
+//! Differences between applied DAGs and the files in the DAG folder.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,6 +1,6 @@
-//! What an apply would do, as a value: which workload gets which action, and why, field by field.
+//! A plan: the actions of an apply, with reasons field by field.
 //!
-//! A plan explains itself: whoever prints it, as text or as JSON, adds nothing.
+//! It holds all facts that text and JSON show.
 
 mod class;
 mod compare;
@@ -41,9 +41,9 @@ pub struct Plan {
     pub commit: Option<String>,
     /// Producers before consumers; deletions last, in reverse.
     pub workloads: Vec<Workload>,
-    /// How many workloads stay as they are.
+    /// The number of unchanged workloads.
     pub unchanged: u64,
-    /// How many were left out, as they were not asked for.
+    /// The number of workloads that the caller left out.
     pub left_out: u64,
     /// Continuous jobs whose applied revision was given up, whether the plan changes them or not.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -65,13 +65,13 @@ pub struct GivenUp {
 }
 
 impl Plan {
-    /// Whether applying this does nothing.
+    /// Returns whether the plan changes nothing.
     pub fn is_empty(&self) -> bool {
         self.workloads.is_empty()
     }
 }
 
-/// What becomes of a workload, and why.
+/// The action for a workload, with its reasons.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Workload {
@@ -90,7 +90,7 @@ pub struct Workload {
     /// The name that it had, or gets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub renamed: Option<Renamed>,
-    /// What is done to its addresses.
+    /// The changes of its addresses.
     pub steps: Vec<Step>,
 }
 
@@ -100,7 +100,7 @@ impl Workload {
     }
 }
 
-/// What is done to an address.
+/// The change of an address.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Step {
@@ -121,14 +121,14 @@ pub struct Step {
 pub struct Reason {
     /// The manifest's field, below `spec` where it stands there.
     pub field: String,
-    /// What of the field it is about, such as `grouping keys` of a query.
+    /// The part of the field, such as `grouping keys` of a query.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub what: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub old: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub new: Option<String>,
-    /// For text of several lines: what was taken out and put in, with a few lines around it.
+    /// A diff of text with several lines.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub diff: Option<String>,
     pub class: Class,
@@ -137,7 +137,7 @@ pub struct Reason {
     pub at: Option<Place>,
 }
 
-/// Where a manifest says so.
+/// A place in a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Place {
@@ -146,7 +146,7 @@ pub struct Place {
     pub column: usize,
 }
 
-/// Whether a workload's action needs an explicit word.
+/// The consent that the action of a workload needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Consent {
@@ -157,19 +157,19 @@ pub enum Consent {
     Reset,
     /// `--allow-delete`
     Delete,
-    /// Nothing helps: `lifecycle.preventDestroy`.
+    /// `lifecycle.preventDestroy` forbids the action.
     Refused,
 }
 
-/// What is known of what runs.
+/// The observed state of a continuous job.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Live {
-    /// Nothing runs of it all the time.
+    /// The workload is not continuous.
     NotContinuous,
     /// Nobody could be asked.
     Unknown,
-    /// How it was when it was planned.
+    /// The state at the time of the plan.
     #[serde(rename_all = "camelCase")]
     Seen {
         /// In a word: `healthy`, `paused`, `degraded`…
@@ -180,7 +180,7 @@ pub enum Live {
         /// Rows that came in a second, as of late.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         input_rate: Option<f64>,
-        /// What scaling has changed since the manifest.
+        /// The change that scaling made to the manifest's number of executors.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         scaled: Option<String>,
         /// Rows that are kept as state.

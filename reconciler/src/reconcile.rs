@@ -1,9 +1,9 @@
 //! Continuous jobs, kept as declared.
 //!
-//! [`decide`] says what is to be done next about one of them, from what is declared, what somebody asked for, what is
-//! remembered and what is seen: pure, and for every input. What it remembers ([`JobState`]) is written down before anything
-//! is done because of it, and everything that is done can be done again; so whoever finds a job after a crash decides
-//! as if there had been none. A [`Reconciler`] does what is decided.
+//! [`decide`] is a pure function: from the declared settings, the requests, the stored state and the observed status of a
+//! job, it decides the next step. The new [`JobState`] is saved before its effect is performed, and all effects can be
+//! repeated, so a reconciler that finds a job after a crash decides as if there had been none. A [`Reconciler`] performs the
+//! decisions.
 
 mod backoff;
 mod complete;
@@ -32,77 +32,75 @@ pub use reconciler::{Log, Reconciler};
 pub use scale::{Pressure, Scale, Scaling};
 pub use version::{desired, version};
 
-/// What can run: a revision of a continuous job, and what it is started with.
+/// A version that can run: a revision of a continuous job with its start settings.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Version {
     pub revision: u64,
-    /// The newest revision, up to this one, that what ran before had to be restarted for. Between two versions with the
-    /// same one, nothing restarts.
+    /// The newest revision, up to this one, that required a restart. Versions with the same build differ in place.
     pub build: u64,
-    /// The newest revision, up to this one, that could not go on with the state of those before it. What is started with
-    /// it finds the state of that revision at its checkpoint, or none: another one is set aside before, by the Runner,
-    /// which alone knows that nobody uses it.
+    /// The newest revision, up to this one, that could not use the state of earlier ones. A run finds the state of that
+    /// revision at its checkpoint, or none: the Runner, which knows that nobody uses it, moves another state aside before.
     pub state: u64,
-    /// The definition that is run.
+    /// The fingerprint of the job's definition.
     pub job: Fingerprint,
-    /// When a stream begins its next batch.
+    /// The trigger of a stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trigger: Option<Trigger>,
     /// The location of a stream's progress and state. A service has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<String>,
-    /// How long its running batch may take when it is stopped, in seconds.
+    /// Grace period of the running batch when the job is stopped, in seconds.
     pub grace: u64,
 }
 
 impl Version {
-    /// Returns whether it is a service, of which nothing is known but whether its driver runs.
+    /// Returns whether the job is a service, which reports no progress.
     pub fn is_service(&self) -> bool {
         self.checkpoint.is_none()
     }
 }
 
-/// Returns the key that a run of a service holds alone, by the address of its continuous job.
+/// Returns the exclusive key of a service, by the address of its continuous job.
 pub fn service_key(scope: &str, address: &str) -> String {
     format!("service:{scope}/{address}")
 }
 
-/// What is declared of a continuous job.
+/// The declared settings of a continuous job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Desired {
     pub version: Version,
     pub paused: bool,
     pub on_unhealthy: OnUnhealthy,
-    /// In seconds, as manifests have them.
+    /// Maximum time of a start, in seconds.
     pub start_within: u64,
-    /// How long a stream may go without finishing a batch.
+    /// Maximum time between two finished batches of a stream.
     #[serde(default)]
     pub progress_within: u64,
-    /// The time that the driver of a service must have run to count as healthy.
+    /// Time in seconds after which the running driver of a service counts as healthy.
     #[serde(default)]
     pub stable_after: u64,
-    /// How its executors follow the load, where they do.
+    /// The scaling settings, if executors follow the load.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scaling: Option<Scaling>,
-    /// When what it writes is told to be complete, where it is.
+    /// The partitions of its outputs that are reported as complete, if any are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completes: Option<Completes>,
 }
 
-/// When what a stream writes is told to be complete.
+/// The partitions of a stream's outputs that are reported as complete.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Completes {
-    /// Seconds from one time to the next one.
+    /// The length of a partition, in seconds.
     pub every: u64,
-    /// As `kind:name`.
+    /// Names in the form `kind:name`.
     pub outputs: Vec<String>,
 }
 
 impl Completes {
-    /// The last time up to which everything is there.
+    /// Returns the end of the last complete partition.
     fn up_to(&self, watermark: Timestamp) -> Option<Timestamp> {
         let every = i64::try_from(self.every).ok().filter(|every| *every > 0)?;
         let second = watermark.as_second();
@@ -110,55 +108,55 @@ impl Completes {
     }
 }
 
-/// What somebody asked for beside the manifest.
+/// Requests of users beside the manifest.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Requested {
     #[serde(default)]
     pub paused: bool,
-    /// Counts how often a restart was asked for.
+    /// The number of requested restarts.
     #[serde(default)]
     pub restarts: u64,
 }
 
-/// What is remembered of a continuous job: enough to go on after any crash.
+/// The stored state of a continuous job, complete enough to continue after any crash.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct JobState {
-    /// What was started last, unless it is known to have ended.
+    /// The last start, unless it is known to have ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<Run>,
-    /// Counts the starts, and is a part of each one's name: no two starts have the same.
+    /// The number of starts. It is part of the token of each start, so no two starts have the same token.
     #[serde(default)]
     pub starts: u64,
-    /// The build that is on trial: since when it is, and whether it has proved itself.
+    /// The trial of the current build.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trial: Option<Trial>,
-    /// The last version that was seen to be healthy.
+    /// The last healthy version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub healthy: Option<Version>,
-    /// A build that is not to be run any more.
+    /// The build that was given up, which does not run again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub given_up: Option<GivenUp>,
-    /// How many executors it was found to need, and that it is about to be found so.
+    /// The number of executors that scaling chose; `pressure` precedes the next choice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scale: Option<Scale>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pressure: Option<Pressure>,
-    /// How often it has failed since it was last healthy.
+    /// Failures since the job was last healthy.
     #[serde(default)]
     pub failures: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
-    /// What it has failed of last.
+    /// The reason of the last failure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<String>,
-    /// How many of the restarts that were asked for have been seen to.
+    /// The number of requested restarts that were performed.
     #[serde(default)]
     pub restarts: u64,
 }
 
-/// The reconciler that acts.
+/// The reconciler that holds the lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leader {
     pub epoch: u64,
@@ -166,41 +164,41 @@ pub struct Leader {
     pub heartbeat: Option<Timestamp>,
 }
 
-/// A start.
+/// A start of a continuous job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Run {
     pub number: u64,
     pub version: Version,
     pub begun: Timestamp,
-    /// How many executors it has, where they follow the load.
+    /// The number of executors, if they follow the load.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executors: Option<u32>,
-    /// Its id, once the Runner has told it.
+    /// The id of its execution, once the Runner has returned it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub execution: Option<String>,
-    /// Why it was asked to stop.
+    /// The reason of the requested stop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopping: Option<Stopping>,
 }
 
-/// Why what runs is to stop.
+/// The reason to stop a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Stopping {
-    /// Another version takes its place.
+    /// Another version replaces it.
     Replaced,
     Paused,
     Deleted,
-    /// Somebody asked for a restart.
+    /// A user requested a restart.
     Restarted,
-    /// It is to have another number of executors.
+    /// The number of executors changes.
     Resized,
-    /// It runs, and is not healthy.
+    /// The run is unhealthy.
     Unhealthy,
 }
 
-/// A build that has to show that it gets healthy.
+/// A build that has to become healthy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Trial {
@@ -217,35 +215,35 @@ pub struct GivenUp {
     pub why: String,
 }
 
-/// What there is of a job at the Runner.
+/// The executions of a job at the Runner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observed {
-    /// What became of its run.
+    /// The status of its run.
     pub run: RunStatus,
-    /// An execution of its own that is alive and not its run: it was let in after it was waited for no more.
+    /// A live execution of the job that is not its run: its submit was accepted after the reconciler stopped waiting for it.
     pub orphan: Option<String>,
 }
 
-/// What became of a job's run.
+/// The observed status of a job's run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RunStatus {
-    /// The Runner can't be asked now.
+    /// The Runner does not answer.
     Unknown,
-    /// Nothing was asked: there is no run, or the Runner has not told of it yet.
+    /// There is no run, or the Runner did not answer its submit yet.
     Nothing,
-    /// The Runner has refused to start it, and never will by this name.
+    /// The Runner rejected the submit, and will reject it again.
     Refused {
         why: String,
         retryable: bool,
     },
-    /// It was not let in: another execution has the checkpoint.
+    /// Another execution holds the checkpoint, so the submit was not accepted.
     Held {
         by: String,
     },
     Alive {
         health: Health,
     },
-    /// Nothing of it is left.
+    /// The run has ended, and none of its processes is left.
     Ended {
         succeeded: bool,
         why: String,
@@ -253,16 +251,16 @@ pub enum RunStatus {
     },
 }
 
-/// How a run is that has not ended.
+/// The health of a run that has not ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Health {
-    /// It has no driver yet.
+    /// Its driver has not started.
     Pending,
-    /// Its driver runs, and its backend tells nothing of how its queries are.
+    /// Its driver runs, and the backend reports no progress of its queries.
     Silent { since: Timestamp },
-    /// No query has done anything yet.
+    /// Its driver runs, and no query has made progress.
     Starting,
-    /// When it last finished a batch, or had nothing to read; and how long a batch takes as of late.
+    /// The time of the last finished batch, or of the last check without new data; and the recent duration of a batch.
     Moving { last: Timestamp, batch_millis: u64 },
 }
 

@@ -1,7 +1,7 @@
-//! What is applied: primitives by address under one serial, and everything that ever was.
+//! Registries of applied primitives, by address and serial, with their history.
 //!
-//! A registry holds scopes, which know nothing of each other: a project's target is one. Each has a head, which only
-//! a commit against that very head moves on. Nothing is locked, so that nothing can be left locked.
+//! A registry holds independent scopes: each target of a project is one. Each scope has a head, which moves only by a commit
+//! against that head. There are no locks that a crash could leave behind.
 
 mod check;
 pub mod memory;
@@ -19,7 +19,7 @@ pub enum Error {
     /// Somebody else applied meanwhile; this is what they left.
     #[error("the state moved on: {0}")]
     Moved(Box<Head>),
-    /// What was asked for can't be right, whatever the state.
+    /// The request is invalid, whatever the state.
     #[error("{0}")]
     Invalid(String),
     /// There is nothing by this name.
@@ -31,7 +31,7 @@ pub enum Error {
     /// It can't be reached, or can't write. To try again is safe.
     #[error("{0}")]
     Unavailable(String),
-    /// What is stored is not what was written, or was written by a newer dcp.
+    /// The stored data is damaged, or a newer dcp wrote it.
     #[error("{0}")]
     Corrupt(String),
 }

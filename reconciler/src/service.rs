@@ -21,7 +21,7 @@ use crate::reconcile::ContinuousJobs;
 use crate::registry::Registry;
 use control::Control;
 
-/// How a control plane answers.
+/// Options of the control plane.
 #[derive(Debug, Clone)]
 pub struct Options {
     pub limits: Limits,
@@ -35,7 +35,7 @@ impl Default for Options {
     }
 }
 
-/// What a commit may hold.
+/// Limits of a commit.
 #[derive(Debug, Clone)]
 pub struct Limits {
     /// Changes in one commit.
@@ -63,12 +63,12 @@ pub fn add(services: Services, registry: Arc<dyn Registry>, options: Options) ->
     services.with(control.max_decoding_message_size(largest))
 }
 
-/// Adds what is told of continuous jobs, and can be asked for.
+/// Adds the service of continuous jobs.
 pub fn add_jobs(services: Services, jobs: Arc<dyn ContinuousJobs>, clock: fn() -> Timestamp) -> Services {
     services.with(ContinuousJobsServer::new(jobs::JobsService { jobs, clock }))
 }
 
-/// Adds what is told of assets.
+/// Adds the service of assets.
 pub fn add_assets(services: Services, assets: Arc<dyn Assets>, clock: fn() -> Timestamp) -> Services {
     services.with(AssetsServer::new(assets::Assets { assets, clock }))
 }

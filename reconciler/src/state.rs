@@ -13,15 +13,15 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Action {
-    /// Nothing.
+    /// No change.
     None,
     /// It is new.
     Create,
     /// It is changed in place: nothing restarts.
     Update,
-    /// What runs is restarted, and goes on from its checkpoint.
+    /// Restarts the job, which continues from its checkpoint.
     Redeploy,
-    /// What runs is restarted with a new checkpoint: the old one can't be kept.
+    /// Restarts the job with a new checkpoint, as the old one can't be used.
     Reset,
     /// It is taken away.
     Delete,
@@ -84,12 +84,11 @@ impl FromStr for Scope {
 #[error("`{0}` is no scope: write `project` or `project/target`")]
 pub struct InvalidScope(String);
 
-/// Where a scope stands. A scope that nobody has applied to is at serial 0 and has no lineage.
+/// The position of a scope. A scope without a commit is at serial 0 and has no lineage.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Base {
-    /// The id of the first commit, which is random: two states that only happen to have the same serial are told
-    /// apart by it.
+    /// The random id of the first commit. It distinguishes two states that happen to have the same serial.
     pub lineage: Option<String>,
     pub serial: u64,
 }
@@ -106,11 +105,11 @@ pub struct Applied {
     /// The commit of the repository that the manifests were read from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub commit: Option<String>,
-    /// How many workloads had which action.
+    /// The number of workloads per action.
     pub counts: BTreeMap<Action, u64>,
 }
 
-/// What is applied at an address.
+/// The applied primitive of an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     pub fingerprint: Fingerprint,
@@ -135,13 +134,13 @@ pub struct State {
 pub struct Revision {
     pub revision: u64,
     pub serial: u64,
-    /// What the plan said of it; a `reset` here is one that was consented to.
+    /// The planned action. A `reset` was consented to.
     pub action: Action,
     /// None where the address was deleted.
     pub fingerprint: Option<Fingerprint>,
 }
 
-/// What is to be applied.
+/// A commit to apply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit {
     /// Made by the one who commits, at random: letters, digits, `-` and `_`. A commit whose answer was lost can be made
@@ -194,7 +193,7 @@ impl Commit {
     }
 }
 
-/// What becomes of an address: something is created where nothing is, and only what is there becomes anything else.
+/// The change of an address. Only a missing address can be created, and only an existing one changed or deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     pub address: Address,

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use crate::state::Action;
 use crate::state::{Applied, Base, Body, Change, Entry, Head, Revision};
 
-/// What is wrong with a message.
+/// The result of reading a message; the error says what is wrong with it.
 pub(crate) type Result<T> = std::result::Result<T, String>;
 
 const ACTIONS: [(Action, proto::Action); 6] = [

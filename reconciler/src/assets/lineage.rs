@@ -1,4 +1,4 @@
-//! What is made of what, by what is applied.
+//! Producers and consumers of assets, from applied primitives.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,12 +6,12 @@ use dcp_model::dag::{Asset, Dag, Schedule};
 use dcp_model::dataset::Dataset;
 use dcp_model::primitive::{Address, Body, Kind};
 
-/// Who makes which assets of which.
+/// The workloads of a scope with their assets.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Lineage {
-    /// By `domain/name`.
+    /// Keys are `domain/name`.
     pub workloads: BTreeMap<String, Workload>,
-    /// By `kind:name`.
+    /// Keys are `kind:name`.
     pub assets: BTreeMap<String, Ends>,
 }
 
@@ -20,7 +20,7 @@ pub struct Workload {
     pub is_continuous: bool,
     pub reads: BTreeSet<String>,
     pub writes: BTreeSet<String>,
-    /// What starts it when it is complete.
+    /// Assets whose completion starts the workload.
     pub waits: BTreeSet<String>,
 }
 
@@ -55,7 +55,7 @@ pub enum What {
 }
 
 impl Lineage {
-    /// Of all that is applied.
+    /// Makes the lineage of all applied primitives.
     pub fn of<'a>(bodies: impl IntoIterator<Item = (&'a Address, &'a Body)>) -> Self {
         let mut lineage = Self::default();
         let named = |all: &[Dataset]| -> BTreeSet<String> {
@@ -90,7 +90,7 @@ impl Lineage {
         self
     }
 
-    /// What starts the tasks of a DAG: assets, and what the tasks before them write.
+    /// Adds the assets that start the tasks of a DAG: those of its schedule, and outputs of tasks before them.
     fn wait(&mut self, dag: &Dag) {
         let names = |assets: &[Asset]| assets.iter().map(|asset| asset.name.clone()).collect::<Vec<_>>();
         for task in &dag.tasks {

@@ -12,7 +12,7 @@ use crate::wire::assets as wire;
 
 #[async_trait]
 impl Assets for Remote {
-    /// Who tells it, and when, the control plane knows by itself.
+    /// The control plane sets the caller and the time itself.
     async fn complete(
         &self,
         scope: &Scope,

@@ -15,7 +15,7 @@ use crate::state::Scope;
 
 const COLUMNS: &str = "number, asset, part, run, job, origin, told_by, told_at";
 
-/// How many completions of an asset are kept, and at which share of its completions it is looked for older ones.
+/// Stored completions of an asset, and the share of its completions at which older ones are removed.
 const KEPT: i64 = 10_000;
 const SHARE: f64 = 0.01;
 

@@ -1,24 +1,24 @@
-//! What a change of each field costs a workload that runs all the time: the one table of it.
+//! The table of what a change of each field costs a continuous job.
 //!
-//! A workload that is started for each run takes up every change with its next run, whatever the field.
+//! A batch workload applies each change with its next run, whatever the field.
 
 use serde::{Deserialize, Serialize};
 
-/// What a change costs. The dearest is the greatest.
+/// The cost of a change. The most expensive is the greatest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Class {
-    /// Nothing restarts.
+    /// Changes in place, without a restart.
     InPlace,
-    /// What runs restarts on its checkpoint.
+    /// Restarts the job on its checkpoint.
     Restart,
-    /// What runs restarts on its checkpoint, and it can't be known whether Spark takes it.
+    /// Restarts the job on its checkpoint, which Spark may reject.
     Unknown,
     /// The checkpoint can't be kept.
     Reset,
 }
 
-/// How a row of the table is judged.
+/// The way in which a row of the table is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rule {
     /// Always this.
@@ -29,15 +29,15 @@ pub(super) enum Rule {
     FixedInState,
     /// Unknown where the query keeps state, otherwise a restart.
     InState,
-    /// By what the manifest says of the state of a program: `run.continuous.stateVersion`.
+    /// Compares the state version of a program: `run.continuous.stateVersion`.
     Program,
-    /// By what the old and the new query are: see `stream`.
+    /// Compares the old and the new query; see `stream`.
     Query,
     /// It follows from other fields, and is shown where it is all that differs.
     Derived,
     /// Two versions of one address can't differ in it.
     Identity,
-    /// Nothing that runs all the time has it.
+    /// Continuous jobs don't have the field.
     Batch,
 }
 
@@ -326,7 +326,7 @@ pub(super) fn row(path: &[String]) -> Option<(Rule, &'static str)> {
     fits.max_by_key(|(named, ..)| *named).map(|(_, rule, why)| (rule, why))
 }
 
-/// How many segments of a path a pattern names, if it fits at all.
+/// Returns the number of segments that a pattern names, if it fits the path.
 fn fit(pattern: &str, path: &[String]) -> Option<usize> {
     let segments = segments(pattern);
     let (segments, open) = match segments.split_last() {
@@ -435,7 +435,7 @@ mod tests {
         assert!(missing.is_empty(), "these have no row in TABLE: {missing:#?}");
     }
 
-    /// What a primitive has and a manifest has not.
+    /// Fields that primitives have and manifests don't.
     const OF_PRIMITIVES: [&str; 6] = [
         "engine.scala",
         "engine.java",

@@ -1,4 +1,4 @@
-//! What is wanted against what is applied, by fingerprints: so that only what differs is ever read.
+//! Compares desired and applied primitives by fingerprint, so that only bodies that differ are read.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -17,11 +17,11 @@ pub struct Comparison<'a> {
     left_out: u64,
 }
 
-/// What a comparison is to make of a workload.
+/// The treatment of a workload in a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Concern {
     Compared,
-    /// What is applied is known to be what is wanted, though that is not given.
+    /// The applied primitives are known to be the desired ones, which are not given.
     Kept,
     /// The plan is not about it.
     LeftOut,
@@ -68,7 +68,7 @@ pub fn compare<'a>(
     Comparison { state, workloads, unchanged, left_out }
 }
 
-/// What a plan is made with, beside the two sides.
+/// The inputs of a plan beside the two sides.
 pub struct Context<'a> {
     pub scope: Scope,
     /// The commit of the repository that the manifests were read from.
@@ -83,7 +83,7 @@ impl std::fmt::Debug for Context<'_> {
 }
 
 impl Comparison<'_> {
-    /// Whether nothing differs.
+    /// Returns whether nothing differs.
     pub fn is_empty(&self) -> bool {
         self.workloads.is_empty()
     }
@@ -98,7 +98,7 @@ impl Comparison<'_> {
         wanted
     }
 
-    /// What is applied at each address that differs, or stands beside one.
+    /// Returns the applied body at each address of a workload that differs.
     fn bodies(&self, texts: &HashMap<Fingerprint, String>) -> Result<BTreeMap<&Address, Body>, Unreadable> {
         let mut bodies = BTreeMap::new();
         for (&address, (old, _)) in self.workloads.values().flat_map(|sides| &sides.addresses) {
@@ -163,7 +163,7 @@ impl Comparison<'_> {
     }
 }
 
-/// What is applied can't be read: it was written by another version of dcp.
+/// An applied body that can't be read, as another version of dcp wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("what is applied at `{address}` can't be read: {why}")]
 pub struct Unreadable {

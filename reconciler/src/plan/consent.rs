@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Consent, Plan, Workload};
 
-/// What was allowed, by `domain/name`, or `all`.
+/// The allowed workloads: `domain/name`, or `all`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Allowed {
     pub resets: BTreeSet<String>,
@@ -12,7 +12,7 @@ pub struct Allowed {
 }
 
 impl Allowed {
-    /// Whether a workload may be changed as planned.
+    /// Returns whether a workload may be changed as planned.
     pub fn covers(&self, workload: &Workload) -> bool {
         let named = |given: &BTreeSet<String>| given.contains(&workload.id()) || given.contains("all");
         match workload.consent {

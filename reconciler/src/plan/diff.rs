@@ -1,4 +1,4 @@
-//! What differs between two values of JSON, leaf by leaf.
+//! Differences between two JSON values, leaf by leaf.
 
 use std::collections::BTreeSet;
 
@@ -73,7 +73,7 @@ fn keys(old: Option<&Value>, new: Option<&Value>) -> Option<Vec<String>> {
     None
 }
 
-/// What only one of two lists has; both values whole where they are no lists.
+/// Returns the items that only one of two lists has, or both values if they are not lists.
 pub(super) fn sides(old: Option<&Value>, new: Option<&Value>) -> (Option<String>, Option<String>) {
     let (Some(Value::Array(before)), Some(Value::Array(after))) = (old, new) else {
         return (old.map(shown), new.map(shown));

@@ -7,7 +7,7 @@ use similar::{ChangeTag, TextDiff};
 /// Lines around a change.
 const CONTEXT: usize = 2;
 
-/// What was taken out and put in, each line with `-`, `+` or a space before it, and `…` where lines are left out.
+/// Returns removed and added lines, each after `-`, `+` or a space, with `…` in place of lines that are left out.
 pub(super) fn lines(old: &str, new: &str) -> String {
     let diff = TextDiff::from_lines(old, new);
     let mut text = String::new();
@@ -28,13 +28,13 @@ pub(super) fn lines(old: &str, new: &str) -> String {
     text
 }
 
-/// How many lines of the new text come before the first that differs; the last one, where lines are only missing.
+/// Returns the index of the first new line that differs, or of the last line if lines were only removed.
 pub(super) fn first(old: &str, new: &str) -> usize {
     let same = old.lines().zip(new.lines()).take_while(|(old, new)| old == new).count();
     same.min(new.lines().count().saturating_sub(1))
 }
 
-/// How many lines were taken out or put in, whichever are more.
+/// Returns the number of removed or added lines, whichever is greater.
 pub(super) fn count(diff: &str) -> usize {
     let with = |sign: char| diff.lines().filter(|line| line.starts_with(sign)).count();
     with('-').max(with('+'))

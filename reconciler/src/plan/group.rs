@@ -1,4 +1,4 @@
-//! What becomes of the DAG of a group, told task by task.
+//! The plan of a group's DAG, task by task.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use super::side::{PlaceOf, Planned, Side, Sides, group_dag, steps};
 use super::{Class, Consent, Live, Reason, Workload, reason};
 use crate::state::Action;
 
-/// What the jobs of groups are shown as, where those of workloads are `sql` or `stream`.
+/// The job kind that plans show for the DAG of a group.
 pub(super) const JOB: &str = "group";
 
 /// The groups whose DAGs have the tasks of workloads, by the addresses of their jobs.
@@ -65,7 +65,7 @@ pub(super) fn describe(
     Planned { workload, old, new }
 }
 
-/// What differs in the tasks, in the order of their names.
+/// Returns the differences between tasks, ordered by name.
 fn tasks(old: &Dag, new: &Dag, domain: &str, place: &PlaceOf<'_>) -> Vec<Reason> {
     let by_id = |dag: &'_ Dag| -> BTreeMap<String, Task> {
         dag.tasks.iter().map(|task| (task.task_id.clone(), task.clone())).collect()
@@ -118,7 +118,7 @@ fn short(fingerprint: &str) -> String {
     Fingerprint::parse(fingerprint).map_or_else(|| fingerprint.to_owned(), |it| it.short().to_owned())
 }
 
-/// What a task runs after.
+/// Returns the tasks that a task runs after.
 fn after_of(task: &Task) -> Option<String> {
     (!task.upstream.is_empty()).then(|| format!("after {}", task.upstream.join(", ")))
 }

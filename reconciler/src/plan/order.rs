@@ -58,7 +58,7 @@ fn sorted(planned: Vec<Planned>, side: impl Fn(&Planned) -> &Side) -> Vec<Planne
     sorted
 }
 
-/// For each, the others that write what it reads; for a group, the workloads that are its tasks.
+/// Returns, for each workload, the producers of its inputs and, for a group, the workloads of its tasks.
 fn waits(planned: &[Planned], side: &impl Fn(&Planned) -> &Side) -> Vec<BTreeSet<usize>> {
     let mut writers: BTreeMap<&Dataset, Vec<usize>> = BTreeMap::new();
     for (index, it) in planned.iter().enumerate() {

@@ -45,7 +45,7 @@ pub(super) fn of_change(old: &Side, new: &Side, locate: &Locate<'_>) -> Vec<Reas
     found
 }
 
-/// What differs in the DAG, but for its tasks.
+/// Returns the differences between two DAGs except those of tasks.
 pub(super) fn of_dag(old: &Side, new: &Side, locate: &Locate<'_>) -> Vec<Reason> {
     let mut reasons = Reasons { locate, found: Vec::new(), judge: Judge::of(old, new) };
     if let (Some(old), Some(new)) = (&old.orchestrator, &new.orchestrator) {
@@ -55,16 +55,16 @@ pub(super) fn of_dag(old: &Side, new: &Side, locate: &Locate<'_>) -> Vec<Reason>
     reasons.found
 }
 
-/// What it takes to tell what a difference costs.
+/// The facts that decide the cost of a difference.
 #[derive(Debug)]
 struct Judge {
-    /// Nothing runs of it between its runs.
+    /// Set for workloads that don't run between their runs.
     batch: bool,
     /// It does not run now, and will not.
     paused: bool,
     streamed: BTreeSet<String>,
     compared: Option<Compared>,
-    /// What both sides say of the state of a program.
+    /// The state versions of a program on both sides.
     versions: (Option<u32>, Option<u32>),
     /// One side of it is a service, so that nothing goes on from a checkpoint.
     service: bool,
@@ -92,7 +92,7 @@ impl Judge {
         }
     }
 
-    /// What a difference costs and why; nothing where it is not to be shown.
+    /// Returns the cost of a difference and the reason, or none if the difference is not shown.
     fn of_leaf(&self, path: &[String]) -> Option<(Class, String)> {
         let Some((rule, why)) = class::row(path) else {
             return Some((

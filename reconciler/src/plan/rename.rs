@@ -45,7 +45,7 @@ pub(super) fn recognise(planned: &mut [Planned]) {
     }
 }
 
-/// What a workload is, whatever it is called.
+/// Returns the content of a workload without its name.
 fn content(side: &Side) -> String {
     let mut job = side.job.as_ref().map_or(Value::Null, value);
     if let Some(metadata) = job.get_mut("metadata").and_then(Value::as_object_mut) {

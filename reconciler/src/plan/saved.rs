@@ -14,7 +14,7 @@ struct File {
     format: u32,
     /// The version that wrote it.
     dcp: String,
-    /// Of the plan's canonical form, so that what was changed by hand is noticed.
+    /// The digest of the canonical plan, which detects manual changes.
     digest: Fingerprint,
     plan: serde_json::Value,
 }
@@ -31,7 +31,7 @@ pub enum SavedError {
 }
 
 impl Plan {
-    /// As it is saved.
+    /// Returns the text of a saved plan.
     pub fn save(&self) -> String {
         let plan =
             serde_json::to_value(self).expect("a plan has text as keys, and nothing that JSON can't hold");

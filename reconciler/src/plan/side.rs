@@ -73,7 +73,7 @@ impl Side {
         side
     }
 
-    /// How the workload is run, as the manifest calls it.
+    /// Returns the kind of run in the words of the manifest.
     pub(super) fn run(&self) -> Option<&'static str> {
         match (&self.continuous, &self.orchestrator) {
             (Some(job), _) => Some(job.kind()),
@@ -95,7 +95,7 @@ impl Side {
         self.continuous.as_ref().is_some_and(ContinuousJob::is_paused)
     }
 
-    /// Where state is kept, if it is.
+    /// Returns the checkpoint, if there is one.
     pub(super) fn checkpoint(&self) -> Option<&str> {
         let of_job = || match &self.job.as_ref()?.job {
             Job::Stream(stream) => stream.checkpoint.as_ref().map(Location::as_str),

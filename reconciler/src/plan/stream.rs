@@ -1,5 +1,5 @@
-//! Whether a changed declarative stream can go on from its checkpoint: by Spark's guide, "Recovery semantics after
-//! changes in a streaming query", and by what the old and the new query keep as state.
+//! Decides whether a changed stream can continue from its checkpoint. The rules are those of Spark's guide, "Recovery
+//! semantics after changes in a streaming query", applied to the state of the old and the new query.
 
 mod query;
 mod sink;
@@ -44,7 +44,7 @@ impl Finding {
 struct Known<'a> {
     stream: &'a Stream,
     text: &'a str,
-    /// Nothing where the query can't be read.
+    /// None if the query can't be read.
     shape: Option<QueryShape>,
 }
 
@@ -85,7 +85,7 @@ impl<'a> Known<'a> {
         })
     }
 
-    /// Whether the query keeps state; nothing where that can't be known.
+    /// Returns whether the query keeps state, or none if that is unknown.
     fn is_stateful(&self) -> Option<bool> {
         if !self.stream.deduplicate.is_empty() {
             return Some(true);
@@ -109,11 +109,11 @@ fn shape(text: &str) -> Option<QueryShape> {
     }
 }
 
-/// What is to be said of two versions of a stream.
+/// The comparison of two versions of a stream.
 #[derive(Debug)]
 pub(super) struct Compared {
     pub(super) findings: Vec<Finding>,
-    /// Whether one of the two keeps state; nothing where that can't be known.
+    /// Set if one of the two keeps state; none if that is unknown.
     pub(super) stateful: Option<bool>,
     /// Fields below `job.stream` of which everything is said in the findings.
     pub(super) settled: Vec<Vec<String>>,
@@ -136,7 +136,7 @@ pub(super) fn compare(old: &Stream, new: &Stream) -> Compared {
     Compared { findings, stateful, settled }
 }
 
-/// Whether a stream reads a source as one.
+/// Returns whether a stream reads a source as a stream.
 pub(super) fn reads_as_stream(stream: &Stream, source: &str) -> bool {
     stream.sources.iter().any(|(name, it)| name.as_str() == source && it.is_streaming())
 }

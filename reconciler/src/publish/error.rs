@@ -1,5 +1,4 @@
-//! What can go wrong with a DAG folder, in words for whoever has to mend it. No text of a service is passed on: it may
-//! hold what must not be shown.
+//! Errors of DAG folders. They pass on no text of a service, which may hold secrets.
 
 use std::fmt;
 
@@ -11,7 +10,7 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// What the project says can't be a DAG folder.
+    /// The location in the project file can't be a DAG folder.
     #[error("`{location}` can't be the DAG folder: {why}")]
     Location { location: String, why: String, help: &'static str },
     #[error("`{name}` can't be the name of a DAG file: {why}")]
@@ -37,7 +36,7 @@ impl From<dcp_objects::Unusable> for Error {
 }
 
 impl Error {
-    /// What to do about it, where that can be said.
+    /// Returns a remedy, if there is one.
     pub fn help(&self) -> Option<&'static str> {
         match self {
             Self::Location { help, .. } => Some(help),
@@ -51,7 +50,7 @@ impl Error {
     }
 }
 
-/// What was tried.
+/// The operation that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Doing {
     Read,

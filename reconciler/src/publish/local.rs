@@ -46,7 +46,7 @@ impl Local {
         self.discard(id)?;
         let written = self.write_staged(id, files);
         if written.is_err() {
-            // What is there of it would only fill a full disk. That it could not be written is what is to be told.
+            // The partial file would only fill a full disk. The error of the write is reported.
             let _ = self.discard(id);
         }
         written
@@ -218,7 +218,7 @@ impl Local {
         }
     }
 
-    /// Whether the folder is there. Where it is not dcp's to make, it has to be.
+    /// Returns whether the folder exists. A folder that dcp must not create has to exist.
     fn exists(&self) -> Result<bool> {
         match std::fs::metadata(&self.0.root) {
             Ok(meta) if meta.is_dir() => Ok(true),
@@ -228,7 +228,7 @@ impl Local {
         }
     }
 
-    /// Where staged files are. A link there would lead out of the folder.
+    /// Returns the folder of staged files. A link in its place is an error, as it leads out of the folder.
     fn staged_folder(&self) -> Result<PathBuf> {
         let folder = self.0.root.join(STAGED_FOLDER);
         match folder.symlink_metadata() {

@@ -1,10 +1,10 @@
-//! What may be the name of a DAG file, and of what is staged.
+//! Names of DAG files and of staged files.
 
 use std::collections::HashSet;
 
 use super::{Error, File, MARK, Result};
 
-/// What the name of a staged file ends in. Airflow takes files for DAGs that end in `.py`, and zip archives.
+/// The suffix of staged files. Airflow reads `.py` files and zip archives.
 const STAGED: &str = ".staged";
 
 /// The longest name that a file may have nearly everywhere.
@@ -46,7 +46,7 @@ pub(super) fn is_valid(name: &str) -> bool {
     flaw(name).is_none()
 }
 
-/// Whether a file that begins so is one that dcp wrote.
+/// Returns whether dcp wrote the file with this beginning.
 pub(super) fn is_ours(beginning: &[u8]) -> bool {
     beginning.starts_with(MARK.as_bytes())
 }

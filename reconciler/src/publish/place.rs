@@ -1,4 +1,4 @@
-//! What a project's text for its DAG folder means.
+//! Parses the location of a DAG folder.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -9,7 +9,7 @@ use super::{Error, Result};
 pub(super) enum Place {
     Folder {
         root: PathBuf,
-        /// As messages name it.
+        /// The name in messages.
         shown: String,
         /// It lies in the project, and is made where it is missing. Another folder may just not be mounted.
         ours: bool,
@@ -52,8 +52,7 @@ fn normal(path: &Path) -> Option<PathBuf> {
     Some(normal)
 }
 
-/// Where a path below `base` is in truth; none where a link leads out of `base`. What does not exist yet stands as it
-/// is written.
+/// Resolves the links of a path below `base`; none if a link leads out of it. Parts that don't exist stay as they are.
 fn within(base: &Path, below: &Path) -> Option<PathBuf> {
     let base = base.canonicalize().unwrap_or_else(|_| base.to_owned());
     let mut real = base.clone();

@@ -16,7 +16,7 @@ use super::{AT_ONCE, Doing, Error, File, Listed, MARK, Result, STAGED_FOLDER, na
 pub(super) struct Remote {
     store: Arc<dyn ObjectStore>,
     prefix: Path,
-    /// As messages name it.
+    /// The name in messages.
     shown: String,
 }
 
@@ -46,7 +46,7 @@ impl Remote {
         let folder = self.staged(id);
         let written = self.write(files, |name| at(&folder, &name::staged(name))).await;
         if written.is_err() {
-            // That it could not be written is what is to be told, whatever becomes of the rest.
+            // The error of the write is reported, whatever the clean-up does.
             let _ = self.discard(id).await;
         }
         written
@@ -173,7 +173,7 @@ impl Remote {
         Ok(looked.into_iter().flatten().collect())
     }
 
-    /// What is directly in a folder.
+    /// Returns the files directly in a folder, with their sizes.
     async fn sizes(&self, folder: &Path) -> Result<BTreeMap<String, u64>> {
         let listed = self.store.list_with_delimiter(Some(folder)).await;
         let listed = listed.map_err(|error| self.failed("", Doing::Listed, &error))?;

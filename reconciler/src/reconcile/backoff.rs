@@ -1,4 +1,4 @@
-//! How long a job that fails is left alone: twice as long each time, up to a cap, and not quite the same for any two.
+//! Backoff after failures: doubles each time up to a limit, with jitter per job.
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -16,7 +16,7 @@ pub(super) fn not_before(now: Timestamp, failures: u32, chance: u64) -> Timestam
     now.saturating_add(SignedDuration::from_millis(pause)).unwrap_or(Timestamp::MAX)
 }
 
-/// As good as chance, and no chance at all.
+/// Mixes the bits of a number, as a deterministic source of jitter.
 fn mixed(mut number: u64) -> u64 {
     number = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
     number = (number ^ (number >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

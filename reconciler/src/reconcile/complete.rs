@@ -5,7 +5,7 @@ use dcp_runner::api::Holder;
 use super::job::{Job, UpTo};
 use crate::assets::NewCompletions;
 
-/// Who tells it.
+/// The origin of these reports.
 pub(super) const ORIGIN: &str = "stream";
 
 /// Returns the report that is due for a job, and the time up to which its outputs are complete.

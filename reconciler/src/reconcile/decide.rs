@@ -1,4 +1,4 @@
-//! What is to be done next about a continuous job.
+//! Decides the next step for a continuous job.
 
 use dcp_model::manifest::OnUnhealthy;
 use jiff::{SignedDuration, Timestamp};
@@ -8,29 +8,29 @@ use super::{
     backoff,
 };
 
-/// How long a run has to last for earlier failures to be forgotten.
+/// Duration of a run after which earlier failures no longer count.
 const STEADY: SignedDuration = SignedDuration::from_mins(10);
 
-/// How often it is looked whether a run needs more executors or fewer, in seconds.
-const LOOK: u64 = 15;
+/// Interval between checks of the number of executors, in seconds.
+const SCALE_INTERVAL: u64 = 15;
 
-/// What is to be done to the world. It is done after what is remembered was written down, and done again for as long as it
-/// is decided again.
+/// An effect outside of the reconciler. It is performed after the state was saved, and repeated as long as it is decided
+/// again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Submit a run by its own token: the answer is its execution, whether it is new or was there.
+    /// Submits a run with its own token. The response is its execution, new or existing.
     Start(Run),
-    /// Have an execution stop.
+    /// Stops an execution.
     Stop { execution: String },
 }
 
-/// How a job is, for people.
+/// The condition of a job, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Condition {
-    /// Nothing is to run, and nothing does.
+    /// The job is deleted, and no run is alive.
     Gone,
     Paused,
-    /// It is not known how it is: the Runner can't be asked.
+    /// Unknown, as the Runner does not answer.
     Unknown,
     Starting,
     /// Another execution has its checkpoint.
@@ -38,59 +38,59 @@ pub enum Condition {
         by: String,
     },
     Healthy,
-    /// It runs, and nothing is told of how.
+    /// Runs without reporting progress.
     Silent,
     Stopping(Stopping),
-    /// It has failed, and is left alone for a while.
+    /// Failed, and waits for its backoff.
     BackingOff {
         until: Timestamp,
     },
 }
 
-/// What was decided.
+/// A decision about a job.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Decision {
-    /// What is to be remembered from now on; it is written down before anything is done.
+    /// The new state, saved before the effect is performed.
     pub state: JobState,
     pub act: Option<Effect>,
     pub condition: Condition,
-    /// When it has to be decided again, though nothing has changed.
+    /// The time of the next decision, if nothing changes before.
     pub wake: Option<Timestamp>,
-    /// What was decided this time, and why.
+    /// Messages about the decision, with reasons.
     pub events: Vec<String>,
 }
 
-/// Decides. `chance` is a number of the job's own.
+/// Decides the next step. `jitter` is a number that differs between jobs.
 pub fn decide(
     desired: Option<&Desired>,
     requested: &Requested,
     state: &JobState,
     observed: &Observed,
     now: Timestamp,
-    chance: u64,
+    jitter: u64,
 ) -> Decision {
     let Observed { run: seen, orphan } = observed;
     let mut it =
-        Deciding { desired, requested, state: state.clone(), now, chance, events: Vec::new(), wake: None };
+        Deciding { desired, requested, state: state.clone(), now, jitter, events: Vec::new(), wake: None };
     if it.state.run.is_some() && *seen == RunStatus::Unknown {
         return it.decided(None, Condition::Unknown);
     }
-    // Before all else: while it is alive, nothing else may touch the checkpoint.
+    // The orphan goes first: while it lives, nothing else may use the checkpoint.
     if let Some(orphan) = orphan {
         let act = Effect::Stop { execution: orphan.clone() };
         return it.decided(Some(act), Condition::Held { by: orphan.clone() });
     }
-    it.note(seen);
+    it.observe(seen);
     let target = it.target();
-    it.try_out(target.as_ref());
+    it.begin_trial(target.as_ref());
     match it.state.run.clone() {
-        Some(run) => it.running(run, target, seen),
-        None => it.resting(target),
+        Some(run) => it.decide_running(run, target, seen),
+        None => it.decide_stopped(target),
     }
 }
 
-/// Returns how long a driver must have run until its version counts as healthy, where nothing else is known of it, in seconds.
-fn settles(desired: &Desired, version: &Version) -> u64 {
+/// Returns the time in seconds after which a driver without reported progress counts as healthy.
+fn settle_time(desired: &Desired, version: &Version) -> u64 {
     if version.is_service() { desired.stable_after } else { desired.start_within }
 }
 
@@ -99,7 +99,7 @@ struct Deciding<'a> {
     requested: &'a Requested,
     state: JobState,
     now: Timestamp,
-    chance: u64,
+    jitter: u64,
     events: Vec<String>,
     wake: Option<Timestamp>,
 }
@@ -114,14 +114,14 @@ impl Deciding<'_> {
         self.wake = Some(self.wake.map_or(at, |before| before.min(at)));
     }
 
-    /// What follows from what is seen, whatever is to come of it.
-    fn note(&mut self, seen: &RunStatus) {
+    /// Updates the state from the observed status of the run.
+    fn observe(&mut self, seen: &RunStatus) {
         let Some(run) = self.state.run.clone() else { return };
         match seen {
             RunStatus::Unknown | RunStatus::Nothing | RunStatus::Held { .. } => {}
             RunStatus::Refused { why, retryable } => {
                 self.state.run = None;
-                self.fail(&run, why, *retryable);
+                self.record_failure(&run, why, *retryable);
             }
             RunStatus::Ended { succeeded, why, retryable } => {
                 self.state.run = None;
@@ -129,23 +129,23 @@ impl Deciding<'_> {
                     Some(Stopping::Unhealthy) => {
                         let why =
                             self.state.failure.clone().unwrap_or_else(|| "it was not healthy".to_owned());
-                        self.fail(&run, &why, true);
+                        self.record_failure(&run, &why, true);
                     }
                     Some(why) => self.events.push(format!("run {} has stopped: {}", run.number, why.words())),
                     // A continuous job must not end by itself.
-                    None if *succeeded => self.fail(&run, "it ended by itself", true),
-                    None => self.fail(&run, why, *retryable),
+                    None if *succeeded => self.record_failure(&run, "it ended by itself", true),
+                    None => self.record_failure(&run, why, *retryable),
                 }
             }
-            RunStatus::Alive { health } => self.examine(run, *health),
+            RunStatus::Alive { health } => self.check_health(run, *health),
         }
     }
 
-    /// A run came to nothing.
-    fn fail(&mut self, run: &Run, why: &str, retryable: bool) {
+    /// Records a failed run.
+    fn record_failure(&mut self, run: &Run, why: &str, retryable: bool) {
         self.state.failures = self.state.failures.saturating_add(1);
         self.state.failure = Some(why.to_owned());
-        self.state.not_before = Some(backoff::not_before(self.now, self.state.failures, self.chance));
+        self.state.not_before = Some(backoff::not_before(self.now, self.state.failures, self.jitter));
         self.events.push(format!("run {} of revision {} failed: {why}", run.number, run.version.revision));
         let late = self.trial_ends(run.version.build).is_some_and(|end| self.now >= end);
         if !retryable || late {
@@ -153,14 +153,14 @@ impl Deciding<'_> {
         }
     }
 
-    /// When a build has to have been healthy; none where it was, or is not on trial.
+    /// Returns the end of a build's trial, or none if it passed or is not on trial.
     fn trial_ends(&self, build: u64) -> Option<Timestamp> {
         let trial = self.state.trial.as_ref().filter(|it| it.build == build && !it.passed)?;
         let Desired { start_within, stable_after, .. } = self.desired?;
         Some(later(trial.since, start_within.saturating_add(*stable_after)))
     }
 
-    /// A build that is on trial is run no more, where the policy has something to put in its place.
+    /// Gives up a build on trial, if the policy has an alternative.
     fn give_up(&mut self, version: &Version, why: &str) {
         let Some(desired) = self.desired.filter(|it| it.version.build == version.build) else { return };
         if self.trial_ends(version.build).is_none() {
@@ -178,27 +178,27 @@ impl Deciding<'_> {
         self.state.given_up = Some(GivenUp { build: version.build, at: self.now, why: why.to_owned() });
     }
 
-    /// Whether what runs does what it should.
-    fn examine(&mut self, mut run: Run, health: Health) {
+    /// Checks the health of a run.
+    fn check_health(&mut self, mut run: Run, health: Health) {
         let Some(desired) = self.desired.filter(|_| run.stopping.is_none()) else { return };
         let start_ends = later(run.begun, desired.start_within);
-        let ill = match health {
+        let problem = match health {
             Health::Moving { last, batch_millis } => {
                 let end = later(last, desired.progress_within);
                 if self.now < end {
                     self.wake_at(end);
-                    self.prove(&run);
+                    self.mark_healthy(&run);
                     self.scale(&run, batch_millis);
                     return;
                 }
                 format!("it finished no batch for {} s", desired.progress_within)
             }
-            // There is nothing to judge it by but that it goes on.
+            // Without progress, the only sign of health is that the driver runs.
             Health::Silent { since } => {
-                let end = later(since, settles(desired, &run.version));
+                let end = later(since, settle_time(desired, &run.version));
                 match self.now < end {
                     true => self.wake_at(end),
-                    false => self.prove(&run),
+                    false => self.mark_healthy(&run),
                 }
                 return;
             }
@@ -212,18 +212,18 @@ impl Deciding<'_> {
             }
         };
         self.events
-            .push(format!("run {} of revision {} is not healthy: {ill}", run.number, run.version.revision));
+            .push(format!("run {} of revision {} is not healthy: {problem}", run.number, run.version.revision));
         let late = self.trial_ends(run.version.build).is_some_and(|end| self.now >= end);
         if late {
-            self.give_up(&run.version, &ill);
+            self.give_up(&run.version, &problem);
         }
-        self.state.failure = Some(ill);
+        self.state.failure = Some(problem);
         run.stopping = Some(Stopping::Unhealthy);
         self.state.run = Some(run);
     }
 
-    /// It is healthy.
-    fn prove(&mut self, run: &Run) {
+    /// Marks the version of a run as healthy.
+    fn mark_healthy(&mut self, run: &Run) {
         if let Some(trial) =
             self.state.trial.as_mut().filter(|it| it.build == run.version.build && !it.passed)
         {
@@ -242,11 +242,11 @@ impl Deciding<'_> {
         }
     }
 
-    /// It may need more executors, or fewer.
+    /// Changes the number of executors if the load requires it.
     fn scale(&mut self, run: &Run, batch_millis: u64) {
         let scaling = self.desired.and_then(|it| it.scaling.as_ref());
         let (Some(scaling), Some(executors)) = (scaling, run.executors) else { return };
-        // A start may change it too, and is as little to be judged by.
+        // A start changes the number as well, so utilization counts from the start.
         let since = self.state.scale.as_ref().map_or(run.begun, |it| it.since.max(run.begun));
         let found = scaling.advise(executors, since, batch_millis, &mut self.state.pressure, self.now);
         if let Some(scale) = found {
@@ -255,16 +255,16 @@ impl Deciding<'_> {
             self.state.scale = Some(scale);
         }
         if scaling.busy(batch_millis).is_some() {
-            self.wake_at(later(self.now, LOOK));
+            self.wake_at(later(self.now, SCALE_INTERVAL));
         }
     }
 
-    /// How many executors what is started is to have, where they follow the load.
+    /// Returns the number of executors of the next start, if they follow the load.
     fn executors(&self) -> Option<u32> {
         Some(self.desired?.scaling.as_ref()?.wanted(self.state.scale.as_ref()))
     }
 
-    /// What is to run, if anything is.
+    /// Returns the version that should run, if any.
     fn target(&mut self) -> Option<Version> {
         let desired = self.desired?;
         let other = self.state.healthy.as_ref().is_some_and(|it| it.build != desired.version.build);
@@ -276,7 +276,7 @@ impl Deciding<'_> {
                     OnUnhealthy::Pause => true,
                 }
         };
-        // Another revision may be better, and the policy may be another one by now.
+        // A new revision or another policy revokes the decision.
         self.state.given_up = self.state.given_up.take().filter(stays);
         if desired.paused || self.requested.paused {
             return None;
@@ -288,8 +288,8 @@ impl Deciding<'_> {
         }
     }
 
-    /// Another build begins anew, and has to show that it is healthy.
-    fn try_out(&mut self, target: Option<&Version>) {
+    /// Begins the trial of a new build.
+    fn begin_trial(&mut self, target: Option<&Version>) {
         let Some(target) = target else { return };
         if self.state.trial.as_ref().is_none_or(|it| it.build != target.build) {
             let passed = self.state.healthy.as_ref().is_some_and(|it| it.build == target.build);
@@ -298,18 +298,18 @@ impl Deciding<'_> {
         }
     }
 
-    fn running(mut self, mut run: Run, target: Option<Version>, seen: &RunStatus) -> Decision {
+    fn decide_running(mut self, mut run: Run, target: Option<Version>, seen: &RunStatus) -> Decision {
         let stop = match (&self.desired, &target) {
             (None, _) => Some(Stopping::Deleted),
             (Some(_), None) => Some(Stopping::Paused),
             (Some(_), Some(target)) if target.build != run.version.build => Some(Stopping::Replaced),
             _ if self.requested.restarts > self.state.restarts => Some(Stopping::Restarted),
-            // That they follow the load from now on, or no more, can wait for the next start.
+            // Switching scaling on or off waits for the next start.
             _ if run.executors.is_some() && self.executors().is_some_and(|it| run.executors != Some(it)) => {
                 Some(Stopping::Resized)
             }
             (Some(_), Some(target)) => {
-                // It was changed in place.
+                // The revision changed in place.
                 run.version.revision = target.revision;
                 if let Some(healthy) = self.state.healthy.as_mut().filter(|it| it.build == target.build) {
                     healthy.revision = target.revision;
@@ -319,20 +319,20 @@ impl Deciding<'_> {
         };
         if let Some(stop) = stop {
             self.state.restarts = self.requested.restarts;
-            // What was not healthy has failed, though it would have been stopped for something else too.
+            // An unhealthy run counts as failed, even if there is another reason to stop it.
             if run.stopping.is_none() {
                 self.events.push(format!("run {} is stopped: {}", run.number, stop.words()));
                 run.stopping = Some(stop);
             }
         }
         self.state.run = Some(run.clone());
-        // Whether the Runner has it can only be told by submitting it; what was not let in is not there.
+        // Only a submit shows whether the Runner has the run. A rejected submit left none.
         let Some(execution) = run.execution.clone() else {
             let act = Effect::Start(run.clone());
             return match seen {
                 RunStatus::Held { .. } if run.stopping.is_some() => {
                     self.state.run = None;
-                    self.resting(target)
+                    self.decide_stopped(target)
                 }
                 RunStatus::Held { by } => self.decided(Some(act), Condition::Held { by: by.clone() }),
                 _ => {
@@ -358,17 +358,17 @@ impl Deciding<'_> {
 
     /// Returns the condition of a run whose backend reports nothing but a running driver.
     fn silent(&self, run: &Run, since: Timestamp) -> Condition {
-        let settles = self.desired.map_or(0, |desired| settles(desired, &run.version));
+        let settle_time = self.desired.map_or(0, |desired| settle_time(desired, &run.version));
         match run.version.is_service() {
-            true if self.now < later(since, settles) => Condition::Starting,
+            true if self.now < later(since, settle_time) => Condition::Starting,
             true => Condition::Healthy,
             false => Condition::Silent,
         }
     }
 
-    fn resting(mut self, target: Option<Version>) -> Decision {
+    fn decide_stopped(mut self, target: Option<Version>) -> Decision {
         if self.requested.restarts > self.state.restarts {
-            // Whoever asks for it does not want to wait either.
+            // A restart ends the backoff.
             (self.state.restarts, self.state.not_before) = (self.requested.restarts, None);
         }
         let Some(target) = target else {
@@ -395,10 +395,10 @@ impl Deciding<'_> {
         self.decided(Some(Effect::Start(run)), Condition::Starting)
     }
 
-    /// For as long as it is seen as its start was answered, nothing else has it be decided about.
+    /// Wakes the job at the end of its start timeout, as no observation may change until then.
     fn wake_when_late(&mut self, run: &Run) {
         if let Some(desired) = self.desired {
-            // What is late already is not asked for without a pause.
+            // Late runs are checked once per second.
             self.wake_at(later(run.begun, desired.start_within).max(later(self.now, 1)));
         }
     }

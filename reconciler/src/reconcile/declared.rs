@@ -9,7 +9,7 @@ use crate::registry::sql::Sql;
 use crate::registry::{Registry as _, Result};
 use crate::state::Scope;
 
-/// What is declared of a job, or why it can't be read.
+/// The declared settings of a job, or the reason why they can't be read.
 pub(super) type Declared = std::result::Result<Option<Desired>, String>;
 
 /// The jobs of a scope that were changed after a serial, and the serial that this is so at.

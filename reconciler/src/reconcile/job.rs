@@ -6,28 +6,28 @@ use jiff::Timestamp;
 use super::store::{Key, StoredJob};
 use super::{Condition, Desired, Observed, Requested, RunStatus};
 
-/// A continuous job, with all that is known of it.
+/// A continuous job, with the reconciler's knowledge of it.
 #[derive(Debug)]
 pub(super) struct Job {
     pub(super) key: Key,
-    /// What `domain/name` it is.
+    /// The domain of the workload; `name` is its name.
     pub(super) domain: String,
     pub(super) name: String,
     pub(super) desired: Option<Desired>,
-    /// Why what is declared of it can't be read. Then it is left as it is.
+    /// The reason why the declared settings can't be read. Then nothing is done to the job.
     pub(super) unreadable: Option<String>,
     pub(super) requested: Requested,
     pub(super) stored: StoredJob,
     pub(super) observed: Observed,
-    /// What is alive of this job and is not its run: it has to be seen whose it is.
+    /// A live execution of this workload that is not its run. The worker checks who submitted it.
     pub(super) suspect: Option<Id>,
-    /// What was seen to be somebody else's.
+    /// A live execution that somebody else submitted.
     pub(super) foreign: Option<String>,
-    /// Since when nothing is told of how it is, though it runs.
+    /// The time since when the run reports no progress.
     pub(super) silent: Option<Timestamp>,
-    /// The last that was told to be complete of it, since it is known here.
+    /// The last report of completion in this term.
     pub(super) complete: Option<UpTo>,
-    /// When it has to be decided about, whatever happens.
+    /// The time of the next decision, if nothing changes before.
     pub(super) wake: Option<Timestamp>,
     pub(super) condition: Condition,
 }
@@ -36,7 +36,7 @@ impl Job {
     pub(super) fn new(key: Key, stored: StoredJob) -> Option<Self> {
         let (domain, name) = key.address.split_once('/')?.1.split_once('/')?;
         let (domain, name) = (domain.to_owned(), name.to_owned());
-        // What was going on is not known yet.
+        // The status of a stored run is unknown at first.
         let run = if stored.state.run.is_some() { RunStatus::Unknown } else { RunStatus::Nothing };
         let (desired, unreadable, requested) = (None, None, Requested::default());
         let observed = Observed { run, orphan: None };
@@ -63,8 +63,8 @@ impl Job {
     }
 }
 
-/// Up to when a stream's output is complete, by the revision that began its state: one that begins anew begins at the
-/// first event again.
+/// The time up to which a stream's output is complete, for the state that began with a revision. A stream with a new
+/// state begins at its first event again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct UpTo {
     pub(super) state: u64,

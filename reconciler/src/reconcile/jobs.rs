@@ -14,17 +14,17 @@ use crate::registry::sql::Sql;
 use crate::registry::{Error, Registry as _, Result};
 use crate::state::Scope;
 
-/// The stored status of a continuous job. The Runner knows how its run is.
+/// The stored status of a continuous job. The Runner knows the status of its run.
 #[derive(Debug, Clone, PartialEq)]
 pub struct JobStatus {
     pub address: Address,
-    /// Nothing where it was deleted.
+    /// None if the job was deleted.
     pub desired: Option<Desired>,
     pub requested: Requested,
     pub state: JobState,
 }
 
-/// What can be asked for.
+/// A request of a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Request {
     Pause,
@@ -35,13 +35,13 @@ pub enum Request {
 /// Access to continuous jobs. Both implementations pass the suite in `tests/tests/reconcile`.
 #[async_trait]
 pub trait ContinuousJobs: fmt::Debug + Send + Sync {
-    /// Who acts, if anybody ever did.
+    /// Returns the reconciler that holds the lease, if any ever did.
     async fn leader(&self) -> Result<Option<Leader>>;
 
-    /// The jobs of a scope that are declared, or not gone yet; or the one of an address.
+    /// Returns the jobs of a scope, or the one of an address: declared jobs, and deleted ones that still run.
     async fn jobs(&self, scope: &Scope, address: Option<&Address>) -> Result<Vec<JobStatus>>;
 
-    /// Asks for something. Who has it done is the one who acts.
+    /// Records a request. The leader performs it.
     async fn request(
         &self,
         scope: &Scope,
@@ -51,7 +51,7 @@ pub trait ContinuousJobs: fmt::Debug + Send + Sync {
         at: Timestamp,
     ) -> Result<()>;
 
-    /// What was decided of a job last, the newest first.
+    /// Returns the last decisions about a job, newest first.
     async fn events(&self, scope: &Scope, address: &Address, limit: u32) -> Result<Vec<Event>>;
 }
 

@@ -1,9 +1,9 @@
-//! Which of several reconcilers acts: the one that holds the lease.
+//! The lease that elects one of several reconcilers.
 //!
-//! A holder counts up a beat. Whoever sees it stand still for as long as the lease lasts, by its own clock, takes the
-//! lease, with an epoch that is greater by one; so no two clocks are compared. Whoever could not beat for most of the
-//! lease holds it no more, long before others take it. A holder that was stopped in the middle of something and goes on
-//! later may still believe in it for a moment: what it asks a Runner for carries its epoch, and is refused.
+//! The holder increments a beat. Another reconciler that sees the same beat for the duration of the lease, by its own clock,
+//! takes the lease with the next epoch, so no two clocks are compared. A holder that could not beat for most of that
+//! duration stops before others take over. A holder that was suspended and continues later may act for a moment: its
+//! requests carry its old epoch, and the Runner rejects them.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -17,22 +17,22 @@ use super::store::Store;
 /// The name of the lease for which the reconcilers of one database compete.
 pub(super) const LEASE: &str = "reconciler";
 
-/// The right to act, which one of several has.
+/// A lease, which one of several reconcilers holds.
 #[derive(Debug)]
 pub struct Lease {
     database: Database,
     name: String,
     holder: String,
     length: Duration,
-    /// The wall clock, for times that are shown.
+    /// The wall clock, for times that people see.
     time: fn() -> Timestamp,
     clock: Clock,
     held: Arc<Mutex<Option<Held>>>,
-    /// The epoch and the beat of another holder, and since when they are these.
+    /// The epoch and the beat of another holder, and the time since when they are the same.
     heartbeat: Option<((u64, u64), Moment)>,
 }
 
-/// Whether a lease is held, for those who act by it while others see to it.
+/// A handle that tells tasks whether the lease is held.
 #[derive(Debug, Clone)]
 pub struct Standing {
     held: Arc<Mutex<Option<Held>>>,
@@ -41,7 +41,7 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// The epoch, for as long as nobody else can have it.
+    /// Returns the epoch while nobody else can hold the lease.
     pub fn epoch(&self) -> Option<u64> {
         let held = *self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.filter(|held| self.clock.elapsed(held.known) < self.length * 2 / 3).map(|held| held.epoch)
@@ -51,7 +51,7 @@ impl Standing {
 #[derive(Debug, Clone, Copy)]
 struct Held {
     epoch: u64,
-    /// When it was last known that nobody else has it.
+    /// The last time when nobody else held the lease.
     known: Moment,
 }
 
@@ -73,7 +73,7 @@ impl Lease {
         &self.name
     }
 
-    /// The epoch, for as long as nobody else can have it.
+    /// Returns the epoch while nobody else can hold the lease.
     pub fn epoch(&self) -> Option<u64> {
         self.standing().epoch()
     }
@@ -86,12 +86,12 @@ impl Lease {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How often to take a turn.
+    /// Returns the pause between two turns.
     pub fn pause(&self) -> Duration {
         self.length / 5
     }
 
-    /// Says that it is still held, or takes it where nobody has it; the epoch, where it is held then.
+    /// Renews the lease, or takes it if it is free. Returns the epoch if the lease is held.
     pub async fn turn(&mut self) -> Result<Option<u64>> {
         let known = self.clock.now();
         let held = *self.held();
@@ -140,7 +140,7 @@ impl Lease {
         (self.time)().as_millisecond()
     }
 
-    /// Has others take it at once.
+    /// Releases the lease, so that others can take it at once.
     pub async fn leave(&mut self) -> Result<()> {
         let held = self.held().take();
         if let Some(Held { epoch, .. }) = held {

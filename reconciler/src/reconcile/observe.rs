@@ -1,4 +1,4 @@
-//! From what a Runner tells of an execution to what is seen of a job's run.
+//! Maps executions of a Runner to statuses of runs.
 
 use dcp_runner::api::{Holder, Record};
 use dcp_runner::execution::{Execution, Phase, Stopping};
@@ -24,7 +24,7 @@ pub fn seen(record: &Record) -> RunStatus {
 
 /// Returns the observation of a live run. `since` is the time since when it reported no progress.
 pub fn alive(holder: &Holder, version: &Version, since: Timestamp) -> RunStatus {
-    // Queries within a service are its own business.
+    // Queries within a service say nothing about its health.
     let progress = holder.progress.as_ref().filter(|_| !version.is_service());
     RunStatus::Alive { health: health(holder.phase, progress, since) }
 }

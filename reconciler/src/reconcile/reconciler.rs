@@ -1,8 +1,7 @@
-//! Keeps all continuous jobs of a control plane as they are declared, for as long as the lease is held.
+//! The reconcile loop: keeps all continuous jobs of a control plane as declared, while it holds the lease.
 //!
-//! It goes by what is there and not by what happened: what is applied, what somebody asked for, what is remembered and
-//! what the Runner has, each read again and again. A job is decided about where any of it has changed, or its time has
-//! come; so that nothing is done, and nothing written, where nothing changes.
+//! The loop compares states, not events: it polls applied jobs, requests, stored states and live executions. It decides
+//! about a job if any of these changed or the job's wake-up time has come, so it writes nothing while nothing changes.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -22,32 +21,32 @@ use super::declared::declared;
 use super::job::{Job, UpTo};
 use super::lease::{LEASE, Lease, Standing};
 use super::store::{Key, Store};
-use super::worker::{self, BY, Outcome, Worker};
+use super::worker::{self, CALLER, Outcome, Worker};
 use super::{Condition, Health, JobState, Requested, RunStatus, observe};
 use crate::assets::{Assets as _, NewCompletions};
 use crate::registry::sql::Sql;
 use crate::state::Scope;
 
-/// How often it is looked for what has changed of what is applied and asked for.
+/// Interval between polls of the registry and of requests.
 const POLL: Duration = Duration::from_millis(500);
-/// How often the Runner is asked for all that is alive, at most.
+/// Shortest interval between scans of all live executions.
 const SCAN: Duration = Duration::from_secs(1);
-/// How often all that was ever asked for is read anew.
+/// Interval after which all requests are read again.
 const RESYNC: Duration = Duration::from_mins(1);
-/// How soon it is looked again after something that is under way, and after what could not be done.
+/// Pauses before the next check: of a run that stops, and after a failed step.
 const FOLLOW: SignedDuration = SignedDuration::from_millis(400);
 const AGAIN: SignedDuration = SignedDuration::from_secs(1);
 /// The maximum number of reports between two polls.
 const TOLD_AT_ONCE: usize = 256;
-/// How many jobs are seen to at once.
+/// The number of jobs reconciled in parallel.
 const AT_ONCE: usize = 64;
-/// How long a Runner may take to tell of all that is alive.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Timeout of a scan.
+const TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Receives messages about problems, and about their end.
 pub type Log = Arc<dyn Fn(&str) + Send + Sync>;
 
-/// What a reconciler works with.
+/// Keeps continuous jobs as declared while it holds the lease.
 pub struct Reconciler {
     pub registry: Sql,
     pub store: Store,
@@ -65,7 +64,7 @@ impl fmt::Debug for Reconciler {
 }
 
 impl Reconciler {
-    /// Keeps jobs whenever it has the lease, until it is to stop.
+    /// Runs until `stop`. Reconciles jobs while it holds the lease.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
         let mut lease = Lease::new(&self.store, LEASE, self.lease, self.clock);
         let standing = lease.standing();
@@ -104,11 +103,11 @@ impl Reconciler {
             () = terms => {}
             _ = stop.wait_for(|it| *it) => {}
         }
-        // Others need not wait until it is known to be gone.
+        // Releasing the lease saves others the wait for its end.
         let _ = lease.leave().await;
     }
 
-    /// Keeps jobs by an epoch, until it is over or something went wrong.
+    /// Reconciles jobs during one epoch, until it ends or an error occurs.
     async fn hold(&self, epoch: u64, standing: &Standing) -> Tried {
         let fence = Fence { lease: format!("{LEASE}-{}", self.store.id()), epoch };
         let (store, runner) = (self.store.clone(), Arc::clone(&self.runner));
@@ -127,16 +126,16 @@ impl Reconciler {
     }
 }
 
-/// All that is known while a lease is held.
+/// The knowledge of one term of the lease.
 struct Term<'a> {
     keeper: &'a Reconciler,
     worker: Worker,
     jobs: HashMap<Key, Job>,
-    /// The serial up to which each scope is known.
+    /// The last known serial of each scope.
     scopes: HashMap<Scope, u64>,
-    /// The last of what was asked for that is known.
+    /// The change of the last known request.
     requests_read: u64,
-    /// What has to be decided about.
+    /// Jobs to decide about.
     due: HashSet<Key>,
     /// Reports to make, with the time up to which each is complete.
     completed: Vec<(Key, UpTo, NewCompletions)>,
@@ -170,11 +169,11 @@ impl Term<'_> {
                 let most = self.keeper.lease.max(SCAN);
                 scan = Instant::now() + pace::pause(&scanned, begun.elapsed(), SCAN..=most);
                 reached = scanned.is_ok();
-                self.tell(scanned.err());
+                self.log_trouble(scanned.err());
             }
-            // Nothing is done without the Runner.
+            // Without the Runner there is nothing to do.
             if reached {
-                self.attend(&holds).await?;
+                self.reconcile(&holds).await?;
             }
             let wakes = if reached { self.wakes() } else { None };
             let next = wakes.map_or(poll, |at| poll.min(at)).min(scan);
@@ -187,8 +186,8 @@ impl Term<'_> {
         (self.keeper.clock)()
     }
 
-    /// Says what could not be done where it is something new, and that it can be done again.
-    fn tell(&mut self, trouble: Option<String>) {
+    /// Logs a new problem, and the end of a problem.
+    fn log_trouble(&mut self, trouble: Option<String>) {
         if trouble != self.trouble {
             let log = &self.keeper.log;
             match &trouble {
@@ -199,16 +198,16 @@ impl Term<'_> {
         }
     }
 
-    /// When the next job's time comes.
+    /// Returns the next wake-up time.
     fn wakes(&self) -> Option<Instant> {
         let first = self.jobs.values().filter_map(|job| job.wake).min()?;
         let left = first.duration_since(self.now()).unsigned_abs();
         let left = if first <= self.now() { Duration::ZERO } else { left };
-        // What can't be done is not tried without end.
+        // A failing job must not cause a busy loop.
         Some(Instant::now() + left.max(Duration::from_millis(20)))
     }
 
-    /// Reads what was applied and asked for since.
+    /// Reads new commits and new requests.
     async fn read(&mut self) -> Tried {
         for (scope, serial) in self.keeper.registry.scopes().await.map_err(text)? {
             let known = self.scopes.get(&scope).copied().unwrap_or_default();
@@ -258,10 +257,10 @@ impl Term<'_> {
         self.jobs.get_mut(key)
     }
 
-    /// Asks the Runner for all that is alive, and sees what has changed.
+    /// Lists the live executions, and marks jobs whose status changed.
     async fn scan(&mut self) -> Tried {
-        let holders = tokio::time::timeout(PATIENCE, all_holders(&*self.worker.runner)).await;
-        let late = |_| format!("it did not answer within {} s", PATIENCE.as_secs());
+        let holders = tokio::time::timeout(TIMEOUT, all_holders(&*self.worker.runner)).await;
+        let late = |_| format!("it did not answer within {} s", TIMEOUT.as_secs());
         let holders = holders.map_err(late)?.map_err(text)?;
         let now = self.now();
         let by_key: HashMap<&str, &Holder> = holders.iter().map(|it| (it.key.as_str(), it)).collect();
@@ -276,7 +275,7 @@ impl Term<'_> {
                         self.completed.extend(due.map(|(up_to, new)| (key.clone(), up_to, new)));
                         observe::alive(holder, &run.version, *job.silent.get_or_insert(now))
                     }
-                    // It is not alive, or was not yet: it is asked for by itself.
+                    // It has ended, or had not started: the worker checks it.
                     None => RunStatus::Unknown,
                 },
                 (None, RunStatus::Held { by }) => {
@@ -299,12 +298,12 @@ impl Term<'_> {
         Ok(())
     }
 
-    /// Tells what was seen to be complete: some of it, as the rest has its time.
+    /// Reports some of the completions; the rest waits for the next round.
     async fn complete(&mut self) -> Tried {
         let from = self.completed.len().saturating_sub(TOLD_AT_ONCE);
         for (key, up_to, new) in self.completed.split_off(from) {
             let Ok(scope) = key.scope.parse::<Scope>() else { continue };
-            self.keeper.registry.complete(&scope, &new, BY, self.now()).await.map_err(text)?;
+            self.keeper.registry.complete(&scope, &new, CALLER, self.now()).await.map_err(text)?;
             if let Some(job) = self.jobs.get_mut(&key) {
                 job.complete = Some(up_to);
             }
@@ -312,7 +311,7 @@ impl Term<'_> {
         Ok(())
     }
 
-    /// Finds what is alive of a job and is not its run.
+    /// Finds live executions of a job that are not its run.
     fn suspect(&mut self, holders: &[Holder]) {
         for holder in holders {
             let Some(scope) = &holder.scope else { continue };
@@ -321,7 +320,7 @@ impl Term<'_> {
             let Some(job) = self.jobs.get_mut(&key) else { continue };
             let id = holder.id.as_str();
             let is_known = job.execution() == Some(id) || job.foreign.as_deref() == Some(id);
-            // One that is asked for may be this one, and its answer was lost: it is asked for again.
+            // This may be a run whose submit response was lost; the repeated submit will show it.
             let is_awaited = job.stored.state.run.as_ref().is_some_and(|it| it.execution.is_none());
             if !is_known && !is_awaited {
                 job.suspect = Some(holder.id.clone());
@@ -330,24 +329,24 @@ impl Term<'_> {
         }
     }
 
-    /// Sees to all jobs that have to be decided about.
-    async fn attend(&mut self, holds: &impl Fn() -> bool) -> Tried {
+    /// Reconciles all jobs that are due.
+    async fn reconcile(&mut self, holds: &impl Fn() -> bool) -> Tried {
         let now = self.now();
         let woken = self.jobs.values().filter(|job| job.wake.is_some_and(|at| at <= now));
         self.due.extend(woken.map(|job| job.key.clone()));
         let due: Vec<Job> = self.due.drain().filter_map(|key| self.jobs.remove(&key)).collect();
         let worker = &self.worker;
-        let mut attended = stream::iter(due)
+        let mut reconciled = stream::iter(due)
             .map(|mut job| async move {
-                // What is not begun when the lease is lost is not begun any more.
-                let came = if holds() { worker.attend(&mut job).await } else { Outcome::Lost };
-                (job, came)
+                // Nothing begins after the lease is lost.
+                let outcome = if holds() { worker.reconcile(&mut job).await } else { Outcome::Lost };
+                (job, outcome)
             })
             .buffer_unordered(AT_ONCE);
         let mut lost = false;
-        while let Some((mut job, came)) = attended.next().await {
+        while let Some((mut job, outcome)) = reconciled.next().await {
             let now = (self.keeper.clock)();
-            let again = match came {
+            let again = match outcome {
                 Outcome::Done => matches!(job.condition, Condition::Stopping(_)).then_some(FOLLOW),
                 Outcome::Retry => Some(AGAIN),
                 Outcome::Lost => {
@@ -364,7 +363,7 @@ impl Term<'_> {
     }
 }
 
-/// Whether nothing is to be decided because one became the other.
+/// Returns whether a change from one status to the other needs no decision.
 fn is_alike(one: &RunStatus, other: &RunStatus) -> bool {
     match (one, other) {
         (RunStatus::Alive { health: one }, RunStatus::Alive { health: other }) => {

@@ -1,4 +1,4 @@
-//! What continuous jobs are told of and asked for by, of a control plane.
+//! Continuous jobs of a control plane, over gRPC.
 
 use async_trait::async_trait;
 use dcp_model::primitive::Address;
@@ -43,7 +43,7 @@ impl ContinuousJobs for Remote {
         answer.iter().map(|it| wire::read_status(it).map_err(|what| self.unreadable(what))).collect()
     }
 
-    /// Who asks, and when, the control plane knows by itself.
+    /// The control plane sets the caller and the time itself.
     async fn request(
         &self,
         scope: &Scope,

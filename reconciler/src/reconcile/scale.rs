@@ -1,42 +1,42 @@
-//! How many executors a stream is to have: as many as have it busy for the share of its time that its manifest names.
+//! Scaling: the number of executors that keeps a stream at the utilization that its manifest names.
 //!
-//! How busy it is, is how long a batch takes of the time between the beginnings of two. Nothing is changed while that is
-//! within a band around the target, before it was out of the band for a while, or soon after the last change.
+//! Utilization is the duration of a batch, relative to the time between the starts of two. The number changes only if the
+//! utilization was outside of a band around the target for a while, and not soon after the last change.
 
 use dcp_model::primitive::CoreEtlJob;
 use dcp_runner::lower::first_executors;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// How a stream is to be scaled.
+/// The scaling settings of a stream.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Scaling {
-    /// How busy it should be, in percent.
+    /// Target utilization, in percent.
     pub target: u32,
-    /// How long nothing changes after a change, in seconds.
+    /// Time without changes after a change, in seconds.
     pub cool_down: u64,
     pub least: u32,
     pub most: u32,
-    /// How many there are before anything is known.
+    /// The initial number of executors.
     pub first: u32,
     /// The time between two batches; where it has none, nothing is known of how busy it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub every_millis: Option<u64>,
 }
 
-/// How many executors a job was found to need.
+/// The number of executors that scaling chose.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Scale {
     pub executors: u32,
-    /// Since when.
+    /// The time of the choice.
     pub since: Timestamp,
     /// Why not as many as before.
     pub why: String,
 }
 
-/// That a stream is out of its band, and since when.
+/// A utilization outside of the band, with the time since when.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Pressure {
@@ -44,7 +44,7 @@ pub struct Pressure {
     pub since: Timestamp,
 }
 
-/// For how long it has to be too busy, and too idle: to be late is worse than to be too many.
+/// Durations of too high and too low utilization before a change: lag is worse than idle executors.
 const TOO_BUSY: SignedDuration = SignedDuration::from_mins(1);
 const TOO_IDLE: SignedDuration = SignedDuration::from_mins(5);
 
@@ -56,18 +56,18 @@ impl Scaling {
         Some(Self { least, most, first: first_executors(job), ..self })
     }
 
-    /// How many there are to be, by what is remembered.
+    /// Returns the number of executors for a stored choice.
     pub fn wanted(&self, scale: Option<&Scale>) -> u32 {
         scale.map_or(self.first, |it| it.executors).clamp(self.least, self.most.max(self.least))
     }
 
-    /// How busy a stream is, in percent.
+    /// Returns the utilization in percent.
     pub fn busy(&self, batch_millis: u64) -> Option<u64> {
         let every = self.every_millis.filter(|it| *it > 0)?;
         Some(batch_millis.saturating_mul(100) / every)
     }
 
-    /// How many there should be instead, if that is another number.
+    /// Returns the better number of executors, if it differs.
     fn better(&self, executors: u32, busy: u64) -> Option<u32> {
         let target = u64::from(self.target.clamp(1, 100));
         // Half of the way to where it is never idle, and half of the way to where it has nothing to do.
@@ -84,8 +84,8 @@ impl Scaling {
         is_that_way.then_some(next)
     }
 
-    /// Whether a number of executors is to be another one by now. `since` is when it came to be; what is found too busy or
-    /// too idle is remembered until it has been for long enough.
+    /// Returns a new number of executors if the utilization was out of the band for long enough. `since` is the time of the
+    /// last change; `pressure` stores the time since when it is out of the band.
     pub fn advise(
         &self,
         executors: u32,

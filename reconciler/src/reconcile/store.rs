@@ -1,7 +1,6 @@
-//! Where it is written down what is remembered of continuous jobs: beside the registry, in the same database.
+//! The stored states of continuous jobs, in the database of the registry.
 //!
-//! All writes of jobs go through one task, which takes all that wait at once and commits them together: very many jobs
-//! may have to be seen to at the same time, and the disk is waited for once for many.
+//! All writes of states go through one task, which commits waiting writes together: one flush of the disk serves many jobs.
 
 mod write;
 
@@ -16,7 +15,7 @@ use super::{JobState, Leader, Requested};
 
 const SCHEMA: Schema = Schema { table: "reconcile_schema", migrations: &[include_str!("schema-1.sql")] };
 
-/// How many writes wait at most before those who bring more have to wait themselves.
+/// The number of waiting writes above which callers wait.
 const QUEUE: usize = 1024;
 
 /// A continuous job, by where it is applied: a scope, and the address of its `ContinuousJob` there.
@@ -26,7 +25,7 @@ pub struct Key {
     pub address: String,
 }
 
-/// What is remembered of a job, as it was read.
+/// The state of a job as it was read.
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredJob {
     pub state: JobState,
@@ -140,8 +139,10 @@ impl Store {
         rows.iter().map(event).collect()
     }
 
-    /// What was asked for, of all jobs of which that was after a change, each with its own change. Of two that are asked
-    /// for at the same time, one may be told late: whoever has to know all asks for all now and then.
+    /// Returns the requests that were written after a change, each with its own change.
+    ///
+    /// A request that was written at the same time as another may be missing from one answer, so callers read all requests
+    /// from time to time.
     pub async fn requests(&self, after: u64) -> Result<Vec<(Key, Requested, u64)>> {
         let query = "SELECT scope, address, paused, restarts, change FROM reconcile_requests WHERE change > $1 \
             ORDER BY scope, address";
@@ -173,7 +174,7 @@ impl Store {
         self.request(query, key, 1, (by, at)).await
     }
 
-    /// Who has a lease; none where nobody ever had it.
+    /// Returns the holder of a lease, or none if nobody ever held it.
     pub async fn leader(&self, lease: &str) -> Result<Option<Leader>> {
         let query =
             sqlx::query("SELECT epoch, holder, heartbeat FROM reconcile_leases WHERE name = $1").bind(lease);

@@ -1,4 +1,4 @@
-//! From what was applied at the address of a continuous job to what is declared of it.
+//! Derives the declared settings of a continuous job from its applied revisions.
 
 use dcp_model::manifest::{Continuous, Duration, Trigger};
 use dcp_model::primitive::{Body, ContinuousJob, KeptRunning, Kind};
@@ -8,7 +8,7 @@ use crate::registry::sql::Changed;
 use crate::state::Action;
 use crate::state::Revision;
 
-/// The continuous job that is applied; nothing where it was taken away. An error says why it can't be read.
+/// Reads the applied continuous job, or none if it was deleted. The error says why it can't be read.
 pub(super) fn read(changed: &Changed) -> Result<Option<ContinuousJob>, String> {
     let Some(body) = &changed.body else { return Ok(None) };
     match Body::parse(Kind::ContinuousJob, body) {
@@ -18,7 +18,7 @@ pub(super) fn read(changed: &Changed) -> Result<Option<ContinuousJob>, String> {
     }
 }
 
-/// What is declared of a continuous job; nothing where it was taken away.
+/// Returns the declared settings of a continuous job, or none if it was deleted.
 pub fn desired(revisions: &[Revision], job: &ContinuousJob) -> Option<Desired> {
     let version = version(revisions, job)?;
     Some(match &job.run {
@@ -41,7 +41,7 @@ fn of_stream(version: Version, job: &Continuous) -> Desired {
         Trigger::Every(pause) => Some(*pause),
         Trigger::Asap(_) | Trigger::Continuous(_) => None,
     };
-    // Between two batches, nothing has to happen.
+    // The pause between two batches does not count.
     let between = every.map_or(0, seconds);
     let scaling = job.scaling.as_ref().map(|it| Scaling {
         target: it.target_utilization,
@@ -68,8 +68,7 @@ fn seconds(duration: Duration) -> u64 {
     duration.millis().div_ceil(1000)
 }
 
-/// The version that the newest of these revisions is; none where there is none, or it took the job away. `newest` is what
-/// is applied there.
+/// Returns the version of the newest revision, or none if there is none or it deleted the job. `newest` is its body.
 pub fn version(revisions: &[Revision], newest: &ContinuousJob) -> Option<Version> {
     let last = revisions.iter().max_by_key(|it| it.revision)?;
     last.fingerprint.as_ref()?;
@@ -78,7 +77,7 @@ pub fn version(revisions: &[Revision], newest: &ContinuousJob) -> Option<Version
     in_order.sort_by_key(|it| it.revision);
     let mut there = false;
     for Revision { revision, action, fingerprint, .. } in in_order {
-        // What comes back after it was taken away is another life of it, and goes on where the last one was.
+        // A job that is applied again after its deletion continues from its last state.
         let begins = fingerprint.is_some() && !there;
         there = fingerprint.is_some();
         match action {

@@ -1,4 +1,4 @@
-//! Does what was decided about one job: first it is written down, then done.
+//! Reconciles one job: saves each decision, then performs it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,14 +14,14 @@ use super::observe;
 use super::store::{Key, Store, StoredJob};
 use super::{Effect, JobState, Run, RunStatus, Version, decide, service_key};
 
-/// Who a Runner is told asks.
-pub(super) const BY: &str = "the reconciler";
-/// How long a Runner may take to answer.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// How often in a row a job is decided about, before the others have their turn.
-const TURNS: usize = 8;
+/// The caller's name at the Runner.
+pub(super) const CALLER: &str = "the reconciler";
+/// Timeout of calls to the Runner.
+const TIMEOUT: Duration = Duration::from_secs(20);
+/// The maximum number of decisions about a job before others have their turn.
+const MAX_DECISIONS: usize = 8;
 
-/// What is needed to act on a job.
+/// Saves and performs the decisions about a job.
 #[derive(Debug)]
 pub(super) struct Worker {
     pub(super) store: Store,
@@ -30,32 +30,32 @@ pub(super) struct Worker {
     pub(super) clock: fn() -> Timestamp,
 }
 
-/// What came of it.
+/// The outcome of reconciling a job.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// It is done, or under way.
+    /// The effect was performed, or runs.
     Done,
-    /// It could not be done now.
+    /// The effect failed, and can be retried.
     Retry,
-    /// Somebody else acts now.
+    /// Another reconciler holds the lease.
     Lost,
 }
 
 impl Worker {
-    /// Decides about a job and does it, until there is nothing to be done at once.
-    pub(super) async fn attend(&self, job: &mut Job) -> Outcome {
+    /// Decides about a job and performs the decisions, until nothing is left to do at once.
+    pub(super) async fn reconcile(&self, job: &mut Job) -> Outcome {
         job.wake = None;
-        for _ in 0..TURNS {
+        for _ in 0..MAX_DECISIONS {
             if job.unreadable.is_some() {
                 return Outcome::Done;
             }
-            if self.look(job).await.is_err() {
+            if self.refresh(job).await.is_err() {
                 return Outcome::Retry;
             }
             let now = (self.clock)();
-            let chance = chance(&job.key);
+            let jitter = jitter(&job.key);
             let decision =
-                decide(job.desired.as_ref(), &job.requested, &job.stored.state, &job.observed, now, chance);
+                decide(job.desired.as_ref(), &job.requested, &job.stored.state, &job.observed, now, jitter);
             (job.wake, job.condition) = (decision.wake, decision.condition);
             if decision.state != job.stored.state || !decision.events.is_empty() {
                 match self.save(job, decision.state, &decision.events, now).await {
@@ -66,7 +66,7 @@ impl Worker {
             }
             let done = match decision.act {
                 None => return Outcome::Done,
-                // It is asked for again once what holds the checkpoint is gone.
+                // The submit is repeated once the holder of the checkpoint has ended.
                 Some(Effect::Start(_)) if matches!(job.observed.run, RunStatus::Held { .. }) => {
                     return Outcome::Done;
                 }
@@ -86,7 +86,7 @@ impl Worker {
         Outcome::Retry
     }
 
-    /// Writes what is to be remembered; false where somebody else did meanwhile.
+    /// Saves the state. Returns false if another writer outcome first.
     async fn save(
         &self,
         job: &mut Job,
@@ -106,8 +106,8 @@ impl Worker {
         Ok(saved)
     }
 
-    /// Asks for what is not known of a job.
-    async fn look(&self, job: &mut Job) -> Result<(), Error> {
+    /// Asks the Runner for unknown statuses.
+    async fn refresh(&self, job: &mut Job) -> Result<(), Error> {
         if let Some(suspect) = &job.suspect {
             match within(self.runner.check(suspect)).await {
                 Ok(record) if record.execution.phase.is_final() => {}
@@ -122,7 +122,7 @@ impl Worker {
             return Ok(());
         }
         let Some(execution) = job.execution() else {
-            // It is asked for once more, by its own token.
+            // The submit is repeated with the same token.
             job.observed.run = RunStatus::Nothing;
             return Ok(());
         };
@@ -133,7 +133,7 @@ impl Worker {
         Ok(())
     }
 
-    /// Whether there is something to be decided at once.
+    /// Returns whether to decide again at once.
     async fn start(&self, job: &mut Job, run: &Run) -> Result<bool, Error> {
         match within(self.runner.submit(self.submit(job, run))).await {
             Ok(submitted) => {
@@ -142,12 +142,12 @@ impl Worker {
                     return Ok(false);
                 };
                 mine.execution = Some(submitted.record.id().to_string());
-                // Where this is lost, it is asked for again, and the answer is the same.
+                // If this write is lost, the repeated submit has the same response.
                 if !self.save(job, state, &[], (self.clock)()).await? {
                     return Err(Error::Unavailable("somebody else wrote meanwhile".to_owned()));
                 }
                 job.observed.run = observe::seen(&submitted.record);
-                // What was let in long ago may have ended, and what is to be stopped was only to be found.
+                // The execution may have ended long ago, and a run that should stop was submitted only to find it.
                 Ok(submitted.record.execution.phase.is_final() || run.stopping.is_some())
             }
             Err(Error::Held { by, .. }) => {
@@ -160,7 +160,7 @@ impl Worker {
             Err(Error::Fenced { lease, epoch, newest }) => Err(Error::Fenced { lease, epoch, newest }),
             Err(error @ (Error::Unavailable(_) | Error::Exhausted(_) | Error::Denied(_))) => Err(error),
             Err(error) => {
-                // What can't be right does not get right by being asked for again; what is not to be had may be had later.
+                // Invalid requests are not retried; missing definitions may appear later.
                 let retryable = !matches!(error, Error::Invalid { .. });
                 job.observed.run = RunStatus::Refused { why: error.to_string(), retryable };
                 Ok(true)
@@ -168,16 +168,16 @@ impl Worker {
         }
     }
 
-    /// Whether there is something to be decided at once.
+    /// Returns whether to decide again at once.
     async fn stop(&self, job: &mut Job, execution: &str) -> Result<bool, Error> {
-        let seen = match within(self.runner.cancel(&id(execution)?, BY)).await {
+        let seen = match within(self.runner.cancel(&id(execution)?, CALLER)).await {
             Ok(record) if record.execution.phase.is_final() => observe::seen(&record),
             Ok(_) => return Ok(false),
             Err(error) => forgotten(error)?,
         };
         if job.observed.orphan.as_deref() == Some(execution) {
             job.observed.orphan = None;
-            // What it stood in the way of can be asked for again.
+            // The submit that it blocked can be repeated.
             if matches!(job.observed.run, RunStatus::Held { .. }) {
                 job.observed.run = RunStatus::Nothing;
             }
@@ -187,7 +187,7 @@ impl Worker {
         Ok(true)
     }
 
-    /// Whether an execution was started by this one's lease, for this job.
+    /// Returns whether an execution belongs to this lease and this job.
     pub(super) fn is_ours(&self, job: &Job, record: &Record) -> bool {
         let request = &record.request;
         request.fence.as_ref().is_some_and(|fence| fence.lease == self.fence.lease)
@@ -195,7 +195,7 @@ impl Worker {
             && (&request.domain, &request.name) == (&job.domain, &job.name)
     }
 
-    /// What a run is asked for by: always the same, however often.
+    /// Returns the submit of a run, which is the same each time.
     fn submit(&self, job: &Job, run: &Run) -> Submit {
         let version = &run.version;
         let reference = Reference {
@@ -205,7 +205,7 @@ impl Worker {
             fingerprint: Some(version.job.clone()),
         };
         Submit {
-            token: format!("{}:{:016x}:{}:{}", self.fence.lease, chance(&job.key), version.build, run.number),
+            token: format!("{}:{:016x}:{}:{}", self.fence.lease, jitter(&job.key), version.build, run.number),
             job: Definition::Applied(reference),
             parameters: std::collections::BTreeMap::new(),
             streaming: Some(Streaming {
@@ -218,12 +218,12 @@ impl Worker {
             exclusive: Some(exclusive(&job.key, version)),
             order: None,
             fence: Some(self.fence.clone()),
-            by: BY.to_owned(),
+            by: CALLER.to_owned(),
         }
     }
 }
 
-/// Returns the key that a run holds alone: its checkpoint, or, of a service, its address.
+/// Returns the exclusive key of a run: its checkpoint, or the address of a service.
 pub(super) fn exclusive(key: &Key, version: &Version) -> String {
     version.checkpoint.clone().unwrap_or_else(|| service_key(&key.scope, &key.address))
 }
@@ -232,7 +232,7 @@ fn id(text: &str) -> Result<Id, Error> {
     Id::parse(text).ok_or_else(|| Error::Corrupt(format!("`{text}` is no id of an execution")))
 }
 
-/// What it means that nothing is known of an execution.
+/// Maps the error of an unknown execution to an ended run.
 fn forgotten(error: Error) -> Result<RunStatus, Error> {
     match error {
         Error::NotFound(why) => Ok(RunStatus::Ended { succeeded: false, why, retryable: true }),
@@ -241,12 +241,12 @@ fn forgotten(error: Error) -> Result<RunStatus, Error> {
 }
 
 async fn within<T>(asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    let late = || Error::Unavailable(format!("the Runner did not answer within {} s", PATIENCE.as_secs()));
-    tokio::time::timeout(PATIENCE, asked).await.unwrap_or_else(|_| Err(late()))
+    let late = || Error::Unavailable(format!("the Runner did not answer within {} s", TIMEOUT.as_secs()));
+    tokio::time::timeout(TIMEOUT, asked).await.unwrap_or_else(|_| Err(late()))
 }
 
-/// A number of a job's own.
-pub(super) fn chance(key: &Key) -> u64 {
+/// Returns a number that differs between jobs.
+pub(super) fn jitter(key: &Key) -> u64 {
     use sha2::{Digest as _, Sha256};
     let Key { scope, address } = key;
     let hash = Sha256::new().chain_update(scope).chain_update("\n").chain_update(address).finalize();

@@ -1,4 +1,4 @@
-//! What every form of the registry refuses, and how every form counts revisions.
+//! Checks and revision numbers that all registries share.
 
 use std::collections::HashSet;
 
@@ -15,7 +15,7 @@ pub(super) struct Last {
     pub(super) present: bool,
 }
 
-/// What can't be right of a commit, whatever the state.
+/// Checks a commit without the state that it is applied to.
 pub(super) fn commit(to: &Scope, commit: &Commit) -> Result<()> {
     let Commit { id: own, base: against, by, at: _, commit: source, changes } = commit;
     to.as_str().parse::<Scope>()?;
@@ -56,7 +56,7 @@ pub(super) fn repeated(commit: &Commit, lineage: &str, earlier: Applied) -> Resu
     )))
 }
 
-/// That there was a state at a serial.
+/// Checks that there was a state at a serial.
 pub(super) fn serial(scope: &Scope, wanted: u64, head: &Base) -> Result<()> {
     if wanted <= head.serial {
         return Ok(());
@@ -133,7 +133,7 @@ fn body(address: &Address, body: &Body) -> Result<()> {
     )))
 }
 
-/// What came from elsewhere, in a message: not all of it, and no control characters.
+/// Shortens and escapes untrusted text for a message.
 fn shown(text: &str) -> String {
     text.chars().take(80).flat_map(char::escape_debug).collect()
 }

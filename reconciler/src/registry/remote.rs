@@ -33,9 +33,9 @@ pub struct Remote {
 
 type Reply<T> = std::result::Result<T, Status>;
 
-/// What a message may hold: the largest body, and more than a page of anything else.
+/// Maximum size of a message: the largest body, and more than a page of anything else.
 const MESSAGE: usize = 64 << 20;
-/// How much one call asks for.
+/// Number of items that one call requests.
 const FINGERPRINTS: usize = 1_000;
 const SERIALS: usize = 1_000;
 

@@ -1,10 +1,9 @@
 //! The registry in a database: SQLite in one file, or PostgreSQL.
 //!
-//! A commit is one transaction whose first statement moves the head on by compare-and-set. In SQLite that statement takes the one
-//! write lock; in PostgreSQL, the lock on the scope's row. Whoever comes second waits there, then finds the head moved,
-//! and has read nothing before that could be out of date. So READ COMMITTED suffices, and no two commits of one scope
-//! ever run side by side; commits of different scopes touch no row in common. The locks are the transaction's own: they
-//! end with it, however it ends.
+//! A commit is one transaction. Its first statement moves the head by compare-and-set, which takes the write lock in SQLite
+//! and the lock on the scope's row in PostgreSQL. A second commit waits there, then finds that the head moved; it has read
+//! nothing before that could be out of date. So READ COMMITTED suffices, and commits of one scope never run in parallel.
+//! Commits of different scopes share no rows. The locks belong to the transaction, and end with it.
 
 mod changes;
 mod read;
@@ -56,7 +55,7 @@ impl Sql {
         Self::migrated(Database::postgres(url).await?).await
     }
 
-    /// Whether the database answers.
+    /// Returns whether the database answers.
     pub async fn answers(&self) -> bool {
         self.database.answers().await
     }
@@ -142,7 +141,7 @@ mod tests {
         }
     }
 
-    /// What a commit says to a registry whose connections were set so.
+    /// Returns the error of a commit with a setting of the connections.
     async fn refused(pragma: &'static str) -> Error {
         let folder = TempDir::new().unwrap();
         let registry = Sql::sqlite(&folder.path().join("state.db")).await.unwrap();

@@ -10,7 +10,7 @@ use super::request::{invalid, scope};
 use crate::state::{Change, Commit, Scope};
 use crate::wire::{self, status};
 
-/// What a commit's client said of it. By whom and when it is, is for others to say.
+/// Reads the commit of a client. The caller fills in the author and the time.
 pub(super) async fn read(
     mut stream: Streaming<CommitRequest>,
     limits: &Limits,
@@ -54,7 +54,7 @@ fn read_change(change: proto::Change) -> Result<Change, Status> {
     wire::read_change(change).map_err(invalid)
 }
 
-/// How many more bytes of bodies there may be.
+/// Returns the remaining bytes for bodies.
 fn room_after(change: &proto::Change, room: usize, limits: &Limits) -> Result<usize, Status> {
     let bytes = change.body.as_ref().map_or(0, |body| body.text.len());
     if bytes > limits.body {

@@ -1,4 +1,4 @@
-//! Of assets.
+//! Messages about assets.
 
 use dcp_proto::control::v1 as proto;
 

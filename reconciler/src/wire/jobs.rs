@@ -1,4 +1,4 @@
-//! Of continuous jobs.
+//! Messages about continuous jobs.
 
 use dcp_proto::control::v1 as proto;
 use serde::Serialize;

@@ -3,6 +3,7 @@
 //! `docs/architecture.md` tells it to readers; where the two differ, this test is what is true.
 
 mod imports;
+mod words;
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};

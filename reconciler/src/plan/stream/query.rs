@@ -86,7 +86,7 @@ fn aggregation(old: &QueryShape, new: &QueryShape, findings: &mut Vec<Finding>) 
 }
 
 fn distinct(old: &QueryShape, new: &QueryShape, findings: &mut Vec<Finding>) {
-    // Rows are told apart by all of their columns.
+    // Rows are distinguished by all of their columns.
     let columns = |shape: &QueryShape| -> Option<String> {
         shape.distinct.as_ref()?;
         Some(shape.columns.iter().map(|it| it.text.as_str()).collect::<Vec<_>>().join(", "))

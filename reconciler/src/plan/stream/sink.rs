@@ -1,4 +1,4 @@
-//! Where a stream writes.
+//! Changes of a stream's sink.
 
 use dcp_model::manifest::{ScalarOr, Sink, TableSink};
 

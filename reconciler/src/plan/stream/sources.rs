@@ -25,7 +25,7 @@ pub(super) fn compare(old: &Known<'_>, new: &Known<'_>, findings: &mut Vec<Findi
     changed
 }
 
-/// What became of all streaming sources together.
+/// Compares the set of streaming sources.
 fn streams(old: &Known<'_>, new: &Known<'_>, changed: &BTreeSet<String>) -> Option<Finding> {
     let (Some(before), Some(after)) = (old.streamed(), new.streamed()) else {
         let why = "a checkpoint knows its sources by their order in the query, which can't be read here";
@@ -56,7 +56,7 @@ impl Known<'_> {
         self.stream.sources.iter().find(|(it, _)| it.as_str() == name).map(|(_, source)| source)
     }
 
-    /// What a source is, and whether it is read as a stream.
+    /// Returns the kind of a source, and whether it is read as a stream.
     fn kind(&self, name: &str) -> Option<(&'static str, bool)> {
         self.source(name).map(|source| {
             let kind = match source {

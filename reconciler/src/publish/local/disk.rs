@@ -1,4 +1,4 @@
-//! What the folder on disk is made of: files and folders that last, and what is wrong with them in plain words.
+//! Durable files and folders on disk, and their errors.
 
 use std::fs::{File, FileType, OpenOptions, TryLockError};
 use std::hash::{BuildHasher, RandomState};
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::publish::{AT_ONCE, MARK, Result, name};
 
-/// What stands where a DAG file is to be.
+/// The entry at the path of a DAG file.
 pub(super) enum Found {
     Nothing,
     Ours {
@@ -72,7 +72,7 @@ pub(super) fn make_folders(folder: &Path) -> io::Result<()> {
     sync_folder(above)
 }
 
-/// What came of locking a folder.
+/// The result of locking a folder.
 pub(super) enum Lock {
     /// The folder is locked for as long as this is open.
     Held(File),

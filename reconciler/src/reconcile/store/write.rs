@@ -1,4 +1,4 @@
-//! What is written of jobs: by one task all that waits, so that the disk is waited for once for many.
+//! Group commit of job states: one task writes all waiting states in one transaction.
 
 use std::collections::HashSet;
 
@@ -9,12 +9,12 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::Key;
 
-/// How many writes one commit holds at most.
+/// The maximum number of states in one transaction.
 const BATCH: usize = 256;
 /// The number of writes of a job whose events are kept.
 const REMEMBERED: u64 = 200;
 
-/// What is to be written in place of a version.
+/// A state to write in place of a version.
 #[derive(Debug)]
 pub(super) struct Save {
     pub(super) key: Key,
@@ -103,7 +103,7 @@ async fn update(transaction: &mut Transaction, saves: &[&Save]) -> Result<Writte
     written(transaction, statement, saves, 0).await
 }
 
-/// What a statement wrote that is given rows of keys, versions (with so much added) and texts.
+/// Runs a statement with rows of keys, versions (with an offset) and texts, and returns the keys that it wrote.
 async fn written(
     transaction: &mut Transaction,
     statement: String,

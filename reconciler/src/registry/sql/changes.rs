@@ -1,4 +1,4 @@
-//! What somebody who keeps something as it is applied has to know: what has changed since he looked last.
+//! Changes since a serial, for the reconciler.
 
 use std::collections::BTreeMap;
 
@@ -9,13 +9,13 @@ use super::Sql;
 use crate::registry::Result;
 use crate::state::{Revision, Scope};
 
-/// What is applied at an address, and how it came to be.
+/// The applied body of an address, with its revisions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changed {
     pub address: Address,
     /// All that there ever were, the newest first.
     pub revisions: Vec<Revision>,
-    /// What is applied there now; none where it was deleted.
+    /// The applied body; none if it was deleted.
     pub body: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What is read from the tables, and how rows become what they were.
+//! Reads tables, and turns rows into values.
 
 use std::collections::{BTreeMap, HashMap};
 use std::str::FromStr;

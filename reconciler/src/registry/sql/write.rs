@@ -71,7 +71,7 @@ impl Sql {
 }
 
 impl View {
-    /// Whether the head was the commit's base, and so is now what the commit makes it.
+    /// Moves the head from the commit's base to the commit. Returns false if the head is not the base.
     async fn move_head(&mut self, scope: &Scope, commit: &Commit) -> Result<bool> {
         let query = match &commit.base.lineage {
             None => {
