@@ -1,4 +1,4 @@
-//! Who may call: tokens, and the names of those who hold them.
+//! Access control: tokens, and the names of their holders.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -13,14 +13,14 @@ use crate::Error;
 use crate::caller::{Caller, hash};
 use crate::login::Login;
 
-/// Shorter ones can be guessed.
+/// Shorter tokens can be guessed.
 const SHORTEST: usize = 16;
 
-/// Who may call over TCP.
+/// The credentials that are accepted over TCP.
 #[derive(Debug, Clone)]
 pub struct Access {
     tokens: Tokens,
-    /// Signs a browser in, which can't send a token.
+    /// Signs in browsers, which can't send a token.
     login: Option<Login>,
 }
 
@@ -30,7 +30,7 @@ impl From<Tokens> for Access {
     }
 }
 
-/// A token and the name of the one who holds it.
+/// A token and the name of its holder.
 #[derive(Clone)]
 pub struct Token {
     pub name: String,
@@ -43,7 +43,7 @@ impl fmt::Debug for Token {
     }
 }
 
-/// All tokens that are let in. What is kept are their hashes.
+/// All accepted tokens. Only their hashes are stored.
 #[derive(Clone)]
 pub struct Tokens(Arc<[(String, [u8; 32])]>);
 
@@ -77,7 +77,8 @@ impl Tokens {
         Ok(Self(hashed.collect::<Result<_, _>>()?))
     }
 
-    /// Takes the same time whatever the token: hashes are compared, each to its end, and all of them.
+    /// Returns the name of a token's holder. It compares the hash with all known hashes, so that its time does not
+    /// depend on the token.
     fn holder(&self, token: &[u8]) -> Option<&str> {
         let given = hash(token);
         let mut found = u64::MAX;
@@ -118,8 +119,9 @@ impl Access {
     }
 }
 
-/// Whether a browser sends a request for a page of this server. A page of another server names its own origin, or came by
-/// a host name of its own that was made to lead here. A request that may change something has to name its origin.
+/// Returns true if a browser sends a request for a page of this server. A page of another server names its own
+/// origin, or used a host name that resolves to this machine (DNS rebinding). A request that may change something
+/// has to name its origin.
 fn is_same_origin<B>(request: &Request<B>) -> bool {
     let headers = request.headers();
     let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("-"));
@@ -136,7 +138,7 @@ fn is_same_origin<B>(request: &Request<B>) -> bool {
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// The host that a request names.
+/// Returns the host that a request names.
 fn host<B>(request: &Request<B>) -> Option<Authority> {
     if let Some(authority) = request.uri().authority() {
         return Some(authority.clone());
@@ -144,7 +146,7 @@ fn host<B>(request: &Request<B>) -> Option<Authority> {
     request.headers().get(HOST)?.to_str().ok()?.parse().ok()
 }
 
-/// Whether a request names a loopback host.
+/// Returns true if a request names a loopback host.
 pub(crate) fn is_to_loopback<B>(request: &Request<B>) -> bool {
     host(request).is_some_and(|host| is_loopback(host.host()))
 }
@@ -223,7 +225,7 @@ mod tests {
             assert!(!call("GET", "/a", &[(HOST, host)]), "{host}");
         }
         assert!(!call("GET", "/a", &[]) && !call("GET", "http://evil.example/a", &[(HOST, "localhost")]));
-        // A token that is sent decides alone.
+        // If a token is sent, the origin does not matter.
         assert!(!call("GET", "/a", &[(HOST, "localhost"), (AUTHORIZATION, "Bearer wrong")]));
     }
 }

@@ -1,6 +1,6 @@
-//! Those who call a service of ours: how it is reached, and what it means where it does not answer.
+//! Clients of dcp's services: connection, retries and errors.
 //!
-//! Calls are made again where the service could not be reached. So each has to be one that can be repeated.
+//! Calls are retried while the service can't be reached, so each call has to be idempotent.
 
 mod bearer;
 
@@ -18,18 +18,18 @@ use tonic_types::StatusExt as _;
 
 pub use bearer::Bearer;
 
-/// How a service is reached.
+/// Address, credentials and timeouts of a client.
 #[derive(Clone)]
 pub struct Options {
-    /// `https://dcp.example.com:7420`; `http://` where nobody else can listen; `unix:///path` for a Unix socket.
+    /// `https://dcp.example.com:7420`; `http://` on a trusted network; `unix:///path` for a Unix socket.
     pub url: String,
-    /// Empty where the service asks for none.
+    /// Empty if the service needs no token.
     pub token: String,
-    /// PEM of a certificate authority that the machine does not know.
+    /// PEM of a certificate authority that is not among the system's.
     pub ca: Option<Vec<u8>>,
-    /// How long to try again where the server can't be reached.
+    /// Time to retry while the server can't be reached.
     pub patience: Duration,
-    /// How long one attempt may take.
+    /// Timeout of one attempt.
     pub deadline: Duration,
 }
 
@@ -46,31 +46,31 @@ impl fmt::Debug for Options {
     }
 }
 
-/// What is called.
+/// The service that a client calls.
 #[derive(Debug, Clone, Copy)]
 pub struct Service {
-    /// For people, such as `control plane`.
+    /// Its name in messages, such as `control plane`.
     pub what: &'static str,
     /// The protocol's package, such as `dcp.control.v1`.
     pub domain: &'static str,
 }
 
-/// What a call came to, where it is no answer.
+/// The failure of a call.
 #[derive(Debug)]
 pub enum Fault {
-    /// The service's own refusal, with its reason.
+    /// The service rejected the request, with a reason.
     Refused(Box<Status>),
-    /// There can't be such a service there.
+    /// The URL can't be an address of such a service, or another service answers there.
     Invalid(String),
     Denied(String),
-    /// It can't be reached, or does not answer. To try again is safe.
+    /// The service can't be reached, or does not answer. A retry is safe.
     Unavailable(String),
 }
 
 /// A channel on which each call carries the token.
 pub type Way = InterceptedService<Channel, Bearer>;
 
-/// A service. Nothing is sent before the first call.
+/// A client of one service. It connects at the first call.
 #[derive(Debug, Clone)]
 pub struct Client {
     way: Way,
@@ -80,7 +80,7 @@ pub struct Client {
     deadline: Duration,
 }
 
-/// What the URL of a Unix socket begins with, before its absolute path.
+/// The prefix of the URL of a Unix socket, before its absolute path.
 const UNIX: &str = "unix:///";
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
@@ -99,7 +99,7 @@ impl Client {
             .http2_keep_alive_interval(Duration::from_secs(30))
             .keep_alive_timeout(Duration::from_secs(20));
         match endpoint.uri().scheme_str() {
-            // Nobody else can listen there, and no path is an address that TLS could prove.
+            // A Unix socket needs no TLS: only this machine can use it, and a certificate can't name a path.
             _ if url.starts_with(UNIX) => {}
             _ if url.starts_with("unix:") => return Err(unusable("write `unix:///path`".to_owned())),
             Some("https") => {
@@ -114,7 +114,7 @@ impl Client {
         Ok(Self { way, service, url: url.into(), patience, deadline })
     }
 
-    /// What the calls go by.
+    /// Returns the channel for the calls.
     pub fn way(&self) -> Way {
         self.way.clone()
     }
@@ -123,13 +123,13 @@ impl Client {
         &self.url
     }
 
-    /// An answer that makes no sense.
+    /// Returns the message for a response that can't be parsed.
     pub fn unreadable(&self, what: impl fmt::Display) -> String {
         let url = &self.url;
         format!("`{url}` answered what this dcp can't read ({what}): see that both are of one version")
     }
 
-    /// Calls until there is an answer, or the patience is at its end.
+    /// Calls until the service responds or the patience has passed.
     pub async fn call<T, F>(&self, call: impl Fn() -> F + Send) -> Result<T, Fault>
     where
         F: Future<Output = Result<T, Status>> + Send,
@@ -137,8 +137,7 @@ impl Client {
         let end = Instant::now() + self.patience;
         let mut pause = FIRST_PAUSE;
         loop {
-            // A server that takes a call and says nothing more would be waited for: the channel's own deadline
-            // ends with the first word of the answer.
+            // The channel's own deadline ends with the first bytes of a response. This timeout covers the rest.
             let Ok(answer) = timeout(self.deadline, call()).await else {
                 return Err(self.silent());
             };
@@ -156,7 +155,7 @@ impl Client {
         Fault::Unavailable(format!("`{url}` did not answer within {deadline:?}; to try again is safe"))
     }
 
-    /// What a status means to whoever called.
+    /// Maps a status to a failure with a message for the caller.
     pub fn fault(&self, status: &Status) -> Fault {
         let Service { what, domain } = self.service;
         let url = &self.url;
@@ -173,7 +172,7 @@ impl Client {
         let why = if status.source().is_some() { root(status) } else { status.message().to_owned() };
         match status.code() {
             Code::DeadlineExceeded => self.silent(),
-            // What tonic says where its own deadline, here or there, has passed.
+            // tonic's message when its own deadline has passed, at either end.
             Code::Cancelled if why == TimeoutExpired(()).to_string() => self.silent(),
             Code::Unavailable => Fault::Unavailable(format!(
                 "`{url}` can't be reached: {why}; see that the address is right and that the {what} runs"
@@ -192,15 +191,15 @@ impl Client {
     }
 }
 
-/// Whether the same call may well succeed a little later.
+/// Returns true if the same call may succeed on a retry.
 fn is_transient(status: &Status) -> bool {
-    // A server that is there and speaks something else, or has a wrong certificate, will tomorrow too.
+    // `InvalidData` means another protocol or a wrong certificate, which a retry does not change.
     let io = causes(status).find_map(|cause| cause.downcast_ref::<io::Error>());
     let hopeless = io.is_some_and(|error| error.kind() == io::ErrorKind::InvalidData);
     (status.code() == Code::Unavailable || io.is_some()) && !hopeless
 }
 
-/// What is at the root of an error: what stands above it says only that something went wrong.
+/// Returns the message of the root cause. The errors above it say only that something failed.
 fn root(error: &(dyn StdError + 'static)) -> String {
     causes(error).last().unwrap_or(error).to_string()
 }

@@ -1,4 +1,4 @@
-//! Connections: taken in as far as there is room, and ended where nothing comes.
+//! Accepts connections up to a limit, and closes unused ones.
 
 use std::io;
 use std::sync::Arc;
@@ -26,15 +26,15 @@ use crate::front::{Entrance, Front, Visitor};
 use crate::usage::{Peers, Usage};
 use crate::{Error, Limits, Listeners};
 
-/// Of one connection: calls at once, and bytes of a request's head.
+/// Limits of one connection: concurrent calls, and bytes of a request's head.
 const STREAMS: u32 = 64;
 const HEAD: u32 = 16 << 10;
-/// How often a silent connection is asked whether it is there, and how long it may take to say so.
+/// Interval and timeout of HTTP/2 keep-alive pings.
 const ASKED_EVERY: Duration = Duration::from_secs(30);
 const ANSWERED_WITHIN: Duration = Duration::from_secs(20);
 /// Time between GOAWAY and the end of the connection, for calls that were sent before it arrived.
 const GOING: Duration = Duration::from_secs(5);
-/// How long none is taken in where the system can't give any more.
+/// Pause of accepting after the system had no resources for a connection.
 const BREATH: Duration = Duration::from_millis(100);
 
 /// A certificate with its chain, and its key, as PEM.
@@ -51,7 +51,7 @@ impl std::fmt::Debug for Tls {
 }
 
 impl Tls {
-    /// What is wrong is told without a word of what the files hold.
+    /// Builds the TLS configuration. Errors do not quote the files, as these hold a key.
     pub(crate) fn config(&self) -> Result<Arc<ServerConfig>, Error> {
         let wrong = |what: &str| Error::Tls(what.to_owned());
         let chain = CertificateDer::pem_slice_iter(&self.certificate).collect::<Result<Vec<_>, _>>();
@@ -72,7 +72,7 @@ impl Tls {
     }
 }
 
-/// What each connection is given.
+/// The context that each connection gets.
 #[derive(Clone)]
 pub(crate) struct Door {
     pub(crate) front: Arc<Front>,
@@ -81,7 +81,7 @@ pub(crate) struct Door {
     pub(crate) head: Duration,
     /// Maximum time without an admitted call.
     pub(crate) idle: Duration,
-    /// Told once, when the server is to stop.
+    /// Changes once, when the server is to stop.
     pub(crate) stopped: watch::Receiver<()>,
 }
 
@@ -95,11 +95,11 @@ pub(crate) async fn accept(
     let (tcp, unix) = (Permits::new(limits), Permits::new(limits));
     let peers = Peers::new(limits);
     loop {
-        // Connections beyond the limit wait in the system's queue, where they cost nothing. Each listener has permits of
-        // its own, so that strangers do not keep the owner out.
+        // Connections beyond the limit wait in the system's queue, where they cost nothing. Each listener has
+        // permits of its own, so that strangers can't lock out the owner.
         let (permit, accepted) = tokio::select! {
             accepted = tcp.accept(listeners.tcp.as_ref(), tokio::net::TcpListener::accept) => match accepted {
-                // A peer that has its share is turned away at once, so that others do not wait for it.
+                // A peer at its limit is disconnected at once, so that other peers do not wait for it.
                 (permit, Ok((stream, address))) => {
                     let Some(share) = peers.take(address.ip()) else { continue };
                     ((permit, Some(share)), Ok(Accepted::Tcp(stream)))
@@ -122,7 +122,7 @@ pub(crate) async fn accept(
                     drop(permit);
                 });
             }
-            // It went away before it was taken in.
+            // The peer closed the connection before it was accepted.
             Err(error) if is_of_one(&error) => {}
             Err(_) => sleep(BREATH).await,
         }
@@ -142,7 +142,7 @@ impl Permits {
         Self(Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS))))
     }
 
-    /// Accepts a connection once there is a permit; never where there is no listener. Nothing is lost when it is dropped.
+    /// Accepts a connection once there is a permit; never without a listener. Dropping it loses no connection.
     async fn accept<'l, L, F: Future>(
         &self,
         listener: Option<&'l L>,
@@ -163,7 +163,7 @@ fn is_of_one(error: &io::Error) -> bool {
 
 impl Door {
     async fn serve(self, stream: TcpStream) {
-        // Without it small answers come late, and all the same.
+        // Without `TCP_NODELAY`, small responses are delayed. If it can't be set, they still arrive.
         let _ = stream.set_nodelay(true);
         let until = Instant::now() + self.head;
         match self.tls.clone() {
@@ -176,7 +176,8 @@ impl Door {
         }
     }
 
-    /// Serves a process of this user or of root. The socket's mode lets nobody else in, and neither does this.
+    /// Serves a process of this user or of root. The socket's mode restricts access to these; this checks it
+    /// again.
     async fn serve_owner(self, stream: UnixStream, name: String) {
         let is_owner = |peer: UCred| peer.uid() == 0 || peer.uid() == geteuid().as_raw();
         if stream.peer_cred().is_ok_and(is_owner) {
@@ -214,12 +215,12 @@ impl Door {
         let (mut closing, mut stopping) = (false, false);
         loop {
             tokio::select! {
-                // How one connection ended is nothing that anybody could act on.
+                // Nobody can act on an error of one connection.
                 _ = connection.as_mut() => return,
                 () = look.as_mut() => match usage.expires(idle) {
                     None => look.as_mut().reset(Instant::now() + idle),
                     Some(at) if at > Instant::now() => look.as_mut().reset(at),
-                    // Pings are answered and rejected calls are made by connections that nobody uses, too.
+                    // Pings and rejected calls do not count as use.
                     Some(_) if closing => return,
                     Some(_) => {
                         closing = true;
@@ -227,7 +228,7 @@ impl Door {
                         look.as_mut().reset(Instant::now() + GOING);
                     }
                 },
-                // The sender's end is a stop too.
+                // A dropped sender means stop, too.
                 _ = stopped.changed(), if !stopping => {
                     stopping = true;
                     connection.as_mut().graceful_shutdown();

@@ -22,28 +22,28 @@ use crate::ready::Ready;
 use crate::status;
 use crate::usage::Usage;
 
-/// In the log, a path or a method is no longer than this.
+/// Maximum length of a path or a method in the log.
 const LONGEST: usize = 200;
 
-/// All that is served, behind what is asked of each who calls.
+/// All services, behind the checks that every call has to pass.
 pub(crate) struct Front {
-    /// Health and reflection, which need neither a token nor room.
+    /// Health and reflection, which need neither a token nor a permit for calls.
     pub(crate) open: Routes,
     /// Permits for streams of health and reflection.
     pub(crate) open_streams: Arc<Semaphore>,
     pub(crate) grpc: Routes,
     pub(crate) rest: Option<Router>,
-    /// Of the gRPC services.
+    /// Names of the gRPC services.
     pub(crate) names: Vec<&'static str>,
-    /// For callers over TCP.
+    /// Access control of callers over TCP.
     pub(crate) access: Option<Access>,
     /// The TCP port, and whether it is served with TLS.
     pub(crate) port: u16,
     pub(crate) is_tls: bool,
     pub(crate) ready: Option<Ready>,
-    /// A permit for each call that there may be at once.
+    /// Permits for concurrent calls.
     pub(crate) room: Arc<Semaphore>,
-    /// How the paths of those end that last, and permits for them.
+    /// Suffixes of the paths of long-lived calls, and permits for these.
     pub(crate) lasting: Vec<&'static str>,
     pub(crate) lasting_room: Arc<Semaphore>,
     pub(crate) time: Duration,
@@ -51,23 +51,23 @@ pub(crate) struct Front {
     pub(crate) clock: fn() -> Timestamp,
 }
 
-/// The connection that a call comes by.
+/// The connection of a call.
 #[derive(Clone)]
 pub(crate) struct Visitor {
     pub(crate) entrance: Entrance,
     pub(crate) usage: Usage,
 }
 
-/// How callers are known.
+/// Identification of callers.
 #[derive(Debug, Clone)]
 pub(crate) enum Entrance {
-    /// By the tokens of their calls.
+    /// Callers over TCP, identified by the tokens of their calls.
     Tcp,
-    /// By the system, which says whose processes they are.
+    /// Callers over the Unix socket, identified by the system as processes of a user.
     Unix(Caller),
 }
 
-/// By which of the two a call is answered.
+/// The interface that answers a call.
 enum Face {
     Grpc(Routes),
     Rest(Router),
@@ -135,7 +135,7 @@ impl Front {
         Ok(entry.follow(response, &asked, Some(held)))
     }
 
-    /// Why the server is not ready, if it is not.
+    /// Returns why the server is not ready, if it is not.
     async fn problem(&self) -> Option<String> {
         match &self.ready {
             Some(ready) => ready.problem().await,
@@ -161,7 +161,7 @@ impl Front {
         }
     }
 
-    /// Who calls, and the room for the call.
+    /// Identifies the caller and takes a permit for the call.
     fn admit<B>(
         &self,
         request: &Request<B>,
@@ -193,7 +193,7 @@ fn refused(face: &Face, status: &Status) -> Response<Body> {
     }
 }
 
-/// The protocol that a service is of, which gives a refusal's reason its meaning.
+/// Returns the protocol of a service, which defines the reasons of its errors.
 fn domain(service: &str) -> &str {
     service.rsplit_once('.').map_or("dcp", |(package, _)| package)
 }
@@ -202,10 +202,10 @@ fn is_grpc(headers: &HeaderMap) -> bool {
     headers.get(CONTENT_TYPE).is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
-/// How the paths of streams end that need no token.
+/// Suffixes of the paths of streams that need no token.
 const OPEN_STREAMS: [&str; 2] = ["/Watch", "/ServerReflectionInfo"];
 
-/// Whether a path is one of the services that answer whoever asks.
+/// Returns true if a path belongs to a service that needs no token.
 fn is_open(path: &str) -> bool {
     [crate::services::HEALTH, "grpc.reflection.v1.ServerReflection"].iter().any(|name| is_of(path, name))
 }
@@ -216,12 +216,12 @@ fn is_of(path: &str, service: &str) -> bool {
         .is_some_and(|rest| rest.starts_with('/'))
 }
 
-/// What came in, so that it can do a log no harm.
+/// Shortens and escapes text of a request for the log.
 fn shown(text: &str) -> String {
     text.chars().take(LONGEST).map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect()
 }
 
-/// How long the one who calls will wait, as gRPC's `grpc-timeout` says it: at most eight digits and a unit.
+/// Parses gRPC's `grpc-timeout`, the caller's timeout: at most eight digits and a unit.
 fn wanted(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;

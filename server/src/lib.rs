@@ -1,9 +1,8 @@
-//! What every service of ours has, whatever it does: who may call, how much may be asked at once, what is told of each
-//! call, and how it begins and ends.
+//! The common base of dcp's services: authentication, limits, a log of calls, startup and shutdown.
 //!
-//! A set of gRPC services and, beside them, a REST router share one port: a call whose content is gRPC's goes to the
-//! services, every other to the router. The same tokens, limits and log hold for both. Whoever calls may be hostile
-//! until a token says otherwise, and careless even then.
+//! A set of gRPC services and, beside them, a REST router share one port: calls with gRPC's content type go to the
+//! services, all others to the router. The same tokens, limits and log apply to both. Callers without a valid
+//! token are treated as hostile, and callers with one as careless.
 
 mod access;
 mod caller;
@@ -41,17 +40,17 @@ pub use services::Services;
 use connection::Door;
 use front::Front;
 
-/// How services are served.
+/// Options of a server.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Who may call over TCP.
+    /// The credentials that are accepted over TCP.
     pub access: Option<Access>,
-    /// For TCP. Without it, whoever sees the traffic sees the tokens.
+    /// TLS over TCP. Without it, tokens can be read from the traffic.
     pub tls: Option<Tls>,
     pub limits: Limits,
-    /// The time of a call, as its log tells it.
+    /// The clock for the times in the log.
     pub clock: fn() -> Timestamp,
-    /// Who is told of every call, once it has ended.
+    /// Receives every call once it has ended.
     pub log: Option<Log>,
 }
 
@@ -60,13 +59,13 @@ impl Options {
         Self { access: Some(access.into()), ..Self::without_tcp() }
     }
 
-    /// For a server that has a Unix socket only.
+    /// Options of a server that has a Unix socket only.
     pub fn without_tcp() -> Self {
         Self { access: None, tls: None, limits: Limits::default(), clock, log: None }
     }
 }
 
-/// Where a server accepts connections.
+/// The sockets on which a server accepts connections.
 #[derive(Debug, Default)]
 pub struct Listeners {
     pub tcp: Option<TcpListener>,
@@ -77,7 +76,7 @@ pub struct Listeners {
 #[derive(Debug)]
 pub struct Unix {
     pub listener: UnixListener,
-    /// The name of its callers.
+    /// The name that its callers get.
     pub name: String,
 }
 
@@ -87,28 +86,28 @@ impl From<TcpListener> for Listeners {
     }
 }
 
-/// What one who calls may cost, and all of them together.
+/// Limits of one caller, and of all callers together.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// Connections at once; those beyond wait until one ends.
+    /// Maximum number of connections; further ones wait until one ends.
     pub connections: usize,
-    /// Connections at once of one peer address, or of one IPv6 network of 64 bits; those beyond are closed. This machine's
-    /// own addresses may have seven eighths of all.
+    /// Maximum number of connections of one peer address, or of one IPv6 /64 network; further ones are closed.
+    /// This machine's own addresses may have seven eighths of all.
     pub connections_per_peer: usize,
-    /// Maximum time from the begin of a connection to its first admitted call, its TLS included, and for the head of a
-    /// request.
+    /// Maximum time from the start of a connection to its first admitted call, including TLS, and for the head of
+    /// a request.
     pub head: Duration,
-    /// Maximum time that a connection stays open without an admitted call; twice that, at most, after a long call.
+    /// Maximum time that a connection stays open without an admitted call; at most twice that after a long call.
     pub idle: Duration,
-    /// Calls at once; those beyond are told to try again.
+    /// Maximum number of concurrent calls; further ones are rejected with `UNAVAILABLE`.
     pub calls: usize,
-    /// Calls at once that follow something for as long as it lasts.
+    /// Maximum number of concurrent long-lived calls.
     pub lasting: usize,
-    /// Streams of health and reflection at once, which need no token.
+    /// Maximum number of streams of health and reflection, which need no token.
     pub open_streams: usize,
-    /// How long a call may take until it is answered, what it sends included.
+    /// Maximum time of a call until its response begins, including the time to send the request.
     pub time: Duration,
-    /// How long calls that are under way may take to end once the server is told to stop.
+    /// Grace period of running calls after the server begins to stop.
     pub grace: Duration,
 }
 
@@ -128,7 +127,7 @@ impl Default for Limits {
     }
 }
 
-/// Why services can't be served.
+/// The reasons why a server can't start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("{0}")]
@@ -143,7 +142,7 @@ pub enum Error {
     Address(#[source] std::io::Error),
 }
 
-/// Serves until `stop` is ready, then ends what is under way.
+/// Serves until `stop` is ready, then ends running calls.
 pub async fn serve(
     listeners: impl Into<Listeners>,
     services: Services,
@@ -178,7 +177,7 @@ pub async fn serve(
         port: address.map_or(0, |address| address.port()),
         is_tls: tls.is_some(),
         ready,
-        // More permits than a semaphore can have are as good as none.
+        // The maximum of a semaphore is as good as no limit.
         room: Arc::new(Semaphore::new(limits.calls.min(Semaphore::MAX_PERMITS))),
         lasting,
         lasting_room: Arc::new(Semaphore::new(limits.lasting.min(Semaphore::MAX_PERMITS))),
@@ -193,20 +192,20 @@ pub async fn serve(
         () = connection::accept(&listeners, &door, &limits, &mut connections) => {}
         () = stop => {}
     }
-    // Who connects from now on is refused, instead of waiting for what no longer comes.
+    // New connections are rejected from now on, instead of waiting in vain.
     drop((listeners, door));
     for name in names.iter().copied().chain([""]) {
         reporter.set_service_status(name, ServingStatus::NotServing).await;
     }
-    // Nobody hears it only where no connection is left.
+    // It fails only if no connection is left.
     let _ = stopping.send(());
     let ended = async { while connections.join_next().await.is_some() {} };
-    // What has not ended by then is ended with the set.
+    // Dropping the set ends the remaining connections.
     let _ = tokio::time::timeout(limits.grace, ended).await;
     Ok(())
 }
 
-/// The system's clock; where it stands before 1970 or after 9999, the beginning of time.
+/// Returns the system's time, or the epoch if the clock is before 1970 or after 9999.
 pub fn clock() -> Timestamp {
     Timestamp::try_from(SystemTime::now()).unwrap_or(Timestamp::UNIX_EPOCH)
 }

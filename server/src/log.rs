@@ -1,4 +1,4 @@
-//! What is told of each call. What was sent is told to nobody.
+//! The log of calls. It never has the content of requests.
 
 use std::fmt;
 use std::pin::Pin;
@@ -25,18 +25,18 @@ pub struct Call {
     pub service: &'static str,
     /// The gRPC method's name, or HTTP's method and the path, without a query.
     pub method: String,
-    /// The one who called, where that is known.
+    /// The caller, if known.
     pub by: Option<String>,
-    /// What the call was about, where whoever answered it said so.
+    /// The subject of the call, if its handler noted one.
     pub subject: Option<String>,
-    /// How it ended, by gRPC's name or by HTTP's number; `Cancelled` where whoever called went away.
+    /// Its result: gRPC's name or HTTP's code; `Cancelled` if the caller disconnected.
     pub code: String,
-    /// Whether that is a good end.
+    /// True if the result is a success.
     pub good: bool,
     pub took: Duration,
 }
 
-/// Who is told of calls.
+/// A receiver of log entries.
 #[derive(Clone)]
 pub struct Log(Arc<dyn Fn(&Call) + Send + Sync>);
 
@@ -52,7 +52,7 @@ impl fmt::Debug for Log {
     }
 }
 
-/// What those who answer a call say of it for the log, as an extension of its request.
+/// A handler's notes about a call for the log, as an extension of the request.
 #[derive(Debug, Clone, Default)]
 pub struct Noted(Arc<Mutex<Notes>>);
 
@@ -63,7 +63,7 @@ struct Notes {
 }
 
 impl Noted {
-    /// What the call is about.
+    /// Sets the subject of the call.
     pub fn subject(&self, subject: impl Into<String>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).subject = Some(subject.into());
     }
@@ -79,7 +79,7 @@ enum Ended {
     Http(StatusCode),
 }
 
-/// A line of the log, told when nothing more comes of the call, or whoever called went away.
+/// An entry of the log, written when the response is complete or the caller has disconnected.
 pub(crate) struct Entry {
     pub(crate) at: Timestamp,
     pub(crate) service: &'static str,
@@ -96,14 +96,14 @@ impl Entry {
         Self { at, service, method, noted: Noted::default(), log, since, ended }
     }
 
-    /// How a gRPC call ended stands in the last headers of its answer.
+    /// Reads the result of a gRPC call from headers or trailers.
     fn see(&mut self, headers: &HeaderMap) {
         if let Some(status) = Status::from_header_map(headers) {
             self.ended = Ended::Grpc(status.code());
         }
     }
 
-    /// Follows an answer until it is sent. What is held for the call is held for as long.
+    /// Follows a response until it is sent. The permit in `held` is released then.
     pub(crate) fn follow<B>(
         mut self,
         response: Response<B>,
@@ -118,7 +118,7 @@ impl Entry {
         let then = (self.service == HTTP).then(|| response.status());
         let length =
             response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
-        // Of an answer to HEAD, nothing but the head is sent.
+        // A response to HEAD has no body.
         let left = if *asked == Method::HEAD { Some(0) } else { length };
         response.map(|inner| {
             let mut told = Told { inner: Body::new(inner), entry: self, then, left, _held: held };
@@ -128,7 +128,7 @@ impl Entry {
     }
 }
 
-/// What stands for a service's name where a call is not gRPC.
+/// The service name of calls that are not gRPC.
 pub(crate) const HTTP: &str = "http";
 
 impl Drop for Entry {
@@ -147,13 +147,13 @@ impl Drop for Entry {
     }
 }
 
-/// What an admitted call holds until its answer is sent.
+/// The permits of an admitted call, held until its response is sent.
 pub(crate) struct Held {
     pub(crate) _permit: OwnedSemaphorePermit,
     pub(crate) _in_use: InUse,
 }
 
-/// A body, and what is held until it is sent.
+/// A body, and a guard that is held until the body is sent.
 pub(crate) struct Holding<H> {
     pub(crate) inner: Body,
     pub(crate) _held: H,
@@ -179,19 +179,19 @@ impl<H: Unpin> http_body::Body for Holding<H> {
     }
 }
 
-/// An answer, for as long as it is sent.
+/// A response body whose end is logged.
 struct Told {
     inner: Body,
     entry: Entry,
-    /// How the call has ended once all is sent, where the answer's head says it.
+    /// The result once the whole body is sent, if the head of the response has it.
     then: Option<StatusCode>,
-    /// The bytes that are still to be sent, where they were counted before.
+    /// The bytes left to send, if their number is known.
     left: Option<u64>,
     _held: Option<Held>,
 }
 
 impl Told {
-    /// Nobody asks for the end of a body that can be seen to be at its end.
+    /// Sets the result at the end of the body: hyper does not poll a body that is known to be complete.
     fn look(&mut self) {
         if (self.inner.is_end_stream() || self.left == Some(0))
             && let Some(status) = self.then

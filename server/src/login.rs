@@ -12,13 +12,13 @@ use subtle::ConstantTimeEq as _;
 
 use crate::caller::{Caller, hash};
 
-/// How long a link works, and a session.
+/// Lifetime of a link, and of a session.
 const LINK: Duration = Duration::from_mins(10);
 const SESSION: Duration = Duration::from_hours(12);
-/// Sessions at once. One link makes one session, so there are hardly ever two.
+/// Maximum number of sessions. One link begins one session, so there are rarely two.
 const SESSIONS: usize = 16;
 
-/// The link of a server, and the sessions that it began. Clones are the same one.
+/// The link of a server, and the sessions that it began. Clones share them.
 #[derive(Clone)]
 pub struct Login(Arc<Inner>);
 
@@ -28,7 +28,7 @@ struct Inner {
     sessions: Mutex<VecDeque<Secret>>,
 }
 
-/// The hash of a secret, and when it expires.
+/// The hash of a secret, and its expiry.
 struct Secret {
     hash: [u8; 32],
     until: Instant,
@@ -41,7 +41,7 @@ impl fmt::Debug for Login {
 }
 
 impl Login {
-    /// Returns a login for one caller, and the code of its link.
+    /// Creates a login for one caller, and the code of its link.
     pub fn new(name: &str) -> (Self, String) {
         let code = secret();
         let kept = Mutex::new(Some(Secret::new(&code, LINK)));
@@ -49,9 +49,9 @@ impl Login {
         (Self(Arc::new(inner)), code)
     }
 
-    /// Begins a session if the code is that of the link, which then works no more. Returns the cookie to set.
+    /// Begins a session if the code is that of the link, and expires the link. Returns the cookie to set.
     pub(crate) fn begin(&self, code: &[u8], port: u16, is_tls: bool) -> Option<String> {
-        // A wrong code does not end the link: others could end it, too.
+        // A wrong code does not expire the link, or strangers could expire it.
         locked(&self.0.code).take_if(|kept| kept.is(code))?;
         let session = secret();
         let mut sessions = locked(&self.0.sessions);
@@ -60,18 +60,18 @@ impl Login {
             sessions.pop_front();
         }
         let (age, secure) = (SESSION.as_secs(), if is_tls { "; Secure" } else { "" });
-        // Browsers do not keep the cookies of a host's ports apart.
+        // The name has the port, as browsers share cookies between the ports of a host.
         Some(format!("{PREFIX}{port}={session}; HttpOnly; SameSite=Strict; Path=/; Max-Age={age}{secure}"))
     }
 
-    /// The caller whose session a request names.
+    /// Returns the caller of the session that a request names.
     pub(crate) fn caller(&self, headers: &HeaderMap) -> Option<Caller> {
         let cookies = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
         let cookies = cookies.flat_map(|value| value.split(';')).map(str::trim);
         let given =
             cookies.filter_map(|cookie| cookie.strip_prefix(PREFIX)?.split_once('=')).map(|(_, value)| value);
         let sessions = locked(&self.0.sessions);
-        // Other servers of this host may have cookies too; few are looked at.
+        // Other servers of this host may have set cookies too, so only a few are checked.
         let is_known =
             given.take(SESSIONS).any(|value| sessions.iter().any(|kept| kept.is(value.as_bytes())));
         is_known.then(|| Caller(self.0.name.to_string()))
@@ -94,7 +94,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Makes a secret of 256 bits, in hexadecimal.
+/// Generates a secret of 256 bits, in hexadecimal.
 pub fn secret() -> String {
     rand::random::<[u8; 32]>().iter().fold(String::with_capacity(64), |mut text, byte| {
         // Writing to a String does not fail.

@@ -1,4 +1,4 @@
-//! Moves work that needs much CPU time off the threads that answer calls.
+//! Moves CPU-bound work off the threads that answer calls.
 
 use std::future::pending;
 use std::panic::resume_unwind;
@@ -8,18 +8,18 @@ use std::thread::available_parallelism;
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
-/// Work on fewer bytes than this takes less time than a change of threads is worth.
+/// Below this number of bytes, work takes less time than switching threads.
 const SMALL: usize = 16 << 10;
 
-/// One permit per core, so that heavy work waits for heavy work and leaves the other threads their share.
+/// One permit per core: heavy work queues, and the other threads keep their share of the CPU.
 static CORES: LazyLock<Arc<Semaphore>> =
     LazyLock::new(|| Arc::new(Semaphore::new(available_parallelism().map_or(1, usize::from))));
 
-/// Runs work whose CPU time grows with a number of bytes: here if they are few, and otherwise on a thread of its own,
-/// of which at most one per core is busy.
+/// Runs work whose CPU time grows with a number of bytes: on the caller's thread if they are few, otherwise on a
+/// blocking thread. At most one such thread per core is busy.
 ///
-/// If the caller is cancelled, work that has not begun never runs. Work that has begun keeps its permit until it ends, so
-/// that cancelled callers can't pile it up.
+/// If the caller is cancelled, queued work never runs. Running work keeps its permit until it ends, so that
+/// cancelled callers can't pile up work.
 pub async fn offload<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + Send + 'static) -> T {
     if bytes < SMALL { work() } else { queue(Arc::clone(&CORES), work).await }
 }
@@ -34,7 +34,7 @@ async fn queue<T: Send + 'static>(cores: Arc<Semaphore>, work: impl FnOnce() -> 
         Ok(value) => value,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => resume_unwind(panic),
-            // The runtime is shutting down, and polls nothing any more.
+            // The runtime is shutting down and polls no more tasks.
             Err(_) => pending().await,
         },
     }
@@ -61,7 +61,7 @@ mod tests {
         let (begin, running) = oneshot::channel();
         let first = move || begin.send(()).is_ok() && wait.recv().is_ok();
         let first = tokio::spawn(queue(Arc::clone(&cores), first));
-        // The only async thread is free, or this would not be reached.
+        // Only a free async thread can reach this line.
         timeout(LONG, running).await.expect("it begins").expect("it begins");
         assert_eq!(cores.available_permits(), 0);
         let others: Vec<_> = (0..100)

@@ -1,4 +1,4 @@
-//! Whether a server can do its work.
+//! Readiness of a server.
 
 use std::fmt;
 use std::pin::Pin;
@@ -10,12 +10,12 @@ use tokio::time::timeout;
 
 type Check = dyn Fn() -> Pin<Box<dyn Future<Output = bool> + Send>> + Send + Sync;
 
-/// Everybody may ask, so the answer is kept for a while.
+/// Time that a result is cached: anybody can request it.
 const KEPT: Duration = Duration::from_secs(1);
-/// Maximum time for a check.
+/// Timeout of a check.
 const CHECK: Duration = Duration::from_secs(3);
 
-/// A check of something that a server needs. Clones share their last answer.
+/// A check of something that a server needs. Clones share the cached result.
 #[derive(Clone)]
 pub(crate) struct Ready {
     what: &'static str,
@@ -37,7 +37,7 @@ impl Ready {
         Self { what, check: Arc::new(move || Box::pin(check())), last: Arc::default() }
     }
 
-    /// Why the server is not ready, if it is not.
+    /// Returns why the server is not ready, if it is not.
     pub(crate) async fn problem(&self) -> Option<String> {
         let mut last = self.last.lock().await;
         let is_ready = match *last {

@@ -1,4 +1,4 @@
-//! What is served.
+//! The set of services of a server.
 
 use std::convert::Infallible;
 
@@ -12,24 +12,24 @@ use tower_service::Service;
 
 use crate::ready::Ready;
 
-/// The name of the service that tells whether the others are there.
+/// The name of the health service, which reports the state of the others.
 pub(crate) const HEALTH: &str = "grpc.health.v1.Health";
 
-/// gRPC services, and a REST router beside them. Health and reflection come by themselves.
+/// gRPC services, and a REST router beside them. Health and reflection are added automatically.
 #[derive(Debug, Clone)]
 pub struct Services {
     pub(crate) grpc: Routes,
     pub(crate) rest: Option<Router>,
     pub(crate) names: Vec<&'static str>,
-    /// How the paths of calls end that last as long as what they tell of.
+    /// Suffixes of the paths of long-lived calls.
     pub(crate) lasting: Vec<&'static str>,
     pub(crate) descriptors: &'static [u8],
     pub(crate) ready: Option<Ready>,
 }
 
 impl Services {
-    /// None yet. `descriptors` are those of the protocols, for the reflection service; there may be more of them than
-    /// are served.
+    /// Creates an empty set. `descriptors` are those of the protocols, for the reflection service; they may
+    /// describe more services than are served.
     pub fn new(descriptors: &'static [u8]) -> Self {
         let (names, lasting) = (Vec::new(), Vec::new());
         Self { grpc: Routes::default(), rest: None, names, lasting, descriptors, ready: None }
@@ -52,8 +52,8 @@ impl Services {
         services
     }
 
-    /// Has calls whose paths end so have a room of their own: those that follow something for as long as it lasts, and
-    /// cost next to nothing meanwhile.
+    /// Gives calls with these path suffixes a limit of their own. It is for streaming calls, which are long-lived
+    /// and cost little.
     #[must_use]
     pub fn lasting(self, ends: &[&'static str]) -> Self {
         let mut services = self;
@@ -61,7 +61,7 @@ impl Services {
         services
     }
 
-    /// Sets a check of what the services need, such as `database`. The server is ready while it succeeds.
+    /// Sets a check of a dependency, such as `database`. The server is ready while it succeeds.
     #[must_use]
     pub fn ready<F>(self, what: &'static str, check: impl Fn() -> F + Send + Sync + 'static) -> Self
     where

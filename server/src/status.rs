@@ -1,5 +1,5 @@
-//! Refusals: as gRPC's status, and the same as an answer in HTTP. What a program needs to know of one is in its
-//! `google.rpc.ErrorInfo`.
+//! Errors as a gRPC status, and as the HTTP response that corresponds to it. The machine-readable part is the
+//! status's `google.rpc.ErrorInfo`.
 
 use std::collections::HashMap;
 
@@ -10,12 +10,12 @@ use serde_json::{Map, Value, json};
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
-/// A status whose reason programs can read. `domain` is the protocol that gives the reason its meaning.
+/// Creates a status with a machine-readable reason. `domain` is the protocol that defines the reason.
 pub fn refusal(code: Code, domain: &str, reason: &str, message: impl Into<String>) -> Status {
     refusal_with(code, domain, reason, message, [])
 }
 
-/// A status whose reason programs can read, and what more there is to know.
+/// Creates a status with a machine-readable reason and metadata.
 pub fn refusal_with(
     code: Code,
     domain: &str,
@@ -28,7 +28,8 @@ pub fn refusal_with(
     Status::with_error_details(code, message, details)
 }
 
-/// The same refusal in HTTP: the number that stands for the code, and a JSON object with all that the status says.
+/// Converts a status to an HTTP response: the HTTP code that corresponds to its code, and a JSON object with its
+/// content.
 ///
 /// ```json
 /// {"error": {"code": 404, "status": "NOT_FOUND", "message": "…", "reason": "…", "domain": "…", "metadata": {…}}}
@@ -37,7 +38,7 @@ pub fn to_http(status: &Status) -> Response<Body> {
     to_http_as(number(status.code()), status)
 }
 
-/// The same by another number, where HTTP has one that says more than the code's.
+/// Converts a status with another HTTP code, where that is more specific.
 pub fn to_http_as(number: StatusCode, status: &Status) -> Response<Body> {
     let mut response = Response::new(Body::from(format!("{}\n", object(number, status))));
     *response.status_mut() = number;
@@ -48,7 +49,7 @@ pub fn to_http_as(number: StatusCode, status: &Status) -> Response<Body> {
     response
 }
 
-/// The object alone, for an answer that was begun before it was refused.
+/// Returns the JSON object alone, for an error after the response has begun.
 pub fn to_json(status: &Status) -> Value {
     object(number(status.code()), status)
 }
@@ -76,8 +77,8 @@ fn name(code: Code) -> &'static str {
     row(code).2
 }
 
-/// The name of each code as the protocol spells it, and HTTP's number for it, as `google/rpc/code.proto` has them; but for
-/// what can't be done as things stand, which is not the fault of what was asked for: that is a conflict.
+/// The name of each code in the protocol, and its HTTP code, as in `google/rpc/code.proto`. The exception is
+/// `FAILED_PRECONDITION`: it is a conflict, as the request itself is valid.
 const CODES: [(Code, StatusCode, &str); 16] = [
     (Code::Ok, StatusCode::OK, "OK"),
     (Code::Cancelled, StatusCode::BAD_REQUEST, "CANCELLED"),
@@ -112,7 +113,7 @@ mod tests {
             let code = Code::from_i32(number);
             let rows = CODES.iter().filter(|(known, ..)| *known == code).count();
             assert_eq!(rows, usize::from(code != Code::Unknown), "{code:?}");
-            // gRPC's names are those of the enum, in capitals.
+            // gRPC's names are those of the enum, in upper snake case.
             let plain: String =
                 name(code).split('_').map(|word| word[..1].to_owned() + &word[1..].to_lowercase()).collect();
             assert_eq!(plain, format!("{code:?}"));

@@ -1,4 +1,4 @@
-//! Counts what connections are used for, so that unused ones can be closed.
+//! Counts the uses of connections, so that unused ones can be closed.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -13,14 +13,14 @@ use crate::Limits;
 /// Streams of health and reflection per connection, which need no token.
 const OPEN_STREAMS: usize = 4;
 
-/// Use of one connection. Only admitted calls count: those with a token that is known and a permit.
+/// Use of one connection. Only admitted calls count: those with a known token and a permit.
 #[derive(Clone)]
 pub(crate) struct Usage(Arc<Mutex<Counts>>);
 
 struct Counts {
     calls: usize,
     open_streams: usize,
-    /// When the connection expires unless a call is admitted: a fixed time until the first one ends.
+    /// The expiry of the connection until the first admitted call ends.
     until: Instant,
     last: Option<Instant>,
 }
@@ -32,7 +32,7 @@ pub(crate) struct InUse(Usage);
 pub(crate) struct OpenStream(Usage);
 
 impl Usage {
-    /// A connection that expires at a time unless a call is admitted.
+    /// Creates the usage of a connection that expires at a time unless a call is admitted.
     pub(crate) fn new(until: Instant) -> Self {
         Self(Arc::new(Mutex::new(Counts { calls: 0, open_streams: 0, until, last: None })))
     }
@@ -42,7 +42,7 @@ impl Usage {
         InUse(self.clone())
     }
 
-    /// Returns nothing if the connection has as many open streams as it may.
+    /// Returns nothing if the connection has the maximum number of open streams.
     pub(crate) fn open_stream(&self) -> Option<OpenStream> {
         let mut counts = self.counts();
         if counts.open_streams >= OPEN_STREAMS {
@@ -52,7 +52,7 @@ impl Usage {
         Some(OpenStream(self.clone()))
     }
 
-    /// When the connection expires; never while admitted calls are under way.
+    /// Returns the expiry of the connection; none while admitted calls run.
     pub(crate) fn expires(&self, idle: Duration) -> Option<Instant> {
         let counts = self.counts();
         (counts.calls == 0).then(|| counts.last.map_or(counts.until, |last| last + idle))
@@ -82,11 +82,11 @@ impl Drop for OpenStream {
 pub(crate) struct Peers {
     counts: Arc<Mutex<HashMap<IpAddr, usize>>>,
     limit: usize,
-    /// Limit of this machine's own addresses, which all of its users and a proxy share.
+    /// Limit of this machine's own addresses, shared by all its users and proxies.
     local: usize,
 }
 
-/// One connection of a peer's share.
+/// One connection of a peer.
 pub(crate) struct Share(Peers, IpAddr);
 
 impl Peers {
@@ -124,7 +124,7 @@ impl Drop for Share {
     }
 }
 
-/// The addresses that one peer can choose from freely: of IPv6, a network of 64 bits.
+/// Returns the addresses that one peer can choose from freely: for IPv6, its /64 network.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) if !address.is_loopback() => {

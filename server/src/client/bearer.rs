@@ -1,4 +1,4 @@
-//! The token of the one who calls.
+//! The bearer token of a caller.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use tonic::{Request, Status};
 
 use super::Fault;
 
-/// Puts the token on every call, where there is one.
+/// Adds the token, if there is one, to every call.
 #[derive(Clone)]
 pub struct Bearer(Option<MetadataValue<Ascii>>);
 

@@ -73,7 +73,7 @@ async fn what_lasts_has_a_room_of_its_own() {
     }
     let full = async { while !server.get("/peek", &bearer()).await.starts_with("HTTP/1.1 503 ") {} };
     timeout(LONG, full).await.expect("there is no room for more");
-    // All others have theirs, and the other way round.
+    // Other calls have their own permits, and the other way round.
     assert!(server.get("/who", &bearer()).await.ends_with("ada"));
     server.gate.add_permits(2);
     for stream in &mut lasting {
@@ -117,7 +117,7 @@ async fn who_goes_away_is_in_the_log_as_gone() {
 
 #[tokio::test]
 async fn what_is_under_way_ends_before_the_server_and_not_for_ever() {
-    // Nothing but the stop ends a connection here.
+    // Only the stop ends a connection here.
     let mut server = Server::start(|options| {
         options.limits.calls = 1;
         options.limits.head = LONG * 10;

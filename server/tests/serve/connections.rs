@@ -1,4 +1,4 @@
-//! Connections, those of hostile peers too.
+//! Connections, including those of hostile peers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,7 +41,7 @@ async fn a_connection_that_asks_nothing_is_ended() {
         silent.write_all(begin.as_bytes()).await.unwrap();
         ended(&mut silent).await;
     }
-    // The one that did ask is still there.
+    // The connection with a call stays open.
     server.gate.add_permits(1);
     assert!(answer(&mut working).await.ends_with("done"));
     ended(&mut working).await;
@@ -67,7 +67,7 @@ async fn connections_with_rejected_calls_only_are_closed() {
         assert_eq!(call_by(&channel, "Say", None).await.unwrap_err().code(), Code::Unauthenticated);
         held.push(channel);
     }
-    // There is room for this one once one of them is closed.
+    // This call gets a connection once one of them is closed.
     timeout(LONG, server.grpc("Say", Some(TOKEN))).await.expect("they are closed").unwrap();
     drop(held);
 }
@@ -84,7 +84,7 @@ async fn an_idle_connection_is_closed_and_one_with_a_call_under_way_is_not() {
     );
     let working = channel(server.address).await;
     let slow = tokio::spawn(async move { call_by(&working, "Slow", Some(TOKEN)).await });
-    // Each is idle after its call, so that the next one finds room, and all the while the slow call goes on.
+    // Each connection is idle after its call, so it makes way for the next one, while the slow call continues.
     let mut held = Vec::new();
     for _ in 0..4 {
         let idle = timeout(LONG, async {

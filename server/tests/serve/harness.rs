@@ -27,10 +27,10 @@ use tonic_health::pb::health_client::HealthClient;
 use tonic_prost::ProstCodec;
 
 pub(crate) const TOKEN: &str = "0123456789abcdef-tester";
-/// Longer than anything here takes.
+/// Timeout of a test step; every step takes less.
 pub(crate) const LONG: Duration = Duration::from_secs(30);
 
-/// Answers at once, but for `Slow`, which waits until the gate opens.
+/// Answers at once, except `Slow`, which waits until the gate opens.
 #[derive(Debug, Clone)]
 pub(crate) struct Echo(Arc<Semaphore>);
 
@@ -138,7 +138,7 @@ impl Server {
         TcpStream::connect(self.address).await.expect("it works")
     }
 
-    /// An answer in HTTP/1, over a connection of its own.
+    /// Returns an HTTP/1 response, over a connection of its own.
     pub(crate) async fn get(&self, path: &str, headers: &str) -> String {
         ask(&mut self.connect().await, path, headers).await
     }
@@ -148,7 +148,7 @@ impl Server {
         call(self.address, &path, token).await
     }
 
-    /// Waits until a call is under way that leaves no room; before it is, others may be answered.
+    /// Waits until a call takes the last permit; until then, other calls may succeed.
     pub(crate) async fn full(&self) {
         let full = async { while !self.get("/who", &bearer()).await.starts_with("HTTP/1.1 503 ") {} };
         timeout(LONG, full).await.expect("there is no room");
@@ -161,7 +161,7 @@ impl Server {
         assert_eq!(health.check(request).await.expect("it works").into_inner().status, 1);
     }
 
-    /// The next call that ended: service, method, by, subject, code.
+    /// Returns the next call that ended: service, method, by, subject, code.
     pub(crate) async fn told(&self) -> String {
         let mut calls = self.calls.lock().await;
         let call = timeout(LONG, calls.recv()).await.expect("a call ends").expect("the log is there");
@@ -204,7 +204,7 @@ pub(crate) async fn send(stream: &mut (impl AsyncWrite + Unpin), path: &str, hea
     stream.write_all(request.as_bytes()).await.expect("it works");
 }
 
-/// Asks, and reads the head of the answer with as much of the body as its length says.
+/// Sends a request and reads the response: its head, and as much of the body as its length says.
 pub(crate) async fn ask(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     path: &str,
@@ -237,7 +237,7 @@ pub(crate) async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> String {
     text
 }
 
-/// Waits until the other side ends the connection.
+/// Waits until the peer closes the connection.
 pub(crate) async fn ended(stream: &mut (impl AsyncRead + Unpin)) {
     let mut rest = Vec::new();
     let _ = timeout(LONG, stream.read_to_end(&mut rest)).await.expect("it is ended");
@@ -249,7 +249,7 @@ pub(crate) fn certificate() -> (Tls, rcgen::Certificate) {
     (Tls { certificate: cert.pem().into(), key: signing_key.serialize_pem().into() }, cert)
 }
 
-/// An HTTP/2 connection. It answers pings by itself.
+/// Opens an HTTP/2 connection. It answers pings automatically.
 pub(crate) async fn channel(address: SocketAddr) -> Channel {
     Channel::from_shared(format!("http://{address}")).expect("it works").connect().await.expect("it works")
 }

@@ -1,6 +1,6 @@
-//! What is served, over real connections.
+//! Tests of a server over real connections.
 
-// So that the lints see tests in what tests call.
+// Each module has `cfg(test)`, so that lints treat its helpers as test code.
 #[cfg(test)]
 mod calls;
 #[cfg(test)]

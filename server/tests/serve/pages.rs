@@ -1,4 +1,4 @@
-//! What a person, a browser and a probe see.
+//! Tests of the pages for people, browsers and probes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,7 @@ use tokio::io::AsyncWriteExt as _;
 
 use crate::harness::{LONG, Server, TOKEN, answer, ask, bearer};
 
-/// A server whose database comes and goes, and the code of its login.
+/// Starts a server whose database can become unavailable, and returns the code of its login.
 async fn start() -> (Server, Arc<AtomicBool>, String) {
     let (login, code) = Login::new("ada");
     let database = Arc::new(AtomicBool::new(true));
@@ -41,7 +41,7 @@ async fn public_pages_tell_the_state_and_nothing_else() {
     assert!(server.get("/healthz", "").await.ends_with("alive\n"));
     assert!(server.get("/readyz", "").await.ends_with("ready\n"));
     database.store(false, Ordering::SeqCst);
-    // An answer is kept for a moment.
+    // The result is cached for a moment.
     let away = async {
         loop {
             let told = server.get("/readyz", "").await;
@@ -65,7 +65,7 @@ async fn a_browser_signs_in_by_a_link_that_works_once() {
     let (server, _, code) = start().await;
     let link = format!("/login?code={code}");
     assert!(server.get("/login?code=wrong", "").await.starts_with("HTTP/1.1 403 "));
-    // By a host name of its own, a page elsewhere can reach this machine.
+    // A foreign page can reach this machine by a host name of its own.
     let mut stream = server.connect().await;
     let request = format!("GET {link} HTTP/1.1\r\nhost: evil.example\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
@@ -91,7 +91,7 @@ async fn a_browser_signs_in_by_a_link_that_works_once() {
     let mut stream = server.connect().await;
     stream.write_all(post("origin: http://localhost\r\n").as_bytes()).await.unwrap();
     assert!(answer(&mut stream).await.starts_with("HTTP/1.1 405 "), "the router has the say");
-    // The code is in no log.
+    // The code is in no log entry.
     let mut told = Vec::new();
     for _ in 0..8 {
         told.push(server.told().await);
