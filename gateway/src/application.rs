@@ -1,12 +1,13 @@
-//! What is to run, in the shape of `spark.apache.org/v1`: the fields of that CRD that dcp uses, by its names.
+//! An application to run, in the format of `spark.apache.org/v1`: the fields of that CRD that dcp uses, by its
+//! names.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// The setting that names Spark's own modules that the application needs beside Spark itself, such as `avro`. The images
-/// of a cluster bring them along; elsewhere a backend fetches them for the Spark that it has.
+/// The setting that names the modules of Spark that the application needs in addition to its core, such as `avro`.
+/// The images of a cluster contain them; elsewhere a backend fetches them for its version of Spark.
 pub const MODULES: &str = "spark.dcp.modules";
 
 /// The setting that lists the Python packages that a program needs, as JSON.
@@ -18,11 +19,12 @@ pub const SPARK_CONFIG_MAP: &str = "spark.dcp.configMap";
 /// The setting that names the config map with Hadoop's configuration files.
 pub const HADOOP_CONFIG_MAP: &str = "spark.kubernetes.hadoop.configMapName";
 
-/// The settings that limit the memory of the primary containers. Spark has none: it limits a container to what it asks for.
+/// The settings that limit the memory of the primary containers. Spark has none: it limits a container to its
+/// request.
 pub const DRIVER_MEMORY_LIMIT: &str = "spark.dcp.driver.memoryLimit";
 pub const EXECUTOR_MEMORY_LIMIT: &str = "spark.dcp.executor.memoryLimit";
 
-/// Prefixes of the settings of volumes for which Spark makes claims, for the driver's pod and for those of executors.
+/// Prefixes of the settings of volumes for which Spark creates claims, for driver pods and executor pods.
 pub const DRIVER_CLAIMS: &str = "spark.kubernetes.driver.volumes.persistentVolumeClaim.";
 pub const EXECUTOR_CLAIMS: &str = "spark.kubernetes.executor.volumes.persistentVolumeClaim.";
 
@@ -32,12 +34,12 @@ pub const EXECUTOR_CLAIMS: &str = "spark.kubernetes.executor.volumes.persistentV
 pub struct SparkApplication {
     pub metadata: Metadata,
     pub spec: Spec,
-    /// Where it may run. The CRD does not have it: it is for the backend that is given the application.
+    /// Restrictions on the location. The CRD has no such field: it is for the backend.
     #[serde(default, skip_serializing_if = "Placement::is_empty")]
     pub placement: Placement,
 }
 
-/// Where an application may run; what is empty restricts nothing.
+/// Restrictions on the location of an application; an empty field restricts nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Placement {
@@ -58,7 +60,7 @@ impl Placement {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Metadata {
-    /// Made of the execution and the attempt.
+    /// Derived from the execution and the attempt.
     pub name: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub namespace: String,
@@ -74,11 +76,11 @@ pub struct Spec {
     pub runtime_versions: RuntimeVersions,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub main_class: Option<String>,
-    /// The jar that has the main class. Without it and without Python files, the class is one of Spark's own or comes
-    /// from the jars and packages of `spark_conf`.
+    /// The jar that has the main class. Without it and without Python files, the class is one of Spark's own or
+    /// comes from the jars and packages of `spark_conf`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub jars: Option<String>,
-    /// With commas between them. The first one is the program, where there is no jar.
+    /// Separated by commas. Without a jar, the first one is the program.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub py_files: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -137,7 +139,7 @@ impl ApplicationTolerations {
     }
 }
 
-/// dcp restarts nothing but by itself: one layer retries.
+/// Restarts by the operator are always off, as only dcp retries.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RestartConfig {
@@ -176,7 +178,7 @@ pub enum ResourceRetainPolicy {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct PodSpec {
-    /// A Kubernetes pod template, as Kubernetes has it.
+    /// A Kubernetes pod template, in Kubernetes' own format.
     #[serde(default, skip_serializing_if = "Value::is_null")]
     pub pod_template_spec: Value,
 }

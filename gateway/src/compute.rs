@@ -1,4 +1,4 @@
-//! What every backend can do.
+//! The interface of every backend.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::SparkApplication;
 
-/// The name of an application: it derives from an execution and an attempt, so that whoever asks again after a crash
-/// asks for the same one. It is a Kubernetes name, so it is no path.
+/// The name of an application. It derives from an execution and an attempt, so that a request repeated after a
+/// crash names the same application. It is a Kubernetes name, so it is no path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Name(String);
@@ -60,18 +60,18 @@ impl fmt::Display for Name {
     }
 }
 
-/// How far an application has come.
+/// The phase of an application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Phase {
-    /// It was taken, and its driver is not up yet.
+    /// The application was accepted, and its driver has not started yet.
     Pending,
     Running,
-    /// It is over, and none of its processes is left anywhere.
+    /// The application has ended, and none of its processes is left anywhere.
     Ended,
 }
 
-/// What is known of an application.
+/// The status of an application.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
@@ -82,13 +82,13 @@ pub struct Status {
     pub end: Option<End>,
 }
 
-/// How an application ended.
+/// The end of an application.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct End {
     pub at: Timestamp,
     pub succeeded: bool,
-    /// It was asked to stop.
+    /// A stop was requested.
     #[serde(default)]
     pub stopped: bool,
     /// The driver's exit code.
@@ -97,7 +97,7 @@ pub struct End {
     /// The signal that ended the driver.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signal: Option<i32>,
-    /// What the backend says of it.
+    /// The backend's message about the end.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub message: String,
 }
@@ -105,7 +105,7 @@ pub struct End {
 /// A part of a driver's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
-    /// Where this part begins, and where the next one does.
+    /// Positions where this part and the next one begin.
     pub from: u64,
     pub next: u64,
     pub bytes: Vec<u8>,
@@ -113,46 +113,47 @@ pub struct Log {
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// It can't be run here, however often it is tried.
+    /// The application can't run on this backend. A retry does not help.
     #[error("{0}")]
     Invalid(String),
     /// There is another application by this name.
     #[error("{0}")]
     Conflict(String),
-    /// The backend can't be reached, or can't do it now. To try again is safe.
+    /// The backend can't be reached, or is temporarily unable. A retry is safe.
     #[error("{0}")]
     Unavailable(String),
 }
 
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// A backend that runs Spark. Everything is by name, and doing a thing twice is doing it once.
+/// A backend that runs Spark. All operations identify applications by name and are idempotent.
 #[async_trait]
 pub trait Compute: fmt::Debug + Send + Sync {
-    /// Finds what is wrong with an application before it is created, as far as that can be told without doing it.
+    /// Validates an application before it is created, as far as possible without running it.
     fn accepts(&self, application: &SparkApplication) -> Result<()>;
 
-    /// Starts an application, unless one of this name ever was. Once this has returned, [`get`](Self::get) knows it;
-    /// where it fails, or nobody learns what came of it, it can be called again.
+    /// Starts an application, unless one of this name was ever started. After a successful return,
+    /// [`get`](Self::get) finds it. After a failure or an unknown result, it can be called again.
     async fn create(&self, application: &SparkApplication) -> Result<()>;
 
-    /// What is known of an application; nothing where there never was one, or it is forgotten.
+    /// Returns the status of an application; nothing if there never was one, or it was forgotten.
     async fn get(&self, name: &Name) -> Result<Option<Status>>;
 
-    /// Asks an application to stop, and kills it once the grace is over. Returns before that has happened: it is over
-    /// when [`get`](Self::get) says that it has [ended](Phase::Ended). One that was never created never will be.
+    /// Requests an application to stop, and kills it after the grace period. It returns at once: the application
+    /// has stopped when [`get`](Self::get) returns [`Ended`](Phase::Ended). An application that has not started
+    /// yet never starts.
     async fn delete(&self, name: &Name, grace: Duration) -> Result<()>;
 
-    /// What the driver wrote, from a place on; at most `limit` bytes of it.
+    /// Returns at most `limit` bytes of the driver's log from a position on.
     async fn logs(&self, name: &Name, from: u64, limit: usize) -> Result<Log>;
 
-    /// The last of what the driver wrote, at most `limit` bytes of it.
+    /// Returns at most the last `limit` bytes of the driver's log.
     async fn tail(&self, name: &Name, limit: usize) -> Result<Vec<u8>>;
 
-    /// Where Spark wrote its event log, if it is on this machine.
+    /// Returns the path of Spark's event log, if it is on this machine.
     fn events(&self, name: &Name) -> Option<PathBuf>;
 
-    /// Removes all that is kept of an application that has ended. It is for those that nobody asks for any more: a
-    /// backend need not know afterwards that there ever was one of this name.
+    /// Removes everything stored of an application that has ended. It is for applications that are not needed any
+    /// more: afterwards, a backend may not know that there was one of this name.
     async fn forget(&self, name: &Name) -> Result<()>;
 }

@@ -1,7 +1,7 @@
-//! The Gateway: a [`SparkApplication`] in, a backend's own dialect out.
+//! The Gateway: translates a [`SparkApplication`] for a backend.
 //!
-//! What a Runner wants is the same everywhere; how it is done is a backend's own affair. [`Compute`] is all that is
-//! between them. What it promises is tested in `tests/tests/compute`.
+//! A Runner's requests are the same for all backends, and each backend has its own way to run them. [`Compute`] is
+//! the only interface between them. Its contract is tested in `tests/tests/compute`.
 
 pub mod application;
 mod compute;

@@ -1,25 +1,25 @@
 //! `local`: spark-submit on this machine.
 //!
-//! Each application has a folder, and a supervisor: a process of its own that outlives whoever asked for it. What the
-//! two know of each other stands in that folder:
+//! Each application has a folder and a supervisor, a process that outlives the service that started it. They
+//! communicate by files in that folder:
 //!
-//! | file | written by | says |
+//! | file | written by | content |
 //! | --- | --- | --- |
-//! | `application.json` | the backend | what is to run: there is no other of this name |
+//! | `application.json` | the backend | the application; the name belongs to it |
 //! | `launch.json` | the backend | the command and its environment |
-//! | `lock` | | locked for as long as the supervisor lives |
-//! | `started.json` | the supervisor | that it is about to start the command, which nobody ever does again |
-//! | `stop.json` | the backend | that it is to end, and how long it may take |
-//! | `secrets.json` | the backend | what the driver is given and no other file has; the supervisor removes it |
+//! | `lock` | | locked while the supervisor lives |
+//! | `started.json` | the supervisor | the claim of the only start of the command |
+//! | `stop.json` | the backend | the request to stop, with its grace period |
+//! | `secrets.json` | the backend | secrets of the driver, which no other file has; the supervisor removes it |
 //! | `spark.properties` | the supervisor | settings with secrets, until Spark has read them |
-//! | `work` | the supervisor | the files and archives of the application, where its driver works |
+//! | `work` | the supervisor | the files and archives of the application, in the driver's working folder |
 //! | `cgroup` | the supervisor | the control group of the driver, where there is one |
-//! | `end.json` | the supervisor | how it ended; from then on no process of it is left |
-//! | `driver.log` | the driver | what it printed |
-//! | `log.json` | the supervisor | which part of that was dropped |
+//! | `end.json` | the supervisor | the end; once it exists, no process of the application is left |
+//! | `driver.log` | the driver | its output |
+//! | `log.json` | the supervisor | the part of the log that was dropped |
 //!
-//! So no process number is ever trusted: a supervisor lives if its lock is taken, and `processes` says how what belongs
-//! to an application is found. The driver can write all of these files, so they are opened with [`regular`].
+//! No process number is ever trusted: a supervisor lives if its lock is taken, and `processes` finds the processes
+//! of an application. The driver can write all of these files, so they are opened with [`regular`].
 
 mod cgroup;
 mod environment;
@@ -57,20 +57,21 @@ use processes::Processes;
 pub use log::LIMIT as LOG_LIMIT;
 pub use supervisor::supervise;
 
-/// How long a supervisor may take to begin.
+/// Maximum time for a supervisor to start.
 const PATIENCE: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(5);
-/// How long one look tries to end what a supervisor that was killed has left; the next look goes on.
+/// Maximum time that one status check spends on killing the orphans of a killed supervisor; the next check
+/// continues.
 const KILLING: Duration = Duration::from_millis(500);
 
-/// The Spark of this machine.
+/// The backend that runs Spark on this machine.
 #[derive(Debug)]
 pub struct Local {
     root: PathBuf,
-    /// Where the relative paths of applications begin.
+    /// The base of the relative paths of applications.
     directory: PathBuf,
     installations: Installations,
-    /// The command that [`supervise`]s the folder that is given to it as its last argument.
+    /// The command that [`supervise`]s the folder given as its last argument.
     supervisor: Vec<String>,
     log_limit: u64,
     cgroups: bool,
@@ -78,7 +79,8 @@ pub struct Local {
 }
 
 impl Local {
-    /// `root` has a folder for each application; `directory` is where their relative paths begin.
+    /// Creates a backend. `root` has a folder for each application; `directory` is the base of their relative
+    /// paths.
     pub fn new(
         root: &Path,
         directory: &Path,
@@ -100,25 +102,26 @@ impl Local {
         Ok(Self { root, directory, installations, supervisor, log_limit: log::LIMIT, cgroups: true, secrets })
     }
 
-    /// Keeps at most so many bytes of each driver's log; 8 MiB are the least.
+    /// Limits each driver's log to a number of bytes, at least 8 MiB.
     #[must_use]
     pub fn with_log_limit(self, bytes: u64) -> Self {
         Self { log_limit: bytes, ..self }
     }
 
-    /// Takes secrets from a folder that has a folder for each secret, and in that a file for each key.
+    /// Reads secrets from a folder that has a folder for each secret, with a file for each key.
     #[must_use]
     pub fn with_secrets(self, folder: Option<PathBuf>) -> Self {
         Self { secrets: secrets::Store { folder }, ..self }
     }
 
-    /// Uses no control groups, though there may be some.
+    /// Uses no control groups, even if they are available.
     #[must_use]
     pub fn without_cgroups(self) -> Self {
         Self { cgroups: false, ..self }
     }
 
-    /// What this folder on this machine is called: only who has it can tell what became of the applications in it.
+    /// Returns the name of this folder on this machine. Only a Runner with the same place knows the state of its
+    /// applications.
     pub fn place(&self) -> Result<String> {
         let path = self.root.join("place");
         let read = || regular::read(&path, 1024).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
@@ -133,7 +136,7 @@ impl Local {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(files::failed(&path, "read", &error)),
         }
-        // Of several that make one at once, the first one's is the place.
+        // If several processes create it at once, the first one's name is used.
         let write = || -> std::io::Result<()> {
             let mut file = tempfile::NamedTempFile::new_in(&self.root)?;
             let random = file.path().file_name().map(|it| it.to_string_lossy().into_owned());
@@ -164,7 +167,7 @@ impl Local {
         Ok(Launch { log_limit: self.log_limit, cgroups: self.cgroups, ..launch })
     }
 
-    /// Starts a supervisor, and waits until it has begun.
+    /// Starts a supervisor, and waits until it has claimed the start.
     async fn begin(&self, folder: &Folder) -> Result<()> {
         let (program, args) = self.supervisor.split_first().ok_or_else(|| {
             Error::Unavailable("there is no command to supervise applications with".to_owned())
@@ -172,7 +175,7 @@ impl Local {
         let mut command = Command::new(program);
         command.args(args).arg(folder.path());
         command.env_clear().envs(environment::passed_on());
-        // In a group of its own, nothing that is typed at a terminal reaches it.
+        // In a process group of its own, it gets no signals of the terminal.
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let failed = |what: &str| Error::Unavailable(format!("the supervisor `{program}` {what}"));
         let mut child = command.spawn().map_err(|error| failed(&format!("can't be started: {error}")))?;
@@ -182,7 +185,7 @@ impl Local {
                 return Ok(());
             }
             if let Ok(Some(status)) = child.try_wait() {
-                // It may have been the second one, and the first is about to begin.
+                // It may have been a second supervisor, and the first is about to claim the start.
                 if folder.has_started() || folder.end()?.is_some() || folder.is_supervised()? {
                     return Ok(());
                 }
@@ -230,7 +233,7 @@ impl Compute for Local {
         if let Some(status) = ended(&folder)? {
             return Ok(Some(status));
         }
-        // Nobody can begin to supervise it while this is held.
+        // No supervisor can start while this lock is held.
         let Some(held) = folder.lock()? else {
             let started = folder.started()?;
             let phase = if started.is_some() { Phase::Running } else { Phase::Pending };
@@ -243,7 +246,7 @@ impl Compute for Local {
         if started.is_none() {
             return Ok(Some(Status { phase: Phase::Pending, started, end: None }));
         }
-        // The supervisor is gone without a word. What it started is not to go on with nobody to see how it ends.
+        // The supervisor died without a result. Its processes must not go on unsupervised.
         let finished = tokio::task::spawn_blocking(move || finish(&folder, held, started));
         finished.await.map_err(|error| Error::Unavailable(error.to_string()))?
     }
@@ -300,7 +303,7 @@ fn ended(folder: &Folder) -> compute::Result<Option<Status>> {
     Ok(Some(Status { phase: Phase::Ended, started: folder.started()?, end: Some(end) }))
 }
 
-/// Ends what a supervisor has left that was killed, and writes down that this is how it ended.
+/// Kills the processes of a supervisor that was killed, and stores this as the end.
 fn finish(folder: &Folder, held: Lock, started: Option<Timestamp>) -> compute::Result<Option<Status>> {
     let cgroup = folder.cgroup()?.and_then(|path| Cgroup::recorded(&path, folder.name()));
     let left = Processes::left(folder.path(), cgroup);

@@ -1,7 +1,7 @@
 //! Opens files that another process may have replaced.
 //!
-//! A driver can put a link, a FIFO or a device in the place of any file in its folder. Opening a FIFO waits for a writer,
-//! a device has no end, and a link leads elsewhere: only regular files are opened here, and no link is followed.
+//! A driver can replace any file in its folder by a link, a FIFO or a device. Opening a FIFO waits for a writer, a
+//! device has no end, and a link leads elsewhere. So only regular files are opened here, and no link is followed.
 
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -19,7 +19,7 @@ pub fn open(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Reads a regular file whole, if it has at most `limit` bytes.
+/// Reads a whole regular file of at most `limit` bytes.
 pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open(path)?.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
@@ -30,7 +30,7 @@ pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Whether a path is a folder that no link leads to.
+/// Returns true if a path is a folder and no part of it is a link.
 pub fn is_folder(path: &Path) -> bool {
     walk(path, OFlags::PATH | OFlags::DIRECTORY).is_ok()
 }

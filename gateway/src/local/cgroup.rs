@@ -1,5 +1,5 @@
-//! A control group for the processes of one application, where this process may create one: no process leaves it by
-//! changing its session, its parent or its environment.
+//! A control group for the processes of one application, if this process may create one. A process can't leave it
+//! by changing its session, its parent or its environment.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use rustix::process::{Pid, geteuid, getpid};
 pub(super) struct Cgroup(PathBuf);
 
 impl Cgroup {
-    /// Creates a group below that of this process; none where cgroups are not there or not delegated.
+    /// Creates a group below that of this process; none if cgroups are missing or not delegated.
     pub(super) fn create(application: &str, unique: u128) -> Option<Self> {
         let own = own()?;
         is_delegated(&own).then_some(())?;
@@ -26,7 +26,7 @@ impl Cgroup {
         None
     }
 
-    /// The group that an earlier process recorded, if it can only be one of this application.
+    /// Returns the group that an earlier process recorded, if its path can only belong to this application.
     pub(super) fn recorded(path: &Path, application: &str) -> Option<Self> {
         let name = path.file_name()?.to_str()?;
         let is_own = name.starts_with(&prefix(application)) && path.join("cgroup.kill").exists();
@@ -37,17 +37,17 @@ impl Cgroup {
         &self.0
     }
 
-    /// Moves this process into the group: what it starts from now on is in it too.
+    /// Moves this process into the group, so that its new children are in it too.
     pub(super) fn enter(&self) -> std::io::Result<()> {
         join(&self.0)
     }
 
-    /// Moves this process back to the group that it came from.
+    /// Moves this process back to its original group.
     pub(super) fn leave(&self) -> std::io::Result<()> {
         join(self.0.parent().unwrap_or(&self.0))
     }
 
-    /// The processes in the group itself.
+    /// Returns the processes in the group itself.
     pub(super) fn members(&self) -> Vec<Pid> {
         let text = fs::read_to_string(self.0.join("cgroup.procs")).unwrap_or_default();
         text.lines().filter_map(|line| Pid::from_raw(line.parse().ok()?)).collect()
@@ -58,7 +58,7 @@ impl Cgroup {
         _ = fs::write(self.0.join("cgroup.kill"), "1");
     }
 
-    /// Whether no process is left in the group or below it. A process that has ended and was not waited for is none.
+    /// Returns true if no process is left in the group or below it. Zombies do not count.
     pub(super) fn is_empty(&self) -> bool {
         match fs::read_to_string(self.0.join("cgroup.events")) {
             Ok(text) => text.lines().any(|line| line == "populated 0"),
@@ -72,7 +72,7 @@ impl Cgroup {
     }
 }
 
-/// Groups are folders whose files cannot be removed, and need not be.
+/// Groups are folders. Their files can't be removed, and `rmdir` does not need that.
 fn remove(group: &Path, depth: u32) {
     let below = fs::read_dir(group).into_iter().flatten().flatten();
     for entry in below.filter(|entry| depth < 16 && entry.file_type().is_ok_and(|it| it.is_dir())) {
@@ -89,7 +89,7 @@ fn join(group: &Path) -> std::io::Result<()> {
     fs::write(group.join("cgroup.procs"), getpid().as_raw_nonzero().to_string())
 }
 
-/// Where the hierarchy of version 2 is mounted, and which part of it.
+/// The mount point of the hierarchy of version 2, and the part of the hierarchy that is mounted.
 struct Mount {
     root: PathBuf,
     folder: PathBuf,
@@ -99,19 +99,19 @@ fn mount() -> Option<Mount> {
     mount_of(&fs::read_to_string("/proc/self/mountinfo").ok()?)
 }
 
-/// `36 25 0:31 ROOT FOLDER options… - cgroup2 …`, as `proc(5)` has it.
+/// Parses `36 25 0:31 ROOT FOLDER options… - cgroup2 …`, the format of `proc(5)`.
 fn mount_of(mountinfo: &str) -> Option<Mount> {
     mountinfo.lines().find_map(|line| {
         let (place, kind) = line.split_once(" - ")?;
         let mut fields = place.split(' ').skip(3);
         let (root, folder) = (fields.next()?, fields.next()?);
-        // A blank or a backslash in a path is written as a code.
+        // Blanks and backslashes in paths are escaped; such paths are not supported.
         let is_plain = !root.contains('\\') && !folder.contains('\\');
         (kind.starts_with("cgroup2 ") && is_plain).then(|| Mount { root: root.into(), folder: folder.into() })
     })
 }
 
-/// The folder of this process' own group.
+/// Returns the folder of this process's own group.
 fn own() -> Option<PathBuf> {
     let groups = fs::read_to_string("/proc/self/cgroup").ok()?;
     let path = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
@@ -120,8 +120,8 @@ fn own() -> Option<PathBuf> {
     Some(mount.folder.join(below))
 }
 
-/// Whether groups below this one are ours to create. A user may write only to what was delegated to it; root may write
-/// anywhere, so that it needs the mark that systemd sets, or a container whose root this is.
+/// Returns true if dcp may create groups below this one. A user can write only to delegated groups. Root can write
+/// to all, so it needs a mark that systemd sets, or a container whose root group this is.
 fn is_delegated(group: &Path) -> bool {
     let marked = |name: &str| getxattr(group, name, &mut [0; 8][..]).is_ok();
     let is_root = mount().is_some_and(|mount| mount.folder == group);

@@ -1,9 +1,9 @@
-//! The environment of a supervisor and its driver: built from nothing, so that no password or token of the service that
-//! starts them is in it.
+//! The environment of a supervisor and its driver. It starts empty, so that it has no password or token of the
+//! service that starts them.
 
 use std::ffi::{OsStr, OsString};
 
-/// The variables that are passed on. `docs/reliability.md` lists them; none of them holds a secret.
+/// The variables that are passed on, listed in `docs/reliability.md`; none of them holds a secret.
 const PASSED_ON: [&str; 14] = [
     "PATH",
     "HOME",
@@ -21,7 +21,7 @@ const PASSED_ON: [&str; 14] = [
     "SSL_CERT_DIR",
 ];
 
-/// The variables of this process that a process of an application gets too.
+/// Returns the variables of this process that the processes of an application get too.
 pub(super) fn passed_on() -> impl Iterator<Item = (OsString, OsString)> {
     std::env::vars_os().filter(|(name, _)| is_passed_on(name))
 }

@@ -1,23 +1,23 @@
-//! What `local` does with each field of a manifest: the one table of it.
+//! The table of how `local` treats each field of a manifest.
 
-/// What becomes of a field.
+/// The treatment of a field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Treatment {
     /// This backend acts on it.
     Acts,
-    /// The compiler, the Runner, the reconciler or Airflow acts on it, whichever the backend.
+    /// The compiler, the Runner, the reconciler or Airflow acts on it, whatever the backend.
     Above,
-    /// It describes what this backend does not have, and changes nothing that a program can see.
+    /// It describes something that this backend does not have, and has no effect on programs.
     Without,
-    /// An application that has it is refused, by the field's name.
+    /// Applications that set it are rejected, with the field's name.
     Refuses,
 }
 
 use Treatment::{Above, Acts, Refuses, Without};
 
-/// Treatments, why they are so, and the fields that they are for: `*` stands for any key or index, a last `**` for
-/// whatever is below. Of several rows that fit, the one with the longest pattern decides. A test proves that every field
-/// of the schema has a row, and that every row that refuses does.
+/// Treatments, their reasons, and the fields that they apply to: `*` matches any key or index, a final `**` any
+/// rest. The longest pattern that matches wins. Tests check that every field of the schema has a row, and that
+/// every row with `Refuses` rejects.
 pub const FIELDS: &[(Treatment, &str, &[&str])] = &[
     (
         Above,
@@ -91,14 +91,14 @@ pub const FIELDS: &[(Treatment, &str, &[&str])] = &[
     (Refuses, "`local` can't list the keys; name each in `pods.driver.env`", &["pods.driver.envFrom.**"]),
 ];
 
-/// Says why a field is refused.
+/// Returns the reason why a field is rejected.
 pub(super) fn refusal(pattern: &str) -> String {
     let why = treatment(pattern).map_or("", |(_, why)| why);
     let field = pattern.trim_end_matches(".**").trim_end_matches(".*");
     format!("`{field}`: {why}")
 }
 
-/// What becomes of the field at a path below the manifest or below `spec`, and why.
+/// Returns the treatment of the field at a path below the manifest or below `spec`, and the reason.
 pub fn treatment(path: &str) -> Option<(Treatment, &'static str)> {
     let rows = FIELDS.iter().flat_map(|(treatment, why, patterns)| {
         patterns.iter().map(move |pattern| (*pattern, *treatment, *why))

@@ -1,4 +1,4 @@
-//! An application's folder: the one place where its files are read and written.
+//! An application's folder. All reads and writes of its files are here.
 
 use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, ErrorKind, Write as _};
@@ -17,15 +17,15 @@ use super::secrets::Secrets;
 use crate::compute::{End, Error, Result};
 use crate::{SparkApplication, regular};
 
-/// What [`Folder::settings`] is called.
+/// The name of the file [`Folder::settings`].
 pub(super) const SETTINGS: &str = "spark.properties";
-/// No file of an application that is read whole is larger.
+/// Maximum size of a file of an application that is read whole.
 const LARGEST: u64 = 64 << 20;
 
 #[derive(Debug, Clone)]
 pub(super) struct Folder(PathBuf);
 
-/// That an application is to end.
+/// A request to stop an application.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Stop {
@@ -45,11 +45,11 @@ pub(super) struct Dropped {
     pub(super) limit: u64,
 }
 
-/// The supervisor's lock. It ends with whoever holds it, however that ends.
+/// The supervisor's lock. The system releases it when the supervisor ends, in whatever way.
 #[derive(Debug)]
 pub(super) struct Lock(#[expect(dead_code, reason = "it is held, and never looked at")] File);
 
-/// Takes all rights of others away from what is in a folder; no link is followed.
+/// Removes the rights of other users from everything in a folder; links are not followed.
 fn make_private_below(folder: &Path) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let Ok(about) = entry.metadata() else { continue };
@@ -63,8 +63,8 @@ fn make_private_below(folder: &Path) {
     }
 }
 
-/// How a file is opened that is written in place: for this user alone, and neither through a link nor waiting for the
-/// reader of a FIFO.
+/// Returns the options for files that are written in place: private, without following a link, and without waiting
+/// for the reader of a FIFO.
 fn private() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true).mode(0o600).custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
@@ -88,7 +88,8 @@ impl Folder {
         self.0.join("events")
     }
 
-    /// Where tables without a location of their own are kept: beside the folders of all applications, not in the project.
+    /// The location of tables without one of their own: beside the folders of all applications, not in the
+    /// project.
     pub(super) fn warehouse(&self) -> PathBuf {
         self.0.with_file_name("warehouse")
     }
@@ -97,9 +98,9 @@ impl Folder {
         self.0.is_dir()
     }
 
-    /// Writes what is to run. All of it is there before anything can begin.
+    /// Writes the application and its command. Both are complete before a supervisor can start.
     pub(super) fn make(&self, application: &SparkApplication, launch: &Launch) -> Result<()> {
-        // Spark writes its event log into a folder that is there, and into no other.
+        // Spark writes its event log only into a folder that exists.
         let events = self.events();
         make_private(&events).map_err(|error| failed(&events, "made", &error))?;
         self.write("launch.json", launch)?;
@@ -120,22 +121,22 @@ impl Folder {
         self.read("launch.json")
     }
 
-    /// The folder that the driver works in, where it has files of its own.
+    /// The driver's working folder, if the application has files or archives.
     pub(super) fn work(&self) -> PathBuf {
         self.0.join("work")
     }
 
-    /// Spark's settings that have secrets in them.
+    /// The file of Spark's settings that contain secrets.
     pub(super) fn settings(&self) -> PathBuf {
         self.0.join(SETTINGS)
     }
 
-    /// Writes the files that have secrets in them; they are removed when the application has ended.
+    /// Writes the files that contain secrets; they are removed when the application has ended.
     pub(super) fn write_secret_files(&self, secrets: &Secrets) -> Result<()> {
         secrets.files.iter().try_for_each(|(name, text)| self.replace(name, text.as_bytes()))
     }
 
-    /// Removes Spark's settings with secrets once Spark writes its event log, as it has read them by then.
+    /// Removes Spark's settings with secrets once Spark writes its event log: it has read them by then.
     pub(super) fn forget_settings_once_read(&self) {
         let writes = std::fs::read_dir(self.events()).is_ok_and(|mut entries| entries.next().is_some());
         if writes {
@@ -143,7 +144,7 @@ impl Folder {
         }
     }
 
-    /// The secrets of the application, which are gone from the disk once this has returned.
+    /// Returns the secrets of the application, and removes them from the disk.
     pub(super) fn take_secrets(&self) -> Result<Secrets> {
         let secrets = self.read("secrets.json")?.unwrap_or_default();
         self.remove("secrets.json")?;
@@ -175,7 +176,7 @@ impl Folder {
         self.remove("log.json")
     }
 
-    /// The control group that the supervisor recorded.
+    /// Returns the control group that the supervisor recorded.
     pub(super) fn cgroup(&self) -> Result<Option<PathBuf>> {
         let path = self.0.join("cgroup");
         match regular::read(&path, LARGEST) {
@@ -189,7 +190,8 @@ impl Folder {
         self.replace("cgroup", group.as_os_str().as_bytes())
     }
 
-    /// Spark lets its group read the event log, whatever the umask is. To be called once no process is left.
+    /// Makes the event log private: Spark lets its group read it, whatever the umask is. Call it once no process
+    /// is left.
     pub(super) fn make_events_private(&self) {
         make_private_below(&self.events());
     }
@@ -207,7 +209,7 @@ impl Folder {
         self.0.join("stop.json")
     }
 
-    /// Whether the program looks for the stop file by itself.
+    /// Returns true if the program watches the stop file itself.
     pub(super) fn is_stop_watched(&self) -> bool {
         self.0.join("stop.json.watched").exists()
     }
@@ -225,7 +227,7 @@ impl Folder {
         match regular::read(&path, LARGEST) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(failed(&path, "read", &error)),
-            // It is there before its content is.
+            // The file is created before its content is written.
             Ok(text) => {
                 let read: Option<Started> = serde_json::from_slice(&text).ok();
                 Ok(Some(read.map_or(Timestamp::UNIX_EPOCH, |started| started.at)))
@@ -233,7 +235,7 @@ impl Folder {
         }
     }
 
-    /// Claims the one start that there is; false where it was claimed before.
+    /// Claims the only start; false if it was claimed before.
     pub(super) fn claim_start(&self, at: Timestamp) -> Result<bool> {
         let path = self.0.join("started.json");
         let error = |error| failed(&path, "written", &error);
@@ -247,12 +249,12 @@ impl Folder {
         Ok(true)
     }
 
-    /// Whether somebody supervises it now.
+    /// Returns true if a supervisor runs.
     pub(super) fn is_supervised(&self) -> Result<bool> {
         Ok(self.exists() && self.lock()?.is_none())
     }
 
-    /// The supervisor's lock, if nobody has it.
+    /// Takes the supervisor's lock, if it is free.
     pub(super) fn lock(&self) -> Result<Option<Lock>> {
         make_private(&self.0).map_err(|error| failed(&self.0, "made", &error))?;
         let path = self.0.join("lock");
@@ -288,7 +290,7 @@ impl Folder {
         }
     }
 
-    /// Puts a file in place whole, and so that it is there after the power was cut.
+    /// Writes a file atomically and durably.
     fn replace(&self, name: &str, content: &[u8]) -> Result<()> {
         let path = self.0.join(name);
         let write = || -> io::Result<()> {
@@ -304,7 +306,7 @@ impl Folder {
         write().map_err(|error| failed(&path, "written", &error))
     }
 
-    /// The folder's own entries, and its own entry.
+    /// Syncs the folder's entries, and its own entry in its parent.
     fn sync(&self) -> io::Result<()> {
         File::open(&self.0)?.sync_all()?;
         self.0.parent().map_or(Ok(()), |parent| File::open(parent)?.sync_all())

@@ -5,20 +5,20 @@ use std::path::{Path, PathBuf};
 
 use crate::compute::{Error, Result};
 
-/// A Spark that can be run.
+/// An installation of Spark.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Installation {
     pub home: PathBuf,
-    /// Such as `4.3.0`.
+    /// The version, such as `4.3.0`.
     pub version: String,
-    /// The version of Scala that its jars are made for, such as `2.13`.
+    /// The Scala version of its jars, such as `2.13`.
     pub scala: String,
-    /// The Python of the environment that it was installed in.
+    /// The Python of the environment that contains it.
     pub python: Option<PathBuf>,
 }
 
 impl Installation {
-    /// The Spark in a folder, if there is one.
+    /// Returns the Spark in a folder, if there is one.
     pub fn at(home: &Path) -> Option<Self> {
         let jars = std::fs::read_dir(home.join("jars")).ok()?;
         let core = jars.flatten().find_map(|entry| {
@@ -40,39 +40,39 @@ impl Installation {
         self.home.join("bin/spark-submit")
     }
 
-    /// Whether one of Spark's own modules is among its jars.
+    /// Returns true if a module of Spark is among its jars.
     pub fn has(&self, module: &str) -> bool {
         self.home.join(format!("jars/spark-{module}_{}-{}.jar", self.scala, self.version)).exists()
     }
 
-    /// The coordinates of one of Spark's own modules that it does not bring along.
+    /// Returns the Maven coordinates of a module that is not among the jars.
     pub fn module(&self, name: &str) -> String {
         format!("org.apache.spark:spark-{name}_{}:{}", self.scala, self.version)
     }
 
-    /// Whether this is a version that was asked for: `4.3` is any `4.3.x`.
+    /// Returns true if the version matches a requested one: `4.3` matches any `4.3.x`.
     fn is(&self, wanted: &str) -> bool {
         self.version == wanted
             || self.version.strip_prefix(wanted).is_some_and(|rest| rest.starts_with(['.', '-']))
     }
 }
 
-/// Where Spark is looked for.
+/// The installations of Spark on this machine.
 #[derive(Debug, Clone, Default)]
 pub struct Installations {
-    /// In the order in which they are asked.
+    /// In the order of preference.
     pub found: Vec<Installation>,
-    /// The places that were looked at, for people.
+    /// The places that were searched, for messages.
     pub looked: Vec<String>,
     pub java: Option<PathBuf>,
-    /// What the environment says of Python, for a Spark that is in no environment of its own.
+    /// The Python that the environment names, for a Spark outside of a Python environment.
     pub python: Option<OsString>,
-    /// Where what was fetched is kept, for all projects.
+    /// The folder of the cache that all projects share.
     pub cache: Option<PathBuf>,
 }
 
 impl Installations {
-    /// `SPARK_HOME`, then what `make spark` installed into `$DCP_CACHE/spark`.
+    /// Searches `SPARK_HOME`, then `$DCP_CACHE/spark`, where `make spark` installs.
     pub fn find(variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let mut found = Vec::new();
         let mut looked = Vec::new();
@@ -87,7 +87,7 @@ impl Installations {
         if let Some(cache) = &cache {
             let folder = cache.join("spark");
             looked.push(folder.display().to_string());
-            // `SPARK_HOME` may be one of them.
+            // `SPARK_HOME` may be one of these.
             let known = found.clone();
             found.extend(installed(&folder).into_iter().filter(|it| !known.contains(it)));
         }
@@ -101,7 +101,7 @@ impl Installations {
         Self { found, looked, java, python: variable("PYSPARK_PYTHON"), cache }
     }
 
-    /// The Spark of a version, or what to do about it.
+    /// Returns the Spark of a version, or an error with a remedy.
     pub fn get(&self, wanted: &str) -> Result<&Installation> {
         if self.java.is_none() {
             let message = "there is no Java: install Java 17 or newer, or say in JAVA_HOME where it is";
@@ -119,7 +119,7 @@ impl Installations {
     }
 }
 
-/// The Sparks in private environments, the newest first.
+/// Returns the Sparks in private environments, newest first.
 fn installed(folder: &Path) -> Vec<Installation> {
     let environments = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let libraries = environments

@@ -9,39 +9,39 @@ use super::prepare::{Packages, Work};
 use super::secrets::Secrets;
 use crate::compute::{Error, Result};
 
-/// A command, as a supervisor starts it.
+/// The command of a driver with all that it needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Launch {
     pub(super) program: PathBuf,
     pub(super) args: Vec<String>,
     pub(super) environment: BTreeMap<String, String>,
-    /// Where relative paths begin.
+    /// The base of relative paths.
     pub(super) directory: PathBuf,
-    /// How many bytes of the driver's log are kept.
+    /// Maximum number of bytes of the driver's log.
     pub(super) log_limit: u64,
-    /// Whether a control group is used where one can be had.
+    /// Use a control group if one can be created.
     pub(super) cgroups: bool,
-    /// The Python that the driver's folder and packages are made with.
+    /// The Python that unpacks archives and installs packages.
     pub(super) python: PathBuf,
-    /// What is put into the folder that the driver works in.
+    /// Files and archives for the driver's working folder.
     pub(super) work: Work,
     pub(super) packages: Option<Packages>,
-    /// The files in the application's folder that have secrets in them.
+    /// The files in the application's folder that contain secrets.
     pub(super) secret_files: Vec<String>,
-    /// What must not be in this file.
+    /// Secrets, which must not be written to `launch.json`.
     #[serde(skip)]
     pub(super) secrets: Secrets,
-    /// Files that the command finds in the application's folder: what a pod has mounted.
+    /// Files of the command in the application's folder; in a cluster, a pod mounts them.
     #[serde(skip)]
     pub(super) files: BTreeMap<String, String>,
-    /// Programs that have to be on this machine.
+    /// Programs that must exist on this machine.
     #[serde(skip)]
     pub(super) needs: Vec<PathBuf>,
 }
 
 impl Launch {
-    /// What is missing would be told by Spark too, once it had started.
+    /// Checks that the programs exist. Spark would report a missing one only after it has started.
     pub(super) fn check(&self) -> Result<()> {
         match self.needs.iter().find(|path| !path.is_file()) {
             None => Ok(()),

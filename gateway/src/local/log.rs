@@ -1,8 +1,8 @@
-//! A driver's log, limited: its beginning and its newest part are kept.
+//! A driver's log with a size limit: its beginning and its newest part are kept.
 //!
-//! The driver writes to the file itself, so that it neither waits for its supervisor nor fails without it. The supervisor
-//! takes the disk space of the middle away from the file (`fallocate(2)`). The file keeps its length, so a position in
-//! it means the same place for ever, and a reader that follows a log goes on from its position.
+//! The driver writes to the file directly, so that it neither waits for its supervisor nor fails without it. The
+//! supervisor frees the disk space of the middle of the file (`fallocate(2)`). The file keeps its length, so
+//! positions in it stay valid, and a reader that follows the log continues from its position.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
@@ -15,15 +15,15 @@ use super::folder::{Dropped, Folder};
 use crate::compute::{Log, Result};
 use crate::regular;
 
-/// How much of a driver's log is kept if nothing else is said.
+/// The default limit.
 pub const LIMIT: u64 = 64 << 20;
 /// The smallest limit.
 pub(super) const LEAST: u64 = 8 << 20;
-/// Disk space is taken away by whole blocks, so that no block is cut that a file system has.
+/// Disk space is freed in whole blocks that are multiples of a file system's.
 const BLOCK: u64 = 1 << 20;
 
 impl Dropped {
-    /// Whether a supervisor can have written it: its driver could have, too.
+    /// Returns true if a supervisor can have written this: the driver can write the file, too.
     fn is_sound(&self) -> bool {
         self.to.checked_sub(self.from).is_some_and(|bytes| bytes >= BLOCK)
     }
@@ -34,8 +34,8 @@ impl Dropped {
         format!("\n[dcp: {bytes} bytes of the log were dropped here; the limit is {mib} MiB]\n")
     }
 
-    /// What stands in the place of the dropped part: the notice, in the place of its last bytes, so that a position
-    /// behind it is that of what follows.
+    /// Returns the text in place of the dropped part: a notice, at the position of the part's last bytes, so that
+    /// the position after it is that of the next byte of the log.
     fn instead(self, from: u64, limit: usize) -> Log {
         let notice = self.notice().into_bytes();
         let begin = self.to.saturating_sub(notice.len() as u64).max(from);
@@ -45,7 +45,7 @@ impl Dropped {
     }
 }
 
-/// Keeps a log within its limit while a driver writes to it.
+/// Limits a log while a driver writes to it.
 #[derive(Debug)]
 pub(super) struct Limited {
     file: File,
@@ -54,7 +54,7 @@ pub(super) struct Limited {
 }
 
 impl Limited {
-    /// Opens the log that a driver is about to write.
+    /// Creates the log of a driver that is about to start.
     pub(super) fn open(folder: &Folder, limit: u64) -> Result<Self> {
         let path = folder.log();
         let file = OpenOptions::new().create_new(true).append(true).read(true).mode(0o600).open(&path);
@@ -68,18 +68,17 @@ impl Limited {
         self.file.try_clone()
     }
 
-    /// Drops the middle where the log has grown beyond its limit. A log that can't be limited, as its file system can't
-    /// do it, is left whole.
+    /// Drops the middle if the log exceeds its limit. If the file system can't free it, the log is left whole.
     pub(super) fn trim(&mut self, folder: &Folder) {
         let Ok(length) = self.file.metadata().map(|it| it.len()) else { return };
-        // So much more that not every line that is written has some dropped.
+        // A minimum step, so that not every new line drops a part.
         let step = BLOCK.max(self.limit / 8);
         let newest = self.limit - self.dropped.from - step - BLOCK;
         let to = length.saturating_sub(newest) / BLOCK * BLOCK;
         if to < self.dropped.to + step {
             return;
         }
-        // Recorded before the part is dropped, so that no reader takes the hole for written text.
+        // Recorded first, so that no reader takes the hole for text.
         let dropped = Dropped { to, ..self.dropped };
         if folder.write_dropped(&dropped).is_err() {
             return;
@@ -93,10 +92,10 @@ impl Limited {
     }
 }
 
-/// How often a part is read again because more was dropped meanwhile.
+/// Maximum number of reads of a part while more is dropped.
 const TRIES: u32 = 16;
 
-/// Reads a part of a log; what was dropped is skipped, and said in a line.
+/// Reads a part of a log; a notice stands for a dropped part.
 pub(super) fn read(folder: &Folder, from: u64, limit: usize) -> Result<Log> {
     let mut tries = 0..TRIES;
     loop {
@@ -111,14 +110,14 @@ pub(super) fn read(folder: &Folder, from: u64, limit: usize) -> Result<Log> {
             }
         }
         let bytes = bytes(folder, |_| from, most)?;
-        // More may have been dropped meanwhile.
+        // Another part may have been dropped since.
         if tries.next().is_none() || folder.dropped()?.filter(Dropped::is_sound) == dropped {
             return Ok(Log { from, next: from.saturating_add(bytes.len() as u64), bytes });
         }
     }
 }
 
-/// Reads the last of a log, at most `limit` bytes.
+/// Reads the last bytes of a log, at most `limit`.
 pub(super) fn tail(folder: &Folder, limit: usize) -> Result<Vec<u8>> {
     let newest = folder.dropped()?.filter(Dropped::is_sound).map_or(0, |dropped| dropped.to);
     bytes(folder, |length| length.saturating_sub(limit as u64).max(newest), limit as u64)
@@ -132,7 +131,7 @@ fn bytes(folder: &Folder, from: impl Fn(u64) -> u64, limit: u64) -> Result<Vec<u
             opened => opened?,
         };
         let length = file.metadata()?.len();
-        // Beyond its end there is nothing, however far: a file system would call some of that invalid.
+        // Some file systems reject positions far beyond the end.
         file.seek(SeekFrom::Start(from(length).min(length)))?;
         let mut bytes = Vec::new();
         file.take(limit).read_to_end(&mut bytes)?;
@@ -151,7 +150,7 @@ mod tests {
         format!("{number:>1023}\n")
     }
 
-    /// Reads on from a place as a client does that knows only where the next part begins.
+    /// Reads on from a position as a client does that knows only the next position.
     fn follow(folder: &Folder, mut from: u64, part: usize) -> String {
         let mut text = Vec::new();
         loop {
@@ -192,7 +191,7 @@ mod tests {
             assert!(text.len() as u64 <= LEAST + 200 && !text.contains('\0'));
             assert_eq!(text.matches("bytes of the log were dropped here; the limit is 8 MiB").count(), 1);
             assert!(text.starts_with(&line(0)) && text.ends_with(&line(64 * 1024 - 1)));
-            // A reader whose position is before or in the dropped part goes on behind it.
+            // A reader whose position is before or in the dropped part continues after it.
             for from in [0u64, 1 << 20, 3 << 20, 30 << 20, 60 << 20] {
                 assert!(text.ends_with(&follow(&folder, from, part)[200..]), "{from}");
             }

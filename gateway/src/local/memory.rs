@@ -1,9 +1,10 @@
-//! The kernel's word on processes that it killed for memory: `oom_kill` of this process's cgroup, which counts all below it.
+//! Evidence of processes that the kernel killed for memory: `oom_kill` of this process's cgroup, which includes
+//! those below it.
 
 use std::fs;
 use std::path::Path;
 
-/// Processes of this cgroup that the kernel killed for memory so far; none where there is no cgroup of version 2.
+/// Returns the number of processes of this cgroup that were killed for memory; none without a cgroup of version 2.
 pub(super) fn kills() -> Option<u64> {
     let own = fs::read_to_string("/proc/self/cgroup").ok()?;
     let path = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
@@ -15,7 +16,8 @@ fn count(events: &str) -> Option<u64> {
     events.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
 }
 
-/// What two counts say. It is no proof that the driver was the one, as others may share the cgroup.
+/// Compares two counts and describes the difference. It is no proof that the driver was killed, as other processes
+/// may share the cgroup.
 pub(super) fn evidence(before: Option<u64>, after: Option<u64>) -> String {
     match (before, after) {
         (Some(before), Some(after)) if after > before => format!(

@@ -1,4 +1,4 @@
-//! What has to be there before a driver starts: its files and archives in a folder of its own, and its Python packages.
+//! Preparation of a driver's start: its files and archives in a working folder, and its Python packages.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::files::{failed, make_private, on_this_machine};
 use crate::compute::{Error, Result};
 
-/// What Python does to unpack an archive: what would leave the folder is refused, and modes are kept.
+/// Python's program to unpack an archive. It rejects entries outside of the folder, and keeps modes.
 const UNPACK: &str = "\
 import os, sys, tarfile, zipfile
 source, target = sys.argv[1:]
@@ -30,15 +30,15 @@ else:
 /// A command that has to succeed before the driver starts.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Step {
-    /// For messages: what can't be done where it fails.
+    /// Its failure, for messages.
     pub(super) what: String,
     pub(super) program: PathBuf,
     pub(super) args: Vec<OsString>,
-    /// Whether it talks to an index of packages, for which the service may have settings.
+    /// True if it uses a package index, for which the service may have settings.
     pub(super) fetches: bool,
 }
 
-/// Files and archives of an application, by the names that they have in the driver's working folder.
+/// Files and archives of an application, by their names in the driver's working folder.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Work {
     pub(super) files: BTreeMap<String, PathBuf>,
@@ -50,7 +50,7 @@ impl Work {
         self.files.is_empty() && self.archives.is_empty()
     }
 
-    /// Adds the files of a list with commas between them, `path#name`; `field` is the manifest's.
+    /// Adds the files of a list `path#name,…`; `field` is the manifest's, for messages.
     pub(super) fn add(&mut self, list: &str, field: &str, archives: bool, directory: &Path) -> Result<()> {
         for item in list.split(',').filter(|item| !item.is_empty()) {
             let (path, name) = item.split_once('#').map_or((item, None), |(path, name)| (path, Some(name)));
@@ -83,7 +83,7 @@ impl Work {
         Ok(())
     }
 
-    /// Puts the files into the folder, and returns the commands that remain to be run.
+    /// Copies the files into the folder, and returns the remaining commands.
     pub(super) fn fill(&self, folder: &Path, python: &Path) -> Result<Vec<Step>> {
         make_private(folder).map_err(|error| failed(folder, "made", &error))?;
         for (name, source) in &self.files {
@@ -99,7 +99,7 @@ impl Work {
     }
 }
 
-/// A Python environment with packages, shared by all that need the same ones.
+/// A Python environment with packages, shared by all applications that need the same ones.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Packages {
     /// The folder of the environment.
@@ -108,7 +108,7 @@ pub(super) struct Packages {
 }
 
 impl Packages {
-    /// `engine` is the version of Spark, and `python` what the environment is made with.
+    /// `engine` is the version of Spark, and `python` the program that creates the environment.
     pub(super) fn new(
         cache: &Path,
         mut requirements: Vec<String>,
@@ -145,7 +145,7 @@ impl Packages {
         self.complete().exists()
     }
 
-    /// The lock under which the environment is made; none while another process has it.
+    /// Takes the lock for creating the environment; none while another process has it.
     pub(super) fn lock(&self) -> Result<Option<File>> {
         let path = self.folder.with_extension("lock");
         let open = || -> std::io::Result<Option<File>> {
@@ -192,14 +192,14 @@ impl Packages {
         ]
     }
 
-    /// Notes that the environment is whole. One that is broken off before that is made anew.
+    /// Marks the environment as complete. An incomplete one is created anew.
     pub(super) fn finish(&self) -> Result<()> {
         let path = self.complete();
         File::create(&path).and_then(|file| file.sync_all()).map_err(|error| failed(&path, "written", &error))
     }
 }
 
-/// Variables of the service that pip is given: its settings, and the way to the network.
+/// Returns the service's variables for pip: its settings, and proxies.
 pub(super) fn for_pip() -> BTreeMap<String, String> {
     const PROXIES: [&str; 7] = [
         "http_proxy",

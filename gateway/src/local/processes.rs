@@ -1,10 +1,10 @@
 //! The processes of an application, found in three ways:
 //!
-//! - by its control group, where it has one: nothing leaves that;
-//! - as descendants of its supervisor, which is made the parent of every orphan among them;
-//! - by its folder's path in their environment, which every child inherits that was not started with another one.
+//! - by its control group, if it has one, which no process can leave;
+//! - as descendants of its supervisor, which becomes the parent of their orphans;
+//! - by its folder's path in their environment, which children inherit unless they are started with another one.
 //!
-//! The last one is how a later process finds what a supervisor that was killed has left, where there are no cgroups.
+//! Without cgroups, only the last way finds the processes of a supervisor that was killed.
 
 use std::collections::{HashMap, HashSet};
 use std::os::unix::ffi::OsStrExt as _;
@@ -15,27 +15,27 @@ use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_si
 
 use super::cgroup::Cgroup;
 
-/// The variable that the processes of an application have.
+/// The variable that marks the processes of an application.
 pub(super) const VARIABLE: &str = "DCP_APPLICATION_FOLDER";
 
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// What belongs to one application.
+/// The processes of one application.
 #[derive(Debug)]
 pub(super) struct Processes {
     folder: PathBuf,
     cgroup: Option<Cgroup>,
-    /// Whether this process is the supervisor.
+    /// True if this process is the supervisor.
     supervised: bool,
 }
 
 impl Processes {
-    /// As the supervisor has them.
+    /// Returns the processes as their supervisor finds them.
     pub(super) fn supervised(folder: &Path, cgroup: Option<Cgroup>) -> Self {
         Self { folder: folder.to_owned(), cgroup, supervised: true }
     }
 
-    /// As another process finds them once the supervisor is gone.
+    /// Returns the processes as another process finds them once the supervisor is gone.
     pub(super) fn left(folder: &Path, cgroup: Option<Cgroup>) -> Self {
         Self { folder: folder.to_owned(), cgroup, supervised: false }
     }
@@ -44,14 +44,14 @@ impl Processes {
         self.cgroup.as_ref()
     }
 
-    /// Sends a signal to all that are there now.
+    /// Sends a signal to all current processes.
     pub(super) fn signal(&self, signal: Signal) {
         for pid in self.all() {
             self.send(pid, signal);
         }
     }
 
-    /// Kills all that are there now; true if none was left.
+    /// Kills all current processes; true if there were none.
     fn kill(&self) -> bool {
         if let Some(cgroup) = &self.cgroup {
             cgroup.kill();
@@ -63,8 +63,8 @@ impl Processes {
         all.is_empty() && self.cgroup.as_ref().is_none_or(Cgroup::is_empty)
     }
 
-    /// Kills until none is left, as what is killed may just have started another one; false where some are left at the
-    /// deadline. `between` is called after each pass.
+    /// Kills until no process is left, as a killed one may just have started another one; false if some are left
+    /// at the deadline. `between` is called after each pass.
     pub(super) fn kill_all(&self, deadline: Option<Instant>, mut between: impl FnMut()) -> bool {
         loop {
             if self.kill() {
@@ -81,7 +81,7 @@ impl Processes {
         }
     }
 
-    /// All that live now, but for this process.
+    /// Returns all live processes except this one.
     fn all(&self) -> HashSet<Pid> {
         let processes = processes();
         let mut all: HashSet<Pid> =
@@ -94,21 +94,21 @@ impl Processes {
         all
     }
 
-    /// Signals a process, if its number still means one of these: a number is used again once its process is gone, and
-    /// what was opened goes on meaning the same process.
+    /// Signals a process, if its number still means one of these. Numbers are reused, but the open pidfd always
+    /// means the same process.
     fn send(&self, pid: Pid, signal: Signal) {
         let Ok(process) = pidfd_open(pid, PidfdFlags::empty()) else { return };
         let belongs = is_marked(pid, &self.folder)
             || self.cgroup.as_ref().is_some_and(|cgroup| cgroup.members().contains(&pid))
             || (self.supervised && is_descendant(pid, getpid()));
         if belongs {
-            // It may be gone by now.
+            // The process may have ended by now.
             _ = pidfd_send_signal(process, signal);
         }
     }
 }
 
-/// Whether a process has an application's mark. One that has ended has no environment.
+/// Returns true if a process has an application's mark. Ended processes have no environment.
 fn is_marked(pid: Pid, folder: &Path) -> bool {
     let mut mark = [VARIABLE.as_bytes(), b"=", folder.as_os_str().as_bytes()].concat();
     mark.push(0);
@@ -118,35 +118,35 @@ fn is_marked(pid: Pid, folder: &Path) -> bool {
     if !own.is_empty() {
         return has(&own, &mark);
     }
-    // The first thread may have ended while others go on.
+    // The main thread may have ended while others run.
     let threads = std::fs::read_dir(process.join("task")).into_iter().flatten().flatten();
     threads.skip(1).any(|thread| has(&environment(&thread.path()), &mark))
 }
 
-/// Whether an environment has a variable: each entry ends with a zero.
+/// Returns true if an environment has a variable: each entry ends with a zero.
 fn has(environment: &[u8], entry: &[u8]) -> bool {
     environment.split_inclusive(|byte| *byte == 0).any(|it| it == entry)
 }
 
-/// Every process that has not ended, and its parent.
+/// Returns every process that has not ended, and its parent.
 fn processes() -> HashMap<Pid, Pid> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let numbers = entries.filter_map(|entry| Pid::from_raw(entry.file_name().to_str()?.parse().ok()?));
     numbers.filter_map(|pid| Some((pid, parent(pid)?))).collect()
 }
 
-/// The parent of a process that has not ended.
+/// Returns the parent of a process that has not ended.
 fn parent(pid: Pid) -> Option<Pid> {
     let text = std::fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
     parent_of(&text)
 }
 
-/// `NUMBER (NAME) STATE PARENT …`; the name may hold anything.
+/// Parses `NUMBER (NAME) STATE PARENT …`; the name may contain any characters.
 fn parent_of(stat: &[u8]) -> Option<Pid> {
     let end = stat.iter().rposition(|byte| *byte == b')')?;
     let mut fields = std::str::from_utf8(stat.get(end + 2..)?).ok()?.split(' ');
     let (state, parent) = (fields.next()?, fields.next()?);
-    // The state is that of the first thread, which may have ended while others go on.
+    // The state is that of the main thread, which may have ended while others run.
     let threads: u64 = fields.nth(15).and_then(|it| it.parse().ok()).unwrap_or(0);
     let ended = matches!(state, "Z" | "X" | "x") && threads <= 1;
     Pid::from_raw(parent.parse().ok()?).filter(|_| !ended)

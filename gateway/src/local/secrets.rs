@@ -1,4 +1,5 @@
-//! Where `${secret.name/key}` comes from on this machine: a variable of the service, or a file in a folder of secrets.
+//! Resolves `${secret.name/key}` on this machine: from a variable of the service, or from a file in a folder of
+//! secrets.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,18 +12,18 @@ use serde_json::Value;
 
 use crate::compute::{Error, Result};
 
-/// How a reference begins and ends.
+/// Start and end of a reference.
 const OPEN: &str = "${secret.";
 const CLOSE: char = '}';
-/// No secret is longer.
+/// Maximum size of a secret.
 const LARGEST: u64 = 1 << 20;
 
-/// The parts of an application that must be in no other file than their own, which the supervisor removes.
+/// The parts of an application that contain secrets. Only files that the supervisor removes may have them.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Secrets {
     /// Variables of the driver.
     pub(super) environment: BTreeMap<String, String>,
-    /// What pip is given to find packages.
+    /// Variables of pip for finding packages.
     pub(super) pip: BTreeMap<String, String>,
     /// Files in the application's folder.
     pub(super) files: BTreeMap<String, String>,
@@ -45,12 +46,12 @@ impl fmt::Debug for Secrets {
 /// The secrets of this machine.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Store {
-    /// A folder with a folder for each secret, which has a file for each key.
+    /// A folder that has a folder for each secret, with a file for each key.
     pub(super) folder: Option<PathBuf>,
 }
 
 impl Store {
-    /// The value of a secret's key, for the manifest's field `field`.
+    /// Returns the value of a secret's key. `field` is the manifest's, for messages.
     pub(super) fn get(&self, name: &str, key: &str, field: &str) -> Result<String> {
         let is_plain = |text: &str| {
             !text.is_empty()
@@ -99,7 +100,7 @@ impl Store {
         Ok(text)
     }
 
-    /// A text with the values of its references; none where it has no reference.
+    /// Resolves the references in a text; none if it has no reference.
     pub(super) fn resolve(&self, text: &str, field: &str) -> Result<Option<String>> {
         if !text.contains(OPEN) {
             return Ok(None);
@@ -117,7 +118,7 @@ impl Store {
         Ok(Some(resolved))
     }
 
-    /// A JSON document with the values of the references in its texts; none where it has no reference.
+    /// Resolves the references in the texts of a JSON document; none if it has no reference.
     pub(super) fn resolve_json(&self, text: &str, field: &str) -> Result<Option<String>> {
         if !text.contains(OPEN) {
             return Ok(None);
@@ -163,7 +164,7 @@ impl Store {
     }
 }
 
-/// Refuses a reference in a place where a secret would be seen.
+/// Rejects a reference in a place where the secret would be visible.
 pub(super) fn refuse(text: &str, field: &str, place: &str) -> Result<()> {
     let Some((_, from)) = text.split_once(OPEN) else { return Ok(()) };
     let name = from.split_once(CLOSE).map_or(from, |(name, _)| name);
@@ -172,13 +173,13 @@ pub(super) fn refuse(text: &str, field: &str, place: &str) -> Result<()> {
     )))
 }
 
-/// `DCP_SECRET_<NAME>_<KEY>`, in upper case.
+/// Returns `DCP_SECRET_<NAME>_<KEY>`, in upper case.
 fn variable(name: &str, key: &str) -> String {
     let upper = |text: &str| text.to_ascii_uppercase().replace(['-', '.'], "_");
     format!("DCP_SECRET_{}_{}", upper(name), upper(key))
 }
 
-/// Settings as a Java properties file.
+/// Formats settings as a Java properties file.
 pub(super) fn properties(conf: &BTreeMap<String, String>) -> String {
     let escape = |text: &str| -> String {
         let each = text.chars().map(|char| match char {

@@ -1,4 +1,4 @@
-//! From an application to spark-submit's command line: `local`'s own dialect.
+//! Translates an application to a command line of spark-submit.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -19,22 +19,23 @@ use crate::application::{
 };
 use crate::compute::{Error, Result};
 
-/// The variable that names a file that is there once the application is to stop. A program that looks for it creates
-/// another one, with `.watched` behind the name, and gets no signal until the grace period is over.
+/// The variable with the path of the stop file, which exists once the application is to stop. A program that
+/// watches it creates another file, with `.watched` appended to the name, and gets no signal until the grace
+/// period is over.
 const STOP_FILE: &str = "DCP_STOP_FILE";
 
-/// What spark-submit is told by its own options, or what is this backend's to say.
+/// Settings that this backend sets, or passes as options of spark-submit.
 const OWN: [&str; 2] = ["spark.master", "spark.submit.deployMode"];
 
-/// Where an application is launched.
+/// The context of a launch.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place<'a> {
     pub(super) folder: &'a Folder,
     pub(super) installations: &'a Installations,
-    /// Where relative paths begin.
+    /// The base of relative paths.
     pub(super) directory: &'a Path,
     pub(super) secrets: &'a Store,
-    /// Where what was fetched is kept.
+    /// The folder of the cache.
     pub(super) cache: &'a Path,
 }
 
@@ -67,7 +68,7 @@ pub(super) fn launch(application: &SparkApplication, place: &Place<'_>) -> Resul
         args.extend(["--conf".to_owned(), format!("{key}={}", mounts.here(value))]);
     }
     args.extend(program(spec, &mounts, directory)?);
-    // What the application brings along is there once it is created.
+    // Files of config maps exist once the application is created, so they are not checked.
     let own = spec.jars.iter().chain(&spec.py_files).flat_map(|files| files.split(','));
     let own = own.filter(|file| mounts.here(file) == *file).filter_map(on_this_machine);
     let needs = own.map(|path| directory.join(path)).collect();
@@ -99,10 +100,10 @@ pub(super) fn launch(application: &SparkApplication, place: &Place<'_>) -> Resul
     })
 }
 
-/// The argument of spark-submit in place of a jar, for main classes that are on Spark's class path.
+/// The argument of spark-submit in place of a jar, for main classes on Spark's class path.
 const NO_RESOURCE: &str = "spark-internal";
 
-/// The program and its arguments, with the options of spark-submit that are about them.
+/// Returns the program and its arguments, with the options of spark-submit that belong to them.
 fn program(spec: &Spec, mounts: &Mounts, directory: &Path) -> Result<Vec<String>> {
     let here = |files: &String| absolute(&mounts.all_here(files), directory);
     let mut args = Vec::new();
@@ -140,7 +141,7 @@ fn program(spec: &Spec, mounts: &Mounts, directory: &Path) -> Result<Vec<String>
     Ok(args)
 }
 
-/// A list of files with commas between them, with its relative paths made absolute: a driver may work elsewhere.
+/// Makes the relative paths in a list of files absolute, as the driver's working folder may be another one.
 fn absolute(files: &str, directory: &Path) -> String {
     let one = |file: &str| match file.is_empty() || file.starts_with('/') || file.contains(':') {
         true => file.to_owned(),
@@ -149,7 +150,7 @@ fn absolute(files: &str, directory: &Path) -> String {
     files.split(',').map(one).collect::<Vec<_>>().join(",")
 }
 
-/// Refuses what this backend can't act on: see [`fields`].
+/// Rejects fields that this backend can't act on: see [`fields`].
 fn refuse(application: &SparkApplication) -> Result<()> {
     let SparkApplication { placement: Placement { regions, clusters, tags }, spec, .. } = application;
     let own = |volume: &Value| {
@@ -180,7 +181,7 @@ fn refuse(application: &SparkApplication) -> Result<()> {
     }
 }
 
-/// The Python that environments are made and archives are unpacked with.
+/// Returns the Python that creates environments and unpacks archives.
 fn python(
     conf: &BTreeMap<String, String>,
     installations: &Installations,
@@ -194,7 +195,7 @@ fn python(
         );
         return Err(Error::Invalid(message));
     }
-    // One inside of an archive is not there yet.
+    // A Python inside an archive does not exist yet.
     let asked = asked.filter(|it| !it.starts_with("."));
     let own = installation.python.clone().or_else(|| installations.python.clone().map(PathBuf::from));
     Ok(asked.or(own).unwrap_or_else(|| PathBuf::from("python3")))
@@ -232,7 +233,7 @@ fn work(spec: &Spec, conf: &BTreeMap<String, String>, directory: &Path) -> Resul
     Ok(work)
 }
 
-/// The application's own files, of those that have secrets in them.
+/// Returns the application's own files that contain secrets.
 fn hidden_files(mounts: &Mounts, store: &Store) -> Result<Secrets> {
     let mut secrets = Secrets::default();
     for (name, content) in &mounts.files {
@@ -243,7 +244,7 @@ fn hidden_files(mounts: &Mounts, store: &Store) -> Result<Secrets> {
     Ok(secrets)
 }
 
-/// Moves the settings that have secrets in them from the command line to a file.
+/// Moves the settings that contain secrets from the command line to a file.
 fn hide_settings(
     conf: &mut BTreeMap<String, String>,
     secrets: &mut Secrets,
@@ -264,14 +265,14 @@ fn hide_settings(
         return Ok(());
     }
     conf.retain(|key, _| !hidden.contains_key(key));
-    // Spark writes its settings into the event log, but for those that this matches.
+    // Spark writes its settings into the event log, except those whose names match this.
     let redacted = conf.get("spark.redaction.regex").map_or(REDACTED, String::as_str);
     let keys =
         hidden.keys().flat_map(|key| [Some(key.as_str()), key.strip_prefix("spark.hadoop.")]).flatten();
     let keys: Vec<String> = keys.map(|key| format!("|^\\Q{key}\\E$")).collect();
     let redacted = format!("(?:{redacted}){}", keys.concat());
     conf.insert("spark.redaction.regex".to_owned(), redacted);
-    // With a file of its own, spark-submit does not read the installation's.
+    // With `--properties-file`, spark-submit does not read the installation's defaults.
     let folder =
         std::env::var_os("SPARK_CONF_DIR").map_or_else(|| installation.home.join("conf"), PathBuf::from);
     let defaults = std::fs::read_to_string(folder.join("spark-defaults.conf")).unwrap_or_default();
@@ -279,7 +280,7 @@ fn hide_settings(
     Ok(())
 }
 
-/// What Spark redacts if nothing else is said.
+/// Spark's default for redaction.
 const REDACTED: &str = "(?i)secret|password|token|access[.]?key";
 
 fn text(path: &Path) -> Result<String> {
@@ -287,7 +288,7 @@ fn text(path: &Path) -> Result<String> {
     path.to_str().map(str::to_owned).ok_or_else(refused)
 }
 
-/// As many threads as the executors would have cores, and no more than there are here.
+/// Returns a master with as many threads as the executors would have cores, limited to the cores of this machine.
 fn master(spec: &Spec) -> String {
     if let Some(own) = spec.spark_conf.get("spark.master").filter(|master| master.starts_with("local")) {
         return own.clone();
@@ -300,11 +301,11 @@ fn master(spec: &Spec) -> String {
     format!("local[{}]", wanted.clamp(1, here))
 }
 
-/// The configuration, with what only makes sense here.
+/// Returns the configuration, with the settings that `local` adds.
 fn conf(spec: &Spec, folder: &Folder, installation: &Installation) -> BTreeMap<String, String> {
     let mut conf = spec.spark_conf.clone();
     let local = !conf.get("spark.master").is_some_and(|master| master.starts_with("local-cluster"));
-    // One process is the driver and an executor, and has the heap of both.
+    // One process is driver and executor, and has the heap of both.
     let heaps = ["spark.driver.memory", "spark.executor.memory"]
         .map(|key| conf.get(key).and_then(|it| mebibytes(it)));
     if let (true, [Some(driver), Some(executor)]) = (local, heaps) {
@@ -335,7 +336,7 @@ fn conf(spec: &Spec, folder: &Folder, installation: &Installation) -> BTreeMap<S
     conf
 }
 
-/// An amount of memory as Spark writes it: a number, and `k`, `m`, `g` or `t`, perhaps with a `b` behind it.
+/// Parses Spark's format of memory sizes: a number, and `k`, `m`, `g` or `t`, optionally with a `b`.
 fn mebibytes(text: &str) -> Option<u64> {
     let text = text.to_ascii_lowercase();
     let text = text.strip_suffix('b').unwrap_or(&text);
@@ -350,7 +351,7 @@ fn mebibytes(text: &str) -> Option<u64> {
     }
 }
 
-/// The environment that the driver's container would have.
+/// Collects the environment of the driver's container.
 fn variables(
     spec: &Spec,
     plain: &mut BTreeMap<String, String>,
@@ -387,7 +388,7 @@ fn items<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> + u
     value.get(key).and_then(Value::as_array).into_iter().flatten()
 }
 
-/// Config maps that the application brings along, where its driver has them mounted, and where they are here.
+/// Config maps of the application: their mount paths in the driver's pod, and their paths on this machine.
 struct Mounts {
     places: Vec<(String, String)>,
     files: BTreeMap<String, String>,
@@ -418,7 +419,7 @@ impl Mounts {
         mounts
     }
 
-    /// A path in the driver's pod as one on this machine; anything else as it is.
+    /// Maps a path in the driver's pod to one on this machine; other texts are unchanged.
     fn here(&self, text: &str) -> String {
         let path = text.strip_prefix("local://").unwrap_or(text);
         for (there, here) in &self.places {

@@ -1,4 +1,4 @@
-//! The process that starts an application's command, once, and sees how it ends.
+//! The process that starts an application's command, once, and records its end.
 
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -20,17 +20,17 @@ use super::processes::{self, Processes};
 use super::secrets::Secrets;
 use crate::compute::{End, Error, Result};
 
-/// How often to look whether the command has ended, or is to.
+/// Interval of checks for the end of the command and for a stop.
 const PAUSE: Duration = Duration::from_millis(25);
-/// How long to wait for room on a full disk.
+/// Pause before a retry on a full disk.
 const FULL: Duration = Duration::from_millis(500);
-/// How much of its output is said where a step before the driver has failed.
+/// Maximum bytes and lines of output to quote when a step before the driver fails.
 const SAID: usize = 2000;
 const LINES: usize = 5;
-/// Somebody who only looks has the lock for no longer than this.
+/// Maximum wait for the lock: status checks hold it only briefly.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Runs the application of a folder to its end. Another supervisor of the same folder ends at once.
+/// Runs the application of a folder to its end. A second supervisor of the same folder ends at once.
 pub fn supervise(path: &Path) -> Result<()> {
     umask(Mode::RWXG | Mode::RWXO);
     let folder = Folder::new(path.to_owned());
@@ -44,11 +44,11 @@ pub fn supervise(path: &Path) -> Result<()> {
     if folder.stop()?.is_some() {
         return folder.write_end(&ended(true, None, "it was stopped before it began"));
     }
-    // From here on nobody starts it, whatever becomes of this process.
+    // After this, no other process starts the command, even if this one dies.
     if !folder.claim_start(Timestamp::now())? {
         return Ok(());
     }
-    // A descendant whose parent has ended becomes a child of this process, wherever it went.
+    // Orphaned descendants become children of this process.
     set_child_subreaper(Some(getpid()))
         .map_err(|error| Error::Unavailable(format!("orphans can't be taken over: {error}")))?;
     let unique = Timestamp::now().as_nanosecond().unsigned_abs();
@@ -63,7 +63,7 @@ pub fn supervise(path: &Path) -> Result<()> {
     }
     processes.kill_all(None, || reaper.reap());
     folder.make_events_private();
-    // Nobody else knows how it ended: where there is no room to write it down, it waits until there is.
+    // Only this process knows the result, so it waits until the disk has space to store it.
     while folder.write_end(&end).is_err() {
         std::thread::sleep(FULL);
     }
@@ -80,7 +80,7 @@ fn lock(folder: &Folder) -> Result<Option<super::folder::Lock>> {
     }
 }
 
-/// Waits for children: for the driver, and for what it left behind.
+/// Waits for children: the driver, and orphans of its descendants.
 #[derive(Debug, Default)]
 struct Reaper {
     driver: Option<Pid>,
@@ -97,11 +97,11 @@ impl Reaper {
     }
 }
 
-/// Runs what is to be done before the driver, and then the driver, to its end.
+/// Runs the steps before the driver, and then the driver, to its end.
 fn run(folder: &Folder, launch: &Launch, processes: &Processes, reaper: &mut Reaper) -> Result<End> {
     let secrets = folder.take_secrets()?;
     let mut log = Limited::open(folder, launch.log_limit)?;
-    // Recorded before a process enters it, so that a later process can find the group.
+    // Recorded before a process enters the group, so that a later process can find it.
     if let Some(cgroup) = processes.cgroup() {
         folder.write_cgroup(cgroup.path())?;
     }
@@ -127,7 +127,7 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// How it ended, if it ended before the driver could be started.
+    /// Runs the steps before the driver. Returns the end if the application ended there.
     fn prepare(&mut self) -> Result<Option<End>> {
         let Launch { work, packages, python, .. } = self.launch;
         if !work.is_empty() {
@@ -150,7 +150,7 @@ impl Run<'_> {
                 None => std::thread::sleep(PAUSE),
             }
         };
-        // Another supervisor may have made it just now.
+        // Another supervisor may have completed it.
         if !packages.is_complete() {
             for step in packages.steps(python) {
                 if let Some(end) = self.step(&step)? {
@@ -163,7 +163,7 @@ impl Run<'_> {
         Ok(None)
     }
 
-    /// Runs one command before the driver; how it ended, if it failed.
+    /// Runs one step before the driver; returns the end if it failed.
     fn step(&mut self, step: &Step) -> Result<Option<End>> {
         let mut command = Command::new(&step.program);
         command.args(&step.args).current_dir(self.folder.path());
@@ -199,7 +199,7 @@ fn start(mut command: Command, folder: &Folder, log: &Limited, cgroup: Option<&C
     command.env(processes::VARIABLE, folder.path());
     command.process_group(0).stdin(Stdio::null());
     command.stdout(log.writer().map_err(failed)?).stderr(log.writer().map_err(failed)?);
-    // A child is in the group that its parent is in as it starts it.
+    // A child starts in the group of its parent.
     if let Some(cgroup) = cgroup {
         cgroup.enter().map_err(failed)?;
     }
@@ -210,19 +210,19 @@ fn start(mut command: Command, folder: &Folder, log: &Limited, cgroup: Option<&C
     child.map(|child| Pid::from_child(&child)).map_err(failed)
 }
 
-/// Waits until the driver has ended, and ends it where that is asked for.
+/// Waits until the driver has ended, and stops it on request.
 fn watch(folder: &Folder, processes: &Processes, log: &mut Limited, reaper: &mut Reaper) -> End {
     let mut kill_at = None;
     loop {
         reaper.reap();
-        // One that can't be read is read again.
+        // An unreadable request is read again later.
         let stop = folder.stop().ok().flatten();
         if let Some(status) = reaper.status {
             return ended(kill_at.is_some() || stop.is_some(), Some(status), "");
         }
         match (kill_at, stop) {
             (None, Some(Stop { grace_millis })) => {
-                // The JVM of a stream would abort its running batch.
+                // SIGTERM would make the JVM abort the running batch of a stream.
                 if !folder.is_stop_watched() {
                     processes.signal(Signal::TERM);
                 }
