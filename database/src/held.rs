@@ -1,4 +1,4 @@
-//! A connection for a task that runs statement after statement.
+//! A connection for a task that runs many statements one after the other.
 
 use std::time::Instant;
 
@@ -9,8 +9,8 @@ use sqlx::query::Query;
 
 use super::{Database, Result, Transaction};
 
-/// One connection, held between statements. A pool pings each connection that it gets back: after each statement, that is
-/// another round trip to the database.
+/// One connection, held between statements. A pool pings each connection that it gets back, which costs another
+/// round trip to the database after each statement.
 #[derive(Debug)]
 pub struct Held {
     database: Database,
@@ -18,34 +18,34 @@ pub struct Held {
 }
 
 impl Database {
-    /// Returns a connection of its own, beside those of the pool.
+    /// Returns a connection of its own, in addition to those of the pool.
     pub fn held(&self) -> Held {
         Held { database: self.by_one(), held: None }
     }
 }
 
 impl Held {
-    /// Returns the rows of a statement by itself, which is a transaction of its own.
+    /// Returns the rows of a single statement, which is a transaction of its own.
     pub async fn rows(&mut self, query: Query<'_, Any, AnyArguments>) -> Result<Vec<AnyRow>> {
         let mut connection = self.take().await?;
         let rows = query.fetch_all(&mut *connection).await;
         self.keep(connection, rows)
     }
 
-    /// Returns how many rows a statement by itself changed.
+    /// Returns the number of rows that a single statement changed.
     pub async fn execute(&mut self, query: Query<'_, Any, AnyArguments>) -> Result<u64> {
         let mut connection = self.take().await?;
         let done = query.execute(&mut *connection).await;
         Ok(self.keep(connection, done)?.rows_affected())
     }
 
-    /// Begins a transaction on the same connection, as [`Database::write`] does.
+    /// Begins a transaction on the same connection, like [`Database::write`].
     pub async fn write(&mut self) -> Result<Transaction> {
         self.held = None;
         self.database.write().await
     }
 
-    /// Begins a transaction on the same connection, as [`Database::write_after_reading`] does.
+    /// Begins a transaction on the same connection, like [`Database::write_after_reading`].
     pub async fn write_after_reading(&mut self) -> Result<Transaction> {
         self.held = None;
         self.database.write_after_reading().await
@@ -66,7 +66,7 @@ impl Held {
         pool.acquire().await.map_err(|error| self.database.error(&error))
     }
 
-    /// Keeps the connection after a statement. After a failure, the pool tests it.
+    /// Keeps the connection after a successful statement. After a failure, the pool tests it.
     fn keep<T>(&mut self, connection: PoolConnection<Any>, done: sqlx::Result<T>) -> Result<T> {
         match done {
             Ok(value) => {

@@ -1,7 +1,7 @@
-//! The databases that dcp keeps things in, SQLite in one file or PostgreSQL: how they are opened, how their tables come
-//! to be, and what their errors mean to a user.
+//! The databases of dcp, SQLite in one file or PostgreSQL: connections, migrations, and errors with remedies.
 //!
-//! Both are spoken to through `sqlx::Any`, in SQL that both understand. What differs between them is here, and nothing
+//! Both are used through `sqlx::Any`, with SQL that both understand. This crate handles the differences between
+//! them, and knows nothing of the stored data.
 //! of what is kept in them.
 
 mod held;
@@ -24,31 +24,31 @@ pub use held::Held;
 pub use schema::Schema;
 pub use transaction::{ROWS, Transaction, is_usual, wanted_values};
 
-/// Why a database did not do something. Each says which one, and the way out; none has the password of a URL.
+/// An error of a database. Each names the database and the remedy; none contains the password of a URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// What it was to be opened with can't be right.
+    /// The path or URL can't be valid.
     #[error("{0}")]
     Invalid(String),
     #[error("{0}")]
     NotFound(String),
-    /// The user may not.
+    /// The user lacks a permission.
     #[error("{0}")]
     Denied(String),
-    /// It can't be reached, or can't write. Nothing was written, and to try again is safe.
+    /// The database can't be reached or written. Nothing was written, and a retry is safe.
     #[error("{0}")]
     Unavailable(String),
-    /// What is stored is not what was written, or was written by a newer dcp.
+    /// The stored data is damaged, or was written by a newer dcp.
     #[error("{0}")]
     Corrupt(String),
 }
 
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// How long to wait for a connection, or for another's commit to end.
+/// Timeout of opening a connection, and of waiting for another's commit.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long a connection may not have been used before it is looked at whether it is still one.
+/// Idle time after which a connection is tested before use.
 const IDLE: Duration = Duration::from_secs(1);
 
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
@@ -57,13 +57,13 @@ const BUSY_PAUSE: Duration = Duration::from_millis(10);
 #[derive(Debug, Clone)]
 pub struct Database {
     kind: Kind,
-    /// As it can be shown: it holds no password.
+    /// Its name in messages, without a password.
     name: String,
     pool: AnyPool,
     lost: Lost,
 }
 
-/// When a connection was lost last: those that were not used since may be lost too.
+/// The time when a connection was last lost: connections that were not used since may be lost too.
 #[derive(Debug, Clone, Default)]
 struct Lost(Arc<Mutex<Option<Instant>>>);
 
@@ -72,7 +72,7 @@ impl Lost {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
-    /// Whether a connection that was last used so long ago is one, as far as is known.
+    /// Returns true if a connection with this idle time can be used without a test.
     fn is_trusted(&self, unused: Duration) -> bool {
         let lost = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         unused < IDLE && lost.is_none_or(|at| at.elapsed() > unused)
@@ -85,7 +85,7 @@ enum Kind {
     Postgres,
 }
 
-/// What is known of a database before it is open.
+/// The identity of a database, known before it is open.
 struct Place {
     kind: Kind,
     name: String,
@@ -104,18 +104,18 @@ impl fmt::Display for Database {
 }
 
 impl Database {
-    /// Opens a file of SQLite. It is made where it is missing, and its folder too, for this user alone.
+    /// Opens a file of SQLite. If it is missing, it is created with its folder, for this user alone.
     pub async fn sqlite(path: &Path) -> Result<Self> {
         sqlite::open(path).await
     }
 
-    /// Connects to PostgreSQL: `postgres://user@host:5432/database`. No message has the URL's password.
+    /// Connects to PostgreSQL: `postgres://user@host:5432/database`. Messages do not contain the URL's password.
     pub async fn postgres(url: &str) -> Result<Self> {
         postgres::open(url).await
     }
 
-    /// The same database by one connection alone, for one who writes very much: what SQLite remembers of a file is each
-    /// connection's own, and forgotten when another one writes.
+    /// Returns the same database with a single connection of its own, for tasks that write much: SQLite's page
+    /// cache belongs to a connection and is dropped when another one writes.
     #[must_use]
     pub fn by_one(&self) -> Self {
         let setup = match self.kind {
@@ -126,17 +126,17 @@ impl Database {
         Self { pool, ..self.clone() }
     }
 
-    /// Whether the database answers.
+    /// Returns true if the database answers.
     pub async fn answers(&self) -> bool {
         sqlx::query("SELECT 1").execute(&self.pool).await.is_ok()
     }
 
-    /// Ends all connections. What is dropped without it ends them too, a little later.
+    /// Closes all connections. Dropping the last clone closes them too, a little later.
     pub async fn close(&self) {
         self.pool.close().await;
     }
 
-    /// For what no transaction is needed for.
+    /// Returns the pool, for statements that need no transaction.
     pub fn pool(&self) -> &AnyPool {
         &self.pool
     }
@@ -149,11 +149,11 @@ impl Database {
         Place { kind: self.kind, name: self.name.clone() }
     }
 
-    /// What a database said, as an error that names the place and the way out.
+    /// Converts an error of `sqlx` to one that names the database and the remedy.
     pub fn error(&self, error: &sqlx::Error) -> Error {
         let lost = match error {
             sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
-            // PostgreSQL was told to stop, or has crashed.
+            // PostgreSQL was stopped, or has crashed.
             sqlx::Error::Database(said) => said.code().is_some_and(|code| code.starts_with("57P")),
             _ => false,
         };
@@ -167,7 +167,7 @@ impl Database {
         self.place().corrupt(what)
     }
 
-    /// A column of a row.
+    /// Returns a column of a row.
     pub fn get<'r, T>(&self, row: &'r AnyRow, column: usize) -> Result<T>
     where
         T: sqlx::Decode<'r, Any> + sqlx::Type<Any>,
@@ -175,26 +175,27 @@ impl Database {
         row.try_get(column).map_err(|error| self.error(&error))
     }
 
-    /// A column that counts something.
+    /// Returns a column that is a count.
     pub fn number(&self, row: &AnyRow, column: usize) -> Result<u64> {
         let number: i64 = self.get(row, column)?;
         u64::try_from(number).map_err(|_| self.corrupt(&format!("{number} counts nothing")))
     }
 
-    /// A column that holds JSON.
+    /// Returns a column that is JSON.
     pub fn json<T: DeserializeOwned>(&self, row: &AnyRow, column: usize) -> Result<T> {
         let text: &str = self.get(row, column)?;
         serde_json::from_str(text).map_err(|_| self.corrupt(&format!("`{text}` is not known to this dcp")))
     }
 }
 
-/// A number as databases have it. They hold no greater one, so that nothing is at it or after it.
+/// Converts a number to the databases' type. Numbers beyond its maximum become the maximum; no stored number is
+/// greater.
 pub fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
 impl Place {
-    /// The way out of what is damaged.
+    /// Returns the remedy for damage.
     fn restore(&self) -> &'static str {
         match self.kind {
             Kind::Sqlite => "restore the file from a backup, or move it away to begin with an empty state",
@@ -217,7 +218,7 @@ impl Place {
         Error::Corrupt(format!("{self} is damaged: {what}; {}", self.restore()))
     }
 
-    /// SQLite does not wait where two make a file ready at once: one of them is told that it is busy.
+    /// SQLite reports that it is busy, without waiting, if two connections set up a file at once.
     fn is_busy(&self, error: &sqlx::Error) -> bool {
         let said = error.as_database_error();
         self.kind == Kind::Sqlite && said.is_some_and(|said| sqlite::code(said) == Some(sqlite::BUSY))
@@ -230,7 +231,7 @@ impl Place {
         }
     }
 
-    /// Connects once to learn what is wrong, as a pool tells only that it waited; then makes the pool.
+    /// Connects once to find the cause of a failure, as a pool reports only a timeout; then creates the pool.
     async fn open(self, options: AnyConnectOptions, size: u32, setup: &'static str) -> Result<Database> {
         let first = timeout(PATIENCE, async {
             loop {
@@ -256,7 +257,7 @@ impl Place {
 fn pool(options: AnyConnectOptions, size: u32, setup: &'static str, lost: &Lost) -> AnyPool {
     let lost = lost.clone();
     let pool = AnyPoolOptions::new().max_connections(size).acquire_timeout(PATIENCE);
-    // A look at one that was used just now costs as much as what it is wanted for.
+    // Testing a connection that was just used costs as much as a statement.
     let pool = pool.test_before_acquire(false).before_acquire(move |connection, about| {
         let trusted = lost.is_trusted(about.idle_for);
         Box::pin(async move { Ok(trusted || connection.ping().await.is_ok()) })
@@ -264,7 +265,7 @@ fn pool(options: AnyConnectOptions, size: u32, setup: &'static str, lost: &Lost)
     let pool = pool.after_connect(move |connection, _| {
         Box::pin(async move { connection.execute(setup).await.map(|_| ()) })
     });
-    // Nobody reads a log of statements, and each would be timed and told for it.
+    // Nobody reads a log of statements, and logging costs time.
     pool.connect_lazy_with(options.disable_statement_logging())
 }
 

@@ -1,4 +1,4 @@
-//! PostgreSQL: a server, which a control plane owns.
+//! PostgreSQL: a server that the user runs.
 
 use std::str::FromStr as _;
 
@@ -8,7 +8,7 @@ use sqlx::postgres::PgConnectOptions;
 
 use super::{Database, Error, Kind, Place, Result};
 
-/// No statement, no wait for another's commit and no transaction of a control plane that went away lasts for ever.
+/// Limits the time of statements, of waits for another's commit, and of transactions whose control plane is gone.
 pub(super) const SETUP: &str = "SET application_name = 'dcp'; SET statement_timeout = '60s'; SET lock_timeout = '10s'; \
     SET idle_in_transaction_session_timeout = '60s'; SET client_min_messages = 'warning'; \
     SET synchronous_commit = 'on'";
@@ -16,7 +16,7 @@ pub(super) const SETUP: &str = "SET application_name = 'dcp'; SET statement_time
 const CONNECTIONS: u32 = 16;
 
 pub(super) async fn open(url: &str) -> Result<Database> {
-    // What the parser says of a URL may hold parts of it, and so of a password.
+    // The parser's message may quote parts of the URL, and so of a password.
     let unreadable = || {
         Error::Invalid(
             "the database's URL can't be read: write `postgres://user@host:5432/database`".to_owned(),
@@ -55,7 +55,7 @@ pub(super) fn error(place: &Place, said: &dyn DatabaseError) -> Error {
         (_, "55P03" | "57014") => {
             Error::Unavailable(format!("{place} took too long: {message}; nothing was written, try again"))
         }
-        // A wrong table, column, constraint or a damaged page: all else is for another time.
+        // A wrong table, column or constraint, or a damaged page. Other errors may be temporary.
         ("23" | "42" | "XX", _) => place.corrupt(message),
         _ => Error::Unavailable(format!("{place} did not do it: {message}; try again")),
     }

@@ -1,4 +1,4 @@
-//! How tables come to be, and how those of an older dcp become those of this one.
+//! Creation of tables, and their migration from older versions of dcp.
 
 use std::collections::BTreeMap;
 
@@ -6,12 +6,12 @@ use sqlx::AssertSqlSafe;
 
 use super::{Database, Error, Kind, Result, Transaction, wanted_values};
 
-/// Tables that belong together. Several may be in one database.
+/// A set of tables with one version. A database may have several sets.
 #[derive(Debug, Clone, Copy)]
 pub struct Schema {
-    /// The table that says of which version the others are.
+    /// The table that stores the version of the others.
     pub table: &'static str,
-    /// From each version to the next one. What has been released is never changed, only added to.
+    /// Scripts from each version to the next one. Released scripts never change; new ones are appended.
     pub migrations: &'static [&'static str],
 }
 
@@ -23,11 +23,11 @@ impl Schema {
 }
 
 impl Database {
-    /// Makes tables what this dcp needs.
+    /// Creates the tables, or migrates them to this version.
     pub async fn migrate(&self, schema: &Schema) -> Result<()> {
         let Schema { table, migrations } = schema;
-        // Without a lock first: where nothing is to be done, nobody is waited for and no right to write is needed.
-        // Where another makes the tables just now, a snapshot may have them and not yet the version.
+        // A first check without a lock: if there is nothing to do, it neither waits nor needs a right to write.
+        // While another process creates the tables, a snapshot may have them without a version.
         let mut look = self.read().await?;
         let found = self.version(&mut look, table).await?;
         let is_latest = found.and_then(|found| usize::try_from(found).ok()) == Some(migrations.len());
@@ -37,7 +37,7 @@ impl Database {
         drop(look);
         let mut transaction = self.alone().await?;
         if self.kind == Kind::Postgres {
-            // Of a large table, the indexes may take a while.
+            // Building the indexes of a large table may take long.
             transaction.run("SET LOCAL statement_timeout = 0".to_owned()).await?;
         }
         let Some(found) = self.version(&mut transaction, table).await? else {
@@ -64,8 +64,8 @@ impl Database {
         transaction.commit().await
     }
 
-    /// Returns the columns of text, by table, that PostgreSQL does not compare by bytes. Their order depends on the
-    /// database otherwise, and pages of ids, keys and addresses rely on one order. SQLite has no other.
+    /// Returns the columns of text, by table, that PostgreSQL does not compare by bytes. Their order would depend
+    /// on the database, and pages of ids, keys and addresses rely on one order. SQLite always compares by bytes.
     async fn uncollated(
         &self,
         transaction: &mut Transaction,
@@ -88,7 +88,7 @@ impl Database {
         Ok(found)
     }
 
-    /// The version that the tables are of; 0 where there are none, and none where they don't say.
+    /// Returns the version of the tables: 0 if there are no tables, and none if no version is stored.
     async fn version(&self, transaction: &mut Transaction, table: &str) -> Result<Option<i64>> {
         let exists = match self.kind {
             Kind::Sqlite => "SELECT name FROM sqlite_schema WHERE type = 'table' AND name = $1",

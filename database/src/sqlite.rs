@@ -1,4 +1,4 @@
-//! SQLite: one file, with its log beside it.
+//! SQLite: one file, with its write-ahead log beside it.
 
 use std::fmt::Write as _;
 use std::fs::{DirBuilder, OpenOptions, Permissions};
@@ -12,13 +12,13 @@ use sqlx::error::DatabaseError;
 
 use super::{Database, Error, Kind, Place, Result};
 
-/// Readers don't wait for a writer, and a commit that was answered outlasts a loss of power. The log is put into the file
-/// each 16 MiB, and as much is remembered of the file.
+/// Readers don't wait for a writer, and a commit is durable once it returns. The log is checkpointed each 16 MiB,
+/// and the page cache is as large.
 pub(super) const SETUP: &str = "PRAGMA busy_timeout = 10000; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; \
     PRAGMA wal_autocheckpoint = 4096; PRAGMA cache_size = -16384; PRAGMA foreign_keys = ON; \
     PRAGMA trusted_schema = OFF;";
 
-/// One writes at a time; this many may read meanwhile.
+/// One connection writes at a time; this many may read meanwhile.
 const CONNECTIONS: u32 = 4;
 
 pub(super) async fn open(path: &Path) -> Result<Database> {
@@ -34,8 +34,8 @@ pub(super) async fn open(path: &Path) -> Result<Database> {
     place.open(options, CONNECTIONS, SETUP).await
 }
 
-/// Makes the file for this user alone, before SQLite does, which gives its log the same mode. What another user's lock on
-/// that log could stop is then this user's again.
+/// Creates the file for this user alone before SQLite does, which gives its log the same mode. An existing file
+/// and its log lose the rights of others, so that another user's lock on the log can't block this user.
 fn private(path: &Path) -> io::Result<()> {
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
@@ -47,7 +47,7 @@ fn private(path: &Path) -> io::Result<()> {
             && found.is_file()
             && found.mode() & 0o077 != 0
         {
-            // A file of another user stays as it is: this user is let in on purpose.
+            // Changing the mode fails for a file of another user, who has given this user access on purpose.
             let _ = std::fs::set_permissions(&file, Permissions::from_mode(found.mode() & 0o700));
         }
     }
@@ -73,7 +73,7 @@ pub(super) fn error(place: &Place, said: &dyn DatabaseError) -> Error {
 
 pub(super) const BUSY: u32 = 5;
 
-/// The lowest byte of a code says what happened, the others in which way.
+/// Returns the primary code, which is the lowest byte of an extended code.
 pub(super) fn code(said: &dyn DatabaseError) -> Option<u32> {
     said.code()?.parse::<u32>().ok().map(|code| code & 0xff)
 }
@@ -83,7 +83,7 @@ fn not_writable(place: &Place, why: &str) -> Error {
     Error::Unavailable(format!("{place} can't be opened or written: {why}; {way}"))
 }
 
-/// The URL of a file, whatever its name.
+/// Returns the URL of a file, with its name escaped.
 fn url(path: &Path) -> String {
     let mut url = "sqlite://".to_owned();
     for &byte in path.as_os_str().as_encoded_bytes() {

@@ -1,4 +1,4 @@
-//! Transactions: what reads and writes in one, whatever the database.
+//! Transactions, and statements with many values.
 
 use std::fmt::Write as _;
 
@@ -8,10 +8,11 @@ use sqlx::{Any, AssertSqlSafe};
 
 use super::{Database, Kind, Result};
 
-/// How many rows one statement writes at most. Both databases limit the values of a statement, SQLite to 32,766.
+/// Maximum number of rows that one statement writes. Both databases limit the values of a statement, SQLite to
+/// 32,766.
 pub const ROWS: usize = 500;
 
-/// A transaction. What is dropped without a commit was never there.
+/// A transaction. Dropping it without a commit rolls it back.
 #[derive(Debug)]
 pub struct Transaction {
     inner: sqlx::Transaction<'static, Any>,
@@ -19,7 +20,7 @@ pub struct Transaction {
 }
 
 impl Database {
-    /// Begins a transaction that sees one state, whatever others commit meanwhile.
+    /// Begins a transaction that reads one snapshot.
     pub async fn read(&self) -> Result<Transaction> {
         self.begin(match self.kind {
             Kind::Sqlite => "BEGIN",
@@ -28,13 +29,13 @@ impl Database {
         .await
     }
 
-    /// Begins a transaction whose first statement is to be one that writes.
+    /// Begins a transaction whose first statement writes.
     pub async fn write(&self) -> Result<Transaction> {
         self.begin("BEGIN").await
     }
 
-    /// Begins a transaction beside which no other writes: in SQLite. In PostgreSQL, what others have committed is seen
-    /// by each statement.
+    /// Begins a transaction that reads before it writes. In SQLite, it is the only writer. In PostgreSQL, each
+    /// statement sees the commits of others.
     pub async fn write_after_reading(&self) -> Result<Transaction> {
         self.begin(match self.kind {
             Kind::Sqlite => "BEGIN IMMEDIATE",
@@ -43,11 +44,11 @@ impl Database {
         .await
     }
 
-    /// Begins a transaction beside which there is no other of this kind.
+    /// Begins a transaction that excludes all others of this kind.
     pub async fn alone(&self) -> Result<Transaction> {
         let mut transaction = self.write_after_reading().await?;
         if self.kind == Kind::Postgres {
-            // The number is of no meaning but to be dcp's own.
+            // An arbitrary number that identifies dcp.
             transaction.run("SELECT pg_advisory_xact_lock(7233176051937)".to_owned()).await?;
         }
         Ok(transaction)
@@ -58,19 +59,19 @@ impl Database {
         Ok(Transaction { inner, database: self.clone() })
     }
 
-    /// The rows of a statement by itself, which is a transaction of its own.
+    /// Returns the rows of a single statement, which is a transaction of its own.
     pub async fn rows(&self, query: Query<'_, Any, AnyArguments>) -> Result<Vec<AnyRow>> {
         query.fetch_all(&self.pool).await.map_err(|error| self.error(&error))
     }
 
-    /// How many rows a statement by itself changed.
+    /// Returns the number of rows that a single statement changed.
     pub async fn execute(&self, query: Query<'_, Any, AnyArguments>) -> Result<u64> {
         let done = query.execute(&self.pool).await.map_err(|error| self.error(&error))?;
         Ok(done.rows_affected())
     }
 
-    /// Returns the end of a query that keeps its rows of a table from being deleted until the transaction ends. SQLite has
-    /// no such clause and needs none: it has one writer at a time.
+    /// Returns the end of a query that prevents its rows of a table from being deleted until the transaction ends.
+    /// SQLite has no such clause and needs none, as it has one writer at a time.
     pub fn key_share(&self, table: &str) -> String {
         match self.kind {
             Kind::Sqlite => String::new(),
@@ -78,8 +79,8 @@ impl Database {
         }
     }
 
-    /// Parameters for a statement's only values, one after the other: so many rows, each with columns of these types.
-    /// What goes into a table needs none (`""`), as the table's columns have theirs.
+    /// Returns `VALUES` with parameters for a number of rows, each with columns of these types. They have to be
+    /// the only parameters of a statement. An insert needs no types (`""`), as the table's columns have them.
     pub fn values(&self, rows: usize, types: &[&str]) -> String {
         const WRITES: &str = "writing to a String does not fail";
         let mut text = "VALUES ".to_owned();
@@ -87,7 +88,7 @@ impl Database {
             text.push_str(if row == 0 { "(" } else { ",(" });
             for (column, of) in types.iter().enumerate() {
                 text.push_str(if column == 0 { "" } else { "," });
-                // SQLite takes numbered ones too, but keeps their names in a list that it walks for each.
+                // SQLite accepts numbered parameters too, but looks up each in a list.
                 let parameter = match self.kind {
                     Kind::Sqlite => "?".to_owned(),
                     Kind::Postgres => format!("${}", row * types.len() + column + 1),
@@ -112,13 +113,13 @@ impl Transaction {
         query.fetch_all(&mut *self.inner).await.map_err(|error| self.database.error(&error))
     }
 
-    /// How many rows a statement changed.
+    /// Returns the number of rows that a statement changed.
     pub async fn execute(&mut self, query: Query<'_, Any, AnyArguments>) -> Result<u64> {
         let done = query.execute(&mut *self.inner).await.map_err(|error| self.database.error(&error))?;
         Ok(done.rows_affected())
     }
 
-    /// Writes rows with one statement, at most [`ROWS`] of them, and tells how many were written.
+    /// Writes at most [`ROWS`] rows with one statement, and returns the number of written rows.
     pub async fn insert<T>(
         &mut self,
         into: &str,
@@ -141,20 +142,20 @@ impl Transaction {
         inner.commit().await.map_err(|error| database.error(&error))
     }
 
-    /// Statements that nothing is bound to.
+    /// Runs a script without parameters.
     pub(crate) async fn run(&mut self, script: String) -> Result<()> {
         let done = sqlx::raw_sql(AssertSqlSafe(script)).execute(&mut *self.inner).await;
         done.map(|_| ()).map_err(|error| self.database.error(&error))
     }
 }
 
-/// Whether a statement of so many rows will be needed again, so that it is worth to be kept ready.
+/// Returns true if a statement with this number of rows is worth caching.
 pub fn is_usual(rows: usize) -> bool {
     rows <= 64 || rows == ROWS
 }
 
-/// What is looked for, from a parameter on, as a table with one column that both databases call `column1`. They look
-/// each up by an index; a long list after `IN`, PostgreSQL compares with every row.
+/// Returns a table of parameters, numbered from `from` on, with one column that both databases call `column1`.
+/// Both join it by an index, whereas PostgreSQL compares a long `IN` list with every row.
 pub fn wanted_values(from: usize, count: usize) -> String {
     let values: Vec<_> = (from..count + from).map(|number| format!("(${number})")).collect();
     format!("(VALUES {}) AS wanted", values.join(","))

@@ -1,17 +1,17 @@
-//! What a URL of a bucket means.
+//! Parses URLs of buckets.
 
 use object_store::path::Path as Prefix;
 use url::Url;
 
 use crate::Unusable;
 
-/// A place in a bucket of one of the clouds.
+/// A bucket of one of the clouds, with a prefix.
 #[derive(Debug, Clone)]
 pub struct Bucket {
     pub(crate) cloud: Cloud,
     pub(crate) url: Url,
     pub prefix: Prefix,
-    /// As messages name it.
+    /// The location for messages, without secrets.
     pub shown: String,
 }
 
@@ -22,12 +22,12 @@ pub(crate) enum Cloud {
     Azure,
 }
 
-/// What there is, for who named something else.
+/// The supported locations, for error messages.
 pub const KINDS: &str = "a folder is a path, `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix` or \
                      `abfs://container@account.dfs.core.windows.net/prefix`";
 
 impl Bucket {
-    /// A bucket by its URL. Spark's spellings are known too.
+    /// Parses the URL of a bucket, in Spark's spellings too.
     pub fn parse(location: &str) -> Result<Self, Unusable> {
         let refuse = |why: &str, help| Unusable { location: shown(location), why: why.to_owned(), help };
         let url = Url::parse(location).map_err(|_| refuse("it is no URL", KINDS))?;
@@ -51,15 +51,15 @@ impl Bucket {
         Ok(Self { cloud, url, prefix, shown: shown(location) })
     }
 
-    /// The URL as Hadoop reads it, which takes the path as it stands and decodes nothing.
+    /// Returns the URL for Hadoop, which does not decode paths.
     pub(crate) fn plain(&self) -> String {
         let url = &self.url[..url::Position::BeforePath];
         if self.prefix.as_ref().is_empty() { url.to_owned() } else { format!("{url}/{}", self.prefix) }
     }
 }
 
-/// A location as it may be shown: without a password, and without what often holds a key. Only Azure has a name of
-/// its own before the host.
+/// Returns a location for messages: without a password, and without parts that often contain a key. Only Azure's
+/// URLs may have a name before the host, which is the container.
 pub fn shown(location: &str) -> String {
     let Some((scheme, rest)) = location.split_once("://") else {
         return location.strip_suffix('/').filter(|short| !short.is_empty()).unwrap_or(location).to_owned();

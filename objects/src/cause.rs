@@ -1,5 +1,5 @@
-//! What an error means, of a service or of a disk. A service's text is looked at, and never shown: it may hold a request
-//! with its signature.
+//! Causes of errors, of a service or of a disk. A service's text is analyzed but never shown, as it may quote a
+//! request with its signature.
 
 use std::error::Error as _;
 use std::io::{self, ErrorKind};
@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind};
 use object_store::Error;
 use object_store::client::{HttpError, HttpErrorKind};
 
-/// Why it did not work.
+/// The cause of a failure.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Cause {
     #[error("it does not exist")]
@@ -37,7 +37,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// What to do about it, where that can be said.
+    /// Returns the remedy, if there is one.
     pub fn help(&self) -> Option<&'static str> {
         Some(match self {
             Self::Missing => "make the folder, or mount it, or name another one",
@@ -63,11 +63,11 @@ fn in_brackets(detail: &str) -> String {
 
 const NO_BUCKET: &[&str] = &["NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist"];
 
-/// Where a program asks the machine that it runs on for credentials, when it is given none.
+/// URLs of the metadata services of virtual machines, where clients request credentials if none are configured.
 const INSTANCE: &[&str] =
     &[" http://169.254.", " http://metadata.google.internal", "/latest/api/token ", "/latest/meta-data/iam/"];
 
-/// What services call a request by somebody who may not, or whom they do not know.
+/// Codes of services for missing permissions and unknown users.
 const DENIED: &[&str] = &[
     "AccessDenied",
     "AuthenticationFailed",
@@ -78,13 +78,13 @@ const DENIED: &[&str] = &[
     "SignatureDoesNotMatch",
 ];
 
-/// Whether it is the bucket that is missing, and not an object in it.
+/// Returns true if the bucket is missing, and not an object in it.
 pub fn is_no_bucket(error: &Error) -> bool {
     let text = error.to_string();
     NO_BUCKET.iter().any(|code| text.contains(code))
 }
 
-/// What a store's error means.
+/// Returns the cause of a store's error.
 pub fn cause(error: &Error) -> Cause {
     let text = error.to_string();
     if is_no_bucket(error) {
@@ -97,7 +97,7 @@ pub fn cause(error: &Error) -> Cause {
     let status = |status: &str| text.contains(&format!("status code: {status} "));
     match error {
         Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => Cause::Denied(said),
-        // A listing that is refused comes as any other error.
+        // A listing without permission has a generic error.
         _ if status("401") || status("403") || DENIED.contains(&said.as_str()) => Cause::Denied(said),
         Error::NotFound { .. } => Cause::Missing,
         _ if text.contains("incorrectly configured region") => Cause::WrongRegion,
@@ -108,7 +108,7 @@ pub fn cause(error: &Error) -> Cause {
     }
 }
 
-/// How the network failed, where it did.
+/// Returns the kind of a network failure, if the error is one.
 fn transport(error: &Error) -> Option<&'static str> {
     let mut next = error.source();
     while let Some(error) = next {
@@ -125,7 +125,7 @@ fn transport(error: &Error) -> Option<&'static str> {
     None
 }
 
-/// A service's own name of what is wrong, or else the status of its answer.
+/// Returns the service's code of an error, or the status of its response.
 fn said(text: &str) -> String {
     let within = |from: &str, to: &str| Some(text.split_once(from)?.1.split_once(to)?.0);
     let code = within("<Code>", "</Code>").or_else(|| within("status code: ", ":"));
@@ -134,7 +134,7 @@ fn said(text: &str) -> String {
         .unwrap_or_default()
 }
 
-/// What an error of the disk means.
+/// Returns the cause of an error of the disk.
 pub fn cause_on_disk(error: &io::Error) -> Cause {
     match error.kind() {
         ErrorKind::NotFound => Cause::Missing,

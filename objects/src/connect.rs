@@ -1,4 +1,4 @@
-//! A bucket and an environment become a store.
+//! Connects to a bucket with settings of the environment.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,12 +11,11 @@ use object_store::{BackoffConfig, ObjectStore, RetryConfig};
 use crate::Unusable;
 use crate::bucket::{Bucket, Cloud};
 
-/// What stands before anything that the environment says. A request that is not answered for this long is one more
-/// to try again.
+/// Defaults, which the environment overrides. A request without a response in this time is retried.
 const DEFAULTS: [(&str, &str); 2] = [("timeout", "15 seconds"), ("connect_timeout", "5 seconds")];
 
-/// Trying again is up to the store, and to nothing above it. The time is the limit, and not the count: with the last
-/// request, it is about half a minute.
+/// Only the store retries, and no layer above it. The limit is the time and not the count: about half a minute
+/// with the last request.
 fn retry() -> RetryConfig {
     RetryConfig {
         backoff: BackoffConfig {
@@ -29,28 +28,28 @@ fn retry() -> RetryConfig {
     }
 }
 
-/// The builders have the same methods and no trait for them.
+/// A macro, as the builders have the same methods but no common trait.
 macro_rules! build {
     ($builder:ty, $bucket:expr, $settings:expr) => {{
         let builder = <$builder>::new().with_url($bucket.url.as_str()).with_retry(retry());
         let configured = $settings.iter().fold(builder, |builder, (key, value)| match key.parse() {
             Ok(key) => builder.with_config(key, value),
-            // The environment holds more than what is for a store.
+            // Other variables of the environment are no settings of a store.
             Err(_) => builder,
         });
         configured.build().map(|store| Arc::new(store) as Arc<dyn ObjectStore>)
     }};
 }
 
-/// Opens a bucket with what the environment says of its cloud. No network is asked: whether the bucket is there shows
-/// when it is used.
+/// Opens a bucket with the environment's settings of its cloud. It sends no request: a missing bucket fails when
+/// it is used.
 pub fn connect(
     bucket: &Bucket,
     environment: impl IntoIterator<Item = (String, String)>,
 ) -> Result<Arc<dyn ObjectStore>, Unusable> {
     let settings = settings(bucket.cloud, environment);
     refuse_plain_http(bucket, &settings)?;
-    // The program has one provider of cryptography; where there already is one, it is that one.
+    // The process has one cryptography provider. If one is installed already, that one is used.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let built = match bucket.cloud {
         Cloud::S3 => build!(AmazonS3Builder, bucket, settings),
@@ -64,7 +63,7 @@ pub fn connect(
     })
 }
 
-/// What of the environment is for this cloud, in the spelling of `object_store`.
+/// Returns the environment's settings of a cloud, in the spelling of `object_store`.
 fn settings(cloud: Cloud, environment: impl IntoIterator<Item = (String, String)>) -> Vec<(String, String)> {
     let prefix = match cloud {
         Cloud::S3 => "AWS_",
@@ -106,7 +105,7 @@ fn variables(cloud: Cloud) -> &'static str {
     }
 }
 
-/// A store's complaint about its settings, without the value of any, and without what it read from files of keys.
+/// Returns a store's message about its settings, without their values and without content of key files.
 fn why(complaint: &str, settings: &[(String, String)]) -> String {
     const SHORT: usize = 4;
     if complaint.to_ascii_lowercase().contains("credential") {

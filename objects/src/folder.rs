@@ -1,5 +1,5 @@
-//! A folder on disk. No path leads out of it: links are not followed, neither when listing nor when reading, whoever
-//! made them and whenever. What is not a file is not there.
+//! A folder on disk. No path leads out of it: links are never followed, not even those that are created during an
+//! operation. Only regular files and folders are listed.
 
 use std::fs::{File, FileType};
 use std::io::{self, ErrorKind};
@@ -13,7 +13,7 @@ use tokio::io::AsyncReadExt as _;
 
 use crate::{Object, Unusable, shown};
 
-/// How much is read at a time.
+/// Size of a read.
 const CHUNK: usize = 64 << 10;
 
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// A folder by a path, or by a `file:` URL.
+    /// Parses a path, or a `file:` URL.
     pub(crate) fn parse(location: &str) -> Result<Self, Unusable> {
         let refuse = |why: &str| Unusable {
             location: shown(location),
@@ -45,11 +45,11 @@ impl Folder {
         if root.parent().is_none() {
             return Err(refuse("it is the root of all folders"));
         }
-        // Without a `/` at its end.
+        // Removes a `/` at the end.
         Ok(Self { root: root.components().collect() })
     }
 
-    /// As Hadoop reads it, which takes the path as it stands.
+    /// Returns the URL for Hadoop, which does not decode paths.
     pub(crate) fn url(&self) -> Result<String, Unusable> {
         let path = self.root.to_str().ok_or_else(|| Unusable {
             location: self.root.display().to_string(),
@@ -130,7 +130,7 @@ fn list(root: &Path, parts: &[String]) -> io::Result<Vec<Object>> {
     Ok(found)
 }
 
-/// Opens a file from the root on, name by name, so that a link can't be put in the way in between.
+/// Opens a file part by part from the root on, so that no link can be put in its path meanwhile.
 fn open(root: &Path, parts: &[String]) -> io::Result<File> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     let mut at = rustix::fs::open(root, flags | OFlags::DIRECTORY, Mode::empty())?;
@@ -138,7 +138,7 @@ fn open(root: &Path, parts: &[String]) -> io::Result<File> {
     for folder in folders {
         at = openat(&at, folder, flags | OFlags::DIRECTORY | OFlags::NOFOLLOW, Mode::empty())?;
     }
-    // What is no file, such as a pipe, is not waited for.
+    // Does not wait on special files such as FIFOs.
     let file = openat(&at, name, flags | OFlags::NOFOLLOW | OFlags::NONBLOCK, Mode::empty());
     let file = File::from(file.map_err(|error| match error {
         Errno::LOOP => io::Error::from(ErrorKind::IsADirectory),
@@ -160,7 +160,7 @@ fn names(root: &Path, parts: &[String]) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// A reader sees all of it or what was there before, and once it is answered, so does one after a loss of power.
+/// Writes a file atomically and durably.
 fn write(root: &Path, parts: &[String], bytes: &[u8]) -> io::Result<()> {
     let Some((name, folders)) = parts.split_last() else { return Err(ErrorKind::InvalidInput.into()) };
     let folder = made(root, folders)?;
@@ -173,7 +173,7 @@ fn write(root: &Path, parts: &[String], bytes: &[u8]) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// Nothing is written over; where there is nothing any more, and something at the other place, it was done before.
+/// Moves without overwriting. If the source is missing and the target exists, an earlier try has moved it.
 fn rename(root: &Path, from: &[String], to: &[String]) -> io::Result<()> {
     let (Some((old, folders)), Some((new, others))) = (from.split_last(), to.split_last()) else {
         return Err(ErrorKind::InvalidInput.into());
@@ -189,7 +189,7 @@ fn rename(root: &Path, from: &[String], to: &[String]) -> io::Result<()> {
     File::open(other)?.sync_all()
 }
 
-/// A folder below the root, made where it is missing.
+/// Returns a folder below the root, and creates it if it is missing.
 fn made(root: &Path, parts: &[String]) -> io::Result<PathBuf> {
     std::fs::create_dir_all(root)?;
     let mut path = root.to_owned();
@@ -206,7 +206,7 @@ fn made(root: &Path, parts: &[String]) -> io::Result<PathBuf> {
     Ok(path)
 }
 
-/// A link is removed, and not what it leads to.
+/// Removes a file or a folder; of a link, only the link.
 fn remove(root: &Path, parts: &[String]) -> io::Result<()> {
     let Some((name, folders)) = parts.split_last() else { return Err(ErrorKind::InvalidInput.into()) };
     let Some(folder) = folder_of(root, folders)? else { return Ok(()) };
@@ -214,7 +214,7 @@ fn remove(root: &Path, parts: &[String]) -> io::Result<()> {
     if path.symlink_metadata()?.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }
 }
 
-/// A folder below the root; none where nothing is there. A link on the way is no folder.
+/// Returns a folder below the root; none if it is missing. A link in the path is an error.
 fn folder_of(root: &Path, parts: &[String]) -> io::Result<Option<PathBuf>> {
     let mut path = root.to_owned();
     for part in parts {

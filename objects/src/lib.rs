@@ -1,8 +1,8 @@
 //! Buckets and folders by URL: S3, Google Cloud Storage, Azure, and the disk of this machine.
 //!
-//! [`Objects`] is what most need: list, read and remove what is below a place, and the same for a bucket and a folder.
-//! Who needs more of a bucket [`connect`]s to it and uses `object_store`, which this crate alone knows and hands on.
-//! What a service says of an error is never shown; [`Cause`] is.
+//! [`Objects`] covers most uses: it lists, reads, writes and removes objects below a location, with the same
+//! interface for buckets and folders. Other uses of a bucket [`connect`] to it and use `object_store`, which this
+//! crate re-exports. Error texts of services are never shown; [`Cause`] is.
 
 mod bucket;
 mod cause;
@@ -30,13 +30,13 @@ use folder::Folder;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{location}` can't be used: {why}")]
 pub struct Unusable {
-    /// Without what is secret in it.
+    /// The location without secrets.
     pub location: String,
     pub why: String,
     pub help: &'static str,
 }
 
-/// Why something could not be done with what is below a place.
+/// A failed operation on objects below a location.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     #[error(
@@ -48,7 +48,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// What to do about it, where that can be said.
+    /// Returns the remedy, if there is one.
     pub fn help(&self) -> Option<&'static str> {
         match self {
             Self::Path(_) => None,
@@ -56,7 +56,7 @@ impl Error {
         }
     }
 
-    /// Whether there is nothing by this name.
+    /// Returns true if there is no object of this name.
     pub fn is_missing(&self) -> bool {
         matches!(self, Self::Failed { cause: Cause::Missing, .. })
     }
@@ -67,20 +67,21 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// An object in a bucket, or a file in a folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Object {
-    /// Below the place that was opened, with `/` between its parts.
+    /// The path below the opened location, with `/` between its parts.
     pub path: String,
     pub size: u64,
 }
 
-/// The object that says that all is there: where it is, nothing is missing, unless it holds what is said of what goes.
+/// The object that marks a set of objects as complete: where it is, none is missing, unless it has the content
+/// `leaving`.
 #[derive(Debug, Clone)]
 pub struct Seal<'a> {
     pub name: &'a str,
-    /// What it holds from when the first of the others goes.
+    /// Its content once the removal of the other objects begins.
     pub leaving: Bytes,
 }
 
-/// What is below a place. A clone is the same place.
+/// The objects below a location. Clones share it.
 #[derive(Clone)]
 pub struct Objects {
     place: Place,
@@ -95,26 +96,27 @@ enum Place {
 }
 
 impl fmt::Debug for Objects {
-    /// A store's own text may hold what must not be shown.
+    /// The store's own `Debug` may contain secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Objects").field("shown", &self.shown).finish_non_exhaustive()
     }
 }
 
-/// The environment of this process, as far as it is text.
+/// Returns the variables of this process's environment that are UTF-8.
 pub fn environment() -> impl Iterator<Item = (String, String)> {
     let text = |it: std::ffi::OsString| it.into_string().ok();
     std::env::vars_os().filter_map(move |(key, value)| Some((text(key)?, text(value)?)))
 }
 
 impl Objects {
-    /// Opens `s3://bucket/prefix`, `gs://…`, `az://…`, `abfss://…`, Spark's spellings of them, `file:///folder`, or a
-    /// path. What else a bucket needs is taken from the process's environment. Nothing has to be there yet.
+    /// Opens `s3://bucket/prefix`, `gs://…`, `az://…`, `abfss://…`, Spark's spellings of them, `file:///folder`,
+    /// or a path. Other settings of a bucket are taken from the process's environment. The location need not exist
+    /// yet.
     pub fn open(url: &str) -> std::result::Result<Self, Unusable> {
         Self::open_with(url, environment())
     }
 
-    /// The same, with another environment.
+    /// Opens a location with settings of another environment.
     pub fn open_with(
         url: &str,
         environment: impl IntoIterator<Item = (String, String)>,
@@ -131,22 +133,22 @@ impl Objects {
         Ok(Self { place: Place::Bucket { store, prefix }, url, shown })
     }
 
-    /// What is below a prefix of a store that is at hand, as messages name it.
+    /// Wraps a prefix of an open store; `shown` is its name in messages.
     pub fn of(store: Arc<dyn ObjectStore>, prefix: Path, shown: &str) -> Self {
         Self { place: Place::Bucket { store, prefix }, url: shown.to_owned(), shown: shown.to_owned() }
     }
 
-    /// Whether it is on a disk, where a folder moves at once.
+    /// Returns true if it is on a disk, where a folder is moved atomically.
     pub fn is_folder(&self) -> bool {
         matches!(self.place, Place::Folder(_))
     }
 
-    /// The URL of what is below, for other programs.
+    /// Returns the URL of a path, for other programs.
     pub fn url(&self, below: &str) -> String {
         format!("{}/{below}", self.url)
     }
 
-    /// Everything below a path, in no order; nothing where there is no such path.
+    /// Lists all objects below a path, in no order; none if there is no such path.
     pub fn list(&self, below: &str) -> BoxStream<'static, Result<Object>> {
         let parts = match parts(below) {
             Ok(parts) => parts,
@@ -176,7 +178,7 @@ impl Objects {
         }
     }
 
-    /// What is in an object, as it comes.
+    /// Streams the content of an object.
     pub async fn read(&self, path: &str) -> Result<BoxStream<'static, Result<Bytes>>> {
         let parts = parts(path)?;
         let failed = self.failing(path, "read");
@@ -192,7 +194,7 @@ impl Objects {
         }
     }
 
-    /// The names right below a path, of objects and of folders, in no order.
+    /// Returns the names directly below a path, of objects and of folders, in no order.
     pub async fn names(&self, below: &str) -> Result<Vec<String>> {
         let parts = parts(below)?;
         let failed = self.failing(below, "listed");
@@ -209,7 +211,7 @@ impl Objects {
         }
     }
 
-    /// Writes an object, whole or not at all, in place of what was there.
+    /// Writes an object atomically, in place of an existing one.
     pub async fn write(&self, path: &str, bytes: Bytes) -> Result<()> {
         let parts = parts(path)?;
         let failed = self.failing(path, "written");
@@ -224,9 +226,9 @@ impl Objects {
         }
     }
 
-    /// Moves everything below a path to another one, where nothing is, or what an earlier try has left there. On disk all
-    /// of it moves at once; in a bucket, the seal says where all of it is. To try again is safe: what is not there any
-    /// more has arrived.
+    /// Moves everything below a path to another one, which has to be empty or the rest of an earlier try. On disk
+    /// the move is atomic; in a bucket, the place of the seal has all objects. A retry is safe: missing objects
+    /// have been moved.
     pub async fn rename(&self, from: &str, to: &str, seal: &Seal<'_>) -> Result<()> {
         let (old, new) = (parts(from)?, parts(to)?);
         if old.is_empty() || new.is_empty() {
@@ -244,7 +246,7 @@ impl Objects {
         }
     }
 
-    /// Removes everything below a path, and what is at it; nothing where there is nothing.
+    /// Removes a path and everything below it, if it exists.
     pub async fn remove(&self, below: &str) -> Result<()> {
         let parts = parts(below)?;
         if parts.is_empty() {
@@ -258,7 +260,7 @@ impl Objects {
             Place::Bucket { store, prefix } => {
                 let at = within(prefix, &parts);
                 let there = store.list(Some(&at)).map_ok(|object| object.location).boxed();
-                // A listing below a path does not have what is at the path itself.
+                // A listing below a path does not include the path itself.
                 let mut removed = store.delete_stream(there.chain(stream::iter([Ok(at)])).boxed());
                 while let Some(one) = removed.next().await {
                     match one {
@@ -272,14 +274,14 @@ impl Objects {
         }
     }
 
-    /// Tells what failed, and where.
+    /// Returns a constructor of errors that name the operation and its location.
     fn failing(&self, below: &str, doing: &'static str) -> impl Fn(Cause) -> Error + Send + Sync + use<> {
         let place = if below.is_empty() { self.shown.clone() } else { format!("{}/{below}", self.shown) };
         move |cause| Error::Failed { place: place.clone(), doing, cause }
     }
 }
 
-/// The parts of a path, none of which leads anywhere else. No text is no part.
+/// Splits a path, and rejects parts such as `..` that lead elsewhere. The empty path has no parts.
 fn parts(path: &str) -> Result<Vec<String>> {
     if path.is_empty() {
         return Ok(Vec::new());
@@ -296,7 +298,7 @@ fn within(prefix: &Path, parts: &[String]) -> Path {
     parts.iter().fold(prefix.clone(), |folder, part| at(&folder, part))
 }
 
-/// A path in a folder. The name stands as it is: what `Path` would encode, it would not decode again.
+/// Returns a path in a folder. The name is used as it is, as `Path` would encode it and not decode it again.
 pub fn at(folder: &Path, name: &str) -> Path {
     match PathPart::parse(name) {
         Ok(part) => folder.clone().join(part),

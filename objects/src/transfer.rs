@@ -1,4 +1,5 @@
-//! How what is below a path of a bucket is moved: copied, then deleted, in an order from which any crash can be told.
+//! Moves the objects below a path of a bucket: copies, then deletions, in an order that can be continued after a
+//! crash.
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use object_store::path::Path;
@@ -6,11 +7,11 @@ use object_store::{Error, ObjectStore, ObjectStoreExt as _, Result};
 
 use crate::Seal;
 
-/// How many objects are copied or deleted at once.
+/// Maximum number of concurrent copies or deletions.
 const AT_ONCE: usize = 16;
 
-/// The seal arrives after all else, so that where it is, all is. Then it is replaced where it was, so that what goes from
-/// there is taken for whole by nobody; and it goes last.
+/// Copies the seal after all other objects, so that a set with a seal is complete. Then the old seal is replaced,
+/// so that the old set no longer counts as complete while its objects are deleted. The old seal is deleted last.
 pub(crate) async fn rename(store: &dyn ObjectStore, from: &Path, to: &Path, seal: &Seal<'_>) -> Result<()> {
     let (old, new) = (crate::at(from, seal.name), crate::at(to, seal.name));
     let found: Vec<Path> = store.list(Some(from)).map_ok(|object| object.location).try_collect().await?;
@@ -19,7 +20,7 @@ pub(crate) async fn rename(store: &dyn ObjectStore, from: &Path, to: &Path, seal
     }
     let is_sealed = found.contains(&old);
     let others: Vec<Path> = found.into_iter().filter(|path| *path != old).collect();
-    // What has begun to go has arrived.
+    // With this content, all objects have been copied.
     let goes = is_sealed && store.get(&old).await?.bytes().await? == seal.leaving;
     if !goes {
         let copies = others.clone().into_iter().map(|path| {

@@ -1,4 +1,4 @@
-//! A folder on disk: what is below it, and nothing else.
+//! Tests of a folder on disk: operations stay below it.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -71,7 +71,7 @@ async fn what_is_written_is_there_whole_and_moves_at_once() {
     let error = objects.rename("new", "moved", &seal).await.unwrap_err();
     assert!(error.to_string().contains("/root/new` can't be moved"), "{error}");
     assert!(objects.rename("nothing", "somewhere", &seal).await.unwrap_err().is_missing());
-    // No link is written through, and none is taken for a folder.
+    // No write follows a link, and no link counts as a folder.
     symlink(folder.path(), root.join("out")).unwrap();
     symlink(folder.path().join("outside"), root.join("link")).unwrap();
     assert!(objects.write("out/inside", "x".into()).await.is_err());
