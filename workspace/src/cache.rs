@@ -1,7 +1,7 @@
 //! The cache of analyses: a command analyzes only the files that changed since an earlier command.
 //!
-//! The cache lies in `.dcp/cache`; losing it costs time and nothing else. It counts only for the program, project file
-//! and target that it was written with. It holds files without problems only, so that a problem is found anew each time.
+//! The cache is in `.dcp/cache`; without it, commands only take longer. It is valid for one program, project file
+//! and target. It has no files with problems, so that each command reports these anew.
 
 mod file;
 mod shard;
@@ -26,13 +26,14 @@ use file::File;
 pub use file::{Fresh, Recorder};
 use shard::{SHARDS, Shard};
 
-/// Below the project's folder.
+/// The folder of the cache, below the project's folder.
 const FOLDER: &str = ".dcp/cache";
 
-/// Holds the digest of a set of files in which nothing at all was wrong.
+/// The file with the digest of a set of files that had no diagnostics.
 const CLEAN: &str = "clean";
 
-/// The number of changed files up to which it is checked whether their links changed before all files are linked.
+/// The maximum number of changed files for which the cache checks if their links changed. Above it, all files are
+/// linked.
 const FEW: usize = 64;
 
 type Sha = [u8; 32];
@@ -42,7 +43,7 @@ type Workload = (String, String);
 
 #[derive(Debug)]
 pub struct Cache {
-    /// Relative to the project's folder.
+    /// The path relative to the project's folder.
     folder: PathBuf,
     key: Sha,
     shards: Vec<Shard>,
@@ -53,39 +54,39 @@ pub struct Cache {
 /// The files whose analyses are taken from the cache.
 #[derive(Debug, Default)]
 pub struct Known {
-    /// All files of the project, if they were looked for.
+    /// All files of the project, if they were searched for.
     pub entries: Option<Vec<Entry>>,
     pub files: HashMap<String, Arc<File>>,
     workloads: HashSet<Workload>,
-    /// Set if a file's content had to be compared, and its stamp can be relied on from now on.
+    /// Set if a file's content was compared, so that its new stamp can be stored.
     has_new_stamps: bool,
-    /// Set if the cache has all files of the project and no other, and an earlier command reported nothing at all for
-    /// them as they were then.
+    /// Set if the cache has exactly the files of the project, and an earlier command had no diagnostics for the
+    /// cached versions.
     was_clean: bool,
-    /// Set if, in addition, none of them has changed.
+    /// Set if, in addition, no file has changed.
     pub complete: bool,
 }
 
 impl Known {
-    /// Makes a value in which no file is taken from the cache.
+    /// Creates a value with no cached files.
     pub fn of(entries: Vec<Entry>) -> Self {
         Self { entries: Some(entries), ..Self::default() }
     }
 
-    /// Returns whether the primitives of a workload are known to be those that are applied.
+    /// Returns true if the primitives of a workload are known to be the applied ones.
     pub fn has(&self, domain: &str, name: &str) -> bool {
         self.workloads.contains(&(domain.to_owned(), name.to_owned()))
     }
 
-    /// Returns how many manifests the known files hold.
+    /// Returns the number of manifests in the known files.
     pub fn manifests(&self) -> usize {
         self.files.values().map(|file| file.manifests).sum()
     }
 }
 
 impl Cache {
-    /// Reads what is cached. Returns nothing where nothing can be cached: without a project file, or if the program can't
-    /// be told from another.
+    /// Reads the cache. Returns nothing if a cache is impossible: without a project file, or if the program's
+    /// version can't be determined.
     pub fn load(tree: &Tree, project: Option<&str>, target: Option<&str>) -> Option<Self> {
         let key = key(project?, target)?;
         let name = target.map_or_else(|| "default".to_owned(), |it| Fingerprint::of(it).short().to_owned());
@@ -100,12 +101,12 @@ impl Cache {
         Some(Self { folder, key, shards, clean, now: SystemTime::now() })
     }
 
-    /// Returns whether primitives were made of any file.
+    /// Returns true if the cache has the primitives of any file.
     pub fn has_primitives(&self) -> bool {
         self.shards.iter().flat_map(|shard| shard.files.values()).any(|file| file.primitives.is_some())
     }
 
-    /// Finds the files that are as they were.
+    /// Finds the unchanged files.
     pub fn known(&self, tree: &Tree, entries: Vec<Entry>) -> Known {
         let has_new_stamps = AtomicBool::new(false);
         let unchanged = |entry: &Entry| -> Option<(String, Arc<File>)> {
@@ -132,8 +133,8 @@ impl Cache {
         }
     }
 
-    /// Returns the files that changed if linking them can't change what is reported: an earlier command reported
-    /// nothing, and each of them has the same links as before. `analyze` gets the changed files.
+    /// Analyzes the changed files and returns them, if linking them can't change the result: an earlier command
+    /// had no diagnostics, and each file has the same links as before.
     pub fn changed_alike(
         &self,
         known: &Known,
@@ -151,8 +152,7 @@ impl Cache {
         if is_worth_it { changed.into_par_iter().map(alike).collect() } else { None }
     }
 
-    /// Writes what a command found out about all files of the project. If it can't be written, the next command takes
-    /// longer.
+    /// Stores the results of a command for all files of the project. If that fails, the next command takes longer.
     pub fn keep(&mut self, tree: &Tree, known: &Known, compilation: &Compilation, fresh: &[Fresh]) {
         let touched = touched(compilation);
         let mut primitives = primitives(compilation);
@@ -171,7 +171,7 @@ impl Cache {
         self.write(tree, clean);
     }
 
-    /// Writes new stamps of files that have not changed, so that the next command need not compare their contents.
+    /// Stores new stamps of unchanged files, so that the next command need not compare their contents.
     pub fn keep_stamps(&mut self, tree: &Tree, known: &Known) {
         if known.has_new_stamps {
             self.restamp(known);
@@ -191,7 +191,7 @@ impl Cache {
         if private::dcp(tree.root()).is_err() || private::folder(&folder).is_err() {
             return;
         }
-        // Git leaves the cache out, also where the project does not say so.
+        // Git ignores the cache, even if the project's own ignore files do not list it.
         let ignore = Path::new(FOLDER).join(".gitignore");
         if tree.stamp(&ignore).is_none() {
             _ = tree.replace_private(&ignore, b"*\n");
@@ -238,7 +238,7 @@ impl Cache {
     }
 }
 
-/// Returns the digest of a set of files, by the paths and contents of all that was read.
+/// Returns the digest of a set of files, by the paths and contents of all files that were read for them.
 fn set<'f>(files: impl IntoIterator<Item = &'f Arc<File>>) -> Sha {
     let mut digest = Sha256::new();
     for file in files {
@@ -266,7 +266,7 @@ fn primitives(compilation: &Compilation) -> Primitives {
     found
 }
 
-/// Leaves the files whose primitives are applied as they are.
+/// Limits the known files to those whose primitives are applied.
 pub fn applied<'a>(mut known: Known, entries: impl Iterator<Item = (&'a Address, &'a Fingerprint)>) -> Known {
     let mut applied: HashMap<(&str, &str), Vec<(Kind, &Fingerprint)>> = HashMap::new();
     for (address, fingerprint) in entries {

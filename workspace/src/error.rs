@@ -21,7 +21,7 @@ impl Error {
         Self { is_usage: true, ..Self::new(message) }
     }
 
-    /// Makes the error of a file operation, such as `read`.
+    /// Creates the error of a file operation, such as `read`.
     pub fn at(path: &Path, operation: &str, error: &io::Error) -> Self {
         Self::new(format!("`{}` can't be {operation}: {}", path.display(), reason(error)))
     }

@@ -1,8 +1,8 @@
-//! Reads files that somebody else may have prepared: regular files only, of a limited size, without leaving a folder.
+//! Reads untrusted files: regular files only, with a size limit, and without leaving a folder.
 //!
-//! Opening a FIFO waits for a writer, reading a device may never end, and a link may be put in place of a folder between
-//! a check and the open that follows it. So a path is resolved and opened in one step (`openat2` where the kernel has
-//! it), never waits, and what was opened is checked before it is read.
+//! Opening a FIFO waits for a writer, reading a device may never end, and a link may replace a folder between a
+//! check and the open that follows it. So a path is resolved and opened in one step (`openat2` if the kernel has
+//! it) without waiting, and the opened file is checked before it is read.
 
 mod open;
 mod stamp;
@@ -27,21 +27,21 @@ pub use stamp::Stamp;
 /// Prefix of the names of unfinished files. A killed process may leave one behind.
 pub const UNFINISHED: &str = ".dcp-unfinished-";
 
-/// Limit for plans and other files that dcp wrote itself.
+/// Size limit of plans and other files that dcp wrote itself.
 pub const LARGE: u64 = 256 * 1024 * 1024;
 
-/// The text of a file, and the stamp that the file had before it was read.
+/// The text of a file, and the file's stamp from before the read.
 #[derive(Debug, Clone)]
 pub struct Content {
     pub text: String,
     pub stamp: Stamp,
 }
 
-/// A folder that is read, and written to, without leaving it. Links inside of the folder are followed; links that lead
-/// out of it are refused.
+/// A folder for reads and writes that never leave it. Links inside the folder are followed; links that lead out of
+/// it are rejected.
 #[derive(Debug)]
 pub struct Tree {
-    /// Without links in its path.
+    /// The canonical path.
     root: PathBuf,
     folder: OwnedFd,
     resolve: open::Resolve,
@@ -54,12 +54,12 @@ impl Tree {
         Ok(Self { root, folder, resolve: open::Resolve::available() })
     }
 
-    /// The folder's path, without links in it.
+    /// Returns the folder's canonical path.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Returns a path of the tree without links in it. The path may be relative to the root, or absolute.
+    /// Returns the canonical path of a file in the tree. The argument may be relative to the root, or absolute.
     pub fn real(&self, path: &Path) -> Result<PathBuf, LoadError> {
         let path = self.root.join(path);
         let real = path.canonicalize().map_err(|error| match failed(&error) {
@@ -82,7 +82,7 @@ impl Tree {
         Ok(Stamp::of(&metadata))
     }
 
-    /// Reads a regular file that has to be UTF-8.
+    /// Reads a regular file as UTF-8.
     pub fn read_content(&self, path: &Path, limit: u64) -> Result<Content, LoadError> {
         let (bytes, stamp) = read(File::from(self.opened(path, open::READ)?), limit)?;
         let text = String::from_utf8(bytes);
@@ -90,8 +90,8 @@ impl Tree {
         Ok(Content { text, stamp })
     }
 
-    /// Returns the stamp of a file without opening it. The path may leave the tree: the stamp serves only to tell
-    /// whether the file is one that was read before.
+    /// Returns the stamp of a file without opening it. The path may leave the tree, as the stamp only identifies a
+    /// file that was read before.
     pub fn stamp(&self, path: &Path) -> Option<Stamp> {
         rustix::fs::statat(&self.folder, path, AtFlags::empty()).ok().map(|found| Stamp::of_stat(&found))
     }
@@ -110,18 +110,18 @@ impl Tree {
         Ok(entries)
     }
 
-    /// Replaces a file as a whole, and keeps its permissions. The folder that has it is opened first, so that a link put
-    /// in the folder's place does not lead the new file elsewhere.
+    /// Replaces a file atomically, and keeps its permissions. Its folder is opened first, so that a link that
+    /// replaces the folder does not redirect the new file.
     pub fn replace(&self, path: &Path, content: &[u8]) -> Result<(), LoadError> {
         self.place(path, content, 0o7777)
     }
 
-    /// Replaces a file as a whole, for this user alone.
+    /// Replaces a file atomically, for this user alone.
     pub fn replace_private(&self, path: &Path, content: &[u8]) -> Result<(), LoadError> {
         self.place(path, content, 0o700)
     }
 
-    /// The file has no other permissions than those allowed.
+    /// Replaces a file whose permissions are limited to `allowed`.
     fn place(&self, path: &Path, content: &[u8], allowed: u32) -> Result<(), LoadError> {
         let above = path.parent().unwrap_or(Path::new(""));
         let name = path.file_name().ok_or(LoadError::Directory)?;
@@ -140,7 +140,7 @@ impl Tree {
             .and_then(|()| Ok(rustix::fs::renameat(&folder, &unfinished, &folder, name)?))
             .map_err(|error| failed(&error));
         if placed.is_err() {
-            // The error that is returned says more than that of the clean-up.
+            // The first error is more useful than one of the cleanup.
             _ = rustix::fs::unlinkat(&folder, &unfinished, AtFlags::empty());
         }
         placed
@@ -151,7 +151,7 @@ impl Tree {
         let path = if path == Path::new("") { Path::new(".") } else { path };
         match self.resolve.open(&self.folder, path, flags) {
             Err(open::Refused::Leaves) => {
-                // The path leads out of the folder, or passes an absolute link, which may lead back into it.
+                // The path leads out of the folder, or contains an absolute link, which may lead back into it.
                 let real = self.real(path)?;
                 let real = if real == Path::new("") { Path::new(".") } else { &real };
                 self.resolve.open_real(&self.folder, real, flags).map_err(refused)
@@ -165,7 +165,7 @@ impl Tree {
     }
 }
 
-/// Reads a regular file wherever it is.
+/// Reads a regular file at any path.
 pub fn read_anywhere(path: &Path, limit: u64) -> Result<Vec<u8>, LoadError> {
     let file = rustix::fs::open(path, open::READ, Mode::empty()).map_err(refused)?;
     Ok(read(File::from(file), limit)?.0)
@@ -176,12 +176,12 @@ pub fn read_named(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
     read_anywhere(path, limit).map_err(|error| unreadable(path, error))
 }
 
-/// Describes a file that could not be read.
+/// Describes a file that can't be read.
 pub fn unreadable(path: &Path, error: LoadError) -> Error {
     Error::new(format!("`{}` can't be read: {}", path.display(), why(error)))
 }
 
-/// Says what is wrong with a file, as part of a sentence.
+/// Describes the problem of a file, as part of a sentence.
 pub fn why(error: LoadError) -> String {
     match error {
         LoadError::NotFound => "there is no such file".to_owned(),
@@ -194,7 +194,7 @@ pub fn why(error: LoadError) -> String {
     }
 }
 
-/// Reads what was opened, if it is a regular file within the limit.
+/// Reads an open file, if it is a regular one within the limit.
 fn read(file: File, limit: u64) -> Result<(Vec<u8>, Stamp), LoadError> {
     let metadata = file.metadata().map_err(|error| failed(&error))?;
     regular(&metadata)?;
@@ -219,7 +219,7 @@ fn regular(metadata: &fs::Metadata) -> Result<(), LoadError> {
     }
 }
 
-/// The error for FIFOs, sockets and devices.
+/// Returns the error for FIFOs, sockets and devices.
 pub fn not_regular() -> LoadError {
     LoadError::Other("it is not a regular file".to_owned())
 }

@@ -1,4 +1,4 @@
-//! What the repository around a project says of it, where there is one.
+//! The state of the git repository around a project, if there is one.
 
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -12,19 +12,19 @@ use dcp_compiler::source::LoadError;
 use crate::error::Error;
 use crate::files::{self, LARGE, Tree};
 
-/// A repository that takes longer than this to answer is treated as one that doesn't.
+/// Timeout of a git command.
 const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Files of a repository that git opens first. It would wait for ever at a FIFO.
 const READ_FIRST: [&str; 5] = ["HEAD", "config", "index", "packed-refs", "info/exclude"];
 
-/// Runs git, which reads files that somebody else may have prepared: it gets a deadline, and runs no hook.
+/// Runs git with a timeout and without hooks, as it reads untrusted files.
 fn git(root: &Path, args: &[&str]) -> Result<String, String> {
     readable(root)?;
     let mut command = Command::new("git");
     command.arg("-C").arg(root).args(["-c", "core.fsmonitor=false"]).args(args);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    // What is asked here is never for a person to answer, and changes nothing.
+    // No command here needs a person's answer, or changes anything.
     command.env("GIT_OPTIONAL_LOCKS", "0").env("GIT_TERMINAL_PROMPT", "0");
     let deadline = Instant::now() + PATIENCE;
     let mut child = command.spawn().map_err(|error| error.to_string())?;
@@ -45,7 +45,7 @@ fn collect(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<String> {
     let (sender, receiver) = mpsc::channel();
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
-        // What can't be read to its end is not sent, and is missed by the receiver.
+        // Incomplete output is not sent, which the receiver sees as an error.
         if pipe.is_some_and(|pipe| pipe.take(LARGE).read_to_end(&mut bytes).is_ok()) {
             _ = sender.send(String::from_utf8_lossy(&bytes).into_owned());
         }
@@ -53,7 +53,7 @@ fn collect(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<String> {
     receiver
 }
 
-/// Sees to it that the files that git reads first are regular ones.
+/// Checks that the files that git reads first are regular ones.
 fn readable(root: &Path) -> Result<(), String> {
     let Some(folder) = root.ancestors().map(|above| above.join(".git")).find(|folder| folder.is_dir()) else {
         // There is no repository, or it is elsewhere: git finds out.
@@ -70,7 +70,7 @@ fn readable(root: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// The commit that is checked out, with `-dirty` where files of the project differ from it.
+/// Returns the commit that is checked out, with `-dirty` if files of the project differ from it.
 pub fn commit(root: &Path) -> Option<String> {
     let head = git(root, &["rev-parse", "--verify", "--quiet", "HEAD"]).ok()?;
     let changed = git(root, &["status", "--porcelain", "--", "."]).ok()?;
@@ -78,7 +78,7 @@ pub fn commit(root: &Path) -> Option<String> {
     Some(format!("{}{dirty}", head.trim()))
 }
 
-/// The files that differ from a revision, relative to the project's folder; those that are new and not added as well.
+/// Returns the files that differ from a revision, relative to the project's folder, including untracked ones.
 pub fn changed_since(root: &Path, revision: &str) -> Result<BTreeSet<String>, Error> {
     let failed = |why: String| {
         Error::new(format!("git can't say what changed since `{revision}`: {why}"))

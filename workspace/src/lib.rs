@@ -1,7 +1,7 @@
-//! Projects on disk: where they are, which files they have, and what a compilation of them gives.
+//! Projects on disk: their folders, files and compilation.
 //!
-//! The crate reads files that other people may have prepared, and writes only below `.dcp`. It prints nothing: callers
-//! show errors and progress.
+//! The crate reads untrusted files, and writes only below `.dcp`. It prints nothing: callers show errors and
+//! progress.
 
 pub mod cache;
 pub mod error;

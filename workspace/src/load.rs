@@ -1,4 +1,4 @@
-//! Reads manifests and what they refer to, for the compiler.
+//! Reads manifests and the files that they refer to, for the compiler.
 
 mod discover;
 mod ignored;
@@ -12,15 +12,15 @@ use crate::files::{Content, Stamp, Tree};
 
 pub use discover::{Place, discover};
 
-/// Limit for manifests, SQL files and ignore files, in bytes.
+/// Size limit of manifests, SQL files and ignore files, in bytes.
 const LIMIT: u64 = 1024 * 1024;
 
-/// A file that was found, or why it can't be one.
+/// A file with manifests, or the reason why it can't be one.
 #[derive(Debug)]
 pub struct Entry {
-    /// Relative to the project's folder, with `/` between its parts.
+    /// The path relative to the project's folder, with `/` between its parts.
     pub shown: String,
-    /// Relative to the project's folder; without links when it was found.
+    /// The path relative to the project's folder; without links when it was found.
     pub file: Result<PathBuf, LoadError>,
     /// The content, once it was read.
     content: OnceLock<Content>,
@@ -45,7 +45,7 @@ impl Entry {
     }
 }
 
-/// Gives a compiler the one manifest that it is about, and other files of the project.
+/// A loader for the compiler: one manifest, and other files of the project.
 #[derive(Debug)]
 pub struct EntryLoader<'a> {
     pub tree: &'a Tree,

@@ -9,20 +9,21 @@ use rustix::process::geteuid;
 
 use crate::FOLDER;
 
-/// The token of a project, which its reader refuses if others can read it.
+/// The token of a project. Its reader rejects it if other users can read it.
 pub const TOKEN: &str = "token";
 
-/// Below `.dcp`, the folder that others read: Airflow.
+/// The folder below `.dcp` that other users read: Airflow.
 const DAGS: &str = "dags";
 
-/// The project's `.dcp`, made if it is missing. Others can't enter it, and can't read what an earlier dcp left in it.
+/// Returns the project's `.dcp`, and creates it if it is missing. Other users can't enter it, nor read files that
+/// an earlier dcp created in it.
 pub fn dcp(root: &Path) -> io::Result<PathBuf> {
     let path = root.join(FOLDER);
     folder(&path)?;
     for entry in path.read_dir()? {
         let entry = entry?;
-        // Entries that are gone meanwhile or belong to another user stay as they are. A token that others could read is
-        // refused by `read_token`.
+        // Entries that were removed meanwhile or belong to another user are left alone. `read_token` rejects a
+        // token that others can read.
         if entry.file_name() != DAGS
             && entry.file_name() != TOKEN
             && let Ok(found) = entry.metadata()
@@ -33,7 +34,7 @@ pub fn dcp(root: &Path) -> io::Result<PathBuf> {
     Ok(path)
 }
 
-/// Takes a file or a folder of this user from all others.
+/// Removes other users' access to a file or a folder of this user.
 fn close(path: &Path, found: &Metadata) -> io::Result<()> {
     let is_open = found.mode() & 0o077 != 0 && found.uid() == geteuid().as_raw();
     if is_open && (found.is_file() || found.is_dir()) {
@@ -42,14 +43,14 @@ fn close(path: &Path, found: &Metadata) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a folder for this user alone, or closes one of this user's that others can enter.
+/// Creates a folder for this user alone, or restricts an existing one of this user.
 pub fn folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    // A folder of another user stays as it is: this user is let in on purpose.
+    // A folder of another user is left alone, as it gives this user access on purpose.
     close(path, &path.metadata()?)
 }
 
-/// Opens a file to be locked, made if it is missing.
+/// Opens a file for locking, and creates it if it is missing.
 pub fn lock_file(path: &Path) -> io::Result<File> {
     OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)
 }

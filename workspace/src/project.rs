@@ -1,4 +1,4 @@
-//! Finds the project, reads it, and has it compiled.
+//! Finds, reads and compiles a project.
 
 use std::collections::HashSet;
 use std::mem::ManuallyDrop;
@@ -20,21 +20,21 @@ use crate::error::{Error, reason};
 use crate::files::Tree;
 use crate::load::{Entry, EntryLoader, Place, discover, load};
 
-/// Where the project is.
+/// A project on disk.
 #[derive(Debug)]
 pub struct Workspace {
     /// The project's folder, without links in its path.
     pub root: PathBuf,
     /// The files of that folder.
     pub tree: Tree,
-    /// Its project file, if it has one.
+    /// The content of its project file, if it has one.
     file: Option<Result<String, LoadError>>,
 }
 
 /// A listener to the progress of a compilation.
 pub type OnFile<'a> = &'a (dyn Fn(usize) + Sync);
 
-/// What is to be compiled.
+/// A request to compile.
 #[derive(Clone, Copy)]
 pub struct Request<'a> {
     pub paths: &'a [PathBuf],
@@ -55,20 +55,20 @@ impl std::fmt::Debug for Request<'_> {
     }
 }
 
-/// What came of it.
+/// The result of a compilation.
 #[derive(Debug)]
 pub struct Outcome {
     pub compilation: Compilation,
-    /// How many files with manifests were found.
+    /// The number of files with manifests.
     pub files: usize,
-    /// The project file can't be used, so that no manifest was looked at.
+    /// True if the project file can't be used, so that no manifest was compiled.
     pub stopped: bool,
     pub timings: Timings,
     /// The files that were analyzed, if their analyses can be cached.
     pub fresh: Vec<Fresh>,
 }
 
-/// How long each step took.
+/// The duration of each step.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Timings {
     pub discover: Duration,
@@ -84,8 +84,9 @@ impl Timings {
 }
 
 impl Workspace {
-    /// The folder that was named; else the nearest one upwards that has a project file, first from here and then from
-    /// the first of `paths`; else the current folder, or that of the first path where it lies elsewhere.
+    /// Finds the project's folder: `named`; else the nearest one upwards with a project file, from the current
+    /// folder and then from the first of `paths`; else the current folder, or that of the first path if it is
+    /// elsewhere.
     pub fn find(named: Option<&Path>, paths: &[PathBuf]) -> Result<Self, Error> {
         let here = std::env::current_dir()
             .and_then(|here| here.canonicalize())
@@ -102,7 +103,7 @@ impl Workspace {
         Ok(Self { root, tree, file })
     }
 
-    /// What stands in the project file.
+    /// Returns the text of the project file.
     pub fn text(&self) -> Option<&str> {
         self.file.as_ref()?.as_deref().ok()
     }
@@ -111,13 +112,13 @@ impl Workspace {
         self.file.is_some()
     }
 
-    /// The project file with a target chosen, as it was compiled with.
+    /// Returns the project for a target, as it was compiled with.
     pub fn project(&self, target: Option<&str>) -> Project<'_> {
         let text = self.file.as_ref().and_then(|file| file.as_ref().ok());
         text.and_then(|text| Project::read(PROJECT_FILE, text, target).0).unwrap_or_else(Project::none)
     }
 
-    /// The same for commands that need no manifest; a project file that can't be used is an error.
+    /// Returns the project for commands that need no manifests. An unusable project file is an error.
     pub fn target(&self, target: Option<&str>) -> Result<Project<'_>, Error> {
         let see = || "`dcp validate` says what is wrong with it";
         match (&self.file, target) {
@@ -135,12 +136,12 @@ impl Workspace {
         }
     }
 
-    /// Reads the project and everything in it.
+    /// Compiles the project.
     pub fn compile(&self, request: Request<'_>) -> Result<Outcome, Error> {
         self.compile_unless(request, &Known::default())
     }
 
-    /// Validates all manifests of the project, and takes from the cache what has not changed.
+    /// Validates all manifests of the project, using the cache for unchanged files.
     pub fn validate_cached(&self, request: Request<'_>) -> Result<Outcome, Error> {
         let start = Instant::now();
         let find = || self.entries(request.paths);
@@ -178,7 +179,7 @@ impl Workspace {
         Ok(outcome)
     }
 
-    /// Validates the files that changed, without those that did not, if that is all that has to be done.
+    /// Validates only the files that changed, if that is sufficient.
     fn validate_changed(&self, request: Request<'_>, cache: &Cache, known: &Known) -> Option<Vec<Fresh>> {
         let (project, project_diagnostics) = Project::read(PROJECT_FILE, self.text()?, request.target);
         let project = &project?;
@@ -190,7 +191,7 @@ impl Workspace {
         })
     }
 
-    /// The same, but the files that are known are not analyzed again, and get no primitives.
+    /// Compiles the project without the known files: these are not analyzed again, and get no primitives.
     pub fn compile_unless(&self, request: Request<'_>, known: &Known) -> Result<Outcome, Error> {
         match (&self.file, request.target) {
             (None, Some(target)) => Err(no_target(target)),
@@ -222,7 +223,8 @@ impl Workspace {
     ) -> Outcome {
         let start = Instant::now();
         let places = self.places(project, request.paths);
-        // Making the validator takes about as long as finding the files of a small project.
+        // Building the validator takes about as long as finding the files of a small project, so both run in
+        // parallel.
         let warm_up = || {
             LazyLock::force(&schema::MANIFEST);
         };
@@ -236,7 +238,8 @@ impl Workspace {
         };
         let discovered = Instant::now();
         let compiler = Compiler { project, project_source, project_diagnostics, goal: request.goal };
-        // Problems that show only when all files are linked are shown with the text of their places.
+        // Files with problems that only linking finds are analyzed again, so that the problems can quote their
+        // text.
         let mut problems = HashSet::new();
         let (mut compilation, fresh, analyzed) = loop {
             let (analyses, fresh) = self.analyses(&compiler, entries, known, &problems, request.on_file);
@@ -253,7 +256,7 @@ impl Workspace {
             problems.extend(restored);
         };
         if self.has_file() && !request.paths.is_empty() {
-            // What the rest of the project would say to these is not known.
+            // A part of the project can't show that a producer or a use of an overlay is missing.
             let absent = [Code::NO_PRODUCER, Code::UNUSED_OVERLAY];
             compilation.diagnostics.retain(|diagnostic| !absent.contains(&diagnostic.code));
         }
@@ -265,7 +268,7 @@ impl Workspace {
         Outcome { compilation, files: entries.len(), stopped: false, timings, fresh }
     }
 
-    /// Analyzes each file by itself, but for those that are known and have no problems.
+    /// Analyzes each file, except known files without problems.
     fn analyses(
         &self,
         compiler: &Compiler<'_>,
@@ -282,7 +285,7 @@ impl Workspace {
         };
         let one = |(index, entry): (usize, &Entry)| {
             let cached = known.files.get(&entry.shown);
-            // The primitives of known files are applied, whether there is a problem or not.
+            // The primitives of known files are already applied, so these files are only validated.
             let compiler = if cached.is_some() { &only_checked } else { compiler };
             let cached = cached.filter(|_| !problems.contains(&entry.shown));
             let restored = cached.and_then(|file| file.analysis(index, &entry.shown));
@@ -304,9 +307,9 @@ impl Workspace {
         (analyses, fresh.into_iter().flatten().collect())
     }
 
-    /// The files and folders that were asked for, or those that the project names.
+    /// Returns the files and folders in `paths`, or else those that the project names.
     fn places(&self, project: &Project<'_>, paths: &[PathBuf]) -> Vec<Place> {
-        // Paths that were asked for begin at the current folder, those of the project at its own.
+        // Paths in `paths` are relative to the current folder, those of the project to its own folder.
         let full = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
         let asked = paths.iter().map(|path| Place { named: self.shown(path), path: full(path) });
         let mut places: Vec<Place> = asked.collect();
@@ -319,7 +322,7 @@ impl Workspace {
         places
     }
 
-    /// All files that hold manifests.
+    /// Returns all files with manifests.
     pub fn entries(&self, paths: &[PathBuf]) -> Vec<Entry> {
         let read = self.file.as_ref().and_then(|file| file.as_ref().ok());
         let target = read.map(|text| Project::read(PROJECT_FILE, text, None).0);
@@ -327,7 +330,7 @@ impl Workspace {
         discover(&self.tree, self.places(&project, paths)).entries
     }
 
-    /// The folders of the projects below this one, where this one is no project.
+    /// Returns the folders of the projects below this one, if this one is no project.
     pub fn below(&self) -> Vec<PathBuf> {
         if self.has_file() {
             return Vec::new();
@@ -336,7 +339,7 @@ impl Workspace {
         projects.filter_map(|file| Some(self.root.join(file.parent()?))).collect()
     }
 
-    /// Refuses a folder in which there is nothing to do: without a project, a manifest, or anything applied.
+    /// Rejects a folder with neither a project, nor a manifest, nor applied state.
     pub fn expect_something(&self) -> Result<(), Error> {
         if self.has_file() || self.root.join(FOLDER).join("state.db").exists() {
             return Ok(());
@@ -359,7 +362,7 @@ impl Workspace {
         }
     }
 
-    /// A path as it is called in this project, if that can be said of one that is perhaps not there.
+    /// Returns the name of a path in this project. The path need not exist.
     fn shown(&self, path: &Path) -> String {
         let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let plain = !full.components().any(|part| part == Component::ParentDir);

@@ -1,4 +1,4 @@
-//! One manifest's file in the cache, with all files that were read for it.
+//! A cached file with manifests, and the files that were read for it.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,7 +22,7 @@ pub struct File {
     #[serde(deserialize_with = "bytes")]
     analysis: Vec<u8>,
     pub(super) manifests: usize,
-    /// The workload's primitives in the order of their kinds, once they were made.
+    /// The fingerprints of the workload's primitives in the order of their kinds, if they were compiled.
     pub(super) primitives: Option<(Workload, Vec<(Kind, Fingerprint)>)>,
 }
 
@@ -30,9 +30,9 @@ pub struct File {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Read {
     path: String,
-    /// The digest of its content, or none if the file only has to exist.
+    /// The digest of its content; none if the file only has to exist.
     sha: Option<Sha>,
-    /// None if the file was too young: it could change and keep its stamp.
+    /// None if the file was too young, so that it could change without another stamp.
     stamp: Option<Stamp>,
 }
 
@@ -41,7 +41,7 @@ fn bytes<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
 }
 
 impl File {
-    /// Returns this file if nothing of it has changed, with the stamps that its files have now.
+    /// Returns this file with the current stamps, if no file of it has changed.
     pub(super) fn unchanged(
         self: &Arc<Self>,
         tree: &Tree,
@@ -62,7 +62,7 @@ impl File {
         Some(restamped.map_or_else(|| Arc::clone(self), Arc::new))
     }
 
-    /// Restores the analysis at another place among all files.
+    /// Restores the analysis at an index among all files.
     pub fn analysis(&self, index: usize, path: &str) -> Option<Analysis> {
         postcard::from_bytes::<Stored>(&self.analysis).ok()?.restore(index, path)
     }
@@ -85,7 +85,7 @@ impl Read {
         self.stamp.is_some() && path.and_then(|path| tree.stamp(path)) == self.stamp
     }
 
-    /// Reads the file, and returns its stamp if its content is the same.
+    /// Reads the file, and returns its stamp if the content has the same digest.
     fn unchanged(&self, tree: &Tree, own: Option<&Entry>) -> Option<Stamp> {
         let same = |text: &str| self.sha.is_some_and(|sha| sha == sha_of(text));
         match (self.sha, own) {
@@ -100,14 +100,14 @@ fn sha_of(text: &str) -> Sha {
     Sha256::digest(text).into()
 }
 
-/// A file that was analyzed, and what was read for it.
+/// A file that was just analyzed, and the files that were read for it.
 #[derive(Debug)]
 pub struct Fresh {
     pub path: String,
     read: Vec<Read>,
-    /// The analysis if it can be cached, with the number of its manifests.
+    /// The encoded analysis and the number of its manifests, if it can be cached.
     stored: Option<(Vec<u8>, usize)>,
-    /// The workload, if there is one.
+    /// The workload, if the file has exactly one.
     workload: Option<Workload>,
 }
 
@@ -121,19 +121,20 @@ impl Fresh {
         Self { path, read, stored, workload }
     }
 
-    /// Returns how many manifests the file holds, if its analysis can be cached.
+    /// Returns the number of manifests in the file, if its analysis can be cached.
     pub fn manifests(&self) -> Option<usize> {
         self.stored.as_ref().map(|(_, manifests)| *manifests)
     }
 
-    /// Returns whether linking the file gives the same as linking an earlier version of it, but for places.
+    /// Returns true if linking the file gives the same result as linking a cached version of it, except for
+    /// positions.
     pub(super) fn links_as(&self, cached: &File) -> bool {
         let stored = self.stored.as_ref().and_then(|(bytes, _)| postcard::from_bytes::<Stored>(bytes).ok());
         let cached = postcard::from_bytes::<Stored>(&cached.analysis).ok();
         stored.zip(cached).is_some_and(|(stored, cached)| stored.links_as(&cached))
     }
 
-    /// Makes the cache's file of it.
+    /// Converts this to a file of the cache.
     pub(super) fn file(&self, primitives: &mut Primitives, now: SystemTime) -> Option<File> {
         let (analysis, manifests) = self.stored.clone()?;
         let settled = |read: &Read| {
@@ -148,7 +149,7 @@ impl Fresh {
     }
 }
 
-/// Loads for one file, and records what was read.
+/// A loader for one file that records the files that are read.
 #[derive(Debug)]
 pub struct Recorder<'a> {
     loader: EntryLoader<'a>,

@@ -1,4 +1,5 @@
-//! The files of the cache on disk: several, so that a change of one manifest writes a small part of it.
+//! The files of the cache on disk. There are several, so that a change of one manifest writes only a part of the
+//! cache.
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -17,7 +18,7 @@ pub(super) struct Shard {
 }
 
 impl Shard {
-    /// Reads a shard, if it was written with this key.
+    /// Decodes a shard, if it was written with this key.
     pub(super) fn read(bytes: &[u8], key: &Sha) -> Option<Self> {
         let (written_with, rest) = postcard::take_from_bytes::<Sha>(bytes).ok()?;
         if written_with != *key {
@@ -35,7 +36,7 @@ impl Shard {
     }
 }
 
-/// Returns the shard of a path. It must be the same in every run of a program.
+/// Returns the shard of a path. It is the same in every run of a program.
 pub(super) fn of(path: &str) -> usize {
     let mut hasher = DefaultHasher::new();
     path.hash(&mut hasher);

@@ -14,7 +14,7 @@ struct Project {
 }
 
 impl Project {
-    /// Three workloads, one of which has its SQL in a file, and one a program.
+    /// Creates a project of three workloads: one has its SQL in a file, and one has a program.
     fn new() -> Self {
         let project = Self { folder: tempfile::tempdir().expect("there is a temporary folder") };
         project.write("dcp.yaml", "project: shop\nmanifests: [manifests]\n");
@@ -36,7 +36,7 @@ impl Project {
         fs::write(path, text).expect("files can be written");
     }
 
-    /// Validates, and returns the names of the files that were analyzed, with the number of diagnostics.
+    /// Validates the project. Returns the names of the analyzed files and the number of diagnostics.
     fn validate(&self) -> (BTreeSet<String>, usize) {
         let home = Workspace::find(Some(self.folder.path()), &[]).expect("it is there");
         let request = Request { paths: &[], target: None, goal: Goal::Validate, on_file: None };
@@ -45,7 +45,7 @@ impl Project {
         (fresh, outcome.compilation.diagnostics.len())
     }
 
-    /// Waits until later changes of the files certainly get other stamps.
+    /// Waits until later changes of the files are sure to change their stamps.
     fn settle(&self) {
         let deadline = Instant::now() + Duration::from_mins(1);
         let home = Workspace::find(Some(self.folder.path()), &[]).expect("it is there");
@@ -80,7 +80,7 @@ fn validate_analyzes_changed_files_only() {
     assert_eq!(project.validate(), (names(["a", "b", "c"]), 0));
     assert_eq!(project.validate(), (names([]), 0));
     project.settle();
-    // The second run reads the contents and stores the stamps, which the third one goes by.
+    // The first run compares the contents and stores the stamps; the second one uses the stamps.
     assert_eq!(project.validate(), (names([]), 0));
     assert_eq!(project.validate(), (names([]), 0));
 
@@ -88,7 +88,7 @@ fn validate_analyzes_changed_files_only() {
     assert_eq!(project.validate(), (names(["a"]), 0));
     project.write("sql/b.sql", "INSERT INTO lake.b SELECT 2 FROM lake.a");
     assert_eq!(project.validate(), (names(["b"]), 0));
-    // A program is not read.
+    // The content of a program is not read, so changing it has no effect.
     project.write("jobs/c.py", "print()");
     assert_eq!(project.validate(), (names([]), 0));
     fs::remove_file(project.path("jobs/c.py")).expect("it is there");
@@ -168,7 +168,7 @@ fn change_that_keeps_size_and_modification_time_is_seen() {
 fn problem_between_unchanged_files_is_shown_with_their_text() {
     let project = Project::new();
     project.validate();
-    // Both files are as they were, and a third one makes a problem of the first.
+    // Both files are unchanged, and a third one causes a problem in the first.
     project.write("manifests/d.yaml", &manifest("a", "sql: {query: 'INSERT INTO lake.d SELECT 1'}"));
     let home = Workspace::find(Some(project.folder.path()), &[]).expect("it is there");
     let request = Request { paths: &[], target: None, goal: Goal::Validate, on_file: None };

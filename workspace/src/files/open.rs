@@ -6,20 +6,20 @@ use std::path::{Component, Path};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-/// Opening never waits for the other end of a FIFO, and never makes a terminal that of the process.
+/// Flags for reading. Opening neither waits for the other end of a FIFO, nor makes a terminal the process's own.
 pub(super) const READ: OFlags =
     OFlags::RDONLY.union(OFlags::NONBLOCK).union(OFlags::NOCTTY).union(OFlags::CLOEXEC);
 
-/// A folder that is only a place to begin at.
+/// Flags for a folder that is only a base of other paths.
 #[cfg(target_os = "linux")]
 pub(super) const FOLDER: OFlags = OFlags::PATH.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 #[cfg(not(target_os = "linux"))]
 pub(super) const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// Why a path was not opened.
+/// The reason why a path was not opened.
 #[derive(Debug)]
 pub(super) enum Refused {
-    /// It leaves the folder, or can only be resolved by links that do.
+    /// The path leaves the folder, or can only be resolved by links that do.
     Leaves,
     System(Errno),
 }
@@ -30,12 +30,12 @@ impl From<Errno> for Refused {
     }
 }
 
-/// How a path is resolved.
+/// The way in which paths are resolved.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Resolve {
-    /// By one call, `openat2`, that the kernel keeps within the folder.
+    /// One call of `openat2`, which the kernel restricts to the folder.
     Kernel,
-    /// Without links first, and then component by component, none of which may be a link: for systems and sandboxes
+    /// Canonicalized first, then opened component by component without following links: for systems and sandboxes
     /// without `openat2` (Linux before 5.6, some seccomp profiles, macOS).
     Steps,
 }
@@ -45,12 +45,12 @@ impl Resolve {
         if cfg!(target_os = "linux") { Self::Kernel } else { Self::Steps }
     }
 
-    /// Opens a path that may have links in it.
+    /// Opens a path that may contain links.
     pub(super) fn open(self, folder: &OwnedFd, path: &Path, flags: OFlags) -> Result<OwnedFd, Refused> {
         match self {
             #[cfg(target_os = "linux")]
             Self::Kernel => match beneath(folder, path, flags, rustix::fs::ResolveFlags::empty()) {
-                // A sandbox may answer with EPERM to a call that it does not know.
+                // A sandbox may return EPERM for calls that it does not know.
                 Err(Errno::XDEV | Errno::NOSYS | Errno::PERM) => Err(Refused::Leaves),
                 opened => Ok(opened?),
             },
@@ -60,7 +60,7 @@ impl Resolve {
         }
     }
 
-    /// Opens a path that had no links when it was looked up. One that has a link by now is an error.
+    /// Opens a path that had no links when it was resolved. A link in it is an error.
     pub(super) fn open_real(self, folder: &OwnedFd, path: &Path, flags: OFlags) -> Result<OwnedFd, Errno> {
         #[cfg(target_os = "linux")]
         if self == Self::Kernel {
@@ -81,7 +81,7 @@ fn beneath(
     resolve: rustix::fs::ResolveFlags,
 ) -> Result<OwnedFd, Errno> {
     use rustix::fs::ResolveFlags;
-    // The kernel gives up with EAGAIN when something is renamed while it follows a `..`.
+    // The kernel returns EAGAIN if something is renamed while it follows a `..`.
     const ATTEMPTS: usize = 16;
     let resolve = resolve | ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
     let mut opened = Err(Errno::AGAIN);

@@ -1,4 +1,4 @@
-//! Tells whether a file is the one that was read before, without reading it.
+//! Detects changes of a file without reading it.
 
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
@@ -6,18 +6,18 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
-/// A file that changed this long ago gets another time when it changes again. Clocks of file systems have steps of
-/// milliseconds, some of up to two seconds.
+/// The age after which any further change gets another time. Clocks of file systems have steps of milliseconds,
+/// some of up to two seconds.
 const SETTLED: Duration = Duration::from_secs(3);
 
-/// The identity of a file and of its last change. The time of the change can't be set by programs, as the time of the
-/// modification can be.
+/// The identity of a file and of its last change. Programs can set the time of modification, but not the time of
+/// change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamp {
     device: u64,
     inode: u64,
     size: u64,
-    /// In nanoseconds.
+    /// The time of modification, in nanoseconds.
     modified: i64,
     changed: i64,
 }
@@ -45,7 +45,7 @@ impl Stamp {
         }
     }
 
-    /// Returns whether any later change of the file gives another stamp.
+    /// Returns true if any later change of the file gives another stamp.
     pub fn is_settled(&self, now: SystemTime) -> bool {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let limit = now.saturating_sub(SETTLED).as_nanos();

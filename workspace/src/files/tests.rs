@@ -36,7 +36,7 @@ impl World {
         self.folder.path().canonicalize().expect("it is there").join(path)
     }
 
-    /// The project, in each of the ways in which paths are resolved.
+    /// Returns the project with each way of resolving paths.
     fn trees(&self) -> impl Iterator<Item = Tree> {
         [open::Resolve::Kernel, open::Resolve::Steps].into_iter().map(|resolve| {
             let tree = Tree::open(&self.at("project")).expect("it is there");
@@ -140,10 +140,10 @@ fn a_replaced_file_keeps_its_permissions_and_leaves_nothing_behind() {
     }
 }
 
-/// Somebody puts a link that leads out of the tree in the place of a folder, and takes it away again, all the time.
+/// Another thread continuously swaps a folder of the tree with a link that leads out of it.
 #[test]
 fn a_link_that_replaces_a_folder_never_leads_out_of_the_tree() {
-    // So often each way is met, in each way of resolving paths.
+    // Each outcome must occur this often, with each way of resolving paths.
     const TIMES: usize = 500;
     let deadline = Instant::now() + Duration::from_mins(2);
     let world = World::new();
@@ -166,7 +166,7 @@ fn a_link_that_replaces_a_folder_never_leads_out_of_the_tree() {
     assert_eq!(outside.len(), 1, "{outside:?}");
 }
 
-/// Reads and writes until both the folder and the link were met so often.
+/// Reads and writes until both the folder and the link were met this often.
 fn race(tree: &Tree, times: usize, deadline: Instant) -> Result<(), String> {
     let (mut inside, mut refused) = (0, 0);
     while inside < times || refused < times {

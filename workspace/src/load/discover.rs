@@ -11,17 +11,17 @@ use super::Entry;
 use super::ignored::{self, Ignored};
 use crate::files::{Tree, not_regular};
 
-/// A file or a folder to search, as somebody named it.
+/// A file or a folder to search, and its name for messages.
 #[derive(Debug)]
 pub struct Place {
     pub named: String,
     pub path: PathBuf,
 }
 
-/// What is in some places.
+/// The result of a search.
 #[derive(Debug)]
 pub struct Found {
-    /// All manifests, in the order of their paths. What can't be read is found as well, with the reason.
+    /// All manifests, in the order of their paths. Unreadable ones have an error.
     pub entries: Vec<Entry>,
     /// The project files, relative to the tree and in order.
     pub projects: Vec<PathBuf>,
@@ -33,7 +33,7 @@ pub fn discover(tree: &Tree, places: Vec<Place>) -> Found {
         search.place(place);
     }
     let mut next = 0;
-    // Folders that links lead to are added as they are found.
+    // The search adds folders that links lead to.
     while let Some(folder) = search.folders.get(next).cloned() {
         search.walk(folder);
         next += 1;
@@ -47,7 +47,7 @@ pub fn discover(tree: &Tree, places: Vec<Place>) -> Found {
 
 struct Search<'t> {
     tree: &'t Tree,
-    /// Relative to the tree, without links in their paths, and none inside of another.
+    /// Paths relative to the tree, without links in them; none is below another one.
     folders: Vec<PathBuf>,
     entries: Vec<Entry>,
     projects: Vec<PathBuf>,
@@ -66,7 +66,7 @@ impl Search<'_> {
         }
     }
 
-    /// Searches a folder once, however many ways lead there.
+    /// Adds a folder, unless it is searched already.
     fn folder(&mut self, folder: PathBuf) {
         if !self.folders.iter().any(|known| folder.starts_with(known)) {
             self.folders.push(folder);
@@ -120,7 +120,7 @@ impl Search<'_> {
         }
     }
 
-    /// A link is as good as what it leads to, as long as that is part of the project.
+    /// Treats a link like its target, if the target is part of the project.
     fn link(&mut self, path: &Path) {
         let yaml = is_yaml(path);
         let full = self.tree.root().join(path);
@@ -139,7 +139,7 @@ impl Search<'_> {
         }
     }
 
-    /// What a path without links leads to. It is only used to choose what to look at: what is opened is checked again.
+    /// Returns the kind of a path without links. It only selects files: opened files are checked again.
     fn kind(&self, real: &Path) -> FileType {
         let found = rustix::fs::lstat(self.tree.root().join(real));
         found.map_or(FileType::Unknown, |found| FileType::from_raw_mode(found.st_mode))

@@ -1,4 +1,4 @@
-//! Reads `.gitignore` files, and says which paths they leave out.
+//! Reads `.gitignore` files, and decides which paths they exclude.
 //!
 //! The `ignore` crate could read them itself, but would wait for a FIFO and read a device without end.
 
@@ -14,7 +14,7 @@ use crate::files::Tree;
 /// The name of ignore files.
 pub(super) const NAME: &str = ".gitignore";
 
-/// The ignore files that have a say in one folder: its own, and those of the folders above.
+/// The ignore files that apply to one folder: its own, and those of the folders above.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ignored(Option<Arc<Level>>);
 
@@ -25,8 +25,8 @@ struct Level {
 }
 
 impl Ignored {
-    /// Reads the ignore files of the folders above a folder, up to that of its repository. Outside of a repository,
-    /// nothing above the folder has a say.
+    /// Reads the ignore files of the folders above a folder, up to that of its repository. Outside of a
+    /// repository, no files above the folder apply.
     pub(super) fn above(folder: &Path) -> Result<Self, (PathBuf, LoadError)> {
         let Some(repository) = folder.ancestors().find(|above| above.join(".git").exists()) else {
             return Ok(Self::default());
@@ -44,7 +44,7 @@ impl Ignored {
         })
     }
 
-    /// Returns what has a say in `folder`, which is the next one below.
+    /// Returns the ignore files for `folder`, which is the next one below.
     pub(super) fn below(&self, tree: &Tree, folder: &Path) -> Result<Self, LoadError> {
         let text = match tree.read(&folder.join(NAME), LIMIT) {
             Ok(text) => text,
@@ -53,14 +53,14 @@ impl Ignored {
         };
         let mut rules = GitignoreBuilder::new(tree.root().join(folder));
         for line in String::from_utf8_lossy(&text).lines() {
-            // Git skips lines that are no pattern, too.
+            // Git skips invalid lines, too.
             _ = rules.add_line(None, line);
         }
         let rules = rules.build().map_err(|error| LoadError::Other(error.to_string()))?;
         Ok(Self(Some(Arc::new(Level { rules, above: self.clone() }))))
     }
 
-    /// Whether a path is left out. Hidden files and folders are, unless a rule names them.
+    /// Returns true if a path is excluded. Hidden files and folders are, unless a rule names them.
     pub(super) fn leaves_out(&self, path: &Path, is_folder: bool) -> bool {
         let mut next = self;
         while let Some(level) = &next.0 {
