@@ -1,4 +1,4 @@
-//! Generates the code of every protocol, and the descriptors that reflection serves. It needs no `protoc`.
+//! Generates the code of every protocol, and the descriptors for reflection. It needs no `protoc`.
 
 use std::error::Error;
 use std::path::PathBuf;

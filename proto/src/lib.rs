@@ -1,9 +1,9 @@
-//! The protocols that the parts of dcp speak with each other, and the code generated from them; nothing else.
+//! The protocols between the parts of dcp, and the code generated from them; nothing else.
 
-/// Every protocol as descriptors, for the reflection service.
+/// The descriptors of every protocol, for the reflection service.
 pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
 
-/// What is applied, and the way to apply more.
+/// The control plane: the registry of applied workloads, continuous jobs, and assets.
 pub mod control {
     #[expect(clippy::allow_attributes, clippy::pedantic, reason = "the code is generated")]
     pub mod v1 {
@@ -11,7 +11,7 @@ pub mod control {
     }
 }
 
-/// Executions of jobs: to have one run, to know how it is, to stop it.
+/// The Runner: submits, checks and cancels executions of jobs.
 pub mod runner {
     #[expect(clippy::allow_attributes, clippy::pedantic, reason = "the code is generated")]
     pub mod v1 {
