@@ -1,4 +1,4 @@
-//! What can be asked of the binary.
+//! The command line.
 
 mod apply;
 mod assets;
@@ -58,10 +58,10 @@ pub(crate) struct Global {
     /// The project's folder [default: the nearest one upwards that has a `dcp.yaml`, else the current one]
     #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) project: Option<PathBuf>,
-    /// When to use colour; `NO_COLOR` and `CLICOLOR` are respected
+    /// Use of colour; `NO_COLOR` and `CLICOLOR` are respected
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub(crate) color: Color,
-    /// Say only what is wrong: no notes, no summary of what went well
+    /// Print only errors and warnings: no notes, and no summary of success
     #[arg(short, long, global = true)]
     pub(crate) quiet: bool,
 }
@@ -75,37 +75,37 @@ pub(crate) enum Color {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Check manifests and say everything that is wrong with them
+    /// Check manifests and report all problems
     #[command(after_help = VALIDATE)]
     Validate(Validate),
-    /// Write the primitives and Airflow DAGs that manifests are decomposed into
+    /// Write the primitives and Airflow DAGs of manifests
     #[command(after_help = COMPILE)]
     Compile(Compile),
     /// Show what an apply would change, why, and what it costs a running stream
     #[command(after_help = PLAN)]
     Plan(Plan),
-    /// Do what a plan says: the manifests' one, or one that was saved
+    /// Apply the plan of the manifests, or a saved plan
     #[command(after_help = APPLY)]
     Apply(Apply),
-    /// Take away what is applied
+    /// Remove what is applied
     #[command(after_help = DESTROY)]
     Destroy(Destroy),
-    /// Go back to what was applied at an earlier serial
+    /// Restore what was applied at an earlier serial
     #[command(after_help = ROLLBACK)]
     Rollback(Rollback),
     /// List what was applied, by whom and when
     #[command(after_help = HISTORY)]
     History(History),
-    /// Print what is applied at an address, or was
+    /// Print the current or an earlier revision of an address
     #[command(after_help = SHOW)]
     Show(Show),
-    /// Compare what is applied with what is there: the folder of DAG files
+    /// Compare the DAG folder with what is applied
     #[command(after_help = DRIFT)]
     Drift(Drift),
-    /// Run a job, and tell how it goes
+    /// Run a job, and show its progress
     #[command(after_help = RUN)]
     Run(Run),
-    /// List what was run and what is running, or tell all of one execution
+    /// List executions, or show all details of one
     #[command(after_help = RUNS)]
     Runs(Runs),
     /// Print what the driver of an execution writes
@@ -117,25 +117,25 @@ pub(crate) enum Command {
     /// Print the rows that a job of SQL with `returnResult: true` returned
     #[command(after_help = RESULT)]
     Result(Rows),
-    /// Tell how continuous jobs are
+    /// Show the status of continuous jobs
     #[command(after_help = STATUS)]
     Status(Status),
-    /// Stop a continuous job, and keep it so
+    /// Pause a continuous job until it is resumed
     #[command(after_help = PAUSE)]
     Pause(Asked),
-    /// Have a paused job go on where it was
+    /// Resume a paused continuous job
     #[command(after_help = RESUME)]
     Resume(Asked),
-    /// Start a continuous job anew, on its checkpoint
+    /// Restart a continuous job
     #[command(after_help = RESTART)]
     Restart(Asked),
-    /// List what was decided about a continuous job, and why
+    /// List the decisions about a continuous job, and their reasons
     #[command(after_help = EVENTS)]
     Events(Events),
-    /// Tell which assets are complete, what they are made of, and what is made of them
+    /// Show the completions and the lineage of assets
     #[command(after_help = ASSETS)]
     Assets(Assets),
-    /// Say whether jobs can be run on this machine, and what is missing
+    /// Check whether this machine can run jobs, and what is missing
     Doctor(Doctor),
     #[command(hide = true)]
     Supervise(Supervise),
@@ -145,7 +145,7 @@ pub(crate) enum Command {
     /// Run a part of dcp as a service
     #[command(after_help = SERVE)]
     Serve(Serve),
-    /// Show which workloads read and write what, and who waits for whom
+    /// Show which datasets the workloads read, write and wait for
     #[command(after_help = GRAPH)]
     Graph(Graph),
     /// Print the JSON Schema of manifests or of the project file
@@ -157,7 +157,7 @@ pub(crate) enum Command {
     /// Explain a diagnostic, or list all of them
     #[command(after_help = EXPLAIN)]
     Explain(Explain),
-    /// Make a small project that is valid, to begin with
+    /// Create a small valid project
     #[command(after_help = INIT)]
     Init(Init),
     /// Print a script that completes commands in a shell
@@ -165,7 +165,7 @@ pub(crate) enum Command {
     Completions(Completions),
 }
 
-/// Which manifests, and for which target.
+/// The manifests and the target of a command.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Selection {
     /// Manifests, and folders to search for them [default: what `dcp.yaml` names]
@@ -178,9 +178,9 @@ pub(crate) struct Selection {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {
-    /// For people
+    /// Text for people
     Text,
-    /// For programs
+    /// JSON for programs
     Json,
 }
 

@@ -1,4 +1,4 @@
-//! What is asked of what is applied, or is to be.
+//! Arguments of the commands that plan, apply and inspect applied state.
 
 use std::path::PathBuf;
 
@@ -29,45 +29,46 @@ pub(crate) struct Plan {
     /// Only these workloads: `domain/name`, `domain/*`, or an address; can be given several times
     #[arg(long, value_name = "ADDRESS", num_args = 1)]
     pub(crate) select: Vec<String>,
-    /// Only what the changes since this git revision can affect
+    /// Only workloads that the changes since this git revision can affect
     #[arg(long, value_name = "REV")]
     pub(crate) since: Option<String>,
-    /// Save the plan in this file
+    /// File to save the plan in
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) out: Option<PathBuf>,
-    /// How to write it
+    /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: PlanFormat,
-    /// End with exit code 2 if there is something to do
+    /// Exit with code 2 if there are changes
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum PlanFormat {
-    /// For people
+    /// Text for people
     Text,
-    /// For programs; a file of it can be applied
+    /// JSON for programs, which can be saved and applied
     Json,
-    /// For the comment of a pull request
+    /// Markdown for a comment on a pull request
     Markdown,
-    /// For a job of GitHub Actions: annotations of what is dangerous
+    /// Annotations of dangerous changes for GitHub Actions
     Github,
 }
 
-/// What an apply is allowed to do.
+/// Consent to the changes of a plan.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Consent {
-    /// Don't ask; without a terminal, nothing is applied unless this is given
+    /// Apply without confirmation; required if there is no terminal
     #[arg(long)]
     pub(crate) auto_approve: bool,
-    /// Give up the checkpoint of this workload (`domain/name`, or `all`), where the plan says so; can be given several times
+    /// Workload whose checkpoint may be given up (`domain/name`, or `all`), if the plan needs it; can be given
+    /// several times
     #[arg(long, value_name = "WORKLOAD", num_args = 1)]
     pub(crate) allow_reset: Vec<String>,
-    /// Stop and take away this continuous workload (`domain/name`, or `all`); can be given several times
+    /// Continuous workload that may be stopped and deleted (`domain/name`, or `all`); can be given several times
     #[arg(long, value_name = "WORKLOAD", num_args = 1)]
     pub(crate) allow_delete: Vec<String>,
-    /// How to write what was done
+    /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: Format,
 }
@@ -150,10 +151,10 @@ pub(crate) struct History {
     /// The target of `dcp.yaml` [default: the one marked as default]
     #[arg(short, long, value_name = "NAME")]
     pub(crate) target: Option<String>,
-    /// How many to list
+    /// Maximum number of commits to list
     #[arg(long, value_name = "NUMBER", default_value_t = 20)]
     pub(crate) limit: u32,
-    /// How to write it
+    /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: Format,
 }
@@ -173,7 +174,7 @@ pub(crate) struct Show {
     /// The target of `dcp.yaml` [default: the one marked as default]
     #[arg(short, long, value_name = "NAME")]
     pub(crate) target: Option<String>,
-    /// An earlier revision of it
+    /// Number of an earlier revision
     #[arg(long, value_name = "NUMBER", conflicts_with = "revisions")]
     pub(crate) revision: Option<u64>,
     /// List the revisions instead
@@ -196,13 +197,13 @@ pub(crate) struct Drift {
     /// The target of `dcp.yaml` [default: the one marked as default]
     #[arg(short, long, value_name = "NAME")]
     pub(crate) target: Option<String>,
-    /// Make the DAG folder what the registry says
+    /// Correct the DAG folder
     #[arg(long)]
     pub(crate) repair: bool,
-    /// How to write it
+    /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: Format,
-    /// End with exit code 2 if something is not as applied
+    /// Exit with code 2 if something differs from the applied state
     #[arg(long)]
     pub(crate) detailed_exitcode: bool,
 }

@@ -1,4 +1,4 @@
-//! What is asked about assets.
+//! Arguments of `dcp assets`.
 
 use super::Format;
 
@@ -20,20 +20,20 @@ pub(crate) struct Assets {
     /// The asset, `kind:name` [default: all]
     #[arg(value_name = "ASSET")]
     pub(crate) asset: Option<String>,
-    /// How many completions of one asset to show
+    /// Maximum number of completions to show for one asset
     #[arg(long, value_name = "NUMBER", default_value_t = 10)]
     pub(crate) limit: u32,
     /// The target of `dcp.yaml` [default: the one marked as default]
     #[arg(short, long, value_name = "NAME")]
     pub(crate) target: Option<String>,
-    /// How to write it
+    /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: Format,
 }
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum AssetsCommand {
-    /// Tell that assets are complete, so that what waits for them is started
+    /// Record that assets are complete, and start the workloads that wait for them
     #[command(after_help = COMPLETE)]
     Complete(Complete),
 }
@@ -50,10 +50,10 @@ pub(crate) struct Complete {
     /// The assets, `kind:name` each
     #[arg(value_name = "ASSET", required = true)]
     pub(crate) assets: Vec<String>,
-    /// Which part of them is complete [default: all of it]
+    /// Complete part of the assets [default: all of it]
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub(crate) partition: String,
-    /// What completed them, the same whenever this is repeated [default: another one each time]
+    /// Id of the run that completed them, the same in each repetition [default: a new one each time]
     #[arg(long, value_name = "ID")]
     pub(crate) run: Option<String>,
     /// The target of `dcp.yaml` [default: the one marked as default]

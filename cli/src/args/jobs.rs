@@ -1,4 +1,4 @@
-//! What is asked about continuous jobs.
+//! Arguments of the commands about continuous jobs.
 
 use super::Format;
 
@@ -16,16 +16,17 @@ pub(crate) struct Status {
     /// The continuous job, `domain/name` [default: all]
     #[arg(value_name = "WORKLOAD")]
     pub(crate) workload: Option<String>,
-    /// Go on, and show what changes, until Ctrl-C
+    /// Update the output when something changes, until Ctrl-C
     #[arg(short, long)]
     pub(crate) watch: bool,
-    /// Wait until all is as declared and healthy, or has failed; exits with 1 where a revision failed or was given up
+    /// Wait until all jobs are as declared and healthy, or have failed; exit with code 1 if a revision failed or
+    /// was given up
     #[arg(long, conflicts_with = "watch")]
     pub(crate) wait: bool,
     /// The target of `dcp.yaml` [default: the one marked as default]
     #[arg(short, long, value_name = "NAME")]
     pub(crate) target: Option<String>,
-    /// How to write it; with --watch, a document on each line
+    /// Output format; with --watch, a document on each line
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: Format,
 }
@@ -55,7 +56,7 @@ pub(crate) struct Asked {
     /// The continuous job, `domain/name`
     #[arg(value_name = "WORKLOAD")]
     pub(crate) workload: String,
-    /// Wait until it is done
+    /// Wait until the request is fulfilled
     #[arg(long)]
     pub(crate) wait: bool,
     /// The target of `dcp.yaml` [default: the one marked as default]
@@ -72,13 +73,13 @@ pub(crate) struct Events {
     /// The continuous job, `domain/name`
     #[arg(value_name = "WORKLOAD")]
     pub(crate) workload: String,
-    /// How many
+    /// Maximum number of events
     #[arg(long, value_name = "NUMBER", default_value_t = 50)]
     pub(crate) limit: u32,
     /// The target of `dcp.yaml` [default: the one marked as default]
     #[arg(short, long, value_name = "NAME")]
     pub(crate) target: Option<String>,
-    /// How to write it
+    /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: Format,
 }

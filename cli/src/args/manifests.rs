@@ -1,4 +1,4 @@
-//! What is asked of manifests alone.
+//! Arguments of the commands about manifests.
 
 use std::path::PathBuf;
 
@@ -20,26 +20,26 @@ Examples:
 pub(crate) struct Validate {
     #[command(flatten)]
     pub(crate) selection: Selection,
-    /// How to write what was found
+    /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: ReportFormat,
-    /// End with exit code 1 if there are warnings
+    /// Exit with code 1 if there are warnings
     #[arg(long)]
     pub(crate) deny_warnings: bool,
-    /// Tell on stderr what took how long
+    /// Print the duration of each step to stderr
     #[arg(long)]
     pub(crate) timings: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ReportFormat {
-    /// For people
+    /// Text for people
     Text,
-    /// For programs
+    /// JSON for programs
     Json,
-    /// For code scanning: SARIF 2.1.0
+    /// SARIF 2.1.0 for code scanning
     Sarif,
-    /// For a job of GitHub Actions: annotations
+    /// Annotations for GitHub Actions
     Github,
 }
 
@@ -58,7 +58,7 @@ pub(crate) struct Compile {
     /// The folder to write to: a new or empty one, or that of an earlier compile
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     pub(crate) out: PathBuf,
-    /// Write nothing and end with exit code 1 if there are warnings
+    /// Write nothing and exit with code 1 if there are warnings
     #[arg(long)]
     pub(crate) deny_warnings: bool,
 }
@@ -73,20 +73,20 @@ Examples:
 pub(crate) struct Graph {
     #[command(flatten)]
     pub(crate) selection: Selection,
-    /// How to write it
+    /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: GraphFormat,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum GraphFormat {
-    /// For people
+    /// Text for people
     Text,
-    /// For Graphviz
+    /// DOT for Graphviz
     Dot,
-    /// For Markdown
+    /// Mermaid for Markdown
     Mermaid,
-    /// For programs
+    /// JSON for programs
     Json,
 }
 
@@ -98,7 +98,7 @@ Examples:
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Schema {
-    /// Of what
+    /// Kind of file that the schema is for
     #[arg(default_value = "manifest", value_name = "WHICH")]
     pub(crate) which: SchemaOf,
 }
@@ -122,7 +122,7 @@ pub(crate) struct Fmt {
     /// Manifests, and folders to search for them; `-` is stdin [default: all of the project]
     #[arg(value_name = "PATH", value_hint = ValueHint::AnyPath)]
     pub(crate) paths: Vec<PathBuf>,
-    /// Change nothing; list the files that would change, and end with exit code 1 if there are any
+    /// Change nothing; list the files that would change, and exit with code 1 if there are any
     #[arg(long)]
     pub(crate) check: bool,
 }

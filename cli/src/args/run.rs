@@ -1,4 +1,4 @@
-//! What is asked of a Runner.
+//! Arguments of the commands about executions.
 
 use std::path::PathBuf;
 
@@ -26,16 +26,16 @@ pub(crate) struct Run {
     /// A parameter of the job, `name=value`; can be given several times
     #[arg(short, long, value_name = "NAME=VALUE", num_args = 1)]
     pub(crate) param: Vec<String>,
-    /// Wait for its end, and tell each step; without a server, this is always so
+    /// Wait for the end, and print each step; always so without a server
     #[arg(short, long)]
     pub(crate) wait: bool,
-    /// Which workload of the file, where it has several: `domain/name`
+    /// Workload of the file, `domain/name`, if the file has several
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) select: Option<String>,
     /// The target of `dcp.yaml` [default: the one marked as default]
     #[arg(short, long, value_name = "NAME")]
     pub(crate) target: Option<String>,
-    /// A name for this run: running again with the same one gives the same execution
+    /// Name for this run: another run with the same name returns the same execution
     #[arg(long, value_name = "TOKEN")]
     pub(crate) token: Option<String>,
 }
@@ -53,19 +53,19 @@ pub(crate) struct Runs {
     /// An execution's id, or `domain/name` of a workload
     #[arg(value_name = "EXECUTION")]
     pub(crate) execution: Option<String>,
-    /// Only what has not ended
+    /// Only executions that have not ended
     #[arg(long)]
     pub(crate) live: bool,
-    /// Only those in this phase; can be given several times
+    /// Only executions in this phase; can be given several times
     #[arg(long, value_name = "PHASE", num_args = 1)]
     pub(crate) phase: Vec<String>,
-    /// How many to list
+    /// Maximum number of executions to list
     #[arg(long, value_name = "NUMBER", default_value_t = 20)]
     pub(crate) limit: u32,
     /// The target of `dcp.yaml` [default: the one marked as default]
     #[arg(short, long, value_name = "NAME")]
     pub(crate) target: Option<String>,
-    /// How to write it
+    /// Output format
     #[arg(short, long, value_name = "FORMAT", default_value = "text")]
     pub(crate) output: Format,
 }
@@ -84,13 +84,13 @@ pub(crate) struct Logs {
     /// An execution's id, or `domain/name` for the newest one of a workload
     #[arg(value_name = "EXECUTION")]
     pub(crate) execution: String,
-    /// Go on for as long as it runs, through all further attempts
+    /// Follow the log while the execution runs, through all further attempts
     #[arg(short, long)]
     pub(crate) follow: bool,
     /// Show everything in the driver's log, Spark's own lines too
     #[arg(short, long)]
     pub(crate) all: bool,
-    /// Of this attempt [default: the last one]
+    /// Number of the attempt [default: the last one]
     #[arg(long, value_name = "NUMBER")]
     pub(crate) attempt: Option<u32>,
     /// The target of `dcp.yaml` [default: the one marked as default]
@@ -129,7 +129,7 @@ pub(crate) struct Rows {
     /// Format of the rows [default: table on a terminal, else json]
     #[arg(short, long, value_name = "FORMAT")]
     pub(crate) output: Option<ResultFormat>,
-    /// Write it to this file
+    /// File to write the rows to
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) out: Option<PathBuf>,
     /// The target of `dcp.yaml` [default: the one marked as default]

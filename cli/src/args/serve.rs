@@ -1,4 +1,4 @@
-//! What runs until it is stopped.
+//! Arguments of the commands that run until they are stopped.
 
 use std::path::PathBuf;
 
@@ -32,10 +32,10 @@ pub(crate) struct Up {
     pub(crate) served: Served,
 }
 
-/// How much a Runner keeps that is not started yet.
+/// Limits of a Runner's queue.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub(crate) struct Queues {
-    /// Number of executions of one domain that may wait to be started; further submits are refused
+    /// Maximum number of queued executions of one domain; further submits are rejected
     #[arg(long, value_name = "NUMBER", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) max_queued_per_domain: u32,
 }
@@ -46,7 +46,7 @@ impl Queues {
     }
 }
 
-/// How a service is served.
+/// Options of a service.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Served {
     /// A certificate (PEM), for TLS
@@ -61,7 +61,7 @@ pub(crate) struct Served {
     /// Maximum number of connections of one address, except this machine's own; raise it behind a proxy
     #[arg(long, value_name = "NUMBER", default_value_t = 256, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) max_connections_per_peer: u16,
-    /// How to write the log: a line on stderr for each call, with --quiet for those that failed
+    /// Format of the log on stderr: a line for each call, with --quiet only for failed ones
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     pub(crate) log_format: Format,
 }
@@ -80,9 +80,9 @@ pub(crate) struct Serve {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Part {
-    /// The control plane: what is applied, for all who apply (gRPC, `dcp.control.v1`)
+    /// The control plane: the registry of applied workloads (gRPC, `dcp.control.v1`)
     Control(ServeControl),
-    /// A reconciler: keeps continuous jobs as they are declared. Of several, one acts, and the others wait
+    /// A reconciler: runs continuous jobs as they are declared. One of several is the leader, the others stand by
     Reconciler(ServeReconciler),
     /// A Runner: submits, checks and cancels executions (gRPC, `dcp.runner.v1`)
     Runner(ServeRunner),
@@ -90,14 +90,15 @@ pub(crate) enum Part {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServeControl {
-    /// Where to listen
+    /// Address to listen on
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7420")]
     pub(crate) listen: std::net::SocketAddr,
-    /// Where it is kept: `postgres://…`, or the path of a SQLite file; better given in the environment, as it may hold
-    /// a password
+    /// Database of the control plane: `postgres://…`, or the path of a SQLite file; better set by the environment,
+    /// as it may contain a password
     #[arg(long, value_name = "URL", env = "DCP_DATABASE", hide_env_values = true)]
     pub(crate) database: String,
-    /// File with a line `name token` for each who may apply [default at a loopback address: one token, made in .dcp/token]
+    /// File with a line `name token` for each caller [default at a loopback address: one token, made in
+    /// .dcp/token]
     #[arg(long, value_name = "FILE", env = "DCP_TOKENS", value_hint = ValueHint::FilePath)]
     pub(crate) tokens: Option<PathBuf>,
     #[command(flatten)]
@@ -106,41 +107,42 @@ pub(crate) struct ServeControl {
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServeReconciler {
-    /// Where the control plane keeps what is applied: `postgres://…`, or the path of a SQLite file; better given in the
-    /// environment, as it may hold a password
+    /// Database of the control plane: `postgres://…`, or the path of a SQLite file; better set by the environment,
+    /// as it may contain a password
     #[arg(long, value_name = "URL", env = "DCP_DATABASE", hide_env_values = true)]
     pub(crate) database: String,
-    /// The Runner that runs them, with the token of the environment
+    /// URL of the Runner for the jobs, with the token of the environment
     #[arg(long, value_name = "URL")]
     pub(crate) runner: String,
-    /// For how many seconds nothing may be heard of the reconciler that acts before another one does
+    /// Seconds without a heartbeat of the leader before another reconciler takes over
     #[arg(long, value_name = "SECONDS", default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) lease: u16,
 }
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct ServeRunner {
-    /// Where to listen
+    /// Address to listen on
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7421")]
     pub(crate) listen: std::net::SocketAddr,
-    /// Where executions are kept: `postgres://…`, which several Runners may share, or the path of a SQLite file; better
-    /// given in the environment, as it may hold a password
+    /// Database of executions: `postgres://…`, which several Runners may share, or the path of a SQLite file;
+    /// better set by the environment, as it may contain a password
     #[arg(long, value_name = "URL", env = "DCP_DATABASE", hide_env_values = true)]
     pub(crate) database: String,
-    /// File with a line `name token` for each who may submit [default at a loopback address: one token, made in .dcp/token]
+    /// File with a line `name token` for each caller [default at a loopback address: one token, made in
+    /// .dcp/token]
     #[arg(long, value_name = "FILE", env = "DCP_TOKENS", value_hint = ValueHint::FilePath)]
     pub(crate) tokens: Option<PathBuf>,
-    /// The control plane that jobs are looked up in, with the token of the environment; without it, every job has to come
-    /// along with its submit
+    /// URL of the control plane with the registry of jobs, with the token of the environment; without it, each
+    /// submit has to include its job
     #[arg(long, value_name = "URL")]
     pub(crate) control: Option<String>,
-    /// Where what runs on this machine has its folders, and where the relative paths of jobs begin
+    /// Folder for the files of local executions, and base of the relative paths of jobs
     #[arg(long, value_name = "DIR", default_value = ".", value_hint = ValueHint::DirPath)]
     pub(crate) folder: PathBuf,
-    /// For how many days an execution is kept after it has ended; for as long, its token gives the same execution
+    /// Days for which an ended execution is stored; until then, its token returns the same execution
     #[arg(long, value_name = "DAYS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) keep: u32,
-    /// Number of MiB that are kept of each driver's log: its beginning and its newest part
+    /// Maximum size in MiB of a driver's log, of which the beginning and the newest part are kept
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(8..))]
     pub(crate) max_log: u32,
     #[command(flatten)]
