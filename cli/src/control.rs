@@ -23,36 +23,36 @@ use tokio::runtime::Runtime;
 use crate::failure::Failure;
 use crate::private;
 
-/// The token for a control plane.
+/// The variable with the token for a control plane.
 pub(crate) const TOKEN: &str = "DCP_TOKEN";
 
-/// `1` where a token may go over the network as it is.
+/// Set to `1` to allow tokens over plain HTTP.
 const ALLOW_HTTP: &str = "DCP_ALLOW_HTTP";
 
-/// How a registry is reached.
+/// The connection to a registry.
 #[derive(Debug)]
 enum Way {
-    /// In a file.
+    /// In a SQLite file.
     LocalJobs(Sql, PathBuf),
     There(Box<Remote>),
 }
 
-/// A target that can be planned against and applied to.
+/// A target to plan and apply.
 #[derive(Debug)]
 pub(crate) struct Control {
     pub(crate) scope: Scope,
     pub(crate) registry: Box<dyn Registry>,
     way: Way,
-    /// Where the registry is, for people.
+    /// The location of the registry, for messages.
     pub(crate) place: String,
-    /// Where DAG files go.
+    /// The location of DAG files.
     dags: String,
     root: PathBuf,
     runtime: Runtime,
 }
 
 impl Control {
-    /// The registry of a target. One that is embedded is made if it is not there yet.
+    /// Opens the registry of a target. A local one is created if it is missing.
     pub(crate) fn open(home: &Workspace, project: &Project<'_>) -> Result<Self, Failure> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.map_err(|error| Failure::new(format!("no threads can be started: {error}")))?;
@@ -109,7 +109,7 @@ impl Control {
         self.run(self.registry.state(&self.scope)).map_err(|error| self.failed(&error))
     }
 
-    /// Bodies by their fingerprints.
+    /// Returns bodies by their fingerprints.
     pub(crate) fn bodies(
         &self,
         wanted: Vec<Fingerprint>,
@@ -131,8 +131,8 @@ impl Control {
     }
 }
 
-/// How a server is reached: with the token of the environment, or else with that of the project for a server of this
-/// machine.
+/// Returns the options for a server: with the token of the environment, or else, for a server on this machine,
+/// with the project's token.
 pub(crate) fn reached(server: &str, root: Option<&Path>) -> Result<remote::Options, Failure> {
     let mut token = std::env::var(TOKEN).unwrap_or_default();
     if token.is_empty() && is_local(server) {
@@ -145,13 +145,13 @@ pub(crate) fn reached(server: &str, root: Option<&Path>) -> Result<remote::Optio
     Ok(remote::Options::new(server, token))
 }
 
-/// The registry of a control plane.
+/// Connects to the registry of a control plane.
 pub(crate) fn at(server: &str, root: Option<&Path>) -> Result<Remote, Failure> {
     Remote::new(reached(server, root)?).map_err(|error| failed(&error, server))
 }
 
-/// Returns the caller's name, from the environment or the machine's list of users. A control plane goes by its tokens
-/// instead.
+/// Returns the caller's name, from the environment or the machine's list of users. A control plane identifies
+/// callers by tokens instead.
 pub(crate) fn who() -> String {
     let names = ["DCP_USER", "GITHUB_ACTOR", "GITLAB_USER_LOGIN", "USER", "LOGNAME"];
     let known = names.into_iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
@@ -170,13 +170,13 @@ fn user(users: &str, id: u32) -> Option<String> {
     })
 }
 
-/// Whether what is sent there can be read on the way. An address that is none is sent nothing.
+/// Returns true if requests to a server can be read on the network. Invalid addresses get no requests.
 fn in_the_clear(server: &str) -> bool {
     let Ok(uri) = server.parse::<Uri>() else { return false };
     uri.scheme() == Some(&Scheme::HTTP) && !uri.host().is_some_and(is_this_machine)
 }
 
-/// Whether a server is at a loopback address.
+/// Returns true if a server is at a loopback address.
 fn is_local(server: &str) -> bool {
     server.parse::<Uri>().is_ok_and(|uri| uri.host().is_some_and(is_this_machine))
 }
@@ -234,7 +234,7 @@ mod tests {
             "http://127.8.9.1/dcp",
             "http://[::1]:7420",
             "http://[::ffff:127.0.0.1]:7420",
-            // Nothing can be sent there.
+            // These get no requests.
             "http://",
             "no address",
         ] {

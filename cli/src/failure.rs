@@ -1,4 +1,4 @@
-//! Why a command could not do what it was asked, beside what is wrong with manifests.
+//! Failures of commands, apart from diagnostics of manifests.
 
 use std::io;
 use std::io::Write as _;
@@ -10,15 +10,15 @@ use dcp_workspace::error::reason;
 use crate::out::{Console, ERROR, HELP};
 use crate::render::titled;
 
-/// How a command ended.
+/// The result of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Fine,
-    /// There are errors, or something would change.
+    /// There are errors, or a check found a difference.
     Errors,
-    /// The command was called wrongly.
+    /// The arguments are wrong.
     Usage,
-    /// Something would change, and it was asked to say so.
+    /// There are changes, and the exit code was requested to show that.
     Changes,
 }
 
@@ -32,7 +32,7 @@ impl From<Verdict> for ExitCode {
     }
 }
 
-/// A command that could not go on.
+/// The failure of a command, with a remedy.
 #[derive(Debug)]
 pub(crate) struct Failure {
     message: String,
@@ -49,7 +49,7 @@ impl Failure {
         Self { code: Verdict::Usage, ..Self::new(message) }
     }
 
-    /// Something that could not be done to a file.
+    /// Creates the failure of an operation on a file.
     pub(crate) fn at(path: &Path, what: &str, error: &io::Error) -> Self {
         Self::new(format!("`{}` can't be {what}: {}", path.display(), reason(error)))
     }
@@ -59,7 +59,7 @@ impl Failure {
         self
     }
 
-    /// Says so; where even that can't be written, there is nobody left to tell.
+    /// Prints the failure. An error of that is ignored, as it can't be reported.
     pub(crate) fn tell(&self, console: &mut Console) {
         let look = console.err.look;
         let _ = writeln!(console.err, "{}", titled(0, "error:", ERROR, &self.message, look));

@@ -1,4 +1,4 @@
-//! Being asked to stop: by Ctrl-C, or by whoever started dcp.
+//! Signals to stop: Ctrl-C and SIGTERM.
 
 use std::future::poll_fn;
 use std::io;
@@ -14,7 +14,7 @@ static HANDLED: AtomicBool = AtomicBool::new(false);
 /// The exit code of shells for a process that an interrupt ended.
 const INTERRUPTED: i32 = 130;
 
-/// Cleans up and exits on the next signal. Does nothing on a signal that the command handles itself.
+/// Cleans up and exits on the next signal, unless the command handles signals itself.
 pub(crate) fn clean_up_before_end(clean_up: impl Fn() + Send + 'static) {
     let wait = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -29,11 +29,11 @@ pub(crate) fn clean_up_before_end(clean_up: impl Fn() + Send + 'static) {
             }
         })
     };
-    // Without a thread, signals do what they do by default.
+    // Without a thread, signals keep their default action.
     _ = std::thread::Builder::new().spawn(move || -> io::Result<()> { wait() });
 }
 
-/// From when it is made, the process is no longer ended by these signals.
+/// The signals to stop. Once it is created, they no longer end the process.
 #[derive(Debug)]
 pub(crate) struct Interrupts {
     interrupt: Signal,
@@ -54,7 +54,7 @@ impl Interrupts {
         poll_fn(|context| if self.came(context) { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 
-    /// Waits for a while; whether one came meanwhile.
+    /// Waits for a time; returns true if a signal came.
     pub(crate) async fn within(&mut self, time: Duration) -> bool {
         tokio::select! {
             () = tokio::time::sleep(time) => false,
@@ -62,14 +62,14 @@ impl Interrupts {
         }
     }
 
-    /// Whether one came; if none, the context is woken by the next.
+    /// Returns true if a signal came; otherwise the next one wakes the context.
     fn came(&mut self, context: &mut Context<'_>) -> bool {
         let Self { interrupt, terminate } = self;
         [interrupt, terminate].into_iter().any(|it| matches!(it.poll_recv(context), Poll::Ready(Some(()))))
     }
 
-    /// Works until it is done. The first interrupt ends it where `may_stop` says that it may, which is asked again
-    /// whenever the work went on; the second one anywhere. Then there is no result.
+    /// Runs work to its end, or returns nothing if it is interrupted. The first signal stops it once `may_stop`
+    /// returns true, which is checked whenever the work is polled; the second one stops it at once.
     pub(crate) async fn or<T>(
         &mut self,
         work: impl Future<Output = T>,

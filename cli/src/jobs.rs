@@ -1,4 +1,4 @@
-//! The continuous jobs of a target: what is declared and remembered of them, and how they run.
+//! The continuous jobs of a target: their declaration, job state and execution.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -30,8 +30,8 @@ use crate::render;
 use crate::runs::Runs;
 use crate::socket;
 
-/// Looks how the continuous jobs that a plan changes run, and which revisions were given up, where that can be read without
-/// disturbing anything. What can't be read stays unknown.
+/// Adds to a plan the live state of the continuous jobs that it changes, and the revisions that were given up. It
+/// only reads, and unreadable state stays unknown.
 pub(crate) fn look(plan: &mut Plan, control: &Control, home: &Workspace, project: &Project<'_>) {
     let Ok(keep) = control.keep() else { return };
     let Ok(status) = control.run(keep.jobs(&control.scope, None)) else { return };
@@ -50,7 +50,7 @@ pub(crate) fn look(plan: &mut Plan, control: &Control, home: &Workspace, project
             let Some(status) = status.remove(&workload.id()) else { continue };
             match reader.job(status).await {
                 Ok(job) => drop(job.map(|job| found.insert(workload.id(), job))),
-                // The others would not be answered either.
+                // The other requests would fail too.
                 Err(Unreachable) => break,
             }
         }
@@ -82,7 +82,7 @@ fn given_up(status: &JobStatus) -> Option<GivenUp> {
     })
 }
 
-/// Reads how runs are, and takes care of none.
+/// Reads the state of executions without running a Runner.
 enum Reader {
     Store(Option<Store>),
     Remote(Box<Remote>),
@@ -98,14 +98,15 @@ impl Reader {
             return Some(Self::Remote(Box::new(Remote::new(options).ok()?)));
         }
         let path = home.root.join(FOLDER).join("runs.db");
-        // Where nothing was ever run, nothing runs.
+        // Without a database, nothing was ever run.
         if !path.exists() {
             return Some(Self::Store(None));
         }
         Some(Self::Store(Some(Store::sqlite(&path).await.ok()?)))
     }
 
-    /// Returns none where the execution of a job is not known any more: it ended, and was forgotten after its time.
+    /// Returns none if the execution of a job is not stored any more, because it ended and its retention has
+    /// passed.
     async fn job(&self, status: JobStatus) -> Result<Option<Job>, Unreachable> {
         let execution = status.state.run.as_ref().and_then(|run| run.execution.as_deref());
         let of = |run, progress| Some(Job::of(status.clone(), run, progress, Timestamp::now()));
@@ -135,7 +136,7 @@ async fn stored(store: &Store, id: &Id) -> api::Result<Record> {
 /// Age of the last heartbeat after which a reconciler counts as gone.
 const SILENCE: SignedDuration = SignedDuration::from_secs(60);
 
-/// Continuous jobs, and those who know of them.
+/// The continuous jobs of a target, with the control plane and the Runner that know their state.
 #[derive(Debug)]
 pub(crate) struct Jobs {
     pub(crate) keep: Arc<dyn ContinuousJobs>,
@@ -143,7 +144,7 @@ pub(crate) struct Jobs {
     pub(crate) runs: Runs,
 }
 
-/// A continuous job, and how it is.
+/// A continuous job, and its condition.
 #[derive(Debug)]
 pub(crate) struct Job {
     pub(crate) status: JobStatus,
@@ -151,21 +152,21 @@ pub(crate) struct Job {
     pub(crate) progress: Option<Progress>,
 }
 
-/// How far a job is from what is declared of it.
+/// The progress of a job towards its declaration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// It is as declared.
+    /// The job is as declared.
     There,
     Going,
-    /// The revision that is declared was given up, or has failed and is left alone for a while.
+    /// The declared revision was given up, or is in backoff after a failure.
     Failed,
 }
 
-/// Time within which a run reports progress, if it reports any.
+/// Maximum age of a running execution's first progress report, if it reports any.
 const NEWS: SignedDuration = SignedDuration::from_secs(20);
 
 impl Job {
-    /// Returns whether the job runs, as far as is known.
+    /// Returns true if the job runs, as far as is known.
     pub(crate) fn runs(&self, now: Timestamp) -> bool {
         // A run that has just started may not have reported anything.
         let is_old = self.status.state.run.as_ref().is_some_and(|run| now.duration_since(run.begun) > NEWS);
@@ -190,19 +191,19 @@ impl Job {
     fn of(status: JobStatus, run: RunStatus, progress: Option<Progress>, now: Timestamp) -> Self {
         let observed = Observed { run, orphan: None };
         let decided = decide(status.desired.as_ref(), &status.requested, &status.state, &observed, now, 0);
-        // A failure is seen here before the reconciler has written it down.
+        // A failure is visible here before the reconciler has stored it.
         let mut status = status;
         (status.state.failures, status.state.failure) = (decided.state.failures, decided.state.failure);
         Self { status, condition: decided.condition, progress }
     }
 }
 
-/// All that is shown at once.
+/// The data of one status report.
 #[derive(Debug)]
 pub(crate) struct Overview {
     pub(crate) jobs: Vec<Job>,
     pub(crate) leader: Option<Leader>,
-    /// Why the Runner could not be asked.
+    /// The error of the Runner, if it could not be reached.
     pub(crate) unreached: Option<String>,
     pub(crate) now: Timestamp,
 }
@@ -212,18 +213,18 @@ fn is_nobody_there(leader: Option<&Leader>, now: Timestamp) -> bool {
     heartbeat.is_none_or(|heartbeat| now.duration_since(heartbeat) > SILENCE)
 }
 
-/// Returns whether a reconciler runs, or none if that is unknown.
+/// Returns true if a reconciler runs, or none if that is unknown.
 pub(crate) fn is_kept(control: &Control) -> Option<bool> {
     let keep = control.keep().ok()?;
     let leader = control.run(keep.leader()).ok()?;
     Some(!is_nobody_there(leader.as_ref(), Timestamp::now()))
 }
 
-/// How long a reconciler may take to come, that is not there when it is waited for.
+/// Maximum time to wait for a reconciler to appear.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Overview {
-    /// That to wait on is in vain, where nobody has come since it was begun.
+    /// Stops waiting if no reconciler has appeared since the wait began.
     pub(crate) fn somebody(&self, begun: Instant) -> Result<(), Failure> {
         if self.is_nobody_there() && begun.elapsed() > PATIENCE {
             return Err(Failure::new(render::jobs::NOBODY));
@@ -231,7 +232,7 @@ impl Overview {
         Ok(())
     }
 
-    /// Whether nobody is there who would do anything.
+    /// Returns true if no reconciler is running.
     pub(crate) fn is_nobody_there(&self) -> bool {
         is_nobody_there(self.leader.as_ref(), self.now)
     }
@@ -258,7 +259,7 @@ impl Jobs {
         &self.control.scope
     }
 
-    /// Where a workload's continuous job is.
+    /// Returns the address of a workload's continuous job.
     pub(crate) fn address(workload: &str) -> Result<Address, Failure> {
         let address = format!("{}/{workload}", Kind::ContinuousJob.name()).parse();
         address.map_err(|_| {
@@ -289,7 +290,7 @@ impl Jobs {
         Ok(Overview { jobs: status.into_iter().map(job).collect(), leader, unreached, now })
     }
 
-    /// How runs are, by their executions.
+    /// Returns the status of runs, by their executions.
     async fn runs(
         &self,
         status: &[JobStatus],

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
-/// Manifests are taken apart into many small pieces on all cores at once: this allocator hands those out far faster than
+/// Manifests are compiled to many small objects on all cores at once. This allocator is far faster for them than
 /// the system's.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;

@@ -1,4 +1,4 @@
-//! Where output goes, and how it looks there.
+//! Output streams and their capabilities.
 
 use std::fmt::Display;
 use std::io::{self, BufWriter, ErrorKind, IsTerminal, Write};
@@ -22,7 +22,7 @@ pub(crate) const DIM: Style = Style::new().dimmed();
 pub(crate) struct Console {
     pub(crate) out: Out,
     pub(crate) err: Out,
-    /// Say only what is wrong.
+    /// Print only errors and warnings.
     pub(crate) quiet: bool,
 }
 
@@ -31,11 +31,11 @@ impl Console {
         let (stdout, stderr) = (io::stdout(), io::stderr());
         let out = Look::of(&stdout, color);
         let err = Look::of(&stderr, color);
-        // A lock would be held for as long as the process runs, and progress is drawn from a thread of its own.
+        // Not locked: a lock would last as long as the process, and another thread draws progress.
         Self { out: Out::new(stdout, out), err: Out::new(stderr, err), quiet }
     }
 
-    /// Whether somebody may want to see how far a command is.
+    /// Returns true if progress should be shown.
     pub(crate) fn watched(&self) -> bool {
         self.err.look.animated && !self.quiet
     }
@@ -46,15 +46,15 @@ impl Console {
     }
 }
 
-/// What a stream can show.
+/// The capabilities of a stream.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Look {
     pub(crate) color: bool,
-    /// Of the terminal, or what is usual.
+    /// The width of the terminal, or a default.
     pub(crate) width: usize,
-    /// Whether a person reads it, so that what differs from run to run does no harm.
+    /// True for a terminal, where output may differ from run to run.
     pub(crate) terminal: bool,
-    /// Whether what was written can be written over.
+    /// True if earlier output can be overwritten.
     pub(crate) animated: bool,
 }
 
@@ -68,7 +68,7 @@ impl Look {
         let terminal = IsTerminal::is_terminal(stream);
         let size = terminal_size::terminal_size().filter(|_| terminal);
         let width = size.map_or(80, |(width, _)| usize::from(width.0).clamp(40, 160));
-        // As the one who draws it sees it, who would else draw nothing.
+        // The same check as that of the library that draws progress: it draws nothing on a dumb terminal.
         let dumb = std::env::var_os("TERM").is_none_or(|name| name == "dumb");
         Self { color, width, terminal, animated: terminal && !dumb }
     }
@@ -83,7 +83,7 @@ impl Look {
     }
 }
 
-/// A stream that may be closed by its reader without that being an error: `dcp graph | head` has had enough.
+/// A stream whose reader may close it early without an error, as in `dcp graph | head`.
 pub(crate) struct Out {
     stream: BufWriter<Box<dyn Write + Send>>,
     closed: bool,

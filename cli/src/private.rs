@@ -11,10 +11,10 @@ use rustix::fs::OFlags;
 
 use crate::failure::Failure;
 
-/// Longer than any token that dcp makes.
+/// Longer than any token of dcp.
 const LONGEST: u64 = 1 << 10;
 
-/// The token of a project for callers over TCP, made if it is missing.
+/// Returns the project's token for callers over TCP, and creates it if it is missing.
 pub(crate) fn token(root: &Path) -> Result<String, Failure> {
     let path = root.join(FOLDER).join(TOKEN);
     let failed = |what, error: io::Error| Failure::at(&path, what, &error);
@@ -23,7 +23,7 @@ pub(crate) fn token(root: &Path) -> Result<String, Failure> {
         return Ok(token);
     }
     let token = dcp_server::secret();
-    // The temporary file has the mode 0600 from the start, and is complete before it has its name.
+    // The temporary file has the mode 0600 from the start, and is complete before it gets its name.
     let mut file = tempfile::NamedTempFile::new_in(&folder).map_err(|error| failed("written", error))?;
     file.write_all(token.as_bytes()).map_err(|error| failed("written", error))?;
     match file.persist_noclobber(&path) {
@@ -35,7 +35,7 @@ pub(crate) fn token(root: &Path) -> Result<String, Failure> {
     }
 }
 
-/// The token of a project, if one was made.
+/// Returns the project's token, if it exists.
 pub(crate) fn made_token(root: &Path) -> Result<Option<String>, Failure> {
     read_token(&root.join(FOLDER).join(TOKEN))
 }

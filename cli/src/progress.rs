@@ -1,4 +1,4 @@
-//! How far a command is: a bar on a terminal, a line for each step elsewhere.
+//! Progress of a command: a bar on a terminal, a line for each step elsewhere.
 
 use std::io::{self, Write as _};
 use std::sync::{Once, OnceLock};
@@ -12,25 +12,25 @@ use crate::interrupt;
 use crate::out::Out;
 use crate::render::counted;
 
-/// What takes no longer needs no bar.
+/// Time before a bar is shown.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// How far an apply is.
+/// The progress of an apply.
 #[derive(Debug)]
 pub(crate) struct Progress<'a> {
     shown: Shown<'a>,
     files: usize,
     removed: usize,
     pub(crate) reached: Reached,
-    /// It was said that it waits.
+    /// Set once the user was informed that an interrupt has to wait.
     waits: bool,
 }
 
-/// How far it is for good.
+/// The last irreversible step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reached {
     Nothing,
-    /// The registry was asked, and has not answered.
+    /// The commit was sent, and there is no response yet.
     Committing,
     Committed(u64),
 }
@@ -79,7 +79,7 @@ impl<'a> Progress<'a> {
         }
     }
 
-    /// Whether it is known what a stop here leaves; says so where it is not.
+    /// Returns true if the state after a stop would be known; otherwise tells the user to wait.
     pub(crate) fn may_stop(&mut self) -> bool {
         let may = self.reached != Reached::Committing;
         if !may && !std::mem::replace(&mut self.waits, true) {
@@ -100,12 +100,12 @@ impl<'a> Progress<'a> {
     }
 }
 
-/// Who does not listen misses nothing that the end does not say too.
+/// A failed write is ignored: the final report has the same information.
 fn write_line(err: &mut Out, line: &str) {
     let _ = writeln!(err, "{line}").and_then(|()| err.flush());
 }
 
-/// What a step has done, where that is worth a line.
+/// Returns the line for a completed step, if it deserves one.
 fn done(step: Step, files: usize, removed: usize) -> Option<String> {
     match step {
         Step::Staged if files > 0 => Some(format!("staged {}", counted(files, "DAG file"))),
@@ -116,7 +116,7 @@ fn done(step: Step, files: usize, removed: usize) -> Option<String> {
     }
 }
 
-/// How many files were handled after a step, staged and switched ones both, and what is done next.
+/// Returns the number of files handled so far, both staged and switched, and the next step.
 fn next(step: Step, files: usize, removed: usize) -> (usize, String) {
     match step {
         Step::Begun { .. } if files > 0 => (0, format!("staging {}", counted(files, "DAG file"))),
@@ -133,11 +133,11 @@ fn next(step: Step, files: usize, removed: usize) -> (usize, String) {
     }
 }
 
-/// How many manifests were read: a bar on a terminal, once it takes long.
+/// The number of manifests read so far: a bar on a terminal, if it takes long.
 #[derive(Debug)]
 struct Reading {
     bar: ProgressBar,
-    /// Nowhere, where nobody looks.
+    /// None if no bar is shown.
     since: Option<Instant>,
     shown: Once,
 }
@@ -149,7 +149,7 @@ impl Reading {
         Self { bar, since: shown.then(Instant::now), shown: Once::new() }
     }
 
-    /// One more was read.
+    /// Counts one manifest.
     fn one(&self) {
         let Some(since) = self.since else { return };
         if since.elapsed() > PATIENCE {
@@ -163,7 +163,7 @@ impl Reading {
     }
 }
 
-/// Shows the files that a compilation reads, from the first one on.
+/// Shows the number of files that a compilation has read.
 #[derive(Debug)]
 pub(crate) struct Listener {
     shown: bool,
@@ -186,7 +186,7 @@ impl Drop for Reading {
     }
 }
 
-/// Makes a spinner with a message and the time that has passed.
+/// Creates a spinner with a message and the elapsed time.
 pub(crate) fn spinner() -> ProgressBar {
     let style = ProgressStyle::with_template("{spinner} {msg} {elapsed:>4}");
     let style = style.unwrap_or_else(|_| ProgressStyle::default_spinner());
@@ -204,8 +204,8 @@ fn stderr() -> ProgressDrawTarget {
     ProgressDrawTarget::term_like(Box::new(Narrow(Term::stderr())))
 }
 
-/// A terminal without its last columns. The terminal writes `^C` after what was written: in the last columns, that
-/// would begin another line, and the bar's own line would stay.
+/// A terminal without its last columns. Terminals print `^C` at the cursor: in the last columns, it would start
+/// another line, and the bar's own line would remain.
 #[derive(Debug)]
 struct Narrow(Term);
 

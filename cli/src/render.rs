@@ -1,4 +1,4 @@
-//! Diagnostics, for people and for programs. All of it is made from one [`Report`].
+//! Output of diagnostics, for people and for programs. All formats are rendered from a [`Report`].
 
 pub(crate) mod assets;
 mod github;
@@ -28,7 +28,7 @@ use unicode_width::UnicodeWidthStr as _;
 use crate::args::ReportFormat;
 use crate::out::Look;
 
-/// What was found, and what to say of it.
+/// The result of a compilation, and options for showing it.
 #[derive(Debug)]
 pub(crate) struct Report<'a> {
     pub(crate) outcome: &'a Outcome,
@@ -57,7 +57,7 @@ pub(crate) fn write(
     }
 }
 
-/// Writes the diagnostics of something that has more to say than these.
+/// Writes the diagnostics for a command that has more output than these.
 pub(crate) fn write_found(report: &Report<'_>, look: Look, out: &mut impl Write) -> io::Result<()> {
     text::write(report, look, out)?;
     if report.count(Severity::Error) > 0 { summary::write(report, look, out) } else { Ok(()) }
@@ -74,7 +74,7 @@ impl<'a> Report<'a> {
         self.diagnostics().filter(|diagnostic| diagnostic.severity == severity).count()
     }
 
-    /// Whether there is anything that is not to be.
+    /// Returns true if there are errors, or denied warnings.
     pub(crate) fn failed(&self) -> bool {
         self.count(Severity::Error) > 0 || (self.deny_warnings && self.count(Severity::Warning) > 0)
     }
@@ -91,7 +91,7 @@ impl<'a> Report<'a> {
         Places { sources: self.sources(), lines: RefCell::default() }
     }
 
-    /// How many manifests have errors or warnings.
+    /// Returns the number of manifests with errors or warnings.
     fn manifests_with_problems(&self) -> usize {
         let problems = self.diagnostics().filter(|diagnostic| diagnostic.severity != Severity::Note);
         self.outcome.compilation.manifests.count_of(problems)
@@ -102,7 +102,7 @@ impl<'a> Report<'a> {
     }
 }
 
-/// What stands before the project's paths in the repository, which is what GitHub goes by.
+/// Returns the path from the repository to the project, as GitHub needs paths in the repository.
 pub(crate) fn prefix(root: &Path) -> String {
     let workspace =
         std::env::var_os("GITHUB_WORKSPACE").and_then(|path| Path::new(&path).canonicalize().ok());
@@ -118,16 +118,16 @@ pub(crate) fn prefix(root: &Path) -> String {
     })
 }
 
-/// A place for people: from 1, in characters.
+/// A position for people: from 1, in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 struct Position {
     line: usize,
     column: usize,
-    /// In bytes, from 0.
+    /// The offset in bytes, from 0.
     offset: u32,
 }
 
-/// Knows where the lines of files begin.
+/// Finds positions, with a cache of the starts of lines.
 struct Places<'a> {
     sources: &'a Sources,
     lines: RefCell<HashMap<FileId, Vec<usize>>>,
@@ -165,12 +165,12 @@ fn line_starts(text: &str) -> Vec<usize> {
     std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect()
 }
 
-/// The offset, or the next one below at which a character begins.
+/// Returns the offset, rounded down to the start of a character.
 fn boundary(text: &str, offset: usize) -> usize {
     text.floor_char_boundary(offset)
 }
 
-/// Lines of a text, each with so much before it.
+/// Wraps a text to lines of a width, each with a prefix.
 pub(crate) fn wrapped(text: &str, width: usize, before: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let mut line = before.to_owned();
@@ -187,13 +187,12 @@ pub(crate) fn wrapped(text: &str, width: usize, before: &str) -> Vec<String> {
     lines
 }
 
-/// Puts a title before a text. On a terminal, lines that follow are indented as far as the text, and all fit.
+/// Adds a title before a text. On a terminal, the text is wrapped with a hanging indent.
 pub(crate) fn titled(indent: usize, title: &str, style: Style, text: &str, look: Look) -> String {
     hanging(&format!("{}{} ", " ".repeat(indent), look.paint(style, title)), text, look)
 }
 
-/// Puts a text after the beginning of a line. On a terminal, lines that follow are indented as far as the text, and
-/// all fit.
+/// Adds a prefix before a text. On a terminal, the text is wrapped with a hanging indent.
 pub(crate) fn hanging(begin: &str, text: &str, look: Look) -> String {
     if !look.terminal {
         return format!("{begin}{text}");
@@ -245,7 +244,7 @@ pub(crate) fn named<const N: usize>(rows: &[[String; N]], limit: Option<usize>) 
     rows.iter().zip(cells).map(|(row, cells)| NamedRow { name: name(row), cells }).collect()
 }
 
-/// `1 error`, `2 errors`.
+/// Formats a count: `1 error`, `2 errors`.
 pub(crate) fn counted(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
@@ -263,12 +262,12 @@ pub(crate) fn grouped(number: usize) -> String {
     text
 }
 
-/// Text from a manifest without anything that a terminal would obey.
+/// Returns text from a manifest without control characters.
 pub(crate) fn harmless(text: &str) -> String {
     text.chars().map(|c| if c == '\n' || c == '\t' { ' ' } else { visible(c) }).collect()
 }
 
-/// A picture of a control character, and of those that change the direction of writing.
+/// Replaces control characters and those that change the direction of writing by a symbol.
 fn visible(c: char) -> char {
     match c {
         '\u{0}'..='\u{1f}' => char::from_u32(0x2400 + u32::from(c)).unwrap_or('\u{fffd}'),
@@ -278,7 +277,7 @@ fn visible(c: char) -> char {
     }
 }
 
-/// A text in at most this width, cut where it is longer.
+/// Cuts a text to a width.
 pub(crate) fn cut(text: &str, width: usize) -> String {
     if text.width() <= width {
         return text.to_owned();

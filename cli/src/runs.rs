@@ -1,4 +1,4 @@
-//! The Runner that a command speaks to: the one of this process, or a target's server.
+//! The Runner of a command: in this process, or a server.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -28,25 +28,25 @@ use tokio::sync::OnceCell;
 use crate::failure::Failure;
 use crate::socket;
 
-/// A Runner, and what is needed to ask it.
+/// A Runner with the runtime for its calls.
 #[derive(Debug)]
 pub(crate) struct Runs {
     pub(crate) runner: Arc<dyn Runner>,
     runtime: Runtime,
-    /// The Runner, where it is in this process.
+    /// The Runner, if it is in this process.
     embedded: Option<Embedded>,
 }
 
 impl Runs {
-    /// The Runner of a target of the project around a folder.
+    /// Opens the Runner for a target of the project around a folder.
     pub(crate) fn of(project: Option<&Path>, target: Option<&str>) -> Result<Self, Failure> {
         let home = Workspace::find(project, &[])?;
         let target = home.target(target)?;
         Self::open(&home, &target)
     }
 
-    /// The Runner of a target: its server, or the `dcp up` of the project, or else one in this process. That one takes up
-    /// what an earlier one left, and knows how it is by the time that this returns.
+    /// Opens the Runner of a target: its server, or the project's `dcp up`, or else one in this process. A Runner
+    /// in this process takes over the executions of an earlier one, and has updated their state when this returns.
     pub(crate) fn open(home: &Workspace, project: &Project<'_>) -> Result<Self, Failure> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.map_err(|error| Failure::new(format!("no threads can be started: {error}")))?;
@@ -70,12 +70,12 @@ impl Runs {
         self.runtime.block_on(work)
     }
 
-    /// Whether somebody else sees executions to their ends.
+    /// Returns true if another process runs executions to their end.
     pub(crate) fn is_elsewhere(&self) -> bool {
         self.embedded.is_none()
     }
 
-    /// An execution by its id, or the newest one of a workload by `domain/name`.
+    /// Returns an execution by its id, or the newest one of a workload by `domain/name`.
     pub(crate) fn find(&self, named: &str) -> Result<Record, Failure> {
         if let Some((domain, name)) = named.split_once('/') {
             let (domain, name) = (Some(domain.to_owned()), Some(name.to_owned()));
@@ -92,17 +92,17 @@ impl Runs {
         self.run(self.runner.check(&id)).map_err(|error| failed(&error))
     }
 
-    /// Leaves the Runner. What runs goes on running.
+    /// Closes the Runner. Executions continue.
     pub(crate) fn close(self) {
         if let Some(embedded) = self.embedded {
-            // Whoever comes next finds out by itself that it is gone.
+            // If this fails, the next Runner detects the dead one itself.
             let _ = self.runtime.block_on(embedded.stop());
         }
         self.runtime.shutdown_background();
     }
 }
 
-/// The Runner of this process, for the project in a folder.
+/// Starts the Runner of this process for a project.
 pub(crate) async fn embedded(home: &Workspace, max_queued: usize) -> Result<Embedded, Failure> {
     let folder = home.root.join(FOLDER);
     dcp_workspace::private::dcp(&home.root).map_err(|error| Failure::at(&folder, "made a folder", &error))?;
@@ -113,8 +113,8 @@ pub(crate) async fn embedded(home: &Workspace, max_queued: usize) -> Result<Embe
     Embedded::start(store, options).await.map_err(|error| failed(&error))
 }
 
-/// How a Runner works that has the Spark of this machine, below a folder.
-/// `log_limit` is how many bytes are kept of each driver's log.
+/// Returns the options of a Runner with the Spark of this machine, whose files are below a folder. `log_limit` is
+/// the maximum number of bytes of a driver's log.
 pub(crate) fn options(root: &Path, log_limit: u64) -> Result<Options, Failure> {
     let dcp = std::env::current_exe()
         .map_err(|error| Failure::new(format!("dcp does not know where it is: {error}")))?;
@@ -130,7 +130,7 @@ pub(crate) fn options(root: &Path, log_limit: u64) -> Result<Options, Failure> {
     let compute = Local::new(&folder.join("runs"), root, installations, supervisor).map_err(said)?;
     let compute = compute.with_log_limit(log_limit).with_secrets(Some(folder.join("secrets")));
     let place = compute.place().map_err(said)?;
-    // A driver needs a core to get anywhere.
+    // One driver per core, as each needs a core to make progress.
     let slots = std::thread::available_parallelism().map_or(1, usize::from);
     let local = Backend { compute: Arc::new(compute), slots: Some(slots) };
     let mut options = Options::new(vec![(manifest::Backend::Local, local)], Timestamp::now);
@@ -143,7 +143,7 @@ pub(crate) fn options(root: &Path, log_limit: u64) -> Result<Options, Failure> {
     Ok(options)
 }
 
-/// Jobs that are applied to a registry on this machine, which is there once something was applied.
+/// The applied jobs of the local registry, which exists once something was applied.
 #[derive(Debug)]
 struct Applied {
     state: PathBuf,
@@ -184,7 +184,7 @@ impl Jobs for Applied {
     }
 }
 
-/// Where a registry has a job.
+/// Returns the scope and address of a job.
 fn place(of: &Reference) -> (Scope, Address) {
     let Reference { scope, domain, name, .. } = of;
     let (project, target) = match scope.split_once('/') {
@@ -195,13 +195,13 @@ fn place(of: &Reference) -> (Scope, Address) {
     (Scope::new(project, target), address)
 }
 
-/// The revision that a job has in a registry now.
+/// Returns the current revision of a job in a registry.
 pub(crate) async fn current(registry: &dyn Registry, of: &Reference) -> api::Result<Option<Fingerprint>> {
     let (scope, address) = place(of);
     newest(registry, &scope, &address).await
 }
 
-/// Returns whether a registry has a continuous job at the address of a job.
+/// Returns true if a registry has a continuous job at the address of a job.
 pub(crate) async fn is_continuous(registry: &dyn Registry, of: &Reference) -> api::Result<bool> {
     let (scope, address) = place(of);
     let address = Address { kind: Kind::ContinuousJob, ..address };
@@ -217,7 +217,7 @@ async fn newest(
     Ok(revisions.into_iter().next().and_then(|newest| newest.fingerprint))
 }
 
-/// A job of a registry at a revision.
+/// Returns a job of a registry at a revision.
 pub(crate) async fn job(
     registry: &dyn Registry,
     of: &Reference,

@@ -1,4 +1,4 @@
-//! Which workloads a plan is about.
+//! Selection of the workloads of a plan.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -14,19 +14,19 @@ use dcp_workspace::project::{Outcome, Workspace};
 use crate::control::Control;
 use crate::failure::Failure;
 
-/// A choice of workloads: by what was asked for, by the files that were named, and by what changed in them.
+/// A selection of workloads: by patterns, by files, and by changes.
 #[derive(Debug, Default)]
 pub(crate) struct Select {
     patterns: Vec<Pattern>,
-    /// Workloads of the files that were named: nothing is known of others, so none of them is deleted.
+    /// The workloads of the named files. Others are unknown, so they are not deleted.
     named: Option<BTreeSet<(String, String)>>,
-    /// Workloads whose files have changed, and those that are gone.
+    /// The workloads whose files have changed, and deleted ones.
     changed: Option<Changed>,
-    /// What belongs to the same groups as what was chosen.
+    /// The other members of the groups of selected workloads.
     together: BTreeSet<(String, String)>,
 }
 
-/// A group, and the workloads whose tasks its DAG has, by their domain and names.
+/// A group, and the workloads whose tasks are in its DAG.
 #[derive(Debug)]
 pub(crate) struct Unit {
     domain: String,
@@ -42,7 +42,7 @@ impl Unit {
         orchestrator.dag.group.then(|| Self { domain, group, tasks: tasks.collect() })
     }
 
-    /// The groups that are applied: DAGs beside which there is no job of that name.
+    /// Returns the applied groups: DAGs without a job of the same name.
     fn applied(state: &State, control: &Control) -> Result<Vec<Self>, Failure> {
         let alone = |(address, _): &(&Address, &Entry)| {
             let job = Address { kind: Kind::CoreEtlJob, ..Address::clone(address) };
@@ -67,7 +67,7 @@ impl Unit {
 struct Changed {
     workloads: BTreeSet<(String, String)>,
     all: BTreeSet<(String, String)>,
-    /// Whether a manifest that is not there any more may have been one of what changed.
+    /// True if deleted manifests may be among the changes.
     deletions: bool,
 }
 
@@ -104,7 +104,7 @@ impl Pattern {
 }
 
 impl Select {
-    /// Those that are named, wherever they come from.
+    /// Selects workloads by patterns, from the manifests and the applied state.
     pub(crate) fn by_name(patterns: &[String]) -> Result<Self, Failure> {
         let patterns = patterns.iter().map(|text| Pattern::parse(text)).collect::<Result<_, _>>()?;
         Ok(Self { patterns, ..Self::default() })
@@ -134,8 +134,8 @@ impl Select {
         Ok(select)
     }
 
-    /// Takes the workloads of a group together, those that are in one and those that were: its DAG names their jobs as
-    /// they are, and would name jobs that are not there if some of them were left out.
+    /// Adds all current and former members of selected groups: the DAG of a group refers to their jobs, so a
+    /// partial apply could leave references to missing jobs.
     pub(crate) fn together(
         &mut self,
         desired: &[Primitive],
@@ -174,7 +174,7 @@ impl Select {
         }
     }
 
-    /// Sees to it that no group is chosen in part: to take away one of its workloads leaves a DAG that runs it.
+    /// Rejects a selection of a part of a group: deleting only some of its workloads leaves a DAG that runs them.
     pub(crate) fn no_part(&self, state: &State, control: &Control) -> Result<(), Failure> {
         for unit in Unit::applied(state, control)? {
             let (chosen, left): (Vec<_>, Vec<_>) =
@@ -192,7 +192,7 @@ impl Select {
         Ok(())
     }
 
-    /// What a comparison is to make of a workload, where nothing is known of it beforehand.
+    /// Returns the treatment of a workload in a comparison without prior knowledge.
     pub(crate) fn concern(&self, domain: &str, name: &str) -> Concern {
         if self.concerns(domain, name) { Concern::Compared } else { Concern::LeftOut }
     }
@@ -209,7 +209,7 @@ impl Select {
             })
     }
 
-    /// Sees to it that everything that was named is there.
+    /// Checks that every pattern matches a workload.
     pub(crate) fn check(&self, desired: &[Primitive], state: &State) -> Result<(), Failure> {
         let known = || desired.iter().map(|it| &it.address).chain(state.entries.keys());
         for pattern in &self.patterns {
@@ -231,7 +231,7 @@ impl Select {
     }
 }
 
-/// What the changed files can affect; nothing where that may be everything.
+/// Returns the workloads that the changed files can affect; nothing if these may be all.
 fn changed(files: &BTreeSet<String>, outcome: &Outcome, all: BTreeSet<(String, String)>) -> Option<Changed> {
     if files.contains(FILE_NAME) {
         return None;
@@ -240,7 +240,7 @@ fn changed(files: &BTreeSet<String>, outcome: &Outcome, all: BTreeSet<(String, S
     let mut found = BTreeSet::new();
     let mut known: BTreeSet<&str> = BTreeSet::new();
     for node in &outcome.compilation.graph.nodes {
-        // A workload's SQL may stand in a file of its own, where what it reads is found.
+        // A workload's SQL may be in a separate file, which has the positions of its links.
         let links = node.reads.iter().chain(&node.writes).map(|link| link.at.file);
         for file in links.chain([node.at.file]) {
             let path: &str = &sources.get(file).path;

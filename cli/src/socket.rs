@@ -1,4 +1,4 @@
-//! The Unix socket of `dcp up`, by which the commands of its project reach it.
+//! The Unix socket of `dcp up`, for the commands of its project.
 
 use std::env;
 use std::fs::{self, File, Permissions, TryLockError};
@@ -18,12 +18,12 @@ use crate::failure::Failure;
 
 const NAME: &str = "up.sock";
 const LOCK: &str = "up.lock";
-/// The longest path of a socket on Linux.
+/// The maximum length of a socket's path on Linux.
 const LONGEST: usize = 107;
-/// How long to wait for a `dcp up` that is ending.
+/// Maximum time to wait for a `dcp up` that is ending.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A socket that this process listens on. It holds the lock meanwhile, so that no other process replaces the socket.
+/// A socket that this process listens on. It holds the lock, so that no other process replaces the socket.
 #[derive(Debug)]
 pub(crate) struct Socket {
     pub(crate) path: PathBuf,
@@ -56,12 +56,12 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        // One that stays is replaced by the next process.
+        // If this fails, the next process replaces the socket.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// The URL of the `dcp up` of a project, if one is running.
+/// Returns the URL of the `dcp up` of a project, if one is running.
 pub(crate) async fn url(root: &Path) -> Option<String> {
     let path = place(root);
     let peer = UnixStream::connect(&path).await.ok()?.peer_cred().ok()?;
@@ -86,8 +86,8 @@ async fn lock(path: &Path) -> Result<File, Failure> {
     }
 }
 
-/// Where the socket of a project is: in its `.dcp`, or, if that path is too long for a socket, in the user's runtime
-/// folder.
+/// Returns the path of a project's socket: in its `.dcp`, or, if that path is too long for a socket, in the user's
+/// runtime folder.
 fn place(root: &Path) -> PathBuf {
     let path = root.join(FOLDER).join(NAME);
     if path.as_os_str().len() <= LONGEST {
@@ -101,7 +101,7 @@ fn place(root: &Path) -> PathBuf {
     folder.join(format!("{}.sock", &name.as_str()[..32]))
 }
 
-/// Makes a folder for sockets, and refuses one of another user.
+/// Creates a folder for sockets, and rejects one of another user.
 fn own(folder: &Path) -> io::Result<()> {
     dcp_workspace::private::folder(folder)?;
     let found = fs::symlink_metadata(folder)?;

@@ -1,4 +1,4 @@
-//! Files are replaced whole or not at all.
+//! Atomic replacement of files.
 
 pub(crate) mod folder;
 
@@ -9,13 +9,13 @@ use std::path::Path;
 
 use dcp_workspace::files::{self, UNFINISHED};
 
-/// Puts a file in place by renaming, so that no reader ever sees half of it.
+/// Replaces a file atomically by renaming.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
-    // What the process's mask leaves of these is what other programs give to new files.
+    // The usual mode of new files, before the umask.
     place(path, content, 0o666)
 }
 
-/// Puts a file in place by renaming, for this user alone.
+/// Replaces a file atomically by renaming, for this user alone.
 pub(crate) fn replace_private(path: &Path, content: &[u8]) -> io::Result<()> {
     place(path, content, 0o600)
 }
@@ -31,7 +31,7 @@ fn place(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes a file unless it has this content already; says whether it did.
+/// Writes a file unless it has this content already; returns true if it wrote.
 pub(crate) fn update(path: &Path, content: &[u8]) -> io::Result<bool> {
     let same = fs::symlink_metadata(path)
         .is_ok_and(|found| found.is_file() && found.len() == content.len() as u64)

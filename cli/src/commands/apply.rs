@@ -1,4 +1,4 @@
-//! `dcp apply`, and what every other command that changes something does with its plan.
+//! `dcp apply`, and the steps that it shares with other commands that apply a plan.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
@@ -42,7 +42,7 @@ pub(super) fn run(
     }
 }
 
-/// Applies a plan from a file, exactly as it is.
+/// Applies a saved plan, without changes.
 fn saved(
     path: &Path,
     target: Option<&str>,
@@ -58,7 +58,7 @@ fn saved(
         Failure::new(message).help("plan again: dcp plan --out FILE")
     })?;
     let home = Workspace::find(project, &[])?;
-    // It says itself for which target it is.
+    // A saved plan names its own target.
     let planned = plan.scope.as_str().split_once('/').map(|(_, target)| target.to_owned());
     if target.is_some() && target != planned.as_deref() {
         let message = format!("`{}` is a plan for `{}`", path.display(), plan.scope);
@@ -74,7 +74,7 @@ fn saved(
     carry_out(By::Apply, &plan, &control, consent, console)
 }
 
-/// A command that carries out a plan, for messages.
+/// A command that applies a plan, for messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum By {
     Apply,
@@ -91,7 +91,7 @@ impl By {
         }
     }
 
-    /// What did not happen.
+    /// Returns the message for a plan that was not applied.
     fn nothing(self) -> &'static str {
         match self {
             Self::Apply => "nothing was applied",
@@ -100,7 +100,7 @@ impl By {
         }
     }
 
-    /// How to look at what it would do, before it does it unasked.
+    /// Returns the help for running the command without a question.
     fn look_first(self) -> &'static str {
         match self {
             Self::Apply => "look at the plan (`dcp plan`), and then add --auto-approve",
@@ -110,7 +110,7 @@ impl By {
     }
 }
 
-/// Shows a plan, asks, and does it.
+/// Shows a plan, requests confirmation, and applies it.
 pub(super) fn carry_out(
     by: By,
     plan: &Plan,
@@ -123,7 +123,7 @@ pub(super) fn carry_out(
     if state.base != plan.base {
         return Err(moved(plan, &state, control));
     }
-    // Who is asked has to see about what.
+    // A question needs the plan above it.
     if consent.output == Format::Text && (!console.quiet || !consent.auto_approve) {
         plan::show(plan, look, console)?;
         console.flush()?;
@@ -159,7 +159,7 @@ pub(super) fn carry_out(
     Ok(Verdict::Fine)
 }
 
-/// Applies, shows how far it is, and stops where it is asked to.
+/// Applies a plan, shows its progress, and stops on an interrupt.
 fn perform(
     target: Target<'_>,
     plan: &Plan,
@@ -181,7 +181,7 @@ fn perform(
         None => {
             let reached = progress().reached;
             if reached == Reached::Nothing {
-                // What stays of it does no harm, and the next apply removes it.
+                // Leftovers are harmless, and the next apply removes them.
                 let _ = control.run(target.dags.discard(&who.id));
             }
             Err(interrupted(reached))
@@ -236,7 +236,7 @@ fn asked(by: By, control: &Control, output: Format, console: &mut Console) -> Re
     if !(io::stdin().is_terminal() && console.out.look.terminal) {
         return unasked("there is no terminal to ask on");
     }
-    // Before the question is seen, so that whoever answers at once is understood.
+    // Before the question is shown, so that an interrupt during the question is handled.
     let interrupts = control.run(async { Interrupts::new() })?;
     write!(console.out, "\n{} ", console.out.look.paint(BOLD, by.question()))?;
     console.flush()?;
@@ -250,14 +250,14 @@ fn asked(by: By, control: &Control, output: Format, console: &mut Console) -> Re
     }
 }
 
-/// A line that was typed; none where there will be none.
+/// Reads a line from stdin; none at its end or on an interrupt.
 async fn answer(mut interrupts: Interrupts) -> io::Result<Option<String>> {
     let (sender, line) = tokio::sync::oneshot::channel();
-    // No runtime waits for this thread to end, as it may never do.
+    // No runtime waits for this thread, which may never end.
     std::thread::spawn(move || {
         let mut line = String::new();
         let read = io::stdin().lock().read_line(&mut line);
-        // Nobody hears it only where it is no longer waited for.
+        // It fails only if the command does not wait any more.
         let _ = sender.send(read.map(|_| Some(line).filter(|line| !line.is_empty())));
     });
     match interrupts.or(line, || true).await {
@@ -266,7 +266,7 @@ async fn answer(mut interrupts: Interrupts) -> io::Result<Option<String>> {
     }
 }
 
-/// What an apply leaves that was asked to stop.
+/// Describes the state after an interrupted apply.
 fn interrupted(reached: Reached) -> Failure {
     match reached {
         Reached::Nothing => Failure::new("interrupted: nothing was applied"),

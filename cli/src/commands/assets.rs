@@ -19,7 +19,7 @@ use crate::out::{Console, WARNING};
 use crate::render::assets::{self as render, Known};
 use crate::render::harmless;
 
-/// Who tells of what was completed by this command.
+/// The origin of completions by this command.
 const ORIGIN: &str = "dcp";
 
 pub(super) fn run(
@@ -88,7 +88,7 @@ fn complete(args: &Complete, project: Option<&Path>, console: &mut Console) -> R
     Ok(Verdict::Fine)
 }
 
-/// The asset that is meant: by its kind and name, or by the end of its name where only one ends so.
+/// Returns the asset that the user named: by kind and name, or by a suffix of exactly one name.
 fn named(given: &str, known: &Known<'_>, control: &Control) -> Result<String, Failure> {
     if let Ok(asset) = canonical(given)
         && known.has(&asset)
@@ -120,7 +120,7 @@ fn opened(project: Option<&Path>, target: Option<&str>) -> Result<Control, Failu
     Control::open(&home, &project)
 }
 
-/// Of all that is applied.
+/// Returns the lineage of all applied workloads.
 fn lineage(control: &Control) -> Result<Lineage, Failure> {
     let state = control.state()?;
     let wanted = state.entries.values().map(|entry| entry.fingerprint.clone()).collect();

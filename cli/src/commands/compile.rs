@@ -17,7 +17,7 @@ use crate::progress::Listener;
 use crate::render::{self, Report, counted};
 use crate::write::folder::{Change, Folder};
 
-/// A primitive as it is written.
+/// A primitive as a JSON document.
 #[derive(Serialize)]
 struct Written<'a> {
     address: String,
@@ -62,7 +62,7 @@ pub(super) fn run(args: &Compile, project: Option<&Path>, console: &mut Console)
     Ok(Verdict::Fine)
 }
 
-/// Every file, by its path in the folder.
+/// Returns every file, by its path in the folder.
 fn files(primitives: &[Primitive]) -> Result<BTreeMap<String, Vec<u8>>, Failure> {
     let mut files = BTreeMap::new();
     let mut add = |path: String, content: Vec<u8>| match files.insert(path.clone(), content) {
@@ -84,7 +84,7 @@ fn json(primitive: &Primitive) -> Result<Vec<u8>, Failure> {
     let written = Written {
         address: primitive.address.to_string(),
         fingerprint: primitive.fingerprint.as_str(),
-        // The canonical text has its keys in order, and reading it keeps that.
+        // The canonical text has sorted keys, and parsing preserves their order.
         body: serde_json::from_str(&primitive.body.canonical()).map_err(failed)?,
     };
     let mut text = serde_json::to_vec_pretty(&written).map_err(failed)?;

@@ -13,7 +13,7 @@ use crate::failure::{Failure, Verdict};
 use crate::out::{Console, ERROR, GOOD, HELP, WARNING};
 use crate::render::{harmless, titled};
 
-/// What was found, and what to do where it is not enough.
+/// The result of a check, with a remedy if it failed.
 struct Finding {
     state: State,
     what: &'static str,
@@ -25,7 +25,7 @@ struct Finding {
 enum State {
     Well,
     Missing,
-    /// It is missed only by some jobs.
+    /// Only some jobs need it.
     Doubtful,
 }
 
@@ -69,7 +69,7 @@ fn java(installations: &Installations) -> Finding {
         return Finding { state: State::Missing, what, found, help: Some(help.to_owned()) };
     };
     let said = Command::new(java).arg("-version").output();
-    // It tells its version on stderr, in quotes: `openjdk version "17.0.13"`.
+    // Java prints its version to stderr, in quotes: `openjdk version "17.0.13"`.
     let said = said.map(|it| String::from_utf8_lossy(&it.stderr).into_owned()).unwrap_or_default();
     let version = said.split('"').nth(1).unwrap_or_default().to_owned();
     let major: Option<u32> = version.split(['.', '-']).next().and_then(|it| it.parse().ok());
@@ -126,7 +126,7 @@ fn python(installations: &Installations) -> Finding {
     }
 }
 
-/// Whether there is a place for what runs leave behind.
+/// Checks that the folder for the state of runs is writable.
 fn folder(home: &Workspace) -> Finding {
     let what = "folder";
     let folder = home.root.join(FOLDER);

@@ -64,7 +64,7 @@ fn tell(found: &Found, repair: bool, console: &mut Console) -> Result<(), Failur
     } else if due && !repair {
         writeln!(console.out, "\nto put them in place: dcp drift --repair")?;
     }
-    // What runs and is not as it was applied, a reconciler sees to by itself.
+    // A reconciler corrects the drift of running jobs by itself.
     writeln!(console.out, "how continuous jobs are: dcp status")?;
     Ok(())
 }

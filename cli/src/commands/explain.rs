@@ -13,7 +13,7 @@ mod pages {
     include!(concat!(env!("OUT_DIR"), "/pages.rs"));
 }
 
-/// The page about a code, in Markdown.
+/// Returns the page about a code, in Markdown.
 pub(crate) fn page(code: Code) -> Option<&'static str> {
     let name = code.to_string();
     let at = pages::PAGES.binary_search_by_key(&name.as_str(), |(name, _)| name).ok()?;
@@ -50,7 +50,7 @@ fn unknown(text: &str) -> Failure {
     })
 }
 
-/// The code with the nearest number.
+/// Returns the code with the nearest number.
 fn near(text: &str) -> Option<Code> {
     let number =
         |text: &str| text.chars().filter(char::is_ascii_digit).collect::<String>().parse::<u32>().ok();
@@ -75,7 +75,8 @@ fn list(look: Look, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Markdown is readable as it is. On a terminal, headings and code stand out, and paragraphs are as wide as it is.
+/// Writes a page of Markdown. On a terminal, headings and code are styled, and paragraphs are wrapped to its
+/// width.
 fn write(page: &str, look: Look, out: &mut impl Write) -> io::Result<()> {
     let (mut in_code, mut paragraph) = (false, String::new());
     for line in page.lines() {
@@ -108,7 +109,7 @@ fn write(page: &str, look: Look, out: &mut impl Write) -> io::Result<()> {
     flush(&mut paragraph, look, out)
 }
 
-/// Writes a paragraph, or the item of a list, that was collected.
+/// Writes a collected paragraph or list item.
 fn flush(paragraph: &mut String, look: Look, out: &mut impl Write) -> io::Result<()> {
     let text = std::mem::take(paragraph);
     if text.is_empty() {

@@ -16,7 +16,7 @@ use crate::failure::{Failure, Verdict};
 use crate::out::{Console, ERROR, GOOD};
 use crate::render::{self, Report, counted};
 
-/// Where a diagnostic is until its file has a number.
+/// The file of a diagnostic before its file has an id.
 const UNPLACED: FileId = FileId(0);
 
 fn formatted(text: &str) -> Result<String, Vec<Diagnostic>> {
@@ -36,7 +36,7 @@ pub(super) fn run(args: &Fmt, project: Option<&Path>, console: &mut Console) -> 
     if paths.is_empty() && home.has_file() {
         entries.push(Entry::new(FILE_NAME.to_owned(), Ok(FILE_NAME.into())));
     }
-    // A project file that was named is meant, though it is no manifest.
+    // A project file is no manifest, but can be formatted if it is named.
     entries.extend(paths.iter().filter(|path| path.ends_with(FILE_NAME)).map(|path| {
         let full = std::path::absolute(path).map_err(|_| LoadError::NotFound);
         Entry::new(path.to_string_lossy().into_owned(), full.and_then(|path| home.tree.real(&path)))
@@ -100,15 +100,15 @@ impl Tally {
     }
 }
 
-/// What keeps a file from being formatted.
+/// The reason why a file was not formatted.
 enum Problem {
     Load,
-    /// With the text that these are about.
+    /// The text, and its diagnostics.
     Found(String, Vec<Diagnostic>),
     Write(LoadError),
 }
 
-/// Formats a file; says whether that changes it.
+/// Formats a file; returns true if that changes it.
 fn one(entry: &Entry, tree: &Tree, check: bool) -> Result<bool, Problem> {
     let text = EntryLoader { tree, entry }.load(&entry.shown).map_err(|_| Problem::Load)?;
     let formatted = match formatted(&text) {
@@ -124,7 +124,7 @@ fn one(entry: &Entry, tree: &Tree, check: bool) -> Result<bool, Problem> {
     Ok(true)
 }
 
-/// Everything that is wrong, as diagnostics with their sources.
+/// Returns all problems as diagnostics with their sources.
 fn outcome(problems: Vec<(Entry, Problem)>, tree: &Tree, files: usize) -> Outcome {
     let project = Project::none();
     let (project_source, project_diagnostics) = (None, Vec::new());

@@ -32,7 +32,7 @@ pub(super) fn run(args: &Graph, project: Option<&Path>, console: &mut Console) -
     };
     let outcome = home.compile(request)?;
     drop(listener);
-    // What is drawn goes to stdout, so that what is wrong can't be part of it.
+    // The graph goes to stdout, so diagnostics go to stderr.
     let report = Report { outcome: &outcome, root: &home.root, quiet: true, deny_warnings: false };
     render::write_found(&report, console.err.look, &mut console.err)?;
     let view = View::new(&outcome.compilation.graph);
@@ -46,14 +46,14 @@ pub(super) fn run(args: &Graph, project: Option<&Path>, console: &mut Console) -
     Ok(if report.failed() { Verdict::Errors } else { Verdict::Fine })
 }
 
-/// A graph in the order in which it is shown.
+/// A graph in display order.
 struct View<'g> {
-    /// Each after those that it takes something from, as far as that is possible.
+    /// Producers before their consumers, except in cycles.
     nodes: Vec<&'g Node>,
     datasets: BTreeMap<&'g Dataset, Ends>,
 }
 
-/// Who has to do with a dataset, by their places in [`View::nodes`].
+/// The workloads that use a dataset, by their indexes in [`View::nodes`].
 #[derive(Default)]
 struct Ends {
     producers: BTreeSet<usize>,
@@ -61,7 +61,7 @@ struct Ends {
 }
 
 impl Ends {
-    /// Nothing here makes it.
+    /// Returns true if no workload writes it.
     fn external(&self) -> bool {
         self.producers.is_empty()
     }
@@ -87,13 +87,13 @@ impl<'g> View<'g> {
     }
 }
 
-/// Whether a workload reads something, and does not only wait for it.
+/// Returns true if a workload reads a dataset, rather than only waiting for it.
 fn reads(node: &Node, dataset: &Dataset) -> bool {
     node.reads.iter().any(|read| read.dataset == *dataset)
 }
 
-/// Producers before consumers and, where that leaves a choice, by address. Where workloads go round in a circle, the
-/// first of them by address opens it.
+/// Returns the order of nodes: producers before consumers, then by address. A cycle starts with its first workload
+/// by address.
 fn order(graph: &graph::Graph) -> Vec<usize> {
     let mut missing: Vec<usize> = vec![0; graph.nodes.len()];
     let mut gives: BTreeMap<usize, Vec<usize>> = BTreeMap::new();

@@ -45,7 +45,7 @@ pub(super) fn run(
     Ok(Verdict::Fine)
 }
 
-/// The width of a name, and of the first characters of a commit.
+/// The widths of the columns of names and of abbreviated commits.
 const BY: usize = 14;
 const COMMIT: usize = 8;
 
@@ -53,7 +53,7 @@ fn header() -> String {
     format!("{:>6}  {:19}  {:BY$}  {:COMMIT$}  CHANGES", "SERIAL", "APPLIED (UTC)", "BY", "COMMIT")
 }
 
-/// A commit, with as many lines as its changes need.
+/// Formats a commit, on as many lines as its changes need.
 fn lines(applied: &Applied, look: Look) -> String {
     let Applied { serial, by, at, commit, counts, .. } = applied;
     let commit = commit.as_deref().unwrap_or_default().chars().take(COMMIT).collect::<String>();
@@ -69,7 +69,7 @@ fn lines(applied: &Applied, look: Look) -> String {
     format!("{begin}{}", changes.join(&format!("\n{}", " ".repeat(indent))))
 }
 
-/// Puts items into lines of a width, with commas between them.
+/// Joins items with commas, on lines of a width.
 fn wrapped(items: impl Iterator<Item = String>, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for item in items {

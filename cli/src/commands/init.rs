@@ -16,7 +16,7 @@ use crate::write;
 const PROJECT_FILE: &str = include_str!("init/dcp.yaml");
 const BATCH: &str = include_str!("init/orders-daily.yaml");
 const STREAM: &str = include_str!("init/ticks-per-minute.yaml");
-/// What dcp keeps beside the schemas is of this machine only.
+/// Git ignores everything but the schemas, as dcp's other files belong to this machine.
 const IGNORED: &str = "*\n!.gitignore\n!schemas/\n!schemas/*\n";
 
 pub(super) fn run(args: &Init, console: &mut Console) -> Result<Verdict, Failure> {
@@ -94,7 +94,7 @@ fn told(folder: &Path, name: &str, console: &mut Console) -> Result<(), Failure>
     Ok(())
 }
 
-/// A name made of the folder's.
+/// Derives the project's name from the folder's.
 fn name_of(folder: &Path) -> Result<Name, Failure> {
     let full = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
     let full = full.canonicalize().unwrap_or(full);

@@ -65,13 +65,14 @@ pub(super) fn show(plan: &Plan, look: Look, console: &mut Console) -> Result<(),
     Ok(())
 }
 
-/// A plan, and where it can be applied.
+/// A plan, and the registry that it can be applied to.
 pub(super) struct Planned {
     pub(super) plan: Plan,
     pub(super) control: Control,
 }
 
-/// Compiles, and compares with what is applied. Nothing where the manifests have errors, which are told.
+/// Compiles the manifests, and compares them with the applied state. Errors of the manifests are printed, and
+/// there is no plan.
 pub(super) fn plan(
     home: &Workspace,
     selection: &args::Selection,
@@ -83,7 +84,7 @@ pub(super) fn plan(
     let project = home.project(target);
     let find = || home.entries(&selection.paths);
     let (cache, entries) = rayon::join(|| Cache::load(&home.tree, home.text(), target), find);
-    // The process ends soon: freeing everything piece by piece would take as long as reading a good part of it.
+    // The process ends soon, so its memory is not freed: that would take about as long as reading the files.
     let mut cache = ManuallyDrop::new(cache);
     let (opened, known) = match &*cache {
         // Unchanged files whose primitives are applied need no new primitives.
@@ -134,14 +135,14 @@ pub(super) fn plan(
     Ok(Some(Planned { plan, control }))
 }
 
-/// The registry, and what is applied.
+/// Opens the registry, and reads the applied state.
 fn open(home: &Workspace, project: &Project<'_>) -> Result<(Control, State), Failure> {
     let control = Control::open(home, project)?;
     let state = control.state()?;
     Ok((control, state))
 }
 
-/// Compiles, and tells what is wrong.
+/// Compiles the manifests, and prints their diagnostics.
 fn compile(
     home: &Workspace,
     selection: &args::Selection,
@@ -160,7 +161,7 @@ fn compile(
     Ok(outcome)
 }
 
-/// Makes a plan of a comparison, and looks how what it changes is.
+/// Creates a plan from a comparison, and adds the state of the running jobs that it changes.
 pub(super) fn finish(
     comparison: &Comparison<'_>,
     control: &Control,
@@ -176,7 +177,7 @@ pub(super) fn finish(
         let (line, column) = compilation.sources.position(span.file, span.start);
         Some(Place { path: compilation.sources.get(span.file).path.to_string(), line, column })
     };
-    // To ask git takes longer than all of a plan that says nothing.
+    // Running git takes longer than all else for an empty plan.
     let commit = if comparison.is_empty() { None } else { git::commit(&home.root) };
     let context = Context { scope: control.scope.clone(), commit, place: &place };
     let mut plan = comparison.plan(&texts, &context).map_err(|error| {

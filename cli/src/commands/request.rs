@@ -14,7 +14,7 @@ use crate::jobs::{Job, Jobs};
 use crate::out::{Console, WARNING};
 use crate::render::jobs;
 
-/// How often it is looked whether it is done.
+/// Interval of polling while waiting.
 const PAUSE: Duration = Duration::from_millis(300);
 
 pub(super) fn run(
@@ -75,7 +75,7 @@ pub(super) fn run(
     Ok(verdict)
 }
 
-/// Whether what was asked for has come about.
+/// Returns true if the request is fulfilled.
 fn is_done(ask: Request, job: &Job, starts: u64) -> bool {
     let runs = job.runs(Timestamp::now());
     match ask {

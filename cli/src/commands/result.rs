@@ -15,7 +15,7 @@ use crate::out::{Console, Look};
 use crate::render::table::{Layout, Row, csv, shown};
 use crate::runs::{Runs, failed};
 
-/// A table's columns are as wide as these rows need.
+/// Number of rows that determine the widths of columns.
 const SAMPLE: usize = 1_000;
 
 type Pieces = BoxStream<'static, api::Result<Bytes>>;
@@ -40,7 +40,7 @@ pub(super) fn run(
     let pieces = runs.runner.result(record.id(), wanted);
     let written: Result<(), Failure> = match &args.out {
         None => runs.run(write(format, pieces, look, &mut console.out, &|error| error.into())),
-        // Whole, or not at all.
+        // Written atomically.
         Some(path) => {
             let folder = path.parent().filter(|it| !it.as_os_str().is_empty()).unwrap_or(Path::new("."));
             let failed = |error: io::Error| Failure::at(path, "written", &error);

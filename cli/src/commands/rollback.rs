@@ -36,7 +36,7 @@ pub(super) fn run(
     apply::carry_out(apply::By::Rollback, &plan, &control, consent, console)
 }
 
-/// What was applied at a serial.
+/// Returns the primitives that were applied at a serial.
 fn then(control: &Control, serial: u64) -> Result<Vec<Primitive>, Failure> {
     let failed = |error| control.failed(&error);
     let state = control.run(control.registry.state_at(&control.scope, serial)).map_err(failed)?;

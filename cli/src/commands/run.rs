@@ -77,12 +77,12 @@ pub(super) fn run(
     })
 }
 
-/// What is to be run.
+/// The job to run.
 struct Asked {
     job: Definition,
     streaming: Option<Streaming>,
     exclusive: Option<String>,
-    /// Whether it is known to return rows.
+    /// True if the job is known to return rows.
     returns: bool,
 }
 
@@ -93,7 +93,7 @@ fn is_file(what: &str) -> bool {
     yaml || path.is_file()
 }
 
-/// A job that is applied.
+/// Returns an applied job.
 fn of_address(what: &str, project: &Project<'_>) -> Result<Asked, Failure> {
     let wrong = || {
         Failure::usage(format!("`{what}` is no file, and no workload"))
@@ -120,7 +120,7 @@ fn scope_of(project: &Project<'_>) -> String {
     Scope::new(project.file.project.as_str(), project.target.as_deref()).as_str().to_owned()
 }
 
-/// The one job of a file, to be run on this machine. Nothing where the file has errors, which are told.
+/// Returns the only job of a file, placed on this machine. Errors of the file are printed, and there is no job.
 fn of_file(
     home: &Workspace,
     project: &Project<'_>,
@@ -198,7 +198,7 @@ fn parameters(given: &[String]) -> Result<BTreeMap<String, String>, Failure> {
     given.iter().map(one).collect()
 }
 
-/// Tells every step until it has ended; nothing where somebody did not want to wait any longer.
+/// Prints every transition until the execution has ended; returns nothing if it was interrupted.
 fn wait(runs: &Runs, id: &Id, console: &mut Console) -> Result<Option<Record>, Failure> {
     let look = console.out.look;
     let bar = console.watched().then(progress::spinner);
@@ -244,7 +244,7 @@ fn wait(runs: &Runs, id: &Id, console: &mut Console) -> Result<Option<Record>, F
     told
 }
 
-/// What to do next.
+/// Prints the next commands to use.
 fn afterwards(record: &Record, returns: bool, console: &mut Console) -> Result<(), Failure> {
     let id = record.id();
     if record.execution.phase == Phase::Failed {

@@ -62,7 +62,7 @@ fn control(args: &ServeControl, console: &mut Console) -> Result<Verdict, Failur
     })
 }
 
-/// What a control plane keeps: what is applied, and what is remembered of continuous jobs.
+/// Opens the stores of a control plane: the registry, and the state of continuous jobs.
 async fn opened(database: &str) -> Result<LocalJobs, Failure> {
     let said = |error: String| Failure::new(error);
     let path = Path::new(database);
@@ -103,7 +103,7 @@ fn reconciler(args: &ServeReconciler, console: &mut Console) -> Result<Verdict, 
 pub(super) const WRITES_EXECUTIONS: &str = "executions";
 pub(super) const WRITES_JOBS: &str = "the state of continuous jobs";
 
-/// Serves for as long as what is decided can be written down.
+/// Serves until the task that writes to a store has died.
 pub(super) async fn unless(
     served: impl Future<Output = Result<Verdict, Failure>>,
     writer_died: impl Future<Output = ()>,
@@ -118,12 +118,12 @@ pub(super) async fn unless(
     }
 }
 
-/// A reconciler that tells what it can't do.
+/// Creates a reconciler that logs to stderr.
 pub(super) fn keeper(here: LocalJobs, runner: Arc<dyn Runner>, lease: Duration) -> Reconciler {
     let LocalJobs { registry, store } = here;
     let log = |said: &str| {
         let line = format!("{:.3} the reconciler: {}\n", Timestamp::now(), harmless(said));
-        // Where nobody reads the log, it goes on.
+        // A failed write to the log does not stop the reconciler.
         let _ = io::stderr().write_all(line.as_bytes());
     };
     Reconciler { registry, store, runner, lease, clock: Timestamp::now, log: Arc::new(log) }
@@ -161,14 +161,14 @@ fn runner(args: &ServeRunner, console: &mut Console) -> Result<Verdict, Failure>
         });
         let served = host(Entrance::tcp(*listen, login), services, options, "the Runner", console);
         let served = unless(served, embedded.store().writer_died(), WRITES_EXECUTIONS).await;
-        // Whoever comes next finds out by itself that it is gone.
+        // If this fails, the next Runner detects the dead one itself.
         let _ = embedded.stop().await;
         embedded.store().close().await;
         served
     })
 }
 
-/// Jobs that are applied to a control plane.
+/// The jobs of the registry of a control plane.
 #[derive(Debug)]
 struct AtControl(Remote);
 
@@ -187,17 +187,18 @@ impl Jobs for AtControl {
     }
 }
 
-/// Runs a service to its end.
+/// Runs a service until it ends.
 pub(super) fn block_on<T>(service: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(format!("no threads can be started: {error}")))?;
     let ended = runtime.block_on(service);
-    // By then every call has ended or its grace period is over; what still works for one must not keep the process.
+    // All calls have ended, or their grace period has passed: threads that still work for one must not keep the
+    // process alive.
     runtime.shutdown_timeout(SHUTDOWN);
     ended
 }
 
-/// How long threads that still work for cancelled calls may take to end.
+/// Grace period of threads that still work for cancelled calls.
 const SHUTDOWN: Duration = Duration::from_secs(5);
 
 fn is_postgres(database: &str) -> Result<bool, Failure> {
@@ -216,8 +217,8 @@ pub(super) fn failed(error: &dcp_server::Error) -> Failure {
     Failure::new(error.to_string())
 }
 
-/// Who may call at an address, and the code that signs a browser in. Without a file of tokens there is one token, which
-/// the commands of the project in a folder read.
+/// Returns the access to an address, and the code that signs in a browser. Without a file of tokens there is one
+/// token, which the project's own commands read from a file.
 pub(super) fn access(
     listen: SocketAddr,
     tokens: Option<&Path>,
@@ -250,11 +251,11 @@ pub(super) fn options(served: &Served, console: &Console) -> Result<Options, Fai
     Ok(options)
 }
 
-/// Where a service is reached.
+/// The sockets of a service.
 #[derive(Debug, Default)]
 pub(super) struct Entrance {
     pub(super) listen: Option<SocketAddr>,
-    /// The code that signs a browser in.
+    /// The code that signs in a browser.
     pub(super) login: Option<String>,
     pub(super) socket: Option<(Socket, UnixListener)>,
 }
@@ -265,7 +266,7 @@ impl Entrance {
     }
 }
 
-/// Serves until the process is asked to stop.
+/// Serves until the process receives a signal to stop.
 pub(super) async fn host(
     entrance: Entrance,
     services: Services,
@@ -289,7 +290,7 @@ pub(super) async fn host(
     console.flush()?;
     let stop = async {
         stopped().await;
-        // The next process may have the socket while this one ends its calls.
+        // The next process may take the socket while this one ends its calls.
         drop(held);
     };
     dcp_server::serve(listeners, services, options, stop).await.map_err(|error| failed(&error))?;
@@ -323,11 +324,11 @@ async fn bound(
     Ok(listener)
 }
 
-/// Writes a line for each call.
+/// Returns a log with a line for each call.
 fn log(format: Format, quiet: bool) -> Log {
     Log::new(move |call| {
         if !quiet || !call.good {
-            // One write, so that lines do not mix. Where nobody reads the log, the service goes on.
+            // One write per line, so that lines do not mix. If it fails, the service continues.
             let _ = io::stderr().write_all(line(call, format).as_bytes());
         }
     })
@@ -352,11 +353,11 @@ fn line(call: &Call, format: Format) -> String {
     }
 }
 
-/// Ready when the process is asked to stop.
+/// Waits for a signal to stop.
 async fn stopped() {
     match Interrupts::new() {
         Ok(mut interrupts) => interrupts.next().await,
-        // Without a way to be asked, it runs until it is killed.
+        // If signals can't be handled, the service runs until it is killed.
         Err(_) => std::future::pending().await,
     }
 }
@@ -365,7 +366,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     fs::read(path).map_err(|error| Failure::at(path, "read", &error))
 }
 
-/// A line `name token` for each who may come in; `#` begins a comment.
+/// Reads a file with a line `name token` for each caller; `#` starts a comment.
 pub(super) fn read_tokens(path: &Path) -> Result<Vec<Token>, Failure> {
     let text = String::from_utf8(read(path)?)
         .map_err(|_| Failure::new(format!("`{}` is not UTF-8", path.display())))?;
@@ -375,7 +376,7 @@ pub(super) fn read_tokens(path: &Path) -> Result<Vec<Token>, Failure> {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
-        // What stands in the line is secret, and is not repeated.
+        // The line is secret, so messages do not quote it.
         let Some((name, token)) = line.split_once(char::is_whitespace) else {
             let message = format!("line {} of `{}` is not a name and a token", number + 1, path.display());
             return Err(Failure::new(message)

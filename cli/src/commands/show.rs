@@ -67,7 +67,7 @@ pub(super) fn run(
     })
 }
 
-/// The address, or all that a workload may have.
+/// Parses an address, or returns all addresses of a workload.
 fn addresses(text: &str) -> Result<Vec<Address>, Failure> {
     if let Ok(address) = text.parse() {
         return Ok(vec![address]);

@@ -15,9 +15,9 @@ use crate::jobs::{Jobs, Overview, Way};
 use crate::out::Console;
 use crate::render::jobs;
 
-/// How often it is looked, by those who watch.
+/// Interval of polling with `--watch` and `--wait`.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How much of what was decided is shown.
+/// Number of events to show for one job.
 const LAST: u32 = 10;
 
 pub(super) fn run(
@@ -59,7 +59,7 @@ pub(super) fn run(
             }
             let next = lines(&state.overview(address.as_ref())?, console)?;
             if next != shown {
-                // Over what was there, where that can be done; else it is one after the other.
+                // Overwrites the previous output if the terminal can, else appends.
                 let over = if text && console.out.look.animated { rows(&shown) } else { 0 };
                 write(&next, over, console)?;
                 shown = next;
@@ -70,7 +70,7 @@ pub(super) fn run(
     Ok(verdict)
 }
 
-/// Waits until nothing is on its way any more.
+/// Waits until no job is in transition.
 fn settled(
     state: &Jobs,
     of: Option<&Address>,
@@ -94,7 +94,7 @@ fn settled(
     }
 }
 
-/// How many rows of the terminal lines take, of which a long one takes several.
+/// Returns the number of rows of the terminal that lines take, including wrapped ones.
 fn rows(lines: &[String]) -> usize {
     let width = terminal_size::terminal_size().map_or(80, |(width, _)| usize::from(width.0).max(1));
     let of = |line: &str| strip_str(line).to_string().width().div_ceil(width).max(1);
@@ -104,7 +104,7 @@ fn rows(lines: &[String]) -> usize {
 fn write(lines: &[String], over: usize, console: &mut Console) -> Result<(), Failure> {
     let height = terminal_size::terminal_size().map_or(24, |(_, height)| usize::from(height.0));
     if over >= height {
-        // What has scrolled away can't be written over: it begins at the top.
+        // Rows that have scrolled away can't be overwritten, so the screen is cleared.
         write!(console.out, "\x1b[H\x1b[J")?;
     } else if over > 0 {
         write!(console.out, "\x1b[{over}A\x1b[J")?;

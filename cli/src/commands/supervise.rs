@@ -1,4 +1,4 @@
-//! `dcp supervise`: a part of the local backend, which starts it itself.
+//! `dcp supervise`: the supervisor of the local backend, which starts this command itself.
 
 use crate::args;
 use crate::failure::{Failure, Verdict};

@@ -22,7 +22,7 @@ use crate::out::Console;
 use crate::runs;
 use crate::socket::Socket;
 
-/// Time without a heartbeat after which another reconciler takes over: most often this process, started again.
+/// Time without a heartbeat before another reconciler takes over, usually a restarted `dcp up`.
 const LEASE: Duration = Duration::from_secs(5);
 
 pub(super) fn run(
@@ -82,7 +82,7 @@ pub(super) fn run(
         let served = serve::unless(served, memory.writer_died(), serve::WRITES_JOBS).await;
         stop.send_replace(true);
         let _ = keeping.await;
-        // Whoever comes next finds out by itself that it is gone.
+        // If this fails, the next Runner detects the dead one itself.
         let _ = embedded.stop().await;
         embedded.store().close().await;
         registry.close().await;

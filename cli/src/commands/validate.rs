@@ -23,7 +23,7 @@ pub(super) fn run(
     if below.is_empty() { one(args, &home, console) } else { each(args, &home, &below, console) }
 }
 
-/// Validates several projects, one by one: they know nothing of each other.
+/// Validates several projects separately: they are independent of each other.
 fn each(
     args: &Validate,
     above: &Workspace,
@@ -59,7 +59,7 @@ fn one(args: &Validate, home: &Workspace, console: &mut Console) -> Result<Verdi
         goal: Goal::Validate,
         on_file: Some(&on_file),
     };
-    // The process is about to end: to take all of this apart would be time lost.
+    // The process ends soon, so its memory is not freed.
     let outcome = ManuallyDrop::new(home.validate_cached(request)?);
     drop(listener);
     let report =

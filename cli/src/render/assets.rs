@@ -11,15 +11,15 @@ use super::run::{time, took};
 use super::{aligned, counted, harmless};
 use crate::out::{BOLD, DIM, GOOD, Look, NOTE};
 
-/// All that is known of assets.
+/// The state of assets.
 pub(crate) struct Known<'a> {
     pub(crate) lineage: &'a Lineage,
-    /// By asset.
+    /// The completed assets, by name.
     pub(crate) completed: &'a BTreeMap<String, Completed>,
     pub(crate) now: Timestamp,
 }
 
-/// An asset, with its last completions, the last one first.
+/// An asset, with its last completions, newest first.
 pub(crate) struct One<'a> {
     pub(crate) asset: &'a str,
     pub(crate) last: &'a [Completion],
@@ -50,7 +50,7 @@ fn or_none(text: &str) -> String {
     if text.is_empty() { "-".to_owned() } else { harmless(text) }
 }
 
-/// The first of them, and how many more there are.
+/// Returns the first name, and the number of others.
 fn some(names: &BTreeSet<String>) -> String {
     match names.first() {
         None => "-".to_owned(),
@@ -152,7 +152,7 @@ fn completion(it: &Completion) -> [String; 4] {
     ]
 }
 
-/// What was told just now.
+/// Describes a completion that was just recorded.
 pub(crate) fn told(it: &Completion, ends: Option<&Ends>) -> String {
     let part = if it.partition.is_empty() { String::new() } else { format!(" {}", harmless(&it.partition)) };
     let waiters = ends.map_or(0, |ends| ends.waiters.len());

@@ -12,11 +12,11 @@ use super::{NamedRow, hanging, harmless, named, titled};
 use crate::jobs::{Job, Overview};
 use crate::out::{BOLD, DIM, ERROR, GOOD, Look, NOTE, WARNING};
 
-/// That nothing will happen.
+/// The message if no reconciler is running.
 pub(crate) const NOBODY: &str =
     "no reconciler is running, so nothing will change; run `dcp up` or `dcp serve reconciler`";
 
-/// How a job is, in some words.
+/// Describes a condition.
 pub(crate) fn words(condition: &Condition, now: Timestamp) -> String {
     match condition {
         Condition::Gone => "is deleted".to_owned(),
@@ -43,7 +43,7 @@ pub(crate) fn words(condition: &Condition, now: Timestamp) -> String {
 
 pub(crate) fn word(job: &Job) -> (&'static str, Style) {
     match &job.condition {
-        // What is to be done, and nobody has done.
+        // Declared, but not started by a reconciler yet.
         Condition::Starting if job.status.state.run.is_none() => ("not started", NOTE),
         Condition::Gone => ("deleted", NOTE),
         Condition::Paused => ("paused", NOTE),
@@ -57,7 +57,7 @@ pub(crate) fn word(job: &Job) -> (&'static str, Style) {
     }
 }
 
-/// A number as people say it.
+/// Formats a number with a unit prefix.
 pub(crate) fn amount(number: f64) -> String {
     match number {
         it if it >= 999_950.0 => format!("{:.1}M", it / 1e6),
@@ -67,7 +67,7 @@ pub(crate) fn amount(number: f64) -> String {
     }
 }
 
-/// What of a revision is seen from outside: the one that runs, and the one that is declared.
+/// Returns the running revision, and the declared one if it differs.
 fn revision(job: &Job) -> String {
     let desired = job.status.desired.as_ref().map(|it| it.version.revision);
     let runs = job.status.state.run.as_ref().map(|run| run.version.revision);
@@ -129,7 +129,7 @@ fn workload(job: &Job) -> String {
     harmless(&format!("{}/{}", job.status.address.domain, job.status.address.name))
 }
 
-/// What concerns all of them.
+/// Returns the warnings that concern all jobs.
 fn above(overview: &Overview, look: Look) -> Vec<String> {
     let mut lines = Vec::new();
     let mut warn = |text: String| lines.push(titled(0, "warning:", WARNING, &text, look));
@@ -142,7 +142,7 @@ fn above(overview: &Overview, look: Look) -> Vec<String> {
     lines
 }
 
-/// What is not as it should be with a job.
+/// Returns the problems of a job.
 fn troubles(job: &Job, now: Timestamp) -> Vec<String> {
     let state = &job.status.state;
     let mut lines = Vec::new();
@@ -205,7 +205,7 @@ pub(crate) fn whole(overview: &Overview, events: &[Event], look: Look) -> Vec<St
     lines
 }
 
-/// How its executors follow the load.
+/// Describes the scaling of a job's executors.
 fn scaled(job: &Job) -> Option<String> {
     let scaling = job.status.desired.as_ref()?.scaling.as_ref()?;
     let now = scaling.wanted(job.status.state.scale.as_ref());
@@ -220,7 +220,7 @@ fn scaled(job: &Job) -> Option<String> {
     ))
 }
 
-/// What scaling has changed since the manifest.
+/// Describes the difference between the scaled size and the manifest's.
 pub(crate) fn resized(job: &Job) -> Option<String> {
     let scaling = job.status.desired.as_ref()?.scaling.as_ref()?;
     let (now, first) = (scaling.wanted(job.status.state.scale.as_ref()), scaling.wanted(None));
@@ -263,12 +263,12 @@ fn progressed(progress: &Progress, now: Timestamp) -> Vec<(&'static str, String)
 }
 
 pub(crate) fn events(events: &[Event], look: Look) -> Vec<String> {
-    // The last one is the nearest to who reads.
+    // Newest last, next to the prompt.
     let line = |it: &Event| titled(0, &format!("{} ", time(it.at)), DIM, &harmless(&it.message), look);
     events.iter().rev().map(line).collect()
 }
 
-/// The same, for programs.
+/// Returns the same data for programs.
 pub(crate) fn json(overview: &Overview) -> Value {
     let job = |job: &Job| {
         let state = &job.status.state;
@@ -294,7 +294,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns a job of which everything is known, with the longest usual values.
+    /// Returns a job with all values set, and the longest usual ones.
     fn job(domain: &str, name: &str, now: Timestamp) -> Job {
         let version =
             value!({"revision": 999, "build": 999, "state": 999, "job": "0".repeat(64), "grace": 60});

@@ -1,4 +1,4 @@
-//! Plans, for people and for pull requests. What a plan says is in the plan; this only lays it out.
+//! Plans, for people and for pull requests. These modules only format a plan.
 
 mod github;
 mod headline;
@@ -16,7 +16,7 @@ use headline::headline;
 pub(crate) use markdown::markdown;
 pub(crate) use text::text;
 
-/// Workloads in the order in which people should see them: what is dangerous first, what is only new last.
+/// Returns the workloads in display order: dangerous ones first, new ones last.
 fn by_danger(plan: &Plan) -> Vec<&Workload> {
     let mut all: Vec<&Workload> = plan.workloads.iter().collect();
     all.sort_by_key(|workload| danger(workload));
@@ -36,7 +36,7 @@ fn danger(workload: &Workload) -> u8 {
     }
 }
 
-/// Whether it can't be known that Spark takes the checkpoint.
+/// Returns true if it is unknown whether Spark can continue from the checkpoint.
 fn is_unsure(workload: &Workload) -> bool {
     workload.reasons.iter().any(|reason| reason.class == Class::Unknown)
 }
@@ -45,7 +45,7 @@ fn is_dangerous(workload: &Workload) -> bool {
     danger(workload) <= 3
 }
 
-/// What the action means, in a few words, for what runs.
+/// Summarizes the effect of the action on the running job.
 fn meaning(workload: &Workload) -> String {
     let cost = cost(workload);
     let Live::Seen { condition, input_rate, scaled, state_rows, .. } = &workload.live else { return cost };
@@ -84,7 +84,7 @@ fn cost(workload: &Workload) -> String {
     }
 }
 
-/// Names the streams of which it is not known how they run, and why.
+/// Names the jobs whose live state is unknown, and the reason.
 fn live(plan: &Plan) -> Option<String> {
     let changes = |workload: &&Workload| workload.live == Live::Unknown && workload.action != Action::Create;
     let unknown: Vec<String> = plan.workloads.iter().filter(changes).map(Workload::id).collect();
@@ -93,7 +93,7 @@ fn live(plan: &Plan) -> Option<String> {
     Some(format!("how {first}{more} runs is not known: the Runner does not answer, or has forgotten the run"))
 }
 
-/// Says which applied revisions were given up, and what to do.
+/// Describes the applied revisions that were given up, with a remedy.
 fn given_up(plan: &Plan) -> Vec<String> {
     let line = |it: &GivenUp| {
         let id = harmless(&format!("{}/{}", it.domain, it.name));
@@ -110,7 +110,7 @@ fn given_up(plan: &Plan) -> Vec<String> {
     plan.given_up.iter().map(line).collect()
 }
 
-/// How to consent, or why that can't be done.
+/// Returns the option that gives consent, or the reason why there is none.
 fn consent(workload: &Workload) -> Option<String> {
     let id = workload.id();
     match workload.consent {

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::out::{BOLD, DIM, ERROR, GOOD, Look, NOTE, WARNING};
 use crate::render::{NamedRow, hanging, harmless, named, titled};
 
-/// What is told of one step: a mark, a word, and the rest.
+/// A line about a transition: a mark, a word, and the rest.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Line {
     pub(crate) mark: char,
@@ -37,7 +37,7 @@ impl Line {
     }
 }
 
-/// What is told of a step of an execution, by all that is known of it.
+/// Describes a transition of an execution.
 pub(crate) fn step(transition: &Transition, record: &Record) -> Vec<Line> {
     let Transition { from, to, attempt, why, at } = transition;
     let attempts = &record.execution.attempts;
@@ -108,7 +108,7 @@ fn failed(attempt: &Attempt) -> Line {
     Line::new('✗', format!("attempt {}", attempt.number), format!("{summary}{how}"))
 }
 
-/// All of an execution.
+/// Describes an execution with all details.
 pub(crate) fn whole(record: &Record, look: Look, now: Timestamp) -> Vec<String> {
     let (request, execution) = (&record.request, &record.execution);
     let mut lines = Vec::new();
@@ -213,7 +213,7 @@ pub(crate) fn time(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
 
-/// A span of time, with as much of it as is worth a look.
+/// Formats a time span with a suitable precision.
 pub(crate) fn took(span: SignedDuration) -> String {
     let millis = span.as_millis().max(0);
     let seconds = millis / 1000;
@@ -240,10 +240,10 @@ pub(crate) fn compact(span: SignedDuration) -> String {
     }
 }
 
-/// The same, for programs.
+/// Returns an execution for programs.
 pub(crate) fn json(record: &Record) -> serde_json::Value {
     let Record { request, execution, history, version: _, owner: _, progress } = record;
-    // Its token is what gives it to whoever has it.
+    // The token is left out, as anybody with it can get the execution.
     let mut request = serde_json::to_value(request).unwrap_or_default();
     if let Some(fields) = request.as_object_mut() {
         fields.remove("token");

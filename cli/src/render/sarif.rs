@@ -101,7 +101,7 @@ fn level(severity: Severity) -> &'static str {
     severity.name()
 }
 
-/// A path as a relative reference.
+/// Encodes a path as a relative URI reference.
 fn uri(path: &str) -> String {
     let mut uri = String::with_capacity(path.len());
     for byte in path.bytes() {

@@ -1,7 +1,7 @@
-//! The lines of a source that a diagnostic shows, made fit to be seen.
+//! The source lines that a diagnostic shows, prepared for a terminal.
 //!
-//! Each is cut to the width of the terminal around what it is shown for, and holds nothing that a terminal would
-//! obey. Labels are moved along.
+//! Each line is cut to the terminal's width around its label, and has no control characters. Labels are moved
+//! accordingly.
 
 use std::ops::Range;
 
@@ -12,16 +12,16 @@ use unicode_width::UnicodeWidthChar as _;
 
 use super::{Places, Position, boundary, harmless, visible};
 
-/// How wide a tab is at most.
+/// Maximum width of a tab.
 pub(super) const TAB: usize = 4;
 
-/// Lines that follow each other.
+/// Consecutive lines.
 #[derive(Debug)]
 pub(super) struct Snippet {
     pub(super) path: String,
-    /// The place that is named above it.
+    /// The position in the header of the snippet.
     at: Position,
-    /// Of the first of the lines, from 0.
+    /// The index of the first line.
     line: usize,
     text: String,
     pub(super) labels: Vec<LabeledSpan>,
@@ -35,7 +35,7 @@ impl SourceCode for Snippet {
         after: usize,
     ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
         let read = self.text.read_span(span, before, after)?;
-        // Without lines around it, the span is asked for to name its place.
+        // `miette` reads the span without context to get the position for the header.
         let (line, column) = if before == 0 {
             (self.at.line - 1, self.at.column - 1)
         } else {
@@ -53,7 +53,7 @@ impl SourceCode for Snippet {
     }
 }
 
-/// The snippets of a diagnostic. One with no labels is of a file that has no text to show.
+/// Returns the snippets of a diagnostic. A snippet without labels is of a file without text.
 pub(super) fn snippets(labels: &[Label], places: &Places<'_>, width: usize) -> Vec<Snippet> {
     let mut groups: Vec<Vec<&Label>> = Vec::new();
     for label in labels {
@@ -90,14 +90,14 @@ fn snippet(group: &[&Label], places: &Places<'_>, width: usize) -> Snippet {
         drawn.line(&all[begin..end], &here, width);
         let done = begin > last || end == all.len();
         begin = end + 1;
-        // Behind the last line break there is no line, unless that is what is to be shown.
+        // The text after the last line break is no line, unless a label is there.
         if done || (begin == all.len() && begin > last) {
             return drawn;
         }
     }
 }
 
-/// What of a label lies in the line in which it begins, from that line's beginning.
+/// Returns the part of a label in the line where it begins, relative to that line.
 fn within(all: &str, label: &Label, begin: usize, end: usize) -> Option<Range<usize>> {
     let from = boundary(all, label.span.start as usize);
     let to = boundary(all, label.span.end as usize).clamp(from, end.max(from));
@@ -111,7 +111,7 @@ impl Snippet {
         let room = width.saturating_sub(10).max(30);
         let from = labels.iter().map(|(_, range)| range.start).min().unwrap_or_default();
         let kept = window(line, from, room);
-        // Where each byte of the line went to.
+        // The new position of each byte of the line.
         let mut moved = vec![self.text.len(); kept.start + 1];
         if kept.start > 0 {
             self.text.push('…');
@@ -123,7 +123,7 @@ impl Snippet {
         }
         let end = self.text.len();
         let cut = kept.end < line.len();
-        // What is to be shown at the end of a line needs something to stand under.
+        // A label at the end of a line needs a character to point at.
         let beyond = labels.iter().any(|(_, range)| range.start >= kept.end);
         if cut || beyond {
             self.text.push(if cut { '…' } else { ' ' });
@@ -139,7 +139,7 @@ impl Snippet {
     }
 }
 
-/// What of a line is shown where there is no room for all of it: some of what comes before a place, and what follows.
+/// Returns the part of a line that fits: some text before a position, and the text that follows.
 fn window(line: &str, from: usize, room: usize) -> Range<usize> {
     let from = boundary(line, from);
     if fit(line.char_indices(), room).is_none() {
@@ -147,7 +147,7 @@ fn window(line: &str, from: usize, room: usize) -> Range<usize> {
     }
     let before = fit(line[..from].char_indices().rev(), room / 3);
     let start = match before {
-        // There is room for all that comes before it.
+        // All text before it fits.
         _ if fit(line[..from].char_indices(), room * 2 / 3).is_none() => 0,
         Some(at) => at + line[at..].chars().next().map_or(0, char::len_utf8),
         None => 0,
@@ -156,7 +156,7 @@ fn window(line: &str, from: usize, room: usize) -> Range<usize> {
     start..end
 }
 
-/// The place of the first character for which there is no room, in columns of a terminal.
+/// Returns the position of the first character that does not fit, in columns of a terminal.
 fn fit(chars: impl Iterator<Item = (usize, char)>, room: usize) -> Option<usize> {
     let mut used = 0;
     for (at, c) in chars {

@@ -13,7 +13,7 @@ pub(super) fn write(report: &Report<'_>, look: Look, out: &mut impl Write) -> io
         return Ok(());
     }
     let line = if fine { good(report, look) } else { bad(report, look) };
-    // What differs from run to run is for people only.
+    // The time differs from run to run, so only terminals show it.
     let time = match report.timings().total().as_secs_f64() {
         seconds if look.terminal && !report.outcome.stopped => format!(" ({seconds:.2} s)"),
         _ => String::new(),

@@ -9,9 +9,9 @@ use crate::out::{BOLD, DIM, Look};
 pub(crate) type Row = Vec<Option<String>>;
 
 const GAP: &str = "  ";
-/// A column is not cut below this.
+/// Minimum width of a cut column.
 const NARROWEST: usize = 6;
-/// More of a text is never shown.
+/// Maximum length of a text.
 const LONGEST: usize = 200;
 
 /// The columns that fit, and their widths.
@@ -21,14 +21,14 @@ pub(crate) struct Layout {
     look: Look,
 }
 
-/// A row as it is shown: short, and without anything that a terminal obeys.
+/// Prepares a row for display: shortened, and without control characters.
 pub(crate) fn shown(row: Row) -> Row {
     row.into_iter().map(|cell| cell.map(|text| plain(&text))).collect()
 }
 
 fn plain(text: &str) -> String {
     match text {
-        // Neither looks like a null.
+        // Quoted, so that they do not look like nulls.
         "" | "NULL" => return format!("{text:?}"),
         _ => {}
     }
@@ -48,7 +48,7 @@ fn plain(text: &str) -> String {
 }
 
 impl Layout {
-    /// Finds widths by the first rows.
+    /// Determines the widths from the first rows.
     pub(crate) fn of(columns: &[Column], sample: &[Row], look: Look) -> Self {
         let name = |column: &Column| Column { name: plain(&column.name), ..column.clone() };
         let columns: Vec<Column> = columns.iter().map(name).collect();
@@ -94,7 +94,7 @@ fn width(cell: Option<&str>) -> usize {
     cell.map_or("NULL".len(), unicode_width::UnicodeWidthStr::width)
 }
 
-/// Cuts the widest columns until all fit, and leaves out the last ones where that is not enough.
+/// Cuts the widest columns until all fit, and drops the last ones if that is not enough.
 pub(super) fn fit(mut widths: Vec<usize>, room: usize) -> Vec<usize> {
     loop {
         let gaps = GAP.len() * widths.len().saturating_sub(1);
@@ -116,7 +116,7 @@ pub(super) fn aligned(text: &str, room: usize, right: bool) -> String {
     if right { space + &text } else { text + &space }
 }
 
-/// A line of CSV. A null has no quotes, and a text without letters has them.
+/// Formats a line of CSV. A null is an empty field, and an empty text is quoted.
 pub(crate) fn csv<'a>(cells: impl Iterator<Item = Option<&'a str>>) -> String {
     let fields = cells.map(|cell| match cell {
         None => String::new(),

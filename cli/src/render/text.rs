@@ -1,4 +1,4 @@
-//! A report for people: `miette` draws the source, the rest is ours.
+//! A report for people: `miette` draws the source, this module draws the rest.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -10,7 +10,7 @@ use super::snippet::{Snippet, TAB, snippets};
 use super::{Places, Report, grouped, harmless};
 use crate::out::{BOLD, DIM, ERROR, Look, NOTE, WARNING};
 
-/// Nobody reads more than this.
+/// Maximum number of diagnostics.
 const MAX: usize = 200;
 
 pub(super) fn write(report: &Report<'_>, look: Look, out: &mut impl Write) -> io::Result<()> {
@@ -61,14 +61,14 @@ fn one(
     writeln!(out, "  {}\n", look.paint(DIM, format_args!("more: dcp explain {code}")))
 }
 
-/// What the handler makes of it, without its first line: that is for a message, and ours stands above already.
+/// Draws a part without its first line, which is for a message: that is printed before.
 fn drawn(handler: &GraphicalReportHandler, drawing: &Drawing<'_>) -> io::Result<String> {
     let mut text = String::new();
     handler.render_report(&mut text, drawing).map_err(io::Error::other)?;
     Ok(text.split_once('\n').map(|(_, rest)| rest.to_owned()).unwrap_or_default())
 }
 
-/// A part of a diagnostic, as the handler takes it.
+/// A part of a diagnostic for `miette`'s handler.
 #[derive(Debug)]
 struct Drawing<'s> {
     snippet: Option<&'s Snippet>,

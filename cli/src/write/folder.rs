@@ -1,4 +1,4 @@
-//! A folder that is kept as it was compiled: files that are no longer produced go, and nothing else is touched.
+//! A folder of compiled files: outdated ones are removed, and other files are left alone.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, TryLockError};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{replace, update};
 use crate::failure::Failure;
 
-/// What is in the folder and is ours.
+/// The list of the files that dcp owns.
 const LISTING: &str = ".dcp-compile.json";
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -21,16 +21,16 @@ struct Listing {
     files: BTreeSet<String>,
 }
 
-/// A folder that nobody else writes to meanwhile.
+/// A folder that is locked against other writers.
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
     listing: Listing,
-    /// Held until all is done.
+    /// Held until all files are written.
     _lock: Option<File>,
 }
 
-/// How many files were treated how.
+/// The numbers of files.
 #[derive(Debug, Default)]
 pub(crate) struct Change {
     pub(crate) written: usize,
@@ -39,7 +39,7 @@ pub(crate) struct Change {
 }
 
 impl Folder {
-    /// Takes a folder that is new, empty, or ours already.
+    /// Opens a folder that is new, empty, or owned by dcp.
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         fs::create_dir_all(path).map_err(|error| Failure::at(path, "made a folder", &error))?;
         let lock = lock(path)?;
@@ -55,10 +55,10 @@ impl Folder {
         Ok(Self { path: path.to_owned(), listing, _lock: lock })
     }
 
-    /// Makes `files`, by their paths in the folder, all that is in it.
+    /// Makes `files`, by their paths, the only compiled files in the folder.
     pub(crate) fn replace(self, files: &BTreeMap<String, Vec<u8>>) -> Result<Change, Failure> {
         let wanted: BTreeSet<String> = files.keys().cloned().collect();
-        // Listed before they are written: if this is cut short, the next time knows them for ours.
+        // Listed before they are written, so that after an interruption the next run knows that dcp owns them.
         let all = &self.listing.files | &wanted;
         if all != self.listing.files || self.listing.version == 0 {
             self.list(all.clone())?;
@@ -95,8 +95,7 @@ impl Folder {
         replace(&path, &[&text[..], b"\n"].concat()).map_err(|error| Failure::at(&path, "written", &error))
     }
 
-    /// Makes all folders, refuses those that are links and would lead elsewhere, and clears them of what a process
-    /// that was killed has left behind.
+    /// Creates all folders, rejects links in their place, and removes unfinished files of killed processes.
     fn folders(&self, files: &BTreeSet<String>) -> Result<(), Failure> {
         let mut below: BTreeSet<&Path> = BTreeSet::new();
         for name in files {
@@ -113,7 +112,7 @@ impl Folder {
         Ok(())
     }
 
-    /// Removes the folders that a file leaves empty.
+    /// Removes the folders that are empty without a file.
     fn prune(&self, path: &Path) {
         for folder in path.ancestors().skip(1).take_while(|folder| *folder != self.path) {
             if fs::remove_dir(folder).is_err() {
@@ -124,7 +123,7 @@ impl Folder {
 }
 
 fn lock(path: &Path) -> Result<Option<File>, Failure> {
-    // Not every system can open a folder, or lock it: there it goes without.
+    // Some systems can't open or lock a folder: there is no lock then.
     let Ok(folder) = File::open(path) else { return Ok(None) };
     match folder.try_lock() {
         Ok(()) => Ok(Some(folder)),

@@ -29,7 +29,7 @@ pub(super) fn write(view: &View<'_>, out: &mut impl Write) -> io::Result<()> {
     writeln!(out, "}}")
 }
 
-/// A string of DOT. A backslash would begin an escape such as `\N`, which stands for the node's name.
+/// Quotes a string of DOT. An unescaped backslash would start an escape such as `\N`, the node's name.
 fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for c in text.chars() {
@@ -38,7 +38,7 @@ fn quoted(text: &str) -> String {
             '\\' => quoted.push_str("\\\\"),
             '\n' => quoted.push_str("\\n"),
             c if c.is_control() => quoted.push('\u{fffd}'),
-            // Labels are read as HTML entities.
+            // Graphviz decodes HTML entities in labels.
             '&' => quoted.push_str("&amp;"),
             c => quoted.push(c),
         }

@@ -32,7 +32,7 @@ pub(super) fn write(view: &View<'_>, out: &mut impl Write) -> io::Result<()> {
     Ok(())
 }
 
-/// Text between quotes: all that is not plainly a part of a name is written by its number.
+/// Escapes text for quotes: characters other than those of plain names become numeric entities.
 fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {

@@ -1,4 +1,4 @@
-//! The graph for people: each workload with what it takes, from whom, and what it gives, to whom.
+//! The graph for people: each workload with its inputs and their producers, and its outputs and their consumers.
 
 use std::io::{self, Write};
 
@@ -9,7 +9,7 @@ use super::View;
 use crate::out::{BOLD, DIM, Look, WARNING};
 use crate::render::{counted, cut, harmless};
 
-/// Where names end, and what they have to do with others begins.
+/// The width of the column of names.
 const NAMES: usize = 38;
 
 pub(super) fn write(view: &View<'_>, look: Look, out: &mut impl Write) -> io::Result<()> {
@@ -47,7 +47,7 @@ fn workload(view: &View<'_>, node: &Node, look: Look, out: &mut impl Write) -> i
         write!(out, "  {shown:6}  {name}")?;
         match others.as_str() {
             "" => writeln!(out)?,
-            // A long name has its line to itself.
+            // A long name gets a line of its own.
             _ if width + 2 > NAMES => writeln!(out, "\n{:indent$}{others}", "", indent = 10 + NAMES)?,
             _ => writeln!(out, "{:pad$}{others}", "", pad = NAMES - width)?,
         }
@@ -62,7 +62,7 @@ fn from(view: &View<'_>, dataset: &Dataset, look: Look) -> String {
     }
 }
 
-/// One name to a line. A terminal gets as much of it as fits.
+/// Returns a line for each name, cut to the width of a terminal.
 fn arrow(arrow: &str, names: &[String], look: Look) -> String {
     let indent = " ".repeat(10 + NAMES);
     let line = |name: &String| {

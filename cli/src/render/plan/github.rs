@@ -1,12 +1,12 @@
-//! What is dangerous in a plan, as annotations of GitHub Actions.
+//! The dangerous changes of a plan, as annotations of GitHub Actions.
 
 use dcp_reconciler::plan::{Consent, Plan, Workload};
 
 use super::{by_danger, consent, given_up, is_dangerous, meaning};
 use crate::render::github::{escape, property};
 
-/// An annotation for each dangerous workload, at the line that makes it so. `prefix` leads from the repository to the
-/// project.
+/// Returns an annotation for each dangerous workload, at the line of the main reason. `prefix` is the path from
+/// the repository to the project.
 pub(crate) fn github(plan: &Plan, prefix: &str) -> String {
     let dangerous = by_danger(plan).into_iter().filter(|it| is_dangerous(it));
     let given_up = given_up(plan).into_iter().map(|line| format!("::warning::{}\n", escape(&line)));
@@ -18,7 +18,7 @@ fn annotation(workload: &Workload, prefix: &str) -> String {
         Consent::NotNeeded | Consent::GivenByManifest => "warning",
         Consent::Reset | Consent::Delete | Consent::Refused => "error",
     };
-    // The dearest reason comes first.
+    // The most severe reason comes first.
     let reason = workload.reasons.first();
     let at = reason.and_then(|reason| reason.at.as_ref()).map_or_else(String::new, |at| {
         let file = property(&format!("{prefix}{}", at.path));

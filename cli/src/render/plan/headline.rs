@@ -1,4 +1,4 @@
-//! The first lines of a plan: how much of what, where, and against which state.
+//! The first lines of a plan: counts of changes by domain, and the base state.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,13 +8,13 @@ use jiff::Timestamp;
 
 use crate::render::{counted, grouped};
 
-/// More domains than this are not told one by one.
+/// Above this number of domains, counts are not split by domain.
 const DOMAINS: usize = 6;
 
-/// By danger and name: how many, and whether they need consent.
+/// Counts by danger and name, with the need of consent.
 type Counts = BTreeMap<(u8, &'static str), (u64, bool)>;
 
-/// What changes, dangerous things in capitals.
+/// Summarizes the changes, with dangerous ones in capitals.
 pub(crate) fn headline(plan: &Plan) -> String {
     let mut domains: BTreeMap<&str, Counts> = BTreeMap::new();
     let names: BTreeSet<&str> = plan.workloads.iter().map(|it| it.domain.as_str()).collect();
@@ -51,7 +51,7 @@ pub(crate) fn headline(plan: &Plan) -> String {
 }
 
 impl Base<'_> {
-    /// Against which state a plan is, as of `now`; without it, at which moment that was applied.
+    /// Describes the base state, with its age at `now`, or without `now` its time.
     pub(crate) fn told(&self, now: Option<Timestamp>) -> String {
         let Some(applied) = &self.0.applied else {
             return format!("nothing was ever applied to {}", self.0.scope);
@@ -79,7 +79,7 @@ fn short(commit: &str) -> String {
     if dirty.is_empty() { short } else { format!("{short} with changes") }
 }
 
-/// How long ago something was, roughly.
+/// Formats an age, roughly.
 pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
     let seconds = (now.as_second() - at.as_second()).max(0);
     match seconds {

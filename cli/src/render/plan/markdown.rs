@@ -1,4 +1,4 @@
-//! A plan as the comment of a pull request: long differences are folded, and nothing of a manifest is markup.
+//! A plan as a comment on a pull request: long differences are folded, and text of manifests is escaped.
 
 use std::fmt::Write as _;
 
@@ -8,9 +8,9 @@ use super::headline::Base;
 use super::{by_danger, consent, given_up, headline, is_dangerous, live, meaning};
 use crate::render::{grouped, harmless};
 
-/// GitHub takes 65,536 characters; what is said after this many must be short.
+/// GitHub's limit is 65,536 characters; the rest must be shorter than the difference.
 const MOST: usize = 50_000;
-/// Differences of more lines are folded.
+/// Differences with more lines are folded.
 const FOLDED: usize = 6;
 
 pub(crate) fn markdown(plan: &Plan) -> String {
@@ -97,7 +97,7 @@ fn of_reason(reason: &Reason) -> String {
     text
 }
 
-/// A text in which nothing is markup.
+/// Escapes a text so that it contains no markup.
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut within = false;
@@ -116,7 +116,7 @@ fn escaped(text: &str) -> String {
     out
 }
 
-/// A text in backticks, whatever is in it.
+/// Formats a text as code, even if it contains backticks.
 fn code(text: &str) -> String {
     let text = harmless(text);
     let ticks = "`".repeat(longest(&text, '`') + 1);

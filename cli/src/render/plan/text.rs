@@ -13,9 +13,9 @@ use super::{by_danger, consent, headline, is_dangerous, live, meaning};
 use crate::out::{BOLD, DIM, ERROR, GOOD, Look, NOTE, WARNING};
 use crate::render::{cut, grouped, harmless, wrapped};
 
-/// So many workloads are shown in full; of more, only what is dangerous.
+/// Maximum number of workloads to show; above it, only dangerous ones.
 const SHOWN: usize = 100;
-/// So many lines of a difference are shown.
+/// Maximum number of lines of a difference.
 const LINES: usize = 20;
 
 pub(crate) fn text(plan: &Plan, now: Option<Timestamp>, look: Look, out: &mut impl Write) -> io::Result<()> {
@@ -40,7 +40,7 @@ pub(crate) fn text(plan: &Plan, now: Option<Timestamp>, look: Look, out: &mut im
             continue;
         }
         left = left.saturating_sub(1);
-        // What is new has but a line each, and those stand together.
+        // New workloads have one line each, and are listed together.
         if before != Some(Action::Create) || workload.action != Action::Create {
             writeln!(out)?;
         }
@@ -58,7 +58,7 @@ pub(crate) fn text(plan: &Plan, now: Option<Timestamp>, look: Look, out: &mut im
     given_up(plan, look, out)
 }
 
-/// Writes which applied revisions were given up.
+/// Writes the applied revisions that were given up.
 fn given_up(plan: &Plan, look: Look, out: &mut impl Write) -> io::Result<()> {
     for text in super::given_up(plan) {
         writeln!(out)?;
@@ -150,7 +150,7 @@ fn of_reason(reason: &Reason, look: Look, out: &mut impl Write) -> io::Result<()
     for line in wrapped(why, look.width, "      ") {
         writeln!(out, "{}", look.paint(style, line))?;
     }
-    // What the template made of the change, nobody needs to read.
+    // Differences of generated DAGs are left out, as their causes are shown already.
     let lines: Vec<&str> =
         diff.iter().filter(|_| !field.starts_with("DAG ")).flat_map(|it| it.lines()).collect();
     for line in lines.iter().take(LINES) {
