@@ -2,7 +2,6 @@
 //!
 //! Both are used through `sqlx::Any`, with SQL that both understand. This crate handles the differences between
 //! them, and knows nothing of the stored data.
-//! of what is kept in them.
 
 mod held;
 mod postgres;
