@@ -46,7 +46,7 @@ impl Runs {
     }
 
     /// Opens the Runner of a target: its server, or the project's `dcp up`, or else one in this process. A Runner
-    /// in this process takes over the executions of an earlier one, and has updated their state when this returns.
+    /// in this process takes over the executions of an earlier one; this waits briefly until their state is known.
     pub(crate) fn open(home: &Workspace, project: &Project<'_>) -> Result<Self, Failure> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.map_err(|error| Failure::new(format!("no threads can be started: {error}")))?;

@@ -129,7 +129,7 @@ impl Client {
         format!("`{url}` answered what this dcp can't read ({what}): see that both are of one version")
     }
 
-    /// Calls until the service responds or the patience has passed.
+    /// Makes a call. While the service can't be reached, retries for at most [`Options::patience`].
     pub async fn call<T, F>(&self, call: impl Fn() -> F + Send) -> Result<T, Fault>
     where
         F: Future<Output = Result<T, Status>> + Send,

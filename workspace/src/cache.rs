@@ -85,8 +85,8 @@ impl Known {
 }
 
 impl Cache {
-    /// Reads the cache. Returns nothing if a cache is impossible: without a project file, or if the program's
-    /// version can't be determined.
+    /// Reads the cache. Returns nothing if a cache is impossible: without a project file, or if the program's own file
+    /// can't be read to identify it.
     pub fn load(tree: &Tree, project: Option<&str>, target: Option<&str>) -> Option<Self> {
         let key = key(project?, target)?;
         let name = target.map_or_else(|| "default".to_owned(), |it| Fingerprint::of(it).short().to_owned());

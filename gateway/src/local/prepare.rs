@@ -11,7 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::files::{failed, make_private, on_this_machine};
 use crate::compute::{Error, Result};
 
-/// Python's program to unpack an archive. It rejects entries outside of the folder, and keeps modes.
+/// Python's program to unpack an archive. It writes no entry outside of the folder, and keeps the owner's modes.
 const UNPACK: &str = "\
 import os, sys, tarfile, zipfile
 source, target = sys.argv[1:]
