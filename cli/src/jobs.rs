@@ -287,7 +287,9 @@ impl Jobs {
             };
             Job::of(status, run, progress, now)
         };
-        Ok(Overview { jobs: status.into_iter().map(job).collect(), leader, unreached, now })
+        // A deleted job whose run has ended is gone before the reconciler has noticed it.
+        let jobs = status.into_iter().map(job).filter(|job| job.condition != Condition::Gone).collect();
+        Ok(Overview { jobs, leader, unreached, now })
     }
 
     /// Returns the status of runs, by their executions.
