@@ -1,4 +1,4 @@
-//! What a Runner does for others, in this process or by a network.
+//! The interface of a Runner, for callers in this process and across the network.
 
 use std::fmt;
 
@@ -13,18 +13,18 @@ use crate::results::Format;
 
 pub use crate::error::{Error, Result};
 
-/// All that is kept of an execution.
+/// An execution as it is stored, and its progress.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
     pub request: Request,
     pub execution: Execution,
-    /// Every step from one phase to another, the first one first.
+    /// All transitions between phases, the oldest first.
     pub history: Vec<Transition>,
-    /// Counts the writes.
+    /// Incremented by each write.
     pub version: u64,
-    /// The Runner that takes care of it.
+    /// The Runner that drives the execution.
     pub owner: String,
-    /// How its queries are, as far as its backend tells: that is not written with the rest.
+    /// Status of its queries, if its backend reports it. It is stored apart from the other fields.
     pub progress: Option<Progress>,
 }
 
@@ -34,85 +34,86 @@ impl Record {
     }
 }
 
-/// What came of a submit.
+/// The result of a submit.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Submitted {
     pub record: Record,
-    /// False where there was one by this token already.
+    /// False if an execution with this token existed already.
     pub fresh: bool,
 }
 
-/// Which executions.
+/// Selects executions.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     pub scope: Option<String>,
     pub domain: Option<String>,
     pub name: Option<String>,
-    /// Of any, where it is empty.
+    /// Selects executions in any phase if it is empty.
     pub phases: Vec<Phase>,
 }
 
-/// A live execution that holds an exclusive key: little of it, as there may be very many.
+/// A live execution that holds an exclusive key. It has few fields, because there may be very many.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Holder {
     pub key: String,
     pub id: Id,
-    /// Where its job was applied; none where it came along.
+    /// Scope to which its job was applied; none if the job was submitted inline.
     pub scope: Option<String>,
     pub domain: String,
     pub name: String,
     pub phase: Phase,
-    /// Another one wherever anything of it has changed, but for its progress.
+    /// Changes with every change of the execution except its progress.
     pub version: u64,
     pub progress: Option<Progress>,
 }
 
-/// A part of what drivers wrote.
+/// A part of a driver's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogPart {
     pub attempt: u32,
-    /// Where it begins in the attempt's log.
+    /// Offset of this part in the attempt's log.
     pub offset: u64,
     pub bytes: Vec<u8>,
 }
 
-/// Which logs.
+/// Selects logs of an execution.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LogRequest {
-    /// The last one, where there is none.
+    /// The attempt; the current one if none is given.
     pub attempt: Option<u32>,
     pub offset: u64,
-    /// Goes on for as long as the execution does, through all further attempts.
+    /// Continues until the execution has ended, through all further attempts.
     pub follow: bool,
 }
 
-/// A Runner. All of its forms pass one suite, in `tests/tests/runner`.
+/// A Runner. All implementations pass one suite, in `tests/tests/runner`.
 #[async_trait]
 pub trait Runner: fmt::Debug + Send + Sync {
-    /// Keeps what is to be run, then runs it. Once this has returned, it is never forgotten before its time.
+    /// Stores an execution, then runs it. After this returns, the execution is kept at least until its retention time
+    /// ends.
     async fn submit(&self, submit: Submit) -> Result<Submitted>;
 
     async fn check(&self, id: &Id) -> Result<Record>;
 
-    /// Has it stop. Returns at once: it has stopped when its phase says so.
+    /// Requests a stop and returns at once. The phase shows when the execution has stopped.
     async fn cancel(&self, id: &Id, by: &str) -> Result<Record>;
 
-    /// The newest first, from before an id on.
+    /// Returns executions older than `before`, the newest first.
     async fn list(&self, filter: &Filter, before: Option<&Id>, limit: u32) -> Result<Vec<Record>>;
 
-    /// The live executions that hold keys, in the order of these, from after a key on.
+    /// Returns the live executions with keys greater than `after`, in the order of their keys.
     async fn holders(&self, after: &str, limit: u32) -> Result<Vec<Holder>>;
 
-    /// Its steps from the n-th on, until it has ended.
+    /// Streams the transitions of an execution, starting at index `from`, until it has ended.
     fn watch(&self, id: &Id, from: usize) -> BoxStream<'static, Result<Transition>>;
 
     fn logs(&self, id: &Id, request: LogRequest) -> BoxStream<'static, Result<LogPart>>;
 
-    /// The rows that its SQL returned.
+    /// Streams the rows that the SQL of an execution returned.
     fn result(&self, id: &Id, format: Format) -> BoxStream<'static, Result<Bytes>>;
 }
 
-/// All live executions that hold keys.
+/// Returns all live executions that hold keys.
 pub async fn all_holders(runner: &dyn Runner) -> Result<Vec<Holder>> {
     const PAGE: u32 = 1000;
     let mut all: Vec<Holder> = Vec::new();
@@ -127,7 +128,7 @@ pub async fn all_holders(runner: &dyn Runner) -> Result<Vec<Holder>> {
     }
 }
 
-/// The phases that nothing is final in.
+/// Returns all phases that are not final.
 pub fn live() -> Vec<Phase> {
     Phase::ALL.into_iter().filter(|phase| !phase.is_final()).collect()
 }

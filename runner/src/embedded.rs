@@ -1,7 +1,7 @@
-//! The Runner of this process: it keeps what is submitted, and brings every execution to its end.
+//! The Runner of this process: it stores what is submitted, and drives every execution to its end.
 //!
-//! Several may share a store. Each drives the executions that it owns, in a task for each (`drive`). [`presence`] decides
-//! which Runner owns an execution, so that another one takes over what a Runner leaves behind.
+//! Several Runners may share a store. Each drives the executions that it owns, in one task per execution (`drive`).
+//! [`presence`] decides which Runner owns an execution, so that another Runner takes over from one that is gone.
 
 mod drive;
 mod hand_over;
@@ -42,54 +42,54 @@ use presence::Presence;
 use queue::{Place, Queues};
 use slots::{Slot, Slots};
 
-/// Where applied jobs are looked up.
+/// The registry of applied jobs.
 #[async_trait]
 pub trait Jobs: fmt::Debug + Send + Sync {
-    /// The revision that a job has now, if it is applied.
+    /// Returns the current revision of a job, if it is applied.
     async fn current(&self, of: &Reference) -> Result<Option<Fingerprint>>;
 
     /// Returns whether a reconciler keeps the job running.
     async fn is_continuous(&self, of: &Reference) -> Result<bool>;
 
-    /// The job at a revision, if it had it once.
+    /// Returns the job at a revision, if that revision was ever applied.
     async fn job(&self, of: &Reference, revision: &Fingerprint) -> Result<Option<CoreEtlJob>>;
 }
 
-/// A backend, by what it is called in manifests.
+/// A backend, and how much this Runner may run on it.
 #[derive(Debug, Clone)]
 pub struct Backend {
     pub compute: Arc<dyn Compute>,
-    /// How many attempts may be alive there at once, by this Runner.
+    /// Maximum number of this Runner's attempts that are alive there at once.
     pub slots: Option<usize>,
 }
 
-/// How many executions of a domain may wait to be started, if nothing else is said.
+/// Default maximum number of executions of a domain that wait to be started.
 pub const MAX_QUEUED: usize = 10_000;
 
-/// How a Runner works.
+/// Options of a Runner.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The backends; what names none is run on the first.
+    /// The backends; jobs that name none run on the first.
     pub backends: Vec<(manifest::Backend, Backend)>,
     pub jobs: Option<Arc<dyn Jobs>>,
-    /// Where results are put.
+    /// Storage of results.
     pub results: Option<Results>,
-    /// Letters and digits for where its backends are. Only a Runner of the same place takes up what another one left:
-    /// elsewhere it is not known what became of it.
+    /// Identifier of the place of its backends, in letters and digits. A Runner takes over only from Runners of the
+    /// same place, because it can't learn the state of attempts elsewhere.
     pub place: String,
-    /// For a store that is a file on this machine: where its Runners have their locks.
+    /// Folder of the Runners' lock files, if the store is a file on this machine.
     pub locks: Option<PathBuf>,
-    /// How long an execution is kept after it has ended, if its own `ttl` is not longer. For as long, its token gives
-    /// the same execution.
+    /// Minimum retention of an execution after its end; a longer `ttl` of its own prevails. Until then, its token
+    /// returns the same execution.
     pub keep: Duration,
-    /// How many executions of a domain may wait to be started.
+    /// Maximum number of executions of a domain that wait to be started.
     pub max_queued: usize,
-    /// How often a backend is asked how an attempt is.
+    /// Interval at which the status of an attempt is polled.
     pub look: Duration,
-    /// How long nothing may be heard of a Runner before others take over from it.
+    /// Time without a heartbeat after which other Runners take over.
     pub lease: Duration,
-    /// The time at which it starts; from there on, its time goes on by itself, so that a clock that is set moves no
-    /// timeout.
+    /// Returns the time at the start of the Runner. A monotonic clock adds the rest, so that setting the system clock
+    /// moves no timeout.
     pub clock: fn() -> Timestamp,
 }
 
@@ -110,7 +110,7 @@ impl Options {
     }
 }
 
-/// The Runner of this process. Clones are the same one.
+/// The Runner of this process. Clones share one Runner.
 #[derive(Debug, Clone)]
 pub struct Embedded(Arc<Inner>);
 
@@ -123,28 +123,28 @@ struct Inner {
     slots: BTreeMap<manifest::Backend, Arc<Slots>>,
     queues: Arc<Queues>,
     tasks: Mutex<HashMap<Id, Arc<Task>>>,
-    /// Jobs that were run of late, and those that were looked up, by their revisions.
+    /// Caches of jobs by their revisions: those that ran, and those that the registry returned.
     jobs: Recent<Fingerprint, Arc<Defined>>,
     applied: Recent<Reference, Arc<Defined>>,
-    /// Since when it is known that jobs can be handed to their backends.
+    /// Time at which a backend last accepted a job.
     fit: Recent<Fingerprint, Instant>,
     stopping: watch::Sender<bool>,
-    /// Read while a checkpoint's state is being moved.
+    /// Read-locked while a checkpoint's state is moved.
     moving: Arc<RwLock<()>>,
 }
 
-/// What takes care of an execution.
+/// Shared state of the task that drives an execution.
 #[derive(Debug)]
 struct Task {
-    /// There may be something new.
+    /// Notified when the execution may have changed.
     wake: Notify,
-    /// The version that it knows; those who watch learn of each.
+    /// The version that the task knows; watchers are notified of each change.
     version: watch::Sender<u64>,
-    /// Whether it knows how the execution is.
+    /// Set once the task knows the status of the execution.
     looked: watch::Sender<bool>,
-    /// Whether it waits until another attempt may be alive.
+    /// Set while the task waits for a slot.
     waits: AtomicBool,
-    /// How its queries are, and whether that is written down.
+    /// Progress of its queries, and whether it is stored already.
     progress: Mutex<(Option<Progress>, bool)>,
 }
 
@@ -154,17 +154,17 @@ impl Task {
     }
 }
 
-/// What is remembered: text of jobs, and how many are known to be fit.
+/// Capacity of the caches: bytes of job text, and number of jobs that were accepted.
 const TEXT: usize = 8 << 20;
 const FIT: usize = 4096;
-/// How long a job that a backend would take is taken for fit: what a backend takes may change.
+/// Time for which a check by a backend stays valid. It is short, because the backend's answer may change.
 const FIT_FOR: Duration = Duration::from_secs(10);
 
-/// How long those wait who want to know how everything is, and those who stop for what is being moved.
+/// Maximum time to wait for the status of an execution after the start, and for moves of checkpoints on stop.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Embedded {
-    /// Begins to take care of what it submits and of what others left behind.
+    /// Starts to drive the executions that are submitted to this Runner or taken over from others.
     pub async fn start(store: Store, options: Options) -> Result<Self> {
         let presence = Presence::begin(&store, &options).await?;
         let slots =
@@ -193,23 +193,23 @@ impl Embedded {
         Ok(Self(inner))
     }
 
-    /// Stops taking care of anything. What runs goes on running, and whoever comes next takes it up.
+    /// Stops driving executions. Their attempts keep running, and another Runner takes them over.
     pub async fn stop(&self) -> Result<()> {
         self.0.stopping.send_replace(true);
-        // Others take over at once, and what is half moved must not go on moving beside them. What takes long ends with this
-        // process, and others find out by themselves that it is gone.
+        // Others take over at once after `leave`, so this Runner must not move a checkpoint beside them. A move that
+        // takes longer ends with this process, and others take over when the heartbeat is missing.
         match tokio::time::timeout(PATIENCE, self.0.moving.write()).await {
             Ok(_nothing_moves) => self.0.presence.leave(&self.0.store).await,
             Err(_) => Ok(()),
         }
     }
 
-    /// Waits until it knows how everything is that it has taken up; not for long, where a backend does not say.
+    /// Waits until the status of every execution that was taken over is known, with a timeout for each.
     pub async fn caught_up(&self) {
         let tasks: Vec<Arc<Task>> = self.0.tasks().values().cloned().collect();
         for task in tasks {
             let mut looked = task.looked.subscribe();
-            // Whoever is done with it knows how it is.
+            // A task that ends drops its sender, and then the status is known.
             let _ = tokio::time::timeout(PATIENCE, looked.wait_for(|it| *it)).await;
         }
     }
@@ -233,8 +233,8 @@ impl Inner {
         self.tasks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes care of an execution from now on, or says that there may be something new. Whoever has it at hand gives it
-    /// along, so that it is not read back.
+    /// Starts a task that drives an execution, or wakes its task if the version is newer. A `known` record saves
+    /// reading it.
     fn care(self: &Arc<Self>, id: &Id, version: u64, known: Option<Record>, place: Option<Place>) {
         let task = {
             let mut tasks = self.tasks();
@@ -264,13 +264,13 @@ impl Inner {
         record.execution.phase.may_be_alive().then(|| slots.occupy())
     }
 
-    /// Returns the slots that an execution needs one of. A stream needs none: it would have it for ever.
+    /// Returns the slots of an execution's backend. A stream needs no slot, as it would never free it.
     fn slots_of(&self, record: &Record) -> Option<&Arc<Slots>> {
         let is_batch = record.request.streaming.is_none();
         self.slots.get(&record.execution.backend).filter(|_| is_batch)
     }
 
-    /// Where a job is to run.
+    /// Chooses the backend for a job.
     fn place(&self, job: &CoreEtlJob) -> Result<manifest::Backend> {
         let mine = || self.options.backends.iter().map(|(name, _)| *name);
         let wanted = &job.placement.backends;
@@ -293,7 +293,7 @@ impl Inner {
         })
     }
 
-    /// The application of an execution's present attempt.
+    /// Returns the application of an execution's current attempt.
     fn application(&self, job: &CoreEtlJob, record: &Record) -> Result<SparkApplication> {
         let values = values(job, &record.request)?;
         let execution = &record.execution;
@@ -309,7 +309,7 @@ impl Inner {
         lower(&input).map_err(|lower::Unfit(message)| Error::Invalid { field: "job".to_owned(), message })
     }
 
-    /// Everything that can be found wrong with a request before it is kept.
+    /// Checks a request completely before it is stored.
     async fn prepare(self: &Arc<Self>, submit: &Submit) -> Result<New> {
         let defined = match &submit.job {
             Definition::Inline(defined) => Arc::clone(defined),
@@ -342,15 +342,15 @@ impl Inner {
         Ok(New { record, job: defined })
     }
 
-    /// Whether the job could be handed to its backend now, with what it is to run with.
+    /// Checks that the backend accepts the job with the parameters of this run.
     fn check_fit(&self, defined: &Defined, record: &Record, now: Timestamp) -> Result<()> {
         let fingerprint = defined.fingerprint();
         let is_batch = record.request.streaming.is_none();
         if is_batch && self.fit.get(fingerprint).is_some_and(|since| since.elapsed() < FIT_FOR) {
-            // What differs from run to run is what its parameters are.
+            // Only the parameters differ between the runs of a job.
             return values(defined.job(), &record.request).map(|_| ());
         }
-        // As its first attempt will be, but for what sizing adds.
+        // The first attempt, without the adjustments by sizing.
         let mut first = record.clone();
         first.execution.awaits_key = false;
         after(&mut first.execution, Event::Stepped, now);
@@ -369,7 +369,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Refuses to run an applied continuous job beside the run that its reconciler keeps.
+    /// Rejects a run of an applied continuous job, because its reconciler runs it already.
     async fn refuse_continuous(&self, reference: &Reference) -> Result<()> {
         let Some(jobs) = &self.options.jobs else { return Ok(()) };
         if !jobs.is_continuous(reference).await? {
@@ -382,7 +382,7 @@ impl Inner {
         )))
     }
 
-    /// A job that was applied.
+    /// Returns an applied job, at the requested or the current revision.
     async fn applied(&self, reference: &Reference) -> Result<Arc<Defined>> {
         let Some(jobs) = &self.options.jobs else {
             let message = "this Runner has no registry to look jobs up in: submit the job itself";
@@ -396,22 +396,22 @@ impl Inner {
                 "no job `{domain}/{name}`{which} is applied to `{scope}`: see `dcp history`, or apply it first"
             ))
         };
-        // An earlier revision may be run, of what is applied: a job that was taken away is not.
+        // An earlier revision may run only while the job is still applied.
         let current = jobs.current(reference).await?.ok_or_else(none)?;
         let revision = reference.fingerprint.clone().unwrap_or(current);
-        // A revision stays what it is.
+        // A revision never changes, so that it can be cached.
         let pinned = Reference { fingerprint: Some(revision.clone()), ..reference.clone() };
         if let Some(known) = self.applied.get(&pinned) {
             return Ok(known);
         }
         let job = jobs.job(reference, &revision).await?.ok_or_else(none)?;
-        // How large the job is shows only once its text is made.
+        // The size of the job is unknown before its text is rendered, so it is always offloaded.
         let defined = Arc::new(offload(usize::MAX, || Defined::new(job)).await);
         self.applied.put(pinned, Arc::clone(&defined), defined.text().len());
         Ok(defined)
     }
 
-    /// The job that an execution was kept with.
+    /// Returns the job of a stored execution.
     async fn job(&self, fingerprint: &Fingerprint) -> Result<Arc<Defined>> {
         if let Some(known) = self.jobs.get(fingerprint) {
             return Ok(known);
@@ -421,7 +421,7 @@ impl Inner {
         Ok(defined)
     }
 
-    /// What is kept of an execution, and what only the one knows who takes care of it.
+    /// Adds to a stored record the wait for a slot and the progress, which its task has in memory.
     async fn told(&self, mut record: Record) -> Result<Record> {
         let task = self.tasks().get(record.id()).cloned();
         if matches!(record.execution.phase, Phase::Queued | Phase::Retrying)
@@ -461,7 +461,7 @@ impl Inner {
     }
 }
 
-/// When what a backend keeps of an execution is to be removed.
+/// Returns the time at which the backends' data of an execution is removed.
 fn clean_at(record: &Record) -> Option<Timestamp> {
     let kept = Duration::from_secs(record.execution.policy.ttl_seconds);
     record.execution.ended.map(|ended| later(ended, kept))
@@ -472,7 +472,7 @@ fn later(at: Timestamp, by: Duration) -> Timestamp {
     at.checked_add(by).unwrap_or(Timestamp::MAX)
 }
 
-/// What a job's parameters are in a run.
+/// Returns the parameter values of a run.
 fn values(job: &CoreEtlJob, request: &Request) -> Result<BTreeMap<String, parameters::Value>> {
     parameters::values(job, &request.parameters, &request.token).map_err(|problems| {
         let parameters: Vec<_> = problems.iter().map(|it| it.parameter.as_str()).collect();
@@ -486,7 +486,7 @@ fn unknown(id: &Id) -> Error {
     Error::NotFound(format!("there is no execution {id}: it never was, or was forgotten after its time"))
 }
 
-/// The answer to a request by what its token stands for.
+/// Returns the response to a submit whose token is known already.
 fn repeated(submit: &Submit, record: Record) -> Result<Submitted> {
     let job = match &submit.job {
         Definition::Inline(defined) => defined.fingerprint().clone(),
@@ -507,7 +507,7 @@ impl Runner for Embedded {
         submit.check()?;
         let new = match self.0.prepare(&submit).await {
             Ok(new) => new,
-            // What was taken once is answered, whatever has changed since.
+            // A repeated submit succeeds even if the job has changed since.
             Err(error) => {
                 let Some(record) = self.0.store.by_token(&submit.token).await? else { return Err(error) };
                 return repeated(&submit, record);
@@ -515,7 +515,7 @@ impl Runner for Embedded {
         };
         let place = match self.0.queues.enter(&new.record.request.domain) {
             Ok(place) => place,
-            // However many wait, what was taken once is answered.
+            // A repeated submit succeeds even if the queue is full.
             Err(error) => {
                 let Some(record) = self.0.store.by_token(&submit.token).await? else { return Err(error) };
                 return repeated(&submit, record);

@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::streaming::Streaming;
 
-/// What an execution is known by: letters and digits, so that it can be a part of any name.
+/// Identifier of an execution. It has only letters and digits, so that it can be a part of any name.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Id(String);
 
 impl Id {
-    /// Of a time and of chance, so that ids are in the order of their times.
+    /// Creates an id from a time and a random number. Ids sort by their times.
     pub fn new(at: Timestamp, chance: u128) -> Self {
         const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
         let millis = u128::try_from(at.as_millisecond()).unwrap_or_default();
@@ -29,7 +29,7 @@ impl Id {
         Self((0..26).rev().map(digit).collect())
     }
 
-    /// Of lower-case letters and digits, as many as fit a name with an attempt behind it.
+    /// Parses lower-case letters and digits, few enough for names that also contain the attempt.
     pub fn parse(text: &str) -> Option<Self> {
         let inside = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
         let fits = (1..=40).contains(&text.len()) && text.bytes().all(inside);
@@ -47,20 +47,20 @@ impl fmt::Display for Id {
     }
 }
 
-/// How far an execution has come.
+/// Progress of an execution towards its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Phase {
-    /// It is kept, and nothing was started.
+    /// The execution is stored, and no attempt was started.
     Queued,
-    /// An attempt is being handed to a backend: from here on it may be there.
+    /// An attempt is being created at a backend and may exist there already.
     Submitting,
-    /// The backend has it, and the driver does not run yet.
+    /// The backend has the attempt, and the driver does not run yet.
     Pending,
     Running,
-    /// An attempt has failed and is gone; another one is waited for.
+    /// An attempt has failed and is gone; the next one starts later.
     Retrying,
-    /// It was asked to stop, and may still run.
+    /// The execution was requested to stop, and may still run.
     Cancelling,
     Succeeded,
     Failed,
@@ -80,7 +80,7 @@ impl Phase {
         Phase::Cancelled,
     ];
 
-    /// As it is written.
+    /// Returns the name that is stored and shown to users.
     pub fn name(self) -> &'static str {
         match self {
             Phase::Queued => "QUEUED",
@@ -95,44 +95,43 @@ impl Phase {
         }
     }
 
-    /// Whether nothing will ever happen to it again.
+    /// Returns whether the execution has ended.
     pub fn is_final(self) -> bool {
         matches!(self, Phase::Succeeded | Phase::Failed | Phase::Cancelled)
     }
 
-    /// Whether an attempt may be alive.
+    /// Returns whether an attempt may be alive.
     pub fn may_be_alive(self) -> bool {
         matches!(self, Phase::Submitting | Phase::Pending | Phase::Running | Phase::Cancelling)
     }
 }
 
-/// Why an attempt is being stopped.
+/// The reason for which an attempt is being stopped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Stopping {
-    /// Somebody asked for it.
+    /// A user or program requested the stop.
     Cancelled { by: String },
-    /// A later run of the same schedule takes its place.
+    /// A later run of the same schedule replaces it.
     Replaced { by: Id },
-    /// The driver did not run in time.
+    /// The driver did not run before the start timeout.
     StartTimeout,
-    /// The driver ran for too long.
+    /// The driver ran longer than the run timeout.
     RunTimeout,
 }
 
-/// What a failed attempt failed of.
+/// The cause of a failed attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Diagnosis {
-    /// The class that a manifest's `retry.causes` speaks of; none where no further attempt can mend it, or nothing is
-    /// known.
+    /// The class for `retry.causes` in a manifest; none if no further attempt can help, or the cause is unknown.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub class: Option<Cause>,
-    /// The name of the cause, of a closed list.
+    /// The name of the cause, from a closed list.
     pub cause: String,
-    /// In a sentence.
+    /// One sentence.
     pub summary: String,
-    /// The lines that say so.
+    /// The log lines that prove the cause.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<String>,
 }
@@ -141,20 +140,20 @@ pub struct Diagnosis {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Attempt {
-    /// From 1 on.
+    /// Counts from 1.
     pub number: u32,
-    /// Where it is started.
+    /// The backend that runs the attempt.
     pub backend: Backend,
-    /// When it was decided upon: before anything was started.
+    /// Time of the decision to start the attempt, before anything was started.
     pub begun: Timestamp,
-    /// When its driver was first seen to run.
+    /// Time at which the driver was first seen running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running: Option<Timestamp>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<End>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub diagnosis: Option<Diagnosis>,
-    /// Settings that differ from what the job says, with the reason for each.
+    /// Settings that differ from the job's own, with the reason for each.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub adjusted: BTreeMap<String, Adjustment>,
 }
@@ -167,7 +166,7 @@ pub struct Adjustment {
     pub why: String,
 }
 
-/// A step from one phase to another, as it is remembered.
+/// A change from one phase to another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Transition {
@@ -175,11 +174,11 @@ pub struct Transition {
     pub from: Phase,
     pub to: Phase,
     pub attempt: u32,
-    /// In a sentence.
+    /// One sentence.
     pub why: String,
 }
 
-/// How an execution is to be tried and how long it may take, out of its job.
+/// Retries and timeouts of an execution, taken from its job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Policy {
@@ -187,19 +186,19 @@ pub struct Policy {
     pub remedies: u32,
     pub backoff_seconds: u64,
     pub max_backoff_seconds: u64,
-    /// Empty where every failure is tried again that a further attempt can mend.
+    /// Causes that are retried. If it is empty, every failure is retried that a further attempt can fix.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<Cause>,
     pub start_seconds: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_seconds: Option<u64>,
     pub stop_seconds: u64,
-    /// How long what a backend keeps of it is kept after it has ended.
+    /// Seconds for which a backend keeps its data of the execution after the end.
     pub ttl_seconds: u64,
 }
 
 impl Policy {
-    /// What a job says of it. A stream that is kept running runs for as long as it likes, and has a grace of its own.
+    /// Returns the policy of a job. A continuous stream has no run timeout, and its own grace period.
     pub fn of(job: &CoreEtlJob, streaming: Option<&Streaming>) -> Self {
         let (retry, timeouts) = (&job.retry, &job.timeouts);
         let seconds = |duration: dcp_model::manifest::Duration| duration.millis().div_ceil(1000);
@@ -217,38 +216,38 @@ impl Policy {
     }
 }
 
-/// All that decides how an execution goes on. What is asked of it is elsewhere.
+/// The state that decides the next step of an execution. The request is stored apart from it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Execution {
     pub id: Id,
     pub phase: Phase,
     pub policy: Policy,
-    /// Where the next attempt is started.
+    /// The backend of the next attempt.
     pub backend: Backend,
     pub created: Timestamp,
-    /// The oldest first; the last one is the present one.
+    /// The oldest first; the last one is the current one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<Attempt>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopping: Option<Stopping>,
-    /// Nothing is done before this.
+    /// Time before which no action is taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,
-    /// What it waits for, where it can't go on.
+    /// The reason why the execution can't proceed now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<String>,
-    /// Whether something is to be made ready before the first attempt is started. Then it may be under way at any time, and
-    /// nobody else may begin with the same.
+    /// Set until the preparation before the first attempt is done. While it is set, the preparation may be running at
+    /// any time, and nobody else may start it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unprepared: bool,
-    /// Set while it waits for the exclusive key of the execution that it replaces. It has no attempt before.
+    /// Set while the execution waits for the exclusive key of the one that it replaces. It has no attempt until then.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub awaits_key: bool,
-    /// How many attempts were given other resources than the one before.
+    /// Number of attempts that were given other resources than the one before.
     #[serde(default)]
     pub remedies: u32,
-    /// What the next attempt is given that the job does not say.
+    /// Settings of the next attempt that differ from the job's own.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub adjusted: BTreeMap<String, Adjustment>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -275,17 +274,17 @@ impl Execution {
         }
     }
 
-    /// The number of the present attempt; 0 where there was none.
+    /// Returns the number of the current attempt; 0 if there is none.
     pub fn attempt(&self) -> u32 {
         self.attempts.last().map_or(0, |attempt| attempt.number)
     }
 
-    /// What an attempt is called at every backend.
+    /// Returns the name of an attempt at every backend.
     pub fn name_of(&self, attempt: u32) -> String {
         format!("dcp-{}-{attempt}", self.id)
     }
 
-    /// What the present attempt is called.
+    /// Returns the name of the current attempt.
     pub fn name(&self) -> String {
         self.name_of(self.attempt())
     }

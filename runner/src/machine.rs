@@ -1,8 +1,8 @@
-//! How an execution goes on: two pure functions, and nothing else decides it.
+//! The state machine of an execution: two pure functions make all decisions.
 //!
-//! [`next`] says what is to be done to the world; [`after`] says what is remembered of how that went. A state is written
-//! down before the world is touched because of it, and everything that is done can be done again: so whoever finds an
-//! execution in a state, after whatever crash, does what [`next`] says and loses nothing.
+//! [`next`] returns the action to perform; [`after`] applies its outcome to the state. A state is stored before the
+//! action that follows from it is performed, and every action can be repeated. A Runner that finds an execution in any
+//! state after a crash therefore performs the action from [`next`] and loses nothing.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,63 +12,63 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::execution::{Adjustment, Attempt, Diagnosis, Execution, Id, Phase, Stopping, Transition};
 
-/// What is to be done to the world.
+/// An action to perform.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Nothing, ever again.
+    /// The execution has ended; no action follows.
     Nothing,
-    /// Nothing before this.
+    /// No action before this time.
     Wait(Timestamp),
-    /// Nothing but to write down the next step.
+    /// Store the next state, without any other action.
     Step,
-    /// Get the exclusive key, from the execution that is to be replaced.
+    /// Get the exclusive key from the execution that is to be replaced.
     Claim,
-    /// Make ready what the first attempt finds, before there is any driver.
+    /// Prepare the checkpoint of the first attempt, before there is any driver.
     Prepare,
-    /// Start the present attempt, unless it ever was.
+    /// Start the current attempt, unless it was started already.
     Create,
-    /// See how the present attempt is.
+    /// Read the status of the current attempt.
     Look,
-    /// Have the present attempt stop, then see how it is.
+    /// Stop the current attempt, then read its status.
     Delete { grace: Duration },
 }
 
-/// What came of it, or from outside.
+/// The outcome of an action, or an event from outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// There was nothing to do.
+    /// No action was needed.
     Stepped,
-    /// The present attempt is at the backend.
+    /// The current attempt exists at the backend.
     Created,
-    /// The backend can't ever run it.
+    /// The backend can never run the attempt.
     Refused(String),
-    /// It has its exclusive key.
+    /// The execution has its exclusive key.
     Claimed,
-    /// An execution that is being replaced still has the key.
+    /// An execution that is being replaced still holds the key.
     Held { by: Id },
-    /// Another one of the same key replaces it.
+    /// Another execution with the same key replaces this one.
     Replaced { by: Id },
-    /// What the first attempt finds is ready; what was done for that.
+    /// The preparation is done, with the actions that it took.
     Prepared(Vec<String>),
-    /// The backend did not answer, or could not do it now.
+    /// The backend did not respond, or can't perform the action now.
     Unavailable(String),
-    /// How the present attempt is, and what was made of its failure; nothing where the backend knows of none.
+    /// The status of the current attempt, none if the backend does not know it, and the verdict on its failure.
     Seen(Option<Status>, Option<Verdict>),
-    /// Somebody wants it to stop.
+    /// A user or program requested the execution to stop.
     Cancel { by: String },
 }
 
-/// What was made of a failure.
+/// The cause of a failure, and whether and how to retry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
     pub diagnosis: Diagnosis,
-    /// What another attempt is to be given; empty where it would be the same again.
+    /// Settings for the next attempt; empty if the settings stay the same.
     pub remedy: BTreeMap<String, Adjustment>,
-    /// Why there is to be no other attempt, where a further one can't mend it.
+    /// The reason why no further attempt can succeed.
     pub hopeless: Option<String>,
 }
 
-/// What is to be done now.
+/// Returns the next action.
 pub fn next(execution: &Execution, now: Timestamp) -> Effect {
     if let Some(at) = waits(execution, now).filter(|_| !execution.phase.is_final()) {
         return Effect::Wait(at);
@@ -89,14 +89,15 @@ pub fn next(execution: &Execution, now: Timestamp) -> Effect {
     }
 }
 
-/// Until when nothing is done. What is later than any wait can be was written when the clock stood elsewhere.
+/// Returns the time before which no action is taken. A time later than the longest possible wait is ignored: it was
+/// stored while the clock was wrong.
 fn waits(execution: &Execution, now: Timestamp) -> Option<Timestamp> {
     let longest = UNAVAILABLE.max(Duration::from_secs(execution.policy.max_backoff_seconds));
     execution.not_before.filter(|at| *at > now && *at <= later(now, longest))
 }
 
-/// Changes an execution by what happened. A step to another phase is told; where there is none, the rest may have
-/// changed all the same.
+/// Applies an event to an execution. Returns the transition if the phase changed or there is something to report; other
+/// fields may change without a transition.
 pub fn after(execution: &mut Execution, event: Event, now: Timestamp) -> Option<Transition> {
     let from = execution.phase;
     let why = change(execution, event, now)?;
@@ -108,7 +109,7 @@ pub fn after(execution: &mut Execution, event: Event, now: Timestamp) -> Option<
     Some(transition)
 }
 
-/// The reason of a change of phase, if there is one.
+/// Applies an event, and returns the reason for a transition if there is one.
 fn change(execution: &mut Execution, event: Event, now: Timestamp) -> Option<String> {
     if execution.phase.is_final() {
         return None;
@@ -132,7 +133,7 @@ fn change(execution: &mut Execution, event: Event, now: Timestamp) -> Option<Str
             None
         }
         Event::Stepped => step(execution, now),
-        // A transition within a phase, where there is something to tell.
+        // A transition within the phase, if there is something to report.
         Event::Prepared(done) => {
             execution.unprepared = false;
             if let Some(attempt) = execution.attempts.last_mut() {
@@ -153,7 +154,7 @@ fn change(execution: &mut Execution, event: Event, now: Timestamp) -> Option<Str
                 evidence: Vec::new(),
             };
             let refused = Verdict { diagnosis, remedy: BTreeMap::new(), hopeless: Some(why) };
-            // It was never started, so there is nothing that could be alive.
+            // The attempt was never started, so nothing can be alive.
             (execution.phase == Phase::Submitting).then(|| failed(execution, None, refused, now))
         }
         Event::Unavailable(why) => {
@@ -165,7 +166,7 @@ fn change(execution: &mut Execution, event: Event, now: Timestamp) -> Option<Str
     }
 }
 
-/// How long to wait before a backend is asked again that did not answer.
+/// Wait before an unavailable backend is called again.
 const UNAVAILABLE: Duration = Duration::from_secs(5);
 
 fn to(execution: &mut Execution, phase: Phase, why: impl Into<String>) -> String {
@@ -183,7 +184,7 @@ fn stop(execution: &mut Execution, stopping: Stopping, why: String) -> Option<St
     Some(to(execution, phase, why))
 }
 
-/// What happens by itself.
+/// Applies the step that needs no action.
 fn step(execution: &mut Execution, now: Timestamp) -> Option<String> {
     if waits(execution, now).is_some() {
         return None;
@@ -210,7 +211,7 @@ fn step(execution: &mut Execution, now: Timestamp) -> Option<String> {
             ))
         }
         Phase::Submitting | Phase::Pending | Phase::Running if execution.stopping.is_none() => {
-            // It is stopped first; what that means is seen when it is gone.
+            // The attempt is stopped first; its outcome is decided once it is gone.
             execution.stopping = overdue(execution, now);
             None
         }
@@ -218,7 +219,7 @@ fn step(execution: &mut Execution, now: Timestamp) -> Option<String> {
     }
 }
 
-/// Whether the present attempt has taken too long.
+/// Returns the timeout that the current attempt has exceeded.
 fn overdue(execution: &Execution, now: Timestamp) -> Option<Stopping> {
     let attempt = execution.attempts.last()?;
     let passed = |since: Timestamp, seconds: u64| now >= later(since, Duration::from_secs(seconds));
@@ -246,7 +247,8 @@ fn seen(
     }
     execution.not_before = None;
     let Some(status) = status else {
-        // Before it was created, there is nothing to be seen; and what was stopped before that never will be.
+        // The backend does not know an attempt before its creation. An attempt that was stopped before is never
+        // created, so it is gone.
         if execution.phase == Phase::Submitting && execution.stopping.is_none() {
             return None;
         }
@@ -267,10 +269,10 @@ fn seen(
     }
 }
 
-/// The present attempt is proved to be over.
+/// Handles the end of the current attempt, which is proved to be over.
 fn gone(execution: &mut Execution, end: Option<End>, verdict: Option<Verdict>, now: Timestamp) -> String {
     let stopping = execution.stopping.take();
-    // One that ends well because it was asked to stop has not done all that it was to do.
+    // A driver that ended well because it was requested to stop has not completed its work.
     let succeeded = end.as_ref().is_some_and(|end| end.succeeded && !(end.stopped && stopping.is_some()));
     if succeeded {
         if let Some(attempt) = execution.attempts.last_mut() {
@@ -329,7 +331,7 @@ fn how(end: &End) -> String {
     }
 }
 
-/// The present attempt failed, and is gone: another one, or the end.
+/// Handles a failed attempt that is gone: starts another one later, or ends the execution.
 fn failed(execution: &mut Execution, end: Option<End>, verdict: Verdict, now: Timestamp) -> String {
     let Verdict { diagnosis, remedy, hopeless } = verdict;
     let (class, summary) = (diagnosis.class, diagnosis.summary.clone());
@@ -365,7 +367,7 @@ fn failed(execution: &mut Execution, end: Option<End>, verdict: Verdict, now: Ti
     to(execution, Phase::Retrying, format!("{summary}; the next attempt is in {} s", wait.as_secs()))
 }
 
-/// Twice as long after each attempt.
+/// Returns the wait before the next attempt, which doubles after each attempt.
 fn backoff(execution: &Execution) -> Duration {
     let policy = &execution.policy;
     let doublings = execution.attempt().saturating_sub(1).min(32);
