@@ -1,8 +1,8 @@
-//! Where executions are kept: SQLite in one file, or PostgreSQL.
+//! The store of executions: SQLite in one file, or PostgreSQL.
 //!
-//! All writes go through one task, which takes all that wait at once and commits them together: the disk is waited for
-//! once for many. Every write of an execution says which version it was made from, so that two who decide about one
-//! at the same time can't both be right. [`admit`] says who comes first where several submit.
+//! One task performs all writes, and commits all pending ones together, so that many writes share one wait for the
+//! disk. Every write of an execution names the version that it was made from, so that of two concurrent changes only
+//! one succeeds. [`admit`] decides which of several submits is accepted.
 
 mod admit;
 mod claim;
@@ -38,7 +38,7 @@ const SCHEMA: Schema = Schema {
     ],
 };
 
-/// How many writes wait at most before those who bring more have to wait themselves.
+/// Capacity of the queue of writes; further writers wait.
 const QUEUE: usize = 4096;
 
 /// The executions in a database. Clones share it.
@@ -49,25 +49,24 @@ pub struct Store {
     reader: mpsc::Sender<lookup::Lookup>,
 }
 
-/// An execution to be kept from now on.
+/// An execution to store, and its job.
 #[derive(Debug, Clone)]
 pub struct New {
     pub record: Record,
-    /// Its job.
     pub job: Arc<Defined>,
 }
 
-/// What is written with an execution.
+/// Values that are stored with an execution.
 #[derive(Debug, Default)]
 pub struct Also {
-    /// When what a backend keeps of it is to be removed.
+    /// Time at which the backends' data of the execution is to be removed.
     pub clean_at: Option<Timestamp>,
-    /// What its run was measured by; where there is none, what is there is left.
+    /// The measurement of the run; none leaves the stored one unchanged.
     pub measured: Option<Measured>,
 }
 
 impl Store {
-    /// Opens a file of SQLite. It is made where it is missing.
+    /// Opens an SQLite file, and creates it if it is missing.
     pub async fn sqlite(path: &Path) -> Result<Self> {
         Self::over(Database::sqlite(path).await?).await
     }
@@ -86,12 +85,12 @@ impl Store {
         Ok(Self { database, writer, reader })
     }
 
-    /// Whether the database answers.
+    /// Returns whether the database responds.
     pub async fn answers(&self) -> bool {
         self.database.answers().await
     }
 
-    /// Whether other processes can only have it on this machine.
+    /// Returns whether only processes on this machine can share the database.
     pub fn is_local(&self) -> bool {
         self.database.is_sqlite()
     }
@@ -100,8 +99,8 @@ impl Store {
         self.database.close().await;
     }
 
-    /// Returns once nothing can be written or read any more because the task that does it has died. A process can't recover
-    /// from that, and has to end.
+    /// Returns once the task that writes or the one that reads has died. The process can't recover from that, and has
+    /// to exit.
     pub async fn writer_died(&self) {
         tokio::select! {
             () = self.writer.closed() => {}
@@ -109,17 +108,17 @@ impl Store {
         }
     }
 
-    /// Keeps an execution, unless there is one by its token. It is on disk once this returns.
+    /// Stores an execution, unless one with the same token exists. The execution is on disk once this returns.
     ///
-    /// Fails with [`Error::Unavailable`] if the owner is no member of the Runners, as no Runner would run it.
+    /// Fails with [`Error::Unavailable`] if the owner is no member, as no Runner would run the execution.
     pub async fn submit(&self, new: New) -> Result<Submitted> {
         let (answer, answered) = oneshot::channel();
         self.send(write::Command::Submit(Box::new(write::Entry::of(new)), answer)).await?;
         answered.await.map_err(|_| gone())?
     }
 
-    /// Writes an execution in place of the version that it was made from, and has its version count on; false where
-    /// somebody else wrote meanwhile.
+    /// Replaces the version of an execution that the change was made from, and increments its version. Returns false if
+    /// somebody else has changed it meanwhile.
     pub async fn save(&self, record: &mut Record, also: Also) -> Result<bool> {
         let (answer, answered) = oneshot::channel();
         self.send(write::Command::Save(Box::new(write::Save::of(record, &also)), answer)).await?;
@@ -128,7 +127,7 @@ impl Store {
         Ok(saved)
     }
 
-    /// Gives an execution that replaces others its exclusive key, if nothing else has it.
+    /// Gives an execution that replaces others its exclusive key, if no other execution has it.
     pub async fn claim(&self, record: &Record) -> Result<Claim> {
         claim::claim(&self.database, record).await
     }
@@ -149,22 +148,22 @@ impl Store {
         read::by_token(&self.database, token).await
     }
 
-    /// The newest first, from before an id on.
+    /// Returns executions older than `before`, the newest first.
     pub async fn list(&self, filter: &Filter, before: Option<&Id>, limit: u32) -> Result<Vec<Record>> {
         read::list(&self.database, filter, before, limit).await
     }
 
-    /// The live executions that hold keys, in the order of these.
+    /// Returns the live executions with keys greater than `after`, in the order of their keys.
     pub async fn holders(&self, after: &str, limit: u32) -> Result<Vec<Holder>> {
         read::holders(&self.database, after, limit).await
     }
 
-    /// The definition of a job that an execution was kept with.
+    /// Returns the job of a stored execution.
     pub async fn job(&self, job: &Fingerprint) -> Result<Defined> {
         read::job(&self.database, job).await
     }
 
-    /// What the runs of the same workload that succeeded were measured by, the newest first.
+    /// Returns the measurements of successful runs of the same workload, the newest first.
     pub async fn measured(&self, request: &Request, limit: u32) -> Result<Vec<Measured>> {
         read::measured(&self.database, request, limit).await
     }
@@ -174,22 +173,22 @@ impl Store {
         read::owned(&self.database, owner).await
     }
 
-    /// Those whose remains at a backend are to be removed by now.
+    /// Returns executions whose data at a backend is due for removal.
     pub async fn to_clean(&self, now: Timestamp, limit: u32) -> Result<Vec<Record>> {
         read::to_clean(&self.database, now, limit).await
     }
 
-    /// Forgets some of what ended before a time and left nothing behind; tells how many that were.
+    /// Deletes executions that ended before a time and have no data left at a backend. Returns their number.
     pub async fn forget(&self, before: Timestamp, limit: u32) -> Result<u64> {
         write::forget(&self.database, before, limit).await
     }
 
-    /// Writes how the queries of streams are that a Runner owns.
+    /// Stores the progress of streams that a Runner owns.
     pub async fn tell(&self, owner: &str, progress: &[(Id, Option<Progress>)]) -> Result<()> {
         members::tell(&self.database, owner, progress).await
     }
 
-    /// How the queries of an execution were last.
+    /// Returns the last stored progress of an execution.
     pub async fn progress(&self, id: &Id) -> Result<Option<Progress>> {
         read::progress(&self.database, id).await
     }
@@ -199,12 +198,12 @@ impl Store {
         members::register(&self.database, runner).await
     }
 
-    /// Whether a Runner is a member. It is none once others have taken over from it.
+    /// Returns whether a Runner is a member. Its membership ends when others take over from it.
     pub async fn is_member(&self, runner: &str) -> Result<bool> {
         members::is_member(&self.database, runner).await
     }
 
-    /// Sends the heartbeat of a Runner; false if it is no member.
+    /// Sends the heartbeat of a Runner. Returns false if it is no member.
     pub async fn beat(&self, runner: &str) -> Result<bool> {
         members::beat(&self.database, runner).await
     }

@@ -1,5 +1,5 @@
-//! What brings one execution to its end: [`next`] says what is to be done, [`after`] what is then remembered, and
-//! here it is done and written down.
+//! Drives one execution to its end: [`next`] returns the action, this module performs it, and [`after`] applies its
+//! outcome, which is stored.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,26 +23,26 @@ use crate::replace::Claim;
 use crate::sizing::{self, Measured};
 use crate::store::Also;
 
-/// How much of a driver's log a failure is judged by.
+/// Length of the end of a driver's log that a failure is diagnosed by.
 const TAIL: usize = 1 << 20;
 
-/// How long a store or a backend is left alone that failed.
+/// Wait after an error of the store, or before an action that changed nothing is repeated.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How many earlier runs are looked at.
+/// Maximum number of earlier runs that sizing reads.
 const EARLIER: u32 = 200;
 
-/// What is to be done next about an execution.
+/// The way to continue with an execution after a step.
 enum Then {
-    /// The next step, at once.
+    /// Perform the next step at once.
     On,
-    /// Look again after a while, or when something is new.
+    /// Wait for this time, or until the task is woken.
     Pause(Duration),
-    /// Look again once another attempt may be alive, or when something is new.
+    /// Wait for a free slot, or until the task is woken.
     Slot,
-    /// Somebody else wrote to it.
+    /// The execution was changed by somebody else; read it again.
     Reload,
-    /// There is nothing more to do, or it is not for this Runner.
+    /// Leave the execution: it has ended, or another Runner owns it.
     Leave,
 }
 
@@ -54,13 +54,13 @@ pub(super) async fn drive(
     (mut slot, mut place): (Option<Slot>, Option<Place>),
 ) {
     let mut stopping = inner.stopping.subscribe();
-    // Whatever panics, the execution keeps its slot, as its attempt may be alive.
+    // The slot outlives a panic, because the attempt may be alive.
     let driven = async {
         let mut restarts = Restarts::new();
         while restarts.panicked(to_its_end(&inner, &id, &task, known.take(), &mut slot, &mut place)).await {}
     };
     tokio::select! {
-        // Tasks that stop free their slots, in which no other task may start an attempt.
+        // The check for a stop comes first, so that no task starts an attempt in a slot that a stopped task freed.
         biased;
         _ = stopping.wait_for(|it| *it) => {}
         () = driven => {}
@@ -81,7 +81,7 @@ async fn to_its_end(
     loop {
         let mut record = match known.take() {
             Some(record) => record,
-            // Boxed, here and below, as very many may do nothing but wait: they should be small.
+            // Boxed, here and below, to keep these tasks small: very many of them may only wait.
             None => match Box::pin(inner.store.get(id)).await {
                 Ok(Some(record)) => record,
                 Ok(None) => return,
@@ -96,7 +96,7 @@ async fn to_its_end(
         if is_queued != place.is_some() {
             *place = is_queued.then(|| inner.queues.admit(&record.request.domain));
         }
-        // Where the store can't be read or written now: what was not written down did not happen.
+        // If the store can't be read or written, the step did not happen and is repeated.
         let Ok(then) = Box::pin(inner.step(&mut record, task, slot)).await else {
             pause(task, RETRY).await;
             continue;
@@ -106,7 +106,7 @@ async fn to_its_end(
             Then::On => known = Some(record),
             Then::Pause(time) => {
                 task.looked.send_replace(true);
-                // What wakes it is that somebody wrote to it.
+                // A woken task reads the execution again, because somebody wrote it.
                 if !pause(task, time).await {
                     known = Some(record);
                 }
@@ -114,7 +114,8 @@ async fn to_its_end(
             Then::Slot => {
                 task.looked.send_replace(true);
                 let slots = inner.slots_of(&record).cloned();
-                // Many executions may wait, and requests may be large, so the request is read again when a slot is free.
+                // Many executions may wait, and requests may be large, so the request is read again when a slot is
+                // free.
                 drop(record);
                 if let Some(slots) = slots {
                     wait(&slots, task, slot).await;
@@ -126,7 +127,7 @@ async fn to_its_end(
     }
 }
 
-/// Waits for a slot, or until there is something new.
+/// Waits for a slot, or until the task is woken.
 async fn wait(slots: &Arc<Slots>, task: &Task, slot: &mut Option<Slot>) {
     task.waits.store(true, Ordering::Relaxed);
     tokio::select! {
@@ -136,7 +137,7 @@ async fn wait(slots: &Arc<Slots>, task: &Task, slot: &mut Option<Slot>) {
     task.waits.store(false, Ordering::Relaxed);
 }
 
-/// Whether it was woken.
+/// Waits. Returns whether the task was woken.
 async fn pause(task: &Task, time: Duration) -> bool {
     tokio::select! {
         () = task.wake.notified() => true,
@@ -160,11 +161,11 @@ impl Inner {
         let now = self.now();
         let effect = next(&record.execution, now);
         if let Effect::Wait(until) = effect {
-            // No longer than a moment: another Runner wrote the time down, by a clock of its own.
+            // At most a second, because another Runner may have stored the time by a different clock.
             let left = until.duration_since(now).unsigned_abs();
             return Ok(Then::Pause(left.clamp(Duration::from_millis(1), Duration::from_secs(1))));
         }
-        // The execution that is to be replaced may have the last slot.
+        // A claim needs no slot, because the execution that is to be replaced may hold the last one.
         if slot.is_none()
             && effect != Effect::Claim
             && let Some(slots) = self.slots_of(record)
@@ -189,7 +190,7 @@ impl Inner {
         if record.execution == before {
             return Ok(Then::Pause(if looked { self.options.look } else { RETRY }));
         }
-        // Before it is told to have succeeded: whoever learns of that may run it again at once.
+        // Measured before the success is stored, because clients may start the next run as soon as they see it.
         let measured =
             if record.execution.phase == Phase::Succeeded { self.measure(record).await } else { None };
         if !self.store.save(record, Also { clean_at: clean_at(record), measured }).await? {
@@ -199,8 +200,8 @@ impl Inner {
         Ok(if record.execution.phase.is_final() { Then::Leave } else { Then::On })
     }
 
-    /// Sees to what lies at a stream's checkpoint, before there is any driver that could use it: it has the checkpoint's
-    /// key, and nobody else does.
+    /// Prepares a stream's checkpoint before any driver can use it. Only this execution holds the checkpoint's
+    /// exclusive key.
     async fn make_room(&self, record: &Record) -> Event {
         let streaming = record.request.streaming.as_ref();
         let Some((checkpoint, state)) = streaming.and_then(|it| Some((it.checkpoint.clone()?, it.state?)))
@@ -210,7 +211,7 @@ impl Inner {
         let Execution { id, created, .. } = &record.execution;
         let wanted = Wanted { state, execution: id.clone(), since: *created };
         let under_way = Arc::clone(&self.moving).read_owned().await;
-        // By a task of its own: it goes on to its end, though this one may be ended meanwhile.
+        // A task of its own, so that the move completes if this task is stopped.
         let mut task = tokio::spawn(async move {
             let moved = checkpoint::prepare(&checkpoint, wanted).await;
             drop(under_way);
@@ -229,7 +230,7 @@ impl Inner {
         }
     }
 
-    /// Gets the exclusive key of an execution, or has the one that has it stop.
+    /// Gets the exclusive key of an execution, or stops the execution that holds it.
     async fn claim(&self, record: &Record) -> Result<Event> {
         Ok(match self.store.claim(record).await? {
             Claim::Free => Event::Claimed,
@@ -238,15 +239,15 @@ impl Inner {
                 self.end(&by, &Event::Replaced { by: record.id().clone() }).await?;
                 Event::Held { by }
             }
-            // What was written meanwhile is read before anything else is done.
+            // The execution is read again before the next step, as it was changed meanwhile.
             Claim::Gone => Event::Unavailable("it has ended meanwhile".to_owned()),
         })
     }
 
-    /// What the first attempt is given, by earlier runs.
+    /// Returns the settings that sizing derives from earlier runs for the first attempt.
     async fn size(&self, record: &Record) -> Result<BTreeMap<String, Adjustment>> {
         let job = match self.job(&record.request.job).await {
-            // It is refused when it is to be created.
+            // The error is reported when the attempt is created.
             Err(Error::Corrupt(_)) => return Ok(BTreeMap::new()),
             other => other?,
         };
@@ -258,7 +259,7 @@ impl Inner {
         Ok(sizing::size(job, &sizing::kept(job, &earlier)))
     }
 
-    /// Reads on how the queries of a stream are, where its backend tells.
+    /// Reads the progress of a stream's queries, if its backend has an event log.
     async fn follow(&self, record: &Record, task: &Task, following: &mut Option<(u32, Follower)>) {
         let Execution { attempts, phase, .. } = &record.execution;
         let Some(attempt) = attempts.last().filter(|_| record.request.streaming.is_some()) else { return };
@@ -279,7 +280,7 @@ impl Inner {
             let found = follower.look();
             (follower, found)
         });
-        // A log that can't be read now can be later, and tells nothing until then.
+        // A log that can't be read now may be readable later. Until then there is no progress.
         let Ok((follower, found)) = read.await else { return };
         *following = Some((attempt.number, follower));
         let found = found.ok().flatten();
@@ -289,20 +290,20 @@ impl Inner {
         }
     }
 
-    /// What is to be learnt of a run. Where there is nothing, the next one is sized without it.
+    /// Measures a run by its event log. If that fails, the next run is sized without this one.
     async fn measure(&self, record: &Record) -> Option<Measured> {
-        // A stream's log is not kept whole.
+        // A stream's event log is incomplete, because parts that were read are removed.
         if record.request.streaming.is_some() {
             return None;
         }
         let name = record.execution.name().parse::<Name>().ok()?;
         let events = self.compute(record.execution.attempts.last()?.backend)?.events(&name)?;
-        // A log may be large, and is read to its end.
+        // Reads the whole log, which may be large.
         let read = tokio::task::spawn_blocking(move || sizing::event_log::read(&events)).await;
         read.ok()?.ok()
     }
 
-    /// Does what is to be done. An error is the store's; what a backend says is an event.
+    /// Performs an action. Only errors of the store are returned as errors; those of a backend become events.
     async fn perform(self: &Arc<Self>, effect: &Effect, record: &Record) -> Result<Event> {
         let backend = record.execution.attempts.last().map_or(record.execution.backend, |it| it.backend);
         let Some(compute) = self.compute(backend) else {
@@ -351,7 +352,7 @@ impl Inner {
         };
         let verdict = match &status {
             Some(Status { phase: At::Ended, end: Some(end), .. }) if !end.succeeded => {
-                // A log that can't be read proves nothing, and how it ended may be enough.
+                // Without a log, the end of the driver may still be enough to find the cause.
                 let log = compute.tail(name, TAIL).await.unwrap_or_default();
                 let log = String::from_utf8_lossy(&log);
                 self.judged(record, Evidence { end, log: &log }).await?

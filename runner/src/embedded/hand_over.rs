@@ -1,5 +1,5 @@
-//! What a Runner does now and then: it says that it is there, takes over from those that are not, wakes whatever
-//! somebody else wrote to, and clears away what has had its time.
+//! Maintenance of a Runner: it sends the heartbeat, takes over from Runners that are gone, wakes the tasks of
+//! executions that others changed, and removes expired data.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,10 +13,10 @@ use crate::execution::{Id, Phase};
 use crate::pace;
 use crate::store::Also;
 
-/// How often it is written down how streams are, for those who ask another Runner.
+/// Minimum interval for storing the progress of streams, which other Runners read.
 const TOLD: Duration = Duration::from_secs(2);
 
-/// How much is cleared away in one round.
+/// Maximum number of executions that one cycle removes.
 const SOME: u32 = 200;
 
 pub(super) async fn run(inner: Arc<Inner>) {
@@ -34,7 +34,7 @@ async fn rounds(inner: &Arc<Inner>) {
             () = pause => {}
             _ = stopping.wait_for(|it| *it) => return,
         }
-        // What fails now is for the next round; clients see the cause in what they ask for.
+        // The next cycle repeats what failed; clients see the cause in their own calls.
         let _ = inner.presence.beat(&inner.store).await;
         let took_over = inner.presence.take_over(&inner.store).await.unwrap_or_default();
         if took_over || Instant::now() >= next {
@@ -52,13 +52,13 @@ async fn rounds(inner: &Arc<Inner>) {
 }
 
 impl Inner {
-    /// Sweeps, and drives all executions that it owns.
+    /// Adopts executions without an owner, and drives all executions that this Runner owns.
     pub(super) async fn take_up(self: &Arc<Self>) -> Result<()> {
         self.presence.sweep(&self.store).await?;
         let owned = self.store.owned(&self.presence.id()).await?;
         let may_need_slot = |phase: Phase| phase.may_be_alive() && !self.slots.is_empty();
         let (alive, others): (Vec<_>, Vec<_>) = owned.into_iter().partition(|it| may_need_slot(it.2));
-        // Attempts that are alive take their slots before any other attempt can.
+        // Attempts that are alive take their slots before any new attempt can.
         for (id, version, _) in alive {
             let is_new = !self.tasks().contains_key(&id);
             let known = if is_new { self.store.get(&id).await? } else { None };
@@ -70,7 +70,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Writes how its streams are that are not as they were.
+    /// Stores the progress of streams that has changed.
     async fn tell(&self) -> Result<()> {
         let tasks: Vec<_> = self.tasks().iter().map(|(id, task)| (id.clone(), Arc::clone(task))).collect();
         let news: Vec<_> = tasks.iter().filter(|(_, task)| !task.progress().1).collect();
@@ -105,7 +105,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Whether nothing is left, at any backend or of its result.
+    /// Removes the data of an execution at all backends, and its result. Returns whether all of it is gone.
     async fn clear(&self, record: &Record) -> bool {
         for attempt in &record.execution.attempts {
             let Ok(name) = record.execution.name_of(attempt.number).parse::<Name>() else { continue };

@@ -32,7 +32,7 @@ pub struct Presence {
     present: Mutex<Present>,
 }
 
-/// How members learn that another one is gone.
+/// The way in which members detect that another one is gone.
 #[derive(Debug)]
 pub enum Way {
     /// By its lock in this folder, on one machine.
@@ -44,11 +44,11 @@ pub enum Way {
 #[derive(Debug)]
 struct Present {
     id: Arc<str>,
-    /// When it was last known that nobody has taken over.
+    /// Time of the last proof that no other Runner has taken over.
     known: Moment,
-    /// Held, and never looked at.
+    /// Held for its lifetime only.
     _lock: Option<File>,
-    /// The last beat of each other one, and since when it is that.
+    /// The last heartbeat of each other member, and when it was first seen.
     heard: HashMap<String, (u64, Moment)>,
 }
 
@@ -76,7 +76,7 @@ impl Presence {
         self.present().id.to_string()
     }
 
-    /// Whether nobody can have taken over.
+    /// Returns whether no other Runner can have taken over yet.
     pub fn holds(&self) -> bool {
         matches!(self.way, Way::Locks(_)) || self.clock.elapsed(self.present().known) < self.lease * 2 / 3
     }
@@ -88,7 +88,7 @@ impl Presence {
         }
     }
 
-    /// How often to say that it is there, and to look for others.
+    /// Returns the interval of heartbeats and of checks for members that are gone.
     pub fn pause(&self) -> Duration {
         (self.lease / 5).min(Duration::from_secs(1))
     }
@@ -146,7 +146,7 @@ impl Presence {
         Ok(any)
     }
 
-    /// What became of a process at another place can't be known here.
+    /// Returns whether a Runner belongs to this place. The state of a process at another place is unknown here.
     fn is_of_this_place(&self, id: &str) -> bool {
         id.rsplit_once('-').is_some_and(|(place, _)| place == self.place)
     }
@@ -161,7 +161,7 @@ impl Presence {
         beat == LEFT || now.since(heard.1) > self.lease
     }
 
-    /// Has others take over at once.
+    /// Leaves, so that others take over at once.
     pub async fn leave(&self, store: &Store) -> Result<()> {
         let id = self.id();
         store.leave(&id, LEFT).await?;
@@ -172,12 +172,12 @@ impl Presence {
     }
 }
 
-/// The beat of one that has left.
+/// The heartbeat of a Runner that has left.
 const LEFT: u64 = i64::MAX as u64;
 
 async fn join(store: &Store, way: &Way, place: &str, clock: &Clock) -> Result<Present> {
     let id = format!("{place}-{:032x}", rand::random::<u128>());
-    // The lock first: one that is known and has none is gone.
+    // The lock comes first, because a member without a lock counts as gone.
     let lock = match way {
         Way::Locks(folder) => Some(lock(folder, &id)?),
         Way::Beats => None,
@@ -204,9 +204,9 @@ fn lock(folder: &Path, id: &str) -> Result<File> {
     }
 }
 
-/// Whether nobody holds a Runner's lock.
+/// Returns whether nobody holds a Runner's lock.
 fn is_free(folder: &Path, id: &str) -> bool {
-    // A name in a database is no path.
+    // Ids come from the database and must not become paths.
     if !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
         return false;
     }

@@ -1,11 +1,11 @@
-//! How many executions of each domain wait to be started by this Runner.
+//! Limits how many executions of each domain wait to be started by this Runner.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::api::Error;
 
-/// The queues of all domains, each with the same limit. Executions that are stored already have their place in any case.
+/// The queues of all domains, each with the same limit. Stored executions get a place even beyond the limit.
 #[derive(Debug)]
 pub(super) struct Queues {
     limit: usize,
@@ -73,7 +73,7 @@ mod tests {
         let error = queues.enter("sales").unwrap_err();
         assert!(matches!(&error, Error::Exhausted(said) if said.contains("(limit 2)")), "{error:?}");
         let _other = queues.enter("logistics").unwrap();
-        // What is stored is never refused.
+        // Stored executions are never rejected.
         let beyond = queues.admit("sales");
         drop(first);
         queues.enter("sales").unwrap_err();

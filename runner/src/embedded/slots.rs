@@ -1,15 +1,15 @@
-//! How many attempts may be alive at once on a backend.
+//! Limits how many attempts are alive at once on a backend.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Semaphore;
 
-/// The slots of a backend. Attempts that are alive already when a Runner takes them over have theirs in any case; while
-/// they are more than the limit, nothing else is started.
+/// The slots of a backend. Attempts that are alive when a Runner takes them over get a slot even beyond the limit; then
+/// no other attempt starts until enough slots are free.
 #[derive(Debug)]
 pub(super) struct Slots {
     free: Semaphore,
-    /// How many slots are taken beyond the limit.
+    /// Number of slots that are taken beyond the limit.
     excess: Mutex<usize>,
 }
 
@@ -43,7 +43,7 @@ impl Slots {
         Some(Slot(Arc::clone(self)))
     }
 
-    /// Waits for a slot. None if there will be none any more.
+    /// Waits for a slot. Returns none if the slots are closed.
     pub(super) async fn take(self: &Arc<Self>) -> Option<Slot> {
         self.free.acquire().await.ok()?.forget();
         Some(Slot(Arc::clone(self)))
@@ -67,7 +67,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Of any order of takeovers, starts and ends.
+        /// Any order of takeovers, starts and ends.
         #[test]
         fn nothing_is_started_while_the_limit_is_reached(
             limit in 0..4_usize, steps in proptest::collection::vec((0..3_u8, any::<usize>()), 0..60),

@@ -1,4 +1,4 @@
-//! What those who ask get piece by piece: steps, logs, results.
+//! Streams to clients: transitions, logs and results.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +13,9 @@ use crate::api::{Error, LogPart, LogRequest, Record, Result};
 use crate::execution::{Id, Phase, Transition};
 use crate::results::Format;
 
-/// How often to look for what is not this Runner's own, and for more of a log.
+/// Interval for polling executions of other Runners, and logs.
 const PAUSE: Duration = Duration::from_millis(250);
-/// The most that one part of a log holds.
+/// Maximum length of one part of a log.
 const PART: usize = 64 << 10;
 
 impl Inner {
@@ -31,7 +31,7 @@ impl Inner {
             Some(task) => {
                 let mut versions = task.version.subscribe();
                 tokio::select! {
-                    // It ends with its task.
+                    // The wait fails when the task ends, and that is a change too.
                     _ = versions.wait_for(|it| *it > version) => {}
                     () = pause => {}
                 }
@@ -42,7 +42,7 @@ impl Inner {
 }
 
 pub(super) fn watch(inner: Arc<Inner>, id: Id, from: usize) -> BoxStream<'static, Result<Transition>> {
-    /// What was read and not told yet.
+    /// The record that was read, and the index of the next transition to send.
     struct Watched {
         inner: Arc<Inner>,
         id: Id,
@@ -70,7 +70,7 @@ pub(super) fn watch(inner: Arc<Inner>, id: Id, from: usize) -> BoxStream<'static
     steps.boxed()
 }
 
-/// How far a log was told.
+/// The position of a reader in the logs of an execution.
 struct Reading {
     inner: Arc<Inner>,
     id: Id,
@@ -91,7 +91,7 @@ impl Reading {
             let record = self.inner.record(&self.id).await?;
             let attempts = &record.execution.attempts;
             let last = record.execution.attempt();
-            // Who follows begins with the present attempt, and goes on with those that come.
+            // A reader that names no attempt begins with the current one, and continues with later ones.
             let number = self.attempt.unwrap_or(last);
             let Some(attempt) = attempts.iter().find(|it| it.number == number) else {
                 if self.request.follow && !record.execution.phase.is_final() && number >= last {
@@ -105,7 +105,7 @@ impl Reading {
                 return Err(Error::NotFound(message));
             };
             self.attempt = Some(number);
-            // Before it is read: what is written afterwards belongs to another look.
+            // Determined before the log is read, because more may be written after the read.
             let over = attempt.end.is_some()
                 || record.execution.phase.is_final()
                 || number < last
@@ -119,7 +119,7 @@ impl Reading {
             };
             let part = read(&**compute, &name, self.offset).await?;
             if !part.bytes.is_empty() {
-                // The piece may begin later than requested, as a backend may have dropped a part of the log.
+                // The part may begin later than requested, if the backend dropped a part of the log.
                 let offset = part.from;
                 self.offset = part.next;
                 return Ok(Some(LogPart { attempt: number, offset, bytes: part.bytes }));

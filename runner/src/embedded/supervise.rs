@@ -1,4 +1,4 @@
-//! Restarts what has panicked.
+//! Restarts work that has panicked.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::time::Instant;
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_mins(1);
 
-/// The waits before work that has panicked is begun anew: each is twice as long as the one before.
+/// The waits before work that has panicked is restarted; each is twice as long as the one before.
 #[derive(Debug)]
 pub(super) struct Restarts {
     wait: Duration,
@@ -20,10 +20,10 @@ impl Restarts {
         Self { wait: SHORTEST }
     }
 
-    /// Runs work. Returns false once it has ended; if it panics, waits, and returns that it has to be begun anew. The panic
-    /// itself is reported by the hook of the process.
+    /// Runs work. Returns false once it has ended. If it panics, waits and returns true, so that the caller restarts
+    /// it. The panic hook of the process reports the panic itself.
     ///
-    /// The work must not rely on what it had in memory: a panic may leave that half done.
+    /// The work must not rely on its state in memory after a restart, because a panic may leave that inconsistent.
     pub(super) async fn panicked(&mut self, work: impl Future<Output = ()>) -> bool {
         let begun = Instant::now();
         if AssertUnwindSafe(work).catch_unwind().await.is_ok() {

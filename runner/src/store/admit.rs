@@ -1,4 +1,4 @@
-//! Which of many submits are let in: pure.
+//! Decides which of many submits are accepted. Pure.
 
 use std::collections::{HashMap, HashSet};
 
@@ -7,30 +7,30 @@ use super::fence::{self, Lease};
 use crate::api::{Error, Record};
 use crate::execution::Id;
 
-/// What becomes of a submit.
+/// The decision on a submit.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Admission {
     Insert,
-    /// It is the same as an earlier one, which is stored.
+    /// An earlier submit with the same token is stored.
     Stored(Box<Record>),
-    /// It is the same as one of those that come in with it.
+    /// The submit at this index of the same batch has the same token.
     Beside(usize),
     Refused(Error),
 }
 
-/// What the store knows of what they name.
+/// The stored state that the submits of a batch depend on.
 #[derive(Debug, Default)]
 pub(super) struct Known {
     pub(super) tokens: HashMap<String, Record>,
     /// The live executions that hold keys.
     pub(super) held: HashMap<String, Id>,
-    /// Those of the owners that are members.
+    /// Owners of the executions that are members.
     pub(super) members: HashSet<String>,
-    /// The leases that they are fenced by; afterwards, with the epochs that come in.
+    /// Leases of the fences; afterwards, with the epochs of this batch.
     pub(super) fences: HashMap<String, Lease>,
 }
 
-/// In their order: what one brings, the next ones find.
+/// Decides on submits in their order; each one affects those after it.
 pub(super) fn admit(news: &[&New], known: &mut Known) -> Vec<Admission> {
     let mut beside: HashMap<&str, usize> = HashMap::new();
     let mut held: HashMap<&str, &Id> = HashMap::new();
@@ -58,7 +58,7 @@ pub(super) fn admit(news: &[&New], known: &mut Known) -> Vec<Admission> {
             admissions.push(Admission::Refused(no_member()));
             continue;
         }
-        // One with an order waits for the key.
+        // An execution with an order is stored without the key, and claims it later.
         if let Some(key) = request.exclusive.as_ref().filter(|_| request.order.is_none()) {
             if let Some(by) = held.get(key.as_str()).copied().or(known.held.get(key)) {
                 let error = Error::Held { key: key.clone(), by: by.clone() };

@@ -1,4 +1,4 @@
-//! How an execution that replaces another one gets its exclusive key.
+//! Claims of exclusive keys by executions that replace others.
 
 use dcp_database::Database;
 use sqlx::any::AnyRow;
@@ -7,7 +7,8 @@ use super::read;
 use crate::api::{Record, Result};
 use crate::replace::{Claim, Rival, decide};
 
-/// Gives an execution its key if nothing else has it. May be repeated: one that has its key gets it again.
+/// Gives an execution its key if no other execution has it. May be repeated: an execution that has its key gets it
+/// again.
 pub(super) async fn claim(database: &Database, record: &Record) -> Result<Claim> {
     let Some(key) = record.request.exclusive.as_deref() else { return Ok(Claim::Free) };
     let id = record.id();

@@ -1,24 +1,23 @@
-//! Which epochs of leases are let in: pure.
+//! Admits requests by the epochs of their leases. Pure.
 
 use std::collections::HashMap;
 
 use crate::api::Error;
 use crate::request::Request;
 
-/// How much an epoch may rise at once. An epoch counts changes of the holder, each of which takes seconds at least. A
-/// greater rise is an error or an attack: it would shut out the holder for ever.
+/// Maximum rise of an epoch at once. An epoch counts changes of the holder, each of which takes at least seconds. A
+/// greater rise is an error or an attack: it would fence the holder for ever.
 pub(super) const RISE: u64 = 1_000_000;
 
 /// The newest epoch of a lease, and its owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Lease {
-    /// The youngest epoch that was seen.
     pub(super) newest: u64,
-    /// The caller who used it first; none where an older dcp did not note it.
+    /// The caller who used the lease first; none if an older dcp did not store it.
     pub(super) created_by: Option<String>,
 }
 
-/// Lets a request in by its fence, if it has one, and notes the epoch.
+/// Checks the fence of a request, if it has one, and records its epoch.
 pub(super) fn pass(request: &Request, leases: &mut HashMap<String, Lease>) -> Result<(), Error> {
     let Some(fence) = &request.fence else { return Ok(()) };
     let (lease, epoch, by) = (fence.lease.clone(), fence.epoch, request.by.clone());

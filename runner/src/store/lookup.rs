@@ -1,4 +1,4 @@
-//! Reads single executions, for all callers that wait at once with one statement.
+//! Reads single executions, with one statement for all callers that wait at once.
 //!
 //! Records stay in memory with their versions. Each lookup compares the versions with those in the database, so that it
 //! sees what other Runners wrote; the database returns, and this task parses, only rows of other versions.
@@ -39,7 +39,7 @@ pub(super) async fn read_all(mut held: Held, mut inbox: mpsc::Receiver<Lookup>) 
                 Ok(found) => found.get(&id).cloned().transpose(),
                 Err(error) => Err(error.clone()),
             };
-            // A caller that is gone needs no answer.
+            // A caller that is gone needs no reply.
             let _ = answer.send(record);
         }
     }
@@ -48,7 +48,7 @@ pub(super) async fn read_all(mut held: Held, mut inbox: mpsc::Receiver<Lookup>) 
 type Cache = Recent<Id, Arc<Record>>;
 type Found = HashMap<Id, Result<Arc<Record>>>;
 
-/// Returns those of the executions that are stored. A row that can't be parsed is the error of that execution alone.
+/// Returns the requested executions that are stored. A row that can't be parsed fails only its own execution.
 async fn current(held: &mut Held, cache: &Cache, ids: &[&Id]) -> Result<Found> {
     let known = |id: &&Id| Some(((*id).clone(), Ok(cache.get(*id)?)));
     let mut found: Found = ids.iter().filter_map(known).collect();

@@ -25,7 +25,7 @@ pub(super) async fn is_member(database: &Database, runner: &str) -> Result<bool>
 }
 
 pub(super) async fn beat(database: &Database, runner: &str) -> Result<bool> {
-    // A heartbeat may arrive after the one that says that the Runner has left, which is the greatest number there is.
+    // A heartbeat may arrive after the one that marks the Runner as having left, which is the greatest possible number.
     let query = "UPDATE runner_runners SET beat = beat + 1 WHERE id = $1 AND beat < $2";
     Ok(database.execute(sqlx::query(query).bind(runner).bind(i64::MAX)).await? == 1)
 }
@@ -41,7 +41,7 @@ pub(super) async fn all(database: &Database) -> Result<Vec<(String, u64)>> {
     rows.iter().map(|row| Ok((database.get(row, 0)?, database.number(row, 1)?))).collect()
 }
 
-/// Returns those that are members, and keeps them members until the transaction ends.
+/// Returns the Runners that are members, and keeps them members until the transaction ends.
 pub(super) async fn among(transaction: &mut Transaction, runners: BTreeSet<&str>) -> Result<HashSet<String>> {
     let query = format!(
         "SELECT id FROM {} JOIN runner_runners ON id = column1 ORDER BY id{}",
@@ -81,20 +81,20 @@ pub(super) async fn adopt(database: &Database, absent: &str, by: &str) -> Result
     if members.contains(absent) || !members.contains(by) {
         return Ok(false);
     }
-    // The name of an owner is never used again, so that it can't become a member meanwhile.
+    // Ids of Runners are never reused, so that the absent owner can't become a member meanwhile.
     let any = own(&mut transaction, absent, by).await? > 0;
     transaction.commit().await?;
     Ok(any)
 }
 
-/// With another version, what the owner before still writes is refused.
+/// Changes the owner. The new version makes later writes of the previous owner fail.
 async fn own(transaction: &mut Transaction, before: &str, now: &str) -> Result<u64> {
     let query = "UPDATE runner_executions SET owner = $1, version = version + 1 \
         WHERE owner = $2 AND ended IS NULL";
     Ok(transaction.execute(sqlx::query(query).bind(now).bind(before)).await?)
 }
 
-/// Writes how the queries of streams are, of those that the Runner still owns.
+/// Stores the progress of streams that the Runner still owns.
 pub(super) async fn tell(database: &Database, owner: &str, all: &[(Id, Option<Progress>)]) -> Result<()> {
     let mut transaction = database.write().await?;
     let of: Vec<(&str, String)> = all.iter().map(|(id, it)| (id.as_str(), json(it))).collect();

@@ -1,4 +1,4 @@
-//! What is read from the tables, and how rows become what they were.
+//! Queries of the tables, and the conversion of their rows.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -82,7 +82,7 @@ pub(super) async fn holders(database: &Database, after: &str, limit: u32) -> Res
     rows.iter().map(holder).collect()
 }
 
-/// How the queries of an execution were last.
+/// Returns the last stored progress of an execution.
 pub(super) async fn progress(database: &Database, id: &Id) -> Result<Option<Progress>> {
     let query = sqlx::query("SELECT progress FROM runner_progress WHERE id = $1").bind(id.as_str());
     let rows = database.rows(query).await?;
@@ -91,7 +91,7 @@ pub(super) async fn progress(database: &Database, id: &Id) -> Result<Option<Prog
 
 fn progress_at(database: &Database, row: &AnyRow, column: usize) -> Result<Option<Progress>> {
     let text: Option<&str> = database.get(row, column)?;
-    // What another dcp wrote otherwise is written anew soon.
+    // Progress in the format of another dcp is ignored, and soon overwritten.
     Ok(text.and_then(|text| serde_json::from_str(text).ok()).flatten())
 }
 
@@ -111,7 +111,7 @@ pub(super) async fn measured(database: &Database, request: &Request, limit: u32)
     );
     let query = sqlx::query(AssertSqlSafe(query)).bind(request.domain.as_str()).bind(request.name.as_str());
     let rows = database.rows(query.bind(request.scope.as_deref().unwrap_or_default())).await?;
-    // What another dcp has measured otherwise teaches nothing.
+    // Measurements in the format of another dcp are ignored.
     let one = |row: &AnyRow| Ok(database.json::<Measured>(row, 0).ok());
     rows.iter().filter_map(|row| one(row).transpose()).collect()
 }
@@ -136,7 +136,7 @@ pub(super) async fn to_clean(database: &Database, now: Timestamp, limit: u32) ->
     rows.iter().map(|row| record(database, row)).collect()
 }
 
-/// Executions by their tokens.
+/// Returns executions by their tokens.
 pub(super) async fn tokens(
     transaction: &mut Transaction,
     tokens: &[&str],
@@ -151,7 +151,7 @@ pub(super) async fn tokens(
     rows.iter().map(entry).collect()
 }
 
-/// Who holds keys.
+/// Returns the live executions that hold keys.
 pub(super) async fn held(transaction: &mut Transaction, keys: &[&str]) -> Result<HashMap<String, Id>> {
     let wanted = wanted_values(1, keys.len());
     let query = format!(
@@ -184,7 +184,7 @@ fn record(database: &Database, row: &AnyRow) -> Result<Record> {
     record_at(database, row, 0)
 }
 
-/// What is kept of an execution beside what was asked for.
+/// The stored state of an execution beside its request.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct State {
@@ -193,7 +193,7 @@ struct State {
     history: Vec<Transition>,
 }
 
-/// From the columns that begin at a place.
+/// Reads an execution from the columns that start at `at`.
 pub(super) fn record_at(database: &Database, row: &AnyRow, at: usize) -> Result<Record> {
     let State { execution, history } = database.json(row, at + 1)?;
     Ok(Record {

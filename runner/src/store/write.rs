@@ -1,4 +1,4 @@
-//! What is written: by one task all that executions need, many at once.
+//! Writes of executions, by one task that batches them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -17,11 +17,11 @@ use super::{Also, New, json, members, read};
 use crate::api::{Error, Record, Result, Submitted};
 use crate::execution::{Execution, Id, Phase, Transition};
 
-/// How many writes one commit holds at most.
+/// Maximum number of writes in one commit.
 const BATCH: usize = 256;
-/// How often others may write the same rows at the same time before a batch is given up.
+/// Maximum number of attempts at a batch whose rows others write at the same time.
 const RACES: u32 = 16;
-/// How many definitions are known to be stored, at most.
+/// Maximum number of jobs that are cached as stored.
 const JOBS: usize = 10_000;
 
 #[derive(Debug)]
@@ -30,7 +30,7 @@ pub(super) enum Command {
     Save(Box<Save>, oneshot::Sender<Result<bool>>),
 }
 
-/// What is to be inserted, as text already: only one task writes, and others have the time.
+/// An execution to insert. It is serialized by its caller, because only one task writes.
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) new: New,
@@ -45,7 +45,7 @@ impl Entry {
     }
 }
 
-/// What is to be written in place of an execution's version.
+/// An execution to write in place of its version.
 #[derive(Debug)]
 pub(super) struct Save {
     id: Id,
@@ -71,14 +71,15 @@ impl Save {
     }
 }
 
-/// Writes all that comes in, for as long as anything can.
+/// Writes all commands until all senders are gone.
 pub(super) async fn write_all(mut database: Held, mut inbox: mpsc::Receiver<Command>) {
     let (mut commands, mut jobs) = (Vec::new(), HashSet::new());
     while inbox.recv_many(&mut commands, BATCH).await > 0 {
         let batch = Batch::of(&mut commands);
         match batch.write(&mut database, &mut jobs).await {
             Ok(written) => batch.answer(written),
-            // Of many, it may be the fault of one; and what was known to be stored may be gone, as after a restore.
+            // One command of the batch may be at fault, so each is retried alone. The cache of stored jobs may be
+            // wrong, as after a restore.
             Err(error) if batch.len() > 1 && !matches!(error, Error::Unavailable(_)) => {
                 jobs.clear();
                 for one in batch.each() {
@@ -104,7 +105,7 @@ struct Batch {
     saved: Vec<oneshot::Sender<Result<bool>>>,
 }
 
-/// What came of each, in their order.
+/// The results of a batch, in the order of its commands.
 struct Written {
     admissions: Vec<Admission>,
     saved: Vec<bool>,
@@ -146,7 +147,7 @@ impl Batch {
         entries.chain(saves)
     }
 
-    /// Nobody hears an answer who has gone away.
+    /// Sends the replies. A caller that is gone needs none.
     fn answer(self, written: Written) {
         let told: Vec<Result<Submitted>> = written
             .admissions
@@ -184,7 +185,7 @@ impl Batch {
         Err(Error::Unavailable("too many others write the same at the same time; try again".to_owned()))
     }
 
-    /// Sees to it that the definitions are stored. They stay, whatever becomes of those who brought them.
+    /// Stores the jobs that are missing. They stay stored even if the executions are rejected.
     async fn define(&self, database: &mut Held, jobs: &mut HashSet<Fingerprint>) -> Result<()> {
         let brought =
             self.entries.iter().map(|entry| (&entry.new.record.request.job, &**entry.new.job.text()));
@@ -204,8 +205,8 @@ impl Batch {
         Ok(())
     }
 
-    /// Writes without a look first, as nearly all that is submitted is new. Nothing where it was not; some of the others
-    /// may be stored then, and are found to be when it is looked for.
+    /// Writes without reading first, because nearly all submits are new. Returns none if one was not; other executions
+    /// of the batch may be stored then, and `carefully` finds them.
     async fn quickly(&self, database: &mut Held) -> Result<Option<Written>> {
         if self.entries.iter().any(|entry| entry.new.record.request.fence.is_some()) {
             return Ok(None);
@@ -216,7 +217,7 @@ impl Batch {
             let admissions = entries.iter().map(|_| Admission::Insert).collect();
             Ok(Some(Written { admissions, saved }))
         };
-        // One statement needs no transaction around it.
+        // A single statement needs no transaction.
         if self.saves.is_empty() {
             let insertion = insertion(database.database(), &entries);
             let written = database.execute(insertion).await?;
@@ -236,7 +237,7 @@ impl Batch {
         inserted(saved(&self.saves, &in_it, &rows))
     }
 
-    /// Looks first. Nothing where somebody else wrote a row between a look and a write: that is for the next look.
+    /// Reads first, then writes. Returns none if somebody else wrote a row in between; the batch is then retried.
     async fn carefully(&self, database: &mut Held) -> Result<Option<Written>> {
         let mut transaction = database.write_after_reading().await?;
         let mut known = self.known(&mut transaction).await?;
@@ -286,7 +287,7 @@ impl Batch {
         let new = &entry.new.record;
         match admission {
             Admission::Insert => Ok(Submitted { record: new.clone(), fresh: true }),
-            // It may be what was written quickly, beside another one that was not new.
+            // `quickly` may have stored this very execution, beside another one that was not new.
             Admission::Stored(record) => Ok(Submitted { fresh: record.id() == new.id(), record: *record }),
             Admission::Beside(at) => {
                 let record = self.entries.get(at).map_or(new, |entry| &entry.new.record).clone();
@@ -297,13 +298,14 @@ impl Batch {
     }
 }
 
-/// Of the columns of an insertion.
+/// Column types of an insertion.
 const COLUMNS: [&str; 13] = [
     "TEXT", "TEXT", "TEXT", "TEXT", "TEXT", "TEXT", "TEXT", "TEXT", "TEXT", "BIGINT", "TEXT", "TEXT", "TEXT",
 ];
 
-/// Inserts the executions that are not stored yet and whose owner is a member. A takeover that deletes the owner's row at
-/// the same time comes before the statement, which then inserts nothing, or after it, and then finds the executions.
+/// Inserts the executions that are not stored yet and whose owner is a member. A takeover that deletes the owner's row
+/// at the same time comes either before the statement, which then inserts no row, or after it, and then finds the
+/// executions.
 fn insertion<'q>(database: &Database, entries: &[&'q Entry]) -> Query<'q, Any, AnyArguments> {
     let values = database.values(entries.len(), &COLUMNS);
     let lock = database.key_share("runner_runners");
@@ -319,7 +321,7 @@ fn insertion<'q>(database: &Database, entries: &[&'q Entry]) -> Query<'q, Any, A
         let (record, asked) = (&new.record, &new.record.request);
         let query = query.bind(record.id().as_str()).bind(asked.token.as_str());
         let query = query.bind(asked.scope.as_deref()).bind(asked.domain.as_str()).bind(asked.name.as_str());
-        // One that replaces others gets its key when these have ended.
+        // An execution that replaces others gets its key once those have ended.
         let (key, awaits) = match asked.order {
             None => (asked.exclusive.as_deref(), None),
             Some(_) => (None, asked.exclusive.as_deref()),
@@ -330,11 +332,11 @@ fn insertion<'q>(database: &Database, entries: &[&'q Entry]) -> Query<'q, Any, A
     })
 }
 
-/// Of the columns of an update.
+/// Column types of an update.
 const TYPES: [&str; 7] = ["TEXT", "BIGINT", "TEXT", "BIGINT", "BIGINT", "TEXT", "TEXT"];
 
-/// Writes in place of the versions that were changed, and tells of which executions that was so. Of several for one
-/// execution, the first one is in it. Needs no membership: a takeover changes the version, and the owner is left alone.
+/// Updates the executions whose version is unchanged, and returns their ids. Of several saves of one execution, only
+/// the first is included. Membership is not checked: a takeover changes the version, and the owner stays the same.
 fn update<'q>(database: &Database, saves: &'q [Save]) -> (Query<'q, Any, AnyArguments>, Vec<bool>) {
     let mut ids = HashSet::new();
     let in_it: Vec<bool> = saves.iter().map(|save| ids.insert(&save.id)).collect();
@@ -357,20 +359,20 @@ fn update<'q>(database: &Database, saves: &'q [Save]) -> (Query<'q, Any, AnyArgu
     (query, in_it)
 }
 
-/// Whether each was written, by the ids that came back.
+/// Returns for each save whether it was written, by the returned ids.
 fn saved(saves: &[Save], in_it: &[bool], rows: &[AnyRow]) -> Vec<bool> {
     let written: HashSet<&str> = rows.iter().filter_map(|row| row.try_get(0).ok()).collect();
     saves.iter().zip(in_it).map(|(save, in_it)| *in_it && written.contains(save.id.as_str())).collect()
 }
 
-/// Notes the epochs that came in; false where somebody else noted a younger one, or made the lease.
+/// Records the epochs of a batch. Returns false if somebody else recorded a newer epoch or created the lease.
 async fn fence(
     transaction: &mut Transaction,
     before: &HashMap<String, Lease>,
     after: &HashMap<String, Lease>,
     news: &[&New],
 ) -> Result<bool> {
-    // In one order for all, so that no two wait for each other.
+    // In one order for all batches, so that no two wait for each other.
     let leases: BTreeSet<&str> =
         news.iter().filter_map(|new| Some(new.record.request.fence.as_ref()?.lease.as_str())).collect();
     for lease in leases {
@@ -389,8 +391,8 @@ async fn fence(
 
 pub(super) async fn forget(database: &Database, before: Timestamp, limit: u32) -> Result<u64> {
     let mut transaction = database.write().await?;
-    // What ended before then was made before then, so that nothing younger is looked at: of very many that are kept,
-    // those that are due are the first of the key.
+    // Executions that ended before the time were also created before it. The condition on the id therefore skips all
+    // younger rows, and the rows that are due are the first of the index.
     let query = format!(
         "DELETE FROM runner_executions WHERE id IN (SELECT id FROM runner_executions \
          WHERE id < $1 AND ended < $2 AND clean_at IS NULL ORDER BY id LIMIT {limit})"
@@ -408,7 +410,7 @@ pub(super) async fn forget(database: &Database, before: Timestamp, limit: u32) -
     Ok(forgotten)
 }
 
-/// What is kept of an execution beside what was asked for: what [`read::State`] reads.
+/// The stored state of an execution beside its request; [`read::State`] reads it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct State<'a> {
