@@ -1,9 +1,9 @@
-//! What lies at a stream's checkpoint: the state of a revision, or of one that came before it and can't be used any more.
+//! Prepares a stream's checkpoint: puts the state of the wanted revision there, and sets other state aside.
 //!
-//! A mark beside the state says which revision's it is. What is not for the one that is to run is set aside, under a name
-//! that says when, of which revision it is and for which one it made room; and what was set aside and is wanted again is
-//! put back. Whoever asks for it holds the checkpoint's key, and has no driver there yet. It can be done again after any
-//! crash, as all that it goes by lies there itself.
+//! A mark beside the state names its revision. State of another revision is renamed to a name that has the time, its
+//! revision, and the revision and execution that replace it; state that is wanted again is put back. The caller holds
+//! the checkpoint's exclusive key and has no driver there yet. The preparation can be repeated after any crash, because
+//! everything it depends on is stored beside the checkpoint.
 
 use bytes::Bytes;
 use dcp_objects::{Objects, Seal};
@@ -13,27 +13,27 @@ use serde::{Deserialize, Serialize};
 
 use crate::execution::Id;
 
-/// Spark has no such name there.
+/// Spark has no such name in a checkpoint.
 const MARK: &str = "_dcp_state.json";
-/// A mark is not longer, unless it is none of ours.
+/// A longer object is no mark of dcp.
 const LONGEST: usize = 4096;
 
-/// How many objects are removed at once.
+/// Maximum number of objects that are removed concurrently.
 const AT_ONCE: usize = 16;
 
-/// What a mark says.
+/// The content of a mark.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 enum Mark {
-    /// All of the state of a revision is here.
+    /// The complete state of a revision is here.
     State { revision: u64 },
-    /// It goes from here, and all of it has arrived elsewhere.
+    /// The state is being moved away from here, and its destination is complete.
     Leaving {},
-    /// It comes to be here, and all of it is elsewhere still.
+    /// The state is being moved here, and its source is still complete.
     Arriving {},
 }
 
-/// Why what lies at a checkpoint can't be seen to.
+/// The reason why a checkpoint can't be prepared.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
@@ -52,17 +52,18 @@ pub enum Error {
     Occupied(String, String),
 }
 
-/// Who wants which state.
+/// The state that an execution needs at its checkpoint.
 #[derive(Debug, Clone)]
 pub struct Wanted {
-    /// The revision whose state it is.
+    /// The revision of the state.
     pub state: u64,
-    /// The execution that is to run with it, and when it was made: both the same however often this is done for it.
+    /// The execution that will run with the state, and its time of creation. Both stay the same if the preparation is
+    /// repeated.
     pub execution: Id,
     pub since: Timestamp,
 }
 
-/// Has the state that is wanted lie at a checkpoint, or none where there never was one; tells what was done for that.
+/// Puts the wanted state at a checkpoint if it exists, and sets other state aside. Returns the actions taken.
 pub async fn prepare(checkpoint: &str, wanted: Wanted) -> Result<Vec<String>, Error> {
     let shown = checkpoint.trim_end_matches('/');
     let (parent, name) = shown.rsplit_once('/').unwrap_or_default();
@@ -72,13 +73,13 @@ pub async fn prepare(checkpoint: &str, wanted: Wanted) -> Result<Vec<String>, Er
     prepare_in(Objects::open(parent)?, name, wanted).await
 }
 
-/// The same of a checkpoint by its name in a folder.
+/// Prepares a checkpoint by its name in a folder.
 pub async fn prepare_in(objects: Objects, name: &str, wanted: Wanted) -> Result<Vec<String>, Error> {
     Place { objects, name: name.to_owned(), wanted }.prepare().await
 }
 
 struct Place {
-    /// The folder that the checkpoint is in.
+    /// The folder that contains the checkpoint.
     objects: Objects,
     name: String,
     wanted: Wanted,
@@ -92,7 +93,7 @@ impl Place {
         let mut said = Vec::new();
         match self.mark(&self.name).await? {
             Some(Mark::State { revision }) if revision == wanted => {
-                // What it was put back from may not be gone yet.
+                // The source that this state was put back from may be left over.
                 if let Some(rest) = of(wanted) {
                     self.objects.remove(&rest).await?;
                 }
@@ -106,7 +107,7 @@ impl Place {
                 ));
             }
             Some(Mark::Leaving {} | Mark::Arriving {}) => self.clear().await?,
-            // No state is mixed with what somebody has put there.
+            // State is never mixed with objects of unknown origin.
             None => {
                 if let Some(aside) = of(wanted)
                     && self.objects.list(&self.name).next().await.transpose()?.is_some()
@@ -118,14 +119,14 @@ impl Place {
         match of(wanted) {
             Some(aside) => {
                 if !self.objects.is_folder() {
-                    // Else what arrives in part would be taken for what was always there.
+                    // Without this mark, a partial move would look like state from before dcp.
                     let mark = format!("{}/{MARK}", self.name);
                     self.objects.write(&mark, text(&Mark::Arriving {})).await?;
                 }
                 self.rename(&aside, &self.name).await?;
                 said.push(format!("the checkpoint's state of revision {wanted} was put back from `{aside}`"));
             }
-            // What lies there without a mark was there before dcp was, and is for whoever comes first.
+            // State without a mark is older than dcp, and belongs to the first execution.
             None => {
                 let mark = text(&Mark::State { revision: wanted });
                 self.objects.write(&format!("{}/{MARK}", self.name), mark).await?;
@@ -134,7 +135,7 @@ impl Place {
         Ok(said)
     }
 
-    /// All that was set aside from here and is whole, with the revision whose state it is.
+    /// Returns all complete states that were set aside from here, with their revisions.
     async fn asides(&self) -> Result<Vec<(String, u64)>, Error> {
         let prefix = format!("{}.aside-", self.name);
         let mut found = Vec::new();
@@ -147,14 +148,15 @@ impl Place {
         Ok(found)
     }
 
-    /// The same name however often it is asked for, so that a move that was broken off is gone on with.
+    /// Returns the name under which a state is set aside. Repeated calls return the same name, so that an interrupted
+    /// move is resumed.
     fn aside(&self, state: u64) -> String {
         let Wanted { state: wanted, execution, since } = &self.wanted;
         let at = since.strftime("%Y%m%dT%H%M%SZ");
         format!("{}.aside-{at}-revision-{state}-for-{wanted}-{execution}", self.name)
     }
 
-    /// Removes what is not whole. The mark goes last: what lies there without one is taken for whole.
+    /// Removes an incomplete state. The mark is removed last, because a state without one counts as complete.
     async fn clear(&self) -> Result<(), Error> {
         let mark = format!("{}/{MARK}", self.name);
         let found: Vec<_> = self.objects.list(&self.name).try_collect().await?;

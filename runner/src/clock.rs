@@ -25,7 +25,7 @@ impl Moment {
 pub struct Clock(Option<Arc<AtomicU64>>);
 
 impl Clock {
-    /// Returns a clock for simulations: it stands at so many milliseconds.
+    /// Returns a clock for simulations, which shows the given number of milliseconds.
     pub fn manual(millis: Arc<AtomicU64>) -> Self {
         Self(Some(millis))
     }

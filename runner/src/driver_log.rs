@@ -38,7 +38,7 @@ pub enum Source {
 }
 
 impl Source {
-    /// Whether a reader who wants the program's own output wants this line: what the program wrote, and errors.
+    /// Returns whether the line belongs to the program's own output: lines of the program, and errors.
     pub fn is_output(self) -> bool {
         match self {
             Source::Program => true,
@@ -52,27 +52,27 @@ impl Source {
 pub(crate) const TRACEBACK: &str = "Traceback (most recent call last):";
 pub(crate) const MAIN: &str = "Exception in thread \"main\" ";
 const PROFILE: &str = "Using Spark's default log4j profile: ";
-/// More lines than this are in no message.
+/// Maximum number of lines of a message.
 const LONGEST: u32 = 5_000;
 
-/// Tells the source of each line of a log, in order. Keeps no text.
+/// Determines the source of each line of a log, in order. Keeps no text.
 #[derive(Debug, Default)]
 pub struct Splitter {
-    /// The level of the event that the last line was of, and what may follow in it.
+    /// The level of the event of the last line, and its possible continuation.
     event: Option<(Level, Expected)>,
     begun: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
 enum Expected {
-    /// An exception, or nothing more.
+    /// An exception, or the end of the event.
     Exception,
-    /// The message goes on: braces that are open, and lines so far.
+    /// The message continues: open braces, and number of lines so far.
     Message {
         depth: u32,
         lines: u32,
     },
-    /// The message of an exception goes on until its first frame; lines so far.
+    /// The message of an exception continues until its first frame: number of lines so far.
     ExceptionMessage {
         lines: u32,
     },
@@ -92,7 +92,7 @@ impl Splitter {
                 return Source::Continued(level);
             }
         }
-        // A Python program's JVM says this only after it has begun.
+        // The JVM of a Python program logs this only after the program has started.
         let is_launcher = line.starts_with(PROFILE) || is_copy(line) || (!self.begun && is_launcher(line));
         if is_launcher { Source::Launcher } else { Source::Program }
     }
@@ -100,7 +100,7 @@ impl Splitter {
 
 fn after_header(message: &str) -> Expected {
     let message = message.trim_end();
-    // The reason for a lost task is a part of the message, with all of its lines.
+    // The reason for a lost task is part of the message, with all of its lines.
     if message.ends_with(TRACEBACK) || (message.starts_with("Lost task ") && exception_in(message)) {
         Expected::ExceptionMessage { lines: 0 }
     } else if message.is_empty() || message.ends_with(':') {
@@ -111,7 +111,7 @@ fn after_header(message: &str) -> Expected {
 }
 
 impl Expected {
-    /// What is expected after this line; none where the line is not of the event.
+    /// Returns the expectation after this line; none if the line does not belong to the event.
     fn then(self, line: &str) -> Option<Self> {
         if is_frame(line) {
             return Some(Expected::Stack);
@@ -121,7 +121,7 @@ impl Expected {
             // A failed fetch has its exception in brackets.
             Expected::Stack if matches!(line, "" | ")" | "Driver stacktrace:") => Some(Expected::Stack),
             Expected::Stack => line.strip_prefix("Caused by: ").and_then(exception),
-            // The program's own error is in no message.
+            // The program's own error is never part of a message.
             Expected::ExceptionMessage { .. } if line == TRACEBACK || line.starts_with(MAIN) => None,
             Expected::ExceptionMessage { lines } => {
                 (lines < LONGEST).then_some(Expected::ExceptionMessage { lines: lines + 1 })
@@ -133,7 +133,7 @@ impl Expected {
 
 fn exception(line: &str) -> Option<Expected> {
     let class = class(line)?;
-    // Without a message, the JVM goes on with frames or leaves them out.
+    // An exception without a message is followed by frames, or by none.
     Some(if line.len() > class.len() { Expected::ExceptionMessage { lines: 0 } } else { Expected::Stack })
 }
 
@@ -170,7 +170,7 @@ pub(crate) fn class(line: &str) -> Option<&str> {
     (is_class && (rest.is_empty() || rest.starts_with(": "))).then_some(name)
 }
 
-/// Whether a message ends with an exception: `Lost task 0.0 … (host executor 0): java.lang.Exception: message`.
+/// Returns whether a message ends with an exception: `Lost task 0.0 … (host executor 0): java.lang.Exception: message`.
 fn exception_in(message: &str) -> bool {
     let ends = ["Exception", "Error", "Throwable"];
     message
@@ -192,7 +192,7 @@ pub fn header(line: &str) -> Option<Header<'_>> {
         "FATAL" => Level::Fatal,
         _ => return None,
     };
-    // A message that begins with a line break leaves nothing behind the colon.
+    // The colon has nothing after it if the message begins with a line break.
     let (logger, message) = rest.split_once(": ").or_else(|| Some((rest.strip_suffix(':')?, "")))?;
     let logger = logger.rsplit('.').next().unwrap_or(logger);
     let fits =
@@ -240,11 +240,11 @@ fn is_launcher(line: &str) -> bool {
 #[derive(Debug, Clone)]
 pub struct Event<'a> {
     pub header: Header<'a>,
-    /// The header's line, and those that follow it.
+    /// The header's line and the lines that follow it.
     pub lines: Vec<&'a str>,
 }
 
-/// A log as events and as the lines of the program, each in their order.
+/// A log, split into events and lines of the program, each in order.
 #[derive(Debug, Default)]
 pub struct Log<'a> {
     pub events: Vec<Event<'a>>,
@@ -271,21 +271,21 @@ impl<'a> Log<'a> {
     }
 }
 
-/// A line of a log that is cut here is passed on in pieces.
+/// Maximum length of a line; a longer line is passed on in pieces.
 const WIDEST: usize = 1 << 20;
 
-/// Passes on the program's output of a log that comes piece by piece.
+/// Filters a log that arrives in pieces, and passes on the program's output.
 #[derive(Debug, Default)]
 pub struct Filter {
     splitter: Splitter,
-    /// The beginning of a line whose end has not come.
+    /// The beginning of a line whose end has not arrived yet.
     held: Vec<u8>,
-    /// The rest of a line that was too long: whether it is passed on.
+    /// Set for the rest of a line that is too long: whether to pass it on.
     long: Option<bool>,
 }
 
 impl Filter {
-    /// Takes a piece, and returns what of it is output.
+    /// Takes a piece, and returns the output in it.
     pub fn take(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut output = Vec::new();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {

@@ -6,10 +6,10 @@ use crate::results;
 /// The reason why a Runner rejects or fails a call.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// What was asked for can't be right, whatever else there is.
+    /// The request is invalid, whatever the state of the Runner.
     #[error("{message}")]
     Invalid { field: String, message: String },
-    /// There is no such thing.
+    /// The requested object does not exist.
     #[error("{0}")]
     NotFound(String),
     /// The token was used for another request.
@@ -18,22 +18,22 @@ pub enum Error {
     /// Another live execution has the key.
     #[error("{by} holds `{key}`, and only one may: wait until it has ended, or cancel it")]
     Held { key: String, by: Id },
-    /// Somebody holds the lease by a younger epoch.
+    /// A newer epoch of the lease was seen.
     #[error("epoch {epoch} of the lease `{lease}` is over, {newest} was seen: stop acting on it")]
     Fenced { lease: String, epoch: u64, newest: u64 },
-    /// As much as may be is there already. To try again later is safe.
+    /// A limit is reached. A retry later is safe.
     #[error("{0}")]
     Exhausted(String),
-    /// It can't be done in the state that the execution is in.
+    /// The execution is in a state that does not allow the call.
     #[error("{0}")]
     NotNow(String),
-    /// The one who asks may not.
+    /// The caller is not permitted to do this.
     #[error("{0}")]
     Denied(String),
-    /// It can't be done just now. To try again is safe.
+    /// A temporary failure. A retry is safe.
     #[error("{0}")]
     Unavailable(String),
-    /// What is stored is not what was written.
+    /// The stored data is damaged.
     #[error("{0}")]
     Corrupt(String),
 }

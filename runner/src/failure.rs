@@ -1,7 +1,8 @@
-//! AR: from what a failed attempt left behind to its cause, and from that to what another attempt needs.
+//! Automatic remediation (AR): finds the cause of a failed attempt, and the settings that the next attempt needs.
 //!
-//! Causes are a closed list, rules are data (`failure/rules.rs`), and a remedy changes one setting or none. A driver's log
-//! is read as Spark's events and the program's own output, as only the former prove anything about a cluster.
+//! Causes are a closed list, rules are data (`failure/rules.rs`), and a remedy changes at most one setting. A driver's
+//! log is split into Spark's events and the program's own output, because only Spark's events prove anything about a
+//! cluster.
 
 mod cause;
 mod error;
@@ -21,28 +22,28 @@ use crate::machine::Verdict;
 use error::{Error, Language, Link};
 use events::Found;
 
-/// What a failed attempt left behind.
+/// The evidence that a failed attempt left.
 #[derive(Debug, Clone, Copy)]
 pub struct Evidence<'a> {
     pub end: &'a End,
-    /// What the driver wrote; the end of it, where it is long.
+    /// The driver's log; only its end if it is long.
     pub log: &'a str,
 }
 
-/// Lines of evidence that are kept.
+/// Maximum number of lines of evidence that are stored.
 const LINES: usize = 16;
-/// A line is cut here, for people to read.
+/// Maximum width of a line, for readability.
 const WIDTH: usize = 400;
 
 const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
-/// What a shell, a container and spark-submit make of a process that was ended by these signals.
+/// Exit codes by which a shell, a container and spark-submit report these signals.
 const KILLED: i32 = 128 + SIGKILL;
 const TERMINATED: i32 = 128 + SIGTERM;
 /// Spark's own exit code for a full heap.
 const HEAP: i32 = 52;
 
-/// Returns the cause of a failure, with the lines that say so.
+/// Returns the cause of a failure, with the lines that prove it.
 ///
 /// The end of the driver's process decides first, then the error that ended the program, then Spark's own events. What
 /// the program printed never makes a failure one of a node, an executor, a container or the cluster.
@@ -72,7 +73,7 @@ pub fn diagnose(evidence: Evidence<'_>) -> (Cause, Diagnosis) {
     (cause, Diagnosis { class: cause.class(), cause: cause.name().to_owned(), summary, evidence })
 }
 
-/// The cause by the end of the driver's process, and what its backend says of it.
+/// Returns the cause by the end of the driver's process, and by its backend's message about it.
 fn of_end(end: &End) -> Option<Found<'_>> {
     if let Some((cause, line)) = rules::of_backend(&end.message) {
         return Some((cause, vec![line]));
@@ -85,8 +86,8 @@ fn of_end(end: &End) -> Option<Found<'_>> {
     }
 }
 
-/// The full heap of a JVM that stopped answering Python. The error in Python has no cause then, and the JVM itself wrote
-/// which exception ended its thread.
+/// Detects the full heap of a JVM that stopped responding to Python. The error in Python has no cause then, and the JVM
+/// itself wrote which exception ended its thread.
 fn of_silent_jvm<'a>(log: &Log<'a>, error: &Error<'a>) -> Option<Found<'a>> {
     const UNCAUGHT: &str = "Exception in thread \"";
     let is_silent = |link: &Link<'_>| {
@@ -105,7 +106,7 @@ fn of_silent_jvm<'a>(log: &Log<'a>, error: &Error<'a>) -> Option<Found<'a>> {
     Some((Cause::DriverHeap, vec![line]))
 }
 
-/// The cause by the error that ended the program, or by Spark's events where that error is a consequence of them.
+/// Returns the cause by the error that ended the program, or by Spark's events if the error is a consequence of them.
 fn of_log<'a>(end: &End, log: &Log<'a>, error: Option<&Error<'a>>) -> Option<Found<'a>> {
     let Some(error) = error else {
         let cannot_open = |line: &&&str| line.contains("can't open file") && line.contains("[Errno 2]");
@@ -121,7 +122,7 @@ fn of_log<'a>(end: &End, log: &Log<'a>, error: Option<&Error<'a>>) -> Option<Fou
     let aborted = error.links.iter().any(Link::is_abort);
     let named = error.links.iter().find_map(|link| Some((rules::of_exception(link)?, link.head)));
     match named {
-        // A task of the job may have had it, on an executor.
+        // The exception may come from a task of the job, on an executor.
         Some((Cause::DriverHeap, _)) if aborted => {}
         Some((cause, head)) => return Some((cause, error.lines_to(head))),
         None => {}
@@ -136,7 +137,7 @@ fn of_log<'a>(end: &End, log: &Log<'a>, error: Option<&Error<'a>>) -> Option<Fou
     match events::cause(&log.events) {
         Some((Cause::UserCodePython | Cause::UserCodeJvm, _)) => Some((program(), error.lines())),
         Some(found) => Some(found),
-        // Spark did not log why, so that only the program's output says it.
+        // Spark did not log the reason, so only the program's output mentions it.
         None if error.links.iter().any(|link| is_loss(link.head)) => Some((Cause::Unknown, error.lines())),
         None => Some((program(), error.lines())),
     }
@@ -148,7 +149,7 @@ fn is_loss(head: &str) -> bool {
         .any(|it| head.contains(it))
 }
 
-/// The cause, and what another attempt is to be given.
+/// Returns the cause of a failure, and the settings of the next attempt.
 pub fn judge(evidence: Evidence<'_>, job: &CoreEtlJob, attempt: &Attempt) -> Verdict {
     let (cause, diagnosis) = diagnose(evidence);
     match remedy::remedy(cause, job, attempt) {
@@ -165,7 +166,7 @@ fn how(end: &End) -> String {
     }
 }
 
-/// The last lines that say something: those of errors that Spark logged, and those of the program.
+/// Returns the last meaningful lines: errors that Spark logged, and lines of the program.
 fn last_words<'a>(log: &Log<'a>) -> Vec<&'a str> {
     let errors =
         log.events.iter().filter(|event| event.header.level >= Level::Error).map(|event| event.lines[0]);
@@ -176,7 +177,7 @@ fn last_words<'a>(log: &Log<'a>) -> Vec<&'a str> {
     errors.into_iter().rev().chain(program.into_iter().rev()).collect()
 }
 
-/// An exception without the modules of PySpark in front of it.
+/// Returns an exception without PySpark's modules in front of it.
 fn short(head: &str) -> String {
     let rest = head.strip_prefix("pyspark.errors.exceptions.");
     rest.and_then(|rest| rest.split_once('.')).map_or(head, |(_, rest)| rest).to_owned()

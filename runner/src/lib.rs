@@ -1,10 +1,11 @@
 //! The Runner: submits, checks and cancels executions of jobs.
 //!
-//! What an execution is and how it goes on is decided by pure functions: [`machine`] from state and event to the next
-//! state, [`failure`] from what a failed attempt left to its cause and its remedy, [`sizing`] from earlier runs to what
-//! the next one is given, [`lower`] from a job to what a backend is given, [`parameters`] from what was asked for to
-//! values, [`progress`] from what Spark tells of its queries to how a stream is. Around them are the [`store`], in which all of it is kept, and the Runner of a process, [`embedded`], which
-//! does what they decide. [`api`] is what others see, by [`service`] and [`remote`] also from elsewhere.
+//! Pure functions make all decisions: [`machine`] maps state and event to the next state, [`failure`] maps the evidence
+//! of a failed attempt to its cause and remedy, [`sizing`] maps earlier runs to the resources of the next one,
+//! [`lower`] maps a job to the application for a backend, [`parameters`] maps a request to values, and [`progress`]
+//! maps Spark's events to the status of a stream. [`store`] keeps the state, and [`embedded`] is the Runner of a
+//! process, which performs the decisions. [`api`] is the interface for callers; [`service`] and [`remote`] make it
+//! available over the network.
 
 pub mod api;
 pub mod checkpoint;

@@ -1,4 +1,4 @@
-//! Lines, in bounded memory, of whatever somebody may have put where a log should be.
+//! Reads lines in bounded memory, from files of untrusted content.
 
 use std::io::{self, BufRead, ErrorKind};
 
@@ -6,13 +6,13 @@ use std::io::{self, BufRead, ErrorKind};
 pub(crate) enum Line {
     Whole,
     TooLong,
-    /// There is no more, and its end is not there, or not yet.
+    /// The input ends without a line break, at least for now.
     Unended,
     End,
 }
 
-/// Reads the next line into `line`, and no more of it than `most`; the rest is passed over. Tells how many bytes that
-/// were.
+/// Reads at most `most` bytes of the next line into `line`, and skips the rest. Returns the number of bytes that were
+/// read and skipped.
 pub(crate) fn next(from: &mut impl BufRead, line: &mut Vec<u8>, most: usize) -> io::Result<(Line, u64)> {
     line.clear();
     let mut read = 0;

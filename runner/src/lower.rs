@@ -1,5 +1,5 @@
-//! From a job, the values of a run and an attempt to what a backend is given. Nothing is decided here that
-//! [`crate::machine`] or sizing has not decided before.
+//! Builds the application for a backend from a job, its values and an attempt. All decisions were made before, by
+//! [`crate::machine`] and by sizing.
 
 mod pods;
 
@@ -23,35 +23,35 @@ use crate::execution::Execution;
 use crate::parameters::Value;
 use crate::streaming::Streaming;
 
-/// Where the driver finds the program that runs SQL and streams, and what it is to run.
+/// Folder in which the driver finds dcp's own program for SQL and streams, and its task.
 pub(crate) const MOUNT: &str = "/opt/dcp/job";
 const PROGRAM: &str = "main.py";
 const JOB: &str = "job.json";
 
-/// What runs inside of Spark.
+/// Programs that run inside of Spark.
 const SQL: &str = include_str!("../../runtime/sql.py");
 const STREAM: &str = include_str!("../../runtime/stream.py");
 /// The module that [`STREAM`] imports for sinks that are written batch by batch.
 const BATCH_SINKS: (&str, &str) = ("batch_sinks.py", include_str!("../../runtime/batch_sinks.py"));
 
-/// What an application is made of.
+/// The inputs of an application.
 #[derive(Debug)]
 pub struct Input<'a> {
     pub job: &'a CoreEtlJob,
     pub execution: &'a Execution,
     pub values: &'a BTreeMap<String, Value>,
-    /// For a stream that is kept running.
+    /// Settings of a continuous stream.
     pub streaming: Option<&'a Streaming>,
-    /// Where the result of SQL is to be put, if it is wanted.
+    /// Location for the result of SQL, if it is requested.
     pub results: Option<&'a str>,
 }
 
-/// Why a job can't be handed to any backend.
+/// The reason why no backend can run a job.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Unfit(pub String);
 
-/// The application of the present attempt.
+/// Returns the application of the current attempt.
 pub fn lower(input: &Input<'_>) -> Result<SparkApplication, Unfit> {
     let Input { job, execution, .. } = input;
     let name = execution.name();
@@ -83,7 +83,7 @@ pub fn lower(input: &Input<'_>) -> Result<SparkApplication, Unfit> {
             .flat_map(|attempt| &attempt.adjusted)
             .map(|(key, adjustment)| (key.clone(), adjustment.value.clone())),
     );
-    // Whoever keeps a stream knows its load; what is sized by earlier runs does not.
+    // The reconciler of a stream knows its load; sizing knows only earlier runs.
     if let Some(executors) = input.streaming.and_then(|it| it.executors) {
         conf.retain(|key, _| !key.starts_with("spark.dynamicAllocation."));
         conf.insert("spark.executor.instances".to_owned(), executors.to_string());
@@ -117,7 +117,7 @@ pub fn lower(input: &Input<'_>) -> Result<SparkApplication, Unfit> {
     Ok(SparkApplication { metadata: Metadata { name, namespace, labels, annotations }, spec, placement })
 }
 
-/// Where the job may run on the backend that was chosen for it.
+/// Returns the constraints on the clusters of the chosen backend.
 fn placement(job: &CoreEtlJob) -> Placement {
     let Clusters { names, tags } = &job.placement.clusters;
     Placement {
@@ -127,7 +127,7 @@ fn placement(job: &CoreEtlJob) -> Placement {
     }
 }
 
-/// What is run, and how it is told what to do.
+/// The program to run, and its arguments.
 #[derive(Default)]
 struct Program {
     class: Option<String>,
@@ -174,7 +174,7 @@ fn program(input: &Input<'_>) -> Result<Program, Unfit> {
     }
 }
 
-/// One of our own programs, and what it is to do.
+/// Returns one of dcp's own programs with its task.
 fn own(text: &str, task: &serde_json::Value) -> Program {
     let data = BTreeMap::from([(PROGRAM.to_owned(), text.to_owned()), (JOB.to_owned(), task.to_string())]);
     Program {
@@ -195,7 +195,7 @@ fn stream(input: &Input<'_>, stream: &Stream) -> Result<Program, Unfit> {
     let task = json!({
         "stream": stream,
         "checkpoint": checkpoint,
-        // What is run now and then takes what there is, and ends.
+        // Without a trigger, the stream processes the available data and ends.
         "trigger": input.streaming.and_then(|it| it.trigger.as_ref()),
         "name": input.job.metadata.name,
     });
@@ -226,7 +226,7 @@ fn stream(input: &Input<'_>, stream: &Stream) -> Result<Program, Unfit> {
     Ok(program)
 }
 
-/// The modules of Spark that a stream needs and that Spark's own distribution does not have.
+/// Returns the modules of Spark that a stream needs and that Spark's own distribution lacks.
 fn modules(stream: &Stream) -> Vec<&'static str> {
     let sources = || stream.sources.values();
     let reads_kafka = sources().any(|source| matches!(source, Source::Kafka(_)));
@@ -264,7 +264,7 @@ fn args(args: &[Scalar], values: &BTreeMap<String, Value>) -> Result<Vec<String>
     args.iter().map(one).collect()
 }
 
-/// Most bytes of all arguments with their parameters replaced. Linux starts no program with more.
+/// Maximum length of all arguments after parameters are replaced, because Linux starts no program with more.
 const ARGUMENTS: usize = 2 << 20;
 
 fn joined(files: &[FileRef]) -> Option<String> {
@@ -281,13 +281,13 @@ fn python(python: &Python) -> BTreeMap<String, String> {
         set("spark.pyspark.python", python.clone());
     }
     if !python.packages.is_empty() {
-        // For the backend to see to: Spark has no setting for it.
+        // Spark has no setting for packages; the backend installs them.
         set(PACKAGES, json!(python.packages).to_string());
     }
     conf
 }
 
-/// The settings that a job has whatever the attempt.
+/// Returns the settings of a job that are the same for all attempts.
 fn conf(job: &CoreEtlJob) -> BTreeMap<String, String> {
     let mut conf: BTreeMap<String, String> =
         job.spark.conf.iter().map(|(key, value)| (key.clone(), value.as_str().to_owned())).collect();
@@ -299,7 +299,7 @@ fn conf(job: &CoreEtlJob) -> BTreeMap<String, String> {
     let mut option = |key: &str, value: Option<String>| {
         conf.extend(value.map(|value| (key.to_owned(), value)));
     };
-    // For the backend to see to: Spark has no setting for it.
+    // Spark has no setting for these; the backend implements them.
     option(SPARK_CONFIG_MAP, job.spark.config_map.as_ref().map(ToString::to_string));
     option(HADOOP_CONFIG_MAP, job.spark.hadoop_config_map.as_ref().map(ToString::to_string));
     option("spark.driver.extraJavaOptions", job.spark.driver_java_options.clone());
@@ -360,8 +360,8 @@ fn resources(job: &CoreEtlJob, conf: &mut BTreeMap<String, String>) {
     }
 }
 
-/// What the event log needs to say how much memory was used: Spark looks every ten seconds by itself, and never at
-/// tasks that are shorter, and keeps nothing of what it saw of the driver. A manifest's own settings stay.
+/// Makes the event log contain memory usage for sizing. By default, Spark polls every ten seconds, misses shorter
+/// tasks, and logs nothing about the driver. The manifest's own settings prevail.
 fn measures(job: &CoreEtlJob, conf: &mut BTreeMap<String, String>) {
     if job.resources.sizing != Some(Sizing::Auto) {
         return;
@@ -373,7 +373,8 @@ fn measures(job: &CoreEtlJob, conf: &mut BTreeMap<String, String>) {
     }
 }
 
-/// What lets a stream's event log be read while it is written, and removed behind. A manifest's own settings stay.
+/// Makes a stream's event log readable while it is written, and removable in parts. The manifest's own settings
+/// prevail.
 fn tells(conf: &mut BTreeMap<String, String>) {
     for (key, value) in [
         ("spark.eventLog.compress", "false"),
@@ -384,14 +385,14 @@ fn tells(conf: &mut BTreeMap<String, String>) {
     }
 }
 
-/// The bounds, where Spark itself chooses between them.
+/// Returns the bounds of the number of executors, if Spark itself chooses it.
 fn dynamic(job: &CoreEtlJob) -> Option<(u32, u32)> {
     let executors = &job.resources.executors;
     let bounds = (executors.min.unwrap_or(0), executors.max?);
     (job.resources.sizing == Some(Sizing::Dynamic)).then_some(bounds)
 }
 
-/// How many executors there are at first.
+/// Returns the initial number of executors.
 pub fn first_executors(job: &CoreEtlJob) -> u32 {
     let executors = &job.resources.executors;
     executors.instances.or(executors.initial).or(executors.min.map(|least| least.max(1))).unwrap_or(1)
@@ -421,10 +422,10 @@ fn tolerations(job: &CoreEtlJob, streaming: Option<&Streaming>) -> ApplicationTo
     let millis = |span: dcp_model::manifest::Duration| i64::try_from(span.millis()).unwrap_or(i64::MAX);
     let start = Some(job.timeouts.start.millis());
     let grace = streaming.and_then(|it| it.grace).unwrap_or(job.timeouts.stop);
-    // Spark chooses nothing where a number is given.
+    // Spark chooses no number of executors if one is given.
     let dynamic = dynamic(job).filter(|_| streaming.is_none_or(|it| it.executors.is_none()));
     ApplicationTolerations {
-        // One layer tries again, and it is not the operator.
+        // Only the Runner retries, never the operator.
         restart_config: Some(RestartConfig { restart_policy: RestartPolicy::Never }),
         application_timeout_config: Some(ApplicationTimeoutConfig {
             driver_start_timeout_millis: start,

@@ -1,15 +1,15 @@
-//! The pauses between rounds of work that may be costly.
+//! Pauses between cycles of work that may be costly.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// How much longer than a round the pause after it is, so that the rounds take a small part of the time.
+/// Ratio of a pause to the cycle before it, so that cycles take only a small part of the time.
 const SHARE: u32 = 40;
 
-/// Returns the pause after a round that took so long: within bounds, a multiple of that.
+/// Returns the pause after a cycle: a multiple of its duration, within bounds.
 ///
-/// A round that failed is repeated after the shortest pause: it may have waited for a connection, and says nothing of
-/// what the work costs. The same may be so for one that succeeded, which is why the pause needs an upper bound.
+/// A failed cycle is repeated after the shortest pause: it may have waited for a connection, so its duration does not
+/// show the cost of the work. The same may hold for a successful cycle; therefore the pause has an upper bound.
 pub fn pause<T, E>(round: &Result<T, E>, took: Duration, bounds: RangeInclusive<Duration>) -> Duration {
     let (least, most) = bounds.into_inner();
     match round {

@@ -1,20 +1,20 @@
-//! How a list is told page by page, by whatever protocol.
+//! Pagination of lists, for all protocols.
 
 use crate::api::Record;
 
-/// How many executions a page has, where it is not said, and at most.
+/// Default size and maximum size of a page.
 pub(crate) const SIZE: u32 = 50;
 pub(crate) const LARGEST: u32 = 1_000;
-/// How many phases a list may be of. More than there are need not be named.
+/// Maximum number of phases in a filter; there are fewer phases.
 pub(crate) const PHASES: usize = 64;
 
-/// What the next page begins after, where there may be one.
+/// Returns the id after which the next page begins, if there may be one.
 pub(crate) fn next(found: &[Record], size: u32) -> Option<String> {
     let full = u32::try_from(found.len()).is_ok_and(|number| number >= size);
     found.last().filter(|_| full).map(|last| last.id().to_string())
 }
 
-/// About how many bytes a page takes when it is written.
+/// Estimates the size of a serialized page, in bytes.
 pub(crate) fn weight(found: &[Record]) -> usize {
     const RECORD: usize = 1 << 10;
     let parameters = found.iter().flat_map(|record| &record.request.parameters);

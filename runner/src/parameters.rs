@@ -1,4 +1,4 @@
-//! From the parameters that were asked for to the values of a run.
+//! Validates requested parameters, and returns the values of a run.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use jiff::civil::Date;
 use jiff::{Timestamp, civil::DateTime};
 use serde::{Deserialize, Serialize};
 
-/// A value that fits its type.
+/// A value that matches its type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Value {
@@ -18,7 +18,7 @@ pub struct Value {
     pub value: String,
 }
 
-/// A parameter that was given wrong, or not at all.
+/// A parameter that is invalid or missing.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct Problem {
@@ -26,11 +26,11 @@ pub struct Problem {
     pub message: String,
 }
 
-/// How many of a job's parameters a message names, or compares with a name that is unknown.
+/// Maximum number of a job's parameters that a message names, or that an unknown name is compared with.
 const NAMES: usize = 50;
 
-/// Returns the values of all parameters of a job, or all that is wrong with what was given. A parameter that is to have
-/// the identifier of the run gets `run`, unless it is given.
+/// Returns the values of all parameters of a job, or all problems. A parameter that takes the identifier of the run
+/// gets `run`, unless it is given.
 pub fn values(
     job: &CoreEtlJob,
     given: &BTreeMap<String, String>,
@@ -57,7 +57,7 @@ pub fn values(
     let mut values = BTreeMap::new();
     for (name, parameter) in known {
         let name = name.as_str();
-        // A job that was compiled has all of them typed.
+        // In a compiled job, all parameters are typed.
         let ScalarOr::Map(TypedParameter { kind, default, run: wanted, .. }) = parameter else { continue };
         let identifier = (*wanted == Some(RunValue::RunId)).then_some(run);
         let given = given.get(name).map(String::as_str);
@@ -78,13 +78,13 @@ pub fn values(
     if problems.is_empty() { Ok(values) } else { Err(problems) }
 }
 
-/// What a value has to be, where it is not.
+/// Checks a value against its type. Returns the expected format as the error.
 fn fits(kind: ParameterType, value: &str) -> Result<(), &'static str> {
     let (fits, expected) = match kind {
         ParameterType::String => (true, "text"),
         ParameterType::Integer => (value.parse::<i64>().is_ok(), "a whole number"),
         ParameterType::Number => {
-            // Not the names of what is no number, which Rust reads and SQL does not.
+            // Rust parses `NaN` and `inf` as numbers, and SQL does not.
             let digits = value.bytes().any(|byte| byte.is_ascii_digit());
             (digits && value.parse::<f64>().is_ok_and(f64::is_finite), "a number")
         }

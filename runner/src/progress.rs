@@ -1,5 +1,4 @@
-//! How the queries of a running stream are, as Spark itself tells: by the events that it writes to its log, whatever
-//! the program is.
+//! The status of a running stream's queries, read from the events that Spark writes to its log for any program.
 
 mod events;
 mod follow;
@@ -11,37 +10,38 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use follow::Follower;
 
-/// How a stream is.
+/// The status of a stream.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Progress {
-    /// The queries that run.
+    /// Number of running queries.
     pub queries: u32,
-    /// When the last of them to do so has last finished a batch, or found nothing to read; none where one has not yet.
+    /// Each query has a time of its last batch or idle trigger; this is the oldest of them, and none if a query has no
+    /// such time yet.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last: Option<Timestamp>,
-    /// The batches that were finished since the driver started, and the rows that were read.
+    /// Batches finished and rows read since the driver started.
     pub batches: u64,
     pub rows: u64,
-    /// Rows that came in a second, and those that can be taken in one, as of late.
+    /// Recent input rate and processing rate, in rows per second.
     pub input_rate: f64,
     pub rate: f64,
-    /// How long a batch takes, as of late.
+    /// Recent batch duration of the slowest query.
     pub batch_millis: u64,
-    /// The records of topics that are there and not read; none where no source tells.
+    /// Lag: records of topics that were not read yet; none if no source reports it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub behind: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub watermark: Option<Timestamp>,
-    /// The rows that are kept as state, and the memory that they take.
+    /// Rows of state, and the memory that they use.
     pub state_rows: u64,
     pub state_bytes: u64,
 }
 
-/// More queries than this of one driver are not told apart.
+/// Maximum number of queries of one driver that are tracked.
 const QUERIES: usize = 100;
 
-/// The queries of a driver, by their runs.
+/// The queries of a driver, by the ids of their runs.
 #[derive(Debug, Default)]
 struct Queries {
     now: BTreeMap<String, Query>,
@@ -49,7 +49,7 @@ struct Queries {
     rows: u64,
 }
 
-/// A query, as it was last heard of.
+/// The last known status of a query.
 #[derive(Debug, Default)]
 struct Query {
     last: Option<Timestamp>,
@@ -63,11 +63,11 @@ struct Query {
     state_bytes: u64,
 }
 
-/// How much the last batch counts for what a batch takes as of late.
+/// Weight of the last batch in the moving average of the batch duration.
 const WEIGHT: f64 = 0.3;
 
 impl Queries {
-    /// Takes in a line of the log; most are of no interest.
+    /// Applies a line of the log; most lines are irrelevant.
     fn take(&mut self, line: &[u8]) {
         let Some(event) = events::read(line) else { return };
         match event {
@@ -103,7 +103,7 @@ impl Queries {
         }
     }
 
-    /// The query of a run. What it was before may stand in a part of the log that is gone.
+    /// Returns the query of a run, and adds it if it is unknown: its start may be in a removed part of the log.
     fn of(&mut self, run: String) -> Option<&mut Query> {
         if !self.now.contains_key(&run) && self.now.len() >= QUERIES {
             return None;
@@ -117,7 +117,7 @@ impl Queries {
         let millis = all().filter_map(|it| it.batch_millis).fold(0.0, f64::max);
         Progress {
             queries: u32::try_from(self.now.len()).unwrap_or(u32::MAX),
-            // One that stands still is not made up for by another that does not.
+            // The oldest time counts, so that other queries do not hide a stalled one.
             last: all().map(|it| it.last).min().flatten(),
             batches: self.batches,
             rows: self.rows,

@@ -1,15 +1,16 @@
-//! What was needed of late, within a bound of memory.
+//! A cache with bounded memory.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Mutex, PoisonError};
 
-/// Values that are costly to make, each with a weight. What was not asked for while as much else came is forgotten.
+/// A cache of values that are costly to make, each with a weight. An entry is evicted if it is not read while entries
+/// of the full capacity are added.
 #[derive(Debug)]
 pub(crate) struct Recent<K, V> {
     ages: Mutex<Ages<K, V>>,
-    /// What the young ones weigh together, at most; and the old ones too.
+    /// Maximum total weight of the young entries, and of the old ones.
     most: usize,
 }
 
@@ -49,7 +50,7 @@ impl<K: Eq + Hash, V> Ages<K, V> {
         if self.weight + weight > most {
             (self.old, self.weight) = (std::mem::take(&mut self.young), 0);
         }
-        // What is too heavy by itself is not kept.
+        // An entry that exceeds the capacity is not cached.
         if weight <= most {
             self.weight += weight;
             if let Some((_, before)) = self.young.insert(key, (value, weight)) {

@@ -1,4 +1,4 @@
-//! A Runner elsewhere, over gRPC.
+//! A Runner in another process, over gRPC.
 
 use std::time::{Duration, Instant};
 
@@ -21,10 +21,10 @@ pub use dcp_server::client::Options;
 
 const SERVICE: Service = Service { what: "Runner", domain: status::DOMAIN };
 
-/// A page of executions, each with its history.
+/// Maximum size of a message: a page of executions, each with its history.
 const MESSAGE: usize = 64 << 20;
 
-/// A Runner elsewhere. Nothing is sent before the first call.
+/// A client of a Runner. It sends nothing before the first call.
 #[derive(Debug, Clone)]
 pub struct Remote {
     client: Client,
@@ -67,7 +67,7 @@ impl Remote {
         wire::read_record(record).map_err(|what| self.unreadable(what))
     }
 
-    /// A stream that begins with a call, and each of whose parts is read.
+    /// Streams the parts of a call's response, each converted by `read`.
     fn parts<P, T, F>(
         &self,
         call: impl Fn(RunnerClient<Way>) -> F + Send + Sync + 'static,
@@ -95,17 +95,17 @@ impl Remote {
     }
 }
 
-/// How long a lost connection is waited for, beside what each call is given.
+/// Time for which a watch tries to reconnect, beside the timeouts of its calls.
 const LOST: Duration = Duration::from_secs(30);
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// How far an execution was watched.
+/// The position of a watch.
 struct Watching {
     this: Remote,
     id: Id,
     next: usize,
     steps: Option<BoxStream<'static, Result<Transition>>>,
-    /// Since when there was no step.
+    /// Start of the current loss of the connection.
     lost: Option<Instant>,
 }
 
@@ -120,7 +120,7 @@ impl Watching {
                     return Ok(Some(step));
                 }
                 Some(Err(error)) => error,
-                // The end of a connection may look like the end of the steps.
+                // A lost connection may look like the end of the stream.
                 None => match self.this.check(&self.id).await {
                     Ok(record) if record.execution.phase.is_final() && record.history.len() <= self.next => {
                         return Ok(None);
@@ -140,7 +140,7 @@ impl Watching {
 }
 
 impl Remote {
-    /// The steps from a number on, for as long as the connection lasts.
+    /// Streams transitions from an index until the connection ends.
     fn steps(&self, id: &Id, from: usize) -> BoxStream<'static, Result<Transition>> {
         let request = proto::WatchRequest { id: id.to_string(), from: from as u64 };
         self.parts(
@@ -180,7 +180,7 @@ impl Runner for Remote {
         self.record(answer.execution)
     }
 
-    /// Who asks is known by the token.
+    /// The server identifies the caller by the token, so `by` is unused.
     async fn cancel(&self, id: &Id, _by: &str) -> Result<Record> {
         let request = proto::CancelRequest { id: id.to_string() };
         let answer = self
@@ -219,7 +219,7 @@ impl Runner for Remote {
             for execution in answer.executions {
                 found.push(self.record(Some(execution))?);
             }
-            // A server answers with fewer than were asked for where they are many.
+            // A server may return fewer executions than requested.
             if answer.next_page.is_empty() || answer.next_page == request.page {
                 return Ok(found);
             }
@@ -252,7 +252,7 @@ impl Runner for Remote {
         }
     }
 
-    /// Where the connection is lost on the way, it goes on from there.
+    /// Resumes after the connection was lost.
     fn watch(&self, id: &Id, from: usize) -> BoxStream<'static, Result<Transition>> {
         let watching = Watching { this: self.clone(), id: id.clone(), next: from, steps: None, lost: None };
         stream::try_unfold(watching, |mut it| async move { Ok(it.next().await?.map(|step| (step, it))) })

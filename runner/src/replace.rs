@@ -1,12 +1,12 @@
-//! Which of several executions with one exclusive key goes on: pure.
+//! Decides which of several executions with one exclusive key proceeds. Pure.
 
 use crate::execution::Id;
 
-/// Another live execution that has a key, or waits for it.
+/// Another live execution that holds the key or waits for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rival {
     pub id: Id,
-    /// None if it was submitted without one. Any execution with an order replaces it.
+    /// None if it was submitted without an order; any execution with an order replaces it.
     pub order: Option<i64>,
     pub has_key: bool,
 }
@@ -14,17 +14,17 @@ pub struct Rival {
 /// The result of an execution's claim of its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Claim {
-    /// No execution has the key.
+    /// No execution holds the key.
     Free,
-    /// An execution of a lower order has it, and is to be cancelled.
+    /// An execution of a lower order holds the key, and is to be cancelled.
     Held(Id),
-    /// An execution of a higher order has it or waits for it.
+    /// An execution of a higher order holds the key or waits for it.
     Newer(Id),
-    /// The one that wants it has ended.
+    /// The claiming execution has ended.
     Gone,
 }
 
-/// Decides by the orders, and by the ids where these are the same.
+/// Decides by the orders, and by the ids if the orders are equal.
 pub fn decide(id: &Id, order: Option<i64>, rivals: &[Rival]) -> Claim {
     let newest = rivals.iter().max_by_key(|rival| (rival.order, &rival.id));
     if let Some(newest) = newest.filter(|rival| (rival.order, &rival.id) > (order, id)) {

@@ -1,4 +1,4 @@
-//! What somebody asks a Runner for, and what can't be right about it.
+//! Requests to run a job, and their validation.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,32 +9,32 @@ use serde::{Deserialize, Serialize};
 use crate::error::Error;
 use crate::streaming::Streaming;
 
-/// That a job is to be run once.
+/// A request to run a job once.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Submit {
-    /// Whoever submits with the same token again gets the same execution.
+    /// Idempotency token: a repeated submit with the same token returns the same execution.
     pub token: String,
     pub job: Definition,
     pub parameters: BTreeMap<String, String>,
-    /// For a stream that is kept running.
+    /// Settings of a continuous job.
     pub streaming: Option<Streaming>,
-    /// At most one live execution holds a key, whoever asks.
+    /// Exclusive key. At most one live execution holds it, whoever submitted it.
     pub exclusive: Option<String>,
-    /// The place among the executions with the same key, of which a higher one replaces a lower one.
+    /// Order among the executions with the same key: a higher one replaces a lower one.
     pub order: Option<i64>,
     pub fence: Option<Fence>,
-    /// Who asks.
+    /// The caller.
     pub by: String,
 }
 
-/// Which job.
+/// The job to run.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Definition {
     Inline(Arc<Defined>),
     Applied(Reference),
 }
 
-/// A job with its canonical text, which is costly to make, and by which jobs are told apart.
+/// A job with its canonical text, which is costly to make, and its fingerprint.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Defined {
     job: CoreEtlJob,
@@ -50,7 +50,7 @@ impl Defined {
         Self { job: *job, fingerprint: Fingerprint::of(&text), text: text.into() }
     }
 
-    /// Reads a job's text, canonical or not.
+    /// Parses a job from its text, canonical or not.
     pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(text).map(Self::new)
     }
@@ -74,7 +74,7 @@ impl From<CoreEtlJob> for Definition {
     }
 }
 
-/// A job that was applied.
+/// A reference to an applied job.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Reference {
@@ -82,13 +82,13 @@ pub struct Reference {
     pub scope: String,
     pub domain: String,
     pub name: String,
-    /// The one that is applied now, where there is none.
+    /// The revision; the applied one if none is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fingerprint: Option<Fingerprint>,
 }
 
-/// The lease that the caller holds. Once a younger epoch of it was seen, older ones are refused. Only the caller who used
-/// it first may use it, and an epoch may rise by 1,000,000 at once.
+/// The lease that the caller holds. Once a newer epoch was seen, older ones are rejected. Only the caller who used the
+/// lease first may use it, and an epoch may rise by at most 1,000,000 at once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Fence {
@@ -96,19 +96,19 @@ pub struct Fence {
     pub epoch: u64,
 }
 
-/// What was asked for, as it is kept.
+/// A request as it is stored.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Request {
     pub token: String,
-    /// Where the job was applied; none where it came along.
+    /// Scope to which the job was applied; none if the job was submitted inline.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
     pub domain: String,
     pub name: String,
-    /// The job that is run.
+    /// Fingerprint of the job that runs.
     pub job: Fingerprint,
-    /// Whether this very job was asked for, and not the one that was applied just then.
+    /// Set if the caller requested this revision, and not the one that was applied at that time.
     pub pinned: bool,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub parameters: BTreeMap<String, String>,
@@ -125,16 +125,16 @@ pub struct Request {
 
 const TOKEN: usize = 128;
 const NAME: usize = 256;
-/// What an exclusive key has at most, in bytes.
+/// Maximum length of an exclusive key, in bytes.
 pub(crate) const KEY: usize = 1024;
 const PARAMETERS: usize = 256;
 const EXECUTORS: u32 = 10_000;
-/// The greatest epoch, 2^53: far from what a database can hold, so that there is always a younger one.
+/// Maximum epoch, 2^53. It is far below the limit of a database, so that a newer epoch always fits.
 const EPOCH: u64 = 1 << 53;
 const VALUES: usize = 256 << 10;
 
 impl Submit {
-    /// What can't be right, whatever the job.
+    /// Validates everything that does not depend on the job.
     pub fn check(&self) -> Result<(), Error> {
         let invalid = |field: &str, why: &str| {
             Err(Error::Invalid { field: field.to_owned(), message: format!("`{field}` {why}") })
@@ -168,7 +168,7 @@ impl Submit {
         if let Some(streaming) = self.streaming.as_ref().filter(|it| it.state.is_some())
             && (streaming.checkpoint.is_none() || self.exclusive != streaming.checkpoint)
         {
-            // What lies there is moved: nobody else may use it meanwhile.
+            // The preparation moves the checkpoint's state, so nobody else may use it meanwhile.
             return invalid(
                 "exclusive",
                 "has to be the checkpoint, where `streaming` says which state is to lie there",
@@ -193,7 +193,7 @@ impl Submit {
         Ok(())
     }
 
-    /// What is kept of it, once its job is known.
+    /// Returns the request to store, once its job is known.
     pub fn request(&self, job: Fingerprint) -> Request {
         let (scope, domain, name, pinned) = match &self.job {
             Definition::Inline(defined) => {
@@ -222,8 +222,8 @@ impl Submit {
 }
 
 impl Request {
-    /// What another one by the same token asks for that this one did not. Who asks, and by which epoch of a lease, may
-    /// differ: that is how a caller that was replaced goes on.
+    /// Returns the differences to another request with the same token. The caller and the epoch of its lease may
+    /// differ, so that the successor of a caller can repeat a request.
     pub fn differences(&self, other: &Self) -> Vec<String> {
         let mut found = Vec::new();
         let mut compare = |what: &str, was: String, is: String| {

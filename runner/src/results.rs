@@ -1,7 +1,7 @@
-//! Results of SQL: rows that Spark wrote as Avro into a folder of their own, read back as JSON or as one Avro file.
+//! Results of SQL: rows that Spark wrote as Avro into a folder of their own, returned as JSON or as one Avro file.
 //!
-//! What is read was written by somebody else's job, so none of it is trusted: every length has a limit, and however
-//! large a result is, no more than one block of it and one record of JSON are held at a time.
+//! The files come from a user's job and are not trusted: every length has a limit, and at most one block and one record
+//! of JSON are in memory, however large a result is.
 
 mod container;
 mod json;
@@ -22,19 +22,19 @@ use container::{Block, Head, Source};
 use json::Rows;
 pub use table::{Column, Table};
 
-/// How a result is read.
+/// The format of a returned result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
     /// One object container file.
     Avro,
-    /// One array, with a record on each line.
+    /// One array, with one record per line.
     Json,
 }
 
-/// Why a result can't be read.
+/// The reason why a result can't be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// The attempt has not written all of it, or it was removed, or there never is one.
+    /// The attempt has not written all of it, the result was removed, or the job returns none.
     #[error(
         "there is no result of attempt {attempt} of `{execution}`: it is there once the attempt has succeeded, for a \
          job of SQL with `returnResult: true`"
@@ -49,7 +49,7 @@ pub enum Error {
     TooLarge { file: String, size: String, limit: usize },
     #[error("`{file}` of the result can't be read: {why}")]
     Unsupported { file: String, why: String },
-    /// Files that can't become one without being decoded.
+    /// Files that can't be joined without decoding them.
     #[error("`{file}` of the result has another {what} than the files before it: read the result as JSON")]
     Mixed { file: String, what: &'static str },
     #[error(
@@ -60,22 +60,22 @@ pub enum Error {
     Place(#[from] dcp_objects::Error),
 }
 
-/// A result as it is read, piece by piece.
+/// A result as a stream of pieces.
 pub type Pieces = BoxStream<'static, Result<Bytes, Error>>;
 
-/// Files of one result. Their names are held at once.
+/// Maximum number of files of one result, because their names are in memory at once.
 const MOST_FILES: usize = 100_000;
-/// Pieces of JSON are about as long.
+/// Approximate length of a piece of JSON.
 const PIECE: usize = 64 << 10;
 
-/// Where results are kept.
+/// The storage of results.
 #[derive(Debug, Clone)]
 pub struct Results {
     root: Objects,
 }
 
 impl Results {
-    /// Opens a bucket or a folder. Nothing has to be there yet.
+    /// Opens a bucket or a folder, which may be empty.
     pub fn open(root_url: &str) -> Result<Self, Unusable> {
         Ok(Self::over(Objects::open(root_url)?))
     }
@@ -84,13 +84,13 @@ impl Results {
         Self { root }
     }
 
-    /// Where an attempt's rows are to be written. Each attempt has a place of its own, so that what one that failed
-    /// has left is in no result.
+    /// Returns the location for an attempt's rows. Each attempt has its own, so that rows of a failed attempt are in no
+    /// result.
     pub fn location(&self, execution: &Id, attempt: u32) -> String {
         self.root.url(&below(execution, attempt))
     }
 
-    /// The result of an attempt. That there is none is told before the first piece.
+    /// Reads the result of an attempt. Fails before the first piece if there is none.
     pub async fn read(&self, execution: &Id, attempt: u32, format: Format) -> Result<Pieces, Error> {
         let not_there = || Error::NotThere { execution: execution.to_string(), attempt };
         let files = self.files(&below(execution, attempt)).await?.ok_or_else(not_there)?;
@@ -106,12 +106,12 @@ impl Results {
         Ok(pieces.boxed())
     }
 
-    /// Removes the results of all of an execution's attempts, whole or not.
+    /// Removes the results of all of an execution's attempts, complete or not.
     pub async fn remove(&self, execution: &Id) -> Result<(), Error> {
         Ok(self.root.remove(execution.as_str()).await?)
     }
 
-    /// The files of a result that is whole, in the order of Spark's partitions, which is the order of the rows.
+    /// Returns the files of a complete result, in the order of Spark's partitions, which is the order of the rows.
     async fn files(&self, below: &str) -> Result<Option<VecDeque<String>>, Error> {
         let mut listed = self.root.list(below);
         let (mut files, mut whole) = (Vec::new(), false);
@@ -134,33 +134,33 @@ fn below(execution: &Id, attempt: u32) -> String {
     format!("{execution}/{attempt}")
 }
 
-/// Whether this is a file of rows. Hadoop keeps others beside them, whose names begin with `.` or `_`.
+/// Returns whether this is a file of rows. Hadoop adds other files, whose names begin with `.` or `_`.
 fn is_part(name: &str) -> bool {
     let plain = !name.contains('/') && !name.starts_with(['.', '_']);
     plain && name.strip_suffix(".avro").is_some()
 }
 
-/// A result that is being read.
+/// The state of reading a result.
 struct Reading {
     root: Objects,
     files: VecDeque<String>,
     format: Format,
-    /// What the first file said of itself.
+    /// Head of the first file.
     first: Option<Head>,
     now: Option<File>,
-    /// How many rows were written as JSON.
+    /// Number of rows written as JSON.
     rows: u64,
     begun: bool,
 }
 
 struct File {
     source: Source<Error>,
-    /// What its rows look like, where they are decoded.
+    /// Decoder of its rows, if they are decoded.
     rows: Option<Rows>,
 }
 
 impl Reading {
-    /// The next piece, which is never empty; none at the end of the last file.
+    /// Returns the next piece, which is never empty; none at the end of the last file.
     async fn piece(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
             let Some(file) = &mut self.now else {
@@ -183,7 +183,7 @@ impl Reading {
                 None => self.now = None,
                 Some(block) => match (file.rows.take(), &self.first) {
                     (Some(mut rows), _) => {
-                        // What the block has once it is decompressed shows only then.
+                        // The decompressed size is unknown, so the block is always offloaded.
                         let (taken, rows) = offload(usize::MAX, move || (rows.take(block), rows)).await;
                         file.rows = Some(rows);
                         taken.map_err(|wrong| file.source.error(wrong))?;
@@ -195,7 +195,7 @@ impl Reading {
         }
     }
 
-    /// Begins the next file. What is said of it is a piece where it is the first of an Avro file.
+    /// Opens the next file. Returns its head as a piece if it is the first file of an Avro result.
     async fn open(&mut self, path: String) -> Result<Option<Bytes>, Error> {
         let chunks = self.root.read(&path).await?.map_err(Error::from).boxed();
         let source = Source::open(path, chunks).await?;
@@ -230,7 +230,7 @@ impl Reading {
         }
     }
 
-    /// What comes after the last file; for Avro, a file without rows where Spark wrote none at all.
+    /// Returns the end of the result; for Avro, a file without rows if Spark wrote none.
     fn end(&self) -> Option<Bytes> {
         match self.format {
             Format::Json if self.rows == 0 => Some(Bytes::from_static(b"[]")),
@@ -241,7 +241,7 @@ impl Reading {
     }
 }
 
-/// A block of one file as a block of another, which ends with that one's mark.
+/// Converts a block of one file to a block of another file, which ends with the sync marker of that file.
 fn framed(block: &Block, first: &Head) -> Bytes {
     let mut bytes = Vec::with_capacity(block.data.len() + 36);
     container::put_long(block.rows, &mut bytes);

@@ -1,6 +1,6 @@
 //! A Runner as a gRPC service, `dcp.runner.v1`. `dcp_server::serve` serves it.
 //!
-//! Everything that comes in has a limit, and who asks is known by the token.
+//! All input has limits, and the token identifies the caller.
 
 use std::sync::Arc;
 
@@ -19,15 +19,15 @@ use crate::request::KEY;
 use crate::results::Format;
 use crate::wire::{self, Definitions, status};
 
-/// The largest message that is read: a job with its SQL.
+/// Maximum size of a message: a job with its SQL.
 const MESSAGE: usize = 4 << 20;
-/// How much text of definitions is remembered.
+/// Capacity of the cache of definitions, in bytes of text.
 const DEFINITIONS: usize = 8 << 20;
 
-/// What is followed: the steps of an execution, and what its driver writes, by gRPC and REST.
+/// Long-lived calls by gRPC and REST: transitions of an execution, and logs.
 const LASTING: [&str; 4] = ["/dcp.runner.v1.Runner/Watch", "/dcp.runner.v1.Runner/Logs", "/steps", "/logs"];
 
-/// Adds a Runner to what is served.
+/// Adds a Runner to the services.
 pub fn add(services: Services, runner: Arc<dyn Runner>) -> Services {
     services.lasting(&LASTING).with(
         RunnerServer::new(Service { runner, definitions: Arc::new(Definitions::new(DEFINITIONS)) })
@@ -113,7 +113,7 @@ impl runner_server::Runner for Service {
     async fn watch(&self, request: Request<proto::WatchRequest>) -> Answer<Self::WatchStream> {
         let id = noted(&request, &request.get_ref().id)?;
         let from = usize::try_from(request.get_ref().from).unwrap_or(usize::MAX);
-        // An id that is unknown is told as the answer, and not as its end.
+        // An unknown id fails the call itself, instead of its stream.
         self.runner.check(&id).await.map_err(|error| status::of(&error))?;
         let steps = self.runner.watch(&id, from).map(|step| match step {
             Ok(step) => Ok(proto::WatchResponse { transition: Some(wire::transition(&step)) }),
@@ -148,7 +148,7 @@ impl runner_server::Runner for Service {
     }
 }
 
-/// What can't be told at all is told as the answer, and not as its end.
+/// Returns an error of the first part as the error of the call, instead of its stream.
 async fn begun<T, R>(
     parts: BoxStream<'static, api::Result<T>>,
     respond: impl Fn(T) -> R + Send + 'static,
@@ -164,7 +164,7 @@ where
     }
 }
 
-/// The bytes of a request that are parsed.
+/// Returns the number of bytes of a request that are parsed.
 fn length(asked: &proto::SubmitRequest) -> usize {
     let definition = match &asked.job {
         Some(proto::submit_request::Job::Definition(text)) => text.len(),
@@ -178,7 +178,7 @@ fn caller<T>(request: &Request<T>) -> Result<String, Status> {
     caller.ok_or_else(|| Status::internal("it is not known who calls"))
 }
 
-/// The execution that a request is about, which the log is to know too.
+/// Parses the id of a request's execution, and notes it for the log.
 fn noted<T>(request: &Request<T>, id: &str) -> Result<Id, Status> {
     let id = wire::read_id(id).map_err(|what| invalid("id", what))?;
     note(request.extensions().get::<Noted>(), &id);

@@ -1,9 +1,10 @@
-//! APS: from the manifest's bounds and what earlier runs did to what the next run is given.
+//! Automatic parameter selection (APS): chooses the resources of the next run from the manifest's bounds and earlier
+//! runs.
 //!
-//! [`event_log`] measures a run; [`size`] decides, and is pure. What a run is found to need is said in numbers that do
-//! not depend on what it was given (the heap in use, the bytes of a shuffle, how long its tasks took), so that a size
-//! that was chosen by them is chosen again. Growth is at once where memory was short; anything shrinks only where the
-//! last runs agree that much of it is not needed, and never to where it was short before.
+//! [`event_log`] measures a run; [`size`] decides, and is pure. The needs of a run are measured in numbers that do not
+//! depend on its resources (the heap in use, the bytes of a shuffle, the duration of its tasks), so that a size chosen
+//! by them is chosen again. Resources grow at once if memory was short. They shrink only if the last runs agree that
+//! they are not needed, and never to a size that was too small before.
 
 mod band;
 pub mod event_log;
@@ -21,23 +22,23 @@ use crate::execution::Adjustment;
 use band::Bounds;
 pub use measured::{Given, Measured};
 
-/// So many runs have to agree before anything shrinks.
+/// Number of runs that have to agree before anything shrinks.
 const AGREE: usize = 3;
-/// So many runs are looked at; of those before them only what [`kept`] keeps.
+/// Number of runs that are considered; [`kept`] selects a few of the older ones.
 const RECENT: usize = 20;
 
-/// Settings that [`size`] gives a value.
+/// Settings that [`size`] chooses.
 const INSTANCES: &str = "spark.executor.instances";
 const CORES: &str = "spark.executor.cores";
 const EXECUTOR_MEMORY: &str = "spark.executor.memory";
 const DRIVER_MEMORY: &str = "spark.driver.memory";
 const PARTITIONS: &str = "spark.sql.shuffle.partitions";
 
-/// What the next run is given, with the reason for each: nothing, unless the manifest leaves it to the platform.
+/// Returns the settings of the next run, with the reason for each; none unless the manifest leaves them to dcp.
 ///
-/// `earlier` are runs of this workload, the newest first, as [`kept`] keeps them. Of a run that failed or was stopped
-/// nothing is to be learnt, so the caller leaves it out; a run that has no log is left out as well. What a remedy gave a
-/// run that then succeeded needs no mention: it stands among what the run was given.
+/// `earlier` are runs of this workload, the newest first, as [`kept`] returns them. The caller leaves out runs that
+/// failed, were stopped or have no log, because they show nothing. Settings that a remedy changed in a successful run
+/// are among what the run was given.
 pub fn size(job: &CoreEtlJob, earlier: &[Measured]) -> BTreeMap<String, Adjustment> {
     if job.resources.sizing != Some(Sizing::Auto) {
         return BTreeMap::new();
@@ -66,8 +67,8 @@ pub fn size(job: &CoreEtlJob, earlier: &[Measured]) -> BTreeMap<String, Adjustme
     sizes
 }
 
-/// What is worth keeping of all runs, the newest first: the last ones, and of those before them the ones that show which
-/// memory is too small, without which it would be tried again.
+/// Selects the runs that sizing needs, the newest first: the recent ones, and older ones that show which memory is too
+/// small, so that it is not tried again.
 pub fn kept(job: &CoreEtlJob, earlier: &[Measured]) -> Vec<Measured> {
     let (recent, old) = earlier.split_at(earlier.len().min(RECENT));
     let mut largest: BTreeMap<u64, &Measured> = BTreeMap::new();
@@ -77,57 +78,57 @@ pub fn kept(job: &CoreEtlJob, earlier: &[Measured]) -> Vec<Measured> {
             *there = run;
         }
     }
-    // Cores are halved from the manifest's on, so that there are few kinds; whatever else there is can be forgotten.
+    // Cores are halved starting from the manifest's number, so that few distinct numbers occur.
     let old: Vec<&Measured> = largest.into_values().rev().take(8).collect();
     let old = earlier.iter().skip(RECENT).filter(|run| old.iter().any(|it| std::ptr::eq(*it, *run)));
     recent.iter().chain(old).cloned().collect()
 }
 
-/// The size of one thing, and why.
+/// The size of one resource, and its reason.
 struct Size {
     value: u64,
     grew: bool,
     why: String,
 }
 
-/// What is known of earlier runs.
+/// The earlier runs of a job.
 struct Runs<'a> {
     job: &'a CoreEtlJob,
-    /// The newest first.
+    /// Sorted from the newest to the oldest.
     all: Vec<&'a Measured>,
-    /// Whether enough of the last runs are alike for anything to shrink.
+    /// Set if enough of the last runs are alike for anything to shrink.
     settled: bool,
 }
 
 impl<'a> Runs<'a> {
     fn of(job: &'a CoreEtlJob, earlier: &'a [Measured]) -> Self {
         let all: Vec<&Measured> = earlier.iter().filter(|run| teaches(run)).collect();
-        // What has little to do at night has much to do in the morning.
+        // A workload with little input at night may have much in the morning.
         let most = all.iter().take(AGREE).map(|run| run.volume()).max().unwrap_or(0);
         let quiet = all.iter().take(RECENT).all(|run| run.volume() / 2 <= most);
         let settled = quiet && all.len() >= AGREE;
         Self { job, all, settled }
     }
 
-    /// The runs that have to agree.
+    /// Returns the runs that have to agree.
     fn last(&self) -> &[&'a Measured] {
         self.all.get(..AGREE).unwrap_or(&self.all)
     }
 }
 
 impl Measured {
-    /// How much it had to do.
+    /// Returns the bytes that the run read and shuffled.
     fn volume(&self) -> u64 {
         self.input_bytes.saturating_add(self.shuffle_write_bytes)
     }
 }
 
-/// A log without its end has sums that are too small, and a run without tasks had nothing to do.
+/// Returns whether a run can be used. Sums of an incomplete log are too small, and a run without tasks had no work.
 fn teaches(run: &Measured) -> bool {
     run.complete && run.tasks > 0
 }
 
-/// The first run: what the manifest says.
+/// Returns the settings of the first run, as in the manifest.
 fn start(job: &CoreEtlJob) -> BTreeMap<String, Adjustment> {
     let executors = &job.resources.executors;
     let why = |field: &str| format!("no earlier run was measured: it begins with `resources.{field}`");
@@ -146,20 +147,21 @@ fn start(job: &CoreEtlJob) -> BTreeMap<String, Adjustment> {
     sizes
 }
 
-/// Whether the number of a job's shuffle partitions is anybody's to choose. A stream keeps the number that its state
-/// was begun with, and a manifest that gives one means it.
+/// Returns whether dcp may choose the number of a job's shuffle partitions. A stream keeps the number that its state
+/// was created with, and a manifest's own number prevails.
 fn partitions_are_free(job: &CoreEtlJob) -> bool {
     let theirs = [PARTITIONS, "spark.sql.adaptive.coalescePartitions.initialPartitionNum"];
     !matches!(job.job, Job::Stream(_)) && !theirs.iter().any(|key| job.spark.conf.contains_key(*key))
 }
 
-/// So many tasks' cores one task takes; a number that is not one is Spark's to refuse.
+/// Returns the number of cores that one task takes. Spark itself rejects an invalid number.
 fn cores_of_a_task(job: &CoreEtlJob) -> u64 {
     let given = job.spark.conf.get("spark.task.cpus").and_then(|value| value.as_str().parse().ok());
     given.unwrap_or(1).max(1)
 }
 
-/// What a manifest's number of cores leaves to choose: fewer than it says, where memory has no more to give.
+/// Returns the bounds of the cores of an executor. Sizing may reduce the manifest's number if more memory is not
+/// allowed.
 fn core_bounds(job: &CoreEtlJob) -> Bounds {
     Bounds::new(cores_of_a_task(job), u64::from(job.resources.executors.cores))
 }

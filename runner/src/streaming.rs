@@ -1,4 +1,4 @@
-//! Settings of runs that are kept running.
+//! Settings of continuous runs.
 
 use dcp_model::manifest::{Duration, Trigger};
 use dcp_model::primitive::ContinuousJob;
@@ -12,19 +12,19 @@ pub struct Streaming {
     pub trigger: Option<Trigger>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<String>,
-    /// The revision whose state is to lie at the checkpoint before it starts; where it is not said, whatever lies there.
+    /// The revision whose state is put at the checkpoint before the start; none keeps whatever state is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub state: Option<u64>,
-    /// How long its running batch may take to finish when it is stopped, where that is not as long as the job says.
+    /// Grace period in which the running batch may finish on stop; none takes the job's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub grace: Option<Duration>,
-    /// How many executors it has, where that is not as the job says.
+    /// Number of executors; none takes the job's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub executors: Option<u32>,
 }
 
 impl Streaming {
-    /// Returns how a continuous job is run with whatever state its checkpoint has.
+    /// Returns the settings of a continuous job, for any state at its checkpoint.
     pub fn of(job: &ContinuousJob) -> Self {
         let stream = job.continuous();
         Self {
@@ -36,7 +36,7 @@ impl Streaming {
         }
     }
 
-    /// Returns whether nothing is known of it but whether its driver runs.
+    /// Returns whether the job is a service, which reports nothing but that its driver runs.
     pub fn is_service(&self) -> bool {
         self.checkpoint.is_none()
     }

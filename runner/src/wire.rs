@@ -1,4 +1,4 @@
-//! Between the Runner's types and the messages of `dcp.runner.v1`, for both of its ends.
+//! Conversions between the Runner's types and the messages of `dcp.runner.v1`, for client and server.
 
 pub(crate) mod status;
 
@@ -19,7 +19,7 @@ use crate::progress::Progress;
 use crate::recent::Recent;
 use crate::request::{Defined, Definition, Fence, Reference, Request, Submit};
 
-/// What is wrong with a message.
+/// The error describes an invalid message.
 pub(crate) type Result<T> = std::result::Result<T, String>;
 
 const PHASES: [(Phase, proto::Phase); 9] = [
@@ -65,7 +65,7 @@ fn read_maybe(at: Option<prost_types::Timestamp>) -> Result<Option<Timestamp>> {
     at.map(|at| read_time(Some(at))).transpose()
 }
 
-/// What manifests write for a value of an enum.
+/// Returns the text of an enum's value, as in manifests.
 fn word(value: &impl Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|it| it.as_str().map(str::to_owned)).unwrap_or_default()
 }
@@ -127,12 +127,13 @@ pub(crate) fn submit(submit: &Submit) -> proto::SubmitRequest {
     }
 }
 
-/// The definitions that came of late: most come again.
+/// A cache of parsed definitions, because most are submitted repeatedly.
 #[derive(Debug)]
 pub(crate) struct Definitions(Recent<String, Arc<Defined>>);
 
 impl Definitions {
-    /// What they are as text, at most; twice, and they take some times as much as they are.
+    /// Creates a cache for about `most` bytes of text. It holds up to twice as much, and the parsed jobs take several
+    /// times more.
     pub(crate) fn new(most: usize) -> Self {
         Self(Recent::new(most))
     }
@@ -149,7 +150,7 @@ impl Definitions {
     }
 }
 
-/// What was asked for, by whoever the token says it is.
+/// Reads a submit of a caller, whom its token identifies.
 pub(crate) fn read_submit(asked: proto::SubmitRequest, by: String, defined: &Definitions) -> Result<Submit> {
     let proto::SubmitRequest { token, job, parameters, streaming, exclusive, fence, order } = asked;
     let job = match job.ok_or_else(|| "there is no `definition`, and no `reference`".to_owned())? {
@@ -178,7 +179,7 @@ pub(crate) fn read_holder(holder: proto::Holder) -> Result<Holder> {
     Ok(Holder { key, id: read_id(&id)?, scope, domain, name, phase: read_phase(phase)?, version, progress })
 }
 
-/// All of an execution but its token: that is for the one who has it.
+/// Converts an execution. Its token is left out, as it is a secret of the submitter.
 pub(crate) fn record(record: &Record) -> proto::Execution {
     let Record { request, execution, history, version: _, owner: _, progress } = record;
     let Request {
@@ -235,7 +236,7 @@ pub(crate) fn read_record(record: proto::Execution) -> Result<Record> {
         stopping: record.stopping.as_deref().map(|text| read_json("stopping", text)).transpose()?,
         not_before: read_maybe(record.not_before)?,
         waiting: record.waiting,
-        // That is for the one who takes care of it.
+        // Only the Runner that drives the execution needs these.
         unprepared: false,
         awaits_key: false,
         remedies: record.remedies,
