@@ -1,31 +1,31 @@
-//! The causes that there are.
+//! The closed list of causes.
 
 use dcp_model::manifest;
 
-/// Why an attempt failed.
+/// The cause of a failed attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Cause {
     DriverHeap,
     ExecutorHeap,
-    /// Killed from outside for the memory of its container.
+    /// Killed from outside because its container exceeded its memory.
     DriverContainer,
     ExecutorContainer,
     ShuffleLost,
     NodeLost,
-    /// An executor ended for a reason that Spark does not know.
+    /// An executor ended for a reason unknown to Spark.
     ExecutorLost,
-    /// By a signal, of which nobody says why it was sent.
+    /// Ended by a signal for an unknown reason.
     DriverKilled,
     ImagePull,
     Scheduling,
     Dependencies,
     UserCodePython,
     UserCodeJvm,
-    /// More rows were collected than the driver takes.
+    /// More rows were collected than the driver's limit allows.
     ResultTooLarge,
-    /// A path or a table that is not there.
+    /// A path or a table does not exist.
     MissingData,
-    /// Files are where a table is to be created.
+    /// A table can't be created, because its location has files.
     LocationExists,
     AccessDenied,
     IncompatibleCheckpoint,
@@ -35,18 +35,18 @@ pub enum Cause {
     Unknown,
 }
 
-/// What mends a failure.
+/// The remedy of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mend {
-    /// Another attempt as it was.
+    /// Another attempt with the same settings.
     Again,
     /// More memory of one kind.
     More(Memory),
-    /// Nothing that an attempt could change.
+    /// None: no further attempt can succeed, for this reason.
     Nothing(&'static str),
 }
 
-/// A kind of memory, by the setting that holds it.
+/// A kind of memory, each with its own setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Memory {
     DriverHeap,
@@ -81,27 +81,27 @@ impl Cause {
         Cause::Unknown,
     ];
 
-    /// As it is written in answers.
+    /// Returns the name in responses.
     pub fn name(self) -> &'static str {
         self.row().0
     }
 
-    /// The one that is written so.
+    /// Returns the cause with a name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|it| it.name() == name)
     }
 
-    /// Whether nothing that an attempt could change would mend it.
+    /// Returns whether no further attempt can succeed.
     pub fn is_hopeless(self) -> bool {
         matches!(self.mend(), Mend::Nothing(_))
     }
 
-    /// In a sentence, for people.
+    /// Returns a sentence for people.
     pub fn says(self) -> &'static str {
         self.row().1
     }
 
-    /// What a manifest's `retry.causes` calls it.
+    /// Returns the class for `retry.causes` in a manifest.
     pub fn class(self) -> Option<manifest::Cause> {
         self.row().2
     }
@@ -110,7 +110,7 @@ impl Cause {
         self.row().3
     }
 
-    /// Whether the line that was found says more than the cause.
+    /// Returns whether the line that was found is more specific than the cause.
     pub(super) fn is_told_by_its_last_line(self) -> bool {
         matches!(
             self,
@@ -233,7 +233,7 @@ impl Cause {
 }
 
 impl Memory {
-    /// The setting of Spark that holds it.
+    /// Returns Spark's setting for this memory.
     pub fn setting(self) -> &'static str {
         match self {
             Memory::DriverHeap => "spark.driver.memory",

@@ -1,4 +1,4 @@
-//! The error with which a program ended, as Python or the JVM wrote it: each exception of its chain, with the frame of
+//! Parses the error that ended a program, as Python or the JVM wrote it: each exception of its chain, with the frame of
 //! the program's own code.
 
 use crate::driver_log::{MAIN, TRACEBACK, class, is_frame};
@@ -12,7 +12,7 @@ pub(super) enum Language {
 #[derive(Debug, Clone)]
 pub(super) struct Error<'a> {
     pub(super) language: Language,
-    /// The exception that ended the program, then the cause of each.
+    /// The exception that ended the program, followed by its causes.
     pub(super) links: Vec<Link<'a>>,
 }
 
@@ -23,16 +23,16 @@ pub(super) struct Link<'a> {
     pub(super) head: &'a str,
     /// The program's own frame, and the line of its source where Python shows it.
     pub(super) own: Vec<&'a str>,
-    /// Whether the JVM or PySpark raised it, rather than Python code of the program.
+    /// Set if the JVM or PySpark raised it, rather than the program's own Python code.
     pub(super) of_spark: bool,
-    /// Whether a frame of Spark's dependency resolution is in its stack.
+    /// Set if its stack has a frame of Spark's dependency resolution.
     pub(super) in_resolution: bool,
 }
 
-/// PySpark writes the traceback of a worker below an exception of the driver.
+/// PySpark writes this line above the traceback of a worker, below an exception of the driver.
 const WORKER: &str = "An exception was thrown from the Python worker.";
 const CAUSE: &str = "The above exception was the direct cause of the following exception:";
-/// Chains are cut here.
+/// Maximum length of a chain.
 const LINKS: usize = 32;
 
 impl<'a> Link<'a> {
@@ -40,7 +40,7 @@ impl<'a> Link<'a> {
         class(self.head).unwrap_or("")
     }
 
-    /// Whether it only says that a job failed, and its cause has to be looked up in Spark's events.
+    /// Returns whether it only reports that a job failed; its cause is in Spark's events.
     pub(super) fn is_abort(&self) -> bool {
         let says =
             ["Job aborted", "the maximum allowable number of times", "because SparkContext was shut down"];
@@ -58,14 +58,14 @@ impl<'a> Link<'a> {
 }
 
 impl<'a> Error<'a> {
-    /// The last error in what the program wrote.
+    /// Returns the last error in the program's output.
     pub(super) fn last(program: &[&'a str]) -> Option<Self> {
         let begins = |line: &&str| line.trim_end() == TRACEBACK || line.starts_with(MAIN);
         let mut start = program.iter().rposition(begins)?;
         if let Some(text) = program[start].strip_prefix(MAIN) {
             return Some(Self { language: Language::Jvm, links: jvm(text, &program[start + 1..]) });
         }
-        // A traceback of a worker, or of a cause, belongs to another one.
+        // The traceback of a worker or of a cause belongs to another error.
         let before = |start: usize| program[..start].iter().rev().take(3).map(|line| line.trim());
         if before(start).any(|line| line.starts_with(WORKER)) {
             start = program[..start].iter().rposition(begins).unwrap_or(start);
@@ -79,7 +79,7 @@ impl<'a> Error<'a> {
         (!links.is_empty()).then_some(Self { language: Language::Python, links })
     }
 
-    /// The exception of an event that Spark logged: in its message, or below it.
+    /// Returns the exceptions of an event that Spark logged: in its message, or below it.
     pub(super) fn of_event(message: &'a str, lines: &[&'a str]) -> Vec<Link<'a>> {
         let within =
             message.match_indices(": ").map(|(at, _)| &message[at + 2..]).find(|it| class(it).is_some());
@@ -90,12 +90,12 @@ impl<'a> Error<'a> {
         }
     }
 
-    /// The exception that says most: the cause, where the one that ended the program only passes it on.
+    /// Returns the most specific exception: the cause, if the one that ended the program only wraps it.
     pub(super) fn telling(&self) -> Option<&Link<'a>> {
         self.links.iter().find(|link| !link.is_wrapper()).or(self.links.last())
     }
 
-    /// The program's frames and the exceptions, as a reader looks for them.
+    /// Returns the program's frames and the exceptions, in the order that readers expect.
     pub(super) fn lines(&self) -> Vec<&'a str> {
         let mut lines: Vec<&str> = Vec::new();
         for link in &self.links {
@@ -110,13 +110,13 @@ impl<'a> Error<'a> {
         lines
     }
 
-    /// The same, with one exception at the end.
+    /// Returns the same lines, with one exception moved to the end.
     pub(super) fn lines_to(&self, head: &'a str) -> Vec<&'a str> {
         self.lines().into_iter().filter(|line| *line != head).chain([head]).collect()
     }
 }
 
-/// What follows `Traceback`: frames, the exception, and what PySpark writes below it.
+/// Parses the lines after `Traceback`: frames, the exception, and the lines that PySpark writes below it.
 fn python<'a>(lines: &[&'a str]) -> Vec<Link<'a>> {
     // Frames are indented, and the exception is not.
     let Some(end) = lines.iter().position(|line| !line.starts_with(' ') && !line.trim().is_empty()) else {
@@ -136,7 +136,7 @@ fn python<'a>(lines: &[&'a str]) -> Vec<Link<'a>> {
     chain
 }
 
-/// The last frame that is in no library, and the line of its source.
+/// Returns the last frame outside of libraries, with its line of source.
 fn python_frame<'a>(stack: &[&'a str]) -> Vec<&'a str> {
     const LIBRARIES: [&str; 5] = ["site-packages", "pyspark.zip", "py4j", "/lib/python", "<frozen"];
     let is_file = |line: &str| line.trim_start().starts_with("File \"");
@@ -146,12 +146,12 @@ fn python_frame<'a>(stack: &[&'a str]) -> Vec<&'a str> {
     [stack[at]].into_iter().chain(source.copied()).collect()
 }
 
-/// An exception of the JVM, of whose text the first line is given apart, and its causes.
+/// Parses an exception of the JVM and its causes. The first line of its text is given separately.
 fn jvm<'a>(first: &'a str, lines: &[&'a str]) -> Vec<Link<'a>> {
     let mut chain = Vec::new();
     let (mut head, mut rest) = (first, lines);
     while chain.len() < LINKS {
-        // Lines before the first frame are of the message, and where there is no frame, of something else.
+        // Lines before the first frame belong to the message. Without a frame, they belong to something else.
         let message = rest.iter().position(|line| is_frame(line)).unwrap_or(0);
         let frames = rest[message..].iter().take_while(|line| is_frame(line)).count();
         let stack = &rest[message..message + frames];
@@ -177,7 +177,7 @@ fn jvm<'a>(first: &'a str, lines: &[&'a str]) -> Vec<Link<'a>> {
     chain
 }
 
-/// The first frame that is neither Java's, Scala's nor Apache's.
+/// Returns the first frame outside of Java, Scala and Apache.
 fn jvm_frame<'a>(stack: &[&'a str]) -> Option<&'a str> {
     const FOREIGN: [&str; 8] =
         ["java.", "jdk.", "javax.", "sun.", "scala.", "org.apache.", "org.sparkproject.", "py4j."];

@@ -1,13 +1,13 @@
-//! The cause of a failure by what Spark logged: the newest event that names one decides.
+//! Finds the cause of a failure in Spark's events: the newest event that names a cause decides.
 
 use super::error::{Error, Link};
 use super::{Cause, rules};
 use crate::driver_log::{Event, Level};
 
-/// A cause with the lines that say so.
+/// A cause with the lines that prove it.
 pub(super) type Found<'a> = (Cause, Vec<&'a str>);
 
-/// The loggers that say why an executor was lost.
+/// Loggers that report why an executor was lost.
 const LOSS: [&str; 8] = [
     "TaskSchedulerImpl",
     "YarnScheduler",
@@ -19,7 +19,7 @@ const LOSS: [&str; 8] = [
     "HeartbeatReceiver",
 ];
 
-/// Whether Spark itself gave something up. Without such an event, what it logged was overcome.
+/// Returns whether Spark itself gave up. Without such an event, Spark recovered from the errors that it logged.
 pub(super) fn has_given_up(events: &[Event<'_>]) -> bool {
     events.iter().any(|event| {
         let message = event.header.message;
@@ -36,8 +36,8 @@ pub(super) fn has_given_up(events: &[Event<'_>]) -> bool {
     })
 }
 
-/// The cause that the newest event names. That shuffle data or an executor is gone is the consequence of something: where
-/// an older event says of what, that is the cause.
+/// Returns the cause that the newest event names. Lost shuffle data and lost executors are consequences: if an older
+/// event names their cause, that is returned.
 pub(super) fn cause<'a>(events: &[Event<'a>]) -> Option<Found<'a>> {
     let mut consequence: Option<Found<'a>> = None;
     for event in events.iter().rev().filter(|it| it.header.level >= Level::Warn) {
@@ -75,7 +75,7 @@ fn of_event<'a>(event: &Event<'a>) -> Option<Found<'a>> {
     }
 }
 
-/// The cause for which a task was lost.
+/// Returns the cause of a lost task.
 fn of_task<'a>(event: &Event<'a>) -> Option<Found<'a>> {
     let message = event.header.message;
     if message.contains("bigger than spark.driver.maxResultSize") {
@@ -112,7 +112,7 @@ fn lost_executor<'a>(event: &Event<'a>) -> Option<Found<'a>> {
     if !is_loss {
         return None;
     }
-    // Where the reason has lines of its own, it begins below the header, in the words of Spark's backend for Kubernetes.
+    // If the reason has its own lines, it begins below the header, in the wording of Spark's backend for Kubernetes.
     let is_reason =
         |line: &&str| ["The executor with id ", "The API gave ", "\t"].iter().any(|it| line.starts_with(it));
     let below = event.lines[1..].iter().copied().filter(is_reason);

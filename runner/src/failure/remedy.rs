@@ -1,4 +1,4 @@
-//! What another attempt is given: more memory of the one kind that ran out, within the manifest's bounds.
+//! Chooses the settings of the next attempt: more memory of the kind that ran out, within the manifest's bounds.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::Cause;
 use super::cause::{Memory, Mend};
 use crate::execution::{Adjustment, Attempt};
 
-/// The settings to change, none where the attempt is to be as it was; or why there is to be no other.
+/// Returns the settings to change, none for an unchanged attempt, or the reason why there is no further attempt.
 pub(super) fn remedy(
     cause: Cause,
     job: &CoreEtlJob,
@@ -45,7 +45,7 @@ pub(super) fn remedy(
     Ok(BTreeMap::from([(memory.setting().to_owned(), adjustment)]))
 }
 
-/// How much the attempt had.
+/// Returns the memory that the attempt had.
 fn mib(memory: Memory, job: &CoreEtlJob, attempt: &Attempt) -> u64 {
     let adjusted = attempt.adjusted.get(memory.setting());
     if let Some(mib) = adjusted.and_then(|it| manifest::Memory::parse(&it.value).ok()) {
@@ -65,8 +65,8 @@ fn mib(memory: Memory, job: &CoreEtlJob, attempt: &Attempt) -> u64 {
     }
 }
 
-/// Returns the most that the manifest allows: by the bound of this kind of memory, and by the limit of the container less
-/// the memory of the other kind. Memory beside the heap has no bound of its own, and never grows beyond the heap.
+/// Returns two upper bounds: the manifest's maximum of this kind of memory, and the container's limit less the other
+/// kind. Memory beside the heap has no maximum of its own, and never grows beyond the heap.
 fn bounds(memory: Memory, job: &CoreEtlJob, attempt: &Attempt) -> (u64, u64) {
     let (driver, executors) = (&job.resources.driver, &job.resources.executors);
     let (limit, other) = match memory {

@@ -1,9 +1,9 @@
-//! The signs of each cause, as tables. Within a table, the first row that fits decides.
+//! The signs of each cause, as tables. Within a table, the first matching row decides.
 
 use super::Cause;
 use super::error::Link;
 
-/// What a backend says of how an application ended.
+/// Words in a backend's message about the end of an application.
 const BACKEND: &[(Cause, &[&str])] = &[
     (Cause::DriverContainer, &["OOMKilled"]),
     (Cause::ImagePull, &["ImagePullBackOff", "ErrImagePull", "InvalidImageName"]),
@@ -11,7 +11,7 @@ const BACKEND: &[(Cause, &[&str])] = &[
     (Cause::NodeLost, &["Evicted", "NodeLost", "NodeShutdown", "Preempted", "node was lost"]),
 ];
 
-/// What Spark says of an executor that it lost.
+/// Words in Spark's message about a lost executor.
 const EXECUTORS: &[(Cause, &[&str])] = &[
     (
         Cause::ExecutorContainer,
@@ -36,7 +36,7 @@ struct Rule {
     cause: Cause,
     /// The end of the exception's class; empty for any class of Spark's own.
     class: &'static str,
-    /// A part of the first line.
+    /// A part of the exception's first line.
     says: &'static str,
 }
 
@@ -74,12 +74,12 @@ const EXCEPTIONS: &[Rule] = &[
     rule(Cause::MissingData, "java.nio.file.NoSuchFileException", ""),
 ];
 
-/// The cause that a backend names, with the line in which it does.
+/// Returns the cause that a backend names, with the line that names it.
 pub(super) fn of_backend(message: &str) -> Option<(Cause, &str)> {
     message.lines().find_map(|line| of_words(BACKEND, line).map(|cause| (cause, line)))
 }
 
-/// The cause for which Spark lost an executor.
+/// Returns the cause of the loss of an executor.
 pub(super) fn of_executor(text: &str) -> Option<Cause> {
     of_words(EXECUTORS, text)
 }
@@ -88,7 +88,7 @@ fn of_words(table: &[(Cause, &[&str])], text: &str) -> Option<Cause> {
     table.iter().find(|(_, words)| words.iter().any(|word| text.contains(word))).map(|(cause, _)| *cause)
 }
 
-/// The cause that an exception of the JVM or of PySpark names.
+/// Returns the cause that an exception of the JVM or of PySpark names.
 pub(super) fn of_exception(link: &Link<'_>) -> Option<Cause> {
     if !link.of_spark {
         return None;

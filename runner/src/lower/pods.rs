@@ -1,4 +1,4 @@
-//! Pod templates, out of what a manifest says of pods.
+//! Builds pod templates from a manifest's settings of pods.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use dcp_model::manifest::{
 };
 use serde_json::{Map, Value, json};
 
-/// A template: what the manifest gives as it is, and over it what the manifest's own fields say.
+/// Returns a template: the manifest's own template, overridden by the manifest's other fields.
 pub(super) fn template(
     pod: Option<&Pod>,
     labels: &BTreeMap<String, String>,
@@ -64,7 +64,7 @@ pub(super) fn template(
     append(&mut template["spec"], "volumes", volumes);
     let mut env: Vec<Value> = pod.env.iter().map(|(name, env)| variable(name.as_str(), env)).collect();
     env.extend(pod.secrets.iter().filter_map(|secret| {
-        // What the clients of these kinds of secret look at.
+        // The variables that clients of these kinds of secret read.
         match secret.kind {
             SecretType::Generic => None,
             SecretType::GcpServiceAccount => Some(json!({
@@ -93,8 +93,8 @@ pub(super) fn template(
     template
 }
 
-/// Returns the settings by which Spark itself does something to the pods of a role: it makes claims, and it replaces
-/// placeholders in annotations that are settings, but in none of a template.
+/// Returns the settings for what Spark itself does with the pods of a role: it creates claims, and it replaces
+/// placeholders in annotations that are settings, but not in those of a template.
 pub(super) fn settings(
     role: &str,
     pod: Option<&Pod>,
@@ -110,7 +110,7 @@ pub(super) fn settings(
     annotations.chain(pod.volumes.iter().flat_map(|volume| claim(claims, volume))).collect()
 }
 
-/// The settings of a volume that Spark makes a claim for.
+/// Returns the settings of a volume for which Spark creates a claim.
 fn claim(claims: &str, volume: &Volume) -> Vec<(String, String)> {
     let Some(OnDemandClaim { storage_class, size_limit }) = &volume.on_demand_claim else {
         return Vec::new();
@@ -124,7 +124,7 @@ fn claim(claims: &str, volume: &Volume) -> Vec<(String, String)> {
     ]
 }
 
-/// The annotations of the workload, and over them those of the pod.
+/// Returns the workload's annotations, overridden by those of the pod.
 fn annotations(pod: &Pod, of_workload: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let own = pod.annotations.iter().map(|(key, value)| (key.to_string(), value.clone()));
     of_workload.clone().into_iter().chain(own).collect()
@@ -134,7 +134,7 @@ fn has_placeholder(value: &str) -> bool {
     ["{{APP_ID}}", "{{EXECUTOR_ID}}"].into_iter().any(|placeholder| value.contains(placeholder))
 }
 
-/// Has a config map of the application mounted in the primary container.
+/// Mounts a config map of the application in the primary container.
 pub(super) fn mount(template: &mut Value, pod: Option<&Pod>, map: &str, path: &str) {
     let none = Pod::default();
     append(&mut template["spec"], "volumes", vec![json!({"name": "dcp-job", "configMap": {"name": map}})]);
@@ -142,7 +142,7 @@ pub(super) fn mount(template: &mut Value, pod: Option<&Pod>, map: &str, path: &s
     append(primary(template, pod.unwrap_or(&none)), "volumeMounts", mounts);
 }
 
-/// The container that Spark runs in: the one that is named, or the first one.
+/// Returns the container that runs Spark: the named one, or the first one.
 fn primary<'t>(template: &'t mut Value, pod: &Pod) -> &'t mut Value {
     let named = pod.primary_container.as_ref().map(KubernetesName::as_str);
     let containers = &mut template["spec"]["containers"];
@@ -193,7 +193,7 @@ fn toleration(toleration: &Toleration) -> Value {
     Value::Object(all)
 }
 
-/// Puts one object over another, key by key.
+/// Merges one object into another, key by key.
 fn merge(under: &mut Value, over: Value) {
     match (under, over) {
         (Value::Object(under), Value::Object(over)) => {
@@ -205,7 +205,7 @@ fn merge(under: &mut Value, over: Value) {
     }
 }
 
-/// Puts items behind those of a list that may not be there yet.
+/// Appends items to a list, which is created if it is missing.
 fn append(object: &mut Value, key: &str, items: Vec<Value>) {
     if items.is_empty() {
         return;

@@ -1,5 +1,5 @@
-//! The events of streaming queries, and of each only what is read. Whoever runs may write what it likes to its log, so
-//! that what is not as expected is no event.
+//! The events of streaming queries, with only the fields that are read. Programs may write anything to their log, so
+//! that unexpected content is no event.
 
 use std::collections::BTreeMap;
 
@@ -7,14 +7,14 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-/// What all of them begin with. The rest of a log is much more, and is not parsed.
+/// Prefix of all these events. Other lines are most of a log, and are not parsed.
 const PREFIX: &[u8] = br#"{"Event":"org.apache.spark.sql.streaming.StreamingQueryListener$Query"#;
 
 pub(super) enum Event {
     Started {
         run: String,
     },
-    /// It found nothing to read.
+    /// A trigger found no data.
     Idle {
         run: String,
         at: Timestamp,
@@ -64,7 +64,7 @@ struct Named {
 #[serde(rename_all = "camelCase")]
 struct Told {
     run_id: String,
-    /// When the batch began.
+    /// Start of the batch.
     timestamp: Timestamp,
     batch_id: i64,
     #[serde(default)]
@@ -100,12 +100,12 @@ struct Source {
     input_rows_per_second: f64,
     #[serde(default, deserialize_with = "rate")]
     processed_rows_per_second: f64,
-    /// By the source's own ideas; a topic's has offsets by partition.
+    /// In a format of the source; a topic's offsets are by partition.
     end_offset: Option<String>,
     latest_offset: Option<String>,
 }
 
-/// A rate of nothing in no time is written as `"NaN"`.
+/// Parses a rate. Spark writes a rate of no rows in no time as `"NaN"`.
 fn rate<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
     let number = Value::deserialize(from)?.as_f64().unwrap_or_default();
     Ok(if number.is_finite() { number.max(0.0) } else { 0.0 })
@@ -140,14 +140,14 @@ fn batch(told: Told) -> Option<Batch> {
         #[expect(clippy::cast_precision_loss, reason = "no batch takes that long")]
         millis: batch_duration.max(0) as f64,
         behind: sources.iter().filter_map(behind).reduce(u64::saturating_add),
-        // Until there is one, Spark tells of the year 1970.
+        // Without a watermark, Spark reports the year 1970.
         watermark: watermark.filter(|at| *at > Timestamp::UNIX_EPOCH),
         state_rows: state(|it| it.num_rows_total),
         state_bytes: state(|it| it.memory_used_bytes),
     })
 }
 
-/// How many records of topics there are that were not read.
+/// Returns the number of records in topics that were not read yet.
 fn behind(source: &Source) -> Option<u64> {
     let offsets = |text: &Option<String>| {
         serde_json::from_str::<BTreeMap<String, BTreeMap<String, u64>>>(text.as_deref()?).ok()

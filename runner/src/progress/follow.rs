@@ -1,5 +1,5 @@
-//! Reads an event log on while it is being written. A stream's log never ends: what was read of it is removed, but for
-//! the part that Spark writes to and the one before.
+//! Follows an event log while it is written. A stream's log never ends: parts that were read are removed, except the
+//! part that Spark writes and the one before.
 
 use std::fs;
 use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom};
@@ -10,19 +10,19 @@ use dcp_gateway::regular;
 use super::{Progress, Queries};
 use crate::lines::{self, Line};
 
-/// The most that is read at once; what is left is read the next time.
+/// Maximum number of bytes per read; the next read continues.
 const MOST: u64 = 32 << 20;
-/// A line that is longer is none of those that are of interest.
+/// Maximum length of a line; a longer one is irrelevant.
 const LONGEST: usize = 1 << 20;
-/// How Spark may compress a log, which can't be read while it is written.
+/// Suffixes of compressed logs, which can't be read while they are written.
 const CODECS: [&str; 4] = [".zstd", ".lz4", ".lzf", ".snappy"];
-/// More entries than this are not looked at.
+/// Maximum number of entries that are read of a folder.
 const ENTRIES: usize = 10_000;
 
-/// How far a log was read.
+/// The position in an event log.
 #[derive(Debug)]
 pub(crate) struct Follower {
-    /// Where Spark makes its log, a folder in several parts.
+    /// The folder in which Spark creates its log, which is a folder with several parts.
     events: PathBuf,
     part: u64,
     offset: u64,
@@ -34,7 +34,7 @@ impl Follower {
         Self { events, part: 0, offset: 0, queries: Queries::default() }
     }
 
-    /// Reads what is new. None where it can't be read, as it is compressed; where there is no log, there is no query yet.
+    /// Reads new lines. Returns none if the log is compressed. Without a log, there are no queries yet.
     pub(crate) fn look(&mut self) -> io::Result<Option<Progress>> {
         let Some(parts) = parts(&self.events)? else { return Ok(None) };
         let last = parts.last().map_or(0, |(number, _)| *number);
@@ -58,11 +58,11 @@ impl Follower {
         Ok(Some(self.queries.progress()))
     }
 
-    /// Reads on in a part, by whole lines; tells how much that was.
+    /// Reads whole lines of a part, and returns the number of bytes.
     fn read(&mut self, path: &Path, most: u64) -> io::Result<u64> {
         let mut file = regular::open(path)?;
         let length = file.metadata()?.len();
-        // One that is shorter than it was is another one.
+        // A part that is shorter than before was replaced.
         if length < self.offset {
             self.offset = 0;
         }
@@ -77,9 +77,9 @@ impl Follower {
             let (found, used) = lines::next(&mut from, &mut line, LONGEST)?;
             match found {
                 Line::Whole => self.queries.take(&line),
-                // The rest of it, where it goes on, is none of interest either.
+                // The rest of a long line is irrelevant too.
                 Line::TooLong => {}
-                // What is not ended yet is read again when it is.
+                // An incomplete line is read again when it is complete.
                 Line::Unended | Line::End => return Ok(self.offset - begun),
             }
             self.offset = self.offset.saturating_add(used);
@@ -87,10 +87,10 @@ impl Follower {
     }
 }
 
-/// The parts of the log that was begun last, in their order; none where they are compressed.
+/// Returns the parts of the newest log, in order; none if they are compressed.
 fn parts(events: &Path) -> io::Result<Option<Vec<(u64, PathBuf)>>> {
     let entries = |folder: &Path| match fs::read_dir(folder) {
-        // What is read is removed, so it must not be elsewhere.
+        // Parts are removed after they are read, so the folder must not be a link to another one.
         Ok(_) if !regular::is_folder(folder) => Ok(Vec::new()),
         Ok(entries) => entries.take(ENTRIES).collect::<io::Result<Vec<_>>>(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
@@ -117,12 +117,12 @@ fn parts(events: &Path) -> io::Result<Option<Vec<(u64, PathBuf)>>> {
     Ok(Some(parts))
 }
 
-/// The number of a part, `events_N_application`.
+/// Returns the number of a part, `events_N_application`.
 fn number(name: &str) -> Option<u64> {
     name.strip_prefix("events_")?.split_once('_')?.0.parse().ok()
 }
 
-/// Removes a part, and the sum that Hadoop keeps beside it. One that stays does no harm.
+/// Removes a part, and Hadoop's checksum file beside it. A remaining file does no harm.
 fn remove(part: &Path) {
     if let Some(name) = part.file_name().map(|name| name.to_string_lossy().into_owned()) {
         let _ = fs::remove_file(part.with_file_name(format!(".{name}.crc")));

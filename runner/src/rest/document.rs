@@ -1,11 +1,11 @@
-//! The document beside it: what can be called, and what is answered.
+//! The OpenAPI document of the REST interface.
 
 use serde_json::Value;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{OpenApi, RefOr};
 use utoipa::{Modify, OpenApi as _};
 
-/// A submit as it may look. Its job is what the compiler makes of a small manifest.
+/// An example of a submit. Its job is the compiled form of a small manifest.
 const EXAMPLE: &str = include_str!("example.json");
 
 #[derive(utoipa::OpenApi)]
@@ -40,16 +40,16 @@ impl Modify for Token {
     }
 }
 
-/// All of it but the paths.
+/// Returns the document without the paths.
 pub(super) fn frame() -> OpenApi {
     Frame::openapi()
 }
 
-/// As it is served, and kept in `schemas/runner.json`.
+/// Returns the document that is served, and stored in `schemas/runner.json`.
 pub fn document() -> String {
     let (_, mut document) = super::routes().split_for_parts();
     exemplify(&mut document);
-    // A document is of objects, lists and text, all of which JSON has.
+    // The document has only objects, lists and text, so that serialization can't fail.
     document.to_pretty_json().unwrap_or_default() + "\n"
 }
 

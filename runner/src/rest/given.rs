@@ -1,4 +1,4 @@
-//! What is given piece by piece.
+//! Responses that are streamed piece by piece.
 
 use std::time::Duration;
 
@@ -13,21 +13,21 @@ use serde::Serialize;
 use super::refusal;
 use crate::api::Result;
 
-/// How long an answer waits for its first piece. What goes wrong later can't have a number any more.
+/// Maximum time that a response waits for its first piece. A later error can't change the status code any more.
 pub(super) const SOON: Duration = Duration::from_secs(1);
-/// How often those who wait for events are told that there is none. Proxies end what is silent for a minute.
+/// Interval of keep-alive messages. Proxies close connections that are silent for a minute.
 pub(super) const ALIVE: Duration = Duration::from_secs(20);
 
 const EVENTS: &str = "text/event-stream";
 pub(super) const AVRO: &str = "avro/binary";
 
-/// Whether one who asks names a form before all others.
+/// Returns whether a client prefers a content type to all others.
 pub(super) fn prefers(accept: Option<&HeaderValue>, form: &str) -> bool {
     let first = accept.and_then(|value| value.to_str().ok()?.split([',', ';']).next());
     first.is_some_and(|first| first.trim().eq_ignore_ascii_case(form))
 }
 
-/// Pieces, the first of which is no error, unless it does not come soon.
+/// Returns the pieces, or the error if the first piece is one and arrives within `soon`.
 pub(super) async fn begun<T: Send + 'static>(
     pieces: BoxStream<'static, Result<T>>,
     soon: Duration,
@@ -40,7 +40,7 @@ pub(super) async fn begun<T: Send + 'static>(
     }
 }
 
-/// An answer that is sent as it comes to be. An error breaks it off, so that nobody takes it for whole.
+/// Streams a response. An error closes the connection, so that nobody takes the response for complete.
 pub(super) fn stream<S>(content_type: &'static str, pieces: S) -> Response
 where
     S: TryStream<Error = crate::api::Error> + Send + 'static,
@@ -48,13 +48,13 @@ where
 {
     let headers = [
         (CONTENT_TYPE, content_type),
-        // What is still growing must not be kept for the next one who asks.
+        // A growing response must not be cached.
         (CACHE_CONTROL, "no-store"),
     ];
     (headers, Body::from_stream(pieces)).into_response()
 }
 
-/// How values are told one after the other.
+/// The format of a stream of values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     Lines,
@@ -62,7 +62,7 @@ pub(super) enum Form {
 }
 
 impl Form {
-    /// Events are for those who ask for them, as browsers do.
+    /// Returns events for clients that request them, as browsers do.
     pub(super) fn of(accept: Option<&HeaderValue>) -> Self {
         if prefers(accept, EVENTS) { Self::Events } else { Self::Lines }
     }
@@ -75,7 +75,7 @@ impl Form {
     }
 
     fn write(self, event: &str, value: &impl Serialize) -> String {
-        // What is told has no map whose keys are no text, the only thing that JSON can't have.
+        // JSON can't represent maps with keys other than text, and responses have none.
         let json = serde_json::to_string(value).unwrap_or_default();
         match self {
             Self::Lines => format!("{json}\n"),
@@ -84,7 +84,7 @@ impl Form {
     }
 }
 
-/// Each value as a step; an error as the last word.
+/// Writes each value as a step, and an error as the last one.
 pub(super) fn lines<T: Serialize + Send + 'static>(
     values: impl Stream<Item = Result<T>> + Send + 'static,
     form: Form,
@@ -96,7 +96,7 @@ pub(super) fn lines<T: Serialize + Send + 'static>(
             Ok(None) => None,
             Ok(Some(Ok(value))) => Some((Ok(form.write("step", &value)), Some(values))),
             Ok(Some(Err(error))) => Some((Ok(form.write("error", &refusal::last_word(&error))), None)),
-            // A comment in the one; in the other an empty line is none of its values.
+            // A comment among events, and an empty line among lines.
             Err(_) if form == Form::Events => Some((Ok(": none yet\n\n".to_owned()), Some(values))),
             Err(_) => Some((Ok("\n".to_owned()), Some(values))),
         }
@@ -115,7 +115,7 @@ mod tests {
         Error::Unavailable("it is away".to_owned())
     }
 
-    /// A value that comes when it is told to.
+    /// Returns a value that arrives when the sender is used.
     fn later(value: u8) -> (oneshot::Sender<()>, BoxStream<'static, Result<u8>>) {
         let (sender, told) = oneshot::channel();
         let late = async move {

@@ -1,4 +1,4 @@
-//! Why a call is refused: the same in all places, and the same as over gRPC.
+//! Errors of calls: the same for all routes, and the same as over gRPC.
 
 use std::collections::BTreeMap;
 
@@ -13,11 +13,11 @@ use utoipa::{IntoResponses, ToSchema};
 use crate::api::Error;
 use crate::wire::status;
 
-/// A call that is not answered as it was meant.
+/// An error response.
 #[derive(Debug)]
 pub(super) struct Refusal {
     status: Box<Status>,
-    /// Where HTTP has a number of its own for it.
+    /// The HTTP status code, if it differs from the one of the gRPC code.
     number: Option<StatusCode>,
 }
 
@@ -41,7 +41,7 @@ impl Refusal {
         Error::Invalid { field: field.into(), message: message.into() }.into()
     }
 
-    /// The log and the one who is told of a cancel have to know who it was.
+    /// Returns the error of a call without a caller, whom the log and a cancel have to name.
     pub(super) fn nobody() -> Self {
         Self::own(Code::Internal, None, "INTERNAL", "it is not known who calls".to_owned())
     }
@@ -52,7 +52,7 @@ impl Refusal {
         Self::own(Code::InvalidArgument, Some(StatusCode::PAYLOAD_TOO_LARGE), "TOO_LARGE", message)
     }
 
-    /// The error says where: `expected `:` at line 1 column 5`.
+    /// The error contains the position: `expected `:` at line 1 column 5`.
     pub(super) fn malformed(error: &serde_json::Error) -> Self {
         Self::invalid("body", format!("the body is not JSON: {error}"))
     }
@@ -80,7 +80,7 @@ impl Refusal {
     }
 }
 
-/// What an answer that was begun ends with.
+/// Returns the last value of a stream that fails after it has begun.
 pub(super) fn last_word(error: &Error) -> Value {
     to_json(&status::of(error))
 }

@@ -22,9 +22,9 @@ use crate::execution::Id;
 use crate::results::Format;
 use crate::{page, request, streaming, wire};
 
-/// What a name may have, in characters.
+/// Maximum length of a name, in characters.
 const NAME: usize = 256;
-/// Who calls.
+/// The caller, and the call's entry in the log.
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) by: String,
@@ -32,7 +32,7 @@ pub(super) struct Call {
 }
 
 impl Call {
-    /// What the log is to know of the call.
+    /// Notes the execution for the log.
     pub(super) fn about(&self, id: &Id) {
         note(self.noted.as_ref(), id);
     }
@@ -75,7 +75,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Job {
     }
 }
 
-/// What a query asks for, and nothing beside it.
+/// A query without unknown parameters.
 #[derive(Debug)]
 pub(super) struct Query<T>(pub(super) T);
 
@@ -89,7 +89,7 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// A body that is said to be JSON.
+/// A body whose content type is JSON.
 #[derive(Debug)]
 pub(super) struct Body(pub(super) Bytes);
 
@@ -110,7 +110,7 @@ impl<S: Send + Sync> FromRequest<S> for Body {
     }
 }
 
-/// Reads JSON strictly: unknown fields are refused.
+/// Parses JSON strictly: unknown fields are rejected.
 pub(super) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let read =
@@ -122,19 +122,19 @@ pub(super) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
     Ok(read)
 }
 
-/// What is wrong, with the field that is.
+/// Returns the error with the field that is wrong.
 fn wrong<E: std::error::Error>(whole: &str, error: &serde_path_to_error::Error<E>) -> Refusal {
     let path = error.path().to_string();
     let field = if path == "." { whole } else { &path };
     Refusal::invalid(field, format!("`{field}` is not what it has to be: {}", error.inner()))
 }
 
-/// Something that is left out or said, but not said to be nothing.
+/// Deserializes a field that may be missing, but not null.
 fn said<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
     T::deserialize(from).map(Some)
 }
 
-/// A part of a name, as far as it can be one.
+/// A name to filter by, which has no control characters.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct Named(String);
@@ -150,7 +150,7 @@ impl TryFrom<String> for Named {
     }
 }
 
-/// Where an earlier page has ended.
+/// The id with which the previous page ended.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "String")]
 pub(super) struct Before(Id);

@@ -12,9 +12,9 @@ use super::types::{Backend, Cause, Fence, Phase, Streaming};
 use crate::api::Record;
 use crate::{execution, progress, request};
 
-/// An answer in JSON.
+/// Returns a JSON response.
 pub(super) fn json(value: &impl Serialize) -> Response {
-    // What is told has no map whose keys are no text, the only thing that JSON can't have.
+    // JSON can't represent maps with keys other than text, and responses have none.
     let text = serde_json::to_string(value).unwrap_or_default();
     ([(CONTENT_TYPE, "application/json")], text + "\n").into_response()
 }

@@ -6,10 +6,10 @@ use utoipa::ToSchema;
 
 use crate::{execution, request, streaming};
 
-/// The largest whole number that every reader of JSON reads as it was written.
+/// The greatest integer that every JSON reader reads exactly.
 pub(super) const EXACT: u64 = (1 << 53) - 1;
 
-/// A whole number between two others.
+/// An integer within bounds.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[serde(try_from = "u64")]
 pub(super) struct Within<const LEAST: u64, const MOST: u64>(pub(super) u64);
@@ -54,7 +54,7 @@ mirror! {
 impl From<Phase> for execution::Phase {
     fn from(phase: Phase) -> Self {
         let same = |other: &Self| Phase::from(*other) == phase;
-        // Each is the mirror of one.
+        // Each value mirrors exactly one other value.
         Self::ALL.into_iter().find(same).unwrap_or(Self::Queued)
     }
 }

@@ -1,6 +1,6 @@
-//! Avro's object container file, as its specification has it: a head, then blocks with a mark after each.
+//! Reads Avro's object container files: a head, then blocks with a sync marker after each.
 //!
-//! `apache-avro` has a reader too. It can't hand on a block as it is, and reads only what can be read without waiting.
+//! `apache-avro` has a reader too, but it can't pass on a block unchanged, and it reads only from blocking sources.
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use futures_util::StreamExt as _;
@@ -10,12 +10,12 @@ use super::Error;
 
 const MAGIC: &[u8] = b"Obj\x01";
 pub(super) const MARK: usize = 16;
-/// What a head may say in all. Spark's largest schemas are far below.
+/// Maximum size of a head. Spark's largest schemas are far below.
 const HEAD: usize = 4 << 20;
-/// Bytes of one block as it stands in the file. Spark ends one after 64 KB and the record that passes it.
+/// Maximum size of one block in the file. Spark ends a block at the first record beyond 64 KB.
 const BLOCK: usize = 64 << 20;
 
-/// Bytes of the largest block that Spark can write.
+/// Maximum size of a block that Spark can write.
 const SPARK: usize = 1 << 31;
 
 /// A file without rows and columns.
@@ -23,28 +23,28 @@ pub(super) const EMPTY: &[u8] =
     b"Obj\x01\x02\x16avro.schema\x6a{\"type\":\"record\",\"name\":\"topLevelRecord\",\
     \"fields\":[]}\0dcp empty result";
 
-/// What a file says of itself.
+/// The head of a file.
 #[derive(Clone)]
 pub(super) struct Head {
-    /// All of it, with the mark.
+    /// The complete head, with the sync marker.
     pub(super) bytes: Bytes,
     pub(super) schema: Bytes,
-    /// None is `null`.
+    /// The codec; `null` if there is none.
     pub(super) codec: Bytes,
     pub(super) mark: [u8; MARK],
 }
 
 pub(super) struct Block {
     pub(super) rows: u64,
-    /// As the codec left it.
+    /// Compressed by the codec.
     pub(super) data: Bytes,
 }
 
-/// The reasons why rows can't be read.
+/// The reason why rows can't be read.
 #[derive(Debug)]
 pub(super) enum Wrong {
     Damaged(String),
-    /// Something has this many bytes, if that is known.
+    /// An item exceeds a limit; its size in bytes, if that is known.
     TooLarge {
         size: Option<usize>,
         limit: usize,
@@ -57,19 +57,19 @@ impl<T: Into<String>> From<T> for Wrong {
     }
 }
 
-/// A file, as far as it was read.
+/// A file that is being read.
 pub(super) struct Source<E> {
     pub(super) path: String,
     pub(super) head: Head,
     input: Input<E>,
 }
 
-/// What came of a file and was not taken yet.
+/// The bytes of a file that were received and not consumed yet.
 struct Input<E> {
     path: String,
     chunks: BoxStream<'static, Result<Bytes, E>>,
     held: BytesMut,
-    /// What was taken since the file began, for as long as that is kept.
+    /// The bytes consumed since the start of the file, as long as they are recorded.
     kept: Option<Vec<u8>>,
 }
 
@@ -83,7 +83,7 @@ impl<E: From<Error>> Source<E> {
         loop {
             let count = match input.long().await? {
                 0 => break,
-                // Then the bytes of all entries come next, which nobody needs.
+                // A negative count is followed by the size of the entries, which is not needed.
                 count if count < 0 => {
                     input.long().await?;
                     count.unsigned_abs()
@@ -107,7 +107,7 @@ impl<E: From<Error>> Source<E> {
         Ok(Self { path, head: Head { bytes, schema, codec, mark }, input })
     }
 
-    /// The next block; none at the end of the file.
+    /// Returns the next block; none at the end of the file.
     pub(super) async fn block(&mut self) -> Result<Option<Block>, E> {
         if !self.input.has(1).await? {
             return Ok(None);
@@ -145,7 +145,7 @@ impl<E: From<Error>> Source<E> {
 }
 
 impl<E: From<Error>> Input<E> {
-    /// Whether so many bytes are still to be taken. They are read; no more is than comes with them.
+    /// Returns whether `count` more bytes are available. Receives chunks until they are, and no more.
     async fn has(&mut self, count: usize) -> Result<bool, E> {
         while self.held.len() < count {
             match self.chunks.next().await {
@@ -201,14 +201,14 @@ impl<E: From<Error>> Input<E> {
     }
 }
 
-/// Takes a number of Avro's: seven bits a byte, the lowest first, with the sign as the lowest bit.
+/// Decodes an integer of Avro: seven bits per byte, the lowest first, with the sign as the lowest bit.
 pub(super) fn take_long(bytes: &mut &[u8]) -> Option<i64> {
     let mut number = 0_u64;
     for shift in (0..64).step_by(7) {
         let (byte, rest) = bytes.split_first()?;
         *bytes = rest;
         let bits = u64::from(byte & 0x7F);
-        // Of the tenth byte, only one bit has room.
+        // The tenth byte holds only one bit of the number.
         if shift == 63 && bits > 1 {
             return None;
         }
@@ -220,7 +220,7 @@ pub(super) fn take_long(bytes: &mut &[u8]) -> Option<i64> {
     None
 }
 
-/// Writes a number that is not below zero.
+/// Encodes an integer that is not negative.
 pub(super) fn put_long(number: u64, bytes: &mut Vec<u8>) {
     let mut rest = u128::from(number) << 1;
     loop {

@@ -1,8 +1,7 @@
-//! Rows of Avro become JSON, straight from bytes to text.
+//! Converts Avro's rows to JSON, directly from bytes to text.
 //!
-//! `apache-avro` undoes codecs here. Its values are not used: as it decodes them, a row that is cut off becomes one with
-//! nulls in it, some bytes can claim any number of items, and a schema that refers to itself can have as many levels as
-//! the bytes say.
+//! `apache-avro` only decompresses here. Its values are not used: its decoder turns a truncated row into one with
+//! nulls, lets a few bytes claim any number of items, and follows a recursive schema to any depth.
 
 use std::fmt::Write as _;
 
@@ -16,10 +15,10 @@ use super::container::{Block, Head, Wrong, take_long};
 use super::schema::{Field, Schema, Type};
 use super::time;
 
-/// Bytes of a block without its codec, and of one row as JSON.
+/// Maximum size of a decompressed block, and of one row as JSON.
 const BLOCK: usize = 64 << 20;
 const ROW: usize = 64 << 20;
-/// Records, lists and maps within each other.
+/// Maximum depth of nested records, lists and maps.
 const DEPTH: usize = 100;
 
 type Result<T> = std::result::Result<T, Wrong>;
@@ -28,14 +27,14 @@ type Result<T> = std::result::Result<T, Wrong>;
 pub(super) struct Rows {
     schema: Schema,
     codec: Codec,
-    /// Of the present block: what is left of it.
+    /// The rest of the current block.
     data: Bytes,
     left: u64,
 }
 
 impl Rows {
     pub(super) fn new(head: &Head) -> std::result::Result<Self, String> {
-        // It is the program's own limit, and the first to ask for one sets it.
+        // The limit applies to the whole process, and the first caller sets it.
         apache_avro::util::max_allocation_bytes(BLOCK);
         let schema = Schema::read(&head.schema)?;
         let codec = match head.codec.as_ref() {
@@ -52,12 +51,12 @@ impl Rows {
         Ok(Self { schema, codec, data: Bytes::new(), left: 0 })
     }
 
-    /// The bytes of the present block that are not written yet.
+    /// Returns the number of bytes of the current block that are not converted yet.
     pub(super) fn left(&self) -> usize {
         self.data.len()
     }
 
-    /// Takes the next block. The one before must have been written out.
+    /// Takes the next block. All rows of the previous one must be converted.
     pub(super) fn take(&mut self, block: Block) -> Result<()> {
         self.data = match self.codec {
             Codec::Null => block.data,
@@ -81,8 +80,8 @@ impl Rows {
         &self.schema.columns
     }
 
-    /// The values of the next row, each as JSON, and a text without its quotes; none for a null. None at the end of the
-    /// block.
+    /// Returns the values of the next row: text without quotes, other values as JSON, none for a null. Returns no row
+    /// at the end of the block.
     pub(super) fn cells(&mut self) -> Result<Option<Vec<Option<String>>>> {
         if self.left == 0 {
             return Ok(None);
@@ -105,7 +104,8 @@ impl Rows {
         Ok(Some(cells))
     }
 
-    /// Some more rows as JSON, about as many bytes as asked for; none at the end of the block. `written` counts rows.
+    /// Returns the next rows as JSON, of about the requested length; none at the end of the block. `written` counts
+    /// rows.
     pub(super) fn piece(&mut self, about: usize, written: &mut u64) -> Result<Option<Bytes>> {
         let Self { schema, data, left, .. } = self;
         let mut rest = data.as_ref();
@@ -130,7 +130,7 @@ impl Rows {
 struct Writer<'s> {
     schema: &'s Schema,
     text: String,
-    /// How long the text may become.
+    /// Maximum length of the text.
     most: usize,
 }
 
@@ -235,7 +235,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// A text that is JSON already, which has to be shown first.
+    /// Writes text that has to be JSON, after validating it.
     fn json(&mut self, text: &str) -> Result<()> {
         let is_json = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
         if !is_json {
@@ -245,7 +245,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// The items of a list or a map, which come in runs.
+    /// Writes the items of a list or a map, which Avro stores in runs.
     fn items(
         &mut self,
         bytes: &mut &[u8],
@@ -258,7 +258,7 @@ impl Writer<'_> {
                 return Ok(());
             }
             if count < 0 {
-                // How many bytes they have, for those who leave them out.
+                // The size of the run in bytes, for readers that skip it.
                 long(bytes)?;
             }
             for _ in 0..count.unsigned_abs() {
@@ -270,7 +270,7 @@ impl Writer<'_> {
         }
     }
 
-    /// A number, or the name of what is none. Rust's name for what is endless is not the usual one.
+    /// Writes a number; NaN and infinities become text, with the usual name `Infinity` instead of Rust's `inf`.
     fn float(&mut self, finite: bool, text: &str) {
         if finite { self.put(text) } else { self.string(&text.replace("inf", "Infinity")) }
     }
@@ -286,7 +286,7 @@ impl Writer<'_> {
     }
 
     fn display(&mut self, value: impl std::fmt::Display) {
-        // To write to a text never fails.
+        // Writing to a string never fails.
         let _ = write!(self.text, "{value}");
     }
 
@@ -301,7 +301,7 @@ fn take<'b>(bytes: &mut &'b [u8], count: usize) -> Result<&'b [u8]> {
     Ok(taken)
 }
 
-/// As many bytes as the number before them says.
+/// Reads a length, and as many bytes.
 fn sized<'b>(bytes: &mut &'b [u8]) -> Result<&'b [u8]> {
     let length = usize::try_from(long(bytes)?).map_err(|_| "a length is none".to_owned())?;
     take(bytes, length)
@@ -327,10 +327,10 @@ fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
     array
 }
 
-/// A decimal's exact digits, as many behind the point as its type says. The number is in two's complement, the highest
-/// byte first.
+/// Formats a decimal exactly, with as many fractional digits as its type has. The number is in two's complement, the
+/// highest byte first.
 fn digits(bytes: &[u8], scale: usize) -> Result<String> {
-    // As many digits as a decimal of Spark has.
+    // Maximum number of digits of Spark's decimals.
     const MOST: usize = 38;
     let number = whole(bytes).filter(|_| scale <= MOST).ok_or("a decimal has more digits than Spark has")?;
     let sign = if number < 0 { "-" } else { "" };

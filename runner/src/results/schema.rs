@@ -1,19 +1,19 @@
-//! The schema of a result: Avro's JSON as types, with the names and types of Spark that Avro does not have.
+//! The schema of a result: Avro's JSON schema, extended by Spark's names and types that Avro lacks.
 //!
-//! `apache-avro` reads schemas too. It refuses names with letters beyond ASCII, which Java's writer lets through, and drops
-//! the properties by which Spark marks intervals.
+//! `apache-avro` reads schemas too, but it rejects names with letters beyond ASCII, which Java's writer permits, and
+//! drops the properties that mark Spark's intervals.
 
 use std::collections::HashMap;
 
 use serde_json::{Map, Value};
 
-/// The property with a column's own name, and the one with its type, where Avro has another one.
+/// Properties with a column's original name, and its original type if Avro has another one.
 const NAME: &str = "dcp.name";
 const TYPE: &str = "dcp.type";
-/// Spark's own property for a type that Avro does not have.
+/// Spark's own property for a type that Avro lacks.
 const SPARK_TYPE: &str = "spark.sql.catalyst.type";
 
-/// What is wrong, in words.
+/// The error describes the problem.
 type Result<T> = std::result::Result<T, String>;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,13 +29,13 @@ pub(super) enum Type {
     /// Text that is JSON.
     Json,
     Fixed(usize),
-    /// Of so many bytes, or of as many as it says.
+    /// A decimal of a fixed size, or of a size that precedes each value.
     Decimal {
         scale: usize,
         size: Option<usize>,
     },
     Date,
-    /// Digits of the fraction of a second.
+    /// Number of digits of the fraction of a second.
     Time {
         fraction: u32,
     },
@@ -43,7 +43,7 @@ pub(super) enum Type {
         fraction: u32,
         zone: &'static str,
     },
-    /// An interval, in months or in microseconds.
+    /// An interval in months, or in microseconds.
     Months,
     Micros,
     Enum(Vec<String>),
@@ -51,7 +51,7 @@ pub(super) enum Type {
     List(Box<Type>),
     Map(Box<Type>),
     Record(Vec<Field>),
-    /// A type with a name, by its number.
+    /// A named type, by its index.
     Named(usize),
 }
 
@@ -61,7 +61,7 @@ pub(super) struct Field {
     pub(super) of: Type,
 }
 
-/// A table's columns, and the types that have names.
+/// The columns of a table, and the named types.
 #[derive(Debug, Clone)]
 pub(super) struct Schema {
     pub(super) columns: Vec<Field>,
@@ -90,7 +90,7 @@ impl Schema {
 }
 
 impl Type {
-    /// Whether its values are numbers, whatever else may be in their place.
+    /// Returns whether all values are numbers or null.
     pub(super) fn is_number(&self) -> bool {
         match self {
             Type::Int | Type::Long | Type::Float | Type::Double | Type::Decimal { .. } => true,
@@ -140,7 +140,7 @@ impl Reader {
         }
     }
 
-    /// A type that gets a name. It may refer to itself.
+    /// Defines a named type, which may refer to itself.
     fn define(&mut self, kind: &str, object: &Map<String, Value>, namespace: &str) -> Result<Type> {
         let name = object.get("name").and_then(Value::as_str).ok_or_else(wrong)?;
         let own = object.get("namespace").and_then(Value::as_str);
@@ -178,7 +178,7 @@ impl Reader {
         Ok(Field { name: name.to_owned(), of })
     }
 
-    /// A type without parts, or one that was defined.
+    /// Returns a type without parts, or a named type.
     fn plain(&self, name: &str, namespace: &str, object: &Map<String, Value>) -> Result<Type> {
         let property = |key: &str| object.get(key).and_then(Value::as_str).unwrap_or("");
         let (logical, spark) = (property("logicalType"), property(SPARK_TYPE));
@@ -219,7 +219,7 @@ fn full(name: &str, namespace: &str) -> String {
     if name.contains('.') || namespace.is_empty() { name.to_owned() } else { format!("{namespace}.{name}") }
 }
 
-/// Whether a type of Spark is an interval that begins with one of these units.
+/// Returns whether a Spark type is an interval that begins with one of these units.
 fn is_interval(spark: &str, units: &[&str]) -> bool {
     spark.strip_prefix("interval ").is_some_and(|rest| units.iter().any(|unit| rest.starts_with(unit)))
 }

@@ -1,4 +1,4 @@
-//! A result as rows of text, for those who show it or write it as CSV.
+//! A result as rows of text, for display and for CSV.
 
 use std::fmt;
 

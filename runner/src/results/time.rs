@@ -1,11 +1,11 @@
-//! Days and instants as text. Spark's reach further than any library's that prints them: by the calendar that is used
-//! today, for ever in both directions.
+//! Formats dates and instants. Spark's range exceeds that of every library that formats them. All years use today's
+//! calendar, in both directions.
 
 use std::fmt::Write as _;
 
-/// A day as `2026-01-31`, counted from 1970; a year beyond four digits has a sign, as ISO 8601 has it.
+/// Formats days since 1970 as `2026-01-31`. A year beyond four digits has a sign, as in ISO 8601.
 pub(super) fn date(days: i64) -> String {
-    // Years begin with March here, so that the day that is not always there is the last one.
+    // Years begin in March here, so that the leap day is the last day.
     let days = i128::from(days) + 719_468;
     let (era, day) = (days.div_euclid(146_097), days.rem_euclid(146_097));
     let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
@@ -19,19 +19,19 @@ pub(super) fn date(days: i64) -> String {
     }
 }
 
-/// An instant as `2026-01-31T12:34:56.789`, counted from 1970 in seconds with so many digits behind them.
+/// Formats an instant as `2026-01-31T12:34:56.789`. The count since 1970 has `fraction` digits below the second.
 pub(super) fn instant(count: i64, fraction: u32) -> String {
     let day = 86_400 * 10_i64.pow(fraction);
     format!("{}T{}", date(count.div_euclid(day)), clock(count.rem_euclid(day), fraction))
 }
 
-/// A time of day, in the same way.
+/// Formats a time of day, whose count has the same unit.
 pub(super) fn of_day(count: i64, fraction: u32) -> Result<String, String> {
     let inside = (0..86_400 * 10_i64.pow(fraction)).contains(&count);
     inside.then(|| clock(count, fraction)).ok_or_else(|| "a time of day is none".to_owned())
 }
 
-/// A number of months as a duration of ISO 8601: `P1Y2M`.
+/// Formats months as an ISO 8601 duration: `P1Y2M`.
 pub(super) fn months(count: i32) -> String {
     let sign = if count < 0 { "-" } else { "" };
     let (years, months) = (count.unsigned_abs() / 12, count.unsigned_abs() % 12);
@@ -42,7 +42,7 @@ pub(super) fn months(count: i32) -> String {
     }
 }
 
-/// A number of microseconds as a duration of ISO 8601: `P1DT2H3M4.5S`.
+/// Formats microseconds as an ISO 8601 duration: `P1DT2H3M4.5S`.
 pub(super) fn span(micros: i64) -> String {
     let sign = if micros < 0 { "-" } else { "" };
     let (seconds, fraction) = (micros.unsigned_abs() / 1_000_000, micros.unsigned_abs() % 1_000_000);
@@ -66,7 +66,7 @@ fn clock(count: i64, fraction: u32) -> String {
     let mut text = format!("{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60);
     if rest > 0 {
         let width = usize::try_from(fraction).unwrap_or_default();
-        // To write to a text never fails.
+        // Writing to a string never fails.
         let _ = write!(text, ".{rest:0width$}");
         text.truncate(text.trim_end_matches('0').len());
     }

@@ -1,6 +1,6 @@
-//! Numbers that hold still: bounds, a grid, and how far off a size must be before it is left.
+//! Arithmetic that keeps sizes stable: bounds, a grid, and thresholds for changes.
 
-/// What a size may be.
+/// The bounds of a size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Bounds {
     pub(super) least: u64,
@@ -8,7 +8,7 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    /// Bounds that contradict each other leave the upper one.
+    /// Creates bounds. If they contradict each other, the upper one prevails.
     pub(super) fn new(least: u64, most: u64) -> Self {
         let most = most.max(1);
         Self { least: least.clamp(1, most), most }
@@ -19,29 +19,29 @@ impl Bounds {
     }
 }
 
-/// Up to the grid, whose steps are between an eighth and a sixteenth of the number, and not below `finest`.
+/// Rounds up to a grid whose steps are between 1/16 and 1/8 of the number, and at least `finest`.
 pub(super) fn up(value: u64, finest: u64) -> u64 {
     let step = (value / 8).checked_ilog2().map_or(1, |power| 1 << power).max(finest.max(1));
     value.checked_next_multiple_of(step).unwrap_or(value)
 }
 
-/// Whether it is well above what there is.
+/// Returns whether the wished size is well above the current one.
 pub(super) fn well_above(wish: u64, now: u64) -> bool {
     wish > now.saturating_add(now / 4)
 }
 
-/// Whether it is well below: half of it is enough. What is shrunk to this and then grows by a half is above it no more,
-/// so that nothing goes to and fro.
+/// Returns whether half of the current size is enough. A size that grew to one and a half times the wish does not
+/// shrink again, so that sizes do not oscillate.
 pub(super) fn well_below(wish: u64, now: u64) -> bool {
     wish <= now / 2
 }
 
-/// `part` of `whole` in hundredths; 0 of nothing.
+/// Returns `part` of `whole` in percent, rounded up; 0 if `whole` is 0.
 pub(super) fn percent(part: u64, whole: u64) -> u64 {
     scaled(part, 100, whole)
 }
 
-/// `number` times `times` by `by`, rounded up; 0 where nothing is to be divided by.
+/// Returns `number * times / by`, rounded up; 0 if `by` is 0.
 pub(super) fn scaled(number: u64, times: u64, by: u64) -> u64 {
     if by == 0 {
         return 0;
@@ -67,7 +67,7 @@ mod tests {
         #[test]
         fn what_was_left_is_not_come_back_to(now in 450u64..1 << 30, wish in 450u64..1 << 30) {
             prop_assert!(!(well_above(wish, now) && well_below(wish, now)));
-            // As heaps grow that turn out to be too small.
+            // Heaps that turn out to be too small grow like this.
             let grown = up(wish + wish.div_ceil(2), 64);
             prop_assert!(!well_below(wish, grown) && !well_above(wish, grown));
         }

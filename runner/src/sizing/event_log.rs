@@ -1,7 +1,7 @@
-//! Spark's event log: from what a run wrote of itself to what it is measured by.
+//! Measures a run by Spark's event log.
 //!
-//! A log may be larger than memory, may end in the middle and may be anybody's, so it is read line by line; lines that
-//! are too long or damaged are counted and passed over, and nothing is kept but sums and peaks.
+//! A log may be larger than memory, may be truncated and may have any content. It is therefore read line by line; lines
+//! that are too long or damaged are counted and skipped, and only sums and peaks are kept.
 
 mod events;
 mod files;
@@ -19,27 +19,27 @@ use crate::lines::{self, Line};
 use events::{Added, Environment, Metrics, Named, StageDone, StageMetrics, TaskEnd, Timed, Why};
 use stages::{Stages, Task};
 
-/// The settings of Spark itself stand in a line of 100 KB; a plan may be longer, and is of no interest.
+/// Maximum length of a line. Spark's own settings take 100 KB; a plan may be longer, and is irrelevant.
 const LONGEST: usize = 4 << 20;
-/// What Spark calls the driver, and the one executor that there is where tasks run in it.
+/// Spark's name of the driver, which is also the only executor if tasks run in the driver.
 const DRIVER: &str = "driver";
-/// More executors than this are not told apart.
+/// Maximum number of executors that are tracked.
 const EXECUTORS: usize = 20_000;
 
-/// Measures the run that wrote this log, as one file.
+/// Measures the run that wrote a log of one file.
 pub fn measure(mut from: impl BufRead) -> io::Result<Measured> {
     let mut log = Log::default();
     log.take(&mut from)?;
     Ok(log.end())
 }
 
-/// A log while it is read.
+/// The state of reading a log.
 #[derive(Default)]
 struct Log {
     measured: Measured,
     settings: BTreeMap<String, String>,
     stages: Stages,
-    /// The cores of each executor.
+    /// Number of cores by executor.
     executors: BTreeMap<String, u64>,
     driver: Peaks,
     others: Peaks,
@@ -48,7 +48,7 @@ struct Log {
     ended: Option<u64>,
 }
 
-/// The most that was seen of each.
+/// Peak values of processes.
 #[derive(Default)]
 struct Peaks {
     heap: u64,
@@ -71,7 +71,7 @@ fn add(sum: &mut u64, number: u64) {
 }
 
 impl Log {
-    /// Goes on with this file, to its end.
+    /// Reads a file of the log to its end.
     fn take(&mut self, from: &mut impl BufRead) -> io::Result<()> {
         let mut line = Vec::new();
         loop {
@@ -102,7 +102,7 @@ impl Log {
             }
             "SparkListenerEnvironmentUpdate" => {
                 let Environment { mut settings } = serde_json::from_slice(line)?;
-                // All others may be long, and some are secret.
+                // Other settings may be long, and some are secret.
                 settings.retain(|key, _| SETTINGS.contains(&key.as_str()));
                 self.settings = settings;
             }
@@ -160,7 +160,7 @@ impl Log {
         let bytes = input.bytes.saturating_add(read);
         let task = Task { millis: metrics.run_millis, bytes, shuffle_bytes: read };
         self.stages.task((stage, stage_attempt), task);
-        // Where a log has no end, this is the last that is known.
+        // An incomplete log has no end, so the end of the last task counts.
         if !sums.complete {
             self.ended = self.ended.max(Some(info.finished));
         }
@@ -193,7 +193,7 @@ impl Log {
     }
 }
 
-/// What was done to a task from outside says nothing of what it needs.
+/// Returns whether a task failed by itself. Failures caused from outside show nothing about its needs.
 fn fails_of_itself(why: &Why) -> bool {
     match why.reason.as_str() {
         "Success" | "TaskKilled" | "TaskCommitDenied" | "Resubmitted" | "FetchFailed" => false,
@@ -202,7 +202,7 @@ fn fails_of_itself(why: &Why) -> bool {
     }
 }
 
-/// The settings that say what a run was given.
+/// Settings that determine the resources of a run.
 const SETTINGS: &[&str] = &[
     "spark.executor.instances",
     "spark.executor.cores",
@@ -213,7 +213,7 @@ const SETTINGS: &[&str] = &[
     "spark.sql.shuffle.partitions",
 ];
 
-/// What Spark itself takes where a setting is not given.
+/// Defaults of Spark.
 const MEMORY_MIB: u64 = 1024;
 const MEMORY_PERCENT: u64 = 60;
 const PARTITIONS: u64 = 200;
@@ -223,7 +223,7 @@ fn given(settings: &BTreeMap<String, String>, one_process: bool, cores_of_one: u
     let memory = |key: &str| settings.get(key).and_then(|text| mib(text));
     let driver = memory("spark.driver.memory").unwrap_or(MEMORY_MIB);
     let executor = memory("spark.executor.memory");
-    // One process is given the heaps of both, as the driver's.
+    // A single process has both heaps, and their sum is the driver's setting.
     let (driver, executor) = match (one_process, executor) {
         (true, Some(executor)) if executor < driver => (driver - executor, executor),
         (true, _) => (0, driver),
@@ -243,13 +243,13 @@ fn given(settings: &BTreeMap<String, String>, one_process: bool, cores_of_one: u
     }
 }
 
-/// Spark takes a number without a unit for MiB.
+/// Parses an amount of memory in MiB. Spark reads a number without a unit as MiB.
 fn mib(text: &str) -> Option<u64> {
     let text = text.trim();
     text.parse().ok().or_else(|| Memory::parse(text).ok().map(Memory::mib))
 }
 
-/// `0.6` as 60, without the errors of binary fractions.
+/// Parses `0.6` as 60, without binary rounding errors.
 fn percent(text: &str) -> Option<u64> {
     let (whole, part) = text.trim().split_once('.')?;
     let digit = |at: usize| part.as_bytes().get(at).map_or(Some(0), |it| char::from(*it).to_digit(10));

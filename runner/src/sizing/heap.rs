@@ -1,8 +1,8 @@
-//! How much heap the driver and the executors get, and how many tasks share one.
+//! Chooses the heaps of the driver and the executors, and the number of tasks that share one.
 //!
-//! Garbage makes the heap in use a bad measure of what is needed: a JVM lets it grow as long as there is room. So what
-//! is in use says only what is enough, and that memory is short is told by what was spilled and by how long tasks waited
-//! for the garbage collector.
+//! Garbage makes the heap in use a bad measure of the need, because a JVM lets it grow up to the limit. The heap in use
+//! therefore shows only a sufficient size. Spilled data and the time that tasks wait for the garbage collector show
+//! that memory was short.
 
 use dcp_model::manifest::Memory;
 use dcp_model::primitive::CoreEtlJob;
@@ -11,25 +11,25 @@ use super::band::{Bounds, percent, scaled, up, well_below};
 use super::{Measured, Runs, Size, core_bounds, number, said};
 
 const MIB: u64 = 1 << 20;
-/// Steps of a heap, in MiB, where an eighth would be less.
+/// Minimum step of a heap, in MiB.
 const STEP: u64 = 64;
-/// A heap is chosen so that what was in use is so much of it, in hundredths.
+/// Target share of the heap in use, in percent.
 const FILLED: u64 = 65;
-/// Of Spark's share for execution and storage, so much is counted on, in hundredths.
+/// Usable part of Spark's memory for execution and storage, in percent.
 const COUNTED_ON: u64 = 90;
-/// What Spark keeps of a heap before it shares, in MiB.
+/// Memory of a heap that Spark reserves, in MiB.
 const RESERVED: u64 = 300;
-/// Less than this on disk is nothing to give memory for.
+/// Minimum data spilled to disk that justifies more memory.
 const SPILL: u64 = 32 * MIB;
-/// Tasks that wait for the collector for more than this, in hundredths, have too little memory; with less than half of
-/// it they have enough.
+/// Share of the tasks' time in garbage collection, in percent, above which memory is short. Below half of it, memory is
+/// sufficient.
 const COLLECTING: u64 = 10;
-/// A heap is full with this, in hundredths, if the collector has work with it.
+/// Share of a heap in use, in percent, above which it is full if the collector is busy as well.
 const FULL: u64 = 95;
-/// Of a shorter time, no share says anything.
+/// Minimum time, in milliseconds, of which a share is meaningful.
 const LONG: u64 = 10_000;
 
-/// How a run shows that memory was short.
+/// The evidence of a run that memory was short.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pressure {
     Spilled(u64),
@@ -42,22 +42,22 @@ pub(super) struct Executors {
     pub(super) cores: Size,
 }
 
-/// What a run says of one kind of heap.
+/// The measurements of a run for one kind of heap.
 struct Look {
-    /// What the setting was, in MiB, and what its process had beside that.
+    /// The setting, and the other heap in the same process, in MiB.
     setting: u64,
     beside: u64,
     used: u64,
     pressure: Option<Pressure>,
-    /// Whether nothing hints at memory being short.
+    /// Set if nothing indicates that memory is short.
     calm: bool,
-    /// What the process would need, in MiB.
+    /// The need of the process, in MiB.
     needs: u64,
 }
 
-/// A heap as a manifest speaks of it.
+/// A heap and its bounds in the manifest.
 struct Heap {
-    /// Below `resources`.
+    /// The name of the section below `resources`.
     role: &'static str,
     first: u64,
     bounds: Bounds,
@@ -69,13 +69,13 @@ impl Heap {
         Self { role, first: memory.mib(), bounds }
     }
 
-    /// What it is now: as the last run had it, as far as the manifest still lets it.
+    /// Returns the current size: the last run's, within the manifest's bounds.
     fn now(&self, last: &Look) -> u64 {
         self.bounds.clamp(if last.setting == 0 { self.first } else { last.setting })
     }
 }
 
-/// The executors' heaps, and how many cores share each.
+/// Chooses the executors' heaps, and the number of cores that share each.
 pub(super) fn executors(runs: &Runs<'_>) -> Executors {
     let asked = &runs.job.resources.executors;
     let heap = Heap::new("executors", asked.memory, asked.min_memory, asked.max_memory);
@@ -83,17 +83,17 @@ pub(super) fn executors(runs: &Runs<'_>) -> Executors {
     let all_cores = core_bounds(runs.job);
     let had = runs.all.first().map_or(0, |last| last.given.executor_cores);
     let cores = all_cores.clamp(if had == 0 { all_cores.most } else { had });
-    // What was too small for no more tasks at once is too small.
+    // A heap that was too small for this many cores, or for fewer, is too small.
     let too_small = short(runs).filter(|run| run.given.executor_cores <= cores);
     let too_small = too_small.map(|run| run.given.executor_memory_mib).max().unwrap_or(0);
-    // Where there is not memory for all cores, there is none to give back.
+    // Memory does not shrink while the cores are reduced for lack of it.
     let settled = runs.settled && cores == all_cores.most;
     let memory = settle(&heap, &looks, settled, too_small);
     let cores = self::cores(runs, &heap, &looks, (cores, memory.value));
     Executors { memory, cores }
 }
 
-/// The driver's heap, where it is not that of the tasks.
+/// Chooses the driver's heap, unless tasks run in it.
 pub(super) fn driver(runs: &Runs<'_>) -> Option<Size> {
     let asked = &runs.job.resources.driver;
     let last = runs.all.first().filter(|last| !last.given.one_process)?;
@@ -105,9 +105,9 @@ pub(super) fn driver(runs: &Runs<'_>) -> Option<Size> {
     Some(settle(&heap, &looks, runs.settled, too_small))
 }
 
-/// How a run shows that the memory of its tasks was short.
+/// Returns the evidence that the memory of a run's tasks was short.
 pub(super) fn pressure(job: &CoreEtlJob, run: &Measured) -> Option<Pressure> {
-    // Where partitions are too large, there have to be more of them before memory can be judged.
+    // If partitions are too large, there have to be more of them before memory can be judged.
     if run.disk_spilled_bytes >= SPILL && !number::crowded(job, run) {
         return Some(Pressure::Spilled(run.disk_spilled_bytes));
     }
@@ -124,12 +124,12 @@ fn collected(filled: u64, gc_millis: u64, of_millis: u64) -> Option<Pressure> {
     }
 }
 
-/// The collector's share of a time that is long enough to have one.
+/// Returns the collector's share of a time; 0 if the time is too short.
 fn collecting(gc_millis: u64, of_millis: u64) -> u64 {
     if of_millis < LONG { 0 } else { percent(gc_millis, of_millis) }
 }
 
-/// Runs in which memory was short, and which had not much more to do than the last one.
+/// Returns the runs in which memory was short, without those that had much more work than the last one.
 fn short<'a>(runs: &Runs<'a>) -> impl Iterator<Item = &'a Measured> {
     let volume = runs.all.first().map_or(0, |last| last.volume());
     let like_it = runs.all.iter().copied().filter(move |run| run.volume() / 2 <= volume);
@@ -169,12 +169,12 @@ fn of_driver(run: &Measured) -> Look {
     }
 }
 
-/// A heap in MiB for which this is enough.
+/// Returns a heap in MiB for which the memory in use is the target share.
 fn enough(used: u64) -> u64 {
     scaled(used, 100, FILLED).div_ceil(MIB)
 }
 
-/// One heap, from the last runs, the newest first. `too_small` is the largest that was.
+/// Chooses a heap by the last runs, the newest first. `too_small` is the largest heap that was too small.
 fn settle(heap: &Heap, looks: &[Look], settled: bool, too_small: u64) -> Size {
     let Some(last) = looks.first() else {
         return Size { value: heap.first, grew: false, why: "nothing is known of it".to_owned() };
@@ -212,7 +212,7 @@ fn settle(heap: &Heap, looks: &[Look], settled: bool, too_small: u64) -> Size {
     Size { value: now, grew: false, why }
 }
 
-/// What the heap was that a figure is a part of.
+/// Describes the heap that a figure is a part of.
 fn had(look: &Look) -> String {
     let heap = said::mib(look.setting.saturating_add(look.beside));
     if look.beside == 0 {
@@ -234,7 +234,7 @@ impl Pressure {
     }
 }
 
-/// How many tasks share a heap: fewer than the manifest says, where there is no more memory for as many.
+/// Chooses the number of tasks that share a heap: fewer than the manifest's if more memory is not allowed.
 fn cores(runs: &Runs<'_>, heap: &Heap, looks: &[Look], (now, memory): (u64, u64)) -> Size {
     let bounds = core_bounds(runs.job);
     let keep = |why: String| Size { value: now, grew: false, why };

@@ -1,24 +1,24 @@
-//! How many executors and shuffle partitions there are.
+//! Chooses the number of executors and of shuffle partitions.
 //!
-//! Both follow from what there is to do, which is about the same whatever was given: how long all tasks together took,
-//! and how many bytes the largest shuffle moved.
+//! Both follow from the work, which is about the same for any resources: the total duration of all tasks, and the bytes
+//! of the largest shuffle.
 
 use dcp_model::primitive::CoreEtlJob;
 
 use super::band::{Bounds, scaled, up, well_above, well_below};
 use super::{Measured, Runs, Size, partitions_are_free, said};
 
-/// Work for one core, in milliseconds: with less, executors are started for longer than they work.
+/// Work for one core, in milliseconds. With less, executors take longer to start than to work.
 const PER_CORE: u64 = 4 * 60_000;
-/// Of a core.
+/// Parts of a core.
 const PARTS: u64 = 1000;
-/// What is read by one task of a shuffle: about this is chosen, and more than the other is too much. Compressed, it is
-/// several times as much in memory.
+/// Data that one task of a shuffle reads: the target, and the limit above which it is too much. It takes several times
+/// more in memory, because it is compressed here.
 const PER_PARTITION: u64 = 32 << 20;
 const CROWDED: u64 = 128 << 20;
-/// Partitions are made for cores that would have nothing to do, and not smaller than this for it.
+/// Minimum size of partitions that are only made to occupy idle cores.
 const SMALL: u64 = 1 << 20;
-/// What Spark takes where nothing is said, and a number beyond which partitions are a load themselves.
+/// Spark's default, and the number above which partitions are a load themselves.
 const DEFAULT: u64 = 200;
 const MOST: u64 = 10_000;
 
@@ -28,8 +28,8 @@ pub(super) fn instance_bounds(job: &CoreEtlJob) -> Option<Bounds> {
     Some(Bounds::new(u64::from(executors.min.unwrap_or(0)), u64::from(most)))
 }
 
-/// How many executors of so many cores; none where the manifest says it. Where memory is being `relieved`, tasks will
-/// take less time, and how much less is not known yet.
+/// Chooses the number of executors; none if the manifest gives it. While memory is being `relieved`, the tasks' future
+/// duration is unknown, so the number does not grow.
 pub(super) fn instances(runs: &Runs<'_>, cores: u64, relieved: bool) -> Option<Size> {
     let bounds = instance_bounds(runs.job)?;
     let last = runs.all.first()?;
@@ -41,7 +41,7 @@ pub(super) fn instances(runs: &Runs<'_>, cores: u64, relieved: bool) -> Option<S
     let now = bounds.clamp(had);
     let mut works: Vec<&Measured> = runs.last().to_vec();
     works.sort_by_key(|run| slots(run));
-    // One slow run is no reason; two of three are.
+    // One slow run is no reason to grow; two of three are.
     let usual = works.get(works.len().saturating_sub(1) / 2)?;
     let most = works.last()?;
     let work = |run: &Measured| {
@@ -50,7 +50,7 @@ pub(super) fn instances(runs: &Runs<'_>, cores: u64, relieved: bool) -> Option<S
         if by_work(run) > by_longest(run) { format!("{all}, the longest of {longest}") } else { all }
     };
     let wish = |run: &Measured| bounds.clamp(up(slots(run).div_ceil(PARTS.saturating_mul(cores.max(1))), 1));
-    // Compared in parts of a core: of few executors, one more or less is much.
+    // Compared in parts of a core, because one executor more or less is much if there are few.
     let busy = now.saturating_mul(cores).saturating_mul(PARTS);
     let more = wish(usual) > now && well_above(slots(usual), busy);
     let fewer = wish(most) < now && well_below(slots(most), busy);
@@ -74,7 +74,8 @@ pub(super) fn instances(runs: &Runs<'_>, cores: u64, relieved: bool) -> Option<S
     size(now, false, format!("{count} had at most {work}: it stays at {}", of(now)))
 }
 
-/// How many cores have work for long enough; and how many can work until the longest task is done. In parts of a core.
+/// Returns the number of cores that have enough work, and that can work until the longest task ends; in parts of a
+/// core.
 fn slots(run: &Measured) -> u64 {
     by_work(run).min(by_longest(run))
 }
@@ -87,7 +88,7 @@ fn by_longest(run: &Measured) -> u64 {
     scaled(run.task_millis, PARTS, run.longest_task_millis.max(1))
 }
 
-/// Whether the largest shuffle's partitions were too large, and can be more.
+/// Returns whether the partitions of the largest shuffle were too large, and their number may grow.
 pub(super) fn crowded(job: &CoreEtlJob, run: &Measured) -> bool {
     let partitions = run.given.shuffle_partitions.clamp(1, MOST);
     partitions < MOST
@@ -95,7 +96,7 @@ pub(super) fn crowded(job: &CoreEtlJob, run: &Measured) -> bool {
         && partitions_are_free(job)
 }
 
-/// How many partitions a shuffle has, for so many cores; none where it is not to be chosen, or nothing was shuffled.
+/// Chooses the number of shuffle partitions for the cores; none if it is not dcp's choice, or no data was shuffled.
 pub(super) fn partitions(runs: &Runs<'_>, cores: u64) -> Option<Size> {
     let last = runs.all.first().filter(|_| partitions_are_free(runs.job))?;
     let now = last.given.shuffle_partitions.clamp(1, MOST);

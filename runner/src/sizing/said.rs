@@ -1,6 +1,6 @@
-//! Figures, as a reason says them.
+//! Formats figures for reasons.
 
-/// `1.2 GiB`: three digits at most of what matters.
+/// Formats bytes with at most three significant digits: `1.2 GiB`.
 pub(super) fn bytes(bytes: u64) -> String {
     const UNITS: [(u32, &str); 5] = [(50, "PiB"), (40, "TiB"), (30, "GiB"), (20, "MiB"), (10, "KiB")];
     let Some((power, unit)) = UNITS.into_iter().find(|(power, _)| bytes >> power > 0) else {
@@ -18,7 +18,7 @@ pub(super) fn mib(mib: u64) -> String {
     bytes(mib.saturating_mul(1 << 20))
 }
 
-/// `45 s`, `12 min`, `3.5 h`.
+/// Formats a duration: `45 s`, `12 min`, `3.5 h`.
 pub(super) fn millis(millis: u64) -> String {
     match millis {
         0..1_000 => format!("{millis} ms"),
@@ -28,12 +28,12 @@ pub(super) fn millis(millis: u64) -> String {
     }
 }
 
-/// The runs that a reason speaks of, and whether of several.
+/// Returns the words for the runs that a reason refers to.
 pub(super) fn last_runs(count: usize) -> String {
     if count == 1 { "the last run".to_owned() } else { format!("the last {count} runs") }
 }
 
-/// `1 core`, `4 cores`.
+/// Formats a count: `1 core`, `4 cores`.
 pub(super) fn count(number: u64, one: &str) -> String {
     if number == 1 { format!("1 {one}") } else { format!("{number} {one}s") }
 }

@@ -1,4 +1,4 @@
-//! Between errors and gRPC's statuses. What a program needs to know of an error is in an `ErrorInfo`.
+//! Converts between errors and gRPC statuses. An `ErrorInfo` holds the details for programs.
 
 use std::collections::HashMap;
 
@@ -47,7 +47,7 @@ pub(crate) fn of(error: &Error) -> Status {
     refusal_with(code, DOMAIN, reason, error.to_string(), metadata)
 }
 
-/// The error that a Runner told of; none where the status is not from one.
+/// Returns the error of a Runner; none if the status comes from something else.
 pub(crate) fn read(status: &Status) -> Option<Error> {
     let info = status.get_details_error_info().filter(|info| info.domain == DOMAIN)?;
     let message = status.message().to_owned();

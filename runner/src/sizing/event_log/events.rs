@@ -1,4 +1,4 @@
-//! The events that are of interest, and of each only what is read.
+//! The relevant events of Spark's log, with only the fields that are read.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -45,7 +45,7 @@ pub(super) struct StageMetrics {
     pub(super) metrics: Metrics,
 }
 
-/// What a process had in use, at most. Spark writes zeros where it never looked.
+/// Peak memory of a process. Spark writes zeros if it never polled.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 pub(super) struct Metrics {
@@ -112,10 +112,10 @@ pub(super) struct TaskMetrics {
     pub(super) run_millis: u64,
     #[serde(rename = "JVM GC Time")]
     pub(super) gc_millis: u64,
-    /// What Spark 3 fills in.
+    /// Set by Spark 3.
     #[serde(rename = "Peak Execution Memory")]
     pub(super) peak_execution: u64,
-    /// What Spark 4 fills in, and then leaves the other at 0.
+    /// Set by Spark 4, which leaves the field of Spark 3 at 0.
     #[serde(rename = "Peak On Heap Execution Memory")]
     pub(super) peak_on_heap_execution: u64,
     #[serde(rename = "Memory Bytes Spilled")]

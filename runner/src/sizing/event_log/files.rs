@@ -1,4 +1,4 @@
-//! Where Spark puts an event log: in one file, or in a folder of its own that holds one file after the other.
+//! Files of an event log: one file, or a folder with several files in sequence.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -8,23 +8,23 @@ use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 
 use super::{Log, Measured};
 
-/// What Spark calls the folder of a log in several files, and those files.
+/// Prefixes of the folder of a log in several files, and of those files.
 const ROLLING: &str = "eventlog_v2_";
 const PART: &str = "events_";
-/// A file that holds what is worth keeping of all those before it.
+/// Marks a file that replaces all files before it.
 const COMPACTED: &str = ".compact";
-/// What a log is called until it is whole.
+/// Suffix of a log that is incomplete.
 const IN_PROGRESS: &str = ".inprogress";
-/// The compressions that Spark has and this reader has not.
+/// Codecs of Spark that this reader does not support.
 const CODECS: [&str; 3] = ["lz4", "lzf", "snappy"];
-/// A frame that needs more than this to be unpacked is not Spark's.
+/// Maximum window of a compressed frame. Spark's frames need less.
 const WINDOW: u64 = 32 << 20;
-/// More than this is not read of one file, compressed as it may be.
+/// Maximum size that is read of one decompressed file.
 const MOST: u64 = 16 << 30;
-/// More entries than this are not looked at.
+/// Maximum number of entries that are read of a folder.
 const ENTRIES: usize = 10_000;
 
-/// Why a log can't be read.
+/// The reason why a log can't be read.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(
@@ -52,8 +52,8 @@ pub enum Error {
 
 type Result<T> = std::result::Result<T, Error>;
 
-/// Measures a run by its log: a file, the folder of a log in several files, or a folder that holds one of these; of
-/// several, the last that was written.
+/// Measures a run by its log: a file, the folder of a log in several files, or a folder that contains logs, of which
+/// the newest is read.
 pub fn read(path: &Path) -> Result<Measured> {
     let found = find(path)?;
     let parts = if found.is_dir() { parts(&found)? } else { vec![found] };
@@ -71,7 +71,7 @@ fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> Error {
     move |from| Error::Unreadable { path, from }
 }
 
-/// The names in a folder that are not hidden. Beside each file, Hadoop leaves a hidden one with its sum.
+/// Returns the entries of a folder that are not hidden. Hadoop adds a hidden checksum file to each file.
 fn entries(folder: &Path) -> Result<Vec<(String, PathBuf)>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(unreadable(folder))?.take(ENTRIES) {
@@ -88,7 +88,7 @@ fn is_rolling(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(ROLLING))
 }
 
-/// The log that is meant by a path.
+/// Returns the log at a path, or the newest one in it.
 fn find(path: &Path) -> Result<PathBuf> {
     let about = std::fs::metadata(path).map_err(unreadable(path))?;
     if about.is_file() || (about.is_dir() && is_rolling(path)) {
@@ -107,13 +107,13 @@ fn find(path: &Path) -> Result<PathBuf> {
     logs.into_iter().max().map(|(_, _, path)| path).ok_or_else(|| Error::Missing(path.to_owned()))
 }
 
-/// The files of a log, in their order, from the last one on that stands for those before it.
+/// Returns the files of a log in order, starting with the last one that replaces those before it.
 fn parts(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut parts = Vec::new();
     for (name, path) in entries(folder)? {
         let number = name.strip_prefix(PART).and_then(|rest| rest.split('_').next()?.parse::<u64>().ok());
         if let Some(number) = number.filter(|_| path.is_file()) {
-            // It has the number of the last file that it stands for, which may not be gone yet.
+            // It has the number of the last file that it replaces, which may still exist.
             parts.push((number, name.contains(COMPACTED), path));
         }
     }
@@ -123,7 +123,7 @@ fn parts(folder: &Path) -> Result<Vec<PathBuf>> {
     if found.is_empty() { Err(Error::Missing(folder.to_owned())) } else { Ok(found) }
 }
 
-/// Goes on with this file; none where it ends in the middle, after which nothing can be made sense of.
+/// Reads a file. Returns none if it is truncated, because later files can't be interpreted then.
 fn take(log: &mut Log, path: &Path) -> Result<Option<()>> {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let name = name.strip_suffix(IN_PROGRESS).unwrap_or(&name);
@@ -141,7 +141,7 @@ fn take(log: &mut Log, path: &Path) -> Result<Option<()>> {
     Ok(Some(()))
 }
 
-/// What is compressed, frame after frame.
+/// A sequence of compressed frames.
 enum Frames<R: BufRead> {
     Between(R),
     Within(Box<StreamingDecoder<R, FrameDecoder>>),
@@ -149,7 +149,7 @@ enum Frames<R: BufRead> {
 }
 
 impl<R: BufRead> Frames<R> {
-    /// The next frame, where there is one.
+    /// Begins the next frame, if there is one.
     fn begin(mut from: R) -> io::Result<Self> {
         if from.fill_buf()?.is_empty() {
             return Ok(Self::Over);
@@ -166,7 +166,7 @@ impl<R: BufRead> Read for Frames<R> {
         if into.is_empty() {
             return Ok(0);
         }
-        // What fails leaves nothing to go on with.
+        // After an error, no frame is left to continue with.
         loop {
             *self = match std::mem::replace(self, Self::Over) {
                 Self::Over => return Ok(0),

@@ -1,16 +1,16 @@
-//! Stages while they run: what their tasks took, in a memory that does not grow with their number.
+//! Measures running stages by their tasks, with memory that does not grow with the number of tasks.
 
 use std::collections::BTreeMap;
 
-/// More stages than this do not run at once; of more, the oldest is taken for done.
+/// Maximum number of concurrent stages; beyond it, the oldest counts as finished.
 const AT_ONCE: usize = 128;
-/// A median of fewer tasks says little.
+/// Minimum number of tasks for a meaningful median.
 const ENOUGH: u64 = 8;
-/// What is shorter or smaller is slowed by other things than by its share of the data.
+/// Minimum time and size for skew. Smaller tasks are slowed by other things than their share of the data.
 const LONG_MILLIS: u64 = 2_000;
 const LARGE_BYTES: u64 = 16 << 20;
 
-/// What is to be said of all stages together.
+/// Measurements of all stages together.
 #[derive(Debug, Default)]
 pub(super) struct Stages {
     running: BTreeMap<(i64, i64), Stage>,
@@ -25,11 +25,11 @@ pub(super) struct Worst {
     pub(super) bytes_percent: u64,
 }
 
-/// What one task took.
+/// Measurements of one task.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Task {
     pub(super) millis: u64,
-    /// From files and from shuffles.
+    /// Bytes from files and from shuffles.
     pub(super) bytes: u64,
     pub(super) shuffle_bytes: u64,
 }
@@ -61,7 +61,7 @@ impl Stages {
         }
     }
 
-    /// What is to be said when nothing more will come.
+    /// Returns the measurements after the last event.
     pub(super) fn end(mut self) -> Worst {
         for stage in self.running.values() {
             self.worst.see(stage);
@@ -81,7 +81,7 @@ impl Worst {
     }
 }
 
-/// How many numbers there were of about each size: four sizes for each power of two.
+/// A histogram with four buckets for each power of two.
 #[derive(Debug)]
 struct Spread {
     counts: Box<[u32; 256]>,
@@ -104,7 +104,7 @@ impl Spread {
         self.most = self.most.max(number);
     }
 
-    /// The largest in hundredths of the median, if the largest is worth a word.
+    /// Returns the maximum in percent of the median; 0 if the maximum is below `worth` or there are too few values.
     fn skew(&self, worth: u64) -> u64 {
         if self.count < ENOUGH || self.most < worth {
             return 0;
@@ -114,24 +114,24 @@ impl Spread {
             before += u64::from(*count);
             before * 2 >= self.count
         });
-        // Where half of all have next to nothing, the rest have everything.
+        // At least 1, because the median is 0 if half of the tasks have no data.
         let median = middle(median.unwrap_or(0)).clamp(1, self.most);
         u64::try_from(u128::from(self.most) * 100 / u128::from(median)).unwrap_or(u64::MAX)
     }
 }
 
-/// By its highest three bits.
+/// Returns the bucket of a number, by its highest three bits.
 fn class(number: u64) -> usize {
     let Some(power) = number.checked_ilog2() else { return 0 };
     let below = if power >= 2 { (number >> (power - 2)) & 3 } else { (number << (2 - power)) & 3 };
     power as usize * 4 + usize::try_from(below).unwrap_or(0)
 }
 
-/// The middle of what has this class.
+/// Returns the middle of a bucket.
 fn middle(class: usize) -> u64 {
     let (power, below) = (class / 4, class % 4);
     let from = u128::from(4 + below as u64) << power;
-    // Eighths: a half of a step is one.
+    // In eighths, so that half a step is an integer.
     u64::try_from((from * 2 + (1u128 << power)) / 8).unwrap_or(u64::MAX)
 }
 
