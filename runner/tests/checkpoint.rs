@@ -1,4 +1,4 @@
-//! What lies at a checkpoint, whatever was wanted there before and wherever that was broken off.
+//! Tests that preparing a checkpoint loses no state, for any earlier states and interruptions.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,7 +20,7 @@ fn wanted(state: u64, number: u32) -> Wanted {
     Wanted { state, execution: Id::parse(&format!("run{number}")).expect("it is one"), since }
 }
 
-/// Everything below a place, but for marks.
+/// Returns all files below a folder, except marks.
 async fn files(objects: &Objects, below: &str) -> BTreeSet<String> {
     let found: Vec<_> = objects.list(below).try_collect().await.expect("it can be listed");
     let found = found.into_iter().map(|it| it.path);
@@ -28,7 +28,7 @@ async fn files(objects: &Objects, below: &str) -> BTreeSet<String> {
     names.filter(|name| !name.ends_with("_dcp_state.json")).collect()
 }
 
-/// Every operation takes a millisecond, so that it can be broken off before each.
+/// Returns a store whose operations take a millisecond, so that the preparation can be interrupted before each of them.
 fn slow() -> Objects {
     let (wait_get_per_call, wait_put_per_call) = (Duration::from_millis(1), Duration::from_millis(1));
     let (wait_list_per_call, wait_delete_per_call) = (Duration::from_millis(1), Duration::from_millis(1));
@@ -43,8 +43,8 @@ fn slow() -> Objects {
     Objects::of(Arc::new(store), Path::from("lake/checkpoints"), "memory")
 }
 
-/// States are wanted at random, each attempt may be broken off anywhere after so many milliseconds, and another state may
-/// be wanted after that.
+/// Requests random states. Each preparation may be interrupted at a random time, and the next one may request another
+/// state.
 async fn nothing_is_lost(seed: u64, objects: &Objects, shortest: u64) -> usize {
     let mut dice = StdRng::seed_from_u64(seed);
     let mut contents: BTreeMap<u64, BTreeSet<String>> = BTreeMap::new();
@@ -83,7 +83,7 @@ async fn on_disk_states_make_room_for_each_other_too() {
     for seed in 0..20 {
         let folder = tempfile::tempdir().unwrap();
         let objects = Objects::open(folder.path().to_str().unwrap()).unwrap();
-        // What has begun on a disk goes on though nobody waits for it any more.
+        // On a disk, operations complete even if their future is dropped.
         assert_eq!(nothing_is_lost(seed, &objects, 600_000).await, 0);
     }
 }
@@ -93,7 +93,7 @@ async fn what_makes_room_says_when_and_why() {
     let folder = tempfile::tempdir().unwrap();
     let at = folder.path().join("clicks");
     let checkpoint = format!("{}/", at.display());
-    // What was there before is for whoever comes first.
+    // State from before dcp belongs to the first execution.
     std::fs::create_dir(&at).unwrap();
     std::fs::write(at.join("metadata"), "old").unwrap();
     assert_eq!(prepare(&checkpoint, wanted(3, 0)).await.unwrap(), [""; 0]);
@@ -122,7 +122,7 @@ async fn no_state_is_mixed_with_what_somebody_has_put_there() {
             prepare_in(objects.clone(), "clicks", wanted(state, number)).await.unwrap();
             objects.write("clicks/offsets", "whatever".into()).await.unwrap();
         }
-        // Somebody begins anew by hand, and then the first one is wanted again.
+        // Somebody starts over by hand, and then the first state is requested again.
         objects.remove("clicks").await.unwrap();
         objects.write("clicks/other", "by hand".into()).await.unwrap();
         let error = prepare_in(objects.clone(), "clicks", wanted(1, 2)).await.unwrap_err();

@@ -1,5 +1,5 @@
-//! Event logs: what a real Spark wrote (`runner/tests/events/make` has it written anew), and what is measured of it;
-//! where logs are found, and what becomes of damaged ones.
+//! Tests of event logs: measurements of logs by a real Spark (`runner/tests/events/make` writes them again), the search
+//! for logs, and damaged logs.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -78,12 +78,12 @@ fn a_log_is_found_in_every_form_that_spark_gives_it() {
     write("unfinished/local-1.inprogress", text.as_bytes());
     write("packed/local-1.zstd", &frames);
     write("packed-unfinished/local-1.zstd.inprogress", &frames);
-    // The tenth comes after the ninth; what is hidden and what is no part of it are left alone.
+    // The tenth file follows the ninth; hidden files and other files are ignored.
     write("rolling/eventlog_v2_local-1/events_9_local-1", first.as_bytes());
     write("rolling/eventlog_v2_local-1/events_10_local-1.zstd", &zstd(second));
     write("rolling/eventlog_v2_local-1/appstatus_local-1", b"");
     write("rolling/eventlog_v2_local-1/.events_10_local-1.crc", b"crc");
-    // A compacted file stands for all before it, and for the one of its own number.
+    // A compacted file replaces all files before it, and the one of its own number.
     write("compacted/eventlog_v2_local-1/events_1_local-1", text.as_bytes());
     write("compacted/eventlog_v2_local-1/events_2_local-1", text.as_bytes());
     write("compacted/eventlog_v2_local-1/events_2_local-1.compact", first.as_bytes());
@@ -96,7 +96,7 @@ fn a_log_is_found_in_every_form_that_spark_gives_it() {
     assert_eq!(read(&rolling).expect("it is a log"), expected);
     assert_eq!(read(&folder.path().join("single/local-1")).expect("it is a log"), expected);
 
-    // The first half of what is compressed: nothing, or what it holds; and never a whole log.
+    // The first half of a compressed log gives no measurements or partial ones, but never complete ones.
     write("torn/local-1.zstd", &frames[..frames.len() / 2]);
     assert!(!read(&folder.path().join("torn")).expect("it is a log").complete);
 }
@@ -137,7 +137,7 @@ fn damaged_lines_cost_what_they_say_and_no_more() {
 }
 
 proptest! {
-    /// Whatever becomes of a log, it is measured; and numbers as large as there are have sums.
+    /// Any damaged log is measured, and the greatest numbers can be added up.
     #[test]
     fn every_text_is_measured(
         name in prop::sample::select(&ALL[..]),

@@ -1,4 +1,4 @@
-//! Failures and their causes: what a real Spark wrote on this machine, and what documentation says that others write.
+//! Tests of failures and their causes: logs of a real Spark on this machine, and logs as documented by other software.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -66,7 +66,7 @@ fn failures_have_the_causes_that_they_have() {
     assert!(right[&true] >= 23, "{right:?}");
 }
 
-/// What is told of each, as people read it.
+/// Compares the reports on all failures with the stored ones.
 #[test]
 fn what_is_said_of_a_failure() {
     let mut said = Vec::new();
@@ -87,7 +87,7 @@ fn what_is_said_of_a_failure() {
 fn every_cause_has_a_case_or_is_found_elsewhere() {
     let known: Vec<String> = cases().into_iter().map(|case| case.cause).collect();
     for cause in Cause::ALL {
-        // The machine knows of this one by itself.
+        // The state machine reports this cause itself.
         let elsewhere = cause == Cause::Timeout;
         assert_eq!(known.iter().any(|it| it == cause.name()), !elsewhere, "{cause:?}");
         assert_eq!(
@@ -97,7 +97,7 @@ fn every_cause_has_a_case_or_is_found_elsewhere() {
     }
 }
 
-/// Lines that a program may print: each has the words of some cause, and none is in the pattern of Spark's log.
+/// Lines that a program may print: each has the words of a cause, and none has the pattern of Spark's log.
 const PRINTED: &[&str] = &[
     "Evicted 3 entries from the cache",
     "OOMKilled",
@@ -125,7 +125,7 @@ const PRINTED: &[&str] = &[
     "",
 ];
 
-/// Causes that are not the program's: each is retried, and some are given more memory.
+/// Returns whether a cause is outside of the program. Such failures are retried, some with more memory.
 fn is_infrastructure(cause: Cause) -> bool {
     matches!(
         cause,
@@ -145,7 +145,7 @@ fn is_infrastructure(cause: Cause) -> bool {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Between two events of Spark, a program may print anything.
+    /// Programs may print anything between two events of Spark.
     #[test]
     fn printed_lines_never_make_a_failure_one_of_the_infrastructure(
         case in prop::sample::select(cases()),
@@ -156,7 +156,7 @@ proptest! {
     ) {
         let (before, _) = diagnose(Evidence { end: &case.end, log: &case.log });
         let lines: Vec<&str> = case.log.lines().collect();
-        // Spark writes an event whole, so that nothing comes between its lines.
+        // Spark writes an event at once, so that no line comes between its lines.
         let mut splitter = Splitter::default();
         let starts = lines.iter().enumerate().filter(|(_, line)| !matches!(splitter.next(line), Source::Continued(_)));
         let places: Vec<usize> = starts.map(|(at, _)| at).chain([lines.len()]).collect();

@@ -1,5 +1,5 @@
-//! The state machine against a world that loses answers, dies between any two lines, and fails in every way: thousands
-//! of seeds, each of which can be run again alone by `DCP_SEED=N`.
+//! Simulates the state machine in a world that loses replies, crashes between any two lines and fails in every way, for
+//! thousands of seeds. `DCP_SEED=N` repeats a single one.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use dcp_runner::execution::{Adjustment, Diagnosis, Execution, Id, Phase, Policy,
 use dcp_runner::machine::{Effect, Event, Verdict, after, next};
 use jiff::{SignedDuration, Timestamp};
 
-/// A small generator of numbers that depend on nothing but the seed.
+/// A small generator of random numbers that depend only on the seed.
 struct Dice(u64);
 
 impl Dice {
@@ -27,21 +27,21 @@ impl Dice {
     }
 }
 
-/// A backend, as far as the machine can tell.
+/// A simulated backend.
 #[derive(Default)]
 struct World {
     applications: BTreeMap<String, Application>,
-    /// How often a driver was started by each name, and whether one of that name ever succeeded. Unlike the applications,
-    /// this is never forgotten.
+    /// Number of drivers that were started by each name, and whether one succeeded. Unlike the applications, these are
+    /// never forgotten.
     starts: BTreeMap<String, u32>,
     succeeded: bool,
 }
 
 struct Application {
     status: Status,
-    /// What it will come to, by itself.
+    /// Its outcome, if it is left alone.
     fate: Fate,
-    /// So many looks until it goes on.
+    /// Number of polls until it proceeds.
     patience: u64,
 }
 
@@ -58,7 +58,7 @@ impl World {
     }
 
     fn create(&mut self, name: String, dice: &mut Dice, now: Timestamp) {
-        // A backend starts nothing by a name that it knows.
+        // A backend starts no second application with a name that it knows.
         if self.applications.contains_key(&name) {
             return;
         }
@@ -71,7 +71,7 @@ impl World {
         self.applications.insert(name, application);
     }
 
-    /// Removes applications that have ended and are remembered to have: from then on, the backend would start them again.
+    /// Removes applications whose end is stored. From then on, the backend would start them again.
     fn forget(&mut self, execution: &Execution) {
         let alive = execution.name();
         let is_over = execution.phase == Phase::Retrying || execution.phase.is_final();
@@ -144,7 +144,7 @@ fn verdict(dice: &mut Dice) -> Option<Verdict> {
     }
 }
 
-/// What a Runner does with an effect, in a world where answers are lost.
+/// Performs an action like a Runner, in a world that loses replies.
 fn perform(effect: &Effect, name: &str, world: &mut World, dice: &mut Dice, now: Timestamp) -> Event {
     match effect {
         Effect::Nothing | Effect::Wait(_) | Effect::Step => Event::Stepped,
@@ -168,7 +168,7 @@ fn perform(effect: &Effect, name: &str, world: &mut World, dice: &mut Dice, now:
         }
         Effect::Create => {
             match dice.roll(10) {
-                // It never arrived; or it did, and the answer was lost.
+                // The request or its reply was lost.
                 0 => Event::Unavailable("it is down".to_owned()),
                 1 => {
                     world.create(name.to_owned(), dice, now);
@@ -197,7 +197,7 @@ fn perform(effect: &Effect, name: &str, world: &mut World, dice: &mut Dice, now:
     }
 }
 
-/// One execution to its end; what does not hold is an error.
+/// Simulates one execution to its end. Returns an error if an invariant is violated.
 fn simulate(seed: u64) -> Result<Vec<Transition>, String> {
     let mut dice = Dice(seed);
     let mut now = Timestamp::UNIX_EPOCH;
@@ -211,7 +211,7 @@ fn simulate(seed: u64) -> Result<Vec<Transition>, String> {
         history.extend(transition);
         *kept = changed;
     };
-    // What hangs and may take as long as it likes, somebody cancels.
+    // An execution without a run timeout may hang, so it is cancelled.
     let patience = kept.policy.run_seconds.is_none().then_some(2_000);
     let cancelled_at = dice.once_in(3).then(|| dice.roll(40)).or(patience);
     for round in 0..10_000 {
@@ -234,8 +234,7 @@ fn simulate(seed: u64) -> Result<Vec<Transition>, String> {
         if dice.once_in(3) {
             world.forget(&kept);
         }
-        // A crash before the effect, or between it and what is remembered of it: the next one begins where what is kept
-        // left off.
+        // A crash before the action, or before its outcome is stored. The next cycle continues from the stored state.
         if dice.once_in(6) {
             continue;
         }

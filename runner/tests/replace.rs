@@ -1,5 +1,5 @@
-//! Runs of one schedule that replace each other, in a world in which a Runner dies between any two lines: thousands of
-//! seeds, each of which can be run again alone by `DCP_SEED=N`.
+//! Simulates runs of one schedule that replace each other, in a world in which a Runner crashes between any two lines,
+//! for thousands of seeds. `DCP_SEED=N` repeats a single one.
 
 use dcp_gateway::{End, Phase as At, Status};
 use dcp_model::manifest::Backend;
@@ -8,7 +8,7 @@ use dcp_runner::machine::{Effect, Event, after, next};
 use dcp_runner::replace::{Claim, Rival, decide};
 use jiff::{SignedDuration, Timestamp};
 
-/// A small generator of numbers that depend on nothing but the seed.
+/// A small generator of random numbers that depend only on the seed.
 struct Dice(u64);
 
 impl Dice {
@@ -22,7 +22,7 @@ impl Dice {
     }
 }
 
-/// A run, as its row in the store has it, and whether its driver is alive.
+/// A run as stored, and whether its driver is alive.
 struct Run {
     execution: Execution,
     order: i64,
@@ -61,7 +61,7 @@ fn submit(runs: &mut Vec<Run>, order: i64, now: Timestamp) {
     runs.push(Run { execution, order, has_key: false, alive: false });
 }
 
-/// Performs an effect for a run. Returns none if the Runner dies before it learns the result.
+/// Performs an action for a run like a Runner, and returns its outcome.
 fn perform(runs: &mut [Run], at: usize, effect: &Effect, dice: &mut Dice, now: Timestamp) -> Event {
     let status = |phase, end| Some(Status { phase, started: Some(now), end });
     let ended = |succeeded: bool, stopped: bool| {
@@ -90,7 +90,7 @@ fn perform(runs: &mut [Run], at: usize, effect: &Effect, dice: &mut Dice, now: T
     }
 }
 
-/// Claims the key as the store does in one transaction, and acts on the result as the Runner does.
+/// Claims the key like the store in one transaction, and handles the result like the Runner.
 fn claim(runs: &mut [Run], at: usize, dice: &mut Dice, now: Timestamp) -> Event {
     let others = runs.iter().enumerate().filter(|(other, run)| *other != at && run.is_live());
     let rivals: Vec<Rival> = others
@@ -105,7 +105,7 @@ fn claim(runs: &mut [Run], at: usize, dice: &mut Dice, now: Timestamp) -> Event 
         }
         Claim::Newer(by) => Event::Replaced { by },
         Claim::Held(by) => {
-            // It may die before it asks.
+            // The Runner may crash before it requests the replacement.
             let holder = runs.iter_mut().find(|run| run.execution.id == by).filter(|_| dice.roll(4) > 0);
             if let Some(holder) = holder {
                 after(&mut holder.execution, Event::Replaced { by: id }, now);
@@ -123,7 +123,7 @@ fn simulate(seed: u64) -> Result<u32, String> {
     for _ in 0..100_000 {
         now = now.checked_add(SignedDuration::from_millis(500)).expect("soon");
         if runs.len() < most && dice.roll(12) == 0 {
-            // Nearly always the next one, and now and then an older one that comes late.
+            // Nearly always the next one; sometimes an older one that comes late.
             let order =
                 i64::try_from(runs.len()).expect("small") * 10 - if dice.roll(5) == 0 { 25 } else { 0 };
             submit(&mut runs, order, now);
@@ -143,7 +143,7 @@ fn simulate(seed: u64) -> Result<u32, String> {
         if runs.iter().filter(|run| run.alive).count() > 1 {
             return Err("two drivers are alive".to_owned());
         }
-        // Nothing of it is written down if the Runner dies just now.
+        // The outcome is not stored if the Runner crashes now.
         if dice.roll(6) > 0 {
             after(&mut runs[at].execution, event, now);
         }
@@ -151,7 +151,7 @@ fn simulate(seed: u64) -> Result<u32, String> {
     Err("they never ended".to_owned())
 }
 
-/// Returns how many runs were replaced.
+/// Checks all runs, and returns the number of replaced ones.
 fn check(runs: &[Run]) -> Result<u32, String> {
     let mut replaced = 0;
     for run in runs {

@@ -1,4 +1,4 @@
-//! What Spark wrote (`results/make`), read back; and what somebody else may have made of it.
+//! Tests of reading results: those that Spark wrote (`results/make`), and manipulated ones.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
-/// More than this is read of no result here.
+/// Maximum length that is read of a result.
 const MOST: usize = 80 << 20;
 
 fn kept() -> PathBuf {
@@ -44,7 +44,7 @@ async fn avro(execution: &str) -> Vec<u8> {
     read_from(&kept(), execution, Format::Avro).await.expect("it can be read")
 }
 
-/// A result of these files.
+/// Returns a folder with a result of these files.
 fn result(files: &[(&str, &[u8])]) -> TempDir {
     let folder = TempDir::new().expect("there is room");
     let place = folder.path().join("a/1");
@@ -55,7 +55,7 @@ fn result(files: &[(&str, &[u8])]) -> TempDir {
     folder
 }
 
-/// How many rows Avro's own library finds.
+/// Returns the number of rows by Avro's own library.
 fn rows(avro: &[u8]) -> usize {
     let reader = apache_avro::Reader::new(avro).expect("it is Avro");
     reader.collect::<Result<Vec<_>, _>>().expect("they are rows").len()
@@ -85,7 +85,7 @@ async fn columns_keep_their_names_whatever_is_in_them() {
         r#"{{"count(1)":1,"größe":1,"a b":2,"a.b":3,"a`b":4,"a\"b":5,"1":6,"two":7,"two_2":8,"TWO":9,"":10,"日本":11,"x\ny":12,"two_2_2":13,"deep":{deep}}}"#
     );
     assert_eq!(json("names").await, format!("[\n{expected}\n]"));
-    // Any reader of Avro takes its names.
+    // The names are valid for any reader of Avro.
     assert_eq!(rows(&avro("names").await), 1);
 }
 
@@ -204,7 +204,7 @@ async fn an_execution_has_a_place_for_each_attempt_and_leaves_none() {
     assert!(!folder.path().join("a").exists() && folder.path().join("ab/1").exists());
 }
 
-/// A file of one block, without a codec.
+/// Returns a file of one block, without a codec.
 fn file(schema: &str, rows: i64, data: &[u8]) -> Vec<u8> {
     let mut file = b"Obj\x01\x02\x16avro.schema".to_vec();
     file.extend(long(i64::try_from(schema.len()).expect("it is short")));
@@ -271,7 +271,7 @@ async fn what_claims_more_than_it_has_is_refused() {
     let said = refused(&large).await;
     assert!(said.contains("too large to be read (68157440 bytes): the limit is 64 MiB"), "{said}");
     assert!(!said.contains("damaged"), "{said}");
-    // Snappy says first how much comes out of it.
+    // Snappy stores the decompressed size first.
     let snappy = fs::read(kept().join("snappy/1/part-00000.avro")).expect("it is there");
     let codec = snappy.windows(6).position(|it| it == b"snappy").expect("it is named");
     let schema = of("\"int\"");
@@ -283,7 +283,7 @@ async fn what_claims_more_than_it_has_is_refused() {
     assert!(refused(&file).await.contains("too large to be read (4294967295 bytes)"));
 }
 
-/// Rows without a byte can be as many as a block says; they are made as they are asked for.
+/// A block may claim any number of rows without bytes; they are converted one by one, on demand.
 #[tokio::test]
 async fn rows_of_nothing_take_no_room() {
     let folder = result(&[("part-0.avro", &file(&of("\"null\""), i64::MAX, &[])), ("_SUCCESS", b"")]);
@@ -300,7 +300,7 @@ async fn a_file_that_ends_too_soon_is_refused_wherever() {
         let all = json(codec).await;
         for end in (0..whole.len()).step_by(step) {
             let folder = result(&[("part-0.avro", &whole[..end]), ("_SUCCESS", b"")]);
-            // Where a block ends, a file may too.
+            // A file may end where a block ends.
             if let Ok(less) = read_from(folder.path(), "a", Format::Json).await {
                 let less = String::from_utf8(less).expect("it is text");
                 assert!(less == "[]" || all.starts_with(less.trim_end_matches("\n]")), "{codec} {end}");

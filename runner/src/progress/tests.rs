@@ -6,8 +6,8 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// What Spark 4.1.1 wrote of two queries: one that counts what comes ten times a second, one that finds nothing. Most
-/// of what is no event of a query was left out.
+/// The log of Spark 4.1.1 with two queries: one counts rows that arrive ten times a second, one finds no data. Most
+/// other events are left out.
 const LOG: &str = include_str!("tests/spark-4.1.1.log");
 
 fn at(text: &str) -> Timestamp {
@@ -30,7 +30,7 @@ fn what_spark_wrote_is_understood() {
     assert_eq!(started, Progress { queries: 2, ..Progress::default() });
     let first = after(line("QueryProgressEvent", 0));
     assert_eq!((first.last, first.batches), (None, 1), "the other one has not done anything yet");
-    // From here on, the one that finds nothing is the last that was heard of.
+    // From here on, both queries have a time, and the older one counts.
     let idle = after(line("QueryIdleEvent", 0));
     assert_eq!(idle.last, Some(at("2026-11-21T19:48:55.715Z")));
     let all = after(line("QueryTerminatedEvent", 0) - 1);
@@ -43,7 +43,7 @@ fn what_spark_wrote_is_understood() {
     assert_eq!(after(LOG.lines().count()).queries, 0);
 }
 
-/// A batch of a query that reads a topic.
+/// Returns the event of a batch of a query that reads a topic.
 fn batch(run: &str, id: i64, end: &str, latest: &str) -> String {
     let name = "org.apache.spark.sql.streaming.StreamingQueryListener$QueryProgressEvent";
     let source = serde_json::json!({
@@ -90,7 +90,7 @@ proptest! {
     }
 }
 
-/// A log in parts, as Spark makes it.
+/// A log in parts, like Spark's.
 struct Written {
     folder: TempDir,
 }
@@ -121,7 +121,7 @@ fn a_log_is_read_on_while_it_is_written() {
     let mut follower = Follower::new(written.folder.path().to_owned());
     let (mut told, cut) = (None, LOG.len() / 7);
     for (number, part) in (0_u64..).zip(LOG.as_bytes().chunks(cut)) {
-        // In the middle of a line, always in the next part of the log: that is worse than Spark does.
+        // Each piece ends in the middle of a line, more often than with Spark.
         written.write(1, std::str::from_utf8(part).unwrap());
         told = follower.look().unwrap();
         assert!(told.is_some(), "{number}");
@@ -141,7 +141,7 @@ fn what_was_read_of_a_log_is_removed() {
     let there: Vec<u64> = (1..=last).filter(|number| written.part(*number).exists()).collect();
     assert_eq!(there, [last - 1, last]);
     assert_eq!(follower.look().unwrap().unwrap(), after(LOG.lines().count()));
-    // Whoever comes later reads what is there, and goes on from that.
+    // A new reader continues with the parts that still exist.
     written.write(last + 1, &format!("{}\n", batch("late", 40, "0", "0")));
     let mut another = Follower::new(written.folder.path().to_owned());
     assert_eq!(another.look().unwrap().unwrap().queries, 1);
