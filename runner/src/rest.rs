@@ -1,8 +1,8 @@
-//! A Runner for those who have no gRPC: JSON over HTTP, and the `OpenAPI` document that says how.
+//! A Runner over REST: JSON over HTTP, with an `OpenAPI` document of the interface.
 //!
-//! It is a face and nothing more: what is asked for becomes what [`crate::api`] takes, and what comes of it is told.
-//! [`dcp_server`] serves it beside the gRPC service, with the same tokens, limits and log. Whatever stands in a body
-//! or a query and is not known is refused by its name, as whoever misspelt it would else wait for it in vain.
+//! It only converts: requests become calls of [`crate::api`], and results become responses. [`dcp_server`] serves it
+//! beside the gRPC service, with the same tokens, limits and log. Unknown fields and parameters are rejected by name,
+//! because they may be misspelt.
 
 mod document;
 mod given;
@@ -34,12 +34,12 @@ use response::{Execution, Page, Row, Step};
 
 pub use document::document;
 
-/// The largest body that is read: a job with its SQL.
+/// Maximum size of a body: a job with its SQL.
 const BODY: usize = 4 << 20;
 
 type State_ = State<Arc<dyn Runner>>;
 
-/// All of it, for a server to serve.
+/// Returns all routes, for a server.
 pub fn router(runner: Arc<dyn Runner>) -> Router {
     let document = document();
     let (router, _) = routes().split_for_parts();
@@ -51,7 +51,7 @@ pub fn router(runner: Arc<dyn Runner>) -> Router {
         .with_state(runner)
 }
 
-/// What is answered, and what the document says of it: both from one list.
+/// Returns the routes and their part of the document, from one list.
 fn routes() -> OpenApiRouter<Arc<dyn Runner>> {
     OpenApiRouter::with_openapi(document::frame())
         .routes(routes!(submit, list))
@@ -62,10 +62,10 @@ fn routes() -> OpenApiRouter<Arc<dyn Runner>> {
         .routes(routes!(result))
 }
 
-/// Has a job run, once
+/// Runs a job once
 ///
-/// Answers as soon as it is kept that it is to run. Whoever submits with the same `token` again is told of the same
-/// job, so that it is safe to try again where an answer was lost.
+/// Responds as soon as the job is stored. A repeated submit with the same `token` returns the same job, so that a retry
+/// after a lost response is safe.
 #[utoipa::path(
     post,
     path = "/api/v1/job",
@@ -101,7 +101,7 @@ async fn submit(State(runner): State_, call: Call, Body(body): Body) -> Result<R
     Ok((status, location, response::json(&Execution::from(submitted.record))).into_response())
 }
 
-/// Tells of jobs, the newest first
+/// Lists jobs, the newest first
 #[utoipa::path(
     get,
     path = "/api/v1/job",
@@ -121,7 +121,7 @@ async fn list(State(runner): State_, Query(asked): Query<ListQuery>) -> Result<R
     Ok(offload(weight, write).await)
 }
 
-/// Tells of a job
+/// Returns the status of a job
 #[utoipa::path(
     get,
     path = "/api/v1/job/{id}",
@@ -133,9 +133,9 @@ async fn check(State(runner): State_, Job { id }: Job) -> Result<Response, Refus
     Ok(response::json(&Execution::from(runner.check(&id).await?)))
 }
 
-/// Has a job stop
+/// Stops a job
 ///
-/// Answers at once: the job has stopped when its phase is final. One that has ended stays as it is.
+/// Responds at once; the job has stopped when its phase is final. A job that has ended is left unchanged.
 #[utoipa::path(
     post,
     path = "/api/v1/job/{id}/cancel",
@@ -147,10 +147,10 @@ async fn cancel(State(runner): State_, call: Call, Job { id }: Job) -> Result<Re
     Ok(response::json(&Execution::from(runner.cancel(&id, &call.by).await?)))
 }
 
-/// What the driver of a job wrote
+/// Returns the log of a job's driver
 ///
-/// Where the log breaks off, so does the connection. What was received is then whole as far as it goes, and `offset`
-/// asks for the rest.
+/// If reading the log fails, the connection is closed. The bytes received until then are valid, and `offset` requests
+/// the rest.
 #[utoipa::path(
     get,
     path = "/api/v1/job/{id}/logs",
@@ -173,10 +173,10 @@ async fn logs(
     Ok(given::stream("text/plain; charset=utf-8", bytes))
 }
 
-/// The steps of a job from phase to phase, each as it happens
+/// Streams the steps of a job, which are its transitions between phases
 ///
-/// The answer ends with the job. Each line is a step; where something goes wrong on the way, the last line is a
-/// refusal. Server-sent events are given to those who accept nothing else before them: `step`, and then `error`.
+/// The response ends with the job. Each line is a step; if the stream fails, the last line is an error. Clients that
+/// accept server-sent events before all else get events: `step`, and `error` at the end.
 #[utoipa::path(
     get,
     path = "/api/v1/job/{id}/steps",
@@ -205,11 +205,11 @@ async fn steps(
     Ok(given::stream(form.content_type(), lines(steps, form, ALIVE)))
 }
 
-/// The rows that a job's SQL returned
+/// Returns the rows that a job's SQL returned
 ///
-/// There are some once the job has succeeded, where its SQL was told to return them (`returnResult: true`). A row is
-/// an object on a line of its own; Avro is given by `format=avro`, or to those who accept `avro/binary` before all
-/// else. Where the result breaks off, so does the connection.
+/// Rows exist once the job has succeeded, if its SQL returns them (`returnResult: true`). Each row is an object on its
+/// own line. `format=avro`, or accepting `avro/binary` before all else, selects Avro. If reading the result fails, the
+/// connection is closed.
 #[utoipa::path(
     get,
     path = "/api/v1/job/{id}/result",

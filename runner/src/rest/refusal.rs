@@ -85,7 +85,7 @@ pub(super) fn last_word(error: &Error) -> Value {
     to_json(&status::of(error))
 }
 
-/// Why a call was refused.
+/// The error of a call.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(not(test), expect(dead_code, reason = "it says in the document what dcp-server writes"))]
@@ -97,54 +97,54 @@ pub(super) struct Refused {
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "it says in the document what dcp-server writes")]
 pub(super) struct Why {
-    /// HTTP's number.
+    /// The HTTP status code.
     #[schema(minimum = 400, maximum = 599)]
     code: u16,
-    /// gRPC's name, such as `NOT_FOUND`.
+    /// The name of the gRPC code, such as `NOT_FOUND`.
     status: String,
-    /// For people: what is wrong, what was expected, what to do.
+    /// Message for people: the problem, the expectation and the remedy.
     message: String,
-    /// For programs.
+    /// Reason for programs.
     #[schema(example = "NOT_FOUND")]
     reason: Option<String>,
-    /// The protocol that gives the reason its meaning.
+    /// The protocol that defines the reason.
     domain: Option<String>,
-    /// What more there is to know, such as the `field` that is wrong, or the `execution` that holds a key.
+    /// Details, such as the `field` that is wrong, or the `execution` that holds a key.
     metadata: Option<BTreeMap<String, String>>,
 }
 
-/// What every call may be refused with.
+/// Errors of all calls.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "it says in the document which refusals there are")]
 pub(super) enum Refusals {
-    /// What was asked for can't be right: `INVALID` names the `field`
+    /// The request is invalid: `INVALID` names the `field`
     #[response(status = 400)]
     Invalid(#[to_schema] Refused),
-    /// There is no token, or it is not known: `UNAUTHENTICATED`
+    /// The token is missing or unknown: `UNAUTHENTICATED`
     #[response(status = 401)]
     Unauthenticated(#[to_schema] Refused),
-    /// Whoever asks may not: `DENIED`
+    /// The caller is not permitted to do this: `DENIED`
     #[response(status = 403)]
     Denied(#[to_schema] Refused),
-    /// As much as may be is there already, and `EXHAUSTED` names the limit. To try again later is safe.
+    /// A limit is reached, and `EXHAUSTED` names it. A retry later is safe.
     #[response(status = 429)]
     Exhausted(#[to_schema] Refused),
-    /// What is stored is damaged: `CORRUPT`
+    /// The stored data is damaged: `CORRUPT`
     #[response(status = 500)]
     Corrupt(#[to_schema] Refused),
-    /// It can't be done just now: `UNAVAILABLE`. To try again is safe.
+    /// A temporary failure: `UNAVAILABLE`. A retry is safe.
     #[response(status = 503)]
     Unavailable(#[to_schema] Refused),
-    /// The call took longer than it may: `TOO_LATE`. To try again is safe.
+    /// The call exceeded its timeout: `TOO_LATE`. A retry is safe.
     #[response(status = 504)]
     TooLate(#[to_schema] Refused),
 }
 
-/// What a call about one job may be refused with beside that.
+/// Further errors of calls about one job.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "it says in the document which refusals there are")]
 pub(super) enum OfJob {
-    /// There is no such job, or nothing of it that was asked for: `NOT_FOUND`
+    /// The job, or the requested part of it, does not exist: `NOT_FOUND`
     #[response(status = 404)]
     NotFound(#[to_schema] Refused),
 }

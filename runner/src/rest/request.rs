@@ -53,11 +53,11 @@ impl<S: Sync> FromRequestParts<S> for Call {
     }
 }
 
-/// The job that a path names.
+/// The job in a path.
 #[derive(Debug, IntoParams)]
 #[into_params(parameter_in = Path)]
 pub(super) struct Job {
-    /// What a submit has told.
+    /// The id from the response to the submit.
     #[param(value_type = String, pattern = "^[a-z0-9]{1,40}$")]
     pub(super) id: Id,
 }
@@ -164,32 +164,32 @@ impl TryFrom<String> for Before {
     }
 }
 
-/// Which jobs.
+/// Selects jobs.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
-    /// Of a project, or of a `project/target`.
+    /// Scope: a project, or a `project/target`.
     #[serde(default, deserialize_with = "said")]
     #[param(value_type = Option<String>, nullable = false, min_length = 1, max_length = 256, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     scope: Option<Named>,
-    /// Of a domain.
+    /// Domain of the jobs.
     #[serde(default, deserialize_with = "said")]
     #[param(value_type = Option<String>, nullable = false, min_length = 1, max_length = 256, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     domain: Option<Named>,
-    /// Of this name.
+    /// Name of the jobs.
     #[serde(default, deserialize_with = "said")]
     #[param(value_type = Option<String>, nullable = false, min_length = 1, max_length = 256, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
     name: Option<Named>,
-    /// In a phase, or in one of several: give it once for each.
+    /// Phase of the jobs. May be repeated to select several phases.
     #[serde(default)]
     #[param(max_items = 64)]
     phase: Vec<Phase>,
-    /// How many at most; 50, where it is not said.
+    /// Maximum number of jobs; 50 by default.
     #[serde(default, deserialize_with = "said")]
     #[param(value_type = Option<u32>, nullable = false, minimum = 1, maximum = 1000)]
     limit: Option<Within<1, { page::LARGEST as u64 }>>,
-    /// The `nextPage` of an earlier answer.
+    /// The `nextPage` of an earlier response.
     #[serde(default, deserialize_with = "said")]
     #[param(value_type = Option<String>, nullable = false, pattern = "^[a-z0-9]{1,40}$")]
     page: Option<Before>,
@@ -210,20 +210,20 @@ impl ListQuery {
     }
 }
 
-/// Which part of a log.
+/// Selects a part of a log.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct LogsQuery {
-    /// Of an attempt, from 1 on; of the last one, where it is not said.
+    /// Number of the attempt, counted from 1; the last attempt by default.
     #[serde(default, deserialize_with = "said")]
     #[param(value_type = Option<u64>, nullable = false, minimum = 1, maximum = 4_294_967_295_u64)]
     attempt: Option<Within<1, { u32::MAX as u64 }>>,
-    /// From a byte on.
+    /// Offset of the first byte.
     #[serde(default, deserialize_with = "said")]
     #[param(value_type = Option<u64>, nullable = false, minimum = 0, maximum = 9_007_199_254_740_991_u64)]
     offset: Option<Within<0, EXACT>>,
-    /// Goes on for as long as the job does; through all further attempts, where none is named.
+    /// Continues as long as the job runs; if no attempt is given, through all further attempts.
     #[serde(default, deserialize_with = "said")]
     #[param(value_type = Option<bool>, nullable = false)]
     follow: Option<bool>,
@@ -240,12 +240,12 @@ impl From<LogsQuery> for LogRequest {
     }
 }
 
-/// Which steps.
+/// Selects steps.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct StepsQuery {
-    /// From a step on; the first one has the number 0.
+    /// Number of the first step, counted from 0.
     #[serde(default, deserialize_with = "said")]
     #[param(value_type = Option<u64>, nullable = false, minimum = 0, maximum = 9_007_199_254_740_991_u64)]
     from: Option<Within<0, EXACT>>,
@@ -257,18 +257,18 @@ impl StepsQuery {
     }
 }
 
-/// In which form.
+/// The format of a result.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct ResultQuery {
-    /// What `Accept` says, where it is not said; and else JSON.
+    /// Format of the rows; by default, the one in `Accept`, or else JSON.
     #[serde(default, deserialize_with = "said")]
     #[param(nullable = false, inline)]
     format: Option<Rows>,
 }
 
-/// How rows are given.
+/// A format of rows.
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 enum Rows {
@@ -286,31 +286,31 @@ impl ResultQuery {
     }
 }
 
-/// That a job is to be run once: a job that comes along as `definition`, or one that was applied, as `reference`.
+/// A request to run a job once: either an inline job as `definition`, or an applied job as `reference`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Submit {
-    /// Whoever submits with the same token again gets the same job.
+    /// Idempotency token: a repeated submit with the same token returns the same job.
     #[schema(min_length = 1, max_length = 128, pattern = "^[!-~]+$")]
     token: String,
-    /// A job as `dcp compile` writes it: the body of a `CoreEtlJob`.
+    /// A job in the format of `dcp compile`: the body of a `CoreEtlJob`.
     #[schema(value_type = Option<Object>)]
     definition: Option<Box<CoreEtlJob>>,
     reference: Option<Reference>,
-    /// Values for the job's parameters, 256 at most.
+    /// Values of the job's parameters, at most 256.
     #[serde(default)]
     parameters: BTreeMap<String, String>,
     streaming: Option<Streaming>,
-    /// At most one live job holds a key, whoever asks.
+    /// Exclusive key. At most one live job holds it, whoever submitted it.
     #[schema(min_length = 1, max_length = 1024)]
     exclusive: Option<String>,
-    /// With `exclusive`: the place of this run among those with the same key. It waits for the key, and cancels the job of
-    /// a lower order that has it.
+    /// With `exclusive`: the order among the jobs with the same key. The job waits for the key, and cancels the job of
+    /// a lower order that holds it.
     order: Option<i64>,
     fence: Option<Fence>,
 }
 
-/// A job that was applied.
+/// A reference to an applied job.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Reference {
@@ -321,7 +321,7 @@ struct Reference {
     domain: String,
     #[schema(min_length = 1, max_length = 256)]
     name: String,
-    /// The one that is applied now, where there is none.
+    /// Fingerprint of the revision; the applied one if none is given.
     #[schema(pattern = "^[0-9a-f]{64}$")]
     fingerprint: Option<String>,
 }

@@ -25,51 +25,51 @@ pub(super) fn json(value: &impl Serialize) -> Response {
 pub(super) struct Execution {
     #[schema(example = "01kah2v3q4c7t8w9x0y1z2a3b4")]
     id: String,
-    /// Where the job was applied; none where it came along.
+    /// Scope to which the job was applied; none if it was submitted inline.
     #[serde(skip_serializing_if = "Option::is_none")]
     scope: Option<String>,
     domain: String,
     name: String,
-    /// The fingerprint of the job that is run.
+    /// Fingerprint of the job that runs.
     job: String,
-    /// Whether this very job was asked for, and not the one that was applied just then.
+    /// Set if the caller requested this revision, and not the one that was applied at that time.
     pinned: bool,
     parameters: BTreeMap<String, String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     streaming: Option<Streaming>,
     #[serde(skip_serializing_if = "Option::is_none")]
     exclusive: Option<String>,
-    /// The place among the jobs with the same key, of which a higher one replaces a lower one.
+    /// Order among the jobs with the same key: a higher one replaces a lower one.
     #[serde(skip_serializing_if = "Option::is_none")]
     order: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     fence: Option<Fence>,
-    /// Who has asked for it.
+    /// The caller that submitted the job.
     by: String,
     phase: Phase,
     created: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
     ended: Option<Timestamp>,
-    /// What it waits for, where it can't go on.
+    /// The reason why the job can't proceed now.
     #[serde(skip_serializing_if = "Option::is_none")]
     waiting: Option<String>,
-    /// Nothing is done before this.
+    /// Time before which no action is taken.
     #[serde(skip_serializing_if = "Option::is_none")]
     not_before: Option<Timestamp>,
     policy: Policy,
-    /// Where the next attempt is started.
+    /// The backend of the next attempt.
     backend: Backend,
-    /// The oldest first.
+    /// Sorted from the oldest to the newest.
     attempts: Vec<Attempt>,
-    /// How many attempts were given other resources than the one before.
+    /// Number of attempts that were given other resources than the one before.
     remedies: u32,
-    /// What the next attempt is given that the job does not say.
+    /// Settings of the next attempt that differ from the job's own.
     adjusted: BTreeMap<String, Adjustment>,
     #[serde(skip_serializing_if = "Option::is_none")]
     stopping: Option<Stopping>,
-    /// Every step from one phase to another, the first one first.
+    /// All transitions between phases, the oldest first.
     history: Vec<Step>,
-    /// How the queries of a stream are, as of late; none where that is not told.
+    /// Recent status of a stream's queries; none if it is unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     progress: Option<Progress>,
 }
@@ -111,29 +111,29 @@ impl From<Record> for Execution {
     }
 }
 
-/// How the queries of a stream are.
+/// The status of a stream's queries.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Progress {
-    /// Those that run.
+    /// Number of running queries.
     queries: u32,
-    /// When the last of them to do so has last finished a batch, or found nothing to read.
+    /// Each query has a time of its last batch or idle trigger; this is the oldest of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     last: Option<Timestamp>,
-    /// The batches that were finished since the driver started, and the rows that were read.
+    /// Batches finished and rows read since the driver started.
     batches: u64,
     rows: u64,
-    /// Rows that came in a second, and those that can be taken in one, as of late.
+    /// Recent input rate and processing rate, in rows per second.
     input_rate: f64,
     rate: f64,
-    /// How long a batch takes, as of late.
+    /// Recent batch duration of the slowest query.
     batch_millis: u64,
-    /// The records of topics that are there and not read; none where no source tells.
+    /// Lag: records of topics that were not read yet; none if no source reports it.
     #[serde(skip_serializing_if = "Option::is_none")]
     behind: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     watermark: Option<Timestamp>,
-    /// The rows that are kept as state, and the memory that they take.
+    /// Rows of state, and the memory that they use.
     state_rows: u64,
     state_bytes: u64,
 }
@@ -156,18 +156,18 @@ impl From<progress::Progress> for Progress {
     }
 }
 
-/// Jobs, and where to go on.
+/// A page of jobs.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Page {
-    /// The newest first.
+    /// Sorted from the newest to the oldest.
     pub(super) jobs: Vec<Execution>,
-    /// The `page` of the next query; none where there are no more.
+    /// The `page` of the next query; none on the last page.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) next_page: Option<String>,
 }
 
-/// How a job is to be tried, and how long it may take.
+/// Retries and timeouts of a job.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Policy {
@@ -175,13 +175,13 @@ struct Policy {
     remedies: u32,
     backoff_seconds: u64,
     max_backoff_seconds: u64,
-    /// Empty where every failure is tried again that a further attempt can mend.
+    /// Causes that are retried. If it is empty, every failure is retried that a further attempt can fix.
     causes: Vec<Cause>,
     start_seconds: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     run_seconds: Option<u64>,
     stop_seconds: u64,
-    /// How long what a backend keeps of it is kept after it has ended.
+    /// Seconds for which a backend keeps its data of the job after the end.
     ttl_seconds: u64,
 }
 
@@ -209,19 +209,19 @@ impl From<execution::Policy> for Policy {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Attempt {
-    /// From 1 on.
+    /// Counts from 1.
     number: u32,
     backend: Backend,
-    /// When it was decided upon: before anything was started.
+    /// Time of the decision to start the attempt, before anything was started.
     begun: Timestamp,
-    /// When its driver was first seen to run.
+    /// Time at which the driver was first seen running.
     #[serde(skip_serializing_if = "Option::is_none")]
     running: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     end: Option<End>,
     #[serde(skip_serializing_if = "Option::is_none")]
     diagnosis: Option<Diagnosis>,
-    /// Settings that differ from what the job says, with the reason for each.
+    /// Settings that differ from the job's own, with the reason for each.
     adjusted: BTreeMap<String, Adjustment>,
 }
 
@@ -240,13 +240,13 @@ impl From<execution::Attempt> for Attempt {
     }
 }
 
-/// How an attempt ended.
+/// The end of an attempt.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct End {
     at: Timestamp,
     succeeded: bool,
-    /// It was asked to stop.
+    /// The attempt was requested to stop.
     stopped: bool,
     /// The driver's exit code.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -254,7 +254,7 @@ struct End {
     /// The signal that ended the driver.
     #[serde(skip_serializing_if = "Option::is_none")]
     signal: Option<i32>,
-    /// What the backend says of it.
+    /// The backend's message about the end.
     message: String,
 }
 
@@ -265,18 +265,18 @@ impl From<dcp_gateway::End> for End {
     }
 }
 
-/// What a failed attempt failed of.
+/// The cause of a failed attempt.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Diagnosis {
-    /// None where no further attempt can mend it, or nothing is known.
+    /// None if no further attempt can help, or the cause is unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     class: Option<Cause>,
-    /// The name of the cause, of a closed list.
+    /// The name of the cause, from a closed list.
     cause: String,
-    /// In a sentence.
+    /// One sentence.
     summary: String,
-    /// The lines that say so.
+    /// The log lines that prove the cause.
     evidence: Vec<String>,
 }
 
@@ -300,17 +300,17 @@ fn settings(adjusted: BTreeMap<String, execution::Adjustment>) -> BTreeMap<Strin
     adjusted.into_iter().map(one).collect()
 }
 
-/// Why an attempt is being stopped.
+/// The reason for which an attempt is being stopped.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 enum Stopping {
-    /// Somebody asked for it.
+    /// A user or program requested the stop.
     Cancelled { by: String },
-    /// A later run of the same schedule takes its place.
+    /// A later run of the same schedule replaces it.
     Replaced { by: String },
-    /// The driver did not run in time.
+    /// The driver did not run before the start timeout.
     StartTimeout,
-    /// The driver ran for too long.
+    /// The driver ran longer than the run timeout.
     RunTimeout,
 }
 
@@ -325,17 +325,17 @@ impl From<execution::Stopping> for Stopping {
     }
 }
 
-/// A step from one phase to another.
+/// A transition from one phase to another.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Step {
-    /// From 0 on: who has read up to here goes on from the next one.
+    /// Counts from 0. A client that has read up to here continues with the next number.
     number: u64,
     at: Timestamp,
     from: Phase,
     to: Phase,
     attempt: u32,
-    /// In a sentence.
+    /// One sentence.
     why: String,
 }
 

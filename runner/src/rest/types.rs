@@ -46,7 +46,7 @@ macro_rules! mirror {
 }
 
 mirror! {
-    /// How far a job has come. `SUCCEEDED`, `FAILED` and `CANCELLED` are final.
+    /// The phase of a job. `SUCCEEDED`, `FAILED` and `CANCELLED` are final.
     as "SCREAMING_SNAKE_CASE" Phase of execution::Phase:
     Queued, Submitting, Pending, Running, Retrying, Cancelling, Succeeded, Failed, Cancelled,
 }
@@ -60,7 +60,7 @@ impl From<Phase> for execution::Phase {
 }
 
 mirror! {
-    /// What runs a job.
+    /// A backend that runs jobs.
     as "camelCase" Backend of manifest::Backend: Kubernetes, Emr, Databricks, Local,
 }
 
@@ -70,34 +70,34 @@ mirror! {
     OutOfMemory, NodeLost, ShuffleLost, Scheduling, Dependencies, Backend, Timeout, UserCode,
 }
 
-/// How a job that is kept running is run: a stream, or a service, which has neither trigger nor checkpoint.
+/// Settings of a continuous job: a stream, or a service, which has neither trigger nor checkpoint.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Streaming {
-    /// As in a manifest: exactly one of `asap: {}`, `every: 10s` and `continuous: 1s`.
+    /// The trigger in the format of manifests: exactly one of `asap: {}`, `every: 10s` and `continuous: 1s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>, example = json!({"every": "10s"}))]
     trigger: Option<Trigger>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(example = "s3://bucket/checkpoints/orders")]
     checkpoint: Option<String>,
-    /// The revision whose state is to lie at the checkpoint: another one is set aside before it starts, and that of this
-    /// one is put back. Where it is not said, it starts with whatever lies there.
+    /// The revision whose state is put at the checkpoint before the start; state of another revision is set aside. By
+    /// default, the job starts with whatever state is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u64>, minimum = 0, maximum = 9_007_199_254_740_991_u64)]
     state: Option<Within<0, { EXACT }>>,
-    /// How long its running batch may take to finish when it is stopped; as long as the job says, where it is not said.
+    /// Grace period in which the running batch may finish on stop; the job's own by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "2m")]
     grace: Option<Duration>,
-    /// How many executors it has, where that is not as the job says.
+    /// Number of executors; the job's own by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0, maximum = 10_000)]
     executors: Option<u32>,
 }
 
-/// The lease that the caller holds. Once a younger epoch of it was seen, older ones are refused. Only the caller who used
-/// it first may use it, and an epoch may rise by 1,000,000 at once.
+/// The lease that the caller holds. Once a newer epoch was seen, older ones are rejected. Only the caller who used the
+/// lease first may use it, and an epoch may rise by at most 1,000,000 at once.
 #[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Fence {
