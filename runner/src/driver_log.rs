@@ -1,8 +1,8 @@
 //! Splits a driver's log into the events that Spark logged and the lines that the program wrote.
 //!
-//! Both go to one file. An event begins with a line in Spark's log4j pattern, `26/01/31 02:00:11 ERROR Logger: message`,
-//! and log4j writes it whole, so the lines of a stack trace or of a longer message follow at once. Any other line is the
-//! program's. A program that prints lines in that pattern can't be told from Spark.
+//! Both go to one file. An event begins with a line in Spark's log4j pattern, `26/01/31 02:00:11 ERROR Logger:
+//! message`. log4j writes an event at once, so that the lines of a stack trace or of a longer message follow without a
+//! gap. All other lines are the program's. Lines that a program prints in that pattern count as Spark's.
 
 use std::mem;
 
@@ -137,7 +137,7 @@ fn exception(line: &str) -> Option<Expected> {
     Some(if line.len() > class.len() { Expected::ExceptionMessage { lines: 0 } } else { Expected::Stack })
 }
 
-/// Messages of several lines are schemas, plans and lists of statuses.
+/// Returns the expectation after a line of a message. Schemas, plans and lists of statuses have several lines.
 fn message(line: &str, depth: u32, lines: u32) -> Option<Expected> {
     let opened = u32::try_from(line.matches(['{', '[']).count()).unwrap_or(u32::MAX);
     let closed = u32::try_from(line.matches(['}', ']']).count()).unwrap_or(u32::MAX);
@@ -152,14 +152,15 @@ fn message(line: &str, depth: u32, lines: u32) -> Option<Expected> {
     (continues && lines < LONGEST).then_some(Expected::Message { depth, lines: lines + 1 })
 }
 
-/// A line of a stack trace below its exception.
+/// Returns whether a line belongs to a stack trace, below its exception.
 pub(crate) fn is_frame(line: &str) -> bool {
     let inside = line.trim_start_matches('\t');
     inside.len() < line.len()
         && (inside.starts_with("at ") || inside.starts_with("... ") || inside.starts_with("Suppressed: "))
 }
 
-/// The name of an exception's class with which a line begins: `java.lang.Exception`, `java.lang.Exception: message`.
+/// Returns the name of the exception's class that a line begins with: `java.lang.Exception`, `java.lang.Exception:
+/// message`.
 pub(crate) fn class(line: &str) -> Option<&str> {
     let end = line.find(|it: char| !(it.is_ascii_alphanumeric() || matches!(it, '.' | '_' | '$')));
     let name = &line[..end.unwrap_or(line.len())];

@@ -48,7 +48,7 @@ pub trait Jobs: fmt::Debug + Send + Sync {
     /// Returns the current revision of a job, if it is applied.
     async fn current(&self, of: &Reference) -> Result<Option<Fingerprint>>;
 
-    /// Returns whether a reconciler keeps the job running.
+    /// Returns whether the job is continuous, so that a reconciler runs it.
     async fn is_continuous(&self, of: &Reference) -> Result<bool>;
 
     /// Returns the job at a revision, if that revision was ever applied.

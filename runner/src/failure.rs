@@ -45,8 +45,8 @@ const HEAP: i32 = 52;
 
 /// Returns the cause of a failure, with the lines that prove it.
 ///
-/// The end of the driver's process decides first, then the error that ended the program, then Spark's own events. What
-/// the program printed never makes a failure one of a node, an executor, a container or the cluster.
+/// The end of the driver's process decides first, then the error that ended the program, then Spark's own events. The
+/// program's output never proves a failure of a node, an executor, a container or the cluster.
 pub fn diagnose(evidence: Evidence<'_>) -> (Cause, Diagnosis) {
     let Evidence { end, log } = evidence;
     // A private key has several lines, so secrets are hidden before lines are chosen.

@@ -23,7 +23,7 @@ pub enum Effect {
     Step,
     /// Get the exclusive key from the execution that is to be replaced.
     Claim,
-    /// Prepare the checkpoint of the first attempt, before there is any driver.
+    /// Prepare the checkpoint of the first attempt, before a driver can use it.
     Prepare,
     /// Start the current attempt, unless it was started already.
     Create,

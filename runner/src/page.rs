@@ -5,7 +5,7 @@ use crate::api::Record;
 /// Default size and maximum size of a page.
 pub(crate) const SIZE: u32 = 50;
 pub(crate) const LARGEST: u32 = 1_000;
-/// Maximum number of phases in a filter; there are fewer phases.
+/// Maximum number of phases in a filter. Fewer phases than that exist.
 pub(crate) const PHASES: usize = 64;
 
 /// Returns the id after which the next page begins, if there may be one.

@@ -40,7 +40,7 @@ enum Then {
     Pause(Duration),
     /// Wait for a free slot, or until the task is woken.
     Slot,
-    /// The execution was changed by somebody else; read it again.
+    /// Another writer changed the execution; read it again.
     Reload,
     /// Leave the execution: it has ended, or another Runner owns it.
     Leave,
@@ -106,7 +106,7 @@ async fn to_its_end(
             Then::On => known = Some(record),
             Then::Pause(time) => {
                 task.looked.send_replace(true);
-                // A woken task reads the execution again, because somebody wrote it.
+                // A woken task reads the execution again, because another writer changed it.
                 if !pause(task, time).await {
                     known = Some(record);
                 }

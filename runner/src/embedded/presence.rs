@@ -1,13 +1,13 @@
 //! The membership of this Runner among those that share a store.
 //!
-//! On one machine, a Runner holds a file lock; another Runner takes over when it can get the lock. Across machines, each
-//! Runner increments a heartbeat counter in its row of `runner_runners`. A Runner whose counter does not change for the
-//! length of the lease, by the observer's clock, is gone, so that no two clocks need to agree. A Runner that could not
-//! send its heartbeat for two thirds of the lease does nothing any more, before others take over from it.
+//! On one machine, a Runner holds a file lock; another Runner takes over when it can get the lock. Across machines,
+//! each Runner increments a heartbeat counter in its row of `runner_runners`. A Runner whose counter does not change
+//! for the length of the lease, by the observer's clock, is gone, so that no two clocks need to agree. A Runner that
+//! could not send its heartbeat for two thirds of the lease stops all actions, before others take over from it.
 //!
-//! A takeover deletes the row. Every write that makes a Runner the owner of an execution requires the row of that Runner
-//! in the same statement or transaction, so that a Runner that was paused in between can't own anything. Live executions
-//! whose owner has no row are taken over by any Runner of the same place.
+//! A takeover deletes the row. Every write that makes a Runner the owner of an execution requires the row of that
+//! Runner in the same statement or transaction, so that a Runner that was paused in between can't own anything. Live
+//! executions whose owner has no row are taken over by any Runner of the same place.
 
 use std::collections::HashMap;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -35,9 +35,9 @@ pub struct Presence {
 /// The way in which members detect that another one is gone.
 #[derive(Debug)]
 pub enum Way {
-    /// By its lock in this folder, on one machine.
+    /// A member is gone if its lock file in this folder is not locked. Works on one machine.
     Locks(PathBuf),
-    /// By its heartbeat.
+    /// A member is gone if its heartbeat stops.
     Beats,
 }
 

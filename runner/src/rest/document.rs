@@ -1,4 +1,4 @@
-//! The OpenAPI document of the REST interface.
+//! The `OpenAPI` document of the REST interface.
 
 use serde_json::Value;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};

@@ -25,12 +25,12 @@ pub(super) fn up(value: u64, finest: u64) -> u64 {
     value.checked_next_multiple_of(step).unwrap_or(value)
 }
 
-/// Returns whether the wished size is well above the current one.
+/// Returns whether the needed size is well above the current one.
 pub(super) fn well_above(wish: u64, now: u64) -> bool {
     wish > now.saturating_add(now / 4)
 }
 
-/// Returns whether half of the current size is enough. A size that grew to one and a half times the wish does not
+/// Returns whether half of the current size is enough. A size that grew to one and a half times the need does not
 /// shrink again, so that sizes do not oscillate.
 pub(super) fn well_below(wish: u64, now: u64) -> bool {
     wish <= now / 2

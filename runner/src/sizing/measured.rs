@@ -1,4 +1,4 @@
-//! Measurements of a run: its resources and what it did with them, small enough to be stored for every run.
+//! Measurements of a run: its resources and their usage, small enough to be stored for every run.
 
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,7 @@
-//! The Runners that are members, and which executions they own.
+//! The membership of Runners, and their ownership of executions.
 //!
-//! A takeover deletes the row of a Runner. Each write that makes a Runner an owner holds the row of that Runner until it
-//! is committed ([`Database::key_share`]), so that the two can't overlap.
+//! A takeover deletes the row of a Runner. Each write that makes a Runner an owner holds the row of that Runner until
+//! it is committed ([`Database::key_share`]), so that the two can't overlap.
 
 use std::collections::{BTreeSet, HashSet};
 
