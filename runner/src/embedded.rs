@@ -197,7 +197,7 @@ impl Embedded {
     pub async fn stop(&self) -> Result<()> {
         self.0.stopping.send_replace(true);
         // Others take over at once after `leave`, so this Runner must not move a checkpoint beside them. A move that
-        // takes longer ends with this process, and others take over when the heartbeat is missing.
+        // takes longer ends with this process, and others detect that the process is gone.
         match tokio::time::timeout(PATIENCE, self.0.moving.write()).await {
             Ok(_nothing_moves) => self.0.presence.leave(&self.0.store).await,
             Err(_) => Ok(()),
@@ -209,7 +209,7 @@ impl Embedded {
         let tasks: Vec<Arc<Task>> = self.0.tasks().values().cloned().collect();
         for task in tasks {
             let mut looked = task.looked.subscribe();
-            // A task that ends drops its sender, and then the status is known.
+            // A task also sets it when it ends. A timeout is no error.
             let _ = tokio::time::timeout(PATIENCE, looked.wait_for(|it| *it)).await;
         }
     }

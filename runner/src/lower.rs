@@ -281,7 +281,7 @@ fn python(python: &Python) -> BTreeMap<String, String> {
         set("spark.pyspark.python", python.clone());
     }
     if !python.packages.is_empty() {
-        // Spark has no setting for packages; the backend installs them.
+        // Spark has no setting for packages; the backend provides them.
         set(PACKAGES, json!(python.packages).to_string());
     }
     conf

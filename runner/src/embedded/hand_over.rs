@@ -16,7 +16,7 @@ use crate::store::Also;
 /// Minimum interval for storing the progress of streams, which other Runners read.
 const TOLD: Duration = Duration::from_secs(2);
 
-/// Maximum number of executions that one cycle removes.
+/// Maximum number of executions that one cycle cleans, and maximum number that it deletes.
 const SOME: u32 = 200;
 
 pub(super) async fn run(inner: Arc<Inner>) {
@@ -52,7 +52,7 @@ async fn rounds(inner: &Arc<Inner>) {
 }
 
 impl Inner {
-    /// Adopts executions without an owner, and drives all executions that this Runner owns.
+    /// Adopts executions whose owner is no member, and drives all executions that this Runner owns.
     pub(super) async fn take_up(self: &Arc<Self>) -> Result<()> {
         self.presence.sweep(&self.store).await?;
         let owned = self.store.owned(&self.presence.id()).await?;

@@ -31,7 +31,7 @@ impl Inner {
             Some(task) => {
                 let mut versions = task.version.subscribe();
                 tokio::select! {
-                    // The wait fails when the task ends, and that is a change too.
+                    // `task` keeps the sender alive, so this can't fail. If the task ends, the pause ends the wait.
                     _ = versions.wait_for(|it| *it > version) => {}
                     () = pause => {}
                 }
