@@ -1,5 +1,5 @@
-//! What it takes to keep very many continuous jobs as they are declared, with a Runner that answers at once: to start
-//! them all, to do nothing, to restart some, and to go on after a reconciler or an execution has died.
+//! Measures the cost of reconciling many continuous jobs against a Runner that responds at once: starting all jobs, the
+//! steady state, restarting some, and recovery from the death of a reconciler or an execution.
 
 mod at_once;
 mod process;
@@ -22,28 +22,30 @@ pub use streams::{Streams, apply_streams};
 use crate::runner::Result;
 use at_once::AtOnce;
 
-/// As long as it is unless something else is asked for, and as short as one may want it.
+/// Leases to measure: the default of `dcp serve reconciler`, and a short one.
 const LEASES: [(&str, Duration); 2] =
     [("failover_15", Duration::from_secs(15)), ("failover_5", Duration::from_secs(5))];
-/// So many executions die.
+/// The number of executions that are made to fail.
 pub const DEATHS: usize = 20;
-/// How far apart, so that they fall anywhere between two looks at the Runner.
+/// Time between two failures. It is no multiple of the poll interval, so that failures fall at any point between polls.
 const APART: Duration = Duration::from_millis(137);
-/// How long anything may take.
+/// Timeout of each wait.
 const PATIENCE: Duration = Duration::from_mins(10);
 
-/// What is measured, and how often.
+/// Size and duration of the measurement.
 #[derive(Debug)]
 pub struct Options {
     pub rounds: usize,
     pub jobs: usize,
-    /// How long it is looked at doing nothing.
+    /// Duration of the measurement in the steady state.
     pub steady: Duration,
     pub postgres: bool,
 }
 
-/// All that there is, as JSON: lists of what each round gave. One process is for one database: what it has needed for one,
-/// it holds. The folder for temporary files has to be on the disk that is meant.
+/// Runs all measurements, and returns a JSON object with the list of values of each.
+///
+/// Measure one database per process, because memory is never returned to the system. The folder for temporary files
+/// must be on the disk to measure.
 pub async fn measure(options: &Options) -> Result<Value> {
     let mut found: HashMap<&str, Vec<f64>> = HashMap::new();
     for number in 0..options.rounds {
@@ -61,7 +63,7 @@ pub async fn measure(options: &Options) -> Result<Value> {
     Ok(json!({ "jobs": options.jobs, "deaths": DEATHS, "found": found }))
 }
 
-/// A memory of nothing, and what is done to it one after the other.
+/// A round of measurements, on a new database.
 struct Round<'a> {
     options: &'a Options,
     database: String,
@@ -77,7 +79,8 @@ impl<'a> Round<'a> {
         Ok(Self { options, database, runner, store, generation: 0, found: Vec::new() })
     }
 
-    /// What takes long, and is nearly the same each time, is done once.
+    /// Runs all measurements of a round; slow ones with little variance (steady state, failover) only if `with_all` is
+    /// set.
     async fn go(&mut self, with_all: bool) -> Result<()> {
         let jobs = self.options.jobs;
         self.apply(jobs).await?;
@@ -117,13 +120,13 @@ impl<'a> Round<'a> {
         self.found.push((what, value));
     }
 
-    /// Another generation of the first jobs; tells when its commit was begun.
+    /// Applies a new generation of the first `count` jobs, and returns the time at which the commit began.
     async fn apply(&mut self, count: usize) -> Result<Timestamp> {
         self.generation += 1;
         streams::applied(&self.database, Streams { count, generation: self.generation }).await
     }
 
-    /// By connections of its own, as if it were another process.
+    /// Starts a reconciler with its own connections, as in a separate process.
     async fn keeper(&self, lease: Duration) -> Result<Keeping> {
         let keeper = Reconciler {
             registry: streams::registry(&self.database).await?,
@@ -139,7 +142,8 @@ impl<'a> Round<'a> {
         Ok(Keeping { stop, task: tokio::spawn(keeper.run(stopped)) })
     }
 
-    /// Waits until so many were ever started; tells how long after a time the last one was, in seconds.
+    /// Waits until `count` executions were ever created, and returns the seconds from `since` to the start of the
+    /// latest.
     async fn started(&self, count: usize, since: Timestamp) -> Result<f64> {
         let deadline = Instant::now() + PATIENCE;
         while self.runner.count() < count {
@@ -155,7 +159,7 @@ impl<'a> Round<'a> {
         Ok(self.store.jobs().await?.iter().map(|(_, memory)| memory.version).sum())
     }
 
-    /// Waits until nothing was written for a while.
+    /// Waits until no job state was stored for three seconds.
     async fn rests(&self) -> Result<()> {
         let mut before = self.versions().await?;
         loop {
@@ -180,8 +184,8 @@ impl<'a> Round<'a> {
         Ok(())
     }
 
-    /// Executions die, each by itself: how soon it was noticed, how long it was left alone as its policy has it, and how
-    /// late it was started then. Jobs that nothing was done to before.
+    /// Fails executions one by one, of jobs that were not changed before. Measures the time until the reconciler
+    /// notices the failure, the backoff of its policy, and the delay of the restart after the backoff.
     async fn deaths(&mut self) -> Result<()> {
         let jobs = self.options.jobs;
         let before = self.runner.count();
@@ -210,13 +214,13 @@ impl<'a> Round<'a> {
         Ok(())
     }
 
-    /// One of two reconcilers dies without a word; then a job is changed.
+    /// Ends one of two reconcilers abruptly, then changes a job.
     async fn failover(&mut self, what: &'static str, lease: Duration) -> Result<()> {
         let first = self.keeper(lease).await?;
         let (before, begun) = (self.runner.count(), self.apply(1).await?);
         self.started(before + 1, begun).await?;
         let second = self.keeper(lease).await?;
-        // It knows the first one's heartbeat by now, as a waiting reconciler does.
+        // The second reconciler must have read the first one's heartbeat by now, as in production.
         tokio::time::sleep(lease / 2).await;
         let died = Timestamp::now();
         first.die().await;
@@ -227,7 +231,7 @@ impl<'a> Round<'a> {
         second.leave().await
     }
 
-    /// What is remembered is what runs, of all jobs: or what was measured is worth nothing.
+    /// Checks that the stored state of all jobs matches their live executions; otherwise the measurements are void.
     async fn all_run(&self) -> Result<()> {
         let all: HashMap<Key, StoredJob> = self.store.jobs().await?.into_iter().collect();
         for number in 0..self.options.jobs {
@@ -243,14 +247,14 @@ impl<'a> Round<'a> {
     }
 }
 
-/// A reconciler that runs.
+/// A running reconciler.
 struct Keeping {
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
 impl Keeping {
-    /// In the middle of whatever it does.
+    /// Aborts the reconciler at an arbitrary point.
     async fn die(self) {
         self.task.abort();
         let _ = self.task.await;

@@ -1,5 +1,4 @@
-//! What `make bench` measures: a corpus of manifests, and the steps of reading and validating it; a Runner; and a
-//! reconciler.
+//! The benchmarks of `make bench`: validating a corpus of manifests, a Runner, and a reconciler.
 
 pub mod corpus;
 pub mod keep;

@@ -1,4 +1,4 @@
-//! `dcp-bench`: makes the corpus, and measures what can be measured inside of one process.
+//! `dcp-bench`: generates the corpus, and runs the measurements that need no `dcp` process.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -31,68 +31,68 @@ enum Command {
         corpus: PathBuf,
         #[arg(long, default_value_t = 7)]
         repeat: usize,
-        /// The phases of validating instead, for finding where its time goes.
+        /// Time the phases of validating instead, to find the slow ones.
         #[arg(long)]
         profile: bool,
     },
-    /// Validates a corpus, as `dcp validate` does it, without what it prints.
+    /// Validates a corpus like `dcp validate`, without printing diagnostics.
     Validate {
         corpus: PathBuf,
-        /// On one thread.
+        /// Use one thread.
         #[arg(long)]
         single: bool,
     },
-    /// Prints the schema of manifests, as `dcp schema` does it.
+    /// Prints the schema of manifests, like `dcp schema`.
     Schema,
-    /// Measures a Runner, and prints as JSON what was found. Its databases are in the folder for temporary files, which
-    /// has to be on a disk.
+    /// Measures a Runner, and prints the results as JSON. Its databases are in the folder for temporary files, which
+    /// must be on a disk.
     Runner {
-        /// The `dcp` that supervises what is started.
+        /// The `dcp` binary that supervises executions.
         #[arg(long)]
         dcp: PathBuf,
         #[arg(long, default_value_t = 5)]
         repeat: usize,
-        /// How long each thing is done in each round.
+        /// Duration of each measurement in each round.
         #[arg(long, default_value_t = 2.0)]
         seconds: f64,
-        /// How many finished executions are kept.
+        /// Number of stored executions that have ended.
         #[arg(long, default_value_t = 1_000_000)]
         kept: u32,
-        /// How many executions are started one after the other.
+        /// Number of executions to start one after the other.
         #[arg(long, default_value_t = 30)]
         starts: usize,
-        /// SQLite alone.
+        /// Measure SQLite only.
         #[arg(long)]
         no_postgres: bool,
     },
-    /// Measures a reconciler with a Runner that answers at once, and prints as JSON what was found. Its database is in the
-    /// folder for temporary files, which has to be on a disk.
+    /// Measures a reconciler against a Runner that responds at once, and prints the results as JSON. Its database is in
+    /// the folder for temporary files, which must be on a disk.
     Keep {
         #[arg(long, default_value_t = 5)]
         repeat: usize,
-        /// How many continuous jobs there are.
+        /// Number of continuous jobs.
         #[arg(long, default_value_t = 10_000)]
         jobs: usize,
-        /// How long it is looked at while nothing changes.
+        /// Duration of the measurement in the steady state.
         #[arg(long, default_value_t = 30.0)]
         steady: f64,
-        /// In PostgreSQL, and not in SQLite.
+        /// Use PostgreSQL instead of SQLite.
         #[arg(long)]
         postgres: bool,
     },
-    /// Applies continuous jobs: a part of `keep`, which starts it itself.
+    /// Applies continuous jobs. `keep` starts this command itself.
     #[command(hide = true)]
     ApplyStreams {
         database: String,
         #[command(flatten)]
         streams: keep::Streams,
     },
-    /// Serves a Runner that runs nothing, until its input ends: a part of `runner`, which starts it itself.
+    /// Serves a Runner without capacity until standard input ends. `runner` starts this command itself.
     #[command(hide = true)]
     ServeRunner { database: String },
 }
 
-/// The one that `dcp` has.
+/// The allocator of `dcp`.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,4 +1,4 @@
-//! Times of the steps from bytes to diagnostics, on one thread of this process.
+//! Times the steps from bytes to diagnostics, on one thread of this process.
 
 use std::hint::black_box;
 use std::io;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::validate::{self, Folder, Threads};
 
-/// Files that are read once, and then come from memory.
+/// Manifests that are read once, and then loaded from memory.
 struct Loaded {
     folder: Folder,
     paths: Vec<String>,
@@ -46,17 +46,17 @@ fn read(folder: &Folder, paths: &[String]) -> io::Result<Vec<String>> {
     paths.iter().map(|path| load(path.as_str())).collect()
 }
 
-/// A step: its name in the result, and what it does once. It returns the time, so that it can leave out its set-up.
+/// A step: its name in the result, and a function that runs it once and returns the time without its set-up.
 type Step<'a> = (&'static str, Box<dyn Fn() -> Duration + 'a>);
 
-/// Runs a step on everything, including the dropping of what it makes.
+/// Runs a step and drops its result; the time includes both.
 fn timed<T>(work: impl FnOnce() -> T) -> Duration {
     let start = Instant::now();
     drop(black_box(work()));
     start.elapsed()
 }
 
-/// The steps whose ratios are goals.
+/// Times the steps whose ratios have goals.
 pub fn steps(root: &Path, repeat: usize) -> io::Result<Value> {
     with_compiler(root, |loaded, compiler| {
         let texts = || loaded.texts.iter().map(String::as_str);
@@ -78,7 +78,7 @@ pub fn steps(root: &Path, repeat: usize) -> io::Result<Value> {
     })
 }
 
-/// The phases of validating, each by itself. What is left of `analyze` after the others is checks and secrets.
+/// Times each phase of validating. The rest of `analyze` is checks and secrets.
 pub fn phases(root: &Path, repeat: usize) -> io::Result<Value> {
     with_compiler(root, |loaded, compiler| {
         let analyze = || -> Vec<_> {
@@ -121,7 +121,7 @@ pub fn phases(root: &Path, repeat: usize) -> io::Result<Value> {
     })
 }
 
-/// A step that is given every tree, made anew each time, without the time that this takes.
+/// Returns a step that processes all trees. The trees are parsed anew for each run, outside of the measured time.
 fn each<'a>(
     loaded: &'a Loaded,
     work: impl Fn(&'a str, &mut yaml::Tree<'a>) + 'a,
@@ -143,7 +143,8 @@ fn with_compiler(root: &Path, work: impl FnOnce(&Loaded, &Compiler<'_>) -> Value
     Ok(result)
 }
 
-/// Once to warm up, then all steps in turn, so that what disturbs the machine for a while disturbs all of them.
+/// Runs all steps in turn, so that a temporary disturbance affects all of them. The first round warms up and does not
+/// count.
 fn run(steps: &[Step<'_>], repeat: usize) -> Value {
     let mut times: Vec<Vec<Duration>> = vec![Vec::new(); steps.len()];
     for round in 0..=repeat {
@@ -163,7 +164,7 @@ fn run(steps: &[Step<'_>], repeat: usize) -> Value {
     json!({ "seconds": all })
 }
 
-/// One of the two ways from a text to its trees.
+/// One of the two YAML parsers.
 type Parse = for<'t> fn(FileId, &'t str) -> yaml::Parsed<'t>;
 
 fn parse(text: &str, parse: Parse) {

@@ -1,5 +1,5 @@
-//! What a Runner achieves: how many submits and checks a second, beside what this machine's disk and databases achieve
-//! by themselves; what a million executions cost that are kept; and how long it takes until spark-submit runs.
+//! Measures a Runner: submits and checks per second beside the limits of the disk and the databases, the cost of a
+//! million stored executions, and the time from a submit until spark-submit runs.
 
 mod bare;
 mod calls;
@@ -30,28 +30,28 @@ use calls::{Times, rate};
 use load::Load;
 use served::Server;
 
-/// Whatever went wrong: a benchmark that can't measure says so, and ends.
+/// The result of a measurement. Any error ends the benchmark.
 pub type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// How many submit at once.
+/// The number of concurrent clients.
 const CLIENTS: usize = 64;
 
-/// What is measured, and how long.
+/// Size and duration of the measurement.
 #[derive(Debug)]
 pub struct Options {
-    /// The `dcp` that supervises what is started.
+    /// The `dcp` binary that supervises executions.
     pub dcp: PathBuf,
     pub rounds: usize,
-    /// How long each thing is done in each round.
+    /// Duration of each measurement in each round.
     pub time: Duration,
-    /// How many finished executions are kept.
+    /// Number of stored executions that have ended.
     pub kept: u32,
-    /// How many are started one after the other.
+    /// Number of executions to start one after the other.
     pub starts: usize,
     pub postgres: bool,
 }
 
-/// All that there is, as JSON. Temporary folders have to be on the disk that is measured.
+/// Runs all measurements, and returns them as JSON. The folder for temporary files must be on the disk to measure.
 pub async fn measure(options: &Options) -> Result<Value> {
     let folder = tempfile::tempdir()?;
     let mut databases = vec![("sqlite", Databases::sqlite(folder.path()))];
@@ -67,7 +67,7 @@ pub async fn measure(options: &Options) -> Result<Value> {
     Ok(json!({ "clients": CLIENTS, "rates": rates, "kept": kept, "start": start }))
 }
 
-/// A database for each purpose, so that none holds what another one left.
+/// Databases by purpose, so that no measurement sees the rows of another.
 struct Databases {
     store: String,
     served: String,
@@ -94,7 +94,8 @@ async fn open(database: &str) -> Result<Store> {
     })
 }
 
-/// Lists of what each round gave. What is compared takes turns, so that what disturbs one disturbs all.
+/// Returns the list of values of each rate. Databases take turns within a round, so that a disturbance affects all of
+/// them.
 async fn rates(options: &Options, folder: &Path, databases: &[(&str, Databases)]) -> Result<Value> {
     let load = Arc::new(Load::new());
     let mut contenders = Vec::new();
@@ -121,16 +122,16 @@ async fn rates(options: &Options, folder: &Path, databases: &[(&str, Databases)]
     Ok(found.into())
 }
 
-/// A database with all that is measured of it.
+/// A database, and the clients that measure it.
 struct Contender<'a> {
     name: &'a str,
     load: Arc<Load>,
     store: Store,
     bare: bare::Bare,
-    /// Held for as long as it is to answer.
+    /// The server stops when this is dropped.
     _server: Server,
     clients: Arc<Vec<Remote>>,
-    /// Those who ask for nothing that anybody would have to look up.
+    /// Clients of the health service, whose calls need no database.
     empty: Arc<Vec<HealthClient<Channel>>>,
 }
 
@@ -184,7 +185,7 @@ impl<'a> Contender<'a> {
         Ok(found)
     }
 
-    /// What one client waits for, with nobody beside it.
+    /// Measures the latency of a single client without concurrent calls.
     async fn alone(&self, ids: &[Id], time: Duration) -> Result<Vec<(&'static str, f64)>> {
         let client = &self.clients[0];
         let submits = Times::of(time, async || fresh(&client.submit(self.load.submit()).await?));

@@ -1,4 +1,4 @@
-//! What `dcp validate DIR` does, less the printing of diagnostics: finds the manifests, reads each, links all.
+//! Implements `dcp validate DIR` without printing diagnostics: finds the manifests, reads each, and links all.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,15 +23,15 @@ impl SourceLoader for Folder {
     }
 }
 
-/// How the files are read.
+/// The number of threads that read files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Threads {
     One,
-    /// As many as there are cores.
+    /// One thread per core.
     All,
 }
 
-/// The manifests below a folder, relative to it and in order.
+/// Returns the sorted paths of the manifests below a folder, relative to it.
 pub fn discover(root: &Path) -> io::Result<Vec<String>> {
     let mut found = Vec::new();
     for entry in ignore::WalkBuilder::new(root).build() {
@@ -47,7 +47,7 @@ pub fn discover(root: &Path) -> io::Result<Vec<String>> {
     Ok(found)
 }
 
-/// The project file's text; empty where there is none.
+/// Returns the project file's text, or an empty text if there is no project file.
 pub fn project_text(root: &Path) -> io::Result<String> {
     match std::fs::read_to_string(root.join(project::FILE_NAME)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
@@ -55,7 +55,7 @@ pub fn project_text(root: &Path) -> io::Result<String> {
     }
 }
 
-/// Reads a project file that is known to be good.
+/// Reads a project file that is known to be valid.
 pub fn read_project(text: &str) -> io::Result<Project<'_>> {
     if text.is_empty() {
         return Ok(Project::none());

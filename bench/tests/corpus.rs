@@ -1,4 +1,4 @@
-//! The corpus is what the benchmark says that it is.
+//! Checks the documented properties of the corpus.
 
 use std::collections::{BTreeMap, BTreeSet};
 

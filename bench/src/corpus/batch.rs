@@ -1,4 +1,4 @@
-//! Jobs that end: SQL, Python programs and programs for the JVM.
+//! Batch jobs: SQL, Python programs and programs for the JVM.
 
 use std::fmt::Write as _;
 
@@ -27,7 +27,7 @@ pub(super) fn sql(workload: &Workload, rng: &mut Rng, out: &mut String) {
     if scheduled {
         schedule(rng, out);
     } else if rng.chance(70) {
-        // Every table that others write may be waited for, whether it is read or not.
+        // An asset trigger may name any table that another workload writes, even one that the job does not read.
         on_assets(workload, rng, out);
     } else {
         out.push_str("  run: {manual: {}}\n");

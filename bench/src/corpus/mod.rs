@@ -1,5 +1,7 @@
-//! Manifests as an organisation of many teams might have them: valid, each writing its own table, many reading what
-//! others write. The same seed gives the same bytes, and a smaller corpus is the beginning of a larger one.
+//! Generates manifests that resemble those of an organisation of many teams. Each manifest is valid and writes its own
+//! table; many read tables of others.
+//!
+//! The same seed gives the same bytes, and a smaller corpus is a prefix of a larger one.
 
 mod batch;
 mod rng;
@@ -16,10 +18,10 @@ use std::path::Path;
 use rng::Rng;
 use workload::{Kind, Workload};
 
-/// The seed that the published numbers are measured with.
+/// The seed of the published measurements.
 pub const SEED: u64 = 7;
 
-/// The project file of a corpus, which its manifests take a variable from.
+/// The project file of a corpus. Its manifests use the variable.
 pub const PROJECT: &str = "\
 project: corpus
 manifests: [manifests]
@@ -30,12 +32,12 @@ variables:
 /// A file of a corpus.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
-    /// Relative to the corpus, with `/` between its parts.
+    /// Path relative to the corpus, with `/` as separator.
     pub path: String,
     pub text: String,
 }
 
-/// The manifest at `index` of the corpus of `seed`.
+/// Returns the manifest at `index` of the corpus of `seed`.
 pub fn manifest(seed: u64, index: usize) -> File {
     let workload = Workload::new(seed, index);
     let mut rng = Rng::new(seed, index as u64 * 2 + 1);
@@ -61,7 +63,7 @@ fn write_file(path: &Path, text: &str) -> io::Result<()> {
     }
 }
 
-/// Writes a corpus into a folder, and returns how many bytes its manifests have.
+/// Writes a corpus into a folder, and returns the total size of its manifests in bytes.
 pub fn write(out: &Path, count: usize, seed: u64) -> io::Result<usize> {
     std::fs::create_dir_all(out)?;
     std::fs::write(out.join(dcp_compiler::project::FILE_NAME), PROJECT)?;
@@ -69,7 +71,7 @@ pub fn write(out: &Path, count: usize, seed: u64) -> io::Result<usize> {
     for index in 0..count {
         let file = manifest(seed, index);
         write_file(&out.join(&file.path), &file.text)?;
-        // A program of the project has to be there.
+        // Validation requires that programs of the project exist.
         let program = file.text.lines().find_map(|line| line.trim().strip_prefix("main: jobs/"));
         if let Some(program) = program {
             write_file(&out.join("jobs").join(program), "")?;
@@ -87,7 +89,7 @@ macro_rules! line {
 }
 use line;
 
-/// Appends text with every line indented.
+/// Appends text, and indents each line that is not empty.
 fn indented(out: &mut String, indent: usize, text: &str) {
     for line in text.lines() {
         if line.is_empty() {

@@ -1,6 +1,6 @@
-//! Numbers that look random and are the same on every machine.
+//! Pseudo-random numbers, the same on every machine.
 
-/// `SplitMix64`. Every manifest has its own, so that it does not depend on how many others there are.
+/// A `SplitMix64` generator. Each manifest has its own, so that a manifest does not depend on the size of the corpus.
 #[derive(Debug, Clone)]
 pub(super) struct Rng(u64);
 
@@ -20,7 +20,7 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// A number below `limit`, which is not zero.
+    /// Returns a number below `limit`, which must not be zero.
     pub(super) fn below(&mut self, limit: usize) -> usize {
         let wide = u128::from(self.next()) * limit as u128;
         usize::try_from(wide >> 64).expect("it is below a usize")

@@ -1,4 +1,4 @@
-//! What manifests of every kind have: metadata before the job; resources, retries, placement and pods after it.
+//! Settings of every kind of manifest: metadata before the job; resources, retries, placement and pods after it.
 
 use std::fmt::Write as _;
 
@@ -29,7 +29,7 @@ pub(super) fn head(workload: &Workload, rng: &mut Rng, out: &mut String) {
         _ => {}
     }
     out.push_str("spec:\n");
-    // Packages for Kafka have to be of the engine's own version, and these are of 4.1.
+    // Kafka packages must match the engine's version, and those of the streams are of 4.1.
     let version = if workload.kind == Kind::Stream { "4.1" } else { rng.pick(&["3.5", "4.0", "4.1", "4.1"]) };
     line!(out, "  engine: {{version: \"{version}\"}}");
 }

@@ -1,4 +1,4 @@
-//! Batch SQL as teams write it: aggregates, joins, common table expressions, window functions, merges.
+//! Batch SQL: aggregates, joins, common table expressions, window functions and merges.
 
 use super::rng::Rng;
 use super::words::Entity;
@@ -7,7 +7,7 @@ use super::workload::{Output, Workload};
 pub(super) struct Script {
     pub(super) text: String,
     pub(super) inputs: Vec<String>,
-    /// Whether it uses the parameter `day`.
+    /// Set if the script uses the parameter `day`.
     pub(super) has_day: bool,
 }
 

@@ -1,4 +1,4 @@
-//! What the manifests of the corpus talk about.
+//! Names and texts of the corpus: domains, entities, owners, descriptions and comments.
 
 pub(super) const DOMAINS: &[&str] = &[
     "logistics",
@@ -72,7 +72,7 @@ pub(super) const COMMENTS: &[&str] = &[
     "# Numbers are checked against the ledger every Monday.\n",
 ];
 
-/// A thing that data is about.
+/// A kind of record in the data, with its columns.
 #[derive(Debug)]
 pub(super) struct Entity {
     pub(super) name: &'static str,

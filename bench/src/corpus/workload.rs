@@ -1,4 +1,5 @@
-//! Who a manifest is and what it writes, known from its index alone, so that others can read it.
+//! Identity and output of a manifest. They depend on the seed and the index alone, so that other manifests can read the
+//! table.
 
 use super::rng::Rng;
 use super::words::{DOMAINS, ENTITIES, Entity, VARIANTS};
@@ -32,7 +33,7 @@ pub(super) struct Workload {
 impl Workload {
     pub(super) fn new(seed: u64, index: usize) -> Self {
         let mut rng = Rng::new(seed, index as u64 * 2);
-        // Of a hundred: 45 SQL jobs on schedules and 8 others, 22 PySpark, 10 jars, 15 streams.
+        // Percentages: 53 SQL (most of them scheduled), 22 PySpark, 10 jar, 15 stream.
         let kind = match rng.below(100) {
             0..53 => Kind::Sql,
             53..75 => Kind::Pyspark,
@@ -53,7 +54,8 @@ impl Workload {
         Self { seed, index, kind, domain, name, entity, output }
     }
 
-    /// A table to read: often one that an earlier workload writes, so that nothing goes in a circle.
+    /// Returns a table to read, often one that an earlier workload writes. Later ones are never read, so there are no
+    /// cycles.
     pub(super) fn some_table(&self, rng: &mut Rng) -> String {
         if rng.chance(60)
             && let Some(table) = self.earlier_table(rng)
@@ -64,7 +66,7 @@ impl Workload {
         format!("lake.raw_{}.{}", rng.pick(DOMAINS), entity.name).replace('-', "_")
     }
 
-    /// A table that an earlier workload writes; nearby ones are likelier, as people depend on what they know.
+    /// Returns a table of an earlier workload. Distances are small, because real workloads read tables of related ones.
     pub(super) fn earlier_table(&self, rng: &mut Rng) -> Option<String> {
         for _ in 0..4 {
             let back = rng.between(1, self.index.clamp(1, 500));

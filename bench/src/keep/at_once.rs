@@ -1,6 +1,7 @@
-//! A Runner in memory that answers at once, so that nothing is measured but who asks it. It runs nothing: what is let in
-//! is said to run, with a batch that was finished just now, and what is cancelled has ended. Tokens, keys and epochs
-//! count for as much as with a real one.
+//! An in-memory Runner that responds at once, so that only its client is measured.
+//!
+//! It runs nothing: an admitted execution is reported as running, with a batch finished just now, and a cancelled one
+//! as ended. Tokens, exclusive keys and epochs work as in a real Runner.
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Bound;
@@ -29,9 +30,9 @@ pub(super) struct AtOnce {
 struct All {
     executions: HashMap<Id, Record>,
     tokens: HashMap<String, Id>,
-    /// The live ones, by the keys that they hold.
+    /// Live executions by their exclusive keys.
     held: BTreeMap<String, Id>,
-    /// The youngest epochs that were seen.
+    /// The newest epoch seen of each lease.
     fences: HashMap<String, u64>,
 }
 
@@ -45,24 +46,24 @@ impl AtOnce {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many there ever were.
+    /// Returns the number of executions ever created.
     pub(super) fn count(&self) -> usize {
         self.all().executions.len()
     }
 
-    /// The live one that holds a key.
+    /// Returns the live execution that holds a key.
     pub(super) fn holder(&self, key: &str) -> Option<Record> {
         let all = self.all();
         all.executions.get(all.held.get(key)?).cloned()
     }
 
-    /// When the last of those was started that are alive.
+    /// Returns the creation time of the newest live execution.
     pub(super) fn last_start(&self) -> Option<Timestamp> {
         let all = self.all();
         all.held.values().filter_map(|id| Some(all.executions.get(id)?.execution.created)).max()
     }
 
-    /// Has a live one fail of something that another attempt mends; tells when.
+    /// Fails a live execution with a retryable cause, and returns the time.
     pub(super) fn fail(&self, key: &str) -> Option<Timestamp> {
         let (mut all, at, cause) = (self.all(), Timestamp::now(), Cause::NodeLost);
         let id = all.held.get(key)?.clone();
@@ -169,7 +170,7 @@ impl Runner for AtOnce {
         let id = record.id().clone();
         all.tokens.insert(record.request.token.clone(), id.clone());
         all.held.extend(record.request.exclusive.clone().map(|key| (key, id.clone())));
-        // As a real one answers, which has written it down and begun nothing: it is seen to run by the next look.
+        // Like a real Runner, which has stored the execution and started nothing. The next poll sees it running.
         let mut answered = record.clone();
         answered.execution.phase = Phase::Queued;
         answered.execution.attempts.clear();
@@ -184,7 +185,7 @@ impl Runner for AtOnce {
     async fn cancel(&self, id: &Id, by: &str) -> Result<Record> {
         let mut all = self.all();
         let stopping = Stopping::Cancelled { by: by.to_owned() };
-        // What has ended before stays as it is.
+        // An execution that has ended already stays unchanged.
         let _ = all.end(id, Phase::Cancelled, Some(stopping), None, Timestamp::now());
         all.get(id)
     }
@@ -225,7 +226,7 @@ impl Runner for AtOnce {
     }
 }
 
-/// What runs has always finished a batch just now.
+/// Returns the progress of a stream that finished a batch just now, for a running execution.
 fn progress(phase: Phase) -> Option<Progress> {
     let now = Progress { queries: 1, last: Some(Timestamp::now()), ..Progress::default() };
     (phase == Phase::Running).then_some(now)

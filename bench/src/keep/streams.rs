@@ -1,5 +1,5 @@
-//! The continuous jobs that are kept, and how they are applied: by a process of its own, as people and pipelines do it,
-//! and so that what it needs is not counted for the reconciler.
+//! The continuous jobs of the benchmark. A separate process applies them, as people and pipelines do, so that its CPU
+//! time and memory do not count as the reconciler's.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -21,7 +21,7 @@ use crate::runner::Result;
 
 const DOMAINS: usize = 100;
 
-/// So many jobs from the first on, whose program has this argument.
+/// The first `count` jobs; `generation` is the argument of their program.
 #[derive(Debug, Clone, Copy, clap::Args)]
 pub struct Streams {
     #[arg(long)]
@@ -71,7 +71,7 @@ pub(super) async fn store(database: &str) -> Result<Store> {
     })
 }
 
-/// Has a process apply them; tells when it began to commit.
+/// Runs a process that applies the jobs, and returns the time at which its commit began.
 pub(super) async fn applied(database: &str, streams: Streams) -> Result<Timestamp> {
     let mut command = Command::new(std::env::current_exe()?);
     let (count, generation) = (streams.count.to_string(), streams.generation.to_string());
@@ -84,7 +84,7 @@ pub(super) async fn applied(database: &str, streams: Streams) -> Result<Timestam
     Ok(String::from_utf8(done.stdout)?.trim().parse()?)
 }
 
-/// Applies them, and leaves all others as they are; tells before that it begins to commit.
+/// Applies the jobs and leaves all others unchanged. Prints the time before the commit begins.
 pub async fn apply_streams(database: &str, streams: Streams) -> Result<()> {
     let Streams { count, generation } = streams;
     let files = (0..count).map(|number| (format!("stream-{number:06}.yaml"), manifest(number, generation)));

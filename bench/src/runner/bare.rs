@@ -1,4 +1,4 @@
-//! The same rows in the same tables, written by nothing but a prepared statement, so many in each transaction.
+//! Writes the same rows to the same tables with a prepared statement alone, in transactions of a given size.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ const INSERT: &str = "INSERT INTO runner_executions \
     (id, token, domain, name, job, owner, phase, version, ended, request, state) \
     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
 
-/// Binds a row, whatever the database: both have the same types under other names.
+/// Binds a row for either database: both have the same types by different names.
 macro_rules! row {
     ($record:expr) => {{
         let (record, asked) = ($record, &$record.request);
@@ -41,7 +41,7 @@ macro_rules! row {
     }};
 }
 
-/// What is kept as text: what was asked for, and how far it has come.
+/// Returns the text columns of a row: the request and the state.
 pub(super) fn texts(record: &Record) -> (String, String) {
     let mut state = json!({ "execution": record.execution });
     if !record.history.is_empty() {
@@ -51,7 +51,7 @@ pub(super) fn texts(record: &Record) -> (String, String) {
 }
 
 impl Bare {
-    /// The tables, with all jobs.
+    /// Opens a database that has the tables and all jobs of the load.
     pub(super) async fn open(database: &str, load: &Load) -> Result<Self> {
         open(database).await?.close().await;
         let mut bare = if database.starts_with("postgres") {
@@ -98,7 +98,7 @@ impl Bare {
         Ok(())
     }
 
-    /// How many rows a second.
+    /// Returns the rows written per second.
     pub(super) async fn rate(&mut self, load: &Load, batch: usize, time: Duration) -> Result<f64> {
         let (mut spent, mut rows) = (Duration::ZERO, 0_u32);
         while spent < time {
@@ -111,7 +111,7 @@ impl Bare {
         Ok(f64::from(rows) / spent.as_secs_f64())
     }
 
-    /// For what need not outlast a loss of power.
+    /// Turns off synchronous commits. Use it only for rows whose loss does not matter.
     pub(super) async fn hurry(&mut self) -> Result<()> {
         match self {
             Self::Sqlite(to) => {
@@ -124,7 +124,7 @@ impl Bare {
         Ok(())
     }
 
-    /// As after a while of ordinary work: the log is in the file, and PostgreSQL has looked at its tables.
+    /// Brings a database into the state of normal operation: SQLite's log is merged, PostgreSQL's tables are analysed.
     pub(super) async fn settle(self) -> Result<()> {
         match self {
             Self::Sqlite(mut to) => {

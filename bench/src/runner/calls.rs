@@ -1,4 +1,4 @@
-//! Calls, one after the other or by many at once, and how long they took.
+//! Rate and latency of calls, sequential or concurrent.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use tokio::task::JoinSet;
 
 use super::Result;
 
-/// How many calls are answered each second where as many callers each have one under way all the time.
+/// Returns the calls per second of `callers` concurrent callers, each of which always has one call in progress.
 pub(super) async fn rate<F>(
     callers: usize,
     time: Duration,
@@ -37,7 +37,7 @@ where
     Ok(f64::from(answered) / begun.elapsed().as_secs_f64())
 }
 
-/// Seconds, the shortest first; there is one at least.
+/// Durations in seconds, in ascending order; never empty.
 pub(super) struct Times(Vec<f64>);
 
 impl Times {
@@ -49,7 +49,7 @@ impl Times {
         Ok(Self(seconds))
     }
 
-    /// Of a call that is made again and again.
+    /// Measures a call that is repeated for `time`.
     pub(super) async fn of(time: Duration, mut call: impl AsyncFnMut() -> Result<()>) -> Result<Self> {
         let (begun, mut seconds) = (Instant::now(), Vec::new());
         while seconds.is_empty() || begun.elapsed() < time {
@@ -60,13 +60,13 @@ impl Times {
         Self::new(seconds)
     }
 
-    /// The time that so many of a hundred don't exceed.
+    /// Returns the duration that `percent` of the calls do not exceed.
     pub(super) fn percentile(&self, percent: usize) -> f64 {
         let at = (self.0.len() * percent).div_ceil(100).clamp(1, self.0.len());
         self.0[at - 1]
     }
 
-    /// The figures under which they are reported.
+    /// Returns the rate, the median and the 99th percentile by the names that the report uses.
     pub(super) fn named(&self, what: &str) -> Vec<(&'static str, f64)> {
         let count = u32::try_from(self.0.len()).unwrap_or(u32::MAX);
         let names = match what {

@@ -1,4 +1,4 @@
-//! What this machine's disk achieves by itself.
+//! Measures the disk of this machine.
 
 use std::fs::OpenOptions;
 use std::io::Write as _;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::Result;
 use super::calls::Times;
 
-/// Appends a block to a file and waits until the disk has it (`fdatasync`), again and again.
+/// Measures appends of a block to a file, each followed by `fdatasync`.
 pub(super) fn flushes(path: &Path, time: Duration) -> Result<Times> {
     let mut file = OpenOptions::new().create(true).append(true).open(path)?;
     let block = [7_u8; 4096];

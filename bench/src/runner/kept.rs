@@ -1,5 +1,5 @@
-//! What it costs to keep very many executions that have ended: the memory of the Runner that serves them, and how long
-//! it takes to find some.
+//! Measures the cost of many stored executions that have ended: memory of the Runner that serves them, and time to find
+//! some of them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,9 +15,9 @@ use super::load::{self, Load};
 use super::served::Server;
 use super::{CLIENTS, Result, now};
 
-/// How many are written in one transaction.
+/// Rows per transaction.
 const BATCH: u32 = 10_000;
-/// As many as a page has where nothing else is asked for.
+/// The default page size.
 const PAGE: u32 = 50;
 
 pub(super) async fn measure(database: &str, count: u32, time: Duration) -> Result<Value> {
@@ -51,7 +51,7 @@ pub(super) async fn measure(database: &str, count: u32, time: Duration) -> Resul
         let (clients, submit) = (Arc::clone(&clients), submitting.submit());
         async move { super::fresh(&clients[client].submit(submit).await?) }
     };
-    // Its memory first: what it is given to do now, it holds.
+    // Measure memory before the submits, because it never shrinks.
     found.insert("memory".to_owned(), server.memory()?.into());
     found.insert("submits".to_owned(), rate(CLIENTS, time, submit).await?.into());
     found.insert("check".to_owned(), check.percentile(50).into());
@@ -61,7 +61,7 @@ pub(super) async fn measure(database: &str, count: u32, time: Duration) -> Resul
     Ok(found.into())
 }
 
-/// The questions that are asked, each with what it is called.
+/// Returns the filters to measure, by name.
 fn filters(load: &Load) -> [(&'static str, Filter); 6] {
     let metadata = &load.jobs()[42].job().metadata;
     let (domain, name) = (Some(metadata.domain.to_string()), Some(metadata.name.to_string()));
@@ -76,7 +76,7 @@ fn filters(load: &Load) -> [(&'static str, Filter); 6] {
     ]
 }
 
-/// Writes executions that ended in the last twenty days, the oldest first; tells some of their ids.
+/// Writes executions that ended in the last twenty days, the oldest first, and returns some of their ids.
 async fn fill(bare: &mut Bare, load: &Load, count: u32) -> Result<Vec<Id>> {
     bare.hurry().await?;
     let begun = now().checked_sub(SignedDuration::from_hours(20 * 24))?;

@@ -1,4 +1,4 @@
-//! What is submitted: jobs of about 3 KB, most of it SQL, each submitted many times by tokens as a scheduler makes them.
+//! The load: jobs of about 3 KB, most of it SQL. Each is submitted many times, with tokens like those of a scheduler.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use super::now;
 const DOMAINS: usize = 10;
 const NAMES: usize = 10;
 
-/// Jobs, and a number for each time that one of them is submitted.
+/// Jobs, and a counter that makes each submit unique.
 pub(super) struct Load {
     jobs: Vec<Arc<Defined>>,
     next: AtomicU64,
@@ -44,7 +44,7 @@ impl Load {
         self.next().0
     }
 
-    /// As a Runner makes it of a submit.
+    /// Returns the next submit as the record that a Runner stores.
     pub(super) fn new_execution(&self) -> New {
         let (submit, job) = self.next();
         New { record: record(&submit, &job, now()), job }
@@ -68,7 +68,7 @@ impl Load {
         (submit, Arc::clone(job))
     }
 
-    /// One that has ended, in the phase that so many of them have.
+    /// Returns the next submit as an execution that has ended. Phases are distributed by `number`.
     pub(super) fn finished(&self, at: Timestamp, number: u32) -> Record {
         let (submit, job) = self.next();
         let mut record = record(&submit, &job, at);
@@ -118,7 +118,7 @@ fn record(submit: &Submit, job: &Defined, at: Timestamp) -> Record {
     Record { request, execution, history: Vec::new(), version: 1, owner: OWNER.to_owned(), progress: None }
 }
 
-/// Any of them.
+/// Returns a random element.
 pub(super) fn any<T>(of: &[T]) -> &T {
     &of[rand::random_range(0..of.len())]
 }

@@ -1,5 +1,5 @@
-//! A Runner as a process of its own, over gRPC. Its backend takes everything and has no room for anything, so that what
-//! is submitted stays queued, and only the Runner is measured.
+//! Serves a Runner over gRPC in a separate process. Its backend accepts every application and has no capacity, so that
+//! executions stay queued and only the Runner is measured.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
@@ -21,11 +21,11 @@ use super::{Result, now, open};
 
 const TOKEN: &str = "0123456789abcdef-benchmark";
 
-/// Serves a Runner until its input ends; tells its address.
+/// Serves a Runner until standard input ends. Prints its address first.
 pub async fn serve(database: &str) -> Result<()> {
     let backend = Backend { compute: Arc::new(Full), slots: Some(0) };
     let mut options = Options::new(vec![(manifest::Backend::Local, backend)], now);
-    // No URL is looked at for this: PostgreSQL has no locks on this machine.
+    // Only a SQLite store uses the locks; the Runner ignores the folder for PostgreSQL.
     options.locks = Path::new(database).parent().map(|folder| folder.join("locks"));
     let runner = Embedded::start(open(database).await?, options).await?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
@@ -40,7 +40,7 @@ pub async fn serve(database: &str) -> Result<()> {
     Ok(dcp_server::serve(listener, services, options, stop).await?)
 }
 
-/// A Runner that this process has started.
+/// A Runner process that this process has started.
 pub(super) struct Server {
     child: Child,
     url: String,
@@ -62,12 +62,12 @@ impl Server {
         Ok(Remote::new(dcp_runner::remote::Options::new(self.url.clone(), TOKEN))?)
     }
 
-    /// One who only asks whether it is well.
+    /// Returns a client of the health service.
     pub(super) fn health(&self) -> Result<HealthClient<Channel>> {
         Ok(HealthClient::new(Endpoint::from_shared(self.url.clone())?.connect_lazy()))
     }
 
-    /// How much memory it holds, in MiB.
+    /// Returns the resident memory in MiB.
     pub(super) fn memory(&self) -> Result<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("it has ended")?;
@@ -77,13 +77,13 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // It may have ended already.
+        // The process may have ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// A backend that is full.
+/// A backend without capacity.
 #[derive(Debug)]
 struct Full;
 

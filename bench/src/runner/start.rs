@@ -1,5 +1,5 @@
-//! How long it takes from a submit until spark-submit runs, against running it by hand. Spark itself takes seconds and
-//! would hide both: here spark-submit is a script that writes down when it was begun.
+//! Measures the time from a submit until spark-submit runs, and compares it with running spark-submit by hand. Spark
+//! takes seconds, which would hide both. Therefore, spark-submit is a script that records its start time.
 
 use std::path::Path;
 use std::process::Command;
@@ -19,7 +19,7 @@ use serde_json::{Value, json};
 use super::calls::Times;
 use super::{Result, now};
 
-/// The last argument is what it is called.
+/// The last argument is the name of the execution.
 const SCRIPT: &str =
     "echo $EPOCHREALTIME > \"begun-${@: -1}.part\"; mv \"begun-${@: -1}.part\" \"begun-${@: -1}\"";
 
@@ -45,7 +45,7 @@ pub(super) async fn measure(dcp: &Path, starts: usize) -> Result<Value> {
         let start = since_1970()?;
         let record = runner.submit(submit(&name)).await?.record;
         submitted.push(tokio::task::block_in_place(|| begun(&machine, &name))? - start);
-        // What is still ending would be in the way of the next one.
+        // The end of this execution would delay the next one.
         while !runner.check(record.id()).await?.execution.phase.is_final() {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -59,7 +59,7 @@ fn since_1970() -> Result<f64> {
     Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64())
 }
 
-/// When the script was begun that is called so.
+/// Waits for the script's start time of the named execution.
 fn begun(machine: &Machine, name: &str) -> Result<f64> {
     Ok(machine.line(&format!("begun-{name}")).parse()?)
 }
