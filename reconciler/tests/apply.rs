@@ -1,4 +1,4 @@
-//! What is published: by two applies at once, after a crash, and as what it is applied.
+//! Publishing DAG files: concurrent applies, repair after a crash, and the revision and commit in each file.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -22,7 +22,7 @@ fn primitives() -> Vec<Primitive> {
     of("o", &["a"])
 }
 
-/// Workloads by these names, which have one owner.
+/// Returns the primitives of workloads with these names and this owner.
 fn of(owner: &str, names: &[&str]) -> Vec<Primitive> {
     let manifest = |name: &&str| {
         format!(
@@ -46,7 +46,7 @@ fn plan(desired: &[Primitive], scope: &Scope) -> Plan {
         .expect("nothing has to be read")
 }
 
-/// The slower one has committed and is about to switch its file, when the other takes the workload away again.
+/// The slower apply has committed and is about to switch its file when the faster one deletes the workload.
 #[tokio::test]
 async fn what_was_applied_last_is_what_stays() {
     let (registry, scope) = (Memory::default(), Scope::new("shop", None));
@@ -96,8 +96,8 @@ async fn planned(target: Target<'_>, desired: &[Primitive], commit: Option<&str>
     comparison.plan(&wanted.into_iter().zip(texts).collect(), &context).expect("it can be read")
 }
 
-/// Each apply repairs what it finds and then publishes its own files, as the command does, on the same disk. One that
-/// finds another one's commit is refused; nothing else may go wrong.
+/// Each apply repairs leftovers and then publishes its own files to the same disk, like the command. An apply based on
+/// an outdated commit is rejected; no other error may occur.
 #[test]
 fn many_applies_at_once_do_not_remove_what_another_one_stages() {
     const APPLIES: usize = 8;
@@ -146,7 +146,7 @@ fn many_applies_at_once_do_not_remove_what_another_one_stages() {
     });
 }
 
-/// A registry and a folder, to which different things are applied one after the other.
+/// A registry and a DAG folder for a sequence of applies.
 struct Place {
     registry: Memory,
     dags: DagFolder,
@@ -181,7 +181,7 @@ impl Place {
         assert_eq!(found.drifts, [], "what was just applied is as applied");
     }
 
-    /// Commits, and is gone before a file is published.
+    /// Simulates a crash after the commit and before any file is published.
     async fn crash(&mut self, desired: &[Primitive], commit: Option<&str>) {
         let plan = self.planned(desired, commit).await;
         self.applied += 1;
@@ -204,7 +204,7 @@ impl Place {
         String::from_utf8(file.expect("it is there")).expect("it is text")
     }
 
-    /// What a file says of as what it is applied.
+    /// Returns the line of a DAG file that names its revision and commit.
     async fn stamp(&self, name: &str) -> String {
         let file = self.file(name).await;
         let stamps: Vec<&str> = file.lines().filter(|line| line.contains("- revision: ")).collect();
@@ -213,7 +213,7 @@ impl Place {
     }
 }
 
-/// What a DAG says of its scope is what is asked for by it.
+/// The scope in a DAG equals the scope that the command uses for the same target.
 #[test]
 fn a_scope_has_one_name() {
     let text = "project: shop\ntargets: {dev: {default: true}, prod: {}}\n";
@@ -232,14 +232,15 @@ async fn a_dag_says_as_what_it_is_applied() {
     let mut place = Place::new();
     place.apply(&of("o", &["a", "b"]), Some(HASH)).await;
     assert_eq!(place.stamp("a").await, "- revision: 1, commit 1a2b3c4d5e6f");
-    // Only what changes is of another commit.
+    // Only a changed workload gets the new commit.
     place.apply(&[of("p", &["a"]), of("o", &["b"])].concat(), Some("release-2")).await;
     assert_eq!(place.stamp("a").await, "- revision: 2, commit release-2");
     assert_eq!(place.stamp("b").await, "- revision: 1, commit 1a2b3c4d5e6f");
-    // A commit that is no name is not shown.
+    // A commit with characters that names don't have is left out.
     place.apply(&of("q", &["b"]), Some("\"); import os")).await;
     assert_eq!(place.stamp("b").await, "- revision: 2");
-    // What comes again goes on where it was, which nobody knows before it is committed; and beside it something new.
+    // A workload that was deleted before continues its revision numbers, which only the commit reveals; a new one
+    // begins at 1.
     place.apply(&of("q", &["a", "b", "c"]), None).await;
     assert_eq!(place.stamp("a").await, "- revision: 4");
     assert_eq!(place.stamp("c").await, "- revision: 1");
@@ -266,7 +267,7 @@ async fn what_a_crash_left_is_repaired_to_the_same_bytes() {
     assert_eq!(found.drifts, []);
 }
 
-/// Of a file that was changed by hand, and of commits that lie far apart, the same is made again.
+/// Repair restores the revision and commit of each file, even if its commit is much older than that of other files.
 #[tokio::test]
 async fn what_was_changed_by_hand_is_put_back_as_it_was() {
     let mut place = Place::new();

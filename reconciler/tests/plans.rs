@@ -1,6 +1,6 @@
-//! What a plan says of changes to a workload: a base manifest, and edits of it, each with all that comes of it.
+//! Plans of changes: each case edits a base manifest, and a golden file has the whole plan.
 //!
-//! `UPDATE_GOLDEN=1 cargo test -p dcp-reconciler` writes the answers; read them before you commit them.
+//! `UPDATE_GOLDEN=1 cargo test -p dcp-reconciler` writes the golden files; read the changes before you commit them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
@@ -15,7 +15,7 @@ use dcp_reconciler::state::{Base, Entry, Scope, State};
 
 const FINE: &str = "writing to a String does not fail";
 
-/// Manifests by their paths.
+/// Manifests by path.
 type Files = BTreeMap<String, String>;
 
 fn compiled(files: &Files) -> Compilation {
@@ -96,7 +96,7 @@ fn shown(plan: &Plan) -> String {
     if plan.is_empty() { "nothing to do\n".to_owned() } else { text }
 }
 
-/// Edits: what is replaced by what, each found exactly once.
+/// Replaces texts in a manifest; each must occur exactly once.
 fn edited(base: &str, edits: &[(&str, &str)]) -> String {
     edits.iter().fold(base.to_owned(), |text, (from, to)| {
         assert_eq!(text.matches(from).count(), 1, "`{from}` in\n{text}");
@@ -571,7 +571,7 @@ fn producers_come_first_and_deletions_last() {
     let mut other = Files::from([job("x", "zero", "y")]);
     other.extend([job("c", "zero2", "one")]);
     assert_eq!(order(&chain(), &other), ["update c", "create x", "delete a", "delete b"]);
-    // Those that wait for each other come by name.
+    // Workloads of a cycle are ordered by name.
     let circle = Files::from([job("p", "one", "two"), job("q", "two", "one")]);
     assert_eq!(order(&Files::new(), &circle), ["create p", "create q"]);
 }
@@ -595,7 +595,7 @@ fn a_plan_that_was_changed_is_refused() {
     assert!(Plan::read(&newer).expect_err("it is no good plan").to_string().contains("in another way"));
 }
 
-/// A manifest of a group, or of none.
+/// Returns a path and a manifest that is in a group, if one is given.
 fn member(name: &str, reads: &str, run: &str, group: Option<&str>) -> (String, String) {
     let group = group.map_or_else(String::new, |group| format!("  orchestrator: {{group: {group}}}\n"));
     let text = format!(
@@ -609,7 +609,7 @@ fn member(name: &str, reads: &str, run: &str, group: Option<&str>) -> (String, S
 const NIGHT: &str = "{schedule: {cron: \"0 2 * * *\"}}";
 const MORNING: &str = "{schedule: {cron: \"0 5 * * *\", timezone: Europe/Berlin}}";
 
-/// Two manifests of a group of which one reads what the other writes, and one that waits for the second.
+/// Returns a group of three: `clean` reads the table that `orders` writes, and `report` waits for the table of `clean`.
 fn nightly(run: &str) -> Files {
     Files::from([
         member("orders", "lake.raw", run, Some("nightly")),
@@ -628,7 +628,7 @@ fn without(mut files: Files, name: &str) -> Files {
     files
 }
 
-/// What is applied, and what is wanted then.
+/// A title, the applied manifests, and the new ones.
 type Change = (&'static str, Files, Files);
 
 fn changes_within_groups() -> Vec<Change> {

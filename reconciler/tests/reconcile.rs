@@ -1,5 +1,7 @@
-//! What keeps a job, against a Runner that loses answers, a clock that jumps, reconcilers that die between any two lines,
-//! and jobs that fail in every way: tens of thousands of seeds, each of which can be run again alone by `DCP_SEED=N`.
+//! Simulates reconciling a job with a Runner that loses responses, a clock that jumps, a reconciler that dies at any
+//! point, and jobs that fail in every way.
+//!
+//! The simulation runs with tens of thousands of seeds. `DCP_SEED=N` repeats a single one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
 
-/// Chance that depends on nothing but the seed.
+/// Random numbers that depend on the seed alone.
 struct Dice(StdRng);
 
 impl Dice {
@@ -26,17 +28,17 @@ impl Dice {
     }
 }
 
-/// How what runs of a build behaves.
+/// Behaviour of the executions of a build.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Nature {
     Good,
-    /// It fails at once, in a way that another start may mend, or not.
+    /// Fails at once; another attempt may succeed if it is retryable.
     Fails {
         retryable: bool,
     },
-    /// It ends by itself, as if all were well.
+    /// Ends by itself, successfully.
     Ends,
-    /// It runs, and does nothing.
+    /// Runs without any progress.
     Hangs,
 }
 
@@ -46,9 +48,9 @@ struct Execution {
     version: Version,
     begun: Timestamp,
     end: Option<End>,
-    /// It was asked to stop, and stops when it has been looked at so often.
+    /// The number of steps until it stops; set once a stop is requested.
     stopping: Option<u64>,
-    /// Somebody else has started it, by hand.
+    /// Set if someone started it by hand.
     foreign: bool,
 }
 
@@ -59,13 +61,13 @@ struct End {
     retryable: bool,
 }
 
-/// The Runner, and what lies at checkpoints: by which state it was written.
+/// The Runner, and the state that last wrote to each checkpoint.
 #[derive(Default)]
 struct World {
     executions: Vec<Execution>,
     checkpoints: BTreeMap<Option<String>, u64>,
     natures: BTreeMap<u64, Nature>,
-    /// What was sent to the Runner and has not arrived, though whoever sent it waits no more.
+    /// Submits that have not reached the Runner yet, though their sender has stopped waiting.
     late: Vec<Run>,
     resets: usize,
     strays: usize,
@@ -89,7 +91,7 @@ impl World {
             return Err(RunStatus::Held { by: by.to_string() });
         }
         self.services += usize::from(run.version.is_service());
-        // The Runner sets aside what lies there and is not for it, while nobody else can use it.
+        // The Runner moves a checkpoint of another state away, once the execution holds the checkpoint exclusively.
         if !run.version.is_service() {
             let before = self.checkpoints.insert(run.version.checkpoint.clone(), run.version.state);
             self.resets += usize::from(before.is_some_and(|before| before != run.version.state));
@@ -106,7 +108,7 @@ impl World {
         self.executions[at].stopping.get_or_insert(patience);
     }
 
-    /// Somebody runs a continuous job by hand, or tries to.
+    /// Starts a continuous job by hand if nothing runs.
     fn meddle(&mut self, version: Version, now: Timestamp) {
         if self.alive().next().is_none() {
             let token = (0, u64::MAX - self.executions.len() as u64);
@@ -115,7 +117,7 @@ impl World {
         }
     }
 
-    /// Time goes on for what runs, and for what is under way.
+    /// Advances live executions, and may deliver a late submit.
     fn live(&mut self, now: Timestamp, dice: &mut Dice, faults: bool) {
         if !self.late.is_empty() && (!faults || dice.once_in(8)) {
             let run = self.late.remove(0);
@@ -139,7 +141,7 @@ impl World {
         }
     }
 
-    /// What is alive of the job's own, and is not its run.
+    /// Returns a live execution of the job that is not its current run and was not started by hand.
     fn orphan(&mut self, run: Option<&Run>) -> Option<String> {
         let number = run.map(|run| run.number);
         let found = self.alive().find(|(_, it)| !it.foreign && Some(it.token.1) != number)?.0;
@@ -167,7 +169,7 @@ impl World {
 const START_WITHIN: u64 = 60;
 const STABLE_AFTER: u64 = 20;
 
-/// Decides for a job that has nothing astray.
+/// Decides for a job without orphans.
 fn decide_of(
     desired: Option<&Desired>,
     requested: &Requested,
@@ -212,14 +214,14 @@ fn desired(version: Version) -> Desired {
     }
 }
 
-/// A reconciler: what it has written down, and the answer that it was given last.
+/// A reconciler: its stored job state, and the Runner's latest rejection of a submit.
 struct Reconciler {
     state: JobState,
     answer: Option<RunStatus>,
 }
 
 impl Reconciler {
-    /// Once around: see, decide, write down, do. With faults, it may die anywhere, and answers may be lost.
+    /// Observes, decides, stores and acts once. With faults, it may die in between, and responses may be lost.
     fn turn(
         &mut self,
         world: &mut World,
@@ -268,7 +270,7 @@ impl Reconciler {
     }
 }
 
-/// What somebody does to a job, at random.
+/// A user who changes the job at random.
 struct Owner {
     revision: u64,
     current: Option<Desired>,
@@ -329,7 +331,7 @@ impl Owner {
     }
 }
 
-/// Whether only one is alive at each checkpoint, ever.
+/// Checks that at most one execution is alive at each checkpoint.
 fn alone(world: &World) {
     let alive: Vec<_> = world.alive().collect();
     let keys: BTreeSet<_> = alive.iter().map(|(_, it)| &it.version.checkpoint).collect();
@@ -356,7 +358,7 @@ fn simulate(seed: u64) -> (World, Reconciler) {
         let jump = if dice.once_in(10) { dice.roll(400) } else { dice.roll(8) };
         now += SignedDuration::from_secs(i64::try_from(jump).expect("it is small"));
     }
-    // Then nothing else happens.
+    // From here on, there are no faults and no changes.
     let asked = (&owner.current.clone(), &owner.requested.clone());
     let nature = owner.current.as_ref().and_then(|it| world.natures.get(&it.version.build));
     let bad = nature.is_some_and(|it| *it != Nature::Good);
@@ -365,7 +367,7 @@ fn simulate(seed: u64) -> (World, Reconciler) {
         let decision = keeper.turn(&mut world, asked, now, &mut dice, false);
         world.live(now, &mut dice, false);
         alone(&world);
-        // It has to say itself when it wants to look again.
+        // The decision must set a wake time if it needs one; otherwise the next cycle is an hour later.
         let next = decision.wake.unwrap_or(now + SignedDuration::from_secs(3_600));
         let busy = decision.act.is_some() || keeper.answer.is_some();
         now = if busy {
@@ -381,7 +383,7 @@ fn simulate(seed: u64) -> (World, Reconciler) {
         ) || !world.late.is_empty()
             || world.orphan(keeper.state.run.as_ref()).is_some();
         let left_alone = matches!(decision.condition, Condition::BackingOff { .. });
-        // The policy may have changed after earlier failures: it takes another one for it to act.
+        // The policy may have changed after earlier failures. The new policy applies at the next failure.
         let hopeless = bad && keeper.state.failures > failed_before.max(6) && left_alone;
         if hopeless || (settled && !waits) {
             break;
@@ -412,7 +414,7 @@ fn converged(world: &World, keeper: &Reconciler, owner: &Owner, condition: Condi
         }
         (Some(_), OnUnhealthy::Pause) => assert_eq!((alive.len(), condition), (0, Condition::Paused)),
         (Some(_), OnUnhealthy::Keep) => unreachable!("it is to be state"),
-        // It is tried again and again, ever more seldom, and says why.
+        // The job is restarted with growing backoff, and its failure is reported.
         (None, policy) => {
             let none_healthy =
                 keeper.state.healthy.as_ref().is_none_or(|it| it.build == current.version.build);
@@ -447,7 +449,7 @@ fn a_job_is_kept_whatever_happens() {
     assert!(enough, "{sums:?}: too little happens");
 }
 
-/// A job with one healthy run.
+/// Returns the state of a job whose run is healthy.
 fn healthy() -> (JobState, Timestamp) {
     let now = start_time();
     let started = decide_of(
@@ -478,7 +480,7 @@ fn service_is_healthy_once_its_driver_has_run_and_restarts_whenever_it_ends() {
     let stable = decide_of(Some(&one), &requested, &state, &running, after(5 + STABLE_AFTER));
     assert_eq!((stable.act, stable.condition), (None, Condition::Healthy));
     assert_eq!(stable.state.healthy, Some(service(1, 1)));
-    // Nothing but its driver is looked at, however long it does nothing else.
+    // A service has no progress to check: it stays healthy as long as its driver runs.
     let later = decide_of(Some(&one), &requested, &stable.state, &running, after(100_000));
     assert_eq!((later.act, later.wake, later.condition), (None, None, Condition::Healthy));
     for (succeeded, why) in [(true, "it ended by itself"), (false, "exit code 3")] {
@@ -489,7 +491,7 @@ fn service_is_healthy_once_its_driver_has_run_and_restarts_whenever_it_ends() {
         let again = decide_of(Some(&one), &requested, &failed.state, &RunStatus::Nothing, until);
         assert!(matches!(&again.act, Some(Effect::Start(run)) if run.number == 2), "{again:?}");
     }
-    // A driver that does not run in time is killed, as that of a stream.
+    // A driver that is not running in time is stopped, like that of a stream.
     let pending = RunStatus::Alive { health: Health::Pending };
     let late = decide_of(Some(&one), &requested, &state, &pending, after(START_WITHIN));
     assert_eq!(late.condition, Condition::Stopping(Stopping::Unhealthy));
@@ -523,7 +525,7 @@ fn service_that_keeps_ending_gives_way_to_the_last_healthy_revision() {
 fn nothing_restarts_without_a_cause() {
     let (state, now) = healthy();
     let seen = RunStatus::Alive { health: Health::Moving { last: now, batch_millis: 100 } };
-    // Edited in place: the revision is another one, and nothing else.
+    // Only the revision differs, as after an edit that changes no build.
     let decision = decide_of(Some(&desired(version(2, 1, 1))), &Requested::default(), &state, &seen, now);
     assert_eq!((decision.act, decision.events), (None, vec![]));
     assert_eq!(decision.state.run.unwrap().version.revision, 2);
@@ -537,9 +539,9 @@ fn what_never_gets_to_run_is_decided_about_when_its_time_is_over() {
     let desired = desired(version(1, 1, 1));
     let started = decide_of(Some(&desired), &requested, &JobState::default(), &RunStatus::Nothing, now);
     let late = now + SignedDuration::from_secs(60);
-    // Nobody may look at it in between, where the Runner goes on to say what it said when it was asked to start it.
+    // Nothing else wakes the reconciler while the Runner reports the same phase, so the decision must set the timeout.
     assert_eq!((started.act.is_some(), started.wake), (true, Some(late)));
-    // Its answer was lost for so long that it is late already.
+    // The response was lost until after the timeout.
     let asked = decide_of(Some(&desired), &requested, &started.state, &RunStatus::Nothing, late);
     assert_eq!((asked.act, asked.wake), (started.act, Some(late + SignedDuration::from_secs(1))));
     let mut state = started.state;
@@ -592,7 +594,7 @@ fn a_failure_backs_off_and_a_new_revision_does_not_wait_for_it() {
     }
 }
 
-/// What follows once a healthy run has given way to a new build, whose run ends so.
+/// Replaces a healthy run by a new build whose run fails, and returns the decision about the failure.
 fn replaced_by_one_that_fails(retryable: bool) -> Decision {
     let (state, now) = healthy();
     let (new, requested) = (desired(version(2, 2, 1)), Requested::default());
@@ -622,7 +624,7 @@ fn what_no_restart_can_mend_is_rolled_back_at_once_and_the_rest_has_its_time() {
         ]
     );
     assert!(matches!(&back.act, Some(Effect::Start(run)) if run.version.build == 1), "{back:?}");
-    // The next revision begins from the truth.
+    // The next revision replaces the run of the fallback revision, and clears the given-up one.
     let (next, now) = (desired(version(3, 3, 1)), start_time());
     let mut state = back.state;
     state.run.as_mut().expect("it is started").execution = Some("three".to_owned());
@@ -668,7 +670,7 @@ fn it_is_resized_by_a_restart_on_its_checkpoint_and_stays_so() {
     let mut state = decide_of(Some(&one), &requested, &JobState::default(), &RunStatus::Nothing, begun).state;
     state.run.as_mut().unwrap().execution = Some("one".to_owned());
     assert_eq!(state.run.as_ref().unwrap().executors, Some(2));
-    // Twice as busy as it should be, from the beginning on.
+    // The stream is twice as busy as its target from the beginning.
     let mut stopped = None;
     for second in (0..=600).step_by(15) {
         let now = begun + SignedDuration::from_secs(second);
@@ -697,7 +699,7 @@ fn it_is_resized_by_a_restart_on_its_checkpoint_and_stays_so() {
     let again = decide_of(Some(&one), &requested, &state, &ended, now);
     let Some(Effect::Start(run)) = &again.act else { panic!("{again:?}") };
     assert_eq!((run.executors, &run.version, again.state.failures), (Some(4), &version(1, 1, 1), 0));
-    // Another revision begins with what was found, and bounds are the manifest's.
+    // Another revision starts with the determined number of executors, within the bounds of its own manifest.
     let mut state = again.state;
     state.run = None;
     let two = decide_of(Some(&scaled(version(2, 2, 1))), &requested, &state, &RunStatus::Nothing, now);

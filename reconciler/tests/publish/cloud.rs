@@ -1,4 +1,4 @@
-//! S3 over HTTP, by moto's server. These tests are a group of their own: `make test-cloud`.
+//! S3 over HTTP, served by moto. `make test-cloud` runs these tests.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -21,7 +21,7 @@ use crate::fixture::{Fixture, expected, files, wait};
 const KEY: &str = "AKIATESTKEYOFNOBODY";
 const SECRET: &str = "tops3cret-key-of-nobody";
 
-/// A server that ends with this process: it reads our end of a pipe to its end.
+/// A moto server that ends with this process, because it reads a pipe from this process until it closes.
 struct Moto {
     endpoint: String,
     _server: Child,
@@ -45,7 +45,7 @@ impl Moto {
         MOTO.get_or_init(|| Self::start(&[]))
     }
 
-    /// Makes a bucket that no other test has.
+    /// Creates a bucket for one test.
     fn bucket(&self) -> String {
         static COUNT: AtomicUsize = AtomicUsize::new(0);
         let bucket = format!("dags-{}", COUNT.fetch_add(1, Ordering::Relaxed));
@@ -78,7 +78,7 @@ fn open(endpoint: &str, bucket: &str) -> DagFolder {
     DagFolder::open_with(&location, Path::new("/nowhere"), environment(endpoint)).expect("it can be opened")
 }
 
-/// Past the folder, to the same bucket.
+/// Opens the same bucket without the DAG folder.
 fn store(endpoint: &str, bucket: &str) -> Arc<dyn ObjectStore> {
     let builder =
         AmazonS3Builder::new().with_endpoint(endpoint).with_bucket_name(bucket).with_allow_http(true);
@@ -97,7 +97,7 @@ mod s3 {
     crate::contract::suite!(crate::cloud::s3);
 }
 
-/// The cause, of an error that shows no secret.
+/// Returns the cause of an error, and checks that its texts show no secret.
 #[track_caller]
 fn cause(failed: Result<(), Error>) -> Cause {
     let error = failed.expect_err("it can't be done");
@@ -173,7 +173,7 @@ fn missing_credentials_are_told() {
     assert_eq!(cause(wait(folder.put(&files(1, "x")))), Cause::NoCredentials);
 }
 
-/// The same as in a folder: `objects/tests/folder.rs`.
+/// The same checks as for a local folder in `objects/tests/folder.rs`.
 #[test]
 fn what_is_below_a_prefix_is_listed_read_and_removed() {
     let moto = Moto::shared();
@@ -217,7 +217,7 @@ fn what_is_below_a_prefix_is_listed_read_and_removed() {
     });
 }
 
-/// Tried again for some time, and not for ever.
+/// Requests are retried for at least ten seconds, but not without end.
 #[test]
 fn an_endpoint_that_is_not_there_is_told_within_half_a_minute() {
     let free = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("there is a free port");
@@ -231,7 +231,7 @@ fn an_endpoint_that_is_not_there_is_told_within_half_a_minute() {
     assert!((10..40).contains(&took.as_secs()), "{took:?}");
 }
 
-/// Answers each request so, and counts them.
+/// Serves the same response to each request, and counts the requests.
 fn answering(answer: &'static str) -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
     let endpoint = format!("http://{}", listener.local_addr().expect("it has an address"));
@@ -253,7 +253,7 @@ fn answering(answer: &'static str) -> (String, Arc<AtomicUsize>) {
 
 #[test]
 fn what_a_service_answers_is_told_by_its_name_alone() {
-    // What some services say of a request holds the request.
+    // Messages of some services contain the request, including secrets.
     for (answer, expected) in [
         ("403 <Code>AccessDenied</Code> tops3cret-key-of-nobody", Cause::Denied("AccessDenied".to_owned())),
         ("403 <Code>no name: AKIATESTKEYOFNOBODY</Code>", Cause::Denied(String::new())),

@@ -1,10 +1,10 @@
-//! What holds for every kind of folder.
+//! The contract of every kind of DAG folder.
 
 use dcp_reconciler::publish::{Error, File, Listed, MARK};
 
 use crate::fixture::{Fixture, ODD, expected, file, files};
 
-/// Makes a test of each case, for one kind of folder.
+/// Defines a test of each case for one kind of folder.
 macro_rules! suite {
     ($fixture:path: $($case:ident)*) => {
         $(
@@ -60,7 +60,7 @@ pub(crate) mod cases {
         fixture.folder.put(&files(3, "old")).await.expect("they can be written");
         let new = files(2, "new");
         fixture.folder.stage("1", &new).await.expect("they can be staged");
-        // As if it had been broken off after the first.
+        // Simulates a switch that was interrupted after the first file.
         fixture.folder.switch("1", &new[..1]).await.expect("it is staged");
         assert_eq!(fixture.folder.leftovers().await, Ok(vec!["1".to_owned()]));
         for _ in 0..2 {
@@ -84,7 +84,7 @@ pub(crate) mod cases {
         let (id, count, _) = lost(fixture.folder.switch("1", &[file("b.py", "new"), new.clone()]).await);
         assert_eq!((id.as_str(), count), ("1", 1), "an older text in place is not what was to be");
         assert_eq!(fixture.dags().await, expected(&[old]), "nothing is switched where something is missing");
-        // Half of a staged file is none.
+        // A partial staged file counts as missing.
         fixture.write(".dcp-staged/2/a.py.staged", &new.content[..new.content.len() - 1]).await;
         lost(fixture.folder.switch("2", &[new]).await);
     }

@@ -1,4 +1,4 @@
-//! A process is killed at every step of its way, and a reader looks on all the time.
+//! Kills a process before each of its changes to the DAG folder, while a reader checks the folder all the time.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
@@ -24,8 +24,8 @@ fn new() -> Vec<File> {
     files(3, &"new ".repeat(300))
 }
 
-/// What kills a process before the change number `$DCP_TEST_KILL_AT` of anything in a folder, and, where that is to
-/// write a file, after half of it.
+/// Compiles a library that kills a process before change number `$DCP_TEST_KILL_AT` to a folder. If that change is a
+/// write, it first writes half of the bytes.
 fn killer() -> &'static Path {
     static KILLER: OnceLock<PathBuf> = OnceLock::new();
     KILLER.get_or_init(|| {
@@ -35,13 +35,13 @@ fn killer() -> &'static Path {
         let mut compiler = Command::new("cc");
         compiler.args(["-shared", "-fPIC", "-Wall", "-Werror", "-o"]).args([&part, &source]);
         assert!(compiler.status().expect("a C compiler is there, as it is to link this test").success());
-        // Another run of this test may have it loaded.
+        // Another run of this test may have loaded the old file, so replace it instead of overwriting it.
         std::fs::rename(part, &library).expect("it was just made");
         library
     })
 }
 
-/// Runs a test again, to be killed at a step. Returns whether it was; it ends well where there are fewer steps.
+/// Runs a test again, and kills it at a step. Returns false if the test has fewer steps and succeeds.
 fn is_killed(test: &str, at: usize, folder: &Path) -> bool {
     let mut command = again(test, &[], folder);
     command.env("LD_PRELOAD", killer()).env(AT, at.to_string()).env(UNDER, folder.join("dags"));
@@ -52,14 +52,14 @@ fn is_killed(test: &str, at: usize, folder: &Path) -> bool {
     !output.status.success()
 }
 
-/// Every DAG file there is, as Airflow reads it.
+/// Returns all DAG files that Airflow reads.
 fn seen(folder: &Path) -> BTreeMap<String, String> {
     let mut seen = BTreeMap::new();
     for entry in std::fs::read_dir(folder).expect("it can be listed") {
         let path = entry.expect("it can be listed").path();
         if path.extension().is_some_and(|it| it == "py") {
             let name = path.file_name().expect("it has one").display().to_string();
-            // The test itself takes one away, before it begins again.
+            // The test removes a file before each iteration, so the file may be gone.
             if let Ok(text) = std::fs::read_to_string(path) {
                 seen.insert(name, text);
             }
@@ -78,8 +78,8 @@ fn assert_whole(folder: &Path) {
     assert!(old.keys().all(|name| seen.contains_key(name)), "a DAG was missing: {:?}", seen.keys());
 }
 
-/// Has a test killed at its first step, at its second, and so on until it gets through. Each time what is left is
-/// whole, and `repair` mends it, told whether staging was done.
+/// Kills a test at its first step, its second, and so on until it completes. After each kill, all visible files must be
+/// complete, and `repair` must restore the folder; its argument is true if staging was complete.
 fn killed_at_every_step(test: &str, repair: impl Fn(&Path, bool)) {
     let all = tempfile::tempdir().expect("a folder can be made");
     let dags = all.path().join("dags");
@@ -152,7 +152,7 @@ fn a_repair_that_is_killed_can_be_repaired() {
     });
 }
 
-/// What a machine that crashes leaves behind is what was flushed.
+/// Only flushed data survives a crash of the machine.
 #[test]
 fn what_is_in_place_is_flushed() {
     const TEST: &str = "crash::what_is_in_place_is_flushed";

@@ -1,4 +1,4 @@
-//! A store that a process speaks to until it dies: after so many changes, nothing reaches the store any more.
+//! An object store that rejects all changes after a given number of them, like the store of a process that died.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::fixture::{Fixture, expected, files, wait};
 struct Dying {
     store: Arc<dyn ObjectStore>,
     left: Arc<AtomicI64>,
-    /// Only copies fail, as where a right is missing.
+    /// Only copies fail, as if the permission to copy were missing.
     copies: bool,
 }
 
@@ -83,8 +83,8 @@ impl ObjectStore for Dying {
     }
 }
 
-/// A publication dies before its first change, before its second, and so on until it gets through; the next one mends
-/// what is left.
+/// A publication dies before its first change, its second, and so on until it completes; the next publication repairs
+/// the folder.
 pub(crate) async fn dies_at_every_step(fixture: &Fixture, store: Arc<dyn ObjectStore>, prefix: &str) {
     let (old, new) = (files(2, "old"), files(3, "new"));
     let folder = &fixture.folder;

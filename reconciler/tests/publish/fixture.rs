@@ -1,4 +1,4 @@
-//! A DAG folder of each kind, with a way in past it.
+//! A DAG folder of each kind, with direct access to its files.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,7 +9,7 @@ use dcp_reconciler::publish::{DagFolder, File, MARK};
 use futures_util::TryStreamExt;
 use tempfile::TempDir;
 
-/// A name that has in it what names of DAG files may have.
+/// A name with every special character that names of DAG files may have.
 pub(crate) const ODD: &str = "sales.daily%2Fs%20x.py";
 
 pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
@@ -53,7 +53,7 @@ impl Fixture {
         Self { folder, raw: Raw::Store(store, prefix.to_owned()) }
     }
 
-    /// Everything in the folder and below it, by its path.
+    /// Returns all files of the folder and its subfolders by path.
     pub(crate) async fn all(&self) -> BTreeMap<String, String> {
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("tests write text");
         let mut all = BTreeMap::new();
@@ -87,14 +87,14 @@ impl Fixture {
         all
     }
 
-    /// What Airflow reads of it.
+    /// Returns the files that Airflow reads.
     pub(crate) async fn dags(&self) -> BTreeMap<String, String> {
         let mut all = self.all().await;
         all.retain(|path, _| Path::new(path).extension().is_some_and(|it| it == "py"));
         all
     }
 
-    /// Writes as somebody else.
+    /// Writes a file directly, like another program.
     pub(crate) async fn write(&self, path: &str, text: &str) {
         match &self.raw {
             Raw::Disk(root) => {
@@ -111,13 +111,13 @@ impl Fixture {
     }
 }
 
-/// Names and contents, to compare with.
+/// Returns contents by name, for comparison.
 pub(crate) fn expected(files: &[File]) -> BTreeMap<String, String> {
     files.iter().map(|file| (file.name.clone(), file.content.clone())).collect()
 }
 
-/// The test that runs, again, in a process of its own and in whatever `wrapper` puts around it. It finds `folder` by
-/// [`told`], and does its part there instead.
+/// Returns a command that runs a single test again in a separate process, prefixed by `wrapper`. The test gets `folder`
+/// from [`told`], and does its part there instead.
 pub(crate) fn again(test: &str, wrapper: &[&str], folder: &Path) -> std::process::Command {
     let program = std::env::current_exe().expect("a test has a program");
     let mut words: Vec<_> = wrapper.iter().map(std::ffi::OsString::from).collect();
@@ -128,7 +128,7 @@ pub(crate) fn again(test: &str, wrapper: &[&str], folder: &Path) -> std::process
     command
 }
 
-/// The folder that this process is to work in, where it was started by [`again`].
+/// Returns the folder to work in, if [`again`] started this process.
 pub(crate) fn told() -> Option<std::path::PathBuf> {
     std::env::var_os(TOLD).map(Into::into)
 }

@@ -1,4 +1,4 @@
-//! What a folder on disk may meet.
+//! Errors of folders on disk: missing permissions, full disks, links and unexpected files.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -85,7 +85,7 @@ fn a_file_is_no_folder() {
     }
 }
 
-/// What the superuser may do everything by.
+/// Capabilities by which root ignores file permissions. `setpriv` drops them.
 const PRIVILEGES: &str = "-dac_override,-dac_read_search";
 
 #[test]
@@ -121,7 +121,7 @@ fn what_may_not_be_written_is_told_and_nothing_is_changed() {
     wait(dags.switch("0", &files(1, "new"))).expect("it is still staged");
 }
 
-/// Runs a test again where a file system of its own is mounted on the folder, which nobody else sees.
+/// Runs a test again with a separate file system mounted on the folder, visible only to that process.
 fn mounted(test: &str, options: &str, place: &Path) {
     let mount = format!("mount -t tmpfs -o {options} tmpfs '{}' && exec \"$0\" \"$@\"", place.display());
     let root =

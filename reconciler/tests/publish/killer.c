@@ -1,5 +1,5 @@
-// Ends the process without a warning before one of its changes to what is in a folder. Each change before is a line
-// of $DCP_TEST_KILL_LOG, where that is given.
+// Kills the process before one of its changes to files below a folder. Logs each earlier change as a line of
+// $DCP_TEST_KILL_LOG, if that is set.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -27,7 +27,7 @@ static void tell(const char *what, const char *path) {
     close(fd);
 }
 
-// Whether this change is the one before which to end.
+// Returns 1 if the process must end before this change.
 static int is_due(const char *what, const char *path) {
     const char *at = getenv("DCP_TEST_KILL_AT");
     if (!at || !is_under(path)) return 0;

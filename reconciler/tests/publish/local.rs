@@ -1,4 +1,4 @@
-//! What holds on disk alone.
+//! Properties of folders on disk alone.
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::{Duration, Instant};
@@ -51,7 +51,7 @@ fn files_staged_by_a_running_apply_are_not_removed_by_another() {
     assert_eq!(wait(others.leftovers()), Ok(Vec::new()));
 }
 
-/// The bound is far above what it takes, and far below what a flush of the disk for each file would.
+/// The bound is far above the expected time, and far below the time of one disk flush per file.
 #[test]
 fn thousands_of_files_take_seconds() {
     let all = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a folder can be made");

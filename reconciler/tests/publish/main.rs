@@ -1,4 +1,4 @@
-//! The DAG folder: one contract for the disk, for a store in memory and for S3, and what each may meet.
+//! The DAG folder: one contract for disk, memory and S3, and the errors of each.
 
 mod cloud;
 mod contract;

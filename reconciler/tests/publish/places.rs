@@ -1,4 +1,4 @@
-//! What may be said to be the DAG folder.
+//! Valid and invalid locations of the DAG folder.
 
 use std::path::Path;
 
