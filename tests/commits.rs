@@ -1,4 +1,4 @@
-//! Commits for tests: short ways to make them.
+//! Helpers that create commits.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -7,7 +7,8 @@ use dcp_reconciler::state::Action;
 use dcp_reconciler::state::{Base, Body, Change, Commit, Scope};
 use jiff::Timestamp;
 
-/// Who commits, and when: the same for all, so that forms of the registry that know better can be told the same.
+/// The author and time of all commits. Servers determine both by themselves, so tests configure them to use the same
+/// values.
 pub const BY: &str = "tester";
 pub const AT: Timestamp = Timestamp::constant(1_760_000_000, 123_000_000);
 
@@ -35,7 +36,7 @@ pub fn delete(name: &str) -> Change {
     Change { address: address(name), action: Action::Delete, body: None }
 }
 
-/// A commit with an id that no other has.
+/// Returns a commit with a unique id.
 pub fn commit(base: &Base, changes: Vec<Change>) -> Commit {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let id = format!("{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));

@@ -1,4 +1,4 @@
-//! A real Kafka for tests: one broker that is its own controller, started from what Maven has of it.
+//! A real Kafka broker for tests, which is its own controller and runs from the jars of Maven.
 
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
@@ -12,10 +12,10 @@ use rskafka::client::{Client, ClientBuilder};
 use rskafka::record::Record;
 use tempfile::TempDir;
 
-/// The folder of the jars that a folder's `pom.xml` names.
+/// Returns the folder with the jars of a folder's `pom.xml`.
 ///
 /// # Panics
-/// Where they can't be fetched.
+/// If the jars can't be fetched.
 pub fn jars(folder: &str) -> PathBuf {
     let workspace = crate::workspace();
     let done = Command::new(workspace.join("scripts/jars")).arg(workspace.join(folder)).output();
@@ -28,11 +28,11 @@ pub fn jars(folder: &str) -> PathBuf {
 pub struct Broker {
     address: String,
     folder: TempDir,
-    /// The broker itself ends with its input: when this is dropped, and when this process ends, in whatever way.
+    /// Ends the broker when its standard input closes: if this is dropped, or this process ends for any reason.
     watch: Child,
 }
 
-/// Makes a broker's folder ready and runs it there until our own input ends. What it keeps is not asked for again.
+/// Prepares a broker's folder, and runs the broker until standard input ends. Its data is not needed afterwards.
 const WATCH: &str = r#"
 folder=$1; jars=$2
 exec 3<&0 >"$folder/log" 2>&1 </dev/null
@@ -46,10 +46,10 @@ rm -rf "$folder"
 "#;
 
 impl Broker {
-    /// A broker without topics, which makes none by itself. It answers as soon as this returns.
+    /// Starts a broker that has no topics and creates none by itself. It accepts connections once this returns.
     ///
     /// # Panics
-    /// Where there is no Java, or its jars can't be fetched, or it does not start.
+    /// If there is no Java, the jars can't be fetched, or the broker does not start.
     pub async fn start() -> Self {
         let jars = jars("tests/kafka/broker");
         let folder = tempfile::Builder::new().prefix("dcp-kafka-").tempdir().expect("there is room");
@@ -58,7 +58,7 @@ impl Broker {
         std::fs::write(folder.path().join("server.properties"), settings).expect("it can be written");
         let mut watch = Command::new("bash");
         watch.args(["-c", WATCH, "bash"]).arg(folder.path()).arg(jars);
-        // Its own group: what ends the group of the tests must leave it time to clear up.
+        // In its own process group, so that a signal to the group of the tests leaves it time to clean up.
         watch.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let watch = watch.spawn().expect("`bash` runs");
         let mut broker = Self { address, folder, watch };
@@ -86,7 +86,7 @@ impl Broker {
         &self.address
     }
 
-    /// Where it keeps what it has, and its log.
+    /// Returns the folder of its data and log.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -96,7 +96,7 @@ impl Broker {
     }
 
     /// # Panics
-    /// Where there is one of this name, and where the broker is gone: so do the others.
+    /// If the topic exists or the broker is gone. The other functions also panic if the broker is gone.
     pub async fn create_topic(&self, topic: &str, partitions: i32) {
         let controller = self.client().await.controller_client().expect("it has one");
         controller.create_topic(topic, partitions, 1, 10_000).await.expect("it can be made");
@@ -107,13 +107,13 @@ impl Broker {
         controller.delete_topic(topic, 10_000).await.expect("it can be taken away");
     }
 
-    /// Puts messages, each a key and a value, into the first partition.
+    /// Appends messages, each a key and a value, to partition 0.
     pub async fn produce(&self, topic: &str, messages: &[(Option<&str>, &[u8])]) {
         let record = |(key, value): &(Option<&str>, &[u8])| Record {
             key: key.map(|key| key.as_bytes().to_vec()),
             value: Some(value.to_vec()),
             headers: [].into(),
-            // What is old is soon gone.
+            // Kafka soon deletes messages with old timestamps.
             timestamp: DateTime::from(SystemTime::now()),
         };
         let records = messages.iter().map(record).collect();
@@ -121,7 +121,7 @@ impl Broker {
         partition.produce(records, Compression::NoCompression).await.expect("it takes them");
     }
 
-    /// All messages of a topic that are there, partition by partition.
+    /// Returns all messages of a topic, ordered by partition.
     pub async fn consume(&self, topic: &str) -> Vec<Record> {
         let client = self.client().await;
         let topics = client.list_topics().await.expect("it answers");
@@ -149,7 +149,7 @@ impl Drop for Broker {
 }
 
 async fn partition(client: &Client, topic: &str, number: i32) -> PartitionClient {
-    // The broker may not know yet of a topic that its controller has just made.
+    // The broker may not yet know a topic that the controller has just created.
     client.partition_client(topic, number, UnknownTopicHandling::Retry).await.expect("it is there")
 }
 
@@ -163,7 +163,7 @@ fn settings(folder: &Path, address: &str, controller: &str) -> String {
     )
 }
 
-/// Kafka must be told its own addresses before it has them.
+/// Returns free addresses, because Kafka's configuration must name them before it starts.
 fn free_addresses() -> [String; 2] {
     let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("there is a free port"));
     listeners.map(|it| it.local_addr().expect("it is bound").to_string())

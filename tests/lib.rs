@@ -1,4 +1,4 @@
-//! What the tests that cross crates share.
+//! Helpers of the tests that use several crates.
 
 pub mod commits;
 pub mod kafka;
@@ -17,27 +17,27 @@ use dcp_compiler::project::{FILE_NAME, Project};
 use dcp_compiler::source::{SourceFile, Sources};
 use dcp_model::primitive::{Body, CoreEtlJob};
 
-/// The token of a server that a test starts by itself.
+/// The token of servers that tests start.
 pub const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
-/// A server's options with one caller, who has [`TOKEN`].
+/// Returns the options of a server with one caller, identified by [`TOKEN`].
 ///
 /// # Panics
-/// Where the name can't be a caller's.
+/// If the name is not valid for a caller.
 pub fn server_options(name: &str) -> dcp_server::Options {
     let token = dcp_server::Token { name: name.to_owned(), token: TOKEN.to_owned() };
     dcp_server::Options::new(dcp_server::Tokens::new(&[token]).expect("the token is a good one"))
 }
 
-/// The folder of the workspace.
+/// Returns the root folder of the workspace.
 pub fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate lies in the workspace").to_owned()
 }
 
-/// The Spark that `scripts/spark` installs.
+/// Returns the home of the Spark that `scripts/spark` installs.
 ///
 /// # Panics
-/// Where that fails.
+/// If the installation fails.
 pub fn spark_home() -> &'static Path {
     static HOME: OnceLock<PathBuf> = OnceLock::new();
     HOME.get_or_init(|| {
@@ -47,12 +47,13 @@ pub fn spark_home() -> &'static Path {
     })
 }
 
-/// Whether golden files are to be written instead of compared.
+/// Returns true if tests must write golden files instead of comparing them.
 pub fn update_golden() -> bool {
     std::env::var_os("UPDATE_GOLDEN").is_some()
 }
 
-/// Several files in one text: each begins with a line `# file: <name>`; what stands before is `manifest.yaml`.
+/// Splits a text into files. Each begins with a line `# file: <name>`; text before the first such line is
+/// `manifest.yaml`.
 pub fn split_files(text: &str) -> BTreeMap<String, String> {
     let mut files = BTreeMap::new();
     let mut name = "manifest.yaml".to_owned();
@@ -66,7 +67,7 @@ pub fn split_files(text: &str) -> BTreeMap<String, String> {
     files
 }
 
-/// Compiles files as `dcp` would: `dcp.yaml` is the project, and the other YAML files are manifests.
+/// Compiles files like `dcp`: `dcp.yaml` is the project, and the other YAML files are manifests.
 pub fn compile(files: &BTreeMap<String, String>, target: Option<&str>) -> Compilation {
     let project_text = files.get(FILE_NAME).cloned();
     let (project, found) = match &project_text {
@@ -92,17 +93,17 @@ pub fn compile(files: &BTreeMap<String, String>, target: Option<&str>) -> Compil
     compiler.link(analyses)
 }
 
-/// The job of a manifest whose `spec` says this, beside its engine and that it is run by hand.
+/// Returns the job of a manifest with this `spec`, to which an engine and a manual run are added.
 ///
 /// # Panics
-/// Where anything is wrong with it.
+/// If the manifest has any problem.
 pub fn job(spec: &str) -> CoreEtlJob {
     let manifest = format!(
         "apiVersion: dcp/v1\nkind: CoreETL\nmetadata: {{name: job, domain: tests, owner: tests}}\nspec:\n  \
          engine: {{version: \"4.1\"}}\n  run: {{manual: {{}}}}\n{spec}"
     );
     let compiled = compile(&BTreeMap::from([("manifest.yaml".to_owned(), manifest)]), None);
-    // That Spark alone can judge some SQL is nothing wrong.
+    // Notes are no problem: some SQL can only be checked by Spark.
     let mut wrong = compiled.diagnostics;
     wrong.retain(|diagnostic| diagnostic.severity != Severity::Note);
     assert_eq!(describe(&compiled.sources, &wrong), "");
@@ -113,7 +114,7 @@ pub fn job(spec: &str) -> CoreEtlJob {
     job.expect("a manifest has one")
 }
 
-/// Diagnostics as plain text, one after the other, with everything that they say.
+/// Formats diagnostics as plain text, with all their labels and help.
 pub fn describe(sources: &Sources, diagnostics: &[Diagnostic]) -> String {
     let mut text = String::new();
     for diagnostic in diagnostics {
@@ -133,8 +134,8 @@ pub fn describe(sources: &Sources, diagnostics: &[Diagnostic]) -> String {
     text
 }
 
-/// A test for each rule that is a function of the caller's `suite`, on what `$fresh` makes: for what has several forms
-/// and one contract.
+/// Defines a test for each rule, a function of the caller's `suite` that gets the value of `$fresh`. Implementations of
+/// the same contract share a suite.
 #[macro_export]
 #[expect(clippy::crate_in_macro_def, reason = "the suite is the caller's")]
 macro_rules! rules {

@@ -1,5 +1,5 @@
-//! A machine with a Spark whose spark-submit is a shell script: how a driver ends and what it leaves behind can be
-//! chosen. What real Spark does is tested with a real one.
+//! A machine whose spark-submit is a shell script, so that tests control how a driver ends and what it leaves behind.
+//! Other tests use a real Spark.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -12,23 +12,23 @@ use dcp_gateway::local::installation::{Installation, Installations};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// A machine with one Spark, whose spark-submit is a script.
+/// A folder with a fake Spark installation.
 #[derive(Debug)]
 pub struct Machine {
     folder: TempDir,
 }
 
 impl Machine {
-    /// The script runs in the machine's folder.
+    /// Creates a machine; the script runs in its folder.
     ///
     /// # Panics
-    /// Where there is no room for it.
+    /// If the disk is full.
     pub fn new(script: &str) -> Self {
         Self::of_version("4.3.0", script)
     }
 
     /// # Panics
-    /// Where there is no room for it.
+    /// If the disk is full.
     pub fn of_version(version: &str, script: &str) -> Self {
         let folder = TempDir::new().expect("there is room");
         let home = folder.path().join("spark");
@@ -47,10 +47,10 @@ impl Machine {
         self.folder.path().join(name)
     }
 
-    /// The backend, as a process that has just started has it.
+    /// Returns the local backend in the state of a process that has just started.
     ///
     /// # Panics
-    /// Where the machine's folder is gone.
+    /// If the machine's folder is gone.
     pub fn local(&self, supervisor: &str) -> Local {
         local(self.folder.path(), supervisor)
     }
@@ -67,21 +67,21 @@ impl Machine {
 }
 
 impl Drop for Machine {
-    /// What a test has left running.
+    /// Kills processes that the test left running.
     fn drop(&mut self) {
         end(self.folder.path());
     }
 }
 
-/// Kills all that was started with a path below a folder.
+/// Kills all processes whose command line contains the path of a folder.
 pub fn end(folder: &Path) {
     let _ = Command::new("pkill").args(["-KILL", "-f"]).arg(folder).status();
 }
 
-/// The backend of the machine in a folder.
+/// Returns the local backend of the machine in a folder.
 ///
 /// # Panics
-/// Where there is none.
+/// If the folder has no Spark installation.
 pub fn local(folder: &Path, supervisor: &str) -> Local {
     let found = vec![Installation::at(&folder.join("spark")).expect("it was made so")];
     let installations =
@@ -90,8 +90,9 @@ pub fn local(folder: &Path, supervisor: &str) -> Local {
     Local::new(&folder.join("runs"), folder, installations, supervisor).expect("it can be made")
 }
 
-/// A spark-submit for streams: a driver does what its last argument says, and writes what Spark writes of a query that
-/// finds nothing to read, or that has the watermark in the file of that name. Two that run at once are told of in `doubled`.
+/// A spark-submit for streams. Its last argument selects the behaviour of the driver. It writes the event log of a
+/// query without new data; the file `watermark`, if present, has the watermark to report. Concurrent drivers are
+/// recorded in `doubled`.
 pub const STREAMS: &str = r#"
 what="${@: -1}"
 for it in "$@"; do
@@ -120,10 +121,10 @@ while :; do
 done
 "#;
 
-/// Waits for a condition.
+/// Waits until a condition holds.
 ///
 /// # Panics
-/// Where it takes too long.
+/// If that takes longer than 30 seconds.
 pub fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
@@ -135,23 +136,23 @@ pub fn until<T>(mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// Whether a process is there, and not only waited for.
+/// Returns true if a process exists and is no zombie.
 pub fn alive(pid: &str) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     status.lines().any(|line| line.starts_with("State:") && !line.contains('Z'))
 }
 
 /// # Panics
-/// Where there is no such process.
+/// If there is no such process.
 pub fn kill(pid: &str, signal: Signal) {
     let pid = pid.parse().ok().and_then(Pid::from_raw).expect("it is a number");
     kill_process(pid, signal).expect("it is there");
 }
 
-/// The process that waits for this one.
+/// Returns the process id of a process's parent.
 ///
 /// # Panics
-/// Where there is no such process.
+/// If there is no such process.
 pub fn parent(pid: &str) -> String {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it is there");
     let line = status.lines().find_map(|line| line.strip_prefix("PPid:")).expect("it has one");

@@ -1,4 +1,5 @@
-//! A real PostgreSQL for tests, private to the process: started once, from the machine's binaries, and ended with it.
+//! A real PostgreSQL for tests. It is private to the test process: started once from the machine's binaries, and ended
+//! with the process.
 
 use std::io::Write as _;
 use std::net::{Ipv4Addr, TcpListener};
@@ -10,17 +11,17 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-/// The password of the user `dcp`, so that tests can look for it where it must not be.
+/// The password of the user `dcp`. It is unusual, so that tests can find it where it must not be.
 pub const PASSWORD: &str = "correct-horse-battery";
 
-/// The order in which a database compares text by default.
+/// The default collation of a database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Collation {
-    /// By bytes.
+    /// Compares bytes.
     C,
-    /// As people of a language expect it, by the ICU library: `en-US`.
+    /// Compares by the rules of a language, such as `en-US`, with the ICU library.
     Icu(&'static str),
-    /// As the C library has it, by the name of a locale of the machine.
+    /// Compares by a locale of the machine, with the C library.
     Libc(String),
 }
 
@@ -55,34 +56,34 @@ impl Collation {
     }
 }
 
-/// The URL of a new, empty database. It does not compare text by bytes, as most databases don't.
+/// Returns the URL of a new, empty database. Like most databases, it does not compare text by bytes.
 ///
 /// # Panics
-/// Where PostgreSQL is not installed, or does not start.
+/// If PostgreSQL is not installed, or does not start.
 pub fn database() -> String {
     database_of(&Collation::Icu("en-US"))
 }
 
-/// The same of a collation. ICU needs PostgreSQL 15.
+/// Returns the URL of a new, empty database with a collation. ICU requires PostgreSQL 15.
 ///
 /// # Panics
-/// Where PostgreSQL is not installed, does not start, or does not have the collation.
+/// If PostgreSQL is not installed, does not start, or does not support the collation.
 pub fn database_of(collation: &Collation) -> String {
     static SERVER: OnceLock<Server> = OnceLock::new();
-    // What the machine itself loses, no test asks for.
+    // Tests do not need durability, so the server does not wait for the disk.
     SERVER.get_or_init(|| Server::start("off", None)).database(&collation.options())
 }
 
-/// The same of a server that waits for the disk, as one does that is relied upon.
+/// Returns the URL of a new, empty database on a server that waits for the disk, like a server in production.
 ///
 /// # Panics
-/// Where PostgreSQL is not installed, or does not start.
+/// If PostgreSQL is not installed, or does not start.
 pub fn durable_database() -> String {
     static SERVER: OnceLock<Server> = OnceLock::new();
     SERVER.get_or_init(|| Server::start("on", None)).database(&Collation::Icu("en-US").options())
 }
 
-/// Returns the port on the loopback address and the name of a new, empty database, for clients that know no Unix sockets.
+/// Returns the loopback port and the name of a new, empty database, for clients that do not support Unix sockets.
 ///
 /// # Panics
 /// If PostgreSQL is not installed, or does not start.
@@ -101,14 +102,14 @@ pub fn tcp_database() -> (u16, String) {
 struct Server {
     binaries: PathBuf,
     folder: PathBuf,
-    /// Who it runs as, where that is not who runs the tests: PostgreSQL refuses to be run by root.
+    /// The user and group of the server, if the tests run as root: PostgreSQL does not run as root.
     user: Option<(u32, u32)>,
     port: Option<u16>,
-    /// Its end of a pipe is closed when this process ends, in whatever way; then the server is ended too.
+    /// Ends the server when its standard input closes, which happens if this process ends for any reason.
     _watch: Child,
 }
 
-/// Runs a server until its own input ends, then removes the server's folder.
+/// Runs a server until standard input ends, then removes the server's folder.
 const WATCH: &str = r#"
 folder=$1; shift
 "$@" >"$folder/log" 2>&1 &
@@ -122,12 +123,12 @@ impl Server {
     fn database(&self, options: &[String]) -> String {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        // Only the first template may be copied under another collation.
+        // Only `template0` can be copied with a different collation.
         must(self.client("createdb").arg("--template=template0").args(options).arg(&name));
         self.url(&name)
     }
 
-    /// Listens on a Unix socket, or on a port of the loopback address.
+    /// Starts a server that listens on a Unix socket, or on a port of the loopback address.
     fn start(fsync: &str, port: Option<u16>) -> Self {
         let binaries = binaries();
         let folder = tempfile::Builder::new()
@@ -164,7 +165,7 @@ impl Server {
             None => watch.args(["-c", "listen_addresses="]),
             Some(port) => watch.args(["-c", "listen_addresses=127.0.0.1"]).arg(format!("--port={port}")),
         };
-        // Its own group: what ends the group of the tests must leave it time to clear up.
+        // In its own process group, so that a signal to the group of the tests leaves it time to clean up.
         watch.process_group(0).stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
         let watch = watch.spawn().expect("`sh` runs");
         let server = Self { binaries, folder, user, port, _watch: watch };
@@ -184,7 +185,7 @@ impl Server {
     fn client(&self, name: &str) -> Command {
         let mut command = as_user(Command::new(self.binaries.join(name)), self.user, &self.folder);
         command.arg("--host").arg(&self.folder).arg("--username=dcp").env("PGPASSWORD", PASSWORD);
-        // The name of the socket has the port.
+        // The port is part of the socket's name.
         command.args(self.port.map(|port| format!("--port={port}")));
         command
     }
@@ -209,7 +210,7 @@ fn must(command: &mut Command) {
     assert!(output.status.success(), "{command:?} failed:\n{said}");
 }
 
-/// Where PostgreSQL's binaries are: Debian keeps those of a server off the PATH. Of several versions, the newest.
+/// Returns the folder of PostgreSQL's binaries, of the newest version. Debian installs the server outside of the PATH.
 fn binaries() -> PathBuf {
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let mut versions: Vec<_> = versions.map(|version| version.path().join("bin")).collect();
@@ -223,7 +224,7 @@ fn binaries() -> PathBuf {
     )
 }
 
-/// The user and group that a root lets PostgreSQL run as.
+/// Returns the user and group that run PostgreSQL if the tests run as root.
 fn unprivileged() -> (u32, u32) {
     let passwd = std::fs::read_to_string("/etc/passwd").expect("/etc/passwd can be read");
     let find = |wanted: &str| {

@@ -1,4 +1,4 @@
-//! Applies a saved plan to the embedded registry of a project, and kills itself at a step.
+//! Applies a saved plan to the local registry of a project, and kills itself at a step.
 //!
 //!     dcp-test-applier PROJECT PLAN STEP
 
@@ -31,7 +31,7 @@ async fn main() -> ExitCode {
             Step::Published => "published",
         };
         if name == last {
-            // Nothing is cleaned up, and nothing is said to anybody.
+            // SIGKILL, so that the process neither cleans up nor prints anything.
             let killed = Command::new("kill").args(["-KILL", &std::process::id().to_string()]).status();
             killed.expect("it can be killed");
             loop {

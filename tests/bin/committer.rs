@@ -1,9 +1,9 @@
-//! Commits until it is killed, and tells each serial once it is applied.
+//! Commits until it is killed, and prints each serial once it is applied.
 //!
 //!     dcp-test-committer sqlite PATH | postgres URL
 //!
-//! Each commit changes every address, to a text that is the commit's serial: a state in which two differ, or one
-//! differs from the head, is half a commit.
+//! Each commit sets the text of every address to the commit's serial. A state in which two addresses differ, or one
+//! differs from the head, shows a partial commit.
 
 use std::io::Write as _;
 use std::path::Path;

@@ -1,9 +1,9 @@
-//! A Runner that can be killed at a step: the tests of crashes run it.
+//! A Runner that kills itself at a given step, for tests of crashes.
 //!
 //!     dcp-test-runner FOLDER DATABASE SUPERVISOR LEASE_MILLIS DIE_AT
 //!
-//! It prints its address on stdout. Before and after each call to its backend is a step; at step `N` it kills itself, and
-//! with `panic:N` the task that made the call panics. 0 is none.
+//! Prints its address to standard output. The start and the end of each call to its backend are steps. At step `N`, the
+//! process kills itself; with `panic:N`, the task of the call panics instead. With 0, nothing happens.
 
 use std::error::Error;
 use std::io::Write as _;
@@ -58,7 +58,7 @@ async fn main() -> std::result::Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A backend whose calls are counted down to the end of the process.
+/// A backend that kills the process, or panics, after a number of steps.
 #[derive(Debug)]
 struct Mortal<C> {
     inner: C,

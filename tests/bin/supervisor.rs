@@ -1,4 +1,4 @@
-//! What `dcp` does for each application on this machine, alone: the tests of `local` run it.
+//! Supervises a local application like `dcp supervise`, for tests of the local backend.
 //!
 //!     dcp-test-supervisor FOLDER
 

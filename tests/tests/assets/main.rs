@@ -1,6 +1,6 @@
-//! The contract of what is told of assets, which every form of it keeps.
+//! The contract of asset completions, tested on each implementation.
 
-// So that the lints see tests in what tests call.
+// With `cfg(test)`, the lints treat these modules as test code.
 #[cfg(test)]
 mod postgres;
 #[cfg(test)]
@@ -14,17 +14,17 @@ use std::sync::Arc;
 
 use dcp_reconciler::assets::Assets;
 
-/// A form of it in which nothing was completed yet.
+/// An implementation without any completions.
 #[derive(Debug)]
 struct Fresh {
     assets: Arc<dyn Assets>,
-    /// The same by a way of its own, as another process has it.
+    /// Another connection to the same data, as in another process.
     other: Arc<dyn Assets>,
-    /// What has to live as long.
+    /// Resources that must not be dropped before the test ends.
     _keep: Option<tempfile::TempDir>,
 }
 
-/// A test for each rule of the contract, on what `$fresh` makes.
+/// Defines a test for each rule of the contract.
 macro_rules! contract {
     ($fresh:expr) => {
         dcp_tests::rules! {

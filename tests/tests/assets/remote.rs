@@ -1,4 +1,4 @@
-//! A control plane over real gRPC, with SQLite behind it.
+//! Asset completions through a control plane over gRPC, stored in SQLite.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! SQLite: one file.
+//! Asset completions in a SQLite file.
 
 use std::sync::Arc;
 

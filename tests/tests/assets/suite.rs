@@ -1,4 +1,4 @@
-//! What each form promises.
+//! Rules of the contract.
 
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ pub(crate) async fn nothing_is_complete_at_first(fresh: Fresh) {
     assert_eq!(assets.completed(&scope()).await.unwrap(), []);
     assert_eq!(assets.completions(&scope(), None, None, 10).await.unwrap(), Page::default());
     assert_eq!(after(assets, 0, 10).await, Page::default());
-    // Whoever comes with a number of another life goes on from there.
+    // A number beyond all completions, as after a loss of the state, is returned unchanged.
     assert_eq!(after(assets, 7, 10).await, Page { completions: Vec::new(), seen: 7 });
 }
 
@@ -63,7 +63,7 @@ pub(crate) async fn what_a_run_completed_it_completed_once(fresh: Fresh) {
         first,
         [one.clone(), Completion { number: 2, asset: "topic:orders".to_owned(), ..one.clone() }]
     );
-    // A repeated report returns the first one, whatever else differs.
+    // A repeated report returns the first one, even if other fields differ.
     let again = NewCompletions { job: None, origin: "other".to_owned(), ..orders.clone() };
     assert_eq!(complete(&*fresh.other, &again).await, first);
     let more = completions_of(
@@ -95,7 +95,7 @@ pub(crate) async fn completions_are_told_in_order_and_in_pages(fresh: Fresh) {
     let of = |after, limit| assets.completions(&scope, after, Some("table:b"), limit);
     let page = of(Some(0), 2).await.unwrap();
     assert_eq!((numbers(&page), page.seen), (vec![2, 4], 4));
-    // Of the others it need not be asked again.
+    // `seen` also covers completions of other assets, so the client does not request them again.
     let page = of(Some(8), 2).await.unwrap();
     assert_eq!((numbers(&page), page.seen), (vec![10], 10));
     let page = of(None, 3).await.unwrap();
@@ -179,7 +179,7 @@ pub(crate) async fn who_follows_misses_nothing_of_many_who_tell(fresh: Fresh) {
         let assets = Arc::clone(if teller % 2 == 0 { &fresh.assets } else { &fresh.other });
         tellers.spawn(async move {
             for run in 0..RUNS {
-                // Every third run is reported by all of them.
+                // Every third run is reported by all tasks.
                 let run = if run % 3 == 0 { format!("all-{run}") } else { format!("{teller}-{run}") };
                 complete(&*assets, &completions_of(&["table:a", "table:b"], "", &run)).await;
             }

@@ -1,4 +1,4 @@
-//! Plan and apply, and what comes after: against an embedded registry and a folder of DAG files.
+//! Plan, apply and the commands after them, with a local registry and a folder of DAG files.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ fn applied() -> Sandbox {
     sandbox
 }
 
-/// What differs from run to run is left out.
+/// Returns the output with the time of the last apply replaced.
 fn same(ran: &Ran) -> String {
     let mut shown = ran.shown();
     let marks = ["applied by unknown, ", "Z", " UTC"];
@@ -40,7 +40,7 @@ fn dags(sandbox: &Sandbox) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// The same without what they say of their revision.
+/// Removes the lines that name the revision from DAG files.
 fn unstamped(dags: BTreeMap<String, String>) -> BTreeMap<String, String> {
     let line = |line: &str| !line.trim_start().starts_with("\"- revision: ");
     let text = |text: &str| text.lines().filter(|it| line(it)).collect::<Vec<_>>().join("\n");
@@ -63,7 +63,7 @@ fn the_first_plan_the_apply_and_nothing_more_to_do() {
     assert_eq!(history.as_array().map(Vec::len), Some(1), "{history}");
 }
 
-/// One edit of each kind.
+/// Returns an applied project with one edit of each kind.
 fn edited() -> Sandbox {
     let sandbox = applied();
     sandbox.edit(
@@ -144,12 +144,12 @@ fn nothing_is_applied_without_a_word() {
 fn a_saved_plan_is_applied_exactly_or_refused() {
     let sandbox = edited();
     sandbox.run(&["plan", "--out", "plan.json"]).ends_with(0).says("dcp apply plan.json");
-    // What the manifests say meanwhile is of no account.
+    // Later changes of the manifests have no effect on a saved plan.
     sandbox.edit(BATCH, "0 3 * * *", "0 4 * * *");
     let consent = ["apply", "plan.json", "--auto-approve", "--allow-reset", "all"];
     sandbox.run(&consent).ends_with(0).says("applied serial 2");
     assert!(dags(&sandbox)["logistics__orders-daily.py"].contains("0 3 * * *"));
-    // A second time, the state is another one.
+    // A second apply of the same plan is based on an outdated state.
     sandbox
         .run(&consent)
         .ends_with(1)
@@ -301,7 +301,7 @@ fn a_state_that_cannot_be_used_is_told_and_left_alone() {
     }
     sandbox.run(&["plan"]).ends_with(1).says("state.db");
     let sandbox = applied();
-    // A file of a person's is not overwritten, and nothing of the plan is applied.
+    // A file that dcp does not own is not overwritten, and nothing of the plan is applied.
     sandbox.write(".dcp/dags/logistics__orders-daily.py", "# mine\n").edit(BATCH, "0 2 * * *", "0 3 * * *");
     sandbox.run(&["apply", "--auto-approve"]).ends_with(1).says("logistics__orders-daily.py");
     assert_eq!(sandbox.read(".dcp/dags/logistics__orders-daily.py"), "# mine\n");
@@ -330,7 +330,7 @@ fn the_dag_folder_may_be_anywhere_that_is_said() {
     sandbox.edit("dcp.yaml", "project: quickstart", "project: quickstart\ndags: airflow/dags");
     sandbox.run(&["apply", "--auto-approve"]).ends_with(0);
     assert!(sandbox.join("airflow/dags/sandbox__pi.py").is_file() && dags(&sandbox).is_empty());
-    // One outside of the project is not made: it may only not be mounted.
+    // A folder outside of the project is not created, because it may be a mount that is missing.
     let elsewhere = Sandbox::new();
     let folder = elsewhere.join("not-there");
     sandbox.edit("dcp.yaml", "dags: airflow/dags", &format!("dags: {}", folder.display()));
@@ -339,7 +339,7 @@ fn the_dag_folder_may_be_anywhere_that_is_said() {
     assert!(!folder.exists());
 }
 
-/// Runs the applier until it kills itself.
+/// Runs the applier until it kills itself at a step.
 fn killed_at(sandbox: &Sandbox, step: &str) {
     let applier = build("dcp-test-applier");
     let ended = sandbox.command(&applier).arg(sandbox.path()).args(["plan.json", step]).status();
@@ -351,7 +351,7 @@ fn a_kill_at_any_step_is_repaired_by_the_next_apply() {
     for step in ["begun", "staged", "committed", "switched", "removed", "published"] {
         let sandbox = edited();
         let old = dags(&sandbox);
-        // What it should come to.
+        // The expected result: the same edits, applied without a kill.
         let other = edited();
         other.run(&["apply", "--auto-approve", "--allow-reset", "all"]).ends_with(0);
         let new = dags(&other);
@@ -403,7 +403,7 @@ fn a_state_that_was_lost_is_made_anew() {
 #[test]
 fn an_old_backup_goes_on_from_where_it_was() {
     let sandbox = applied();
-    // SQLite's log belongs to the file.
+    // SQLite's write-ahead log is part of the database.
     let files = [".dcp/state.db", ".dcp/state.db-wal"];
     let backup = files.map(|file| std::fs::read(sandbox.join(file)).ok());
     sandbox.edit(BATCH, "0 2 * * *", "0 3 * * *");
@@ -430,7 +430,7 @@ fn history_counts_workloads_as_the_plan_does_and_fits_80_columns() {
     sandbox.run(&["apply", "--auto-approve"]).ends_with(0);
     let history = sandbox.run(&["history"]).ends_with(0).says("SERIAL").says("2 create");
     assert!(history.stdout.lines().all(|line| line.chars().count() <= 80), "{}", history.shown());
-    // A workload that gets another kind of run loses a part and gets one: it is one that changes.
+    // A workload with another kind of run loses one primitive and gets another, but counts as one update.
     sandbox.edit(
         "manifests/orders-daily.yaml",
         "schedule: {cron: \"0 3 * * *\", timezone: Europe/Berlin, startDate: 2026-01-01}",

@@ -1,4 +1,4 @@
-//! What is complete, and what is made of what.
+//! Completed assets and lineage.
 
 use serde_json::Value;
 
@@ -51,7 +51,7 @@ fn what_is_told_by_hand_is_complete_once() {
     let shown: Vec<String> = completions.iter().map(shown).collect();
     assert_eq!(shown, ["3 day=2026-11-20 load-2 dcp", "1  load-1 dcp"]);
     assert_eq!((one["times"].as_u64(), &one["last"]), (Some(2), &completions[0]));
-    // Without a name of its own, each time is another run.
+    // Each call without `--run` is a separate run.
     sandbox.run(&day).ends_with(0);
     sandbox.run(&day).ends_with(0);
     sandbox.run(&["assets", "mart.orders"]).ends_with(0).says("run by-hand-").says("day=2026-11-20");

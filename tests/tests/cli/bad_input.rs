@@ -1,4 +1,5 @@
-//! Input that is none. Each gets its diagnostic, soon and in little memory, and a manifest beside it gets its own.
+//! Input that is no manifest. Each gets a diagnostic with little time and memory, and other manifests are still
+//! checked.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -6,12 +7,10 @@ use std::path::Path;
 use crate::harness::{DCP, Ran, Sandbox};
 
 const MAX_KIB: u64 = 256 * 1024;
-/// The promise is one second. It is held to what the processor does, because machines run many things at once; and
-/// builds for tests are slow.
+/// The limit is one second. It applies to CPU time, because the machine may be busy; builds for tests are slower.
 const MAX_SECONDS: f64 = if cfg!(debug_assertions) { 4.0 } else { 1.0 };
 
-/// Runs a command and writes down the memory that it took at most, and the time of the processor. What waits for
-/// something that never comes is ended.
+/// Runs a command and records its peak memory and CPU time. The timeout ends a command that waits forever.
 const MEASURE: &str = "\
 import resource, subprocess, sys
 limit = lambda: resource.setrlimit(resource.RLIMIT_AS, (1 << 33, 1 << 33))
@@ -22,14 +21,14 @@ with open(sys.argv[1], 'w') as file:
 sys.exit(code)
 ";
 
-/// A manifest with a mistake, so that it has something to be told of.
+/// Returns a project that has one manifest with a mistake.
 fn project() -> Sandbox {
     let sandbox = Sandbox::project();
     sandbox.edit("manifests/orders-daily.yaml", "executors:", "exectuors:");
     sandbox
 }
 
-/// Validates within bounds; both what is bad and what is merely mistaken must be told of.
+/// Validates within the limits, and checks that both the bad file and the mistake are reported.
 #[track_caller]
 fn validate(sandbox: &Sandbox, expected: &[&str]) -> Ran {
     let beside = Sandbox::new();
@@ -82,7 +81,7 @@ fn a_file_that_is_too_large() {
     let file = std::fs::File::create(sandbox.join("manifests/bad.yaml")).expect("a file can be made");
     file.set_len(100 * 1024 * 1024).expect("a file can be empty and large");
     validate(&sandbox, &["error[DCP0002]", "has 104857600 bytes"]);
-    // One that grows while it is read, or tells a wrong size, is caught by reading: just above the limit.
+    // Just above the limit. Reading detects the excess as well, for files that grow or report a wrong size.
     sandbox.write("manifests/bad.yaml", vec![b' '; 1024 * 1024 + 1]);
     validate(&sandbox, &["error[DCP0002]"]);
 }
@@ -108,7 +107,7 @@ fn an_alias_bomb() {
 
 #[test]
 fn a_million_keys() {
-    // They do not fit into what a manifest may have; as many as do are another matter.
+    // A million keys exceed the size limit of a manifest; 100,000 keys are within it.
     let keys = |count: u32| (0..count).fold(String::new(), |text, number| text + &format!("{number:x}: 1\n"));
     let sandbox = project();
     sandbox.write("manifests/bad.yaml", keys(1_000_000));
@@ -223,7 +222,7 @@ mod unix {
         assert!(Command::new("mkfifo").arg(path).status().expect("mkfifo can be run").success());
     }
 
-    /// Runs a command that may not wait for anything.
+    /// Runs a command with a timeout.
     #[track_caller]
     fn in_time(sandbox: &Sandbox, args: &[&str]) -> Ran {
         let mut command = sandbox.command(Path::new("timeout"));
@@ -231,7 +230,7 @@ mod unix {
         sandbox.ran(args, &command.output().expect("timeout, of coreutils, can be run"))
     }
 
-    /// Every file of a project that `validate` reads, in place of which there is something that can't be read.
+    /// Covers every file of a project that `validate` reads, each replaced by something unreadable.
     #[test]
     fn files_that_are_no_regular_files_are_refused_wherever_they_are() {
         let from_file = "apiVersion: dcp/v1\nkind: CoreETL\n\
@@ -246,7 +245,7 @@ mod unix {
         ] {
             for path in [".gitignore", "manifests/.gitignore", "manifests/bad.yaml", "sql/bad.sql"] {
                 let sandbox = project();
-                // Outside of a repository, ignore files above the manifests have no say.
+                // Ignore files above the manifests apply only in a git repository.
                 sandbox.write(".git/HEAD", "ref: refs/heads/main\n");
                 if path == "sql/bad.sql" {
                     sandbox.write("manifests/from-file.yaml", from_file);
@@ -311,8 +310,8 @@ mod unix {
         }
     }
 
-    /// Runs `dcp` so that what may not be read can't be. The superuser may read everything, until the capabilities by
-    /// which it does are taken away.
+    /// Runs `dcp` without access to unreadable files. Root can read every file, so its capabilities to do that are
+    /// dropped.
     #[track_caller]
     fn confined(sandbox: &Sandbox, folder: &str, args: &[&str]) -> Ran {
         const PRIVILEGES: &str = "-dac_override,-dac_read_search";

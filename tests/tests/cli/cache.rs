@@ -1,4 +1,4 @@
-//! The cache changes how long `validate` and `plan` take, and never what they say.
+//! The cache affects the time of `validate` and `plan`, but never their output.
 
 use std::fs::{self, File, FileTimes};
 
@@ -18,14 +18,14 @@ fn applied() -> Sandbox {
     sandbox
 }
 
-/// Runs a command with the cache and without it, and returns what it says both times.
+/// Runs a command with the cache and without it, checks that both outputs are equal, and returns the output.
 fn both(sandbox: &Sandbox, command: &[&str]) -> String {
     let cached = sandbox.run(command).shown();
     let folder = sandbox.join(CACHE);
     let aside = sandbox.join(".dcp/cache-aside");
     fs::rename(&folder, &aside).expect("an earlier command wrote the cache");
     let anew = sandbox.run(command).shown();
-    // The cache of the command before is the one to be tested next. A plan with errors writes none.
+    // Restore the cache for the next comparison, because a plan with errors writes none.
     _ = fs::remove_dir_all(&folder);
     fs::rename(&aside, &folder).expect("folders can be renamed");
     assert_eq!(cached, anew, "{command:?}");
@@ -62,7 +62,7 @@ fn plan_sees_changes_of_manifests_and_sql_files() {
     assert!(plan(&sandbox).contains("nothing to do"));
 }
 
-/// Edits a project at random, in ways that leave it valid, broken, or with problems between files.
+/// Makes a random edit that leaves the project valid, broken, or with problems between files.
 fn edit(sandbox: &Sandbox, random: &mut StdRng) -> String {
     let folders = ["manifests", "sql", "jobs"].map(|folder| fs::read_dir(sandbox.join(folder)));
     let files = folders.into_iter().flatten().flatten().map(|entry| entry.expect("it can be read").path());
@@ -80,7 +80,7 @@ fn edit(sandbox: &Sandbox, random: &mut StdRng) -> String {
         3 => fs::remove_file(&file),
         4 => fs::copy(&file, file.with_file_name(format!("copy-{at}.yaml"))).map(drop),
         5 => fs::rename(&file, file.with_extension(format!("{at}.yaml"))),
-        // The size and the time of the modification stay.
+        // Keeps the size and the modification time.
         6 => {
             let modified = file.metadata().and_then(|it| it.modified()).expect("it has a time");
             fs::write(&file, text.replace("lake", "l4ke"))
@@ -103,7 +103,7 @@ fn random_edits_are_reported_as_without_the_cache() {
         for _ in 0..STEPS {
             edits.push(edit(&sandbox, &mut random));
             for command in [["validate", "--output", "json"], ["plan", "--output", "json"]] {
-                // A command that says the same with and without the cache passes; otherwise this shows how it came.
+                // Report the seed and all edits of a difference.
                 let failed = std::panic::catch_unwind(|| both(&sandbox, &command));
                 assert!(failed.is_ok(), "seed {seed}: {edits:#?}");
             }

@@ -1,4 +1,4 @@
-//! What each command prints, as it is.
+//! Snapshots of the output of each command.
 
 use insta::assert_snapshot;
 
@@ -179,7 +179,7 @@ fn a_reader_that_has_had_enough_is_no_error() {
 
     let sandbox = Sandbox::project();
     let mut command = sandbox.command(&crate::harness::DCP);
-    // More than a pipe holds.
+    // The output is larger than a pipe's buffer.
     command.arg("schema").stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the binary can be run");
     let mut stdout = child.stdout.take().expect("it is piped");
@@ -230,7 +230,7 @@ fn a_program_that_is_not_there_is_reported_where_it_is_named() {
     sandbox.run(&["validate"]).ends_with(0);
     sandbox.run(&["apply", "--auto-approve"]).ends_with(0);
     sandbox.run(&["plan"]).ends_with(0);
-    // What the last plan remembers of the manifest holds only as long as its program is there.
+    // The cached result of the manifest is valid only as long as its program exists.
     std::fs::remove_file(sandbox.join("jobs/a.py")).expect("it is there");
     sandbox.run(&["plan"]).ends_with(1).says("there is no file `jobs/a.py`");
 }

@@ -1,4 +1,4 @@
-//! What `dcp compile` does to its folder.
+//! Files that `dcp compile` writes and removes.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +10,7 @@ use crate::harness::Sandbox;
 
 const BATCH: &str = "manifests/orders-daily.yaml";
 
-/// Every file of a folder, with when it was written.
+/// Returns every file of a folder with its modification time.
 fn files(folder: &Path) -> BTreeMap<String, SystemTime> {
     let mut found = BTreeMap::new();
     let mut folders = vec![folder.to_owned()];
@@ -134,7 +134,7 @@ fn a_file_that_stands_where_the_folder_should_be_is_told_of() {
     sandbox.run(&["compile", "--out", "build"]).ends_with(1).says("`build` can't be made a folder");
 }
 
-/// What a process leaves behind that is killed while it writes is cleared away.
+/// Files of a process that was killed while it wrote them are removed.
 #[test]
 fn unfinished_files_of_a_killed_process_go() {
     let sandbox = Sandbox::project();

@@ -1,4 +1,4 @@
-//! Where what is to be written can't be: it is said where and what to do, and nothing of the plan is applied.
+//! Errors of writing: the message names the path and the remedy, and nothing of the plan is applied.
 
 use std::process::{Command, Stdio};
 
@@ -7,7 +7,7 @@ use crate::harness::{DCP, Ran, Sandbox};
 const BATCH: &str = "manifests/orders-daily.yaml";
 const APPLY: [&str; 2] = ["apply", "--auto-approve"];
 
-/// A process that can write no file beyond so many bytes, as if the disk had no more.
+/// Runs a process that can't write more than `bytes` to a file, as if the disk were full.
 fn limited(sandbox: &Sandbox, bytes: u32, args: &[&str]) -> Ran {
     let limit = format!(
         "import os, resource, signal, sys\n\
@@ -20,7 +20,7 @@ fn limited(sandbox: &Sandbox, bytes: u32, args: &[&str]) -> Ran {
     sandbox.ran(args, &command.output().expect("python3 is there"))
 }
 
-/// Runs a script in which `.dcp` is a disk of its own.
+/// Runs a script in which `.dcp` is a separate disk.
 fn on_a_small_disk(sandbox: &Sandbox, script: &str) -> Ran {
     let space = ["--user", "--map-root-user", "--mount"];
     let mount = "mkdir -p .dcp && mount -t tmpfs -o size=1m tmpfs .dcp";
@@ -66,7 +66,7 @@ fn a_disk_that_is_read_only_is_said_to_be() {
         dcp apply --auto-approve && exit 9
         grep -q '0 2 ' .dcp/dags/logistics__orders-daily.py";
     let ran = on_a_small_disk(&sandbox, script);
-    // Whether the state can be read depends on what SQLite left beside it; if so, the DAG files can't be staged.
+    // SQLite may be unable to read the state, depending on the files beside it. Otherwise, staging the DAG files fails.
     let ran = ran.ends_with(0);
     let said = ["state.db` can't be opened or written", "the file system is read-only"];
     assert!(

@@ -1,4 +1,4 @@
-//! Holds the documentation of what dcp writes to what it writes.
+//! Compares the documented output formats with the output.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use crate::harness::Sandbox;
 
 const MARK: &str = "<!-- From here on what dcp writes";
 
-/// A plan in which much happens: after two applies, a stream gets another key, one workload is gone, one renamed.
+/// Returns a plan with many kinds of changes: after an apply, a stream gets another key, and a workload is deleted.
 fn plan() -> Value {
     let sandbox = Sandbox::quickstart();
     sandbox.run(&["apply", "--auto-approve"]).ends_with(0);
@@ -21,7 +21,7 @@ fn plan() -> Value {
     written.json()
 }
 
-/// What differs from run to run is made the same, and what is long is cut short.
+/// Replaces values that differ between runs, and shortens long ones.
 fn shortened(value: &mut Value) {
     match value {
         Value::Object(map) => {
@@ -40,7 +40,7 @@ fn shortened(value: &mut Value) {
     }
 }
 
-/// The names of all fields, but for those of a map.
+/// Collects the names of all fields, except those of a map.
 fn fields(value: &Value, found: &mut BTreeSet<String>) {
     match value {
         Value::Object(map) => {

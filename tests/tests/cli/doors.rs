@@ -1,4 +1,4 @@
-//! How `dcp up` is reached: by its project's Unix socket, and over TCP with a token.
+//! Access to `dcp up`: by its project's Unix socket, and over TCP with a token.
 
 use std::fs::Permissions;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -51,7 +51,7 @@ impl Place {
         Up { child, url, out }
     }
 
-    /// Runs a command that has to end by itself.
+    /// Runs a command with a timeout.
     fn ends(&self, args: &[&str]) -> Ran {
         let dcp = self.command(&[]);
         let mut command = self.sandbox.command(Path::new("timeout"));
@@ -115,7 +115,7 @@ fn commands_reach_dcp_up_by_a_socket_for_this_user_alone() {
     place.ends(&["up"]).ends_with(1).says("another `dcp up` of this project is running");
     assert!(!place.sandbox.join(".dcp/token").exists(), "nobody needs a token");
 
-    // What a killed process leaves behind is in nobody's way.
+    // The socket of a killed `dcp up` disturbs neither other commands nor the next `dcp up`.
     drop(up);
     assert!(place.sandbox.join(".dcp/up.sock").exists());
     place.run(&["runs"]).ends_with(0);
@@ -177,7 +177,7 @@ fn callers_over_tcp_need_the_token_of_the_project() {
     assert!(up.get("/api/v1/job", &bearer).starts_with("HTTP/1.1 200 "));
     assert!(up.get("/readyz", "").ends_with("ready\n"));
 
-    // Commands of the project read it, those elsewhere are told.
+    // Commands of the same project read the token file; commands of another project fail without a token.
     let project = format!(
         "project: shop\nmanifests: [orders.yaml]\ntargets: {{dev: {{default: true, server: \"{}\"}}}}\n",
         up.url

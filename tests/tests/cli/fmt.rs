@@ -1,4 +1,4 @@
-//! What `dcp fmt` does to files.
+//! Changes that `dcp fmt` makes to files.
 
 use insta::assert_snapshot;
 
@@ -6,7 +6,7 @@ use crate::harness::Sandbox;
 
 const BATCH: &str = "manifests/orders-daily.yaml";
 
-/// Two spaces too many, which mean nothing.
+/// Returns a project with superfluous spaces in one manifest.
 fn untidy() -> Sandbox {
     let sandbox = Sandbox::project();
     sandbox.run(&["fmt", "-q"]).ends_with(0);

@@ -1,4 +1,4 @@
-//! Reports and graphs for programs.
+//! Machine-readable reports and graphs.
 
 use insta::assert_snapshot;
 
@@ -41,17 +41,17 @@ fn sarif_is_what_code_scanning_takes() {
     }
     is_sarif(&log);
     let text = ran.stdout.replace(env!("CARGO_PKG_VERSION"), "[VERSION]");
-    // Pages grow; what of them is there is for the test of `explain`.
+    // The text of pages grows, and the test of `explain` covers it.
     let text: Vec<&str> =
         text.lines().filter(|line| !line.trim_start().starts_with("\"markdown\"")).collect();
     assert_snapshot!("validate_sarif", text.join("\n"));
 }
 
-/// Holds a log against the schema of the standard.
+/// Checks a log against the schema of the standard.
 #[track_caller]
 fn is_sarif(log: &serde_json::Value) {
     let schema = include_str!("../../sarif/sarif-schema-2.1.0.json");
-    // A bracket that closes nothing is itself to JavaScript, and an error to Rust's regular expressions.
+    // JavaScript reads an unmatched bracket literally; Rust's regular expressions reject it.
     let schema = schema.replace("-[a-zA-Z]{2}]?$", "-[a-zA-Z]{2}\\\\]?$");
     let schema = serde_json::from_str(&schema).expect("the schema is JSON");
     let validator = jsonschema::options().should_validate_formats(true).build(&schema);
@@ -63,7 +63,7 @@ fn is_sarif(log: &serde_json::Value) {
 
 #[test]
 fn sarif_of_every_kind_of_diagnostic_is_what_the_standard_has() {
-    // Without a place in a file, in a file with SQL, in an overlay, and with nothing to say.
+    // Diagnostics without a position, in a file with SQL and in an overlay, and a log without diagnostics.
     let empty = Sandbox::new();
     empty.write("dcp.yaml", "project: shop\n").write("manifests/.keep", "");
     is_sarif(&empty.run(&["validate", "-o", "sarif"]).ends_with(0).json());
@@ -153,7 +153,7 @@ fn a_summary_counts_manifests_and_not_files() {
     let several = [&good("a"), "nonsense: 1\n---\n", &good("b"), "---\n", &manifest("c", "{file: c.sql}")];
     sandbox.write("manifests/several.yaml", several.concat()).write("c.sql", "SELEC 1");
     sandbox.run(&["validate"]).ends_with(1).says("2 errors in 2 of 5 manifests\n");
-    // A manifest that can't be parsed is one as well, and several errors in one are still in one.
+    // A manifest that can't be parsed counts as one, and a manifest with several errors counts once.
     let broken = [&good("a"), "---\n", &good("b"), "x: 1\ny: 1\n---\na: b: c\n"];
     sandbox.write("manifests/several.yaml", broken.concat());
     sandbox.run(&["validate"]).ends_with(1).says("3 errors in 2 of 5 manifests\n");

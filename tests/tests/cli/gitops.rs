@@ -7,10 +7,10 @@ use dcp_compiler::yaml;
 
 use crate::harness::{DCP, Sandbox};
 
-/// A repository with a project that is applied to `prod`.
+/// Returns a repository with a project that has a target `prod`.
 fn repository() -> Sandbox {
     let sandbox = Sandbox::quickstart();
-    // What is applied is kept in the repository's folder.
+    // Without a server, the state is stored in the repository's folder.
     sandbox.edit("dcp.yaml", "    server: https://dcp.example.com:7420\n", "");
     for args in [
         &["init", "-q", "-b", "main"][..],
@@ -30,8 +30,8 @@ fn git(sandbox: &Sandbox, args: &[&str]) {
     assert!(output.status.success(), "git {args:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// The commands of dcp in a workflow file: those of GitHub's steps are called `run`, those of GitLab's stand in lists
-/// called `script`.
+/// Returns the `dcp` commands of a workflow file. GitHub's steps have them in `run`, GitLab's jobs in lists named
+/// `script`.
 fn commands(file: &str) -> Vec<String> {
     let text = std::fs::read_to_string(dcp_tests::workspace().join("examples/gitops").join(file))
         .expect("the example is there");
@@ -50,14 +50,14 @@ fn commands(file: &str) -> Vec<String> {
     found
 }
 
-/// The one command that does this, made to run here.
+/// Returns the only command with this verb and option, adapted to run locally.
 fn command(file: &str, verb: &str, more: &str) -> String {
     let all = commands(file);
     let fits = |it: &&String| it.contains(&format!("dcp {verb} ")) && it.contains(&format!("{more} "));
     let all: Vec<String> = all.iter().map(|it| format!("{it} ")).collect();
     let found: Vec<&String> = all.iter().filter(fits).collect();
     assert_eq!(found.len(), 1, "{file}: {verb} {more} in {all:?}");
-    // There is no remote: what is on the main branch is what is there.
+    // There is no remote, so the command compares with the local main branch.
     found[0].replace("origin/", "")
 }
 
@@ -135,7 +135,7 @@ fn a_dangerous_change_needs_a_person() {
         let refused = shell(&sandbox, &apply, "");
         assert_eq!(refused.status.code(), Some(1), "{}", told(&refused));
         assert!(told(&refused).contains("--allow-reset logistics/clicks-per-store"), "{}", told(&refused));
-        // No command can be put in with a consent.
+        // The value of a consent can't inject commands.
         let tricked = shell(&sandbox, &apply, "; touch tricked; $(touch tricked)");
         assert!(!tricked.status.success() && !sandbox.join("tricked").exists(), "{}", told(&tricked));
         let allowed = shell(&sandbox, &apply, "--allow-reset logistics/clicks-per-store");

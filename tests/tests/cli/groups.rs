@@ -1,4 +1,4 @@
-//! Workloads whose tasks stand in one DAG, through everything that works with workloads.
+//! Workloads that share a DAG, in every command that handles workloads.
 
 use std::fs;
 
@@ -9,7 +9,7 @@ use crate::harness::Sandbox;
 const DAG: &str = ".dcp/dags/shop__nightly.py";
 const CLEAN: &str = "manifests/clean.yaml";
 
-/// Three of a group, and one beside it that waits for what the last of them writes.
+/// Returns a project with a group of three, and `mail`, which waits for the table of the last one.
 fn grouped() -> Sandbox {
     let sandbox = Sandbox::new();
     let manifest = |name: &str, reads: &str, run: &str, group: &str| {
@@ -39,7 +39,7 @@ fn applied() -> Sandbox {
 #[test]
 fn who_waits_within_a_group_is_known_to_the_lineage() {
     let sandbox = grouped();
-    // So that it is read from nowhere else.
+    // Then `report` depends on the table by its trigger alone.
     sandbox.edit("manifests/report.yaml", "SELECT * FROM lake.clean", "SELECT 1 AS one");
     sandbox.run(&["apply", "--auto-approve"]).ends_with(0);
     let told = sandbox.run(&["assets", "table:lake.clean", "--output", "json"]).ends_with(0).json();
@@ -86,13 +86,13 @@ fn a_group_is_planned_applied_shown_and_taken_away() {
     sandbox.run(&["drift", "--detailed-exitcode"]).ends_with(0);
 }
 
-/// The plan without the moment at which something was applied.
+/// Returns the plan without the line that contains the time of the last apply.
 fn plan(sandbox: &Sandbox) -> String {
     let plan = sandbox.run(&["plan"]).ends_with(0).stdout;
     plan.lines().filter(|line| !line.contains("applied by")).collect::<Vec<_>>().join("\n")
 }
 
-/// The DAG of a group is made of several files, so that none of them can be taken from the cache by itself.
+/// The DAG of a group depends on several files, so their results can't be cached separately.
 #[test]
 fn workloads_of_groups_are_not_cached() {
     let sandbox = applied();
@@ -105,7 +105,7 @@ fn workloads_of_groups_are_not_cached() {
     sandbox.run(&["plan"]).ends_with(1).says("differ in `cron`");
     sandbox.edit("manifests/orders.yaml", "\"0 2 * * *\"", "\"0 3 * * *\"");
     sandbox.run(&["plan", "--detailed-exitcode"]).ends_with(2).says("0 2 * * * → 0 3 * * *");
-    // Two manifests in one file, of which one is in a group.
+    // Two manifests in one file, one of them in a group.
     let (clean, mail) = (sandbox.read(CLEAN), sandbox.read("manifests/mail.yaml"));
     fs::remove_file(sandbox.join(CLEAN)).expect("it is there");
     sandbox.write("manifests/mail.yaml", format!("{mail}---\n{clean}"));

@@ -1,4 +1,4 @@
-//! Builds the binary once, and runs it in folders of its own.
+//! Builds the binary once, and runs it in temporary folders.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use tempfile::TempDir;
 
-/// The binary, built as this test was.
+/// The binary, built with the profile of this test.
 pub(crate) static DCP: LazyLock<PathBuf> = LazyLock::new(|| build("dcp"));
 
 /// Builds a binary with the profile of this test, and returns its path.
@@ -25,7 +25,8 @@ pub(crate) fn build(name: &str) -> PathBuf {
     if profile.ends_with("release") {
         build.arg("--release");
     }
-    // What cargo says here of the tests' package would have build scripts run again that look at their own.
+    // Cargo sets these variables for the tests' package. Inherited, they would make build scripts that watch them run
+    // again.
     for (key, _) in std::env::vars_os() {
         let ours = |prefix| key.to_str().is_some_and(|key| key.starts_with(prefix));
         if ours("CARGO_PKG_") || ours("CARGO_MANIFEST_") {
@@ -36,12 +37,12 @@ pub(crate) fn build(name: &str) -> PathBuf {
     profile.join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
 }
 
-/// A folder with files, and `dcp` to be run in it.
+/// A temporary folder to run `dcp` in.
 pub(crate) struct Sandbox {
     folder: TempDir,
 }
 
-/// How a run ended.
+/// The exit code and output of a run.
 pub(crate) struct Ran {
     line: String,
     pub(crate) code: i32,
@@ -56,7 +57,7 @@ impl Sandbox {
         Self { folder }
     }
 
-    /// A copy of the example: a stream, a schedule, a program on assets, and one that is run by hand.
+    /// Creates a copy of the example: a stream, a scheduled job, a program that runs on assets, and a manual one.
     pub(crate) fn quickstart() -> Self {
         let sandbox = Self::new();
         let from = dcp_tests::workspace().join("examples/quickstart");
@@ -65,7 +66,7 @@ impl Sandbox {
         sandbox
     }
 
-    /// What `dcp init` makes.
+    /// Creates a project with `dcp init`.
     pub(crate) fn initialized() -> Self {
         let sandbox = Self::new();
         let made = sandbox.run(&["init", "--name", "shop", "--quiet"]);
@@ -73,7 +74,7 @@ impl Sandbox {
         sandbox
     }
 
-    /// A project with a table that is written every night, and a stream from Kafka.
+    /// Creates a project with a table that is written every night, and a stream from Kafka.
     pub(crate) fn project() -> Self {
         let sandbox = Self::initialized();
         std::fs::remove_dir_all(sandbox.join("manifests")).expect("it was made");
@@ -102,14 +103,14 @@ impl Sandbox {
         std::fs::read_to_string(self.join(path)).expect("the file is there")
     }
 
-    /// Changes a file.
+    /// Replaces the first occurrence of a text in a file.
     pub(crate) fn edit(&self, path: &str, from: &str, to: &str) -> &Self {
         let text = self.read(path);
         assert!(text.contains(from), "`{path}` has `{from}`");
         self.write(path, text.replacen(from, to, 1))
     }
 
-    /// A command with nothing of this machine in its environment.
+    /// Returns a command whose environment has only `PATH` from this machine.
     pub(crate) fn command(&self, program: &Path) -> Command {
         let mut command = Command::new(program);
         command
@@ -155,7 +156,7 @@ impl Sandbox {
 }
 
 impl Ran {
-    /// All of it, as a snapshot has it.
+    /// Returns the command, its output and its exit code, as snapshots have them.
     pub(crate) fn shown(&self) -> String {
         let mut text = format!("$ dcp {}\n", self.line);
         for (name, stream) in [("stdout", &self.stdout), ("stderr", &self.stderr)] {

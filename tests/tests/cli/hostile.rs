@@ -1,4 +1,4 @@
-//! A Runner as its own process, and callers that want it to work for nobody else.
+//! A Runner in a separate process, and clients that try to use up its time.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::harness::{DCP, Sandbox};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
-/// Far longer than a light call takes, and far shorter than what quadratic work takes.
+/// Far more than the time of a light call, and far less than the time of quadratic work.
 const SOON: Duration = Duration::from_secs(20);
 
 struct Runner {
@@ -39,7 +39,7 @@ impl Runner {
         Self { address: address.to_owned(), child, _machine: machine, _sandbox: sandbox }
     }
 
-    /// Returns the status of the response; none if there is none in time.
+    /// Returns the status of the response, or none if the response times out.
     fn call(&self, line: &str, body: &str) -> Option<u16> {
         status(self.sent(line, body)?)
     }

@@ -1,4 +1,4 @@
-//! What is left by an apply that is told to stop, and what it says of that.
+//! Results and messages of an apply that is interrupted.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
@@ -15,7 +15,7 @@ fn run(sandbox: &Sandbox, args: &[&str]) -> Ran {
     sandbox.ran(args, &output.expect("the binary can be run"))
 }
 
-/// A project that is applied, and then changed.
+/// Returns a project that was applied and then changed.
 fn changed(plane: &Plane) -> Sandbox {
     let sandbox = plane.project();
     run(&sandbox, &APPLY).ends_with(0);
@@ -24,8 +24,8 @@ fn changed(plane: &Plane) -> Sandbox {
     sandbox
 }
 
-/// Applies the plan, and sends a signal when the control plane is asked for something. It answers once the apply has
-/// ended, or says that it waits.
+/// Applies the plan, and sends a signal during a call to the control plane. The control plane replies once the apply
+/// has ended or reports that it waits.
 fn interrupted(plane: &Plane, sandbox: &Sandbox, call: &'static str, signal: &str) -> Ran {
     plane.hold(call);
     let args = ["apply", "plan.json", "--auto-approve"];
@@ -44,14 +44,14 @@ fn interrupted(plane: &Plane, sandbox: &Sandbox, call: &'static str, signal: &st
         stderr.extend_from_slice(format!("{line}\n").as_bytes());
     }
     let mut output = child.wait_with_output().expect("it ends");
-    // The call is not to be answered once its client is gone.
+    // The server must notice that the client is gone before it replies.
     plane.abandoned();
     plane.let_go();
     output.stderr = stderr;
     sandbox.ran(&args, &output)
 }
 
-/// Another apply does what is left.
+/// Checks that another apply completes the rest.
 fn mended(sandbox: &Sandbox) {
     run(sandbox, &APPLY).ends_with(0);
     assert!(sandbox.read(DAG).contains("0 3 * * *"));

@@ -1,5 +1,4 @@
-//! Continuous jobs from the command line. spark-submit is a script here; what a real Spark does is tested in
-//! `kept/streaming.rs`.
+//! Commands for continuous jobs. Here, spark-submit is a script; `kept/streaming.rs` uses a real Spark.
 
 mod spark;
 mod streaming;
@@ -34,7 +33,7 @@ spec:
       upgrade: {grace: 5s}
 ";
 
-/// A project on a machine with a Spark, and what runs beside it.
+/// A project on a machine with a fake Spark.
 struct Place {
     sandbox: Sandbox,
     machine: Machine,
@@ -70,13 +69,13 @@ impl Place {
         Process::start(command, name, self.sandbox.join(&format!("{name}.log")))
     }
 
-    /// The job, as `dcp status` tells it.
+    /// Returns the job from the output of `dcp status`.
     fn status(&self) -> Value {
         let told = self.run(&["status", "logistics/clicks", "--output", "json"]).ends_with(0).json();
         told["jobs"][0].clone()
     }
 
-    /// Waits until a revision runs, and is healthy.
+    /// Waits until a revision runs and is healthy.
     fn healthy(&self, revision: u64) -> Value {
         let deadline = Instant::now() + Duration::from_mins(1);
         loop {
@@ -89,7 +88,7 @@ impl Place {
         }
     }
 
-    /// Waits until something was decided.
+    /// Waits until the latest event contains a text.
     fn says(&self, what: &str) {
         let said = || self.run(&["events", "logistics/clicks", "--limit", "1"]).ends_with(0).stdout;
         until(|| said().contains(what).then_some(()));
@@ -117,13 +116,13 @@ struct Process {
 }
 
 impl Process {
-    /// It goes on, and is killed at the end. It has said that it is ready.
+    /// Starts a process and waits until it is ready. The process is killed on drop.
     fn start(mut command: Command, name: &str, log: PathBuf) -> Self {
         command.stderr(File::create(&log).expect("files can be made")).stdout(Stdio::piped());
         let mut child = command.stdin(Stdio::null()).spawn().expect("the binary can be run");
         let mut out = BufReader::new(child.stdout.take().expect("it is piped"));
         let mut line = String::new();
-        // The address of what has one comes last.
+        // Servers print their address at the end of the line.
         while !line.contains("listens at") && !line.contains("keeps continuous jobs") {
             line.clear();
             let read = out.read_line(&mut line).expect("it can be read");
@@ -141,7 +140,7 @@ impl Process {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
-    /// What it writes, once it has written this.
+    /// Waits until the log contains a text.
     fn says(&self, text: &str) {
         until(|| self.said().contains(text).then_some(()));
     }
@@ -187,7 +186,7 @@ fn a_stream_is_kept_by_dcp_up_and_does_as_it_is_asked() {
     drop(up);
 }
 
-/// An execution that the Runner has forgotten hides how its own stream is, and no other.
+/// If an execution was deleted, the plan lacks the condition of its stream, and shows that of other streams.
 #[test]
 fn plan_shows_other_streams_when_an_execution_was_forgotten() {
     let place = Place::new();
@@ -199,7 +198,7 @@ fn plan_shows_other_streams_when_an_execution_was_forgotten() {
     let up = place.start("up", &UP, None);
     place.healthy(1);
     until(|| place.run(&["status"]).stdout.contains("logistics/orders  healthy").then_some(()));
-    // What runs goes on running.
+    // The drivers keep running.
     drop(up);
     let url = format!("sqlite://{}", place.sandbox.join(".dcp/runs.db").display());
     tokio::runtime::Runtime::new().expect("it starts").block_on(async {
@@ -279,14 +278,14 @@ fn a_kill_of_dcp_up_loses_nothing() {
     let up = place.start("up", &UP, None);
     let first = place.healthy(1);
     drop(up);
-    // While nobody is there, it goes on, and what is applied waits.
+    // Without `dcp up`, the driver keeps running, and the applied change waits.
     place.apply("\"one\"", "\"two\"");
     assert_eq!(place.started(), ["one"]);
     let up = place.start("again", &UP, None);
     let second = place.healthy(2);
     assert_eq!((first["state"]["starts"].clone(), second["state"]["starts"].clone()), (1.into(), 2.into()));
     assert_eq!(place.started(), ["one", "two"]);
-    // Whoever is asked to stop leaves what runs as it is, and the next one finds it.
+    // A `dcp up` that is stopped leaves drivers running, and the next one finds them.
     up.send(Signal::TERM);
     let _up = place.start("third", &UP, None);
     let third = place.healthy(2);
@@ -307,7 +306,7 @@ mod postgres {
 
     use super::*;
 
-    /// A way to a PostgreSQL that can be cut.
+    /// A proxy to PostgreSQL whose connections can be cut.
     struct Way {
         url: String,
         open: Arc<Mutex<Option<Vec<UnixStream>>>>,
@@ -355,7 +354,7 @@ mod postgres {
         stream.try_clone().expect("there are descriptors")
     }
 
-    /// A control plane, a Runner and reconcilers, each a process of its own.
+    /// A control plane, a Runner and reconcilers, each in a separate process.
     struct Plane {
         place: Place,
         database: String,
@@ -396,12 +395,12 @@ mod postgres {
         let second = plane.reconciler("second", &plane.database);
         house.run(&["apply", "--auto-approve", "--quiet"]).ends_with(0);
         house.healthy(1);
-        // Its way to the database is cut: it can't know any more that it acts.
+        // Without its database connection, the reconciler can't know whether it still holds the lease.
         way.cut();
         house.apply("\"one\"", "\"two\"");
         second.says("it acts, by epoch 2");
         house.healthy(2);
-        // It is stopped for longer than the lease, and goes on as if nothing had been.
+        // The process is suspended for longer than the lease, and then resumes.
         let third = plane.reconciler("third", &plane.database);
         second.send(Signal::STOP);
         house.apply("\"two\"", "\"three\"");
@@ -409,7 +408,7 @@ mod postgres {
         house.healthy(3);
         second.send(Signal::CONT);
         house.run(&["restart", "logistics/clicks", "--wait"]).ends_with(0);
-        // It is killed.
+        // The process is killed.
         let fourth = plane.reconciler("fourth", &plane.database);
         drop(third);
         house.apply("\"three\"", "\"four\"");
@@ -418,13 +417,13 @@ mod postgres {
         assert!(!first.said().contains("by epoch 3") && !first.said().contains("by epoch 4"));
         assert_eq!(house.started(), ["one", "two", "three", "three", "four"]);
         house.no_two_at_once();
-        // Who asks is known by the token, wherever it is asked.
+        // A pause that is requested at the control plane stops the last run.
         house.run(&["pause", "logistics/clicks", "--wait"]).ends_with(0).says("logistics/clicks is paused");
         assert_eq!(house.machine.lines("stopped").len(), 5);
     }
 
-    /// The one that acts is stopped in the middle of a start and goes on once another one has acted: whatever it still
-    /// asks for is refused, or the same.
+    /// The leader is suspended during a start and resumes after a takeover: its late requests are rejected, or have no
+    /// effect.
     #[test]
     fn a_reconciler_that_wakes_up_late_does_no_harm() {
         let plane = Plane::new();
@@ -436,7 +435,7 @@ mod postgres {
             reconcilers.push(plane.reconciler(&round.to_string(), &plane.database));
             let (old, new) = (format!("\"{}\"", word(round - 1)), format!("\"{}\"", word(round)));
             house.apply(&old, &new);
-            // At a moment of its own each time, somewhere in the middle of a redeploy.
+            // At a different point of the redeploy each time.
             thread::sleep(Duration::from_millis(150 * round));
             reconcilers[0].send(Signal::STOP);
             house.healthy(round + 1);

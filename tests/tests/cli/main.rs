@@ -1,4 +1,4 @@
-//! The binary as a user runs it.
+//! The binary from a user's perspective.
 
 mod apply;
 mod assets;

@@ -1,5 +1,5 @@
-//! Runs the commands of documents, in their order and from their text, and compares the output that a document shows.
-//! `UPDATE_GOLDEN=1` writes the output into the document.
+//! Runs the commands of documents in order, and compares their output with the documents. `UPDATE_GOLDEN=1` writes the
+//! output into the documents.
 
 mod links;
 mod page;
@@ -11,14 +11,14 @@ use shell::Shell;
 
 use crate::harness::Sandbox;
 
-/// The documents with console blocks.
+/// Documents with console blocks.
 const PAGES: [&str; 4] = ["README.md", "docs/rest.md", "docs/streams.md", "docs/tutorial.md"];
-/// The tag of blocks that show commands of the tutorial once more.
+/// The tag of blocks that repeat commands of the tutorial.
 const EXCERPT: &str = "tutorial";
-/// The tag of blocks that need a Spark, in documents with blocks that need none.
+/// The tag of blocks that need a Spark, in documents that also have blocks without it.
 const SPARK: &str = "spark";
 
-/// Runs all console blocks of a document that have this tag.
+/// Runs all console blocks of a document that have a tag.
 fn run(path: &str, tag: Option<&str>, sandbox: &Sandbox) {
     let mut page = Page::read(path);
     let mut shell = Shell::new(sandbox);
@@ -87,7 +87,7 @@ fn excerpts_are_what_the_tutorial_shows() {
     assert!(dcp_tests::update_golden() || wrong.is_empty(), "the tutorial shows something else: {wrong:?}");
 }
 
-/// Checks that each console block is one that a test runs or compares.
+/// Checks that a test runs or compares each console block.
 #[test]
 fn every_console_block_is_checked() {
     for path in links::documents().into_iter().chain(["README.md".to_owned()]) {
@@ -110,19 +110,19 @@ fn every_console_block_is_checked() {
     }
 }
 
-/// Documents whose commands need the Spark of this machine.
+/// Documents whose commands need a Spark on this machine.
 mod spark {
     use std::process::Command;
 
     use super::{SPARK, Sandbox, run};
 
-    /// Returns a folder on a machine that has a Spark: its installation is slow, and writes more than documents show.
+    /// Returns a folder, and installs Spark before, because documents don't show the output of that.
     fn with_spark() -> Sandbox {
         dcp_tests::spark_home();
         Sandbox::new()
     }
 
-    /// Returns a folder in which `dcp` is this repository.
+    /// Returns a folder in which `dcp` is a link to this repository.
     fn beside_the_repository() -> Sandbox {
         let sandbox = with_spark();
         std::os::unix::fs::symlink(dcp_tests::workspace(), sandbox.join("dcp")).expect("it is new");

@@ -1,4 +1,4 @@
-//! What a newcomer does first, and services, with a real Spark.
+//! The first steps of a new user, and services, with a real Spark.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -56,7 +56,7 @@ spec:
   resources: {driver: {memory: 512m}, executors: {cores: 1, memory: 512m}}
 ";
 
-/// Returns whether a gRPC server answers at a port: it begins each connection with a frame of its settings.
+/// Returns true if a gRPC server listens on a port: it begins each connection with a SETTINGS frame.
 fn speaks_grpc(port: u16) -> bool {
     const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
     const SETTINGS: u8 = 4;

@@ -1,5 +1,5 @@
-//! Streams of a real Spark, kept by `dcp up`, while their drivers and it itself are killed at any moment and what is
-//! declared changes: the sinks have every record exactly once. `DCP_SEED=N` chooses other moments.
+//! Streams of a real Spark under `dcp up`. Drivers and `dcp up` are killed at random and the streams are changed, but
+//! the sinks have every record exactly once. `DCP_SEED=N` chooses other random times.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -58,7 +58,7 @@ spec:
 
 const STREAMS: [&str; 2] = ["copy", "windows"];
 
-/// A project, and records that come in all the time.
+/// A project with a steady input of records.
 struct Shop {
     sandbox: Sandbox,
     written: Arc<AtomicU64>,
@@ -90,7 +90,7 @@ impl Shop {
         shop
     }
 
-    /// Has no more come in; tells how many there were.
+    /// Stops the input, and returns the number of records.
     fn enough(&mut self) -> u64 {
         self.enough.store(true, Ordering::SeqCst);
         self.writer.take().expect("it is asked for once").join().expect("it ends");
@@ -123,7 +123,7 @@ impl Shop {
         }
     }
 
-    /// Waits until a revision of each is healthy, and has read what there was when this was asked for.
+    /// Waits until all jobs are healthy in a revision and have finished a batch.
     fn healthy(&self, revision: u64) -> Vec<Value> {
         self.until("they are not healthy", |jobs| {
             jobs.iter().all(|it| {
@@ -135,14 +135,14 @@ impl Shop {
 }
 
 impl Drop for Shop {
-    /// What a test that failed has left running.
+    /// Kills processes that a failed test left running.
     fn drop(&mut self) {
         self.enough.store(true, Ordering::SeqCst);
         dcp_tests::machine::end(self.sandbox.path());
     }
 }
 
-/// Puts records where a stream finds them, all of them at once.
+/// Adds records as one file, which becomes visible at once.
 fn put(folder: &Path, from: u64, count: u64) {
     let line = |id: u64| {
         let at = Timestamp::from_second(1_800_000_000 + i64::try_from(id / 5).expect("it is small"));
@@ -155,7 +155,7 @@ fn put(folder: &Path, from: u64, count: u64) {
     fs::rename(&hidden, folder.join(format!("in/{from}.json"))).expect("it is ours");
 }
 
-/// The rows of a file sink: those that its own record says are there. What a killed task left beside is not.
+/// Returns the rows of a file sink by its own metadata, because killed tasks leave other files behind.
 fn rows(folder: &Path) -> Vec<Value> {
     let mut batches: BTreeMap<u64, (bool, String)> = BTreeMap::new();
     for entry in fs::read_dir(folder.join("_spark_metadata")).expect("it was written").flatten() {
@@ -179,7 +179,7 @@ fn rows(folder: &Path) -> Vec<Value> {
         .collect()
 }
 
-/// Kills the driver of a run, if there is one just now.
+/// Kills the driver of a run, if it has one.
 pub(super) fn kill_driver(job: &Value) {
     let Some(execution) = job["state"]["run"]["execution"].as_str() else { return };
     for process in fs::read_dir("/proc").expect("it is Linux").flatten() {
@@ -188,7 +188,7 @@ pub(super) fn kill_driver(job: &Value) {
         if line.contains("SparkSubmit") && line.contains(execution) {
             let pid = process.file_name().to_string_lossy().into_owned();
             let pid = pid.parse().ok().and_then(rustix::process::Pid::from_raw).expect("it is a process");
-            // It may just have ended by itself.
+            // The driver may just have ended by itself.
             let _ = rustix::process::kill_process(pid, Signal::KILL);
         }
     }
@@ -207,7 +207,7 @@ fn every_record_arrives_exactly_once_whatever_is_killed() {
         match round {
             1 => jobs.iter().for_each(kill_driver),
             2 => {
-                // Another filter, which lets the same records through, on the same checkpoint.
+                // Another filter with the same result, on the same checkpoint.
                 shop.sandbox.edit("shop.yaml", "WHERE c.id >= 0", "WHERE c.id > -1");
                 shop.sandbox.edit("shop.yaml", "WHERE id >= 0", "WHERE id > -1");
                 shop.sandbox.run(&["plan"]).ends_with(0).says("checkpoint kept");
@@ -224,7 +224,7 @@ fn every_record_arrives_exactly_once_whatever_is_killed() {
         jobs = shop.healthy(1 + u64::from(round > 1));
     }
     let written = shop.enough();
-    // All windows end: one record from long after them, and one more, so that there is a batch that closes them.
+    // Close all windows: a record with a much later time advances the watermark.
     let late = written + 10_000;
     put(shop.sandbox.path(), late, 1);
     let (copied, counted) = (shop.sandbox.join("copied"), shop.sandbox.join("counted"));

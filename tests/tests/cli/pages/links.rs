@@ -1,4 +1,5 @@
-//! Checks that the links, headings, files and tests that documents name exist, and that each says whom it is for.
+//! Checks that the links, headings, files and tests that documents name exist, and that each document names its
+//! readers.
 
 use std::collections::HashSet;
 use std::fs;
