@@ -1,7 +1,7 @@
-//! The golden suite: manifests with the diagnostics expected of them written at their end, after `#~`.
+//! Golden tests. Each diagnostics case is a manifest with the expected diagnostics at its end, after `#~`.
 //!
-//! Adding a case is adding a file. `UPDATE_GOLDEN=1 cargo test -p dcp-tests --test golden` writes what is found; read
-//! it before you commit it.
+//! To add a case, add a file. `UPDATE_GOLDEN=1 cargo test -p dcp-tests --test golden` writes the results; read them
+//! before you commit them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -19,7 +19,7 @@ use dcp_runner::parameters::values;
 use dcp_runner::streaming::Streaming;
 use dcp_tests::{compile, describe, split_files, update_golden, workspace};
 
-/// The cases of one folder of `tests/golden`.
+/// Returns the cases of a folder of `tests/golden`.
 fn cases(folder: &str) -> Vec<PathBuf> {
     let folder = workspace().join("tests/golden").join(folder);
     let mut cases = Vec::new();
@@ -39,7 +39,7 @@ fn cases(folder: &str) -> Vec<PathBuf> {
     cases
 }
 
-/// Compares a text with what a file should hold, or writes it there. Says what is wrong, if anything is.
+/// Compares a result with a golden file, or updates the file. Returns a description of the difference, if there is one.
 fn compare(path: &Path, expected: &str, found: &str) -> Option<String> {
     if expected == found {
         return None;
@@ -121,7 +121,7 @@ fn stored_analyses_are_linked_as_fresh_ones() {
             .collect();
         let analyze = |index: usize| compiler.analyze(index, manifests[index], &files);
         let stored = |index: usize| {
-            // At another place than where it is restored.
+            // Analyse at another index than the one that is restored.
             let elsewhere = index + 1000;
             let analysis = compiler.analyze(elsewhere, manifests[index], &files);
             let stored = Stored::of(elsewhere, &analysis)?;
@@ -152,7 +152,7 @@ fn stored_analyses_are_linked_as_fresh_ones() {
     assert_eq!(kinds.into_iter().collect::<Vec<_>>(), all);
 }
 
-/// A value for each parameter that has none.
+/// Returns a value for each parameter without a default.
 fn given(job: &CoreEtlJob) -> BTreeMap<String, String> {
     let none = BTreeMap::new();
     let parameters = job.job.parameters().unwrap_or(&none).iter();
@@ -171,7 +171,7 @@ fn given(job: &CoreEtlJob) -> BTreeMap<String, String> {
     missing.collect()
 }
 
-/// The first attempt of a job, as a backend is given it; our own programs in it are left out.
+/// Formats the first attempt of a job as the backend receives it, without dcp's own programs.
 fn application(job: &CoreEtlJob, continuous: Option<&ContinuousJob>) -> String {
     let values = match values(job, &given(job), "run-1") {
         Ok(values) => values,
@@ -267,7 +267,7 @@ fn every_code_has_a_case() {
         let expectations = text.lines().filter_map(|line| line.strip_prefix("#~ "));
         seen.extend(expectations.filter_map(|line| Code::parse(line.split([' ', ':']).nth(1)?)));
     }
-    // What has to do with the file system is held by the tests of the command line.
+    // Tests of the command line cover diagnostics of the file system.
     let elsewhere = [Code::TOO_LARGE, Code::OUTSIDE];
     let missing: Vec<String> = Code::all()
         .iter()

@@ -1,4 +1,4 @@
-//! The parameters of a run: every one that is wrong is named, and nothing else becomes a value.
+//! Parameters of a run: every invalid one is reported, and only valid values are used.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! What holds for every manifest, shown on made-up ones.
+//! Properties of all manifests, tested on random ones.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use dcp_tests::{compile, describe, split_files, workspace};
 use jiff::Timestamp;
 use proptest::prelude::*;
 
-/// Manifests with many things left to chance, most of them valid.
+/// Generates manifests, most of them valid.
 fn manifest() -> impl Strategy<Value = String> {
     let job = prop_oneof![
         Just("sql: {query: \"INSERT INTO lake.t SELECT a, count(*) AS n FROM lake.s GROUP BY a\"}".to_owned()),
@@ -59,7 +59,7 @@ fn bytes(compilation: &Compilation) -> Vec<String> {
         .collect()
 }
 
-/// That every place is within its file, and that all of it can be said aloud.
+/// Checks that every position is within its file, and that all diagnostics can be formatted.
 fn check_places(compilation: &Compilation) {
     for label in compilation.diagnostics.iter().flat_map(|diagnostic: &Diagnostic| &diagnostic.labels) {
         let text = &compilation.sources.get(label.span.file).text;
@@ -141,7 +141,7 @@ proptest! {
     }
 }
 
-/// The fields that a default stands for, written out, change nothing.
+/// Writing out the default values changes nothing.
 #[test]
 fn a_default_may_be_spelt_out() {
     let short = "apiVersion: dcp/v1\nkind: CoreETL\nmetadata: {name: a, domain: b, owner: c}\nspec:\n  engine: {version: \"4.1\"}\n  \
@@ -174,7 +174,6 @@ fn golden_primitives_read_as_they_are_written() {
     }
 }
 
-/// One bad manifest hides nothing of the others.
 #[test]
 fn a_bad_manifest_does_not_hide_the_others() {
     let bad = "apiVersion: dcp/v1\nkind: CoreETL\nmetadata: {name: a\n";
@@ -192,7 +191,7 @@ fn a_bad_manifest_does_not_hide_the_others() {
     assert!(compilation.primitives.is_empty());
 }
 
-/// Texts that a template engine could take for more than text.
+/// Generates texts with the syntax of template engines.
 fn template_like() -> impl Strategy<Value = String> {
     let fragments = [
         "{{APP_ID}}",
@@ -220,11 +219,11 @@ fn template_like() -> impl Strategy<Value = String> {
     ];
     let fragment = proptest::sample::select(fragments.to_vec()).prop_map(str::to_owned);
     let text = proptest::collection::vec(prop_oneof![4 => fragment, 1 => "[ -~]{0,12}"], 1..6);
-    // References of dcp itself are replaced.
+    // dcp replaces its own references.
     text.prop_map(|parts| parts.concat()).prop_filter("has a reference", |text| !text.contains("${"))
 }
 
-/// The text of the DAG without the job's fingerprint, and the job.
+/// Returns the text of the DAG without the job's fingerprint, and the job.
 fn with_annotation(text: &str) -> (String, CoreEtlJob) {
     let quoted = serde_json::to_string(text).expect("a text is JSON");
     let manifest = format!(

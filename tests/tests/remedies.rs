@@ -1,4 +1,4 @@
-//! What another attempt is given after a failure: more of the one memory that ran out, within the manifest's bounds.
+//! Remedies of the attempt after a failure: more of the memory that ran out, within the manifest's limits.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ fn job(resources: &str) -> CoreEtlJob {
     dcp_tests::job(&format!("  job: {{pyspark: {{main: a.py}}}}\n  resources: {resources}\n"))
 }
 
-/// What one setting becomes from attempt to attempt, and why there is no other at last.
+/// Returns the settings of successive attempts, and the reason if no further attempt can succeed.
 fn course(job: &CoreEtlJob, log: &str, exit_code: i32) -> (Vec<String>, String) {
     let at = Timestamp::UNIX_EPOCH;
     let exit_code = Some(exit_code);

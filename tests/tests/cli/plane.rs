@@ -1,4 +1,4 @@
-//! A control plane in the test's own process, which can be told to keep a caller waiting.
+//! A control plane in the process of the test, which can delay a call.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -55,19 +55,19 @@ impl Plane {
         Self { url, registry, reached, _runtime: runtime }
     }
 
-    /// A project whose target `prod` is applied here.
+    /// Returns a project whose target `prod` uses this control plane.
     pub(crate) fn project(&self) -> Sandbox {
         let sandbox = Sandbox::quickstart();
         sandbox.edit("dcp.yaml", "https://dcp.example.com:7420", &self.url);
         sandbox
     }
 
-    /// The next call by this name waits before anything is done.
+    /// Delays the next call of this name.
     pub(crate) fn hold(&self, call: &'static str) {
         *self.registry.waits.lock().expect("nobody panicked") = Some(call);
     }
 
-    /// Waits until somebody is kept waiting.
+    /// Waits until a call is delayed.
     pub(crate) fn reached(&self) {
         self.reached.recv_timeout(Duration::from_mins(1)).expect("the call comes");
     }
@@ -76,13 +76,13 @@ impl Plane {
         self.registry.gate.add_permits(1);
     }
 
-    /// Waits until no call is held: it was let go, or its client is gone and the server has noticed it.
+    /// Waits until no call is delayed: it was released, or the server noticed that its client is gone.
     pub(crate) fn abandoned(&self) {
         machine::until(|| (!self.registry.holding.load(Ordering::SeqCst)).then_some(()));
     }
 }
 
-/// A registry in memory that keeps one call waiting.
+/// An in-memory registry that can delay a call.
 #[derive(Debug)]
 struct Held {
     memory: Memory,
@@ -92,7 +92,7 @@ struct Held {
     holding: AtomicBool,
 }
 
-/// Ends with the wait of a call, also if the server drops it.
+/// Clears the flag when a delayed call ends, even if the server drops the call.
 struct Holding<'a>(&'a AtomicBool);
 
 impl Drop for Holding<'_> {

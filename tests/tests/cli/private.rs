@@ -1,4 +1,4 @@
-//! Files of a project, as other users of the machine see them.
+//! Permissions of a project's files for other users of the machine.
 
 use std::fs::Permissions;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -10,7 +10,8 @@ use dcp_tests::machine::{Machine, until};
 
 use crate::harness::{DCP, Sandbox};
 
-/// Everything below a folder that others may read or enter, but for the DAG folder and what belongs to backends.
+/// Returns all paths below a folder that others can read or enter, except the content of the folders for DAGs, runs and
+/// results.
 fn open(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut left = vec![folder.to_owned()];
@@ -24,12 +25,12 @@ fn open(folder: &Path) -> Vec<PathBuf> {
             left.extend(entries.map(|entry| entry.expect("it can be listed").path()));
         }
     }
-    // The folders themselves are closed; what is in them is for others to say.
+    // The DAG folder itself may be open, because Airflow reads it.
     found.retain(|path| *path != folder.join("dags"));
     found
 }
 
-/// Runs `dcp` under the umask that most systems have.
+/// Runs `dcp` with the umask of most systems.
 fn run(sandbox: &Sandbox, machine: &Machine, args: &[&str]) {
     let mut command = Command::new("sh");
     command.args(["-c", "umask 022; exec \"$@\"", "sh"]).arg(&*DCP).args(args);
@@ -60,11 +61,11 @@ fn files_of_a_project_are_for_its_user_alone() {
     assert!(
         dcp.join("state.db").is_file() && dcp.join("runs.db").is_file() && dcp.join("saved.json").is_file()
     );
-    // Others read DAG files.
+    // Airflow may run as another user, so others can read DAG files.
     let dag = dcp.join("dags").read_dir().expect("it is there").flatten().find(|it| it.path().is_file());
     assert_eq!(dag.expect("there is one").metadata().expect("it is there").mode() & 0o777, 0o644);
 
-    // What an earlier version left behind is closed by the next command.
+    // The next command makes files of an earlier version private.
     for (path, mode) in
         [("", 0o755), ("state.db", 0o644), ("runs.db", 0o644), ("cache", 0o755), ("locks", 0o755)]
     {

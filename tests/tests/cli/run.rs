@@ -1,5 +1,4 @@
-//! Jobs that are run from the command line. spark-submit is a script here; what a real Spark does is tested in
-//! `compute/spark.rs`.
+//! Jobs that are run from the command line. Here, spark-submit is a script; `compute/spark.rs` uses a real Spark.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
@@ -44,7 +43,7 @@ spec:
   timeouts: {stop: 1s}
 ";
 
-/// A project on a machine with a Spark.
+/// A project on a machine with a fake Spark.
 struct Place {
     sandbox: Sandbox,
     machine: Machine,
@@ -81,7 +80,7 @@ impl Place {
     }
 }
 
-/// What does not differ from run to run.
+/// Returns the output with ids, times and durations replaced.
 fn same(ran: &Ran) -> String {
     let mut text = String::new();
     let words = |line: &str| {
@@ -96,7 +95,7 @@ fn same(ran: &Ran) -> String {
     for line in ran.shown().lines() {
         let mut line = words(line);
         let digits = |text: &str| text.starts_with(|it: char| it.is_ascii_digit());
-        // Times of day, and how long something took.
+        // Times of day, and durations.
         while let Some(at) = line.find(" UTC") {
             let from = at.saturating_sub(19);
             line.replace_range(from..at + 4, "[TIME]");
@@ -116,7 +115,7 @@ fn same(ran: &Ran) -> String {
     text
 }
 
-/// The id that a command told of.
+/// Returns the id that a command printed.
 fn id(ran: &Ran) -> String {
     let line = ran.stdout.lines().find(|line| line.contains("submitted")).expect("it was submitted");
     line.split_whitespace().nth(2).expect("its id comes third").to_owned()
@@ -209,11 +208,11 @@ fn who_stops_waiting_does_not_stop_the_run() {
     place.run(&["cancel", &id]).ends_with(0).says("has ended already: CANCELLED");
 }
 
-/// A service, killed at the end; and where it listens.
+/// A service that is killed on drop, and its address.
 struct Service(Child, String);
 
 impl Service {
-    /// `dcp up`.
+    /// Starts `dcp up`.
     fn up(place: &Place, listen: &str) -> Self {
         place.sandbox.write("tokens", "ada 0123456789abcdef0123456789abcdef\n");
         Self::start(place, &["up", "--listen", listen, "--tokens", "tokens", "--quiet"])
@@ -261,7 +260,7 @@ fn all_parts_in_one_process_and_what_it_leaves_behind() {
     let address = up.1.trim_start_matches("http://").to_owned();
     drop(up);
     assert!(alive(&driver), "what runs does not need who started it");
-    // Another one takes it up, and who waits goes on waiting.
+    // Another process takes over the execution, and the waiting command continues.
     let up = Service::up(&place, &address);
     place.run(&["runs", "--live"]).ends_with(0).says("RUNNING");
     place.run(&["cancel", "logistics/orders"]).ends_with(0).says("is cancelled");

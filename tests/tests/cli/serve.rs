@@ -1,4 +1,4 @@
-//! A control plane as its own process, and those who apply to it.
+//! A control plane in a separate process, and its clients.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -13,7 +13,7 @@ use crate::plane::Plane;
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 const BATCH: &str = "manifests/orders-daily.yaml";
 
-/// A control plane over a SQLite file, killed at the end.
+/// A control plane with a SQLite file, killed on drop.
 struct Server {
     child: Child,
     url: String,
@@ -60,7 +60,7 @@ impl Drop for Server {
     }
 }
 
-/// A project that is applied to a control plane.
+/// Returns a project whose target `prod` uses a control plane.
 fn project(server: &Server) -> Sandbox {
     let sandbox = Sandbox::quickstart();
     sandbox.edit("dcp.yaml", "https://dcp.example.com:7420", &server.url);
@@ -81,7 +81,7 @@ fn what_one_applies_the_other_sees() {
     run(&one, &apply, TOKEN).ends_with(0).says("applied serial 1");
     let plan = run(&two, &["plan", "--target", "prod"], TOKEN).ends_with(0);
     plan.says("nothing to do").says("applied by ci");
-    // The name is that of the token, whatever the machine says.
+    // The author is the name of the token, even if the client's user has another name.
     two.edit(BATCH, "0 2 * * *", "0 3 * * *");
     run(&two, &apply, &TOKEN.replace('0', "f")).ends_with(0).says("applied serial 2");
     let history = run(&one, &["history", "--target", "prod", "--output", "json"], TOKEN).ends_with(0).json();
@@ -109,7 +109,7 @@ fn a_token_does_not_go_where_others_can_read_it() {
     let home = Sandbox::new();
     let server = Server::start(&home);
     let sandbox = project(&server);
-    // It leads to this machine, but does not say so.
+    // This address also leads to this machine, but is not a loopback address.
     sandbox.edit("dcp.yaml", "http://127.0.0.1:", "http://0.0.0.0:");
     let plan = ["plan", "--target", "prod"];
     let refused = run(&sandbox, &plan, TOKEN).ends_with(1).says("nothing was sent").says("DCP_ALLOW_HTTP=1");
@@ -141,7 +141,7 @@ fn each_call_is_told_of_and_no_token() {
         assert!(told(method, Some("ci"), "Ok"), "{method} is not in\n{log}");
     }
     assert!(told("State", None, "Unauthenticated"), "{log}");
-    // Who acts, acts for all scopes.
+    // The leader is the same for all scopes.
     let of_a_scope = |call: &&Value| !call["by"].is_null() && call["method"] != "Leader";
     assert!(calls.iter().filter(of_a_scope).all(|call| call["scope"] == "quickstart/prod"), "{log}");
 }

@@ -1,3 +1,3 @@
-//! Sinks that a stream writes batch by batch, on a real Spark whose driver is killed around the commit of a batch.
+//! Sinks that a stream writes batch by batch, on a real Spark. The tests kill the driver around the commit of a batch.
 
 mod streaming;

@@ -1,4 +1,4 @@
-//! The binary as a person at a terminal meets it.
+//! The binary at a terminal.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -16,15 +16,15 @@ const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/cli/terminal.py
 const CTRL_C: &str = "\u{3}";
 const CTRL_D: &str = "\u{4}";
 
-/// What is waited for, and what is then typed.
+/// Expected outputs, each with the text to type when it appears.
 type Typed<'a> = &'a [(&'a str, &'a str)];
 
-/// Runs `dcp` at a terminal. Its stdout is all that it shows, its stderr what of that is left on the screen.
+/// Runs `dcp` at a terminal. The result's `stdout` is all of the output, and its `stderr` is the final screen.
 fn at_terminal(sandbox: &Sandbox, args: &[&str], typed: Typed<'_>) -> Ran {
     watched(sandbox, args, typed, None, &[])
 }
 
-/// The same; a file is made once all that is waited for was seen.
+/// Like [`at_terminal`], but also creates the file `done` once all expected outputs have appeared.
 fn watched(
     sandbox: &Sandbox,
     args: &[&str],
@@ -148,7 +148,7 @@ fn too_wide(ran: &Ran, call: &str) -> Vec<String> {
     lines.map(|line| format!("{call}: {line}")).collect()
 }
 
-/// The terminal writes `^C` after the spinner's line, which must not make it two lines.
+/// The terminal echoes `^C` after the spinner's line, which must not leave a second line on the screen.
 #[test]
 fn interrupt_leaves_no_spinner_on_the_screen() {
     let (sandbox, machine) =
@@ -203,7 +203,7 @@ fn an_apply_that_is_interrupted_says_where_it_is() {
     let sandbox = plane.project();
     let apply = ["apply", "--target", "prod", "--auto-approve"];
     plane.hold("commit");
-    // It may be so quick that the control plane is not even asked.
+    // The first interrupt may come before the call reaches the control plane.
     let typed = [("committing", CTRL_C), ("interrupt again", CTRL_C)];
     let ran = at_terminal(&sandbox, &apply, &typed).ends_with(1);
     plane.let_go();

@@ -1,4 +1,4 @@
-//! What `local` does with each field of a manifest.
+//! Treatment of each manifest field by the local backend.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::local::SUPERVISOR;
 use crate::spark::POLICY;
 
-/// The path of every value that a manifest may have, below `spec` or below the manifest.
+/// Returns the paths of all fields of a manifest; those in `spec` lack that prefix.
 fn fields() -> BTreeSet<String> {
     let text = dcp_compiler::schema::MANIFEST.text();
     let schema: Value = serde_json::from_str(text.as_str()).expect("the schema is JSON");
@@ -54,7 +54,7 @@ fn walk(schema: &Value, node: &Value, path: &str, within: &[&str], found: &mut B
 fn every_field_of_the_manifest_has_a_treatment() {
     let fields = fields();
     assert!(fields.len() > 150 && fields.contains("job.stream.sources.*.kafka.topic"), "{fields:#?}");
-    // A list of texts is one field.
+    // A list of strings is one field.
     let is_known = |path: &String| treatment(path).or_else(|| treatment(path.strip_suffix(".*")?)).is_some();
     let missing: Vec<_> = fields.iter().filter(|path| !is_known(path)).collect();
     assert!(missing.is_empty(), "these have no row in FIELDS: {missing:#?}");
@@ -64,7 +64,7 @@ fn every_field_of_the_manifest_has_a_treatment() {
     assert_eq!(treatment("nothing.of.the.kind"), None);
 }
 
-/// A manifest's lines for each field that is refused.
+/// Each field that the backend rejects, with manifest lines that set it.
 const REFUSED: [(&str, &str); 9] = [
     ("placement.regions", "  placement: {regions: [eu-central-1]}\n"),
     ("placement.clusters.names", "  placement: {clusters: {names: [main]}}\n"),

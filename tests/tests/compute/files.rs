@@ -1,4 +1,4 @@
-//! What a driver of `local` gets, may see and may do with the files of its application.
+//! Files and environment of drivers on the local backend.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::local::{SUPERVISOR, application, end, name};
 
-/// What a driver may have in its environment: what is passed on, what dcp sets, and what bash sets itself.
+/// Variables that a driver may have: passed on, set by dcp, or set by bash.
 const EXPECTED: [&str; 22] = [
     "PATH",
     "HOME",
@@ -42,7 +42,7 @@ const EXPECTED: [&str; 22] = [
 
 #[tokio::test]
 async fn driver_and_supervisor_do_not_inherit_the_environment_of_the_service() {
-    // Cargo sets it for its tests; `DCP_DATABASE` and `DCP_TOKEN` come in the same way.
+    // Cargo sets this variable for tests. `DCP_DATABASE` and `DCP_TOKEN` would be inherited in the same way.
     assert!(std::env::var_os("CARGO_PKG_NAME").is_some(), "the service has a variable that is not passed on");
     let machine = Machine::new("env > driver; tr '\\0' '\\n' < /proc/$PPID/environ > supervisor");
     let mut application = application("a-1");
@@ -68,14 +68,14 @@ async fn driver_and_supervisor_do_not_inherit_the_environment_of_the_service() {
     assert!(odd.is_empty(), "{odd:?}");
     assert!(own.iter().all(|name| driver.iter().any(|it| it == name)), "{driver:?}");
     assert!(supervisor.iter().any(|name| name == "PATH") && supervisor.iter().all(known), "{supervisor:?}");
-    // What the manifest takes from a secret is in the driver's environment and in no file.
+    // A secret of the manifest is in the driver's environment, but in no file.
     let driver = machine.lines("driver");
     assert!(driver.contains(&"FROM_SECRET=only-for-the-driver".to_owned()), "{driver:?}");
     assert!(driver.contains(&"WITH_SECRET=a only-for-the-driver b".to_owned()), "{driver:?}");
     has_not(&machine.path("runs"), "only-for-the-driver");
 }
 
-/// Writes a secret of the machine.
+/// Creates a secret on the machine.
 pub(crate) fn secret(machine: &Machine, place: &str, value: &str) {
     let path = machine.path("secrets").join(place);
     fs::create_dir_all(path.parent().expect("it has one")).expect("there is room");
@@ -83,7 +83,7 @@ pub(crate) fn secret(machine: &Machine, place: &str, value: &str) {
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("it is ours");
 }
 
-/// Asserts that no file below a folder has a text in it.
+/// Checks that no file below a folder contains a text.
 pub(crate) fn has_not(folder: &Path, text: &str) {
     for path in tree(folder).into_iter().filter(|path| path.is_file()) {
         let bytes = fs::read(&path).expect("it is ours");
@@ -91,7 +91,7 @@ pub(crate) fn has_not(folder: &Path, text: &str) {
     }
 }
 
-/// A driver that copies what it is given, and an application with a secret in each place that may have one.
+/// The driver copies its arguments and files. The application has a secret in each place that may have one.
 #[tokio::test]
 async fn secrets_are_in_no_command_line_and_in_no_file_that_stays() {
     let machine = Machine::new(
@@ -155,7 +155,7 @@ async fn secrets_where_others_would_see_them_are_refused_by_the_name_of_the_fiel
     }
 }
 
-/// Everything below a folder, and the folder itself.
+/// Returns a folder, and everything below it.
 pub(crate) fn tree(folder: &Path) -> Vec<PathBuf> {
     let mut found = vec![folder.to_owned()];
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -168,7 +168,7 @@ pub(crate) fn tree(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Asserts that nobody but its owner has any right to what is below a folder.
+/// Checks that only the owner has access to a folder and everything below it.
 pub(crate) fn is_private(folder: &Path) {
     for path in tree(folder) {
         let mode = fs::symlink_metadata(&path).expect("it is there").permissions().mode() & 0o777;
@@ -199,7 +199,7 @@ async fn files_of_an_application_are_for_their_owner_alone() {
     is_private(&machine.path("runs"));
 }
 
-/// Reads a driver's log from a place to its end, in parts.
+/// Reads a driver's log in parts, from an offset to its end.
 async fn follow(machine: &Machine, mut from: u64) -> Vec<u8> {
     let local = machine.local(SUPERVISOR);
     let mut text = Vec::new();
@@ -215,7 +215,7 @@ async fn follow(machine: &Machine, mut from: u64) -> Vec<u8> {
 
 #[tokio::test]
 async fn driver_log_is_limited_and_can_be_followed() {
-    // Whole lines of both kinds.
+    // A multiple of the lengths of both lines.
     const WRITTEN: u64 = 342_000 * 18 * 13;
     let machine = Machine::new(&format!(
         "echo first; yes 'a line of the log' | head -c {WRITTEN}; echo half\n\
@@ -235,7 +235,7 @@ async fn driver_log_is_limited_and_can_be_followed() {
     let at = WRITTEN + "first\nhalf\n".len() as u64;
     assert!(half.starts_with(b"first\n"));
     fs::write(machine.path("go"), "").expect("there is room");
-    // Neither what it wrote nor that much of it was dropped makes a difference to it.
+    // The driver's writes and its exit code are not affected by the limit.
     assert_eq!(end(&local, &name("a-1")).await.exit_code, Some(3));
     let about = fs::metadata(machine.path("runs/a-1/driver.log")).expect("it is there");
     assert!(about.blocks() * 512 <= 8 << 20, "{} bytes are used", about.blocks() * 512);
@@ -247,7 +247,7 @@ async fn driver_log_is_limited_and_can_be_followed() {
     }
 }
 
-/// Puts something else in the place of a file.
+/// Replaces a file by something else.
 type Replace<'a> = &'a dyn Fn(&Path);
 
 #[tokio::test]
@@ -271,7 +271,7 @@ async fn files_that_a_driver_replaced_are_neither_waited_for_nor_followed() {
             let was_there = fs::rename(&path, &saved).is_ok();
             replace(&path);
             let local = machine.local(SUPERVISOR);
-            // On a thread of its own, so that one that waits fails the test.
+            // In a separate thread, so that a blocking call fails the test.
             let (send, answers) = mpsc::channel();
             std::thread::spawn(move || {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -300,7 +300,7 @@ async fn files_that_a_driver_replaced_are_neither_waited_for_nor_followed() {
     assert!(end(&machine.local(SUPERVISOR), &name("a-1")).await.succeeded);
 }
 
-/// The machine's script works in the machine's folder; where it was started is the folder before that.
+/// The script changes to the machine's folder; the driver's working folder is `$OLDPWD`.
 #[tokio::test]
 async fn files_and_archives_are_in_the_folder_that_the_driver_works_in() {
     let machine = Machine::new(
@@ -332,7 +332,7 @@ async fn files_and_archives_are_in_the_folder_that_the_driver_works_in() {
     assert!(said.starts_with("`dependencies.files`"), "{said}");
 }
 
-/// A package without dependencies, as a file that pip installs.
+/// Creates a wheel without dependencies, and returns its requirement for pip.
 fn wheel(machine: &Machine) -> String {
     let program = "import sys, zipfile\nwith zipfile.ZipFile(sys.argv[1], 'w') as it:\n  \
                 it.writestr('demo.py', 'VALUE = \"from the package\"')\n  \

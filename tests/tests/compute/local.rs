@@ -1,5 +1,5 @@
-//! `local`, with a stand-in for spark-submit: a shell script, so that how it ends and what it leaves behind can be
-//! chosen. What real Spark does is tested in `spark`.
+//! The local backend with a shell script as spark-submit, so that tests control how it ends and what it leaves behind.
+//! Tests in `spark` use a real Spark.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -80,7 +80,7 @@ async fn many_who_start_it_start_it_once() {
     assert!(matches!(machine.local(SUPERVISOR).create(&other).await, Err(Error::Conflict(_))));
 }
 
-/// Ends when it is asked to, unless it is told not to; leaves a child in a session of its own.
+/// Exits on SIGTERM unless the file `stubborn` exists, and leaves a child in another session.
 const STUBBORN: &str = "trap '[ -e stubborn ] || exit 7' TERM\nsetsid sleep 1000 &\necho $! > child\n\
                         echo $$ > pid\nwhile true; do sleep 0.01; done";
 
@@ -105,7 +105,7 @@ async fn it_is_asked_to_stop_and_then_killed_and_leaves_nothing() {
     }
 }
 
-/// Looks for the file by which it is asked to stop.
+/// Exits once the stop file exists, unless the file `stubborn` exists.
 const WATCHING: &str = "trap 'echo signaled > signaled; exit 9' TERM\ntouch \"$DCP_STOP_FILE.watched\"\necho $$ > pid\n\
                         while [ -e stubborn ] || [ ! -e \"$DCP_STOP_FILE\" ]; do sleep 0.01; done; exit 0";
 
@@ -163,7 +163,7 @@ async fn what_nobody_supervises_any_more_is_ended_and_never_started_again() {
     assert_eq!(machine.lines("starts").len(), 1);
 }
 
-/// The supervisor is killed as soon as it can be, again and again: at most one start, and always an end.
+/// The supervisor is killed after a different delay each time. Each application starts at most once, and always ends.
 #[tokio::test]
 async fn a_supervisor_may_be_killed_at_any_moment() {
     let machine = Machine::new("echo started >> starts-$1; sleep 0.05");
@@ -175,7 +175,7 @@ async fn a_supervisor_may_be_killed_at_any_moment() {
         let mut application = application(&id);
         application.spec.py_files = None;
         application.spec.jars = Some("main.jar".to_owned());
-        // The script's first argument is `--master`; so that each has a file of its own, the round is there too.
+        // The script's first argument is `--master`, so all rounds append to the same file.
         application.spec.driver_args = vec![round.to_string()];
         let folder = machine.path("runs").join(&id);
         let killer = std::thread::spawn(move || {
@@ -185,7 +185,7 @@ async fn a_supervisor_may_be_killed_at_any_moment() {
                 .args(["-KILL", "-f", &format!("dcp-test-supervisor {marked}$")])
                 .status();
         });
-        // It may be killed before it began: then whoever asked tries again, as a Runner does.
+        // If the supervisor is killed before it begins, the call is retried, as by a Runner.
         let created = until_created(&local, &application).await;
         killer.join().expect("it ends");
         let found = end(&local, &name(&id)).await;
@@ -302,7 +302,7 @@ async fn what_cannot_run_here_is_said() {
     assert_eq!(fs::read_dir(machine.path("runs")).map_or(0, Iterator::count), 0);
 }
 
-/// A folder stands where the end is to be written, as a disk without room would.
+/// A folder at the path of `end.json` makes writing fail, as on a full disk.
 #[tokio::test]
 async fn an_end_that_cannot_be_written_is_not_lost() {
     let machine = Machine::new("echo $$ > pid; while [ ! -e go ]; do sleep 0.01; done; exit 7");

@@ -1,4 +1,4 @@
-//! What the Gateway's backends do.
+//! Tests of the Gateway's backends.
 
 mod fields;
 mod files;

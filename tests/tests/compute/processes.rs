@@ -1,4 +1,4 @@
-//! Which processes end with an application of `local`: all that it started, whatever they did to get away.
+//! Processes that end with a local application: all of its descendants, even if they detach themselves.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use rustix::process::Signal;
 
 use crate::local::{SUPERVISOR, application, end, name};
 
-/// Starts a process in each way in which one can leave its parent, and then waits, or ends, as `$END` says.
+/// Starts a process in each way of leaving its parent, then waits for the file `go`.
 const RUNAWAYS: &str = r#"
 sleeps() { echo "echo \$\$ > $PWD/$1; exec /bin/sleep 1000"; }
 setsid /bin/sh -c "$(sleeps session)" &
@@ -61,7 +61,7 @@ async fn ended_application_leaves_no_process() {
     }
 }
 
-/// Whether this process can make a cgroup of its own where it is.
+/// Returns true if this process can create a cgroup below its own.
 fn has_cgroups() -> bool {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let (mounts, groups) = (read("/proc/self/mountinfo"), read("/proc/self/cgroup"));
@@ -74,8 +74,8 @@ fn has_cgroups() -> bool {
     made
 }
 
-/// Without cgroups, nothing tells of a process whose environment is empty once its supervisor was killed:
-/// `docs/reliability.md` names it.
+/// Without cgroups, a process with an empty environment can't be found after its supervisor was killed, as
+/// `docs/reliability.md` documents.
 #[tokio::test]
 async fn killed_supervisor_leaves_only_processes_without_mark_or_cgroup() {
     for number in 0..2 {
@@ -99,7 +99,7 @@ async fn killed_supervisor_leaves_only_processes_without_mark_or_cgroup() {
     }
 }
 
-/// The first poll comes back while the work is done elsewhere.
+/// The first poll returns while another thread does the work.
 #[tokio::test]
 async fn ending_what_a_killed_supervisor_left_does_not_block_an_async_thread() {
     let machine = Machine::new(RUNAWAYS);

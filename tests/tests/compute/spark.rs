@@ -1,4 +1,4 @@
-//! Jobs of every kind, from the manifest to what they leave behind, on a real Spark.
+//! Jobs of every kind on a real Spark, from the manifest to their output.
 
 mod drain;
 mod sizing;
@@ -43,14 +43,14 @@ impl Project {
         path
     }
 
-    /// The job of a manifest that says this of it, and is small.
+    /// Returns the job of a manifest with this `spec` and small resources.
     fn job(&self, spec: &str) -> CoreEtlJob {
         let spec = spec.replace("%DIR%", &self.folder.path().display().to_string());
         let small = "  resources: {driver: {memory: 512m}, executors: {memory: 512m, cores: 2}}\n";
         dcp_tests::job(&format!("{small}{spec}"))
     }
 
-    /// Runs a job to its end, which it tells with the driver's log.
+    /// Runs a job, and returns its end and the driver's log.
     async fn run(&self, job: &CoreEtlJob, given: &[(&str, &str)], results: Option<&str>) -> (End, String) {
         let given = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let values = values(job, &given, "run-1").expect("they fit");
@@ -65,7 +65,7 @@ impl Project {
         self.attempt(&input).await
     }
 
-    /// Runs an attempt to its end.
+    /// Runs an attempt, and returns its end and the driver's log.
     async fn attempt(&self, input: &Input<'_>) -> (End, String) {
         let local = self.local();
         let application = lower(input).expect("it fits");
@@ -74,7 +74,7 @@ impl Project {
         ended(&local, &name).await
     }
 
-    /// The backend of this machine.
+    /// Returns the local backend with a real Spark.
     fn local(&self) -> Local {
         let variable = |name: &str| match name {
             "SPARK_HOME" => Some(home().into()),
@@ -87,7 +87,7 @@ impl Project {
     }
 }
 
-/// Waits for the end of an application, and reads its log.
+/// Waits for the end of an application, and returns it with the driver's log.
 async fn ended(local: &Local, name: &Name) -> (End, String) {
     let deadline = Instant::now() + Duration::from_mins(5);
     loop {
@@ -126,7 +126,7 @@ fn files(folder: &Path, ending: &str) -> Vec<PathBuf> {
     found
 }
 
-/// Every line of every text file below a folder, in order.
+/// Returns the sorted lines of all files below a folder with an extension.
 fn lines(folder: &Path, ending: &str) -> Vec<String> {
     let texts = files(folder, ending).into_iter().map(|path| fs::read_to_string(path).expect("it is text"));
     let mut lines: Vec<String> =
@@ -135,7 +135,7 @@ fn lines(folder: &Path, ending: &str) -> Vec<String> {
     lines
 }
 
-/// The rows of a query as JSON, or what its driver wrote where it failed.
+/// Returns the rows of a query as JSON, or the driver's log if it failed.
 async fn result_of(project: &Project, execution: &str, query: &str) -> Result<String, String> {
     let query = query.lines().fold(String::new(), |text, line| text + "        " + line + "\n");
     let job = project.job(&format!(
@@ -167,7 +167,7 @@ async fn results_have_every_type_and_name_of_spark() {
 
 #[tokio::test]
 async fn result_row_beyond_the_limit_fails_the_job_with_its_size() {
-    // Spark computes constants while it plans, and has them in its plan.
+    // Spark folds constants into its plan, so the values depend on `id`.
     let large = "repeat(concat('x', id), 17 * 1024 * 512)";
     let nested =
         format!("SELECT named_struct('m', map(1, array({large}, NULL)), 'b', CAST({large} AS BINARY)) AS s");
@@ -221,7 +221,8 @@ async fn sql_with_parameters_writes_and_returns_rows() {
     assert!(matches!(read(1, Format::Json).await, Err(Error::NotThere { .. })));
 }
 
-/// Cargo sets a variable for this process, which is the service; a database's password would come in the same way.
+/// Cargo sets a variable for this process, which acts as the service. A database's password would be inherited
+/// likewise.
 #[tokio::test]
 async fn sql_cannot_read_the_environment_of_the_service() {
     let project = Project::new();
@@ -236,7 +237,7 @@ async fn sql_cannot_read_the_environment_of_the_service() {
     let (end, log) = project.run(&job, &[], None).await;
     assert!(end.succeeded, "{log}");
     let path = serde_json::json!(std::env::var("PATH").expect("there is one"));
-    // `reflect` gives text.
+    // `reflect` returns text.
     assert_eq!(
         lines(&project.path("out"), ".json"),
         [format!("{{\"service\":\"null\",\"path\":{path},\"one\":1}}")]
@@ -244,7 +245,7 @@ async fn sql_cannot_read_the_environment_of_the_service() {
     crate::files::is_private(&project.path("runs"));
 }
 
-/// Where the compiler can't tell; where it can, it says so before: DCP0104.
+/// The compiler can't detect this case. It reports the others as DCP0104.
 #[tokio::test]
 async fn sql_whose_last_statement_gives_no_rows_has_no_result() {
     let project = Project::new();

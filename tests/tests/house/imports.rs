@@ -73,7 +73,7 @@ fn cycles_are_found_through_re_exports_and_macros() {
     assert_eq!(imports.cycles(), [["a", "b"]]);
 }
 
-/// The files of a crate by their modules, with the modules that each of them imports.
+/// The modules that each file of a crate imports.
 #[derive(Debug)]
 struct Imports {
     edges: BTreeMap<Name, BTreeSet<Name>>,

@@ -1,6 +1,6 @@
-//! Holds the shape of the house: which crate may know which, and what each must not know.
+//! Rules for dependencies between crates, and for names that sources must not contain.
 //!
-//! `docs/architecture.md` tells it to readers; where the two differ, this test is what is true.
+//! `docs/architecture.md` describes the rules to readers; if both differ, this test is right.
 
 mod imports;
 mod words;
@@ -10,14 +10,14 @@ use std::path::{Path, PathBuf};
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package, PackageId};
 
-/// What a workspace crate may depend on in the workspace. `Anything` is for what stands above all the others.
+/// Workspace crates that a crate may depend on. `Anything` is for tests and benchmarks.
 enum May {
     Anything,
     Only(&'static [&'static str]),
 }
 
-/// A row for each crate there is or will be. Dependencies of every kind count: a crate's own tests need no more
-/// than the crate, and what crosses crates is tested in `tests/`.
+/// A row for each workspace crate. Development dependencies count as well: a crate's own tests need no further crates,
+/// and tests across crates are in `tests/`.
 const EDGES: &[(&str, May)] = &[
     ("dcp-model", May::Only(&[])),
     ("dcp-compiler", May::Only(&["dcp-model"])),
@@ -60,24 +60,24 @@ const EDGES: &[(&str, May)] = &[
     ("dcp-bench", May::Anything),
 ];
 
-/// Crates that the model, the compiler and whatever needs no SQL parser must not reach, directly or through others.
+/// External crates that a workspace crate must not depend on, directly or indirectly.
 const UNREACHABLE: &[(&str, &[&str])] =
     &[("dcp-model", IMPURE), ("dcp-compiler", IMPURE), ("dcp-gateway", PARSERS), ("dcp-runner", PARSERS)];
 
 /// Parsers of manifests and SQL.
 const PARSERS: &[&str] = &["sqlparser", "jsonschema", "granit-parser", "handlebars"];
 
-/// Crates that do something outside of their process.
+/// Crates with effects outside of the process.
 const IMPURE: &[&str] =
     &["tokio", "async-std", "reqwest", "hyper", "ureq", "sqlx", "kube", "notify", "ignore", "walkdir"];
 
-/// Cluster and cloud clients: these crates, and all whose names begin with one of them and a hyphen.
+/// Clients of clusters and clouds: these crates, and all with one of these names and a hyphen as prefix.
 const CLUSTERS: &[&str] = &["kube", "k8s-openapi", "aws-config", "aws-sdk"];
 
-/// Crates that one of ours alone knows. What else needs what they do asks that one.
+/// External crates that only one workspace crate may use. Other crates use that workspace crate.
 const OWNED: &[(&str, &str)] = &[("object_store", "dcp-objects")];
 
-/// What the compiler's sources must not name.
+/// Names that the compiler's sources must not contain.
 const OUTSIDE: &[&str] = &[
     "std::fs",
     "std::net",
@@ -92,10 +92,10 @@ const OUTSIDE: &[&str] = &[
     "eprintln!",
 ];
 
-/// What the sources of a plan must not name beside that: deciding what is to be done does none of it.
+/// Further names that sources of the plan must not contain, because planning has no effects.
 const PERFORMS: &[&str] = &["tokio", "sqlx", "tonic", "dcp_proto", "async_trait", "async fn"];
 
-/// Only the binary prints; the others hand values up.
+/// Only the binary prints; other crates return values.
 const PRINTS: &[&str] = &["print!", "println!", "eprint!", "eprintln!", "stdout()", "stderr()"];
 
 #[test]
@@ -287,7 +287,7 @@ fn is_of_family(name: &str, family: &str) -> bool {
     name.strip_prefix(family).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
 }
 
-/// For each crate that `root` reaches by normal dependencies, the shortest way there.
+/// Returns the shortest path to each crate that `root` reaches by normal dependencies.
 fn ways_from(root: &str, metadata: &Metadata) -> Vec<Vec<String>> {
     let names: HashMap<&PackageId, &str> =
         metadata.packages.iter().map(|package| (&package.id, package.name.as_str())).collect();
@@ -311,7 +311,7 @@ fn ways_from(root: &str, metadata: &Metadata) -> Vec<Vec<String>> {
     ways.into_values().collect()
 }
 
-/// Where the sources of a crate name one of `banned`, outside their tests.
+/// Returns the lines of a crate's sources, outside of tests, that contain a banned name.
 fn scan(package: &Package, banned: &[&str]) -> Vec<String> {
     let src = package.manifest_path.with_file_name("src").into_std_path_buf();
     let mut files = Vec::new();
@@ -327,7 +327,7 @@ fn scan(package: &Package, banned: &[&str]) -> Vec<String> {
     found
 }
 
-/// Every `.rs` file under a folder, but for what is named `tests`.
+/// Collects the `.rs` files below a folder, except files and folders named `tests`.
 fn sources(folder: &Path, files: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).expect("a crate's src can be listed") {
         let path = entry.expect("a crate's src can be listed").path();
@@ -342,8 +342,8 @@ fn sources(folder: &Path, files: &mut Vec<PathBuf>) {
     }
 }
 
-/// The lines of a source that name one of `banned`. It reads text, not Rust: comments that have a line of their own
-/// are left out, and so is everything from `#[cfg(test)] mod … {` on, where clippy allows nothing else to follow.
+/// Returns the lines of a source that contain a banned name. It reads text, not Rust: it skips comment lines, and ends
+/// at `#[cfg(test)] mod … {`, after which clippy allows no other items.
 fn named(source: &str, banned: &[&str]) -> Vec<(usize, String)> {
     let lines: Vec<_> = source.lines().map(str::trim).collect();
     let end = lines
@@ -365,15 +365,15 @@ fn named(source: &str, banned: &[&str]) -> Vec<(usize, String)> {
     found
 }
 
-/// Whether `text` has `word` with no letter, digit or underscore on either side.
+/// Returns true if `text` has `word` without a letter, digit or underscore on either side.
 fn contains_word(text: &str, word: &str) -> bool {
     let part = |c: char| c.is_alphanumeric() || c == '_';
     text.match_indices(word)
         .any(|(at, _)| !text[..at].ends_with(part) && !text[at + word.len()..].starts_with(part))
 }
 
-/// What a member's manifest gives itself and should take from the workspace. It reads lines, not TOML: what it
-/// does not understand, it reports.
+/// Returns the settings of a manifest that it should inherit from the workspace. It reads lines, not TOML, and reports
+/// lines that it can't interpret.
 fn not_inherited(name: &str, manifest: &str) -> Vec<String> {
     let mut sections: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     let mut section = "";

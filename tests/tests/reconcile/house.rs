@@ -1,6 +1,6 @@
-//! A project that is applied, with a real Runner, real processes and real files.
+//! An applied project with a real Runner, real processes and real files.
 //!
-//! The drivers are shell scripts that write what Spark writes of a query; what real Spark does is tested with a real one.
+//! The drivers are shell scripts that write the same events as Spark; other tests use a real Spark.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -28,7 +28,7 @@ use tokio::task::JoinHandle;
 
 const SUPERVISOR: &str = env!("CARGO_BIN_EXE_dcp-test-supervisor");
 
-/// A project that is applied, with a Runner, and reconcilers as they are wanted.
+/// An applied project with a Runner. Tests start reconcilers as needed.
 pub(crate) struct House {
     pub(crate) machine: Machine,
     pub(crate) registry: Sql,
@@ -68,7 +68,7 @@ impl Jobs for Applied {
     }
 }
 
-/// How a stream is declared.
+/// The settings of a declared stream or service.
 #[derive(Clone)]
 pub(crate) struct Stream {
     pub(crate) name: &'static str,
@@ -79,7 +79,7 @@ pub(crate) struct Stream {
     pub(crate) paused: bool,
     pub(crate) attempts: u32,
     pub(crate) scaled: bool,
-    /// Whether it tells that the table `lake.clicks` is complete.
+    /// Set if it reports partitions of the table `lake.clicks` as complete.
     pub(crate) completes: bool,
     /// `continuous` or `service`, which has no checkpoint.
     pub(crate) run: &'static str,
@@ -180,7 +180,7 @@ impl House {
         Self { machine, registry, store, runner, dags, scope: Scope::new("shop", None) }
     }
 
-    /// Applies what there is to be, and nothing else.
+    /// Applies exactly these streams, and deletes others.
     pub(crate) async fn apply(&self, streams: &[&Stream]) {
         let manifests = streams.iter().map(|stream| stream.manifest(&self.machine.path("")));
         let desired: Vec<Primitive> = manifests.flat_map(|it| primitives(&it)).collect();
@@ -271,14 +271,14 @@ impl House {
     }
 }
 
-/// A reconciler that runs.
+/// A running reconciler.
 pub(crate) struct Keeping {
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
 impl Keeping {
-    /// In the middle of whatever it does.
+    /// Aborts the reconciler at an arbitrary point.
     pub(crate) async fn die(self) {
         self.task.abort();
         let _ = self.task.await;

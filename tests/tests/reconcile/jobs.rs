@@ -1,4 +1,4 @@
-//! What is told of continuous jobs, in each of its forms.
+//! Continuous jobs, read and requested in-process and through a control plane.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::net::TcpListener;
 
 use crate::house::{House, stream};
-/// What each form of what is told promises.
+/// Tests the contract of `ContinuousJobs` on an implementation.
 async fn told(house: &House, keep: &dyn ContinuousJobs) {
     let clicks = stream("one");
     let address: Address = clicks.key().address.parse().unwrap();

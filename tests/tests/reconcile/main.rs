@@ -1,6 +1,6 @@
-//! What is remembered of continuous jobs, and who acts, in each database.
+//! Stored job states, and the lease of reconcilers, in each database.
 
-// So that the lints see tests in what tests call.
+// With `cfg(test)`, the lints treat these modules as test code.
 #[cfg(test)]
 mod house;
 #[cfg(test)]
@@ -16,16 +16,16 @@ mod suite;
 
 use dcp_reconciler::reconcile::store::Store;
 
-/// A job without a stored state.
+/// A store without job states.
 struct Fresh {
     store: Store,
-    /// The same by connections of its own, as another process has it.
+    /// Another connection to the same data, as in another process.
     other: Store,
-    /// What has to live as long.
+    /// Resources that must not be dropped before the test ends.
     _keep: Option<tempfile::TempDir>,
 }
 
-/// A test for each rule of the contract, on what `$fresh` makes.
+/// Defines a test for each rule of the contract.
 macro_rules! contract {
     ($fresh:expr) => {
         dcp_tests::rules! {

@@ -1,4 +1,4 @@
-//! PostgreSQL, the real one: `dcp_tests::postgres` starts it.
+//! Job states in a real PostgreSQL, started by `dcp_tests::postgres`.
 
 use dcp_reconciler::reconcile::store::Store;
 use dcp_tests::postgres::database;

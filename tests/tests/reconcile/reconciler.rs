@@ -1,4 +1,4 @@
-//! Reconcilers with a real Runner: what is declared comes to run, once, whatever happens.
+//! Reconcilers with a real Runner: declared jobs run exactly once, despite failures.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,12 +26,12 @@ async fn what_is_declared_runs_and_what_changes_restarts_only_where_it_must() {
     house.apply(&[&clicks]).await;
     house.healthy(&clicks, 1).await;
     assert_eq!(house.started(), ["one"]);
-    // Nothing restarts.
+    // Changed health settings need no restart.
     clicks.start_within = 500;
     house.apply(&[&clicks]).await;
     let state = house.healthy(&clicks, 2).await;
     assert_eq!((state.starts, house.started().len()), (1, 1));
-    // It is drained, and started on the same checkpoint.
+    // A changed program: the run is drained, and another one starts on the same checkpoint.
     clicks.does = "two".to_owned();
     house.apply(&[&clicks]).await;
     house.healthy(&clicks, 3).await;
@@ -47,7 +47,7 @@ async fn what_is_declared_runs_and_what_changes_restarts_only_where_it_must() {
     };
     assert_eq!(aside(), [""; 0]);
     std::fs::write(house.machine.path("checkpoints/clicks/offsets"), "of state 1").expect("it is there");
-    // The checkpoint is set aside.
+    // A changed state version: the checkpoint is moved away.
     clicks.state = 2;
     house.apply(&[&clicks]).await;
     house.healthy(&clicks, 4).await;
@@ -103,19 +103,19 @@ async fn service_is_started_again_whenever_it_ends() {
     let keeping = house.keeper();
     let mut server = service("end");
     house.apply(&[&server]).await;
-    // It exits with 0.
+    // The driver exits with 0.
     let ended = house.until(&server, "an end", |state| state.failures == 1).await;
     assert_eq!(ended.failure.as_deref(), Some("it ended by itself"));
     std::fs::write(house.machine.path("mended"), "").expect("there is room");
     house.healthy(&server, 1).await;
     let starts = house.started().len();
-    // It is killed, and the Runner has no attempt left.
+    // The driver is killed, and the Runner has no attempt left.
     let pid = house.machine.lines("pid").remove(0);
     machine::kill(&pid, rustix::process::Signal::KILL);
     house.until(&server, "another start", |state| state.starts == u64::try_from(starts).unwrap() + 1).await;
     machine::until(|| (house.started().len() == starts + 1).then_some(()));
     house.healthy(&server, 1).await;
-    // A change restarts it without asking for anything, a restart and a pause do what they say.
+    // A change and a restart request restart the service; a pause request stops it.
     server.does = "end two".to_owned();
     house.apply(&[&server]).await;
     house.healthy(&server, 2).await;
@@ -137,14 +137,14 @@ async fn service_has_one_run_though_its_reconciler_dies() {
     house.healthy(&server, 1).await;
     keeping.die().await;
     let keeping = house.keeper();
-    // The run of the service holds a key, so that no second one can start beside it.
+    // The run of the service holds an exclusive key, so that a second run can't start.
     let key = dcp_reconciler::reconcile::service_key("shop", &server.key().address);
     let held = dcp_runner::api::all_holders(&house.runner).await.expect("it answers");
     assert_eq!(held.iter().map(|it| it.key.as_str()).collect::<Vec<_>>(), [key.as_str()]);
     house.store.restart(&server.key(), "ada", Timestamp::now()).await.unwrap();
     machine::until(|| (house.started().len() == 2).then_some(()));
     house.healthy(&server, 1).await;
-    // A stream takes its place, and the other way around.
+    // A stream replaces the service, and a service the stream.
     let clicks = stream("one");
     house.apply(&[&clicks]).await;
     house.healthy(&clicks, 2).await;
@@ -164,11 +164,11 @@ async fn what_dies_comes_back() {
     clicks.attempts = 2;
     house.apply(&[&clicks]).await;
     let first = house.healthy(&clicks, 1).await;
-    // The Runner sees to this one by itself.
+    // The Runner starts another attempt by itself.
     machine::kill(house.machine.line("pid").trim(), rustix::process::Signal::KILL);
     machine::until(|| (house.started().len() == 2).then_some(()));
     assert_eq!(house.state(&clicks).await.run, first.run);
-    // Somebody cancels a continuous job: the answer says how to pause it, and the job comes back after a while.
+    // The job comes back from a cancellation after a backoff. The failure says how to pause it instead.
     let execution = first.run.unwrap().execution.unwrap();
     let execution = dcp_runner::execution::Id::parse(&execution).unwrap();
     house.runner.cancel(&execution, "ben").await.unwrap();
@@ -198,12 +198,12 @@ async fn a_revision_that_is_wrong_gives_way_to_the_last_healthy_one() {
     assert!(
         house.events(&clicks).await.contains("revision 2 is given up, revision 1 takes its place again: ")
     );
-    // The next one is tried, and what was given up is no more.
+    // The next revision is tried, and clears the given-up one.
     clicks.does = "two".to_owned();
     house.apply(&[&clicks]).await;
     assert_eq!(house.healthy(&clicks, 3).await.given_up, None);
     assert_eq!(house.started(), ["one", "wrong", "one", "two"]);
-    // One that runs and does nothing is given up when its time is over.
+    // A run without progress is given up at the start timeout.
     (clicks.does, clicks.start_within, clicks.on_unhealthy) = ("hang".to_owned(), 2, "pause");
     house.apply(&[&clicks]).await;
     house.until(&clicks, "a pause", |state| state.given_up.is_some() && state.run.is_none()).await;
@@ -237,7 +237,7 @@ async fn one_of_several_acts_and_another_takes_over() {
     let mut keepers = vec![first, second];
     for number in 1..5_u64 {
         let epoch = house.store.leader("reconciler").await.unwrap().unwrap().epoch;
-        // Whichever it is that acts: it dies in the middle of whatever it does, and sends no heartbeat any more.
+        // The oldest reconciler may be the leader. It is aborted at an arbitrary point and sends no more heartbeats.
         keepers.remove(0).die().await;
         keepers.push(house.keeper());
         clicks.does = number.to_string();
@@ -267,7 +267,7 @@ async fn a_stream_that_was_renamed_waits_until_the_old_one_is_gone() {
     keeping.leave().await;
 }
 
-/// Reconcilers and Runners die at any moment, while what is declared changes: `DCP_SEED=N` runs one of these again.
+/// Reconcilers and Runners die at random while the jobs change. `DCP_SEED=N` repeats a single seed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_dies_when_it_converges() {
     let seeds = match std::env::var("DCP_SEED") {
@@ -279,7 +279,7 @@ async fn whatever_dies_when_it_converges() {
         let mut house = House::new().await;
         let mut keeping = house.keeper();
         let mut clicks = stream("0");
-        // What is killed comes back by the Runner, and not after a while.
+        // The Runner restarts killed drivers, so that the job needs no backoff.
         clicks.attempts = 5;
         for round in 0..8 {
             match dice.random_range(0..4) {
@@ -315,7 +315,7 @@ async fn whatever_dies_when_it_converges() {
     }
 }
 
-/// What somebody else submits, at this checkpoint.
+/// Returns a submit of another client for a checkpoint.
 fn submit(house: &House, token: &str, checkpoint: &str, fence: Option<Fence>) -> Submit {
     let job = primitives(&stream("other").manifest(&house.machine.path("")));
     let job = job.into_iter().find_map(|primitive| match primitive.body {
@@ -345,7 +345,7 @@ async fn who_runs_a_stream_by_hand_is_waited_for() {
     house.apply(&[&clicks]).await;
     house.until(&clicks, "a start that waits", |state| state.run.is_some()).await;
     machine::until(|| (house.started() == ["other"]).then_some(()));
-    // However often it is decided about, nothing is done to what is not its own.
+    // Several decisions leave the execution unchanged, because this reconciler did not start it.
     for within in 1..4 {
         clicks.start_within = 600 + within;
         house.apply(&[&clicks]).await;
@@ -372,7 +372,7 @@ async fn what_was_let_in_late_is_stopped() {
     let state = house.healthy(&clicks, 1).await;
     let execution = Id::parse(state.run.unwrap().execution.as_deref().unwrap()).unwrap();
     let mine = house.runner.check(&execution).await.unwrap().request;
-    // Whoever acts says by which epoch.
+    // The request names the lease and the epoch of the leader.
     let fence = mine.fence.clone().expect("it has one");
     assert_eq!(fence.lease, format!("reconciler-{}", house.store.id()));
     let leader = house.store.leader("reconciler").await.unwrap().unwrap();
@@ -380,17 +380,17 @@ async fn what_was_let_in_late_is_stopped() {
         (fence.epoch, mine.exclusive),
         (leader.epoch, mine.streaming.clone().and_then(|it| it.checkpoint))
     );
-    // One of an earlier start, as if it had been under way for long: at another place, so that it is let in.
+    // A delayed submit of an earlier start. It names another checkpoint, so that it is admitted.
     let mut late = submit(&house, "an-earlier-start", "elsewhere", Some(fence));
     let Definition::Inline(defined) = &late.job else { unreachable!("it comes along") };
     let metadata = &defined.job().metadata;
     let (domain, name) = (metadata.domain.as_str().to_owned(), metadata.name.as_str().to_owned());
     let of = Reference { scope: "shop".to_owned(), domain, name, fingerprint: Some(mine.job) };
     late.job = Definition::Applied(of);
-    // A reconciler says how the stream is run.
+    // A reconciler sets how the stream runs.
     late.streaming =
         mine.streaming.map(|it| Streaming { checkpoint: Some("elsewhere".to_owned()), state: None, ..it });
-    // A lease belongs to the caller who used it first.
+    // A lease belongs to the caller that used it first.
     late.by = mine.by;
     let late = house.runner.submit(late).await.unwrap().record;
     let deadline = Instant::now() + Duration::from_secs(30);
@@ -421,7 +421,7 @@ async fn what_follows_the_load_begins_as_its_manifest_says() {
     assert_eq!(state.run.unwrap().executors, Some(3));
     machine::until(|| (given().as_deref() == Some("3")).then_some(()));
     keeping.leave().await;
-    // What was found since is what it is started with, in place of what the manifest says.
+    // A determined number of executors overrides the initial number of the manifest.
     let mut stored = house.store.job(&clicks.key()).await.unwrap();
     let why = "it was too busy".to_owned();
     stored.state.scale = Some(Scale { executors: 5, since: Timestamp::now(), why });
@@ -444,13 +444,13 @@ async fn an_old_backup_goes_on() {
     house.store.pause(&clicks.key(), true, "ada", Timestamp::now()).await.unwrap();
     house.rests(&clicks).await;
     keeping.leave().await;
-    // As it was before the first start.
+    // Restores the state before the first start, as from an old backup.
     let mut stored = house.store.job(&clicks.key()).await.unwrap();
     stored.state = JobState::default();
     assert!(house.store.save(&clicks.key(), &mut stored, &[], Timestamp::now()).await.unwrap());
     house.store.pause(&clicks.key(), false, "ada", Timestamp::now()).await.unwrap();
     let keeping = house.keeper();
-    // The first start is one that was made before, and has ended.
+    // The first start has the token of the earlier one, whose execution has ended.
     let state = house.until(&clicks, "another start", |state| state.starts == 2).await;
     assert_eq!(state.failures, 1);
     house.healthy(&clicks, 1).await;
@@ -459,7 +459,7 @@ async fn an_old_backup_goes_on() {
     keeping.leave().await;
 }
 
-/// Waits until exactly this was told to be complete.
+/// Waits until exactly these completions are reported.
 async fn until_told(house: &House, wanted: &[&str]) {
     let deadline = Instant::now() + Duration::from_secs(30);
     loop {
@@ -481,7 +481,7 @@ async fn what_the_watermark_has_passed_is_told_to_be_complete_once() {
     let mut clicks = stream("one");
     clicks.completes = true;
     let watermark = |text: &str| {
-        // A reader sees all of it.
+        // The rename makes the whole text visible at once.
         std::fs::write(house.machine.path("next"), text).unwrap();
         std::fs::rename(house.machine.path("next"), house.machine.path("watermark")).unwrap();
     };
@@ -492,11 +492,11 @@ async fn what_the_watermark_has_passed_is_told_to_be_complete_once() {
     watermark("2026-11-20T14:30:00.000Z");
     let first = complete("2026-11-20T14:00:00Z", 1);
     until_told(&house, &[&first]).await;
-    // Where it goes on by two at once, it is complete up to the later one.
+    // If the watermark passes several partitions at once, the report is up to the latest.
     watermark("2026-11-20T16:59:59.999Z");
     let second = complete("2026-11-20T16:00:00Z", 1);
     until_told(&house, &[&first, &second]).await;
-    // Neither another reconciler nor another run tells it again.
+    // Another reconciler or another run does not report partitions again.
     keeping.die().await;
     let keeping = house.keeper();
     house.store.restart(&clicks.key(), "ada", Timestamp::now()).await.unwrap();
@@ -505,7 +505,7 @@ async fn what_the_watermark_has_passed_is_told_to_be_complete_once() {
     watermark("2026-11-20T17:00:00.000Z");
     let third = complete("2026-11-20T17:00:00Z", 1);
     until_told(&house, &[&first, &second, &third]).await;
-    // One that begins anew writes it again.
+    // A stream that starts from nothing writes its partitions again, and reports them again.
     std::fs::remove_file(house.machine.path("watermark")).unwrap();
     clicks.state = 2;
     house.apply(&[&clicks]).await;

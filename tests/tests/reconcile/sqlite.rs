@@ -1,4 +1,4 @@
-//! SQLite, in one file.
+//! Job states in a SQLite file.
 
 use dcp_reconciler::reconcile::store::Store;
 

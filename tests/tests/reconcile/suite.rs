@@ -1,4 +1,4 @@
-//! What each database promises.
+//! Rules of the contract.
 
 use std::time::{Duration, Instant};
 
@@ -119,7 +119,7 @@ fn lease(store: &Store, length: Duration) -> Lease {
 const LONG: Duration = Duration::from_hours(1);
 const SHORT: Duration = Duration::from_millis(300);
 
-/// Takes turns until a lease is held, and tells its epoch.
+/// Retries until the lease is held, and returns the epoch.
 async fn taken(lease: &mut Lease) -> u64 {
     let deadline = Instant::now() + Duration::from_mins(1);
     loop {
@@ -139,7 +139,7 @@ pub(crate) async fn one_holds_a_lease(fresh: Fresh) {
     }
     let mut another = Lease::new(&fresh.other, "another", LONG, Timestamp::now);
     assert_eq!(another.turn().await.unwrap(), Some(1), "each name is a lease of its own");
-    // Who does not leave is waited for.
+    // A lease whose holder does not release it is free only after it has expired.
     let mut short = lease(&fresh.other, SHORT);
     assert_eq!(short.turn().await.unwrap(), None);
     drop(one);
@@ -162,7 +162,7 @@ pub(crate) async fn a_holder_that_was_away_too_long_holds_it_no_more(fresh: Fres
     let (mut one, mut two) = (lease(&fresh.store, SHORT), lease(&fresh.other, SHORT));
     assert_eq!(one.turn().await.unwrap(), Some(1));
     assert_eq!(two.turn().await.unwrap(), None);
-    // It knows by itself, before another one has it.
+    // The holder notices that its lease has expired before another one takes it.
     let begun = Instant::now();
     while one.epoch().is_some() {
         assert!(begun.elapsed() < SHORT, "it holds what others may take");
@@ -170,7 +170,7 @@ pub(crate) async fn a_holder_that_was_away_too_long_holds_it_no_more(fresh: Fres
     }
     assert_eq!(taken(&mut two).await, 2);
     assert_eq!((one.turn().await.unwrap(), one.epoch()), (None, None));
-    // One that nobody took it from goes on as before.
+    // A holder whose lease expired, but was not taken, continues with the same epoch.
     let mut alone = Lease::new(&fresh.store, "alone", SHORT, Timestamp::now);
     assert_eq!(alone.turn().await.unwrap(), Some(1));
     while alone.epoch().is_some() {
@@ -187,7 +187,7 @@ pub(crate) async fn one_of_many_takes_a_lease(fresh: Fresh) {
         tokio::spawn(async move {
             let mut lease = lease(&store, SHORT);
             let deadline = Instant::now() + Duration::from_secs(20);
-            // Whoever has it once keeps it for as long as the others try.
+            // The winner holds the lease as long as others try to take it.
             let mut turns = 0;
             while turns < 60 && Instant::now() < deadline {
                 turns += u32::from(lease.turn().await.unwrap().is_some());

@@ -1,4 +1,4 @@
-//! A process that commits is killed, again and again; what it leaves is whole, and nothing stands in the way.
+//! Kills a committing process repeatedly. Stored states must be complete, and no lock may remain.
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
@@ -10,7 +10,7 @@ use dcp_tests::commits::{commit, create, delete, scope};
 
 const KILLS: u32 = 8;
 
-/// `arguments` tell the committer where the registry is.
+/// Tests a registry; `arguments` are those of the committer.
 pub(crate) async fn leaves_whole_states(registry: &dyn Registry, arguments: [&str; 2]) {
     let mut interrupted = 0;
     for kill in 0..KILLS {
@@ -19,11 +19,11 @@ pub(crate) async fn leaves_whole_states(registry: &dyn Registry, arguments: [&st
         let mut state = registry.state(&scope()).await.unwrap();
         assert!(state.base.serial >= told, "serial {told} was answered, and {} is there", state.base.serial);
 
-        // What is locked by the dead would show here.
+        // A lock of the killed process would delay this commit.
         let probe = |base: &Base| commit(base, vec![create("probe", "probe")]);
         let mut done = registry.commit(&scope(), probe(&state.base)).await;
         if let Err(Error::Moved(head)) = &done {
-            // A server may still have been about the last commit of the dead, all of which it was sent.
+            // The server may still have executed the last commit of the killed process, which was sent completely.
             assert_eq!(head.base.serial, state.base.serial + 1);
             assert_whole(&state);
             state = registry.state(&scope()).await.unwrap();
@@ -41,13 +41,13 @@ pub(crate) async fn leaves_whole_states(registry: &dyn Registry, arguments: [&st
     assert!(interrupted > 0, "no kill came in the middle of a commit: this shows nothing");
 }
 
-/// The last serial that it told of.
+/// Kills a committer, and returns the last serial that it printed.
 fn kill_a_committer(arguments: [&str; 2], delay: Duration) -> u64 {
     let mut command = Command::new(env!("CARGO_BIN_EXE_dcp-test-committer"));
     let mut child = command.args(arguments).stdout(Stdio::piped()).spawn().expect("the committer runs");
     let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
     let mut last: u64 = lines.next().expect("it commits").unwrap().parse().unwrap();
-    // The next commit is under way: somewhere in it, this time here and that time there.
+    // Kill the process at a different point of its next commit each time.
     std::thread::sleep(delay);
     child.kill().unwrap();
     for line in lines {

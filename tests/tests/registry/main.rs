@@ -1,6 +1,6 @@
-//! The contract of the registry, which every form of it keeps; and what is each form's own.
+//! The contract of the registry, tested on each implementation, and further tests of each.
 
-// So that the lints see tests in what tests call.
+// With `cfg(test)`, the lints treat these modules as test code.
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
@@ -22,13 +22,13 @@ use std::sync::Arc;
 
 use dcp_reconciler::registry::Registry;
 
-/// A form of the registry that nothing was applied to yet.
+/// A registry without commits.
 #[derive(Debug)]
 struct Fresh {
     registry: Arc<dyn Registry>,
-    /// The same registry by a way of its own, as another process has it.
+    /// Another connection to the same registry, as in another process.
     other: Arc<dyn Registry>,
-    /// What has to live as long.
+    /// Resources that must not be dropped before the test ends.
     _keep: Vec<Box<dyn Keep>>,
 }
 
@@ -36,7 +36,7 @@ trait Keep: Any + Debug + Send + Sync {}
 
 impl<T: Any + Debug + Send + Sync> Keep for T {}
 
-/// A test for each rule of the contract, on what `$fresh` makes.
+/// Defines a test for each rule of the contract.
 macro_rules! contract {
     ($fresh:expr) => {
         dcp_tests::rules! {

@@ -1,4 +1,4 @@
-//! In memory: what the other forms are compared with keeps the contract too.
+//! The in-memory registry. Other implementations are compared with it, so it must fulfil the contract as well.
 
 use std::sync::Arc;
 

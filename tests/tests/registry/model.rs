@@ -1,4 +1,4 @@
-//! Random histories, made on a registry and on the one in memory: both must always say the same.
+//! Compares random histories on a registry with the same histories on the in-memory registry.
 
 use dcp_reconciler::registry::memory::Memory;
 use dcp_reconciler::registry::{Registry, Result};
@@ -9,7 +9,7 @@ use dcp_tests::commits::{address, commit, create, delete};
 const STEPS: usize = 25;
 const NAMES: u64 = 6;
 
-/// The same numbers for the same seed (xorshift64).
+/// A pseudo-random generator (xorshift64), the same for the same seed.
 struct Random(u64);
 
 impl Random {
@@ -20,7 +20,8 @@ impl Random {
         self.0 % limit
     }
 
-    /// Often wrong on purpose: creations of what is there, changes of what is not, the same address twice.
+    /// Returns a change that is often invalid: it creates an existing entry, changes a missing one, or repeats an
+    /// address.
     fn change(&mut self) -> Change {
         let (name, text) = (format!("job-{}", self.below(NAMES)), format!("text {}", self.below(4)));
         let actions = [Action::Update, Action::Redeploy, Action::Reset];
@@ -35,10 +36,10 @@ impl Random {
 
     fn commit(&mut self, base: &Base, earlier: &[Commit]) -> Commit {
         match (self.below(10), earlier) {
-            // Again, or an id again for something else.
+            // A repeated commit, or the id of another commit.
             (0, [.., last]) => last.clone(),
             (1, [first, ..]) => Commit { base: base.clone(), ..first.clone() },
-            // Against a state of the past.
+            // A commit based on an outdated state.
             (2, [_, .., middle]) => commit(&middle.base, vec![self.change()]),
             _ => {
                 let count = self.below(3) + 1;
@@ -48,7 +49,7 @@ impl Random {
     }
 }
 
-/// Commits go to the two registries by turns: they are two ways to one.
+/// Commits alternate between two connections to the same registry.
 pub(crate) async fn compare(seed: u64, scope: &Scope, registries: [&dyn Registry; 2]) {
     let model = Memory::default();
     let mut random = Random(seed);
@@ -83,7 +84,7 @@ pub(crate) async fn compare(seed: u64, scope: &Scope, registries: [&dyn Registry
     assert!(model.state(scope).await.unwrap().base.serial > 3, "seed {seed} makes hardly any history");
 }
 
-/// Errors can't be compared, and what they say can.
+/// Formats errors, because they can't be compared.
 fn plain<T>(result: Result<T>) -> std::result::Result<T, String> {
     result.map_err(|error| format!("{error:?}"))
 }

@@ -1,4 +1,4 @@
-//! PostgreSQL, the real one: `dcp_tests::postgres` starts it.
+//! The registry in a real PostgreSQL, started by `dcp_tests::postgres`.
 
 use std::sync::Arc;
 use std::time::Instant;

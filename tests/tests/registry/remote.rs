@@ -1,4 +1,4 @@
-//! A control plane over real gRPC, with SQLite behind it.
+//! The registry through a control plane over gRPC, stored in SQLite.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ use crate::{Fresh, contract};
 
 const TOKEN: &str = "0123456789abcdef-tester";
 
-/// What a test may have otherwise.
+/// Options that a test may change.
 struct Options {
     control: service::Options,
     server: dcp_server::Options,
@@ -145,7 +145,7 @@ async fn what_is_no_control_plane_is_said_to_be_none() {
     let error = client(&format!("http://{address}"), TOKEN).state(&scope()).await.unwrap_err();
     assert!(error.to_string().contains("does not speak dcp.control.v1"), "{error:?}");
 
-    // And one that takes calls, and never answers.
+    // A server that accepts connections and never responds.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut options = remote::Options::new(format!("http://{}", listener.local_addr().unwrap()), TOKEN);
     options.deadline = Duration::from_millis(300);
@@ -223,7 +223,7 @@ async fn what_is_asked_for_has_limits_and_our_client_keeps_them() {
     }
 }
 
-/// What no client of ours sends.
+/// Messages that no dcp client sends.
 #[tokio::test]
 async fn a_stream_that_is_not_what_was_announced_is_refused() {
     use dcp_proto::control::v1::commit_request::Part;
@@ -277,7 +277,7 @@ async fn a_stream_that_is_not_what_was_announced_is_refused() {
     assert_eq!(server.client().state(&shop).await.unwrap(), State::default());
 }
 
-/// Answers are lost: the first of each kind is done, and not told.
+/// A registry that executes the first commit, and loses the response.
 #[derive(Debug, Default)]
 struct Lossy {
     registry: Memory,

@@ -1,4 +1,4 @@
-//! SQLite: one file.
+//! The registry in a SQLite file.
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;

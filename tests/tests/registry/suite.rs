@@ -1,4 +1,4 @@
-//! The rules that every form of the registry keeps.
+//! Rules of the contract.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -122,11 +122,11 @@ pub(crate) async fn a_commit_can_be_repeated(Fresh { registry, other, .. }: Fres
     assert_eq!(other.commit(&scope(), first.clone()).await.unwrap(), head);
     let second = commit(&head.base, vec![update("a", "2")]);
     let next = registry.commit(&scope(), second.clone()).await.unwrap();
-    // Others may have gone on since.
+    // Others may have committed since.
     assert_eq!(other.commit(&scope(), first.clone()).await.unwrap(), head);
     assert_eq!(other.commit(&scope(), second).await.unwrap(), next);
     assert_eq!(other.revisions(&scope(), &address("a")).await.unwrap().len(), 2);
-    // The same id for something else is a mistake, and is no lost answer.
+    // Another commit with the same id is an error, not a retry.
     for serial in [2, u64::MAX] {
         let mistaken = Commit { base: Base { serial, ..next.base.clone() }, ..first.clone() };
         let refused = other.commit(&scope(), mistaken).await;
@@ -189,7 +189,7 @@ pub(crate) async fn scopes_know_nothing_of_each_other(Fresh { registry, .. }: Fr
     assert_eq!(registry.state(&prod).await.unwrap(), State::default());
     let of_dev = registry.bodies(&prod, &[Fingerprint::of("dev only")]).await;
     assert!(matches!(of_dev, Err(Error::NotFound(_))), "{of_dev:?}");
-    // Even the ids of commits are each scope's own.
+    // Ids of commits are separate for each scope.
     registry.commit(&prod, first).await.unwrap();
     assert_eq!(registry.state(&prod).await.unwrap().entries.len(), 1);
 }
@@ -209,7 +209,7 @@ pub(crate) async fn dag_files_are_waited_for(Fresh { registry, .. }: Fresh) {
     assert_eq!(registry.state_at(&scope(), 3).await.unwrap().unpublished, [0; 0]);
 }
 
-/// Each of many tasks goes on until it has applied what it wants; each commit of each is there, whole, and once.
+/// Tasks retry until all of their commits are applied. Each commit must exist exactly once, and completely.
 pub(crate) async fn one_of_many_wins_each_serial(Fresh { registry, other, .. }: Fresh) {
     const TASKS: u64 = 6;
     const EACH: u64 = 4;
@@ -265,7 +265,7 @@ pub(crate) async fn one_commit_made_by_many_is_made_once(Fresh { registry, other
     assert_eq!(registry.history(&scope(), None, 10).await.unwrap().len(), 1);
 }
 
-/// More than one statement or message holds, and not a multiple of either.
+/// More than a single statement or message, and a multiple of neither.
 pub(crate) async fn large_commits_are_read_back(Fresh { registry, other, .. }: Fresh) {
     let count = 2_345;
     let text = |index: usize| {
@@ -293,7 +293,7 @@ pub(crate) async fn random_histories_are_as_in_the_model(Fresh { registry, other
     }
 }
 
-/// What a machine under load, and a build for tests, may take: a quiet one takes a tenth.
+/// The limits are ten times the duration on an idle machine, to allow for load and debug builds.
 pub(crate) async fn twenty_thousand_changes_are_quick(Fresh { registry, .. }: Fresh) {
     let text = |index| format!("{{\"index\":{index},\"sql\":\"{}\"}}", "SELECT 1 ".repeat(200));
     let changes = (0..20_000).map(|index| create(&format!("job-{index}"), &text(index))).collect();

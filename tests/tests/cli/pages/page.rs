@@ -24,7 +24,7 @@ pub(super) struct Console {
     pub(super) steps: Vec<Step>,
 }
 
-/// A command, and what the document shows of its output.
+/// A command, and its output in the document.
 pub(super) struct Step {
     pub(super) command: String,
     pub(super) output: String,

@@ -1,4 +1,4 @@
-//! One shell for all commands of a document, so that folders, functions and jobs in the background last.
+//! A shell that runs all commands of a document, so that folders, functions and background jobs persist.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
@@ -12,13 +12,13 @@ use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::harness::{DCP, Sandbox};
 
-/// Ends the output of each command, and is followed by its exit code.
+/// Marks the end of a command's output; the exit code follows.
 const END: &str = "--- the command has ended with";
-/// The longest time that a command may take: a stream restarts on a busy machine.
+/// Timeout of a command: a stream may have to restart on a busy machine.
 const LIMIT: Duration = Duration::from_mins(4);
 /// The folder that documents show in place of the sandbox.
 const SHOWN: &str = "/home/ada";
-/// Stands for `cargo install`: a test of documents has a binary already.
+/// Replaces `cargo install`, because the test has a binary already.
 const CARGO: &str = "#!/bin/sh\ncase \"$*\" in \"install --path cli --locked\"*) ;; *) exit 1 ;; esac\n";
 
 pub(super) struct Shell {
@@ -58,7 +58,7 @@ impl Shell {
         Self { bash, input, lines, folder }
     }
 
-    /// Runs a command to its end, and returns what it wrote.
+    /// Runs a command to its end, and returns its output.
     pub(super) fn run(&mut self, command: &str) -> String {
         write!(self.input, "{{ {command}\n}} </dev/null\nprintf '\\n{END} %s\\n' $?\n").expect("bash reads");
         let deadline = Instant::now() + LIMIT;
@@ -86,7 +86,7 @@ impl Shell {
 }
 
 impl Drop for Shell {
-    /// Ends what the commands have left running, after a failure too.
+    /// Kills processes that the commands left running, even after a failure.
     fn drop(&mut self) {
         if let Some(group) = i32::try_from(self.bash.id()).ok().and_then(Pid::from_raw) {
             let _ = kill_process_group(group, Signal::KILL);

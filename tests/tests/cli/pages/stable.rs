@@ -1,9 +1,9 @@
-//! Compares output word by word, without what differs from run to run: identities, times, durations, rates and
-//! versions. Where lines break depends on the length of such words, and is not compared.
+//! Compares output word by word, except values that differ between runs: ids, times, durations, rates and versions.
+//! Line breaks are not compared, because they depend on the length of such values.
 
 const UNITS: [&str; 5] = ["µs", "ms", "s", "min", "rows/s"];
 
-/// Returns whether shown output stands for written output. A line `…` in it stands for any number of words.
+/// Returns true if shown output matches written output. A line `…` matches any number of words.
 pub(super) fn same(shown: &str, written: &str) -> bool {
     let mut written = stable(written);
     let mut parts: Vec<Vec<String>> = vec![Vec::new()];
@@ -14,7 +14,7 @@ pub(super) fn same(shown: &str, written: &str) -> bool {
             parts.last_mut().expect("it has one").extend(words(line));
         }
     }
-    // The words are compared as they follow each other, so that what comes before a number is seen.
+    // Join the words first, because the kind of a value may depend on the word before it.
     let parts: Vec<Vec<String>> = parts.iter().map(|part| stable(&part.join(" "))).collect();
     let (first, rest) = parts.split_first().expect("it has one");
     let Some(left) = written.strip_prefix(first.as_slice()) else { return false };
@@ -32,7 +32,7 @@ fn words(line: &str) -> impl Iterator<Item = String> {
     line.split_whitespace().map(str::to_owned)
 }
 
-/// Returns the words of a text, with a letter for each that differs from run to run.
+/// Returns the words of a text, with placeholders for values that differ between runs.
 fn stable(text: &str) -> Vec<String> {
     let text = without_ids_and_instants(text);
     let words: Vec<&str> = text.split_whitespace().collect();
@@ -41,7 +41,7 @@ fn stable(text: &str) -> Vec<String> {
     let stable = |at: usize| match word(at) {
         it if is_clock(it) || (is_date(it) && is_clock(word(at + 1))) => "T",
         _ if duration(at) => "N",
-        // `dcp status` shows `-` for a rate that is not known yet.
+        // `dcp status` shows `-` for an unknown rate.
         it if it == "-" || it.strip_suffix("/s").is_some_and(is_number) => "N",
         it if it.ends_with("/bin/java") || it.ends_with("/bin/python") || it.ends_with("/pyspark") => "PATH",
         _ if at > 0 && words[at - 1] == "java" => "V",
@@ -51,7 +51,7 @@ fn stable(text: &str) -> Vec<String> {
     (0..words.len()).filter(|at| !is_unit(*at)).map(|at| stable(at).to_owned()).collect()
 }
 
-/// Replaces ids of executions, and times such as `2026-11-21T15:24:27.178592648Z`, wherever they stand: in JSON too.
+/// Replaces ids of executions and times such as `2026-11-21T15:24:27.178592648Z`, also within JSON.
 fn without_ids_and_instants(text: &str) -> String {
     let inside = |it: char| it.is_ascii_alphanumeric() || matches!(it, '-' | ':' | '.');
     let pieces = text.split_inclusive(|it| !inside(it)).map(|piece| {

@@ -30,8 +30,8 @@ spec:
   resources: {driver: {memory: 512m}, executors: {cores: 1, memory: 512m}}
 ";
 
-/// Points of the second batch at which the driver waits while the test holds the lock of that number: within the
-/// transaction that writes the batch, and after it.
+/// Points of the second batch at which the driver waits while the test holds the advisory lock of that number: within
+/// the transaction that writes the batch, and after it.
 const WITHIN: i64 = 1;
 const AFTER: i64 = 2;
 const POINTS: &str = "
@@ -82,7 +82,7 @@ impl Database {
         query.fetch_all(&mut self.connection).await.expect("it can be read")
     }
 
-    /// Waits until the driver waits for a lock that this connection holds.
+    /// Waits until the driver waits for the lock of a point.
     async fn reached(&mut self, point: i64, run: &mut Child, sandbox: &Sandbox) {
         let query = format!(
             "SELECT pid::text FROM pg_locks WHERE locktype = 'advisory' AND NOT granted AND objid = {point} \
@@ -98,7 +98,7 @@ impl Database {
     }
 }
 
-/// The JVMs of Spark that work in a folder, and whether a process has the password in its command line.
+/// Returns the Spark JVMs that work in a folder, and true if any process has the password in its command line.
 fn processes(folder: &Path) -> (Vec<Pid>, bool) {
     let (mut found, mut told) = (Vec::new(), false);
     for process in fs::read_dir("/proc").expect("it is Linux").flatten() {
@@ -117,11 +117,11 @@ fn kill_driver(folder: &Path) {
     let (drivers, told) = processes(folder);
     assert!(!told, "the password is in a command line");
     assert_eq!(drivers.len(), 1, "one driver runs");
-    // It may have just ended by itself.
+    // The driver may just have ended by itself.
     let _ = kill_process(drivers[0], Signal::KILL);
 }
 
-/// The files below a folder that hold the password.
+/// Returns the files below a folder that contain the password.
 fn telling(folder: &Path) -> Vec<String> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -143,7 +143,7 @@ fn project(sink: &str, jar: &str, conf: &str) -> Sandbox {
     let stream = STREAM.replace("SINK", sink).replace("JAR", jar).replace("CONF", conf);
     let stream = stream.replace("DIR", &folder);
     sandbox.write("stream.yaml", stream).write("dcp.yaml", "project: shop\nmanifests: [stream.yaml]\n");
-    // The first of two batches, and the second.
+    // The first and the second batch.
     sandbox.write("in/1.json", "{\"sku\":\"a\",\"n\":1}\n{\"sku\":\"b\",\"n\":1}\n");
     sandbox.write("in/2.json", "{\"sku\":\"b\",\"n\":3}\n{\"sku\":\"c\",\"n\":2}\n{\"sku\":\"b\",\"n\":2}\n");
     sandbox
@@ -168,7 +168,7 @@ fn log(sandbox: &Sandbox) -> String {
     format!("{}\n{}{}", sandbox.read("run.log"), drivers.stdout, drivers.stderr)
 }
 
-/// Runs a stream whose driver is killed within the transaction of a batch, and then after it.
+/// Runs a stream whose driver is killed within the transaction of a batch, and again after it.
 async fn killed_twice(mode: &str, columns: &str, expected: &[&str]) {
     let mut database = Database::new().await;
     database.run(format!("CREATE TABLE moves ({columns}); {POINTS}")).await;
@@ -215,7 +215,7 @@ async fn rows_of_a_database_are_updated_once_though_the_driver_is_killed() {
 const LAKE: &str = ", spark.sql.catalog.lake: org.apache.iceberg.spark.SparkCatalog, \
                     spark.sql.catalog.lake.type: hadoop, spark.sql.catalog.lake.warehouse: \"file://DIR/lake\"";
 
-/// Runs SQL as a job of its own, and returns its rows.
+/// Runs SQL as a separate job, and returns its rows.
 fn sql(sandbox: &Sandbox, query: &str) -> serde_json::Value {
     let stream = sandbox.read("stream.yaml");
     let (head, rest) = stream.split_once("  job:\n").expect("it has a job");
@@ -230,7 +230,7 @@ fn sql(sandbox: &Sandbox, query: &str) -> serde_json::Value {
     run(&["result", id.expect("it says where its rows are"), "--output", "json"]).ends_with(0).json()
 }
 
-/// The table has the batch, and the checkpoint does not: the batch is merged again and changes nothing.
+/// The driver is killed after the merge and before the commit to the checkpoint. The repeated merge changes nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn rows_are_merged_once_though_the_driver_is_killed() {
     let jar = jars("tests/sinks").join("iceberg-spark-runtime-4.1_2.13-1.12.0.jar").display().to_string();
@@ -242,7 +242,7 @@ async fn rows_are_merged_once_though_the_driver_is_killed() {
     let made = "CREATE TABLE lake.shop.stock (sku string, n int) USING iceberg; SELECT 1 AS made";
     assert_eq!(sql(&sandbox, made), serde_json::json!([{"made": 1}]));
     let mut run = start(&sandbox);
-    // Each commit of the table has a file of its own: the first is its creation.
+    // Each commit of the table writes a metadata file; the first is for the creation.
     let (merged, committed) =
         (sandbox.join("lake/shop/stock/metadata/v3.metadata.json"), sandbox.join("checkpoint/commits"));
     let deadline = Instant::now() + Duration::from_mins(5);
@@ -252,7 +252,7 @@ async fn rows_are_merged_once_though_the_driver_is_killed() {
         std::thread::sleep(Duration::from_millis(1));
     }
     kill_driver(sandbox.path());
-    // The driver may have committed the batch to the checkpoint meanwhile, as it would not have a moment before.
+    // The driver may have committed the batch to the checkpoint before it was killed, so remove that commit.
     for name in ["1", ".1.crc"] {
         let _ = fs::remove_file(committed.join(name));
     }

@@ -1,4 +1,4 @@
-//! What a stop does to a stream whose source always has more to read.
+//! Stops a stream whose source always has more data.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ use super::{POLICY, Project, ended, lines};
 const FILES: usize = 12;
 const GRACE: Duration = Duration::from_mins(2);
 
-/// The batches in one of a checkpoint's logs.
+/// Returns the batches in a log of a checkpoint.
 fn batches(checkpoint: &Path, log: &str) -> Vec<u64> {
     let entries = fs::read_dir(checkpoint.join(log)).into_iter().flatten().flatten();
     let mut found: Vec<u64> = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
@@ -83,7 +83,7 @@ async fn stopped_stream_commits_its_running_batch_and_begins_no_other() {
     assert_eq!(begun.last().copied(), running, "no batch was begun after the stop");
     assert_eq!(batches(&checkpoint, "commits"), begun, "what had begun was committed");
     assert_eq!(lines(&project.path("out"), ".json").len(), begun.len());
-    // It goes on with the next batch, and every row is there once.
+    // Another start continues with the next batch, and every row is written once.
     fs::remove_dir_all(project.path("runs")).expect("it is there");
     let (end, log) = project.attempt(&Input { streaming: None, ..input }).await;
     assert!(end.succeeded, "{log}");

@@ -1,4 +1,4 @@
-//! A job that the platform sizes, run after run.
+//! Automatic parameter selection for a job, over several runs.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use dcp_runner::sizing::{Measured, event_log, kept, size};
 
 use super::{Backend, Event, Execution, Id, Input, POLICY, Project, Timestamp, after};
 
-/// Two tasks that aggregate nearly two million long texts, which are sorted for it: more than fits in what it begins with.
+/// Two tasks sort and aggregate nearly two million long texts, which need more than the initial memory.
 const JOB: &str = "  job:\n    sql:\n      query: |\n        \
     CREATE TABLE totals USING json AS SELECT count(*) AS keys, sum(n) AS n, max(m) AS m FROM (\n          SELECT k, count(*) AS n, max(v) AS m FROM (\n            \
     SELECT id % 200000 AS k, concat(sha2(cast(id AS string), 256), repeat('x', 128)) AS v\n            \
@@ -41,7 +41,7 @@ async fn a_job_finds_its_size_and_keeps_it() {
         let input = Input { job: &job, execution: &execution, values: &none, streaming: None, results: None };
         let (end, log) = project.attempt(&input).await;
         assert!(end.succeeded, "{log}");
-        // Its table is made anew by each run.
+        // Each run creates the table again.
         std::fs::remove_dir_all(project.path("runs/warehouse")).expect("it wrote one");
         let events = project.path("runs").join(execution.name()).join("events");
         let measured = event_log::read(&events).expect("Spark wrote one");
@@ -60,7 +60,7 @@ async fn a_job_finds_its_size_and_keeps_it() {
     }
     course.push(size(&job, &earlier));
 
-    // The first run spills, and memory grows until none does.
+    // The first run spills, and memory grows until no run spills.
     let memory: Vec<u64> = course.iter().map(|sizes| number(sizes, "spark.executor.memory")).collect();
     assert!(earlier[4].disk_spilled_bytes > 32 << 20 && earlier[0].disk_spilled_bytes == 0);
     assert!(course[1]["spark.executor.memory"].why.starts_with("the last run spilled "), "{course:#?}");
@@ -68,7 +68,7 @@ async fn a_job_finds_its_size_and_keeps_it() {
         memory.is_sorted() && memory[1] > memory[0] && memory[2..].iter().all(|it| *it == memory[2]),
         "{memory:?}"
     );
-    // What is more than there is work for is given back once three runs agree.
+    // Superfluous executors and partitions are removed once three runs agree.
     let instances: Vec<u64> = course.iter().map(|sizes| number(sizes, "spark.executor.instances")).collect();
     assert_eq!(instances, [2, 2, 2, 1, 1, 1]);
     let partitions = |run: usize| number(&course[run], "spark.sql.shuffle.partitions");
