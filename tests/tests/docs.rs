@@ -1,6 +1,6 @@
-//! Holds the documentation to the code: every diagnostic has its page and the page's examples show it, and what is
-//! generated from the model is up to date. `UPDATE_GOLDEN=1 cargo test --workspace --test docs` writes the
-//! generated files anew.
+//! Compares the documentation with the code: every diagnostic has a page whose examples show it, and files that are
+//! generated from the model are up to date. `UPDATE_GOLDEN=1 cargo test --workspace --test docs` writes the generated
+//! files.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use dcp_compiler::diag::{Code, Diagnostic, Severity};
 use dcp_compiler::schema;
 use dcp_model::primitive::Body;
 
-/// The width of a terminal, which `explain` gives paragraphs and not code.
+/// Maximum width of code, headings and tables: a terminal's width. `explain` wraps paragraphs only.
 const MAX_WIDTH: usize = 80;
 const MAX_PARAGRAPH_WIDTH: usize = 100;
 const MAX_LINES: usize = 66;
@@ -104,7 +104,7 @@ fn the_references_begin_with_what_compiles() {
     }
 }
 
-/// What is generated, each with the file that it is committed as.
+/// Generated files are committed, each at its path.
 #[test]
 fn what_is_generated_is_up_to_date() {
     let mut stale = Vec::new();
@@ -131,7 +131,7 @@ fn what_is_generated_is_up_to_date() {
     assert_none("stale; run UPDATE_GOLDEN=1 cargo test --workspace --test docs, and read the diff", &stale);
 }
 
-/// What the document of the REST face shows as a submit.
+/// Returns the example of a submit in the REST API's document.
 fn submit() -> String {
     let manifest = "apiVersion: dcp/v1\nkind: CoreETL\nmetadata: {name: orders, domain: shop, owner: data@example.com}\n\
                     spec:\n  engine: {version: \"4.1\"}\n  run: {manual: {}}\n  job:\n    sql:\n      \
@@ -150,7 +150,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
-/// The names of the pages' files.
+/// Returns the names of the pages' files.
 fn pages() -> BTreeSet<String> {
     let folder = root().join("docs/diagnostics");
     let entries = std::fs::read_dir(folder).expect("docs/diagnostics can be listed");
@@ -165,13 +165,13 @@ fn page(code: Code) -> String {
     std::fs::read_to_string(&path).unwrap_or_default()
 }
 
-/// Every `DCPnnnn` in a text.
+/// Returns every `DCPnnnn` in a text.
 fn mentioned(page: &str) -> impl Iterator<Item = &str> {
     let codes = page.match_indices("DCP").map(|(at, _)| &page[at..]);
     codes.filter_map(|rest| rest.get(..7)).filter(|code| code[3..].bytes().all(|b| b.is_ascii_digit()))
 }
 
-/// What stands under a heading.
+/// Returns the text under a heading.
 fn section<'p>(page: &'p str, heading: &str) -> &'p str {
     let Some((_, rest)) = page.split_once(&format!("\n## {heading}\n")) else { return "" };
     rest.split("\n## ").next().unwrap_or_default()
@@ -179,9 +179,8 @@ fn section<'p>(page: &'p str, heading: &str) -> &'p str {
 
 type Files = BTreeMap<String, String>;
 
-/// The projects that a section shows. A block is a manifest by itself, unless its first line names it, as
-/// `# file: a.yaml`: then it belongs to the blocks before and after it, up to the next one of the same name.
-/// Fragments, which are no whole manifests, are left out.
+/// Returns the projects that a section shows. A block is a separate manifest, unless its first line is `# file: NAME`:
+/// consecutive named blocks are one project, until a name repeats. Blocks of `yaml fragment` are ignored.
 fn projects(section: &str) -> Vec<Files> {
     let mut projects: Vec<Files> = Vec::new();
     let mut open = false;
@@ -201,7 +200,7 @@ fn projects(section: &str) -> Vec<Files> {
     projects
 }
 
-/// The fenced blocks of YAML and SQL.
+/// Returns the fenced blocks of YAML and SQL.
 fn blocks(section: &str) -> Vec<String> {
     let mut blocks = Vec::new();
     let mut lines = section.lines();

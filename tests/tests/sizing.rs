@@ -1,4 +1,5 @@
-//! Sizing: within bounds whatever is measured, and still once it has found what a job needs.
+//! Automatic parameter selection: sizes stay within limits for all measurements, and stop changing once they fit the
+//! job.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -32,7 +33,7 @@ fn auto() -> CoreEtlJob {
     )
 }
 
-/// A job with other bounds than it was compiled with, which costs nothing.
+/// Returns the job with other limits, without compiling it again.
 fn bounded(job: &CoreEtlJob, bounds: Limits) -> CoreEtlJob {
     let mut job = job.clone();
     let memory = |mib: u64| Memory::parse(&format!("{mib}m")).expect("it is one");
@@ -89,15 +90,15 @@ fn hold(job: &CoreEtlJob, sizes: &Sizes) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// What a job does with what it is given: simple, and with all that makes sizing hard. Garbage fills whatever heap there
-/// is; what does not fit is spilled; the collector works the more the fuller the heap; and tasks take longer for both.
+/// A simple model of a job with the difficulties of sizing: garbage fills any heap, data beyond the available memory is
+/// spilled, garbage collection takes longer the fuller the heap is, and both slow tasks down.
 #[derive(Debug, Clone)]
 struct Model {
     work_millis: u64,
     longest_part: u64,
     input_mib: u64,
     shuffle_mib: u64,
-    /// How many times larger a partition is in memory.
+    /// Factor by which a partition grows in memory.
     blown_up: u64,
     task_mib: u64,
     cached_mib: u64,
@@ -190,7 +191,7 @@ impl Model {
     }
 }
 
-/// Each setting over runs that follow each other, each sized by those before it.
+/// Returns the values of each setting over successive runs, each sized by the runs before.
 fn course(
     job: &CoreEtlJob,
     runs: usize,
@@ -211,7 +212,7 @@ fn course(
     Ok(course)
 }
 
-/// How often a setting was changed, and how often in another direction than before.
+/// Returns the number of changes of a setting, and the number of reversals.
 fn changes(values: &[u64]) -> (usize, usize) {
     let steps: Vec<bool> =
         values.windows(2).filter(|pair| pair[0] != pair[1]).map(|pair| pair[1] > pair[0]).collect();
@@ -221,8 +222,7 @@ fn changes(values: &[u64]) -> (usize, usize) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
-    /// Memory goes up while it is short and comes down to what is enough, once; and what is found stays, for longer than
-    /// runs are remembered.
+    /// Memory rises while it is short, and falls to a sufficient size once. Results stay for more runs than are stored.
     #[test]
     fn sizes_are_found_and_stay(limits in limits(), model in model()) {
         let job = bounded(&BASE.with(Clone::clone), limits);
@@ -234,7 +234,7 @@ proptest! {
         }
     }
 
-    /// Runs that differ by a tenth from each other are no reason to change anything for long.
+    /// Runs that differ by a tenth cause no lasting changes.
     #[test]
     fn noise_moves_nothing(limits in limits(), model in model(), noise in prop::collection::vec(90u64..=110, 200)) {
         let job = bounded(&BASE.with(Clone::clone), limits);
@@ -253,7 +253,7 @@ proptest! {
         }
     }
 
-    /// Whatever stands in a log, or in what is kept of it.
+    /// Arbitrary numbers in a log, or in stored measurements.
     #[test]
     fn bounds_hold_for_anything_that_may_be_measured(
         limits in limits(),
@@ -289,7 +289,7 @@ proptest! {
         run.task_spilled_bytes += more * MIB / 100;
         let after = size(&job, &earlier);
         prop_assert!(number(&after, EXECUTOR) >= number(&before, EXECUTOR), "{before:?}\n{after:?}");
-        // And what is left shares it with no more.
+        // The remaining memory is shared by no more tasks than before.
         prop_assert!(number(&after, CORES) <= number(&before, CORES), "{before:?}\n{after:?}");
     }
 }
@@ -298,7 +298,7 @@ thread_local! {
     static BASE: CoreEtlJob = auto();
 }
 
-/// Every number as it comes, and no field forgotten.
+/// Returns a measurement with all numeric fields set to the given numbers.
 fn absurd(numbers: &[u64], [complete, one_process]: [bool; 2]) -> Measured {
     let mut value = serde_json::to_value(Measured::default()).expect("it is plain");
     let mut numbers = numbers.iter().cycle();
@@ -326,7 +326,7 @@ fn only_what_is_left_to_the_platform_is_sized() {
     assert!(!size(&job("auto", bounds), &[run]).is_empty());
 }
 
-/// A run that is alike in all but what is said.
+/// Returns a typical run with a change.
 fn run(change: impl FnOnce(&mut Measured)) -> Measured {
     let given = Given {
         executors: 4,
@@ -491,7 +491,7 @@ fn cases() -> Vec<(&'static str, Vec<Measured>)> {
     ]
 }
 
-/// What is decided and why, as people read it.
+/// Compares the decisions and their reasons with a golden file.
 #[test]
 fn what_is_said_of_sizes() {
     let mut said = String::new();

@@ -1,7 +1,7 @@
 //! Imports between the files of a crate: no cycles, and no imports between modules that must not know each other.
 //!
-//! A parent module declares and re-exports its children, so imports of children by their parents do not count. An import
-//! of a re-exported name counts as an import of the file that defines it.
+//! A parent module declares and re-exports its children, so imports of children by their parents do not count. An
+//! import of a re-exported name counts as an import of the file that defines it.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;

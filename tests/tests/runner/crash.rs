@@ -1,5 +1,4 @@
-//! Runners in processes of their own, which are killed: whatever happens to them, what was acknowledged comes to its
-//! end, and no attempt is started twice.
+//! Kills Runners in separate processes. Each acknowledged execution must end, and no attempt may start twice.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io::{BufRead as _, BufReader};
@@ -18,7 +17,7 @@ use rustix::process::Signal;
 
 use crate::{SUPERVISOR, submit};
 
-/// Each start leaves a line with the attempt's name, and what it was to do.
+/// Each start appends a line with the attempt's name and its task.
 const SCRIPT: &str = r#"
 name=none; previous=none
 for argument in "$@"; do [ "$previous" = --name ] && name="$argument"; previous="$argument"; done
@@ -31,7 +30,7 @@ case "$job" in
 esac
 "#;
 
-/// A Runner in a process.
+/// A Runner in a separate process.
 struct Process {
     child: Child,
     client: Remote,
@@ -78,7 +77,7 @@ fn sqlite(machine: &Machine) -> String {
     machine.path("runs.db").display().to_string()
 }
 
-/// Submits, however often it takes.
+/// Submits, and returns none if the Runner does not respond in time.
 async fn insist(client: &Remote, asked: &Submit) -> Option<Record> {
     match client.submit(asked.clone()).await {
         Ok(submitted) => Some(submitted.record),
@@ -100,7 +99,7 @@ async fn ends(client: &Remote, id: &Id) -> Record {
     }
 }
 
-/// Each attempt has at most one start, and there is no process left of any.
+/// Checks that each attempt started at most once and that no process is left, and returns the number of starts.
 fn started_once(machine: &Machine) -> usize {
     let started = machine.lines("started");
     let names: HashSet<&String> = started.iter().collect();
@@ -109,7 +108,7 @@ fn started_once(machine: &Machine) -> usize {
     started.len()
 }
 
-/// Processes whose environment names a folder of this machine.
+/// Returns the processes whose environment names a folder of this machine.
 fn left(folder: &Path) -> Vec<String> {
     let mark = format!("{}/runs/", folder.display());
     let processes = std::fs::read_dir("/proc").expect("it is there").flatten();
@@ -120,7 +119,7 @@ fn left(folder: &Path) -> Vec<String> {
     marked.map(|process| process.file_name().to_string_lossy().into_owned()).collect()
 }
 
-/// The Runner dies before or after the n-th call to its backend, for every n that there is; the next one goes on.
+/// The Runner dies before or after the n-th call to its backend, for every n, and the next Runner continues.
 async fn dies_at_each_step(what: &str, cancels: bool, expected: Phase, starts: &[usize]) {
     let mut died = 0;
     for die_at in 1.. {
@@ -128,11 +127,11 @@ async fn dies_at_each_step(what: &str, cancels: bool, expected: Phase, starts: &
         let lease = Duration::from_mins(1);
         let mut first = Process::start(&machine, &sqlite(&machine), lease, die_at).expect("it starts");
         let asked = submit("one", what);
-        // It may die before it has answered.
+        // The Runner may die before it responds.
         let known = insist(&first.client, &asked).await;
         if let (Some(record), true) = (&known, cancels) {
             let id = record.id().clone();
-            // Until it runs, or the Runner is gone.
+            // Wait until the execution runs or the Runner is gone.
             while let Ok(record) = first.client.check(&id).await {
                 if record.execution.phase == Phase::Running {
                     let _ = first.client.cancel(&id, "tester").await;
@@ -223,7 +222,7 @@ async fn runner_may_die_at_each_step_of_a_replacement() {
         died += u32::from(!survived);
         first.kill();
         let second = Process::start(&machine, &sqlite(&machine), lease, 0).expect("it starts");
-        // What was not acknowledged is asked for again; what was acknowledged is there.
+        // Unacknowledged submits are repeated, and acknowledged ones are found.
         let earlier = insist(&second.client, &earlier).await.expect("it is there");
         let later = insist(&second.client, &later).await.expect("it is there");
         let later = ends(&second.client, later.id()).await.execution;
@@ -257,7 +256,7 @@ async fn execution_goes_on_after_a_panic_at_each_step() {
     }
 }
 
-/// Runners that are killed at any time while many submit: all that was acknowledged ends, each attempt starts once.
+/// Runners are killed at any time while clients submit. Acknowledged executions end, and each attempt starts once.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn runners_may_be_killed_at_any_time() {
     const KILLS: u32 = 25;
@@ -319,13 +318,13 @@ async fn runners_may_be_killed_at_any_time() {
     assert!(all.len() >= 20, "{} submits only", all.len());
 }
 
-/// What was asked for by a token.
+/// Returns the submit of a token.
 fn again(token: &str) -> Submit {
     let number: usize = token.rsplit('-').next().and_then(|it| it.parse().ok()).expect("it has one");
     submit(token, ["work", "twice", "slow"][number % 3])
 }
 
-/// Two share a database. The one that took the submit is killed; the other one takes over once its lease is over.
+/// Two Runners share a database. The one that accepted the submits is killed, and the other takes over after the lease.
 pub(crate) async fn another_takes_over(database: &str) {
     let machine = Machine::of_version("4.1.1", SCRIPT);
     let lease = Duration::from_secs(2);
@@ -347,8 +346,8 @@ pub(crate) async fn another_takes_over(database: &str) {
     started_once(&machine);
 }
 
-/// Two share a database. One is stopped until the other one has taken over from it, while clients submit; it goes on with
-/// their submits before it knows. All that was acknowledged ends, and what failed can be submitted again.
+/// Two Runners share a database. One is suspended until the other has taken over, and accepts submits before it notices
+/// the takeover. Acknowledged executions end, and failed submits can be repeated.
 pub(crate) async fn stopped_for_longer_than_its_lease(database: &str) {
     let machine = Machine::of_version("4.1.1", SCRIPT);
     let lease = Duration::from_secs(2);
@@ -379,12 +378,12 @@ pub(crate) async fn stopped_for_longer_than_its_lease(database: &str) {
         for (asked, record) in submits.join_all().await {
             let id = match record {
                 Some(record) => record.id().clone(),
-                // What was refused is safe to be submitted again, by the same token, to any of them.
+                // A rejected submit can be repeated safely with the same token, at any Runner.
                 None => insist(&other.client, &asked).await.expect("the other one takes it").id().clone(),
             };
             assert_eq!(ends(&other.client, &id).await.execution.phase, Phase::Succeeded);
         }
-        // It joins again.
+        // The suspended Runner joins again.
         while members().await.count() != 2 {
             assert!(Instant::now() < deadline, "the one that was stopped does not join again");
             tokio::time::sleep(Duration::from_millis(20)).await;

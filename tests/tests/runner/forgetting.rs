@@ -1,4 +1,4 @@
-//! What is forgotten after its time, and what is not, whatever the database.
+//! Deletion of expired executions, and takeovers, in each database.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ fn at(second: i64) -> Timestamp {
     Timestamp::from_second(1_800_000_000 + second).unwrap()
 }
 
-/// Keeps an execution that was made at a time, ended at another, and left something behind until a third.
+/// Stores an execution that was created and ended at these times, and whose output is to be removed at the third.
 async fn keep(store: &Store, job: &CoreEtlJob, times: (i64, Option<i64>, Option<i64>)) -> Id {
     let (made, ended, clean_at) = times;
     let job = Arc::new(Defined::new(job.clone()));
@@ -47,7 +47,7 @@ async fn keep(store: &Store, job: &CoreEtlJob, times: (i64, Option<i64>, Option<
     id
 }
 
-/// Another number for each, so that those of one time have ids of their own.
+/// Returns a different number for each combination of times, so that ids differ.
 fn apart((made, ended, clean_at): (i64, Option<i64>, Option<i64>)) -> u128 {
     let part = |time: Option<i64>| time.map_or(0, |time| time.unsigned_abs() + 1);
     (u128::from(made.unsigned_abs()) << 40) | (u128::from(part(ended)) << 20) | u128::from(part(clean_at))
@@ -65,7 +65,7 @@ pub(crate) async fn what_has_had_its_time_is_forgotten(store: &Store) {
         others.push(keep(store, &job, times).await);
     }
     assert_eq!(store.forget(at(10), 2).await.unwrap(), 2);
-    // The oldest go first.
+    // The oldest are deleted first.
     for (id, there) in due.iter().zip([false, false, true]) {
         assert_eq!(store.get(id).await.unwrap().is_some(), there, "{id}");
     }
@@ -76,7 +76,7 @@ pub(crate) async fn what_has_had_its_time_is_forgotten(store: &Store) {
     }
 }
 
-/// One that was taken for gone, and was not, can't write any more about what was taken over from it.
+/// A Runner that was wrongly presumed gone can't write to executions that were taken over from it.
 pub(crate) async fn what_was_taken_over_is_written_by_the_new_owner_alone(store: &Store) {
     store.register("nobody").await.unwrap();
     store.register("somebody").await.unwrap();
@@ -91,7 +91,7 @@ pub(crate) async fn what_was_taken_over_is_written_by_the_new_owner_alone(store:
     assert!(store.save(&mut new, Also::default()).await.unwrap());
 }
 
-/// A beat that was under way while its Runner left comes in too late, and does no harm.
+/// A heartbeat that arrives after its Runner has left has no effect.
 pub(crate) async fn who_has_left_beats_no_more(store: &Store) {
     let left = i64::MAX.unsigned_abs();
     store.register("here-1").await.unwrap();

@@ -1,9 +1,8 @@
-//! The contract of a Runner, which every form of it keeps; and what is each form's own.
+//! The contract of a Runner, tested on each implementation, and further tests of each.
 //!
-//! The drivers are shell scripts, which do what a test needs them to; the processes, the folders and the databases are
-//! real.
+//! Drivers are shell scripts that behave as a test needs. Processes, folders and databases are real.
 
-// So that the lints see tests in what tests call.
+// With `cfg(test)`, the lints treat these modules as test code.
 #[cfg(test)]
 mod crash;
 #[cfg(test)]
@@ -37,7 +36,7 @@ use jiff::Timestamp;
 
 const SUPERVISOR: &str = env!("CARGO_BIN_EXE_dcp-test-supervisor");
 
-/// Drivers do what the files of their parameter `do` say: they end with a code, or wait until there is a file `go`.
+/// Drivers behave by their parameter `do`: they end with an exit code, or wait until their file `go-…` exists.
 const SCRIPT: &str = r#"
 job="${@: -1}"
 echo "$job" >> started
@@ -49,11 +48,11 @@ case "$job" in
 esac
 "#;
 
-/// A Runner on which nothing was submitted yet.
+/// A Runner without executions.
 struct Fresh {
     machine: Machine,
     runner: Arc<dyn Runner>,
-    /// Another one that shares its store.
+    /// Another Runner with the same store.
     other: Arc<dyn Runner>,
 }
 
@@ -65,14 +64,14 @@ fn options(machine: &Machine) -> Options {
     options
 }
 
-/// A Runner of its own process, for all that can be seen.
+/// Starts a Runner in this process, which behaves like one in a separate process.
 async fn embedded(machine: &Machine, store: Store, lease: Duration) -> Embedded {
     let mut options = options(machine);
     options.lease = lease;
     Embedded::start(store, options).await.expect("it starts")
 }
 
-/// A job that is told what to do by its one parameter.
+/// Returns a job whose only parameter selects the behaviour of its driver.
 fn job() -> CoreEtlJob {
     dcp_tests::job(
         "  job: {pyspark: {main: main.py, args: [\"${param.do}\"], parameters: {do: {type: string, default: nothing}}}}\n  \
@@ -93,7 +92,7 @@ fn submit(token: &str, what: &str) -> Submit {
     }
 }
 
-/// Waits until an execution is as it should be.
+/// Waits until an execution fulfils a condition.
 async fn seen(runner: &dyn Runner, id: &Id, is: impl Fn(&Record) -> bool) -> Record {
     let deadline = std::time::Instant::now() + Duration::from_mins(1);
     loop {
@@ -110,7 +109,7 @@ async fn ended(runner: &dyn Runner, id: &Id) -> Record {
     seen(runner, id, |record| record.execution.phase.is_final()).await
 }
 
-/// A test for each rule of the contract, on what `$fresh` makes.
+/// Defines a test for each rule of the contract.
 macro_rules! contract {
     ($fresh:expr) => {
         dcp_tests::rules! {

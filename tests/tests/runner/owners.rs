@@ -1,8 +1,8 @@
-//! Ownership of executions: whatever is paused, wakes up or is taken over, each acknowledged execution is owned by a
-//! member, and no two Runners act on one.
+//! Ownership of executions. Even if Runners are suspended, resume or are taken over, a member owns each acknowledged
+//! execution, and no two Runners act on one.
 //!
-//! A simulation runs the memberships and the store of several Runners in one process, by a clock of its own: thousands of
-//! steps, each world can be run again alone by `DCP_SEED=N`. Real processes and real concurrency follow below.
+//! A simulation runs the memberships and the store of several Runners in one process, with a manual clock and thousands
+//! of steps. `DCP_SEED=N` repeats a single world. Further tests use real processes and real concurrency.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::submit;
 const PLACE: &str = "here";
 const LEASE: Duration = Duration::from_secs(15);
 
-/// A small generator of numbers that depend on nothing but the seed.
+/// A small generator of numbers that depend on the seed alone.
 struct Dice(u64);
 
 impl Dice {
@@ -41,18 +41,18 @@ impl Dice {
     }
 }
 
-/// A Runner between any two of its steps.
+/// A Runner between two steps.
 struct Simulated {
     presence: Presence,
     paused: bool,
-    /// A submit that was prepared and is not written yet.
+    /// A submit that is prepared but not stored.
     in_flight: Option<New>,
-    /// What it owns, as far as it knows: by the id that it had then.
+    /// The executions that it knows to own, with the id that it had when it read them.
     owned: (String, BTreeMap<Id, Record>),
 }
 
 impl Simulated {
-    /// Whether it acts on an execution now.
+    /// Returns true if it acts on an execution now.
     fn acts_on(&self, id: &Id) -> bool {
         self.owned.0 == self.presence.id() && self.presence.holds() && self.owned.1.contains_key(id)
     }
@@ -63,9 +63,9 @@ struct World {
     millis: Arc<AtomicU64>,
     job: Arc<Defined>,
     runners: Vec<Simulated>,
-    /// Which execution each token was acknowledged with.
+    /// The execution that each token was acknowledged with.
     acknowledged: BTreeMap<String, Id>,
-    /// Tokens whose submit failed, and is repeated.
+    /// Tokens of failed submits, which are repeated.
     failed: BTreeSet<String>,
     tokens: u64,
     refused: u64,
@@ -103,7 +103,7 @@ impl World {
                     self.tokens += 1;
                     format!("t{}", self.tokens)
                 });
-                // Of two at once, the first one is answered as failed.
+                // If two submits are in flight, the first one fails.
                 let new = new(&self.job, &token, runner.presence.id(), dice);
                 let before = runner.in_flight.replace(new);
                 self.failed.extend(before.map(|new| new.record.request.token));
@@ -113,7 +113,7 @@ impl World {
         }
     }
 
-    /// Writes the submit that a Runner has in flight.
+    /// Stores the submit that a Runner has in flight.
     async fn write(&mut self, index: usize) {
         let Some(new) = self.runners[index].in_flight.take() else { return };
         let token = new.record.request.token.clone();
@@ -135,7 +135,7 @@ impl World {
         }
     }
 
-    /// What holds after every step.
+    /// Checks the conditions that hold after every step.
     async fn check(&self) {
         let absent = self.store.absent_owners().await.expect("it can be read");
         assert!(absent.is_empty(), "{absent:?} own executions and are no members");
@@ -145,7 +145,7 @@ impl World {
         }
     }
 
-    /// Wakes everybody and lets the Runners do their rounds for as long as a takeover takes.
+    /// Resumes all Runners, and runs their maintenance tasks for as long as a takeover takes.
     async fn settle(&mut self, dice: &mut Dice) {
         for _ in 0..40 {
             self.millis.fetch_add(1000, Ordering::SeqCst);
@@ -164,7 +164,7 @@ impl World {
         assert!(self.failed.is_empty(), "submits still fail: {:?}", self.failed);
     }
 
-    /// What holds once everybody is awake: each live execution has a Runner that drives it.
+    /// Checks that exactly one Runner acts on each live execution.
     async fn check_settled(&self) {
         for (token, id) in &self.acknowledged {
             let record = self.store.get(id).await.expect("it can be read").expect("it is kept");
@@ -177,7 +177,7 @@ impl World {
     }
 }
 
-/// What a Runner does in each of its rounds.
+/// Runs the maintenance tasks of a Runner.
 async fn take_up(runner: &mut Simulated, store: &Store) {
     runner.presence.take_over(store).await.expect("the store can be reached");
     runner.presence.sweep(store).await.expect("the store can be reached");
@@ -190,7 +190,7 @@ async fn take_up(runner: &mut Simulated, store: &Store) {
     runner.owned = (id, owned);
 }
 
-/// Writes a step of an execution that the Runner drives, by what it knows of it.
+/// Stores a step of an execution that the Runner acts on, based on the record that it knows.
 async fn save(runner: &mut Simulated, store: &Store, dice: &mut Dice) {
     let (id, owned) = &mut runner.owned;
     if owned.is_empty() || *id != runner.presence.id() || !runner.presence.holds() {
@@ -218,7 +218,7 @@ fn new(job: &Arc<Defined>, token: &str, owner: String, dice: &mut Dice) -> New {
     New { record, job: Arc::clone(job) }
 }
 
-/// Runs worlds of so many seeds, each in a store of its own.
+/// Simulates a world for each seed, with separate stores.
 pub(crate) async fn simulate<F: Future<Output = Store>>(seeds: u64, open: impl Fn() -> F) {
     let seeds = match std::env::var("DCP_SEED").ok().and_then(|seed| seed.parse().ok()) {
         Some(seed) => seed..seed + 1,
@@ -245,8 +245,7 @@ pub(crate) async fn simulate<F: Future<Output = Store>>(seeds: u64, open: impl F
     );
 }
 
-/// Runners that submit at the same time as others take over from them: a takeover finds all executions, or the submit
-/// fails.
+/// Runners submit while others take over from them. A takeover must find all executions, or their submits must fail.
 pub(crate) async fn submits_race_with_takeovers(one: Store, other: Store) {
     const TAKEOVERS: usize = 40;
     let job = Arc::new(Defined::new(crate::job()));
@@ -277,7 +276,7 @@ pub(crate) async fn submits_race_with_takeovers(one: Store, other: Store) {
         other.register(&by).await.expect("it joins");
         tokio::time::sleep(Duration::from_millis(5)).await;
         assert!(other.take_over((&gone, 0), &by).await.expect("the store can be reached"));
-        // The Runner that is gone does not know that yet.
+        // The replaced Runner does not know of the takeover yet.
         tokio::time::sleep(Duration::from_millis(3)).await;
         current.send_replace(by);
     }
@@ -295,7 +294,7 @@ pub(crate) async fn submits_race_with_takeovers(one: Store, other: Store) {
     }
 }
 
-/// What an older dcp has left behind: executions whose owner is no member.
+/// An older dcp may have left executions whose owner is no member.
 pub(crate) async fn live_executions_of_absent_owners_are_adopted(store: Store, url: &str) {
     let job = Arc::new(Defined::new(crate::job()));
     for owner in ["here-1", "elsewhere-1"] {
@@ -324,7 +323,7 @@ pub(crate) async fn live_executions_of_absent_owners_are_adopted(store: Store, u
     );
 }
 
-/// A Runner that is no member takes over nothing, and writes nothing of what it owned.
+/// A Runner without membership takes over nothing, and can't write to executions that it owned.
 pub(crate) async fn runner_without_membership_writes_nothing(store: Store) {
     let job = Arc::new(Defined::new(crate::job()));
     for runner in ["here-1", "here-2", "here-3"] {
@@ -348,15 +347,15 @@ pub(crate) async fn runner_without_membership_writes_nothing(store: Store) {
     assert!(store.progress(record.id()).await.expect("it can be read").is_some());
     let refused = store.submit(new(&job, "two", "here-1".to_owned(), &mut Dice(2))).await;
     assert!(matches!(&refused, Err(Error::Unavailable(said)) if said.contains("retry")), "{refused:?}");
-    // What was acknowledged before is answered, whoever is asked.
+    // An acknowledged submit can be repeated, even at a Runner without membership.
     let again = store.submit(new(&job, "one", "here-1".to_owned(), &mut Dice(3))).await.expect("it is known");
     assert_eq!((again.fresh, again.record.id(), again.record.owner.as_str()), (false, record.id(), "here-2"));
 }
 
-/// Exclusive keys, in the order of their bytes. No language has them in that order.
+/// Exclusive keys in byte order, which differs from the order of any language.
 const KEYS: [&str; 6] = ["A", "B", "_", "a", "b", "~"];
 
-/// Keeps executions with keys, and returns how they are listed.
+/// Stores executions with keys, and returns the listings.
 pub(crate) async fn listings(store: &Store) -> Listings {
     let job = Arc::new(Defined::new(crate::job()));
     store.register("here-1").await.expect("it joins");
@@ -369,7 +368,7 @@ pub(crate) async fn listings(store: &Store) -> Listings {
     listed(store).await
 }
 
-/// The tokens of executions, the newest first, and the keys that are held, both read in pages.
+/// Tokens of executions, newest first, and keys that are held; both are read in pages.
 type Listings = (Vec<String>, Vec<String>);
 
 pub(crate) fn expected_listings() -> Listings {
@@ -396,14 +395,14 @@ pub(crate) async fn listed(store: &Store) -> Listings {
     (tokens, keys)
 }
 
-/// A lease is of use to the caller who used it first, and to nobody else.
+/// Only the caller that used a lease first can use it.
 pub(crate) async fn lease_belongs_to_the_caller_who_used_it_first(runner: &dyn Runner) {
     let fenced = |token: &str, by: &str, epoch: u64| {
         let fence = Some(Fence { lease: "reconciler".to_owned(), epoch });
         Submit { fence, by: by.to_owned(), ..submit(token, "work") }
     };
     runner.submit(fenced("a", "reconciler", 1)).await.expect("it is kept");
-    // By an epoch that would shut out the reconciler, by its own, and by a token that is known.
+    // A higher epoch that would lock the reconciler out, the reconciler's own epoch, and a known token.
     for (token, epoch) in [("b", 900_000), ("c", 1), ("a", 2)] {
         let error = runner.submit(fenced(token, "eve", epoch)).await.expect_err("it is refused");
         let Error::Denied(said) = &error else { panic!("{error:?}") };
@@ -411,7 +410,7 @@ pub(crate) async fn lease_belongs_to_the_caller_who_used_it_first(runner: &dyn R
     }
     assert!(runner.submit(fenced("d", "reconciler", 1)).await.expect("it is kept").fresh);
     assert!(runner.submit(fenced("e", "reconciler", 2)).await.expect("it is kept").fresh);
-    // Many at once who want to be the first: one of them is.
+    // Only one of many concurrent callers becomes the first.
     let all = futures_util::future::join_all((0..16).map(|number| {
         let fence = Some(Fence { lease: "another".to_owned(), epoch: 1 });
         let by = format!("caller-{number}");

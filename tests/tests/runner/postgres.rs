@@ -1,4 +1,4 @@
-//! PostgreSQL, the real one: Runners that share work by lease.
+//! Runners that share a real PostgreSQL, and take over by lease.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -31,7 +31,7 @@ async fn another_takes_over_from_one_that_was_killed() {
     crate::crash::another_takes_over(&database()).await;
 }
 
-/// A way to a database that can be cut: its URL, and whether it is open.
+/// Returns the URL of a proxy to a database, and a switch that opens or cuts it.
 async fn way(url: &str) -> (String, watch::Sender<bool>) {
     // postgres://dcp:password@<the socket's folder>/<database>
     let (user, rest) = url.rsplit_once('@').unwrap();
@@ -70,7 +70,7 @@ async fn a_database_may_be_away_for_a_while() {
     open.send_replace(false);
     let error = runner.submit(submit("meanwhile", "work")).await.unwrap_err();
     assert!(matches!(&error, Error::Unavailable(said) if said.contains("can't be reached")), "{error:?}");
-    // The driver ends, and nobody can write that down.
+    // The driver ends while its end can't be stored.
     std::fs::write(machine.path("go-wait"), "").unwrap();
     dcp_tests::machine::until(|| runs_nothing(&machine).then_some(()));
 
@@ -81,7 +81,7 @@ async fn a_database_may_be_away_for_a_while() {
     assert_eq!(machine.lines("started"), ["wait", "work"]);
 }
 
-/// A look at all live executions that took long says nothing of how long the next one takes.
+/// A slow poll of all live executions does not delay the following polls.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn takeover_is_not_delayed_by_a_slow_look() {
     let machine = Machine::of_version("4.1.1", SCRIPT);
@@ -92,7 +92,7 @@ async fn takeover_is_not_delayed_by_a_slow_look() {
     let id = one.submit(submit("one", "wait")).await.unwrap().record.id().clone();
     seen(&one, &id, |record| record.execution.phase == Phase::Running).await;
 
-    // Whoever reads executions waits now, and those who only send heartbeats do not.
+    // From here on, reads of executions wait, but heartbeats do not.
     sqlx::any::install_default_drivers();
     let pool = sqlx::AnyPool::connect(&url).await.unwrap();
     let mut blocking = pool.begin().await.unwrap();
@@ -107,7 +107,7 @@ async fn takeover_is_not_delayed_by_a_slow_look() {
         assert!(std::time::Instant::now() < deadline, "nobody looks");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    // This is how long the look takes, and not a wait for anything.
+    // The duration of the slow poll.
     tokio::time::sleep(Duration::from_secs(3)).await;
     blocking.rollback().await.unwrap();
 
@@ -116,7 +116,7 @@ async fn takeover_is_not_delayed_by_a_slow_look() {
     assert_eq!(ended(&other, &id).await.execution.phase, Phase::Succeeded);
 }
 
-/// Whether every application of a machine has ended.
+/// Returns true if all applications of a machine have ended.
 fn runs_nothing(machine: &Machine) -> bool {
     let folders = std::fs::read_dir(machine.path("runs")).unwrap().flatten();
     let mut applications = folders.filter(|entry| entry.path().is_dir());
@@ -182,7 +182,7 @@ async fn listings_do_not_depend_on_the_collation_of_the_database() {
     }
 }
 
-/// An older dcp made tables that compare text as the database does.
+/// An older dcp created tables that compare text by the collation of the database.
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_of_an_older_dcp_compare_by_bytes_once_they_are_opened() {
     let url = database();

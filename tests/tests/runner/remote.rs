@@ -1,4 +1,4 @@
-//! A Runner over real gRPC, with SQLite behind it.
+//! A Runner over gRPC, stored in SQLite.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -52,7 +52,7 @@ async fn who_asks_is_known_by_the_token() {
     let record = fresh.runner.submit(claimed).await.unwrap().record;
     assert_eq!(record.request.by, "tester");
     let told = ended(&*fresh.runner, record.id()).await;
-    // Whoever has the token has the execution: it is not told to others.
+    // The token gives access to the execution, so responses omit it.
     assert_eq!(told.request.token, "");
 }
 
@@ -74,7 +74,7 @@ async fn a_server_that_is_not_there_is_said_to_be_out_of_reach() {
     assert!(matches!(&error, Error::Unavailable(said) if said.contains("that the Runner runs")), "{error:?}");
 }
 
-/// What a program sees that speaks the protocol by itself.
+/// The gRPC status codes that a client without dcp's own library gets.
 #[tokio::test(flavor = "multi_thread")]
 async fn refusals_have_their_codes() {
     let machine = Machine::of_version("4.1.1", SCRIPT);

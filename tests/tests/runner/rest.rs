@@ -1,4 +1,4 @@
-//! The REST face of a Runner, by real HTTP.
+//! The REST API of a Runner, over HTTP.
 
 mod http;
 mod schemathesis;
@@ -22,7 +22,7 @@ use crate::{SCRIPT, job, options};
 
 const TOKEN: &str = "0123456789abcdef-tester";
 
-/// A Runner that is served, and the machine that it runs on.
+/// A Runner with its server and its machine.
 struct Served {
     machine: Machine,
     address: SocketAddr,
@@ -63,7 +63,7 @@ impl Served {
         self.open(&format!("POST {path}"), json, body).await.end().await
     }
 
-    /// The path of a job that was submitted just now.
+    /// Submits a job, and returns its path.
     async fn submitted(&self, token: &str, what: &str) -> String {
         let answer = self.post("/api/v1/job", &submit(token, what).to_string()).await.is(201);
         answer.header("location").unwrap().to_owned()
@@ -121,7 +121,7 @@ async fn a_job_is_submitted_and_told_of_to_its_end() {
 
     let late = served.post(&format!("{path}/cancel"), "").await.is(200).json();
     assert_eq!(late["phase"], "SUCCEEDED");
-    // Whoever has the token has the job: it is not told to others.
+    // The token gives access to the job, so responses omit it.
     for answer in [&told, &ended, &late, &served.get("/api/v1/job").await.json()] {
         assert!(!answer.to_string().contains("secret-token"), "{answer:#}");
     }
@@ -140,7 +140,7 @@ async fn steps_and_logs_come_as_they_happen() {
     events.until("\"to\":\"RUNNING\"").await;
     let asked = served.post(&format!("{path}/cancel"), "").await.is(200).json();
     assert_eq!(asked["stopping"], json!({"cancelled": {"by": "tester"}}));
-    // All of them end with the job.
+    // All three streams end with the job.
     let lines = lines.end().await.is(200).lines();
     let events = events.end().await.is(200).of("text/event-stream");
     let told: Vec<Value> = events
@@ -167,7 +167,7 @@ async fn rows_are_given_as_json_and_as_avro() {
     let none = served.get(&format!("{path}/result")).await.is(404).json();
     assert!(none["error"]["message"].as_str().unwrap().contains("returnResult"), "{none}");
 
-    // What a real Spark once wrote.
+    // A result that was written by a real Spark.
     let from = dcp_tests::workspace().join("runner/tests/results/snappy/1");
     let to = served.machine.path("results").join(&id);
     std::fs::create_dir_all(&to).unwrap();
@@ -185,7 +185,7 @@ async fn rows_are_given_as_json_and_as_avro() {
     let accepted = served.open(&format!("GET {path}/result"), accept, "").await.end().await.of("avro/binary");
     assert_eq!(accepted.body, avro.body);
 
-    // An answer that was begun can't be taken back: it breaks off, so that nobody takes it for whole.
+    // A response that has begun can't become an error. It breaks off, so that clients notice that it is incomplete.
     let result = to.join("1");
     for entry in std::fs::read_dir(&result).unwrap() {
         let file = entry.unwrap().path();
@@ -205,7 +205,7 @@ async fn jobs_are_listed_in_pages() {
     let mut paths = Vec::new();
     for number in 0..3 {
         paths.insert(0, served.submitted(&format!("t{number}"), "work").await);
-        // Ids of one millisecond are in any order.
+        // Ids of the same millisecond have no order.
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
     for path in &paths {

@@ -1,4 +1,4 @@
-//! SQLite: Runners of one machine, that know of each other by locks.
+//! Runners on one machine that share a SQLite file, and take over by lock files.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +30,7 @@ async fn fresh() -> Fresh {
 
 contract!(fresh());
 
-/// Pages are read by an index and not sorted, whatever their filter.
+/// Pages are read in the order of an index with every filter, and not sorted.
 #[tokio::test]
 async fn pages_of_executions_are_not_sorted() {
     let machine = Machine::of_version("4.1.1", SCRIPT);
@@ -79,15 +79,15 @@ async fn who_waits_until_there_is_room_is_told_so() {
     assert_eq!((record.execution.phase, record.version), (Phase::Queued, 1), "nothing is written for it");
     let listed = runner.list(&Filter::default(), None, 1).await.unwrap();
     assert!(listed.iter().all(waits), "{listed:?}");
-    // A driver runs a little before its first line.
+    // The driver writes its first line a little later.
     dcp_tests::machine::until(|| (machine.lines("started") == ["wait"]).then_some(()));
     std::fs::write(machine.path("go-wait"), "").unwrap();
     let record = ended(&runner, second.record.id()).await;
     assert_eq!((record.execution.phase, record.execution.waiting), (Phase::Succeeded, None));
-    // One that waits can be cancelled.
+    // A pending execution can be cancelled.
     let third = runner.submit(submit("third", "wait2")).await.unwrap();
     seen(&runner, third.record.id(), |it| it.execution.phase == Phase::Running).await;
-    // A driver that runs may be stopped before its first line.
+    // Otherwise, the driver may be stopped before its first line.
     dcp_tests::machine::until(|| (machine.lines("started").len() == 3).then_some(()));
     let fourth = runner.submit(submit("fourth", "work")).await.unwrap();
     seen(&runner, fourth.record.id(), waits).await;
@@ -134,7 +134,7 @@ async fn what_was_taken_over_is_written_by_the_new_owner_alone() {
     forgetting::what_was_taken_over_is_written_by_the_new_owner_alone(&store).await;
 }
 
-/// In memory where the machine has such a folder, as nothing here is to outlast the machine.
+/// Returns a folder in memory if the machine supports it, because the data need not survive a crash.
 fn folder() -> tempfile::TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
@@ -179,7 +179,7 @@ async fn lease_belongs_to_the_caller_who_used_it_first() {
     owners::lease_belongs_to_the_caller_who_used_it_first(&*fresh.runner).await;
 }
 
-/// Two attempts are alive when a Runner starts that may have one: nothing else starts before both have ended.
+/// A Runner with a limit of one takes over two live attempts. No other attempt may start before both have ended.
 #[tokio::test(flavor = "multi_thread")]
 async fn attempts_that_are_taken_over_count_for_the_limit() {
     let early = r#"case "${@: -1}" in third) [ -e go-wait2 ] || touch early ;; esac"#;
@@ -202,7 +202,7 @@ async fn attempts_that_are_taken_over_count_for_the_limit() {
     let second = with_slots(1).await;
     std::fs::write(machine.path("go-wait1"), "").unwrap();
     ended(&second, &ids[0]).await;
-    // The time that a start would take that must not be.
+    // Long enough for a start that must not happen.
     tokio::time::sleep(Duration::from_millis(300)).await;
     std::fs::write(machine.path("go-wait2"), "").unwrap();
     assert_eq!(ended(&second, &ids[2]).await.execution.phase, Phase::Succeeded);
@@ -232,7 +232,7 @@ async fn queue_of_a_domain_is_limited() {
         said.contains("`tests`") && said.contains("(limit 2)") && said.contains("--max-queued"),
         "{said}"
     );
-    // What was taken is answered, and what waits can be cancelled: that makes room.
+    // Accepted submits can be repeated, and cancelling a pending one frees capacity.
     let again = runner.submit(submit("b", "work")).await.unwrap();
     assert_eq!((again.fresh, again.record.id()), (false, waiting[1].id()));
     runner.cancel(waiting[0].id(), "tester").await.unwrap();
@@ -244,7 +244,7 @@ async fn queue_of_a_domain_is_limited() {
             Err(error) => panic!("{error:?}"),
         }
     };
-    // What is taken over counts, and is never refused.
+    // Executions that are taken over count towards the limit, but are never rejected.
     runner.stop().await.unwrap();
     let next = with_limit(1).await;
     next.caught_up().await;

@@ -1,4 +1,4 @@
-//! What every Runner promises.
+//! Rules of the contract.
 
 use std::collections::HashSet;
 
@@ -43,7 +43,7 @@ pub(crate) async fn a_token_that_was_used_for_something_else_is_refused(fresh: F
     let keyed = Submit { exclusive: Some("key".to_owned()), ..submit("one", "work") };
     let error = fresh.runner.submit(keyed).await.unwrap_err();
     assert!(error.to_string().contains("the exclusive key was not given, and is \"key\""), "{error}");
-    // Who asks is no part of what is asked for.
+    // The caller is not part of the comparison.
     let by = Submit { by: "somebody else".to_owned(), ..submit("one", "work") };
     assert_eq!(fresh.runner.submit(by).await.unwrap().record.id(), first.record.id());
 }
@@ -76,7 +76,7 @@ pub(crate) async fn one_live_execution_holds_a_key(fresh: Fresh) {
     for (_, error) in refused {
         assert_eq!(error.unwrap_err(), Error::Held { key: "s3://c".to_owned(), by: id.clone() });
     }
-    // The one that was let in goes on being answered.
+    // The accepted submit can be repeated.
     let again = fresh.other.submit(keyed(token, "wait")).await.unwrap();
     assert_eq!(again.record.id(), id);
     seen(&*fresh.runner, id, |record| record.execution.phase == Phase::Running).await;
@@ -101,12 +101,12 @@ pub(crate) async fn later_run_replaces_the_one_that_has_the_key(fresh: Fresh) {
     assert!(replaced.execution.ended <= Some(next.execution.attempts[0].begun), "{next:#?}");
     // A retry of the submit replaces nothing.
     assert!(!fresh.runner.submit(ordered("b", "wait-b", 20)).await.unwrap().fresh);
-    // An older run that comes late gives way, and starts nothing.
+    // An earlier run that is submitted late is cancelled before it starts.
     let late = fresh.runner.submit(ordered("c", "work", 15)).await.unwrap().record.id().clone();
     let late = ended(&*fresh.other, &late).await.execution;
     assert_eq!((late.phase, late.attempts.len()), (Phase::Cancelled, 0));
     assert_eq!(late.stopping, Some(Stopping::Replaced { by: second.clone() }));
-    // One without an order is refused as ever.
+    // A submit without an order is rejected as usual.
     let plain = Submit { order: None, ..ordered("d", "work", 0) };
     let held = Error::Held { key: "shop/orders".to_owned(), by: second.clone() };
     assert_eq!(fresh.other.submit(plain).await.unwrap_err(), held);
@@ -154,7 +154,7 @@ pub(crate) async fn an_older_epoch_is_refused(fresh: Fresh) {
     fresh.other.submit(fenced("b", 4)).await.unwrap();
     let error = fresh.runner.submit(fenced("c", 3)).await.unwrap_err();
     assert_eq!(error, Error::Fenced { lease: "reconciler".to_owned(), epoch: 3, newest: 4 });
-    // The one that comes after it goes on with what it had begun.
+    // The next leader can repeat the submits of its predecessor.
     assert!(!fresh.runner.submit(fenced("a", 4)).await.unwrap().fresh);
     let other = Fence { lease: "another".to_owned(), epoch: 1 };
     assert!(fresh.runner.submit(Submit { fence: Some(other), ..submit("d", "work") }).await.unwrap().fresh);
@@ -170,7 +170,7 @@ pub(crate) async fn implausible_epochs_are_refused(fresh: Fresh) {
         let error = fresh.other.submit(fenced("b", epoch)).await.unwrap_err();
         assert!(matches!(&error, Error::Invalid { field, .. } if field == "fence.epoch"), "{error:?}");
     }
-    // Nothing of them is left.
+    // Rejected epochs are not stored.
     fresh.runner.submit(fenced("c", 7)).await.unwrap();
     fresh.other.submit(fenced("d", 7 + 1_000_000)).await.unwrap();
     let error = fresh.runner.submit(fenced("e", 7)).await.unwrap_err();
@@ -226,7 +226,7 @@ pub(crate) async fn others_may_cancel(fresh: Fresh) {
 
 pub(crate) async fn check_sees_the_writes_of_another_runner(fresh: Fresh) {
     let id = fresh.runner.submit(submit("one", "wait")).await.unwrap().record.id().clone();
-    // From here on, the other Runner has a record in memory.
+    // From here on, the other Runner has the record in memory.
     seen(&*fresh.other, &id, |record| record.execution.phase == Phase::Running).await;
     let written = fresh.runner.cancel(&id, "tester").await.unwrap();
     let read = fresh.other.check(&id).await.unwrap();
@@ -240,7 +240,7 @@ pub(crate) async fn executions_are_listed_in_pages(fresh: Fresh) {
         let what = if number == 2 { "wait" } else { "work" };
         let submitted = fresh.runner.submit(submit(&format!("t{number}"), what)).await.unwrap();
         ids.push(submitted.record.id().clone());
-        // Ids of one millisecond are in any order.
+        // Ids of the same millisecond have no order.
         tokio::time::sleep(std::time::Duration::from_millis(2)).await;
     }
     ids.reverse();
@@ -356,10 +356,10 @@ pub(crate) async fn what_cannot_be_right_is_refused(fresh: Fresh) {
         let unheld = Submit { streaming, exclusive, ..submit("a", "work") };
         invalid(unheld, "exclusive", "has to be the checkpoint").await;
     }
-    // Nothing of it is left.
+    // Rejected submits are not stored.
     assert_eq!(fresh.runner.list(&Filter::default(), None, 10).await.unwrap(), []);
     assert_eq!(fresh.machine.lines("started"), [""; 0]);
-    // That a job is good says nothing of what it is to run with.
+    // A valid job may still have invalid parameters.
     fresh.runner.submit(submit("good", "work")).await.unwrap();
     let mut wrong = submit("a", "work");
     wrong.parameters.insert("day".to_owned(), "2026-01-01".to_owned());
@@ -390,7 +390,7 @@ pub(crate) async fn those_who_hold_keys_are_told(fresh: Fresh) {
         found.into_iter().map(|it| it.key).collect::<Vec<_>>()
     };
     assert_eq!((keys("a", 2).await, keys("d", 2).await), (vec!["b".to_owned(), "c".to_owned()], vec![]));
-    // Whatever happens to it, its version is another one.
+    // Any change increases the version.
     fresh.runner.cancel(&ids[1], "tester").await.unwrap();
     let after = fresh.other.holders("", 1).await.unwrap();
     assert!(after.iter().all(|it| it.id != ids[1] || it.version > found[0].version), "{after:?}");
@@ -401,7 +401,7 @@ pub(crate) async fn those_who_hold_keys_are_told(fresh: Fresh) {
     assert_eq!(keys("", 10).await, [""; 0]);
 }
 
-/// A stream finds the state at its checkpoint that it can use, and what it can't use is set aside before.
+/// A stream gets the stored checkpoint of its state version; a checkpoint of another version is moved away before.
 pub(crate) async fn a_checkpoint_is_made_ready(fresh: Fresh) {
     let checkpoint = fresh.machine.path("lake/clicks").to_str().unwrap().to_owned();
     let stream = |token: &str, state: u64| {
@@ -428,25 +428,25 @@ pub(crate) async fn a_checkpoint_is_made_ready(fresh: Fresh) {
     let why = &ended(&*fresh.runner, third.id()).await.history[1].why;
     assert!(why.contains("state of revision 1 was put back"), "{why}");
     assert_eq!(std::fs::read_to_string(fresh.machine.path("lake/clicks/metadata")).unwrap(), "of revision 1");
-    // What can't be made ready is not started, and waits for somebody to see to it.
+    // If the checkpoint can't be prepared, the execution waits for a repair and is not started.
     std::fs::write(fresh.machine.path("lake/clicks/_dcp_state.json"), "{}").unwrap();
     let fourth = fresh.other.submit(stream("four", 1)).await.unwrap().record;
     let waits =
         |it: &Record| it.execution.waiting.as_deref().is_some_and(|why| why.contains("_dcp_state.json"));
     let record = seen(&*fresh.runner, fourth.id(), waits).await;
     assert_eq!(record.execution.phase, Phase::Submitting);
-    // It holds the key for as long as it may be moving something.
+    // The execution holds the key while the preparation may still move files.
     let cancelled = fresh.runner.cancel(fourth.id(), "tester").await.unwrap();
     assert_eq!(cancelled.execution.phase, Phase::Cancelling);
     assert_eq!(ended(&*fresh.runner, fourth.id()).await.execution.phase, Phase::Cancelled);
     assert_eq!(fresh.machine.lines("started"), ["work", "work", "work"]);
 }
 
-/// However much comes in at once, each is answered by itself.
+/// Each of many concurrent submits gets its own response.
 pub(crate) async fn what_is_in_the_way_of_one_is_not_of_others(fresh: Fresh) {
     fresh.runner.submit(submit("early", "work")).await.unwrap();
     let asked = |number: usize| match number % 4 {
-        // Twice each.
+        // Each of these is submitted twice.
         0 | 1 => submit(&format!("new-{}", number / 4), "work"),
         2 => submit("early", if number % 8 == 2 { "work" } else { "other" }),
         _ => Submit { exclusive: Some("key".to_owned()), ..submit(&format!("keyed-{number}"), "wait") },

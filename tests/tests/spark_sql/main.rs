@@ -1,4 +1,4 @@
-//! Statements whose verdict is known: Spark parses and analyses them or refuses them, and dcp says the same.
+//! Statements with a known verdict: Spark parses, analyses or rejects them, and dcp agrees.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -50,7 +50,7 @@ fn statements_that_spark_refuses_are_refused() {
     assert!(accepted.is_empty(), "{accepted:#?}");
 }
 
-/// The codes of what dcp reports of a statement in a workload.
+/// Returns the codes that dcp reports for a statement in a workload.
 fn reported(sql: &str) -> Vec<String> {
     let text = serde_json::to_string(sql).expect("text is JSON");
     let manifest = format!(
@@ -69,7 +69,7 @@ fn reported(sql: &str) -> Vec<String> {
     compilation.diagnostics.iter().map(|it| it.code.to_string()).collect()
 }
 
-/// The statements of which anything else is reported than a code.
+/// Returns the statements whose reported codes differ from `codes`.
 fn not_reported<'a>(statements: &'a [String], codes: &[&str]) -> Vec<(&'a String, Vec<String>)> {
     let reported = statements.iter().map(|sql| (sql, reported(sql)));
     reported.filter(|(_, reported)| reported != codes).collect()
@@ -134,7 +134,7 @@ mod spark {
         assert!(wrong.is_empty(), "{wrong:#?}");
     }
 
-    /// Spark's verdict of each statement: nothing, or the condition of the error.
+    /// Returns Spark's verdict of each statement: none, or the condition of the error.
     fn verdicts(statements: &[&String], analyse: bool) -> Vec<Option<String>> {
         let python = dcp_tests::spark_home()
             .ancestors()

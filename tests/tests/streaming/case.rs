@@ -1,4 +1,4 @@
-//! A change of a stream: what a plan says of it, and what Spark makes of it.
+//! A change of a stream: the plan's prediction, and Spark's behaviour.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -16,7 +16,7 @@ use crate::driver::{self, Outcome};
 use crate::place::{self, Rows};
 use crate::plan;
 
-/// One file of `cases/`. `shared` is for what its cases refer to by YAML's anchors.
+/// A file of `cases/`. YAML anchors that its cases use are in `shared`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -29,44 +29,44 @@ struct File {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Case {
     title: String,
-    /// How many partitions each topic has that it needs.
+    /// The number of partitions of each topic to create.
     #[serde(default)]
     topics: BTreeMap<String, i32>,
-    /// The columns of each table of the database that it needs.
+    /// The columns of each database table to create.
     #[serde(default)]
     tables: BTreeMap<String, String>,
-    /// The columns of each table of Iceberg that it needs, in the catalog `lake`.
+    /// The columns of each Iceberg table to create in the catalog `lake`.
     #[serde(default)]
     lake: BTreeMap<String, String>,
-    /// `job.stream` of the manifest, as it was.
+    /// `job.stream` of the manifest before the change.
     stream: Value,
     /// A merge patch that turns the body of the first `CoreEtlJob` into what an earlier release compiled.
     #[serde(default)]
     compiled_before: Value,
-    /// What is changed of it; what is `null` is taken away.
+    /// A merge patch of `stream`; `null` removes a field.
     change: Value,
-    /// What the plan is to be; with `, perhaps` where it says that it can't be known whether Spark takes it.
+    /// The expected action, with `, perhaps` if the plan can't know whether Spark accepts the change.
     plan: String,
-    /// What the plan says has changed and costs this much: a reason's `what`, or its field where it has none.
+    /// The expected reasons of the most severe class: `what` of each, or its field if it has none.
     because: Vec<String>,
     before: Run,
     after: Run,
 }
 
-/// One start of the stream, until it has taken what there is.
+/// A start of the stream, which ends once it has processed all available data.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Run {
-    /// What comes before it starts.
+    /// Rows to add before the start.
     #[serde(rename = "in")]
     input: Rows,
-    /// How many rows its batches take, those that take none left out.
+    /// The number of rows of each batch that is not empty.
     batches: Option<Vec<u64>>,
-    /// All that is there when it has ended.
+    /// All rows after the end.
     out: Rows,
-    /// What the last batch says of itself, by JSON pointers.
+    /// Values in the progress of the last batch, by JSON pointer.
     says: BTreeMap<String, Value>,
-    /// A part of what Spark says when it does not go on.
+    /// A part of Spark's error, if the stream must fail.
     refuses: Option<String>,
 }
 
@@ -74,7 +74,7 @@ fn folder() -> PathBuf {
     dcp_tests::workspace().join("tests/tests/streaming/cases")
 }
 
-/// The names of all files of cases, in order.
+/// Returns the sorted names of all files of cases.
 pub(crate) fn files() -> Vec<String> {
     let entries =
         folder().read_dir().expect("it is there").map(|entry| entry.expect("it can be read").path());
@@ -84,7 +84,7 @@ pub(crate) fn files() -> Vec<String> {
     names
 }
 
-/// Holds all cases of a file, and says of each what is not as it should be.
+/// Runs all cases of a file, and panics with all differences.
 pub(crate) async fn check(name: &str) {
     let path = folder().join(format!("{name}.yaml"));
     let text = fs::read_to_string(&path).expect("it can be read");
@@ -158,7 +158,7 @@ impl Run {
         let deadline = Instant::now() + Duration::from_mins(1);
         let outcome = loop {
             let outcome = driver::run(&task, &conf).await;
-            // A source that makes its rows itself may not have made any yet.
+            // A source that generates rows may not have generated any yet.
             let again = self.input.is_empty() && outcome.error.is_none() && outcome.batches().is_empty();
             if !again || Instant::now() > deadline {
                 break outcome;
@@ -201,7 +201,7 @@ impl Run {
     }
 }
 
-/// Applies a merge patch to a job; other primitives stay as they are.
+/// Applies a merge patch to a job, and returns other primitives unchanged.
 fn older(primitive: Primitive, patch: &Value) -> Primitive {
     if primitive.address.kind != Kind::CoreEtlJob {
         return primitive;
@@ -212,7 +212,7 @@ fn older(primitive: Primitive, patch: &Value) -> Primitive {
     Primitive { fingerprint: Fingerprint::of(&body.canonical()), body, ..primitive }
 }
 
-/// A merge patch (RFC 7396).
+/// Applies a merge patch (RFC 7396).
 fn merge(into: &mut Value, patch: &Value) {
     let (Value::Object(fields), true) = (patch, into.is_object()) else {
         into.clone_from(patch);

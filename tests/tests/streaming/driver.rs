@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-/// What became of a stream that took what there was.
+/// The result of a stream that processed all available data.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Outcome {
     pub(crate) progress: Vec<Value>,
@@ -24,16 +24,16 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// How many rows each of its batches took, of those that took some.
+    /// Returns the number of rows of each batch that is not empty.
     pub(crate) fn batches(&self) -> Vec<u64> {
         let rows = self.progress.iter().map(|it| it["numInputRows"].as_u64().expect("a number"));
         rows.filter(|rows| *rows > 0).collect()
     }
 }
 
-/// Runs a stream by its task until it has taken what there is.
+/// Runs the task of a stream until it has processed all available data.
 pub(crate) async fn run(task: &str, conf: &BTreeMap<String, String>) -> Outcome {
-    // What a backend does when it starts a driver.
+    // Resolves the secret, like a backend that starts a driver.
     let task = task.replace("${secret.db/password}", PASSWORD);
     let task: Value = serde_json::from_str(&task).expect("it is JSON");
     serde_json::from_value(ask(&json!({"task": task, "conf": conf})).await).expect("it is an outcome")
@@ -57,9 +57,9 @@ async fn ask(what: &Value) -> Value {
 
 struct Driver {
     port: u16,
-    /// It ends with its input: when this process ends, in whatever way. So does its Spark.
+    /// Ends, together with its Spark, when its standard input closes: if this process ends for any reason.
     _process: Child,
-    /// The tables of its catalog `lake`.
+    /// The warehouse of its catalog `lake`.
     _lake: TempDir,
 }
 
@@ -80,19 +80,19 @@ impl Driver {
         let mut output = BufReader::new(process.stdout.take().expect("it was asked for"));
         let mut port = String::new();
         output.read_line(&mut port).expect("it can be read");
-        // What Spark prints goes with what the tests print.
+        // Spark's output appears among the output of the tests.
         std::thread::spawn(move || std::io::copy(&mut output, &mut std::io::stderr()));
         Self { port: port.trim().parse().expect("it says where it is"), _process: process, _lake: lake }
     }
 }
 
-/// That of the environment that `scripts/spark` installs.
+/// Returns the Python of the environment that `scripts/spark` installs.
 fn python() -> PathBuf {
     dcp_tests::spark_home().ancestors().nth(4).expect("it lies in an environment").join("bin/python")
 }
 
 fn arguments(lake: &Path) -> String {
-    // Its programs are short: they are done before they would be compiled well.
+    // The programs end before full optimisation would pay off.
     format!(
         "--driver-java-options -XX:TieredStopAtLevel=1 --conf spark.driver.host=127.0.0.1 \
          --conf spark.sql.catalog.lake=org.apache.iceberg.spark.SparkCatalog --conf spark.sql.catalog.lake.type=hadoop \

@@ -1,5 +1,5 @@
-//! Declarative streams on a real Spark: whether a changed stream goes on from its checkpoint as a plan says, and what is
-//! read from and written to a real Kafka.
+//! Declarative streams on a real Spark. The tests check that a changed stream continues from its checkpoint as the plan
+//! predicts, and that streams read from and write to a real Kafka.
 
 mod case;
 mod driver;

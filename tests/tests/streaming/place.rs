@@ -1,4 +1,4 @@
-//! Where streams read and write: folders of JSON files, and topics.
+//! Places that streams read and write: folders of JSON files, topics and tables.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -12,13 +12,13 @@ use tokio::sync::OnceCell;
 
 use crate::driver;
 
-/// One broker for all; a topic belongs to one test.
+/// Returns the broker that all tests share. Each test has its own topics.
 pub(crate) async fn broker() -> &'static Broker {
     static BROKER: OnceCell<Broker> = OnceCell::const_new();
     BROKER.get_or_init(Broker::start).await
 }
 
-/// One database of PostgreSQL for all; a table belongs to one test.
+/// The PostgreSQL database that all tests share. Each test has its own tables.
 #[derive(Debug)]
 pub(crate) struct Database {
     jdbc: String,
@@ -41,7 +41,7 @@ impl Database {
             .expect(statement);
     }
 
-    /// All rows of a table, as JSON.
+    /// Returns all rows of a table as JSON.
     async fn rows(&self, table: &str) -> Vec<String> {
         let query = format!("SELECT to_jsonb(it)::text FROM {table} AS it");
         let rows = sqlx::query_scalar(AssertSqlSafe(query)).fetch_all(&mut self.connect().await).await;
@@ -59,14 +59,15 @@ pub(crate) async fn database() -> &'static Database {
     DATABASE.get_or_init(start).await
 }
 
-/// Rows by the place where they are: a folder, `topic NAME`, `table NAME` in the database, or `lake.NAME`. Each row has a file, or a message, of its own.
+/// Rows by place: a folder, `topic NAME`, `table NAME` in the database, or `lake.NAME`. Each row is a separate file or
+/// message.
 pub(crate) type Rows = BTreeMap<String, Vec<Value>>;
 
 fn topic(place: &str) -> Option<&str> {
     place.strip_prefix("topic ")
 }
 
-/// Adds rows.
+/// Adds rows to folders and topics.
 pub(crate) async fn add(folder: &Path, rows: &Rows, run: usize) {
     for (place, rows) in rows {
         let texts: Vec<String> = rows.iter().map(Value::to_string).collect();
@@ -83,7 +84,7 @@ pub(crate) async fn add(folder: &Path, rows: &Rows, run: usize) {
     }
 }
 
-/// All rows that are there, in order.
+/// Returns all rows of a place, sorted.
 pub(crate) async fn rows(folder: &Path, place: &str) -> Vec<Value> {
     let texts: Vec<String> = match topic(place) {
         _ if place.starts_with("table ") => database().await.rows(&place["table ".len()..]).await,

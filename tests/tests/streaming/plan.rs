@@ -1,4 +1,4 @@
-//! What a plan says of a change, as `dcp plan` would.
+//! Plans of changes, like those of `dcp plan`.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use dcp_runner::streaming::Streaming;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-/// A stream that is kept running, of what a manifest says of it.
+/// Compiles a continuous job from the `stream` of a manifest.
 pub(crate) fn compiled(stream: &Value, checkpoint: &str) -> Vec<Primitive> {
     let manifest = json!({
         "apiVersion": "dcp/v1",
@@ -46,7 +46,7 @@ pub(crate) fn plan(before: &[Primitive], after: &[Primitive]) -> Workload {
     workloads.remove(0)
 }
 
-/// What the stream's driver is given: its task, and the settings of its Spark.
+/// Returns the input of the stream's driver: its task, and the settings of its Spark.
 pub(crate) fn lowered(primitives: &[Primitive]) -> (String, BTreeMap<String, String>) {
     let (mut job, mut streaming) = (None, None);
     for primitive in primitives {

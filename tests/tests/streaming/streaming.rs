@@ -1,11 +1,11 @@
-//! A test for each file of changes, and what else streams do.
+//! A test for each file of changes, and further tests of streams.
 
 mod formats;
 
 use dcp_tests::kafka::Broker;
 use tokio::net::TcpStream;
 
-/// A test for each file of `cases/`.
+/// Defines a test for each file of `cases/`.
 macro_rules! files {
     ($($name:ident),+ $(,)?) => {
         const FILES: &[&str] = &[$(stringify!($name)),+];

@@ -1,4 +1,4 @@
-//! HTTP/1.1, as plain as it can be spoken: what is sent and what comes back can be seen byte by byte.
+//! A minimal HTTP/1.1 client, so that tests control and see all bytes.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// A call whose answer is still coming.
+/// A call whose response is not complete yet.
 pub(super) struct Open {
     stream: TcpStream,
     read: Vec<u8>,
@@ -23,12 +23,12 @@ impl Open {
         let head = format!(
             "{line} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n"
         );
-        // A server that has refused what comes need not read it to its end.
+        // A server that rejects a request need not read all of it.
         let _ = stream.write_all((head + body).as_bytes()).await;
         Self { stream, read: Vec::new() }
     }
 
-    /// Waits until the answer so far has a text.
+    /// Waits until the response so far contains a text.
     pub(super) async fn until(&mut self, text: &str) {
         let seen = async {
             while !String::from_utf8_lossy(&self.read).contains(text) {
@@ -43,10 +43,10 @@ impl Open {
         timeout(PATIENCE, seen).await.unwrap_or_else(|_| panic!("`{text}` did not come"));
     }
 
-    /// The whole answer.
+    /// Waits for the complete response.
     pub(super) async fn end(mut self) -> Answer {
         let ended = async {
-            // What it had sent before the connection was reset is an answer too.
+            // Bytes that arrived before a reset of the connection are part of the response.
             while self.stream.read_buf(&mut self.read).await.is_ok_and(|length| length > 0) {}
         };
         timeout(PATIENCE, ended).await.expect("the answer ends");
@@ -59,7 +59,7 @@ pub(super) struct Answer {
     pub(super) status: u16,
     headers: Vec<(String, String)>,
     pub(super) body: Vec<u8>,
-    /// Whether it came to its end, and not only to that of its connection.
+    /// False if a chunked body lacks its last chunk.
     pub(super) whole: bool,
 }
 
@@ -111,7 +111,7 @@ impl Answer {
     }
 }
 
-/// The text of chunks, and whether the last one has come.
+/// Decodes chunks. Returns their content, and true if the last chunk has arrived.
 fn dechunked(mut bytes: &[u8]) -> (Vec<u8>, bool) {
     let mut body = Vec::new();
     while let Some(end) = bytes.windows(2).position(|it| it == b"\r\n") {

@@ -1,5 +1,5 @@
-//! schemathesis calls the REST face in all the ways that its document has, and in some that it has not: each answer
-//! has to be one that the document tells of. These tests are a group of their own: `make test-schemathesis`.
+//! schemathesis calls the REST API in all documented ways, and in some undocumented ones. Each response must be a
+//! documented one. `make test-schemathesis` runs these tests.
 
 use std::process::Stdio;
 
@@ -21,7 +21,7 @@ async fn every_answer_is_one_that_the_document_tells_of() {
     let said = String::from_utf8_lossy(&ran.stdout).into_owned() + &String::from_utf8_lossy(&ran.stderr);
     assert!(ran.status.success(), "{said}");
 
-    // It was of some use only if jobs were really taken, and came to their end.
+    // The test is meaningful only if jobs were accepted and ended.
     let path = "/api/v1/job?domain=shop&phase=SUCCEEDED&phase=FAILED&phase=CANCELLED";
     let jobs = served.get(path).await.is(200).json();
     assert!(jobs["jobs"].as_array().is_some_and(|jobs| !jobs.is_empty()), "{jobs:#}\n{said}");

@@ -1,4 +1,4 @@
-//! What is read from messages, and what is written as one, in every format.
+//! Reads and writes messages in every format.
 
 use std::fs;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::driver;
 use crate::place::{add, broker, rows, sorted};
 use crate::plan;
 
-/// A stream that takes what there is, from the first.
+/// Runs a stream from the beginning until it has processed all available data.
 async fn run(folder: &Path, sources: &Value, query: &str, sink: &Value) {
     let stream = json!({"sources": sources, "query": query, "sink": sink});
     let primitives = plan::compiled(&stream, &folder.join("checkpoint").display().to_string());
@@ -20,7 +20,7 @@ async fn run(folder: &Path, sources: &Value, query: &str, sink: &Value) {
     assert_eq!(outcome.error, None, "{stream}");
 }
 
-/// `{"k": "a", "v": 1}` by [`SCHEMA`].
+/// The row `{"k": "a", "v": 1}`, encoded with [`SCHEMA`].
 const AVRO: &[u8] = &[0, 2, b'a', 0, 2];
 const SCHEMA: &str = r#"{"type": "record", "name": "it", "fields": [
     {"name": "k", "type": ["string", "null"]}, {"name": "v", "type": ["int", "null"]}]}"#;
@@ -119,7 +119,7 @@ async fn messages_are_written() {
             "SELECT v, unhex('FF00') AS value FROM it",
             (Some("1"), b"\xff\x00"),
         ),
-        // What is a message already is not made one.
+        // Rows that have a `value` already are messages, and are not encoded.
         ("value", json!({}), "SELECT k AS key, 'x' AS value FROM it", (Some("a"), b"x")),
     ];
     let found = cases.map(async |(name, mut settings, query, (key, value))| {
@@ -139,7 +139,7 @@ async fn messages_are_written() {
     join_all(found).await;
 }
 
-/// Several topics by their names and by a pattern, and a topic that is read as it is at every batch.
+/// Several topics by name and by pattern, and a static topic that is read again for each batch.
 #[tokio::test(flavor = "multi_thread")]
 async fn topics_are_read() {
     for topic in ["many-1", "many-2", "looked-up"] {
