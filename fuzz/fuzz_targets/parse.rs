@@ -1,5 +1,5 @@
-//! Checks that the YAML parser reports only positions within the text, and that the parser for plain YAML gives the same
-//! result as the complete one.
+//! Checks that the YAML parser reports only positions within the text, and that the parser for plain YAML gives the
+//! same result as the complete one.
 #![no_main]
 
 use dcp_compiler::source::{FileId, Span};
