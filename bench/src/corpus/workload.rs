@@ -66,7 +66,7 @@ impl Workload {
         format!("lake.raw_{}.{}", rng.pick(DOMAINS), entity.name).replace('-', "_")
     }
 
-    /// Returns a table of an earlier workload. Distances are small, because real workloads read tables of related ones.
+    /// Returns a table of an earlier workload, at most 500 back, because real workloads read tables of related ones.
     pub(super) fn earlier_table(&self, rng: &mut Rng) -> Option<String> {
         for _ in 0..4 {
             let back = rng.between(1, self.index.clamp(1, 500));

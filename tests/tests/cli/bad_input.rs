@@ -1,4 +1,4 @@
-//! Input that is no manifest. Each gets a diagnostic with little time and memory, and other manifests are still
+//! Invalid input. Each bad file gets a diagnostic within limits of time and memory, and other manifests are still
 //! checked.
 
 use std::fmt::Write as _;
