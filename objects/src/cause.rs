@@ -43,7 +43,7 @@ impl Cause {
             Self::Missing => "make the folder, or mount it, or name another one",
             Self::NoBucket => "make the bucket, or correct its name; look at the endpoint too",
             Self::NotAFolder | Self::NotAFile => "move it away, or name another folder",
-            Self::Denied(_) => "let whoever runs dcp read, write and delete there",
+            Self::Denied(_) => "allow the user of dcp to read, write and delete there",
             Self::NoCredentials => {
                 "give them by the environment, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
             }

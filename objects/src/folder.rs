@@ -53,7 +53,7 @@ impl Folder {
     pub(crate) fn url(&self) -> Result<String, Unusable> {
         let path = self.root.to_str().ok_or_else(|| Unusable {
             location: self.root.display().to_string(),
-            why: "its path is no text that other programs could be told".to_owned(),
+            why: "its path is not valid UTF-8, so other programs can't open it".to_owned(),
             help: "name a folder whose path is UTF-8",
         })?;
         Ok(format!("file://{path}"))

@@ -18,7 +18,7 @@ pub struct Submit {
     pub parameters: BTreeMap<String, String>,
     /// Settings of a continuous job.
     pub streaming: Option<Streaming>,
-    /// Exclusive key. At most one live execution holds it, whoever submitted it.
+    /// Exclusive key. At most one live execution holds it, of any caller.
     pub exclusive: Option<String>,
     /// Order among the executions with the same key: a higher one replaces a lower one.
     pub order: Option<i64>,

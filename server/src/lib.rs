@@ -138,7 +138,7 @@ pub enum Error {
     Tls(String),
     #[error("the reflection service can't be made: {0}")]
     Reflection(#[from] tonic_reflection::server::Error),
-    #[error("the address that is listened at can't be told: {0}")]
+    #[error("the address of the listener is unknown: {0}")]
     Address(#[source] std::io::Error),
 }
 

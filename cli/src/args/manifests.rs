@@ -7,7 +7,7 @@ use clap::{ValueEnum, ValueHint};
 use super::Selection;
 
 pub(super) const VALIDATE: &str = "\
-Every problem is told in one run, with the place where it is. Files that git ignores are left out.
+Reports every problem in one run, with its place. Files that git ignores are left out.
 
 Examples:
   dcp validate                          all manifests of the project

@@ -99,7 +99,7 @@ fn sparks(installations: &Installations) -> Vec<Finding> {
         return installations.found.iter().map(one).collect();
     }
     let found = format!("there is none; looked at {}", installations.looked.join("; "));
-    let help = "name one in SPARK_HOME, or install one where it is looked for:\n\
+    let help = "name one in SPARK_HOME, or install one in a place that dcp searches:\n\
         python3 -m venv ~/.cache/dcp/spark/4.1\n\
         ~/.cache/dcp/spark/4.1/bin/pip install pyspark==4.1.1";
     vec![Finding { state: State::Missing, what, found, help: Some(help.to_owned()) }]

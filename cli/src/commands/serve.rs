@@ -318,7 +318,7 @@ async fn bound(
         )?;
     }
     if options.tls.is_none() && !address.ip().is_loopback() {
-        let warning = "without TLS, whoever sees the traffic sees the tokens: give --certificate and --key, or let a proxy do it";
+        let warning = "without TLS, tokens travel in the clear; give --certificate and --key, or put a TLS proxy in front";
         writeln!(console.err, "{} {warning}", console.err.look.paint(crate::out::WARNING, "warning:"))?;
     }
     Ok(listener)

@@ -58,7 +58,7 @@ fn a_relative_path_does_not_lead_out_of_the_project() {
 fn a_folder_outside_of_the_project_has_to_be_there() {
     let all = tempfile::tempdir().expect("a folder can be made");
     let location = all.path().join("dags").display().to_string();
-    let folder = DagFolder::open(&location, Path::new("/nowhere")).expect("it is looked at when it is used");
+    let folder = DagFolder::open(&location, Path::new("/nowhere")).expect("it is opened on first use");
     let missing = |cause: &Error| matches!(cause, Error::Failed { place, cause: Cause::Missing, .. } if *place == location);
     for refused in [
         wait(folder.put(&[file("a.py", "x")])),

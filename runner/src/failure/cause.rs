@@ -209,7 +209,7 @@ impl Cause {
                 "accessDenied",
                 "access was denied",
                 None,
-                Mend::Nothing("whoever owns what it reads or writes has to let it"),
+                Mend::Nothing("the owner of the data has to grant access"),
             ),
             Cause::IncompatibleCheckpoint => (
                 "incompatibleCheckpoint",

@@ -301,7 +301,7 @@ pub(super) struct Submit {
     #[serde(default)]
     parameters: BTreeMap<String, String>,
     streaming: Option<Streaming>,
-    /// Exclusive key. At most one live job holds it, whoever submitted it.
+    /// Exclusive key. At most one live job holds it, of any caller.
     #[schema(min_length = 1, max_length = 1024)]
     exclusive: Option<String>,
     /// With `exclusive`: the order among the jobs with the same key. The job waits for the key, and cancels the job of

@@ -349,5 +349,5 @@ impl Step {
 /// A row of a result, by the names of its columns.
 #[derive(ToSchema)]
 #[schema(value_type = Object)]
-#[expect(dead_code, reason = "rows are told as they are read, and never held")]
+#[expect(dead_code, reason = "rows are streamed as they are read, and never held")]
 pub(super) struct Row(serde_json::Value);

@@ -84,7 +84,7 @@ impl Up {
 
     fn stop(mut self) -> Option<i32> {
         let id = self.child.id().to_string();
-        Command::new("kill").args(["-TERM", &id]).status().expect("it can be told to stop");
+        Command::new("kill").args(["-TERM", &id]).status().expect("it can be signalled");
         self.child.wait().expect("it ends").code()
     }
 }

@@ -102,7 +102,7 @@ fn hostile_submits_delay_neither_light_calls_nor_the_end_of_the_process() {
             assert_eq!(runner.call("GET /api/v1/job/none", ""), Some(404), "{:?}", begun.elapsed());
         }
         let id = runner.child.id().to_string();
-        Command::new("kill").args(["-TERM", &id]).status().expect("it can be told to stop");
+        Command::new("kill").args(["-TERM", &id]).status().expect("it can be signalled");
     });
     until(|| {
         runner

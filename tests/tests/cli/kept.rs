@@ -216,7 +216,7 @@ fn plan_shows_other_streams_when_an_execution_was_forgotten() {
 }
 
 #[test]
-fn whoever_waits_learns_that_a_revision_was_given_up() {
+fn status_wait_reports_a_revision_that_was_given_up() {
     let place = Place::new();
     let _up = place.start("up", &UP, None);
     place.run(&["apply", "--auto-approve", "--quiet"]).ends_with(0);
@@ -236,7 +236,7 @@ fn whoever_waits_learns_that_a_revision_was_given_up() {
 }
 
 #[test]
-fn whoever_waits_for_what_never_ran_learns_why() {
+fn status_wait_fails_for_a_job_that_never_ran() {
     let place = Place::new();
     let _up = place.start("up", &UP, None);
     place.apply("\"one\"", "\"wrong\"");

@@ -48,7 +48,7 @@ impl Server {
 
     fn stop(&mut self) -> Option<i32> {
         let id = self.child.id().to_string();
-        Command::new("kill").args(["-TERM", &id]).status().expect("it can be told to stop");
+        Command::new("kill").args(["-TERM", &id]).status().expect("it can be signalled");
         self.child.wait().expect("it ends").code()
     }
 }
@@ -86,11 +86,11 @@ fn what_one_applies_the_other_sees() {
     run(&two, &apply, &TOKEN.replace('0', "f")).ends_with(0).says("applied serial 2");
     let history = run(&one, &["history", "--target", "prod", "--output", "json"], TOKEN).ends_with(0).json();
     assert_eq!(history[0]["by"], "ada", "{history}");
-    assert_eq!(server.stop(), Some(0), "it ends well when it is told to");
+    assert_eq!(server.stop(), Some(0), "it ends well after a signal");
 }
 
 #[test]
-fn who_may_not_is_told_and_whoever_is_away_too() {
+fn client_reports_denied_calls_and_servers_that_are_away() {
     let home = Sandbox::new();
     let mut server = Server::start(&home);
     let sandbox = project(&server);

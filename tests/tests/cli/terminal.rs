@@ -41,7 +41,7 @@ fn watched(
     let task = json!({"argv": command, "columns": 80, "typed": typed, "done": done}).to_string();
     child.stdin.take().expect("it is piped").write_all(task.as_bytes()).expect("it reads its task");
     let mut output = child.wait_with_output().expect("it ends");
-    let told: Value = serde_json::from_slice(&output.stdout).expect("it tells what came of it");
+    let told: Value = serde_json::from_slice(&output.stdout).expect("it reports the result");
     output.stdout = told["output"].as_str().unwrap_or_default().replace("\r\n", "\n").into_bytes();
     let mut ran = sandbox.ran(args, &output);
     told["screen"].as_str().unwrap_or_default().clone_into(&mut ran.stderr);

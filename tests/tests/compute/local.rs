@@ -40,7 +40,7 @@ pub(crate) fn name(text: &str) -> Name {
 }
 
 #[tokio::test]
-async fn how_it_ended_is_known_to_whoever_asks_later() {
+async fn end_of_an_application_is_known_later() {
     for (script, succeeded, code) in [("echo done", true, 0), ("echo wrong >&2; exit 52", false, 52)] {
         let machine = Machine::new(script);
         machine.local(SUPERVISOR).create(&application("a-1")).await.expect("it starts");

@@ -72,7 +72,7 @@ async fn what_is_declared_runs_and_what_changes_restarts_only_where_it_must() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_is_paused_and_resumed_and_restarted_by_whoever_asks() {
+async fn requests_pause_resume_and_restart_a_job() {
     let house = House::new().await;
     let keeping = house.keeper();
     let mut clicks = stream("one");

@@ -66,7 +66,7 @@ pub(crate) fn lowered(primitives: &[Primitive]) -> (String, BTreeMap<String, Str
     };
     let mut spec = lower(&input).expect("it fits").spec;
     let mut files = spec.config_map_specs.remove(0).data;
-    (files.remove("job.json").expect("it is told what to do"), spec.spark_conf)
+    (files.remove("job.json").expect("there is a task"), spec.spark_conf)
 }
 
 const POLICY: Policy = Policy {
