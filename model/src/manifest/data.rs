@@ -1,4 +1,4 @@
-//! What workloads read and write.
+//! The data that workloads read and write.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,7 +7,7 @@ use super::one_of::exactly_one;
 use super::{Location, Name, TableName, Topic};
 use crate::dataset::{Dataset, DatasetKind};
 
-/// Something that a workload reads or writes, by which workloads are put in order.
+/// Data that a workload reads or writes. dcp orders workloads by the data they share.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = exactly_one)]
@@ -18,7 +18,7 @@ pub enum DataRef {
     Topic(Topic),
     /// Files under a path.
     Path(Location),
-    /// Anything else, by a name that both sides agree on.
+    /// Any other data set, identified by a name that its writer and its readers agree on.
     Asset(Name),
 }
 
@@ -48,25 +48,26 @@ impl From<&DataRef> for Dataset {
     }
 }
 
-/// Something that a workload writes.
+/// Data that a workload writes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = exactly_one)]
 pub enum Output {
-    /// A table of the catalog, which no other workload writes.
+    /// A table of the catalog. No other workload may write it.
     Table(TableName),
-    /// A table that other workloads write as well, such as a daily job and the one that fills in the past. All of them name it so.
+    /// A table that several workloads write, for example a daily job and its backfill. Each of them must declare it
+    /// as `sharedTable`.
     SharedTable(TableName),
     /// A Kafka topic.
     Topic(Topic),
     /// Files under a path.
     Path(Location),
-    /// Anything else, by a name that both sides agree on.
+    /// Any other data set, identified by a name that its writer and its readers agree on.
     Asset(Name),
 }
 
 impl Output {
-    /// What others know it as.
+    /// Returns the reference that readers of this output use.
     pub fn data(&self) -> DataRef {
         match self {
             Output::Table(name) | Output::SharedTable(name) => DataRef::Table(name.clone()),
@@ -80,7 +81,7 @@ impl Output {
         matches!(self, Output::SharedTable(_))
     }
 
-    /// The field that it is written as.
+    /// Returns the name of the manifest's field.
     pub fn field(&self) -> &'static str {
         match self {
             Output::Table(_) => "table",

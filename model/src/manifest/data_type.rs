@@ -1,4 +1,4 @@
-//! The column types of Spark's SQL, as far as telling a type from a typing error.
+//! Checks of column types of Spark SQL. They find typing errors, and don't replace Spark's parser.
 
 use super::Fault;
 use crate::diag::{Code, nearest};
@@ -30,7 +30,7 @@ const SIMPLE: &[&str] = &[
     "varchar",
     "variant",
 ];
-/// Deeper than any type that people write.
+/// Maximum nesting depth of a type.
 const MAX_DEPTH: usize = 32;
 
 pub(super) fn check(text: &str) -> Result<(), Fault> {

@@ -10,18 +10,18 @@ use super::one_of::exactly_one;
 use super::text::{Scalar, ScalarOr};
 use super::{ClassName, FileRef, Identifier, Stream};
 
-/// What runs: exactly one of these.
+/// The program or the SQL that the workload runs: exactly one of these.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = exactly_one)]
 pub enum Job {
-    /// SQL statements, run one after the other.
+    /// SQL statements that run in sequence.
     Sql(Sql),
     /// A Python program.
     Pyspark(PySpark),
-    /// A program for the JVM: Scala, Java or Kotlin.
+    /// A JVM program: Scala, Java or Kotlin.
     Jar(Jar),
-    /// A declarative stream: sources, a query over them, and a sink.
+    /// A declarative stream: sources, a query over them and a sink.
     Stream(Box<Stream>),
 }
 
@@ -72,7 +72,7 @@ impl Job {
         }
     }
 
-    /// The arguments of a program.
+    /// Returns the arguments of a program.
     pub fn args(&self) -> &[Scalar] {
         match self {
             Job::Sql(_) | Job::Stream(_) => &[],
@@ -82,23 +82,23 @@ impl Job {
     }
 }
 
-/// SQL statements, run one after the other. The result of the last one can be returned.
+/// SQL statements that run in sequence. The result of the last one can be returned.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("exactlyOneOf" = ["query", "file"]))]
 pub struct Sql {
-    /// The SQL itself, in Spark's dialect. Statements are separated by `;`.
+    /// SQL in Spark's dialect. Statements are separated by `;`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = "INSERT OVERWRITE lake.mart.orders SELECT * FROM lake.raw.orders WHERE day = :day")]
     pub query: Option<String>,
-    /// A file with the SQL.
+    /// The file that contains the SQL.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<FileRef>,
-    /// Values for the SQL's `:name` markers. Spark binds them; they are never pasted into the text.
+    /// Values of the SQL's `:name` markers. Spark binds them as parameters; they are never pasted into the SQL.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("propertyNames" = {"format": "identifier"}))]
     pub parameters: BTreeMap<Identifier, Parameter>,
-    /// Whether the rows of the last statement are kept as the run's result.
+    /// Stores the rows of the last statement as the result of the run.
     #[serde(default)]
     pub return_result: bool,
 }
@@ -107,16 +107,17 @@ pub struct Sql {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PySpark {
-    /// The program's file.
+    /// The file of the program.
     pub main: FileRef,
-    /// Its arguments. `${param.name}` stands for a parameter.
+    /// Arguments of the program. `${param.name}` is replaced by the value of a parameter.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("examples" = [["--day", "${param.day}"]]))]
     pub args: Vec<Scalar>,
-    /// Modules, packages (`.zip`, `.egg`, `.whl`) put on the path of driver and executors.
+    /// Python modules and packages (`.py`, `.zip`, `.egg`, `.whl`) on the Python path of the driver and the
+    /// executors.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub py_files: Vec<FileRef>,
-    /// Values that are given to each run, for `${param.name}` in the arguments.
+    /// Parameters of each run, for `${param.name}` in the arguments.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("propertyNames" = {"format": "identifier"}))]
     pub parameters: BTreeMap<Identifier, Parameter>,
@@ -124,18 +125,18 @@ pub struct PySpark {
     pub environment: Python,
 }
 
-/// The Python that a program runs in.
+/// The Python environment of a program.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Python {
-    /// The interpreter, for driver and executors: a path on the image, or inside of `archive`.
+    /// The Python interpreter of the driver and the executors: a path in the image or in `archive`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = "/usr/bin/python3")]
     pub python: Option<String>,
-    /// A packed environment (`venv-pack`, `conda-pack`), unpacked beside the program.
+    /// A packed environment (`venv-pack`, `conda-pack`), unpacked in the working directory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub archive: Option<FileRef>,
-    /// Packages of the Python Package Index that the environment must have, as `pip` writes them.
+    /// Packages of the Python Package Index that the environment must contain, as `pip` requirements.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("examples" = [["pandas==2.3.3"]]))]
     pub packages: Vec<String>,
@@ -151,36 +152,36 @@ impl Python {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Jar {
-    /// The jar with the program. Without it, the class is one of Spark's own or comes from `dependencies`.
+    /// The jar that contains the program. Optional if the class is part of Spark or of a jar in `dependencies`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub main: Option<FileRef>,
-    /// The class whose `main` is run.
+    /// The class whose `main` method runs.
     pub class: ClassName,
-    /// Its arguments. `${param.name}` stands for a parameter.
+    /// Arguments of the program. `${param.name}` is replaced by the value of a parameter.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<Scalar>,
-    /// Values that are given to each run, for `${param.name}` in the arguments.
+    /// Parameters of each run, for `${param.name}` in the arguments.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("propertyNames" = {"format": "identifier"}))]
     pub parameters: BTreeMap<Identifier, Parameter>,
 }
 
-/// A parameter of a job: its default value alone, or its type and where its value comes from.
+/// A parameter of a job: its default value alone, or its type and the source of its value.
 pub type Parameter = ScalarOr<TypedParameter>;
 
-/// A value that a run is given: by whoever starts it, by the run itself, or its default.
+/// A parameter of a run. Its value is given when the run is started, taken from the run itself, or the default.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TypedParameter {
     #[serde(rename = "type", default)]
     pub kind: ParameterType,
-    /// The value where none is given. A parameter without one, and without `run`, must be given.
+    /// The default value. A parameter with neither `default` nor `run` is required.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub default: Option<Scalar>,
-    /// What of the run is the value, where none is given.
+    /// The property of the run that is used if no value is given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<RunValue>,
-    /// What the parameter means.
+    /// The meaning of the parameter.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
 }
@@ -198,23 +199,23 @@ pub enum ParameterType {
     Number,
     /// `true` or `false`.
     Boolean,
-    /// A day, `YYYY-MM-DD`.
+    /// A date, `YYYY-MM-DD`.
     Date,
-    /// A moment, `YYYY-MM-DDThh:mm:ss` with or without an offset.
+    /// A timestamp, `YYYY-MM-DDThh:mm:ss` with or without an offset.
     Timestamp,
 }
 
-/// What a run knows of itself.
+/// A property of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum RunValue {
-    /// The date that a scheduled run is for, `YYYY-MM-DD`.
+    /// The date for which a run is scheduled, `YYYY-MM-DD`.
     Date,
-    /// The moment that a scheduled run is for.
+    /// The time for which a run is scheduled.
     Timestamp,
-    /// Where the interval of data begins that a scheduled run is for.
+    /// The start of the data interval of a scheduled run.
     IntervalStart,
-    /// Where that interval ends.
+    /// The end of the data interval of a scheduled run.
     IntervalEnd,
     /// The identifier of the run.
     RunId,

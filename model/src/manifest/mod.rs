@@ -1,4 +1,4 @@
-//! The manifest, as types. The schema, the reference and the decoder all come from here.
+//! The types of the manifest. The JSON Schema, the reference and the decoder are derived from them.
 
 mod data;
 mod data_type;
@@ -44,17 +44,17 @@ pub use stream::{
 pub use text::{AS_WRITTEN, Fault, Format, OneOrMany, Scalar, ScalarOr};
 pub use time::{Cron, Date, TimeZone};
 
-/// The apiVersion that this compiler reads.
+/// The only supported `apiVersion`.
 pub const API_VERSION: &str = "dcp/v1";
-/// The kind of manifest that there is.
+/// The only supported `kind`.
 pub const KIND: &str = "CoreETL";
 
-/// Every format that a field of a manifest can have.
+/// Returns all formats of fields of a manifest.
 pub fn formats() -> impl Iterator<Item = &'static Format> {
     names::FORMATS.iter().chain(quantity::FORMATS).chain(time::FORMATS)
 }
 
-/// A Spark workload: what runs, when, on what, and what it reads and writes.
+/// A Spark workload: its job, its trigger, its engine and resources, its inputs and outputs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Manifest {
@@ -67,7 +67,7 @@ pub struct Manifest {
 /// The version of the manifest's format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ApiVersion {
-    /// The first version, and the only one.
+    /// The first and only version.
     #[serde(rename = "dcp/v1")]
     V1,
 }
@@ -80,31 +80,31 @@ pub enum Kind {
     CoreEtl,
 }
 
-/// Who a workload is and whom it belongs to. Domain and name are its address: nothing else may have the same two.
+/// The identity and the owner of a workload. The domain and the name are its address, which must be unique.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Metadata {
     pub name: Name,
     pub domain: Domain,
-    /// Who answers for the workload: a team or an address that can be written to.
+    /// The owner of the workload: a team or an e-mail address.
     #[schemars(length(min = 1, max = 200))]
     pub owner: String,
-    /// What the workload is for, in a sentence or two.
+    /// The purpose of the workload, in one or two sentences.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 4000))]
     pub description: Option<String>,
-    /// Labels for the pods of every run, and tags in Airflow.
+    /// Labels of the pods of every run, and tags of the DAG in Airflow.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("propertyNames" = {"format": "label-key"}))]
     pub labels: BTreeMap<LabelKey, LabelValue>,
-    /// Annotations for the pods of every run. Spark replaces `{{APP_ID}}` by the application's id, and `{{EXECUTOR_ID}}` by
-    /// that of the executor.
+    /// Annotations of the pods of every run. Spark replaces `{{APP_ID}}` by the application's id, and
+    /// `{{EXECUTOR_ID}}` by the executor's id.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("propertyNames" = {"format": "label-key"}))]
     pub annotations: BTreeMap<LabelKey, String>,
 }
 
-/// The workload itself.
+/// The definition of the workload.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Spec {
@@ -112,10 +112,11 @@ pub struct Spec {
     pub job: Job,
     #[serde(default, skip_serializing_if = "Dependencies::is_empty")]
     pub dependencies: Dependencies,
-    /// What the workload reads. What its SQL reads is found without being told, and compared with this where it is given.
+    /// The data that the workload reads. The compiler derives the inputs of SQL itself, and compares them with this
+    /// list if it is given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<DataRef>,
-    /// What the workload writes; each becomes an asset that others can wait for.
+    /// The data that the workload writes. Each output becomes an asset on which other workloads can depend.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<Output>,
     pub run: Run,
@@ -127,7 +128,7 @@ pub struct Spec {
     pub retry: Retry,
     #[serde(default)]
     pub timeouts: Timeouts,
-    /// How long what a finished run leaves behind (pods, applications, logs on the cluster) is kept.
+    /// Retention of the pods, applications and logs that a finished run leaves on the cluster.
     #[serde(default = "Spec::default_ttl")]
     pub ttl: Duration,
     #[serde(default)]
@@ -146,45 +147,48 @@ impl Spec {
     }
 }
 
-/// Where in Airflow the workload's task stands. Without this, it has a DAG to itself.
+/// The Airflow DAG that contains the workload's task. If omitted, the workload has its own DAG.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Orchestration {
-    /// The workloads of a domain that name the same group are the tasks of one DAG, which is called after it. All of
-    /// them have the same `run`, but for those that wait for what others of the group write: these run after them.
+    /// The group of the workload. Workloads of one domain with the same group are the tasks of one DAG, which is
+    /// named after the group. All of them have the same `run`, except tasks that depend on assets of other tasks of
+    /// the group: these run after them.
     pub group: Name,
 }
 
-/// Which Spark runs the workload. The platform's table says which image a version stands for.
+/// The version of Spark that runs the workload. The platform's table of engines maps a version to an image.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Engine {
     pub version: EngineVersion,
-    /// Another image than the platform's for this version; it must hold the same Spark.
+    /// A container image that replaces the platform's image for this version. It must contain the same version of
+    /// Spark.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<Image>,
 }
 
-/// What the job needs beside Spark and its own program.
+/// Dependencies of the job, in addition to Spark and its own program.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Dependencies {
-    /// Maven coordinates, fetched with all they depend on.
+    /// Maven coordinates. Their transitive dependencies are downloaded too.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub packages: Vec<Maven>,
-    /// Modules to leave out of what the packages depend on.
+    /// Modules that are excluded from the transitive dependencies.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclude_packages: Vec<MavenModule>,
-    /// Maven repositories to search besides Maven Central.
+    /// Maven repositories, in addition to Maven Central.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub repositories: Vec<Location>,
-    /// Jars put on the class path of driver and executors.
+    /// Jars on the class path of the driver and the executors.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub jars: Vec<FileRef>,
-    /// Files put into the working folder of driver and executors.
+    /// Files in the working directory of the driver and the executors.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub files: Vec<FileRef>,
-    /// Archives unpacked in the working folder of driver and executors; `#name` at the end gives the folder's name.
+    /// Archives that are unpacked in the working directory of the driver and the executors. A suffix `#name` sets the
+    /// name of the directory.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub archives: Vec<FileRef>,
 }
@@ -195,26 +199,28 @@ impl Dependencies {
     }
 }
 
-/// Spark's and Hadoop's own settings, for all that has no field here.
+/// Settings of Spark and Hadoop that have no field of their own in the manifest.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SparkConf {
-    /// Spark settings, `spark.…`. What has a field in the manifest is set there; what the platform owns can't be set.
+    /// Spark settings, `spark.…`. Settings that have a field in the manifest are set there. Settings that the
+    /// platform controls are rejected.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub conf: BTreeMap<String, Scalar>,
     /// Hadoop settings, without the prefix `spark.hadoop.`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub hadoop_conf: BTreeMap<String, Scalar>,
-    /// A config map with `spark-defaults.conf`, `spark-env.sh` or `log4j2.properties`, mounted as Spark's configuration.
+    /// A config map with `spark-defaults.conf`, `spark-env.sh` or `log4j2.properties`, mounted as Spark's
+    /// configuration directory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config_map: Option<KubernetesName>,
-    /// A config map with Hadoop's configuration files.
+    /// A config map with configuration files of Hadoop.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hadoop_config_map: Option<KubernetesName>,
-    /// Options for the driver's JVM.
+    /// JVM options of the driver.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub driver_java_options: Option<String>,
-    /// Options for the executors' JVMs.
+    /// JVM options of the executors.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub executor_java_options: Option<String>,
 }
@@ -225,11 +231,11 @@ impl SparkConf {
     }
 }
 
-/// What may happen to the workload as a whole.
+/// Protection of the workload against destructive changes.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Lifecycle {
-    /// Whether deleting the workload, or resetting its checkpoint, is refused always.
+    /// Rejects every request to delete the workload or to reset its checkpoint.
     #[serde(default)]
     pub prevent_destroy: bool,
 }

@@ -1,4 +1,4 @@
-//! Names and references: of workloads, in Kubernetes, of tables, files and packages.
+//! Names and references: workloads, Kubernetes objects, tables, files, packages.
 
 use super::Fault;
 use super::text::text_types;
@@ -7,9 +7,9 @@ use crate::diag::{Code, nearest};
 text_types! {
     /// The name of a workload: lower-case letters, digits and hyphens, at most 50, beginning with a letter.
     Name: "name", check_name, ["clicks-per-store"];
-    /// The domain that owns a workload; on Kubernetes its namespace.
+    /// The domain that owns a workload. On Kubernetes, it is the namespace.
     Domain: "domain", check_name, ["logistics"];
-    /// A name in Kubernetes: lower-case letters, digits, `-` and `.`.
+    /// A name of a Kubernetes object: lower-case letters, digits, `-` and `.`.
     KubernetesName: "kubernetes-name", check_kubernetes_name, ["spark-driver"];
     /// The value of a Kubernetes label: letters, digits, `-`, `_` and `.`, at most 63.
     LabelValue: "label-value", check_label_value, ["streaming"];
@@ -19,32 +19,33 @@ text_types! {
     EnvName: "env-name", check_env_name, ["LOG_LEVEL"];
     /// The name of a parameter, source or variable: letters, digits and `_`, not beginning with a digit.
     Identifier: "identifier", check_identifier, ["clicks"];
-    /// A table: one to four names joined by dots, as SQL has it. A name with other characters is put in backticks.
+    /// A table name in SQL notation: one to four parts, joined by dots. Parts with other characters are quoted with
+    /// backticks.
     TableName: "table-name", check_table, ["lake.mart.orders"];
     /// A Kafka topic.
     Topic: "topic", check_topic, ["clicks"];
-    /// A place of data: an absolute URI such as `s3://bucket/path`, or a path on the file system of the cluster.
+    /// A storage location: an absolute URI such as `s3://bucket/path`, or a path on the cluster's file system.
     Location: "location", check_location, ["s3://lake/checkpoints/clicks", "/data/in"];
-    /// A file the job needs: a URI, or a path relative to the manifest's project.
+    /// A file of the job: a URI, or a path relative to the project.
     FileRef: "file-ref", check_file_ref, ["jobs/orders.py", "s3://lake/code/app.jar", "local:///opt/app/main.py"];
-    /// The folder that Airflow reads its DAG files from: a path relative to the project, an absolute one, or a URI.
+    /// The folder of Airflow's DAG files: a path relative to the project, an absolute path, or a URI.
     DagFolder: "dag-folder", check_dag_folder, ["dags", "/opt/airflow/dags", "s3://airflow/dags"];
     /// Maven coordinates, `group:artifact:version`.
     Maven: "maven", check_maven, ["org.apache.spark:spark-sql-kafka-0-10_2.13:4.1.0"];
-    /// The group and artifact of Maven coordinates, without a version.
+    /// Maven group and artifact, without a version.
     MavenModule: "maven-module", check_maven_module, ["org.slf4j:slf4j-log4j12"];
-    /// An engine version out of the platform's table, such as `4.1`.
+    /// An engine version of the platform's table of engines, such as `4.1`.
     EngineVersion: "engine-version", check_engine_version, ["4.1"];
     /// A container image.
     Image: "image", check_image, ["registry.example.com/spark-platform:4.1-latest"];
-    /// A column type as Spark's SQL writes it.
+    /// A column type in the notation of Spark SQL.
     DataType: "data-type", super::data_type::check, ["string", "timestamp", "decimal(10,2)", "array<struct<sku:string,n:int>>"];
-    /// A fully qualified class name on the JVM.
+    /// A fully qualified class name of the JVM.
     ClassName: "class-name", check_class, ["com.example.Orders"];
 }
 
 impl EngineVersion {
-    /// Major and minor number of its Spark, where the version begins with them.
+    /// Returns the major and minor version of Spark, if the engine version begins with them.
     pub fn spark(&self) -> Option<(u32, u32)> {
         let mut parts = self.as_str().split(|c: char| !c.is_ascii_digit());
         Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
@@ -156,7 +157,7 @@ fn check_identifier(text: &str) -> Result<(), Fault> {
     )
 }
 
-/// The parts of a table's name, out of their backticks; nothing where it is malformed.
+/// Returns the parts of a table name without their backticks, or `None` if the name is malformed.
 pub fn table_parts(text: &str) -> Option<Vec<&str>> {
     let mut parts = Vec::new();
     let mut rest = text;
@@ -211,7 +212,7 @@ fn check_topic(text: &str) -> Result<(), Fault> {
 const SCHEMES: &[&str] =
     &["s3", "s3a", "gs", "abfs", "abfss", "wasbs", "hdfs", "file", "dbfs", "local", "https", "http"];
 
-/// Those where what comes first is a bucket, a container or a host, and never left out.
+/// Schemes whose first component is a bucket, a container or a host, and is therefore required.
 const WITH_BUCKET: &[&str] = &["s3", "s3a", "gs", "abfs", "abfss", "wasbs", "https", "http"];
 
 fn scheme(text: &str) -> Option<(&str, &str)> {

@@ -1,11 +1,11 @@
-//! The schema of maps with exactly one key of several.
+//! The schema of a map with exactly one of several keys.
 
 use schemars::Schema;
 use serde_json::{Map, Value};
 
-/// Makes an enum whose variants are maps of one key a map that has exactly one of these keys.
+/// Turns the schema of an enum, whose variants are maps of one key, into a map with exactly one of these keys.
 ///
-/// The meaning is that of `oneOf`, but an error in one of the branches is found in this branch.
+/// It accepts the same values as `oneOf`, but a validator reports an error at the branch that contains it.
 pub(super) fn exactly_one(schema: &mut Schema) {
     let Some(Value::Array(variants)) = schema.remove("oneOf") else { return };
     let mut properties = Map::new();

@@ -1,4 +1,4 @@
-//! Where a workload runs.
+//! The backends, regions and clusters on which a workload may run.
 
 use std::collections::BTreeMap;
 
@@ -8,15 +8,15 @@ use serde_json::Value;
 
 use super::{KubernetesName, LabelKey, LabelValue};
 
-/// Where a workload may run. Without any of it, wherever the platform likes.
+/// Constraints on the backend, region and cluster of the workload. If omitted, the platform chooses.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Placement {
-    /// The backends that may be used, the first that can being taken.
+    /// The allowed backends. The first one that is available is used.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("uniqueItems" = true))]
     pub backends: Vec<Backend>,
-    /// The regions that may be used, in order of preference.
+    /// The allowed regions, in order of preference.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("examples" = [["eu-central-1"]]))]
     pub regions: Vec<KubernetesName>,
@@ -28,22 +28,22 @@ pub struct Placement {
     pub databricks: Option<Databricks>,
 }
 
-/// What can run Spark.
+/// A backend: a system that runs Spark applications.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Backend {
-    /// Spark on Kubernetes, by one of its operators.
+    /// Spark on Kubernetes, with a Spark operator.
     Kubernetes,
     /// EMR on EKS.
     Emr,
     /// Databricks jobs.
     Databricks,
-    /// The Spark on the machine of the Runner.
+    /// The Spark installation on the machine of the Runner.
     Local,
 }
 
 impl Backend {
-    /// As manifests have it.
+    /// Returns the name of the backend in manifests.
     pub fn name(self) -> &'static str {
         match self {
             Self::Kubernetes => "kubernetes",
@@ -54,14 +54,14 @@ impl Backend {
     }
 }
 
-/// Which clusters may be used, by name or by tags.
+/// The allowed clusters, by name or by tags.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Clusters {
-    /// Only these.
+    /// Allows only clusters with one of these names.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<KubernetesName>,
-    /// Only those that have all of these tags.
+    /// Allows only clusters that have all of these tags.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("examples" = [{"data": "prod"}], "propertyNames" = {"format": "label-key"}))]
     pub tags: BTreeMap<LabelKey, LabelValue>,
@@ -73,15 +73,15 @@ impl Clusters {
     }
 }
 
-/// What a run on EMR on EKS needs beside what the cluster's own definition says.
+/// Settings of runs on EMR on EKS, in addition to the definition of the cluster.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Emr {
-    /// The release, such as `emr-7.6.0-latest`.
+    /// The EMR release, such as `emr-7.6.0-latest`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[a-zA-Z0-9._-]{1,64}$"))]
     pub release_label: Option<String>,
-    /// The role that the job runs as.
+    /// The ARN of the IAM role of the job.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(
         regex(pattern = r"^arn:aws[a-z-]*:iam::\d{12}:role/.{1,512}$"),
@@ -90,22 +90,22 @@ pub struct Emr {
     pub execution_role_arn: Option<String>,
 }
 
-/// What a run on Databricks needs.
+/// Settings of runs on Databricks.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Databricks {
-    /// The host name of the workspace, where the cluster's own definition names none.
+    /// The host name of the workspace, if the definition of the cluster doesn't contain it.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(regex(pattern = r"^[a-zA-Z0-9.-]{1,253}$"), example = "example.cloud.databricks.com")]
     pub instance: Option<String>,
-    /// The cluster to make for the run, as Databricks' `new_cluster` has it.
+    /// The cluster to create for the run, in the format of Databricks' `new_cluster`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub new_cluster: BTreeMap<String, Value>,
-    /// A cluster that is there already.
+    /// The id of an existing cluster.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 100))]
     pub existing_cluster_id: Option<String>,
-    /// Libraries, as Databricks' `libraries` has them.
+    /// Libraries, in the format of Databricks' `libraries`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub libraries: Vec<BTreeMap<String, Value>>,
 }

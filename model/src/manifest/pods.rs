@@ -1,4 +1,4 @@
-//! What the pods of driver and executors look like on Kubernetes.
+//! The Kubernetes pods of the driver and the executors.
 
 use std::collections::BTreeMap;
 
@@ -10,20 +10,20 @@ use super::one_of::exactly_one;
 use super::text::ScalarOr;
 use super::{Duration, EnvName, Image, KubernetesName, LabelKey, LabelValue, Memory};
 
-/// The pods of driver and executors. Backends without pods ignore it.
+/// The Kubernetes pods of the driver and the executors. Backends without pods ignore these settings.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Pods {
-    /// The driver's pod.
+    /// The pod of the driver.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub driver: Option<Box<Pod>>,
     /// The pods of the executors.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub executors: Option<Box<Pod>>,
-    /// Whether an image is pulled that is there already.
+    /// When images are pulled.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_pull_policy: Option<PullPolicy>,
-    /// The secrets by which images are pulled.
+    /// Secrets with the credentials of image registries.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub image_pull_secrets: Vec<KubernetesName>,
 }
@@ -34,14 +34,14 @@ impl Pods {
     }
 }
 
-/// Whether an image is pulled that is there already.
+/// When images are pulled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum PullPolicy {
-    /// It is, at every start.
+    /// Images are pulled at every start.
     Always,
-    /// It is not.
+    /// Images are pulled if the node doesn't have them.
     IfNotPresent,
-    /// No image is ever pulled: it must be there.
+    /// Images are never pulled: the node must have them.
     Never,
 }
 
@@ -49,29 +49,29 @@ pub enum PullPolicy {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Pod {
-    /// Another image than the engine's.
+    /// The container image, instead of the engine's image.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<Image>,
-    /// The service account. The driver's must be allowed to make pods, services and config maps.
+    /// The service account. The driver's service account needs permission to create pods, services and config maps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_account: Option<KubernetesName>,
-    /// Labels, beside those of the workload.
+    /// Labels, in addition to the labels of the workload.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("propertyNames" = {"format": "label-key"}))]
     pub labels: BTreeMap<LabelKey, LabelValue>,
-    /// Annotations, beside those of the workload. Spark replaces `{{APP_ID}}` and `{{EXECUTOR_ID}}` in them, and in no
-    /// annotation of `template`.
+    /// Annotations, in addition to the annotations of the workload. Spark replaces `{{APP_ID}}` and `{{EXECUTOR_ID}}`
+    /// in them, but not in the annotations of `template`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("propertyNames" = {"format": "label-key"}))]
     pub annotations: BTreeMap<LabelKey, String>,
-    /// Resources of the primary container beside CPU and memory, which `resources` has.
+    /// Resources of the primary container, except CPU and memory, which are set in `resources`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resources: Option<ContainerResources>,
-    /// Environment variables: values, or where they come from.
+    /// Environment variables: values, or references to them.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("propertyNames" = {"format": "env-name"}))]
     pub env: BTreeMap<EnvName, Env>,
-    /// Config maps and secrets all of whose keys become environment variables.
+    /// Config maps and secrets whose keys all become environment variables.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env_from: Vec<EnvFrom>,
     /// Secrets mounted as files.
@@ -80,35 +80,36 @@ pub struct Pod {
     /// Config maps mounted as files.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub config_maps: Vec<MountedConfigMap>,
-    /// Volumes and where they are mounted.
+    /// Volumes and their mount paths.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub volumes: Vec<Volume>,
-    /// The labels of nodes that may be used.
+    /// Labels that a node must have to run the pod.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("propertyNames" = {"format": "label-key"}))]
     pub node_selector: BTreeMap<LabelKey, LabelValue>,
-    /// Kubernetes' own `affinity`.
+    /// Kubernetes `affinity`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub affinity: BTreeMap<String, Value>,
-    /// The taints of nodes that do not keep the pod away.
+    /// Node taints that the pod tolerates.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tolerations: Vec<Toleration>,
-    /// The priority class, by which Kubernetes decides who waits and who gives way.
+    /// The priority class, by which Kubernetes schedules and preempts pods.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub priority_class: Option<KubernetesName>,
-    /// The name of the container that Spark runs in, where `template` has several.
+    /// The name of the container that runs Spark, if `template` has several containers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub primary_container: Option<KubernetesName>,
-    /// Kubernetes' own pod template (`metadata` and `spec`), for all that has no field here. The fields win.
+    /// A Kubernetes pod template (`metadata` and `spec`), for settings that have no field here. Fields of the
+    /// manifest take precedence.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub template: BTreeMap<String, Value>,
 }
 
-/// Resources of the primary container beside CPU and memory.
+/// Resources of the primary container, except CPU and memory.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ContainerResources {
-    /// Disk for scratch space.
+    /// Ephemeral storage for scratch data.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ephemeral_storage: Option<Memory>,
     /// Devices and other extended resources, such as `nvidia.com/gpu`.
@@ -117,10 +118,10 @@ pub struct ContainerResources {
     pub extended: BTreeMap<LabelKey, u32>,
 }
 
-/// An environment variable: a value, or where it comes from.
+/// An environment variable: a value, or a reference to it.
 pub type Env = ScalarOr<EnvSource>;
 
-/// Where the value of an environment variable comes from: exactly one of these.
+/// The source of the value of an environment variable: exactly one of these.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = exactly_one)]
@@ -129,21 +130,21 @@ pub enum EnvSource {
     Secret(KeyRef),
     /// A key of a config map.
     ConfigMap(KeyRef),
-    /// A field of the pod itself, such as `status.podIP`.
+    /// A field of the pod, such as `status.podIP`.
     Field(#[schemars(length(min = 1, max = 200))] String),
 }
 
 /// A key of a secret or config map.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KeyRef {
-    /// The secret or config map.
+    /// The name of the secret or config map.
     pub name: KubernetesName,
-    /// The key in it.
+    /// The key in the secret or config map.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[-._a-zA-Z0-9]+$"))]
     pub key: String,
 }
 
-/// All keys of a secret or a config map: exactly one of these.
+/// All keys of a secret or config map: exactly one of these.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = exactly_one)]
@@ -158,110 +159,111 @@ pub enum EnvFrom {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MountedSecret {
-    /// The secret.
+    /// The name of the secret.
     pub name: KubernetesName,
-    /// The folder in which its keys are files.
+    /// The directory that contains one file for each key.
     #[schemars(regex(pattern = r"^/[^\x00]*$"))]
     pub path: String,
-    /// What is in it, so that the variable by which programs find it is set as well.
+    /// The type of the secret. Some types also set the environment variable that programs read.
     #[serde(rename = "type", default)]
     pub kind: SecretType,
 }
 
-/// What is in a secret.
+/// The type of a secret.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum SecretType {
-    /// Anything; no variable is set.
+    /// Any content. No variable is set.
     #[default]
     Generic,
-    /// A service account of Google Cloud; sets `GOOGLE_APPLICATION_CREDENTIALS`.
+    /// A service account of Google Cloud. Sets `GOOGLE_APPLICATION_CREDENTIALS`.
     GcpServiceAccount,
-    /// Hadoop's delegation tokens; sets `HADOOP_TOKEN_FILE_LOCATION`.
+    /// Delegation tokens of Hadoop. Sets `HADOOP_TOKEN_FILE_LOCATION`.
     HadoopDelegationToken,
 }
 
 /// A config map mounted as files.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct MountedConfigMap {
-    /// The config map.
+    /// The name of the config map.
     pub name: KubernetesName,
-    /// The folder in which its keys are files.
+    /// The directory that contains one file for each key.
     #[schemars(regex(pattern = r"^/[^\x00]*$"))]
     pub path: String,
 }
 
-/// A volume and where it is mounted.
+/// A volume and its mount path.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("exactlyOneOf" = ["source", "onDemandClaim"]))]
 pub struct Volume {
-    /// Its name. Spark keeps its scratch data on volumes whose names begin with `spark-local-dir-`.
+    /// The name of the volume. Spark stores its scratch data on volumes whose names begin with `spark-local-dir-`.
     pub name: KubernetesName,
-    /// Where it is mounted.
+    /// The mount path.
     #[schemars(regex(pattern = r"^/[^\x00]*$"))]
     pub path: String,
-    /// Whether it can't be written to.
+    /// Mounts the volume read-only.
     #[serde(default)]
     pub read_only: bool,
-    /// What it is, as Kubernetes has it: `emptyDir: {}`, `persistentVolumeClaim: {claimName: …}`.
+    /// The source of the volume, in the format of Kubernetes: `emptyDir: {}`,
+    /// `persistentVolumeClaim: {claimName: …}`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(extend("minProperties" = 1, "maxProperties" = 1, "examples" = [{"emptyDir": {}}]))]
     pub source: BTreeMap<String, Value>,
-    /// A new volume for each pod, by a claim that Spark makes and removes.
+    /// A new volume for each pod, from a claim that Spark creates and deletes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub on_demand_claim: Option<OnDemandClaim>,
 }
 
-/// A claim of a persistent volume that Spark makes for each pod, as by its setting `claimName=OnDemand`. Only that pod can
-/// use it (`ReadWriteOncePod`). Spark removes claims with the driver at the latest.
+/// A persistent volume claim that Spark creates for each pod, as with its setting `claimName=OnDemand`. Only that pod
+/// can use the volume (`ReadWriteOncePod`). Spark deletes the claims when the driver ends, at the latest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct OnDemandClaim {
-    /// The storage class. Spark makes no claim without one.
+    /// The storage class. It is required, because Spark creates no claim without one.
     pub storage_class: KubernetesName,
     /// The size of the volume.
     pub size_limit: Memory,
 }
 
-/// A taint of nodes that does not keep the pod away.
+/// A node taint that the pod tolerates.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Toleration {
-    /// The taint's key. Without one, every taint is meant.
+    /// The key of the taint. If omitted, all keys match.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<LabelKey>,
-    /// What must be so for a taint to be meant.
+    /// The condition under which a taint matches.
     #[serde(default)]
     pub operator: TolerationOperator,
     /// The taint's value, for `Equal`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<LabelValue>,
-    /// The effect that does not take place. Without one, none does.
+    /// The effect of the taint. If omitted, all effects match.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub effect: Option<TolerationEffect>,
-    /// How long the pod stays on a node that gets the taint `NoExecute`.
+    /// Time that the pod stays on a node after the node gets a matching taint with the effect `NoExecute`.
     #[serde(rename = "for", skip_serializing_if = "Option::is_none")]
     pub duration: Option<Duration>,
 }
 
-/// Which taints a toleration means.
+/// The condition under which a taint matches a toleration.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum TolerationOperator {
-    /// Those with this key and this value.
+    /// The key and the value are equal.
     #[default]
     Equal,
-    /// Those with this key, whatever their value.
+    /// The key is equal; the value is ignored.
     Exists,
 }
 
-/// What a taint does to pods.
+/// The effect of a taint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum TolerationEffect {
-    /// New pods are kept away.
+    /// New pods are not scheduled on the node.
     NoSchedule,
-    /// New pods are kept away, where there is another node for them.
+    /// New pods are scheduled on the node only if no other node is available.
     PreferNoSchedule,
-    /// New pods are kept away, and running ones removed.
+    /// New pods are not scheduled on the node, and running pods are evicted.
     NoExecute,
 }
