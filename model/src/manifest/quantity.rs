@@ -1,4 +1,4 @@
-//! Sizes and times, as numbers once they are read and in one spelling when they are written.
+//! Amounts of memory, time and CPU. They are stored as numbers and serialized in one notation.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -14,7 +14,7 @@ use crate::diag::Code;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Memory(u64);
 
-/// A length of time, in milliseconds.
+/// A positive length of time, in milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Duration(u64);
 
@@ -34,7 +34,7 @@ pub(super) const FORMATS: &[Format] = &[
 ];
 
 impl Memory {
-    /// `512m`, `4g`, `4gb`, `4Gi` or `1t`: powers of 1024, as Spark and the JVM have them.
+    /// Reads `512m`, `4g`, `4gb`, `4Gi` or `1t`. Units are powers of 1024, as in Spark and the JVM.
     pub fn parse(text: &str) -> Result<Self, Fault> {
         let fault = |message: String| {
             Fault::new(Code::BAD_MEMORY, message).help("write a whole number and a unit: `512m`, `4g`, `1t`")
@@ -72,7 +72,7 @@ impl fmt::Display for Memory {
 }
 
 impl Duration {
-    /// `500ms`, `30s`, `5m`, `2h`, `7d`, and sums of them: `1h30m`.
+    /// Reads `500ms`, `30s`, `5m`, `2h`, `7d` and sums of them: `1h30m`. Rejects zero.
     pub fn parse(text: &str) -> Result<Self, Fault> {
         match Self::of(text)? {
             Self(0) => Err(Self::fault(format!("`{text}` is no length of time that anything could take"))),
@@ -85,7 +85,7 @@ impl Duration {
             .help("write a number and a unit: `500ms`, `30s`, `5m`, `2h`, `7d`, `1h30m`")
     }
 
-    /// Reads any length of time, zero included.
+    /// Reads a length of time. Accepts zero.
     fn of(text: &str) -> Result<Self, Fault> {
         let fault = Self::fault;
         let malformed = || fault(format!("`{text}` is no length of time"));
@@ -134,7 +134,7 @@ impl Duration {
         self.0
     }
 
-    /// Whole seconds, rounded up.
+    /// Returns whole seconds, rounded up.
     pub fn secs(self) -> u64 {
         self.0.div_ceil(1000)
     }
@@ -154,7 +154,7 @@ impl fmt::Display for Duration {
 }
 
 impl Delay {
-    /// As [`Duration::parse`], and `0s`.
+    /// Reads the notation of [`Duration::parse`]. Also accepts zero.
     pub fn parse(text: &str) -> Result<Self, Fault> {
         Duration::of(text).map(Self)
     }
@@ -170,7 +170,7 @@ impl fmt::Display for Delay {
 }
 
 impl Cpu {
-    /// `2`, `0.5` or `500m`, as Kubernetes has them.
+    /// Reads `2`, `0.5` or `500m`, as Kubernetes does.
     pub fn parse(text: &str) -> Result<Self, Fault> {
         let malformed = || {
             Fault::new(Code::BAD_CPU, format!("`{text}` is no amount of CPU"))

@@ -1,11 +1,11 @@
-//! How much a workload is given.
+//! The CPU and the memory of the driver and the executors.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Cpu, Memory};
 
-/// What the driver and the executors are given, and who decides.
+/// Resources of the driver and the executors, and the policy that sizes them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Resources {
@@ -13,33 +13,34 @@ pub struct Resources {
     pub driver: Driver,
     #[serde(default)]
     pub executors: Executors,
-    /// Who decides. Without it: the manifest where `min` and `max` are not given; otherwise Spark for a batch job, and the platform for a continuous one.
+    /// The sizing policy. Default: `fixed` if `executors.max` is not set; otherwise `auto` for a continuous job and
+    /// `dynamic` for other jobs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sizing: Option<Sizing>,
 }
 
-/// The driver.
+/// Resources of the driver.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Driver {
-    /// How many cores the driver has.
+    /// Number of cores of the driver.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 128))]
     pub cores: u32,
-    /// The CPU that is asked of Kubernetes, where it is not the number of cores.
+    /// The CPU request on Kubernetes. Default: the number of cores.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_request: Option<Cpu>,
-    /// The CPU that Kubernetes allows at most.
+    /// The CPU limit on Kubernetes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_limit: Option<Cpu>,
-    /// The heap.
+    /// The size of the heap.
     #[serde(default = "one_gib")]
     pub memory: Memory,
-    /// The memory beside the heap. Without it, Spark's own share of the heap.
+    /// The memory outside the heap. Default: Spark's own share of the heap.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_overhead: Option<Memory>,
-    /// The memory that the container may use at most; without it, the heap and the memory beside it. Sizing and remedies
-    /// stay within it.
+    /// The memory limit of the container. Default: the heap and the memory outside it. Sizing and remedies stay
+    /// within it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_limit: Option<Memory>,
     /// The smallest heap that sizing and remedies may choose.
@@ -50,28 +51,28 @@ pub struct Driver {
     pub max_memory: Option<Memory>,
 }
 
-/// The executors. Either `instances`, or `min` and `max`.
+/// Resources of the executors. Set either `instances`, or `min` and `max`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Executors {
-    /// How many cores each of them has: so many tasks run in it at once.
+    /// Number of cores of an executor: the number of tasks that it runs at the same time.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 128))]
     pub cores: u32,
-    /// The CPU that is asked of Kubernetes, where it is not the number of cores.
+    /// The CPU request on Kubernetes. Default: the number of cores.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_request: Option<Cpu>,
-    /// The CPU that Kubernetes allows at most.
+    /// The CPU limit on Kubernetes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cpu_limit: Option<Cpu>,
-    /// The heap.
+    /// The size of the heap.
     #[serde(default = "one_gib")]
     pub memory: Memory,
-    /// The memory beside the heap. Without it, Spark's own share of the heap.
+    /// The memory outside the heap. Default: Spark's own share of the heap.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_overhead: Option<Memory>,
-    /// The memory that the container may use at most; without it, the heap and the memory beside it. Sizing and remedies
-    /// stay within it.
+    /// The memory limit of the container. Default: the heap and the memory outside it. Sizing and remedies stay
+    /// within it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub memory_limit: Option<Memory>,
     /// The smallest heap that sizing and remedies may choose.
@@ -80,19 +81,19 @@ pub struct Executors {
     /// The largest heap that sizing and remedies may choose.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_memory: Option<Memory>,
-    /// How many there are, where their number is fixed.
+    /// Fixed number of executors.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000))]
     pub instances: Option<u32>,
-    /// How many there are at least.
+    /// Minimum number of executors.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 10_000))]
     pub min: Option<u32>,
-    /// How many there are at most.
+    /// Maximum number of executors.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000))]
     pub max: Option<u32>,
-    /// How many there are at first.
+    /// Initial number of executors.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 10_000))]
     pub initial: Option<u32>,
@@ -106,11 +107,11 @@ fn one_gib() -> Memory {
     Memory::parse("1g").expect("1g is an amount of memory")
 }
 
-/// Spark's own share of the heap for the memory beside it, as a divisor, and the least that it takes, in MiB.
+/// The divisor of the heap that gives Spark's default memory overhead, and the minimum of this overhead in MiB.
 const OVERHEAD_SHARE: u64 = 10;
 const LEAST_OVERHEAD: u64 = 384;
 
-/// Returns how much memory beside a heap Spark takes by itself. All in MiB.
+/// Returns Spark's default memory overhead of a heap. Both are in MiB.
 pub fn default_overhead(heap: u64) -> u64 {
     (heap / OVERHEAD_SHARE).max(LEAST_OVERHEAD)
 }
@@ -149,14 +150,14 @@ impl Default for Executors {
     }
 }
 
-/// Who decides how much a run is given.
+/// The policy that sizes the driver and the executors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Sizing {
-    /// The manifest.
+    /// The manifest sets all sizes.
     Fixed,
-    /// Spark, by dynamic allocation between `min` and `max`.
+    /// Spark changes the number of executors between `min` and `max` (dynamic allocation).
     Dynamic,
-    /// The platform, from earlier runs, between the manifest's bounds.
+    /// The platform sizes the run within the bounds of the manifest, based on earlier runs.
     Auto,
 }

@@ -1,4 +1,4 @@
-//! When a workload runs, and what happens when a run does not go well.
+//! The trigger of a workload, and the handling of failures.
 
 use std::fmt;
 
@@ -8,20 +8,20 @@ use serde::{Deserialize, Serialize};
 use super::one_of::exactly_one;
 use super::{Cron, DataRef, Date, Duration, Location, TimeZone};
 
-/// When the workload runs: exactly one of these.
+/// The trigger of the workload: exactly one of these.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = exactly_one)]
 pub enum Run {
-    /// At certain times.
+    /// Runs at scheduled times.
     Schedule(Schedule),
-    /// When what it reads is complete.
+    /// Runs when the workload's inputs are complete.
     OnAssets(AssetTrigger),
-    /// Only when somebody starts it.
+    /// Runs only on request.
     Manual(Manual),
-    /// Always: it is started, watched, and started again.
+    /// Runs permanently as a stream. The reconciler starts it, monitors it, and restarts it.
     Continuous(Box<Continuous>),
-    /// Always, as a server without a checkpoint: it is started again whenever it ends.
+    /// Runs permanently as a server without a checkpoint. The reconciler restarts it whenever it ends.
     Service(Box<Service>),
 }
 
@@ -67,11 +67,11 @@ impl Run {
     }
 }
 
-/// Only when somebody starts it.
+/// Runs only on request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Manual {}
 
-/// At certain times. Each run is for the data interval that ends when the run is due.
+/// Runs at scheduled times. Each run covers the data interval that ends when the run is due.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("exactlyOneOf" = ["cron", "every"]))]
@@ -80,42 +80,43 @@ pub struct Schedule {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cron: Option<Cron>,
     /// The length of the data intervals, in whole seconds and at least `1m`. The first interval starts at midnight of
-    /// `startDate`, or of 1970-01-01 without one; each further one starts where the one before ends.
+    /// `startDate`, or of 1970-01-01 if `startDate` is omitted. Each further interval starts where the previous one
+    /// ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub every: Option<Duration>,
-    /// The time zone of the cron expression, of `startDate` and of the dates that runs are given.
+    /// The time zone of the cron expression, of `startDate` and of the dates that are passed to runs.
     #[serde(default = "Schedule::default_zone")]
     pub timezone: TimeZone,
-    /// The first day that runs are for.
+    /// The first date that has a run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub start_date: Option<Date>,
-    /// Whether runs that were missed since the start date are made up for.
+    /// Starts a run for each interval since `startDate` that has none.
     #[serde(default)]
     pub catchup: bool,
-    /// How many runs may be under way at once.
+    /// Maximum number of active runs.
     #[serde(default = "Schedule::default_active")]
     #[schemars(range(min = 1, max = 1000))]
     pub max_active_runs: u32,
-    /// The policy for a run that is due while an earlier one has not ended.
+    /// The policy for a run that is due while an earlier run is active.
     #[serde(default)]
     pub concurrency_policy: ConcurrencyPolicy,
-    /// Set to `true` to start no runs by time. The workload stays applied, and can be run by hand. Runs that were missed
-    /// meanwhile start when it is resumed if `catchup` is set; otherwise only the last of them does.
+    /// Starts no scheduled runs. The workload stays applied, and can be started on request. When it is resumed, all
+    /// missed runs start if `catchup` is set; otherwise only the last one does.
     #[serde(default)]
     pub suspended: bool,
-    /// How long after its time a run should be done; later than that, the owner is told.
+    /// Maximum time from queueing a run to its end. Later runs are reported to the owner, and are not stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Duration>,
 }
 
-/// The policy for a run that is due while an earlier one has not ended.
+/// The policy for a run that is due while an earlier run is active.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum ConcurrencyPolicy {
-    /// The new run waits while `maxActiveRuns` are under way.
+    /// The new run waits while `maxActiveRuns` runs are active.
     #[default]
     Queue,
-    /// The earlier run is cancelled, and the new one starts once it has ended.
+    /// The earlier run is cancelled. The new run starts once the earlier one has ended.
     Replace,
 }
 
@@ -136,14 +137,14 @@ impl Schedule {
     }
 }
 
-/// When what it reads is complete.
+/// Runs when the workload's inputs are complete.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = exactly_one)]
 pub enum AssetTrigger {
-    /// When all of these are complete.
+    /// Runs when all of these are complete.
     All(#[schemars(length(min = 1))] Vec<DataRef>),
-    /// When any of these is complete.
+    /// Runs when any of these is complete.
     Any(#[schemars(length(min = 1))] Vec<DataRef>),
 }
 
@@ -155,15 +156,16 @@ impl AssetTrigger {
     }
 }
 
-/// Always: it is started, watched, and started again.
+/// Runs permanently as a stream. The reconciler starts it, monitors it, and restarts it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Continuous {
     #[serde(default)]
     pub trigger: Trigger,
-    /// Where the stream keeps its progress and state. Nothing else may use the same.
+    /// The location of the stream's checkpoint: its progress and its state. No other stream may use it.
     pub checkpoint: Location,
-    /// For a stream that is a program: a number to be raised with every change that the old checkpoint can't take.
+    /// The version of the state of a stream that is a program. Increase it with every change that is incompatible
+    /// with the old checkpoint.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state_version: Option<u32>,
     #[serde(default)]
@@ -172,16 +174,16 @@ pub struct Continuous {
     pub health: Health,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scaling: Option<Scaling>,
-    /// When what the stream writes is told to be complete, so that workloads that wait for it are started.
+    /// When the stream's output is reported as complete, so that dependent workloads start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub completes: Option<Completes>,
-    /// Whether the stream is stopped, and kept so.
+    /// Pauses the job.
     #[serde(default)]
     pub paused: bool,
 }
 
-/// A program that serves: it is kept running, has no checkpoint, and is started again whenever it ends, whatever its exit
-/// code.
+/// Runs permanently as a server without a checkpoint. The reconciler restarts it whenever it ends, regardless of its
+/// exit code.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Service {
@@ -189,19 +191,19 @@ pub struct Service {
     pub upgrade: ServiceUpgrade,
     #[serde(default)]
     pub health: ServiceHealth,
-    /// Set to `true` to stop the service.
+    /// Pauses the service.
     #[serde(default)]
     pub paused: bool,
 }
 
-/// The replacement of a running service by its next revision.
+/// The replacement of a running service by a new revision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceUpgrade {
-    /// What happens when a new revision does not become healthy.
+    /// The action if a new revision does not become healthy.
     #[serde(default)]
     pub on_unhealthy: OnUnhealthy,
-    /// The time that the driver has to end after SIGTERM, before it is killed.
+    /// Grace period of the driver between SIGTERM and SIGKILL.
     #[serde(default = "ServiceUpgrade::default_grace")]
     pub grace: Duration,
 }
@@ -218,14 +220,14 @@ impl Default for ServiceUpgrade {
     }
 }
 
-/// When a service counts as healthy: while its driver runs, once it has run for `stableAfter`.
+/// The conditions under which a service is healthy: its driver is running, and has run for `stableAfter`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceHealth {
-    /// How long a start may take until the driver runs.
+    /// Maximum time from a start until the driver runs.
     #[serde(default = "ServiceHealth::default_start")]
     pub start_within: Duration,
-    /// The time that the driver must have run to count as healthy. A service that ends sooner has failed to start.
+    /// Time that the driver must run before the service counts as healthy. If it ends earlier, the start has failed.
     #[serde(default = "ServiceHealth::default_stable")]
     pub stable_after: Duration,
 }
@@ -246,25 +248,26 @@ impl Default for ServiceHealth {
     }
 }
 
-/// When what a stream writes is told to be complete: whenever its watermark has passed the end of a stretch of time. The
-/// partition that is complete then is `to=` and that end, such as `to=2026-11-20T14:00:00Z`.
+/// When a stream's output is reported as complete: each time the watermark passes the end of an interval. The
+/// reported partition is `to=` and the end of the interval, such as `to=2026-11-20T14:00:00Z`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Completes {
-    /// How long a stretch is, counted from midnight in UTC: `1h` is each full hour, `1d` each day.
+    /// The length of the intervals, which are aligned to midnight UTC: `1h` is each full hour, `1d` each day.
     pub every: Duration,
 }
 
-/// When a stream begins its next batch: exactly one of these.
+/// When a stream starts its next batch: exactly one of these.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = exactly_one)]
 pub enum Trigger {
-    /// As soon as the last one is done.
+    /// Starts a batch as soon as the previous one is done.
     Asap(Asap),
-    /// This long after the last one began.
+    /// Starts a batch this long after the previous one started.
     Every(Duration),
-    /// Without batches, with a checkpoint this often. Experimental in Spark, and for map-like queries only.
+    /// Processes rows without batches, and writes a checkpoint at this interval. Experimental in Spark, and for
+    /// map-like queries only.
     Continuous(Duration),
 }
 
@@ -274,21 +277,21 @@ impl Default for Trigger {
     }
 }
 
-/// As soon as the last batch is done.
+/// Starts a batch as soon as the previous one is done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Asap {}
 
-/// How a running stream gives way to its next revision.
+/// The replacement of a running stream by a new revision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Upgrade {
-    /// What happens when a new revision does not become healthy.
+    /// The action if a new revision does not become healthy.
     #[serde(default)]
     pub on_unhealthy: OnUnhealthy,
-    /// Whether a change that the checkpoint can't take may be applied without asking.
+    /// The policy for changes that are incompatible with the checkpoint.
     #[serde(default)]
     pub reset: Reset,
-    /// How long the running batch may take to finish before the stream is killed.
+    /// Grace period in which the running batch can finish, before the stream is killed.
     #[serde(default = "Upgrade::default_grace")]
     pub grace: Duration,
 }
@@ -305,38 +308,38 @@ impl Default for Upgrade {
     }
 }
 
-/// What happens when a new revision does not become healthy.
+/// The action if a new revision does not become healthy.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum OnUnhealthy {
-    /// The last revision that was healthy takes its place again.
+    /// Rolls back to the last healthy revision.
     #[default]
     Rollback,
-    /// It is kept, and tried again.
+    /// Keeps the new revision and retries it.
     Keep,
-    /// It is stopped.
+    /// Stops the job.
     Pause,
 }
 
-/// Whether a checkpoint may be given up.
+/// The policy for changes that are incompatible with the checkpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Reset {
-    /// Only with `--allow-reset`.
+    /// Applies such a change only with `--allow-reset`.
     #[default]
     Ask,
-    /// Whenever a change needs it. The old checkpoint is kept aside.
+    /// Applies such a change and starts a new checkpoint. The old checkpoint is not deleted.
     Allow,
 }
 
-/// What a stream must do to count as healthy.
+/// The conditions under which a stream is healthy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Health {
-    /// How long a start may take until the first batch is done.
+    /// Maximum time from a start until the first batch is done.
     #[serde(default = "Health::default_start")]
     pub start_within: Duration,
-    /// How long the stream may go without finishing a batch while there is something to read.
+    /// Maximum time without a completed batch while input is available.
     #[serde(default = "Health::default_progress")]
     pub progress_within: Duration,
 }
@@ -357,15 +360,15 @@ impl Default for Health {
     }
 }
 
-/// How the number of executors follows the load, between the bounds of `resources.executors`.
+/// Scaling of the number of executors with the load, within the bounds of `resources.executors`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Scaling {
-    /// How busy the stream should be, in percent of the time between two batches.
+    /// Target utilization: the batch duration in percent of the trigger interval.
     #[serde(default = "Scaling::default_target")]
     #[schemars(range(min = 10, max = 95))]
     pub target_utilization: u32,
-    /// How long nothing changes after a change.
+    /// Minimum time between two changes.
     #[serde(default = "Scaling::default_cool_down")]
     pub cool_down: Duration,
 }
@@ -380,26 +383,27 @@ impl Scaling {
     }
 }
 
-/// The number of attempts of a run, and the failures after which it is tried again. Nothing else retries a job: a retry of
-/// Airflow's task finds the execution of the try before.
+/// The number of attempts of a run, and the failures that are retried. Jobs are retried by the Runner only: a retry
+/// of the Airflow task attaches to the existing execution.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Retry {
-    /// How many attempts a run has, the first one counted.
+    /// Maximum number of attempts of a run, including the first.
     #[serde(default = "Retry::default_attempts")]
     #[schemars(range(min = 1, max = 20))]
     pub attempts: u32,
-    /// How long to wait before the second attempt; each further one waits twice as long.
+    /// Backoff before the second attempt. It doubles with each further attempt.
     #[serde(default = "Retry::default_backoff")]
     pub backoff: Duration,
-    /// The longest wait.
+    /// Maximum backoff.
     #[serde(default = "Retry::default_max_backoff")]
     pub max_backoff: Duration,
-    /// How often a run may be given other resources after a failure that calls for them.
+    /// Maximum number of remedies of a run. A remedy changes the resources of the next attempt after a failure that
+    /// this can fix.
     #[serde(default = "Retry::default_remedies")]
     #[schemars(range(max = 10))]
     pub remedies: u32,
-    /// The failures that are tried again; without it, all that a further attempt can mend.
+    /// The causes of failure that are retried. Default: all causes that another attempt can fix.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub causes: Vec<Cause>,
 }
@@ -434,39 +438,39 @@ impl Default for Retry {
     }
 }
 
-/// A class of failures.
+/// A cause of failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Cause {
-    /// Out of memory, on the heap or beside it.
+    /// Out of memory, in the heap or outside it.
     OutOfMemory,
     /// A node or pod was lost, drained or reclaimed.
     NodeLost,
     /// Shuffle data was lost.
     ShuffleLost,
-    /// No room on the cluster, or a quota used up.
+    /// Insufficient capacity of the cluster, or an exhausted quota.
     Scheduling,
-    /// The image or a dependency could not be fetched.
+    /// The image or a dependency could not be downloaded.
     Dependencies,
-    /// The backend did not answer.
+    /// The backend did not respond.
     Backend,
-    /// The run took too long.
+    /// The run exceeded a timeout.
     Timeout,
     /// The program itself failed.
     UserCode,
 }
 
-/// How long the steps of a run may take.
+/// Timeouts of the phases of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Timeouts {
-    /// From being submitted until the driver runs.
+    /// Maximum time from submission until the driver runs.
     #[serde(default = "Timeouts::default_start")]
     pub start: Duration,
-    /// From the driver's start until it is done. Streams have none.
+    /// Maximum time that a run may take, from the start of the driver. Streams have none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub run: Option<Duration>,
-    /// From being asked to stop until it is killed.
+    /// Grace period from the request to stop until the run is killed.
     #[serde(default = "Timeouts::default_stop")]
     pub stop: Duration,
 }

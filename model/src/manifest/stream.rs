@@ -16,19 +16,19 @@ use super::{DataType, Delay, Duration, FileRef, Identifier, Location, TableName,
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("exactlyOneOf" = ["query", "file"]))]
 pub struct Stream {
-    /// What is read, each under the name by which the query knows it.
+    /// The sources of the stream, by the names that the query uses.
     #[schemars(extend("minProperties" = 1, "propertyNames" = {"format": "identifier"}))]
     pub sources: BTreeMap<Identifier, Source>,
     /// The query, in Spark's dialect of SQL.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub query: Option<String>,
-    /// A file with the query.
+    /// The file that contains the query.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<FileRef>,
-    /// How long late events are waited for, for each source that has them.
+    /// Watermarks of sources: the time that the query waits for late events.
     #[serde(default, skip_serializing_if = "no_watermarks")]
     pub watermark: OneOrMany<Watermark>,
-    /// Sources whose repeated events are dropped before the query.
+    /// Deduplication of sources, before the query.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub deduplicate: Vec<Deduplicate>,
     pub sink: Sink,
@@ -36,7 +36,7 @@ pub struct Stream {
     pub output_mode: OutputMode,
     #[serde(default, skip_serializing_if = "State::is_empty")]
     pub state: State,
-    /// Where a stream that is not `continuous` keeps its progress between runs.
+    /// The location of the checkpoint between runs. Only for streams that are not `continuous`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<Location>,
 }
@@ -45,18 +45,18 @@ fn no_watermarks(watermarks: &OneOrMany<Watermark>) -> bool {
     watermarks.0.is_empty()
 }
 
-/// One thing that a stream reads: exactly one of these.
+/// A source of a stream: exactly one of these.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = exactly_one)]
 pub enum Source {
     /// One or several Kafka topics.
     Kafka(Box<KafkaSource>),
-    /// Files as they arrive in a folder.
+    /// Files in a directory, read as they arrive.
     Files(Box<FileSource>),
-    /// A table: as it is at every batch, or its changes where `stream` is set.
+    /// A table of the catalog. It is read in full with every batch, or as a stream of new rows if `stream` is set.
     Table(ScalarOr<TableSource>),
-    /// Rows made up at a steady rate, for trying things out.
+    /// Generated rows at a constant rate, for tests.
     Rate(Rate),
 }
 
@@ -70,7 +70,7 @@ impl Source {
         }
     }
 
-    /// Whether what arrives makes the stream go on; a static source is read as it is.
+    /// Returns whether the source is streaming. A static source is read in full with every batch.
     pub fn is_streaming(&self) -> bool {
         match self {
             Source::Kafka(kafka) => !kafka.r#static,
@@ -81,7 +81,7 @@ impl Source {
         }
     }
 
-    /// The columns, where the manifest says which there are.
+    /// Returns the columns that the manifest declares.
     pub fn columns(&self) -> Option<&Columns> {
         match self {
             Source::Kafka(kafka) => kafka.schema.as_ref(),
@@ -103,7 +103,7 @@ struct ColumnEntry<'a> {
 }
 
 impl Serialize for Columns {
-    /// As a list, since the order counts and canonical JSON sorts its keys.
+    /// Serializes a list, because the order is significant and canonical JSON sorts the keys of maps.
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(self.0.iter().map(|(name, data_type)| ColumnEntry {
             name: name.into(),
@@ -176,42 +176,45 @@ pub struct KafkaSource {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1))]
     pub topics: Vec<Topic>,
-    /// All topics whose names match, as a Java regular expression.
+    /// A Java regular expression. All topics with matching names are read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub topic_pattern: Option<String>,
-    /// What the value of a message is.
+    /// The format of a message's value.
     #[serde(default)]
     pub format: KafkaFormat,
-    /// The columns of a message's value. Kafka's own are there beside them as `_key`, `_topic`, `_partition`, `_offset` and `_timestamp`; without a schema, as `key`, `value`, `topic`, `partition`, `offset` and `timestamp`.
+    /// The columns of a message's value. Kafka's own columns are added as `_key`, `_topic`, `_partition`, `_offset`
+    /// and `_timestamp`. If the schema is omitted, they are `key`, `value`, `topic`, `partition`, `offset` and
+    /// `timestamp`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schema: Option<Columns>,
-    /// A file with the Avro schema of a message's value.
+    /// The file that contains the Avro schema of a message's value.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub avro_schema: Option<FileRef>,
-    /// Where to begin when there is no checkpoint yet.
+    /// The offsets at which a stream without a checkpoint starts.
     #[serde(default)]
     pub starting_offsets: Offsets,
-    /// How many messages a batch takes at most.
+    /// Maximum number of messages in a batch.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub max_offsets_per_trigger: Option<u64>,
-    /// How many messages a batch waits for.
+    /// Minimum number of messages in a batch.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub min_offsets_per_trigger: Option<u64>,
-    /// Whether to stop when messages are gone before they were read.
+    /// Fails the stream if messages were deleted before they were read.
     #[serde(default = "yes")]
     pub fail_on_data_loss: bool,
-    /// Whether the topics are read as they are at every batch, instead of as a stream.
+    /// Reads the topics in full with every batch, instead of as a stream.
     #[serde(default, rename = "static")]
     pub r#static: bool,
-    /// Options of Spark's Kafka source, and of the consumer with the prefix `kafka.`, for all that has no field here.
+    /// Options of Spark's Kafka source that have no field here. Options of the Kafka consumer have the prefix
+    /// `kafka.`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub options: BTreeMap<String, Scalar>,
 }
 
 impl KafkaSource {
-    /// The topics that are named; none where they are given by a pattern.
+    /// Returns the topics that are listed by name. If the source has a pattern, there are none.
     pub fn named_topics(&self) -> impl Iterator<Item = &Topic> {
         self.topic.iter().chain(&self.topics)
     }
@@ -221,55 +224,55 @@ fn yes() -> bool {
     true
 }
 
-/// What the value of a Kafka message is.
+/// The format of a Kafka message's value.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum KafkaFormat {
     /// A JSON object with a field for each column.
     #[default]
     Json,
-    /// Avro, by the schema in `avroSchema`.
+    /// Avro. Sources use the schema in `avroSchema`.
     Avro,
-    /// A line of values separated by commas.
+    /// A line of comma-separated values.
     Csv,
     /// Text, in one column.
     Text,
-    /// Bytes, as they are.
+    /// Unchanged bytes.
     Raw,
 }
 
-/// Where to begin reading topics.
+/// The offsets at which a stream without a checkpoint starts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Offsets {
-    /// With the oldest message that is still there.
+    /// The oldest available message.
     #[default]
     Earliest,
-    /// With the first message that comes after the start.
+    /// The first message after the start.
     Latest,
 }
 
-/// Files as they arrive in a folder.
+/// Files in a directory, read as they arrive.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FileSource {
-    /// The folder; it may hold `*`.
+    /// The directory. It may contain the wildcard `*`.
     pub path: Location,
     pub format: FileFormat,
-    /// The columns. Formats that carry none of their own need it.
+    /// The columns. Required for formats that don't define them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub schema: Option<Columns>,
-    /// How many files a batch takes at most.
+    /// Maximum number of files in a batch.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub max_files_per_trigger: Option<u64>,
-    /// Whether the newest files are read first.
+    /// Reads the newest files first.
     #[serde(default)]
     pub latest_first: bool,
-    /// What happens to files that were read.
+    /// The action after a file is read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clean_source: Option<CleanSource>,
-    /// Whether the folder is read as it is at every batch, instead of as a stream.
+    /// Reads the directory in full with every batch, instead of as a stream.
     #[serde(default, rename = "static")]
     pub r#static: bool,
     /// Options of Spark's reader of this format.
@@ -283,14 +286,14 @@ impl FileSource {
     }
 }
 
-/// What happens to files that were read.
+/// The action after a file is read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = exactly_one)]
 pub enum CleanSource {
-    /// They are deleted.
+    /// Deletes the file.
     Delete {},
-    /// They are moved to this folder.
+    /// Moves the file to this directory.
     Archive(Location),
 }
 
@@ -300,7 +303,7 @@ pub enum CleanSource {
 pub enum FileFormat {
     /// A JSON object on each line.
     Json,
-    /// Values separated by commas.
+    /// Comma-separated values.
     Csv,
     /// Lines of text, in the column `value`.
     Text,
@@ -313,7 +316,7 @@ pub enum FileFormat {
 }
 
 impl FileFormat {
-    /// Whether the files say themselves which columns they have, and Spark may ask them on a stream.
+    /// Returns whether a stream of this format needs no declared schema.
     pub fn is_self_describing(self) -> bool {
         matches!(self, FileFormat::Text)
     }
@@ -325,7 +328,7 @@ impl FileFormat {
 pub struct TableSource {
     /// The table.
     pub name: TableName,
-    /// Whether the table's new rows are a stream; otherwise it is read as it is at every batch.
+    /// Reads new rows of the table as a stream. If `false`, the table is read in full with every batch.
     #[serde(default)]
     pub stream: bool,
     /// Options of the table's reader.
@@ -333,18 +336,18 @@ pub struct TableSource {
     pub options: BTreeMap<String, Scalar>,
 }
 
-/// Rows made up at a steady rate, with the columns `timestamp` and `value`.
+/// Generated rows at a constant rate, with the columns `timestamp` and `value`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Rate {
-    /// How many rows a second.
+    /// Number of rows per second.
     #[serde(default = "Rate::default_rows")]
     #[schemars(range(min = 1))]
     pub rows_per_second: u64,
-    /// How long the rate takes to get there.
+    /// Time until the rate is reached.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ramp_up_time: Option<Duration>,
-    /// In how many partitions the rows come.
+    /// Number of partitions.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub partitions: Option<u32>,
@@ -356,51 +359,53 @@ impl Rate {
     }
 }
 
-/// How long late events of a source are waited for.
+/// The watermark of a source: the time that the query waits for late events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Watermark {
     /// The source.
     pub source: Identifier,
-    /// The column with the time of the event.
+    /// The column that contains the time of the event.
     #[schemars(length(min = 1))]
     pub column: String,
-    /// How late an event may be.
+    /// Maximum delay of an event.
     pub delay: Delay,
 }
 
-/// Drops events of a source that were seen before. If the source has a watermark, an event is remembered until the watermark has passed its time by `delay`; otherwise it is remembered forever. If the watermark's column is among `columns`, two events are the same only if their times are equal, and an event is remembered until the watermark reaches its time.
+/// Drops repeated events of a source. If the source has a watermark, an event is stored until the watermark has
+/// passed the event's time by `delay`; otherwise it is stored forever. If the watermark's column is one of `columns`,
+/// two events are equal only if their times are equal, and an event is stored until the watermark reaches its time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Deduplicate {
     /// The source.
     pub source: Identifier,
-    /// The columns that make two events the same.
+    /// The columns that identify an event.
     #[schemars(length(min = 1))]
     pub columns: Vec<String>,
-    /// Set in primitives only: the watermark bounds the state although its column is not among `columns`. Primitives
-    /// of releases that kept the state forever do not have it.
+    /// Set in primitives only. The watermark bounds the state although its column is not one of `columns`. Primitives
+    /// of releases that stored the state forever do not have this field.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[schemars(skip)]
     pub within_watermark: bool,
 }
 
-/// What a stream writes: exactly one of these.
+/// The sink of a stream: exactly one of these.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = exactly_one)]
 pub enum Sink {
     /// A Kafka topic.
     Kafka(Box<KafkaSink>),
-    /// Files in a folder.
+    /// Files in a directory.
     Files(FileSink),
     /// A table of the catalog.
     Table(ScalarOr<TableSink>),
-    /// A table of the catalog whose rows are updated, by `MERGE`.
+    /// A table of the catalog that is updated with `MERGE`.
     Merge(Box<MergeSink>),
-    /// A table of a database, by JDBC.
+    /// A table of a database, written over JDBC.
     Jdbc(Box<JdbcSink>),
-    /// The driver's log, for trying things out.
+    /// The log of the driver, for tests.
     Console(Console),
 }
 
@@ -417,7 +422,8 @@ impl Sink {
     }
 }
 
-/// A Kafka topic. The query gives the columns `value` and, if it likes, `key`, `headers` and `partition`; any other query's rows are written as JSON or Avro.
+/// A Kafka topic. A query with a column `value` writes it, and optionally the columns `key`, `headers` and
+/// `partition`. Rows of other queries are encoded in the `format`, except `text` and `raw`, which take one column.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KafkaSink {
@@ -426,25 +432,25 @@ pub struct KafkaSink {
     pub servers: String,
     /// The topic.
     pub topic: Topic,
-    /// What the value of a message is made to be. `raw` takes the column `value` as it is.
+    /// The format of a message's value. `raw` writes the column `value` unchanged.
     #[serde(default)]
     pub format: KafkaFormat,
-    /// The column that is the key of a message.
+    /// The column that contains the key of a message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
-    /// Options of Spark's Kafka sink, and of the producer with the prefix `kafka.`.
+    /// Options of Spark's Kafka sink. Options of the Kafka producer have the prefix `kafka.`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub options: BTreeMap<String, Scalar>,
 }
 
-/// Files in a folder.
+/// Files in a directory.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FileSink {
-    /// The folder.
+    /// The directory.
     pub path: Location,
     pub format: FileFormat,
-    /// The columns by whose values the files are put into folders.
+    /// The columns by which the files are partitioned.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partition_by: Vec<String>,
     /// Options of Spark's writer of this format.
@@ -458,10 +464,10 @@ pub struct FileSink {
 pub struct TableSink {
     /// The table.
     pub name: TableName,
-    /// The columns by which the table is partitioned, where the stream makes it.
+    /// The partition columns, if the stream creates the table.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partition_by: Vec<String>,
-    /// The table's format, where the stream makes it: `iceberg`, `delta`, `parquet`.
+    /// The format of the table, if the stream creates it: `iceberg`, `delta`, `parquet`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,
     /// Options of the table's writer.
@@ -469,38 +475,41 @@ pub struct TableSink {
     pub options: BTreeMap<String, Scalar>,
 }
 
-/// A table of the catalog whose rows are updated, by `MERGE`: a row replaces the one with the same keys, or is added. The table has to exist, in a format that takes `MERGE`, such as Iceberg or Delta.
+/// A table of the catalog that is updated with `MERGE`: a row replaces the row with the same keys, or is inserted.
+/// The table must exist, in a format that supports `MERGE`, such as Iceberg or Delta.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MergeSink {
     /// The table.
     pub table: TableName,
-    /// The columns by which the row to update is found.
+    /// The columns that identify a row.
     #[schemars(length(min = 1))]
     pub keys: Vec<String>,
-    /// The column that decides between several rows of a batch with the same keys: the greatest value wins. Without it, such a batch fails.
+    /// The column that orders rows of a batch with the same keys: the row with the greatest value is written. If
+    /// omitted, such a batch fails.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     pub order_by: Option<String>,
-    /// A column of the query, a boolean: a row where it is true deletes the one with the same keys. The table does not get the column.
+    /// A boolean column of the query. If it is true, the row with the same keys is deleted. The column is not written
+    /// to the table.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     pub delete: Option<String>,
 }
 
-/// A table of a database, by JDBC. The driver's jar comes from `dependencies`.
+/// A table of a database, written over JDBC. The jar of the JDBC driver comes from `dependencies`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct JdbcSink {
-    /// The database, without a user and without a password.
+    /// The JDBC URL of the database, without a user and without a password.
     #[schemars(
         regex(pattern = r"^jdbc:[a-z0-9]+:\S+$"),
         example = "jdbc:postgresql://db.example.com:5432/shop"
     )]
     pub url: String,
-    /// The table, which has to exist. Its name and those of its columns are taken as they are written.
+    /// The table, which must exist. Its name and the names of its columns are quoted, and used exactly as written.
     pub table: TableName,
-    /// The database's user.
+    /// The user of the database.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     pub user: Option<String>,
@@ -508,14 +517,15 @@ pub struct JdbcSink {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = "${secret.shop-db/password}")]
     pub password: Option<String>,
-    /// The way in which rows are written, with its guarantee after a failure.
+    /// The write mode, which determines the guarantee after a failure.
     #[serde(default)]
     pub mode: JdbcMode,
-    /// The columns of a unique index of the table, by which `upsert` finds the row to update.
+    /// The columns of a unique index of the table, by which `upsert` identifies a row.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1))]
     pub keys: Vec<String>,
-    /// The column by which `upsert` decides between several rows of a batch with the same keys: the greatest value wins. Without it, such a batch fails.
+    /// The column by which `upsert` orders rows of a batch with the same keys: the row with the greatest value is
+    /// written. If omitted, such a batch fails.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     pub order_by: Option<String>,
@@ -524,16 +534,16 @@ pub struct JdbcSink {
     pub options: BTreeMap<String, Scalar>,
 }
 
-/// The ways of writing rows to a database.
+/// The write modes of a database sink.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum JdbcMode {
-    /// Rows are added, at least once: after a failure, rows of the last batch may be there again.
+    /// Inserts rows, at least once: after a failure, rows of the last batch may be repeated.
     #[default]
     Append,
-    /// Rows are added exactly once. For PostgreSQL.
+    /// Inserts rows exactly once. Requires PostgreSQL.
     AppendOnce,
-    /// A row replaces the one with the same `keys`, or is added. Exactly once. For PostgreSQL.
+    /// Replaces the row with the same `keys`, or inserts the row. Exactly once. Requires PostgreSQL.
     Upsert,
 }
 
@@ -547,15 +557,15 @@ impl JdbcMode {
     }
 }
 
-/// The driver's log, for trying things out.
+/// The log of the driver, for tests.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Console {
-    /// How many rows of a batch are printed.
+    /// Maximum number of rows of a batch that are printed.
     #[serde(default = "Console::default_rows")]
     #[schemars(range(min = 1))]
     pub rows: u32,
-    /// Whether long values are cut.
+    /// Truncates long values.
     #[serde(default = "yes")]
     pub truncate: bool,
 }
@@ -566,16 +576,16 @@ impl Console {
     }
 }
 
-/// Which rows of its result a stream writes.
+/// The rows of the result that a stream writes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum OutputMode {
-    /// Rows that will never change again.
+    /// Writes rows that are final.
     #[default]
     Append,
-    /// Rows that are new or have changed since the last batch.
+    /// Writes rows that are new or have changed since the last batch.
     Update,
-    /// All rows, with every batch.
+    /// Writes all rows, with every batch.
     Complete,
 }
 
@@ -589,18 +599,18 @@ impl OutputMode {
     }
 }
 
-/// How a stateful query keeps its state.
+/// The state of a stateful query.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct State {
-    /// How many partitions the state has. It is fixed when the stream first starts.
+    /// Number of partitions of the state. It can't be changed after the first start of the stream.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000))]
     pub partitions: Option<u32>,
-    /// Where the state is kept. It is fixed when the stream first starts.
+    /// The state store. It can't be changed after the first start of the stream.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub store: Option<StateStore>,
-    /// How many batches' worth of state and progress are kept to go back to.
+    /// Minimum number of batches whose state and progress are retained for recovery.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 2))]
     pub min_batches_to_retain: Option<u32>,
@@ -612,12 +622,12 @@ impl State {
     }
 }
 
-/// Where the state of a query is kept.
+/// The state store of a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum StateStore {
-    /// In the executors' heap, as Spark has it by default.
+    /// In the heap of the executors, Spark's default.
     Memory,
-    /// In a database beside the heap: for much state.
+    /// In RocksDB, outside the heap. Suitable for large state.
     Rocksdb,
 }

@@ -1,4 +1,4 @@
-//! Text with a meaning: each type is parsed once, and what is wrong with a text is said where its type is defined.
+//! Types of text that are validated when they are parsed. Each type defines its check and its messages.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde::{Serialize, Serializer};
 
 use crate::diag::Code;
 
-/// What is wrong with a text, and what to write instead.
+/// An error in a text, and its remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fault {
     pub code: Code,
@@ -28,7 +28,7 @@ impl Fault {
     }
 }
 
-/// A type of text: the schema's `format`, and how it is checked.
+/// A type of text: the schema's `format` and its check.
 pub struct Format {
     pub name: &'static str,
     pub check: fn(&str) -> Result<(), Fault>,
@@ -40,7 +40,7 @@ impl fmt::Debug for Format {
     }
 }
 
-/// Defines types that hold a text of a certain format.
+/// Defines newtypes of texts with a format.
 macro_rules! text_types {
     ($($(#[doc = $doc:literal])+ $name:ident: $format:literal, $check:path, [$($example:literal),+];)+) => {
         $(
@@ -98,11 +98,11 @@ macro_rules! text_types {
 }
 pub(crate) use text_types;
 
-/// Text, or a number or a boolean as it is written.
+/// A text, or a number or a boolean in its original notation.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Scalar {
     text: String,
-    /// Whether it was a number or a boolean, and not text that looks like one.
+    /// Set for numbers and booleans, unset for texts that look like one.
     bare: bool,
 }
 
@@ -125,7 +125,7 @@ impl Scalar {
 }
 
 impl Serialize for Scalar {
-    /// As text, whatever it was: Spark's settings and arguments are text, and `1.10` must not become `1.1`.
+    /// Serializes a text in all cases: Spark's settings and arguments are texts, and `1.10` must not become `1.1`.
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_str(&self.text)
     }
@@ -156,10 +156,10 @@ impl JsonSchema for Scalar {
     }
 }
 
-/// The name of the newtype that asks a deserializer for a scalar's text as it is written, whatever its type.
+/// The name of the newtype by which a scalar requests its original text from the deserializer, whatever its type.
 pub const AS_WRITTEN: &str = "$dcp::as-written";
 
-/// A short form that is a scalar, or a map.
+/// A scalar as a short form, or a map.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum ScalarOr<T> {
@@ -190,7 +190,7 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ScalarOrVisitor<T> {
         Ok(ScalarOr::Scalar(Scalar::text(text)))
     }
 
-    /// How the tree gives a number or a boolean as it is written.
+    /// Receives a number or a boolean in its original notation from the YAML tree.
     fn visit_bytes<E: de::Error>(self, text: &[u8]) -> Result<Self::Value, E> {
         Ok(ScalarOr::Scalar(Scalar::bare(String::from_utf8_lossy(text))))
     }
@@ -231,7 +231,7 @@ impl<T: JsonSchema> JsonSchema for ScalarOr<T> {
     }
 }
 
-/// One thing or a list of them; always a list once it is read.
+/// A list that may be written as a single value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OneOrMany<T>(pub Vec<T>);
 

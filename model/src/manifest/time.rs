@@ -1,4 +1,4 @@
-//! When things run: cron expressions, time zones, dates.
+//! Cron expressions, time zones and dates.
 
 use std::str::FromStr;
 
@@ -10,7 +10,8 @@ use super::text::text_types;
 use crate::diag::{Code, nearest};
 
 text_types! {
-    /// A cron expression of five fields (minute, hour, day of month, month, day of week), or one of Airflow's names for one.
+    /// A cron expression with five fields (minute, hour, day of month, month, day of week), or one of Airflow's
+    /// presets.
     Cron: "cron", check_cron, ["0 2 * * *", "@daily"];
     /// A time zone by its IANA name.
     TimeZone: "time-zone", check_time_zone, ["UTC", "Europe/Berlin"];
@@ -22,14 +23,15 @@ const NAMES: &[&str] =
     &["@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly", "@midnight", "@annually"];
 
 impl Cron {
-    /// Whether there is any moment at all at which this fires.
+    /// Returns whether the expression matches any time at all.
     pub fn ever_fires(&self) -> bool {
-        // Only a day of the month that some months lack can be one that never comes.
+        // Only days of the month that some months lack can be impossible.
         if self.as_str().split_ascii_whitespace().nth(2).is_none_or(always_comes) {
             return true;
         }
         let Ok(pattern) = pattern(self.as_str()) else { return true };
-        // Any date does: a calendar repeats itself every 28 years in this century, and a cron has no year.
+        // Any start date is valid: in this century, the calendar repeats every 28 years, and a cron expression has no
+        // year.
         let from = jiff::civil::date(2000, 1, 1).at(0, 0, 0, 0);
         pattern.find_next_occurrence(&from, true).is_ok()
     }
@@ -41,7 +43,7 @@ impl Date {
     }
 }
 
-/// Whether every month has such a day.
+/// Returns whether every month has this day.
 fn always_comes(day: &str) -> bool {
     day == "*" || day.parse::<u8>().is_ok_and(|day| day <= 28)
 }
@@ -81,7 +83,7 @@ fn check_cron(text: &str) -> Result<(), Fault> {
     for (field, (name, low, high)) in fields() {
         check_field(field, name, low, high)?;
     }
-    // Airflow's own reader knows none of these.
+    // Airflow's own parser rejects all of these.
     let day_of_month = text.split_ascii_whitespace().nth(2).unwrap_or_default();
     let foreign =
         ["+", "?"].into_iter().find(|sign| text.contains(sign)).or(day_of_month.contains('W').then_some("W"));
@@ -103,8 +105,8 @@ const MONTHS: [&str; 12] =
     ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"];
 const DAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
 
-/// Whether a field is made of numbers, names, ranges, lists, steps and `*` alone, and right. Nearly all are, and a
-/// schedule is looked at several times, so this is worth not asking the parser.
+/// Returns whether a field is valid and consists of numbers, names, ranges, lists, steps and `*` only. Nearly all
+/// are. Schedules are validated several times, so it is worth to avoid the parser.
 fn is_plain(field: &str, name: &str, low: u32, high: u32) -> bool {
     let names: &[&str] = match name {
         "month" => &MONTHS,
@@ -116,7 +118,7 @@ fn is_plain(field: &str, name: &str, low: u32, high: u32) -> bool {
     let number = |text: &str| {
         text.parse::<u32>().ok().filter(|number| (low..=high).contains(number)).or_else(|| by_name(text))
     };
-    // A list that has everything in it is for the parser to judge.
+    // Lists that contain every value are left to the parser.
     let list = field.contains(',');
     field.split(',').all(|item| {
         let (range, step) = item.split_once('/').map_or((item, None), |(range, step)| (range, Some(step)));
@@ -129,7 +131,7 @@ fn is_plain(field: &str, name: &str, low: u32, high: u32) -> bool {
     })
 }
 
-/// Says which number of which field is out of range, which the parser's own message does not.
+/// Reports the number and the field that are out of range, because the parser's message does not.
 fn check_field(field: &str, name: &str, low: u32, high: u32) -> Result<(), Fault> {
     for part in field.split([',', '-']) {
         let number = part.split('/').next().unwrap_or_default();
@@ -151,7 +153,7 @@ fn check_field(field: &str, name: &str, low: u32, high: u32) -> Result<(), Fault
     Ok(())
 }
 
-/// Abbreviations that are in use, and the zone that most people mean by each.
+/// Common abbreviations, and the zone that each of them usually means.
 const ABBREVIATIONS: &[(&str, &str)] = &[
     ("PST", "America/Los_Angeles"),
     ("PDT", "America/Los_Angeles"),
@@ -256,7 +258,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// What is taken without asking the parser, the parser takes.
+        /// The parser accepts everything that the fast path accepts.
         #[test]
         fn plain_crons_are_crons(text in "[0-9*/,-]{1,5} [0-9*/,-]{1,5} [0-9*/,-]{1,5} [0-9*/,-]{1,5} [0-9*/,-]{1,5}") {
             if check_cron(&text).is_ok() {
