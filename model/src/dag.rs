@@ -1,4 +1,4 @@
-//! DAGs of Airflow as data, which the compiler renders as files.
+//! Airflow DAGs as data. The compiler renders them as DAG files.
 
 mod asset;
 mod pairs;
@@ -17,32 +17,32 @@ pub use value::Value;
 #[serde(rename_all = "camelCase")]
 pub struct Dag {
     pub dag_id: String,
-    /// Where what the tasks run is applied: `project`, or `project/target`.
+    /// The scope to which the jobs of the tasks are applied: `project` or `project/target`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub scope: String,
-    /// Whether it is of several workloads, and not of one that is called as it is.
+    /// Set for the DAG of a group of workloads, unset for the DAG of one workload.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub group: bool,
     pub description: String,
     /// Markdown.
     pub doc: String,
-    /// Where tasks have owners of their own, all of these.
+    /// The owner. If tasks have different owners, all of them.
     pub owner: String,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
     pub schedule: Schedule,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_date: Option<Date>,
-    /// An IANA name. The cron expression and the start date are read in it.
+    /// An IANA name. It applies to the cron expression and the start date.
     pub timezone: String,
     pub catchup: bool,
     pub max_active_runs: u32,
     #[serde(default, skip_serializing_if = "ConcurrencyPolicy::is_queue")]
     pub concurrency_policy: ConcurrencyPolicy,
-    /// Set if no run starts by time.
+    /// Set if no run is started by time.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspended: bool,
-    /// How long after it was queued a run should be done. A run that is late is reported, not stopped.
+    /// Maximum time from queueing a run to its end. Later runs are reported, and are not stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_seconds: Option<u64>,
     pub tasks: Vec<Task>,
@@ -54,7 +54,7 @@ impl Dag {
         self.concurrency_policy == ConcurrencyPolicy::Replace
     }
 
-    /// Returns whether runs are started by time, or would be if the DAG were not suspended.
+    /// Returns whether runs are started by time, regardless of whether the DAG is suspended.
     pub fn is_timed(&self) -> bool {
         matches!(self.schedule, Schedule::Cron(_) | Schedule::Every(_))
     }
@@ -63,13 +63,13 @@ impl Dag {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Schedule {
-    /// Five fields, or one of Airflow's presets such as `@daily`, but neither `@once` nor `@continuous`. Each run
-    /// is for the interval that ends when it is due.
+    /// Five fields, or one of Airflow's presets such as `@daily`, except `@once` and `@continuous`. Each run covers
+    /// the interval that ends when the run is due.
     Cron(String),
-    /// Data intervals of this length, counted from midnight of the start date, or of [`EPOCH`] without one. Each run is
-    /// for the interval that ends when it is due.
+    /// Data intervals of this length, counted from midnight of the start date, or of [`EPOCH`] if there is none. Each
+    /// run covers the interval that ends when the run is due.
     Every(Duration),
-    /// Each may be completed by a task of this Airflow, or by whatever else tells the control plane of it.
+    /// Assets that are completed by tasks of this Airflow, or by reports to the control plane.
     Assets {
         mode: AssetMode,
         assets: Vec<Asset>,
@@ -77,7 +77,7 @@ pub enum Schedule {
     Manual,
 }
 
-/// The day from whose midnight intervals are counted where a schedule has no start date.
+/// The start date of a schedule that has none.
 pub const EPOCH: Date = Date { year: 1970, month: 1, day: 1 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -99,13 +99,13 @@ pub struct Date {
 #[serde(rename_all = "camelCase")]
 pub struct Task {
     pub task_id: String,
-    /// Whose it is, where that is not whose the DAG is.
+    /// The owner of the task, if it differs from the owner of the DAG.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub owner: Option<String>,
     /// The address of the job to run, such as `CoreEtlJob/logistics/orders-daily`.
     pub job: String,
     pub fingerprint: String,
-    /// Passed on as they are: Airflow does not take them for templates.
+    /// Passed on unchanged: Airflow does not render them as templates.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "pairs")]
     pub parameters: Vec<(String, Value)>,
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "pairs")]

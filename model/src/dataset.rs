@@ -1,4 +1,4 @@
-//! Datasets: what workloads read and write.
+//! Datasets: the data that workloads read and write.
 
 use std::fmt;
 
@@ -23,7 +23,7 @@ pub enum DatasetKind {
 }
 
 impl DatasetKind {
-    /// Kinds that a caller may name. Checkpoints belong to streams.
+    /// Kinds that users can name. Checkpoints are excluded, because they belong to streams.
     pub const NAMED: [Self; 4] = [Self::Asset, Self::Path, Self::Table, Self::Topic];
 
     pub fn name(self) -> &'static str {
@@ -36,7 +36,7 @@ impl DatasetKind {
         }
     }
 
-    /// Returns the kind that a caller named.
+    /// Returns a kind that users can name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::NAMED.into_iter().find(|kind| kind.name() == name)
     }

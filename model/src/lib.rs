@@ -1,6 +1,6 @@
-//! Manifests and primitives as types.
+//! Types of manifests and primitives.
 //!
-//! Every other crate depends on this one. It reads no YAML, parses no SQL and renders no file; it has no clock, no
+//! All other crates depend on this one. It does not read YAML, parse SQL or render files, and it uses no clock, no
 //! network and no file system.
 
 pub mod dag;

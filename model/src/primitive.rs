@@ -41,7 +41,7 @@ impl Kind {
     }
 }
 
-/// What a primitive is known by: `kind/domain/name`.
+/// The address of a primitive: `kind/domain/name`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
     pub domain: String,
@@ -80,7 +80,7 @@ impl FromStr for Address {
 pub struct Fingerprint(String);
 
 impl Fingerprint {
-    /// Of a canonical text.
+    /// Computes the fingerprint of a canonical text.
     pub fn of(canonical: &str) -> Self {
         let digest = Sha256::digest(canonical.as_bytes());
         let mut text = String::with_capacity(2 * digest.len());
@@ -94,19 +94,19 @@ impl Fingerprint {
         &self.0
     }
 
-    /// Reads what [`as_str`](Self::as_str) gave.
+    /// Reads the text that [`as_str`](Self::as_str) returns.
     pub fn parse(text: &str) -> Option<Self> {
         let digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
         (text.len() == 64 && text.bytes().all(digit)).then(|| Self(text.to_owned()))
     }
 
-    /// Enough of it for people to tell two apart.
+    /// Returns a prefix that is long enough for display.
     pub fn short(&self) -> &str {
         self.0.get(..12).unwrap_or(&self.0)
     }
 }
 
-/// A primitive: what it is, and what it is known by.
+/// A primitive with its address and its fingerprint.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Primitive {
     pub address: Address,
@@ -122,7 +122,7 @@ impl Primitive {
     }
 }
 
-/// What a primitive says.
+/// The content of a primitive.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Body {
     CoreEtlJob(Box<CoreEtlJob>),
@@ -139,7 +139,7 @@ impl Body {
         }
     }
 
-    /// The one way to write this down.
+    /// Serializes the content in its only canonical form.
     pub fn canonical(&self) -> String {
         let value = match self {
             Body::CoreEtlJob(job) => serde_json::to_value(job),
@@ -149,7 +149,7 @@ impl Body {
         canonical(&value.expect("primitives have text as keys, and nothing that JSON can't hold"))
     }
 
-    /// Reads what [`canonical`](Self::canonical) wrote.
+    /// Reads the text that [`canonical`](Self::canonical) returns.
     pub fn parse(kind: Kind, text: &str) -> Result<Self, serde_json::Error> {
         Ok(match kind {
             Kind::CoreEtlJob => Body::CoreEtlJob(serde_json::from_str(text)?),
@@ -159,19 +159,19 @@ impl Body {
     }
 }
 
-/// The static definition of a Spark job: everything a run needs that does not change from run to run.
+/// The static definition of a Spark job: everything that a run needs and that does not change between runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct CoreEtlJob {
     pub metadata: Metadata,
     pub engine: Engine,
-    /// Holds the text of the SQL, also if the manifest names a file, and the type of every parameter.
+    /// Contains the text of the SQL, even if the manifest refers to a file, and the type of every parameter.
     pub job: Job,
     /// Byte ranges of the statements in the SQL of a batch job, unless the whole text is one statement.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub statements: Vec<Range<usize>>,
     pub dependencies: Dependencies,
-    /// Declared and inferred, in order.
+    /// Declared and inferred inputs, in order.
     pub inputs: Vec<Dataset>,
     pub outputs: Vec<Dataset>,
     pub resources: Resources,
@@ -194,7 +194,7 @@ impl CoreEtlJob {
     }
 }
 
-/// An engine version, looked up in the platform's table.
+/// An engine version, resolved with the platform's table of engines.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Engine {
@@ -204,28 +204,28 @@ pub struct Engine {
     pub java: u32,
 }
 
-/// The static definition of an Airflow DAG, and its file.
+/// The static definition of an Airflow DAG, and its DAG file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Orchestrator {
     pub dag: Dag,
-    /// The name of the file, and what stands in it.
+    /// The name and the content of the DAG file.
     pub file: String,
     pub content: String,
 }
 
-/// A job to be kept running.
+/// A job that the reconciler keeps running.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ContinuousJob {
-    /// The address of the job that is run.
+    /// The address of the job.
     pub job: String,
     pub job_fingerprint: Fingerprint,
     #[serde(flatten)]
     pub run: KeptRunning,
 }
 
-/// The kinds of jobs that are kept running.
+/// The kinds of continuous jobs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum KeptRunning {
@@ -257,7 +257,7 @@ impl ContinuousJob {
         }
     }
 
-    /// Returns how long the driver may take to end, once it was asked to.
+    /// Returns the grace period of the driver after a request to stop.
     pub fn grace(&self) -> Duration {
         match &self.run {
             KeptRunning::Service { service } => service.upgrade.grace,

@@ -1,16 +1,16 @@
-//! `${…}` in texts: variables, which are replaced when a manifest is compiled, and parameters and secrets, which stay
-//! references until a run is started.
+//! References `${…}` in texts. Variables are replaced when a manifest is compiled. Parameters and secrets stay
+//! references until a run starts.
 
-/// What can be written.
+/// The help text that lists the valid references.
 pub const HELP: &str =
     "references are `${var.name}`, `${param.name}` and `${secret.name/key}`; `$${` stands for a plain `${`";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Error {
-    /// There is no such variable.
+    /// An unknown variable or parameter.
     Unknown(String),
     Malformed(String),
-    /// With its references replaced, the text would be longer than this.
+    /// The text would exceed this limit after its references are replaced.
     TooLong(usize),
 }
 
@@ -18,11 +18,11 @@ pub enum Error {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Substituted {
     pub text: String,
-    /// Whether the text was one reference and nothing else, so that its type is the variable's.
+    /// Set if the text consists of one reference only. It then has the type of the variable.
     pub whole: bool,
 }
 
-/// A reference that stands in a text.
+/// A reference in a text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reference<'t> {
     Var(&'t str),
@@ -30,10 +30,10 @@ pub enum Reference<'t> {
     Secret { name: &'t str, key: &'t str },
 }
 
-/// One piece of a text.
+/// A piece of a text.
 enum Piece<'t> {
     Text(&'t str),
-    /// `$${`, which stands for `${`.
+    /// The escape `$${`, which stands for `${`.
     Escaped,
     Reference {
         raw: &'t str,
@@ -41,7 +41,7 @@ enum Piece<'t> {
     },
 }
 
-/// The references in a text. Other `${…}` than ours, such as a shell's or Spark's own, are text.
+/// Returns the references in a text. Other `${…}`, such as those of shells or of Spark, are plain text.
 pub fn references(text: &str) -> Result<Vec<Reference<'_>>, Error> {
     let mut found = Vec::new();
     scan(text, |piece| {
@@ -53,7 +53,7 @@ pub fn references(text: &str) -> Result<Vec<Reference<'_>>, Error> {
     Ok(found)
 }
 
-/// Replaces `${var.…}`; nothing where there is none of them. The result has at most `limit` bytes.
+/// Replaces `${var.…}`. Returns `None` if there are no variables. The result has at most `limit` bytes.
 pub fn substitute<'v>(
     text: &str,
     lookup: impl Fn(&str) -> Option<&'v str>,
@@ -80,8 +80,8 @@ pub fn substitute<'v>(
     Ok((replaced > 0).then_some(Substituted { text: result, whole: pieces == 1 }))
 }
 
-/// Replaces `${param.…}`, and takes the escapes away: nothing reads the text after this but for its secrets, whose
-/// references stay. The result has at most `limit` bytes.
+/// Replaces `${param.…}` and removes escapes. This is the last layer, except for references to secrets, which stay in
+/// the text. The result has at most `limit` bytes.
 pub fn resolve<'v>(
     text: &str,
     lookup: impl Fn(&str) -> Option<&'v str>,
@@ -103,7 +103,7 @@ pub fn resolve<'v>(
     Ok(result)
 }
 
-/// Appends a value. Only values can make a text longer than it was, so only they are checked.
+/// Appends a value. The limit is checked here, because only values make a text longer.
 fn push(result: &mut String, value: &str, limit: usize) -> Result<(), Error> {
     if result.len().saturating_add(value.len()) > limit {
         return Err(Error::TooLong(limit));
@@ -144,7 +144,7 @@ fn scan<'t>(text: &'t str, mut piece: impl FnMut(Piece<'t>) -> Result<(), Error>
     Ok(())
 }
 
-/// The reference that `from`, which begins with `${`, begins with.
+/// Parses the reference at the start of `from`, which begins with `${`.
 fn reference(from: &str) -> Result<Option<(&str, Reference<'_>)>, Error> {
     let Some(namespace) = namespace(&from[2..]) else { return Ok(None) };
     let malformed = |why: &str| {
@@ -173,7 +173,8 @@ fn reference(from: &str) -> Result<Option<(&str, Reference<'_>)>, Error> {
     Ok(Some((raw, reference)))
 }
 
-/// The namespace that a text begins with. Looks at the first bytes only, so that scanning a text of many `${` is linear.
+/// Returns the namespace at the start of a text. It reads the first bytes only, so that scanning a text with many
+/// `${` takes linear time.
 fn namespace(text: &str) -> Option<&'static str> {
     ["var", "param", "secret"].into_iter().find(|namespace| {
         text.strip_prefix(namespace)
@@ -235,7 +236,7 @@ mod tests {
         assert_eq!(resolve("${param.a}${param.a}", ten, 19), Err(Error::TooLong(19)));
     }
 
-    /// The shortest of several runs, so that a busy machine does not count.
+    /// Returns the shortest time of several runs, to reduce the influence of the load of the machine.
     fn shortest(work: impl Fn()) -> Duration {
         let run = |_| {
             let begun = Instant::now();
@@ -253,7 +254,7 @@ mod tests {
                 shortest(|| drop(std::hint::black_box(resolve(&text, |_| Some(""), usize::MAX))))
             };
             let (short, long) = (time(4_000), time(64_000));
-            // 16 times the text; quadratic scanning takes 256 times as long.
+            // The text is 16 times as long. Quadratic scanning would take 256 times as long.
             assert!(long < short.max(Duration::from_micros(100)) * 64, "{piece}: {short:?}, {long:?}");
         }
     }

@@ -1,6 +1,6 @@
-//! Finds secrets in text: in logs, to leave them out, and in manifests, to refuse them.
+//! Finds secrets in text: in logs, to redact them, and in manifests, to reject them.
 //!
-//! The module depends on nothing else of the compiler. It looks at every byte a bounded number of times.
+//! The module is independent of the rest of the crate. It reads every byte a bounded number of times.
 
 mod names;
 mod scan;
@@ -11,26 +11,26 @@ use std::ops::Range;
 
 pub use names::by_name;
 
-/// What a text is, which decides what counts as an assignment in it.
+/// The type of a text, which determines the assignments that are recognized in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Text {
-    /// Lines that a program wrote. A value is hidden where it is probably a secret.
+    /// Output of a program. A value is redacted if it is probably a secret.
     Log,
-    /// A value of a manifest. A finding is an error, so it has to be certain.
+    /// A value of a manifest. Findings are errors, so they must be certain.
     Manifest,
-    /// SQL, in which columns may have the names of secrets.
+    /// SQL. Its columns may have the names of secrets.
     Sql,
 }
 
 /// A secret in a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Secret {
-    /// The bytes of the secret alone, without its name and its quotes.
+    /// The range of the secret, without its name and its quotes.
     pub range: Range<usize>,
     pub kind: Kind,
 }
 
-/// Why a text is taken for a secret.
+/// The reason why a text is considered a secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A setting, option or field with the name of a secret.
@@ -58,17 +58,17 @@ impl Kind {
     }
 }
 
-/// Returns the secrets in a text, in the order of their places, none inside of another.
+/// Returns the secrets in a text, ordered by position. They do not overlap.
 pub fn find(text: &str, kind: Text) -> Vec<Secret> {
     scan::scan(text, kind)
 }
 
-/// What stands in the place of a secret.
+/// The replacement of a secret.
 pub const HIDDEN: &str = "…";
 
-/// Returns a log without its secrets. Lines stay lines.
+/// Returns a log without its secrets. Line breaks are preserved.
 pub fn redact(log: &str) -> Cow<'_, str> {
-    // Where one secret is hidden, what is beside it may be seen to be another one. That ends after a few times.
+    // Redacting a secret can reveal another one beside it, so several passes are needed. Their number is limited.
     const TIMES: usize = 8;
     let mut redacted = Cow::Borrowed(log);
     for _ in 0..TIMES {

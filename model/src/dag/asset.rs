@@ -1,4 +1,4 @@
-//! A dataset as Airflow knows it.
+//! Airflow assets of datasets.
 
 use std::fmt::Write as _;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dataset::{Dataset, DatasetKind};
 
-/// Airflow takes no longer name and no longer URI.
+/// Airflow's maximum length of the name and of the URI of an asset.
 pub const MAX_ASSET: usize = 1500;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -16,8 +16,9 @@ pub struct Asset {
     pub uri: String,
 }
 
-/// A name for people, and a URI that is the same wherever it is produced or waited for. Airflow takes a URI apart,
-/// leaves out fragments and puts queries in order: in these there is neither, so that two datasets are never one.
+/// Converts a dataset to an asset with a readable name, and with a URI that is equal for producers and consumers.
+/// Airflow normalizes URIs: it drops fragments and sorts queries. Both are therefore encoded, so that different
+/// datasets stay different assets.
 impl From<&Dataset> for Asset {
     fn from(Dataset { kind, name }: &Dataset) -> Self {
         let uri = match (*kind, name.split_once("://")) {
@@ -32,7 +33,7 @@ impl From<&Dataset> for Asset {
     }
 }
 
-/// A bucket or a host. Airflow drops what is before an `@` where it holds a colon, as that may be a password.
+/// Encodes a bucket or a host. Airflow drops the part before `@` if it contains a colon, as that may be a password.
 fn authority(text: &str) -> String {
     match text.rsplit_once('@') {
         Some((user, host)) => format!("{}@{}", encoded(user, ""), encoded(host, ":")),

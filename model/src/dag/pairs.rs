@@ -1,4 +1,4 @@
-//! Ordered pairs, written as a map.
+//! Serialization of ordered pairs as a map.
 
 use std::fmt;
 use std::marker::PhantomData;

@@ -1,33 +1,32 @@
 use serde::{Deserialize, Serialize};
 
-/// What a task can be told about the run it belongs to: the only Airflow template expressions there are.
+/// A property of the run that a task can use. Each is an Airflow template expression; no others are used.
 ///
-/// A run that a cron schedule started has a logical date and a data interval, the two together. A run that
-/// assets started has neither, and one started by hand has them only if whoever started it gave a date. There
-/// a task that asks for one fails when its template is rendered, before anything is submitted: names that are
-/// not defined are errors in Airflow's templates, not empty text. What every run has is its id and the moment
-/// after which it was due.
+/// Runs that a cron schedule starts have a logical date and a data interval. Runs that assets start have neither.
+/// Runs that are started manually have both only if a date was given. If a task uses a property that its run lacks,
+/// rendering its template fails before anything is submitted, because Airflow rejects undefined names in templates.
+/// All runs have an id and a time after which they are due.
 ///
-/// All but [`RunValue::LocalDate`] and the dates of the interval are in UTC, whatever the schedule's time zone: a run for
-/// 2026-01-02 00:00 in Berlin has the `Date` 2026-01-01. Timestamps are ISO 8601 with their offset.
+/// All values except [`RunValue::LocalDate`] and the dates of the interval are in UTC, regardless of the time zone of
+/// the schedule: a run at 2026-01-02 00:00 in Berlin has the `Date` 2026-01-01. Timestamps are ISO 8601 with an
+/// offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum RunValue {
-    /// The day of the logical date: `2026-01-01`. In a run that a cron schedule started, that is the start of its
-    /// data interval. In one started by hand it is the date that was given, and the interval is the last complete
-    /// one before it.
+    /// The day of the logical date: `2026-01-01`. In scheduled runs, it is the start of the data interval. In manual
+    /// runs, it is the date that was given, and the interval is the last complete one before it.
     Date,
-    /// The same day in the time zone of the schedule.
+    /// The day of the logical date in the time zone of the schedule.
     LocalDate,
     /// The logical date: `2026-01-01T00:00:00+00:00`.
     Timestamp,
     IntervalStart,
-    /// The day on which the interval begins, in the time zone of the schedule.
+    /// The first day of the interval, in the time zone of the schedule.
     IntervalStartDate,
     IntervalEnd,
     IntervalEndDate,
-    /// The moment after which the run was due: the end of its data interval, or the last event that an
-    /// asset-triggered run waited for.
+    /// The time after which the run is due: the end of its data interval, or the last event for which an
+    /// asset-triggered run waited.
     RunAfter,
     RunAfterDate,
     /// Unique within the DAG.
@@ -48,7 +47,7 @@ impl RunValue {
         RunValue::RunId,
     ];
 
-    /// Whether runs that assets or people start have it too.
+    /// Returns whether asset-triggered and manual runs have the value too.
     pub fn available_without_logical_date(self) -> bool {
         match self {
             RunValue::Date
@@ -62,7 +61,7 @@ impl RunValue {
         }
     }
 
-    /// Whether it says which part of the data a run is for.
+    /// Returns whether the value identifies the data that a run processes.
     pub fn is_of_data(self) -> bool {
         self != RunValue::RunId
     }

@@ -1,4 +1,4 @@
-//! Constants in DAGs, written as JSON in plans and fingerprints.
+//! Constants in DAGs. Plans and fingerprints contain them as JSON.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::pairs::{self, Pairs};
 
-/// A constant of JSON without floats, so that equal data has equal text.
+/// A JSON constant. Floats are excluded, so that equal data has equal text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
     None,

@@ -1,17 +1,18 @@
-//! Every code there is. A code is never given to another problem, and never taken away.
+//! All diagnostic codes. A code is never reused for another problem, and never removed.
 //!
-//! Each has a page, `docs/diagnostics/<CODE>.md`, that `dcp explain` shows; a test holds the two together.
+//! Each code has a page, `docs/diagnostics/<CODE>.md`, which `dcp explain` shows. A test checks that the codes and
+//! the pages match.
 
 use std::fmt;
 
-/// How much a problem matters.
+/// The severity of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
     /// The manifest can't be compiled.
     Error,
-    /// It can, and probably does not do what was meant. `--deny-warnings` makes it an error.
+    /// The manifest can be compiled, but is probably wrong. `--deny-warnings` turns warnings into errors.
     Warning,
-    /// Something that is good to know, and never an error: what could not be checked, above all.
+    /// Information that is never an error. Most notes are about things that could not be checked.
     Note,
 }
 
@@ -32,7 +33,7 @@ pub struct Code(u16);
 pub struct CodeInfo {
     pub code: Code,
     pub severity: Severity,
-    /// What problems of this code have in common, as a heading.
+    /// The title of the code's page.
     pub title: &'static str,
 }
 
@@ -48,7 +49,7 @@ impl Code {
         &ALL[at.expect("a Code can only be one of the constants below, and each has its row in ALL")]
     }
 
-    /// Every code, in ascending order.
+    /// Returns all codes, in ascending order.
     pub fn all() -> &'static [CodeInfo] {
         ALL
     }
@@ -101,7 +102,7 @@ codes! {
     FOREIGN_REFERENCE = 24, Warning, "A reference that nothing replaces";
     MORE_PROBLEMS = 29, Error, "More problems than are shown";
 
-    // Scalars with a meaning of their own.
+    // Scalars with a format.
     BAD_CRON = 30, Error, "A cron expression is wrong";
     BAD_TIMEZONE = 31, Error, "A time zone that does not exist";
     BAD_DURATION = 32, Error, "A duration is malformed";

@@ -1,6 +1,6 @@
-//! The nearest valid name, and lists of names as a sentence has them.
+//! Suggestions for misspelt names, and lists of names for messages.
 
-/// The candidate that `name` was probably meant to be, if one is near enough to be worth saying.
+/// Returns the candidate that is most similar to `name`, if it is similar enough.
 pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let lower = name.to_ascii_lowercase();
     candidates
@@ -10,7 +10,7 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// Names of several parts, such as those of tables, of which there may be very many.
+/// Names of several parts, such as tables. Their number may be very large.
 #[derive(Debug)]
 pub struct Dotted<'a> {
     known: Vec<Known<'a>>,
@@ -23,12 +23,12 @@ struct Known<'a> {
     parts: Box<[Part]>,
 }
 
-/// What there is to look at of most names to see that they are not near.
+/// Properties of a part of a name by which most names are excluded without a computation of their distance.
 #[derive(Debug)]
 struct Part {
-    /// Which letters are in it.
+    /// A bit set of the letters in the part.
     letters: u64,
-    /// How many edits may be in it.
+    /// The maximum number of edits of the part.
     edits: usize,
 }
 
@@ -41,8 +41,8 @@ impl<'a> Dotted<'a> {
         Self { known: names.into_iter().map(known).collect() }
     }
 
-    /// The one that `name` was probably meant to be: each part must be near, or the shorter one must be how the longer
-    /// one ends.
+    /// Returns the name that is most similar to `name`. Either all parts are similar, or the shorter name is a suffix
+    /// of the longer one.
     pub fn nearest(&self, name: &str) -> Option<&'a str> {
         let lower = name.to_ascii_lowercase();
         let mine = parts(&lower);
@@ -60,7 +60,7 @@ fn parts(name: &str) -> Box<[Part]> {
     name.split('.').map(|part| Part { letters: letters(part), edits: limit(part) }).collect()
 }
 
-/// An edit changes two letters at most.
+/// Compares the letters only: each edit changes at most two of them.
 fn may_be_near(name: &[Part], other: &[Part]) -> bool {
     let near = |(mine, theirs): (&Part, &Part)| {
         (mine.letters ^ theirs.letters).count_ones() as usize <= 2 * mine.edits
@@ -78,9 +78,9 @@ fn dotted_distance(name: &str, other: &str) -> Option<usize> {
     rest.ends_with('.').then_some(rest.len())
 }
 
-/// How many edits are between two names, if they are few enough.
+/// Returns the number of edits between two names, if it is small enough.
 fn distance(name: &str, other: &str) -> Option<usize> {
-    // The distance takes time in proportion to the product of both lengths.
+    // Computing the distance takes time proportional to the product of both lengths.
     if name.len().max(other.len()) > LONGEST {
         return None;
     }
@@ -88,10 +88,10 @@ fn distance(name: &str, other: &str) -> Option<usize> {
     (distance <= limit(name) || singular(name) == singular(other)).then_some(distance)
 }
 
-/// Longer names are not compared.
+/// Maximum length of names that are compared.
 const LONGEST: usize = 256;
 
-/// A name of four letters may be one edit away, one of eight two, and so on; never more than a third of it.
+/// Returns the maximum number of edits: a third of the length, between 1 and 4.
 fn limit(name: &str) -> usize {
     (name.chars().count() / 3).clamp(1, 4)
 }
@@ -100,7 +100,7 @@ fn singular(name: &str) -> &str {
     name.strip_suffix('s').unwrap_or(name)
 }
 
-/// "`a`", "`a` or `b`", "`a`, `b` or `c`".
+/// Returns "`a`", "`a` or `b`", "`a`, `b` or `c`".
 pub fn list<'a>(names: impl IntoIterator<Item = &'a str>, conjunction: &str) -> String {
     let quoted: Vec<String> = names.into_iter().map(|name| format!("`{name}`")).collect();
     match quoted.split_last() {

@@ -1,17 +1,17 @@
-//! One way to write JSON: keys in order, no white space.
+//! Canonical JSON: sorted keys, no white space.
 
 use std::fmt::Write as _;
 
 use serde_json::Value;
 
-/// The canonical text of a value.
+/// Returns the canonical text of a value.
 pub fn canonical(value: &Value) -> String {
     let mut text = String::new();
     write(value, &mut text);
     text
 }
 
-/// The order of keys is seen to here, and not left to how `serde_json` happens to be built.
+/// Sorts the keys explicitly, because the order in `serde_json` depends on its features.
 fn write(value: &Value, out: &mut String) {
     match value {
         Value::Object(members) => {

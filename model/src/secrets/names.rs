@@ -1,15 +1,15 @@
-//! Names of secrets, and values that are none.
+//! Names of secrets, and values that are not secrets.
 
 use super::{Kind, shapes};
 
-/// How much a name says about its value.
+/// The strength of the indication that a name gives about its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Strength {
-    /// The value is a secret unless it is a reference, a mask, a type or the like.
+    /// The value is a secret unless it is a reference, a mask, a type or similar.
     Strong,
-    /// The name has other uses, so the value has to look like a secret as well.
+    /// The name has other uses too, so the value must look like a secret.
     Weak,
-    /// The value has to be as random as a signature.
+    /// The value must look as random as a signature.
     Signature,
 }
 
@@ -45,7 +45,7 @@ const STRONG: &[&str] = &[
     "storepass",
 ];
 
-/// Endings that have to be a word of their own: `db_pwd` and `dbPwd`, not `compass`.
+/// Endings that must be separate words: `db_pwd` and `dbPwd`, but not `compass`.
 const WORDS: &[(&str, Strength)] = &[
     ("pwd", Strength::Weak),
     ("pass", Strength::Weak),
@@ -56,11 +56,11 @@ const WORDS: &[(&str, Strength)] = &[
     ("signature", Strength::Signature),
 ];
 
-/// Names that end in `token` and belong to something else than a login.
+/// Words before `token` in names that are not related to a login.
 const OTHER_TOKENS: &[&str] =
     &["next", "page", "continuation", "continue", "bos", "eos", "pad", "unk", "mask", "stop", "sep", "cls"];
 
-/// The last three letters of all names in [`STRONG`] and [`WORDS`]. Nearly every name ends otherwise.
+/// The last three letters of all names in [`STRONG`] and [`WORDS`]. They exclude nearly all names quickly.
 const TAILS: &[[u8; 3]] = &[
     *b"ord", *b"swd", *b"ase", *b"ret", *b"key", *b"ken", *b"ass", *b"pwd", *b"ial", *b"als", *b"sig",
     *b"ure",
@@ -74,10 +74,10 @@ fn tail(name: &[u8]) -> Option<[u8; 3]> {
     Some([first, second, third])
 }
 
-/// Returns what a name says about its value. Nothing, for most names.
+/// Returns the strength of a name, or `None` for most names.
 pub(super) fn strength(name: &str) -> Option<Strength> {
     let bytes = name.as_bytes();
-    // Azure's settings name the account last.
+    // Settings of Azure have the name of the account at the end.
     if bytes.len() > 16 && (name.contains("fs.azure.account.key.") || name.contains("fs.azure.sas.")) {
         return Some(Strength::Strong);
     }
@@ -92,13 +92,13 @@ pub(super) fn strength(name: &str) -> Option<Strength> {
     (!other).then_some(*strength)
 }
 
-/// Whether a name ends with these letters, whatever their case and the separators among them.
+/// Returns whether a name ends with these letters. Case and separators are ignored.
 fn ends_with(name: &[u8], ending: &[u8]) -> bool {
     let mut letters = name.iter().rev().filter(|byte| byte.is_ascii_alphanumeric());
     ending.iter().rev().all(|byte| letters.next().is_some_and(|letter| letter.eq_ignore_ascii_case(byte)))
 }
 
-/// Whether the last word of a name, in snake case, camel case or with dashes, is `word`.
+/// Returns whether `word` is the last word of a name in snake case, camel case or kebab case.
 fn is_last_word(name: &[u8], word: &[u8]) -> bool {
     let Some(start) = name.len().checked_sub(word.len()) else { return false };
     let (before, last) = name.split_at(start);
@@ -114,14 +114,14 @@ fn is_last_word(name: &[u8], word: &[u8]) -> bool {
 
 /// Decides whether the value of a named field of a manifest is a secret.
 pub fn by_name(name: &str, value: &str) -> Option<Kind> {
-    // A field `secret` of a manifest names one.
+    // The field `secret` of a manifest contains the name of a secret.
     let strength = strength(name.trim_start_matches('-')).filter(|_| name != "secret")?;
     let sentence = value.contains(' ');
     let secret = !sentence && is_literal(name, value) && convinces(strength, value);
     secret.then_some(Kind::Named)
 }
 
-/// Whether a value is enough of a secret for a name of this strength.
+/// Returns whether a value looks enough like a secret for a name of this strength.
 pub(super) fn convinces(strength: Strength, value: &str) -> bool {
     match strength {
         Strength::Strong => true,
@@ -130,7 +130,7 @@ pub(super) fn convinces(strength: Strength, value: &str) -> bool {
     }
 }
 
-/// Whether a value looks random rather than like a word: digits among letters, or capitals inside of it.
+/// Returns whether a value looks random: it has letters and digits, or capitals inside a word.
 pub(super) fn is_opaque(value: &str) -> bool {
     let bytes = value.as_bytes();
     let letters = bytes.iter().any(u8::is_ascii_alphabetic);
@@ -139,7 +139,7 @@ pub(super) fn is_opaque(value: &str) -> bool {
     bytes.len() >= 6 && letters && (digits || inner)
 }
 
-/// Words that stand for a value, and types that a column or a parameter of that name may have.
+/// Placeholders of values, and types of columns or parameters.
 const NO_VALUES: &[&str] = &[
     "true",
     "false",
@@ -186,7 +186,7 @@ const NO_VALUES: &[&str] = &[
     "variant",
 ];
 
-/// Words that follow an option where it is only spoken of: `use --password to set it`.
+/// Words that follow an option in prose: `use --password to set it`.
 const PROSE: &[&str] = &[
     "a", "and", "are", "argument", "as", "at", "but", "can", "cannot", "flag", "for", "from", "if", "in",
     "instead", "is", "may", "must", "not", "of", "on", "option", "or", "should", "that", "the", "then", "to",
@@ -197,9 +197,9 @@ pub(super) fn is_prose(value: &str) -> bool {
     PROSE.iter().any(|word| value.eq_ignore_ascii_case(word))
 }
 
-/// Whether a value is one, and not a reference, a mask, a place, a type, or an expression that has the value.
+/// Returns whether a value is a literal, and not a reference, a mask, a path, a type or an expression.
 pub(super) fn is_literal(name: &str, value: &str) -> bool {
-    // What stands before a reference is a secret of its own, unless it is as short as a prefix.
+    // The text before a reference is a secret itself, unless it is as short as a prefix.
     let value = match value.find("${") {
         Some(at) if at < 8 => return false,
         Some(at) => &value[..at],
@@ -212,12 +212,12 @@ pub(super) fn is_literal(name: &str, value: &str) -> bool {
     if value.starts_with("%s") || value.starts_with("%(") || is_place(value) {
         return false;
     }
-    // What follows is only true of short values, so that long ones are not looked at again and again.
+    // The remaining checks match short values only. Skipping long ones bounds the time.
     if value.len() > 64 {
         return true;
     }
     let masked = value.chars().all(|c| matches!(c, '*' | 'x' | 'X' | '.' | '-' | '_' | '#' | '•' | '…'));
-    // A single `x` is more of a value than of a mask.
+    // A single `x` is more likely a value than a mask.
     if masked && value.len() > 1 {
         return false;
     }
@@ -231,14 +231,14 @@ pub(super) fn is_literal(name: &str, value: &str) -> bool {
     !NO_VALUES.contains(&plain.as_str()) && !is_expression(value) && !own()
 }
 
-/// Whether a value is the path or the address of a file.
+/// Returns whether a value is a path or a URI.
 fn is_place(value: &str) -> bool {
-    // Keys of AWS may begin with a slash.
+    // AWS keys may begin with a slash.
     let path = value.starts_with('/') && !shapes::is_aws_secret(value);
     path || value.starts_with("./") || value.starts_with("~/") || value.contains("://")
 }
 
-/// Whether a value is code that has the secret: `os.environ["X"]`, `self.password`, `get_token()`.
+/// Returns whether a value is code that evaluates to the secret: `os.environ["X"]`, `self.password`, `get_token()`.
 fn is_expression(value: &str) -> bool {
     let code =
         ["self.", "os.environ", "os.getenv", "getenv(", "System.getenv", "sys.env", "dbutils.", "args."];

@@ -1,15 +1,15 @@
-//! Goes through a text once, word by word.
+//! Scans a text once, word by word.
 
 use std::ops::Range;
 
 use super::names::{self, Strength};
 use super::{Kind, Secret, Text, shapes};
 
-/// Spaces that may stand between a name and its value.
+/// Maximum number of spaces between a name and its value.
 const GAP: usize = 8;
 
-/// How much of a value is looked at to find out whether it is a secret. So text is not read again and again where value
-/// after value is none.
+/// Maximum length of the prefix of a value that is examined. It bounds the time for texts with many values that are
+/// not secrets.
 const ENOUGH: usize = 512;
 
 pub(super) fn scan(text: &str, kind: Text) -> Vec<Secret> {
@@ -30,14 +30,14 @@ struct Scanner<'t> {
     sql: Sql,
 }
 
-/// Where in SQL the scanner is.
+/// The state of the scanner in SQL.
 #[derive(Default)]
 struct Sql {
-    /// Within the literal or the name that this quote began.
+    /// The quote of the current literal or quoted name.
     quote: Option<u8>,
-    /// Within the options of a table, or in a `SET`, where a name is that of a setting and not that of a column.
+    /// Set in the options of a table and in `SET`, where names are settings and not columns.
     settings: bool,
-    /// In an `UPDATE` or a `MERGE`, whose `SET` is about columns.
+    /// Set in `UPDATE` and `MERGE`, whose `SET` assigns columns.
     update: bool,
 }
 
@@ -68,15 +68,15 @@ impl Sql {
     }
 }
 
-/// What stands between a name and its value.
+/// The separator between a name and its value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Separator {
     /// `=`, `=>`, `:=`, `->`.
     Assigned,
     Colon,
-    /// White space, behind an option of a command line.
+    /// White space after a command-line option.
     Option,
-    /// White space before a literal, as in options of SQL.
+    /// White space before a literal, as in SQL options.
     Juxtaposed,
     /// `<password>…</password>`, and `<name>…password</name><value>…</value>`.
     Xml,
@@ -84,7 +84,7 @@ enum Separator {
     Argument,
 }
 
-/// The beginning of a value, and how it ends.
+/// The range of a value, and its quote.
 struct Value {
     range: Range<usize>,
     /// The quote, and the number of backslashes before it.
@@ -129,7 +129,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// Finds the tokens in what stands between a name and its value, such as a user.
+    /// Finds tokens between a name and its value, such as a user name.
     fn between(&mut self, from: usize, to: usize) {
         let mut at = from;
         while at < to {
@@ -138,7 +138,7 @@ impl Scanner<'_> {
                 self.found.push(secret);
             }
             at += length.max(1);
-            // The next word begins on the boundary of a character.
+            // Continues at a character boundary.
             at = self.text.ceil_char_boundary(at).min(to.max(at));
         }
     }
@@ -165,7 +165,7 @@ impl Scanner<'_> {
         Some(secret)
     }
 
-    /// The secret key that stands in the same line, not far behind its id.
+    /// Returns the AWS secret key that follows its id on the same line, within a limited distance.
     fn aws_secret(&self, from: usize) -> Option<Range<usize>> {
         const NEAR: usize = 200;
         let base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'+');
@@ -182,7 +182,7 @@ impl Scanner<'_> {
         None
     }
 
-    /// `scheme://user:password@host`, and Oracle's `jdbc:oracle:thin:user/password@host`.
+    /// Finds the password in `scheme://user:password@host` and in Oracle's `jdbc:oracle:thin:user/password@host`.
     fn uri(&self, end: usize, word: &str) -> Option<Secret> {
         let rest = &self.bytes[end..];
         let (from, divider) = match rest {
@@ -205,7 +205,7 @@ impl Scanner<'_> {
             .then_some(Secret { range, kind: Kind::Uri })
     }
 
-    /// `Authorization: Bearer …`, and `Bearer …` alone.
+    /// Finds the credential in `Authorization: Bearer …`, and in `Bearer …` alone.
     fn header(&self, start: usize, word: &str) -> Option<Secret> {
         const NAME: &str = "authorization";
         let bearer = word.eq_ignore_ascii_case("bearer");
@@ -224,7 +224,7 @@ impl Scanner<'_> {
         let is_scheme = !bearer && scheme.iter().any(|it| self.text[value.clone()].eq_ignore_ascii_case(it));
         let value = if is_scheme { self.unquoted(self.after_spaces(value.end), ENOUGH) } else { value };
         let text = &self.text[value.clone()];
-        // A word behind `Bearer` or `authorization` is a word, as in "bearer authentication is required".
+        // Ordinary words may follow `Bearer` or `authorization`, as in "bearer authentication is required".
         let credential = names::is_literal(NAME, text)
             && match (bearer, is_scheme) {
                 (_, true) => text.len() >= 3,
@@ -235,7 +235,7 @@ impl Scanner<'_> {
         credential.then_some(Secret { range, kind: Kind::Header })
     }
 
-    /// `curl -u user:password`.
+    /// Finds the password in `curl -u user:password`.
     fn user(&self, end: usize, word: &str) -> Option<Secret> {
         if !matches!(word, "-u" | "--user" | "--proxy-user" | "-U") {
             return None;
@@ -248,13 +248,13 @@ impl Scanner<'_> {
         let Value { range, .. } = self.value(from)?;
         let (user, password) = self.text[range.clone()].split_once(':')?;
         let digits = password.bytes().all(|byte| byte.is_ascii_digit()) && password.len() < 8;
-        // `docker run -u app:app` names a group.
+        // In `docker run -u app:app`, the second part is a group.
         let group = digits || user == password || user.contains('/');
         let range = range.start + user.len() + 1..range.end;
         (!group && names::is_literal(user, password)).then_some(Secret { range, kind: Kind::Named })
     }
 
-    /// A value behind the name of a secret.
+    /// Finds the value after the name of a secret.
     fn named(&self, start: usize, word: &str) -> Option<Secret> {
         let strength = names::strength(word)?;
         let end = start + word.len();
@@ -272,35 +272,36 @@ impl Scanner<'_> {
             Separator::Option => !value.starts_with('-') && !names::is_prose(value),
             Separator::Juxtaposed => self.is_setting(end),
         };
-        // A key in several lines is found by its own first line.
+        // A key of several lines is found by its own first line.
         let elsewhere = value.starts_with("-----BEGIN") || self.is_code(&range);
         let secret =
             settled && !elsewhere && names::is_literal(word, value) && names::convinces(strength, value);
         secret.then(|| Secret { range: self.whole(&Value { range, quote }), kind: Kind::Named })
     }
 
-    /// Whether a name in SQL, which ends at `end`, is that of a setting.
+    /// Returns whether the SQL name that ends at `end` is the name of a setting.
     fn is_setting(&self, end: usize) -> bool {
         let arrow = self.text[self.after_spaces(end)..].starts_with("=>");
         let literal = matches!(self.sql.quote, Some(b'\'' | b'"'));
         self.sql.settings || literal || arrow
     }
 
-    /// In prose, what follows a colon is a value if nothing more is said: `password: hunter`, not `password: must have 8
-    /// characters`.
+    /// Returns whether the line has no more words after a value. In prose, `password: hunter` has a value, and
+    /// `password: must have 8 characters` does not.
     fn ends_a_statement(&self, end: usize) -> bool {
         let more = self.byte(self.after_spaces(end));
         self.kind == Text::Log && more.is_none_or(|byte| byte.is_ascii() && !byte.is_ascii_alphanumeric())
     }
 
-    /// `get_token()` and `config["password"]` in a line of a program are no values.
+    /// Returns whether a value is code. `get_token()` and `config["password"]` in a line of a program are not
+    /// secrets.
     fn is_code(&self, value: &Range<usize>) -> bool {
         let text = &self.text[value.clone()];
         let name = text.bytes().all(is_word) && !names::is_opaque(text);
         self.kind == Text::Log && name && matches!(self.byte(value.end), Some(b'(' | b'['))
     }
 
-    /// Finds out what stands between a name and its value, and where the value begins.
+    /// Returns the separator after a name, the start of the value, and whether the name is quoted.
     fn separator(&self, start: usize, end: usize, word: &str) -> Option<(Separator, usize, bool)> {
         let mut at = end;
         while at < end + 4 && self.byte(at) == Some(b'\\') {
@@ -336,7 +337,7 @@ impl Scanner<'_> {
         }
     }
 
-    /// Whether the quoted text that begins at `start` is an argument of a call that sets something.
+    /// Returns whether the quoted text that begins at `start` is an argument of a call that sets a value.
     fn is_call(&self, start: usize) -> bool {
         let before = &self.text[..start - 1];
         ["option(", "config(", "set(", "put(", "setProperty(", "header(", "conf("]
@@ -344,7 +345,7 @@ impl Scanner<'_> {
             .any(|call| before.ends_with(call))
     }
 
-    /// Where a value begins, if what stands at `at` assigns one.
+    /// Returns the start of the value, if there is an assignment at `at`.
     fn after_separator(&self, at: usize) -> Option<usize> {
         let at = self.after_spaces(at);
         let rest = &self.bytes[at..];
@@ -363,7 +364,7 @@ impl Scanner<'_> {
         at + spaces
     }
 
-    /// All of a value of which the beginning was looked at.
+    /// Returns the whole range of a value, if only a prefix of it was examined.
     fn whole(&self, value: &Value) -> Range<usize> {
         let start = value.range.start;
         match value.quote {
@@ -373,10 +374,10 @@ impl Scanner<'_> {
         }
     }
 
-    /// The value that begins at a place, behind white space.
+    /// Returns the value at a position, after optional white space.
     fn value(&self, from: usize) -> Option<Value> {
         let mut at = self.after_spaces(from);
-        // A prefix of a string in Python.
+        // A string prefix in Python.
         if matches!(self.byte(at), Some(b'b' | b'r' | b'f' | b'u'))
             && matches!(self.byte(at + 1), Some(b'"' | b'\''))
         {
@@ -393,7 +394,8 @@ impl Scanner<'_> {
         (!range.is_empty()).then_some(Value { range, quote: Some((quote, escapes)) })
     }
 
-    /// Where a literal ends: at its quote with as many backslashes as the one that began it, or with the line.
+    /// Returns the end of a literal: its quote with the same number of backslashes as the opening quote, or the end
+    /// of the line.
     fn closing(&self, start: usize, quote: u8, escapes: usize, limit: usize) -> usize {
         let mut slashes = 0;
         for (index, byte) in self.bytes[start..].iter().enumerate() {
@@ -408,7 +410,7 @@ impl Scanner<'_> {
         self.bytes.len()
     }
 
-    /// The word that begins at a place and is in no quotes.
+    /// Returns the range of the unquoted word at a position.
     fn unquoted(&self, start: usize, limit: usize) -> Range<usize> {
         let mut at = start;
         while let Some(byte) = self.byte(at) {
@@ -429,7 +431,7 @@ impl Scanner<'_> {
         start..at
     }
 
-    /// Whether what follows a comma or a bracket is no part of the value before it.
+    /// Returns whether the text after a comma or a bracket doesn't belong to the value before it.
     fn separates(&self, at: usize) -> bool {
         const NAME: usize = 48;
         let Some(next) = self.byte(at) else { return true };

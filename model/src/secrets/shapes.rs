@@ -1,9 +1,9 @@
-//! Secrets that are known by how they look, whatever their name.
+//! Secrets that are recognized by their format, regardless of their name.
 
 use super::Kind;
 
-/// Tokens by their beginning, with the least number of characters that follow it. Where the beginning ends with `_`, letters
-/// and digits follow, unlike in the name of a table.
+/// Prefixes of tokens, with the minimum number of characters after the prefix. After a prefix that ends with `_`,
+/// tokens have letters and digits only, unlike names of tables.
 const PREFIXES: &[(&str, usize)] = &[
     ("ghp_", 30),
     ("gho_", 30),
@@ -40,7 +40,7 @@ const PREFIXES: &[(&str, usize)] = &[
     ("AGE-SECRET-KEY-1", 40),
 ];
 
-/// Recognizes a word that is a token by itself.
+/// Returns the kind of a word that is a token.
 pub(super) fn token(word: &str) -> Option<Kind> {
     const SHORTEST: usize = 14;
     if word.len() < SHORTEST {
@@ -65,7 +65,7 @@ fn is_random(prefix: &str, rest: &str) -> bool {
     rest.bytes().any(|byte| byte.is_ascii_digit()) && !words
 }
 
-/// `dapi` and 32 hexadecimal digits, perhaps with a number behind them.
+/// Returns whether a word is `dapi` and 32 hexadecimal digits, optionally followed by more.
 fn is_databricks(word: &str) -> bool {
     word.strip_prefix("dapi")
         .is_some_and(|rest| rest.len() >= 32 && rest.bytes().take(32).all(|byte| byte.is_ascii_hexdigit()))
@@ -77,7 +77,7 @@ fn is_aws_id(word: &str) -> bool {
         && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte.is_ascii_digit())
 }
 
-/// Whether a text has the length and the characters of a secret key of AWS.
+/// Returns whether a text has the length and the characters of an AWS secret key.
 pub(super) fn is_aws_secret(text: &str) -> bool {
     let bytes = text.as_bytes();
     let all = || bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'/' | b'+' | b'='));
@@ -88,7 +88,7 @@ pub(super) fn is_aws_secret(text: &str) -> bool {
         && bytes.iter().any(u8::is_ascii_digit)
 }
 
-/// A JWT, or a JWE: parts in base64, of which the first is a JSON object.
+/// Returns whether a word is a JWT or a JWE: base64 parts, of which the first is a JSON object.
 fn is_signed_token(word: &str) -> bool {
     let Some(rest) = word.strip_prefix("eyJ") else { return false };
     let mut parts = rest.split('.');
@@ -97,11 +97,12 @@ fn is_signed_token(word: &str) -> bool {
     header && payload && matches!(parts.take(4).count(), 1 | 3)
 }
 
-/// The body of a private key that begins at `at`, where its `-----BEGIN` stands. The key may be cut off, or stand in one
-/// line with `\n` for its line breaks.
+/// Returns the range of the body of a private key whose `-----BEGIN` is at `at`. The key may be truncated, or be on
+/// one line with `
+/// ` for its line breaks.
 pub(super) fn private_key(text: &str, at: usize) -> Option<std::ops::Range<usize>> {
     const MARK: &str = "-----";
-    // The longest label there is has 32 characters.
+    // The longest label that exists has 32 characters.
     const LABEL: usize = 64;
     let head = &text.as_bytes()[at + MARK.len()..text.len().min(at + MARK.len() + LABEL)];
     let label = head.windows(MARK.len()).position(|window| window == MARK.as_bytes())?;
@@ -113,18 +114,18 @@ pub(super) fn private_key(text: &str, at: usize) -> Option<std::ops::Range<usize
     let rest = &text[start..];
     let end = match rest.find(MARK) {
         Some(end) if rest[end + MARK.len()..].starts_with("END") => end,
-        // Where the key is cut off, what is no base64 is no part of it.
+        // If the key is truncated, it ends where the base64 ends.
         found => cut_off(&rest[..found.unwrap_or(rest.len())]),
     };
     let body = &rest[..end];
     let begin = body.len() - body.trim_start().len();
     let end = body.trim_end().len();
-    // A body that is a mask, or a reference, is left as it is.
+    // Masks and references are not redacted.
     let key = body.bytes().filter(u8::is_ascii_alphanumeric).count() >= 3 && !body.contains("${");
     (begin < end && key).then(|| start + begin..start + end)
 }
 
-/// The length of the lines of base64 that a text begins with.
+/// Returns the length of the base64 lines at the start of a text.
 fn cut_off(text: &str) -> usize {
     let base64 = |line: &str| {
         let line = line.trim();
