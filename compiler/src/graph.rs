@@ -1,4 +1,4 @@
-//! The graph of all workloads: who produces what, who consumes it, and who waits for whom.
+//! The graph of all workloads: producers and consumers of datasets, and dependencies between workloads.
 
 mod groups;
 mod storage;
@@ -22,46 +22,46 @@ use crate::diag::{Code, Diagnostic, Dotted, Severity};
 use crate::source::Span;
 use crate::sql::{Facts, TableRef};
 
-/// How many of the datasets that nobody produces get the name that was perhaps meant.
+/// Maximum number of datasets without a producer that get a suggestion.
 const SUGGESTED: usize = 1_000;
 
-/// A workload's part in the graph.
+/// A workload in the graph.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Node {
     pub domain: String,
     pub name: String,
     pub job: JobKind,
     pub run: RunKind,
-    /// Where the workload's name stands.
+    /// The place of the workload's name.
     pub at: Span,
     pub reads: Vec<Link>,
     pub writes: Vec<Link>,
-    /// Which of the tables that it writes others may write too.
+    /// Tables that the workload writes and that other workloads may write too.
     pub shared: Vec<Dataset>,
-    /// What the workload is started by.
+    /// Datasets that start the workload.
     pub waits: Vec<Link>,
     pub checkpoint: Option<Link>,
-    /// The group whose DAG has its task, if it has no DAG to itself.
+    /// The group whose DAG contains the task, unless the workload has its own DAG.
     #[serde(skip)]
     pub member: Option<Box<Member>>,
 }
 
-/// A dataset, and where a workload names it.
+/// A dataset, and the place where a workload names it.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Link {
     pub dataset: Dataset,
     pub at: Span,
 }
 
-/// All workloads, by who gives what to whom.
+/// All workloads, with an edge from each producer to each consumer.
 #[derive(Debug, Clone, Default)]
 pub struct Graph {
     pub nodes: Vec<Node>,
-    /// From the producer to the consumer, with what is given.
+    /// Datasets by the indices of the producer and the consumer.
     pub edges: BTreeMap<(usize, usize), BTreeSet<Dataset>>,
 }
 
-/// Returns the dataset that SQL names.
+/// Returns the dataset of a table reference in SQL.
 pub fn dataset_of_sql(table: &TableRef) -> Dataset {
     let kind = match table.path_format {
         Some(_) => DatasetKind::Path,
@@ -70,7 +70,7 @@ pub fn dataset_of_sql(table: &TableRef) -> Dataset {
     Dataset::new(kind, &table.name)
 }
 
-/// The places of a manifest's parts, as its links need them.
+/// Finds places in a manifest for its links.
 pub(crate) trait Places {
     fn at(&self, path: &[&str]) -> Span;
     fn sql_at(&self, range: &std::ops::Range<u32>) -> Span;
@@ -196,7 +196,7 @@ impl Node {
         format!("{}/{}", self.domain, self.name)
     }
 
-    /// The domain and the name of its group.
+    /// Returns the domain and the name of the workload's group.
     pub fn group(&self) -> Option<(&str, &str)> {
         Some((&self.domain, &self.member.as_ref()?.group))
     }
@@ -212,7 +212,7 @@ fn checkpoint(path: &str, at: Span) -> Link {
 
 impl Graph {
     pub fn new(nodes: Vec<Node>) -> Self {
-        // Of many nodes, what is only looked up is found faster by its hash than among what is in order.
+        // Hash maps are faster for a large number of nodes, and the order of this map doesn't matter.
         let mut producers: HashMap<&Dataset, Vec<usize>> = HashMap::with_capacity(nodes.len());
         for (at, node) in nodes.iter().enumerate() {
             for link in &node.writes {
@@ -230,8 +230,8 @@ impl Graph {
         Self { nodes, edges }
     }
 
-    /// What is wrong with the workloads as a whole. `mentioned` says whether a manifest that could not be read may
-    /// have to do with a dataset.
+    /// Checks the workloads as a whole. `mentioned` returns whether a manifest that could not be read may be related
+    /// to a dataset.
     pub fn check(&self, mentioned: &dyn Fn(&Dataset) -> bool) -> Vec<Diagnostic> {
         let mut found = self.addresses();
         found.extend(self.cycles());
@@ -266,15 +266,17 @@ impl Graph {
         self.circles().iter().map(|members| self.circle(members)).collect()
     }
 
-    /// Sets of workloads that all consume, by way of the others, what they give.
+    /// Returns the cycles among workloads: sets in which each workload consumes, directly or indirectly, the output
+    /// of all others.
     fn circles(&self) -> Vec<Vec<usize>> {
         let counts =
             |&&(producer, consumer): &&(usize, usize)| producer != consumer || self.never_rests(producer);
         circles(self.edges.keys().filter(counts))
     }
 
-    /// A job may well read what it wrote the last time. A stream that reads what it writes never comes to rest, and a
-    /// job that is started by what it writes never starts. (Topics of the same name may be on different brokers.)
+    /// Returns whether a workload that consumes its own output is an error. A batch job can read its output of the
+    /// previous run. A stream that reads its own output never ends, and a job that waits for its own output never
+    /// starts. Topics are excluded, because topics with the same name may be on different brokers.
     fn never_rests(&self, at: usize) -> bool {
         let node = &self.nodes[at];
         let itself = self.edges.get(&(at, at));
@@ -308,7 +310,7 @@ impl Graph {
             };
             diagnostic = diagnostic.at(span, text);
         }
-        // Only where each is started by the one before will none of them ever run.
+        // The workloads never run only if each of them waits for the previous one.
         let waits = |member: &usize, from: &usize| {
             let given = self.edges.get(&(*from, *member));
             self.nodes[*member]
@@ -340,7 +342,7 @@ impl Graph {
         }
     }
 
-    /// One way round, from the first member back to itself, the shortest there is.
+    /// Returns the shortest path from the first member back to itself.
     fn round(&self, members: &[usize]) -> Vec<usize> {
         let Some(&start) = members.first() else { return Vec::new() };
         let mut before: BTreeMap<usize, usize> = BTreeMap::new();
@@ -419,7 +421,7 @@ impl Graph {
                     let same = produced.iter().filter(|known| known.kind == *kind);
                     Dotted::new(same.map(|known| known.name.as_str()))
                 });
-                // Each looks at every name: beyond so many there is more to be said than what one of them means.
+                // Each lookup compares all names, so the number of suggestions is limited.
                 let meant = (found.len() < SUGGESTED).then(|| known.nearest(&link.dataset.name)).flatten();
                 found.push(match meant {
                     Some(meant) => diagnostic.at(link.at, format!("did you mean `{meant}`?")),
@@ -433,7 +435,7 @@ impl Graph {
     }
 }
 
-/// The circles among some edges: sets of more than one, and those that lead to themselves.
+/// Returns the cycles among some edges: strongly connected sets, and nodes with an edge to themselves.
 fn circles<'e>(edges: impl Iterator<Item = &'e (usize, usize)>) -> Vec<Vec<usize>> {
     let links: Links<(), (), Directed, usize> = Links::from_edges(edges);
     let mut circles: Vec<Vec<usize>> = Vec::new();
@@ -449,7 +451,7 @@ fn circles<'e>(edges: impl Iterator<Item = &'e (usize, usize)>) -> Vec<Vec<usize
     circles
 }
 
-/// What there is to be said of every dataset that a second workload links to.
+/// Returns a diagnostic for each dataset that a second workload links to.
 fn shared<'g>(
     links: impl Iterator<Item = (&'g Node, &'g Link)>,
     describe: impl Fn(&Dataset, &Node, &Node) -> Option<Diagnostic>,

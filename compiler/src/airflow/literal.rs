@@ -1,36 +1,36 @@
-//! The one encoder from data to Python source text.
+//! Encodes data as Python source text.
 //!
-//! Whatever a manifest says reaches a DAG file through here and nowhere else: the templates take [`Literal`]s,
-//! and only this file can make one.
+//! This is the only way from a manifest to a DAG file: the templates take [`Literal`]s, which only this module can
+//! create.
 
 use std::fmt::Write as _;
 
 use dcp_model::dag::Value;
 use serde::Serialize;
 
-/// `ruff format`'s default.
+/// The default of `ruff format`.
 const LINE_WIDTH: usize = 88;
 const STEP: usize = 4;
 
-/// Python source text that evaluates to a constant and can do nothing else.
+/// Python source text that evaluates to a constant and has no side effects.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(transparent)]
 pub struct Literal(String);
 
 impl Literal {
-    /// A string, on one line.
+    /// Returns a string on one line.
     pub fn string(text: &str) -> Self {
         Self(quoted(text))
     }
 
-    /// The value of the keyword argument `name`, which stands at `indent`. What does not fit its line is laid
-    /// out one entry a line.
+    /// Returns the value of the keyword argument `name`, which is indented by `indent`. A value that is too long for
+    /// its line is split into one line per entry.
     pub fn argument(name: &'static str, indent: usize, value: &Value) -> Self {
         Self(laid_out(value, Place::of_argument(name, indent)))
     }
 
-    /// A string as the value of the keyword argument `name`: one line of source for each of its lines, unless
-    /// all of it fits one.
+    /// Returns a string as the value of the keyword argument `name`. If it is too long for its line, it is split into
+    /// one line of source for each of its lines.
     pub fn text(name: &'static str, indent: usize, text: &str) -> Self {
         let flat = quoted(text);
         let lines: Vec<&str> = text.split_inclusive('\n').collect();
@@ -45,7 +45,7 @@ impl Literal {
     }
 }
 
-/// Where the text of a value begins, and how far the lines it may need are indented.
+/// The column at which the text of a value begins, and the indentation of its further lines.
 #[derive(Clone, Copy)]
 struct Place {
     column: usize,
@@ -57,13 +57,14 @@ impl Place {
         Self { column: indent + name.len() + "=".len(), indent }
     }
 
-    /// Whether it fits here on one line, with the comma that follows.
+    /// Returns whether the text and the comma after it fit on the line.
     fn fits(self, text: &str) -> bool {
         self.column + width(text) + ",".len() <= LINE_WIDTH
     }
 }
 
-/// Columns that `text` takes. Of what [`is_plain`] lets through, all from U+3000 on is twice as wide.
+/// Returns the width of `text` in columns. Of the characters that [`is_plain`] accepts, those from U+3000 on are two
+/// columns wide.
 fn width(text: &str) -> usize {
     text.chars().map(|c| if c < '\u{3000}' { 1 } else { 2 }).sum()
 }
@@ -93,7 +94,7 @@ fn laid_out(value: &Value, place: Place) -> String {
     }
 }
 
-/// One entry a line. The comma after the last one is what makes `ruff format` leave it so.
+/// Returns one line per entry. The trailing comma makes `ruff format` preserve the layout.
 fn exploded(
     open: char,
     entries: impl Iterator<Item = String>,
@@ -128,10 +129,10 @@ fn joined(parts: impl Iterator<Item = String>) -> String {
     parts.collect::<Vec<_>>().join(", ")
 }
 
-/// A string literal. In Python a literal of this form is ended or bent only by its own quote, a backslash, a
-/// line end (LF or CR) or NUL. All of these are escaped, so what is between the quotes stays between them.
+/// Returns a string literal. In Python, only the quote, a backslash, a line break (LF or CR) and NUL have a meaning
+/// in such a literal. All of them are escaped, so the text can't end the literal.
 ///
-/// The quote is the one `ruff format` takes: double, unless single ones need fewer escapes.
+/// The quote is the one that `ruff format` selects: double, unless single quotes need fewer escapes.
 fn quoted(text: &str) -> String {
     let count = |quote| text.matches(quote).count();
     let quote = if count('"') > count('\'') { '\'' } else { '"' };
@@ -160,10 +161,10 @@ fn escape(out: &mut String, code: u32) {
     };
 }
 
-/// What stands in a literal as it is: printable ASCII, and the letters of a few scripts, for descriptions that
-/// can be read. To Python every character but those that [`quoted`] names is inert inside a literal (files are
-/// UTF-8, and only names are normalised), so the list is for the reader's safety: each of these letters is
-/// visible and runs from left to right, so a line looks like what it does.
+/// Returns whether a character is not escaped: printable ASCII, and the letters of a few scripts, so that
+/// descriptions are readable. To Python, all characters except those that [`quoted`] lists are inert in a literal
+/// (files are UTF-8, and only names are normalized). The list protects the reader: each of these letters is visible
+/// and runs from left to right, so the source looks like its meaning.
 fn is_plain(c: char) -> bool {
     let letters_among = matches!(c, '\u{c0}'..='\u{24f}' | '\u{370}'..='\u{482}' | '\u{48a}'..='\u{52f}');
     matches!(

@@ -1,8 +1,8 @@
-//! Airflow 3 DAG files from [`Dag`](dcp_model::dag::Dag)s. Values of a manifest can't become code.
+//! Renders [`Dag`](dcp_model::dag::Dag)s as DAG files for Airflow 3. Values of a manifest can't become code.
 //!
-//! [`render`] checks nothing and cannot fail. The caller rules out DAGs that Airflow refuses: a task id twice, an
-//! upstream task that does not exist, `catchup` without a start date, an unknown time zone. A DAG that gets through is
-//! an import error of its own file in Airflow, and never a DAG with another meaning.
+//! [`render`] checks nothing and can't fail. The caller rejects DAGs that are invalid in Airflow: duplicate task ids,
+//! upstream tasks that do not exist, `catchup` without a start date, unknown time zones. An invalid DAG that is
+//! rendered anyway is an import error of its own file in Airflow, and never a DAG with another meaning.
 
 mod literal;
 mod render;

@@ -9,11 +9,11 @@ use serde::Serialize;
 use super::Literal;
 
 const DAG: &str = "dag.py";
-/// Airflow's retries of a task whose try it has lost. A job that has failed fails its task for good: the Runner retries
-/// jobs, and the next try of a task finds the execution of the try before.
+/// The number of Airflow's retries of a task, for tries that Airflow has lost. They don't retry failed jobs: the
+/// Runner retries jobs, and a further try of the task attaches to the existing execution.
 const RETRIES: i64 = 2;
 const RETRY_DELAY_SECONDS: i64 = 10;
-/// Airflow's limit of active runs for DAGs whose runs replace each other: the old one and the new one.
+/// Airflow's limit of active runs for DAGs whose runs replace each other: the old run and the new one.
 const REPLACING: u32 = 2;
 const IMPORT_WIDTH: usize = 88 - "from airflow.sdk import ".len();
 
@@ -27,15 +27,15 @@ static TEMPLATES: LazyLock<Handlebars<'static>> = LazyLock::new(|| {
     templates
 });
 
-/// The text of the DAG's file: the same for equal DAGs, formatted as `ruff format` would leave it.
+/// Returns the text of a DAG file. Equal DAGs have equal text, formatted like the output of `ruff format`.
 pub fn render(dag: &Dag) -> String {
     TEMPLATES
         .render(DAG, &page(dag))
         .expect("page() names every variable of the template for every DAG, which the golden files prove")
 }
 
-/// The name of the file for a DAG. Different ids have different names, and none leads out of its folder: what is
-/// not an ASCII letter or digit, `_`, `-` or a dot within the id stands as `%XX`.
+/// Returns the name of a DAG's file. Different ids have different names, and no name is a path: characters other than
+/// ASCII letters, digits, `_`, `-` and dots inside the id are encoded as `%XX`.
 pub fn file_name(dag_id: &str) -> String {
     let mut name = String::with_capacity(dag_id.len() + ".py".len());
     for (at, byte) in dag_id.bytes().enumerate() {
@@ -50,8 +50,8 @@ pub fn file_name(dag_id: &str) -> String {
     name + ".py"
 }
 
-/// What can enter the template. There is no variant for text: what a manifest says has to become a [`Literal`],
-/// and a [`Slot::Name`] lives in this program's source.
+/// The values that the template can take. There is no variant for text: a value of a manifest must be a [`Literal`],
+/// and a [`Slot::Name`] is a constant of this program.
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Slot {
@@ -125,7 +125,7 @@ fn page(dag: &Dag) -> Slot {
     let tags = Value::List(tags.iter().map(|tag| Value::from(&**tag)).collect());
     let timed =
         deadline_seconds.is_some() || tasks.iter().any(|task| task.execution_timeout_seconds.is_some());
-    // Airflow opens a file where `doc_md` ends in ".md". With a line end behind it, no text does.
+    // Airflow reads a file if `doc_md` ends with ".md". The line break at the end prevents this.
     let doc = format!("{doc}\n");
 
     Slot::group([
@@ -143,7 +143,7 @@ fn page(dag: &Dag) -> Slot {
         ("start_date", Slot::optional(start_date.map(date))),
         ("timezone", Slot::string(timezone)),
         ("catchup", Slot::argument("catchup", 4, &Value::Bool(*catchup))),
-        // The run that replaces another one has to be there to do so.
+        // The run that replaces another run must be active to do so.
         ("max_active_runs", Slot::number(if dag.replaces() { REPLACING } else { *max_active_runs })),
         ("deadline", seconds(*deadline_seconds)),
         ("default_args", Slot::argument("default_args", 4, &default_args)),
@@ -185,7 +185,7 @@ fn task(number: u64, dag: &Dag, task: &Task) -> Slot {
     ])
 }
 
-/// An argument of a task that is left out when there is nothing in it.
+/// Returns an argument of a task, or nothing if it is empty.
 fn mapping(name: &'static str, pairs: Vec<(String, Value)>) -> Slot {
     Slot::optional((!pairs.is_empty()).then(|| Slot::argument(name, 8, &Value::Dict(pairs))))
 }
@@ -194,8 +194,8 @@ fn listing(name: &'static str, items: Vec<Value>) -> Slot {
     Slot::optional((!items.is_empty()).then(|| Slot::argument(name, 8, &Value::List(items))))
 }
 
-/// The dependencies between tasks, by the numbers that their variables carry. An id that is not there is looked
-/// up by Airflow, which then refuses the file: a task that does not wait would be worse.
+/// Returns the dependencies between tasks, by the numbers of their variables. Unknown ids are passed on, so that
+/// Airflow rejects the file: a task that does not wait would be worse.
 fn edges(tasks: &[Task]) -> Vec<Slot> {
     let numbers: HashMap<&str, u64> = tasks.iter().map(|task| &*task.task_id).zip(0..).collect();
     let of_task = |(to, task): (u64, &Task)| -> Vec<Slot> {
@@ -212,7 +212,7 @@ fn edges(tasks: &[Task]) -> Vec<Slot> {
     (0..).zip(tasks).flat_map(of_task).collect()
 }
 
-/// What the file takes from `airflow.sdk`, in the order in which ruff sorts imports.
+/// Returns the names that the file imports from `airflow.sdk`, in the order in which ruff sorts imports.
 fn imports(dag: &Dag) -> Vec<&'static str> {
     let cron = matches!(dag.schedule, Schedule::Cron(_));
     let (all, either) = waits(&dag.schedule);
@@ -248,7 +248,8 @@ fn of_provider(dag: &Dag) -> Vec<&'static str> {
     .collect()
 }
 
-/// The assets each of which is waited for, and those of which one is enough. Of one asset, both are the same.
+/// Returns the assets that must all be complete, and the assets of which one is sufficient. A single asset is in the
+/// second list.
 fn waits(schedule: &Schedule) -> (&[Asset], &[Asset]) {
     match schedule {
         Schedule::Assets { mode: AssetMode::All, assets } if assets.len() > 1 => (assets, &[]),
@@ -257,7 +258,7 @@ fn waits(schedule: &Schedule) -> (&[Asset], &[Asset]) {
     }
 }
 
-/// An asset that is waited for, which something outside of this Airflow may complete as well.
+/// Returns an asset that the DAG waits for. It can also be completed outside this Airflow.
 fn awaited(scope: &str, asset: &Asset) -> Slot {
     let Asset { name, uri } = asset;
     Slot::group([("name", Slot::string(name)), ("uri", Slot::string(uri)), ("scope", Slot::string(scope))])
@@ -283,7 +284,7 @@ fn timetable(class: &'static str, arguments: Vec<Slot>) -> Slot {
     Slot::group([("class", Slot::Name(class)), ("arguments", Slot::Many(arguments))])
 }
 
-/// An argument of a timetable, `name` with its equals sign.
+/// Returns an argument of a timetable. `name` includes the equals sign.
 fn argument(name: &'static str, value: &str) -> Slot {
     Slot::group([("name", Slot::Name(name)), ("value", Slot::string(value))])
 }
@@ -292,7 +293,7 @@ fn date(Date { year, month, day }: Date) -> Slot {
     Slot::group([("year", Slot::number(year)), ("month", Slot::number(month)), ("day", Slot::number(day))])
 }
 
-/// In a group of its own, so that zero seconds are not taken for none.
+/// Returns a group, because templates treat the number zero as absent.
 fn seconds(seconds: Option<u64>) -> Slot {
     Slot::optional(seconds.map(|seconds| Slot::group([("seconds", Slot::Number(seconds))])))
 }

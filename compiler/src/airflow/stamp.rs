@@ -1,19 +1,19 @@
-//! As what a DAG is applied: nobody knows it when the DAG is compiled.
+//! Adds the revision to the documentation of a DAG file. It is unknown when the DAG is compiled.
 
 use super::Literal;
 
-/// The last line of the documentation of a DAG that was compiled.
+/// The last line of the documentation of a DAG that was compiled and not applied.
 pub const NOT_APPLIED: &str = "- revision: not applied";
 
-/// Where a commit's hash is longer, this much of it tells it from others.
+/// Maximum length of the displayed hash of a commit.
 const SHORT: usize = 12;
 const MAX_COMMIT: usize = 64;
 
-/// The text of a DAG's file, whose documentation says the revision and the commit in place of [`NOT_APPLIED`].
+/// Returns the text of a DAG file, in which the revision and the commit replace [`NOT_APPLIED`].
 ///
-/// What is replaced is a whole line of the file that holds nothing else. Line ends within strings are escaped, and of
-/// all that a manifest says only the documentation has a line of the file for each of its own: so the last such line
-/// is the documentation's last, whatever a description looks like.
+/// The replaced text is a whole line of the file. Line breaks in strings are escaped, and only the documentation has
+/// one line in the file for each of its lines. The last matching line is therefore the last line of the
+/// documentation, whatever a description contains.
 pub fn stamped(content: &str, revision: u64, commit: Option<&str>) -> String {
     let line = |text: &str| format!("\n        {}\n", Literal::string(&format!("{text}\n")).as_str());
     let commit = commit.and_then(shown).map(|commit| format!(", commit {commit}")).unwrap_or_default();
@@ -24,7 +24,7 @@ pub fn stamped(content: &str, revision: u64, commit: Option<&str>) -> String {
     }
 }
 
-/// A commit as it is shown, if it is nothing but a name.
+/// Returns a commit for display, if it contains only safe characters.
 fn shown(commit: &str) -> Option<String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     if !(1..=MAX_COMMIT).contains(&commit.len()) || !commit.bytes().all(plain) {

@@ -1,4 +1,4 @@
-//! Workloads whose tasks stand in one DAG: what gives it its schedule, and in which order they run.
+//! Groups: workloads whose tasks share one DAG. They determine its schedule and the order of its tasks.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,20 +8,20 @@ use super::{Dataset, Graph, Link, Node, Places, circles};
 use crate::diag::{Code, Diagnostic};
 use crate::source::Span;
 
-/// Airflow keeps no more of the owners of all tasks of a DAG, one after the other.
+/// Airflow's maximum length of the owners of all tasks of a DAG.
 const MAX_OWNERS: usize = 2000;
 
-/// What makes a workload part of a group.
+/// The membership of a workload in a group.
 #[derive(Debug, Clone)]
 pub struct Member {
     pub group: String,
-    /// Where the manifest says so.
+    /// The place of the group's name in the manifest.
     pub at: Span,
     pub run: Run,
     owner: String,
-    /// Where what matters of `run` stands.
+    /// The places of the relevant fields of `run`.
     places: Vec<(&'static str, Span)>,
-    /// Where parameters want a bound of the interval that a run is for.
+    /// The places of parameters that use a bound of the data interval.
     intervals: Vec<Span>,
 }
 
@@ -67,13 +67,13 @@ impl Member {
 pub struct Group<'g> {
     pub domain: &'g str,
     pub name: &'g str,
-    /// Their places among the graph's nodes, in the order of their names.
+    /// The indices of their nodes in the graph, ordered by name.
     pub members: Vec<usize>,
     graph: &'g Graph,
 }
 
 impl Graph {
-    /// All groups, in the order of their names.
+    /// Returns all groups, ordered by name.
     pub fn groups(&self) -> Vec<Group<'_>> {
         let mut groups: BTreeMap<(&str, &str), Vec<usize>> = BTreeMap::new();
         for (at, node) in self.nodes.iter().enumerate() {
@@ -97,28 +97,28 @@ impl<'g> Group<'g> {
         self.members.iter().filter_map(|at| Some((&graph.nodes[*at], graph.nodes[*at].member.as_deref()?)))
     }
 
-    /// Another workload of the group that writes a dataset.
+    /// Returns another workload of the group that writes a dataset.
     fn writer(&self, dataset: &Dataset, reader: &Node) -> Option<&'g Node> {
         let writes = |node: &&Node| node.writes.iter().any(|link| link.dataset == *dataset);
         self.nodes().map(|(node, _)| node).filter(|node| node.name != reader.name).find(writes)
     }
 
-    /// Whether a workload waits for what others of the group write, and so runs after them.
+    /// Returns whether a workload waits only for outputs of other members, and therefore runs after them.
     pub fn follows(&self, node: &Node) -> bool {
         !node.waits.is_empty() && node.waits.iter().all(|link| self.writer(&link.dataset, node).is_some())
     }
 
-    /// How the DAG is run: as all say that don't follow others.
+    /// Returns the `run` of the DAG. All members that don't follow others have the same.
     pub fn run(&self) -> Option<&'g Run> {
         self.leader().map(|(_, member)| &member.run)
     }
 
-    /// The first of those that say how the DAG is run.
+    /// Returns the first member that doesn't follow others.
     pub fn leader(&self) -> Option<(&'g Node, &'g Member)> {
         self.nodes().find(|(node, _)| !self.follows(node))
     }
 
-    /// For each member the names of those that it runs after; those are left out that others of them run after.
+    /// Returns the direct predecessors of each member, by name. Indirect predecessors are left out.
     pub fn upstream(&self) -> Vec<Vec<String>> {
         let before = |to: usize| -> BTreeSet<usize> {
             let given = |from: &usize| *from != to && self.graph.edges.contains_key(&(*from, to));
@@ -143,8 +143,7 @@ impl<'g> Group<'g> {
     }
 }
 
-/// What is wrong with groups. `mentioned` says whether a manifest that could not be read may have to do with a
-/// dataset.
+/// Checks all groups. `mentioned` returns whether a manifest that could not be read may be related to a dataset.
 pub(super) fn check(graph: &Graph, mentioned: &dyn Fn(&Dataset) -> bool) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     let groups = graph.groups();
@@ -190,7 +189,8 @@ fn owners(group: &Group<'_>) -> Option<Diagnostic> {
     Some(Diagnostic::new(Code::OUT_OF_RANGE, message).at(member.at, "all of them together").help(help))
 }
 
-/// A wait becomes an order of tasks where all that is waited for comes from within, and a schedule where nothing does.
+/// Checks the assets that a member waits for. If all are outputs of the group, they order its tasks. If none is, they
+/// are the schedule of the DAG. A mixture is an error.
 fn waits(
     group: &Group<'_>,
     node: &Node,
@@ -217,11 +217,11 @@ fn waits(
     Some(diagnostic.at(outside.at, "nothing of the group writes this").help(help))
 }
 
-/// Those that say how the DAG is run say the same.
+/// Checks that all members that don't follow others have the same `run`.
 fn runs(group: &Group<'_>, mentioned: &dyn Fn(&Dataset) -> bool) -> Vec<Diagnostic> {
     let mut found = Vec::new();
     let mixed = |node: &Node| node.waits.iter().any(|link| group.writer(&link.dataset, node).is_some());
-    // What a broken manifest may write may come from within; what is refused anyway is not refused again.
+    // Assets may be outputs of a broken manifest of the group. Members with other errors are not reported again.
     let says = |(node, member): &(&Node, &Member)| {
         let broken = node.waits.iter().any(|link| mentioned(&link.dataset));
         !mixed(node) && !broken && !matches!(member.run, Run::Continuous(_) | Run::Service(_))
@@ -246,7 +246,8 @@ fn runs(group: &Group<'_>, mentioned: &dyn Fn(&Dataset) -> bool) -> Vec<Diagnost
     found
 }
 
-/// Only runs by a schedule are for an interval of data. (Of a workload that is started by hand, that is said already.)
+/// Checks uses of the data interval, which only scheduled runs have. Workloads with manual runs are reported
+/// elsewhere.
 fn intervals(group: &Group<'_>) -> Vec<Diagnostic> {
     let Some(run) = group.run().filter(|run| !matches!(run, Run::Schedule(_))) else { return Vec::new() };
     let members = group.nodes().filter(|(_, member)| matches!(member.run, Run::OnAssets(_)));
@@ -262,7 +263,7 @@ fn intervals(group: &Group<'_>) -> Vec<Diagnostic> {
 const FIELDS: [&str; 8] =
     ["cron", "every", "timezone", "startDate", "catchup", "maxActiveRuns", "suspended", "deadline"];
 
-/// What two say of one field.
+/// The difference between two runs in one field.
 struct Difference {
     field: &'static str,
     one: String,
@@ -281,7 +282,7 @@ fn difference(one: &Run, other: &Run) -> Option<Difference> {
     }
 }
 
-/// The fields of a schedule, in the order of [`FIELDS`].
+/// Returns the values of the fields of a schedule, in the order of [`FIELDS`].
 fn told(schedule: &Schedule) -> [String; 8] {
     let Schedule {
         cron,
@@ -307,7 +308,7 @@ fn told(schedule: &Schedule) -> [String; 8] {
     ]
 }
 
-/// What starts a run, whatever the order in which it is written.
+/// Describes the assets that start a run, independent of their order.
 fn awaited(trigger: &AssetTrigger) -> String {
     let mode = match trigger {
         AssetTrigger::All(_) => "all",

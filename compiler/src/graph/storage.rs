@@ -1,4 +1,4 @@
-//! Paths that workloads should not share: those that streams write, and those of checkpoints.
+//! Checks of paths that workloads must not share: outputs of streams, and checkpoints.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ pub(super) fn check(nodes: &[Node]) -> Vec<Diagnostic> {
     let checkpoints: Places<'_> = by_name(nodes, |node| node.checkpoint.as_slice());
     let mut found = writers(nodes);
     for (node, link) in checkpoints.values() {
-        // Those that are equal are reported as shared.
+        // Equal paths are reported as shared checkpoints.
         let inside =
             around(&link.dataset.name, &checkpoints).find(|(_, outer)| outer.dataset != link.dataset);
         found.extend(inside.map(|outer| nested((node, link), outer)));
@@ -44,8 +44,8 @@ pub(super) fn check(nodes: &[Node]) -> Vec<Diagnostic> {
     found
 }
 
-/// The list of what a file sink has written is in its folder, batch by batch: a second stream finds its own batches
-/// written already, and leaves them out.
+/// Reports streams that write to the same folder. A file sink stores the list of its batches in the folder. A second
+/// stream finds the batches of the first in it, and skips its own.
 fn writers(nodes: &[Node]) -> Vec<Diagnostic> {
     let streams = nodes.iter().filter(|node| node.job == JobKind::Stream);
     let paths = streams.flat_map(|node| node.writes.iter().map(move |link| (node, link)));
@@ -91,7 +91,7 @@ fn by_name<'g>(
     places
 }
 
-/// What has a path or one above it, the nearest first.
+/// Returns the entries of a path and its ancestors, the nearest first.
 fn around<'p, 'g>(
     path: &'p str,
     places: &'p Places<'g>,

@@ -1,4 +1,4 @@
-//! From a manifest that was checked to its primitives. Nothing can fail here: the checks proved it all.
+//! Converts checked manifests to primitives. The checks guarantee that it can't fail.
 
 mod orchestrator;
 
@@ -18,26 +18,26 @@ use crate::engine::EngineTable;
 use crate::graph::Link;
 use crate::sql;
 
-/// What primitives are made of.
+/// The inputs of a workload's primitives.
 #[derive(Debug)]
 pub(crate) struct Input<'a> {
     pub manifest: &'a Manifest,
     pub engines: &'a EngineTable,
-    /// The text of the job's SQL, wherever it came from.
+    /// The text of the job's SQL, from the manifest or from a file.
     pub sql: Option<&'a str>,
     pub reads: &'a [Link],
     pub writes: &'a [Link],
-    /// The manifest's path in the project.
+    /// The path of the manifest in the project.
     pub path: &'a str,
-    /// Where the primitives are applied: see [`Project::scope`](crate::project::Project::scope).
+    /// The scope of the primitives: see [`Project::scope`](crate::project::Project::scope).
     pub scope: &'a str,
 }
 
-/// What becomes of a manifest.
+/// The primitives of a manifest.
 #[derive(Debug, Default)]
 pub(crate) struct Lowered {
     pub primitives: Vec<Primitive>,
-    /// What it brings into the DAG of its group, if it is in one.
+    /// The part of the workload in the DAG of its group, if it is in one.
     pub part: Option<Box<Part>>,
 }
 
@@ -93,7 +93,7 @@ fn engine(input: &Input<'_>) -> Engine {
     }
 }
 
-/// Declared and inferred datasets, in an order that does not depend on where they were found.
+/// Returns declared and inferred datasets, sorted.
 fn datasets(links: &[Link]) -> Vec<Dataset> {
     let all: BTreeSet<Dataset> = links.iter().map(|link| link.dataset.clone()).collect();
     all.into_iter().collect()
@@ -109,7 +109,7 @@ fn statements(job: &Job, text: Option<&str>) -> Vec<Range<usize>> {
     }
 }
 
-/// The job with its SQL in place, and its parameters' types spelt out.
+/// Returns the job with the text of its SQL, and with the types of its parameters.
 fn job(job: &Job, sql: Option<&str>) -> Job {
     let sql = sql.map(str::to_owned);
     match job.clone() {
@@ -158,7 +158,7 @@ fn typed(parameters: &BTreeMap<Identifier, Parameter>) -> BTreeMap<Identifier, P
     parameters.iter().map(|(name, parameter)| (name.clone(), ScalarOr::Map(typed(parameter)))).collect()
 }
 
-/// The type of a default value that stands alone.
+/// Returns the type of a parameter that is declared by its default value only.
 fn type_of(value: &Scalar) -> ParameterType {
     let text = value.as_str();
     match () {
@@ -169,7 +169,7 @@ fn type_of(value: &Scalar) -> ParameterType {
     }
 }
 
-/// The resources, with who decides spelt out.
+/// Returns the resources with an explicit sizing policy.
 fn resources(resources: &Resources, run: &Run) -> Resources {
     let bounded = resources.executors.max.is_some();
     let sizing = resources.sizing.unwrap_or(match run {

@@ -1,4 +1,4 @@
-//! The Airflow DAG of a workload, or of a group of them.
+//! Airflow DAGs of workloads and of groups.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -14,26 +14,26 @@ use super::Input;
 use crate::airflow::{self, NOT_APPLIED};
 use crate::graph::{Graph, Group};
 
-/// Airflow takes no longer tag.
+/// Airflow's maximum length of a tag.
 const MAX_TAG: usize = 100;
 
 const FINE: &str = "writing to a String does not fail";
 
-/// What a workload brings into a DAG.
+/// The part of a workload in a DAG.
 #[derive(Debug)]
 pub(crate) struct Part {
     task_id: String,
-    /// The address of the job, and its fingerprint.
+    /// The address and the fingerprint of the job.
     job: String,
     fingerprint: Fingerprint,
-    /// The manifest's path.
+    /// The path of the manifest.
     path: String,
     scope: String,
     owner: String,
     description: Option<String>,
     domain: String,
     labels: Vec<String>,
-    /// Parameters whose value is something of the run. Defaults are part of the job, and known to the Runner.
+    /// Parameters whose value is a property of the run. Defaults are part of the job, and known to the Runner.
     wanted: Vec<(String, Wanted, ParameterType)>,
     outlets: Vec<Asset>,
 }
@@ -83,7 +83,7 @@ impl Part {
     }
 }
 
-/// The DAG of a workload that has one to itself.
+/// Returns the DAG of a workload that has its own DAG.
 pub(super) fn own(part: &Part, run: &Run) -> Orchestrator {
     let mut doc = part.description.as_ref().map_or_else(String::new, |text| format!("{text}\n\n"));
     let Part { path, job, fingerprint, owner, .. } = part;
@@ -99,7 +99,7 @@ pub(super) fn own(part: &Part, run: &Run) -> Orchestrator {
     })
 }
 
-/// The DAGs of all groups. The parts are those of the graph's nodes that are in one.
+/// Returns the DAGs of all groups. `parts` has an entry for each node that is in a group.
 pub(crate) fn grouped(graph: &Graph, parts: &BTreeMap<usize, Part>) -> Vec<Primitive> {
     let group = |group: &Group<'_>| {
         let part = |at| parts.get(at).expect("whoever compiles makes primitives of all workloads of a group");
@@ -114,7 +114,7 @@ pub(crate) fn grouped(graph: &Graph, parts: &BTreeMap<usize, Part>) -> Vec<Primi
 fn of_group(group: &Group<'_>, parts: &[&Part], run: &Run) -> Orchestrator {
     let owners: BTreeSet<&str> = parts.iter().map(|part| part.owner.as_str()).collect();
     let task = |(part, upstream): (&&Part, Vec<String>)| {
-        // Airflow tells the owner of each task, and that of the DAG from these.
+        // Airflow derives the owners of the tasks and of the DAG from these.
         let owner = (owners.len() > 1).then(|| part.owner.clone());
         Task { owner, upstream, ..part.task(run) }
     };
@@ -130,7 +130,7 @@ fn of_group(group: &Group<'_>, parts: &[&Part], run: &Run) -> Orchestrator {
     })
 }
 
-/// What a DAG has of how it is run, and of whom it belongs to.
+/// Returns a DAG with the properties of its run and its domain.
 fn dag(name: &str, parts: &[&Part], run: &Run) -> Dag {
     let first = parts.first().expect("a DAG has tasks");
     let schedule = match run {
@@ -195,16 +195,16 @@ fn when(run: &Run) -> Schedule {
     }
 }
 
-/// What a parameter of a type is given in a DAG that is run so.
+/// Returns the property of the run for a parameter of a type.
 fn value(wanted: Wanted, kind: ParameterType, run: &Run) -> RunValue {
     let scheduled = matches!(run, Run::Schedule(_));
-    // A moment that is wanted as a date is the day that it is on.
+    // A timestamp as a date is the day of the timestamp.
     let day = kind == ParameterType::Date;
     match wanted {
         Wanted::Date if scheduled => RunValue::LocalDate,
         Wanted::Timestamp if scheduled && day => RunValue::LocalDate,
         Wanted::Timestamp if scheduled => RunValue::Timestamp,
-        // A run that is for no date in particular is for the moment at which it runs.
+        // Runs that are not scheduled use the time at which they run.
         Wanted::Date => RunValue::RunAfterDate,
         Wanted::Timestamp if day => RunValue::RunAfterDate,
         Wanted::Timestamp => RunValue::RunAfter,
@@ -225,7 +225,7 @@ fn tags(domain: &str, parts: &[&Part]) -> Vec<String> {
     tags
 }
 
-/// What each workload is for, and then what each task runs.
+/// Returns the documentation of a group: the descriptions of its workloads, and then the list of its tasks.
 fn doc(parts: &[&Part]) -> String {
     let mut doc = String::new();
     let described: Vec<_> = parts.iter().filter_map(|it| Some((it, it.description.as_ref()?))).collect();
