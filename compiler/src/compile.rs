@@ -1,5 +1,5 @@
-//! The whole way, in two steps: each file by itself, in any order and on any number of threads, and then all of them
-//! together.
+//! The compilation in two steps: each file is analyzed separately, in any order and on any number of threads. Then
+//! all files are linked.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
@@ -27,44 +27,44 @@ mod stored;
 pub use manifests::Manifests;
 pub use stored::Stored;
 
-/// More diagnostics for one file than this help nobody.
+/// Maximum number of diagnostics of a file.
 const MAX_PER_FILE: usize = 100;
 
-/// What a compilation is for.
+/// The purpose of a compilation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Goal {
     /// Diagnostics and the graph.
     Validate,
-    /// Primitives as well.
+    /// Diagnostics, the graph and primitives.
     Compile,
 }
 
-/// What is the same for all files.
+/// The inputs that all files share.
 #[derive(Debug)]
 pub struct Compiler<'p> {
-    /// The project, and the file that it was read from.
+    /// The project, and the project file.
     pub project: &'p Project<'p>,
     pub project_source: Option<SourceFile>,
-    /// What was found while the project was read.
+    /// Diagnostics of the project file.
     pub project_diagnostics: Vec<Diagnostic>,
     pub goal: Goal,
 }
 
-/// A file by itself.
+/// The result of the analysis of one file.
 #[derive(Debug)]
 pub struct Analysis {
     source: SourceFile,
-    /// Files that the manifests in this one refer to, whose spans are local until all is put together.
+    /// Files to which the manifests refer. Their spans are local until all files are linked.
     files: Vec<SourceFile>,
     diagnostics: Vec<Diagnostic>,
     units: Vec<Unit>,
-    /// The overlays that matched a manifest.
+    /// The indices of overlays that matched a manifest.
     overlays: Vec<usize>,
-    /// Every text in a manifest that could not be read to the end.
+    /// Every text in a manifest that could not be read completely.
     mentions: BTreeSet<String>,
-    /// Where each manifest begins.
+    /// The offset of each manifest.
     manifests: Vec<u32>,
-    /// For each of `files`, which of the manifests refers to it.
+    /// For each of `files`, the index of the manifest that refers to it.
     owners: Vec<usize>,
 }
 
@@ -74,20 +74,20 @@ struct Unit {
     lowered: Lowered,
 }
 
-/// Everything that came of a set of manifests.
+/// The result of the compilation of a set of manifests.
 #[derive(Debug, Default)]
 pub struct Compilation {
     pub sources: Sources,
-    /// In the order of the files, and of the places in them.
+    /// Ordered by file, and by position in the file.
     pub diagnostics: Vec<Diagnostic>,
     pub graph: Graph,
-    /// In the order of their addresses; empty if there are errors, or none were asked for.
+    /// Ordered by address. Empty if there are errors, or if the goal is validation.
     pub primitives: Vec<Primitive>,
     pub manifests: Manifests,
 }
 
 impl Compilation {
-    /// What there is where the project file itself can't be used.
+    /// Returns the result if the project file itself can't be used.
     pub fn of_project(source: SourceFile, mut diagnostics: Vec<Diagnostic>) -> Self {
         let mut sources = Sources::default();
         sources.add(source);
@@ -100,16 +100,16 @@ impl Compilation {
     }
 }
 
-/// The project file is always the first one.
+/// The project file always has the first id.
 pub const PROJECT_FILE: FileId = FileId(0);
 
-/// The file of the analysis at an index.
+/// Returns the file of the analysis at an index.
 fn file_of(index: usize) -> FileId {
     FileId(u32::try_from(index + 1).expect("there are fewer than four billion files"))
 }
 
 impl Compiler<'_> {
-    /// Reads one file. `index` is its place among all files that are going to be [linked](Self::link).
+    /// Analyzes one file. `index` is its position among all files that will be [linked](Self::link).
     pub fn analyze(&self, index: usize, path: &str, loader: &dyn SourceLoader) -> Analysis {
         let file = file_of(index);
         let (text, failure) = match loader.load(path) {
@@ -130,11 +130,11 @@ impl Compiler<'_> {
             self.documents(file, &mut analysis, loader);
         }
         if analysis.manifests.is_empty() {
-            // There was to be one.
+            // A file without manifests counts as one manifest.
             analysis.manifests.push(0);
         }
         if let Some(more) = analysis.diagnostics.len().checked_sub(MAX_PER_FILE).filter(|more| *more > 0) {
-            // Those that matter most are kept, and what is left out is no better than the worst of it.
+            // The most severe diagnostics stay. The summary has the severity of the most severe one that is omitted.
             analysis.diagnostics.sort_by_key(|diagnostic| diagnostic.severity);
             let severity = analysis.diagnostics[MAX_PER_FILE].severity;
             analysis.diagnostics.truncate(MAX_PER_FILE);
@@ -153,7 +153,7 @@ impl Compiler<'_> {
         analysis.diagnostics.extend(parsed.diagnostics);
         if parsed.documents.is_empty() {
             if broken.is_some() {
-                // Nobody knows what would have stood behind the error.
+                // The text after the error is unknown, so all words of the file count as mentioned.
                 analysis.mentions.extend(words(&text));
             } else {
                 let empty = Diagnostic::new(Code::EMPTY, "this file holds no manifest");
@@ -163,7 +163,7 @@ impl Compiler<'_> {
             }
             return;
         }
-        // Nearly all files hold one manifest, and what they hold stays until all are linked.
+        // Most files hold one manifest, and their analyses are stored until all are linked.
         analysis.units.reserve_exact(parsed.documents.len());
         analysis.manifests.reserve_exact(parsed.documents.len());
         for tree in parsed.documents {
@@ -190,7 +190,7 @@ impl Compiler<'_> {
         let mut overlaid = Overlaid::default();
         let mut found = self.project.apply(&mut tree, text, &mut overlaid);
         analysis.overlays.extend(&overlaid.matched);
-        // What stands where a variable is unknown is no value yet, and can't be wrong.
+        // A reference to an unknown variable is not a value yet, so errors about it are dropped.
         let unknown: Vec<Span> = found.iter().filter_map(Diagnostic::primary).collect();
         let wrong = schema::check(&schema::MANIFEST, &mut tree);
         found.extend(wrong.into_iter().filter(|it| !it.primary().is_some_and(|at| unknown.contains(&at))));
@@ -226,7 +226,7 @@ impl Compiler<'_> {
         analysis.diagnostics.extend(found);
     }
 
-    /// Checks a manifest that has been read, and finds its part in the graph.
+    /// Checks a manifest that was decoded, and returns its node in the graph.
     fn checked<'a>(
         &'a self,
         manifest: &'a Manifest,
@@ -251,7 +251,7 @@ impl Compiler<'_> {
         node
     }
 
-    /// Puts all files together.
+    /// Links all files.
     pub fn link(&self, mut analyses: Vec<Analysis>) -> Compilation {
         let mut sources = Sources::default();
         let none = || SourceFile { path: crate::project::FILE_NAME.into(), text: "".into() };
@@ -281,7 +281,7 @@ impl Compiler<'_> {
     }
 }
 
-/// Puts diagnostics in order, and sees to it that no secret is shown with one.
+/// Sorts diagnostics, and removes secrets from them.
 fn finish(sources: &mut Sources, diagnostics: &mut [Diagnostic]) {
     Diagnostic::sort(diagnostics);
     let secrets = diagnostics.iter().filter(|found| found.code == Code::SECRET_LITERAL);
@@ -290,9 +290,9 @@ fn finish(sources: &mut Sources, diagnostics: &mut [Diagnostic]) {
     sources.redact(&places);
 }
 
-/// Hides the texts at some places in all messages: one about something else may quote what stands there.
+/// Hides the texts at these places in all messages, because other diagnostics may quote them.
 fn hide(sources: &Sources, diagnostics: &mut [Diagnostic], places: &[Span]) {
-    // Shorter texts stand in messages of their own accord, and are no secrets that are worth the name.
+    // Shorter texts also occur in messages by chance, and are too short for a secret.
     const SHORTEST: usize = 5;
     let text = |place: &Span| sources.get(place.file).text.get(place.range()).unwrap_or_default();
     let values: BTreeSet<&str> = places.iter().flat_map(|place| text(place).lines()).collect();
@@ -315,7 +315,7 @@ struct Linked {
     diagnostics: Vec<Diagnostic>,
     nodes: Vec<Node>,
     primitives: Vec<Primitive>,
-    /// What workloads bring into the DAGs of their groups, by the places of their nodes.
+    /// The parts of workloads in the DAGs of their groups, by the indices of their nodes.
     parts: BTreeMap<usize, Part>,
     overlays: BTreeSet<usize>,
     mentions: BTreeSet<String>,
@@ -350,7 +350,7 @@ impl Linked {
     }
 }
 
-/// The SQL of a manifest: out of a scalar, or out of a file.
+/// Loads the SQL of a manifest, from a scalar or from a file.
 fn load_sql<'a>(
     manifest: &'a Manifest,
     root: NodeRef<'a>,
@@ -388,7 +388,7 @@ fn load_sql<'a>(
     }
 }
 
-/// The text of a manifest's SQL, and the file it comes from where that is another one.
+/// The text of a manifest's SQL, and the file that contains it if it is not the manifest.
 struct LoadedSql<'a> {
     text: Cow<'a, str>,
     kind: &'static str,
@@ -406,12 +406,12 @@ impl LoadedSql<'_> {
             Some(file) => SqlPlace::File(file),
             None => {
                 let node = root.nearest(["spec", "job", self.kind, "query"]);
-                // An overlay may have put it there.
+                // An overlay may have set the query.
                 let project = compiler.project_source.as_ref().filter(|_| node.span().file == PROJECT_FILE);
                 SqlPlace::Inline { node, source: project.map_or(manifest, |project| &project.text) }
             }
         };
-        // Only a running query has state that depends on its shape.
+        // Only streams have state that depends on the shape of the query.
         let detail = if self.kind == "stream" { sql::Detail::Shape } else { sql::Detail::Lineage };
         SqlSource { reading: sql::read(&self.text, detail), place }
     }
@@ -432,7 +432,7 @@ impl Places for Located<'_> {
     }
 }
 
-/// Fields that do not exist, and secrets, leave a manifest that can be checked all the same.
+/// Returns whether a manifest with this error can still be checked.
 fn can_go_on(code: Code) -> bool {
     matches!(code, Code::UNKNOWN_FIELD | Code::SECRET_LITERAL | Code::DUPLICATE_KEY)
 }
@@ -446,14 +446,14 @@ fn decode(root: NodeRef<'_>, found: &mut Vec<Diagnostic>) -> Option<Manifest> {
         .ok()
 }
 
-/// What can be said of the SQL of a manifest that is wrong elsewhere.
+/// Checks the SQL of a manifest that has errors elsewhere.
 fn sql_alone(root: NodeRef<'_>, text: &str) -> Option<Diagnostic> {
     let node = ["sql", "stream"].into_iter().find_map(|kind| root.find(["spec", "job", kind, "query"]))?;
     let sql::Reading::Malformed { at, message, help } = sql::read(node.as_str()?, sql::Detail::Lineage)
     else {
         return None;
     };
-    // An overlay's text is another file's.
+    // The text of an overlay is in another file.
     let own = node.span().file == root.span().file;
     let at = if own { node.within(text, at) } else { node.span() };
     let diagnostic = Diagnostic::new(Code::SQL_SYNTAX, message).at(at, "");
@@ -463,7 +463,7 @@ fn sql_alone(root: NodeRef<'_>, text: &str) -> Option<Diagnostic> {
     })
 }
 
-/// A value that is refused needs no warning that it is ambiguous.
+/// Removes warnings about ambiguous values that are rejected anyway.
 fn supersede(found: &mut Vec<Diagnostic>) {
     let refused: Vec<Span> = found.iter().filter(|d| d.is_error()).filter_map(Diagnostic::primary).collect();
     found.retain(|d| {
@@ -471,7 +471,7 @@ fn supersede(found: &mut Vec<Diagnostic>) {
     });
 }
 
-/// Says so where a document is no manifest of ours at all: checking its fields would only mislead.
+/// Reports a document that is not a manifest of dcp. Errors about its fields would be misleading.
 fn foreign(root: NodeRef<'_>, file: FileId) -> Option<Diagnostic> {
     if !root.is_map() {
         let message = format!("a manifest is a map, and this is {}", root.type_name());

@@ -1,23 +1,23 @@
-//! Diagnostics as plain data. Nothing here renders: the edges do, each in its own way, from these values.
+//! Diagnostics as plain data. Rendering is left to the callers.
 
 pub use dcp_model::diag::{Code, CodeInfo, Dotted, Severity, list, nearest};
 
 use crate::source::Span;
 
-/// One problem: what is wrong, where, what was expected, and what to do.
+/// A problem: its code, message, places and remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Diagnostic {
     pub code: Code,
     pub severity: Severity,
-    /// What is wrong, in one sentence without a full stop. Names are in backticks.
+    /// The problem, in one sentence without a full stop. Names are in backticks.
     pub message: String,
-    /// The first label is where the problem is; the others say what it has to do with.
+    /// The first label is the place of the problem; the others are related places.
     pub labels: Vec<Label>,
-    /// What to do about it.
+    /// The remedy.
     pub help: Option<String>,
 }
 
-/// A place in a source, with what is to be said of it (which may be nothing).
+/// A place in a source, with an explanation, which may be empty.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Label {
     pub span: Span,
@@ -25,7 +25,7 @@ pub struct Label {
 }
 
 impl Diagnostic {
-    /// A diagnostic of the code's own severity.
+    /// Creates a diagnostic with the severity of its code.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, severity: code.info().severity, message: message.into(), labels: Vec::new(), help: None }
     }
@@ -42,7 +42,7 @@ impl Diagnostic {
         self
     }
 
-    /// Where the problem is, if it is anywhere in a source.
+    /// Returns the place of the problem, if it is in a source.
     pub fn primary(&self) -> Option<Span> {
         self.labels.first().map(|label| label.span)
     }
@@ -51,7 +51,7 @@ impl Diagnostic {
         self.severity == Severity::Error
     }
 
-    /// The order in which diagnostics are shown: by file, by place, then by code.
+    /// Sorts diagnostics for display: by file, by position, then by code.
     pub fn sort(diagnostics: &mut [Diagnostic]) {
         diagnostics.sort_by(|a, b| {
             let key = |d: &Diagnostic| d.primary().map(|s| (s.file, s.start, s.end));

@@ -1,4 +1,4 @@
-//! The engine versions that the platform has: which Spark each of them is, and in which image.
+//! The platform's table of engine versions, with their versions of Spark and their images.
 
 use std::collections::BTreeMap;
 
@@ -10,13 +10,13 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Entry {
-    /// The image.
+    /// The container image.
     pub image: Image,
-    /// The version of Scala that its jars are made for.
+    /// The version of Scala for which the jars are built.
     #[serde(default = "Entry::default_scala")]
     #[schemars(regex(pattern = r"^2\.1[23]$|^3$"))]
     pub scala: String,
-    /// The version of Java that it runs on.
+    /// The version of Java that runs the engine.
     #[serde(default = "Entry::default_java")]
     #[schemars(range(min = 8, max = 99))]
     pub java: u32,
@@ -37,7 +37,7 @@ impl Entry {
 pub struct EngineTable(BTreeMap<String, Entry>);
 
 impl EngineTable {
-    /// The versions that every platform has.
+    /// Returns the versions that every platform has.
     pub fn platform() -> Self {
         let versions = [
             ("3.5", "2.12", 17),
@@ -54,7 +54,7 @@ impl EngineTable {
         Self(versions.into_iter().map(entry).collect())
     }
 
-    /// These versions, and others in addition or in their place.
+    /// Adds versions, and replaces existing ones.
     #[must_use]
     pub fn with(mut self, entries: &BTreeMap<String, Entry>) -> Self {
         self.0.extend(entries.iter().map(|(version, entry)| (version.clone(), entry.clone())));

@@ -1,7 +1,7 @@
-//! Manifest text in, primitives and diagnostics out.
+//! Compiles the text of manifests to primitives and diagnostics.
 //!
-//! Pure: no file system, no clock, no network, no async runtime. What the compiler needs from outside comes
-//! through [`source::SourceLoader`].
+//! The crate uses no file system, clock, network or async runtime. All input from outside comes through
+//! [`source::SourceLoader`].
 
 pub mod airflow;
 mod check;

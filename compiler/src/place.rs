@@ -1,4 +1,4 @@
-//! The place of a workload's field, found again when there is something to be said of it.
+//! Finds the place of a workload's field.
 
 use crate::compile::Compilation;
 use crate::graph::Node;
@@ -6,8 +6,8 @@ use crate::project::{Overlaid, Project};
 use crate::source::Span;
 use crate::yaml::{self, NodeRef};
 
-/// The place of a field of a workload, or of what is nearest to it. Manifests are kept as text alone, so this reads
-/// one anew: it is for the few that a plan has something to say of.
+/// Returns the place of a field of a workload, or of its nearest ancestor. It parses the manifest again, because only
+/// its text is stored. Plans call it for a few fields only.
 pub fn find(compilation: &Compilation, project: &Project<'_>, node: &Node, path: &[&str]) -> Option<Span> {
     let file = node.at.file;
     let text = &compilation.sources.get(file).text;
@@ -21,7 +21,7 @@ pub fn find(compilation: &Compilation, project: &Project<'_>, node: &Node, path:
 }
 
 fn nearest(root: NodeRef<'_>, path: &[&str]) -> Span {
-    // SQL may stand in a file of its own.
+    // SQL may be in a separate file.
     let beside = path.split_last().filter(|(last, _)| **last == "query").and_then(|(_, above)| {
         let above = root.find(above.iter().copied())?;
         above.get("query").or_else(|| above.get("file"))

@@ -1,4 +1,4 @@
-//! `dcp.yaml`: where manifests are, which targets there are, and what differs between them.
+//! The project file `dcp.yaml`: the locations of manifests, the targets, and the differences between them.
 
 use std::collections::BTreeMap;
 
@@ -21,20 +21,20 @@ pub use overlaid::Overlaid;
 /// The name of the project file.
 pub const FILE_NAME: &str = "dcp.yaml";
 
-/// A project file that was read, with one of its targets chosen.
+/// A project file with the selected target.
 #[derive(Debug)]
 pub struct Project<'s> {
     pub file: ProjectFile,
-    /// The target's name, where the project has any.
+    /// The name of the target, if the project has targets.
     pub target: Option<String>,
     pub engines: EngineTable,
-    /// The target's variables and, below them, the project's.
+    /// The variables of the target, with those of the project as defaults.
     variables: BTreeMap<String, Scalar>,
     tree: Tree<'s>,
 }
 
 impl Project<'_> {
-    /// What manifests are compiled with where there is no project file.
+    /// Returns the project that is used if there is no project file.
     pub fn none() -> Self {
         let file = ProjectFile {
             project: Name::parse("default").expect("`default` is a name"),
@@ -53,13 +53,14 @@ impl Project<'_> {
         }
     }
 
-    /// What this is applied as: `project`, or `project/target`. What asks a control plane for it says the same.
+    /// Returns the scope to which manifests are applied: `project` or `project/target`. Clients of a control plane
+    /// use the same scope.
     pub fn scope(&self) -> String {
         let project = &self.file.project;
         self.target.as_ref().map_or_else(|| project.to_string(), |target| format!("{project}/{target}"))
     }
 
-    /// The overlays of the target.
+    /// Returns the overlays of the target.
     pub fn overlays(&self) -> &[Overlay] {
         self.target_file().map_or(&[], |target| &target.overlays)
     }
@@ -70,7 +71,7 @@ impl Project<'_> {
 }
 
 impl<'s> Project<'s> {
-    /// Reads a project file and chooses a target: the one named, or the default, or the only one there is.
+    /// Reads a project file and selects a target: the named one, the default or the only one.
     pub fn read(file: FileId, text: &'s str, target: Option<&str>) -> (Option<Self>, Vec<Diagnostic>) {
         let yaml::Parsed { documents, mut diagnostics, broken: _ } = yaml::parse(file, text);
         if let Some(second) = documents.get(1) {
@@ -118,9 +119,9 @@ impl<'s> Project<'s> {
         (Some(Self { file: decoded, target: chosen, engines, variables, tree }), diagnostics)
     }
 
-    /// Applies the target to a manifest: its overlays first, then its variables.
+    /// Applies the target to a manifest: first its overlays, then its variables.
     ///
-    /// What the overlays changed, and which of them matched, is noted in `overlaid`.
+    /// The changes by overlays and the matching overlays are added to `overlaid`.
     pub fn apply<'a>(
         &'a self,
         manifest: &mut Tree<'a>,
@@ -146,18 +147,18 @@ impl<'s> Project<'s> {
         self.file.targets.get(self.target.as_deref()?)
     }
 
-    /// The control plane that is applied to, where it is not the embedded one.
+    /// Returns the address of the control plane, unless it is the local one.
     pub fn server(&self) -> Option<&str> {
         self.chosen()?.server.as_deref()
     }
 
-    /// The Runner that executions are asked of, where it is not the embedded one.
+    /// Returns the address of the Runner, unless it is the local one.
     pub fn runner(&self) -> Option<&str> {
         let target = self.chosen()?;
         target.runner.as_deref().or(target.server.as_deref())
     }
 
-    /// Where DAG files go, if it is said.
+    /// Returns the folder of DAG files, if it is set.
     pub fn dags(&self) -> Option<&str> {
         let chosen = self.chosen().and_then(|target| target.dags.as_ref());
         chosen.or(self.file.dags.as_ref()).map(DagFolder::as_str)
@@ -168,7 +169,7 @@ impl<'s> Project<'s> {
         self.tree.root().find(["targets", target, "overlays", &overlay.to_string(), "set"])
     }
 
-    /// Warnings for overlays of the target that no manifest matched.
+    /// Returns warnings for overlays of the target that match no manifest.
     pub fn unused_overlays(&self, matched: &[usize]) -> Vec<Diagnostic> {
         let unused = (0..self.overlays().len()).filter(|at| !matched.contains(at));
         let warn = |at: usize| {
@@ -193,7 +194,7 @@ impl<'s> Project<'s> {
                 Ok(None) => None,
                 Ok(Some(reference::Substituted { text: value, whole })) => {
                     left = left.saturating_sub(value.len());
-                    // A text that is one variable and nothing else is what the variable is.
+                    // A text that consists of one variable only has the type of the variable.
                     let plain = whole && self.is_bare(text);
                     Some(if plain { Replacement::Plain(value) } else { Replacement::Text(value) })
                 }
@@ -206,7 +207,7 @@ impl<'s> Project<'s> {
         diagnostics
     }
 
-    /// Whether the variable that a text refers to is a number or a boolean.
+    /// Returns whether a text refers to a variable that is a number or a boolean.
     fn is_bare(&self, text: &str) -> bool {
         let name = text.strip_prefix("${var.").and_then(|rest| rest.strip_suffix('}'));
         name.and_then(|name| self.variables.get(name)).is_some_and(Scalar::is_bare)
@@ -240,14 +241,14 @@ impl<'s> Project<'s> {
     }
 }
 
-/// Most bytes of all texts of a manifest in which variables are replaced. A file has 1 MiB at most.
+/// Maximum size of all texts of a manifest in which variables are replaced. A file has at most 1 MiB.
 const EXPANDED: usize = 8 << 20;
 
 fn by_name(variables: &BTreeMap<Identifier, Scalar>) -> impl Iterator<Item = (String, Scalar)> {
     variables.iter().map(|(name, value)| (name.as_str().to_owned(), value.clone()))
 }
 
-/// Variables are replaced once: one within another would stay as it is.
+/// Rejects variables that refer to variables, because variables are replaced only once.
 fn nested(file: &ProjectFile, tree: &Tree<'_>) -> Vec<Diagnostic> {
     let in_targets = file.targets.iter().flat_map(|(name, target)| {
         target.variables.iter().map(move |variable| (vec!["targets", name.as_str(), "variables"], variable))

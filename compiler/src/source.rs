@@ -1,21 +1,22 @@
-//! Where text comes from, and how a place in it is named.
+//! Source files, and places in them.
 
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// A file of a [`Sources`].
+/// The id of a file in [`Sources`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct FileId(pub u32);
 
 impl FileId {
-    /// A file that only one manifest knows, until all of them are put together: the `index`th of its own files.
+    /// Returns a local id, which is valid within one manifest until all files are linked: the `index`th of the
+    /// manifest's files.
     pub(crate) fn local(index: usize) -> Self {
         let index = u32::try_from(index).expect("a manifest refers to few files");
         Self(index | LOCAL)
     }
 
-    /// The index of a local file.
+    /// Returns the index of a local file.
     pub(crate) fn local_index(self) -> Option<usize> {
         (self.0 & LOCAL != 0).then_some((self.0 & !LOCAL) as usize)
     }
@@ -41,10 +42,10 @@ impl Span {
     }
 }
 
-/// A file and what stands in it.
+/// The path and the text of a file.
 #[derive(Debug, Clone, Default)]
 pub struct SourceFile {
-    /// Relative to the project's folder, with `/` between its parts.
+    /// Relative to the folder of the project, with `/` as separator.
     pub path: Arc<str>,
     pub text: Arc<str>,
 }
@@ -70,7 +71,7 @@ impl Sources {
         &self.files
     }
 
-    /// Line and column of a place, both from 1; the column counts characters.
+    /// Returns the line and the column of a position. Both start at 1, and the column counts characters.
     pub fn position(&self, file: FileId, offset: u32) -> (usize, usize) {
         let text = &self.get(file).text;
         let before = text.get(..offset as usize).unwrap_or(text);
@@ -78,7 +79,7 @@ impl Sources {
         (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
     }
 
-    /// Overwrites a place, so that nothing that is printed shows what stood there.
+    /// Overwrites the texts at these places, so that they are not displayed.
     pub(crate) fn redact(&mut self, spans: &[Span]) {
         for span in spans {
             let file = &mut self.files[span.file.0 as usize];
@@ -94,38 +95,38 @@ impl Sources {
     }
 }
 
-/// Gives the compiler the text of files: the only way by which anything from outside gets in.
+/// Loads the text of files. It is the compiler's only access to the outside.
 pub trait SourceLoader: Sync {
-    /// The text of a file, by its path relative to the project's folder.
+    /// Returns the text of a file, by its path relative to the folder of the project.
     fn load(&self, path: &str) -> Result<String, LoadError>;
 
-    /// Checks that a file is there that a job takes as it is. Loaders that know texts alone can't tell.
+    /// Checks that a file exists that the job uses unchanged. Loaders that have texts only can't check this.
     fn check(&self, _path: &str) -> Result<(), LoadError> {
         Ok(())
     }
 }
 
-/// Why a file has no text.
+/// The reason why a file can't be loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LoadError {
     NotFound,
-    /// It is a link, and what it should lead to is not there.
+    /// The file is a link without a target.
     Dangling,
     Directory,
-    /// The first bytes that are not UTF-8 stand at this offset.
+    /// The offset of the first bytes that are not UTF-8.
     NotUtf8(usize),
-    /// It has this many bytes; so many are allowed.
+    /// The size of the file, and the limit.
     TooLarge {
         size: u64,
         limit: u64,
     },
-    /// It lies, perhaps by way of a link, outside of the project.
+    /// The file is outside the project, possibly through a link.
     Outside,
-    /// What the operating system says.
+    /// An error of the operating system.
     Other(String),
 }
 
-/// Files in memory.
+/// Loads files from memory.
 impl SourceLoader for std::collections::BTreeMap<String, String> {
     fn load(&self, path: &str) -> Result<String, LoadError> {
         self.get(path).cloned().ok_or(LoadError::NotFound)

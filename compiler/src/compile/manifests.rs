@@ -1,27 +1,28 @@
-//! Which manifests there are, and which of them a diagnostic is about.
+//! The list of manifests, and the mapping from diagnostics to manifests.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::diag::Diagnostic;
 use crate::source::{FileId, Span};
 
-/// The manifests of a compilation, good and bad. A file that can't be read, or holds none, counts as one.
+/// The manifests of a compilation, including invalid ones. A file that can't be read, or holds no manifest, counts as
+/// one.
 #[derive(Debug, Clone, Default)]
 pub struct Manifests {
-    /// The file of each, and where it begins there. In order.
+    /// The file and the offset of each manifest, in order.
     begins: Vec<(FileId, u32)>,
-    /// The files that manifests refer to, each with the index of the manifest.
+    /// The files to which manifests refer, with the index of the manifest.
     owners: BTreeMap<FileId, usize>,
 }
 
 impl Manifests {
-    /// One in each of so many files, the first of which comes after the project file.
+    /// Creates a list with one manifest in each of `count` files. The first file follows the project file.
     pub fn in_files(count: usize) -> Self {
         let begins = (0..count).map(|index| (super::file_of(index), 0)).collect();
         Self { begins, ..Self::default() }
     }
 
-    /// Adds those of a file, which comes after all of those before, and the files that they refer to.
+    /// Adds the manifests of a file, and the files to which they refer. The file must follow all files before.
     pub(super) fn add(&mut self, file: FileId, begins: &[u32], files: impl Iterator<Item = (FileId, usize)>) {
         let first = self.begins.len();
         self.begins.extend(begins.iter().map(|start| (file, *start)));
@@ -32,20 +33,21 @@ impl Manifests {
         self.begins.len()
     }
 
-    /// How many manifests some diagnostics are about. Those of the project file are about none, unless they point to
-    /// one as well.
+    /// Returns the number of manifests that have one of these diagnostics. Diagnostics of the project file count only
+    /// if a label is in a manifest.
     pub fn count_of<'d>(&self, diagnostics: impl IntoIterator<Item = &'d Diagnostic>) -> usize {
         let about = |diagnostic: &Diagnostic| diagnostic.labels.iter().find_map(|it| self.at(it.span));
         let indices: BTreeSet<usize> = diagnostics.into_iter().filter_map(about).collect();
         indices.len()
     }
 
-    /// Returns the file of the manifest that a place is in, or whose SQL it is in.
+    /// Returns the file of the manifest that contains a place, directly or in its SQL file.
     pub fn file(&self, span: Span) -> Option<FileId> {
         self.at(span).map(|index| self.begins[index].0)
     }
 
-    /// The index of the manifest that a place is in. What stands before the first of a file belongs to that one.
+    /// Returns the index of the manifest that contains a place. Text before the first manifest of a file belongs to
+    /// this manifest.
     fn at(&self, span: Span) -> Option<usize> {
         if let Some(owner) = self.owners.get(&span.file) {
             return Some(*owner);

@@ -1,4 +1,4 @@
-//! The files that a job takes as they are: its program, and what that depends on.
+//! Checks of files that a job uses unchanged: its program and the program's dependencies.
 
 use std::slice;
 
@@ -27,7 +27,7 @@ pub(super) fn check(
     }
 }
 
-/// The files of a job, with the path below `spec` of what they stand in.
+/// Returns the files of a job, with the path below `spec` of the field that lists them.
 fn lists(manifest: &Manifest) -> Vec<(&'static [&'static str], &[FileRef])> {
     let dependencies = &manifest.spec.dependencies;
     let mut lists: Vec<(&'static [&'static str], &[FileRef])> = vec![
@@ -47,9 +47,9 @@ fn lists(manifest: &Manifest) -> Vec<(&'static [&'static str], &[FileRef])> {
     lists
 }
 
-/// The path of a file in the project. Others are where the job runs, or known only when it does.
+/// Returns the path of a file in the project. Other files are on the cluster, or have parameters in their names.
 fn in_project(file: &FileRef) -> Option<&str> {
-    // Spark takes what follows `#` for the name that the file gets where the job runs.
+    // In Spark, the text after `#` is the name of the file in the job's working directory.
     let path = file.as_str().split('#').next().unwrap_or_default();
     let elsewhere = path.contains("://") || path.contains("${");
     (!elsewhere && !path.is_empty()).then_some(path)

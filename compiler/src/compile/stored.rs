@@ -1,4 +1,4 @@
-//! Analyses of files without problems, in a form that can be stored and linked again without the files' texts.
+//! Stored analyses: files without problems can be linked again without their texts.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -10,10 +10,10 @@ use crate::graph::{Link, Node};
 use crate::lower::Lowered;
 use crate::source::{FileId, SourceFile, Span};
 
-/// An analysis without diagnostics, without primitives, and without the texts of its files.
+/// An analysis without diagnostics, primitives and the texts of its files.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Stored {
-    /// The file's own id when it was analyzed.
+    /// The id of the file at the time of the analysis.
     file: FileId,
     nodes: Vec<Node>,
     overlays: Vec<usize>,
@@ -23,8 +23,8 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// Returns what can be stored of an analysis. Files with problems, and those with workloads of a group, can't be
-    /// linked without their texts.
+    /// Returns the analysis in a form that can be stored. Files with problems, and files with workloads of a group,
+    /// need their texts to be linked.
     pub fn of(index: usize, analysis: &Analysis) -> Option<Self> {
         let Analysis { source: _, files, diagnostics, units, overlays, mentions, manifests, owners } =
             analysis;
@@ -42,12 +42,12 @@ impl Stored {
         })
     }
 
-    /// Returns how many manifests the file holds.
+    /// Returns the number of manifests in the file.
     pub fn manifests(&self) -> usize {
         self.manifests.len()
     }
 
-    /// Returns the domain and name of the workload, if the file holds exactly one.
+    /// Returns the domain and the name of the workload, if the file holds exactly one.
     pub fn workload(&self) -> Option<(String, String)> {
         match self.nodes.as_slice() {
             [node] if self.manifests.len() == 1 => Some((node.domain.clone(), node.name.clone())),
@@ -55,8 +55,8 @@ impl Stored {
         }
     }
 
-    /// Returns whether linking another analysis of the file in place of this one gives the same graph and the same
-    /// diagnostics, but for their places.
+    /// Returns whether linking another analysis of the file instead of this one gives the same graph and the same
+    /// diagnostics, except for their places.
     pub fn links_as(&self, other: &Self) -> bool {
         let nodes = self.nodes.iter().zip(&other.nodes);
         self.nodes.len() == other.nodes.len()
@@ -64,7 +64,7 @@ impl Stored {
             && self.overlays == other.overlays
     }
 
-    /// Makes the analysis anew, at another place among all files. Returns nothing if it is not consistent.
+    /// Restores the analysis at another index among all files. Returns `None` if it is not consistent.
     pub fn restore(self, index: usize, path: &str) -> Option<Analysis> {
         let Self { file: old, mut nodes, overlays, manifests, files, owners } = self;
         let new = file_of(index);
@@ -93,7 +93,7 @@ impl Stored {
     }
 }
 
-/// Returns whether two nodes differ in nothing but places.
+/// Returns whether two nodes differ in places only.
 fn same((one, other): (&Node, &Node)) -> bool {
     let datasets = |links: &[Link]| links.iter().map(|link| link.dataset.clone()).collect::<Vec<_>>();
     let Node { domain, name, job, run, at: _, reads, writes, shared, waits, checkpoint, member } = one;

@@ -1,4 +1,4 @@
-//! The project file as types.
+//! The types of the project file.
 
 use std::collections::BTreeMap;
 
@@ -10,29 +10,29 @@ use serde_json::Value;
 use crate::engine;
 use crate::yaml::NodeRef;
 
-/// A project: where its manifests are, and what differs between its targets.
+/// A project: the locations of its manifests, and the differences between its targets.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ProjectFile {
     /// The name of the project.
     pub project: Name,
-    /// The folders and files with manifests, relative to this file.
+    /// Folders and files with manifests, relative to this file.
     #[serde(default = "ProjectFile::default_manifests")]
     #[schemars(length(min = 1))]
     pub manifests: Vec<FileRef>,
-    /// Values for `${var.name}` in manifests, where a target has none of its own.
+    /// Values of `${var.name}` in manifests. Targets can override them.
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"format": "identifier"}))]
     pub variables: BTreeMap<Identifier, Scalar>,
-    /// Engine versions beside those that the platform has, or other images for them.
+    /// Engine versions, in addition to the platform's versions or instead of them.
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"format": "engine-version"}))]
     pub engines: BTreeMap<String, engine::Entry>,
-    /// Where Airflow reads its DAG files: a folder relative to this file, or one of an object store. Without it,
+    /// The folder of Airflow's DAG files: a folder relative to this file, or a folder of an object store. Default:
     /// `.dcp/dags`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dags: Option<DagFolder>,
-    /// The places that manifests are applied to, such as `dev`, `staging` and `prod`.
+    /// The environments to which manifests are applied, such as `dev`, `staging` and `prod`.
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"format": "name"}))]
     pub targets: BTreeMap<String, Target>,
@@ -44,30 +44,30 @@ impl ProjectFile {
     }
 }
 
-/// A place that manifests are applied to.
+/// An environment to which manifests are applied.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("dependentRequired" = {"runner": ["server"]}))]
 pub struct Target {
-    /// Whether this is the target where none is named. One target at most is the default.
+    /// Makes this the default target. At most one target can be the default.
     #[serde(default)]
     pub default: bool,
-    /// The control plane that this target is applied to. Without it, the one embedded in `dcp`.
+    /// The URL of the control plane of this target. Default: the local control plane of `dcp`.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = ["https://dcp.example.com:7420"]), regex(pattern = r"^https?://[^\s/@]+(/\S*)?$"))]
     pub server: Option<String>,
-    /// The Runner of this target, where it has another address than `server`. Both are given the same token.
+    /// The URL of the Runner of this target, if it differs from `server`. Both receive the same token.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(extend("examples" = ["https://dcp.example.com:7421"]), regex(pattern = r"^https?://[^\s/@]+(/\S*)?$"))]
     pub runner: Option<String>,
-    /// Where Airflow reads its DAG files, if elsewhere than the project's `dags`.
+    /// The folder of Airflow's DAG files, instead of the project's `dags`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dags: Option<DagFolder>,
-    /// Values for `${var.name}` in manifests.
+    /// Values of `${var.name}` in manifests.
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"format": "identifier"}))]
     pub variables: BTreeMap<Identifier, Scalar>,
-    /// Changes to manifests, merged in one after the other.
+    /// Changes to manifests. They are merged in order.
     #[serde(default)]
     pub overlays: Vec<Overlay>,
 }
@@ -76,25 +76,25 @@ pub struct Target {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Overlay {
-    /// Which manifests are changed; without it, all.
+    /// The manifests to change. If omitted, all.
     #[serde(rename = "match", default)]
     pub matches: Match,
-    /// What is merged into them: maps are merged, `null` removes a field, everything else replaces what was there.
+    /// The changes: maps are merged, `null` removes a field, and other values replace the existing one.
     #[schemars(extend("minProperties" = 1, "examples" = [{"spec": {"resources": {"executors": {"memory": "8g"}}}}]))]
     pub set: BTreeMap<String, Value>,
 }
 
-/// Which manifests are meant: those to which all of this applies.
+/// Conditions on manifests. A manifest matches if all conditions hold.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Match {
-    /// Those of one of these domains.
+    /// Matches manifests of one of these domains.
     #[serde(default)]
     pub domains: Vec<Domain>,
-    /// Those with one of these names.
+    /// Matches manifests with one of these names.
     #[serde(default)]
     pub names: Vec<Name>,
-    /// Those that have all of these labels.
+    /// Matches manifests that have all of these labels.
     #[serde(default)]
     #[schemars(extend("propertyNames" = {"format": "label-key"}))]
     pub labels: BTreeMap<LabelKey, LabelValue>,

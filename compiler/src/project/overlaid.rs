@@ -1,10 +1,10 @@
-//! What overlays changed in a manifest, told where something is wrong with what came of it.
+//! Adds the changes by overlays to diagnostics of a manifest.
 
 use crate::diag::{Code, Diagnostic, Label};
 use crate::source::Span;
 use crate::yaml::{Change, NodeRef};
 
-/// The overlays that matched a manifest, by their index, and what they changed in it.
+/// The indices of overlays that matched a manifest, and their changes.
 #[derive(Debug, Default)]
 pub struct Overlaid<'p> {
     pub matched: Vec<usize>,
@@ -12,12 +12,12 @@ pub struct Overlaid<'p> {
 }
 
 impl Overlaid<'_> {
-    /// Points each diagnostic that has to do with a change to the overlay as well. A value that an overlay sets is
-    /// found there anyway; but one that it removes is missing from the manifest, and one that it sets may be at odds
-    /// with a field beside it.
+    /// Adds a label for the overlay to each diagnostic that is related to a change. Values that an overlay sets have
+    /// their place in the overlay anyway. Values that it removes are missing from the manifest, and values that it
+    /// sets may contradict another field.
     pub fn explain(&self, manifest: NodeRef<'_>, found: &mut [Diagnostic]) {
         for (index, change) in self.changes.iter().enumerate() {
-            // What a later overlay changes again is of no account.
+            // A change that a later overlay overwrites has no effect.
             if self.changes[index + 1..].iter().any(|later| later.path == change.path) {
                 continue;
             }
@@ -53,7 +53,7 @@ fn explain(diagnostic: &mut Diagnostic, change: &Change<'_>) {
     diagnostic.labels.push(Label { span: change.at, text: text.to_owned() });
     let lacks = matches!(diagnostic.code, Code::MISSING_FIELD | Code::EXACTLY_ONE);
     if change.removed && lacks {
-        // Whatever is added to the manifest would be removed as well.
+        // A value that is added to the manifest would be removed as well.
         diagnostic.help = Some("take this out of the overlay, or have it set another value".to_owned());
     }
 }
