@@ -1,4 +1,4 @@
-//! What a workload waits for and writes can be assets in Airflow.
+//! Checks that inputs and outputs can be Airflow assets.
 
 use dcp_model::dag::{Asset, MAX_ASSET};
 use dcp_model::manifest::RunKind;
@@ -6,12 +6,12 @@ use dcp_model::manifest::RunKind;
 use crate::diag::{Code, Diagnostic};
 use crate::graph::{Link, Node};
 
-/// A DAG with an asset that is too long would be one that Airflow can't import.
+/// Reports assets that are too long. Airflow could not import the DAG.
 pub(crate) fn check(node: &Node, found: &mut Vec<Diagnostic>) {
     if matches!(node.run, RunKind::Continuous | RunKind::Service) {
         return;
     }
-    // What is added to a name is short, and what is escaped in it takes three characters for each byte.
+    // Prefixes of names are short, and escapes take three characters for each byte.
     let may_be_long = |link: &&Link| link.dataset.name.len() > MAX_ASSET / 4;
     for link in node.writes.iter().chain(&node.waits).filter(may_be_long) {
         let Asset { name, uri } = Asset::from(&link.dataset);

@@ -1,4 +1,4 @@
-//! Spark's settings: which of them the platform owns, and which have a field of their own.
+//! Checks of Spark settings that the platform controls, or that have a field in the manifest.
 
 use dcp_model::manifest::{Job, Manifest, Memory, Sizing};
 
@@ -72,7 +72,8 @@ fn unknown(key: &str, meant: &Meant, version: &str) -> Diagnostic {
     Diagnostic::new(Code::UNKNOWN_SETTING, message).help(format!("did you mean `{}`?", meant.name))
 }
 
-/// `written` says whether the field is there, or has its value by default.
+/// Describes a setting that has a field. `written` is set if the manifest contains the field, and not only its
+/// default.
 fn contradiction(key: &str, value: &str, field: &Field, written: bool) -> Diagnostic {
     match &field.value {
         Some(same) if means_the_same(same, value) => {
@@ -92,13 +93,13 @@ fn contradiction(key: &str, value: &str, field: &Field, written: bool) -> Diagno
     }
 }
 
-/// `4096m` and `4g` are the same memory.
+/// Returns whether two values are equal. `4096m` and `4g` are the same memory.
 fn means_the_same(a: &str, b: &str) -> bool {
     let memory = |text: &str| Memory::parse(text).ok();
     a.eq_ignore_ascii_case(b) || memory(a).is_some_and(|size| Some(size) == memory(b))
 }
 
-/// Settings by which the platform names, places and finds a run. Each with what to do instead.
+/// Settings by which the platform names, places and finds runs, each with a remedy.
 const RESERVED: &[(&str, &str)] = &[
     ("spark.app.name", "the name comes from `metadata`"),
     ("spark.app.id", "the platform names each run"),
@@ -130,11 +131,11 @@ fn reserved(key: &str) -> Option<&'static str> {
 
 struct Field {
     path: &'static str,
-    /// What the manifest says there, as Spark would have it.
+    /// The value of the field in Spark's notation.
     value: Option<String>,
 }
 
-/// The field that a setting has in the manifest.
+/// Returns the field of the manifest for a setting.
 fn field(key: &str, manifest: &Manifest) -> Option<Field> {
     let spec = &manifest.spec;
     let (driver, executors) = (&spec.resources.driver, &spec.resources.executors);
@@ -218,7 +219,7 @@ fn field(key: &str, manifest: &Manifest) -> Option<Field> {
     Some(Field { path, value })
 }
 
-/// Families of settings that have a field each.
+/// Returns the field of the manifest for a family of settings.
 fn prefixed(key: &str) -> Option<Field> {
     let families = [
         ("spark.hadoop.", "spark.hadoopConf"),

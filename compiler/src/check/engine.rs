@@ -1,4 +1,4 @@
-//! The engine exists, and what the manifest asks for is made for it.
+//! Checks that the engine version exists, and that packages match it.
 
 use super::Subject;
 use crate::diag::{Code, Diagnostic, Severity, list};
@@ -28,7 +28,7 @@ fn major_minor(version: &str) -> Option<&str> {
     Some(&version[..at])
 }
 
-/// Jars for another Scala, or of another Spark, fail when the first class is loaded; long after the start.
+/// Reports jars for another version of Scala or Spark. At run time, they fail only when their first class is loaded.
 fn packages(subject: &mut Subject<'_>, scala: &str, engine: &str) {
     for (at, package) in subject.manifest.spec.dependencies.packages.iter().enumerate() {
         let mut parts = package.as_str().split(':');
@@ -67,7 +67,7 @@ fn packages(subject: &mut Subject<'_>, scala: &str, engine: &str) {
             let mut diagnostic = Diagnostic::new(Code::BAD_MAVEN, message)
                 .at(place(), "")
                 .help(format!("take the one that is made for Spark {}.{}, if there is one", own.0, own.1));
-            // Of the next minor version, much of it may well work.
+            // Packages for the next minor version often work.
             if major == own.0 {
                 diagnostic.severity = Severity::Warning;
             }
@@ -79,13 +79,14 @@ fn packages(subject: &mut Subject<'_>, scala: &str, engine: &str) {
     }
 }
 
-/// The version of Spark that an artifact or its version names: `iceberg-spark-runtime-3.5_2.13`, `2.0.7-spark-3.5`.
+/// Returns the version of Spark in the name or the version of an artifact: `iceberg-spark-runtime-3.5_2.13`,
+/// `2.0.7-spark-3.5`.
 fn made_for(name: &str) -> Option<(u32, u32)> {
     let (_, after) = name.split_once("spark")?;
     after.split(['-', '_']).find_map(|part| {
         let mut numbers = part.split('.').map(|number| number.parse().ok());
         match (numbers.next()??, numbers.next()??) {
-            // The suffix with the version of Scala is none of Spark.
+            // The suffix is a version of Scala, not of Spark.
             (2, 10..) => None,
             version => Some(version),
         }

@@ -1,4 +1,4 @@
-//! Parameters: declared, used, of the right type, and always with a value.
+//! Checks that parameters are declared, used, of the right type, and always have a value.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -19,7 +19,7 @@ pub(super) fn check(subject: &mut Subject<'_>) {
     let Some(parameters) = job.parameters() else { return };
     let used = used(subject, kind);
     unknown(subject, parameters, &used);
-    // What SQL that could not be read uses, nobody knows.
+    // The parameters of SQL that could not be read are unknown.
     let readable = subject.sql.is_none_or(|sql| sql.facts().is_some());
     for (name, parameter) in parameters {
         let path = ["spec", "job", kind.name(), "parameters", name.as_str()];
@@ -42,13 +42,13 @@ pub(super) fn check(subject: &mut Subject<'_>) {
     }
 }
 
-/// Where a parameter is used. Where that is in the source is looked up only if there is something to be said of it.
+/// The use of a parameter. Its place in the source is computed only for diagnostics.
 enum Place<'a> {
     Sql(&'a Range<u32>),
     Argument(Span),
 }
 
-/// The parameters that the SQL or the arguments use, with their first places.
+/// Returns the parameters that the SQL or the arguments use, with their first uses.
 fn used<'a>(subject: &mut Subject<'a>, kind: JobKind) -> Vec<(&'a str, Place<'a>)> {
     let parameters = subject.sql.and_then(SqlSource::facts).map_or(&[][..], |facts| &facts.parameters);
     let first = |parameter: &'a sql::Parameter| Some(Place::Sql(parameter.at.first()?));
@@ -64,7 +64,7 @@ fn used<'a>(subject: &mut Subject<'a>, kind: JobKind) -> Vec<(&'a str, Place<'a>
             Err(reference::Error::Malformed(message) | reference::Error::Unknown(message)) => {
                 subject.problem(Code::BAD_REFERENCE, message, place, "", reference::HELP);
             }
-            // Nothing is replaced here.
+            // This error can't occur, because nothing is replaced.
             Err(reference::Error::TooLong(_)) => {}
         }
     }
@@ -119,7 +119,7 @@ fn check_parameter(subject: &mut Subject<'_>, path: &[&str], name: &Identifier, 
         let label = format!("`{name}` is a {}", noun(*kind));
         subject.problem(Code::BAD_PARAMETER, message, at, label, format!("make its `type` {types}"));
     }
-    // How the DAG of a group is run, this manifest alone doesn't say.
+    // The `run` of a group's DAG may be in another manifest.
     let elsewhere = matches!(mode, Run::OnAssets(_)) && subject.manifest.spec.orchestrator.is_some();
     match (run, mode) {
         (Some(RunValue::IntervalStart | RunValue::IntervalEnd), _) if elsewhere => {}
@@ -152,8 +152,8 @@ fn check_parameter(subject: &mut Subject<'_>, path: &[&str], name: &Identifier, 
     }
 }
 
-/// What of the run is the value, and the types it could have, where it has not the one that is declared. A moment
-/// has a day, and a day has a first moment.
+/// Returns a description of the run's value and its possible types, if the declared type is not one of them. A
+/// timestamp can be used as a date, and a date as a timestamp.
 fn contradiction(kind: ParameterType, run: RunValue) -> Option<(&'static str, &'static [&'static str])> {
     use ParameterType::{Date, String, Timestamp};
     let times: (&[ParameterType], &[&str]) = (&[Date, Timestamp, String], &["date", "timestamp", "string"]);
@@ -178,7 +178,7 @@ fn noun(kind: ParameterType) -> &'static str {
     }
 }
 
-/// Whether a value is of a type; the type's name where it is not.
+/// Checks that a value has a type. The error is the name of the type.
 fn fits(kind: ParameterType, value: &Scalar) -> Result<(), &'static str> {
     let text = value.as_str();
     let fits = match kind {

@@ -1,4 +1,4 @@
-//! What the SQL reads and writes, compared with what the manifest declares.
+//! Compares the inputs and outputs of the SQL with the declarations in the manifest.
 
 use dcp_model::dataset::{Dataset, DatasetKind};
 use dcp_model::manifest::{DataRef, Job, Output};
@@ -11,7 +11,7 @@ use crate::sql::TableRef;
 pub(super) fn check(subject: &mut Subject<'_>) {
     let Some((sql, facts)) = subject.sql.and_then(|sql| Some((sql, sql.facts()?))) else { return };
     let spec = &subject.manifest.spec;
-    // The query of a stream names its sources, which are compared with nothing: they are declared as they are.
+    // The query of a stream refers to declared sources only, so there is nothing to compare.
     let Job::Sql(_) = spec.job else { return };
     let inputs = Side { field: "inputs", verb: "reads", code: Code::UNDECLARED_INPUT };
     let outputs = Side { field: "outputs", verb: "writes", code: Code::UNDECLARED_OUTPUT };
@@ -24,7 +24,7 @@ pub(super) fn check(subject: &mut Subject<'_>) {
             let field = if shared(index) { "sharedTable" } else { "table" };
             subject.at(&["spec", side.field, &index.to_string(), field])
         };
-        // What is only known when it runs may be among what is declared.
+        // Declared tables may be used by statements that are only known at run time.
         let mut unused = if facts.late.is_empty() { unused(declared, inferred) } else { Vec::new() };
         for table in undeclared(declared, inferred) {
             let message =
@@ -32,7 +32,7 @@ pub(super) fn check(subject: &mut Subject<'_>) {
             let diagnostic = Diagnostic::new(side.code, message);
             let at = sql.span(&table.at);
             let dataset = graph::dataset_of_sql(table);
-            // Who misspells a table names two: one is used and not declared, the other declared and not used.
+            // A misspelt table is both: one name is used and not declared, the other is declared and not used.
             let meant = (dataset.kind == DatasetKind::Table)
                 .then(|| take_nearest(&table.name, &mut unused))
                 .flatten();
@@ -61,7 +61,7 @@ struct Side {
     code: Code,
 }
 
-/// Only where something is declared: who declares nothing leaves it to the SQL.
+/// Returns tables that are not declared. If nothing is declared, the inputs and outputs are derived from the SQL.
 fn undeclared<'t>(declared: &[DataRef], inferred: &'t [TableRef]) -> impl Iterator<Item = &'t TableRef> {
     let known: Vec<Dataset> = declared.iter().map(Dataset::from).collect();
     let unknown =
@@ -78,7 +78,7 @@ fn unused<'d>(declared: &'d [DataRef], inferred: &[TableRef]) -> Vec<(usize, &'d
         .collect()
 }
 
-/// Takes out the one that was probably meant.
+/// Removes and returns the table that is most similar to a name.
 fn take_nearest<'d>(name: &str, unused: &mut Vec<(usize, &'d str)>) -> Option<(usize, &'d str)> {
     let meant = Dotted::new(unused.iter().map(|(_, unused)| *unused)).nearest(name)?;
     let at = unused.iter().position(|(_, unused)| *unused == meant)?;

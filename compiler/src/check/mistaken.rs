@@ -1,10 +1,10 @@
-//! References as other tools write them, and misspelt ones: they look like those of dcp, and nothing replaces them.
+//! Reports references in the notation of other tools, and misspelt references. dcp does not replace them.
 
 use super::Subject;
 use crate::diag::{Code, Diagnostic};
 use crate::source::Span;
 
-/// First words of references, and those of dcp's own that were probably meant.
+/// First words of references, and the similar ones of dcp.
 const MEANT: &[(&str, &str)] = &[
     ("vars", "var"),
     ("variable", "var"),
@@ -15,10 +15,10 @@ const MEANT: &[(&str, &str)] = &[
     ("secrets", "secret"),
 ];
 
-/// First words of what Terraform, Databricks bundles and others replace, where dcp has variables.
+/// First words of references of Terraform, Databricks bundles and other tools, which correspond to dcp's variables.
 const OTHERS: &[&str] = &["env", "environment", "bundle", "workspace", "target", "local", "locals"];
 
-/// A reference that nothing replaces.
+/// A reference that is not replaced.
 #[derive(Debug, PartialEq, Eq)]
 struct Mistaken {
     written: String,
@@ -42,16 +42,16 @@ pub(super) fn check(subject: &mut Subject<'_>) {
     }
 }
 
-/// The first reference in a text that is nearly one of dcp's.
+/// Returns the first reference in a text that is similar to one of dcp's.
 fn mistaken(text: &str) -> Option<Mistaken> {
     text.match_indices("${")
         .filter(|(at, _)| !text[..*at].ends_with('$'))
         .find_map(|(at, _)| one(&text[at..]))
 }
 
-/// What a text that begins with `${` begins with.
+/// Checks the reference at the start of `from`, which begins with `${`.
 fn one(from: &str) -> Option<Mistaken> {
-    // No longer word is near one of ours, and no longer name is worth to be shown.
+    // Longer words are not similar to dcp's, and longer names are not shown.
     const WORD: usize = 16;
     const NAME: usize = 60;
     let word = from[2..].bytes().take(WORD).take_while(u8::is_ascii_alphabetic).count();
@@ -75,7 +75,7 @@ fn meant(word: &str) -> Option<&'static str> {
     let listed = MEANT.iter().find(|(other, _)| word.eq_ignore_ascii_case(other)).map(|(_, own)| *own);
     let others = || OTHERS.iter().any(|other| word.eq_ignore_ascii_case(other)).then_some("var");
     let lower = word.to_ascii_lowercase();
-    // In three letters, one edit makes another word.
+    // Words of three letters are too short for an edit.
     let near = |own: &&str| lower == *own || (own.len() > 3 && strsim::osa_distance(&lower, own) == 1);
     listed.or_else(others).or_else(|| OWN.into_iter().find(near))
 }

@@ -1,7 +1,6 @@
-//! What a schema can't know: whether the parts of a manifest agree with each other, and with Spark.
+//! Checks that a schema can't express: the parts of a manifest are consistent with each other, and with Spark.
 //!
-//! A check looks at the model and says what is wrong at which path; where the path stands in the source is looked
-//! up only then.
+//! A check inspects the manifest and reports errors by path. Places in the source are computed only for diagnostics.
 
 pub(crate) mod assets;
 mod conf;
@@ -30,7 +29,7 @@ use crate::source::{FileId, Span};
 use crate::sql::{Facts, QueryShape, Reading, StatementKind};
 use crate::yaml::NodeRef;
 
-/// A manifest that is being checked, and what has been found so far.
+/// A manifest under check, and the diagnostics so far.
 pub(crate) struct Subject<'a> {
     pub(crate) manifest: &'a Manifest,
     pub(crate) root: NodeRef<'a>,
@@ -39,16 +38,16 @@ pub(crate) struct Subject<'a> {
     pub(crate) diagnostics: Vec<Diagnostic>,
 }
 
-/// The SQL of a manifest: what it says, and where it stands.
+/// The SQL of a manifest, and its place.
 pub(crate) struct SqlSource<'a> {
     pub(crate) reading: Reading,
     pub(crate) place: SqlPlace<'a>,
 }
 
 pub(crate) enum SqlPlace<'a> {
-    /// In a scalar of the manifest, or of an overlay; with the text of that file.
+    /// A scalar of the manifest or of an overlay, with the text of that file.
     Inline { node: NodeRef<'a>, source: &'a str },
-    /// In a file of its own.
+    /// A separate file.
     File(FileId),
 }
 
@@ -67,7 +66,7 @@ impl SqlSource<'_> {
         }
     }
 
-    /// The shape of the SQL's query, where it is one query and nothing else.
+    /// Returns the shape of the SQL's query, if the SQL is a single query.
     pub(crate) fn query(&self) -> Option<&QueryShape> {
         match self.facts()?.statements.as_slice() {
             [only] if only.kind == StatementKind::Query => only.query.as_ref(),
@@ -93,24 +92,24 @@ impl Subject<'_> {
         conf::check(self);
     }
 
-    /// The place of the value at a path, or of what is nearest to it.
+    /// Returns the place of the value at a path, or of its nearest ancestor.
     fn at(&self, path: &[&str]) -> Span {
         self.root.nearest(path.iter().copied()).span()
     }
 
-    /// Whether the manifest itself says something there, so that it is no default.
+    /// Returns whether the manifest contains a value at a path, so that it is not a default.
     fn has(&self, path: &[&str]) -> bool {
         self.root.find(path.iter().copied()).is_some()
     }
 
-    /// The place of the key at the end of a path, or of what is nearest to it.
+    /// Returns the place of the key at the end of a path, or of its nearest ancestor.
     fn key(&self, path: &[&str]) -> Span {
         let member =
             path.split_last().and_then(|(last, above)| self.root.find(above.iter().copied())?.member(last));
         member.map_or_else(|| self.at(path), |member| member.key_span)
     }
 
-    /// The place of a range of the SQL.
+    /// Returns the place of a range of the SQL.
     fn sql_at(&self, range: &Range<u32>) -> Span {
         self.sql.map_or_else(|| self.at(&["spec", "job"]), |sql| sql.span(range))
     }
@@ -119,7 +118,7 @@ impl Subject<'_> {
         self.diagnostics.push(diagnostic);
     }
 
-    /// Reports one problem at one place.
+    /// Reports a problem at one place.
     fn problem(
         &mut self,
         code: Code,

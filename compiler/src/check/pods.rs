@@ -1,4 +1,4 @@
-//! Volumes of pods that Kubernetes or Spark would refuse.
+//! Checks of volumes that Kubernetes or Spark would reject.
 
 use dcp_model::manifest::Volume;
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::Subject;
 use crate::diag::Code;
 
-/// The name of a claim for which Spark makes one, in Spark's own settings.
+/// The claim name in Spark's settings for which Spark creates a claim.
 const ON_DEMAND: &str = "OnDemand";
 
 pub(super) fn check(subject: &mut Subject<'_>) {

@@ -1,11 +1,11 @@
-//! The main class of a program without a jar of its own exists somewhere.
+//! Checks that the main class of a program without a jar can exist.
 
 use dcp_model::manifest::{Dependencies, Job, Pod, Spec};
 
 use super::Subject;
 use crate::diag::Code;
 
-/// The packages of Spark itself.
+/// The package prefix of Spark itself.
 const OF_SPARK: &str = "org.apache.spark.";
 
 pub(super) fn check(subject: &mut Subject<'_>) {
@@ -25,7 +25,7 @@ pub(super) fn check(subject: &mut Subject<'_>) {
     );
 }
 
-/// Returns whether jars besides Spark's own may be on the driver's class path.
+/// Returns whether the driver's class path may contain jars other than Spark's own.
 fn may_have_jars(spec: &Spec) -> bool {
     let Dependencies { packages, jars, .. } = &spec.dependencies;
     let own_image = |pod: &Pod| pod.image.is_some();

@@ -1,4 +1,4 @@
-//! References to parameters that nothing replaces: a parameter has a value only where a run takes it.
+//! Reports references to parameters in fields in which they are not replaced.
 
 use dcp_model::manifest::JobKind;
 use dcp_model::reference::{self, Reference};
@@ -33,11 +33,11 @@ pub(super) fn check(subject: &mut Subject<'_>) {
     }
 }
 
-/// The parameters that are named below a node, with the field that each stands in. What is malformed is reported
-/// where variables are replaced.
+/// Collects the parameters that are referenced below a node, with the field that contains each. Malformed references
+/// are reported by the replacement of variables.
 fn look<'t>(node: NodeRef<'t>, field: &'t str, found: &mut Vec<(Span, &'t str, &'t str)>) {
     if let Some(text) = node.as_str() {
-        // The search for one byte is far cheaper, and nearly always enough.
+        // Searching one byte first is much cheaper, and sufficient for nearly all texts.
         if !text.as_bytes().contains(&b'$') {
             return;
         }

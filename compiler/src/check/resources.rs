@@ -1,11 +1,11 @@
-//! Bounds and who decides between them.
+//! Checks of resource bounds and of the sizing policy.
 
 use dcp_model::manifest::{Cpu, Memory, Run, Sizing, Trigger, default_overhead};
 
 use super::Subject;
 use crate::diag::Code;
 
-/// Spark refuses to start with a smaller heap.
+/// Spark's minimum heap size.
 const LEAST_HEAP_MIB: u64 = 450;
 
 pub(super) fn check(subject: &mut Subject<'_>) {
@@ -71,7 +71,8 @@ fn heap(subject: &mut Subject<'_>, role: &str, memory: Memory, min: Option<Memor
     }
 }
 
-/// Kubernetes refuses a container that asks for more than its limit, and sizing may choose the largest heap.
+/// Checks the memory limit of a container. It must hold the largest heap that sizing may choose, because Kubernetes
+/// rejects requests above the limit.
 fn limit(
     subject: &mut Subject<'_>,
     role: &str,

@@ -1,4 +1,4 @@
-//! The run mode suits the job.
+//! Checks that the trigger is valid for the job.
 
 use dcp_model::manifest::{ConcurrencyPolicy, Continuous, Duration, Job, Run, Schedule};
 
@@ -95,7 +95,8 @@ fn check_replacement(subject: &mut Subject<'_>, schedule: &Schedule) {
     subject.problem(Code::BAD_RUN, message, at, label, help);
 }
 
-/// Airflow starts runs every few seconds at most, and stores their times in seconds.
+/// Checks the interval of a schedule. Airflow starts runs every few seconds at most, and stores their times in
+/// seconds.
 fn check_interval(subject: &mut Subject<'_>, every: Duration) {
     let (message, help) = match every.millis() {
         millis if millis < MIN_INTERVAL.millis() => (
@@ -112,7 +113,7 @@ fn check_interval(subject: &mut Subject<'_>, every: Duration) {
     subject.problem(Code::OUT_OF_RANGE, message, at, "out of range", help);
 }
 
-/// What is complete is known by a watermark alone, and the watermark of a program by the program alone.
+/// Checks `completes`. Completion requires a watermark, and the watermark of a program is known to the program only.
 fn completion(subject: &mut Subject<'_>, continuous: &Continuous) {
     const COMPLETES: [&str; 4] = ["spec", "run", "continuous", "completes"];
     let Some(completes) = &continuous.completes else { return };
@@ -136,7 +137,7 @@ fn completion(subject: &mut Subject<'_>, continuous: &Continuous) {
     }
 }
 
-/// Refuses fields that jobs which are kept running can't have.
+/// Reports fields that are invalid for continuous jobs.
 fn check_kept_running(subject: &mut Subject<'_>, kind: &str, what: &str) {
     let spec = &subject.manifest.spec;
     if spec.orchestrator.is_some() {
@@ -158,7 +159,7 @@ fn check_kept_running(subject: &mut Subject<'_>, kind: &str, what: &str) {
     }
 }
 
-/// A service is a program: queries end, and streams have a checkpoint.
+/// Checks the job of a service. Only programs can be services: queries end, and streams have a checkpoint.
 fn check_service(subject: &mut Subject<'_>) {
     let spec = &subject.manifest.spec;
     let (message, help) = match &spec.job {

@@ -1,4 +1,4 @@
-//! Literals that look like secrets. Their values are in no message, and are blotted out of what is printed.
+//! Reports literals that look like secrets. Their values are removed from messages and from displayed sources.
 
 use std::ops::Range;
 
@@ -8,8 +8,8 @@ use crate::diag::{Code, Diagnostic};
 use crate::source::{FileId, Span};
 use crate::yaml::NodeRef;
 
-/// Adds what is found in a tree, which was read from `source`, to other diagnostics, none of which may repeat the value of
-/// a secret. It looks through the whole tree, so that it works on manifests that have other faults as well.
+/// Adds the secrets in a tree, which was parsed from `source`, to the diagnostics. Diagnostics that could contain the
+/// value of a secret are removed. The whole tree is searched, so that manifests with other errors are covered too.
 pub(crate) fn add(root: NodeRef<'_>, source: &str, found: &mut Vec<Diagnostic>) {
     let mut search = Search { file: root.span().file, source, found: Vec::new() };
     search.look(root, "");
@@ -18,19 +18,19 @@ pub(crate) fn add(root: NodeRef<'_>, source: &str, found: &mut Vec<Diagnostic>) 
         secrets
             .any(|secret| secret.file == place.file && secret.start < place.end && place.start < secret.end)
     };
-    // A map around a secret does not have it in its message; a scalar may.
+    // Diagnostics of a map don't contain the secrets in it, but diagnostics of a scalar may.
     let scalars = scalars(root, &search.found);
     found.retain(|it| !it.primary().is_some_and(|place| hides(place) && scalars.contains(&place)));
     found.extend(search.found);
 }
 
-/// Returns what is found in a file of SQL.
+/// Returns the secrets in an SQL file.
 pub(crate) fn in_sql(file: FileId, text: &str) -> Vec<Diagnostic> {
     let found = secrets::find(text, Text::Sql).into_iter();
     found.map(|Secret { range, kind }| refuse(kind, "", span(file, &range))).collect()
 }
 
-/// The places of the scalars that have one of the secrets in them, and of the secrets themselves.
+/// Returns the places of all secrets, and of all scalars if there are secrets.
 fn scalars(root: NodeRef<'_>, secrets: &[Diagnostic]) -> Vec<Span> {
     let mut places: Vec<Span> = secrets.iter().filter_map(Diagnostic::primary).collect();
     if !places.is_empty() {
@@ -53,7 +53,7 @@ impl Search<'_> {
         for member in node.members() {
             self.look(member.value, member.key);
         }
-        // `{name: DB_PASSWORD, value: …}` is a field of that name.
+        // In `{name: DB_PASSWORD, value: …}`, the value belongs to the name.
         if let (Some(name), Some(value)) = (node.get("name").and_then(NodeRef::as_str), node.get("value"))
             && let Some(text) = value.scalar()
             && let Some(kind) = secrets::by_name(name, text)
@@ -68,7 +68,7 @@ impl Search<'_> {
         }
     }
 
-    /// An item of a list. In a list of arguments, an option says what the next one is.
+    /// Checks an item of a list. In a list of arguments, the item before it may be its option.
     fn item(&mut self, item: NodeRef<'_>, key: &str, option: Option<&str>) {
         let (Some(option), Some(text)) = (option, item.scalar()) else { return self.look(item, key) };
         let line = format!("{option} {text}");
@@ -85,7 +85,7 @@ impl Search<'_> {
         }
         let kind = if key == "query" { Text::Sql } else { Text::Manifest };
         for Secret { range, kind } in secrets::find(text, kind) {
-            // What an overlay or a variable put there is in another file.
+            // A value from an overlay or a variable is in another file.
             let own = node.span().file == self.file;
             let place = span(self.file, &range);
             let at = if own { node.within(self.source, place.start..place.end) } else { node.span() };
@@ -99,7 +99,7 @@ fn span(file: FileId, range: &Range<usize>) -> Span {
     Span::new(file, offset(range.start), offset(range.end))
 }
 
-/// `key` is the field that has the secret; it is empty for a file of its own.
+/// Creates the diagnostic. `key` is the field that contains the secret, and is empty for an SQL file.
 fn refuse(kind: Kind, key: &str, span: Span) -> Diagnostic {
     let diagnostic = Diagnostic::new(Code::SECRET_LITERAL, format!("this looks like {}", kind.description()));
     if key.is_empty() || key == "query" {
@@ -115,7 +115,7 @@ fn refuse(kind: Kind, key: &str, span: Span) -> Diagnostic {
         .help(format!("keep it in a secret and write the reference: `${{secret.<name>/{name}}}`"))
 }
 
-/// The name of a field for a message. Keys are of any length.
+/// Returns the name of a field for a message. Keys have no maximum length, so it is truncated.
 fn field(key: &str) -> String {
     const LONGEST: usize = 60;
     match key.char_indices().nth(LONGEST) {

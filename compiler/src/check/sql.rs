@@ -1,4 +1,4 @@
-//! What reading the SQL said of it.
+//! Reports the errors that were found when the SQL was read.
 
 use dcp_model::manifest::Job;
 
@@ -7,7 +7,7 @@ use crate::diag::{Code, Diagnostic};
 use crate::source::Span;
 use crate::sql::{Form, Reading, Refused, StatementKind};
 
-/// The engine versions whose Spark is known to refuse these forms.
+/// The engine versions whose Spark is known to reject these forms.
 const REFUSING: [&str; 3] = ["3.5", "4.0", "4.1"];
 
 pub(super) fn check(subject: &mut Subject<'_>) {
@@ -47,7 +47,7 @@ pub(super) fn check(subject: &mut Subject<'_>) {
     }
 }
 
-/// Reports what is unknown, and what that means for a job that is no stream.
+/// Reports an unknown part of the SQL, and the consequence for the job.
 fn unknown(subject: &mut Subject<'_>, (what, meaning): (&str, &str), at: Span, reason: &str) {
     let unknown = match subject.manifest.spec.job {
         Job::Stream(_) => "what the stream keeps as state is unknown, and so is whether Spark takes it",
@@ -102,7 +102,7 @@ fn refused(subject: &mut Subject<'_>, sql: &SqlSource<'_>, refused: &[Refused]) 
     }
 }
 
-/// Whether a setting may make names of texts in double quotes.
+/// Returns whether a setting may turn texts in double quotes into names.
 fn may_quote_names(subject: &Subject<'_>) -> bool {
     const SETTING: &str = "spark.sql.ansi.doubleQuotedIdentifiers";
     let spark = &subject.manifest.spec.spark;

@@ -1,4 +1,4 @@
-//! The rules of Structured Streaming that can be checked before Spark does.
+//! Rules of Structured Streaming that can be checked at compile time.
 
 mod columns;
 mod database;
@@ -50,12 +50,12 @@ pub(super) fn check(subject: &mut Subject<'_>) {
 
 const STREAM: [&str; 3] = ["spec", "job", "stream"];
 
-/// A path below the stream.
+/// Returns a path below the stream.
 fn path<'p>(below: &[&'p str]) -> Vec<&'p str> {
     [&STREAM, below].concat()
 }
 
-/// Reports what is no single query, where the SQL could be read.
+/// Reports SQL that is not a single query, if it could be read.
 fn is_one_query(subject: &mut Subject<'_>) -> bool {
     let Some(facts) = subject.sql.and_then(|sql| sql.facts()) else { return false };
     if subject.sql.is_some_and(|sql| sql.query().is_some()) {
@@ -75,12 +75,12 @@ fn is_one_query(subject: &mut Subject<'_>) -> bool {
     false
 }
 
-/// A label at the beginning of something long says enough.
+/// Returns the start of a range, which is sufficient as the place of a long statement.
 fn first_words(at: &Range<u32>) -> Range<u32> {
     at.start..at.end.min(at.start + 12).max(at.start)
 }
 
-/// The short form of a table is any scalar to the schema.
+/// Checks the short forms of tables, because the schema accepts any scalar.
 fn tables(subject: &mut Subject<'_>, stream: &Stream) {
     let mut named: Vec<(&str, Vec<&str>)> = Vec::new();
     for (name, source) in &stream.sources {
@@ -127,7 +127,7 @@ fn relations(subject: &mut Subject<'_>, query: &Query<'_>) {
     }
     for name in query.stream.sources.keys() {
         let read = query.sources.iter().flatten().any(|(known, _)| *known == name.as_str());
-        // A relation that is misspelt is likely to be the one that seems not to be read.
+        // A misspelt relation probably refers to a source that seems to be unread.
         let misspelt = || {
             let unknown =
                 query.shape.relations.iter().zip(&query.sources).filter(|(_, source)| source.is_none());

@@ -1,4 +1,4 @@
-//! Columns: those that the query takes from its sources, and those that it gives to its sink.
+//! Checks of columns: those that the query reads from its sources, and those that it writes to its sink.
 
 use dcp_model::manifest::{KafkaFormat, Scalar, ScalarOr, Sink, Source};
 
@@ -9,7 +9,7 @@ use crate::diag::{Code, Diagnostic, nearest};
 use crate::source::Span;
 use crate::sql::Column;
 
-/// What a Kafka source gives; beside the columns of a schema, with `_` before them.
+/// Kafka's own columns. If the source has a schema, their names begin with `_`.
 const KAFKA: &[(&str, &str)] = &[
     ("_key", "binary"),
     ("_topic", "string"),
@@ -28,16 +28,16 @@ const RAW_KAFKA: &[(&str, &str)] = &[
 ];
 const KAFKA_HEADERS: (&str, &str) = ("headers", "array<struct<key:string,value:binary>>");
 const RATE: &[(&str, &str)] = &[("timestamp", "timestamp"), ("value", "bigint")];
-/// What every file is there with, and `SELECT *` leaves out.
+/// A column that all files have, and that `SELECT *` leaves out.
 const FILES: &[(&str, &str)] = &[("_metadata", "struct<>")];
 
-/// The columns of a source and their types: those that are worth naming, and others that may be used.
+/// The columns of a source and their types: those that messages list, and others that are valid.
 pub(super) struct Known<'a> {
     columns: Vec<(&'a str, &'a str)>,
     others: &'static [(&'static str, &'static str)],
 }
 
-/// The columns, where it is known which there are.
+/// Returns the columns of a source, if they are known.
 pub(super) fn of(source: &Source) -> Option<Known<'_>> {
     let declared = source
         .columns()
@@ -80,7 +80,7 @@ impl Known<'_> {
     }
 }
 
-/// Functions that give structs, arrays and maps.
+/// Functions that return structs, arrays or maps.
 const NESTING: [&str; 14] = [
     "array",
     "collect_list",
@@ -98,14 +98,14 @@ const NESTING: [&str; 14] = [
     "window",
 ];
 
-/// An output column whose type is known, and is not one that the sink's format can hold.
+/// An output column with a known type that the sink's format doesn't support.
 pub(super) struct Unfit {
     pub(super) at: std::ops::Range<u32>,
     pub(super) name: String,
     pub(super) kind: String,
 }
 
-/// The first output column whose type is known and does not satisfy `fits`.
+/// Returns the first output column with a known type that does not satisfy `fits`.
 pub(super) fn unfit(query: &Query<'_>, fits: impl Fn(&str) -> bool) -> Option<Unfit> {
     query.shape.columns.iter().find_map(|column| {
         let kind = type_of(query, column)?;
@@ -114,7 +114,8 @@ pub(super) fn unfit(query: &Query<'_>, fits: impl Fn(&str) -> bool) -> Option<Un
     })
 }
 
-/// The type of an output column, where it is a column of a source that declares it, or a call whose type is plain.
+/// Returns the type of an output column, if it is a declared column of a source, or a call of a function with a known
+/// type.
 fn type_of(query: &Query<'_>, column: &Column) -> Option<String> {
     if let Some((function, arguments)) = column.text.split_once('(') {
         let whole = arguments.find(')') == Some(arguments.len() - 1);
@@ -141,7 +142,7 @@ fn taken(subject: &mut Subject<'_>, query: &Query<'_>) {
             continue;
         };
         let Some(columns) = of(source) else { continue };
-        // What is grouped by a window has it as a column of this name.
+        // A query that groups by a window has a column of this name.
         let window = ["window", "session_window"].iter().any(|it| it.eq_ignore_ascii_case(&reference.name));
         if window && !query.shape.windows.is_empty() {
             continue;
@@ -156,12 +157,12 @@ fn taken(subject: &mut Subject<'_>, query: &Query<'_>) {
 fn given(subject: &mut Subject<'_>, query: &Query<'_>) {
     let columns = &query.shape.columns;
     if columns.is_empty() || columns.iter().any(|column| column.name.is_none()) {
-        return; // What `*` gives, and what Spark calls a column without a name, is not known here.
+        return; // The columns of `*`, and Spark's names of columns without a name, are unknown here.
     }
     let names: Vec<&str> = columns.iter().filter_map(|column| column.name.as_deref()).collect();
     for (at, column) in columns.iter().enumerate() {
         let again = names[..at].iter().any(|other| other.eq_ignore_ascii_case(names[at]));
-        // Spark writes such files, and refuses such tables; our program can't tell the columns of a message apart.
+        // Spark writes such files, and rejects such tables. dcp's program can't distinguish the columns of a message.
         let code = match query.stream.sink {
             Sink::Console(_) => continue,
             Sink::Files(_) => Code::SAME_COLUMN,
@@ -189,7 +190,7 @@ fn given(subject: &mut Subject<'_>, query: &Query<'_>) {
     }
 }
 
-/// The columns that a sink names, each with the field that does.
+/// Returns the columns that a sink names, each with its field.
 fn wanted<'s>(sink: &'s Sink) -> Vec<(&'s str, Vec<String>)> {
     let field = |path: &[&str]| path.iter().map(|&name| name.to_owned()).collect();
     let partitions = |kind: &str, columns: &'s [String]| -> Vec<(&'s str, Vec<String>)> {

@@ -1,4 +1,4 @@
-//! Sinks that find rows by their keys, by `MERGE` and by JDBC: what a mode needs, and where secrets may stand.
+//! Checks of sinks that identify rows by keys (`MERGE` and JDBC): requirements of the modes, and secrets.
 
 use dcp_model::manifest::{JdbcMode, JdbcSink, MergeSink, Sink, Stream};
 use dcp_model::reference::{self, Reference};
@@ -8,7 +8,7 @@ use super::path;
 use crate::check::Subject;
 use crate::diag::Code;
 
-/// Databases whose transactions the exact modes are made for.
+/// The database that the exactly-once modes support.
 const EXACT: &str = "jdbc:postgresql:";
 
 pub(super) fn check(subject: &mut Subject<'_>, stream: &Stream) {
@@ -56,14 +56,14 @@ fn mode(subject: &mut Subject<'_>, jdbc: &JdbcSink) {
     }
 }
 
-/// A password that is no reference to a secret is refused, whatever it looks like.
+/// Rejects any password that is not a reference to a secret.
 fn password(subject: &mut Subject<'_>, jdbc: &JdbcSink) {
     let Some(password) = &jdbc.password else { return };
     let is_whole = |text: &str| text.starts_with("${") && text.find('}') == Some(text.len() - 1);
     let is_secret = matches!(reference::references(password).as_deref(), Ok([Reference::Secret { .. }]));
     if !(is_secret && is_whole(password)) {
         let at = subject.at(&path(&["sink", "jdbc", "password"]));
-        // What looks like a secret by itself is reported where secrets are looked for.
+        // Values that look like secrets are reported by the check of secrets.
         if secrets::by_name("password", password).is_none() {
             let help = "keep it in a secret and write the reference: `${secret.<name>/password}`";
             subject.problem(Code::SECRET_LITERAL, "`password` is no reference to a secret", at, "", help);
@@ -81,7 +81,7 @@ fn keys(subject: &mut Subject<'_>, kind: &str, keys: &[String]) {
     }
 }
 
-/// The column that says which rows are deleted is no column of the table.
+/// Checks the column that marks rows for deletion, which is not written to the table.
 fn deletion(subject: &mut Subject<'_>, merge: &MergeSink) {
     let Some(delete) = &merge.delete else { return };
     let others = merge.keys.iter().chain(&merge.order_by);

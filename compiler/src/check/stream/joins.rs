@@ -1,4 +1,4 @@
-//! Joins of streams with each other, and with tables.
+//! Checks of joins between streams, and between streams and tables.
 
 use dcp_model::manifest::OutputMode;
 
@@ -21,7 +21,8 @@ pub(super) fn check(subject: &mut Subject<'_>, query: &Query<'_>) {
     }
 }
 
-/// A row of the table that has no partner yet may get one as long as the stream goes on.
+/// Reports outer joins that preserve rows of the table. A row without a match may get one for as long as the stream
+/// runs.
 fn with_table(subject: &mut Subject<'_>, join: &Join, stream: Side) {
     let waits = match join.kind {
         JoinKind::Left | JoinKind::Semi | JoinKind::Anti => stream == Side::Right,
@@ -61,7 +62,7 @@ fn two_streams(subject: &mut Subject<'_>, query: &Query<'_>, join: &Join) {
         return subject.problem(Code::NOT_STREAMABLE, message, at, "has no equality", help);
     }
     let ends = Ends { query, join };
-    // The sides of which one is enough, so that the other side's rows are known to have no partner.
+    // One of these sides must be bounded, so that rows of the other side are known to have no match.
     let (needed, name) = match join.kind {
         JoinKind::Left | JoinKind::Semi => ([Side::Right].as_slice(), "right"),
         JoinKind::Right => ([Side::Left].as_slice(), "left"),
@@ -93,11 +94,11 @@ fn two_streams(subject: &mut Subject<'_>, query: &Query<'_>, join: &Join) {
     subject.report(diagnostic);
 }
 
-/// Since 4.3, Spark writes the rows of joins that wait for nothing in `update` mode as well.
+/// Checks the output mode. Since version 4.3, Spark supports `update` mode for joins that don't wait for matches.
 fn output_mode(subject: &mut Subject<'_>, query: &Query<'_>, join: &Join, at: Span) {
     let mode = query.stream.output_mode;
     let waits = !matches!(join.kind, JoinKind::Inner | JoinKind::Cross | JoinKind::Semi);
-    // Of an engine with a name of its own, nothing is known.
+    // The version of Spark in a custom engine is unknown, so it is not reported.
     let is_new = subject.manifest.spec.engine.version.spark().is_none_or(|version| version >= (4, 3));
     match mode {
         OutputMode::Append => return,
@@ -108,7 +109,7 @@ fn output_mode(subject: &mut Subject<'_>, query: &Query<'_>, join: &Join, at: Sp
     subject.problem(Code::NOT_STREAMABLE, message, at, "not on a stream", "use `outputMode: append`");
 }
 
-/// State that nothing drops, where Spark takes the join.
+/// Reports state that is never dropped, in joins that Spark accepts.
 fn state(subject: &mut Subject<'_>, ends: &Ends<'_, '_>, at: Span) {
     let kept = match (ends.is_dropped(Side::Left), ends.is_dropped(Side::Right)) {
         (true, true) => return,
@@ -127,20 +128,20 @@ fn state(subject: &mut Subject<'_>, ends: &Ends<'_, '_>, at: Span) {
     subject.problem(Code::UNBOUNDED_STATE, kept, at, label, help);
 }
 
-/// A condition further out may be moved into an inner join.
+/// Returns whether a join has an equality. Spark may move outer conditions into an inner join.
 fn has_equality(query: &Query<'_>, join: &Join) -> bool {
     !join.equi_keys.is_empty()
         || join.on == "natural"
         || (join.kind == JoinKind::Inner && query.shape.filters.iter().any(|filter| filter.contains('=')))
 }
 
-/// Whether the condition compares anything by size.
+/// Returns whether the condition has a comparison other than equality.
 fn compares(join: &Join) -> bool {
     let on = &join.on;
     on.contains(" between ") || on.replace("<=>", "").contains(['<', '>'])
 }
 
-/// When the sides of a join end, in the time of events, as Spark derives it.
+/// The event times at which rows of a join's sides expire, as Spark derives them.
 struct Ends<'q, 'a> {
     query: &'q Query<'a>,
     join: &'q Join,
@@ -158,17 +159,17 @@ impl Ends<'_, '_> {
         self.relations(side).iter().any(|relation| self.query.watermark_of(*relation).is_some())
     }
 
-    /// An equality with a time that has a watermark, on whichever side, closes both.
+    /// Returns whether the join has an equality with a column that has a watermark. It bounds both sides.
     fn joins_on_time(&self) -> bool {
         self.join.equi_keys.iter().any(|(left, right)| self.query.is_time(left) || self.query.is_time(right))
     }
 
-    /// Whether it is known, of a row of the other side, when no partner from this one can come any more.
+    /// Returns whether there is a time after which a row of the other side gets no more matches from this side.
     fn is_reached(&self, side: Side) -> bool {
         self.joins_on_time() || self.join.bounds.iter().any(|bound| self.bounds(bound, side))
     }
 
-    /// This side's time, by its watermark, is at most something of the other side.
+    /// Returns whether a bound limits the watermark column of this side by the other side.
     fn bounds(&self, bound: &Bound, side: Side) -> bool {
         let may_be = |operand: &Operand, side| operand.side.is_none_or(|known| known == side);
         let other = match side {
@@ -191,7 +192,7 @@ impl Ends<'_, '_> {
         }
     }
 
-    /// Whether the state of a side is ever dropped: when the other side is past what its rows could join.
+    /// Returns whether the state of a side is ever dropped, because the other side passes the rows that could match.
     fn is_dropped(&self, side: Side) -> bool {
         let other = match side {
             Side::Left => Side::Right,

@@ -1,4 +1,4 @@
-//! What the output mode asks of the query, and of the sink.
+//! Checks that the query and the sink support the output mode.
 
 use dcp_model::manifest::{JdbcMode, OutputMode, Sink};
 
@@ -10,7 +10,7 @@ use crate::diag::{Code, Diagnostic};
 pub(super) fn check(subject: &mut Subject<'_>, query: &Query<'_>) {
     let mode = query.stream.output_mode;
     if query.shape.subqueries.iter().any(|level| query.any_streaming(&level.relations)) {
-        return; // What is in there is refused as a whole.
+        return; // Subqueries over streams are rejected elsewhere.
     }
     let mode_at = subject.at(&path(&["outputMode"]));
     let explicit = subject.root.find(path(&["outputMode"])).is_some();
@@ -99,7 +99,7 @@ pub(super) fn check(subject: &mut Subject<'_>, query: &Query<'_>) {
     }
 }
 
-/// Whether rows that have changed can be written at all. Files and tables are only added to, or replaced.
+/// Returns whether a sink supports changed rows. Files and tables are appended to or replaced.
 pub(super) fn takes_updates(sink: &Sink) -> bool {
     match sink {
         Sink::Kafka(_) | Sink::Merge(_) | Sink::Console(_) => true,

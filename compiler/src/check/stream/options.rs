@@ -1,4 +1,4 @@
-//! Options of sources and sinks that have a field of their own.
+//! Reports options of sources and sinks that have a field in the manifest.
 
 use std::collections::BTreeMap;
 

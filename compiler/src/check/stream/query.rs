@@ -1,4 +1,4 @@
-//! A stream's query together with its sources: what of it works on streams, and on the time of their events.
+//! A stream's query with its sources: the parts that run on streams, and the columns with event times.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::Range;
@@ -7,22 +7,22 @@ use dcp_model::manifest::{Source, Stream};
 
 use crate::sql::{Join, Pivot, QueryShape, Text};
 
-/// A stream's query, with the source that each of its relations is.
+/// A stream's query, with the sources of its relations.
 pub(super) struct Query<'a> {
     pub(super) stream: &'a Stream,
     pub(super) shape: &'a QueryShape,
-    /// For each relation of the shape, its source.
+    /// The source of each relation of the shape.
     pub(super) sources: Vec<Option<(&'a str, &'a Source)>>,
-    /// The columns with a watermark, lower-cased.
+    /// The columns with a watermark, in lower case.
     watermarks: HashSet<String>,
-    /// What the names that a query gives stand for.
+    /// The expressions of the query's aliases.
     meanings: HashMap<&'a str, Vec<&'a str>>,
 }
 
-/// Where a query in the query stands.
+/// The range of a nested query.
 type Place = Option<(u32, u32)>;
 
-/// A place, and what the query does there.
+/// A range of the query, and a description of its operation.
 pub(super) type Doing = (Range<u32>, &'static str);
 
 impl<'a> Query<'a> {
@@ -51,7 +51,7 @@ impl<'a> Query<'a> {
         relations.iter().any(|relation| self.is_streaming(*relation))
     }
 
-    /// Whether all of these are certainly read as they are.
+    /// Returns whether all of these relations are certainly static.
     pub(super) fn none_streaming(&self, relations: &[usize]) -> bool {
         relations.iter().all(|relation| {
             let source = self.sources.get(*relation).copied().flatten();
@@ -59,7 +59,7 @@ impl<'a> Query<'a> {
         })
     }
 
-    /// Whether what stands at a place of the query works on a stream, and not on tables alone.
+    /// Returns whether a part of the query runs on a stream, and not on tables only.
     pub(super) fn streams(&self, at: &Range<u32>) -> bool {
         let relations = self.shape.relations_at(at);
         if self.shape.laterals.iter().any(|lateral| lateral.at.contains(&at.start)) {
@@ -68,8 +68,8 @@ impl<'a> Query<'a> {
         relations.is_none_or(|relations| relations.is_empty() || self.any_streaming(relations))
     }
 
-    /// The first aggregate in a `LATERAL` subquery that depends on a row of a stream. Spark makes a join of the stream
-    /// with an aggregate over the same stream of it.
+    /// Returns the first aggregate in a `LATERAL` subquery that depends on a stream. Spark turns it into a join of
+    /// the stream with an aggregate over the same stream.
     pub(super) fn lateral_aggregate(&self) -> Option<Range<u32>> {
         let laterals = || self.shape.laterals.iter().filter(|it| self.any_streaming(&it.relations));
         let mut places = self.shape.aggregates.iter().map(|aggregate| &aggregate.at);
@@ -90,7 +90,7 @@ impl<'a> Query<'a> {
         !self.watermarks.is_empty()
     }
 
-    /// The first place that shows that the query aggregates, with what does.
+    /// Returns the first place that makes the query an aggregation, with a description.
     pub(super) fn aggregation(&self) -> Option<Doing> {
         let first = |all: &'a [Text]| all.iter().map(|text| text.at.clone()).find(|at| self.streams(at));
         let aggregate = first(&self.shape.aggregates).map(|at| (at, "aggregates here"));
@@ -103,8 +103,8 @@ impl<'a> Query<'a> {
         Some((at, "removes duplicates here"))
     }
 
-    /// The first place where groups are made that no time closes. A query in a query needs a time as much as the
-    /// one around it does.
+    /// Returns the first place that creates groups that no watermark closes. Nested queries need a watermark just
+    /// like outer ones.
     pub(super) fn open_groups(&self) -> Option<Doing> {
         let closed = self.closed_levels();
         let open = |doing: &'static str| move |text: &Text| (text.at.clone(), doing);
@@ -115,8 +115,8 @@ impl<'a> Query<'a> {
         open.or_else(|| self.distinction().filter(|_| !self.is_distinct_by_time()))
     }
 
-    /// The queries whose groups end some time: a window over, or the value of, a column with a watermark is among
-    /// what they group by.
+    /// Returns the queries whose groups are closed by a watermark: they group by a column with a watermark, or by a
+    /// window over one.
     fn closed_levels(&self) -> BTreeSet<Place> {
         let shape = self.shape;
         let groups = shape.group_by.iter().filter(|group| self.is_time(&group.text) || self.has_time(group));
@@ -125,7 +125,7 @@ impl<'a> Query<'a> {
         places.map(|at| self.level(at)).collect()
     }
 
-    /// Whether a `GROUP BY` of several sets, or of all columns, has a time among them.
+    /// Returns whether a `GROUP BY` of several sets, or of all columns, includes a time.
     fn has_time(&self, group: &Text) -> bool {
         let level = self.level(&group.at);
         let of_level = |at: &Range<u32>| self.level(at) == level;
@@ -139,14 +139,14 @@ impl<'a> Query<'a> {
         if group.text != "all" {
             return false;
         }
-        // The columns are known of the outermost query.
+        // The columns are known for the outermost query only.
         match columns.peek() {
             Some(_) => columns.any(|column| self.is_time(&column.text)),
             None => self.shape.windows.iter().any(|it| of_level(&it.at) && self.is_time(&it.column)),
         }
     }
 
-    /// Whether a pivot groups by a time.
+    /// Returns whether a pivot groups by a time.
     fn keeps_time(&self, pivot: &Pivot) -> bool {
         let used = |name: &str| pivot.used.iter().any(|it| it == name);
         pivot.input.iter().any(|name| match name.as_str() {
@@ -164,8 +164,8 @@ impl<'a> Query<'a> {
         self.has_watermark() && columns.iter().any(|column| column.text == "*" || self.is_time(&column.text))
     }
 
-    /// Whether a canonical expression is a column with a watermark or a window over one, under whatever name the
-    /// queries inside gave it.
+    /// Returns whether a canonical expression is a column with a watermark, or a window over one. Aliases of nested
+    /// queries are resolved.
     pub(super) fn is_time(&self, text: &str) -> bool {
         let mut open = vec![text];
         let mut seen = HashSet::new();
@@ -200,7 +200,8 @@ impl<'a> Query<'a> {
     }
 }
 
-/// What a canonical expression is a window over, if it is a window and not a part of one.
+/// Returns the argument of a window function, if a canonical expression is a call of one and not a part of its
+/// result.
 fn window_over(text: &str) -> Option<&str> {
     let calls = ["window(", "session_window(", "window_time("];
     let arguments = calls.iter().find_map(|call| text.strip_prefix(call))?.strip_suffix(')')?;
@@ -222,7 +223,7 @@ fn window_over(text: &str) -> Option<&str> {
     arguments.get(..end.unwrap_or(arguments.len()))
 }
 
-/// A canonical expression without the brackets around it.
+/// Returns a canonical expression without its outer brackets.
 fn in_brackets(text: &str) -> &str {
     let mut text = text.trim();
     while let Some(inside) = text.strip_prefix('(').and_then(|it| it.strip_suffix(')')) {

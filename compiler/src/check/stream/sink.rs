@@ -1,4 +1,4 @@
-//! The sink takes what the query and the output mode give.
+//! Checks that the sink supports the output of the query and the output mode.
 
 use dcp_model::manifest::{FileFormat, KafkaFormat, OutputMode, ScalarOr, Sink, Source, Stream};
 
@@ -25,11 +25,11 @@ pub(super) fn check(subject: &mut Subject<'_>, stream: &Stream) {
     one_column(subject, stream);
 }
 
-/// Formats of tables that are known to take no updates, and those that can't even be replaced.
+/// Table formats that are known not to support updates, and those that don't support replacement either.
 const TABLES: &[&str] = &["iceberg", "delta"];
 const FILES: &[&str] = &["parquet", "orc", "json", "csv", "avro", "text"];
 
-/// What is added to files and tables stays as it is: no format of either takes rows that have changed.
+/// Checks the output mode of files and tables. They are append-only: no format supports changed rows.
 fn output_mode(subject: &mut Subject<'_>, stream: &Stream) {
     let mode = stream.output_mode;
     let (what, only_added) = match &stream.sink {
@@ -71,7 +71,7 @@ fn output_mode(subject: &mut Subject<'_>, stream: &Stream) {
     subject.report(diagnostic);
 }
 
-/// Rows of a database or of a table that is merged are added, or updated by their keys, and never replaced all at once.
+/// Checks the output mode of sinks with keys. Rows are inserted, or updated by key, and never replaced all at once.
 fn rows_by_keys(subject: &mut Subject<'_>, stream: &Stream) {
     let help = match stream.output_mode {
         OutputMode::Append => return,
@@ -94,7 +94,7 @@ fn rows_by_keys(subject: &mut Subject<'_>, stream: &Stream) {
     subject.report(diagnostic.help(help));
 }
 
-/// CSV has no nested values, and a line of text is a string.
+/// Checks the types of columns. CSV has no nested values, and a line of text is a string.
 pub(super) fn types(subject: &mut Subject<'_>, query: &Query<'_>) {
     let (format, place): (&str, &[&str]) = match &query.stream.sink {
         Sink::Files(files) => match files.format {
@@ -137,7 +137,7 @@ pub(super) fn types(subject: &mut Subject<'_>, query: &Query<'_>) {
     subject.report(diagnostic.help(help));
 }
 
-/// Text is one column, beside those that a message has on its own.
+/// Checks that text sinks get one column, in addition to the columns of the message itself.
 fn one_column(subject: &mut Subject<'_>, stream: &Stream) {
     let (what, kind, own) = match &stream.sink {
         Sink::Files(files) if files.format == FileFormat::Text => {

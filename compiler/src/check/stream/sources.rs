@@ -1,4 +1,4 @@
-//! The sources: that there is a stream, and that Spark knows the columns.
+//! Checks that a stream has a streaming source, and that the columns of sources are known.
 
 use std::collections::BTreeMap;
 
@@ -39,7 +39,7 @@ fn of_files(subject: &mut Subject<'_>, files: &FileSource, place: &[&str]) {
 }
 
 fn of_kafka(subject: &mut Subject<'_>, kafka: &KafkaSource, place: &[&str]) {
-    // Without any of the two, the columns are Kafka's own.
+    // If both are omitted, the columns are Kafka's own.
     let asked = subject.root.find([place, &["format"]].concat()).is_some();
     match kafka.format {
         KafkaFormat::Avro if kafka.avro_schema.is_none() => {
@@ -61,7 +61,7 @@ fn missing(subject: &mut Subject<'_>, field: &str, of: &str, place: &[&str], hel
     subject.problem(Code::MISSING_FIELD, message, at, format!("needs `{field}`"), help);
 }
 
-/// Spark tells columns apart without regard to case, unless it is told otherwise.
+/// Reports columns that differ in case only. Spark ignores case by default.
 fn twice(subject: &mut Subject<'_>, source: &Source, name: &str, place: &[&str]) {
     let Some(columns) = source.columns() else { return };
     let sensitive = subject.manifest.spec.spark.conf.get("spark.sql.caseSensitive");

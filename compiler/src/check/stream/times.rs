@@ -1,4 +1,4 @@
-//! Watermarks and deduplication: what a stream is told of the time of its events.
+//! Checks of watermarks and deduplication.
 
 use dcp_model::manifest::Stream;
 
@@ -10,7 +10,7 @@ use crate::yaml::NodeRef;
 pub(super) fn watermarks(subject: &mut Subject<'_>, stream: &Stream) {
     for (at, watermark) in stream.watermark.0.iter().enumerate() {
         let place = |subject: &Subject<'_>, field: &str| {
-            // One watermark may stand alone, or in a list.
+            // A watermark may be a single map, or an item of a list.
             let listed = at.to_string();
             let in_list = subject.root.find(path(&["watermark", &listed, field]));
             in_list.map_or_else(|| subject.at(&path(&["watermark", field])), NodeRef::span)

@@ -1,4 +1,4 @@
-//! The continuous trigger, which takes queries that look at one row at a time.
+//! Checks of the continuous trigger, which only supports queries that process one row at a time.
 
 use std::ops::Range;
 
@@ -46,7 +46,7 @@ pub(super) fn check(subject: &mut Subject<'_>, query: &Query<'_>) {
     subject.diagnostics.extend(found);
 }
 
-/// The first thing that looks at more than a row. In a subquery over tables, Spark takes all of it.
+/// Returns the first operation that needs more than one row. Spark accepts all of them in subqueries over tables.
 fn in_query(query: &Query<'_>) -> Option<(Range<u32>, &'static str)> {
     let shape = query.shape;
     let streams = |left: &[usize], right: &[usize]| query.any_streaming(left) || query.any_streaming(right);
@@ -71,7 +71,7 @@ fn in_query(query: &Query<'_>) -> Option<(Range<u32>, &'static str)> {
                 ClauseKind::With => "names a query here: write it as a subquery",
                 ClauseKind::Spread => "spreads the rows here",
                 ClauseKind::SampleRows => "counts rows here",
-                // These are refused of every stream.
+                // These are rejected for all streams.
                 ClauseKind::Sample | ClauseKind::Offset => return None,
             };
             Some((clause.at.clone(), what))

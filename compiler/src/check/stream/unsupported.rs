@@ -1,4 +1,4 @@
-//! What Spark can do on a table and not on a stream.
+//! Reports operations that Spark supports on tables and not on streams.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -11,7 +11,7 @@ use crate::check::Subject;
 use crate::diag::Code;
 use crate::sql::{ClauseKind, SetOperation, WindowKind};
 
-/// Where, what, and what to do.
+/// A place, a message and a remedy.
 type Refusal = (Range<u32>, &'static str, &'static str);
 
 pub(super) fn check(subject: &mut Subject<'_>, query: &Query<'_>) {
@@ -49,7 +49,7 @@ fn functions(query: &Query<'_>) -> Vec<Refusal> {
     over.chain(distinct).collect()
 }
 
-/// Aggregates that are more than one to Spark.
+/// Reports queries that have more than one aggregate in Spark.
 fn aggregates(query: &Query<'_>) -> Vec<Refusal> {
     let mode = query.stream.output_mode;
     let mut found = Vec::new();
@@ -89,7 +89,7 @@ fn clauses(query: &Query<'_>) -> Vec<Refusal> {
     }
     for clause in &shape.clauses {
         let at = &clause.at;
-        // Of the tables joined, it is the one before it that is sampled.
+        // In a join, `TABLESAMPLE` applies to the table before it.
         let of_stream = || {
             let inside = |relation: &usize| at.contains(&shape.relations[*relation].at.start);
             (0..shape.relations.len()).filter(inside).any(|relation| query.is_streaming(relation))
@@ -176,7 +176,7 @@ fn sessions(query: &Query<'_>) -> Vec<Refusal> {
         let help = "use `outputMode: append`, with a watermark";
         return sessions.map(|window| (window.at.clone(), message, help)).collect();
     }
-    // By the query that groups: the place of its session, if there is nothing beside it.
+    // The grouping queries, with the place of the session window if they group by nothing else.
     let mut levels: BTreeMap<Option<(u32, u32)>, Option<Range<u32>>> = BTreeMap::new();
     for group in shape.group_by.iter().filter(|group| query.streams(&group.at)) {
         let level = shape.level_at(&group.at).map(|level| (level.at.start, level.at.end));

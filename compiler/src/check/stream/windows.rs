@@ -1,4 +1,4 @@
-//! Windows of time: a query has one of them.
+//! Checks that a query has a single time window.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,8 @@ use crate::check::Subject;
 use crate::diag::Code;
 use crate::sql::{EventWindow, WindowKind};
 
-/// Spark would have to put each row into every pair of two windows, which it refuses, on tables too.
+/// Reports a second window. Spark would have to assign each row to every pair of windows, and rejects this on tables
+/// too.
 pub(super) fn check(subject: &mut Subject<'_>, query: &Query<'_>) {
     let mut first: BTreeMap<(u32, u32), Window<'_>> = BTreeMap::new();
     for window in &query.shape.windows {
@@ -24,18 +25,18 @@ pub(super) fn check(subject: &mut Subject<'_>, query: &Query<'_>) {
     }
 }
 
-/// The query that a window is of, where it is certain that it is computed there.
+/// Returns the query that certainly computes a window.
 fn level(query: &Query<'_>, window: &EventWindow) -> Option<(u32, u32)> {
     let shape = query.shape;
     let place = |at| shape.level_at(at).map(|level| (level.at.start, level.at.end));
     let level = place(&window.at)?;
-    // A condition may have windows of its own; and of queries that are united, each has its own.
+    // Conditions may have their own windows, and so may each query of a set operation.
     let in_condition = shape.filters.iter().any(|filter| filter.contains(&window.text));
     let united = shape.set_operations.iter().any(|operation| place(&operation.at) == Some(level));
     (!in_condition && !united).then_some(level)
 }
 
-/// A window by what it is, however it is written.
+/// A window, independent of its notation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Window<'a> {
     session: bool,
@@ -45,7 +46,7 @@ struct Window<'a> {
 }
 
 impl<'a> Window<'a> {
-    /// Nothing where its times are no literals.
+    /// Returns `None` if the times of the window are not literals.
     fn of(window: &'a EventWindow) -> Option<Self> {
         let EventWindow { kind, column, text, .. } = window;
         let (_, times) = text.strip_suffix(')')?.split_once(column.as_str())?;
@@ -53,14 +54,14 @@ impl<'a> Window<'a> {
         let (length, rest) = times.as_deref()?.split_first()?;
         let slide = rest.first().unwrap_or(length);
         let start = rest.get(1).unwrap_or(&0);
-        // What qualifies a column does not make it another one.
+        // The qualifier of a column is irrelevant.
         let plain = !column.contains('(');
         let column = column.rsplit('.').next().filter(|_| plain).unwrap_or(column);
         Some(Self { session: *kind == WindowKind::Session, column, times: [*length, *slide, *start] })
     }
 }
 
-/// What a literal such as `'1 hour 30 minutes'` says.
+/// Parses a literal such as `'1 hour 30 minutes'`.
 fn microseconds(literal: &str) -> Option<u64> {
     let inside = literal.trim().strip_prefix('\'')?.strip_suffix('\'')?.to_lowercase();
     let words: Vec<&str> = inside.split_whitespace().skip_while(|word| *word == "interval").collect();
