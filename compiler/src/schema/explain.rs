@@ -1,4 +1,4 @@
-//! What a schema finds wrong, as diagnostics that say what to do.
+//! Converts errors of the schema to diagnostics with remedies.
 
 use std::collections::HashSet;
 
@@ -13,12 +13,13 @@ use crate::diag::{Code, Diagnostic, list, nearest};
 use crate::source::Span;
 use crate::yaml::{Member, NodeId, NodeRef, Tree};
 
-/// More unknown fields in one map than this are only counted.
+/// Maximum number of unknown fields of a map that are reported individually.
 const MAX_UNKNOWN: usize = 20;
-/// A misspelt field may hide another one below it; deeper than this nobody misspells.
+/// Maximum number of passes. A misspelt field can hide another one below it, but rarely several levels.
 const MAX_PASSES: usize = 4;
 
-/// Validates a tree, and gives fields that are misspelt the names that were meant, so that the rest can be checked.
+/// Validates a tree. Misspelt fields are renamed to the fields that were probably meant, so that the rest can be
+/// validated.
 pub fn check(schema: &DocumentSchema, tree: &mut Tree<'_>) -> Vec<Diagnostic> {
     let mut found = Findings::default();
     for _ in 0..MAX_PASSES {
@@ -34,7 +35,7 @@ pub fn check(schema: &DocumentSchema, tree: &mut Tree<'_>) -> Vec<Diagnostic> {
         if renames.is_empty() {
             break;
         }
-        // Whatever else was found may have to do with the field that now gets its name, and is found again if not.
+        // Other errors may be caused by the misspelt field. If they are not, the next pass finds them again.
         found.diagnostics.retain(|diagnostic| diagnostic.code == Code::UNKNOWN_FIELD);
         found.seen.retain(|(_, code, _)| *code == Code::UNKNOWN_FIELD);
         for Rename { map, from, to } in renames {
@@ -47,7 +48,7 @@ pub fn check(schema: &DocumentSchema, tree: &mut Tree<'_>) -> Vec<Diagnostic> {
 #[derive(Default)]
 struct Findings {
     diagnostics: Vec<Diagnostic>,
-    /// One problem a place and code is enough: the schema often says the same in several ways.
+    /// One problem per place and code is enough, because the schema often reports the same problem several times.
     seen: HashSet<(Span, Code, Option<String>)>,
 }
 
@@ -67,13 +68,13 @@ struct Pass<'p, 't> {
 impl<'t> Pass<'_, 't> {
     fn report(&mut self, diagnostic: Diagnostic) {
         let Some(span) = diagnostic.primary() else { return };
-        // A value of the wrong type is out of every range.
+        // A value of the wrong type is also out of range.
         if diagnostic.code == Code::OUT_OF_RANGE
             && self.findings.seen.contains(&(span, Code::WRONG_TYPE, None))
         {
             return;
         }
-        // But a map may lack several fields.
+        // A map may lack several fields.
         let which = (diagnostic.code == Code::MISSING_FIELD).then(|| diagnostic.message.clone());
         if self.findings.seen.insert((span, diagnostic.code, which)) {
             self.findings.diagnostics.push(diagnostic);
@@ -147,7 +148,7 @@ impl<'t> Pass<'_, 't> {
         }
     }
 
-    /// The fields that the schema knows where `keyword` of it failed.
+    /// Returns the fields that the schema knows at the place of the failed `keyword`.
     fn fields_at(&self, keyword: &Location) -> Vec<&str> {
         let properties = self.parent_of(keyword).and_then(|parent| parent.get("properties"));
         let names = properties.and_then(Value::as_object).into_iter().flatten();
@@ -224,7 +225,7 @@ impl<'t> Pass<'_, 't> {
         }
     }
 
-    /// Where a field belongs that is unknown at a path: to a map around it, or to one beside it.
+    /// Returns a hint for a field that is unknown at a path, but belongs to an ancestor or to a map below.
     fn misplaced(&self, path: &[String], key: &str) -> Option<String> {
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
         let above = (0..path.len()).rev().find(|length| fields::knows(self.schema, &path[..*length], key));
@@ -253,7 +254,7 @@ impl<'t> Pass<'_, 't> {
         self.report(diagnostic);
     }
 
-    /// Reports what is wrong in the branch that was meant: the one that wants what is there.
+    /// Reports the errors of the branch that was probably meant: the one that accepts the type of the value.
     fn any_of(
         &mut self,
         path: &[String],
@@ -305,7 +306,7 @@ impl<'t> Pass<'_, 't> {
     }
 }
 
-/// A field that is there and that `key` is nearly the name of.
+/// Returns the member whose key is the most similar to `key`.
 fn near_member<'t>(node: NodeRef<'t>, key: &str, fields: &[String]) -> Option<Member<'t>> {
     node.member(nearest(key, fields.iter().map(String::as_str))?)
 }
@@ -331,7 +332,7 @@ fn required(node: NodeRef<'_>, missing: &str, name: &str) -> Diagnostic {
         .help(format!("add `{missing}: …` here"))
 }
 
-/// A list in which something stands twice.
+/// Reports a repeated entry of a list.
 fn repeated(node: NodeRef<'_>, name: &str) -> Diagnostic {
     let items: Vec<NodeRef<'_>> = node.items().collect();
     let values: Vec<Value> = items.iter().map(|item| item.to_json()).collect();
@@ -352,7 +353,7 @@ fn repeated(node: NodeRef<'_>, name: &str) -> Diagnostic {
 
 fn wrong_type(node: NodeRef<'_>, name: &str, kind: &TypeKind, format: Option<&str>) -> Diagnostic {
     let diagnostic = type_mismatch(node, name, &types(kind));
-    // Quotes alone do not make a length of time of a number.
+    // Quotes alone do not turn a number into a duration.
     let fault = format.zip(node.scalar()).and_then(|(format, text)| fault_of(format, text));
     match fault.and_then(|fault| fault.help) {
         Some(help) => diagnostic.help(help),
@@ -435,7 +436,7 @@ fn malformed(format: &str, node: NodeRef<'_>) -> Diagnostic {
     fault(format, node.scalar().unwrap_or_default(), node.span())
 }
 
-/// What the format itself has to say of a text that it refuses.
+/// Creates a diagnostic with the format's own message about an invalid text.
 fn fault(format: &str, text: &str, span: Span) -> Diagnostic {
     match fault_of(format, text) {
         Some(fault) => {
@@ -482,7 +483,7 @@ fn limit(kind: &ValidationErrorKind) -> String {
     }
 }
 
-/// Values come from untrusted files: no message repeats more of one than is needed to know it again.
+/// Truncates a value for messages, because values come from untrusted files.
 fn shortened(text: &str) -> String {
     const MOST: usize = 60;
     match text.char_indices().nth(MOST) {

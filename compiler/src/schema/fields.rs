@@ -1,25 +1,25 @@
-//! Which fields a schema knows at a place of a document.
+//! The fields that a schema has at a path of a document.
 
 use serde_json::Value;
 
-/// Schemas that refer to each other more often than this say nothing new.
+/// Maximum depth of references between schemas.
 const DEPTH: usize = 16;
 
-/// Whether a map at a path of keys and indices may have a field of this name.
+/// Returns whether a map at a path of keys and indices may have this field.
 pub(super) fn knows(schema: &Value, path: &[&str], field: &str) -> bool {
     at(schema, path)
         .iter()
         .any(|place| place.get("properties").is_some_and(|fields| fields.get(field).is_some()))
 }
 
-/// The fields that a map at a path may have.
+/// Returns the fields that a map at a path may have.
 pub(super) fn fields<'s>(schema: &'s Value, path: &[&str]) -> Vec<&'s str> {
     let places = at(schema, path).into_iter();
     let maps = places.filter_map(|place| place.get("properties")?.as_object());
     maps.flat_map(|fields| fields.keys().map(String::as_str)).collect()
 }
 
-/// The schemas of what is at a path, all of those that one of several may be.
+/// Returns all schemas that apply at a path.
 fn at<'s>(schema: &'s Value, path: &[&str]) -> Vec<&'s Value> {
     let mut places = Vec::new();
     expand(schema, schema, 0, &mut places);
@@ -37,7 +37,7 @@ fn at<'s>(schema: &'s Value, path: &[&str]) -> Vec<&'s Value> {
     places
 }
 
-/// A schema, and those that it refers to or is one of.
+/// Collects a schema, the schemas to which it refers, and its alternatives.
 fn expand<'s>(root: &'s Value, schema: &'s Value, depth: usize, found: &mut Vec<&'s Value>) {
     if depth > DEPTH {
         return;

@@ -1,11 +1,11 @@
-//! From the model's types to a schema that people's editors and our messages can work with.
+//! Generates a schema from the model's types, for editors and for dcp's diagnostics.
 
 use schemars::generate::SchemaSettings;
 use schemars::transform::{Transform, transform_subschemas};
 use schemars::{JsonSchema, Schema};
 use serde_json::{Value, json};
 
-/// The schema of a whole document.
+/// Returns the schema of a document.
 pub(super) fn document<T: JsonSchema>(id: &str, title: &str) -> Value {
     let settings = SchemaSettings::draft2020_12().with_transform(Tidy);
     let mut schema = settings.into_generator().into_root_schema_for::<T>();
@@ -14,8 +14,7 @@ pub(super) fn document<T: JsonSchema>(id: &str, title: &str) -> Value {
     schema.to_value()
 }
 
-/// What holds for every schema of ours: no field that is not named, nothing where something is expected, and enums
-/// as plain lists.
+/// The transformation of all schemas: no unknown fields, no null values, and plain lists for enums.
 #[derive(Debug, Clone)]
 struct Tidy;
 
@@ -29,19 +28,19 @@ impl Transform for Tidy {
         if closed && schema.get("additionalProperties").is_none() {
             schema.insert("additionalProperties".into(), false.into());
         }
-        // What Rust calls an integer's width is of no use to the reader of a schema.
+        // The width of integers in Rust is irrelevant to readers of the schema.
         if schema.get("format").and_then(Value::as_str).is_some_and(|format| format.starts_with("uint")) {
             schema.remove("format");
         }
     }
 }
 
-/// `manual: {}` holds nothing.
+/// Returns whether a schema is an empty struct, such as that of `manual: {}`.
 fn is_empty_struct(schema: &Schema) -> bool {
     schema.get("type").and_then(Value::as_str) == Some("object") && schema.get("propertyNames").is_none()
 }
 
-/// `oneOf` of constants becomes an `enum`, with the descriptions where editors look for them.
+/// Turns `oneOf` of constants into `enum`, with the descriptions in the place where editors expect them.
 fn plain_enum(schema: &mut Schema) {
     let Some(Value::Array(variants)) = schema.get("oneOf") else { return };
     let mut names = Vec::new();
@@ -62,14 +61,14 @@ fn plain_enum(schema: &mut Schema) {
     schema.insert("enumDescriptions".into(), descriptions.into());
 }
 
-/// `exactlyOneOf` in the model names fields of which exactly one must be there.
+/// Turns `exactlyOneOf` of the model into `oneOf`: exactly one of these fields is required.
 fn demand_one(schema: &mut Schema) {
     let Some(Value::Array(fields)) = schema.remove("exactlyOneOf") else { return };
     let branches: Vec<Value> = fields.iter().map(|field| json!({ "required": [field] })).collect();
     schema.insert("oneOf".into(), branches.into());
 }
 
-/// An optional field may be left out; a field that is there and empty is a mistake.
+/// Rejects null. An optional field can be omitted, but an empty one is a mistake.
 fn without_null(schema: &mut Schema) {
     if let Some(Value::Array(types)) = schema.get_mut("type") {
         types.retain(|name| name != "null");

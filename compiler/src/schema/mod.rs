@@ -1,4 +1,4 @@
-//! The JSON Schema of manifests: made from the model, and what trees are validated by.
+//! The JSON Schema of manifests, which is generated from the model, and validates trees.
 
 mod explain;
 mod fields;
@@ -16,7 +16,7 @@ pub use explain::check;
 use crate::project::ProjectFile;
 use crate::yaml::TreeJson;
 
-/// A schema, and the validator made of it.
+/// A schema and its validator.
 #[derive(Debug)]
 pub struct DocumentSchema {
     value: Value,
@@ -46,7 +46,7 @@ impl DocumentSchema {
         &self.value
     }
 
-    /// The schema as it is published.
+    /// Returns the published text of the schema.
     pub fn text(&self) -> String {
         let mut text = serde_json::to_string_pretty(&self.value).expect("a JSON value is always written");
         text.push('\n');

@@ -1,4 +1,4 @@
-//! The reference of a document, in Markdown, out of its schema: every type that can stand in it, with its fields.
+//! Generates the Markdown reference of a document from its schema: all types with their fields.
 
 use std::collections::BTreeMap;
 
@@ -6,9 +6,9 @@ use serde_json::{Map, Value};
 
 use crate::diag::list;
 
-/// How many of a type's places are listed.
+/// Maximum number of listed places of a type.
 const MAX_PLACES: usize = 4;
-/// Deeper than any document of ours, in case a type ever holds itself.
+/// Maximum depth, in case a type contains itself.
 const MAX_DEPTH: usize = 24;
 
 const MANIFEST_INTRO: &str = r#"# The manifest
@@ -87,7 +87,7 @@ Editors that know JSON Schema complete and check it with `schemas/project.json`.
 const NOTICE: &str =
     "<!-- From here on generated from the model: UPDATE_GOLDEN=1 cargo test --workspace --test docs -->";
 
-/// Fields that come before the others of their type, in this order: JSON has none.
+/// The order of fields that precede the other fields of their type, because JSON objects have no order.
 const ORDER: &str = "\
     apiVersion kind metadata spec project manifests targets name domain owner version engine job \
     run resources dependencies inputs outputs retry timeouts ttl placement spark pods lifecycle sql \
@@ -96,17 +96,17 @@ const ORDER: &str = "\
     schedule onAssets manual continuous cron asap every timezone trigger checkpoint driver executors cores \
     memory sizing instances min max initial minMemory maxMemory";
 
-/// The reference of manifests.
+/// Returns the reference of manifests.
 pub fn manifest() -> String {
     reference(super::MANIFEST.value(), MANIFEST_INTRO)
 }
 
-/// The reference of `dcp.yaml`.
+/// Returns the reference of `dcp.yaml`.
 pub fn project() -> String {
     reference(super::PROJECT.value(), PROJECT_INTRO)
 }
 
-/// The reference of whatever a schema describes, after an introduction.
+/// Returns the reference of a schema, after an introduction.
 pub fn reference(schema: &Value, intro: &str) -> String {
     let mut types = Types { root: schema, sections: Vec::new(), places: BTreeMap::new() };
     types.visit(schema, "", 0);
@@ -119,12 +119,12 @@ pub fn reference(schema: &Value, intro: &str) -> String {
     lines.join("\n")
 }
 
-/// The types that a schema defines.
+/// The types of a schema.
 struct Types<'s> {
     root: &'s Value,
-    /// Those with fields or with a choice of values, each after the one that first uses it.
+    /// Types with fields or with a choice of values, in the order of their first use.
     sections: Vec<&'s str>,
-    /// Where in a document each type stands.
+    /// The places of each type in a document.
     places: BTreeMap<&'s str, Vec<String>>,
 }
 
@@ -133,7 +133,7 @@ impl<'s> Types<'s> {
         self.root.get("$defs")?.get(name)
     }
 
-    /// The name and the definition of the type that a schema refers to, where that is worth a place of its own.
+    /// Returns the name and the definition of the type to which a schema refers, if it has a description.
     fn target(&self, schema: &'s Value) -> Option<(&'s str, &'s Value)> {
         let name = schema.get("$ref")?.as_str()?.strip_prefix("#/$defs/")?;
         let definition = self.definition(name)?;
@@ -178,7 +178,7 @@ impl<'s> Types<'s> {
         lines
     }
 
-    /// What a type means, and its values or fields.
+    /// Returns the description of a type, and its values or fields.
     fn described(&self, schema: &Value) -> Vec<String> {
         let mut lines = vec![format!("\n{}", sentence(schema))];
         lines.extend(choices(schema));
@@ -202,7 +202,7 @@ impl<'s> Types<'s> {
         head.into_iter().chain(all.into_iter().map(row)).collect()
     }
 
-    /// A type that is a text, a number or a map.
+    /// Returns the section of a type that is a text, a number or a map.
     fn value(&self, name: &str) -> Option<String> {
         let definition = self.definition(name).filter(|_| !self.sections.contains(&name))?;
         let examples = examples(definition).map(|examples| format!(" {examples}")).unwrap_or_default();
@@ -210,7 +210,7 @@ impl<'s> Types<'s> {
         Some(format!("\n### {name}\n\n{kind}. {}{examples}", sentence(definition)))
     }
 
-    /// The type of a field, in words and with links.
+    /// Returns the type of a field, in words and with links.
     fn kind(&self, schema: &Value) -> String {
         if let Some(name) = schema.get("$ref").and_then(Value::as_str) {
             let name = name.rsplit('/').next().unwrap_or(name);
@@ -250,7 +250,7 @@ impl<'s> Types<'s> {
         }
     }
 
-    /// The type of a map's keys, where the schema names one.
+    /// Returns the type of a map's keys, if the schema names one.
     fn keys(&self, schema: &Value) -> Option<String> {
         let format = schema.get("propertyNames")?.get("format")?;
         let definitions = self.root.get("$defs")?.as_object()?;
@@ -259,7 +259,7 @@ impl<'s> Types<'s> {
         self.places.contains_key(name.as_str()).then(|| format!("[{name}](#{})", name.to_lowercase()))
     }
 
-    /// What a field is for: its own description or, where it has none, its type's.
+    /// Returns the description of a field, or of its type if it has none.
     fn meaning(&self, field: &Value) -> String {
         let own = field.get("description").is_some();
         let target = field.get("$ref").and_then(Value::as_str).and_then(|name| name.rsplit('/').next());
@@ -275,7 +275,7 @@ impl<'s> Types<'s> {
 const EXACTLY_ONE: &str = "\n| exactly one of | type | |\n| --- | --- | --- |";
 const FIELDS: &str = "\n| field | type | default | |\n| --- | --- | --- | --- |";
 
-/// The values that a type allows, each with what it means.
+/// Returns the allowed values of a type, with their descriptions.
 fn choices(schema: &Value) -> Vec<String> {
     let values = schema.get("enum").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let meanings = schema.get("enumDescriptions").and_then(Value::as_array);
@@ -291,7 +291,7 @@ fn is_section(definition: &Value) -> bool {
     definition.get("properties").is_some() || definition.get("enum").is_some()
 }
 
-/// The fields of a type: first those that are known to come first, then those that are required, then by name.
+/// Returns the fields of a type: those in [`ORDER`] first, then the required ones, then by name.
 fn fields(schema: &Value) -> Vec<(&str, &Value)> {
     let properties = schema.get("properties").and_then(Value::as_object);
     let mut all: Vec<(&str, &Value)> =
@@ -314,7 +314,7 @@ fn default(schema: &Value, name: &str, field: &Value) -> String {
     }
 }
 
-/// The fields of which exactly one must be there.
+/// Returns the fields of which exactly one is required.
 fn alternatives(schema: &Value) -> Option<Vec<&str>> {
     let branches = schema.get("oneOf")?.as_array()?;
     branches.iter().map(|branch| branch.get("required")?.get(0)?.as_str()).collect()
@@ -328,7 +328,7 @@ fn anything() -> String {
     "anything".to_owned()
 }
 
-/// What a field's value is held to, beside its type.
+/// Returns the limits of a field's value, in addition to its type.
 fn limits(field: &Value) -> Option<String> {
     let text = |key: &str| field.get(key).and_then(Value::as_str);
     let ranges = [
@@ -368,12 +368,12 @@ fn examples(schema: &Value) -> Option<String> {
     Some(format!("{word}: {}.", shown.join(", ")))
 }
 
-/// A text that does not break out of its cell.
+/// Escapes a text for a table cell.
 fn cell(text: &str) -> String {
     text.replace('|', "\\|")
 }
 
-/// A value as YAML has it on one line.
+/// Returns a value in YAML's flow style.
 fn flow(value: &Value) -> String {
     match value {
         Value::String(text) if is_plain(text) => text.clone(),
@@ -388,7 +388,7 @@ fn flow_map(members: &Map<String, Value>) -> String {
     format!("{{{}}}", members.iter().map(member).collect::<Vec<_>>().join(", "))
 }
 
-/// Whether a text needs no quotes, and is no number, boolean or null without them.
+/// Returns whether a text needs no quotes in YAML.
 fn is_plain(text: &str) -> bool {
     let sign = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '.' | '/' | ':');
     let reserved =
@@ -412,7 +412,7 @@ mod tests {
         [MANIFEST.value(), PROJECT.value()]
     }
 
-    /// Every schema below one and itself, with its path.
+    /// Visits a schema and all schemas below it, with their paths.
     fn each<'s>(schema: &'s Value, path: &str, visit: &mut impl FnMut(&'s Value, &str)) {
         visit(schema, path);
         for key in ["properties", "$defs"] {
@@ -452,7 +452,7 @@ mod tests {
                 let named = path.rsplit('/').nth(1);
                 let target = at.get("$ref").and_then(Value::as_str).and_then(|it| it.strip_prefix('#'));
                 let by_type = target.and_then(|target| schema.pointer(target)).is_some_and(described);
-                // A type without any form of its own is shown as what it is.
+                // A type without a format is displayed as its base type.
                 let bare = named == Some("$defs") && at.as_object().is_some_and(|it| it.len() == 1);
                 if matches!(named, Some("properties" | "$defs")) && !described(at) && !by_type && !bare {
                     missing.push(path.to_owned());
