@@ -1,14 +1,14 @@
-//! From a place in a scalar's text back to the place in the source.
+//! Maps places in the text of a scalar to places in the source.
 
 use std::ops::Range;
 
 use crate::source::Span;
 
-/// The place in `source` of `range` in `text`, the value of the scalar at `scalar`.
+/// Returns the place in `source` of `range` in `text`, the value of the scalar at `scalar`.
 ///
-/// The text of a scalar is its source less indentation and quotes, with folded line breaks as spaces. So the two are
-/// walked side by side and white space is let differ. Where more than that differs, there are escapes, and the whole
-/// scalar is the answer.
+/// The text of a scalar is its source without indentation and quotes, and with spaces for folded line breaks. Both
+/// are therefore compared character by character, ignoring differences in white space. If there are other
+/// differences, the scalar has escapes, and the result is the whole scalar.
 pub(super) fn within(source: &str, scalar: Span, text: &str, range: Range<u32>) -> Span {
     aligned(source, scalar, text, range).unwrap_or(scalar)
 }
@@ -24,7 +24,7 @@ fn aligned(source: &str, scalar: Span, text: &str, range: Range<u32>) -> Option<
         return Some(Span { file: scalar.file, start: base + found.start, end: base + found.end });
     }
     let start = position(raw, text, range.start as usize)?;
-    // The end is found from the last character, so that white space after it does not count.
+    // The last character determines the end, so that white space after the range is excluded.
     let inside = text.get(range.start as usize..range.end as usize)?;
     let end = match inside.char_indices().next_back() {
         Some((last, c)) => position(raw, text, range.start as usize + last)? + c.len_utf8(),
@@ -34,8 +34,8 @@ fn aligned(source: &str, scalar: Span, text: &str, range: Range<u32>) -> Option<
     Some(Span { file: scalar.file, start: base + super::index(start), end: base + super::index(end) })
 }
 
-/// The place in `raw` of a range within one line of `text`, where lines are lines, as in a literal block: without
-/// looking at what stands before that line.
+/// Returns the place in `raw` of a range within one line of `text`, if both have the same lines, as in a literal
+/// block. It doesn't read the text before that line.
 fn literal(raw: &str, text: &str, range: &Range<u32>) -> Option<Range<u32>> {
     let (start, end) = (range.start as usize, range.end as usize);
     let from = text.get(..start)?.rfind('\n').map_or(0, |at| at + 1);
@@ -58,13 +58,13 @@ fn literal(raw: &str, text: &str, range: &Range<u32>) -> Option<Range<u32>> {
         .then(|| super::index(at + start - from)..super::index(at + end - from))
 }
 
-/// How many lines end in a text. Counted in single bytes, many are counted at once.
+/// Returns the number of line breaks. The sums of chunks fit in a byte, so that the compiler can vectorize the loop.
 fn breaks(text: &str) -> usize {
     let counted = |bytes: &[u8]| bytes.iter().map(|byte| u8::from(*byte == b'\n')).sum::<u8>();
     text.as_bytes().chunks(usize::from(u8::MAX)).map(|chunk| usize::from(counted(chunk))).sum()
 }
 
-/// Where in `raw` the byte `target` of `text` stands.
+/// Returns the offset in `raw` of the byte `target` of `text`.
 fn position(raw: &str, text: &str, target: usize) -> Option<usize> {
     let mut raw_chars = raw.char_indices().peekable();
     for (at, c) in text.char_indices() {
@@ -94,7 +94,7 @@ mod tests {
     use crate::source::FileId;
     use crate::yaml::parse;
 
-    /// The source text that stands for `needle` in the value of `q`.
+    /// Returns the source of `needle` in the value of `q`.
     fn found(yaml: &str, needle: &str) -> String {
         let parsed = parse(FileId(0), yaml);
         let node = parsed.documents[0].root().get("q").expect("there is a q");

@@ -1,4 +1,4 @@
-//! What is said where the parser can't go on.
+//! Diagnostics for errors of the parser.
 
 use granit_parser::{ErrorKind, ScanError};
 
@@ -40,8 +40,8 @@ fn tab(at: Span) -> Diagnostic {
         .help("replace the tab by spaces; most editors do it for a whole file")
 }
 
-/// The tabs before the text of the line that a failure is in. One that is about tabs may be told of before their line
-/// is reached, at the end of what stands before it.
+/// Returns the tabs in the indentation of the line of an error. Errors about tabs may be reported before their line
+/// is reached, at the end of the previous token.
 fn indented_by_tabs(text: &str, at: usize, look_ahead: bool) -> Option<std::ops::Range<usize>> {
     let mut start = text[..at].rfind('\n').map_or(0, |newline| newline + 1);
     for line in text[start..].split_inclusive('\n').take(if look_ahead { usize::MAX } else { 1 }) {

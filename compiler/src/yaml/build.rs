@@ -1,4 +1,4 @@
-//! Pieces of YAML, in the order of the text, to trees: whoever reads them.
+//! Builds trees from YAML events, independent of the parser.
 
 use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
@@ -10,7 +10,7 @@ use super::{Entry, Kind, Node, NodeId, Parsed, Tree};
 use crate::diag::{Code, Diagnostic};
 use crate::source::Span;
 
-/// How many nodes a document may have once its aliases are expanded.
+/// Maximum number of nodes of a document after its aliases are expanded.
 const MAX_EXPANDED: u64 = 200_000;
 
 pub(super) type Step = Result<(), Box<Diagnostic>>;
@@ -19,26 +19,26 @@ pub(super) struct Builder<'s> {
     source: &'s str,
     parsed: Parsed<'s>,
     tree: Tree<'s>,
-    /// The collections that are open. Their members so far lie at the ends of `entries` and `items`.
+    /// The open collections. Their members so far are at the ends of `entries` and `items`.
     frames: Vec<Frame<'s>>,
     entries: Vec<Entry<'s>>,
     items: Vec<NodeId>,
     anchors: HashMap<usize, NodeId>,
     aliased: bool,
-    /// Where the document begins.
+    /// The offset of the document.
     begin: u32,
 }
 
-/// What a text is by the way that it is written.
+/// The style of a scalar.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Style {
-    /// A number, a boolean or text, as its words say.
+    /// A plain scalar, which is resolved by its content.
     Plain,
-    /// Text, whatever its words say.
+    /// A text, regardless of its content.
     Text,
 }
 
-/// What may stand before a value. Anchors are numbers above zero.
+/// The properties before a value. Anchors are numbers above zero.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Properties<'t> {
     pub(super) anchor: usize,
@@ -47,7 +47,7 @@ pub(super) struct Properties<'t> {
 
 struct Frame<'s> {
     shape: Shape<'s>,
-    /// Where this collection's members begin in the builder's stack.
+    /// The index of the collection's first member in the builder's stack.
     base: usize,
     span: Span,
     anchor: usize,
@@ -55,13 +55,13 @@ struct Frame<'s> {
 
 pub(super) enum Shape<'s> {
     Seq,
-    /// With the key whose value comes next, if one has been read.
+    /// The key of the next value, if it has been read.
     Map(Option<(Cow<'s, str>, Span)>),
 }
 
 impl<'s> Builder<'s> {
     pub(super) fn new(source: &'s str) -> Self {
-        // A node for every twelve bytes or so: what manifests have, so that the arena rarely grows.
+        // Manifests have about one node per twelve bytes. These capacities avoid most growth of the arena.
         let tree = Tree {
             nodes: Vec::with_capacity(source.len() / 24),
             entries: Vec::with_capacity(source.len() / 32),
@@ -84,7 +84,7 @@ impl<'s> Builder<'s> {
         self.parsed
     }
 
-    /// What there is where the text can't be read any further.
+    /// Returns the result if the rest of the text can't be parsed.
     pub(super) fn broken(mut self, diagnostic: Diagnostic) -> Parsed<'s> {
         self.parsed.diagnostics.push(diagnostic);
         self.parsed.broken = Some(self.begin);
@@ -120,7 +120,7 @@ impl<'s> Builder<'s> {
             kind = tagged(tag, kind, &text, span)?;
         }
         if is_key {
-            // An alias can stand for a key's text as a value elsewhere.
+            // An alias may use the text of a key as a value.
             let id = self.tree.add(Node { kind, text: text.clone(), span });
             self.anchors.insert(anchor, id);
             self.key(text, span);
@@ -138,7 +138,7 @@ impl<'s> Builder<'s> {
         }
     }
 
-    /// Without the white space after a block scalar; the key for a value that is not there at all.
+    /// Returns the span without the white space after a block scalar, or the span of the key if the value is omitted.
     fn underline(&self, span: Span) -> Span {
         if span.start == span.end {
             return self.key_span().unwrap_or(span);
@@ -199,7 +199,7 @@ impl<'s> Builder<'s> {
         Ok(())
     }
 
-    /// Puts a finished node where the open collection wants it.
+    /// Adds a finished node to the innermost open collection.
     fn value(&mut self, id: NodeId, anchor: usize) {
         if anchor != 0 {
             self.anchors.insert(anchor, id);
@@ -236,7 +236,7 @@ impl<'s> Builder<'s> {
         }
     }
 
-    /// Reports keys that stand twice, and keeps the first of each, so that the rest can be read.
+    /// Reports duplicate keys. The first of each stays, so that the rest can be read.
     fn duplicates(&mut self, base: usize) {
         let again = repeated(&self.entries[base..]);
         for (first, again) in &again {
@@ -253,7 +253,7 @@ impl<'s> Builder<'s> {
         }
     }
 
-    /// `<<: *base` adds the entries of `base` that are not there yet.
+    /// Resolves a merge key: `<<: *base` adds the entries of `base` that the map doesn't have.
     fn merge_keys(&mut self, base: usize) -> Step {
         let Some(at) = self.entries[base..].iter().position(|entry| entry.key == "<<") else { return Ok(()) };
         let merge = self.entries.remove(base + at);
@@ -297,7 +297,7 @@ impl<'s> Builder<'s> {
     }
 }
 
-/// The entries whose key stands before, each with the first of its kind. In order.
+/// Returns the entries with a repeated key, in order, each with the first entry of this key.
 fn repeated(entries: &[Entry<'_>]) -> Vec<(usize, usize)> {
     let mut found = Vec::new();
     if entries.len() <= 16 {
@@ -320,7 +320,7 @@ fn repeated(entries: &[Entry<'_>]) -> Vec<(usize, usize)> {
     found
 }
 
-/// How many nodes a tree would have if every alias were a copy. Children come before their parents in the arena.
+/// Returns the number of nodes if every alias were a copy. In the arena, children precede their parents.
 fn expanded(tree: &Tree<'_>) -> u64 {
     let mut weights: Vec<u64> = Vec::with_capacity(tree.nodes.len());
     for node in &tree.nodes {

@@ -1,4 +1,4 @@
-//! `serde` over the tree, so that the model is read from where it stands.
+//! Implements `serde` for the tree, so that manifests are decoded without a copy.
 
 use std::fmt;
 
@@ -11,7 +11,7 @@ use serde::de::{
 use super::{Kind, Member, NodeRef};
 use crate::source::Span;
 
-/// Why a node is not what was asked for, and where.
+/// The reason why a node can't be decoded, and its place.
 #[derive(Debug)]
 pub struct Error {
     pub message: String,
@@ -33,7 +33,7 @@ impl de::Error for Error {
 }
 
 impl Error {
-    /// The innermost node is the one to show, so a place that is already known stays.
+    /// Sets the place, unless a node further inside has set it already.
     fn at(mut self, node: NodeRef<'_>) -> Self {
         self.at.get_or_insert(node.span());
         self
@@ -69,7 +69,7 @@ impl<'t> Deserializer<'t> for NodeRef<'t> {
         }
     }
 
-    /// Any scalar is text where text is asked for: the schema has said before whether it may be.
+    /// Accepts any scalar as text. The schema has already checked its type.
     fn deserialize_str<V: Visitor<'t>>(self, visitor: V) -> Result<V::Value, Error> {
         match self.scalar() {
             Some(text) => visitor.visit_borrowed_str(text).map_err(|error: Error| error.at(self)),
@@ -90,7 +90,7 @@ impl<'t> Deserializer<'t> for NodeRef<'t> {
         visitor.visit_enum(Enum(self)).map_err(|error: Error| error.at(self))
     }
 
-    /// A type can ask for a scalar as it is written, so that `1.10` stays `1.10`.
+    /// Returns the original text of a scalar to types that request it, so that `1.10` stays `1.10`.
     fn deserialize_newtype_struct<V: Visitor<'t>>(
         self,
         name: &'static str,
@@ -157,7 +157,7 @@ impl<'t, I: ExactSizeIterator<Item = Member<'t>>> MapAccess<'t> for Members<'t, 
     }
 }
 
-/// `variant` as text, or `variant: content` as a map of one.
+/// An enum: `variant` as text, or `variant: content` as a map with one entry.
 struct Enum<'t>(NodeRef<'t>);
 
 impl<'t> EnumAccess<'t> for Enum<'t> {

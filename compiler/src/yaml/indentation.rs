@@ -1,7 +1,8 @@
-//! Refuses entries of flow collections that YAML requires to be indented deeper.
+//! Rejects entries of flow collections that YAML requires to be indented deeper.
 //!
-//! By default, `granit-parser` accepts `key: [a,` with `b]` below `key`. Its option `strict_indentation` refuses that,
-//! but it also refuses a closing bracket that stands alone below its key, which is common and which other readers accept.
+//! By default, `granit-parser` accepts `key: [a,` with `b]` below `key`. Its option `strict_indentation` rejects
+//! that, but it also rejects a closing bracket on its own line below its key, which is common and which other readers
+//! accept.
 
 use granit_parser::{Event, StructureStyle};
 
@@ -9,7 +10,7 @@ use super::build::Step;
 use crate::diag::{Code, Diagnostic};
 use crate::source::Span;
 
-/// The collections that are open around the current event.
+/// The collections around the current event.
 pub(super) struct Indentation<'s> {
     text: &'s str,
     open: Vec<Open>,
@@ -19,7 +20,8 @@ enum Open {
     Flow,
     /// A block map, with the indentation of the line of its first key.
     Map(usize),
-    /// A block list. The parser does not tell the column of its dashes, so that entries are held against the map around it.
+    /// A block list. The parser doesn't report the column of its dashes, so entries are compared with the map around
+    /// it.
     List,
 }
 
@@ -47,7 +49,7 @@ impl<'s> Indentation<'s> {
         Ok(())
     }
 
-    /// The number of spaces that a line begins with.
+    /// Returns the number of spaces at the start of a line.
     fn indentation(&self, span: Span) -> usize {
         let before = self.text.get(..span.start as usize).unwrap_or_default();
         let line = &before[before.rfind('\n').map_or(0, |newline| newline + 1)..];
@@ -60,7 +62,7 @@ impl<'s> Indentation<'s> {
             Open::Flow | Open::List => None,
         });
         let Some(indentation) = innermost else { return Ok(()) };
-        // A value that is left out has no text of its own.
+        // An omitted value has no text.
         if span.start == span.end || !self.begins_line(span.start as usize, indentation) {
             return Ok(());
         }
@@ -71,7 +73,7 @@ impl<'s> Indentation<'s> {
         Err(Box::new(diagnostic))
     }
 
-    /// Whether a line begins with at most so many spaces before an offset.
+    /// Returns whether an offset is preceded by at most `most` spaces and the start of a line.
     fn begins_line(&self, offset: usize, most: usize) -> bool {
         let before = self.text.as_bytes().get(..offset).unwrap_or_default();
         let spaces = before.iter().rev().take(most + 1).take_while(|byte| **byte == b' ').count();

@@ -1,4 +1,4 @@
-//! The tree as `jsonschema` sees it: it validates the arena itself.
+//! Implements the JSON traits of `jsonschema`, which validates the arena directly.
 
 use std::borrow::Cow;
 
@@ -9,12 +9,12 @@ use serde_json::{Number, Value};
 use super::{Entry, Kind, NodeId, NodeRef, Tree};
 use crate::source::{FileId, Span};
 
-/// The representation: [`NodeRef`]s as JSON values.
+/// Represents [`NodeRef`]s as JSON values.
 #[derive(Debug)]
 pub struct TreeJson;
 
 impl NodeRef<'_> {
-    /// A copy as JSON, for error messages and where open-ended data leaves the manifest.
+    /// Returns a copy as JSON, for error messages and for fields with arbitrary content.
     pub fn to_json(self) -> Value {
         let node = self.node();
         match node.kind {
@@ -151,7 +151,7 @@ impl<'a> Node<'a, TreeJson> for NodeRef<'a> {
     }
 
     fn to_value(&self) -> Cow<'a, Value> {
-        // Only scalars and small lists of them are ever compared or shown; a copy of a whole document would be waste.
+        // Only scalars and short lists of them are compared or displayed, so maps are not copied.
         match self.node().kind {
             Kind::Map(_) => Cow::Owned(Value::Null),
             _ => Cow::Owned(self.to_json()),
@@ -202,8 +202,8 @@ impl<'a> Array<'a, TreeJson> for NodeRef<'a> {
     }
 }
 
-/// The members of a map. A type of its own, as the trait can't name the one that `map` makes, and a box for every map
-/// of every manifest would cost more than the rest of its validation.
+/// The members of a map. It is a separate type because the trait can't name the type of a `map` iterator, and boxing
+/// it for every map would cost more than the rest of the validation.
 #[derive(Debug)]
 pub struct Members<'a> {
     tree: &'a Tree<'a>,

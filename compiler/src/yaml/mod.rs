@@ -1,8 +1,7 @@
-//! YAML as a tree that knows where every value stands.
+//! YAML trees that contain the place of every value.
 //!
-//! The tree is an arena: nodes, the entries of all maps and the items of all sequences lie in three vectors, and
-//! text is borrowed from the source. It is validated by `jsonschema` and read by `serde` where it stands, without
-//! a second copy.
+//! The tree is an arena: the nodes, the entries of all maps and the items of all sequences are in three vectors, and
+//! text is borrowed from the source. `jsonschema` and `serde` read it directly, without a copy.
 
 mod align;
 mod broken;
@@ -27,19 +26,19 @@ pub use patch::{Change, Merger, Replacement};
 use crate::diag::Diagnostic;
 use crate::source::Span;
 
-/// Deeper than any manifest, and shallow enough for every recursion over a tree.
+/// Maximum depth of a tree. It is low enough for recursive functions.
 const MAX_DEPTH: usize = 64;
 
-/// The documents of a file that could be parsed, and what is wrong with the file.
+/// The documents of a file that could be parsed, and the diagnostics.
 #[derive(Debug, PartialEq, Default)]
 pub struct Parsed<'s> {
     pub documents: Vec<Tree<'s>>,
-    /// Where the document begins that could not be parsed, and with it the rest of the file.
+    /// The offset of the first document that could not be parsed. The rest of the file is missing too.
     pub broken: Option<u32>,
     pub diagnostics: Vec<Diagnostic>,
 }
 
-/// A document: its nodes, and which of them is the root.
+/// The nodes of a document.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Tree<'s> {
     nodes: Vec<Node<'s>>,
@@ -54,9 +53,9 @@ pub struct NodeId(u32);
 #[derive(Debug, Clone, PartialEq)]
 struct Node<'s> {
     kind: Kind,
-    /// What a scalar says, after escapes; empty for collections.
+    /// The text of a scalar, without escapes. It is empty for collections.
     text: Cow<'s, str>,
-    /// What to underline: a scalar itself; the key of a collection, or its first line where it has none.
+    /// The span for diagnostics: a scalar itself, or the key of a collection, or its first line if it has no key.
     span: Span,
 }
 
@@ -71,7 +70,7 @@ enum Kind {
     Map(Range),
 }
 
-/// A run of [`Tree::items`] or [`Tree::entries`].
+/// A range of [`Tree::items`] or [`Tree::entries`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Range {
     start: u32,
@@ -91,7 +90,7 @@ struct Entry<'s> {
     value: NodeId,
 }
 
-/// A node together with the tree that it belongs to.
+/// A node with its tree.
 #[derive(Clone, Copy)]
 pub struct NodeRef<'t> {
     tree: &'t Tree<'t>,
@@ -137,7 +136,7 @@ impl<'s> Tree<'s> {
         self.add(Node { kind, text: Cow::Borrowed(""), span })
     }
 
-    /// Gives the map key `from` below `map` the name `to`, so that what follows reads it as it was meant.
+    /// Renames the key `from` of `map` to `to`, to continue with the name that was probably meant.
     pub fn rename_key(&mut self, map: NodeId, from: &str, to: &str) {
         let Kind::Map(range) = self.node(map).kind else { return };
         for entry in &mut self.entries[range.of()] {
@@ -148,7 +147,7 @@ impl<'s> Tree<'s> {
     }
 }
 
-/// Sources are limited to far less than 4 GiB before they get here, and no node takes less than a byte.
+/// Converts an offset. Sources are limited to far less than 4 GiB, and each node takes at least one byte.
 fn index(len: usize) -> u32 {
     u32::try_from(len).expect("a source is smaller than 4 GiB")
 }
@@ -172,7 +171,7 @@ impl<'t> NodeRef<'t> {
         self.node().span
     }
 
-    /// The text of a scalar, whatever its type; nothing for collections and null.
+    /// Returns the text of a scalar of any type, or `None` for collections and null.
     pub fn scalar(self) -> Option<&'t str> {
         let node = self.node();
         match node.kind {
@@ -194,7 +193,7 @@ impl<'t> NodeRef<'t> {
         matches!(self.node().kind, Kind::Null)
     }
 
-    /// What the node is, in words for people.
+    /// Returns a description of the node's type for messages.
     pub fn type_name(self) -> &'static str {
         match self.node().kind {
             Kind::Null => "nothing",
@@ -235,12 +234,12 @@ impl<'t> NodeRef<'t> {
         self.member(key).map(|member| member.value)
     }
 
-    /// The node at a path of keys and indices, if all of it is there.
+    /// Returns the node at a path of keys and indices, if it exists.
     pub fn find<'p>(self, path: impl IntoIterator<Item = &'p str>) -> Option<NodeRef<'t>> {
         path.into_iter().try_fold(self, NodeRef::step)
     }
 
-    /// The node at a path or, where it is not there, the nearest one above it.
+    /// Returns the node at a path, or its nearest ancestor if it doesn't exist.
     #[must_use]
     pub fn nearest<'p>(self, path: impl IntoIterator<Item = &'p str>) -> NodeRef<'t> {
         let mut at = self;
@@ -261,12 +260,12 @@ impl<'t> NodeRef<'t> {
         }
     }
 
-    /// The place of a range of a scalar's text, as `source` has it; the whole scalar where escapes stand between.
+    /// Returns the place in `source` of a range of a scalar's text, or of the whole scalar if it has escapes.
     pub fn within(self, source: &str, range: std::ops::Range<u32>) -> Span {
         align::within(source, self.span(), &self.node().text, range)
     }
 
-    /// Every node below this one and itself, aliases expanded.
+    /// Visits this node and all nodes below it. Aliases are expanded.
     pub fn walk(self, visit: &mut impl FnMut(NodeRef<'t>)) {
         visit(self);
         self.members().for_each(|member| member.value.walk(visit));

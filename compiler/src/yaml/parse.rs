@@ -1,4 +1,4 @@
-//! Text to trees.
+//! Parses text to trees.
 
 use granit_parser::{Event, Parser, ScalarStyle, Span as EventSpan};
 
@@ -13,7 +13,7 @@ pub fn parse(file: FileId, text: &str) -> Parsed<'_> {
     plain::parse(file, text).unwrap_or_else(|| parse_any(file, text))
 }
 
-/// The same by `granit-parser` alone, which knows all of YAML: what [`parse`] is held against.
+/// Parses all documents with `granit-parser` only, which supports all of YAML. Tests compare [`parse`] with it.
 pub fn parse_any(file: FileId, text: &str) -> Parsed<'_> {
     let options = granit_parser::options! {
         emit_comments: false,

@@ -1,20 +1,20 @@
-//! Changes to a tree: overlays merged in, and text replaced, with every value keeping the place it comes from.
+//! Changes to a tree: merged overlays and replaced texts. Each value preserves the place from which it comes.
 
 use std::borrow::Cow;
 
 use super::{Entry, Kind, Member, Node, NodeId, NodeRef, Tree, scalar};
 use crate::source::Span;
 
-/// Something that a merge has put into a tree, or taken out of it.
+/// A change to a tree by a merge.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change<'s> {
     pub path: Vec<&'s str>,
-    /// Where the key stands that says so.
+    /// The place of the key in the overlay.
     pub at: Span,
     pub removed: bool,
 }
 
-/// Merges trees in the manner of a JSON merge patch: maps merge, `null` removes, everything else replaces.
+/// Merges trees like a JSON merge patch: maps are merged, `null` removes, and other values replace.
 #[derive(Debug)]
 pub struct Merger<'m, 's> {
     tree: &'m mut Tree<'s>,
@@ -27,13 +27,13 @@ impl<'m, 's> Merger<'m, 's> {
         Self { tree, path: Vec::new(), changes: Vec::new() }
     }
 
-    /// Merges, and tells what was changed.
+    /// Merges a patch, and returns the changes.
     pub fn merge(mut self, patch: NodeRef<'s>) -> Vec<Change<'s>> {
         self.tree.root = self.merged(self.tree.root, patch);
         self.changes
     }
 
-    /// The node that `base` becomes. Nodes are never changed, as an alias may share them: new ones take their place.
+    /// Returns the merged node. Nodes are never modified, because aliases may share them; new nodes replace them.
     fn merged(&mut self, base: NodeId, patch: NodeRef<'s>) -> NodeId {
         let Kind::Map(range) = self.tree.node(base).kind else { return self.copied(patch) };
         if !patch.is_map() {
@@ -66,7 +66,7 @@ impl<'m, 's> Merger<'m, 's> {
     }
 
     fn note(&mut self, member: Member<'s>, removed: bool) {
-        // What a map changes are the fields in it.
+        // A map is not a change itself, but its fields are.
         if removed || !member.value.is_map() {
             self.changes.push(Change { path: self.path.clone(), at: member.key_span, removed });
         }
@@ -96,7 +96,7 @@ impl<'m, 's> Merger<'m, 's> {
         }
     }
 
-    /// A list is changed as a whole, whatever is in it.
+    /// Copies an item of a list. Changes in lists are not noted, because a list is replaced as a whole.
     fn item(&mut self, item: NodeRef<'s>) -> NodeId {
         let known = self.changes.len();
         let copied = self.copied(item);
@@ -105,17 +105,17 @@ impl<'m, 's> Merger<'m, 's> {
     }
 }
 
-/// What a piece of text becomes.
+/// The replacement of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Replacement {
-    /// Text, whatever it looks like.
+    /// A text, regardless of its content.
     Text(String),
-    /// What a plain scalar of this text would be: `3` a number, `true` a boolean.
+    /// A plain scalar, which is resolved by its content: `3` is a number, `true` a boolean.
     Plain(String),
 }
 
 impl Tree<'_> {
-    /// Offers every text of the tree to `replace`.
+    /// Calls `replace` with every text of the tree.
     pub fn replace_text(&mut self, mut replace: impl FnMut(&str, Span) -> Option<Replacement>) {
         for node in &mut self.nodes {
             if node.kind != Kind::Str {

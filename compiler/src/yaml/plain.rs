@@ -1,9 +1,9 @@
-//! Reads the YAML that nearly every manifest is made of: maps and lists by indentation or in brackets, texts of one
-//! line, plain or in quotes without escapes, and literal blocks.
+//! A fast parser for the YAML of most manifests: block and flow collections, single-line texts, plain or quoted
+//! without escapes, and literal blocks.
 //!
-//! Of such a text there is but one way to read it, and it is read here in a fraction of the time that all of YAML
-//! takes. Anything else, and everything that is wrong, is left to `granit-parser`, the whole file of it: there is no
-//! diagnostic in here, and tests and a fuzz target hold every tree against the one that it gives.
+//! The meaning of such YAML is unambiguous, and this parser takes a fraction of the time of a full parser. Files with
+//! other features and files with errors are left to `granit-parser` as a whole, so this module has no diagnostics.
+//! Tests and a fuzz target compare every tree with the tree of `granit-parser`.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -12,12 +12,12 @@ use super::Parsed;
 use super::build::{Builder, Properties, Shape, Style};
 use crate::source::{FileId, Span};
 
-/// Deeper than any manifest; what is deeper still has an error to be told by others.
+/// Maximum depth. Errors about deeper files are reported by the full parser.
 const MAX_DEPTH: usize = 32;
-/// Longer keys have to be told from texts by rules that are not known here.
+/// Maximum length of keys. The rules for longer keys are not implemented here.
 const MAX_KEY: usize = 256;
 
-/// Nothing where the text has anything that is not plain.
+/// Parses a text. Returns `None` if it has a feature that is not supported here.
 pub(super) fn parse(file: FileId, text: &str) -> Option<Parsed<'_>> {
     if !characters(text) {
         return None;
@@ -27,11 +27,11 @@ pub(super) fn parse(file: FileId, text: &str) -> Option<Parsed<'_>> {
     Some(reader.builder.finish())
 }
 
-/// Whether there are only characters that mean the same wherever they stand: no tabs, no other line breaks, nothing
-/// that can't be seen.
+/// Returns whether the text has only characters that mean the same in all contexts: no tabs, no other line breaks,
+/// and no invisible characters.
 fn characters(text: &str) -> bool {
     let plain = |byte: &u8| matches!(byte, b' '..=b'~' | b'\n');
-    // Without a branch for each byte, many are looked at together.
+    // Without a branch for each byte, the compiler can vectorize the loop.
     let ascii = |chunk: &[u8]| chunk.iter().fold(true, |all, byte| all & plain(byte));
     text.as_bytes().chunks(64).all(ascii)
         || text.chars().all(|c| match c {
@@ -43,26 +43,26 @@ fn characters(text: &str) -> bool {
 struct Reader<'s> {
     file: FileId,
     text: &'s str,
-    /// What has been read.
+    /// The current offset.
     at: usize,
-    /// Where the line begins that `at` stands in; nothing at the end of a document.
+    /// The indentation of the current line, or `None` at the end of a document.
     column: Option<usize>,
     depth: usize,
     builder: Builder<'s>,
 }
 
-/// What a plain text ends before.
+/// The end of a plain text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// A colon that makes a key of it.
+    /// The colon of a key.
     Colon,
     Comment,
     Line,
-    /// A comma or a bracket.
+    /// A comma or a bracket of a flow collection.
     Flow,
 }
 
-/// Where a text of one line may stand.
+/// The context of a single-line text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Within {
     Block,
@@ -90,12 +90,12 @@ impl<'s> Reader<'s> {
         }
     }
 
-    /// Whether the document ended because another one begins.
+    /// Returns whether the document ended because another one begins.
     fn marker(&self) -> bool {
         self.column.is_none() && self.at < self.text.len()
     }
 
-    /// Goes on behind `---`.
+    /// Skips `---`.
     fn next_document(&mut self) -> Option<()> {
         self.at += "---".len();
         self.rest_of_line()
@@ -109,7 +109,7 @@ impl<'s> Reader<'s> {
         self.text.as_bytes().get(at).copied()
     }
 
-    /// Whether white space stands there, or nothing.
+    /// Returns whether there is white space at an offset, or the end of the text.
     fn blank(&self, at: usize) -> bool {
         matches!(self.byte(at), None | Some(b' ' | b'\n'))
     }
@@ -126,7 +126,7 @@ impl<'s> Reader<'s> {
         Span::new(self.file, super::index(range.start), super::index(range.end))
     }
 
-    /// From the beginning of a line to the next thing that is no comment.
+    /// Goes from the start of a line to the next content that is not a comment.
     fn line(&mut self) -> Option<()> {
         loop {
             let column = self.spaces();
@@ -149,7 +149,7 @@ impl<'s> Reader<'s> {
         }
     }
 
-    /// Whether another document begins here. An end without a beginning is not for this reader.
+    /// Returns whether another document begins here. The end marker `...` is not supported.
     fn document_ends(&self) -> Option<bool> {
         match self.text.as_bytes().get(self.at..self.at + 3) {
             Some(b"---") => Some(self.blank(self.at + 3)),
@@ -163,7 +163,7 @@ impl<'s> Reader<'s> {
         self.at += rest.iter().position(|&byte| byte == b'\n').map_or(rest.len(), |end| end + 1);
     }
 
-    /// Behind a value nothing but a comment may follow.
+    /// Skips the rest of a line. After a value, only a comment is supported.
     fn rest_of_line(&mut self) -> Option<()> {
         self.spaces();
         match self.peek() {
@@ -175,12 +175,12 @@ impl<'s> Reader<'s> {
         self.line()
     }
 
-    /// Whether an item of a list begins here.
+    /// Returns whether an item of a list begins here.
     fn dash(&self) -> bool {
         self.peek() == Some(b'-') && self.blank(self.at + 1)
     }
 
-    /// A map or a list whose lines begin at a column.
+    /// Reads a map or a list whose lines are indented by `column`.
     fn block(&mut self, column: usize) -> Option<()> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
@@ -205,7 +205,7 @@ impl<'s> Reader<'s> {
         loop {
             self.key(Within::Block)?;
             self.value(column)?;
-            // A line that is indented in another way finds nobody who goes on with it.
+            // Lines with a different indentation are rejected by the caller.
             if self.column != Some(column) || self.dash() {
                 return self.builder.close().ok();
             }
@@ -222,7 +222,7 @@ impl<'s> Reader<'s> {
         }
     }
 
-    /// What stands behind a dash.
+    /// Reads the content after a dash.
     fn item(&mut self, column: usize) -> Option<()> {
         let dash = self.at;
         self.at += 1;
@@ -239,7 +239,7 @@ impl<'s> Reader<'s> {
         }
     }
 
-    /// What stands behind the colon of a key.
+    /// Reads the content after the colon of a key.
     fn value(&mut self, column: usize) -> Option<()> {
         self.spaces();
         match self.peek() {
@@ -272,7 +272,7 @@ impl<'s> Reader<'s> {
         self.rest_of_line()
     }
 
-    /// Whether the text that begins here is a key.
+    /// Returns whether the text that begins here is a key.
     fn key_ahead(&self) -> bool {
         match self.peek() {
             Some(quote @ (b'"' | b'\'')) => {
@@ -291,7 +291,7 @@ impl<'s> Reader<'s> {
         self.byte(at) == Some(b':') && self.blank(at + 1)
     }
 
-    /// A key, and its colon.
+    /// Reads a key and its colon.
     fn key(&mut self, within: Within) -> Option<()> {
         let start = self.at;
         match self.text(within)? {
@@ -304,7 +304,7 @@ impl<'s> Reader<'s> {
         Some(())
     }
 
-    /// A text of one line, and what comes behind it.
+    /// Reads a single-line text, and returns its end.
     fn text(&mut self, within: Within) -> Option<End> {
         let start = self.at;
         let (inside, span, style, end) = match self.peek()? {
@@ -326,7 +326,7 @@ impl<'s> Reader<'s> {
         Some(end)
     }
 
-    /// What stands in the quotes that begin here, if there are no escapes in it.
+    /// Returns the range in the quotes that begin here, if it has no escapes.
     fn quoted(&self, quote: u8) -> Option<Range<usize>> {
         let start = self.at + 1;
         let rest = &self.text.as_bytes()[start..];
@@ -334,14 +334,14 @@ impl<'s> Reader<'s> {
         (self.byte(end) == Some(quote)).then_some(start..end)
     }
 
-    /// The plain text that begins here, and what it ends before.
+    /// Returns the range and the end of the plain text that begins here.
     fn plain(&self, within: Within) -> Option<(Range<usize>, End)> {
         let bytes = self.text.as_bytes();
         let flow = within == Within::Flow;
         let first = self.peek()?;
         let begins = match first {
             b'-' => self.byte(self.at + 1).is_some_and(|next| next.is_ascii_alphanumeric() || next == b'-'),
-            // What begins something else, or means nothing yet.
+            // These characters have other meanings, or are reserved.
             b' ' | b'\n' | b',' | b'[' | b']' | b'{' | b'}' | b'#' | b'&' | b'*' | b'!' | b'|' | b'>'
             | b'\'' | b'"' | b'%' | b'@' | b'`' | b'?' | b':' => false,
             _ => true,
@@ -367,7 +367,7 @@ impl<'s> Reader<'s> {
         Some((self.at..self.at + inside.len(), end))
     }
 
-    /// A list or a map in brackets. Its lines, where it has several, begin behind a column.
+    /// Reads a flow collection. Its further lines must be indented deeper than `column`.
     fn flow(&mut self, column: usize) -> Option<()> {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
@@ -404,7 +404,7 @@ impl<'s> Reader<'s> {
         self.builder.close().ok()
     }
 
-    /// The white space in brackets.
+    /// Skips white space in a flow collection.
     fn gap(&mut self, column: usize) -> Option<()> {
         self.spaces();
         while self.peek() == Some(b'\n') {
@@ -415,7 +415,7 @@ impl<'s> Reader<'s> {
         Some(())
     }
 
-    /// A literal block, whose lines begin behind a column.
+    /// Reads a literal block, whose lines are indented deeper than `column`.
     fn literal(&mut self, column: usize) -> Option<()> {
         self.at += 1;
         let strip = self.peek() == Some(b'-');
@@ -431,12 +431,12 @@ impl<'s> Reader<'s> {
         let start = self.at;
         let mut text = String::new();
         let mut end;
-        // Empty lines count once another line follows.
+        // Empty lines are added when another line follows.
         let mut empty = 0;
         loop {
             let line = self.at;
             self.skip_line();
-            // Whether a last line that does not end belongs to the text with a line break is not known here.
+            // Files without a line break at their end are left to the full parser.
             let content = self.text[line..self.at].strip_suffix('\n')?;
             text.extend(std::iter::repeat_n('\n', empty));
             text.push_str(content);
@@ -455,7 +455,7 @@ impl<'s> Reader<'s> {
         self.line()
     }
 
-    /// Goes to the next line of a literal block, if it has one more. Counts the empty lines before it.
+    /// Goes to the next line of a literal block, and counts the empty lines before it. Returns whether there is one.
     fn next_of_literal(&mut self, indent: usize, empty: &mut usize) -> Option<bool> {
         loop {
             let line = self.at;

@@ -1,8 +1,8 @@
-//! What a plain scalar is: the core schema of YAML 1.2, and the values that YAML 1.1 read differently.
+//! Resolves plain scalars by the core schema of YAML 1.2, and detects values that YAML 1.1 resolves differently.
 
 use super::Kind;
 
-/// A plain scalar's kind, and why other readers of YAML would take it for something else.
+/// Returns the kind of a plain scalar, and the reason if other YAML readers resolve it differently.
 pub(super) fn resolve(text: &str) -> (Kind, Option<Ambiguity>) {
     let Some(&first) = text.as_bytes().first() else { return (Kind::Null, None) };
     match first {
@@ -12,7 +12,7 @@ pub(super) fn resolve(text: &str) -> (Kind, Option<Ambiguity>) {
     }
 }
 
-/// What YAML 1.1 makes of a scalar that is text to YAML 1.2.
+/// The meaning in YAML 1.1 of a scalar that is a text in YAML 1.2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ambiguity {
     Boolean(bool),
@@ -53,7 +53,7 @@ fn number(text: &str) -> (Kind, Option<Ambiguity>) {
             Err(_) => float(text),
         };
     }
-    // `1.2.3`, `5m`, `2026-01-01` and the like begin as numbers do and are none; Rust also reads `inf`.
+    // `1.2.3`, `5m`, `2026-01-01` and similar texts begin like numbers, and Rust also parses `inf`.
     let floating = |b: u8| b.is_ascii_digit() || matches!(b, b'.' | b'e' | b'E' | b'+' | b'-');
     match digits.bytes().all(floating) && digits.bytes().any(|b| b.is_ascii_digit()) {
         true => float(text),

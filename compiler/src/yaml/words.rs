@@ -6,7 +6,7 @@ use granit_parser::ErrorKind as Kind;
 
 use super::MAX_DEPTH;
 
-/// A problem, and what to do about it.
+/// A message and a remedy.
 pub(super) type Words = (Cow<'static, str>, &'static str);
 
 const QUOTES: &str = "put the text in quotes, if it is one";
@@ -101,7 +101,7 @@ fn brackets(kind: &Kind) -> Option<Words> {
     ))
 }
 
-/// Returns whether it is about texts in quotes, or after `|` and `>`.
+/// Returns whether the error is about quoted texts or block scalars.
 fn is_text(kind: &Kind) -> bool {
     matches!(
         kind,

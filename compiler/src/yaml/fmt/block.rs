@@ -1,4 +1,4 @@
-//! Block scalars, which are indented anew without a change to what they say.
+//! Block scalars. They are indented differently, and their content is unchanged.
 
 use granit_parser::Span;
 
@@ -7,23 +7,23 @@ use super::comment;
 /// A scalar after `|` or `>`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Block<'s> {
-    /// `|`, `>` and what qualifies it.
+    /// `|` or `>`, with its indicators.
     header: &'s str,
-    /// Behind the header; empty where there is none.
+    /// The comment after the header, or an empty text.
     comment: &'s str,
     body: Body<'s>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Body<'s> {
-    /// Nothing but so many empty lines.
+    /// Only empty lines, with their number.
     Empty(usize),
-    /// Lines of which so many spaces are indentation.
+    /// Lines, with the number of spaces of their indentation.
     Lines { indent: usize, lines: &'s str },
 }
 
 impl<'s> Block<'s> {
-    /// Reads a scalar from where it begins to where the scanner saw it end, and tells how long it really is.
+    /// Reads a scalar from its start to the end that the scanner reports. Returns its real length too.
     pub(super) fn new(source: &'s str, value: &str, span: Span) -> Option<(Self, usize)> {
         let first = source.find('\n').unwrap_or(source.len());
         let line = source.get(..first)?;
@@ -44,20 +44,20 @@ impl<'s> Block<'s> {
         Some((Self { header, comment, body }, end))
     }
 
-    /// Whether the empty lines below belong to it.
+    /// Returns whether the empty lines after the scalar belong to it.
     pub(super) fn keeps(&self) -> bool {
         self.header.contains('+')
     }
 
-    /// Writes the scalar behind what stands before it, with its lines `to` columns from the left.
+    /// Writes the scalar after the text before it. Its lines are indented by `to` columns.
     pub(super) fn write(&self, out: &mut String, to: usize, is_root: bool) {
-        // The lines always stand two columns deeper than the collection that they are in.
+        // The lines are always indented two columns deeper than their collection.
         out.extend(self.header.chars().map(|c| if c.is_ascii_digit() { '2' } else { c }));
         if is_root
             && matches!(self.body, Body::Empty(_))
             && !self.header.contains(|c: char| c.is_ascii_digit())
         {
-            // A comment below would be read as the text of a document that has nothing else.
+            // Without an indicator, a comment below would be read as text of the otherwise empty document.
             out.push('2');
         }
         if !self.comment.is_empty() {
@@ -80,11 +80,11 @@ impl<'s> Block<'s> {
     }
 }
 
-/// How much of what follows the header belongs to the scalar.
+/// Returns the length of the text after the header that belongs to the scalar.
 fn content(lines: &str, indent: usize, keeps: bool) -> usize {
     let empty = |line: &str| line.len() <= indent && line.bytes().all(|b| b == b' ');
     let (ended, last) = lines.rsplit_once('\n').map_or((None, lines), |(ended, last)| (Some(ended), last));
-    // What the scanner read without the end of its line is the indentation of what follows, or the end of the file.
+    // A last line without a line break is the indentation of the next token, or the end of the file.
     let Some(mut rest) = ended.filter(|_| empty(last)) else { return lines.len() };
     if keeps {
         return rest.len();

@@ -1,17 +1,17 @@
-//! The text of comments.
+//! Formatting of comments.
 
-/// What other tools look for at the beginning of a comment, and would not find behind a space.
+/// First words of comments that other tools read, and would not find after a space.
 const FOR_TOOLS: &[&str] = &["yaml", "yaml-language-server", "cloud-config", "region", "endregion"];
 
-/// What a comment says, from behind its `#`.
+/// Returns the content of a comment, without the `#`.
 pub(super) fn content(text: &str) -> &str {
     text.trim_matches([' ', '\t'])
 }
 
-/// Writes a comment, with a space behind its `#`.
+/// Writes a comment, with a space after its `#`.
 ///
-/// A run of comments without that space often is what was YAML once. It is `shifted` if there is such a comment in
-/// it: then all of them get a space, whatever follows the `#`, so that they keep their indentation.
+/// Consecutive comments without this space are often commented-out YAML. If one of them needs a space, the run is
+/// `shifted`: all of its comments get a space, so that their relative indentation is preserved.
 pub(super) fn write(out: &mut String, comment: &str, shifted: bool) {
     let text = text(comment);
     out.push('#');
@@ -21,13 +21,13 @@ pub(super) fn write(out: &mut String, comment: &str, shifted: bool) {
     out.push_str(text);
 }
 
-/// Whether there should be a space between the `#` and its text.
+/// Returns whether a space is missing after the `#`.
 pub(super) fn is_bare(comment: &str) -> bool {
     let text = text(comment);
     text.starts_with(char::is_alphanumeric) && !is_verbatim(text)
 }
 
-/// Whether there is exactly one space, as there is in most comments.
+/// Returns whether the comment has exactly one space, as most do.
 pub(super) fn is_spaced(comment: &str) -> bool {
     let text = text(comment);
     text.starts_with(' ') && !text.starts_with("  ")

@@ -1,15 +1,15 @@
-//! The block collections around a place, and which of them a comment belongs to.
+//! The block collections around a position, and the assignment of comments to them.
 
-/// How much deeper a collection stands than the one that it is in.
+/// Number of columns by which a collection is indented.
 pub(super) const STEP: usize = 2;
 
-/// A block collection that is open.
+/// An open block collection.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Level {
     pub(super) shape: Shape,
-    /// The column at which it begins in the source.
+    /// The column in the source.
     pub(super) source: usize,
-    /// The column at which it is printed.
+    /// The column in the output.
     pub(super) indent: usize,
 }
 
@@ -17,14 +17,14 @@ pub(super) struct Level {
 pub(super) enum Shape {
     Map,
     Seq,
-    /// A sequence whose items are no deeper than the key that it belongs to. The scanner tells neither its beginning
-    /// nor its end.
+    /// A sequence whose items have the same indentation as its key. The scanner reports neither its start nor its
+    /// end.
     LooseSeq,
-    /// What would be below a key or `-` that has nothing: often there are comments.
+    /// The empty content of a key or `-`, which often contains comments.
     Nothing,
 }
 
-/// The collections around a place, and those which ended since the comments began that are not printed yet.
+/// The open collections, and those that ended since the first comment that is not printed yet.
 #[derive(Debug, Default)]
 pub(super) struct Levels {
     open: Vec<Level>,
@@ -36,12 +36,12 @@ impl Levels {
         self.open.last().copied()
     }
 
-    /// Where the keys or items of the innermost collection are.
+    /// Returns the indentation of keys or items of the innermost collection.
     pub(super) fn indent(&self) -> usize {
         self.top().map_or(0, |level| level.indent)
     }
 
-    /// Where something is that belongs to a key or an item.
+    /// Returns the indentation of the content of a key or an item.
     pub(super) fn inner(&self) -> usize {
         self.top().map_or(0, |level| level.indent + STEP)
     }
@@ -56,19 +56,19 @@ impl Levels {
         self.ended.extend(self.open.pop());
     }
 
-    /// Ends a sequence that stands no deeper than its key, if one is the innermost.
+    /// Ends the innermost collection, if it is a sequence with the indentation of its key.
     pub(super) fn end_loose(&mut self) {
         let level = self.open.pop_if(|level| level.shape == Shape::LooseSeq);
         self.ended.extend(level);
     }
 
-    /// A key or `-` has nothing.
+    /// Records that a key or `-` has no content.
     pub(super) fn nothing(&mut self) {
         let Some(top) = self.top() else { return };
         self.ended.push(Level { shape: Shape::Nothing, source: top.source + 1, indent: self.inner() });
     }
 
-    /// Where a comment goes that stands at `column` of the source, before something that goes to `target`.
+    /// Returns the indentation of a comment at `column` of the source, before a lexeme that is indented by `target`.
     pub(super) fn of_comment(&self, column: usize, target: usize) -> usize {
         let around = self.top().map_or(0, |level| level.source);
         let belongs = |level: &&Level| level.source > around && level.source <= column;

@@ -1,17 +1,17 @@
-//! From a source to its lexemes.
+//! Splits a source into lexemes.
 
 use granit_parser::{ScalarStyle, Scanner, Span, StrInput, Token, TokenType};
 
 use super::block::Block;
 
-/// A piece of the source that is not white space, or the beginning or end of something, which has no text.
+/// A piece of the source other than white space, or the start or end of a structure, which has no text.
 #[derive(Debug)]
 pub(super) struct Lexeme<'s> {
     pub(super) kind: Kind<'s>,
     pub(super) text: &'s str,
-    /// How many lines end between the lexeme before and this one.
+    /// The number of line breaks between the previous lexeme and this one.
     pub(super) breaks: usize,
-    /// Where it begins, in characters from 0.
+    /// The column of its first character, starting at 0.
     pub(super) column: usize,
 }
 
@@ -20,7 +20,7 @@ pub(super) enum Kind<'s> {
     MapStart,
     SeqStart,
     BlockEnd,
-    /// A key without a `?` follows.
+    /// The start of a key without `?`.
     Key,
 
     /// `?`
@@ -38,7 +38,7 @@ pub(super) enum Kind<'s> {
     /// An anchor or a tag.
     Property,
     Alias,
-    /// A scalar that is plain or in quotes.
+    /// A plain or quoted scalar.
     Scalar,
     /// A scalar after `|` or `>`.
     Block(Block<'s>),
@@ -51,7 +51,7 @@ pub(super) enum Kind<'s> {
     End,
 }
 
-/// All lexemes of a source that can be parsed. `None` if the scanner sees it in a way that this does not know.
+/// Returns all lexemes of a valid source, or `None` if the scanner reports something unexpected.
 pub(super) fn lex(source: &str) -> Option<Vec<Lexeme<'_>>> {
     let options = granit_parser::options! { emit_comments: true };
     let mut lexer = Lexer { source, at: 0, lexemes: Vec::with_capacity(source.len() / 6) };
@@ -61,7 +61,7 @@ pub(super) fn lex(source: &str) -> Option<Vec<Lexeme<'_>>> {
     Some(lexer.lexemes)
 }
 
-/// The comments of a source as they stand there.
+/// Returns the comments of a source, unchanged.
 pub(super) fn comments(source: &str) -> Option<Vec<String>> {
     let options = granit_parser::options! { emit_comments: true };
     let tokens = Scanner::with_options(StrInput::new(source), options);
@@ -75,7 +75,7 @@ pub(super) fn comments(source: &str) -> Option<Vec<String>> {
 
 struct Lexer<'s> {
     source: &'s str,
-    /// The end of the lexeme before.
+    /// The end of the previous lexeme.
     at: usize,
     lexemes: Vec<Lexeme<'s>>,
 }
@@ -91,7 +91,7 @@ impl<'s> Lexer<'s> {
             TokenType::Key if span.is_empty() => self.structure(Kind::Key, span),
             // The map of `[key: value]` has no braces.
             TokenType::FlowMappingStart | TokenType::FlowMappingEnd if span.is_empty() => {}
-            // What stands behind the header of a block scalar is part of it, and the scanner gives it afterwards.
+            // A comment after the header of a block scalar is part of the scalar. The scanner reports it afterwards.
             TokenType::Comment(_) if span.start.byte_offset()? < self.at => {}
             TokenType::Scalar(ScalarStyle::Literal | ScalarStyle::Folded, value) => {
                 self.block(&value, span)?;
@@ -116,7 +116,7 @@ impl<'s> Lexer<'s> {
         self.lexemes.push(Lexeme { kind, text: "", breaks: 0, column: span.start.col() });
     }
 
-    /// Something whose spelling is known; the scanner is not exact about where it stands.
+    /// Adds a token with a fixed text. The scanner's positions of these tokens are not exact.
     fn sign(&mut self, kind: Kind<'s>, sign: &str) -> Option<()> {
         let breaks = self.skip();
         let end = self.at + sign.len();
@@ -147,7 +147,7 @@ impl<'s> Lexer<'s> {
         Some(())
     }
 
-    /// Goes to the next lexeme, past so many ends of lines.
+    /// Skips white space, and returns the number of line breaks in it.
     fn skip(&mut self) -> usize {
         let rest = self.source.get(self.at..).unwrap_or_default();
         let space = rest.len() - rest.trim_start_matches([' ', '\t', '\n', '\u{feff}']).len();
@@ -157,7 +157,7 @@ impl<'s> Lexer<'s> {
     }
 }
 
-/// The tokens that are always spelled the same.
+/// Returns the text of tokens that have a fixed text.
 fn sign(token: &TokenType<'_>) -> Option<(Kind<'static>, &'static str)> {
     Some(match token {
         TokenType::Key => (Kind::ExplicitKey, "?"),

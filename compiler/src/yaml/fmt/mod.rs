@@ -1,11 +1,11 @@
-//! Formats YAML and keeps its comments.
+//! Formats YAML and preserves its comments.
 //!
-//! The scanner's tokens become lexemes, which together hold all of a file but its white space, and the printer puts
-//! new white space between them. So nothing is ever written that does not stand in the source: lines are broken where
-//! they were, and scalars keep their text and style. What changes is indentation, spacing and blank lines.
+//! The scanner's tokens become lexemes, which contain the whole file except its white space, and the printer writes
+//! new white space between them. The output therefore has no text that the source doesn't have: line breaks stay, and
+//! scalars preserve their text and style. Only indentation, spacing and blank lines change.
 //!
-//! A formatter that damages a file is worse than none. So what is printed is read again, and where it does not say
-//! the same as the source, the source is kept as it is.
+//! To guarantee that no file is damaged, the output is parsed again. If its content differs from the source, the
+//! source is returned unchanged.
 
 mod block;
 mod comment;
@@ -20,15 +20,15 @@ use std::borrow::Cow;
 use crate::diag::{Code, Diagnostic};
 use crate::source::FileId;
 
-/// What became of a file.
+/// The result of formatting a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Formatted {
     Text(String),
-    /// The formatted text would not have said the same as the source, so there is none.
+    /// The formatted text would differ from the source in content, and was discarded.
     Kept,
 }
 
-/// The text of a file as it should look, or what keeps it from being read.
+/// Returns the formatted text of a file, or the errors that prevent parsing it.
 pub fn format(file: FileId, source: &str) -> Result<String, Vec<Diagnostic>> {
     Ok(match attempt(file, source)? {
         Formatted::Text(text) => text,
@@ -36,7 +36,7 @@ pub fn format(file: FileId, source: &str) -> Result<String, Vec<Diagnostic>> {
     })
 }
 
-/// As [`format`], for those who want to know whether the source had to be kept.
+/// Formats like [`format`]. The result shows whether the formatted text was discarded.
 pub fn attempt(file: FileId, source: &str) -> Result<Formatted, Vec<Diagnostic>> {
     let mut diagnostics = super::parse(file, source).diagnostics;
     if diagnostics.iter().any(stops_reading) {
@@ -51,12 +51,12 @@ pub fn attempt(file: FileId, source: &str) -> Result<Formatted, Vec<Diagnostic>>
     })
 }
 
-/// Whether a tree can't be made from the file; the other diagnostics are about what the tree says.
+/// Returns whether an error prevents building a tree. Other diagnostics are about the content of the tree.
 fn stops_reading(diagnostic: &Diagnostic) -> bool {
     diagnostic.is_error() && !matches!(diagnostic.code, Code::DUPLICATE_KEY | Code::AMBIGUOUS_SCALAR)
 }
 
-/// With line feeds only. YAML reads every kind of line break as one, in scalars too.
+/// Converts all line breaks to line feeds. To YAML, all kinds of line breaks are equal, in scalars too.
 fn unix(source: &str) -> Cow<'_, str> {
     if source.contains('\r') {
         return Cow::Owned(source.replace("\r\n", "\n").replace('\r', "\n"));

@@ -1,11 +1,11 @@
-//! From lexemes to text.
+//! Prints lexemes.
 
 use super::comment;
 use super::level::{Levels, STEP, Shape};
 use super::lex::{Kind, Lexeme};
 use super::text;
 
-/// The text of all lexemes; `size` is about how much that will be.
+/// Returns the text of all lexemes. `size` is its approximate length.
 pub(super) fn print(lexemes: &[Lexeme<'_>], size: usize) -> String {
     let mut printer = Printer {
         out: String::with_capacity(size + size / 8),
@@ -26,25 +26,25 @@ pub(super) fn print(lexemes: &[Lexeme<'_>], size: usize) -> String {
 struct Printer<'s, 'l> {
     out: String,
     levels: Levels,
-    /// For each flow collection that is open: the indentation of the line that it begins on.
+    /// For each open flow collection, the indentation of the line that it begins on.
     flow: Vec<usize>,
-    /// The indentation of the line that is being written, as flow collections see it.
+    /// The indentation of the current line, for flow collections.
     line: usize,
-    /// What was written last.
+    /// The kind of the previous lexeme.
     before: Option<Kind<'s>>,
     slot: Slot,
-    /// Whether a block collection begins here.
+    /// Set if a block collection begins here.
     fresh: bool,
-    /// Comments on lines of their own. Where they go depends on what follows.
+    /// Comments on their own lines. Their indentation depends on the next lexeme.
     comments: Vec<&'l Lexeme<'s>>,
 }
 
-/// What may come next in a block collection.
+/// The next position in a block collection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Slot {
     /// A key without `?`.
     Key,
-    /// What belongs to a `:`, `-` or `?`.
+    /// The content of a `:`, `-` or `?`.
     Open,
     Filled,
 }
@@ -80,7 +80,7 @@ impl<'s, 'l> Printer<'s, 'l> {
         self.fresh = true;
     }
 
-    /// Something else begins, so that what is open has nothing.
+    /// Closes an open position that has no content.
     fn close_slot(&mut self) {
         if self.slot == Slot::Open && !self.comments.is_empty() {
             self.levels.nothing();
@@ -115,7 +115,7 @@ impl<'s, 'l> Printer<'s, 'l> {
         }
     }
 
-    /// Where a lexeme begins if it is the first of its line.
+    /// Returns the indentation of a lexeme that is the first of its line.
     fn indent(&self, lexeme: &Lexeme<'s>) -> usize {
         if let Some(&line) = self.flow.last() {
             return match lexeme.kind {
@@ -128,7 +128,7 @@ impl<'s, 'l> Printer<'s, 'l> {
             Kind::ExplicitKey | Kind::Value | Kind::Entry => self.levels.indent(),
             Kind::Directive | Kind::DocumentStart | Kind::DocumentEnd | Kind::End => 0,
             _ if self.slot == Slot::Key => self.levels.indent(),
-            // A text that would begin or end a document at the margin.
+            // Without indentation, this text would begin or end a document.
             _ if lexeme.text.starts_with("---") || lexeme.text.starts_with("...") => {
                 self.levels.inner().max(STEP)
             }
@@ -163,7 +163,7 @@ impl<'s, 'l> Printer<'s, 'l> {
         } else if self.begins_line(lexeme, before) {
             self.break_line(lexeme, indent);
         } else if lexeme.kind == Kind::Close && before == Kind::Comma && !self.out.ends_with(" ,") {
-            // A comma that begins its line stays, so that what is before it does, too.
+            // A comma at the start of its line stays, so that the lexeme before it stays on its line.
             self.out.pop();
         } else if is_spaced(before, lexeme.kind) {
             self.out.push(' ');
@@ -172,7 +172,7 @@ impl<'s, 'l> Printer<'s, 'l> {
 
     fn begins_line(&self, lexeme: &Lexeme<'s>, before: Kind<'s>) -> bool {
         let document = matches!(lexeme.kind, Kind::Directive | Kind::DocumentStart | Kind::DocumentEnd);
-        // What a `-` has begins behind it.
+        // The content of a `-` begins on the same line.
         let joined = before == Kind::Entry && (self.fresh || self.slot == Slot::Open);
         let apart = self.fresh && matches!(before, Kind::Property | Kind::DocumentStart);
         let is_empty = before == Kind::Open && lexeme.kind == Kind::Close;
@@ -223,10 +223,10 @@ impl<'s, 'l> Printer<'s, 'l> {
     }
 }
 
-/// Whether a space stands between two lexemes of a line.
+/// Returns whether there is a space between two lexemes of a line.
 fn is_spaced(before: Kind<'_>, kind: Kind<'_>) -> bool {
     match (before, kind) {
-        // What follows a name or a `?` immediately would become part of it.
+        // Without a space, the next lexeme would become part of this one.
         (Kind::Property | Kind::ExplicitKey, _)
         | (Kind::Alias | Kind::Entry | Kind::Comma | Kind::Value, Kind::Value) => true,
         (Kind::Open, _) | (_, Kind::Value | Kind::Comma | Kind::Close) => false,

@@ -1,11 +1,11 @@
-//! Whether two sources say the same.
+//! Comparison of two sources by content.
 
 use granit_parser::Parser;
 
 use super::{comment, lex};
 
-/// Whether two sources have the same documents and the same comments. How scalars are written, tags, anchors and
-/// directives count as well.
+/// Returns whether two sources have the same documents and the same comments. Styles of scalars, tags, anchors and
+/// directives are compared too.
 pub(super) fn same(a: &str, b: &str) -> bool {
     events(a).eq(events(b)) && comments(a) == comments(b)
 }

@@ -1,11 +1,11 @@
-//! Scalars of more than one line.
+//! Multi-line scalars.
 
 const BLANKS: [char; 2] = [' ', '\t'];
 
-/// Writes a scalar that is plain or in quotes, with all lines but its first `to` columns from the left.
+/// Writes a plain or quoted scalar. All lines except the first are indented by `to` columns.
 ///
-/// Where the lines of such a scalar begin and end, white space means nothing; the lines themselves are folded, so
-/// each has to stay what it is.
+/// White space at the start and at the end of its lines has no meaning. The line breaks are preserved, because lines
+/// are folded.
 pub(super) fn write(out: &mut String, text: &str, to: usize) {
     let escapes = text.starts_with('"');
     let mut lines = text.split('\n');
@@ -20,7 +20,7 @@ pub(super) fn write(out: &mut String, text: &str, to: usize) {
     }
 }
 
-/// A line without the white space at its end, unless that is escaped.
+/// Returns a line without trailing white space, unless it is escaped.
 fn end(line: &str, escapes: bool) -> &str {
     let trimmed = line.trim_end_matches(BLANKS);
     let slashes = trimmed.len() - trimmed.trim_end_matches('\\').len();

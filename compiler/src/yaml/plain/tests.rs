@@ -1,11 +1,11 @@
-//! Whatever this reader reads is what `granit-parser` reads.
+//! Compares the trees of the fast parser with those of `granit-parser`.
 
 use proptest::prelude::*;
 
 use crate::source::FileId;
 use crate::yaml::{parse_any, plain};
 
-/// Whether the text is plain; if so, the trees are held against those of the other way.
+/// Returns whether the fast parser supports the text, and compares its trees with those of the full parser.
 fn is_plain(text: &str) -> bool {
     let Some(read) = plain::parse(FileId(0), text) else { return false };
     let expected = parse_any(FileId(0), text);
@@ -95,7 +95,7 @@ fn deep_texts_are_left_to_others() {
     assert!(!is_plain(&format!("{}: b\n", "a".repeat(300))));
 }
 
-/// Lines as manifests have them, and pieces that change what a line means.
+/// Generates typical lines of manifests, and pieces that change the meaning of a line.
 fn line() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         12 => prop::sample::select(vec!["a", "b", "key", "c d", "1", "0755", "yes", "~", "x:y", "ü", "--e", "a-b"]),
@@ -135,7 +135,7 @@ fn line() -> impl Strategy<Value = String> {
     (start, body).prop_map(|(start, body)| format!("{start}{body}"))
 }
 
-/// A value as it stands behind its key or dash, in lines that are indented below those.
+/// Generates the lines of a value after its key or dash.
 fn value() -> impl Strategy<Value = Vec<String>> {
     let scalar = prop::sample::select(vec![
         "a",
@@ -212,7 +212,7 @@ fn below(lines: &mut Vec<String>, head: &str, indent: &str, value: &[String]) {
     lines.extend(rest.iter().map(|line| format!("{indent}{line}")));
 }
 
-/// What may be put in place of a character of a text.
+/// Generates replacements of a character.
 fn damage() -> impl Strategy<Value = &'static str> {
     prop::sample::select(vec![
         "", "", "\n", " ", "  ", ":", "#", "-", "'", "\"", "[", "}", ",", "a", "\n\n", "\n  ", "|", ": ",
