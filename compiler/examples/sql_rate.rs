@@ -1,9 +1,9 @@
 //! Reports how much of Spark's own SQL can be read, and how the verdicts compare with Spark's.
 //!
-//! `cargo run -p dcp-compiler --example sql_rate -- FOLDER` takes the folder `sql-tests/results` of Spark's test resources,
-//! which the jar `spark-sql_2.13-VERSION-tests.jar` has. With `--list`, it prints every statement that could not be read,
-//! and every one that Spark parses and that is called malformed here. With `--tables`, it prints what each statement reads,
-//! writes and calls.
+//! `cargo run -p dcp-compiler --example sql_rate -- FOLDER` reads the folder `sql-tests/results` of Spark's test
+//! resources, which are in the jar `spark-sql_2.13-VERSION-tests.jar`. With `--list`, it prints all statements that
+//! could not be read, and all that Spark parses and that are reported as malformed. With `--tables`, it prints the
+//! tables that each statement reads and writes, and the functions that it calls.
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "it is a program for a terminal")]
 
@@ -13,12 +13,12 @@ use std::process::ExitCode;
 
 use dcp_compiler::sql::{Detail, Form, Reading, TableRef, read};
 
-/// One statement of a file of results.
+/// A statement of a result file.
 struct Statement {
     sql: String,
-    /// Whether Spark could not parse it.
+    /// Set if Spark could not parse it.
     refused: bool,
-    /// Whether Spark could not run it.
+    /// Set if Spark could not run it.
     failed: bool,
 }
 
@@ -48,7 +48,7 @@ fn main() -> ExitCode {
                     false_errors += 1;
                     println!("FALSE ERROR {}: {message}\n{sql}\n", path.display());
                 }
-                // Names in double quotes are those of a setting that one file of Spark's has.
+                // Names in double quotes need a setting, which is set in one of Spark's files.
                 Reading::Known(facts)
                     if !failed && facts.refused.iter().any(|it| it.form != Form::DoubleQuotedName) =>
                 {
@@ -103,7 +103,8 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// A file is a series of sections that begin with `-- !query`, `-- !query schema` and `-- !query output`.
+/// Reads a result file: a sequence of sections that begin with `-- !query`, `-- !query schema` and
+/// `-- !query output`.
 fn statements(text: &str) -> Vec<Statement> {
     let mut statements: Vec<Statement> = Vec::new();
     for section in text.split("-- !query").skip(1) {

@@ -1,4 +1,4 @@
-//! SQL that Spark takes and that must never be called malformed, whether it can be read here or not.
+//! SQL that Spark accepts. It must never be reported as malformed, even if the compiler can't parse it.
 
 use dcp_compiler::sql::{Reading, read};
 

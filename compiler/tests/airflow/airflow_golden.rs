@@ -1,4 +1,4 @@
-//! The renderings in `templates/golden`. `UPDATE_GOLDEN=1 cargo test airflow` writes them anew.
+//! Compares renderings with `templates/golden`. `UPDATE_GOLDEN=1 cargo test airflow` updates them.
 
 use std::path::PathBuf;
 
@@ -37,7 +37,7 @@ fn every_golden_file_has_its_sample() {
     assert_eq!(found, expected);
 }
 
-/// Python parses each, and each imports exactly the names that it uses.
+/// Checks that Python parses each file, and that each file imports exactly the names that it uses.
 const IMPORTS: &str = r"
 import ast, json, sys
 for line in sys.stdin:

@@ -1,5 +1,4 @@
-//! Whatever the strings of a DAG are, its file is the same program with other constants, and the constants are
-//! these strings.
+//! Checks that the strings of a DAG only change constants of its file, and that the constants are these strings.
 
 use dcp_compiler::airflow::{Literal, render};
 use dcp_model::dag::{Asset, Dag, RunValue, Schedule, Task, Value};
@@ -94,7 +93,7 @@ fn hostile() -> impl Strategy<Value = String> {
     ]
 }
 
-/// Puts another string in place of each one of a DAG, new fields not forgotten.
+/// Replaces each string of a DAG. New fields must be handled here.
 fn map_strings(dag: &Dag, f: &mut impl FnMut(&str) -> String) -> Dag {
     let Dag { dag_id, scope, description, doc, owner, tags, schedule, timezone, tasks, .. } = dag;
     let Dag {
@@ -176,8 +175,8 @@ fn map_value(value: &Value, f: &mut impl FnMut(&str) -> String) -> Value {
     }
 }
 
-/// Walks the two programs side by side. They are the same but for strings, and where the harmless one has a
-/// token, the hostile one has what stands for it. The line end behind the documentation belongs to the template.
+/// Compares two programs, which may only differ in strings. For each token in the harmless program, the hostile one
+/// has the corresponding string. The line break after the documentation belongs to the template.
 const COMPARE: &str = r#"
 import ast, json, sys
 
@@ -208,10 +207,11 @@ for line in sys.stdin:
         break
 "#;
 
-/// A DAG with a token for each of its strings, the one with hostile strings, and what each token stands for.
+/// Returns a DAG with a token for each of its strings, the DAG with hostile strings, and the string of each token.
 fn case(dag: &Dag, strings: &mut impl FnMut() -> String) -> serde_json::Value {
     let mut tokens = serde_json::Map::new();
-    // Equal strings stay equal, so that a dependency still names its task, and different ones stay different.
+    // Equal strings stay equal, so that dependencies still refer to their tasks, and different strings stay
+    // different.
     let mut known = std::collections::HashMap::new();
     let harmless = map_strings(dag, &mut |text| {
         let count = known.len();
@@ -223,7 +223,7 @@ fn case(dag: &Dag, strings: &mut impl FnMut() -> String) -> serde_json::Value {
             .or_insert_with(|| json!(strings() + token.strip_prefix("token").unwrap() + &strings()));
         string.as_str().unwrap().to_owned()
     });
-    // The zone is written where there is something to read in it.
+    // The time zone is only rendered if a date or a schedule uses it.
     let zoned = dag.start_date.is_some() || dag.is_timed();
     let mut unused = if zoned { vec![] } else { vec![harmless.timezone.clone()] };
     unused.extend(harmless.group.then(|| harmless.owner.clone()));
@@ -241,7 +241,7 @@ fn no_string_becomes_code() {
     assert_eq!(python::run(COMPARE, &cases), "");
 }
 
-/// Each fragment in every field of every sample, so that no run leaves one to chance.
+/// Every fragment is tested in all fields of all samples, so that the result doesn't depend on chance.
 #[test]
 fn no_known_trick_becomes_code() {
     let cases_of = |fragment: &&str| -> Vec<_> {
@@ -266,7 +266,7 @@ fn value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// `repr` tells `True` from `1`, which `==` does not.
+/// `repr` distinguishes `True` from `1`, and `==` doesn't.
 const EVALUATE: &str = r#"
 import ast, json, sys
 for line in sys.stdin:

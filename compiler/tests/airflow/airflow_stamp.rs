@@ -1,4 +1,4 @@
-//! As what a DAG is applied is put in one place, whatever else looks like it.
+//! Checks that the revision is written to exactly one place, regardless of similar texts.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use crate::python;
 
 const CASES: usize = 150;
 
-/// What could be taken for the line that is replaced, in the manifest or in the file.
+/// Texts that are similar to the replaced line in the manifest or in the file.
 const FRAGMENTS: &[&str] = &[
     NOT_APPLIED,
     "\n- revision: not applied",
@@ -59,7 +59,7 @@ fn manifest(name: &str, group: bool, description: &str, owner: &str) -> String {
     manifest.to_string()
 }
 
-/// The files of the DAGs of these manifests; none where such a manifest is refused.
+/// Returns the DAG files of these manifests. Invalid manifests have none.
 fn files(manifests: &BTreeMap<String, String>) -> Vec<String> {
     let project = Project::none();
     let (project_source, project_diagnostics) = (None, Vec::new());
@@ -73,7 +73,7 @@ fn files(manifests: &BTreeMap<String, String>) -> Vec<String> {
     compilation.primitives.into_iter().filter_map(|it| file(it.body)).collect()
 }
 
-/// The two programs are the same but for the end of the documentation.
+/// Compares two programs, which may only differ at the end of the documentation.
 const COMPARE: &str = r#"
 import ast, json, sys
 

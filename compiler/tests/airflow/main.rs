@@ -1,4 +1,4 @@
-//! DAG files against Python itself. The modules' names make `cargo test airflow` find all of them.
+//! Tests of DAG files with Python. The names of the modules make `cargo test airflow` run all of them.
 
 #[cfg(test)]
 mod airflow_golden;

@@ -1,7 +1,7 @@
 use dcp_model::dag::{Asset, AssetMode, Dag, Date, RunValue, Schedule, Task, Value};
 use dcp_model::manifest::{ConcurrencyPolicy, Duration};
 
-/// Every shape of DAG, by the name of its golden file.
+/// Returns a DAG of every shape, with the name of its golden file.
 pub(crate) fn all() -> Vec<(&'static str, Dag)> {
     vec![
         ("cron", cron()),

@@ -1,10 +1,11 @@
-//! Random documents in random styles: every way to write YAML that the parser takes, and comments everywhere.
+//! Generates random documents in random styles, with all notations of YAML that the parser supports, and with
+//! comments everywhere.
 
 use proptest::prelude::*;
 
 use crate::writer::Writer;
 
-/// What a document says, apart from its style.
+/// The content of a document, without its style.
 #[derive(Debug, Clone)]
 pub(crate) enum Node {
     Null,
@@ -49,7 +50,7 @@ fn scalar() -> impl Strategy<Value = String> {
     ]
 }
 
-/// A line of a block scalar, or of one in quotes.
+/// Generates a line of a block scalar or of a quoted scalar.
 fn line() -> impl Strategy<Value = String> {
     prop_oneof![
         2 => Just(String::new()),

@@ -1,4 +1,5 @@
-//! The pairs in this folder: `NAME.in.yaml` and what becomes of it. `UPDATE_GOLDEN=1 cargo test fmt` writes them anew.
+//! Compares the output for `NAME.in.yaml` with `NAME.out.yaml`. `UPDATE_GOLDEN=1 cargo test fmt` updates the output
+//! files.
 
 use std::path::{Path, PathBuf};
 

@@ -1,4 +1,4 @@
-//! What is not formatted, and what only just is.
+//! Tests of texts that are not formatted, and of limits.
 
 use dcp_compiler::diag::Code;
 use dcp_compiler::source::FileId;
@@ -28,7 +28,7 @@ fn what_is_only_doubtful_is_formatted() {
     assert_eq!(format(FILE, "a:   1\na:   yes\n").unwrap(), "a: 1\na: yes\n");
 }
 
-/// At the margin, the first word would be the beginning of a document.
+/// Without indentation, the first word would begin a document.
 #[test]
 fn what_would_say_something_else_is_kept() {
     let source = " ---  a: 1\r\n";

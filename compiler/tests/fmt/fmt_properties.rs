@@ -1,5 +1,5 @@
-//! Whatever a file looks like, formatting changes neither what it says nor its comments, and there is nothing left
-//! to format afterwards.
+//! Checks that formatting preserves the content and the comments of a file, and that formatting twice changes
+//! nothing.
 
 use dcp_compiler::source::FileId;
 use dcp_compiler::yaml::fmt::{Formatted, attempt, format};
@@ -14,13 +14,13 @@ fn values(parsed: &Parsed<'_>) -> Vec<serde_json::Value> {
     parsed.documents.iter().map(|document| document.root().to_json()).collect()
 }
 
-/// The numbers of the comments of a generated document, in their order.
+/// Returns the numbers of the comments of a generated document, in order.
 fn comments(text: &str) -> Vec<&str> {
     let number = |after: &'_ str| after.find(|c: char| !c.is_ascii_digit()).unwrap_or(after.len());
     text.split("cmt").skip(1).map(|after| &after[..number(after)]).collect()
 }
 
-/// What has to be true of every text that can be read.
+/// Checks the properties of a text, if it can be parsed.
 fn check(source: &str) -> Result<(), TestCaseError> {
     let Ok(outcome) = attempt(FILE, source) else { return Ok(()) };
     let Formatted::Text(text) = outcome else { return Err(TestCaseError::fail("the source is kept")) };

@@ -1,10 +1,10 @@
-//! Writes what stands on a line behind a key: scalars and flow collections.
+//! Writes values on the line of their key: scalars and flow collections.
 
 use crate::document::Node;
 use crate::writer::Writer;
 
 impl Writer {
-    /// A scalar or flow collection, and the end of its line.
+    /// Writes a scalar or flow collection, and the end of its line.
     pub(crate) fn inline(&mut self, node: &Node, parent: Option<usize>) {
         match node {
             Node::Lines(lines) if self.one_in(2) => return self.block_scalar(lines, parent),
@@ -42,7 +42,7 @@ impl Writer {
         self.block = Some(parent.unwrap_or(0));
     }
 
-    /// A scalar over several lines, plain or in quotes.
+    /// Writes a plain or quoted scalar over several lines.
     fn folded(&mut self, lines: &[String], parent: Option<usize>) {
         let quote = ["", "'", "\""][self.pick(3)];
         let plain = |line: &str| line.bytes().all(|b| b.is_ascii_lowercase() || b == b' ');

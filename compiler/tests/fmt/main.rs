@@ -1,4 +1,4 @@
-//! `dcp fmt`: what it does to files.
+//! Tests of `dcp fmt`.
 
 mod document;
 mod fmt_golden;

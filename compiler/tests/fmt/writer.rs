@@ -1,4 +1,4 @@
-//! Writes a document in a random style: the collections, and the lines between their parts.
+//! Writes a document in a random style: collections, and the lines between their parts.
 
 use std::fmt::Write as _;
 
@@ -9,7 +9,7 @@ pub(crate) struct Writer {
     seed: u64,
     comments: usize,
     anchors: usize,
-    /// The column of the collection with the block scalar that was written last: no comment may stand deeper.
+    /// The column of the collection with the last block scalar. Comments must not be indented deeper.
     pub(crate) block: Option<usize>,
 }
 
@@ -23,7 +23,7 @@ impl Writer {
         self.out
     }
 
-    /// A number less than `n`.
+    /// Returns a number less than `n`.
     pub(crate) fn pick(&mut self, n: usize) -> usize {
         self.seed = self.seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         usize::try_from(self.seed >> 33).unwrap_or_default() % n
@@ -80,7 +80,7 @@ impl Writer {
         self.out.push('\n');
     }
 
-    /// Blank lines and comments, each of them at a column of its own.
+    /// Writes blank lines and comments at random columns.
     pub(crate) fn lines_between(&mut self, column: usize) {
         while self.one_in(3) {
             if self.one_in(2) {
@@ -106,7 +106,7 @@ impl Writer {
         let _ = write!(self.out, "#{before}cmt{}x{after}", self.comments);
     }
 
-    /// A comment behind what the line has, once in a while.
+    /// Sometimes writes a comment after the content of a line.
     pub(crate) fn trailing(&mut self, odds: usize) {
         if self.one_in(odds) {
             self.some_spaces(1, 4);
@@ -116,7 +116,7 @@ impl Writer {
         }
     }
 
-    /// A node on lines of its own, at `column`.
+    /// Writes a node on its own lines, at `column`.
     fn block_node(&mut self, node: &Node, parent: Option<usize>, column: usize) {
         match node {
             Node::Seq(items) if !items.is_empty() => self.seq(items, column, false),
@@ -167,7 +167,7 @@ impl Writer {
         }
     }
 
-    /// What a `-` or `:` at `column` has, and the end of its line.
+    /// Writes the content of a `-` or `:` at `column`, and the end of its line.
     fn content(&mut self, node: &Node, column: usize, item: bool) {
         let anchored = self.one_in(8) && !matches!(node, Node::Null);
         if anchored {
