@@ -64,7 +64,7 @@ pub struct Analysis {
     mentions: BTreeSet<String>,
     /// The offset of each manifest.
     manifests: Vec<u32>,
-    /// For each of `files`, the index of the manifest that refers to it.
+    /// The index of the manifest that refers to each of `files`.
     owners: Vec<usize>,
 }
 

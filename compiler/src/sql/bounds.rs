@@ -1,5 +1,5 @@
-//! Bounds that a join's condition sets between columns of its sides, where Spark follows them: sums of columns and
-//! constants, compared. Anything else, such as a function that adds days, is no bound to Spark.
+//! Bounds that a join's condition sets between columns of its sides, in the form that Spark follows: comparisons of
+//! sums of columns and constants. Other forms, such as functions that add days, are not bounds to Spark.
 
 use sqlparser::ast::{BinaryOperator, Expr, Ident, Interval, UnaryOperator, Value};
 
@@ -8,7 +8,7 @@ use super::facts::{Bound, Operand, Side};
 use super::item::Item;
 use super::names;
 
-/// The types, and the functions that cast to them, that Spark looks through.
+/// Types, and functions that cast to them, that Spark ignores.
 const NUMBERS: &[&str] = &[
     "bigint",
     "byte",
@@ -23,7 +23,7 @@ const NUMBERS: &[&str] = &[
     "tinyint",
 ];
 
-/// The bounds of one conjunct.
+/// Returns the bounds of a conjunct.
 pub(super) fn of(conjunct: &Expr, left: &[Item], right: &[Item]) -> Vec<Bound> {
     let bound = |lesser: &Expr, greater: &Expr| Sum::new(left, right).bound(lesser, greater);
     match conjunct {
@@ -40,7 +40,7 @@ pub(super) fn of(conjunct: &Expr, left: &[Item], right: &[Item]) -> Vec<Bound> {
     }
 }
 
-/// The columns of the difference of two sums, those that are added and those that are taken away.
+/// The columns of the difference of two sums: those that are added and those that are subtracted.
 struct Sum<'a> {
     left: &'a [Item],
     right: &'a [Item],
@@ -62,7 +62,7 @@ impl<'a> Sum<'a> {
         }
     }
 
-    /// Nothing where it is no sum that Spark can take apart.
+    /// Adds a sum. Returns `None` if Spark can't split the expression into columns and constants.
     fn add(&mut self, expr: &Expr, negate: bool) -> Option<()> {
         match expr {
             Expr::Nested(inner) => self.add(inner, negate),
@@ -71,7 +71,7 @@ impl<'a> Sum<'a> {
                 self.add(right, negate)
             }
             Expr::BinaryOp { left, op: BinaryOperator::Minus, right } => {
-                // The difference of two times is another operation than that of numbers.
+                // The difference of two times is a different operation than that of numbers.
                 if is_column(left) && is_column(right) {
                     return None;
                 }
@@ -137,7 +137,7 @@ fn is_number(name: &str) -> bool {
     NUMBERS.contains(&name)
 }
 
-/// Months and years are not all equally long, so that they bound nothing.
+/// Returns whether an interval has a fixed length. Months and years don't, so they are not bounds.
 fn is_constant(interval: &Interval) -> bool {
     let text = match interval.value.as_ref() {
         Expr::Value(value) => match &value.value {

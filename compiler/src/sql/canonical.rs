@@ -1,8 +1,8 @@
-//! Text in which two ways of writing the same expression are equal.
+//! Canonical text, which is equal for different notations of an expression.
 
 use std::fmt::Display;
 
-/// The node's text, lower-cased, without backticks, with single spaces; string literals stay as they are.
+/// Returns the text of a node in lower case, without backticks, with single spaces. String literals are unchanged.
 pub(super) fn canonical(node: &impl Display) -> String {
     normalise(&node.to_string())
 }
@@ -34,7 +34,7 @@ fn normalise(text: &str) -> String {
                     out.push(' ');
                 }
             }
-            // Spark resolves a quoted name without regard to case, too.
+            // Spark ignores case in quoted names, too.
             _ if ch.is_ascii() => out.push(ch.to_ascii_lowercase()),
             _ => out.extend(ch.to_lowercase()),
         }

@@ -1,18 +1,18 @@
-//! The direct parts of an expression.
+//! The direct children of an expression.
 
 use sqlparser::ast::{
     AccessExpr, Expr, Function, FunctionArg, FunctionArgExpr, FunctionArgumentClause, FunctionArguments,
     OrderByExpr, Query, Subscript, WindowSpec, WindowType,
 };
 
-/// A direct part of an expression.
+/// A direct child of an expression.
 #[derive(Clone, Copy)]
 pub(super) enum Child<'a> {
     Expr(&'a Expr),
     Query(&'a Query),
 }
 
-/// Gives every direct part of `expr` to `visit`, in the order it was written.
+/// Calls `visit` with every direct child of `expr`, in source order.
 pub(super) fn of<'a>(expr: &'a Expr, visit: &mut impl FnMut(Child<'a>)) {
     if one(expr, visit) || several(expr, visit) {
         return;
@@ -38,12 +38,12 @@ pub(super) fn of<'a>(expr: &'a Expr, visit: &mut impl FnMut(Child<'a>)) {
             }
             boxed(else_result.as_ref(), visit);
         }
-        // Literals, names, and what is not of Spark.
+        // Literals, names, and expressions that Spark doesn't have.
         _ => {}
     }
 }
 
-/// Those with a single part.
+/// Visits expressions with a single child.
 fn one<'a>(expr: &'a Expr, visit: &mut impl FnMut(Child<'a>)) -> bool {
     let part = match expr {
         Expr::IsFalse(part)
@@ -77,7 +77,7 @@ fn one<'a>(expr: &'a Expr, visit: &mut impl FnMut(Child<'a>)) -> bool {
     true
 }
 
-/// Those with several parts of the same rank.
+/// Visits expressions with several children of the same kind.
 fn several<'a>(expr: &'a Expr, visit: &mut impl FnMut(Child<'a>)) -> bool {
     match expr {
         Expr::BinaryOp { left, right, .. }
@@ -127,7 +127,7 @@ fn several<'a>(expr: &'a Expr, visit: &mut impl FnMut(Child<'a>)) -> bool {
     true
 }
 
-/// The arguments of a call, its filter and its window.
+/// Visits the arguments of a call, its filter and its window.
 pub(super) fn of_function<'a>(function: &'a Function, visit: &mut impl FnMut(Child<'a>)) {
     arguments(&function.parameters, visit);
     arguments(&function.args, visit);
@@ -143,7 +143,7 @@ pub(super) fn of_window<'a>(spec: &'a WindowSpec, visit: &mut impl FnMut(Child<'
     ordered(&spec.order_by, visit);
 }
 
-/// The expression an argument consists of, if it is one.
+/// Returns the expression of an argument, if it is one.
 pub(super) fn argument(argument: &FunctionArg) -> Option<&Expr> {
     match argument {
         FunctionArg::Named { arg, .. } | FunctionArg::ExprNamed { arg, .. } | FunctionArg::Unnamed(arg) => {
@@ -176,7 +176,7 @@ fn arguments<'a>(arguments: &'a FunctionArguments, visit: &mut impl FnMut(Child<
 
 fn of_access<'a>(access: &'a AccessExpr, visit: &mut impl FnMut(Child<'a>)) {
     match access {
-        // After a dot stands a field, or a call on what is before it; a field is no expression of its own.
+        // A dot is followed by a field, or by a call on the value before it. A field is not an expression.
         AccessExpr::Dot(expr @ Expr::Function(_)) => visit(Child::Expr(expr)),
         AccessExpr::Subscript(Subscript::Index { index }) => visit(Child::Expr(index)),
         AccessExpr::Dot(_) | AccessExpr::Subscript(Subscript::Slice { .. }) => {}

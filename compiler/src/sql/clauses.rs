@@ -1,4 +1,4 @@
-//! Clauses and calls that a stream may not have, or not with every trigger, and the names that times get.
+//! Clauses and calls that streams can't have, or not with every trigger, and the aliases of times.
 
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ use super::names;
 use super::tokens::plain;
 use super::walk::Walk;
 
-/// Functions that make several rows of one, sorted.
+/// Functions that create several rows from one, sorted.
 const GENERATORS: &[&str] = &[
     "explode",
     "explode_outer",
@@ -26,7 +26,7 @@ const GENERATORS: &[&str] = &[
     "stack",
 ];
 
-/// Functions that tell the time of the batch.
+/// Functions that return the time of the batch.
 const CLOCKS: &[&str] = &[
     "curdate",
     "current_date",
@@ -38,7 +38,7 @@ const CLOCKS: &[&str] = &[
 ];
 
 impl Walk {
-    /// `TABLESAMPLE (…)` after what stands at a place.
+    /// Records `TABLESAMPLE (…)` after a table.
     pub(super) fn sample(&mut self, of: &impl Spanned, sample: Option<&TableSampleKind>) {
         let Some(TableSampleKind::BeforeTableAlias(sample) | TableSampleKind::AfterTableAlias(sample)) =
             sample
@@ -55,7 +55,7 @@ impl Walk {
         self.shape.clauses.push(Clause { kind, at });
     }
 
-    /// What a call that is no aggregate says by its name.
+    /// Records a call that matters by its name, and is not an aggregate.
     pub(super) fn telling(&mut self, function: &Function, name: &str) {
         let bare = match &function.args {
             FunctionArguments::List(list) => list.args.is_empty(),
@@ -78,7 +78,7 @@ impl Walk {
         self.shape.clauses.push(Clause { kind, at });
     }
 
-    /// A function that may be called without brackets.
+    /// Records a function that can be called without parentheses.
     pub(super) fn bare(&mut self, ident: &Ident) {
         let is_clock = || {
             matches!(
@@ -98,7 +98,7 @@ impl Walk {
         }
     }
 
-    /// The names of columns and of calls, by which a time is known in the queries around.
+    /// Records the aliases of columns and calls, by which outer queries refer to times.
     pub(super) fn aliases(&mut self, items: &[SelectItem]) {
         for item in items {
             match item {
@@ -112,7 +112,7 @@ impl Walk {
     pub(super) fn alias(&mut self, expr: &Expr, alias: Option<&Ident>) {
         let name = match (alias, expr) {
             (Some(alias), _) => alias.value.to_lowercase(),
-            // A window without a name is called as its function is.
+            // A window without an alias has the name of its function.
             (None, Expr::Function(function)) => match names::single(&function.name) {
                 Some(name) if matches!(name.as_str(), "window" | "session_window") => name,
                 _ => return,

@@ -21,7 +21,7 @@ impl Walk {
     }
 }
 
-/// All expressions at the level of a select itself, save its order, whose names may be those of its output.
+/// Returns all expressions of a select itself, except its order, whose names may be those of its output.
 fn expressions(select: &Select) -> impl Iterator<Item = &Expr> {
     let grouped = match &select.group_by {
         GroupByExpr::Expressions(exprs, _) => exprs.as_slice(),
@@ -41,11 +41,11 @@ fn expressions(select: &Select) -> impl Iterator<Item = &Expr> {
 struct Finder<'a> {
     items: &'a [Item],
     relations: &'a [Relation],
-    /// Names that may mean something else than a column, lower-cased.
+    /// Names that may refer to something other than a column, in lower case.
     other: HashSet<String>,
-    /// The arguments of the lambdas around.
+    /// The arguments of the enclosing lambdas.
     lambda: Vec<String>,
-    /// Whether a name without a qualifier can only be a column of the base relations.
+    /// Set if a name without a qualifier can only be a column of the base relations.
     plain: bool,
     found: Vec<ColumnRef>,
 }
@@ -97,7 +97,7 @@ impl<'a> Finder<'a> {
             _ => {}
         }
         children::of(expr, &mut |child| {
-            // The names in a subquery are its own first.
+            // Names in a subquery refer to its own relations first.
             if let Child::Expr(expr) = child {
                 self.expr(expr);
             }
@@ -131,7 +131,7 @@ impl<'a> Finder<'a> {
             }
             // It may be the database or the catalog of a table: `db.t.c`.
             None if !rest.is_empty() && self.begins_a_name(&lower) => {}
-            // Else a field of a column that is a struct.
+            // Otherwise, it is a field of a struct column.
             None => self.unqualified(first),
         }
     }

@@ -1,4 +1,4 @@
-//! `sqlparser`'s Spark dialect with what it misses of Spark's lexer and grammar.
+//! The Spark dialect of `sqlparser`, extended by missing parts of Spark's lexer and grammar.
 
 use std::any::TypeId;
 
@@ -8,10 +8,10 @@ use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, TokenWithSpan, Word};
 
-/// The parser takes it for [`SparkSqlDialect`], whose answers it repeats down to `parse_infix`.
+/// The parser treats it as [`SparkSqlDialect`]. All methods up to `parse_infix` return the same as that dialect.
 #[derive(Debug)]
 pub(super) struct Spark {
-    /// Reads `VERSION AS OF`, for the price of not taking `at`, `before` and `changes` for aliases.
+    /// Accepts `VERSION AS OF`. In return, `at`, `before` and `changes` can't be aliases.
     pub(super) versions: bool,
 }
 
@@ -100,15 +100,16 @@ impl Dialect for Spark {
         true
     }
 
-    /// The parser first tries to read every expression as a data type, `DATE` before a text, and makes an error of it
-    /// that nobody sees. Literals, and words that are no keyword, can't be one.
+    /// Parses common expressions directly. The parser first tries to parse every expression as a data type, as `DATE`
+    /// before a text, and creates an error that it discards. Literals, and words that are not keywords, can't be data
+    /// types.
     fn parse_prefix(&self, parser: &mut Parser<'_>) -> Option<Result<Expr, ParserError>> {
         let TokenWithSpan { token, span } = parser.peek_token_ref();
         match token {
             Token::Number(..) | Token::SingleQuotedString(_) | Token::Colon => {
                 Some(parser.parse_value().map(Expr::Value))
             }
-            // The parser's own literal takes no star.
+            // The parser's own literal doesn't support a star.
             Token::Word(word) if word.keyword == Keyword::STRUCT && word.quote_style.is_none() => {
                 let name = word.clone().into_ident(*span);
                 (parser.peek_nth_token_ref(1).token == Token::LParen).then(|| {
@@ -127,7 +128,7 @@ impl Dialect for Spark {
                         parser.advance_token();
                         return Some(parser.parse_function(ObjectName::from(vec![name])));
                     }
-                    // Of two words, the second may be the type of a lambda's parameter.
+                    // The second of two words may be the type of a lambda's parameter.
                     Token::Word(_) => parser.peek_nth_token_ref(2).token != Token::Arrow,
                     Token::Arrow | Token::SingleQuotedString(_) | Token::DoubleQuotedString(_) => false,
                     next => !matches!(next, Token::HexStringLiteral(_)),
@@ -151,7 +152,7 @@ impl Dialect for Spark {
             .or_else(|| SparkSqlDialect.parse_infix(parser, expr, precedence))
     }
 
-    // From here on it says more than `SparkSqlDialect`.
+    // The following methods differ from `SparkSqlDialect`.
 
     fn supports_string_literal_backslash_escape(&self) -> bool {
         true
@@ -161,7 +162,7 @@ impl Dialect for Spark {
         true
     }
 
-    /// Spark does not: it is read so that it can be refused by name.
+    /// Spark doesn't support it. It is parsed so that it can be rejected by name.
     fn supports_limit_comma(&self) -> bool {
         true
     }
@@ -206,19 +207,19 @@ impl Dialect for Spark {
         true
     }
 
-    /// `INTERVAL '5 minutes'` has no unit of its own.
+    /// `INTERVAL '5 minutes'` has no separate unit.
     fn require_interval_qualifier(&self) -> bool {
         false
     }
 }
 
-/// Types of literals that the parser does not know.
+/// Returns whether a word is a type of literal that the parser doesn't know.
 fn is_timestamp(word: &Word) -> bool {
     let kinds = ["timestamp_ltz", "timestamp_ntz"];
     word.quote_style.is_none() && kinds.iter().any(|kind| kind.eq_ignore_ascii_case(&word.value))
 }
 
-/// `a >>> b`, of which the tokenizer makes `>>` and `>`.
+/// Parses `a >>> b`, which the tokenizer splits into `>>` and `>`.
 fn unsigned_shift(parser: &mut Parser<'_>, left: &Expr, precedence: u8) -> Option<Result<Expr, ParserError>> {
     let [first, second] = [0, 1].map(|nth| parser.peek_nth_token_ref(nth).clone());
     let adjacent = first.span.end == second.span.start;

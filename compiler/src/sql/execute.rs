@@ -1,4 +1,4 @@
-//! Texts that a statement executes.
+//! `EXECUTE IMMEDIATE`.
 
 use std::ops::Range;
 
@@ -11,7 +11,7 @@ use super::walk::Walk;
 use super::{Detail, names};
 
 impl Walk {
-    /// `EXECUTE IMMEDIATE 'SELECT …' USING a`. A text that is not constant is only known when it runs.
+    /// Walks `EXECUTE IMMEDIATE 'SELECT …' USING a`. A text that is not constant is only known at run time.
     pub(super) fn executed(&mut self, parameters: &[Expr], using: &[ExprWithAlias]) {
         for argument in parameters.iter().chain(using.iter().map(|it| &it.expr)) {
             self.expr(argument);
@@ -24,7 +24,7 @@ impl Walk {
         }
     }
 
-    /// Notes what a text reads and writes that the script runs. Its places are that of the text.
+    /// Records the tables that an executed text reads and writes. All of them have the place of the text.
     fn text_executed(&mut self, text: &str, at: &Range<u32>) -> bool {
         let Ok(parsed) = super::parse(text, &Spark { versions: false }) else { return false };
         let mut inner = Walk::new(parsed.layout, Detail::Lineage);

@@ -1,38 +1,38 @@
-//! The facts themselves. Canonical text is lower-cased and unquoted outside string literals, so that two shapes can
-//! be compared.
+//! The data types of the facts. Canonical text is in lower case and unquoted outside string literals, so that two
+//! shapes can be compared.
 
 use std::ops::Range;
 
-/// What a script says.
+/// The facts of a script.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Facts {
-    /// In order.
+    /// In source order.
     pub statements: Vec<StatementFacts>,
-    /// The tables read that the script does not define itself, each once, at its first place.
+    /// The tables that the script reads and does not define itself. Each has the place of its first use.
     pub reads: Vec<TableRef>,
-    /// The tables and paths written, each once, at its first place.
+    /// The tables and paths that the script writes. Each has the place of its first use.
     pub writes: Vec<TableRef>,
     /// The named parameters, `:name`.
     pub parameters: Vec<Parameter>,
-    /// What can be read and Spark up to 4.1 refuses.
+    /// Forms that this parser reads, and Spark up to version 4.1 rejects.
     pub refused: Vec<Refused>,
-    /// The functions called by a name without a database, that the script does not declare itself, each once, at its
-    /// first place. None where the script changes its database by `USE`.
+    /// The functions that are called by a name without a database, and that the script does not declare itself. Each
+    /// has the place of its first call. Empty if the script changes its database with `USE`.
     pub calls: Vec<Call>,
-    /// The places of names and texts that are only known when the script runs. Where there are any, `reads` and
-    /// `writes` may be incomplete, and no statement has its shape.
+    /// The places of names and texts that are only known at run time. If there are any, `reads` and `writes` may be
+    /// incomplete, and no statement has a shape.
     pub late: Vec<Range<u32>>,
 }
 
-/// A function and where it is called.
+/// A function and the place of its call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Call {
-    /// Lower-cased.
+    /// In lower case.
     pub name: String,
     pub at: Range<u32>,
 }
 
-/// A form of other dialects.
+/// A form of another dialect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
     pub form: Form,
@@ -41,7 +41,7 @@ pub struct Refused {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// `"a"` as a name, which is a string unless `spark.sql.ansi.doubleQuotedIdentifiers` is set.
+    /// `"a"` as a name. It is a string unless `spark.sql.ansi.doubleQuotedIdentifiers` is set.
     DoubleQuotedName,
     /// `'a'` as a name.
     SingleQuotedName,
@@ -64,13 +64,13 @@ pub enum Form {
     Ungrouped,
 }
 
-/// A table, or with `path_format` a path.
+/// A table, or a path if `path_format` is set.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableRef {
-    /// Without backticks, in the case it was written.
+    /// Without backticks, in the original case.
     pub name: String,
     pub at: Range<u32>,
-    /// `parquet` for ``parquet.`s3://bucket/path` ``; `name` is the path then. Empty for a directory without a
+    /// `parquet` for ``parquet.`s3://bucket/path` ``; `name` is then the path. Empty for a directory without a
     /// format.
     pub path_format: Option<String>,
 }
@@ -82,13 +82,13 @@ pub struct Parameter {
     pub at: Vec<Range<u32>>,
 }
 
-/// One statement of a script.
+/// A statement of a script.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StatementFacts {
     pub at: Range<u32>,
     pub kind: StatementKind,
-    /// Of the query itself, or of the one inside an insert, a view or a table made from a query; where it is
-    /// [wanted](super::Detail::Shape).
+    /// The shape of the query, or of the query inside an insert, a view or a table, if it was
+    /// [requested](super::Detail::Shape).
     pub query: Option<QueryShape>,
 }
 
@@ -106,19 +106,19 @@ pub enum StatementKind {
     Other,
 }
 
-/// The shape of a query, CTEs and temporary views of the script included.
+/// The shape of a query, including CTEs and temporary views of the script.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct QueryShape {
-    /// Every base relation at any depth, once for each time it is named.
+    /// All base relations at any depth, once for each use.
     pub relations: Vec<Relation>,
     pub joins: Vec<Join>,
-    /// The grouping expressions of every aggregating level. An ordinal or an alias stands for its expression.
+    /// The grouping expressions of all aggregating levels. Ordinals and aliases are replaced by their expressions.
     pub group_by: Vec<Text>,
     /// Calls of Spark's aggregate functions without `OVER`.
     pub aggregates: Vec<Text>,
     /// Event-time windows.
     pub windows: Vec<EventWindow>,
-    /// `SELECT DISTINCT` or a `UNION` that removes duplicates, at any depth.
+    /// The place of a `SELECT DISTINCT`, or of a `UNION` that removes duplicates, at any depth.
     pub distinct: Option<Range<u32>>,
     /// Analytic functions with `OVER`.
     pub over: Vec<Text>,
@@ -127,43 +127,43 @@ pub struct QueryShape {
     /// The outermost one, or the first at any depth.
     pub limit: Option<Range<u32>>,
     pub set_operations: Vec<SetOperation>,
-    /// The conjuncts of every `WHERE` and `HAVING`.
+    /// The conjuncts of all `WHERE` and `HAVING` clauses.
     pub filters: Vec<String>,
-    /// The output columns of the outermost select (of the first, where selects are united).
+    /// The output columns of the outermost select, or of the first one in a set operation.
     pub columns: Vec<Column>,
-    /// What is certainly a column of a base relation, at the outermost select only.
+    /// References that are certainly columns of a base relation, in the outermost select only.
     pub column_refs: Vec<ColumnRef>,
     /// Aggregation over the result of an aggregation.
     pub nested_aggregation: bool,
     /// Subqueries in expressions.
     pub subqueries: Vec<Level>,
-    /// What else a stream may not have, or not with every trigger.
+    /// Other clauses that streams can't have, or not with every trigger.
     pub clauses: Vec<Clause>,
-    /// What plain columns and calls are named anew, at any depth.
+    /// Aliases of plain columns and calls, at any depth.
     pub aliases: Vec<Alias>,
-    /// Every query at any depth, by which something of the lists above is found to belong to one.
+    /// All queries at any depth, by which entries of the other lists are assigned to a query.
     pub levels: Vec<Level>,
     pub pivots: Vec<Pivot>,
-    /// Every `LATERAL` subquery, with the relations outside of it whose columns it names by their qualifier.
+    /// All `LATERAL` subqueries, with the outer relations whose columns they use with a qualifier.
     pub laterals: Vec<Level>,
-    /// Whether a pipe operator `|>` stands in it: `columns` and `column_refs` may be incomplete.
+    /// Set if the query has a pipe operator `|>`. `columns` and `column_refs` may then be incomplete.
     pub piped: bool,
 }
 
-/// A `PIVOT`. It groups by all columns of its input that its aggregates and its `FOR` do not name.
+/// A `PIVOT`. It groups by all columns of its input that neither its aggregates nor its `FOR` use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pivot {
     /// The place of the word `PIVOT`.
     pub at: Range<u32>,
-    /// The aggregates, each as the name of a function and the column it is applied to, where it is one. Lower-cased.
+    /// The aggregates: the name of the function, and its column if its argument is one. In lower case.
     pub calls: Vec<(String, Option<String>)>,
-    /// The columns of its input, lower-cased; `*` stands for all columns of a relation.
+    /// The columns of its input, in lower case; `*` stands for all columns of a relation.
     pub input: Vec<String>,
-    /// The columns that it names, lower-cased.
+    /// The columns that it uses, in lower case.
     pub used: Vec<String>,
 }
 
-/// A query, and all that it reads.
+/// A query, and the relations that it reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Level {
     pub at: Range<u32>,
@@ -172,19 +172,19 @@ pub struct Level {
 }
 
 impl QueryShape {
-    /// The innermost query that a place stands in; nothing where that is not known.
+    /// Returns the innermost query that contains a place, if it is known.
     pub fn level_at(&self, place: &Range<u32>) -> Option<&Level> {
         let around = self.levels.iter().filter(|level| level.at.contains(&place.start));
         around.min_by_key(|level| level.at.end - level.at.start)
     }
 
-    /// What that query reads.
+    /// Returns the relations that this query reads.
     pub fn relations_at(&self, place: &Range<u32>) -> Option<&[usize]> {
         self.level_at(place).map(|level| level.relations.as_slice())
     }
 }
 
-/// Two queries made one; the sides as those of a [`Join`], where they are not too many to be noted.
+/// A set operation. Its sides are like those of a [`Join`], or `None` if they have too many relations.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SetOperation {
     /// `union`, `union all`, `intersect`, `except`, …
@@ -194,7 +194,7 @@ pub struct SetOperation {
     pub at: Range<u32>,
 }
 
-/// A part of a query that says all by being there.
+/// A part of a query that matters by its presence.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Clause {
     pub kind: ClauseKind,
@@ -204,20 +204,20 @@ pub struct Clause {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClauseKind {
     Offset,
-    /// `TABLESAMPLE`, of a share of the rows. Its place begins with what it is taken of.
+    /// `TABLESAMPLE` of a share of the rows. Its place begins with the sampled table.
     Sample,
     /// `TABLESAMPLE (n ROWS)`, which is a limit.
     SampleRows,
-    /// A function that makes several rows of one.
+    /// A function that creates several rows from one.
     Generator,
-    /// A function that tells the time.
+    /// A function that returns the current time.
     CurrentTime,
     With,
     /// `DISTRIBUTE BY` or `CLUSTER BY`.
     Spread,
 }
 
-/// A name and the canonical text that it stands for.
+/// An alias and the canonical text of its expression.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Alias {
     pub name: String,
@@ -226,7 +226,7 @@ pub struct Alias {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Relation {
-    /// As [`TableRef::name`].
+    /// The name, as in [`TableRef::name`].
     pub name: String,
     pub alias: Option<String>,
     pub at: Range<u32>,
@@ -238,16 +238,16 @@ pub struct Join {
     pub kind: JoinKind,
     pub left: Vec<usize>,
     pub right: Vec<usize>,
-    /// Canonical condition; empty for a comma or a cross join, `using (a, b)`, or `natural`.
+    /// The canonical condition; empty for a comma or a cross join, `using (a, b)`, or `natural`.
     pub on: String,
-    /// Left and right expression of every equality between the two sides.
+    /// The left and the right expression of every equality between the two sides.
     pub equi_keys: Vec<(String, String)>,
-    /// What the condition bounds, if it is of the form that Spark follows.
+    /// The bounds of the condition, if it has the form that Spark follows.
     pub bounds: Vec<Bound>,
     pub at: Range<u32>,
 }
 
-/// `lesser <= greater`, give or take a constant.
+/// `lesser <= greater`, up to a constant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bound {
     pub lesser: Operand,
@@ -257,11 +257,11 @@ pub struct Bound {
 /// A column in the condition of a join.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Operand {
-    /// Without what qualifies it, lower-cased.
+    /// The name without its qualifier, in lower case.
     pub column: String,
-    /// The side it belongs to, where its qualifier says so.
+    /// The side of the column, if its qualifier determines it.
     pub side: Option<Side>,
-    /// The base relation it belongs to, where it is one and its qualifier says so.
+    /// The base relation of the column, if its qualifier determines it.
     pub relation: Option<usize>,
 }
 
@@ -292,7 +292,7 @@ pub struct Text {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EventWindow {
     pub kind: WindowKind,
-    /// Canonical text of the time column.
+    /// The canonical text of the time column.
     pub column: String,
     pub text: String,
     pub at: Range<u32>,
@@ -307,9 +307,9 @@ pub enum WindowKind {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {
-    /// The alias or the plain column's name, where there is one.
+    /// The alias, or the name of a plain column.
     pub name: Option<String>,
-    /// Canonical, without the alias; `*` for a wildcard.
+    /// The canonical text without the alias; `*` for a wildcard.
     pub text: String,
     pub at: Range<u32>,
 }
@@ -318,7 +318,7 @@ pub struct Column {
 pub struct ColumnRef {
     pub qualifier: Option<String>,
     pub name: String,
-    /// Index into [`QueryShape::relations`], where there is only one it can belong to.
+    /// The index in [`QueryShape::relations`], if only one relation is possible.
     pub relation: Option<usize>,
     pub at: Range<u32>,
 }

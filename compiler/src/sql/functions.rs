@@ -80,7 +80,7 @@ const AGGREGATES: &[&str] = &[
 const UNIT_FIRST: &[&str] =
     &["date_add", "date_diff", "dateadd", "datediff", "timestampadd", "timestampdiff"];
 
-/// Functions that are called without brackets, and look like columns. Sorted.
+/// Functions that are called without parentheses, and look like columns. Sorted.
 const BARE: &[&str] = &[
     "current_catalog",
     "current_database",

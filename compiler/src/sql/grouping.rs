@@ -1,4 +1,4 @@
-//! Selected columns that are neither grouped nor aggregated, where that is certain whatever the tables are.
+//! Finds selected columns that are neither grouped nor aggregated, where this is certain for all possible tables.
 
 use std::collections::HashSet;
 
@@ -9,14 +9,14 @@ use super::facts::Form;
 use super::walk::Walk;
 use super::{functions, names, select};
 
-/// The names that a column may be known by where it is no mistake, lower-cased.
+/// The names of valid columns, in lower case.
 struct Known {
     names: HashSet<String>,
 }
 
 impl Walk {
     pub(super) fn ungrouped(&mut self, select: &Select) {
-        // In a subquery of an expression, a column may be one of the query around.
+        // In a subquery of an expression, a column may belong to the outer query.
         if self.correlated > 0 || !is_aggregated(select) {
             return;
         }
@@ -45,7 +45,7 @@ fn is_aggregated(select: &Select) -> bool {
     }
 }
 
-/// A call of an aggregate and nothing else.
+/// Returns whether an expression is a call of an aggregate.
 fn is_aggregate(expr: &Expr) -> bool {
     let Expr::Function(function) = expr else { return false };
     let name = names::single(&function.name);
@@ -53,7 +53,7 @@ fn is_aggregate(expr: &Expr) -> bool {
 }
 
 impl Known {
-    /// Returns none if a group is not a plain column.
+    /// Returns `None` if a group is not a plain column.
     fn of(select: &Select) -> Option<Self> {
         let mut known = Self { names: HashSet::new() };
         let mut aliases: Vec<(String, &Expr)> = Vec::new();
@@ -76,7 +76,7 @@ impl Known {
                 }
             }
         }
-        // An alias that is grouped by stands for its expression, which may name aliases before it.
+        // A grouped alias stands for its expression, which may use earlier aliases.
         for (alias, expr) in aliases.iter().rev() {
             if known.names.contains(alias) {
                 known.add(expr)?;
@@ -86,13 +86,13 @@ impl Known {
         Some(known)
     }
 
-    /// Adds all columns in an expression; nothing where it is more than one value, or not known yet.
+    /// Adds all columns of an expression. Returns `None` if it has several values, or is not known yet.
     fn add(&mut self, expr: &Expr) -> Option<()> {
         match expr {
             Expr::Identifier(ident) => self.part(ident)?,
-            // What qualifies a column is no column.
+            // The qualifier of a column is not a column.
             Expr::CompoundIdentifier(parts) => parts.last().map_or(Some(()), |last| self.part(last))?,
-            // A group without an alias is a column of the function's name, as in `window.start`.
+            // A group without an alias is a column with the name of the function, as in `window.start`.
             Expr::Function(function) => self.names.extend(names::single(&function.name)),
             Expr::GroupingSets(_)
             | Expr::Cube(_)
@@ -118,7 +118,7 @@ impl Known {
         (!names::is_late(part)).then_some(())
     }
 
-    /// Returns whether a column may be grouped: any part of its name is that of a group, or it is no plain name.
+    /// Returns whether a column may be grouped: a part of its name is a group, or its name is not plain.
     fn has(&self, parts: &[Ident]) -> bool {
         let is_plain = |part: &Ident| {
             let plain = part.value.chars().all(|ch| ch == '_' || ch.is_alphanumeric());
@@ -131,7 +131,7 @@ impl Known {
     }
 }
 
-/// The columns that an expression of operators consists of; nothing where there is anything else in it.
+/// Collects the columns of an expression of operators. The result is `None` if the expression contains anything else.
 fn columns_of<'a>(expr: &'a Expr, found: &mut Option<Vec<&'a [Ident]>>) {
     match expr {
         Expr::Identifier(ident) => found.iter_mut().for_each(|it| it.push(std::slice::from_ref(ident))),

@@ -6,15 +6,15 @@ use sqlparser::ast::{Spanned, TableAlias, TableFactor};
 
 use super::walk::Source;
 
-/// A source as a `FROM` clause names it.
+/// A source in a `FROM` clause.
 #[derive(Debug)]
 pub(super) struct Item {
-    /// What qualifies its columns, lower-cased.
+    /// The qualifier of its columns, in lower case.
     pub(super) qualifier: Option<String>,
-    /// The relation, if it is a base relation and nothing else.
+    /// The relation, if it is a single base relation.
     pub(super) base: Option<usize>,
     pub(super) source: Source,
-    /// The qualifiers that a `LATERAL` subquery names.
+    /// The qualifiers that a `LATERAL` subquery uses.
     pub(super) mentioned: HashSet<String>,
 }
 

@@ -18,7 +18,7 @@ impl Walk {
         left
     }
 
-    /// Joins one more table to what stands on the left.
+    /// Joins one more table to the items on the left.
     pub(super) fn joined_with(
         &mut self,
         left: &mut Vec<Item>,
@@ -47,7 +47,8 @@ impl Walk {
         left.extend(right);
     }
 
-    /// `FROM a, b WHERE …`: the filter is the condition. To Spark this is an inner join, and no `CROSS JOIN`.
+    /// Records the join in `FROM a, b WHERE …`, with the filter as its condition. In Spark, this is an inner join and
+    /// not a `CROSS JOIN`.
     pub(super) fn comma_join(
         &mut self,
         left: &[Item],
@@ -107,7 +108,7 @@ fn relations(items: &[Item]) -> Vec<usize> {
     Source::of(items.iter().map(|item| &item.source)).relations
 }
 
-/// What stands behind `ON`.
+/// Returns the condition after `ON`.
 pub(super) fn condition(join: &sqlparser::ast::Join) -> Option<&Expr> {
     match operator(&join.join_operator).1? {
         JoinConstraint::On(on) => Some(on),
@@ -138,7 +139,7 @@ fn operator(operator: &JoinOperator) -> (JoinKind, Option<&JoinConstraint>) {
     }
 }
 
-/// The parts of a condition that must all hold.
+/// Returns the conjuncts of a condition.
 pub(super) fn conjuncts(condition: &Expr) -> Vec<&Expr> {
     let mut found = Vec::new();
     let mut open = vec![condition];
@@ -180,12 +181,12 @@ fn condition_facts(join: &mut Join, condition: Option<&Expr>, left: &[Item], rig
     }
 }
 
-/// Which sides' columns an expression uses.
+/// The sides whose columns an expression uses.
 #[derive(Default)]
 struct Uses {
     left: bool,
     right: bool,
-    /// Columns without a qualifier, which may be of either side.
+    /// Number of columns without a qualifier, which may belong to either side.
     unsure: usize,
 }
 
@@ -217,7 +218,8 @@ impl Uses {
         });
     }
 
-    /// Whether an equality of the two is between the sides, and if so, whether the right side stands first.
+    /// Returns whether an equality between the two expressions relates both sides, and if so, whether the right side
+    /// is first.
     fn equated_with(&self, other: &Self) -> Option<bool> {
         let mixed = |it: &Self| it.left && it.right;
         let constant = |it: &Self| !it.left && !it.right && it.unsure == 0;
@@ -227,7 +229,7 @@ impl Uses {
     }
 }
 
-/// Whether a reference of several parts starts with the name of one of the items.
+/// Returns whether a compound reference starts with the name of one of the items.
 fn qualifies(items: &[Item], parts: &[Ident]) -> bool {
     let Some((_, qualifiers)) = parts.split_last() else {
         return false;

@@ -1,4 +1,4 @@
-//! Places: what the tokens say of the text that the tree no longer knows.
+//! Places that the tokens have and the tree doesn't.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -9,35 +9,35 @@ use sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 use super::facts::Parameter;
 use super::tokens::plain;
 
-/// How many operators may hang on one another. The parser builds `a + b + c + …` as a tree as deep as it is long,
-/// and everything that walks such a tree recurses.
+/// Maximum number of chained operators. The parser builds `a + b + c + …` as a tree whose depth is the length of the
+/// chain, and the functions that walk it are recursive.
 const CHAIN: u32 = 400;
 
-/// Limit of pipe operators in a text. Each one walks again through all that stands before it.
+/// Maximum number of pipe operators in a text. Each one walks all operators before it again.
 const PIPES: usize = 1_000;
 
-/// What the tokens say about the text, and what the tree no longer knows.
+/// Information about the text that the tokens have and the tree doesn't.
 #[derive(Debug, Default)]
 pub(super) struct Layout {
-    /// Opening and closing brackets, in the order of the opening ones. Unclosed ones end where they begin.
+    /// Pairs of brackets, ordered by the opening one. Unclosed ones end where they begin.
     brackets: Vec<Range<u32>>,
-    /// The closed ones, in the order of the closing brackets.
+    /// Closed pairs, ordered by the closing bracket.
     closed: Vec<Range<u32>>,
-    /// First to last token of what semicolons separate.
+    /// The statements between semicolons, each from its first to its last token.
     pub(super) statements: Vec<Range<u32>>,
     pub(super) parameters: Vec<Parameter>,
-    /// The words that join or unite, in order, with those before them that say how.
+    /// The keywords of joins and set operations, in order, with the modifiers before them.
     joints: Vec<Range<u32>>,
-    /// Intervals with their units, of which the parser has the number only.
+    /// Intervals with their units. The parser has the place of the number only.
     intervals: Vec<Range<u32>>,
     pub(super) too_deep: Option<Range<u32>>,
-    /// Where each `|>` begins, in order.
+    /// The offset of each `|>`, in order.
     pipes: Vec<u32>,
     /// The offsets of each `|> SELECT DISTINCT`, in order. The parser reads `DISTINCT` as a column.
     distinct_pipes: Vec<u32>,
-    /// The words `PIVOT`, in order.
+    /// The places of `PIVOT`, in order.
     pivots: Vec<Range<u32>>,
-    /// The functions that the script may declare: the words behind `FUNCTION`, lower-cased.
+    /// The functions that the script may declare: the words after `FUNCTION`, in lower case.
     pub(super) functions: HashSet<String>,
     /// Set if the script changes its catalog or database, which may have functions.
     pub(super) has_use: bool,
@@ -54,7 +54,7 @@ impl Layout {
         pass.finish()
     }
 
-    /// A span of the tree, widened where it cuts a pair of brackets in two.
+    /// Returns the range of a span of the tree, extended to whole pairs of brackets.
     pub(super) fn range(&self, span: Span) -> Range<u32> {
         let range = plain(span);
         let closed = self.closed.partition_point(|pair| pair.end <= range.start);
@@ -69,33 +69,33 @@ impl Layout {
             ..self.whole_interval(wide.end).map_or(wide.end, |it| it.end)
     }
 
-    /// The interval that an offset is inside of.
+    /// Returns the interval that contains an offset.
     fn whole_interval(&self, offset: u32) -> Option<&Range<u32>> {
         let next = self.intervals.partition_point(|it| it.start < offset);
         self.intervals.get(next.checked_sub(1)?).filter(|it| offset < it.end)
     }
 
-    /// From the first token to the last.
+    /// Returns the range from the first token to the last.
     pub(super) fn whole(&self) -> Range<u32> {
         let start = self.statements.first().map_or(0, |at| at.start);
         let end = self.statements.last().map_or(start, |at| at.end);
         start..end
     }
 
-    /// From the name of a function to the bracket that closes its arguments.
+    /// Returns the range from the name of a function to the bracket that closes its arguments.
     pub(super) fn call(&self, name: Span) -> Range<u32> {
         let name = plain(name);
         let end = self.pairs_from(name.end).next().map_or(name.end, |pair| pair.end);
         name.start..end
     }
 
-    /// The last `JOIN` or `UNION` (or the like) before an offset.
+    /// Returns the last keyword of a join or set operation before an offset.
     pub(super) fn joint_before(&self, offset: u32) -> Option<Range<u32>> {
         let next = self.joints.partition_point(|at| at.start < offset);
         self.joints.get(next.checked_sub(1)?).cloned()
     }
 
-    /// The first `PIVOT` at or behind an offset.
+    /// Returns the first `PIVOT` at or after an offset.
     pub(super) fn pivot_from(&self, offset: u32) -> Range<u32> {
         let next = self.pivots.partition_point(|at| at.start < offset);
         self.pivots.get(next).cloned().unwrap_or(offset..offset)
@@ -110,7 +110,8 @@ impl Layout {
         self.distinct_pipes.binary_search(&offset).is_ok()
     }
 
-    /// The first pipe operators of the query that begins at an offset, each from its `|>` to the next one.
+    /// Returns the ranges of the first pipe operators of the query that begins at an offset, each from its `|>` to
+    /// the next one.
     pub(super) fn pipes_of(&self, query: u32, count: usize) -> Vec<Range<u32>> {
         let depth = self.depth_at(query);
         let from = self.pipes.partition_point(|pipe| *pipe < query);
@@ -124,7 +125,7 @@ impl Layout {
         starts.iter().zip(ends).take(count).map(|(start, end)| *start..end).collect()
     }
 
-    /// How many brackets are open before an offset.
+    /// Returns the number of open brackets before an offset.
     fn depth_at(&self, offset: u32) -> usize {
         let opened = self.brackets.partition_point(|pair| pair.start < offset);
         opened - self.closed.partition_point(|pair| pair.end <= offset).min(opened)
@@ -136,7 +137,7 @@ impl Layout {
     }
 }
 
-/// An open bracket or `CASE`, and the operators since the last comma in it.
+/// An open bracket or `CASE`, and the number of operators since the last comma in it.
 #[derive(Default)]
 struct Open {
     bracket: Option<usize>,
@@ -148,22 +149,22 @@ struct Pass {
     layout: Layout,
     open: Vec<Open>,
     top: u32,
-    /// The operators of all that is open.
+    /// The number of operators of everything that is open.
     depth: u32,
     statement: Option<Range<u32>>,
-    /// The parameters' names, and their places in the list of them.
+    /// The names of parameters, with their indices in the list.
     names: HashMap<String, usize>,
     /// The colon of a parameter whose name comes next.
     colon: Option<u32>,
-    /// The end of the last token that a path into a variant could start from.
+    /// The end of the last token that may be followed by a path into a variant.
     operand_end: Option<u32>,
-    /// The beginning of the words before a `JOIN` that say how it joins.
+    /// The start of the modifiers before a `JOIN`.
     lead: Option<u32>,
-    /// The interval that may go on.
+    /// The interval that may continue.
     interval: Option<Range<u32>>,
-    /// How many words of `|> SELECT` are before.
+    /// The number of previous words of `|> SELECT`.
     piped: u8,
-    /// Set if the words before are `FUNCTION` and a part of its name.
+    /// Set if the previous words are `FUNCTION` and a part of its name.
     declaring: bool,
 }
 
@@ -367,7 +368,7 @@ fn joint(keyword: Keyword) -> bool {
     matches!(keyword, Keyword::JOIN | Keyword::UNION | Keyword::EXCEPT | Keyword::MINUS | Keyword::INTERSECT)
 }
 
-/// The words before a `JOIN`.
+/// Returns whether a keyword is a modifier of `JOIN`.
 fn leads(keyword: Keyword) -> bool {
     matches!(
         keyword,
@@ -400,7 +401,7 @@ pub(super) fn is_unit(word: &str) -> bool {
     lower == "to" || units.contains(&lower.strip_suffix('s').unwrap_or(&lower))
 }
 
-/// The words that chain operands as operators do.
+/// Returns whether a keyword chains operands like an operator.
 fn links(keyword: Keyword) -> bool {
     matches!(
         keyword,

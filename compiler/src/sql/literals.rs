@@ -1,6 +1,6 @@
 //! The values of string literals.
 
-/// The text that a literal stands for; `raw` is what is written between its quotes.
+/// Returns the value of a literal. `raw` is the text between its quotes.
 pub(super) fn unescaped(raw: &str, quote: char) -> String {
     let mut out = String::with_capacity(raw.len());
     let mut chars = raw.chars().peekable();
@@ -11,12 +11,12 @@ pub(super) fn unescaped(raw: &str, quote: char) -> String {
                 Some('t') => out.push('\t'),
                 Some('r') => out.push('\r'),
                 Some('0') => out.push('\0'),
-                // In patterns these stay escaped.
+                // In patterns, these stay escaped.
                 Some(wildcard @ ('%' | '_')) => out.extend(['\\', wildcard]),
                 Some(other) => out.push(other),
                 None => out.push('\\'),
             },
-            // Two quotes are one.
+            // Two quotes stand for one.
             _ if ch == quote && chars.peek() == Some(&quote) => {
                 chars.next();
                 out.push(ch);

@@ -1,4 +1,4 @@
-//! What is wrong whatever the version of Spark. Only asked when the text could not be parsed.
+//! Errors that are certain for all versions of Spark. They are searched only in texts that could not be parsed.
 
 mod brackets;
 mod clauses;
@@ -10,9 +10,9 @@ use super::Reading;
 use super::scan::{Kind, Piece, Unterminated, scan};
 use crate::diag::nearest;
 
-/// The certain error of a text that failed to parse at a place, if there is one.
+/// Returns the certain error of a text that could not be parsed at a place, if there is one.
 pub(super) fn find(sql: &str, at: &Range<u32>) -> Option<Reading> {
-    // What Spark puts in place of a variable may be anything.
+    // Spark replaces variables by arbitrary text.
     if sql.contains("${") {
         return None;
     }
@@ -33,7 +33,7 @@ pub(super) fn find(sql: &str, at: &Range<u32>) -> Option<Reading> {
         .enumerate()
         .peekable();
     while let Some((index, statement)) = statements.next() {
-        // Inside a compound statement other words begin one.
+        // Inside a compound statement, other words can begin a statement.
         let nested = scripting && index > 0;
         let next = statements.peek().and_then(|(_, next)| next.first());
         let failed = next.is_none_or(|next| at.start < next.at.start);
@@ -50,7 +50,7 @@ pub(super) fn find(sql: &str, at: &Range<u32>) -> Option<Reading> {
     None
 }
 
-/// Whether a quote, a comment or a bracket has no counterpart.
+/// Returns whether a quote, a comment or a bracket is not closed.
 pub(super) fn is_open(sql: &str) -> bool {
     scan(sql).map_or(true, |pieces| brackets::find(&pieces).is_some())
 }
@@ -67,7 +67,7 @@ fn never_ends(unterminated: &Unterminated) -> Option<Reading> {
     Some(malformed(at.clone(), &message, Some(help)))
 }
 
-/// A word that begins no statement.
+/// Reports a word that can't begin a statement.
 fn start(statement: &[Piece<'_>]) -> Option<Reading> {
     let first = statement.iter().find(|piece| piece.text != "(")?;
     let label = statement.get(1).is_some_and(|second| second.is_symbol(":"));

@@ -1,7 +1,7 @@
-//! What a Spark SQL text says, as plain data: which tables it reads and writes, and the shape of its queries as
-//! far as Structured Streaming cares.
+//! Facts of a Spark SQL text as plain data: the tables that it reads and writes, and the shape of its queries as far
+//! as it matters to Structured Streaming.
 //!
-//! Nothing here renders, knows manifests or makes diagnostics. Every place is a range of bytes in the text given.
+//! The module does not depend on manifests or diagnostics. All places are ranges of bytes of the text.
 
 mod bounds;
 mod canonical;
@@ -46,30 +46,30 @@ use sqlparser::parser::{Parser, ParserError};
 use dialect::Spark;
 use layout::Layout;
 
-/// Deep enough for any query a person writes, shallow enough for the parser's stack.
+/// Maximum nesting. It is deep enough for realistic queries, and limits the stack of the parser.
 const NESTING: usize = 50;
 
-/// What could be made of a text.
+/// The result of reading a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reading {
-    /// Understood.
+    /// The text was understood.
     Known(Box<Facts>),
-    /// Certainly wrong, whatever the version of Spark: the user's error.
+    /// The text is invalid in all versions of Spark.
     Malformed { at: Range<u32>, message: String, help: Option<String> },
-    /// It could not be read here, but Spark may well accept it. Lineage and state are unknown.
+    /// The text could not be parsed here, but Spark may accept it. Lineage and state are unknown.
     Unknown { at: Range<u32>, reason: String },
 }
 
-/// How much of a text is wanted.
+/// The requested detail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Detail {
-    /// Its statements, and what it reads and writes.
+    /// The statements, and the tables that they read and write.
     Lineage,
-    /// The shape of its queries as well.
+    /// The shapes of the queries, too.
     Shape,
 }
 
-/// Why the text has no facts, before it is known whose fault that is.
+/// The reason why a text could not be parsed. It is not decided yet whether the text is invalid.
 struct Failure {
     at: Range<u32>,
     reason: String,
@@ -92,7 +92,8 @@ pub fn read(sql: &str, detail: Detail) -> Reading {
 
 /// Returns the ranges of a script's statements, without their semicolons.
 ///
-/// A block of `BEGIN` and `END`, which Spark runs as a whole, is one statement. So is a text that has no tokens.
+/// A block of `BEGIN` and `END`, which Spark runs as a whole, is one statement. A text without tokens is one
+/// statement, too.
 pub fn statements(sql: &str) -> Vec<Range<usize>> {
     let whole = || vec![range_in(sql, sql.trim())];
     let Some(tokens) = tokens::of(sql, &Spark { versions: false }) else { return whole() };
@@ -135,18 +136,19 @@ fn facts(sql: &str, detail: Detail) -> Result<Facts, Failure> {
     for refused in facts.refused.iter_mut().filter(|refused| refused.at.is_empty()) {
         refused.at = string_from(sql, refused.at.start as usize);
     }
-    // A script can change the setting that makes names of them.
+    // A script can change the setting by which these texts are names.
     if sql.to_ascii_lowercase().contains("doublequotedidentifiers") {
         facts.refused.retain(|refused| refused.form != Form::DoubleQuotedName);
     }
     Ok(facts)
 }
 
-/// A text as the parser has it.
+/// A parsed text.
 struct Parsed {
     statements: Vec<Statement>,
     layout: Layout,
-    /// The index of the first statement in a block of `BEGIN` and `END`, if there is one. All that follow are in it.
+    /// The index of the first statement in a block of `BEGIN` and `END`, if there is one. All further statements are
+    /// in it.
     block: Option<usize>,
 }
 
@@ -185,7 +187,7 @@ fn parse(sql: &str, dialect: &Spark) -> Result<Parsed, Failure> {
     };
     let commands = rewrite::commands(&expressions);
     let statements = parsed(expressions).or_else(|error| {
-        // Of a command only a part is read: what is open must be closed in the rest of it, too.
+        // Only a part of a command is parsed, so brackets and quotes in the rest are checked separately.
         parsed(commands).ok().filter(|_| !malformed::is_open(sql)).ok_or(error)
     });
     match statements {
@@ -194,7 +196,7 @@ fn parse(sql: &str, dialect: &Spark) -> Result<Parsed, Failure> {
     }
 }
 
-/// The first string at or behind an offset.
+/// Returns the first string at or after an offset.
 fn string_from(sql: &str, offset: usize) -> Range<u32> {
     let rest = sql.get(offset..).unwrap_or_default();
     let found = rest.find(['"', '\'']).and_then(|start| {
@@ -216,8 +218,8 @@ fn failure(sql: &str, error: &ParserError) -> Failure {
     }
 }
 
-/// The parser tells the place of a failure only in its message, as a line and a column, and the columns are offsets,
-/// as those of all [tokens].
+/// Returns the failure for an error of the parser. Its place is only in the message, as a line and a column, and the
+/// columns are offsets, like those of all [tokens].
 fn located(sql: &str, text: &str) -> Failure {
     let (what, place) = text.rsplit_once(" at Line: ").unwrap_or((text, ""));
     let offset = place
@@ -230,7 +232,7 @@ fn located(sql: &str, text: &str) -> Failure {
     let reason = match (what.strip_prefix("Expected: "), found) {
         (Some(_), None) => "the reader expects more before the end of the text".to_owned(),
         (Some(_), Some(found)) => format!("the reader does not know `{found}` at this place"),
-        // What the parser says beside that is about itself.
+        // Other messages of the parser are about its internals.
         (None, Some(found)) => format!("the reader can't go on from `{found}`"),
         (None, None) => "the reader can't make sense of the end of the text".to_owned(),
     };

@@ -6,19 +6,19 @@ use super::facts::TableRef;
 use super::literals::unescaped;
 use super::tokens::plain;
 
-/// The formats Spark can read a path in directly: ``format.`path` ``.
+/// Formats of paths that Spark can read directly: ``format.`path` ``.
 const PATH_FORMATS: &[&str] =
     &["avro", "binaryfile", "csv", "delta", "hudi", "iceberg", "json", "orc", "parquet", "text", "xml"];
 
-/// The beginning of a name that is only known when the statement runs.
+/// The prefix of a name that is only known at run time.
 pub(super) const LATE: &str = "identifier(";
 
-/// Returns whether a name is only known when the statement runs.
+/// Returns whether a name is only known at run time.
 pub(super) fn is_late(ident: &Ident) -> bool {
     ident.quote_style == Some('`') && ident.value.starts_with(LATE)
 }
 
-/// The parts of a name; a part that is a function call has none.
+/// Returns the parts of a name. Parts that are function calls are left out.
 pub(super) fn parts(name: &ObjectName) -> impl DoubleEndedIterator<Item = &Ident> {
     name.0.iter().filter_map(|part| match part {
         ObjectNamePart::Identifier(ident) => Some(ident),
@@ -26,7 +26,7 @@ pub(super) fn parts(name: &ObjectName) -> impl DoubleEndedIterator<Item = &Ident
     })
 }
 
-/// The name in one, lower-cased, if it has one part only.
+/// Returns the name in lower case, if it has one part only.
 pub(super) fn single(name: &ObjectName) -> Option<String> {
     match name.0.as_slice() {
         [ObjectNamePart::Identifier(ident)] => Some(ident.value.to_lowercase()),
@@ -34,12 +34,12 @@ pub(super) fn single(name: &ObjectName) -> Option<String> {
     }
 }
 
-/// The last part, lower-cased: what a column is qualified with.
+/// Returns the last part in lower case, by which columns are qualified.
 pub(super) fn last(name: &ObjectName) -> Option<String> {
     parts(name).next_back().map(|ident| ident.value.to_lowercase())
 }
 
-/// `STREAM t`, which the parser takes for a table `STREAM` with an alias.
+/// Returns whether a table is `STREAM t`, which the parser reads as a table `STREAM` with an alias.
 pub(super) fn is_stream(name: &ObjectName, alias: Option<&TableAlias>) -> bool {
     let bare = match name.0.as_slice() {
         [ObjectNamePart::Identifier(ident)] => {
@@ -50,7 +50,7 @@ pub(super) fn is_stream(name: &ObjectName, alias: Option<&TableAlias>) -> bool {
     bare && alias.is_some_and(|alias| !alias.explicit && alias.columns.is_empty())
 }
 
-/// The value of a string.
+/// Returns the value of a string.
 pub(super) fn literal(expr: &Expr) -> Option<String> {
     let Expr::Value(value) = expr else { return None };
     match &value.value {
@@ -63,7 +63,7 @@ pub(super) fn literal(expr: &Expr) -> Option<String> {
     }
 }
 
-/// A name that stands where an expression may.
+/// Returns the name that an expression consists of.
 pub(super) fn of_expr(expr: &Expr) -> Option<ObjectName> {
     match expr {
         Expr::Identifier(ident) => Some(ObjectName::from(vec![ident.clone()])),
@@ -99,7 +99,7 @@ fn dotted(idents: &[&Ident]) -> String {
     name
 }
 
-/// The name Spark gives a column without an alias, where that is simple.
+/// Returns Spark's name of a column without an alias, if it is simple.
 pub(super) fn natural_name(expr: &Expr) -> Option<String> {
     match expr {
         Expr::Identifier(ident) => name_of(ident),
@@ -108,7 +108,7 @@ pub(super) fn natural_name(expr: &Expr) -> Option<String> {
     }
 }
 
-/// A name, where it is known before the statement runs.
+/// Returns a name, if it is known before the statement runs.
 pub(super) fn name_of(ident: &Ident) -> Option<String> {
     (!is_late(ident)).then(|| ident.value.clone())
 }

@@ -12,9 +12,9 @@ use super::names::natural_name;
 use super::select::{dedup, side, star};
 use super::walk::{Source, Walk};
 
-/// The rows that one pipe operator hands to the next.
+/// The output of a pipe operator, which is the input of the next one.
 struct Rows {
-    /// By which the columns are qualified.
+    /// The items that qualify the columns.
     items: Vec<Item>,
     source: Source,
 }
@@ -103,7 +103,7 @@ impl Walk {
         }
     }
 
-    /// Operators that give other columns of the same rows.
+    /// Walks operators that return other columns of the same rows.
     fn projected(&mut self, operator: &PipeOperator, rows: &mut Rows, outermost: bool) {
         match operator {
             PipeOperator::Select { exprs } | PipeOperator::Extend { exprs } => {
@@ -206,7 +206,7 @@ impl Walk {
             self.shape.set_operations.push(operation);
             rows.source = Source::of([&rows.source, &right]);
         }
-        // Which of the sides a column belongs to is not simple any more.
+        // After a set operation, the side of a column is not known.
         self.shape.column_refs.clear();
         rows.items.clear();
     }

@@ -1,4 +1,4 @@
-//! `PIVOT`, in a `FROM` clause or behind a pipe.
+//! `PIVOT`, in a `FROM` clause or after a pipe.
 
 use std::fmt::Display;
 
@@ -11,7 +11,7 @@ use super::names;
 use super::walk::Walk;
 
 impl Walk {
-    /// Notes a pivot of the column or columns that `values` names, at the first `PIVOT` behind an offset.
+    /// Records a pivot by the columns in `values`, at the first `PIVOT` after an offset.
     pub(super) fn pivot(
         &mut self,
         aggregates: &[ExprWithAlias],
@@ -27,7 +27,7 @@ impl Walk {
         if !self.shaped() {
             return;
         }
-        // The parser has no places of these calls.
+        // The parser has no places for these calls.
         for aggregate in self.shape.aggregates.iter_mut().skip(noted) {
             aggregate.at = at.clone();
         }
@@ -43,7 +43,7 @@ impl Walk {
             calls.push(call(&aggregate.expr));
             texts.push(canonical(&aggregate.expr));
         }
-        // All of it decides what Spark stores as state.
+        // Spark's state depends on all of these parts.
         let input_text = input.join(", ");
         let text = format!(
             "pivot ({} for {} in ({})) of {input_text}",
@@ -56,7 +56,7 @@ impl Walk {
     }
 }
 
-/// The columns of what is pivoted, lower-cased; `*` where they are not named.
+/// Returns the columns of the pivot's input in lower case, or `*` if they are not listed.
 pub(super) fn input(table: &TableFactor) -> Vec<String> {
     let all = || vec!["*".to_owned()];
     let TableFactor::Derived { subquery, .. } = table else { return all() };
@@ -79,7 +79,7 @@ pub(super) fn input(table: &TableFactor) -> Vec<String> {
     select.projection.iter().map(name).collect()
 }
 
-/// The name of an aggregate's function and the column it is applied to.
+/// Returns the function of an aggregate and its column.
 fn call(expr: &Expr) -> (String, Option<String>) {
     let Expr::Function(function) = expr else { return (String::new(), None) };
     let mut column = None;

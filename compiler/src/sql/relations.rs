@@ -1,4 +1,4 @@
-//! What stands in a `FROM` clause.
+//! Tables and subqueries of a `FROM` clause.
 
 use std::collections::HashSet;
 
@@ -84,7 +84,7 @@ impl Walk {
         }
     }
 
-    /// Notes a `LATERAL` subquery, with what it names of the tables to its left.
+    /// Records a `LATERAL` subquery, with the relations on its left whose columns it uses.
     pub(super) fn lateral(&mut self, factor: &TableFactor, left: &[Item], right: &[Item]) {
         let (TableFactor::Derived { lateral: true, subquery, .. }, [item]) = (factor, right) else { return };
         if !self.shaped() {
@@ -118,10 +118,10 @@ impl Walk {
         Item::new(alias, Source::default())
     }
 
-    /// The table of a name; nothing where that is only known when the statement runs.
+    /// Returns the table of a name, or `None` if it is only known at run time.
     pub(super) fn table(&mut self, name: &ObjectName) -> Option<TableRef> {
         names::parts(name).for_each(|part| self.name(part));
-        // Some dialects have names that are calls.
+        // In some dialects, names can be calls.
         let calls = names::parts(name).count() < name.0.len();
         if calls {
             self.late.push(self.layout.range(name.span()));
@@ -162,7 +162,7 @@ impl Walk {
         Some(self.shape.relations.len() - 1)
     }
 
-    /// A temporary view counts as if its query stood where it is named.
+    /// Returns the source of a temporary view, as if its query were written in the place of its name.
     fn view(&mut self, name: &str) -> Option<Source> {
         let size = self.views.get(name)?.size();
         let room = self.room_for(size);
@@ -185,7 +185,7 @@ fn merged(alias: Option<&TableAlias>, items: &[Item]) -> Item {
     merged
 }
 
-/// Adds what is inside another shape. Its order, limit, columns and references stay its own.
+/// Adds the content of another shape. Its order, limit, columns and references are left out.
 fn append(shape: &mut QueryShape, other: &QueryShape) {
     let QueryShape {
         relations,

@@ -1,7 +1,7 @@
-//! Rewrites forms of Spark that `sqlparser` does not read into forms that mean the same to the walk.
+//! Rewrites forms of Spark that `sqlparser` can't parse into forms with the same meaning for the walk.
 //!
-//! Tokens keep their places, so that every span of the tree is still a range of the text. A text is only rewritten if it
-//! can't be parsed as it is, or if the parser takes a form of Spark for something else ([`is_needed`]).
+//! Tokens retain their places, so that every span of the tree is still a range of the text. A text is rewritten only
+//! if it can't be parsed, or if the parser misreads a form of Spark ([`is_needed`]).
 
 mod brackets;
 mod commands;
@@ -23,7 +23,7 @@ use super::layout::{self, Layout};
 /// Suffixes of numbers.
 const SUFFIXES: [&str; 6] = ["BD", "D", "F", "L", "S", "Y"];
 
-/// Returns whether the parser reads a text as something that it is not.
+/// Returns whether the parser misreads a form in a text.
 pub(super) fn is_needed(tokens: &[TokenWithSpan], layout: &Layout) -> bool {
     let misread = |index| identifiers::begins(tokens, index) || tables::begins(tokens, index);
     layout.has_distinct_pipe() || (0..tokens.len()).any(misread) || scripts::block(tokens).is_some()
@@ -33,7 +33,7 @@ pub(super) fn is_needed(tokens: &[TokenWithSpan], layout: &Layout) -> bool {
 pub(super) fn expressions(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
     let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
     for token in tokens {
-        // Behind a colon, white space tells a parameter from a path into a variant.
+        // After a colon, white space distinguishes a parameter from a path into a variant.
         let colon = matches!(out.last(), Some(TokenWithSpan { token: Token::Colon, .. }));
         if matches!(token.token, Token::Whitespace(_)) && !colon {
             continue;
@@ -51,8 +51,8 @@ pub(super) fn expressions(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
     values::rewritten(&units(&left_out::rewritten(&pipes::rewritten(&out))))
 }
 
-/// Replaces the last token by what it is together with the next one, or because of it. Returns whether the next one is
-/// taken up.
+/// Merges the last token with the next one, or replaces the last one because of the next one. Returns whether the
+/// next one was merged.
 fn replace_last(last: &mut TokenWithSpan, next: &TokenWithSpan) -> bool {
     let adjacent = last.span.end == next.span.start;
     match (&last.token, &next.token) {
@@ -61,7 +61,7 @@ fn replace_last(last: &mut TokenWithSpan, next: &TokenWithSpan) -> bool {
             last.span = Span::new(last.span.start, next.span.end);
             true
         }
-        // A path into nothing.
+        // A path into null.
         (Token::Word(null), Token::Colon) if null.keyword == Keyword::NULL => {
             last.token = Token::SingleQuotedString(String::new());
             false
@@ -74,7 +74,7 @@ fn is_suffix(word: &Word) -> bool {
     word.quote_style.is_none() && SUFFIXES.iter().any(|suffix| suffix.eq_ignore_ascii_case(&word.value))
 }
 
-/// `TABLE t` is `FROM t`, of which the parser knows the place, and which it reads before a pipe.
+/// Replaces `TABLE t` by `FROM t`, for which the parser has a place, and which it accepts before a pipe.
 fn named_tables(tokens: &mut [TokenWithSpan]) {
     for index in 0..tokens.len() {
         let before = index.checked_sub(1).and_then(|before| tokens.get(before)).map(|it| &it.token);
@@ -110,7 +110,7 @@ fn keyword(token: &TokenWithSpan) -> Keyword {
     }
 }
 
-/// Leaves out what only says how long an interval is, or which part of a time is taken.
+/// Removes ranges of interval units, and further parts of intervals, and replaces the unit of `EXTRACT`.
 fn units(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
     let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
     let mut index = 0;
@@ -119,9 +119,9 @@ fn units(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
         index += 1;
         let before = out.len().checked_sub(2).and_then(|before| out.get(before));
         match keyword(token) {
-            // As a type, it may have the units that it has.
+            // As a type, an interval may have a range of units.
             Keyword::INTERVAL if before.is_some_and(is_cast) => index += unit_range(tokens, index),
-            // Beside a first number and its unit there may be others.
+            // The first number and its unit may be followed by others.
             Keyword::INTERVAL => {
                 let first = parts(tokens, index);
                 out.extend(tokens.iter().skip(index).take(first).cloned());
@@ -130,7 +130,7 @@ fn units(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
                     index += parts(tokens, index);
                 }
             }
-            // A part of a time, of which Spark has more names than the parser.
+            // Spark has more names of units than the parser.
             Keyword::EXTRACT if is_extract(tokens, index) => {
                 out.push(tokens[index].clone());
                 let part = &tokens[index + 1];
@@ -154,7 +154,7 @@ fn is_extract(tokens: &[TokenWithSpan], at: usize) -> bool {
     open && part && next.next().is_some_and(|it| keyword(it) == Keyword::FROM)
 }
 
-/// How many tokens at an index are a number and its unit.
+/// Returns the number of tokens at an index that are a number and its unit.
 fn parts(tokens: &[TokenWithSpan], at: usize) -> usize {
     let sign = usize::from(matches!(tokens.get(at).map(|it| &it.token), Some(Token::Minus | Token::Plus)));
     let number = tokens.get(at + sign).map(|it| &it.token);
@@ -166,7 +166,7 @@ fn parts(tokens: &[TokenWithSpan], at: usize) -> usize {
     if is_number && unit { sign + 2 } else { 0 }
 }
 
-/// How many tokens at an index are a unit, or one unit `TO` another.
+/// Returns the number of tokens at an index that are a unit, or a range of units with `TO`.
 fn unit_range(tokens: &[TokenWithSpan], at: usize) -> usize {
     match (tokens.get(at).is_some_and(is_unit), tokens.get(at + 1).map(keyword)) {
         (true, Some(Keyword::TO)) => 3,

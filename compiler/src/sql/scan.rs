@@ -1,14 +1,14 @@
-//! Spark's own lexical rules, as far as they are needed to be certain that a text is wrong.
+//! Spark's lexical rules, as far as they are needed to be certain that a text is invalid.
 
 use std::ops::Range;
 
-/// A piece of the text that means something.
+/// A piece of the text other than white space and comments.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Piece<'a> {
     pub(super) kind: Kind,
     pub(super) text: &'a str,
     pub(super) at: Range<u32>,
-    /// How many brackets are open around it.
+    /// The number of open brackets around it.
     pub(super) depth: usize,
 }
 
@@ -22,18 +22,18 @@ pub(super) enum Kind {
     Symbol,
 }
 
-/// What never ends, and where it begins.
+/// An unterminated piece, and its place.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Unterminated {
     String(Range<u32>),
     Name(Range<u32>),
     Comment(Range<u32>),
-    /// Whether it ends depends on how Spark nests comments.
+    /// The end depends on Spark's rules for nested comments.
     Perhaps,
 }
 
 impl Piece<'_> {
-    /// Whether it is this word, written in capitals here.
+    /// Returns whether the piece is this word, regardless of case.
     pub(super) fn is(&self, word: &str) -> bool {
         self.kind == Kind::Word && self.text.eq_ignore_ascii_case(word)
     }
@@ -47,7 +47,7 @@ impl Piece<'_> {
     }
 }
 
-/// The pieces of a text, without spaces and comments.
+/// Returns the pieces of a text, without white space and comments.
 pub(super) fn scan(sql: &str) -> Result<Vec<Piece<'_>>, Unterminated> {
     let mut scanner = Scanner { sql, at: 0, depth: 0, pieces: Vec::new() };
     while let Some(ch) = scanner.peek() {
@@ -56,7 +56,7 @@ pub(super) fn scan(sql: &str) -> Result<Vec<Piece<'_>>, Unterminated> {
     Ok(scanner.pieces)
 }
 
-/// The word or character at an offset.
+/// Returns the word or the character at an offset.
 pub(super) fn word_at(sql: &str, offset: usize) -> Range<u32> {
     let mut start = offset.min(sql.len());
     while !sql.is_char_boundary(start) {
@@ -146,7 +146,7 @@ impl<'a> Scanner<'a> {
         self.push(kind, length);
     }
 
-    /// A backslash before the end of the line carries the comment on.
+    /// Skips a line comment. A backslash at the end of the line continues it.
     fn line_comment(&mut self) {
         loop {
             let rest = self.rest();

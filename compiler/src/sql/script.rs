@@ -1,4 +1,4 @@
-//! Statements: what each reads and writes.
+//! Statements, with the tables that they read and write.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -15,7 +15,7 @@ use super::layout::Layout;
 use super::walk::{View, Walk};
 use super::{Detail, Parsed, names};
 
-/// Returns nothing where there is too much to be noted.
+/// Returns the facts of a script, or `None` if they exceed the limit.
 pub(super) fn facts(parsed: Parsed, detail: Detail) -> Option<Facts> {
     let Parsed { statements, layout, block } = parsed;
     let mut walk = Walk::new(layout, detail);
@@ -45,7 +45,7 @@ pub(super) fn facts(parsed: Parsed, detail: Detail) -> Option<Facts> {
         return None;
     }
     if !walk.late.is_empty() {
-        // What is not known may be an aggregate or a stream.
+        // The unknown parts may be an aggregate or a stream.
         for statement in &mut found {
             statement.query = None;
         }
@@ -61,7 +61,8 @@ pub(super) fn facts(parsed: Parsed, detail: Detail) -> Option<Facts> {
     })
 }
 
-/// The functions that a script does not declare itself, in the order of their places; none where it changes its database.
+/// Returns the functions that a script does not declare itself, in source order. If it changes its database, there
+/// are none.
 fn calls(calls: HashMap<String, Range<u32>>, layout: &Layout) -> Vec<Call> {
     let others = calls.into_iter().filter(|(name, _)| !layout.has_use && !layout.functions.contains(name));
     let mut calls: Vec<Call> = others.map(|(name, at)| Call { name, at }).collect();
@@ -70,11 +71,11 @@ fn calls(calls: HashMap<String, Range<u32>>, layout: &Layout) -> Vec<Call> {
 }
 
 fn refused(mut refused: Vec<Refused>, layout: &Layout) -> Vec<Refused> {
-    // A variable looks like a column, and a function of the script may be an aggregate or none.
+    // A variable looks like a column, and it is unknown whether a function of the script is an aggregate.
     if layout.has_variables || !layout.functions.is_empty() {
         refused.retain(|it| it.form != Form::Ungrouped);
     }
-    // What an alias stands for may be walked twice.
+    // The expression of an alias may be walked twice.
     refused.sort_by_key(|it| (it.at.start, it.at.end));
     refused.dedup();
     refused
@@ -166,7 +167,7 @@ impl Walk {
         }
     }
 
-    /// An explained statement reads, but does not write.
+    /// Walks an explained statement, which reads and doesn't write.
     fn explained(&mut self, statement: &Statement) {
         let writes = std::mem::take(&mut self.writes);
         self.statement(statement);
@@ -294,7 +295,7 @@ impl Walk {
         }
     }
 
-    /// The parser keeps no place of the path.
+    /// Records a path as written. The parser has no place for it.
     fn write_path(&mut self, name: String, format: String) {
         let table = TableRef { name, at: 0..0, path_format: Some(format) };
         self.writes.add(table);
@@ -302,7 +303,7 @@ impl Walk {
 
     fn define(&mut self, name: &ObjectName, aggregated: bool) {
         if let Some(name) = names::single(name) {
-            // The places of an executed text are no places of this one.
+            // Places in an executed text are not places in this one.
             let shape = if self.executed { QueryShape::default() } else { self.shape.clone() };
             self.views.insert(name, View { shape, aggregated });
         }

@@ -1,4 +1,4 @@
-//! Queries and selects: the levels of a shape.
+//! Queries and selects, which are the levels of a shape.
 
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
@@ -16,7 +16,7 @@ use super::walk::{Source, Walk};
 use super::{children, join, names};
 
 impl Walk {
-    /// Of the outermost query the columns are of interest, too.
+    /// Walks a query. The columns of the outermost query are recorded.
     pub(super) fn query(&mut self, query: &Query, outermost: bool) -> Source {
         let outer = self.ctes.len();
         if let Some(with) = &query.with {
@@ -101,7 +101,7 @@ impl Walk {
                 let operation = self.united(*op, *set_quantifier, right);
                 let noted = self.shape.set_operations.len();
                 self.shape.set_operations.push(operation);
-                // Which of the sides a column belongs to is not simple any more.
+                // After a set operation, the side of a column is not known.
                 self.shape.column_refs.clear();
                 let right = self.body(right, false);
                 if let Some(operation) = self.shape.set_operations.get_mut(noted) {
@@ -133,7 +133,7 @@ impl Walk {
         }
     }
 
-    /// `TABLE name`, of which the parser has no place.
+    /// Records `TABLE name`, for which the parser has no place.
     fn unplaced(&mut self, name: String) -> Source {
         self.shape.relations.push(Relation { name: name.clone(), alias: None, at: 0..0 });
         self.reads.add(TableRef { name, at: 0..0, path_format: None });
@@ -209,7 +209,7 @@ impl Walk {
         }
     }
 
-    /// Returns what the select reads, item by item, and all of it in one.
+    /// Returns the items of the select, and all of their sources combined.
     fn select(&mut self, select: &Select, outermost: bool) -> (Vec<Item>, Source) {
         self.refused_in_select(select);
         let items = self.from(select);
@@ -312,7 +312,7 @@ impl Walk {
             GroupByExpr::Expressions(exprs, modifiers) => (Some(exprs), modifiers),
         };
         if !self.shaped() {
-            // What an alias stands for has been walked before, and is no harm to walk again.
+            // The expression of an alias has already been walked; walking it again has no effect.
             for expr in exprs.into_iter().flatten() {
                 self.expr(expr);
             }
@@ -364,7 +364,8 @@ pub(super) fn star(at: Range<u32>) -> Column {
     Column { name: None, text: "*".to_owned(), at }
 }
 
-/// What a long chain of unions reads would be noted again at every link.
+/// Returns the relations of a side. Long chains of unions would record them again at every link, so their number is
+/// limited.
 pub(super) fn side(source: &Source) -> Option<Vec<usize>> {
     (source.relations.len() <= 64).then(|| source.relations.clone())
 }
@@ -378,7 +379,7 @@ pub(super) fn item_expr(item: &SelectItem) -> Option<&Expr> {
     }
 }
 
-/// The aliases of a select, lower-cased.
+/// Returns the aliases of a select, in lower case.
 fn aliases(projection: &[SelectItem]) -> HashMap<String, &Expr> {
     let mut aliases = HashMap::new();
     for item in projection {
@@ -389,7 +390,7 @@ fn aliases(projection: &[SelectItem]) -> HashMap<String, &Expr> {
     aliases
 }
 
-/// What a grouping by an ordinal or an alias means.
+/// Returns the expression for a grouping by an ordinal or an alias.
 fn meant<'a>(
     expr: &Expr,
     projection: &'a [SelectItem],
@@ -426,7 +427,7 @@ fn set(slot: &mut Option<Range<u32>>, at: Range<u32>, outermost: bool) {
     }
 }
 
-/// Removes repetitions of what came after `from`: Spark computes the same call of one level once.
+/// Removes repeated items after `from`, because Spark computes equal calls of one level once.
 pub(super) fn dedup<T>(list: &mut Vec<T>, from: usize, text: impl Fn(&T) -> &String) {
     if list.len() < from + 2 {
         return;

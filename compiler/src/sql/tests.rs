@@ -18,7 +18,7 @@ fn known(sql: &str) -> Facts {
     let Reading::Known(facts) = read(sql, Detail::Shape) else {
         panic!("{sql}\n{:?}", read(sql, Detail::Shape));
     };
-    // What is read and written does not depend on what else is asked.
+    // Lineage does not depend on the requested detail.
     let Reading::Known(mut lineage) = read(sql, Detail::Lineage) else { panic!("{sql}") };
     for (with, without) in facts.statements.iter().zip(&mut lineage.statements) {
         assert_eq!(without.query, None);

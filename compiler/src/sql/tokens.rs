@@ -1,9 +1,8 @@
-//! The tokens of a text, as `sqlparser` has them, with places that are offsets: the parser's lines and columns become
-//! them before it sees the tokens, so that every span of its tree is a range of bytes.
+//! Tokens of `sqlparser` with offsets as places. The parser's lines and columns are replaced before it reads the
+//! tokens, so that every span of its tree is a range of bytes.
 //!
-//! Its own tokenizer takes as long as its parser. Nearly every query is made of plain pieces only, of which there is
-//! but one way to read them: those are read here, several times faster. A text with anything else is left to it, all
-//! of it.
+//! The tokenizer of `sqlparser` takes as long as its parser. Nearly all queries consist of plain, unambiguous tokens
+//! only, which this module reads several times faster. Texts with other tokens are left to `sqlparser` as a whole.
 
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -12,12 +11,12 @@ use sqlparser::dialect::Dialect;
 use sqlparser::keywords::{ALL_KEYWORDS, ALL_KEYWORDS_INDEX, Keyword};
 use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Whitespace, Word};
 
-/// Nothing where the text has a character that the tokenizer does not know.
+/// Returns the tokens of a text, or `None` if it has a character that the tokenizer doesn't know.
 pub(super) fn of(sql: &str, dialect: &dyn Dialect) -> Option<Vec<TokenWithSpan>> {
     plain_pieces(sql).or_else(|| any(sql, dialect))
 }
 
-/// A span as it is; nowhere if the parser has none.
+/// Returns the range of a span, which is empty if the parser has no place.
 pub(super) fn plain(span: Span) -> Range<u32> {
     let offset = |location: Location| u32::try_from(location.column.saturating_sub(1)).unwrap_or(0);
     let (start, end) = (offset(span.start), offset(span.end));
@@ -29,9 +28,9 @@ fn span(range: Range<usize>) -> Span {
     Span::new(location(range.start), location(range.end))
 }
 
-/// By the tokenizer itself.
+/// Returns the tokens of `sqlparser`'s tokenizer.
 fn any(sql: &str, dialect: &dyn Dialect) -> Option<Vec<TokenWithSpan>> {
-    // Literals keep their escapes, so that what is printed of them is what was written.
+    // Literals retain their escapes, so that their printed form is the original.
     let mut tokens = Tokenizer::new(dialect, sql).with_unescape(false).tokenize_with_location().ok()?;
     let mut cursor = Cursor { rest: sql.chars(), line: 1, column: 1, offset: 0 };
     for token in &mut tokens {
@@ -42,7 +41,7 @@ fn any(sql: &str, dialect: &dyn Dialect) -> Option<Vec<TokenWithSpan>> {
     Some(tokens)
 }
 
-/// Follows the tokenizer through the text, counting lines and columns as it does.
+/// Follows the tokenizer through the text, and counts lines and columns like the tokenizer.
 struct Cursor<'a> {
     rest: std::str::Chars<'a>,
     line: u64,
@@ -65,8 +64,8 @@ impl Cursor<'_> {
     }
 }
 
-/// Nothing where a piece is not plain. White space is left out, as the parser looks past it, except behind a colon, and
-/// a colon is only plain before a word.
+/// Returns the tokens of a text, or `None` if one of them is not plain. White space is left out, because the parser
+/// skips it, except after a colon; a colon is only plain before a word.
 fn plain_pieces(sql: &str) -> Option<Vec<TokenWithSpan>> {
     let mut tokens = Vec::with_capacity(sql.len() / 5);
     let mut at = 0;
@@ -80,7 +79,7 @@ fn plain_pieces(sql: &str) -> Option<Vec<TokenWithSpan>> {
     Some(tokens)
 }
 
-/// The token that a text begins with, and its length.
+/// Returns the first token of a text, and its length.
 fn piece(text: &str) -> Option<(Token, usize)> {
     let (first, rest) = text.as_bytes().split_first()?;
     let next = rest.first().copied().unwrap_or(b' ');
@@ -103,7 +102,7 @@ fn piece(text: &str) -> Option<(Token, usize)> {
         b'-' if next == b'-' => return Some(comment(text)),
         b'/' if next == b'*' => return block_comment(text),
         b'!' | b'<' | b'=' | b'>' => return comparison(text),
-        // What is more than one character elsewhere, but not before these.
+        // These characters may begin longer tokens, but not before these characters.
         b'.' if !next.is_ascii_digit() && next != b'_' => Token::Period,
         b':' if is_part(next) => Token::Colon,
         b'-' if is_apart(next) => Token::Minus,
@@ -117,14 +116,15 @@ fn is_part(byte: u8) -> bool {
     byte == b'_' || byte.is_ascii_alphanumeric()
 }
 
-/// Whether no operator goes on with a character.
+/// Returns whether a character can't continue an operator.
 fn is_apart(byte: u8) -> bool {
     is_part(byte) || matches!(byte, b' ' | b'\n' | b'(')
 }
 
 fn word(text: &str) -> Option<(Token, usize)> {
     let length = text.bytes().take_while(|byte| is_part(*byte)).count();
-    // It may be the prefix of a literal. (With letters of other alphabets, which may go on with it, begins no piece.)
+    // The word may be the prefix of a literal. Words with letters of other alphabets are not plain, because their
+    // next character is no piece.
     if text[length..].starts_with('\'') {
         return None;
     }
@@ -134,7 +134,7 @@ fn word(text: &str) -> Option<(Token, usize)> {
 }
 
 fn keyword(word: &str) -> Keyword {
-    /// By their first letter and length, which few of them share.
+    /// Keywords by first letter and length, which few of them share.
     static KEYWORDS: LazyLock<Vec<Vec<(&str, Keyword)>>> = LazyLock::new(|| {
         let mut slots = vec![Vec::new(); 32 * 32];
         for (word, keyword) in ALL_KEYWORDS.iter().zip(ALL_KEYWORDS_INDEX) {
@@ -165,7 +165,7 @@ fn number(text: &str) -> Option<(Token, usize)> {
     (!more).then(|| (Token::Number(text[..length].to_owned(), false), length))
 }
 
-/// What stands between quotes, without escapes.
+/// Returns the text between quotes, if it has no escapes.
 fn quoted(text: &str, quote: char) -> Option<(String, usize)> {
     let inside = text.strip_prefix(quote)?;
     let end = inside.find([quote, '\\'])?;
@@ -179,11 +179,11 @@ fn comment(text: &str) -> (Token, usize) {
     (Token::Whitespace(comment), line.len())
 }
 
-/// One without another in it.
+/// Reads a block comment without nested comments.
 fn block_comment(text: &str) -> Option<(Token, usize)> {
     let inside = &text[2..];
     let end = inside.find("*/")?;
-    // With the star, as in `/*/` it belongs to the comment that begins.
+    // The star is included, because in `/*/` it belongs to the comment that begins.
     let nested = inside[..=end].contains("/*");
     let comment = Whitespace::MultiLineComment(inside[..end].to_owned());
     (!nested).then_some((Token::Whitespace(comment), end + 4))
@@ -210,7 +210,7 @@ mod tests {
     use super::{Token, any, plain_pieces};
     use crate::sql::dialect::Spark;
 
-    /// What queries are made of, and what is nearly that.
+    /// Pieces of queries, and similar texts.
     const PIECES: &[&str] = &[
         " ", " ", " ", " ", "\n", "\t", "\r", "\r\n", "\u{a0}", "select", "FROM", "Window", "x", "X", "n",
         "N", "r", "b", "e", "u&", "q", "nq", "ä", "aß", "_a", "a1", "l", "L", "0", "0x1f", "1", "12", "1.5",
@@ -222,7 +222,7 @@ mod tests {
         "&&", "^", "~", "\\", "\0",
     ];
 
-    /// Whether it is plain. What is plain is read as the tokenizer reads it, but for white space.
+    /// Returns whether a text is plain, and compares its tokens with those of the tokenizer, except white space.
     fn compared(sql: &str) -> bool {
         let Some(plain) = plain_pieces(sql) else { return false };
         let mut all = any(sql, &Spark { versions: false }).expect("what is plain is no error");

@@ -1,4 +1,4 @@
-//! The walk over the tree: relations and expressions.
+//! Walks the tree: relations and expressions.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Display;
@@ -14,7 +14,7 @@ use super::layout::Layout;
 use super::tokens::plain;
 use super::{Detail, functions, names};
 
-/// What a script has defined so far, and what it touches.
+/// The definitions of a script so far, and the facts.
 #[derive(Debug)]
 pub(super) struct Walk {
     pub(super) layout: Layout,
@@ -23,29 +23,29 @@ pub(super) struct Walk {
     pub(super) writes: Tables,
     /// Temporary views of earlier statements, by lower-cased name.
     pub(super) views: HashMap<String, View>,
-    /// The shape of the statement at hand.
+    /// The shape of the current statement.
     pub(super) shape: QueryShape,
     /// CTEs in scope, the innermost last, by lower-cased name.
     pub(super) ctes: Vec<(String, Source)>,
     /// The functions called by a name of one part, and their first places.
     pub(super) calls: HashMap<String, Range<u32>>,
-    /// In how many subqueries of expressions the walk is, whose columns may be those of a query around.
+    /// The number of enclosing subqueries of expressions. Their columns may belong to an outer query.
     pub(super) correlated: usize,
     /// See [`Facts::late`](super::Facts::late).
     pub(super) late: Vec<Range<u32>>,
-    /// How many relations of views and of joins' sides are noted.
+    /// The number of recorded relations of views and of sides of joins.
     pub(super) noted: usize,
     pub(super) refused: Vec<Refused>,
     /// Set if the statements are the text of an `EXECUTE IMMEDIATE`.
     pub(super) executed: bool,
-    /// The qualifiers of columns in the `LATERAL` subquery around, if there is one. Lower-cased.
+    /// The qualifiers of columns in the enclosing `LATERAL` subquery, if there is one. In lower case.
     pub(super) mentioned: Option<HashSet<String>>,
 }
 
-/// Views of views, and joins of joins, can make little text into very much.
+/// Maximum number of recorded relations. Views of views, and joins of joins, could otherwise grow exponentially.
 const MOST: usize = 100_000;
 
-/// Tables, each once, at its first place.
+/// Tables without duplicates, each with the place of its first use.
 #[derive(Debug, Default)]
 pub(super) struct Tables {
     pub(super) list: Vec<TableRef>,
@@ -54,7 +54,7 @@ pub(super) struct Tables {
 
 impl Tables {
     pub(super) fn add(&mut self, table: TableRef) {
-        // The case of a path counts, that of a name does not.
+        // Paths are case-sensitive, names are not.
         let key = match &table.path_format {
             Some(format) => format!("{format}:{}", table.name),
             None => table.name.to_lowercase(),
@@ -80,7 +80,7 @@ impl View {
     }
 }
 
-/// What rows come from.
+/// The origin of rows.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Source {
     /// Indices of the base relations.
@@ -89,14 +89,14 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// All of them in one.
+    /// Combines all sources.
     pub(super) fn of<'a>(sources: impl IntoIterator<Item = &'a Source>) -> Self {
         let mut all = Self::default();
         for source in sources {
             all.relations.extend(&source.relations);
             all.aggregated |= source.aggregated;
         }
-        // A CTE may be named often.
+        // A CTE may be used several times.
         all.relations.sort_unstable();
         all.relations.dedup();
         all
@@ -123,23 +123,24 @@ impl Walk {
         }
     }
 
-    /// Whether the shape of queries is wanted, and not only what they read.
+    /// Returns whether the shape of queries is requested, and not only the lineage.
     pub(super) fn shaped(&self) -> bool {
         self.detail == Detail::Shape
     }
 
-    /// The text of a part of a query's shape. To print it costs more than the rest of the walk.
+    /// Returns the canonical text of a part of a query's shape. Printing it is more expensive than the rest of the
+    /// walk, so it is left out if shapes are not requested.
     pub(super) fn canonical(&self, node: &impl Display) -> String {
         if self.shaped() { canonical(node) } else { String::new() }
     }
 
-    /// Whether there is room to note so much more.
+    /// Counts more recorded relations, and returns whether the limit still permits them.
     pub(super) fn room_for(&mut self, more: usize) -> bool {
         self.noted = self.noted.saturating_add(more);
         self.noted <= MOST
     }
 
-    /// Whether everything is noted that there was.
+    /// Returns whether no fact was omitted because of the limit.
     pub(super) fn is_complete(&self) -> bool {
         self.noted <= MOST
     }
@@ -179,7 +180,7 @@ impl Walk {
         children::of(expr, &mut |child| self.child(child));
     }
 
-    /// Notes the name of a function.
+    /// Records the name of a function.
     pub(super) fn called(&mut self, name: &ObjectName) {
         if self.late(name) {
             return;
@@ -191,7 +192,7 @@ impl Walk {
         self.calls.insert(single, at);
     }
 
-    /// Notes a name that is only known when the statement runs. Returns whether it is one.
+    /// Records a name that is only known at run time. Returns whether it is one.
     pub(super) fn late(&mut self, name: &ObjectName) -> bool {
         let late = names::parts(name).any(names::is_late);
         if late {
@@ -200,12 +201,13 @@ impl Walk {
         late
     }
 
-    /// Notes a name that is written as a string.
+    /// Records a name that is written as a string.
     pub(super) fn name(&mut self, ident: &Ident) {
         self.name_behind(ident, 0);
     }
 
-    /// The same of a name that the parser may have no place of: it is the first string behind an offset.
+    /// Records a name that is written as a string. If the parser has no place for it, it is the first string after an
+    /// offset.
     pub(super) fn name_behind(&mut self, ident: &Ident, offset: u32) {
         let form = match ident.quote_style {
             Some('"') => Form::DoubleQuotedName,

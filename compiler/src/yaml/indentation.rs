@@ -1,7 +1,7 @@
 //! Rejects entries of flow collections that YAML requires to be indented deeper.
 //!
-//! By default, `granit-parser` accepts `key: [a,` with `b]` below `key`. Its option `strict_indentation` rejects
-//! that, but it also rejects a closing bracket on its own line below its key, which is common and which other readers
+//! `granit-parser` accepts `key: [a,` with `b]` below `key` by default. Its option `strict_indentation` rejects that,
+//! but it also rejects a closing bracket on its own line below its key, which is common and which other readers
 //! accept.
 
 use granit_parser::{Event, StructureStyle};

@@ -16,7 +16,7 @@ pub(super) fn find(pieces: &[Piece<'_>]) -> Option<Reading> {
                 }
                 Some(_) => {}
             },
-            // No bracket reaches over the end of a statement.
+            // Brackets can't cross the end of a statement.
             Kind::Symbol if piece.text == ";" && !open.is_empty() => break,
             _ => {}
         }

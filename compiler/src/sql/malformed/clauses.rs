@@ -1,4 +1,4 @@
-//! Clauses that are cut off, doubled or misspelt.
+//! Finds clauses that are truncated, duplicated or misspelt.
 
 use std::ops::Range;
 
@@ -6,7 +6,7 @@ use super::super::Reading;
 use super::super::scan::{Kind, Piece};
 use super::{malformed, words};
 
-/// Operators that need something on their right.
+/// Operators that need a right operand.
 const OPERATORS: &[&str] = &[
     "+", "-", "/", "%", "=", "==", "<", ">", "<=", ">=", "<>", "!=", "<=>", "||", "&", "|", "^", "~", "->",
     "=>", "::", ":", ".", ",", "|>",
@@ -16,7 +16,7 @@ pub(super) fn find(statement: &[Piece<'_>]) -> Option<Reading> {
     cut_off(statement).or_else(|| lone_comma(statement)).or_else(|| doubled(statement))
 }
 
-/// The text ends, or a bracket closes, where something must follow.
+/// Reports the end of the text, or a closing bracket, where something must follow.
 fn cut_off(statement: &[Piece<'_>]) -> Option<Reading> {
     let (last, before) = statement.split_last()?;
     let need = match last.kind {
@@ -66,14 +66,14 @@ fn doubled(statement: &[Piece<'_>]) -> Option<Reading> {
     })
 }
 
-/// Whether a word that could be a name is a keyword at its place.
+/// Returns whether a word that could be a name is a keyword in its place.
 fn is_keyword(piece: &Piece<'_>, before: Option<&Piece<'_>>, after: Option<&Piece<'_>>) -> bool {
     let named = before.is_some_and(|it| it.is("AS") || it.is_symbol(".") || it.is_symbol(":"));
     let used = after.is_some_and(|it| it.kind == Kind::Symbol || it.text == "[");
     piece.kind == Kind::Word && !named && !used
 }
 
-/// Whether a clause begins with this word, which is not a name then.
+/// Returns whether this word begins a clause, and is not a name.
 fn opens(piece: &Piece<'_>, after: Option<&Piece<'_>>) -> bool {
     let Some(after) = after else { return true };
     if piece.is_any(&["GROUP", "ORDER"]) {
@@ -87,7 +87,7 @@ fn opens(piece: &Piece<'_>, after: Option<&Piece<'_>>) -> bool {
         || piece.is_any(&["AND", "OR", "THEN", "ELSE"]) && after.kind != Kind::Symbol
 }
 
-/// A clause that stands where a name would be read as an alias.
+/// Reports a misspelt clause in a place where it would be parsed as an alias.
 pub(super) fn misspelt(statement: &[Piece<'_>], failed: &Range<u32>) -> Option<Reading> {
     let index = statement.iter().position(|piece| piece.at.start >= failed.start).unwrap_or(statement.len());
     let before = index.checked_sub(1);
@@ -114,7 +114,7 @@ fn clause(statement: &[Piece<'_>], index: usize) -> Option<Reading> {
     Some(meaning(word, meant))
 }
 
-/// `(SELCT a`: two words in a row after a bracket.
+/// Reports `(SELCT a`: two consecutive words after a bracket.
 fn select(statement: &[Piece<'_>], index: usize) -> Option<Reading> {
     let word = statement.get(index)?;
     let before = statement.get(index.checked_sub(1)?)?;
@@ -134,7 +134,7 @@ fn meaning(word: &Piece<'_>, meant: &str) -> Reading {
     malformed(word.at.clone(), &message, Some(help))
 }
 
-/// Whether the clause is still missing at this level of brackets, so that a name like it is no mere alias.
+/// Returns whether the clause is still missing at this level of brackets. If so, a similar name is not just an alias.
 fn fits(statement: &[Piece<'_>], index: usize, clause: &str) -> bool {
     let Some(word) = statement.get(index) else {
         return false;
@@ -151,7 +151,7 @@ fn fits(statement: &[Piece<'_>], index: usize, clause: &str) -> bool {
     match clause {
         "JOIN" => so_far.any(|piece| piece.is("FROM")),
         "FROM" => selected && !so_far.any(|piece| piece.is("FROM")),
-        // Before these there must be a table already.
+        // These clauses need a table before them.
         _ => {
             let words: Vec<&Piece<'_>> = so_far.collect();
             words.iter().any(|piece| piece.is("FROM")) && !words.iter().any(|it| it.is(clause))
@@ -178,7 +178,7 @@ fn begins_operand(piece: &Piece<'_>) -> bool {
 }
 
 fn near(word: &str, clause: &str) -> bool {
-    // Of a word of four letters, two edits leave too little.
+    // In a word of four letters, two edits leave too little.
     let limit = if clause.len() < 5 { 1 } else { 2 };
     distance(word, clause) <= limit
 }

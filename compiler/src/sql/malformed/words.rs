@@ -1,6 +1,6 @@
-//! Spark's words.
+//! Keywords of Spark.
 
-/// What a statement can begin with, those of Spark's scripts and of Delta Lake, Iceberg and Hudi included.
+/// Words that can begin a statement, including those of Spark's scripts, Delta Lake, Iceberg and Hudi.
 pub(super) const STARTERS: &[&str] = &[
     "ADD", "ALTER", "ANALYZE", "APPLY", "BEGIN", "CACHE", "CALL", "CASE", "CLEAR", "CLOSE", "COMMENT",
     "COMMIT", "COMPACT", "CONVERT", "COPY", "CREATE", "DECLARE", "DELETE", "DENY", "DESC", "DESCRIBE", "DFS",
@@ -12,7 +12,7 @@ pub(super) const STARTERS: &[&str] = &[
     "UPDATE", "USE", "VACUUM", "VALUES", "WHILE", "WITH",
 ];
 
-/// What needs something after it, and what that is.
+/// Words that need something after them, with its description.
 pub(super) const NEEDS: &[(&str, &str)] = &[
     ("WHERE", "a condition"),
     ("HAVING", "a condition"),
@@ -42,7 +42,7 @@ pub(super) const NEEDS: &[(&str, &str)] = &[
     ("USING", "columns or a source"),
 ];
 
-/// Words that carry a query on after a table or an expression, besides the clauses.
+/// Words other than clauses that continue a query after a table or an expression.
 pub(super) const CARRYING: &[&str] = &[
     "AS",
     "ASC",
@@ -94,7 +94,7 @@ pub(super) const CARRYING: &[&str] = &[
     "ZORDER",
 ];
 
-/// Clauses that can never follow one another directly: the first and what cannot be next.
+/// Clauses, with the words that can never follow them directly.
 pub(super) const NEVER: &[(&str, &[&str])] = &[
     ("SELECT", &["WHERE", "GROUP", "ORDER", "HAVING", "AND", "OR"]),
     ("FROM", &["FROM", "WHERE", "GROUP", "ORDER", "HAVING", "JOIN", "ON", "AND", "OR"]),
@@ -111,7 +111,7 @@ pub(super) const NEVER: &[(&str, &[&str])] = &[
     ("BETWEEN", &["AND", "OR", "BETWEEN"]),
 ];
 
-/// The words a misspelt one may be, and whether `BY` comes next.
+/// Clauses that are compared with misspelt words, and whether `BY` comes next.
 pub(super) const CLAUSES: &[(&str, bool)] = &[
     ("FROM", false),
     ("WHERE", false),
@@ -122,7 +122,7 @@ pub(super) const CLAUSES: &[(&str, bool)] = &[
     ("LIMIT", false),
 ];
 
-/// What a comma cannot stand before, unless it is a column's name.
+/// Words that can't follow a comma, unless they are names of columns.
 pub(super) const AFTER_LIST: &[&str] =
     &["FROM", "WHERE", "GROUP", "ORDER", "HAVING", "LIMIT", "UNION", "JOIN"];
 

@@ -1,4 +1,4 @@
-//! Which brackets of a text belong together.
+//! Pairs of brackets of a text.
 
 use std::collections::HashSet;
 
@@ -7,13 +7,13 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::keyword;
 
-/// The brackets of a text, found in one pass: they may be nested as deeply as the text is long.
+/// The brackets of a text. They are found in a single pass, because their nesting is not limited.
 pub(super) struct Brackets {
-    /// For each token that opens a bracket, the index behind the one that closes it; for others, their own.
+    /// The index after the closing bracket, for each token that opens one. Other tokens have their own index.
     ends: Vec<usize>,
     /// The number of `FROM` before each token.
     froms: Vec<usize>,
-    /// The tokens that open a bracket which has a `SELECT` of its own, before any pipe.
+    /// The tokens that open a bracket with a `SELECT` of its own, before any pipe.
     selecting: HashSet<usize>,
 }
 
@@ -53,12 +53,12 @@ impl Brackets {
         self.selecting.contains(&at)
     }
 
-    /// The index behind the bracket that closes the one at an index, if there are both.
+    /// Returns the index after the bracket that closes the one at an index, if there are both.
     pub(super) fn closed(&self, at: usize) -> Option<usize> {
         Some(self.end(at)).filter(|end| *end > at)
     }
 
-    /// Returns whether the brackets at an index are closed and have no `FROM` in them.
+    /// Returns whether the bracket at an index is closed and contains no `FROM`.
     pub(super) fn are_arguments(&self, at: usize) -> bool {
         let end = self.end(at);
         end > at && self.froms.get(at) == self.froms.get(end)

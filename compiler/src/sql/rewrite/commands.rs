@@ -1,4 +1,4 @@
-//! Statements of which only the names of tables and the query matter.
+//! Rewrites statements of which only the names of tables and the query matter.
 
 use std::ops::Range;
 
@@ -10,9 +10,9 @@ use super::{is_word, keyword};
 /// A statement that neither reads nor writes rows.
 struct Plain {
     first: &'static str,
-    /// The words that may be second; any where there are none.
+    /// The possible second words. If empty, any word.
     second: &'static [&'static str],
-    /// A statement of the same kind.
+    /// A statement of the same kind that the parser supports.
     like: &'static str,
 }
 
@@ -23,7 +23,7 @@ const fn plain(first: &'static str, second: &'static [&'static str], like: &'sta
 const SETTING: &str = "SET x = 1";
 const LISTING: &str = "SHOW TABLES";
 const DEFINITION: &str = "DROP TABLE x";
-/// What can be created or changed, beside tables and views.
+/// Objects that can be created or changed, except tables and views.
 const DEFINED: &[&str] = &["CATALOG", "DATABASE", "FUNCTION", "INDEX", "NAMESPACE", "SCHEMA", "VARIABLE"];
 
 const PLAIN: &[Plain] = &[
@@ -63,7 +63,8 @@ const PLAIN: &[Plain] = &[
     plain("USE", &[], LISTING),
 ];
 
-/// Rewrites each statement that is a command. A block of `BEGIN` and `END` that could not be flattened stays as it is.
+/// Rewrites all statements that are commands. A block of `BEGIN` and `END` that could not be flattened stays
+/// unchanged.
 pub(in crate::sql) fn commands(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
     if tokens.iter().any(|token| keyword(token) == Keyword::BEGIN) {
         return tokens.to_vec();
@@ -86,7 +87,7 @@ fn command(statement: &[TokenWithSpan]) -> Option<Vec<TokenWithSpan>> {
             if !plain.second.is_empty() && !rest.first().is_some_and(second) {
                 return None;
             }
-            // What a query in it reads would be lost.
+            // The lineage of a query in the command would be lost.
             let described = plain.first.starts_with("DESC");
             let query = |token: &TokenWithSpan| keyword(token) == Keyword::SELECT;
             match plain.first {
@@ -104,7 +105,8 @@ fn is_query(token: &TokenWithSpan) -> bool {
     matches!(keyword(token), Keyword::SELECT | Keyword::FROM)
 }
 
-/// `SET VAR (x, y) = (SELECT …)` and `DECLARE x INT DEFAULT (SELECT …)`: what is explained reads, and gives no rows.
+/// Rewrites `SET VAR (x, y) = (SELECT …)` and `DECLARE x INT DEFAULT (SELECT …)` to `EXPLAIN`, which reads and
+/// returns no rows.
 fn computed(statement: &[TokenWithSpan]) -> Option<Vec<TokenWithSpan>> {
     let value = statement.iter().position(|it| it.token == Token::Eq || keyword(it) == Keyword::DEFAULT)? + 1;
     let end = statement.iter().position(|it| it.token == Token::SemiColon).unwrap_or(statement.len());
@@ -113,7 +115,7 @@ fn computed(statement: &[TokenWithSpan]) -> Option<Vec<TokenWithSpan>> {
     Some(rewritten)
 }
 
-/// Tokens of plain words, all at the place of one token.
+/// Returns tokens of plain words, all at the place of one token.
 pub(super) fn words(text: &str, at: &TokenWithSpan) -> Vec<TokenWithSpan> {
     let token = |word: &str| match word {
         "=" => Token::Eq,
@@ -123,7 +125,7 @@ pub(super) fn words(text: &str, at: &TokenWithSpan) -> Vec<TokenWithSpan> {
     text.split(' ').map(|word| TokenWithSpan { token: token(word), span: at.span }).collect()
 }
 
-/// `CREATE TABLE t … AS SELECT …` without what stands between the name and the query.
+/// Rewrites `CREATE TABLE t … AS SELECT …` without the clauses between the name and the query.
 fn created(statement: &[TokenWithSpan]) -> Option<Vec<TokenWithSpan>> {
     let first = statement.first()?;
     let head = statement.iter().take_while(|token| {
@@ -144,7 +146,7 @@ fn created(statement: &[TokenWithSpan]) -> Option<Vec<TokenWithSpan>> {
     };
     let name = name(statement, kind + 1)?;
     let query = query(statement, name.end);
-    // It reads the table that it is like.
+    // It reads the table after `LIKE`.
     if query.is_none() && statement.iter().any(|token| keyword(token) == Keyword::LIKE) {
         return None;
     }
@@ -155,19 +157,19 @@ fn created(statement: &[TokenWithSpan]) -> Option<Vec<TokenWithSpan>> {
             rewritten.extend(words("AS", first));
             rewritten.extend_from_slice(&statement[query]);
         }
-        // It is defined by what is not SQL, such as a path.
+        // The view is not defined by SQL, but for example by a path.
         None if temporary => rewritten.extend(words("AS SELECT 1", first)),
         None => return Some(words(DEFINITION, first)),
     }
     Some(rewritten)
 }
 
-/// `EXPLAIN FORMATTED …` without the word that says how.
+/// Rewrites `EXPLAIN FORMATTED …` without the mode.
 fn explained(statement: &[TokenWithSpan]) -> Option<Vec<TokenWithSpan>> {
     let modes = ["CODEGEN", "COST", "EXTENDED", "FORMATTED"];
     let mode = statement.get(1).is_some_and(|it| modes.iter().any(|mode| is_word(it, mode)));
     let inner = statement.get(1 + usize::from(mode)..)?;
-    // Spark explains no explanation, and this must not recurse.
+    // Spark can't explain `EXPLAIN`, and this function must not recurse.
     if keyword(inner.first()?) == Keyword::EXPLAIN {
         return None;
     }
@@ -178,7 +180,7 @@ fn explained(statement: &[TokenWithSpan]) -> Option<Vec<TokenWithSpan>> {
     Some(rewritten)
 }
 
-/// `INSERT INTO t … SELECT …` without what stands between the name and the query.
+/// Rewrites `INSERT INTO t … SELECT …` without the clauses between the name and the query.
 fn inserted(statement: &[TokenWithSpan]) -> Option<Vec<TokenWithSpan>> {
     let into = statement.iter().position(|it| matches!(keyword(it), Keyword::INTO | Keyword::OVERWRITE))?;
     let table = statement.get(into + 1).is_some_and(|it| keyword(it) == Keyword::TABLE);
@@ -194,7 +196,8 @@ fn inserted(statement: &[TokenWithSpan]) -> Option<Vec<TokenWithSpan>> {
     Some(rewritten)
 }
 
-/// `FROM t INSERT INTO a SELECT … INSERT INTO b SELECT …`: what is read is explained, and each insert is a statement.
+/// Rewrites `FROM t INSERT INTO a SELECT … INSERT INTO b SELECT …` to an `EXPLAIN` of the source and one statement
+/// per insert.
 fn inserted_often(statement: &[TokenWithSpan]) -> Option<Vec<TokenWithSpan>> {
     let end = statement.iter().position(|it| it.token == Token::SemiColon).unwrap_or(statement.len());
     let statement = &statement[..end];
@@ -222,7 +225,7 @@ fn inserted_often(statement: &[TokenWithSpan]) -> Option<Vec<TokenWithSpan>> {
     rewritten.extend_from_slice(&statement[from..first]);
     for (start, end) in inserts.iter().zip(ends) {
         let insert = &statement[*start..end];
-        // A table there may be one of `WITH`.
+        // A table in it may be a CTE of `WITH`.
         if from > 0 && insert.iter().any(|token| keyword(token) == Keyword::FROM) {
             return None;
         }
@@ -236,7 +239,7 @@ fn is_temporary(token: &TokenWithSpan) -> bool {
     matches!(keyword(token), Keyword::TEMPORARY | Keyword::TEMP | Keyword::GLOBAL)
 }
 
-/// The name that stands at an index, behind `IF NOT EXISTS`.
+/// Returns the range of the name at an index, after `IF NOT EXISTS`.
 fn name(statement: &[TokenWithSpan], from: usize) -> Option<Range<usize>> {
     let guard = statement.iter().skip(from);
     let guard = guard.take_while(|it| matches!(keyword(it), Keyword::IF | Keyword::NOT | Keyword::EXISTS));
@@ -247,7 +250,7 @@ fn name(statement: &[TokenWithSpan], from: usize) -> Option<Range<usize>> {
         end += 1;
         match statement.get(end).map(|it| &it.token) {
             Some(Token::Period) => end += 1,
-            // A name that is an expression.
+            // The name is an expression.
             Some(Token::LParen) if is_identifier(&statement[start]) => return None,
             _ => return Some(start..end),
         }
@@ -258,7 +261,7 @@ fn is_identifier(token: &TokenWithSpan) -> bool {
     is_word(token, "IDENTIFIER")
 }
 
-/// From the first word of a query outside of brackets to the end of the statement.
+/// Returns the range from the first word of a query outside of brackets to the end of the statement.
 fn query(statement: &[TokenWithSpan], from: usize) -> Option<Range<usize>> {
     let mut depth = 0_usize;
     for (index, token) in statement.iter().enumerate().skip(from) {

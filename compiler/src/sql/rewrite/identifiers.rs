@@ -1,4 +1,4 @@
-//! `IDENTIFIER(…)`, which stands for a name: a constant is replaced by its name, anything else by one that
+//! Replaces `IDENTIFIER(…)`: a constant by its name, other expressions by a name that
 //! [`names::is_late`](super::super::names::is_late) recognizes.
 
 use std::fmt::Write as _;
@@ -35,12 +35,12 @@ pub(super) fn rewritten(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
     out
 }
 
-/// Returns whether `IDENTIFIER(` stands at an index.
+/// Returns whether `IDENTIFIER(` is at an index.
 pub(super) fn begins(tokens: &[TokenWithSpan], at: usize) -> bool {
     is_word(&tokens[at], "IDENTIFIER") && tokens.get(at + 1).is_some_and(|next| next.token == Token::LParen)
 }
 
-/// The value of strings that stand in a row or are joined by `||`.
+/// Returns the value of strings that are consecutive or joined by `||`.
 fn constant(tokens: &[TokenWithSpan]) -> Option<String> {
     let mut value = String::new();
     let mut operand = true;
@@ -59,7 +59,7 @@ fn constant(tokens: &[TokenWithSpan]) -> Option<String> {
     (!operand).then_some(value)
 }
 
-/// The parts of a name, without backticks.
+/// Returns the parts of a name, without backticks.
 fn parts(name: &str) -> Option<Vec<String>> {
     let mut parts = Vec::new();
     let mut rest = name.trim();
@@ -80,11 +80,11 @@ fn parts(name: &str) -> Option<Vec<String>> {
     }
 }
 
-/// A name that is only known when the statement runs. The same expression gives the same name.
+/// Returns a name that is only known at run time. Equal expressions have equal names.
 fn late(tokens: &[TokenWithSpan]) -> String {
     let mut name = LATE.to_owned();
     for token in tokens {
-        // Writing to a text can't fail.
+        // Writing to a `String` can't fail.
         let _ = write!(name, "{} ", token.token);
     }
     name.push(')');

@@ -1,4 +1,4 @@
-//! Parts of queries that say nothing of what is read or grouped, and that the parser does not know.
+//! Removes parts of queries that are irrelevant for lineage and grouping, and that the parser doesn't support.
 
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
@@ -29,14 +29,14 @@ pub(super) fn rewritten(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
         let trimmed = trimmed(tokens, index);
         let function = match keyword(&token) {
             Keyword::TRIM => brackets.are_arguments(index + 1),
-            // One of an array and a condition, and not of a query.
+            // `EXISTS` of an array and a condition, and not of a query.
             Keyword::EXISTS => begins_argument(tokens, index + 1),
             _ => false,
         };
         if let Some(name) = trimmed {
             token.token = Token::make_word(name, None);
         } else if let (true, Token::Word(word)) = (function, &mut token.token) {
-            // A function like any other.
+            // Handle it like an ordinary function.
             word.keyword = Keyword::NoKeyword;
         }
         out.push(token);
@@ -55,15 +55,15 @@ pub(super) fn rewritten(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
     out
 }
 
-/// The `GROUPING SETS` that are not closed yet. Spark adds nested sets to the outer ones, so nesting is removed.
+/// The open `GROUPING SETS`. Spark adds nested sets to the outer ones, so nesting is removed.
 #[derive(Default)]
 struct Sets {
-    /// The indices behind them, and whether they are in others.
+    /// The indices after their ends, and whether they are nested.
     ends: Vec<(usize, bool)>,
 }
 
 impl Sets {
-    /// Returns how many tokens at an index only say that sets are in others.
+    /// Returns the number of tokens at an index that only mark nested sets.
     fn nested(&mut self, tokens: &[TokenWithSpan], at: usize, brackets: &Brackets) -> Option<usize> {
         if let Some((end, nested)) = self.ends.last().copied()
             && end == at + 1
@@ -80,13 +80,13 @@ impl Sets {
     }
 }
 
-/// `MAX RECURSION LEVEL 10`.
+/// Returns the number of tokens of `MAX RECURSION LEVEL 10`.
 fn recursion_limit(tokens: &[TokenWithSpan], at: usize) -> Option<usize> {
     let is = |offset: usize, word: &str| tokens.get(at + offset).is_some_and(|it| is_word(it, word));
     (is(0, "MAX") && is(1, "RECURSION") && is(2, "LEVEL")).then_some(4)
 }
 
-/// `EXCEPT (a, b.c)` behind a star.
+/// Returns the number of tokens of `EXCEPT (a, b.c)` after a star.
 fn exception(
     before: &TokenWithSpan,
     tokens: &[TokenWithSpan],
@@ -101,7 +101,7 @@ fn exception(
     (excepts && open && !query && tokens[at + 2].token != Token::LParen).then(|| brackets.end(at + 1) - at)
 }
 
-/// The function that `TRIM(LEADING FROM …)` and the like are.
+/// Returns the function that is equivalent to `TRIM(LEADING FROM …)` and similar forms.
 fn trimmed(tokens: &[TokenWithSpan], at: usize) -> Option<&'static str> {
     let next = |offset: usize| tokens.get(at + offset).map_or(Keyword::NoKeyword, keyword);
     let open = tokens.get(at + 1)?.token == Token::LParen;
@@ -116,7 +116,7 @@ fn trimmed(tokens: &[TokenWithSpan], at: usize) -> Option<&'static str> {
     }
 }
 
-/// Returns whether a bracket at an index begins with what is no query.
+/// Returns whether the content of a bracket at an index is not a query.
 fn begins_argument(tokens: &[TokenWithSpan], at: usize) -> bool {
     let open = tokens.get(at).is_some_and(|it| it.token == Token::LParen);
     let queries = [Keyword::SELECT, Keyword::FROM, Keyword::VALUES, Keyword::TABLE, Keyword::WITH];
@@ -124,14 +124,14 @@ fn begins_argument(tokens: &[TokenWithSpan], at: usize) -> bool {
     open && tokens.get(at + 1).is_some_and(argument)
 }
 
-/// Returns how many tokens at an index are the collation of a type: `STRING COLLATE UNICODE`.
+/// Returns the number of tokens at an index that are the collation of a type: `STRING COLLATE UNICODE`.
 fn collation(tokens: &[TokenWithSpan], at: usize) -> usize {
     let typed = at.checked_sub(1).is_some_and(|before| keyword(&tokens[before]) == Keyword::STRING);
     let collated = tokens.get(at).is_some_and(|it| keyword(it) == Keyword::COLLATE);
     if typed && collated { 2 } else { 0 }
 }
 
-/// Whether `!` stands for `NOT` in front of a predicate.
+/// Returns whether `!` stands for `NOT` before a predicate.
 fn negates(tokens: &[TokenWithSpan], at: usize) -> bool {
     tokens[at].token == Token::ExclamationMark
         && tokens.get(at + 1).is_some_and(|next| {
@@ -153,7 +153,7 @@ fn before_is_select(out: &[TokenWithSpan]) -> bool {
     out.len().checked_sub(2).is_some_and(|before| keyword(&out[before]) == Keyword::SELECT)
 }
 
-/// Where the description of a script ends: before the table that it reads, or the end of the query.
+/// Returns the end of the description of a script: the table that it reads, or the end of the query.
 fn script_end(tokens: &[TokenWithSpan], from: usize) -> usize {
     let mut depth = 0_usize;
     for (index, token) in tokens.iter().enumerate().skip(from) {

@@ -1,4 +1,4 @@
-//! Pipe operators in forms that the parser does not know.
+//! Rewrites pipe operators in forms that the parser doesn't support.
 
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
@@ -9,7 +9,7 @@ use super::{is_word, keyword};
 pub(super) fn rewritten(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
     let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
     let brackets = Brackets::of(tokens);
-    // For each open bracket and the text around, whether it is in a `SELECT` or `EXTEND` behind a pipe.
+    // For the text and each open bracket: set inside a `SELECT` or `EXTEND` after a pipe.
     let mut projects = vec![false];
     let mut index = 0;
     while let Some(token) = tokens.get(index) {
@@ -53,19 +53,19 @@ pub(super) fn rewritten(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
     out
 }
 
-/// Returns whether a query in brackets begins with `FROM` at an index, and has no `SELECT`.
+/// Returns whether a bracketed query begins with `FROM` at an index, and has no `SELECT`.
 fn from_alone(tokens: &[TokenWithSpan], at: usize, brackets: &Brackets) -> bool {
     tokens.get(at).is_some_and(|token| keyword(token) == Keyword::FROM) && !brackets.selects(at - 1)
 }
 
-/// `SELECT DISTINCT`: the [layout](super::layout::Layout::is_distinct_pipe) knows of the second word.
+/// Removes the `DISTINCT` of `SELECT DISTINCT`, which the [layout](super::layout::Layout::is_distinct_pipe) records.
 fn distinct(tokens: &[TokenWithSpan], at: usize, out: &mut Vec<TokenWithSpan>) -> usize {
     out.push(tokens[at].clone());
     1 + usize::from(tokens.get(at + 1).is_some_and(|next| keyword(next) == Keyword::DISTINCT))
 }
 
-/// `UNION TABLE t`: the parser wants brackets around the query, and `DISTINCT` behind the other operators. (`TABLE` is
-/// `FROM` by now.)
+/// Rewrites `UNION TABLE t`: the parser needs brackets around the query, and `DISTINCT` after the other operators.
+/// `TABLE` has already been replaced by `FROM`.
 fn set_operation(tokens: &[TokenWithSpan], at: usize, out: &mut Vec<TokenWithSpan>) -> usize {
     let word = |text: &str| TokenWithSpan { token: Token::make_keyword(text), span: tokens[at].span };
     let operator = keyword(&tokens[at]);
@@ -91,7 +91,7 @@ fn set_operation(tokens: &[TokenWithSpan], at: usize, out: &mut Vec<TokenWithSpa
     next - at
 }
 
-/// `UNPIVOT INCLUDE NULLS (…)`, of which nothing matters but that the columns are others behind it.
+/// Replaces `UNPIVOT INCLUDE NULLS (…)` by a constant one. Only the change of the columns matters.
 fn unpivot(tokens: &[TokenWithSpan], at: usize, brackets: &Brackets, out: &mut Vec<TokenWithSpan>) -> usize {
     let is = |offset: usize, text: &str| tokens.get(at + offset).is_some_and(|it| is_word(it, text));
     let nulls = if (is(1, "INCLUDE") || is(1, "EXCLUDE")) && is(2, "NULLS") { 2 } else { 0 };
@@ -110,7 +110,7 @@ fn unpivot(tokens: &[TokenWithSpan], at: usize, brackets: &Brackets, out: &mut V
     end - at
 }
 
-/// Returns how many tokens at an index are `WINDOW w AS (…), …` without a query in it.
+/// Returns the number of tokens at an index that are `WINDOW w AS (…), …` without a query.
 fn windows(tokens: &[TokenWithSpan], at: usize, brackets: &Brackets) -> usize {
     let mut next = at;
     loop {

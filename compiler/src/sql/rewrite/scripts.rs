@@ -1,4 +1,4 @@
-//! Scripts of `BEGIN` and `END`.
+//! Flattens scripts with `BEGIN` and `END`.
 
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
@@ -6,14 +6,14 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 use super::commands::words;
 use super::{is_word, keyword};
 
-/// A script as a series of statements. Each condition is explained, as it reads and does not write.
+/// A script as a sequence of statements. Conditions are explained, because they read and don't write.
 pub(in crate::sql) struct Script {
     pub(in crate::sql) tokens: Vec<TokenWithSpan>,
     /// The number of statements before `BEGIN`.
     pub(in crate::sql) before: usize,
 }
 
-/// Returns nothing where there is no block, or where its words do not fit together.
+/// Returns `None` if there is no block, or if its keywords don't match.
 pub(in crate::sql) fn flattened(tokens: &[TokenWithSpan]) -> Option<Script> {
     let (at, before) = block(tokens)?;
     let mut pass = Pass { tokens, at, out: tokens[..at].to_vec(), open: Vec::new() };
@@ -23,7 +23,7 @@ pub(in crate::sql) fn flattened(tokens: &[TokenWithSpan]) -> Option<Script> {
     pass.open.is_empty().then_some(Script { tokens: pass.out, before })
 }
 
-/// The index of the first statement that is a block, and how many statements stand before it.
+/// Returns the index of the first statement that is a block, and the number of statements before it.
 pub(super) fn block(tokens: &[TokenWithSpan]) -> Option<(usize, usize)> {
     let (mut before, mut first) = (0, true);
     for (index, token) in tokens.iter().enumerate() {
@@ -45,7 +45,7 @@ pub(super) fn block(tokens: &[TokenWithSpan]) -> Option<(usize, usize)> {
     None
 }
 
-/// The index behind the label of a block or loop, if there is one at an index.
+/// Returns the index after the label of a block or loop, if there is one at an index.
 fn label_end(tokens: &[TokenWithSpan], at: usize) -> usize {
     let labels = matches!(tokens[at].token, Token::Word(_));
     if !labels || tokens.get(at + 1).is_none_or(|next| next.token != Token::Colon) {
@@ -63,7 +63,7 @@ struct Pass<'a> {
     /// The index of the next statement.
     at: usize,
     out: Vec<TokenWithSpan>,
-    /// The words that opened what is open.
+    /// The keywords of the open blocks.
     open: Vec<&'static str>,
 }
 
@@ -72,7 +72,7 @@ impl Pass<'_> {
         self.tokens.get(index).is_some_and(|token| is_word(token, word))
     }
 
-    /// Takes the next statement, or the next words that order statements.
+    /// Handles the next statement, or the next control keywords.
     fn next(&mut self) -> Option<()> {
         self.at = label_end(self.tokens, self.at);
         let token = &self.tokens[self.at];
@@ -127,7 +127,7 @@ impl Pass<'_> {
         }
     }
 
-    /// `END IF`, `END name`, …
+    /// Handles `END IF`, `END name`, …
     fn end(&mut self) -> Option<()> {
         let opened = self.open.pop()?;
         self.at += 1;
@@ -147,7 +147,7 @@ impl Pass<'_> {
         self.is(self.at, "DECLARE") && kind && self.is(self.at + 2, "HANDLER")
     }
 
-    /// `DECLARE EXIT HANDLER FOR SQLSTATE '22012', NOT FOUND`, up to the statement that handles these.
+    /// Skips `DECLARE EXIT HANDLER FOR SQLSTATE '22012', NOT FOUND`, up to the statement that handles these.
     fn handler(&mut self) {
         self.at += 4;
         loop {
@@ -163,7 +163,7 @@ impl Pass<'_> {
         }
     }
 
-    /// `FOR row AS SELECT … DO`.
+    /// Handles `FOR row AS SELECT … DO`.
     fn query(&mut self) -> Option<()> {
         if self.is(self.at + 1, "AS") {
             self.at += 2;
@@ -175,7 +175,7 @@ impl Pass<'_> {
         Some(())
     }
 
-    /// An expression up to a word, which is taken as well where it belongs to nothing else.
+    /// Handles an expression up to a keyword. The keyword is skipped if `take` is set.
     fn condition(&mut self, last: &str, take: bool) -> Option<()> {
         let end = self.find(last)?;
         let first = self.tokens.get(self.at)?;
@@ -186,7 +186,7 @@ impl Pass<'_> {
         Some(())
     }
 
-    /// The index of a word outside of brackets and of `CASE … END`.
+    /// Returns the index of a word outside of brackets and of `CASE … END`.
     fn find(&self, word: &str) -> Option<usize> {
         let (mut depth, mut cases) = (0_usize, 0_usize);
         for (index, token) in self.tokens.iter().enumerate().skip(self.at) {

@@ -6,11 +6,11 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 use super::brackets::Brackets;
 use super::keyword;
 
-/// Makes subqueries of them, without what says how their rows are distributed.
+/// Replaces these tables by subqueries, without the clauses about the distribution of their rows.
 pub(super) fn rewritten(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
     let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
     let brackets = Brackets::of(tokens);
-    // Where the tables that are open end.
+    // The ends of the open tables.
     let mut ends: Vec<usize> = Vec::new();
     let mut index = 0;
     while let Some(token) = tokens.get(index) {
@@ -36,7 +36,7 @@ pub(super) fn rewritten(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
     out
 }
 
-/// Returns whether `TABLE(` stands at an index, and is an argument.
+/// Returns whether an argument `TABLE(` is at an index.
 pub(super) fn begins(tokens: &[TokenWithSpan], at: usize) -> bool {
     let before = at.checked_sub(1).and_then(|before| tokens.get(before)).map(|it| &it.token);
     keyword(&tokens[at]) == Keyword::TABLE
@@ -49,7 +49,7 @@ fn is_query(token: &TokenWithSpan) -> bool {
     token.token == Token::LParen || begins.contains(&keyword(token))
 }
 
-/// The index behind what says how the rows of a table are distributed.
+/// Returns the index after the clauses about the distribution of a table's rows.
 fn distributed(tokens: &[TokenWithSpan], from: usize, brackets: &Brackets) -> usize {
     let clauses = [Keyword::WITH, Keyword::PARTITION, Keyword::DISTRIBUTE, Keyword::ORDER, Keyword::SORT];
     let mut index = from;

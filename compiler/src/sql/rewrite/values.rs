@@ -1,4 +1,4 @@
-//! `VALUES` without brackets around each row, and with a name behind them.
+//! Rewrites `VALUES` without brackets around each row, and with an alias.
 
 use std::ops::Range;
 
@@ -7,7 +7,7 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 
 use super::keyword;
 
-/// Puts each row of `VALUES` in brackets, and leaves out the name that stands behind a query of them.
+/// Puts each row of `VALUES` in brackets, and removes the alias after a query of them.
 pub(super) fn rewritten(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
     let mut out: Vec<TokenWithSpan> = Vec::with_capacity(tokens.len());
     let mut index = 0;
@@ -45,7 +45,7 @@ pub(super) fn rewritten(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
     out
 }
 
-/// Whether a query may begin behind a token, and not the tables of one.
+/// Returns whether a query may begin after a token, and not a table in its `FROM` clause.
 fn begins_query(token: &TokenWithSpan) -> bool {
     match keyword(token) {
         Keyword::AS
@@ -58,7 +58,7 @@ fn begins_query(token: &TokenWithSpan) -> bool {
     }
 }
 
-/// The tokens of a row, up to what can't belong to it.
+/// Returns the tokens of a row, up to the first one that can't belong to it.
 fn row(tokens: &[TokenWithSpan], from: usize) -> Range<usize> {
     let mut depth = 0_usize;
     let mut operand = false;
@@ -108,12 +108,12 @@ fn ends_rows(token: &TokenWithSpan) -> bool {
     )
 }
 
-/// Whether one pair of brackets is around the row.
+/// Returns whether the row is in brackets.
 fn whole_bracket(tokens: &[TokenWithSpan], row: &Range<usize>) -> bool {
     tokens.get(row.start).is_some_and(|first| first.token == Token::LParen)
 }
 
-/// Returns how many tokens at an index are a name with its columns, or with `AS` the columns alone.
+/// Returns the number of tokens at an index that are an alias with its columns, or after `AS` the columns alone.
 fn alias(tokens: &[TokenWithSpan], from: usize) -> usize {
     let explicit = usize::from(tokens.get(from).is_some_and(|it| keyword(it) == Keyword::AS));
     let opens = |index: usize| tokens.get(index).is_some_and(|it| it.token == Token::LParen);

@@ -1,7 +1,7 @@
 use super::slice;
 use crate::sql::{Detail, Reading, read};
 
-/// Each text is malformed at the part given, with this message and help.
+/// Checks that each text is malformed at the given part, with this message and help.
 fn malformed(cases: &[(&str, &str, &str, &str)]) {
     for (sql, part, message, help) in cases {
         match read(sql, Detail::Shape) {
@@ -17,7 +17,7 @@ fn malformed(cases: &[(&str, &str, &str, &str)]) {
     }
 }
 
-/// None of the texts is the user's error for certain.
+/// Checks that none of the texts is reported as malformed.
 fn not_malformed(cases: &[&str]) {
     for sql in cases {
         let reading = read(sql, Detail::Shape);

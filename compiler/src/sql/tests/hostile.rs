@@ -42,7 +42,7 @@ fn check(sql: &str) {
     }
 }
 
-/// Ninety-nine times one thing made of two of the one before.
+/// Returns ninety-nine definitions, each of which uses the previous one twice.
 fn doubling(first: &str, next: impl Fn(usize, usize) -> String) -> String {
     let rest: String = (1..100).map(|name| next(name - 1, name)).collect();
     format!("{first}{rest}")
@@ -174,7 +174,7 @@ fn hostile_texts_to_rewrite_end_in_an_answer() {
     }
 }
 
-/// A text that executes a text that executes a text, and so on.
+/// Returns a text that executes a text that executes a text, and so on.
 fn executed(times: usize) -> String {
     (0..times).fold("SELECT 1".to_owned(), |text, _| {
         let escaped = text.replace('\\', "\\\\").replace('\'', "\\'");

@@ -1,4 +1,4 @@
-//! What the dialect reads by itself, for speed, is what the parser makes of it.
+//! Checks that the dialect's fast path returns the same as the parser.
 
 use sqlparser::ast::Statement;
 use sqlparser::dialect::{Dialect, SparkSqlDialect};
@@ -7,7 +7,7 @@ use sqlparser::tokenizer::Tokenizer;
 
 use crate::sql::dialect::Spark;
 
-/// Both are given the same tokens, so that nothing differs but the parsers.
+/// Both parsers get the same tokens, so that only the parsers differ.
 fn parsed(sql: &str, dialect: &dyn Dialect) -> Result<Vec<Statement>, ParserError> {
     let tokens = Tokenizer::new(&SparkSqlDialect, sql).with_unescape(false).tokenize_with_location().unwrap();
     Parser::new(dialect).with_tokens_with_locations(tokens).parse_statements()
@@ -83,7 +83,7 @@ fn quick_answers_are_those_of_the_parser() {
             format!("SELECT a FROM t JOIN u ON {operand} = u.x GROUP BY {operand}, b HAVING {operand} > 1"),
             format!("SELECT a FROM t ORDER BY {operand} DESC LIMIT 1; SELECT {operand}"),
             format!("INSERT INTO t VALUES ({operand}, 1)"),
-            // Two texts in a row are one in Spark, which the other dialect does not know.
+            // In Spark, consecutive texts are one. The other dialect doesn't support that.
             if operand.ends_with('\'') { String::new() } else { format!("SELECT {operand} {operand}") },
             format!("SELECT ({operand}"),
         ]
@@ -93,7 +93,7 @@ fn quick_answers_are_those_of_the_parser() {
             let (ours, theirs) = (parsed(&sql, &Spark { versions: false }), parsed(&sql, &SparkSqlDialect));
             match (&ours, &theirs) {
                 (Ok(ours), Ok(theirs)) => assert_eq!(format!("{ours:?}"), format!("{theirs:?}"), "{sql}"),
-                // Ours knows more of Spark.
+                // This dialect supports more of Spark.
                 (Ok(_), Err(_)) => {}
                 (Err(ours), theirs) => assert!(theirs.is_err(), "{sql}: {ours}"),
             }

@@ -1,4 +1,4 @@
-//! What is read only after it has been rewritten.
+//! Forms that are parsed only after they are rewritten.
 
 use super::{known, slice};
 use crate::sql::{Detail, Form, Reading, read};

@@ -1,4 +1,4 @@
-//! Scripts of `BEGIN` and `END`.
+//! Scripts with `BEGIN` and `END`.
 
 use super::known;
 use crate::sql::{Detail, Reading, StatementKind, read};

@@ -1,9 +1,9 @@
-//! What only streams care about.
+//! Facts that matter for streams only.
 
 use super::{shape, slice};
 use crate::sql::{ClauseKind, Operand, Side};
 
-/// Each was tried with Spark 4.1: what has no bound here is refused there in an outer join.
+/// All cases were tested with Spark 4.1: it rejects outer joins with the conditions that have no bound here.
 #[test]
 fn bounds_are_those_that_spark_derives() {
     let cases: &[(&str, &[(&str, &str)])] = &[

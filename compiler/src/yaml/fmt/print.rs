@@ -26,7 +26,7 @@ pub(super) fn print(lexemes: &[Lexeme<'_>], size: usize) -> String {
 struct Printer<'s, 'l> {
     out: String,
     levels: Levels,
-    /// For each open flow collection, the indentation of the line that it begins on.
+    /// The indentation of the first line of each open flow collection.
     flow: Vec<usize>,
     /// The indentation of the current line, for flow collections.
     line: usize,
