@@ -276,7 +276,7 @@ impl Graph {
 
     /// Returns whether a workload that consumes its own output is an error. A batch job can read its output of the
     /// previous run. A stream that reads its own output never ends, and a job that waits for its own output never
-    /// starts. Topics are excluded, because topics with the same name may be on different brokers.
+    /// starts. Streams may read a topic with the name of their output, because it may be on a different broker.
     fn never_rests(&self, at: usize) -> bool {
         let node = &self.nodes[at];
         let itself = self.edges.get(&(at, at));

@@ -33,7 +33,7 @@ pub struct Dag {
     pub schedule: Schedule,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_date: Option<Date>,
-    /// An IANA name. It applies to the cron expression and the start date.
+    /// The IANA name of the time zone of the cron expression and the start date.
     pub timezone: String,
     pub catchup: bool,
     pub max_active_runs: u32,
@@ -42,7 +42,7 @@ pub struct Dag {
     /// Set if no run is started by time.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub suspended: bool,
-    /// Maximum time from queueing a run to its end. Later runs are reported, and are not stopped.
+    /// Maximum time from queueing a run to its end. A run that exceeds it is reported, and is not stopped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_seconds: Option<u64>,
     pub tasks: Vec<Task>,

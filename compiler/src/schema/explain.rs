@@ -306,7 +306,7 @@ impl<'t> Pass<'_, 't> {
     }
 }
 
-/// Returns the member whose key is the most similar to `key`.
+/// Returns the member with the name of the field that is most similar to `key`, if it exists.
 fn near_member<'t>(node: NodeRef<'t>, key: &str, fields: &[String]) -> Option<Member<'t>> {
     node.member(nearest(key, fields.iter().map(String::as_str))?)
 }

@@ -295,7 +295,7 @@ impl Walk {
         }
     }
 
-    /// Records a path as written. The parser has no place for it.
+    /// Records an output path. The parser has no place for it.
     fn write_path(&mut self, name: String, format: String) {
         let table = TableRef { name, at: 0..0, path_format: Some(format) };
         self.writes.add(table);

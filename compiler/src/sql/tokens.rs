@@ -123,8 +123,7 @@ fn is_apart(byte: u8) -> bool {
 
 fn word(text: &str) -> Option<(Token, usize)> {
     let length = text.bytes().take_while(|byte| is_part(*byte)).count();
-    // The word may be the prefix of a literal. Words with letters of other alphabets are not plain, because their
-    // next character is no piece.
+    // The word may be the prefix of a literal. Letters of other alphabets, which could continue it, begin no piece.
     if text[length..].starts_with('\'') {
         return None;
     }

@@ -162,7 +162,7 @@ codes! {
     SAME_COLUMN = 123, Warning, "Two output columns have the same name";
     BAD_SINK = 124, Error, "Fields of a sink that do not go together";
 
-    // SQL again.
+    // SQL, continued.
     UNKNOWN_FUNCTION = 130, Warning, "A function that Spark does not have";
     UNGROUPED_COLUMN = 131, Error, "A column that is neither grouped nor aggregated";
 

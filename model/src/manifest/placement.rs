@@ -12,7 +12,7 @@ use super::{KubernetesName, LabelKey, LabelValue};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Placement {
-    /// The allowed backends. The first one that is available is used.
+    /// The allowed backends. The first one that the Runner supports is used.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(extend("uniqueItems" = true))]
     pub backends: Vec<Backend>,

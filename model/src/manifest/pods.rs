@@ -20,7 +20,7 @@ pub struct Pods {
     /// The pods of the executors.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub executors: Option<Box<Pod>>,
-    /// When images are pulled.
+    /// The image pull policy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_pull_policy: Option<PullPolicy>,
     /// Secrets with the credentials of image registries.
@@ -34,7 +34,7 @@ impl Pods {
     }
 }
 
-/// When images are pulled.
+/// The image pull policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum PullPolicy {
     /// Images are pulled at every start.
@@ -239,7 +239,7 @@ pub struct Toleration {
     /// The taint's value, for `Equal`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value: Option<LabelValue>,
-    /// The effect of the taint. If omitted, all effects match.
+    /// The effect that is tolerated. If omitted, all effects are tolerated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub effect: Option<TolerationEffect>,
     /// Time that the pod stays on a node after the node gets a matching taint with the effect `NoExecute`.

@@ -15,7 +15,7 @@ use super::{Cron, DataRef, Date, Duration, Location, TimeZone};
 pub enum Run {
     /// Runs at scheduled times.
     Schedule(Schedule),
-    /// Runs when the workload's inputs are complete.
+    /// Runs when assets are complete, such as the inputs of the workload.
     OnAssets(AssetTrigger),
     /// Runs only on request.
     Manual(Manual),
@@ -104,7 +104,8 @@ pub struct Schedule {
     /// missed runs start if `catchup` is set; otherwise only the last one does.
     #[serde(default)]
     pub suspended: bool,
-    /// Maximum time from queueing a run to its end. Later runs are reported to the owner, and are not stopped.
+    /// Maximum time from queueing a run to its end. A run that exceeds it is reported to the owner, and is not
+    /// stopped.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deadline: Option<Duration>,
 }
@@ -137,7 +138,7 @@ impl Schedule {
     }
 }
 
-/// Runs when the workload's inputs are complete.
+/// Runs when assets are complete, such as the inputs of the workload.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = exactly_one)]
@@ -328,7 +329,7 @@ pub enum Reset {
     /// Applies such a change only with `--allow-reset`.
     #[default]
     Ask,
-    /// Applies such a change and starts a new checkpoint. The old checkpoint is not deleted.
+    /// Applies such a change with a new checkpoint. The content of the old one is moved aside.
     Allow,
 }
 

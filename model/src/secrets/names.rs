@@ -112,7 +112,7 @@ fn is_last_word(name: &[u8], word: &[u8]) -> bool {
     last.eq_ignore_ascii_case(word) && begins
 }
 
-/// Decides whether the value of a named field of a manifest is a secret.
+/// Returns the kind of secret if the value of a named field of a manifest is one.
 pub fn by_name(name: &str, value: &str) -> Option<Kind> {
     // The field `secret` of a manifest contains the name of a secret.
     let strength = strength(name.trim_start_matches('-')).filter(|_| name != "secret")?;

@@ -21,8 +21,8 @@ pub(super) fn check(subject: &mut Subject<'_>, query: &Query<'_>) {
     }
 }
 
-/// Reports outer joins that preserve rows of the table. A row without a match may get one for as long as the stream
-/// runs.
+/// Reports joins that wait for matches of the table's rows. A row without a match may get one for as long as the
+/// stream runs.
 fn with_table(subject: &mut Subject<'_>, join: &Join, stream: Side) {
     let waits = match join.kind {
         JoinKind::Left | JoinKind::Semi | JoinKind::Anti => stream == Side::Right,

@@ -29,7 +29,7 @@ pub(super) fn check(subject: &mut Subject<'_>, stream: &Stream) {
 const TABLES: &[&str] = &["iceberg", "delta"];
 const FILES: &[&str] = &["parquet", "orc", "json", "csv", "avro", "text"];
 
-/// Checks the output mode of files and tables. They are append-only: no format supports changed rows.
+/// Checks the output mode of files and tables. No format supports changed rows, and files can't be replaced.
 fn output_mode(subject: &mut Subject<'_>, stream: &Stream) {
     let mode = stream.output_mode;
     let (what, only_added) = match &stream.sink {

@@ -135,7 +135,7 @@ impl Pass<'_> {
             self.is(self.at, opened).then_some(())?;
             self.at += 1;
         }
-        // The label.
+        // The optional label.
         let end = self.statement_end();
         (end - self.at < 2).then_some(())?;
         self.at = end;
