@@ -162,7 +162,7 @@ impl Dialect for Spark {
         true
     }
 
-    /// Spark doesn't support it. It is parsed so that it can be rejected by name.
+    /// Accepts `LIMIT 1, 2`, which Spark doesn't support, so that it can be rejected by name.
     fn supports_limit_comma(&self) -> bool {
         true
     }
@@ -207,7 +207,7 @@ impl Dialect for Spark {
         true
     }
 
-    /// `INTERVAL '5 minutes'` has no separate unit.
+    /// Accepts `INTERVAL '5 minutes'`, which has no separate unit.
     fn require_interval_qualifier(&self) -> bool {
         false
     }

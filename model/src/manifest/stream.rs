@@ -628,6 +628,6 @@ impl State {
 pub enum StateStore {
     /// In the heap of the executors, Spark's default.
     Memory,
-    /// In RocksDB, outside the heap. Suitable for large state.
+    /// In a database outside the heap (`rocksdb`). Suitable for large state.
     Rocksdb,
 }
