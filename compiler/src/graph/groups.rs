@@ -175,7 +175,7 @@ fn name(group: &Group<'_>) -> Option<Diagnostic> {
     let diagnostic = Diagnostic::new(Code::GROUP_NAME, message)
         .at(member.at, "the group")
         .at(workload.at, "the workload")
-        .help("give the group a name of its own: by `domain/name`, and by its DAG, it is told from all workloads");
+        .help("give the group another name: its `domain/name` and its DAG must differ from those of all workloads");
     Some(diagnostic)
 }
 

@@ -102,7 +102,7 @@ pub(super) fn own(part: &Part, run: &Run) -> Orchestrator {
 /// Returns the DAGs of all groups. `parts` has an entry for each node that is in a group.
 pub(crate) fn grouped(graph: &Graph, parts: &BTreeMap<usize, Part>) -> Vec<Primitive> {
     let group = |group: &Group<'_>| {
-        let part = |at| parts.get(at).expect("whoever compiles makes primitives of all workloads of a group");
+        let part = |at| parts.get(at).expect("all workloads of a group have primitives");
         let parts: Vec<&Part> = group.members.iter().map(part).collect();
         let run = group.run().expect("a group in which each waits for another is refused as a circle");
         let body = Body::Orchestrator(Box::new(of_group(group, &parts, run)));

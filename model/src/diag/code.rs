@@ -158,7 +158,7 @@ codes! {
     UNUSED_SOURCE = 119, Warning, "A source that the query does not read";
     UNKNOWN_COLUMN = 120, Error, "A column that the source does not have";
     SINK_COLUMNS = 121, Error, "The query does not give what the sink takes";
-    NEVER_COMPLETE = 122, Error, "Nothing of a stream's data can be told to be complete";
+    NEVER_COMPLETE = 122, Error, "No data of the stream can be reported as complete";
     SAME_COLUMN = 123, Warning, "Two output columns have the same name";
     BAD_SINK = 124, Error, "Fields of a sink that do not go together";
 

@@ -1,4 +1,4 @@
-//! What holds of every text, however strange.
+//! Properties of every text.
 
 use std::time::{Duration, Instant};
 

@@ -46,7 +46,7 @@ fn with_table(subject: &mut Subject<'_>, join: &Join, stream: Side) {
 fn two_streams(subject: &mut Subject<'_>, query: &Query<'_>, join: &Join) {
     let at = subject.sql_at(&join.at);
     if join.kind == JoinKind::Anti {
-        let message = "rows without a partner can't be told from rows whose partner is late";
+        let message = "rows without a partner look like rows whose partner is late";
         let help = "make it a left join, and keep the rows whose right side is null";
         return subject.problem(Code::NOT_STREAMABLE, message, at, "not on two streams", help);
     }

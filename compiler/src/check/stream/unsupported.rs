@@ -129,7 +129,7 @@ fn set_operation(query: &Query<'_>, operation: &SetOperation) -> Option<(&'stati
             Some(("a stream can't be intersected", "join the two sides by `LEFT SEMI JOIN` instead"))
         }
         "except" if right => Some((
-            "what a stream has not can't be told, as it may still come",
+            "rows that are missing from a stream may still arrive",
             "leave the stream on the left of `EXCEPT`, or join the two sides instead",
         )),
         "except" => match query.stream.output_mode {
