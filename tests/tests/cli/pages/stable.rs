@@ -42,7 +42,8 @@ fn stable(text: &str) -> Vec<String> {
         it if is_clock(it) || (is_date(it) && is_clock(word(at + 1))) => "T",
         _ if duration(at) => "N",
         // `dcp status` shows `-` for an unknown rate.
-        it if it == "-" || it.strip_suffix("/s").is_some_and(is_number) => "N",
+        "-" => "N",
+        it if ["/s", "ms", "s", "m"].iter().any(|unit| it.strip_suffix(unit).is_some_and(is_number)) => "N",
         it if it.ends_with("/bin/java") || it.ends_with("/bin/python") || it.ends_with("/pyspark") => "PATH",
         _ if at > 0 && words[at - 1] == "java" => "V",
         _ => words[at],
@@ -92,7 +93,7 @@ fn output_of_two_runs_is_the_same() {
         ("✓ submitted  01m8gxxe3krm18da84jsxmh39q\n", "✓ submitted  01m9gxxe3krm18da84jsxmh39q\n"),
         ("attempt 1 in 71 s  its rows\n", "attempt 1 in 8.1 s  its rows\n"),
         ("at 2026-11-28 11:17 UTC  0/s  9.8 s\n", "at 2026-11-29 01:07 UTC  -  640 ms\n"),
-        ("healthy  1  0/s  0.4/s  4.6 s  -  1\n", "healthy  1  -  -  -  -  1\n"),
+        ("healthy  1  0/s  0.4/s  4.6s  -  1\n", "healthy  1  -  -  -  640ms  1\n"),
         (
             "~ a  REDEPLOY restarts once; live: healthy, 0 rows/s\n",
             "~ a  REDEPLOY\n    restarts once; live: healthy,\n    10.5 rows/s\n",
