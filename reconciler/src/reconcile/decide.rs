@@ -211,8 +211,10 @@ impl Deciding<'_> {
                 format!("it finished no batch within {} s of its start", desired.start_within)
             }
         };
-        self.events
-            .push(format!("run {} of revision {} is not healthy: {problem}", run.number, run.version.revision));
+        self.events.push(format!(
+            "run {} of revision {} is not healthy: {problem}",
+            run.number, run.version.revision
+        ));
         let late = self.trial_ends(run.version.build).is_some_and(|end| self.now >= end);
         if late {
             self.give_up(&run.version, &problem);
