@@ -188,6 +188,11 @@ impl Job {
         }
     }
 
+    /// Returns whether the job is deleted and its run has ended, also before the reconciler has recorded that.
+    fn is_gone(&self) -> bool {
+        self.condition == Condition::Gone
+    }
+
     fn of(status: JobStatus, run: RunStatus, progress: Option<Progress>, now: Timestamp) -> Self {
         let observed = Observed { run, orphan: None };
         let decided = decide(status.desired.as_ref(), &status.requested, &status.state, &observed, now, 0);
@@ -287,8 +292,7 @@ impl Jobs {
             };
             Job::of(status, run, progress, now)
         };
-        // A deleted job whose run has ended is gone before the reconciler has noticed it.
-        let jobs = status.into_iter().map(job).filter(|job| job.condition != Condition::Gone).collect();
+        let jobs = status.into_iter().map(job).filter(|job| !job.is_gone()).collect();
         Ok(Overview { jobs, leader, unreached, now })
     }
 
@@ -326,5 +330,30 @@ impl Jobs {
             }
         }
         Ok(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dcp_reconciler::reconcile::{Health, JobState, Requested};
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn deleted_job_is_gone_once_its_run_has_ended() {
+        let now = Timestamp::UNIX_EPOCH;
+        let version = json!({"revision": 1, "build": 1, "state": 1, "job": "0".repeat(64), "checkpoint": "/c", "grace": 60});
+        let run =
+            json!({"number": 1, "version": version, "begun": now, "execution": "01a", "stopping": "deleted"});
+        let state: JobState =
+            serde_json::from_value(json!({"run": run, "starts": 1})).expect("it is a state");
+        let address =
+            Address { domain: "shop".to_owned(), name: "orders".to_owned(), kind: Kind::ContinuousJob };
+        let status = JobStatus { address, desired: None, requested: Requested::default(), state };
+        let alive = RunStatus::Alive { health: Health::Starting };
+        let ended = RunStatus::Ended { succeeded: true, why: String::new(), retryable: false };
+        assert!(!Job::of(status.clone(), alive, None, now).is_gone());
+        assert!(Job::of(status, ended, None, now).is_gone());
     }
 }

@@ -264,7 +264,7 @@ fn pool(options: AnyConnectOptions, size: u32, setup: &'static str, lost: &Lost)
     let pool = pool.after_connect(move |connection, _| {
         Box::pin(async move { connection.execute(setup).await.map(|_| ()) })
     });
-    // Nobody reads a log of statements, and logging costs time.
+    // Logging each statement costs time, and dcp has no reader for that log.
     pool.connect_lazy_with(options.disable_statement_logging())
 }
 

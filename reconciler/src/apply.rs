@@ -1,8 +1,8 @@
 //! Applies a plan.
 //!
-//! The order is: stage DAG files, commit to the registry, switch DAG files, remove files of deleted DAGs. So no file is ever
-//! incomplete, and none belongs to a job that is not in the registry. The registry lists the commits whose files are not
-//! known to be in place, so the next apply repairs what a crash left behind.
+//! The order is: stage DAG files, commit to the registry, switch DAG files, remove files of deleted DAGs. So no file is
+//! ever incomplete, and none belongs to a job that is not in the registry. The registry lists the commits whose files
+//! are not known to be in place, so the next apply repairs what a crash left behind.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ use crate::state::{Change, Commit, Entry, Head, Scope, State};
 /// The caller of an apply, as the registry records it.
 #[derive(Debug, Clone)]
 pub struct Who {
-    /// Random, and another one for each apply.
+    /// A random id, different for each apply.
     pub id: String,
     pub by: String,
     pub at: Timestamp,
@@ -37,7 +37,7 @@ pub struct Target<'a> {
 /// A finished step, reported before the next one begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// So many DAG files are going to be written, and so many removed.
+    /// Begins to write and remove DAG files.
     Begun {
         files: usize,
         removed: usize,
@@ -98,7 +98,7 @@ pub async fn apply(
     let head = match target.registry.commit(target.scope, commit).await {
         Ok(head) => head,
         Err(error) => {
-            // Whether it was applied is not known where the answer was lost: then its files are due, and stay.
+            // If the response was lost, the commit may be applied. Then its staged files are needed.
             if matches!(
                 error,
                 registry::Error::Moved(_) | registry::Error::Invalid(_) | registry::Error::Denied(_)
@@ -116,7 +116,7 @@ pub async fn apply(
     let (as_staged, others): (Vec<File>, Vec<File>) =
         due.files(applied).into_iter().partition(|file| files.contains(file));
     let switched = match target.dags.switch(&who.id, &as_staged).await {
-        // Another apply took what was staged for something that a crash had left.
+        // Another apply removed the staged files as leftovers of a crash.
         Err(publish::Error::NotStaged { .. }) => target.dags.put(&as_staged).await,
         other => other,
     };
@@ -125,7 +125,7 @@ pub async fn apply(
     tell(Step::Switched);
     target.dags.remove(&gone).await.map_err(unpublished)?;
     tell(Step::Removed);
-    // Who applied meanwhile may have written a file before this did. Until that is put right, the files are due.
+    // A concurrent apply may have written older files. The commit stays unpublished until the files match the head.
     let touched = addresses(plan)?;
     let all: Vec<String> = names.iter().chain(&gone).cloned().collect();
     let mut seen = head.base.clone();
@@ -143,7 +143,7 @@ pub async fn apply(
     Ok(Done { head, written: names.len(), removed: gone.len() })
 }
 
-/// Puts the DAG files in place that earlier applies left behind; says how many there were.
+/// Puts the unpublished DAG files of earlier applies in place, and returns their number.
 pub async fn repair(target: Target<'_>, state: &State) -> Result<usize, Error> {
     let mut touched = BTreeSet::new();
     let mut names = BTreeSet::new();
@@ -171,8 +171,7 @@ pub async fn repair(target: Target<'_>, state: &State) -> Result<usize, Error> {
     Ok(repaired)
 }
 
-/// Makes the files of these addresses what the registry has; of all the names that they had, removes those that
-/// nothing has any more.
+/// Writes the files of these addresses as the registry has them, and removes the files among `names` that no DAG has.
 async fn put_in_place(
     target: Target<'_>,
     state: &State,
@@ -212,10 +211,10 @@ fn address(text: &str) -> Result<Address, Error> {
     text.parse().map_err(Error::Plan)
 }
 
-/// The DAGs that are new or other than before, each with the revision that it gets.
+/// New and changed DAGs, each with its expected revision.
 ///
-/// Files are staged before there is a commit, and a revision is known for certain after it: what was deleted once, and
-/// comes again, goes on where it left off. So there may be some whose revision is another one than was expected.
+/// Files are staged before the commit, which decides the revision: a DAG that was deleted and comes back continues the
+/// revisions of its address. So an expected revision can be wrong.
 struct Due {
     dags: Vec<(Address, Orchestrator, u64)>,
     /// Set if some of the DAGs may have had a revision before.
@@ -231,7 +230,7 @@ impl Due {
                 dags.push((change.address.clone(), dag, 1));
             }
         }
-        // Where nothing was ever applied, all are the first ones.
+        // In a scope without commits, all revisions are the first.
         if dags.is_empty() || plan.base.serial == 0 {
             return Ok(Self { dags, uncertain: false });
         }
@@ -246,7 +245,7 @@ impl Due {
         Ok(Self { dags, uncertain })
     }
 
-    /// Takes the revisions that they have, now that they are committed.
+    /// Corrects the revisions after the commit.
     async fn correct(&mut self, target: Target<'_>, serial: u64) -> Result<(), Error> {
         if self.uncertain {
             let state = target.registry.state_at(target.scope, serial).await?;
@@ -262,7 +261,7 @@ impl Due {
     }
 }
 
-/// The DAG files that nothing has any more.
+/// Returns the DAG files that no DAG has any more.
 async fn gone(target: Target<'_>, plan: &Plan, kept: &[String]) -> Result<Vec<String>, Error> {
     let steps = plan.workloads.iter().flat_map(|workload| &workload.steps);
     let mut before = Vec::new();

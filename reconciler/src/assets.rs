@@ -1,7 +1,7 @@
 //! Completions of assets, reported by Airflow, streams and other systems. The registry holds their writers and readers.
 //!
-//! Completions are numbered within a scope. A completion becomes visible after all those with lower numbers, so a reader
-//! continues from the last number that it saw.
+//! Completions are numbered within a scope. A completion becomes visible after all those with lower numbers, so a
+//! reader continues from the last number that it saw.
 
 pub mod lineage;
 mod remote;
@@ -26,10 +26,10 @@ pub const MOST: u32 = 1_000;
 pub struct NewCompletions {
     /// Names in the form `kind:name`.
     pub assets: Vec<String>,
-    /// Which part of them; empty for all of it.
+    /// The complete partition; empty for the whole asset.
     pub partition: String,
     pub run: String,
-    /// The job that ran, `domain/name`, where it is one that was applied.
+    /// The job that ran, `domain/name`, if it is an applied one.
     pub job: Option<String>,
     /// The reporter, such as `airflow`. A reader of completions can skip its own.
     pub origin: String,
@@ -37,7 +37,7 @@ pub struct NewCompletions {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Completion {
-    /// Counts up within the scope, from 1.
+    /// The number within the scope, from 1.
     pub number: u64,
     pub asset: String,
     pub partition: String,
@@ -55,7 +55,7 @@ pub struct Completed {
     pub times: u64,
 }
 
-/// Completions, and the number up to which was looked.
+/// A page of completions, and the last number that was searched.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Page {
     pub completions: Vec<Completion>,
@@ -65,8 +65,8 @@ pub struct Page {
 /// Access to completions of assets. All implementations pass the suite in `tests/tests/assets`.
 #[async_trait]
 pub trait Assets: fmt::Debug + Send + Sync {
-    /// Writes down that assets are complete; tells what is written of them, in their order. Who tells it, and when, a
-    /// control plane knows by itself.
+    /// Records that assets are complete, and returns the completions in the order of the assets. A control plane sets
+    /// the caller and the time itself.
     async fn complete(
         &self,
         scope: &Scope,
@@ -75,7 +75,7 @@ pub trait Assets: fmt::Debug + Send + Sync {
         at: Timestamp,
     ) -> Result<Vec<Completion>>;
 
-    /// Completions after a number, the first one first; or the last ones, the last one first.
+    /// Returns completions after a number, oldest first; without a number the last ones, newest first.
     async fn completions(
         &self,
         scope: &Scope,
@@ -84,7 +84,7 @@ pub trait Assets: fmt::Debug + Send + Sync {
         limit: u32,
     ) -> Result<Page>;
 
-    /// All assets of a scope that were ever completed, by name.
+    /// Returns the assets of a scope that were ever completed, by name.
     async fn completed(&self, scope: &Scope) -> Result<Vec<Completed>>;
 }
 
@@ -105,7 +105,7 @@ pub fn canonical(asset: &str) -> Result<String> {
 }
 
 impl NewCompletions {
-    /// The same with its assets as they are written down; refused where it can't be right.
+    /// Checks the report, and returns it with canonical names of assets.
     pub(crate) fn checked(&self) -> Result<Self> {
         let Self { assets, partition, run, job, origin } = self;
         if assets.is_empty() || assets.len() > MOST as usize {

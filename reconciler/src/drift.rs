@@ -9,27 +9,27 @@ use crate::apply::{Error, Target};
 use crate::publish::{File, files};
 use crate::state::{Entry, State};
 
-/// A DAG file that is not as applied.
+/// A DAG file that differs from the applied DAG.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Drift {
     pub file: String,
     pub kind: DriftKind,
-    /// The workload that it is of, where that is known.
+    /// The workload of the file, if it is known.
     pub workload: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum DriftKind {
-    /// Somebody changed it by hand.
+    /// The file was changed by hand.
     Changed,
     Missing,
-    /// dcp made it, and nothing that is applied here has it: another project may.
+    /// dcp wrote the file, and no DAG of this scope has it. It may belong to another project.
     Extra,
 }
 
-/// All files that differ, and what those should be that are applied.
+/// The files that differ, and the expected files.
 #[derive(Debug, Clone, Default)]
 pub struct Found {
     pub drifts: Vec<Drift>,
@@ -65,7 +65,7 @@ pub async fn find(target: Target<'_>, state: &State) -> Result<Found, Error> {
     Ok(found)
 }
 
-/// Makes what was changed, or is missing, what is applied. What is extra is left alone: it may be another project's.
+/// Restores changed and missing files. Extra files stay, as they may belong to another project.
 pub async fn repair(target: Target<'_>, found: &Found) -> Result<usize, Error> {
     target.dags.put(&found.due).await?;
     Ok(found.due.len())

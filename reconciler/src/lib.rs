@@ -1,9 +1,9 @@
-//! Plan and apply: what would change, why, and what it costs a running stream; then exactly that.
+//! Plans, applies, and keeps continuous jobs as declared.
 //!
-//! [`plan`] is pure: it compares what is wanted with what is applied. [`registry`] holds what is applied, [`publish`] is
-//! the folder of DAG files, [`apply`] brings both to what a plan says, and [`service`] is a control plane that others
-//! can ask for the registry. [`reconcile`] keeps continuous jobs as declared, [`assets`] what of the data is
-//! complete.
+//! [`plan`] is pure: it compares desired with applied primitives. [`registry`] stores the applied [`state`],
+//! [`publish`] writes the folder of DAG files, and [`apply`] changes both as a plan says. [`reconcile`] keeps
+//! continuous jobs as declared, and [`assets`] stores completions of data. [`service`] serves all of it as a control
+//! plane.
 
 pub mod apply;
 pub mod assets;

@@ -27,13 +27,13 @@ pub use side::PlaceOf;
 
 use crate::state::{Action, Applied, Base, Scope};
 
-/// A plan: what is to be applied, in that order, against the state that it was made from.
+/// A plan: workloads in the order in which they are applied, and the state that it was made from.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Plan {
     pub scope: Scope,
     pub base: Base,
-    /// The commit that brought the base about.
+    /// The commit that produced the base.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub applied: Option<Applied>,
     /// The commit of the repository that the manifests were read from, with `-dirty` where files differ from it.
@@ -81,13 +81,13 @@ pub struct Workload {
     pub job: String,
     /// `schedule`, `onAssets`, `manual`, `continuous` or `service`; `group` for a task in the DAG of one.
     pub run: String,
-    /// The dearest of its steps' actions.
+    /// The most expensive action of its steps.
     pub action: Action,
-    /// The dearest first.
+    /// The most expensive first.
     pub reasons: Vec<Reason>,
     pub consent: Consent,
     pub live: Live,
-    /// The name that it had, or gets.
+    /// The name before or after a rename.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub renamed: Option<Renamed>,
     /// The changes of its addresses.
@@ -110,16 +110,16 @@ pub struct Step {
     pub before: Option<Fingerprint>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub after: Option<Fingerprint>,
-    /// The canonical text of what is applied.
+    /// The canonical text to apply.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub body: Option<String>,
 }
 
-/// One thing that differs, what that costs, and why.
+/// A difference, its cost, and the reason.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Reason {
-    /// The manifest's field, below `spec` where it stands there.
+    /// The field of the manifest, relative to `spec` if it is below it.
     pub field: String,
     /// The part of the field, such as `grouping keys` of a query.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -151,7 +151,7 @@ pub struct Place {
 #[serde(rename_all = "camelCase")]
 pub enum Consent {
     NotNeeded,
-    /// The manifest gives it: `upgrade.reset: allow`.
+    /// The manifest consents: `upgrade.reset: allow`.
     GivenByManifest,
     /// `--allow-reset`
     Reset,
@@ -167,29 +167,29 @@ pub enum Consent {
 pub enum Live {
     /// The workload is not continuous.
     NotContinuous,
-    /// Nobody could be asked.
+    /// The state could not be read.
     Unknown,
     /// The state at the time of the plan.
     #[serde(rename_all = "camelCase")]
     Seen {
-        /// In a word: `healthy`, `paused`, `degraded`…
+        /// The condition: `healthy`, `paused`, `degraded`…
         condition: String,
         /// The revision that runs, if any does.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         revision: Option<u64>,
-        /// Rows that came in a second, as of late.
+        /// Recent input rows per second.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         input_rate: Option<f64>,
         /// The change that scaling made to the manifest's number of executors.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         scaled: Option<String>,
-        /// Rows that are kept as state.
+        /// Rows in the state.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         state_rows: Option<u64>,
     },
 }
 
-/// The same content under another name.
+/// A rename without a change of content.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Renamed {

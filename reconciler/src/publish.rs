@@ -1,8 +1,7 @@
 //! The folder that Airflow reads its DAG files from: on disk, or in S3, Google Cloud Storage or Azure.
 //!
-//! Files are staged first, where Airflow takes nothing for a DAG, so that a full disk or a missing right is found
-//! before anything depends on it. Then they are switched, each of them atomically. Only files that dcp wrote are ever
-//! replaced or removed.
+//! Files are staged first, in a place that Airflow does not read, so that a full disk or a missing right shows before
+//! the commit. Then each file is switched atomically. Only files that dcp wrote are replaced or removed.
 
 mod error;
 pub(crate) mod files;
@@ -29,7 +28,7 @@ const STAGED_FOLDER: &str = ".dcp-staged";
 /// The number of files processed in parallel.
 const AT_ONCE: usize = 32;
 
-/// A DAG file as it is to be.
+/// A DAG file to write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct File {
     /// A plain name that ends in `.py`.
@@ -38,14 +37,14 @@ pub struct File {
     pub content: String,
 }
 
-/// A DAG file of ours, as it was found.
+/// A DAG file of dcp in the folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listed {
     pub name: String,
     pub size: u64,
 }
 
-/// The folder. A clone is the same folder.
+/// A DAG folder. Clones share it.
 #[derive(Debug, Clone)]
 pub struct DagFolder {
     store: Store,
@@ -58,14 +57,14 @@ enum Store {
 }
 
 impl DagFolder {
-    /// Opens a folder by what a project says: a path, where a relative one is below `base`; `s3://bucket/prefix`,
-    /// `gs://bucket/prefix`, `az://container/prefix` or `abfs://…`, which take what else they need from the process's
-    /// environment. It looks at the disk, and at no network: whether a bucket is there shows when it is used.
+    /// Opens the folder of a project: a path, relative to `base`, or `s3://bucket/prefix`, `gs://bucket/prefix`,
+    /// `az://container/prefix` or `abfs://…` with credentials from the environment. The network is not used: a missing
+    /// bucket shows at the first operation.
     pub fn open(location: &str, base: &Path) -> Result<Self> {
         Self::open_with(location, base, dcp_objects::environment())
     }
 
-    /// The same, with another environment.
+    /// Opens the folder with another environment.
     pub fn open_with(
         location: &str,
         base: &Path,
@@ -83,8 +82,7 @@ impl DagFolder {
         Self { store: Store::Remote(Remote::over(store, prefix)) }
     }
 
-    /// Writes files to where Airflow takes none for a DAG, under an id of the caller's. What was staged under this id
-    /// before is gone afterwards.
+    /// Stages files under an id of the caller, in place of earlier files with this id.
     pub async fn stage(&self, id: &str, files: &[File]) -> Result<()> {
         name::check_id(id)?;
         name::check_files(files)?;
@@ -97,8 +95,8 @@ impl DagFolder {
         }
     }
 
-    /// Makes each staged file the DAG file of its name: at every moment a reader sees all of the old one or all of the
-    /// new one. It may be done again: a file that is no longer staged is fine where the DAG file has this content.
+    /// Switches each staged file to its DAG file. Readers see the whole old or the whole new file. The operation can be
+    /// repeated: a file that is no longer staged is accepted if the DAG file has its content.
     pub async fn switch(&self, id: &str, files: &[File]) -> Result<()> {
         name::check_id(id)?;
         name::check_files(files)?;
@@ -111,7 +109,7 @@ impl DagFolder {
         }
     }
 
-    /// Writes DAG files without staging them under an id, each of them atomically.
+    /// Writes DAG files atomically, without an id.
     pub async fn put(&self, files: &[File]) -> Result<()> {
         name::check_files(files)?;
         match &self.store {
@@ -123,7 +121,7 @@ impl DagFolder {
         }
     }
 
-    /// Removes DAG files; one that is not there is fine.
+    /// Removes DAG files. Missing files are accepted.
     pub async fn remove(&self, names: &[String]) -> Result<()> {
         name::check_names(names.iter().map(String::as_str))?;
         match &self.store {
@@ -135,7 +133,7 @@ impl DagFolder {
         }
     }
 
-    /// Forgets what was staged under an id and not switched.
+    /// Removes the staged files of an id.
     pub async fn discard(&self, id: &str) -> Result<()> {
         name::check_id(id)?;
         match &self.store {
@@ -147,7 +145,7 @@ impl DagFolder {
         }
     }
 
-    /// Removes what applies that were killed have staged and not switched.
+    /// Removes the staged files of killed applies.
     pub async fn clean(&self) -> Result<()> {
         match &self.store {
             Store::Local(local) => local.blocking(Local::clean).await,
@@ -160,7 +158,7 @@ impl DagFolder {
         }
     }
 
-    /// The ids under which something is staged, in order, less those that another apply holds on this disk. In a bucket,
+    /// Returns the ids of staged files, without those that a running apply has locked. A bucket has no locks, so
     /// another apply may be about to switch one of them.
     pub async fn leftovers(&self) -> Result<Vec<String>> {
         match &self.store {
@@ -169,7 +167,7 @@ impl DagFolder {
         }
     }
 
-    /// The DAG files that dcp wrote, by name. Files of others and folders are left out.
+    /// Returns the DAG files that dcp wrote, by name.
     pub async fn list(&self) -> Result<Vec<Listed>> {
         match &self.store {
             Store::Local(local) => local.blocking(Local::list).await,

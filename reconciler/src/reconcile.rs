@@ -1,9 +1,9 @@
 //! Continuous jobs, kept as declared.
 //!
-//! [`decide`] is a pure function: from the declared settings, the requests, the stored state and the observed status of a
-//! job, it decides the next step. The new [`JobState`] is saved before its effect is performed, and all effects can be
-//! repeated, so a reconciler that finds a job after a crash decides as if there had been none. A [`Reconciler`] performs the
-//! decisions.
+//! [`decide`] is a pure function: from the declared settings, the requests, the stored state and the observed status of
+//! a job, it decides the next step. The new [`JobState`] is saved before its effect is performed, and all effects can
+//! be repeated, so a reconciler that finds a job after a crash decides as if there had been none. A [`Reconciler`]
+//! performs the decisions.
 
 mod backoff;
 mod complete;
@@ -40,7 +40,7 @@ pub struct Version {
     /// The newest revision, up to this one, that required a restart. Versions with the same build differ in place.
     pub build: u64,
     /// The newest revision, up to this one, that could not use the state of earlier ones. A run finds the state of that
-    /// revision at its checkpoint, or none: the Runner, which knows that nobody uses it, moves another state aside before.
+    /// revision at its checkpoint, or none: the Runner moves another state aside before, while no run uses it.
     pub state: u64,
     /// The fingerprint of the job's definition.
     pub job: Fingerprint,
@@ -220,7 +220,8 @@ pub struct GivenUp {
 pub struct Observed {
     /// The status of its run.
     pub run: RunStatus,
-    /// A live execution of the job that is not its run: its submit was accepted after the reconciler stopped waiting for it.
+    /// A live execution of the job that is not its run: its submit was accepted after the reconciler stopped waiting
+    /// for it.
     pub orphan: Option<String>,
 }
 

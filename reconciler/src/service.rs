@@ -1,6 +1,6 @@
 //! The control plane as a gRPC service, `dcp.control.v1`, over any registry. `dcp_server::serve` serves it.
 //!
-//! Everything that comes in has a limit.
+//! All requests have limits.
 
 mod assets;
 mod commit;
@@ -25,7 +25,7 @@ use control::Control;
 #[derive(Debug, Clone)]
 pub struct Options {
     pub limits: Limits,
-    /// The time of a commit is the server's.
+    /// The clock that sets the time of a commit.
     pub clock: fn() -> Timestamp,
 }
 
@@ -52,10 +52,10 @@ impl Default for Limits {
     }
 }
 
-/// Beside the largest body, what else a message may hold.
+/// Bytes of a message beside the largest body.
 const MESSAGE_OVERHEAD: usize = 256 << 10;
 
-/// Adds the control plane of a registry to what is served.
+/// Adds the service of a registry.
 pub fn add(services: Services, registry: Arc<dyn Registry>, options: Options) -> Services {
     let Options { limits, clock } = options;
     let largest = limits.body.saturating_add(MESSAGE_OVERHEAD);

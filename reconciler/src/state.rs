@@ -15,15 +15,15 @@ use serde::{Deserialize, Serialize};
 pub enum Action {
     /// No change.
     None,
-    /// It is new.
+    /// Creates the address.
     Create,
-    /// It is changed in place: nothing restarts.
+    /// Changes the address in place, without a restart.
     Update,
     /// Restarts the job, which continues from its checkpoint.
     Redeploy,
     /// Restarts the job with a new checkpoint, as the old one can't be used.
     Reset,
-    /// It is taken away.
+    /// Deletes the address.
     Delete,
 }
 
@@ -43,7 +43,7 @@ impl Action {
     }
 }
 
-/// One of a control plane's states: `project`, or `project/target`.
+/// The name of a state: `project`, or `project/target`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Scope(String);
@@ -93,12 +93,12 @@ pub struct Base {
     pub serial: u64,
 }
 
-/// A commit, as it is remembered.
+/// A stored commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Applied {
     pub serial: u64,
-    /// The commit's own id.
+    /// The id of the commit.
     pub id: String,
     pub by: String,
     pub at: Timestamp,
@@ -113,13 +113,13 @@ pub struct Applied {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     pub fingerprint: Fingerprint,
-    /// Counts up from 1 at every change of this address, and never starts again.
+    /// The number of the change of this address, from 1. It continues after a deletion.
     pub revision: u64,
-    /// The serial of the commit that brought it.
+    /// The serial of the commit that applied it.
     pub serial: u64,
 }
 
-/// All of a scope, without the bodies.
+/// The state of a scope, without bodies.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct State {
     pub base: Base,
@@ -136,20 +136,19 @@ pub struct Revision {
     pub serial: u64,
     /// The planned action. A `reset` was consented to.
     pub action: Action,
-    /// None where the address was deleted.
+    /// None if the address was deleted.
     pub fingerprint: Option<Fingerprint>,
 }
 
 /// A commit to apply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commit {
-    /// Made by the one who commits, at random: letters, digits, `-` and `_`. A commit whose answer was lost can be made
-    /// again: where this very id was applied, the head that it brought about is the answer, though others may have
-    /// gone on since.
+    /// A random id of the caller: letters, digits, `-` and `_`. A commit whose response was lost can be repeated: if
+    /// this id was applied, the response is the head that it produced, even if the head has moved since.
     pub id: String,
-    /// The head that this was planned against.
+    /// The head that the commit was planned against.
     pub base: Base,
-    /// A name to show, never empty. A control plane puts its token's holder here, and its own clock's time below.
+    /// The name of the author. A control plane sets the holder of the token, and its own time below.
     pub by: String,
     pub at: Timestamp,
     pub commit: Option<String>,
@@ -157,12 +156,12 @@ pub struct Commit {
 }
 
 impl Commit {
-    /// The bytes of all of its bodies.
+    /// Returns the size of all bodies.
     pub fn bytes(&self) -> usize {
         self.changes.iter().filter_map(|change| Some(change.body.as_ref()?.text.len())).sum()
     }
 
-    /// The head that it brings about.
+    /// Returns the head that the commit produces.
     pub fn head(&self) -> Head {
         let serial = self.base.serial.saturating_add(1);
         let lineage = self.base.lineage.clone().unwrap_or_else(|| self.id.clone());
@@ -184,7 +183,7 @@ impl Commit {
             let change = |action: &&Action| !matches!(action, Action::Create | Action::Delete);
             let action = match actions.first() {
                 Some(only) if actions.len() == 1 => *only,
-                // A workload of which parts come and go is changed.
+                // A workload with created and deleted addresses counts as changed.
                 _ => actions.iter().rev().find(change).copied().unwrap_or(Action::Update),
             };
             *counts.entry(action).or_default() += 1;
@@ -197,7 +196,7 @@ impl Commit {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
     pub address: Address,
-    /// Any but `None`.
+    /// Any action except `None`.
     pub action: Action,
     /// None for a deletion.
     pub body: Option<Body>,
@@ -210,7 +209,7 @@ pub struct Body {
     pub text: String,
 }
 
-/// A head, and who brought it about.
+/// A head, and the commit that produced it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Head {
     pub base: Base,

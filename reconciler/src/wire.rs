@@ -1,4 +1,4 @@
-//! Between the registry's types and the messages of `dcp.control.v1`, for both of its ends.
+//! Converts between types of the registry and messages of `dcp.control.v1`, for client and server.
 
 pub(crate) mod assets;
 pub(crate) mod jobs;

@@ -238,7 +238,7 @@ pub struct Execution {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<String>,
     /// Set until the preparation before the first attempt is done. While it is set, the preparation may be running at
-    /// any time, and nobody else may start it.
+    /// any time, and must not be started again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unprepared: bool,
     /// Set while the execution waits for the exclusive key of the one that it replaces. It has no attempt until then.

@@ -168,7 +168,7 @@ impl Submit {
         if let Some(streaming) = self.streaming.as_ref().filter(|it| it.state.is_some())
             && (streaming.checkpoint.is_none() || self.exclusive != streaming.checkpoint)
         {
-            // The preparation moves the checkpoint's state, so nobody else may use it meanwhile.
+            // The preparation moves the checkpoint's state, so no other run may use it meanwhile.
             return invalid(
                 "exclusive",
                 "has to be the checkpoint, where `streaming` says which state is to lie there",

@@ -215,7 +215,7 @@ impl Door {
         let (mut closing, mut stopping) = (false, false);
         loop {
             tokio::select! {
-                // Nobody can act on an error of one connection.
+                // The error of one connection needs no action.
                 _ = connection.as_mut() => return,
                 () = look.as_mut() => match usage.expires(idle) {
                     None => look.as_mut().reset(Instant::now() + idle),

@@ -177,7 +177,7 @@ pub async fn serve(
         port: address.map_or(0, |address| address.port()),
         is_tls: tls.is_some(),
         ready,
-        // The maximum of a semaphore is as good as no limit.
+        // The maximum of a semaphore is larger than any number of calls.
         room: Arc::new(Semaphore::new(limits.calls.min(Semaphore::MAX_PERMITS))),
         lasting,
         lasting_room: Arc::new(Semaphore::new(limits.lasting.min(Semaphore::MAX_PERMITS))),

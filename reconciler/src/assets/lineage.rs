@@ -32,7 +32,7 @@ pub struct Ends {
     pub waiters: BTreeSet<String>,
 }
 
-/// From where data comes, or where it goes.
+/// The direction of a walk: to producers, or to consumers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way {
     Up,
@@ -44,7 +44,7 @@ pub enum Way {
 pub struct Step {
     pub depth: usize,
     pub what: What,
-    /// It stands above already, with all that follows from it.
+    /// Set if the workload was listed before, with its own steps.
     pub is_again: bool,
 }
 
@@ -75,7 +75,7 @@ impl Lineage {
         lineage.linked()
     }
 
-    /// The same, with the workloads at both ends of each asset.
+    /// Fills in the workloads at both ends of each asset.
     fn linked(mut self) -> Self {
         for (name, workload) in &self.workloads {
             let mut link = |assets: &BTreeSet<String>, end: fn(&mut Ends) -> &mut BTreeSet<String>| {
@@ -105,12 +105,11 @@ impl Lineage {
         }
     }
 
-    /// All that an asset is made of, or that is made of it, each once: the nearest first, with what follows from it
-    /// below it.
+    /// Walks from an asset to all its sources or to all assets that depend on it. Each is listed once, depth first.
     pub fn walk(&self, asset: &str, way: Way) -> Vec<Step> {
         let mut steps = Vec::new();
         let mut seen = BTreeSet::from([What::Asset(asset.to_owned())]);
-        // What is still to be visited, the next one last: depths may be of any size, a stack of calls may not.
+        // An explicit stack, because the depth is unbounded.
         let mut left: Vec<(usize, What)> = Vec::new();
         let mut next = self.next(&What::Asset(asset.to_owned()), way);
         let mut depth = 0;
@@ -146,7 +145,7 @@ impl Lineage {
     }
 }
 
-/// `domain/name` of the address of a job.
+/// Returns `domain/name` of a job's address.
 fn workload_of(address: &str) -> Option<String> {
     let Address { domain, name, kind } = address.parse().ok()?;
     (kind == Kind::CoreEtlJob).then(|| format!("{domain}/{name}"))

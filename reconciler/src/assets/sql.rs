@@ -43,11 +43,11 @@ impl Assets for Sql {
             });
             completions.push(completion);
         }
-        // What is known already is not written again.
+        // Known completions are not written again.
         if !unknown.is_empty() {
             write.write(&unknown, last).await?;
             for it in &unknown {
-                // By chance, so that none of those that come in turns is passed over.
+                // At random, so that assets that are completed in turn are all cleaned up.
                 if rand::random_bool(SHARE) {
                     write.forget(&it.asset, KEPT).await?;
                 }
@@ -84,7 +84,7 @@ impl Assets for Sql {
         };
         let rows = view.rows(query).await?;
         let completions = rows.iter().map(|row| completion(&view, row)).collect::<Result<Vec<_>>>()?;
-        // A full page was not looked beyond.
+        // A full page ends the search.
         let is_full = completions.len() as u64 >= u64::from(limit);
         let seen = match (after, completions.last()) {
             (Some(_), Some(last)) if is_full => last.number,
@@ -105,7 +105,7 @@ impl Assets for Sql {
         let completed =
             |row| Ok(Completed { last: completion(&view, row)?, times: view.database().number(row, 8)? });
         let mut all = rows.iter().map(completed).collect::<Result<Vec<_>>>()?;
-        // Not by the database, whose order of texts is its own.
+        // Sorted here, because collations of databases differ.
         all.sort_by(|a, b| a.last.asset.cmp(&b.last.asset));
         Ok(all)
     }
@@ -135,7 +135,7 @@ impl Write<'_> {
         }
     }
 
-    /// Has all others who write to the scope wait; tells its last number.
+    /// Locks the scope for writers, and returns its last number.
     async fn hold(&mut self) -> Result<u64> {
         let query = "INSERT INTO asset_scopes (scope, last) VALUES ($1, 0) \
             ON CONFLICT (scope) DO UPDATE SET last = asset_scopes.last";
@@ -148,7 +148,7 @@ impl Write<'_> {
 
     /// Returns the completions that were reported for this run before, by asset.
     async fn known(&mut self) -> Result<HashMap<String, Completion>> {
-        // Of all its assets, which are few, and not by a list of those that are asked for.
+        // Reads all assets of the run, which are few, so that the statement stays the same.
         let query = format!(
             "SELECT {COLUMNS} FROM asset_completions WHERE scope = $1 AND asset = $2 AND part = $3 AND run = $4"
         );
@@ -190,7 +190,7 @@ impl Write<'_> {
         Ok(())
     }
 
-    /// Removes all completions of an asset but the last ones.
+    /// Removes all but the last completions of an asset.
     async fn forget(&mut self, asset: &str, kept: i64) -> Result<()> {
         let query = "DELETE FROM asset_completions WHERE scope = $1 AND asset = $2 AND number < \
             (SELECT number FROM asset_completions WHERE scope = $1 AND asset = $2 \
@@ -238,7 +238,7 @@ mod tests {
         let view = sql.database().write().await.unwrap();
         let mut write = Write { scope: &scope, new: &new(0), by: "tester", at, view };
         write.forget("table:a", 2).await.unwrap();
-        // Where there are no more than that, none goes.
+        // If there are fewer, none is removed.
         write.forget("table:b", 5).await.unwrap();
         write.view.commit().await.unwrap();
         let page = sql.completions(&scope, Some(0), None, 0).await.unwrap();

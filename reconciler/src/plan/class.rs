@@ -21,19 +21,19 @@ pub enum Class {
 /// The way in which a row of the table is judged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rule {
-    /// Always this.
+    /// A fixed class.
     Is(Class),
-    /// `Reset` for a source that is read as a stream; for one that is not, its next batch reads it so.
+    /// `Reset` for a source that is read as a stream. Other sources change with the next batch.
     OfStream,
-    /// `Reset` where the query keeps state, otherwise a restart.
+    /// `Reset` if the query keeps state, otherwise a restart.
     FixedInState,
-    /// Unknown where the query keeps state, otherwise a restart.
+    /// Unknown if the query keeps state, otherwise a restart.
     InState,
     /// Compares the state version of a program: `run.continuous.stateVersion`.
     Program,
     /// Compares the old and the new query; see `stream`.
     Query,
-    /// It follows from other fields, and is shown where it is all that differs.
+    /// Derived from other fields, and shown only if nothing else differs.
     Derived,
     /// Two versions of one address can't differ in it.
     Identity,
@@ -44,8 +44,9 @@ pub(super) enum Rule {
 use Class::{InPlace, Reset, Restart, Unknown};
 use Rule::{Batch, Derived, FixedInState, Identity, InState, Is, OfStream, Program, Query};
 
-/// Rules, why they are so, and the fields that they are for: `*` stands for any key or index, a last `**` for whatever
-/// is below. Of several rows that fit, the one that names most decides. A test proves that every field has a row.
+/// Rules, their reasons, and the fields that they apply to: `*` stands for any key or index, a last `**` for everything
+/// below. If several rows match, the one with the most named segments decides. A test checks that every field has a
+/// row.
 pub(super) const TABLE: &[(Rule, &str, &[&str])] = &[
     (Identity, "domain and name are the address itself", &["metadata.domain", "metadata.name"]),
     (
@@ -214,7 +215,7 @@ pub(super) const TABLE: &[(Rule, &str, &[&str])] = &[
         ],
     ),
     (Is(Restart), "Spark reads it when the query starts", &["job.stream.sink.**"]),
-    // What a source is, and in which order sources are read, is judged in `stream`, too.
+    // `stream` also judges the kind and the order of sources.
     (
         OfStream,
         "Spark's guide: other topics or paths on an old checkpoint give unpredictable results",
@@ -318,7 +319,7 @@ pub(super) const TABLE: &[(Rule, &str, &[&str])] = &[
     (Batch, "", &["job.sql.**", "orchestrator.group", "run.manual", "run.onAssets.**", "run.schedule.**"]),
 ];
 
-/// The row of a field.
+/// Returns the row of a field.
 pub(super) fn row(path: &[String]) -> Option<(Rule, &'static str)> {
     let fits = TABLE.iter().flat_map(|(rule, why, patterns)| {
         patterns.iter().filter_map(|pattern| Some((fit(pattern, path)?, *rule, *why)))
@@ -391,7 +392,7 @@ mod tests {
         for key in ["anyOf", "oneOf", "allOf"] {
             let says =
                 |one: &&Value| ["$ref", "type", "properties", "const"].iter().any(|key| !one[key].is_null());
-            // Others only say which fields go together.
+            // Other schemas only combine fields.
             for one in node[key].as_array().into_iter().flatten().filter(says) {
                 below = true;
                 walk(schema, one, path, within, found);
@@ -409,7 +410,7 @@ mod tests {
                 path.push("*");
                 let before = found.len();
                 walk(schema, &node[key], path, within, found);
-                // Items that have no fields of their own are not looked into.
+                // Items without fields have no rows.
                 if key == "items" && found.len() == before + 1 && found.contains(&path.join(".")) {
                     found.remove(&path.join("."));
                     below = false;

@@ -8,7 +8,7 @@ use super::side::{PlaceOf, Side, Sides};
 use super::{Plan, group, order, rename, workload};
 use crate::state::{Scope, State};
 
-/// Everything that differs.
+/// All differences between two states.
 #[derive(Debug)]
 pub struct Comparison<'a> {
     state: &'a State,
@@ -23,11 +23,11 @@ pub enum Concern {
     Compared,
     /// The applied primitives are known to be the desired ones, which are not given.
     Kept,
-    /// The plan is not about it.
+    /// The plan leaves the workload out.
     LeftOut,
 }
 
-/// Compares what is wanted with what is applied, workload by workload.
+/// Compares desired with applied primitives, workload by workload.
 pub fn compare<'a>(
     desired: &'a [Primitive],
     state: &'a State,
@@ -38,7 +38,7 @@ pub fn compare<'a>(
     let mut kept = None;
     for (address, entry) in &state.entries {
         let workload = (address.domain.as_str(), address.name.as_str());
-        // A workload's addresses stand together, and of what is kept nothing has to be looked at.
+        // The addresses of a workload follow each other, and unchanged workloads need no comparison.
         if kept == Some(workload) {
             continue;
         }
@@ -88,7 +88,7 @@ impl Comparison<'_> {
         self.workloads.is_empty()
     }
 
-    /// The applied bodies that a plan has to read.
+    /// Returns the applied bodies that a plan has to read.
     pub fn wanted(&self) -> Vec<Fingerprint> {
         let sides = self.workloads.values().flat_map(|sides| sides.addresses.values());
         let mut wanted: Vec<Fingerprint> =
@@ -112,7 +112,7 @@ impl Comparison<'_> {
         Ok(bodies)
     }
 
-    /// The plan, given the texts of the [wanted](Self::wanted) bodies.
+    /// Makes the plan from the texts of the [wanted](Self::wanted) bodies.
     pub fn plan(
         &self,
         texts: &HashMap<Fingerprint, String>,

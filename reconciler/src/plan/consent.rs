@@ -1,4 +1,4 @@
-//! The explicit word that some changes need.
+//! Consent for changes that lose state or delete jobs.
 
 use std::collections::BTreeSet;
 
@@ -23,7 +23,7 @@ impl Allowed {
         }
     }
 
-    /// The workloads that may not be changed as planned.
+    /// Returns the workloads that lack consent.
     pub fn refused<'p>(&self, plan: &'p Plan) -> Vec<&'p Workload> {
         plan.workloads.iter().filter(|workload| !self.covers(workload)).collect()
     }

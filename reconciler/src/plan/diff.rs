@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-/// A leaf that differs; `None` where there is none on that side.
+/// A leaf that differs; `None` if it is missing on that side.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Leaf<'a> {
     /// Keys, and indices into lists.
@@ -13,7 +13,7 @@ pub(super) struct Leaf<'a> {
     pub(super) new: Option<&'a Value>,
 }
 
-/// Everything that differs, in the order of the paths.
+/// Returns all leaves that differ, ordered by path.
 pub(super) fn leaves<'a>(old: &'a Value, new: &'a Value) -> Vec<Leaf<'a>> {
     let mut found = Vec::new();
     compare(&mut Vec::new(), Some(old), Some(new), &mut found);
@@ -29,7 +29,7 @@ fn compare<'a>(
     if old == new {
         return;
     }
-    // What a list has or has not is shown whole, and so are columns, whose places say nothing.
+    // Items of lists are shown whole. So are columns, whose positions have no meaning.
     let item = path.last().is_some_and(|key| key.bytes().all(|byte| byte.is_ascii_digit()));
     let whole = (item && (old.is_none() || new.is_none())) || path.last().is_some_and(|key| key == "schema");
     let Some(keys) = keys(old, new).filter(|_| !whole) else {
@@ -49,7 +49,7 @@ fn compare<'a>(
     }
 }
 
-/// The keys of both sides, where to go on below them says more than to show both whole: in maps, and in lists of maps.
+/// Returns the keys of both sides if the values are maps or lists of maps, which are compared by key.
 fn keys(old: Option<&Value>, new: Option<&Value>) -> Option<Vec<String>> {
     let sides: Vec<&Value> = old.into_iter().chain(new).collect();
     let empty = |side: &&Value| match side {
@@ -83,13 +83,13 @@ pub(super) fn sides(old: Option<&Value>, new: Option<&Value>) -> (Option<String>
         (!alone.is_empty()).then(|| alone.join(", "))
     };
     match (alone(before, after), alone(after, before)) {
-        // The same in another order.
+        // The items are the same in another order.
         (None, None) => (old.map(shown), new.map(shown)),
         sides => sides,
     }
 }
 
-/// A value as people write it.
+/// Formats a value for people.
 pub(super) fn shown(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),

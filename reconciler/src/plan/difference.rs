@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use similar::{ChangeTag, TextDiff};
 
-/// Lines around a change.
+/// The number of context lines around a change.
 const CONTEXT: usize = 2;
 
 /// Returns removed and added lines, each after `-`, `+` or a space, with `…` in place of lines that are left out.

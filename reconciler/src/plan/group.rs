@@ -12,7 +12,7 @@ use crate::state::Action;
 /// The job kind that plans show for the DAG of a group.
 pub(super) const JOB: &str = "group";
 
-/// The groups whose DAGs have the tasks of workloads, by the addresses of their jobs.
+/// The groups of workloads, by the addresses of their jobs.
 #[derive(Debug, Default)]
 pub(super) struct Tasks(BTreeMap<String, String>);
 
@@ -42,7 +42,7 @@ pub(super) fn describe(
         (Some(_), None) => (Action::Delete, Vec::new()),
         (Some(before), Some(after)) => {
             let mut reasons = tasks(&before.dag, &after.dag, domain, place);
-            // Who follows nobody says how all of them are run.
+            // The first task has the run settings of the group.
             let first = after.dag.tasks.iter().find(|task| task.upstream.is_empty());
             let leader = first.map(|task| task.task_id.as_str()).unwrap_or_default();
             reasons.extend(reason::of_dag(&old, &new, &|path| place(domain, leader, path)));

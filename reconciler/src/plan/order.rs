@@ -1,4 +1,4 @@
-//! Producers before consumers; deletions last, and in reverse.
+//! The order of workloads: producers before consumers; deletions last, in reverse.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,7 +20,7 @@ pub(super) fn ordered(planned: Vec<Planned>) -> Vec<Workload> {
         renamed.into_iter().map(|it| (it.workload.id(), it.workload)).collect();
     let mut all = Vec::new();
     for it in sorted(kept, |it| &it.new) {
-        // Under its old name it goes before it comes under the new one: two may not use one checkpoint.
+        // The old name is deleted before the new one is created, as two jobs must not use one checkpoint.
         if let Some(Renamed::From(old)) = &it.workload.renamed {
             all.extend(renamed.remove(old));
         }
@@ -31,7 +31,7 @@ pub(super) fn ordered(planned: Vec<Planned>) -> Vec<Workload> {
     all
 }
 
-/// In the order in which data flows, as far as there is one; by name otherwise.
+/// Sorts by data flow, then by name.
 fn sorted(planned: Vec<Planned>, side: impl Fn(&Planned) -> &Side) -> Vec<Planned> {
     let waits = waits(&planned, &side);
     let mut open: BTreeMap<usize, Planned> = planned.into_iter().enumerate().collect();
@@ -44,7 +44,7 @@ fn sorted(planned: Vec<Planned>, side: impl Fn(&Planned) -> &Side) -> Vec<Planne
         }
     }
     let mut sorted = Vec::with_capacity(open.len());
-    // Where all that are left wait for each other, the first by name goes first.
+    // In a cycle, the first by name goes first.
     while let Some(next) = ready.pop_first().or_else(|| open.keys().next().copied()) {
         let Some(it) = open.remove(&next) else { continue };
         sorted.push(it);

@@ -1,4 +1,4 @@
-//! Why a workload changes, field by field.
+//! The reasons of a change, field by field.
 
 use std::collections::BTreeSet;
 
@@ -27,7 +27,7 @@ pub(super) fn of_deletion(old: &Side) -> Vec<Reason> {
     vec![Reason { field, what: None, old: None, new: None, diff: None, class, why, at: None }]
 }
 
-/// Everything that differs, the dearest first.
+/// Returns all differences, the most expensive first.
 pub(super) fn of_change(old: &Side, new: &Side, locate: &Locate<'_>) -> Vec<Reason> {
     let mut reasons = Reasons { locate, found: Vec::new(), judge: Judge::of(old, new) };
     if let (Some(old), Some(new)) = (&old.job, &new.job) {
@@ -58,15 +58,15 @@ pub(super) fn of_dag(old: &Side, new: &Side, locate: &Locate<'_>) -> Vec<Reason>
 /// The facts that decide the cost of a difference.
 #[derive(Debug)]
 struct Judge {
-    /// Set for workloads that don't run between their runs.
+    /// Set if the applied workload is not continuous.
     batch: bool,
-    /// It does not run now, and will not.
+    /// Set if the job is paused before and after.
     paused: bool,
     streamed: BTreeSet<String>,
     compared: Option<Compared>,
     /// The state versions of a program on both sides.
     versions: (Option<u32>, Option<u32>),
-    /// One side of it is a service, so that nothing goes on from a checkpoint.
+    /// Set if one side is a service, which has no checkpoint.
     service: bool,
 }
 
@@ -186,7 +186,7 @@ impl Reasons<'_> {
         for leaf in old_leaves.iter().filter(|leaf| !settled.iter().any(|it| leaf.path.starts_with(it))) {
             self.leaf(leaf, &[]);
         }
-        // They follow from the rest, where there is a rest.
+        // They are derived, so they are shown only if nothing else differs.
         if self.found.is_empty() {
             for (field, old, new) in datasets {
                 self.datasets(field, old, new);
@@ -194,7 +194,7 @@ impl Reasons<'_> {
         }
     }
 
-    /// Paths of which everything has been said.
+    /// Returns paths whose differences are reported elsewhere.
     fn settled(&self, other_kind: bool) -> Vec<Vec<String>> {
         let mut settled: Vec<Vec<String>> =
             ["inputs", "outputs", "statements"].map(|derived| vec![derived.to_owned()]).into();
@@ -219,10 +219,10 @@ impl Reasons<'_> {
             found.field = [vec!["job".to_owned(), "stream".to_owned()], found.field].concat();
             (found.class, found.why) = self.judge.as_it_runs(found.class, found.why);
             self.add(found);
-            // The text is shown once, with the first thing that is said of it.
+            // The diff of the text is shown with its first reason.
             if query && let Some(reason) = self.found.last_mut() {
                 reason.diff = diff.take();
-                // In a block of YAML, the lines of a text are lines.
+                // The lines of a block scalar are lines of the manifest.
                 if let Some(at) = reason.at.as_mut().filter(|_| after.contains('\n')) {
                     at.line += line;
                 }
@@ -231,7 +231,7 @@ impl Reasons<'_> {
     }
 
     fn continuous(&mut self, old: &ContinuousJob, new: &ContinuousJob) {
-        // That it is run in another way is said by itself.
+        // A change between stream and service is reported separately.
         if old.kind() != new.kind() {
             return;
         }
@@ -260,7 +260,7 @@ impl Reasons<'_> {
                 Some("catchup") => "schedule.catchup",
                 Some("maxActiveRuns") => "schedule.maxActiveRuns",
                 Some("deadlineSeconds") => "schedule.deadline",
-                // The rest follows from the job, or names it.
+                // Other fields are derived from the job, or name it.
                 _ => continue,
             };
             let path: Vec<&str> = ["run"].into_iter().chain(field.split('.')).collect();
@@ -317,7 +317,7 @@ impl Reasons<'_> {
         self.add(Finding { old: text(old), new: text(new), ..found });
     }
 
-    /// Another way to be run.
+    /// Adds a change of the kind of run.
     fn run(&mut self, old: &Side, new: &Side) {
         let (before, after) = (old.run(), new.run());
         if old.group != new.group {
@@ -351,7 +351,7 @@ impl Reasons<'_> {
         }
     }
 
-    /// Another DAG that its task stands in.
+    /// Adds a change of the group.
     fn group(&mut self, old: &Side, new: &Side) {
         let why = match (&old.group, &new.group) {
             (None, _) if old.orchestrator.is_some() => {
@@ -408,7 +408,7 @@ impl Reasons<'_> {
         }
     }
 
-    /// Adds what was found, with its place.
+    /// Adds a finding with its place.
     fn add(&mut self, found: Finding) {
         let Finding { field, what, old, new, class, why } = found;
         let spec = field.first().is_some_and(|first| first != "metadata");

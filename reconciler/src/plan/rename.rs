@@ -1,4 +1,4 @@
-//! The same content under another name.
+//! Recognises renames: the same content under another name.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use super::side::{Planned, Side, value};
 use super::{Class, Consent, Renamed};
 use crate::state::Action;
 
-/// Says of a workload that goes and of one that comes that they are the same, where they are.
+/// Marks a deleted and a created workload with the same content as a rename.
 pub(super) fn recognise(planned: &mut [Planned]) {
     let mut gone: HashMap<String, Vec<usize>> = HashMap::new();
     for (index, it) in planned.iter().enumerate().filter(|(_, it)| it.workload.action == Action::Delete) {
@@ -22,7 +22,7 @@ pub(super) fn recognise(planned: &mut [Planned]) {
         if planned[come].workload.action != Action::Create {
             continue;
         }
-        // Of several that are the same, none is said to be the one.
+        // An ambiguous rename is not reported.
         let Some([went]) = gone.get(&content(&planned[come].new)).map(Vec::as_slice) else { continue };
         let (went, from, to) = (*went, planned[*went].workload.id(), planned[come].workload.id());
         let same_state = planned[went].old.checkpoint() == planned[come].new.checkpoint();
@@ -33,7 +33,7 @@ pub(super) fn recognise(planned: &mut [Planned]) {
             Some(_) => "the stream is drained, and goes on from its checkpoint under its new name",
             None => "the service is stopped, and is started under its new name",
         };
-        // What runs goes on under the new name, from the same checkpoint.
+        // The stream continues under the new name from the same checkpoint.
         if same_state && old.consent == Consent::Delete {
             old.consent = Consent::NotNeeded;
             for reason in &mut old.reasons {

@@ -1,25 +1,25 @@
-//! A plan in a file: applied exactly as it is, or refused.
+//! Saved plans, which are applied exactly or rejected.
 
 use dcp_model::primitive::{Fingerprint, canonical};
 use serde::{Deserialize, Serialize};
 
 use super::Plan;
 
-/// Counts up with every change of the format.
+/// The version of the format.
 const FORMAT: u32 = 1;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     format: u32,
-    /// The version that wrote it.
+    /// The version of dcp that wrote the plan.
     dcp: String,
     /// The digest of the canonical plan, which detects manual changes.
     digest: Fingerprint,
     plan: serde_json::Value,
 }
 
-/// Why a file can't be applied.
+/// The reason why a file can't be applied.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SavedError {
     #[error("it is no plan of dcp: {0}")]
@@ -42,7 +42,7 @@ impl Plan {
         text
     }
 
-    /// Reads what was saved.
+    /// Reads a saved plan.
     pub fn read(text: &str) -> Result<Self, SavedError> {
         #[derive(Deserialize)]
         struct Head {

@@ -16,7 +16,7 @@ pub type PlaceOf<'a> = dyn Fn(&str, &str, &[&str]) -> Option<Place> + 'a;
 /// Finds the place of a field by its path in the manifest.
 pub(super) type Locate<'a> = dyn Fn(&[&str]) -> Option<Place> + 'a;
 
-/// A workload of which something differs: all of its addresses, on both sides.
+/// A workload with differences: all its addresses, on both sides.
 #[derive(Debug, Default)]
 pub(super) struct Sides<'a> {
     pub(super) addresses: BTreeMap<&'a Address, (Option<&'a Entry>, Option<&'a Primitive>)>,
@@ -56,7 +56,7 @@ pub(super) struct Side {
     pub(super) job: Option<CoreEtlJob>,
     pub(super) continuous: Option<ContinuousJob>,
     pub(super) orchestrator: Option<Orchestrator>,
-    /// The group whose DAG has its task.
+    /// The group whose DAG has the task of the workload.
     pub(super) group: Option<String>,
 }
 
@@ -90,7 +90,7 @@ impl Side {
         self.job.is_some() || self.run().is_some()
     }
 
-    /// Returns whether it is kept running, and is paused.
+    /// Returns whether it is a paused continuous job.
     pub(super) fn is_paused(&self) -> bool {
         self.continuous.as_ref().is_some_and(ContinuousJob::is_paused)
     }
@@ -106,7 +106,7 @@ impl Side {
     }
 }
 
-/// A planned workload, with what it takes to order it and to recognise it under another name.
+/// A planned workload with its two sides, which decide its order and renames.
 #[derive(Debug)]
 pub(super) struct Planned {
     pub(super) workload: Workload,
@@ -134,7 +134,7 @@ pub(super) fn steps(sides: &Sides<'_>, action: Action) -> Vec<Step> {
     steps
 }
 
-/// A primitive as the plain data that differences are looked for in.
+/// Returns a primitive as JSON, for comparisons.
 pub(super) fn value<T: serde::Serialize>(primitive: &T) -> Value {
     serde_json::to_value(primitive).expect("primitives have text as keys, and nothing that JSON can't hold")
 }

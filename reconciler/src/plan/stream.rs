@@ -10,10 +10,10 @@ use dcp_model::manifest::Stream;
 
 use super::class::Class;
 
-/// Something that differs between two streams.
+/// A difference between two streams.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Finding {
-    /// Below `job.stream`.
+    /// The path below `job.stream`.
     pub(super) field: Vec<String>,
     pub(super) what: Option<&'static str>,
     pub(super) old: Option<String>,
@@ -39,7 +39,7 @@ impl Finding {
     }
 }
 
-/// A stream, and what its query is.
+/// A stream with the shape of its query.
 #[derive(Debug)]
 struct Known<'a> {
     stream: &'a Stream,
@@ -54,8 +54,8 @@ impl<'a> Known<'a> {
         Self { stream, text, shape: shape(text) }
     }
 
-    /// The sources that are read as streams, in the order in which the query names them: it is by their order that a
-    /// checkpoint knows them.
+    /// Returns the sources that are read as streams, in the order of the query. A checkpoint identifies sources by
+    /// order.
     fn streamed(&self) -> Option<Vec<&'a str>> {
         let sources = self.stream.sources.iter().filter(|(_, source)| source.is_streaming());
         let names: Vec<&str> = sources.map(|(name, _)| name.as_str()).collect();
@@ -76,7 +76,7 @@ impl<'a> Known<'a> {
         })
     }
 
-    /// The joins of two streams.
+    /// Returns the joins of two streams.
     fn stream_joins(&self) -> impl Iterator<Item = &sql::Join> {
         let joins = self.shape.iter().flat_map(|shape| &shape.joins);
         joins.filter(|join| {
@@ -115,7 +115,7 @@ pub(super) struct Compared {
     pub(super) findings: Vec<Finding>,
     /// Set if one of the two keeps state; none if that is unknown.
     pub(super) stateful: Option<bool>,
-    /// Fields below `job.stream` of which everything is said in the findings.
+    /// Fields below `job.stream` whose differences are all in the findings.
     pub(super) settled: Vec<Vec<String>>,
 }
 

@@ -46,7 +46,7 @@ fn action(old: &Side, new: &Side, reasons: &[Reason]) -> Action {
     let goes_on = runs && new.continuous.is_some();
     match reasons.iter().map(|reason| reason.class).max() {
         Some(Class::Reset) => Action::Reset,
-        // The stream is drained; what comes in its place is started in another way.
+        // The stream is drained, and its replacement is not continuous.
         _ if runs && !goes_on => Action::Redeploy,
         Some(Class::Restart | Class::Unknown) if goes_on && !(old.is_paused() && new.is_paused()) => {
             Action::Redeploy
@@ -61,7 +61,7 @@ fn consent(action: Action, old: &Side, new: &Side) -> Consent {
         Action::Delete if kept(old) => Consent::Refused,
         Action::Reset if kept(new) => Consent::Refused,
         Action::Delete if old.continuous.is_some() => Consent::Delete,
-        // A stream that is no longer kept running is one that is taken away.
+        // A workload that is no longer continuous loses its stream.
         Action::Redeploy if new.continuous.is_none() => Consent::Delete,
         Action::Reset => match new.continuous.as_ref().and_then(|it| Some(it.continuous()?.upgrade.reset)) {
             Some(Reset::Allow) => Consent::GivenByManifest,

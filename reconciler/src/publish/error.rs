@@ -19,10 +19,10 @@ pub enum Error {
     Id(String),
     #[error("the text for `{name}` does not begin with `{MARK}`")]
     Unmarked { name: String },
-    /// Files in the way that somebody else wrote.
+    /// Files with these names that dcp did not write.
     #[error("{} written by dcp: nothing is changed", were_not(.0))]
     NotOurs(Vec<String>),
-    /// Neither staged, nor in place with this content.
+    /// Files that are neither staged nor in place with this content.
     #[error("{} staged as `{id}`, and not in place either", are_not(.files))]
     NotStaged { id: String, files: Vec<String> },
     #[error("`{place}` can't be {doing}: {cause}")]
@@ -80,7 +80,7 @@ fn are_not(files: &[String]) -> String {
     format!("{} {} not", enumerated(files), if files.len() == 1 { "is" } else { "are" })
 }
 
-/// A few names, and how many more there are.
+/// Formats a few names and the number of further ones.
 fn enumerated(files: &[String]) -> String {
     const SHOWN: usize = 5;
     let shown: Vec<_> = files.iter().take(SHOWN).map(|file| format!("`{file}`")).collect();

@@ -49,7 +49,7 @@ async fn commits(
     if let Some(applied) = state.applied.as_ref().filter(|applied| serials.remove(&applied.serial)) {
         commits.extend(applied.commit.clone().map(|commit| (applied.serial, commit)));
     }
-    // Serials lie close together as a rule, and so each page has many of them.
+    // Serials are usually close together, so each page has many of them.
     while let Some(last) = serials.pop_last() {
         let first = serials.first().copied().unwrap_or(last);
         let limit = (last - first + 1).min(COMMITS);

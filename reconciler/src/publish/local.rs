@@ -1,5 +1,5 @@
-//! The folder on disk. `object_store` has one too; this one gives files their mode whatever the umask is, tells files
-//! of others from ours, and makes everything durable at the price of a few flushes.
+//! The DAG folder on disk. Unlike that of `object_store`, it sets modes independent of the umask, recognises files of
+//! others, and makes writes durable with few flushes.
 
 mod disk;
 
@@ -21,7 +21,7 @@ struct Inner {
     root: PathBuf,
     shown: String,
     ours: bool,
-    /// The folders of staged files that this one has locked, by id.
+    /// Locked folders of staged files, by id.
     locks: Mutex<HashMap<String, std::fs::File>>,
 }
 
@@ -30,7 +30,7 @@ impl Local {
         Self(Arc::new(Inner { root, shown, ours, locks: Mutex::default() }))
     }
 
-    /// Runs work that waits for the disk where it holds up nobody.
+    /// Runs work that waits for the disk on a blocking thread.
     pub(super) async fn blocking<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Self) -> Result<T> + Send + 'static,
@@ -75,7 +75,7 @@ impl Local {
             }
         }
         sync_folder(&self.0.root).map_err(|error| self.io("", Doing::Written, &error))?;
-        // It stays where more is staged under this id than was asked for.
+        // The folder stays if more files are staged under this id.
         if std::fs::remove_dir(folder).is_ok() {
             self.locks().remove(id);
         }
@@ -116,7 +116,7 @@ impl Local {
         removed
     }
 
-    /// Removes what others staged and left behind. What is locked belongs to an apply that still runs.
+    /// Removes leftover staged files of others. Locked folders belong to running applies.
     pub(super) fn clean(&self) -> Result<()> {
         for id in self.leftovers()? {
             let folder = self.staged_folder()?.join(&id);
@@ -173,10 +173,10 @@ impl Local {
     }
 }
 
-/// Makes the folder for staged files and locks it, so that no other apply takes it for what a crash left behind. There is
-/// no lock where the file system has none.
+/// Creates and locks the folder of staged files, so that no other apply removes it as a leftover of a crash. On file
+/// systems without locks, it stays unlocked.
 fn claim(all: &Path, folder: &Path) -> io::Result<Option<std::fs::File>> {
-    // Before it is locked, another apply may lock and remove it. That apply does so once, and others come rarely.
+    // Another apply may lock and remove the folder first. Each apply does so once, so few retries are needed.
     const ATTEMPTS: usize = 500;
     for _ in 0..ATTEMPTS {
         let made = make_folder(all).and_then(|()| make_folder(folder));
@@ -192,7 +192,7 @@ fn claim(all: &Path, folder: &Path) -> io::Result<Option<std::fs::File>> {
     Err(io::Error::other("another apply removes it again and again"))
 }
 
-/// The parts of the above.
+/// Helpers of the operations above.
 impl Local {
     fn write_staged(&self, id: &str, files: &[File]) -> Result<()> {
         let all = self.0.root.join(STAGED_FOLDER);
@@ -237,7 +237,7 @@ impl Local {
         }
     }
 
-    /// Refuses names at which there is something of somebody else; returns those at which there is a file of ours.
+    /// Rejects names at which there is an entry that dcp did not write, and returns those with a file of dcp.
     fn refuse_others<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<Vec<&'a str>> {
         let (mut ours, mut others) = (Vec::new(), Vec::new());
         for name in names {

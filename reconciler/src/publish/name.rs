@@ -7,7 +7,7 @@ use super::{Error, File, MARK, Result};
 /// The suffix of staged files. Airflow reads `.py` files and zip archives.
 const STAGED: &str = ".staged";
 
-/// The longest name that a file may have nearly everywhere.
+/// The longest file name that nearly all file systems support.
 const LONGEST: usize = 255;
 
 pub(super) fn staged(name: &str) -> String {

@@ -11,7 +11,7 @@ pub(super) enum Place {
         root: PathBuf,
         /// The name in messages.
         shown: String,
-        /// It lies in the project, and is made where it is missing. Another folder may just not be mounted.
+        /// Set if the folder is in the project, where dcp creates it. Another missing folder may only be unmounted.
         ours: bool,
     },
     Bucket(Bucket),
@@ -38,7 +38,7 @@ impl Place {
     }
 }
 
-/// A relative path without `.` and `..`; none where it leads above its start.
+/// Returns a relative path without `.` and `..`, or none if it leads above its start.
 fn normal(path: &Path) -> Option<PathBuf> {
     let mut normal = PathBuf::new();
     for component in path.components() {
@@ -60,7 +60,7 @@ fn within(base: &Path, below: &Path) -> Option<PathBuf> {
         real.push(name);
         match real.canonicalize() {
             Ok(found) => real = found,
-            // A link to nothing can come to lead anywhere.
+            // A dangling link may lead anywhere later.
             Err(_) if real.is_symlink() => return None,
             Err(_) => {}
         }

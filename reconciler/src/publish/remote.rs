@@ -1,5 +1,4 @@
-//! The folder in a store of objects. Each write of an object is atomic there, and to move one is to copy it and to
-//! delete what was copied.
+//! The DAG folder in an object store. Writes of objects are atomic; a move is a copy and a deletion.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -21,7 +20,7 @@ pub(super) struct Remote {
 }
 
 impl fmt::Debug for Remote {
-    /// A store's own text may hold what must not be shown.
+    /// The text of a store may hold secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Remote").field("shown", &self.shown).finish_non_exhaustive()
     }
@@ -108,7 +107,7 @@ impl Remote {
     }
 }
 
-/// The parts of the above.
+/// Helpers of the operations above.
 impl Remote {
     async fn write(&self, files: &[File], path: impl Fn(&str) -> Path) -> Result<()> {
         let writes = files.iter().map(|file| {
@@ -127,7 +126,7 @@ impl Remote {
         copied.map_err(|error| self.failed(&file.name, Doing::Switched, &error))
     }
 
-    /// Refuses files that are neither staged nor in place.
+    /// Rejects files that are neither staged nor in place.
     async fn must_hold(&self, id: &str, files: &[&File]) -> Result<()> {
         let looks = files.iter().map(|file| async move {
             let holds = self.content(&file.name).await?.is_some_and(|it| it == file.content.as_bytes());
@@ -140,7 +139,7 @@ impl Remote {
         }
     }
 
-    /// Refuses names at which there is a file of somebody else; returns those at which there is one of ours.
+    /// Rejects names at which there is a file that dcp did not write, and returns those with a file of dcp.
     async fn refuse_others<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<Vec<String>> {
         let names: HashSet<_> = names.into_iter().collect();
         let mut there = self.sizes(&self.prefix).await?;
@@ -155,8 +154,8 @@ impl Remote {
         Err(Error::NotOurs(others))
     }
 
-    /// Files that are there, each with whether it is ours. That stands in a file, so that each is asked for its
-    /// beginning, unless it is too short to say so.
+    /// Returns the existing files, each with whether dcp wrote it. The beginning of each file is read, unless the file
+    /// is too short.
     async fn look(&self, files: impl IntoIterator<Item = (String, u64)>) -> Result<Vec<(Listed, bool)>> {
         let mark = MARK.len() as u64;
         let looks = files.into_iter().map(|(name, size)| async move {

@@ -5,8 +5,8 @@ use jiff::{SignedDuration, Timestamp};
 const FIRST: i64 = 10_000;
 const LONGEST: i64 = 600_000;
 
-/// When the next start may be, after so many failures. Chance is the job's own, so that jobs that fail together don't come
-/// back together, and it is the same whenever it is asked for.
+/// When the next start may be, after so many failures. Chance is the job's own, so that jobs that fail together don't
+/// come back together, and it is the same whenever it is asked for.
 pub(super) fn not_before(now: Timestamp, failures: u32, chance: u64) -> Timestamp {
     let doubled = FIRST.saturating_mul(1 << failures.saturating_sub(1).min(20));
     let longest = doubled.min(LONGEST);

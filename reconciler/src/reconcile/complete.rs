@@ -10,8 +10,8 @@ pub(super) const ORIGIN: &str = "stream";
 
 /// Returns the report that is due for a job, and the time up to which its outputs are complete.
 ///
-/// The runs of one state complete a partition once: a run that continues from a checkpoint writes nothing again. A run that
-/// begins with another state reports again.
+/// The runs of one state complete a partition once: a run that continues from a checkpoint writes nothing again. A run
+/// that begins with another state reports again.
 pub(super) fn due(job: &Job, holder: &Holder) -> Option<(UpTo, NewCompletions)> {
     let desired = job.desired.as_ref()?;
     let completes = desired.completes.as_ref()?;

@@ -14,8 +14,8 @@ const STEADY: SignedDuration = SignedDuration::from_mins(10);
 /// Interval between checks of the number of executors, in seconds.
 const SCALE_INTERVAL: u64 = 15;
 
-/// An effect outside of the reconciler. It is performed after the state was saved, and repeated as long as it is decided
-/// again.
+/// An effect outside of the reconciler. It is performed after the state was saved, and repeated as long as it is
+/// decided again.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
     /// Submits a run with its own token. The response is its execution, new or existing.

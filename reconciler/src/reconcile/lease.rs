@@ -1,9 +1,9 @@
 //! The lease that elects one of several reconcilers.
 //!
-//! The holder increments a beat. Another reconciler that sees the same beat for the duration of the lease, by its own clock,
-//! takes the lease with the next epoch, so no two clocks are compared. A holder that could not beat for most of that
-//! duration stops before others take over. A holder that was suspended and continues later may act for a moment: its
-//! requests carry its old epoch, and the Runner rejects them.
+//! The holder increments a beat. Another reconciler that sees the same beat for the duration of the lease, by its own
+//! clock, takes the lease with the next epoch, so no two clocks are compared. A holder that could not beat for most of
+//! that duration stops before others take over. A holder that was suspended and continues later may act for a moment:
+//! its requests carry its old epoch, and the Runner rejects them.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -41,7 +41,7 @@ pub struct Standing {
 }
 
 impl Standing {
-    /// Returns the epoch while nobody else can hold the lease.
+    /// Returns the epoch while the lease is certainly held.
     pub fn epoch(&self) -> Option<u64> {
         let held = *self.held.lock().unwrap_or_else(PoisonError::into_inner);
         held.filter(|held| self.clock.elapsed(held.known) < self.length * 2 / 3).map(|held| held.epoch)
@@ -51,7 +51,7 @@ impl Standing {
 #[derive(Debug, Clone, Copy)]
 struct Held {
     epoch: u64,
-    /// The last time when nobody else held the lease.
+    /// The last time when the lease was certainly held.
     known: Moment,
 }
 
@@ -73,7 +73,7 @@ impl Lease {
         &self.name
     }
 
-    /// Returns the epoch while nobody else can hold the lease.
+    /// Returns the epoch while the lease is certainly held.
     pub fn epoch(&self) -> Option<u64> {
         self.standing().epoch()
     }

@@ -1,7 +1,7 @@
 //! Scaling: the number of executors that keeps a stream at the utilization that its manifest names.
 //!
-//! Utilization is the duration of a batch, relative to the time between the starts of two. The number changes only if the
-//! utilization was outside of a band around the target for a while, and not soon after the last change.
+//! Utilization is the duration of a batch, relative to the time between the starts of two. The number changes only if
+//! the utilization was outside of a band around the target for a while, and not soon after the last change.
 
 use dcp_model::primitive::CoreEtlJob;
 use dcp_runner::lower::first_executors;
@@ -84,8 +84,8 @@ impl Scaling {
         is_that_way.then_some(next)
     }
 
-    /// Returns a new number of executors if the utilization was out of the band for long enough. `since` is the time of the
-    /// last change; `pressure` stores the time since when it is out of the band.
+    /// Returns a new number of executors if the utilization was out of the band for long enough. `since` is the time of
+    /// the last change; `pressure` stores the time since when it is out of the band.
     pub fn advise(
         &self,
         executors: u32,

@@ -1,6 +1,7 @@
 //! The stored states of continuous jobs, in the database of the registry.
 //!
-//! All writes of states go through one task, which commits waiting writes together: one flush of the disk serves many jobs.
+//! All writes of states go through one task, which commits waiting writes together: one flush of the disk serves many
+//! jobs.
 
 mod write;
 
@@ -141,8 +142,8 @@ impl Store {
 
     /// Returns the requests that were written after a change, each with its own change.
     ///
-    /// A request that was written at the same time as another may be missing from one answer, so callers read all requests
-    /// from time to time.
+    /// A request that was written at the same time as another may be missing from one answer, so callers read all
+    /// requests from time to time.
     pub async fn requests(&self, after: u64) -> Result<Vec<(Key, Requested, u64)>> {
         let query = "SELECT scope, address, paused, restarts, change FROM reconcile_requests WHERE change > $1 \
             ORDER BY scope, address";
@@ -174,7 +175,7 @@ impl Store {
         self.request(query, key, 1, (by, at)).await
     }
 
-    /// Returns the holder of a lease, or none if nobody ever held it.
+    /// Returns the holder of a lease, or none before the first one.
     pub async fn leader(&self, lease: &str) -> Result<Option<Leader>> {
         let query =
             sqlx::query("SELECT epoch, holder, heartbeat FROM reconcile_leases WHERE name = $1").bind(lease);

@@ -33,7 +33,7 @@ pub(super) fn commit(to: &Scope, commit: &Commit) -> Result<()> {
     Ok(())
 }
 
-/// The revision that a change makes.
+/// Returns the revision that a change makes.
 pub(super) fn next(change: &Change, last: Option<Last>) -> Result<u64> {
     let address = &change.address;
     match (change.action == Action::Create, last.is_some_and(|last| last.present)) {
@@ -43,7 +43,7 @@ pub(super) fn next(change: &Change, last: Option<Last>) -> Result<u64> {
     }
 }
 
-/// The answer to a commit whose id was applied before: the head of then, where it is the same commit.
+/// Returns the head that an earlier commit with the same id produced, if it is the same commit.
 pub(super) fn repeated(commit: &Commit, lineage: &str, earlier: Applied) -> Result<Head> {
     let same_line = commit.base.lineage.as_ref().is_none_or(|own| own == lineage);
     if same_line && earlier.serial.checked_sub(1) == Some(commit.base.serial) {
@@ -93,7 +93,7 @@ fn base(base: &Base) -> Result<()> {
     Ok(())
 }
 
-/// A text that is kept to be shown to people.
+/// Checks a text that people will see.
 fn text(what: &str, text: &str) -> Result<()> {
     if (1..=200).contains(&text.len()) && !text.contains(char::is_control) {
         return Ok(());
@@ -120,7 +120,7 @@ fn change(change: &Change) -> Result<()> {
 }
 
 fn body(address: &Address, body: &Body) -> Result<()> {
-    // Canonical text escapes it, and PostgreSQL can't hold it.
+    // Canonical text escapes NUL, and PostgreSQL can't store it.
     if body.text.contains('\0') {
         return Err(invalid(format!("the body of `{address}` has a NUL character")));
     }

@@ -1,4 +1,4 @@
-//! A registry in memory. It is for tests and nothing else: what is in it ends with the process.
+//! A registry in memory, for tests only.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -15,12 +15,12 @@ pub struct Memory {
     scopes: Mutex<HashMap<Scope, Log>>,
 }
 
-/// All of a scope, as it came about.
+/// The history of a scope.
 #[derive(Debug, Default, Clone)]
 struct Log {
-    /// The commit that made serial `n` is at `n - 1`.
+    /// The commit of serial `n` is at `n - 1`.
     applies: Vec<Applied>,
-    /// The oldest first.
+    /// Revisions, oldest first.
     revisions: BTreeMap<Address, Vec<Revision>>,
     bodies: HashMap<Fingerprint, String>,
     unpublished: BTreeSet<u64>,

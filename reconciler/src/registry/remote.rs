@@ -88,7 +88,7 @@ impl Remote {
         Ok(self.client.call(|| call(self.assets.clone())).await?)
     }
 
-    /// An answer that makes no sense.
+    /// Makes the error of a malformed response.
     pub(crate) fn unreadable(&self, what: impl std::fmt::Display) -> Error {
         Error::Corrupt(self.client.unreadable(what))
     }
@@ -189,7 +189,7 @@ impl Registry for Remote {
                 .await?;
             let page = page.into_iter().map(wire::read_applied).collect::<wire::Result<Vec<_>>>();
             history.extend(page.map_err(|what| self.unreadable(what))?);
-            // The server answers with fewer than were asked for where they are many: it is asked until the last.
+            // The server may return fewer than requested, so pages are read until the last.
             let last = history.last().map(|applied| applied.serial);
             if last.is_none() || last == before || last == Some(1) || history.len() >= limit as usize {
                 return Ok(history);

@@ -1,9 +1,9 @@
 //! The registry in a database: SQLite in one file, or PostgreSQL.
 //!
-//! A commit is one transaction. Its first statement moves the head by compare-and-set, which takes the write lock in SQLite
-//! and the lock on the scope's row in PostgreSQL. A second commit waits there, then finds that the head moved; it has read
-//! nothing before that could be out of date. So READ COMMITTED suffices, and commits of one scope never run in parallel.
-//! Commits of different scopes share no rows. The locks belong to the transaction, and end with it.
+//! A commit is one transaction. Its first statement moves the head by compare-and-set, which takes the write lock in
+//! SQLite and the lock on the scope's row in PostgreSQL. A second commit waits there, then finds that the head moved;
+//! it has read nothing before that could be out of date. So READ COMMITTED suffices, and commits of one scope never run
+//! in parallel. Commits of different scopes share no rows. The locks belong to the transaction, and end with it.
 
 mod changes;
 mod read;
@@ -45,12 +45,12 @@ impl From<dcp_database::Error> for Error {
 }
 
 impl Sql {
-    /// Opens a file of SQLite. It is made where it is missing, and its folder too, for this user alone.
+    /// Opens a file of SQLite. Creates the file and its folder for this user alone if they are missing.
     pub async fn sqlite(path: &Path) -> Result<Self> {
         Self::migrated(Database::sqlite(path).await?).await
     }
 
-    /// Connects to PostgreSQL: `postgres://user@host:5432/database`. No message has the URL's password.
+    /// Connects to PostgreSQL: `postgres://user@host:5432/database`. Messages never have the password of the URL.
     pub async fn postgres(url: &str) -> Result<Self> {
         Self::migrated(Database::postgres(url).await?).await
     }
@@ -60,7 +60,7 @@ impl Sql {
         self.database.answers().await
     }
 
-    /// Ends all connections. What is dropped without it ends them too, a little later.
+    /// Closes all connections. Dropping the value closes them a little later.
     pub async fn close(&self) {
         self.database.close().await;
     }
@@ -132,7 +132,7 @@ mod tests {
     use crate::state::Action;
     use crate::state::{Base, Body, Change};
 
-    /// Every connection that the registry has or will have.
+    /// Applies to all connections of the registry.
     async fn set(registry: &Sql, pragma: &'static str) {
         let all = (0..registry.database.pool().options().get_max_connections())
             .map(|_| registry.database.pool().acquire());

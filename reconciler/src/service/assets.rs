@@ -1,4 +1,4 @@
-//! Each call about assets.
+//! The calls about assets.
 
 use std::sync::Arc;
 

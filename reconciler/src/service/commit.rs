@@ -1,4 +1,4 @@
-//! A commit as it comes in, part by part, until a limit or its end.
+//! Reads a commit part by part, within limits.
 
 use dcp_proto::control::v1::commit_request::Part;
 use dcp_proto::control::v1::{self as proto, Changes, CommitHeader, CommitRequest};

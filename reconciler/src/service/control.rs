@@ -1,4 +1,4 @@
-//! Each call: what came in is read, the registry is asked, its answer is cut into messages.
+//! The calls about the registry: reads requests, calls the registry, and splits responses into messages.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use crate::wire::{self, status};
 
 /// Entries in one message of a state.
 const ENTRIES: usize = 2_000;
-/// Fingerprints in one request, and how many of their bodies are held at a time.
+/// Fingerprints in one request, and bodies in memory at a time.
 const FINGERPRINTS: usize = 1_000;
 const BODIES_AT_ONCE: usize = 32;
 const SERIALS: usize = 10_000;

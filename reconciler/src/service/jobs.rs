@@ -1,4 +1,4 @@
-//! Each call about continuous jobs.
+//! The calls about continuous jobs.
 
 use std::sync::Arc;
 

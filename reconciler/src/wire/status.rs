@@ -1,4 +1,4 @@
-//! Between errors and gRPC's statuses. What a program needs to know of an error is in an `ErrorInfo`.
+//! Converts between errors and gRPC statuses. Facts for programs are in an `ErrorInfo`.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -33,7 +33,7 @@ pub(crate) fn unauthenticated(message: &str) -> Status {
     refusal(Code::Unauthenticated, DOMAIN, "UNAUTHENTICATED", message)
 }
 
-/// The error that a control plane told of; none where the status is not from one.
+/// Returns the error of a control plane, or none if the status is not from one.
 pub(crate) fn read(status: &Status) -> Option<Error> {
     let info = status.get_details_error_info().filter(|info| info.domain == DOMAIN)?;
     let message = status.message().to_owned();

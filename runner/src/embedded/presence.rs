@@ -204,7 +204,7 @@ fn lock(folder: &Path, id: &str) -> Result<File> {
     }
 }
 
-/// Returns whether nobody holds a Runner's lock.
+/// Returns whether a Runner's lock is free.
 fn is_free(folder: &Path, id: &str) -> bool {
     // Ids come from the database and must not become paths.
     if !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {

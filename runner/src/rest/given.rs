@@ -40,7 +40,7 @@ pub(super) async fn begun<T: Send + 'static>(
     }
 }
 
-/// Streams a response. An error closes the connection, so that nobody takes the response for complete.
+/// Streams a response. An error closes the connection, so that clients see that the response is incomplete.
 pub(super) fn stream<S>(content_type: &'static str, pieces: S) -> Response
 where
     S: TryStream<Error = crate::api::Error> + Send + 'static,

@@ -1,4 +1,4 @@
-//! Queries, by what of them is kept in the checkpoint.
+//! Compares queries by the parts that a checkpoint stores.
 
 use std::collections::BTreeSet;
 
@@ -161,7 +161,7 @@ fn columns(
     of_new: &Known<'_>,
     findings: &mut Vec<Finding>,
 ) {
-    // Two sources may have columns of one name, and which one is meant is not always known.
+    // Sources may have columns of the same name, so the source of a column may be unknown.
     let all = || old.column_refs.iter().chain(&new.column_refs);
     let known = all().all(|it| it.relation.is_some());
     let kept = |shape: &QueryShape| -> BTreeSet<String> {
@@ -201,8 +201,8 @@ fn listed(texts: &[Text]) -> Option<String> {
     (!texts.is_empty()).then(|| texts.iter().map(|it| it.text.as_str()).collect::<Vec<_>>().join(", "))
 }
 
-/// The text without comments, with single spaces, and in small letters outside of quotes: what is the same in this is
-/// the same query.
+/// Normalizes a query: removes comments and repeated spaces, and lower-cases text outside of quotes. Equal results mean
+/// equal queries.
 fn squeezed(sql: &str) -> String {
     let mut out = String::with_capacity(sql.len());
     let mut chars = sql.chars().peekable();

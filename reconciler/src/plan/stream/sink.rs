@@ -5,7 +5,7 @@ use dcp_model::manifest::{ScalarOr, Sink, TableSink};
 use super::Finding;
 use crate::plan::class::Class;
 
-/// Says what became of the place that is written to. Whether there is no more to be said of the sink.
+/// Reports a change of the location. Returns whether the sink needs no further comparison.
 pub(super) fn compare(old: &Sink, new: &Sink, findings: &mut Vec<Finding>) -> bool {
     if old.kind() != new.kind() {
         let (class, why) = match (old, new) {

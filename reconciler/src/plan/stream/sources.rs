@@ -7,7 +7,7 @@ use dcp_model::manifest::Source;
 use super::{Finding, Known};
 use crate::plan::class::Class;
 
-/// Says what became of the sources as such. Of those that it returns there is no more to be said.
+/// Reports added, removed and replaced sources, and returns those that need no further comparison.
 pub(super) fn compare(old: &Known<'_>, new: &Known<'_>, findings: &mut Vec<Finding>) -> BTreeSet<String> {
     let names = old.stream.sources.keys().chain(new.stream.sources.keys());
     let changed: BTreeSet<String> =

@@ -14,7 +14,7 @@ pub(super) enum Found {
     Ours {
         size: u64,
     },
-    /// A file without our mark, a folder, a link: dcp makes none of them.
+    /// A file without the first line of dcp, a folder or a link.
     Other,
 }
 
@@ -36,7 +36,7 @@ pub(super) fn look(path: &Path) -> io::Result<Found> {
     Ok(if name::is_ours(&beginning) { Found::Ours { size: meta.len() } } else { Found::Other })
 }
 
-/// Writes a new file, so that it lasts.
+/// Writes a new file durably.
 pub(super) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).open(path)?;
     set_mode(&file, 0o644)?;
@@ -44,10 +44,10 @@ pub(super) fn write(path: &Path, content: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
-/// Makes a folder's entries last.
+/// Makes the entries of a folder durable.
 pub(super) fn sync_folder(folder: &Path) -> io::Result<()> {
     match File::open(folder)?.sync_all() {
-        // Some file systems of networks know no such thing.
+        // Some network file systems don't support this.
         Err(error) if matches!(error.kind(), ErrorKind::InvalidInput | ErrorKind::Unsupported) => Ok(()),
         synced => synced,
     }
@@ -62,7 +62,7 @@ pub(super) fn make_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Makes a folder and those above it, and makes them last.
+/// Creates a folder and its parents durably.
 pub(super) fn make_folders(folder: &Path) -> io::Result<()> {
     let above = folder.parent().unwrap_or(folder);
     if !above.is_dir() {
@@ -76,15 +76,15 @@ pub(super) fn make_folders(folder: &Path) -> io::Result<()> {
 pub(super) enum Lock {
     /// The folder is locked for as long as this is open.
     Held(File),
-    /// The folder is not there, or was replaced meanwhile.
+    /// The folder is missing, or was replaced.
     Gone,
-    /// Somebody else holds it.
+    /// Another process holds the lock.
     Busy,
     /// The file system has no locks.
     Unsupported,
 }
 
-/// Locks a folder of staged files. The lock ends with the process, however that ends.
+/// Locks a folder of staged files. The lock ends with the process.
 pub(super) fn lock(folder: &Path) -> io::Result<Lock> {
     let opened = match File::open(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Lock::Gone),
@@ -122,7 +122,7 @@ pub(super) fn missing_is_fine(done: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// The names of what is directly in a folder, in order; none where there is no folder.
+/// Returns the names in a folder in order, or none if there is no folder.
 pub(super) fn names(folder: &Path, wanted: fn(&FileType) -> bool) -> io::Result<Vec<String>> {
     let entries = match std::fs::read_dir(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
@@ -141,8 +141,7 @@ pub(super) fn names(folder: &Path, wanted: fn(&FileType) -> bool) -> io::Result<
     Ok(names)
 }
 
-/// Does something for each, several at once: they wait for the disk together, which flushes once for many. After a
-/// failure, no more are begun.
+/// Runs work for each item in parallel, so that one flush of the disk serves several. After a failure, no more begin.
 pub(super) fn each<T: Sync>(items: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
     let next = AtomicUsize::new(0);
     let some = || {
@@ -153,7 +152,7 @@ pub(super) fn each<T: Sync>(items: &[T], work: impl Fn(&T) -> Result<()> + Sync)
     };
     std::thread::scope(|scope| {
         let more = (1..AT_ONCE.min(items.len()))
-            // Where the machine gives no more threads, fewer do it.
+            // If no thread can be started, fewer threads do the work.
             .map_while(|_| std::thread::Builder::new().spawn_scoped(scope, some).ok())
             .collect::<Vec<_>>();
         let mine = some();
@@ -164,7 +163,7 @@ pub(super) fn each<T: Sync>(items: &[T], work: impl Fn(&T) -> Result<()> + Sync)
     })
 }
 
-/// An id that nobody else has.
+/// Returns a unique id.
 pub(super) fn fresh_id() -> String {
     let random = || RandomState::new().hash_one(std::process::id());
     format!("put-{:016x}{:016x}", random(), random())

@@ -39,7 +39,7 @@ pub(super) async fn write_all(database: Database, mut inbox: mpsc::Receiver<Comm
             Err(_) => each(&database, &saves).await,
         };
         for (answer, written) in answers.into_iter().zip(written) {
-            // Nobody hears an answer who has gone away.
+            // A caller that is gone needs no answer.
             let _ = answer.send(written);
         }
     }

@@ -1,4 +1,4 @@
-//! A commit, cut into messages.
+//! Commits as streams of messages.
 
 use dcp_proto::control::v1::commit_request::Part;
 use dcp_proto::control::v1::{Change, Changes, CommitHeader, CommitRequest};
@@ -6,10 +6,10 @@ use dcp_proto::control::v1::{Change, Changes, CommitHeader, CommitRequest};
 use crate::state::{Commit, Scope};
 use crate::wire;
 
-/// Parts of a commit are ended at the first of these.
+/// Limits of a part: the first that is reached ends it.
 const PART_BYTES: usize = 1 << 20;
 const PART_CHANGES: usize = 1_000;
-/// A commit in parts. Whose it is and when it was made is not sent: the server knows.
+/// Splits a commit into parts. The server sets the author and the time itself.
 pub(super) fn of(scope: &Scope, commit: &Commit) -> Vec<CommitRequest> {
     let Commit { id, base, by: _, at: _, commit: source, changes } = commit;
     let header = CommitHeader {

@@ -13,14 +13,14 @@ use crate::state::{Revision, Scope};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Changed {
     pub address: Address,
-    /// All that there ever were, the newest first.
+    /// All revisions, newest first.
     pub revisions: Vec<Revision>,
     /// The applied body; none if it was deleted.
     pub body: Option<String>,
 }
 
 impl Sql {
-    /// All scopes, with the serial of each.
+    /// Returns all scopes with their serials.
     pub async fn scopes(&self) -> Result<Vec<(Scope, u64)>> {
         let query = sqlx::query("SELECT scope, serial FROM registry_scopes ORDER BY scope");
         let rows = self.database.rows(query).await?;
@@ -32,8 +32,7 @@ impl Sql {
         rows.iter().map(scope).collect()
     }
 
-    /// The addresses of a kind that a commit after a serial has changed, deleted ones too, and the serial that this is
-    /// so at.
+    /// Returns the current serial, and the addresses of a kind that changed after a serial, deleted ones included.
     pub async fn changed(&self, scope: &Scope, kind: Kind, since: u64) -> Result<(u64, Vec<Changed>)> {
         let mut view = self.view().await?;
         let serial = view.base(scope).await?.serial;
@@ -54,14 +53,14 @@ impl Sql {
 }
 
 impl super::read::View {
-    /// Every revision of the addresses that begin like this and were changed since, the newest first.
+    /// Returns all revisions of the changed addresses with a prefix, newest first.
     async fn rows_of_changed(
         &mut self,
         scope: &Scope,
         begins: &str,
         since: u64,
     ) -> Result<Vec<(Address, Revision)>> {
-        // By its first characters and not by an order of texts, which is another one in each database.
+        // Compares the first characters, because the order of texts depends on the collation.
         let query = "SELECT was.revision, was.serial, was.action, was.fingerprint, was.address \
             FROM registry_current AS now JOIN registry_revisions AS was \
                 ON was.scope = now.scope AND was.address = now.address \

@@ -17,11 +17,11 @@ use crate::state::{Applied, Base, Entry, Head, Revision, Scope};
 
 const APPLIED: &str = "serial, id, applied_by, applied_at, source_commit, counts";
 
-/// A transaction, and what reads in it.
+/// A transaction with its reads.
 pub(super) struct View(pub(super) Transaction);
 
 impl Sql {
-    /// One state, whatever others commit meanwhile.
+    /// A snapshot, which concurrent commits don't change.
     pub(super) async fn view(&self) -> Result<View> {
         Ok(View(self.database.read().await?))
     }
@@ -40,7 +40,7 @@ impl View {
         self.head_at(scope, lineage, serial).await
     }
 
-    /// The head that there was at a serial that there was.
+    /// Returns the head at an earlier serial.
     pub(super) async fn head_at(
         &mut self,
         scope: &Scope,
@@ -58,8 +58,8 @@ impl View {
     }
 
     pub(super) async fn entries(&mut self, scope: &Scope) -> Result<BTreeMap<Address, Entry>> {
-        // In one row: each row that is handed over takes longer than it takes to find it. None of these texts has a
-        // space or a comma in it.
+        // All entries in one row, as passing rows takes longer than finding them. None of these texts has a space or a
+        // comma.
         let query = "SELECT string_agg(address || ' ' || revision || ' ' || serial || ' ' || fingerprint, ',') \
             FROM registry_current WHERE scope = $1 AND fingerprint IS NOT NULL";
         let rows = self.0.rows(sqlx::query(query).bind(scope.as_str())).await?;
@@ -159,14 +159,14 @@ impl View {
         rows.iter().map(|row| self.applied(row)).collect()
     }
 
-    /// The commit of an id.
+    /// Returns the commit with an id.
     pub(super) async fn by_id(&mut self, scope: &Scope, id: &str) -> Result<Option<Applied>> {
         let query = format!("SELECT {APPLIED} FROM registry_applies WHERE scope = $1 AND id = $2");
         let rows = self.0.rows(sqlx::query(AssertSqlSafe(query)).bind(scope.as_str()).bind(id)).await?;
         rows.first().map(|row| self.applied(row)).transpose()
     }
 
-    /// The last revisions of some addresses, where they have any.
+    /// Returns the last revisions of addresses that have one.
     pub(super) async fn last(
         &mut self,
         scope: &Scope,

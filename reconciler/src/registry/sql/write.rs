@@ -1,4 +1,4 @@
-//! A commit, as one transaction.
+//! Commits, each as one transaction.
 
 use std::collections::HashMap;
 
@@ -34,7 +34,7 @@ impl<'a> Row<'a> {
 impl Sql {
     pub(super) async fn write(&self, scope: &Scope, commit: &Commit) -> Result<Head> {
         let mut view = View(self.database.write().await?);
-        // First of all: what comes after it runs alone.
+        // This statement takes the lock, so the rest of the transaction runs alone.
         let moved = view.move_head(scope, commit).await?;
         if let Some(earlier) = view.by_id(scope, &commit.id).await? {
             let lineage = view.base(scope).await?.lineage.unwrap_or_default();
