@@ -181,6 +181,7 @@ impl Reasons<'_> {
         }
         self.stream(old, new);
         let datasets = [("inputs", &old.inputs, &new.inputs), ("outputs", &old.outputs, &new.outputs)];
+        let statements = (&old.statements, &new.statements);
         let (old, new) = (value(old), value(new));
         let (old_leaves, settled) = (leaves(&old, &new), self.settled(other_kind));
         for leaf in old_leaves.iter().filter(|leaf| !settled.iter().any(|it| leaf.path.starts_with(it))) {
@@ -190,6 +191,10 @@ impl Reasons<'_> {
         if self.found.is_empty() {
             for (field, old, new) in datasets {
                 self.datasets(field, old, new);
+            }
+            if statements.0 != statements.1 {
+                let why = "this dcp splits the SQL into statements in another way; the next run takes it";
+                self.add(Finding::new(&["job", "sql", "query"], Class::InPlace, why));
             }
         }
     }

@@ -1,6 +1,8 @@
 //! Plans of changes: each case edits a base manifest, and a golden file has the whole plan.
 //!
-//! `UPDATE_GOLDEN=1 cargo test -p dcp-reconciler` writes the golden files; read the changes before you commit them.
+//! `UPDATE_GOLDEN=1 cargo test --workspace --test plans` writes the golden files; read the changes before you commit them.
+
+mod groups;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
@@ -9,7 +11,7 @@ use std::path::Path;
 use dcp_compiler::compile::{Compilation, Compiler, Goal};
 use dcp_compiler::place;
 use dcp_compiler::project::Project;
-use dcp_model::primitive::{Fingerprint, Primitive};
+use dcp_model::primitive::{Body, Fingerprint, Primitive};
 use dcp_reconciler::plan::{Allowed, Class, Concern, Context, Place, Plan, Reason, compare};
 use dcp_reconciler::state::{Base, Entry, Scope, State};
 
@@ -41,11 +43,14 @@ fn state(primitives: &[Primitive]) -> (State, HashMap<Fingerprint, String>) {
 }
 
 fn plan(old: &Files, new: &Files) -> Plan {
-    let (old, new) = (compiled(old), compiled(new));
-    let (state, texts) = state(&old.primitives);
+    plan_against(&compiled(old).primitives, &compiled(new))
+}
+
+fn plan_against(applied: &[Primitive], new: &Compilation) -> Plan {
+    let (state, texts) = state(applied);
     let place = |domain: &str, name: &str, path: &[&str]| {
         let node = new.graph.nodes.iter().find(|node| node.domain == domain && node.name == name)?;
-        let span = place::find(&new, &Project::none(), node, path)?;
+        let span = place::find(new, &Project::none(), node, path)?;
         let (line, column) = new.sources.position(span.file, span.start);
         Some(Place { path: new.sources.get(span.file).path.to_string(), line, column })
     };
@@ -595,156 +600,26 @@ fn a_plan_that_was_changed_is_refused() {
     assert!(Plan::read(&newer).expect_err("it is no good plan").to_string().contains("in another way"));
 }
 
-/// Returns a path and a manifest that is in a group, if one is given.
-fn member(name: &str, reads: &str, run: &str, group: Option<&str>) -> (String, String) {
-    let group = group.map_or_else(String::new, |group| format!("  orchestrator: {{group: {group}}}\n"));
-    let text = format!(
-        "apiVersion: dcp/v1\nkind: CoreETL\nmetadata: {{name: {name}, domain: shop, owner: a@example.com}}\nspec:\n  \
-         engine: {{version: \"4.1\"}}\n  job: {{sql: {{query: INSERT INTO lake.{name} SELECT * FROM {reads}}}}}\n  \
-         run: {run}\n{group}"
-    );
-    (format!("{name}.yaml"), text)
-}
-
-const NIGHT: &str = "{schedule: {cron: \"0 2 * * *\"}}";
-const MORNING: &str = "{schedule: {cron: \"0 5 * * *\", timezone: Europe/Berlin}}";
-
-/// Returns a group of three: `clean` reads the table that `orders` writes, and `report` waits for the table of `clean`.
-fn nightly(run: &str) -> Files {
-    Files::from([
-        member("orders", "lake.raw", run, Some("nightly")),
-        member("clean", "lake.orders", run, Some("nightly")),
-        member("report", "lake.clean", "{onAssets: {all: [{table: lake.clean}]}}", Some("nightly")),
-    ])
-}
-
-fn with(mut files: Files, changed: (String, String)) -> Files {
-    files.insert(changed.0, changed.1);
-    files
-}
-
-fn without(mut files: Files, name: &str) -> Files {
-    files.remove(&format!("{name}.yaml"));
-    files
-}
-
-/// A title, the applied manifests, and the new ones.
-type Change = (&'static str, Files, Files);
-
-fn changes_within_groups() -> Vec<Change> {
-    let group = || nightly(NIGHT);
-    vec![
-        ("nothing", group(), group()),
-        ("a group comes", Files::new(), group()),
-        ("a group goes", group(), Files::new()),
-        (
-            "one more, between two others",
-            group(),
-            with(
-                with(group(), member("check", "lake.orders", NIGHT, Some("nightly"))),
-                member("clean", "lake.check", NIGHT, Some("nightly")),
-            ),
-        ),
-        (
-            "one is changed",
-            group(),
-            with(group(), member("clean", "lake.orders WHERE id > 0", NIGHT, Some("nightly"))),
-        ),
-        ("one goes", group(), without(group(), "report")),
-        ("all but one go", group(), without(without(group(), "report"), "clean")),
-        ("all are run at another time", group(), nightly(MORNING)),
-        ("all are run by hand", group(), nightly("{manual: {}}")),
-    ]
-}
-
-fn changes_of_what_is_in_a_group() -> Vec<Change> {
-    let group = || nightly(NIGHT);
-    let own = |name: &str| member(name, "lake.raw", NIGHT, None);
-    let edited_stream = STREAM.replace("logistics", "shop").replace("name: clicks", "name: nightly");
-    vec![
-        (
-            "one gets a DAG of its own",
-            group(),
-            with(group(), member("report", "lake.clean", "{onAssets: {all: [{table: lake.clean}]}}", None)),
-        ),
-        (
-            "one comes from a DAG of its own",
-            with(group(), own("orders")),
-            with(group(), member("orders", "lake.raw", NIGHT, Some("nightly"))),
-        ),
-        (
-            "one goes to another group",
-            group(),
-            with(
-                group(),
-                member("report", "lake.clean", "{onAssets: {all: [{table: lake.clean}]}}", Some("late")),
-            ),
-        ),
-        (
-            "another name for the group",
-            group(),
-            group().into_iter().map(|(path, text)| (path, text.replace("nightly", "early"))).collect(),
-        ),
-        ("another name for one of them", without(group(), "report"), {
-            let (path, text) = member("tidy", "lake.orders", NIGHT, Some("nightly"));
-            with(
-                without(without(group(), "report"), "clean"),
-                (path, text.replace("lake.tidy", "lake.clean")),
-            )
-        }),
-        ("a group in place of a workload of that name", Files::from([own("nightly")]), group()),
-        ("a workload in place of a group of that name", group(), Files::from([own("nightly")])),
-        (
-            "a group in place of a stream of that name",
-            Files::from([("s.yaml".to_owned(), edited_stream)]),
-            group(),
-        ),
-        (
-            "a stream is run by a schedule in a group",
-            with(group(), ("s.yaml".to_owned(), STATELESS.replace("logistics", "shop"))),
-            with(
-                group(),
-                (
-                    "s.yaml".to_owned(),
-                    STATELESS
-                        .replace("logistics", "shop")
-                        .replace(
-                            "format: parquet}}\n",
-                            "format: parquet}}\n      checkpoint: \"s3://lake/checkpoints/copy\"\n",
-                        )
-                        .replace(
-                            "  run:\n    continuous: {checkpoint: \"s3://lake/checkpoints/copy\"}",
-                            &format!("  run: {NIGHT}\n  orchestrator: {{group: nightly}}"),
-                        ),
-                ),
-            ),
-        ),
-    ]
+/// Returns primitives as an earlier dcp made them, which did not store the ranges of statements.
+fn without_statement_ranges(primitives: &[Primitive]) -> Vec<Primitive> {
+    let without = |primitive: &Primitive| {
+        let mut body = primitive.body.clone();
+        if let Body::CoreEtlJob(job) = &mut body {
+            job.statements.clear();
+        }
+        Primitive::new(&primitive.address.domain, &primitive.address.name, body)
+    };
+    primitives.iter().map(without).collect()
 }
 
 #[test]
-fn changes_of_groups() {
-    let mut text = String::new();
-    for (title, old, new) in changes_within_groups().iter().chain(&changes_of_what_is_in_a_group()) {
-        let plan = plan(old, new);
-        writeln!(text, "## {title}\n{}", shown(&plan)).expect(FINE);
-        let mut seen = std::collections::BTreeSet::new();
-        let steps = || plan.workloads.iter().flat_map(|workload| &workload.steps);
-        assert!(steps().all(|step| seen.insert(&step.address)), "{title}: an address has two steps");
-        let changed: std::collections::BTreeSet<String> = {
-            let (old, new) = (compiled_or_none(old), compiled_or_none(new));
-            let all = old.iter().chain(&new).map(|it| it.address.to_string());
-            let of = |all: &[Primitive], address: &str| {
-                all.iter().find(|it| it.address.to_string() == address).map(|it| it.fingerprint.clone())
-            };
-            all.filter(|address| of(&old, address) != of(&new, address)).collect()
-        };
-        let planned = steps().map(|step| step.address.clone()).collect();
-        assert_eq!(changed, planned, "{title}: all that differs has a step");
-    }
-    golden("groups.out", &text);
-}
-
-fn compiled_or_none(files: &Files) -> Vec<Primitive> {
-    if files.is_empty() { Vec::new() } else { compiled(files).primitives }
+fn new_statement_ranges_of_the_same_sql_are_a_reason() {
+    let (path, text) = job("a", "one", "two");
+    let files = Files::from([(path, text.replace("lake.x.one", "lake.x.one; SELECT 1"))]);
+    let new = compiled(&files);
+    let plan = plan_against(&without_statement_ranges(&new.primitives), &new);
+    let [workload] = plan.workloads.as_slice() else { panic!("{plan:?}") };
+    let fields: Vec<(&str, Class)> =
+        workload.reasons.iter().map(|it| (it.field.as_str(), it.class)).collect();
+    assert!(fields.contains(&("job.sql.query", Class::InPlace)), "{fields:?}");
 }
