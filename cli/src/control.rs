@@ -72,6 +72,7 @@ impl Control {
                     );
                     return Err(Failure::new(message).help("move it away, and try again"));
                 }
+                home.expect_something()?;
                 dcp_workspace::private::dcp(&home.root)
                     .map_err(|error| Failure::at(&home.root.join(FOLDER), "made a folder", &error))?;
                 let sql = runtime.block_on(Sql::sqlite(&path)).map_err(|error| failed(&error, &shown))?;

@@ -104,6 +104,7 @@ impl Runs {
 
 /// Starts the Runner of this process for a project.
 pub(crate) async fn embedded(home: &Workspace, max_queued: usize) -> Result<Embedded, Failure> {
+    home.expect_something()?;
     let folder = home.root.join(FOLDER);
     dcp_workspace::private::dcp(&home.root).map_err(|error| Failure::at(&folder, "made a folder", &error))?;
     let store = Store::sqlite(&folder.join("runs.db")).await.map_err(|error| failed(&error))?;

@@ -339,9 +339,10 @@ impl Workspace {
         projects.filter_map(|file| Some(self.root.join(file.parent()?))).collect()
     }
 
-    /// Rejects a folder with neither a project, nor a manifest, nor applied state.
+    /// Rejects a folder with neither a project, nor a manifest, nor applied state, nor executions.
     pub fn expect_something(&self) -> Result<(), Error> {
-        if self.has_file() || self.root.join(FOLDER).join("state.db").exists() {
+        let is_used = |database| self.root.join(FOLDER).join(database).exists();
+        if self.has_file() || is_used("state.db") || is_used("runs.db") {
             return Ok(());
         }
         let found = discover(&self.tree, self.places(&Project::none(), &[]));

@@ -192,7 +192,20 @@ fn a_reader_that_has_had_enough_is_no_error() {
 #[test]
 fn a_folder_without_project_and_manifests_is_an_error() {
     let sandbox = Sandbox::new();
-    for args in [&["validate"][..], &["plan"], &["compile", "--out", "build"], &["graph"], &["up"]] {
+    for args in [
+        &["validate"][..],
+        &["plan"],
+        &["compile", "--out", "build"],
+        &["graph"],
+        &["up"],
+        &["status"],
+        &["events", "shop/orders"],
+        &["pause", "shop/orders"],
+        &["history"],
+        &["assets"],
+        &["runs"],
+        &["logs", "shop/orders"],
+    ] {
         sandbox.run(args).ends_with(1).says("has neither a `dcp.yaml` nor a manifest").says("dcp init");
     }
     let left: Vec<_> = std::fs::read_dir(sandbox.path()).expect("it is there").collect();
