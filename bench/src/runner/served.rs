@@ -25,6 +25,8 @@ const TOKEN: &str = "0123456789abcdef-benchmark";
 pub async fn serve(database: &str) -> Result<()> {
     let backend = Backend { compute: Arc::new(Full), slots: Some(0) };
     let mut options = Options::new(vec![(manifest::Backend::Local, backend)], now);
+    // Executions stay queued here, so that their number must not be limited.
+    options.max_queued = usize::MAX;
     // Only a SQLite store uses the locks; the Runner ignores the folder for PostgreSQL.
     options.locks = Path::new(database).parent().map(|folder| folder.join("locks"));
     let runner = Embedded::start(open(database).await?, options).await?;
