@@ -1,135 +1,102 @@
 //! The interface of every backend.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use futures_util::stream::BoxStream;
 
-use crate::SparkApplication;
+use crate::error::{Error, Result};
+use crate::fields::Fields;
+use crate::{Name, SparkApplication, Status, WatchEvent};
 
-/// The name of an application. It derives from an execution and an attempt, so that a request repeated after a
-/// crash names the same application. It is a Kubernetes name, so it is no path.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Name(String);
+/// The abilities of a backend, and its treatment of the fields of a manifest.
+#[derive(Debug, Clone, Copy)]
+pub struct Capabilities {
+    pub fields: &'static Fields,
+    pub abilities: &'static [Ability],
+}
 
-impl Name {
+/// An ability that a backend may have. The contract suite tests each one that a backend lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Ability {
+    /// Drivers and executors are pods, with the settings of `pods`.
+    Pods,
+    /// The status has the URL of the event log.
+    EventLog,
+    /// The status has the URL of Spark's web interface.
+    Ui,
+    /// `${secret.name/key}` is resolved.
+    Secrets,
+    /// The packages of a Python environment are installed.
+    PythonPackages,
+    /// A stream that is stopped finishes its running batch.
+    Drain,
+}
+
+impl Ability {
+    /// Returns its description for users.
+    pub fn description(self) -> &'static str {
+        match self {
+            Ability::Pods => "pods",
+            Ability::EventLog => "event logs",
+            Ability::Ui => "addresses of Spark's web interface",
+            Ability::Secrets => "secrets",
+            Ability::PythonPackages => "Python packages",
+            Ability::Drain => "draining of streams",
+        }
+    }
+}
+
+/// A position in a driver's log. Only the backend that returned it can interpret it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cursor(String);
+
+impl Cursor {
+    /// Maximum length, as cursors come back from callers.
+    pub const MAX_LENGTH: usize = 256;
+
+    pub(crate) fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// Returns true if it is the beginning of the log.
+    pub fn is_start(&self) -> bool {
+        self.0.is_empty()
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }
 }
 
-impl FromStr for Name {
+impl FromStr for Cursor {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        let inside = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-';
-        let fits = (1..=63).contains(&text.len())
-            && text.as_bytes().iter().all(inside)
-            && !text.starts_with('-')
-            && !text.ends_with('-');
-        if fits {
-            Ok(Self(text.to_owned()))
-        } else {
-            Err(Error::Invalid(format!("{text:?} is no name of an application")))
+        if text.len() > Self::MAX_LENGTH {
+            return Err(Error::Invalid(format!("a cursor has at most {} bytes", Self::MAX_LENGTH)));
         }
+        Ok(Self(text.to_owned()))
     }
-}
-
-impl TryFrom<String> for Name {
-    type Error = Error;
-
-    fn try_from(text: String) -> Result<Self> {
-        text.parse()
-    }
-}
-
-impl From<Name> for String {
-    fn from(name: Name) -> Self {
-        name.0
-    }
-}
-
-impl fmt::Display for Name {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-/// The phase of an application.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Phase {
-    /// The application was accepted, and its driver has not started yet.
-    Pending,
-    Running,
-    /// The application has ended, and none of its processes is left anywhere.
-    Ended,
-}
-
-/// The status of an application.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Status {
-    pub phase: Phase,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub started: Option<Timestamp>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub end: Option<End>,
-}
-
-/// The end of an application.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct End {
-    pub at: Timestamp,
-    pub succeeded: bool,
-    /// A stop was requested.
-    #[serde(default)]
-    pub stopped: bool,
-    /// The driver's exit code.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exit_code: Option<i32>,
-    /// The signal that ended the driver.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signal: Option<i32>,
-    /// The backend's message about the end.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub message: String,
 }
 
 /// A part of a driver's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Log {
-    /// Positions where this part and the next one begin.
-    pub from: u64,
-    pub next: u64,
+    /// The position after this part.
+    pub next: Cursor,
     pub bytes: Vec<u8>,
 }
-
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Error {
-    /// The application can't run on this backend. A retry does not help.
-    #[error("{0}")]
-    Invalid(String),
-    /// There is another application by this name.
-    #[error("{0}")]
-    Conflict(String),
-    /// The backend can't be reached, or is temporarily unable. A retry is safe.
-    #[error("{0}")]
-    Unavailable(String),
-}
-
-pub type Result<T> = std::result::Result<T, Error>;
 
 /// A backend that runs Spark. All operations identify applications by name and are idempotent.
 #[async_trait]
 pub trait Compute: fmt::Debug + Send + Sync {
-    /// Validates an application before it is created, as far as possible without running it.
+    fn capabilities(&self) -> Capabilities;
+
+    /// Validates an application before it is created, as far as possible without running it. Rejects each field of the
+    /// manifest that [`create`](Self::create) would ignore, by the field's name.
     fn accepts(&self, application: &SparkApplication) -> Result<()>;
 
     /// Starts an application, unless one of this name was ever started. After a successful return,
@@ -139,19 +106,22 @@ pub trait Compute: fmt::Debug + Send + Sync {
     /// Returns the status of an application; nothing if there never was one, or it was forgotten.
     async fn get(&self, name: &Name) -> Result<Option<Status>>;
 
+    /// Streams changes of all applications, also of those that are created later. It may repeat a status, and may skip
+    /// one that was replaced by a newer one. After [`Listed`](WatchEvent::Listed), every later change is reported. It
+    /// ends, or fails, if changes may have been lost; the caller then gets the applications that it needs, and watches
+    /// again.
+    fn watch(&self) -> BoxStream<'static, Result<WatchEvent>>;
+
     /// Requests an application to stop, and kills it after the grace period. It returns at once: the application
-    /// has stopped when [`get`](Self::get) returns [`Ended`](Phase::Ended). An application that has not started
-    /// yet never starts.
+    /// has stopped when its phase is [`Ended`](crate::Phase::Ended). An application that has not started yet never
+    /// starts.
     async fn delete(&self, name: &Name, grace: Duration) -> Result<()>;
 
-    /// Returns at most `limit` bytes of the driver's log from a position on.
-    async fn logs(&self, name: &Name, from: u64, limit: usize) -> Result<Log>;
+    /// Returns at most `limit` bytes of the driver's log after a position.
+    async fn logs(&self, name: &Name, after: &Cursor, limit: usize) -> Result<Log>;
 
     /// Returns at most the last `limit` bytes of the driver's log.
     async fn tail(&self, name: &Name, limit: usize) -> Result<Vec<u8>>;
-
-    /// Returns the path of Spark's event log, if it is on this machine.
-    fn events(&self, name: &Name) -> Option<PathBuf>;
 
     /// Removes everything stored of an application that has ended. It is for applications that are not needed any
     /// more: afterwards, a backend may not know that there was one of this name.

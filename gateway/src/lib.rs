@@ -5,8 +5,15 @@
 
 pub mod application;
 mod compute;
+mod error;
+pub mod fields;
 pub mod local;
+mod name;
 pub mod regular;
+mod status;
 
 pub use application::SparkApplication;
-pub use compute::{Compute, End, Error, Log, Name, Phase, Result, Status};
+pub use compute::{Ability, Capabilities, Compute, Cursor, Log};
+pub use error::{Error, Result};
+pub use name::Name;
+pub use status::{Addresses, Change, End, Evidence, Obstacle, Phase, Reason, Source, Status, WatchEvent};

@@ -21,6 +21,7 @@
 //! No process number is ever trusted: a supervisor lives if its lock is taken, and `processes` finds the processes
 //! of an application. The driver can write all of these files, so they are opened with [`regular`].
 
+mod address;
 mod cgroup;
 mod environment;
 pub mod fields;
@@ -35,6 +36,7 @@ mod processes;
 mod secrets;
 mod submit;
 mod supervisor;
+mod watch;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -42,12 +44,14 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 use tokio::process::Command;
 use tokio::time::{Instant, sleep};
 
-use crate::compute::{Compute, End, Error, Log, Name, Phase, Result, Status};
-use crate::{SparkApplication, compute, regular};
+use crate::compute::{Ability, Capabilities, Compute, Cursor, Log};
+use crate::error::{Error, Result};
+use crate::{Addresses, End, Name, Phase, Reason, Source, SparkApplication, Status, WatchEvent, regular};
 use cgroup::Cgroup;
 use folder::{Folder, Lock, Stop};
 use installation::Installations;
@@ -65,7 +69,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 const KILLING: Duration = Duration::from_millis(500);
 
 /// The backend that runs Spark on this machine.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Local {
     root: PathBuf,
     /// The base of the relative paths of applications.
@@ -162,6 +166,7 @@ impl Local {
         let Self { installations, directory, secrets, .. } = self;
         let cache = installations.cache.clone().unwrap_or_else(|| self.root.join(".cache"));
         let place = submit::Place { folder, installations, directory, secrets, cache: &cache };
+        fields::FIELDS.check(application)?;
         let launch = submit::launch(application, &place)?;
         launch.check()?;
         Ok(Launch { log_limit: self.log_limit, cgroups: self.cgroups, ..launch })
@@ -203,6 +208,12 @@ impl Local {
 
 #[async_trait]
 impl Compute for Local {
+    fn capabilities(&self) -> Capabilities {
+        const ABILITIES: &[Ability] =
+            &[Ability::EventLog, Ability::Ui, Ability::Secrets, Ability::PythonPackages, Ability::Drain];
+        Capabilities { fields: &fields::FIELDS, abilities: ABILITIES }
+    }
+
     fn accepts(&self, application: &SparkApplication) -> Result<()> {
         let folder = self.folder(&application.metadata.name.parse()?);
         self.launch(application, &folder).map(|_| ())
@@ -226,29 +237,11 @@ impl Compute for Local {
     }
 
     async fn get(&self, name: &Name) -> Result<Option<Status>> {
-        let folder = self.folder(name);
-        if !folder.exists() {
-            return Ok(None);
-        }
-        if let Some(status) = ended(&folder)? {
-            return Ok(Some(status));
-        }
-        // No supervisor can start while this lock is held.
-        let Some(held) = folder.lock()? else {
-            let started = folder.started()?;
-            let phase = if started.is_some() { Phase::Running } else { Phase::Pending };
-            return Ok(Some(Status { phase, started, end: None }));
-        };
-        if let Some(status) = ended(&folder)? {
-            return Ok(Some(status));
-        }
-        let started = folder.started()?;
-        if started.is_none() {
-            return Ok(Some(Status { phase: Phase::Pending, started, end: None }));
-        }
-        // The supervisor died without a result. Its processes must not go on unsupervised.
-        let finished = tokio::task::spawn_blocking(move || finish(&folder, held, started));
-        finished.await.map_err(|error| Error::Unavailable(error.to_string()))?
+        status(&self.folder(name)).await
+    }
+
+    fn watch(&self) -> BoxStream<'static, Result<WatchEvent>> {
+        watch::events(self.root.clone())
     }
 
     async fn delete(&self, name: &Name, grace: Duration) -> Result<()> {
@@ -264,24 +257,17 @@ impl Compute for Local {
             && !folder.has_started()
             && folder.end()?.is_none()
         {
-            let message = "it was stopped before it began".to_owned();
-            let at = Timestamp::now();
-            let end = End { at, succeeded: false, stopped: true, exit_code: None, signal: None, message };
-            folder.write_end(&end)?;
+            folder.write_end(&supervisor::not_started("it was stopped before it began"))?;
         }
         Ok(())
     }
 
-    async fn logs(&self, name: &Name, from: u64, limit: usize) -> Result<Log> {
-        log::read(&self.folder(name), from, limit)
+    async fn logs(&self, name: &Name, after: &Cursor, limit: usize) -> Result<Log> {
+        log::read(&self.folder(name), after, limit)
     }
 
     async fn tail(&self, name: &Name, limit: usize) -> Result<Vec<u8>> {
         log::tail(&self.folder(name), limit)
-    }
-
-    fn events(&self, name: &Name) -> Option<PathBuf> {
-        Some(self.folder(name).events())
     }
 
     async fn forget(&self, name: &Name) -> Result<()> {
@@ -298,29 +284,62 @@ impl Compute for Local {
     }
 }
 
-fn ended(folder: &Folder) -> compute::Result<Option<Status>> {
+/// Returns the status of the application in a folder. If its supervisor was killed, it also ends the application.
+async fn status(folder: &Folder) -> Result<Option<Status>> {
+    if !folder.exists() {
+        // Another user may have removed the folder of an application that runs.
+        let processes = Processes::left(folder.path(), None);
+        let is_gone = tokio::task::spawn_blocking(move || processes.has_ended()).await;
+        let is_gone = is_gone.map_err(|error| Error::Unavailable(error.to_string()))?;
+        return Ok((!is_gone).then(|| Status::new(Phase::Running)));
+    }
+    if let Some(status) = ended(folder)? {
+        return Ok(Some(status));
+    }
+    // No supervisor can start while this lock is held.
+    let Some(held) = folder.lock()? else {
+        let started = folder.started()?;
+        return Ok(Some(if started.is_some() {
+            running(folder, started)
+        } else {
+            Status::new(Phase::Pending)
+        }));
+    };
+    if let Some(status) = ended(folder)? {
+        return Ok(Some(status));
+    }
+    let started = folder.started()?;
+    if started.is_none() {
+        return Ok(Some(Status::new(Phase::Pending)));
+    }
+    // The supervisor died without a result. Its processes must not go on unsupervised.
+    let folder = folder.clone();
+    let finished = tokio::task::spawn_blocking(move || finish(&folder, held, started));
+    finished.await.map_err(|error| Error::Unavailable(error.to_string()))?
+}
+
+fn running(folder: &Folder, started: Option<Timestamp>) -> Status {
+    let addresses = Addresses { event_log: folder.event_log(), ..address::of_driver(folder) };
+    Status { started, addresses, ..Status::new(Phase::Running) }
+}
+
+fn ended(folder: &Folder) -> Result<Option<Status>> {
     let Some(end) = folder.end()? else { return Ok(None) };
-    Ok(Some(Status { phase: Phase::Ended, started: folder.started()?, end: Some(end) }))
+    let addresses = Addresses { event_log: folder.event_log(), ..Addresses::default() };
+    Ok(Some(Status { started: folder.started()?, addresses, end: Some(end), ..Status::new(Phase::Ended) }))
 }
 
 /// Kills the processes of a supervisor that was killed, and stores this as the end.
-fn finish(folder: &Folder, held: Lock, started: Option<Timestamp>) -> compute::Result<Option<Status>> {
+fn finish(folder: &Folder, held: Lock, started: Option<Timestamp>) -> Result<Option<Status>> {
     let cgroup = folder.cgroup()?.and_then(|path| Cgroup::recorded(&path, folder.name()));
     let left = Processes::left(folder.path(), cgroup);
     let deadline = std::time::Instant::now() + KILLING;
     if !left.kill_all(Some(deadline), || ()) {
-        return Ok(Some(Status { phase: Phase::Running, started, end: None }));
+        return Ok(Some(running(folder, started)));
     }
-    let message = "its supervisor was killed, and what it had started with it".to_owned();
-    let end = End {
-        at: Timestamp::now(),
-        succeeded: false,
-        stopped: folder.stop()?.is_some(),
-        exit_code: None,
-        signal: None,
-        message,
-    };
-    folder.write_end(&end)?;
+    let text = "its supervisor was killed, and what it had started with it".to_owned();
+    let stopped = folder.stop()?.is_some();
+    folder.write_end(&End { stopped, ..supervisor::failed(Reason::BackendFailed, Source::Backend, text) })?;
     drop(held);
     ended(folder)
 }

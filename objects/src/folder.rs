@@ -2,7 +2,7 @@
 //! operation. Only regular files and folders are listed.
 
 use std::fs::{File, FileType};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use bytes::{Bytes, BytesMut};
@@ -59,17 +59,23 @@ impl Folder {
         Ok(format!("file://{path}"))
     }
 
-    pub(crate) async fn list(&self, parts: Vec<String>) -> io::Result<Vec<Object>> {
+    pub(crate) async fn list(&self, parts: Vec<String>, limit: usize) -> io::Result<Vec<Object>> {
         let root = self.root.clone();
-        in_background(move || list(&root, &parts)).await
+        in_background(move || list(&root, &parts, limit)).await
     }
 
     pub(crate) async fn read(
         &self,
         parts: Vec<String>,
+        offset: u64,
     ) -> io::Result<impl Stream<Item = io::Result<Bytes>> + Send + use<>> {
         let root = self.root.clone();
-        let file = in_background(move || open(&root, &parts)).await?;
+        let open = move || {
+            let mut file = open(&root, &parts)?;
+            file.seek(SeekFrom::Start(offset))?;
+            Ok(file)
+        };
+        let file = in_background(open).await?;
         let file = tokio::fs::File::from_std(file);
         Ok(stream::try_unfold(file, |mut file| async move {
             let mut chunk = BytesMut::with_capacity(CHUNK);
@@ -105,7 +111,8 @@ async fn in_background<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
-fn list(root: &Path, parts: &[String]) -> io::Result<Vec<Object>> {
+/// Lists files, until there are as many as the limit.
+fn list(root: &Path, parts: &[String], limit: usize) -> io::Result<Vec<Object>> {
     let mut found = Vec::new();
     let Some(start) = folder_of(root, parts)? else { return Ok(found) };
     let mut folders = vec![(start, parts.join("/"))];
@@ -116,12 +123,17 @@ fn list(root: &Path, parts: &[String]) -> io::Result<Vec<Object>> {
             entries => entries?,
         };
         for entry in entries {
+            if found.len() + folders.len() >= limit {
+                return Ok(found);
+            }
             let entry = entry?;
             let Ok(name) = entry.file_name().into_string() else { continue };
             let path = if path.is_empty() { name } else { format!("{path}/{name}") };
             match entry.metadata() {
                 Ok(meta) if meta.is_dir() => folders.push((entry.path(), path)),
-                Ok(meta) if meta.is_file() => found.push(Object { path, size: meta.len() }),
+                Ok(meta) if meta.is_file() => {
+                    found.push(Object { path, size: meta.len(), modified: meta.modified().ok() });
+                }
                 Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
                 _ => {}
             }

@@ -12,12 +12,13 @@ mod transfer;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use object_store::path::{Path, PathPart};
-use object_store::{ObjectStore, ObjectStoreExt as _};
+use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt as _};
 
 pub use bucket::{Bucket, KINDS, shown};
 pub use cause::{Cause, cause, cause_on_disk, is_no_bucket};
@@ -70,6 +71,8 @@ pub struct Object {
     /// The path below the opened location, with `/` between its parts.
     pub path: String,
     pub size: u64,
+    /// Time of the last change, if it is known.
+    pub modified: Option<SystemTime>,
 }
 
 /// The object that marks a set of objects as complete: where it is, none is missing, unless it has the content
@@ -150,6 +153,15 @@ impl Objects {
 
     /// Lists all objects below a path, in no order; none if there is no such path.
     pub fn list(&self, below: &str) -> BoxStream<'static, Result<Object>> {
+        self.list_limited(below, usize::MAX)
+    }
+
+    /// Lists a limited number of the objects below a path, for locations that others may fill.
+    pub async fn list_first(&self, below: &str, limit: usize) -> Result<Vec<Object>> {
+        self.list_limited(below, limit).take(limit).try_collect().await
+    }
+
+    fn list_limited(&self, below: &str, limit: usize) -> BoxStream<'static, Result<Object>> {
         let parts = match parts(below) {
             Ok(parts) => parts,
             Err(error) => return stream::iter([Err(error)]).boxed(),
@@ -158,8 +170,9 @@ impl Objects {
         match &self.place {
             Place::Folder(folder) => {
                 let folder = folder.clone();
-                let listed =
-                    async move { folder.list(parts).await.map_err(|error| failed(cause_on_disk(&error))) };
+                let listed = async move {
+                    folder.list(parts, limit).await.map_err(|error| failed(cause_on_disk(&error)))
+                };
                 stream::once(listed)
                     .map_ok(|found| stream::iter(found.into_iter().map(Ok)))
                     .try_flatten()
@@ -169,7 +182,8 @@ impl Objects {
                 let root = prefix.clone();
                 let object = move |meta: object_store::ObjectMeta| {
                     let parts = meta.location.prefix_match(&root)?.map(|part| part.as_ref().to_owned());
-                    Some(Object { path: parts.collect::<Vec<_>>().join("/"), size: meta.size })
+                    let path = parts.collect::<Vec<_>>().join("/");
+                    Some(Object { path, size: meta.size, modified: Some(meta.last_modified.into()) })
                 };
                 let listed = store.list(Some(&within(prefix, &parts)));
                 let listed = listed.map_err(move |error| failed(cause(&error)));
@@ -180,15 +194,23 @@ impl Objects {
 
     /// Streams the content of an object.
     pub async fn read(&self, path: &str) -> Result<BoxStream<'static, Result<Bytes>>> {
+        self.read_from(path, 0).await
+    }
+
+    /// Streams the content of an object from an offset on, which must be less than its size unless it is 0.
+    pub async fn read_from(&self, path: &str, offset: u64) -> Result<BoxStream<'static, Result<Bytes>>> {
         let parts = parts(path)?;
         let failed = self.failing(path, "read");
         match &self.place {
             Place::Folder(folder) => {
-                let read = folder.read(parts).await.map_err(|error| failed(cause_on_disk(&error)))?;
+                let read = folder.read(parts, offset).await.map_err(|error| failed(cause_on_disk(&error)))?;
                 Ok(read.map_err(move |error| failed(cause_on_disk(&error))).boxed())
             }
             Place::Bucket { store, prefix } => {
-                let got = store.get(&within(prefix, &parts)).await.map_err(|error| failed(cause(&error)))?;
+                let range = (offset > 0).then_some(GetRange::Offset(offset));
+                let options = GetOptions { range, ..GetOptions::default() };
+                let got = store.get_opts(&within(prefix, &parts), options).await;
+                let got = got.map_err(|error| failed(cause(&error)))?;
                 Ok(got.into_stream().map_err(move |error| failed(cause(&error))).boxed())
             }
         }

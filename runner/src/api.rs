@@ -12,6 +12,7 @@ use crate::request::{Request, Submit};
 use crate::results::Format;
 
 pub use crate::error::{Error, Result};
+pub use dcp_gateway::Cursor;
 
 /// An execution as it is stored, and its progress.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,8 +72,8 @@ pub struct Holder {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogPart {
     pub attempt: u32,
-    /// Offset of this part in the attempt's log.
-    pub offset: u64,
+    /// The position after this part in the attempt's log.
+    pub next: Cursor,
     pub bytes: Vec<u8>,
 }
 
@@ -81,7 +82,8 @@ pub struct LogPart {
 pub struct LogRequest {
     /// The attempt; the current one if none is given.
     pub attempt: Option<u32>,
-    pub offset: u64,
+    /// The position in the attempt's log after which to start.
+    pub after: Cursor,
     /// Continues until the execution has ended, through all further attempts.
     pub follow: bool,
 }

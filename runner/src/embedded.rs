@@ -5,6 +5,7 @@
 
 mod drive;
 mod hand_over;
+mod observe;
 pub mod presence;
 mod queue;
 mod slots;
@@ -38,6 +39,7 @@ use crate::recent::Recent;
 use crate::request::{Defined, Definition, Reference, Request, Submit};
 use crate::results::{Format, Results};
 use crate::store::{Also, New, Store};
+use observe::{Observed, Watches};
 use presence::Presence;
 use queue::{Place, Queues};
 use slots::{Slot, Slots};
@@ -84,7 +86,7 @@ pub struct Options {
     pub keep: Duration,
     /// Maximum number of executions of a domain that wait to be started.
     pub max_queued: usize,
-    /// Interval at which the status of an attempt is polled.
+    /// Interval at which the status of an attempt is polled while its backend can't be watched.
     pub look: Duration,
     /// Time without a heartbeat after which other Runners take over.
     pub lease: Duration,
@@ -122,6 +124,7 @@ struct Inner {
     presence: Presence,
     slots: BTreeMap<manifest::Backend, Arc<Slots>>,
     queues: Arc<Queues>,
+    watches: Watches,
     tasks: Mutex<HashMap<Id, Arc<Task>>>,
     /// Caches of jobs by their revisions: those that ran, and those that the registry returned.
     jobs: Recent<Fingerprint, Arc<Defined>>,
@@ -142,6 +145,8 @@ struct Task {
     version: watch::Sender<u64>,
     /// Set once the task knows the status of the execution.
     looked: watch::Sender<bool>,
+    /// The last status of its application.
+    observed: Observed,
     /// Set while the task waits for a slot.
     waits: AtomicBool,
     /// Progress of its queries, and whether it is stored already.
@@ -173,6 +178,7 @@ impl Embedded {
         let (stopping, _) = watch::channel(false);
         let begun = ((options.clock)(), Instant::now());
         let queues = Queues::new(options.max_queued);
+        let watches = Watches::new(options.backends.iter().map(|(name, _)| *name));
         let inner = Arc::new(Inner {
             store,
             queues,
@@ -180,6 +186,7 @@ impl Embedded {
             begun,
             presence,
             slots,
+            watches,
             tasks: Mutex::default(),
             jobs: Recent::new(TEXT),
             applied: Recent::new(TEXT),
@@ -189,6 +196,9 @@ impl Embedded {
         });
         inner.presence.take_over(&inner.store).await?;
         inner.take_up().await?;
+        for (name, backend) in &inner.options.backends {
+            tokio::spawn(observe::run(Arc::clone(&inner), *name, Arc::clone(&backend.compute)));
+        }
         tokio::spawn(hand_over::run(Arc::clone(&inner)));
         Ok(Self(inner))
     }
@@ -248,6 +258,7 @@ impl Inner {
                 wake: Notify::new(),
                 version: watch::Sender::new(version),
                 looked: watch::Sender::new(false),
+                observed: Observed::default(),
                 waits: AtomicBool::new(false),
                 progress: Mutex::new((None, true)),
             });
@@ -358,6 +369,9 @@ impl Inner {
         if let Some(compute) = self.compute(first.execution.backend) {
             compute.accepts(&application).map_err(|error| match error {
                 dcp_gateway::Error::Unavailable(said) => Error::Unavailable(said),
+                dcp_gateway::Error::Field { field, reason } => {
+                    Error::Invalid { field: format!("job.{field}"), message: reason }
+                }
                 dcp_gateway::Error::Invalid(message) | dcp_gateway::Error::Conflict(message) => {
                     Error::Invalid { field: "job".to_owned(), message }
                 }

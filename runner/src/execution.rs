@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use dcp_gateway::End;
+use dcp_gateway::{Addresses, End};
 use dcp_model::manifest::{Backend, Cause};
 use dcp_model::primitive::CoreEtlJob;
 use jiff::Timestamp;
@@ -149,6 +149,8 @@ pub struct Attempt {
     /// Time at which the driver was first seen running.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running: Option<Timestamp>,
+    #[serde(default)]
+    pub addresses: Addresses,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end: Option<End>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -282,6 +284,12 @@ impl Execution {
     /// Returns the name of an attempt at every backend.
     pub fn name_of(&self, attempt: u32) -> String {
         format!("dcp-{}-{attempt}", self.id)
+    }
+
+    /// Returns the execution and the attempt that a name is of.
+    pub fn parse_name(name: &str) -> Option<(Id, u32)> {
+        let (id, attempt) = name.strip_prefix("dcp-")?.rsplit_once('-')?;
+        Some((Id::parse(id)?, attempt.parse().ok()?))
     }
 
     /// Returns the name of the current attempt.

@@ -10,7 +10,7 @@ mod events;
 mod remedy;
 mod rules;
 
-use dcp_gateway::End;
+use dcp_gateway::{End, Reason};
 use dcp_model::primitive::CoreEtlJob;
 use dcp_model::secrets;
 
@@ -73,17 +73,23 @@ pub fn diagnose(evidence: Evidence<'_>) -> (Cause, Diagnosis) {
     (cause, Diagnosis { class: cause.class(), cause: cause.name().to_owned(), summary, evidence })
 }
 
-/// Returns the cause by the end of the driver's process, and by its backend's message about it.
+/// Returns the cause by the end of the driver's process, and by its backend's reason for it.
 fn of_end(end: &End) -> Option<Found<'_>> {
-    if let Some((cause, line)) = rules::of_backend(&end.message) {
-        return Some((cause, vec![line]));
-    }
-    let said: Vec<&str> = end.message.lines().filter(|line| !line.trim().is_empty()).collect();
-    match (end.exit_code, end.signal) {
-        (Some(KILLED | TERMINATED), _) | (_, Some(SIGKILL | SIGTERM)) => Some((Cause::DriverKilled, said)),
-        (None, None) if !said.is_empty() => Some((Cause::Backend, said)),
-        _ => None,
-    }
+    let cause = match end.reason {
+        Reason::Exited => match (end.exit_code, end.signal) {
+            (Some(KILLED | TERMINATED), _) | (_, Some(SIGKILL | SIGTERM)) => Cause::DriverKilled,
+            _ => return None,
+        },
+        Reason::Preparation => Cause::Dependencies,
+        Reason::OutOfMemory => Cause::DriverContainer,
+        Reason::ImageUnavailable => Cause::ImagePull,
+        Reason::Unschedulable | Reason::QuotaExceeded => Cause::Scheduling,
+        Reason::Forbidden => Cause::AccessDenied,
+        Reason::Evicted | Reason::NodeLost | Reason::Deleted => Cause::NodeLost,
+        Reason::NotStarted | Reason::BackendFailed => Cause::Backend,
+    };
+    let lines = end.evidence.iter().flat_map(|evidence| evidence.text.lines());
+    Some((cause, lines.filter(|line| !line.trim().is_empty()).collect()))
 }
 
 /// Detects the full heap of a JVM that stopped responding to Python. The error in Python has no cause then, and the JVM

@@ -13,6 +13,7 @@ pub mod clock;
 pub mod driver_log;
 pub mod embedded;
 mod error;
+mod event_files;
 pub mod execution;
 pub mod failure;
 mod lines;

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use dcp_gateway::{End, Phase as At, Status};
+use dcp_gateway::{Addresses, End, Phase as At, Status};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::execution::{Adjustment, Attempt, Diagnosis, Execution, Id, Phase, Stopping, Transition};
@@ -35,6 +35,7 @@ pub enum Effect {
 
 /// The outcome of an action, or an event from outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "an event is applied at once, and not kept")]
 pub enum Event {
     /// No action was needed.
     Stepped,
@@ -199,6 +200,7 @@ fn step(execution: &mut Execution, now: Timestamp) -> Option<String> {
                 backend: execution.backend,
                 begun: now,
                 running: None,
+                addresses: Addresses::default(),
                 end: None,
                 diagnosis: None,
                 adjusted,
@@ -221,16 +223,26 @@ fn step(execution: &mut Execution, now: Timestamp) -> Option<String> {
 
 /// Returns the timeout that the current attempt has exceeded.
 fn overdue(execution: &Execution, now: Timestamp) -> Option<Stopping> {
+    timeout(execution).filter(|(at, _)| now >= *at).map(|(_, timeout)| timeout)
+}
+
+/// Returns the time until the current attempt exceeds a timeout, if it has one.
+pub fn time_left(execution: &Execution, now: Timestamp) -> Option<Duration> {
+    let (at, _) = timeout(execution).filter(|_| execution.stopping.is_none())?;
+    Some(Duration::try_from(at.duration_since(now)).unwrap_or_default())
+}
+
+/// Returns the next timeout of the current attempt.
+fn timeout(execution: &Execution) -> Option<(Timestamp, Stopping)> {
     let attempt = execution.attempts.last()?;
-    let passed = |since: Timestamp, seconds: u64| now >= later(since, Duration::from_secs(seconds));
+    let after = |since: Timestamp, seconds: u64| later(since, Duration::from_secs(seconds));
     match (execution.phase, attempt.running) {
-        (Phase::Submitting | Phase::Pending, _) if passed(attempt.begun, execution.policy.start_seconds) => {
-            Some(Stopping::StartTimeout)
+        (Phase::Submitting | Phase::Pending, _) => {
+            Some((after(attempt.begun, execution.policy.start_seconds), Stopping::StartTimeout))
         }
-        (Phase::Running, Some(running))
-            if execution.policy.run_seconds.is_some_and(|it| passed(running, it)) =>
-        {
-            Some(Stopping::RunTimeout)
+        (Phase::Running, Some(running)) => {
+            let seconds = execution.policy.run_seconds?;
+            Some((after(running, seconds), Stopping::RunTimeout))
         }
         _ => None,
     }
@@ -254,6 +266,11 @@ fn seen(
         }
         return Some(gone(execution, None, verdict, now));
     };
+    if let Some(attempt) = execution.attempts.last_mut() {
+        let event_log = status.addresses.event_log.or(attempt.addresses.event_log.take());
+        attempt.addresses = Addresses { event_log, ..status.addresses };
+    }
+    execution.waiting = status.obstacle.map(|obstacle| obstacle.to_string());
     match (status.phase, status.end) {
         (At::Ended, Some(end)) => Some(gone(execution, Some(end), verdict, now)),
         (At::Running, _) if matches!(execution.phase, Phase::Submitting | Phase::Pending) => {

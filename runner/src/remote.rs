@@ -260,14 +260,18 @@ impl Runner for Remote {
     }
 
     fn logs(&self, id: &Id, request: LogRequest) -> BoxStream<'static, Result<LogPart>> {
-        let LogRequest { attempt, offset, follow } = request;
-        let request = proto::LogsRequest { id: id.to_string(), attempt, offset, follow };
+        let LogRequest { attempt, after, follow } = request;
+        let cursor = after.as_str().to_owned();
+        let request = proto::LogsRequest { id: id.to_string(), attempt, cursor, follow };
         self.parts(
             move |mut client| {
                 let request = request.clone();
                 async move { Ok(client.logs(request).await?.into_inner()) }
             },
-            |part| Ok(LogPart { attempt: part.attempt, offset: part.offset, bytes: part.data }),
+            |proto::LogsResponse { attempt, cursor, data }| {
+                let next = cursor.parse().map_err(|error: dcp_gateway::Error| error.to_string())?;
+                Ok(LogPart { attempt, next, bytes: data })
+            },
         )
     }
 

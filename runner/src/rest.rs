@@ -27,10 +27,10 @@ use utoipa_axum::routes;
 use crate::api::{LogRequest, Runner};
 use crate::page;
 use crate::results::Format;
-use given::{ALIVE, Form, SOON, begun, lines};
+use given::{ALIVE, Form, SOON, begun, lines, prefers};
 use refusal::{OfJob, Refusal, Refusals};
 use request::{Body, Call, Job, ListQuery, LogsQuery, Query, ResultQuery, StepsQuery, Submit};
-use response::{Execution, Page, Row, Step};
+use response::{Execution, LogLine, Page, Row, Step};
 
 pub use document::document;
 
@@ -149,14 +149,15 @@ async fn cancel(State(runner): State_, call: Call, Job { id }: Job) -> Result<Re
 
 /// Returns the log of a job's driver
 ///
-/// If reading the log fails, the connection is closed. The bytes received until then are valid, and `offset` requests
-/// the rest.
+/// If reading the log fails, the connection is closed. Clients that accept `application/x-ndjson` before all else get a
+/// line of JSON for each part, with the `cursor` that requests the rest; if the stream fails, the last line is an error.
 #[utoipa::path(
     get,
     path = "/api/v1/job/{id}/logs",
     params(Job, LogsQuery),
     responses(
-        (status = 200, description = "As it was written", body = String, content_type = "text/plain"),
+        (status = 200, description = "As it was written, or in parts",
+            content((String = "text/plain"), (LogLine = "application/x-ndjson"))),
         OfJob,
         Refusals
     ),
@@ -166,9 +167,15 @@ async fn logs(
     State(runner): State_,
     Job { id }: Job,
     Query(asked): Query<LogsQuery>,
+    headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     runner.check(&id).await?;
     let parts = begun(runner.logs(&id, LogRequest::from(asked)), SOON).await?;
+    let form = Form::Lines;
+    if prefers(headers.get(ACCEPT), form.content_type()) {
+        let parts = parts.map_ok(LogLine::from);
+        return Ok(given::stream(form.content_type(), lines(parts, form, ALIVE)));
+    }
     let bytes = parts.map_ok(|part| part.bytes);
     Ok(given::stream("text/plain; charset=utf-8", bytes))
 }

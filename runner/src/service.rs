@@ -12,7 +12,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use tonic::{Request, Response, Status};
 
-use crate::api::{self, Error, Filter, LogRequest, Runner};
+use crate::api::{self, Error, Filter, LogPart, LogRequest, Runner};
 use crate::execution::Id;
 use crate::page;
 use crate::request::KEY;
@@ -124,11 +124,15 @@ impl runner_server::Runner for Service {
 
     async fn logs(&self, request: Request<proto::LogsRequest>) -> Answer<Self::LogsStream> {
         let id = noted(&request, &request.get_ref().id)?;
-        let proto::LogsRequest { id: _, attempt, offset, follow } = *request.get_ref();
+        let proto::LogsRequest { id: _, attempt, cursor, follow } = request.into_inner();
         self.runner.check(&id).await.map_err(|error| status::of(&error))?;
-        let parts = self.runner.logs(&id, LogRequest { attempt, offset, follow }).map(|part| match part {
-            Ok(part) => {
-                Ok(proto::LogsResponse { attempt: part.attempt, offset: part.offset, data: part.bytes })
+        let after = cursor.parse().map_err(|error: dcp_gateway::Error| {
+            status::of(&Error::Invalid { field: "cursor".to_owned(), message: error.to_string() })
+        })?;
+        let request = LogRequest { attempt, after, follow };
+        let parts = self.runner.logs(&id, request).map(|part| match part {
+            Ok(LogPart { attempt, next, bytes }) => {
+                Ok(proto::LogsResponse { attempt, cursor: next.as_str().to_owned(), data: bytes })
             }
             Err(error) => Err(status::of(&error)),
         });

@@ -5,7 +5,7 @@ pub(crate) mod status;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use dcp_gateway::End;
+use dcp_gateway::{Addresses, End, Evidence};
 use dcp_model::manifest::{Backend, Cause};
 use dcp_model::primitive::Fingerprint;
 use dcp_proto::runner::v1 as proto;
@@ -346,11 +346,16 @@ fn read_policy(policy: &proto::Policy) -> Result<Policy> {
 }
 
 fn attempt(attempt: &Attempt) -> proto::Attempt {
-    let Attempt { number, backend, begun, running, end, diagnosis, adjusted } = attempt;
+    let Attempt { number, backend, begun, running, addresses, end, diagnosis, adjusted } = attempt;
     let end = end.as_ref().map(|end| {
-        let End { at, succeeded, stopped, exit_code, signal, message } = end.clone();
-        proto::End { at: Some(time(at)), succeeded, stopped, exit_code, signal, message }
+        let End { at, succeeded, stopped, exit_code, signal, reason, evidence } = end.clone();
+        let evidence = evidence
+            .into_iter()
+            .map(|Evidence { source, text }| proto::Evidence { source: word(&source), text });
+        let (reason, evidence) = (word(&reason), evidence.collect());
+        proto::End { at: Some(time(at)), succeeded, stopped, exit_code, signal, reason, evidence }
     });
+    let Addresses { ui, connect, event_log } = addresses.clone();
     let diagnosis = diagnosis.as_ref().map(|diagnosis| {
         let Diagnosis { class, cause, summary, evidence } = diagnosis.clone();
         proto::Diagnosis { class: class.as_ref().map(word), cause, summary, evidence }
@@ -360,6 +365,7 @@ fn attempt(attempt: &Attempt) -> proto::Attempt {
         backend: word(backend),
         begun: Some(time(*begun)),
         running: running.map(time),
+        addresses: Some(proto::Addresses { ui, connect, event_log }),
         end,
         diagnosis,
         adjusted: self::adjusted(adjusted),
@@ -367,11 +373,17 @@ fn attempt(attempt: &Attempt) -> proto::Attempt {
 }
 
 fn read_attempt(attempt: proto::Attempt) -> Result<Attempt> {
-    let proto::Attempt { number, backend, begun, running, end, diagnosis, adjusted } = attempt;
+    let proto::Attempt { number, backend, begun, running, addresses, end, diagnosis, adjusted } = attempt;
     let end = end.map(|end| {
-        let proto::End { at, succeeded, stopped, exit_code, signal, message } = end;
-        Ok::<_, String>(End { at: read_time(at)?, succeeded, stopped, exit_code, signal, message })
+        let proto::End { at, succeeded, stopped, exit_code, signal, reason, evidence } = end;
+        let (at, reason) = (read_time(at)?, read_word(&reason)?);
+        let evidence = evidence.into_iter().map(|proto::Evidence { source, text }| {
+            Ok::<_, String>(Evidence { source: read_word(&source)?, text })
+        });
+        let evidence = evidence.collect::<Result<_>>()?;
+        Ok::<_, String>(End { at, succeeded, stopped, exit_code, signal, reason, evidence })
     });
+    let proto::Addresses { ui, connect, event_log } = addresses.unwrap_or_default();
     let diagnosis = diagnosis.map(|diagnosis| {
         let proto::Diagnosis { class, cause, summary, evidence } = diagnosis;
         let class = class.as_deref().map(read_word::<Cause>).transpose()?;
@@ -382,6 +394,7 @@ fn read_attempt(attempt: proto::Attempt) -> Result<Attempt> {
         backend: read_word(&backend)?,
         begun: read_time(begun)?,
         running: read_maybe(running)?,
+        addresses: Addresses { ui, connect, event_log },
         end: end.transpose()?,
         diagnosis: diagnosis.transpose()?,
         adjusted: read_adjusted(adjusted),

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use dcp_runner::sizing::Measured;
-use dcp_runner::sizing::event_log::{Error, measure, read};
+use dcp_runner::sizing::event_log::{self, Error, measure};
 use proptest::prelude::*;
 use ruzstd::encoding::{CompressionLevel, compress_to_vec};
 use tempfile::TempDir;
@@ -62,8 +62,13 @@ fn what_is_measured_is_what_was_done() {
     assert_eq!((executors.given.executors, executors.given.driver_memory_mib), (2, 600));
 }
 
-#[test]
-fn a_log_is_found_in_every_form_that_spark_gives_it() {
+/// Measures the run whose log is at a path.
+async fn read(path: &Path) -> Result<Measured, Error> {
+    event_log::read(path.to_str().expect("the path is UTF-8")).await
+}
+
+#[tokio::test]
+async fn a_log_is_found_in_every_form_that_spark_gives_it() {
     let folder = TempDir::new().expect("there is room");
     let write = |name: &str, bytes: &[u8]| {
         let path = folder.path().join(name);
@@ -90,31 +95,28 @@ fn a_log_is_found_in_every_form_that_spark_gives_it() {
     write("compacted/eventlog_v2_local-1/events_3_local-1", second.as_bytes());
     let expected = measured("aggregation");
     for name in ["single", "unfinished", "packed", "packed-unfinished", "rolling", "compacted"] {
-        assert_eq!(read(&folder.path().join(name)).expect(name), expected, "{name}");
+        assert_eq!(read(&folder.path().join(name)).await.expect(name), expected, "{name}");
     }
     let rolling = folder.path().join("rolling/eventlog_v2_local-1");
-    assert_eq!(read(&rolling).expect("it is a log"), expected);
-    assert_eq!(read(&folder.path().join("single/local-1")).expect("it is a log"), expected);
+    assert_eq!(read(&rolling).await.expect("it is a log"), expected);
 
     // The first half of a compressed log gives no measurements or partial ones, but never complete ones.
     write("torn/local-1.zstd", &frames[..frames.len() / 2]);
-    assert!(!read(&folder.path().join("torn")).expect("it is a log").complete);
+    assert!(!read(&folder.path().join("torn")).await.expect("it is a log").complete);
 }
 
-#[test]
-fn what_is_no_log_is_refused_with_what_to_do() {
+#[tokio::test]
+async fn errors_name_the_location_and_the_remedy() {
     let folder = TempDir::new().expect("there is room");
-    let says = |path: &Path| read(path).expect_err("it is none").to_string();
-    let empty = says(folder.path());
-    assert!(
-        empty.contains("there is no event log in `/") && empty.contains("`spark.eventLog.enabled`"),
-        "{empty}"
-    );
-    let missing = says(&folder.path().join("nowhere"));
-    assert!(missing.contains("/nowhere` can't be read: No such file"), "{missing}");
+    for missing in [folder.path(), &folder.path().join("nowhere")] {
+        let error = read(missing).await.expect_err("there is no log").to_string();
+        let says = format!("there is no event log in `{}`", missing.display());
+        assert!(error.starts_with(&says) && error.contains("`spark.eventLog.enabled`"), "{error}");
+    }
     fs::write(folder.path().join("app.lz4"), "x").expect("it can be written");
-    assert!(matches!(read(folder.path()), Err(Error::Codec { codec: "lz4", .. })));
-    assert!(says(folder.path()).ends_with("set `spark.eventLog.compression.codec` to `zstd`"));
+    let error = read(folder.path()).await.expect_err("the codec is not supported");
+    assert!(matches!(error, Error::Codec { codec: "lz4", .. }));
+    assert!(error.to_string().ends_with("set `spark.eventLog.compression.codec` to `zstd`"), "{error}");
 }
 
 #[test]

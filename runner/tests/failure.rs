@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use dcp_gateway::End;
+use dcp_gateway::{End, Evidence};
 use dcp_runner::driver_log::{Source, Splitter};
-use dcp_runner::failure::{Cause, Evidence, Mend, diagnose};
+use dcp_runner::failure::{self, Cause, Mend, diagnose};
 use jiff::Timestamp;
 use proptest::prelude::*;
+use serde::de::DeserializeOwned;
 
 #[derive(Debug, Clone)]
 struct Case {
@@ -27,6 +28,11 @@ fn cases() -> Vec<Case> {
     paths.iter().map(|path| case(path)).collect()
 }
 
+/// Reads a word of a closed list.
+fn word<T: DeserializeOwned>(text: &str) -> T {
+    serde_json::from_value(text.into()).expect("the word is in the list")
+}
+
 fn case(path: &Path) -> Case {
     let text = std::fs::read_to_string(path).expect("it is text");
     let mut lines = text.lines();
@@ -41,9 +47,18 @@ fn case(path: &Path) -> Case {
         _ => (None, None),
     };
     let mut lines = lines.peekable();
-    let message = lines.next_if(|line| line.starts_with("# message: "));
-    let message = message.map(|line| line.trim_start_matches("# message: ").to_owned()).unwrap_or_default();
-    let end = End { at: Timestamp::UNIX_EPOCH, succeeded: false, stopped: false, exit_code, signal, message };
+    let mut optional = |name: &str| {
+        let prefix = format!("# {name}: ");
+        lines.next_if(|line| line.starts_with(&prefix)).map(|line| line[prefix.len()..].to_owned())
+    };
+    let reason = optional("reason").unwrap_or_else(|| "exited".to_owned());
+    let evidence = optional("evidence").into_iter().map(|line| {
+        let (source, text) = line.split_once(": ").expect("evidence has a source");
+        Evidence { source: word(source), text: text.to_owned() }
+    });
+    let evidence = evidence.collect();
+    let end =
+        End { reason: word(&reason), evidence, ..End::exited(Timestamp::UNIX_EPOCH, exit_code, signal) };
     let log: Vec<&str> = lines.collect();
     let name = path.file_stem().expect("it has a name").to_string_lossy().into_owned();
     Case { name, cause, real: from.starts_with("Spark "), end, log: log.join("\n") }
@@ -55,7 +70,7 @@ fn failures_have_the_causes_that_they_have() {
     let mut right = BTreeMap::from([(true, 0), (false, 0)]);
     let all = cases();
     for Case { name, cause, real, end, log } in &all {
-        let (found, diagnosis) = diagnose(Evidence { end, log });
+        let (found, diagnosis) = diagnose(failure::Evidence { end, log });
         if found.name() == cause {
             *right.entry(*real).or_default() += 1;
         } else {
@@ -71,7 +86,7 @@ fn failures_have_the_causes_that_they_have() {
 fn what_is_said_of_a_failure() {
     let mut said = Vec::new();
     for Case { name, end, log, .. } in cases() {
-        let (_, diagnosis) = diagnose(Evidence { end: &end, log: &log });
+        let (_, diagnosis) = diagnose(failure::Evidence { end: &end, log: &log });
         said.push(format!("{name}\n  {}", diagnosis.summary));
         said.extend(diagnosis.evidence.iter().map(|line| format!("    {}", line.trim())));
     }
@@ -154,7 +169,7 @@ proptest! {
             0..12,
         ),
     ) {
-        let (before, _) = diagnose(Evidence { end: &case.end, log: &case.log });
+        let (before, _) = diagnose(failure::Evidence { end: &case.end, log: &case.log });
         let lines: Vec<&str> = case.log.lines().collect();
         // Spark writes an event at once, so that no line comes between its lines.
         let mut splitter = Splitter::default();
@@ -164,14 +179,14 @@ proptest! {
         log.extend(printed.iter().map(|(at, line)| (2 * places[at.index(places.len())], line.as_str())));
         log.sort_by_key(|(at, _)| *at);
         let log: Vec<&str> = log.into_iter().map(|(_, line)| line).collect();
-        let (after, _) = diagnose(Evidence { end: &case.end, log: &log.join("\n") });
+        let (after, _) = diagnose(failure::Evidence { end: &case.end, log: &log.join("\n") });
         prop_assert!(before == after || !is_infrastructure(after), "{} became {after:?}", case.name);
     }
 
     #[test]
     fn any_text_has_a_cause(log in "(?s).{0,400}", code in prop::option::of(0..256), signal in prop::option::of(1..32)) {
         let at = Timestamp::UNIX_EPOCH;
-        let end = End { at, succeeded: false, stopped: false, exit_code: code, signal, message: String::new() };
-        diagnose(Evidence { end: &end, log: &log });
+        let end = End::exited(at, code, signal);
+        diagnose(failure::Evidence { end: &end, log: &log });
     }
 }

@@ -64,7 +64,7 @@ impl World {
         }
         *self.starts.entry(name.clone()).or_default() += 1;
         let application = Application {
-            status: Status { phase: At::Pending, started: Some(now), end: None },
+            status: Status { started: Some(now), ..Status::new(At::Pending) },
             fate: [Fate::Succeeds, Fate::Fails, Fate::Hangs][usize::try_from(dice.roll(3)).expect("small")],
             patience: dice.roll(4),
         };
@@ -80,8 +80,9 @@ impl World {
 
     fn end(application: &mut Application, succeeded: bool, stopped: bool, now: Timestamp) {
         let exit_code = Some(i32::from(!succeeded));
-        let end = End { at: now, succeeded, stopped, exit_code, signal: None, message: String::new() };
-        application.status = Status { phase: At::Ended, started: application.status.started, end: Some(end) };
+        let end = End { succeeded, stopped, ..End::exited(now, exit_code, None) };
+        application.status =
+            Status { started: application.status.started, end: Some(end), ..Status::new(At::Ended) };
     }
 
     fn look(&mut self, name: &str, now: Timestamp) -> Option<Status> {
@@ -360,7 +361,7 @@ fn what_is_stopped_for_its_time_is_gone_before_there_is_another() {
     let mut execution = Execution::new(Id::parse("a1").expect("it is one"), policy, Backend::Local, now);
     after(&mut execution, Event::Stepped, now);
     after(&mut execution, Event::Created, now);
-    let running = Status { phase: At::Running, started: None, end: None };
+    let running = Status::new(At::Running);
     after(&mut execution, Event::Seen(Some(running.clone()), None), now);
     now = now.checked_add(SignedDuration::from_secs(61)).expect("soon");
     assert_eq!(next(&execution, now), Effect::Step);
@@ -368,15 +369,8 @@ fn what_is_stopped_for_its_time_is_gone_before_there_is_another() {
     assert_eq!(next(&execution, now), Effect::Delete { grace: Duration::from_secs(5) });
     assert_eq!(after(&mut execution, Event::Seen(Some(running), None), now), None);
     assert_eq!(next(&execution, now), Effect::Delete { grace: Duration::from_secs(5) });
-    let end = End {
-        at: now,
-        succeeded: false,
-        stopped: true,
-        exit_code: Some(143),
-        signal: None,
-        message: String::new(),
-    };
-    let ended = Status { phase: At::Ended, started: None, end: Some(end) };
+    let end = End { stopped: true, ..End::exited(now, Some(143), None) };
+    let ended = Status { end: Some(end), ..Status::new(At::Ended) };
     let transition = after(&mut execution, Event::Seen(Some(ended), None), now).expect("it is a step");
     assert_eq!((transition.to, execution.attempt()), (Phase::Retrying, 1));
     assert!(transition.why.contains("more than 60 s"), "{}", transition.why);

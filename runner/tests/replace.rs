@@ -63,13 +63,10 @@ fn submit(runs: &mut Vec<Run>, order: i64, now: Timestamp) {
 
 /// Performs an action for a run like a Runner, and returns its outcome.
 fn perform(runs: &mut [Run], at: usize, effect: &Effect, dice: &mut Dice, now: Timestamp) -> Event {
-    let status = |phase, end| Some(Status { phase, started: Some(now), end });
+    let status = |phase, end| Some(Status { started: Some(now), end, ..Status::new(phase) });
     let ended = |succeeded: bool, stopped: bool| {
         let exit_code = Some(i32::from(!succeeded));
-        status(
-            At::Ended,
-            Some(End { at: now, succeeded, stopped, exit_code, signal: None, message: String::new() }),
-        )
+        status(At::Ended, Some(End { succeeded, stopped, ..End::exited(now, exit_code, None) }))
     };
     match effect {
         Effect::Claim => claim(runs, at, dice, now),

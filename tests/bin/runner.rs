@@ -7,18 +7,20 @@
 
 use std::error::Error;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dcp_gateway::{Compute, Log, Name, Result, SparkApplication, Status};
+use dcp_gateway::{Capabilities, Compute, Cursor, Log, Name, Result, SparkApplication, Status, WatchEvent};
 use dcp_model::manifest;
 use dcp_runner::embedded::{Backend, Embedded, Options};
 use dcp_runner::store::Store;
 use dcp_server::Services;
 use dcp_tests::machine::local;
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 use rustix::process::{Signal, getpid, kill_process};
 use tokio::net::TcpListener;
@@ -36,7 +38,7 @@ async fn main() -> std::result::Result<(), Box<dyn Error>> {
         Some(step) => (true, step),
         None => (false, die_at.as_str()),
     };
-    let compute = Arc::new(Mortal { inner: local, left: AtomicI64::new(die_at.parse()?), panics });
+    let compute = Arc::new(Mortal { inner: local, left: Arc::new(AtomicI64::new(die_at.parse()?)), panics });
     let backend = Backend { compute, slots: None };
     let mut options = Options::new(vec![(manifest::Backend::Local, backend)], Timestamp::now);
     options.look = Duration::from_millis(100);
@@ -59,10 +61,10 @@ async fn main() -> std::result::Result<(), Box<dyn Error>> {
 }
 
 /// A backend that kills the process, or panics, after a number of steps.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Mortal<C> {
     inner: C,
-    left: AtomicI64,
+    left: Arc<AtomicI64>,
     panics: bool,
 }
 
@@ -76,7 +78,11 @@ impl<C> Mortal<C> {
 }
 
 #[async_trait]
-impl<C: Compute> Compute for Mortal<C> {
+impl<C: Compute + Clone + 'static> Compute for Mortal<C> {
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
+    }
+
     fn accepts(&self, application: &SparkApplication) -> Result<()> {
         self.inner.accepts(application)
     }
@@ -95,6 +101,11 @@ impl<C: Compute> Compute for Mortal<C> {
         found
     }
 
+    fn watch(&self) -> BoxStream<'static, Result<WatchEvent>> {
+        let this = self.clone();
+        self.inner.watch().inspect(move |_| this.step()).boxed()
+    }
+
     async fn delete(&self, name: &Name, grace: Duration) -> Result<()> {
         self.step();
         let done = self.inner.delete(name, grace).await;
@@ -102,16 +113,12 @@ impl<C: Compute> Compute for Mortal<C> {
         done
     }
 
-    async fn logs(&self, name: &Name, from: u64, limit: usize) -> Result<Log> {
-        self.inner.logs(name, from, limit).await
+    async fn logs(&self, name: &Name, after: &Cursor, limit: usize) -> Result<Log> {
+        self.inner.logs(name, after, limit).await
     }
 
     async fn tail(&self, name: &Name, limit: usize) -> Result<Vec<u8>> {
         self.inner.tail(name, limit).await
-    }
-
-    fn events(&self, name: &Name) -> Option<PathBuf> {
-        self.inner.events(name)
     }
 
     async fn forget(&self, name: &Name) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use dcp_gateway::End;
+use dcp_gateway::{Addresses, End};
 use dcp_model::primitive::CoreEtlJob;
 use dcp_runner::execution::Attempt;
 use dcp_runner::failure::{Evidence, judge};
@@ -15,13 +15,13 @@ fn job(resources: &str) -> CoreEtlJob {
 /// Returns the settings of successive attempts, and the reason if no further attempt can succeed.
 fn course(job: &CoreEtlJob, log: &str, exit_code: i32) -> (Vec<String>, String) {
     let at = Timestamp::UNIX_EPOCH;
-    let exit_code = Some(exit_code);
-    let end = End { at, succeeded: false, stopped: false, exit_code, signal: None, message: String::new() };
+    let end = End::exited(at, Some(exit_code), None);
     let mut attempt = Attempt {
         number: 1,
         backend: dcp_model::manifest::Backend::Local,
         begun: at,
         running: None,
+        addresses: Addresses::default(),
         end: None,
         diagnosis: None,
         adjusted: BTreeMap::new(),

@@ -133,10 +133,10 @@ class Client:
             yield response.transition
 
     def logs(
-        self, id: str, attempt: int | None = None, offset: int = 0, follow: bool = False
+        self, id: str, attempt: int | None = None, cursor: str = "", follow: bool = False
     ) -> Iterator[Any]:
-        """Yields the driver's output, in pieces with `attempt`, `offset` and `data`."""
-        return self.stream(_wire.RUNNER, "Logs", _logs_request(id, attempt, offset, follow))
+        """Yields the driver's output, in pieces with `attempt`, `cursor` and `data`."""
+        return self.stream(_wire.RUNNER, "Logs", _logs_request(id, attempt, cursor, follow))
 
     def complete(self, request: Mapping[str, Any]) -> list[Any]:
         """Records completions of assets. Returns them."""
@@ -254,10 +254,10 @@ class AsyncClient:
             yield response.transition
 
     def logs(
-        self, id: str, attempt: int | None = None, offset: int = 0, follow: bool = False
+        self, id: str, attempt: int | None = None, cursor: str = "", follow: bool = False
     ) -> AsyncIterator[Any]:
-        """Yields the driver's output, in pieces with `attempt`, `offset` and `data`."""
-        return self.stream(_wire.RUNNER, "Logs", _logs_request(id, attempt, offset, follow))
+        """Yields the driver's output, in pieces with `attempt`, `cursor` and `data`."""
+        return self.stream(_wire.RUNNER, "Logs", _logs_request(id, attempt, cursor, follow))
 
     async def complete(self, request: Mapping[str, Any]) -> list[Any]:
         """Records completions of assets. Returns them."""
@@ -313,8 +313,8 @@ def _watch_request(id: str, seen: int) -> Any:
     return _wire.runner_message("WatchRequest", id=id, **{"from": seen})
 
 
-def _logs_request(id: str, attempt: int | None, offset: int, follow: bool) -> Any:
-    return _wire.runner_message("LogsRequest", id=id, attempt=attempt, offset=offset, follow=follow)
+def _logs_request(id: str, attempt: int | None, cursor: str, follow: bool) -> Any:
+    return _wire.runner_message("LogsRequest", id=id, attempt=attempt, cursor=cursor, follow=follow)
 
 
 def _completions_request(scope: str, after: int | None, asset: str | None, limit: int) -> Any:

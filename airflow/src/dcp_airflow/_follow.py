@@ -79,8 +79,8 @@ class _LogReader:
         lines = LogLines(self._id)
         while not self._stop.is_set():
             try:
-                for piece in self._client.logs(self._id, lines.attempt, lines.offset, follow=True):
-                    for line in lines.feed(piece.attempt, piece.offset, piece.data):
+                for piece in self._client.logs(self._id, lines.attempt, lines.cursor, follow=True):
+                    for line in lines.feed(piece.attempt, piece.cursor, piece.data):
                         self._log.info("%s", line)
                     if lines.limit_reached:
                         return

@@ -14,7 +14,7 @@ _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 class LogLines:
-    """Joins pieces of a log to whole lines, and knows the `attempt` and `offset` to continue from after a break."""
+    """Joins pieces of a log to whole lines, and knows the `attempt` and `cursor` to continue after a break."""
 
     def __init__(self, execution_id: str, max_line: int = _MAX_LINE, max_total: int = _MAX_TOTAL) -> None:
         self._execution_id = execution_id
@@ -24,21 +24,18 @@ class LogLines:
         self._truncated = False
         self._bytes_read = 0
         self.attempt: int | None = None
-        self.offset = 0
+        self.cursor = ""
         self.limit_reached = False
 
-    def feed(self, attempt: int, offset: int, data: bytes) -> Iterator[str]:
-        """Yields the lines that a piece completes."""
+    def feed(self, attempt: int, cursor: str, data: bytes) -> Iterator[str]:
+        """Yields the lines that a piece completes; `cursor` is the position after the piece."""
         if self.limit_reached:
             return
         if attempt != self.attempt:
             yield from self.flush()
-            self.attempt, self.offset = attempt, offset
-            start = f"from byte {offset}" if offset else "from the beginning"
-            yield f"log of attempt {attempt}, {start}:"
-        # After a break, the server may send bytes again that were already read.
-        data = data[max(0, self.offset - offset) :]
-        self.offset = max(self.offset, offset) + len(data)
+            self.attempt = attempt
+            yield f"log of attempt {attempt}:"
+        self.cursor = cursor
         remaining = self._max_total - self._bytes_read
         self._bytes_read += len(data)
         *whole, self._partial = (self._partial + data[: max(remaining, 0)]).split(b"\n")

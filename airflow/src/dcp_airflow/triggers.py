@@ -106,8 +106,8 @@ class ExecutionTrigger(BaseTrigger):
         lines = LogLines(self.execution_id)
         while True:
             try:
-                async for piece in client.logs(self.execution_id, lines.attempt, lines.offset, follow=True):
-                    for line in lines.feed(piece.attempt, piece.offset, piece.data):
+                async for piece in client.logs(self.execution_id, lines.attempt, lines.cursor, follow=True):
+                    for line in lines.feed(piece.attempt, piece.cursor, piece.data):
                         self.log.info("%s", line)
                     if lines.limit_reached:
                         return

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use dcp_gateway::End;
+use dcp_gateway::{Addresses, End};
 use dcp_model::manifest::Backend;
 use dcp_runner::api::{Error, Filter, Holder, LogPart, LogRequest, Record, Result, Runner, Submitted};
 use dcp_runner::execution::{Attempt, Diagnosis, Execution, Id, Phase, Policy, Stopping, Transition};
@@ -86,6 +86,7 @@ impl AtOnce {
             backend: Backend::Local,
             begun: at,
             running: Some(at),
+            addresses: Addresses::default(),
             end: None,
             diagnosis: None,
             adjusted: BTreeMap::new(),
@@ -114,9 +115,7 @@ impl All {
         let execution = &mut record.execution;
         (execution.phase, execution.stopping, execution.ended) = (phase, stopping, Some(at));
         let attempt = execution.attempts.last_mut()?;
-        let (succeeded, stopped) = (false, phase == Phase::Cancelled);
-        let message = String::new();
-        attempt.end = Some(End { at, succeeded, stopped, exit_code: Some(1), signal: None, message });
+        attempt.end = Some(End { stopped: phase == Phase::Cancelled, ..End::exited(at, Some(1), None) });
         attempt.diagnosis = diagnosis;
         record.version += 1;
         if let Some(key) = &record.request.exclusive {

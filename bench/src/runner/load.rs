@@ -86,19 +86,13 @@ impl Load {
         let step =
             |(from, to, why): (_, _, &str)| Transition { at, from, to, attempt: 1, why: why.to_owned() };
         record.history = ways.into_iter().map(step).collect();
-        let end = End {
-            at,
-            succeeded: true,
-            stopped: false,
-            exit_code: Some(0),
-            signal: None,
-            message: String::new(),
-        };
+        let end = End::exited(at, Some(0), None);
         record.execution.attempts.push(Attempt {
             number: 1,
             backend: Backend::Local,
             begun: at,
             running: Some(at),
+            addresses: dcp_gateway::Addresses::default(),
             end: Some(end),
             diagnosis: None,
             adjusted: std::collections::BTreeMap::new(),

@@ -2,17 +2,20 @@
 //! executions stay queued and only the Runner is measured.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use dcp_gateway::{Compute, Log, Name, SparkApplication, Status};
+use dcp_gateway::local::fields::FIELDS;
+use dcp_gateway::{Capabilities, Compute, Cursor, Log, Name, SparkApplication, Status, WatchEvent};
 use dcp_model::manifest;
 use dcp_runner::embedded::{Backend, Embedded, Options};
 use dcp_runner::remote::Remote;
 use dcp_server::{Services, Token, Tokens};
+use futures_util::StreamExt as _;
+use futures_util::stream::{self, BoxStream};
 use tokio::net::TcpListener;
 use tonic::transport::{Channel, Endpoint};
 use tonic_health::pb::health_client::HealthClient;
@@ -95,6 +98,10 @@ fn full<T>() -> dcp_gateway::Result<T> {
 
 #[async_trait]
 impl Compute for Full {
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { fields: &FIELDS, abilities: &[] }
+    }
+
     fn accepts(&self, _application: &SparkApplication) -> dcp_gateway::Result<()> {
         Ok(())
     }
@@ -107,20 +114,20 @@ impl Compute for Full {
         full()
     }
 
+    fn watch(&self) -> BoxStream<'static, dcp_gateway::Result<WatchEvent>> {
+        stream::pending().boxed()
+    }
+
     async fn delete(&self, _name: &Name, _grace: Duration) -> dcp_gateway::Result<()> {
         full()
     }
 
-    async fn logs(&self, _name: &Name, _from: u64, _limit: usize) -> dcp_gateway::Result<Log> {
+    async fn logs(&self, _name: &Name, _after: &Cursor, _limit: usize) -> dcp_gateway::Result<Log> {
         full()
     }
 
     async fn tail(&self, _name: &Name, _limit: usize) -> dcp_gateway::Result<Vec<u8>> {
         full()
-    }
-
-    fn events(&self, _name: &Name) -> Option<PathBuf> {
-        None
     }
 
     async fn forget(&self, _name: &Name) -> dcp_gateway::Result<()> {

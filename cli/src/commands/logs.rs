@@ -20,7 +20,7 @@ pub(super) fn run(
 ) -> Result<Verdict, Failure> {
     let runs = Runs::of(project, args.target.as_deref())?;
     let record = runs.find(&args.execution)?;
-    let request = LogRequest { attempt: args.attempt, offset: 0, follow: args.follow };
+    let request = LogRequest { attempt: args.attempt, follow: args.follow, ..LogRequest::default() };
     let told = runs.run(async {
         let mut interrupts = Interrupts::new()?;
         let mut parts = runs.runner.logs(record.id(), request);

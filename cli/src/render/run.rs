@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use clap::builder::styling::Style;
-use dcp_gateway::End;
+use dcp_gateway::{Addresses, End};
 use dcp_runner::api::Record;
 use dcp_runner::execution::{Adjustment, Attempt, Phase, Transition};
 use jiff::{SignedDuration, Timestamp};
@@ -154,7 +154,7 @@ pub(crate) fn whole(record: &Record, look: Look, now: Timestamp) -> Vec<String> 
 }
 
 fn attempt(attempt: &Attempt, look: Look) -> Vec<String> {
-    let Attempt { number, backend, begun, running, end, diagnosis, adjusted } = attempt;
+    let Attempt { number, backend, begun, running, addresses, end, diagnosis, adjusted } = attempt;
     let on = backend.name();
     let mut lines =
         vec![format!("{} on {on}, {}", look.paint(BOLD, format!("attempt {number}")), time(*begun))];
@@ -162,6 +162,9 @@ fn attempt(attempt: &Attempt, look: Look) -> Vec<String> {
         let text = format!("{} = {}: {}", harmless(key), harmless(value), harmless(why));
         lines.push(hanging("  ", &text, look));
     }
+    let Addresses { ui, connect, event_log: _ } = addresses;
+    let named = [("web interface", ui), ("Spark Connect", connect)];
+    lines.extend(named.iter().filter_map(|(name, at)| Some(format!("  {name}: {}", harmless(at.as_ref()?)))));
     if let (Some(running), Some(end)) = (running, end) {
         let how = if end.succeeded { "succeeded" } else { "ended" };
         lines.push(format!("  {how} after {}", took(end.at.duration_since(*running))));

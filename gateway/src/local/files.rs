@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::Path;
 
-use crate::compute::Error;
+use crate::error::Error;
 
 pub(super) fn failed(path: &Path, what: &str, error: &io::Error) -> Error {
     Error::Unavailable(format!("`{}` can't be {what}: {error}", path.display()))

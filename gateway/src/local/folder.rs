@@ -14,8 +14,8 @@ use serde::{Deserialize, Serialize};
 use super::files::{failed, make_private};
 use super::launch::Launch;
 use super::secrets::Secrets;
-use crate::compute::{End, Error, Result};
-use crate::{SparkApplication, regular};
+use crate::error::{Error, Result};
+use crate::{End, SparkApplication, regular};
 
 /// The name of the file [`Folder::settings`].
 pub(super) const SETTINGS: &str = "spark.properties";
@@ -88,6 +88,16 @@ impl Folder {
         self.0.join("events")
     }
 
+    pub(super) fn event_log_url(&self) -> String {
+        format!("file://{}", self.events().display())
+    }
+
+    /// Returns the URL of Spark's event log, if it is written into this folder.
+    pub(super) fn event_log(&self) -> Option<String> {
+        let launch = self.launch().ok()??;
+        launch.event_log.then(|| self.event_log_url())
+    }
+
     /// The location of tables without one of their own: beside the folders of all applications, not in the
     /// project.
     pub(super) fn warehouse(&self) -> PathBuf {
@@ -111,6 +121,15 @@ impl Folder {
             self.replace(path, text.as_bytes())?;
         }
         self.write("application.json", application)
+    }
+
+    /// Returns true if everything was written that a supervisor needs.
+    pub(super) fn is_complete(&self) -> bool {
+        self.0.join("application.json").exists()
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.0.join("end.json").exists()
     }
 
     pub(super) fn application(&self) -> Result<Option<SparkApplication>> {

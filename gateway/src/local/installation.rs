@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use crate::compute::{Error, Result};
+use crate::error::{Error, Result};
 
 /// An installation of Spark.
 #[derive(Debug, Clone, PartialEq, Eq)]

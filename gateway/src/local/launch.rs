@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::prepare::{Packages, Work};
 use super::secrets::Secrets;
-use crate::compute::{Error, Result};
+use crate::error::{Error, Result};
 
 /// The command of a driver with all that it needs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -27,6 +27,9 @@ pub(super) struct Launch {
     /// Files and archives for the driver's working folder.
     pub(super) work: Work,
     pub(super) packages: Option<Packages>,
+    /// True if Spark writes its event log into the application's folder.
+    #[serde(default)]
+    pub(super) event_log: bool,
     /// The files in the application's folder that contain secrets.
     pub(super) secret_files: Vec<String>,
     /// Secrets, which must not be written to `launch.json`.

@@ -12,7 +12,8 @@ use rustix::fs::{FallocateFlags, fallocate};
 
 use super::files::failed;
 use super::folder::{Dropped, Folder};
-use crate::compute::{Log, Result};
+use crate::compute::{Cursor, Log};
+use crate::error::{Error, Result};
 use crate::regular;
 
 /// The default limit.
@@ -36,12 +37,12 @@ impl Dropped {
 
     /// Returns the text in place of the dropped part: a notice, at the position of the part's last bytes, so that
     /// the position after it is that of the next byte of the log.
-    fn instead(self, from: u64, limit: usize) -> Log {
+    fn instead(self, from: u64, limit: usize) -> Part {
         let notice = self.notice().into_bytes();
         let begin = self.to.saturating_sub(notice.len() as u64).max(from);
         let skip = notice.len() - usize::try_from(self.to - begin).unwrap_or(0).min(notice.len());
         let bytes: Vec<u8> = notice[skip..].iter().copied().take(limit).collect();
-        Log { from: begin, next: begin + bytes.len() as u64, bytes }
+        Part { next: begin + bytes.len() as u64, bytes }
     }
 }
 
@@ -95,8 +96,27 @@ impl Limited {
 /// Maximum number of reads of a part while more is dropped.
 const TRIES: u32 = 16;
 
+/// A part of a log, and the position after it.
+#[derive(Debug, PartialEq, Eq)]
+struct Part {
+    next: u64,
+    bytes: Vec<u8>,
+}
+
+/// Reads a part of a log. Its cursor is a position in the file.
+pub(super) fn read(folder: &Folder, after: &Cursor, limit: usize) -> Result<Log> {
+    let from = match after.as_str() {
+        "" => 0,
+        text => text.parse().map_err(|_| {
+            Error::Invalid(format!("`{}` is not a cursor of a log on this machine", text.escape_debug()))
+        })?,
+    };
+    let Part { next, bytes } = read_from(folder, from, limit)?;
+    Ok(Log { next: Cursor::new(next.to_string()), bytes })
+}
+
 /// Reads a part of a log; a notice stands for a dropped part.
-pub(super) fn read(folder: &Folder, from: u64, limit: usize) -> Result<Log> {
+fn read_from(folder: &Folder, from: u64, limit: usize) -> Result<Part> {
     let mut tries = 0..TRIES;
     loop {
         let dropped = folder.dropped()?.filter(Dropped::is_sound);
@@ -112,7 +132,7 @@ pub(super) fn read(folder: &Folder, from: u64, limit: usize) -> Result<Log> {
         let bytes = bytes(folder, |_| from, most)?;
         // Another part may have been dropped since.
         if tries.next().is_none() || folder.dropped()?.filter(Dropped::is_sound) == dropped {
-            return Ok(Log { from, next: from.saturating_add(bytes.len() as u64), bytes });
+            return Ok(Part { next: from.saturating_add(bytes.len() as u64), bytes });
         }
     }
 }
@@ -154,8 +174,7 @@ mod tests {
     fn follow(folder: &Folder, mut from: u64, part: usize) -> String {
         let mut text = Vec::new();
         loop {
-            let log = read(folder, from, part).expect("it can be read");
-            assert_eq!(log.next, log.from + log.bytes.len() as u64);
+            let log = read_from(folder, from, part).expect("it can be read");
             if log.bytes.is_empty() {
                 return String::from_utf8(text).expect("it is text");
             }

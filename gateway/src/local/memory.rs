@@ -18,12 +18,12 @@ fn count(events: &str) -> Option<u64> {
 
 /// Compares two counts and describes the difference. It is no proof that the driver was killed, as other processes
 /// may share the cgroup.
-pub(super) fn evidence(before: Option<u64>, after: Option<u64>) -> String {
+pub(super) fn evidence(before: Option<u64>, after: Option<u64>) -> Option<String> {
     match (before, after) {
-        (Some(before), Some(after)) if after > before => format!(
+        (Some(before), Some(after)) if after > before => Some(format!(
             "the kernel killed a process of its cgroup for memory while it ran (`oom_kill` rose from {before} to {after})"
-        ),
-        _ => String::new(),
+        )),
+        _ => None,
     }
 }
 
@@ -36,7 +36,7 @@ mod tests {
         let events = "low 0\nhigh 12\nmax 3\noom 2\noom_kill 7\noom_group_kill 1\n";
         assert_eq!(count(events), Some(7));
         assert_eq!((count(""), count("oom_kill x")), (None, None));
-        assert!(evidence(Some(0), Some(1)).contains("rose from 0 to 1"));
-        assert_eq!((evidence(Some(1), Some(1)), evidence(None, Some(1))), (String::new(), String::new()));
+        assert!(evidence(Some(0), Some(1)).is_some_and(|it| it.contains("rose from 0 to 1")));
+        assert_eq!((evidence(Some(1), Some(1)), evidence(None, Some(1))), (None, None));
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::files::{failed, make_private, on_this_machine};
-use crate::compute::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Python's program to unpack an archive. It writes no entry outside of the folder, and keeps the owner's modes.
 const UNPACK: &str = "\
@@ -55,28 +55,25 @@ impl Work {
         for item in list.split(',').filter(|item| !item.is_empty()) {
             let (path, name) = item.split_once('#').map_or((item, None), |(path, name)| (path, Some(name)));
             let Some(path) = on_this_machine(path) else {
-                let message = format!(
-                    "`{field}`: `local` puts only files of this machine into the driver's folder, and `{item}` is \
-                     elsewhere"
+                let reason = format!(
+                    "`local` puts only files of this machine into the driver's folder, and `{item}` is elsewhere"
                 );
-                return Err(Error::Invalid(message));
+                return Err(Error::field(field, reason));
             };
             let path = directory.join(path);
             let name = name.map(str::to_owned).or_else(|| Some(path.file_name()?.to_str()?.to_owned()));
             let Some(name) = name.filter(|it| !it.is_empty() && !it.contains('/') && !it.starts_with('.'))
             else {
-                return Err(Error::Invalid(format!("`{field}`: `{item}` has no name that a file can have")));
+                return Err(Error::field(field, format!("`{item}` has no name that a file can have")));
             };
             if !path.is_file() {
                 let path = path.display();
-                return Err(Error::Invalid(format!("`{field}`: the file `{path}` does not exist")));
+                return Err(Error::field(field, format!("the file `{path}` does not exist")));
             }
             let taken = self.files.contains_key(&name) || self.archives.contains_key(&name);
             let into = if archives { &mut self.archives } else { &mut self.files };
             if taken {
-                return Err(Error::Invalid(format!(
-                    "`{field}`: two files are called `{name}`; add `#other-name`"
-                )));
+                return Err(Error::field(field, format!("two files are called `{name}`; add `#other-name`")));
             }
             into.insert(name, path);
         }
@@ -119,10 +116,8 @@ impl Packages {
             it.trim_start().starts_with('-') || it.contains(['\n', '\r']) || it.trim().is_empty()
         };
         if let Some(odd) = requirements.iter().find(odd) {
-            let message = format!(
-                "`job.pyspark.environment.packages`: {odd:?} is not a requirement as pip writes them"
-            );
-            return Err(Error::Invalid(message));
+            let reason = format!("{odd:?} is not a requirement as pip writes them");
+            return Err(Error::field("job.pyspark.environment.packages", reason));
         }
         requirements.sort();
         requirements.dedup();
@@ -231,7 +226,7 @@ mod tests {
         assert_ne!(folder(&["a==1"], "4.1"), folder(&["a==1"], "4.0"));
         for odd in ["--index-url=http://x", " -r /etc/passwd", "a\nb", ""] {
             assert!(
-                matches!(of(&[odd], "4.1"), Err(Error::Invalid(said)) if said.contains("packages")),
+                matches!(of(&[odd], "4.1"), Err(Error::Field { field, .. }) if field.ends_with("packages")),
                 "{odd:?}"
             );
         }
@@ -256,8 +251,8 @@ mod tests {
             ("s3://b/a", "is elsewhere"),
         ] {
             let refused = work.add(list, "dependencies.files", false, folder.path());
-            let Err(Error::Invalid(said)) = refused else { panic!("{list}") };
-            assert!(said.contains(expected) && said.contains("`dependencies.files`"), "{said}");
+            let error = refused.expect_err(list).to_string();
+            assert!(error.starts_with("`dependencies.files`: ") && error.contains(expected), "{error}");
         }
     }
 }

@@ -81,6 +81,12 @@ impl Processes {
         }
     }
 
+    /// Returns true if neither the supervisor nor another process is left.
+    pub(super) fn has_ended(&self) -> bool {
+        let supervises = |pid: &Pid| is_supervisor(*pid, &self.folder);
+        !processes().keys().any(supervises) && self.all().is_empty()
+    }
+
     /// Returns all live processes except this one.
     fn all(&self) -> HashSet<Pid> {
         let processes = processes();
@@ -121,6 +127,13 @@ fn is_marked(pid: Pid, folder: &Path) -> bool {
     // The main thread may have ended while others run.
     let threads = std::fs::read_dir(process.join("task")).into_iter().flatten().flatten();
     threads.skip(1).any(|thread| has(&environment(&thread.path()), &mark))
+}
+
+/// Returns true if a process is the supervisor of a folder, which is its last argument.
+fn is_supervisor(pid: Pid, folder: &Path) -> bool {
+    let arguments = std::fs::read(format!("/proc/{}/cmdline", pid.as_raw_nonzero())).unwrap_or_default();
+    let last = arguments.strip_suffix(b"\0").and_then(|it| it.rsplit(|byte| *byte == 0).next());
+    last == Some(folder.as_os_str().as_bytes())
 }
 
 /// Returns true if an environment has a variable: each entry ends with a zero.

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::compute::{Error, Result};
+use crate::error::{Error, Result};
 
 /// Start and end of a reference.
 const OPEN: &str = "${secret.";
@@ -59,19 +59,18 @@ impl Store {
                 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
         };
         if !is_plain(name) || !is_plain(key) {
-            return Err(Error::Invalid(format!(
-                "`{field}`: `{name}/{key}` is not the name of a secret and a key"
-            )));
+            return Err(Error::field(field, format!("`{name}/{key}` is not the name of a secret and a key")));
         }
         let variable = variable(name, key);
         if let Ok(value) = std::env::var(&variable) {
             return Ok(value);
         }
         let missing = |place: &str| {
-            Error::Invalid(format!(
-                "`{field}` needs the secret `{name}/{key}`, which this machine does not have: set {variable} in the \
-                 environment of dcp, or {place}"
-            ))
+            let reason = format!(
+                "this machine does not have the secret `{name}/{key}`: set {variable} in the environment of dcp, or \
+                 {place}"
+            );
+            Error::field(field, reason)
         };
         let Some(folder) = &self.folder else {
             return Err(missing("give this Runner a folder of secrets"));
@@ -84,15 +83,12 @@ impl Store {
             .ok_or_else(|| missing(&place))?;
         if about.permissions().mode() & 0o077 != 0 {
             let path = path.display();
-            let message =
-                format!("`{field}`: other users can read the secret in `{path}`; run `chmod 600 {path}`");
-            return Err(Error::Invalid(message));
+            let reason = format!("other users can read the secret in `{path}`; run `chmod 600 {path}`");
+            return Err(Error::field(field, reason));
         }
         let mut text = String::new();
         let read = std::fs::File::open(&path).and_then(|file| file.take(LARGEST).read_to_string(&mut text));
-        read.map_err(|error| {
-            Error::Invalid(format!("`{field}`: `{}` can't be read: {error}", path.display()))
-        })?;
+        read.map_err(|error| Error::field(field, format!("`{}` can't be read: {error}", path.display())))?;
         // Editors end a file with a line break.
         if text.ends_with('\n') {
             text.pop();
@@ -124,10 +120,8 @@ impl Store {
             return Ok(None);
         }
         let Ok(mut document) = serde_json::from_str::<Value>(text) else {
-            let message = format!(
-                "`{field}` refers to a secret in a file that is not JSON, which `local` can't resolve"
-            );
-            return Err(Error::Invalid(message));
+            let reason = "it refers to a secret in a file that is not JSON, which `local` can't resolve";
+            return Err(Error::field(field, reason));
         };
         self.resolve_value(&mut document, field)?;
         Ok(Some(document.to_string()))
@@ -168,9 +162,10 @@ impl Store {
 pub(super) fn refuse(text: &str, field: &str, place: &str) -> Result<()> {
     let Some((_, from)) = text.split_once(OPEN) else { return Ok(()) };
     let name = from.split_once(CLOSE).map_or(from, |(name, _)| name);
-    Err(Error::Invalid(format!(
-        "`{field}` has the secret `{name}` in {place}: set it in `spark.conf`, `spark.hadoopConf` or `pods.driver.env`"
-    )))
+    let reason = format!(
+        "it has the secret `{name}` in {place}: set it in `spark.conf`, `spark.hadoopConf` or `pods.driver.env`"
+    );
+    Err(Error::field(field, reason))
 }
 
 /// Returns `DCP_SECRET_<NAME>_<KEY>`, in upper case.
@@ -222,7 +217,7 @@ mod tests {
         let value: Value = serde_json::from_str(&json.expect("it has one")).expect("it is JSON");
         assert_eq!(value, serde_json::json!({"a": ["p\"a=s: \\s"]}));
         let sql = store.resolve_json("{\"statements\": [\"SELECT '${secret.db/password}'\"]}", "job.sql");
-        assert!(matches!(sql, Err(Error::Invalid(said)) if said.contains("`job.sql.query`")));
+        assert!(matches!(sql, Err(Error::Field { field, .. }) if field == "job.sql.query"));
     }
 
     #[test]
@@ -231,20 +226,18 @@ mod tests {
         for (name, key) in
             [("db", "user"), ("..", "password"), ("db", "../../etc/passwd"), ("", ""), ("db", "")]
         {
-            let Err(Error::Invalid(said)) = store.get(name, key, "spark.conf.x") else {
+            let Err(Error::Field { field, .. }) = store.get(name, key, "spark.conf.x") else {
                 panic!("{name}/{key}")
             };
-            assert!(said.contains("`spark.conf.x`"), "{said}");
+            assert_eq!(field, "spark.conf.x");
         }
         let path = folder.path().join("db/password");
         fs::set_permissions(path, fs::Permissions::from_mode(0o640)).expect("it is ours");
         assert!(
-            matches!(store.get("db", "password", "f"), Err(Error::Invalid(said)) if said.contains("chmod 600"))
+            matches!(store.get("db", "password", "f"), Err(Error::Field { reason, .. }) if reason.contains("chmod 600"))
         );
-        let Err(Error::Invalid(said)) = Store::default().get("s3.main", "secret-key", "f") else {
-            panic!("none")
-        };
-        assert!(said.contains("DCP_SECRET_S3_MAIN_SECRET_KEY"), "{said}");
+        let error = Store::default().get("s3.main", "secret-key", "f").expect_err("there is no such secret");
+        assert!(error.to_string().contains("DCP_SECRET_S3_MAIN_SECRET_KEY"), "{error}");
     }
 
     #[test]

@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::fields;
 use super::files::on_this_machine;
 use super::folder::{Folder, SETTINGS};
 use super::installation::{Installation, Installations};
@@ -14,10 +13,9 @@ use super::log;
 use super::prepare::{self, Packages, Work};
 use super::secrets::{self, Secrets, Store};
 use crate::SparkApplication;
-use crate::application::{
-    DRIVER_CLAIMS, HADOOP_CONFIG_MAP, MODULES, PACKAGES, Placement, SPARK_CONFIG_MAP, Spec,
-};
-use crate::compute::{Error, Result};
+use crate::application::{MODULES, PACKAGES, Spec};
+use crate::error::{Error, Result};
+use crate::fields::{containers, items};
 
 /// The variable with the path of the stop file, which exists once the application is to stop. A program that
 /// watches it creates another file, with `.watched` appended to the name, and gets no signal until the grace
@@ -43,7 +41,6 @@ pub(super) fn launch(application: &SparkApplication, place: &Place<'_>) -> Resul
     let Place { folder, installations, directory, .. } = *place;
     let spec = &application.spec;
     let installation = installations.get(&spec.runtime_versions.spark_version)?;
-    refuse(application)?;
     let mounts = Mounts::of(spec, folder.path());
     let mut secrets = hidden_files(&mounts, place.secrets)?;
     let mut conf = conf(spec, folder, installation);
@@ -90,6 +87,7 @@ pub(super) fn launch(application: &SparkApplication, place: &Place<'_>) -> Resul
         directory: if work.is_empty() { directory.to_owned() } else { folder.work() },
         log_limit: log::LIMIT,
         cgroups: true,
+        event_log: has_own_event_log(&conf, folder),
         python,
         work,
         packages,
@@ -98,6 +96,12 @@ pub(super) fn launch(application: &SparkApplication, place: &Place<'_>) -> Resul
         files: mounts.files,
         needs,
     })
+}
+
+/// Returns true if Spark writes its event log into the application's folder.
+fn has_own_event_log(conf: &BTreeMap<String, String>, folder: &Folder) -> bool {
+    let is = |key: &str, value: &str| conf.get(key).is_some_and(|it| it == value);
+    is("spark.eventLog.enabled", "true") && is("spark.eventLog.dir", &folder.event_log_url())
 }
 
 /// The argument of spark-submit in place of a jar, for main classes on Spark's class path.
@@ -150,37 +154,6 @@ fn absolute(files: &str, directory: &Path) -> String {
     files.split(',').map(one).collect::<Vec<_>>().join(",")
 }
 
-/// Rejects fields that this backend can't act on: see [`fields`].
-fn refuse(application: &SparkApplication) -> Result<()> {
-    let SparkApplication { placement: Placement { regions, clusters, tags }, spec, .. } = application;
-    let own = |volume: &Value| {
-        let map = volume["configMap"]["name"].as_str();
-        spec.config_map_specs.iter().any(|own| Some(own.name.as_str()) == map)
-    };
-    let is_scratch = |name: &str| name.starts_with("spark-local-dir-");
-    let scratch = |volume: &Value| volume["name"].as_str().is_some_and(is_scratch);
-    let mut claims = spec.spark_conf.keys().filter_map(|key| key.strip_prefix(DRIVER_CLAIMS));
-    let claims = claims.any(|volume| !is_scratch(volume));
-    let volumes = || items(&spec.driver_spec.pod_template_spec["spec"], "volumes").filter(|it| !own(it));
-    let has = |kind: &str| volumes().any(|volume| volume.get(kind).is_some());
-    let others = |volume: &Value| volume.get("secret").is_none() && volume.get("configMap").is_none();
-    let present = [
-        ("placement.regions", !regions.is_empty()),
-        ("placement.clusters.names", !clusters.is_empty()),
-        ("placement.clusters.tags.*", !tags.is_empty()),
-        ("spark.configMap", spec.spark_conf.contains_key(SPARK_CONFIG_MAP)),
-        ("spark.hadoopConfigMap", spec.spark_conf.contains_key(HADOOP_CONFIG_MAP)),
-        ("pods.driver.secrets.**", has("secret")),
-        ("pods.driver.configMaps.**", has("configMap")),
-        ("pods.driver.volumes.**", claims || volumes().any(|volume| others(volume) && !scratch(volume))),
-        ("pods.driver.envFrom.**", containers(spec).any(|it| items(it, "envFrom").next().is_some())),
-    ];
-    match present.into_iter().find(|(_, is_set)| *is_set) {
-        Some((pattern, _)) => Err(Error::Invalid(fields::refusal(pattern))),
-        None => Ok(()),
-    }
-}
-
 /// Returns the Python that creates environments and unpacks archives.
 fn python(
     conf: &BTreeMap<String, String>,
@@ -189,11 +162,10 @@ fn python(
 ) -> Result<PathBuf> {
     let asked = conf.get("spark.pyspark.python").map(PathBuf::from);
     if let Some(missing) = asked.as_ref().filter(|it| it.is_absolute() && !it.is_file()) {
-        let message = format!(
-            "`job.pyspark.environment.python`: `{}` does not exist on this machine; name one that does, or leave it out",
-            missing.display()
-        );
-        return Err(Error::Invalid(message));
+        let missing = missing.display();
+        let reason =
+            format!("`{missing}` does not exist on this machine; name one that does, or leave it out");
+        return Err(Error::field("job.pyspark.environment.python", reason));
     }
     // A Python inside an archive does not exist yet.
     let asked = asked.filter(|it| !it.starts_with("."));
@@ -210,12 +182,11 @@ fn packages(
     const FIELD: &str = "job.pyspark.environment.packages";
     let Some(list) = conf.remove(PACKAGES) else { return Ok(None) };
     let requirements: Vec<String> = serde_json::from_str(&list)
-        .map_err(|error| Error::Invalid(format!("`{FIELD}`: it is not a list of texts: {error}")))?;
+        .map_err(|error| Error::field(FIELD, format!("it is not a list of texts: {error}")))?;
     if conf.get("spark.pyspark.python").is_some_and(|it| it.starts_with("./")) {
-        let message = format!(
-            "`{FIELD}`: `local` installs no packages into `archive`; put them into the archive, or leave it out"
-        );
-        return Err(Error::Invalid(message));
+        let reason =
+            "`local` installs no packages into `archive`; put them into the archive, or leave it out";
+        return Err(Error::field(FIELD, reason));
     }
     let packages = Packages::new(&cache.join("python"), requirements, &installation.version, python)?;
     conf.insert("spark.pyspark.python".to_owned(), text(&packages.python())?);
@@ -313,7 +284,7 @@ fn conf(spec: &Spec, folder: &Folder, installation: &Installation) -> BTreeMap<S
     }
     let defaults = [
         ("spark.eventLog.enabled", "true".to_owned()),
-        ("spark.eventLog.dir", format!("file://{}", folder.events().display())),
+        ("spark.eventLog.dir", folder.event_log_url()),
         ("spark.sql.warehouse.dir", format!("file://{}", folder.warehouse().display())),
         ("spark.ui.port", "0".to_owned()),
         ("spark.ui.showConsoleProgress", "false".to_owned()),
@@ -372,20 +343,12 @@ fn variables(
         {
             secrets.environment.insert(name.to_owned(), store.get(secret, key, &field)?);
         } else if !from.is_null() {
-            return Err(Error::Invalid(format!(
-                "`{field}` comes from a config map or a pod, which `local` does not have; give a value, or a secret"
-            )));
+            let reason =
+                "it comes from a config map or a pod, which `local` does not have; give a value, or a secret";
+            return Err(Error::field(field, reason));
         }
     }
     Ok(())
-}
-
-fn containers(spec: &Spec) -> impl Iterator<Item = &Value> {
-    items(&spec.driver_spec.pod_template_spec["spec"], "containers")
-}
-
-fn items<'a>(value: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> + use<'a> {
-    value.get(key).and_then(Value::as_array).into_iter().flatten()
 }
 
 /// Config maps of the application: their mount paths in the driver's pod, and their paths on this machine.

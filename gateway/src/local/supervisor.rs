@@ -18,7 +18,8 @@ use super::memory;
 use super::prepare::Step;
 use super::processes::{self, Processes};
 use super::secrets::Secrets;
-use crate::compute::{End, Error, Result};
+use crate::error::{Error, Result};
+use crate::{End, Evidence, Reason, Source};
 
 /// Interval of checks for the end of the command and for a stop.
 const PAUSE: Duration = Duration::from_millis(25);
@@ -42,7 +43,7 @@ pub fn supervise(path: &Path) -> Result<()> {
         return Ok(());
     }
     if folder.stop()?.is_some() {
-        return folder.write_end(&ended(true, None, "it was stopped before it began"));
+        return folder.write_end(&not_started("it was stopped before it began"));
     }
     // After this, no other process starts the command, even if this one dies.
     if !folder.claim_start(Timestamp::now())? {
@@ -57,9 +58,10 @@ pub fn supervise(path: &Path) -> Result<()> {
     let mut reaper = Reaper::default();
     let kills = memory::kills();
     let mut end = run(&folder, &launch, &processes, &mut reaper)
-        .unwrap_or_else(|error| ended(false, None, &error.to_string()));
-    if !end.succeeded && end.message.is_empty() {
-        end.message = memory::evidence(kills, memory::kills());
+        .unwrap_or_else(|error| failed(Reason::BackendFailed, Source::Backend, error.to_string()));
+    if !end.succeeded && end.evidence.is_empty() {
+        let text = memory::evidence(kills, memory::kills());
+        end.evidence.extend(text.map(|text| Evidence { source: Source::System, text }));
     }
     processes.kill_all(None, || reaper.reap());
     folder.make_events_private();
@@ -143,7 +145,7 @@ impl Run<'_> {
                 return Ok(None);
             }
             if self.folder.stop()?.is_some() {
-                return Ok(Some(ended(true, None, "it was stopped before its Python packages were there")));
+                return Ok(Some(not_started("it was stopped before its Python packages were installed")));
             }
             match packages.lock()? {
                 Some(lock) => break lock,
@@ -179,8 +181,10 @@ impl Run<'_> {
         let said = String::from_utf8_lossy(&log);
         let lines: Vec<&str> = said.lines().rev().take(LINES).collect();
         let said: Vec<&str> = lines.into_iter().rev().collect();
-        let message = format!("{}: {}", step.what, said.join("\n"));
-        Ok(Some(End { message, ..end }))
+        // A command that was stopped has not failed.
+        let reason = if end.stopped { Reason::NotStarted } else { Reason::Preparation };
+        let text = format!("{}: {}", step.what, said.join("\n"));
+        Ok(Some(End { reason, evidence: vec![Evidence { source: Source::Command, text }], ..end }))
     }
 
     fn command(&mut self, command: Command) -> Result<End> {
@@ -218,7 +222,7 @@ fn watch(folder: &Folder, processes: &Processes, log: &mut Limited, reaper: &mut
         // An unreadable request is read again later.
         let stop = folder.stop().ok().flatten();
         if let Some(status) = reaper.status {
-            return ended(kill_at.is_some() || stop.is_some(), Some(status), "");
+            return exited(kill_at.is_some() || stop.is_some(), status);
         }
         match (kill_at, stop) {
             (None, Some(Stop { grace_millis })) => {
@@ -237,14 +241,17 @@ fn watch(folder: &Folder, processes: &Processes, log: &mut Limited, reaper: &mut
     }
 }
 
-fn ended(stopped: bool, status: Option<WaitStatus>, message: &str) -> End {
-    let exit_code = status.and_then(WaitStatus::exit_status);
-    End {
-        at: Timestamp::now(),
-        succeeded: exit_code == Some(0),
-        stopped,
-        exit_code,
-        signal: status.and_then(WaitStatus::terminating_signal),
-        message: message.to_owned(),
-    }
+fn exited(stopped: bool, status: WaitStatus) -> End {
+    End { stopped, ..End::exited(Timestamp::now(), status.exit_status(), status.terminating_signal()) }
+}
+
+/// Returns the end of an application whose driver has not started, as a stop was requested.
+pub(super) fn not_started(text: &str) -> End {
+    End { stopped: true, ..failed(Reason::NotStarted, Source::Backend, text.to_owned()) }
+}
+
+/// Returns the end of an application without the result of its driver.
+pub(super) fn failed(reason: Reason, source: Source, text: String) -> End {
+    let (at, evidence) = (Timestamp::now(), vec![Evidence { source, text }]);
+    End { at, succeeded: false, stopped: false, exit_code: None, signal: None, reason, evidence }
 }

@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use dcp_gateway::{Compute, Name, Phase as At, Status};
 use dcp_model::manifest::Sizing;
+use dcp_objects::Objects;
 use dcp_server::offload;
 
+use super::observe;
 use super::slots::Slots;
 use super::supervise::Restarts;
 use super::{Inner, Place, Slot, Task, clean_at};
@@ -17,7 +19,7 @@ use crate::api::{Error, Record, Result};
 use crate::checkpoint::{self, Wanted};
 use crate::execution::{Adjustment, Execution, Id, Phase};
 use crate::failure::{Evidence, judge};
-use crate::machine::{Effect, Event, Verdict, after, next};
+use crate::machine::{Effect, Event, Verdict, after, next, time_left};
 use crate::progress::Follower;
 use crate::replace::Claim;
 use crate::sizing::{self, Measured};
@@ -29,6 +31,9 @@ const TAIL: usize = 1 << 20;
 /// Wait after an error of the store, or before an action that changed nothing is repeated.
 const RETRY: Duration = Duration::from_secs(1);
 
+/// Interval of reading the progress of a stream.
+const PROGRESS: Duration = Duration::from_millis(500);
+
 /// Maximum number of earlier runs that sizing reads.
 const EARLIER: u32 = 200;
 
@@ -38,6 +43,8 @@ enum Then {
     On,
     /// Wait for this time, or until the task is woken.
     Pause(Duration),
+    /// Wait for a change of the application, for this time at most.
+    Observe(Duration),
     /// Wait for a free slot, or until the task is woken.
     Slot,
     /// Another writer changed the execution; read it again.
@@ -111,6 +118,16 @@ async fn to_its_end(
                     known = Some(record);
                 }
             }
+            Then::Observe(time) => {
+                task.looked.send_replace(true);
+                let woken = tokio::select! {
+                    woken = pause(task, time) => woken,
+                    () = task.observed.changed.notified() => false,
+                };
+                if !woken {
+                    known = Some(record);
+                }
+            }
             Then::Slot => {
                 task.looked.send_replace(true);
                 let slots = inner.slots_of(&record).cloned();
@@ -175,7 +192,7 @@ impl Inner {
                 return Ok(Then::Slot);
             }
         }
-        let event = self.perform(&effect, record).await?;
+        let event = self.perform(&effect, record, task).await?;
         if record.execution.phase == Phase::Queued && event == Event::Stepped {
             record.execution.adjusted = self.size(record).await?;
         }
@@ -188,7 +205,7 @@ impl Inner {
             *slot = None;
         }
         if record.execution == before {
-            return Ok(Then::Pause(if looked { self.options.look } else { RETRY }));
+            return Ok(if looked { Then::Observe(self.until_poll(record)) } else { Then::Pause(RETRY) });
         }
         // Measured before the success is stored, because clients may start the next run as soon as they see it.
         let measured =
@@ -198,6 +215,15 @@ impl Inner {
         }
         task.version.send_replace(record.version);
         Ok(if record.execution.phase.is_final() { Then::Leave } else { Then::On })
+    }
+
+    /// Returns the maximum time until the next step of an execution whose application has not changed.
+    fn until_poll(&self, record: &Record) -> Duration {
+        let interval = self.poll_interval(&record.execution);
+        // The progress of a stream is read with each step.
+        let interval = if record.request.streaming.is_some() { interval.min(PROGRESS) } else { interval };
+        let left = time_left(&record.execution, self.now());
+        left.map_or(interval, |left| interval.min(left.max(Duration::from_millis(1))))
     }
 
     /// Prepares a stream's checkpoint before any driver can use it. Only this execution holds the checkpoint's
@@ -269,21 +295,14 @@ impl Inner {
         let follower = match following.take() {
             Some((number, follower)) if number == attempt.number => follower,
             _ => {
-                let name = record.execution.name().parse::<Name>().ok();
-                let events = name.and_then(|name| self.compute(attempt.backend)?.events(&name));
-                let Some(events) = events else { return };
-                Follower::new(events)
+                let objects = attempt.addresses.event_log.as_deref().and_then(|url| Objects::open(url).ok());
+                let Some(objects) = objects else { return };
+                Follower::new(objects)
             }
         };
-        let read = tokio::task::spawn_blocking(move || {
-            let mut follower = follower;
-            let found = follower.look();
-            (follower, found)
-        });
+        let (_, follower) = following.insert((attempt.number, follower));
         // A log that can't be read now may be readable later. Until then there is no progress.
-        let Ok((follower, found)) = read.await else { return };
-        *following = Some((attempt.number, follower));
-        let found = found.ok().flatten();
+        let found = follower.poll().await.ok().flatten();
         let mut progress = task.progress();
         if progress.0 != found {
             *progress = (found, false);
@@ -296,16 +315,13 @@ impl Inner {
         if record.request.streaming.is_some() {
             return None;
         }
-        let name = record.execution.name().parse::<Name>().ok()?;
-        let events = self.compute(record.execution.attempts.last()?.backend)?.events(&name)?;
-        // Reads the whole log, which may be large.
-        let read = tokio::task::spawn_blocking(move || sizing::event_log::read(&events)).await;
-        read.ok()?.ok()
+        let url = record.execution.attempts.last()?.addresses.event_log.as_deref()?;
+        sizing::event_log::read(url).await.ok()
     }
 
     /// Performs an action. Only errors of the store are returned as errors; those of a backend become events.
-    async fn perform(self: &Arc<Self>, effect: &Effect, record: &Record) -> Result<Event> {
-        let backend = record.execution.attempts.last().map_or(record.execution.backend, |it| it.backend);
+    async fn perform(self: &Arc<Self>, effect: &Effect, record: &Record, task: &Task) -> Result<Event> {
+        let backend = observe::backend(&record.execution);
         let Some(compute) = self.compute(backend) else {
             let name = backend.name();
             return Ok(Event::Unavailable(format!("this Runner has no backend `{name}`")));
@@ -318,9 +334,15 @@ impl Inner {
             Effect::Claim => self.claim(record).await,
             Effect::Prepare => Ok(self.make_room(record).await),
             Effect::Create => self.create(&**compute, record).await,
-            Effect::Look => self.look(&**compute, &name, record).await,
+            Effect::Look => {
+                let status = self.observe(&task.observed, &**compute, &record.execution).await;
+                self.polled(&**compute, &name, record, status).await
+            }
             Effect::Delete { grace } => match compute.delete(&name, *grace).await {
-                Ok(()) => self.look(&**compute, &name, record).await,
+                Ok(()) => {
+                    let status = self.observe_anew(&task.observed, &**compute, &record.execution).await;
+                    self.polled(&**compute, &name, record, status).await
+                }
                 Err(error) => Ok(Event::Unavailable(error.to_string())),
             },
         }
@@ -339,14 +361,19 @@ impl Inner {
         Ok(match compute.create(&application).await {
             Ok(()) => Event::Created,
             Err(dcp_gateway::Error::Unavailable(said)) => Event::Unavailable(said),
-            Err(dcp_gateway::Error::Invalid(said) | dcp_gateway::Error::Conflict(said)) => {
-                Event::Refused(said)
-            }
+            Err(error) => Event::Refused(error.to_string()),
         })
     }
 
-    async fn look(&self, compute: &dyn Compute, name: &Name, record: &Record) -> Result<Event> {
-        let status = match compute.get(name).await {
+    /// Returns the event of a status, with the verdict if the application has failed.
+    async fn polled(
+        &self,
+        compute: &dyn Compute,
+        name: &Name,
+        record: &Record,
+        status: dcp_gateway::Result<Option<Status>>,
+    ) -> Result<Event> {
+        let status = match status {
             Ok(status) => status,
             Err(error) => return Ok(Event::Unavailable(error.to_string())),
         };

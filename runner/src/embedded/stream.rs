@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use dcp_gateway::{Compute, Log, Name};
+use dcp_gateway::{Compute, Cursor, Log, Name};
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
@@ -76,12 +76,12 @@ struct Reading {
     id: Id,
     request: LogRequest,
     attempt: Option<u32>,
-    offset: u64,
+    after: Cursor,
 }
 
 pub(super) fn logs(inner: Arc<Inner>, id: Id, request: LogRequest) -> BoxStream<'static, Result<LogPart>> {
-    let (attempt, offset) = (request.attempt, request.offset);
-    let reading = Reading { inner, id, request, attempt, offset };
+    let (attempt, after) = (request.attempt, request.after.clone());
+    let reading = Reading { inner, id, request, attempt, after };
     stream::try_unfold(reading, |mut it| async move { Ok(it.next().await?.map(|part| (part, it))) }).boxed()
 }
 
@@ -117,18 +117,16 @@ impl Reading {
                     "attempt {number} ran on {backend}, which this Runner does not have"
                 )));
             };
-            let part = read(&**compute, &name, self.offset).await?;
-            if !part.bytes.is_empty() {
-                // The part may begin later than requested, if the backend dropped a part of the log.
-                let offset = part.from;
-                self.offset = part.next;
-                return Ok(Some(LogPart { attempt: number, offset, bytes: part.bytes }));
+            let Log { next, bytes } = read(&**compute, &name, &self.after).await?;
+            if !bytes.is_empty() {
+                self.after = next.clone();
+                return Ok(Some(LogPart { attempt: number, next, bytes }));
             }
             let pinned = self.request.attempt.is_some();
             if !over && self.request.follow {
                 tokio::time::sleep(PAUSE).await;
             } else if self.request.follow && !pinned && number < last {
-                (self.attempt, self.offset) = (Some(number + 1), 0);
+                (self.attempt, self.after) = (Some(number + 1), Cursor::default());
             } else if self.request.follow && !pinned && !record.execution.phase.is_final() {
                 self.inner.changed(&self.id, record.version).await;
             } else {
@@ -138,8 +136,11 @@ impl Reading {
     }
 }
 
-async fn read(compute: &dyn Compute, name: &Name, from: u64) -> Result<Log> {
-    compute.logs(name, from, PART).await.map_err(|error| Error::Unavailable(error.to_string()))
+async fn read(compute: &dyn Compute, name: &Name, after: &Cursor) -> Result<Log> {
+    compute.logs(name, after, PART).await.map_err(|error| match error {
+        dcp_gateway::Error::Invalid(message) => Error::Invalid { field: "cursor".to_owned(), message },
+        error => Error::Unavailable(error.to_string()),
+    })
 }
 
 pub(super) fn result(inner: Arc<Inner>, id: Id, format: Format) -> BoxStream<'static, Result<Bytes>> {

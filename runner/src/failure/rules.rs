@@ -3,14 +3,6 @@
 use super::Cause;
 use super::error::Link;
 
-/// Words in a backend's message about the end of an application.
-const BACKEND: &[(Cause, &[&str])] = &[
-    (Cause::DriverContainer, &["OOMKilled"]),
-    (Cause::ImagePull, &["ImagePullBackOff", "ErrImagePull", "InvalidImageName"]),
-    (Cause::Scheduling, &["exceeded quota", "FailedScheduling", "Unschedulable"]),
-    (Cause::NodeLost, &["Evicted", "NodeLost", "NodeShutdown", "Preempted", "node was lost"]),
-];
-
 /// Words in Spark's message about a lost executor.
 const EXECUTORS: &[(Cause, &[&str])] = &[
     (
@@ -74,11 +66,6 @@ const EXCEPTIONS: &[Rule] = &[
     rule(Cause::MissingData, "java.nio.file.NoSuchFileException", ""),
 ];
 
-/// Returns the cause that a backend names, with the line that names it.
-pub(super) fn of_backend(message: &str) -> Option<(Cause, &str)> {
-    message.lines().find_map(|line| of_words(BACKEND, line).map(|cause| (cause, line)))
-}
-
 /// Returns the cause of the loss of an executor.
 pub(super) fn of_executor(text: &str) -> Option<Cause> {
     of_words(EXECUTORS, text)
@@ -123,16 +110,11 @@ mod tests {
             let of_program = Link { of_spark: false, ..link };
             assert_eq!(of_exception(&of_program), None, "{head}");
         }
-        for (table, read) in [
-            (BACKEND, &(|it| of_backend(it).map(|(cause, _)| cause)) as &dyn Fn(&'static str) -> _),
-            (EXECUTORS, &of_executor),
-        ] {
-            for (cause, word) in
-                table.iter().flat_map(|(cause, words)| words.iter().map(move |it| (cause, it)))
-            {
-                let text: &'static str = if word.is_empty() { "exited with code 1" } else { word };
-                assert_eq!(read(text), Some(*cause), "{text}");
-            }
+        for (cause, word) in
+            EXECUTORS.iter().flat_map(|(cause, words)| words.iter().map(move |it| (cause, it)))
+        {
+            let text = if word.is_empty() { "exited with code 1" } else { word };
+            assert_eq!(of_executor(text), Some(*cause), "{text}");
         }
     }
 }

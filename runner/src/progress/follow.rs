@@ -1,56 +1,56 @@
-//! Follows an event log while it is written. A stream's log never ends: parts that were read are removed, except the
-//! part that Spark writes and the one before.
+//! Follows an event log while it is written. A stream's log never ends: files that were read are removed, except the
+//! one that Spark writes and the one before.
 
-use std::fs;
-use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom};
-use std::path::{Path, PathBuf};
+use std::io::{self, Read as _};
 
-use dcp_gateway::regular;
+use dcp_objects::Objects;
 
 use super::{Progress, Queries};
+use crate::event_files::{self, EventFile};
 use crate::lines::{self, Line};
 
 /// Maximum number of bytes per read; the next read continues.
-const MOST: u64 = 32 << 20;
+const MAX_BYTES: u64 = 32 << 20;
 /// Maximum length of a line; a longer one is irrelevant.
 const LONGEST: usize = 1 << 20;
-/// Suffixes of compressed logs, which can't be read while they are written.
-const CODECS: [&str; 4] = [".zstd", ".lz4", ".lzf", ".snappy"];
-/// Maximum number of entries that are read of a folder.
-const ENTRIES: usize = 10_000;
 
 /// The position in an event log.
 #[derive(Debug)]
 pub(crate) struct Follower {
-    /// The folder in which Spark creates its log, which is a folder with several parts.
-    events: PathBuf,
-    part: u64,
+    /// The location of the log.
+    objects: Objects,
+    /// The number of the file that is read, and the position in it.
+    number: u64,
     offset: u64,
     queries: Queries,
 }
 
 impl Follower {
-    pub(crate) fn new(events: PathBuf) -> Self {
-        Self { events, part: 0, offset: 0, queries: Queries::default() }
+    pub(crate) fn new(objects: Objects) -> Self {
+        Self { objects, number: 0, offset: 0, queries: Queries::default() }
     }
 
-    /// Reads new lines. Returns none if the log is compressed. Without a log, there are no queries yet.
-    pub(crate) fn look(&mut self) -> io::Result<Option<Progress>> {
-        let Some(parts) = parts(&self.events)? else { return Ok(None) };
-        let last = parts.last().map_or(0, |(number, _)| *number);
-        let mut left = MOST;
-        for (number, path) in &parts {
-            if *number < self.part {
-                if number + 1 < last {
-                    remove(path);
+    /// Reads new lines. Returns none if the log is compressed, as it can't be read while it is written. Without a log,
+    /// there are no queries yet.
+    pub(crate) async fn poll(&mut self) -> dcp_objects::Result<Option<Progress>> {
+        let log = event_files::newest(&self.objects).await?;
+        let files = if log.is_rolling { log.files } else { Vec::new() };
+        if files.iter().any(|file| file.codec().is_some()) {
+            return Ok(None);
+        }
+        let last = files.last().map_or(0, |file| file.number);
+        let mut left = MAX_BYTES;
+        for file in &files {
+            if file.number < self.number {
+                if file.number + 1 < last {
+                    self.remove(file).await;
                 }
                 continue;
             }
-            if *number > self.part {
-                (self.part, self.offset) = (*number, 0);
+            if file.number > self.number {
+                (self.number, self.offset) = (file.number, 0);
             }
-            let read = self.read(path, left)?;
-            left = left.saturating_sub(read);
+            left = left.saturating_sub(self.read(file, left).await?);
             if left == 0 {
                 break;
             }
@@ -58,74 +58,52 @@ impl Follower {
         Ok(Some(self.queries.progress()))
     }
 
-    /// Reads whole lines of a part, and returns the number of bytes.
-    fn read(&mut self, path: &Path, most: u64) -> io::Result<u64> {
-        let mut file = regular::open(path)?;
-        let length = file.metadata()?.len();
-        // A part that is shorter than before was replaced.
-        if length < self.offset {
+    /// Reads whole lines of a file, and returns the number of bytes.
+    async fn read(&mut self, file: &EventFile, limit: u64) -> dcp_objects::Result<u64> {
+        // A file that is shorter than before was replaced.
+        if file.size < self.offset {
             self.offset = 0;
         }
         let begun = self.offset;
-        if length == begun {
+        if file.size == begun {
             return Ok(0);
         }
-        file.seek(SeekFrom::Start(begun))?;
-        let mut from = BufReader::new(file.take(most.min(length - begun)));
-        let mut line = Vec::new();
-        loop {
-            let (found, used) = lines::next(&mut from, &mut line, LONGEST)?;
-            match found {
-                Line::Whole => self.queries.take(&line),
-                // The rest of a long line is irrelevant too.
-                Line::TooLong => {}
-                // An incomplete line is read again when it is complete.
-                Line::Unended | Line::End => return Ok(self.offset - begun),
-            }
-            self.offset = self.offset.saturating_add(used);
+        let bytes = self.objects.read_from(&file.path, begun).await?;
+        let limit = limit.min(file.size - begun);
+        let mut queries = std::mem::take(&mut self.queries);
+        let read = tokio::task::spawn_blocking(move || {
+            let mut from = event_files::blocking_reader(bytes).take(limit);
+            let used = take_lines(&mut queries, &mut from);
+            (queries, used)
+        });
+        // After a panic, the queries are counted anew.
+        let Ok((queries, used)) = read.await else { return Ok(0) };
+        self.queries = queries;
+        self.offset = begun.saturating_add(used);
+        Ok(used)
+    }
+
+    /// Removes a file, and Hadoop's checksum file beside it. A remaining file does no harm.
+    async fn remove(&self, file: &EventFile) {
+        if let Some((folder, name)) = file.path.rsplit_once('/') {
+            let _ = self.objects.remove(&format!("{folder}/.{name}.crc")).await;
         }
+        let _ = self.objects.remove(&file.path).await;
     }
 }
 
-/// Returns the parts of the newest log, in order; none if they are compressed.
-fn parts(events: &Path) -> io::Result<Option<Vec<(u64, PathBuf)>>> {
-    let entries = |folder: &Path| match fs::read_dir(folder) {
-        // Parts are removed after they are read, so the folder must not be a link to another one.
-        Ok(_) if !regular::is_folder(folder) => Ok(Vec::new()),
-        Ok(entries) => entries.take(ENTRIES).collect::<io::Result<Vec<_>>>(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(error),
-    };
-    let mut logs: Vec<_> = entries(events)?
-        .into_iter()
-        .filter(|it| it.file_name().to_string_lossy().starts_with("eventlog_v2_"))
-        .map(|it| (it.metadata().and_then(|it| it.modified()).ok(), it.path()))
-        .collect();
-    logs.sort();
-    let Some((_, log)) = logs.pop() else { return Ok(Some(Vec::new())) };
-    let mut parts = Vec::new();
-    for entry in entries(&log)? {
-        let name = entry.file_name();
-        let name = name.to_string_lossy();
-        let Some(number) = number(&name) else { continue };
-        if CODECS.iter().any(|codec| name.ends_with(codec)) {
-            return Ok(None);
+/// Applies whole lines, and returns their length. Lines after an error are read again.
+fn take_lines(queries: &mut Queries, from: &mut impl io::BufRead) -> u64 {
+    let (mut line, mut total) = (Vec::new(), 0_u64);
+    while let Ok((found, used)) = lines::next(from, &mut line, LONGEST) {
+        match found {
+            Line::Whole => queries.take(&line),
+            // The rest of a long line is irrelevant too.
+            Line::TooLong => {}
+            // An incomplete line is read again when it is complete.
+            Line::Unended | Line::End => break,
         }
-        parts.push((number, entry.path()));
+        total = total.saturating_add(used);
     }
-    parts.sort();
-    Ok(Some(parts))
-}
-
-/// Returns the number of a part, `events_N_application`.
-fn number(name: &str) -> Option<u64> {
-    name.strip_prefix("events_")?.split_once('_')?.0.parse().ok()
-}
-
-/// Removes a part, and Hadoop's checksum file beside it. A remaining file does no harm.
-fn remove(part: &Path) {
-    if let Some(name) = part.file_name().map(|name| name.to_string_lossy().into_owned()) {
-        let _ = fs::remove_file(part.with_file_name(format!(".{name}.crc")));
-    }
-    let _ = fs::remove_file(part);
+    total
 }

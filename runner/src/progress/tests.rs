@@ -1,6 +1,10 @@
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
+use std::path::Path;
+use std::sync::Arc;
 
+use dcp_objects::Objects;
+use dcp_objects::object_store::{self, memory::InMemory};
 use proptest::prelude::*;
 use tempfile::TempDir;
 
@@ -90,6 +94,10 @@ proptest! {
     }
 }
 
+fn objects(path: &Path) -> Objects {
+    Objects::open(path.to_str().unwrap()).unwrap()
+}
+
 /// A log in parts, like Spark's.
 struct Written {
     folder: TempDir,
@@ -102,6 +110,10 @@ impl Written {
         Self { folder }
     }
 
+    fn follower(&self) -> Follower {
+        Follower::new(objects(self.folder.path()))
+    }
+
     fn part(&self, number: u64) -> std::path::PathBuf {
         self.folder.path().join(format!("eventlog_v2_app/events_{number}_app"))
     }
@@ -112,44 +124,61 @@ impl Written {
     }
 }
 
-#[test]
-fn a_log_is_read_on_while_it_is_written() {
+#[tokio::test]
+async fn a_log_is_read_on_while_it_is_written() {
     let nothing = TempDir::new().unwrap();
-    let nothing = Follower::new(nothing.path().join("none")).look().unwrap();
+    let nothing = Follower::new(objects(&nothing.path().join("none"))).poll().await.unwrap();
     assert_eq!(nothing, Some(Progress::default()), "no query has begun");
     let written = Written::new();
-    let mut follower = Follower::new(written.folder.path().to_owned());
+    let mut follower = written.follower();
     let (mut told, cut) = (None, LOG.len() / 7);
     for (number, part) in (0_u64..).zip(LOG.as_bytes().chunks(cut)) {
         // Each piece ends in the middle of a line, more often than with Spark.
         written.write(1, std::str::from_utf8(part).unwrap());
-        told = follower.look().unwrap();
+        told = follower.poll().await.unwrap();
         assert!(told.is_some(), "{number}");
     }
     assert_eq!(told.unwrap(), after(LOG.lines().count()));
 }
 
-#[test]
-fn what_was_read_of_a_log_is_removed() {
+#[tokio::test]
+async fn what_was_read_of_a_log_is_removed() {
     let written = Written::new();
-    let mut follower = Follower::new(written.folder.path().to_owned());
+    let mut follower = written.follower();
     for (number, line) in (1..).zip(LOG.lines()) {
         written.write(number, &format!("{line}\n"));
-        follower.look().unwrap();
+        follower.poll().await.unwrap();
     }
     let last = LOG.lines().count() as u64;
     let there: Vec<u64> = (1..=last).filter(|number| written.part(*number).exists()).collect();
     assert_eq!(there, [last - 1, last]);
-    assert_eq!(follower.look().unwrap().unwrap(), after(LOG.lines().count()));
+    assert_eq!(follower.poll().await.unwrap().unwrap(), after(LOG.lines().count()));
     // A new reader continues with the parts that still exist.
     written.write(last + 1, &format!("{}\n", batch("late", 40, "0", "0")));
-    let mut another = Follower::new(written.folder.path().to_owned());
-    assert_eq!(another.look().unwrap().unwrap().queries, 1);
+    let mut another = written.follower();
+    assert_eq!(another.poll().await.unwrap().unwrap().queries, 1);
 }
 
-#[test]
-fn a_compressed_log_tells_nothing() {
+#[tokio::test]
+async fn a_compressed_log_tells_nothing() {
     let written = Written::new();
     fs::write(written.folder.path().join("eventlog_v2_app/events_1_app.zstd"), "anything").unwrap();
-    assert_eq!(Follower::new(written.folder.path().to_owned()).look().unwrap(), None);
+    assert_eq!(written.follower().poll().await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_log_in_a_bucket_is_followed() {
+    let store = Arc::new(InMemory::new());
+    let bucket = Objects::of(store, object_store::path::Path::from("logs"), "s3://bucket/logs");
+    let mut follower = Follower::new(bucket.clone());
+    assert_eq!(follower.poll().await.unwrap(), Some(Progress::default()));
+    let lines: Vec<&str> = LOG.lines().collect();
+    let (first, second) = lines.split_at(lines.len() / 2);
+    // A bucket shows whole files only, and a file that has grown is another object of the same name.
+    for (number, written) in [(1, &first[..3]), (1, first), (2, second)] {
+        let text = written.iter().flat_map(|line| [*line, "\n"]).collect::<String>();
+        bucket.write(&format!("eventlog_v2_app/events_{number}_app"), text.into()).await.unwrap();
+        follower.poll().await.unwrap();
+    }
+    assert_eq!(follower.poll().await.unwrap(), Some(after(lines.len())));
 }

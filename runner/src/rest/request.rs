@@ -17,7 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 use super::refusal::Refusal;
 use super::types::{EXACT, Fence, Phase, Streaming, Within};
 use super::{BODY, given};
-use crate::api::{Filter, LogRequest};
+use crate::api::{Cursor, Filter, LogRequest};
 use crate::execution::Id;
 use crate::results::Format;
 use crate::{page, request, streaming, wire};
@@ -210,6 +210,22 @@ impl ListQuery {
     }
 }
 
+/// A position in a log.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(try_from = "String")]
+pub(super) struct After(Cursor);
+
+impl TryFrom<String> for After {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("it has to be the `cursor` of a part of the log".to_owned());
+        }
+        text.parse().map(Self).map_err(|error: dcp_gateway::Error| error.to_string())
+    }
+}
+
 /// Selects a part of a log.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -219,10 +235,10 @@ pub(super) struct LogsQuery {
     #[serde(default, deserialize_with = "said")]
     #[param(value_type = Option<u64>, nullable = false, minimum = 1, maximum = 4_294_967_295_u64)]
     attempt: Option<Within<1, { u32::MAX as u64 }>>,
-    /// Offset of the first byte.
+    /// Position after which to start, the `cursor` of a part of this attempt's log; the log's beginning by default.
     #[serde(default, deserialize_with = "said")]
-    #[param(value_type = Option<u64>, nullable = false, minimum = 0, maximum = 9_007_199_254_740_991_u64)]
-    offset: Option<Within<0, EXACT>>,
+    #[param(value_type = Option<String>, nullable = false, min_length = 1, max_length = 256)]
+    cursor: Option<After>,
     /// Continues as long as the job runs; if no attempt is given, through all further attempts.
     #[serde(default, deserialize_with = "said")]
     #[param(value_type = Option<bool>, nullable = false)]
@@ -231,10 +247,10 @@ pub(super) struct LogsQuery {
 
 impl From<LogsQuery> for LogRequest {
     fn from(asked: LogsQuery) -> Self {
-        let LogsQuery { attempt, offset, follow } = asked;
+        let LogsQuery { attempt, cursor, follow } = asked;
         Self {
             attempt: attempt.and_then(|Within(number)| u32::try_from(number).ok()),
-            offset: offset.map_or(0, |Within(number)| number),
+            after: cursor.map(|After(cursor)| cursor).unwrap_or_default(),
             follow: follow.unwrap_or_default(),
         }
     }

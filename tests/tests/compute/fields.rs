@@ -1,8 +1,9 @@
-//! Treatment of each manifest field by the local backend.
+//! Treatment of each manifest field by every backend.
 
 use std::collections::BTreeSet;
 
-use dcp_gateway::local::fields::{FIELDS, Treatment, treatment};
+use dcp_gateway::fields::{Fields, Treatment};
+use dcp_gateway::local::fields::FIELDS;
 use dcp_gateway::{Compute as _, Error};
 use dcp_model::manifest::Backend;
 use dcp_runner::execution::{Execution, Id};
@@ -50,25 +51,38 @@ fn walk(schema: &Value, node: &Value, path: &str, within: &[&str], found: &mut B
     }
 }
 
+/// The table of every backend.
+const BACKENDS: [(&str, &Fields); 1] = [("local", &dcp_gateway::local::fields::FIELDS)];
+
 #[test]
-fn every_field_of_the_manifest_has_a_treatment() {
+fn every_field_of_the_manifest_has_a_treatment_by_every_backend() {
     let fields = fields();
     assert!(fields.len() > 150 && fields.contains("job.stream.sources.*.kafka.topic"), "{fields:#?}");
-    // A list of strings is one field.
-    let is_known = |path: &String| treatment(path).or_else(|| treatment(path.strip_suffix(".*")?)).is_some();
-    let missing: Vec<_> = fields.iter().filter(|path| !is_known(path)).collect();
-    assert!(missing.is_empty(), "these have no row in FIELDS: {missing:#?}");
-    assert_eq!(treatment("pods.driver.env.X").map(|it| it.0), Some(Treatment::Acts));
-    assert_eq!(treatment("pods.driver.envFrom.0.secret").map(|it| it.0), Some(Treatment::Refuses));
-    assert_eq!(treatment("pods.executors.env.X").map(|it| it.0), Some(Treatment::Without));
-    assert_eq!(treatment("nothing.of.the.kind"), None);
+    for (backend, table) in BACKENDS {
+        // A list of strings is one field.
+        let is_known = |path: &String| {
+            table.treatment(path).or_else(|| table.treatment(path.strip_suffix(".*")?)).is_some()
+        };
+        let missing: Vec<_> = fields.iter().filter(|path| !is_known(path)).collect();
+        assert!(missing.is_empty(), "the table of {backend} has no row for {missing:#?}");
+        let is_field = |pattern: &str| {
+            let matches = |path: &String| {
+                Fields::matches(pattern, path)
+                    || path.strip_suffix(".*").is_some_and(|list| Fields::matches(pattern, list))
+            };
+            fields.iter().any(matches)
+        };
+        let patterns = table.0.iter().flat_map(|(.., patterns)| patterns.iter().copied());
+        let unused: Vec<_> = patterns.filter(|pattern| !is_field(pattern)).collect();
+        assert!(unused.is_empty(), "the table of {backend} has rows for no field: {unused:#?}");
+    }
 }
 
 /// Each field that the backend rejects, with manifest lines that set it.
 const REFUSED: [(&str, &str); 9] = [
     ("placement.regions", "  placement: {regions: [eu-central-1]}\n"),
     ("placement.clusters.names", "  placement: {clusters: {names: [main]}}\n"),
-    ("placement.clusters.tags.*", "  placement: {clusters: {tags: {data: prod}}}\n"),
+    ("placement.clusters.tags.**", "  placement: {clusters: {tags: {data: prod}}}\n"),
     ("spark.configMap", "  spark: {configMap: settings}\n"),
     ("spark.hadoopConfigMap", "  spark: {hadoopConfigMap: settings}\n"),
     ("pods.driver.secrets.**", "  pods: {driver: {secrets: [{name: s, path: /etc/s}]}}\n"),
@@ -93,21 +107,22 @@ fn accepts(lines: &str) -> Result<(), Error> {
 
 #[test]
 fn fields_that_cannot_be_acted_on_are_refused_by_their_name() {
-    let rows = FIELDS.iter().filter(|(treatment, ..)| *treatment == Treatment::Refuses);
+    let rows = FIELDS.0.iter().filter(|(treatment, ..)| *treatment == Treatment::Rejects);
     let refused: BTreeSet<&str> = rows.flat_map(|(.., patterns)| patterns.iter().copied()).collect();
     assert_eq!(refused, REFUSED.iter().map(|(pattern, _)| *pattern).collect());
     for (pattern, lines) in REFUSED {
-        let Err(Error::Invalid(said)) = accepts(lines) else { panic!("{pattern} is accepted") };
-        let field = pattern.trim_end_matches(".**").trim_end_matches(".*");
-        assert!(said.starts_with(&format!("`{field}`: `local`")), "{said}");
+        let Err(Error::Field { field, reason }) = accepts(lines) else { panic!("{pattern} is accepted") };
+        assert_eq!(field, pattern.trim_end_matches(".**"));
+        assert!(reason.starts_with("`local` "), "{reason}");
     }
     let claim = "onDemandClaim: {storageClass: fast, sizeLimit: 10g}";
-    let Err(Error::Invalid(said)) =
+    let Err(Error::Field { field, reason }) =
         accepts(&format!("  pods: {{driver: {{volumes: [{{name: data, path: /data, {claim}}}]}}}}\n"))
     else {
         panic!("a claim is accepted")
     };
-    assert!(said.starts_with("`pods.driver.volumes`: `local` mounts nothing"), "{said}");
+    assert_eq!(field, "pods.driver.volumes");
+    assert!(reason.starts_with("`local` mounts nothing"), "{reason}");
     for source in ["source: {emptyDir: {}}", claim] {
         let scratch = format!("{{name: spark-local-dir-1, path: /tmp/x, {source}}}");
         accepts(&format!("  pods: {{driver: {{volumes: [{scratch}]}}}}\n"))

@@ -8,11 +8,11 @@ use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use dcp_gateway::application::{ConfigMapSpec, PACKAGES, PodSpec};
-use dcp_gateway::{Compute as _, Error, Log, SparkApplication};
+use dcp_gateway::{Compute as _, Cursor, Error, Log, SparkApplication};
 use dcp_tests::machine::Machine;
 use serde_json::json;
 
-use crate::local::{SUPERVISOR, application, end, name};
+use crate::local::{SUPERVISOR, application, end, evidence, name};
 
 /// Variables that a driver may have: passed on, set by dcp, or set by bash.
 const EXPECTED: [&str; 22] = [
@@ -150,8 +150,8 @@ async fn secrets_where_others_would_see_them_are_refused_by_the_name_of_the_fiel
     for (application, field) in
         [(argument, "`job.args`"), (options, "`spark.conf.spark.driver.extraJavaOptions`")]
     {
-        let Err(Error::Invalid(said)) = local.accepts(&application) else { panic!("{field}") };
-        assert!(said.starts_with(field) && said.contains("s/k") && !said.contains("value"), "{said}");
+        let error = local.accepts(&application).expect_err(field).to_string();
+        assert!(error.starts_with(field) && error.contains("s/k") && !error.contains("value"), "{error}");
     }
 }
 
@@ -199,17 +199,19 @@ async fn files_of_an_application_are_for_their_owner_alone() {
     is_private(&machine.path("runs"));
 }
 
-/// Reads a driver's log in parts, from an offset to its end.
-async fn follow(machine: &Machine, mut from: u64) -> Vec<u8> {
+/// Reads a driver's log in parts, from a position to its end.
+async fn follow(machine: &Machine, from: u64) -> Vec<u8> {
     let local = machine.local(SUPERVISOR);
+    let mut after: Cursor = from.to_string().parse().expect("the cursor is short");
     let mut text = Vec::new();
     loop {
-        let Log { next, bytes, .. } = local.logs(&name("a-1"), from, 100_000).await.expect("it can be read");
+        let Log { next, bytes } =
+            local.logs(&name("a-1"), &after, 100_000).await.expect("the log can be read");
         if bytes.is_empty() {
             return text;
         }
         text.extend(bytes);
-        from = next;
+        after = next;
     }
 }
 
@@ -277,7 +279,7 @@ async fn files_that_a_driver_replaced_are_neither_waited_for_nor_followed() {
                 let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
                 runtime.expect("it can be made").block_on(async {
                     let name = name("a-1");
-                    let log = local.logs(&name, 0, 1 << 20).await;
+                    let log = local.logs(&name, &Cursor::default(), 1 << 20).await;
                     let tail = local.tail(&name, 1 << 20).await;
                     let created = local.create(&application("a-1")).await;
                     _ = send.send((log, tail, created, local.get(&name).await));
@@ -328,8 +330,8 @@ async fn files_and_archives_are_in_the_folder_that_the_driver_works_in() {
     }
     let mut missing = application.clone();
     missing.spec.files = Some("data/none.txt".to_owned());
-    let Err(Error::Invalid(said)) = local.accepts(&missing) else { panic!("it is not there") };
-    assert!(said.starts_with("`dependencies.files`"), "{said}");
+    let error = local.accepts(&missing).expect_err("the file does not exist").to_string();
+    assert!(error.starts_with("`dependencies.files`"), "{error}");
 }
 
 /// Creates a wheel without dependencies, and returns its requirement for pip.
@@ -383,11 +385,11 @@ async fn packages_that_cannot_be_installed_end_the_attempt_with_what_pip_says() 
     local.create(&with_packages("a-1", &requirement)).await.expect("it starts");
     let ended = end(&local, &name("a-1")).await;
     assert!(!ended.succeeded && !machine.path("started").exists());
-    let said = &ended.message;
+    let said = &evidence(&ended);
     assert!(
         said.contains("can't be installed") && said.contains("none.whl") && said.contains("ERROR"),
         "{said}"
     );
     let refused = local.accepts(&with_packages("a-2", "--index-url=http://x"));
-    assert!(matches!(refused, Err(Error::Invalid(said)) if said.contains("environment.packages")));
+    assert!(matches!(refused, Err(Error::Field { field, .. }) if field.ends_with("environment.packages")));
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use dcp_gateway::application::{ConfigMapSpec, Metadata, PodSpec, RuntimeVersions, Spec};
 use dcp_gateway::local::Local;
-use dcp_gateway::{Compute, End, Error, Name, Phase, SparkApplication, Status};
+use dcp_gateway::{Compute, Cursor, End, Error, Name, Phase, Reason, SparkApplication, Status};
 use dcp_tests::machine::{Machine, alive, kill, parent, until};
 use rustix::process::Signal;
 
@@ -35,6 +35,20 @@ pub(crate) fn application(name: &str) -> SparkApplication {
     SparkApplication { metadata, spec, ..SparkApplication::default() }
 }
 
+fn cursor(text: &str) -> Cursor {
+    text.parse().expect("the cursor is short")
+}
+
+/// Returns the text of all evidence.
+pub(crate) fn evidence(end: &End) -> String {
+    end.evidence.iter().map(|it| it.text.as_str()).collect::<Vec<_>>().join("\n")
+}
+
+/// Returns true if the application ended because its supervisor was killed.
+pub(crate) fn was_lost(end: &End) -> bool {
+    end.reason == Reason::BackendFailed && evidence(end).contains("supervisor was killed")
+}
+
 pub(crate) fn name(text: &str) -> Name {
     text.parse().expect("it is one")
 }
@@ -46,15 +60,21 @@ async fn end_of_an_application_is_known_later() {
         machine.local(SUPERVISOR).create(&application("a-1")).await.expect("it starts");
         let found = end(&machine.local(SUPERVISOR), &name("a-1")).await;
         assert_eq!((found.succeeded, found.exit_code, found.signal), (succeeded, Some(code), None));
-        let log = machine.local(SUPERVISOR).logs(&name("a-1"), 0, 1024).await.expect("it has one");
+        let start = Cursor::default();
+        let log = machine.local(SUPERVISOR).logs(&name("a-1"), &start, 1024).await.expect("it has one");
         let text = String::from_utf8_lossy(&log.bytes).into_owned();
         assert!(text == "done\n" || text == "wrong\n", "{text}");
-        let rest = machine.local(SUPERVISOR).logs(&name("a-1"), log.next, 1024).await.expect("it has one");
+        let rest = machine.local(SUPERVISOR).logs(&name("a-1"), &log.next, 1024).await.expect("it has one");
         assert_eq!(rest.bytes, b"");
-        let part = machine.local(SUPERVISOR).logs(&name("a-1"), 1, 2).await.expect("it has one");
-        assert_eq!((part.bytes.as_slice(), part.next), (&text.as_bytes()[1..3], 3));
-        let far = machine.local(SUPERVISOR).logs(&name("a-1"), u64::MAX >> 1, 2).await.expect("it has one");
-        assert_eq!(far.bytes, b"");
+        let part = machine.local(SUPERVISOR).logs(&name("a-1"), &cursor("1"), 2).await.expect("it has one");
+        assert_eq!((part.bytes.as_slice(), part.next.as_str()), (&text.as_bytes()[1..3], "3"));
+        let far = machine.local(SUPERVISOR).logs(&name("a-1"), &cursor("9223372036854775807"), 2).await;
+        assert_eq!(far.expect("it is beyond the end").bytes, b"");
+        let other = machine.local(SUPERVISOR).logs(&name("a-1"), &cursor("2026-01-31T00:00:00Z"), 2).await;
+        assert!(
+            matches!(other, Err(Error::Invalid(_))),
+            "a cursor of another backend is rejected: {other:?}"
+        );
     }
     let machine = Machine::new("kill -SEGV $$");
     machine.local(SUPERVISOR).create(&application("a-1")).await.expect("it starts");
@@ -157,7 +177,7 @@ async fn what_nobody_supervises_any_more_is_ended_and_never_started_again() {
     kill(&supervisor, Signal::KILL);
     until(|| (!alive(&supervisor)).then_some(()));
     let found = end(&machine.local(SUPERVISOR), &name("a-1")).await;
-    assert!(!found.succeeded && found.message.contains("supervisor was killed"), "{found:?}");
+    assert!(!found.succeeded && was_lost(&found), "{found:?}");
     assert!(!alive(&pid) && !alive(&child), "nothing is left");
     machine.local(SUPERVISOR).create(&application("a-1")).await.expect("it was started");
     assert_eq!(machine.lines("starts").len(), 1);
@@ -189,7 +209,7 @@ async fn a_supervisor_may_be_killed_at_any_moment() {
         let created = until_created(&local, &application).await;
         killer.join().expect("it ends");
         let found = end(&local, &name(&id)).await;
-        lost += u32::from(found.message.contains("supervisor was killed"));
+        lost += u32::from(was_lost(&found));
         assert!(created <= 20, "{created} tries");
     }
     let starts: usize = fs::read_dir(machine.path(""))
@@ -279,15 +299,13 @@ async fn what_cannot_run_here_is_said() {
     let mut old = application("a-3");
     old.spec.runtime_versions.spark_version = "3.5".to_owned();
     for (application, expected) in [
-        (secret, "`pods.driver.env.DCP_NO_SUCH` needs the secret `s/k`"),
-        (reference, "`spark.conf.spark.x` needs the secret `s3/key`"),
+        (secret, "`pods.driver.env.DCP_NO_SUCH`: this machine does not have the secret `s/k`"),
+        (reference, "`spark.conf.spark.x`: this machine does not have the secret `s3/key`"),
         (nothing, "neither a jar, nor a Python program, nor a main class"),
         (old, "Spark 3.5 is not on this machine, which has 4.3.0"),
     ] {
-        let Err(Error::Invalid(said)) = machine.local(SUPERVISOR).create(&application).await else {
-            panic!("it is refused")
-        };
-        assert!(said.contains(expected), "{said}");
+        let error = machine.local(SUPERVISOR).create(&application).await.expect_err(expected).to_string();
+        assert!(error.contains(expected), "{error}");
         let of: Name = application.metadata.name.parse().expect("it is one");
         assert_eq!(
             machine.local(SUPERVISOR).get(&of).await.expect("it can be asked"),
@@ -314,5 +332,5 @@ async fn an_end_that_cannot_be_written_is_not_lost() {
     until(|| (!alive(&pid)).then_some(()));
     fs::remove_dir_all(&end_file).expect("it is there");
     let found = end(&machine.local(SUPERVISOR), &name("a-1")).await;
-    assert_eq!((found.exit_code, found.message.as_str()), (Some(7), ""));
+    assert_eq!((found.exit_code, found.evidence.as_slice()), (Some(7), [].as_slice()));
 }

@@ -5,3 +5,4 @@ mod files;
 mod local;
 mod processes;
 mod spark;
+mod watch;

@@ -1,5 +1,6 @@
 //! Jobs of every kind on a real Spark, from the manifest to their output.
 
+mod addresses;
 mod drain;
 mod sizing;
 
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use dcp_gateway::local::Local;
 use dcp_gateway::local::installation::Installations;
-use dcp_gateway::{Compute, End, Name, Phase};
+use dcp_gateway::{Compute, Cursor, End, Name, Phase};
 use dcp_model::manifest::Backend;
 use dcp_model::primitive::CoreEtlJob;
 use dcp_runner::execution::{Execution, Id, Policy};
@@ -93,7 +94,7 @@ async fn ended(local: &Local, name: &Name) -> (End, String) {
     loop {
         let status = local.get(name).await.expect("it can be asked").expect("it is known");
         if let (Phase::Ended, Some(end)) = (status.phase, status.end) {
-            let log = local.logs(name, 0, 1 << 20).await.expect("it has one");
+            let log = local.logs(name, &Cursor::default(), 1 << 20).await.expect("it has one");
             return (end, String::from_utf8_lossy(&log.bytes).into_owned());
         }
         assert!(Instant::now() < deadline, "it did not end");

@@ -19,6 +19,8 @@ mod rest;
 mod sqlite;
 #[cfg(test)]
 mod suite;
+#[cfg(test)]
+mod watch;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

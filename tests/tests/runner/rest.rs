@@ -117,7 +117,15 @@ async fn a_job_is_submitted_and_told_of_to_its_end() {
     let line = "the driver says twice\n";
     let log = served.get(&format!("{path}/logs?follow=true&attempt=1")).await.is(200);
     assert_eq!(log.of("text/plain; charset=utf-8").text(), line);
-    assert_eq!(served.get(&format!("{path}/logs?offset=4")).await.is(200).text(), line[4..]);
+    let accept = "accept: application/x-ndjson\r\n";
+    let parts = served.open(&format!("GET {path}/logs?attempt=1"), accept, "").await.end().await.is(200);
+    let parts = parts.of("application/x-ndjson").lines();
+    assert_eq!((parts.len(), &parts[0]["attempt"]), (1, &json!(1)), "{parts:?}");
+    assert_eq!(parts[0]["data"], "dGhlIGRyaXZlciBzYXlzIHR3aWNlCg==");
+    let cursor = parts[0]["cursor"].as_str().unwrap();
+    assert_eq!(served.get(&format!("{path}/logs?attempt=1&cursor={cursor}")).await.is(200).text(), "");
+    let wrong = served.get(&format!("{path}/logs?attempt=1&cursor=elsewhere")).await.is(400).json();
+    assert_eq!(wrong["error"]["metadata"]["field"], "cursor", "{wrong}");
 
     let late = served.post(&format!("{path}/cancel"), "").await.is(200).json();
     assert_eq!(late["phase"], "SUCCEEDED");

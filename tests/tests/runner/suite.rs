@@ -297,7 +297,7 @@ pub(crate) async fn logs_are_followed_through_all_attempts(fresh: Fresh) {
     assert_eq!(text(parts), [(1, line.clone()), (2, line.clone())]);
     let parts = fresh.runner.logs(&id, LogRequest::default()).try_collect().await.unwrap();
     assert_eq!(text(parts), [(2, line.clone())]);
-    let first = LogRequest { attempt: Some(1), offset: 4, follow: true };
+    let first = LogRequest { attempt: Some(1), after: "4".parse().unwrap(), follow: true };
     let parts = fresh.runner.logs(&id, first).try_collect().await.unwrap();
     assert_eq!(text(parts), [(1, line[4..].to_owned())]);
     let none = LogRequest { attempt: Some(7), ..LogRequest::default() };

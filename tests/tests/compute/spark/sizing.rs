@@ -44,7 +44,8 @@ async fn a_job_finds_its_size_and_keeps_it() {
         // Each run creates the table again.
         std::fs::remove_dir_all(project.path("runs/warehouse")).expect("it wrote one");
         let events = project.path("runs").join(execution.name()).join("events");
-        let measured = event_log::read(&events).expect("Spark wrote one");
+        let url = events.to_str().expect("the path is UTF-8");
+        let measured = event_log::read(url).await.expect("Spark wrote an event log");
         println!("run {run}: {sizes:#?}\n{measured:#?}");
         assert!(measured.complete && measured.skipped_lines == 0 && measured.given.one_process);
         for (key, given) in [
