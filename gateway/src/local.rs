@@ -291,7 +291,13 @@ async fn status(folder: &Folder) -> Result<Option<Status>> {
         let processes = Processes::left(folder.path(), None);
         let is_gone = tokio::task::spawn_blocking(move || processes.has_ended()).await;
         let is_gone = is_gone.map_err(|error| Error::Unavailable(error.to_string()))?;
-        return Ok((!is_gone).then(|| Status::new(Phase::Running)));
+        if !is_gone {
+            return Ok(Some(Status::new(Phase::Running)));
+        }
+        // The supervisor may have stored the end meanwhile, in a new folder.
+        if !folder.exists() {
+            return Ok(None);
+        }
     }
     if let Some(status) = ended(folder)? {
         return Ok(Some(status));
