@@ -72,8 +72,8 @@ impl Control {
                     );
                     return Err(Failure::new(message).help("move it away, and try again"));
                 }
-                home.expect_something()?;
-                dcp_workspace::private::dcp(&home.root)
+                home.require_project_or_manifest()?;
+                dcp_workspace::private::dcp_folder(&home.root)
                     .map_err(|error| Failure::at(&home.root.join(FOLDER), "made a folder", &error))?;
                 let sql = runtime.block_on(Sql::sqlite(&path)).map_err(|error| failed(&error, &shown))?;
                 (Box::new(sql.clone()), Way::LocalJobs(sql, path), shown)
@@ -157,7 +157,7 @@ pub(crate) fn who() -> String {
     let names = ["DCP_USER", "GITHUB_ACTOR", "GITLAB_USER_LOGIN", "USER", "LOGNAME"];
     let known = names.into_iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
     let id = rustix::process::geteuid().as_raw();
-    let users = || files::read_anywhere(Path::new("/etc/passwd"), files::LARGE).ok();
+    let users = || files::read_anywhere(Path::new("/etc/passwd"), files::LARGE_FILE_LIMIT).ok();
     known.or_else(|| user(&String::from_utf8_lossy(&users()?), id)).unwrap_or_else(|| format!("user {id}"))
 }
 

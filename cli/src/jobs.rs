@@ -9,7 +9,7 @@ use dcp_compiler::project::Project;
 use dcp_model::primitive::{Address, Kind};
 use dcp_reconciler::plan::{GivenUp, Live, Plan, Workload};
 use dcp_reconciler::reconcile::{
-    Condition, ContinuousJobs, JobStatus, Leader, Observed, RunStatus, decide, live_status, seen,
+    Condition, ContinuousJobs, JobStatus, Leader, Observed, RunStatus, decide, live_status, run_status,
 };
 use dcp_reconciler::registry::remote::Options;
 use dcp_reconciler::registry::{self};
@@ -116,7 +116,7 @@ impl Reader {
             (Some(id), Self::Store(Some(store))) => stored(store, &id).await,
         };
         match found {
-            Ok(record) => Ok(of(seen(&record), record.progress)),
+            Ok(record) => Ok(of(run_status(&record), record.progress)),
             Err(api::Error::NotFound(_)) => Ok(None),
             Err(_) => Err(Unreachable),
         }
@@ -181,7 +181,7 @@ impl Job {
         }
         let is_it = state.run.as_ref().map(|run| run.version.build) == build;
         match self.condition {
-            Condition::Paused | Condition::Gone => Way::There,
+            Condition::Paused | Condition::Deleted => Way::There,
             Condition::BackingOff { .. } => Way::Failed,
             _ if is_it && self.runs(now) => Way::There,
             _ => Way::Going,
@@ -190,7 +190,7 @@ impl Job {
 
     /// Returns whether the job is deleted and its run has ended, also before the reconciler has recorded that.
     fn is_gone(&self) -> bool {
-        self.condition == Condition::Gone
+        self.condition == Condition::Deleted
     }
 
     fn of(status: JobStatus, run: RunStatus, progress: Option<Progress>, now: Timestamp) -> Self {
@@ -323,7 +323,7 @@ impl Jobs {
             match self.runs.runner.check(&named).await {
                 Ok(record) => {
                     let progress = record.progress.clone().filter(|_| !record.execution.phase.is_final());
-                    found.insert(id.to_owned(), (seen(&record), progress));
+                    found.insert(id.to_owned(), (run_status(&record), progress));
                 }
                 Err(api::Error::NotFound(_)) => {}
                 Err(error) => return Err(error),

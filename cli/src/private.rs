@@ -6,7 +6,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use dcp_workspace::FOLDER;
-use dcp_workspace::private::{TOKEN, dcp};
+use dcp_workspace::private::{TOKEN, dcp_folder};
 use rustix::fs::OFlags;
 
 use crate::failure::Failure;
@@ -18,11 +18,11 @@ const LONGEST: u64 = 1 << 10;
 pub(crate) fn token(root: &Path) -> Result<String, Failure> {
     let path = root.join(FOLDER).join(TOKEN);
     let failed = |what, error: io::Error| Failure::at(&path, what, &error);
-    let folder = dcp(root).map_err(|error| failed("written", error))?;
+    let folder = dcp_folder(root).map_err(|error| failed("written", error))?;
     if let Some(token) = read_token(&path)? {
         return Ok(token);
     }
-    let token = dcp_server::secret();
+    let token = dcp_server::generate_secret();
     // The temporary file has the mode 0600 from the start, and is complete before it gets its name.
     let mut file = tempfile::NamedTempFile::new_in(&folder).map_err(|error| failed("written", error))?;
     file.write_all(token.as_bytes()).map_err(|error| failed("written", error))?;

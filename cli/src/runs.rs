@@ -104,9 +104,10 @@ impl Runs {
 
 /// Starts the Runner of this process for a project.
 pub(crate) async fn embedded(home: &Workspace, max_queued: usize) -> Result<Embedded, Failure> {
-    home.expect_something()?;
+    home.require_project_or_manifest()?;
     let folder = home.root.join(FOLDER);
-    dcp_workspace::private::dcp(&home.root).map_err(|error| Failure::at(&folder, "made a folder", &error))?;
+    dcp_workspace::private::dcp_folder(&home.root)
+        .map_err(|error| Failure::at(&folder, "made a folder", &error))?;
     let store = Store::sqlite(&folder.join("runs.db")).await.map_err(|error| failed(&error))?;
     let mut options = options(&home.root, LOG_LIMIT)?;
     options.max_queued = max_queued;
@@ -123,14 +124,14 @@ pub(crate) fn options(root: &Path, log_limit: u64) -> Result<Options, Failure> {
     let installations = Installations::find(|name| std::env::var_os(name));
     let said = |error: dcp_gateway::Error| Failure::new(error.to_string());
     let folder = root.join(FOLDER);
-    let made = dcp_workspace::private::dcp(root);
+    let made = dcp_workspace::private::dcp_folder(root);
     let made = made.and_then(|_| {
-        ["runs", "results"].iter().try_for_each(|it| dcp_workspace::private::folder(&folder.join(it)))
+        ["runs", "results"].iter().try_for_each(|it| dcp_workspace::private::create_folder(&folder.join(it)))
     });
     made.map_err(|error| Failure::at(&folder, "made a folder", &error))?;
     let compute = Local::new(&folder.join("runs"), root, installations, supervisor).map_err(said)?;
     let compute = compute.with_log_limit(log_limit).with_secrets(Some(folder.join("secrets")));
-    let place = compute.place().map_err(said)?;
+    let place = compute.location_id().map_err(said)?;
     // One driver per core, as each needs a core to make progress.
     let slots = std::thread::available_parallelism().map_or(1, usize::from);
     let local = Backend { compute: Arc::new(compute), slots: Some(slots) };

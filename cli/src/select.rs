@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use dcp_compiler::graph::Node;
 use dcp_compiler::project::FILE_NAME;
 use dcp_model::primitive::{Address, Body, Kind, Primitive};
-use dcp_reconciler::plan::Concern;
+use dcp_reconciler::plan::Inclusion;
 use dcp_reconciler::state::{Entry, State};
 use dcp_workspace::git;
 use dcp_workspace::project::{Outcome, Workspace};
@@ -193,8 +193,8 @@ impl Select {
     }
 
     /// Returns the treatment of a workload in a comparison without prior knowledge.
-    pub(crate) fn concern(&self, domain: &str, name: &str) -> Concern {
-        if self.concerns(domain, name) { Concern::Compared } else { Concern::LeftOut }
+    pub(crate) fn concern(&self, domain: &str, name: &str) -> Inclusion {
+        if self.concerns(domain, name) { Inclusion::Compared } else { Inclusion::Excluded }
     }
 
     pub(crate) fn concerns(&self, domain: &str, name: &str) -> bool {

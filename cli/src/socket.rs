@@ -34,7 +34,8 @@ impl Socket {
     /// Listens for the commands of a project. A socket that a killed process left behind is replaced.
     pub(crate) async fn listen(root: &Path) -> Result<(Self, UnixListener), Failure> {
         let folder = root.join(FOLDER);
-        dcp_workspace::private::dcp(root).map_err(|error| Failure::at(&folder, "made a folder", &error))?;
+        dcp_workspace::private::dcp_folder(root)
+            .map_err(|error| Failure::at(&folder, "made a folder", &error))?;
         let lock = lock(&folder.join(LOCK)).await?;
         let path = place(root);
         let failed = |error: io::Error| Failure::at(&path, "listened on", &error);
@@ -103,7 +104,7 @@ fn place(root: &Path) -> PathBuf {
 
 /// Creates a folder for sockets, and rejects one of another user.
 fn own(folder: &Path) -> io::Result<()> {
-    dcp_workspace::private::folder(folder)?;
+    dcp_workspace::private::create_folder(folder)?;
     let found = fs::symlink_metadata(folder)?;
     if found.is_dir() && found.uid() == geteuid().as_raw() && found.mode().trailing_zeros() >= 6 {
         return Ok(());

@@ -7,7 +7,7 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use dcp_workspace::files::{self, UNFINISHED};
+use dcp_workspace::files::{self, TEMPORARY_PREFIX};
 
 /// Replaces a file atomically by renaming.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
@@ -23,7 +23,7 @@ pub(crate) fn replace_private(path: &Path, content: &[u8]) -> io::Result<()> {
 fn place(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
-    builder.prefix(UNFINISHED);
+    builder.prefix(TEMPORARY_PREFIX);
     builder.permissions(fs::Permissions::from_mode(mode));
     let mut file = builder.tempfile_in(folder)?;
     file.write_all(content)?;

@@ -3,7 +3,7 @@
 //! Both are used through `sqlx::Any`, with SQL that both understand. This crate handles the differences between
 //! them, and knows nothing of the stored data.
 
-mod held;
+mod dedicated;
 mod postgres;
 mod schema;
 mod sqlite;
@@ -19,9 +19,9 @@ use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
 use sqlx::{Any, AnyConnection, AnyPool, ConnectOptions as _, Connection as _, Executor as _, Row as _};
 use tokio::time::{sleep, timeout};
 
-pub use held::Held;
+pub use dedicated::DedicatedConnection;
 pub use schema::Schema;
-pub use transaction::{ROWS, Transaction, is_usual, wanted_values};
+pub use transaction::{MAX_ROWS, Transaction, is_worth_caching, parameter_table};
 
 /// An error of a database. Each names the database and the remedy; none contains the password of a URL.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -45,10 +45,10 @@ pub enum Error {
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Timeout of opening a connection, and of waiting for another's commit.
-const PATIENCE: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Idle time after which a connection is tested before use.
-const IDLE: Duration = Duration::from_secs(1);
+const TRUSTED_IDLE: Duration = Duration::from_secs(1);
 
 const BUSY_PAUSE: Duration = Duration::from_millis(10);
 
@@ -67,14 +67,14 @@ pub struct Database {
 struct Lost(Arc<Mutex<Option<Instant>>>);
 
 impl Lost {
-    fn note(&self) {
+    fn record(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
     /// Returns true if a connection with this idle time can be used without a test.
     fn is_trusted(&self, unused: Duration) -> bool {
         let lost = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        unused < IDLE && lost.is_none_or(|at| at.elapsed() > unused)
+        unused < TRUSTED_IDLE && lost.is_none_or(|at| at.elapsed() > unused)
     }
 }
 
@@ -85,12 +85,12 @@ enum Kind {
 }
 
 /// The identity of a database, known before it is open.
-struct Place {
+struct Identity {
     kind: Kind,
     name: String,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Identity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name)
     }
@@ -116,7 +116,7 @@ impl Database {
     /// Returns the same database with a single connection of its own, for tasks that write much: SQLite's page
     /// cache belongs to a connection and is dropped when another one writes.
     #[must_use]
-    pub fn by_one(&self) -> Self {
+    pub fn single_connection(&self) -> Self {
         let setup = match self.kind {
             Kind::Sqlite => sqlite::SETUP,
             Kind::Postgres => postgres::SETUP,
@@ -144,8 +144,8 @@ impl Database {
         self.kind == Kind::Sqlite
     }
 
-    fn place(&self) -> Place {
-        Place { kind: self.kind, name: self.name.clone() }
+    fn identity(&self) -> Identity {
+        Identity { kind: self.kind, name: self.name.clone() }
     }
 
     /// Converts an error of `sqlx` to one that names the database and the remedy.
@@ -153,17 +153,17 @@ impl Database {
         let lost = match error {
             sqlx::Error::Io(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
             // PostgreSQL was stopped, or has crashed.
-            sqlx::Error::Database(said) => said.code().is_some_and(|code| code.starts_with("57P")),
+            sqlx::Error::Database(cause) => cause.code().is_some_and(|code| code.starts_with("57P")),
             _ => false,
         };
         if lost {
-            self.lost.note();
+            self.lost.record();
         }
-        self.place().error(error)
+        self.identity().error(error)
     }
 
     pub fn corrupt(&self, what: &str) -> Error {
-        self.place().corrupt(what)
+        self.identity().corrupt(what)
     }
 
     /// Returns a column of a row.
@@ -193,9 +193,9 @@ pub fn signed(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-impl Place {
+impl Identity {
     /// Returns the remedy for damage.
-    fn restore(&self) -> &'static str {
+    fn restore_advice(&self) -> &'static str {
         match self.kind {
             Kind::Sqlite => "restore the file from a backup, or move it away to begin with an empty state",
             Kind::Postgres => "restore the database from a backup",
@@ -204,26 +204,26 @@ impl Place {
 
     fn error(&self, error: &sqlx::Error) -> Error {
         match error {
-            sqlx::Error::Database(said) => match self.kind {
-                Kind::Sqlite => sqlite::error(self, said.as_ref()),
-                Kind::Postgres => postgres::error(self, said.as_ref()),
+            sqlx::Error::Database(cause) => match self.kind {
+                Kind::Sqlite => sqlite::error(self, cause.as_ref()),
+                Kind::Postgres => postgres::error(self, cause.as_ref()),
             },
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => self.corrupt(&error.to_string()),
-            other => Error::Unavailable(format!("{self} can't be reached: {other}; {}", self.reach())),
+            other => Error::Unavailable(format!("{self} can't be reached: {other}; {}", self.retry_advice())),
         }
     }
 
     fn corrupt(&self, what: &str) -> Error {
-        Error::Corrupt(format!("{self} is damaged: {what}; {}", self.restore()))
+        Error::Corrupt(format!("{self} is damaged: {what}; {}", self.restore_advice()))
     }
 
     /// SQLite reports that it is busy, without waiting, if two connections set up a file at once.
     fn is_busy(&self, error: &sqlx::Error) -> bool {
-        let said = error.as_database_error();
-        self.kind == Kind::Sqlite && said.is_some_and(|said| sqlite::code(said) == Some(sqlite::BUSY))
+        let cause = error.as_database_error();
+        self.kind == Kind::Sqlite && cause.is_some_and(|cause| sqlite::code(cause) == Some(sqlite::BUSY))
     }
 
-    fn reach(&self) -> &'static str {
+    fn retry_advice(&self) -> &'static str {
         match self.kind {
             Kind::Sqlite => "try again",
             Kind::Postgres => "see that it runs and takes connections from here, then try again",
@@ -232,7 +232,7 @@ impl Place {
 
     /// Connects once to find the cause of a failure, as a pool reports only a timeout; then creates the pool.
     async fn open(self, options: AnyConnectOptions, size: u32, setup: &'static str) -> Result<Database> {
-        let first = timeout(PATIENCE, async {
+        let first = timeout(CONNECT_TIMEOUT, async {
             loop {
                 match connect(&options, setup).await {
                     Err(error) if self.is_busy(&error) => sleep(BUSY_PAUSE).await,
@@ -243,8 +243,10 @@ impl Place {
         match first.await {
             Ok(connected) => connected.map_err(|error| self.error(&error))?,
             Err(_) => {
-                let reach = self.reach();
-                return Err(Error::Unavailable(format!("{self} did not open within {PATIENCE:?}; {reach}")));
+                let retry_advice = self.retry_advice();
+                return Err(Error::Unavailable(format!(
+                    "{self} did not open within {CONNECT_TIMEOUT:?}; {retry_advice}"
+                )));
             }
         }
         let lost = Lost::default();
@@ -255,7 +257,7 @@ impl Place {
 
 fn pool(options: AnyConnectOptions, size: u32, setup: &'static str, lost: &Lost) -> AnyPool {
     let lost = lost.clone();
-    let pool = AnyPoolOptions::new().max_connections(size).acquire_timeout(PATIENCE);
+    let pool = AnyPoolOptions::new().max_connections(size).acquire_timeout(CONNECT_TIMEOUT);
     // Testing a connection that was just used costs as much as a statement.
     let pool = pool.test_before_acquire(false).before_acquire(move |connection, about| {
         let trusted = lost.is_trusted(about.idle_for);

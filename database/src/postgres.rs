@@ -6,7 +6,7 @@ use sqlx::any::AnyConnectOptions;
 use sqlx::error::DatabaseError;
 use sqlx::postgres::PgConnectOptions;
 
-use super::{Database, Error, Kind, Place, Result};
+use super::{Database, Error, Identity, Kind, Result};
 
 /// Limits the time of statements, of waits for another's commit, and of transactions whose control plane is gone.
 pub(super) const SETUP: &str = "SET application_name = 'dcp'; SET statement_timeout = '60s'; SET lock_timeout = '10s'; \
@@ -27,36 +27,36 @@ pub(super) async fn open(url: &str) -> Result<Database> {
     }
     let known = PgConnectOptions::from_str(url).map_err(|_| unreadable())?;
     let database = known.get_database().unwrap_or(known.get_username());
-    let place = Place {
+    let identity = Identity {
         kind: Kind::Postgres,
         name: format!("PostgreSQL `{}:{}/{database}`", known.get_host(), known.get_port()),
     };
     sqlx::any::install_default_drivers();
     let options = AnyConnectOptions::from_str(url).map_err(|_| unreadable())?;
-    place.open(options, CONNECTIONS, SETUP).await
+    identity.open(options, CONNECTIONS, SETUP).await
 }
 
-pub(super) fn error(place: &Place, said: &dyn DatabaseError) -> Error {
-    let message = said.message();
-    let code = said.code().unwrap_or_default();
+pub(super) fn error(identity: &Identity, error: &dyn DatabaseError) -> Error {
+    let message = error.message();
+    let code = error.code().unwrap_or_default();
     match (code.get(..2).unwrap_or_default(), &*code) {
         ("28", _) => {
-            Error::Denied(format!("{place} refuses the user: {message}; see the URL's user and password"))
+            Error::Denied(format!("{identity} refuses the user: {message}; see the URL's user and password"))
         }
         (_, "42501") => {
-            Error::Denied(format!("{place} does not let the user: {message}; grant it to the URL's user"))
+            Error::Denied(format!("{identity} does not let the user: {message}; grant it to the URL's user"))
         }
         ("3D" | "3F", _) => {
-            Error::NotFound(format!("{place} is not there: {message}; create it, and start again"))
+            Error::NotFound(format!("{identity} is not there: {message}; create it, and start again"))
         }
         ("53", _) => {
-            Error::Unavailable(format!("{place} is short of something: {message}; nothing was written"))
+            Error::Unavailable(format!("{identity} is short of something: {message}; nothing was written"))
         }
         (_, "55P03" | "57014") => {
-            Error::Unavailable(format!("{place} took too long: {message}; nothing was written, try again"))
+            Error::Unavailable(format!("{identity} took too long: {message}; nothing was written, try again"))
         }
         // A wrong table, column or constraint, or a damaged page. Other errors may be temporary.
-        ("23" | "42" | "XX", _) => place.corrupt(message),
-        _ => Error::Unavailable(format!("{place} did not do it: {message}; try again")),
+        ("23" | "42" | "XX", _) => identity.corrupt(message),
+        _ => Error::Unavailable(format!("{identity} did not do it: {message}; try again")),
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use sqlx::AssertSqlSafe;
 
-use super::{Database, Error, Kind, Result, Transaction, wanted_values};
+use super::{Database, Error, Kind, Result, Transaction, parameter_table};
 
 /// A set of tables with one version. A database may have several sets.
 #[derive(Debug, Clone, Copy)]
@@ -28,14 +28,14 @@ impl Database {
         let Schema { table, migrations } = schema;
         // A first check without a lock: if there is nothing to do, it neither waits nor needs a right to write.
         // While another process creates the tables, a snapshot may have them without a version.
-        let mut look = self.read().await?;
-        let found = self.version(&mut look, table).await?;
+        let mut snapshot = self.read().await?;
+        let found = self.version(&mut snapshot, table).await?;
         let is_latest = found.and_then(|found| usize::try_from(found).ok()) == Some(migrations.len());
-        if is_latest && self.uncollated(&mut look, schema).await?.is_empty() {
+        if is_latest && self.uncollated(&mut snapshot, schema).await?.is_empty() {
             return Ok(());
         }
-        drop(look);
-        let mut transaction = self.alone().await?;
+        drop(snapshot);
+        let mut transaction = self.exclusive().await?;
         if self.kind == Kind::Postgres {
             // Building the indexes of a large table may take long.
             transaction.run("SET LOCAL statement_timeout = 0".to_owned()).await?;
@@ -79,7 +79,7 @@ impl Database {
             "SELECT column1, attname::text FROM {} JOIN pg_attribute ON attrelid = to_regclass(column1) \
              JOIN pg_collation ON pg_collation.oid = attcollation \
              WHERE attnum > 0 AND NOT attisdropped AND collname <> 'C' ORDER BY attrelid, attnum",
-            wanted_values(1, tables.len())
+            parameter_table(1, tables.len())
         );
         let query = sqlx::query(AssertSqlSafe(query)).persistent(false);
         for row in transaction.rows(tables.iter().fold(query, |query, table| query.bind(*table))).await? {

@@ -10,7 +10,7 @@ use std::str::FromStr as _;
 use sqlx::any::AnyConnectOptions;
 use sqlx::error::DatabaseError;
 
-use super::{Database, Error, Kind, Place, Result};
+use super::{Database, Error, Identity, Kind, Result};
 
 /// Readers don't wait for a writer, and a commit is durable once it returns. The log is checkpointed each 16 MiB,
 /// and the page cache is as large.
@@ -22,16 +22,16 @@ pub(super) const SETUP: &str = "PRAGMA busy_timeout = 10000; PRAGMA journal_mode
 const CONNECTIONS: u32 = 4;
 
 pub(super) async fn open(path: &Path) -> Result<Database> {
-    let place = Place { kind: Kind::Sqlite, name: format!("`{}`", path.display()) };
-    let refused = |error: std::io::Error| not_writable(&place, &error.to_string());
+    let identity = Identity { kind: Kind::Sqlite, name: format!("`{}`", path.display()) };
+    let refused = |error: std::io::Error| not_writable(&identity, &error.to_string());
     let path = absolute(path).map_err(refused)?;
     if let Some(folder) = path.parent() {
         DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(refused)?;
     }
     private(&path).map_err(refused)?;
     sqlx::any::install_default_drivers();
-    let options = AnyConnectOptions::from_str(&url(&path)).map_err(|error| place.error(&error))?;
-    place.open(options, CONNECTIONS, SETUP).await
+    let options = AnyConnectOptions::from_str(&url(&path)).map_err(|error| identity.error(&error))?;
+    identity.open(options, CONNECTIONS, SETUP).await
 }
 
 /// Creates the file for this user alone before SQLite does, which gives its log the same mode. An existing file
@@ -54,33 +54,33 @@ fn private(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-pub(super) fn error(place: &Place, said: &dyn DatabaseError) -> Error {
-    let message = said.message();
-    match code(said) {
+pub(super) fn error(identity: &Identity, error: &dyn DatabaseError) -> Error {
+    let message = error.message();
+    match code(error) {
         Some(BUSY | 6) => Error::Unavailable(format!(
-            "{place} is being written to by another dcp, and did not become free; try again"
+            "{identity} is being written to by another dcp, and did not become free; try again"
         )),
-        Some(3 | 8 | 14 | 23) => not_writable(place, message),
+        Some(3 | 8 | 14 | 23) => not_writable(identity, message),
         Some(10) => Error::Unavailable(format!(
-            "{place} can't be read or written: {message}; see that its disk has room and is well"
+            "{identity} can't be read or written: {message}; see that its disk has room and is well"
         )),
         Some(13) => Error::Unavailable(format!(
-            "the disk of {place} is full ({message}), and nothing was written: make room, and try again"
+            "the disk of {identity} is full ({message}), and nothing was written: make room, and try again"
         )),
-        _ => place.corrupt(message),
+        _ => identity.corrupt(message),
     }
 }
 
 pub(super) const BUSY: u32 = 5;
 
 /// Returns the primary code, which is the lowest byte of an extended code.
-pub(super) fn code(said: &dyn DatabaseError) -> Option<u32> {
-    said.code()?.parse::<u32>().ok().map(|code| code & 0xff)
+pub(super) fn code(error: &dyn DatabaseError) -> Option<u32> {
+    error.code()?.parse::<u32>().ok().map(|code| code & 0xff)
 }
 
-fn not_writable(place: &Place, why: &str) -> Error {
+fn not_writable(identity: &Identity, why: &str) -> Error {
     let way = "it and its folder must be writable for this user, to read it too";
-    Error::Unavailable(format!("{place} can't be opened or written: {why}; {way}"))
+    Error::Unavailable(format!("{identity} can't be opened or written: {why}; {way}"))
 }
 
 /// Returns the URL of a file, with its name escaped.

@@ -10,7 +10,7 @@ use super::{Database, Kind, Result};
 
 /// Maximum number of rows that one statement writes. Both databases limit the values of a statement, SQLite to
 /// 32,766.
-pub const ROWS: usize = 500;
+pub const MAX_ROWS: usize = 500;
 
 /// A transaction. Dropping it without a commit rolls it back.
 #[derive(Debug)]
@@ -45,7 +45,7 @@ impl Database {
     }
 
     /// Begins a transaction that excludes all others of this kind.
-    pub async fn alone(&self) -> Result<Transaction> {
+    pub async fn exclusive(&self) -> Result<Transaction> {
         let mut transaction = self.write_after_reading().await?;
         if self.kind == Kind::Postgres {
             // An arbitrary number that identifies dcp.
@@ -119,7 +119,7 @@ impl Transaction {
         Ok(done.rows_affected())
     }
 
-    /// Writes at most [`ROWS`] rows with one statement, and returns the number of written rows.
+    /// Writes at most [`MAX_ROWS`] rows with one statement, and returns the number of written rows.
     pub async fn insert<T>(
         &mut self,
         into: &str,
@@ -133,7 +133,7 @@ impl Transaction {
         }
         let values = self.database.values(rows.len(), &vec![""; columns]);
         let statement = format!("INSERT INTO {into} {values} {conflict}");
-        let query = sqlx::query(AssertSqlSafe(statement)).persistent(is_usual(rows.len()));
+        let query = sqlx::query(AssertSqlSafe(statement)).persistent(is_worth_caching(rows.len()));
         self.execute(rows.iter().fold(query, bind)).await
     }
 
@@ -150,13 +150,13 @@ impl Transaction {
 }
 
 /// Returns true if a statement with this number of rows is worth caching.
-pub fn is_usual(rows: usize) -> bool {
-    rows <= 64 || rows == ROWS
+pub fn is_worth_caching(rows: usize) -> bool {
+    rows <= 64 || rows == MAX_ROWS
 }
 
 /// Returns a table of parameters, numbered from `from` on, with one column that both databases call `column1`.
 /// Both join it by an index, whereas PostgreSQL compares a long `IN` list with every row.
-pub fn wanted_values(from: usize, count: usize) -> String {
+pub fn parameter_table(from: usize, count: usize) -> String {
     let values: Vec<_> = (from..count + from).map(|number| format!("(${number})")).collect();
     format!("(VALUES {}) AS wanted", values.join(","))
 }

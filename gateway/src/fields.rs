@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Treatment {
     /// This backend acts on it.
-    Acts,
+    Applies,
     /// The compiler, the Runner, the reconciler or Airflow acts on it, whatever the backend.
     OtherLayer,
     /// It describes something that this backend does not have, and has no effect on programs.
@@ -120,12 +120,12 @@ mod tests {
     fn the_longest_pattern_decides() {
         const FIELDS: Fields = Fields(&[
             (Treatment::NoEffect, "all", &["pods.**"]),
-            (Treatment::Acts, "one", &["pods.driver.env.*", "ttl"]),
+            (Treatment::Applies, "one", &["pods.driver.env.*", "ttl"]),
         ]);
         let of = |path| FIELDS.treatment(path).map(|(treatment, _)| treatment);
-        assert_eq!(of("pods.driver.env.X"), Some(Treatment::Acts));
+        assert_eq!(of("pods.driver.env.X"), Some(Treatment::Applies));
         assert_eq!(of("pods.driver.env.X.y"), Some(Treatment::NoEffect));
-        assert_eq!(of("ttl"), Some(Treatment::Acts));
+        assert_eq!(of("ttl"), Some(Treatment::Applies));
         assert_eq!((of("ttl.x"), of("other")), (None, None));
     }
 }

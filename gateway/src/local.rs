@@ -58,15 +58,15 @@ use installation::Installations;
 use launch::Launch;
 use processes::Processes;
 
-pub use log::LIMIT as LOG_LIMIT;
+pub use log::DEFAULT_LIMIT as LOG_LIMIT;
 pub use supervisor::supervise;
 
 /// Maximum time for a supervisor to start.
-const PATIENCE: Duration = Duration::from_secs(20);
-const PAUSE: Duration = Duration::from_millis(5);
+const START_TIMEOUT: Duration = Duration::from_secs(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 /// Maximum time that one status check spends on killing the orphans of a killed supervisor; the next check
 /// continues.
-const KILLING: Duration = Duration::from_millis(500);
+const KILL_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The backend that runs Spark on this machine.
 #[derive(Debug, Clone)]
@@ -103,7 +103,15 @@ impl Local {
         let root = root.canonicalize().map_err(failed)?;
         let directory = directory.canonicalize().map_err(failed)?;
         let secrets = secrets::Store::default();
-        Ok(Self { root, directory, installations, supervisor, log_limit: log::LIMIT, cgroups: true, secrets })
+        Ok(Self {
+            root,
+            directory,
+            installations,
+            supervisor,
+            log_limit: log::DEFAULT_LIMIT,
+            cgroups: true,
+            secrets,
+        })
     }
 
     /// Limits each driver's log to a number of bytes, at least 8 MiB.
@@ -124,14 +132,14 @@ impl Local {
         Self { cgroups: false, ..self }
     }
 
-    /// Returns the name of this folder on this machine. Only a Runner with the same place knows the state of its
-    /// applications.
-    pub fn place(&self) -> Result<String> {
+    /// Returns the id of this folder, which is created at the first call. Only a Runner with the same id knows the
+    /// state of its applications.
+    pub fn location_id(&self) -> Result<String> {
         let path = self.root.join("place");
         let read = || regular::read(&path, 1024).map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
         match read() {
-            Ok(place) if !place.is_empty() && place.bytes().all(|it| it.is_ascii_alphanumeric()) => {
-                return Ok(place);
+            Ok(id) if !id.is_empty() && id.bytes().all(|it| it.is_ascii_alphanumeric()) => {
+                return Ok(id);
             }
             Ok(_) => {
                 let message = format!("`{}` does not hold a name: remove it", path.display());
@@ -140,7 +148,7 @@ impl Local {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(files::failed(&path, "read", &error)),
         }
-        // If several processes create it at once, the first one's name is used.
+        // If several processes create it at once, the first one's id is used.
         let write = || -> std::io::Result<()> {
             let mut file = tempfile::NamedTempFile::new_in(&self.root)?;
             let random = file.path().file_name().map(|it| it.to_string_lossy().into_owned());
@@ -165,15 +173,15 @@ impl Local {
     fn launch(&self, application: &SparkApplication, folder: &Folder) -> Result<Launch> {
         let Self { installations, directory, secrets, .. } = self;
         let cache = installations.cache.clone().unwrap_or_else(|| self.root.join(".cache"));
-        let place = submit::Place { folder, installations, directory, secrets, cache: &cache };
+        let context = submit::LaunchContext { folder, installations, directory, secrets, cache: &cache };
         fields::FIELDS.check(application)?;
-        let launch = submit::launch(application, &place)?;
+        let launch = submit::launch(application, &context)?;
         launch.check()?;
         Ok(Launch { log_limit: self.log_limit, cgroups: self.cgroups, ..launch })
     }
 
     /// Starts a supervisor, and waits until it has claimed the start.
-    async fn begin(&self, folder: &Folder) -> Result<()> {
+    async fn start_supervisor(&self, folder: &Folder) -> Result<()> {
         let (program, args) = self.supervisor.split_first().ok_or_else(|| {
             Error::Unavailable("there is no command to supervise applications with".to_owned())
         })?;
@@ -184,7 +192,7 @@ impl Local {
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let failed = |what: &str| Error::Unavailable(format!("the supervisor `{program}` {what}"));
         let mut child = command.spawn().map_err(|error| failed(&format!("can't be started: {error}")))?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + START_TIMEOUT;
         loop {
             if folder.has_started() || folder.end()?.is_some() {
                 return Ok(());
@@ -194,14 +202,14 @@ impl Local {
                 if folder.has_started() || folder.end()?.is_some() || folder.is_supervised()? {
                     return Ok(());
                 }
-                let said = child.wait_with_output().await.map(|output| output.stderr).unwrap_or_default();
-                let said = String::from_utf8_lossy(&said);
-                return Err(failed(&format!("ended before it began, with {status}: {}", said.trim())));
+                let stderr = child.wait_with_output().await.map(|output| output.stderr).unwrap_or_default();
+                let stderr = String::from_utf8_lossy(&stderr);
+                return Err(failed(&format!("ended before it began, with {status}: {}", stderr.trim())));
             }
             if Instant::now() > deadline {
-                return Err(failed(&format!("has not begun within {PATIENCE:?}")));
+                return Err(failed(&format!("has not begun within {START_TIMEOUT:?}")));
             }
-            sleep(PAUSE).await;
+            sleep(POLL_INTERVAL).await;
         }
     }
 }
@@ -222,8 +230,8 @@ impl Compute for Local {
     async fn create(&self, application: &SparkApplication) -> Result<()> {
         let name: Name = application.metadata.name.parse()?;
         let folder = self.folder(&name);
-        if let Some(there) = folder.application()? {
-            if there != *application {
+        if let Some(existing) = folder.application()? {
+            if existing != *application {
                 let message = format!("`{name}` is there already, and is another application");
                 return Err(Error::Conflict(message));
             }
@@ -232,8 +240,8 @@ impl Compute for Local {
             }
         }
         let launch = self.launch(application, &folder)?;
-        folder.make(application, &launch)?;
-        self.begin(&folder).await
+        folder.create(application, &launch)?;
+        self.start_supervisor(&folder).await
     }
 
     async fn get(&self, name: &Name) -> Result<Option<Status>> {
@@ -253,7 +261,7 @@ impl Compute for Local {
             folder
                 .write_stop(&Stop { grace_millis: u64::try_from(grace.as_millis()).unwrap_or(u64::MAX) })?;
         }
-        if let Some(_held) = folder.lock()?
+        if let Some(_lock) = folder.lock()?
             && !folder.has_started()
             && folder.end()?.is_none()
         {
@@ -288,7 +296,7 @@ impl Compute for Local {
 async fn status(folder: &Folder) -> Result<Option<Status>> {
     if !folder.exists() {
         // Another user may have removed the folder of an application that runs.
-        let processes = Processes::left(folder.path(), None);
+        let processes = Processes::orphaned(folder.path(), None);
         let is_gone = tokio::task::spawn_blocking(move || processes.has_ended()).await;
         let is_gone = is_gone.map_err(|error| Error::Unavailable(error.to_string()))?;
         if !is_gone {
@@ -299,11 +307,11 @@ async fn status(folder: &Folder) -> Result<Option<Status>> {
             return Ok(None);
         }
     }
-    if let Some(status) = ended(folder)? {
+    if let Some(status) = ended_status(folder)? {
         return Ok(Some(status));
     }
     // No supervisor can start while this lock is held.
-    let Some(held) = folder.lock()? else {
+    let Some(lock) = folder.lock()? else {
         let started = folder.started()?;
         return Ok(Some(if started.is_some() {
             running(folder, started)
@@ -311,7 +319,7 @@ async fn status(folder: &Folder) -> Result<Option<Status>> {
             Status::new(Phase::Pending)
         }));
     };
-    if let Some(status) = ended(folder)? {
+    if let Some(status) = ended_status(folder)? {
         return Ok(Some(status));
     }
     let started = folder.started()?;
@@ -320,7 +328,7 @@ async fn status(folder: &Folder) -> Result<Option<Status>> {
     }
     // The supervisor died without a result. Its processes must not go on unsupervised.
     let folder = folder.clone();
-    let finished = tokio::task::spawn_blocking(move || finish(&folder, held, started));
+    let finished = tokio::task::spawn_blocking(move || finish_without_supervisor(&folder, lock, started));
     finished.await.map_err(|error| Error::Unavailable(error.to_string()))?
 }
 
@@ -329,23 +337,27 @@ fn running(folder: &Folder, started: Option<Timestamp>) -> Status {
     Status { started, addresses, ..Status::new(Phase::Running) }
 }
 
-fn ended(folder: &Folder) -> Result<Option<Status>> {
+fn ended_status(folder: &Folder) -> Result<Option<Status>> {
     let Some(end) = folder.end()? else { return Ok(None) };
     let addresses = Addresses { event_log: folder.event_log(), ..Addresses::default() };
     Ok(Some(Status { started: folder.started()?, addresses, end: Some(end), ..Status::new(Phase::Ended) }))
 }
 
 /// Kills the processes of a supervisor that was killed, and stores this as the end.
-fn finish(folder: &Folder, held: Lock, started: Option<Timestamp>) -> Result<Option<Status>> {
+fn finish_without_supervisor(
+    folder: &Folder,
+    lock: Lock,
+    started: Option<Timestamp>,
+) -> Result<Option<Status>> {
     let cgroup = folder.cgroup()?.and_then(|path| Cgroup::recorded(&path, folder.name()));
-    let left = Processes::left(folder.path(), cgroup);
-    let deadline = std::time::Instant::now() + KILLING;
-    if !left.kill_all(Some(deadline), || ()) {
+    let processes = Processes::orphaned(folder.path(), cgroup);
+    let deadline = std::time::Instant::now() + KILL_TIMEOUT;
+    if !processes.kill_all(Some(deadline), || ()) {
         return Ok(Some(running(folder, started)));
     }
     let text = "its supervisor was killed, and what it had started with it".to_owned();
     let stopped = folder.stop()?.is_some();
     folder.write_end(&End { stopped, ..supervisor::failed(Reason::BackendFailed, Source::Backend, text) })?;
-    drop(held);
-    ended(folder)
+    drop(lock);
+    ended_status(folder)
 }

@@ -3,7 +3,7 @@
 use object_store::path::Path as Prefix;
 use url::Url;
 
-use crate::Unusable;
+use crate::UnusableLocation;
 
 /// A bucket of one of the clouds, with a prefix.
 #[derive(Debug, Clone)]
@@ -12,7 +12,7 @@ pub struct Bucket {
     pub(crate) url: Url,
     pub prefix: Prefix,
     /// The location for messages, without secrets.
-    pub shown: String,
+    pub display_name: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,36 +23,38 @@ pub(crate) enum Cloud {
 }
 
 /// The supported locations, for error messages.
-pub const KINDS: &str = "a folder is a path, `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix` or \
+pub const SUPPORTED_LOCATIONS: &str = "a folder is a path, `s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix` or \
                      `abfs://container@account.dfs.core.windows.net/prefix`";
 
 impl Bucket {
     /// Parses the URL of a bucket, in Spark's spellings too.
-    pub fn parse(location: &str) -> Result<Self, Unusable> {
-        let refuse = |why: &str, help| Unusable { location: shown(location), why: why.to_owned(), help };
-        let url = Url::parse(location).map_err(|_| refuse("it is no URL", KINDS))?;
+    pub fn parse(location: &str) -> Result<Self, UnusableLocation> {
+        let unusable =
+            |why: &str, help| UnusableLocation { location: redacted(location), why: why.to_owned(), help };
+        let url = Url::parse(location).map_err(|_| unusable("it is no URL", SUPPORTED_LOCATIONS))?;
         let cloud = match url.scheme() {
             "s3" | "s3a" => Cloud::S3,
             "gs" => Cloud::Google,
             "az" | "abfs" | "abfss" => Cloud::Azure,
-            _ => return Err(refuse("nothing is known of this kind of URL", KINDS)),
+            _ => return Err(unusable("nothing is known of this kind of URL", SUPPORTED_LOCATIONS)),
         };
         let user = !url.username().is_empty() && cloud != Cloud::Azure;
         if user || url.password().is_some() || url.query().is_some() || url.fragment().is_some() {
-            return Err(refuse(
+            return Err(unusable(
                 "it holds more than a bucket and a prefix",
                 "give credentials by the environment: a location is shown in plans and messages",
             ));
         }
         if url.host_str().is_none_or(str::is_empty) {
-            return Err(refuse("it names no bucket", KINDS));
+            return Err(unusable("it names no bucket", SUPPORTED_LOCATIONS));
         }
-        let prefix = Prefix::from_url_path(url.path()).map_err(|_| refuse("its prefix is no path", KINDS))?;
-        Ok(Self { cloud, url, prefix, shown: shown(location) })
+        let prefix = Prefix::from_url_path(url.path())
+            .map_err(|_| unusable("its prefix is no path", SUPPORTED_LOCATIONS))?;
+        Ok(Self { cloud, url, prefix, display_name: redacted(location) })
     }
 
     /// Returns the URL for Hadoop, which does not decode paths.
-    pub(crate) fn plain(&self) -> String {
+    pub(crate) fn hadoop_url(&self) -> String {
         let url = &self.url[..url::Position::BeforePath];
         if self.prefix.as_ref().is_empty() { url.to_owned() } else { format!("{url}/{}", self.prefix) }
     }
@@ -60,7 +62,7 @@ impl Bucket {
 
 /// Returns a location for messages: without a password, and without parts that often contain a key. Only Azure's
 /// URLs may have a name before the host, which is the container.
-pub fn shown(location: &str) -> String {
+pub fn redacted(location: &str) -> String {
     let Some((scheme, rest)) = location.split_once("://") else {
         return location.strip_suffix('/').filter(|short| !short.is_empty()).unwrap_or(location).to_owned();
     };

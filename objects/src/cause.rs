@@ -11,7 +11,7 @@ use object_store::client::{HttpError, HttpErrorKind};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Cause {
     #[error("it does not exist")]
-    Missing,
+    NotFound,
     #[error("the bucket does not exist")]
     NoBucket,
     #[error("it is a file, and not a folder")]
@@ -40,7 +40,7 @@ impl Cause {
     /// Returns the remedy, if there is one.
     pub fn help(&self) -> Option<&'static str> {
         Some(match self {
-            Self::Missing => "make the folder, or mount it, or name another one",
+            Self::NotFound => "make the folder, or mount it, or name another one",
             Self::NoBucket => "make the bucket, or correct its name; look at the endpoint too",
             Self::NotAFolder | Self::NotAFile => "move it away, or name another folder",
             Self::Denied(_) => "allow the user of dcp to read, write and delete there",
@@ -61,14 +61,15 @@ fn in_brackets(detail: &str) -> String {
     if detail.is_empty() { String::new() } else { format!(" ({detail})") }
 }
 
-const NO_BUCKET: &[&str] = &["NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist"];
+const NO_BUCKET_CODES: &[&str] =
+    &["NoSuchBucket", "ContainerNotFound", "The specified bucket does not exist"];
 
 /// URLs of the metadata services of virtual machines, where clients request credentials if none are configured.
-const INSTANCE: &[&str] =
+const METADATA_SERVICE_URLS: &[&str] =
     &[" http://169.254.", " http://metadata.google.internal", "/latest/api/token ", "/latest/meta-data/iam/"];
 
 /// Codes of services for missing permissions and unknown users.
-const DENIED: &[&str] = &[
+const DENIED_CODES: &[&str] = &[
     "AccessDenied",
     "AuthenticationFailed",
     "AuthorizationFailure",
@@ -79,37 +80,39 @@ const DENIED: &[&str] = &[
 ];
 
 /// Returns true if the bucket is missing, and not an object in it.
-pub fn is_no_bucket(error: &Error) -> bool {
+pub fn is_missing_bucket(error: &Error) -> bool {
     let text = error.to_string();
-    NO_BUCKET.iter().any(|code| text.contains(code))
+    NO_BUCKET_CODES.iter().any(|code| text.contains(code))
 }
 
 /// Returns the cause of a store's error.
 pub fn cause(error: &Error) -> Cause {
     let text = error.to_string();
-    if is_no_bucket(error) {
+    if is_missing_bucket(error) {
         return Cause::NoBucket;
     }
-    if INSTANCE.iter().any(|word| text.contains(word)) {
+    if METADATA_SERVICE_URLS.iter().any(|word| text.contains(word)) {
         return Cause::NoCredentials;
     }
-    let said = said(&text);
+    let error_code = error_code(&text);
     let status = |status: &str| text.contains(&format!("status code: {status} "));
     match error {
-        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => Cause::Denied(said),
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => Cause::Denied(error_code),
         // A listing without permission has a generic error.
-        _ if status("401") || status("403") || DENIED.contains(&said.as_str()) => Cause::Denied(said),
-        Error::NotFound { .. } => Cause::Missing,
+        _ if status("401") || status("403") || DENIED_CODES.contains(&error_code.as_str()) => {
+            Cause::Denied(error_code)
+        }
+        Error::NotFound { .. } => Cause::NotFound,
         _ if text.contains("incorrectly configured region") => Cause::WrongRegion,
-        _ => match transport(error) {
+        _ => match network_failure(error) {
             Some(kind) => Cause::Unreachable(kind.to_owned()),
-            None => Cause::Unavailable(said),
+            None => Cause::Unavailable(error_code),
         },
     }
 }
 
 /// Returns the kind of a network failure, if the error is one.
-fn transport(error: &Error) -> Option<&'static str> {
+fn network_failure(error: &Error) -> Option<&'static str> {
     let mut next = error.source();
     while let Some(error) = next {
         if let Some(http) = error.downcast_ref::<HttpError>() {
@@ -126,7 +129,7 @@ fn transport(error: &Error) -> Option<&'static str> {
 }
 
 /// Returns the service's code of an error, or the status of its response.
-fn said(text: &str) -> String {
+fn error_code(text: &str) -> String {
     let within = |from: &str, to: &str| Some(text.split_once(from)?.1.split_once(to)?.0);
     let code = within("<Code>", "</Code>").or_else(|| within("status code: ", ":"));
     code.filter(|code| code.len() < 60 && code.chars().all(|c| c.is_ascii_alphanumeric() || c == ' '))
@@ -137,7 +140,7 @@ fn said(text: &str) -> String {
 /// Returns the cause of an error of the disk.
 pub fn cause_on_disk(error: &io::Error) -> Cause {
     match error.kind() {
-        ErrorKind::NotFound => Cause::Missing,
+        ErrorKind::NotFound => Cause::NotFound,
         ErrorKind::PermissionDenied => Cause::Denied(String::new()),
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Cause::Full,
         ErrorKind::ReadOnlyFilesystem => Cause::ReadOnly,

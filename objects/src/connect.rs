@@ -8,7 +8,7 @@ use object_store::azure::MicrosoftAzureBuilder;
 use object_store::gcp::GoogleCloudStorageBuilder;
 use object_store::{BackoffConfig, ObjectStore, RetryConfig};
 
-use crate::Unusable;
+use crate::UnusableLocation;
 use crate::bucket::{Bucket, Cloud};
 
 /// Defaults, which the environment overrides. A request without a response in this time is retried.
@@ -46,9 +46,9 @@ macro_rules! build {
 pub fn connect(
     bucket: &Bucket,
     environment: impl IntoIterator<Item = (String, String)>,
-) -> Result<Arc<dyn ObjectStore>, Unusable> {
+) -> Result<Arc<dyn ObjectStore>, UnusableLocation> {
     let settings = settings(bucket.cloud, environment);
-    refuse_plain_http(bucket, &settings)?;
+    reject_plain_http(bucket, &settings)?;
     // The process has one cryptography provider. If one is installed already, that one is used.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let built = match bucket.cloud {
@@ -56,9 +56,9 @@ pub fn connect(
         Cloud::Google => build!(GoogleCloudStorageBuilder, bucket, settings),
         Cloud::Azure => build!(MicrosoftAzureBuilder, bucket, settings),
     };
-    built.map_err(|error| Unusable {
-        location: bucket.shown.clone(),
-        why: why(&error.to_string(), &settings),
+    built.map_err(|error| UnusableLocation {
+        location: bucket.display_name.clone(),
+        why: settings_error(&error.to_string(), &settings),
         help: variables(bucket.cloud),
     })
 }
@@ -77,17 +77,17 @@ fn settings(cloud: Cloud, environment: impl IntoIterator<Item = (String, String)
     settings
 }
 
-fn refuse_plain_http(bucket: &Bucket, settings: &[(String, String)]) -> Result<(), Unusable> {
+fn reject_plain_http(bucket: &Bucket, settings: &[(String, String)]) -> Result<(), UnusableLocation> {
     let plain =
         settings.iter().any(|(key, value)| key.contains("endpoint_url") && value.starts_with("http://"))
             || settings.iter().any(|(key, value)| key == "aws_endpoint" && value.starts_with("http://"));
     let allowed = |value: &str| matches!(value.to_ascii_lowercase().as_str(), "true" | "1" | "yes" | "on");
-    let asked = settings.iter().any(|(key, value)| key == "aws_allow_http" && allowed(value));
-    if !plain || asked {
+    let is_allowed = settings.iter().any(|(key, value)| key == "aws_allow_http" && allowed(value));
+    if !plain || is_allowed {
         return Ok(());
     }
-    Err(Unusable {
-        location: bucket.shown.clone(),
+    Err(UnusableLocation {
+        location: bucket.display_name.clone(),
         why: "its endpoint begins with `http://`, where everybody on the way can read along".to_owned(),
         help: "use `https://`, or set AWS_ALLOW_HTTP=true where that is meant",
     })
@@ -106,7 +106,7 @@ fn variables(cloud: Cloud) -> &'static str {
 }
 
 /// Returns a store's message about its settings, without their values and without content of key files.
-fn why(complaint: &str, settings: &[(String, String)]) -> String {
+fn settings_error(complaint: &str, settings: &[(String, String)]) -> String {
     const SHORT: usize = 4;
     if complaint.to_ascii_lowercase().contains("credential") {
         return "its credentials can't be used".to_owned();

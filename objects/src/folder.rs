@@ -11,7 +11,7 @@ use rustix::fs::{CWD, Mode, OFlags, RenameFlags, openat};
 use rustix::io::Errno;
 use tokio::io::AsyncReadExt as _;
 
-use crate::{Object, Unusable, shown};
+use crate::{Object, UnusableLocation, redacted};
 
 /// Size of a read.
 const CHUNK: usize = 64 << 10;
@@ -23,35 +23,35 @@ pub(crate) struct Folder {
 
 impl Folder {
     /// Parses a path, or a `file:` URL.
-    pub(crate) fn parse(location: &str) -> Result<Self, Unusable> {
-        let refuse = |why: &str| Unusable {
-            location: shown(location),
+    pub(crate) fn parse(location: &str) -> Result<Self, UnusableLocation> {
+        let unusable = |why: &str| UnusableLocation {
+            location: redacted(location),
             why: why.to_owned(),
             help: "give the whole path of a folder, as in `/srv/results` or `file:///srv/results`",
         };
         let path = if location.starts_with("file://") {
-            let url = url::Url::parse(location).map_err(|_| refuse("it is no URL"))?;
+            let url = url::Url::parse(location).map_err(|_| unusable("it is no URL"))?;
             if url.query().is_some() || url.fragment().is_some() {
-                return Err(refuse("a `?` or a `#` in a URL ends its path: write them as `%3F` and `%23`"));
+                return Err(unusable("a `?` or a `#` in a URL ends its path: write them as `%3F` and `%23`"));
             }
-            url.to_file_path().map_err(|()| refuse("it names another machine"))?
+            url.to_file_path().map_err(|()| unusable("it names another machine"))?
         } else {
             PathBuf::from(location)
         };
         if path.as_os_str().is_empty() {
-            return Err(refuse("it is empty"));
+            return Err(unusable("it is empty"));
         }
-        let root = std::path::absolute(&path).map_err(|_| refuse("the present folder is not known"))?;
+        let root = std::path::absolute(&path).map_err(|_| unusable("the present folder is not known"))?;
         if root.parent().is_none() {
-            return Err(refuse("it is the root of all folders"));
+            return Err(unusable("it is the root of all folders"));
         }
         // Removes a `/` at the end.
         Ok(Self { root: root.components().collect() })
     }
 
     /// Returns the URL for Hadoop, which does not decode paths.
-    pub(crate) fn url(&self) -> Result<String, Unusable> {
-        let path = self.root.to_str().ok_or_else(|| Unusable {
+    pub(crate) fn url(&self) -> Result<String, UnusableLocation> {
+        let path = self.root.to_str().ok_or_else(|| UnusableLocation {
             location: self.root.display().to_string(),
             why: "its path is not valid UTF-8, so other programs can't open it".to_owned(),
             help: "name a folder whose path is UTF-8",
@@ -101,7 +101,7 @@ impl Folder {
 
     pub(crate) async fn remove(&self, parts: Vec<String>) -> io::Result<()> {
         let root = self.root.clone();
-        in_background(move || missing_is_fine(remove(&root, &parts))).await
+        in_background(move || ignore_missing(remove(&root, &parts))).await
     }
 }
 
@@ -114,7 +114,7 @@ async fn in_background<T: Send + 'static>(
 /// Lists files, until there are as many as the limit.
 fn list(root: &Path, parts: &[String], limit: usize) -> io::Result<Vec<Object>> {
     let mut found = Vec::new();
-    let Some(start) = folder_of(root, parts)? else { return Ok(found) };
+    let Some(start) = existing_folder(root, parts)? else { return Ok(found) };
     let mut folders = vec![(start, parts.join("/"))];
     while let Some((folder, path)) = folders.pop() {
         let entries = match std::fs::read_dir(&folder) {
@@ -160,7 +160,7 @@ fn open(root: &Path, parts: &[String]) -> io::Result<File> {
 }
 
 fn names(root: &Path, parts: &[String]) -> io::Result<Vec<String>> {
-    let Some(folder) = folder_of(root, parts)? else { return Ok(Vec::new()) };
+    let Some(folder) = existing_folder(root, parts)? else { return Ok(Vec::new()) };
     let mut names = Vec::new();
     let entries = match std::fs::read_dir(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(names),
@@ -175,7 +175,7 @@ fn names(root: &Path, parts: &[String]) -> io::Result<Vec<String>> {
 /// Writes a file atomically and durably.
 fn write(root: &Path, parts: &[String], bytes: &[u8]) -> io::Result<()> {
     let Some((name, folders)) = parts.split_last() else { return Err(ErrorKind::InvalidInput.into()) };
-    let folder = made(root, folders)?;
+    let folder = create_folder(root, folders)?;
     let part = folder.join(format!(".{name}.part"));
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let mut file = File::from(rustix::fs::open(&part, flags, Mode::from_raw_mode(0o644))?);
@@ -190,8 +190,8 @@ fn rename(root: &Path, from: &[String], to: &[String]) -> io::Result<()> {
     let (Some((old, folders)), Some((new, others))) = (from.split_last(), to.split_last()) else {
         return Err(ErrorKind::InvalidInput.into());
     };
-    let Some(folder) = folder_of(root, folders)? else { return Err(ErrorKind::NotFound.into()) };
-    let (old, other) = (folder.join(old), made(root, others)?);
+    let Some(folder) = existing_folder(root, folders)? else { return Err(ErrorKind::NotFound.into()) };
+    let (old, other) = (folder.join(old), create_folder(root, others)?);
     let new = other.join(new);
     match rustix::fs::renameat_with(CWD, &old, CWD, &new, RenameFlags::NOREPLACE) {
         Err(Errno::NOENT) if new.symlink_metadata().is_ok() => {}
@@ -202,7 +202,7 @@ fn rename(root: &Path, from: &[String], to: &[String]) -> io::Result<()> {
 }
 
 /// Returns a folder below the root, and creates it if it is missing.
-fn made(root: &Path, parts: &[String]) -> io::Result<PathBuf> {
+fn create_folder(root: &Path, parts: &[String]) -> io::Result<PathBuf> {
     std::fs::create_dir_all(root)?;
     let mut path = root.to_owned();
     for part in parts {
@@ -221,13 +221,13 @@ fn made(root: &Path, parts: &[String]) -> io::Result<PathBuf> {
 /// Removes a file or a folder; of a link, only the link.
 fn remove(root: &Path, parts: &[String]) -> io::Result<()> {
     let Some((name, folders)) = parts.split_last() else { return Err(ErrorKind::InvalidInput.into()) };
-    let Some(folder) = folder_of(root, folders)? else { return Ok(()) };
+    let Some(folder) = existing_folder(root, folders)? else { return Ok(()) };
     let path = folder.join(name);
     if path.symlink_metadata()?.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }
 }
 
 /// Returns a folder below the root; none if it is missing. A link in the path is an error.
-fn folder_of(root: &Path, parts: &[String]) -> io::Result<Option<PathBuf>> {
+fn existing_folder(root: &Path, parts: &[String]) -> io::Result<Option<PathBuf>> {
     let mut path = root.to_owned();
     for part in parts {
         path.push(part);
@@ -241,7 +241,7 @@ fn folder_of(root: &Path, parts: &[String]) -> io::Result<Option<PathBuf>> {
     Ok(Some(path))
 }
 
-fn missing_is_fine(done: io::Result<()>) -> io::Result<()> {
+fn ignore_missing(done: io::Result<()>) -> io::Result<()> {
     match done {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         done => done,

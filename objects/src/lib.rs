@@ -20,8 +20,8 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use object_store::path::{Path, PathPart};
 use object_store::{GetOptions, GetRange, ObjectStore, ObjectStoreExt as _};
 
-pub use bucket::{Bucket, KINDS, shown};
-pub use cause::{Cause, cause, cause_on_disk, is_no_bucket};
+pub use bucket::{Bucket, SUPPORTED_LOCATIONS, redacted};
+pub use cause::{Cause, cause, cause_on_disk, is_missing_bucket};
 pub use connect::connect;
 pub use object_store;
 
@@ -30,7 +30,7 @@ use folder::Folder;
 /// A location that can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{location}` can't be used: {why}")]
-pub struct Unusable {
+pub struct UnusableLocation {
     /// The location without secrets.
     pub location: String,
     pub why: String,
@@ -44,8 +44,8 @@ pub enum Error {
         "`{0}` can't be a path below a folder: it must be names with `/` between them, none of them `.` or `..`"
     )]
     Path(String),
-    #[error("`{place}` can't be {doing}: {cause}")]
-    Failed { place: String, doing: &'static str, cause: Cause },
+    #[error("`{location}` can't be {operation}: {cause}")]
+    Failed { location: String, operation: &'static str, cause: Cause },
 }
 
 impl Error {
@@ -58,8 +58,8 @@ impl Error {
     }
 
     /// Returns true if there is no object of this name.
-    pub fn is_missing(&self) -> bool {
-        matches!(self, Self::Failed { cause: Cause::Missing, .. })
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Failed { cause: Cause::NotFound, .. })
     }
 }
 
@@ -76,24 +76,24 @@ pub struct Object {
 }
 
 /// The object that marks a set of objects as complete: where it is, none is missing, unless it has the content
-/// `leaving`.
+/// `content_when_copied`.
 #[derive(Debug, Clone)]
-pub struct Seal<'a> {
+pub struct CompletionMarker<'a> {
     pub name: &'a str,
     /// Its content once the removal of the other objects begins.
-    pub leaving: Bytes,
+    pub content_when_copied: Bytes,
 }
 
 /// The objects below a location. Clones share it.
 #[derive(Clone)]
 pub struct Objects {
-    place: Place,
+    location: Location,
     url: String,
-    shown: String,
+    display_name: String,
 }
 
 #[derive(Clone)]
-enum Place {
+enum Location {
     Bucket { store: Arc<dyn ObjectStore>, prefix: Path },
     Folder(Folder),
 }
@@ -101,7 +101,7 @@ enum Place {
 impl fmt::Debug for Objects {
     /// The store's own `Debug` may contain secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Objects").field("shown", &self.shown).finish_non_exhaustive()
+        f.debug_struct("Objects").field("display_name", &self.display_name).finish_non_exhaustive()
     }
 }
 
@@ -115,7 +115,7 @@ impl Objects {
     /// Opens `s3://bucket/prefix`, `gs://…`, `az://…`, `abfss://…`, Spark's spellings of them, `file:///folder`,
     /// or a path. Other settings of a bucket are taken from the process's environment. The location need not exist
     /// yet.
-    pub fn open(url: &str) -> std::result::Result<Self, Unusable> {
+    pub fn open(url: &str) -> std::result::Result<Self, UnusableLocation> {
         Self::open_with(url, environment())
     }
 
@@ -123,27 +123,31 @@ impl Objects {
     pub fn open_with(
         url: &str,
         environment: impl IntoIterator<Item = (String, String)>,
-    ) -> std::result::Result<Self, Unusable> {
+    ) -> std::result::Result<Self, UnusableLocation> {
         if !url.contains("://") || url.starts_with("file://") {
             let folder = Folder::parse(url)?;
-            let (url, shown) = (folder.url()?, shown(url));
-            return Ok(Self { place: Place::Folder(folder), url, shown });
+            let (url, display_name) = (folder.url()?, redacted(url));
+            return Ok(Self { location: Location::Folder(folder), url, display_name });
         }
         let bucket = Bucket::parse(url)?;
         let store = connect(&bucket, environment)?;
-        let url = bucket.plain();
-        let Bucket { prefix, shown, .. } = bucket;
-        Ok(Self { place: Place::Bucket { store, prefix }, url, shown })
+        let url = bucket.hadoop_url();
+        let Bucket { prefix, display_name, .. } = bucket;
+        Ok(Self { location: Location::Bucket { store, prefix }, url, display_name })
     }
 
-    /// Wraps a prefix of an open store; `shown` is its name in messages.
-    pub fn of(store: Arc<dyn ObjectStore>, prefix: Path, shown: &str) -> Self {
-        Self { place: Place::Bucket { store, prefix }, url: shown.to_owned(), shown: shown.to_owned() }
+    /// Wraps a prefix of an open store; `display_name` is its name in messages.
+    pub fn of(store: Arc<dyn ObjectStore>, prefix: Path, display_name: &str) -> Self {
+        Self {
+            location: Location::Bucket { store, prefix },
+            url: display_name.to_owned(),
+            display_name: display_name.to_owned(),
+        }
     }
 
     /// Returns true if it is on a disk, where a folder is moved atomically.
     pub fn is_folder(&self) -> bool {
-        matches!(self.place, Place::Folder(_))
+        matches!(self.location, Location::Folder(_))
     }
 
     /// Returns the URL of a path, for other programs.
@@ -167,8 +171,8 @@ impl Objects {
             Err(error) => return stream::iter([Err(error)]).boxed(),
         };
         let failed = self.failing(below, "listed");
-        match &self.place {
-            Place::Folder(folder) => {
+        match &self.location {
+            Location::Folder(folder) => {
                 let folder = folder.clone();
                 let listed = async move {
                     folder.list(parts, limit).await.map_err(|error| failed(cause_on_disk(&error)))
@@ -178,7 +182,7 @@ impl Objects {
                     .try_flatten()
                     .boxed()
             }
-            Place::Bucket { store, prefix } => {
+            Location::Bucket { store, prefix } => {
                 let root = prefix.clone();
                 let object = move |meta: object_store::ObjectMeta| {
                     let parts = meta.location.prefix_match(&root)?.map(|part| part.as_ref().to_owned());
@@ -201,12 +205,12 @@ impl Objects {
     pub async fn read_from(&self, path: &str, offset: u64) -> Result<BoxStream<'static, Result<Bytes>>> {
         let parts = parts(path)?;
         let failed = self.failing(path, "read");
-        match &self.place {
-            Place::Folder(folder) => {
+        match &self.location {
+            Location::Folder(folder) => {
                 let read = folder.read(parts, offset).await.map_err(|error| failed(cause_on_disk(&error)))?;
                 Ok(read.map_err(move |error| failed(cause_on_disk(&error))).boxed())
             }
-            Place::Bucket { store, prefix } => {
+            Location::Bucket { store, prefix } => {
                 let range = (offset > 0).then_some(GetRange::Offset(offset));
                 let options = GetOptions { range, ..GetOptions::default() };
                 let got = store.get_opts(&within(prefix, &parts), options).await;
@@ -220,9 +224,11 @@ impl Objects {
     pub async fn names(&self, below: &str) -> Result<Vec<String>> {
         let parts = parts(below)?;
         let failed = self.failing(below, "listed");
-        match &self.place {
-            Place::Folder(folder) => folder.names(parts).await.map_err(|error| failed(cause_on_disk(&error))),
-            Place::Bucket { store, prefix } => {
+        match &self.location {
+            Location::Folder(folder) => {
+                folder.names(parts).await.map_err(|error| failed(cause_on_disk(&error)))
+            }
+            Location::Bucket { store, prefix } => {
                 let at = within(prefix, &parts);
                 let found =
                     store.list_with_delimiter(Some(&at)).await.map_err(|error| failed(cause(&error)))?;
@@ -237,11 +243,11 @@ impl Objects {
     pub async fn write(&self, path: &str, bytes: Bytes) -> Result<()> {
         let parts = parts(path)?;
         let failed = self.failing(path, "written");
-        match &self.place {
-            Place::Folder(folder) => {
+        match &self.location {
+            Location::Folder(folder) => {
                 folder.write(parts, bytes).await.map_err(|error| failed(cause_on_disk(&error)))
             }
-            Place::Bucket { store, prefix } => {
+            Location::Bucket { store, prefix } => {
                 let put = store.put(&within(prefix, &parts), bytes.into()).await;
                 put.map(|_| ()).map_err(|error| failed(cause(&error)))
             }
@@ -249,21 +255,21 @@ impl Objects {
     }
 
     /// Moves everything below a path to another one, which has to be empty or the rest of an earlier try. On disk
-    /// the move is atomic; in a bucket, the place of the seal has all objects. A retry is safe: missing objects
+    /// the move is atomic; in a bucket, the path that has the marker has all objects. A retry is safe: missing objects
     /// have been moved.
-    pub async fn rename(&self, from: &str, to: &str, seal: &Seal<'_>) -> Result<()> {
+    pub async fn rename(&self, from: &str, to: &str, marker: &CompletionMarker<'_>) -> Result<()> {
         let (old, new) = (parts(from)?, parts(to)?);
         if old.is_empty() || new.is_empty() {
             return Err(Error::Path(from.to_owned()));
         }
         let failed = self.failing(from, "moved");
-        match &self.place {
-            Place::Folder(folder) => {
+        match &self.location {
+            Location::Folder(folder) => {
                 folder.rename(old, new).await.map_err(|error| failed(cause_on_disk(&error)))
             }
-            Place::Bucket { store, prefix } => {
+            Location::Bucket { store, prefix } => {
                 let (old, new) = (within(prefix, &old), within(prefix, &new));
-                transfer::rename(&**store, &old, &new, seal).await.map_err(|error| failed(cause(&error)))
+                transfer::rename(&**store, &old, &new, marker).await.map_err(|error| failed(cause(&error)))
             }
         }
     }
@@ -275,19 +281,19 @@ impl Objects {
             return Err(Error::Path(below.to_owned()));
         }
         let failed = self.failing(below, "removed");
-        match &self.place {
-            Place::Folder(folder) => {
+        match &self.location {
+            Location::Folder(folder) => {
                 folder.remove(parts).await.map_err(|error| failed(cause_on_disk(&error)))
             }
-            Place::Bucket { store, prefix } => {
+            Location::Bucket { store, prefix } => {
                 let at = within(prefix, &parts);
-                let there = store.list(Some(&at)).map_ok(|object| object.location).boxed();
+                let existing = store.list(Some(&at)).map_ok(|object| object.location).boxed();
                 // A listing below a path does not include the path itself.
-                let mut removed = store.delete_stream(there.chain(stream::iter([Ok(at)])).boxed());
+                let mut removed = store.delete_stream(existing.chain(stream::iter([Ok(at)])).boxed());
                 while let Some(one) = removed.next().await {
                     match one {
                         Ok(_) => {}
-                        Err(error @ object_store::Error::NotFound { .. }) if !is_no_bucket(&error) => {}
+                        Err(error @ object_store::Error::NotFound { .. }) if !is_missing_bucket(&error) => {}
                         Err(error) => return Err(failed(cause(&error))),
                     }
                 }
@@ -297,9 +303,13 @@ impl Objects {
     }
 
     /// Returns a constructor of errors that name the operation and its location.
-    fn failing(&self, below: &str, doing: &'static str) -> impl Fn(Cause) -> Error + Send + Sync + use<> {
-        let place = if below.is_empty() { self.shown.clone() } else { format!("{}/{below}", self.shown) };
-        move |cause| Error::Failed { place: place.clone(), doing, cause }
+    fn failing(&self, below: &str, operation: &'static str) -> impl Fn(Cause) -> Error + Send + Sync + use<> {
+        let location = if below.is_empty() {
+            self.display_name.clone()
+        } else {
+            format!("{}/{below}", self.display_name)
+        };
+        move |cause| Error::Failed { location: location.clone(), operation, cause }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 
-use dcp_objects::{Cause, Error, Objects, Seal};
+use dcp_objects::{Cause, CompletionMarker, Error, Objects};
 use futures_util::TryStreamExt as _;
 use proptest::prelude::*;
 use tempfile::TempDir;
@@ -33,7 +33,7 @@ async fn read(objects: &Objects, path: &str) -> Result<Vec<u8>, Error> {
 }
 
 #[tokio::test]
-async fn what_is_below_is_listed_read_and_removed() {
+async fn objects_below_a_path_are_listed_read_and_removed() {
     let (folder, objects) = folder();
     assert_eq!(listed(&objects, "").await, ["a/b/two 2", "a/one 1", "ab 11"]);
     assert_eq!(listed(&objects, "a").await, ["a/b/two 2", "a/one 1"]);
@@ -47,11 +47,14 @@ async fn what_is_below_is_listed_read_and_removed() {
     objects.remove("nothing/here").await.unwrap();
     assert_eq!(listed(&objects, "").await, ["ab 11", "large 1000000"]);
     let missing = read(&objects, "a/one").await.unwrap_err();
-    assert!(missing.is_missing() && missing.to_string().contains("/root/a/one` can't be read"), "{missing}");
+    assert!(
+        missing.is_not_found() && missing.to_string().contains("/root/a/one` can't be read"),
+        "{missing}"
+    );
 }
 
 #[tokio::test]
-async fn what_is_written_is_there_whole_and_moves_at_once() {
+async fn writes_and_renames_are_atomic() {
     let (folder, objects) = folder();
     let root = folder.path().join("root");
     objects.write("new/folder/three", "333".into()).await.unwrap();
@@ -61,28 +64,28 @@ async fn what_is_written_is_there_whole_and_moves_at_once() {
     names.sort();
     assert_eq!(names, ["a", "ab", "new"]);
     assert_eq!(objects.names("nothing/here").await.unwrap(), [""; 0]);
-    let seal = Seal { name: "seal", leaving: "".into() };
-    objects.rename("a", "moved/a", &seal).await.unwrap();
+    let marker = CompletionMarker { name: "seal", content_when_copied: "".into() };
+    objects.rename("a", "moved/a", &marker).await.unwrap();
     assert_eq!(
         listed(&objects, "").await,
         ["ab 11", "moved/a/b/two 2", "moved/a/one 5", "new/folder/three 3"]
     );
-    objects.rename("a", "moved/a", &seal).await.expect("it was done before");
-    let error = objects.rename("new", "moved", &seal).await.unwrap_err();
+    objects.rename("a", "moved/a", &marker).await.expect("it was done before");
+    let error = objects.rename("new", "moved", &marker).await.unwrap_err();
     assert!(error.to_string().contains("/root/new` can't be moved"), "{error}");
-    assert!(objects.rename("nothing", "somewhere", &seal).await.unwrap_err().is_missing());
+    assert!(objects.rename("nothing", "somewhere", &marker).await.unwrap_err().is_not_found());
     // No write follows a link, and no link counts as a folder.
     symlink(folder.path(), root.join("out")).unwrap();
     symlink(folder.path().join("outside"), root.join("link")).unwrap();
     assert!(objects.write("out/inside", "x".into()).await.is_err());
-    assert!(objects.rename("ab", "out/ab", &seal).await.is_err());
+    assert!(objects.rename("ab", "out/ab", &marker).await.is_err());
     assert_eq!(objects.names("out").await.ok(), None);
     objects.write("link", "x".into()).await.unwrap();
     assert_eq!(fs::read_to_string(folder.path().join("outside")).unwrap(), "secret");
 }
 
 #[tokio::test]
-async fn no_way_leads_out_of_it() {
+async fn links_never_lead_out_of_the_folder() {
     let (folder, objects) = folder();
     let root = folder.path().join("root");
     symlink(folder.path(), root.join("out")).unwrap();
@@ -104,7 +107,7 @@ async fn no_way_leads_out_of_it() {
 }
 
 #[test]
-fn a_place_is_named_in_several_ways() {
+fn locations_are_parsed_in_every_spelling() {
     let open = |url: &str| Objects::open_with(url, []).map(|objects| objects.url("x/y"));
     assert_eq!(open("/srv/results/").unwrap(), "file:///srv/results/x/y");
     assert_eq!(open("file:///srv/my%20results").unwrap(), "file:///srv/my results/x/y");
@@ -134,7 +137,7 @@ fn a_place_is_named_in_several_ways() {
 
 proptest! {
     #[test]
-    fn whatever_is_asked_for_only_what_is_below_is_read(parts in prop::collection::vec("[a-c.]{0,3}|\\.\\.|outside|root|/|\\PC{1,3}", 0..6)) {
+    fn arbitrary_paths_never_lead_out_of_the_folder(parts in prop::collection::vec("[a-c.]{0,3}|\\.\\.|outside|root|/|\\PC{1,3}", 0..6)) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let (folder, objects) = folder();
         if let Ok(read) = runtime.block_on(read(&objects, &parts.join("/"))) {

@@ -17,9 +17,9 @@ use crate::state;
 use crate::state::Action;
 use crate::state::{Change, Commit, Entry, Head, Scope, State};
 
-/// The caller of an apply, as the registry records it.
+/// The id, the author and the time of an apply's commit, as the registry records them.
 #[derive(Debug, Clone)]
-pub struct Who {
+pub struct CommitMetadata {
     /// A random id, different for each apply.
     pub id: String,
     pub by: String,
@@ -53,7 +53,7 @@ pub enum Step {
 
 /// The result of an apply.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Done {
+pub struct ApplyResult {
     pub head: Head,
     pub written: usize,
     pub removed: usize,
@@ -76,22 +76,22 @@ pub enum Error {
 pub async fn apply(
     target: Target<'_>,
     plan: &Plan,
-    who: &Who,
-    tell: &mut (dyn FnMut(Step) + Send),
-) -> Result<Done, Error> {
+    metadata: &CommitMetadata,
+    report: &mut (dyn FnMut(Step) + Send),
+) -> Result<ApplyResult, Error> {
     let changes = changes(plan)?;
-    let mut due = Due::of(target, plan, &changes).await?;
-    let files = due.files(plan.commit.as_deref());
+    let mut expected = ExpectedDags::of(target, plan, &changes).await?;
+    let files = expected.files(plan.commit.as_deref());
     let names: Vec<String> = files.iter().map(|file| file.name.clone()).collect();
-    let gone = gone(target, plan, &names).await?;
-    tell(Step::Begun { files: files.len(), removed: gone.len() });
-    target.dags.stage(&who.id, &files).await?;
-    tell(Step::Staged);
+    let obsolete_files = obsolete_files(target, plan, &names).await?;
+    report(Step::Begun { files: files.len(), removed: obsolete_files.len() });
+    target.dags.stage(&metadata.id, &files).await?;
+    report(Step::Staged);
     let commit = Commit {
-        id: who.id.clone(),
+        id: metadata.id.clone(),
         base: plan.base.clone(),
-        by: who.by.clone(),
-        at: who.at,
+        by: metadata.by.clone(),
+        at: metadata.at,
         commit: plan.commit.clone(),
         changes,
     };
@@ -103,31 +103,31 @@ pub async fn apply(
                 error,
                 registry::Error::Moved(_) | registry::Error::Invalid(_) | registry::Error::Denied(_)
             ) {
-                target.dags.discard(&who.id).await?;
+                target.dags.discard(&metadata.id).await?;
             }
             return Err(error.into());
         }
     };
     let serial = head.base.serial;
     let unpublished = |error| Error::Unpublished { serial, error };
-    tell(Step::Committed { serial });
+    report(Step::Committed { serial });
     let applied = head.applied.as_ref().and_then(|applied| applied.commit.as_deref());
-    due.correct(target, serial).await?;
+    expected.correct(target, serial).await?;
     let (as_staged, others): (Vec<File>, Vec<File>) =
-        due.files(applied).into_iter().partition(|file| files.contains(file));
-    let switched = match target.dags.switch(&who.id, &as_staged).await {
+        expected.files(applied).into_iter().partition(|file| files.contains(file));
+    let switched = match target.dags.switch(&metadata.id, &as_staged).await {
         // Another apply removed the staged files as leftovers of a crash.
         Err(publish::Error::NotStaged { .. }) => target.dags.put(&as_staged).await,
         other => other,
     };
     switched.map_err(unpublished)?;
     target.dags.put(&others).await.map_err(unpublished)?;
-    tell(Step::Switched);
-    target.dags.remove(&gone).await.map_err(unpublished)?;
-    tell(Step::Removed);
+    report(Step::Switched);
+    target.dags.remove(&obsolete_files).await.map_err(unpublished)?;
+    report(Step::Removed);
     // A concurrent apply may have written older files. The commit stays unpublished until the files match the head.
     let touched = addresses(plan)?;
-    let all: Vec<String> = names.iter().chain(&gone).cloned().collect();
+    let all: Vec<String> = names.iter().chain(&obsolete_files).cloned().collect();
     let mut seen = head.base.clone();
     loop {
         let state = target.registry.state(target.scope).await?;
@@ -138,9 +138,9 @@ pub async fn apply(
         seen = state.base;
     }
     target.registry.published(target.scope, &[serial]).await?;
-    target.dags.discard(&who.id).await.map_err(unpublished)?;
-    tell(Step::Published);
-    Ok(Done { head, written: names.len(), removed: gone.len() })
+    target.dags.discard(&metadata.id).await.map_err(unpublished)?;
+    report(Step::Published);
+    Ok(ApplyResult { head, written: names.len(), removed: obsolete_files.len() })
 }
 
 /// Puts the unpublished DAG files of earlier applies in place, and returns their number.
@@ -178,14 +178,14 @@ async fn put_in_place(
     touched: &BTreeSet<Address>,
     names: &[String],
 ) -> Result<usize, Error> {
-    let there = touched.iter().filter(|address| address.kind == Kind::Orchestrator);
-    let entries: Vec<&Entry> = there.filter_map(|address| state.entries.get(address)).collect();
+    let orchestrators = touched.iter().filter(|address| address.kind == Kind::Orchestrator);
+    let entries: Vec<&Entry> = orchestrators.filter_map(|address| state.entries.get(address)).collect();
     let files = files::files(target.registry, target.scope, state, &entries).await?;
-    let kept: BTreeSet<&String> = files.iter().map(|file| &file.name).collect();
-    let gone: Vec<String> = names.iter().filter(|name| !kept.contains(name)).cloned().collect();
+    let current: BTreeSet<&String> = files.iter().map(|file| &file.name).collect();
+    let obsolete_files: Vec<String> = names.iter().filter(|name| !current.contains(name)).cloned().collect();
     target.dags.put(&files).await?;
-    target.dags.remove(&gone).await?;
-    Ok(files.len() + gone.len())
+    target.dags.remove(&obsolete_files).await?;
+    Ok(files.len() + obsolete_files.len())
 }
 
 fn changes(plan: &Plan) -> Result<Vec<Change>, Error> {
@@ -215,13 +215,13 @@ fn address(text: &str) -> Result<Address, Error> {
 ///
 /// Files are staged before the commit, which decides the revision: a DAG that was deleted and comes back continues the
 /// revisions of its address. So an expected revision can be wrong.
-struct Due {
+struct ExpectedDags {
     dags: Vec<(Address, Orchestrator, u64)>,
     /// Set if some of the DAGs may have had a revision before.
     uncertain: bool,
 }
 
-impl Due {
+impl ExpectedDags {
     async fn of(target: Target<'_>, plan: &Plan, changes: &[Change]) -> Result<Self, Error> {
         let mut dags = Vec::new();
         for change in changes.iter().filter(|change| change.address.kind == Kind::Orchestrator) {
@@ -262,7 +262,7 @@ impl Due {
 }
 
 /// Returns the DAG files that no DAG has any more.
-async fn gone(target: Target<'_>, plan: &Plan, kept: &[String]) -> Result<Vec<String>, Error> {
+async fn obsolete_files(target: Target<'_>, plan: &Plan, current: &[String]) -> Result<Vec<String>, Error> {
     let steps = plan.workloads.iter().flat_map(|workload| &workload.steps);
     let mut before = Vec::new();
     for step in steps {
@@ -275,6 +275,6 @@ async fn gone(target: Target<'_>, plan: &Plan, kept: &[String]) -> Result<Vec<St
     let texts = target.registry.bodies(target.scope, &before).await?;
     let old = texts.iter().map(|text| orchestrator(text).map_err(registry::Error::Corrupt));
     let old = old.collect::<registry::Result<Vec<_>>>()?;
-    let kept: BTreeSet<&String> = kept.iter().collect();
-    Ok(old.into_iter().map(|it| it.file).filter(|name| !kept.contains(name)).collect())
+    let current: BTreeSet<&String> = current.iter().collect();
+    Ok(old.into_iter().map(|it| it.file).filter(|name| !current.contains(name)).collect())
 }

@@ -19,7 +19,7 @@ use crate::registry::{Error, Result};
 use crate::state::Scope;
 
 /// The maximum number of assets in one report, and of completions in one page.
-pub const MOST: u32 = 1_000;
+pub const MAX_ITEMS: u32 = 1_000;
 
 /// A report that a run completed assets. A repeated report adds nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -108,9 +108,9 @@ impl NewCompletions {
     /// Checks the report, and returns it with canonical names of assets.
     pub(crate) fn checked(&self) -> Result<Self> {
         let Self { assets, partition, run, job, origin } = self;
-        if assets.is_empty() || assets.len() > MOST as usize {
+        if assets.is_empty() || assets.len() > MAX_ITEMS as usize {
             return Err(Error::Invalid(format!(
-                "1 to {MOST} assets are completed at once, not {}",
+                "1 to {MAX_ITEMS} assets are completed at once, not {}",
                 assets.len()
             )));
         }

@@ -31,13 +31,13 @@ pub enum DriftKind {
 
 /// The files that differ, and the expected files.
 #[derive(Debug, Clone, Default)]
-pub struct Found {
+pub struct DriftReport {
     pub drifts: Vec<Drift>,
-    due: Vec<File>,
+    expected_files: Vec<File>,
 }
 
 /// Compares the folder of DAG files with the registry.
-pub async fn find(target: Target<'_>, state: &State) -> Result<Found, Error> {
+pub async fn find(target: Target<'_>, state: &State) -> Result<DriftReport, Error> {
     let applied = state.entries.iter().filter(|(address, _)| address.kind == Kind::Orchestrator);
     let (addresses, entries): (Vec<&Address>, Vec<&Entry>) = applied.unzip();
     let mut expected: BTreeMap<String, (String, String)> = BTreeMap::new();
@@ -47,10 +47,10 @@ pub async fn find(target: Target<'_>, state: &State) -> Result<Found, Error> {
         expected.insert(name, (format!("{}/{}", address.domain, address.name), content));
     }
     let ours: BTreeSet<String> = expected.keys().cloned().collect();
-    let there: BTreeSet<String> = target.dags.list().await?.into_iter().map(|it| it.name).collect();
-    let mut found = Found::default();
+    let existing: BTreeSet<String> = target.dags.list().await?.into_iter().map(|it| it.name).collect();
+    let mut found = DriftReport::default();
     for (name, (workload, content)) in expected {
-        let kind = match there.contains(&name) {
+        let kind = match existing.contains(&name) {
             false => DriftKind::Missing,
             true if target.dags.read(&name).await?.as_deref() != Some(content.as_bytes()) => {
                 DriftKind::Changed
@@ -58,15 +58,15 @@ pub async fn find(target: Target<'_>, state: &State) -> Result<Found, Error> {
             true => continue,
         };
         found.drifts.push(Drift { file: name.clone(), kind, workload: Some(workload) });
-        found.due.push(File { name, content });
+        found.expected_files.push(File { name, content });
     }
-    let extra = there.into_iter().filter(|name| !ours.contains(name));
+    let extra = existing.into_iter().filter(|name| !ours.contains(name));
     found.drifts.extend(extra.map(|file| Drift { file, kind: DriftKind::Extra, workload: None }));
     Ok(found)
 }
 
 /// Restores changed and missing files. Extra files stay, as they may belong to another project.
-pub async fn repair(target: Target<'_>, found: &Found) -> Result<usize, Error> {
-    target.dags.put(&found.due).await?;
-    Ok(found.due.len())
+pub async fn repair(target: Target<'_>, found: &DriftReport) -> Result<usize, Error> {
+    target.dags.put(&found.expected_files).await?;
+    Ok(found.expected_files.len())
 }

@@ -5,25 +5,25 @@
 mod class;
 mod compare;
 mod consent;
-mod diff;
-mod difference;
 mod group;
+mod json_diff;
 mod order;
 mod reason;
 mod rename;
 mod saved;
-mod side;
 mod stream;
+mod text_diff;
 mod workload;
+mod workload_version;
 
 use dcp_model::primitive::Fingerprint;
 use serde::{Deserialize, Serialize};
 
 pub use class::Class;
-pub use compare::{Comparison, Concern, Context, Unreadable, compare};
+pub use compare::{Comparison, Context, Inclusion, UnreadableBody, compare};
 pub use consent::Allowed;
 pub use saved::SavedError;
-pub use side::PlaceOf;
+pub use workload_version::FieldLocator;
 
 use crate::state::{Action, Applied, Base, Scope};
 
@@ -134,13 +134,13 @@ pub struct Reason {
     pub class: Class,
     pub why: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub at: Option<Place>,
+    pub at: Option<SourceLocation>,
 }
 
 /// A place in a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Place {
+pub struct SourceLocation {
     pub path: String,
     pub line: usize,
     pub column: usize,

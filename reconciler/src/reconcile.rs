@@ -27,7 +27,7 @@ use serde::{Deserialize, Serialize};
 
 pub use decide::{Condition, Decision, Effect, decide};
 pub use jobs::{ContinuousJobs, JobStatus, LocalJobs, Request};
-pub use observe::{alive as live_status, seen};
+pub use observe::{live_status, run_status};
 pub use reconciler::{Log, Reconciler};
 pub use scale::{Pressure, Scale, Scaling};
 pub use version::{desired, version};
@@ -233,7 +233,7 @@ pub enum RunStatus {
     /// There is no run, or the Runner did not answer its submit yet.
     Nothing,
     /// The Runner rejected the submit, and will reject it again.
-    Refused {
+    Rejected {
         why: String,
         retryable: bool,
     },
@@ -262,7 +262,7 @@ pub enum Health {
     /// Its driver runs, and no query has made progress.
     Starting,
     /// The time of the last finished batch, or of the last check without new data; and the recent duration of a batch.
-    Moving { last: Timestamp, batch_millis: u64 },
+    Progressing { last: Timestamp, batch_millis: u64 },
 }
 
 #[cfg(test)]
@@ -270,7 +270,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_is_complete_up_to_the_last_full_stretch() {
+    fn partitions_are_complete_up_to_the_last_full_interval() {
         let up_to = |every, at: &str| {
             let completes = Completes { every, outputs: Vec::new() };
             completes.up_to(at.parse().unwrap()).map(|it| it.to_string())

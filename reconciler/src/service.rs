@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use crate::assets::Assets;
 use crate::reconcile::ContinuousJobs;
 use crate::registry::Registry;
-use control::Control;
+use control::ControlService;
 
 /// Options of the control plane.
 #[derive(Debug, Clone)]
@@ -59,7 +59,7 @@ const MESSAGE_OVERHEAD: usize = 256 << 10;
 pub fn add(services: Services, registry: Arc<dyn Registry>, options: Options) -> Services {
     let Options { limits, clock } = options;
     let largest = limits.body.saturating_add(MESSAGE_OVERHEAD);
-    let control = ControlServer::new(Control { registry, limits, clock });
+    let control = ControlServer::new(ControlService { registry, limits, clock });
     services.with(control.max_decoding_message_size(largest))
 }
 
@@ -70,5 +70,5 @@ pub fn add_jobs(services: Services, jobs: Arc<dyn ContinuousJobs>, clock: fn() -
 
 /// Adds the service of assets.
 pub fn add_assets(services: Services, assets: Arc<dyn Assets>, clock: fn() -> Timestamp) -> Services {
-    services.with(AssetsServer::new(assets::Assets { assets, clock }))
+    services.with(AssetsServer::new(assets::AssetsService { assets, clock }))
 }

@@ -7,9 +7,9 @@ use dcp_compiler::compile::{Compiler, Goal, PROJECT_FILE};
 use dcp_compiler::project::Project;
 use dcp_model::primitive::{Kind, Primitive};
 use dcp_objects::object_store::memory::InMemory;
-use dcp_reconciler::apply::{self, Step, Target, Who, apply, repair};
+use dcp_reconciler::apply::{self, CommitMetadata, Step, Target, apply, repair};
 use dcp_reconciler::drift;
-use dcp_reconciler::plan::{Concern, Context, Plan, compare};
+use dcp_reconciler::plan::{Context, Inclusion, Plan, compare};
 use dcp_reconciler::publish::DagFolder;
 use dcp_reconciler::registry::memory::Memory;
 use dcp_reconciler::registry::{self, Registry};
@@ -40,22 +40,22 @@ fn of(owner: &str, names: &[&str]) -> Vec<Primitive> {
 
 fn plan(desired: &[Primitive], scope: &Scope) -> Plan {
     let state = State::default();
-    let context = Context { scope: scope.clone(), commit: None, place: &|_, _, _| None };
-    compare(desired, &state, |_, _| Concern::Compared)
+    let context = Context { scope: scope.clone(), commit: None, locate: &|_, _, _| None };
+    compare(desired, &state, |_, _| Inclusion::Compared)
         .plan(&HashMap::new(), &context)
         .expect("nothing has to be read")
 }
 
 /// The slower apply has committed and is about to switch its file when the faster one deletes the workload.
 #[tokio::test]
-async fn what_was_applied_last_is_what_stays() {
+async fn later_commit_wins_over_a_slower_apply() {
     let (registry, scope) = (Memory::default(), Scope::new("shop", None));
-    let dags = DagFolder::over(Arc::new(InMemory::new()), "dags");
+    let dags = DagFolder::with_store(Arc::new(InMemory::new()), "dags");
     let plan = plan(&primitives(), &scope);
     let target = Target { registry: &registry, dags: &dags, scope: &scope };
-    let who = Who { id: "slow".to_owned(), by: "slow".to_owned(), at: Timestamp::UNIX_EPOCH };
+    let metadata = CommitMetadata { id: "slow".to_owned(), by: "slow".to_owned(), at: Timestamp::UNIX_EPOCH };
     let mut serials = Vec::new();
-    let mut tell = |step| {
+    let mut report = |step| {
         if let Step::Committed { serial } = step {
             serials.push(serial);
             let faster = async {
@@ -78,7 +78,7 @@ async fn what_was_applied_last_is_what_stays() {
             assert_eq!(state.unpublished, [0_u64; 0]);
         }
     };
-    let done = apply(target, &plan, &who, &mut tell).await.expect("it is applied");
+    let done = apply(target, &plan, &metadata, &mut report).await.expect("it is applied");
     assert_eq!((serials, done.written), (vec![1], 1));
     let state = registry.state(&scope).await.expect("it is there");
     assert!(state.entries.keys().all(|address| address.kind != Kind::Orchestrator));
@@ -89,9 +89,9 @@ async fn planned(target: Target<'_>, desired: &[Primitive], commit: Option<&str>
     let Target { registry, scope, dags: _ } = target;
     let state = registry.state(scope).await.expect("it is there");
     let commit = commit.map(str::to_owned);
-    let context = Context { scope: scope.clone(), commit, place: &|_, _, _| None };
-    let comparison = compare(desired, &state, |_, _| Concern::Compared);
-    let wanted = comparison.wanted();
+    let context = Context { scope: scope.clone(), commit, locate: &|_, _, _| None };
+    let comparison = compare(desired, &state, |_, _| Inclusion::Compared);
+    let wanted = comparison.needed_bodies();
     let texts = registry.bodies(scope, &wanted).await.expect("they are there");
     comparison.plan(&wanted.into_iter().zip(texts).collect(), &context).expect("it can be read")
 }
@@ -99,7 +99,7 @@ async fn planned(target: Target<'_>, desired: &[Primitive], commit: Option<&str>
 /// Each apply repairs leftovers and then publishes its own files to the same disk, like the command. An apply based on
 /// an outdated commit is rejected; no other error may occur.
 #[test]
-fn many_applies_at_once_do_not_remove_what_another_one_stages() {
+fn concurrent_applies_keep_the_staged_files_of_others() {
     const APPLIES: usize = 8;
     const ROUNDS: usize = 40;
     let folder = tempfile::tempdir().expect("a folder can be made");
@@ -108,15 +108,15 @@ fn many_applies_at_once_do_not_remove_what_another_one_stages() {
     let apply_once = |id: String, desired: &[Primitive]| {
         let dags = DagFolder::open("dags", folder.path()).expect("it can be opened");
         let target = Target { registry: &registry, dags: &dags, scope: &scope };
-        let who = Who { id, by: "t".to_owned(), at: Timestamp::UNIX_EPOCH };
+        let metadata = CommitMetadata { id, by: "t".to_owned(), at: Timestamp::UNIX_EPOCH };
         runtime().block_on(async {
             let state = registry.state(&scope).await.expect("it is there");
             repair(target, &state).await.expect("what is there can be repaired");
             let plan = planned(target, desired, None).await;
-            match apply(target, &plan, &who, &mut |_| {}).await {
+            match apply(target, &plan, &metadata, &mut |_| {}).await {
                 Ok(_) => 1,
                 Err(apply::Error::Registry(registry::Error::Moved(_))) => 0,
-                Err(error) => panic!("{}: {error}", who.id),
+                Err(error) => panic!("{}: {error}", metadata.id),
             }
         })
     };
@@ -147,16 +147,16 @@ fn many_applies_at_once_do_not_remove_what_another_one_stages() {
 }
 
 /// A registry and a DAG folder for a sequence of applies.
-struct Place {
+struct Fixture {
     registry: Memory,
     dags: DagFolder,
     scope: Scope,
     applied: usize,
 }
 
-impl Place {
+impl Fixture {
     fn new() -> Self {
-        let dags = DagFolder::over(Arc::new(InMemory::new()), "dags");
+        let dags = DagFolder::with_store(Arc::new(InMemory::new()), "dags");
         Self { registry: Memory::default(), dags, scope: Scope::new("shop", None), applied: 0 }
     }
 
@@ -175,8 +175,12 @@ impl Place {
     async fn apply(&mut self, desired: &[Primitive], commit: Option<&str>) {
         let plan = self.planned(desired, commit).await;
         self.applied += 1;
-        let who = Who { id: format!("a{}", self.applied), by: "t".to_owned(), at: Timestamp::UNIX_EPOCH };
-        apply(self.target(), &plan, &who, &mut |_| {}).await.expect("it is applied");
+        let metadata = CommitMetadata {
+            id: format!("a{}", self.applied),
+            by: "t".to_owned(),
+            at: Timestamp::UNIX_EPOCH,
+        };
+        apply(self.target(), &plan, &metadata, &mut |_| {}).await.expect("it is applied");
         let found = drift::find(self.target(), &self.state().await).await.expect("it can be read");
         assert_eq!(found.drifts, [], "what was just applied is as applied");
     }
@@ -185,16 +189,20 @@ impl Place {
     async fn crash(&mut self, desired: &[Primitive], commit: Option<&str>) {
         let plan = self.planned(desired, commit).await;
         self.applied += 1;
-        let who = Who { id: format!("a{}", self.applied), by: "t".to_owned(), at: Timestamp::UNIX_EPOCH };
-        let (told, killed) = tokio::sync::oneshot::channel();
-        let mut told = Some(told);
-        let mut tell = |step| {
+        let metadata = CommitMetadata {
+            id: format!("a{}", self.applied),
+            by: "t".to_owned(),
+            at: Timestamp::UNIX_EPOCH,
+        };
+        let (committed, killed) = tokio::sync::oneshot::channel();
+        let mut committed = Some(committed);
+        let mut report = |step| {
             if matches!(step, Step::Committed { .. }) {
-                let _ = told.take().map(|told| told.send(()));
+                let _ = committed.take().map(|committed| committed.send(()));
                 std::panic::resume_unwind(Box::new("killed"));
             }
         };
-        let work = std::panic::AssertUnwindSafe(apply(self.target(), &plan, &who, &mut tell));
+        let work = std::panic::AssertUnwindSafe(apply(self.target(), &plan, &metadata, &mut report));
         work.catch_unwind().await.expect_err("it is killed");
         killed.await.expect("it was committed");
     }
@@ -215,7 +223,7 @@ impl Place {
 
 /// The scope in a DAG equals the scope that the command uses for the same target.
 #[test]
-fn a_scope_has_one_name() {
+fn scope_in_a_dag_equals_that_of_the_command() {
     let text = "project: shop\ntargets: {dev: {default: true}, prod: {}}\n";
     for target in [None, Some("dev"), Some("prod")] {
         let project = Project::read(PROJECT_FILE, text, target).0.expect("it is fine");
@@ -228,30 +236,30 @@ fn a_scope_has_one_name() {
 const HASH: &str = "1a2b3c4d5e6f708192a3b4c5d6e7f8091a2b3c4d";
 
 #[tokio::test]
-async fn a_dag_says_as_what_it_is_applied() {
-    let mut place = Place::new();
-    place.apply(&of("o", &["a", "b"]), Some(HASH)).await;
-    assert_eq!(place.stamp("a").await, "- revision: 1, commit 1a2b3c4d5e6f");
+async fn dag_has_its_revision_and_commit() {
+    let mut fixture = Fixture::new();
+    fixture.apply(&of("o", &["a", "b"]), Some(HASH)).await;
+    assert_eq!(fixture.stamp("a").await, "- revision: 1, commit 1a2b3c4d5e6f");
     // Only a changed workload gets the new commit.
-    place.apply(&[of("p", &["a"]), of("o", &["b"])].concat(), Some("release-2")).await;
-    assert_eq!(place.stamp("a").await, "- revision: 2, commit release-2");
-    assert_eq!(place.stamp("b").await, "- revision: 1, commit 1a2b3c4d5e6f");
+    fixture.apply(&[of("p", &["a"]), of("o", &["b"])].concat(), Some("release-2")).await;
+    assert_eq!(fixture.stamp("a").await, "- revision: 2, commit release-2");
+    assert_eq!(fixture.stamp("b").await, "- revision: 1, commit 1a2b3c4d5e6f");
     // A commit with characters that names don't have is left out.
-    place.apply(&of("q", &["b"]), Some("\"); import os")).await;
-    assert_eq!(place.stamp("b").await, "- revision: 2");
+    fixture.apply(&of("q", &["b"]), Some("\"); import os")).await;
+    assert_eq!(fixture.stamp("b").await, "- revision: 2");
     // A workload that was deleted before continues its revision numbers, which only the commit reveals; a new one
     // begins at 1.
-    place.apply(&of("q", &["a", "b", "c"]), None).await;
-    assert_eq!(place.stamp("a").await, "- revision: 4");
-    assert_eq!(place.stamp("c").await, "- revision: 1");
+    fixture.apply(&of("q", &["a", "b", "c"]), None).await;
+    assert_eq!(fixture.stamp("a").await, "- revision: 4");
+    assert_eq!(fixture.stamp("c").await, "- revision: 1");
 }
 
 #[tokio::test]
-async fn what_a_crash_left_is_repaired_to_the_same_bytes() {
-    let (mut one, mut other) = (Place::new(), Place::new());
-    for place in [&mut one, &mut other] {
-        place.apply(&of("o", &["a", "b"]), Some(HASH)).await;
-        place.apply(&of("o", &["b"]), Some(HASH)).await;
+async fn repair_after_a_crash_writes_the_same_bytes() {
+    let (mut one, mut other) = (Fixture::new(), Fixture::new());
+    for fixture in [&mut one, &mut other] {
+        fixture.apply(&of("o", &["a", "b"]), Some(HASH)).await;
+        fixture.apply(&of("o", &["b"]), Some(HASH)).await;
     }
     let last = of("p", &["a", "b"]);
     one.apply(&last, Some("release-3")).await;
@@ -269,20 +277,20 @@ async fn what_a_crash_left_is_repaired_to_the_same_bytes() {
 
 /// Repair restores the revision and commit of each file, even if its commit is much older than that of other files.
 #[tokio::test]
-async fn what_was_changed_by_hand_is_put_back_as_it_was() {
-    let mut place = Place::new();
-    place.apply(&of("o", &["a", "b"]), Some(HASH)).await;
+async fn files_changed_by_hand_are_restored() {
+    let mut fixture = Fixture::new();
+    fixture.apply(&of("o", &["a", "b"]), Some(HASH)).await;
     for turn in 0..5 {
         let owner = format!("o{turn}");
-        place.apply(&[of("o", &["a"]), of(&owner, &["b"])].concat(), Some(&format!("turn-{turn}"))).await;
+        fixture.apply(&[of("o", &["a"]), of(&owner, &["b"])].concat(), Some(&format!("turn-{turn}"))).await;
     }
-    let before = place.file("a").await;
+    let before = fixture.file("a").await;
     let by_hand = before.replace("commit 1a2b3c4d5e6f", "commit 000000000000");
     let file = dcp_reconciler::publish::File { name: "d__a.py".to_owned(), content: by_hand };
-    place.dags.put(&[file]).await.expect("it can be written");
-    let found = drift::find(place.target(), &place.state().await).await.expect("it can be read");
+    fixture.dags.put(&[file]).await.expect("it can be written");
+    let found = drift::find(fixture.target(), &fixture.state().await).await.expect("it can be read");
     assert_eq!(found.drifts.len(), 1, "{:?}", found.drifts);
-    drift::repair(place.target(), &found).await.expect("it can be repaired");
-    assert_eq!(place.file("a").await, before);
-    assert_eq!(place.stamp("b").await, "- revision: 6, commit turn-4");
+    drift::repair(fixture.target(), &found).await.expect("it can be repaired");
+    assert_eq!(fixture.file("a").await, before);
+    assert_eq!(fixture.stamp("b").await, "- revision: 6, commit turn-4");
 }

@@ -30,7 +30,7 @@ impl Dice {
 
 /// Behaviour of the executions of a build.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Nature {
+enum Behavior {
     Good,
     /// Fails at once; another attempt may succeed if it is retryable.
     Fails {
@@ -63,19 +63,19 @@ struct End {
 
 /// The Runner, and the state that last wrote to each checkpoint.
 #[derive(Default)]
-struct World {
+struct SimulatedRunner {
     executions: Vec<Execution>,
     checkpoints: BTreeMap<Option<String>, u64>,
-    natures: BTreeMap<u64, Nature>,
+    behaviors: BTreeMap<u64, Behavior>,
     /// Submits that have not reached the Runner yet, though their sender has stopped waiting.
     late: Vec<Run>,
     resets: usize,
-    strays: usize,
+    orphans_seen: usize,
     /// The number of runs of services that were started.
     services: usize,
 }
 
-impl World {
+impl SimulatedRunner {
     fn alive(&self) -> impl Iterator<Item = (usize, &Execution)> {
         self.executions.iter().enumerate().filter(|(_, it)| it.end.is_none())
     }
@@ -104,12 +104,12 @@ impl World {
 
     fn stop(&mut self, id: &str, dice: &mut Dice) {
         let at: usize = id.parse().expect("it is one of these");
-        let patience = dice.roll(3);
-        self.executions[at].stopping.get_or_insert(patience);
+        let steps_left = dice.roll(3);
+        self.executions[at].stopping.get_or_insert(steps_left);
     }
 
     /// Starts a continuous job by hand if nothing runs.
-    fn meddle(&mut self, version: Version, now: Timestamp) {
+    fn start_by_hand(&mut self, version: Version, now: Timestamp) {
         if self.alive().next().is_none() {
             let token = (0, u64::MAX - self.executions.len() as u64);
             let (end, stopping, foreign) = (None, Some(20), true);
@@ -118,22 +118,22 @@ impl World {
     }
 
     /// Advances live executions, and may deliver a late submit.
-    fn live(&mut self, now: Timestamp, dice: &mut Dice, faults: bool) {
+    fn advance(&mut self, now: Timestamp, dice: &mut Dice, faults: bool) {
         if !self.late.is_empty() && (!faults || dice.once_in(8)) {
             let run = self.late.remove(0);
             let _ = self.submit(&run, now);
         }
         for it in self.executions.iter_mut().filter(|it| it.end.is_none()) {
-            let nature = self.natures.get(&it.version.build).copied().unwrap_or(Nature::Good);
+            let behavior = self.behaviors.get(&it.version.build).copied().unwrap_or(Behavior::Good);
             let end = |succeeded, why, retryable| Some(End { succeeded, why, retryable });
-            if let Some(patience) = &mut it.stopping {
-                match patience {
+            if let Some(steps_left) = &mut it.stopping {
+                match steps_left {
                     0 => it.end = end(true, "it was asked to stop", true),
-                    _ => *patience -= 1,
+                    _ => *steps_left -= 1,
                 }
-            } else if let Nature::Fails { retryable } = nature {
+            } else if let Behavior::Fails { retryable } = behavior {
                 it.end = end(false, "it always fails", retryable);
-            } else if nature == Nature::Ends {
+            } else if behavior == Behavior::Ends {
                 it.end = end(true, "it is done", true);
             } else if faults && dice.once_in(30) {
                 it.end = end(dice.once_in(4), "it was killed", true);
@@ -145,7 +145,7 @@ impl World {
     fn orphan(&mut self, run: Option<&Run>) -> Option<String> {
         let number = run.map(|run| run.number);
         let found = self.alive().find(|(_, it)| !it.foreign && Some(it.token.1) != number)?.0;
-        self.strays += 1;
+        self.orphans_seen += 1;
         Some(found.to_string())
     }
 
@@ -156,11 +156,11 @@ impl World {
             return RunStatus::Ended { succeeded: *succeeded, why: (*why).to_owned(), retryable: *retryable };
         }
         let age = now.duration_since(it.begun);
-        let health = match self.natures.get(&it.version.build) {
+        let health = match self.behaviors.get(&it.version.build) {
             _ if age < SignedDuration::from_secs(2) => Health::Pending,
             _ if it.version.is_service() => Health::Silent { since: it.begun + SignedDuration::from_secs(2) },
-            Some(Nature::Hangs) => Health::Starting,
-            _ => Health::Moving { last: now, batch_millis: 100 },
+            Some(Behavior::Hangs) => Health::Starting,
+            _ => Health::Progressing { last: now, batch_millis: 100 },
         };
         RunStatus::Alive { health }
     }
@@ -222,22 +222,22 @@ struct Reconciler {
 
 impl Reconciler {
     /// Observes, decides, stores and acts once. With faults, it may die in between, and responses may be lost.
-    fn turn(
+    fn step(
         &mut self,
-        world: &mut World,
+        runner: &mut SimulatedRunner,
         asked: (&Option<Desired>, &Requested),
         now: Timestamp,
         dice: &mut Dice,
         faults: bool,
     ) -> Decision {
-        let told = world.seen(self.state.run.as_ref(), now);
+        let actual = runner.seen(self.state.run.as_ref(), now);
         let unknown = faults && dice.once_in(15);
         let seen = match self.answer.take() {
             _ if unknown => RunStatus::Unknown,
-            Some(answer) if told == RunStatus::Nothing && self.state.run.is_some() => answer,
-            _ => told,
+            Some(answer) if actual == RunStatus::Nothing && self.state.run.is_some() => answer,
+            _ => actual,
         };
-        let orphan = world.orphan(self.state.run.as_ref());
+        let orphan = runner.orphan(self.state.run.as_ref());
         let observed = Observed { run: seen, orphan: orphan.filter(|_| !unknown) };
         let decision = decide(asked.0.as_ref(), asked.1, &self.state, &observed, now, 7);
         let mut dies = || faults && dice.once_in(12);
@@ -249,11 +249,11 @@ impl Reconciler {
             return decision;
         }
         let lost = dies();
-        match &decision.act {
+        match &decision.effect {
             None => {}
-            Some(Effect::Start(run)) if faults && dice.once_in(10) => world.late.push(run.clone()),
+            Some(Effect::Start(run)) if faults && dice.once_in(10) => runner.late.push(run.clone()),
             Some(Effect::Start(run)) => {
-                let answer = world.submit(run, now);
+                let answer = runner.submit(run, now);
                 if !lost {
                     match answer {
                         Ok(id) => {
@@ -264,14 +264,14 @@ impl Reconciler {
                     }
                 }
             }
-            Some(Effect::Stop { execution }) => world.stop(execution, dice),
+            Some(Effect::Stop { execution }) => runner.stop(execution, dice),
         }
         decision
     }
 }
 
 /// A user who changes the job at random.
-struct Owner {
+struct User {
     revision: u64,
     current: Option<Desired>,
     last: (u64, u64),
@@ -281,8 +281,8 @@ struct Owner {
     changes: usize,
 }
 
-impl Owner {
-    fn act(&mut self, world: &mut World, dice: &mut Dice) {
+impl User {
+    fn change(&mut self, runner: &mut SimulatedRunner, dice: &mut Dice) {
         self.changes += 1;
         self.revision += 1;
         let (mut build, mut state) = self.last;
@@ -307,14 +307,14 @@ impl Owner {
         }
         if build == self.revision {
             self.service = dice.once_in(3);
-            let nature = match dice.roll(7) {
-                0 => Nature::Fails { retryable: true },
-                1 => Nature::Fails { retryable: false },
-                2 => Nature::Ends,
-                3 if !self.service => Nature::Hangs,
-                _ => Nature::Good,
+            let behavior = match dice.roll(7) {
+                0 => Behavior::Fails { retryable: true },
+                1 => Behavior::Fails { retryable: false },
+                2 => Behavior::Ends,
+                3 if !self.service => Behavior::Hangs,
+                _ => Behavior::Good,
             };
-            world.natures.insert(build, nature);
+            runner.behaviors.insert(build, behavior);
         }
         self.last = (build, state);
         let mut new = desired(match self.service {
@@ -332,100 +332,104 @@ impl Owner {
 }
 
 /// Checks that at most one execution is alive at each checkpoint.
-fn alone(world: &World) {
-    let alive: Vec<_> = world.alive().collect();
+fn assert_exclusive(runner: &SimulatedRunner) {
+    let alive: Vec<_> = runner.alive().collect();
     let keys: BTreeSet<_> = alive.iter().map(|(_, it)| &it.version.checkpoint).collect();
     assert_eq!(alive.len(), keys.len(), "{alive:#?}");
 }
 
-fn simulate(seed: u64) -> (World, Reconciler) {
+fn simulate(seed: u64) -> (SimulatedRunner, Reconciler) {
     let mut dice = Dice(StdRng::seed_from_u64(seed));
-    let (mut world, mut now) = (World::default(), start_time());
-    let mut keeper = Reconciler { state: JobState::default(), answer: None };
+    let (mut runner, mut now) = (SimulatedRunner::default(), start_time());
+    let mut reconciler = Reconciler { state: JobState::default(), answer: None };
     let (requested, service) = (Requested::default(), false);
-    let mut owner = Owner { revision: 0, current: None, last: (0, 0), service, requested, changes: 0 };
+    let mut user = User { revision: 0, current: None, last: (0, 0), service, requested, changes: 0 };
     for _ in 0..dice.roll(120) {
         if dice.once_in(12) {
-            owner.act(&mut world, &mut dice);
+            user.change(&mut runner, &mut dice);
         }
-        if let Some(current) = owner.current.as_ref().filter(|_| dice.once_in(20)) {
-            world.meddle(current.version.clone(), now);
+        if let Some(current) = user.current.as_ref().filter(|_| dice.once_in(20)) {
+            runner.start_by_hand(current.version.clone(), now);
         }
-        let asked = (&owner.current.clone(), &owner.requested.clone());
-        keeper.turn(&mut world, asked, now, &mut dice, true);
-        world.live(now, &mut dice, true);
-        alone(&world);
+        let asked = (&user.current.clone(), &user.requested.clone());
+        reconciler.step(&mut runner, asked, now, &mut dice, true);
+        runner.advance(now, &mut dice, true);
+        assert_exclusive(&runner);
         let jump = if dice.once_in(10) { dice.roll(400) } else { dice.roll(8) };
         now += SignedDuration::from_secs(i64::try_from(jump).expect("it is small"));
     }
     // From here on, there are no faults and no changes.
-    let asked = (&owner.current.clone(), &owner.requested.clone());
-    let nature = owner.current.as_ref().and_then(|it| world.natures.get(&it.version.build));
-    let bad = nature.is_some_and(|it| *it != Nature::Good);
-    let (mut last, failed_before) = (None, keeper.state.failures);
+    let asked = (&user.current.clone(), &user.requested.clone());
+    let behavior = user.current.as_ref().and_then(|it| runner.behaviors.get(&it.version.build));
+    let bad = behavior.is_some_and(|it| *it != Behavior::Good);
+    let (mut last, failed_before) = (None, reconciler.state.failures);
     for _ in 0..3_000 {
-        let decision = keeper.turn(&mut world, asked, now, &mut dice, false);
-        world.live(now, &mut dice, false);
-        alone(&world);
+        let decision = reconciler.step(&mut runner, asked, now, &mut dice, false);
+        runner.advance(now, &mut dice, false);
+        assert_exclusive(&runner);
         // The decision must set a wake time if it needs one; otherwise the next cycle is an hour later.
         let next = decision.wake.unwrap_or(now + SignedDuration::from_secs(3_600));
-        let busy = decision.act.is_some() || keeper.answer.is_some();
+        let busy = decision.effect.is_some() || reconciler.answer.is_some();
         now = if busy {
             now + SignedDuration::from_secs(1)
         } else {
             next.max(now + SignedDuration::from_secs(1))
         };
-        let settled = decision.act.is_none() && last.as_ref() == Some(&decision.condition);
+        let settled = decision.effect.is_none() && last.as_ref() == Some(&decision.condition);
         last = Some(decision.condition.clone());
         let waits = matches!(
             decision.condition,
             Condition::Starting | Condition::BackingOff { .. } | Condition::Held { .. }
-        ) || !world.late.is_empty()
-            || world.orphan(keeper.state.run.as_ref()).is_some();
-        let left_alone = matches!(decision.condition, Condition::BackingOff { .. });
+        ) || !runner.late.is_empty()
+            || runner.orphan(reconciler.state.run.as_ref()).is_some();
+        let backs_off = matches!(decision.condition, Condition::BackingOff { .. });
         // The policy may have changed after earlier failures. The new policy applies at the next failure.
-        let hopeless = bad && keeper.state.failures > failed_before.max(6) && left_alone;
+        let hopeless = bad && reconciler.state.failures > failed_before.max(6) && backs_off;
         if hopeless || (settled && !waits) {
             break;
         }
     }
-    converged(&world, &keeper, &owner, last.expect("it was decided"));
-    (world, keeper)
+    assert_converged(&runner, &reconciler, &user, last.expect("it was decided"));
+    (runner, reconciler)
 }
 
-fn converged(world: &World, keeper: &Reconciler, owner: &Owner, condition: Condition) {
-    let alive: Vec<&Execution> = world.alive().map(|(_, it)| it).filter(|it| !it.foreign).collect();
-    let Some(current) = owner.current.as_ref().filter(|it| !it.paused && !owner.requested.paused) else {
+fn assert_converged(runner: &SimulatedRunner, reconciler: &Reconciler, user: &User, condition: Condition) {
+    let alive: Vec<&Execution> = runner.alive().map(|(_, it)| it).filter(|it| !it.foreign).collect();
+    let Some(current) = user.current.as_ref().filter(|it| !it.paused && !user.requested.paused) else {
         assert_eq!(alive.len(), 0, "nothing is to run");
-        let gone = if owner.current.is_some() { Condition::Paused } else { Condition::Gone };
+        let gone = if user.current.is_some() { Condition::Paused } else { Condition::Deleted };
         assert_eq!(condition, gone);
         return;
     };
-    let nature = world.natures.get(&current.version.build).copied().unwrap_or(Nature::Good);
-    if nature == Nature::Good && keeper.state.given_up.is_none() {
-        assert_eq!(condition, Condition::Healthy, "{:#?}", keeper.state);
+    let behavior = runner.behaviors.get(&current.version.build).copied().unwrap_or(Behavior::Good);
+    if behavior == Behavior::Good && reconciler.state.given_up.is_none() {
+        assert_eq!(condition, Condition::Healthy, "{:#?}", reconciler.state);
         assert_eq!((alive.len(), alive[0].version.build), (1, current.version.build));
         return;
     }
-    match (&keeper.state.given_up, current.on_unhealthy) {
+    match (&reconciler.state.given_up, current.on_unhealthy) {
         (Some(_), OnUnhealthy::Rollback) => {
-            assert_eq!(condition, Condition::Healthy, "{:#?}", keeper.state);
+            assert_eq!(condition, Condition::Healthy, "{:#?}", reconciler.state);
             assert_ne!(alive[0].version.build, current.version.build);
         }
         (Some(_), OnUnhealthy::Pause) => assert_eq!((alive.len(), condition), (0, Condition::Paused)),
-        (Some(_), OnUnhealthy::Keep) => unreachable!("it is to be state"),
+        (Some(_), OnUnhealthy::Keep) => unreachable!("the policy keeps the build"),
         // The job is restarted with growing backoff, and its failure is reported.
         (None, policy) => {
             let none_healthy =
-                keeper.state.healthy.as_ref().is_none_or(|it| it.build == current.version.build);
-            assert!(policy == OnUnhealthy::Keep || none_healthy, "{:#?}", keeper.state);
-            assert!(keeper.state.failures > 1 && keeper.state.failure.is_some(), "{:#?}", keeper.state);
+                reconciler.state.healthy.as_ref().is_none_or(|it| it.build == current.version.build);
+            assert!(policy == OnUnhealthy::Keep || none_healthy, "{:#?}", reconciler.state);
+            assert!(
+                reconciler.state.failures > 1 && reconciler.state.failure.is_some(),
+                "{:#?}",
+                reconciler.state
+            );
         }
     }
 }
 
 #[test]
-fn a_job_is_kept_whatever_happens() {
+fn a_job_converges_after_random_faults_and_changes() {
     if let Some(seed) = std::env::var("DCP_SEED").ok().and_then(|seed| seed.parse().ok()) {
         simulate(seed);
         return;
@@ -433,19 +437,20 @@ fn a_job_is_kept_whatever_happens() {
     let mut sums = [0; 5];
     for seed in 0..50_000 {
         let outcome = std::panic::catch_unwind(|| {
-            let (world, keeper) = simulate(seed);
-            let given_up = usize::from(keeper.state.given_up.is_some());
-            [world.executions.len(), world.resets, given_up, world.strays, world.services]
+            let (runner, reconciler) = simulate(seed);
+            let given_up = usize::from(reconciler.state.given_up.is_some());
+            [runner.executions.len(), runner.resets, given_up, runner.orphans_seen, runner.services]
         });
         let Ok(counts) = outcome else { panic!("the seed {seed} fails: DCP_SEED={seed}") };
         sums = std::array::from_fn(|at| sums[at] + counts[at]);
     }
-    let [starts, resets, given_up, strays, services] = sums;
+    let [starts, resets, given_up, orphans_seen, services] = sums;
     println!(
-        "50000 seeds: {starts} starts, {strays} looks at what was astray, {resets} checkpoints set aside,"
+        "50000 seeds: {starts} starts, {orphans_seen} observations of orphans, {resets} checkpoints set aside,"
     );
     println!("{services} starts of services, {given_up} revisions given up at the end");
-    let enough = starts > 150_000 && resets > 8_000 && given_up > 5_000 && strays > 100 && services > 30_000;
+    let enough =
+        starts > 150_000 && resets > 8_000 && given_up > 5_000 && orphans_seen > 100 && services > 30_000;
     assert!(enough, "{sums:?}: too little happens");
 }
 
@@ -461,9 +466,9 @@ fn healthy() -> (JobState, Timestamp) {
     );
     let mut state = started.state;
     state.run.as_mut().expect("it is started").execution = Some("one".to_owned());
-    let seen = RunStatus::Alive { health: Health::Moving { last: now, batch_millis: 100 } };
+    let seen = RunStatus::Alive { health: Health::Progressing { last: now, batch_millis: 100 } };
     let decision = decide_of(Some(&desired(version(1, 1, 1))), &Requested::default(), &state, &seen, now);
-    assert_eq!((decision.act, decision.condition), (None, Condition::Healthy));
+    assert_eq!((decision.effect, decision.condition), (None, Condition::Healthy));
     (decision.state, now)
 }
 
@@ -478,18 +483,18 @@ fn service_is_healthy_once_its_driver_has_run_and_restarts_whenever_it_ends() {
     assert_eq!((early.condition, early.wake), (Condition::Starting, Some(after(5 + STABLE_AFTER))));
     assert_eq!(early.state.healthy, None);
     let stable = decide_of(Some(&one), &requested, &state, &running, after(5 + STABLE_AFTER));
-    assert_eq!((stable.act, stable.condition), (None, Condition::Healthy));
+    assert_eq!((stable.effect, stable.condition), (None, Condition::Healthy));
     assert_eq!(stable.state.healthy, Some(service(1, 1)));
     // A service has no progress to check: it stays healthy as long as its driver runs.
     let later = decide_of(Some(&one), &requested, &stable.state, &running, after(100_000));
-    assert_eq!((later.act, later.wake, later.condition), (None, None, Condition::Healthy));
+    assert_eq!((later.effect, later.wake, later.condition), (None, None, Condition::Healthy));
     for (succeeded, why) in [(true, "it ended by itself"), (false, "exit code 3")] {
         let ended = RunStatus::Ended { succeeded, why: why.to_owned(), retryable: false };
         let failed = decide_of(Some(&one), &requested, &stable.state, &ended, after(200_000));
         let Condition::BackingOff { until } = failed.condition else { panic!("{:?}", failed.condition) };
         assert_eq!((failed.state.failure.as_deref(), &failed.state.given_up), (Some(why), &None));
         let again = decide_of(Some(&one), &requested, &failed.state, &RunStatus::Nothing, until);
-        assert!(matches!(&again.act, Some(Effect::Start(run)) if run.number == 2), "{again:?}");
+        assert!(matches!(&again.effect, Some(Effect::Start(run)) if run.number == 2), "{again:?}");
     }
     // A driver that is not running in time is stopped, like that of a stream.
     let pending = RunStatus::Alive { health: Health::Pending };
@@ -498,10 +503,10 @@ fn service_is_healthy_once_its_driver_has_run_and_restarts_whenever_it_ends() {
 }
 
 #[test]
-fn service_that_keeps_ending_gives_way_to_the_last_healthy_revision() {
+fn service_that_keeps_ending_is_rolled_back() {
     let (state, now) = healthy();
     let (two, requested) = (desired(service(2, 2)), Requested::default());
-    let moving = RunStatus::Alive { health: Health::Moving { last: now, batch_millis: 100 } };
+    let moving = RunStatus::Alive { health: Health::Progressing { last: now, batch_millis: 100 } };
     let stopping = decide_of(Some(&two), &requested, &state, &moving, now).state;
     let drained = RunStatus::Ended { succeeded: true, why: String::new(), retryable: true };
     let mut state = decide_of(Some(&two), &requested, &stopping, &drained, now).state;
@@ -522,39 +527,39 @@ fn service_that_keeps_ending_gives_way_to_the_last_healthy_revision() {
 }
 
 #[test]
-fn nothing_restarts_without_a_cause() {
+fn an_unchanged_build_is_not_restarted() {
     let (state, now) = healthy();
-    let seen = RunStatus::Alive { health: Health::Moving { last: now, batch_millis: 100 } };
+    let seen = RunStatus::Alive { health: Health::Progressing { last: now, batch_millis: 100 } };
     // Only the revision differs, as after an edit that changes no build.
     let decision = decide_of(Some(&desired(version(2, 1, 1))), &Requested::default(), &state, &seen, now);
-    assert_eq!((decision.act, decision.events), (None, vec![]));
+    assert_eq!((decision.effect, decision.events), (None, vec![]));
     assert_eq!(decision.state.run.unwrap().version.revision, 2);
     let again = decide_of(Some(&desired(version(1, 1, 1))), &Requested::default(), &state, &seen, now);
-    assert_eq!((again.state == state, again.act), (true, None), "in the steady state nothing is written");
+    assert_eq!((again.state == state, again.effect), (true, None), "in the steady state nothing is written");
 }
 
 #[test]
-fn what_never_gets_to_run_is_decided_about_when_its_time_is_over() {
+fn a_run_that_never_starts_is_stopped_at_the_start_timeout() {
     let (requested, now) = (Requested::default(), start_time());
     let desired = desired(version(1, 1, 1));
     let started = decide_of(Some(&desired), &requested, &JobState::default(), &RunStatus::Nothing, now);
     let late = now + SignedDuration::from_secs(60);
     // Nothing else wakes the reconciler while the Runner reports the same phase, so the decision must set the timeout.
-    assert_eq!((started.act.is_some(), started.wake), (true, Some(late)));
+    assert_eq!((started.effect.is_some(), started.wake), (true, Some(late)));
     // The response was lost until after the timeout.
     let asked = decide_of(Some(&desired), &requested, &started.state, &RunStatus::Nothing, late);
-    assert_eq!((asked.act, asked.wake), (started.act, Some(late + SignedDuration::from_secs(1))));
+    assert_eq!((asked.effect, asked.wake), (started.effect, Some(late + SignedDuration::from_secs(1))));
     let mut state = started.state;
     state.run.as_mut().expect("it is started").execution = Some("one".to_owned());
     let seen = RunStatus::Alive { health: Health::Pending };
     let decision = decide_of(Some(&desired), &requested, &state, &seen, late);
-    assert_eq!(decision.act, Some(Effect::Stop { execution: "one".to_owned() }));
+    assert_eq!(decision.effect, Some(Effect::Stop { execution: "one".to_owned() }));
 }
 
 #[test]
-fn each_cause_of_a_stop_is_told() {
+fn each_reason_to_stop_is_reported() {
     let (state, now) = healthy();
-    let seen = RunStatus::Alive { health: Health::Moving { last: now, batch_millis: 100 } };
+    let seen = RunStatus::Alive { health: Health::Progressing { last: now, batch_millis: 100 } };
     let one = desired(version(1, 1, 1));
     let paused = Desired { paused: true, ..one.clone() };
     let requests = |paused, restarts| Requested { paused, restarts };
@@ -567,7 +572,7 @@ fn each_cause_of_a_stop_is_told() {
     ];
     for (desired, requested, why) in cases {
         let decision = decide_of(desired.as_ref(), &requested, &state, &seen, now);
-        assert_eq!(decision.act, Some(Effect::Stop { execution: "one".to_owned() }), "{why:?}");
+        assert_eq!(decision.effect, Some(Effect::Stop { execution: "one".to_owned() }), "{why:?}");
         assert_eq!(decision.condition, Condition::Stopping(why));
         assert_eq!(decision.events.len(), 1);
     }
@@ -578,19 +583,19 @@ fn each_cause_of_a_stop_is_told() {
 }
 
 #[test]
-fn a_failure_backs_off_and_a_new_revision_does_not_wait_for_it() {
+fn a_failure_backs_off_and_a_new_revision_starts_at_once() {
     let (state, now) = healthy();
-    let ended = RunStatus::Ended { succeeded: false, why: "out of stored".to_owned(), retryable: true };
+    let ended = RunStatus::Ended { succeeded: false, why: "out of memory".to_owned(), retryable: true };
     let failed = decide_of(Some(&desired(version(1, 1, 1))), &Requested::default(), &state, &ended, now);
     let Condition::BackingOff { until } = failed.condition else { panic!("{:?}", failed.condition) };
-    assert_eq!((failed.act, failed.wake, failed.state.failures), (None, Some(until), 1));
-    assert_eq!(failed.events, ["run 1 of revision 1 failed: out of stored"]);
+    assert_eq!((failed.effect, failed.wake, failed.state.failures), (None, Some(until), 1));
+    assert_eq!(failed.events, ["run 1 of revision 1 failed: out of memory"]);
     let restart = Requested { restarts: 1, paused: false };
     for (desired, requested) in
         [(desired(version(2, 2, 1)), Requested::default()), (desired(version(1, 1, 1)), restart)]
     {
         let next = decide_of(Some(&desired), &requested, &failed.state, &RunStatus::Nothing, now);
-        assert!(matches!(&next.act, Some(Effect::Start(run)) if run.number == 2), "{next:?}");
+        assert!(matches!(&next.effect, Some(Effect::Start(run)) if run.number == 2), "{next:?}");
     }
 }
 
@@ -598,7 +603,7 @@ fn a_failure_backs_off_and_a_new_revision_does_not_wait_for_it() {
 fn replaced_by_one_that_fails(retryable: bool) -> Decision {
     let (state, now) = healthy();
     let (new, requested) = (desired(version(2, 2, 1)), Requested::default());
-    let moving = RunStatus::Alive { health: Health::Moving { last: now, batch_millis: 100 } };
+    let moving = RunStatus::Alive { health: Health::Progressing { last: now, batch_millis: 100 } };
     let stopping = decide_of(Some(&new), &requested, &state, &moving, now).state;
     let drained = RunStatus::Ended { succeeded: true, why: String::new(), retryable: true };
     let started = decide_of(Some(&new), &requested, &stopping, &drained, now);
@@ -613,7 +618,7 @@ fn replaced_by_one_that_fails(retryable: bool) -> Decision {
 }
 
 #[test]
-fn what_no_restart_can_mend_is_rolled_back_at_once_and_the_rest_has_its_time() {
+fn only_permanent_failures_are_rolled_back_at_once() {
     let back = replaced_by_one_that_fails(false);
     assert_eq!(
         back.events,
@@ -623,12 +628,12 @@ fn what_no_restart_can_mend_is_rolled_back_at_once_and_the_rest_has_its_time() {
             "run 3 of revision 1 is started",
         ]
     );
-    assert!(matches!(&back.act, Some(Effect::Start(run)) if run.version.build == 1), "{back:?}");
+    assert!(matches!(&back.effect, Some(Effect::Start(run)) if run.version.build == 1), "{back:?}");
     // The next revision replaces the run of the fallback revision, and clears the given-up one.
     let (next, now) = (desired(version(3, 3, 1)), start_time());
     let mut state = back.state;
     state.run.as_mut().expect("it is started").execution = Some("three".to_owned());
-    let alive = RunStatus::Alive { health: Health::Moving { last: now, batch_millis: 100 } };
+    let alive = RunStatus::Alive { health: Health::Progressing { last: now, batch_millis: 100 } };
     let replaced = decide_of(Some(&next), &Requested::default(), &state, &alive, now);
     assert_eq!(replaced.condition, Condition::Stopping(Stopping::Replaced));
     assert_eq!(replaced.state.given_up, None);
@@ -639,10 +644,10 @@ fn what_no_restart_can_mend_is_rolled_back_at_once_and_the_rest_has_its_time() {
 }
 
 #[test]
-fn what_is_not_healthy_has_failed_whatever_else_it_is_stopped_for() {
+fn an_unhealthy_run_counts_as_failed_even_if_paused() {
     let (state, now) = healthy();
     let late = now + SignedDuration::from_secs(61);
-    let silent = RunStatus::Alive { health: Health::Moving { last: now, batch_millis: 100 } };
+    let silent = RunStatus::Alive { health: Health::Progressing { last: now, batch_millis: 100 } };
     let ill = decide_of(Some(&desired(version(1, 1, 1))), &Requested::default(), &state, &silent, late).state;
     let paused = Desired { paused: true, ..desired(version(1, 1, 1)) };
     let stopping = decide_of(Some(&paused), &Requested::default(), &ill, &silent, late);
@@ -654,7 +659,7 @@ fn what_is_not_healthy_has_failed_whatever_else_it_is_stopped_for() {
 }
 
 #[test]
-fn it_is_resized_by_a_restart_on_its_checkpoint_and_stays_so() {
+fn a_resize_restarts_on_the_checkpoint_and_is_kept() {
     let scaling = dcp_reconciler::reconcile::Scaling {
         target: 50,
         cool_down: 300,
@@ -674,11 +679,11 @@ fn it_is_resized_by_a_restart_on_its_checkpoint_and_stays_so() {
     let mut stopped = None;
     for second in (0..=600).step_by(15) {
         let now = begun + SignedDuration::from_secs(second);
-        let seen = RunStatus::Alive { health: Health::Moving { last: now, batch_millis: 10_000 } };
+        let seen = RunStatus::Alive { health: Health::Progressing { last: now, batch_millis: 10_000 } };
         let decision = decide_of(Some(&one), &requested, &state, &seen, now);
         assert!(decision.wake.is_some_and(|at| at <= now + SignedDuration::from_secs(15)));
         state = decision.state;
-        if decision.act.is_some() {
+        if decision.effect.is_some() {
             assert_eq!(decision.condition, Condition::Stopping(Stopping::Resized));
             stopped = Some((second, decision.events));
             break;
@@ -697,7 +702,7 @@ fn it_is_resized_by_a_restart_on_its_checkpoint_and_stays_so() {
     let ended =
         RunStatus::Ended { succeeded: false, why: "it was asked to stop".to_owned(), retryable: true };
     let again = decide_of(Some(&one), &requested, &state, &ended, now);
-    let Some(Effect::Start(run)) = &again.act else { panic!("{again:?}") };
+    let Some(Effect::Start(run)) = &again.effect else { panic!("{again:?}") };
     assert_eq!((run.executors, &run.version, again.state.failures), (Some(4), &version(1, 1, 1), 0));
     // Another revision starts with the determined number of executors, within the bounds of its own manifest.
     let mut state = again.state;

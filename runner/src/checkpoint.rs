@@ -6,7 +6,7 @@
 //! everything it depends on is stored beside the checkpoint.
 
 use bytes::Bytes;
-use dcp_objects::{Objects, Seal};
+use dcp_objects::{CompletionMarker, Objects};
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -37,7 +37,7 @@ enum Mark {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
-    Unusable(#[from] dcp_objects::Unusable),
+    Unusable(#[from] dcp_objects::UnusableLocation),
     #[error(transparent)]
     Place(#[from] dcp_objects::Error),
     #[error("`{0}` is no checkpoint that can be set aside: it has to be a folder within another one")]
@@ -167,13 +167,13 @@ impl Place {
     }
 
     async fn rename(&self, from: &str, to: &str) -> Result<(), Error> {
-        let seal = Seal { name: MARK, leaving: text(&Mark::Leaving {}) };
+        let seal = CompletionMarker { name: MARK, content_when_copied: text(&Mark::Leaving {}) };
         Ok(self.objects.rename(from, to, &seal).await?)
     }
 
     async fn mark(&self, at: &str) -> Result<Option<Mark>, Error> {
         let mut pieces = match self.objects.read(&format!("{at}/{MARK}")).await {
-            Err(error) if error.is_missing() => return Ok(None),
+            Err(error) if error.is_not_found() => return Ok(None),
             read => read?,
         };
         let mut text = Vec::new();

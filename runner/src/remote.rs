@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use dcp_proto::runner::v1 as proto;
 use dcp_proto::runner::v1::runner_client::RunnerClient;
-use dcp_server::client::{Client, Fault, Service, Way};
+use dcp_server::client::{AuthenticatedChannel, CallError, Client, Service};
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use tonic::{Status, Streaming};
@@ -19,7 +19,7 @@ use crate::wire::{self, status};
 
 pub use dcp_server::client::Options;
 
-const SERVICE: Service = Service { what: "Runner", domain: status::DOMAIN };
+const SERVICE: Service = Service { name: "Runner", domain: status::DOMAIN };
 
 /// Maximum size of a message: a page of executions, each with its history.
 const MESSAGE: usize = 64 << 20;
@@ -28,18 +28,18 @@ const MESSAGE: usize = 64 << 20;
 #[derive(Debug, Clone)]
 pub struct Remote {
     client: Client,
-    runner: RunnerClient<Way>,
+    runner: RunnerClient<AuthenticatedChannel>,
 }
 
-impl From<Fault> for Error {
-    fn from(fault: Fault) -> Self {
+impl From<CallError> for Error {
+    fn from(fault: CallError) -> Self {
         match fault {
-            Fault::Refused(status) => {
+            CallError::Rejected(status) => {
                 status::read(&status).unwrap_or_else(|| Error::Corrupt(status.message().to_owned()))
             }
-            Fault::Invalid(message) => Error::Invalid { field: "server".to_owned(), message },
-            Fault::Denied(why) => Error::Denied(why),
-            Fault::Unavailable(why) => Error::Unavailable(why),
+            CallError::Invalid(message) => Error::Invalid { field: "server".to_owned(), message },
+            CallError::Denied(why) => Error::Denied(why),
+            CallError::Unavailable(why) => Error::Unavailable(why),
         }
     }
 }
@@ -47,11 +47,14 @@ impl From<Fault> for Error {
 impl Remote {
     pub fn new(options: Options) -> Result<Self> {
         let client = Client::new(options, SERVICE)?;
-        let runner = RunnerClient::new(client.way()).max_decoding_message_size(MESSAGE);
+        let runner = RunnerClient::new(client.channel()).max_decoding_message_size(MESSAGE);
         Ok(Self { client, runner })
     }
 
-    async fn call<T, F>(&self, call: impl Fn(RunnerClient<Way>) -> F + Send + Sync) -> Result<T>
+    async fn call<T, F>(
+        &self,
+        call: impl Fn(RunnerClient<AuthenticatedChannel>) -> F + Send + Sync,
+    ) -> Result<T>
     where
         F: Future<Output = std::result::Result<T, Status>> + Send,
     {
@@ -70,7 +73,7 @@ impl Remote {
     /// Streams the parts of a call's response, each converted by `read`.
     fn parts<P, T, F>(
         &self,
-        call: impl Fn(RunnerClient<Way>) -> F + Send + Sync + 'static,
+        call: impl Fn(RunnerClient<AuthenticatedChannel>) -> F + Send + Sync + 'static,
         read: impl Fn(P) -> wire::Result<T> + Send + Sync + 'static,
     ) -> BoxStream<'static, Result<T>>
     where
@@ -83,7 +86,7 @@ impl Remote {
             let parts = this.call(call).await?;
             let read = move |part: std::result::Result<P, Status>| match part {
                 Ok(part) => read(part).map_err(|what| this.unreadable(what)),
-                Err(status) => Err(this.client.fault(&status).into()),
+                Err(status) => Err(this.client.call_error(&status).into()),
             };
             Ok::<_, Error>(parts.map(read))
         };

@@ -12,7 +12,7 @@ mod time;
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use dcp_objects::{Objects, Unusable};
+use dcp_objects::{Objects, UnusableLocation};
 use dcp_server::offload;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt as _, TryStreamExt as _};
@@ -76,7 +76,7 @@ pub struct Results {
 
 impl Results {
     /// Opens a bucket or a folder, which may be empty.
-    pub fn open(root_url: &str) -> Result<Self, Unusable> {
+    pub fn open(root_url: &str) -> Result<Self, UnusableLocation> {
         Ok(Self::over(Objects::open(root_url)?))
     }
 

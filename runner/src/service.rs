@@ -7,7 +7,7 @@ use std::sync::Arc;
 use dcp_proto::runner::v1 as proto;
 use dcp_proto::runner::v1::runner_server;
 use dcp_proto::runner::v1::runner_server::RunnerServer;
-use dcp_server::{Caller, Noted, Services, offload};
+use dcp_server::{CallNotes, Caller, Services, offload};
 use futures_util::StreamExt as _;
 use futures_util::stream::{self, BoxStream};
 use tonic::{Request, Response, Status};
@@ -29,7 +29,7 @@ const LASTING: [&str; 4] = ["/dcp.runner.v1.Runner/Watch", "/dcp.runner.v1.Runne
 
 /// Adds a Runner to the services.
 pub fn add(services: Services, runner: Arc<dyn Runner>) -> Services {
-    services.lasting(&LASTING).with(
+    services.streaming(&LASTING).with(
         RunnerServer::new(Service { runner, definitions: Arc::new(Definitions::new(DEFINITIONS)) })
             .max_decoding_message_size(MESSAGE),
     )
@@ -52,7 +52,7 @@ impl runner_server::Runner for Service {
 
     async fn submit(&self, request: Request<proto::SubmitRequest>) -> Answer<proto::SubmitResponse> {
         let by = caller(&request)?;
-        let noted = request.extensions().get::<Noted>().cloned();
+        let noted = request.extensions().get::<CallNotes>().cloned();
         let (asked, definitions) = (request.into_inner(), Arc::clone(&self.definitions));
         let read = offload(length(&asked), move || wire::read_submit(asked, by, &definitions)).await;
         let submit = read.map_err(|what| invalid("job", what))?;
@@ -185,11 +185,11 @@ fn caller<T>(request: &Request<T>) -> Result<String, Status> {
 /// Parses the id of a request's execution, and notes it for the log.
 fn noted<T>(request: &Request<T>, id: &str) -> Result<Id, Status> {
     let id = wire::read_id(id).map_err(|what| invalid("id", what))?;
-    note(request.extensions().get::<Noted>(), &id);
+    note(request.extensions().get::<CallNotes>(), &id);
     Ok(id)
 }
 
-fn note(noted: Option<&Noted>, id: &Id) {
+fn note(noted: Option<&CallNotes>, id: &Id) {
     if let Some(noted) = noted {
         noted.subject(id.as_str());
     }

@@ -79,9 +79,9 @@ impl Store {
     async fn over(database: Database) -> Result<Self> {
         database.migrate(&SCHEMA).await?;
         let (writer, inbox) = mpsc::channel(QUEUE);
-        tokio::spawn(write::write_all(database.held(), inbox));
+        tokio::spawn(write::write_all(database.dedicated_connection(), inbox));
         let (reader, lookups) = mpsc::channel(QUEUE);
-        tokio::spawn(lookup::read_all(database.held(), lookups));
+        tokio::spawn(lookup::read_all(database.dedicated_connection(), lookups));
         Ok(Self { database, writer, reader })
     }
 

@@ -14,7 +14,7 @@ use crate::caller::{Caller, hash};
 use crate::login::Login;
 
 /// Shorter tokens can be guessed.
-const SHORTEST: usize = 16;
+const MIN_TOKEN_LENGTH: usize = 16;
 
 /// The credentials that are accepted over TCP.
 #[derive(Debug, Clone)]
@@ -66,9 +66,9 @@ impl Tokens {
                     "the holder of each token needs a name, of at most 200 bytes".to_owned(),
                 ));
             }
-            if token.len() < SHORTEST || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+            if token.len() < MIN_TOKEN_LENGTH || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
                 let rule = format!(
-                    "use at least {SHORTEST} visible ASCII characters, such as `openssl rand -hex 32` makes"
+                    "use at least {MIN_TOKEN_LENGTH} visible ASCII characters, such as `openssl rand -hex 32` makes"
                 );
                 return Err(Error::Tokens(format!("the token of `{name}` can't be used: {rule}")));
             }
@@ -125,15 +125,15 @@ impl Access {
 fn is_same_origin<B>(request: &Request<B>) -> bool {
     let headers = request.headers();
     let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("-"));
-    let Some(asked) = host(request) else { return false };
+    let Some(requested_host) = host(request) else { return false };
     let same = |origin: &str| {
         let authority = origin.split_once("://").and_then(|(_, rest)| rest.parse::<Authority>().ok());
-        authority.is_some_and(|authority| authority == asked)
+        authority.is_some_and(|authority| authority == requested_host)
     };
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     let site = text(&SEC_FETCH_SITE);
     let site = site.is_none_or(|site| matches!(site, "same-origin" | "none"));
-    is_loopback(asked.host()) && site && text(&ORIGIN).map_or(is_read, same)
+    is_loopback(requested_host.host()) && site && text(&ORIGIN).map_or(is_read, same)
 }
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -162,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_known_by_all_of_it_and_shown_to_nobody() {
+    fn token_matches_only_as_a_whole_and_is_not_in_debug_output() {
         let token = |name: &str, token: &str| Token { name: name.to_owned(), token: token.to_owned() };
         let list = [token("ada", "0123456789abcdef-ada"), token("bob", "0123456789abcdef-bob")];
         let tokens = Tokens::new(&list).unwrap();
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn weak_or_nameless_tokens_are_refused_and_not_repeated() {
+    fn weak_or_nameless_tokens_are_rejected_without_quoting_them() {
         for (name, token) in [("ada", "short-secret"), ("ada", "0123456789 abcdef"), ("", "0123456789abcdef")]
         {
             let error = Tokens::new(&[Token { name: name.to_owned(), token: token.to_owned() }]).unwrap_err();
@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn sessions_are_for_pages_of_this_server_only() {
         let (login, code) = Login::new("ada");
-        let cookie = login.begin(code.as_bytes(), 7420, false).unwrap();
+        let cookie = login.begin_session(code.as_bytes(), 7420, false).unwrap();
         let cookie = cookie.split_once(';').unwrap().0.to_owned();
         let token = Token { name: "ci".to_owned(), token: "0123456789abcdef".to_owned() };
         let access = Access::from(Tokens::new(&[token]).unwrap()).with_login(login);

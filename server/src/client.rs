@@ -28,15 +28,15 @@ pub struct Options {
     /// PEM of a certificate authority that is not among the system's.
     pub ca: Option<Vec<u8>>,
     /// Time to retry while the server can't be reached.
-    pub patience: Duration,
+    pub retry_for: Duration,
     /// Timeout of one attempt.
     pub deadline: Duration,
 }
 
 impl Options {
     pub fn new(url: impl Into<String>, token: impl Into<String>) -> Self {
-        let (patience, deadline) = (Duration::from_secs(10), Duration::from_mins(2));
-        Self { url: url.into(), token: token.into(), ca: None, patience, deadline }
+        let (retry_for, deadline) = (Duration::from_secs(10), Duration::from_mins(2));
+        Self { url: url.into(), token: token.into(), ca: None, retry_for, deadline }
     }
 }
 
@@ -50,16 +50,16 @@ impl fmt::Debug for Options {
 #[derive(Debug, Clone, Copy)]
 pub struct Service {
     /// Its name in messages, such as `control plane`.
-    pub what: &'static str,
+    pub name: &'static str,
     /// The protocol's package, such as `dcp.control.v1`.
     pub domain: &'static str,
 }
 
 /// The failure of a call.
 #[derive(Debug)]
-pub enum Fault {
+pub enum CallError {
     /// The service rejected the request, with a reason.
-    Refused(Box<Status>),
+    Rejected(Box<Status>),
     /// The URL can't be an address of such a service, or another service answers there.
     Invalid(String),
     Denied(String),
@@ -68,33 +68,33 @@ pub enum Fault {
 }
 
 /// A channel on which each call carries the token.
-pub type Way = InterceptedService<Channel, Bearer>;
+pub type AuthenticatedChannel = InterceptedService<Channel, Bearer>;
 
 /// A client of one service. It connects at the first call.
 #[derive(Debug, Clone)]
 pub struct Client {
-    way: Way,
+    channel: AuthenticatedChannel,
     service: Service,
     url: Arc<str>,
-    patience: Duration,
+    retry_for: Duration,
     deadline: Duration,
 }
 
 /// The prefix of the URL of a Unix socket, before its absolute path.
 const UNIX: &str = "unix:///";
 
-const FIRST_PAUSE: Duration = Duration::from_millis(100);
-const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+const FIRST_BACKOFF: Duration = Duration::from_millis(100);
+const MAX_BACKOFF: Duration = Duration::from_secs(2);
 
 impl Client {
-    pub fn new(options: Options, service: Service) -> Result<Self, Fault> {
-        let Options { url, token, ca, patience, deadline } = options;
-        let what = service.what;
+    pub fn new(options: Options, service: Service) -> Result<Self, CallError> {
+        let Options { url, token, ca, retry_for, deadline } = options;
+        let name = service.name;
         let unusable =
-            |why: String| Fault::Invalid(format!("`{url}` can't be the address of a {what}: {why}"));
+            |why: String| CallError::Invalid(format!("`{url}` can't be the address of a {name}: {why}"));
         let endpoint = Endpoint::from_shared(url.clone()).map_err(|error| unusable(error.to_string()))?;
         let mut endpoint = endpoint
-            .connect_timeout(patience)
+            .connect_timeout(retry_for)
             .timeout(deadline)
             .http2_keep_alive_interval(Duration::from_secs(30))
             .keep_alive_timeout(Duration::from_secs(20));
@@ -105,18 +105,18 @@ impl Client {
             Some("https") => {
                 let tls = ClientTlsConfig::new().with_native_roots();
                 let tls = ca.iter().fold(tls, |tls, ca| tls.ca_certificate(Certificate::from_pem(ca)));
-                endpoint = endpoint.tls_config(tls).map_err(|error| unusable(root(&error)))?;
+                endpoint = endpoint.tls_config(tls).map_err(|error| unusable(root_cause(&error)))?;
             }
             Some("http") => {}
             _ => return Err(unusable("write `https://host:port`".to_owned())),
         }
-        let way = InterceptedService::new(endpoint.connect_lazy(), Bearer::new(&token)?);
-        Ok(Self { way, service, url: url.into(), patience, deadline })
+        let channel = InterceptedService::new(endpoint.connect_lazy(), Bearer::new(&token)?);
+        Ok(Self { channel, service, url: url.into(), retry_for, deadline })
     }
 
     /// Returns the channel for the calls.
-    pub fn way(&self) -> Way {
-        self.way.clone()
+    pub fn channel(&self) -> AuthenticatedChannel {
+        self.channel.clone()
     }
 
     pub fn url(&self) -> &str {
@@ -129,63 +129,63 @@ impl Client {
         format!("`{url}` answered what this dcp can't read ({what}): see that both are of one version")
     }
 
-    /// Makes a call. While the service can't be reached, retries for at most [`Options::patience`].
-    pub async fn call<T, F>(&self, call: impl Fn() -> F + Send) -> Result<T, Fault>
+    /// Makes a call. While the service can't be reached, retries for at most [`Options::retry_for`].
+    pub async fn call<T, F>(&self, call: impl Fn() -> F + Send) -> Result<T, CallError>
     where
         F: Future<Output = Result<T, Status>> + Send,
     {
-        let end = Instant::now() + self.patience;
-        let mut pause = FIRST_PAUSE;
+        let end = Instant::now() + self.retry_for;
+        let mut pause = FIRST_BACKOFF;
         loop {
             // The channel's own deadline ends with the first bytes of a response. This timeout covers the rest.
             let Ok(answer) = timeout(self.deadline, call()).await else {
-                return Err(self.silent());
+                return Err(self.timeout_error());
             };
             match answer {
                 Ok(answer) => return Ok(answer),
                 Err(status) if is_transient(&status) && Instant::now() + pause < end => sleep(pause).await,
-                Err(status) => return Err(self.fault(&status)),
+                Err(status) => return Err(self.call_error(&status)),
             }
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            pause = (pause * 2).min(MAX_BACKOFF);
         }
     }
 
-    fn silent(&self) -> Fault {
+    fn timeout_error(&self) -> CallError {
         let (url, deadline) = (&self.url, self.deadline);
-        Fault::Unavailable(format!("`{url}` did not answer within {deadline:?}; to try again is safe"))
+        CallError::Unavailable(format!("`{url}` did not answer within {deadline:?}; to try again is safe"))
     }
 
     /// Maps a status to a failure with a message for the caller.
-    pub fn fault(&self, status: &Status) -> Fault {
-        let Service { what, domain } = self.service;
+    pub fn call_error(&self, status: &Status) -> CallError {
+        let Service { name, domain } = self.service;
         let url = &self.url;
         if let Some(info) = status.get_details_error_info().filter(|info| info.domain == domain) {
             let why = status.message();
             return match info.reason.as_str() {
-                "DENIED" | "UNAUTHENTICATED" => Fault::Denied(format!(
+                "DENIED" | "UNAUTHENTICATED" => CallError::Denied(format!(
                     "`{url}` refuses the call: {why}; see that the token is one of its own"
                 )),
-                "UNAVAILABLE" => Fault::Unavailable(format!("`{url}` can't do it now: {why}")),
-                _ => Fault::Refused(Box::new(status.clone())),
+                "UNAVAILABLE" => CallError::Unavailable(format!("`{url}` can't do it now: {why}")),
+                _ => CallError::Rejected(Box::new(status.clone())),
             };
         }
-        let why = if status.source().is_some() { root(status) } else { status.message().to_owned() };
+        let why = if status.source().is_some() { root_cause(status) } else { status.message().to_owned() };
         match status.code() {
-            Code::DeadlineExceeded => self.silent(),
+            Code::DeadlineExceeded => self.timeout_error(),
             // tonic's message when its own deadline has passed, at either end.
-            Code::Cancelled if why == TimeoutExpired(()).to_string() => self.silent(),
-            Code::Unavailable => Fault::Unavailable(format!(
-                "`{url}` can't be reached: {why}; see that the address is right and that the {what} runs"
+            Code::Cancelled if why == TimeoutExpired(()).to_string() => self.timeout_error(),
+            Code::Unavailable => CallError::Unavailable(format!(
+                "`{url}` can't be reached: {why}; see that the address is right and that the {name} runs"
             )),
-            Code::Unimplemented => Fault::Invalid(format!(
-                "`{url}` answers, but does not speak {domain} as this dcp does ({why}): it is no {what}, or one of \
+            Code::Unimplemented => CallError::Invalid(format!(
+                "`{url}` answers, but does not speak {domain} as this dcp does ({why}): it is no {name}, or one of \
                  another version; see the address, or use the dcp that it is of"
             )),
             Code::Unauthenticated | Code::PermissionDenied => {
-                Fault::Denied(format!("`{url}`, or a proxy before it, refuses the call: {why}"))
+                CallError::Denied(format!("`{url}`, or a proxy before it, refuses the call: {why}"))
             }
-            _ => Fault::Unavailable(format!(
-                "`{url}` answers, but not as a {what} does: {why}; see that the address is right"
+            _ => CallError::Unavailable(format!(
+                "`{url}` answers, but not as a {name} does: {why}; see that the address is right"
             )),
         }
     }
@@ -195,12 +195,12 @@ impl Client {
 fn is_transient(status: &Status) -> bool {
     // `InvalidData` means another protocol or a wrong certificate, which a retry does not change.
     let io = causes(status).find_map(|cause| cause.downcast_ref::<io::Error>());
-    let hopeless = io.is_some_and(|error| error.kind() == io::ErrorKind::InvalidData);
-    (status.code() == Code::Unavailable || io.is_some()) && !hopeless
+    let is_permanent = io.is_some_and(|error| error.kind() == io::ErrorKind::InvalidData);
+    (status.code() == Code::Unavailable || io.is_some()) && !is_permanent
 }
 
 /// Returns the message of the root cause. The errors above it say only that something failed.
-fn root(error: &(dyn StdError + 'static)) -> String {
+fn root_cause(error: &(dyn StdError + 'static)) -> String {
     causes(error).last().unwrap_or(error).to_string()
 }
 

@@ -22,20 +22,20 @@ use tokio_rustls::TlsAcceptor;
 use tonic::body::Body;
 
 use crate::caller::Caller;
-use crate::front::{Entrance, Front, Visitor};
+use crate::dispatch::{Authentication, ConnectionContext, Dispatcher};
 use crate::usage::{Peers, Usage};
 use crate::{Error, Limits, Listeners};
 
 /// Limits of one connection: concurrent calls, and bytes of a request's head.
-const STREAMS: u32 = 64;
-const HEAD: u32 = 16 << 10;
+const MAX_CONCURRENT_STREAMS: u32 = 64;
+const MAX_HEAD_BYTES: u32 = 16 << 10;
 /// Interval and timeout of HTTP/2 keep-alive pings.
-const ASKED_EVERY: Duration = Duration::from_secs(30);
-const ANSWERED_WITHIN: Duration = Duration::from_secs(20);
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(30);
+const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Time between GOAWAY and the end of the connection, for calls that were sent before it arrived.
-const GOING: Duration = Duration::from_secs(5);
+const CLOSE_GRACE: Duration = Duration::from_secs(5);
 /// Pause of accepting after the system had no resources for a connection.
-const BREATH: Duration = Duration::from_millis(100);
+const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// A certificate with its chain, and its key, as PEM.
 #[derive(Clone)]
@@ -53,20 +53,20 @@ impl std::fmt::Debug for Tls {
 impl Tls {
     /// Builds the TLS configuration. Errors do not quote the files, as these hold a key.
     pub(crate) fn config(&self) -> Result<Arc<ServerConfig>, Error> {
-        let wrong = |what: &str| Error::Tls(what.to_owned());
+        let tls_error = |what: &str| Error::Tls(what.to_owned());
         let chain = CertificateDer::pem_slice_iter(&self.certificate).collect::<Result<Vec<_>, _>>();
-        let chain = chain.map_err(|_| wrong("the certificate is damaged"))?;
+        let chain = chain.map_err(|_| tls_error("the certificate is damaged"))?;
         if chain.is_empty() {
-            return Err(wrong("there is no certificate in the file"));
+            return Err(tls_error("there is no certificate in the file"));
         }
         let key =
-            PrivateKeyDer::from_pem_slice(&self.key).map_err(|_| wrong("there is no key in its file"))?;
+            PrivateKeyDer::from_pem_slice(&self.key).map_err(|_| tls_error("there is no key in its file"))?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
-            .map_err(|error| wrong(&error.to_string()))?;
+            .map_err(|error| tls_error(&error.to_string()))?;
         let config = config.with_no_client_auth().with_single_cert(chain, key);
-        let mut config = config.map_err(|error| wrong(&error.to_string()))?;
+        let mut config = config.map_err(|error| tls_error(&error.to_string()))?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Arc::new(config))
     }
@@ -74,8 +74,8 @@ impl Tls {
 
 /// The context that each connection gets.
 #[derive(Clone)]
-pub(crate) struct Door {
-    pub(crate) front: Arc<Front>,
+pub(crate) struct ConnectionHandler {
+    pub(crate) dispatcher: Arc<Dispatcher>,
     pub(crate) tls: Option<TlsAcceptor>,
     /// Maximum time until the first admitted call, and for the head of each request.
     pub(crate) head: Duration,
@@ -88,11 +88,11 @@ pub(crate) struct Door {
 /// Accepts connections until it is dropped.
 pub(crate) async fn accept(
     listeners: &Listeners,
-    door: &Door,
+    handler: &ConnectionHandler,
     limits: &Limits,
     connections: &mut JoinSet<()>,
 ) {
-    let (tcp, unix) = (Permits::new(limits), Permits::new(limits));
+    let (tcp, unix) = (ConnectionPermits::new(limits), ConnectionPermits::new(limits));
     let peers = Peers::new(limits);
     loop {
         // Connections beyond the limit wait in the system's queue, where they cost nothing. Each listener has
@@ -101,8 +101,8 @@ pub(crate) async fn accept(
             accepted = tcp.accept(listeners.tcp.as_ref(), tokio::net::TcpListener::accept) => match accepted {
                 // A peer at its limit is disconnected at once, so that other peers do not wait for it.
                 (permit, Ok((stream, address))) => {
-                    let Some(share) = peers.take(address.ip()) else { continue };
-                    ((permit, Some(share)), Ok(Accepted::Tcp(stream)))
+                    let Some(peer_permit) = peers.take(address.ip()) else { continue };
+                    ((permit, Some(peer_permit)), Ok(Accepted::Tcp(stream)))
                 }
                 (permit, Err(error)) => ((permit, None), Err(error)),
             },
@@ -113,18 +113,18 @@ pub(crate) async fn accept(
         while connections.try_join_next().is_some() {}
         match accepted {
             Ok(accepted) => {
-                let (door, name) = (door.clone(), listeners.unix.as_ref().map(|it| it.name.clone()));
+                let (handler, name) = (handler.clone(), listeners.unix.as_ref().map(|it| it.name.clone()));
                 connections.spawn(async move {
                     match accepted {
-                        Accepted::Tcp(stream) => door.serve(stream).await,
-                        Accepted::Unix(stream) => door.serve_owner(stream, name.unwrap_or_default()).await,
+                        Accepted::Tcp(stream) => handler.serve_tcp(stream).await,
+                        Accepted::Unix(stream) => handler.serve_unix(stream, name.unwrap_or_default()).await,
                     }
                     drop(permit);
                 });
             }
             // The peer closed the connection before it was accepted.
-            Err(error) if is_of_one(&error) => {}
-            Err(_) => sleep(BREATH).await,
+            Err(error) if is_peer_disconnect(&error) => {}
+            Err(_) => sleep(ACCEPT_RETRY_PAUSE).await,
         }
     }
 }
@@ -135,9 +135,9 @@ enum Accepted {
 }
 
 /// Permits for the connections of one listener.
-struct Permits(Arc<Semaphore>);
+struct ConnectionPermits(Arc<Semaphore>);
 
-impl Permits {
+impl ConnectionPermits {
     fn new(limits: &Limits) -> Self {
         Self(Arc::new(Semaphore::new(limits.connections.clamp(1, Semaphore::MAX_PERMITS))))
     }
@@ -156,21 +156,21 @@ impl Permits {
     }
 }
 
-fn is_of_one(error: &io::Error) -> bool {
+fn is_peer_disconnect(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
 }
 
-impl Door {
-    async fn serve(self, stream: TcpStream) {
+impl ConnectionHandler {
+    async fn serve_tcp(self, stream: TcpStream) {
         // Without `TCP_NODELAY`, small responses are delayed. If it can't be set, they still arrive.
         let _ = stream.set_nodelay(true);
-        let until = Instant::now() + self.head;
+        let deadline = Instant::now() + self.head;
         match self.tls.clone() {
-            None => self.speak(stream, Entrance::Tcp, until).await,
+            None => self.serve_http(stream, Authentication::Token, deadline).await,
             Some(tls) => {
-                if let Ok(Ok(stream)) = timeout_at(until, tls.accept(stream)).await {
-                    self.speak(stream, Entrance::Tcp, until).await;
+                if let Ok(Ok(stream)) = timeout_at(deadline, tls.accept(stream)).await {
+                    self.serve_http(stream, Authentication::Token, deadline).await;
                 }
             }
         }
@@ -178,54 +178,58 @@ impl Door {
 
     /// Serves a process of this user or of root. The socket's mode restricts access to these; this checks it
     /// again.
-    async fn serve_owner(self, stream: UnixStream, name: String) {
+    async fn serve_unix(self, stream: UnixStream, name: String) {
         let is_owner = |peer: UCred| peer.uid() == 0 || peer.uid() == geteuid().as_raw();
         if stream.peer_cred().is_ok_and(is_owner) {
-            let until = Instant::now() + self.head;
-            self.speak(stream, Entrance::Unix(Caller(name)), until).await;
+            let deadline = Instant::now() + self.head;
+            self.serve_http(stream, Authentication::PeerCredentials(Caller(name)), deadline).await;
         }
     }
 
     /// Answers calls until the peer closes the connection, the server stops, or no call was admitted in time.
-    async fn speak(
+    async fn serve_http(
         self,
         stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-        entrance: Entrance,
-        until: Instant,
+        authentication: Authentication,
+        deadline: Instant,
     ) {
-        let Self { front, head, idle, mut stopped, .. } = self;
+        let Self { dispatcher, head, idle, mut stopped, .. } = self;
         let mut builder = Builder::new(TokioExecutor::new());
         builder
             .http2()
             .timer(TokioTimer::new())
-            .max_concurrent_streams(STREAMS)
-            .max_header_list_size(HEAD)
-            .keep_alive_interval(ASKED_EVERY)
-            .keep_alive_timeout(ANSWERED_WITHIN);
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(head).max_buf_size(HEAD as usize);
+            .max_concurrent_streams(MAX_CONCURRENT_STREAMS)
+            .max_header_list_size(MAX_HEAD_BYTES)
+            .keep_alive_interval(KEEP_ALIVE_INTERVAL)
+            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT);
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(head)
+            .max_buf_size(MAX_HEAD_BYTES as usize);
 
-        let usage = Usage::new(until);
-        let visitor = Visitor { entrance, usage: usage.clone() };
+        let usage = Usage::new(deadline);
+        let context = ConnectionContext { authentication, usage: usage.clone() };
         let service = service_fn(|request: http::Request<Incoming>| {
-            let (front, visitor) = (Arc::clone(&front), visitor.clone());
-            async move { front.answer(request.map(Body::new), &visitor).await }
+            let (dispatcher, context) = (Arc::clone(&dispatcher), context.clone());
+            async move { dispatcher.dispatch(request.map(Body::new), &context).await }
         });
         let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(stream), service));
-        let mut look = std::pin::pin!(sleep_until(until));
+        let mut idle_timer = std::pin::pin!(sleep_until(deadline));
         let (mut closing, mut stopping) = (false, false);
         loop {
             tokio::select! {
                 // The error of one connection needs no action.
                 _ = connection.as_mut() => return,
-                () = look.as_mut() => match usage.expires(idle) {
-                    None => look.as_mut().reset(Instant::now() + idle),
-                    Some(at) if at > Instant::now() => look.as_mut().reset(at),
+                () = idle_timer.as_mut() => match usage.expires_at(idle) {
+                    None => idle_timer.as_mut().reset(Instant::now() + idle),
+                    Some(at) if at > Instant::now() => idle_timer.as_mut().reset(at),
                     // Pings and rejected calls do not count as use.
                     Some(_) if closing => return,
                     Some(_) => {
                         closing = true;
                         connection.as_mut().graceful_shutdown();
-                        look.as_mut().reset(Instant::now() + GOING);
+                        idle_timer.as_mut().reset(Instant::now() + CLOSE_GRACE);
                     }
                 },
                 // A dropped sender means stop, too.

@@ -8,7 +8,7 @@ mod access;
 mod caller;
 pub mod client;
 mod connection;
-mod front;
+mod dispatch;
 mod log;
 mod login;
 mod offload;
@@ -32,13 +32,13 @@ use tonic_health::ServingStatus;
 pub use access::{Access, Token, Tokens};
 pub use caller::Caller;
 pub use connection::Tls;
-pub use log::{Call, Log, Noted};
-pub use login::{Login, secret};
+pub use log::{Call, CallNotes, Log};
+pub use login::{Login, generate_secret};
 pub use offload::offload;
 pub use services::Services;
 
-use connection::Door;
-use front::Front;
+use connection::ConnectionHandler;
+use dispatch::Dispatcher;
 
 /// Options of a server.
 #[derive(Debug, Clone)]
@@ -96,19 +96,19 @@ pub struct Limits {
     pub connections_per_peer: usize,
     /// Maximum time from the start of a connection to its first admitted call, including TLS, and for the head of
     /// a request.
-    pub head: Duration,
+    pub head_timeout: Duration,
     /// Maximum time that a connection stays open without an admitted call; at most twice that after a long call.
-    pub idle: Duration,
+    pub idle_timeout: Duration,
     /// Maximum number of concurrent calls; further ones are rejected with `UNAVAILABLE`.
     pub calls: usize,
     /// Maximum number of concurrent long-lived calls.
-    pub lasting: usize,
+    pub streaming_calls: usize,
     /// Maximum number of streams of health and reflection, which need no token.
-    pub open_streams: usize,
+    pub public_streams: usize,
     /// Maximum time of a call until its response begins, including the time to send the request.
-    pub time: Duration,
+    pub call_timeout: Duration,
     /// Grace period of running calls after the server begins to stop.
-    pub grace: Duration,
+    pub shutdown_grace: Duration,
 }
 
 impl Default for Limits {
@@ -116,13 +116,13 @@ impl Default for Limits {
         Self {
             connections: 1_024,
             connections_per_peer: 256,
-            head: Duration::from_secs(20),
-            idle: Duration::from_mins(5),
+            head_timeout: Duration::from_secs(20),
+            idle_timeout: Duration::from_mins(5),
             calls: 256,
-            lasting: 2_048,
-            open_streams: 256,
-            time: Duration::from_mins(2),
-            grace: Duration::from_secs(20),
+            streaming_calls: 2_048,
+            public_streams: 256,
+            call_timeout: Duration::from_mins(2),
+            shutdown_grace: Duration::from_secs(20),
         }
     }
 }
@@ -156,20 +156,20 @@ pub async fn serve(
         return Err(Error::NoTokens(address));
     }
     let tls = tls.map(|tls| tls.config()).transpose()?.map(TlsAcceptor::from);
-    let Services { grpc, rest, names, lasting, descriptors, ready } = services;
+    let Services { grpc, rest, names, streaming_suffixes, descriptors, ready } = services;
     let (reporter, health) = tonic_health::server::health_reporter();
     let mut reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(descriptors)
         .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .with_service_name(services::HEALTH);
+        .with_service_name(services::HEALTH_SERVICE);
     for name in &names {
         reporter.set_service_status(*name, ServingStatus::Serving).await;
         reflection = reflection.with_service_name(*name);
     }
-    let open = tonic::service::Routes::new(health).add_service(reflection.build_v1()?);
-    let front = Front {
-        open: open.prepare(),
-        open_streams: Arc::new(Semaphore::new(limits.open_streams.min(Semaphore::MAX_PERMITS))),
+    let public_routes = tonic::service::Routes::new(health).add_service(reflection.build_v1()?);
+    let dispatcher = Dispatcher {
+        public_routes: public_routes.prepare(),
+        public_streams: Arc::new(Semaphore::new(limits.public_streams.min(Semaphore::MAX_PERMITS))),
         grpc: grpc.prepare(),
         rest,
         names: names.clone(),
@@ -178,22 +178,28 @@ pub async fn serve(
         is_tls: tls.is_some(),
         ready,
         // The maximum of a semaphore is larger than any number of calls.
-        room: Arc::new(Semaphore::new(limits.calls.min(Semaphore::MAX_PERMITS))),
-        lasting,
-        lasting_room: Arc::new(Semaphore::new(limits.lasting.min(Semaphore::MAX_PERMITS))),
-        time: limits.time,
+        call_permits: Arc::new(Semaphore::new(limits.calls.min(Semaphore::MAX_PERMITS))),
+        streaming_suffixes,
+        streaming_permits: Arc::new(Semaphore::new(limits.streaming_calls.min(Semaphore::MAX_PERMITS))),
+        call_timeout: limits.call_timeout,
         log,
         clock,
     };
     let (stopping, stopped) = watch::channel(());
-    let door = Door { front: Arc::new(front), tls, head: limits.head, idle: limits.idle, stopped };
+    let handler = ConnectionHandler {
+        dispatcher: Arc::new(dispatcher),
+        tls,
+        head: limits.head_timeout,
+        idle: limits.idle_timeout,
+        stopped,
+    };
     let mut connections = JoinSet::new();
     tokio::select! {
-        () = connection::accept(&listeners, &door, &limits, &mut connections) => {}
+        () = connection::accept(&listeners, &handler, &limits, &mut connections) => {}
         () = stop => {}
     }
     // New connections are rejected from now on, instead of waiting in vain.
-    drop((listeners, door));
+    drop((listeners, handler));
     for name in names.iter().copied().chain([""]) {
         reporter.set_service_status(name, ServingStatus::NotServing).await;
     }
@@ -201,7 +207,7 @@ pub async fn serve(
     let _ = stopping.send(());
     let ended = async { while connections.join_next().await.is_some() {} };
     // Dropping the set ends the remaining connections.
-    let _ = tokio::time::timeout(limits.grace, ended).await;
+    let _ = tokio::time::timeout(limits.shutdown_grace, ended).await;
     Ok(())
 }
 

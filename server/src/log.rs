@@ -15,7 +15,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
-use crate::usage::InUse;
+use crate::usage::AdmittedCall;
 
 /// A call that has ended.
 #[derive(Debug, Clone)]
@@ -32,7 +32,7 @@ pub struct Call {
     /// Its result: gRPC's name or HTTP's code; `Cancelled` if the caller disconnected.
     pub code: String,
     /// True if the result is a success.
-    pub good: bool,
+    pub is_success: bool,
     pub took: Duration,
 }
 
@@ -41,8 +41,8 @@ pub struct Call {
 pub struct Log(Arc<dyn Fn(&Call) + Send + Sync>);
 
 impl Log {
-    pub fn new(tell: impl Fn(&Call) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(tell))
+    pub fn new(write: impl Fn(&Call) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(write))
     }
 }
 
@@ -54,7 +54,7 @@ impl fmt::Debug for Log {
 
 /// A handler's notes about a call for the log, as an extension of the request.
 #[derive(Debug, Clone, Default)]
-pub struct Noted(Arc<Mutex<Notes>>);
+pub struct CallNotes(Arc<Mutex<Notes>>);
 
 #[derive(Debug, Default)]
 struct Notes {
@@ -62,7 +62,7 @@ struct Notes {
     subject: Option<String>,
 }
 
-impl Noted {
+impl CallNotes {
     /// Sets the subject of the call.
     pub fn subject(&self, subject: impl Into<String>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).subject = Some(subject.into());
@@ -74,7 +74,7 @@ impl Noted {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Ended {
+enum CallResult {
     Grpc(Code),
     Http(StatusCode),
 }
@@ -84,46 +84,47 @@ pub(crate) struct Entry {
     pub(crate) at: Timestamp,
     pub(crate) service: &'static str,
     pub(crate) method: String,
-    pub(crate) noted: Noted,
+    pub(crate) notes: CallNotes,
     pub(crate) log: Option<Log>,
-    since: Instant,
-    ended: Ended,
+    started: Instant,
+    result: CallResult,
 }
 
 impl Entry {
     pub(crate) fn new(at: Timestamp, service: &'static str, method: String, log: Option<Log>) -> Self {
-        let (since, ended) = (Instant::now(), Ended::Grpc(Code::Cancelled));
-        Self { at, service, method, noted: Noted::default(), log, since, ended }
+        let (started, result) = (Instant::now(), CallResult::Grpc(Code::Cancelled));
+        Self { at, service, method, notes: CallNotes::default(), log, started, result }
     }
 
     /// Reads the result of a gRPC call from headers or trailers.
-    fn see(&mut self, headers: &HeaderMap) {
+    fn read_grpc_status(&mut self, headers: &HeaderMap) {
         if let Some(status) = Status::from_header_map(headers) {
-            self.ended = Ended::Grpc(status.code());
+            self.result = CallResult::Grpc(status.code());
         }
     }
 
-    /// Follows a response until it is sent. The permit in `held` is released then.
+    /// Follows a response until it is sent. The permit in `guard` is released then.
     pub(crate) fn follow<B>(
         mut self,
         response: Response<B>,
-        asked: &Method,
-        held: Option<Held>,
+        http_method: &Method,
+        guard: Option<CallGuard>,
     ) -> Response<Body>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<tonic::codegen::StdError>,
     {
-        self.see(response.headers());
-        let then = (self.service == HTTP).then(|| response.status());
+        self.read_grpc_status(response.headers());
+        let status_at_end = (self.service == HTTP).then(|| response.status());
         let length =
             response.headers().get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse().ok());
         // A response to HEAD has no body.
-        let left = if *asked == Method::HEAD { Some(0) } else { length };
+        let bytes_left = if *http_method == Method::HEAD { Some(0) } else { length };
         response.map(|inner| {
-            let mut told = Told { inner: Body::new(inner), entry: self, then, left, _held: held };
-            told.look();
-            Body::new(told)
+            let mut body =
+                LoggedBody { inner: Body::new(inner), entry: self, status_at_end, bytes_left, _guard: guard };
+            body.set_result_if_complete();
+            Body::new(body)
         })
     }
 }
@@ -133,33 +134,33 @@ pub(crate) const HTTP: &str = "http";
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        let Some(Log(tell)) = &self.log else { return };
+        let Some(Log(write)) = &self.log else { return };
         let Notes { by, subject } =
-            std::mem::take(&mut *self.noted.0.lock().unwrap_or_else(PoisonError::into_inner));
-        let (code, good) = match self.ended {
-            Ended::Grpc(code) => (format!("{code:?}"), code == Code::Ok),
-            Ended::Http(status) => {
+            std::mem::take(&mut *self.notes.0.lock().unwrap_or_else(PoisonError::into_inner));
+        let (code, is_success) = match self.result {
+            CallResult::Grpc(code) => (format!("{code:?}"), code == Code::Ok),
+            CallResult::Http(status) => {
                 (status.as_u16().to_string(), !status.is_client_error() && !status.is_server_error())
             }
         };
         let (at, service, method) = (self.at, self.service, std::mem::take(&mut self.method));
-        tell(&Call { at, service, method, by, subject, code, good, took: self.since.elapsed() });
+        write(&Call { at, service, method, by, subject, code, is_success, took: self.started.elapsed() });
     }
 }
 
 /// The permits of an admitted call, held until its response is sent.
-pub(crate) struct Held {
+pub(crate) struct CallGuard {
     pub(crate) _permit: OwnedSemaphorePermit,
-    pub(crate) _in_use: InUse,
+    pub(crate) _call: AdmittedCall,
 }
 
 /// A body, and a guard that is held until the body is sent.
-pub(crate) struct Holding<H> {
+pub(crate) struct GuardedBody<H> {
     pub(crate) inner: Body,
-    pub(crate) _held: H,
+    pub(crate) _guard: H,
 }
 
-impl<H: Unpin> http_body::Body for Holding<H> {
+impl<H: Unpin> http_body::Body for GuardedBody<H> {
     type Data = Bytes;
     type Error = Status;
 
@@ -180,28 +181,28 @@ impl<H: Unpin> http_body::Body for Holding<H> {
 }
 
 /// A response body whose end is logged.
-struct Told {
+struct LoggedBody {
     inner: Body,
     entry: Entry,
     /// The result once the whole body is sent, if the head of the response has it.
-    then: Option<StatusCode>,
+    status_at_end: Option<StatusCode>,
     /// The bytes left to send, if their number is known.
-    left: Option<u64>,
-    _held: Option<Held>,
+    bytes_left: Option<u64>,
+    _guard: Option<CallGuard>,
 }
 
-impl Told {
+impl LoggedBody {
     /// Sets the result at the end of the body: hyper does not poll a body that is known to be complete.
-    fn look(&mut self) {
-        if (self.inner.is_end_stream() || self.left == Some(0))
-            && let Some(status) = self.then
+    fn set_result_if_complete(&mut self) {
+        if (self.inner.is_end_stream() || self.bytes_left == Some(0))
+            && let Some(status) = self.status_at_end
         {
-            self.entry.ended = Ended::Http(status);
+            self.entry.result = CallResult::Http(status);
         }
     }
 }
 
-impl http_body::Body for Told {
+impl http_body::Body for LoggedBody {
     type Data = Bytes;
     type Error = Status;
 
@@ -211,17 +212,17 @@ impl http_body::Body for Told {
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let frame = ready!(Pin::new(&mut self.inner).poll_frame(context));
         match &frame {
-            None => self.left = Some(0),
+            None => self.bytes_left = Some(0),
             Some(Ok(frame)) => {
                 let sent = frame.data_ref().map_or(0, |data| data.len() as u64);
-                self.left = self.left.map(|left| left.saturating_sub(sent));
+                self.bytes_left = self.bytes_left.map(|bytes_left| bytes_left.saturating_sub(sent));
                 if let Some(trailers) = frame.trailers_ref() {
-                    self.entry.see(trailers);
+                    self.entry.read_grpc_status(trailers);
                 }
             }
-            Some(Err(_)) => self.then = None,
+            Some(Err(_)) => self.status_at_end = None,
         }
-        self.look();
+        self.set_result_if_complete();
         Poll::Ready(frame)
     }
 

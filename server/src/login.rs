@@ -13,10 +13,10 @@ use subtle::ConstantTimeEq as _;
 use crate::caller::{Caller, hash};
 
 /// Lifetime of a link, and of a session.
-const LINK: Duration = Duration::from_mins(10);
-const SESSION: Duration = Duration::from_hours(12);
+const LINK_LIFETIME: Duration = Duration::from_mins(10);
+const SESSION_LIFETIME: Duration = Duration::from_hours(12);
 /// Maximum number of sessions. One link begins one session, so there are rarely two.
-const SESSIONS: usize = 16;
+const MAX_SESSIONS: usize = 16;
 
 /// The link of a server, and the sessions that it began. Clones share them.
 #[derive(Clone)]
@@ -31,7 +31,7 @@ struct Inner {
 /// The hash of a secret, and its expiry.
 struct Secret {
     hash: [u8; 32],
-    until: Instant,
+    expiry: Instant,
 }
 
 impl fmt::Debug for Login {
@@ -43,50 +43,54 @@ impl fmt::Debug for Login {
 impl Login {
     /// Creates a login for one caller, and the code of its link.
     pub fn new(name: &str) -> (Self, String) {
-        let code = secret();
-        let kept = Mutex::new(Some(Secret::new(&code, LINK)));
-        let inner = Inner { name: name.into(), code: kept, sessions: Mutex::default() };
+        let code = generate_secret();
+        let stored = Mutex::new(Some(Secret::new(&code, LINK_LIFETIME)));
+        let inner = Inner { name: name.into(), code: stored, sessions: Mutex::default() };
         (Self(Arc::new(inner)), code)
     }
 
     /// Begins a session if the code is that of the link, and expires the link. Returns the cookie to set.
-    pub(crate) fn begin(&self, code: &[u8], port: u16, is_tls: bool) -> Option<String> {
+    pub(crate) fn begin_session(&self, code: &[u8], port: u16, is_tls: bool) -> Option<String> {
         // A wrong code does not expire the link, or strangers could expire it.
-        locked(&self.0.code).take_if(|kept| kept.is(code))?;
-        let session = secret();
+        locked(&self.0.code).take_if(|stored| stored.matches(code))?;
+        let session = generate_secret();
         let mut sessions = locked(&self.0.sessions);
-        sessions.push_back(Secret::new(&session, SESSION));
-        while sessions.len() > SESSIONS {
+        sessions.push_back(Secret::new(&session, SESSION_LIFETIME));
+        while sessions.len() > MAX_SESSIONS {
             sessions.pop_front();
         }
-        let (age, secure) = (SESSION.as_secs(), if is_tls { "; Secure" } else { "" });
+        let (age, secure) = (SESSION_LIFETIME.as_secs(), if is_tls { "; Secure" } else { "" });
         // The name has the port, as browsers share cookies between the ports of a host.
-        Some(format!("{PREFIX}{port}={session}; HttpOnly; SameSite=Strict; Path=/; Max-Age={age}{secure}"))
+        Some(format!(
+            "{COOKIE_PREFIX}{port}={session}; HttpOnly; SameSite=Strict; Path=/; Max-Age={age}{secure}"
+        ))
     }
 
     /// Returns the caller of the session that a request names.
     pub(crate) fn caller(&self, headers: &HeaderMap) -> Option<Caller> {
         let cookies = headers.get_all(COOKIE).into_iter().filter_map(|value| value.to_str().ok());
         let cookies = cookies.flat_map(|value| value.split(';')).map(str::trim);
-        let given =
-            cookies.filter_map(|cookie| cookie.strip_prefix(PREFIX)?.split_once('=')).map(|(_, value)| value);
+        let given = cookies
+            .filter_map(|cookie| cookie.strip_prefix(COOKIE_PREFIX)?.split_once('='))
+            .map(|(_, value)| value);
         let sessions = locked(&self.0.sessions);
         // Other servers of this host may have set cookies too, so only a few are checked.
-        let is_known =
-            given.take(SESSIONS).any(|value| sessions.iter().any(|kept| kept.is(value.as_bytes())));
+        let is_known = given
+            .take(MAX_SESSIONS)
+            .any(|value| sessions.iter().any(|stored| stored.matches(value.as_bytes())));
         is_known.then(|| Caller(self.0.name.to_string()))
     }
 }
 
-const PREFIX: &str = "dcp-session-";
+const COOKIE_PREFIX: &str = "dcp-session-";
 
 impl Secret {
-    fn new(secret: &str, lasts: Duration) -> Self {
-        Self { hash: hash(secret.as_bytes()), until: Instant::now() + lasts }
+    fn new(secret: &str, lifetime: Duration) -> Self {
+        Self { hash: hash(secret.as_bytes()), expiry: Instant::now() + lifetime }
     }
 
-    fn is(&self, given: &[u8]) -> bool {
-        bool::from(hash(given).ct_eq(&self.hash)) && Instant::now() < self.until
+    fn matches(&self, given: &[u8]) -> bool {
+        bool::from(hash(given).ct_eq(&self.hash)) && Instant::now() < self.expiry
     }
 }
 
@@ -95,7 +99,7 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// Generates a secret of 256 bits, in hexadecimal.
-pub fn secret() -> String {
+pub fn generate_secret() -> String {
     rand::random::<[u8; 32]>().iter().fold(String::with_capacity(64), |mut text, byte| {
         // Writing to a String does not fail.
         let _ = write!(text, "{byte:02x}");
@@ -110,11 +114,11 @@ mod tests {
     #[test]
     fn a_link_works_once_and_a_wrong_code_does_not_end_it() {
         let (login, code) = Login::new("ada");
-        assert!(code.len() == 64 && login.begin(b"wrong", 1, false).is_none());
-        let cookie = login.begin(code.as_bytes(), 1, true).unwrap();
+        assert!(code.len() == 64 && login.begin_session(b"wrong", 1, false).is_none());
+        let cookie = login.begin_session(code.as_bytes(), 1, true).unwrap();
         assert!(cookie.contains("; HttpOnly; SameSite=Strict; ") && cookie.ends_with("; Secure"), "{cookie}");
         assert!(!cookie.contains(&code), "a session is another secret than its link");
-        assert!(login.begin(code.as_bytes(), 1, true).is_none());
+        assert!(login.begin_session(code.as_bytes(), 1, true).is_none());
         let caller = |cookie: &str| login.caller(&HeaderMap::from_iter([(COOKIE, cookie.parse().unwrap())]));
         let session = cookie.split_once(';').unwrap().0;
         assert_eq!(caller(&format!("a=b; dcp-session-2=x; {session}")), Some(Caller("ada".to_owned())));
@@ -123,8 +127,8 @@ mod tests {
     }
 
     #[test]
-    fn expired_secrets_are_refused() {
-        let expired = Secret { hash: hash(b"x"), until: Instant::now() };
-        assert!(!expired.is(b"x") && Secret::new("x", LINK).is(b"x"));
+    fn expired_secrets_are_rejected() {
+        let expired = Secret { hash: hash(b"x"), expiry: Instant::now() };
+        assert!(!expired.matches(b"x") && Secret::new("x", LINK_LIFETIME).matches(b"x"));
     }
 }

@@ -9,10 +9,10 @@ use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 
 /// Below this number of bytes, work takes less time than switching threads.
-const SMALL: usize = 16 << 10;
+const MIN_OFFLOAD_BYTES: usize = 16 << 10;
 
 /// One permit per core: heavy work queues, and the other threads keep their share of the CPU.
-static CORES: LazyLock<Arc<Semaphore>> =
+static CORE_PERMITS: LazyLock<Arc<Semaphore>> =
     LazyLock::new(|| Arc::new(Semaphore::new(available_parallelism().map_or(1, usize::from))));
 
 /// Runs work whose CPU time grows with a number of bytes: on the caller's thread if they are few, otherwise on a
@@ -21,7 +21,7 @@ static CORES: LazyLock<Arc<Semaphore>> =
 /// If the caller is cancelled, queued work never runs. Running work keeps its permit until it ends, so that
 /// cancelled callers can't pile up work.
 pub async fn offload<T: Send + 'static>(bytes: usize, work: impl FnOnce() -> T + Send + 'static) -> T {
-    if bytes < SMALL { work() } else { queue(Arc::clone(&CORES), work).await }
+    if bytes < MIN_OFFLOAD_BYTES { work() } else { queue(Arc::clone(&CORE_PERMITS), work).await }
 }
 
 async fn queue<T: Send + 'static>(cores: Arc<Semaphore>, work: impl FnOnce() -> T + Send + 'static) -> T {
@@ -87,13 +87,13 @@ mod tests {
     #[tokio::test]
     async fn small_work_stays_on_its_thread_and_large_work_leaves_it() {
         let here = std::thread::current().id();
-        assert_eq!(offload(SMALL - 1, || std::thread::current().id()).await, here);
-        assert_ne!(offload(SMALL, || std::thread::current().id()).await, here);
+        assert_eq!(offload(MIN_OFFLOAD_BYTES - 1, || std::thread::current().id()).await, here);
+        assert_ne!(offload(MIN_OFFLOAD_BYTES, || std::thread::current().id()).await, here);
     }
 
     #[tokio::test]
     async fn a_panic_reaches_the_caller() {
-        let task = tokio::spawn(offload(SMALL, || panic!("as asked")));
+        let task = tokio::spawn(offload(MIN_OFFLOAD_BYTES, || panic!("as asked")));
         assert!(timeout(LONG, task).await.unwrap().unwrap_err().is_panic());
     }
 }

@@ -15,7 +15,7 @@ const HTML: &str = "text/html; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 
 /// Adds headers that keep browsers from guessing the type of a response and from loading anything else.
-pub(crate) fn secure(headers: &mut HeaderMap) {
+pub(crate) fn add_security_headers(headers: &mut HeaderMap) {
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
@@ -44,11 +44,11 @@ impl Page {
     /// Renders the page. `problem` says why the server is not ready.
     pub(crate) fn render(self, problem: Option<&str>, serves_rest: bool) -> Response<Body> {
         match (self, problem) {
-            (Self::Home, _) => answer(StatusCode::OK, HTML, home(problem, serves_rest)),
-            (Self::Alive, _) => answer(StatusCode::OK, TEXT, "alive\n"),
-            (Self::Ready, None) => answer(StatusCode::OK, TEXT, "ready\n"),
+            (Self::Home, _) => page_response(StatusCode::OK, HTML, home(problem, serves_rest)),
+            (Self::Alive, _) => page_response(StatusCode::OK, TEXT, "alive\n"),
+            (Self::Ready, None) => page_response(StatusCode::OK, TEXT, "ready\n"),
             (Self::Ready, Some(why)) => {
-                answer(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("not ready: {why}\n"))
+                page_response(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("not ready: {why}\n"))
             }
         }
     }
@@ -65,25 +65,26 @@ pub(crate) fn login<B>(
         return None;
     }
     let code = request.uri().query().and_then(|query| query.strip_prefix("code=")).unwrap_or_default();
-    let cookie = is_to_loopback(request).then(|| login.begin(code.as_bytes(), port, is_tls)).flatten();
+    let cookie =
+        is_to_loopback(request).then(|| login.begin_session(code.as_bytes(), port, is_tls)).flatten();
     let Some(cookie) = cookie.and_then(|cookie| HeaderValue::from_str(&cookie).ok()) else {
         let why = "this link was used or has expired; restart the server, which prints a new one\n";
-        return Some(answer(StatusCode::FORBIDDEN, TEXT, why));
+        return Some(page_response(StatusCode::FORBIDDEN, TEXT, why));
     };
     // The redirect keeps the code out of the browser's history.
-    let mut response = answer(StatusCode::SEE_OTHER, TEXT, "signed in\n");
+    let mut response = page_response(StatusCode::SEE_OTHER, TEXT, "signed in\n");
     response.headers_mut().insert(LOCATION, HeaderValue::from_static("/"));
     response.headers_mut().insert(SET_COOKIE, cookie);
     Some(response)
 }
 
-fn answer(status: StatusCode, kind: &'static str, text: impl Into<String>) -> Response<Body> {
+fn page_response(status: StatusCode, kind: &'static str, text: impl Into<String>) -> Response<Body> {
     let mut response = Response::new(Body::new(axum::body::Body::from(text.into())));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    secure(headers);
+    add_security_headers(headers);
     response
 }
 

@@ -10,10 +10,10 @@ use tonic::server::NamedService;
 use tonic::service::Routes;
 use tower_service::Service;
 
-use crate::ready::Ready;
+use crate::ready::ReadinessCheck;
 
 /// The name of the health service, which reports the state of the others.
-pub(crate) const HEALTH: &str = "grpc.health.v1.Health";
+pub(crate) const HEALTH_SERVICE: &str = "grpc.health.v1.Health";
 
 /// gRPC services, and a REST router beside them. Health and reflection are added automatically.
 #[derive(Debug, Clone)]
@@ -22,17 +22,17 @@ pub struct Services {
     pub(crate) rest: Option<Router>,
     pub(crate) names: Vec<&'static str>,
     /// Suffixes of the paths of long-lived calls.
-    pub(crate) lasting: Vec<&'static str>,
+    pub(crate) streaming_suffixes: Vec<&'static str>,
     pub(crate) descriptors: &'static [u8],
-    pub(crate) ready: Option<Ready>,
+    pub(crate) ready: Option<ReadinessCheck>,
 }
 
 impl Services {
     /// Creates an empty set. `descriptors` are those of the protocols, for the reflection service; they may
     /// describe more services than are served.
     pub fn new(descriptors: &'static [u8]) -> Self {
-        let (names, lasting) = (Vec::new(), Vec::new());
-        Self { grpc: Routes::default(), rest: None, names, lasting, descriptors, ready: None }
+        let (names, streaming_suffixes) = (Vec::new(), Vec::new());
+        Self { grpc: Routes::default(), rest: None, names, streaming_suffixes, descriptors, ready: None }
     }
 
     /// Adds a gRPC service; each may be added once.
@@ -55,19 +55,19 @@ impl Services {
     /// Gives calls with these path suffixes a limit of their own. It is for streaming calls, which are long-lived
     /// and cost little.
     #[must_use]
-    pub fn lasting(self, ends: &[&'static str]) -> Self {
+    pub fn streaming(self, suffixes: &[&'static str]) -> Self {
         let mut services = self;
-        services.lasting.extend(ends);
+        services.streaming_suffixes.extend(suffixes);
         services
     }
 
     /// Sets a check of a dependency, such as `database`. The server is ready while it succeeds.
     #[must_use]
-    pub fn ready<F>(self, what: &'static str, check: impl Fn() -> F + Send + Sync + 'static) -> Self
+    pub fn ready<F>(self, dependency: &'static str, check: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = bool> + Send + 'static,
     {
-        Self { ready: Some(Ready::new(what, check)), ..self }
+        Self { ready: Some(ReadinessCheck::new(dependency, check)), ..self }
     }
 
     /// Sets the router for calls that are not gRPC.

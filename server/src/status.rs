@@ -11,12 +11,12 @@ use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
 /// Creates a status with a machine-readable reason. `domain` is the protocol that defines the reason.
-pub fn refusal(code: Code, domain: &str, reason: &str, message: impl Into<String>) -> Status {
-    refusal_with(code, domain, reason, message, [])
+pub fn error_status(code: Code, domain: &str, reason: &str, message: impl Into<String>) -> Status {
+    error_status_with_metadata(code, domain, reason, message, [])
 }
 
 /// Creates a status with a machine-readable reason and metadata.
-pub fn refusal_with(
+pub fn error_status_with_metadata(
     code: Code,
     domain: &str,
     reason: &str,
@@ -35,15 +35,15 @@ pub fn refusal_with(
 /// {"error": {"code": 404, "status": "NOT_FOUND", "message": "…", "reason": "…", "domain": "…", "metadata": {…}}}
 /// ```
 pub fn to_http(status: &Status) -> Response<Body> {
-    to_http_as(number(status.code()), status)
+    to_http_with_code(http_code(status.code()), status)
 }
 
 /// Converts a status with another HTTP code, where that is more specific.
-pub fn to_http_as(number: StatusCode, status: &Status) -> Response<Body> {
-    let mut response = Response::new(Body::from(format!("{}\n", object(number, status))));
-    *response.status_mut() = number;
+pub fn to_http_with_code(http_code: StatusCode, status: &Status) -> Response<Body> {
+    let mut response = Response::new(Body::from(format!("{}\n", json_object(http_code, status))));
+    *response.status_mut() = http_code;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if number == StatusCode::UNAUTHORIZED {
+    if http_code == StatusCode::UNAUTHORIZED {
         response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     response
@@ -51,12 +51,12 @@ pub fn to_http_as(number: StatusCode, status: &Status) -> Response<Body> {
 
 /// Returns the JSON object alone, for an error after the response has begun.
 pub fn to_json(status: &Status) -> Value {
-    object(number(status.code()), status)
+    json_object(http_code(status.code()), status)
 }
 
-fn object(number: StatusCode, status: &Status) -> Value {
+fn json_object(http_code: StatusCode, status: &Status) -> Value {
     let mut error = Map::new();
-    error.insert("code".to_owned(), json!(number.as_u16()));
+    error.insert("code".to_owned(), json!(http_code.as_u16()));
     error.insert("status".to_owned(), json!(name(status.code())));
     error.insert("message".to_owned(), json!(status.message()));
     if let Some(info) = status.get_details_error_info() {
@@ -69,7 +69,7 @@ fn object(number: StatusCode, status: &Status) -> Value {
     Value::Object(Map::from_iter([("error".to_owned(), Value::Object(error))]))
 }
 
-fn number(code: Code) -> StatusCode {
+fn http_code(code: Code) -> StatusCode {
     row(code).1
 }
 

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::Limits;
 
 /// Streams of health and reflection per connection, which need no token.
-const OPEN_STREAMS: usize = 4;
+const MAX_PUBLIC_STREAMS: usize = 4;
 
 /// Use of one connection. Only admitted calls count: those with a known token and a permit.
 #[derive(Clone)]
@@ -19,43 +19,44 @@ pub(crate) struct Usage(Arc<Mutex<Counts>>);
 
 struct Counts {
     calls: usize,
-    open_streams: usize,
+    public_streams: usize,
     /// The expiry of the connection until the first admitted call ends.
-    until: Instant,
-    last: Option<Instant>,
+    deadline: Instant,
+    last_call_end: Option<Instant>,
 }
 
 /// An admitted call, from its admission to the end of its response.
-pub(crate) struct InUse(Usage);
+pub(crate) struct AdmittedCall(Usage);
 
 /// A stream that needs no token.
-pub(crate) struct OpenStream(Usage);
+pub(crate) struct PublicStream(Usage);
 
 impl Usage {
     /// Creates the usage of a connection that expires at a time unless a call is admitted.
-    pub(crate) fn new(until: Instant) -> Self {
-        Self(Arc::new(Mutex::new(Counts { calls: 0, open_streams: 0, until, last: None })))
+    pub(crate) fn new(deadline: Instant) -> Self {
+        Self(Arc::new(Mutex::new(Counts { calls: 0, public_streams: 0, deadline, last_call_end: None })))
     }
 
-    pub(crate) fn admitted(&self) -> InUse {
+    pub(crate) fn begin_call(&self) -> AdmittedCall {
         self.counts().calls += 1;
-        InUse(self.clone())
+        AdmittedCall(self.clone())
     }
 
     /// Returns nothing if the connection has the maximum number of open streams.
-    pub(crate) fn open_stream(&self) -> Option<OpenStream> {
+    pub(crate) fn public_stream(&self) -> Option<PublicStream> {
         let mut counts = self.counts();
-        if counts.open_streams >= OPEN_STREAMS {
+        if counts.public_streams >= MAX_PUBLIC_STREAMS {
             return None;
         }
-        counts.open_streams += 1;
-        Some(OpenStream(self.clone()))
+        counts.public_streams += 1;
+        Some(PublicStream(self.clone()))
     }
 
     /// Returns the expiry of the connection; none while admitted calls run.
-    pub(crate) fn expires(&self, idle: Duration) -> Option<Instant> {
+    pub(crate) fn expires_at(&self, idle: Duration) -> Option<Instant> {
         let counts = self.counts();
-        (counts.calls == 0).then(|| counts.last.map_or(counts.until, |last| last + idle))
+        (counts.calls == 0)
+            .then(|| counts.last_call_end.map_or(counts.deadline, |last_call_end| last_call_end + idle))
     }
 
     fn counts(&self) -> MutexGuard<'_, Counts> {
@@ -63,17 +64,17 @@ impl Usage {
     }
 }
 
-impl Drop for InUse {
+impl Drop for AdmittedCall {
     fn drop(&mut self) {
         let mut counts = self.0.counts();
         counts.calls -= 1;
-        counts.last = Some(Instant::now());
+        counts.last_call_end = Some(Instant::now());
     }
 }
 
-impl Drop for OpenStream {
+impl Drop for PublicStream {
     fn drop(&mut self) {
-        self.0.counts().open_streams -= 1;
+        self.0.counts().public_streams -= 1;
     }
 }
 
@@ -83,28 +84,28 @@ pub(crate) struct Peers {
     counts: Arc<Mutex<HashMap<IpAddr, usize>>>,
     limit: usize,
     /// Limit of this machine's own addresses, shared by all its users and proxies.
-    local: usize,
+    local_limit: usize,
 }
 
 /// One connection of a peer.
-pub(crate) struct Share(Peers, IpAddr);
+pub(crate) struct PeerPermit(Peers, IpAddr);
 
 impl Peers {
     pub(crate) fn new(limits: &Limits) -> Self {
         let Limits { connections, connections_per_peer: limit, .. } = *limits;
-        Self { counts: Arc::default(), limit, local: limit.max(connections - connections / 8) }
+        Self { counts: Arc::default(), limit, local_limit: limit.max(connections - connections / 8) }
     }
 
-    pub(crate) fn take(&self, address: IpAddr) -> Option<Share> {
+    pub(crate) fn take(&self, address: IpAddr) -> Option<PeerPermit> {
         let address = network(address);
-        let limit = if address.is_loopback() { self.local } else { self.limit };
+        let limit = if address.is_loopback() { self.local_limit } else { self.limit };
         let mut counts = self.counts();
         let count = counts.entry(address).or_default();
         if *count >= limit {
             return None;
         }
         *count += 1;
-        Some(Share(self.clone(), address))
+        Some(PeerPermit(self.clone(), address))
     }
 
     fn counts(&self) -> MutexGuard<'_, HashMap<IpAddr, usize>> {
@@ -112,7 +113,7 @@ impl Peers {
     }
 }
 
-impl Drop for Share {
+impl Drop for PeerPermit {
     fn drop(&mut self) {
         let Self(peers, address) = self;
         if let Entry::Occupied(mut count) = peers.counts().entry(*address) {
@@ -142,19 +143,19 @@ mod tests {
     fn only_admitted_calls_extend_the_life_of_a_connection() {
         let (begun, idle) = (Instant::now(), Duration::from_mins(1));
         let usage = Usage::new(begun);
-        let streams: Vec<_> = std::iter::from_fn(|| usage.open_stream()).collect();
-        assert_eq!((streams.len(), usage.expires(idle)), (OPEN_STREAMS, Some(begun)));
-        let (first, second) = (usage.admitted(), usage.admitted());
+        let streams: Vec<_> = std::iter::from_fn(|| usage.public_stream()).collect();
+        assert_eq!((streams.len(), usage.expires_at(idle)), (MAX_PUBLIC_STREAMS, Some(begun)));
+        let (first, second) = (usage.begin_call(), usage.begin_call());
         drop(first);
-        assert_eq!(usage.expires(idle), None);
+        assert_eq!(usage.expires_at(idle), None);
         drop(second);
-        assert!(usage.expires(idle).is_some_and(|at| at >= begun + idle));
+        assert!(usage.expires_at(idle).is_some_and(|at| at >= begun + idle));
         drop(streams);
-        assert!(usage.open_stream().is_some());
+        assert!(usage.public_stream().is_some());
     }
 
     #[test]
-    fn each_peer_has_its_share() {
+    fn connections_of_one_peer_are_counted_and_limited() {
         let limits = Limits { connections: 80, connections_per_peer: 2, ..Limits::default() };
         let peers = Peers::new(&limits);
         let take = |address: &str| peers.take(address.parse().unwrap());

@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::process::{Command, ExitCode};
 
-use dcp_reconciler::apply::{Step, Target, Who, apply};
+use dcp_reconciler::apply::{CommitMetadata, Step, Target, apply};
 use dcp_reconciler::plan::Plan;
 use dcp_reconciler::publish::DagFolder;
 use dcp_reconciler::registry::sql::Sql;
@@ -20,7 +20,11 @@ async fn main() -> ExitCode {
     let registry = Sql::sqlite(&project.join(".dcp/state.db")).await.expect("the registry can be opened");
     let dags = DagFolder::open(".dcp/dags", project).expect("the folder can be opened");
     let target = Target { registry: &registry, dags: &dags, scope: &plan.scope };
-    let who = Who { id: format!("killed-at-{last}"), by: "test".to_owned(), at: jiff::Timestamp::UNIX_EPOCH };
+    let who = CommitMetadata {
+        id: format!("killed-at-{last}"),
+        by: "test".to_owned(),
+        at: jiff::Timestamp::UNIX_EPOCH,
+    };
     let mut tell = |step| {
         let name = match step {
             Step::Begun { .. } => "begun",

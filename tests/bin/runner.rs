@@ -33,7 +33,7 @@ async fn main() -> std::result::Result<(), Box<dyn Error>> {
     };
     let folder = Path::new(folder);
     let local = local(folder, supervisor);
-    let place = local.place()?;
+    let place = local.location_id()?;
     let (panics, die_at) = match die_at.strip_prefix("panic:") {
         Some(step) => (true, step),
         None => (false, die_at.as_str()),

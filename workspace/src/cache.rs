@@ -19,22 +19,22 @@ use dcp_model::primitive::{Address, Fingerprint, Kind};
 use rayon::prelude::*;
 use sha2::{Digest as _, Sha256};
 
-use crate::files::{LARGE, Tree};
+use crate::files::{LARGE_FILE_LIMIT, Tree};
 use crate::load::Entry;
 use crate::private;
-use file::File;
-pub use file::{Fresh, Recorder};
+use file::CachedFile;
+pub use file::{FreshAnalysis, Recorder};
 use shard::{SHARDS, Shard};
 
 /// The folder of the cache, below the project's folder.
 const FOLDER: &str = ".dcp/cache";
 
 /// The file with the digest of a set of files that had no diagnostics.
-const CLEAN: &str = "clean";
+const CLEAN_DIGEST_FILE: &str = "clean";
 
 /// The maximum number of changed files for which the cache checks if their links changed. Above it, all files are
 /// linked.
-const FEW: usize = 64;
+const MAX_CHANGED_FILES: usize = 64;
 
 type Sha = [u8; 32];
 
@@ -53,10 +53,10 @@ pub struct Cache {
 
 /// The files whose analyses are taken from the cache.
 #[derive(Debug, Default)]
-pub struct Known {
+pub struct CachedFiles {
     /// All files of the project, if they were searched for.
     pub entries: Option<Vec<Entry>>,
-    pub files: HashMap<String, Arc<File>>,
+    pub files: HashMap<String, Arc<CachedFile>>,
     workloads: HashSet<Workload>,
     /// Set if a file's content was compared, so that its new stamp can be stored.
     has_new_stamps: bool,
@@ -67,9 +67,9 @@ pub struct Known {
     pub complete: bool,
 }
 
-impl Known {
+impl CachedFiles {
     /// Creates a value with no cached files.
-    pub fn of(entries: Vec<Entry>) -> Self {
+    pub fn none(entries: Vec<Entry>) -> Self {
         Self { entries: Some(entries), ..Self::default() }
     }
 
@@ -88,11 +88,11 @@ impl Cache {
     /// Reads the cache. Returns nothing if a cache is impossible: without a project file, or if the program's own file
     /// can't be read to identify it.
     pub fn load(tree: &Tree, project: Option<&str>, target: Option<&str>) -> Option<Self> {
-        let key = key(project?, target)?;
+        let key = cache_key(project?, target)?;
         let name = target.map_or_else(|| "default".to_owned(), |it| Fingerprint::of(it).short().to_owned());
         let folder = PathBuf::from(FOLDER).join(name);
-        let read = |path: PathBuf| tree.read(&path, LARGE).ok();
-        let clean = read(folder.join(CLEAN)).and_then(|bytes| bytes.try_into().ok());
+        let read = |path: PathBuf| tree.read(&path, LARGE_FILE_LIMIT).ok();
+        let clean = read(folder.join(CLEAN_DIGEST_FILE)).and_then(|bytes| bytes.try_into().ok());
         let shard = |index: usize| {
             let bytes = read(folder.join(shard::name(index)));
             bytes.and_then(|bytes| Shard::read(&bytes, &key)).unwrap_or_default()
@@ -107,23 +107,23 @@ impl Cache {
     }
 
     /// Finds the unchanged files.
-    pub fn known(&self, tree: &Tree, entries: Vec<Entry>) -> Known {
+    pub fn unchanged_files(&self, tree: &Tree, entries: Vec<Entry>) -> CachedFiles {
         let has_new_stamps = AtomicBool::new(false);
-        let unchanged = |entry: &Entry| -> Option<(String, Arc<File>)> {
-            let cached = self.shards[shard::of(&entry.shown)].files.get(&entry.shown)?;
+        let unchanged = |entry: &Entry| -> Option<(String, Arc<CachedFile>)> {
+            let cached = self.shards[shard::index_of(&entry.path)].files.get(&entry.path)?;
             let file = cached.unchanged(tree, entry, self.now)?;
             if !Arc::ptr_eq(cached, &file) {
                 has_new_stamps.store(true, Ordering::Relaxed);
             }
-            Some((entry.shown.clone(), file))
+            Some((entry.path.clone(), file))
         };
         let (files, was_clean): (HashMap<_, _>, bool) = rayon::join(
             || entries.par_iter().filter_map(unchanged).collect(),
-            || self.clean.is_some() && self.clean == self.set(&entries),
+            || self.clean.is_some() && self.clean == self.project_digest(&entries),
         );
         let has_new_stamps = has_new_stamps.into_inner();
         let complete = was_clean && files.len() == entries.len();
-        Known {
+        CachedFiles {
             entries: Some(entries),
             files,
             workloads: HashSet::new(),
@@ -135,31 +135,37 @@ impl Cache {
 
     /// Analyzes the changed files and returns them, if linking them can't change the result: an earlier command
     /// had no diagnostics, and each file has the same links as before.
-    pub fn changed_alike(
+    pub fn analyze_if_links_unchanged(
         &self,
-        known: &Known,
-        analyze: impl Fn(usize, &Entry) -> Fresh + Sync,
-    ) -> Option<Vec<Fresh>> {
+        known: &CachedFiles,
+        analyze: impl Fn(usize, &Entry) -> FreshAnalysis + Sync,
+    ) -> Option<Vec<FreshAnalysis>> {
         let entries = known.entries.as_deref()?;
-        let is_worth_it = known.was_clean && entries.len() - known.files.len() <= FEW;
-        let changed = entries.iter().enumerate().filter(|(_, entry)| !known.files.contains_key(&entry.shown));
+        let is_worth_it = known.was_clean && entries.len() - known.files.len() <= MAX_CHANGED_FILES;
+        let changed = entries.iter().enumerate().filter(|(_, entry)| !known.files.contains_key(&entry.path));
         let changed: Vec<_> = changed.take_while(|_| is_worth_it).collect();
-        let alike = |(index, entry): (usize, &Entry)| {
+        let with_same_links = |(index, entry): (usize, &Entry)| {
             let fresh = analyze(index, entry);
-            let cached = self.shards[shard::of(&entry.shown)].files.get(&entry.shown)?;
+            let cached = self.shards[shard::index_of(&entry.path)].files.get(&entry.path)?;
             fresh.links_as(cached).then_some(fresh)
         };
-        if is_worth_it { changed.into_par_iter().map(alike).collect() } else { None }
+        if is_worth_it { changed.into_par_iter().map(with_same_links).collect() } else { None }
     }
 
     /// Stores the results of a command for all files of the project. If that fails, the next command takes longer.
-    pub fn keep(&mut self, tree: &Tree, known: &Known, compilation: &Compilation, fresh: &[Fresh]) {
-        let touched = touched(compilation);
+    pub fn store(
+        &mut self,
+        tree: &Tree,
+        known: &CachedFiles,
+        compilation: &Compilation,
+        fresh: &[FreshAnalysis],
+    ) {
+        let files_with_diagnostics = files_with_diagnostics(compilation);
         let mut primitives = primitives(compilation);
         self.restamp(known);
         for fresh in fresh {
             match fresh.file(&mut primitives, self.now) {
-                Some(file) if !touched.contains(fresh.path.as_str()) => {
+                Some(file) if !files_with_diagnostics.contains(fresh.path.as_str()) => {
                     self.insert(&fresh.path, Arc::new(file));
                 }
                 _ => self.remove(&fresh.path),
@@ -167,19 +173,19 @@ impl Cache {
         }
         let entries = known.entries.as_deref().unwrap_or_default();
         self.retain(entries);
-        let clean = compilation.diagnostics.is_empty().then(|| self.set(entries)).flatten();
+        let clean = compilation.diagnostics.is_empty().then(|| self.project_digest(entries)).flatten();
         self.write(tree, clean);
     }
 
     /// Stores new stamps of unchanged files, so that the next command need not compare their contents.
-    pub fn keep_stamps(&mut self, tree: &Tree, known: &Known) {
+    pub fn store_stamps(&mut self, tree: &Tree, known: &CachedFiles) {
         if known.has_new_stamps {
             self.restamp(known);
             self.write(tree, self.clean);
         }
     }
 
-    fn restamp(&mut self, known: &Known) {
+    fn restamp(&mut self, known: &CachedFiles) {
         let files = known.files.iter().filter(|_| known.has_new_stamps);
         for (path, file) in files {
             self.insert(path, Arc::clone(file));
@@ -188,7 +194,7 @@ impl Cache {
 
     fn write(&self, tree: &Tree, clean: Option<Sha>) {
         let folder = tree.root().join(&self.folder);
-        if private::dcp(tree.root()).is_err() || private::folder(&folder).is_err() {
+        if private::dcp_folder(tree.root()).is_err() || private::create_folder(&folder).is_err() {
             return;
         }
         // Git ignores the cache, even if the project's own ignore files do not list it.
@@ -196,50 +202,50 @@ impl Cache {
         if tree.stamp(&ignore).is_none() {
             _ = tree.replace_private(&ignore, b"*\n");
         }
-        self.shards.par_iter().enumerate().filter(|(_, shard)| shard.stale).for_each(|(index, shard)| {
+        self.shards.par_iter().enumerate().filter(|(_, shard)| shard.dirty).for_each(|(index, shard)| {
             if let Some(bytes) = shard.write(&self.key) {
                 _ = tree.replace_private(&self.folder.join(shard::name(index)), &bytes);
             }
         });
         if clean != self.clean {
-            _ = tree.replace_private(&self.folder.join(CLEAN), &clean.unwrap_or_default());
+            _ = tree.replace_private(&self.folder.join(CLEAN_DIGEST_FILE), &clean.unwrap_or_default());
         }
     }
 
-    fn insert(&mut self, path: &str, file: Arc<File>) {
-        let shard = &mut self.shards[shard::of(path)];
+    fn insert(&mut self, path: &str, file: Arc<CachedFile>) {
+        let shard = &mut self.shards[shard::index_of(path)];
         let old = shard.files.get(path);
         if !old.is_some_and(|old| Arc::ptr_eq(old, &file)) {
             shard.files.insert(path.to_owned(), file);
-            shard.stale = true;
+            shard.dirty = true;
         }
     }
 
     fn remove(&mut self, path: &str) {
-        let shard = &mut self.shards[shard::of(path)];
-        shard.stale |= shard.files.remove(path).is_some();
+        let shard = &mut self.shards[shard::index_of(path)];
+        shard.dirty |= shard.files.remove(path).is_some();
     }
 
     /// Removes files that no longer exist.
     fn retain(&mut self, entries: &[Entry]) {
-        let there: HashSet<&str> = entries.iter().map(|entry| entry.shown.as_str()).collect();
+        let existing: HashSet<&str> = entries.iter().map(|entry| entry.path.as_str()).collect();
         for shard in &mut self.shards {
             let before = shard.files.len();
-            shard.files.retain(|path, _| there.contains(path.as_str()));
-            shard.stale |= shard.files.len() != before;
+            shard.files.retain(|path, _| existing.contains(path.as_str()));
+            shard.dirty |= shard.files.len() != before;
         }
     }
 
     /// Returns the digest of all files of the project, if all of them are cached.
-    fn set(&self, entries: &[Entry]) -> Option<Sha> {
-        let file = |entry: &Entry| self.shards[shard::of(&entry.shown)].files.get(&entry.shown);
+    fn project_digest(&self, entries: &[Entry]) -> Option<Sha> {
+        let file = |entry: &Entry| self.shards[shard::index_of(&entry.path)].files.get(&entry.path);
         let files: Vec<_> = entries.iter().map_while(file).collect();
-        (files.len() == entries.len()).then(|| set(files))
+        (files.len() == entries.len()).then(|| files_digest(files))
     }
 }
 
 /// Returns the digest of a set of files, by the paths and contents of all files that were read for them.
-fn set<'f>(files: impl IntoIterator<Item = &'f Arc<File>>) -> Sha {
+fn files_digest<'f>(files: impl IntoIterator<Item = &'f Arc<CachedFile>>) -> Sha {
     let mut digest = Sha256::new();
     for file in files {
         file.digest(&mut digest);
@@ -248,7 +254,7 @@ fn set<'f>(files: impl IntoIterator<Item = &'f Arc<File>>) -> Sha {
 }
 
 /// Returns the files that diagnostics point to.
-fn touched(compilation: &Compilation) -> BTreeSet<&str> {
+fn files_with_diagnostics(compilation: &Compilation) -> BTreeSet<&str> {
     let labels = compilation.diagnostics.iter().flat_map(|diagnostic| &diagnostic.labels);
     let files = labels.filter_map(|label| compilation.manifests.file(label.span));
     files.map(|file| &*compilation.sources.get(file).path).collect()
@@ -267,7 +273,10 @@ fn primitives(compilation: &Compilation) -> Primitives {
 }
 
 /// Limits the known files to those whose primitives are applied.
-pub fn applied<'a>(mut known: Known, entries: impl Iterator<Item = (&'a Address, &'a Fingerprint)>) -> Known {
+pub fn only_applied<'a>(
+    mut known: CachedFiles,
+    entries: impl Iterator<Item = (&'a Address, &'a Fingerprint)>,
+) -> CachedFiles {
     let mut applied: HashMap<(&str, &str), Vec<(Kind, &Fingerprint)>> = HashMap::new();
     for (address, fingerprint) in entries {
         let workload = applied.entry((&address.domain, &address.name)).or_default();
@@ -276,8 +285,10 @@ pub fn applied<'a>(mut known: Known, entries: impl Iterator<Item = (&'a Address,
     let count = known.files.len();
     known.files.retain(|_, file| {
         let Some(((domain, name), primitives)) = &file.primitives else { return false };
-        let there = applied.get(&(domain.as_str(), name.as_str()));
-        there.is_some_and(|there| there.iter().copied().eq(primitives.iter().map(|(kind, it)| (*kind, it))))
+        let existing = applied.get(&(domain.as_str(), name.as_str()));
+        existing.is_some_and(|existing| {
+            existing.iter().copied().eq(primitives.iter().map(|(kind, it)| (*kind, it)))
+        })
     });
     let workloads = known.files.values().filter_map(|file| file.primitives.as_ref());
     known.workloads = workloads.map(|(workload, _)| workload.clone()).collect();
@@ -286,7 +297,7 @@ pub fn applied<'a>(mut known: Known, entries: impl Iterator<Item = (&'a Address,
 }
 
 /// Returns the digest of the program, the project file and the target.
-fn key(project: &str, target: Option<&str>) -> Option<Sha> {
+fn cache_key(project: &str, target: Option<&str>) -> Option<Sha> {
     let program = std::env::current_exe().and_then(std::fs::metadata).ok()?;
     let modified = program.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?.as_nanos();
     let of = (env!("CARGO_PKG_VERSION"), program.len(), modified.to_string(), project, target);

@@ -35,7 +35,7 @@ impl Error {
 
 /// Returns the error of the operating system at the end of a chain of sources.
 fn innermost(error: &io::Error) -> &io::Error {
-    let below = error.get_ref().and_then(|told| told.source()?.downcast_ref::<io::Error>());
+    let below = error.get_ref().and_then(|inner| inner.source()?.downcast_ref::<io::Error>());
     below.map_or(error, innermost)
 }
 

@@ -25,10 +25,10 @@ use crate::error::{Error, reason};
 pub use stamp::Stamp;
 
 /// Prefix of the names of unfinished files. A killed process may leave one behind.
-pub const UNFINISHED: &str = ".dcp-unfinished-";
+pub const TEMPORARY_PREFIX: &str = ".dcp-unfinished-";
 
 /// Size limit of plans and other files that dcp wrote itself.
-pub const LARGE: u64 = 256 * 1024 * 1024;
+pub const LARGE_FILE_LIMIT: u64 = 256 * 1024 * 1024;
 
 /// The text of a file, and the file's stamp from before the read.
 #[derive(Debug, Clone)]
@@ -60,9 +60,9 @@ impl Tree {
     }
 
     /// Returns the canonical path of a file in the tree. The argument may be relative to the root, or absolute.
-    pub fn real(&self, path: &Path) -> Result<PathBuf, LoadError> {
+    pub fn canonical(&self, path: &Path) -> Result<PathBuf, LoadError> {
         let path = self.root.join(path);
-        let real = path.canonicalize().map_err(|error| match failed(&error) {
+        let real = path.canonicalize().map_err(|error| match from_io(&error) {
             LoadError::NotFound if path.is_symlink() => LoadError::Dangling,
             failed => failed,
         })?;
@@ -71,20 +71,20 @@ impl Tree {
 
     /// Reads a regular file.
     pub fn read(&self, path: &Path, limit: u64) -> Result<Vec<u8>, LoadError> {
-        Ok(read(File::from(self.opened(path, open::READ)?), limit)?.0)
+        Ok(read(File::from(self.open_path(path, open::READ)?), limit)?.0)
     }
 
     /// Checks that a path leads to a regular file, and returns the file's stamp.
     pub fn check(&self, path: &Path) -> Result<Stamp, LoadError> {
-        let file = File::from(self.opened(path, open::READ)?);
-        let metadata = file.metadata().map_err(|error| failed(&error))?;
+        let file = File::from(self.open_path(path, open::READ)?);
+        let metadata = file.metadata().map_err(|error| from_io(&error))?;
         regular(&metadata)?;
         Ok(Stamp::of(&metadata))
     }
 
     /// Reads a regular file as UTF-8.
     pub fn read_content(&self, path: &Path, limit: u64) -> Result<Content, LoadError> {
-        let (bytes, stamp) = read(File::from(self.opened(path, open::READ)?), limit)?;
+        let (bytes, stamp) = read(File::from(self.open_path(path, open::READ)?), limit)?;
         let text = String::from_utf8(bytes);
         let text = text.map_err(|error| LoadError::NotUtf8(error.utf8_error().valid_up_to()))?;
         Ok(Content { text, stamp })
@@ -98,10 +98,10 @@ impl Tree {
 
     /// Lists a folder, in no order.
     pub fn list(&self, path: &Path) -> Result<Vec<(OsString, FileType)>, LoadError> {
-        let folder = self.opened(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let folder = self.open_path(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
         let mut entries = Vec::new();
-        for entry in Dir::new(folder).map_err(refused)? {
-            let entry = entry.map_err(refused)?;
+        for entry in Dir::new(folder).map_err(from_errno)? {
+            let entry = entry.map_err(from_errno)?;
             let name = entry.file_name().to_bytes();
             if name != b"." && name != b".." {
                 entries.push((OsString::from_vec(name.to_vec()), entry.file_type()));
@@ -113,50 +113,50 @@ impl Tree {
     /// Replaces a file atomically, and keeps its permissions. Its folder is opened first, so that a link that
     /// replaces the folder does not redirect the new file.
     pub fn replace(&self, path: &Path, content: &[u8]) -> Result<(), LoadError> {
-        self.place(path, content, 0o7777)
+        self.replace_with_mode_mask(path, content, 0o7777)
     }
 
     /// Replaces a file atomically, for this user alone.
     pub fn replace_private(&self, path: &Path, content: &[u8]) -> Result<(), LoadError> {
-        self.place(path, content, 0o700)
+        self.replace_with_mode_mask(path, content, 0o700)
     }
 
     /// Replaces a file whose permissions are limited to `allowed`.
-    fn place(&self, path: &Path, content: &[u8], allowed: u32) -> Result<(), LoadError> {
+    fn replace_with_mode_mask(&self, path: &Path, content: &[u8], allowed: u32) -> Result<(), LoadError> {
         let above = path.parent().unwrap_or(Path::new(""));
         let name = path.file_name().ok_or(LoadError::Directory)?;
-        let folder = self.opened(above, open::FOLDER)?;
+        let folder = self.open_path(above, open::FOLDER)?;
         let old = rustix::fs::statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW);
         let old = old.ok().filter(|old| FileType::from_raw_mode(old.st_mode).is_file());
-        let unfinished = format!("{UNFINISHED}{:016x}", rand::random::<u64>());
+        let temporary = format!("{TEMPORARY_PREFIX}{:016x}", rand::random::<u64>());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let new = rustix::fs::openat(&folder, &unfinished, flags, Mode::from_raw_mode(0o666 & allowed));
-        let mut file = File::from(new.map_err(refused)?);
+        let new = rustix::fs::openat(&folder, &temporary, flags, Mode::from_raw_mode(0o666 & allowed));
+        let mut file = File::from(new.map_err(from_errno)?);
         let written = file.write_all(content).and_then(|()| match old {
             Some(old) => file.set_permissions(fs::Permissions::from_mode(old.st_mode & allowed)),
             None => Ok(()),
         });
         let placed = written
-            .and_then(|()| Ok(rustix::fs::renameat(&folder, &unfinished, &folder, name)?))
-            .map_err(|error| failed(&error));
+            .and_then(|()| Ok(rustix::fs::renameat(&folder, &temporary, &folder, name)?))
+            .map_err(|error| from_io(&error));
         if placed.is_err() {
             // The first error is more useful than one of the cleanup.
-            _ = rustix::fs::unlinkat(&folder, &unfinished, AtFlags::empty());
+            _ = rustix::fs::unlinkat(&folder, &temporary, AtFlags::empty());
         }
         placed
     }
 
-    fn opened(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, LoadError> {
+    fn open_path(&self, path: &Path, flags: OFlags) -> Result<OwnedFd, LoadError> {
         // The path of the folder itself is empty.
         let path = if path == Path::new("") { Path::new(".") } else { path };
         match self.resolve.open(&self.folder, path, flags) {
-            Err(open::Refused::Leaves) => {
+            Err(open::OpenError::LeavesFolder) => {
                 // The path leads out of the folder, or contains an absolute link, which may lead back into it.
-                let real = self.real(path)?;
+                let real = self.canonical(path)?;
                 let real = if real == Path::new("") { Path::new(".") } else { &real };
-                self.resolve.open_real(&self.folder, real, flags).map_err(refused)
+                self.resolve.open_real(&self.folder, real, flags).map_err(from_errno)
             }
-            Err(open::Refused::System(error)) => Err(match refused(error) {
+            Err(open::OpenError::System(error)) => Err(match from_errno(error) {
                 LoadError::NotFound if self.root.join(path).is_symlink() => LoadError::Dangling,
                 other => other,
             }),
@@ -167,7 +167,7 @@ impl Tree {
 
 /// Reads a regular file at any path.
 pub fn read_anywhere(path: &Path, limit: u64) -> Result<Vec<u8>, LoadError> {
-    let file = rustix::fs::open(path, open::READ, Mode::empty()).map_err(refused)?;
+    let file = rustix::fs::open(path, open::READ, Mode::empty()).map_err(from_errno)?;
     Ok(read(File::from(file), limit)?.0)
 }
 
@@ -178,11 +178,11 @@ pub fn read_named(path: &Path, limit: u64) -> Result<Vec<u8>, Error> {
 
 /// Describes a file that can't be read.
 pub fn unreadable(path: &Path, error: LoadError) -> Error {
-    Error::new(format!("`{}` can't be read: {}", path.display(), why(error)))
+    Error::new(format!("`{}` can't be read: {}", path.display(), describe(error)))
 }
 
 /// Describes the problem of a file, as part of a sentence.
-pub fn why(error: LoadError) -> String {
+pub fn describe(error: LoadError) -> String {
     match error {
         LoadError::NotFound => "there is no such file".to_owned(),
         LoadError::Dangling => "it is a link to nothing".to_owned(),
@@ -196,7 +196,7 @@ pub fn why(error: LoadError) -> String {
 
 /// Reads an open file, if it is a regular one within the limit.
 fn read(file: File, limit: u64) -> Result<(Vec<u8>, Stamp), LoadError> {
-    let metadata = file.metadata().map_err(|error| failed(&error))?;
+    let metadata = file.metadata().map_err(|error| from_io(&error))?;
     regular(&metadata)?;
     let size = metadata.len();
     if size > limit {
@@ -204,7 +204,7 @@ fn read(file: File, limit: u64) -> Result<(Vec<u8>, Stamp), LoadError> {
     }
     let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or_default() + 1);
     // The file may have grown since its size was read.
-    let read = file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| failed(&error))? as u64;
+    let read = file.take(limit + 1).read_to_end(&mut bytes).map_err(|error| from_io(&error))? as u64;
     if read > limit {
         return Err(LoadError::TooLarge { size: read, limit });
     }
@@ -224,15 +224,15 @@ pub fn not_regular() -> LoadError {
     LoadError::Other("it is not a regular file".to_owned())
 }
 
-fn refused(error: rustix::io::Errno) -> LoadError {
+fn from_errno(error: rustix::io::Errno) -> LoadError {
     match error {
         // Sockets can't be opened.
         rustix::io::Errno::NXIO | rustix::io::Errno::OPNOTSUPP => not_regular(),
-        error => failed(&error.into()),
+        error => from_io(&error.into()),
     }
 }
 
-fn failed(error: &io::Error) -> LoadError {
+fn from_io(error: &io::Error) -> LoadError {
     match error.kind() {
         ErrorKind::NotFound => LoadError::NotFound,
         _ => LoadError::Other(reason(error)),

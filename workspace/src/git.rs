@@ -10,23 +10,23 @@ use std::time::{Duration, Instant};
 use dcp_compiler::source::LoadError;
 
 use crate::error::Error;
-use crate::files::{self, LARGE, Tree};
+use crate::files::{self, LARGE_FILE_LIMIT, Tree};
 
 /// Timeout of a git command.
-const PATIENCE: Duration = Duration::from_mins(1);
+const GIT_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Files of a repository that git opens first. It would wait for ever at a FIFO.
 const READ_FIRST: [&str; 5] = ["HEAD", "config", "index", "packed-refs", "info/exclude"];
 
 /// Runs git with a timeout and without hooks, as it reads untrusted files.
 fn git(root: &Path, args: &[&str]) -> Result<String, String> {
-    readable(root)?;
+    check_readable(root)?;
     let mut command = Command::new("git");
     command.arg("-C").arg(root).args(["-c", "core.fsmonitor=false"]).args(args);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     // No command here needs a person's answer, or changes anything.
     command.env("GIT_OPTIONAL_LOCKS", "0").env("GIT_TERMINAL_PROMPT", "0");
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + GIT_TIMEOUT;
     let mut child = command.spawn().map_err(|error| error.to_string())?;
     let (stdout, stderr) = (collect(child.stdout.take()), collect(child.stderr.take()));
     let left = || deadline.saturating_duration_since(Instant::now());
@@ -34,7 +34,7 @@ fn git(root: &Path, args: &[&str]) -> Result<String, String> {
     let Ok((out, err)) = read else {
         _ = child.kill();
         _ = child.wait();
-        return Err(format!("it did not answer within {} s", PATIENCE.as_secs()));
+        return Err(format!("it did not answer within {} s", GIT_TIMEOUT.as_secs()));
     };
     let status = child.wait().map_err(|error| error.to_string())?;
     if status.success() { Ok(out) } else { Err(err.trim().to_owned()) }
@@ -46,7 +46,7 @@ fn collect(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<String> {
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
         // Incomplete output is not sent, which the receiver sees as an error.
-        if pipe.is_some_and(|pipe| pipe.take(LARGE).read_to_end(&mut bytes).is_ok()) {
+        if pipe.is_some_and(|pipe| pipe.take(LARGE_FILE_LIMIT).read_to_end(&mut bytes).is_ok()) {
             _ = sender.send(String::from_utf8_lossy(&bytes).into_owned());
         }
     });
@@ -54,7 +54,7 @@ fn collect(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<String> {
 }
 
 /// Checks that the files that git reads first are regular ones.
-fn readable(root: &Path) -> Result<(), String> {
+fn check_readable(root: &Path) -> Result<(), String> {
     let Some(folder) = root.ancestors().map(|above| above.join(".git")).find(|folder| folder.is_dir()) else {
         // There is no repository, or it is elsewhere: git finds out.
         return Ok(());
@@ -64,7 +64,7 @@ fn readable(root: &Path) -> Result<(), String> {
         match tree.check(Path::new(name)) {
             // Some of these may be links to other places, which git follows.
             Ok(_) | Err(LoadError::NotFound | LoadError::Outside) => {}
-            Err(error) => return Err(format!("`.git/{name}`: {}", files::why(error))),
+            Err(error) => return Err(format!("`.git/{name}`: {}", files::describe(error))),
         }
     }
     Ok(())
@@ -90,7 +90,7 @@ pub fn changed_since(root: &Path, revision: &str) -> Result<BTreeSet<String>, Er
     )
     .map_err(|why| failed(if why.is_empty() { "there is no such revision".to_owned() } else { why }))?;
     let tracked = git(root, &["diff", "--name-only", "--relative", "-z", revision.trim(), "--", "."]);
-    let fresh = git(root, &["ls-files", "--others", "--exclude-standard", "-z", "--", "."]);
-    let all = tracked.map_err(failed)? + &fresh.map_err(failed)?;
+    let untracked = git(root, &["ls-files", "--others", "--exclude-standard", "-z", "--", "."]);
+    let all = tracked.map_err(failed)? + &untracked.map_err(failed)?;
     Ok(all.split('\0').filter(|path| !path.is_empty()).map(str::to_owned).collect())
 }

@@ -10,7 +10,7 @@ use dcp_compiler::source::{LoadError, SourceLoader};
 
 use crate::files::{Content, Stamp, Tree};
 
-pub use discover::{Place, discover};
+pub use discover::{SearchRoot, discover};
 
 /// Size limit of manifests, SQL files and ignore files, in bytes.
 const LIMIT: u64 = 1024 * 1024;
@@ -19,7 +19,7 @@ const LIMIT: u64 = 1024 * 1024;
 #[derive(Debug)]
 pub struct Entry {
     /// The path relative to the project's folder, with `/` between its parts.
-    pub shown: String,
+    pub path: String,
     /// The path relative to the project's folder; without links when it was found.
     pub file: Result<PathBuf, LoadError>,
     /// The content, once it was read.
@@ -27,8 +27,8 @@ pub struct Entry {
 }
 
 impl Entry {
-    pub fn new(shown: String, file: Result<PathBuf, LoadError>) -> Self {
-        Self { shown, file, content: OnceLock::new() }
+    pub fn new(path: String, file: Result<PathBuf, LoadError>) -> Self {
+        Self { path, file, content: OnceLock::new() }
     }
 
     /// Reads the file once.
@@ -55,7 +55,7 @@ pub struct EntryLoader<'a> {
 impl EntryLoader<'_> {
     pub fn content(&self, path: &str) -> Result<Content, LoadError> {
         match self.entry.content.get() {
-            _ if path != self.entry.shown => load(self.tree, path),
+            _ if path != self.entry.path => load(self.tree, path),
             Some(content) => Ok(content.clone()),
             None => self.entry.read(self.tree),
         }

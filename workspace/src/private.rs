@@ -13,29 +13,29 @@ use crate::FOLDER;
 pub const TOKEN: &str = "token";
 
 /// The folder below `.dcp` that other users read: Airflow.
-const DAGS: &str = "dags";
+const DAGS_FOLDER: &str = "dags";
 
 /// Returns the project's `.dcp`, and creates it if it is missing. Other users can't enter it, nor read files that
 /// an earlier dcp created in it.
-pub fn dcp(root: &Path) -> io::Result<PathBuf> {
+pub fn dcp_folder(root: &Path) -> io::Result<PathBuf> {
     let path = root.join(FOLDER);
-    folder(&path)?;
+    create_folder(&path)?;
     for entry in path.read_dir()? {
         let entry = entry?;
         // Entries that were removed meanwhile or belong to another user are left alone. `read_token` rejects a
         // token that others can read.
-        if entry.file_name() != DAGS
+        if entry.file_name() != DAGS_FOLDER
             && entry.file_name() != TOKEN
             && let Ok(found) = entry.metadata()
         {
-            let _ = close(&entry.path(), &found);
+            let _ = restrict_access(&entry.path(), &found);
         }
     }
     Ok(path)
 }
 
 /// Removes other users' access to a file or a folder of this user.
-fn close(path: &Path, found: &Metadata) -> io::Result<()> {
+fn restrict_access(path: &Path, found: &Metadata) -> io::Result<()> {
     let is_open = found.mode() & 0o077 != 0 && found.uid() == geteuid().as_raw();
     if is_open && (found.is_file() || found.is_dir()) {
         std::fs::set_permissions(path, Permissions::from_mode(found.mode() & 0o7700))?;
@@ -44,10 +44,10 @@ fn close(path: &Path, found: &Metadata) -> io::Result<()> {
 }
 
 /// Creates a folder for this user alone, or restricts an existing one of this user.
-pub fn folder(path: &Path) -> io::Result<()> {
+pub fn create_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)?;
     // A folder of another user is left alone, as it gives this user access on purpose.
-    close(path, &path.metadata()?)
+    restrict_access(path, &path.metadata()?)
 }
 
 /// Opens a file for locking, and creates it if it is missing.

@@ -15,10 +15,10 @@ use dcp_model::manifest::FileRef;
 use rayon::prelude::*;
 
 use crate::FOLDER;
-use crate::cache::{Cache, Fresh, Known, Recorder};
+use crate::cache::{Cache, CachedFiles, FreshAnalysis, Recorder};
 use crate::error::{Error, reason};
 use crate::files::Tree;
-use crate::load::{Entry, EntryLoader, Place, discover, load};
+use crate::load::{Entry, EntryLoader, SearchRoot, discover, load};
 
 /// A project on disk.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ pub struct Outcome {
     pub stopped: bool,
     pub timings: Timings,
     /// The files that were analyzed, if their analyses can be cached.
-    pub fresh: Vec<Fresh>,
+    pub fresh: Vec<FreshAnalysis>,
 }
 
 /// The duration of each step.
@@ -88,12 +88,12 @@ impl Workspace {
     /// folder and then from the first of `paths`; else the current folder, or that of the first path if it is
     /// elsewhere.
     pub fn find(named: Option<&Path>, paths: &[PathBuf]) -> Result<Self, Error> {
-        let here = std::env::current_dir()
-            .and_then(|here| here.canonicalize())
+        let current = std::env::current_dir()
+            .and_then(|current| current.canonicalize())
             .map_err(|error| Error::new(format!("there is no current folder: {}", reason(&error))))?;
         let root = match named {
             Some(named) => folder(named)?,
-            None => nearest(&here, paths),
+            None => nearest_project(&current, paths),
         };
         let tree = Tree::open(&root).map_err(|error| Error::at(&root, "read", &error))?;
         let file = match load(&tree, FILE_NAME) {
@@ -138,7 +138,7 @@ impl Workspace {
 
     /// Compiles the project.
     pub fn compile(&self, request: Request<'_>) -> Result<Outcome, Error> {
-        self.compile_unless(request, &Known::default())
+        self.compile_except(request, &CachedFiles::default())
     }
 
     /// Validates all manifests of the project, using the cache for unchanged files.
@@ -148,12 +148,12 @@ impl Workspace {
         let (cache, entries) = rayon::join(|| Cache::load(&self.tree, self.text(), request.target), find);
         let mut cache = ManuallyDrop::new(cache);
         let Some(cache) = cache.as_mut().filter(|_| request.paths.is_empty()) else {
-            return self.compile_unless(request, &Known::of(entries));
+            return self.compile_except(request, &CachedFiles::none(entries));
         };
         let discovered = Instant::now();
-        let known = ManuallyDrop::new(cache.known(&self.tree, entries));
+        let known = ManuallyDrop::new(cache.unchanged_files(&self.tree, entries));
         if known.complete {
-            cache.keep_stamps(&self.tree, &known);
+            cache.store_stamps(&self.tree, &known);
             let compilation =
                 Compilation { manifests: Manifests::in_files(known.manifests()), ..Compilation::default() };
             let (discover, analyze) = (discovered - start, discovered.elapsed());
@@ -163,7 +163,7 @@ impl Workspace {
         }
         let outcome = match self.validate_changed(request, cache, &known) {
             Some(fresh) => {
-                let changed: usize = fresh.iter().filter_map(Fresh::manifests).sum();
+                let changed: usize = fresh.iter().filter_map(FreshAnalysis::manifests).sum();
                 let manifests = Manifests::in_files(known.manifests() + changed);
                 let (discover, analyze) = (discovered - start, discovered.elapsed());
                 let timings = Timings { discover, analyze, link: Duration::ZERO };
@@ -171,42 +171,47 @@ impl Workspace {
                 let compilation = Compilation { manifests, ..Compilation::default() };
                 Outcome { compilation, files, stopped: false, timings, fresh }
             }
-            None => self.compile_unless(request, &known)?,
+            None => self.compile_except(request, &known)?,
         };
         if !outcome.stopped {
-            cache.keep(&self.tree, &known, &outcome.compilation, &outcome.fresh);
+            cache.store(&self.tree, &known, &outcome.compilation, &outcome.fresh);
         }
         Ok(outcome)
     }
 
     /// Validates only the files that changed, if that is sufficient.
-    fn validate_changed(&self, request: Request<'_>, cache: &Cache, known: &Known) -> Option<Vec<Fresh>> {
+    fn validate_changed(
+        &self,
+        request: Request<'_>,
+        cache: &Cache,
+        known: &CachedFiles,
+    ) -> Option<Vec<FreshAnalysis>> {
         let (project, project_diagnostics) = Project::read(PROJECT_FILE, self.text()?, request.target);
         let project = &project?;
         let compiler = Compiler { project, project_source: None, project_diagnostics, goal: Goal::Validate };
-        cache.changed_alike(known, |index, entry| {
+        cache.analyze_if_links_unchanged(known, |index, entry| {
             let recorder = Recorder::new(EntryLoader { tree: &self.tree, entry });
-            let analysis = compiler.analyze(index, &entry.shown, &recorder);
-            Fresh::new(index, recorder, &analysis)
+            let analysis = compiler.analyze(index, &entry.path, &recorder);
+            FreshAnalysis::new(index, recorder, &analysis)
         })
     }
 
     /// Compiles the project without the known files: these are not analyzed again, and get no primitives.
-    pub fn compile_unless(&self, request: Request<'_>, known: &Known) -> Result<Outcome, Error> {
+    pub fn compile_except(&self, request: Request<'_>, known: &CachedFiles) -> Result<Outcome, Error> {
         match (&self.file, request.target) {
             (None, Some(target)) => Err(no_target(target)),
             (None, None) => {
                 if request.paths.is_empty() {
-                    self.expect_something()?;
+                    self.require_project_or_manifest()?;
                 }
-                Ok(self.manifests(&Project::none(), (None, Vec::new()), request, known))
+                Ok(self.compile_manifests(&Project::none(), (None, Vec::new()), request, known))
             }
             (Some(Err(error)), _) => Ok(self.unreadable(error)),
             (Some(Ok(text)), target) => {
                 let source = SourceFile { path: FILE_NAME.into(), text: text.as_str().into() };
                 match Project::read(PROJECT_FILE, text, target) {
                     (Some(project), found) => {
-                        Ok(self.manifests(&project, (Some(source), found), request, known))
+                        Ok(self.compile_manifests(&project, (Some(source), found), request, known))
                     }
                     (None, found) => Ok(stopped(Compilation::of_project(source, found))),
                 }
@@ -214,15 +219,15 @@ impl Workspace {
         }
     }
 
-    fn manifests(
+    fn compile_manifests(
         &self,
         project: &Project<'_>,
         (project_source, project_diagnostics): (Option<SourceFile>, Vec<Diagnostic>),
         request: Request<'_>,
-        known: &Known,
+        known: &CachedFiles,
     ) -> Outcome {
         let start = Instant::now();
-        let places = self.places(project, request.paths);
+        let search_roots = self.search_roots(project, request.paths);
         // Building the validator takes about as long as finding the files of a small project, so both run in
         // parallel.
         let warm_up = || {
@@ -232,7 +237,7 @@ impl Workspace {
         let entries = match &known.entries {
             Some(entries) => entries,
             None => {
-                ((), found) = rayon::join(warm_up, || discover(&self.tree, places).entries);
+                ((), found) = rayon::join(warm_up, || discover(&self.tree, search_roots).entries);
                 &found
             }
         };
@@ -273,10 +278,10 @@ impl Workspace {
         &self,
         compiler: &Compiler<'_>,
         entries: &[Entry],
-        known: &Known,
+        known: &CachedFiles,
         problems: &HashSet<String>,
         on_file: Option<OnFile<'_>>,
-    ) -> (Vec<Analysis>, Vec<Fresh>) {
+    ) -> (Vec<Analysis>, Vec<FreshAnalysis>) {
         let only_checked = Compiler {
             project: compiler.project,
             project_source: compiler.project_source.clone(),
@@ -284,17 +289,17 @@ impl Workspace {
             goal: Goal::Validate,
         };
         let one = |(index, entry): (usize, &Entry)| {
-            let cached = known.files.get(&entry.shown);
+            let cached = known.files.get(&entry.path);
             // The primitives of known files are already applied, so these files are only validated.
             let compiler = if cached.is_some() { &only_checked } else { compiler };
-            let cached = cached.filter(|_| !problems.contains(&entry.shown));
-            let restored = cached.and_then(|file| file.analysis(index, &entry.shown));
+            let cached = cached.filter(|_| !problems.contains(&entry.path));
+            let restored = cached.and_then(|file| file.analysis(index, &entry.path));
             let done = match restored {
                 Some(analysis) => (analysis, None),
                 None => {
                     let recorder = Recorder::new(EntryLoader { tree: &self.tree, entry });
-                    let analysis = compiler.analyze(index, &entry.shown, &recorder);
-                    let fresh = Fresh::new(index, recorder, &analysis);
+                    let analysis = compiler.analyze(index, &entry.path, &recorder);
+                    let fresh = FreshAnalysis::new(index, recorder, &analysis);
                     (analysis, Some(fresh))
                 }
             };
@@ -308,18 +313,21 @@ impl Workspace {
     }
 
     /// Returns the files and folders in `paths`, or else those that the project names.
-    fn places(&self, project: &Project<'_>, paths: &[PathBuf]) -> Vec<Place> {
+    fn search_roots(&self, project: &Project<'_>, paths: &[PathBuf]) -> Vec<SearchRoot> {
         // Paths in `paths` are relative to the current folder, those of the project to its own folder.
         let full = |path: &PathBuf| std::path::absolute(path).unwrap_or_else(|_| path.clone());
-        let asked = paths.iter().map(|path| Place { named: self.shown(path), path: full(path) });
-        let mut places: Vec<Place> = asked.collect();
-        if places.is_empty() && self.has_file() {
+        let asked =
+            paths.iter().map(|path| SearchRoot { display_name: self.display_path(path), path: full(path) });
+        let mut search_roots: Vec<SearchRoot> = asked.collect();
+        if search_roots.is_empty() && self.has_file() {
             let named = project.file.manifests.iter().map(FileRef::as_str);
-            places.extend(named.map(|path| Place { named: path.to_owned(), path: self.root.join(path) }));
-        } else if places.is_empty() {
-            places.push(Place { named: ".".to_owned(), path: self.root.clone() });
+            search_roots.extend(
+                named.map(|path| SearchRoot { display_name: path.to_owned(), path: self.root.join(path) }),
+            );
+        } else if search_roots.is_empty() {
+            search_roots.push(SearchRoot { display_name: ".".to_owned(), path: self.root.clone() });
         }
-        places
+        search_roots
     }
 
     /// Returns all files with manifests.
@@ -327,25 +335,25 @@ impl Workspace {
         let read = self.file.as_ref().and_then(|file| file.as_ref().ok());
         let target = read.map(|text| Project::read(PROJECT_FILE, text, None).0);
         let project = target.flatten().unwrap_or_else(Project::none);
-        discover(&self.tree, self.places(&project, paths)).entries
+        discover(&self.tree, self.search_roots(&project, paths)).entries
     }
 
     /// Returns the folders of the projects below this one, if this one is no project.
-    pub fn below(&self) -> Vec<PathBuf> {
+    pub fn projects_below(&self) -> Vec<PathBuf> {
         if self.has_file() {
             return Vec::new();
         }
-        let projects = discover(&self.tree, self.places(&Project::none(), &[])).projects.into_iter();
+        let projects = discover(&self.tree, self.search_roots(&Project::none(), &[])).projects.into_iter();
         projects.filter_map(|file| Some(self.root.join(file.parent()?))).collect()
     }
 
     /// Rejects a folder with neither a project, nor a manifest, nor applied state, nor executions.
-    pub fn expect_something(&self) -> Result<(), Error> {
+    pub fn require_project_or_manifest(&self) -> Result<(), Error> {
         let is_used = |database| self.root.join(FOLDER).join(database).exists();
         if self.has_file() || is_used("state.db") || is_used("runs.db") {
             return Ok(());
         }
-        let found = discover(&self.tree, self.places(&Project::none(), &[]));
+        let found = discover(&self.tree, self.search_roots(&Project::none(), &[]));
         let root = self.root.display();
         match found.projects.as_slice() {
             [] if found.entries.is_empty() => {
@@ -364,7 +372,7 @@ impl Workspace {
     }
 
     /// Returns the name of a path in this project. The path need not exist.
-    fn shown(&self, path: &Path) -> String {
+    fn display_path(&self, path: &Path) -> String {
         let full = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
         let plain = !full.components().any(|part| part == Component::ParentDir);
         let inside = full.strip_prefix(&self.root).ok().filter(|_| plain);
@@ -398,23 +406,23 @@ fn folder(named: &Path) -> Result<PathBuf, Error> {
     if real.is_dir() { Ok(real) } else { Err(failed("it is a file".to_owned())) }
 }
 
-fn nearest(here: &Path, paths: &[PathBuf]) -> PathBuf {
+fn nearest_project(current: &Path, paths: &[PathBuf]) -> PathBuf {
     let upwards = |from: &Path| {
         let found = from.ancestors().find(|folder| folder.join(FILE_NAME).symlink_metadata().is_ok());
         found.map(Path::to_owned)
     };
-    let there = paths.first().and_then(|path| path.canonicalize().ok());
-    let there = there.map(|path| match path.parent() {
+    let path_folder = paths.first().and_then(|path| path.canonicalize().ok());
+    let path_folder = path_folder.map(|path| match path.parent() {
         Some(parent) if !path.is_dir() => parent.to_owned(),
         _ => path,
     });
-    match (upwards(here), there) {
+    match (upwards(current), path_folder) {
         (Some(root), _) => root,
-        (None, Some(there)) => match upwards(&there) {
+        (None, Some(path_folder)) => match upwards(&path_folder) {
             Some(root) => root,
-            None if there.starts_with(here) => here.to_owned(),
-            None => there,
+            None if path_folder.starts_with(current) => current.to_owned(),
+            None => path_folder,
         },
-        (None, None) => here.to_owned(),
+        (None, None) => current.to_owned(),
     }
 }

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use dcp_model::primitive::Primitive;
-use dcp_reconciler::apply::{Target, Who, apply};
-use dcp_reconciler::plan::{Concern, Context, compare};
+use dcp_reconciler::apply::{CommitMetadata, Target, apply};
+use dcp_reconciler::plan::{Context, Inclusion, compare};
 use dcp_reconciler::publish::DagFolder;
 use dcp_reconciler::reconcile::store::{Key, Store};
 use dcp_reconciler::registry::Registry as _;
@@ -97,18 +97,18 @@ pub async fn apply_streams(database: &str, streams: Streams) -> Result<()> {
     let state = registry.state(&scope).await?;
     let number = |name: &str| name.trim_start_matches("stream-").parse::<usize>();
     let comparison = compare(&desired, &state, |_, name| match number(name).is_ok_and(|it| it < count) {
-        true => Concern::Compared,
-        false => Concern::Kept,
+        true => Inclusion::Compared,
+        false => Inclusion::Unchanged,
     });
-    let wanted = comparison.wanted();
+    let wanted = comparison.needed_bodies();
     let bodies = wanted.iter().cloned().zip(registry.bodies(&scope, &wanted).await?).collect();
-    let context = Context { scope: scope.clone(), commit: None, place: &|_, _, _| None };
+    let context = Context { scope: scope.clone(), commit: None, locate: &|_, _, _| None };
     let plan = comparison.plan(&bodies, &context).map_err(|error| format!("{error:?}"))?;
     let dags = DagFolder::open("dags", folder.path())?;
     let target = Target { registry: &registry, dags: &dags, scope: &scope };
     let id = format!("{:032x}", rand::random::<u128>());
     writeln!(std::io::stdout(), "{}", Timestamp::now())?;
-    let who = Who { id, by: "benchmark".to_owned(), at: Timestamp::now() };
+    let who = CommitMetadata { id, by: "benchmark".to_owned(), at: Timestamp::now() };
     let done = apply(target, &plan, &who, &mut |_| {}).await?;
     let counts = done.head.applied.map(|it| it.counts).unwrap_or_default();
     let action = if state.entries.is_empty() { Action::Create } else { Action::Redeploy };

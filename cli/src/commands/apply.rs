@@ -4,7 +4,7 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use dcp_reconciler::apply::{self, Done, Target, Who};
+use dcp_reconciler::apply::{self, ApplyResult, CommitMetadata, Target};
 use dcp_reconciler::plan::{Allowed, Consent as Needed, Plan, Workload};
 use dcp_reconciler::registry::{self};
 use dcp_reconciler::state::Action;
@@ -50,7 +50,7 @@ fn saved(
     consent: &Consent,
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
-    let text = files::read_named(path, files::LARGE)?;
+    let text = files::read_named(path, files::LARGE_FILE_LIMIT)?;
     let text = String::from_utf8(text).map_err(|error| error.to_string());
     let plan = text.and_then(|text| Plan::read(&text).map_err(|error| error.to_string()));
     let plan = plan.map_err(|error| {
@@ -165,8 +165,8 @@ fn perform(
     plan: &Plan,
     control: &Control,
     console: &mut Console,
-) -> Result<Done, Failure> {
-    let who = Who { id: random_id(), by: crate::control::who(), at: Timestamp::now() };
+) -> Result<ApplyResult, Failure> {
+    let who = CommitMetadata { id: random_id(), by: crate::control::who(), at: Timestamp::now() };
     let progress = Mutex::new(Progress::new(&mut console.err, console.quiet));
     let progress = || progress.lock().unwrap_or_else(PoisonError::into_inner);
     let ended = control.run(async {
@@ -298,7 +298,7 @@ fn failed(error: &apply::Error, control: &Control) -> Failure {
 }
 
 fn report(
-    done: Option<&Done>,
+    done: Option<&ApplyResult>,
     repaired: usize,
     state: &State,
     format: Format,

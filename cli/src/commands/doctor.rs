@@ -98,7 +98,7 @@ fn sparks(installations: &Installations) -> Vec<Finding> {
     if !installations.found.is_empty() {
         return installations.found.iter().map(one).collect();
     }
-    let found = format!("there is none; looked at {}", installations.looked.join("; "));
+    let found = format!("there is none; looked at {}", installations.searched.join("; "));
     let help = "name one in SPARK_HOME, or install one in a place that dcp searches:\n\
         python3 -m venv ~/.cache/dcp/spark/4.1\n\
         ~/.cache/dcp/spark/4.1/bin/pip install pyspark==4.1.1";
@@ -130,7 +130,7 @@ fn python(installations: &Installations) -> Finding {
 fn folder(home: &Workspace) -> Finding {
     let what = "folder";
     let folder = home.root.join(FOLDER);
-    let tried = dcp_workspace::private::dcp(&home.root).and_then(tempfile::NamedTempFile::new_in);
+    let tried = dcp_workspace::private::dcp_folder(&home.root).and_then(tempfile::NamedTempFile::new_in);
     match tried {
         Ok(_) => {
             let found = format!("{} can be written", folder.display());

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use dcp_reconciler::apply::Target;
-use dcp_reconciler::drift::{self, Drift, DriftKind, Found};
+use dcp_reconciler::drift::{self, Drift, DriftKind, DriftReport};
 use dcp_workspace::project::Workspace;
 
 use crate::args::{self, Format};
@@ -47,7 +47,7 @@ pub(super) fn run(
     Ok(if *detailed_exitcode && !found.drifts.is_empty() { Verdict::Changes } else { Verdict::Fine })
 }
 
-fn tell(found: &Found, repair: bool, console: &mut Console) -> Result<(), Failure> {
+fn tell(found: &DriftReport, repair: bool, console: &mut Console) -> Result<(), Failure> {
     let look = console.out.look;
     for Drift { file, kind, workload } in &found.drifts {
         let of = workload.as_ref().map(|id| format!("  ({id})")).unwrap_or_default();

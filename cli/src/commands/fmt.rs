@@ -39,7 +39,7 @@ pub(super) fn run(args: &Fmt, project: Option<&Path>, console: &mut Console) -> 
     // A project file is no manifest, but can be formatted if it is named.
     entries.extend(paths.iter().filter(|path| path.ends_with(FILE_NAME)).map(|path| {
         let full = std::path::absolute(path).map_err(|_| LoadError::NotFound);
-        Entry::new(path.to_string_lossy().into_owned(), full.and_then(|path| home.tree.real(&path)))
+        Entry::new(path.to_string_lossy().into_owned(), full.and_then(|path| home.tree.canonical(&path)))
     }));
     let mut tally = Tally::default();
     let (files, mut problems) = (entries.len(), Vec::new());
@@ -53,7 +53,7 @@ pub(super) fn run(args: &Fmt, project: Option<&Path>, console: &mut Console) -> 
                         console.out,
                         "{}{}",
                         if *check { "would change " } else { "formatted " },
-                        entry.shown
+                        entry.path
                     )?;
                 }
             }
@@ -110,7 +110,7 @@ enum Problem {
 
 /// Formats a file; returns true if that changes it.
 fn one(entry: &Entry, tree: &Tree, check: bool) -> Result<bool, Problem> {
-    let text = EntryLoader { tree, entry }.load(&entry.shown).map_err(|_| Problem::Load)?;
+    let text = EntryLoader { tree, entry }.load(&entry.path).map_err(|_| Problem::Load)?;
     let formatted = match formatted(&text) {
         Ok(formatted) => formatted,
         Err(found) => return Err(Problem::Found(text, found)),
@@ -132,7 +132,7 @@ fn outcome(problems: Vec<(Entry, Problem)>, tree: &Tree, files: usize) -> Outcom
     let (unloaded, others): (Vec<_>, Vec<_>) =
         problems.into_iter().partition(|(_, problem)| matches!(problem, Problem::Load));
     let analyze = |(index, (entry, _)): (usize, &(Entry, Problem))| {
-        compiler.analyze(index, &entry.shown, &EntryLoader { tree, entry })
+        compiler.analyze(index, &entry.path, &EntryLoader { tree, entry })
     };
     let mut compilation = compiler.link(unloaded.iter().enumerate().map(analyze).collect());
     for (entry, problem) in others {
@@ -140,12 +140,12 @@ fn outcome(problems: Vec<(Entry, Problem)>, tree: &Tree, files: usize) -> Outcom
             Problem::Load => continue,
             Problem::Found(text, found) => (text, found),
             Problem::Write(error) => {
-                let message = format!("`{}` can't be written: {}", entry.shown, files::why(error));
+                let message = format!("`{}` can't be written: {}", entry.path, files::describe(error));
                 let at = Span::new(UNPLACED, 0, 0);
                 (String::new(), vec![Diagnostic::new(Code::UNREADABLE, message).at(at, "")])
             }
         };
-        let file = compilation.sources.add(SourceFile { path: entry.shown.into(), text: text.into() });
+        let file = compilation.sources.add(SourceFile { path: entry.path.into(), text: text.into() });
         found.iter_mut().flat_map(|found| &mut found.labels).for_each(|label| label.span.file = file);
         compilation.diagnostics.extend(found);
     }

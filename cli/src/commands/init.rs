@@ -47,7 +47,8 @@ pub(super) fn run(args: &Init, console: &mut Console) -> Result<Verdict, Failure
         let above = path.parent().unwrap_or(folder);
         let is_private = path.starts_with(folder.join(FOLDER));
         let made = if is_private {
-            dcp_workspace::private::dcp(folder).and_then(|_| dcp_workspace::private::folder(above))
+            dcp_workspace::private::dcp_folder(folder)
+                .and_then(|_| dcp_workspace::private::create_folder(above))
         } else {
             fs::create_dir_all(above)
         };

@@ -7,9 +7,9 @@ use std::path::Path;
 use dcp_compiler::compile::Goal;
 use dcp_compiler::place;
 use dcp_compiler::project::Project;
-use dcp_reconciler::plan::{Comparison, Concern, Context, Place, Plan, compare};
+use dcp_reconciler::plan::{Comparison, Context, Inclusion, Plan, SourceLocation, compare};
 use dcp_reconciler::state::State;
-use dcp_workspace::cache::{self, Cache, Known};
+use dcp_workspace::cache::{self, Cache, CachedFiles};
 use dcp_workspace::git;
 use dcp_workspace::project::{OnFile, Outcome, Request, Workspace};
 use jiff::Timestamp;
@@ -89,18 +89,18 @@ pub(super) fn plan(
     let (opened, known) = match &*cache {
         // Unchanged files whose primitives are applied need no new primitives.
         Some(cache) if cache.has_primitives() => {
-            let look = || cache.known(&home.tree, entries);
+            let look = || cache.unchanged_files(&home.tree, entries);
             let (opened, known) = rayon::join(|| open(home, &project), look);
             let known = match &opened {
-                Ok((_, state)) => cache::applied(
+                Ok((_, state)) => cache::only_applied(
                     known,
                     state.entries.iter().map(|(address, entry)| (address, &entry.fingerprint)),
                 ),
-                Err(_) => Known::default(),
+                Err(_) => CachedFiles::default(),
             };
             (Some(opened), known)
         }
-        _ => (None, Known::of(entries)),
+        _ => (None, CachedFiles::none(entries)),
     };
     let known = ManuallyDrop::new(known);
     let whole = selection.paths.is_empty();
@@ -120,7 +120,7 @@ pub(super) fn plan(
     let primitives = outcome.as_ref().map_or(&[][..], |outcome| &outcome.compilation.primitives);
     select.together(primitives, &state, &control)?;
     let concern = |domain: &str, name: &str| match select.concern(domain, name) {
-        Concern::Compared if known.has(domain, name) => Concern::Kept,
+        Inclusion::Compared if known.has(domain, name) => Inclusion::Unchanged,
         concern => concern,
     };
     let comparison = ManuallyDrop::new(compare(primitives, &state, concern));
@@ -128,8 +128,8 @@ pub(super) fn plan(
     let plan = finish(&comparison, &control, home, &project, outcome.as_ref())?;
     if let Some(cache) = cache.as_mut().filter(|_| whole) {
         match outcome.as_ref() {
-            Some(outcome) => cache.keep(&home.tree, &known, &outcome.compilation, &outcome.fresh),
-            None => cache.keep_stamps(&home.tree, &known),
+            Some(outcome) => cache.store(&home.tree, &known, &outcome.compilation, &outcome.fresh),
+            None => cache.store_stamps(&home.tree, &known),
         }
     }
     Ok(Some(Planned { plan, control }))
@@ -146,7 +146,7 @@ fn open(home: &Workspace, project: &Project<'_>) -> Result<(Control, State), Fai
 fn compile(
     home: &Workspace,
     selection: &args::Selection,
-    known: &Known,
+    known: &CachedFiles,
     console: &mut Console,
 ) -> Result<Outcome, Failure> {
     let target = selection.target.as_deref();
@@ -154,7 +154,7 @@ fn compile(
     let on_file = |files| listener.file(files);
     let on_file: Option<OnFile<'_>> = Some(&on_file);
     let request = Request { paths: &selection.paths, target, goal: Goal::Compile, on_file };
-    let outcome = home.compile_unless(request, known)?;
+    let outcome = home.compile_except(request, known)?;
     drop(listener);
     let report = Report { outcome: &outcome, root: &home.root, quiet: true, deny_warnings: false };
     render::write_found(&report, console.err.look, &mut console.err)?;
@@ -169,17 +169,17 @@ pub(super) fn finish(
     project: &Project<'_>,
     outcome: Option<&Outcome>,
 ) -> Result<Plan, Failure> {
-    let texts = control.bodies(comparison.wanted())?;
+    let texts = control.bodies(comparison.needed_bodies())?;
     let place = |domain: &str, name: &str, path: &[&str]| {
         let compilation = &outcome?.compilation;
         let node = compilation.graph.nodes.iter().find(|node| node.domain == domain && node.name == name)?;
         let span = place::find(compilation, project, node, path)?;
         let (line, column) = compilation.sources.position(span.file, span.start);
-        Some(Place { path: compilation.sources.get(span.file).path.to_string(), line, column })
+        Some(SourceLocation { path: compilation.sources.get(span.file).path.to_string(), line, column })
     };
     // Running git takes longer than all else for an empty plan.
     let commit = if comparison.is_empty() { None } else { git::commit(&home.root) };
-    let context = Context { scope: control.scope.clone(), commit, place: &place };
+    let context = Context { scope: control.scope.clone(), commit, locate: &place };
     let mut plan = comparison.plan(&texts, &context).map_err(|error| {
         Failure::new(error.to_string())
             .help("it was written by another version of dcp: use that one or a newer one")

@@ -327,7 +327,7 @@ async fn bound(
 /// Returns a log with a line for each call.
 fn log(format: Format, quiet: bool) -> Log {
     Log::new(move |call| {
-        if !quiet || !call.good {
+        if !quiet || !call.is_success {
             // One write per line, so that lines do not mix. If it fails, the service continues.
             let _ = io::stderr().write_all(line(call, format).as_bytes());
         }
@@ -335,7 +335,7 @@ fn log(format: Format, quiet: bool) -> Log {
 }
 
 fn line(call: &Call, format: Format) -> String {
-    let Call { at, service: _, method, by, subject, code, good: _, took } = call;
+    let Call { at, service: _, method, by, subject, code, is_success: _, took } = call;
     let (by, scope) = (by.as_deref(), subject.as_deref());
     let milliseconds = (took.as_secs_f64() * 10_000.0).round() / 10.0;
     match format {

@@ -32,7 +32,7 @@ pub(super) fn run(
 ) -> Result<Verdict, Failure> {
     let args::Up { listen, tokens, queues, served } = args;
     let home = Workspace::find(project, &[])?;
-    home.expect_something()?;
+    home.require_project_or_manifest()?;
     let mut options = serve::options(served, console)?;
     let mut entrance = Entrance::default();
     match listen {

@@ -19,7 +19,7 @@ pub(super) fn run(
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
     let home = Workspace::find(project, &args.selection.paths)?;
-    let below = if args.selection.paths.is_empty() { home.below() } else { Vec::new() };
+    let below = if args.selection.paths.is_empty() { home.projects_below() } else { Vec::new() };
     if below.is_empty() { one(args, &home, console) } else { each(args, &home, &below, console) }
 }
 

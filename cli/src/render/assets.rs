@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use dcp_reconciler::assets::lineage::{Ends, Lineage, Step, Way, What};
+use dcp_reconciler::assets::lineage::{AssetUsers, Direction, Lineage, Node, Step};
 use dcp_reconciler::assets::{Completed, Completion};
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -34,7 +34,7 @@ impl Known<'_> {
         self.lineage.assets.keys().chain(self.completed.keys()).map(String::as_str).collect()
     }
 
-    fn ends(&self, asset: &str) -> Ends {
+    fn ends(&self, asset: &str) -> AssetUsers {
         self.lineage.assets.get(asset).cloned().unwrap_or_default()
     }
 
@@ -91,13 +91,13 @@ pub(crate) fn table(known: &Known<'_>, look: Look) -> Vec<String> {
 pub(crate) fn whole(one: &One<'_>, known: &Known<'_>, look: Look) -> Vec<String> {
     let asset = one.asset;
     let mut lines = vec![look.paint(BOLD, harmless(asset))];
-    for (title, way) in [("upstream", Way::Up), ("downstream", Way::Down)] {
+    for (title, way) in [("upstream", Direction::Up), ("downstream", Direction::Down)] {
         lines.push(format!("  {}", look.paint(NOTE, title)));
         let steps = known.lineage.walk(asset, way);
         if steps.is_empty() {
             let nothing = match way {
-                Way::Up => "nothing that is applied writes it",
-                Way::Down => "nothing that is applied reads it",
+                Direction::Up => "nothing that is applied writes it",
+                Direction::Down => "nothing that is applied reads it",
             };
             lines.push(format!("    {nothing}"));
         }
@@ -116,15 +116,15 @@ pub(crate) fn whole(one: &One<'_>, known: &Known<'_>, look: Look) -> Vec<String>
     lines
 }
 
-fn step(step: &Step, known: &Known<'_>, way: Way, look: Look) -> String {
+fn step(step: &Step, known: &Known<'_>, way: Direction, look: Look) -> String {
     let indent = "  ".repeat(step.depth + 2);
     let arrow = match way {
-        Way::Up => '←',
-        Way::Down => '→',
+        Direction::Up => '←',
+        Direction::Down => '→',
     };
-    let again = if step.is_again { look.paint(DIM, "  see above") } else { String::new() };
-    match &step.what {
-        What::Workload(name) => {
+    let again = if step.is_repeated { look.paint(DIM, "  see above") } else { String::new() };
+    match &step.node {
+        Node::Workload(name) => {
             let workload = known.lineage.workloads.get(name);
             let kind = match workload {
                 Some(it) if it.is_continuous => "  continuous",
@@ -133,7 +133,7 @@ fn step(step: &Step, known: &Known<'_>, way: Way, look: Look) -> String {
             };
             format!("{indent}{arrow} {}{}{again}", harmless(name), look.paint(DIM, kind))
         }
-        What::Asset(name) => {
+        Node::Asset(name) => {
             let partition = known.completed.get(name).map(|it| it.last.partition.as_str());
             let partition = partition.filter(|it| !it.is_empty()).map(|it| format!(", {}", harmless(it)));
             let since = format!("{}{}", known.since(name), partition.unwrap_or_default());
@@ -153,7 +153,7 @@ fn completion(it: &Completion) -> [String; 4] {
 }
 
 /// Describes a completion that was just recorded.
-pub(crate) fn told(it: &Completion, ends: Option<&Ends>) -> String {
+pub(crate) fn told(it: &Completion, ends: Option<&AssetUsers>) -> String {
     let part = if it.partition.is_empty() { String::new() } else { format!(" {}", harmless(&it.partition)) };
     let waiters = ends.map_or(0, |ends| ends.waiters.len());
     let waits = match waiters {
@@ -172,7 +172,7 @@ fn completion_as_json(it: &Completion) -> Value {
 }
 
 fn asset_as_json(asset: &str, known: &Known<'_>) -> Value {
-    let Ends { writers, readers, waiters } = known.ends(asset);
+    let AssetUsers { writers, readers, waiters } = known.ends(asset);
     let completed = known.completed.get(asset);
     json!({
         "asset": asset,
@@ -190,15 +190,15 @@ pub(crate) fn all_as_json(known: &Known<'_>) -> Value {
 
 pub(crate) fn one_as_json(one: &One<'_>, known: &Known<'_>) -> Value {
     let steps = |way| -> Value {
-        let step = |step: &Step| match &step.what {
-            What::Workload(name) => json!({"depth": step.depth, "workload": name, "again": step.is_again}),
-            What::Asset(name) => json!({"depth": step.depth, "asset": name, "again": step.is_again}),
+        let step = |step: &Step| match &step.node {
+            Node::Workload(name) => json!({"depth": step.depth, "workload": name, "again": step.is_repeated}),
+            Node::Asset(name) => json!({"depth": step.depth, "asset": name, "again": step.is_repeated}),
         };
         known.lineage.walk(one.asset, way).iter().map(step).collect()
     };
     let mut all = asset_as_json(one.asset, known);
-    all["upstream"] = steps(Way::Up);
-    all["downstream"] = steps(Way::Down);
+    all["upstream"] = steps(Direction::Up);
+    all["downstream"] = steps(Direction::Down);
     all["completions"] = one.last.iter().map(completion_as_json).collect();
     all
 }

@@ -19,7 +19,7 @@ pub(crate) const NOBODY: &str =
 /// Describes a condition.
 pub(crate) fn words(condition: &Condition, now: Timestamp) -> String {
     match condition {
-        Condition::Gone => "is deleted".to_owned(),
+        Condition::Deleted => "is deleted".to_owned(),
         Condition::Paused => "is paused".to_owned(),
         Condition::Unknown => "is not known: the Runner can't be asked".to_owned(),
         Condition::Starting => "starts".to_owned(),
@@ -45,7 +45,7 @@ pub(crate) fn word(job: &Job) -> (&'static str, Style) {
     match &job.condition {
         // Declared, but not started by a reconciler yet.
         Condition::Starting if job.status.state.run.is_none() => ("not started", NOTE),
-        Condition::Gone => ("deleted", NOTE),
+        Condition::Deleted => ("deleted", NOTE),
         Condition::Paused => ("paused", NOTE),
         Condition::Unknown => ("unknown", WARNING),
         Condition::Starting => ("starting", NOTE),
@@ -208,8 +208,8 @@ pub(crate) fn whole(overview: &Overview, events: &[Event], look: Look) -> Vec<St
 /// Describes the scaling of a job's executors.
 fn scaled(job: &Job) -> Option<String> {
     let scaling = job.status.desired.as_ref()?.scaling.as_ref()?;
-    let now = scaling.wanted(job.status.state.scale.as_ref());
-    let Some(busy) = scaling.busy(job.progress.as_ref().map_or(0, |it| it.batch_millis)) else {
+    let now = scaling.executors_for(job.status.state.scale.as_ref());
+    let Some(busy) = scaling.utilization(job.progress.as_ref().map_or(0, |it| it.batch_millis)) else {
         return Some(format!("{now}: utilization is known for triggers of `every` only"));
     };
     let changed = job.status.state.scale.as_ref().map(|it| format!("; since {}: {}", time(it.since), it.why));
@@ -223,7 +223,7 @@ fn scaled(job: &Job) -> Option<String> {
 /// Describes the difference between the scaled size and the manifest's.
 pub(crate) fn resized(job: &Job) -> Option<String> {
     let scaling = job.status.desired.as_ref()?.scaling.as_ref()?;
-    let (now, first) = (scaling.wanted(job.status.state.scale.as_ref()), scaling.wanted(None));
+    let (now, first) = (scaling.executors_for(job.status.state.scale.as_ref()), scaling.executors_for(None));
     (now != first).then(|| format!("{now} executors, where the manifest begins with {first}"))
 }
 

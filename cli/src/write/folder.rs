@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf};
 
 use dcp_compiler::source::LoadError;
-use dcp_workspace::files::{LARGE, UNFINISHED, read_anywhere, unreadable};
+use dcp_workspace::files::{LARGE_FILE_LIMIT, TEMPORARY_PREFIX, read_anywhere, unreadable};
 use serde::{Deserialize, Serialize};
 
 use super::{replace, update};
@@ -43,7 +43,7 @@ impl Folder {
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         fs::create_dir_all(path).map_err(|error| Failure::at(path, "made a folder", &error))?;
         let lock = lock(path)?;
-        let listing = match read_anywhere(&path.join(LISTING), LARGE) {
+        let listing = match read_anywhere(&path.join(LISTING), LARGE_FILE_LIMIT) {
             Ok(text) => read_listing(&text)
                 .ok_or_else(|| Failure::new(format!("`{}` is damaged", path.join(LISTING).display())))?,
             Err(LoadError::NotFound) => {
@@ -136,7 +136,7 @@ fn lock(path: &Path) -> Result<Option<File>, Failure> {
 
 fn refuse_foreign(path: &Path) -> Result<(), Failure> {
     let entries = fs::read_dir(path).map_err(|error| Failure::at(path, "read", &error))?;
-    let ours = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with(UNFINISHED);
+    let ours = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with(TEMPORARY_PREFIX);
     if entries.filter_map(Result::ok).any(|entry| !ours(&entry.file_name())) {
         let message = format!("`{}` has files that are not from an earlier compile", path.display());
         return Err(
@@ -157,7 +157,7 @@ fn read_listing(text: &[u8]) -> Option<Listing> {
 fn clear(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        if entry.file_name().to_string_lossy().starts_with(UNFINISHED) {
+        if entry.file_name().to_string_lossy().starts_with(TEMPORARY_PREFIX) {
             fs::remove_file(entry.path())?;
         }
     }

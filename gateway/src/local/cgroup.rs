@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_group_of_the_application_is_taken() {
+    fn only_control_groups_of_the_application_are_accepted() {
         for path in ["/", "/etc", "/sys/fs/cgroup", "/sys/fs/cgroup/dcp-b-1-0", "/tmp/dcp-a-1-0"] {
             assert!(Cgroup::recorded(Path::new(path), "a-1").is_none(), "{path}");
         }

@@ -1,7 +1,7 @@
 //! The treatment of each field of a manifest by `local`.
 
 use crate::fields::Fields;
-use crate::fields::Treatment::{Acts, NoEffect, OtherLayer, Rejects};
+use crate::fields::Treatment::{Applies, NoEffect, OtherLayer, Rejects};
 
 pub static FIELDS: Fields = Fields(&[
     (
@@ -34,14 +34,14 @@ pub static FIELDS: Fields = Fields(&[
             "resources.executors.maxMemory",
         ],
     ),
-    (Acts, "spark-submit runs it", &["job.**", "engine.version", "spark.**", "dependencies.**"]),
+    (Applies, "spark-submit runs it", &["job.**", "engine.version", "spark.**", "dependencies.**"]),
     (
-        Acts,
+        Applies,
         "driver and executors are one process with the heap of both",
         &["resources.driver.memory", "resources.executors.memory"],
     ),
     (
-        Acts,
+        Applies,
         "cores and executors are threads, at most as many as the machine has",
         &["resources.executors.**"],
     ),
@@ -60,7 +60,7 @@ pub static FIELDS: Fields = Fields(&[
     (NoEffect, "Spark is installed on the machine", &["engine.image"]),
     (NoEffect, "it is for another backend", &["placement.emr.**", "placement.databricks.**"]),
     (NoEffect, "there are no pods", &["pods.**"]),
-    (Acts, "the driver has it", &["pods.driver.env.**"]),
+    (Applies, "the driver has it", &["pods.driver.env.**"]),
     (
         Rejects,
         "`local` has no regions and no clusters to choose from",

@@ -18,9 +18,9 @@ use crate::error::{Error, Result};
 use crate::{End, SparkApplication, regular};
 
 /// The name of the file [`Folder::settings`].
-pub(super) const SETTINGS: &str = "spark.properties";
+pub(super) const SETTINGS_FILE: &str = "spark.properties";
 /// Maximum size of a file of an application that is read whole.
-const LARGEST: u64 = 64 << 20;
+const MAX_FILE_BYTES: u64 = 64 << 20;
 
 #[derive(Debug, Clone)]
 pub(super) struct Folder(PathBuf);
@@ -65,7 +65,7 @@ fn make_private_below(folder: &Path) {
 
 /// Returns the options for files that are written in place: private, without following a link, and without waiting
 /// for the reader of a FIFO.
-fn private() -> OpenOptions {
+fn private_options() -> OpenOptions {
     let mut options = OpenOptions::new();
     options.write(true).mode(0o600).custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed());
     options
@@ -109,7 +109,7 @@ impl Folder {
     }
 
     /// Writes the application and its command. Both are complete before a supervisor can start.
-    pub(super) fn make(&self, application: &SparkApplication, launch: &Launch) -> Result<()> {
+    pub(super) fn create(&self, application: &SparkApplication, launch: &Launch) -> Result<()> {
         // Spark writes its event log only into a folder that exists.
         let events = self.events();
         make_private(&events).map_err(|error| failed(&events, "made", &error))?;
@@ -147,7 +147,7 @@ impl Folder {
 
     /// The file of Spark's settings that contain secrets.
     pub(super) fn settings(&self) -> PathBuf {
-        self.0.join(SETTINGS)
+        self.0.join(SETTINGS_FILE)
     }
 
     /// Writes the files that contain secrets; they are removed when the application has ended.
@@ -159,7 +159,7 @@ impl Folder {
     pub(super) fn forget_settings_once_read(&self) {
         let writes = std::fs::read_dir(self.events()).is_ok_and(|mut entries| entries.next().is_some());
         if writes {
-            _ = self.remove(SETTINGS);
+            _ = self.remove(SETTINGS_FILE);
         }
     }
 
@@ -198,7 +198,7 @@ impl Folder {
     /// Returns the control group that the supervisor recorded.
     pub(super) fn cgroup(&self) -> Result<Option<PathBuf>> {
         let path = self.0.join("cgroup");
-        match regular::read(&path, LARGEST) {
+        match regular::read(&path, MAX_FILE_BYTES) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             read => read.map(|bytes| Some(std::ffi::OsString::from_vec(bytes).into())),
         }
@@ -243,7 +243,7 @@ impl Folder {
 
     pub(super) fn started(&self) -> Result<Option<Timestamp>> {
         let path = self.0.join("started.json");
-        match regular::read(&path, LARGEST) {
+        match regular::read(&path, MAX_FILE_BYTES) {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
             Err(error) => Err(failed(&path, "read", &error)),
             // The file is created before its content is written.
@@ -258,7 +258,7 @@ impl Folder {
     pub(super) fn claim_start(&self, at: Timestamp) -> Result<bool> {
         let path = self.0.join("started.json");
         let error = |error| failed(&path, "written", &error);
-        let mut file = match private().create_new(true).open(&path) {
+        let mut file = match private_options().create_new(true).open(&path) {
             Err(there) if there.kind() == ErrorKind::AlreadyExists => return Ok(false),
             opened => opened.map_err(error)?,
         };
@@ -277,7 +277,7 @@ impl Folder {
     pub(super) fn lock(&self) -> Result<Option<Lock>> {
         make_private(&self.0).map_err(|error| failed(&self.0, "made", &error))?;
         let path = self.0.join("lock");
-        let file = private().create(true).truncate(false).open(&path);
+        let file = private_options().create(true).truncate(false).open(&path);
         let file = file.map_err(|error| failed(&path, "opened", &error))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(Lock(file))),
@@ -288,7 +288,7 @@ impl Folder {
 
     fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
         let path = self.0.join(name);
-        let text = match regular::read(&path, LARGEST) {
+        let text = match regular::read(&path, MAX_FILE_BYTES) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             read => read.map_err(|error| failed(&path, "read", &error))?,
         };

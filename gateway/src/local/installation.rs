@@ -51,9 +51,9 @@ impl Installation {
     }
 
     /// Returns true if the version matches a requested one: `4.3` matches any `4.3.x`.
-    fn is(&self, wanted: &str) -> bool {
-        self.version == wanted
-            || self.version.strip_prefix(wanted).is_some_and(|rest| rest.starts_with(['.', '-']))
+    fn satisfies(&self, requested: &str) -> bool {
+        self.version == requested
+            || self.version.strip_prefix(requested).is_some_and(|rest| rest.starts_with(['.', '-']))
     }
 }
 
@@ -63,7 +63,7 @@ pub struct Installations {
     /// In the order of preference.
     pub found: Vec<Installation>,
     /// The places that were searched, for messages.
-    pub looked: Vec<String>,
+    pub searched: Vec<String>,
     pub java: Option<PathBuf>,
     /// The Python that the environment names, for a Spark outside of a Python environment.
     pub python: Option<OsString>,
@@ -75,18 +75,18 @@ impl Installations {
     /// Searches `SPARK_HOME`, then `$DCP_CACHE/spark`, where `make spark` installs.
     pub fn find(variable: impl Fn(&str) -> Option<OsString>) -> Self {
         let mut found = Vec::new();
-        let mut looked = Vec::new();
+        let mut searched = Vec::new();
         if let Some(home) = variable("SPARK_HOME").filter(|it| !it.is_empty()) {
-            looked.push(format!("SPARK_HOME, {}", Path::new(&home).display()));
+            searched.push(format!("SPARK_HOME, {}", Path::new(&home).display()));
             found.extend(Installation::at(Path::new(&home)));
         } else {
-            looked.push("SPARK_HOME, which is not set".to_owned());
+            searched.push("SPARK_HOME, which is not set".to_owned());
         }
         let home = || variable("HOME").map(|home| PathBuf::from(home).join(".cache/dcp"));
         let cache = variable("DCP_CACHE").map(PathBuf::from).or_else(home);
         if let Some(cache) = &cache {
             let folder = cache.join("spark");
-            looked.push(folder.display().to_string());
+            searched.push(folder.display().to_string());
             // `SPARK_HOME` may be one of these.
             let known = found.clone();
             found.extend(installed(&folder).into_iter().filter(|it| !known.contains(it)));
@@ -98,24 +98,26 @@ impl Installations {
             std::env::split_paths(&path).find_map(|folder| executable(folder.join("java")))
         };
         let java = of_home.or_else(of_path);
-        Self { found, looked, java, python: variable("PYSPARK_PYTHON"), cache }
+        Self { found, searched, java, python: variable("PYSPARK_PYTHON"), cache }
     }
 
     /// Returns the Spark of a version, or an error with a remedy.
-    pub fn get(&self, wanted: &str) -> Result<&Installation> {
+    pub fn get(&self, requested: &str) -> Result<&Installation> {
         if self.java.is_none() {
             let message = "there is no Java: install Java 17 or newer, or say in JAVA_HOME where it is";
             return Err(Error::Invalid(message.to_owned()));
         }
-        if let Some(installation) = self.found.iter().find(|it| it.is(wanted)) {
+        if let Some(installation) = self.found.iter().find(|it| it.satisfies(requested)) {
             return Ok(installation);
         }
-        let there: Vec<&str> = self.found.iter().map(|it| it.version.as_str()).collect();
-        let there = match there.as_slice() {
-            [] => format!("there is no Spark on this machine; looked at {}", self.looked.join("; ")),
-            there => format!("Spark {wanted} is not on this machine, which has {}", there.join(", ")),
+        let available: Vec<&str> = self.found.iter().map(|it| it.version.as_str()).collect();
+        let available = match available.as_slice() {
+            [] => format!("there is no Spark on this machine; looked at {}", self.searched.join("; ")),
+            available => {
+                format!("Spark {requested} is not on this machine, which has {}", available.join(", "))
+            }
         };
-        Err(Error::Invalid(format!("{there}; `dcp doctor` says how to get it")))
+        Err(Error::Invalid(format!("{available}; `dcp doctor` says how to get it")))
     }
 }
 
@@ -147,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_is_found_or_what_is_there_is_told() {
+    fn version_is_found_or_the_installed_ones_are_named() {
         let folder = tempfile::tempdir().expect("there is room");
         let java = folder.path().join("bin/java");
         std::fs::create_dir_all(folder.path().join("bin")).expect("it can be made");

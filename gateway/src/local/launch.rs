@@ -40,13 +40,13 @@ pub(super) struct Launch {
     pub(super) files: BTreeMap<String, String>,
     /// Programs that must exist on this machine.
     #[serde(skip)]
-    pub(super) needs: Vec<PathBuf>,
+    pub(super) required_programs: Vec<PathBuf>,
 }
 
 impl Launch {
     /// Checks that the programs exist. Spark would report a missing one only after it has started.
     pub(super) fn check(&self) -> Result<()> {
-        match self.needs.iter().find(|path| !path.is_file()) {
+        match self.required_programs.iter().find(|path| !path.is_file()) {
             None => Ok(()),
             Some(path) => {
                 let message = format!(

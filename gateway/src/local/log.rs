@@ -17,9 +17,9 @@ use crate::error::{Error, Result};
 use crate::regular;
 
 /// The default limit.
-pub const LIMIT: u64 = 64 << 20;
+pub const DEFAULT_LIMIT: u64 = 64 << 20;
 /// The smallest limit.
-pub(super) const LEAST: u64 = 8 << 20;
+pub(super) const MIN_LIMIT: u64 = 8 << 20;
 /// Disk space is freed in whole blocks that are multiples of a file system's.
 const BLOCK: u64 = 1 << 20;
 
@@ -37,7 +37,7 @@ impl Dropped {
 
     /// Returns the text in place of the dropped part: a notice, at the position of the part's last bytes, so that
     /// the position after it is that of the next byte of the log.
-    fn instead(self, from: u64, limit: usize) -> Part {
+    fn replacement(self, from: u64, limit: usize) -> Part {
         let notice = self.notice().into_bytes();
         let begin = self.to.saturating_sub(notice.len() as u64).max(from);
         let skip = notice.len() - usize::try_from(self.to - begin).unwrap_or(0).min(notice.len());
@@ -48,19 +48,19 @@ impl Dropped {
 
 /// Limits a log while a driver writes to it.
 #[derive(Debug)]
-pub(super) struct Limited {
+pub(super) struct LimitedLog {
     file: File,
     limit: u64,
     dropped: Dropped,
 }
 
-impl Limited {
+impl LimitedLog {
     /// Creates the log of a driver that is about to start.
     pub(super) fn open(folder: &Folder, limit: u64) -> Result<Self> {
         let path = folder.log();
         let file = OpenOptions::new().create_new(true).append(true).read(true).mode(0o600).open(&path);
         let file = file.map_err(|error| failed(&path, "written", &error))?;
-        let limit = limit.max(LEAST);
+        let limit = limit.max(MIN_LIMIT);
         let head = limit / 4 / BLOCK * BLOCK;
         Ok(Self { file, limit, dropped: Dropped { from: head, to: head, limit } })
     }
@@ -94,7 +94,7 @@ impl Limited {
 }
 
 /// Maximum number of reads of a part while more is dropped.
-const TRIES: u32 = 16;
+const MAX_TRIES: u32 = 16;
 
 /// A part of a log, and the position after it.
 #[derive(Debug, PartialEq, Eq)]
@@ -117,13 +117,13 @@ pub(super) fn read(folder: &Folder, after: &Cursor, limit: usize) -> Result<Log>
 
 /// Reads a part of a log; a notice stands for a dropped part.
 fn read_from(folder: &Folder, from: u64, limit: usize) -> Result<Part> {
-    let mut tries = 0..TRIES;
+    let mut tries = 0..MAX_TRIES;
     loop {
         let dropped = folder.dropped()?.filter(Dropped::is_sound);
         let mut most = limit as u64;
         if let Some(dropped) = dropped {
             if (dropped.from..dropped.to).contains(&from) {
-                return Ok(dropped.instead(from, limit));
+                return Ok(dropped.replacement(from, limit));
             }
             if from < dropped.from {
                 most = most.min(dropped.from - from);
@@ -187,7 +187,7 @@ mod tests {
     fn the_beginning_and_the_newest_part_are_kept_and_positions_stay() {
         let root = tempfile::tempdir().expect("there is room");
         let folder = Folder::new(root.path().canonicalize().expect("it is there"));
-        let mut log = Limited::open(&folder, LEAST).expect("it can be made");
+        let mut log = LimitedLog::open(&folder, MIN_LIMIT).expect("it can be made");
         let mut writer = log.writer().expect("it is open");
         let mut early = String::new();
         for number in 0..64 * 1024 {
@@ -204,10 +204,10 @@ mod tests {
         let about = std::fs::metadata(folder.log()).expect("it is there");
         assert_eq!(about.len(), 64 << 20);
         let used = std::os::unix::fs::MetadataExt::blocks(&about) * 512;
-        assert!(used <= LEAST, "{used} bytes are used");
+        assert!(used <= MIN_LIMIT, "{used} bytes are used");
         for part in [7_777, 100_000, 1 << 20, 16 << 20] {
             let text = follow(&folder, 0, part);
-            assert!(text.len() as u64 <= LEAST + 200 && !text.contains('\0'));
+            assert!(text.len() as u64 <= MIN_LIMIT + 200 && !text.contains('\0'));
             assert_eq!(text.matches("bytes of the log were dropped here; the limit is 8 MiB").count(), 1);
             assert!(text.starts_with(&line(0)) && text.ends_with(&line(64 * 1024 - 1)));
             // A reader whose position is before or in the dropped part continues after it.
@@ -218,16 +218,16 @@ mod tests {
         let last = tail(&folder, 2048).expect("it can be read");
         assert_eq!(last, [line(64 * 1024 - 2), line(64 * 1024 - 1)].concat().as_bytes());
         let most = tail(&folder, 60 << 20).expect("it can be read");
-        assert!(most.len() as u64 <= LEAST && !most.contains(&0));
+        assert!(most.len() as u64 <= MIN_LIMIT && !most.contains(&0));
     }
 
     #[test]
     fn a_notice_can_be_read_in_parts() {
-        let dropped = Dropped { from: 100, to: 1_000_000, limit: LEAST };
+        let dropped = Dropped { from: 100, to: 1_000_000, limit: MIN_LIMIT };
         let notice = dropped.notice();
         let (mut at, mut text) = (100, Vec::new());
         while at < dropped.to {
-            let part = dropped.instead(at, 7);
+            let part = dropped.replacement(at, 7);
             text.extend(part.bytes);
             at = part.next;
         }

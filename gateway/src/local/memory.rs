@@ -5,14 +5,14 @@ use std::fs;
 use std::path::Path;
 
 /// Returns the number of processes of this cgroup that were killed for memory; none without a cgroup of version 2.
-pub(super) fn kills() -> Option<u64> {
+pub(super) fn oom_kills() -> Option<u64> {
     let own = fs::read_to_string("/proc/self/cgroup").ok()?;
     let path = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
     let events = fs::read_to_string(Path::new("/sys/fs/cgroup").join(path).join("memory.events")).ok()?;
-    count(&events)
+    parse_oom_kills(&events)
 }
 
-fn count(events: &str) -> Option<u64> {
+fn parse_oom_kills(events: &str) -> Option<u64> {
     events.lines().find_map(|line| line.strip_prefix("oom_kill ")?.trim().parse().ok())
 }
 
@@ -34,8 +34,8 @@ mod tests {
     #[test]
     fn oom_kills_are_counted_and_compared() {
         let events = "low 0\nhigh 12\nmax 3\noom 2\noom_kill 7\noom_group_kill 1\n";
-        assert_eq!(count(events), Some(7));
-        assert_eq!((count(""), count("oom_kill x")), (None, None));
+        assert_eq!(parse_oom_kills(events), Some(7));
+        assert_eq!((parse_oom_kills(""), parse_oom_kills("oom_kill x")), (None, None));
         assert!(evidence(Some(0), Some(1)).is_some_and(|it| it.contains("rose from 0 to 1")));
         assert_eq!((evidence(Some(1), Some(1)), evidence(None, Some(1))), (None, None));
     }

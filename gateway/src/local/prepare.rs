@@ -12,7 +12,7 @@ use super::files::{failed, make_private, on_this_machine};
 use crate::error::{Error, Result};
 
 /// Python's program to unpack an archive. It writes no entry outside of the folder, and keeps the owner's modes.
-const UNPACK: &str = "\
+const UNPACK_SCRIPT: &str = "\
 import os, sys, tarfile, zipfile
 source, target = sys.argv[1:]
 if zipfile.is_zipfile(source):
@@ -31,11 +31,11 @@ else:
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Step {
     /// Its failure, for messages.
-    pub(super) what: String,
+    pub(super) failure: String,
     pub(super) program: PathBuf,
     pub(super) args: Vec<OsString>,
     /// True if it uses a package index, for which the service may have settings.
-    pub(super) fetches: bool,
+    pub(super) uses_package_index: bool,
 }
 
 /// Files and archives of an application, by their names in the driver's working folder.
@@ -87,10 +87,10 @@ impl Work {
             fs::copy(source, folder.join(name)).map_err(|error| failed(source, "copied", &error))?;
         }
         let unpack = |(name, source): (&String, &PathBuf)| Step {
-            what: format!("`{}` can't be unpacked", source.display()),
+            failure: format!("`{}` can't be unpacked", source.display()),
             program: python.to_owned(),
-            args: vec!["-c".into(), UNPACK.into(), source.into(), folder.join(name).into()],
-            fetches: false,
+            args: vec!["-c".into(), UNPACK_SCRIPT.into(), source.into(), folder.join(name).into()],
+            uses_package_index: false,
         };
         Ok(self.archives.iter().map(unpack).collect())
     }
@@ -169,20 +169,20 @@ impl Packages {
         ];
         [
             Step {
-                what: "the Python environment can't be made".to_owned(),
+                failure: "the Python environment can't be made".to_owned(),
                 program: python.to_owned(),
                 args: vec!["-m".into(), "venv".into(), "--clear".into(), self.folder.clone().into()],
-                fetches: false,
+                uses_package_index: false,
             },
             Step {
-                what: format!("the Python packages {named} can't be installed"),
+                failure: format!("the Python packages {named} can't be installed"),
                 program: self.python(),
                 args: install
                     .iter()
                     .map(OsString::from)
                     .chain(self.requirements.iter().map(OsString::from))
                     .collect(),
-                fetches: true,
+                uses_package_index: true,
             },
         ]
     }
@@ -195,7 +195,7 @@ impl Packages {
 }
 
 /// Returns the service's variables for pip: its settings, and proxies.
-pub(super) fn for_pip() -> BTreeMap<String, String> {
+pub(super) fn pip_environment() -> BTreeMap<String, String> {
     const PROXIES: [&str; 7] = [
         "http_proxy",
         "https_proxy",
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn files_have_a_name_of_their_own() {
+    fn files_and_archives_have_unique_names() {
         let folder = tempfile::tempdir().expect("there is room");
         for name in ["a.txt", "b.zip"] {
             fs::write(folder.path().join(name), name).expect("there is room");

@@ -16,9 +16,9 @@ use rustix::process::{Pid, PidfdFlags, Signal, getpid, pidfd_open, pidfd_send_si
 use super::cgroup::Cgroup;
 
 /// The variable that marks the processes of an application.
-pub(super) const VARIABLE: &str = "DCP_APPLICATION_FOLDER";
+pub(super) const MARKER_VARIABLE: &str = "DCP_APPLICATION_FOLDER";
 
-const PAUSE: Duration = Duration::from_millis(10);
+const KILL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// The processes of one application.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl Processes {
     }
 
     /// Returns the processes as another process finds them once the supervisor is gone.
-    pub(super) fn left(folder: &Path, cgroup: Option<Cgroup>) -> Self {
+    pub(super) fn orphaned(folder: &Path, cgroup: Option<Cgroup>) -> Self {
         Self { folder: folder.to_owned(), cgroup, supervised: false }
     }
 
@@ -77,7 +77,7 @@ impl Processes {
                 return false;
             }
             between();
-            std::thread::sleep(PAUSE);
+            std::thread::sleep(KILL_INTERVAL);
         }
     }
 
@@ -116,17 +116,17 @@ impl Processes {
 
 /// Returns true if a process has an application's mark. Ended processes have no environment.
 fn is_marked(pid: Pid, folder: &Path) -> bool {
-    let mut mark = [VARIABLE.as_bytes(), b"=", folder.as_os_str().as_bytes()].concat();
+    let mut mark = [MARKER_VARIABLE.as_bytes(), b"=", folder.as_os_str().as_bytes()].concat();
     mark.push(0);
     let process = PathBuf::from(format!("/proc/{}", pid.as_raw_nonzero()));
     let environment = |of: &Path| std::fs::read(of.join("environ")).unwrap_or_default();
     let own = environment(&process);
     if !own.is_empty() {
-        return has(&own, &mark);
+        return has_entry(&own, &mark);
     }
     // The main thread may have ended while others run.
     let threads = std::fs::read_dir(process.join("task")).into_iter().flatten().flatten();
-    threads.skip(1).any(|thread| has(&environment(&thread.path()), &mark))
+    threads.skip(1).any(|thread| has_entry(&environment(&thread.path()), &mark))
 }
 
 /// Returns true if a process is the supervisor of a folder, which is its last argument.
@@ -137,7 +137,7 @@ fn is_supervisor(pid: Pid, folder: &Path) -> bool {
 }
 
 /// Returns true if an environment has a variable: each entry ends with a zero.
-fn has(environment: &[u8], entry: &[u8]) -> bool {
+fn has_entry(environment: &[u8], entry: &[u8]) -> bool {
     environment.split_inclusive(|byte| *byte == 0).any(|it| it == entry)
 }
 
@@ -185,16 +185,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_whole_entry_counts() {
+    fn only_whole_environment_entries_match() {
         let environment = b"PATH=/bin\0DCP_APPLICATION_FOLDER=/runs/a-1\0HOME=/\0";
-        assert!(has(environment, b"DCP_APPLICATION_FOLDER=/runs/a-1\0"));
-        assert!(!has(environment, b"DCP_APPLICATION_FOLDER=/runs/a\0"));
-        assert!(!has(environment, b"APPLICATION_FOLDER=/runs/a-1\0"));
-        assert!(!has(b"", b"DCP_APPLICATION_FOLDER=/runs/a-1\0"));
+        assert!(has_entry(environment, b"DCP_APPLICATION_FOLDER=/runs/a-1\0"));
+        assert!(!has_entry(environment, b"DCP_APPLICATION_FOLDER=/runs/a\0"));
+        assert!(!has_entry(environment, b"APPLICATION_FOLDER=/runs/a-1\0"));
+        assert!(!has_entry(b"", b"DCP_APPLICATION_FOLDER=/runs/a-1\0"));
     }
 
     #[test]
-    fn a_parent_is_read_whatever_the_name_of_the_process_is() {
+    fn parent_is_parsed_with_any_name_of_the_process() {
         assert_eq!(parent_of(b"12 (a) S 1) R 7 0 0"), Pid::from_raw(7));
         assert_eq!(parent_of(b"12 (a) Z 7 0 0"), None, "it has ended");
         let threads = b"12 (a) Z 7 1 1 0 -1 0 0 0 0 0 0 0 0 0 20 0 2 0 5";

@@ -13,10 +13,10 @@ use serde_json::Value;
 use crate::error::{Error, Result};
 
 /// Start and end of a reference.
-const OPEN: &str = "${secret.";
-const CLOSE: char = '}';
+const REFERENCE_START: &str = "${secret.";
+const REFERENCE_END: char = '}';
 /// Maximum size of a secret.
-const LARGEST: u64 = 1 << 20;
+const MAX_SECRET_BYTES: u64 = 1 << 20;
 
 /// The parts of an application that contain secrets. Only files that the supervisor removes may have them.
 #[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,7 +87,8 @@ impl Store {
             return Err(Error::field(field, reason));
         }
         let mut text = String::new();
-        let read = std::fs::File::open(&path).and_then(|file| file.take(LARGEST).read_to_string(&mut text));
+        let read =
+            std::fs::File::open(&path).and_then(|file| file.take(MAX_SECRET_BYTES).read_to_string(&mut text));
         read.map_err(|error| Error::field(field, format!("`{}` can't be read: {error}", path.display())))?;
         // Editors end a file with a line break.
         if text.ends_with('\n') {
@@ -98,13 +99,13 @@ impl Store {
 
     /// Resolves the references in a text; none if it has no reference.
     pub(super) fn resolve(&self, text: &str, field: &str) -> Result<Option<String>> {
-        if !text.contains(OPEN) {
+        if !text.contains(REFERENCE_START) {
             return Ok(None);
         }
         let mut resolved = String::new();
         let mut rest = text;
-        while let Some((before, from)) = rest.split_once(OPEN) {
-            let Some((reference, after)) = from.split_once(CLOSE) else { break };
+        while let Some((before, from)) = rest.split_once(REFERENCE_START) {
+            let Some((reference, after)) = from.split_once(REFERENCE_END) else { break };
             let (name, key) = reference.split_once('/').unwrap_or((reference, ""));
             resolved.push_str(before);
             resolved.push_str(&self.get(name, key, field)?);
@@ -116,7 +117,7 @@ impl Store {
 
     /// Resolves the references in the texts of a JSON document; none if it has no reference.
     pub(super) fn resolve_json(&self, text: &str, field: &str) -> Result<Option<String>> {
-        if !text.contains(OPEN) {
+        if !text.contains(REFERENCE_START) {
             return Ok(None);
         }
         let Ok(mut document) = serde_json::from_str::<Value>(text) else {
@@ -143,7 +144,7 @@ impl Store {
                 for (key, member) in members {
                     // Spark writes the text of SQL into its event log.
                     if matches!(key.as_str(), "statements" | "query" | "parameters") {
-                        refuse(
+                        reject_reference(
                             &member.to_string(),
                             &format!("{field}.query"),
                             "SQL, which Spark writes into its event log",
@@ -159,9 +160,9 @@ impl Store {
 }
 
 /// Rejects a reference in a place where the secret would be visible.
-pub(super) fn refuse(text: &str, field: &str, place: &str) -> Result<()> {
-    let Some((_, from)) = text.split_once(OPEN) else { return Ok(()) };
-    let name = from.split_once(CLOSE).map_or(from, |(name, _)| name);
+pub(super) fn reject_reference(text: &str, field: &str, place: &str) -> Result<()> {
+    let Some((_, from)) = text.split_once(REFERENCE_START) else { return Ok(()) };
+    let name = from.split_once(REFERENCE_END).map_or(from, |(name, _)| name);
     let reason = format!(
         "it has the secret `{name}` in {place}: set it in `spark.conf`, `spark.hadoopConf` or `pods.driver.env`"
     );
@@ -207,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn references_are_resolved_where_they_are() {
+    fn secret_references_are_resolved() {
         let (_folder, store) = store();
         let text = "a ${secret.db/password}${x} ${secret.db/password";
         let resolved = store.resolve(text, "f").expect("it is there");
@@ -221,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_open_and_odd_secrets_are_refused() {
+    fn missing_unprotected_and_malformed_secrets_are_rejected() {
         let (folder, store) = store();
         for (name, key) in
             [("db", "user"), ("..", "password"), ("db", "../../etc/passwd"), ("", ""), ("db", "")]

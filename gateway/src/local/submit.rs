@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::files::on_this_machine;
-use super::folder::{Folder, SETTINGS};
+use super::folder::{Folder, SETTINGS_FILE};
 use super::installation::{Installation, Installations};
 use super::launch::Launch;
 use super::log;
@@ -23,11 +23,11 @@ use crate::fields::{containers, items};
 const STOP_FILE: &str = "DCP_STOP_FILE";
 
 /// Settings that this backend sets, or passes as options of spark-submit.
-const OWN: [&str; 2] = ["spark.master", "spark.submit.deployMode"];
+const RESERVED_SETTINGS: [&str; 2] = ["spark.master", "spark.submit.deployMode"];
 
 /// The context of a launch.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place<'a> {
+pub(super) struct LaunchContext<'a> {
     pub(super) folder: &'a Folder,
     pub(super) installations: &'a Installations,
     /// The base of relative paths.
@@ -37,12 +37,12 @@ pub(super) struct Place<'a> {
     pub(super) cache: &'a Path,
 }
 
-pub(super) fn launch(application: &SparkApplication, place: &Place<'_>) -> Result<Launch> {
-    let Place { folder, installations, directory, .. } = *place;
+pub(super) fn launch(application: &SparkApplication, context: &LaunchContext<'_>) -> Result<Launch> {
+    let LaunchContext { folder, installations, directory, .. } = *context;
     let spec = &application.spec;
     let installation = installations.get(&spec.runtime_versions.spark_version)?;
     let mounts = Mounts::of(spec, folder.path());
-    let mut secrets = hidden_files(&mounts, place.secrets)?;
+    let mut secrets = hidden_files(&mounts, context.secrets)?;
     let mut conf = conf(spec, folder, installation);
     for list in ["spark.jars", "spark.archives"] {
         if let Some(files) = conf.get_mut(list) {
@@ -50,42 +50,42 @@ pub(super) fn launch(application: &SparkApplication, place: &Place<'_>) -> Resul
         }
     }
     let python = python(&conf, installations, installation)?;
-    let packages = packages(&mut conf, place.cache, installation, &python)?;
+    let packages = packages(&mut conf, context.cache, installation, &python)?;
     if packages.as_ref().is_some_and(|packages| !packages.is_complete()) {
-        secrets.pip = prepare::for_pip();
+        secrets.pip = prepare::pip_environment();
     }
     let work = work(spec, &conf, directory)?;
-    hide_settings(&mut conf, &mut secrets, installation, place.secrets)?;
+    hide_settings(&mut conf, &mut secrets, installation, context.secrets)?;
     let mut args =
         vec!["--master".to_owned(), master(spec), "--name".to_owned(), application.metadata.name.clone()];
-    if secrets.files.contains_key(SETTINGS) {
-        args.extend(["--properties-file".to_owned(), text(&folder.settings())?]);
+    if secrets.files.contains_key(SETTINGS_FILE) {
+        args.extend(["--properties-file".to_owned(), utf8_path(&folder.settings())?]);
     }
     for (key, value) in &conf {
-        args.extend(["--conf".to_owned(), format!("{key}={}", mounts.here(value))]);
+        args.extend(["--conf".to_owned(), format!("{key}={}", mounts.local_path(value))]);
     }
     args.extend(program(spec, &mounts, directory)?);
     // Files of config maps exist once the application is created, so they are not checked.
     let own = spec.jars.iter().chain(&spec.py_files).flat_map(|files| files.split(','));
-    let own = own.filter(|file| mounts.here(file) == *file).filter_map(on_this_machine);
-    let needs = own.map(|path| directory.join(path)).collect();
+    let own = own.filter(|file| mounts.local_path(file) == *file).filter_map(on_this_machine);
+    let required_programs = own.map(|path| directory.join(path)).collect();
     let mut environment = BTreeMap::from([
-        ("SPARK_HOME".to_owned(), text(&installation.home)?),
+        ("SPARK_HOME".to_owned(), utf8_path(&installation.home)?),
         // Drivers listen on this machine only.
         ("SPARK_LOCAL_IP".to_owned(), "127.0.0.1".to_owned()),
-        (STOP_FILE.to_owned(), text(&folder.stop_file())?),
+        (STOP_FILE.to_owned(), utf8_path(&folder.stop_file())?),
     ]);
     let own = installation.python.clone().or_else(|| installations.python.clone().map(PathBuf::from));
     if let Some(own) = own {
-        environment.insert("PYSPARK_PYTHON".to_owned(), text(&own)?);
+        environment.insert("PYSPARK_PYTHON".to_owned(), utf8_path(&own)?);
     }
-    variables(spec, &mut environment, &mut secrets, place.secrets)?;
+    variables(spec, &mut environment, &mut secrets, context.secrets)?;
     Ok(Launch {
         program: installation.submit(),
         args,
         environment,
         directory: if work.is_empty() { directory.to_owned() } else { folder.work() },
-        log_limit: log::LIMIT,
+        log_limit: log::DEFAULT_LIMIT,
         cgroups: true,
         event_log: has_own_event_log(&conf, folder),
         python,
@@ -94,7 +94,7 @@ pub(super) fn launch(application: &SparkApplication, place: &Place<'_>) -> Resul
         secret_files: secrets.files.keys().cloned().collect(),
         secrets,
         files: mounts.files,
-        needs,
+        required_programs,
     })
 }
 
@@ -109,19 +109,19 @@ const NO_RESOURCE: &str = "spark-internal";
 
 /// Returns the program and its arguments, with the options of spark-submit that belong to them.
 fn program(spec: &Spec, mounts: &Mounts, directory: &Path) -> Result<Vec<String>> {
-    let here = |files: &String| absolute(&mounts.all_here(files), directory);
+    let resolve = |files: &String| absolute(&mounts.local_paths(files), directory);
     let mut args = Vec::new();
     let mut option = |name: &str, value: Option<String>| {
         args.extend(value.into_iter().flat_map(|value| [name.to_owned(), value]));
     };
     let is_python = spec.jars.is_none() && spec.py_files.is_some();
     option("--class", spec.main_class.clone().filter(|_| !is_python));
-    option("--files", spec.files.as_ref().map(here));
-    let py_files = spec.py_files.as_ref().map(here);
+    option("--files", spec.files.as_ref().map(resolve));
+    let py_files = spec.py_files.as_ref().map(resolve);
     let program = match (&spec.jars, py_files) {
         (Some(jar), more) => {
             option("--py-files", more);
-            here(jar)
+            resolve(jar)
         }
         (None, Some(files)) => match files.split_once(',') {
             Some((program, more)) => {
@@ -139,8 +139,8 @@ fn program(spec: &Spec, mounts: &Mounts, directory: &Path) -> Result<Vec<String>
     };
     args.push(program);
     for argument in &spec.driver_args {
-        secrets::refuse(argument, "job.args", "the command line")?;
-        args.push(mounts.here(argument));
+        secrets::reject_reference(argument, "job.args", "the command line")?;
+        args.push(mounts.local_path(argument));
     }
     Ok(args)
 }
@@ -160,17 +160,17 @@ fn python(
     installations: &Installations,
     installation: &Installation,
 ) -> Result<PathBuf> {
-    let asked = conf.get("spark.pyspark.python").map(PathBuf::from);
-    if let Some(missing) = asked.as_ref().filter(|it| it.is_absolute() && !it.is_file()) {
+    let requested = conf.get("spark.pyspark.python").map(PathBuf::from);
+    if let Some(missing) = requested.as_ref().filter(|it| it.is_absolute() && !it.is_file()) {
         let missing = missing.display();
         let reason =
             format!("`{missing}` does not exist on this machine; name one that does, or leave it out");
         return Err(Error::field("job.pyspark.environment.python", reason));
     }
     // A Python inside an archive does not exist yet.
-    let asked = asked.filter(|it| !it.starts_with("."));
+    let requested = requested.filter(|it| !it.starts_with("."));
     let own = installation.python.clone().or_else(|| installations.python.clone().map(PathBuf::from));
-    Ok(asked.or(own).unwrap_or_else(|| PathBuf::from("python3")))
+    Ok(requested.or(own).unwrap_or_else(|| PathBuf::from("python3")))
 }
 
 fn packages(
@@ -189,7 +189,7 @@ fn packages(
         return Err(Error::field(FIELD, reason));
     }
     let packages = Packages::new(&cache.join("python"), requirements, &installation.version, python)?;
-    conf.insert("spark.pyspark.python".to_owned(), text(&packages.python())?);
+    conf.insert("spark.pyspark.python".to_owned(), utf8_path(&packages.python())?);
     Ok(Some(packages))
 }
 
@@ -226,7 +226,7 @@ fn hide_settings(
     for (key, value) in &*conf {
         let field = format!("spark.conf.{key}");
         if key.ends_with("JavaOptions") || key.contains(".extra") {
-            secrets::refuse(value, &field, "the command line of the JVM")?;
+            secrets::reject_reference(value, &field, "the command line of the JVM")?;
         }
         if let Some(value) = store.resolve(value, &field)? {
             hidden.insert(key.clone(), value);
@@ -237,7 +237,7 @@ fn hide_settings(
     }
     conf.retain(|key, _| !hidden.contains_key(key));
     // Spark writes its settings into the event log, except those whose names match this.
-    let redacted = conf.get("spark.redaction.regex").map_or(REDACTED, String::as_str);
+    let redacted = conf.get("spark.redaction.regex").map_or(DEFAULT_REDACTION_REGEX, String::as_str);
     let keys =
         hidden.keys().flat_map(|key| [Some(key.as_str()), key.strip_prefix("spark.hadoop.")]).flatten();
     let keys: Vec<String> = keys.map(|key| format!("|^\\Q{key}\\E$")).collect();
@@ -247,14 +247,14 @@ fn hide_settings(
     let folder =
         std::env::var_os("SPARK_CONF_DIR").map_or_else(|| installation.home.join("conf"), PathBuf::from);
     let defaults = std::fs::read_to_string(folder.join("spark-defaults.conf")).unwrap_or_default();
-    secrets.files.insert(SETTINGS.to_owned(), format!("{defaults}\n{}", secrets::properties(&hidden)));
+    secrets.files.insert(SETTINGS_FILE.to_owned(), format!("{defaults}\n{}", secrets::properties(&hidden)));
     Ok(())
 }
 
 /// Spark's default for redaction.
-const REDACTED: &str = "(?i)secret|password|token|access[.]?key";
+const DEFAULT_REDACTION_REGEX: &str = "(?i)secret|password|token|access[.]?key";
 
-fn text(path: &Path) -> Result<String> {
+fn utf8_path(path: &Path) -> Result<String> {
     let refused = || Error::Invalid(format!("the path `{}` is not UTF-8", path.display()));
     path.to_str().map(str::to_owned).ok_or_else(refused)
 }
@@ -267,9 +267,9 @@ fn master(spec: &Spec) -> String {
     let number = |key: &str| spec.spark_conf.get(key).and_then(|value| value.parse::<usize>().ok());
     let dynamic = number("spark.dynamicAllocation.maxExecutors");
     let executors = number("spark.executor.instances").or(dynamic).unwrap_or(1);
-    let wanted = executors.saturating_mul(number("spark.executor.cores").unwrap_or(1));
-    let here = std::thread::available_parallelism().map_or(1, usize::from);
-    format!("local[{}]", wanted.clamp(1, here))
+    let requested_cores = executors.saturating_mul(number("spark.executor.cores").unwrap_or(1));
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    format!("local[{}]", requested_cores.clamp(1, cores))
 }
 
 /// Returns the configuration, with the settings that `local` adds.
@@ -293,17 +293,17 @@ fn conf(spec: &Spec, folder: &Folder, installation: &Installation) -> BTreeMap<S
         conf.entry(key.to_owned()).or_insert(value);
     }
     if let Some(modules) = conf.remove(MODULES) {
-        let asked = conf.get("spark.jars.packages").cloned();
+        let requested = conf.get("spark.jars.packages").cloned();
         let is_named =
-            |module: &str| asked.as_ref().is_some_and(|it| it.contains(&format!(":spark-{module}_")));
+            |module: &str| requested.as_ref().is_some_and(|it| it.contains(&format!(":spark-{module}_")));
         let missing = modules.split(',').filter(|module| !installation.has(module) && !is_named(module));
         let packages: Vec<String> = missing.map(|module| installation.module(module)).collect();
-        let all: Vec<String> = asked.into_iter().chain(packages).collect();
+        let all: Vec<String> = requested.into_iter().chain(packages).collect();
         if !all.is_empty() {
             conf.insert("spark.jars.packages".to_owned(), all.join(","));
         }
     }
-    conf.retain(|key, _| !OWN.contains(&key.as_str()));
+    conf.retain(|key, _| !RESERVED_SETTINGS.contains(&key.as_str()));
     conf
 }
 
@@ -353,13 +353,13 @@ fn variables(
 
 /// Config maps of the application: their mount paths in the driver's pod, and their paths on this machine.
 struct Mounts {
-    places: Vec<(String, String)>,
+    mappings: Vec<(String, String)>,
     files: BTreeMap<String, String>,
 }
 
 impl Mounts {
     fn of(spec: &Spec, folder: &Path) -> Self {
-        let mut mounts = Self { places: Vec::new(), files: BTreeMap::new() };
+        let mut mounts = Self { mappings: Vec::new(), files: BTreeMap::new() };
         let volumes = || items(&spec.driver_spec.pod_template_spec["spec"], "volumes");
         for (number, map) in spec.config_map_specs.iter().enumerate() {
             let named = |volume: &&Value| volume["configMap"]["name"].as_str() == Some(&map.name);
@@ -371,30 +371,30 @@ impl Mounts {
                 .find(|mount| mount["name"].as_str() == Some(volume))
                 .and_then(|mount| mount["mountPath"].as_str());
             let Some(mount) = mount else { continue };
-            let here = format!("config/{number}");
+            let local = format!("config/{number}");
             mounts
-                .places
-                .push((mount.trim_end_matches('/').to_owned(), folder.join(&here).display().to_string()));
+                .mappings
+                .push((mount.trim_end_matches('/').to_owned(), folder.join(&local).display().to_string()));
             // The names are dcp's own, and a name is no path.
             let plain = map.data.iter().filter(|(name, _)| !name.contains('/') && !name.starts_with('.'));
-            mounts.files.extend(plain.map(|(name, text)| (format!("{here}/{name}"), text.clone())));
+            mounts.files.extend(plain.map(|(name, text)| (format!("{local}/{name}"), text.clone())));
         }
         mounts
     }
 
     /// Maps a path in the driver's pod to one on this machine; other texts are unchanged.
-    fn here(&self, text: &str) -> String {
+    fn local_path(&self, text: &str) -> String {
         let path = text.strip_prefix("local://").unwrap_or(text);
-        for (there, here) in &self.places {
-            match path.strip_prefix(there.as_str()) {
-                Some(rest) if rest.is_empty() || rest.starts_with('/') => return format!("{here}{rest}"),
+        for (mount_path, local) in &self.mappings {
+            match path.strip_prefix(mount_path.as_str()) {
+                Some(rest) if rest.is_empty() || rest.starts_with('/') => return format!("{local}{rest}"),
                 _ => {}
             }
         }
         text.to_owned()
     }
 
-    fn all_here(&self, texts: &str) -> String {
-        texts.split(',').map(|text| self.here(text)).collect::<Vec<_>>().join(",")
+    fn local_paths(&self, texts: &str) -> String {
+        texts.split(',').map(|text| self.local_path(text)).collect::<Vec<_>>().join(",")
     }
 }

@@ -13,7 +13,7 @@ use super::cgroup::Cgroup;
 use super::environment;
 use super::folder::{Folder, Stop};
 use super::launch::Launch;
-use super::log::Limited;
+use super::log::LimitedLog;
 use super::memory;
 use super::prepare::Step;
 use super::processes::{self, Processes};
@@ -22,14 +22,14 @@ use crate::error::{Error, Result};
 use crate::{End, Evidence, Reason, Source};
 
 /// Interval of checks for the end of the command and for a stop.
-const PAUSE: Duration = Duration::from_millis(25);
+const POLL_INTERVAL: Duration = Duration::from_millis(25);
 /// Pause before a retry on a full disk.
-const FULL: Duration = Duration::from_millis(500);
+const DISK_FULL_PAUSE: Duration = Duration::from_millis(500);
 /// Maximum bytes and lines of output to quote when a step before the driver fails.
-const SAID: usize = 2000;
-const LINES: usize = 5;
+const MAX_QUOTED_BYTES: usize = 2000;
+const MAX_QUOTED_LINES: usize = 5;
 /// Maximum wait for the lock: status checks hold it only briefly.
-const PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Runs the application of a folder to its end. A second supervisor of the same folder ends at once.
 pub fn supervise(path: &Path) -> Result<()> {
@@ -56,27 +56,27 @@ pub fn supervise(path: &Path) -> Result<()> {
     let cgroup = launch.cgroups.then(|| Cgroup::create(folder.name(), unique)).flatten();
     let processes = Processes::supervised(folder.path(), cgroup);
     let mut reaper = Reaper::default();
-    let kills = memory::kills();
+    let kills = memory::oom_kills();
     let mut end = run(&folder, &launch, &processes, &mut reaper)
         .unwrap_or_else(|error| failed(Reason::BackendFailed, Source::Backend, error.to_string()));
     if !end.succeeded && end.evidence.is_empty() {
-        let text = memory::evidence(kills, memory::kills());
+        let text = memory::evidence(kills, memory::oom_kills());
         end.evidence.extend(text.map(|text| Evidence { source: Source::System, text }));
     }
     processes.kill_all(None, || reaper.reap());
     folder.make_events_private();
     // Only this process knows the result, so it waits until the disk has space to store it.
     while folder.write_end(&end).is_err() {
-        std::thread::sleep(FULL);
+        std::thread::sleep(DISK_FULL_PAUSE);
     }
     Ok(())
 }
 
 fn lock(folder: &Folder) -> Result<Option<super::folder::Lock>> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + LOCK_TIMEOUT;
     loop {
         match folder.lock()? {
-            None if Instant::now() < deadline && !folder.has_started() => std::thread::sleep(PAUSE),
+            None if Instant::now() < deadline && !folder.has_started() => std::thread::sleep(POLL_INTERVAL),
             locked => return Ok(locked),
         }
     }
@@ -102,7 +102,7 @@ impl Reaper {
 /// Runs the steps before the driver, and then the driver, to its end.
 fn run(folder: &Folder, launch: &Launch, processes: &Processes, reaper: &mut Reaper) -> Result<End> {
     let secrets = folder.take_secrets()?;
-    let mut log = Limited::open(folder, launch.log_limit)?;
+    let mut log = LimitedLog::open(folder, launch.log_limit)?;
     // Recorded before a process enters the group, so that a later process can find it.
     if let Some(cgroup) = processes.cgroup() {
         folder.write_cgroup(cgroup.path())?;
@@ -125,7 +125,7 @@ struct Run<'a> {
     processes: &'a Processes,
     reaper: &'a mut Reaper,
     secrets: &'a Secrets,
-    log: &'a mut Limited,
+    log: &'a mut LimitedLog,
 }
 
 impl Run<'_> {
@@ -149,7 +149,7 @@ impl Run<'_> {
             }
             match packages.lock()? {
                 Some(lock) => break lock,
-                None => std::thread::sleep(PAUSE),
+                None => std::thread::sleep(POLL_INTERVAL),
             }
         };
         // Another supervisor may have completed it.
@@ -170,20 +170,20 @@ impl Run<'_> {
         let mut command = Command::new(&step.program);
         command.args(&step.args).current_dir(self.folder.path());
         command.env_clear().envs(environment::passed_on());
-        if step.fetches {
+        if step.uses_package_index {
             command.envs(&self.secrets.pip);
         }
         let end = self.command(command)?;
         if end.succeeded {
             return Ok(None);
         }
-        let log = super::log::tail(self.folder, SAID).unwrap_or_default();
-        let said = String::from_utf8_lossy(&log);
-        let lines: Vec<&str> = said.lines().rev().take(LINES).collect();
-        let said: Vec<&str> = lines.into_iter().rev().collect();
+        let log = super::log::tail(self.folder, MAX_QUOTED_BYTES).unwrap_or_default();
+        let output = String::from_utf8_lossy(&log);
+        let lines: Vec<&str> = output.lines().rev().take(MAX_QUOTED_LINES).collect();
+        let output: Vec<&str> = lines.into_iter().rev().collect();
         // A command that was stopped has not failed.
         let reason = if end.stopped { Reason::NotStarted } else { Reason::Preparation };
-        let text = format!("{}: {}", step.what, said.join("\n"));
+        let text = format!("{}: {}", step.failure, output.join("\n"));
         Ok(Some(End { reason, evidence: vec![Evidence { source: Source::Command, text }], ..end }))
     }
 
@@ -197,10 +197,10 @@ impl Run<'_> {
     }
 }
 
-fn start(mut command: Command, folder: &Folder, log: &Limited, cgroup: Option<&Cgroup>) -> Result<Pid> {
+fn start(mut command: Command, folder: &Folder, log: &LimitedLog, cgroup: Option<&Cgroup>) -> Result<Pid> {
     let program = command.get_program().to_string_lossy().into_owned();
     let failed = |error| Error::Unavailable(format!("`{program}` can't be started: {error}"));
-    command.env(processes::VARIABLE, folder.path());
+    command.env(processes::MARKER_VARIABLE, folder.path());
     command.process_group(0).stdin(Stdio::null());
     command.stdout(log.writer().map_err(failed)?).stderr(log.writer().map_err(failed)?);
     // A child starts in the group of its parent.
@@ -215,7 +215,7 @@ fn start(mut command: Command, folder: &Folder, log: &Limited, cgroup: Option<&C
 }
 
 /// Waits until the driver has ended, and stops it on request.
-fn watch(folder: &Folder, processes: &Processes, log: &mut Limited, reaper: &mut Reaper) -> End {
+fn watch(folder: &Folder, processes: &Processes, log: &mut LimitedLog, reaper: &mut Reaper) -> End {
     let mut kill_at = None;
     loop {
         reaper.reap();
@@ -237,7 +237,7 @@ fn watch(folder: &Folder, processes: &Processes, log: &mut Limited, reaper: &mut
         }
         log.trim(folder);
         folder.forget_settings_once_read();
-        std::thread::sleep(PAUSE);
+        std::thread::sleep(POLL_INTERVAL);
     }
 }
 

@@ -12,7 +12,7 @@ pub struct Lineage {
     /// Keys are `domain/name`.
     pub workloads: BTreeMap<String, Workload>,
     /// Keys are `kind:name`.
-    pub assets: BTreeMap<String, Ends>,
+    pub assets: BTreeMap<String, AssetUsers>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -26,7 +26,7 @@ pub struct Workload {
 
 /// Workloads at both ends of an asset.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Ends {
+pub struct AssetUsers {
     pub writers: BTreeSet<String>,
     pub readers: BTreeSet<String>,
     pub waiters: BTreeSet<String>,
@@ -34,7 +34,7 @@ pub struct Ends {
 
 /// The direction of a walk: to producers, or to consumers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
+pub enum Direction {
     Up,
     Down,
 }
@@ -43,13 +43,13 @@ pub enum Way {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
     pub depth: usize,
-    pub what: What,
+    pub node: Node,
     /// Set if the workload was listed before, with its own steps.
-    pub is_again: bool,
+    pub is_repeated: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum What {
+pub enum Node {
     Workload(String),
     Asset(String),
 }
@@ -69,7 +69,7 @@ impl Lineage {
                     (workload.reads, workload.writes) = (named(&job.inputs), named(&job.outputs));
                 }
                 Body::ContinuousJob(_) => lineage.workloads.entry(name).or_default().is_continuous = true,
-                Body::Orchestrator(orchestrator) => lineage.wait(&orchestrator.dag),
+                Body::Orchestrator(orchestrator) => lineage.add_waits(&orchestrator.dag),
             }
         }
         lineage.linked()
@@ -78,7 +78,7 @@ impl Lineage {
     /// Fills in the workloads at both ends of each asset.
     fn linked(mut self) -> Self {
         for (name, workload) in &self.workloads {
-            let mut link = |assets: &BTreeSet<String>, end: fn(&mut Ends) -> &mut BTreeSet<String>| {
+            let mut link = |assets: &BTreeSet<String>, end: fn(&mut AssetUsers) -> &mut BTreeSet<String>| {
                 for asset in assets {
                     end(self.assets.entry(asset.clone()).or_default()).insert(name.clone());
                 }
@@ -91,7 +91,7 @@ impl Lineage {
     }
 
     /// Adds the assets that start the tasks of a DAG: those of its schedule, and outputs of tasks before them.
-    fn wait(&mut self, dag: &Dag) {
+    fn add_waits(&mut self, dag: &Dag) {
         let names = |assets: &[Asset]| assets.iter().map(|asset| asset.name.clone()).collect::<Vec<_>>();
         for task in &dag.tasks {
             let Some(job) = workload_of(&task.job) else { continue };
@@ -106,39 +106,41 @@ impl Lineage {
     }
 
     /// Walks from an asset to all its sources or to all assets that depend on it. Each is listed once, depth first.
-    pub fn walk(&self, asset: &str, way: Way) -> Vec<Step> {
+    pub fn walk(&self, asset: &str, direction: Direction) -> Vec<Step> {
         let mut steps = Vec::new();
-        let mut seen = BTreeSet::from([What::Asset(asset.to_owned())]);
+        let mut seen = BTreeSet::from([Node::Asset(asset.to_owned())]);
         // An explicit stack, because the depth is unbounded.
-        let mut left: Vec<(usize, What)> = Vec::new();
-        let mut next = self.next(&What::Asset(asset.to_owned()), way);
+        let mut left: Vec<(usize, Node)> = Vec::new();
+        let mut next = self.next(&Node::Asset(asset.to_owned()), direction);
         let mut depth = 0;
         loop {
-            left.extend(next.into_iter().rev().map(|what| (depth, what)));
-            let Some((at, what)) = left.pop() else { return steps };
-            let is_again = !seen.insert(what.clone());
-            next = if is_again { Vec::new() } else { self.next(&what, way) };
+            left.extend(next.into_iter().rev().map(|node| (depth, node)));
+            let Some((at, node)) = left.pop() else { return steps };
+            let is_repeated = !seen.insert(node.clone());
+            next = if is_repeated { Vec::new() } else { self.next(&node, direction) };
             depth = at + 1;
-            steps.push(Step { depth: at, what, is_again });
+            steps.push(Step { depth: at, node, is_repeated });
         }
     }
 
-    fn next(&self, what: &What, way: Way) -> Vec<What> {
-        match what {
-            What::Asset(name) => {
-                let Some(Ends { writers, readers, waiters }) = self.assets.get(name) else {
+    fn next(&self, node: &Node, direction: Direction) -> Vec<Node> {
+        match node {
+            Node::Asset(name) => {
+                let Some(AssetUsers { writers, readers, waiters }) = self.assets.get(name) else {
                     return Vec::new();
                 };
-                match way {
-                    Way::Up => writers.iter().cloned().map(What::Workload).collect(),
-                    Way::Down => readers.union(waiters).cloned().map(What::Workload).collect(),
+                match direction {
+                    Direction::Up => writers.iter().cloned().map(Node::Workload).collect(),
+                    Direction::Down => readers.union(waiters).cloned().map(Node::Workload).collect(),
                 }
             }
-            What::Workload(name) => {
+            Node::Workload(name) => {
                 let Some(workload) = self.workloads.get(name) else { return Vec::new() };
-                match way {
-                    Way::Up => workload.reads.union(&workload.waits).cloned().map(What::Asset).collect(),
-                    Way::Down => workload.writes.iter().cloned().map(What::Asset).collect(),
+                match direction {
+                    Direction::Up => {
+                        workload.reads.union(&workload.waits).cloned().map(Node::Asset).collect()
+                    }
+                    Direction::Down => workload.writes.iter().cloned().map(Node::Asset).collect(),
                 }
             }
         }
@@ -167,14 +169,14 @@ mod tests {
 
     fn shown(steps: &[Step]) -> Vec<String> {
         let line = |step: &Step| {
-            let (What::Workload(name) | What::Asset(name)) = &step.what;
-            format!("{}{name}{}", " ".repeat(step.depth), if step.is_again { " again" } else { "" })
+            let (Node::Workload(name) | Node::Asset(name)) = &step.node;
+            format!("{}{name}{}", " ".repeat(step.depth), if step.is_repeated { " again" } else { "" })
         };
         steps.iter().map(line).collect()
     }
 
     #[test]
-    fn what_an_asset_is_made_of_stands_once_with_what_that_is_made_of() {
+    fn repeated_workload_is_listed_with_its_steps_once() {
         let lineage = lineage(&[
             ("d/join", &["table:a", "table:b"], &["table:c"]),
             ("d/left", &["table:raw"], &["table:a"]),
@@ -182,17 +184,17 @@ mod tests {
         ]);
         let up =
             ["d/join", " table:a", "  d/left", "   table:raw", " table:b", "  d/right", "   table:raw again"];
-        assert_eq!(shown(&lineage.walk("table:c", Way::Up)), up);
+        assert_eq!(shown(&lineage.walk("table:c", Direction::Up)), up);
         let down = ["d/left", " table:a", "  d/join", "   table:c", "d/right", " table:b", "  d/join again"];
-        assert_eq!(shown(&lineage.walk("table:raw", Way::Down)), down);
-        assert_eq!(lineage.walk("table:none", Way::Down), []);
+        assert_eq!(shown(&lineage.walk("table:raw", Direction::Down)), down);
+        assert_eq!(lineage.walk("table:none", Direction::Down), []);
     }
 
     #[test]
-    fn circles_and_very_long_chains_come_to_an_end() {
-        let circle = lineage(&[("d/one", &["table:a"], &["table:b"]), ("d/two", &["table:b"], &["table:a"])]);
+    fn walk_ends_on_cycles_and_very_long_chains() {
+        let cycle = lineage(&[("d/one", &["table:a"], &["table:b"]), ("d/two", &["table:b"], &["table:a"])]);
         let around = ["d/one", " table:b", "  d/two", "   table:a again"];
-        assert_eq!(shown(&circle.walk("table:a", Way::Down)), around);
+        assert_eq!(shown(&cycle.walk("table:a", Direction::Down)), around);
         let names: Vec<String> = (0..=100_000).map(|at| format!("table:{at}")).collect();
         let mut chain = Lineage::default();
         for pair in names.windows(2) {
@@ -202,6 +204,6 @@ mod tests {
             chain.workloads.insert(to.clone(), workload);
         }
         let chain = chain.linked();
-        assert_eq!(chain.walk("table:0", Way::Down).len(), 200_000);
+        assert_eq!(chain.walk("table:0", Direction::Down).len(), 200_000);
     }
 }

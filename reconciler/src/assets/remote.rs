@@ -20,14 +20,14 @@ impl Assets for Remote {
         _: &str,
         _: Timestamp,
     ) -> Result<Vec<Completion>> {
-        let request = wire::new(scope.as_str(), new);
-        let answer = self
+        let request = wire::complete_request(scope.as_str(), new);
+        let response = self
             .call_assets(|mut client| {
                 let request = request.clone();
                 async move { Ok(client.complete(request).await?.into_inner().completions) }
             })
             .await?;
-        wire::read_completions(answer).map_err(|what| self.unreadable(what))
+        wire::read_completions(response).map_err(|what| self.unreadable(what))
     }
 
     async fn completions(
@@ -39,18 +39,18 @@ impl Assets for Remote {
     ) -> Result<Page> {
         let asset = asset.map(str::to_owned);
         let request = proto::CompletionsRequest { scope: scope.to_string(), after, asset, limit };
-        let answer = self
+        let response = self
             .call_assets(|mut client| {
                 let request = request.clone();
                 async move { Ok(client.completions(request).await?.into_inner()) }
             })
             .await?;
-        wire::read_page(answer).map_err(|what| self.unreadable(what))
+        wire::read_page(response).map_err(|what| self.unreadable(what))
     }
 
     async fn completed(&self, scope: &Scope) -> Result<Vec<Completed>> {
         let request = proto::CompletedRequest { scope: scope.to_string() };
-        let answer = self
+        let response = self
             .call_assets(|mut client| {
                 let request = request.clone();
                 async move {
@@ -64,6 +64,6 @@ impl Assets for Remote {
             })
             .await?;
         let read = |it| wire::read_completed(it).map_err(|what| self.unreadable(what));
-        answer.into_iter().map(read).collect()
+        response.into_iter().map(read).collect()
     }
 }

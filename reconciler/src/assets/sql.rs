@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
 
-use super::{Assets, Completed, Completion, MOST, NewCompletions, Page, canonical};
+use super::{Assets, Completed, Completion, MAX_ITEMS, NewCompletions, Page, canonical};
 use crate::registry::Result;
 use crate::registry::sql::Sql;
 use crate::state::Scope;
@@ -16,8 +16,8 @@ use crate::state::Scope;
 const COLUMNS: &str = "number, asset, part, run, job, origin, told_by, told_at";
 
 /// Stored completions of an asset, and the share of its completions at which older ones are removed.
-const KEPT: i64 = 10_000;
-const SHARE: f64 = 0.01;
+const MAX_STORED: i64 = 10_000;
+const CLEANUP_PROBABILITY: f64 = 0.01;
 
 #[async_trait]
 impl Assets for Sql {
@@ -29,9 +29,10 @@ impl Assets for Sql {
         at: Timestamp,
     ) -> Result<Vec<Completion>> {
         let checked = new.checked()?;
-        let mut write = Write { scope, new: &checked, by, at, view: self.database().write().await? };
-        let mut last = write.hold().await?;
-        let mut known = write.known().await?;
+        let mut write =
+            CompletionWriter { scope, new: &checked, by, at, view: self.database().write().await? };
+        let mut last = write.lock_scope().await?;
+        let mut known = write.existing().await?;
         let mut completions = Vec::with_capacity(checked.assets.len());
         let mut unknown = Vec::new();
         for asset in &checked.assets {
@@ -48,8 +49,8 @@ impl Assets for Sql {
             write.write(&unknown, last).await?;
             for it in &unknown {
                 // At random, so that assets that are completed in turn are all cleaned up.
-                if rand::random_bool(SHARE) {
-                    write.forget(&it.asset, KEPT).await?;
+                if rand::random_bool(CLEANUP_PROBABILITY) {
+                    write.delete_old(&it.asset, MAX_STORED).await?;
                 }
             }
             write.view.commit().await?;
@@ -64,7 +65,7 @@ impl Assets for Sql {
         asset: Option<&str>,
         limit: u32,
     ) -> Result<Page> {
-        let limit = if limit == 0 { MOST } else { limit.min(MOST) };
+        let limit = if limit == 0 { MAX_ITEMS } else { limit.min(MAX_ITEMS) };
         let asset = asset.map(canonical).transpose()?;
         let mut view = self.database().read().await?;
         let query = sqlx::query("SELECT last FROM asset_scopes WHERE scope = $1").bind(scope.as_str());
@@ -112,7 +113,7 @@ impl Assets for Sql {
 }
 
 /// One transaction that writes completions.
-struct Write<'a> {
+struct CompletionWriter<'a> {
     scope: &'a Scope,
     new: &'a NewCompletions,
     by: &'a str,
@@ -120,7 +121,7 @@ struct Write<'a> {
     view: Transaction,
 }
 
-impl Write<'_> {
+impl CompletionWriter<'_> {
     fn completion(&self, number: u64, asset: &str) -> Completion {
         let NewCompletions { partition, run, job, origin, .. } = self.new;
         Completion {
@@ -136,7 +137,7 @@ impl Write<'_> {
     }
 
     /// Locks the scope for writers, and returns its last number.
-    async fn hold(&mut self) -> Result<u64> {
+    async fn lock_scope(&mut self) -> Result<u64> {
         let query = "INSERT INTO asset_scopes (scope, last) VALUES ($1, 0) \
             ON CONFLICT (scope) DO UPDATE SET last = asset_scopes.last";
         self.view.execute(sqlx::query(query).bind(self.scope.as_str())).await?;
@@ -147,7 +148,7 @@ impl Write<'_> {
     }
 
     /// Returns the completions that were reported for this run before, by asset.
-    async fn known(&mut self) -> Result<HashMap<String, Completion>> {
+    async fn existing(&mut self) -> Result<HashMap<String, Completion>> {
         // Reads all assets of the run, which are few, so that the statement stays the same.
         let query = format!(
             "SELECT {COLUMNS} FROM asset_completions WHERE scope = $1 AND asset = $2 AND part = $3 AND run = $4"
@@ -166,7 +167,7 @@ impl Write<'_> {
 
     async fn write(&mut self, new: &[Completion], last: u64) -> Result<()> {
         let scope = self.scope.as_str();
-        for some in new.chunks(dcp_database::ROWS) {
+        for some in new.chunks(dcp_database::MAX_ROWS) {
             let into = "asset_completions (scope, number, asset, part, run, job, origin, told_by, told_at)";
             self.view
                 .insert(into, 9, "", some, |query, it| {
@@ -191,7 +192,7 @@ impl Write<'_> {
     }
 
     /// Removes all but the last completions of an asset.
-    async fn forget(&mut self, asset: &str, kept: i64) -> Result<()> {
+    async fn delete_old(&mut self, asset: &str, kept: i64) -> Result<()> {
         let query = "DELETE FROM asset_completions WHERE scope = $1 AND asset = $2 AND number < \
             (SELECT number FROM asset_completions WHERE scope = $1 AND asset = $2 \
              ORDER BY number DESC LIMIT 1 OFFSET $3)";
@@ -236,10 +237,10 @@ mod tests {
             sql.complete(&scope, &new(run), "tester", at).await.unwrap();
         }
         let view = sql.database().write().await.unwrap();
-        let mut write = Write { scope: &scope, new: &new(0), by: "tester", at, view };
-        write.forget("table:a", 2).await.unwrap();
+        let mut write = CompletionWriter { scope: &scope, new: &new(0), by: "tester", at, view };
+        write.delete_old("table:a", 2).await.unwrap();
         // If there are fewer, none is removed.
-        write.forget("table:b", 5).await.unwrap();
+        write.delete_old("table:b", 5).await.unwrap();
         write.view.commit().await.unwrap();
         let page = sql.completions(&scope, Some(0), None, 0).await.unwrap();
         let kept: Vec<u64> = page.completions.iter().map(|it| it.number).collect();

@@ -22,27 +22,30 @@ pub enum Class {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Rule {
     /// A fixed class.
-    Is(Class),
+    Always(Class),
     /// `Reset` for a source that is read as a stream. Other sources change with the next batch.
-    OfStream,
+    ResetIfStreamed,
     /// `Reset` if the query keeps state, otherwise a restart.
-    FixedInState,
+    ResetIfStateful,
     /// Unknown if the query keeps state, otherwise a restart.
-    InState,
+    UnknownIfStateful,
     /// Compares the state version of a program: `run.continuous.stateVersion`.
-    Program,
+    ByStateVersion,
     /// Compares the old and the new query; see `stream`.
-    Query,
+    ByQuery,
     /// Derived from other fields, and shown only if nothing else differs.
     Derived,
     /// Two versions of one address can't differ in it.
     Identity,
     /// Continuous jobs don't have the field.
-    Batch,
+    NotContinuous,
 }
 
 use Class::{InPlace, Reset, Restart, Unknown};
-use Rule::{Batch, Derived, FixedInState, Identity, InState, Is, OfStream, Program, Query};
+use Rule::{
+    Always, ByQuery, ByStateVersion, Derived, Identity, NotContinuous, ResetIfStateful, ResetIfStreamed,
+    UnknownIfStateful,
+};
 
 /// Rules, their reasons, and the fields that they apply to: `*` stands for any key or index, a last `**` for everything
 /// below. If several rows match, the one with the most named segments decides. A test checks that every field has a
@@ -50,7 +53,7 @@ use Rule::{Batch, Derived, FixedInState, Identity, InState, Is, OfStream, Progra
 pub(super) const TABLE: &[(Rule, &str, &[&str])] = &[
     (Identity, "domain and name are the address itself", &["metadata.domain", "metadata.name"]),
     (
-        Is(InPlace),
+        Always(InPlace),
         "nothing that runs depends on it",
         &[
             "metadata.description",
@@ -62,12 +65,12 @@ pub(super) const TABLE: &[(Rule, &str, &[&str])] = &[
         ],
     ),
     (
-        Is(InPlace),
+        Always(InPlace),
         "what runs keeps what it has; the next start takes it",
         &["metadata.labels.*", "metadata.annotations.*"],
     ),
     (
-        Is(InPlace),
+        Always(InPlace),
         "it holds from the next attempt on",
         &[
             "retry.attempts",
@@ -81,7 +84,7 @@ pub(super) const TABLE: &[(Rule, &str, &[&str])] = &[
         ],
     ),
     (
-        Is(InPlace),
+        Always(InPlace),
         "the reconciler takes it up at once",
         &[
             "run.continuous.completes.every",
@@ -98,11 +101,11 @@ pub(super) const TABLE: &[(Rule, &str, &[&str])] = &[
             "run.service.upgrade.onUnhealthy",
         ],
     ),
-    (Is(InPlace), "the service is stopped, or started again", &["run.service.paused"]),
-    (Is(InPlace), "the stream is drained or goes on; its checkpoint stays", &["run.continuous.paused"]),
-    (Is(InPlace), "it decides how the next attempt is sized", &["resources.sizing"]),
+    (Always(InPlace), "the service is stopped, or started again", &["run.service.paused"]),
+    (Always(InPlace), "the stream is drained or goes on; its checkpoint stays", &["run.continuous.paused"]),
+    (Always(InPlace), "it decides how the next attempt is sized", &["resources.sizing"]),
     (
-        Is(InPlace),
+        Always(InPlace),
         "they are bounds for the next sizing",
         &[
             "resources.driver.minMemory",
@@ -112,7 +115,7 @@ pub(super) const TABLE: &[(Rule, &str, &[&str])] = &[
         ],
     ),
     (
-        Is(Restart),
+        Always(Restart),
         "driver and executors are what they were started as",
         &[
             "resources.driver.cores",
@@ -135,12 +138,12 @@ pub(super) const TABLE: &[(Rule, &str, &[&str])] = &[
         ],
     ),
     (
-        Is(Restart),
+        Always(Restart),
         "another Spark runs it; a newer one reads the checkpoints of an older one",
         &["engine.version", "engine.image", "engine.scala", "engine.java"],
     ),
     (
-        Is(Restart),
+        Always(Restart),
         "Spark loads it when it starts",
         &[
             "dependencies.archives",
@@ -152,7 +155,7 @@ pub(super) const TABLE: &[(Rule, &str, &[&str])] = &[
         ],
     ),
     (
-        Is(Restart),
+        Always(Restart),
         "it is started elsewhere",
         &[
             "placement.backends",
@@ -165,7 +168,7 @@ pub(super) const TABLE: &[(Rule, &str, &[&str])] = &[
         ],
     ),
     (
-        Is(Restart),
+        Always(Restart),
         "Spark reads its settings when it starts",
         &[
             "spark.conf.*",
@@ -177,30 +180,30 @@ pub(super) const TABLE: &[(Rule, &str, &[&str])] = &[
         ],
     ),
     (
-        FixedInState,
+        ResetIfStateful,
         "state keeps the number of partitions of its first start",
         &["spark.conf.spark\\.sql\\.shuffle\\.partitions", "job.stream.state.partitions"],
     ),
     (
-        FixedInState,
+        ResetIfStateful,
         "state can't be read by another store than the one that wrote it",
         &["spark.conf.spark\\.sql\\.streaming\\.stateStore\\.providerClass", "job.stream.state.store"],
     ),
-    (Is(Restart), "Spark reads it when the query starts", &["job.stream.state.minBatchesToRetain"]),
+    (Always(Restart), "Spark reads it when the query starts", &["job.stream.state.minBatchesToRetain"]),
     (
-        Is(Restart),
+        Always(Restart),
         "Spark reads the trigger when the query starts",
         &["run.continuous.trigger.asap", "run.continuous.trigger.continuous", "run.continuous.trigger.every"],
     ),
     (
-        Is(Reset),
+        Always(Reset),
         "the stream begins anew where the new checkpoint is",
         &["run.continuous.checkpoint", "job.stream.checkpoint"],
     ),
-    (Is(Reset), "the manifest says that the old state can't be read", &["run.continuous.stateVersion"]),
-    (Program, "", &["job.jar.**", "job.pyspark.**"]),
+    (Always(Reset), "the manifest says that the old state can't be read", &["run.continuous.stateVersion"]),
+    (ByStateVersion, "", &["job.jar.**", "job.pyspark.**"]),
     (
-        Query,
+        ByQuery,
         "",
         &[
             "job.stream.query",
@@ -214,10 +217,10 @@ pub(super) const TABLE: &[(Rule, &str, &[&str])] = &[
             "job.stream.sink.table.name",
         ],
     ),
-    (Is(Restart), "Spark reads it when the query starts", &["job.stream.sink.**"]),
+    (Always(Restart), "Spark reads it when the query starts", &["job.stream.sink.**"]),
     // `stream` also judges the kind and the order of sources.
     (
-        OfStream,
+        ResetIfStreamed,
         "Spark's guide: other topics or paths on an old checkpoint give unpredictable results",
         &[
             "job.stream.sources.*.kafka.topic",
@@ -229,7 +232,7 @@ pub(super) const TABLE: &[(Rule, &str, &[&str])] = &[
         ],
     ),
     (
-        Is(Restart),
+        Always(Restart),
         "Spark's guide allows other rates on an old checkpoint",
         &[
             "job.stream.sources.*.kafka.maxOffsetsPerTrigger",
@@ -241,12 +244,12 @@ pub(super) const TABLE: &[(Rule, &str, &[&str])] = &[
         ],
     ),
     (
-        Is(Restart),
+        Always(Restart),
         "it is used where there is no checkpoint yet, so that nothing changes until a reset",
         &["job.stream.sources.*.kafka.startingOffsets"],
     ),
     (
-        Is(Restart),
+        Always(Restart),
         "Spark reads it when the query starts",
         &[
             "job.stream.sources.*.kafka.failOnDataLoss",
@@ -256,12 +259,12 @@ pub(super) const TABLE: &[(Rule, &str, &[&str])] = &[
         ],
     ),
     (
-        Is(Unknown),
+        Always(Unknown),
         "the offsets in the checkpoint are those of the old servers: it is safe only where both are one cluster",
         &["job.stream.sources.*.kafka.servers"],
     ),
     (
-        InState,
+        UnknownIfStateful,
         "the query's state may hold these columns as they were",
         &[
             "job.stream.sources.*.kafka.avroSchema",
@@ -272,7 +275,7 @@ pub(super) const TABLE: &[(Rule, &str, &[&str])] = &[
         ],
     ),
     (
-        InState,
+        UnknownIfStateful,
         "what an option changes is known to its source alone",
         &[
             "job.stream.sources.*.kafka.options.*",
@@ -281,7 +284,7 @@ pub(super) const TABLE: &[(Rule, &str, &[&str])] = &[
         ],
     ),
     (
-        Is(Reset),
+        Always(Reset),
         "Spark refuses another number of streaming sources on an old checkpoint",
         &[
             "job.stream.sources.*.kafka.static",
@@ -290,12 +293,12 @@ pub(super) const TABLE: &[(Rule, &str, &[&str])] = &[
         ],
     ),
     (
-        Is(Restart),
+        Always(Restart),
         "a watermark goes on from where it was",
         &["job.stream.watermark.delay", "job.stream.watermark.*.delay"],
     ),
     (
-        InState,
+        UnknownIfStateful,
         "state that was kept by one time is let go by another",
         &[
             "job.stream.watermark.column",
@@ -306,7 +309,7 @@ pub(super) const TABLE: &[(Rule, &str, &[&str])] = &[
         ],
     ),
     (
-        InState,
+        UnknownIfStateful,
         "Spark's guide says nothing of another output mode on an old checkpoint",
         &["job.stream.outputMode"],
     ),
@@ -316,19 +319,23 @@ pub(super) const TABLE: &[(Rule, &str, &[&str])] = &[
         "it names the job that is run",
         &["run.continuous.job", "run.continuous.jobFingerprint", "run.job", "run.jobFingerprint"],
     ),
-    (Batch, "", &["job.sql.**", "orchestrator.group", "run.manual", "run.onAssets.**", "run.schedule.**"]),
+    (
+        NotContinuous,
+        "",
+        &["job.sql.**", "orchestrator.group", "run.manual", "run.onAssets.**", "run.schedule.**"],
+    ),
 ];
 
 /// Returns the row of a field.
 pub(super) fn row(path: &[String]) -> Option<(Rule, &'static str)> {
     let fits = TABLE.iter().flat_map(|(rule, why, patterns)| {
-        patterns.iter().filter_map(|pattern| Some((fit(pattern, path)?, *rule, *why)))
+        patterns.iter().filter_map(|pattern| Some((specificity(pattern, path)?, *rule, *why)))
     });
     fits.max_by_key(|(named, ..)| *named).map(|(_, rule, why)| (rule, why))
 }
 
 /// Returns the number of segments that a pattern names, if it fits the path.
-fn fit(pattern: &str, path: &[String]) -> Option<usize> {
+fn specificity(pattern: &str, path: &[String]) -> Option<usize> {
     let segments = segments(pattern);
     let (segments, open) = match segments.split_last() {
         Some((last, rest)) if last == "**" => (rest, true),
@@ -451,7 +458,7 @@ mod tests {
         let fields = fields();
         let unused = |pattern: &&&str| {
             let special = OF_PRIMITIVES.contains(*pattern) || pattern.contains('\\');
-            !special && !fields.iter().any(|field| fit(pattern, &keys(field)).is_some())
+            !special && !fields.iter().any(|field| specificity(pattern, &keys(field)).is_some())
         };
         let rows: Vec<&&str> =
             TABLE.iter().flat_map(|(.., patterns)| patterns.iter()).filter(unused).collect();
@@ -459,23 +466,26 @@ mod tests {
     }
 
     #[test]
-    fn no_field_has_two_rows_of_one_weight() {
+    fn no_field_matches_two_rows_equally() {
         for field in fields() {
             let path = keys(&field);
-            let mut fits: Vec<usize> =
-                TABLE.iter().flat_map(|(.., patterns)| *patterns).filter_map(|it| fit(it, &path)).collect();
+            let mut fits: Vec<usize> = TABLE
+                .iter()
+                .flat_map(|(.., patterns)| *patterns)
+                .filter_map(|it| specificity(it, &path))
+                .collect();
             fits.sort_unstable_by(|a, b| b.cmp(a));
             assert!(fits.len() < 2 || fits[0] > fits[1], "{field}");
         }
     }
 
     #[test]
-    fn the_row_that_names_most_decides() {
+    fn most_specific_row_wins() {
         let partitions = ["spark", "conf", "spark.sql.shuffle.partitions"].map(str::to_owned);
-        assert_eq!(row(&partitions).map(|row| row.0), Some(FixedInState));
+        assert_eq!(row(&partitions).map(|row| row.0), Some(ResetIfStateful));
         let other = ["spark", "conf", "spark.sql.ansi.enabled"].map(str::to_owned);
-        assert_eq!(row(&other).map(|row| row.0), Some(Is(Restart)));
-        assert_eq!(row(&keys("pods.driver.volumes.0.name")).map(|row| row.0), Some(Is(Restart)));
+        assert_eq!(row(&other).map(|row| row.0), Some(Always(Restart)));
+        assert_eq!(row(&keys("pods.driver.volumes.0.name")).map(|row| row.0), Some(Always(Restart)));
         assert_eq!(row(&keys("nothing.of.the.kind")), None);
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use dcp_model::primitive::{Address, Body, Fingerprint, Orchestrator, Primitive};
 
-use super::side::{PlaceOf, Side, Sides};
+use super::workload_version::{FieldLocator, WorkloadDiff, WorkloadVersion};
 use super::{Plan, group, order, rename, workload};
 use crate::state::{Scope, State};
 
@@ -12,38 +12,38 @@ use crate::state::{Scope, State};
 #[derive(Debug)]
 pub struct Comparison<'a> {
     state: &'a State,
-    workloads: BTreeMap<(&'a str, &'a str), Sides<'a>>,
+    workloads: BTreeMap<(&'a str, &'a str), WorkloadDiff<'a>>,
     unchanged: u64,
     left_out: u64,
 }
 
-/// The treatment of a workload in a comparison.
+/// The inclusion of a workload in a comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Concern {
+pub enum Inclusion {
     Compared,
     /// The applied primitives are known to be the desired ones, which are not given.
-    Kept,
+    Unchanged,
     /// The plan leaves the workload out.
-    LeftOut,
+    Excluded,
 }
 
 /// Compares desired with applied primitives, workload by workload.
 pub fn compare<'a>(
     desired: &'a [Primitive],
     state: &'a State,
-    concern: impl Fn(&str, &str) -> Concern,
+    inclusion: impl Fn(&str, &str) -> Inclusion,
 ) -> Comparison<'a> {
-    let mut workloads: BTreeMap<(&str, &str), Sides<'_>> = BTreeMap::new();
+    let mut workloads: BTreeMap<(&str, &str), WorkloadDiff<'_>> = BTreeMap::new();
     let (mut unchanged, mut left_out) = (0, 0);
-    let mut kept = None;
+    let mut unchanged_workload = None;
     for (address, entry) in &state.entries {
         let workload = (address.domain.as_str(), address.name.as_str());
         // The addresses of a workload follow each other, and unchanged workloads need no comparison.
-        if kept == Some(workload) {
+        if unchanged_workload == Some(workload) {
             continue;
         }
-        if concern(workload.0, workload.1) == Concern::Kept {
-            kept = Some(workload);
+        if inclusion(workload.0, workload.1) == Inclusion::Unchanged {
+            unchanged_workload = Some(workload);
             unchanged += 1;
             continue;
         }
@@ -54,13 +54,13 @@ pub fn compare<'a>(
         let sides = workloads.entry((&address.domain, &address.name)).or_default();
         sides.addresses.entry(address).or_default().1 = Some(primitive);
     }
-    workloads.retain(|(domain, name), sides| match concern(domain, name) {
-        Concern::LeftOut => {
+    workloads.retain(|(domain, name), sides| match inclusion(domain, name) {
+        Inclusion::Excluded => {
             left_out += 1;
             false
         }
-        Concern::Compared | Concern::Kept if sides.differs() => true,
-        Concern::Compared | Concern::Kept => {
+        Inclusion::Compared | Inclusion::Unchanged if sides.differs() => true,
+        Inclusion::Compared | Inclusion::Unchanged => {
             unchanged += 1;
             false
         }
@@ -73,7 +73,7 @@ pub struct Context<'a> {
     pub scope: Scope,
     /// The commit of the repository that the manifests were read from.
     pub commit: Option<String>,
-    pub place: &'a PlaceOf<'a>,
+    pub locate: &'a FieldLocator<'a>,
 }
 
 impl std::fmt::Debug for Context<'_> {
@@ -89,21 +89,24 @@ impl Comparison<'_> {
     }
 
     /// Returns the applied bodies that a plan has to read.
-    pub fn wanted(&self) -> Vec<Fingerprint> {
+    pub fn needed_bodies(&self) -> Vec<Fingerprint> {
         let sides = self.workloads.values().flat_map(|sides| sides.addresses.values());
-        let mut wanted: Vec<Fingerprint> =
+        let mut needed_bodies: Vec<Fingerprint> =
             sides.filter_map(|(old, _)| Some(old.as_ref()?.fingerprint.clone())).collect();
-        wanted.sort_unstable();
-        wanted.dedup();
-        wanted
+        needed_bodies.sort_unstable();
+        needed_bodies.dedup();
+        needed_bodies
     }
 
     /// Returns the applied body at each address of a workload that differs.
-    fn bodies(&self, texts: &HashMap<Fingerprint, String>) -> Result<BTreeMap<&Address, Body>, Unreadable> {
+    fn bodies(
+        &self,
+        texts: &HashMap<Fingerprint, String>,
+    ) -> Result<BTreeMap<&Address, Body>, UnreadableBody> {
         let mut bodies = BTreeMap::new();
         for (&address, (old, _)) in self.workloads.values().flat_map(|sides| &sides.addresses) {
             let Some(entry) = old else { continue };
-            let unreadable = |why: String| Unreadable { address: address.to_string(), why };
+            let unreadable = |why: String| UnreadableBody { address: address.to_string(), why };
             let text =
                 texts.get(&entry.fingerprint).ok_or_else(|| unreadable("it is not there".to_owned()))?;
             let body = Body::parse(address.kind, text).map_err(|error| unreadable(error.to_string()))?;
@@ -112,14 +115,14 @@ impl Comparison<'_> {
         Ok(bodies)
     }
 
-    /// Makes the plan from the texts of the [wanted](Self::wanted) bodies.
+    /// Makes the plan from the texts of the [needed](Self::needed_bodies) bodies.
     pub fn plan(
         &self,
         texts: &HashMap<Fingerprint, String>,
         context: &Context<'_>,
-    ) -> Result<Plan, Unreadable> {
+    ) -> Result<Plan, UnreadableBody> {
         let old = self.bodies(texts)?;
-        let (mut before, mut after) = (group::Tasks::default(), group::Tasks::default());
+        let (mut before, mut after) = (group::GroupsByJob::default(), group::GroupsByJob::default());
         for (address, body) in &old {
             before.add(&address.name, body);
         }
@@ -137,14 +140,14 @@ impl Comparison<'_> {
                 let before = of_group.addresses.keys().find_map(|address| orchestrator(old.get(address)));
                 let new = of_group.addresses.values().filter_map(|(_, new)| *new);
                 let after = new.map(|new| &new.body).find_map(|body| orchestrator(Some(body)));
-                planned.push(group::describe(domain, name, &of_group, (before, after), context.place));
+                planned.push(group::describe(domain, name, &of_group, (before, after), context.locate));
             }
             if own.differs() {
                 let bodies = own.addresses.keys().filter_map(|address| old.get(address).cloned());
-                let before = Side::of(bodies, before.group(domain, name));
+                let before = WorkloadVersion::of(bodies, before.group(domain, name));
                 let bodies = own.addresses.values().filter_map(|(_, new)| Some((*new)?.body.clone()));
-                let after = Side::of(bodies, after.group(domain, name));
-                let place = |path: &[&str]| (context.place)(domain, name, path);
+                let after = WorkloadVersion::of(bodies, after.group(domain, name));
+                let place = |path: &[&str]| (context.locate)(domain, name, path);
                 planned.push(workload::describe(domain, name, &own, (before, after), &place));
             }
         }
@@ -166,7 +169,7 @@ impl Comparison<'_> {
 /// An applied body that can't be read, as another version of dcp wrote it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("what is applied at `{address}` can't be read: {why}")]
-pub struct Unreadable {
+pub struct UnreadableBody {
     pub address: String,
     pub why: String,
 }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use dcp_model::dag::{Dag, Task};
 use dcp_model::primitive::{Address, Body, Fingerprint, Kind, Orchestrator};
 
-use super::side::{PlaceOf, Planned, Side, Sides, group_dag, steps};
+use super::workload_version::{FieldLocator, Planned, WorkloadDiff, WorkloadVersion, group_dag, steps};
 use super::{Class, Consent, Live, Reason, Workload, reason};
 use crate::state::Action;
 
@@ -14,9 +14,9 @@ pub(super) const JOB: &str = "group";
 
 /// The groups of workloads, by the addresses of their jobs.
 #[derive(Debug, Default)]
-pub(super) struct Tasks(BTreeMap<String, String>);
+pub(super) struct GroupsByJob(BTreeMap<String, String>);
 
-impl Tasks {
+impl GroupsByJob {
     pub(super) fn add(&mut self, name: &str, body: &Body) {
         let tasks = group_dag(body).into_iter().flat_map(|it| &it.dag.tasks);
         self.0.extend(tasks.map(|task| (task.job.clone(), name.to_owned())));
@@ -31,21 +31,21 @@ impl Tasks {
 pub(super) fn describe(
     domain: &str,
     name: &str,
-    sides: &Sides<'_>,
+    sides: &WorkloadDiff<'_>,
     (old, new): (Option<Orchestrator>, Option<Orchestrator>),
-    place: &PlaceOf<'_>,
+    locate: &FieldLocator<'_>,
 ) -> Planned {
-    let side = |orchestrator| Side { orchestrator, ..Side::default() };
+    let side = |orchestrator| WorkloadVersion { orchestrator, ..WorkloadVersion::default() };
     let (old, new) = (side(old), side(new));
     let (action, reasons) = match (&old.orchestrator, &new.orchestrator) {
         (None, _) => (Action::Create, Vec::new()),
         (Some(_), None) => (Action::Delete, Vec::new()),
         (Some(before), Some(after)) => {
-            let mut reasons = tasks(&before.dag, &after.dag, domain, place);
+            let mut reasons = tasks(&before.dag, &after.dag, domain, locate);
             // The first task has the run settings of the group.
             let first = after.dag.tasks.iter().find(|task| task.upstream.is_empty());
             let leader = first.map(|task| task.task_id.as_str()).unwrap_or_default();
-            reasons.extend(reason::of_dag(&old, &new, &|path| place(domain, leader, path)));
+            reasons.extend(reason::of_dag(&old, &new, &|path| locate(domain, leader, path)));
             (Action::Update, reasons)
         }
     };
@@ -66,7 +66,7 @@ pub(super) fn describe(
 }
 
 /// Returns the differences between tasks, ordered by name.
-fn tasks(old: &Dag, new: &Dag, domain: &str, place: &PlaceOf<'_>) -> Vec<Reason> {
+fn tasks(old: &Dag, new: &Dag, domain: &str, locate: &FieldLocator<'_>) -> Vec<Reason> {
     let by_id = |dag: &'_ Dag| -> BTreeMap<String, Task> {
         dag.tasks.iter().map(|task| (task.task_id.clone(), task.clone())).collect()
     };
@@ -86,7 +86,7 @@ fn tasks(old: &Dag, new: &Dag, domain: &str, place: &PlaceOf<'_>) -> Vec<Reason>
                 diff: None,
                 class: Class::InPlace,
                 why,
-                at: place(domain, id, &path),
+                at: locate(domain, id, &path),
             });
         };
         let group = ["orchestrator", "group"];
@@ -106,7 +106,7 @@ fn tasks(old: &Dag, new: &Dag, domain: &str, place: &PlaceOf<'_>) -> Vec<Reason>
                 }
                 if old.upstream != new.upstream {
                     let why = "tasks run in the order of what they read and write".to_owned();
-                    add(&["inputs"], (after_of(old), after_of(new)), why);
+                    add(&["inputs"], (upstream_of(old), upstream_of(new)), why);
                 }
             }
         }
@@ -119,6 +119,6 @@ fn short(fingerprint: &str) -> String {
 }
 
 /// Returns the tasks that a task runs after.
-fn after_of(task: &Task) -> Option<String> {
+fn upstream_of(task: &Task) -> Option<String> {
     (!task.upstream.is_empty()).then(|| format!("after {}", task.upstream.join(", ")))
 }

@@ -5,21 +5,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use dcp_model::dataset::Dataset;
 use dcp_model::primitive::Kind;
 
-use super::side::{Planned, Side};
+use super::workload_version::{Planned, WorkloadVersion};
 use super::{Renamed, Workload};
 use crate::state::Action;
 
 pub(super) fn ordered(planned: Vec<Planned>) -> Vec<Workload> {
-    let (gone, kept): (Vec<Planned>, Vec<Planned>) =
+    let (deleted, others): (Vec<Planned>, Vec<Planned>) =
         planned.into_iter().partition(|it| it.workload.action == Action::Delete);
-    let mut last: Vec<Planned> = sorted(gone, |it| &it.old);
+    let mut last: Vec<Planned> = sorted(deleted, |it| &it.old);
     last.reverse();
     let (renamed, last): (Vec<Planned>, Vec<Planned>) =
         last.into_iter().partition(|it| it.workload.renamed.is_some());
     let mut renamed: BTreeMap<String, Workload> =
         renamed.into_iter().map(|it| (it.workload.id(), it.workload)).collect();
     let mut all = Vec::new();
-    for it in sorted(kept, |it| &it.new) {
+    for it in sorted(others, |it| &it.new) {
         // The old name is deleted before the new one is created, as two jobs must not use one checkpoint.
         if let Some(Renamed::From(old)) = &it.workload.renamed {
             all.extend(renamed.remove(old));
@@ -32,25 +32,26 @@ pub(super) fn ordered(planned: Vec<Planned>) -> Vec<Workload> {
 }
 
 /// Sorts by data flow, then by name.
-fn sorted(planned: Vec<Planned>, side: impl Fn(&Planned) -> &Side) -> Vec<Planned> {
-    let waits = waits(&planned, &side);
-    let mut open: BTreeMap<usize, Planned> = planned.into_iter().enumerate().collect();
-    let mut ready: BTreeSet<usize> = open.keys().copied().filter(|it| waits[*it].is_empty()).collect();
-    let mut feeds: Vec<Vec<usize>> = vec![Vec::new(); waits.len()];
-    let mut left: Vec<usize> = waits.iter().map(BTreeSet::len).collect();
-    for (consumer, producers) in waits.iter().enumerate() {
+fn sorted(planned: Vec<Planned>, side: impl Fn(&Planned) -> &WorkloadVersion) -> Vec<Planned> {
+    let dependencies = dependencies(&planned, &side);
+    let mut remaining: BTreeMap<usize, Planned> = planned.into_iter().enumerate().collect();
+    let mut ready: BTreeSet<usize> =
+        remaining.keys().copied().filter(|it| dependencies[*it].is_empty()).collect();
+    let mut consumers: Vec<Vec<usize>> = vec![Vec::new(); dependencies.len()];
+    let mut open_dependencies: Vec<usize> = dependencies.iter().map(BTreeSet::len).collect();
+    for (consumer, producers) in dependencies.iter().enumerate() {
         for producer in producers {
-            feeds[*producer].push(consumer);
+            consumers[*producer].push(consumer);
         }
     }
-    let mut sorted = Vec::with_capacity(open.len());
+    let mut sorted = Vec::with_capacity(remaining.len());
     // In a cycle, the first by name goes first.
-    while let Some(next) = ready.pop_first().or_else(|| open.keys().next().copied()) {
-        let Some(it) = open.remove(&next) else { continue };
+    while let Some(next) = ready.pop_first().or_else(|| remaining.keys().next().copied()) {
+        let Some(it) = remaining.remove(&next) else { continue };
         sorted.push(it);
-        for consumer in &feeds[next] {
-            left[*consumer] -= 1;
-            if left[*consumer] == 0 && open.contains_key(consumer) {
+        for consumer in &consumers[next] {
+            open_dependencies[*consumer] -= 1;
+            if open_dependencies[*consumer] == 0 && remaining.contains_key(consumer) {
                 ready.insert(*consumer);
             }
         }
@@ -59,7 +60,7 @@ fn sorted(planned: Vec<Planned>, side: impl Fn(&Planned) -> &Side) -> Vec<Planne
 }
 
 /// Returns, for each workload, the producers of its inputs and, for a group, the workloads of its tasks.
-fn waits(planned: &[Planned], side: &impl Fn(&Planned) -> &Side) -> Vec<BTreeSet<usize>> {
+fn dependencies(planned: &[Planned], side: &impl Fn(&Planned) -> &WorkloadVersion) -> Vec<BTreeSet<usize>> {
     let mut writers: BTreeMap<&Dataset, Vec<usize>> = BTreeMap::new();
     for (index, it) in planned.iter().enumerate() {
         for dataset in side(it).job.iter().flat_map(|job| &job.outputs) {

@@ -8,12 +8,12 @@ use dcp_model::manifest::Job;
 use dcp_model::primitive::{ContinuousJob, CoreEtlJob, Orchestrator};
 
 use super::class::{self, Rule};
-use super::diff::{Leaf, leaves, sides};
-use super::side::{Locate, Side, value};
-use super::stream::{self, Compared, Finding};
-use super::{Class, Reason, difference};
+use super::json_diff::{Leaf, differing_items, leaves};
+use super::stream::{self, Finding, StreamComparison};
+use super::workload_version::{WorkloadFieldLocator, WorkloadVersion, to_json};
+use super::{Class, Reason, text_diff};
 
-pub(super) fn of_deletion(old: &Side) -> Vec<Reason> {
+pub(super) fn of_deletion(old: &WorkloadVersion) -> Vec<Reason> {
     let Some(continuous) = &old.continuous else { return Vec::new() };
     let (class, why) = match continuous.continuous() {
         Some(stream) => {
@@ -28,8 +28,12 @@ pub(super) fn of_deletion(old: &Side) -> Vec<Reason> {
 }
 
 /// Returns all differences, the most expensive first.
-pub(super) fn of_change(old: &Side, new: &Side, locate: &Locate<'_>) -> Vec<Reason> {
-    let mut reasons = Reasons { locate, found: Vec::new(), judge: Judge::of(old, new) };
+pub(super) fn of_change(
+    old: &WorkloadVersion,
+    new: &WorkloadVersion,
+    locate: &WorkloadFieldLocator<'_>,
+) -> Vec<Reason> {
+    let mut reasons = Reasons { locate, found: Vec::new(), context: CostContext::of(old, new) };
     if let (Some(old), Some(new)) = (&old.job, &new.job) {
         reasons.job(old, new);
     }
@@ -46,8 +50,12 @@ pub(super) fn of_change(old: &Side, new: &Side, locate: &Locate<'_>) -> Vec<Reas
 }
 
 /// Returns the differences between two DAGs except those of tasks.
-pub(super) fn of_dag(old: &Side, new: &Side, locate: &Locate<'_>) -> Vec<Reason> {
-    let mut reasons = Reasons { locate, found: Vec::new(), judge: Judge::of(old, new) };
+pub(super) fn of_dag(
+    old: &WorkloadVersion,
+    new: &WorkloadVersion,
+    locate: &WorkloadFieldLocator<'_>,
+) -> Vec<Reason> {
+    let mut reasons = Reasons { locate, found: Vec::new(), context: CostContext::of(old, new) };
     if let (Some(old), Some(new)) = (&old.orchestrator, &new.orchestrator) {
         reasons.orchestrator(old, new);
     }
@@ -57,21 +65,21 @@ pub(super) fn of_dag(old: &Side, new: &Side, locate: &Locate<'_>) -> Vec<Reason>
 
 /// The facts that decide the cost of a difference.
 #[derive(Debug)]
-struct Judge {
+struct CostContext {
     /// Set if the applied workload is not continuous.
     batch: bool,
     /// Set if the job is paused before and after.
     paused: bool,
     streamed: BTreeSet<String>,
-    compared: Option<Compared>,
+    compared: Option<StreamComparison>,
     /// The state versions of a program on both sides.
     versions: (Option<u32>, Option<u32>),
     /// Set if one side is a service, which has no checkpoint.
     service: bool,
 }
 
-impl Judge {
-    fn of(old: &Side, new: &Side) -> Self {
+impl CostContext {
+    fn of(old: &WorkloadVersion, new: &WorkloadVersion) -> Self {
         let streams = match (old.job.as_ref().map(|it| &it.job), new.job.as_ref().map(|it| &it.job)) {
             (Some(Job::Stream(old)), Some(Job::Stream(new))) => Some((old, new)),
             _ => None,
@@ -80,8 +88,9 @@ impl Judge {
             let names = old.sources.keys().chain(new.sources.keys()).map(|name| name.as_str().to_owned());
             names.filter(|name| stream::reads_as_stream(old, name) || stream::reads_as_stream(new, name))
         });
-        let version = |side: &Side| side.continuous.as_ref()?.continuous()?.state_version;
-        let is_service = |side: &Side| side.continuous.as_ref().is_some_and(|it| it.continuous().is_none());
+        let version = |side: &WorkloadVersion| side.continuous.as_ref()?.continuous()?.state_version;
+        let is_service =
+            |side: &WorkloadVersion| side.continuous.as_ref().is_some_and(|it| it.continuous().is_none());
         Self {
             batch: old.continuous.is_none(),
             paused: old.is_paused() && new.is_paused(),
@@ -93,7 +102,7 @@ impl Judge {
     }
 
     /// Returns the cost of a difference and the reason, or none if the difference is not shown.
-    fn of_leaf(&self, path: &[String]) -> Option<(Class, String)> {
+    fn cost_of(&self, path: &[String]) -> Option<(Class, String)> {
         let Some((rule, why)) = class::row(path) else {
             return Some((
                 Class::Unknown,
@@ -102,26 +111,26 @@ impl Judge {
         };
         let stateful = self.compared.as_ref().and_then(|compared| compared.stateful);
         let (class, why) = match rule {
-            Rule::Is(class) if path.ends_with(&["stateVersion".to_owned()]) => self.version(class, why),
-            Rule::Is(class) => (class, why.to_owned()),
-            Rule::OfStream if path.get(3).is_some_and(|name| self.streamed.contains(name)) => {
+            Rule::Always(class) if path.ends_with(&["stateVersion".to_owned()]) => self.version(class, why),
+            Rule::Always(class) => (class, why.to_owned()),
+            Rule::ResetIfStreamed if path.get(3).is_some_and(|name| self.streamed.contains(name)) => {
                 (Class::Reset, why.to_owned())
             }
-            Rule::OfStream => (Class::Restart, "the next batch reads it from there".to_owned()),
-            Rule::FixedInState | Rule::InState if stateful == Some(false) => {
+            Rule::ResetIfStreamed => (Class::Restart, "the next batch reads it from there".to_owned()),
+            Rule::ResetIfStateful | Rule::UnknownIfStateful if stateful == Some(false) => {
                 (Class::Restart, "the query keeps no state".to_owned())
             }
-            Rule::FixedInState if stateful == Some(true) => (Class::Reset, why.to_owned()),
-            Rule::FixedInState | Rule::InState => (Class::Unknown, why.to_owned()),
-            Rule::Program => self.program(),
-            Rule::Batch => (Class::InPlace, "the next run takes it".to_owned()),
-            Rule::Query | Rule::Derived | Rule::Identity => return None,
+            Rule::ResetIfStateful if stateful == Some(true) => (Class::Reset, why.to_owned()),
+            Rule::ResetIfStateful | Rule::UnknownIfStateful => (Class::Unknown, why.to_owned()),
+            Rule::ByStateVersion => self.program(),
+            Rule::NotContinuous => (Class::InPlace, "the next run takes it".to_owned()),
+            Rule::ByQuery | Rule::Derived | Rule::Identity => return None,
         };
-        Some(self.as_it_runs(class, why))
+        Some(self.lower_class(class, why))
     }
 
     /// Lowers the class of a change: a job that does not run can't restart, and a service can't lose a checkpoint.
-    fn as_it_runs(&self, class: Class, why: String) -> (Class, String) {
+    fn lower_class(&self, class: Class, why: String) -> (Class, String) {
         let (class, why) = match class {
             Class::Unknown | Class::Reset if self.service => {
                 (Class::Restart, "the service restarts with it".to_owned())
@@ -162,16 +171,16 @@ impl Judge {
 }
 
 struct Reasons<'a> {
-    locate: &'a Locate<'a>,
+    locate: &'a WorkloadFieldLocator<'a>,
     found: Vec<Reason>,
-    judge: Judge,
+    context: CostContext,
 }
 
 impl Reasons<'_> {
     fn job(&mut self, old: &CoreEtlJob, new: &CoreEtlJob) {
         let other_kind = old.job.kind() != new.job.kind();
         if other_kind {
-            let (class, why) = match (self.judge.batch, self.judge.service) {
+            let (class, why) = match (self.context.batch, self.context.service) {
                 (true, _) => (Class::InPlace, "the next run takes it"),
                 (false, true) => (Class::Restart, "the service restarts with it"),
                 (false, false) => (Class::Reset, "a program of another kind can't read the checkpoint"),
@@ -182,7 +191,7 @@ impl Reasons<'_> {
         self.stream(old, new);
         let datasets = [("inputs", &old.inputs, &new.inputs), ("outputs", &old.outputs, &new.outputs)];
         let statements = (&old.statements, &new.statements);
-        let (old, new) = (value(old), value(new));
+        let (old, new) = (to_json(old), to_json(new));
         let (old_leaves, settled) = (leaves(&old, &new), self.settled(other_kind));
         for leaf in old_leaves.iter().filter(|leaf| !settled.iter().any(|it| leaf.path.starts_with(it))) {
             self.leaf(leaf, &[]);
@@ -207,22 +216,22 @@ impl Reasons<'_> {
             settled.push(vec!["job".to_owned()]);
         }
         let below = |path: &Vec<String>| [&["job".to_owned(), "stream".to_owned()][..], path].concat();
-        settled.extend(self.judge.compared.iter().flat_map(|it| &it.settled).map(below));
+        settled.extend(self.context.compared.iter().flat_map(|it| &it.settled).map(below));
         settled
     }
 
     fn stream(&mut self, old: &CoreEtlJob, new: &CoreEtlJob) {
         let (Job::Stream(old), Job::Stream(new)) = (&old.job, &new.job) else { return };
-        let Some(compared) = &mut self.judge.compared else { return };
+        let Some(compared) = &mut self.context.compared else { return };
         let findings = std::mem::take(&mut compared.findings);
         let text = |stream: &dcp_model::manifest::Stream| stream.query.clone().unwrap_or_default();
         let (before, after) = (text(old), text(new));
-        let mut diff = Some(difference::lines(&before, &after)).filter(|diff| !diff.is_empty());
-        let line = difference::first(&before, &after);
+        let mut diff = Some(text_diff::lines(&before, &after)).filter(|diff| !diff.is_empty());
+        let line = text_diff::first_changed_line(&before, &after);
         for mut found in findings {
             let query = found.field.last().is_some_and(|last| last == "query");
             found.field = [vec!["job".to_owned(), "stream".to_owned()], found.field].concat();
-            (found.class, found.why) = self.judge.as_it_runs(found.class, found.why);
+            (found.class, found.why) = self.context.lower_class(found.class, found.why);
             self.add(found);
             // The diff of the text is shown with its first reason.
             if query && let Some(reason) = self.found.last_mut() {
@@ -244,14 +253,14 @@ impl Reasons<'_> {
             Some(_) => &["run".to_owned(), "continuous".to_owned()],
             None => &["run".to_owned()],
         };
-        let (old, new) = (value(old), value(new));
+        let (old, new) = (to_json(old), to_json(new));
         for leaf in leaves(&old, &new) {
             self.leaf(&leaf, above);
         }
     }
 
     fn orchestrator(&mut self, old: &Orchestrator, new: &Orchestrator) {
-        let (before, after) = (value(&old.dag), value(&new.dag));
+        let (before, after) = (to_json(&old.dag), to_json(&new.dag));
         for leaf in leaves(&before, &after) {
             let field = match leaf.path.first().map(String::as_str) {
                 Some("schedule") => match leaf.path.get(1).map(String::as_str) {
@@ -269,18 +278,18 @@ impl Reasons<'_> {
                 _ => continue,
             };
             let path: Vec<&str> = ["run"].into_iter().chain(field.split('.')).collect();
-            let said = self.found.iter().any(|reason| reason.field == path.join("."));
-            if !said {
+            let is_reported = self.found.iter().any(|reason| reason.field == path.join("."));
+            if !is_reported {
                 let found = Finding::new(&path, Class::InPlace, "Airflow takes it from the new DAG file");
-                let (old, new) = sides(leaf.old, leaf.new);
+                let (old, new) = differing_items(leaf.old, leaf.new);
                 self.add(Finding { old, new, ..found });
             }
         }
         self.replacement(&old.dag, &new.dag);
         self.suspension(&old.dag, &new.dag);
         if old.content != new.content {
-            let diff = difference::lines(&old.content, &new.content);
-            let lines = difference::count(&diff);
+            let diff = text_diff::lines(&old.content, &new.content);
+            let lines = text_diff::changed_line_count(&diff);
             let what = if lines == 1 { "1 line changes".to_owned() } else { format!("{lines} lines change") };
             self.found.push(Reason {
                 field: format!("DAG {}", new.file),
@@ -323,15 +332,15 @@ impl Reasons<'_> {
     }
 
     /// Adds a change of the kind of run.
-    fn run(&mut self, old: &Side, new: &Side) {
+    fn run(&mut self, old: &WorkloadVersion, new: &WorkloadVersion) {
         let (before, after) = (old.run(), new.run());
         if old.group != new.group {
             self.group(old, new);
         }
         let in_group = |run: Option<&str>| run == Some("group");
-        let kept_running = |side: &Side| side.continuous.is_some();
+        let is_continuous = |side: &WorkloadVersion| side.continuous.is_some();
         if before == after
-            || ((in_group(before) || in_group(after)) && !kept_running(old) && !kept_running(new))
+            || ((in_group(before) || in_group(after)) && !is_continuous(old) && !is_continuous(new))
         {
             return;
         }
@@ -341,7 +350,7 @@ impl Reasons<'_> {
             (_, Some("continuous" | "service")) => "it is started, and kept running from now on",
             _ => "Airflow starts it in another way",
         };
-        let class = if kept_running(old) { Class::Restart } else { Class::InPlace };
+        let class = if is_continuous(old) { Class::Restart } else { Class::InPlace };
         let text = |run: Option<&str>| run.map(str::to_owned);
         let found = Finding::new(&["run"], class, why);
         self.add(Finding { old: text(before), new: text(after), ..found });
@@ -357,7 +366,7 @@ impl Reasons<'_> {
     }
 
     /// Adds a change of the group.
-    fn group(&mut self, old: &Side, new: &Side) {
+    fn group(&mut self, old: &WorkloadVersion, new: &WorkloadVersion) {
         let why = match (&old.group, &new.group) {
             (None, _) if old.orchestrator.is_some() => {
                 "it becomes a task in the DAG of the group; the one of its own is taken away"
@@ -381,24 +390,24 @@ impl Reasons<'_> {
             (!alone.is_empty()).then(|| alone.join(", "))
         };
         if old != new {
-            let (gone, come) = (alone(old, new), alone(new, old));
+            let (removed, added) = (alone(old, new), alone(new, old));
             let why = "it is part of the lineage; nothing that runs depends on it";
-            self.add(Finding { old: gone, new: come, ..Finding::new(&[field], Class::InPlace, why) });
+            self.add(Finding { old: removed, new: added, ..Finding::new(&[field], Class::InPlace, why) });
         }
     }
 
     fn leaf(&mut self, leaf: &Leaf<'_>, above: &[String]) {
         let path = [above, &leaf.path].concat();
-        let Some((class, why)) = self.judge.of_leaf(&path) else { return };
-        let (old, new) = sides(leaf.old, leaf.new);
+        let Some((class, why)) = self.context.cost_of(&path) else { return };
+        let (old, new) = differing_items(leaf.old, leaf.new);
         let long = [&old, &new].into_iter().flatten().any(|text| text.contains('\n'));
         let diff = match (&old, &new) {
-            (Some(old), Some(new)) if long => Some(difference::lines(old, new)),
+            (Some(old), Some(new)) if long => Some(text_diff::lines(old, new)),
             _ => None,
         };
         let line = match (leaf.old, leaf.new) {
             (Some(serde_json::Value::String(old)), Some(serde_json::Value::String(new))) => {
-                difference::first(old, new)
+                text_diff::first_changed_line(old, new)
             }
             _ => 0,
         };

@@ -59,8 +59,9 @@ impl Plan {
             return Err(SavedError::Changed);
         }
         let plan: Self = serde_json::from_value(file.plan).map_err(no_plan)?;
-        let honest = |step: &super::Step| step.body.as_deref().map(Fingerprint::of) == step.after;
+        let matches_fingerprint =
+            |step: &super::Step| step.body.as_deref().map(Fingerprint::of) == step.after;
         let steps = || plan.workloads.iter().flat_map(|workload| &workload.steps);
-        if steps().all(honest) { Ok(plan) } else { Err(SavedError::Changed) }
+        if steps().all(matches_fingerprint) { Ok(plan) } else { Err(SavedError::Changed) }
     }
 }

@@ -41,14 +41,14 @@ impl Finding {
 
 /// A stream with the shape of its query.
 #[derive(Debug)]
-struct Known<'a> {
+struct AnalyzedStream<'a> {
     stream: &'a Stream,
     text: &'a str,
     /// None if the query can't be read.
     shape: Option<QueryShape>,
 }
 
-impl<'a> Known<'a> {
+impl<'a> AnalyzedStream<'a> {
     fn new(stream: &'a Stream) -> Self {
         let text = stream.query.as_deref().unwrap_or_default();
         Self { stream, text, shape: shape(text) }
@@ -111,7 +111,7 @@ fn shape(text: &str) -> Option<QueryShape> {
 
 /// The comparison of two versions of a stream.
 #[derive(Debug)]
-pub(super) struct Compared {
+pub(super) struct StreamComparison {
     pub(super) findings: Vec<Finding>,
     /// Set if one of the two keeps state; none if that is unknown.
     pub(super) stateful: Option<bool>,
@@ -119,8 +119,8 @@ pub(super) struct Compared {
     pub(super) settled: Vec<Vec<String>>,
 }
 
-pub(super) fn compare(old: &Stream, new: &Stream) -> Compared {
-    let (old, new) = (Known::new(old), Known::new(new));
+pub(super) fn compare(old: &Stream, new: &Stream) -> StreamComparison {
+    let (old, new) = (AnalyzedStream::new(old), AnalyzedStream::new(new));
     let stateful = match (old.is_stateful(), new.is_stateful()) {
         (Some(true), _) | (_, Some(true)) => Some(true),
         (Some(false), Some(false)) => Some(false),
@@ -133,7 +133,7 @@ pub(super) fn compare(old: &Stream, new: &Stream) -> Compared {
     if sink::compare(&old.stream.sink, &new.stream.sink, &mut findings) {
         settled.push(vec!["sink".to_owned()]);
     }
-    Compared { findings, stateful, settled }
+    StreamComparison { findings, stateful, settled }
 }
 
 /// Returns whether a stream reads a source as a stream.

@@ -3,18 +3,18 @@
 use dcp_model::manifest::Reset;
 
 use super::reason;
-use super::side::{Locate, Planned, Side, Sides, steps};
+use super::workload_version::{Planned, WorkloadDiff, WorkloadFieldLocator, WorkloadVersion, steps};
 use super::{Class, Consent, Live, Reason, Workload};
 use crate::state::Action;
 
 pub(super) fn describe(
     domain: &str,
     name: &str,
-    sides: &Sides<'_>,
-    (old, new): (Side, Side),
-    locate: &Locate<'_>,
+    sides: &WorkloadDiff<'_>,
+    (old, new): (WorkloadVersion, WorkloadVersion),
+    locate: &WorkloadFieldLocator<'_>,
 ) -> Planned {
-    let (action, reasons) = match (old.is_there(), new.is_there()) {
+    let (action, reasons) = match (old.exists(), new.exists()) {
         (false, _) => (Action::Create, Vec::new()),
         (true, false) => (Action::Delete, reason::of_deletion(&old)),
         (true, true) => {
@@ -22,7 +22,7 @@ pub(super) fn describe(
             (action(&old, &new, &reasons), reasons)
         }
     };
-    let side = if new.is_there() { &new } else { &old };
+    let side = if new.exists() { &new } else { &old };
     let workload = Workload {
         domain: domain.to_owned(),
         name: name.to_owned(),
@@ -41,25 +41,28 @@ pub(super) fn describe(
     Planned { workload, old, new }
 }
 
-fn action(old: &Side, new: &Side, reasons: &[Reason]) -> Action {
+fn action(old: &WorkloadVersion, new: &WorkloadVersion, reasons: &[Reason]) -> Action {
     let runs = old.continuous.is_some();
-    let goes_on = runs && new.continuous.is_some();
+    let stays_continuous = runs && new.continuous.is_some();
     match reasons.iter().map(|reason| reason.class).max() {
         Some(Class::Reset) => Action::Reset,
         // The stream is drained, and its replacement is not continuous.
-        _ if runs && !goes_on => Action::Redeploy,
-        Some(Class::Restart | Class::Unknown) if goes_on && !(old.is_paused() && new.is_paused()) => {
+        _ if runs && !stays_continuous => Action::Redeploy,
+        Some(Class::Restart | Class::Unknown)
+            if stays_continuous && !(old.is_paused() && new.is_paused()) =>
+        {
             Action::Redeploy
         }
         _ => Action::Update,
     }
 }
 
-fn consent(action: Action, old: &Side, new: &Side) -> Consent {
-    let kept = |side: &Side| side.job.as_ref().is_some_and(|job| job.lifecycle.prevent_destroy);
+fn consent(action: Action, old: &WorkloadVersion, new: &WorkloadVersion) -> Consent {
+    let prevents_destroy =
+        |side: &WorkloadVersion| side.job.as_ref().is_some_and(|job| job.lifecycle.prevent_destroy);
     match action {
-        Action::Delete if kept(old) => Consent::Refused,
-        Action::Reset if kept(new) => Consent::Refused,
+        Action::Delete if prevents_destroy(old) => Consent::Refused,
+        Action::Reset if prevents_destroy(new) => Consent::Refused,
         Action::Delete if old.continuous.is_some() => Consent::Delete,
         // A workload that is no longer continuous loses its stream.
         Action::Redeploy if new.continuous.is_none() => Consent::Delete,

@@ -4,7 +4,7 @@ use std::fmt;
 
 pub use dcp_objects::Cause;
 
-use super::MARK;
+use super::GENERATED_HEADER;
 
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -17,20 +17,20 @@ pub enum Error {
     Name { name: String, why: &'static str },
     #[error("`{0}` can't be the id of staged files: letters, digits, `-` and `_` can, up to 100 of them")]
     Id(String),
-    #[error("the text for `{name}` does not begin with `{MARK}`")]
-    Unmarked { name: String },
+    #[error("the text for `{name}` does not begin with `{GENERATED_HEADER}`")]
+    MissingHeader { name: String },
     /// Files with these names that dcp did not write.
     #[error("{} written by dcp: nothing is changed", were_not(.0))]
-    NotOurs(Vec<String>),
+    ForeignFiles(Vec<String>),
     /// Files that are neither staged nor in place with this content.
     #[error("{} staged as `{id}`, and not in place either", are_not(.files))]
     NotStaged { id: String, files: Vec<String> },
-    #[error("`{place}` can't be {doing}: {cause}")]
-    Failed { place: String, doing: Doing, cause: Cause },
+    #[error("`{location}` can't be {operation}: {cause}")]
+    Failed { location: String, operation: Operation, cause: Cause },
 }
 
-impl From<dcp_objects::Unusable> for Error {
-    fn from(dcp_objects::Unusable { location, why, help }: dcp_objects::Unusable) -> Self {
+impl From<dcp_objects::UnusableLocation> for Error {
+    fn from(dcp_objects::UnusableLocation { location, why, help }: dcp_objects::UnusableLocation) -> Self {
         Self::Location { location, why, help }
     }
 }
@@ -40,8 +40,8 @@ impl Error {
     pub fn help(&self) -> Option<&'static str> {
         match self {
             Self::Location { help, .. } => Some(help),
-            Self::Name { .. } | Self::Id(_) | Self::Unmarked { .. } => None,
-            Self::NotOurs(_) => Some(
+            Self::Name { .. } | Self::Id(_) | Self::MissingHeader { .. } => None,
+            Self::ForeignFiles(_) => Some(
                 "rename or move the file, or rename the workload; to let dcp take the file over, delete it",
             ),
             Self::NotStaged { .. } => Some("apply again: what is missing is written anew"),
@@ -52,22 +52,22 @@ impl Error {
 
 /// The operation that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Doing {
+pub enum Operation {
     Read,
-    Listed,
-    Written,
-    Switched,
-    Removed,
+    List,
+    Write,
+    Switch,
+    Remove,
 }
 
-impl fmt::Display for Doing {
+impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Read => "read",
-            Self::Listed => "listed",
-            Self::Written => "written",
-            Self::Switched => "put in place",
-            Self::Removed => "removed",
+            Self::List => "listed",
+            Self::Write => "written",
+            Self::Switch => "put in place",
+            Self::Remove => "removed",
         })
     }
 }

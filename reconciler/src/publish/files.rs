@@ -13,7 +13,7 @@ use crate::registry::{Error, Registry, Result};
 use crate::state::{Entry, Scope, State};
 
 /// Commits in one request.
-const COMMITS: u64 = 1000;
+const COMMITS_PER_REQUEST: u64 = 1000;
 
 /// Returns the file of an applied DAG.
 pub(crate) fn file(made: Orchestrator, revision: u64, commit: Option<&str>) -> File {
@@ -52,7 +52,7 @@ async fn commits(
     // Serials are usually close together, so each page has many of them.
     while let Some(last) = serials.pop_last() {
         let first = serials.first().copied().unwrap_or(last);
-        let limit = (last - first + 1).min(COMMITS);
+        let limit = (last - first + 1).min(COMMITS_PER_REQUEST);
         let limit = u32::try_from(limit).expect("it is a thousand at most");
         let page = registry.history(scope, last.checked_add(1), limit).await?;
         for applied in page {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::{Error, File, MARK, Result};
+use super::{Error, File, GENERATED_HEADER, Result};
 
 /// The suffix of staged files. Airflow reads `.py` files and zip archives.
 const STAGED: &str = ".staged";
@@ -26,7 +26,7 @@ pub(super) fn check_id(id: &str) -> Result<()> {
 pub(super) fn check_files(files: &[File]) -> Result<()> {
     check_names(files.iter().map(|file| file.name.as_str()))?;
     match files.iter().find(|file| !is_ours(file.content.as_bytes())) {
-        Some(file) => Err(Error::Unmarked { name: file.name.clone() }),
+        Some(file) => Err(Error::MissingHeader { name: file.name.clone() }),
         None => Ok(()),
     }
 }
@@ -48,7 +48,7 @@ pub(super) fn is_valid(name: &str) -> bool {
 
 /// Returns whether dcp wrote the file with this beginning.
 pub(super) fn is_ours(beginning: &[u8]) -> bool {
-    beginning.starts_with(MARK.as_bytes())
+    beginning.starts_with(GENERATED_HEADER.as_bytes())
 }
 
 fn flaw(name: &str) -> Option<&'static str> {

@@ -12,15 +12,15 @@ pub(super) const ORIGIN: &str = "stream";
 ///
 /// The runs of one state complete a partition once: a run that continues from a checkpoint writes nothing again. A run
 /// that begins with another state reports again.
-pub(super) fn due(job: &Job, holder: &Holder) -> Option<(UpTo, NewCompletions)> {
+pub(super) fn due_report(job: &Job, holder: &Holder) -> Option<(UpTo, NewCompletions)> {
     let desired = job.desired.as_ref()?;
     let completes = desired.completes.as_ref()?;
     // Another build may write something else.
     let run = job.stored.state.run.as_ref().filter(|run| run.version.build == desired.version.build)?;
     let time = completes.up_to(holder.progress.as_ref()?.watermark?)?;
     let up_to = UpTo { state: run.version.state, time };
-    let is_told = job.complete.is_some_and(|new| new.state == up_to.state && new.time >= time);
-    if is_told || completes.outputs.is_empty() {
+    let is_reported = job.completed_up_to.is_some_and(|new| new.state == up_to.state && new.time >= time);
+    if is_reported || completes.outputs.is_empty() {
         return None;
     }
     let new = NewCompletions {

@@ -9,7 +9,7 @@ use super::{
 };
 
 /// Duration of a run after which earlier failures no longer count.
-const STEADY: SignedDuration = SignedDuration::from_mins(10);
+const FAILURES_RESET_AFTER: SignedDuration = SignedDuration::from_mins(10);
 
 /// Interval between checks of the number of executors, in seconds.
 const SCALE_INTERVAL: u64 = 15;
@@ -28,7 +28,7 @@ pub enum Effect {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Condition {
     /// The job is deleted, and no run is alive.
-    Gone,
+    Deleted,
     Paused,
     /// Unknown, as the Runner does not answer.
     Unknown,
@@ -52,7 +52,7 @@ pub enum Condition {
 pub struct Decision {
     /// The new state, saved before the effect is performed.
     pub state: JobState,
-    pub act: Option<Effect>,
+    pub effect: Option<Effect>,
     pub condition: Condition,
     /// The time of the next decision, if nothing changes before.
     pub wake: Option<Timestamp>,
@@ -69,22 +69,22 @@ pub fn decide(
     now: Timestamp,
     jitter: u64,
 ) -> Decision {
-    let Observed { run: seen, orphan } = observed;
+    let Observed { run: status, orphan } = observed;
     let mut it =
-        Deciding { desired, requested, state: state.clone(), now, jitter, events: Vec::new(), wake: None };
-    if it.state.run.is_some() && *seen == RunStatus::Unknown {
+        Decider { desired, requested, state: state.clone(), now, jitter, events: Vec::new(), wake: None };
+    if it.state.run.is_some() && *status == RunStatus::Unknown {
         return it.decided(None, Condition::Unknown);
     }
     // The orphan goes first: while it lives, nothing else may use the checkpoint.
     if let Some(orphan) = orphan {
-        let act = Effect::Stop { execution: orphan.clone() };
-        return it.decided(Some(act), Condition::Held { by: orphan.clone() });
+        let effect = Effect::Stop { execution: orphan.clone() };
+        return it.decided(Some(effect), Condition::Held { by: orphan.clone() });
     }
-    it.observe(seen);
+    it.observe(status);
     let target = it.target();
     it.begin_trial(target.as_ref());
     match it.state.run.clone() {
-        Some(run) => it.decide_running(run, target, seen),
+        Some(run) => it.decide_running(run, target, status),
         None => it.decide_stopped(target),
     }
 }
@@ -94,7 +94,7 @@ fn settle_time(desired: &Desired, version: &Version) -> u64 {
     if version.is_service() { desired.stable_after } else { desired.start_within }
 }
 
-struct Deciding<'a> {
+struct Decider<'a> {
     desired: Option<&'a Desired>,
     requested: &'a Requested,
     state: JobState,
@@ -104,10 +104,10 @@ struct Deciding<'a> {
     wake: Option<Timestamp>,
 }
 
-impl Deciding<'_> {
-    fn decided(self, act: Option<Effect>, condition: Condition) -> Decision {
+impl Decider<'_> {
+    fn decided(self, effect: Option<Effect>, condition: Condition) -> Decision {
         let Self { state, events, wake, .. } = self;
-        Decision { state, act, condition, wake, events }
+        Decision { state, effect, condition, wake, events }
     }
 
     fn wake_at(&mut self, at: Timestamp) {
@@ -115,11 +115,11 @@ impl Deciding<'_> {
     }
 
     /// Updates the state from the observed status of the run.
-    fn observe(&mut self, seen: &RunStatus) {
+    fn observe(&mut self, status: &RunStatus) {
         let Some(run) = self.state.run.clone() else { return };
-        match seen {
+        match status {
             RunStatus::Unknown | RunStatus::Nothing | RunStatus::Held { .. } => {}
-            RunStatus::Refused { why, retryable } => {
+            RunStatus::Rejected { why, retryable } => {
                 self.state.run = None;
                 self.record_failure(&run, why, *retryable);
             }
@@ -131,7 +131,9 @@ impl Deciding<'_> {
                             self.state.failure.clone().unwrap_or_else(|| "it was not healthy".to_owned());
                         self.record_failure(&run, &why, true);
                     }
-                    Some(why) => self.events.push(format!("run {} has stopped: {}", run.number, why.words())),
+                    Some(why) => {
+                        self.events.push(format!("run {} has stopped: {}", run.number, why.description()));
+                    }
                     // A continuous job must not end by itself.
                     None if *succeeded => self.record_failure(&run, "it ended by itself", true),
                     None => self.record_failure(&run, why, *retryable),
@@ -183,7 +185,7 @@ impl Deciding<'_> {
         let Some(desired) = self.desired.filter(|_| run.stopping.is_none()) else { return };
         let start_ends = later(run.begun, desired.start_within);
         let problem = match health {
-            Health::Moving { last, batch_millis } => {
+            Health::Progressing { last, batch_millis } => {
                 let end = later(last, desired.progress_within);
                 if self.now < end {
                     self.wake_at(end);
@@ -235,7 +237,7 @@ impl Deciding<'_> {
         if self.state.healthy.as_ref() != Some(&run.version) {
             self.state.healthy = Some(run.version.clone());
         }
-        let steady = run.begun.saturating_add(STEADY).unwrap_or(Timestamp::MAX);
+        let steady = run.begun.saturating_add(FAILURES_RESET_AFTER).unwrap_or(Timestamp::MAX);
         if self.state.failures > 0 || self.state.failure.is_some() {
             match self.now < steady {
                 true => self.wake_at(steady),
@@ -256,14 +258,14 @@ impl Deciding<'_> {
             self.events.push(format!("it gets {} executors instead of {executors}: {why}", scale.executors));
             self.state.scale = Some(scale);
         }
-        if scaling.busy(batch_millis).is_some() {
+        if scaling.utilization(batch_millis).is_some() {
             self.wake_at(later(self.now, SCALE_INTERVAL));
         }
     }
 
     /// Returns the number of executors of the next start, if they follow the load.
     fn executors(&self) -> Option<u32> {
-        Some(self.desired?.scaling.as_ref()?.wanted(self.state.scale.as_ref()))
+        Some(self.desired?.scaling.as_ref()?.executors_for(self.state.scale.as_ref()))
     }
 
     /// Returns the version that should run, if any.
@@ -300,7 +302,7 @@ impl Deciding<'_> {
         }
     }
 
-    fn decide_running(mut self, mut run: Run, target: Option<Version>, seen: &RunStatus) -> Decision {
+    fn decide_running(mut self, mut run: Run, target: Option<Version>, status: &RunStatus) -> Decision {
         let stop = match (&self.desired, &target) {
             (None, _) => Some(Stopping::Deleted),
             (Some(_), None) => Some(Stopping::Paused),
@@ -323,31 +325,31 @@ impl Deciding<'_> {
             self.state.restarts = self.requested.restarts;
             // An unhealthy run counts as failed, even if there is another reason to stop it.
             if run.stopping.is_none() {
-                self.events.push(format!("run {} is stopped: {}", run.number, stop.words()));
+                self.events.push(format!("run {} is stopped: {}", run.number, stop.description()));
                 run.stopping = Some(stop);
             }
         }
         self.state.run = Some(run.clone());
         // Only a submit shows whether the Runner has the run. A rejected submit left none.
         let Some(execution) = run.execution.clone() else {
-            let act = Effect::Start(run.clone());
-            return match seen {
+            let effect = Effect::Start(run.clone());
+            return match status {
                 RunStatus::Held { .. } if run.stopping.is_some() => {
                     self.state.run = None;
                     self.decide_stopped(target)
                 }
-                RunStatus::Held { by } => self.decided(Some(act), Condition::Held { by: by.clone() }),
+                RunStatus::Held { by } => self.decided(Some(effect), Condition::Held { by: by.clone() }),
                 _ => {
                     self.wake_when_late(&run);
-                    self.decided(Some(act), Condition::Starting)
+                    self.decided(Some(effect), Condition::Starting)
                 }
             };
         };
-        match (run.stopping, seen) {
+        match (run.stopping, status) {
             (Some(stopping), _) => {
                 self.decided(Some(Effect::Stop { execution }), Condition::Stopping(stopping))
             }
-            (None, RunStatus::Alive { health: Health::Moving { .. } }) => {
+            (None, RunStatus::Alive { health: Health::Progressing { .. } }) => {
                 self.decided(None, Condition::Healthy)
             }
             (None, RunStatus::Alive { health: Health::Silent { since } }) => {
@@ -374,7 +376,7 @@ impl Deciding<'_> {
             (self.state.restarts, self.state.not_before) = (self.requested.restarts, None);
         }
         let Some(target) = target else {
-            let condition = if self.desired.is_some() { Condition::Paused } else { Condition::Gone };
+            let condition = if self.desired.is_some() { Condition::Paused } else { Condition::Deleted };
             return self.decided(None, condition);
         };
         if let Some(until) = self.state.not_before.filter(|until| self.now < *until) {
@@ -407,7 +409,7 @@ impl Deciding<'_> {
 }
 
 impl Stopping {
-    fn words(self) -> &'static str {
+    fn description(self) -> &'static str {
         match self {
             Self::Replaced => "another revision takes its place",
             Self::Paused => "it is paused",

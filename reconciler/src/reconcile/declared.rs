@@ -13,7 +13,7 @@ use crate::state::Scope;
 pub(super) type Declared = std::result::Result<Option<Desired>, String>;
 
 /// The jobs of a scope that were changed after a serial, and the serial that this is so at.
-pub(super) async fn declared(
+pub(super) async fn read_declared(
     registry: &Sql,
     scope: &Scope,
     since: u64,
@@ -21,23 +21,23 @@ pub(super) async fn declared(
     let (serial, changed) = registry.changed(scope, Kind::ContinuousJob, since).await?;
     let mut all = Vec::with_capacity(changed.len());
     // What is started with may be needed of those that follow the load, what is written of those that tell of it.
-    let mut wanted = Vec::new();
+    let mut needed = Vec::new();
     for changed in changed {
         match super::version::read(&changed) {
             Err(why) => all.push((changed.address, Err(why))),
             Ok(None) => all.push((changed.address, Ok(None))),
             Ok(Some(job)) => {
                 if job.continuous().is_some_and(|it| it.scaling.is_some() || it.completes.is_some()) {
-                    wanted.push(job.job_fingerprint.clone());
+                    needed.push(job.job_fingerprint.clone());
                 }
                 all.push((changed.address, Ok(desired(&changed.revisions, &job))));
             }
         }
     }
-    if !wanted.is_empty() {
-        let texts = registry.bodies(scope, &wanted).await?;
+    if !needed.is_empty() {
+        let texts = registry.bodies(scope, &needed).await?;
         let jobs: HashMap<Fingerprint, CoreEtlJob> =
-            wanted.into_iter().zip(texts).filter_map(|(at, text)| Some((at, job(&text)?))).collect();
+            needed.into_iter().zip(texts).filter_map(|(at, text)| Some((at, job(&text)?))).collect();
         for desired in all.iter_mut().filter_map(|(_, it)| it.as_mut().ok()?.as_mut()) {
             if let Some(job) = jobs.get(&desired.version.job) {
                 desired.scaling = desired.scaling.take().and_then(|it| it.within(job));

@@ -24,9 +24,9 @@ pub(super) struct Job {
     /// A live execution that somebody else submitted.
     pub(super) foreign: Option<String>,
     /// The time since when the run reports no progress.
-    pub(super) silent: Option<Timestamp>,
+    pub(super) silent_since: Option<Timestamp>,
     /// The last report of completion in this term.
-    pub(super) complete: Option<UpTo>,
+    pub(super) completed_up_to: Option<UpTo>,
     /// The time of the next decision, if nothing changes before.
     pub(super) wake: Option<Timestamp>,
     pub(super) condition: Condition,
@@ -51,8 +51,8 @@ impl Job {
             observed,
             suspect: None,
             foreign: None,
-            silent: None,
-            complete: None,
+            silent_since: None,
+            completed_up_to: None,
             wake: None,
             condition: Condition::Unknown,
         })

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use dcp_model::primitive::{Address, Kind};
 use jiff::Timestamp;
 
-use super::declared::declared;
+use super::declared::read_declared;
 use super::store::{Event, Key, Store};
 use super::{Desired, JobState, Leader, Requested};
 use crate::registry::sql::Sql;
@@ -69,11 +69,11 @@ fn key(scope: &Scope, address: &Address) -> Key {
 #[async_trait]
 impl ContinuousJobs for LocalJobs {
     async fn leader(&self) -> Result<Option<Leader>> {
-        Ok(self.store.leader(super::lease::LEASE).await?)
+        Ok(self.store.leader(super::lease::LEASE_NAME).await?)
     }
 
     async fn jobs(&self, scope: &Scope, address: Option<&Address>) -> Result<Vec<JobStatus>> {
-        let (_, all) = declared(&self.registry, scope, 0).await?;
+        let (_, all) = read_declared(&self.registry, scope, 0).await?;
         let mut requests: HashMap<Key, Requested> =
             self.store.requests(0).await?.into_iter().map(|(key, requested, _)| (key, requested)).collect();
         let mut state: HashMap<Key, JobState> =

@@ -15,7 +15,7 @@ use jiff::Timestamp;
 use super::store::Store;
 
 /// The name of the lease for which the reconcilers of one database compete.
-pub(super) const LEASE: &str = "reconciler";
+pub(super) const LEASE_NAME: &str = "reconciler";
 
 /// A lease, which one of several reconcilers holds.
 #[derive(Debug)]
@@ -23,45 +23,46 @@ pub struct Lease {
     database: Database,
     name: String,
     holder: String,
-    length: Duration,
+    duration: Duration,
     /// The wall clock, for times that people see.
     time: fn() -> Timestamp,
     clock: Clock,
-    held: Arc<Mutex<Option<Held>>>,
+    held: Arc<Mutex<Option<HeldLease>>>,
     /// The epoch and the beat of another holder, and the time since when they are the same.
     heartbeat: Option<((u64, u64), Moment)>,
 }
 
 /// A handle that tells tasks whether the lease is held.
 #[derive(Debug, Clone)]
-pub struct Standing {
-    held: Arc<Mutex<Option<Held>>>,
-    length: Duration,
+pub struct LeaseHandle {
+    held: Arc<Mutex<Option<HeldLease>>>,
+    duration: Duration,
     clock: Clock,
 }
 
-impl Standing {
+impl LeaseHandle {
     /// Returns the epoch while the lease is certainly held.
     pub fn epoch(&self) -> Option<u64> {
         let held = *self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.filter(|held| self.clock.elapsed(held.known) < self.length * 2 / 3).map(|held| held.epoch)
+        held.filter(|held| self.clock.elapsed(held.confirmed_at) < self.duration * 2 / 3)
+            .map(|held| held.epoch)
     }
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Held {
+struct HeldLease {
     epoch: u64,
     /// The last time when the lease was certainly held.
-    known: Moment,
+    confirmed_at: Moment,
 }
 
 impl Lease {
-    pub fn new(store: &Store, name: &str, length: Duration, time: fn() -> Timestamp) -> Self {
+    pub fn new(store: &Store, name: &str, duration: Duration, time: fn() -> Timestamp) -> Self {
         Self {
             database: store.database().clone(),
             name: name.to_owned(),
             holder: format!("{:032x}", rand::random::<u128>()),
-            length,
+            duration,
             time,
             clock: Clock::default(),
             held: Arc::default(),
@@ -75,35 +76,35 @@ impl Lease {
 
     /// Returns the epoch while the lease is certainly held.
     pub fn epoch(&self) -> Option<u64> {
-        self.standing().epoch()
+        self.handle().epoch()
     }
 
-    pub fn standing(&self) -> Standing {
-        Standing { held: Arc::clone(&self.held), length: self.length, clock: self.clock.clone() }
+    pub fn handle(&self) -> LeaseHandle {
+        LeaseHandle { held: Arc::clone(&self.held), duration: self.duration, clock: self.clock.clone() }
     }
 
-    fn held(&self) -> MutexGuard<'_, Option<Held>> {
+    fn held(&self) -> MutexGuard<'_, Option<HeldLease>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the pause between two turns.
     pub fn pause(&self) -> Duration {
-        self.length / 5
+        self.duration / 5
     }
 
     /// Renews the lease, or takes it if it is free. Returns the epoch if the lease is held.
-    pub async fn turn(&mut self) -> Result<Option<u64>> {
-        let known = self.clock.now();
+    pub async fn renew_or_take(&mut self) -> Result<Option<u64>> {
+        let confirmed_at = self.clock.now();
         let held = *self.held();
-        if let Some(Held { epoch, .. }) = held {
+        if let Some(HeldLease { epoch, .. }) = held {
             let query = "UPDATE reconcile_leases SET beat = beat + 1, heartbeat = $4 WHERE name = $1 AND epoch = $2 AND holder = $3";
             let query = sqlx::query(query).bind(self.name.as_str()).bind(signed(epoch));
-            let query = query.bind(self.holder.as_str()).bind(self.heard_at());
+            let query = query.bind(self.holder.as_str()).bind(self.heartbeat_millis());
             let still = self.database.execute(query).await? == 1;
-            *self.held() = still.then_some(Held { epoch, known });
+            *self.held() = still.then_some(HeldLease { epoch, confirmed_at });
         } else {
             let taken = self.take().await?;
-            *self.held() = taken.map(|epoch| Held { epoch, known });
+            *self.held() = taken.map(|epoch| HeldLease { epoch, confirmed_at });
         }
         Ok(self.epoch())
     }
@@ -115,35 +116,35 @@ impl Lease {
             let query = "INSERT INTO reconcile_leases (name, epoch, holder, beat, heartbeat) VALUES ($1, 1, $2, 0, $3) \
                 ON CONFLICT (name) DO NOTHING";
             let query = sqlx::query(query).bind(self.name.as_str()).bind(self.holder.as_str());
-            let query = query.bind(self.heard_at());
+            let query = query.bind(self.heartbeat_millis());
             return Ok((self.database.execute(query).await? == 1).then_some(1));
         };
         let now = (self.database.number(row, 0)?, self.database.number(row, 2)?);
-        let has_left = self.database.get::<&str>(row, 1)?.is_empty();
+        let is_released = self.database.get::<&str>(row, 1)?.is_empty();
         let since = match self.heartbeat {
             Some((before, since)) if before == now => since,
             _ => self.clock.now(),
         };
         self.heartbeat = Some((now, since));
-        if !has_left && self.clock.elapsed(since) <= self.length {
+        if !is_released && self.clock.elapsed(since) <= self.duration {
             return Ok(None);
         }
         let (epoch, beat) = now;
         let query = "UPDATE reconcile_leases SET epoch = epoch + 1, holder = $1, beat = 0, heartbeat = $5 \
             WHERE name = $2 AND epoch = $3 AND beat = $4";
         let query = sqlx::query(query).bind(self.holder.as_str()).bind(self.name.as_str());
-        let query = query.bind(signed(epoch)).bind(signed(beat)).bind(self.heard_at());
+        let query = query.bind(signed(epoch)).bind(signed(beat)).bind(self.heartbeat_millis());
         Ok((self.database.execute(query).await? == 1).then_some(epoch + 1))
     }
 
-    fn heard_at(&self) -> i64 {
+    fn heartbeat_millis(&self) -> i64 {
         (self.time)().as_millisecond()
     }
 
     /// Releases the lease, so that others can take it at once.
-    pub async fn leave(&mut self) -> Result<()> {
+    pub async fn release(&mut self) -> Result<()> {
         let held = self.held().take();
-        if let Some(Held { epoch, .. }) = held {
+        if let Some(HeldLease { epoch, .. }) = held {
             let query =
                 "UPDATE reconcile_leases SET holder = '' WHERE name = $1 AND epoch = $2 AND holder = $3";
             let query = sqlx::query(query).bind(self.name.as_str()).bind(signed(epoch));

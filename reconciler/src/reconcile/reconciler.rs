@@ -17,9 +17,9 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
 use super::complete;
-use super::declared::declared;
+use super::declared::read_declared;
 use super::job::{Job, UpTo};
-use super::lease::{LEASE, Lease, Standing};
+use super::lease::{LEASE_NAME, Lease, LeaseHandle};
 use super::store::{Key, Store};
 use super::worker::{self, CALLER, Outcome, Worker};
 use super::{Condition, Health, JobState, Requested, RunStatus, observe};
@@ -34,12 +34,12 @@ const SCAN: Duration = Duration::from_secs(1);
 /// Interval after which all requests are read again.
 const RESYNC: Duration = Duration::from_mins(1);
 /// Pauses before the next check: of a run that stops, and after a failed step.
-const FOLLOW: SignedDuration = SignedDuration::from_millis(400);
-const AGAIN: SignedDuration = SignedDuration::from_secs(1);
+const STOPPING_POLL: SignedDuration = SignedDuration::from_millis(400);
+const RETRY_PAUSE: SignedDuration = SignedDuration::from_secs(1);
 /// The maximum number of reports between two polls.
-const TOLD_AT_ONCE: usize = 256;
+const MAX_REPORTS: usize = 256;
 /// The number of jobs reconciled in parallel.
-const AT_ONCE: usize = 64;
+const MAX_PARALLEL: usize = 64;
 /// Timeout of a scan.
 const TIMEOUT: Duration = Duration::from_mins(1);
 
@@ -66,11 +66,11 @@ impl fmt::Debug for Reconciler {
 impl Reconciler {
     /// Runs until `stop`. Reconciles jobs while it holds the lease.
     pub async fn run(self, mut stop: watch::Receiver<bool>) {
-        let mut lease = Lease::new(&self.store, LEASE, self.lease, self.clock);
-        let standing = lease.standing();
-        let turns = async {
+        let mut lease = Lease::new(&self.store, LEASE_NAME, self.lease, self.clock);
+        let handle = lease.handle();
+        let renewals = async {
             loop {
-                if let Err(error) = lease.turn().await {
+                if let Err(error) = lease.renew_or_take().await {
                     (self.log)(&format!("the lease can't be held: {error}"));
                 }
                 tokio::time::sleep(lease.pause()).await;
@@ -79,7 +79,7 @@ impl Reconciler {
         let terms = async {
             let mut last = (0, None);
             loop {
-                let Some(epoch) = standing.epoch() else {
+                let Some(epoch) = handle.epoch() else {
                     tokio::time::sleep(self.lease / 20).await;
                     continue;
                 };
@@ -87,7 +87,7 @@ impl Reconciler {
                     (self.log)(&format!("it acts, by epoch {epoch}"));
                     last = (epoch, None);
                 }
-                let ended = self.hold(epoch, &standing).await.err();
+                let ended = self.run_term(epoch, &handle).await.err();
                 // A repeated problem is reported once.
                 if let Some(why) = ended.as_ref().filter(|_| ended != last.1) {
                     (self.log)(&format!("it begins anew: {why}"));
@@ -99,36 +99,36 @@ impl Reconciler {
             }
         };
         tokio::select! {
-            () = turns => {}
+            () = renewals => {}
             () = terms => {}
             _ = stop.wait_for(|it| *it) => {}
         }
         // Releasing the lease saves others the wait for its end.
-        let _ = lease.leave().await;
+        let _ = lease.release().await;
     }
 
     /// Reconciles jobs during one epoch, until it ends or an error occurs.
-    async fn hold(&self, epoch: u64, standing: &Standing) -> Tried {
-        let fence = Fence { lease: format!("{LEASE}-{}", self.store.id()), epoch };
+    async fn run_term(&self, epoch: u64, handle: &LeaseHandle) -> StepResult {
+        let fence = Fence { lease: format!("{LEASE_NAME}-{}", self.store.id()), epoch };
         let (store, runner) = (self.store.clone(), Arc::clone(&self.runner));
         let worker = Worker { store, runner, fence, clock: self.clock };
         let mut term = Term {
-            keeper: self,
+            reconciler: self,
             worker,
             jobs: HashMap::new(),
             scopes: HashMap::new(),
             requests_read: 0,
             due: HashSet::new(),
             completed: Vec::new(),
-            trouble: None,
+            problem: None,
         };
-        term.keep(|| standing.epoch() == Some(epoch)).await
+        term.run(|| handle.epoch() == Some(epoch)).await
     }
 }
 
 /// The knowledge of one term of the lease.
 struct Term<'a> {
-    keeper: &'a Reconciler,
+    reconciler: &'a Reconciler,
     worker: Worker,
     jobs: HashMap<Key, Job>,
     /// The last known serial of each scope.
@@ -140,66 +140,66 @@ struct Term<'a> {
     /// Reports to make, with the time up to which each is complete.
     completed: Vec<(Key, UpTo, NewCompletions)>,
     /// The problem that was reported last.
-    trouble: Option<String>,
+    problem: Option<String>,
 }
 
-type Tried<T = ()> = Result<T, String>;
+type StepResult<T = ()> = Result<T, String>;
 
 impl Term<'_> {
-    async fn keep(&mut self, holds: impl Fn() -> bool) -> Tried {
+    async fn run(&mut self, is_leading: impl Fn() -> bool) -> StepResult {
         for (key, stored) in self.worker.store.jobs().await.map_err(text)? {
             self.jobs.extend(Job::new(key.clone(), stored).map(|job| (key, job)));
         }
         let begun = Instant::now();
         let (mut scan, mut poll, mut resync) = (begun, begun, begun);
         let mut reached = false;
-        while holds() {
+        while is_leading() {
             if Instant::now() >= poll {
                 if Instant::now() >= resync {
                     self.requests_read = 0;
                     resync = Instant::now() + RESYNC;
                 }
-                self.read().await?;
+                self.read_changes().await?;
                 poll = Instant::now() + POLL;
             }
             self.complete().await?;
             if Instant::now() >= scan {
                 let begun = Instant::now();
                 let scanned = self.scan().await;
-                let most = self.keeper.lease.max(SCAN);
+                let most = self.reconciler.lease.max(SCAN);
                 scan = Instant::now() + pace::pause(&scanned, begun.elapsed(), SCAN..=most);
                 reached = scanned.is_ok();
-                self.log_trouble(scanned.err());
+                self.log_problem(scanned.err());
             }
             // Without the Runner there is nothing to do.
             if reached {
-                self.reconcile(&holds).await?;
+                self.reconcile(&is_leading).await?;
             }
-            let wakes = if reached { self.wakes() } else { None };
-            let next = wakes.map_or(poll, |at| poll.min(at)).min(scan);
+            let next_wake = if reached { self.next_wake() } else { None };
+            let next = next_wake.map_or(poll, |at| poll.min(at)).min(scan);
             tokio::time::sleep_until(next.into()).await;
         }
         Ok(())
     }
 
     fn now(&self) -> Timestamp {
-        (self.keeper.clock)()
+        (self.reconciler.clock)()
     }
 
     /// Logs a new problem, and the end of a problem.
-    fn log_trouble(&mut self, trouble: Option<String>) {
-        if trouble != self.trouble {
-            let log = &self.keeper.log;
-            match &trouble {
+    fn log_problem(&mut self, problem: Option<String>) {
+        if problem != self.problem {
+            let log = &self.reconciler.log;
+            match &problem {
                 Some(why) => log(&format!("the Runner can't be asked, so nothing is done: {why}")),
                 None => log("the Runner answers again"),
             }
-            self.trouble = trouble;
+            self.problem = problem;
         }
     }
 
     /// Returns the next wake-up time.
-    fn wakes(&self) -> Option<Instant> {
+    fn next_wake(&self) -> Option<Instant> {
         let first = self.jobs.values().filter_map(|job| job.wake).min()?;
         let left = first.duration_since(self.now()).unsigned_abs();
         let left = if first <= self.now() { Duration::ZERO } else { left };
@@ -208,14 +208,14 @@ impl Term<'_> {
     }
 
     /// Reads new commits and new requests.
-    async fn read(&mut self) -> Tried {
-        for (scope, serial) in self.keeper.registry.scopes().await.map_err(text)? {
+    async fn read_changes(&mut self) -> StepResult {
+        for (scope, serial) in self.reconciler.registry.scopes().await.map_err(text)? {
             let known = self.scopes.get(&scope).copied().unwrap_or_default();
             if serial < known {
                 return Err(format!("`{scope}` is at serial {serial}, and was at {known}"));
             }
             if serial > known {
-                self.apply(scope, known).await?;
+                self.update_declared(scope, known).await?;
             }
         }
         for (key, requested, change) in self.worker.store.requests(self.requests_read).await.map_err(text)? {
@@ -225,11 +225,11 @@ impl Term<'_> {
         Ok(())
     }
 
-    async fn apply(&mut self, scope: Scope, since: u64) -> Tried {
-        let (serial, all) = declared(&self.keeper.registry, &scope, since).await.map_err(text)?;
+    async fn update_declared(&mut self, scope: Scope, since: u64) -> StepResult {
+        let (serial, all) = read_declared(&self.reconciler.registry, &scope, since).await.map_err(text)?;
         for (address, declared) in all {
             let key = Key { scope: scope.as_str().to_owned(), address: address.to_string() };
-            let Some(job) = self.job(&key) else { continue };
+            let Some(job) = self.job_mut(&key) else { continue };
             match declared {
                 Ok(now) => (job.desired, job.unreadable) = (now, None),
                 Err(why) => job.unreadable = Some(why),
@@ -241,7 +241,7 @@ impl Term<'_> {
     }
 
     fn requested(&mut self, key: Key, requested: Requested) {
-        if let Some(job) = self.job(&key)
+        if let Some(job) = self.job_mut(&key)
             && job.requested != requested
         {
             job.requested = requested;
@@ -249,7 +249,7 @@ impl Term<'_> {
         }
     }
 
-    fn job(&mut self, key: &Key) -> Option<&mut Job> {
+    fn job_mut(&mut self, key: &Key) -> Option<&mut Job> {
         if !self.jobs.contains_key(key) {
             let stored = super::store::StoredJob { state: JobState::default(), version: 0 };
             self.jobs.insert(key.clone(), Job::new(key.clone(), stored)?);
@@ -258,7 +258,7 @@ impl Term<'_> {
     }
 
     /// Lists the live executions, and marks jobs whose status changed.
-    async fn scan(&mut self) -> Tried {
+    async fn scan(&mut self) -> StepResult {
         let holders = tokio::time::timeout(TIMEOUT, all_holders(&*self.worker.runner)).await;
         let late = |_| format!("it did not answer within {} s", TIMEOUT.as_secs());
         let holders = holders.map_err(late)?.map_err(text)?;
@@ -271,9 +271,9 @@ impl Term<'_> {
             let seen = match (&run.execution, &job.observed.run) {
                 (Some(execution), _) => match by_id.get(execution.as_str()) {
                     Some(holder) => {
-                        let due = complete::due(job, holder);
+                        let due = complete::due_report(job, holder);
                         self.completed.extend(due.map(|(up_to, new)| (key.clone(), up_to, new)));
-                        observe::alive(holder, &run.version, *job.silent.get_or_insert(now))
+                        observe::live_status(holder, &run.version, *job.silent_since.get_or_insert(now))
                     }
                     // It has ended, or had not started: the worker checks it.
                     None => RunStatus::Unknown,
@@ -287,32 +287,32 @@ impl Term<'_> {
                 (None, _) => RunStatus::Nothing,
             };
             if !matches!(seen, RunStatus::Alive { health: Health::Silent { .. } }) {
-                job.silent = None;
+                job.silent_since = None;
             }
-            if seen == RunStatus::Unknown || !is_alike(&seen, &job.observed.run) {
+            if seen == RunStatus::Unknown || !needs_no_decision(&seen, &job.observed.run) {
                 self.due.insert(key.clone());
             }
             job.observed.run = seen;
         }
-        self.suspect(&holders);
+        self.find_suspects(&holders);
         Ok(())
     }
 
     /// Reports some of the completions; the rest waits for the next round.
-    async fn complete(&mut self) -> Tried {
-        let from = self.completed.len().saturating_sub(TOLD_AT_ONCE);
+    async fn complete(&mut self) -> StepResult {
+        let from = self.completed.len().saturating_sub(MAX_REPORTS);
         for (key, up_to, new) in self.completed.split_off(from) {
             let Ok(scope) = key.scope.parse::<Scope>() else { continue };
-            self.keeper.registry.complete(&scope, &new, CALLER, self.now()).await.map_err(text)?;
+            self.reconciler.registry.complete(&scope, &new, CALLER, self.now()).await.map_err(text)?;
             if let Some(job) = self.jobs.get_mut(&key) {
-                job.complete = Some(up_to);
+                job.completed_up_to = Some(up_to);
             }
         }
         Ok(())
     }
 
     /// Finds live executions of a job that are not its run.
-    fn suspect(&mut self, holders: &[Holder]) {
+    fn find_suspects(&mut self, holders: &[Holder]) {
         for holder in holders {
             let Some(scope) = &holder.scope else { continue };
             let address = format!("{}/{}/{}", Kind::ContinuousJob.name(), holder.domain, holder.name);
@@ -330,7 +330,7 @@ impl Term<'_> {
     }
 
     /// Reconciles all jobs that are due.
-    async fn reconcile(&mut self, holds: &impl Fn() -> bool) -> Tried {
+    async fn reconcile(&mut self, is_leading: &impl Fn() -> bool) -> StepResult {
         let now = self.now();
         let woken = self.jobs.values().filter(|job| job.wake.is_some_and(|at| at <= now));
         self.due.extend(woken.map(|job| job.key.clone()));
@@ -339,16 +339,16 @@ impl Term<'_> {
         let mut reconciled = stream::iter(due)
             .map(|mut job| async move {
                 // Nothing begins after the lease is lost.
-                let outcome = if holds() { worker.reconcile(&mut job).await } else { Outcome::Lost };
+                let outcome = if is_leading() { worker.reconcile(&mut job).await } else { Outcome::Lost };
                 (job, outcome)
             })
-            .buffer_unordered(AT_ONCE);
+            .buffer_unordered(MAX_PARALLEL);
         let mut lost = false;
         while let Some((mut job, outcome)) = reconciled.next().await {
-            let now = (self.keeper.clock)();
+            let now = (self.reconciler.clock)();
             let again = match outcome {
-                Outcome::Done => matches!(job.condition, Condition::Stopping(_)).then_some(FOLLOW),
-                Outcome::Retry => Some(AGAIN),
+                Outcome::Done => matches!(job.condition, Condition::Stopping(_)).then_some(STOPPING_POLL),
+                Outcome::Retry => Some(RETRY_PAUSE),
                 Outcome::Lost => {
                     lost = true;
                     None
@@ -364,7 +364,7 @@ impl Term<'_> {
 }
 
 /// Returns whether a change from one status to the other needs no decision.
-fn is_alike(one: &RunStatus, other: &RunStatus) -> bool {
+fn needs_no_decision(one: &RunStatus, other: &RunStatus) -> bool {
     match (one, other) {
         (RunStatus::Alive { health: one }, RunStatus::Alive { health: other }) => {
             std::mem::discriminant(one) == std::mem::discriminant(other)

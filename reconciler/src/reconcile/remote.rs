@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use dcp_model::primitive::Address;
 use dcp_proto::control::v1 as proto;
 use dcp_proto::control::v1::continuous_jobs_client::ContinuousJobsClient;
-use dcp_server::client::Way;
+use dcp_server::client::AuthenticatedChannel;
 use jiff::Timestamp;
 
 use super::store::Event;
@@ -17,17 +17,17 @@ use crate::wire::jobs as wire;
 #[async_trait]
 impl ContinuousJobs for Remote {
     async fn leader(&self) -> Result<Option<Leader>> {
-        let ask = |mut client: ContinuousJobsClient<Way>| async move {
+        let ask = |mut client: ContinuousJobsClient<AuthenticatedChannel>| async move {
             Ok(client.leader(proto::LeaderRequest {}).await?.into_inner())
         };
-        let answer = self.call_jobs(ask).await?;
-        wire::read_leader(answer).map_err(|what| self.unreadable(what))
+        let response = self.call_jobs(ask).await?;
+        wire::read_leader(response).map_err(|what| self.unreadable(what))
     }
 
     async fn jobs(&self, scope: &Scope, address: Option<&Address>) -> Result<Vec<JobStatus>> {
         let request =
             proto::JobsRequest { scope: scope.to_string(), address: address.map(ToString::to_string) };
-        let answer = self
+        let response = self
             .call_jobs(|mut client| {
                 let request = request.clone();
                 async move {
@@ -40,7 +40,7 @@ impl ContinuousJobs for Remote {
                 }
             })
             .await?;
-        answer.iter().map(|it| wire::read_status(it).map_err(|what| self.unreadable(what))).collect()
+        response.iter().map(|it| wire::read_status(it).map_err(|what| self.unreadable(what))).collect()
     }
 
     /// The control plane sets the caller and the time itself.
@@ -66,12 +66,12 @@ impl ContinuousJobs for Remote {
 
     async fn events(&self, scope: &Scope, address: &Address, limit: u32) -> Result<Vec<Event>> {
         let request = proto::EventsRequest { scope: scope.to_string(), address: address.to_string(), limit };
-        let answer = self
+        let response = self
             .call_jobs(|mut client| {
                 let request = request.clone();
                 async move { Ok(client.events(request).await?.into_inner().events) }
             })
             .await?;
-        answer.into_iter().map(|it| wire::read_event(it).map_err(|what| self.unreadable(what))).collect()
+        response.into_iter().map(|it| wire::read_event(it).map_err(|what| self.unreadable(what))).collect()
     }
 }

@@ -45,8 +45,8 @@ pub struct Pressure {
 }
 
 /// Durations of too high and too low utilization before a change: lag is worse than idle executors.
-const TOO_BUSY: SignedDuration = SignedDuration::from_mins(1);
-const TOO_IDLE: SignedDuration = SignedDuration::from_mins(5);
+const SCALE_UP_AFTER: SignedDuration = SignedDuration::from_mins(1);
+const SCALE_DOWN_AFTER: SignedDuration = SignedDuration::from_mins(5);
 
 impl Scaling {
     /// With the bounds that its job gives; nothing where that gives none.
@@ -57,30 +57,30 @@ impl Scaling {
     }
 
     /// Returns the number of executors for a stored choice.
-    pub fn wanted(&self, scale: Option<&Scale>) -> u32 {
+    pub fn executors_for(&self, scale: Option<&Scale>) -> u32 {
         scale.map_or(self.first, |it| it.executors).clamp(self.least, self.most.max(self.least))
     }
 
     /// Returns the utilization in percent.
-    pub fn busy(&self, batch_millis: u64) -> Option<u64> {
+    pub fn utilization(&self, batch_millis: u64) -> Option<u64> {
         let every = self.every_millis.filter(|it| *it > 0)?;
         Some(batch_millis.saturating_mul(100) / every)
     }
 
     /// Returns the better number of executors, if it differs.
-    fn better(&self, executors: u32, busy: u64) -> Option<u32> {
+    fn ideal_executors(&self, executors: u32, utilization: u64) -> Option<u32> {
         let target = u64::from(self.target.clamp(1, 100));
         // Half of the way to where it is never idle, and half of the way to where it has nothing to do.
         let (upper, lower) = (target + (100 - target).div_ceil(2), target / 2);
-        if (lower..=upper).contains(&busy) {
+        if (lower..=upper).contains(&utilization) {
             return None;
         }
         let now = u64::from(executors);
-        let ideal = now.saturating_mul(busy).div_ceil(target);
+        let ideal = now.saturating_mul(utilization).div_ceil(target);
         // What is measured may mislead: never more than twice as many at once, or less than half.
         let next = ideal.clamp(now.div_ceil(2), now.saturating_mul(2));
         let next = u32::try_from(next).unwrap_or(u32::MAX).clamp(self.least, self.most.max(self.least));
-        let is_that_way = if busy > upper { next > executors } else { next < executors };
+        let is_that_way = if utilization > upper { next > executors } else { next < executors };
         is_that_way.then_some(next)
     }
 
@@ -94,8 +94,8 @@ impl Scaling {
         pressure: &mut Option<Pressure>,
         now: Timestamp,
     ) -> Option<Scale> {
-        let busy = self.busy(batch_millis)?;
-        let Some(next) = self.better(executors, busy) else {
+        let utilization = self.utilization(batch_millis)?;
+        let Some(next) = self.ideal_executors(executors, utilization) else {
             *pressure = None;
             return None;
         };
@@ -103,15 +103,15 @@ impl Scaling {
         if pressure.as_ref().is_none_or(|it| it.more != more) {
             *pressure = Some(Pressure { more, since: now });
         }
-        let long = if more { TOO_BUSY } else { TOO_IDLE };
-        let lasted = pressure.as_ref().is_some_and(|it| now.duration_since(it.since) >= long);
+        let delay = if more { SCALE_UP_AFTER } else { SCALE_DOWN_AFTER };
+        let lasted = pressure.as_ref().is_some_and(|it| now.duration_since(it.since) >= delay);
         let cool_down = SignedDuration::from_secs(i64::try_from(self.cool_down).unwrap_or(i64::MAX));
         if !lasted || now.duration_since(since) < cool_down {
             return None;
         }
         *pressure = None;
         let why = format!(
-            "it was busy for {busy} % of its time with {executors}, and is to be for {} %",
+            "it was busy for {utilization} % of its time with {executors}, and is to be for {} %",
             self.target
         );
         Some(Scale { executors: next, since: now, why })
@@ -135,7 +135,7 @@ mod tests {
 
     /// Has a stream scaled for some hours whose batches take so much work, a part of which no executor shares.
     fn run(scaling: &Scaling, load: impl Fn(i64) -> (u64, u64)) -> Vec<(i64, u32)> {
-        let (mut executors, mut since, mut pressure) = (scaling.wanted(None), at(0), None);
+        let (mut executors, mut since, mut pressure) = (scaling.executors_for(None), at(0), None);
         let mut changes = vec![(0, executors)];
         for second in (0..6 * 3600).step_by(15) {
             let (shared, alone) = load(second);
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn it_follows_the_load_and_rests() {
+    fn executors_follow_the_load_and_settle() {
         let scaling = scaling(70, 2, 10);
         // 2 executors would take 21 s for a batch that begins each 10 s.
         let changes = run(&scaling, |second| if second < 3 * 3600 { (42_000, 0) } else { (7000, 0) });
@@ -161,14 +161,14 @@ mod tests {
     }
 
     #[test]
-    fn a_peak_changes_nothing() {
+    fn a_short_peak_does_not_scale() {
         let changes =
             run(&scaling(70, 1, 10), |second| if second % 600 < 45 { (30_000, 0) } else { (6000, 0) });
         assert_eq!(changes, [(0, 1)]);
     }
 
     #[test]
-    fn what_has_no_time_between_batches_is_left_alone() {
+    fn trigger_without_an_interval_is_not_scaled() {
         let scaling = Scaling { every_millis: None, ..scaling(70, 1, 10) };
         assert_eq!(run(&scaling, |_| (1_000_000, 0)), [(0, 1)]);
     }
@@ -187,7 +187,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn it_stays_within_its_bounds_and_settles(
+        fn executors_stay_within_their_bounds_and_settle(
             target in 10_u32..=95, least in 0_u32..5, more in 0_u32..40, shared in 0_u64..400_000, alone in 0_u64..20_000,
         ) {
             let scaling = scaling(target, least, (least + more).max(1));
@@ -217,7 +217,7 @@ mod tests {
                 prop_assert!(bounds.contains(&scale.executors), "{scale:?}");
                 prop_assert!(scale.executors != executors);
             }
-            prop_assert!(bounds.contains(&scaling.wanted(None)));
+            prop_assert!(bounds.contains(&scaling.executors_for(None)));
         }
     }
 }

@@ -52,15 +52,15 @@ pub struct Store {
 impl Store {
     /// Opens a file of SQLite. It is made where it is missing.
     pub async fn sqlite(path: &Path) -> Result<Self> {
-        Self::over(Database::sqlite(path).await?).await
+        Self::with_database(Database::sqlite(path).await?).await
     }
 
     /// Connects to PostgreSQL: `postgres://user@host:5432/database`.
     pub async fn postgres(url: &str) -> Result<Self> {
-        Self::over(Database::postgres(url).await?).await
+        Self::with_database(Database::postgres(url).await?).await
     }
 
-    async fn over(database: Database) -> Result<Self> {
+    async fn with_database(database: Database) -> Result<Self> {
         database.migrate(&SCHEMA).await?;
         let (insert, id) = (
             "INSERT INTO reconcile_identity (one, id) VALUES (1, $1) ON CONFLICT (one) DO NOTHING",
@@ -71,7 +71,7 @@ impl Store {
         let id = rows.first().map(|row| database.get::<String>(row, 0)).transpose()?;
         let id = id.ok_or_else(|| database.corrupt("it has no name"))?;
         let (writer, inbox) = mpsc::channel(QUEUE);
-        tokio::spawn(write::write_all(database.by_one(), inbox));
+        tokio::spawn(write::write_all(database.single_connection(), inbox));
         Ok(Self { database, id, writer })
     }
 
@@ -123,9 +123,9 @@ impl Store {
         let state = serde_json::to_string(&stored.state).expect("stored states have text as keys");
         let (key, events) = (key.clone(), events.to_vec());
         let save = write::Save { key, version: stored.version, state, events, at };
-        let (answer, answered) = oneshot::channel();
-        self.writer.send((save, answer)).await.map_err(|_| gone())?;
-        let saved = answered.await.map_err(|_| gone())??;
+        let (sender, reply) = oneshot::channel();
+        self.writer.send((save, sender)).await.map_err(|_| writer_died_error())?;
+        let saved = reply.await.map_err(|_| writer_died_error())??;
         stored.version += u64::from(saved);
         Ok(saved)
     }
@@ -181,8 +181,8 @@ impl Store {
             sqlx::query("SELECT epoch, holder, heartbeat FROM reconcile_leases WHERE name = $1").bind(lease);
         let rows = self.database.rows(query).await?;
         let leader = |row: &AnyRow| {
-            let has_left = self.database.get::<&str>(row, 1)?.is_empty();
-            let heartbeat = if has_left { None } else { Some(self.time(row, 2)?) };
+            let is_released = self.database.get::<&str>(row, 1)?.is_empty();
+            let heartbeat = if is_released { None } else { Some(self.time(row, 2)?) };
             Ok(Leader { epoch: self.database.number(row, 0)?, heartbeat })
         };
         rows.first().map(leader).transpose()
@@ -193,9 +193,15 @@ impl Store {
         Timestamp::from_millisecond(at).map_err(|_| self.database.corrupt(&format!("{at} is no time")))
     }
 
-    async fn request(&self, query: &'static str, key: &Key, what: u64, who: (&str, Timestamp)) -> Result<()> {
+    async fn request(
+        &self,
+        query: &'static str,
+        key: &Key,
+        value: u64,
+        author: (&str, Timestamp),
+    ) -> Result<()> {
         let query = sqlx::query(query).bind(key.scope.as_str()).bind(key.address.as_str());
-        let query = query.bind(signed(what)).bind(who.0).bind(who.1.as_millisecond());
+        let query = query.bind(signed(value)).bind(author.0).bind(author.1.as_millisecond());
         self.database.execute(query).await.map(|_| ())
     }
 
@@ -208,7 +214,7 @@ impl Store {
     }
 }
 
-fn gone() -> Error {
+fn writer_died_error() -> Error {
     Error::Unavailable("what is remembered of jobs is not written any more".to_owned())
 }
 

@@ -4,12 +4,12 @@ use dcp_model::manifest::{Continuous, Duration, Trigger};
 use dcp_model::primitive::{Body, ContinuousJob, KeptRunning, Kind};
 
 use super::{Completes, Desired, Scaling, Version};
-use crate::registry::sql::Changed;
+use crate::registry::sql::ChangedAddress;
 use crate::state::Action;
 use crate::state::Revision;
 
 /// Reads the applied continuous job, or none if it was deleted. The error says why it can't be read.
-pub(super) fn read(changed: &Changed) -> Result<Option<ContinuousJob>, String> {
+pub(super) fn read(changed: &ChangedAddress) -> Result<Option<ContinuousJob>, String> {
     let Some(body) = &changed.body else { return Ok(None) };
     match Body::parse(Kind::ContinuousJob, body) {
         Ok(Body::ContinuousJob(job)) => Ok(Some(*job)),
@@ -75,11 +75,11 @@ pub fn version(revisions: &[Revision], newest: &ContinuousJob) -> Option<Version
     let (mut build, mut state) = (0, 0);
     let mut in_order: Vec<&Revision> = revisions.iter().collect();
     in_order.sort_by_key(|it| it.revision);
-    let mut there = false;
+    let mut exists = false;
     for Revision { revision, action, fingerprint, .. } in in_order {
         // A job that is applied again after its deletion continues from its last state.
-        let begins = fingerprint.is_some() && !there;
-        there = fingerprint.is_some();
+        let begins = fingerprint.is_some() && !exists;
+        exists = fingerprint.is_some();
         match action {
             Action::Reset => (build, state) = (*revision, *revision),
             _ if begins && state == 0 => (build, state) = (*revision, *revision),
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn what_restarts_is_another_build_and_what_resets_another_state() {
+    fn redeploy_changes_the_build_and_reset_also_the_state() {
         use Action::{Create, Delete, Redeploy, Reset, Update};
         assert_eq!(of(&[]), None);
         assert_eq!(of(&[Create]), Some((1, 1, 1)));

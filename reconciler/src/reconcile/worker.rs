@@ -64,7 +64,7 @@ impl Worker {
                     Err(_) => return Outcome::Retry,
                 }
             }
-            let done = match decision.act {
+            let done = match decision.effect {
                 None => return Outcome::Done,
                 // The submit is repeated once the holder of the checkpoint has ended.
                 Some(Effect::Start(_)) if matches!(job.observed.run, RunStatus::Held { .. }) => {
@@ -86,7 +86,7 @@ impl Worker {
         Outcome::Retry
     }
 
-    /// Saves the state. Returns false if another writer outcome first.
+    /// Saves the state. Returns false if another writer came first.
     async fn save(
         &self,
         job: &mut Job,
@@ -109,7 +109,7 @@ impl Worker {
     /// Asks the Runner for unknown statuses.
     async fn refresh(&self, job: &mut Job) -> Result<(), Error> {
         if let Some(suspect) = &job.suspect {
-            match within(self.runner.check(suspect)).await {
+            match with_timeout(self.runner.check(suspect)).await {
                 Ok(record) if record.execution.phase.is_final() => {}
                 Ok(record) if self.is_ours(job, &record) => job.observed.orphan = Some(suspect.to_string()),
                 Ok(_) => job.foreign = Some(suspect.to_string()),
@@ -126,16 +126,16 @@ impl Worker {
             job.observed.run = RunStatus::Nothing;
             return Ok(());
         };
-        job.observed.run = match within(self.runner.check(&id(execution)?)).await {
-            Ok(record) => observe::seen(&record),
-            Err(error) => forgotten(error)?,
+        job.observed.run = match with_timeout(self.runner.check(&id(execution)?)).await {
+            Ok(record) => observe::run_status(&record),
+            Err(error) => ended_if_not_found(error)?,
         };
         Ok(())
     }
 
     /// Returns whether to decide again at once.
     async fn start(&self, job: &mut Job, run: &Run) -> Result<bool, Error> {
-        match within(self.runner.submit(self.submit(job, run))).await {
+        match with_timeout(self.runner.submit(self.submit(job, run))).await {
             Ok(submitted) => {
                 let mut state = job.stored.state.clone();
                 let Some(mine) = state.run.as_mut().filter(|it| it.number == run.number) else {
@@ -146,12 +146,12 @@ impl Worker {
                 if !self.save(job, state, &[], (self.clock)()).await? {
                     return Err(Error::Unavailable("somebody else wrote meanwhile".to_owned()));
                 }
-                job.observed.run = observe::seen(&submitted.record);
+                job.observed.run = observe::run_status(&submitted.record);
                 // The execution may have ended long ago, and a run that should stop was submitted only to find it.
                 Ok(submitted.record.execution.phase.is_final() || run.stopping.is_some())
             }
             Err(Error::Held { by, .. }) => {
-                let holder = within(self.runner.check(&by)).await?;
+                let holder = with_timeout(self.runner.check(&by)).await?;
                 let is_ours = self.is_ours(job, &holder);
                 job.observed.orphan = is_ours.then(|| by.to_string());
                 job.observed.run = RunStatus::Held { by: by.to_string() };
@@ -162,7 +162,7 @@ impl Worker {
             Err(error) => {
                 // Invalid requests are not retried; missing definitions may appear later.
                 let retryable = !matches!(error, Error::Invalid { .. });
-                job.observed.run = RunStatus::Refused { why: error.to_string(), retryable };
+                job.observed.run = RunStatus::Rejected { why: error.to_string(), retryable };
                 Ok(true)
             }
         }
@@ -170,10 +170,10 @@ impl Worker {
 
     /// Returns whether to decide again at once.
     async fn stop(&self, job: &mut Job, execution: &str) -> Result<bool, Error> {
-        let seen = match within(self.runner.cancel(&id(execution)?, CALLER)).await {
-            Ok(record) if record.execution.phase.is_final() => observe::seen(&record),
+        let seen = match with_timeout(self.runner.cancel(&id(execution)?, CALLER)).await {
+            Ok(record) if record.execution.phase.is_final() => observe::run_status(&record),
             Ok(_) => return Ok(false),
-            Err(error) => forgotten(error)?,
+            Err(error) => ended_if_not_found(error)?,
         };
         if job.observed.orphan.as_deref() == Some(execution) {
             job.observed.orphan = None;
@@ -233,16 +233,16 @@ fn id(text: &str) -> Result<Id, Error> {
 }
 
 /// Maps the error of an unknown execution to an ended run.
-fn forgotten(error: Error) -> Result<RunStatus, Error> {
+fn ended_if_not_found(error: Error) -> Result<RunStatus, Error> {
     match error {
         Error::NotFound(why) => Ok(RunStatus::Ended { succeeded: false, why, retryable: true }),
         error => Err(error),
     }
 }
 
-async fn within<T>(asked: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+async fn with_timeout<T>(call: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
     let late = || Error::Unavailable(format!("the Runner did not answer within {} s", TIMEOUT.as_secs()));
-    tokio::time::timeout(TIMEOUT, asked).await.unwrap_or_else(|_| Err(late()))
+    tokio::time::timeout(TIMEOUT, call).await.unwrap_or_else(|_| Err(late()))
 }
 
 /// Returns a number that differs between jobs.

@@ -10,7 +10,7 @@ use crate::state::{Action, Applied, Base, Body, Change, Commit, Head, Scope};
 
 /// The last revision of an address, and whether anything is applied there now.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Last {
+pub(super) struct LastRevision {
     pub(super) revision: u64,
     pub(super) present: bool,
 }
@@ -34,7 +34,7 @@ pub(super) fn commit(to: &Scope, commit: &Commit) -> Result<()> {
 }
 
 /// Returns the revision that a change makes.
-pub(super) fn next(change: &Change, last: Option<Last>) -> Result<u64> {
+pub(super) fn next_revision(change: &Change, last: Option<LastRevision>) -> Result<u64> {
     let address = &change.address;
     match (change.action == Action::Create, last.is_some_and(|last| last.present)) {
         (true, true) => Err(invalid(format!("`{address}` can't be created: it is there already"))),

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 use dcp_model::primitive::{Address, Fingerprint};
 
-use super::check::{self, Last};
+use super::check::{self, LastRevision};
 use super::{Error, Registry, Result};
 use crate::state::{Applied, Base, Commit, Entry, Head, Revision, Scope, State};
 
@@ -72,8 +72,9 @@ impl Log {
         let mut next = Vec::with_capacity(commit.changes.len());
         for change in &commit.changes {
             let last = self.revisions.get(&change.address).and_then(|all| all.last());
-            let last = last.map(|it| Last { revision: it.revision, present: it.fingerprint.is_some() });
-            next.push(check::next(change, last)?);
+            let last =
+                last.map(|it| LastRevision { revision: it.revision, present: it.fingerprint.is_some() });
+            next.push(check::next_revision(change, last)?);
         }
         for (change, revision) in commit.changes.into_iter().zip(next) {
             let fingerprint = change.body.as_ref().map(|body| body.fingerprint.clone());

@@ -11,7 +11,7 @@ use dcp_proto::control::v1::{
     BodiesRequest, HistoryRequest, PublishedRequest, RevisionsRequest, StateAtRequest, StateRequest,
     StateResponse,
 };
-use dcp_server::client::{Client, Fault, Service, Way};
+use dcp_server::client::{AuthenticatedChannel, CallError, Client, Service};
 use tonic::{Status, Streaming};
 
 use super::{Error, Registry, Result};
@@ -20,34 +20,34 @@ use crate::wire::{self, status};
 
 pub use dcp_server::client::Options;
 
-const SERVICE: Service = Service { what: "control plane", domain: status::DOMAIN };
+const SERVICE: Service = Service { name: "control plane", domain: status::DOMAIN };
 
 /// A control plane. Nothing is sent before the first call.
 #[derive(Debug, Clone)]
 pub struct Remote {
     client: Client,
-    control: ControlClient<Way>,
-    keep: ContinuousJobsClient<Way>,
-    assets: AssetsClient<Way>,
+    control: ControlClient<AuthenticatedChannel>,
+    jobs: ContinuousJobsClient<AuthenticatedChannel>,
+    assets: AssetsClient<AuthenticatedChannel>,
 }
 
 type Reply<T> = std::result::Result<T, Status>;
 
 /// Maximum size of a message: the largest body, and more than a page of anything else.
-const MESSAGE: usize = 64 << 20;
+const MAX_MESSAGE_BYTES: usize = 64 << 20;
 /// Number of items that one call requests.
-const FINGERPRINTS: usize = 1_000;
-const SERIALS: usize = 1_000;
+const FINGERPRINTS_PER_CALL: usize = 1_000;
+const SERIALS_PER_CALL: usize = 1_000;
 
-impl From<Fault> for Error {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::Refused(status) => {
+impl From<CallError> for Error {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Rejected(status) => {
                 status::read(&status).unwrap_or_else(|| Error::Corrupt(status.message().to_owned()))
             }
-            Fault::Invalid(why) => Error::Invalid(why),
-            Fault::Denied(why) => Error::Denied(why),
-            Fault::Unavailable(why) => Error::Unavailable(why),
+            CallError::Invalid(why) => Error::Invalid(why),
+            CallError::Denied(why) => Error::Denied(why),
+            CallError::Unavailable(why) => Error::Unavailable(why),
         }
     }
 }
@@ -55,13 +55,16 @@ impl From<Fault> for Error {
 impl Remote {
     pub fn new(options: Options) -> Result<Self> {
         let client = Client::new(options, SERVICE)?;
-        let control = ControlClient::new(client.way()).max_decoding_message_size(MESSAGE);
-        let keep = ContinuousJobsClient::new(client.way()).max_decoding_message_size(MESSAGE);
-        let assets = AssetsClient::new(client.way()).max_decoding_message_size(MESSAGE);
-        Ok(Self { client, control, keep, assets })
+        let control = ControlClient::new(client.channel()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let jobs = ContinuousJobsClient::new(client.channel()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        let assets = AssetsClient::new(client.channel()).max_decoding_message_size(MAX_MESSAGE_BYTES);
+        Ok(Self { client, control, jobs, assets })
     }
 
-    async fn call<T, F>(&self, call: impl Fn(ControlClient<Way>) -> F + Send + Sync) -> Result<T>
+    async fn call<T, F>(
+        &self,
+        call: impl Fn(ControlClient<AuthenticatedChannel>) -> F + Send + Sync,
+    ) -> Result<T>
     where
         F: Future<Output = Reply<T>> + Send,
     {
@@ -70,17 +73,17 @@ impl Remote {
 
     pub(crate) async fn call_jobs<T, F>(
         &self,
-        call: impl Fn(ContinuousJobsClient<Way>) -> F + Send + Sync,
+        call: impl Fn(ContinuousJobsClient<AuthenticatedChannel>) -> F + Send + Sync,
     ) -> Result<T>
     where
         F: Future<Output = Reply<T>> + Send,
     {
-        Ok(self.client.call(|| call(self.keep.clone())).await?)
+        Ok(self.client.call(|| call(self.jobs.clone())).await?)
     }
 
     pub(crate) async fn call_assets<T, F>(
         &self,
-        call: impl Fn(AssetsClient<Way>) -> F + Send + Sync,
+        call: impl Fn(AssetsClient<AuthenticatedChannel>) -> F + Send + Sync,
     ) -> Result<T>
     where
         F: Future<Output = Reply<T>> + Send,
@@ -93,7 +96,7 @@ impl Remote {
         Error::Corrupt(self.client.unreadable(what))
     }
 
-    async fn whole(&self, mut parts: Streaming<StateResponse>) -> Reply<Result<State>> {
+    async fn read_state(&self, mut parts: Streaming<StateResponse>) -> Reply<Result<State>> {
         let mut state = State::default();
         let mut first = true;
         while let Some(part) = parts.message().await? {
@@ -143,7 +146,7 @@ impl Registry for Remote {
         let request = StateRequest { scope: scope.to_string() };
         self.call(|mut client| {
             let request = request.clone();
-            async move { self.whole(client.state(request).await?.into_inner()).await }
+            async move { self.read_state(client.state(request).await?.into_inner()).await }
         })
         .await?
     }
@@ -152,14 +155,14 @@ impl Registry for Remote {
         let request = StateAtRequest { scope: scope.to_string(), serial };
         self.call(|mut client| {
             let request = request.clone();
-            async move { self.whole(client.state_at(request).await?.into_inner()).await }
+            async move { self.read_state(client.state_at(request).await?.into_inner()).await }
         })
         .await?
     }
 
     async fn bodies(&self, scope: &Scope, fingerprints: &[Fingerprint]) -> Result<Vec<String>> {
         let mut texts = Vec::with_capacity(fingerprints.len());
-        for some in fingerprints.chunks(FINGERPRINTS) {
+        for some in fingerprints.chunks(FINGERPRINTS_PER_CALL) {
             texts.extend(self.some_bodies(scope, some).await?);
         }
         Ok(texts)
@@ -167,13 +170,13 @@ impl Registry for Remote {
 
     async fn revisions(&self, scope: &Scope, address: &Address) -> Result<Vec<Revision>> {
         let request = RevisionsRequest { scope: scope.to_string(), address: address.to_string() };
-        let answer = self
+        let response = self
             .call(|mut client| {
                 let request = request.clone();
                 async move { Ok(client.revisions(request).await?.into_inner().revisions) }
             })
             .await?;
-        answer.into_iter().map(|it| wire::read_revision(it).map_err(|what| self.unreadable(what))).collect()
+        response.into_iter().map(|it| wire::read_revision(it).map_err(|what| self.unreadable(what))).collect()
     }
 
     async fn history(&self, scope: &Scope, mut before: Option<u64>, limit: u32) -> Result<Vec<Applied>> {
@@ -199,7 +202,7 @@ impl Registry for Remote {
     }
 
     async fn commit(&self, scope: &Scope, commit: Commit) -> Result<Head> {
-        let requests = parts::of(scope, &commit);
+        let requests = parts::split(scope, &commit);
         let head = self
             .call(|mut client| {
                 let requests = requests.clone();
@@ -210,7 +213,7 @@ impl Registry for Remote {
     }
 
     async fn published(&self, scope: &Scope, serials: &[u64]) -> Result<()> {
-        for some in serials.chunks(SERIALS) {
+        for some in serials.chunks(SERIALS_PER_CALL) {
             let request = PublishedRequest { scope: scope.to_string(), serials: some.to_vec() };
             self.call(|mut client| {
                 let request = request.clone();

@@ -16,7 +16,7 @@ use dcp_database::{Database, Schema};
 use dcp_model::primitive::{Address, Fingerprint};
 use dcp_server::offload;
 
-pub use changes::Changed;
+pub use changes::ChangedAddress;
 
 use super::{Error, Registry, Result, check};
 use crate::state::{Applied, Commit, Head, Revision, Scope, State};
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_full_disk_is_said_to_be_full_and_nothing_is_lost() {
+    async fn full_disk_is_reported_and_nothing_is_lost() {
         let error = refused("PRAGMA max_page_count = 40").await;
         assert!(
             matches!(&error, Error::Unavailable(said) if said.contains("is full") && said.contains("make room"))
@@ -173,17 +173,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_that_cannot_be_written_is_said_to_be_so() {
+    async fn read_only_file_is_reported() {
         let error = refused("PRAGMA query_only = ON").await;
         assert!(matches!(&error, Error::Unavailable(said) if said.contains("must be writable")), "{error:?}");
     }
 
     #[tokio::test]
-    async fn who_waits_for_another_too_long_is_told() {
+    async fn timeout_of_the_write_lock_is_reported() {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("state.db");
         let (one, other) = (Sql::sqlite(&path).await.unwrap(), Sql::sqlite(&path).await.unwrap());
-        let _held = one.database.alone().await.unwrap();
+        let _held = one.database.exclusive().await.unwrap();
         set(&other, "PRAGMA busy_timeout = 1").await;
         let error = other.published(&Scope::new("shop", None), &[1]).await.unwrap_err();
         assert!(matches!(&error, Error::Unavailable(said) if said.contains("another dcp")), "{error:?}");

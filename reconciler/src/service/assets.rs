@@ -9,30 +9,33 @@ use futures_util::stream::{self, BoxStream, StreamExt as _};
 use jiff::Timestamp;
 use tonic::{Request, Response, Status};
 
-use super::request::noted;
-use crate::assets::Assets as NewCompletions;
+use super::request::read_scope;
+use crate::assets::Assets as AssetStore;
 use crate::wire::{assets as wire, status};
 
 /// Assets in one message.
-const ASSETS: usize = 500;
+const ASSETS_PER_MESSAGE: usize = 500;
 
 #[derive(Debug)]
-pub(super) struct Assets {
-    pub(super) assets: Arc<dyn NewCompletions>,
+pub(super) struct AssetsService {
+    pub(super) assets: Arc<dyn AssetStore>,
     pub(super) clock: fn() -> Timestamp,
 }
 
-type Answer<T> = Result<Response<T>, Status>;
+type GrpcResult<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
-impl assets_server::Assets for Assets {
+impl assets_server::Assets for AssetsService {
     type CompletedStream = BoxStream<'static, Result<proto::CompletedResponse, Status>>;
 
-    async fn complete(&self, request: Request<proto::CompleteRequest>) -> Answer<proto::CompleteResponse> {
+    async fn complete(
+        &self,
+        request: Request<proto::CompleteRequest>,
+    ) -> GrpcResult<proto::CompleteResponse> {
         let caller = request.extensions().get::<Caller>().cloned();
         let Caller(by) = caller.ok_or_else(|| status::unauthenticated("nobody is known to call"))?;
-        let scope = noted(&request, &request.get_ref().scope)?;
-        let new = wire::read_told(request.into_inner());
+        let scope = read_scope(&request, &request.get_ref().scope)?;
+        let new = wire::read_new_completions(request.into_inner());
         let completions = self.assets.complete(&scope, &new, &by, (self.clock)()).await;
         let completions = completions.map_err(|error| status::of(&error))?;
         let completions = completions.into_iter().map(wire::completion).collect();
@@ -42,19 +45,22 @@ impl assets_server::Assets for Assets {
     async fn completions(
         &self,
         request: Request<proto::CompletionsRequest>,
-    ) -> Answer<proto::CompletionsResponse> {
-        let scope = noted(&request, &request.get_ref().scope)?;
+    ) -> GrpcResult<proto::CompletionsResponse> {
+        let scope = read_scope(&request, &request.get_ref().scope)?;
         let proto::CompletionsRequest { after, asset, limit, .. } = request.into_inner();
         let page = self.assets.completions(&scope, after, asset.as_deref(), limit).await;
         Ok(Response::new(wire::page(page.map_err(|error| status::of(&error))?)))
     }
 
-    async fn completed(&self, request: Request<proto::CompletedRequest>) -> Answer<Self::CompletedStream> {
-        let scope = noted(&request, &request.get_ref().scope)?;
+    async fn completed(
+        &self,
+        request: Request<proto::CompletedRequest>,
+    ) -> GrpcResult<Self::CompletedStream> {
+        let scope = read_scope(&request, &request.get_ref().scope)?;
         let all = self.assets.completed(&scope).await.map_err(|error| status::of(&error))?;
         let all: Vec<_> = all.into_iter().map(wire::completed).collect();
         let parts: Vec<_> = all
-            .chunks(ASSETS)
+            .chunks(ASSETS_PER_MESSAGE)
             .map(|completed| Ok(proto::CompletedResponse { completed: completed.to_vec() }))
             .collect();
         Ok(Response::new(stream::iter(parts).boxed()))

@@ -27,7 +27,7 @@ pub(super) async fn read(
         )));
     }
     let mut changes = Vec::new();
-    let mut room = limits.commit;
+    let mut bytes_left = limits.commit;
     while let Some(part) = stream.message().await? {
         let Some(Part::Changes(Changes { changes: more })) = part.part else {
             return Err(invalid("after a commit's header there are changes only"));
@@ -36,7 +36,7 @@ pub(super) async fn read(
             return Err(invalid(format!("more changes came than the {announced} that were announced")));
         }
         for change in more {
-            room = room_after(&change, room, limits)?;
+            bytes_left = bytes_left_after(&change, bytes_left, limits)?;
             changes.push(read_change(change)?);
         }
     }
@@ -55,12 +55,12 @@ fn read_change(change: proto::Change) -> Result<Change, Status> {
 }
 
 /// Returns the remaining bytes for bodies.
-fn room_after(change: &proto::Change, room: usize, limits: &Limits) -> Result<usize, Status> {
+fn bytes_left_after(change: &proto::Change, bytes_left: usize, limits: &Limits) -> Result<usize, Status> {
     let bytes = change.body.as_ref().map_or(0, |body| body.text.len());
     if bytes > limits.body {
         let limit = limits.body;
         return Err(status::too_large(format!("a body has {bytes} bytes, and {limit} may be in one")));
     }
     let full = || status::too_large(format!("the commit's bodies have more than {} bytes", limits.commit));
-    room.checked_sub(bytes).ok_or_else(full)
+    bytes_left.checked_sub(bytes).ok_or_else(full)
 }

@@ -9,58 +9,58 @@ use dcp_proto::control::v1::{
     PublishedRequest, PublishedResponse, RevisionsRequest, RevisionsResponse, StateAtRequest, StateRequest,
     StateResponse,
 };
-use dcp_server::{Caller, Noted};
+use dcp_server::{CallNotes, Caller};
 use futures_util::stream::{self, BoxStream, StreamExt as _};
 use jiff::Timestamp;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::request::{at_most, invalid, noted};
+use super::request::{at_most, invalid, read_scope};
 use super::{Limits, commit};
 use crate::registry::{Registry, Result};
 use crate::state::{Head, State};
 use crate::wire::{self, status};
 
 /// Entries in one message of a state.
-const ENTRIES: usize = 2_000;
+const ENTRIES_PER_MESSAGE: usize = 2_000;
 /// Fingerprints in one request, and bodies in memory at a time.
-const FINGERPRINTS: usize = 1_000;
+const MAX_FINGERPRINTS: usize = 1_000;
 const BODIES_AT_ONCE: usize = 32;
-const SERIALS: usize = 10_000;
-const COMMITS: u32 = 1_000;
+const MAX_SERIALS: usize = 10_000;
+const MAX_COMMITS: u32 = 1_000;
 
 #[derive(Debug)]
-pub(super) struct Control {
+pub(super) struct ControlService {
     pub(super) registry: Arc<dyn Registry>,
     pub(super) limits: Limits,
     pub(super) clock: fn() -> Timestamp,
 }
 
-type Answer<T> = std::result::Result<Response<T>, Status>;
+type GrpcResult<T> = std::result::Result<Response<T>, Status>;
 type Parts<T> = BoxStream<'static, std::result::Result<T, Status>>;
 
 #[tonic::async_trait]
-impl control_server::Control for Control {
+impl control_server::Control for ControlService {
     type StateStream = Parts<StateResponse>;
     type StateAtStream = Parts<StateResponse>;
     type BodiesStream = Parts<BodiesResponse>;
 
-    async fn state(&self, request: Request<StateRequest>) -> Answer<Self::StateStream> {
-        let scope = noted(&request, &request.get_ref().scope)?;
+    async fn state(&self, request: Request<StateRequest>) -> GrpcResult<Self::StateStream> {
+        let scope = read_scope(&request, &request.get_ref().scope)?;
         let state = self.registry.state(&scope).await.map_err(|error| status::of(&error))?;
         Ok(Response::new(parts(state)))
     }
 
-    async fn state_at(&self, request: Request<StateAtRequest>) -> Answer<Self::StateAtStream> {
-        let scope = noted(&request, &request.get_ref().scope)?;
+    async fn state_at(&self, request: Request<StateAtRequest>) -> GrpcResult<Self::StateAtStream> {
+        let scope = read_scope(&request, &request.get_ref().scope)?;
         let StateAtRequest { serial, .. } = request.into_inner();
         let state = self.registry.state_at(&scope, serial).await.map_err(|error| status::of(&error))?;
         Ok(Response::new(parts(state)))
     }
 
-    async fn bodies(&self, request: Request<BodiesRequest>) -> Answer<Self::BodiesStream> {
-        let scope = noted(&request, &request.get_ref().scope)?;
+    async fn bodies(&self, request: Request<BodiesRequest>) -> GrpcResult<Self::BodiesStream> {
+        let scope = read_scope(&request, &request.get_ref().scope)?;
         let BodiesRequest { fingerprints, .. } = request.into_inner();
-        at_most(FINGERPRINTS, fingerprints.len(), "fingerprints")?;
+        at_most(MAX_FINGERPRINTS, fingerprints.len(), "fingerprints")?;
         let wanted =
             fingerprints.iter().map(|it| wire::read_fingerprint(it)).collect::<wire::Result<Vec<_>>>();
         let wanted = wanted.map_err(invalid)?;
@@ -79,8 +79,8 @@ impl control_server::Control for Control {
         Ok(Response::new(parts.boxed()))
     }
 
-    async fn revisions(&self, request: Request<RevisionsRequest>) -> Answer<RevisionsResponse> {
-        let scope = noted(&request, &request.get_ref().scope)?;
+    async fn revisions(&self, request: Request<RevisionsRequest>) -> GrpcResult<RevisionsResponse> {
+        let scope = read_scope(&request, &request.get_ref().scope)?;
         let address = request.get_ref().address.parse::<Address>().map_err(invalid)?;
         let revisions =
             self.registry.revisions(&scope, &address).await.map_err(|error| status::of(&error))?;
@@ -89,20 +89,20 @@ impl control_server::Control for Control {
         }))
     }
 
-    async fn history(&self, request: Request<HistoryRequest>) -> Answer<HistoryResponse> {
-        let scope = noted(&request, &request.get_ref().scope)?;
+    async fn history(&self, request: Request<HistoryRequest>) -> GrpcResult<HistoryResponse> {
+        let scope = read_scope(&request, &request.get_ref().scope)?;
         let HistoryRequest { before, limit, .. } = request.into_inner();
-        let applied = self.registry.history(&scope, before, limit.min(COMMITS)).await;
+        let applied = self.registry.history(&scope, before, limit.min(MAX_COMMITS)).await;
         let applied = applied.map_err(|error| status::of(&error))?;
         Ok(Response::new(HistoryResponse { applied: applied.iter().map(wire::applied).collect() }))
     }
 
-    async fn commit(&self, request: Request<Streaming<CommitRequest>>) -> Answer<CommitResponse> {
+    async fn commit(&self, request: Request<Streaming<CommitRequest>>) -> GrpcResult<CommitResponse> {
         let caller = request.extensions().get::<Caller>().cloned();
         let Caller(by) = caller.ok_or_else(|| status::unauthenticated("nobody is known to call"))?;
-        let noted = request.extensions().get::<Noted>().cloned().unwrap_or_default();
+        let notes = request.extensions().get::<CallNotes>().cloned().unwrap_or_default();
         let (scope, mut commit) = commit::read(request.into_inner(), &self.limits).await?;
-        noted.subject(scope.as_str());
+        notes.subject(scope.as_str());
         commit.by = by;
         commit.at = (self.clock)();
         let head: Result<Head> = self.registry.commit(&scope, commit).await;
@@ -110,10 +110,10 @@ impl control_server::Control for Control {
         Ok(Response::new(CommitResponse { head: Some(wire::head(&head)) }))
     }
 
-    async fn published(&self, request: Request<PublishedRequest>) -> Answer<PublishedResponse> {
-        let scope = noted(&request, &request.get_ref().scope)?;
+    async fn published(&self, request: Request<PublishedRequest>) -> GrpcResult<PublishedResponse> {
+        let scope = read_scope(&request, &request.get_ref().scope)?;
         let PublishedRequest { serials, .. } = request.into_inner();
-        at_most(SERIALS, serials.len(), "serials")?;
+        at_most(MAX_SERIALS, serials.len(), "serials")?;
         self.registry.published(&scope, &serials).await.map_err(|error| status::of(&error))?;
         Ok(Response::new(PublishedResponse {}))
     }
@@ -124,7 +124,7 @@ fn parts(state: State) -> Parts<StateResponse> {
     let head = wire::head(&Head { base, applied });
     let first = StateResponse { head: Some(head), unpublished, entries: Vec::new() };
     let entries: Vec<_> = entries.into_iter().map(wire::entry).collect();
-    let entries: Vec<_> = entries.chunks(ENTRIES).map(<[_]>::to_vec).collect();
+    let entries: Vec<_> = entries.chunks(ENTRIES_PER_MESSAGE).map(<[_]>::to_vec).collect();
     let rest = entries.into_iter().map(|entries| StateResponse { entries, ..StateResponse::default() });
     stream::iter(std::iter::once(first).chain(rest).map(Ok)).boxed()
 }

@@ -10,13 +10,13 @@ use futures_util::stream::{self, BoxStream, StreamExt as _};
 use jiff::Timestamp;
 use tonic::{Request, Response, Status};
 
-use super::request::{invalid, noted};
+use super::request::{invalid, read_scope};
 use crate::reconcile::ContinuousJobs;
 use crate::wire::{jobs as wire, status};
 
 /// Jobs in one message.
-const JOBS: usize = 500;
-const EVENTS: u32 = 1_000;
+const JOBS_PER_MESSAGE: usize = 500;
+const MAX_EVENTS: u32 = 1_000;
 
 #[derive(Debug)]
 pub(super) struct JobsService {
@@ -24,34 +24,34 @@ pub(super) struct JobsService {
     pub(super) clock: fn() -> Timestamp,
 }
 
-type Answer<T> = Result<Response<T>, Status>;
+type GrpcResult<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl continuous_jobs_server::ContinuousJobs for JobsService {
     type JobsStream = BoxStream<'static, Result<proto::JobsResponse, Status>>;
 
-    async fn leader(&self, _: Request<proto::LeaderRequest>) -> Answer<proto::LeaderResponse> {
+    async fn leader(&self, _: Request<proto::LeaderRequest>) -> GrpcResult<proto::LeaderResponse> {
         let leader = self.jobs.leader().await.map_err(|error| status::of(&error))?;
         Ok(Response::new(wire::leader(leader.as_ref())))
     }
 
-    async fn jobs(&self, request: Request<proto::JobsRequest>) -> Answer<Self::JobsStream> {
-        let scope = noted(&request, &request.get_ref().scope)?;
+    async fn jobs(&self, request: Request<proto::JobsRequest>) -> GrpcResult<Self::JobsStream> {
+        let scope = read_scope(&request, &request.get_ref().scope)?;
         let address = request.get_ref().address.as_deref().map(address).transpose()?;
         let jobs = self.jobs.jobs(&scope, address.as_ref()).await.map_err(|error| status::of(&error))?;
         let jobs: Vec<_> = jobs.iter().map(wire::status).collect();
         let parts: Vec<_> =
-            jobs.chunks(JOBS).map(|jobs| proto::JobsResponse { jobs: jobs.to_vec() }).collect();
+            jobs.chunks(JOBS_PER_MESSAGE).map(|jobs| proto::JobsResponse { jobs: jobs.to_vec() }).collect();
         Ok(Response::new(stream::iter(parts.into_iter().map(Ok)).boxed()))
     }
 
     async fn request_job(
         &self,
         request: Request<proto::RequestJobRequest>,
-    ) -> Answer<proto::RequestJobResponse> {
+    ) -> GrpcResult<proto::RequestJobResponse> {
         let caller = request.extensions().get::<Caller>().cloned();
         let Caller(by) = caller.ok_or_else(|| status::unauthenticated("nobody is known to call"))?;
-        let scope = noted(&request, &request.get_ref().scope)?;
+        let scope = read_scope(&request, &request.get_ref().scope)?;
         let address = address(&request.get_ref().address)?;
         let ask = wire::read_request(request.get_ref().request).map_err(invalid)?;
         let asked = self.jobs.request(&scope, &address, ask, &by, (self.clock)()).await;
@@ -59,10 +59,10 @@ impl continuous_jobs_server::ContinuousJobs for JobsService {
         Ok(Response::new(proto::RequestJobResponse {}))
     }
 
-    async fn events(&self, request: Request<proto::EventsRequest>) -> Answer<proto::EventsResponse> {
-        let scope = noted(&request, &request.get_ref().scope)?;
+    async fn events(&self, request: Request<proto::EventsRequest>) -> GrpcResult<proto::EventsResponse> {
+        let scope = read_scope(&request, &request.get_ref().scope)?;
         let address = address(&request.get_ref().address)?;
-        let limit = request.get_ref().limit.min(EVENTS);
+        let limit = request.get_ref().limit.min(MAX_EVENTS);
         let events = self.jobs.events(&scope, &address, limit).await.map_err(|error| status::of(&error))?;
         Ok(Response::new(proto::EventsResponse { events: events.iter().map(wire::event).collect() }))
     }

@@ -1,6 +1,6 @@
 //! Checks that requests of several services have in common.
 
-use dcp_server::Noted;
+use dcp_server::CallNotes;
 use tonic::{Request, Status};
 
 use crate::registry::Error;
@@ -8,10 +8,10 @@ use crate::state::Scope;
 use crate::wire::status;
 
 /// Reads the scope of a request and adds it to the line of the call in the log.
-pub(super) fn noted<T>(request: &Request<T>, name: &str) -> std::result::Result<Scope, Status> {
+pub(super) fn read_scope<T>(request: &Request<T>, name: &str) -> std::result::Result<Scope, Status> {
     let scope = scope(name)?;
-    if let Some(noted) = request.extensions().get::<Noted>() {
-        noted.subject(scope.as_str());
+    if let Some(notes) = request.extensions().get::<CallNotes>() {
+        notes.subject(scope.as_str());
     }
     Ok(scope)
 }

@@ -5,12 +5,12 @@ use dcp_proto::control::v1 as proto;
 use super::{Result, read_time, time};
 use crate::assets::{Completed, Completion, NewCompletions, Page};
 
-pub(crate) fn new(scope: &str, new: &NewCompletions) -> proto::CompleteRequest {
+pub(crate) fn complete_request(scope: &str, new: &NewCompletions) -> proto::CompleteRequest {
     let NewCompletions { assets, partition, run, job, origin } = new.clone();
     proto::CompleteRequest { scope: scope.to_owned(), assets, partition, run, job, origin }
 }
 
-pub(crate) fn read_told(request: proto::CompleteRequest) -> NewCompletions {
+pub(crate) fn read_new_completions(request: proto::CompleteRequest) -> NewCompletions {
     let proto::CompleteRequest { scope: _, assets, partition, run, job, origin } = request;
     NewCompletions { assets, partition, run, job, origin }
 }

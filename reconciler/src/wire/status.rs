@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use dcp_server::status::{refusal, refusal_with};
+use dcp_server::status::{error_status, error_status_with_metadata};
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -16,21 +16,23 @@ pub(crate) const DOMAIN: &str = "dcp.control.v1";
 pub(crate) fn of(error: &Error) -> Status {
     let message = error.to_string();
     match error {
-        Error::Moved(head) => refusal_with(Code::Aborted, DOMAIN, "MOVED", message, metadata(head)),
-        Error::Invalid(_) => refusal(Code::InvalidArgument, DOMAIN, "INVALID", message),
-        Error::NotFound(_) => refusal(Code::NotFound, DOMAIN, "NOT_FOUND", message),
-        Error::Denied(_) => refusal(Code::PermissionDenied, DOMAIN, "DENIED", message),
-        Error::Unavailable(_) => refusal(Code::Unavailable, DOMAIN, "UNAVAILABLE", message),
-        Error::Corrupt(_) => refusal(Code::DataLoss, DOMAIN, "CORRUPT", message),
+        Error::Moved(head) => {
+            error_status_with_metadata(Code::Aborted, DOMAIN, "MOVED", message, metadata(head))
+        }
+        Error::Invalid(_) => error_status(Code::InvalidArgument, DOMAIN, "INVALID", message),
+        Error::NotFound(_) => error_status(Code::NotFound, DOMAIN, "NOT_FOUND", message),
+        Error::Denied(_) => error_status(Code::PermissionDenied, DOMAIN, "DENIED", message),
+        Error::Unavailable(_) => error_status(Code::Unavailable, DOMAIN, "UNAVAILABLE", message),
+        Error::Corrupt(_) => error_status(Code::DataLoss, DOMAIN, "CORRUPT", message),
     }
 }
 
 pub(crate) fn too_large(message: String) -> Status {
-    refusal(Code::ResourceExhausted, DOMAIN, "TOO_LARGE", message)
+    error_status(Code::ResourceExhausted, DOMAIN, "TOO_LARGE", message)
 }
 
 pub(crate) fn unauthenticated(message: &str) -> Status {
-    refusal(Code::Unauthenticated, DOMAIN, "UNAUTHENTICATED", message)
+    error_status(Code::Unauthenticated, DOMAIN, "UNAUTHENTICATED", message)
 }
 
 /// Returns the error of a control plane, or none if the status is not from one.
@@ -98,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_error_comes_back_as_it_was_sent() {
+    fn errors_survive_a_round_trip() {
         let applied = Applied {
             serial: 7,
             id: "seven".to_owned(),

@@ -69,7 +69,7 @@ fn changes_within_groups() -> Vec<Change> {
     ]
 }
 
-fn changes_of_what_is_in_a_group() -> Vec<Change> {
+fn changes_of_group_members() -> Vec<Change> {
     let group = || nightly(NIGHT);
     let own = |name: &str| member(name, "lake.raw", NIGHT, None);
     let edited_stream = STREAM.replace("logistics", "shop").replace("name: clicks", "name: nightly");
@@ -137,7 +137,7 @@ fn changes_of_what_is_in_a_group() -> Vec<Change> {
 #[test]
 fn changes_of_groups() {
     let mut text = String::new();
-    for (title, old, new) in changes_within_groups().iter().chain(&changes_of_what_is_in_a_group()) {
+    for (title, old, new) in changes_within_groups().iter().chain(&changes_of_group_members()) {
         let plan = plan(old, new);
         writeln!(text, "## {title}\n{}", shown(&plan)).expect(FINE);
         let mut seen = BTreeSet::new();

@@ -12,7 +12,7 @@ use dcp_compiler::compile::{Compilation, Compiler, Goal};
 use dcp_compiler::place;
 use dcp_compiler::project::Project;
 use dcp_model::primitive::{Body, Fingerprint, Primitive};
-use dcp_reconciler::plan::{Allowed, Class, Concern, Context, Place, Plan, Reason, compare};
+use dcp_reconciler::plan::{Allowed, Class, Context, Inclusion, Plan, Reason, SourceLocation, compare};
 use dcp_reconciler::state::{Base, Entry, Scope, State};
 
 const FINE: &str = "writing to a String does not fail";
@@ -52,10 +52,10 @@ fn plan_against(applied: &[Primitive], new: &Compilation) -> Plan {
         let node = new.graph.nodes.iter().find(|node| node.domain == domain && node.name == name)?;
         let span = place::find(new, &Project::none(), node, path)?;
         let (line, column) = new.sources.position(span.file, span.start);
-        Some(Place { path: new.sources.get(span.file).path.to_string(), line, column })
+        Some(SourceLocation { path: new.sources.get(span.file).path.to_string(), line, column })
     };
-    let context = Context { scope: Scope::new("shop", None), commit: None, place: &place };
-    let plan = compare(&new.primitives, &state, |_, _| Concern::Compared)
+    let context = Context { scope: Scope::new("shop", None), commit: None, locate: &place };
+    let plan = compare(&new.primitives, &state, |_, _| Inclusion::Compared)
         .plan(&texts, &context)
         .expect("it is readable");
     assert_eq!(Plan::read(&plan.save()).as_ref(), Ok(&plan), "what is saved is read again");
@@ -88,7 +88,7 @@ fn shown(plan: &Plan) -> String {
                 let side = |side: &Option<String>| side.clone().unwrap_or_else(|| "—".to_owned());
                 write!(text, ": {} → {}", side(old), side(new)).expect(FINE);
             }
-            if let Some(Place { path, line, column }) = at {
+            if let Some(SourceLocation { path, line, column }) = at {
                 write!(text, "  [{path}:{line}:{column}]").expect(FINE);
             }
             writeln!(text, "\n    {why}").expect(FINE);
@@ -582,7 +582,7 @@ fn producers_come_first_and_deletions_last() {
 }
 
 #[test]
-fn a_plan_that_was_changed_is_refused() {
+fn modified_saved_plan_is_rejected() {
     let files = |text: &str| Files::from([("it.yaml".to_owned(), text.to_owned())]);
     let saved = plan(&files(STREAM), &files(&edited(STREAM, &[("partitions: 8", "partitions: 16")]))).save();
     assert!(Plan::read(&saved).is_ok());

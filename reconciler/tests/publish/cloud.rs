@@ -11,11 +11,11 @@ use std::time::{Duration, Instant};
 use dcp_objects::object_store::aws::AmazonS3Builder;
 use dcp_objects::object_store::path::Path as Key;
 use dcp_objects::object_store::{ObjectStore, ObjectStoreExt};
-use dcp_objects::{Objects, Seal};
+use dcp_objects::{CompletionMarker, Objects};
 use dcp_reconciler::publish::{Cause, DagFolder, Error};
 use futures_util::TryStreamExt;
 
-use crate::dying::dies_at_every_step;
+use crate::failing_store::assert_repair_after_each_step;
 use crate::fixture::{Fixture, expected, files, wait};
 
 const KEY: &str = "AKIATESTKEYOFNOBODY";
@@ -115,11 +115,11 @@ fn a_publication_that_dies_can_be_repaired() {
     let moto = Moto::shared();
     let bucket = moto.bucket();
     let fixture = Fixture::of(open(&moto.endpoint, &bucket), store(&moto.endpoint, &bucket), "team/dags");
-    wait(dies_at_every_step(&fixture, store(&moto.endpoint, &bucket), "team/dags"));
+    wait(assert_repair_after_each_step(&fixture, store(&moto.endpoint, &bucket), "team/dags"));
 }
 
 #[test]
-fn more_files_than_a_listing_has_on_a_page() {
+fn files_beyond_one_page_of_a_listing_are_found() {
     let fixture = s3();
     let many = files(1100, "x");
     wait(async {
@@ -134,7 +134,7 @@ fn more_files_than_a_listing_has_on_a_page() {
 }
 
 #[test]
-fn a_bucket_that_is_not_there_is_told() {
+fn missing_bucket_is_reported() {
     let folder = open(&Moto::shared().endpoint, "no-such-bucket");
     for failed in [
         wait(folder.stage("1", &files(1, "x"))),
@@ -151,7 +151,7 @@ fn a_bucket_that_is_not_there_is_told() {
 }
 
 #[test]
-fn missing_rights_are_told() {
+fn missing_permission_is_reported() {
     let moto = Moto::start(&[("INITIAL_NO_AUTH_ACTION_COUNT", "0")]);
     let folder = open(&moto.endpoint, "bucket");
     assert_eq!(
@@ -161,7 +161,7 @@ fn missing_rights_are_told() {
 }
 
 #[test]
-fn missing_credentials_are_told() {
+fn missing_credentials_are_reported() {
     let environment = [
         ("AWS_ENDPOINT_URL", Moto::shared().endpoint.as_str()),
         ("AWS_METADATA_ENDPOINT", "http://127.0.0.1:9"),
@@ -175,7 +175,7 @@ fn missing_credentials_are_told() {
 
 /// The same checks as for a local folder in `objects/tests/folder.rs`.
 #[test]
-fn what_is_below_a_prefix_is_listed_read_and_removed() {
+fn objects_below_a_prefix_are_listed_read_and_removed() {
     let moto = Moto::shared();
     let bucket = moto.bucket();
     let store = store(&moto.endpoint, &bucket);
@@ -197,11 +197,11 @@ fn what_is_below_a_prefix_is_listed_read_and_removed() {
         let read = objects.read("ab").await.expect("it is there").try_collect::<Vec<_>>().await;
         assert!(read.expect("it can be read").concat() == large);
         objects.write("a/seal", "whole".into()).await.expect("it can be written");
-        let seal = Seal { name: "seal", leaving: "leaving".into() };
-        objects.rename("a", "moved/a", &seal).await.expect("it can be moved");
-        objects.rename("a", "moved/a", &seal).await.expect("it has arrived");
-        let gone = objects.rename("nothing", "nowhere", &seal).await.expect_err("there is no such thing");
-        assert!(gone.is_missing(), "{gone}");
+        let marker = CompletionMarker { name: "seal", content_when_copied: "leaving".into() };
+        objects.rename("a", "moved/a", &marker).await.expect("it can be moved");
+        objects.rename("a", "moved/a", &marker).await.expect("it has arrived");
+        let gone = objects.rename("nothing", "nowhere", &marker).await.expect_err("there is no such thing");
+        assert!(gone.is_not_found(), "{gone}");
         assert_eq!(listed("moved").await, ["moved/a/b/two 2", "moved/a/one 1", "moved/a/seal 5"]);
         let mut names = objects.names("").await.expect("it can be listed");
         names.sort();
@@ -210,7 +210,7 @@ fn what_is_below_a_prefix_is_listed_read_and_removed() {
         objects.remove("a").await.expect("it can be removed");
         objects.remove("a").await.expect("it is gone, and may be");
         assert_eq!(listed("").await, ["ab 9437184"]);
-        assert!(objects.read("a/one").await.err().is_some_and(|error| error.is_missing()));
+        assert!(objects.read("a/one").await.err().is_some_and(|error| error.is_not_found()));
         let gone = Objects::open_with("s3://no-such-bucket/a", environment(&moto.endpoint));
         let gone = gone.expect("nothing is asked yet").remove("a").await.expect_err("there is no bucket");
         assert!(gone.to_string().contains("the bucket does not exist"), "{gone}");
@@ -219,7 +219,7 @@ fn what_is_below_a_prefix_is_listed_read_and_removed() {
 
 /// Requests are retried for at least ten seconds, but not without end.
 #[test]
-fn an_endpoint_that_is_not_there_is_told_within_half_a_minute() {
+fn unreachable_endpoint_is_reported_within_half_a_minute() {
     let free = TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("there is a free port");
     let folder = open(&format!("http://{free}"), "bucket");
     let start = Instant::now();
@@ -252,7 +252,7 @@ fn answering(answer: &'static str) -> (String, Arc<AtomicUsize>) {
 }
 
 #[test]
-fn what_a_service_answers_is_told_by_its_name_alone() {
+fn service_errors_are_reported_by_their_code_only() {
     // Messages of some services contain the request, including secrets.
     for (answer, expected) in [
         ("403 <Code>AccessDenied</Code> tops3cret-key-of-nobody", Cause::Denied("AccessDenied".to_owned())),
@@ -267,7 +267,7 @@ fn what_a_service_answers_is_told_by_its_name_alone() {
 }
 
 #[test]
-fn a_service_that_is_down_is_asked_again() {
+fn unavailable_service_is_retried() {
     let (endpoint, count) = answering("503 <Code>SlowDown</Code>");
     let start = Instant::now();
     assert_eq!(

@@ -1,8 +1,8 @@
 //! The contract of every kind of DAG folder.
 
-use dcp_reconciler::publish::{Error, File, Listed, MARK};
+use dcp_reconciler::publish::{DagFile, Error, File, GENERATED_HEADER};
 
-use crate::fixture::{Fixture, ODD, expected, file, files};
+use crate::fixture::{Fixture, SPECIAL_NAME, expected, file, files};
 
 /// Defines a test of each case for one kind of folder.
 macro_rules! suite {
@@ -19,14 +19,14 @@ macro_rules! suite {
         $crate::contract::suite! { $fixture:
             staged_files_are_no_dags_until_they_are_switched
             a_switch_replaces_and_can_be_done_again
-            what_is_neither_staged_nor_in_place_is_told
-            staging_again_forgets_what_was_staged
-            leftovers_are_told_and_discarded
-            files_are_put_and_removed_and_both_again
-            only_files_of_ours_are_listed_and_read
-            files_of_others_are_never_touched
+            lost_files_are_reported
+            staging_again_replaces_staged_files
+            leftovers_are_listed_and_discarded
+            put_and_remove_are_idempotent
+            only_generated_files_are_listed_and_read
+            foreign_files_are_never_changed
             names_and_ids_and_texts_are_checked
-            an_empty_folder_is_fine
+            empty_sets_of_files_are_accepted
         }
     };
 }
@@ -44,13 +44,13 @@ pub(crate) mod cases {
     use super::*;
 
     pub(crate) async fn staged_files_are_no_dags_until_they_are_switched(fixture: &Fixture) {
-        let new = [file("a.py", "1"), file(ODD, "2")];
+        let new = [file("a.py", "1"), file(SPECIAL_NAME, "2")];
         fixture.folder.stage("7-x", &new).await.expect("they can be staged");
         assert_eq!(fixture.dags().await, expected(&[]));
         let staged: Vec<_> = fixture.all().await.into_keys().collect();
         assert_eq!(
             staged,
-            [".dcp-staged/7-x/a.py.staged".to_owned(), format!(".dcp-staged/7-x/{ODD}.staged")]
+            [".dcp-staged/7-x/a.py.staged".to_owned(), format!(".dcp-staged/7-x/{SPECIAL_NAME}.staged")]
         );
         fixture.folder.switch("7-x", &new).await.expect("they are staged");
         assert_eq!(fixture.all().await, expected(&new));
@@ -71,7 +71,7 @@ pub(crate) mod cases {
         assert_eq!(fixture.folder.leftovers().await, Ok(Vec::new()));
     }
 
-    pub(crate) async fn what_is_neither_staged_nor_in_place_is_told(fixture: &Fixture) {
+    pub(crate) async fn lost_files_are_reported(fixture: &Fixture) {
         let [old, new] = [file("a.py", "old"), file("a.py", "new")];
         let lost = |found| match found {
             Err(Error::NotStaged { id, files }) => (id, files.len(), files.concat()),
@@ -89,14 +89,14 @@ pub(crate) mod cases {
         lost(fixture.folder.switch("2", &[new]).await);
     }
 
-    pub(crate) async fn staging_again_forgets_what_was_staged(fixture: &Fixture) {
+    pub(crate) async fn staging_again_replaces_staged_files(fixture: &Fixture) {
         fixture.folder.stage("1", &files(3, "old")).await.expect("they can be staged");
         fixture.folder.stage("1", &files(1, "new")).await.expect("they can be staged again");
         fixture.folder.switch("1", &files(1, "new")).await.expect("they are staged");
         assert_eq!(fixture.all().await, expected(&files(1, "new")));
     }
 
-    pub(crate) async fn leftovers_are_told_and_discarded(fixture: &Fixture) {
+    pub(crate) async fn leftovers_are_listed_and_discarded(fixture: &Fixture) {
         for id in ["b", "a", "c"] {
             fixture.folder.stage(id, &files(2, id)).await.expect("they can be staged");
         }
@@ -109,7 +109,7 @@ pub(crate) mod cases {
         assert_eq!(fixture.all().await, expected(&files(2, "c")));
     }
 
-    pub(crate) async fn files_are_put_and_removed_and_both_again(fixture: &Fixture) {
+    pub(crate) async fn put_and_remove_are_idempotent(fixture: &Fixture) {
         for text in ["old", "new", "new"] {
             fixture.folder.put(&files(2, text)).await.expect("they can be written");
             assert_eq!(fixture.all().await, expected(&files(2, text)));
@@ -121,8 +121,8 @@ pub(crate) mod cases {
         }
     }
 
-    pub(crate) async fn only_files_of_ours_are_listed_and_read(fixture: &Fixture) {
-        let ours = [file(ODD, "x"), file("a.py", "xyz")];
+    pub(crate) async fn only_generated_files_are_listed_and_read(fixture: &Fixture) {
+        let ours = [file(SPECIAL_NAME, "x"), file("a.py", "xyz")];
         fixture.folder.put(&ours).await.expect("they can be written");
         fixture.folder.stage("1", &ours).await.expect("they can be staged");
         for (path, text) in [
@@ -134,18 +134,18 @@ pub(crate) mod cases {
         ] {
             fixture.write(path, text).await;
         }
-        let listed = |file: &File| Listed { name: file.name.clone(), size: file.content.len() as u64 };
+        let listed = |file: &File| DagFile { name: file.name.clone(), size: file.content.len() as u64 };
         assert_eq!(fixture.folder.list().await, Ok(vec![listed(&ours[1]), listed(&ours[0])]));
-        let read = fixture.folder.read(ODD).await;
+        let read = fixture.folder.read(SPECIAL_NAME).await;
         assert_eq!(read, Ok(Some(ours[0].content.clone().into_bytes())));
         assert_eq!(fixture.folder.read("none.py").await, Ok(None));
         for theirs in ["theirs.py", "empty.py"] {
             let refused = fixture.folder.read(theirs).await;
-            assert!(matches!(&refused, Err(Error::NotOurs(_))), "{refused:?}");
+            assert!(matches!(&refused, Err(Error::ForeignFiles(_))), "{refused:?}");
         }
     }
 
-    pub(crate) async fn files_of_others_are_never_touched(fixture: &Fixture) {
+    pub(crate) async fn foreign_files_are_never_changed(fixture: &Fixture) {
         let new = [file("a.py", "new"), file("hand.py", "new")];
         fixture.folder.stage("1", &new).await.expect("nobody's file is in the way yet");
         fixture.write("hand.py", "# by hand\n").await;
@@ -157,7 +157,7 @@ pub(crate) mod cases {
             fixture.folder.put(&new).await,
             fixture.folder.remove(&names).await,
         ] {
-            let Err(Error::NotOurs(places)) = &refused else { unreachable!("{refused:?}") };
+            let Err(Error::ForeignFiles(places)) = &refused else { unreachable!("{refused:?}") };
             assert!(places.len() == 1 && places[0].ends_with("/hand.py"), "{places:?}");
             assert!(refused.expect_err("it is one").help().is_some_and(|help| help.contains("rename")));
             assert_eq!(fixture.all().await, before);
@@ -181,13 +181,13 @@ pub(crate) mod cases {
             assert_eq!(refused, Err(Error::Id(id.to_owned())));
             assert_eq!(fixture.folder.discard(id).await, Err(Error::Id(id.to_owned())));
         }
-        let unmarked = File { name: "a.py".to_owned(), content: format!(" {MARK}") };
+        let unmarked = File { name: "a.py".to_owned(), content: format!(" {GENERATED_HEADER}") };
         let refused = fixture.folder.put(&[unmarked]).await;
-        assert_eq!(refused, Err(Error::Unmarked { name: "a.py".to_owned() }));
+        assert_eq!(refused, Err(Error::MissingHeader { name: "a.py".to_owned() }));
         assert_eq!(fixture.all().await, expected(&[]));
     }
 
-    pub(crate) async fn an_empty_folder_is_fine(fixture: &Fixture) {
+    pub(crate) async fn empty_sets_of_files_are_accepted(fixture: &Fixture) {
         fixture.folder.stage("1", &[]).await.expect("nothing can be staged");
         fixture.folder.switch("1", &[]).await.expect("nothing can be switched");
         fixture.folder.put(&[]).await.expect("nothing can be written");
@@ -199,5 +199,5 @@ pub(crate) mod cases {
 #[test]
 fn the_template_begins_with_the_mark() {
     let template = include_str!("../../../templates/dag.py.hbs");
-    assert!(template.starts_with(MARK));
+    assert!(template.starts_with(GENERATED_HEADER));
 }

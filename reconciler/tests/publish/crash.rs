@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use dcp_reconciler::publish::File;
 
-use crate::fixture::{again, expected, files, open, told, wait};
+use crate::fixture::{child_folder, expected, files, open, rerun, wait};
 
 const AT: &str = "DCP_TEST_KILL_AT";
 const LOG: &str = "DCP_TEST_KILL_LOG";
@@ -43,7 +43,7 @@ fn killer() -> &'static Path {
 
 /// Runs a test again, and kills it at a step. Returns false if the test has fewer steps and succeeds.
 fn is_killed(test: &str, at: usize, folder: &Path) -> bool {
-    let mut command = again(test, &[], folder);
+    let mut command = rerun(test, &[], folder);
     command.env("LD_PRELOAD", killer()).env(AT, at.to_string()).env(UNDER, folder.join("dags"));
     command.env(LOG, folder.join("log"));
     let output = command.output().expect("a test can be run again");
@@ -80,7 +80,7 @@ fn assert_whole(folder: &Path) {
 
 /// Kills a test at its first step, its second, and so on until it completes. After each kill, all visible files must be
 /// complete, and `repair` must restore the folder; its argument is true if staging was complete.
-fn killed_at_every_step(test: &str, repair: impl Fn(&Path, bool)) {
+fn assert_repair_after_each_kill(test: &str, repair: impl Fn(&Path, bool)) {
     let all = tempfile::tempdir().expect("a folder can be made");
     let dags = all.path().join("dags");
     std::fs::create_dir(&dags).expect("a folder can be made");
@@ -118,13 +118,13 @@ fn killed_at_every_step(test: &str, repair: impl Fn(&Path, bool)) {
 #[test]
 fn a_publication_that_is_killed_can_be_repaired() {
     const TEST: &str = "crash::a_publication_that_is_killed_can_be_repaired";
-    if let Some(all) = told() {
+    if let Some(all) = child_folder() {
         let folder = open(&all.join("dags"));
         wait(folder.stage("new", &new())).expect("they can be staged");
         std::fs::write(all.join(STAGED), "").expect("it can be written");
         return wait(folder.switch("new", &new())).expect("they are staged");
     }
-    killed_at_every_step(TEST, |dags, staged| {
+    assert_repair_after_each_kill(TEST, |dags, staged| {
         let folder = open(dags);
         if !staged {
             assert_eq!(seen(dags), expected(&old()), "nothing is switched before everything is staged");
@@ -140,10 +140,10 @@ fn a_publication_that_is_killed_can_be_repaired() {
 #[test]
 fn a_repair_that_is_killed_can_be_repaired() {
     const TEST: &str = "crash::a_repair_that_is_killed_can_be_repaired";
-    if let Some(all) = told() {
+    if let Some(all) = child_folder() {
         return wait(open(&all.join("dags")).put(&new())).expect("they can be written");
     }
-    killed_at_every_step(TEST, |dags, _| {
+    assert_repair_after_each_kill(TEST, |dags, _| {
         let folder = open(dags);
         for id in wait(folder.leftovers()).expect("they can be listed") {
             wait(folder.discard(&id)).expect("it can be discarded");
@@ -154,9 +154,9 @@ fn a_repair_that_is_killed_can_be_repaired() {
 
 /// Only flushed data survives a crash of the machine.
 #[test]
-fn what_is_in_place_is_flushed() {
-    const TEST: &str = "crash::what_is_in_place_is_flushed";
-    if let Some(all) = told() {
+fn switched_files_are_flushed() {
+    const TEST: &str = "crash::switched_files_are_flushed";
+    if let Some(all) = child_folder() {
         let folder = open(&all.join("dags"));
         wait(folder.stage("new", &new())).expect("they can be staged");
         wait(folder.switch("new", &new())).expect("they are staged");

@@ -5,12 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use dcp_objects::object_store::{ObjectStore, ObjectStoreExt, memory::InMemory};
-use dcp_reconciler::publish::{DagFolder, File, MARK};
+use dcp_reconciler::publish::{DagFolder, File, GENERATED_HEADER};
 use futures_util::TryStreamExt;
 use tempfile::TempDir;
 
 /// A name with every special character that names of DAG files may have.
-pub(crate) const ODD: &str = "sales.daily%2Fs%20x.py";
+pub(crate) const SPECIAL_NAME: &str = "sales.daily%2Fs%20x.py";
 
 pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -18,7 +18,7 @@ pub(crate) fn wait<T>(future: impl Future<Output = T>) -> T {
 }
 
 pub(crate) fn file(name: &str, text: &str) -> File {
-    File { name: name.to_owned(), content: format!("{MARK} And more.\n{text}\n") }
+    File { name: name.to_owned(), content: format!("{GENERATED_HEADER} And more.\n{text}\n") }
 }
 
 pub(crate) fn files(count: usize, text: &str) -> Vec<File> {
@@ -46,7 +46,7 @@ impl Fixture {
     }
 
     pub(crate) fn over(store: Arc<dyn ObjectStore>) -> Self {
-        Self::of(DagFolder::over(Arc::clone(&store), "team/dags"), store, "team/dags")
+        Self::of(DagFolder::with_store(Arc::clone(&store), "team/dags"), store, "team/dags")
     }
 
     pub(crate) fn of(folder: DagFolder, store: Arc<dyn ObjectStore>, prefix: &str) -> Self {
@@ -117,23 +117,23 @@ pub(crate) fn expected(files: &[File]) -> BTreeMap<String, String> {
 }
 
 /// Returns a command that runs a single test again in a separate process, prefixed by `wrapper`. The test gets `folder`
-/// from [`told`], and does its part there instead.
-pub(crate) fn again(test: &str, wrapper: &[&str], folder: &Path) -> std::process::Command {
+/// from [`child_folder`], and does its part there instead.
+pub(crate) fn rerun(test: &str, wrapper: &[&str], folder: &Path) -> std::process::Command {
     let program = std::env::current_exe().expect("a test has a program");
     let mut words: Vec<_> = wrapper.iter().map(std::ffi::OsString::from).collect();
     words.push(program.into());
     let mut command = std::process::Command::new(&words[0]);
-    command.args(&words[1..]).args(["--exact", test, "--nocapture"]).env(TOLD, folder);
+    command.args(&words[1..]).args(["--exact", test, "--nocapture"]).env(FOLDER_VARIABLE, folder);
     command.stdout(std::process::Stdio::null());
     command
 }
 
-/// Returns the folder to work in, if [`again`] started this process.
-pub(crate) fn told() -> Option<std::path::PathBuf> {
-    std::env::var_os(TOLD).map(Into::into)
+/// Returns the folder to work in, if [`rerun`] started this process.
+pub(crate) fn child_folder() -> Option<std::path::PathBuf> {
+    std::env::var_os(FOLDER_VARIABLE).map(Into::into)
 }
 
-const TOLD: &str = "DCP_TEST_DAGS_FOLDER";
+const FOLDER_VARIABLE: &str = "DCP_TEST_DAGS_FOLDER";
 
 pub(crate) fn open(folder: &Path) -> DagFolder {
     let location = folder.to_str().expect("its name is text");

@@ -3,18 +3,18 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::time::{Duration, Instant};
 
-use crate::fixture::{again, files, open, told, wait};
+use crate::fixture::{child_folder, files, open, rerun, wait};
 
 #[test]
 fn files_can_be_read_by_airflow_whatever_the_umask_is() {
-    if let Some(folder) = told() {
+    if let Some(folder) = child_folder() {
         let dags = dcp_reconciler::publish::DagFolder::open("dags", &folder).expect("it can be opened");
         return wait(dags.put(&files(2, "x"))).expect("they can be written");
     }
     let all = tempfile::tempdir().expect("a folder can be made");
     let wrapper = ["sh", "-c", "umask 077; exec \"$0\" \"$@\""];
     let test = "local::files_can_be_read_by_airflow_whatever_the_umask_is";
-    let done = again(test, &wrapper, all.path()).status().expect("a shell can be run");
+    let done = rerun(test, &wrapper, all.path()).status().expect("a shell can be run");
     assert!(done.success());
     let mode = |path: &str| {
         std::fs::metadata(all.path().join(path)).expect("it was written").permissions().mode() & 0o7777

@@ -3,8 +3,8 @@
 mod cloud;
 mod contract;
 mod crash;
-mod dying;
+mod disk_errors;
+mod failing_store;
 mod fixture;
-mod hostile;
 mod local;
-mod places;
+mod locations;

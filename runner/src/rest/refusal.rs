@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use axum::response::{IntoResponse, Response};
-use dcp_server::status::{refusal_with, to_http, to_http_as, to_json};
+use dcp_server::status::{error_status_with_metadata, to_http, to_http_with_code, to_json};
 use http::{Method, StatusCode, Uri};
 use serde::Deserialize;
 use serde_json::Value;
@@ -30,7 +30,7 @@ impl From<Error> for Refusal {
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         match self.number {
-            Some(number) => to_http_as(number, &self.status),
+            Some(number) => to_http_with_code(number, &self.status),
             None => to_http(&self.status),
         }
     }
@@ -75,7 +75,7 @@ impl Refusal {
     }
 
     fn own(code: Code, number: Option<StatusCode>, reason: &str, message: String) -> Self {
-        let status = refusal_with(code, status::DOMAIN, reason, message, []);
+        let status = error_status_with_metadata(code, status::DOMAIN, reason, message, []);
         Self { status: Box::new(status), number }
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use dcp_model::primitive::{CoreEtlJob, Fingerprint};
-use dcp_server::{Caller, Noted};
+use dcp_server::{CallNotes, Caller};
 use http::header::CONTENT_TYPE;
 use http::request::Parts;
 use http::{HeaderValue, StatusCode};
@@ -28,7 +28,7 @@ const NAME: usize = 256;
 #[derive(Debug)]
 pub(super) struct Call {
     pub(super) by: String,
-    noted: Option<Noted>,
+    noted: Option<CallNotes>,
 }
 
 impl Call {
@@ -38,7 +38,7 @@ impl Call {
     }
 }
 
-fn note(noted: Option<&Noted>, id: &Id) {
+fn note(noted: Option<&CallNotes>, id: &Id) {
     if let Some(noted) = noted {
         noted.subject(id.as_str());
     }
@@ -49,7 +49,7 @@ impl<S: Sync> FromRequestParts<S> for Call {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
         let Caller(by) = parts.extensions.get::<Caller>().cloned().ok_or_else(Refusal::nobody)?;
-        Ok(Self { by, noted: parts.extensions.get::<Noted>().cloned() })
+        Ok(Self { by, noted: parts.extensions.get::<CallNotes>().cloned() })
     }
 }
 
@@ -70,7 +70,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Job {
         let path = Path::<String>::from_request_parts(parts, state).await;
         let Path(text) = path.map_err(|_| wrong("an id is not UTF-8".to_owned()))?;
         let id = wire::read_id(&text).map_err(wrong)?;
-        note(parts.extensions.get::<Noted>(), &id);
+        note(parts.extensions.get::<CallNotes>(), &id);
         Ok(Self { id })
     }
 }

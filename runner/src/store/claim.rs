@@ -12,7 +12,7 @@ use crate::replace::{Claim, Rival, decide};
 pub(super) async fn claim(database: &Database, record: &Record) -> Result<Claim> {
     let Some(key) = record.request.exclusive.as_deref() else { return Ok(Claim::Free) };
     let id = record.id();
-    let mut transaction = database.alone().await?;
+    let mut transaction = database.exclusive().await?;
     let query = "SELECT id, exclusive, request FROM runner_executions \
         WHERE ended IS NULL AND (exclusive = $1 OR awaits = $2) AND id <> $3";
     let rows = transaction.rows(sqlx::query(query).bind(key).bind(key).bind(id.as_str())).await?;

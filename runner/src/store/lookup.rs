@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use dcp_database::{Database, Held, is_usual, signed};
+use dcp_database::{Database, DedicatedConnection, is_worth_caching, signed};
 use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
 use tokio::sync::{mpsc, oneshot};
@@ -28,7 +28,7 @@ pub(super) struct Lookup {
 }
 
 /// Answers lookups until all senders are gone.
-pub(super) async fn read_all(mut held: Held, mut inbox: mpsc::Receiver<Lookup>) {
+pub(super) async fn read_all(mut held: DedicatedConnection, mut inbox: mpsc::Receiver<Lookup>) {
     let cache = Recent::new(CACHE);
     let mut lookups = Vec::new();
     while inbox.recv_many(&mut lookups, BATCH).await > 0 {
@@ -49,7 +49,7 @@ type Cache = Recent<Id, Arc<Record>>;
 type Found = HashMap<Id, Result<Arc<Record>>>;
 
 /// Returns the requested executions that are stored. A row that can't be parsed fails only its own execution.
-async fn current(held: &mut Held, cache: &Cache, ids: &[&Id]) -> Result<Found> {
+async fn current(held: &mut DedicatedConnection, cache: &Cache, ids: &[&Id]) -> Result<Found> {
     let known = |id: &&Id| Some(((*id).clone(), Ok(cache.get(*id)?)));
     let mut found: Found = ids.iter().filter_map(known).collect();
     let values = held.database().values(ids.len(), &["TEXT", "BIGINT"]);
@@ -57,7 +57,7 @@ async fn current(held: &mut Held, cache: &Cache, ids: &[&Id]) -> Result<Found> {
         "SELECT column1, request, state, version, owner FROM ({values}) AS wanted \
          LEFT JOIN runner_executions ON id = column1 WHERE version IS NULL OR version <> column2"
     );
-    let query = sqlx::query(AssertSqlSafe(statement)).persistent(is_usual(ids.len()));
+    let query = sqlx::query(AssertSqlSafe(statement)).persistent(is_worth_caching(ids.len()));
     let query = ids.iter().fold(query, |query, id| {
         let known = found.get(*id).and_then(|it| it.as_ref().ok());
         // The version of a stored execution is 1 or more.

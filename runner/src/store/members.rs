@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use dcp_database::{Database, ROWS, Transaction, is_usual, signed, wanted_values};
+use dcp_database::{Database, MAX_ROWS, Transaction, is_worth_caching, parameter_table, signed};
 use sqlx::AssertSqlSafe;
 
 use super::json;
@@ -45,7 +45,7 @@ pub(super) async fn all(database: &Database) -> Result<Vec<(String, u64)>> {
 pub(super) async fn among(transaction: &mut Transaction, runners: BTreeSet<&str>) -> Result<HashSet<String>> {
     let query = format!(
         "SELECT id FROM {} JOIN runner_runners ON id = column1 ORDER BY id{}",
-        wanted_values(1, runners.len()),
+        parameter_table(1, runners.len()),
         transaction.database().key_share("runner_runners")
     );
     let query = sqlx::query(AssertSqlSafe(query)).persistent(runners.len() == 1);
@@ -98,7 +98,7 @@ async fn own(transaction: &mut Transaction, before: &str, now: &str) -> Result<u
 pub(super) async fn tell(database: &Database, owner: &str, all: &[(Id, Option<Progress>)]) -> Result<()> {
     let mut transaction = database.write().await?;
     let of: Vec<(&str, String)> = all.iter().map(|(id, it)| (id.as_str(), json(it))).collect();
-    for some in of.chunks(ROWS) {
+    for some in of.chunks(MAX_ROWS) {
         let statement = format!(
             "INSERT INTO runner_progress (id, progress) SELECT new.column1, new.column2 FROM ({}) AS new \
              JOIN runner_executions ON runner_executions.id = new.column1 \
@@ -106,7 +106,7 @@ pub(super) async fn tell(database: &Database, owner: &str, all: &[(Id, Option<Pr
              ON CONFLICT (id) DO UPDATE SET progress = excluded.progress",
             database.values(some.len(), &["TEXT", "TEXT", "TEXT"])
         );
-        let query = sqlx::query(AssertSqlSafe(statement)).persistent(is_usual(some.len()));
+        let query = sqlx::query(AssertSqlSafe(statement)).persistent(is_worth_caching(some.len()));
         let query = some
             .iter()
             .fold(query, |query, (id, progress)| query.bind(*id).bind(progress.as_str()).bind(owner));

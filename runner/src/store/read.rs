@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt::Write as _;
 
-use dcp_database::{Database, Transaction, wanted_values};
+use dcp_database::{Database, Transaction, parameter_table};
 use dcp_model::primitive::Fingerprint;
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -143,7 +143,7 @@ pub(super) async fn tokens(
 ) -> Result<HashMap<String, Record>> {
     let query = format!(
         "SELECT token, {COLUMNS} FROM {} JOIN runner_executions ON token = column1",
-        wanted_values(1, tokens.len())
+        parameter_table(1, tokens.len())
     );
     let rows = transaction.rows(each(&query, tokens)).await?;
     let database = transaction.database();
@@ -153,7 +153,7 @@ pub(super) async fn tokens(
 
 /// Returns the live executions that hold keys.
 pub(super) async fn held(transaction: &mut Transaction, keys: &[&str]) -> Result<HashMap<String, Id>> {
-    let wanted = wanted_values(1, keys.len());
+    let wanted = parameter_table(1, keys.len());
     let query = format!(
         "SELECT exclusive, id FROM {wanted} JOIN runner_executions ON exclusive = column1 AND ended IS NULL"
     );
@@ -163,7 +163,7 @@ pub(super) async fn held(transaction: &mut Transaction, keys: &[&str]) -> Result
 }
 
 pub(super) async fn fences(transaction: &mut Transaction, leases: &[&str]) -> Result<HashMap<String, Lease>> {
-    let wanted = wanted_values(1, leases.len());
+    let wanted = parameter_table(1, leases.len());
     let query =
         format!("SELECT lease, epoch, created_by FROM {wanted} JOIN runner_fences ON lease = column1");
     let rows = transaction.rows(each(&query, leases)).await?;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use dcp_database::{Database, Held, Transaction, is_usual, signed};
+use dcp_database::{Database, DedicatedConnection, Transaction, is_worth_caching, signed};
 use dcp_model::primitive::Fingerprint;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -72,7 +72,7 @@ impl Save {
 }
 
 /// Writes all commands until all senders are gone.
-pub(super) async fn write_all(mut database: Held, mut inbox: mpsc::Receiver<Command>) {
+pub(super) async fn write_all(mut database: DedicatedConnection, mut inbox: mpsc::Receiver<Command>) {
     let (mut commands, mut jobs) = (Vec::new(), HashSet::new());
     while inbox.recv_many(&mut commands, BATCH).await > 0 {
         let batch = Batch::of(&mut commands);
@@ -172,7 +172,11 @@ impl Batch {
         }
     }
 
-    async fn write(&self, database: &mut Held, jobs: &mut HashSet<Fingerprint>) -> Result<Written> {
+    async fn write(
+        &self,
+        database: &mut DedicatedConnection,
+        jobs: &mut HashSet<Fingerprint>,
+    ) -> Result<Written> {
         self.define(database, jobs).await?;
         if let Some(written) = self.quickly(database).await? {
             return Ok(written);
@@ -186,7 +190,11 @@ impl Batch {
     }
 
     /// Stores the jobs that are missing. They stay stored even if the executions are rejected.
-    async fn define(&self, database: &mut Held, jobs: &mut HashSet<Fingerprint>) -> Result<()> {
+    async fn define(
+        &self,
+        database: &mut DedicatedConnection,
+        jobs: &mut HashSet<Fingerprint>,
+    ) -> Result<()> {
         let brought =
             self.entries.iter().map(|entry| (&entry.new.record.request.job, &**entry.new.job.text()));
         let unknown: BTreeMap<&Fingerprint, &str> = brought.filter(|(job, _)| !jobs.contains(*job)).collect();
@@ -195,7 +203,7 @@ impl Batch {
         }
         let values = database.database().values(unknown.len(), &["", ""]);
         let statement = format!("INSERT INTO runner_jobs (job, body) {values} ON CONFLICT (job) DO NOTHING");
-        let query = sqlx::query(AssertSqlSafe(statement)).persistent(is_usual(unknown.len()));
+        let query = sqlx::query(AssertSqlSafe(statement)).persistent(is_worth_caching(unknown.len()));
         let query = unknown.iter().fold(query, |query, (job, body)| query.bind(job.as_str()).bind(*body));
         database.execute(query).await?;
         if jobs.len() + unknown.len() > JOBS {
@@ -207,7 +215,7 @@ impl Batch {
 
     /// Writes without reading first, because nearly all submits are new. Returns none if one was not; other executions
     /// of the batch may be stored then, and `carefully` finds them.
-    async fn quickly(&self, database: &mut Held) -> Result<Option<Written>> {
+    async fn quickly(&self, database: &mut DedicatedConnection) -> Result<Option<Written>> {
         if self.entries.iter().any(|entry| entry.new.record.request.fence.is_some()) {
             return Ok(None);
         }
@@ -238,7 +246,7 @@ impl Batch {
     }
 
     /// Reads first, then writes. Returns none if somebody else wrote a row in between; the batch is then retried.
-    async fn carefully(&self, database: &mut Held) -> Result<Option<Written>> {
+    async fn carefully(&self, database: &mut DedicatedConnection) -> Result<Option<Written>> {
         let mut transaction = database.write_after_reading().await?;
         let mut known = self.known(&mut transaction).await?;
         let before = known.fences.clone();
@@ -316,7 +324,7 @@ fn insertion<'q>(database: &Database, entries: &[&'q Entry]) -> Query<'q, Any, A
          new.column8, new.column9, new.column10, new.column11, new.column12, new.column13 FROM ({values}) AS new \
          JOIN runner_runners ON runner_runners.id = new.column8 WHERE 1 = 1{lock} ON CONFLICT DO NOTHING"
     );
-    let query = sqlx::query(AssertSqlSafe(statement)).persistent(is_usual(entries.len()));
+    let query = sqlx::query(AssertSqlSafe(statement)).persistent(is_worth_caching(entries.len()));
     entries.iter().fold(query, |query, Entry { new, request, state }| {
         let (record, asked) = (&new.record, &new.record.request);
         let query = query.bind(record.id().as_str()).bind(asked.token.as_str());
@@ -347,7 +355,7 @@ fn update<'q>(database: &Database, saves: &'q [Save]) -> (Query<'q, Any, AnyArgu
          measured = coalesce(save.column7, measured) FROM ({values}) AS save \
          WHERE id = save.column1 AND version = save.column2 RETURNING id"
     );
-    let query = sqlx::query(AssertSqlSafe(statement)).persistent(is_usual(ids.len()));
+    let query = sqlx::query(AssertSqlSafe(statement)).persistent(is_worth_caching(ids.len()));
     let of = saves.iter().zip(&in_it).filter(|(_, is)| **is);
     let query = of.fold(query, |query, (save, _)| {
         let query = query.bind(save.id.as_str()).bind(signed(save.version));

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use dcp_server::status::refusal_with;
+use dcp_server::status::error_status_with_metadata;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
 
@@ -44,7 +44,7 @@ pub(crate) fn of(error: &Error) -> Status {
         Error::Unavailable(_) => (Code::Unavailable, "UNAVAILABLE"),
         Error::Corrupt(_) => (Code::DataLoss, "CORRUPT"),
     };
-    refusal_with(code, DOMAIN, reason, error.to_string(), metadata)
+    error_status_with_metadata(code, DOMAIN, reason, error.to_string(), metadata)
 }
 
 /// Returns the error of a Runner; none if the status comes from something else.

@@ -6,16 +6,18 @@ use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::{Request, Status};
 
-use super::Fault;
+use super::CallError;
 
 /// Adds the token, if there is one, to every call.
 #[derive(Clone)]
 pub struct Bearer(Option<MetadataValue<Ascii>>);
 
 impl Bearer {
-    pub(super) fn new(token: &str) -> Result<Self, Fault> {
+    pub(super) fn new(token: &str) -> Result<Self, CallError> {
         let unusable = |_| {
-            Fault::Denied("the token has characters that no token has: give it without a line end".to_owned())
+            CallError::Denied(
+                "the token has characters that no token has: give it without a line end".to_owned(),
+            )
         };
         if token.is_empty() {
             return Ok(Self(None));

@@ -12,10 +12,12 @@ use tokio::time::timeout;
 use tonic::Code;
 use tonic_types::StatusExt as _;
 
-use crate::harness::{LONG, Server, TOKEN, answer, ask, bearer, call, certificate, ended, send};
+use crate::harness::{
+    LONG, Server, TOKEN, bearer, call, certificate, ended, read_response, send, send_and_read,
+};
 
 #[tokio::test]
-async fn grpc_and_rest_share_a_port_and_who_may_come_in() {
+async fn grpc_and_rest_share_port_tokens_and_log() {
     let server = Server::start(|_| {}).await;
     let refused = server.get("/who?token=secret", "").await;
     assert!(
@@ -25,132 +27,133 @@ async fn grpc_and_rest_share_a_port_and_who_may_come_in() {
     let error: serde_json::Value = serde_json::from_str(refused.split_once("\r\n\r\n").unwrap().1).unwrap();
     assert_eq!(error["error"]["status"], "UNAUTHENTICATED");
     assert_eq!(error["error"]["reason"], "UNAUTHENTICATED");
-    assert_eq!(server.told().await, "http|GET /who|||401");
+    assert_eq!(server.next_logged_call().await, "http|GET /who|||401");
     let wrong = server.get("/who", "authorization: Bearer 0123456789abcdef-wrong\r\n").await;
     assert!(wrong.starts_with("HTTP/1.1 401 ") && !wrong.contains("wrong"), "{wrong}");
-    assert_eq!(server.told().await, "http|GET /who|||401");
+    assert_eq!(server.next_logged_call().await, "http|GET /who|||401");
     let answer = server.get("/who", &bearer()).await;
     assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("ada"), "{answer}");
-    assert_eq!(server.told().await, "http|GET /who|ada|who|200");
+    assert_eq!(server.next_logged_call().await, "http|GET /who|ada|who|200");
     assert!(server.get("/nowhere", &bearer()).await.starts_with("HTTP/1.1 404 "));
-    assert_eq!(server.told().await, "http|GET /nowhere|ada||404");
+    assert_eq!(server.next_logged_call().await, "http|GET /nowhere|ada||404");
 
     let status = server.grpc("Say", None).await.unwrap_err();
     assert_eq!(status.code(), Code::Unauthenticated);
     let info = status.get_details_error_info().unwrap();
     assert_eq!((info.domain.as_str(), info.reason.as_str()), ("test.v1", "UNAUTHENTICATED"));
-    assert_eq!(server.told().await, "test.v1.Echo|Say|||Unauthenticated");
+    assert_eq!(server.next_logged_call().await, "test.v1.Echo|Say|||Unauthenticated");
     server.grpc("Say", Some(TOKEN)).await.unwrap();
-    assert_eq!(server.told().await, "test.v1.Echo|Say|ada|of ada|Ok");
+    assert_eq!(server.next_logged_call().await, "test.v1.Echo|Say|ada|of ada|Ok");
     let nobody = call(server.address, "/other.v1.Other/Say", Some(TOKEN)).await.unwrap_err();
     assert_eq!(nobody.code(), Code::Unimplemented);
-    assert_eq!(server.told().await, "unknown|Say|ada||Unimplemented");
-    server.healthy().await;
+    assert_eq!(server.next_logged_call().await, "unknown|Say|ada||Unimplemented");
+    server.assert_healthy().await;
 }
 
 #[tokio::test]
-async fn where_there_is_no_room_it_is_said_and_health_goes_on() {
+async fn calls_beyond_the_limit_are_rejected_and_health_still_answers() {
     let server = Server::start(|options| options.limits.calls = 1).await;
     let mut first = server.connect().await;
     send(&mut first, "/slow", &bearer()).await;
-    server.full().await;
+    server.wait_until_full().await;
     let status = server.grpc("Say", Some(TOKEN)).await.unwrap_err();
     assert_eq!(status.code(), Code::Unavailable);
-    server.healthy().await;
+    server.assert_healthy().await;
     server.gate.add_permits(1);
-    assert!(answer(&mut first).await.ends_with("done"));
+    assert!(read_response(&mut first).await.ends_with("done"));
     server.grpc("Say", Some(TOKEN)).await.unwrap();
 }
 
 #[tokio::test]
-async fn what_lasts_has_a_room_of_its_own() {
-    let server = Server::start(|options| (options.limits.calls, options.limits.lasting) = (1, 2)).await;
-    let mut lasting = Vec::new();
+async fn streaming_calls_have_their_own_limit() {
+    let server =
+        Server::start(|options| (options.limits.calls, options.limits.streaming_calls) = (1, 2)).await;
+    let mut streams = Vec::new();
     for _ in 0..2 {
         let mut stream = server.connect().await;
         send(&mut stream, "/follow", &bearer()).await;
-        lasting.push(stream);
+        streams.push(stream);
     }
     let full = async { while !server.get("/peek", &bearer()).await.starts_with("HTTP/1.1 503 ") {} };
     timeout(LONG, full).await.expect("there is no room for more");
     // Other calls have their own permits, and the other way round.
     assert!(server.get("/who", &bearer()).await.ends_with("ada"));
     server.gate.add_permits(2);
-    for stream in &mut lasting {
-        assert!(answer(stream).await.ends_with("done"));
+    for stream in &mut streams {
+        assert!(read_response(stream).await.ends_with("done"));
     }
     let mut slow = server.connect().await;
     send(&mut slow, "/slow", &bearer()).await;
-    server.full().await;
+    server.wait_until_full().await;
     let mut follows = server.connect().await;
     send(&mut follows, "/follow", &bearer()).await;
     server.gate.add_permits(2);
-    assert!(answer(&mut follows).await.ends_with("done"));
-    assert!(answer(&mut slow).await.ends_with("done"));
+    assert!(read_response(&mut follows).await.ends_with("done"));
+    assert!(read_response(&mut slow).await.ends_with("done"));
 }
 
 #[tokio::test]
-async fn a_call_that_takes_too_long_is_ended_and_told_of() {
-    let server = Server::start(|options| options.limits.time = Duration::from_millis(100)).await;
+async fn slow_call_is_ended_and_logged() {
+    let server = Server::start(|options| options.limits.call_timeout = Duration::from_millis(100)).await;
     let late = server.get("/slow", &bearer()).await;
     assert!(late.starts_with("HTTP/1.1 504 ") && late.contains("TOO_LATE"), "{late}");
-    assert_eq!(server.told().await, "http|GET /slow|ada||504");
+    assert_eq!(server.next_logged_call().await, "http|GET /slow|ada||504");
     let status = server.grpc("Slow", Some(TOKEN)).await.unwrap_err();
     assert_eq!(status.get_details_error_info().map(|info| info.reason), Some("TOO_LATE".to_owned()));
-    assert_eq!(server.told().await, "test.v1.Echo|Slow|ada|of ada|DeadlineExceeded");
+    assert_eq!(server.next_logged_call().await, "test.v1.Echo|Slow|ada|of ada|DeadlineExceeded");
 }
 
 #[tokio::test]
-async fn who_goes_away_is_in_the_log_as_gone() {
+async fn disconnected_caller_is_logged_as_cancelled() {
     let server = Server::start(|_| {}).await;
     let mut stream = server.connect().await;
     send(&mut stream, "/slow", &bearer()).await;
     drop(stream);
-    assert_eq!(server.told().await, "http|GET /slow|ada||Cancelled");
+    assert_eq!(server.next_logged_call().await, "http|GET /slow|ada||Cancelled");
     assert!(server.get("/some", &bearer()).await.starts_with("HTTP/1.1 200 "));
-    assert_eq!(server.told().await, "http|GET /some|ada||200");
+    assert_eq!(server.next_logged_call().await, "http|GET /some|ada||200");
     let mut stream = server.connect().await;
-    assert!(ask(&mut stream, "/endless", &bearer()).await.starts_with("HTTP/1.1 200 "));
+    assert!(send_and_read(&mut stream, "/endless", &bearer()).await.starts_with("HTTP/1.1 200 "));
     drop(stream);
-    assert_eq!(server.told().await, "http|GET /endless|ada||Cancelled");
+    assert_eq!(server.next_logged_call().await, "http|GET /endless|ada||Cancelled");
 }
 
 #[tokio::test]
-async fn what_is_under_way_ends_before_the_server_and_not_for_ever() {
+async fn shutdown_waits_for_running_calls_up_to_the_grace_period() {
     // Only the stop ends a connection here.
     let mut server = Server::start(|options| {
         options.limits.calls = 1;
-        options.limits.head = LONG * 10;
-        options.limits.grace = LONG * 10;
+        options.limits.head_timeout = LONG * 10;
+        options.limits.shutdown_grace = LONG * 10;
     })
     .await;
     let mut stream = server.connect().await;
     send(&mut stream, "/slow", &bearer()).await;
-    server.full().await;
+    server.wait_until_full().await;
     let mut idle = server.connect().await;
-    assert!(ask(&mut idle, "/nowhere", "").await.starts_with("HTTP/1.1 401 "));
+    assert!(send_and_read(&mut idle, "/nowhere", "").await.starts_with("HTTP/1.1 401 "));
     drop(server.stop.take());
     let refused = async { while TcpStream::connect(server.address).await.is_ok() {} };
     timeout(LONG, refused).await.expect("nobody comes in any more");
     server.gate.add_permits(1);
-    assert!(answer(&mut stream).await.ends_with("done"));
+    assert!(read_response(&mut stream).await.ends_with("done"));
     timeout(LONG, server.ended).await.expect("it ends").unwrap().unwrap();
 
     let mut server = Server::start(|options| {
         options.limits.calls = 1;
-        options.limits.grace = Duration::from_millis(100);
+        options.limits.shutdown_grace = Duration::from_millis(100);
     })
     .await;
     let mut stream = server.connect().await;
     send(&mut stream, "/slow", &bearer()).await;
-    server.full().await;
+    server.wait_until_full().await;
     drop(server.stop.take());
     timeout(LONG, server.ended).await.expect("it ends").unwrap().unwrap();
     ended(&mut stream).await;
 }
 
 #[tokio::test]
-async fn with_tls_there_is_http_1_for_those_who_speak_nothing_else() {
+async fn http_1_works_over_tls() {
     let (tls, certificate) = certificate();
     let server = Server::start(|options| options.tls = Some(tls)).await;
     let mut roots = rustls::RootCertStore::empty();
@@ -162,28 +165,29 @@ async fn with_tls_there_is_http_1_for_those_who_speak_nothing_else() {
     let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
     let name = rustls::pki_types::ServerName::try_from("localhost").unwrap();
     let mut stream = connector.connect(name, server.connect().await).await.unwrap();
-    assert!(ask(&mut stream, "/who", &bearer()).await.ends_with("ada"));
+    assert!(send_and_read(&mut stream, "/who", &bearer()).await.ends_with("ada"));
 }
 
 #[tokio::test]
-async fn a_certificate_that_cannot_be_used_is_not_repeated() {
+async fn unusable_certificate_is_rejected_without_quoting_it() {
     let (good, _) = certificate();
     let (other, _) = certificate();
-    for (certificate, key, said) in [
+    for (certificate, key, expected) in [
         (b"secret".to_vec(), good.key.clone(), "no certificate"),
         (good.certificate.clone(), b"secret".to_vec(), "no key"),
         (good.certificate.clone(), other.key.clone(), "belong together"),
     ] {
         let server = Server::start(|options| options.tls = Some(Tls { certificate, key })).await;
         let error = server.ended.await.unwrap().unwrap_err().to_string();
-        assert!(error.contains(said) && !error.contains("secret"), "{error}");
+        assert!(error.contains(expected) && !error.contains("secret"), "{error}");
     }
 }
 
 #[test]
-fn whatever_is_sent_the_server_goes_on() {
+fn server_survives_arbitrary_bytes() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let server = runtime.block_on(Server::start(|options| options.limits.head = Duration::from_millis(200)));
+    let server =
+        runtime.block_on(Server::start(|options| options.limits.head_timeout = Duration::from_millis(200)));
     let begins = prop::sample::select(vec![
         &b""[..],
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",

@@ -10,30 +10,32 @@ use tonic::transport::Channel;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_client::HealthClient;
 
-use crate::harness::{LONG, Server, TOKEN, answer, ask, bearer, call_by, certificate, channel, ended, send};
+use crate::harness::{
+    LONG, Server, TOKEN, bearer, call_over, certificate, channel, ended, read_response, send, send_and_read,
+};
 
 #[tokio::test]
 async fn connections_beyond_the_limit_wait() {
     let server = Arc::new(Server::start(|options| options.limits.connections = 1).await);
     let mut first = server.connect().await;
-    assert!(ask(&mut first, "/who", &bearer()).await.ends_with("ada"));
+    assert!(send_and_read(&mut first, "/who", &bearer()).await.ends_with("ada"));
     let second = tokio::spawn({
         let server = Arc::clone(&server);
         async move { server.get("/second", &bearer()).await }
     });
     for _ in 0..50 {
-        assert!(ask(&mut first, "/who", &bearer()).await.ends_with("ada"));
+        assert!(send_and_read(&mut first, "/who", &bearer()).await.ends_with("ada"));
     }
     for _ in 0..51 {
-        assert_eq!(server.told().await, "http|GET /who|ada|who|200");
+        assert_eq!(server.next_logged_call().await, "http|GET /who|ada|who|200");
     }
     drop(first);
     assert!(second.await.unwrap().starts_with("HTTP/1.1 404 "));
 }
 
 #[tokio::test]
-async fn a_connection_that_asks_nothing_is_ended() {
-    let server = Server::start(|options| options.limits.head = Duration::from_millis(300)).await;
+async fn a_connection_without_a_call_is_closed() {
+    let server = Server::start(|options| options.limits.head_timeout = Duration::from_millis(300)).await;
     let mut working = server.connect().await;
     send(&mut working, "/slow", &bearer()).await;
     for begin in ["", "PRI * HTT", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "GET /who HTTP/1.1\r\nhost: loc"] {
@@ -43,12 +45,12 @@ async fn a_connection_that_asks_nothing_is_ended() {
     }
     // The connection with a call stays open.
     server.gate.add_permits(1);
-    assert!(answer(&mut working).await.ends_with("done"));
+    assert!(read_response(&mut working).await.ends_with("done"));
     ended(&mut working).await;
 
     let (tls, _) = certificate();
     let server = Server::start(|options| {
-        options.limits.head = Duration::from_millis(300);
+        options.limits.head_timeout = Duration::from_millis(300);
         options.tls = Some(tls);
     });
     ended(&mut server.await.connect().await).await;
@@ -58,13 +60,13 @@ async fn a_connection_that_asks_nothing_is_ended() {
 async fn connections_with_rejected_calls_only_are_closed() {
     let server = Server::start(|options| {
         options.limits.connections = 4;
-        options.limits.head = Duration::from_millis(500);
+        options.limits.head_timeout = Duration::from_millis(500);
     })
     .await;
     let mut held = Vec::new();
     for _ in 0..4 {
         let channel = channel(server.address).await;
-        assert_eq!(call_by(&channel, "Say", None).await.unwrap_err().code(), Code::Unauthenticated);
+        assert_eq!(call_over(&channel, "Say", None).await.unwrap_err().code(), Code::Unauthenticated);
         held.push(channel);
     }
     // This call gets a connection once one of them is closed.
@@ -77,19 +79,19 @@ async fn an_idle_connection_is_closed_and_one_with_a_call_under_way_is_not() {
     let server = Arc::new(
         Server::start(|options| {
             options.limits.connections = 2;
-            options.limits.head = Duration::from_millis(500);
-            options.limits.idle = Duration::from_millis(50);
+            options.limits.head_timeout = Duration::from_millis(500);
+            options.limits.idle_timeout = Duration::from_millis(50);
         })
         .await,
     );
     let working = channel(server.address).await;
-    let slow = tokio::spawn(async move { call_by(&working, "Slow", Some(TOKEN)).await });
+    let slow = tokio::spawn(async move { call_over(&working, "Slow", Some(TOKEN)).await });
     // Each connection is idle after its call, so it makes way for the next one, while the slow call continues.
     let mut held = Vec::new();
     for _ in 0..4 {
         let idle = timeout(LONG, async {
             let channel = channel(server.address).await;
-            call_by(&channel, "Say", Some(TOKEN)).await.unwrap();
+            call_over(&channel, "Say", Some(TOKEN)).await.unwrap();
             channel
         });
         held.push(idle.await.expect("the idle one before is closed"));
@@ -101,7 +103,7 @@ async fn an_idle_connection_is_closed_and_one_with_a_call_under_way_is_not() {
 
 #[tokio::test]
 async fn streams_without_a_token_are_limited() {
-    let server = Server::start(|options| options.limits.open_streams = 6).await;
+    let server = Server::start(|options| options.limits.public_streams = 6).await;
     let watch = |channel: &Channel| {
         let mut health = HealthClient::new(channel.clone());
         async move { health.watch(HealthCheckRequest::default()).await.map(tonic::Response::into_inner) }
@@ -114,7 +116,7 @@ async fn streams_without_a_token_are_limited() {
         }
         assert_eq!(watch(channel).await.unwrap_err().code(), Code::ResourceExhausted);
     }
-    server.healthy().await;
+    server.assert_healthy().await;
     drop(streams);
     let again = async { while watch(&two).await.is_err() {} };
     timeout(LONG, again).await.expect("streams that have ended make room");
@@ -130,12 +132,12 @@ async fn connections_of_one_peer_beyond_its_share_are_closed() {
     let mut held = Vec::new();
     for _ in 0..7 {
         let mut stream = server.connect().await;
-        assert!(ask(&mut stream, "/who", &bearer()).await.ends_with("ada"));
+        assert!(send_and_read(&mut stream, "/who", &bearer()).await.ends_with("ada"));
         held.push(stream);
     }
     ended(&mut server.connect().await).await;
     for stream in &mut held {
-        assert!(ask(stream, "/who", &bearer()).await.ends_with("ada"));
+        assert!(send_and_read(stream, "/who", &bearer()).await.ends_with("ada"));
     }
     held.pop();
     let again = async { while !server.get("/who", &bearer()).await.ends_with("ada") {} };

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use axum::extract::{Extension, State};
 use axum::routing::get;
-use dcp_server::{Call, Caller, Error, Log, Noted, Options, Services, Tls, Token, Tokens, serve};
+use dcp_server::{Call, CallNotes, Caller, Error, Log, Options, Services, Tls, Token, Tokens, serve};
 use futures_util::stream::{self, StreamExt as _};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -70,7 +70,7 @@ impl UnaryService<()> for Unary {
         let (gate, slow) = (Arc::clone(&self.gate), self.slow);
         Box::pin(async move {
             let Caller(name) = request.extensions().get::<Caller>().expect("somebody calls").clone();
-            request.extensions().get::<Noted>().expect("there is a log").subject(format!("of {name}"));
+            request.extensions().get::<CallNotes>().expect("there is a log").subject(format!("of {name}"));
             if slow {
                 gate.acquire().await.expect("it is never closed").forget();
             }
@@ -80,8 +80,8 @@ impl UnaryService<()> for Unary {
 }
 
 pub(crate) fn router(gate: Arc<Semaphore>) -> axum::Router {
-    let who = |Extension(Caller(name)): Extension<Caller>, Extension(noted): Extension<Noted>| async move {
-        noted.subject("who");
+    let who = |Extension(Caller(name)): Extension<Caller>, Extension(notes): Extension<CallNotes>| async move {
+        notes.subject("who");
         name
     };
     let slow = |State(gate): State<Arc<Semaphore>>| async move {
@@ -140,7 +140,7 @@ impl Server {
 
     /// Returns an HTTP/1 response, over a connection of its own.
     pub(crate) async fn get(&self, path: &str, headers: &str) -> String {
-        ask(&mut self.connect().await, path, headers).await
+        send_and_read(&mut self.connect().await, path, headers).await
     }
 
     pub(crate) async fn grpc(&self, method: &str, token: Option<&str>) -> Result<(), Status> {
@@ -149,12 +149,12 @@ impl Server {
     }
 
     /// Waits until a call takes the last permit; until then, other calls may succeed.
-    pub(crate) async fn full(&self) {
+    pub(crate) async fn wait_until_full(&self) {
         let full = async { while !self.get("/who", &bearer()).await.starts_with("HTTP/1.1 503 ") {} };
         timeout(LONG, full).await.expect("there is no room");
     }
 
-    pub(crate) async fn healthy(&self) {
+    pub(crate) async fn assert_healthy(&self) {
         let endpoint = tonic::transport::Endpoint::new(format!("http://{}", self.address)).expect("it works");
         let mut health = HealthClient::new(endpoint.connect().await.expect("it works"));
         let request = HealthCheckRequest { service: "test.v1.Echo".to_owned() };
@@ -162,11 +162,11 @@ impl Server {
     }
 
     /// Returns the next call that ended: service, method, by, subject, code.
-    pub(crate) async fn told(&self) -> String {
+    pub(crate) async fn next_logged_call(&self) -> String {
         let mut calls = self.calls.lock().await;
         let call = timeout(LONG, calls.recv()).await.expect("a call ends").expect("the log is there");
-        let Call { service, method, by, subject, code, good, .. } = call;
-        assert_eq!(good, matches!(code.as_str(), "Ok" | "200" | "303"), "{code}");
+        let Call { service, method, by, subject, code, is_success, .. } = call;
+        assert_eq!(is_success, matches!(code.as_str(), "Ok" | "200" | "303"), "{code}");
         let (by, subject) = (by.unwrap_or_default(), subject.unwrap_or_default());
         format!("{service}|{method}|{by}|{subject}|{code}")
     }
@@ -177,7 +177,7 @@ pub(crate) fn services(gate: &Arc<Semaphore>) -> Services {
     Services::new(descriptors)
         .with(Echo(Arc::clone(gate)))
         .rest(router(Arc::clone(gate)))
-        .lasting(&["/follow", "/peek"])
+        .streaming(&["/follow", "/peek"])
 }
 
 pub(crate) async fn call(address: SocketAddr, path: &str, token: Option<&str>) -> Result<(), Status> {
@@ -205,16 +205,16 @@ pub(crate) async fn send(stream: &mut (impl AsyncWrite + Unpin), path: &str, hea
 }
 
 /// Sends a request and reads the response: its head, and as much of the body as its length says.
-pub(crate) async fn ask(
+pub(crate) async fn send_and_read(
     stream: &mut (impl AsyncRead + AsyncWrite + Unpin),
     path: &str,
     headers: &str,
 ) -> String {
     send(stream, path, headers).await;
-    answer(stream).await
+    read_response(stream).await
 }
 
-pub(crate) async fn answer(stream: &mut (impl AsyncRead + Unpin)) -> String {
+pub(crate) async fn read_response(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut text = String::new();
     let reading = async {
         loop {
@@ -254,7 +254,7 @@ pub(crate) async fn channel(address: SocketAddr) -> Channel {
     Channel::from_shared(format!("http://{address}")).expect("it works").connect().await.expect("it works")
 }
 
-pub(crate) async fn call_by(channel: &Channel, method: &str, token: Option<&str>) -> Result<(), Status> {
+pub(crate) async fn call_over(channel: &Channel, method: &str, token: Option<&str>) -> Result<(), Status> {
     let mut client = tonic::client::Grpc::new(channel.clone());
     client.ready().await.expect("it works");
     let mut request = tonic::Request::new(());

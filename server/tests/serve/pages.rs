@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use dcp_server::{Access, Login, Token, Tokens};
 use tokio::io::AsyncWriteExt as _;
 
-use crate::harness::{LONG, Server, TOKEN, answer, ask, bearer};
+use crate::harness::{LONG, Server, TOKEN, bearer, read_response, send_and_read};
 
 /// Starts a server whose database can become unavailable, and returns the code of its login.
 async fn start() -> (Server, Arc<AtomicBool>, String) {
@@ -27,7 +27,7 @@ async fn start() -> (Server, Arc<AtomicBool>, String) {
 }
 
 #[tokio::test]
-async fn public_pages_tell_the_state_and_nothing_else() {
+async fn public_pages_show_only_the_state() {
     let (server, database, _) = start().await;
     let page = server.get("/", "").await;
     assert!(page.starts_with("HTTP/1.1 200 ") && page.contains("data control plane for Spark"), "{page}");
@@ -42,16 +42,16 @@ async fn public_pages_tell_the_state_and_nothing_else() {
     assert!(server.get("/readyz", "").await.ends_with("ready\n"));
     database.store(false, Ordering::SeqCst);
     // The result is cached for a moment.
-    let away = async {
+    let unavailable = async {
         loop {
-            let told = server.get("/readyz", "").await;
-            if told.starts_with("HTTP/1.1 503 ") {
-                return told;
+            let response = server.get("/readyz", "").await;
+            if response.starts_with("HTTP/1.1 503 ") {
+                return response;
             }
         }
     };
-    let told = tokio::time::timeout(LONG, away).await.expect("it is noticed");
-    assert!(told.ends_with("not ready: the database does not answer\n"), "{told}");
+    let response = tokio::time::timeout(LONG, unavailable).await.expect("it is noticed");
+    assert!(response.ends_with("not ready: the database does not answer\n"), "{response}");
     assert!(server.get("/", "").await.contains("State: not ready: the database does not answer."));
     assert!(server.get("/healthz", "").await.starts_with("HTTP/1.1 200 "));
     for closed in ["/healthz/", "/who", "/login"] {
@@ -69,7 +69,7 @@ async fn a_browser_signs_in_by_a_link_that_works_once() {
     let mut stream = server.connect().await;
     let request = format!("GET {link} HTTP/1.1\r\nhost: evil.example\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
-    assert!(answer(&mut stream).await.starts_with("HTTP/1.1 403 "));
+    assert!(read_response(&mut stream).await.starts_with("HTTP/1.1 403 "));
     let signed = server.get(&link, "").await;
     assert!(signed.starts_with("HTTP/1.1 303 ") && signed.contains("location: /\r\n"), "{signed}");
     let cookie =
@@ -87,16 +87,16 @@ async fn a_browser_signs_in_by_a_link_that_works_once() {
         format!("POST /who HTTP/1.1\r\nhost: localhost\r\n{cookie}{origin}content-length: 0\r\n\r\n")
     };
     stream.write_all(post("").as_bytes()).await.unwrap();
-    assert!(answer(&mut stream).await.starts_with("HTTP/1.1 401 "));
+    assert!(read_response(&mut stream).await.starts_with("HTTP/1.1 401 "));
     let mut stream = server.connect().await;
     stream.write_all(post("origin: http://localhost\r\n").as_bytes()).await.unwrap();
-    assert!(answer(&mut stream).await.starts_with("HTTP/1.1 405 "), "the router has the say");
+    assert!(read_response(&mut stream).await.starts_with("HTTP/1.1 405 "), "the router has the say");
     // The code is in no log entry.
-    let mut told = Vec::new();
+    let mut logged = Vec::new();
     for _ in 0..8 {
-        told.push(server.told().await);
+        logged.push(server.next_logged_call().await);
     }
-    assert!(told.iter().all(|line| !line.contains(&code)), "{told:?}");
-    assert!(told.contains(&"http|GET /login|||303".to_owned()), "{told:?}");
-    assert!(ask(&mut server.connect().await, "/who", &bearer()).await.ends_with("ci"));
+    assert!(logged.iter().all(|line| !line.contains(&code)), "{logged:?}");
+    assert!(logged.contains(&"http|GET /login|||303".to_owned()), "{logged:?}");
+    assert!(send_and_read(&mut server.connect().await, "/who", &bearer()).await.ends_with("ci"));
 }

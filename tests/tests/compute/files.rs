@@ -185,7 +185,7 @@ async fn files_of_an_application_are_for_their_owner_alone() {
          chmod 0660 $events/eventlog_v2_a/events_1_a; mkdir runs/results; echo row > runs/results/part; echo done",
     );
     let local = machine.local(SUPERVISOR);
-    local.place().expect("it has one");
+    local.location_id().expect("it has one");
     local.create(&application("a-1")).await.expect("it starts");
     assert!(end(&local, &name("a-1")).await.succeeded);
     local.delete(&name("a-2"), Duration::ZERO).await.expect("it can be asked");

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use dcp_gateway::local::Local;
 use dcp_model::manifest;
 use dcp_model::primitive::{Address, Fingerprint, Kind, Primitive};
-use dcp_reconciler::apply::{Target, Who, apply};
-use dcp_reconciler::plan::{Concern, Context, compare};
+use dcp_reconciler::apply::{CommitMetadata, Target, apply};
+use dcp_reconciler::plan::{Context, Inclusion, compare};
 use dcp_reconciler::publish::DagFolder;
 use dcp_reconciler::reconcile::store::{Key, Store};
 use dcp_reconciler::reconcile::{JobState, LocalJobs, Reconciler};
@@ -185,15 +185,15 @@ impl House {
         let manifests = streams.iter().map(|stream| stream.manifest(&self.machine.path("")));
         let desired: Vec<Primitive> = manifests.flat_map(|it| primitives(&it)).collect();
         let state = self.registry.state(&self.scope).await.expect("it is there");
-        let context = Context { scope: self.scope.clone(), commit: None, place: &|_, _, _| None };
-        let comparison = compare(&desired, &state, |_, _| Concern::Compared);
-        let wanted = comparison.wanted();
+        let context = Context { scope: self.scope.clone(), commit: None, locate: &|_, _, _| None };
+        let comparison = compare(&desired, &state, |_, _| Inclusion::Compared);
+        let wanted = comparison.needed_bodies();
         let texts = self.registry.bodies(&self.scope, &wanted).await.expect("they are there");
         let bodies = wanted.into_iter().zip(texts).collect();
         let plan = comparison.plan(&bodies, &context).expect("it can be read");
         let target = Target { registry: &self.registry, dags: &self.dags, scope: &self.scope };
         let id = format!("{:032x}", rand::random::<u128>());
-        let who = Who { id, by: "tester".to_owned(), at: Timestamp::now() };
+        let who = CommitMetadata { id, by: "tester".to_owned(), at: Timestamp::now() };
         apply(target, &plan, &who, &mut |_| {}).await.expect("it is applied");
     }
 

@@ -123,7 +123,7 @@ const SHORT: Duration = Duration::from_millis(300);
 async fn taken(lease: &mut Lease) -> u64 {
     let deadline = Instant::now() + Duration::from_mins(1);
     loop {
-        if let Some(epoch) = lease.turn().await.unwrap() {
+        if let Some(epoch) = lease.renew_or_take().await.unwrap() {
             return epoch;
         }
         assert!(Instant::now() < deadline, "it was not taken");
@@ -133,15 +133,15 @@ async fn taken(lease: &mut Lease) -> u64 {
 
 pub(crate) async fn one_holds_a_lease(fresh: Fresh) {
     let (mut one, mut two) = (lease(&fresh.store, LONG), lease(&fresh.other, LONG));
-    assert_eq!((one.turn().await.unwrap(), two.turn().await.unwrap()), (Some(1), None));
+    assert_eq!((one.renew_or_take().await.unwrap(), two.renew_or_take().await.unwrap()), (Some(1), None));
     for _ in 0..5 {
-        assert_eq!((two.turn().await.unwrap(), one.turn().await.unwrap()), (None, Some(1)));
+        assert_eq!((two.renew_or_take().await.unwrap(), one.renew_or_take().await.unwrap()), (None, Some(1)));
     }
     let mut another = Lease::new(&fresh.other, "another", LONG, Timestamp::now);
-    assert_eq!(another.turn().await.unwrap(), Some(1), "each name is a lease of its own");
+    assert_eq!(another.renew_or_take().await.unwrap(), Some(1), "each name is a lease of its own");
     // A lease whose holder does not release it is free only after it has expired.
     let mut short = lease(&fresh.other, SHORT);
-    assert_eq!(short.turn().await.unwrap(), None);
+    assert_eq!(short.renew_or_take().await.unwrap(), None);
     drop(one);
     let begun = Instant::now();
     assert_eq!(taken(&mut short).await, 2);
@@ -150,18 +150,18 @@ pub(crate) async fn one_holds_a_lease(fresh: Fresh) {
 
 pub(crate) async fn a_lease_that_is_left_is_taken_at_once(fresh: Fresh) {
     let (mut one, mut two) = (lease(&fresh.store, LONG), lease(&fresh.other, LONG));
-    assert_eq!((one.turn().await.unwrap(), two.turn().await.unwrap()), (Some(1), None));
-    two.leave().await.unwrap();
-    assert_eq!(one.turn().await.unwrap(), Some(1), "who does not hold it can't leave it");
-    one.leave().await.unwrap();
-    assert_eq!((one.epoch(), two.turn().await.unwrap()), (None, Some(2)));
-    assert_eq!(one.turn().await.unwrap(), None);
+    assert_eq!((one.renew_or_take().await.unwrap(), two.renew_or_take().await.unwrap()), (Some(1), None));
+    two.release().await.unwrap();
+    assert_eq!(one.renew_or_take().await.unwrap(), Some(1), "who does not hold it can't leave it");
+    one.release().await.unwrap();
+    assert_eq!((one.epoch(), two.renew_or_take().await.unwrap()), (None, Some(2)));
+    assert_eq!(one.renew_or_take().await.unwrap(), None);
 }
 
 pub(crate) async fn a_holder_that_was_away_too_long_holds_it_no_more(fresh: Fresh) {
     let (mut one, mut two) = (lease(&fresh.store, SHORT), lease(&fresh.other, SHORT));
-    assert_eq!(one.turn().await.unwrap(), Some(1));
-    assert_eq!(two.turn().await.unwrap(), None);
+    assert_eq!(one.renew_or_take().await.unwrap(), Some(1));
+    assert_eq!(two.renew_or_take().await.unwrap(), None);
     // The holder notices that its lease has expired before another one takes it.
     let begun = Instant::now();
     while one.epoch().is_some() {
@@ -169,19 +169,19 @@ pub(crate) async fn a_holder_that_was_away_too_long_holds_it_no_more(fresh: Fres
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     assert_eq!(taken(&mut two).await, 2);
-    assert_eq!((one.turn().await.unwrap(), one.epoch()), (None, None));
+    assert_eq!((one.renew_or_take().await.unwrap(), one.epoch()), (None, None));
     // A holder whose lease expired, but was not taken, continues with the same epoch.
     let mut alone = Lease::new(&fresh.store, "alone", SHORT, Timestamp::now);
-    assert_eq!(alone.turn().await.unwrap(), Some(1));
+    assert_eq!(alone.renew_or_take().await.unwrap(), Some(1));
     while alone.epoch().is_some() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    assert_eq!(alone.turn().await.unwrap(), Some(1));
+    assert_eq!(alone.renew_or_take().await.unwrap(), Some(1));
 }
 
 pub(crate) async fn one_of_many_takes_a_lease(fresh: Fresh) {
     let mut first = lease(&fresh.store, SHORT);
-    assert_eq!(first.turn().await.unwrap(), Some(1));
+    assert_eq!(first.renew_or_take().await.unwrap(), Some(1));
     let tasks = (0..8).map(|number| {
         let store = if number % 2 == 0 { fresh.store.clone() } else { fresh.other.clone() };
         tokio::spawn(async move {
@@ -190,7 +190,7 @@ pub(crate) async fn one_of_many_takes_a_lease(fresh: Fresh) {
             // The winner holds the lease as long as others try to take it.
             let mut turns = 0;
             while turns < 60 && Instant::now() < deadline {
-                turns += u32::from(lease.turn().await.unwrap().is_some());
+                turns += u32::from(lease.renew_or_take().await.unwrap().is_some());
                 let taken = store.leader("reconciler").await.unwrap().is_some_and(|it| it.epoch > 1);
                 if turns == 0 && taken {
                     return None;

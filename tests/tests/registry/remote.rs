@@ -61,7 +61,7 @@ impl Server {
 
 fn client(url: &str, token: &str) -> Remote {
     let options = remote::Options::new(url, token);
-    Remote::new(remote::Options { patience: Duration::from_secs(2), ..options }).unwrap()
+    Remote::new(remote::Options { retry_for: Duration::from_secs(2), ..options }).unwrap()
 }
 
 async fn fresh() -> Fresh {
@@ -343,9 +343,9 @@ async fn with_tls_the_server_is_who_it_says() {
     let stranger = ask(remote::Options::new(url("https"), TOKEN)).await.unwrap_err().to_string();
     assert!(stranger.contains("https://localhost") && stranger.contains("certificate"), "{stranger}");
     assert!(began.elapsed() < Duration::from_secs(5), "a wrong certificate stays wrong");
-    let patience = Duration::from_millis(500);
+    let retry_for = Duration::from_millis(500);
     let plain =
-        ask(remote::Options { patience, ..remote::Options::new(url("http"), TOKEN) }).await.unwrap_err();
+        ask(remote::Options { retry_for, ..remote::Options::new(url("http"), TOKEN) }).await.unwrap_err();
     assert!(plain.to_string().contains("http://localhost"), "{plain}");
 }
 

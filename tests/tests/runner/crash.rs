@@ -57,7 +57,7 @@ impl Process {
             return None;
         }
         let mut options = Options::new(format!("http://{}", address.trim()), dcp_tests::TOKEN);
-        options.patience = Duration::from_millis(200);
+        options.retry_for = Duration::from_millis(200);
         Some(Self { child, client: Remote::new(options).expect("it is an address") })
     }
 

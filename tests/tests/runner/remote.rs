@@ -32,7 +32,7 @@ async fn serve(runner: Arc<dyn Runner>) -> SocketAddr {
 
 fn client(address: SocketAddr, token: &str) -> Remote {
     let mut options = Options::new(format!("http://{address}"), token);
-    options.patience = Duration::from_secs(2);
+    options.retry_for = Duration::from_secs(2);
     Remote::new(options).unwrap()
 }
 

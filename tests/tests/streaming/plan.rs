@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use dcp_compiler::diag::Severity;
 use dcp_model::manifest::Backend;
 use dcp_model::primitive::{Body, Primitive};
-use dcp_reconciler::plan::{Concern, Context, Workload, compare};
+use dcp_reconciler::plan::{Context, Inclusion, Workload, compare};
 use dcp_reconciler::state::{Base, Entry, Scope, State};
 use dcp_runner::execution::{Execution, Id, Policy};
 use dcp_runner::lower::{Input, lower};
@@ -39,8 +39,8 @@ pub(crate) fn plan(before: &[Primitive], after: &[Primitive]) -> Workload {
     let texts = before.iter().map(|it| (it.fingerprint.clone(), it.body.canonical())).collect();
     let state =
         State { base: Base { lineage: Some("a".to_owned()), serial: 1 }, entries, ..State::default() };
-    let context = Context { scope: Scope::new("tests", None), commit: None, place: &|_, _, _| None };
-    let plan = compare(after, &state, |_, _| Concern::Compared).plan(&texts, &context);
+    let context = Context { scope: Scope::new("tests", None), commit: None, locate: &|_, _, _| None };
+    let plan = compare(after, &state, |_, _| Inclusion::Compared).plan(&texts, &context);
     let mut workloads = plan.expect("it is readable").workloads;
     assert_eq!(workloads.len(), 1, "one has changed: {workloads:#?}");
     workloads.remove(0)

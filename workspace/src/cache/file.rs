@@ -15,9 +15,9 @@ use crate::files::{Stamp, Tree};
 use crate::load::{Entry, EntryLoader, load};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct File {
+pub struct CachedFile {
     /// The files that were read, the manifest first.
-    read: Vec<Read>,
+    read: Vec<ReadFile>,
     /// A [`Stored`], decoded only if it is needed.
     #[serde(deserialize_with = "bytes")]
     analysis: Vec<u8>,
@@ -28,7 +28,7 @@ pub struct File {
 
 /// A file that was read.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-struct Read {
+struct ReadFile {
     path: String,
     /// The digest of its content; none if the file only has to exist.
     sha: Option<Sha>,
@@ -40,7 +40,7 @@ fn bytes<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<u8>, D::Error> {
     <&[u8]>::deserialize(from).map(<[u8]>::to_vec)
 }
 
-impl File {
+impl CachedFile {
     /// Returns this file with the current stamps, if no file of it has changed.
     pub(super) fn unchanged(
         self: &Arc<Self>,
@@ -50,7 +50,7 @@ impl File {
     ) -> Option<Arc<Self>> {
         let mut restamped: Option<Self> = None;
         for (index, read) in self.read.iter().enumerate() {
-            let own = (read.path == entry.shown).then_some(entry);
+            let own = (read.path == entry.path).then_some(entry);
             if read.has_same_stamp(tree, own) {
                 continue;
             }
@@ -68,7 +68,7 @@ impl File {
     }
 
     pub(super) fn digest(&self, digest: &mut Sha256) {
-        for Read { path, sha, stamp: _ } in &self.read {
+        for ReadFile { path, sha, stamp: _ } in &self.read {
             digest.update(path.len().to_le_bytes());
             digest.update(path);
             digest.update(sha.unwrap_or_default());
@@ -76,7 +76,7 @@ impl File {
     }
 }
 
-impl Read {
+impl ReadFile {
     fn has_same_stamp(&self, tree: &Tree, own: Option<&Entry>) -> bool {
         let path = match own {
             Some(entry) => entry.file.as_deref().ok(),
@@ -102,18 +102,18 @@ fn sha_of(text: &str) -> Sha {
 
 /// A file that was just analyzed, and the files that were read for it.
 #[derive(Debug)]
-pub struct Fresh {
+pub struct FreshAnalysis {
     pub path: String,
-    read: Vec<Read>,
+    read: Vec<ReadFile>,
     /// The encoded analysis and the number of its manifests, if it can be cached.
     stored: Option<(Vec<u8>, usize)>,
     /// The workload, if the file has exactly one.
     workload: Option<Workload>,
 }
 
-impl Fresh {
+impl FreshAnalysis {
     pub fn new(index: usize, recorder: Recorder<'_>, analysis: &Analysis) -> Self {
-        let path = recorder.loader.entry.shown.clone();
+        let path = recorder.loader.entry.path.clone();
         let read = recorder.read.into_inner().unwrap_or_else(PoisonError::into_inner);
         let stored = Stored::of(index, analysis);
         let workload = stored.as_ref().and_then(Stored::workload);
@@ -128,24 +128,29 @@ impl Fresh {
 
     /// Returns true if linking the file gives the same result as linking a cached version of it, except for
     /// positions.
-    pub(super) fn links_as(&self, cached: &File) -> bool {
+    pub(super) fn links_as(&self, cached: &CachedFile) -> bool {
         let stored = self.stored.as_ref().and_then(|(bytes, _)| postcard::from_bytes::<Stored>(bytes).ok());
         let cached = postcard::from_bytes::<Stored>(&cached.analysis).ok();
         stored.zip(cached).is_some_and(|(stored, cached)| stored.links_as(&cached))
     }
 
     /// Converts this to a file of the cache.
-    pub(super) fn file(&self, primitives: &mut Primitives, now: SystemTime) -> Option<File> {
+    pub(super) fn file(&self, primitives: &mut Primitives, now: SystemTime) -> Option<CachedFile> {
         let (analysis, manifests) = self.stored.clone()?;
-        let settled = |read: &Read| {
+        let settled = |read: &ReadFile| {
             let stamp = read.stamp.filter(|stamp| stamp.is_settled(now));
-            Read { stamp, ..read.clone() }
+            ReadFile { stamp, ..read.clone() }
         };
         let made = self.workload.clone().and_then(|workload| {
             let primitives = primitives.remove(&workload)?;
             Some((workload, primitives))
         });
-        Some(File { read: self.read.iter().map(settled).collect(), analysis, manifests, primitives: made })
+        Some(CachedFile {
+            read: self.read.iter().map(settled).collect(),
+            analysis,
+            manifests,
+            primitives: made,
+        })
     }
 }
 
@@ -153,7 +158,7 @@ impl Fresh {
 #[derive(Debug)]
 pub struct Recorder<'a> {
     loader: EntryLoader<'a>,
-    read: Mutex<Vec<Read>>,
+    read: Mutex<Vec<ReadFile>>,
 }
 
 impl<'a> Recorder<'a> {
@@ -163,7 +168,7 @@ impl<'a> Recorder<'a> {
 
     fn record(&self, path: &str, sha: Option<Sha>, stamp: Stamp) {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        read.push(Read { path: path.to_owned(), sha, stamp: Some(stamp) });
+        read.push(ReadFile { path: path.to_owned(), sha, stamp: Some(stamp) });
     }
 }
 

@@ -6,15 +6,15 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 
 use super::Sha;
-use super::file::File;
+use super::file::CachedFile;
 
 pub(super) const SHARDS: usize = 32;
 
 #[derive(Debug, Default)]
 pub(super) struct Shard {
-    pub(super) files: HashMap<String, Arc<File>>,
+    pub(super) files: HashMap<String, Arc<CachedFile>>,
     /// Set if the shard on disk is out of date.
-    pub(super) stale: bool,
+    pub(super) dirty: bool,
 }
 
 impl Shard {
@@ -24,20 +24,20 @@ impl Shard {
         if written_with != *key {
             return None;
         }
-        let files: Vec<(String, File)> = postcard::from_bytes(rest).ok()?;
+        let files: Vec<(String, CachedFile)> = postcard::from_bytes(rest).ok()?;
         let files = files.into_iter().map(|(path, file)| (path, Arc::new(file))).collect();
-        Some(Self { files, stale: false })
+        Some(Self { files, dirty: false })
     }
 
     pub(super) fn write(&self, key: &Sha) -> Option<Vec<u8>> {
-        let files: Vec<(&str, &File)> =
+        let files: Vec<(&str, &CachedFile)> =
             self.files.iter().map(|(path, file)| (path.as_str(), &**file)).collect();
         postcard::to_allocvec(&(key, files)).ok()
     }
 }
 
 /// Returns the shard of a path. It is the same in every run of a program.
-pub(super) fn of(path: &str) -> usize {
+pub(super) fn index_of(path: &str) -> usize {
     let mut hasher = DefaultHasher::new();
     path.hash(&mut hasher);
     usize::try_from(hasher.finish() % SHARDS as u64).unwrap_or_default()

@@ -139,7 +139,7 @@ fn stamps_of_files_that_were_too_young_are_stored_later() {
         let entries = home.entries(&[]);
         Cache::load(&home.tree, home.text(), None)
             .expect("there is a project")
-            .known(&home.tree, entries)
+            .unchanged_files(&home.tree, entries)
             .has_new_stamps
     };
     project.validate();

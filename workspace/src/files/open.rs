@@ -18,13 +18,13 @@ pub(super) const FOLDER: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(
 
 /// The reason why a path was not opened.
 #[derive(Debug)]
-pub(super) enum Refused {
+pub(super) enum OpenError {
     /// The path leaves the folder, or can only be resolved by links that do.
-    Leaves,
+    LeavesFolder,
     System(Errno),
 }
 
-impl From<Errno> for Refused {
+impl From<Errno> for OpenError {
     fn from(error: Errno) -> Self {
         Self::System(error)
     }
@@ -46,17 +46,17 @@ impl Resolve {
     }
 
     /// Opens a path that may contain links.
-    pub(super) fn open(self, folder: &OwnedFd, path: &Path, flags: OFlags) -> Result<OwnedFd, Refused> {
+    pub(super) fn open(self, folder: &OwnedFd, path: &Path, flags: OFlags) -> Result<OwnedFd, OpenError> {
         match self {
             #[cfg(target_os = "linux")]
             Self::Kernel => match beneath(folder, path, flags, rustix::fs::ResolveFlags::empty()) {
                 // A sandbox may return EPERM for calls that it does not know.
-                Err(Errno::XDEV | Errno::NOSYS | Errno::PERM) => Err(Refused::Leaves),
+                Err(Errno::XDEV | Errno::NOSYS | Errno::PERM) => Err(OpenError::LeavesFolder),
                 opened => Ok(opened?),
             },
             #[cfg(not(target_os = "linux"))]
-            Self::Kernel => Err(Refused::Leaves),
-            Self::Steps => Err(Refused::Leaves),
+            Self::Kernel => Err(OpenError::LeavesFolder),
+            Self::Steps => Err(OpenError::LeavesFolder),
         }
     }
 

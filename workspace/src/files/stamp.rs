@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 /// The age after which any further change gets another time. Clocks of file systems have steps of milliseconds,
 /// some of up to two seconds.
-const SETTLED: Duration = Duration::from_secs(3);
+const SETTLE_TIME: Duration = Duration::from_secs(3);
 
 /// The identity of a file and of its last change. Programs can set the time of modification, but not the time of
 /// change.
@@ -48,7 +48,7 @@ impl Stamp {
     /// Returns true if any later change of the file gives another stamp.
     pub fn is_settled(&self, now: SystemTime) -> bool {
         let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
-        let limit = now.saturating_sub(SETTLED).as_nanos();
+        let limit = now.saturating_sub(SETTLE_TIME).as_nanos();
         u128::try_from(self.changed.max(self.modified)).is_ok_and(|last| last < limit)
     }
 }

@@ -12,11 +12,11 @@ use super::*;
 const LIMIT: u64 = 64;
 
 /// A folder `project` with files of every kind, beside a folder `outside`.
-struct World {
+struct Fixture {
     folder: TempDir,
 }
 
-impl World {
+impl Fixture {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("there is a temporary folder");
         for (path, text) in [
@@ -51,45 +51,46 @@ fn text(tree: &Tree, path: impl AsRef<Path>) -> Result<String, LoadError> {
 
 #[test]
 fn files_of_the_tree_are_read_through_links_inside_of_it() {
-    let world = World::new();
-    symlink("folder", world.at("project/near")).expect("links can be made");
-    symlink("../folder/file", world.at("project/folder/up")).expect("links can be made");
-    symlink(world.at("project/folder"), world.at("project/absolute")).expect("links can be made");
-    for tree in world.trees() {
+    let fixture = Fixture::new();
+    symlink("folder", fixture.at("project/near")).expect("links can be made");
+    symlink("../folder/file", fixture.at("project/folder/up")).expect("links can be made");
+    symlink(fixture.at("project/folder"), fixture.at("project/absolute")).expect("links can be made");
+    for tree in fixture.trees() {
         for path in ["file", "./file", "folder/../file", "near/file", "folder/up", "absolute/file"] {
             assert_eq!(text(&tree, path), Ok("inside".to_owned()), "{path} of {tree:?}");
         }
-        assert_eq!(text(&tree, world.at("project/file")), Ok("inside".to_owned()), "{tree:?}");
+        assert_eq!(text(&tree, fixture.at("project/file")), Ok("inside".to_owned()), "{tree:?}");
     }
 }
 
 #[test]
-fn paths_that_leave_the_tree_are_refused() {
-    let world = World::new();
-    symlink("../outside", world.at("project/relative")).expect("links can be made");
-    symlink(world.at("outside/file"), world.at("project/absolute")).expect("links can be made");
-    symlink("/proc/self/cwd/Cargo.toml", world.at("project/magic")).expect("links can be made");
-    symlink("/dev/zero", world.at("project/zero")).expect("links can be made");
-    for tree in world.trees() {
+fn paths_that_leave_the_tree_are_rejected() {
+    let fixture = Fixture::new();
+    symlink("../outside", fixture.at("project/relative")).expect("links can be made");
+    symlink(fixture.at("outside/file"), fixture.at("project/absolute")).expect("links can be made");
+    symlink("/proc/self/cwd/Cargo.toml", fixture.at("project/magic")).expect("links can be made");
+    symlink("/dev/zero", fixture.at("project/zero")).expect("links can be made");
+    for tree in fixture.trees() {
         for path in ["../outside/file", "relative/file", "absolute", "magic", "zero", "/etc/passwd"] {
             assert_eq!(text(&tree, path), Err(LoadError::Outside), "{path} of {tree:?}");
         }
         assert_eq!(tree.list(Path::new("relative")).map(|_| ()), Err(LoadError::Outside));
         assert_eq!(tree.replace(Path::new("relative/file"), b"new"), Err(LoadError::Outside));
     }
-    assert_eq!(fs::read(world.at("outside/file")).expect("it is there"), b"secret");
+    assert_eq!(fs::read(fixture.at("outside/file")).expect("it is there"), b"secret");
 }
 
 #[test]
 fn only_regular_files_within_the_limit_are_read() {
-    let world = World::new();
+    let fixture = Fixture::new();
     let fifo = Kind::Fifo;
-    rustix::fs::mknodat(CWD, world.at("project/fifo"), fifo, Mode::from_raw_mode(0o600), 0).expect("a FIFO");
-    symlink("fifo", world.at("project/link")).expect("links can be made");
-    symlink("gone", world.at("project/dangling")).expect("links can be made");
-    fs::write(world.at("project/latin"), b"gr\xfcn").expect("files can be written");
-    let _socket = UnixListener::bind(world.at("project/socket")).expect("sockets can be made");
-    for tree in world.trees() {
+    rustix::fs::mknodat(CWD, fixture.at("project/fifo"), fifo, Mode::from_raw_mode(0o600), 0)
+        .expect("a FIFO");
+    symlink("fifo", fixture.at("project/link")).expect("links can be made");
+    symlink("gone", fixture.at("project/dangling")).expect("links can be made");
+    fs::write(fixture.at("project/latin"), b"gr\xfcn").expect("files can be written");
+    let _socket = UnixListener::bind(fixture.at("project/socket")).expect("sockets can be made");
+    for tree in fixture.trees() {
         for path in ["fifo", "link", "socket"] {
             assert_eq!(text(&tree, path), Err(not_regular()), "{path} of {tree:?}");
             assert_eq!(tree.check(Path::new(path)).map(drop), Err(not_regular()), "{path} of {tree:?}");
@@ -100,15 +101,15 @@ fn only_regular_files_within_the_limit_are_read() {
         assert_eq!(text(&tree, "latin"), Err(LoadError::NotUtf8(2)));
         assert_eq!(text(&tree, "large"), Err(LoadError::TooLarge { size: 65, limit: LIMIT }));
     }
-    assert_eq!(read_anywhere(&world.at("project/fifo"), LIMIT), Err(not_regular()));
+    assert_eq!(read_anywhere(&fixture.at("project/fifo"), LIMIT), Err(not_regular()));
     assert_eq!(read_anywhere(Path::new("/dev/zero"), LIMIT), Err(not_regular()));
 }
 
 #[test]
 fn folders_are_listed_with_the_kinds_of_their_entries() {
-    let world = World::new();
-    symlink("file", world.at("project/link")).expect("links can be made");
-    for tree in world.trees() {
+    let fixture = Fixture::new();
+    symlink("file", fixture.at("project/link")).expect("links can be made");
+    for tree in fixture.trees() {
         let listed = tree.list(Path::new("")).expect("it is there");
         let listed: BTreeSet<_> = listed
             .into_iter()
@@ -126,13 +127,14 @@ fn folders_are_listed_with_the_kinds_of_their_entries() {
 
 #[test]
 fn a_replaced_file_keeps_its_permissions_and_leaves_nothing_behind() {
-    let world = World::new();
-    for tree in world.trees() {
-        fs::set_permissions(world.at("project/file"), fs::Permissions::from_mode(0o640)).expect("it is ours");
+    let fixture = Fixture::new();
+    for tree in fixture.trees() {
+        fs::set_permissions(fixture.at("project/file"), fs::Permissions::from_mode(0o640))
+            .expect("it is ours");
         tree.replace(Path::new("file"), b"new").expect("it can be written");
         tree.replace(Path::new("folder/new"), b"new").expect("it can be written");
-        assert_eq!(fs::read(world.at("project/file")).expect("it is there"), b"new");
-        let mode = fs::metadata(world.at("project/file")).expect("it is there").permissions().mode();
+        assert_eq!(fs::read(fixture.at("project/file")).expect("it is there"), b"new");
+        let mode = fs::metadata(fixture.at("project/file")).expect("it is there").permissions().mode();
         assert_eq!(mode & 0o777, 0o640);
         assert_eq!(tree.replace(Path::new("folder"), b"new").map_err(|_| ()), Err(()), "it is a folder");
         let names = tree.list(Path::new("")).expect("it is there").into_iter();
@@ -146,23 +148,23 @@ fn a_link_that_replaces_a_folder_never_leads_out_of_the_tree() {
     // Each outcome must occur this often, with each way of resolving paths.
     const TIMES: usize = 500;
     let deadline = Instant::now() + Duration::from_mins(2);
-    let world = World::new();
-    symlink(world.at("outside"), world.at("project/link")).expect("links can be made");
+    let fixture = Fixture::new();
+    symlink(fixture.at("outside"), fixture.at("project/link")).expect("links can be made");
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            let (a, b) = (world.at("project/folder"), world.at("project/link"));
+            let (a, b) = (fixture.at("project/folder"), fixture.at("project/link"));
             while !stop.load(Ordering::Relaxed) {
                 rustix::fs::renameat_with(CWD, &a, CWD, &b, RenameFlags::EXCHANGE)
                     .expect("they can be swapped");
             }
         });
-        let raced = world.trees().try_for_each(|tree| race(&tree, TIMES, deadline));
+        let raced = fixture.trees().try_for_each(|tree| race(&tree, TIMES, deadline));
         // Set before anything can panic, as the other thread runs until this flag is set.
         stop.store(true, Ordering::Relaxed);
         assert_eq!(raced, Ok(()));
     });
-    let outside: Vec<_> = fs::read_dir(world.at("outside")).expect("it is there").collect();
+    let outside: Vec<_> = fs::read_dir(fixture.at("outside")).expect("it is there").collect();
     assert_eq!(outside.len(), 1, "{outside:?}");
 }
 

@@ -13,24 +13,24 @@ use crate::files::{Tree, not_regular};
 
 /// A file or a folder to search, and its name for messages.
 #[derive(Debug)]
-pub struct Place {
-    pub named: String,
+pub struct SearchRoot {
+    pub display_name: String,
     pub path: PathBuf,
 }
 
 /// The result of a search.
 #[derive(Debug)]
-pub struct Found {
+pub struct Discovered {
     /// All manifests, in the order of their paths. Unreadable ones have an error.
     pub entries: Vec<Entry>,
     /// The project files, relative to the tree and in order.
     pub projects: Vec<PathBuf>,
 }
 
-pub fn discover(tree: &Tree, places: Vec<Place>) -> Found {
+pub fn discover(tree: &Tree, roots: Vec<SearchRoot>) -> Discovered {
     let mut search = Search { tree, folders: Vec::new(), entries: Vec::new(), projects: Vec::new() };
-    for place in places {
-        search.place(place);
+    for root in roots {
+        search.add_root(root);
     }
     let mut next = 0;
     // The search adds folders that links lead to.
@@ -39,10 +39,10 @@ pub fn discover(tree: &Tree, places: Vec<Place>) -> Found {
         next += 1;
     }
     let Search { mut entries, mut projects, .. } = search;
-    entries.sort_unstable_by(|a, b| a.shown.cmp(&b.shown));
-    entries.dedup_by(|a, b| a.shown == b.shown);
+    entries.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    entries.dedup_by(|a, b| a.path == b.path);
     projects.sort_unstable();
-    Found { entries, projects }
+    Discovered { entries, projects }
 }
 
 struct Search<'t> {
@@ -54,14 +54,14 @@ struct Search<'t> {
 }
 
 impl Search<'_> {
-    fn place(&mut self, Place { named, path }: Place) {
-        match self.tree.real(&path) {
-            Err(error) => self.add(named, Err(error)),
+    fn add_root(&mut self, SearchRoot { display_name, path }: SearchRoot) {
+        match self.tree.canonical(&path) {
+            Err(error) => self.add(display_name, Err(error)),
             Ok(real) => match self.kind(&real) {
                 FileType::Directory => self.folder(real),
                 _ if is_project_file(&real) => {}
-                FileType::RegularFile => self.add(shown(&real), Ok(real)),
-                _ => self.add(shown(&real), Err(not_regular())),
+                FileType::RegularFile => self.add(display_path(&real), Ok(real)),
+                _ => self.add(display_path(&real), Err(not_regular())),
             },
         }
     }
@@ -75,20 +75,20 @@ impl Search<'_> {
 
     fn walk(&mut self, folder: PathBuf) {
         let ignored = Ignored::above(&self.tree.root().join(&folder)).unwrap_or_else(|(path, error)| {
-            self.add(shown(path.strip_prefix(self.tree.root()).unwrap_or(&path)), Err(error));
+            self.add(display_path(path.strip_prefix(self.tree.root()).unwrap_or(&path)), Err(error));
             Ignored::default()
         });
-        let mut open = vec![(folder, ignored)];
-        while let Some((folder, ignored)) = open.pop() {
+        let mut stack = vec![(folder, ignored)];
+        while let Some((folder, ignored)) = stack.pop() {
             let entries = match self.tree.list(&folder) {
                 Ok(entries) => entries,
                 Err(error) => {
-                    self.add(shown(&folder), Err(error));
+                    self.add(display_path(&folder), Err(error));
                     continue;
                 }
             };
             let ignored = ignored.below(self.tree, &folder).unwrap_or_else(|error| {
-                self.add(shown(&folder.join(ignored::NAME)), Err(error));
+                self.add(display_path(&folder.join(ignored::IGNORE_FILE)), Err(error));
                 ignored
             });
             for (name, kind) in entries {
@@ -98,25 +98,25 @@ impl Search<'_> {
                 if !is_folder && kind != FileType::Symlink && !is_yaml(&path) {
                     continue;
                 }
-                if ignored.leaves_out(&self.tree.root().join(&path), is_folder) {
+                if ignored.excludes(&self.tree.root().join(&path), is_folder) {
                     continue;
                 }
-                self.found(&path, kind);
+                self.add_entry(&path, kind);
                 if is_folder {
-                    open.push((path, ignored.clone()));
+                    stack.push((path, ignored.clone()));
                 }
             }
         }
     }
 
-    fn found(&mut self, path: &Path, kind: FileType) {
+    fn add_entry(&mut self, path: &Path, kind: FileType) {
         match kind {
             FileType::Symlink => self.link(path),
             _ if is_project_file(path) => self.projects.push(path.to_owned()),
             _ if !is_yaml(path) => {}
-            FileType::RegularFile => self.add(shown(path), Ok(path.to_owned())),
-            FileType::Directory => self.add(shown(path), Err(LoadError::Directory)),
-            _ => self.add(shown(path), Err(not_regular())),
+            FileType::RegularFile => self.add(display_path(path), Ok(path.to_owned())),
+            FileType::Directory => self.add(display_path(path), Err(LoadError::Directory)),
+            _ => self.add(display_path(path), Err(not_regular())),
         }
     }
 
@@ -128,13 +128,13 @@ impl Search<'_> {
         if !yaml && !is_folder {
             return;
         }
-        match self.tree.real(path) {
-            Err(error) => self.add(shown(path), Err(error)),
+        match self.tree.canonical(path) {
+            Err(error) => self.add(display_path(path), Err(error)),
             Ok(real) if is_folder => self.folder(real),
             Ok(real) if is_project_file(&real) => {}
             Ok(real) => {
                 let file = if self.kind(&real).is_file() { Ok(real) } else { Err(not_regular()) };
-                self.add(shown(path), file);
+                self.add(display_path(path), file);
             }
         }
     }
@@ -145,12 +145,12 @@ impl Search<'_> {
         found.map_or(FileType::Unknown, |found| FileType::from_raw_mode(found.st_mode))
     }
 
-    fn add(&mut self, shown: String, file: Result<PathBuf, LoadError>) {
-        self.entries.push(Entry::new(shown, file));
+    fn add(&mut self, display_path: String, file: Result<PathBuf, LoadError>) {
+        self.entries.push(Entry::new(display_path, file));
     }
 }
 
-fn shown(path: &Path) -> String {
+fn display_path(path: &Path) -> String {
     match path.to_str() {
         Some("") => ".".to_owned(),
         Some(text) => text.to_owned(),

@@ -12,7 +12,7 @@ use super::LIMIT;
 use crate::files::Tree;
 
 /// The name of ignore files.
-pub(super) const NAME: &str = ".gitignore";
+pub(super) const IGNORE_FILE: &str = ".gitignore";
 
 /// The ignore files that apply to one folder: its own, and those of the folders above.
 #[derive(Debug, Clone, Default)]
@@ -40,13 +40,13 @@ impl Ignored {
         let inside = |above: &Path| above.strip_prefix(repository).unwrap_or(above).to_owned();
         folders.into_iter().try_fold(Self::default(), |ignored, above| {
             let above = inside(above);
-            ignored.below(&tree, &above).map_err(|error| (tree.root().join(above).join(NAME), error))
+            ignored.below(&tree, &above).map_err(|error| (tree.root().join(above).join(IGNORE_FILE), error))
         })
     }
 
     /// Returns the ignore files for `folder`, which is the next one below.
     pub(super) fn below(&self, tree: &Tree, folder: &Path) -> Result<Self, LoadError> {
-        let text = match tree.read(&folder.join(NAME), LIMIT) {
+        let text = match tree.read(&folder.join(IGNORE_FILE), LIMIT) {
             Ok(text) => text,
             Err(LoadError::NotFound) => return Ok(self.clone()),
             Err(error) => return Err(error),
@@ -61,7 +61,7 @@ impl Ignored {
     }
 
     /// Returns true if a path is excluded. Hidden files and folders are, unless a rule names them.
-    pub(super) fn leaves_out(&self, path: &Path, is_folder: bool) -> bool {
+    pub(super) fn excludes(&self, path: &Path, is_folder: bool) -> bool {
         let mut next = self;
         while let Some(level) = &next.0 {
             let found = level.rules.matched(path, is_folder);

@@ -4,17 +4,22 @@ use std::collections::BTreeSet;
 
 use dcp_compiler::sql::{ColumnRef, QueryShape, Text};
 
-use super::{Finding, Known};
+use super::{AnalyzedStream, Finding};
 use crate::plan::class::Class;
 
 const QUERY: [&str; 1] = ["query"];
 
-pub(super) fn compare(old: &Known<'_>, new: &Known<'_>, stateful: Option<bool>, findings: &mut Vec<Finding>) {
+pub(super) fn compare(
+    old: &AnalyzedStream<'_>,
+    new: &AnalyzedStream<'_>,
+    stateful: Option<bool>,
+    findings: &mut Vec<Finding>,
+) {
     deduplication(old, new, findings);
     if old.text == new.text {
         return;
     }
-    if squeezed(old.text) == squeezed(new.text) {
+    if normalized(old.text) == normalized(new.text) {
         let why = "it is written in another way and says the same";
         findings.push(Finding::new(&QUERY, Class::InPlace, why));
         return;
@@ -45,8 +50,8 @@ pub(super) fn compare(old: &Known<'_>, new: &Known<'_>, stateful: Option<bool>, 
     }
 }
 
-fn deduplication(old: &Known<'_>, new: &Known<'_>, findings: &mut Vec<Finding>) {
-    let keys = |of: &Known<'_>| -> Option<String> {
+fn deduplication(old: &AnalyzedStream<'_>, new: &AnalyzedStream<'_>, findings: &mut Vec<Finding>) {
+    let keys = |of: &AnalyzedStream<'_>| -> Option<String> {
         let all = of.stream.deduplicate.iter();
         let shown = all.map(|it| {
             let until = if it.within_watermark { " within the watermark" } else { "" };
@@ -98,8 +103,8 @@ fn distinct(old: &QueryShape, new: &QueryShape, findings: &mut Vec<Finding>) {
     }
 }
 
-fn joins(old: &Known<'_>, new: &Known<'_>, findings: &mut Vec<Finding>) {
-    let keys = |of: &Known<'_>| -> Option<String> {
+fn joins(old: &AnalyzedStream<'_>, new: &AnalyzedStream<'_>, findings: &mut Vec<Finding>) {
+    let keys = |of: &AnalyzedStream<'_>| -> Option<String> {
         let shown = of.stream_joins().map(|join| {
             let keys = join.equi_keys.iter().map(|(left, right)| format!("{left} = {right}"));
             format!("{:?} on {}", join.kind, keys.collect::<Vec<_>>().join(" and ")).to_lowercase()
@@ -114,7 +119,7 @@ fn joins(old: &Known<'_>, new: &Known<'_>, findings: &mut Vec<Finding>) {
         return;
     }
     let conditions =
-        |of: &Known<'_>| -> Vec<String> { of.stream_joins().map(|join| join.on.clone()).collect() };
+        |of: &AnalyzedStream<'_>| -> Vec<String> { of.stream_joins().map(|join| join.on.clone()).collect() };
     let (before, after) = (conditions(old), conditions(new));
     if before != after {
         let why =
@@ -124,8 +129,8 @@ fn joins(old: &Known<'_>, new: &Known<'_>, findings: &mut Vec<Finding>) {
     }
 }
 
-fn limit(old: &Known<'_>, new: &Known<'_>, findings: &mut Vec<Finding>) {
-    let text = |of: &Known<'_>| -> Option<String> {
+fn limit(old: &AnalyzedStream<'_>, new: &AnalyzedStream<'_>, findings: &mut Vec<Finding>) {
+    let text = |of: &AnalyzedStream<'_>| -> Option<String> {
         let at = of.shape.as_ref()?.limit.clone()?;
         of.text.get(at.start as usize..at.end as usize).map(str::to_owned)
     };
@@ -143,22 +148,22 @@ fn filters(old: &QueryShape, new: &QueryShape, findings: &mut Vec<Finding>) {
         let alone: Vec<&str> = one.difference(other).map(|it| it.as_str()).collect();
         (!alone.is_empty()).then(|| alone.join(" and "))
     };
-    let (gone, come) = (only(&before, &after), only(&after, &before));
-    let what = match (&gone, &come) {
+    let (removed, added) = (only(&before, &after), only(&after, &before));
+    let what = match (&removed, &added) {
         (None, None) => return,
         (None, Some(_)) => "filter added",
         (Some(_), None) => "filter removed",
         (Some(_), Some(_)) => "filter",
     };
     let why = "Spark's guide allows other filters on an old checkpoint";
-    findings.push(Finding::new(&QUERY, Class::Restart, why).of(what, gone, come));
+    findings.push(Finding::new(&QUERY, Class::Restart, why).of(what, removed, added));
 }
 
 fn columns(
     old: &QueryShape,
     new: &QueryShape,
-    of_old: &Known<'_>,
-    of_new: &Known<'_>,
+    of_old: &AnalyzedStream<'_>,
+    of_new: &AnalyzedStream<'_>,
     findings: &mut Vec<Finding>,
 ) {
     // Sources may have columns of the same name, so the source of a column may be unknown.
@@ -203,7 +208,7 @@ fn listed(texts: &[Text]) -> Option<String> {
 
 /// Normalizes a query: removes comments and repeated spaces, and lower-cases text outside of quotes. Equal results mean
 /// equal queries.
-fn squeezed(sql: &str) -> String {
+fn normalized(sql: &str) -> String {
     let mut out = String::with_capacity(sql.len());
     let mut chars = sql.chars().peekable();
     let mut quote = None;

@@ -57,14 +57,14 @@ pub(super) fn compare(old: &Sink, new: &Sink, findings: &mut Vec<Finding>) -> bo
         ),
         Sink::Console(_) => return false,
     };
-    let (old, new) = (place(old), place(new));
+    let (old, new) = (destination(old), destination(new));
     if old != new {
         findings.push(Finding::new(field, class, why).of("where it writes", old, new));
     }
     false
 }
 
-fn place(sink: &Sink) -> Option<String> {
+fn destination(sink: &Sink) -> Option<String> {
     match sink {
         Sink::Kafka(kafka) => Some(kafka.topic.as_str().to_owned()),
         Sink::Files(files) => Some(files.path.as_str().to_owned()),

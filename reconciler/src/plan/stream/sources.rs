@@ -4,19 +4,23 @@ use std::collections::BTreeSet;
 
 use dcp_model::manifest::Source;
 
-use super::{Finding, Known};
+use super::{AnalyzedStream, Finding};
 use crate::plan::class::Class;
 
 /// Reports added, removed and replaced sources, and returns those that need no further comparison.
-pub(super) fn compare(old: &Known<'_>, new: &Known<'_>, findings: &mut Vec<Finding>) -> BTreeSet<String> {
+pub(super) fn compare(
+    old: &AnalyzedStream<'_>,
+    new: &AnalyzedStream<'_>,
+    findings: &mut Vec<Finding>,
+) -> BTreeSet<String> {
     let names = old.stream.sources.keys().chain(new.stream.sources.keys());
     let changed: BTreeSet<String> =
         names.map(|name| name.as_str().to_owned()).filter(|name| old.kind(name) != new.kind(name)).collect();
     for name in &changed {
-        let is_static = |of: &Known<'_>| of.source(name).is_none_or(|source| !source.is_streaming());
+        let is_static = |of: &AnalyzedStream<'_>| of.source(name).is_none_or(|source| !source.is_streaming());
         if is_static(old) && is_static(new) {
             let why = "a source that is not read as a stream has no place in the checkpoint";
-            let kind = |of: &Known<'_>| of.kind(name).map(|(kind, _)| kind.to_owned());
+            let kind = |of: &AnalyzedStream<'_>| of.kind(name).map(|(kind, _)| kind.to_owned());
             let finding = Finding::new(&["sources", name], Class::Restart, why);
             findings.push(finding.of("source", kind(old), kind(new)));
         }
@@ -26,13 +30,17 @@ pub(super) fn compare(old: &Known<'_>, new: &Known<'_>, findings: &mut Vec<Findi
 }
 
 /// Compares the set of streaming sources.
-fn streams(old: &Known<'_>, new: &Known<'_>, changed: &BTreeSet<String>) -> Option<Finding> {
+fn streams(
+    old: &AnalyzedStream<'_>,
+    new: &AnalyzedStream<'_>,
+    changed: &BTreeSet<String>,
+) -> Option<Finding> {
     let (Some(before), Some(after)) = (old.streamed(), new.streamed()) else {
         let why = "a checkpoint knows its sources by their order in the query, which can't be read here";
         let same = old.text == new.text && changed.is_empty();
         return (!same).then(|| Finding::new(&["sources"], Class::Unknown, why));
     };
-    let kinds = |names: &[&str], of: &Known<'_>| -> Vec<Option<(&str, bool)>> {
+    let kinds = |names: &[&str], of: &AnalyzedStream<'_>| -> Vec<Option<(&str, bool)>> {
         names.iter().map(|name| of.kind(name)).collect()
     };
     if before == after && kinds(&before, old) == kinds(&after, new) {
@@ -51,7 +59,7 @@ fn streams(old: &Known<'_>, new: &Known<'_>, changed: &BTreeSet<String>) -> Opti
     Some(Finding::new(&["sources"], class, why).of("streaming sources", old.list(&before), new.list(&after)))
 }
 
-impl Known<'_> {
+impl AnalyzedStream<'_> {
     fn source(&self, name: &str) -> Option<&Source> {
         self.stream.sources.iter().find(|(it, _)| it.as_str() == name).map(|(_, source)| source)
     }

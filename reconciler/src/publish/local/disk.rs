@@ -6,34 +6,34 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::publish::{AT_ONCE, MARK, Result, name};
+use crate::publish::{GENERATED_HEADER, MAX_PARALLEL, Result, name};
 
 /// The entry at the path of a DAG file.
-pub(super) enum Found {
-    Nothing,
-    Ours {
+pub(super) enum FileKind {
+    Missing,
+    Generated {
         size: u64,
     },
     /// A file without the first line of dcp, a folder or a link.
-    Other,
+    Foreign,
 }
 
-pub(super) fn look(path: &Path) -> io::Result<Found> {
+pub(super) fn inspect(path: &Path) -> io::Result<FileKind> {
     let meta = match path.symlink_metadata() {
         Ok(meta) => meta,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(FileKind::Missing),
         Err(error) => return Err(error),
     };
     if !meta.is_file() {
-        return Ok(Found::Other);
+        return Ok(FileKind::Foreign);
     }
-    let mut beginning = Vec::with_capacity(MARK.len());
+    let mut beginning = Vec::with_capacity(GENERATED_HEADER.len());
     match File::open(path) {
-        Ok(file) => file.take(MARK.len() as u64).read_to_end(&mut beginning)?,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Nothing),
+        Ok(file) => file.take(GENERATED_HEADER.len() as u64).read_to_end(&mut beginning)?,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(FileKind::Missing),
         Err(error) => return Err(error),
     };
-    Ok(if name::is_ours(&beginning) { Found::Ours { size: meta.len() } } else { Found::Other })
+    Ok(if name::is_ours(&beginning) { FileKind::Generated { size: meta.len() } } else { FileKind::Foreign })
 }
 
 /// Writes a new file durably.
@@ -115,7 +115,7 @@ fn is_same(_: &File, path: &Path) -> io::Result<bool> {
     path.try_exists()
 }
 
-pub(super) fn missing_is_fine(done: io::Result<()>) -> io::Result<()> {
+pub(super) fn ignore_missing(done: io::Result<()>) -> io::Result<()> {
     match done {
         Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
         done => done,
@@ -142,7 +142,7 @@ pub(super) fn names(folder: &Path, wanted: fn(&FileType) -> bool) -> io::Result<
 }
 
 /// Runs work for each item in parallel, so that one flush of the disk serves several. After a failure, no more begin.
-pub(super) fn each<T: Sync>(items: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
+pub(super) fn for_each_parallel<T: Sync>(items: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
     let next = AtomicUsize::new(0);
     let some = || {
         while let Some(item) = items.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -151,7 +151,7 @@ pub(super) fn each<T: Sync>(items: &[T], work: impl Fn(&T) -> Result<()> + Sync)
         Ok(())
     };
     std::thread::scope(|scope| {
-        let more = (1..AT_ONCE.min(items.len()))
+        let more = (1..MAX_PARALLEL.min(items.len()))
             // If no thread can be started, fewer threads do the work.
             .map_while(|_| std::thread::Builder::new().spawn_scoped(scope, some).ok())
             .collect::<Vec<_>>();
@@ -164,7 +164,7 @@ pub(super) fn each<T: Sync>(items: &[T], work: impl Fn(&T) -> Result<()> + Sync)
 }
 
 /// Returns a unique id.
-pub(super) fn fresh_id() -> String {
+pub(super) fn unique_id() -> String {
     let random = || RandomState::new().hash_one(std::process::id());
     format!("put-{:016x}{:016x}", random(), random())
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use dcp_database::{Database, ROWS, Result, Transaction, is_usual, signed};
+use dcp_database::{Database, MAX_ROWS, Result, Transaction, is_worth_caching, signed};
 use jiff::Timestamp;
 use sqlx::AssertSqlSafe;
 use tokio::sync::{mpsc, oneshot};
@@ -12,7 +12,7 @@ use super::Key;
 /// The maximum number of states in one transaction.
 const BATCH: usize = 256;
 /// The number of writes of a job whose events are kept.
-const REMEMBERED: u64 = 200;
+const VERSIONS_WITH_EVENTS: u64 = 200;
 
 /// A state to write in place of a version.
 #[derive(Debug)]
@@ -31,16 +31,16 @@ pub(super) type Command = (Save, oneshot::Sender<Result<bool>>);
 pub(super) async fn write_all(database: Database, mut inbox: mpsc::Receiver<Command>) {
     let mut commands = Vec::new();
     while inbox.recv_many(&mut commands, BATCH).await > 0 {
-        let (saves, answers): (Vec<Save>, Vec<_>) = commands.drain(..).unzip();
+        let (saves, replies): (Vec<Save>, Vec<_>) = commands.drain(..).unzip();
         let written = match write(&database, &saves).await {
             Ok(written) => written.into_iter().map(Ok).collect(),
             // Of many, it may be the fault of one.
             Err(dcp_database::Error::Unavailable(why)) => unavailable(&why, saves.len()),
-            Err(_) => each(&database, &saves).await,
+            Err(_) => write_one_by_one(&database, &saves).await,
         };
-        for (answer, written) in answers.into_iter().zip(written) {
+        for (reply, written) in replies.into_iter().zip(written) {
             // A caller that is gone needs no answer.
-            let _ = answer.send(written);
+            let _ = reply.send(written);
         }
     }
 }
@@ -49,7 +49,7 @@ fn unavailable(why: &str, count: usize) -> Vec<Result<bool>> {
     (0..count).map(|_| Err(dcp_database::Error::Unavailable(why.to_owned()))).collect()
 }
 
-async fn each(database: &Database, saves: &[Save]) -> Vec<Result<bool>> {
+async fn write_one_by_one(database: &Database, saves: &[Save]) -> Vec<Result<bool>> {
     let mut written = Vec::new();
     for save in saves {
         let one = write(database, std::slice::from_ref(save)).await;
@@ -71,7 +71,7 @@ async fn write(database: &Database, saves: &[Save]) -> Result<Vec<bool>> {
     };
     let is_written: Vec<bool> = saves.iter().map(is_written).collect();
     let of: Vec<&Save> = saves.iter().zip(&is_written).filter(|(_, is)| **is).map(|(it, _)| it).collect();
-    note(&mut transaction, &of).await?;
+    write_events(&mut transaction, &of).await?;
     transaction.commit().await?;
     Ok(is_written)
 }
@@ -108,12 +108,12 @@ async fn written(
     transaction: &mut Transaction,
     statement: String,
     saves: &[&Save],
-    added: u64,
+    version_offset: u64,
 ) -> Result<Written> {
-    let query = sqlx::query(AssertSqlSafe(statement)).persistent(is_usual(saves.len()));
+    let query = sqlx::query(AssertSqlSafe(statement)).persistent(is_worth_caching(saves.len()));
     let query = saves.iter().fold(query, |query, save| {
         let query = query.bind(save.key.scope.as_str()).bind(save.key.address.as_str());
-        query.bind(signed(save.version + added)).bind(save.state.as_str())
+        query.bind(signed(save.version + version_offset)).bind(save.state.as_str())
     });
     let rows = transaction.rows(query).await?;
     let database = transaction.database();
@@ -121,14 +121,14 @@ async fn written(
 }
 
 /// Writes the events of jobs, and removes old ones.
-async fn note(transaction: &mut Transaction, saves: &[&Save]) -> Result<()> {
+async fn write_events(transaction: &mut Transaction, saves: &[&Save]) -> Result<()> {
     let events = |save: &&Save| (0_i64..).zip(save.events.clone()).collect::<Vec<_>>();
     let rows: Vec<(&Save, i64, String)> = saves
         .iter()
         .flat_map(|save| events(save).into_iter().map(|(number, message)| (*save, number, message)))
         .collect();
     let into = "reconcile_events (scope, address, version, number, at, message)";
-    for some in rows.chunks(ROWS) {
+    for some in rows.chunks(MAX_ROWS) {
         let bound = transaction.insert(into, 6, "", some, |query, (save, number, message)| {
             let query = query.bind(save.key.scope.as_str()).bind(save.key.address.as_str());
             let query = query.bind(signed(save.version + 1)).bind(*number);
@@ -136,10 +136,10 @@ async fn note(transaction: &mut Transaction, saves: &[&Save]) -> Result<()> {
         });
         bound.await?;
     }
-    for save in saves.iter().filter(|save| !save.events.is_empty() && save.version >= REMEMBERED) {
+    for save in saves.iter().filter(|save| !save.events.is_empty() && save.version >= VERSIONS_WITH_EVENTS) {
         let query = "DELETE FROM reconcile_events WHERE scope = $1 AND address = $2 AND version < $3";
         let query = sqlx::query(query).bind(save.key.scope.as_str()).bind(save.key.address.as_str());
-        transaction.execute(query.bind(signed(save.version + 1 - REMEMBERED))).await?;
+        transaction.execute(query.bind(signed(save.version + 1 - VERSIONS_WITH_EVENTS))).await?;
     }
     Ok(())
 }

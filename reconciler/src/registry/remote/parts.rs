@@ -10,7 +10,7 @@ use crate::wire;
 const PART_BYTES: usize = 1 << 20;
 const PART_CHANGES: usize = 1_000;
 /// Splits a commit into parts. The server sets the author and the time itself.
-pub(super) fn of(scope: &Scope, commit: &Commit) -> Vec<CommitRequest> {
+pub(super) fn split(scope: &Scope, commit: &Commit) -> Vec<CommitRequest> {
     let Commit { id, base, by: _, at: _, commit: source, changes } = commit;
     let header = CommitHeader {
         scope: scope.to_string(),

@@ -11,7 +11,7 @@ use crate::state::{Revision, Scope};
 
 /// The applied body of an address, with its revisions.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Changed {
+pub struct ChangedAddress {
     pub address: Address,
     /// All revisions, newest first.
     pub revisions: Vec<Revision>,
@@ -33,7 +33,7 @@ impl Sql {
     }
 
     /// Returns the current serial, and the addresses of a kind that changed after a serial, deleted ones included.
-    pub async fn changed(&self, scope: &Scope, kind: Kind, since: u64) -> Result<(u64, Vec<Changed>)> {
+    pub async fn changed(&self, scope: &Scope, kind: Kind, since: u64) -> Result<(u64, Vec<ChangedAddress>)> {
         let mut view = self.view().await?;
         let serial = view.base(scope).await?.serial;
         let rows = view.rows_of_changed(scope, &format!("{}/", kind.name()), since).await?;
@@ -46,7 +46,7 @@ impl Sql {
         let mut bodies = view.bodies(scope, &wanted).await?.into_iter();
         let changed = all.into_iter().map(|(address, revisions)| {
             let body = newest(&revisions).and_then(|_| bodies.next());
-            Changed { address, revisions, body }
+            ChangedAddress { address, revisions, body }
         });
         Ok((serial, changed.collect()))
     }

@@ -3,19 +3,19 @@
 use std::collections::{BTreeMap, HashMap};
 use std::str::FromStr;
 
-use dcp_database::{Database, ROWS, Transaction, signed, wanted_values};
+use dcp_database::{Database, MAX_ROWS, Transaction, parameter_table, signed};
 use dcp_model::primitive::{Address, Fingerprint};
 use dcp_server::offload;
 use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
 
 use super::Sql;
-use crate::registry::check::{self, Last};
+use crate::registry::check::{self, LastRevision};
 use crate::registry::{Error, Result};
 use crate::state::Action;
 use crate::state::{Applied, Base, Entry, Head, Revision, Scope};
 
-const APPLIED: &str = "serial, id, applied_by, applied_at, source_commit, counts";
+const APPLIED_COLUMNS: &str = "serial, id, applied_by, applied_at, source_commit, counts";
 
 /// A transaction with its reads.
 pub(super) struct View(pub(super) Transaction);
@@ -104,11 +104,12 @@ impl View {
 
     pub(super) async fn bodies(&mut self, scope: &Scope, wanted: &[Fingerprint]) -> Result<Vec<String>> {
         let mut found = HashMap::with_capacity(wanted.len());
-        for some in wanted.chunks(ROWS) {
-            let wanted = wanted_values(2, some.len());
+        for some in wanted.chunks(MAX_ROWS) {
+            let wanted = parameter_table(2, some.len());
             let query = "JOIN registry_bodies ON scope = $1 AND fingerprint = column1";
             let query = format!("SELECT fingerprint, body FROM {wanted} {query}");
-            let query = sqlx::query(AssertSqlSafe(query)).persistent(some.len() == ROWS).bind(scope.as_str());
+            let query =
+                sqlx::query(AssertSqlSafe(query)).persistent(some.len() == MAX_ROWS).bind(scope.as_str());
             let query = some.iter().fold(query, |query, it| query.bind(it.as_str()));
             let rows = self.0.rows(query).await?;
             let read = {
@@ -151,7 +152,7 @@ impl View {
         limit: u32,
     ) -> Result<Vec<Applied>> {
         let query = format!(
-            "SELECT {APPLIED} FROM registry_applies WHERE scope = $1 AND serial < $2 ORDER BY serial DESC LIMIT $3"
+            "SELECT {APPLIED_COLUMNS} FROM registry_applies WHERE scope = $1 AND serial < $2 ORDER BY serial DESC LIMIT $3"
         );
         let query = sqlx::query(AssertSqlSafe(query)).bind(scope.as_str());
         let query = query.bind(before.map_or(i64::MAX, signed)).bind(i64::from(limit));
@@ -161,7 +162,7 @@ impl View {
 
     /// Returns the commit with an id.
     pub(super) async fn by_id(&mut self, scope: &Scope, id: &str) -> Result<Option<Applied>> {
-        let query = format!("SELECT {APPLIED} FROM registry_applies WHERE scope = $1 AND id = $2");
+        let query = format!("SELECT {APPLIED_COLUMNS} FROM registry_applies WHERE scope = $1 AND id = $2");
         let rows = self.0.rows(sqlx::query(AssertSqlSafe(query)).bind(scope.as_str()).bind(id)).await?;
         rows.first().map(|row| self.applied(row)).transpose()
     }
@@ -171,16 +172,19 @@ impl View {
         &mut self,
         scope: &Scope,
         addresses: &[String],
-    ) -> Result<HashMap<String, Last>> {
-        let wanted = wanted_values(2, addresses.len());
+    ) -> Result<HashMap<String, LastRevision>> {
+        let wanted = parameter_table(2, addresses.len());
         let query = "JOIN registry_current ON scope = $1 AND address = column1";
         let query = format!("SELECT address, revision, fingerprint FROM {wanted} {query}");
         let query =
-            sqlx::query(AssertSqlSafe(query)).persistent(addresses.len() == ROWS).bind(scope.as_str());
+            sqlx::query(AssertSqlSafe(query)).persistent(addresses.len() == MAX_ROWS).bind(scope.as_str());
         let rows = self.0.rows(addresses.iter().fold(query, |query, it| query.bind(it.as_str()))).await?;
         let last = |row: &AnyRow| {
             let present = self.database().get::<Option<&str>>(row, 2)?.is_some();
-            Ok((self.database().get(row, 0)?, Last { revision: self.database().number(row, 1)?, present }))
+            Ok((
+                self.database().get(row, 0)?,
+                LastRevision { revision: self.database().number(row, 1)?, present },
+            ))
         };
         rows.iter().map(last).collect()
     }

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use dcp_database::{ROWS, signed};
+use dcp_database::{MAX_ROWS, signed};
 use serde::Serialize;
 use sqlx::AssertSqlSafe;
 
 use super::Sql;
 use super::read::View;
-use crate::registry::check::{self, Last};
+use crate::registry::check::{self, LastRevision};
 use crate::registry::{Error, Result};
 use crate::state::{Body, Change, Commit, Head, Scope};
 
@@ -21,8 +21,8 @@ struct Row<'a> {
 }
 
 impl<'a> Row<'a> {
-    fn of(change: &'a Change, address: String, last: &HashMap<String, Last>) -> Result<Self> {
-        let revision = signed(check::next(change, last.get(&address).copied())?);
+    fn of(change: &'a Change, address: String, last: &HashMap<String, LastRevision>) -> Result<Self> {
+        let revision = signed(check::next_revision(change, last.get(&address).copied())?);
         Ok(Self { address, revision, action: json(&change.action), body: change.body.as_ref() })
     }
 
@@ -45,7 +45,7 @@ impl Sql {
         }
         let head = commit.head();
         view.write_applied(scope, &head).await?;
-        for changes in commit.changes.chunks(ROWS) {
+        for changes in commit.changes.chunks(MAX_ROWS) {
             let addresses: Vec<_> = changes.iter().map(|change| change.address.to_string()).collect();
             let last = view.last(scope, &addresses).await?;
             let rows = changes.iter().zip(addresses).map(|(change, address)| Row::of(change, address, &last));
@@ -57,7 +57,7 @@ impl Sql {
     }
 
     pub(super) async fn forget_unpublished(&self, scope: &Scope, serials: &[u64]) -> Result<()> {
-        for some in serials.chunks(ROWS) {
+        for some in serials.chunks(MAX_ROWS) {
             let serials: Vec<_> = (2..some.len() + 2).map(|number| format!("${number}")).collect();
             let query = "DELETE FROM registry_unpublished WHERE scope = $1 AND serial IN";
             let query = format!("{query} ({})", serials.join(","));

@@ -2,7 +2,7 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
-use dcp_objects::{Objects, Unusable};
+use dcp_objects::{Objects, UnusableLocation};
 use ruzstd::decoding::{FrameDecoder, StreamingDecoder};
 
 use super::{Log, Measured};
@@ -17,7 +17,7 @@ const MAX_BYTES: u64 = 16 << 30;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error(transparent)]
-    Location(#[from] Unusable),
+    Location(#[from] UnusableLocation),
     #[error("the event log can't be read: {0}; it is expected where `spark.eventLog.dir` of the run pointed")]
     Unreadable(#[from] dcp_objects::Error),
     #[error("the event log `{url}` can't be read: {from}")]

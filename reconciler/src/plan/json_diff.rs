@@ -74,7 +74,7 @@ fn keys(old: Option<&Value>, new: Option<&Value>) -> Option<Vec<String>> {
 }
 
 /// Returns the items that only one of two lists has, or both values if they are not lists.
-pub(super) fn sides(old: Option<&Value>, new: Option<&Value>) -> (Option<String>, Option<String>) {
+pub(super) fn differing_items(old: Option<&Value>, new: Option<&Value>) -> (Option<String>, Option<String>) {
     let (Some(Value::Array(before)), Some(Value::Array(after))) = (old, new) else {
         return (old.map(shown), new.map(shown));
     };
@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn maps_are_gone_into_and_lists_of_scalars_are_not() {
+    fn maps_are_compared_by_key_and_scalar_lists_as_a_whole() {
         let old = json!({"a": {"x": 1, "y": 2}, "l": [1, 2], "m": [{"k": 1}], "gone": {"z": 0}, "p": {}});
         let new = json!({"a": {"x": 1, "y": 3}, "l": [1], "m": [{"k": 1}, {"k": 2}], "e": {}, "p": {"q": 1}});
         let found: Vec<String> = leaves(&old, &new).into_iter().map(|leaf| leaf.path.join(".")).collect();
@@ -134,7 +134,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_differs_exactly_where_two_are_the_same(old in value(), new in value()) {
+        fn only_unequal_values_have_differing_leaves(old in value(), new in value()) {
             prop_assert_eq!(leaves(&old, &new).is_empty(), old == new);
             prop_assert!(leaves(&old, &new).iter().all(|leaf| leaf.old != leaf.new));
             prop_assert!(leaves(&old, &old).is_empty());

@@ -16,21 +16,21 @@ use tower_service::Service as _;
 
 use crate::access::Access;
 use crate::caller::Caller;
-use crate::log::{Entry, HTTP, Held, Holding, Log};
+use crate::log::{CallGuard, Entry, GuardedBody, HTTP, Log};
 use crate::pages::{self, Page};
-use crate::ready::Ready;
+use crate::ready::ReadinessCheck;
 use crate::status;
 use crate::usage::Usage;
 
 /// Maximum length of a path or a method in the log.
-const LONGEST: usize = 200;
+const MAX_LOGGED_CHARS: usize = 200;
 
 /// All services, behind the checks that every call has to pass.
-pub(crate) struct Front {
+pub(crate) struct Dispatcher {
     /// Health and reflection, which need neither a token nor a permit for calls.
-    pub(crate) open: Routes,
+    pub(crate) public_routes: Routes,
     /// Permits for streams of health and reflection.
-    pub(crate) open_streams: Arc<Semaphore>,
+    pub(crate) public_streams: Arc<Semaphore>,
     pub(crate) grpc: Routes,
     pub(crate) rest: Option<Router>,
     /// Names of the gRPC services.
@@ -40,44 +40,44 @@ pub(crate) struct Front {
     /// The TCP port, and whether it is served with TLS.
     pub(crate) port: u16,
     pub(crate) is_tls: bool,
-    pub(crate) ready: Option<Ready>,
+    pub(crate) ready: Option<ReadinessCheck>,
     /// Permits for concurrent calls.
-    pub(crate) room: Arc<Semaphore>,
+    pub(crate) call_permits: Arc<Semaphore>,
     /// Suffixes of the paths of long-lived calls, and permits for these.
-    pub(crate) lasting: Vec<&'static str>,
-    pub(crate) lasting_room: Arc<Semaphore>,
-    pub(crate) time: Duration,
+    pub(crate) streaming_suffixes: Vec<&'static str>,
+    pub(crate) streaming_permits: Arc<Semaphore>,
+    pub(crate) call_timeout: Duration,
     pub(crate) log: Option<Log>,
     pub(crate) clock: fn() -> Timestamp,
 }
 
-/// The connection of a call.
+/// The context of a connection, which all of its calls share.
 #[derive(Clone)]
-pub(crate) struct Visitor {
-    pub(crate) entrance: Entrance,
+pub(crate) struct ConnectionContext {
+    pub(crate) authentication: Authentication,
     pub(crate) usage: Usage,
 }
 
-/// Identification of callers.
+/// The way in which callers are authenticated.
 #[derive(Debug, Clone)]
-pub(crate) enum Entrance {
+pub(crate) enum Authentication {
     /// Callers over TCP, identified by the tokens of their calls.
-    Tcp,
+    Token,
     /// Callers over the Unix socket, identified by the system as processes of a user.
-    Unix(Caller),
+    PeerCredentials(Caller),
 }
 
 /// The interface that answers a call.
-enum Face {
+enum Interface {
     Grpc(Routes),
     Rest(Router),
 }
 
-impl Front {
-    pub(crate) async fn answer(
+impl Dispatcher {
+    pub(crate) async fn dispatch(
         &self,
         mut request: Request<Body>,
-        visitor: &Visitor,
+        connection: &ConnectionContext,
     ) -> Result<Response<Body>, Infallible> {
         let path = request.uri().path();
         let is_grpc = is_grpc(request.headers());
@@ -85,42 +85,45 @@ impl Front {
             let problem = if page == Page::Alive { None } else { self.problem().await };
             return Ok(page.render(problem.as_deref(), self.rest.is_some()));
         }
-        let face = match &self.rest {
+        let interface = match &self.rest {
             // A router without routes answers 404.
-            rest if !is_grpc => Face::Rest(rest.clone().unwrap_or_default()),
-            _ if is_open(path) => return self.open(request, &visitor.usage).await,
-            _ => Face::Grpc(self.grpc.clone()),
+            rest if !is_grpc => Interface::Rest(rest.clone().unwrap_or_default()),
+            _ if is_public(path) => return self.serve_public(request, &connection.usage).await,
+            _ => Interface::Grpc(self.grpc.clone()),
         };
-        let service = match &face {
-            Face::Grpc(_) => self.names.iter().copied().find(|name| is_of(path, name)).unwrap_or("unknown"),
-            Face::Rest(_) => HTTP,
+        let service = match &interface {
+            Interface::Grpc(_) => {
+                self.names.iter().copied().find(|name| is_call_of(path, name)).unwrap_or("unknown")
+            }
+            Interface::Rest(_) => HTTP,
         };
-        let method = match &face {
-            Face::Grpc(_) => path.rsplit('/').next().unwrap_or_default().to_owned(),
-            Face::Rest(_) => format!("{} {path}", request.method()),
+        let method = match &interface {
+            Interface::Grpc(_) => path.rsplit('/').next().unwrap_or_default().to_owned(),
+            Interface::Rest(_) => format!("{} {path}", request.method()),
         };
-        let entry = Entry::new((self.clock)(), service, shown(&method), self.log.clone());
-        let asked = request.method().clone();
+        let entry = Entry::new((self.clock)(), service, escaped(&method), self.log.clone());
+        let http_method = request.method().clone();
 
         let login = self.access.as_ref().and_then(Access::login).filter(|_| !is_grpc);
         if let Some(page) = login.and_then(|login| pages::login(login, &request, self.port, self.is_tls)) {
-            return Ok(entry.follow(page, &asked, None));
+            return Ok(entry.follow(page, &http_method, None));
         }
-        let (Caller(name), permit) = match self.admit(&request, &visitor.entrance, service) {
+        let (Caller(name), permit) = match self.admit(&request, &connection.authentication, service) {
             Ok(admitted) => admitted,
-            Err(status) => return Ok(entry.follow(refused(&face, &status), &asked, None)),
+            Err(status) => return Ok(entry.follow(error_response(&interface, &status), &http_method, None)),
         };
-        let held = Held { _permit: permit, _in_use: visitor.usage.admitted() };
-        entry.noted.by(&name);
+        let guard = CallGuard { _permit: permit, _call: connection.usage.begin_call() };
+        entry.notes.by(&name);
         request.extensions_mut().insert(Caller(name));
-        request.extensions_mut().insert(entry.noted.clone());
-        let time = wanted(request.headers()).map_or(self.time, |wanted| wanted.min(self.time));
+        request.extensions_mut().insert(entry.notes.clone());
+        let time = grpc_timeout(request.headers())
+            .map_or(self.call_timeout, |requested| requested.min(self.call_timeout));
         let called = async {
-            match &face {
-                Face::Grpc(routes) => routes.clone().call(request).await,
-                Face::Rest(router) => {
+            match &interface {
+                Interface::Grpc(routes) => routes.clone().call(request).await,
+                Interface::Rest(router) => {
                     let mut response = router.clone().call(request).await?.map(Body::new);
-                    pages::secure(response.headers_mut());
+                    pages::add_security_headers(response.headers_mut());
                     Ok(response)
                 }
             }
@@ -129,10 +132,13 @@ impl Front {
             Ok(answer) => answer?,
             Err(_) => {
                 let message = format!("the call took longer than {time:?}, which is all that it may take");
-                refused(&face, &status::refusal(Code::DeadlineExceeded, domain(service), "TOO_LATE", message))
+                error_response(
+                    &interface,
+                    &status::error_status(Code::DeadlineExceeded, domain(service), "TOO_LATE", message),
+                )
             }
         };
-        Ok(entry.follow(response, &asked, Some(held)))
+        Ok(entry.follow(response, &http_method, Some(guard)))
     }
 
     /// Returns why the server is not ready, if it is not.
@@ -144,19 +150,23 @@ impl Front {
     }
 
     /// Answers a call that needs no token. Streams have few permits; other calls end by themselves.
-    async fn open(&self, request: Request<Body>, usage: &Usage) -> Result<Response<Body>, Infallible> {
-        let is_stream = OPEN_STREAMS.iter().any(|end| request.uri().path().ends_with(end));
+    async fn serve_public(
+        &self,
+        request: Request<Body>,
+        usage: &Usage,
+    ) -> Result<Response<Body>, Infallible> {
+        let is_stream = PUBLIC_STREAM_SUFFIXES.iter().any(|end| request.uri().path().ends_with(end));
         let stream =
-            || Some((usage.open_stream()?, Arc::clone(&self.open_streams).try_acquire_owned().ok()?));
-        let held = match is_stream.then(stream) {
+            || Some((usage.public_stream()?, Arc::clone(&self.public_streams).try_acquire_owned().ok()?));
+        let guard = match is_stream.then(stream) {
             Some(None) => {
                 let busy = "too many streams of health and reflection are open; retry later";
                 return Ok(Status::resource_exhausted(busy).into_http());
             }
-            held => held.flatten(),
+            guard => guard.flatten(),
         };
-        match tokio::time::timeout(self.time, self.open.clone().call(request)).await {
-            Ok(answer) => Ok(answer?.map(|inner| Body::new(Holding { inner, _held: held }))),
+        match tokio::time::timeout(self.call_timeout, self.public_routes.clone().call(request)).await {
+            Ok(answer) => Ok(answer?.map(|inner| Body::new(GuardedBody { inner, _guard: guard }))),
             Err(_) => Ok(Status::deadline_exceeded("the call took too long").into_http()),
         }
     }
@@ -165,31 +175,32 @@ impl Front {
     fn admit<B>(
         &self,
         request: &Request<B>,
-        entrance: &Entrance,
+        authentication: &Authentication,
         service: &'static str,
     ) -> Result<(Caller, OwnedSemaphorePermit), Status> {
-        let caller = match (entrance, &self.access) {
-            (Entrance::Unix(caller), _) => Ok(caller.clone()),
-            (Entrance::Tcp, Some(access)) => access.caller(request),
-            (Entrance::Tcp, None) => Err("this server has no tokens"),
+        let caller = match (authentication, &self.access) {
+            (Authentication::PeerCredentials(caller), _) => Ok(caller.clone()),
+            (Authentication::Token, Some(access)) => access.caller(request),
+            (Authentication::Token, None) => Err("this server has no tokens"),
         };
-        let caller = caller
-            .map_err(|why| status::refusal(Code::Unauthenticated, domain(service), "UNAUTHENTICATED", why))?;
+        let caller = caller.map_err(|why| {
+            status::error_status(Code::Unauthenticated, domain(service), "UNAUTHENTICATED", why)
+        })?;
         let path = request.uri().path();
-        let lasts = self.lasting.iter().any(|end| path.ends_with(end));
-        let room = if lasts { &self.lasting_room } else { &self.room };
-        let permit = Arc::clone(room).try_acquire_owned().map_err(|_| {
+        let is_streaming = self.streaming_suffixes.iter().any(|end| path.ends_with(end));
+        let permits = if is_streaming { &self.streaming_permits } else { &self.call_permits };
+        let permit = Arc::clone(permits).try_acquire_owned().map_err(|_| {
             let busy = "too many concurrent calls; retry, or raise --max-calls";
-            status::refusal(Code::Unavailable, domain(service), "UNAVAILABLE", busy)
+            status::error_status(Code::Unavailable, domain(service), "UNAVAILABLE", busy)
         })?;
         Ok((caller, permit))
     }
 }
 
-fn refused(face: &Face, status: &Status) -> Response<Body> {
-    match face {
-        Face::Grpc(_) => status.clone().into_http(),
-        Face::Rest(_) => status::to_http(status).map(Body::new),
+fn error_response(interface: &Interface, status: &Status) -> Response<Body> {
+    match interface {
+        Interface::Grpc(_) => status.clone().into_http(),
+        Interface::Rest(_) => status::to_http(status).map(Body::new),
     }
 }
 
@@ -203,26 +214,31 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 }
 
 /// Suffixes of the paths of streams that need no token.
-const OPEN_STREAMS: [&str; 2] = ["/Watch", "/ServerReflectionInfo"];
+const PUBLIC_STREAM_SUFFIXES: [&str; 2] = ["/Watch", "/ServerReflectionInfo"];
 
 /// Returns true if a path belongs to a service that needs no token.
-fn is_open(path: &str) -> bool {
-    [crate::services::HEALTH, "grpc.reflection.v1.ServerReflection"].iter().any(|name| is_of(path, name))
+fn is_public(path: &str) -> bool {
+    [crate::services::HEALTH_SERVICE, "grpc.reflection.v1.ServerReflection"]
+        .iter()
+        .any(|name| is_call_of(path, name))
 }
 
-fn is_of(path: &str, service: &str) -> bool {
+fn is_call_of(path: &str, service: &str) -> bool {
     path.strip_prefix('/')
         .and_then(|rest| rest.strip_prefix(service))
         .is_some_and(|rest| rest.starts_with('/'))
 }
 
 /// Shortens and escapes text of a request for the log.
-fn shown(text: &str) -> String {
-    text.chars().take(LONGEST).map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' }).collect()
+fn escaped(text: &str) -> String {
+    text.chars()
+        .take(MAX_LOGGED_CHARS)
+        .map(|c| if c.is_ascii_graphic() || c == ' ' { c } else { '?' })
+        .collect()
 }
 
 /// Parses gRPC's `grpc-timeout`, the caller's timeout: at most eight digits and a unit.
-fn wanted(headers: &HeaderMap) -> Option<Duration> {
+fn grpc_timeout(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     if digits.len() > 8 || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -245,9 +261,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_wish_for_time_is_read_as_the_protocol_has_it() {
+    fn grpc_timeout_is_parsed() {
         let read = |text: &str| {
-            wanted(&HeaderMap::from_iter([("grpc-timeout".parse().unwrap(), text.parse().unwrap())]))
+            grpc_timeout(&HeaderMap::from_iter([("grpc-timeout".parse().unwrap(), text.parse().unwrap())]))
         };
         assert_eq!(read("3S"), Some(Duration::from_secs(3)));
         assert_eq!(read("99999999H"), Some(Duration::from_hours(99_999_999)));
@@ -259,14 +275,14 @@ mod tests {
     }
 
     #[test]
-    fn a_path_is_told_apart_from_one_that_begins_like_it() {
-        assert!(is_open("/grpc.health.v1.Health/Check"));
+    fn paths_with_a_common_prefix_are_distinguished() {
+        assert!(is_public("/grpc.health.v1.Health/Check"));
         for path in
             ["/grpc.health.v1.Health", "/grpc.health.v1.HealthX/Check", "//grpc.health.v1.Health/Check", ""]
         {
-            assert!(!is_open(path), "{path}");
+            assert!(!is_public(path), "{path}");
         }
         assert_eq!(domain("dcp.control.v1.Control"), "dcp.control.v1");
-        assert_eq!(shown("GET /a\u{1b}[31mé"), "GET /a?[31m?");
+        assert_eq!(escaped("GET /a\u{1b}[31mé"), "GET /a?[31m?");
     }
 }

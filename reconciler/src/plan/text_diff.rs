@@ -29,13 +29,13 @@ pub(super) fn lines(old: &str, new: &str) -> String {
 }
 
 /// Returns the index of the first new line that differs, or of the last line if lines were only removed.
-pub(super) fn first(old: &str, new: &str) -> usize {
+pub(super) fn first_changed_line(old: &str, new: &str) -> usize {
     let same = old.lines().zip(new.lines()).take_while(|(old, new)| old == new).count();
     same.min(new.lines().count().saturating_sub(1))
 }
 
 /// Returns the number of removed or added lines, whichever is greater.
-pub(super) fn count(diff: &str) -> usize {
+pub(super) fn changed_line_count(diff: &str) -> usize {
     let with = |sign: char| diff.lines().filter(|line| line.starts_with(sign)).count();
     with('-').max(with('+'))
 }
@@ -45,14 +45,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_few_lines_around_are_shown() {
+    fn changes_are_shown_with_context_lines() {
         let old = "a\nb\nc\nd\ne\nf\ng\nh\ni\nj\nk\n";
         let new = "a\nB\nc\nd\ne\nf\ng\nh\ni\nj\nk\nl";
         let text = lines(old, new);
         assert_eq!(text, "  a\n- b\n+ B\n  c\n  d\n…\n  j\n  k\n+ l\n");
-        assert_eq!(count(&text), 2);
-        assert_eq!(count(&lines("a", "b\nc")), 2);
+        assert_eq!(changed_line_count(&text), 2);
+        assert_eq!(changed_line_count(&lines("a", "b\nc")), 2);
         assert_eq!(lines(old, old), "");
-        assert_eq!((first(old, new), first("a\nb", "a"), first("a", "a\nb"), first("", "")), (1, 0, 1, 0));
+        assert_eq!(
+            (
+                first_changed_line(old, new),
+                first_changed_line("a\nb", "a"),
+                first_changed_line("a", "a\nb"),
+                first_changed_line("", "")
+            ),
+            (1, 0, 1, 0)
+        );
     }
 }

@@ -19,15 +19,15 @@ use dcp_reconciler::publish::DagFolder;
 use crate::fixture::{Fixture, expected, files, wait};
 
 #[derive(Debug)]
-struct Dying {
+struct FailingStore {
     store: Arc<dyn ObjectStore>,
-    left: Arc<AtomicI64>,
+    changes_left: Arc<AtomicI64>,
     /// Only copies fail, as if the permission to copy were missing.
-    copies: bool,
+    copies_only: bool,
 }
 
-fn change(left: &AtomicI64) -> Result<()> {
-    match left.fetch_sub(1, Ordering::SeqCst) > 0 {
+fn change(changes_left: &AtomicI64) -> Result<()> {
+    match changes_left.fetch_sub(1, Ordering::SeqCst) > 0 {
         true => Ok(()),
         false => Err(dcp_objects::object_store::Error::Generic {
             store: "dying",
@@ -36,17 +36,17 @@ fn change(left: &AtomicI64) -> Result<()> {
     }
 }
 
-impl fmt::Display for Dying {
+impl fmt::Display for FailingStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Dying")
     }
 }
 
 #[async_trait]
-impl ObjectStore for Dying {
+impl ObjectStore for FailingStore {
     async fn put_opts(&self, path: &Path, payload: PutPayload, options: PutOptions) -> Result<PutResult> {
-        if !self.copies {
-            change(&self.left)?;
+        if !self.copies_only {
+            change(&self.changes_left)?;
         }
         self.store.put_opts(path, payload, options).await
     }
@@ -64,8 +64,12 @@ impl ObjectStore for Dying {
     }
 
     fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        let left = if self.copies { Arc::new(AtomicI64::new(i64::MAX)) } else { Arc::clone(&self.left) };
-        let alive = paths.map(move |path| change(&left).and(path)).boxed();
+        let changes_left = if self.copies_only {
+            Arc::new(AtomicI64::new(i64::MAX))
+        } else {
+            Arc::clone(&self.changes_left)
+        };
+        let alive = paths.map(move |path| change(&changes_left).and(path)).boxed();
         self.store.delete_stream(alive)
     }
 
@@ -78,22 +82,28 @@ impl ObjectStore for Dying {
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        change(&self.left)?;
+        change(&self.changes_left)?;
         self.store.copy_opts(from, to, options).await
     }
 }
 
 /// A publication dies before its first change, its second, and so on until it completes; the next publication repairs
 /// the folder.
-pub(crate) async fn dies_at_every_step(fixture: &Fixture, store: Arc<dyn ObjectStore>, prefix: &str) {
+pub(crate) async fn assert_repair_after_each_step(
+    fixture: &Fixture,
+    store: Arc<dyn ObjectStore>,
+    prefix: &str,
+) {
     let (old, new) = (files(2, "old"), files(3, "new"));
     let folder = &fixture.folder;
     for at in 0.. {
         folder.put(&old).await.expect("they can be written");
         folder.remove(&["dag-2.py".to_owned()]).await.expect("it can be removed");
-        let left = Arc::new(AtomicI64::new(at));
-        let dying =
-            DagFolder::over(Arc::new(Dying { store: Arc::clone(&store), left, copies: false }), prefix);
+        let changes_left = Arc::new(AtomicI64::new(at));
+        let dying = DagFolder::with_store(
+            Arc::new(FailingStore { store: Arc::clone(&store), changes_left, copies_only: false }),
+            prefix,
+        );
         let staged = dying.stage("new", &new).await.is_ok();
         let done = staged && dying.switch("new", &new).await.is_ok();
 
@@ -123,15 +133,15 @@ pub(crate) async fn dies_at_every_step(fixture: &Fixture, store: Arc<dyn ObjectS
 fn a_publication_that_dies_can_be_repaired() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let fixture = Fixture::over(Arc::clone(&store));
-    wait(dies_at_every_step(&fixture, store, "team/dags"));
+    wait(assert_repair_after_each_step(&fixture, store, "team/dags"));
 }
 
 #[test]
-fn what_can_not_be_copied_stays_staged() {
+fn files_that_can_not_be_copied_stay_staged() {
     let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
     let fixture = Fixture::over(Arc::clone(&store));
-    let dying = Dying { store, left: Arc::new(AtomicI64::new(1)), copies: true };
-    let folder = DagFolder::over(Arc::new(dying), "team/dags");
+    let dying = FailingStore { store, changes_left: Arc::new(AtomicI64::new(1)), copies_only: true };
+    let folder = DagFolder::with_store(Arc::new(dying), "team/dags");
     wait(async {
         folder.stage("1", &files(3, "new")).await.expect("they can be staged");
         folder.switch("1", &files(3, "new")).await.expect_err("one alone can be copied");

@@ -2,39 +2,44 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use dcp_objects::{Bucket, KINDS, shown};
+use dcp_objects::{Bucket, SUPPORTED_LOCATIONS, redacted};
 
 use super::{Error, Result};
 
-pub(super) enum Place {
+pub(super) enum Location {
     Folder {
         root: PathBuf,
         /// The name in messages.
-        shown: String,
+        display_name: String,
         /// Set if the folder is in the project, where dcp creates it. Another missing folder may only be unmounted.
-        ours: bool,
+        is_in_project: bool,
     },
     Bucket(Bucket),
 }
 
-impl Place {
+impl Location {
     pub(super) fn parse(location: &str, base: &Path) -> Result<Self> {
-        let refuse =
-            |why: &str, help| Error::Location { location: shown(location), why: why.to_owned(), help };
+        let unusable =
+            |why: &str, help| Error::Location { location: redacted(location), why: why.to_owned(), help };
         if location.trim().is_empty() {
-            return Err(refuse("it is empty", KINDS));
+            return Err(unusable("it is empty", SUPPORTED_LOCATIONS));
         }
         if location.contains("://") {
             return Ok(Self::Bucket(Bucket::parse(location)?));
         }
         let path = Path::new(location);
         if path.is_absolute() {
-            return Ok(Self::Folder { root: path.to_owned(), shown: shown(location), ours: false });
+            return Ok(Self::Folder {
+                root: path.to_owned(),
+                display_name: redacted(location),
+                is_in_project: false,
+            });
         }
         let help = "name a folder below the project's, or give the whole path, beginning with `/`";
-        let below = normal(path).ok_or_else(|| refuse("it leads out of the project", help))?;
-        let root = within(base, &below).ok_or_else(|| refuse("a link leads it out of the project", help))?;
-        Ok(Self::Folder { root, shown: shown(location), ours: true })
+        let below = normal(path).ok_or_else(|| unusable("it leads out of the project", help))?;
+        let root =
+            within(base, &below).ok_or_else(|| unusable("a link leads it out of the project", help))?;
+        Ok(Self::Folder { root, display_name: redacted(location), is_in_project: true })
     }
 }
 

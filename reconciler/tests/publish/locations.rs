@@ -16,7 +16,7 @@ fn refused(location: &str, base: &Path, environment: &[(&str, &str)]) -> Error {
 }
 
 #[test]
-fn a_relative_path_is_below_the_project_and_made_there() {
+fn a_relative_path_is_created_below_the_project() {
     let project = tempfile::tempdir().expect("a folder can be made");
     let dags = [file("a.py", "x")];
     for location in ["build/dags", "./build/../build/more/", "."] {
@@ -55,11 +55,11 @@ fn a_relative_path_does_not_lead_out_of_the_project() {
 }
 
 #[test]
-fn a_folder_outside_of_the_project_has_to_be_there() {
+fn a_folder_outside_of_the_project_has_to_exist() {
     let all = tempfile::tempdir().expect("a folder can be made");
     let location = all.path().join("dags").display().to_string();
     let folder = DagFolder::open(&location, Path::new("/nowhere")).expect("it is opened on first use");
-    let missing = |cause: &Error| matches!(cause, Error::Failed { place, cause: Cause::Missing, .. } if *place == location);
+    let missing = |cause: &Error| matches!(cause, Error::Failed { location: place, cause: Cause::NotFound, .. } if *place == location);
     for refused in [
         wait(folder.put(&[file("a.py", "x")])),
         wait(folder.list()).map(drop),
@@ -74,7 +74,7 @@ fn a_folder_outside_of_the_project_has_to_be_there() {
 }
 
 #[test]
-fn a_location_that_is_none_is_refused() {
+fn invalid_locations_are_rejected() {
     let base = Path::new("/nowhere");
     for (location, why) in [
         ("", "it is empty"),
@@ -91,7 +91,7 @@ fn a_location_that_is_none_is_refused() {
 }
 
 #[test]
-fn no_secret_is_in_what_is_told() {
+fn no_message_contains_a_secret() {
     let base = Path::new("/nowhere");
     for location in [
         "s3://key:tops3cret@bucket/dags",
@@ -123,7 +123,7 @@ fn no_secret_is_in_what_is_told() {
 }
 
 #[test]
-fn an_endpoint_that_is_not_encrypted_is_asked_for() {
+fn an_unencrypted_endpoint_needs_consent() {
     let endpoints = ["AWS_ENDPOINT", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"];
     for key in endpoints {
         let error = refused("s3://bucket/dags", Path::new("/"), &[(key, "http://minio:9000")]);

@@ -4,26 +4,26 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::process::Command;
 
-use dcp_reconciler::publish::{Cause, Doing, Error};
+use dcp_reconciler::publish::{Cause, Error, Operation};
 use tempfile::TempDir;
 
-use crate::fixture::{again, files, open, told, wait};
+use crate::fixture::{child_folder, files, open, rerun, wait};
 
 fn folder() -> TempDir {
     tempfile::tempdir().expect("a folder can be made")
 }
 
 #[track_caller]
-fn ends_with_success(mut command: Command) {
+fn assert_success(mut command: Command) {
     let output = command.output().expect("setpriv and unshare, of util-linux, are there to test this");
     let told = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}: {told}", output.status);
 }
 
 #[track_caller]
-fn fails(done: Result<(), Error>, place: &Path, expected: &Cause) {
+fn assert_fails(done: Result<(), Error>, place: &Path, expected: &Cause) {
     match done {
-        Err(Error::Failed { place: told, cause, .. }) if cause == *expected => {
+        Err(Error::Failed { location: told, cause, .. }) if cause == *expected => {
             assert!(Path::new(&told).starts_with(place), "{told}");
         }
         other => unreachable!("{other:?}"),
@@ -31,7 +31,7 @@ fn fails(done: Result<(), Error>, place: &Path, expected: &Cause) {
 }
 
 #[test]
-fn links_lead_nowhere() {
+fn links_are_not_followed() {
     let (all, elsewhere) = (folder(), folder());
     let target = elsewhere.path().join("dag-0.py");
     let ours = files(1, "old").remove(0).content;
@@ -46,7 +46,7 @@ fn links_lead_nowhere() {
             wait(dags.remove(&["dag-0.py".to_owned()])),
             wait(dags.read("dag-0.py")).map(drop),
         ] {
-            assert!(matches!(refused, Err(Error::NotOurs(_))), "{refused:?}");
+            assert!(matches!(refused, Err(Error::ForeignFiles(_))), "{refused:?}");
         }
         assert_eq!(wait(dags.list()), Ok(Vec::new()));
         std::fs::remove_file(link).expect("it is there");
@@ -54,7 +54,7 @@ fn links_lead_nowhere() {
     symlink(elsewhere.path(), all.path().join(".dcp-staged")).expect("a link can be made");
     for done in [wait(dags.put(&files(1, "new"))), wait(dags.discard("1")), wait(dags.leftovers()).map(drop)]
     {
-        fails(done, &all.path().join(".dcp-staged"), &Cause::NotAFolder);
+        assert_fails(done, &all.path().join(".dcp-staged"), &Cause::NotAFolder);
     }
     assert_eq!(std::fs::read_to_string(target).ok(), Some(ours));
     assert_eq!(std::fs::read_dir(elsewhere.path()).expect("it is there").count(), 1);
@@ -67,11 +67,11 @@ fn a_folder_or_a_pipe_is_no_dag_file() {
     let made = Command::new("mkfifo").arg(all.path().join("dag-1.py")).status();
     assert!(made.expect("mkfifo can be run").success());
     let refused = wait(open(all.path()).put(&files(2, "new")));
-    assert!(matches!(&refused, Err(Error::NotOurs(places)) if places.len() == 2), "{refused:?}");
+    assert!(matches!(&refused, Err(Error::ForeignFiles(places)) if places.len() == 2), "{refused:?}");
 }
 
 #[test]
-fn a_file_is_no_folder() {
+fn a_file_in_place_of_a_folder_is_reported() {
     let all = folder();
     let place = all.path().join("dags");
     std::fs::write(&place, "x").expect("it can be written");
@@ -81,7 +81,7 @@ fn a_file_is_no_folder() {
         wait(open(&place).discard("1")),
         wait(open(&place.join("below")).put(&files(1, "x"))),
     ] {
-        fails(done, &place, &Cause::NotAFolder);
+        assert_fails(done, &place, &Cause::NotAFolder);
     }
 }
 
@@ -89,15 +89,15 @@ fn a_file_is_no_folder() {
 const PRIVILEGES: &str = "-dac_override,-dac_read_search";
 
 #[test]
-fn what_may_not_be_written_is_told_and_nothing_is_changed() {
-    const TEST: &str = "hostile::what_may_not_be_written_is_told_and_nothing_is_changed";
-    if let Some(place) = told() {
+fn missing_permission_is_reported_and_nothing_is_changed() {
+    const TEST: &str = "disk_errors::missing_permission_is_reported_and_nothing_is_changed";
+    if let Some(place) = child_folder() {
         let denied = Cause::Denied(String::new());
         let dags = open(&place);
-        fails(wait(dags.stage("1", &files(1, "new"))), &place, &denied);
-        fails(wait(dags.put(&files(1, "new"))), &place, &denied);
-        fails(wait(dags.remove(&["dag-0.py".to_owned()])), &place, &denied);
-        fails(wait(dags.discard("0")), &place, &denied);
+        assert_fails(wait(dags.stage("1", &files(1, "new"))), &place, &denied);
+        assert_fails(wait(dags.put(&files(1, "new"))), &place, &denied);
+        assert_fails(wait(dags.remove(&["dag-0.py".to_owned()])), &place, &denied);
+        assert_fails(wait(dags.discard("0")), &place, &denied);
         return;
     }
     let all = folder();
@@ -114,7 +114,7 @@ fn what_may_not_be_written_is_told_and_nothing_is_changed() {
     let root = std::fs::write(all.path().join("probe"), "").is_ok();
     let _ = std::fs::remove_file(all.path().join("probe"));
     let wrapper = ["setpriv", "--bounding-set", PRIVILEGES, "--inh-caps", PRIVILEGES];
-    ends_with_success(again(TEST, if root { &wrapper } else { &[] }, all.path()));
+    assert_success(rerun(TEST, if root { &wrapper } else { &[] }, all.path()));
     for path in ["", ".dcp-staged", ".dcp-staged/0"] {
         mode(path, 0o755);
     }
@@ -128,22 +128,22 @@ fn mounted(test: &str, options: &str, place: &Path) {
         std::fs::metadata("/proc/self").is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0);
     let user: &[&str] = if root { &[] } else { &["--map-root-user"] };
     let wrapper = [&["unshare", "--mount"], user, &["sh", "-c", &mount]].concat();
-    ends_with_success(again(test, &wrapper, place));
+    assert_success(rerun(test, &wrapper, place));
 }
 
 #[test]
-fn a_full_disk_is_told_and_nothing_is_changed() {
-    const TEST: &str = "hostile::a_full_disk_is_told_and_nothing_is_changed";
-    let Some(place) = told() else {
+fn full_disk_is_reported_and_nothing_is_changed() {
+    const TEST: &str = "disk_errors::full_disk_is_reported_and_nothing_is_changed";
+    let Some(place) = child_folder() else {
         return mounted(TEST, "size=64k", folder().path());
     };
     let dags = open(&place);
     wait(dags.put(&files(3, "old"))).expect("there is space for these");
     let many = files(40, &"x".repeat(3000));
     for _ in 0..3 {
-        fails(wait(dags.stage("1", &many)), &place, &Cause::Full);
+        assert_fails(wait(dags.stage("1", &many)), &place, &Cause::Full);
         assert_eq!(wait(dags.leftovers()), Ok(Vec::new()), "what fitted is taken away again");
-        fails(wait(dags.put(&many)), &place, &Cause::Full);
+        assert_fails(wait(dags.put(&many)), &place, &Cause::Full);
     }
     for old in files(3, "old") {
         assert_eq!(wait(dags.read(&old.name)), Ok(Some(old.content.into_bytes())));
@@ -152,21 +152,21 @@ fn a_full_disk_is_told_and_nothing_is_changed() {
 }
 
 #[test]
-fn a_file_system_that_is_read_only_is_told() {
-    const TEST: &str = "hostile::a_file_system_that_is_read_only_is_told";
-    let Some(place) = told() else {
+fn read_only_file_system_is_reported() {
+    const TEST: &str = "disk_errors::read_only_file_system_is_reported";
+    let Some(place) = child_folder() else {
         return mounted(TEST, "ro", folder().path());
     };
     let dags = open(&place);
     for done in [wait(dags.stage("1", &files(1, "x"))), wait(dags.put(&files(1, "x")))] {
-        fails(done, &place, &Cause::ReadOnly);
+        assert_fails(done, &place, &Cause::ReadOnly);
     }
     wait(dags.remove(&["dag-0.py".to_owned()])).expect("there is nothing to remove");
     assert_eq!(wait(dags.list()), Ok(Vec::new()));
 }
 
 #[test]
-fn many_may_write_at_once() {
+fn concurrent_writers_succeed() {
     let all = folder();
     let dags = open(all.path());
     std::thread::scope(|scope| {
@@ -188,8 +188,8 @@ fn many_may_write_at_once() {
 }
 
 #[test]
-fn errors_read_well() {
-    let failed = |cause| Error::Failed { place: "dags/a.py".into(), doing: Doing::Written, cause };
+fn errors_have_a_message_and_a_remedy() {
+    let failed = |cause| Error::Failed { location: "dags/a.py".into(), operation: Operation::Write, cause };
     let many: Vec<_> = (0..7).map(|number| format!("dags/{number}.py")).collect();
     for (error, text) in [
         (failed(Cause::Full), "`dags/a.py` can't be written: no space is left"),
@@ -198,9 +198,9 @@ fn errors_read_well() {
             "`dags/a.py` can't be written: permission denied (AccessDenied)",
         ),
         (failed(Cause::Denied(String::new())), "`dags/a.py` can't be written: permission denied"),
-        (Error::NotOurs(many[..1].to_vec()), "`dags/0.py` was not written by dcp: nothing is changed"),
+        (Error::ForeignFiles(many[..1].to_vec()), "`dags/0.py` was not written by dcp: nothing is changed"),
         (
-            Error::NotOurs(many),
+            Error::ForeignFiles(many),
             "`dags/0.py`, `dags/1.py`, `dags/2.py`, `dags/3.py`, `dags/4.py` and 2 more were not written by dcp: \
              nothing is changed",
         ),

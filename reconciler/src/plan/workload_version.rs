@@ -7,22 +7,22 @@ use dcp_model::manifest::{Job, Location};
 use dcp_model::primitive::{Address, Body, ContinuousJob, CoreEtlJob, Kind, Orchestrator, Primitive};
 use serde_json::Value;
 
-use super::{Place, Step, Workload};
+use super::{SourceLocation, Step, Workload};
 use crate::state::{Action, Entry};
 
 /// Finds the place of a workload's field: by domain, name, and the path in the manifest.
-pub type PlaceOf<'a> = dyn Fn(&str, &str, &[&str]) -> Option<Place> + 'a;
+pub type FieldLocator<'a> = dyn Fn(&str, &str, &[&str]) -> Option<SourceLocation> + 'a;
 
 /// Finds the place of a field by its path in the manifest.
-pub(super) type Locate<'a> = dyn Fn(&[&str]) -> Option<Place> + 'a;
+pub(super) type WorkloadFieldLocator<'a> = dyn Fn(&[&str]) -> Option<SourceLocation> + 'a;
 
 /// A workload with differences: all its addresses, on both sides.
 #[derive(Debug, Default)]
-pub(super) struct Sides<'a> {
+pub(super) struct WorkloadDiff<'a> {
     pub(super) addresses: BTreeMap<&'a Address, (Option<&'a Entry>, Option<&'a Primitive>)>,
 }
 
-impl Sides<'_> {
+impl WorkloadDiff<'_> {
     pub(super) fn differs(&self) -> bool {
         let same = |(old, new): &(Option<&Entry>, Option<&Primitive>)| {
             old.map(|it| &it.fingerprint) == new.map(|it| &it.fingerprint)
@@ -52,7 +52,7 @@ pub(super) fn group_dag(body: &Body) -> Option<&Orchestrator> {
 
 /// One side of a workload.
 #[derive(Debug, Default)]
-pub(super) struct Side {
+pub(super) struct WorkloadVersion {
     pub(super) job: Option<CoreEtlJob>,
     pub(super) continuous: Option<ContinuousJob>,
     pub(super) orchestrator: Option<Orchestrator>,
@@ -60,7 +60,7 @@ pub(super) struct Side {
     pub(super) group: Option<String>,
 }
 
-impl Side {
+impl WorkloadVersion {
     pub(super) fn of(bodies: impl IntoIterator<Item = Body>, group: Option<String>) -> Self {
         let mut side = Self { group, ..Self::default() };
         for body in bodies {
@@ -86,7 +86,7 @@ impl Side {
         }
     }
 
-    pub(super) fn is_there(&self) -> bool {
+    pub(super) fn exists(&self) -> bool {
         self.job.is_some() || self.run().is_some()
     }
 
@@ -110,11 +110,11 @@ impl Side {
 #[derive(Debug)]
 pub(super) struct Planned {
     pub(super) workload: Workload,
-    pub(super) old: Side,
-    pub(super) new: Side,
+    pub(super) old: WorkloadVersion,
+    pub(super) new: WorkloadVersion,
 }
 
-pub(super) fn steps(sides: &Sides<'_>, action: Action) -> Vec<Step> {
+pub(super) fn steps(sides: &WorkloadDiff<'_>, action: Action) -> Vec<Step> {
     let mut steps = Vec::new();
     for (address, (old, new)) in &sides.addresses {
         let before = old.map(|entry| entry.fingerprint.clone());
@@ -135,6 +135,6 @@ pub(super) fn steps(sides: &Sides<'_>, action: Action) -> Vec<Step> {
 }
 
 /// Returns a primitive as JSON, for comparisons.
-pub(super) fn value<T: serde::Serialize>(primitive: &T) -> Value {
+pub(super) fn to_json<T: serde::Serialize>(primitive: &T) -> Value {
     serde_json::to_value(primitive).expect("primitives have text as keys, and nothing that JSON can't hold")
 }
