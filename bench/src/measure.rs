@@ -65,10 +65,10 @@ pub fn steps(root: &Path, repeat: usize) -> io::Result<Value> {
             ("read", Box::new(|| timed(read_all))),
             ("events", Box::new(|| timed(|| texts().map(events).sum::<usize>()))),
             ("tree", Box::new(|| timed(|| texts().for_each(|text| parse(text, yaml::parse))))),
-            ("tree_of_any", Box::new(|| timed(|| texts().for_each(|text| parse(text, yaml::parse_any))))),
+            ("tree_of_any", Box::new(|| timed(|| texts().for_each(|text| parse(text, yaml::parse_full))))),
             ("serde_yaml_ng", Box::new(|| timed(|| texts().for_each(|text| drop(black_box(to_json(text))))))),
             ("read_and_tree", Box::new(|| timed(|| read_and_parse(loaded, yaml::parse)))),
-            ("read_and_tree_of_any", Box::new(|| timed(|| read_and_parse(loaded, yaml::parse_any)))),
+            ("read_and_tree_of_any", Box::new(|| timed(|| read_and_parse(loaded, yaml::parse_full)))),
             (
                 "validate",
                 Box::new(|| timed(|| validate::run(compiler, &loaded.folder, &loaded.paths, Threads::One))),
@@ -93,7 +93,7 @@ pub fn phases(root: &Path, repeat: usize) -> io::Result<Value> {
                     drop(black_box(compiler.project.apply(
                         tree,
                         text,
-                        &mut dcp_compiler::project::Overlaid::default(),
+                        &mut dcp_compiler::project::AppliedOverlays::default(),
                     )));
                 })),
             ),

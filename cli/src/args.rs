@@ -26,21 +26,21 @@ of them together, and compiles them into primitives and Airflow DAGs.";
 
 const EXAMPLES: &str = "\
 To begin:
-  dcp init shop               make a small project in the folder `shop`
-  dcp validate                check all manifests of the project around you
-  dcp graph                   see who produces and who consumes what
-  dcp plan                    see what would change, why, and what it costs a running stream
-  dcp apply                   do exactly that
-  dcp run FILE                run a job on this machine; `dcp doctor` says whether it can
-  dcp up                      keep continuous jobs running; `dcp status` tells how they are
-  dcp explain DCP0107         read about a diagnostic
+  dcp init shop               create a small project in the folder `shop`
+  dcp validate                check all manifests of the project
+  dcp graph                   show which workloads produce and consume which data
+  dcp plan                    show what would change, why, and what it costs a running stream
+  dcp apply                   apply the plan
+  dcp run FILE                run a job on this machine; `dcp doctor` checks the requirements
+  dcp up                      run continuous jobs; `dcp status` shows their status
+  dcp explain DCP0107         explain a diagnostic
 
 Environment:
-  DCP_TOKEN           the token for a target that has a `server`; sent over TLS, or to this machine
-  DCP_ALLOW_HTTP=1    send it to any `http://` server, where the network is trusted
-  DCP_USER            who applies, in the history of a target without a `server`
+  DCP_TOKEN           token for a target that has a `server`; sent over TLS, or to this machine
+  DCP_ALLOW_HTTP=1    send the token to `http://` servers too, on trusted networks
+  DCP_USER            name of the user in the history of a target without a `server`
 
-Exit codes: 0 all is well, 1 there are errors, 2 the command was called wrongly.";
+Exit codes: 0 success, 1 errors, 2 invalid arguments.";
 
 #[derive(Debug, Parser)]
 #[command(name = "dcp", version, about = "A data control plane for Spark", long_about = ABOUT)]
@@ -116,19 +116,19 @@ pub(crate) enum Command {
     Cancel(Cancel),
     /// Print the rows that a job of SQL with `returnResult: true` returned
     #[command(after_help = RESULT)]
-    Result(Rows),
+    Result(ResultArgs),
     /// Show the status of continuous jobs
     #[command(after_help = STATUS)]
     Status(Status),
     /// Pause a continuous job until it is resumed
     #[command(after_help = PAUSE)]
-    Pause(Asked),
+    Pause(JobRequest),
     /// Resume a paused continuous job
     #[command(after_help = RESUME)]
-    Resume(Asked),
+    Resume(JobRequest),
     /// Restart a continuous job
     #[command(after_help = RESTART)]
-    Restart(Asked),
+    Restart(JobRequest),
     /// List the decisions about a continuous job, and their reasons
     #[command(after_help = EVENTS)]
     Events(Events),

@@ -31,10 +31,10 @@ const ALLOW_HTTP: &str = "DCP_ALLOW_HTTP";
 
 /// The connection to a registry.
 #[derive(Debug)]
-enum Way {
+enum RegistryConnection {
     /// In a SQLite file.
-    LocalJobs(Sql, PathBuf),
-    There(Box<Remote>),
+    Local(Sql, PathBuf),
+    Remote(Box<Remote>),
 }
 
 /// A target to plan and apply.
@@ -42,7 +42,7 @@ enum Way {
 pub(crate) struct Control {
     pub(crate) scope: Scope,
     pub(crate) registry: Box<dyn Registry>,
-    way: Way,
+    connection: RegistryConnection,
     /// The location of the registry, for messages.
     pub(crate) place: String,
     /// The location of DAG files.
@@ -58,10 +58,12 @@ impl Control {
         let runtime = runtime.map_err(|error| Failure::new(format!("no threads can be started: {error}")))?;
         let scope = Scope::new(project.file.project.as_str(), project.target.as_deref());
         let dags = project.dags().map_or_else(|| format!("{FOLDER}/dags"), str::to_owned);
-        let (registry, way, place): (Box<dyn Registry>, Way, String) = match project.server() {
+        let (registry, connection, place): (Box<dyn Registry>, RegistryConnection, String) = match project
+            .server()
+        {
             Some(server) => {
-                let remote = runtime.block_on(async { at(server, Some(&home.root)) })?;
-                (Box::new(remote.clone()), Way::There(Box::new(remote)), server.to_owned())
+                let remote = runtime.block_on(async { connect(server, Some(&home.root)) })?;
+                (Box::new(remote.clone()), RegistryConnection::Remote(Box::new(remote)), server.to_owned())
             }
             None => {
                 let path = home.root.join(FOLDER).join("state.db");
@@ -76,17 +78,17 @@ impl Control {
                 dcp_workspace::private::dcp_folder(&home.root)
                     .map_err(|error| Failure::at(&home.root.join(FOLDER), "made a folder", &error))?;
                 let sql = runtime.block_on(Sql::sqlite(&path)).map_err(|error| failed(&error, &shown))?;
-                (Box::new(sql.clone()), Way::LocalJobs(sql, path), shown)
+                (Box::new(sql.clone()), RegistryConnection::Local(sql, path), shown)
             }
         };
-        Ok(Self { scope, registry, way, place, dags, root: home.root.clone(), runtime })
+        Ok(Self { scope, registry, connection, place, dags, root: home.root.clone(), runtime })
     }
 
     /// Opens the continuous jobs of the target.
-    pub(crate) fn keep(&self) -> Result<Arc<dyn ContinuousJobs>, Failure> {
-        match &self.way {
-            Way::There(remote) => Ok(Arc::new(Remote::clone(remote))),
-            Way::LocalJobs(registry, path) => {
+    pub(crate) fn continuous_jobs(&self) -> Result<Arc<dyn ContinuousJobs>, Failure> {
+        match &self.connection {
+            RegistryConnection::Remote(remote) => Ok(Arc::new(Remote::clone(remote))),
+            RegistryConnection::Local(registry, path) => {
                 let store = self.run(Store::sqlite(path));
                 let store = store.map_err(|error| Failure::new(error.to_string()))?;
                 Ok(Arc::new(LocalJobs { registry: registry.clone(), store }))
@@ -96,9 +98,9 @@ impl Control {
 
     /// Returns the assets of the target.
     pub(crate) fn assets(&self) -> &dyn Assets {
-        match &self.way {
-            Way::There(remote) => &**remote,
-            Way::LocalJobs(registry, _) => registry,
+        match &self.connection {
+            RegistryConnection::Remote(remote) => &**remote,
+            RegistryConnection::Local(registry, _) => registry,
         }
     }
 
@@ -134,26 +136,26 @@ impl Control {
 
 /// Returns the options for a server: with the token of the environment, or else, for a server on this machine,
 /// with the project's token.
-pub(crate) fn reached(server: &str, root: Option<&Path>) -> Result<remote::Options, Failure> {
+pub(crate) fn remote_options(server: &str, root: Option<&Path>) -> Result<remote::Options, Failure> {
     let mut token = std::env::var(TOKEN).unwrap_or_default();
     if token.is_empty() && is_local(server) {
-        token = root.map(private::made_token).transpose()?.flatten().unwrap_or_default();
+        token = root.map(private::existing_token).transpose()?.flatten().unwrap_or_default();
     }
     let trusted = std::env::var(ALLOW_HTTP).is_ok_and(|value| value == "1");
-    if !token.is_empty() && !trusted && in_the_clear(server) {
-        return Err(readable(server));
+    if !token.is_empty() && !trusted && is_unencrypted(server) {
+        return Err(unencrypted_error(server));
     }
     Ok(remote::Options::new(server, token))
 }
 
 /// Connects to the registry of a control plane.
-pub(crate) fn at(server: &str, root: Option<&Path>) -> Result<Remote, Failure> {
-    Remote::new(reached(server, root)?).map_err(|error| failed(&error, server))
+pub(crate) fn connect(server: &str, root: Option<&Path>) -> Result<Remote, Failure> {
+    Remote::new(remote_options(server, root)?).map_err(|error| failed(&error, server))
 }
 
 /// Returns the caller's name, from the environment or the machine's list of users. A control plane identifies
 /// callers by tokens instead.
-pub(crate) fn who() -> String {
+pub(crate) fn user_name() -> String {
     let names = ["DCP_USER", "GITHUB_ACTOR", "GITLAB_USER_LOGIN", "USER", "LOGNAME"];
     let known = names.into_iter().find_map(|name| std::env::var(name).ok().filter(|value| !value.is_empty()));
     let id = rustix::process::geteuid().as_raw();
@@ -172,7 +174,7 @@ fn user(users: &str, id: u32) -> Option<String> {
 }
 
 /// Returns true if requests to a server can be read on the network. Invalid addresses get no requests.
-fn in_the_clear(server: &str) -> bool {
+fn is_unencrypted(server: &str) -> bool {
     let Ok(uri) = server.parse::<Uri>() else { return false };
     uri.scheme() == Some(&Scheme::HTTP) && !uri.host().is_some_and(is_this_machine)
 }
@@ -187,7 +189,7 @@ fn is_this_machine(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|ip| ip.to_canonical().is_loopback())
 }
 
-fn readable(server: &str) -> Failure {
+fn unencrypted_error(server: &str) -> Failure {
     let message =
         format!("the token in {TOKEN} would go to `{server}` where others can read it: nothing was sent");
     let ways = format!("use `https://`, or set {ALLOW_HTTP}=1 where the network is trusted");
@@ -214,10 +216,10 @@ fn failed(error: &registry::Error, place: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use super::{in_the_clear, user};
+    use super::{is_unencrypted, user};
 
     #[test]
-    fn name_of_a_user_is_found_by_its_number() {
+    fn user_name_is_found_by_id() {
         let users =
             "root:x:0:0:root:/root:/bin/bash\n\n:x:7:7::/:\nada:x:1000:1000:,,,:/home/ada:/bin/sh\nbroken\n";
         assert_eq!(user(users, 0).as_deref(), Some("root"));
@@ -226,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_goes_in_the_clear_to_this_machine_only() {
+    fn tokens_are_sent_unencrypted_to_this_machine_only() {
         for fine in [
             "https://dcp.example.com",
             "http://localhost:7420",
@@ -239,7 +241,7 @@ mod tests {
             "http://",
             "no address",
         ] {
-            assert!(!in_the_clear(fine), "{fine}");
+            assert!(!is_unencrypted(fine), "{fine}");
         }
         for readable in [
             "http://dcp.example.com:7420",
@@ -251,7 +253,7 @@ mod tests {
             "http://10.0.0.7:7420",
             "http://[2001:db8::1]:7420",
         ] {
-            assert!(in_the_clear(readable), "{readable}");
+            assert!(is_unencrypted(readable), "{readable}");
         }
     }
 }

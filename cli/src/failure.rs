@@ -13,7 +13,7 @@ use crate::render::titled;
 /// The result of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    Fine,
+    Success,
     /// There are errors, or a check found a difference.
     Errors,
     /// The arguments are wrong.
@@ -25,7 +25,7 @@ pub(crate) enum Verdict {
 impl From<Verdict> for ExitCode {
     fn from(verdict: Verdict) -> Self {
         match verdict {
-            Verdict::Fine => ExitCode::SUCCESS,
+            Verdict::Success => ExitCode::SUCCESS,
             Verdict::Errors => ExitCode::from(1),
             Verdict::Usage | Verdict::Changes => ExitCode::from(2),
         }
@@ -60,7 +60,7 @@ impl Failure {
     }
 
     /// Prints the failure. An error of that is ignored, as it can't be reported.
-    pub(crate) fn tell(&self, console: &mut Console) {
+    pub(crate) fn print(&self, console: &mut Console) {
         let look = console.err.look;
         let _ = writeln!(console.err, "{}", titled(0, "error:", ERROR, &self.message, look));
         if let Some(help) = &self.help {

@@ -51,11 +51,11 @@ impl Interrupts {
     }
 
     pub(crate) async fn next(&mut self) {
-        poll_fn(|context| if self.came(context) { Poll::Ready(()) } else { Poll::Pending }).await;
+        poll_fn(|context| if self.received(context) { Poll::Ready(()) } else { Poll::Pending }).await;
     }
 
     /// Waits for a time; returns true if a signal came.
-    pub(crate) async fn within(&mut self, time: Duration) -> bool {
+    pub(crate) async fn interrupted_within(&mut self, time: Duration) -> bool {
         tokio::select! {
             () = tokio::time::sleep(time) => false,
             () = self.next() => true,
@@ -63,28 +63,28 @@ impl Interrupts {
     }
 
     /// Returns true if a signal came; otherwise the next one wakes the context.
-    fn came(&mut self, context: &mut Context<'_>) -> bool {
+    fn received(&mut self, context: &mut Context<'_>) -> bool {
         let Self { interrupt, terminate } = self;
         [interrupt, terminate].into_iter().any(|it| matches!(it.poll_recv(context), Poll::Ready(Some(()))))
     }
 
     /// Runs work to its end, or returns nothing if it is interrupted. The first signal stops it once `may_stop`
     /// returns true, which is checked whenever the work is polled; the second one stops it at once.
-    pub(crate) async fn or<T>(
+    pub(crate) async fn run_until_interrupted<T>(
         &mut self,
         work: impl Future<Output = T>,
         mut may_stop: impl FnMut() -> bool,
     ) -> Option<T> {
         let mut work = std::pin::pin!(work);
-        let mut asked = 0;
+        let mut signals = 0;
         poll_fn(|context| {
             if let Poll::Ready(done) = work.as_mut().poll(context) {
                 return Poll::Ready(Some(done));
             }
-            while self.came(context) {
-                asked += 1;
+            while self.received(context) {
+                signals += 1;
             }
-            if asked > 1 || (asked == 1 && may_stop()) { Poll::Ready(None) } else { Poll::Pending }
+            if signals > 1 || (signals == 1 && may_stop()) { Poll::Ready(None) } else { Poll::Pending }
         })
         .await
     }

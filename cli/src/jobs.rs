@@ -27,14 +27,14 @@ use jiff::{SignedDuration, Timestamp};
 use crate::control::Control;
 use crate::failure::Failure;
 use crate::render;
-use crate::runs::Runs;
+use crate::runs::RunnerClient;
 use crate::socket;
 
 /// Adds to a plan the live state of the continuous jobs that it changes, and the revisions that were given up. It
 /// only reads, and unreadable state stays unknown.
-pub(crate) fn look(plan: &mut Plan, control: &Control, home: &Workspace, project: &Project<'_>) {
-    let Ok(keep) = control.keep() else { return };
-    let Ok(status) = control.run(keep.jobs(&control.scope, None)) else { return };
+pub(crate) fn add_live_state(plan: &mut Plan, control: &Control, home: &Workspace, project: &Project<'_>) {
+    let Ok(continuous_jobs) = control.continuous_jobs() else { return };
+    let Ok(status) = control.run(continuous_jobs.jobs(&control.scope, None)) else { return };
     plan.given_up = status.iter().filter_map(given_up).collect();
     let concerned = |it: &&mut Workload| it.live == Live::Unknown && it.action != Action::Create;
     let concerned: Vec<&mut Workload> = plan.workloads.iter_mut().filter(concerned).collect();
@@ -60,10 +60,10 @@ pub(crate) fn look(plan: &mut Plan, control: &Control, home: &Workspace, project
         let Some(job) = found.as_ref().and_then(|found| found.get(&workload.id())) else { continue };
         let run = job.status.state.run.as_ref();
         workload.live = Live::Seen {
-            condition: render::jobs::word(job).0.to_owned(),
+            condition: render::jobs::condition_label(job).0.to_owned(),
             revision: run.map(|run| run.version.revision),
             input_rate: job.progress.as_ref().map(|it| it.input_rate),
-            scaled: render::jobs::resized(job),
+            scaled: render::jobs::describe_resize(job),
             state_rows: job.progress.as_ref().map(|it| it.state_rows),
         };
     }
@@ -91,7 +91,7 @@ enum Reader {
 impl Reader {
     async fn of(home: &Workspace, project: &Project<'_>) -> Option<Self> {
         let options = match project.runner() {
-            Some(runner) => Some(crate::control::reached(runner, Some(&home.root)).ok()?),
+            Some(runner) => Some(crate::control::remote_options(runner, Some(&home.root)).ok()?),
             None => socket::url(&home.root).await.map(|url| Options::new(url, "")),
         };
         if let Some(options) = options {
@@ -134,14 +134,14 @@ async fn stored(store: &Store, id: &Id) -> api::Result<Record> {
 }
 
 /// Age of the last heartbeat after which a reconciler counts as gone.
-const SILENCE: SignedDuration = SignedDuration::from_secs(60);
+const HEARTBEAT_TIMEOUT: SignedDuration = SignedDuration::from_secs(60);
 
 /// The continuous jobs of a target, with the control plane and the Runner that know their state.
 #[derive(Debug)]
 pub(crate) struct Jobs {
-    pub(crate) keep: Arc<dyn ContinuousJobs>,
+    pub(crate) reconciler: Arc<dyn ContinuousJobs>,
     pub(crate) control: Control,
-    pub(crate) runs: Runs,
+    pub(crate) runs: RunnerClient,
 }
 
 /// A continuous job, and its condition.
@@ -154,37 +154,42 @@ pub(crate) struct Job {
 
 /// The progress of a job towards its declaration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Way {
+pub(crate) enum Convergence {
     /// The job is as declared.
-    There,
-    Going,
+    Converged,
+    InTransition,
     /// The declared revision was given up, or is in backoff after a failure.
     Failed,
 }
 
 /// Maximum age of a running execution's first progress report, if it reports any.
-const NEWS: SignedDuration = SignedDuration::from_secs(20);
+const FIRST_REPORT_TIMEOUT: SignedDuration = SignedDuration::from_secs(20);
 
 impl Job {
     /// Returns true if the job runs, as far as is known.
     pub(crate) fn runs(&self, now: Timestamp) -> bool {
         // A run that has just started may not have reported anything.
-        let is_old = self.status.state.run.as_ref().is_some_and(|run| now.duration_since(run.begun) > NEWS);
+        let is_old = self
+            .status
+            .state
+            .run
+            .as_ref()
+            .is_some_and(|run| now.duration_since(run.begun) > FIRST_REPORT_TIMEOUT);
         self.condition == Condition::Healthy || (self.condition == Condition::Silent && is_old)
     }
 
-    pub(crate) fn way(&self, now: Timestamp) -> Way {
+    pub(crate) fn convergence(&self, now: Timestamp) -> Convergence {
         let JobStatus { desired, state, .. } = &self.status;
         let build = desired.as_ref().map(|it| it.version.build);
         if state.given_up.as_ref().is_some_and(|it| Some(it.build) == build) {
-            return Way::Failed;
+            return Convergence::Failed;
         }
-        let is_it = state.run.as_ref().map(|run| run.version.build) == build;
+        let runs_declared_revision = state.run.as_ref().map(|run| run.version.build) == build;
         match self.condition {
-            Condition::Paused | Condition::Deleted => Way::There,
-            Condition::BackingOff { .. } => Way::Failed,
-            _ if is_it && self.runs(now) => Way::There,
-            _ => Way::Going,
+            Condition::Paused | Condition::Deleted => Convergence::Converged,
+            Condition::BackingOff { .. } => Convergence::Failed,
+            _ if runs_declared_revision && self.runs(now) => Convergence::Converged,
+            _ => Convergence::InTransition,
         }
     }
 
@@ -209,37 +214,37 @@ pub(crate) struct Overview {
     pub(crate) jobs: Vec<Job>,
     pub(crate) leader: Option<Leader>,
     /// The error of the Runner, if it could not be reached.
-    pub(crate) unreached: Option<String>,
+    pub(crate) runner_error: Option<String>,
     pub(crate) now: Timestamp,
 }
 
-fn is_nobody_there(leader: Option<&Leader>, now: Timestamp) -> bool {
+fn has_no_reconciler(leader: Option<&Leader>, now: Timestamp) -> bool {
     let heartbeat = leader.and_then(|it| it.heartbeat);
-    heartbeat.is_none_or(|heartbeat| now.duration_since(heartbeat) > SILENCE)
+    heartbeat.is_none_or(|heartbeat| now.duration_since(heartbeat) > HEARTBEAT_TIMEOUT)
 }
 
 /// Returns true if a reconciler runs, or none if that is unknown.
-pub(crate) fn is_kept(control: &Control) -> Option<bool> {
-    let keep = control.keep().ok()?;
-    let leader = control.run(keep.leader()).ok()?;
-    Some(!is_nobody_there(leader.as_ref(), Timestamp::now()))
+pub(crate) fn has_reconciler(control: &Control) -> Option<bool> {
+    let continuous_jobs = control.continuous_jobs().ok()?;
+    let leader = control.run(continuous_jobs.leader()).ok()?;
+    Some(!has_no_reconciler(leader.as_ref(), Timestamp::now()))
 }
 
 /// Maximum time to wait for a reconciler to appear.
-const PATIENCE: Duration = Duration::from_secs(5);
+const RECONCILER_TIMEOUT: Duration = Duration::from_secs(5);
 
 impl Overview {
     /// Stops waiting if no reconciler has appeared since the wait began.
-    pub(crate) fn somebody(&self, begun: Instant) -> Result<(), Failure> {
-        if self.is_nobody_there() && begun.elapsed() > PATIENCE {
-            return Err(Failure::new(render::jobs::NOBODY));
+    pub(crate) fn check_reconciler(&self, begun: Instant) -> Result<(), Failure> {
+        if self.has_no_reconciler() && begun.elapsed() > RECONCILER_TIMEOUT {
+            return Err(Failure::new(render::jobs::NO_RECONCILER));
         }
         Ok(())
     }
 
     /// Returns true if no reconciler is running.
-    pub(crate) fn is_nobody_there(&self) -> bool {
-        is_nobody_there(self.leader.as_ref(), self.now)
+    pub(crate) fn has_no_reconciler(&self) -> bool {
+        has_no_reconciler(self.leader.as_ref(), self.now)
     }
 }
 
@@ -249,15 +254,15 @@ impl Jobs {
         let project = home.target(target)?;
         let control = Control::open(&home, &project)?;
         let up = if project.server().is_none() { control.run(socket::url(&home.root)) } else { None };
-        let keep: Arc<dyn ContinuousJobs> = match up {
+        let reconciler: Arc<dyn ContinuousJobs> = match up {
             Some(url) => {
                 let remote = control.run(async { registry::remote::Remote::new(Options::new(url, "")) });
                 Arc::new(remote.map_err(|error| control.failed(&error))?)
             }
-            None => control.keep()?,
+            None => control.continuous_jobs()?,
         };
-        let runs = Runs::open(&home, &project)?;
-        Ok(Self { keep, control, runs })
+        let runs = RunnerClient::open(&home, &project)?;
+        Ok(Self { reconciler, control, runs })
     }
 
     pub(crate) fn scope(&self) -> &Scope {
@@ -274,13 +279,13 @@ impl Jobs {
     }
 
     pub(crate) fn overview(&self, of: Option<&Address>) -> Result<Overview, Failure> {
-        let asked = self.control.run(async {
-            let jobs = self.keep.jobs(self.scope(), of).await?;
-            Ok((jobs, self.keep.leader().await?))
+        let response = self.control.run(async {
+            let jobs = self.reconciler.jobs(self.scope(), of).await?;
+            Ok((jobs, self.reconciler.leader().await?))
         });
-        let (status, leader) = asked.map_err(|error| self.control.failed(&error))?;
+        let (status, leader) = response.map_err(|error| self.control.failed(&error))?;
         let now = Timestamp::now();
-        let (found, unreached) = match self.runs.run(self.runs(&status, of.is_some())) {
+        let (found, runner_error) = match self.runs.run(self.runs(&status, of.is_some())) {
             Ok(found) => (found, None),
             Err(error) => (HashMap::new(), Some(error.to_string())),
         };
@@ -293,7 +298,7 @@ impl Jobs {
             Job::of(status, run, progress, now)
         };
         let jobs = status.into_iter().map(job).filter(|job| !job.is_gone()).collect();
-        Ok(Overview { jobs, leader, unreached, now })
+        Ok(Overview { jobs, leader, runner_error, now })
     }
 
     /// Returns the status of runs, by their executions.

@@ -32,7 +32,7 @@ fn main() -> ExitCode {
     match ended {
         Ok(verdict) => verdict.into(),
         Err(failure) => {
-            failure.tell(&mut console);
+            failure.print(&mut console);
             failure.code.into()
         }
     }

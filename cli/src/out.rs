@@ -101,7 +101,7 @@ impl Out {
         Self { stream: BufWriter::with_capacity(64 * 1024, Box::new(stream)), closed: false, look }
     }
 
-    fn forgive<T>(&mut self, result: io::Result<T>, otherwise: T) -> io::Result<T> {
+    fn ignore_closed<T>(&mut self, result: io::Result<T>, otherwise: T) -> io::Result<T> {
         match result {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => {
                 self.closed = true;
@@ -118,7 +118,7 @@ impl Write for Out {
             return Ok(bytes.len());
         }
         let result = self.stream.write(bytes);
-        self.forgive(result, bytes.len())
+        self.ignore_closed(result, bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -126,6 +126,6 @@ impl Write for Out {
             return Ok(());
         }
         let result = self.stream.flush();
-        self.forgive(result, ())
+        self.ignore_closed(result, ())
     }
 }

@@ -12,7 +12,7 @@ use rustix::fs::OFlags;
 use crate::failure::Failure;
 
 /// Longer than any token of dcp.
-const LONGEST: u64 = 1 << 10;
+const MAX_TOKEN_LENGTH: u64 = 1 << 10;
 
 /// Returns the project's token for callers over TCP, and creates it if it is missing.
 pub(crate) fn token(root: &Path) -> Result<String, Failure> {
@@ -36,7 +36,7 @@ pub(crate) fn token(root: &Path) -> Result<String, Failure> {
 }
 
 /// Returns the project's token, if it exists.
-pub(crate) fn made_token(root: &Path) -> Result<Option<String>, Failure> {
+pub(crate) fn existing_token(root: &Path) -> Result<Option<String>, Failure> {
     read_token(&root.join(FOLDER).join(TOKEN))
 }
 
@@ -53,7 +53,7 @@ fn read_token(path: &Path) -> Result<Option<String>, Failure> {
         return Err(Failure::new(message).help("delete it; `dcp up --listen` makes another token"));
     }
     let mut text = String::new();
-    file.take(LONGEST).read_to_string(&mut text).map_err(failed)?;
+    file.take(MAX_TOKEN_LENGTH).read_to_string(&mut text).map_err(failed)?;
     Ok(Some(text.trim().to_owned()))
 }
 
@@ -69,10 +69,10 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_made_once_for_this_user_alone() {
+    fn token_is_created_once_and_is_private() {
         let home = tempfile::tempdir().unwrap();
         std::fs::create_dir(home.path().join(FOLDER)).unwrap();
-        assert_eq!(made_token(home.path()).unwrap(), None);
+        assert_eq!(existing_token(home.path()).unwrap(), None);
         let tokens: Vec<String> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| token(home.path()).unwrap())).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()

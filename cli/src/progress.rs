@@ -10,25 +10,25 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
 use crate::interrupt;
 use crate::out::Out;
-use crate::render::counted;
+use crate::render::format_count;
 
 /// Time before a bar is shown.
-const PATIENCE: Duration = Duration::from_millis(500);
+const BAR_DELAY: Duration = Duration::from_millis(500);
 
 /// The progress of an apply.
 #[derive(Debug)]
 pub(crate) struct Progress<'a> {
-    shown: Shown<'a>,
+    shown: ProgressOutput<'a>,
     files: usize,
     removed: usize,
-    pub(crate) reached: Reached,
+    pub(crate) commit_state: CommitState,
     /// Set once the user was informed that an interrupt has to wait.
     waits: bool,
 }
 
 /// The last irreversible step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reached {
+pub(crate) enum CommitState {
     Nothing,
     /// The commit was sent, and there is no response yet.
     Committing,
@@ -36,7 +36,7 @@ pub(crate) enum Reached {
 }
 
 #[derive(Debug)]
-enum Shown<'a> {
+enum ProgressOutput<'a> {
     Bar(ProgressBar),
     Lines(&'a mut Out),
     Nothing,
@@ -45,56 +45,56 @@ enum Shown<'a> {
 impl<'a> Progress<'a> {
     pub(crate) fn new(err: &'a mut Out, quiet: bool) -> Self {
         let shown = match (quiet, err.look.animated) {
-            (true, _) => Shown::Nothing,
-            (false, true) => Shown::Bar(bar("{spinner} {bar:20} {wide_msg} {elapsed:>4}", 0)),
-            (false, false) => Shown::Lines(err),
+            (true, _) => ProgressOutput::Nothing,
+            (false, true) => ProgressOutput::Bar(bar("{spinner} {bar:20} {wide_msg} {elapsed:>4}", 0)),
+            (false, false) => ProgressOutput::Lines(err),
         };
-        if let Shown::Bar(bar) = &shown {
+        if let ProgressOutput::Bar(bar) = &shown {
             bar.enable_steady_tick(Duration::from_millis(100));
         }
-        Self { shown, files: 0, removed: 0, reached: Reached::Nothing, waits: false }
+        Self { shown, files: 0, removed: 0, commit_state: CommitState::Nothing, waits: false }
     }
 
-    pub(crate) fn tell(&mut self, step: Step) {
+    pub(crate) fn report(&mut self, step: Step) {
         match step {
             Step::Begun { files, removed } => (self.files, self.removed) = (files, removed),
-            Step::Staged => self.reached = Reached::Committing,
-            Step::Committed { serial } => self.reached = Reached::Committed(serial),
+            Step::Staged => self.commit_state = CommitState::Committing,
+            Step::Committed { serial } => self.commit_state = CommitState::Committed(serial),
             Step::Switched | Step::Removed | Step::Published => {}
         }
         let Self { files, removed, .. } = *self;
         match &mut self.shown {
-            Shown::Bar(bar) => {
+            ProgressOutput::Bar(bar) => {
                 let (done, what) = next(step, files, removed);
                 bar.set_length((2 * files + removed).max(1) as u64);
                 bar.set_position(done as u64);
                 bar.set_message(what);
             }
-            Shown::Lines(err) => {
+            ProgressOutput::Lines(err) => {
                 if let Some(line) = done(step, files, removed) {
                     write_line(err, &line);
                 }
             }
-            Shown::Nothing => {}
+            ProgressOutput::Nothing => {}
         }
     }
 
     /// Returns true if the state after a stop would be known; otherwise tells the user to wait.
     pub(crate) fn may_stop(&mut self) -> bool {
-        let may = self.reached != Reached::Committing;
+        let may = self.commit_state != CommitState::Committing;
         if !may && !std::mem::replace(&mut self.waits, true) {
             let line = "interrupted: waiting for the answer to the commit; interrupt again to stop at once";
             match &mut self.shown {
-                Shown::Bar(bar) => bar.println(line),
-                Shown::Lines(err) => write_line(err, line),
-                Shown::Nothing => {}
+                ProgressOutput::Bar(bar) => bar.println(line),
+                ProgressOutput::Lines(err) => write_line(err, line),
+                ProgressOutput::Nothing => {}
             }
         }
         may
     }
 
     pub(crate) fn finish(&self) {
-        if let Shown::Bar(bar) = &self.shown {
+        if let ProgressOutput::Bar(bar) = &self.shown {
             bar.finish_and_clear();
         }
     }
@@ -108,10 +108,10 @@ fn write_line(err: &mut Out, line: &str) {
 /// Returns the line for a completed step, if it deserves one.
 fn done(step: Step, files: usize, removed: usize) -> Option<String> {
     match step {
-        Step::Staged if files > 0 => Some(format!("staged {}", counted(files, "DAG file"))),
+        Step::Staged if files > 0 => Some(format!("staged {}", format_count(files, "DAG file"))),
         Step::Committed { serial } => Some(format!("committed serial {serial}")),
-        Step::Switched if files > 0 => Some(format!("switched {}", counted(files, "DAG file"))),
-        Step::Removed if removed > 0 => Some(format!("removed {}", counted(removed, "DAG file"))),
+        Step::Switched if files > 0 => Some(format!("switched {}", format_count(files, "DAG file"))),
+        Step::Removed if removed > 0 => Some(format!("removed {}", format_count(removed, "DAG file"))),
         Step::Begun { .. } | Step::Staged | Step::Switched | Step::Removed | Step::Published => None,
     }
 }
@@ -119,30 +119,31 @@ fn done(step: Step, files: usize, removed: usize) -> Option<String> {
 /// Returns the number of files handled so far, both staged and switched, and the next step.
 fn next(step: Step, files: usize, removed: usize) -> (usize, String) {
     match step {
-        Step::Begun { .. } if files > 0 => (0, format!("staging {}", counted(files, "DAG file"))),
+        Step::Begun { .. } if files > 0 => (0, format!("staging {}", format_count(files, "DAG file"))),
         Step::Begun { .. } => (0, "committing".to_owned()),
         Step::Staged => (files, format!("{files} of {files} staged, committing")),
         Step::Committed { serial } if files > 0 => {
-            (files, format!("committed serial {serial}, switching {}", counted(files, "DAG file")))
+            (files, format!("committed serial {serial}, switching {}", format_count(files, "DAG file")))
         }
         Step::Committed { serial } => (files, format!("committed serial {serial}")),
-        Step::Switched if removed > 0 => {
-            (2 * files, format!("{files} of {files} switched, removing {}", counted(removed, "DAG file")))
-        }
+        Step::Switched if removed > 0 => (
+            2 * files,
+            format!("{files} of {files} switched, removing {}", format_count(removed, "DAG file")),
+        ),
         Step::Switched | Step::Removed | Step::Published => (2 * files + removed, "cleaning up".to_owned()),
     }
 }
 
 /// The number of manifests read so far: a bar on a terminal, if it takes long.
 #[derive(Debug)]
-struct Reading {
+struct ReadingBar {
     bar: ProgressBar,
     /// None if no bar is shown.
     since: Option<Instant>,
     shown: Once,
 }
 
-impl Reading {
+impl ReadingBar {
     fn new(manifests: usize, shown: bool) -> Self {
         let bar = bar("{bar:20} {pos} of {len} manifests", manifests as u64);
         bar.set_draw_target(ProgressDrawTarget::hidden());
@@ -150,9 +151,9 @@ impl Reading {
     }
 
     /// Counts one manifest.
-    fn one(&self) {
+    fn increment(&self) {
         let Some(since) = self.since else { return };
-        if since.elapsed() > PATIENCE {
+        if since.elapsed() > BAR_DELAY {
             self.shown.call_once(|| {
                 self.bar.set_draw_target(stderr());
                 let bar = self.bar.clone();
@@ -165,22 +166,22 @@ impl Reading {
 
 /// Shows the number of files that a compilation has read.
 #[derive(Debug)]
-pub(crate) struct Listener {
+pub(crate) struct ReadProgress {
     shown: bool,
-    reading: OnceLock<Reading>,
+    reading: OnceLock<ReadingBar>,
 }
 
-impl Listener {
+impl ReadProgress {
     pub(crate) fn new(shown: bool) -> Self {
         Self { shown, reading: OnceLock::new() }
     }
 
     pub(crate) fn file(&self, of: usize) {
-        self.reading.get_or_init(|| Reading::new(of, self.shown)).one();
+        self.reading.get_or_init(|| ReadingBar::new(of, self.shown)).increment();
     }
 }
 
-impl Drop for Reading {
+impl Drop for ReadingBar {
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }
@@ -267,7 +268,7 @@ mod tests {
     ];
 
     #[test]
-    fn there_is_a_line_for_each_step_that_did_something() {
+    fn steps_with_an_effect_have_a_line() {
         let lines = |files, removed| STEPS.iter().filter_map(move |&step| done(step, files, removed));
         let all = ["staged 3 DAG files", "committed serial 7", "switched 3 DAG files", "removed 1 DAG file"];
         assert!(lines(3, 1).eq(all));
@@ -275,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bar_goes_forward_to_its_end() {
+    fn bar_goes_forward_to_its_end() {
         let positions = STEPS.map(|step| next(step, 3, 1).0);
         assert!(positions.is_sorted() && positions[0] == 0 && positions[5] == 7, "{positions:?}");
         let last = STEPS.map(|step| next(step, 0, 0).0);

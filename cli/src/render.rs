@@ -227,7 +227,10 @@ pub(crate) struct NamedRow<const N: usize> {
 
 /// Pads the cells of each column as [`aligned`] does. With a limit, a name that is too wide for the first column gets a
 /// line of its own.
-pub(crate) fn named<const N: usize>(rows: &[[String; N]], limit: Option<usize>) -> Vec<NamedRow<N>> {
+pub(crate) fn aligned_with_names<const N: usize>(
+    rows: &[[String; N]],
+    limit: Option<usize>,
+) -> Vec<NamedRow<N>> {
     let head = rows.first().map_or(0, |row| row[0].width());
     let width = |column: usize| rows.iter().map(|row| row[column].width()).max().unwrap_or_default();
     let others: usize = (1..N).map(|column| width(column) + 2).sum();
@@ -245,12 +248,12 @@ pub(crate) fn named<const N: usize>(rows: &[[String; N]], limit: Option<usize>) 
 }
 
 /// Formats a count: `1 error`, `2 errors`.
-pub(crate) fn counted(number: usize, what: &str) -> String {
+pub(crate) fn format_count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
 /// Formats a number with separated thousands.
-pub(crate) fn grouped(number: usize) -> String {
+pub(crate) fn format_thousands(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -263,7 +266,7 @@ pub(crate) fn grouped(number: usize) -> String {
 }
 
 /// Returns text from a manifest without control characters.
-pub(crate) fn harmless(text: &str) -> String {
+pub(crate) fn sanitize(text: &str) -> String {
     text.chars().map(|c| if c == '\n' || c == '\t' { ' ' } else { visible(c) }).collect()
 }
 

@@ -30,14 +30,14 @@ use crate::socket;
 
 /// A Runner with the runtime for its calls.
 #[derive(Debug)]
-pub(crate) struct Runs {
+pub(crate) struct RunnerClient {
     pub(crate) runner: Arc<dyn Runner>,
     runtime: Runtime,
     /// The Runner, if it is in this process.
     embedded: Option<Embedded>,
 }
 
-impl Runs {
+impl RunnerClient {
     /// Opens the Runner for a target of the project around a folder.
     pub(crate) fn of(project: Option<&Path>, target: Option<&str>) -> Result<Self, Failure> {
         let home = Workspace::find(project, &[])?;
@@ -51,7 +51,7 @@ impl Runs {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.map_err(|error| Failure::new(format!("no threads can be started: {error}")))?;
         let options = match project.runner() {
-            Some(runner) => Some(crate::control::reached(runner, Some(&home.root))?),
+            Some(runner) => Some(crate::control::remote_options(runner, Some(&home.root))?),
             None => runtime.block_on(socket::url(&home.root)).map(|url| remote::Options::new(url, "")),
         };
         if let Some(options) = options {
@@ -71,7 +71,7 @@ impl Runs {
     }
 
     /// Returns true if another process runs executions to their end.
-    pub(crate) fn is_elsewhere(&self) -> bool {
+    pub(crate) fn is_remote(&self) -> bool {
         self.embedded.is_none()
     }
 

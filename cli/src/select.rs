@@ -23,18 +23,18 @@ pub(crate) struct Select {
     /// The workloads whose files have changed, and deleted ones.
     changed: Option<Changed>,
     /// The other members of the groups of selected workloads.
-    together: BTreeSet<(String, String)>,
+    group_members: BTreeSet<(String, String)>,
 }
 
 /// A group, and the workloads whose tasks are in its DAG.
 #[derive(Debug)]
-pub(crate) struct Unit {
+pub(crate) struct WorkloadGroup {
     domain: String,
     group: String,
     tasks: Vec<String>,
 }
 
-impl Unit {
+impl WorkloadGroup {
     fn of(address: &Address, body: &Body) -> Option<Self> {
         let Body::Orchestrator(orchestrator) = body else { return None };
         let tasks = orchestrator.dag.tasks.iter().map(|task| task.task_id.clone());
@@ -98,7 +98,7 @@ impl Pattern {
         Ok(Self { written: text.to_owned(), domain, name: (name != "*").then_some(name) })
     }
 
-    fn fits(&self, domain: &str, name: &str) -> bool {
+    fn matches(&self, domain: &str, name: &str) -> bool {
         self.domain == domain && self.name.as_ref().is_none_or(|it| it == name)
     }
 }
@@ -136,7 +136,7 @@ impl Select {
 
     /// Adds all current and former members of selected groups: the DAG of a group refers to their jobs, so a
     /// partial apply could leave references to missing jobs.
-    pub(crate) fn together(
+    pub(crate) fn add_group_members(
         &mut self,
         desired: &[Primitive],
         state: &State,
@@ -145,12 +145,13 @@ impl Select {
         if self.patterns.is_empty() && self.named.is_none() && self.changed.is_none() {
             return Ok(());
         }
-        let applied = Unit::applied(state, control)?;
-        let desired = desired.iter().filter_map(|it| Unit::of(&it.address, &it.body));
-        let mut units: Vec<Unit> = applied.into_iter().chain(desired).collect();
+        let applied = WorkloadGroup::applied(state, control)?;
+        let desired = desired.iter().filter_map(|it| WorkloadGroup::of(&it.address, &it.body));
+        let mut units: Vec<WorkloadGroup> = applied.into_iter().chain(desired).collect();
         loop {
-            let chosen = |unit: &Unit| unit.names().any(|(domain, name)| self.concerns(&domain, &name));
-            let (taken, left): (Vec<Unit>, Vec<Unit>) = units.into_iter().partition(chosen);
+            let chosen =
+                |unit: &WorkloadGroup| unit.names().any(|(domain, name)| self.concerns(&domain, &name));
+            let (taken, left): (Vec<WorkloadGroup>, Vec<WorkloadGroup>) = units.into_iter().partition(chosen);
             if taken.is_empty() {
                 return Ok(());
             }
@@ -168,15 +169,15 @@ impl Select {
                     return Err(Failure::new(message)
                         .help("name the files of all workloads of the group, or none at all"));
                 }
-                self.together.extend(names);
+                self.group_members.extend(names);
             }
             units = left;
         }
     }
 
     /// Rejects a selection of a part of a group: deleting only some of its workloads leaves a DAG that runs them.
-    pub(crate) fn no_part(&self, state: &State, control: &Control) -> Result<(), Failure> {
-        for unit in Unit::applied(state, control)? {
+    pub(crate) fn reject_partial_groups(&self, state: &State, control: &Control) -> Result<(), Failure> {
+        for unit in WorkloadGroup::applied(state, control)? {
             let (chosen, left): (Vec<_>, Vec<_>) =
                 unit.names().partition(|(domain, name)| self.concerns(domain, name));
             if let (Some((domain, name)), Some((_, other))) = (chosen.first(), left.first()) {
@@ -199,10 +200,10 @@ impl Select {
 
     pub(crate) fn concerns(&self, domain: &str, name: &str) -> bool {
         let key = (domain.to_owned(), name.to_owned());
-        if self.together.contains(&key) {
+        if self.group_members.contains(&key) {
             return true;
         }
-        (self.patterns.is_empty() || self.patterns.iter().any(|pattern| pattern.fits(domain, name)))
+        (self.patterns.is_empty() || self.patterns.iter().any(|pattern| pattern.matches(domain, name)))
             && self.named.as_ref().is_none_or(|named| named.contains(&key))
             && self.changed.as_ref().is_none_or(|changed| {
                 changed.workloads.contains(&key) || (changed.deletions && !changed.all.contains(&key))
@@ -213,7 +214,7 @@ impl Select {
     pub(crate) fn check(&self, desired: &[Primitive], state: &State) -> Result<(), Failure> {
         let known = || desired.iter().map(|it| &it.address).chain(state.entries.keys());
         for pattern in &self.patterns {
-            if !known().any(|address| pattern.fits(&address.domain, &address.name)) {
+            if !known().any(|address| pattern.matches(&address.domain, &address.name)) {
                 let message = format!(
                     "there is no workload `{}`, neither in the manifests nor applied",
                     pattern.written
@@ -250,11 +251,11 @@ fn changed(files: &BTreeSet<String>, outcome: &Outcome, all: BTreeSet<(String, S
             }
         }
     }
-    let stray = |path: &String| {
+    let is_unknown_sql = |path: &String| {
         let sql = std::path::Path::new(path).extension().is_some_and(|it| it.eq_ignore_ascii_case("sql"));
         sql && !known.contains(path.as_str())
     };
-    if files.iter().any(stray) {
+    if files.iter().any(is_unknown_sql) {
         return None;
     }
     let manifest = |path: &String| {

@@ -19,9 +19,9 @@ use crate::failure::Failure;
 const NAME: &str = "up.sock";
 const LOCK: &str = "up.lock";
 /// The maximum length of a socket's path on Linux.
-const LONGEST: usize = 107;
+const MAX_PATH_LENGTH: usize = 107;
 /// Maximum time to wait for a `dcp up` that is ending.
-const PATIENCE: Duration = Duration::from_secs(5);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A socket that this process listens on. It holds the lock, so that no other process replaces the socket.
 #[derive(Debug)]
@@ -40,7 +40,7 @@ impl Socket {
         let path = place(root);
         let failed = |error: io::Error| Failure::at(&path, "listened on", &error);
         if let Some(above) = path.parent() {
-            own(above).map_err(|error| Failure::at(above, "used for a socket", &error))?;
+            create_private_folder(above).map_err(|error| Failure::at(above, "used for a socket", &error))?;
         }
         match fs::symlink_metadata(&path) {
             Ok(found) if found.file_type().is_socket() => fs::remove_file(&path).map_err(failed)?,
@@ -73,7 +73,7 @@ pub(crate) async fn url(root: &Path) -> Option<String> {
 async fn lock(path: &Path) -> Result<File, Failure> {
     let failed = |error: io::Error| Failure::at(path, "locked", &error);
     let file = dcp_workspace::private::lock_file(path).map_err(failed)?;
-    let end = Instant::now() + PATIENCE;
+    let end = Instant::now() + LOCK_TIMEOUT;
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
@@ -91,7 +91,7 @@ async fn lock(path: &Path) -> Result<File, Failure> {
 /// runtime folder.
 fn place(root: &Path) -> PathBuf {
     let path = root.join(FOLDER).join(NAME);
-    if path.as_os_str().len() <= LONGEST {
+    if path.as_os_str().len() <= MAX_PATH_LENGTH {
         return path;
     }
     let name = Fingerprint::of(&String::from_utf8_lossy(root.as_os_str().as_bytes()));
@@ -103,7 +103,7 @@ fn place(root: &Path) -> PathBuf {
 }
 
 /// Creates a folder for sockets, and rejects one of another user.
-fn own(folder: &Path) -> io::Result<()> {
+fn create_private_folder(folder: &Path) -> io::Result<()> {
     dcp_workspace::private::create_folder(folder)?;
     let found = fs::symlink_metadata(folder)?;
     if found.is_dir() && found.uid() == geteuid().as_raw() && found.mode().trailing_zeros() >= 6 {
@@ -117,11 +117,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_long_path_has_its_socket_elsewhere() {
+    fn socket_of_a_long_path_is_in_the_runtime_folder() {
         let root = |length: usize| PathBuf::from(format!("/{}", "a".repeat(length)));
         let near = |length: usize| place(&root(length)).starts_with(root(length));
-        assert!(near(LONGEST - 1 - "/.dcp/up.sock".len()) && !near(LONGEST - "/.dcp/up.sock".len()));
-        assert!(place(&root(300)).as_os_str().len() <= LONGEST);
+        assert!(
+            near(MAX_PATH_LENGTH - 1 - "/.dcp/up.sock".len())
+                && !near(MAX_PATH_LENGTH - "/.dcp/up.sock".len())
+        );
+        assert!(place(&root(300)).as_os_str().len() <= MAX_PATH_LENGTH);
         assert_ne!(place(&root(300)), place(&root(301)));
     }
 }

@@ -12,15 +12,15 @@ use dcp_workspace::files::{self, TEMPORARY_PREFIX};
 /// Replaces a file atomically by renaming.
 pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     // The usual mode of new files, before the umask.
-    place(path, content, 0o666)
+    write_and_rename(path, content, 0o666)
 }
 
 /// Replaces a file atomically by renaming, for this user alone.
 pub(crate) fn replace_private(path: &Path, content: &[u8]) -> io::Result<()> {
-    place(path, content, 0o600)
+    write_and_rename(path, content, 0o600)
 }
 
-fn place(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
+fn write_and_rename(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let mut builder = tempfile::Builder::new();
     builder.prefix(TEMPORARY_PREFIX);

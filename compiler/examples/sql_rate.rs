@@ -50,25 +50,26 @@ fn main() -> ExitCode {
                 }
                 // Names in double quotes need a setting, which is set in one of Spark's files.
                 Reading::Known(facts)
-                    if !failed && facts.refused.iter().any(|it| it.form != Form::DoubleQuotedName) =>
+                    if !failed
+                        && facts.unsupported_forms.iter().any(|it| it.form != Form::DoubleQuotedName) =>
                 {
                     false_errors += 1;
-                    println!("FALSE ERROR {}: {:?}\n{sql}\n", path.display(), facts.refused);
+                    println!("FALSE ERROR {}: {:?}\n{sql}\n", path.display(), facts.unsupported_forms);
                 }
-                Reading::Known(facts) if refused && facts.refused.is_empty() => {
+                Reading::Known(facts) if refused && facts.unsupported_forms.is_empty() => {
                     missed += 1;
                     if list {
                         println!("missed {}\n{sql}\n", path.display());
                     }
                 }
                 Reading::Known(facts) => {
-                    late += u32::from(!facts.late.is_empty());
+                    late += u32::from(!facts.dynamic.is_empty());
                     if tables {
                         let names = |tables: &[TableRef]| {
                             tables.iter().map(|table| table.name.clone()).collect::<Vec<_>>().join(", ")
                         };
                         let (reads, writes) = (names(&facts.reads), names(&facts.writes));
-                        let late = if facts.late.is_empty() { "" } else { "; more at run time" };
+                        let late = if facts.dynamic.is_empty() { "" } else { "; more at run time" };
                         let calls: Vec<&str> = facts.calls.iter().map(|call| call.name.as_str()).collect();
                         println!(
                             "tables {}: reads [{reads}], writes [{writes}], calls [{}]{late}\n{sql}\n",

@@ -14,7 +14,7 @@ use crate::check::{self, SqlPlace, SqlSource, Subject};
 use crate::diag::{Code, Diagnostic, list, nearest};
 use crate::graph::{Graph, Node, Places};
 use crate::lower::{self, Lowered, Part};
-use crate::project::{Overlaid, Project};
+use crate::project::{AppliedOverlays, Project};
 use crate::schema;
 use crate::source::{FileId, LoadError, SourceFile, SourceLoader, Sources, Span};
 use crate::sql;
@@ -172,7 +172,7 @@ impl Compiler<'_> {
             analysis.owners.resize(analysis.files.len(), analysis.manifests.len() - 1);
         }
         analysis.manifests.extend(broken);
-        supersede(&mut analysis.diagnostics);
+        remove_superseded(&mut analysis.diagnostics);
     }
 
     fn document<'a>(
@@ -183,20 +183,21 @@ impl Compiler<'_> {
         analysis: &mut Analysis,
         loader: &dyn SourceLoader,
     ) {
-        if let Some(diagnostic) = foreign(tree.root(), file) {
+        if let Some(diagnostic) = other_document(tree.root(), file) {
             analysis.diagnostics.push(diagnostic);
             return;
         }
-        let mut overlaid = Overlaid::default();
-        let mut found = self.project.apply(&mut tree, text, &mut overlaid);
-        analysis.overlays.extend(&overlaid.matched);
+        let mut applied_overlays = AppliedOverlays::default();
+        let mut found = self.project.apply(&mut tree, text, &mut applied_overlays);
+        analysis.overlays.extend(&applied_overlays.matched);
         // A reference to an unknown variable is not a value yet, so errors about it are dropped.
         let unknown: Vec<Span> = found.iter().filter_map(Diagnostic::primary).collect();
         let wrong = schema::check(&schema::MANIFEST, &mut tree);
         found.extend(wrong.into_iter().filter(|it| !it.primary().is_some_and(|at| unknown.contains(&at))));
         check::secrets::add(tree.root(), text, &mut found);
         let root = tree.root();
-        let readable = found.iter().all(|diagnostic| !diagnostic.is_error() || can_go_on(diagnostic.code));
+        let readable =
+            found.iter().all(|diagnostic| !diagnostic.is_error() || is_recoverable(diagnostic.code));
         let manifest = if readable { decode(root, &mut found) } else { None };
         match &manifest {
             Some(manifest) => {
@@ -219,10 +220,10 @@ impl Compiler<'_> {
             }
             None => {
                 root.walk(&mut |node| analysis.mentions.extend(node.as_str().map(str::to_lowercase)));
-                found.extend(sql_alone(root, text));
+                found.extend(check_sql_only(root, text));
             }
         }
-        overlaid.explain(root, &mut found);
+        applied_overlays.explain(root, &mut found);
         analysis.diagnostics.extend(found);
     }
 
@@ -274,7 +275,7 @@ impl Compiler<'_> {
         if diagnostics.iter().any(Diagnostic::is_error) {
             primitives.clear();
         } else if self.goal == Goal::Compile {
-            primitives.extend(lower::grouped(&graph, &parts));
+            primitives.extend(lower::group_dags(&graph, &parts));
         }
         primitives.sort_by(|a, b| a.address.cmp(&b.address));
         Compilation { sources, diagnostics, graph, primitives, manifests }
@@ -286,24 +287,24 @@ fn finish(sources: &mut Sources, diagnostics: &mut [Diagnostic]) {
     Diagnostic::sort(diagnostics);
     let secrets = diagnostics.iter().filter(|found| found.code == Code::SECRET_LITERAL);
     let places: Vec<Span> = secrets.filter_map(Diagnostic::primary).collect();
-    hide(sources, diagnostics, &places);
+    redact_messages(sources, diagnostics, &places);
     sources.redact(&places);
 }
 
 /// Hides the texts at these places in all messages, because other diagnostics may quote them.
-fn hide(sources: &Sources, diagnostics: &mut [Diagnostic], places: &[Span]) {
+fn redact_messages(sources: &Sources, diagnostics: &mut [Diagnostic], places: &[Span]) {
     // Shorter texts also occur in messages by chance, and are too short for a secret.
-    const SHORTEST: usize = 5;
+    const MIN_LENGTH: usize = 5;
     let text = |place: &Span| sources.get(place.file).text.get(place.range()).unwrap_or_default();
     let values: BTreeSet<&str> = places.iter().flat_map(|place| text(place).lines()).collect();
     let values =
         values.into_iter().map(|line| line.trim_matches(|c: char| c.is_whitespace() || "\"'".contains(c)));
-    for value in values.filter(|value| value.len() >= SHORTEST) {
+    for value in values.filter(|value| value.len() >= MIN_LENGTH) {
         for diagnostic in diagnostics.iter_mut() {
             let labels = diagnostic.labels.iter_mut().map(|label| &mut label.text);
             for text in labels.chain([&mut diagnostic.message]).chain(&mut diagnostic.help) {
                 if text.contains(value) {
-                    *text = text.replace(value, dcp_model::secrets::HIDDEN);
+                    *text = text.replace(value, dcp_model::secrets::REDACTED);
                 }
             }
         }
@@ -433,7 +434,7 @@ impl Places for Located<'_> {
 }
 
 /// Returns whether a manifest with this error can still be checked.
-fn can_go_on(code: Code) -> bool {
+fn is_recoverable(code: Code) -> bool {
     matches!(code, Code::UNKNOWN_FIELD | Code::SECRET_LITERAL | Code::DUPLICATE_KEY)
 }
 
@@ -447,7 +448,7 @@ fn decode(root: NodeRef<'_>, found: &mut Vec<Diagnostic>) -> Option<Manifest> {
 }
 
 /// Checks the SQL of a manifest that has errors elsewhere.
-fn sql_alone(root: NodeRef<'_>, text: &str) -> Option<Diagnostic> {
+fn check_sql_only(root: NodeRef<'_>, text: &str) -> Option<Diagnostic> {
     let node = ["sql", "stream"].into_iter().find_map(|kind| root.find(["spec", "job", kind, "query"]))?;
     let sql::Reading::Malformed { at, message, help } = sql::read(node.as_str()?, sql::Detail::Lineage)
     else {
@@ -464,15 +465,15 @@ fn sql_alone(root: NodeRef<'_>, text: &str) -> Option<Diagnostic> {
 }
 
 /// Removes warnings about ambiguous values that are rejected anyway.
-fn supersede(found: &mut Vec<Diagnostic>) {
-    let refused: Vec<Span> = found.iter().filter(|d| d.is_error()).filter_map(Diagnostic::primary).collect();
+fn remove_superseded(found: &mut Vec<Diagnostic>) {
+    let rejected: Vec<Span> = found.iter().filter(|d| d.is_error()).filter_map(Diagnostic::primary).collect();
     found.retain(|d| {
-        d.code != Code::AMBIGUOUS_SCALAR || !d.primary().is_some_and(|span| refused.contains(&span))
+        d.code != Code::AMBIGUOUS_SCALAR || !d.primary().is_some_and(|span| rejected.contains(&span))
     });
 }
 
 /// Reports a document that is not a manifest of dcp. Errors about its fields would be misleading.
-fn foreign(root: NodeRef<'_>, file: FileId) -> Option<Diagnostic> {
+fn other_document(root: NodeRef<'_>, file: FileId) -> Option<Diagnostic> {
     if !root.is_map() {
         let message = format!("a manifest is a map, and this is {}", root.type_name());
         return Some(
@@ -534,7 +535,7 @@ fn unreadable(path: &str, error: &LoadError, at: Span) -> Diagnostic {
             format!("a manifest has {limit} at most: is it what it is meant to be?"),
         ),
         LoadError::Outside => (
-            Code::OUTSIDE,
+            Code::OUTSIDE_PROJECT,
             format!("`{path}` lies outside of the project"),
             "links and paths may not lead out of the project's folder: copy the file into it".to_owned(),
         ),

@@ -1,6 +1,6 @@
 //! Diagnostics as plain data. Rendering is left to the callers.
 
-pub use dcp_model::diag::{Code, CodeInfo, Dotted, Severity, list, nearest};
+pub use dcp_model::diag::{Code, CodeInfo, DottedNames, Severity, list, nearest};
 
 use crate::source::Span;
 

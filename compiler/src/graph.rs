@@ -18,12 +18,12 @@ use serde::{Deserialize, Serialize};
 
 pub use groups::{Group, Member};
 
-use crate::diag::{Code, Diagnostic, Dotted, Severity};
+use crate::diag::{Code, Diagnostic, DottedNames, Severity};
 use crate::source::Span;
 use crate::sql::{Facts, TableRef};
 
 /// Maximum number of datasets without a producer that get a suggestion.
-const SUGGESTED: usize = 1_000;
+const MAX_SUGGESTIONS: usize = 1_000;
 
 /// A workload in the graph.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -233,17 +233,17 @@ impl Graph {
     /// Checks the workloads as a whole. `mentioned` returns whether a manifest that could not be read may be related
     /// to a dataset.
     pub fn check(&self, mentioned: &dyn Fn(&Dataset) -> bool) -> Vec<Diagnostic> {
-        let mut found = self.addresses();
-        found.extend(self.cycles());
+        let mut found = self.check_addresses();
+        found.extend(self.check_cycles());
         found.extend(groups::check(self, mentioned));
-        found.extend(self.writers());
-        found.extend(self.checkpoints());
+        found.extend(self.check_writers());
+        found.extend(self.check_checkpoints());
         found.extend(storage::check(&self.nodes));
-        found.extend(self.orphans(mentioned));
+        found.extend(self.check_producers(mentioned));
         found
     }
 
-    fn addresses(&self) -> Vec<Diagnostic> {
+    fn check_addresses(&self) -> Vec<Diagnostic> {
         let mut seen: HashMap<(&str, &str), &Node> = HashMap::with_capacity(self.nodes.len());
         let mut found = Vec::new();
         for node in &self.nodes {
@@ -262,22 +262,22 @@ impl Graph {
         found
     }
 
-    fn cycles(&self) -> Vec<Diagnostic> {
-        self.circles().iter().map(|members| self.circle(members)).collect()
+    fn check_cycles(&self) -> Vec<Diagnostic> {
+        self.cycles().iter().map(|members| self.cycle_diagnostic(members)).collect()
     }
 
     /// Returns the cycles among workloads: sets in which each workload consumes, directly or indirectly, the output
     /// of all others.
-    fn circles(&self) -> Vec<Vec<usize>> {
+    fn cycles(&self) -> Vec<Vec<usize>> {
         let counts =
-            |&&(producer, consumer): &&(usize, usize)| producer != consumer || self.never_rests(producer);
-        circles(self.edges.keys().filter(counts))
+            |&&(producer, consumer): &&(usize, usize)| producer != consumer || self.is_self_cycle(producer);
+        cycles(self.edges.keys().filter(counts))
     }
 
     /// Returns whether a workload that consumes its own output is an error. A batch job can read its output of the
     /// previous run. A stream that reads its own output never ends, and a job that waits for its own output never
     /// starts. Streams may read a topic with the name of their output, because it may be on a different broker.
-    fn never_rests(&self, at: usize) -> bool {
+    fn is_self_cycle(&self, at: usize) -> bool {
         let node = &self.nodes[at];
         let itself = self.edges.get(&(at, at));
         let waits = node.waits.iter().any(|link| itself.is_some_and(|given| given.contains(&link.dataset)));
@@ -286,9 +286,9 @@ impl Graph {
         waits || (node.job == JobKind::Stream && reads)
     }
 
-    fn circle(&self, members: &[usize]) -> Diagnostic {
-        let round = self.round(members);
-        let names: Vec<String> = round.iter().map(|at| format!("`{}`", self.nodes[*at].address())).collect();
+    fn cycle_diagnostic(&self, members: &[usize]) -> Diagnostic {
+        let cycle = self.shortest_cycle(members);
+        let names: Vec<String> = cycle.iter().map(|at| format!("`{}`", self.nodes[*at].address())).collect();
         let diagnostic = match names.as_slice() {
             [only] => Diagnostic::new(Code::CYCLE, format!("{only} takes what it writes itself")),
             _ => Diagnostic::new(
@@ -297,8 +297,8 @@ impl Graph {
             ),
         };
         let mut diagnostic = diagnostic;
-        for (at, member) in round.iter().enumerate() {
-            let from = round[(at + round.len() - 1) % round.len()];
+        for (at, member) in cycle.iter().enumerate() {
+            let from = cycle[(at + cycle.len() - 1) % cycle.len()];
             let given = self.edges.get(&(from, *member)).and_then(BTreeSet::first);
             let link = self.nodes[*member].consumes().find(|link| Some(&link.dataset) == given);
             let (span, text) = match link {
@@ -318,13 +318,13 @@ impl Graph {
                 .iter()
                 .any(|link| given.is_some_and(|given| given.contains(&link.dataset)))
         };
-        let stuck = round
+        let stuck = cycle
             .iter()
             .enumerate()
-            .all(|(at, member)| waits(member, &round[(at + round.len() - 1) % round.len()]));
+            .all(|(at, member)| waits(member, &cycle[(at + cycle.len() - 1) % cycle.len()]));
         let group = |at: &usize| self.nodes[*at].group();
-        let one_dag = group(&round[0]).is_some() && round.iter().all(|it| group(it) == group(&round[0]));
-        match round.len() {
+        let one_dag = group(&cycle[0]).is_some() && cycle.iter().all(|it| group(it) == group(&cycle[0]));
+        match cycle.len() {
             1 if !stuck => {
                 diagnostic.help("write somewhere else: each batch would become the input of the next one")
             }
@@ -343,7 +343,7 @@ impl Graph {
     }
 
     /// Returns the shortest path from the first member back to itself.
-    fn round(&self, members: &[usize]) -> Vec<usize> {
+    fn shortest_cycle(&self, members: &[usize]) -> Vec<usize> {
         let Some(&start) = members.first() else { return Vec::new() };
         let mut before: BTreeMap<usize, usize> = BTreeMap::new();
         let mut queue = std::collections::VecDeque::from([start]);
@@ -367,19 +367,19 @@ impl Graph {
         members.to_vec()
     }
 
-    fn writers(&self) -> Vec<Diagnostic> {
+    fn check_writers(&self) -> Vec<Diagnostic> {
         let tables = self.nodes.iter().flat_map(|node| node.writes.iter().map(move |link| (node, link)));
         let tables = tables.filter(|(_, link)| link.dataset.kind == DatasetKind::Table);
-        shared(tables, |dataset, again, first| {
-            let says = |node: &Node| node.shared.contains(dataset);
-            let (first_says, again_says) = (says(first), says(again));
-            let help = match (first_says, again_says) {
+        report_shared(tables, |dataset, again, first| {
+            let declares_shared = |node: &Node| node.shared.contains(dataset);
+            let (first_declares, again_declares) = (declares_shared(first), declares_shared(again));
+            let help = match (first_declares, again_declares) {
                 (true, true) => return None,
                 (false, false) => "let one workload own the table, or write to a table each and unite them; \
                      or, if both are meant to write it, name it as `sharedTable` among the `outputs` of both"
                     .to_owned(),
                 _ => {
-                    let other = if first_says { again } else { first };
+                    let other = if first_declares { again } else { first };
                     format!("name it as `sharedTable` among the `outputs` of `{}` as well", other.address())
                 }
             };
@@ -389,10 +389,10 @@ impl Graph {
         })
     }
 
-    fn checkpoints(&self) -> Vec<Diagnostic> {
+    fn check_checkpoints(&self) -> Vec<Diagnostic> {
         let checkpoints =
             self.nodes.iter().flat_map(|node| node.checkpoint.iter().map(move |link| (node, link)));
-        shared(checkpoints, |dataset, again, first| {
+        report_shared(checkpoints, |dataset, again, first| {
             let (first, again) = (first.address(), again.address());
             let message = format!("`{first}` and `{again}` share the checkpoint `{}`", dataset.name);
             let help = "give each stream a checkpoint of its own: two on one corrupt it, and lose data";
@@ -400,10 +400,10 @@ impl Graph {
         })
     }
 
-    fn orphans(&self, mentioned: &dyn Fn(&Dataset) -> bool) -> Vec<Diagnostic> {
+    fn check_producers(&self, mentioned: &dyn Fn(&Dataset) -> bool) -> Vec<Diagnostic> {
         let written = || self.nodes.iter().flat_map(|node| &node.writes).map(|link| &link.dataset);
         let produced: LazyCell<HashSet<&Dataset>, _> = LazyCell::new(|| written().collect());
-        let mut named: BTreeMap<DatasetKind, Dotted<'_>> = BTreeMap::new();
+        let mut named: BTreeMap<DatasetKind, DottedNames<'_>> = BTreeMap::new();
         let mut found = Vec::new();
         for node in &self.nodes {
             let assets = node.reads.iter().filter(|link| link.dataset.kind == DatasetKind::Asset);
@@ -419,10 +419,11 @@ impl Graph {
                 );
                 let known = named.entry(link.dataset.kind).or_insert_with_key(|kind| {
                     let same = produced.iter().filter(|known| known.kind == *kind);
-                    Dotted::new(same.map(|known| known.name.as_str()))
+                    DottedNames::new(same.map(|known| known.name.as_str()))
                 });
                 // Each lookup compares all names, so the number of suggestions is limited.
-                let meant = (found.len() < SUGGESTED).then(|| known.nearest(&link.dataset.name)).flatten();
+                let meant =
+                    (found.len() < MAX_SUGGESTIONS).then(|| known.nearest(&link.dataset.name)).flatten();
                 found.push(match meant {
                     Some(meant) => diagnostic.at(link.at, format!("did you mean `{meant}`?")),
                     None => diagnostic
@@ -436,23 +437,23 @@ impl Graph {
 }
 
 /// Returns the cycles among some edges: strongly connected sets, and nodes with an edge to themselves.
-fn circles<'e>(edges: impl Iterator<Item = &'e (usize, usize)>) -> Vec<Vec<usize>> {
+fn cycles<'e>(edges: impl Iterator<Item = &'e (usize, usize)>) -> Vec<Vec<usize>> {
     let links: Links<(), (), Directed, usize> = Links::from_edges(edges);
-    let mut circles: Vec<Vec<usize>> = Vec::new();
+    let mut cycles: Vec<Vec<usize>> = Vec::new();
     TarjanScc::new().run(&links, |members| {
         let itself = || members.first().is_some_and(|only| links.contains_edge(*only, *only));
         if members.len() > 1 || itself() {
             let mut members: Vec<usize> = members.iter().map(|member| member.index()).collect();
             members.sort_unstable();
-            circles.push(members);
+            cycles.push(members);
         }
     });
-    circles.sort();
-    circles
+    cycles.sort();
+    cycles
 }
 
 /// Returns a diagnostic for each dataset that a second workload links to.
-fn shared<'g>(
+fn report_shared<'g>(
     links: impl Iterator<Item = (&'g Node, &'g Link)>,
     describe: impl Fn(&Dataset, &Node, &Node) -> Option<Diagnostic>,
 ) -> Vec<Diagnostic> {
@@ -491,17 +492,17 @@ mod tests {
     }
 
     #[test]
-    fn what_is_meant_is_looked_for_so_often_and_no_more() {
+    fn number_of_suggestions_is_limited() {
         let link = |name: &str| {
             let dataset = Dataset::new(DatasetKind::Table, name);
             Link { dataset, at: Span::new(FileId(1), 0, 1) }
         };
         let mut nodes = vec![Node { writes: vec![link("lake.raw.orders")], ..node("writer") }];
-        for at in 0..=SUGGESTED {
+        for at in 0..=MAX_SUGGESTIONS {
             nodes.push(Node { waits: vec![link("lake.raw.order")], ..node(&format!("waits-{at}")) });
         }
         let found = Graph::new(nodes).check(&|_| false);
         let meant = found.iter().filter(|it| it.labels[0].text == "did you mean `lake.raw.orders`?");
-        assert_eq!((found.len(), meant.count()), (SUGGESTED + 1, SUGGESTED));
+        assert_eq!((found.len(), meant.count()), (MAX_SUGGESTIONS + 1, MAX_SUGGESTIONS));
     }
 }

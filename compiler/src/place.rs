@@ -2,7 +2,7 @@
 
 use crate::compile::Compilation;
 use crate::graph::Node;
-use crate::project::{Overlaid, Project};
+use crate::project::{AppliedOverlays, Project};
 use crate::source::Span;
 use crate::yaml::{self, NodeRef};
 
@@ -13,7 +13,7 @@ pub fn find(compilation: &Compilation, project: &Project<'_>, node: &Node, path:
     let text = &compilation.sources.get(file).text;
     let documents = yaml::parse(file, text).documents;
     documents.into_iter().find_map(|mut tree| {
-        project.apply(&mut tree, text, &mut Overlaid::default());
+        project.apply(&mut tree, text, &mut AppliedOverlays::default());
         let root = tree.root();
         let is = |key, value: &str| root.find(["metadata", key]).and_then(NodeRef::scalar) == Some(value);
         (is("name", &node.name) && is("domain", &node.domain)).then(|| nearest(root, path))

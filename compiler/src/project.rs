@@ -12,11 +12,11 @@ use crate::schema;
 use crate::source::{FileId, Span};
 use crate::yaml::{self, Merger, NodeRef, Replacement, Tree};
 
+mod applied_overlays;
 mod file;
-mod overlaid;
 
+pub use applied_overlays::AppliedOverlays;
 pub use file::{Match, Overlay, ProjectFile, Target};
-pub use overlaid::Overlaid;
 
 /// The name of the project file.
 pub const FILE_NAME: &str = "dcp.yaml";
@@ -99,14 +99,14 @@ impl<'s> Project<'s> {
                 return (None, diagnostics);
             }
         };
-        let chosen = match choose(&decoded, &tree, target) {
+        let chosen = match select_target(&decoded, &tree, target) {
             Ok(chosen) => chosen,
             Err(diagnostic) => {
                 diagnostics.push(*diagnostic);
                 return (None, diagnostics);
             }
         };
-        let nested = nested(&decoded, &tree);
+        let nested = nested_variables(&decoded, &tree);
         if !nested.is_empty() {
             diagnostics.extend(nested);
             return (None, diagnostics);
@@ -121,46 +121,46 @@ impl<'s> Project<'s> {
 
     /// Applies the target to a manifest: first its overlays, then its variables.
     ///
-    /// The changes by overlays and the matching overlays are added to `overlaid`.
+    /// The changes by overlays and the matching overlays are added to `applied_overlays`.
     pub fn apply<'a>(
         &'a self,
         manifest: &mut Tree<'a>,
         source: &str,
-        overlaid: &mut Overlaid<'a>,
+        applied_overlays: &mut AppliedOverlays<'a>,
     ) -> Vec<Diagnostic> {
         for (at, overlay) in self.overlays().iter().enumerate() {
             if overlay.matches.applies(manifest.root()) {
-                overlaid.matched.push(at);
+                applied_overlays.matched.push(at);
                 if let Some(patch) = self.patch(at) {
-                    overlaid.changes.extend(Merger::new(manifest).merge(patch));
+                    applied_overlays.changes.extend(Merger::new(manifest).merge(patch));
                 }
             }
         }
-        if !overlaid.matched.is_empty() || source.contains("${") {
+        if !applied_overlays.matched.is_empty() || source.contains("${") {
             self.substitute(manifest)
         } else {
             Vec::new()
         }
     }
 
-    fn chosen(&self) -> Option<&Target> {
+    fn selected_target(&self) -> Option<&Target> {
         self.file.targets.get(self.target.as_deref()?)
     }
 
     /// Returns the address of the control plane, unless it is the local one.
     pub fn server(&self) -> Option<&str> {
-        self.chosen()?.server.as_deref()
+        self.selected_target()?.server.as_deref()
     }
 
     /// Returns the address of the Runner, unless it is the local one.
     pub fn runner(&self) -> Option<&str> {
-        let target = self.chosen()?;
+        let target = self.selected_target()?;
         target.runner.as_deref().or(target.server.as_deref())
     }
 
     /// Returns the folder of DAG files, if it is set.
     pub fn dags(&self) -> Option<&str> {
-        let chosen = self.chosen().and_then(|target| target.dags.as_ref());
+        let chosen = self.selected_target().and_then(|target| target.dags.as_ref());
         chosen.or(self.file.dags.as_ref()).map(DagFolder::as_str)
     }
 
@@ -184,7 +184,7 @@ impl<'s> Project<'s> {
 
     fn substitute(&self, manifest: &mut Tree<'_>) -> Vec<Diagnostic> {
         let mut diagnostics = Vec::new();
-        let mut left = EXPANDED;
+        let mut left = MAX_EXPANDED;
         manifest.replace_text(|text, span| {
             if !text.contains("${") {
                 return None;
@@ -233,7 +233,8 @@ impl<'s> Project<'s> {
                 Diagnostic::new(Code::BAD_REFERENCE, what).at(span, "").help(reference::HELP)
             }
             reference::Error::TooLong(_) => {
-                let message = format!("the manifest's variables expand to more than {} MiB", EXPANDED >> 20);
+                let message =
+                    format!("the manifest's variables expand to more than {} MiB", MAX_EXPANDED >> 20);
                 let help = "refer to fewer variables, or give them shorter values";
                 Diagnostic::new(Code::BAD_REFERENCE, message).at(span, "the limit is passed here").help(help)
             }
@@ -242,29 +243,29 @@ impl<'s> Project<'s> {
 }
 
 /// Maximum size of all texts of a manifest in which variables are replaced. A file has at most 1 MiB.
-const EXPANDED: usize = 8 << 20;
+const MAX_EXPANDED: usize = 8 << 20;
 
 fn by_name(variables: &BTreeMap<Identifier, Scalar>) -> impl Iterator<Item = (String, Scalar)> {
     variables.iter().map(|(name, value)| (name.as_str().to_owned(), value.clone()))
 }
 
 /// Rejects variables that refer to variables, because variables are replaced only once.
-fn nested(file: &ProjectFile, tree: &Tree<'_>) -> Vec<Diagnostic> {
+fn nested_variables(file: &ProjectFile, tree: &Tree<'_>) -> Vec<Diagnostic> {
     let in_targets = file.targets.iter().flat_map(|(name, target)| {
         target.variables.iter().map(move |variable| (vec!["targets", name.as_str(), "variables"], variable))
     });
     let all = file.variables.iter().map(|variable| (vec!["variables"], variable)).chain(in_targets);
     let nested = all.filter(|(_, (_, value))| value.as_str().contains("${var"));
-    let refuse = |(path, (name, _)): (Vec<&str>, (&Identifier, &Scalar))| {
+    let reject = |(path, (name, _)): (Vec<&str>, (&Identifier, &Scalar))| {
         let at = tree.root().nearest([path.as_slice(), &[name.as_str()]].concat()).span();
         Diagnostic::new(Code::BAD_REFERENCE, format!("the variable `{name}` refers to another one"))
             .at(at, "would stay as it is")
             .help("write the value itself, or both references where they are used")
     };
-    nested.map(refuse).collect()
+    nested.map(reject).collect()
 }
 
-fn choose(
+fn select_target(
     file: &ProjectFile,
     tree: &Tree<'_>,
     wanted: Option<&str>,

@@ -3,7 +3,7 @@
 use dcp_compiler::sql::{Reading, read};
 
 #[test]
-fn what_spark_takes_is_not_malformed() {
+fn sql_that_spark_parses_is_not_malformed() {
     for sql in [
         "SELECT * FROM t VERSION AS OF 3",
         "SELECT * FROM t TIMESTAMP AS OF '2026-01-01'",

@@ -13,7 +13,7 @@ const MAX_VISITED: usize = 2_000;
 fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(data) else { return };
     let parsed = yaml::parse(FILE, text);
-    assert_eq!(parsed, yaml::parse_any(FILE, text), "parsing {text:?}");
+    assert_eq!(parsed, yaml::parse_full(FILE, text), "parsing {text:?}");
     for diagnostic in &parsed.diagnostics {
         assert!(diagnostic.primary().is_some(), "{diagnostic:?} has no position");
         for label in &diagnostic.labels {

@@ -2,15 +2,15 @@
 
 mod asset;
 mod pairs;
-mod run_value;
+mod template_value;
 mod value;
 
 use serde::{Deserialize, Serialize};
 
 use crate::manifest::{ConcurrencyPolicy, Duration};
 
-pub use asset::{Asset, MAX_ASSET};
-pub use run_value::RunValue;
+pub use asset::{Asset, MAX_ASSET_LENGTH};
+pub use template_value::TemplateValue;
 pub use value::Value;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,12 +50,12 @@ pub struct Dag {
 
 impl Dag {
     /// Returns whether a run cancels an earlier one that has not ended.
-    pub fn replaces(&self) -> bool {
+    pub fn replaces_active_runs(&self) -> bool {
         self.concurrency_policy == ConcurrencyPolicy::Replace
     }
 
     /// Returns whether runs are started by time, regardless of whether the DAG is suspended.
-    pub fn is_timed(&self) -> bool {
+    pub fn is_time_triggered(&self) -> bool {
         matches!(self.schedule, Schedule::Cron(_) | Schedule::Every(_))
     }
 }
@@ -109,7 +109,7 @@ pub struct Task {
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "pairs")]
     pub parameters: Vec<(String, Value)>,
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "pairs")]
-    pub run_parameters: Vec<(String, RunValue)>,
+    pub run_parameters: Vec<(String, TemplateValue)>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outlets: Vec<Asset>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -51,8 +51,8 @@ impl fmt::Display for DatasetKind {
 impl Dataset {
     pub fn new(kind: DatasetKind, name: &str) -> Self {
         let name = match kind {
-            DatasetKind::Table => table_name(name),
-            DatasetKind::Path | DatasetKind::Checkpoint => path(name),
+            DatasetKind::Table => normalized_table(name),
+            DatasetKind::Path | DatasetKind::Checkpoint => normalized_path(name),
             DatasetKind::Topic | DatasetKind::Asset => name.to_owned(),
         };
         Self { kind, name }
@@ -66,7 +66,7 @@ impl fmt::Display for Dataset {
 }
 
 /// Returns a table's name in lower case and without quotes, as Spark compares names.
-fn table_name(name: &str) -> String {
+fn normalized_table(name: &str) -> String {
     match name.is_ascii() && !name.as_bytes().contains(&b'`') {
         true => name.to_ascii_lowercase(),
         false => name.replace('`', "").to_lowercase(),
@@ -74,7 +74,7 @@ fn table_name(name: &str) -> String {
 }
 
 /// Returns a path without the scheme `file` and without a slash at its end, and with `s3` for its other schemes.
-fn path(path: &str) -> String {
+fn normalized_path(path: &str) -> String {
     let path = path.trim_end_matches('/');
     match path.strip_prefix("s3a://").or_else(|| path.strip_prefix("s3n://")) {
         Some(rest) => format!("s3://{rest}"),

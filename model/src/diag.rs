@@ -4,4 +4,4 @@ mod code;
 mod suggest;
 
 pub use code::{Code, CodeInfo, Severity};
-pub use suggest::{Dotted, list, nearest};
+pub use suggest::{DottedNames, list, nearest};

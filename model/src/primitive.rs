@@ -222,13 +222,13 @@ pub struct ContinuousJob {
     pub job: String,
     pub job_fingerprint: Fingerprint,
     #[serde(flatten)]
-    pub run: KeptRunning,
+    pub run: ContinuousRun,
 }
 
 /// The kinds of continuous jobs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum KeptRunning {
+pub enum ContinuousRun {
     Service { service: Box<Service> },
     Continuous(Box<Continuous>),
 }
@@ -237,31 +237,31 @@ impl ContinuousJob {
     /// Returns the name of the kind in manifests.
     pub fn kind(&self) -> &'static str {
         match &self.run {
-            KeptRunning::Service { .. } => "service",
-            KeptRunning::Continuous(_) => "continuous",
+            ContinuousRun::Service { .. } => "service",
+            ContinuousRun::Continuous(_) => "continuous",
         }
     }
 
     /// Returns the settings of a stream. A service has none.
     pub fn continuous(&self) -> Option<&Continuous> {
         match &self.run {
-            KeptRunning::Service { .. } => None,
-            KeptRunning::Continuous(continuous) => Some(continuous),
+            ContinuousRun::Service { .. } => None,
+            ContinuousRun::Continuous(continuous) => Some(continuous),
         }
     }
 
     pub fn is_paused(&self) -> bool {
         match &self.run {
-            KeptRunning::Service { service } => service.paused,
-            KeptRunning::Continuous(continuous) => continuous.paused,
+            ContinuousRun::Service { service } => service.paused,
+            ContinuousRun::Continuous(continuous) => continuous.paused,
         }
     }
 
     /// Returns the grace period of the driver after a request to stop.
     pub fn grace(&self) -> Duration {
         match &self.run {
-            KeptRunning::Service { service } => service.upgrade.grace,
-            KeptRunning::Continuous(continuous) => continuous.upgrade.grace,
+            ContinuousRun::Service { service } => service.upgrade.grace,
+            ContinuousRun::Continuous(continuous) => continuous.upgrade.grace,
         }
     }
 }
@@ -271,7 +271,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn fingerprints_are_read_as_they_are_written() {
+    fn fingerprints_round_trip() {
         let fingerprint = Fingerprint::of("{}");
         assert_eq!(Fingerprint::parse(fingerprint.as_str()), Some(fingerprint.clone()));
         let upper = fingerprint.as_str().to_uppercase();
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn jobs_that_are_kept_running_are_read_as_they_are_written() {
+    fn continuous_jobs_round_trip() {
         let fingerprint = Fingerprint::of("job");
         let of = |run: &str| {
             format!(r#"{{"job":"CoreEtlJob/a/b","jobFingerprint":"{}",{run}}}"#, fingerprint.as_str())
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn addresses_are_read_as_they_are_written() {
+    fn addresses_round_trip() {
         let address: Address = "ContinuousJob/logistics/clicks".parse().expect("well-formed");
         assert_eq!(address.to_string(), "ContinuousJob/logistics/clicks");
         for bad in ["", "a/b", "Job/a/b", "CoreEtlJob/a/b/c"] {
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn statement_ranges_outside_of_the_text_are_refused() {
+    fn statement_ranges_outside_of_the_text_are_rejected() {
         let text = "SELECT 'ß'; SELECT 2";
         let mut job = job();
         assert_eq!(job.sql_statements(text), Some(vec![text]));

@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_are_replaced_and_the_rest_stays() {
+    fn substitute_replaces_variables_only() {
         assert_eq!(substituted("x ${var.a} y ${var.b}"), Ok(Some("x 1 y two".into())));
         assert_eq!(substituted("${param.p} ${secret.s/k} ${HOME} ${env:X}"), Ok(None));
         assert_eq!(substituted("$${var.a} ${var.a}"), Ok(Some("$${var.a} 1".into())));
@@ -212,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_layer_takes_the_escapes_away() {
+    fn resolve_removes_escapes() {
         let resolved = |text: &str| resolve(text, |name| (name == "day").then_some("2026-01-02"), LIMIT);
         let text = "--day=${param.day} $${param.day} ${secret.s/k} ${HOME}";
         assert_eq!(resolved(text), Ok("--day=2026-01-02 ${param.day} ${secret.s/k} ${HOME}".into()));
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn one_reference_alone_keeps_its_type() {
+    fn single_reference_has_the_type_of_its_variable() {
         let whole = |text: &str| {
             substitute(text, |_| Some("1"), LIMIT).map(|done| done.is_some_and(|done| done.whole))
         };
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn scanning_takes_time_in_proportion_to_the_length() {
+    fn scanning_takes_linear_time() {
         for piece in ["${", "$${", "${var", "${x.", "$", "${param.p} ${", "${}"] {
             let time = |count: usize| {
                 let text = piece.repeat(count);

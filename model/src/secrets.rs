@@ -13,7 +13,7 @@ pub use names::by_name;
 
 /// The type of a text, which determines the assignments that are recognized in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Text {
+pub enum TextKind {
     /// Output of a program. A value is redacted if it is probably a secret.
     Log,
     /// A value of a manifest. Findings are errors, so they must be certain.
@@ -59,24 +59,24 @@ impl Kind {
 }
 
 /// Returns the secrets in a text, ordered by position. They do not overlap.
-pub fn find(text: &str, kind: Text) -> Vec<Secret> {
+pub fn find(text: &str, kind: TextKind) -> Vec<Secret> {
     scan::scan(text, kind)
 }
 
 /// The replacement of a secret.
-pub const HIDDEN: &str = "…";
+pub const REDACTED: &str = "…";
 
 /// Returns a log without its secrets. Line breaks are preserved.
 pub fn redact(log: &str) -> Cow<'_, str> {
     // Redacting a secret can reveal another one beside it, so several passes are needed. Their number is limited.
-    const TIMES: usize = 8;
+    const MAX_PASSES: usize = 8;
     let mut redacted = Cow::Borrowed(log);
-    for _ in 0..TIMES {
-        let secrets = find(&redacted, Text::Log);
+    for _ in 0..MAX_PASSES {
+        let secrets = find(&redacted, TextKind::Log);
         if secrets.is_empty() {
             break;
         }
-        let hidden = without(&redacted, secrets);
+        let hidden = replace_secrets(&redacted, secrets);
         if hidden == redacted {
             break;
         }
@@ -85,7 +85,7 @@ pub fn redact(log: &str) -> Cow<'_, str> {
     redacted
 }
 
-fn without(log: &str, secrets: Vec<Secret>) -> String {
+fn replace_secrets(log: &str, secrets: Vec<Secret>) -> String {
     let mut redacted = String::with_capacity(log.len());
     let mut end = 0;
     for Secret { range, .. } in secrets {
@@ -95,7 +95,7 @@ fn without(log: &str, secrets: Vec<Secret>) -> String {
                 redacted.push('\n');
             }
             if !line.trim().is_empty() {
-                redacted.push_str(HIDDEN);
+                redacted.push_str(REDACTED);
             }
         }
         end = range.end;

@@ -7,20 +7,20 @@ use clap::{ValueEnum, ValueHint};
 use super::{Format, Selection};
 
 pub(super) const PLAN: &str = "\
-A plan changes nothing. It compares the manifests with what was applied last, and says for each workload what would \
-happen to it: create, update (nothing restarts), redeploy (restarts, the checkpoint is kept), reset (the checkpoint \
-can't be kept), delete.
+Compares the manifests with the applied state, and changes nothing. For each workload, the plan shows the action: \
+create, update (nothing restarts), redeploy (restarts and keeps the checkpoint), reset (restarts without the \
+checkpoint), delete.
 
 Examples:
-  dcp plan                               all workloads
-  dcp plan --target prod --out p.json    and save it, to apply exactly this: dcp apply p.json
-  dcp plan manifests/clicks.yaml         only those of one file; nothing is deleted
-  dcp plan --select logistics/clicks     only this one, wherever it stands
-  dcp plan --since origin/main           only what changed since a git revision
-  dcp plan --output markdown             as the comment of a pull request
-  dcp plan --output github               what is dangerous, as annotations on a pull request
+  dcp plan                               plan all workloads
+  dcp plan --target prod --out p.json    save the plan; `dcp apply p.json` applies it
+  dcp plan manifests/clicks.yaml         only workloads of this file; nothing is deleted
+  dcp plan --select logistics/clicks     only this workload
+  dcp plan --since origin/main           only workloads that changed since a git revision
+  dcp plan --output markdown             format as a comment on a pull request
+  dcp plan --output github               annotate dangerous changes on a pull request
 
-With --detailed-exitcode: 0 nothing to do, 1 error, 2 changes.";
+With --detailed-exitcode: 0 no changes, 1 error, 2 changes.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Plan {
@@ -61,7 +61,7 @@ pub(crate) struct Consent {
     /// Apply without confirmation; required if there is no terminal
     #[arg(long)]
     pub(crate) auto_approve: bool,
-    /// Workload whose checkpoint may be given up (`domain/name`, or `all`), if the plan needs it; can be given
+    /// Workload whose checkpoint may be reset (`domain/name`, or `all`), if the plan needs it; can be given
     /// several times
     #[arg(long, value_name = "WORKLOAD", num_args = 1)]
     pub(crate) allow_reset: Vec<String>,
@@ -74,14 +74,14 @@ pub(crate) struct Consent {
 }
 
 pub(super) const APPLY: &str = "\
-Shows the plan, asks, and does it: all of it or nothing. A second run does nothing. Whatever interrupts it, even a \
-crash, the next apply repairs.
+Shows the plan, asks for confirmation, and applies all of it or nothing. Applying it again changes nothing. If an \
+apply is interrupted, even by a crash, the next apply repairs the state.
 
 Examples:
-  dcp apply                                     plan, ask, apply
-  dcp apply plan.json                           exactly what was planned; refused if the state moved on
-  dcp apply --auto-approve                      without asking, as in CI
-  dcp apply --allow-reset payments/scores       may give up the checkpoint of this stream";
+  dcp apply                                     plan, confirm, apply
+  dcp apply plan.json                           apply a saved plan; fails if the state has changed
+  dcp apply --auto-approve                      apply without confirmation, as in CI
+  dcp apply --allow-reset payments/scores       allow a reset of this stream's checkpoint";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Apply {
@@ -99,8 +99,8 @@ pub(crate) struct Apply {
 }
 
 pub(super) const DESTROY: &str = "\
-Takes away all that is applied to a target, or what is selected of it. Manifests are not touched: the next apply brings \
-it all back.
+Deletes all applied workloads of a target, or the selected ones. Manifests are not changed: the next apply creates the \
+workloads again.
 
 Examples:
   dcp destroy --target dev --allow-delete all
@@ -119,12 +119,12 @@ pub(crate) struct Destroy {
 }
 
 pub(super) const ROLLBACK: &str = "\
-Plans the way back to an earlier serial, and applies it as any other plan: what it costs a running stream is shown, and \
-asked for. Manifests are not touched: the next apply of them goes forward again.
+Plans the changes back to an earlier serial, and applies this plan like any other: it shows the effect on running \
+streams, and asks for confirmation. Manifests are not changed: the next apply applies them again.
 
 Examples:
-  dcp history                 which serials there were
-  dcp rollback 41             back to what was applied then
+  dcp history                 list the serials
+  dcp rollback 41             restore the state of serial 41
   dcp rollback 41 --select logistics/clicks";
 
 #[derive(Debug, clap::Args)]
@@ -161,10 +161,10 @@ pub(crate) struct History {
 
 pub(super) const SHOW: &str = "\
 Examples:
-  dcp show logistics/clicks                           every part of it, as it is applied
+  dcp show logistics/clicks                           all applied parts of a workload
   dcp show CoreEtlJob/logistics/clicks                one part
-  dcp show CoreEtlJob/logistics/clicks --revision 3   as it was
-  dcp show Orchestrator/logistics/orders --revisions  which revisions there were";
+  dcp show CoreEtlJob/logistics/clicks --revision 3   an earlier revision
+  dcp show Orchestrator/logistics/orders --revisions  list the revisions";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Show {
@@ -183,14 +183,14 @@ pub(crate) struct Show {
 }
 
 pub(super) const DRIFT: &str = "\
-Looks for DAG files that were changed by hand, are missing, or are ours and applied by nobody. `dcp apply` repairs what \
-an interrupted apply left; `dcp drift --repair` repairs all of it.
+Finds DAG files that were changed by hand, are missing, or were created by dcp and are not applied. `dcp apply` repairs \
+the leftovers of an interrupted apply; `dcp drift --repair` repairs all differences.
 
 Examples:
   dcp drift --target prod
   dcp drift --repair
 
-With --detailed-exitcode: 0 all is as applied, 1 error, 2 it is not.";
+With --detailed-exitcode: 0 no drift, 1 error, 2 drift.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Drift {

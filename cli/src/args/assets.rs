@@ -3,13 +3,13 @@
 use super::Format;
 
 pub(super) const ASSETS: &str = "\
-An asset is `table:NAME`, `topic:NAME`, `path:NAME` or `asset:NAME`. Airflow tells the control plane which ones a run has \
-completed; what `onAssets` waits for may also be completed by a continuous job, by another system over gRPC \
+An asset is `table:NAME`, `topic:NAME`, `path:NAME` or `asset:NAME`. Airflow reports the assets that a run has \
+completed. Assets of `onAssets` can also be completed by a continuous job, by another system over gRPC \
 (`dcp.control.v1.Assets`), or by hand.
 
 Examples:
-  dcp assets                               all assets of what is applied: what is complete, and since when
-  dcp assets table:lake.mart.orders        one: what it is made of, what is made of it, and who completed it
+  dcp assets                               list all assets and their last completions
+  dcp assets table:lake.mart.orders        show one asset: upstream, downstream, completions
   dcp assets complete table:lake.raw.orders --partition day=2026-11-20 --run load-4711";
 
 #[derive(Debug, clap::Args)]
@@ -39,7 +39,7 @@ pub(crate) enum AssetsCommand {
 }
 
 const COMPLETE: &str = "\
-What a run completed, it completed once: with the same --run it is safe to repeat this.
+A run completes an asset once: repeating the command with the same --run is safe.
 
 Examples:
   dcp assets complete table:lake.raw.orders --run load-4711

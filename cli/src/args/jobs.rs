@@ -3,13 +3,13 @@
 use super::Format;
 
 pub(super) const STATUS: &str = "\
-A continuous job is state as it is declared by a reconciler: `dcp up`, or `dcp serve reconciler`.
+Continuous jobs need a running reconciler: `dcp up`, or `dcp serve reconciler`.
 
 Examples:
   dcp status                         all continuous jobs
-  dcp status logistics/clicks        all of one, with what was decided last
+  dcp status logistics/clicks        one job in detail, with its latest events
   dcp status --watch
-  dcp apply && dcp status --wait     apply, and learn whether what was applied runs";
+  dcp apply && dcp status --wait     apply, and wait until the jobs are healthy";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Status {
@@ -32,27 +32,28 @@ pub(crate) struct Status {
 }
 
 pub(super) const PAUSE: &str = "\
-Its running batch is finished, within `upgrade.grace`; then it stays stopped, whatever is applied, until `dcp resume`.
+Finishes the running batch within `upgrade.grace`, and stops the job. It stays paused until `dcp resume`, whatever is \
+applied.
 
 Examples:
   dcp pause logistics/clicks
-  dcp pause logistics/clicks --wait  until nothing of it runs any more";
+  dcp pause logistics/clicks --wait  wait until the run has ended";
 
 pub(super) const RESUME: &str = "\
-It goes on where it was. One that is paused by its manifest (`paused: true`) stays so.
+Continues from the checkpoint. A job with `paused: true` in its manifest stays paused.
 
 Examples:
-  dcp resume logistics/clicks --wait until it is healthy";
+  dcp resume logistics/clicks --wait  wait until the job is healthy";
 
 pub(super) const RESTART: &str = "\
-Its running batch is finished, within `upgrade.grace`, and it goes on from there; one that failed and is left alone for a \
-while is started at once.
+Finishes the running batch within `upgrade.grace`, and starts the job from its checkpoint. A job in backoff after a \
+failure is started immediately.
 
 Examples:
   dcp restart logistics/clicks --wait";
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Asked {
+pub(crate) struct JobRequest {
     /// The continuous job, `domain/name`
     #[arg(value_name = "WORKLOAD")]
     pub(crate) workload: String,

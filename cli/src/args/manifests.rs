@@ -7,13 +7,13 @@ use clap::{ValueEnum, ValueHint};
 use super::Selection;
 
 pub(super) const VALIDATE: &str = "\
-Reports every problem in one run, with its place. Files that git ignores are left out.
+Reports all problems in one run, with their places. Files that git ignores are skipped.
 
 Examples:
   dcp validate                          all manifests of the project
-  dcp validate manifests/clicks.yaml    one of them
-  dcp validate --target prod            as they are for the target `prod`
-  dcp validate --output github          as annotations on a pull request
+  dcp validate manifests/clicks.yaml    one file
+  dcp validate --target prod            with the variables and overlays of the target `prod`
+  dcp validate --output github          annotate problems on a pull request
   dcp validate --output sarif > dcp.sarif";
 
 #[derive(Debug, clap::Args)]
@@ -44,8 +44,8 @@ pub(crate) enum ReportFormat {
 }
 
 pub(super) const COMPILE: &str = "\
-Nothing is written if there are errors. What has not changed is left alone, and what an earlier compile wrote into the \
-folder and is no longer there in the manifests is removed. Other files in it are never touched.
+Writes nothing if there are errors. Unchanged files are not written again, and outdated files of an earlier compile \
+are removed. Other files in the folder are never changed.
 
 Examples:
   dcp compile --out build                   build/<kind>/<domain>/<name>.json and build/dags/*.py
@@ -115,7 +115,7 @@ pub(super) const FMT: &str = "\
 Examples:
   dcp fmt                  all manifests of the project, and its dcp.yaml
   dcp fmt --check          change nothing; list what would change
-  dcp fmt - < in > out     from stdin to stdout, as editors want it";
+  dcp fmt - < in > out     from stdin to stdout, for editors";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Fmt {
@@ -130,7 +130,7 @@ pub(crate) struct Fmt {
 pub(super) const EXPLAIN: &str = "\
 Examples:
   dcp explain DCP0107     or dcp0107, or 107
-  dcp explain             all codes, with what they mean";
+  dcp explain             list all codes";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Explain {
@@ -141,8 +141,8 @@ pub(crate) struct Explain {
 pub(super) const INIT: &str = "\
 Examples:
   dcp init                      in the current folder
-  dcp init shop                 in the folder `shop`, which is made if need be
-  dcp init . --name webshop     under another name than the folder's";
+  dcp init shop                 in the folder `shop`, created if missing
+  dcp init . --name webshop     with a name other than the folder's";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Init {

@@ -7,20 +7,21 @@ use clap::{ValueEnum, ValueHint};
 use super::Format;
 
 pub(super) const RUN: &str = "\
-A file's job runs on this machine, with no server and nothing applied. What is applied is run by its address. Failures \
-that another attempt can mend are tried again, as the manifest's `retry` says. Where the target has a server, its Runner \
-sees to that, and `--wait` tells how it goes; else this command does, until the end. Ctrl-C stops waiting, not the run.
+The job of a file runs on this machine, without a server and without an apply. An applied job is run by its address. \
+Failures that another attempt can fix are retried according to the manifest's `retry`. If the target has a server, its \
+Runner retries, and `--wait` shows the progress; otherwise this command retries until the run ends. Ctrl-C stops \
+waiting, not the run.
 
 Examples:
   dcp run manifests/orders.yaml --param day=2026-11-20
-  dcp run logistics/orders-daily --wait          what is applied
-  dcp run jobs.yaml --select logistics/orders    one of several in a file
+  dcp run logistics/orders-daily --wait          an applied job
+  dcp run jobs.yaml --select logistics/orders    one of several jobs of a file
 
-Exit codes: 0 it succeeded, 1 it failed or was cancelled, or nobody waited for its end.";
+Exit codes: 0 succeeded, or submitted without --wait; 1 failed, cancelled, or interrupted while waiting.";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Run {
-    /// A manifest's path, or `domain/name` of what is applied
+    /// Path of a manifest, or `domain/name` of an applied job
     #[arg(value_name = "FILE|ADDRESS", value_hint = ValueHint::AnyPath)]
     pub(crate) what: String,
     /// A parameter of the job, `name=value`; can be given several times
@@ -43,9 +44,9 @@ pub(crate) struct Run {
 pub(super) const RUNS: &str = "\
 Examples:
   dcp runs                             the last 20
-  dcp runs --live                      what has not ended
-  dcp runs logistics/orders-daily      those of one workload
-  dcp runs 01k9z…                      all of one: attempts, causes, evidence, every step
+  dcp runs --live                      executions that have not ended
+  dcp runs logistics/orders-daily      executions of one workload
+  dcp runs 01k9z…                      one execution: attempts, causes, evidence, all steps
   dcp runs --phase failed --output json";
 
 #[derive(Debug, clap::Args)]
@@ -71,11 +72,11 @@ pub(crate) struct Runs {
 }
 
 pub(super) const LOGS: &str = "\
-Shows what the program wrote, and the errors that Spark logged. `--all` adds everything else that Spark logged.
+Shows the output of the program, and the errors that Spark logged. `--all` adds Spark's other log lines.
 
 Examples:
-  dcp logs 01k9z…                    of its last attempt
-  dcp logs -f logistics/orders       of the newest execution of a workload, for as long as it runs
+  dcp logs 01k9z…                    log of the last attempt
+  dcp logs -f logistics/orders       follow the newest execution of a workload
   dcp logs 01k9z… --attempt 1
   dcp logs 01k9z… --all              with Spark's own log";
 
@@ -99,7 +100,7 @@ pub(crate) struct Logs {
 }
 
 pub(super) const CANCEL: &str = "\
-Asks the driver to stop, and kills it once its `timeouts.stop` is over.
+Requests the driver to stop, and kills it after `timeouts.stop`.
 
 Examples:
   dcp cancel 01k9z…
@@ -122,7 +123,7 @@ Examples:
   dcp result 01k9z… --output avro --out rows.avro";
 
 #[derive(Debug, clap::Args)]
-pub(crate) struct Rows {
+pub(crate) struct ResultArgs {
     /// An execution's id, or `domain/name` for the newest one of a workload
     #[arg(value_name = "EXECUTION")]
     pub(crate) execution: String,

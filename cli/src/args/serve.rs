@@ -7,16 +7,16 @@ use clap::{Subcommand, ValueHint};
 use super::Format;
 
 pub(super) const UP: &str = "\
-All parts in one process: what is applied, a Runner with the Spark of this machine, and a reconciler that keeps \
-continuous jobs as they are declared. What it knows is below the \
-project's `.dcp`, where every other command looks too: it takes up what an earlier one left.
+Runs all parts in one process: the registry of applied workloads, a Runner with the Spark of this machine, and a \
+reconciler for continuous jobs. The state is in the project's `.dcp`, which the other commands use too: `dcp up` \
+continues from the state of an earlier one.
 
-The commands of the project reach it by a Unix socket, which only this user can connect to. `--listen` adds gRPC and \
-REST over TCP, for which a token is needed: those in `--tokens`, or else the one in `.dcp/token`.
+Commands of the project connect through a Unix socket, which only this user can use. `--listen` adds gRPC and REST \
+over TCP with tokens: those in `--tokens`, or else the one in `.dcp/token`.
 
 Examples:
   dcp up                             then, in another terminal: dcp run logistics/orders
-  dcp up --listen 127.0.0.1:7420     for Airflow, REST and a browser, too";
+  dcp up --listen 127.0.0.1:7420     also for Airflow, REST and browsers";
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Up {

@@ -20,8 +20,8 @@ use crate::failure::{Failure, Verdict};
 use crate::interrupt::Interrupts;
 use crate::jobs;
 use crate::out::{BOLD, Console, GOOD};
-use crate::progress::{Progress, Reached};
-use crate::render::counted;
+use crate::progress::{CommitState, Progress};
+use crate::render::format_count;
 
 pub(super) fn run(
     args: &args::Apply,
@@ -32,18 +32,20 @@ pub(super) fn run(
     if let [path] = paths.as_slice()
         && path.extension().is_some_and(|it| it == "json")
     {
-        return saved(path, target.as_deref(), project, consent, console);
+        return apply_saved(path, target.as_deref(), project, consent, console);
     }
     let home = Workspace::find(project, paths)?;
     let selection = Selection { paths: paths.clone(), target: target.clone() };
     match plan::plan(&home, &selection, select, None, console)? {
-        Some(planned) => carry_out(By::Apply, &planned.plan, &planned.control, consent, console),
+        Some(planned) => {
+            confirm_and_apply(ApplyCommand::Apply, &planned.plan, &planned.control, consent, console)
+        }
         None => Ok(Verdict::Errors),
     }
 }
 
 /// Applies a saved plan, without changes.
-fn saved(
+fn apply_saved(
     path: &Path,
     target: Option<&str>,
     project: Option<&Path>,
@@ -71,18 +73,18 @@ fn saved(
             format!("`{}` is a plan for `{}`, and this is `{}`", path.display(), plan.scope, control.scope);
         return Err(Failure::usage(message).help("name its project: --project DIR"));
     }
-    carry_out(By::Apply, &plan, &control, consent, console)
+    confirm_and_apply(ApplyCommand::Apply, &plan, &control, consent, console)
 }
 
 /// A command that applies a plan, for messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum By {
+pub(super) enum ApplyCommand {
     Apply,
     Destroy,
     Rollback,
 }
 
-impl By {
+impl ApplyCommand {
     fn question(self) -> &'static str {
         match self {
             Self::Apply => "Apply this? [y/N]",
@@ -92,7 +94,7 @@ impl By {
     }
 
     /// Returns the message for a plan that was not applied.
-    fn nothing(self) -> &'static str {
+    fn not_applied(self) -> &'static str {
         match self {
             Self::Apply => "nothing was applied",
             Self::Destroy => "nothing was destroyed",
@@ -101,7 +103,7 @@ impl By {
     }
 
     /// Returns the help for running the command without a question.
-    fn look_first(self) -> &'static str {
+    fn non_interactive_help(self) -> &'static str {
         match self {
             Self::Apply => "look at the plan (`dcp plan`), and then add --auto-approve",
             Self::Destroy => "read the plan above, and run `dcp destroy --auto-approve`",
@@ -111,8 +113,8 @@ impl By {
 }
 
 /// Shows a plan, requests confirmation, and applies it.
-pub(super) fn carry_out(
-    by: By,
+pub(super) fn confirm_and_apply(
+    by: ApplyCommand,
     plan: &Plan,
     control: &Control,
     consent: &Consent,
@@ -121,7 +123,7 @@ pub(super) fn carry_out(
     let look = console.out.look;
     let state = control.state()?;
     if state.base != plan.base {
-        return Err(moved(plan, &state, control));
+        return Err(stale_plan(plan, &state, control));
     }
     // A question needs the plan above it.
     if consent.output == Format::Text && (!console.quiet || !consent.auto_approve) {
@@ -133,30 +135,30 @@ pub(super) fn carry_out(
     let repaired = control.run(apply::repair(target, &state)).map_err(|error| failed(&error, control))?;
     if repaired > 0 && consent.output == Format::Text && !console.quiet {
         let line =
-            format!("an earlier apply was interrupted: {} put in place", counted(repaired, "DAG file"));
+            format!("an earlier apply was interrupted: {} put in place", format_count(repaired, "DAG file"));
         writeln!(console.out, "{}", look.paint(BOLD, line))?;
     }
     if plan.is_empty() {
         report(None, repaired, &state, consent.output, console)?;
-        return Ok(Verdict::Fine);
+        return Ok(Verdict::Success);
     }
-    consented(by, plan, consent)?;
-    if !consent.auto_approve && !asked(by, control, consent.output, console)? {
-        writeln!(console.out, "{}", by.nothing())?;
+    check_consent(by, plan, consent)?;
+    if !consent.auto_approve && !confirm(by, control, consent.output, console)? {
+        writeln!(console.out, "{}", by.not_applied())?;
         return Ok(Verdict::Errors);
     }
     let done = perform(target, plan, control, console)?;
     report(Some(&done), repaired, &state, consent.output, console)?;
-    let kept =
+    let is_continuous =
         |it: &Workload| matches!(it.run.as_str(), "continuous" | "service") && it.action != Action::Delete;
     if consent.output == Format::Text
         && !console.quiet
-        && plan.workloads.iter().any(kept)
-        && jobs::is_kept(control) == Some(false)
+        && plan.workloads.iter().any(is_continuous)
+        && jobs::has_reconciler(control) == Some(false)
     {
         writeln!(console.out, "no reconciler is running, so continuous jobs will not start; run `dcp up`")?;
     }
-    Ok(Verdict::Fine)
+    Ok(Verdict::Success)
 }
 
 /// Applies a plan, shows its progress, and stops on an interrupt.
@@ -166,32 +168,32 @@ fn perform(
     control: &Control,
     console: &mut Console,
 ) -> Result<ApplyResult, Failure> {
-    let who = CommitMetadata { id: random_id(), by: crate::control::who(), at: Timestamp::now() };
+    let who = CommitMetadata { id: random_id(), by: crate::control::user_name(), at: Timestamp::now() };
     let progress = Mutex::new(Progress::new(&mut console.err, console.quiet));
     let progress = || progress.lock().unwrap_or_else(PoisonError::into_inner);
     let ended = control.run(async {
         let mut interrupts = Interrupts::new()?;
-        let mut tell = |step| progress().tell(step);
-        let work = apply::apply(target, plan, &who, &mut tell);
-        Ok::<_, io::Error>(interrupts.or(work, || progress().may_stop()).await)
+        let mut on_step = |step| progress().report(step);
+        let work = apply::apply(target, plan, &who, &mut on_step);
+        Ok::<_, io::Error>(interrupts.run_until_interrupted(work, || progress().may_stop()).await)
     });
     progress().finish();
     match ended? {
         Some(done) => done.map_err(|error| failed(&error, control)),
         None => {
-            let reached = progress().reached;
-            if reached == Reached::Nothing {
+            let commit_state = progress().commit_state;
+            if commit_state == CommitState::Nothing {
                 // Leftovers are harmless, and the next apply removes them.
                 let _ = control.run(target.dags.discard(&who.id));
             }
-            Err(interrupted(reached))
+            Err(interrupted(commit_state))
         }
     }
 }
 
-fn moved(plan: &Plan, state: &State, control: &Control) -> Failure {
+fn stale_plan(plan: &Plan, state: &State, control: &Control) -> Failure {
     let now = state.applied.as_ref().map_or_else(String::new, |applied| {
-        format!(": serial {} was applied by {}", applied.serial, crate::render::harmless(&applied.by))
+        format!(": serial {} was applied by {}", applied.serial, crate::render::sanitize(&applied.by))
     });
     let message = match plan.base.lineage == state.base.lineage || plan.base.lineage.is_none() {
         true => format!("the plan was made against serial {}, and the state moved on{now}", plan.base.serial),
@@ -202,7 +204,7 @@ fn moved(plan: &Plan, state: &State, control: &Control) -> Failure {
     )
 }
 
-fn consented(by: By, plan: &Plan, consent: &Consent) -> Result<(), Failure> {
+fn check_consent(by: ApplyCommand, plan: &Plan, consent: &Consent) -> Result<(), Failure> {
     let allowed = Allowed {
         resets: consent.allow_reset.iter().cloned().collect(),
         deletions: consent.allow_delete.iter().cloned().collect(),
@@ -211,13 +213,13 @@ fn consented(by: By, plan: &Plan, consent: &Consent) -> Result<(), Failure> {
     let Some(first) = refused.first() else { return Ok(()) };
     let never = refused.iter().find(|workload| workload.consent == Needed::Refused);
     if let Some(workload) = never {
-        let message = format!("`{}` has `lifecycle.preventDestroy`: {}", workload.id(), by.nothing());
+        let message = format!("`{}` has `lifecycle.preventDestroy`: {}", workload.id(), by.not_applied());
         return Err(Failure::new(message)
             .help("apply the manifest without `preventDestroy` first, or leave the workload as it is"));
     }
     let message = match refused.len() {
-        1 => format!("`{}` needs consent: {}", first.id(), by.nothing()),
-        many => format!("{many} workloads need consent, `{}` first of all: {}", first.id(), by.nothing()),
+        1 => format!("`{}` needs consent: {}", first.id(), by.not_applied()),
+        many => format!("{many} workloads need consent, `{}` first of all: {}", first.id(), by.not_applied()),
     };
     let flags = refused.iter().take(5).map(|workload| match workload.consent {
         Needed::Reset => format!("--allow-reset {}", workload.id()),
@@ -228,19 +230,25 @@ fn consented(by: By, plan: &Plan, consent: &Consent) -> Result<(), Failure> {
     Err(Failure::new(message).help(format!("if that is what you want, add {flags}{more}")))
 }
 
-fn asked(by: By, control: &Control, output: Format, console: &mut Console) -> Result<bool, Failure> {
-    let unasked = |why: &str| Err(Failure::new(format!("{why}: {}", by.nothing())).help(by.look_first()));
+fn confirm(
+    by: ApplyCommand,
+    control: &Control,
+    output: Format,
+    console: &mut Console,
+) -> Result<bool, Failure> {
+    let unconfirmed =
+        |why: &str| Err(Failure::new(format!("{why}: {}", by.not_applied())).help(by.non_interactive_help()));
     if output == Format::Json {
-        return unasked("with --output json nothing is asked");
+        return unconfirmed("with --output json nothing is asked");
     }
     if !(io::stdin().is_terminal() && console.out.look.terminal) {
-        return unasked("there is no terminal to ask on");
+        return unconfirmed("there is no terminal to ask on");
     }
     // Before the question is shown, so that an interrupt during the question is handled.
     let interrupts = control.run(async { Interrupts::new() })?;
     write!(console.out, "\n{} ", console.out.look.paint(BOLD, by.question()))?;
     console.flush()?;
-    match control.run(answer(interrupts))? {
+    match control.run(read_answer(interrupts))? {
         Some(answer) => Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")),
         None => {
             // The line of the question has no end yet.
@@ -251,7 +259,7 @@ fn asked(by: By, control: &Control, output: Format, console: &mut Console) -> Re
 }
 
 /// Reads a line from stdin; none at its end or on an interrupt.
-async fn answer(mut interrupts: Interrupts) -> io::Result<Option<String>> {
+async fn read_answer(mut interrupts: Interrupts) -> io::Result<Option<String>> {
     let (sender, line) = tokio::sync::oneshot::channel();
     // No runtime waits for this thread, which may never end.
     std::thread::spawn(move || {
@@ -260,21 +268,21 @@ async fn answer(mut interrupts: Interrupts) -> io::Result<Option<String>> {
         // It fails only if the command does not wait any more.
         let _ = sender.send(read.map(|_| Some(line).filter(|line| !line.is_empty())));
     });
-    match interrupts.or(line, || true).await {
+    match interrupts.run_until_interrupted(line, || true).await {
         Some(Ok(answer)) => answer,
         Some(Err(_)) | None => Ok(None),
     }
 }
 
 /// Describes the state after an interrupted apply.
-fn interrupted(reached: Reached) -> Failure {
-    match reached {
-        Reached::Nothing => Failure::new("interrupted: nothing was applied"),
-        Reached::Committing => {
+fn interrupted(commit_state: CommitState) -> Failure {
+    match commit_state {
+        CommitState::Nothing => Failure::new("interrupted: nothing was applied"),
+        CommitState::Committing => {
             Failure::new("interrupted during the commit: whether it was applied is not known")
                 .help("`dcp history` tells; if it was, the next `dcp apply` puts its DAG files in place")
         }
-        Reached::Committed(serial) => Failure::new(format!(
+        CommitState::Committed(serial) => Failure::new(format!(
             "interrupted after the commit of serial {serial}: its DAG files may not be in place"
         ))
         .help("nothing is lost: the next `dcp apply` puts them in place"),
@@ -284,7 +292,7 @@ fn interrupted(reached: Reached) -> Failure {
 fn failed(error: &apply::Error, control: &Control) -> Failure {
     match error {
         apply::Error::Registry(error @ registry::Error::Moved(head)) => {
-            let by = head.applied.as_ref().map(|it| format!(" by {}", crate::render::harmless(&it.by)));
+            let by = head.applied.as_ref().map(|it| format!(" by {}", crate::render::sanitize(&it.by)));
             let by = by.unwrap_or_default();
             let message = format!("{error}{by}, while this was about to be applied: nothing of it was");
             Failure::new(message).help("plan again, and see what they did: dcp history")
@@ -328,9 +336,9 @@ fn report(
             let look = console.out.look;
             let dags = match (written, removed) {
                 (0, 0) => String::new(),
-                (written, 0) => format!("; {} written", counted(written, "DAG file")),
+                (written, 0) => format!("; {} written", format_count(written, "DAG file")),
                 (written, removed) => {
-                    format!("; {} written, {removed} removed", counted(written, "DAG file"))
+                    format!("; {} written, {removed} removed", format_count(written, "DAG file"))
                 }
             };
             let line = look.paint(GOOD, format!("applied serial {}", base.serial));

@@ -13,11 +13,11 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::args::{self, AssetsCommand, Complete, Format};
-use crate::control::{Control, who};
+use crate::control::{Control, user_name};
 use crate::failure::{Failure, Verdict};
 use crate::out::{Console, WARNING};
-use crate::render::assets::{self as render, Known};
-use crate::render::harmless;
+use crate::render::assets::{self as render, AssetsView};
+use crate::render::sanitize;
 
 /// The origin of completions by this command.
 const ORIGIN: &str = "dcp";
@@ -30,22 +30,22 @@ pub(super) fn run(
     if let Some(AssetsCommand::Complete(args)) = &args.command {
         return complete(args, project, console);
     }
-    let control = opened(project, args.target.as_deref())?;
+    let control = open_control(project, args.target.as_deref())?;
     let assets = control.assets();
     let lineage = lineage(&control)?;
     let all = control.run(assets.completed(&control.scope)).map_err(|error| control.failed(&error))?;
     let completed: BTreeMap<String, Completed> =
         all.into_iter().map(|it| (it.last.asset.clone(), it)).collect();
-    let known = Known { lineage: &lineage, completed: &completed, now: Timestamp::now() };
+    let known = AssetsView { lineage: &lineage, completed: &completed, now: Timestamp::now() };
     let look = console.out.look;
     let (json, lines): (Value, Vec<String>) = match &args.asset {
         None => (render::all_as_json(&known), render::table(&known, look)),
         Some(asset) => {
-            let asset = named(asset, &known, &control)?;
+            let asset = find_asset(asset, &known, &control)?;
             let page = assets.completions(&control.scope, None, Some(&asset), args.limit.max(1));
             let page = control.run(page).map_err(|error| control.failed(&error))?;
-            let one = render::One { asset: &asset, last: &page.completions };
-            (render::one_as_json(&one, &known), render::whole(&one, &known, look))
+            let one = render::AssetDetails { asset: &asset, last: &page.completions };
+            (render::one_as_json(&one, &known), render::details(&one, &known, look))
         }
     };
     match args.output {
@@ -56,12 +56,12 @@ pub(super) fn run(
             }
         }
     }
-    Ok(Verdict::Fine)
+    Ok(Verdict::Success)
 }
 
 fn complete(args: &Complete, project: Option<&Path>, console: &mut Console) -> Result<Verdict, Failure> {
     let Complete { assets, partition, run, target } = args;
-    let control = opened(project, target.as_deref())?;
+    let control = open_control(project, target.as_deref())?;
     let run = run.clone().unwrap_or_else(|| format!("by-hand-{:016x}", rand::random::<u64>()));
     let new = NewCompletions {
         assets: assets.clone(),
@@ -70,26 +70,26 @@ fn complete(args: &Complete, project: Option<&Path>, console: &mut Console) -> R
         job: None,
         origin: ORIGIN.to_owned(),
     };
-    let done = control.run(control.assets().complete(&control.scope, &new, &who(), Timestamp::now()));
+    let done = control.run(control.assets().complete(&control.scope, &new, &user_name(), Timestamp::now()));
     let done = done.map_err(|error| control.failed(&error))?;
     let lineage = lineage(&control)?;
     let look = console.out.look;
     for it in &done {
         if !lineage.assets.contains_key(&it.asset) {
             let warning = look.paint(WARNING, "warning:");
-            let asset = harmless(&it.asset);
+            let asset = sanitize(&it.asset);
             let why = format!("nothing that is applied to `{}` reads or writes `{asset}`", control.scope);
             writeln!(console.err, "{warning} {why}; it is complete all the same")?;
         }
         if !console.quiet {
-            writeln!(console.out, "{}", render::told(it, lineage.assets.get(&it.asset)))?;
+            writeln!(console.out, "{}", render::describe_completion(it, lineage.assets.get(&it.asset)))?;
         }
     }
-    Ok(Verdict::Fine)
+    Ok(Verdict::Success)
 }
 
 /// Returns the asset that the user named: by kind and name, or by a suffix of exactly one name.
-fn named(given: &str, known: &Known<'_>, control: &Control) -> Result<String, Failure> {
+fn find_asset(given: &str, known: &AssetsView<'_>, control: &Control) -> Result<String, Failure> {
     if let Ok(asset) = canonical(given)
         && known.has(&asset)
     {
@@ -104,7 +104,7 @@ fn named(given: &str, known: &Known<'_>, control: &Control) -> Result<String, Fa
     if let [one] = ending.as_slice() {
         return Ok((*one).to_owned());
     }
-    let given = harmless(given);
+    let given = sanitize(given);
     let message = format!("nothing that is applied to `{}` reads or writes `{given}`", control.scope);
     let help = match nearest(&lower, known.names()) {
         _ if ending.len() > 1 => format!("several end so: {}", ending.join(", ")),
@@ -114,7 +114,7 @@ fn named(given: &str, known: &Known<'_>, control: &Control) -> Result<String, Fa
     Err(Failure::new(message).help(help))
 }
 
-fn opened(project: Option<&Path>, target: Option<&str>) -> Result<Control, Failure> {
+fn open_control(project: Option<&Path>, target: Option<&str>) -> Result<Control, Failure> {
     let home = Workspace::find(project, &[])?;
     let project = home.target(target)?;
     Control::open(&home, &project)

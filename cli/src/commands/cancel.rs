@@ -10,15 +10,15 @@ use crate::args;
 use crate::failure::{Failure, Verdict};
 use crate::interrupt::Interrupts;
 use crate::out::Console;
-use crate::runs::{Runs, failed};
+use crate::runs::{RunnerClient, failed};
 
 pub(super) fn run(
     args: &args::Cancel,
     project: Option<&Path>,
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
-    let runs = Runs::of(project, args.target.as_deref())?;
-    let by = crate::control::who();
+    let runs = RunnerClient::of(project, args.target.as_deref())?;
+    let by = crate::control::user_name();
     for named in &args.executions {
         let record = runs.find(named)?;
         let id = record.id();
@@ -55,5 +55,5 @@ pub(super) fn run(
         }
     }
     runs.close();
-    Ok(Verdict::Fine)
+    Ok(Verdict::Success)
 }

@@ -13,8 +13,8 @@ use serde_json::Value;
 use crate::args::Compile;
 use crate::failure::{Failure, Verdict};
 use crate::out::{Console, GOOD};
-use crate::progress::Listener;
-use crate::render::{self, Report, counted};
+use crate::progress::ReadProgress;
+use crate::render::{self, Report, format_count};
 use crate::write::folder::{Change, Folder};
 
 /// A primitive as a JSON document.
@@ -28,7 +28,7 @@ struct Written<'a> {
 pub(super) fn run(args: &Compile, project: Option<&Path>, console: &mut Console) -> Result<Verdict, Failure> {
     let Compile { selection, out, deny_warnings } = args;
     let home = Workspace::find(project, &selection.paths)?;
-    let listener = Listener::new(console.watched());
+    let listener = ReadProgress::new(console.watched());
     let on_file = |files| listener.file(files);
     let request = Request {
         paths: &selection.paths,
@@ -47,19 +47,19 @@ pub(super) fn run(args: &Compile, project: Option<&Path>, console: &mut Console)
     let files = files(&outcome.compilation.primitives)?;
     let Change { written, unchanged, removed } = Folder::open(out)?.replace(&files)?;
     if console.quiet {
-        return Ok(Verdict::Fine);
+        return Ok(Verdict::Success);
     }
     let look = console.out.look;
     let done = match (written, removed) {
-        (0, 0) => format!("nothing has changed: {} in `{}`", counted(unchanged, "file"), out.display()),
+        (0, 0) => format!("nothing has changed: {} in `{}`", format_count(unchanged, "file"), out.display()),
         _ => format!(
             "{} written to `{}`, {unchanged} unchanged, {removed} removed",
-            counted(written, "file"),
+            format_count(written, "file"),
             out.display()
         ),
     };
     writeln!(console.out, "{}", look.paint(GOOD, done))?;
-    Ok(Verdict::Fine)
+    Ok(Verdict::Success)
 }
 
 /// Returns every file, by its path in the folder.

@@ -13,5 +13,5 @@ pub(super) fn run(args: &Completions, console: &mut Console) -> Result<Verdict, 
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Args::command(), "dcp", &mut script);
     console.out.write_all(&script)?;
-    Ok(Verdict::Fine)
+    Ok(Verdict::Success)
 }

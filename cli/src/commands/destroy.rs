@@ -24,8 +24,8 @@ pub(super) fn run(
     let state = control.state()?;
     let select = Select::by_name(select)?;
     select.check(&[], &state)?;
-    select.no_part(&state, &control)?;
+    select.reject_partial_groups(&state, &control)?;
     let comparison = compare(&[], &state, |domain, name| select.concern(domain, name));
     let plan = plan::finish(&comparison, &control, &home, &project, None)?;
-    apply::carry_out(apply::By::Destroy, &plan, &control, consent, console)
+    apply::confirm_and_apply(apply::ApplyCommand::Destroy, &plan, &control, consent, console)
 }

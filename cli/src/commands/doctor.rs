@@ -11,7 +11,7 @@ use dcp_workspace::project::Workspace;
 use crate::args;
 use crate::failure::{Failure, Verdict};
 use crate::out::{Console, ERROR, GOOD, HELP, WARNING};
-use crate::render::{harmless, titled};
+use crate::render::{sanitize, titled};
 
 /// The result of a check, with a remedy if it failed.
 struct Finding {
@@ -23,10 +23,10 @@ struct Finding {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
-    Well,
-    Missing,
+    Passed,
+    Failed,
     /// Only some jobs need it.
-    Doubtful,
+    Warning,
 }
 
 pub(super) fn run(
@@ -44,20 +44,21 @@ pub(super) fn run(
     let look = console.out.look;
     for Finding { state, what, found, help } in &findings {
         let (mark, style) = match state {
-            State::Well => ('✓', GOOD),
-            State::Missing => ('✗', ERROR),
-            State::Doubtful => ('!', WARNING),
+            State::Passed => ('✓', GOOD),
+            State::Failed => ('✗', ERROR),
+            State::Warning => ('!', WARNING),
         };
         let title = format!("{mark} {what:<8}");
-        writeln!(console.out, "{}", titled(0, &title, style, &harmless(found), look))?;
+        writeln!(console.out, "{}", titled(0, &title, style, &sanitize(found), look))?;
         if let Some(help) = help {
             writeln!(console.out, "{}", titled(11, "help:", HELP, help, look))?;
         }
     }
-    let well = findings.iter().all(|it| it.state != State::Missing);
-    let end = if well { "jobs can be run on this machine" } else { "no job can be run on this machine yet" };
+    let passed = findings.iter().all(|it| it.state != State::Failed);
+    let end =
+        if passed { "jobs can be run on this machine" } else { "no job can be run on this machine yet" };
     writeln!(console.out, "\n{end}")?;
-    Ok(if well { Verdict::Fine } else { Verdict::Errors })
+    Ok(if passed { Verdict::Success } else { Verdict::Errors })
 }
 
 fn java(installations: &Installations) -> Finding {
@@ -66,7 +67,7 @@ fn java(installations: &Installations) -> Finding {
         "install a Java 17 or newer, such as Debian's `openjdk-17-jre-headless`, or name one in JAVA_HOME";
     let Some(java) = &installations.java else {
         let found = "there is none in JAVA_HOME or in PATH".to_owned();
-        return Finding { state: State::Missing, what, found, help: Some(help.to_owned()) };
+        return Finding { state: State::Failed, what, found, help: Some(help.to_owned()) };
     };
     let said = Command::new(java).arg("-version").output();
     // Java prints its version to stderr, in quotes: `openjdk version "17.0.13"`.
@@ -75,14 +76,16 @@ fn java(installations: &Installations) -> Finding {
     let major: Option<u32> = version.split(['.', '-']).next().and_then(|it| it.parse().ok());
     let path = java.display();
     match major {
-        Some(17..) => Finding { state: State::Well, what, found: format!("{version} at {path}"), help: None },
+        Some(17..) => {
+            Finding { state: State::Passed, what, found: format!("{version} at {path}"), help: None }
+        }
         Some(_) => {
             let found = format!("{version} at {path} is too old for Spark 4");
-            Finding { state: State::Missing, what, found, help: Some(help.to_owned()) }
+            Finding { state: State::Failed, what, found, help: Some(help.to_owned()) }
         }
         None => {
             let found = format!("{path} does not say which version it is");
-            Finding { state: State::Missing, what, found, help: Some(help.to_owned()) }
+            Finding { state: State::Failed, what, found, help: Some(help.to_owned()) }
         }
     }
 }
@@ -90,7 +93,7 @@ fn java(installations: &Installations) -> Finding {
 fn sparks(installations: &Installations) -> Vec<Finding> {
     let what = "spark";
     let one = |it: &Installation| Finding {
-        state: State::Well,
+        state: State::Passed,
         what,
         found: format!("{} at {}", it.version, it.home.display()),
         help: None,
@@ -102,7 +105,7 @@ fn sparks(installations: &Installations) -> Vec<Finding> {
     let help = "name one in SPARK_HOME, or install one in a place that dcp searches:\n\
         python3 -m venv ~/.cache/dcp/spark/4.1\n\
         ~/.cache/dcp/spark/4.1/bin/pip install pyspark==4.1.1";
-    vec![Finding { state: State::Missing, what, found, help: Some(help.to_owned()) }]
+    vec![Finding { state: State::Failed, what, found, help: Some(help.to_owned()) }]
 }
 
 fn python(installations: &Installations) -> Finding {
@@ -110,18 +113,18 @@ fn python(installations: &Installations) -> Finding {
     let own = installations.found.iter().find_map(|it| it.python.clone());
     let found = own.or_else(|| installations.python.clone().map(Into::into));
     if let Some(found) = found {
-        return Finding { state: State::Well, what, found: found.display().to_string(), help: None };
+        return Finding { state: State::Passed, what, found: found.display().to_string(), help: None };
     }
     let there = Command::new("python3").arg("--version").output();
     match there {
         Ok(said) if said.status.success() => {
             let found = String::from_utf8_lossy(&said.stdout).trim().to_owned();
-            Finding { state: State::Well, what, found: format!("{found}, `python3` in PATH"), help: None }
+            Finding { state: State::Passed, what, found: format!("{found}, `python3` in PATH"), help: None }
         }
         _ => {
             let help = "install Python 3.10 or newer; SQL, streams and PySpark programs need it".to_owned();
             let found = "there is no `python3` in PATH".to_owned();
-            Finding { state: State::Doubtful, what, found, help: Some(help) }
+            Finding { state: State::Warning, what, found, help: Some(help) }
         }
     }
 }
@@ -134,12 +137,12 @@ fn folder(home: &Workspace) -> Finding {
     match tried {
         Ok(_) => {
             let found = format!("{} can be written", folder.display());
-            Finding { state: State::Well, what, found, help: None }
+            Finding { state: State::Passed, what, found, help: None }
         }
         Err(error) => {
             let found = format!("{} can't be written: {error}", folder.display());
             let help = "what is run is remembered there: make it writable for this user".to_owned();
-            Finding { state: State::Missing, what, found, help: Some(help) }
+            Finding { state: State::Failed, what, found, help: Some(help) }
         }
     }
 }

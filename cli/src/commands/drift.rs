@@ -11,7 +11,7 @@ use crate::args::{self, Format};
 use crate::control::Control;
 use crate::failure::{Failure, Verdict};
 use crate::out::{Console, GOOD, WARNING};
-use crate::render::{counted, harmless};
+use crate::render::{format_count, sanitize};
 
 pub(super) fn run(
     args: &args::Drift,
@@ -36,18 +36,18 @@ pub(super) fn run(
                 .map_err(|error| Failure::new(format!("it can't be written as JSON: {error}")))?;
             writeln!(console.out, "{text}")?;
         }
-        Format::Text => tell(&found, *repair, console)?,
+        Format::Text => print_report(&found, *repair, console)?,
     }
     if *repair {
         let repaired = control.run(drift::repair(target, &found)).map_err(failed)?;
         if *output == Format::Text && repaired > 0 {
-            writeln!(console.out, "{} put in place", counted(repaired, "DAG file"))?;
+            writeln!(console.out, "{} put in place", format_count(repaired, "DAG file"))?;
         }
     }
-    Ok(if *detailed_exitcode && !found.drifts.is_empty() { Verdict::Changes } else { Verdict::Fine })
+    Ok(if *detailed_exitcode && !found.drifts.is_empty() { Verdict::Changes } else { Verdict::Success })
 }
 
-fn tell(found: &DriftReport, repair: bool, console: &mut Console) -> Result<(), Failure> {
+fn print_report(found: &DriftReport, repair: bool, console: &mut Console) -> Result<(), Failure> {
     let look = console.out.look;
     for Drift { file, kind, workload } in &found.drifts {
         let of = workload.as_ref().map(|id| format!("  ({id})")).unwrap_or_default();
@@ -56,7 +56,7 @@ fn tell(found: &DriftReport, repair: bool, console: &mut Console) -> Result<(), 
             DriftKind::Missing => "missing",
             DriftKind::Extra => "made by dcp, but not applied here",
         };
-        writeln!(console.out, "{} {}{}", look.paint(WARNING, what), harmless(file), harmless(&of))?;
+        writeln!(console.out, "{} {}{}", look.paint(WARNING, what), sanitize(file), sanitize(&of))?;
     }
     let due = found.drifts.iter().any(|drift| drift.kind != DriftKind::Extra);
     if found.drifts.is_empty() {

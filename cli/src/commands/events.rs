@@ -22,8 +22,8 @@ pub(super) fn run(
     let home = Workspace::find(project, &[])?;
     let project = home.target(args.target.as_deref())?;
     let control = Control::open(&home, &project)?;
-    let keep = control.keep()?;
-    let events = control.run(keep.events(&control.scope, &address, args.limit));
+    let continuous_jobs = control.continuous_jobs()?;
+    let events = control.run(continuous_jobs.events(&control.scope, &address, args.limit));
     let events = events.map_err(|error| control.failed(&error))?;
     match args.output {
         Format::Json => {
@@ -39,5 +39,5 @@ pub(super) fn run(
             }
         }
     }
-    Ok(Verdict::Fine)
+    Ok(Verdict::Success)
 }

@@ -24,7 +24,7 @@ pub(super) fn run(args: &Explain, console: &mut Console) -> Result<Verdict, Fail
     let look = console.out.look;
     let Some(text) = &args.code else {
         list(look, &mut console.out)?;
-        return Ok(Verdict::Fine);
+        return Ok(Verdict::Success);
     };
     let code = Code::parse(text).ok_or_else(|| unknown(text))?;
     match page(code) {
@@ -39,7 +39,7 @@ pub(super) fn run(args: &Explain, console: &mut Console) -> Result<Verdict, Fail
             )?;
         }
     }
-    Ok(Verdict::Fine)
+    Ok(Verdict::Success)
 }
 
 fn unknown(text: &str) -> Failure {

@@ -14,7 +14,7 @@ use dcp_workspace::project::{Outcome, Timings, Workspace};
 use crate::args::Fmt;
 use crate::failure::{Failure, Verdict};
 use crate::out::{Console, ERROR, GOOD};
-use crate::render::{self, Report, counted};
+use crate::render::{self, Report, format_count};
 
 /// The file of a diagnostic before its file has an id.
 const UNPLACED: FileId = FileId(0);
@@ -44,7 +44,7 @@ pub(super) fn run(args: &Fmt, project: Option<&Path>, console: &mut Console) -> 
     let mut tally = Tally::default();
     let (files, mut problems) = (entries.len(), Vec::new());
     for entry in entries {
-        match one(&entry, &home.tree, *check) {
+        match format_file(&entry, &home.tree, *check) {
             Ok(false) => tally.unchanged += 1,
             Ok(true) => {
                 tally.changed += 1;
@@ -62,13 +62,13 @@ pub(super) fn run(args: &Fmt, project: Option<&Path>, console: &mut Console) -> 
     }
     tally.failed = problems.len();
     if tally.failed > 0 {
-        tell(&outcome(problems, &home.tree, files), &home.root, console)?;
+        print_report(&outcome(problems, &home.tree, files), &home.root, console)?;
     }
-    tally.tell(*check, console)?;
-    Ok(if tally.failed > 0 || (*check && tally.changed > 0) { Verdict::Errors } else { Verdict::Fine })
+    tally.print(*check, console)?;
+    Ok(if tally.failed > 0 || (*check && tally.changed > 0) { Verdict::Errors } else { Verdict::Success })
 }
 
-fn tell(outcome: &Outcome, root: &Path, console: &mut Console) -> Result<(), Failure> {
+fn print_report(outcome: &Outcome, root: &Path, console: &mut Console) -> Result<(), Failure> {
     let report = Report { outcome, root, quiet: console.quiet, deny_warnings: false };
     render::write_found(&report, console.err.look, &mut console.err)?;
     Ok(())
@@ -82,15 +82,15 @@ struct Tally {
 }
 
 impl Tally {
-    fn tell(&self, check: bool, console: &mut Console) -> Result<(), Failure> {
+    fn print(&self, check: bool, console: &mut Console) -> Result<(), Failure> {
         let Self { changed, unchanged, failed } = *self;
         if console.quiet {
             return Ok(());
         }
         let line = match (changed, check) {
-            (0, _) => format!("{} formatted already", counted(unchanged, "file")),
-            (_, true) => format!("{} would change, {unchanged} would not", counted(changed, "file")),
-            (_, false) => format!("{} formatted, {unchanged} unchanged", counted(changed, "file")),
+            (0, _) => format!("{} formatted already", format_count(unchanged, "file")),
+            (_, true) => format!("{} would change, {unchanged} would not", format_count(changed, "file")),
+            (_, false) => format!("{} formatted, {unchanged} unchanged", format_count(changed, "file")),
         };
         let line = if failed > 0 { format!("{line}, {failed} failed") } else { line };
         let style = if failed > 0 || (check && changed > 0) { ERROR } else { GOOD };
@@ -109,7 +109,7 @@ enum Problem {
 }
 
 /// Formats a file; returns true if that changes it.
-fn one(entry: &Entry, tree: &Tree, check: bool) -> Result<bool, Problem> {
+fn format_file(entry: &Entry, tree: &Tree, check: bool) -> Result<bool, Problem> {
     let text = EntryLoader { tree, entry }.load(&entry.path).map_err(|_| Problem::Load)?;
     let formatted = match formatted(&text) {
         Ok(formatted) => formatted,
@@ -166,13 +166,13 @@ fn stdin(check: bool, console: &mut Console) -> Result<Verdict, Failure> {
             let here = Path::new(".");
             let tree = Tree::open(here).map_err(|error| Failure::at(here, "read", &error))?;
             let outcome = outcome(vec![(entry, Problem::Found(text, found))], &tree, 1);
-            tell(&outcome, Path::new(""), console)?;
+            print_report(&outcome, Path::new(""), console)?;
             return Ok(Verdict::Errors);
         }
     };
     if check {
-        return Ok(if formatted == text { Verdict::Fine } else { Verdict::Errors });
+        return Ok(if formatted == text { Verdict::Success } else { Verdict::Errors });
     }
     console.out.write_all(formatted.as_bytes())?;
-    Ok(Verdict::Fine)
+    Ok(Verdict::Success)
 }

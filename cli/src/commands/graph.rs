@@ -16,13 +16,13 @@ use dcp_workspace::project::{Request, Workspace};
 use crate::args::{Graph, GraphFormat};
 use crate::failure::{Failure, Verdict};
 use crate::out::Console;
-use crate::progress::Listener;
+use crate::progress::ReadProgress;
 use crate::render::{self, Report};
 
 pub(super) fn run(args: &Graph, project: Option<&Path>, console: &mut Console) -> Result<Verdict, Failure> {
     let Graph { selection, output } = args;
     let home = Workspace::find(project, &selection.paths)?;
-    let listener = Listener::new(console.watched());
+    let listener = ReadProgress::new(console.watched());
     let on_file = |files| listener.file(files);
     let request = Request {
         paths: &selection.paths,
@@ -43,7 +43,7 @@ pub(super) fn run(args: &Graph, project: Option<&Path>, console: &mut Console) -
         GraphFormat::Mermaid => mermaid::write(&view, out)?,
         GraphFormat::Json => json::write(&view, &outcome.compilation.sources, out)?,
     }
-    Ok(if report.failed() { Verdict::Errors } else { Verdict::Fine })
+    Ok(if report.failed() { Verdict::Errors } else { Verdict::Success })
 }
 
 /// A graph in display order.

@@ -11,7 +11,7 @@ use crate::args::{self, Format};
 use crate::control::Control;
 use crate::failure::{Failure, Verdict};
 use crate::out::{BOLD, Console, DIM, Look};
-use crate::render::{cut, harmless};
+use crate::render::{cut, sanitize};
 
 pub(super) fn run(
     args: &args::History,
@@ -42,7 +42,7 @@ pub(super) fn run(
             }
         }
     }
-    Ok(Verdict::Fine)
+    Ok(Verdict::Success)
 }
 
 /// The widths of the columns of names and of abbreviated commits.
@@ -59,8 +59,8 @@ fn lines(applied: &Applied, look: Look) -> String {
     let commit = commit.as_deref().unwrap_or_default().chars().take(COMMIT).collect::<String>();
     let at = at.strftime("%Y-%m-%d %H:%M:%S").to_string();
     let serial = look.paint(BOLD, format!("{serial:>6}"));
-    let commit = look.paint(DIM, format!("{:COMMIT$}", harmless(&commit)));
-    let by = cut(&harmless(by), BY);
+    let commit = look.paint(DIM, format!("{:COMMIT$}", sanitize(&commit)));
+    let by = cut(&sanitize(by), BY);
     let space = " ".repeat(BY.saturating_sub(by.width()));
     let begin = format!("{serial}  {at}  {by}{space}  {commit}  ");
     let indent = header().chars().count() - "CHANGES".len();
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_of_a_commit_fit_80_columns_whatever_its_names_are() {
+    fn lines_of_a_commit_fit_80_columns() {
         let applied = Applied {
             serial: 123_456,
             id: "x".to_owned(),

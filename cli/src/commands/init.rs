@@ -17,7 +17,7 @@ const PROJECT_FILE: &str = include_str!("init/dcp.yaml");
 const BATCH: &str = include_str!("init/orders-daily.yaml");
 const STREAM: &str = include_str!("init/ticks-per-minute.yaml");
 /// Git ignores everything but the schemas, as dcp's other files belong to this machine.
-const IGNORED: &str = "*\n!.gitignore\n!schemas/\n!schemas/*\n";
+const GITIGNORE: &str = "*\n!.gitignore\n!schemas/\n!schemas/*\n";
 
 pub(super) fn run(args: &Init, console: &mut Console) -> Result<Verdict, Failure> {
     let Init { folder, name } = args;
@@ -30,7 +30,7 @@ pub(super) fn run(args: &Init, console: &mut Console) -> Result<Verdict, Failure
         ("dcp.yaml", PROJECT_FILE.replace("PROJECT", name.as_str())),
         ("manifests/orders-daily.yaml", BATCH.to_owned()),
         ("manifests/ticks-per-minute.yaml", STREAM.to_owned()),
-        (".dcp/.gitignore", IGNORED.to_owned()),
+        (".dcp/.gitignore", GITIGNORE.to_owned()),
         (".dcp/schemas/manifest.json", MANIFEST.text()),
         (".dcp/schemas/project.json", PROJECT.text()),
     ];
@@ -57,12 +57,12 @@ pub(super) fn run(args: &Init, console: &mut Console) -> Result<Verdict, Failure
         replace(&path, content.as_bytes()).map_err(|error| Failure::at(&path, "written", &error))?;
     }
     if !console.quiet {
-        told(folder, name.as_str(), console)?;
+        print_summary(folder, name.as_str(), console)?;
     }
-    Ok(Verdict::Fine)
+    Ok(Verdict::Success)
 }
 
-fn told(folder: &Path, name: &str, console: &mut Console) -> Result<(), Failure> {
+fn print_summary(folder: &Path, name: &str, console: &mut Console) -> Result<(), Failure> {
     let look = console.out.look;
     let out = &mut console.out;
     writeln!(

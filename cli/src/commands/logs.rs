@@ -11,17 +11,17 @@ use crate::args;
 use crate::failure::{Failure, Verdict};
 use crate::interrupt::Interrupts;
 use crate::out::Console;
-use crate::runs::{Runs, failed};
+use crate::runs::{RunnerClient, failed};
 
 pub(super) fn run(
     args: &args::Logs,
     project: Option<&Path>,
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
-    let runs = Runs::of(project, args.target.as_deref())?;
+    let runs = RunnerClient::of(project, args.target.as_deref())?;
     let record = runs.find(&args.execution)?;
     let request = LogRequest { attempt: args.attempt, follow: args.follow, ..LogRequest::default() };
-    let told = runs.run(async {
+    let finished = runs.run(async {
         let mut interrupts = Interrupts::new()?;
         let mut parts = runs.runner.logs(record.id(), request);
         let mut attempt = None;
@@ -53,6 +53,6 @@ pub(super) fn run(
         }
     });
     runs.close();
-    let told: Result<(), Failure> = told;
-    told.map(|()| Verdict::Fine)
+    let finished: Result<(), Failure> = finished;
+    finished.map(|()| Verdict::Success)
 }

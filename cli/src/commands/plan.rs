@@ -19,7 +19,7 @@ use crate::control::Control;
 use crate::failure::{Failure, Verdict};
 use crate::jobs;
 use crate::out::{Console, Look};
-use crate::progress::Listener;
+use crate::progress::ReadProgress;
 use crate::render::{self, Report};
 use crate::select::Select;
 use crate::write;
@@ -55,7 +55,7 @@ pub(super) fn run(
         };
         writeln!(console.out, "\n{next}")?;
     }
-    Ok(if *detailed_exitcode && !plan.is_empty() { Verdict::Changes } else { Verdict::Fine })
+    Ok(if *detailed_exitcode && !plan.is_empty() { Verdict::Changes } else { Verdict::Success })
 }
 
 /// Shows a plan to people.
@@ -118,7 +118,7 @@ pub(super) fn plan(
         None => Select::by_name(select)?,
     };
     let primitives = outcome.as_ref().map_or(&[][..], |outcome| &outcome.compilation.primitives);
-    select.together(primitives, &state, &control)?;
+    select.add_group_members(primitives, &state, &control)?;
     let concern = |domain: &str, name: &str| match select.concern(domain, name) {
         Inclusion::Compared if known.has(domain, name) => Inclusion::Unchanged,
         concern => concern,
@@ -150,7 +150,7 @@ fn compile(
     console: &mut Console,
 ) -> Result<Outcome, Failure> {
     let target = selection.target.as_deref();
-    let listener = Listener::new(console.watched());
+    let listener = ReadProgress::new(console.watched());
     let on_file = |files| listener.file(files);
     let on_file: Option<OnFile<'_>> = Some(&on_file);
     let request = Request { paths: &selection.paths, target, goal: Goal::Compile, on_file };
@@ -184,6 +184,6 @@ pub(super) fn finish(
         Failure::new(error.to_string())
             .help("it was written by another version of dcp: use that one or a newer one")
     })?;
-    jobs::look(&mut plan, control, home, project);
+    jobs::add_live_state(&mut plan, control, home, project);
     Ok(plan)
 }

@@ -15,11 +15,11 @@ use crate::out::{Console, WARNING};
 use crate::render::jobs;
 
 /// Interval of polling while waiting.
-const PAUSE: Duration = Duration::from_millis(300);
+const POLL_INTERVAL: Duration = Duration::from_millis(300);
 
 pub(super) fn run(
-    ask: Request,
-    args: &args::Asked,
+    request: Request,
+    args: &args::JobRequest,
     project: Option<&Path>,
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
@@ -27,11 +27,11 @@ pub(super) fn run(
     let state = Jobs::of(project, args.target.as_deref())?;
     let before = state.overview(Some(&address))?;
     let starts = before.jobs.first().map_or(0, |job| job.status.state.starts);
-    let by = crate::control::who();
-    let asked = state.keep.request(state.scope(), &address, ask, &by, Timestamp::now());
-    state.control.run(asked).map_err(|error| state.control.failed(&error))?;
+    let by = crate::control::user_name();
+    let pending = state.reconciler.request(state.scope(), &address, request, &by, Timestamp::now());
+    state.control.run(pending).map_err(|error| state.control.failed(&error))?;
     let workload = &args.workload;
-    let said = match ask {
+    let effect = match request {
         Request::Pause => "is to be stopped, and stays so until it is resumed",
         Request::Resume
             if before
@@ -44,31 +44,31 @@ pub(super) fn run(
         Request::Resume => "is to go on where it was",
         Request::Restart => "is to be restarted",
     };
-    writeln!(console.out, "{workload} {said}")?;
-    if before.is_nobody_there() {
+    writeln!(console.out, "{workload} {effect}")?;
+    if before.has_no_reconciler() {
         let warning = console.err.look.paint(WARNING, "warning:");
-        writeln!(console.err, "{warning} {}", jobs::NOBODY)?;
+        writeln!(console.err, "{warning} {}", jobs::NO_RECONCILER)?;
     }
     console.flush()?;
-    let mut verdict = Verdict::Fine;
+    let mut verdict = Verdict::Success;
     if args.wait {
         let mut interrupts = state.runs.run(async { Interrupts::new() })?;
         let begun = Instant::now();
         let done = loop {
             let overview = state.overview(Some(&address))?;
-            overview.somebody(begun)?;
+            overview.check_reconciler(begun)?;
             let Some(job) = overview.jobs.first() else { break None };
-            if is_done(ask, job, starts) {
+            if is_done(request, job, starts) {
                 break Some(job.condition.clone());
             }
-            if state.runs.run(interrupts.within(PAUSE)) {
+            if state.runs.run(interrupts.interrupted_within(POLL_INTERVAL)) {
                 writeln!(console.err, "interrupted: it is done all the same")?;
                 verdict = Verdict::Errors;
                 break None;
             }
         };
         if let Some(condition) = done {
-            writeln!(console.out, "{workload} {}", jobs::words(&condition, Timestamp::now()))?;
+            writeln!(console.out, "{workload} {}", jobs::describe_condition(&condition, Timestamp::now()))?;
         }
     }
     state.runs.close();
@@ -76,9 +76,9 @@ pub(super) fn run(
 }
 
 /// Returns true if the request is fulfilled.
-fn is_done(ask: Request, job: &Job, starts: u64) -> bool {
+fn is_done(request: Request, job: &Job, starts: u64) -> bool {
     let runs = job.runs(Timestamp::now());
-    match ask {
+    match request {
         Request::Pause => job.condition == Condition::Paused,
         Request::Resume => runs || job.condition == Condition::Paused,
         Request::Restart => (runs && job.status.state.starts > starts) || job.condition == Condition::Paused,

@@ -13,15 +13,15 @@ use crate::args::{self, ResultFormat};
 use crate::failure::{Failure, Verdict};
 use crate::out::{Console, Look};
 use crate::render::table::{Layout, Row, csv, shown};
-use crate::runs::{Runs, failed};
+use crate::runs::{RunnerClient, failed};
 
 /// Number of rows that determine the widths of columns.
-const SAMPLE: usize = 1_000;
+const SAMPLE_ROWS: usize = 1_000;
 
-type Pieces = BoxStream<'static, api::Result<Bytes>>;
+type ByteStream = BoxStream<'static, api::Result<Bytes>>;
 
 pub(super) fn run(
-    args: &args::Rows,
+    args: &args::ResultArgs,
     project: Option<&Path>,
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
@@ -34,7 +34,7 @@ pub(super) fn run(
         let message = "Avro is binary, and is not written to a terminal";
         return Err(Failure::usage(message).help("name a file, `--out rows.avro`, or redirect the output"));
     }
-    let runs = Runs::of(project, args.target.as_deref())?;
+    let runs = RunnerClient::of(project, args.target.as_deref())?;
     let record = runs.find(&args.execution)?;
     let wanted = if format == ResultFormat::Json { Format::Json } else { Format::Avro };
     let pieces = runs.runner.result(record.id(), wanted);
@@ -51,54 +51,54 @@ pub(super) fn run(
         }
     };
     runs.close();
-    written.map(|()| Verdict::Fine)
+    written.map(|()| Verdict::Success)
 }
 
 async fn write(
     format: ResultFormat,
-    mut pieces: Pieces,
+    mut pieces: ByteStream,
     look: Look,
     to: &mut (impl Write + Send),
-    unwritten: &(dyn Fn(io::Error) -> Failure + Sync),
+    write_failed: &(dyn Fn(io::Error) -> Failure + Sync),
 ) -> Result<(), Failure> {
     match format {
         ResultFormat::Json | ResultFormat::Avro => {
             while let Some(piece) = pieces.next().await {
-                to.write_all(&piece.map_err(|error| failed(&error))?).map_err(unwritten)?;
+                to.write_all(&piece.map_err(|error| failed(&error))?).map_err(write_failed)?;
             }
             let end = if format == ResultFormat::Json { "\n" } else { "" };
-            to.write_all(end.as_bytes()).map_err(unwritten)
+            to.write_all(end.as_bytes()).map_err(write_failed)
         }
         ResultFormat::Csv => {
             let mut table = Table::open(pieces).await.map_err(|error| failed(&error))?;
             let columns = table.columns();
             let head = csv(columns.iter().map(|column| Some(column.name.as_str())));
-            to.write_all(head.as_bytes()).map_err(unwritten)?;
+            to.write_all(head.as_bytes()).map_err(write_failed)?;
             while let Some(row) = table.next().await.map_err(|error| failed(&error))? {
-                to.write_all(csv(row.iter().map(Option::as_deref)).as_bytes()).map_err(unwritten)?;
+                to.write_all(csv(row.iter().map(Option::as_deref)).as_bytes()).map_err(write_failed)?;
             }
             Ok(())
         }
         ResultFormat::Table => {
             let mut table = Table::open(pieces).await.map_err(|error| failed(&error))?;
             let mut sample: Vec<Row> = Vec::new();
-            while sample.len() < SAMPLE
+            while sample.len() < SAMPLE_ROWS
                 && let Some(row) = table.next().await.map_err(|error| failed(&error))?
             {
                 sample.push(shown(row));
             }
             let layout = Layout::of(&table.columns(), &sample, look);
-            to.write_all(layout.head().as_bytes()).map_err(unwritten)?;
+            to.write_all(layout.head().as_bytes()).map_err(write_failed)?;
             let mut rows = 0;
             for row in sample {
                 rows += 1;
-                to.write_all(layout.row(&row).as_bytes()).map_err(unwritten)?;
+                to.write_all(layout.row(&row).as_bytes()).map_err(write_failed)?;
             }
             while let Some(row) = table.next().await.map_err(|error| failed(&error))? {
                 rows += 1;
-                to.write_all(layout.row(&shown(row)).as_bytes()).map_err(unwritten)?;
+                to.write_all(layout.row(&shown(row)).as_bytes()).map_err(write_failed)?;
             }
-            to.write_all(layout.foot(rows).as_bytes()).map_err(unwritten)
+            to.write_all(layout.foot(rows).as_bytes()).map_err(write_failed)
         }
     }
 }

@@ -27,17 +27,17 @@ pub(super) fn run(
         let message = format!("there is no serial {serial} yet: the last one is {}", state.base.serial);
         return Err(Failure::usage(message).help("`dcp history` lists those that there were"));
     }
-    let desired = then(&control, *serial)?;
+    let desired = primitives_at(&control, *serial)?;
     let mut select = Select::by_name(select)?;
     select.check(&desired, &state)?;
-    select.together(&desired, &state, &control)?;
+    select.add_group_members(&desired, &state, &control)?;
     let comparison = compare(&desired, &state, |domain, name| select.concern(domain, name));
     let plan = plan::finish(&comparison, &control, &home, &project, None)?;
-    apply::carry_out(apply::By::Rollback, &plan, &control, consent, console)
+    apply::confirm_and_apply(apply::ApplyCommand::Rollback, &plan, &control, consent, console)
 }
 
 /// Returns the primitives that were applied at a serial.
-fn then(control: &Control, serial: u64) -> Result<Vec<Primitive>, Failure> {
+fn primitives_at(control: &Control, serial: u64) -> Result<Vec<Primitive>, Failure> {
     let failed = |error| control.failed(&error);
     let state = control.run(control.registry.state_at(&control.scope, serial)).map_err(failed)?;
     let wanted: Vec<Fingerprint> = state.entries.values().map(|entry| entry.fingerprint.clone()).collect();

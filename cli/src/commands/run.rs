@@ -22,9 +22,9 @@ use crate::failure::{Failure, Verdict};
 use crate::interrupt::Interrupts;
 use crate::out::Console;
 use crate::progress;
-use crate::progress::Listener;
+use crate::progress::ReadProgress;
 use crate::render::{self, Report};
-use crate::runs::{Runs, failed};
+use crate::runs::{RunnerClient, failed};
 
 pub(super) fn run(
     args: &args::Run,
@@ -34,51 +34,51 @@ pub(super) fn run(
     let file = is_file(&args.what).then(|| PathBuf::from(&args.what));
     let home = Workspace::find(project, file.as_slice())?;
     let target = home.target(args.target.as_deref())?;
-    let asked = match &file {
-        Some(file) => match of_file(&home, &target, file, args, console)? {
-            Some(asked) => asked,
+    let requested = match &file {
+        Some(file) => match job_of_file(&home, &target, file, args, console)? {
+            Some(requested) => requested,
             None => return Ok(Verdict::Errors),
         },
-        None => of_address(&args.what, &target)?,
+        None => applied_job(&args.what, &target)?,
     };
-    let runs = Runs::open(&home, &target)?;
-    let returns = asked.returns;
+    let runs = RunnerClient::open(&home, &target)?;
+    let returns = requested.returns;
     let submit = Submit {
         token: args.token.clone().unwrap_or_else(|| format!("run-{:032x}", rand::random::<u128>())),
-        job: asked.job,
+        job: requested.job,
         parameters: parameters(&args.param)?,
-        streaming: asked.streaming,
-        exclusive: asked.exclusive,
+        streaming: requested.streaming,
+        exclusive: requested.exclusive,
         order: None,
         fence: None,
-        by: crate::control::who(),
+        by: crate::control::user_name(),
     };
     let submitted = runs.run(runs.runner.submit(submit)).map_err(|error| failed(&error))?;
     if !submitted.fresh && !console.quiet {
         writeln!(console.err, "note: this token was used before: {} is what it gave", submitted.record.id())?;
     }
-    if runs.is_elsewhere() && !args.wait {
+    if runs.is_remote() && !args.wait {
         let id = submitted.record.id();
         writeln!(console.out, "{id}")?;
         if !console.quiet {
             writeln!(console.err, "  to follow it: dcp logs -f {id}; to see how it is: dcp runs {id}")?;
         }
         runs.close();
-        return Ok(Verdict::Fine);
+        return Ok(Verdict::Success);
     }
     let ended = wait(&runs, submitted.record.id(), console)?;
     if let (Some(record), false) = (&ended, console.quiet) {
-        afterwards(record, returns, console)?;
+        print_next_commands(record, returns, console)?;
     }
     runs.close();
     Ok(match ended.map(|record| record.execution.phase) {
-        Some(Phase::Succeeded) => Verdict::Fine,
+        Some(Phase::Succeeded) => Verdict::Success,
         _ => Verdict::Errors,
     })
 }
 
 /// The job to run.
-struct Asked {
+struct RequestedJob {
     job: Definition,
     streaming: Option<Streaming>,
     exclusive: Option<String>,
@@ -94,7 +94,7 @@ fn is_file(what: &str) -> bool {
 }
 
 /// Returns an applied job.
-fn of_address(what: &str, project: &Project<'_>) -> Result<Asked, Failure> {
+fn applied_job(what: &str, project: &Project<'_>) -> Result<RequestedJob, Failure> {
     let wrong = || {
         Failure::usage(format!("`{what}` is no file, and no workload"))
             .help("give a manifest's path, or `domain/name` of what is applied")
@@ -113,7 +113,7 @@ fn of_address(what: &str, project: &Project<'_>) -> Result<Asked, Failure> {
         name: name.to_owned(),
         fingerprint: None,
     };
-    Ok(Asked { job: Definition::Applied(reference), streaming: None, exclusive: None, returns: false })
+    Ok(RequestedJob { job: Definition::Applied(reference), streaming: None, exclusive: None, returns: false })
 }
 
 fn scope_of(project: &Project<'_>) -> String {
@@ -121,15 +121,15 @@ fn scope_of(project: &Project<'_>) -> String {
 }
 
 /// Returns the only job of a file, placed on this machine. Errors of the file are printed, and there is no job.
-fn of_file(
+fn job_of_file(
     home: &Workspace,
     project: &Project<'_>,
     file: &Path,
     args: &args::Run,
     console: &mut Console,
-) -> Result<Option<Asked>, Failure> {
+) -> Result<Option<RequestedJob>, Failure> {
     let paths = [file.to_owned()];
-    let listener = Listener::new(console.watched());
+    let listener = ReadProgress::new(console.watched());
     let on_file = |files| listener.file(files);
     let request = Request {
         paths: &paths,
@@ -168,7 +168,7 @@ fn of_file(
         });
     };
     let address = format!("CoreEtlJob/{}", id(&job));
-    let kept = continuous.into_iter().find(|it| it.job == address);
+    let continuous_job = continuous.into_iter().find(|it| it.job == address);
     let placed = &mut job.placement.backends;
     if !placed.is_empty() && !placed.contains(&manifest::Backend::Local) && !console.quiet {
         let wanted: Vec<_> = placed.iter().map(|it| it.name()).collect();
@@ -179,13 +179,13 @@ fn of_file(
         )?;
     }
     *placed = vec![manifest::Backend::Local];
-    let exclusive = kept.as_ref().map(|it| match it.continuous() {
+    let exclusive = continuous_job.as_ref().map(|it| match it.continuous() {
         Some(stream) => stream.checkpoint.as_str().to_owned(),
         None => service_key(&scope_of(project), &format!("{}/{}", Kind::ContinuousJob.name(), id(&job))),
     });
-    let streaming = kept.as_deref().map(Streaming::of);
+    let streaming = continuous_job.as_deref().map(Streaming::of);
     let returns = matches!(&job.job, Job::Sql(sql) if sql.return_result);
-    Ok(Some(Asked { job: Definition::from(*job), streaming, exclusive, returns }))
+    Ok(Some(RequestedJob { job: Definition::from(*job), streaming, exclusive, returns }))
 }
 
 fn parameters(given: &[String]) -> Result<BTreeMap<String, String>, Failure> {
@@ -199,10 +199,10 @@ fn parameters(given: &[String]) -> Result<BTreeMap<String, String>, Failure> {
 }
 
 /// Prints every transition until the execution has ended; returns nothing if it was interrupted.
-fn wait(runs: &Runs, id: &Id, console: &mut Console) -> Result<Option<Record>, Failure> {
+fn wait(runs: &RunnerClient, id: &Id, console: &mut Console) -> Result<Option<Record>, Failure> {
     let look = console.out.look;
     let bar = console.watched().then(progress::spinner);
-    let told = runs.run(async {
+    let finished = runs.run(async {
         let mut interrupts = Interrupts::new()?;
         let mut steps = runs.runner.watch(id, 0);
         loop {
@@ -234,18 +234,18 @@ fn wait(runs: &Runs, id: &Id, console: &mut Console) -> Result<Option<Record>, F
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
-    let told: Result<Option<Record>, Failure> = told;
-    if let Ok(None) = &told {
+    let finished: Result<Option<Record>, Failure> = finished;
+    if let Ok(None) = &finished {
         writeln!(
             console.err,
             "interrupted: {id} goes on\n  to follow it: dcp logs -f {id}\n  to stop it: dcp cancel {id}"
         )?;
     }
-    told
+    finished
 }
 
 /// Prints the next commands to use.
-fn afterwards(record: &Record, returns: bool, console: &mut Console) -> Result<(), Failure> {
+fn print_next_commands(record: &Record, returns: bool, console: &mut Console) -> Result<(), Failure> {
     let id = record.id();
     if record.execution.phase == Phase::Failed {
         writeln!(console.err, "  log: dcp logs {id}\n  details: dcp runs {id}")?;

@@ -11,8 +11,8 @@ use serde_json::Value;
 use crate::args::{self, Format};
 use crate::failure::{Failure, Verdict};
 use crate::out::Console;
-use crate::render::run::{json, table, whole};
-use crate::runs::{Runs, failed};
+use crate::render::run::{details, json, table};
+use crate::runs::{RunnerClient, failed};
 
 pub(super) fn run(
     args: &args::Runs,
@@ -20,7 +20,7 @@ pub(super) fn run(
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
     let phases = phases(args)?;
-    let runs = Runs::of(project, args.target.as_deref())?;
+    let runs = RunnerClient::of(project, args.target.as_deref())?;
     let (look, now) = (console.out.look, Timestamp::now());
     let write = |value: &Value, console: &mut Console| -> Result<(), Failure> {
         let text = serde_json::to_string_pretty(value)
@@ -32,13 +32,13 @@ pub(super) fn run(
         match args.output {
             Format::Json => write(&json(&record), console)?,
             Format::Text => {
-                for line in whole(&record, look, now) {
+                for line in details(&record, look, now) {
                     writeln!(console.out, "{line}")?;
                 }
             }
         }
         runs.close();
-        return Ok(Verdict::Fine);
+        return Ok(Verdict::Success);
     }
     let workload = args.execution.as_deref().and_then(|named| named.split_once('/'));
     let (domain, name) = workload.map(|(domain, name)| (domain.to_owned(), name.to_owned())).unzip();
@@ -54,7 +54,7 @@ pub(super) fn run(
         }
     }
     runs.close();
-    Ok(Verdict::Fine)
+    Ok(Verdict::Success)
 }
 
 fn phases(args: &args::Runs) -> Result<Vec<Phase>, Failure> {

@@ -14,5 +14,5 @@ pub(super) fn run(args: &Schema, console: &mut Console) -> Result<Verdict, Failu
         SchemaOf::Project => &PROJECT,
     };
     console.out.write_all(schema.text().as_bytes())?;
-    Ok(Verdict::Fine)
+    Ok(Verdict::Success)
 }

@@ -26,7 +26,7 @@ use crate::args::{self, Format, Part, ServeControl, ServeReconciler, ServeRunner
 use crate::failure::{Failure, Verdict};
 use crate::interrupt::Interrupts;
 use crate::out::Console;
-use crate::render::harmless;
+use crate::render::sanitize;
 use crate::socket::Socket;
 use crate::{private, runs};
 
@@ -44,26 +44,26 @@ fn control(args: &ServeControl, console: &mut Console) -> Result<Verdict, Failur
     let mut options = options(served, console)?;
     options.access = Some(access);
     block_on(async {
-        let here = opened(database).await?;
-        let registry = here.registry.clone();
+        let local_jobs = open_stores(database).await?;
+        let registry = local_jobs.registry.clone();
         let services = Services::new(dcp_proto::DESCRIPTORS);
         let services = service::add(services, Arc::new(registry.clone()), service::Options::default());
         let services = service::add_assets(services, Arc::new(registry.clone()), Timestamp::now);
-        let services = service::add_jobs(services, Arc::new(here), Timestamp::now);
+        let services = service::add_jobs(services, Arc::new(local_jobs), Timestamp::now);
         let applied = registry.clone();
         let services = services.ready("database", move || {
             let applied = applied.clone();
             async move { applied.answers().await }
         });
         let served =
-            host(Entrance::tcp(*listen, login), services, options, "the control plane", console).await;
+            host(Sockets::tcp(*listen, login), services, options, "the control plane", console).await;
         registry.close().await;
         served
     })
 }
 
 /// Opens the stores of a control plane: the registry, and the state of continuous jobs.
-async fn opened(database: &str) -> Result<LocalJobs, Failure> {
+async fn open_stores(database: &str) -> Result<LocalJobs, Failure> {
     let said = |error: String| Failure::new(error);
     let path = Path::new(database);
     let (registry, store) = if is_postgres(database)? {
@@ -78,24 +78,24 @@ async fn opened(database: &str) -> Result<LocalJobs, Failure> {
 fn reconciler(args: &ServeReconciler, console: &mut Console) -> Result<Verdict, Failure> {
     let ServeReconciler { database, runner, lease } = args;
     block_on(async {
-        let here = opened(database).await?;
-        let at = dcp_runner::remote::Remote::new(crate::control::reached(runner, None)?);
+        let local_jobs = open_stores(database).await?;
+        let at = dcp_runner::remote::Remote::new(crate::control::remote_options(runner, None)?);
         let at = at.map_err(|error| runs::failed(&error))?;
         if !console.quiet {
             writeln!(console.out, "the reconciler keeps continuous jobs by the Runner at {runner}")?;
             console.flush()?;
         }
-        let keeper = keeper(here, Arc::new(at), Duration::from_secs(u64::from(*lease)));
+        let reconciler = new_reconciler(local_jobs, Arc::new(at), Duration::from_secs(u64::from(*lease)));
         let (stop, stopping) = watch::channel(false);
-        let store = keeper.store.clone();
-        let keeping = tokio::spawn(keeper.run(stopping));
-        let asked = async {
-            stopped().await;
-            Ok(Verdict::Fine)
+        let store = reconciler.store.clone();
+        let reconciling = tokio::spawn(reconciler.run(stopping));
+        let until_stopped = async {
+            stop_signal().await;
+            Ok(Verdict::Success)
         };
-        let served = unless(asked, store.writer_died(), WRITES_JOBS).await;
+        let served = serve_until_writer_dies(until_stopped, store.writer_died(), WRITES_JOBS).await;
         stop.send_replace(true);
-        let _ = keeping.await;
+        let _ = reconciling.await;
         served
     })
 }
@@ -104,7 +104,7 @@ pub(super) const WRITES_EXECUTIONS: &str = "executions";
 pub(super) const WRITES_JOBS: &str = "the state of continuous jobs";
 
 /// Serves until the task that writes to a store has died.
-pub(super) async fn unless(
+pub(super) async fn serve_until_writer_dies(
     served: impl Future<Output = Result<Verdict, Failure>>,
     writer_died: impl Future<Output = ()>,
     what: &str,
@@ -119,10 +119,10 @@ pub(super) async fn unless(
 }
 
 /// Creates a reconciler that logs to stderr.
-pub(super) fn keeper(here: LocalJobs, runner: Arc<dyn Runner>, lease: Duration) -> Reconciler {
-    let LocalJobs { registry, store } = here;
+pub(super) fn new_reconciler(local_jobs: LocalJobs, runner: Arc<dyn Runner>, lease: Duration) -> Reconciler {
+    let LocalJobs { registry, store } = local_jobs;
     let log = |said: &str| {
-        let line = format!("{:.3} the reconciler: {}\n", Timestamp::now(), harmless(said));
+        let line = format!("{:.3} the reconciler: {}\n", Timestamp::now(), sanitize(said));
         // A failed write to the log does not stop the reconciler.
         let _ = io::stderr().write_all(line.as_bytes());
     };
@@ -143,13 +143,13 @@ fn runner(args: &ServeRunner, console: &mut Console) -> Result<Verdict, Failure>
             Store::sqlite(Path::new(database)).await
         };
         let store = opened.map_err(|error| runs::failed(&error))?;
-        let mut here = runs::options(&root, u64::from(*max_log) << 20)?;
-        here.keep = Duration::from_hours(24 * u64::from(*keep));
-        here.max_queued = queues.limit();
+        let mut runner_options = runs::options(&root, u64::from(*max_log) << 20)?;
+        runner_options.keep = Duration::from_hours(24 * u64::from(*keep));
+        runner_options.max_queued = queues.limit();
         if let Some(url) = control {
-            here.jobs = Some(Arc::new(AtControl(crate::control::at(url, Some(&root))?)));
+            runner_options.jobs = Some(Arc::new(RegistryJobs(crate::control::connect(url, Some(&root))?)));
         }
-        let embedded = Embedded::start(store, here).await.map_err(|error| runs::failed(&error))?;
+        let embedded = Embedded::start(store, runner_options).await.map_err(|error| runs::failed(&error))?;
         let services = Services::new(dcp_proto::DESCRIPTORS);
         let runner: Arc<dyn Runner> = Arc::new(embedded.clone());
         let services =
@@ -159,8 +159,8 @@ fn runner(args: &ServeRunner, console: &mut Console) -> Result<Verdict, Failure>
             let runs = runs.clone();
             async move { runs.answers().await }
         });
-        let served = host(Entrance::tcp(*listen, login), services, options, "the Runner", console);
-        let served = unless(served, embedded.store().writer_died(), WRITES_EXECUTIONS).await;
+        let served = host(Sockets::tcp(*listen, login), services, options, "the Runner", console);
+        let served = serve_until_writer_dies(served, embedded.store().writer_died(), WRITES_EXECUTIONS).await;
         // If this fails, the next Runner detects the dead one itself.
         let _ = embedded.stop().await;
         embedded.store().close().await;
@@ -170,10 +170,10 @@ fn runner(args: &ServeRunner, console: &mut Console) -> Result<Verdict, Failure>
 
 /// The jobs of the registry of a control plane.
 #[derive(Debug)]
-struct AtControl(Remote);
+struct RegistryJobs(Remote);
 
 #[async_trait]
-impl Jobs for AtControl {
+impl Jobs for RegistryJobs {
     async fn current(&self, of: &Reference) -> api::Result<Option<Fingerprint>> {
         runs::current(&self.0, of).await
     }
@@ -233,7 +233,7 @@ pub(super) fn access(
             format!("without `--tokens`, dcp listens at a loopback address only, and {listen} is none");
         return Err(Failure::usage(message).help("give `--tokens FILE`, or listen at 127.0.0.1"));
     }
-    let name = crate::control::who();
+    let name = crate::control::user_name();
     let (login, code) = Login::new(&name);
     let access = named(&[Token { name, token: private::token(root)? }])?;
     Ok((access.with_login(login), Some(code)))
@@ -253,14 +253,14 @@ pub(super) fn options(served: &Served, console: &Console) -> Result<Options, Fai
 
 /// The sockets of a service.
 #[derive(Debug, Default)]
-pub(super) struct Entrance {
+pub(super) struct Sockets {
     pub(super) listen: Option<SocketAddr>,
     /// The code that signs in a browser.
     pub(super) login: Option<String>,
     pub(super) socket: Option<(Socket, UnixListener)>,
 }
 
-impl Entrance {
+impl Sockets {
     fn tcp(listen: SocketAddr, login: Option<String>) -> Self {
         Self { listen: Some(listen), login, socket: None }
     }
@@ -268,36 +268,36 @@ impl Entrance {
 
 /// Serves until the process receives a signal to stop.
 pub(super) async fn host(
-    entrance: Entrance,
+    sockets: Sockets,
     services: Services,
     options: Options,
     what: &str,
     console: &mut Console,
 ) -> Result<Verdict, Failure> {
-    let Entrance { listen, login, socket } = entrance;
+    let Sockets { listen, login, socket } = sockets;
     let mut listeners = Listeners::default();
     if let Some(listen) = listen {
-        listeners.tcp = Some(bound(listen, login.as_deref(), &options, what, console).await?);
+        listeners.tcp = Some(bind(listen, login.as_deref(), &options, what, console).await?);
     }
     let mut held = None;
     if let Some((socket, listener)) = socket {
         if listen.is_none() {
             writeln!(console.out, "{what} listens at unix://{}", socket.path.display())?;
         }
-        listeners.unix = Some(Unix { listener, name: crate::control::who() });
+        listeners.unix = Some(Unix { listener, name: crate::control::user_name() });
         held = Some(socket);
     }
     console.flush()?;
     let stop = async {
-        stopped().await;
+        stop_signal().await;
         // The next process may take the socket while this one ends its calls.
         drop(held);
     };
     dcp_server::serve(listeners, services, options, stop).await.map_err(|error| failed(&error))?;
-    Ok(Verdict::Fine)
+    Ok(Verdict::Success)
 }
 
-async fn bound(
+async fn bind(
     listen: SocketAddr,
     login: Option<&str>,
     options: &Options,
@@ -348,13 +348,13 @@ fn line(call: &Call, format: Format) -> String {
         }
         Format::Text => {
             let (by, scope) = (by.unwrap_or("-"), scope.unwrap_or("-"));
-            format!("{at:.3} {method} {code} by {} in {scope}, {milliseconds} ms\n", harmless(by))
+            format!("{at:.3} {method} {code} by {} in {scope}, {milliseconds} ms\n", sanitize(by))
         }
     }
 }
 
 /// Waits for a signal to stop.
-async fn stopped() {
+async fn stop_signal() {
     match Interrupts::new() {
         Ok(mut interrupts) => interrupts.next().await,
         // If signals can't be handled, the service runs until it is killed.
@@ -395,13 +395,15 @@ mod tests {
 
     #[tokio::test]
     async fn service_ends_with_an_error_once_its_writer_has_died() {
-        let ended =
-            tokio::time::timeout(Duration::from_secs(10), unless(pending(), ready(()), WRITES_EXECUTIONS));
+        let ended = tokio::time::timeout(
+            Duration::from_secs(10),
+            serve_until_writer_dies(pending(), ready(()), WRITES_EXECUTIONS),
+        );
         let failed = ended.await.expect("it ends");
         assert!(
             failed.is_err_and(|it| format!("{it:?}").contains("the task that writes executions has died"))
         );
-        let served = unless(ready(Ok(Verdict::Fine)), pending(), WRITES_JOBS).await;
-        assert!(served.is_ok_and(|verdict| verdict == Verdict::Fine));
+        let served = serve_until_writer_dies(ready(Ok(Verdict::Success)), pending(), WRITES_JOBS).await;
+        assert!(served.is_ok_and(|verdict| verdict == Verdict::Success));
     }
 }

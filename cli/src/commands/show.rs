@@ -52,7 +52,7 @@ pub(super) fn run(
         }
     }
     if found {
-        return Ok(Verdict::Fine);
+        return Ok(Verdict::Success);
     }
     let state = control.state()?;
     let ids = state

@@ -11,14 +11,14 @@ use unicode_width::UnicodeWidthStr as _;
 use crate::args::{self, Format};
 use crate::failure::{Failure, Verdict};
 use crate::interrupt::Interrupts;
-use crate::jobs::{Jobs, Overview, Way};
+use crate::jobs::{Convergence, Jobs, Overview};
 use crate::out::Console;
 use crate::render::jobs;
 
 /// Interval of polling with `--watch` and `--wait`.
-const PAUSE: Duration = Duration::from_secs(1);
+const POLL_INTERVAL: Duration = Duration::from_secs(1);
 /// Number of events to show for one job.
-const LAST: u32 = 10;
+const MAX_EVENTS: u32 = 10;
 
 pub(super) fn run(
     args: &args::Status,
@@ -34,8 +34,8 @@ pub(super) fn run(
             (_, Format::Json) => vec![format!("{:#}", jobs::json(overview))],
             (None, Format::Text) => jobs::table(overview, look),
             (Some(address), Format::Text) => {
-                let events = state.control.run(state.keep.events(state.scope(), address, LAST));
-                jobs::whole(overview, &events.map_err(|error| state.control.failed(&error))?, look)
+                let events = state.control.run(state.reconciler.events(state.scope(), address, MAX_EVENTS));
+                jobs::details(overview, &events.map_err(|error| state.control.failed(&error))?, look)
             }
         })
     };
@@ -44,9 +44,9 @@ pub(super) fn run(
         let message = format!("no continuous job `{workload}` is applied to {}", state.scope());
         return Err(Failure::new(message).help("`dcp status` lists those that are"));
     }
-    let mut verdict = Verdict::Fine;
+    let mut verdict = Verdict::Success;
     if args.wait {
-        verdict = settled(&state, address.as_ref(), &mut overview, console)?;
+        verdict = wait_until_converged(&state, address.as_ref(), &mut overview, console)?;
     }
     let mut shown = lines(&overview, console)?;
     write(&shown, 0, console)?;
@@ -54,7 +54,7 @@ pub(super) fn run(
         let mut interrupts = state.runs.run(async { Interrupts::new() })?;
         let text = args.output == Format::Text;
         loop {
-            if state.runs.run(interrupts.within(PAUSE)) {
+            if state.runs.run(interrupts.interrupted_within(POLL_INTERVAL)) {
                 break;
             }
             let next = lines(&state.overview(address.as_ref())?, console)?;
@@ -71,7 +71,7 @@ pub(super) fn run(
 }
 
 /// Waits until no job is in transition.
-fn settled(
+fn wait_until_converged(
     state: &Jobs,
     of: Option<&Address>,
     overview: &mut Overview,
@@ -80,13 +80,13 @@ fn settled(
     let mut interrupts = state.runs.run(async { Interrupts::new() })?;
     let begun = Instant::now();
     loop {
-        let ways = || overview.jobs.iter().map(|job| job.way(overview.now));
-        if ways().all(|way| way != Way::Going) {
-            let failed = ways().any(|way| way == Way::Failed);
-            return Ok(if failed { Verdict::Errors } else { Verdict::Fine });
+        let convergences = || overview.jobs.iter().map(|job| job.convergence(overview.now));
+        if convergences().all(|convergence| convergence != Convergence::InTransition) {
+            let failed = convergences().any(|convergence| convergence == Convergence::Failed);
+            return Ok(if failed { Verdict::Errors } else { Verdict::Success });
         }
-        overview.somebody(begun)?;
-        if state.runs.run(interrupts.within(PAUSE)) {
+        overview.check_reconciler(begun)?;
+        if state.runs.run(interrupts.interrupted_within(POLL_INTERVAL)) {
             writeln!(console.err, "interrupted: this is how it is now")?;
             return Ok(Verdict::Errors);
         }

@@ -15,7 +15,7 @@ use dcp_workspace::project::Workspace;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
-use super::serve::{self, Entrance};
+use super::serve::{self, Sockets};
 use crate::args;
 use crate::failure::{Failure, Verdict};
 use crate::out::Console;
@@ -34,12 +34,12 @@ pub(super) fn run(
     let home = Workspace::find(project, &[])?;
     home.require_project_or_manifest()?;
     let mut options = serve::options(served, console)?;
-    let mut entrance = Entrance::default();
+    let mut sockets = Sockets::default();
     match listen {
         Some(listen) => {
             let (access, login) = serve::access(*listen, tokens.as_deref(), &home.root)?;
             options.access = Some(access);
-            entrance = Entrance { listen: Some(*listen), login, socket: None };
+            sockets = Sockets { listen: Some(*listen), login, socket: None };
         }
         None if tokens.is_some() || options.tls.is_some() => {
             let message = "tokens and certificates are for callers over TCP, and no address is given";
@@ -48,7 +48,7 @@ pub(super) fn run(
         None => {}
     }
     serve::block_on(async {
-        entrance.socket = Some(Socket::listen(&home.root).await?);
+        sockets.socket = Some(Socket::listen(&home.root).await?);
         let state = home.root.join(FOLDER).join("state.db");
         let registry = Sql::sqlite(&state).await.map_err(|error| Failure::new(error.to_string()))?;
         let embedded = runs::embedded(&home, queues.limit()).await?;
@@ -62,14 +62,14 @@ pub(super) fn run(
         let services = Services::new(dcp_proto::DESCRIPTORS);
         let services = service::add(services, Arc::new(registry.clone()), service::Options::default());
         let store = store::Store::sqlite(&state).await.map_err(|error| Failure::new(error.to_string()))?;
-        let memory = store.clone();
-        let here = LocalJobs { registry: registry.clone(), store };
+        let job_store = store.clone();
+        let local_jobs = LocalJobs { registry: registry.clone(), store };
         let services = service::add_assets(services, Arc::new(registry.clone()), Timestamp::now);
-        let services = service::add_jobs(services, Arc::new(here.clone()), Timestamp::now);
+        let services = service::add_jobs(services, Arc::new(local_jobs.clone()), Timestamp::now);
         let runner: Arc<dyn Runner> = Arc::new(embedded.clone());
-        let keeper = serve::keeper(here, Arc::clone(&runner), LEASE);
+        let reconciler = serve::new_reconciler(local_jobs, Arc::clone(&runner), LEASE);
         let (stop, stopping) = watch::channel(false);
-        let keeping = tokio::spawn(keeper.run(stopping));
+        let reconciling = tokio::spawn(reconciler.run(stopping));
         let services =
             dcp_runner::service::add(services, Arc::clone(&runner)).rest(dcp_runner::rest::router(runner));
         let (applied, runs) = (registry.clone(), embedded.store().clone());
@@ -77,11 +77,13 @@ pub(super) fn run(
             let (applied, runs) = (applied.clone(), runs.clone());
             async move { applied.answers().await && runs.answers().await }
         });
-        let served = serve::host(entrance, services, options, "dcp", console);
-        let served = serve::unless(served, embedded.store().writer_died(), serve::WRITES_EXECUTIONS);
-        let served = serve::unless(served, memory.writer_died(), serve::WRITES_JOBS).await;
+        let served = serve::host(sockets, services, options, "dcp", console);
+        let served =
+            serve::serve_until_writer_dies(served, embedded.store().writer_died(), serve::WRITES_EXECUTIONS);
+        let served =
+            serve::serve_until_writer_dies(served, job_store.writer_died(), serve::WRITES_JOBS).await;
         stop.send_replace(true);
-        let _ = keeping.await;
+        let _ = reconciling.await;
         // If this fails, the next Runner detects the dead one itself.
         let _ = embedded.stop().await;
         embedded.store().close().await;

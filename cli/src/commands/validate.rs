@@ -10,7 +10,7 @@ use dcp_workspace::project::{Request, Timings, Workspace};
 use crate::args::{ReportFormat, Validate};
 use crate::failure::{Failure, Verdict};
 use crate::out::{BOLD, Console};
-use crate::progress::Listener;
+use crate::progress::ReadProgress;
 use crate::render::{self, Report};
 
 pub(super) fn run(
@@ -34,7 +34,7 @@ fn each(
         let message = format!("there are {} projects below this folder", projects.len());
         return Err(Failure::usage(message).help("name one by `--project`: a document is about one project"));
     }
-    let mut verdict = Verdict::Fine;
+    let mut verdict = Verdict::Success;
     for (index, folder) in projects.iter().enumerate() {
         if args.output == ReportFormat::Text {
             let shown = folder.strip_prefix(&above.root).unwrap_or(folder).display();
@@ -51,7 +51,7 @@ fn each(
 
 fn one(args: &Validate, home: &Workspace, console: &mut Console) -> Result<Verdict, Failure> {
     let Validate { selection, output, deny_warnings, timings } = args;
-    let listener = Listener::new(console.watched());
+    let listener = ReadProgress::new(console.watched());
     let on_file = |files| listener.file(files);
     let request = Request {
         paths: &selection.paths,
@@ -69,5 +69,5 @@ fn one(args: &Validate, home: &Workspace, console: &mut Console) -> Result<Verdi
         let Timings { discover, analyze, link } = outcome.timings;
         writeln!(console.err, "discover {discover:.1?}, analyze {analyze:.1?}, link {link:.1?}")?;
     }
-    Ok(if report.failed() { Verdict::Errors } else { Verdict::Fine })
+    Ok(if report.failed() { Verdict::Errors } else { Verdict::Success })
 }

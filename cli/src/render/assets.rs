@@ -7,12 +7,12 @@ use dcp_reconciler::assets::{Completed, Completion};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::run::{time, took};
-use super::{aligned, counted, harmless};
+use super::run::{format_duration, time};
+use super::{aligned, format_count, sanitize};
 use crate::out::{BOLD, DIM, GOOD, Look, NOTE};
 
 /// The state of assets.
-pub(crate) struct Known<'a> {
+pub(crate) struct AssetsView<'a> {
     pub(crate) lineage: &'a Lineage,
     /// The completed assets, by name.
     pub(crate) completed: &'a BTreeMap<String, Completed>,
@@ -20,12 +20,12 @@ pub(crate) struct Known<'a> {
 }
 
 /// An asset, with its last completions, newest first.
-pub(crate) struct One<'a> {
+pub(crate) struct AssetDetails<'a> {
     pub(crate) asset: &'a str,
     pub(crate) last: &'a [Completion],
 }
 
-impl Known<'_> {
+impl AssetsView<'_> {
     pub(crate) fn has(&self, asset: &str) -> bool {
         self.lineage.assets.contains_key(asset) || self.completed.contains_key(asset)
     }
@@ -40,35 +40,35 @@ impl Known<'_> {
 
     fn since(&self, asset: &str) -> String {
         match self.completed.get(asset) {
-            Some(it) => format!("{} ago", took(self.now.duration_since(it.last.at))),
+            Some(it) => format!("{} ago", format_duration(self.now.duration_since(it.last.at))),
             None => "never".to_owned(),
         }
     }
 }
 
 fn or_none(text: &str) -> String {
-    if text.is_empty() { "-".to_owned() } else { harmless(text) }
+    if text.is_empty() { "-".to_owned() } else { sanitize(text) }
 }
 
 /// Returns the first name, and the number of others.
 fn some(names: &BTreeSet<String>) -> String {
     match names.first() {
         None => "-".to_owned(),
-        Some(first) if names.len() == 1 => harmless(first),
-        Some(first) => format!("{} +{}", harmless(first), names.len() - 1),
+        Some(first) if names.len() == 1 => sanitize(first),
+        Some(first) => format!("{} +{}", sanitize(first), names.len() - 1),
     }
 }
 
-pub(crate) fn table(known: &Known<'_>, look: Look) -> Vec<String> {
+pub(crate) fn table(known: &AssetsView<'_>, look: Look) -> Vec<String> {
     let names = known.names();
     if names.is_empty() {
         return vec!["there are no assets: nothing that is applied reads or writes any".to_owned()];
     }
-    let head = ["ASSET", "COMPLETE", "PARTITION", "TOLD BY", "WRITTEN BY", "READ BY"].map(str::to_owned);
+    let head = ["ASSET", "COMPLETE", "PARTITION", "REPORTED BY", "WRITTEN BY", "READ BY"].map(str::to_owned);
     let row = |name: &&str| {
         let (ends, last) = (known.ends(name), known.completed.get(*name).map(|it| &it.last));
         [
-            harmless(name),
+            sanitize(name),
             known.since(name),
             or_none(last.map(|it| it.partition.as_str()).unwrap_or_default()),
             or_none(last.map(|it| it.origin.as_str()).unwrap_or_default()),
@@ -88,9 +88,9 @@ pub(crate) fn table(known: &Known<'_>, look: Look) -> Vec<String> {
     lines
 }
 
-pub(crate) fn whole(one: &One<'_>, known: &Known<'_>, look: Look) -> Vec<String> {
+pub(crate) fn details(one: &AssetDetails<'_>, known: &AssetsView<'_>, look: Look) -> Vec<String> {
     let asset = one.asset;
-    let mut lines = vec![look.paint(BOLD, harmless(asset))];
+    let mut lines = vec![look.paint(BOLD, sanitize(asset))];
     for (title, way) in [("upstream", Direction::Up), ("downstream", Direction::Down)] {
         lines.push(format!("  {}", look.paint(NOTE, title)));
         let steps = known.lineage.walk(asset, way);
@@ -116,7 +116,7 @@ pub(crate) fn whole(one: &One<'_>, known: &Known<'_>, look: Look) -> Vec<String>
     lines
 }
 
-fn step(step: &Step, known: &Known<'_>, way: Direction, look: Look) -> String {
+fn step(step: &Step, known: &AssetsView<'_>, way: Direction, look: Look) -> String {
     let indent = "  ".repeat(step.depth + 2);
     let arrow = match way {
         Direction::Up => '←',
@@ -131,37 +131,37 @@ fn step(step: &Step, known: &Known<'_>, way: Direction, look: Look) -> String {
                 Some(it) if !it.waits.is_empty() => "  started by what it waits for",
                 _ => "",
             };
-            format!("{indent}{arrow} {}{}{again}", harmless(name), look.paint(DIM, kind))
+            format!("{indent}{arrow} {}{}{again}", sanitize(name), look.paint(DIM, kind))
         }
         Node::Asset(name) => {
             let partition = known.completed.get(name).map(|it| it.last.partition.as_str());
-            let partition = partition.filter(|it| !it.is_empty()).map(|it| format!(", {}", harmless(it)));
+            let partition = partition.filter(|it| !it.is_empty()).map(|it| format!(", {}", sanitize(it)));
             let since = format!("{}{}", known.since(name), partition.unwrap_or_default());
-            format!("{indent}{}  {}{again}", harmless(name), look.paint(DIM, since))
+            format!("{indent}{}  {}{again}", sanitize(name), look.paint(DIM, since))
         }
     }
 }
 
 fn completion(it: &Completion) -> [String; 4] {
-    let job = it.job.as_ref().map(|job| format!(" of {}", harmless(job))).unwrap_or_default();
+    let job = it.job.as_ref().map(|job| format!(" of {}", sanitize(job))).unwrap_or_default();
     [
         time(it.at),
         or_none(&it.partition),
-        format!("run {}{job}", harmless(&it.run)),
-        format!("told by {} ({})", harmless(&it.origin), harmless(&it.by)),
+        format!("run {}{job}", sanitize(&it.run)),
+        format!("reported by {} ({})", sanitize(&it.origin), sanitize(&it.by)),
     ]
 }
 
 /// Describes a completion that was just recorded.
-pub(crate) fn told(it: &Completion, ends: Option<&AssetUsers>) -> String {
-    let part = if it.partition.is_empty() { String::new() } else { format!(" {}", harmless(&it.partition)) };
+pub(crate) fn describe_completion(it: &Completion, ends: Option<&AssetUsers>) -> String {
+    let part = if it.partition.is_empty() { String::new() } else { format!(" {}", sanitize(&it.partition)) };
     let waiters = ends.map_or(0, |ends| ends.waiters.len());
     let waits = match waiters {
         0 => "nothing waits for it".to_owned(),
         1 => "1 workload waits for it".to_owned(),
-        _ => format!("{} wait for it", counted(waiters, "workload")),
+        _ => format!("{} wait for it", format_count(waiters, "workload")),
     };
-    format!("{}{part} is complete, by run {}: {waits}", harmless(&it.asset), harmless(&it.run))
+    format!("{}{part} is complete, by run {}: {waits}", sanitize(&it.asset), sanitize(&it.run))
 }
 
 fn completion_as_json(it: &Completion) -> Value {
@@ -171,7 +171,7 @@ fn completion_as_json(it: &Completion) -> Value {
     })
 }
 
-fn asset_as_json(asset: &str, known: &Known<'_>) -> Value {
+fn asset_as_json(asset: &str, known: &AssetsView<'_>) -> Value {
     let AssetUsers { writers, readers, waiters } = known.ends(asset);
     let completed = known.completed.get(asset);
     json!({
@@ -184,11 +184,11 @@ fn asset_as_json(asset: &str, known: &Known<'_>) -> Value {
     })
 }
 
-pub(crate) fn all_as_json(known: &Known<'_>) -> Value {
+pub(crate) fn all_as_json(known: &AssetsView<'_>) -> Value {
     known.names().into_iter().map(|name| asset_as_json(name, known)).collect()
 }
 
-pub(crate) fn one_as_json(one: &One<'_>, known: &Known<'_>) -> Value {
+pub(crate) fn one_as_json(one: &AssetDetails<'_>, known: &AssetsView<'_>) -> Value {
     let steps = |way| -> Value {
         let step = |step: &Step| match &step.node {
             Node::Workload(name) => json!({"depth": step.depth, "workload": name, "again": step.is_repeated}),

@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_can_end_an_annotation_early() {
+    fn annotations_escape_their_delimiters() {
         assert_eq!(escape("100%\r\n::error::x"), "100%25%0D%0A::error::x");
         assert_eq!(property("a,b:c%"), "a%2Cb%3Ac%25");
     }

@@ -7,17 +7,17 @@ use dcp_runner::progress::Progress;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json as value};
 
-use super::run::{compact, time, took};
-use super::{NamedRow, hanging, harmless, named, titled};
+use super::run::{format_duration, format_duration_short, time};
+use super::{NamedRow, aligned_with_names, hanging, sanitize, titled};
 use crate::jobs::{Job, Overview};
 use crate::out::{BOLD, DIM, ERROR, GOOD, Look, NOTE, WARNING};
 
 /// The message if no reconciler is running.
-pub(crate) const NOBODY: &str =
+pub(crate) const NO_RECONCILER: &str =
     "no reconciler is running, so nothing will change; run `dcp up` or `dcp serve reconciler`";
 
 /// Describes a condition.
-pub(crate) fn words(condition: &Condition, now: Timestamp) -> String {
+pub(crate) fn describe_condition(condition: &Condition, now: Timestamp) -> String {
     match condition {
         Condition::Deleted => "is deleted".to_owned(),
         Condition::Paused => "is paused".to_owned(),
@@ -36,12 +36,12 @@ pub(crate) fn words(condition: &Condition, now: Timestamp) -> String {
         }
         .to_owned(),
         Condition::BackingOff { until } => {
-            format!("has failed, and is started again in {}", took(until.duration_since(now)))
+            format!("has failed, and is started again in {}", format_duration(until.duration_since(now)))
         }
     }
 }
 
-pub(crate) fn word(job: &Job) -> (&'static str, Style) {
+pub(crate) fn condition_label(job: &Job) -> (&'static str, Style) {
     match &job.condition {
         // Declared, but not started by a reconciler yet.
         Condition::Starting if job.status.state.run.is_none() => ("not started", NOTE),
@@ -58,7 +58,7 @@ pub(crate) fn word(job: &Job) -> (&'static str, Style) {
 }
 
 /// Formats a number with a unit prefix.
-pub(crate) fn amount(number: f64) -> String {
+pub(crate) fn format_amount(number: f64) -> String {
     match number {
         it if it >= 999_950.0 => format!("{:.1}M", it / 1e6),
         it if it >= 999.5 => format!("{:.1}k", it / 1e3),
@@ -84,94 +84,98 @@ fn millis(millis: u64) -> SignedDuration {
 
 #[expect(clippy::cast_precision_loss, reason = "nobody reads more digits than are right")]
 fn whole_number(number: u64) -> String {
-    amount(number as f64)
+    format_amount(number as f64)
 }
 
 pub(crate) fn table(overview: &Overview, look: Look) -> Vec<String> {
-    let mut lines = above(overview, look);
+    let mut lines = warnings(overview, look);
     if overview.jobs.is_empty() {
         lines.push("there are no continuous jobs".to_owned());
         return lines;
     }
-    let head =
-        ["WORKLOAD", "CONDITION", "REVISION", "IN", "CAN", "BATCH", "BEHIND", "STARTS"].map(str::to_owned);
+    let head = ["WORKLOAD", "CONDITION", "REVISION", "INPUT", "PROCESS", "BATCH", "LAG", "STARTS"]
+        .map(str::to_owned);
     let row = |job: &Job| {
         let of = |what: fn(&Progress) -> Option<String>| {
             job.progress.as_ref().and_then(what).unwrap_or_else(|| "-".to_owned())
         };
         [
             workload(job),
-            word(job).0.to_owned(),
+            condition_label(job).0.to_owned(),
             revision(job),
-            of(|it| Some(format!("{}/s", amount(it.input_rate)))),
-            of(|it| (it.rate > 0.0).then(|| format!("{}/s", amount(it.rate)))),
-            of(|it| (it.batches > 0).then(|| compact(millis(it.batch_millis)))),
+            of(|it| Some(format!("{}/s", format_amount(it.input_rate)))),
+            of(|it| (it.rate > 0.0).then(|| format!("{}/s", format_amount(it.rate)))),
+            of(|it| (it.batches > 0).then(|| format_duration_short(millis(it.batch_millis)))),
             of(|it| it.behind.map(whole_number)),
             job.status.state.starts.to_string(),
         ]
     };
     let rows: Vec<[String; 8]> = std::iter::once(head).chain(overview.jobs.iter().map(row)).collect();
-    for (index, NamedRow { name, mut cells }) in named(&rows, look.limit()).into_iter().enumerate() {
+    for (index, NamedRow { name, mut cells }) in
+        aligned_with_names(&rows, look.limit()).into_iter().enumerate()
+    {
         lines.extend(name);
         let job = index.checked_sub(1).and_then(|index| overview.jobs.get(index));
         match job {
             None => cells.iter_mut().for_each(|cell| *cell = look.paint(BOLD, &cell)),
-            Some(job) => cells[1] = look.paint(word(job).1, &cells[1]),
+            Some(job) => cells[1] = look.paint(condition_label(job).1, &cells[1]),
         }
         lines.push(cells.join("  ").trim_end().to_owned());
-        let troubles = job.into_iter().flat_map(|job| troubles(job, overview.now));
-        lines.extend(troubles.map(|it| hanging("  ", &it, look)));
+        let problems = job.into_iter().flat_map(|job| problems(job, overview.now));
+        lines.extend(problems.map(|it| hanging("  ", &it, look)));
     }
     lines
 }
 
 fn workload(job: &Job) -> String {
-    harmless(&format!("{}/{}", job.status.address.domain, job.status.address.name))
+    sanitize(&format!("{}/{}", job.status.address.domain, job.status.address.name))
 }
 
 /// Returns the warnings that concern all jobs.
-fn above(overview: &Overview, look: Look) -> Vec<String> {
+fn warnings(overview: &Overview, look: Look) -> Vec<String> {
     let mut lines = Vec::new();
     let mut warn = |text: String| lines.push(titled(0, "warning:", WARNING, &text, look));
-    if overview.is_nobody_there() {
-        warn(NOBODY.to_owned());
+    if overview.has_no_reconciler() {
+        warn(NO_RECONCILER.to_owned());
     }
-    if let Some(why) = &overview.unreached {
-        warn(format!("the Runner can't be asked: {}", harmless(why)));
+    if let Some(why) = &overview.runner_error {
+        warn(format!("the Runner can't be asked: {}", sanitize(why)));
     }
     lines
 }
 
 /// Returns the problems of a job.
-fn troubles(job: &Job, now: Timestamp) -> Vec<String> {
+fn problems(job: &Job, now: Timestamp) -> Vec<String> {
     let state = &job.status.state;
     let mut lines = Vec::new();
     if let Some(it) = &state.given_up {
-        lines.push(format!("revision {} was given up: {}", it.build, harmless(&it.why)));
+        lines.push(format!("revision {} was given up: {}", it.build, sanitize(&it.why)));
     }
     match &job.condition {
-        Condition::BackingOff { .. } | Condition::Held { .. } => lines.push(words(&job.condition, now)),
+        Condition::BackingOff { .. } | Condition::Held { .. } => {
+            lines.push(describe_condition(&job.condition, now));
+        }
         _ => {}
     }
-    let is_told = state.given_up.as_ref().is_some_and(|it| Some(&it.why) == state.failure.as_ref());
-    if let Some(failure) = state.failure.as_ref().filter(|_| !is_told) {
+    let is_reported = state.given_up.as_ref().is_some_and(|it| Some(&it.why) == state.failure.as_ref());
+    if let Some(failure) = state.failure.as_ref().filter(|_| !is_reported) {
         let times = match state.failures {
             0 | 1 => String::new(),
             times => format!(" ({times} times)"),
         };
-        lines.push(format!("failed{times}: {}", harmless(failure)));
+        lines.push(format!("failed{times}: {}", sanitize(failure)));
     }
     lines
 }
 
-pub(crate) fn whole(overview: &Overview, events: &[Event], look: Look) -> Vec<String> {
-    let mut lines = above(overview, look);
+pub(crate) fn details(overview: &Overview, events: &[Event], look: Look) -> Vec<String> {
+    let mut lines = warnings(overview, look);
     let now = overview.now;
     for job in &overview.jobs {
-        let (name, style) = word(job);
+        let (name, style) = condition_label(job);
         lines.push(format!("{}  {}", look.paint(BOLD, workload(job)), look.paint(style, name)));
         let mut field = |name: &str, value: String| {
-            lines.push(hanging(&format!("  {name:<11}"), &harmless(&value), look));
+            lines.push(hanging(&format!("  {name:<11}"), &sanitize(&value), look));
         };
         field("revision", revision(job));
         if let Some(checkpoint) = job.status.desired.as_ref().and_then(|it| it.version.checkpoint.clone()) {
@@ -185,19 +189,19 @@ pub(crate) fn whole(overview: &Overview, events: &[Event], look: Look) -> Vec<St
         }
         if let Some(run) = &job.status.state.run {
             let execution = run.execution.as_deref().unwrap_or("not submitted yet");
-            let since = took(now.duration_since(run.begun));
+            let since = format_duration(now.duration_since(run.begun));
             field("run", format!("{}, for {since}, as {execution}", run.number));
         }
-        if let Some(line) = scaled(job) {
+        if let Some(line) = describe_scaling(job) {
             field("executors", line);
         }
         if let Some(progress) = &job.progress {
-            for (name, value) in progressed(progress, now) {
+            for (name, value) in progress_fields(progress, now) {
                 field(name, value);
             }
         }
-        for trouble in troubles(job, now) {
-            field("", trouble);
+        for problem in problems(job, now) {
+            field("", problem);
         }
     }
     lines.push(String::new());
@@ -206,7 +210,7 @@ pub(crate) fn whole(overview: &Overview, events: &[Event], look: Look) -> Vec<St
 }
 
 /// Describes the scaling of a job's executors.
-fn scaled(job: &Job) -> Option<String> {
+fn describe_scaling(job: &Job) -> Option<String> {
     let scaling = job.status.desired.as_ref()?.scaling.as_ref()?;
     let now = scaling.executors_for(job.status.state.scale.as_ref());
     let Some(busy) = scaling.utilization(job.progress.as_ref().map_or(0, |it| it.batch_millis)) else {
@@ -221,16 +225,16 @@ fn scaled(job: &Job) -> Option<String> {
 }
 
 /// Describes the difference between the scaled size and the manifest's.
-pub(crate) fn resized(job: &Job) -> Option<String> {
+pub(crate) fn describe_resize(job: &Job) -> Option<String> {
     let scaling = job.status.desired.as_ref()?.scaling.as_ref()?;
     let (now, first) = (scaling.executors_for(job.status.state.scale.as_ref()), scaling.executors_for(None));
     (now != first).then(|| format!("{now} executors, where the manifest begins with {first}"))
 }
 
-fn progressed(progress: &Progress, now: Timestamp) -> Vec<(&'static str, String)> {
+fn progress_fields(progress: &Progress, now: Timestamp) -> Vec<(&'static str, String)> {
     let Progress { queries, last, batches, rows, input_rate, rate, batch_millis, .. } = progress;
     let Progress { behind, watermark, state_rows, state_bytes, .. } = progress;
-    let ago = |at: &Timestamp| format!("{} ago", took(now.duration_since(*at)));
+    let ago = |at: &Timestamp| format!("{} ago", format_duration(now.duration_since(*at)));
     let mut fields = Vec::new();
     let Some(last) = last else { return vec![("batches", "none yet".to_owned())] };
     if *batches == 0 {
@@ -238,19 +242,18 @@ fn progressed(progress: &Progress, now: Timestamp) -> Vec<(&'static str, String)
     }
     let several = if *queries == 1 { String::new() } else { format!(" of {queries} queries") };
     let (number, rows) = (whole_number(*batches), whole_number(*rows));
-    fields
-        .push(("batches", format!("{number}{several}, with {rows} rows; it has last looked {}", ago(last))));
-    let takes = took(millis(*batch_millis));
+    fields.push(("batches", format!("{number}{several}, with {rows} rows; last poll {}", ago(last))));
+    let takes = format_duration(millis(*batch_millis));
     fields.push((
         "rate",
         format!(
-            "{} rows/s come in, {} rows/s can; a batch takes {takes}",
-            amount(*input_rate),
-            amount(*rate)
+            "input {} rows/s, processing {} rows/s; batch duration {takes}",
+            format_amount(*input_rate),
+            format_amount(*rate)
         ),
     ));
     if let Some(behind) = behind {
-        fields.push(("behind", format!("{} records", whole_number(*behind))));
+        fields.push(("lag", format!("{} records", whole_number(*behind))));
     }
     if let Some(watermark) = watermark {
         fields.push(("watermark", format!("{}, {}", time(*watermark), ago(watermark))));
@@ -264,7 +267,7 @@ fn progressed(progress: &Progress, now: Timestamp) -> Vec<(&'static str, String)
 
 pub(crate) fn events(events: &[Event], look: Look) -> Vec<String> {
     // Newest last, next to the prompt.
-    let line = |it: &Event| titled(0, &format!("{} ", time(it.at)), DIM, &harmless(&it.message), look);
+    let line = |it: &Event| titled(0, &format!("{} ", time(it.at)), DIM, &sanitize(&it.message), look);
     events.iter().rev().map(line).collect()
 }
 
@@ -274,8 +277,8 @@ pub(crate) fn json(overview: &Overview) -> Value {
         let state = &job.status.state;
         value!({
             "workload": format!("{}/{}", job.status.address.domain, job.status.address.name),
-            "condition": word(job).0,
-            "says": words(&job.condition, overview.now),
+            "condition": condition_label(job).0,
+            "says": describe_condition(&job.condition, overview.now),
             "desired": job.status.desired,
             "requested": job.status.requested,
             "state": state,
@@ -323,9 +326,9 @@ mod tests {
         let now = Timestamp::UNIX_EPOCH;
         let name = "orders-of-all-customers-by-day";
         let jobs = vec![job("shop", "orders", now), job("logistics", name, now)];
-        let overview = Overview { jobs, leader: None, unreached: Some("no route ".repeat(20)), now };
+        let overview = Overview { jobs, leader: None, runner_error: Some("no route ".repeat(20)), now };
         let look = Look { color: false, width: 80, terminal: true, animated: false };
-        for shown in [table(&overview, look), whole(&overview, &[], look)] {
+        for shown in [table(&overview, look), details(&overview, &[], look)] {
             let shown = shown.join("\n");
             assert!(shown.lines().all(|line| line.width() <= 80), "{shown}");
             assert!(shown.contains(&format!("\nlogistics/{name}")), "{shown}");
@@ -338,8 +341,11 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_told_as_people_say_them() {
+    fn numbers_have_unit_prefixes() {
         let all = [0.0, 1.0, 0.25, 12.34, 99.99, 100.4, 999.4, 1234.0, 999_949.0, 1_234_567.0];
-        assert_eq!(all.map(amount), ["0", "1", "0.2", "12.3", "100", "100", "999", "1.2k", "999.9k", "1.2M"]);
+        assert_eq!(
+            all.map(format_amount),
+            ["0", "1", "0.2", "12.3", "100", "100", "999", "1.2k", "999.9k", "1.2M"]
+        );
     }
 }

@@ -8,8 +8,8 @@ mod text;
 use dcp_reconciler::plan::{Class, Consent, GivenUp, Live, Plan, Workload};
 use dcp_reconciler::state::Action;
 
-use super::harmless;
-use super::jobs::amount;
+use super::jobs::format_amount;
+use super::sanitize;
 
 pub(crate) use github::github;
 use headline::headline;
@@ -50,7 +50,7 @@ fn meaning(workload: &Workload) -> String {
     let cost = cost(workload);
     let Live::Seen { condition, input_rate, scaled, state_rows, .. } = &workload.live else { return cost };
     let scaled = scaled.as_ref().map(|scaled| format!(", {scaled}")).unwrap_or_default();
-    let rate = input_rate.map(|rate| format!(", {} rows/s", amount(rate))).unwrap_or_default();
+    let rate = input_rate.map(|rate| format!(", {} rows/s", format_amount(rate))).unwrap_or_default();
     let state = state_rows.filter(|rows| *rows > 0 && workload.action == Action::Reset);
     let state = state.map(|rows| format!(", {rows} rows of state")).unwrap_or_default();
     format!("{cost}; live: {condition}{rate}{scaled}{state}")
@@ -96,12 +96,12 @@ fn live(plan: &Plan) -> Option<String> {
 /// Describes the applied revisions that were given up, with a remedy.
 fn given_up(plan: &Plan) -> Vec<String> {
     let line = |it: &GivenUp| {
-        let id = harmless(&format!("{}/{}", it.domain, it.name));
+        let id = sanitize(&format!("{}/{}", it.domain, it.name));
         let running = match it.running {
             Some(running) => format!("revision {running} runs in its place"),
             None => "nothing runs in its place".to_owned(),
         };
-        let why = harmless(&it.why);
+        let why = sanitize(&it.why);
         let revision = it.revision;
         format!(
             "revision {revision} of {id} was given up, and {running}: {why}; apply a change that mends it"

@@ -9,7 +9,7 @@ use dcp_runner::execution::{Adjustment, Attempt, Phase, Transition};
 use jiff::{SignedDuration, Timestamp};
 
 use crate::out::{BOLD, DIM, ERROR, GOOD, Look, NOTE, WARNING};
-use crate::render::{NamedRow, hanging, harmless, named, titled};
+use crate::render::{NamedRow, aligned_with_names, hanging, sanitize, titled};
 
 /// A line about a transition: a mark, a word, and the rest.
 #[derive(Debug, PartialEq, Eq)]
@@ -33,7 +33,7 @@ impl Line {
         };
         let word = format!("{:<11}", self.word);
         let begin = format!("{} {word} ", look.paint(style, self.mark));
-        hanging(&begin, &harmless(&self.text), look).trim_end().to_owned()
+        hanging(&begin, &sanitize(&self.text), look).trim_end().to_owned()
     }
 }
 
@@ -58,7 +58,11 @@ pub(crate) fn step(transition: &Transition, record: &Record) -> Vec<Line> {
         }
         Phase::Running => {
             let since = present.map(|it| at.duration_since(it.begun)).unwrap_or_default();
-            lines.push(Line::new('✓', "running", format!("the driver started after {}", took(since))));
+            lines.push(Line::new(
+                '✓',
+                "running",
+                format!("the driver started after {}", format_duration(since)),
+            ));
         }
         Phase::Retrying | Phase::Failed => {
             lines.extend(present.map(failed));
@@ -75,7 +79,7 @@ pub(crate) fn step(transition: &Transition, record: &Record) -> Vec<Line> {
             } else {
                 let total =
                     record.execution.ended.map(|ended| ended.duration_since(record.execution.created));
-                let total = total.map(|it| format!(" after {}", took(it))).unwrap_or_default();
+                let total = total.map(|it| format!(" after {}", format_duration(it))).unwrap_or_default();
                 let rest = present
                     .and_then(|it| it.diagnosis.as_ref())
                     .and_then(|it| why.strip_prefix(it.summary.as_str()));
@@ -86,7 +90,7 @@ pub(crate) fn step(transition: &Transition, record: &Record) -> Vec<Line> {
         Phase::Cancelling => lines.push(Line::new('·', "stopping", why.clone())),
         Phase::Succeeded => {
             let since = present.and_then(|it| it.running).map(|running| at.duration_since(running));
-            let since = since.map(|it| format!(" in {}", took(it))).unwrap_or_default();
+            let since = since.map(|it| format!(" in {}", format_duration(it))).unwrap_or_default();
             lines.push(Line::new('✓', "succeeded", format!("attempt {attempt}{since}")));
         }
         Phase::Cancelled => {
@@ -109,11 +113,11 @@ fn failed(attempt: &Attempt) -> Line {
 }
 
 /// Describes an execution with all details.
-pub(crate) fn whole(record: &Record, look: Look, now: Timestamp) -> Vec<String> {
+pub(crate) fn details(record: &Record, look: Look, now: Timestamp) -> Vec<String> {
     let (request, execution) = (&record.request, &record.execution);
     let mut lines = Vec::new();
     let mut field = |name: &str, value: String| {
-        lines.push(titled(0, &format!("{name:<12}"), BOLD, &harmless(&value), look));
+        lines.push(titled(0, &format!("{name:<12}"), BOLD, &sanitize(&value), look));
     };
     field("execution", record.id().to_string());
     field("workload", format!("{}/{}", request.domain, request.name));
@@ -135,7 +139,7 @@ pub(crate) fn whole(record: &Record, look: Look, now: Timestamp) -> Vec<String> 
             "{}, {} {}",
             execution.phase.name(),
             if execution.ended.is_some() { "after" } else { "for" },
-            took(since)
+            format_duration(since)
         ),
     );
     if let Some(waiting) = &execution.waiting {
@@ -148,7 +152,7 @@ pub(crate) fn whole(record: &Record, look: Look, now: Timestamp) -> Vec<String> 
     lines.push(String::new());
     for Transition { at, to, why, .. } in &record.history {
         let at = look.paint(DIM, time(*at));
-        lines.push(hanging(&format!("{at}  {:<10}  ", to.name()), &harmless(why), look));
+        lines.push(hanging(&format!("{at}  {:<10}  ", to.name()), &sanitize(why), look));
     }
     lines
 }
@@ -159,19 +163,23 @@ fn attempt(attempt: &Attempt, look: Look) -> Vec<String> {
     let mut lines =
         vec![format!("{} on {on}, {}", look.paint(BOLD, format!("attempt {number}")), time(*begun))];
     for (key, Adjustment { value, why }) in adjusted {
-        let text = format!("{} = {}: {}", harmless(key), harmless(value), harmless(why));
+        let text = format!("{} = {}: {}", sanitize(key), sanitize(value), sanitize(why));
         lines.push(hanging("  ", &text, look));
     }
     let Addresses { ui, connect, event_log: _ } = addresses;
-    let named = [("web interface", ui), ("Spark Connect", connect)];
-    lines.extend(named.iter().filter_map(|(name, at)| Some(format!("  {name}: {}", harmless(at.as_ref()?)))));
+    let aligned_with_names = [("web interface", ui), ("Spark Connect", connect)];
+    lines.extend(
+        aligned_with_names
+            .iter()
+            .filter_map(|(name, at)| Some(format!("  {name}: {}", sanitize(at.as_ref()?)))),
+    );
     if let (Some(running), Some(end)) = (running, end) {
         let how = if end.succeeded { "succeeded" } else { "ended" };
-        lines.push(format!("  {how} after {}", took(end.at.duration_since(*running))));
+        lines.push(format!("  {how} after {}", format_duration(end.at.duration_since(*running))));
     }
     if let Some(diagnosis) = diagnosis {
-        lines.push(titled(2, &diagnosis.cause, ERROR, &harmless(&diagnosis.summary), look));
-        let evidence = diagnosis.evidence.iter().map(|line| hanging("    ", &harmless(line), look));
+        lines.push(titled(2, &diagnosis.cause, ERROR, &sanitize(&diagnosis.summary), look));
+        let evidence = diagnosis.evidence.iter().map(|line| hanging("    ", &sanitize(line), look));
         lines.extend(evidence.map(|text| look.paint(DIM, text)));
     }
     lines
@@ -183,11 +191,11 @@ pub(crate) fn table(records: &[Record], look: Look, now: Timestamp) -> Vec<Strin
     let rows = records.iter().map(|record| {
         let execution = &record.execution;
         [
-            harmless(&format!("{}/{}", record.request.domain, record.request.name)),
+            sanitize(&format!("{}/{}", record.request.domain, record.request.name)),
             record.id().to_string(),
             execution.phase.name().to_owned(),
-            compact(now.duration_since(execution.created)),
-            compact(execution.ended.unwrap_or(now).duration_since(execution.created)),
+            format_duration_short(now.duration_since(execution.created)),
+            format_duration_short(execution.ended.unwrap_or(now).duration_since(execution.created)),
         ]
     });
     let rows: Vec<[String; 5]> = std::iter::once(head).chain(rows).collect();
@@ -200,7 +208,7 @@ pub(crate) fn table(records: &[Record], look: Look, now: Timestamp) -> Vec<Strin
         }
         name.into_iter().chain([cells.join("  ").trim_end().to_owned()])
     };
-    named(&rows, look.limit()).into_iter().zip(&rows).enumerate().flat_map(lines).collect()
+    aligned_with_names(&rows, look.limit()).into_iter().zip(&rows).enumerate().flat_map(lines).collect()
 }
 
 fn colour(phase: &str) -> Style {
@@ -217,7 +225,7 @@ pub(crate) fn time(at: Timestamp) -> String {
 }
 
 /// Formats a time span with a suitable precision.
-pub(crate) fn took(span: SignedDuration) -> String {
+pub(crate) fn format_duration(span: SignedDuration) -> String {
     let millis = span.as_millis().max(0);
     let seconds = millis / 1000;
     match seconds {
@@ -229,7 +237,7 @@ pub(crate) fn took(span: SignedDuration) -> String {
 }
 
 /// Returns a span of time in at most seven characters, for tables.
-pub(crate) fn compact(span: SignedDuration) -> String {
+pub(crate) fn format_duration_short(span: SignedDuration) -> String {
     let millis = span.as_millis().max(0);
     let seconds = millis / 1000;
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
@@ -320,14 +328,14 @@ mod tests {
     #[test]
     fn details_of_an_execution_fit_80_columns() {
         let record = record("logistics", "orders");
-        let lines = whole(&record, TERMINAL, record.execution.created).join("\n");
+        let lines = details(&record, TERMINAL, record.execution.created).join("\n");
         assert!(lines.lines().all(|line| line.width() <= 80), "{lines}");
         assert_eq!(lines.matches("driver").count(), 10, "{lines}");
     }
 
     #[test]
-    fn compact_spans_have_at_most_seven_characters() {
-        let said = |seconds| compact(SignedDuration::from_secs(seconds));
+    fn short_durations_have_at_most_seven_characters() {
+        let said = |seconds| format_duration_short(SignedDuration::from_secs(seconds));
         let all = [-5, 9, 119, 120, 7_199, 7_200, 172_799, 172_800, 8_639_999, 8_640_000];
         let expected =
             ["0.0s", "9.0s", "119s", "2m0s", "119m59s", "2h0m", "47h59m", "2d0h", "99d23h", "100d"];
@@ -335,8 +343,8 @@ mod tests {
     }
 
     #[test]
-    fn spans_are_told_as_people_say_them() {
-        let said = |millis| took(SignedDuration::from_millis(millis));
+    fn durations_have_a_suitable_precision() {
+        let said = |millis| format_duration(SignedDuration::from_millis(millis));
         assert_eq!(
             [said(-5), said(3140), said(59_999), said(130_000), said(7_260_000)],
             ["0.0 s", "3.1 s", "59 s", "2 min 10 s", "2 h 1 min"]

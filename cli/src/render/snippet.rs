@@ -10,7 +10,7 @@ use miette::{LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpa
 
 use unicode_width::UnicodeWidthChar as _;
 
-use super::{Places, Position, boundary, harmless, visible};
+use super::{Places, Position, boundary, sanitize, visible};
 
 /// Maximum width of a tab.
 pub(super) const TAB: usize = 4;
@@ -41,7 +41,7 @@ impl SourceCode for Snippet {
         } else {
             (self.line + read.line(), read.column())
         };
-        let path = harmless(&self.path);
+        let path = sanitize(&self.path);
         Ok(Box::new(MietteSpanContents::new_named(
             path,
             read.data(),
@@ -132,7 +132,7 @@ impl Snippet {
             let start = moved.get(range.start).copied().unwrap_or(end);
             let stop = moved.get(range.end).copied().unwrap_or(end);
             let next = self.text[start..].chars().next().map_or(1, char::len_utf8);
-            let text = Some(harmless(&label.text)).filter(|text| !text.is_empty());
+            let text = Some(sanitize(&label.text)).filter(|text| !text.is_empty());
             self.labels.push(LabeledSpan::new(text, start, stop.saturating_sub(start).max(next)));
         }
         self.text.push('\n');

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use dcp_compiler::diag::Severity;
 
-use super::{Report, counted, grouped};
+use super::{Report, format_count, format_thousands};
 use crate::out::{ERROR, GOOD, Look, WARNING};
 
 pub(super) fn write(report: &Report<'_>, look: Look, out: &mut impl Write) -> io::Result<()> {
@@ -25,7 +25,7 @@ fn good(report: &Report<'_>, look: Look) -> String {
     match report.outcome.compilation.manifests.count() {
         0 => look.paint(WARNING, "no manifests were found"),
         1 => look.paint(GOOD, "1 manifest is valid"),
-        many => look.paint(GOOD, format!("{} manifests are valid", grouped(many))),
+        many => look.paint(GOOD, format!("{} manifests are valid", format_thousands(many))),
     }
 }
 
@@ -33,15 +33,15 @@ fn bad(report: &Report<'_>, look: Look) -> String {
     let kinds = [(Severity::Error, ERROR), (Severity::Warning, WARNING)];
     let counts = kinds.into_iter().filter_map(|(severity, style)| {
         let count = report.count(severity);
-        (count > 0).then(|| look.paint(style, counted(count, severity.name())))
+        (count > 0).then(|| look.paint(style, format_count(count, severity.name())))
     });
     let counts = counts.collect::<Vec<_>>().join(", ");
     let manifests = report.outcome.compilation.manifests.count();
     let place = match report.manifests_with_problems() {
         _ if report.outcome.stopped => "; no manifest was checked".to_owned(),
-        0 => format!("; {} checked", counted(manifests, "manifest")),
+        0 => format!("; {} checked", format_count(manifests, "manifest")),
         1 if manifests == 1 => " in 1 manifest".to_owned(),
-        bad => format!(" in {} of {} manifests", grouped(bad), grouped(manifests)),
+        bad => format!(" in {} of {} manifests", format_thousands(bad), format_thousands(manifests)),
     };
     let denied = report.deny_warnings && report.count(Severity::Error) == 0;
     format!("{counts}{place}{}", if denied { "; warnings are denied" } else { "" })

@@ -3,16 +3,16 @@
 use dcp_runner::results::Column;
 use unicode_width::UnicodeWidthStr as _;
 
-use super::{counted, cut, visible};
+use super::{cut, format_count, visible};
 use crate::out::{BOLD, DIM, Look};
 
 pub(crate) type Row = Vec<Option<String>>;
 
 const GAP: &str = "  ";
 /// Minimum width of a cut column.
-const NARROWEST: usize = 6;
+const MIN_COLUMN_WIDTH: usize = 6;
 /// Maximum length of a text.
-const LONGEST: usize = 200;
+const MAX_TEXT_LENGTH: usize = 200;
 
 /// The columns that fit, and their widths.
 pub(crate) struct Layout {
@@ -33,7 +33,7 @@ fn plain(text: &str) -> String {
         _ => {}
     }
     let mut plain = String::new();
-    for c in text.chars().take(LONGEST) {
+    for c in text.chars().take(MAX_TEXT_LENGTH) {
         match c {
             '\n' => plain.push_str("\\n"),
             '\r' => plain.push_str("\\r"),
@@ -41,7 +41,7 @@ fn plain(text: &str) -> String {
             c => plain.push(visible(c)),
         }
     }
-    if text.chars().nth(LONGEST).is_some() {
+    if text.chars().nth(MAX_TEXT_LENGTH).is_some() {
         plain.push('…');
     }
     plain
@@ -81,9 +81,9 @@ impl Layout {
 
     pub(crate) fn foot(&self, rows: u64) -> String {
         let hidden = self.columns.len() - self.widths.len();
-        let mut foot = counted(usize::try_from(rows).unwrap_or(usize::MAX), "row");
+        let mut foot = format_count(usize::try_from(rows).unwrap_or(usize::MAX), "row");
         if hidden > 0 {
-            let more = counted(hidden, "more column");
+            let more = format_count(hidden, "more column");
             foot = format!("{foot}; {more}: `--output json` has all");
         }
         format!("{}\n", self.look.paint(DIM, foot))
@@ -100,7 +100,7 @@ pub(super) fn fit(mut widths: Vec<usize>, room: usize) -> Vec<usize> {
         let gaps = GAP.len() * widths.len().saturating_sub(1);
         let widest = widths.iter().copied().max().unwrap_or(0);
         let fits = |cap: &usize| widths.iter().map(|width| width.min(cap)).sum::<usize>() + gaps <= room;
-        if let Some(cap) = (NARROWEST.min(widest)..=widest).rev().find(fits) {
+        if let Some(cap) = (MIN_COLUMN_WIDTH.min(widest)..=widest).rev().find(fits) {
             return widths.into_iter().map(|width| width.min(cap)).collect();
         }
         if widths.len() <= 1 {

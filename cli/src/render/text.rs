@@ -7,11 +7,11 @@ use dcp_compiler::diag::{Diagnostic, Severity};
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, SourceCode};
 
 use super::snippet::{Snippet, TAB, snippets};
-use super::{Places, Report, grouped, harmless};
+use super::{Places, Report, format_thousands, sanitize};
 use crate::out::{BOLD, DIM, ERROR, Look, NOTE, WARNING};
 
 /// Maximum number of diagnostics.
-const MAX: usize = 200;
+const MAX_DIAGNOSTICS: usize = 200;
 
 pub(super) fn write(report: &Report<'_>, look: Look, out: &mut impl Write) -> io::Result<()> {
     let places = report.places();
@@ -22,12 +22,12 @@ pub(super) fn write(report: &Report<'_>, look: Look, out: &mut impl Write) -> io
         .tab_width(TAB)
         .with_context_lines(1)
         .without_syntax_highlighting();
-    for diagnostic in report.diagnostics().take(MAX) {
+    for diagnostic in report.diagnostics().take(MAX_DIAGNOSTICS) {
         one(diagnostic, &places, look, &handler, out)?;
     }
     let all = report.diagnostics().count();
-    if let Some(more) = all.checked_sub(MAX).filter(|more| *more > 0) {
-        writeln!(out, "and {} more; `--output json` has them all\n", grouped(more))?;
+    if let Some(more) = all.checked_sub(MAX_DIAGNOSTICS).filter(|more| *more > 0) {
+        writeln!(out, "and {} more; `--output json` has them all\n", format_thousands(more))?;
     }
     Ok(())
 }
@@ -46,16 +46,16 @@ fn one(
         Severity::Note => NOTE,
     };
     let kind = look.paint(style, format_args!("{}[{code}]", severity.name()));
-    writeln!(out, "{kind}{}", look.paint(BOLD, format_args!(": {}", harmless(message))))?;
+    writeln!(out, "{kind}{}", look.paint(BOLD, format_args!(": {}", sanitize(message))))?;
     for snippet in snippets(labels, places, look.width) {
         if snippet.labels.is_empty() {
-            writeln!(out, "  ─[{}]", harmless(&snippet.path))?;
+            writeln!(out, "  ─[{}]", sanitize(&snippet.path))?;
         } else {
             write!(out, "{}", drawn(handler, &Drawing { snippet: Some(&snippet), help: None })?)?;
         }
     }
     if let Some(help) = help {
-        let help = Some(harmless(help));
+        let help = Some(sanitize(help));
         write!(out, "{}", drawn(handler, &Drawing { snippet: None, help })?)?;
     }
     writeln!(out, "  {}\n", look.paint(DIM, format_args!("more: dcp explain {code}")))

@@ -47,7 +47,7 @@ impl Folder {
             Ok(text) => read_listing(&text)
                 .ok_or_else(|| Failure::new(format!("`{}` is damaged", path.join(LISTING).display())))?,
             Err(LoadError::NotFound) => {
-                refuse_foreign(path)?;
+                reject_foreign_folder(path)?;
                 Listing::default()
             }
             Err(error) => return Err(unreadable(&path.join(LISTING), error).into()),
@@ -134,7 +134,7 @@ fn lock(path: &Path) -> Result<Option<File>, Failure> {
     }
 }
 
-fn refuse_foreign(path: &Path) -> Result<(), Failure> {
+fn reject_foreign_folder(path: &Path) -> Result<(), Failure> {
     let entries = fs::read_dir(path).map_err(|error| Failure::at(path, "read", &error))?;
     let ours = |name: &std::ffi::OsStr| name.to_string_lossy().starts_with(TEMPORARY_PREFIX);
     if entries.filter_map(Result::ok).any(|entry| !ours(&entry.file_name())) {

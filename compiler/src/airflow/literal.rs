@@ -10,7 +10,7 @@ use serde::Serialize;
 
 /// The default of `ruff format`.
 const LINE_WIDTH: usize = 88;
-const STEP: usize = 4;
+const INDENT: usize = 4;
 
 /// Python source text that evaluates to a constant and has no side effects.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -26,18 +26,18 @@ impl Literal {
     /// Returns the value of the keyword argument `name`, which is indented by `indent`. A value that is too long for
     /// its line is split into one line per entry.
     pub fn argument(name: &'static str, indent: usize, value: &Value) -> Self {
-        Self(laid_out(value, Place::of_argument(name, indent)))
+        Self(format_value(value, Position::of_argument(name, indent)))
     }
 
     /// Returns a string as the value of the keyword argument `name`. If it is too long for its line, it is split into
     /// one line of source for each of its lines.
     pub fn text(name: &'static str, indent: usize, text: &str) -> Self {
-        let flat = quoted(text);
+        let single_line = quoted(text);
         let lines: Vec<&str> = text.split_inclusive('\n').collect();
-        if Place::of_argument(name, indent).fits(&flat) || lines.len() < 2 {
-            return Self(flat);
+        if Position::of_argument(name, indent).fits(&single_line) || lines.len() < 2 {
+            return Self(single_line);
         }
-        Self(exploded('(', lines.into_iter().map(quoted), "", ')', indent))
+        Self(multi_line('(', lines.into_iter().map(quoted), "", ')', indent))
     }
 
     pub fn as_str(&self) -> &str {
@@ -47,12 +47,12 @@ impl Literal {
 
 /// The column at which the text of a value begins, and the indentation of its further lines.
 #[derive(Clone, Copy)]
-struct Place {
+struct Position {
     column: usize,
     indent: usize,
 }
 
-impl Place {
+impl Position {
     fn of_argument(name: &str, indent: usize) -> Self {
         Self { column: indent + name.len() + "=".len(), indent }
     }
@@ -63,39 +63,40 @@ impl Place {
     }
 }
 
-/// Returns the width of `text` in columns. Of the characters that [`is_plain`] accepts, those from U+3000 on are two
+/// Returns the width of `text` in columns. Of the characters that [`is_unescaped`] accepts, those from U+3000 on are two
 /// columns wide.
 fn width(text: &str) -> usize {
     text.chars().map(|c| if c < '\u{3000}' { 1 } else { 2 }).sum()
 }
 
-fn laid_out(value: &Value, place: Place) -> String {
-    let flat = flat(value);
-    if place.fits(&flat) {
-        return flat;
+fn format_value(value: &Value, place: Position) -> String {
+    let single_line = single_line(value);
+    if place.fits(&single_line) {
+        return single_line;
     }
-    let inner = place.indent + STEP;
+    let inner = place.indent + INDENT;
     match value {
         Value::List(items) if !items.is_empty() => {
-            let entries = items.iter().map(|item| laid_out(item, Place { column: inner, indent: inner }));
-            exploded('[', entries, ",", ']', place.indent)
+            let entries =
+                items.iter().map(|item| format_value(item, Position { column: inner, indent: inner }));
+            multi_line('[', entries, ",", ']', place.indent)
         }
         Value::Dict(items) if !items.is_empty() => {
             let entries = items.iter().map(|(key, value)| {
                 let key = format!("{}: ", quoted(key));
                 let column = inner + width(&key);
-                key + &laid_out(value, Place { column, indent: inner })
+                key + &format_value(value, Position { column, indent: inner })
             });
-            exploded('{', entries, ",", '}', place.indent)
+            multi_line('{', entries, ",", '}', place.indent)
         }
         Value::None | Value::Bool(_) | Value::Int(_) | Value::Str(_) | Value::List(_) | Value::Dict(_) => {
-            flat
+            single_line
         }
     }
 }
 
 /// Returns one line per entry. The trailing comma makes `ruff format` preserve the layout.
-fn exploded(
+fn multi_line(
     open: char,
     entries: impl Iterator<Item = String>,
     after: &str,
@@ -104,22 +105,22 @@ fn exploded(
 ) -> String {
     let mut out = format!("{open}\n");
     for entry in entries {
-        let _ = writeln!(out, "{:inner$}{entry}{after}", "", inner = indent + STEP);
+        let _ = writeln!(out, "{:inner$}{entry}{after}", "", inner = indent + INDENT);
     }
     let _ = write!(out, "{:indent$}{close}", "");
     out
 }
 
-fn flat(value: &Value) -> String {
+fn single_line(value: &Value) -> String {
     match value {
         Value::None => "None".to_owned(),
         Value::Bool(true) => "True".to_owned(),
         Value::Bool(false) => "False".to_owned(),
         Value::Int(number) => number.to_string(),
         Value::Str(text) => quoted(text),
-        Value::List(items) => format!("[{}]", joined(items.iter().map(flat))),
+        Value::List(items) => format!("[{}]", joined(items.iter().map(single_line))),
         Value::Dict(items) => {
-            let entries = items.iter().map(|(key, value)| format!("{}: {}", quoted(key), flat(value)));
+            let entries = items.iter().map(|(key, value)| format!("{}: {}", quoted(key), single_line(value)));
             format!("{{{}}}", joined(entries))
         }
     }
@@ -145,7 +146,7 @@ fn quoted(text: &str) -> String {
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
             c if c == quote => out.extend(['\\', quote]),
-            c if is_plain(c) => out.push(c),
+            c if is_unescaped(c) => out.push(c),
             c => escape(&mut out, u32::from(c)),
         }
     }
@@ -165,7 +166,7 @@ fn escape(out: &mut String, code: u32) {
 /// descriptions are readable. To Python, all characters except those that [`quoted`] lists are inert in a literal
 /// (files are UTF-8, and only names are normalized). The list protects the reader: each of these letters is visible
 /// and runs from left to right, so the source looks like its meaning.
-fn is_plain(c: char) -> bool {
+fn is_unescaped(c: char) -> bool {
     let letters_among = matches!(c, '\u{c0}'..='\u{24f}' | '\u{370}'..='\u{482}' | '\u{48a}'..='\u{52f}');
     matches!(
         c,
@@ -189,14 +190,14 @@ mod tests {
     }
 
     #[test]
-    fn plain_text_stays_readable() {
+    fn readable_text_is_not_escaped() {
         check("orders daily, 100%", r#""orders daily, 100%""#);
         check("Aufträge je Straße", "\"Aufträge je Straße\"");
         check("注文、毎日。", "\"注文、毎日。\"");
     }
 
     #[test]
-    fn what_could_end_a_literal_is_escaped() {
+    fn quotes_backslashes_and_line_breaks_are_escaped() {
         check(r#"a"b'"#, r#""a\"b'""#);
         check(r#"a"b"#, r#"'a"b'"#);
         check(r"ends in \", r#""ends in \\""#);
@@ -204,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_seen_is_escaped() {
+    fn invisible_characters_are_escaped() {
         check(
             "\u{7f}\u{a0}\u{85}\u{2028}\u{202e}\u{200b}\u{feff}",
             r#""\x7f\xa0\x85\u2028\u202e\u200b\ufeff""#,
@@ -213,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn collections_are_laid_out_only_where_they_do_not_fit() {
+    fn collections_are_split_only_if_they_do_not_fit() {
         let short = Value::List(vec![Value::Int(-1), Value::None, Value::Bool(true)]);
         assert_eq!(Literal::argument("tags", 4, &short).as_str(), "[-1, None, True]");
 
@@ -226,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn long_text_takes_a_line_for_each_of_its_lines() {
+    fn long_text_is_split_at_its_line_breaks() {
         let text = format!("# Title\n\n{}\n", "x".repeat(80));
         let expected =
             format!("(\n        \"# Title\\n\"\n        \"\\n\"\n        \"{}\\n\"\n    )", "x".repeat(80));

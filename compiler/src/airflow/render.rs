@@ -2,19 +2,19 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
-use dcp_model::dag::{Asset, AssetMode, Dag, Date, EPOCH, RunValue, Schedule, Task, Value};
+use dcp_model::dag::{Asset, AssetMode, Dag, Date, EPOCH, Schedule, Task, TemplateValue, Value};
 use handlebars::{Handlebars, no_escape};
 use serde::Serialize;
 
 use super::Literal;
 
-const DAG: &str = "dag.py";
+const TEMPLATE: &str = "dag.py";
 /// The number of Airflow's retries of a task, for tries that Airflow has lost. They don't retry failed jobs: the
 /// Runner retries jobs, and a further try of the task attaches to the existing execution.
 const RETRIES: i64 = 2;
 const RETRY_DELAY_SECONDS: i64 = 10;
 /// Airflow's limit of active runs for DAGs whose runs replace each other: the old run and the new one.
-const REPLACING: u32 = 2;
+const REPLACING_ACTIVE_RUNS: u32 = 2;
 const IMPORT_WIDTH: usize = 88 - "from airflow.sdk import ".len();
 
 static TEMPLATES: LazyLock<Handlebars<'static>> = LazyLock::new(|| {
@@ -22,16 +22,16 @@ static TEMPLATES: LazyLock<Handlebars<'static>> = LazyLock::new(|| {
     templates.set_strict_mode(true);
     templates.register_escape_fn(no_escape);
     templates
-        .register_template_string(DAG, include_str!("../../../templates/dag.py.hbs"))
+        .register_template_string(TEMPLATE, include_str!("../../../templates/dag.py.hbs"))
         .expect("the template is compiled in, and every rendering in the tests has parsed it");
     templates
 });
 
 /// Returns the text of a DAG file. Equal DAGs have equal text, formatted like the output of `ruff format`.
 pub fn render(dag: &Dag) -> String {
-    TEMPLATES
-        .render(DAG, &page(dag))
-        .expect("page() names every variable of the template for every DAG, which the golden files prove")
+    TEMPLATES.render(TEMPLATE, &template_data(dag)).expect(
+        "template_data() names every variable of the template for every DAG, which the golden files prove",
+    )
 }
 
 /// Returns the name of a DAG's file. Different ids have different names, and no name is a path: characters other than
@@ -86,7 +86,7 @@ impl Slot {
     }
 }
 
-fn page(dag: &Dag) -> Slot {
+fn template_data(dag: &Dag) -> Slot {
     let Dag {
         dag_id,
         scope,
@@ -105,15 +105,15 @@ fn page(dag: &Dag) -> Slot {
         deadline_seconds,
         tasks,
     } = dag;
-    let (imports, of_provider) = (imports(dag), of_provider(dag));
+    let (imports, provider_imports) = (imports(dag), provider_imports(dag));
     let timetable = match schedule {
         Schedule::Cron(expression) => Some(cron(expression, timezone)),
         Schedule::Every(length) => Some(every(length.secs(), start_date.unwrap_or(EPOCH), timezone)),
         Schedule::Assets { .. } | Schedule::Manual => None,
     };
-    let suspended = dag.suspended && dag.is_timed();
-    let (all, either) = waits(schedule);
-    let waited = |assets: &[Asset]| Slot::Many(assets.iter().map(|it| awaited(scope, it)).collect());
+    let suspended = dag.suspended && dag.is_time_triggered();
+    let (all, either) = awaited_assets(schedule);
+    let waited = |assets: &[Asset]| Slot::Many(assets.iter().map(|it| awaited_asset(scope, it)).collect());
     let mut default_args = vec![
         ("retries".into(), Value::Int(RETRIES)),
         ("retry_delay".into(), Value::Int(RETRY_DELAY_SECONDS)),
@@ -139,12 +139,15 @@ fn page(dag: &Dag) -> Slot {
         ("suspended", Slot::Flag(suspended)),
         ("all", waited(all)),
         ("either", waited(either)),
-        ("of_provider", Slot::Many(of_provider.into_iter().map(Slot::Name).collect())),
+        ("of_provider", Slot::Many(provider_imports.into_iter().map(Slot::Name).collect())),
         ("start_date", Slot::optional(start_date.map(date))),
         ("timezone", Slot::string(timezone)),
         ("catchup", Slot::argument("catchup", 4, &Value::Bool(*catchup))),
         // The run that replaces another run must be active to do so.
-        ("max_active_runs", Slot::number(if dag.replaces() { REPLACING } else { *max_active_runs })),
+        (
+            "max_active_runs",
+            Slot::number(if dag.replaces_active_runs() { REPLACING_ACTIVE_RUNS } else { *max_active_runs }),
+        ),
         ("deadline", seconds(*deadline_seconds)),
         ("default_args", Slot::argument("default_args", 4, &default_args)),
         ("tags", Slot::argument("tags", 4, &tags)),
@@ -167,7 +170,7 @@ fn task(number: u64, dag: &Dag, task: &Task) -> Slot {
     } = task;
     let expressions =
         run_parameters.iter().map(|(name, value)| (name.clone(), Value::from(expression(*value)))).collect();
-    let parts = run_parameters.iter().filter(|(_, value)| value.is_of_data());
+    let parts = run_parameters.iter().filter(|(_, value)| value.identifies_data());
     let partition: Vec<Value> = parts.map(|(name, _)| Value::from(&**name)).collect();
     Slot::group([
         ("number", Slot::Number(number)),
@@ -176,21 +179,21 @@ fn task(number: u64, dag: &Dag, task: &Task) -> Slot {
         ("scope", Slot::string(&dag.scope)),
         ("job", Slot::string(job)),
         ("fingerprint", Slot::string(fingerprint)),
-        ("parameters", mapping("parameters", parameters.clone())),
-        ("run_parameters", mapping("run_parameters", expressions)),
-        ("partition", listing("partition", partition)),
+        ("parameters", dict_argument("parameters", parameters.clone())),
+        ("run_parameters", dict_argument("run_parameters", expressions)),
+        ("partition", list_argument("partition", partition)),
         ("outlets", Slot::Many(outlets.iter().map(asset).collect())),
         ("timeout", seconds(*execution_timeout_seconds)),
-        ("replace", Slot::Flag(dag.replaces())),
+        ("replace", Slot::Flag(dag.replaces_active_runs())),
     ])
 }
 
 /// Returns an argument of a task, or nothing if it is empty.
-fn mapping(name: &'static str, pairs: Vec<(String, Value)>) -> Slot {
+fn dict_argument(name: &'static str, pairs: Vec<(String, Value)>) -> Slot {
     Slot::optional((!pairs.is_empty()).then(|| Slot::argument(name, 8, &Value::Dict(pairs))))
 }
 
-fn listing(name: &'static str, items: Vec<Value>) -> Slot {
+fn list_argument(name: &'static str, items: Vec<Value>) -> Slot {
     Slot::optional((!items.is_empty()).then(|| Slot::argument(name, 8, &Value::List(items))))
 }
 
@@ -215,7 +218,7 @@ fn edges(tasks: &[Task]) -> Vec<Slot> {
 /// Returns the names that the file imports from `airflow.sdk`, in the order in which ruff sorts imports.
 fn imports(dag: &Dag) -> Vec<&'static str> {
     let cron = matches!(dag.schedule, Schedule::Cron(_));
-    let (all, either) = waits(&dag.schedule);
+    let (all, either) = awaited_assets(&dag.schedule);
     let waits = !all.is_empty() || !either.is_empty();
     let asset = waits || dag.tasks.iter().any(|task| !task.outlets.is_empty());
     let deadline = dag.deadline_seconds.is_some();
@@ -235,12 +238,12 @@ fn imports(dag: &Dag) -> Vec<&'static str> {
 }
 
 /// Returns the names that the file imports from `dcp_airflow`, in the order in which ruff sorts imports.
-fn of_provider(dag: &Dag) -> Vec<&'static str> {
-    let (all, either) = waits(&dag.schedule);
+fn provider_imports(dag: &Dag) -> Vec<&'static str> {
+    let (all, either) = awaited_assets(&dag.schedule);
     [
         (matches!(dag.schedule, Schedule::Every(_)), "EveryTimetable"),
         (!dag.tasks.is_empty(), "SparkOperator"),
-        (dag.suspended && dag.is_timed(), "SuspendedTimetable"),
+        (dag.suspended && dag.is_time_triggered(), "SuspendedTimetable"),
         (!all.is_empty() || !either.is_empty(), "completed"),
     ]
     .into_iter()
@@ -250,7 +253,7 @@ fn of_provider(dag: &Dag) -> Vec<&'static str> {
 
 /// Returns the assets that must all be complete, and the assets of which one is sufficient. A single asset is in the
 /// second list.
-fn waits(schedule: &Schedule) -> (&[Asset], &[Asset]) {
+fn awaited_assets(schedule: &Schedule) -> (&[Asset], &[Asset]) {
     match schedule {
         Schedule::Assets { mode: AssetMode::All, assets } if assets.len() > 1 => (assets, &[]),
         Schedule::Assets { assets, .. } => (&[], assets),
@@ -259,7 +262,7 @@ fn waits(schedule: &Schedule) -> (&[Asset], &[Asset]) {
 }
 
 /// Returns an asset that the DAG waits for. It can also be completed outside this Airflow.
-fn awaited(scope: &str, asset: &Asset) -> Slot {
+fn awaited_asset(scope: &str, asset: &Asset) -> Slot {
     let Asset { name, uri } = asset;
     Slot::group([("name", Slot::string(name)), ("uri", Slot::string(uri)), ("scope", Slot::string(scope))])
 }
@@ -299,23 +302,23 @@ fn seconds(seconds: Option<u64>) -> Slot {
 }
 
 /// Returns the template expression of a value of the run.
-fn expression(value: RunValue) -> &'static str {
+fn expression(value: TemplateValue) -> &'static str {
     match value {
-        RunValue::Date => "{{ ds }}",
-        RunValue::LocalDate => {
+        TemplateValue::Date => "{{ ds }}",
+        TemplateValue::LocalDate => {
             "{{ logical_date.in_timezone(dag.timetable.timezone | default(dag.timezone)) | ds }}"
         }
-        RunValue::Timestamp => "{{ ts }}",
-        RunValue::IntervalStart => "{{ data_interval_start | ts }}",
-        RunValue::IntervalStartDate => {
+        TemplateValue::Timestamp => "{{ ts }}",
+        TemplateValue::IntervalStart => "{{ data_interval_start | ts }}",
+        TemplateValue::IntervalStartDate => {
             "{{ data_interval_start.in_timezone(dag.timetable.timezone | default(dag.timezone)) | ds }}"
         }
-        RunValue::IntervalEnd => "{{ data_interval_end | ts }}",
-        RunValue::IntervalEndDate => {
+        TemplateValue::IntervalEnd => "{{ data_interval_end | ts }}",
+        TemplateValue::IntervalEndDate => {
             "{{ data_interval_end.in_timezone(dag.timetable.timezone | default(dag.timezone)) | ds }}"
         }
-        RunValue::RunAfter => "{{ dag_run.run_after | ts }}",
-        RunValue::RunAfterDate => "{{ dag_run.run_after | ds }}",
-        RunValue::RunId => "{{ run_id }}",
+        TemplateValue::RunAfter => "{{ dag_run.run_after | ts }}",
+        TemplateValue::RunAfterDate => "{{ dag_run.run_after | ds }}",
+        TemplateValue::RunId => "{{ run_id }}",
     }
 }

@@ -6,7 +6,7 @@ use super::Literal;
 pub const NOT_APPLIED: &str = "- revision: not applied";
 
 /// Maximum length of the displayed hash of a commit.
-const SHORT: usize = 12;
+const SHORT_COMMIT: usize = 12;
 const MAX_COMMIT: usize = 64;
 
 /// Returns the text of a DAG file, in which the revision and the commit replace [`NOT_APPLIED`].
@@ -16,7 +16,8 @@ const MAX_COMMIT: usize = 64;
 /// documentation, whatever a description contains.
 pub fn stamped(content: &str, revision: u64, commit: Option<&str>) -> String {
     let line = |text: &str| format!("\n        {}\n", Literal::string(&format!("{text}\n")).as_str());
-    let commit = commit.and_then(shown).map(|commit| format!(", commit {commit}")).unwrap_or_default();
+    let commit =
+        commit.and_then(displayed_commit).map(|commit| format!(", commit {commit}")).unwrap_or_default();
     let (old, new) = (line(NOT_APPLIED), line(&format!("- revision: {revision}{commit}")));
     match content.rfind(&old) {
         Some(at) => [&content[..at], &new, &content[at + old.len()..]].concat(),
@@ -25,14 +26,14 @@ pub fn stamped(content: &str, revision: u64, commit: Option<&str>) -> String {
 }
 
 /// Returns a commit for display, if it contains only safe characters.
-fn shown(commit: &str) -> Option<String> {
+fn displayed_commit(commit: &str) -> Option<String> {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     if !(1..=MAX_COMMIT).contains(&commit.len()) || !commit.bytes().all(plain) {
         return None;
     }
     let (hash, rest) = commit.split_at(commit.find('-').unwrap_or(commit.len()));
     let hex = hash.bytes().all(|byte| byte.is_ascii_hexdigit());
-    Some(format!("{}{rest}", if hex { &hash[..hash.len().min(SHORT)] } else { hash }))
+    Some(format!("{}{rest}", if hex { &hash[..hash.len().min(SHORT_COMMIT)] } else { hash }))
 }
 
 #[cfg(test)]
@@ -55,7 +56,7 @@ mod tests {
             ("ä", None),
             (&"z".repeat(65), None),
         ] {
-            assert_eq!(shown(commit).as_deref(), expected, "{commit}");
+            assert_eq!(displayed_commit(commit).as_deref(), expected, "{commit}");
         }
     }
 }

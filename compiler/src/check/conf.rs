@@ -3,7 +3,7 @@
 use dcp_model::manifest::{Job, Manifest, Memory, Sizing};
 
 use super::Subject;
-use super::settings::{self, Meant};
+use super::settings::{self, Suggestion};
 use crate::diag::{Code, Diagnostic};
 
 pub(super) fn check(subject: &mut Subject<'_>) {
@@ -46,9 +46,9 @@ pub(super) fn check(subject: &mut Subject<'_>) {
             let at = subject.key(&path);
             let written = subject.has(&["spec"].into_iter().chain(field.path.split('.')).collect::<Vec<_>>());
             subject.report(contradiction(key, value.as_str(), &field, written).at(at, "set here"));
-        } else if let Some(meant) = settings::meant(key, manifest.spec.engine.version.spark()) {
+        } else if let Some(suggestion) = settings::suggestion(key, manifest.spec.engine.version.spark()) {
             let at = subject.key(&path);
-            subject.report(unknown(key, &meant, manifest.spec.engine.version.as_str()).at(at, ""));
+            subject.report(unknown(key, &suggestion, manifest.spec.engine.version.as_str()).at(at, ""));
         }
     }
     for key in manifest.spec.spark.hadoop_conf.keys() {
@@ -64,19 +64,19 @@ pub(super) fn check(subject: &mut Subject<'_>) {
     }
 }
 
-fn unknown(key: &str, meant: &Meant, version: &str) -> Diagnostic {
-    let message = match meant.elsewhere {
+fn unknown(key: &str, suggestion: &Suggestion, version: &str) -> Diagnostic {
+    let message = match suggestion.in_other_version {
         true => format!("Spark {version} has no setting `{key}`, though another version has"),
         false => format!("Spark has no setting `{key}`"),
     };
-    Diagnostic::new(Code::UNKNOWN_SETTING, message).help(format!("did you mean `{}`?", meant.name))
+    Diagnostic::new(Code::UNKNOWN_SETTING, message).help(format!("did you mean `{}`?", suggestion.name))
 }
 
 /// Describes a setting that has a field. `written` is set if the manifest contains the field, and not only its
 /// default.
 fn contradiction(key: &str, value: &str, field: &Field, written: bool) -> Diagnostic {
     match &field.value {
-        Some(same) if means_the_same(same, value) => {
+        Some(same) if is_same_value(same, value) => {
             Diagnostic::new(Code::REDUNDANT_CONF, format!("`{key}` says again what `{}` says", field.path))
                 .help("remove it")
         }
@@ -94,7 +94,7 @@ fn contradiction(key: &str, value: &str, field: &Field, written: bool) -> Diagno
 }
 
 /// Returns whether two values are equal. `4096m` and `4g` are the same memory.
-fn means_the_same(a: &str, b: &str) -> bool {
+fn is_same_value(a: &str, b: &str) -> bool {
     let memory = |text: &str| Memory::parse(text).ok();
     a.eq_ignore_ascii_case(b) || memory(a).is_some_and(|size| Some(size) == memory(b))
 }
@@ -214,13 +214,13 @@ fn field(key: &str, manifest: &Manifest) -> Option<Field> {
         "spark.sql.streaming.minBatchesToRetain" if stream.is_some() => {
             ("job.stream.state.minBatchesToRetain", None)
         }
-        _ => return prefixed(key),
+        _ => return field_of_family(key),
     };
     Some(Field { path, value })
 }
 
 /// Returns the field of the manifest for a family of settings.
-fn prefixed(key: &str) -> Option<Field> {
+fn field_of_family(key: &str) -> Option<Field> {
     let families = [
         ("spark.hadoop.", "spark.hadoopConf"),
         ("spark.kubernetes.driverEnv.", "pods.driver.env"),

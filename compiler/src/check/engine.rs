@@ -39,7 +39,7 @@ fn packages(subject: &mut Subject<'_>, scala: &str, engine: &str) {
         let suffix = artifact.rsplit_once('_').map(|(_, suffix)| suffix);
         let is_scala = |suffix: &&str| *suffix == "3" || suffix.starts_with("2.1");
         let other = suffix.filter(|suffix| is_scala(suffix) && *suffix != scala);
-        let spark = made_for(artifact).or_else(|| made_for(version));
+        let spark = spark_version_of(artifact).or_else(|| spark_version_of(version));
         let diagnostic = if let Some(other) = other {
             let right = artifact.replace(&format!("_{other}"), &format!("_{scala}"));
             Diagnostic::new(
@@ -81,7 +81,7 @@ fn packages(subject: &mut Subject<'_>, scala: &str, engine: &str) {
 
 /// Returns the version of Spark in the name or the version of an artifact: `iceberg-spark-runtime-3.5_2.13`,
 /// `2.0.7-spark-3.5`.
-fn made_for(name: &str) -> Option<(u32, u32)> {
+fn spark_version_of(name: &str) -> Option<(u32, u32)> {
     let (_, after) = name.split_once("spark")?;
     after.split(['-', '_']).find_map(|part| {
         let mut numbers = part.split('.').map(|number| number.parse().ok());

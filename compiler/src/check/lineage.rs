@@ -4,7 +4,7 @@ use dcp_model::dataset::{Dataset, DatasetKind};
 use dcp_model::manifest::{DataRef, Job, Output};
 
 use super::Subject;
-use crate::diag::{Code, Diagnostic, Dotted};
+use crate::diag::{Code, Diagnostic, DottedNames};
 use crate::graph;
 use crate::sql::TableRef;
 
@@ -25,7 +25,7 @@ pub(super) fn check(subject: &mut Subject<'_>) {
             subject.at(&["spec", side.field, &index.to_string(), field])
         };
         // Declared tables may be used by statements that are only known at run time.
-        let mut unused = if facts.late.is_empty() { unused(declared, inferred) } else { Vec::new() };
+        let mut unused = if facts.dynamic.is_empty() { unused(declared, inferred) } else { Vec::new() };
         for table in undeclared(declared, inferred) {
             let message =
                 format!("the SQL {} `{}`, which is not among `{}`", side.verb, table.name, side.field);
@@ -80,7 +80,7 @@ fn unused<'d>(declared: &'d [DataRef], inferred: &[TableRef]) -> Vec<(usize, &'d
 
 /// Removes and returns the table that is most similar to a name.
 fn take_nearest<'d>(name: &str, unused: &mut Vec<(usize, &'d str)>) -> Option<(usize, &'d str)> {
-    let meant = Dotted::new(unused.iter().map(|(_, unused)| *unused)).nearest(name)?;
+    let meant = DottedNames::new(unused.iter().map(|(_, unused)| *unused)).nearest(name)?;
     let at = unused.iter().position(|(_, unused)| *unused == meant)?;
     Some(unused.remove(at))
 }

@@ -5,10 +5,10 @@
 pub(crate) mod assets;
 mod conf;
 mod engine;
+mod foreign_references;
 mod functions;
 mod job;
 mod lineage;
-mod mistaken;
 mod pods;
 mod program;
 mod references;
@@ -81,7 +81,7 @@ impl Subject<'_> {
         job::check(self);
         program::check(self);
         references::check(self);
-        mistaken::check(self);
+        foreign_references::check(self);
         sql::check(self);
         functions::check(self);
         lineage::check(self);

@@ -6,13 +6,13 @@ use super::Subject;
 use crate::diag::Code;
 
 /// The package prefix of Spark itself.
-const OF_SPARK: &str = "org.apache.spark.";
+const SPARK_PACKAGE: &str = "org.apache.spark.";
 
 pub(super) fn check(subject: &mut Subject<'_>) {
     let spec = &subject.manifest.spec;
     let Job::Jar(program) = &spec.job else { return };
     let class = program.class.as_str();
-    if program.main.is_some() || class.starts_with(OF_SPARK) || may_have_jars(spec) {
+    if program.main.is_some() || class.starts_with(SPARK_PACKAGE) || may_have_jars(spec) {
         return;
     }
     let at = subject.at(&["spec", "job", "jar", "class"]);

@@ -12,7 +12,7 @@ pub(super) fn check(subject: &mut Subject<'_>) {
     let kind = subject.manifest.spec.job.kind();
     let mut found = Vec::new();
     if let Some(spec) = subject.root.find(["spec"]) {
-        look(spec, "", &mut found);
+        collect(spec, "", &mut found);
     }
     for (at, field, name) in found {
         let help = match (kind, field) {
@@ -35,7 +35,7 @@ pub(super) fn check(subject: &mut Subject<'_>) {
 
 /// Collects the parameters that are referenced below a node, with the field that contains each. Malformed references
 /// are reported by the replacement of variables.
-fn look<'t>(node: NodeRef<'t>, field: &'t str, found: &mut Vec<(Span, &'t str, &'t str)>) {
+fn collect<'t>(node: NodeRef<'t>, field: &'t str, found: &mut Vec<(Span, &'t str, &'t str)>) {
     if let Some(text) = node.as_str() {
         // Searching one byte first is much cheaper, and sufficient for nearly all texts.
         if !text.as_bytes().contains(&b'$') {
@@ -49,10 +49,10 @@ fn look<'t>(node: NodeRef<'t>, field: &'t str, found: &mut Vec<(Span, &'t str, &
     }
     for member in node.members() {
         if !matches!(member.key, "args" | "description") {
-            look(member.value, member.key, found);
+            collect(member.value, member.key, found);
         }
     }
     for item in node.items() {
-        look(item, field, found);
+        collect(item, field, found);
     }
 }

@@ -6,7 +6,7 @@ use super::Subject;
 use crate::diag::Code;
 
 /// Spark's minimum heap size.
-const LEAST_HEAP_MIB: u64 = 450;
+const MIN_HEAP_MIB: u64 = 450;
 
 pub(super) fn check(subject: &mut Subject<'_>) {
     let resources = &subject.manifest.spec.resources;
@@ -37,7 +37,7 @@ fn heap(subject: &mut Subject<'_>, role: &str, memory: Memory, min: Option<Memor
         _ => "`memory` is where a run begins: add it, between the bounds",
     };
     let smallest = min.unwrap_or(memory).min(memory);
-    if smallest.mib() < LEAST_HEAP_MIB {
+    if smallest.mib() < MIN_HEAP_MIB {
         let field = if smallest == memory { "memory" } else { "minMemory" };
         let at = subject.at(&path(field));
         let message = format!("a heap of {smallest} is too small for Spark");
@@ -45,7 +45,7 @@ fn heap(subject: &mut Subject<'_>, role: &str, memory: Memory, min: Option<Memor
             Code::OUT_OF_RANGE,
             message,
             at,
-            format!("at least {LEAST_HEAP_MIB}m"),
+            format!("at least {MIN_HEAP_MIB}m"),
             "Spark keeps 300m for itself and refuses to start below 450m",
         );
     }

@@ -13,12 +13,12 @@ pub(super) fn check(subject: &mut Subject<'_>) {
         Run::Schedule(schedule) => check_schedule(subject, schedule),
         Run::Continuous(continuous) => {
             check_continuous(subject);
-            check_kept_running(subject, "continuous", "a continuous job");
+            check_long_running(subject, "continuous", "a continuous job");
             completion(subject, continuous);
         }
         Run::Service(_) => {
             check_service(subject);
-            check_kept_running(subject, "service", "a service");
+            check_long_running(subject, "service", "a service");
         }
         Run::OnAssets(_) | Run::Manual(_) => {}
     }
@@ -138,7 +138,7 @@ fn completion(subject: &mut Subject<'_>, continuous: &Continuous) {
 }
 
 /// Reports fields that are invalid for continuous jobs.
-fn check_kept_running(subject: &mut Subject<'_>, kind: &str, what: &str) {
+fn check_long_running(subject: &mut Subject<'_>, kind: &str, what: &str) {
     let spec = &subject.manifest.spec;
     if spec.orchestrator.is_some() {
         let (group, run) =
@@ -206,7 +206,7 @@ fn checkpoint(subject: &mut Subject<'_>) {
         (Run::Continuous(_), Some(_)) => {
             let at = subject.key(&["spec", "job", "stream", "checkpoint"]);
             subject.problem(
-                Code::CHECKPOINT,
+                Code::BAD_CHECKPOINT,
                 "a continuous stream has its checkpoint under `run.continuous`",
                 at,
                 "not here",
@@ -218,7 +218,7 @@ fn checkpoint(subject: &mut Subject<'_>) {
             let at = subject.key(&["spec", "job", "stream"]);
             let message = format!("a stream that runs by `{}` needs a checkpoint", run.kind());
             let help = "add `checkpoint: …` to the stream: each run goes on where the last one ended";
-            subject.problem(Code::CHECKPOINT, message, at, "has none", help);
+            subject.problem(Code::BAD_CHECKPOINT, message, at, "has none", help);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use dcp_model::secrets::{self, Kind, Secret, Text};
+use dcp_model::secrets::{self, Kind, Secret, TextKind};
 
 use crate::diag::{Code, Diagnostic};
 use crate::source::{FileId, Span};
@@ -12,7 +12,7 @@ use crate::yaml::NodeRef;
 /// value of a secret are removed. The whole tree is searched, so that manifests with other errors are covered too.
 pub(crate) fn add(root: NodeRef<'_>, source: &str, found: &mut Vec<Diagnostic>) {
     let mut search = Search { file: root.span().file, source, found: Vec::new() };
-    search.look(root, "");
+    search.visit(root, "");
     let hides = |place: Span| {
         let mut secrets = search.found.iter().filter_map(Diagnostic::primary);
         secrets
@@ -26,8 +26,8 @@ pub(crate) fn add(root: NodeRef<'_>, source: &str, found: &mut Vec<Diagnostic>) 
 
 /// Returns the secrets in an SQL file.
 pub(crate) fn in_sql(file: FileId, text: &str) -> Vec<Diagnostic> {
-    let found = secrets::find(text, Text::Sql).into_iter();
-    found.map(|Secret { range, kind }| refuse(kind, "", span(file, &range))).collect()
+    let found = secrets::find(text, TextKind::Sql).into_iter();
+    found.map(|Secret { range, kind }| secret_diagnostic(kind, "", span(file, &range))).collect()
 }
 
 /// Returns the places of all secrets, and of all scalars if there are secrets.
@@ -46,12 +46,12 @@ struct Search<'s> {
 }
 
 impl Search<'_> {
-    fn look(&mut self, node: NodeRef<'_>, key: &str) {
+    fn visit(&mut self, node: NodeRef<'_>, key: &str) {
         if let Some(text) = node.scalar() {
             return self.scalar(node, key, text);
         }
         for member in node.members() {
-            self.look(member.value, member.key);
+            self.visit(member.value, member.key);
         }
         // In `{name: DB_PASSWORD, value: …}`, the value belongs to the name.
         if let (Some(name), Some(value)) = (node.get("name").and_then(NodeRef::as_str), node.get("value"))
@@ -59,7 +59,7 @@ impl Search<'_> {
             && let Some(kind) = secrets::by_name(name, text)
             && !self.found.iter().any(|known| known.primary() == Some(value.span()))
         {
-            self.found.push(refuse(kind, name, value.span()));
+            self.found.push(secret_diagnostic(kind, name, value.span()));
         }
         let mut option = None;
         for item in node.items() {
@@ -70,26 +70,26 @@ impl Search<'_> {
 
     /// Checks an item of a list. In a list of arguments, the item before it may be its option.
     fn item(&mut self, item: NodeRef<'_>, key: &str, option: Option<&str>) {
-        let (Some(option), Some(text)) = (option, item.scalar()) else { return self.look(item, key) };
+        let (Some(option), Some(text)) = (option, item.scalar()) else { return self.visit(item, key) };
         let line = format!("{option} {text}");
-        let in_line = secrets::find(&line, Text::Manifest).into_iter().map(|secret| secret.kind).next();
+        let in_line = secrets::find(&line, TextKind::Manifest).into_iter().map(|secret| secret.kind).next();
         match secrets::by_name(option, text).or(in_line) {
-            Some(kind) => self.found.push(refuse(kind, option, item.span())),
-            None => self.look(item, key),
+            Some(kind) => self.found.push(secret_diagnostic(kind, option, item.span())),
+            None => self.visit(item, key),
         }
     }
 
     fn scalar(&mut self, node: NodeRef<'_>, key: &str, text: &str) {
         if let Some(kind) = secrets::by_name(key, text) {
-            return self.found.push(refuse(kind, key, node.span()));
+            return self.found.push(secret_diagnostic(kind, key, node.span()));
         }
-        let kind = if key == "query" { Text::Sql } else { Text::Manifest };
+        let kind = if key == "query" { TextKind::Sql } else { TextKind::Manifest };
         for Secret { range, kind } in secrets::find(text, kind) {
             // A value from an overlay or a variable is in another file.
             let own = node.span().file == self.file;
             let place = span(self.file, &range);
             let at = if own { node.within(self.source, place.start..place.end) } else { node.span() };
-            self.found.push(refuse(kind, key, at));
+            self.found.push(secret_diagnostic(kind, key, at));
         }
     }
 }
@@ -100,7 +100,7 @@ fn span(file: FileId, range: &Range<usize>) -> Span {
 }
 
 /// Creates the diagnostic. `key` is the field that contains the secret, and is empty for an SQL file.
-fn refuse(kind: Kind, key: &str, span: Span) -> Diagnostic {
+fn secret_diagnostic(kind: Kind, key: &str, span: Span) -> Diagnostic {
     let diagnostic = Diagnostic::new(Code::SECRET_LITERAL, format!("this looks like {}", kind.description()));
     if key.is_empty() || key == "query" {
         let help = "SQL has no references to secrets: keep it in a secret, and give it to Spark as a setting in \
@@ -117,8 +117,8 @@ fn refuse(kind: Kind, key: &str, span: Span) -> Diagnostic {
 
 /// Returns the name of a field for a message. Keys have no maximum length, so it is truncated.
 fn field(key: &str) -> String {
-    const LONGEST: usize = 60;
-    match key.char_indices().nth(LONGEST) {
+    const MAX_LENGTH: usize = 60;
+    match key.char_indices().nth(MAX_LENGTH) {
         Some((end, _)) => format!("{}…", &key[..end]),
         None => key.to_owned(),
     }

@@ -6,30 +6,32 @@ use std::sync::LazyLock;
 static SETTINGS: LazyLock<Vec<&str>> = LazyLock::new(|| include_str!("settings/spark.txt").lines().collect());
 
 /// Families of settings whose names are chosen by users or by other programs.
-const OPEN: &[&str] =
+const OPEN_FAMILIES: &[&str] =
     &["spark.sql.catalog.", "spark.kubernetes.driver.volumes.", "spark.kubernetes.executor.volumes."];
 
 /// Maximum number of edits. More edits lead to a different setting.
-const EDITS: usize = 2;
+const MAX_EDITS: usize = 2;
 
 /// A known setting that is similar to an unknown one.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Meant {
+pub(super) struct Suggestion {
     pub(super) name: &'static str,
     /// Set if another version of Spark has the setting.
-    pub(super) elsewhere: bool,
+    pub(super) in_other_version: bool,
 }
 
 /// Returns the setting that is most similar to an unknown one. Unknown settings without a similar one are assumed to
 /// belong to other programs.
-pub(super) fn meant(name: &str, spark: Option<(u32, u32)>) -> Option<Meant> {
+pub(super) fn suggestion(name: &str, spark: Option<(u32, u32)>) -> Option<Suggestion> {
     let line = SETTINGS.binary_search_by(|line| name_of(line).cmp(name));
-    if line.is_ok_and(|at| has(SETTINGS[at], spark)) || OPEN.iter().any(|family| name.starts_with(family)) {
+    if line.is_ok_and(|at| has(SETTINGS[at], spark))
+        || OPEN_FAMILIES.iter().any(|family| name.starts_with(family))
+    {
         return None;
     }
     let known = SETTINGS.iter().filter(|line| has(line, spark)).map(|line| name_of(line));
     let near = known.filter_map(|known| Some((distance(name, known)?, known))).min()?;
-    Some(Meant { name: near.1, elsewhere: line.is_ok() })
+    Some(Suggestion { name: near.1, in_other_version: line.is_ok() })
 }
 
 fn name_of(line: &str) -> &str {
@@ -46,15 +48,16 @@ fn has(line: &str, spark: Option<(u32, u32)>) -> bool {
     });
     let last = versions.clone().max();
     // Later versions are assumed to have the settings of the last listed one.
-    versions.any(|it| it == (major, minor)) || last.is_some_and(|last| last == LAST && (major, minor) > LAST)
+    versions.any(|it| it == (major, minor))
+        || last.is_some_and(|last| last == LAST_VERSION && (major, minor) > LAST_VERSION)
 }
 
 /// The last listed version.
-const LAST: (u32, u32) = (4, 1);
+const LAST_VERSION: (u32, u32) = (4, 1);
 
 /// Returns the number of edits between two names, if they have the same number of parts and few edits.
 fn distance(name: &str, known: &str) -> Option<usize> {
-    if name.len().abs_diff(known.len()) > EDITS {
+    if name.len().abs_diff(known.len()) > MAX_EDITS {
         return None;
     }
     let (mut mine, mut theirs) = (name.split('.'), known.split('.'));
@@ -71,7 +74,7 @@ fn distance(name: &str, known: &str) -> Option<usize> {
             (None, None) => break,
             _ => return None,
         }
-        if edits > EDITS {
+        if edits > MAX_EDITS {
             return None;
         }
     }
@@ -83,7 +86,7 @@ mod tests {
     use super::*;
 
     fn name(written: &str) -> Option<&'static str> {
-        meant(written, Some((4, 1))).map(|meant| meant.name)
+        suggestion(written, Some((4, 1))).map(|suggestion| suggestion.name)
     }
 
     #[test]
@@ -101,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn known_settings_and_those_of_other_programs_are_left_alone() {
+    fn known_and_foreign_settings_are_not_reported() {
         for written in [
             "spark.sql.shuffle.partitions",
             "spark.sql.catalog.lake",
@@ -118,13 +121,13 @@ mod tests {
     }
 
     #[test]
-    fn the_list_is_in_order_so_that_it_can_be_searched() {
+    fn settings_are_sorted() {
         let sorted = SETTINGS.windows(2).all(|pair| name_of(pair[0]).cmp(name_of(pair[1])).is_lt());
         assert!(sorted && SETTINGS.len() > 1_000);
     }
 
     #[test]
-    fn versions_decide_what_is_known() {
+    fn known_settings_depend_on_the_version() {
         assert!(has("spark.x 4.0 4.1", Some((4, 0))));
         assert!(!has("spark.x 4.0 4.1", Some((3, 5))));
         assert!(has("spark.x 4.0 4.1", Some((4, 3))), "a later version than the last one");

@@ -5,10 +5,10 @@ use dcp_model::manifest::Job;
 use super::{SqlSource, Subject};
 use crate::diag::{Code, Diagnostic};
 use crate::source::Span;
-use crate::sql::{Form, Reading, Refused, StatementKind};
+use crate::sql::{Form, Reading, StatementKind, UnsupportedForm};
 
 /// The engine versions whose Spark is known to reject these forms.
-const REFUSING: [&str; 3] = ["3.5", "4.0", "4.1"];
+const REJECTING_VERSIONS: [&str; 3] = ["3.5", "4.0", "4.1"];
 
 pub(super) fn check(subject: &mut Subject<'_>) {
     let Some(sql) = subject.sql else { return };
@@ -25,11 +25,11 @@ pub(super) fn check(subject: &mut Subject<'_>) {
             unknown(subject, ("this SQL could not be read", unread), sql.span(at), reason);
         }
         Reading::Known(facts) => {
-            refused(subject, sql, &facts.refused);
-            if let Some(at) = facts.late.first() {
-                let late = "a part of this SQL is only known when it runs";
+            unsupported_forms(subject, sql, &facts.unsupported_forms);
+            if let Some(at) = facts.dynamic.first() {
+                let dynamic = "a part of this SQL is only known when it runs";
                 let more = "it may read and write more than what is known of it";
-                unknown(subject, (late, more), sql.span(at), "the first name or text of this kind");
+                unknown(subject, (dynamic, more), sql.span(at), "the first name or text of this kind");
             }
             if let Job::Sql(job) = &subject.manifest.spec.job
                 && job.return_result
@@ -53,19 +53,19 @@ fn unknown(subject: &mut Subject<'_>, (what, meaning): (&str, &str), at: Span, r
         Job::Stream(_) => "what the stream keeps as state is unknown, and so is whether Spark takes it",
         _ => meaning,
     };
-    let diagnostic = Diagnostic::new(Code::SQL_UNKNOWN, format!("{what}: {unknown}"))
+    let diagnostic = Diagnostic::new(Code::UNPARSED_SQL, format!("{what}: {unknown}"))
         .at(at, reason)
         .help("it may well be right: Spark will judge");
     subject.report(diagnostic);
 }
 
-fn refused(subject: &mut Subject<'_>, sql: &SqlSource<'_>, refused: &[Refused]) {
+fn unsupported_forms(subject: &mut Subject<'_>, sql: &SqlSource<'_>, unsupported_forms: &[UnsupportedForm]) {
     let version = subject.manifest.spec.engine.version.as_str();
-    if !REFUSING.contains(&version) {
+    if !REJECTING_VERSIONS.contains(&version) {
         return;
     }
     let message = |what: &str| format!("{what}, and Spark {version} refuses it");
-    for Refused { form, at } in refused {
+    for UnsupportedForm { form, at } in unsupported_forms {
         let (what, help) = match form {
             Form::Ungrouped => {
                 let message = "this column is neither grouped nor aggregated";
@@ -98,7 +98,7 @@ fn refused(subject: &mut Subject<'_>, sql: &SqlSource<'_>, refused: &[Refused]) 
         };
         subject
             .diagnostics
-            .push(Diagnostic::new(Code::REFUSED_SQL, message(what)).at(sql.span(at), "").help(help));
+            .push(Diagnostic::new(Code::UNSUPPORTED_SQL, message(what)).at(sql.span(at), "").help(help));
     }
 }
 

@@ -61,7 +61,7 @@ fn is_one_query(subject: &mut Subject<'_>) -> bool {
     if subject.sql.is_some_and(|sql| sql.query().is_some()) {
         return true;
     }
-    if !facts.late.is_empty() {
+    if !facts.dynamic.is_empty() {
         return false;
     }
     let (at, label) = match facts.statements.as_slice() {
@@ -92,11 +92,11 @@ fn tables(subject: &mut Subject<'_>, stream: &Stream) {
         named.push((table.as_str(), path(&["sink", "table"])));
     }
     for (table, place) in named {
-        if let Err(fault) = TableName::parse(table) {
+        if let Err(error) = TableName::parse(table) {
             let at = subject.at(&place);
-            let diagnostic = Diagnostic::new(fault.code, fault.message).at(at, "");
+            let diagnostic = Diagnostic::new(error.code, error.message).at(at, "");
             subject
-                .report(fault.help.map_or_else(|| diagnostic.clone(), |help| diagnostic.clone().help(help)));
+                .report(error.help.map_or_else(|| diagnostic.clone(), |help| diagnostic.clone().help(help)));
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use dcp_model::manifest::{AssetTrigger, Manifest, Run, RunValue, ScalarOr, Schedule};
 
-use super::{Dataset, Graph, Link, Node, Places, circles};
+use super::{Dataset, Graph, Link, Node, Places, cycles};
 use crate::diag::{Code, Diagnostic};
 use crate::source::Span;
 
@@ -150,7 +150,7 @@ pub(super) fn check(graph: &Graph, mentioned: &dyn Fn(&Dataset) -> bool) -> Vec<
     if groups.is_empty() {
         return found;
     }
-    let known = graph.circles();
+    let known = graph.cycles();
     for group in groups {
         found.extend(name(&group));
         found.extend(owners(&group));
@@ -161,8 +161,8 @@ pub(super) fn check(graph: &Graph, mentioned: &dyn Fn(&Dataset) -> bool) -> Vec<
         found.extend(intervals(&group));
         let inside = |from: &usize, to: &usize| group.members.contains(from) && group.members.contains(to);
         let edges = graph.edges.keys().filter(|(from, to)| from != to && inside(from, to));
-        let circles = circles(edges).into_iter().filter(|circle| !known.contains(circle));
-        found.extend(circles.map(|circle| graph.circle(&circle)));
+        let cycles = cycles(edges).into_iter().filter(|cycle| !known.contains(cycle));
+        found.extend(cycles.map(|cycle| graph.cycle_diagnostic(&cycle)));
     }
     found
 }
@@ -172,7 +172,7 @@ fn name(group: &Group<'_>) -> Option<Diagnostic> {
     let workload = group.graph.nodes.iter().find(same)?;
     let (_, member) = group.nodes().next()?;
     let message = format!("the group `{0}/{1}` has the name of a workload", group.domain, group.name);
-    let diagnostic = Diagnostic::new(Code::GROUP_NAME, message)
+    let diagnostic = Diagnostic::new(Code::GROUP_NAME_CONFLICT, message)
         .at(member.at, "the group")
         .at(workload.at, "the workload")
         .help("give the group another name: its `domain/name` and its DAG must differ from those of all workloads");
@@ -206,14 +206,14 @@ fn waits(
         let message = format!("`{}` waits for any of what its own group writes", node.address());
         let help =
             "write `all`, and it runs after each of those that write them; or take it out of the group";
-        let diagnostic = Diagnostic::new(Code::GROUP_WAIT, message);
+        let diagnostic = Diagnostic::new(Code::GROUP_MIXED_WAITS, message);
         return Some(diagnostic.at(within.at, from_within).help(help));
     }
     let outside = node.waits.iter().find(|link| !inside(link) && !mentioned(&link.dataset))?;
     let message = format!("`{}` waits for what its own group writes, and for something else", node.address());
     let help = "let it wait for the one or the other: the first of the group may wait for what comes from elsewhere, \
                 and this for what they write; or take it out of the group";
-    let diagnostic = Diagnostic::new(Code::GROUP_WAIT, message).at(within.at, from_within);
+    let diagnostic = Diagnostic::new(Code::GROUP_MIXED_WAITS, message).at(within.at, from_within);
     Some(diagnostic.at(outside.at, "nothing of the group writes this").help(help))
 }
 
@@ -222,13 +222,13 @@ fn runs(group: &Group<'_>, mentioned: &dyn Fn(&Dataset) -> bool) -> Vec<Diagnost
     let mut found = Vec::new();
     let mixed = |node: &Node| node.waits.iter().any(|link| group.writer(&link.dataset, node).is_some());
     // Assets may be outputs of a broken manifest of the group. Members with other errors are not reported again.
-    let says = |(node, member): &(&Node, &Member)| {
+    let is_comparable = |(node, member): &(&Node, &Member)| {
         let broken = node.waits.iter().any(|link| mentioned(&link.dataset));
         !mixed(node) && !broken && !matches!(member.run, Run::Continuous(_) | Run::Service(_))
     };
-    let mut saying = group.nodes().filter(says);
-    let Some((first, leader)) = saying.next() else { return found };
-    for (node, member) in saying {
+    let mut comparable = group.nodes().filter(is_comparable);
+    let Some((first, leader)) = comparable.next() else { return found };
+    for (node, member) in comparable {
         let Some(Difference { field, one, other }) = difference(&leader.run, &member.run) else { continue };
         let message = format!(
             "`{}` and `{}` are of one group, and differ in `{field}`",
@@ -238,7 +238,7 @@ fn runs(group: &Group<'_>, mentioned: &dyn Fn(&Dataset) -> bool) -> Vec<Diagnost
         let label = |of: &Node, value: &str| format!("`{}`: {value}", of.name);
         let help = "give all of a group the same `run`, but for those that wait for what others of it write: \
                     `onAssets: {all: […]}`";
-        let diagnostic = Diagnostic::new(Code::GROUP_RUN, message)
+        let diagnostic = Diagnostic::new(Code::GROUP_RUN_MISMATCH, message)
             .at(member.place(field), label(node, &other))
             .at(leader.place(field), label(first, &one));
         found.push(diagnostic.help(help));
@@ -251,13 +251,13 @@ fn runs(group: &Group<'_>, mentioned: &dyn Fn(&Dataset) -> bool) -> Vec<Diagnost
 fn intervals(group: &Group<'_>) -> Vec<Diagnostic> {
     let Some(run) = group.run().filter(|run| !matches!(run, Run::Schedule(_))) else { return Vec::new() };
     let members = group.nodes().filter(|(_, member)| matches!(member.run, Run::OnAssets(_)));
-    let refuse = |at: &Span| {
+    let no_interval = |at: &Span| {
         let message = format!("a run by `{}` is for no interval of data", run.kind());
         Diagnostic::new(Code::BAD_PARAMETER, message)
             .at(*at, "has no value")
             .help("take `date` or `timestamp`, which are then the run's own")
     };
-    members.flat_map(|(_, member)| member.intervals.iter().map(refuse)).collect()
+    members.flat_map(|(_, member)| member.intervals.iter().map(no_interval)).collect()
 }
 
 const FIELDS: [&str; 8] =
@@ -274,16 +274,18 @@ fn difference(one: &Run, other: &Run) -> Option<Difference> {
     let of = |field, one: String, other: String| (one != other).then_some(Difference { field, one, other });
     match (one, other) {
         (Run::Schedule(one), Run::Schedule(other)) => {
-            let mut fields = FIELDS.into_iter().zip(told(one)).zip(told(other));
+            let mut fields = FIELDS.into_iter().zip(schedule_values(one)).zip(schedule_values(other));
             fields.find_map(|((field, one), other)| of(field, one, other))
         }
-        (Run::OnAssets(one), Run::OnAssets(other)) => of("onAssets", awaited(one), awaited(other)),
+        (Run::OnAssets(one), Run::OnAssets(other)) => {
+            of("onAssets", describe_trigger(one), describe_trigger(other))
+        }
         (one, other) => of("run", one.kind().to_string(), other.kind().to_string()),
     }
 }
 
 /// Returns the values of the fields of a schedule, in the order of [`FIELDS`].
-fn told(schedule: &Schedule) -> [String; 8] {
+fn schedule_values(schedule: &Schedule) -> [String; 8] {
     let Schedule {
         cron,
         every,
@@ -309,7 +311,7 @@ fn told(schedule: &Schedule) -> [String; 8] {
 }
 
 /// Describes the assets that start a run, independent of their order.
-fn awaited(trigger: &AssetTrigger) -> String {
+fn describe_trigger(trigger: &AssetTrigger) -> String {
     let mode = match trigger {
         AssetTrigger::All(_) => "all",
         AssetTrigger::Any(_) => "any",

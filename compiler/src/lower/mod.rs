@@ -10,9 +10,9 @@ use dcp_model::manifest::{
     Identifier, Job, Manifest, Parameter, ParameterType, Resources, Run, Scalar, ScalarOr, Sizing, Source,
     Stream, TypedParameter,
 };
-use dcp_model::primitive::{Body, ContinuousJob, CoreEtlJob, Engine, KeptRunning, Primitive};
+use dcp_model::primitive::{Body, ContinuousJob, ContinuousRun, CoreEtlJob, Engine, Primitive};
 
-pub(crate) use orchestrator::{Part, grouped};
+pub(crate) use orchestrator::{Part, group_dags};
 
 use crate::engine::EngineTable;
 use crate::graph::Link;
@@ -46,14 +46,14 @@ pub(crate) fn lower(input: &Input<'_>) -> Lowered {
     let (domain, name) = (metadata.domain.as_str(), metadata.name.as_str());
     let job = Primitive::new(domain, name, Body::CoreEtlJob(Box::new(core_etl_job(input))));
     let driver = match &spec.run {
-        Run::Continuous(continuous) => kept_running(KeptRunning::Continuous(continuous.clone()), &job),
-        Run::Service(service) => kept_running(KeptRunning::Service { service: service.clone() }, &job),
+        Run::Continuous(continuous) => continuous_job(ContinuousRun::Continuous(continuous.clone()), &job),
+        Run::Service(service) => continuous_job(ContinuousRun::Service { service: service.clone() }, &job),
         run @ (Run::Schedule(_) | Run::OnAssets(_) | Run::Manual(_)) => {
             let part = Part::of(input, &job);
             if spec.orchestrator.is_some() {
                 return Lowered { primitives: vec![job], part: Some(Box::new(part)) };
             }
-            Body::Orchestrator(Box::new(orchestrator::own(&part, run)))
+            Body::Orchestrator(Box::new(orchestrator::own_dag(&part, run)))
         }
     };
     let driver = Primitive::new(domain, name, driver);
@@ -180,7 +180,7 @@ fn resources(resources: &Resources, run: &Run) -> Resources {
     Resources { sizing: Some(sizing), ..resources.clone() }
 }
 
-fn kept_running(run: KeptRunning, job: &Primitive) -> Body {
+fn continuous_job(run: ContinuousRun, job: &Primitive) -> Body {
     let (job, job_fingerprint) = (job.address.to_string(), job.fingerprint.clone());
     Body::ContinuousJob(Box::new(ContinuousJob { job, job_fingerprint, run }))
 }

@@ -3,11 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use dcp_model::dag::{Asset, AssetMode, Dag, Date, RunValue, Schedule, Task};
+use dcp_model::dag::{Asset, AssetMode, Dag, Date, Schedule, Task, TemplateValue};
 use dcp_model::dataset::Dataset;
-use dcp_model::manifest::{
-    AssetTrigger, DataRef, Manifest, ParameterType, Run, RunValue as Wanted, ScalarOr,
-};
+use dcp_model::manifest::{AssetTrigger, DataRef, Manifest, ParameterType, Run, RunValue, ScalarOr};
 use dcp_model::primitive::{Body, Fingerprint, Orchestrator, Primitive};
 
 use super::Input;
@@ -17,7 +15,7 @@ use crate::graph::{Graph, Group};
 /// Airflow's maximum length of a tag.
 const MAX_TAG: usize = 100;
 
-const FINE: &str = "writing to a String does not fail";
+const INFALLIBLE: &str = "writing to a String does not fail";
 
 /// The part of a workload in a DAG.
 #[derive(Debug)]
@@ -34,7 +32,7 @@ pub(crate) struct Part {
     domain: String,
     labels: Vec<String>,
     /// Parameters whose value is a property of the run. Defaults are part of the job, and known to the Runner.
-    wanted: Vec<(String, Wanted, ParameterType)>,
+    wanted: Vec<(String, RunValue, ParameterType)>,
     outlets: Vec<Asset>,
 }
 
@@ -74,7 +72,7 @@ impl Part {
             fingerprint: self.fingerprint.as_str().to_owned(),
             parameters: Vec::new(),
             run_parameters: wanted
-                .map(|(name, wanted, kind)| (name.clone(), value(*wanted, *kind, run)))
+                .map(|(name, wanted, kind)| (name.clone(), template_value(*wanted, *kind, run)))
                 .collect(),
             outlets: self.outlets.clone(),
             execution_timeout_seconds: None,
@@ -84,13 +82,13 @@ impl Part {
 }
 
 /// Returns the DAG of a workload that has its own DAG.
-pub(super) fn own(part: &Part, run: &Run) -> Orchestrator {
+pub(super) fn own_dag(part: &Part, run: &Run) -> Orchestrator {
     let mut doc = part.description.as_ref().map_or_else(String::new, |text| format!("{text}\n\n"));
     let Part { path, job, fingerprint, owner, .. } = part;
     let fingerprint = fingerprint.short();
     write!(doc, "- manifest: `{path}`\n- job: `{job}` at `{fingerprint}`\n- owner: {owner}\n{NOT_APPLIED}")
-        .expect(FINE);
-    finished(Dag {
+        .expect(INFALLIBLE);
+    with_file(Dag {
         description: part.description.clone().unwrap_or_default(),
         doc,
         owner: owner.clone(),
@@ -100,18 +98,18 @@ pub(super) fn own(part: &Part, run: &Run) -> Orchestrator {
 }
 
 /// Returns the DAGs of all groups. `parts` has an entry for each node that is in a group.
-pub(crate) fn grouped(graph: &Graph, parts: &BTreeMap<usize, Part>) -> Vec<Primitive> {
+pub(crate) fn group_dags(graph: &Graph, parts: &BTreeMap<usize, Part>) -> Vec<Primitive> {
     let group = |group: &Group<'_>| {
         let part = |at| parts.get(at).expect("all workloads of a group have primitives");
         let parts: Vec<&Part> = group.members.iter().map(part).collect();
         let run = group.run().expect("a group in which each waits for another is refused as a circle");
-        let body = Body::Orchestrator(Box::new(of_group(group, &parts, run)));
+        let body = Body::Orchestrator(Box::new(group_dag(group, &parts, run)));
         Primitive::new(group.domain, group.name, body)
     };
     graph.groups().iter().map(group).collect()
 }
 
-fn of_group(group: &Group<'_>, parts: &[&Part], run: &Run) -> Orchestrator {
+fn group_dag(group: &Group<'_>, parts: &[&Part], run: &Run) -> Orchestrator {
     let owners: BTreeSet<&str> = parts.iter().map(|part| part.owner.as_str()).collect();
     let task = |(part, upstream): (&&Part, Vec<String>)| {
         // Airflow derives the owners of the tasks and of the DAG from these.
@@ -120,7 +118,7 @@ fn of_group(group: &Group<'_>, parts: &[&Part], run: &Run) -> Orchestrator {
     };
     let tasks: Vec<Task> = parts.iter().zip(group.upstream()).map(task).collect();
     let names: Vec<&str> = parts.iter().map(|part| part.task_id.as_str()).collect();
-    finished(Dag {
+    with_file(Dag {
         group: true,
         description: names.join(", "),
         doc: doc(parts),
@@ -146,7 +144,7 @@ fn dag(name: &str, parts: &[&Part], run: &Run) -> Dag {
         doc: String::new(),
         owner: String::new(),
         tags: tags(&first.domain, parts),
-        schedule: when(run),
+        schedule: dag_schedule(run),
         start_date: start_date.map(|date| date_of(date.civil())),
         timezone: schedule.map_or_else(|| "UTC".to_owned(), |schedule| schedule.timezone.as_str().to_owned()),
         catchup: schedule.is_some_and(|schedule| schedule.catchup),
@@ -160,7 +158,7 @@ fn dag(name: &str, parts: &[&Part], run: &Run) -> Dag {
     }
 }
 
-fn finished(dag: Dag) -> Orchestrator {
+fn with_file(dag: Dag) -> Orchestrator {
     Orchestrator { file: airflow::file_name(&dag.dag_id), content: airflow::render(&dag), dag }
 }
 
@@ -173,7 +171,7 @@ fn date_of(date: jiff::civil::Date) -> Date {
     }
 }
 
-fn when(run: &Run) -> Schedule {
+fn dag_schedule(run: &Run) -> Schedule {
     match run {
         Run::Schedule(schedule) => match (&schedule.cron, schedule.every) {
             (Some(cron), _) => Schedule::Cron(cron.as_str().to_owned()),
@@ -196,23 +194,23 @@ fn when(run: &Run) -> Schedule {
 }
 
 /// Returns the property of the run for a parameter of a type.
-fn value(wanted: Wanted, kind: ParameterType, run: &Run) -> RunValue {
+fn template_value(wanted: RunValue, kind: ParameterType, run: &Run) -> TemplateValue {
     let scheduled = matches!(run, Run::Schedule(_));
     // A timestamp as a date is the day of the timestamp.
     let day = kind == ParameterType::Date;
     match wanted {
-        Wanted::Date if scheduled => RunValue::LocalDate,
-        Wanted::Timestamp if scheduled && day => RunValue::LocalDate,
-        Wanted::Timestamp if scheduled => RunValue::Timestamp,
+        RunValue::Date if scheduled => TemplateValue::LocalDate,
+        RunValue::Timestamp if scheduled && day => TemplateValue::LocalDate,
+        RunValue::Timestamp if scheduled => TemplateValue::Timestamp,
         // Runs that are not scheduled use the time at which they run.
-        Wanted::Date => RunValue::RunAfterDate,
-        Wanted::Timestamp if day => RunValue::RunAfterDate,
-        Wanted::Timestamp => RunValue::RunAfter,
-        Wanted::IntervalStart if day => RunValue::IntervalStartDate,
-        Wanted::IntervalStart => RunValue::IntervalStart,
-        Wanted::IntervalEnd if day => RunValue::IntervalEndDate,
-        Wanted::IntervalEnd => RunValue::IntervalEnd,
-        Wanted::RunId => RunValue::RunId,
+        RunValue::Date => TemplateValue::RunAfterDate,
+        RunValue::Timestamp if day => TemplateValue::RunAfterDate,
+        RunValue::Timestamp => TemplateValue::RunAfter,
+        RunValue::IntervalStart if day => TemplateValue::IntervalStartDate,
+        RunValue::IntervalStart => TemplateValue::IntervalStart,
+        RunValue::IntervalEnd if day => TemplateValue::IntervalEndDate,
+        RunValue::IntervalEnd => TemplateValue::IntervalEnd,
+        RunValue::RunId => TemplateValue::RunId,
     }
 }
 
@@ -230,7 +228,7 @@ fn doc(parts: &[&Part]) -> String {
     let mut doc = String::new();
     let described: Vec<_> = parts.iter().filter_map(|it| Some((it, it.description.as_ref()?))).collect();
     for (part, description) in &described {
-        write!(doc, "### {}\n\n{description}\n\n", part.task_id).expect(FINE);
+        write!(doc, "### {}\n\n{description}\n\n", part.task_id).expect(INFALLIBLE);
     }
     if !described.is_empty() {
         doc.push_str("### Tasks\n\n");
@@ -238,7 +236,7 @@ fn doc(parts: &[&Part]) -> String {
     for Part { task_id, job, fingerprint, path, owner, .. } in parts {
         let fingerprint = fingerprint.short();
         writeln!(doc, "- `{task_id}`: manifest `{path}`, job `{job}` at `{fingerprint}`, owner {owner}")
-            .expect(FINE);
+            .expect(INFALLIBLE);
     }
     doc + NOT_APPLIED
 }

@@ -228,7 +228,8 @@ impl<'t> Pass<'_, 't> {
     /// Returns a hint for a field that is unknown at a path, but belongs to an ancestor or to a map below.
     fn misplaced(&self, path: &[String], key: &str) -> Option<String> {
         let path: Vec<&str> = path.iter().map(String::as_str).collect();
-        let above = (0..path.len()).rev().find(|length| fields::knows(self.schema, &path[..*length], key));
+        let above =
+            (0..path.len()).rev().find(|length| fields::has_field(self.schema, &path[..*length], key));
         match above.map(|length| (path.len() - length, path[..length].last())) {
             Some((1, _)) => return Some(format!("belongs one level up, beside `{}`", path.last()?)),
             Some((levels, Some(name))) => return Some(format!("belongs {levels} levels up, in `{name}`")),
@@ -237,7 +238,7 @@ impl<'t> Pass<'_, 't> {
         }
         let below = fields::fields(self.schema, &path).into_iter().find(|field| {
             let path: Vec<&str> = path.iter().copied().chain([*field]).collect();
-            fields::knows(self.schema, &path, key)
+            fields::has_field(self.schema, &path, key)
         });
         below.map(|field| format!("belongs one level down, in `{field}`"))
     }
@@ -247,7 +248,7 @@ impl<'t> Pass<'_, 't> {
         let Some(member) = node.member(key) else { return };
         let span = member.key_span;
         let diagnostic = match inner.kind() {
-            ValidationErrorKind::Format { format } => fault(format, key, span),
+            ValidationErrorKind::Format { format } => format_error(format, key, span),
             kind => Diagnostic::new(Code::MALFORMED, format!("`{}` can't be a key here", shortened(key)))
                 .at(span, limit(kind)),
         };
@@ -354,8 +355,8 @@ fn repeated(node: NodeRef<'_>, name: &str) -> Diagnostic {
 fn wrong_type(node: NodeRef<'_>, name: &str, kind: &TypeKind, format: Option<&str>) -> Diagnostic {
     let diagnostic = type_mismatch(node, name, &types(kind));
     // Quotes alone do not turn a number into a duration.
-    let fault = format.zip(node.scalar()).and_then(|(format, text)| fault_of(format, text));
-    match fault.and_then(|fault| fault.help) {
+    let format_error = format.zip(node.scalar()).and_then(|(format, text)| check_format(format, text));
+    match format_error.and_then(|format_error| format_error.help) {
         Some(help) => diagnostic.help(help),
         None => diagnostic,
     }
@@ -433,15 +434,17 @@ fn not_allowed(node: NodeRef<'_>, options: &Value) -> Diagnostic {
 }
 
 fn malformed(format: &str, node: NodeRef<'_>) -> Diagnostic {
-    fault(format, node.scalar().unwrap_or_default(), node.span())
+    format_error(format, node.scalar().unwrap_or_default(), node.span())
 }
 
 /// Creates a diagnostic with the format's own message about an invalid text.
-fn fault(format: &str, text: &str, span: Span) -> Diagnostic {
-    match fault_of(format, text) {
-        Some(fault) => {
-            let diagnostic = Diagnostic::new(fault.code, shortened_message(fault.message, text)).at(span, "");
-            match fault.help {
+fn format_error(format: &str, text: &str, span: Span) -> Diagnostic {
+    match check_format(format, text) {
+        Some(format_error) => {
+            let diagnostic =
+                Diagnostic::new(format_error.code, shortened_message(format_error.message, text))
+                    .at(span, "");
+            match format_error.help {
                 Some(help) => diagnostic.help(help),
                 None => diagnostic,
             }
@@ -451,7 +454,7 @@ fn fault(format: &str, text: &str, span: Span) -> Diagnostic {
     }
 }
 
-fn fault_of(format: &str, text: &str) -> Option<manifest::Fault> {
+fn check_format(format: &str, text: &str) -> Option<manifest::FormatError> {
     manifest::formats().find(|known| known.name == format).and_then(|known| (known.check)(text).err())
 }
 
@@ -485,8 +488,8 @@ fn limit(kind: &ValidationErrorKind) -> String {
 
 /// Truncates a value for messages, because values come from untrusted files.
 fn shortened(text: &str) -> String {
-    const MOST: usize = 60;
-    match text.char_indices().nth(MOST) {
+    const MAX_LENGTH: usize = 60;
+    match text.char_indices().nth(MAX_LENGTH) {
         Some((at, _)) => format!("{}…", &text[..at]),
         None => text.to_owned(),
     }

@@ -6,7 +6,7 @@ use serde_json::Value;
 const DEPTH: usize = 16;
 
 /// Returns whether a map at a path of keys and indices may have this field.
-pub(super) fn knows(schema: &Value, path: &[&str], field: &str) -> bool {
+pub(super) fn has_field(schema: &Value, path: &[&str], field: &str) -> bool {
     at(schema, path)
         .iter()
         .any(|place| place.get("properties").is_some_and(|fields| fields.get(field).is_some()))

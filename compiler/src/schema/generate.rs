@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 /// Returns the schema of a document.
 pub(super) fn document<T: JsonSchema>(id: &str, title: &str) -> Value {
-    let settings = SchemaSettings::draft2020_12().with_transform(Tidy);
+    let settings = SchemaSettings::draft2020_12().with_transform(Simplify);
     let mut schema = settings.into_generator().into_root_schema_for::<T>();
     schema.insert("$id".into(), format!("https://dcp.dev/schemas/v1/{id}.json").into());
     schema.insert("title".into(), title.into());
@@ -16,14 +16,14 @@ pub(super) fn document<T: JsonSchema>(id: &str, title: &str) -> Value {
 
 /// The transformation of all schemas: no unknown fields, no null values, and plain lists for enums.
 #[derive(Debug, Clone)]
-struct Tidy;
+struct Simplify;
 
-impl Transform for Tidy {
+impl Transform for Simplify {
     fn transform(&mut self, schema: &mut Schema) {
         transform_subschemas(self, schema);
         plain_enum(schema);
-        demand_one(schema);
-        without_null(schema);
+        require_exactly_one(schema);
+        reject_null(schema);
         let closed = schema.get("properties").is_some() || is_empty_struct(schema);
         if closed && schema.get("additionalProperties").is_none() {
             schema.insert("additionalProperties".into(), false.into());
@@ -62,14 +62,14 @@ fn plain_enum(schema: &mut Schema) {
 }
 
 /// Turns `exactlyOneOf` of the model into `oneOf`: exactly one of these fields is required.
-fn demand_one(schema: &mut Schema) {
+fn require_exactly_one(schema: &mut Schema) {
     let Some(Value::Array(fields)) = schema.remove("exactlyOneOf") else { return };
     let branches: Vec<Value> = fields.iter().map(|field| json!({ "required": [field] })).collect();
     schema.insert("oneOf".into(), branches.into());
 }
 
 /// Rejects null. An optional field can be omitted, but an empty one is a mistake.
-fn without_null(schema: &mut Schema) {
+fn reject_null(schema: &mut Schema) {
     if let Some(Value::Array(types)) = schema.get_mut("type") {
         types.retain(|name| name != "null");
         if let [only] = types.as_slice() {

@@ -434,7 +434,7 @@ mod tests {
     }
 
     #[test]
-    fn schemas_are_of_the_draft_that_they_name() {
+    fn schemas_conform_to_their_draft() {
         for schema in schemas() {
             assert_eq!(schema["$schema"], "https://json-schema.org/draft/2020-12/schema");
             if let Err(error) = jsonschema::meta::validate(schema) {
@@ -444,7 +444,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_is_described() {
+    fn every_type_and_field_has_a_description() {
         for schema in schemas() {
             let described = |schema: &Value| schema.get("description").is_some_and(|text| text != "");
             let mut missing = Vec::new();
@@ -470,7 +470,7 @@ mod tests {
     }
 
     #[test]
-    fn examples_and_defaults_are_valid_where_they_stand() {
+    fn examples_and_defaults_are_valid() {
         for schema in schemas() {
             let mut wrong = Vec::new();
             let mut tried = 0;
@@ -501,7 +501,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reference_shows_fields_types_and_values() {
+    fn reference_lists_fields_types_and_values() {
         let schema = json!({
             "description": "A thing.",
             "properties": {

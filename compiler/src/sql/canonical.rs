@@ -47,7 +47,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_lose_case_and_quotes_and_literals_keep_them() {
+    fn names_are_normalized_and_literals_are_not() {
         let cases = [
             ("COUNT(`a`)", "count(a)"),
             ("A  =\n'It''s  A'", "a = 'It''s  A'"),

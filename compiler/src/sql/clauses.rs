@@ -11,7 +11,7 @@ use sqlparser::tokenizer::Span;
 use super::canonical::canonical;
 use super::facts::{Alias, Clause, ClauseKind};
 use super::names;
-use super::tokens::plain;
+use super::tokens::span_range;
 use super::walk::Walk;
 
 /// Functions that create several rows from one, sorted.
@@ -27,7 +27,7 @@ const GENERATORS: &[&str] = &[
 ];
 
 /// Functions that return the time of the batch.
-const CLOCKS: &[&str] = &[
+const CURRENT_TIME_FUNCTIONS: &[&str] = &[
     "curdate",
     "current_date",
     "current_time",
@@ -56,7 +56,7 @@ impl Walk {
     }
 
     /// Records a call that matters by its name, and is not an aggregate.
-    pub(super) fn telling(&mut self, function: &Function, name: &str) {
+    pub(super) fn significant_call(&mut self, function: &Function, name: &str) {
         let bare = match &function.args {
             FunctionArguments::List(list) => list.args.is_empty(),
             FunctionArguments::None => true,
@@ -64,14 +64,14 @@ impl Walk {
         };
         let kind = if GENERATORS.binary_search(&name).is_ok() {
             ClauseKind::Generator
-        } else if bare && CLOCKS.contains(&name) {
+        } else if bare && CURRENT_TIME_FUNCTIONS.contains(&name) {
             ClauseKind::CurrentTime
         } else {
             return;
         };
         let at = match function.args {
             FunctionArguments::None => {
-                plain(names::parts(&function.name).next().map_or(Span::empty(), |it| it.span))
+                span_range(names::parts(&function.name).next().map_or(Span::empty(), |it| it.span))
             }
             _ => self.layout.call(function.name.span()),
         };
@@ -79,7 +79,7 @@ impl Walk {
     }
 
     /// Records a function that can be called without parentheses.
-    pub(super) fn bare(&mut self, ident: &Ident) {
+    pub(super) fn bare_function(&mut self, ident: &Ident) {
         let is_clock = || {
             matches!(
                 ident.value.to_lowercase().as_str(),
@@ -87,14 +87,14 @@ impl Walk {
             )
         };
         if ident.quote_style.is_none() && ident.value.len() >= "current_date".len() && is_clock() {
-            self.shape.clauses.push(Clause { kind: ClauseKind::CurrentTime, at: plain(ident.span) });
+            self.shape.clauses.push(Clause { kind: ClauseKind::CurrentTime, at: span_range(ident.span) });
         }
     }
 
-    pub(super) fn spread(&mut self, select: &Select) {
+    pub(super) fn distribution(&mut self, select: &Select) {
         if let Some(first) = select.distribute_by.first().or(select.cluster_by.first()) {
             let at = self.place(first);
-            self.shape.clauses.push(Clause { kind: ClauseKind::Spread, at });
+            self.shape.clauses.push(Clause { kind: ClauseKind::DistributeBy, at });
         }
     }
 

@@ -7,7 +7,7 @@ use sqlparser::ast::{Expr, FunctionArguments, GroupByExpr, Ident, LambdaFunction
 use super::children::{self, Child};
 use super::facts::{ColumnRef, Relation};
 use super::item::Item;
-use super::tokens::plain;
+use super::tokens::span_range;
 use super::walk::Walk;
 use super::{functions, join, names, select};
 
@@ -124,7 +124,7 @@ impl<'a> Finder<'a> {
         match item {
             Some(item) => {
                 if let Some(base) = item.base
-                    && !names::is_late(second)
+                    && !names::is_dynamic(second)
                 {
                     self.push(Some(first), second, Some(base));
                 }
@@ -144,8 +144,8 @@ impl<'a> Finder<'a> {
 
     fn unqualified(&mut self, ident: &Ident) {
         let lower = ident.value.to_lowercase();
-        let bare = ident.quote_style.is_none() && functions::is_bare(&lower);
-        if names::is_late(ident)
+        let bare = ident.quote_style.is_none() && functions::needs_no_parentheses(&lower);
+        if names::is_dynamic(ident)
             || !self.plain
             || bare
             || self.other.contains(&lower)
@@ -165,7 +165,7 @@ impl<'a> Finder<'a> {
             qualifier: qualifier.map(|ident| ident.value.clone()),
             name: ident.value.clone(),
             relation,
-            at: plain(ident.span),
+            at: span_range(ident.span),
         });
     }
 }

@@ -6,7 +6,7 @@ use sqlparser::ast::{Expr, ExprWithAlias, Spanned};
 
 use super::dialect::Spark;
 use super::facts::TableRef;
-use super::tokens::plain;
+use super::tokens::span_range;
 use super::walk::Walk;
 use super::{Detail, names};
 
@@ -17,10 +17,10 @@ impl Walk {
             self.expr(argument);
         }
         let Some(first) = parameters.first() else { return };
-        let at = plain(first.span());
+        let at = span_range(first.span());
         let read = names::literal(first).is_some_and(|text| self.text_executed(&text, &at));
         if !read {
-            self.late.push(at);
+            self.dynamic.push(at);
         }
     }
 
@@ -43,9 +43,9 @@ impl Walk {
             self.calls.entry(name).or_insert_with(|| at.clone());
         }
         self.layout.functions.extend(declared);
-        if !inner.late.is_empty() {
-            self.late.push(at.clone());
+        if !inner.dynamic.is_empty() {
+            self.dynamic.push(at.clone());
         }
-        self.room_for(inner.noted)
+        self.record_relations(inner.recorded)
     }
 }

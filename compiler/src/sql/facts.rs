@@ -15,13 +15,13 @@ pub struct Facts {
     /// The named parameters, `:name`.
     pub parameters: Vec<Parameter>,
     /// Forms that this parser reads, and Spark up to version 4.1 rejects.
-    pub refused: Vec<Refused>,
+    pub unsupported_forms: Vec<UnsupportedForm>,
     /// The functions that are called by a name without a database, and that the script does not declare itself. Each
     /// has the place of its first call. Empty if the script changes its database with `USE`.
     pub calls: Vec<Call>,
     /// The places of names and texts that are only known at run time. If there are any, `reads` and `writes` may be
     /// incomplete, and no statement has a shape.
-    pub late: Vec<Range<u32>>,
+    pub dynamic: Vec<Range<u32>>,
 }
 
 /// A function and the place of its call.
@@ -34,7 +34,7 @@ pub struct Call {
 
 /// A form of another dialect.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
+pub struct UnsupportedForm {
     pub form: Form,
     pub at: Range<u32>,
 }
@@ -214,7 +214,7 @@ pub enum ClauseKind {
     CurrentTime,
     With,
     /// `DISTRIBUTE BY` or `CLUSTER BY`.
-    Spread,
+    DistributeBy,
 }
 
 /// An alias and the canonical text of its expression.

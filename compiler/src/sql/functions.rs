@@ -81,7 +81,7 @@ const UNIT_FIRST: &[&str] =
     &["date_add", "date_diff", "dateadd", "datediff", "timestampadd", "timestampdiff"];
 
 /// Functions that are called without parentheses, and look like columns. Sorted.
-const BARE: &[&str] = &[
+const WITHOUT_PARENTHESES: &[&str] = &[
     "current_catalog",
     "current_database",
     "current_date",
@@ -103,8 +103,8 @@ pub(super) fn takes_unit_first(lower: &str) -> bool {
     UNIT_FIRST.binary_search(&lower).is_ok()
 }
 
-pub(super) fn is_bare(lower: &str) -> bool {
-    BARE.binary_search(&lower).is_ok()
+pub(super) fn needs_no_parentheses(lower: &str) -> bool {
+    WITHOUT_PARENTHESES.binary_search(&lower).is_ok()
 }
 
 #[cfg(test)]
@@ -113,13 +113,13 @@ mod tests {
 
     #[test]
     fn tables_are_sorted_for_the_binary_search() {
-        for table in [AGGREGATES, UNIT_FIRST, BARE] {
+        for table in [AGGREGATES, UNIT_FIRST, WITHOUT_PARENTHESES] {
             assert!(table.is_sorted());
         }
     }
 
     #[test]
-    fn aggregates_are_told_from_others() {
+    fn aggregates_are_distinguished_from_other_functions() {
         assert!(is_aggregate("count") && is_aggregate("regr_r2") && is_aggregate("any"));
         assert!(!is_aggregate("upper") && !is_aggregate("COUNT"));
     }

@@ -10,7 +10,7 @@ use super::walk::Walk;
 use super::{functions, names, select};
 
 /// The names of valid columns, in lower case.
-struct Known {
+struct GroupedColumns {
     names: HashSet<String>,
 }
 
@@ -20,14 +20,14 @@ impl Walk {
         if self.correlated > 0 || !is_aggregated(select) {
             return;
         }
-        let Some(known) = Known::of(select) else { return };
+        let Some(known) = GroupedColumns::of(select) else { return };
         for expr in select.projection.iter().filter_map(select::item_expr) {
             let mut columns = Some(Vec::new());
             columns_of(expr, &mut columns);
             let ungrouped = columns.into_iter().flatten().filter(|parts| !known.has(parts));
             for parts in ungrouped {
                 let span = parts.iter().map(|part| part.span).reduce(|all, part| all.union(&part));
-                self.refuse(Form::Ungrouped, span.unwrap_or_else(|| expr.span()));
+                self.report_unsupported(Form::Ungrouped, span.unwrap_or_else(|| expr.span()));
             }
         }
     }
@@ -52,7 +52,7 @@ fn is_aggregate(expr: &Expr) -> bool {
     function.over.is_none() && name.is_some_and(|name| functions::is_aggregate(&name))
 }
 
-impl Known {
+impl GroupedColumns {
     /// Returns `None` if a group is not a plain column.
     fn of(select: &Select) -> Option<Self> {
         let mut known = Self { names: HashSet::new() };
@@ -115,7 +115,7 @@ impl Known {
 
     fn part(&mut self, part: &Ident) -> Option<()> {
         self.names.insert(part.value.to_lowercase());
-        (!names::is_late(part)).then_some(())
+        (!names::is_dynamic(part)).then_some(())
     }
 
     /// Returns whether a column may be grouped: a part of its name is a group, or its name is not plain.
@@ -126,7 +126,7 @@ impl Known {
         };
         parts.iter().any(|part| {
             let lower = part.value.to_lowercase();
-            !is_plain(part) || self.names.contains(&lower) || functions::is_bare(&lower)
+            !is_plain(part) || self.names.contains(&lower) || functions::needs_no_parentheses(&lower)
         })
     }
 }

@@ -15,7 +15,7 @@ pub(super) struct Item {
     pub(super) base: Option<usize>,
     pub(super) source: Source,
     /// The qualifiers that a `LATERAL` subquery uses.
-    pub(super) mentioned: HashSet<String>,
+    pub(super) lateral_qualifiers: HashSet<String>,
 }
 
 impl Item {
@@ -24,7 +24,7 @@ impl Item {
     }
 
     pub(super) fn of(qualifier: Option<String>, base: Option<usize>, source: Source) -> Self {
-        Self { qualifier, base, source, mentioned: HashSet::new() }
+        Self { qualifier, base, source, lateral_qualifiers: HashSet::new() }
     }
 }
 

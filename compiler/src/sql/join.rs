@@ -28,11 +28,11 @@ impl Walk {
         let right = self.factor(&join.relation);
         self.lateral(&join.relation, left, &right);
         let on = condition(join);
-        if self.shaped() {
+        if self.wants_shape() {
             let (kind, constraint) = operator(&join.join_operator);
             let mut found = self.join(kind, constraint, left, &right);
             let relation = self.layout.range(factor_span(&join.relation));
-            let start = self.layout.joint_before(relation.start);
+            let start = self.layout.join_keyword_before(relation.start);
             let end = on.map_or(0, |on| self.place(on).end);
             let start = start.map_or(relation.start, |word| word.start);
             found.at = start..relation.end.max(end);
@@ -56,7 +56,7 @@ impl Walk {
         table: &TableWithJoins,
         filter: Option<&Expr>,
     ) {
-        if !self.shaped() {
+        if !self.wants_shape() {
             return;
         }
         let mut join = self.join(JoinKind::Inner, None, left, right);
@@ -74,7 +74,7 @@ impl Walk {
     ) -> Join {
         let room = self.is_complete() && {
             let sizes = left.iter().chain(right);
-            self.room_for(sizes.map(|it| it.source.relations.len()).sum())
+            self.record_relations(sizes.map(|it| it.source.relations.len()).sum())
         };
         let mut join = Join {
             kind,
@@ -170,8 +170,8 @@ fn condition_facts(join: &mut Join, condition: Option<&Expr>, left: &[Item], rig
         if let Expr::BinaryOp { left: a, op: BinaryOperator::Eq | BinaryOperator::Spaceship, right: b } =
             conjunct
         {
-            let of_a = Uses::of(a, left, right);
-            let of_b = Uses::of(b, left, right);
+            let of_a = SideUses::of(a, left, right);
+            let of_b = SideUses::of(b, left, right);
             if let Some(swap) = of_a.equated_with(&of_b) {
                 let (a, b) = if swap { (b, a) } else { (a, b) };
                 join.equi_keys.push((canonical(a), canonical(b)));
@@ -183,14 +183,14 @@ fn condition_facts(join: &mut Join, condition: Option<&Expr>, left: &[Item], rig
 
 /// The sides whose columns an expression uses.
 #[derive(Default)]
-struct Uses {
+struct SideUses {
     left: bool,
     right: bool,
     /// Number of columns without a qualifier, which may belong to either side.
-    unsure: usize,
+    unqualified: usize,
 }
 
-impl Uses {
+impl SideUses {
     fn of(expr: &Expr, left: &[Item], right: &[Item]) -> Self {
         let mut uses = Self::default();
         uses.add(expr, left, right);
@@ -199,14 +199,14 @@ impl Uses {
 
     fn add(&mut self, expr: &Expr, left: &[Item], right: &[Item]) {
         match expr {
-            Expr::Identifier(_) => self.unsure += 1,
+            Expr::Identifier(_) => self.unqualified += 1,
             Expr::CompoundIdentifier(parts) => {
                 if qualifies(left, parts) {
                     self.left = true;
                 } else if qualifies(right, parts) {
                     self.right = true;
                 } else {
-                    self.unsure += 1;
+                    self.unqualified += 1;
                 }
             }
             _ => {}
@@ -222,7 +222,7 @@ impl Uses {
     /// is first.
     fn equated_with(&self, other: &Self) -> Option<bool> {
         let mixed = |it: &Self| it.left && it.right;
-        let constant = |it: &Self| !it.left && !it.right && it.unsure == 0;
+        let constant = |it: &Self| !it.left && !it.right && it.unqualified == 0;
         let same = self.left && other.left || self.right && other.right;
         let none = mixed(self) || mixed(other) || constant(self) || constant(other) || same;
         (!none).then_some(self.right || other.left)

@@ -7,14 +7,14 @@ use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
 use super::facts::Parameter;
-use super::tokens::plain;
+use super::tokens::span_range;
 
 /// Maximum number of chained operators. The parser builds `a + b + c + …` as a tree whose depth is the length of the
 /// chain, and the functions that walk it are recursive.
-const CHAIN: u32 = 400;
+const MAX_CHAIN: u32 = 400;
 
 /// Maximum number of pipe operators in a text. Each one walks all operators before it again.
-const PIPES: usize = 1_000;
+const MAX_PIPES: usize = 1_000;
 
 /// Information about the text that the tokens have and the tree doesn't.
 #[derive(Debug, Default)]
@@ -27,7 +27,7 @@ pub(super) struct Layout {
     pub(super) statements: Vec<Range<u32>>,
     pub(super) parameters: Vec<Parameter>,
     /// The keywords of joins and set operations, in order, with the modifiers before them.
-    joints: Vec<Range<u32>>,
+    join_keywords: Vec<Range<u32>>,
     /// Intervals with their units. The parser has the place of the number only.
     intervals: Vec<Range<u32>>,
     pub(super) too_deep: Option<Range<u32>>,
@@ -49,14 +49,14 @@ impl Layout {
     pub(super) fn of(tokens: &[TokenWithSpan]) -> Self {
         let mut pass = Pass::default();
         for TokenWithSpan { token, span } in tokens {
-            pass.token(token, plain(*span));
+            pass.token(token, span_range(*span));
         }
         pass.finish()
     }
 
     /// Returns the range of a span of the tree, extended to whole pairs of brackets.
     pub(super) fn range(&self, span: Span) -> Range<u32> {
-        let range = plain(span);
+        let range = span_range(span);
         let closed = self.closed.partition_point(|pair| pair.end <= range.start);
         let opened = self.pairs_from(range.start);
         let opened = opened.take_while(|pair| pair.start < range.end);
@@ -84,15 +84,15 @@ impl Layout {
 
     /// Returns the range from the name of a function to the bracket that closes its arguments.
     pub(super) fn call(&self, name: Span) -> Range<u32> {
-        let name = plain(name);
+        let name = span_range(name);
         let end = self.pairs_from(name.end).next().map_or(name.end, |pair| pair.end);
         name.start..end
     }
 
     /// Returns the last keyword of a join or set operation before an offset.
-    pub(super) fn joint_before(&self, offset: u32) -> Option<Range<u32>> {
-        let next = self.joints.partition_point(|at| at.start < offset);
-        self.joints.get(next.checked_sub(1)?).cloned()
+    pub(super) fn join_keyword_before(&self, offset: u32) -> Option<Range<u32>> {
+        let next = self.join_keywords.partition_point(|at| at.start < offset);
+        self.join_keywords.get(next.checked_sub(1)?).cloned()
     }
 
     /// Returns the first `PIVOT` at or after an offset.
@@ -269,19 +269,19 @@ impl Pass {
                     if keyword == Keyword::PIVOT {
                         self.layout.pivots.push(at.clone());
                     }
-                    if links(keyword) {
-                        self.link(at);
+                    if chains_operands(keyword) {
+                        self.count_operator(at);
                     }
-                    if joint(keyword) {
+                    if is_join_keyword(keyword) {
                         let lead = self.lead.filter(|_| keyword == Keyword::JOIN);
-                        self.layout.joints.push(lead.unwrap_or(at.start)..at.end);
+                        self.layout.join_keywords.push(lead.unwrap_or(at.start)..at.end);
                     }
                 }
             },
             Token::VerticalBarRightAngleBracket => {
                 self.reset();
                 self.layout.pipes.push(at.start);
-                if self.layout.pipes.len() > PIPES {
+                if self.layout.pipes.len() > MAX_PIPES {
                     self.layout.too_deep.get_or_insert_with(|| at.clone());
                 }
             }
@@ -291,13 +291,13 @@ impl Pass {
             | Token::Period
             | Token::Word(_)
             | Token::EOF => {}
-            _ => self.link(at),
+            _ => self.count_operator(at),
         }
     }
 
     fn lead(&mut self, token: &Token, at: &Range<u32>) {
         match token {
-            Token::Word(word) if word.quote_style.is_none() && leads(word.keyword) => {
+            Token::Word(word) if word.quote_style.is_none() && is_join_modifier(word.keyword) => {
                 self.lead.get_or_insert(at.start);
             }
             _ => self.lead = None,
@@ -325,10 +325,10 @@ impl Pass {
         }
     }
 
-    fn link(&mut self, at: &Range<u32>) {
+    fn count_operator(&mut self, at: &Range<u32>) {
         *self.open.last_mut().map_or(&mut self.top, |it| &mut it.chain) += 1;
         self.depth += 1;
-        if self.depth > CHAIN && self.layout.too_deep.is_none() {
+        if self.depth > MAX_CHAIN && self.layout.too_deep.is_none() {
             self.layout.too_deep = Some(at.clone());
         }
     }
@@ -364,12 +364,12 @@ impl Pass {
     }
 }
 
-fn joint(keyword: Keyword) -> bool {
+fn is_join_keyword(keyword: Keyword) -> bool {
     matches!(keyword, Keyword::JOIN | Keyword::UNION | Keyword::EXCEPT | Keyword::MINUS | Keyword::INTERSECT)
 }
 
 /// Returns whether a keyword is a modifier of `JOIN`.
-fn leads(keyword: Keyword) -> bool {
+fn is_join_modifier(keyword: Keyword) -> bool {
     matches!(
         keyword,
         Keyword::LEFT
@@ -402,7 +402,7 @@ pub(super) fn is_unit(word: &str) -> bool {
 }
 
 /// Returns whether a keyword chains operands like an operator.
-fn links(keyword: Keyword) -> bool {
+fn chains_operands(keyword: Keyword) -> bool {
     matches!(
         keyword,
         Keyword::AND

@@ -2,7 +2,7 @@
 
 mod brackets;
 mod clauses;
-mod words;
+mod keywords;
 
 use std::ops::Range;
 
@@ -18,7 +18,7 @@ pub(super) fn find(sql: &str, at: &Range<u32>) -> Option<Reading> {
     }
     let pieces = match scan(sql) {
         Ok(pieces) => pieces,
-        Err(unterminated) => return never_ends(&unterminated),
+        Err(unterminated) => return unterminated_error(&unterminated),
     };
     if pieces.iter().all(|piece| piece.is_symbol(";")) {
         return Some(malformed(0..length(sql), "the SQL is empty", None));
@@ -55,12 +55,12 @@ pub(super) fn is_open(sql: &str) -> bool {
     scan(sql).map_or(true, |pieces| brackets::find(&pieces).is_some())
 }
 
-fn never_ends(unterminated: &Unterminated) -> Option<Reading> {
+fn unterminated_error(unterminated: &Unterminated) -> Option<Reading> {
     let (at, what, end) = match unterminated {
         Unterminated::String(at) => (at, "string", "quote"),
         Unterminated::Name(at) => (at, "back-quoted name", "backtick"),
         Unterminated::Comment(at) => (at, "comment", "`*/`"),
-        Unterminated::Perhaps => return None,
+        Unterminated::Uncertain => return None,
     };
     let message = format!("the {what} that begins here never ends");
     let help = format!("close it with a matching {end}");
@@ -71,11 +71,11 @@ fn never_ends(unterminated: &Unterminated) -> Option<Reading> {
 fn start(statement: &[Piece<'_>]) -> Option<Reading> {
     let first = statement.iter().find(|piece| piece.text != "(")?;
     let label = statement.get(1).is_some_and(|second| second.is_symbol(":"));
-    if first.kind != Kind::Word || label || first.is_any(words::STARTERS) {
+    if first.kind != Kind::Word || label || first.is_any(keywords::STATEMENT_STARTS) {
         return None;
     }
-    let help =
-        nearest(first.text, words::STARTERS.iter().copied()).map(|near| format!("did you mean `{near}`?"));
+    let help = nearest(first.text, keywords::STATEMENT_STARTS.iter().copied())
+        .map(|near| format!("did you mean `{near}`?"));
     let message = format!("`{}` does not begin a statement", first.text);
     Some(malformed(first.at.clone(), &message, help))
 }

@@ -36,8 +36,8 @@ use std::ops::Range;
 
 pub use facts::{
     Alias, Bound, Call, Clause, ClauseKind, Column, ColumnRef, EventWindow, Facts, Form, Join, JoinKind,
-    Level, Operand, Parameter, Pivot, QueryShape, Refused, Relation, SetOperation, Side, StatementFacts,
-    StatementKind, TableRef, Text, WindowKind,
+    Level, Operand, Parameter, Pivot, QueryShape, Relation, SetOperation, Side, StatementFacts,
+    StatementKind, TableRef, Text, UnsupportedForm, WindowKind,
 };
 
 use sqlparser::ast::Statement;
@@ -47,7 +47,7 @@ use dialect::Spark;
 use layout::Layout;
 
 /// Maximum nesting. It is deep enough for realistic queries, and limits the stack of the parser.
-const NESTING: usize = 50;
+const MAX_NESTING: usize = 50;
 
 /// The result of reading a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -133,12 +133,12 @@ fn facts(sql: &str, detail: Detail) -> Result<Facts, Failure> {
     }
     let mut facts = script::facts(parsed, detail)
         .ok_or_else(|| Failure::new(whole(sql), "it joins too many tables to be followed here"))?;
-    for refused in facts.refused.iter_mut().filter(|refused| refused.at.is_empty()) {
-        refused.at = string_from(sql, refused.at.start as usize);
+    for unsupported in facts.unsupported_forms.iter_mut().filter(|unsupported| unsupported.at.is_empty()) {
+        unsupported.at = string_from(sql, unsupported.at.start as usize);
     }
     // A script can change the setting by which these texts are names.
     if sql.to_ascii_lowercase().contains("doublequotedidentifiers") {
-        facts.refused.retain(|refused| refused.form != Form::DoubleQuotedName);
+        facts.unsupported_forms.retain(|unsupported| unsupported.form != Form::DoubleQuotedName);
     }
     Ok(facts)
 }
@@ -167,7 +167,7 @@ fn parse(sql: &str, dialect: &Spark) -> Result<Parsed, Failure> {
     }
     let parsed = |tokens| {
         Parser::new(dialect)
-            .with_recursion_limit(NESTING)
+            .with_recursion_limit(MAX_NESTING)
             .with_tokens_with_locations(tokens)
             .parse_statements()
     };

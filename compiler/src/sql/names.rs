@@ -4,18 +4,18 @@ use sqlparser::ast::{Expr, Ident, ObjectName, ObjectNamePart, TableAlias, Value}
 
 use super::facts::TableRef;
 use super::literals::unescaped;
-use super::tokens::plain;
+use super::tokens::span_range;
 
 /// Formats of paths that Spark can read directly: ``format.`path` ``.
 const PATH_FORMATS: &[&str] =
     &["avro", "binaryfile", "csv", "delta", "hudi", "iceberg", "json", "orc", "parquet", "text", "xml"];
 
 /// The prefix of a name that is only known at run time.
-pub(super) const LATE: &str = "identifier(";
+pub(super) const DYNAMIC_PREFIX: &str = "identifier(";
 
 /// Returns whether a name is only known at run time.
-pub(super) fn is_late(ident: &Ident) -> bool {
-    ident.quote_style == Some('`') && ident.value.starts_with(LATE)
+pub(super) fn is_dynamic(ident: &Ident) -> bool {
+    ident.quote_style == Some('`') && ident.value.starts_with(DYNAMIC_PREFIX)
 }
 
 /// Returns the parts of a name. Parts that are function calls are left out.
@@ -74,8 +74,8 @@ pub(super) fn of_expr(expr: &Expr) -> Option<ObjectName> {
 
 pub(super) fn table(name: &ObjectName) -> TableRef {
     let idents: Vec<&Ident> = parts(name).collect();
-    let start = idents.first().map_or(0, |ident| plain(ident.span).start);
-    let end = idents.last().map_or(start, |ident| plain(ident.span).end);
+    let start = idents.first().map_or(0, |ident| span_range(ident.span).start);
+    let end = idents.last().map_or(start, |ident| span_range(ident.span).end);
     let (name, path_format) = match idents.as_slice() {
         [format, path] if is_path(format, path) => (path.value.clone(), Some(format.value.to_lowercase())),
         idents => (dotted(idents), None),
@@ -110,5 +110,5 @@ pub(super) fn natural_name(expr: &Expr) -> Option<String> {
 
 /// Returns a name, if it is known before the statement runs.
 pub(super) fn name_of(ident: &Ident) -> Option<String> {
-    (!is_late(ident)).then(|| ident.value.clone())
+    (!is_dynamic(ident)).then(|| ident.value.clone())
 }

@@ -39,7 +39,7 @@ impl Walk {
         for operator in operators {
             let at = places.next().unwrap_or(start..start);
             self.pipe(operator, &mut rows, &at, outermost);
-            if self.shaped() && self.room_for(rows.source.relations.len()) {
+            if self.wants_shape() && self.record_relations(rows.source.relations.len()) {
                 self.shape.levels.push(Level { at, relations: rows.source.relations.clone() });
             }
         }
@@ -51,7 +51,7 @@ impl Walk {
             PipeOperator::Where { expr } => self.filter(expr),
             PipeOperator::OrderBy { exprs } => self.order_by(exprs, outermost),
             PipeOperator::Limit { expr, offset } => {
-                if self.shaped() {
+                if self.wants_shape() {
                     self.limited(Some(expr), offset.as_ref(), outermost);
                 }
             }
@@ -110,10 +110,10 @@ impl Walk {
                 for expr in exprs.iter().filter_map(super::select::item_expr) {
                     self.expr(expr);
                 }
-                if self.shaped() {
+                if self.wants_shape() {
                     self.aliases(exprs);
                 }
-                if outermost && self.shaped() {
+                if outermost && self.wants_shape() {
                     if matches!(operator, PipeOperator::Select { .. }) {
                         self.shape.columns.clear();
                     }
@@ -148,7 +148,7 @@ impl Walk {
     }
 
     fn unknown_columns(&mut self, at: &Range<u32>, outermost: bool) {
-        if outermost && self.shaped() {
+        if outermost && self.wants_shape() {
             self.shape.columns = vec![star(at.clone())];
         }
     }
@@ -163,11 +163,11 @@ impl Walk {
         let (calls, windows) = (self.shape.aggregates.len(), self.shape.windows.len());
         for it in aggregates.iter().chain(groups) {
             self.expr(&it.expr.expr);
-            if self.shaped() {
+            if self.wants_shape() {
                 self.alias(&it.expr.expr, it.expr.alias.as_ref());
             }
         }
-        if self.shaped() {
+        if self.wants_shape() {
             dedup(&mut self.shape.aggregates, calls, |it| &it.text);
             dedup(&mut self.shape.windows, windows, |it| &it.text);
             for it in groups {

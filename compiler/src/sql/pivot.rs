@@ -24,7 +24,7 @@ impl Walk {
         for aggregate in aggregates {
             self.expr(&aggregate.expr);
         }
-        if !self.shaped() {
+        if !self.wants_shape() {
             return;
         }
         // The parser has no places for these calls.

@@ -15,7 +15,7 @@ impl Walk {
         | TableFactor::Derived { alias: Some(alias), .. } = factor
         {
             let behind = self.layout.range(factor_span(factor)).end;
-            self.name_behind(&alias.name, behind);
+            self.name_after(&alias.name, behind);
         }
         self.items(factor)
     }
@@ -35,15 +35,16 @@ impl Walk {
             }
             TableFactor::Derived { lateral, subquery, alias, sample } => {
                 self.sample(subquery.as_ref(), sample.as_ref());
-                let around = lateral.then(|| self.mentioned.replace(HashSet::new()));
+                let around = lateral.then(|| self.lateral_qualifiers.replace(HashSet::new()));
                 self.correlated += usize::from(*lateral);
                 let source = self.query(subquery, false);
                 self.correlated -= usize::from(*lateral);
                 let mut item = Item::new(alias.as_ref(), source);
                 if let Some(around) = around {
-                    item.mentioned = std::mem::replace(&mut self.mentioned, around).unwrap_or_default();
-                    if let Some(around) = &mut self.mentioned {
-                        around.extend(item.mentioned.iter().cloned());
+                    item.lateral_qualifiers =
+                        std::mem::replace(&mut self.lateral_qualifiers, around).unwrap_or_default();
+                    if let Some(around) = &mut self.lateral_qualifiers {
+                        around.extend(item.lateral_qualifiers.iter().cloned());
                     }
                 }
                 vec![item]
@@ -87,13 +88,14 @@ impl Walk {
     /// Records a `LATERAL` subquery, with the relations on its left whose columns it uses.
     pub(super) fn lateral(&mut self, factor: &TableFactor, left: &[Item], right: &[Item]) {
         let (TableFactor::Derived { lateral: true, subquery, .. }, [item]) = (factor, right) else { return };
-        if !self.shaped() {
+        if !self.wants_shape() {
             return;
         }
-        let named =
-            |it: &&Item| it.qualifier.as_ref().is_some_and(|qualifier| item.mentioned.contains(qualifier));
+        let named = |it: &&Item| {
+            it.qualifier.as_ref().is_some_and(|qualifier| item.lateral_qualifiers.contains(qualifier))
+        };
         let relations = Source::of(left.iter().filter(named).map(|it| &it.source)).relations;
-        if self.room_for(relations.len()) {
+        if self.record_relations(relations.len()) {
             let at = self.layout.range(subquery.span());
             self.shape.laterals.push(Level { at, relations });
         }
@@ -124,9 +126,9 @@ impl Walk {
         // In some dialects, names can be calls.
         let calls = names::parts(name).count() < name.0.len();
         if calls {
-            self.late.push(self.layout.range(name.span()));
+            self.dynamic.push(self.layout.range(name.span()));
         }
-        (!calls && !self.late(name)).then(|| names::table(name))
+        (!calls && !self.dynamic(name)).then(|| names::table(name))
     }
 
     fn named(&mut self, name: &ObjectName, alias: Option<&TableAlias>) -> Item {
@@ -165,7 +167,7 @@ impl Walk {
     /// Returns the source of a temporary view, as if its query were written in the place of its name.
     fn view(&mut self, name: &str) -> Option<Source> {
         let size = self.views.get(name)?.size();
-        let room = self.room_for(size);
+        let room = self.record_relations(size);
         let view = self.views.get(name)?;
         if !room {
             return Some(Source::default());

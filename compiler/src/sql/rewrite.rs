@@ -6,8 +6,8 @@
 mod brackets;
 mod commands;
 mod identifiers;
-mod left_out;
 mod pipes;
+mod removals;
 mod scripts;
 mod tables;
 mod values;
@@ -48,7 +48,7 @@ pub(super) fn expressions(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
     }
     let mut out = tables::rewritten(&identifiers::rewritten(&out));
     named_tables(&mut out);
-    values::rewritten(&units(&left_out::rewritten(&pipes::rewritten(&out))))
+    values::rewritten(&units(&removals::rewritten(&pipes::rewritten(&out))))
 }
 
 /// Merges the last token with the next one, or replaces the last one because of the next one. Returns whether the

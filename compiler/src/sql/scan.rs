@@ -29,7 +29,7 @@ pub(super) enum Unterminated {
     Name(Range<u32>),
     Comment(Range<u32>),
     /// The end depends on Spark's rules for nested comments.
-    Perhaps,
+    Uncertain,
 }
 
 impl Piece<'_> {
@@ -88,7 +88,7 @@ struct Scanner<'a> {
 }
 
 /// Operators of more than one character, the longest first.
-const LONG: &[&str] =
+const LONG_OPERATORS: &[&str] =
     &["<=>", ">>>", "<=", ">=", "<>", "!=", "==", "||", "->", "=>", "::", "|>", "<<", ">>", ":="];
 
 impl<'a> Scanner<'a> {
@@ -121,7 +121,7 @@ impl<'a> Scanner<'a> {
             }
             _ if is_word(ch) => self.word(ch),
             _ => {
-                let long = LONG.iter().find(|it| rest.starts_with(**it));
+                let long = LONG_OPERATORS.iter().find(|it| rest.starts_with(**it));
                 self.push(Kind::Symbol, long.map_or(ch.len_utf8(), |it| it.len()));
             }
         }
@@ -169,7 +169,7 @@ impl<'a> Scanner<'a> {
             let Some(next) = rest.find(['/', '*']) else {
                 let flat = self.sql.get(start + 2..).unwrap_or_default();
                 return Err(if flat.contains("*/") {
-                    Unterminated::Perhaps
+                    Unterminated::Uncertain
                 } else {
                     Unterminated::Comment(range(start, start + 2))
                 });
@@ -232,14 +232,14 @@ mod tests {
     }
 
     #[test]
-    fn what_never_ends_is_told_by_its_beginning() {
+    fn unterminated_pieces_have_the_place_of_their_start() {
         let cases = [
             ("a 'b", Unterminated::String(2..3)),
             ("a 'b\\'", Unterminated::String(2..3)),
             ("'ä' \"b'", Unterminated::String(5..6)),
             ("a `b", Unterminated::Name(2..3)),
             ("a /* b", Unterminated::Comment(2..4)),
-            ("a /* b /* c */", Unterminated::Perhaps),
+            ("a /* b /* c */", Unterminated::Uncertain),
         ];
         for (sql, expected) in cases {
             assert_eq!(scan(sql), Err(expected), "{sql}");

@@ -10,7 +10,7 @@ use sqlparser::ast::{
 };
 use sqlparser::tokenizer::Span;
 
-use super::facts::{Call, Facts, Form, QueryShape, Refused, StatementFacts, StatementKind, TableRef};
+use super::facts::{Call, Facts, Form, QueryShape, StatementFacts, StatementKind, TableRef, UnsupportedForm};
 use super::layout::Layout;
 use super::walk::{View, Walk};
 use super::{Detail, Parsed, names};
@@ -24,7 +24,7 @@ pub(super) fn facts(parsed: Parsed, detail: Detail) -> Option<Facts> {
         walk.shape = QueryShape::default();
         let kind = walk.statement(statement);
         let shape = std::mem::take(&mut walk.shape);
-        let query = (walk.shaped() && has_query(statement)).then_some(shape);
+        let query = (walk.wants_shape() && has_query(statement)).then_some(shape);
         // A block is one statement.
         if block.is_some_and(|first| index >= first) {
             continue;
@@ -44,7 +44,7 @@ pub(super) fn facts(parsed: Parsed, detail: Detail) -> Option<Facts> {
     if !walk.is_complete() {
         return None;
     }
-    if !walk.late.is_empty() {
+    if !walk.dynamic.is_empty() {
         // The unknown parts may be an aggregate or a stream.
         for statement in &mut found {
             statement.query = None;
@@ -53,11 +53,11 @@ pub(super) fn facts(parsed: Parsed, detail: Detail) -> Option<Facts> {
     Some(Facts {
         statements: found,
         calls: calls(walk.calls, &walk.layout),
-        refused: refused(walk.refused, &walk.layout),
+        unsupported_forms: unsupported_forms(walk.unsupported_forms, &walk.layout),
         reads: walk.reads.list,
         writes: walk.writes.list,
         parameters: walk.layout.parameters,
-        late: walk.late,
+        dynamic: walk.dynamic,
     })
 }
 
@@ -70,15 +70,15 @@ fn calls(calls: HashMap<String, Range<u32>>, layout: &Layout) -> Vec<Call> {
     calls
 }
 
-fn refused(mut refused: Vec<Refused>, layout: &Layout) -> Vec<Refused> {
+fn unsupported_forms(mut unsupported_forms: Vec<UnsupportedForm>, layout: &Layout) -> Vec<UnsupportedForm> {
     // A variable looks like a column, and it is unknown whether a function of the script is an aggregate.
     if layout.has_variables || !layout.functions.is_empty() {
-        refused.retain(|it| it.form != Form::Ungrouped);
+        unsupported_forms.retain(|it| it.form != Form::Ungrouped);
     }
     // The expression of an alias may be walked twice.
-    refused.sort_by_key(|it| (it.at.start, it.at.end));
-    refused.dedup();
-    refused
+    unsupported_forms.sort_by_key(|it| (it.at.start, it.at.end));
+    unsupported_forms.dedup();
+    unsupported_forms
 }
 
 fn has_query(statement: &Statement) -> bool {
@@ -179,7 +179,7 @@ impl Walk {
             TableObject::TableName(name) => self.write(name),
             TableObject::TableFunction(function) => {
                 let at = self.layout.call(function.name.span());
-                self.late.push(at);
+                self.dynamic.push(at);
             }
             TableObject::TableQuery(query) => {
                 self.query(query, false);
@@ -226,7 +226,7 @@ impl Walk {
         self.target(&update.table.relation);
         self.assignments(&update.assignments);
         if update.from.is_some() {
-            self.refuse(Form::UpdateFrom, update.table.relation.span());
+            self.report_unsupported(Form::UpdateFrom, update.table.relation.span());
         }
         match &update.from {
             Some(UpdateTableFromKind::BeforeSet(tables) | UpdateTableFromKind::AfterSet(tables)) => {
@@ -245,7 +245,7 @@ impl Walk {
         }
         if delete.using.is_some() {
             let at = tables.first().map_or_else(Span::empty, |table| table.relation.span());
-            self.refuse(Form::DeleteUsing, at);
+            self.report_unsupported(Form::DeleteUsing, at);
         }
         self.tables(delete.using.as_deref().unwrap_or_default());
         self.condition(delete.selection.as_ref());

@@ -11,7 +11,7 @@ use sqlparser::ast::{
 use super::canonical::canonical;
 use super::facts::{Clause, ClauseKind, Column, Form, Level, Relation, SetOperation, TableRef, Text};
 use super::item::Item;
-use super::tokens::plain;
+use super::tokens::span_range;
 use super::walk::{Source, Walk};
 use super::{children, join, names};
 
@@ -20,7 +20,9 @@ impl Walk {
     pub(super) fn query(&mut self, query: &Query, outermost: bool) -> Source {
         let outer = self.ctes.len();
         if let Some(with) = &query.with {
-            self.shape.clauses.push(Clause { kind: ClauseKind::With, at: plain(with.with_token.0.span) });
+            self.shape
+                .clauses
+                .push(Clause { kind: ClauseKind::With, at: span_range(with.with_token.0.span) });
             for cte in &with.cte_tables {
                 let name = cte.alias.name.value.to_lowercase();
                 self.name(&cte.alias.name);
@@ -46,48 +48,48 @@ impl Walk {
         if let Some(order) = &query.order_by {
             self.order(order, outermost);
         }
-        self.refused_in_query(query);
-        if self.shaped() {
+        self.unsupported_in_query(query);
+        if self.wants_shape() {
             self.limit(query, outermost);
         }
         self.ctes.truncate(outer);
-        if self.shaped() {
+        if self.wants_shape() {
             let at = self.layout.range(query.span());
             self.shape.levels.push(Level { at, relations: source.relations.clone() });
         }
         source
     }
 
-    fn refused_in_query(&mut self, query: &Query) {
+    fn unsupported_in_query(&mut self, query: &Query) {
         if let Some(fetch) = &query.fetch {
             let at = fetch.quantity.as_ref().map_or_else(|| query.span(), Spanned::span);
-            self.refuse(Form::Fetch, at);
+            self.report_unsupported(Form::Fetch, at);
         }
         if let Some(LimitClause::OffsetCommaLimit { offset, .. }) = &query.limit_clause {
-            self.refuse(Form::LimitWithComma, offset.span());
+            self.report_unsupported(Form::LimitWithComma, offset.span());
         }
         if !query.locks.is_empty() {
-            self.refuse(Form::Lock, first_word(&query.body));
+            self.report_unsupported(Form::Lock, first_word(&query.body));
         }
     }
 
-    fn refused_in_select(&mut self, select: &Select) {
+    fn unsupported_in_select(&mut self, select: &Select) {
         let select_at = select.select_token.0.span;
         if select.top.as_ref().is_some_and(|top| matches!(top.quantity, Some(TopQuantity::Constant(_)))) {
-            self.refuse(Form::Top, select_at);
+            self.report_unsupported(Form::Top, select_at);
         }
         if let Some(qualify) = &select.qualify {
-            self.refuse(Form::Qualify, qualify.span());
+            self.report_unsupported(Form::Qualify, qualify.span());
         }
         if select.into.is_some() {
-            self.refuse(Form::SelectInto, select_at);
+            self.report_unsupported(Form::SelectInto, select_at);
         }
         for item in &select.projection {
             if let SelectItem::ExprWithAlias { expr, alias } = item
                 && alias.quote_style.is_some()
             {
                 let behind = self.place(expr).end;
-                self.name_behind(alias, behind);
+                self.name_after(alias, behind);
             }
         }
     }
@@ -98,7 +100,7 @@ impl Walk {
             SetExpr::Query(query) => self.query(query, outermost),
             SetExpr::SetOperation { left, op, set_quantifier, right } => {
                 let left = self.body(left, outermost);
-                let operation = self.united(*op, *set_quantifier, right);
+                let operation = self.describe_set_operation(*op, *set_quantifier, right);
                 let noted = self.shape.set_operations.len();
                 self.shape.set_operations.push(operation);
                 // After a set operation, the side of a column is not known.
@@ -128,21 +130,26 @@ impl Walk {
             SetExpr::Table(table) => {
                 let parts = [&table.schema_name, &table.table_name];
                 let parts: Vec<&str> = parts.iter().filter_map(|it| it.as_deref()).collect();
-                self.unplaced(parts.join("."))
+                self.table_without_place(parts.join("."))
             }
         }
     }
 
     /// Records `TABLE name`, for which the parser has no place.
-    fn unplaced(&mut self, name: String) -> Source {
+    fn table_without_place(&mut self, name: String) -> Source {
         self.shape.relations.push(Relation { name: name.clone(), alias: None, at: 0..0 });
         self.reads.add(TableRef { name, at: 0..0, path_format: None });
         Source { relations: vec![self.shape.relations.len() - 1], aggregated: false }
     }
 
-    fn united(&mut self, op: SetOperator, quantifier: SetQuantifier, right: &SetExpr) -> SetOperation {
-        let right = plain(first_word(right)).start;
-        let at = self.layout.joint_before(right).unwrap_or(right..right);
+    fn describe_set_operation(
+        &mut self,
+        op: SetOperator,
+        quantifier: SetQuantifier,
+        right: &SetExpr,
+    ) -> SetOperation {
+        let right = span_range(first_word(right)).start;
+        let at = self.layout.join_keyword_before(right).unwrap_or(right..right);
         self.operation(op, quantifier, at)
     }
 
@@ -181,7 +188,7 @@ impl Walk {
         for it in by {
             self.expr(&it.expr);
         }
-        if let (true, Some(first), Some(last)) = (self.shaped(), by.first(), by.last()) {
+        if let (true, Some(first), Some(last)) = (self.wants_shape(), by.first(), by.last()) {
             let at = self.place(&first.expr).start..self.place(&last.expr).end;
             set(&mut self.shape.order_by, at, outermost);
         }
@@ -211,7 +218,7 @@ impl Walk {
 
     /// Returns the items of the select, and all of their sources combined.
     fn select(&mut self, select: &Select, outermost: bool) -> (Vec<Item>, Source) {
-        self.refused_in_select(select);
+        self.unsupported_in_select(select);
         let items = self.from(select);
         let mut source = Source::of(items.iter().map(|item| &item.source));
 
@@ -228,7 +235,7 @@ impl Walk {
         let aggregated = grouped || self.shape.aggregates.len() > before;
         self.shape.nested_aggregation |= aggregated && source.aggregated;
         source.aggregated |= aggregated;
-        if outermost && self.shaped() {
+        if outermost && self.wants_shape() {
             self.shape.columns = match select.flavor {
                 SelectFlavor::FromFirstNoSelect => vec![star(self.layout.range(select.span()))],
                 _ => self.columns(&select.projection),
@@ -253,7 +260,7 @@ impl Walk {
 
     fn distinct(&mut self, select: &Select) {
         if let Some(Distinct::Distinct | Distinct::On(_)) = &select.distinct {
-            let at = plain(select.select_token.0.span);
+            let at = span_range(select.select_token.0.span);
             self.shape.distinct.get_or_insert(at);
         }
     }
@@ -266,12 +273,12 @@ impl Walk {
         }
         let lateral = select.lateral_views.iter().map(|view| &view.lateral_view);
         let sorted = select.sort_by.iter().map(|it| &it.expr);
-        let spread = select.cluster_by.iter().chain(&select.distribute_by);
-        self.spread(select);
-        if self.shaped() {
+        let distribution = select.cluster_by.iter().chain(&select.distribute_by);
+        self.distribution(select);
+        if self.wants_shape() {
             self.aliases(&select.projection);
         }
-        for expr in lateral.chain(sorted).chain(spread).chain(&select.qualify) {
+        for expr in lateral.chain(sorted).chain(distribution).chain(&select.qualify) {
             self.expr(expr);
         }
         for definition in &select.named_window {
@@ -294,7 +301,7 @@ impl Walk {
 
     pub(super) fn filter(&mut self, filter: &Expr) {
         self.expr(filter);
-        if self.shaped() {
+        if self.wants_shape() {
             let conjuncts = join::conjuncts(filter);
             self.shape.filters.extend(conjuncts.into_iter().map(canonical));
         }
@@ -304,14 +311,14 @@ impl Walk {
         let (exprs, modifiers) = match &select.group_by {
             GroupByExpr::All(modifiers) => {
                 // The parser has no place for it.
-                let at = plain(select.select_token.0.span);
+                let at = span_range(select.select_token.0.span);
                 let text = "all".to_owned();
                 self.shape.group_by.push(Text { text, at });
                 (None, modifiers)
             }
             GroupByExpr::Expressions(exprs, modifiers) => (Some(exprs), modifiers),
         };
-        if !self.shaped() {
+        if !self.wants_shape() {
             // The expression of an alias has already been walked; walking it again has no effect.
             for expr in exprs.into_iter().flatten() {
                 self.expr(expr);
@@ -323,7 +330,7 @@ impl Walk {
             _ => HashMap::new(),
         };
         for expr in exprs.into_iter().flatten() {
-            let selected = meant(expr, &select.projection, &aliases);
+            let selected = resolved_grouping(expr, &select.projection, &aliases);
             if selected.is_none() {
                 self.expr(expr);
             }
@@ -332,7 +339,7 @@ impl Walk {
             self.shape.group_by.push(Text { text, at });
         }
         for modifier in modifiers {
-            let at = plain(select.select_token.0.span);
+            let at = span_range(select.select_token.0.span);
             let text = self.canonical(modifier);
             self.shape.group_by.push(Text { text, at });
         }
@@ -391,7 +398,7 @@ fn aliases(projection: &[SelectItem]) -> HashMap<String, &Expr> {
 }
 
 /// Returns the expression for a grouping by an ordinal or an alias.
-fn meant<'a>(
+fn resolved_grouping<'a>(
     expr: &Expr,
     projection: &'a [SelectItem],
     aliases: &HashMap<String, &'a Expr>,

@@ -1,7 +1,7 @@
+mod dynamic;
 mod errors;
 mod grouping;
 mod hostile;
-mod late;
 mod lineage;
 mod pipes;
 mod prefix;

@@ -13,11 +13,11 @@ use sqlparser::tokenizer::{Location, Span, Token, TokenWithSpan, Tokenizer, Whit
 
 /// Returns the tokens of a text, or `None` if it has a character that the tokenizer doesn't know.
 pub(super) fn of(sql: &str, dialect: &dyn Dialect) -> Option<Vec<TokenWithSpan>> {
-    plain_pieces(sql).or_else(|| any(sql, dialect))
+    fast_tokens(sql).or_else(|| tokenizer_tokens(sql, dialect))
 }
 
 /// Returns the range of a span, which is empty if the parser has no place.
-pub(super) fn plain(span: Span) -> Range<u32> {
+pub(super) fn span_range(span: Span) -> Range<u32> {
     let offset = |location: Location| u32::try_from(location.column.saturating_sub(1)).unwrap_or(0);
     let (start, end) = (offset(span.start), offset(span.end));
     start..end.max(start)
@@ -29,7 +29,7 @@ fn span(range: Range<usize>) -> Span {
 }
 
 /// Returns the tokens of `sqlparser`'s tokenizer.
-fn any(sql: &str, dialect: &dyn Dialect) -> Option<Vec<TokenWithSpan>> {
+fn tokenizer_tokens(sql: &str, dialect: &dyn Dialect) -> Option<Vec<TokenWithSpan>> {
     // Literals retain their escapes, so that their printed form is the original.
     let mut tokens = Tokenizer::new(dialect, sql).with_unescape(false).tokenize_with_location().ok()?;
     let mut cursor = Cursor { rest: sql.chars(), line: 1, column: 1, offset: 0 };
@@ -66,7 +66,7 @@ impl Cursor<'_> {
 
 /// Returns the tokens of a text, or `None` if one of them is not plain. White space is left out, because the parser
 /// skips it, except after a colon; a colon is only plain before a word.
-fn plain_pieces(sql: &str) -> Option<Vec<TokenWithSpan>> {
+fn fast_tokens(sql: &str) -> Option<Vec<TokenWithSpan>> {
     let mut tokens = Vec::with_capacity(sql.len() / 5);
     let mut at = 0;
     while at < sql.len() {
@@ -206,7 +206,7 @@ fn comparison(text: &str) -> Option<(Token, usize)> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Token, any, plain_pieces};
+    use super::{Token, fast_tokens, tokenizer_tokens};
     use crate::sql::dialect::Spark;
 
     /// Pieces of queries, and similar texts.
@@ -223,8 +223,8 @@ mod tests {
 
     /// Returns whether a text is plain, and compares its tokens with those of the tokenizer, except white space.
     fn compared(sql: &str) -> bool {
-        let Some(plain) = plain_pieces(sql) else { return false };
-        let mut all = any(sql, &Spark { versions: false }).expect("what is plain is no error");
+        let Some(plain) = fast_tokens(sql) else { return false };
+        let mut all = tokenizer_tokens(sql, &Spark { versions: false }).expect("what is plain is no error");
         all.retain(|it| !matches!(it.token, Token::Whitespace(_)));
         let mut pairs = plain.windows(2);
         assert!(pairs.all(|pair| pair[0].token != Token::Colon || pair[0].span.end == pair[1].span.start));
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn ordinary_queries_are_plain() {
+    fn ordinary_queries_are_read_by_the_fast_path() {
         for sql in [
             "INSERT OVERWRITE lake.mart.`daily orders`\nSELECT o.id, count(*) AS n, 'x' -- why\nFROM lake.raw.orders o",
             "SELECT /*+ REPARTITION(a) */ a+1, b - 2.5, c/d FROM t WHERE a<=:day AND b >= -1 AND c<>'ü' AND d != '' AND e=:f;",
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn any_two_pieces_are_read_as_the_tokenizer_reads_them() {
+    fn fast_path_agrees_with_the_tokenizer_on_all_pairs() {
         for (a, b) in PIECES.iter().flat_map(|a| PIECES.iter().map(move |b| (a, b))) {
             for c in ["", " ", "a", "1", ".", "="] {
                 compared(&format!("{a}{b}{c}"));
@@ -275,12 +275,12 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(2000))]
 
         #[test]
-        fn plain_pieces_are_read_as_the_tokenizer_reads_them(pieces in prop::collection::vec(prop::sample::select(PIECES), 0..12)) {
+        fn fast_path_agrees_with_the_tokenizer_on_queries(pieces in prop::collection::vec(prop::sample::select(PIECES), 0..12)) {
             compared(&pieces.concat());
         }
 
         #[test]
-        fn texts_are_read_as_the_tokenizer_reads_them(text in "[ -~\n]{0,40}") {
+        fn fast_path_agrees_with_the_tokenizer_on_any_text(text in "[ -~\n]{0,40}") {
             compared(&text);
         }
     }

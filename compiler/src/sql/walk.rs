@@ -9,9 +9,9 @@ use sqlparser::tokenizer::Span;
 
 use super::canonical::canonical;
 use super::children::{self, Child};
-use super::facts::{EventWindow, Form, Level, QueryShape, Refused, TableRef, Text, WindowKind};
+use super::facts::{EventWindow, Form, Level, QueryShape, TableRef, Text, UnsupportedForm, WindowKind};
 use super::layout::Layout;
-use super::tokens::plain;
+use super::tokens::span_range;
 use super::{Detail, functions, names};
 
 /// The definitions of a script so far, and the facts.
@@ -31,19 +31,19 @@ pub(super) struct Walk {
     pub(super) calls: HashMap<String, Range<u32>>,
     /// The number of enclosing subqueries of expressions. Their columns may belong to an outer query.
     pub(super) correlated: usize,
-    /// See [`Facts::late`](super::Facts::late).
-    pub(super) late: Vec<Range<u32>>,
+    /// See [`Facts::dynamic`](super::Facts::dynamic).
+    pub(super) dynamic: Vec<Range<u32>>,
     /// The number of recorded relations of views and of sides of joins.
-    pub(super) noted: usize,
-    pub(super) refused: Vec<Refused>,
+    pub(super) recorded: usize,
+    pub(super) unsupported_forms: Vec<UnsupportedForm>,
     /// Set if the statements are the text of an `EXECUTE IMMEDIATE`.
     pub(super) executed: bool,
     /// The qualifiers of columns in the enclosing `LATERAL` subquery, if there is one. In lower case.
-    pub(super) mentioned: Option<HashSet<String>>,
+    pub(super) lateral_qualifiers: Option<HashSet<String>>,
 }
 
 /// Maximum number of recorded relations. Views of views, and joins of joins, could otherwise grow exponentially.
-const MOST: usize = 100_000;
+const MAX_RELATIONS: usize = 100_000;
 
 /// Tables without duplicates, each with the place of its first use.
 #[derive(Debug, Default)]
@@ -115,34 +115,34 @@ impl Walk {
             ctes: Vec::new(),
             calls: HashMap::new(),
             correlated: 0,
-            late: Vec::new(),
-            noted: 0,
-            mentioned: None,
-            refused: Vec::new(),
+            dynamic: Vec::new(),
+            recorded: 0,
+            lateral_qualifiers: None,
+            unsupported_forms: Vec::new(),
             executed: false,
         }
     }
 
     /// Returns whether the shape of queries is requested, and not only the lineage.
-    pub(super) fn shaped(&self) -> bool {
+    pub(super) fn wants_shape(&self) -> bool {
         self.detail == Detail::Shape
     }
 
     /// Returns the canonical text of a part of a query's shape. Printing it is more expensive than the rest of the
     /// walk, so it is left out if shapes are not requested.
     pub(super) fn canonical(&self, node: &impl Display) -> String {
-        if self.shaped() { canonical(node) } else { String::new() }
+        if self.wants_shape() { canonical(node) } else { String::new() }
     }
 
     /// Counts more recorded relations, and returns whether the limit still permits them.
-    pub(super) fn room_for(&mut self, more: usize) -> bool {
-        self.noted = self.noted.saturating_add(more);
-        self.noted <= MOST
+    pub(super) fn record_relations(&mut self, more: usize) -> bool {
+        self.recorded = self.recorded.saturating_add(more);
+        self.recorded <= MAX_RELATIONS
     }
 
     /// Returns whether no fact was omitted because of the limit.
     pub(super) fn is_complete(&self) -> bool {
-        self.noted <= MOST
+        self.recorded <= MAX_RELATIONS
     }
 
     pub(super) fn expr(&mut self, expr: &Expr) {
@@ -150,15 +150,18 @@ impl Walk {
             self.called(&function.name);
         }
         match expr {
-            Expr::Function(function) if self.shaped() => self.function(function),
+            Expr::Function(function) if self.wants_shape() => self.function(function),
             Expr::Identifier(ident) => {
                 self.name(ident);
-                if self.shaped() {
-                    self.bare(ident);
+                if self.wants_shape() {
+                    self.bare_function(ident);
                 }
             }
             Expr::Array(array) if !array.named => {
-                self.refuse(Form::BracketedName, array.elem.first().map_or_else(Span::empty, Spanned::span));
+                self.report_unsupported(
+                    Form::BracketedName,
+                    array.elem.first().map_or_else(Span::empty, Spanned::span),
+                );
             }
             Expr::CompoundFieldAccess { access_chain, .. } => {
                 for access in access_chain {
@@ -171,8 +174,9 @@ impl Walk {
                 for part in parts {
                     self.name(part);
                 }
-                if let (Some(mentioned), Some(first)) = (&mut self.mentioned, parts.first()) {
-                    mentioned.insert(first.value.to_lowercase());
+                if let (Some(lateral_qualifiers), Some(first)) = (&mut self.lateral_qualifiers, parts.first())
+                {
+                    lateral_qualifiers.insert(first.value.to_lowercase());
                 }
             }
             _ => {}
@@ -182,46 +186,46 @@ impl Walk {
 
     /// Records the name of a function.
     pub(super) fn called(&mut self, name: &ObjectName) {
-        if self.late(name) {
+        if self.dynamic(name) {
             return;
         }
         let Some(single) = names::single(name).filter(|single| !self.calls.contains_key(single)) else {
             return;
         };
-        let at = names::parts(name).next().map_or(0..0, |ident| plain(ident.span));
+        let at = names::parts(name).next().map_or(0..0, |ident| span_range(ident.span));
         self.calls.insert(single, at);
     }
 
     /// Records a name that is only known at run time. Returns whether it is one.
-    pub(super) fn late(&mut self, name: &ObjectName) -> bool {
-        let late = names::parts(name).any(names::is_late);
-        if late {
-            self.late.push(self.layout.range(name.span()));
+    pub(super) fn dynamic(&mut self, name: &ObjectName) -> bool {
+        let dynamic = names::parts(name).any(names::is_dynamic);
+        if dynamic {
+            self.dynamic.push(self.layout.range(name.span()));
         }
-        late
+        dynamic
     }
 
     /// Records a name that is written as a string.
     pub(super) fn name(&mut self, ident: &Ident) {
-        self.name_behind(ident, 0);
+        self.name_after(ident, 0);
     }
 
     /// Records a name that is written as a string. If the parser has no place for it, it is the first string after an
     /// offset.
-    pub(super) fn name_behind(&mut self, ident: &Ident, offset: u32) {
+    pub(super) fn name_after(&mut self, ident: &Ident, offset: u32) {
         let form = match ident.quote_style {
             Some('"') => Form::DoubleQuotedName,
             Some('\'') => Form::SingleQuotedName,
             _ => return,
         };
-        match plain(ident.span) {
-            at if at.is_empty() => self.refused.push(Refused { form, at: offset..offset }),
-            _ => self.refuse(form, ident.span),
+        match span_range(ident.span) {
+            at if at.is_empty() => self.unsupported_forms.push(UnsupportedForm { form, at: offset..offset }),
+            _ => self.report_unsupported(form, ident.span),
         }
     }
 
-    pub(super) fn refuse(&mut self, form: Form, at: Span) {
-        self.refused.push(Refused { form, at: self.layout.range(at) });
+    pub(super) fn report_unsupported(&mut self, form: Form, at: Span) {
+        self.unsupported_forms.push(UnsupportedForm { form, at: self.layout.range(at) });
     }
 
     pub(super) fn child(&mut self, child: Child<'_>) {
@@ -231,7 +235,7 @@ impl Walk {
                 self.correlated += 1;
                 let Source { relations, .. } = self.query(query, false);
                 self.correlated -= 1;
-                if self.shaped() {
+                if self.wants_shape() {
                     let at = self.layout.range(query.span());
                     self.shape.subqueries.push(Level { at, relations });
                 }
@@ -252,7 +256,7 @@ impl Walk {
         } else if matches!(name.as_str(), "window" | "session_window") {
             self.window(function, &name);
         } else {
-            self.telling(function, &name);
+            self.significant_call(function, &name);
         }
     }
 
@@ -280,7 +284,7 @@ impl Walk {
     pub(super) fn place(&self, expr: &Expr) -> Range<u32> {
         match expr {
             Expr::Function(function) => self.layout.call(function.name.span()),
-            Expr::Identifier(ident) => plain(ident.span),
+            Expr::Identifier(ident) => span_range(ident.span),
             _ => self.layout.range(expr.span()),
         }
     }

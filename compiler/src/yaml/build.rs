@@ -13,7 +13,7 @@ use crate::source::Span;
 /// Maximum number of nodes of a document after its aliases are expanded.
 const MAX_EXPANDED: u64 = 200_000;
 
-pub(super) type Step = Result<(), Box<Diagnostic>>;
+pub(super) type BuildResult = Result<(), Box<Diagnostic>>;
 
 pub(super) struct Builder<'s> {
     source: &'s str,
@@ -101,7 +101,7 @@ impl<'s> Builder<'s> {
         style: Style,
         Properties { anchor, tag }: Properties<'_>,
         span: Span,
-    ) -> Step {
+    ) -> BuildResult {
         let is_key = matches!(self.frames.last(), Some(Frame { shape: Shape::Map(None), .. }));
         if is_key && anchor == 0 {
             self.key(text, span);
@@ -160,7 +160,7 @@ impl<'s> Builder<'s> {
         shape: Shape<'s>,
         Properties { anchor, tag }: Properties<'_>,
         span: Span,
-    ) -> Step {
+    ) -> BuildResult {
         if let Some(tag) = tag.filter(|tag| !matches!(tag.core_suffix(), Some("map" | "seq"))) {
             return Err(Box::new(unsupported_tag(tag, span)));
         }
@@ -185,7 +185,7 @@ impl<'s> Builder<'s> {
         Span { end: span.start + super::index(line.len()), ..span }
     }
 
-    pub(super) fn close(&mut self) -> Step {
+    pub(super) fn close(&mut self) -> BuildResult {
         let Some(frame) = self.frames.pop() else { return Ok(()) };
         let id = match frame.shape {
             Shape::Seq => self.tree.add_seq(frame.span, self.items.drain(frame.base..)),
@@ -215,7 +215,7 @@ impl<'s> Builder<'s> {
         }
     }
 
-    pub(super) fn alias(&mut self, anchor: usize, span: Span) -> Step {
+    pub(super) fn alias(&mut self, anchor: usize, span: Span) -> BuildResult {
         if let Some(Frame { shape: Shape::Map(None), .. }) = self.frames.last() {
             let diagnostic = Diagnostic::new(Code::UNSUPPORTED_YAML, "an alias is used as a key")
                 .at(span, "keys are text");
@@ -254,7 +254,7 @@ impl<'s> Builder<'s> {
     }
 
     /// Resolves a merge key: `<<: *base` adds the entries of `base` that the map doesn't have.
-    fn merge_keys(&mut self, base: usize) -> Step {
+    fn merge_keys(&mut self, base: usize) -> BuildResult {
         let Some(at) = self.entries[base..].iter().position(|entry| entry.key == "<<") else { return Ok(()) };
         let merge = self.entries.remove(base + at);
         let sources = match self.tree.node(merge.value).kind {
@@ -280,7 +280,7 @@ impl<'s> Builder<'s> {
         }
     }
 
-    pub(super) fn end_document(&mut self, at: u32) -> Step {
+    pub(super) fn end_document(&mut self, at: u32) -> BuildResult {
         self.begin = at;
         let tree = std::mem::take(&mut self.tree);
         self.anchors.clear();

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use dcp_model::manifest::AS_WRITTEN;
+use dcp_model::manifest::RAW_SCALAR;
 use serde::de::value::BorrowedStrDeserializer;
 use serde::de::{
     self, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,
@@ -97,7 +97,7 @@ impl<'t> Deserializer<'t> for NodeRef<'t> {
         visitor: V,
     ) -> Result<V::Value, Error> {
         match name {
-            AS_WRITTEN => match (self.node().kind, self.scalar()) {
+            RAW_SCALAR => match (self.node().kind, self.scalar()) {
                 (Kind::Bool(_) | Kind::Int(_) | Kind::Float(_), Some(text)) => {
                     visitor.visit_bytes(text.as_bytes())
                 }

@@ -6,7 +6,7 @@
 
 use granit_parser::{Event, StructureStyle};
 
-use super::build::Step;
+use super::build::BuildResult;
 use crate::diag::{Code, Diagnostic};
 use crate::source::Span;
 
@@ -30,7 +30,7 @@ impl<'s> Indentation<'s> {
         Self { text, open: Vec::new() }
     }
 
-    pub(super) fn check(&mut self, event: &Event<'_>, span: Span) -> Step {
+    pub(super) fn check(&mut self, event: &Event<'_>, span: Span) -> BuildResult {
         let opened = match event {
             Event::SequenceEnd | Event::MappingEnd => {
                 self.open.pop();
@@ -56,7 +56,7 @@ impl<'s> Indentation<'s> {
         line.len() - line.trim_start_matches(' ').len()
     }
 
-    fn entry(&self, span: Span) -> Step {
+    fn entry(&self, span: Span) -> BuildResult {
         let innermost = self.open.iter().rev().find_map(|open| match open {
             Open::Map(indentation) => Some(*indentation),
             Open::Flow | Open::List => None,

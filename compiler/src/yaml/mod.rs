@@ -3,24 +3,24 @@
 //! The tree is an arena: the nodes, the entries of all maps and the items of all sequences are in three vectors, and
 //! text is borrowed from the source. `jsonschema` and `serde` read it directly, without a copy.
 
-mod align;
-mod broken;
 mod build;
 mod de;
+mod fast_path;
 pub mod fmt;
 mod indentation;
 mod json;
+mod messages;
 mod parse;
 mod patch;
-mod plain;
 mod scalar;
-mod words;
+mod scan_errors;
+mod source_map;
 
 use std::borrow::Cow;
 
 pub use de::Error as DecodeError;
 pub use json::TreeJson;
-pub use parse::{parse, parse_any};
+pub use parse::{parse, parse_full};
 pub use patch::{Change, Merger, Replacement};
 
 use crate::diag::Diagnostic;
@@ -262,7 +262,7 @@ impl<'t> NodeRef<'t> {
 
     /// Returns the place in `source` of a range of a scalar's text, or of the whole scalar if it has escapes.
     pub fn within(self, source: &str, range: std::ops::Range<u32>) -> Span {
-        align::within(source, self.span(), &self.node().text, range)
+        source_map::within(source, self.span(), &self.node().text, range)
     }
 
     /// Visits this node and all nodes below it. Aliases are expanded.

@@ -2,19 +2,19 @@
 
 use granit_parser::{Event, Parser, ScalarStyle, Span as EventSpan};
 
-use super::broken::scan_error;
-use super::build::{Builder, Properties, Shape, Step, Style};
+use super::build::{BuildResult, Builder, Properties, Shape, Style};
 use super::indentation::Indentation;
-use super::{MAX_DEPTH, Parsed, plain};
+use super::scan_errors::scan_error;
+use super::{MAX_DEPTH, Parsed, fast_path};
 use crate::source::{FileId, Span};
 
 /// Parses all documents of a file. Empty documents are left out.
 pub fn parse(file: FileId, text: &str) -> Parsed<'_> {
-    plain::parse(file, text).unwrap_or_else(|| parse_any(file, text))
+    fast_path::parse(file, text).unwrap_or_else(|| parse_full(file, text))
 }
 
 /// Parses all documents with `granit-parser` only, which supports all of YAML. Tests compare [`parse`] with it.
-pub fn parse_any(file: FileId, text: &str) -> Parsed<'_> {
+pub fn parse_full(file: FileId, text: &str) -> Parsed<'_> {
     let options = granit_parser::options! {
         emit_comments: false,
         block_nesting_limit: MAX_DEPTH,
@@ -42,7 +42,7 @@ fn place(file: FileId, text: &str, span: EventSpan) -> Span {
     Span::new(file, at(span.start), at(span.end))
 }
 
-fn build<'s>(builder: &mut Builder<'s>, event: Event<'s>, span: Span) -> Step {
+fn build<'s>(builder: &mut Builder<'s>, event: Event<'s>, span: Span) -> BuildResult {
     match event {
         Event::Scalar(text, style, anchor, tag) => {
             let style = if style == ScalarStyle::Plain { Style::Plain } else { Style::Text };

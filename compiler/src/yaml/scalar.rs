@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn what_yaml_1_1_read_differently_is_text_and_known_as_such() {
+    fn yaml_1_1_values_are_ambiguous_texts() {
         for (text, ambiguity) in [
             ("yes", Ambiguity::Boolean(true)),
             ("NO", Ambiguity::Boolean(false)),

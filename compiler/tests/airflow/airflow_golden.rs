@@ -12,7 +12,7 @@ fn folder() -> PathBuf {
 }
 
 #[test]
-fn renderings_are_the_golden_files() {
+fn rendered_files_match_the_golden_files() {
     let update = std::env::var_os("UPDATE_GOLDEN").is_some();
     for (name, dag) in samples::all() {
         let path = folder().join(format!("{name}.py"));
@@ -50,26 +50,26 @@ for line in sys.stdin:
 ";
 
 #[test]
-fn renderings_import_exactly_what_they_use() {
+fn rendered_files_import_exactly_the_names_they_use() {
     let sources: Vec<String> = samples::all().iter().map(|(_, dag)| render(dag)).collect();
     assert_eq!(python::run(IMPORTS, &sources), "[]\n".repeat(sources.len()));
 }
 
 #[test]
-fn an_upstream_task_that_is_not_there_is_left_to_airflow_to_refuse() {
+fn unknown_upstream_task_is_rendered_for_airflow_to_reject() {
     let mut dag = samples::all().into_iter().find(|(name, _)| *name == "tasks").unwrap().1;
     dag.tasks[1].upstream = vec!["no \"such\" task".to_owned()];
     assert!(render(&dag).contains("    dag.get_task('no \"such\" task') >> task_1\n"));
 }
 
 #[test]
-fn no_documentation_is_a_file_to_open() {
+fn documentation_is_never_a_file_name() {
     let dag = Dag { doc: "/etc/secret.md".to_owned(), ..samples::all().swap_remove(0).1 };
     assert!(render(&dag).contains("    doc_md=\"/etc/secret.md\\n\",\n"));
 }
 
 #[test]
-fn a_dag_survives_json() {
+fn dag_round_trips_through_json() {
     for (_, dag) in samples::all() {
         let json = serde_json::to_string(&dag).unwrap();
         assert_eq!(serde_json::from_str::<Dag>(&json).unwrap(), dag);

@@ -1,7 +1,7 @@
 //! Checks that the strings of a DAG only change constants of its file, and that the constants are these strings.
 
 use dcp_compiler::airflow::{Literal, render};
-use dcp_model::dag::{Asset, Dag, RunValue, Schedule, Task, Value};
+use dcp_model::dag::{Asset, Dag, Schedule, Task, TemplateValue, Value};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree as _;
 use proptest::test_runner::TestRunner;
@@ -152,7 +152,7 @@ fn map_task(task: &Task, f: &mut impl FnMut(&str) -> String) -> Task {
         parameters: parameters.iter().map(|(name, value)| (f(name), map_value(value, f))).collect(),
         run_parameters: run_parameters
             .iter()
-            .map(|(name, value): &(_, RunValue)| (f(name), *value))
+            .map(|(name, value): &(_, TemplateValue)| (f(name), *value))
             .collect(),
         outlets: map_assets(outlets, f),
         execution_timeout_seconds: *execution_timeout_seconds,
@@ -224,7 +224,7 @@ fn case(dag: &Dag, strings: &mut impl FnMut() -> String) -> serde_json::Value {
         string.as_str().unwrap().to_owned()
     });
     // The time zone is only rendered if a date or a schedule uses it.
-    let zoned = dag.start_date.is_some() || dag.is_timed();
+    let zoned = dag.start_date.is_some() || dag.is_time_triggered();
     let mut unused = if zoned { vec![] } else { vec![harmless.timezone.clone()] };
     unused.extend(harmless.group.then(|| harmless.owner.clone()));
     unused.extend(harmless.tasks.is_empty().then(|| harmless.scope.clone()));
@@ -232,7 +232,7 @@ fn case(dag: &Dag, strings: &mut impl FnMut() -> String) -> serde_json::Value {
 }
 
 #[test]
-fn no_string_becomes_code() {
+fn strings_never_become_code() {
     let mut runner = TestRunner::default();
     let samples = samples::all();
     let strategy = hostile();
@@ -243,7 +243,7 @@ fn no_string_becomes_code() {
 
 /// Every fragment is tested in all fields of all samples, so that the result doesn't depend on chance.
 #[test]
-fn no_known_trick_becomes_code() {
+fn known_injections_never_become_code() {
     let cases_of = |fragment: &&str| -> Vec<_> {
         samples::all().iter().map(|(_, dag)| case(dag, &mut || (*fragment).to_owned())).collect()
     };

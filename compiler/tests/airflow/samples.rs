@@ -1,4 +1,4 @@
-use dcp_model::dag::{Asset, AssetMode, Dag, Date, RunValue, Schedule, Task, Value};
+use dcp_model::dag::{Asset, AssetMode, Dag, Date, Schedule, Task, TemplateValue, Value};
 use dcp_model::manifest::{ConcurrencyPolicy, Duration};
 
 /// Returns a DAG of every shape, with the name of its golden file.
@@ -76,7 +76,7 @@ fn cron() -> Dag {
         ("batch".to_owned(), Value::Int(-500)),
         ("options".to_owned(), options),
     ];
-    one.run_parameters = RunValue::ALL.into_iter().map(|value| (format!("{value:?}"), value)).collect();
+    one.run_parameters = TemplateValue::ALL.into_iter().map(|value| (format!("{value:?}"), value)).collect();
     one.outlets = vec![asset("orders")];
     one.execution_timeout_seconds = Some(3600);
     Dag {
@@ -92,9 +92,9 @@ fn cron() -> Dag {
 fn every() -> Dag {
     let mut one = task("counts");
     one.run_parameters = vec![
-        ("from".to_owned(), RunValue::IntervalStart),
-        ("to".to_owned(), RunValue::IntervalEnd),
-        ("day".to_owned(), RunValue::IntervalStartDate),
+        ("from".to_owned(), TemplateValue::IntervalStart),
+        ("to".to_owned(), TemplateValue::IntervalEnd),
+        ("day".to_owned(), TemplateValue::IntervalStartDate),
     ];
     let schedule = Schedule::Every(Duration::from_secs(5400));
     Dag { timezone: "Europe/Berlin".to_owned(), ..dag("logistics__counts", schedule, vec![one]) }
@@ -102,7 +102,7 @@ fn every() -> Dag {
 
 fn assets(mode: AssetMode) -> Dag {
     let mut one = task("report");
-    one.run_parameters = vec![("run".to_owned(), RunValue::RunId)];
+    one.run_parameters = vec![("run".to_owned(), TemplateValue::RunId)];
     let assets = vec![asset("orders"), asset("customers")];
     dag("logistics__report", Schedule::Assets { mode, assets }, vec![one])
 }
@@ -112,7 +112,7 @@ fn assets_one() -> Dag {
         vec![asset("a-table-with-a-name-that-does-not-fit-into-one-line-of-a-file-beside-its-scope")];
     let mut one = task("report");
     one.run_parameters =
-        vec![("day".to_owned(), RunValue::RunAfterDate), ("run".to_owned(), RunValue::RunId)];
+        vec![("day".to_owned(), TemplateValue::RunAfterDate), ("run".to_owned(), TemplateValue::RunId)];
     dag("logistics__report", Schedule::Assets { mode: AssetMode::All, assets }, vec![one])
 }
 

@@ -4,18 +4,18 @@
 use std::path::{Path, PathBuf};
 
 use dcp_compiler::source::FileId;
-use dcp_compiler::yaml::fmt::{Formatted, attempt};
+use dcp_compiler::yaml::fmt::{Formatted, try_format};
 
 fn formatted(source: &str) -> Result<String, String> {
-    match attempt(FileId(0), source) {
+    match try_format(FileId(0), source) {
         Ok(Formatted::Text(text)) => Ok(text),
-        Ok(Formatted::Kept) => Err("would be damaged, and is kept".to_owned()),
+        Ok(Formatted::Discarded) => Err("would be damaged, and is kept".to_owned()),
         Err(diagnostics) => Err(format!("can't be read: {diagnostics:?}")),
     }
 }
 
 #[test]
-fn files_are_formatted_as_the_golden_ones() {
+fn formatted_files_match_the_golden_files() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fmt");
     let mut inputs: Vec<PathBuf> =
         std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).collect();

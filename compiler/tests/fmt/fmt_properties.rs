@@ -2,7 +2,7 @@
 //! nothing.
 
 use dcp_compiler::source::FileId;
-use dcp_compiler::yaml::fmt::{Formatted, attempt, format};
+use dcp_compiler::yaml::fmt::{Formatted, format, try_format};
 use dcp_compiler::yaml::{Parsed, parse};
 use proptest::prelude::*;
 
@@ -22,12 +22,12 @@ fn comments(text: &str) -> Vec<&str> {
 
 /// Checks the properties of a text, if it can be parsed.
 fn check(source: &str) -> Result<(), TestCaseError> {
-    let Ok(outcome) = attempt(FILE, source) else { return Ok(()) };
+    let Ok(outcome) = try_format(FILE, source) else { return Ok(()) };
     let Formatted::Text(text) = outcome else { return Err(TestCaseError::fail("the source is kept")) };
     prop_assert_eq!(values(&parse(FILE, source)), values(&parse(FILE, &text)));
     prop_assert_eq!(comments(source), comments(&text));
     let again =
-        attempt(FILE, &text).map_err(|_| TestCaseError::fail(format!("can't be read again:\n{text}")))?;
+        try_format(FILE, &text).map_err(|_| TestCaseError::fail(format!("can't be read again:\n{text}")))?;
     prop_assert_eq!(again, Formatted::Text(text.clone()), "it is not at rest");
     prop_assert!(text.is_empty() || text.ends_with('\n'));
     Ok(())
@@ -37,14 +37,14 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1500) })]
 
     #[test]
-    fn documents_keep_what_they_say(source in document::stream()) {
+    fn formatting_preserves_the_content_of_documents(source in document::stream()) {
         let outcome = format(FILE, &source);
         prop_assert!(outcome.is_ok(), "{:?}\n{}", outcome, source);
         check(&source)?;
     }
 
     #[test]
-    fn documents_with_a_few_other_characters_do_as_well(
+    fn formatting_preserves_the_content_of_damaged_documents(
         source in document::stream(),
         changes in prop::collection::vec((any::<prop::sample::Index>(), "[ \n\t:#,?&*!|>'\"{}\\[\\]a-]{0,2}", 0..3_usize), 1..4),
     ) {
@@ -61,14 +61,14 @@ proptest! {
     }
 
     #[test]
-    fn what_looks_a_little_like_yaml_does_as_well(
+    fn formatting_preserves_the_content_of_yaml_like_text(
         source in "([ \n]{0,3}(- |: |:|\\? |#|# |&a |\\*a|!!str |\\||>|>-|\\|\\+|'|\"|\\{|\\}|\\[|\\]|, |,|a|b|0|\n---|\n\\.\\.\\.|\n|\n|\n  )){0,14}"
     ) {
         check(&source)?;
     }
 
     #[test]
-    fn any_text_is_taken(source in any::<String>()) {
+    fn any_text_is_formatted_without_panic(source in any::<String>()) {
         check(&source)?;
     }
 }

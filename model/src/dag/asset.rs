@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::dataset::{Dataset, DatasetKind};
 
 /// Airflow's maximum length of the name and of the URI of an asset.
-pub const MAX_ASSET: usize = 1500;
+pub const MAX_ASSET_LENGTH: usize = 1500;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -24,10 +24,10 @@ impl From<&Dataset> for Asset {
         let uri = match (*kind, name.split_once("://")) {
             (DatasetKind::Path, Some((scheme, rest))) => {
                 let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
-                format!("{scheme}://{}{}", self::authority(authority), encoded(path, ""))
+                format!("{scheme}://{}{}", self::authority(authority), percent_encode(path, ""))
             }
-            (DatasetKind::Path, None) => format!("file://{}", encoded(name, "")),
-            (kind, _) => format!("dcp://{kind}/{}", encoded(name, "")),
+            (DatasetKind::Path, None) => format!("file://{}", percent_encode(name, "")),
+            (kind, _) => format!("dcp://{kind}/{}", percent_encode(name, "")),
         };
         Self { name: format!("{kind}:{name}"), uri }
     }
@@ -36,17 +36,17 @@ impl From<&Dataset> for Asset {
 /// Encodes a bucket or a host. Airflow drops the part before `@` if it contains a colon, as that may be a password.
 fn authority(text: &str) -> String {
     match text.rsplit_once('@') {
-        Some((user, host)) => format!("{}@{}", encoded(user, ""), encoded(host, ":")),
-        None => encoded(text, ":"),
+        Some((user, host)) => format!("{}@{}", percent_encode(user, ""), percent_encode(host, ":")),
+        None => percent_encode(text, ":"),
     }
 }
 
-fn encoded(text: &str, also: &str) -> String {
+fn percent_encode(text: &str, unescaped: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
             b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'/' => out.push(char::from(byte)),
-            _ if also.as_bytes().contains(&byte) => out.push(char::from(byte)),
+            _ if unescaped.as_bytes().contains(&byte) => out.push(char::from(byte)),
             _ => write!(out, "%{byte:02X}").expect("writing to a String does not fail"),
         }
     }
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_in_a_path_is_more_to_airflow_than_a_path() {
+    fn special_characters_of_paths_are_percent_encoded() {
         check(DatasetKind::Path, "s3://lake/a?b=c#d", "s3://lake/a%3Fb%3Dc%23d");
         check(DatasetKind::Path, "s3://u:p@lake/a@b:c", "s3://u%3Ap@lake/a%40b%3Ac");
         check(DatasetKind::Path, "s3://[lake/a", "s3://%5Blake/a");

@@ -76,10 +76,10 @@ codes! {
     // Files and YAML.
     UNREADABLE = 1, Error, "A file can't be read";
     TOO_LARGE = 2, Error, "A file is too large to be a manifest";
-    OUTSIDE = 3, Error, "A path leads out of the project";
+    OUTSIDE_PROJECT = 3, Error, "A path leads out of the project";
     EMPTY = 4, Error, "A file holds no manifest";
     SYNTAX = 5, Error, "The YAML is malformed";
-    TAB = 6, Error, "A tab is used for indentation";
+    TAB_INDENTATION = 6, Error, "A tab is used for indentation";
     DUPLICATE_KEY = 7, Error, "A key stands twice in one map";
     AMBIGUOUS_SCALAR = 8, Warning, "Readers of YAML disagree about this value";
     TOO_COMPLEX = 9, Error, "A document is too deep or grows too large";
@@ -126,7 +126,7 @@ codes! {
     BAD_BOUNDS = 60, Error, "Bounds that contradict each other";
     BAD_SIZING = 61, Error, "A sizing policy without what it needs";
     BAD_RUN = 70, Error, "This kind of job can't run this way";
-    CHECKPOINT = 71, Error, "A checkpoint is missing, or stands where it has no use";
+    BAD_CHECKPOINT = 71, Error, "A checkpoint is missing, or stands where it has no use";
     NEVER_RUNS = 72, Warning, "A schedule that never fires";
     UNKNOWN_PARAMETER = 73, Error, "A parameter that is not declared";
     UNUSED_PARAMETER = 74, Warning, "A parameter that nothing uses";
@@ -137,10 +137,10 @@ codes! {
     SQL_SYNTAX = 100, Error, "The SQL is malformed";
     UNDECLARED_INPUT = 101, Warning, "The SQL reads what the manifest does not declare";
     UNDECLARED_OUTPUT = 102, Warning, "The SQL writes what the manifest does not declare";
-    SQL_UNKNOWN = 103, Note, "SQL that could not be read";
+    UNPARSED_SQL = 103, Note, "SQL that could not be read";
     NO_RESULT = 104, Error, "A result is asked of SQL that returns none";
     NOT_A_QUERY = 105, Error, "A stream needs one query";
-    REFUSED_SQL = 106, Error, "SQL that this version of Spark refuses";
+    UNSUPPORTED_SQL = 106, Error, "SQL that this version of Spark refuses";
 
     // Structured Streaming.
     APPEND_WITHOUT_WATERMARK = 107, Error, "`append` output of an aggregate needs a watermark";
@@ -157,7 +157,7 @@ codes! {
     NOT_STREAMABLE = 118, Error, "SQL that Spark can't run on a stream";
     UNUSED_SOURCE = 119, Warning, "A source that the query does not read";
     UNKNOWN_COLUMN = 120, Error, "A column that the source does not have";
-    SINK_COLUMNS = 121, Error, "The query does not give what the sink takes";
+    SINK_COLUMN_MISMATCH = 121, Error, "The query does not give what the sink takes";
     NEVER_COMPLETE = 122, Error, "No data of the stream can be reported as complete";
     SAME_COLUMN = 123, Warning, "Two output columns have the same name";
     BAD_SINK = 124, Error, "Fields of a sink that do not go together";
@@ -171,10 +171,10 @@ codes! {
     TWO_WRITERS = 201, Error, "Two workloads write the same table or folder";
     SHARED_CHECKPOINT = 202, Error, "Two workloads share a checkpoint";
     NO_PRODUCER = 203, Warning, "Nothing produces what a workload waits for";
-    GROUP_RUN = 204, Error, "Workloads of one group run in different ways";
-    GROUP_WAIT = 205, Error, "A wait that a group can't make an order of its tasks";
-    GROUP_NAME = 206, Error, "A group has the name of a workload";
-    CHECKPOINT_AMONG_DATA = 210, Warning, "A checkpoint and data lie in one another";
+    GROUP_RUN_MISMATCH = 204, Error, "Workloads of one group run in different ways";
+    GROUP_MIXED_WAITS = 205, Error, "A wait that a group can't make an order of its tasks";
+    GROUP_NAME_CONFLICT = 206, Error, "A group has the name of a workload";
+    CHECKPOINT_OVERLAPS_DATA = 210, Warning, "A checkpoint and data lie in one another";
 }
 
 #[cfg(test)]
@@ -182,12 +182,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_ascend_so_that_lookup_finds_them() {
+    fn codes_are_sorted() {
         assert!(ALL.windows(2).all(|pair| pair[0].code < pair[1].code));
     }
 
     #[test]
-    fn codes_are_read_as_people_write_them() {
+    fn codes_are_parsed_with_and_without_prefix() {
         for text in ["DCP0107", "dcp0107", "107", " DCP107 "] {
             assert_eq!(Code::parse(text), Some(Code::APPEND_WITHOUT_WATERMARK));
         }

@@ -12,12 +12,12 @@ pub fn nearest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) ->
 
 /// Names of several parts, such as tables. Their number may be very large.
 #[derive(Debug)]
-pub struct Dotted<'a> {
-    known: Vec<Known<'a>>,
+pub struct DottedNames<'a> {
+    known: Vec<Candidate<'a>>,
 }
 
 #[derive(Debug)]
-struct Known<'a> {
+struct Candidate<'a> {
     name: &'a str,
     lower: String,
     parts: Box<[Part]>,
@@ -32,11 +32,11 @@ struct Part {
     edits: usize,
 }
 
-impl<'a> Dotted<'a> {
+impl<'a> DottedNames<'a> {
     pub fn new(names: impl IntoIterator<Item = &'a str>) -> Self {
         let known = |name: &'a str| {
             let lower = name.to_ascii_lowercase();
-            Known { name, parts: parts(&lower), lower }
+            Candidate { name, parts: parts(&lower), lower }
         };
         Self { known: names.into_iter().map(known).collect() }
     }
@@ -46,9 +46,9 @@ impl<'a> Dotted<'a> {
     pub fn nearest(&self, name: &str) -> Option<&'a str> {
         let lower = name.to_ascii_lowercase();
         let mine = parts(&lower);
-        let distance = |it: &Known<'a>| {
-            let look = mine.len() != it.parts.len() || may_be_near(&mine, &it.parts);
-            look.then(|| dotted_distance(&lower, &it.lower))?
+        let distance = |it: &Candidate<'a>| {
+            let compare = mine.len() != it.parts.len() || has_similar_letters(&mine, &it.parts);
+            compare.then(|| dotted_distance(&lower, &it.lower))?
         };
         let near = self.known.iter().filter_map(|it| Some((distance(it)?, it.name)));
         near.min().map(|(_, name)| name)
@@ -57,11 +57,11 @@ impl<'a> Dotted<'a> {
 
 fn parts(name: &str) -> Box<[Part]> {
     let letters = |part: &str| part.chars().fold(0, |letters, c| letters | 1 << (u32::from(c) % 64));
-    name.split('.').map(|part| Part { letters: letters(part), edits: limit(part) }).collect()
+    name.split('.').map(|part| Part { letters: letters(part), edits: max_edits(part) }).collect()
 }
 
 /// Compares the letters only: each edit changes at most two of them.
-fn may_be_near(name: &[Part], other: &[Part]) -> bool {
+fn has_similar_letters(name: &[Part], other: &[Part]) -> bool {
     let near = |(mine, theirs): (&Part, &Part)| {
         (mine.letters ^ theirs.letters).count_ones() as usize <= 2 * mine.edits
     };
@@ -81,18 +81,18 @@ fn dotted_distance(name: &str, other: &str) -> Option<usize> {
 /// Returns the number of edits between two names, if it is small enough.
 fn distance(name: &str, other: &str) -> Option<usize> {
     // Computing the distance takes time proportional to the product of both lengths.
-    if name.len().max(other.len()) > LONGEST {
+    if name.len().max(other.len()) > MAX_LENGTH {
         return None;
     }
     let distance = strsim::osa_distance(name, other);
-    (distance <= limit(name) || singular(name) == singular(other)).then_some(distance)
+    (distance <= max_edits(name) || singular(name) == singular(other)).then_some(distance)
 }
 
 /// Maximum length of names that are compared.
-const LONGEST: usize = 256;
+const MAX_LENGTH: usize = 256;
 
 /// Returns the maximum number of edits: a third of the length, between 1 and 4.
-fn limit(name: &str) -> usize {
+fn max_edits(name: &str) -> usize {
     (name.chars().count() / 3).clamp(1, 4)
 }
 
@@ -115,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn finds_what_was_meant() {
+    fn nearest_finds_misspelt_names() {
         let fields = ["executors", "driver", "sizing"];
         assert_eq!(nearest("exectuors", fields), Some("executors"));
         assert_eq!(nearest("executor", fields), Some("executors"));
@@ -125,9 +125,9 @@ mod tests {
     }
 
     #[test]
-    fn tables_are_near_part_by_part() {
+    fn dotted_names_are_compared_part_by_part() {
         let tables = ["lake.raw.orders", "lake.raw.shops"];
-        let tables = Dotted::new(tables);
+        let tables = DottedNames::new(tables);
         assert_eq!(tables.nearest("lake.raw.order"), Some("lake.raw.orders"));
         assert_eq!(tables.nearest("Raw.Orders"), Some("lake.raw.orders"));
         assert_eq!(tables.nearest("lakes.rw.orders"), Some("lake.raw.orders"));
@@ -137,14 +137,14 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn letters_rule_out_no_name_that_is_near(name in "[a-dü]{1,9}([.][a-dü]{1,6}){0,2}", other in "[a-dü]{1,9}([.][a-dü]{1,6}){0,2}") {
+        fn letter_filter_excludes_no_similar_name(name in "[a-dü]{1,9}([.][a-dü]{1,6}){0,2}", other in "[a-dü]{1,9}([.][a-dü]{1,6}){0,2}") {
             let expected = dotted_distance(&name, &other).map(|_| other.as_str());
-            proptest::prop_assert_eq!(Dotted::new([other.as_str()]).nearest(&name), expected);
+            proptest::prop_assert_eq!(DottedNames::new([other.as_str()]).nearest(&name), expected);
         }
     }
 
     #[test]
-    fn lists_read_as_sentences() {
+    fn list_joins_names_with_the_conjunction() {
         assert_eq!(list(["a"], "or"), "`a`");
         assert_eq!(list(["a", "b", "c"], "or"), "`a`, `b` or `c`");
         assert_eq!(list([], "or"), "");

@@ -1,6 +1,6 @@
 //! Checks of column types of Spark SQL. They find typing errors, and don't replace Spark's parser.
 
-use super::Fault;
+use super::FormatError;
 use crate::diag::{Code, nearest};
 
 const SIMPLE: &[&str] = &[
@@ -33,18 +33,18 @@ const SIMPLE: &[&str] = &[
 /// Maximum nesting depth of a type.
 const MAX_DEPTH: usize = 32;
 
-pub(super) fn check(text: &str) -> Result<(), Fault> {
+pub(super) fn check(text: &str) -> Result<(), FormatError> {
     let mut reader = Reader { rest: text };
     reader.data_type(0)?;
     reader.space();
     match reader.rest.is_empty() {
         true => Ok(()),
-        false => Err(fault(format!("`{text}` goes on after the type"))),
+        false => Err(error(format!("`{text}` goes on after the type"))),
     }
 }
 
-fn fault(message: String) -> Fault {
-    Fault::new(Code::MALFORMED, message)
+fn error(message: String) -> FormatError {
+    FormatError::new(Code::MALFORMED, message)
         .help("write a type of Spark's SQL, such as `string`, `decimal(10,2)`, `array<int>`, `map<string,double>` or `struct<a:int,b:string>`")
 }
 
@@ -53,9 +53,9 @@ struct Reader<'t> {
 }
 
 impl<'t> Reader<'t> {
-    fn data_type(&mut self, depth: usize) -> Result<(), Fault> {
+    fn data_type(&mut self, depth: usize) -> Result<(), FormatError> {
         if depth > MAX_DEPTH {
-            return Err(fault(format!("a type is nested more than {MAX_DEPTH} levels deep")));
+            return Err(error(format!("a type is nested more than {MAX_DEPTH} levels deep")));
         }
         let name = self.word()?.to_ascii_lowercase();
         match name.as_str() {
@@ -75,13 +75,13 @@ impl<'t> Reader<'t> {
             simple if SIMPLE.contains(&simple) => self.arguments(simple),
             unknown => {
                 let known = nearest(unknown, SIMPLE.iter().copied().chain(["array", "map", "struct"]));
-                let fault = fault(format!("`{unknown}` is no type of Spark's SQL"));
-                Err(known.map_or(fault.clone(), |known| fault.help(format!("did you mean `{known}`?"))))
+                let error = error(format!("`{unknown}` is no type of Spark's SQL"));
+                Err(known.map_or(error.clone(), |known| error.help(format!("did you mean `{known}`?"))))
             }
         }
     }
 
-    fn fields(&mut self, depth: usize) -> Result<(), Fault> {
+    fn fields(&mut self, depth: usize) -> Result<(), FormatError> {
         self.expect('<')?;
         loop {
             self.word()?;
@@ -94,7 +94,7 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn arguments(&mut self, name: &str) -> Result<(), Fault> {
+    fn arguments(&mut self, name: &str) -> Result<(), FormatError> {
         let wanted = match name {
             "decimal" | "dec" | "numeric" => 2,
             "varchar" | "char" => 1,
@@ -105,7 +105,7 @@ impl<'t> Reader<'t> {
             return if wanted == 2 {
                 Ok(())
             } else {
-                Err(fault(format!("`{name}` needs a length: `{name}(20)`")))
+                Err(error(format!("`{name}` needs a length: `{name}(20)`")))
             };
         }
         for at in 0..wanted {
@@ -114,7 +114,7 @@ impl<'t> Reader<'t> {
             }
             let number = self.word()?;
             if number.parse::<u32>().is_err() {
-                return Err(fault(format!("`{number}` is no number")));
+                return Err(error(format!("`{number}` is no number")));
             }
         }
         self.expect(')')
@@ -124,17 +124,17 @@ impl<'t> Reader<'t> {
         self.rest = self.rest.trim_start();
     }
 
-    fn word(&mut self) -> Result<&'t str, Fault> {
+    fn word(&mut self) -> Result<&'t str, FormatError> {
         self.space();
         if let Some(quoted) = self.rest.strip_prefix('`') {
-            let Some(end) = quoted.find('`') else { return Err(fault("a backtick is not closed".into())) };
+            let Some(end) = quoted.find('`') else { return Err(error("a backtick is not closed".into())) };
             self.rest = &quoted[end + 1..];
             return Ok(&quoted[..end]);
         }
         let end = self.rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(self.rest.len());
         let (word, rest) = self.rest.split_at(end);
         if word.is_empty() {
-            return Err(fault("a name or a type is missing".into()));
+            return Err(error("a name or a type is missing".into()));
         }
         self.rest = rest;
         Ok(word)
@@ -151,12 +151,12 @@ impl<'t> Reader<'t> {
         }
     }
 
-    fn expect(&mut self, c: char) -> Result<(), Fault> {
+    fn expect(&mut self, c: char) -> Result<(), FormatError> {
         if self.take(c) {
             return Ok(());
         }
         let found = self.rest.chars().next().map_or("the end".to_owned(), |found| format!("`{found}`"));
-        Err(fault(format!("expected `{c}` and found {found}")))
+        Err(error(format!("expected `{c}` and found {found}")))
     }
 }
 

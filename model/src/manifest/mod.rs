@@ -41,7 +41,7 @@ pub use stream::{
     KafkaFormat, KafkaSink, KafkaSource, MergeSink, Offsets, OutputMode, Rate, Sink, Source, State,
     StateStore, Stream, TableSink, TableSource, Watermark,
 };
-pub use text::{AS_WRITTEN, Fault, Format, OneOrMany, Scalar, ScalarOr};
+pub use text::{Format, FormatError, OneOrMany, RAW_SCALAR, Scalar, ScalarOr};
 pub use time::{Cron, Date, TimeZone};
 
 /// The only supported `apiVersion`.

@@ -1,6 +1,6 @@
 //! Names and references: workloads, Kubernetes objects, tables, files, packages.
 
-use super::Fault;
+use super::FormatError;
 use super::text::text_types;
 use crate::diag::{Code, nearest};
 
@@ -52,11 +52,11 @@ impl EngineVersion {
     }
 }
 
-fn fault(code: Code, message: String, help: &str) -> Result<(), Fault> {
-    Err(Fault::new(code, message).help(help))
+fn reject(code: Code, message: String, help: &str) -> Result<(), FormatError> {
+    Err(FormatError::new(code, message).help(help))
 }
 
-fn check_name(text: &str) -> Result<(), Fault> {
+fn check_name(text: &str) -> Result<(), FormatError> {
     let ok = (1..=50).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
         && text.starts_with(|c: char| c.is_ascii_lowercase())
@@ -74,10 +74,10 @@ fn check_name(text: &str) -> Result<(), Fault> {
     let fixed = fixed.trim_end_matches('-');
     let rule = "use lower-case letters, digits and `-`, at most 50, beginning with a letter: the name becomes part of Kubernetes' and Airflow's";
     let help = if fixed.is_empty() { rule.to_owned() } else { format!("{rule}; for example `{fixed}`") };
-    Err(Fault::new(Code::BAD_KUBERNETES_NAME, format!("`{text}` can't be a name")).help(help))
+    Err(FormatError::new(Code::BAD_KUBERNETES_NAME, format!("`{text}` can't be a name")).help(help))
 }
 
-fn check_kubernetes_name(text: &str) -> Result<(), Fault> {
+fn check_kubernetes_name(text: &str) -> Result<(), FormatError> {
     let edge = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let part = |part: &str| {
         let bytes = part.as_bytes();
@@ -90,39 +90,39 @@ fn check_kubernetes_name(text: &str) -> Result<(), Fault> {
         return Ok(());
     }
     let message = format!("`{text}` is no name that Kubernetes takes");
-    fault(
+    reject(
         Code::BAD_KUBERNETES_NAME,
         message,
         "use lower-case letters, digits, `-` and `.`, with a letter or digit at each end",
     )
 }
 
-fn check_label_value(text: &str) -> Result<(), Fault> {
-    if text.is_empty() || label_part(text) {
+fn check_label_value(text: &str) -> Result<(), FormatError> {
+    if text.is_empty() || is_label_part(text) {
         return Ok(());
     }
     let message = format!("`{text}` is no label value that Kubernetes takes");
     let help = "use at most 63 letters, digits, `-`, `_` and `.`, with a letter or digit at each end; longer or freer text belongs into `annotations`";
-    fault(Code::BAD_KUBERNETES_NAME, message, help)
+    reject(Code::BAD_KUBERNETES_NAME, message, help)
 }
 
-fn check_label_key(text: &str) -> Result<(), Fault> {
+fn check_label_key(text: &str) -> Result<(), FormatError> {
     let ok = match text.split_once('/') {
-        Some((prefix, name)) => check_kubernetes_name(prefix).is_ok() && label_part(name),
-        None => label_part(text),
+        Some((prefix, name)) => check_kubernetes_name(prefix).is_ok() && is_label_part(name),
+        None => is_label_part(text),
     };
     if ok {
         return Ok(());
     }
     let message = format!("`{text}` is no label or annotation key that Kubernetes takes");
-    fault(
+    reject(
         Code::BAD_KUBERNETES_NAME,
         message,
         "use at most 63 letters, digits, `-`, `_` and `.`, after a DNS name and `/` if you like",
     )
 }
 
-fn label_part(text: &str) -> bool {
+fn is_label_part(text: &str) -> bool {
     let bytes = text.as_bytes();
     (1..=63).contains(&bytes.len())
         && bytes[0].is_ascii_alphanumeric()
@@ -136,21 +136,21 @@ fn is_identifier(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
-fn check_env_name(text: &str) -> Result<(), Fault> {
+fn check_env_name(text: &str) -> Result<(), FormatError> {
     let rest = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.');
     if text.len() <= 255 && text.bytes().all(rest) && text.starts_with(|c: char| !c.is_ascii_digit()) {
         return Ok(());
     }
     let message = format!("`{text}` can't be the name of an environment variable");
-    fault(Code::BAD_KUBERNETES_NAME, message, "use letters, digits and `_`, not beginning with a digit")
+    reject(Code::BAD_KUBERNETES_NAME, message, "use letters, digits and `_`, not beginning with a digit")
 }
 
-fn check_identifier(text: &str) -> Result<(), Fault> {
+fn check_identifier(text: &str) -> Result<(), FormatError> {
     if is_identifier(text) {
         return Ok(());
     }
     let message = format!("`{text}` can't be a name here");
-    fault(
+    reject(
         Code::MALFORMED,
         message,
         "use letters, digits and `_`, not beginning with a digit: SQL refers to it by this name",
@@ -186,15 +186,15 @@ pub fn table_parts(text: &str) -> Option<Vec<&str>> {
     }
 }
 
-fn check_table(text: &str) -> Result<(), Fault> {
+fn check_table(text: &str) -> Result<(), FormatError> {
     if table_parts(text).is_some() {
         return Ok(());
     }
     let help = "write `catalog.schema.table`; a name with other characters than letters, digits and `_` goes in backticks";
-    fault(Code::MALFORMED, format!("`{text}` is no name of a table"), help)
+    reject(Code::MALFORMED, format!("`{text}` is no name of a table"), help)
 }
 
-fn check_topic(text: &str) -> Result<(), Fault> {
+fn check_topic(text: &str) -> Result<(), FormatError> {
     let ok = (1..=249).contains(&text.len())
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
         && text != "."
@@ -202,7 +202,7 @@ fn check_topic(text: &str) -> Result<(), Fault> {
     if ok {
         return Ok(());
     }
-    fault(
+    reject(
         Code::MALFORMED,
         format!("`{text}` is no name that Kafka takes for a topic"),
         "use letters, digits, `-`, `_` and `.`, at most 249",
@@ -213,100 +213,100 @@ const SCHEMES: &[&str] =
     &["s3", "s3a", "gs", "abfs", "abfss", "wasbs", "hdfs", "file", "dbfs", "local", "https", "http"];
 
 /// Schemes whose first component is a bucket, a container or a host, and is therefore required.
-const WITH_BUCKET: &[&str] = &["s3", "s3a", "gs", "abfs", "abfss", "wasbs", "https", "http"];
+const BUCKET_SCHEMES: &[&str] = &["s3", "s3a", "gs", "abfs", "abfss", "wasbs", "https", "http"];
 
-fn scheme(text: &str) -> Option<(&str, &str)> {
+fn split_scheme(text: &str) -> Option<(&str, &str)> {
     text.split_once("://")
 }
 
-fn plain_text(text: &str) -> Result<(), Fault> {
+fn check_path_text(text: &str) -> Result<(), FormatError> {
     if text.is_empty() || text.len() > 2048 {
-        return fault(
+        return reject(
             Code::BAD_URI,
             "a path has between 1 and 2048 characters".into(),
             "name the file or folder",
         );
     }
     match text.chars().find(|c| c.is_control()) {
-        Some(c) => fault(Code::BAD_URI, format!("a path can't hold the character {c:?}"), "remove it"),
+        Some(c) => reject(Code::BAD_URI, format!("a path can't hold the character {c:?}"), "remove it"),
         None => Ok(()),
     }
 }
 
-fn check_scheme(text: &str) -> Result<(), Fault> {
-    let Some((scheme, rest)) = scheme(text) else { return Ok(()) };
+fn check_scheme(text: &str) -> Result<(), FormatError> {
+    let Some((scheme, rest)) = split_scheme(text) else { return Ok(()) };
     if !SCHEMES.contains(&scheme) {
         let known = nearest(scheme, SCHEMES.iter().copied());
         let help = match known {
             Some(known) => format!("did you mean `{known}://`?"),
             None => format!("known are {}", crate::diag::list(SCHEMES.iter().copied(), "and")),
         };
-        return Err(Fault::new(Code::BAD_URI, format!("`{scheme}://` is not known")).help(help));
+        return Err(FormatError::new(Code::BAD_URI, format!("`{scheme}://` is not known")).help(help));
     }
     if rest.trim_start_matches('/').is_empty() {
-        return fault(Code::BAD_URI, format!("`{text}` names no bucket and no path"), "add them");
+        return reject(Code::BAD_URI, format!("`{text}` names no bucket and no path"), "add them");
     }
-    if rest.starts_with('/') && WITH_BUCKET.contains(&scheme) {
-        return fault(Code::BAD_URI, format!("`{text}` names no bucket"), "add it behind the `//`");
+    if rest.starts_with('/') && BUCKET_SCHEMES.contains(&scheme) {
+        return reject(Code::BAD_URI, format!("`{text}` names no bucket"), "add it behind the `//`");
     }
     match rest.split('/').any(|part| part == "..") {
-        true => fault(Code::BAD_URI, format!("`{text}` goes up by `..`"), "write the path it ends up at"),
+        true => reject(Code::BAD_URI, format!("`{text}` goes up by `..`"), "write the path it ends up at"),
         false => Ok(()),
     }
 }
 
-fn check_location(text: &str) -> Result<(), Fault> {
-    plain_text(text)?;
+fn check_location(text: &str) -> Result<(), FormatError> {
+    check_path_text(text)?;
     check_scheme(text)?;
-    if scheme(text).is_some() {
+    if split_scheme(text).is_some() {
         return Ok(());
     }
     if !text.starts_with('/') {
         let help = "write an absolute path or a URI: it is read on the cluster, where there is no working folder to start from";
-        return fault(Code::BAD_URI, format!("`{text}` is a relative path"), help);
+        return reject(Code::BAD_URI, format!("`{text}` is a relative path"), help);
     }
     match text.split('/').any(|part| part == "..") {
-        true => fault(Code::BAD_URI, format!("`{text}` goes up by `..`"), "write the path it ends up at"),
+        true => reject(Code::BAD_URI, format!("`{text}` goes up by `..`"), "write the path it ends up at"),
         false => Ok(()),
     }
 }
 
-fn check_file_ref(text: &str) -> Result<(), Fault> {
-    plain_text(text)?;
+fn check_file_ref(text: &str) -> Result<(), FormatError> {
+    check_path_text(text)?;
     check_scheme(text)?;
-    if scheme(text).is_some() {
+    if split_scheme(text).is_some() {
         return Ok(());
     }
     let help = "a path is relative to the project's folder and stays below it; what lies on the image is `local:///…`";
     match text.starts_with('/') || text.contains('\\') || text.split('/').any(|part| part == "..") {
-        true => fault(Code::BAD_URI, format!("`{text}` leads out of the project"), help),
+        true => reject(Code::BAD_URI, format!("`{text}` leads out of the project"), help),
         false => Ok(()),
     }
 }
 
-fn check_dag_folder(text: &str) -> Result<(), Fault> {
+fn check_dag_folder(text: &str) -> Result<(), FormatError> {
     if text.starts_with('/') { check_location(text) } else { check_file_ref(text) }
 }
 
-fn maven_part(part: &str) -> bool {
+fn is_maven_part(part: &str) -> bool {
     !part.is_empty()
         && part.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.' | b'+'))
 }
 
-fn check_maven(text: &str) -> Result<(), Fault> {
+fn check_maven(text: &str) -> Result<(), FormatError> {
     let parts: Vec<&str> = text.split(':').collect();
     let help = "write `group:artifact:version`, such as `org.apache.spark:spark-avro_2.13:4.1.0`";
     match parts.len() {
-        3 if parts.iter().all(|part| maven_part(part)) => Ok(()),
-        2 => fault(Code::BAD_MAVEN, format!("`{text}` has no version"), help),
-        _ => fault(Code::BAD_MAVEN, format!("`{text}` is no Maven coordinate"), help),
+        3 if parts.iter().all(|part| is_maven_part(part)) => Ok(()),
+        2 => reject(Code::BAD_MAVEN, format!("`{text}` has no version"), help),
+        _ => reject(Code::BAD_MAVEN, format!("`{text}` is no Maven coordinate"), help),
     }
 }
 
-fn check_maven_module(text: &str) -> Result<(), Fault> {
+fn check_maven_module(text: &str) -> Result<(), FormatError> {
     match text.split_once(':') {
-        Some((group, artifact)) if maven_part(group) && maven_part(artifact) => Ok(()),
-        _ => fault(
+        Some((group, artifact)) if is_maven_part(group) && is_maven_part(artifact) => Ok(()),
+        _ => reject(
             Code::BAD_MAVEN,
             format!("`{text}` is no Maven module"),
             "write `group:artifact`, without a version",
@@ -314,12 +314,12 @@ fn check_maven_module(text: &str) -> Result<(), Fault> {
     }
 }
 
-fn check_engine_version(text: &str) -> Result<(), Fault> {
+fn check_engine_version(text: &str) -> Result<(), FormatError> {
     let ok = text.len() <= 20
         && text.split('.').all(|part| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit()));
     match ok {
         true => Ok(()),
-        false => fault(
+        false => reject(
             Code::MALFORMED,
             format!("`{text}` is no engine version"),
             "write a version such as \"4.1\", in quotes",
@@ -327,7 +327,7 @@ fn check_engine_version(text: &str) -> Result<(), Fault> {
     }
 }
 
-fn check_image(text: &str) -> Result<(), Fault> {
+fn check_image(text: &str) -> Result<(), FormatError> {
     let ok = (1..=512).contains(&text.len())
         && text
             .bytes()
@@ -336,7 +336,7 @@ fn check_image(text: &str) -> Result<(), Fault> {
         && text.ends_with(|c: char| c.is_ascii_alphanumeric());
     match ok {
         true => Ok(()),
-        false => fault(
+        false => reject(
             Code::MALFORMED,
             format!("`{text}` is no container image"),
             "write `registry/name:tag` or `registry/name@sha256:…`",
@@ -344,14 +344,14 @@ fn check_image(text: &str) -> Result<(), Fault> {
     }
 }
 
-fn check_class(text: &str) -> Result<(), Fault> {
+fn check_class(text: &str) -> Result<(), FormatError> {
     let part = |part: &str| {
         part.starts_with(|c: char| c.is_alphabetic() || matches!(c, '_' | '$'))
             && part.chars().all(|c| c.is_alphanumeric() || matches!(c, '_' | '$'))
     };
     match text.len() <= 512 && text.split('.').all(part) {
         true => Ok(()),
-        false => fault(
+        false => reject(
             Code::MALFORMED,
             format!("`{text}` is no name of a class"),
             "write it with its package: `com.example.Orders`",
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn formats_take_what_they_should() {
+    fn formats_accept_valid_and_reject_invalid_texts() {
         for (format, good, bad) in [
             (
                 "name",
@@ -420,8 +420,8 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_refused_comes_with_one_that_is_not() {
-        let fault = Name::parse("Clicks per Store!").expect_err("spaces");
-        assert!(fault.help.expect("help").contains("`clicks-per-store`"));
+    fn rejected_name_has_a_valid_suggestion() {
+        let error = Name::parse("Clicks per Store!").expect_err("spaces");
+        assert!(error.help.expect("help").contains("`clicks-per-store`"));
     }
 }

@@ -14,7 +14,7 @@ pub(super) fn exactly_one(schema: &mut Schema) {
         let Some(Value::Object(branch)) = variant.remove("properties") else { continue };
         let description = variant.remove("description");
         for (name, value) in branch {
-            properties.insert(name, described(value, description.clone()));
+            properties.insert(name, with_description(value, description.clone()));
         }
     }
     schema.insert("type".into(), "object".into());
@@ -24,7 +24,7 @@ pub(super) fn exactly_one(schema: &mut Schema) {
     schema.insert("maxProperties".into(), 1.into());
 }
 
-fn described(mut value: Value, description: Option<Value>) -> Value {
+fn with_description(mut value: Value, description: Option<Value>) -> Value {
     if let (Value::Object(object), Some(description)) = (&mut value, description) {
         object.insert("description".into(), description);
     }

@@ -6,7 +6,7 @@ use std::fmt;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::Fault;
+use super::FormatError;
 use super::text::Format;
 use crate::diag::Code;
 
@@ -35,24 +35,25 @@ pub(super) const FORMATS: &[Format] = &[
 
 impl Memory {
     /// Reads `512m`, `4g`, `4gb`, `4Gi` or `1t`. Units are powers of 1024, as in Spark and the JVM.
-    pub fn parse(text: &str) -> Result<Self, Fault> {
-        let fault = |message: String| {
-            Fault::new(Code::BAD_MEMORY, message).help("write a whole number and a unit: `512m`, `4g`, `1t`")
+    pub fn parse(text: &str) -> Result<Self, FormatError> {
+        let error = |message: String| {
+            FormatError::new(Code::BAD_MEMORY, message)
+                .help("write a whole number and a unit: `512m`, `4g`, `1t`")
         };
-        let (number, unit) = split(text);
+        let (number, unit) = split_number(text);
         let kib = match unit.to_ascii_lowercase().as_str() {
-            "" if !number.is_empty() => return Err(fault(format!("`{text}` has no unit"))),
+            "" if !number.is_empty() => return Err(error(format!("`{text}` has no unit"))),
             "k" | "kb" | "ki" | "kib" => 1,
             "m" | "mb" | "mi" | "mib" => 1 << 10,
             "g" | "gb" | "gi" | "gib" => 1 << 20,
             "t" | "tb" | "ti" | "tib" => 1 << 30,
-            _ => return Err(fault(format!("`{text}` is no amount of memory"))),
+            _ => return Err(error(format!("`{text}` is no amount of memory"))),
         };
-        let number: u64 = number.parse().map_err(|_| fault(format!("`{text}` is no amount of memory")))?;
+        let number: u64 = number.parse().map_err(|_| error(format!("`{text}` is no amount of memory")))?;
         match number.checked_mul(kib) {
-            Some(0) => Err(fault(format!("`{text}` is no memory at all"))),
+            Some(0) => Err(error(format!("`{text}` is no memory at all"))),
             Some(kib) if kib <= 1 << 40 => Ok(Self(kib)),
-            _ => Err(fault(format!("`{text}` is more memory than any machine has"))),
+            _ => Err(error(format!("`{text}` is more memory than any machine has"))),
         }
     }
 
@@ -73,22 +74,22 @@ impl fmt::Display for Memory {
 
 impl Duration {
     /// Reads `500ms`, `30s`, `5m`, `2h`, `7d` and sums of them: `1h30m`. Rejects zero.
-    pub fn parse(text: &str) -> Result<Self, Fault> {
-        match Self::of(text)? {
-            Self(0) => Err(Self::fault(format!("`{text}` is no length of time that anything could take"))),
+    pub fn parse(text: &str) -> Result<Self, FormatError> {
+        match Self::parse_or_zero(text)? {
+            Self(0) => Err(Self::error(format!("`{text}` is no length of time that anything could take"))),
             duration => Ok(duration),
         }
     }
 
-    fn fault(message: String) -> Fault {
-        Fault::new(Code::BAD_DURATION, message)
+    fn error(message: String) -> FormatError {
+        FormatError::new(Code::BAD_DURATION, message)
             .help("write a number and a unit: `500ms`, `30s`, `5m`, `2h`, `7d`, `1h30m`")
     }
 
     /// Reads a length of time. Accepts zero.
-    fn of(text: &str) -> Result<Self, Fault> {
-        let fault = Self::fault;
-        let malformed = || fault(format!("`{text}` is no length of time"));
+    fn parse_or_zero(text: &str) -> Result<Self, FormatError> {
+        let error = Self::error;
+        let malformed = || error(format!("`{text}` is no length of time"));
         let mut rest = text;
         let mut total: u64 = 0;
         let mut last = u64::MAX;
@@ -104,7 +105,7 @@ impl Duration {
                 "h" => 3_600_000,
                 "d" => 86_400_000,
                 "" if !number.is_empty() && after.is_empty() => {
-                    return Err(fault(format!("`{text}` has no unit")));
+                    return Err(error(format!("`{text}` has no unit")));
                 }
                 _ => return Err(malformed()),
             };
@@ -121,7 +122,7 @@ impl Duration {
             return Err(malformed());
         }
         if total > 100 * 365 * 86_400_000 {
-            return Err(fault(format!("`{text}` is longer than a hundred years")));
+            return Err(error(format!("`{text}` is longer than a hundred years")));
         }
         Ok(Self(total))
     }
@@ -155,8 +156,8 @@ impl fmt::Display for Duration {
 
 impl Delay {
     /// Reads the notation of [`Duration::parse`]. Also accepts zero.
-    pub fn parse(text: &str) -> Result<Self, Fault> {
-        Duration::of(text).map(Self)
+    pub fn parse(text: &str) -> Result<Self, FormatError> {
+        Duration::parse_or_zero(text).map(Self)
     }
 }
 
@@ -171,9 +172,9 @@ impl fmt::Display for Delay {
 
 impl Cpu {
     /// Reads `2`, `0.5` or `500m`, as Kubernetes does.
-    pub fn parse(text: &str) -> Result<Self, Fault> {
+    pub fn parse(text: &str) -> Result<Self, FormatError> {
         let malformed = || {
-            Fault::new(Code::BAD_CPU, format!("`{text}` is no amount of CPU"))
+            FormatError::new(Code::BAD_CPU, format!("`{text}` is no amount of CPU"))
                 .help("write cores or thousandths of a core: `2`, `0.5` or `500m`")
         };
         let millis = match text.strip_suffix('m') {
@@ -203,7 +204,7 @@ impl fmt::Display for Cpu {
     }
 }
 
-fn split(text: &str) -> (&str, &str) {
+fn split_number(text: &str) -> (&str, &str) {
     text.split_at(text.bytes().take_while(u8::is_ascii_digit).count())
 }
 
@@ -219,7 +220,7 @@ macro_rules! as_text {
             impl<'de> Deserialize<'de> for $name {
                 fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                     let text = super::Scalar::deserialize(deserializer)?;
-                    $name::parse(text.as_str()).map_err(|fault| serde::de::Error::custom(fault.message))
+                    $name::parse(text.as_str()).map_err(|error| serde::de::Error::custom(error.message))
                 }
             }
 
@@ -315,7 +316,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_reads_the_same(text in "[0-9]{1,6}(ms|s|m|h|d|k|g|t|Gi|)(30s)?") {
+        fn quantities_round_trip(text in "[0-9]{1,6}(ms|s|m|h|d|k|g|t|Gi|)(30s)?") {
             if let Ok(memory) = Memory::parse(&text) {
                 prop_assert_eq!(Memory::parse(&memory.to_string()), Ok(memory));
             }

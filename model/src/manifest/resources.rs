@@ -108,12 +108,12 @@ fn one_gib() -> Memory {
 }
 
 /// The divisor of the heap that gives Spark's default memory overhead, and the minimum of this overhead in MiB.
-const OVERHEAD_SHARE: u64 = 10;
-const LEAST_OVERHEAD: u64 = 384;
+const OVERHEAD_DIVISOR: u64 = 10;
+const MIN_OVERHEAD_MIB: u64 = 384;
 
 /// Returns Spark's default memory overhead of a heap. Both are in MiB.
 pub fn default_overhead(heap: u64) -> u64 {
-    (heap / OVERHEAD_SHARE).max(LEAST_OVERHEAD)
+    (heap / OVERHEAD_DIVISOR).max(MIN_OVERHEAD_MIB)
 }
 
 impl Default for Driver {

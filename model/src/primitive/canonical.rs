@@ -70,7 +70,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_written_reads_the_same_and_is_written_the_same(value in any_json()) {
+        fn canonical_json_round_trips(value in any_json()) {
             let text = canonical(&value);
             let again: Value = serde_json::from_str(&text).expect("canonical text is JSON");
             prop_assert_eq!(&again, &value);
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_in_order() {
+    fn keys_are_sorted() {
         let value: Value =
             serde_json::from_str(r#"{"b": [1, {"z": 1, "a": 2}], "a": "é\n"}"#).expect("valid");
         assert_eq!(canonical(&value), r#"{"a":"é\n","b":[1,{"a":2,"z":1}]}"#);

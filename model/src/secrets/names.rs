@@ -46,7 +46,7 @@ const STRONG: &[&str] = &[
 ];
 
 /// Endings that must be separate words: `db_pwd` and `dbPwd`, but not `compass`.
-const WORDS: &[(&str, Strength)] = &[
+const SEPARATE_WORDS: &[(&str, Strength)] = &[
     ("pwd", Strength::Weak),
     ("pass", Strength::Weak),
     ("token", Strength::Weak),
@@ -60,7 +60,7 @@ const WORDS: &[(&str, Strength)] = &[
 const OTHER_TOKENS: &[&str] =
     &["next", "page", "continuation", "continue", "bos", "eos", "pad", "unk", "mask", "stop", "sep", "cls"];
 
-/// The last three letters of all names in [`STRONG`] and [`WORDS`]. They exclude nearly all names quickly.
+/// The last three letters of all names in [`STRONG`] and [`SEPARATE_WORDS`]. They exclude nearly all names quickly.
 const TAILS: &[[u8; 3]] = &[
     *b"ord", *b"swd", *b"ase", *b"ret", *b"key", *b"ken", *b"ass", *b"pwd", *b"ial", *b"als", *b"sig",
     *b"ure",
@@ -86,7 +86,7 @@ pub(super) fn strength(name: &str) -> Option<Strength> {
     if STRONG.iter().any(ends) {
         return Some(Strength::Strong);
     }
-    let (word, strength) = WORDS.iter().find(|(word, _)| is_last_word(bytes, word.as_bytes()))?;
+    let (word, strength) = SEPARATE_WORDS.iter().find(|(word, _)| is_last_word(bytes, word.as_bytes()))?;
     let before = &bytes[..bytes.len() - word.len()];
     let other = *word == "token" && OTHER_TOKENS.iter().any(|other| ends_with(before, other.as_bytes()));
     (!other).then_some(*strength)
@@ -117,12 +117,12 @@ pub fn by_name(name: &str, value: &str) -> Option<Kind> {
     // The field `secret` of a manifest contains the name of a secret.
     let strength = strength(name.trim_start_matches('-')).filter(|_| name != "secret")?;
     let sentence = value.contains(' ');
-    let secret = !sentence && is_literal(name, value) && convinces(strength, value);
+    let secret = !sentence && is_literal(name, value) && looks_like_secret(strength, value);
     secret.then_some(Kind::Named)
 }
 
 /// Returns whether a value looks enough like a secret for a name of this strength.
-pub(super) fn convinces(strength: Strength, value: &str) -> bool {
+pub(super) fn looks_like_secret(strength: Strength, value: &str) -> bool {
     match strength {
         Strength::Strong => true,
         Strength::Weak => value.len() >= 3 && !value.bytes().all(|byte| byte.is_ascii_digit()),
@@ -140,7 +140,7 @@ pub(super) fn is_opaque(value: &str) -> bool {
 }
 
 /// Placeholders of values, and types of columns or parameters.
-const NO_VALUES: &[&str] = &[
+const PLACEHOLDERS: &[&str] = &[
     "true",
     "false",
     "none",
@@ -209,7 +209,7 @@ pub(super) fn is_literal(name: &str, value: &str) -> bool {
     if matches!(first, '$' | '<' | '{' | '[' | '(' | ':' | '@' | '…' | '?') {
         return false;
     }
-    if value.starts_with("%s") || value.starts_with("%(") || is_place(value) {
+    if value.starts_with("%s") || value.starts_with("%(") || is_path_or_uri(value) {
         return false;
     }
     // The remaining checks match short values only. Skipping long ones bounds the time.
@@ -228,11 +228,11 @@ pub(super) fn is_literal(name: &str, value: &str) -> bool {
         own.eq_ignore_ascii_case(&plain)
             || (value.contains('.') && ends_with(value.as_bytes(), own.as_bytes()))
     };
-    !NO_VALUES.contains(&plain.as_str()) && !is_expression(value) && !own()
+    !PLACEHOLDERS.contains(&plain.as_str()) && !is_expression(value) && !own()
 }
 
 /// Returns whether a value is a path or a URI.
-fn is_place(value: &str) -> bool {
+fn is_path_or_uri(value: &str) -> bool {
     // AWS keys may begin with a slash.
     let path = value.starts_with('/') && !shapes::is_aws_secret(value);
     path || value.starts_with("./") || value.starts_with("~/") || value.contains("://")
@@ -254,8 +254,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tails_are_those_of_all_names() {
-        let names = STRONG.iter().chain(WORDS.iter().map(|(word, _)| word));
+    fn tails_cover_all_names() {
+        let names = STRONG.iter().chain(SEPARATE_WORDS.iter().map(|(word, _)| word));
         let expected: std::collections::BTreeSet<_> =
             names.filter_map(|name| tail(name.as_bytes())).collect();
         assert_eq!(TAILS.iter().copied().collect::<std::collections::BTreeSet<_>>(), expected);

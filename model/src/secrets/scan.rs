@@ -3,16 +3,16 @@
 use std::ops::Range;
 
 use super::names::{self, Strength};
-use super::{Kind, Secret, Text, shapes};
+use super::{Kind, Secret, TextKind, shapes};
 
 /// Maximum number of spaces between a name and its value.
-const GAP: usize = 8;
+const MAX_GAP: usize = 8;
 
 /// Maximum length of the prefix of a value that is examined. It bounds the time for texts with many values that are
 /// not secrets.
-const ENOUGH: usize = 512;
+const MAX_EXAMINED: usize = 512;
 
-pub(super) fn scan(text: &str, kind: Text) -> Vec<Secret> {
+pub(super) fn scan(text: &str, kind: TextKind) -> Vec<Secret> {
     let mut scanner =
         Scanner { text, bytes: text.as_bytes(), kind, at: 0, found: Vec::new(), sql: Sql::default() };
     while scanner.at < scanner.bytes.len() {
@@ -24,7 +24,7 @@ pub(super) fn scan(text: &str, kind: Text) -> Vec<Secret> {
 struct Scanner<'t> {
     text: &'t str,
     bytes: &'t [u8],
-    kind: Text,
+    kind: TextKind,
     at: usize,
     found: Vec<Secret>,
     sql: Sql,
@@ -96,7 +96,7 @@ impl Scanner<'_> {
         let start = self.at;
         let length = self.bytes[start..].iter().take_while(|byte| is_word(**byte)).count();
         if length == 0 {
-            if self.kind == Text::Sql {
+            if self.kind == TextKind::Sql {
                 self.sql.byte(self.bytes[start]);
             }
             self.at += 1;
@@ -105,7 +105,7 @@ impl Scanner<'_> {
         let end = start + length;
         self.at = end;
         let word = &self.text[start..end];
-        if self.kind == Text::Sql {
+        if self.kind == TextKind::Sql {
             self.sql.word(word);
         }
         let secret = self
@@ -113,28 +113,28 @@ impl Scanner<'_> {
             .or_else(|| self.token(start, word))
             .or_else(|| self.uri(end, word))
             .or_else(|| self.header(start, word))
-            .or_else(|| self.user(end, word))
+            .or_else(|| self.user_password(end, word))
             .or_else(|| self.named(start, word));
         if let Some(secret) = secret {
-            if self.kind == Text::Sql {
+            if self.kind == TextKind::Sql {
                 // A token may end before its word does.
                 let passed = self.bytes.get(end..secret.range.end).unwrap_or_default();
                 for byte in passed {
                     self.sql.byte(*byte);
                 }
             }
-            self.between(end, secret.range.start);
+            self.find_tokens(end, secret.range.start);
             self.at = secret.range.end;
             self.found.push(secret);
         }
     }
 
     /// Finds tokens between a name and its value, such as a user name.
-    fn between(&mut self, from: usize, to: usize) {
+    fn find_tokens(&mut self, from: usize, to: usize) {
         let mut at = from;
         while at < to {
             let length = self.bytes[at..to].iter().take_while(|byte| is_word(**byte)).count();
-            if let Some(secret) = shape(at, &self.text[at..at + length]) {
+            if let Some(secret) = token_secret(at, &self.text[at..at + length]) {
                 self.found.push(secret);
             }
             at += length.max(1);
@@ -154,7 +154,7 @@ impl Scanner<'_> {
     }
 
     fn token(&mut self, start: usize, word: &str) -> Option<Secret> {
-        let secret = shape(start, word)?;
+        let secret = token_secret(start, word)?;
         if secret.kind == Kind::AwsKey
             && let Some(range) = self.aws_secret(secret.range.end)
         {
@@ -192,7 +192,7 @@ impl Scanner<'_> {
         };
         let ends =
             |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'?' | b'"' | b'\'' | b'<' | b'>');
-        let authority = self.bytes[from..].iter().take(ENOUGH).take_while(|byte| !ends(byte));
+        let authority = self.bytes[from..].iter().take(MAX_EXAMINED).take_while(|byte| !ends(byte));
         let length = match divider {
             b':' => authority.take_while(|byte| **byte != b'/').count(),
             _ => authority.count(),
@@ -219,10 +219,10 @@ impl Scanner<'_> {
         let from = self.after_spaces(from);
         let quotes =
             self.bytes[from..].iter().take(4).take_while(|byte| matches!(byte, b'"' | b'\'' | b'\\'));
-        let value = self.unquoted(from + quotes.count(), ENOUGH);
+        let value = self.unquoted(from + quotes.count(), MAX_EXAMINED);
         let scheme = ["bearer", "basic", "token", "apikey", "negotiate", "digest"];
         let is_scheme = !bearer && scheme.iter().any(|it| self.text[value.clone()].eq_ignore_ascii_case(it));
-        let value = if is_scheme { self.unquoted(self.after_spaces(value.end), ENOUGH) } else { value };
+        let value = if is_scheme { self.unquoted(self.after_spaces(value.end), MAX_EXAMINED) } else { value };
         let text = &self.text[value.clone()];
         // Ordinary words may follow `Bearer` or `authorization`, as in "bearer authentication is required".
         let credential = names::is_literal(NAME, text)
@@ -236,7 +236,7 @@ impl Scanner<'_> {
     }
 
     /// Finds the password in `curl -u user:password`.
-    fn user(&self, end: usize, word: &str) -> Option<Secret> {
+    fn user_password(&self, end: usize, word: &str) -> Option<Secret> {
         if !matches!(word, "-u" | "--user" | "--proxy-user" | "-U") {
             return None;
         }
@@ -263,7 +263,7 @@ impl Scanner<'_> {
         let value = &self.text[range.clone()];
         let strong = strength == Strength::Strong;
         let settled = match separator {
-            Separator::Assigned | Separator::Colon if self.kind == Text::Sql && !self.is_setting(end) => {
+            Separator::Assigned | Separator::Colon if self.kind == TextKind::Sql && !self.is_setting(end) => {
                 false
             }
             Separator::Assigned | Separator::Xml | Separator::Argument => true,
@@ -274,9 +274,11 @@ impl Scanner<'_> {
         };
         // A key of several lines is found by its own first line.
         let elsewhere = value.starts_with("-----BEGIN") || self.is_code(&range);
-        let secret =
-            settled && !elsewhere && names::is_literal(word, value) && names::convinces(strength, value);
-        secret.then(|| Secret { range: self.whole(&Value { range, quote }), kind: Kind::Named })
+        let secret = settled
+            && !elsewhere
+            && names::is_literal(word, value)
+            && names::looks_like_secret(strength, value);
+        secret.then(|| Secret { range: self.full_range(&Value { range, quote }), kind: Kind::Named })
     }
 
     /// Returns whether the SQL name that ends at `end` is the name of a setting.
@@ -290,7 +292,7 @@ impl Scanner<'_> {
     /// `password: must have 8 characters` does not.
     fn ends_a_statement(&self, end: usize) -> bool {
         let more = self.byte(self.after_spaces(end));
-        self.kind == Text::Log && more.is_none_or(|byte| byte.is_ascii() && !byte.is_ascii_alphanumeric())
+        self.kind == TextKind::Log && more.is_none_or(|byte| byte.is_ascii() && !byte.is_ascii_alphanumeric())
     }
 
     /// Returns whether a value is code. `get_token()` and `config["password"]` in a line of a program are not
@@ -298,7 +300,7 @@ impl Scanner<'_> {
     fn is_code(&self, value: &Range<usize>) -> bool {
         let text = &self.text[value.clone()];
         let name = text.bytes().all(is_word) && !names::is_opaque(text);
-        self.kind == Text::Log && name && matches!(self.byte(value.end), Some(b'(' | b'['))
+        self.kind == TextKind::Log && name && matches!(self.byte(value.end), Some(b'(' | b'['))
     }
 
     /// Returns the separator after a name, the start of the value, and whether the name is quoted.
@@ -332,7 +334,7 @@ impl Scanner<'_> {
         let literal = matches!(self.byte(value), Some(b'"' | b'\''));
         match value > at {
             true if word.starts_with('-') && !quoted => Some((Separator::Option, value, quoted)),
-            true if literal && self.kind == Text::Sql => Some((Separator::Juxtaposed, value, quoted)),
+            true if literal && self.kind == TextKind::Sql => Some((Separator::Juxtaposed, value, quoted)),
             _ => None,
         }
     }
@@ -360,15 +362,15 @@ impl Scanner<'_> {
 
     fn after_spaces(&self, at: usize) -> usize {
         let spaces =
-            self.bytes[at..].iter().take(GAP).take_while(|byte| matches!(byte, b' ' | b'\t')).count();
+            self.bytes[at..].iter().take(MAX_GAP).take_while(|byte| matches!(byte, b' ' | b'\t')).count();
         at + spaces
     }
 
     /// Returns the whole range of a value, if only a prefix of it was examined.
-    fn whole(&self, value: &Value) -> Range<usize> {
+    fn full_range(&self, value: &Value) -> Range<usize> {
         let start = value.range.start;
         match value.quote {
-            _ if value.range.len() + 4 < ENOUGH => value.range.clone(),
+            _ if value.range.len() + 4 < MAX_EXAMINED => value.range.clone(),
             Some((quote, escapes)) => start..self.closing(start, quote, escapes, usize::MAX),
             None => self.unquoted(start, usize::MAX),
         }
@@ -386,11 +388,11 @@ impl Scanner<'_> {
         let escapes = self.bytes[at..].iter().take(3).take_while(|byte| **byte == b'\\').count();
         let quote = self.byte(at + escapes).filter(|byte| matches!(byte, b'"' | b'\'' | b'`'));
         let Some(quote) = quote else {
-            let range = self.unquoted(at, ENOUGH);
+            let range = self.unquoted(at, MAX_EXAMINED);
             return (!range.is_empty()).then_some(Value { range, quote: None });
         };
         let start = at + escapes + 1;
-        let range = start..self.closing(start, quote, escapes, ENOUGH);
+        let range = start..self.closing(start, quote, escapes, MAX_EXAMINED);
         (!range.is_empty()).then_some(Value { range, quote: Some((quote, escapes)) })
     }
 
@@ -420,7 +422,7 @@ impl Scanner<'_> {
             let ends = match byte {
                 b'"' | b'\'' | b';' | b'<' | b'`' => true,
                 b'(' | b'[' if at > start => true,
-                b',' | b'&' | b')' | b'}' | b']' | b'>' => at == start || self.separates(at + 1),
+                b',' | b'&' | b')' | b'}' | b']' | b'>' => at == start || self.begins_new_part(at + 1),
                 byte => byte.is_ascii_whitespace() || byte.is_ascii_control(),
             };
             if ends {
@@ -432,7 +434,7 @@ impl Scanner<'_> {
     }
 
     /// Returns whether the text after a comma or a bracket doesn't belong to the value before it.
-    fn separates(&self, at: usize) -> bool {
+    fn begins_new_part(&self, at: usize) -> bool {
         const NAME: usize = 48;
         let Some(next) = self.byte(at) else { return true };
         if next.is_ascii_whitespace()
@@ -446,7 +448,7 @@ impl Scanner<'_> {
     }
 }
 
-fn shape(start: usize, word: &str) -> Option<Secret> {
+fn token_secret(start: usize, word: &str) -> Option<Secret> {
     let trimmed = word.trim_end_matches(['.', '-', '_']);
     let kind = shapes::token(trimmed)?;
     Some(Secret { range: start..start + trimmed.len(), kind })

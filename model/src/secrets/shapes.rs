@@ -98,8 +98,7 @@ fn is_signed_token(word: &str) -> bool {
 }
 
 /// Returns the range of the body of a private key whose `-----BEGIN` is at `at`. The key may be truncated, or be on
-/// one line with `
-/// ` for its line breaks.
+/// one line with `\n` for its line breaks.
 pub(super) fn private_key(text: &str, at: usize) -> Option<std::ops::Range<usize>> {
     const MARK: &str = "-----";
     // The longest label that exists has 32 characters.
@@ -115,7 +114,7 @@ pub(super) fn private_key(text: &str, at: usize) -> Option<std::ops::Range<usize
     let end = match rest.find(MARK) {
         Some(end) if rest[end + MARK.len()..].starts_with("END") => end,
         // If the key is truncated, it ends where the base64 ends.
-        found => cut_off(&rest[..found.unwrap_or(rest.len())]),
+        found => base64_length(&rest[..found.unwrap_or(rest.len())]),
     };
     let body = &rest[..end];
     let begin = body.len() - body.trim_start().len();
@@ -126,7 +125,7 @@ pub(super) fn private_key(text: &str, at: usize) -> Option<std::ops::Range<usize
 }
 
 /// Returns the length of the base64 lines at the start of a text.
-fn cut_off(text: &str) -> usize {
+fn base64_length(text: &str) -> usize {
     let base64 = |line: &str| {
         let line = line.trim();
         line.is_empty()

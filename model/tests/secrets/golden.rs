@@ -1,23 +1,23 @@
-//! `secrets.txt` has texts with their secrets between `⟦` and `⟧`; `innocent.txt` has texts without any. Both have a
+//! `secrets.txt` has texts with their secrets between `⟦` and `⟧`; `without_secrets.txt` has texts without any. Both have a
 //! section for each kind of text, and a paragraph for each text of several lines.
 
 use std::ops::Range;
 
-use dcp_model::secrets::{self, Text};
+use dcp_model::secrets::{self, TextKind};
 
 const SECRETS: &str = include_str!("secrets.txt");
-const INNOCENT: &str = include_str!("innocent.txt");
+const WITHOUT_SECRETS: &str = include_str!("without_secrets.txt");
 
 /// The texts of a file, with their kinds. Lines are texts of their own, but for those of an indented paragraph.
-fn texts(file: &str) -> Vec<(Text, String)> {
+fn texts(file: &str) -> Vec<(TextKind, String)> {
     let mut kind = None;
-    let mut texts: Vec<(Text, String)> = Vec::new();
+    let mut texts: Vec<(TextKind, String)> = Vec::new();
     let mut paragraph = false;
     for line in file.lines() {
         match line {
-            "## log" => kind = Some(Text::Log),
-            "## manifest" => kind = Some(Text::Manifest),
-            "## sql" => kind = Some(Text::Sql),
+            "## log" => kind = Some(TextKind::Log),
+            "## manifest" => kind = Some(TextKind::Manifest),
+            "## sql" => kind = Some(TextKind::Sql),
             "" => paragraph = false,
             comment if comment.starts_with("# ") => {}
             line => {
@@ -52,7 +52,7 @@ fn unmarked(marked: &str) -> (String, Vec<Range<usize>>) {
 }
 
 /// The text with marks around what was found.
-fn marked(text: &str, kind: Text) -> String {
+fn marked(text: &str, kind: TextKind) -> String {
     let mut marked = String::new();
     let mut end = 0;
     for secret in secrets::find(text, kind) {
@@ -81,9 +81,9 @@ fn find_returns_every_secret_and_nothing_else() {
 }
 
 #[test]
-fn find_leaves_innocent_texts_alone() {
+fn find_ignores_texts_without_secrets() {
     let mut wrong = Vec::new();
-    for (kind, text) in texts(INNOCENT) {
+    for (kind, text) in texts(WITHOUT_SECRETS) {
         let found = marked(&text, kind);
         if found != text {
             wrong.push(format!("{kind:?}: {found}"));
@@ -95,7 +95,7 @@ fn find_leaves_innocent_texts_alone() {
 #[test]
 fn redact_replaces_secrets_and_keeps_lines() {
     for (kind, expected) in texts(SECRETS) {
-        if kind != Text::Log {
+        if kind != TextKind::Log {
             continue;
         }
         let (text, ranges) = unmarked(&expected);

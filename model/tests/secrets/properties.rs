@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use dcp_model::secrets::{self, HIDDEN, Text};
+use dcp_model::secrets::{self, REDACTED, TextKind};
 use proptest::prelude::*;
 
 /// Pieces that secrets and their surroundings are made of.
@@ -67,8 +67,8 @@ fn text() -> impl Strategy<Value = String> {
     prop_oneof![pieces, "\\PC{0,200}"]
 }
 
-fn kind() -> impl Strategy<Value = Text> {
-    prop_oneof![Just(Text::Log), Just(Text::Manifest), Just(Text::Sql)]
+fn kind() -> impl Strategy<Value = TextKind> {
+    prop_oneof![Just(TextKind::Log), Just(TextKind::Manifest), Just(TextKind::Sql)]
 }
 
 proptest! {
@@ -85,7 +85,7 @@ proptest! {
     }
 
     #[test]
-    fn redacting_a_second_time_changes_nothing(text in text()) {
+    fn redact_is_idempotent(text in text()) {
         let once = secrets::redact(&text).into_owned();
         prop_assert_eq!(secrets::redact(&once), once.as_str());
     }
@@ -94,11 +94,11 @@ proptest! {
     fn redacted_text_has_as_many_lines_and_bounded_size(text in text()) {
         let redacted = secrets::redact(&text);
         prop_assert_eq!(redacted.matches('\n').count(), text.matches('\n').count());
-        prop_assert!(redacted.len() <= text.len() * HIDDEN.len());
+        prop_assert!(redacted.len() <= text.len() * REDACTED.len());
     }
 
     #[test]
-    fn a_password_that_is_assigned_is_hidden(
+    fn assigned_password_is_redacted(
         before in "[ -~]{0,20}",
         name in "(password|api_key|AUTH_TOKEN|db\\.secret)",
         after in "[ ,;].{0,20}",
@@ -113,7 +113,7 @@ proptest! {
 /// The time for 32 times the text is about 32 times as long. If each byte were looked at anew for each name, it would be
 /// 1,024 times as long; the limit is far from both, as the machine does other things as well.
 #[test]
-fn the_time_is_linear_in_the_size_of_the_text() {
+fn find_takes_linear_time() {
     const SIZE: usize = 8 * 1024;
     const FACTOR: u32 = 32;
     let time = |text: &str, kind| {
@@ -125,7 +125,7 @@ fn the_time_is_linear_in_the_size_of_the_text() {
     let pairs =
         ["password=a${", "token: aB", "oracle:thin:a", "a://", "\"password\": \"${", "password=\\'", "-u a"];
     for unit in hostile.step_by(37).chain(pairs.map(str::to_owned)) {
-        for kind in [Text::Log, Text::Sql] {
+        for kind in [TextKind::Log, TextKind::Sql] {
             let small = unit.repeat(SIZE / unit.len() + 1);
             let large = small.repeat(FACTOR as usize);
             let small = (0..5).map(|_| time(&small, kind)).min().expect("it was measured");

@@ -305,20 +305,20 @@ impl Reasons<'_> {
     }
 
     fn replacement(&mut self, old: &Dag, new: &Dag) {
-        if old.replaces() == new.replaces() || !new.is_timed() {
+        if old.replaces_active_runs() == new.replaces_active_runs() || !new.is_time_triggered() {
             return;
         }
-        let why = match new.replaces() {
+        let why = match new.replaces_active_runs() {
             true => "a run that is due cancels an earlier one that has not ended",
             false => "a run that is due waits for an earlier one that has not ended",
         };
         let found = Finding::new(&["run", "schedule", "concurrencyPolicy"], Class::InPlace, why);
-        let text = |dag: &Dag| Some(if dag.replaces() { "replace" } else { "queue" }.to_owned());
+        let text = |dag: &Dag| Some(if dag.replaces_active_runs() { "replace" } else { "queue" }.to_owned());
         self.add(Finding { old: text(old), new: text(new), ..found });
     }
 
     fn suspension(&mut self, old: &Dag, new: &Dag) {
-        if old.suspended == new.suspended || !new.is_timed() {
+        if old.suspended == new.suspended || !new.is_time_triggered() {
             return;
         }
         let why = match (new.suspended, new.catchup) {

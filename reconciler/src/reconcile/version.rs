@@ -1,7 +1,7 @@
 //! Derives the declared settings of a continuous job from its applied revisions.
 
 use dcp_model::manifest::{Continuous, Duration, Trigger};
-use dcp_model::primitive::{Body, ContinuousJob, KeptRunning, Kind};
+use dcp_model::primitive::{Body, ContinuousJob, ContinuousRun, Kind};
 
 use super::{Completes, Desired, Scaling, Version};
 use crate::registry::sql::ChangedAddress;
@@ -22,7 +22,7 @@ pub(super) fn read(changed: &ChangedAddress) -> Result<Option<ContinuousJob>, St
 pub fn desired(revisions: &[Revision], job: &ContinuousJob) -> Option<Desired> {
     let version = version(revisions, job)?;
     Some(match &job.run {
-        KeptRunning::Service { service } => Desired {
+        ContinuousRun::Service { service } => Desired {
             version,
             paused: service.paused,
             on_unhealthy: service.upgrade.on_unhealthy,
@@ -32,7 +32,7 @@ pub fn desired(revisions: &[Revision], job: &ContinuousJob) -> Option<Desired> {
             scaling: None,
             completes: None,
         },
-        KeptRunning::Continuous(continuous) => of_stream(version, continuous),
+        ContinuousRun::Continuous(continuous) => of_stream(version, continuous),
     })
 }
 

@@ -30,7 +30,7 @@ impl Statements {
 #[test]
 fn statements_that_spark_parses_are_read_without_error() {
     let unread = |sql: &&String| match read(sql, Detail::Shape) {
-        Reading::Known(facts) => !facts.refused.is_empty(),
+        Reading::Known(facts) => !facts.unsupported_forms.is_empty(),
         Reading::Malformed { .. } | Reading::Unknown { .. } => true,
     };
     let statements = Statements::load().read;
@@ -41,7 +41,7 @@ fn statements_that_spark_parses_are_read_without_error() {
 #[test]
 fn statements_that_spark_refuses_are_refused() {
     let accepted = |sql: &&String| match read(sql, Detail::Lineage) {
-        Reading::Known(facts) => facts.refused.is_empty(),
+        Reading::Known(facts) => facts.unsupported_forms.is_empty(),
         Reading::Malformed { .. } => false,
         Reading::Unknown { .. } => true,
     };

@@ -52,7 +52,7 @@ mod tests {
     use super::quoted;
 
     #[test]
-    fn a_name_stays_in_its_string() {
+    fn names_are_escaped_in_dot() {
         assert_eq!(quoted("a\"];b\\"), r#""a\"];b\\""#);
         assert_eq!(quoted("&lt;\nx"), "\"&amp;lt;\\nx\"");
     }

@@ -50,7 +50,7 @@ mod tests {
     use super::escaped;
 
     #[test]
-    fn a_name_stays_in_its_quotes() {
+    fn names_are_escaped_in_mermaid() {
         assert_eq!(escaped("a\"]<b>#c;\n"), "a#34;#93;#60;b#62;#35;c#59;#10;");
         assert_eq!(escaped("s3://lake/größe_1.x"), "s3://lake/größe_1.x");
     }

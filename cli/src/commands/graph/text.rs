@@ -7,7 +7,7 @@ use dcp_model::dataset::Dataset;
 
 use super::View;
 use crate::out::{BOLD, DIM, Look, WARNING};
-use crate::render::{counted, cut, harmless};
+use crate::render::{cut, format_count, sanitize};
 
 /// The width of the column of names.
 const NAMES: usize = 38;
@@ -18,14 +18,14 @@ pub(super) fn write(view: &View<'_>, look: Look, out: &mut impl Write) -> io::Re
     }
     let external = view.datasets.values().filter(|ends| ends.external()).count();
     let (workloads, datasets) = (view.nodes.len(), view.datasets.len());
-    let counts = [counted(workloads, "workload"), counted(datasets, "dataset")].join(", ");
+    let counts = [format_count(workloads, "workload"), format_count(datasets, "dataset")].join(", ");
     writeln!(out, "{counts}{}", if external > 0 { format!(", {external} external") } else { String::new() })
 }
 
 fn workload(view: &View<'_>, node: &Node, look: Look, out: &mut impl Write) -> io::Result<()> {
     let group = node.member.as_ref().map(|member| format!(", group {}", member.group)).unwrap_or_default();
     let kind = look.paint(DIM, format_args!("{}, {}{group}", node.job, node.run));
-    writeln!(out, "{}  {kind}", look.paint(BOLD, harmless(&node.address())))?;
+    writeln!(out, "{}  {kind}", look.paint(BOLD, sanitize(&node.address())))?;
     let mut lines: Vec<(&str, &Dataset, String)> = Vec::new();
     for link in &node.reads {
         lines.push(("reads", &link.dataset, from(view, &link.dataset, look)));
@@ -42,7 +42,7 @@ fn workload(view: &View<'_>, node: &Node, look: Look, out: &mut impl Write) -> i
     for (verb, dataset, others) in lines {
         let shown = if verb == before { "" } else { verb };
         before = verb;
-        let name = harmless(&dataset.to_string());
+        let name = sanitize(&dataset.to_string());
         let width = name.chars().count();
         write!(out, "  {shown:6}  {name}")?;
         match others.as_str() {
@@ -66,7 +66,7 @@ fn from(view: &View<'_>, dataset: &Dataset, look: Look) -> String {
 fn arrow(arrow: &str, names: &[String], look: Look) -> String {
     let indent = " ".repeat(10 + NAMES);
     let line = |name: &String| {
-        let line = format!("{arrow} {}", harmless(name));
+        let line = format!("{arrow} {}", sanitize(name));
         if look.terminal { cut(&line, look.width.saturating_sub(indent.len())) } else { line }
     };
     let lines: Vec<String> = names.iter().map(line).collect();

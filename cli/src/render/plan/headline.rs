@@ -6,7 +6,7 @@ use dcp_reconciler::plan::Plan;
 use dcp_reconciler::state::Action;
 use jiff::Timestamp;
 
-use crate::render::{counted, grouped};
+use crate::render::{format_count, format_thousands};
 
 /// Above this number of domains, counts are not split by domain.
 const DOMAINS: usize = 6;
@@ -35,12 +35,12 @@ pub(crate) fn headline(plan: &Plan) -> String {
     for (domain, counts) in domains {
         let counts = counts.into_iter().map(|((_, name), (count, asks))| {
             let needs = if asks { " (needs consent)" } else { "" };
-            format!("{} {name}{needs}", grouped(usize::try_from(count).unwrap_or(usize::MAX)))
+            format!("{} {name}{needs}", format_thousands(usize::try_from(count).unwrap_or(usize::MAX)))
         });
         let counts = counts.collect::<Vec<_>>().join(", ");
         parts.push(if domain.is_empty() { counts } else { format!("{domain}: {counts}") });
     }
-    let number = |count: u64| grouped(usize::try_from(count).unwrap_or(usize::MAX));
+    let number = |count: u64| format_thousands(usize::try_from(count).unwrap_or(usize::MAX));
     if plan.unchanged > 0 {
         parts.push(format!("{} unchanged", number(plan.unchanged)));
     }
@@ -52,7 +52,7 @@ pub(crate) fn headline(plan: &Plan) -> String {
 
 impl Base<'_> {
     /// Describes the base state, with its age at `now`, or without `now` its time.
-    pub(crate) fn told(&self, now: Option<Timestamp>) -> String {
+    pub(crate) fn describe(&self, now: Option<Timestamp>) -> String {
         let Some(applied) = &self.0.applied else {
             return format!("nothing was ever applied to {}", self.0.scope);
         };
@@ -65,7 +65,7 @@ impl Base<'_> {
             "{}, serial {}, applied by {}{commit}, {when}",
             self.0.scope,
             applied.serial,
-            crate::render::harmless(&applied.by)
+            crate::render::sanitize(&applied.by)
         )
     }
 }
@@ -86,6 +86,6 @@ pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
         0..60 => "just now".to_owned(),
         60..3600 => format!("{} min ago", seconds / 60),
         3600..172_800 => format!("{} h ago", seconds / 3600),
-        _ => format!("{} ago", counted(usize::try_from(seconds / 86_400).unwrap_or(usize::MAX), "day")),
+        _ => format!("{} ago", format_count(usize::try_from(seconds / 86_400).unwrap_or(usize::MAX), "day")),
     }
 }

@@ -6,16 +6,16 @@ use dcp_reconciler::plan::{Class, Plan, Reason, Renamed, Workload};
 
 use super::headline::Base;
 use super::{by_danger, consent, given_up, headline, is_dangerous, live, meaning};
-use crate::render::{grouped, harmless};
+use crate::render::{format_thousands, sanitize};
 
 /// GitHub's limit is 65,536 characters; the rest must be shorter than the difference.
-const MOST: usize = 50_000;
+const MAX_DIFFERENCE: usize = 50_000;
 /// Differences with more lines are folded.
-const FOLDED: usize = 6;
+const MAX_UNFOLDED_LINES: usize = 6;
 
 pub(crate) fn markdown(plan: &Plan) -> String {
     let mut text = format!("### dcp plan: {}\n\n", escaped(&headline(plan)));
-    writeln!(text, "{}\n", escaped(&Base(plan).told(None))).expect(FINE);
+    writeln!(text, "{}\n", escaped(&Base(plan).describe(None))).expect(INFALLIBLE);
     if plan.is_empty() {
         text.push_str("Nothing to do.\n");
     }
@@ -23,23 +23,24 @@ pub(crate) fn markdown(plan: &Plan) -> String {
     let mut left = all.len();
     for workload in all {
         let part = one(workload);
-        if text.len() + part.len() > MOST {
-            writeln!(text, "\n… and {} more: `dcp plan` shows them.", grouped(left)).expect(FINE);
+        if text.len() + part.len() > MAX_DIFFERENCE {
+            writeln!(text, "\n… and {} more: `dcp plan` shows them.", format_thousands(left))
+                .expect(INFALLIBLE);
             break;
         }
         left -= 1;
         text.push_str(&part);
     }
     if let Some(line) = live(plan) {
-        writeln!(text, "\n{line}").expect(FINE);
+        writeln!(text, "\n{line}").expect(INFALLIBLE);
     }
     for line in given_up(plan) {
-        writeln!(text, "\n⚠️ {}", escaped(&line)).expect(FINE);
+        writeln!(text, "\n⚠️ {}", escaped(&line)).expect(INFALLIBLE);
     }
     text
 }
 
-const FINE: &str = "writing to a String does not fail";
+const INFALLIBLE: &str = "writing to a String does not fail";
 
 fn one(workload: &Workload) -> String {
     let mark = if is_dangerous(workload) { "⚠️ " } else { "" };
@@ -51,13 +52,13 @@ fn one(workload: &Workload) -> String {
         Renamed::To(new) => format!("it comes again as {}", code(new)),
     });
     if let Some(line) = renamed {
-        writeln!(text, "  - {line}").expect(FINE);
+        writeln!(text, "  - {line}").expect(INFALLIBLE);
     }
     for reason in &workload.reasons {
         text.push_str(&of_reason(reason));
     }
     if let Some(consent) = consent(workload) {
-        writeln!(text, "  - {}", escaped(&consent)).expect(FINE);
+        writeln!(text, "  - {}", escaped(&consent)).expect(INFALLIBLE);
     }
     text
 }
@@ -79,18 +80,18 @@ fn of_reason(reason: &Reason) -> String {
     };
     let mut text = format!("  - {}{what}{change}{place}<br>{why}\n", code(field));
     let Some(diff) = diff.as_ref().filter(|diff| !diff.is_empty()) else { return text };
-    let folded = diff.lines().count() > FOLDED || field.starts_with("DAG ");
+    let folded = diff.lines().count() > MAX_UNFOLDED_LINES || field.starts_with("DAG ");
     if folded {
         text.push_str("    <details><summary>difference</summary>\n\n");
     } else {
         text.push('\n');
     }
-    let fence = "`".repeat(longest(diff, '`').max(2) + 1);
-    writeln!(text, "    {fence}diff").expect(FINE);
+    let fence = "`".repeat(longest_run(diff, '`').max(2) + 1);
+    writeln!(text, "    {fence}diff").expect(INFALLIBLE);
     for line in diff.lines() {
-        writeln!(text, "    {}", harmless(line)).expect(FINE);
+        writeln!(text, "    {}", sanitize(line)).expect(INFALLIBLE);
     }
-    writeln!(text, "    {fence}").expect(FINE);
+    writeln!(text, "    {fence}").expect(INFALLIBLE);
     if folded {
         text.push_str("\n    </details>\n");
     }
@@ -101,7 +102,7 @@ fn of_reason(reason: &Reason) -> String {
 fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut within = false;
-    for c in harmless(text).chars() {
+    for c in sanitize(text).chars() {
         match c {
             '`' => within = !within,
             '<' if !within => {
@@ -118,13 +119,13 @@ fn escaped(text: &str) -> String {
 
 /// Formats a text as code, even if it contains backticks.
 fn code(text: &str) -> String {
-    let text = harmless(text);
-    let ticks = "`".repeat(longest(&text, '`') + 1);
+    let text = sanitize(text);
+    let ticks = "`".repeat(longest_run(&text, '`') + 1);
     let pad = if text.starts_with('`') || text.ends_with('`') { " " } else { "" };
     format!("{ticks}{pad}{text}{pad}{ticks}")
 }
 
-fn longest(text: &str, of: char) -> usize {
+fn longest_run(text: &str, of: char) -> usize {
     let runs = text.split(|c| c != of).map(str::len);
     runs.max().unwrap_or_default()
 }

@@ -11,7 +11,7 @@ use unicode_width::UnicodeWidthStr as _;
 use super::headline::Base;
 use super::{by_danger, consent, headline, is_dangerous, live, meaning};
 use crate::out::{BOLD, DIM, ERROR, GOOD, Look, NOTE, WARNING};
-use crate::render::{cut, grouped, harmless, wrapped};
+use crate::render::{cut, format_thousands, sanitize, wrapped};
 
 /// Maximum number of workloads to show; above it, only dangerous ones.
 const SHOWN: usize = 100;
@@ -22,13 +22,13 @@ pub(crate) fn text(plan: &Plan, now: Option<Timestamp>, look: Look, out: &mut im
     if plan.is_empty() {
         let line = format!("nothing to do: {}", headline(plan));
         writeln!(out, "{}", look.paint(GOOD, line))?;
-        writeln!(out, "{}", look.paint(DIM, Base(plan).told(now)))?;
+        writeln!(out, "{}", look.paint(DIM, Base(plan).describe(now)))?;
         return given_up(plan, look, out);
     }
     for line in wrapped(&headline(plan), look.width, "") {
         writeln!(out, "{}", look.paint(BOLD, line))?;
     }
-    writeln!(out, "{}", look.paint(DIM, Base(plan).told(now)))?;
+    writeln!(out, "{}", look.paint(DIM, Base(plan).describe(now)))?;
     let all = by_danger(plan);
     let name_width = all.iter().take(SHOWN).map(|it| it.id().width()).max().unwrap_or_default().min(40);
     let mut before = None;
@@ -48,8 +48,10 @@ pub(crate) fn text(plan: &Plan, now: Option<Timestamp>, look: Look, out: &mut im
         one(workload, name_width, look, out)?;
     }
     if hidden > 0 {
-        let line =
-            format!("… and {} more, none of them dangerous: --output json has them all", grouped(hidden));
+        let line = format!(
+            "… and {} more, none of them dangerous: --output json has them all",
+            format_thousands(hidden)
+        );
         writeln!(out, "\n{}", look.paint(DIM, line))?;
     }
     if let Some(line) = live(plan) {
@@ -81,7 +83,7 @@ fn one(workload: &Workload, name_width: usize, look: Look, out: &mut impl Write)
     let action = workload.action.name().to_uppercase();
     let meaning = meaning(workload);
     let line =
-        format!("{}{pad}  {}", look.paint(BOLD, harmless(&id)), look.paint(style, format!("{action:<8}")));
+        format!("{}{pad}  {}", look.paint(BOLD, sanitize(&id)), look.paint(style, format!("{action:<8}")));
     // Sign, name, two spaces, action, space.
     let used = 2 + name_width.max(id.width()) + 2 + 8 + 1;
     if used + meaning.width() <= look.width {
@@ -126,18 +128,18 @@ fn of_reason(reason: &Reason, look: Look, out: &mut impl Write) -> io::Result<()
     let short = head.width() + 2 + change.width();
     let beside = !change.is_empty() && fits(short) && !change.contains('\n');
     let line = if beside { format!("{head}  {change}") } else { head };
-    let line = harmless(&line);
+    let line = sanitize(&line);
     if place.is_empty() || !fits(line.width()) {
         writeln!(out, "{line}")?;
         if !place.is_empty() {
-            writeln!(out, "      {}", look.paint(DIM, harmless(&place)))?;
+            writeln!(out, "      {}", look.paint(DIM, sanitize(&place)))?;
         }
     } else {
         let pad = " ".repeat(look.width - line.width() - place.width());
-        writeln!(out, "{line}{pad}{}", look.paint(DIM, harmless(&place)))?;
+        writeln!(out, "{line}{pad}{}", look.paint(DIM, sanitize(&place)))?;
     }
     if !beside && !change.is_empty() {
-        for line in wrapped(&harmless(&change), look.width, "      ") {
+        for line in wrapped(&sanitize(&change), look.width, "      ") {
             writeln!(out, "{line}")?;
         }
     }
@@ -159,7 +161,7 @@ fn of_reason(reason: &Reason, look: Look, out: &mut impl Write) -> io::Result<()
             Some('-') => ERROR,
             _ => DIM,
         };
-        writeln!(out, "{}", look.paint(style, format!("      {}", cut(&harmless(line), look.width - 6))))?;
+        writeln!(out, "{}", look.paint(style, format!("      {}", cut(&sanitize(line), look.width - 6))))?;
     }
     if lines.len() > LINES {
         let more = format!("      … {} more lines", lines.len() - LINES);

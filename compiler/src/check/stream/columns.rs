@@ -32,13 +32,13 @@ const RATE: &[(&str, &str)] = &[("timestamp", "timestamp"), ("value", "bigint")]
 const FILES: &[(&str, &str)] = &[("_metadata", "struct<>")];
 
 /// The columns of a source and their types: those that messages list, and others that are valid.
-pub(super) struct Known<'a> {
+pub(super) struct SourceColumns<'a> {
     columns: Vec<(&'a str, &'a str)>,
     others: &'static [(&'static str, &'static str)],
 }
 
 /// Returns the columns of a source, if they are known.
-pub(super) fn of(source: &Source) -> Option<Known<'_>> {
+pub(super) fn of_source(source: &Source) -> Option<SourceColumns<'_>> {
     let declared = source
         .columns()
         .map(|columns| columns.0.iter().map(|(name, kind)| (name.as_str(), kind.as_str().trim())).collect());
@@ -46,10 +46,10 @@ pub(super) fn of(source: &Source) -> Option<Known<'_>> {
         Source::Kafka(kafka) => match declared {
             Some(declared) => (declared, KAFKA),
             None if matches!(kafka.format, KafkaFormat::Json | KafkaFormat::Raw) => {
-                let asked = |(key, value): (&String, &Scalar)| {
+                let includes_headers = |(key, value): (&String, &Scalar)| {
                     key.eq_ignore_ascii_case("includeHeaders") && value.as_str().eq_ignore_ascii_case("true")
                 };
-                let headers = kafka.options.iter().any(asked).then_some(KAFKA_HEADERS);
+                let headers = kafka.options.iter().any(includes_headers).then_some(KAFKA_HEADERS);
                 (RAW_KAFKA.iter().copied().chain(headers).collect(), [].as_slice())
             }
             None => return None,
@@ -58,10 +58,10 @@ pub(super) fn of(source: &Source) -> Option<Known<'_>> {
         Source::Rate(_) => (RATE.to_vec(), [].as_slice()),
         Source::Table(_) => return None,
     };
-    Some(Known { columns, others })
+    Some(SourceColumns { columns, others })
 }
 
-impl Known<'_> {
+impl SourceColumns<'_> {
     pub(super) fn data_type(&self, name: &str) -> Option<&str> {
         let mut all = self.columns.iter().chain(self.others);
         all.find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, kind)| *kind)
@@ -81,7 +81,7 @@ impl Known<'_> {
 }
 
 /// Functions that return structs, arrays or maps.
-const NESTING: [&str; 14] = [
+const NESTED_FUNCTIONS: [&str; 14] = [
     "array",
     "collect_list",
     "collect_set",
@@ -99,18 +99,18 @@ const NESTING: [&str; 14] = [
 ];
 
 /// An output column with a known type that the sink's format doesn't support.
-pub(super) struct Unfit {
+pub(super) struct UnsupportedColumn {
     pub(super) at: std::ops::Range<u32>,
     pub(super) name: String,
     pub(super) kind: String,
 }
 
 /// Returns the first output column with a known type that does not satisfy `fits`.
-pub(super) fn unfit(query: &Query<'_>, fits: impl Fn(&str) -> bool) -> Option<Unfit> {
+pub(super) fn find_unsupported(query: &Query<'_>, fits: impl Fn(&str) -> bool) -> Option<UnsupportedColumn> {
     query.shape.columns.iter().find_map(|column| {
         let kind = type_of(query, column)?;
         let name = column.name.clone().unwrap_or_else(|| column.text.clone());
-        (!fits(&kind)).then(|| Unfit { at: column.at.clone(), name, kind })
+        (!fits(&kind)).then(|| UnsupportedColumn { at: column.at.clone(), name, kind })
     })
 }
 
@@ -119,29 +119,29 @@ pub(super) fn unfit(query: &Query<'_>, fits: impl Fn(&str) -> bool) -> Option<Un
 fn type_of(query: &Query<'_>, column: &Column) -> Option<String> {
     if let Some((function, arguments)) = column.text.split_once('(') {
         let whole = arguments.find(')') == Some(arguments.len() - 1);
-        return (NESTING.contains(&function) && whole).then(|| format!("{function}<…>"));
+        return (NESTED_FUNCTIONS.contains(&function) && whole).then(|| format!("{function}<…>"));
     }
     let name = column.text.rsplit('.').next()?;
     let reference = query.shape.column_refs.iter().find(|it| {
         it.at.start >= column.at.start && it.at.end == column.at.end && it.name.eq_ignore_ascii_case(name)
     })?;
     let (_, source) = query.sources.get(reference.relation?).copied().flatten()?;
-    of(source)?.data_type(name).map(str::to_lowercase)
+    of_source(source)?.data_type(name).map(str::to_lowercase)
 }
 
 pub(super) fn check(subject: &mut Subject<'_>, query: &Query<'_>) {
-    taken(subject, query);
-    given(subject, query);
+    check_read_columns(subject, query);
+    check_written_columns(subject, query);
 }
 
-fn taken(subject: &mut Subject<'_>, query: &Query<'_>) {
+fn check_read_columns(subject: &mut Subject<'_>, query: &Query<'_>) {
     for reference in &query.shape.column_refs {
         let Some((name, source)) =
             reference.relation.and_then(|relation| query.sources.get(relation).copied().flatten())
         else {
             continue;
         };
-        let Some(columns) = of(source) else { continue };
+        let Some(columns) = of_source(source) else { continue };
         // A query that groups by a window has a column of this name.
         let window = ["window", "session_window"].iter().any(|it| it.eq_ignore_ascii_case(&reference.name));
         if window && !query.shape.windows.is_empty() {
@@ -154,7 +154,7 @@ fn taken(subject: &mut Subject<'_>, query: &Query<'_>) {
     }
 }
 
-fn given(subject: &mut Subject<'_>, query: &Query<'_>) {
+fn check_written_columns(subject: &mut Subject<'_>, query: &Query<'_>) {
     let columns = &query.shape.columns;
     if columns.is_empty() || columns.iter().any(|column| column.name.is_none()) {
         return; // The columns of `*`, and Spark's names of columns without a name, are unknown here.
@@ -166,7 +166,7 @@ fn given(subject: &mut Subject<'_>, query: &Query<'_>) {
         let code = match query.stream.sink {
             Sink::Console(_) => continue,
             Sink::Files(_) => Code::SAME_COLUMN,
-            Sink::Kafka(_) | Sink::Table(_) | Sink::Merge(_) | Sink::Jdbc(_) => Code::SINK_COLUMNS,
+            Sink::Kafka(_) | Sink::Table(_) | Sink::Merge(_) | Sink::Jdbc(_) => Code::SINK_COLUMN_MISMATCH,
         };
         if again {
             let place = subject.sql_at(&column.at);
@@ -174,13 +174,14 @@ fn given(subject: &mut Subject<'_>, query: &Query<'_>) {
             subject.problem(code, message, place, "again here", "give one of them another name by `AS`");
         }
     }
-    for (name, field) in wanted(&query.stream.sink) {
+    for (name, field) in sink_columns(&query.stream.sink) {
         if names.iter().any(|known| known.eq_ignore_ascii_case(name)) {
             continue;
         }
         let field: Vec<&str> = field.iter().map(String::as_str).collect();
         let place = subject.at(&path(&field));
-        let diagnostic = Diagnostic::new(Code::SINK_COLUMNS, format!("the query gives no column `{name}`"));
+        let diagnostic =
+            Diagnostic::new(Code::SINK_COLUMN_MISMATCH, format!("the query gives no column `{name}`"));
         subject.report(match nearest(name, names.iter().copied()) {
             Some(meant) => diagnostic.at(place, format!("did you mean `{meant}`?")),
             None => diagnostic
@@ -191,7 +192,7 @@ fn given(subject: &mut Subject<'_>, query: &Query<'_>) {
 }
 
 /// Returns the columns that a sink names, each with its field.
-fn wanted<'s>(sink: &'s Sink) -> Vec<(&'s str, Vec<String>)> {
+fn sink_columns<'s>(sink: &'s Sink) -> Vec<(&'s str, Vec<String>)> {
     let field = |path: &[&str]| path.iter().map(|&name| name.to_owned()).collect();
     let partitions = |kind: &str, columns: &'s [String]| -> Vec<(&'s str, Vec<String>)> {
         let entry = |index: usize| field(&["sink", kind, "partitionBy", &index.to_string()]);

@@ -9,7 +9,7 @@ use crate::check::Subject;
 use crate::diag::Code;
 
 /// The database that the exactly-once modes support.
-const EXACT: &str = "jdbc:postgresql:";
+const EXACTLY_ONCE_URL: &str = "jdbc:postgresql:";
 
 pub(super) fn check(subject: &mut Subject<'_>, stream: &Stream) {
     match &stream.sink {
@@ -28,7 +28,7 @@ pub(super) fn check(subject: &mut Subject<'_>, stream: &Stream) {
 
 fn mode(subject: &mut Subject<'_>, jdbc: &JdbcSink) {
     let name = jdbc.mode.name();
-    if jdbc.mode != JdbcMode::Append && !jdbc.url.starts_with(EXACT) {
+    if jdbc.mode != JdbcMode::Append && !jdbc.url.starts_with(EXACTLY_ONCE_URL) {
         let at = subject.at(&path(&["sink", "jdbc", "mode"]));
         let message = format!("`mode: {name}` is for PostgreSQL");
         let help = "use `mode: append`, which adds rows at least once, or write to PostgreSQL";

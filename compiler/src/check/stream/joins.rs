@@ -61,7 +61,7 @@ fn two_streams(subject: &mut Subject<'_>, query: &Query<'_>, join: &Join) {
         let help = "add an equality to the condition: `a.id = b.id`";
         return subject.problem(Code::NOT_STREAMABLE, message, at, "has no equality", help);
     }
-    let ends = Ends { query, join };
+    let expiry = RowExpiry { query, join };
     // One of these sides must be bounded, so that rows of the other side are known to have no match.
     let (needed, name) = match join.kind {
         JoinKind::Left | JoinKind::Semi => ([Side::Right].as_slice(), "right"),
@@ -69,11 +69,11 @@ fn two_streams(subject: &mut Subject<'_>, query: &Query<'_>, join: &Join) {
         JoinKind::Full => ([Side::Left, Side::Right].as_slice(), "left or the right"),
         JoinKind::Inner | JoinKind::Cross | JoinKind::Anti => ([].as_slice(), ""),
     };
-    let is_known = needed.is_empty() || needed.iter().any(|side| ends.is_reached(*side));
+    let is_known = needed.is_empty() || needed.iter().any(|side| expiry.is_reached(*side));
     if is_known {
-        return state(subject, &ends, at);
+        return state(subject, &expiry, at);
     }
-    let is_watermarked = needed.iter().any(|side| ends.is_watermarked(*side));
+    let is_watermarked = needed.iter().any(|side| expiry.is_watermarked(*side));
     let missing = match (is_watermarked, join.bounds.is_empty()) {
         (false, false) => format!("the {name} side has no watermark"),
         (true, true) if compares(join) => "the condition has no time range that Spark follows".to_owned(),
@@ -110,17 +110,17 @@ fn output_mode(subject: &mut Subject<'_>, query: &Query<'_>, join: &Join, at: Sp
 }
 
 /// Reports state that is never dropped, in joins that Spark accepts.
-fn state(subject: &mut Subject<'_>, ends: &Ends<'_, '_>, at: Span) {
-    let kept = match (ends.is_dropped(Side::Left), ends.is_dropped(Side::Right)) {
+fn state(subject: &mut Subject<'_>, expiry: &RowExpiry<'_, '_>, at: Span) {
+    let kept = match (expiry.is_dropped(Side::Left), expiry.is_dropped(Side::Right)) {
         (true, true) => return,
         (false, false) => "all events of both streams are kept forever, in case a partner comes",
         (false, true) => "the events of the left side are kept forever, in case a partner comes",
         (true, false) => "the events of the right side are kept forever, in case a partner comes",
     };
     let help = format!("add a `watermark` for both, and {RANGE}");
-    let waits = match ends.join.kind {
-        JoinKind::Left => !ends.is_dropped(Side::Left),
-        JoinKind::Right => !ends.is_dropped(Side::Right),
+    let waits = match expiry.join.kind {
+        JoinKind::Left => !expiry.is_dropped(Side::Left),
+        JoinKind::Right => !expiry.is_dropped(Side::Right),
         JoinKind::Full => true,
         JoinKind::Inner | JoinKind::Cross | JoinKind::Semi | JoinKind::Anti => false,
     };
@@ -142,12 +142,12 @@ fn compares(join: &Join) -> bool {
 }
 
 /// The event times at which rows of a join's sides expire, as Spark derives them.
-struct Ends<'q, 'a> {
+struct RowExpiry<'q, 'a> {
     query: &'q Query<'a>,
     join: &'q Join,
 }
 
-impl Ends<'_, '_> {
+impl RowExpiry<'_, '_> {
     fn relations(&self, side: Side) -> &[usize] {
         match side {
             Side::Left => &self.join.left,
@@ -161,7 +161,10 @@ impl Ends<'_, '_> {
 
     /// Returns whether the join has an equality with a column that has a watermark. It bounds both sides.
     fn joins_on_time(&self) -> bool {
-        self.join.equi_keys.iter().any(|(left, right)| self.query.is_time(left) || self.query.is_time(right))
+        self.join
+            .equi_keys
+            .iter()
+            .any(|(left, right)| self.query.is_event_time(left) || self.query.is_event_time(right))
     }
 
     /// Returns whether there is a time after which a row of the other side gets no more matches from this side.
@@ -188,7 +191,7 @@ impl Ends<'_, '_> {
                 .query
                 .watermark_of(relation)
                 .is_some_and(|column| column.eq_ignore_ascii_case(&operand.column)),
-            None => self.query.is_time(&operand.column),
+            None => self.query.is_event_time(&operand.column),
         }
     }
 

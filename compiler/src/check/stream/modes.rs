@@ -16,7 +16,7 @@ pub(super) fn check(subject: &mut Subject<'_>, query: &Query<'_>) {
     let explicit = subject.root.find(path(&["outputMode"])).is_some();
     match (mode, query.aggregation()) {
         (OutputMode::Append, Some(_)) => {
-            let Some((at, what)) = query.open_groups() else { return };
+            let Some((at, what)) = query.unbounded_groups() else { return };
             let at = subject.sql_at(&at);
             let (message, help) = if query.has_watermark() {
                 (
@@ -30,7 +30,7 @@ pub(super) fn check(subject: &mut Subject<'_>, query: &Query<'_>) {
                 )
             };
             let append_only = query.shape.nested_aggregation || query.stream_joins().next().is_some();
-            let update = match takes_updates(&query.stream.sink) && !append_only {
+            let update = match supports_updates(&query.stream.sink) && !append_only {
                 true => ", or use `outputMode: update`",
                 false => "",
             };
@@ -61,7 +61,7 @@ pub(super) fn check(subject: &mut Subject<'_>, query: &Query<'_>) {
                 "`complete` output keeps all groups forever, and ignores the watermark",
                 at,
                 "without effect",
-                if takes_updates(&query.stream.sink) {
+                if supports_updates(&query.stream.sink) {
                     "remove it, or use `outputMode: update`"
                 } else {
                     "remove it"
@@ -80,7 +80,7 @@ pub(super) fn check(subject: &mut Subject<'_>, query: &Query<'_>) {
             );
         }
         (OutputMode::Update, Some(_)) => {
-            let Some((at, what)) = query.open_groups() else { return };
+            let Some((at, what)) = query.unbounded_groups() else { return };
             let at = subject.sql_at(&at);
             let help = if query.has_watermark() {
                 "group by a window over the column with the watermark"
@@ -100,7 +100,7 @@ pub(super) fn check(subject: &mut Subject<'_>, query: &Query<'_>) {
 }
 
 /// Returns whether a sink supports changed rows. Files and tables are appended to or replaced.
-pub(super) fn takes_updates(sink: &Sink) -> bool {
+pub(super) fn supports_updates(sink: &Sink) -> bool {
     match sink {
         Sink::Kafka(_) | Sink::Merge(_) | Sink::Console(_) => true,
         Sink::Jdbc(jdbc) => jdbc.mode == JdbcMode::Upsert,

@@ -12,9 +12,13 @@ const TYPES: [&str; 13] = [
 
 /// Returns the first pivot that Spark computes with two consecutive aggregates. This is the case if each aggregate
 /// returns a number or a boolean.
-pub(super) fn double<'a>(query: &Query<'a>) -> Option<&'a Pivot> {
-    let twice = |call: &(String, Option<String>)| is_numeric(query, &call.0, call.1.as_deref());
-    query.shape.pivots.iter().find(|pivot| query.streams(&pivot.at) && pivot.calls.iter().all(twice))
+pub(super) fn with_two_aggregates<'a>(query: &Query<'a>) -> Option<&'a Pivot> {
+    let is_numeric_call = |call: &(String, Option<String>)| is_numeric(query, &call.0, call.1.as_deref());
+    query
+        .shape
+        .pivots
+        .iter()
+        .find(|pivot| query.runs_on_stream(&pivot.at) && pivot.calls.iter().all(is_numeric_call))
 }
 
 /// Returns whether a call certainly returns a number or a boolean.
@@ -33,6 +37,6 @@ fn is_numeric(query: &Query<'_>, function: &str, column: Option<&str>) -> bool {
 
 /// Returns the types, in lower case, that the sources declare for a column.
 fn types_of(query: &Query<'_>, column: &str) -> Vec<String> {
-    let sources = query.sources.iter().flatten().filter_map(|(_, source)| columns::of(source));
+    let sources = query.sources.iter().flatten().filter_map(|(_, source)| columns::of_source(source));
     sources.filter_map(|known| known.data_type(column).map(str::to_lowercase)).collect()
 }

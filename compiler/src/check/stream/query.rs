@@ -16,14 +16,14 @@ pub(super) struct Query<'a> {
     /// The columns with a watermark, in lower case.
     watermarks: HashSet<String>,
     /// The expressions of the query's aliases.
-    meanings: HashMap<&'a str, Vec<&'a str>>,
+    alias_expressions: HashMap<&'a str, Vec<&'a str>>,
 }
 
 /// The range of a nested query.
-type Place = Option<(u32, u32)>;
+type QueryRange = Option<(u32, u32)>;
 
 /// A range of the query, and a description of its operation.
-pub(super) type Doing = (Range<u32>, &'static str);
+pub(super) type Operation = (Range<u32>, &'static str);
 
 impl<'a> Query<'a> {
     pub(super) fn new(stream: &'a Stream, shape: &'a QueryShape) -> Self {
@@ -33,11 +33,11 @@ impl<'a> Query<'a> {
                 .map(|(known, source)| (known.as_str(), source))
         };
         let sources = shape.relations.iter().map(|relation| find(&relation.name)).collect();
-        let mut meanings: HashMap<&str, Vec<&str>> = HashMap::new();
+        let mut alias_expressions: HashMap<&str, Vec<&str>> = HashMap::new();
         for alias in &shape.aliases {
-            meanings.entry(&alias.name).or_default().push(&alias.text);
+            alias_expressions.entry(&alias.name).or_default().push(&alias.text);
         }
-        let mut query = Self { stream, shape, sources, watermarks: HashSet::new(), meanings };
+        let mut query = Self { stream, shape, sources, watermarks: HashSet::new(), alias_expressions };
         let watermarks = (0..query.sources.len()).filter_map(|relation| query.watermark_of(relation));
         query.watermarks = watermarks.map(str::to_lowercase).collect();
         query
@@ -60,7 +60,7 @@ impl<'a> Query<'a> {
     }
 
     /// Returns whether a part of the query runs on a stream, and not on tables only.
-    pub(super) fn streams(&self, at: &Range<u32>) -> bool {
+    pub(super) fn runs_on_stream(&self, at: &Range<u32>) -> bool {
         let relations = self.shape.relations_at(at);
         if self.shape.laterals.iter().any(|lateral| lateral.at.contains(&at.start)) {
             return relations.is_some_and(|relations| self.any_streaming(relations));
@@ -91,49 +91,53 @@ impl<'a> Query<'a> {
     }
 
     /// Returns the first place that makes the query an aggregation, with a description.
-    pub(super) fn aggregation(&self) -> Option<Doing> {
-        let first = |all: &'a [Text]| all.iter().map(|text| text.at.clone()).find(|at| self.streams(at));
+    pub(super) fn aggregation(&self) -> Option<Operation> {
+        let first =
+            |all: &'a [Text]| all.iter().map(|text| text.at.clone()).find(|at| self.runs_on_stream(at));
         let aggregate = first(&self.shape.aggregates).map(|at| (at, "aggregates here"));
         let group = || first(&self.shape.group_by).map(|at| (at, "groups here"));
-        aggregate.or_else(group).or_else(|| self.distinction())
+        aggregate.or_else(group).or_else(|| self.duplicate_removal())
     }
 
-    fn distinction(&self) -> Option<Doing> {
-        let at = self.shape.distinct.clone().filter(|at| self.streams(at))?;
+    fn duplicate_removal(&self) -> Option<Operation> {
+        let at = self.shape.distinct.clone().filter(|at| self.runs_on_stream(at))?;
         Some((at, "removes duplicates here"))
     }
 
     /// Returns the first place that creates groups that no watermark closes. Nested queries need a watermark just
     /// like outer ones.
-    pub(super) fn open_groups(&self) -> Option<Doing> {
-        let closed = self.closed_levels();
-        let open = |doing: &'static str| move |text: &Text| (text.at.clone(), doing);
+    pub(super) fn unbounded_groups(&self) -> Option<Operation> {
+        let closed = self.bounded_levels();
+        let open = |operation: &'static str| move |text: &Text| (text.at.clone(), operation);
         let aggregates = self.shape.aggregates.iter().map(open("aggregates here"));
         let groups = self.shape.group_by.iter().map(open("groups here"));
-        let is_open = |at: &Range<u32>| self.streams(at) && !closed.contains(&self.level(at));
+        let is_open = |at: &Range<u32>| self.runs_on_stream(at) && !closed.contains(&self.level(at));
         let open = aggregates.chain(groups).find(|(at, _)| is_open(at));
-        open.or_else(|| self.distinction().filter(|_| !self.is_distinct_by_time()))
+        open.or_else(|| self.duplicate_removal().filter(|_| !self.is_distinct_by_time()))
     }
 
     /// Returns the queries whose groups are closed by a watermark: they group by a column with a watermark, or by a
     /// window over one.
-    fn closed_levels(&self) -> BTreeSet<Place> {
+    fn bounded_levels(&self) -> BTreeSet<QueryRange> {
         let shape = self.shape;
-        let groups = shape.group_by.iter().filter(|group| self.is_time(&group.text) || self.has_time(group));
-        let pivots = shape.pivots.iter().filter(|pivot| self.keeps_time(pivot));
+        let groups = shape
+            .group_by
+            .iter()
+            .filter(|group| self.is_event_time(&group.text) || self.includes_time(group));
+        let pivots = shape.pivots.iter().filter(|pivot| self.groups_by_time(pivot));
         let places = groups.map(|group| &group.at).chain(pivots.map(|pivot| &pivot.at));
         places.map(|at| self.level(at)).collect()
     }
 
     /// Returns whether a `GROUP BY` of several sets, or of all columns, includes a time.
-    fn has_time(&self, group: &Text) -> bool {
+    fn includes_time(&self, group: &Text) -> bool {
         let level = self.level(&group.at);
         let of_level = |at: &Range<u32>| self.level(at) == level;
         let several =
             ["cube", "rollup", "grouping sets", "with "].iter().any(|it| group.text.starts_with(it));
         if several {
             let mut windows = self.shape.windows.iter().filter(|window| of_level(&window.at));
-            return windows.any(|window| self.is_time(&window.column));
+            return windows.any(|window| self.is_event_time(&window.column));
         }
         let mut columns = self.shape.columns.iter().filter(|column| of_level(&column.at)).peekable();
         if group.text != "all" {
@@ -141,45 +145,46 @@ impl<'a> Query<'a> {
         }
         // The columns are known for the outermost query only.
         match columns.peek() {
-            Some(_) => columns.any(|column| self.is_time(&column.text)),
-            None => self.shape.windows.iter().any(|it| of_level(&it.at) && self.is_time(&it.column)),
+            Some(_) => columns.any(|column| self.is_event_time(&column.text)),
+            None => self.shape.windows.iter().any(|it| of_level(&it.at) && self.is_event_time(&it.column)),
         }
     }
 
     /// Returns whether a pivot groups by a time.
-    fn keeps_time(&self, pivot: &Pivot) -> bool {
+    fn groups_by_time(&self, pivot: &Pivot) -> bool {
         let used = |name: &str| pivot.used.iter().any(|it| it == name);
         pivot.input.iter().any(|name| match name.as_str() {
             "*" => self.watermarks.iter().any(|column| !used(column)),
-            name => !used(name) && self.is_time(name),
+            name => !used(name) && self.is_event_time(name),
         })
     }
 
-    fn level(&self, at: &Range<u32>) -> Place {
+    fn level(&self, at: &Range<u32>) -> QueryRange {
         self.shape.level_at(at).map(|level| (level.at.start, level.at.end))
     }
 
     pub(super) fn is_distinct_by_time(&self) -> bool {
         let columns = &self.shape.columns;
-        self.has_watermark() && columns.iter().any(|column| column.text == "*" || self.is_time(&column.text))
+        self.has_watermark()
+            && columns.iter().any(|column| column.text == "*" || self.is_event_time(&column.text))
     }
 
     /// Returns whether a canonical expression is a column with a watermark, or a window over one. Aliases of nested
     /// queries are resolved.
-    pub(super) fn is_time(&self, text: &str) -> bool {
+    pub(super) fn is_event_time(&self, text: &str) -> bool {
         let mut open = vec![text];
         let mut seen = HashSet::new();
         while let Some(text) = open.pop() {
-            let mut text = in_brackets(text);
+            let mut text = without_brackets(text);
             while let Some(inside) = window_over(text) {
-                text = in_brackets(inside);
+                text = without_brackets(inside);
             }
             let name = if text.contains('(') { text } else { text.rsplit('.').next().unwrap_or(text) };
             if self.watermarks.contains(name) {
                 return true;
             }
             if self.has_watermark() && seen.insert(name) {
-                open.extend(self.meanings.get(name).into_iter().flatten());
+                open.extend(self.alias_expressions.get(name).into_iter().flatten());
             }
         }
         false
@@ -224,7 +229,7 @@ fn window_over(text: &str) -> Option<&str> {
 }
 
 /// Returns a canonical expression without its outer brackets.
-fn in_brackets(text: &str) -> &str {
+fn without_brackets(text: &str) -> &str {
     let mut text = text.trim();
     while let Some(inside) = text.strip_prefix('(').and_then(|it| it.strip_suffix(')')) {
         if inside.contains(['(', ')']) {

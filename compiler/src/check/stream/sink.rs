@@ -2,7 +2,7 @@
 
 use dcp_model::manifest::{FileFormat, KafkaFormat, OutputMode, ScalarOr, Sink, Source, Stream};
 
-use super::modes::takes_updates;
+use super::modes::supports_updates;
 use super::query::Query;
 use super::{columns, path};
 use crate::check::Subject;
@@ -44,12 +44,12 @@ fn output_mode(subject: &mut Subject<'_>, stream: &Stream) {
         Sink::Jdbc(_) | Sink::Merge(_) => return rows_by_keys(subject, stream),
         Sink::Kafka(_) | Sink::Console(_) => return,
     };
-    let refused = match mode {
+    let unsupported = match mode {
         OutputMode::Append => false,
         OutputMode::Update => true,
         OutputMode::Complete => only_added,
     };
-    if !refused {
+    if !unsupported {
         return;
     }
     let at = subject.at(&path(&["outputMode"]));
@@ -75,12 +75,12 @@ fn output_mode(subject: &mut Subject<'_>, stream: &Stream) {
 fn rows_by_keys(subject: &mut Subject<'_>, stream: &Stream) {
     let help = match stream.output_mode {
         OutputMode::Append => return,
-        OutputMode::Update if takes_updates(&stream.sink) => return,
+        OutputMode::Update if supports_updates(&stream.sink) => return,
         OutputMode::Update => {
             "add `mode: upsert` and `keys` to the sink, or use `outputMode: append`, with a watermark if the query \
              aggregates"
         }
-        OutputMode::Complete if takes_updates(&stream.sink) => "use `outputMode: update`",
+        OutputMode::Complete if supports_updates(&stream.sink) => "use `outputMode: update`",
         OutputMode::Complete => "use `outputMode: update`, and add `mode: upsert` and `keys` to the sink",
     };
     let (kind, mode) = (stream.sink.kind(), stream.output_mode.name());
@@ -118,22 +118,30 @@ pub(super) fn types(subject: &mut Subject<'_>, query: &Query<'_>) {
         _ => &[],
     };
     let found = match format {
-        "csv" => columns::unfit(query, |kind| !nested(kind)),
-        _ => columns::unfit(query, |kind| kind == "string").filter(|it| !partitions.contains(&it.name)),
+        "csv" => columns::find_unsupported(query, |kind| !nested(kind)),
+        _ => columns::find_unsupported(query, |kind| kind == "string")
+            .filter(|it| !partitions.contains(&it.name)),
     };
-    let Some(unfit) = found else { return };
+    let Some(unsupported) = found else { return };
     let (message, help) = match format {
         "csv" => (
-            format!("CSV can't hold the column `{}`, which is of type `{}`", unfit.name, unfit.kind),
+            format!(
+                "CSV can't hold the column `{}`, which is of type `{}`",
+                unsupported.name, unsupported.kind
+            ),
             "select its fields, turn it into text by `to_json(…)`, or choose another format",
         ),
         _ => (
-            format!("text files take a string, and the column `{}` is of type `{}`", unfit.name, unfit.kind),
+            format!(
+                "text files take a string, and the column `{}` is of type `{}`",
+                unsupported.name, unsupported.kind
+            ),
             "turn it into text by `CAST(… AS STRING)`, or choose another format",
         ),
     };
-    let (at, sink) = (subject.sql_at(&unfit.at), subject.at(&path(place)));
-    let diagnostic = Diagnostic::new(Code::SINK_COLUMNS, message).at(at, "given here").at(sink, "the format");
+    let (at, sink) = (subject.sql_at(&unsupported.at), subject.at(&path(place)));
+    let diagnostic =
+        Diagnostic::new(Code::SINK_COLUMN_MISMATCH, message).at(at, "given here").at(sink, "the format");
     subject.report(diagnostic.help(help));
 }
 
@@ -161,6 +169,6 @@ fn one_column(subject: &mut Subject<'_>, stream: &Stream) {
     if given.count() > 1 {
         let at = subject.at(&path(&["sink", kind, "format"]));
         let help = "select one column of text, or choose another format";
-        subject.problem(Code::SINK_COLUMNS, what, at, "and the query gives several", help);
+        subject.problem(Code::SINK_COLUMN_MISMATCH, what, at, "and the query gives several", help);
     }
 }

@@ -23,30 +23,30 @@ pub(super) fn check(subject: &mut Subject<'_>, stream: &Stream) {
     for (name, source) in &stream.sources {
         let place = path(&["sources", name.as_str(), source.kind()]);
         match source {
-            Source::Kafka(kafka) => of_kafka(subject, kafka, &place),
-            Source::Files(files) => of_files(subject, files, &place),
+            Source::Kafka(kafka) => check_kafka(subject, kafka, &place),
+            Source::Files(files) => check_files(subject, files, &place),
             Source::Table(_) | Source::Rate(_) => {}
         }
-        twice(subject, source, name.as_str(), &place);
+        duplicate_columns(subject, source, name.as_str(), &place);
     }
 }
 
-fn of_files(subject: &mut Subject<'_>, files: &FileSource, place: &[&str]) {
-    if files.schema.is_none() && files.is_streamed() && !files.format.is_self_describing() {
+fn check_files(subject: &mut Subject<'_>, files: &FileSource, place: &[&str]) {
+    if files.schema.is_none() && files.is_streaming() && !files.format.is_self_describing() {
         let help = "Spark does not guess the columns of a stream: add `schema: {column: type}`";
         missing(subject, "schema", "files", place, help);
     }
 }
 
-fn of_kafka(subject: &mut Subject<'_>, kafka: &KafkaSource, place: &[&str]) {
+fn check_kafka(subject: &mut Subject<'_>, kafka: &KafkaSource, place: &[&str]) {
     // If both are omitted, the columns are Kafka's own.
-    let asked = subject.root.find([place, &["format"]].concat()).is_some();
+    let is_explicit = subject.root.find([place, &["format"]].concat()).is_some();
     match kafka.format {
         KafkaFormat::Avro if kafka.avro_schema.is_none() => {
             let help = "Avro can't be read without the schema it was written by: add `avroSchema: <file>`";
             missing(subject, "avroSchema", "kafka", place, help);
         }
-        KafkaFormat::Json | KafkaFormat::Csv if asked && kafka.schema.is_none() => {
+        KafkaFormat::Json | KafkaFormat::Csv if is_explicit && kafka.schema.is_none() => {
             let help =
                 "add `schema: {column: type}`; to take `key` and `value` as they are, leave out `format`";
             missing(subject, "schema", "kafka", place, help);
@@ -62,7 +62,7 @@ fn missing(subject: &mut Subject<'_>, field: &str, of: &str, place: &[&str], hel
 }
 
 /// Reports columns that differ in case only. Spark ignores case by default.
-fn twice(subject: &mut Subject<'_>, source: &Source, name: &str, place: &[&str]) {
+fn duplicate_columns(subject: &mut Subject<'_>, source: &Source, name: &str, place: &[&str]) {
     let Some(columns) = source.columns() else { return };
     let sensitive = subject.manifest.spec.spark.conf.get("spark.sql.caseSensitive");
     if sensitive.is_some_and(|value| value.as_str().eq_ignore_ascii_case("true")) {

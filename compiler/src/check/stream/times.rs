@@ -31,7 +31,7 @@ pub(super) fn watermarks(subject: &mut Subject<'_>, stream: &Stream) {
                 "remove the watermark, or make the source a stream",
             );
         }
-        let Some(columns) = columns::of(source) else { continue };
+        let Some(columns) = columns::of_source(source) else { continue };
         let span = place(subject, "column");
         match columns.data_type(&watermark.column) {
             None => columns.unknown(subject, name, &watermark.column, span),
@@ -76,7 +76,7 @@ pub(super) fn deduplication(subject: &mut Subject<'_>, stream: &Stream) {
             continue;
         };
         for (column_at, column) in deduplicate.columns.iter().enumerate() {
-            let Some(columns) = columns::of(source) else { continue };
+            let Some(columns) = columns::of_source(source) else { continue };
             if columns.data_type(column).is_none() {
                 let span = subject.at(&path(&["deduplicate", &index, "columns", &column_at.to_string()]));
                 columns.unknown(subject, name, column, span);

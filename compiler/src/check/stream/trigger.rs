@@ -55,21 +55,21 @@ fn in_query(query: &Query<'_>) -> Option<(Range<u32>, &'static str)> {
         Some((join.at.clone(), "joins here"))
     };
     let united = || {
-        let operation = shape.set_operations.iter().find(|it| query.streams(&it.at))?;
+        let operation = shape.set_operations.iter().find(|it| query.runs_on_stream(&it.at))?;
         Some((operation.at.clone(), "puts two queries together here"))
     };
     let limit = || {
-        let at = shape.limit.clone().filter(|at| query.streams(at))?;
+        let at = shape.limit.clone().filter(|at| query.runs_on_stream(at))?;
         Some((at, "counts rows here"))
     };
     let clause = || {
-        let mut on_streams = shape.clauses.iter().filter(|clause| query.streams(&clause.at));
+        let mut on_streams = shape.clauses.iter().filter(|clause| query.runs_on_stream(&clause.at));
         on_streams.find_map(|clause| {
             let what = match clause.kind {
                 ClauseKind::Generator => "makes several rows of one here",
                 ClauseKind::CurrentTime => "asks for the time here",
                 ClauseKind::With => "names a query here: write it as a subquery",
-                ClauseKind::Spread => "spreads the rows here",
+                ClauseKind::DistributeBy => "spreads the rows here",
                 ClauseKind::SampleRows => "counts rows here",
                 // These are rejected for all streams.
                 ClauseKind::Sample | ClauseKind::Offset => return None,

@@ -12,7 +12,7 @@ use crate::diag::Code;
 use crate::sql::{ClauseKind, SetOperation, WindowKind};
 
 /// A place, a message and a remedy.
-type Refusal = (Range<u32>, &'static str, &'static str);
+type Unsupported = (Range<u32>, &'static str, &'static str);
 
 pub(super) fn check(subject: &mut Subject<'_>, query: &Query<'_>) {
     let found = [
@@ -29,14 +29,15 @@ pub(super) fn check(subject: &mut Subject<'_>, query: &Query<'_>) {
     }
 }
 
-fn functions(query: &Query<'_>) -> Vec<Refusal> {
+fn functions(query: &Query<'_>) -> Vec<Unsupported> {
     let shape = query.shape;
-    let over = shape.over.iter().filter(|over| query.streams(&over.at)).map(|over| {
+    let over = shape.over.iter().filter(|over| query.runs_on_stream(&over.at)).map(|over| {
         let message = "analytic functions need all rows, and a stream never has them";
         (over.at.clone(), message, "group by `window(<time>, …)` instead of `OVER`")
     });
     let is_distinct = |text: &str| text.split_once('(').is_some_and(|(_, of)| of.starts_with("distinct "));
-    let distinct = shape.aggregates.iter().filter(|call| is_distinct(&call.text) && query.streams(&call.at));
+    let distinct =
+        shape.aggregates.iter().filter(|call| is_distinct(&call.text) && query.runs_on_stream(&call.at));
     let distinct = distinct.map(|call| {
         let message = "an aggregate of distinct values would have to remember them all";
         let help = if call.text.starts_with("count(") {
@@ -50,12 +51,12 @@ fn functions(query: &Query<'_>) -> Vec<Refusal> {
 }
 
 /// Reports queries that have more than one aggregate in Spark.
-fn aggregates(query: &Query<'_>) -> Vec<Refusal> {
+fn aggregates(query: &Query<'_>) -> Vec<Unsupported> {
     let mode = query.stream.output_mode;
     let mut found = Vec::new();
     if mode != OutputMode::Append {
         let help = "use `outputMode: append`, with a watermark";
-        if let Some(pivot) = pivots::double(query) {
+        if let Some(pivot) = pivots::with_two_aggregates(query) {
             let message = "Spark computes this `PIVOT` by two aggregates, which need `append` output";
             found.push((pivot.at.clone(), message, help));
         } else if let (true, Some((at, _))) = (query.shape.nested_aggregation, query.aggregation()) {
@@ -72,18 +73,18 @@ fn aggregates(query: &Query<'_>) -> Vec<Refusal> {
     found
 }
 
-fn clauses(query: &Query<'_>) -> Vec<Refusal> {
+fn clauses(query: &Query<'_>) -> Vec<Unsupported> {
     let shape = query.shape;
     let mode = query.stream.output_mode;
     let mut found = Vec::new();
-    let order = shape.order_by.iter().filter(|at| query.streams(at));
+    let order = shape.order_by.iter().filter(|at| query.runs_on_stream(at));
     if !(mode == OutputMode::Complete && query.aggregation().is_some()) {
         let message = "a stream can't be sorted, except an aggregate with `complete` output";
         let help = "leave out `ORDER BY`: who reads the result sorts it";
         found.extend(order.map(|at| (at.clone(), message, help)));
     }
     if mode == OutputMode::Update {
-        let limit = shape.limit.iter().filter(|at| query.streams(at));
+        let limit = shape.limit.iter().filter(|at| query.runs_on_stream(at));
         found
             .extend(limit.map(|at| (at.clone(), "`LIMIT` does not go with `update` output", "leave it out")));
     }
@@ -95,7 +96,7 @@ fn clauses(query: &Query<'_>) -> Vec<Refusal> {
             (0..shape.relations.len()).filter(inside).any(|relation| query.is_streaming(relation))
         };
         let (message, help) = match clause.kind {
-            ClauseKind::Offset if query.streams(at) => {
+            ClauseKind::Offset if query.runs_on_stream(at) => {
                 ("a stream has no first rows to leave out", "leave out `OFFSET`, or select by a column")
             }
             ClauseKind::Sample if of_stream() => {
@@ -111,7 +112,7 @@ fn clauses(query: &Query<'_>) -> Vec<Refusal> {
     found
 }
 
-fn set_operations(query: &Query<'_>) -> Vec<Refusal> {
+fn set_operations(query: &Query<'_>) -> Vec<Unsupported> {
     let all = query.shape.set_operations.iter();
     all.filter_map(|operation| {
         let (message, help) = set_operation(query, operation)?;
@@ -148,7 +149,7 @@ fn set_operation(query: &Query<'_>, operation: &SetOperation) -> Option<(&'stati
     }
 }
 
-fn subqueries(query: &Query<'_>) -> Vec<Refusal> {
+fn subqueries(query: &Query<'_>) -> Vec<Unsupported> {
     let streaming = query.shape.subqueries.iter().filter(|level| query.any_streaming(&level.relations));
     let laterals = query.shape.laterals.iter().filter_map(|lateral| {
         let inside = query.shape.relations_at(&lateral.at)?;
@@ -168,9 +169,10 @@ fn subqueries(query: &Query<'_>) -> Vec<Refusal> {
         .collect()
 }
 
-fn sessions(query: &Query<'_>) -> Vec<Refusal> {
+fn sessions(query: &Query<'_>) -> Vec<Unsupported> {
     let shape = query.shape;
-    let sessions = shape.windows.iter().filter(|it| it.kind == WindowKind::Session && query.streams(&it.at));
+    let sessions =
+        shape.windows.iter().filter(|it| it.kind == WindowKind::Session && query.runs_on_stream(&it.at));
     if query.stream.output_mode == OutputMode::Update {
         let message = "session windows don't go with `update` output";
         let help = "use `outputMode: append`, with a watermark";
@@ -178,7 +180,7 @@ fn sessions(query: &Query<'_>) -> Vec<Refusal> {
     }
     // The grouping queries, with the place of the session window if they group by nothing else.
     let mut levels: BTreeMap<Option<(u32, u32)>, Option<Range<u32>>> = BTreeMap::new();
-    for group in shape.group_by.iter().filter(|group| query.streams(&group.at)) {
+    for group in shape.group_by.iter().filter(|group| query.runs_on_stream(&group.at)) {
         let level = shape.level_at(&group.at).map(|level| (level.at.start, level.at.end));
         let is_literal = group.text.starts_with(|c: char| c == '\'' || c.is_ascii_digit());
         if group.text.starts_with("session_window(") {

@@ -87,7 +87,7 @@ mod tests {
     use super::microseconds;
 
     #[test]
-    fn times_are_read_however_they_are_written() {
+    fn equal_durations_have_equal_microseconds() {
         assert_eq!(microseconds("'5 minutes'"), microseconds(" 'INTERVAL 300 seconds'"));
         assert_eq!(microseconds("'1 hour 30 minutes'"), microseconds("'90 minute'"));
         for unknown in

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::super::Reading;
 use super::super::scan::{Kind, Piece};
-use super::{malformed, words};
+use super::{keywords, malformed};
 
 /// Operators that need a right operand.
 const OPERATORS: &[&str] = &[
@@ -13,16 +13,16 @@ const OPERATORS: &[&str] = &[
 ];
 
 pub(super) fn find(statement: &[Piece<'_>]) -> Option<Reading> {
-    cut_off(statement).or_else(|| lone_comma(statement)).or_else(|| doubled(statement))
+    truncated(statement).or_else(|| lone_comma(statement)).or_else(|| consecutive_clauses(statement))
 }
 
 /// Reports the end of the text, or a closing bracket, where something must follow.
-fn cut_off(statement: &[Piece<'_>]) -> Option<Reading> {
+fn truncated(statement: &[Piece<'_>]) -> Option<Reading> {
     let (last, before) = statement.split_last()?;
     let need = match last.kind {
         Kind::Symbol if OPERATORS.contains(&last.text) => "something after it",
         Kind::Word if is_keyword(last, before.last(), None) => {
-            words::NEEDS.iter().find(|(word, _)| last.is(word)).map(|(_, need)| *need)?
+            keywords::NEEDS.iter().find(|(word, _)| last.is(word)).map(|(_, need)| *need)?
         }
         _ => return None,
     };
@@ -35,7 +35,7 @@ fn lone_comma(statement: &[Piece<'_>]) -> Option<Reading> {
         let next = statement.get(index + 1)?;
         let stray = next.kind == Kind::Close
             || next.is_symbol(",")
-            || next.is_any(words::AFTER_LIST) && opens(next, statement.get(index + 2));
+            || next.is_any(keywords::AFTER_LIST) && begins_clause(next, statement.get(index + 2));
         if !comma.is_symbol(",") || !stray {
             return None;
         }
@@ -45,17 +45,18 @@ fn lone_comma(statement: &[Piece<'_>]) -> Option<Reading> {
     })
 }
 
-fn doubled(statement: &[Piece<'_>]) -> Option<Reading> {
+fn consecutive_clauses(statement: &[Piece<'_>]) -> Option<Reading> {
     statement.windows(2).enumerate().find_map(|(index, pair)| {
         let [first, second] = pair else { return None };
-        let (_, never) = words::NEVER.iter().find(|(word, _)| first.is(word))?;
+        let (_, never) = keywords::FORBIDDEN_NEXT.iter().find(|(word, _)| first.is(word))?;
         let before = index.checked_sub(1).and_then(|it| statement.get(it));
         let after = statement.get(index + 2);
-        let wrong = second.is_any(never) && is_keyword(first, before, Some(second)) && opens(second, after);
+        let wrong =
+            second.is_any(never) && is_keyword(first, before, Some(second)) && begins_clause(second, after);
         if !wrong {
             return None;
         }
-        let need = words::NEEDS.iter().find(|(word, _)| first.is(word));
+        let need = keywords::NEEDS.iter().find(|(word, _)| first.is(word));
         let message = format!(
             "`{}` needs {} before `{}`",
             first.text,
@@ -74,7 +75,7 @@ fn is_keyword(piece: &Piece<'_>, before: Option<&Piece<'_>>, after: Option<&Piec
 }
 
 /// Returns whether this word begins a clause, and is not a name.
-fn opens(piece: &Piece<'_>, after: Option<&Piece<'_>>) -> bool {
+fn begins_clause(piece: &Piece<'_>, after: Option<&Piece<'_>>) -> bool {
     let Some(after) = after else { return true };
     if piece.is_any(&["GROUP", "ORDER"]) {
         return after.is("BY");
@@ -83,7 +84,7 @@ fn opens(piece: &Piece<'_>, after: Option<&Piece<'_>>) -> bool {
         || after.text == "("
         || after.kind == Kind::Word
             && !after.is_any(&["AS", "IS", "IN", "LIKE", "BETWEEN", "NOT", "AND", "OR"]);
-    operand && !(after.kind == Kind::Word && words::is_clause(after.text))
+    operand && !(after.kind == Kind::Word && keywords::is_clause(after.text))
         || piece.is_any(&["AND", "OR", "THEN", "ELSE"]) && after.kind != Kind::Symbol
 }
 
@@ -102,16 +103,16 @@ fn clause(statement: &[Piece<'_>], index: usize) -> Option<Reading> {
     let word = statement.get(index)?;
     let before = statement.get(index.checked_sub(1)?)?;
     let after = statement.get(index + 1)?;
-    if word.kind != Kind::Word || words::is_known(word.text) || !ends_operand(before) {
+    if word.kind != Kind::Word || keywords::is_known(word.text) || !ends_operand(before) {
         return None;
     }
-    let (meant, _) = words::CLAUSES
+    let (meant, _) = keywords::CLAUSES
         .iter()
-        .filter(|(clause, _)| near(word.text, clause))
+        .filter(|(clause, _)| is_similar(word.text, clause))
         .filter(|(clause, by)| fits(statement, index, clause) && *by == after.is("BY"))
         .filter(|(_, by)| *by || begins_operand(after))
         .min_by_key(|(clause, _)| distance(word.text, clause))?;
-    Some(meaning(word, meant))
+    Some(did_you_mean(word, meant))
 }
 
 /// Reports `(SELCT a`: two consecutive words after a bracket.
@@ -122,13 +123,13 @@ fn select(statement: &[Piece<'_>], index: usize) -> Option<Reading> {
     let wrong = before.text == "("
         && word.kind == Kind::Word
         && !word.is("SELECT")
-        && near(word.text, "SELECT")
+        && is_similar(word.text, "SELECT")
         && after.kind == Kind::Word
-        && !words::is_known(after.text);
-    wrong.then(|| meaning(word, "SELECT"))
+        && !keywords::is_known(after.text);
+    wrong.then(|| did_you_mean(word, "SELECT"))
 }
 
-fn meaning(word: &Piece<'_>, meant: &str) -> Reading {
+fn did_you_mean(word: &Piece<'_>, meant: &str) -> Reading {
     let message = format!("`{}` is not known at this place", word.text);
     let help = format!("did you mean `{meant}`?");
     malformed(word.at.clone(), &message, Some(help))
@@ -161,7 +162,7 @@ fn fits(statement: &[Piece<'_>], index: usize, clause: &str) -> bool {
 
 fn ends_operand(piece: &Piece<'_>) -> bool {
     match piece.kind {
-        Kind::Word => !words::is_known(piece.text),
+        Kind::Word => !keywords::is_known(piece.text),
         Kind::Number | Kind::Quoted | Kind::Close => true,
         Kind::Symbol => piece.text == "*",
         Kind::Open => false,
@@ -170,14 +171,14 @@ fn ends_operand(piece: &Piece<'_>) -> bool {
 
 fn begins_operand(piece: &Piece<'_>) -> bool {
     match piece.kind {
-        Kind::Word => !words::is_known(piece.text),
+        Kind::Word => !keywords::is_known(piece.text),
         Kind::Number | Kind::Quoted => true,
         Kind::Open => piece.text == "(",
         Kind::Close | Kind::Symbol => false,
     }
 }
 
-fn near(word: &str, clause: &str) -> bool {
+fn is_similar(word: &str, clause: &str) -> bool {
     // In a word of four letters, two edits leave too little.
     let limit = if clause.len() < 5 { 1 } else { 2 };
     distance(word, clause) <= limit

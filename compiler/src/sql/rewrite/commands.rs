@@ -8,7 +8,7 @@ use sqlparser::tokenizer::{Token, TokenWithSpan};
 use super::{is_word, keyword};
 
 /// A statement that neither reads nor writes rows.
-struct Plain {
+struct CommandForm {
     first: &'static str,
     /// The possible second words. If empty, any word.
     second: &'static [&'static str],
@@ -16,8 +16,8 @@ struct Plain {
     like: &'static str,
 }
 
-const fn plain(first: &'static str, second: &'static [&'static str], like: &'static str) -> Plain {
-    Plain { first, second, like }
+const fn form(first: &'static str, second: &'static [&'static str], like: &'static str) -> CommandForm {
+    CommandForm { first, second, like }
 }
 
 const SETTING: &str = "SET x = 1";
@@ -26,16 +26,16 @@ const DEFINITION: &str = "DROP TABLE x";
 /// Objects that can be created or changed, except tables and views.
 const DEFINED: &[&str] = &["CATALOG", "DATABASE", "FUNCTION", "INDEX", "NAMESPACE", "SCHEMA", "VARIABLE"];
 
-const PLAIN: &[Plain] = &[
-    plain("ADD", &["ARCHIVE", "ARCHIVES", "FILE", "FILES", "JAR", "JARS"], LISTING),
-    plain("ALTER", &["DATABASE", "NAMESPACE", "SCHEMA", "TABLE", "VIEW"], DEFINITION),
-    plain("ANALYZE", &["TABLE", "TABLES"], LISTING),
-    plain("CLEAR", &["CACHE"], LISTING),
-    plain("COMMENT", &["ON"], DEFINITION),
-    plain("DECLARE", &[], LISTING),
-    plain("DESC", &[], LISTING),
-    plain("DESCRIBE", &[], LISTING),
-    plain(
+const COMMANDS: &[CommandForm] = &[
+    form("ADD", &["ARCHIVE", "ARCHIVES", "FILE", "FILES", "JAR", "JARS"], LISTING),
+    form("ALTER", &["DATABASE", "NAMESPACE", "SCHEMA", "TABLE", "VIEW"], DEFINITION),
+    form("ANALYZE", &["TABLE", "TABLES"], LISTING),
+    form("CLEAR", &["CACHE"], LISTING),
+    form("COMMENT", &["ON"], DEFINITION),
+    form("DECLARE", &[], LISTING),
+    form("DESC", &[], LISTING),
+    form("DESCRIBE", &[], LISTING),
+    form(
         "DROP",
         &[
             "CATALOG",
@@ -52,15 +52,15 @@ const PLAIN: &[Plain] = &[
         ],
         DEFINITION,
     ),
-    plain("LIST", &["ARCHIVE", "ARCHIVES", "FILE", "FILES", "JAR", "JARS"], LISTING),
-    plain("MSCK", &["REPAIR"], DEFINITION),
-    plain("REFRESH", &[], LISTING),
-    plain("REPAIR", &["TABLE"], DEFINITION),
-    plain("RESET", &[], SETTING),
-    plain("SET", &[], SETTING),
-    plain("SHOW", &[], LISTING),
-    plain("UNCACHE", &["TABLE"], LISTING),
-    plain("USE", &[], LISTING),
+    form("LIST", &["ARCHIVE", "ARCHIVES", "FILE", "FILES", "JAR", "JARS"], LISTING),
+    form("MSCK", &["REPAIR"], DEFINITION),
+    form("REFRESH", &[], LISTING),
+    form("REPAIR", &["TABLE"], DEFINITION),
+    form("RESET", &[], SETTING),
+    form("SET", &[], SETTING),
+    form("SHOW", &[], LISTING),
+    form("UNCACHE", &["TABLE"], LISTING),
+    form("USE", &[], LISTING),
 ];
 
 /// Rewrites all statements that are commands. A block of `BEGIN` and `END` that could not be flattened stays
@@ -80,20 +80,20 @@ fn command(statement: &[TokenWithSpan]) -> Option<Vec<TokenWithSpan>> {
         Keyword::CREATE | Keyword::REPLACE => created(statement)?,
         Keyword::INSERT => inserted(statement)?,
         Keyword::EXPLAIN => explained(statement)?,
-        Keyword::FROM | Keyword::WITH => inserted_often(statement)?,
+        Keyword::FROM | Keyword::WITH => multi_insert(statement)?,
         _ => {
-            let plain = PLAIN.iter().find(|it| is_word(first, it.first))?;
-            let second = |token: &TokenWithSpan| plain.second.iter().any(|word| is_word(token, word));
-            if !plain.second.is_empty() && !rest.first().is_some_and(second) {
+            let form = COMMANDS.iter().find(|it| is_word(first, it.first))?;
+            let second = |token: &TokenWithSpan| form.second.iter().any(|word| is_word(token, word));
+            if !form.second.is_empty() && !rest.first().is_some_and(second) {
                 return None;
             }
             // The lineage of a query in the command would be lost.
-            let described = plain.first.starts_with("DESC");
+            let described = form.first.starts_with("DESC");
             let query = |token: &TokenWithSpan| keyword(token) == Keyword::SELECT;
-            match plain.first {
+            match form.first {
                 "SET" | "DECLARE" if rest.iter().any(is_query) => computed(statement)?,
                 _ if !described && rest.iter().any(query) => return None,
-                _ => words(plain.like, first),
+                _ => word_tokens(form.like, first),
             }
         }
     };
@@ -110,13 +110,13 @@ fn is_query(token: &TokenWithSpan) -> bool {
 fn computed(statement: &[TokenWithSpan]) -> Option<Vec<TokenWithSpan>> {
     let value = statement.iter().position(|it| it.token == Token::Eq || keyword(it) == Keyword::DEFAULT)? + 1;
     let end = statement.iter().position(|it| it.token == Token::SemiColon).unwrap_or(statement.len());
-    let mut rewritten = words("EXPLAIN SELECT", statement.first()?);
+    let mut rewritten = word_tokens("EXPLAIN SELECT", statement.first()?);
     rewritten.extend_from_slice(statement.get(value..end)?);
     Some(rewritten)
 }
 
 /// Returns tokens of plain words, all at the place of one token.
-pub(super) fn words(text: &str, at: &TokenWithSpan) -> Vec<TokenWithSpan> {
+pub(super) fn word_tokens(text: &str, at: &TokenWithSpan) -> Vec<TokenWithSpan> {
     let token = |word: &str| match word {
         "=" => Token::Eq,
         "1" => Token::Number(word.to_owned(), false),
@@ -141,7 +141,7 @@ fn created(statement: &[TokenWithSpan]) -> Option<Vec<TokenWithSpan>> {
         Keyword::VIEW => "CREATE VIEW",
         _ => {
             let defined = DEFINED.iter().any(|word| statement.get(kind).is_some_and(|it| is_word(it, word)));
-            return defined.then(|| words(DEFINITION, first));
+            return defined.then(|| word_tokens(DEFINITION, first));
         }
     };
     let name = name(statement, kind + 1)?;
@@ -150,16 +150,16 @@ fn created(statement: &[TokenWithSpan]) -> Option<Vec<TokenWithSpan>> {
     if query.is_none() && statement.iter().any(|token| keyword(token) == Keyword::LIKE) {
         return None;
     }
-    let mut rewritten = words(what, first);
+    let mut rewritten = word_tokens(what, first);
     rewritten.extend_from_slice(&statement[name]);
     match query {
         Some(query) => {
-            rewritten.extend(words("AS", first));
+            rewritten.extend(word_tokens("AS", first));
             rewritten.extend_from_slice(&statement[query]);
         }
         // The view is not defined by SQL, but for example by a path.
-        None if temporary => rewritten.extend(words("AS SELECT 1", first)),
-        None => return Some(words(DEFINITION, first)),
+        None if temporary => rewritten.extend(word_tokens("AS SELECT 1", first)),
+        None => return Some(word_tokens(DEFINITION, first)),
     }
     Some(rewritten)
 }
@@ -190,7 +190,7 @@ fn inserted(statement: &[TokenWithSpan]) -> Option<Vec<TokenWithSpan>> {
     if between.iter().any(|token| keyword(token) == Keyword::SELECT) {
         return None;
     }
-    let mut rewritten = words("INSERT INTO", statement.first()?);
+    let mut rewritten = word_tokens("INSERT INTO", statement.first()?);
     rewritten.extend_from_slice(&statement[name]);
     rewritten.extend_from_slice(&statement[query]);
     Some(rewritten)
@@ -198,7 +198,7 @@ fn inserted(statement: &[TokenWithSpan]) -> Option<Vec<TokenWithSpan>> {
 
 /// Rewrites `FROM t INSERT INTO a SELECT … INSERT INTO b SELECT …` to an `EXPLAIN` of the source and one statement
 /// per insert.
-fn inserted_often(statement: &[TokenWithSpan]) -> Option<Vec<TokenWithSpan>> {
+fn multi_insert(statement: &[TokenWithSpan]) -> Option<Vec<TokenWithSpan>> {
     let end = statement.iter().position(|it| it.token == Token::SemiColon).unwrap_or(statement.len());
     let statement = &statement[..end];
     let mut depth = 0_usize;
@@ -216,7 +216,7 @@ fn inserted_often(statement: &[TokenWithSpan]) -> Option<Vec<TokenWithSpan>> {
     let inserts: Vec<usize> = at(Keyword::INSERT).collect();
     let first = inserts.first().copied().filter(|first| from < *first)?;
     let ends = inserts.iter().skip(1).copied().chain([end]);
-    let mut rewritten = words("EXPLAIN", &statement[0]);
+    let mut rewritten = word_tokens("EXPLAIN", &statement[0]);
     rewritten.extend_from_slice(&statement[..from]);
     rewritten.extend(
         [Token::make_keyword("SELECT"), Token::Mul]

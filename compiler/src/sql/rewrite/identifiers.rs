@@ -1,12 +1,12 @@
 //! Replaces `IDENTIFIER(…)`: a constant by its name, other expressions by a name that
-//! [`names::is_late`](super::super::names::is_late) recognizes.
+//! [`names::is_dynamic`](super::super::names::is_dynamic) recognizes.
 
 use std::fmt::Write as _;
 
 use sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
 use super::super::literals::unescaped;
-use super::super::names::LATE;
+use super::super::names::DYNAMIC_PREFIX;
 use super::brackets::Brackets;
 use super::is_word;
 
@@ -23,7 +23,8 @@ pub(super) fn rewritten(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
         };
         let inner = &tokens[index + 2..end - 1];
         let span = Span::new(token.span.start, tokens[end - 1].span.end);
-        let parts = constant(inner).and_then(|name| parts(&name)).unwrap_or_else(|| vec![late(inner)]);
+        let parts =
+            constant(inner).and_then(|name| parts(&name)).unwrap_or_else(|| vec![dynamic_name(inner)]);
         for (place, part) in parts.iter().enumerate() {
             if place > 0 {
                 out.push(TokenWithSpan { token: Token::Period, span });
@@ -81,8 +82,8 @@ fn parts(name: &str) -> Option<Vec<String>> {
 }
 
 /// Returns a name that is only known at run time. Equal expressions have equal names.
-fn late(tokens: &[TokenWithSpan]) -> String {
-    let mut name = LATE.to_owned();
+fn dynamic_name(tokens: &[TokenWithSpan]) -> String {
+    let mut name = DYNAMIC_PREFIX.to_owned();
     for token in tokens {
         // Writing to a `String` can't fail.
         let _ = write!(name, "{} ", token.token);

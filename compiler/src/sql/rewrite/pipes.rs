@@ -30,7 +30,7 @@ pub(super) fn rewritten(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
         }
         out.push(token.clone());
         index += 1;
-        if token.token == Token::LParen && from_alone(tokens, index, &brackets) {
+        if token.token == Token::LParen && from_without_select(tokens, index, &brackets) {
             let all = [Token::make_keyword("SELECT"), Token::Mul];
             out.extend(all.map(|it| TokenWithSpan { token: it, span: token.span }));
         }
@@ -54,7 +54,7 @@ pub(super) fn rewritten(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
 }
 
 /// Returns whether a bracketed query begins with `FROM` at an index, and has no `SELECT`.
-fn from_alone(tokens: &[TokenWithSpan], at: usize, brackets: &Brackets) -> bool {
+fn from_without_select(tokens: &[TokenWithSpan], at: usize, brackets: &Brackets) -> bool {
     tokens.get(at).is_some_and(|token| keyword(token) == Keyword::FROM) && !brackets.selects(at - 1)
 }
 

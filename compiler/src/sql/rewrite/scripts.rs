@@ -3,7 +3,7 @@
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
-use super::commands::words;
+use super::commands::word_tokens;
 use super::{is_word, keyword};
 
 /// A script as a sequence of statements. Conditions are explained, because they read and don't write.
@@ -179,7 +179,7 @@ impl Pass<'_> {
     fn condition(&mut self, last: &str, take: bool) -> Option<()> {
         let end = self.find(last)?;
         let first = self.tokens.get(self.at)?;
-        self.out.extend(words("EXPLAIN SELECT", first));
+        self.out.extend(word_tokens("EXPLAIN SELECT", first));
         self.out.extend_from_slice(&self.tokens[self.at..end]);
         self.semicolon();
         self.at = end + usize::from(take);

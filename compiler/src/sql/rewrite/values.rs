@@ -23,7 +23,7 @@ pub(super) fn rewritten(tokens: &[TokenWithSpan]) -> Vec<TokenWithSpan> {
             if row.is_empty() {
                 break;
             }
-            let bracketed = whole_bracket(tokens, &row);
+            let bracketed = is_in_brackets(tokens, &row);
             if !bracketed {
                 out.push(TokenWithSpan { token: Token::LParen, span: token.span });
             }
@@ -109,7 +109,7 @@ fn ends_rows(token: &TokenWithSpan) -> bool {
 }
 
 /// Returns whether the row is in brackets.
-fn whole_bracket(tokens: &[TokenWithSpan], row: &Range<usize>) -> bool {
+fn is_in_brackets(tokens: &[TokenWithSpan], row: &Range<usize>) -> bool {
     tokens.get(row.start).is_some_and(|first| first.token == Token::LParen)
 }
 

@@ -37,7 +37,7 @@ fn empty_texts() {
 }
 
 #[test]
-fn what_never_ends() {
+fn unterminated_strings_names_and_comments() {
     malformed(&[
         (
             "SELECT 'ä' FROM t WHERE a = 'x",
@@ -103,7 +103,7 @@ fn first_words() {
 }
 
 #[test]
-fn texts_that_are_cut_off() {
+fn truncated_texts() {
     let end = |word: &str, need: &str| format!("unexpected end of the SQL: `{word}` needs {need}");
     for (sql, word, need) in [
         ("SELECT a FROM t WHERE", "WHERE", "a condition"),
@@ -128,7 +128,7 @@ fn texts_that_are_cut_off() {
 }
 
 #[test]
-fn commas_before_nothing() {
+fn commas_without_an_item() {
     let help = "remove the comma, or write what is missing after it";
     malformed(&[
         ("SELECT a, FROM t", ",", "there is nothing between this `,` and `FROM`", help),
@@ -149,7 +149,7 @@ fn commas_before_nothing() {
 }
 
 #[test]
-fn clauses_in_a_row() {
+fn consecutive_clauses() {
     malformed(&[
         ("SELECT a FROM WHERE a > 1", "FROM WHERE", "`FROM` needs a table before `WHERE`", ""),
         ("SELECT a FROM t WHERE GROUP BY a", "WHERE GROUP", "`WHERE` needs a condition before `GROUP`", ""),
@@ -205,7 +205,7 @@ fn misspelt_clauses() {
 }
 
 #[test]
-fn what_is_not_read_here_is_unknown() {
+fn unsupported_sql_is_unknown() {
     for (sql, part) in [
         ("CREATE TABEL t (ts TIMESTAMP)", "TABEL"),
         ("SELECT * FROM t FOR VERSION AS OF 1", "VERSION"),

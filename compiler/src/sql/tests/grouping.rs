@@ -4,13 +4,13 @@ use super::{known, slice};
 use crate::sql::Form;
 
 fn ungrouped(sql: &str) -> Vec<&str> {
-    let refused = known(sql).refused;
-    let ungrouped = refused.iter().filter(|it| it.form == Form::Ungrouped);
+    let unsupported_forms = known(sql).unsupported_forms;
+    let ungrouped = unsupported_forms.iter().filter(|it| it.form == Form::Ungrouped);
     ungrouped.map(|it| slice(sql, &it.at)).collect()
 }
 
 #[test]
-fn columns_beside_aggregates_and_groups_are_noted() {
+fn ungrouped_columns_are_reported() {
     let cases: &[(&str, &[&str])] = &[
         ("SELECT a, sum(b) FROM t GROUP BY c", &["a"]),
         ("SELECT t.a, t.c, sum(b) FROM t GROUP BY t.c", &["t.a"]),
@@ -31,7 +31,7 @@ fn columns_beside_aggregates_and_groups_are_noted() {
 }
 
 #[test]
-fn columns_that_may_be_grouped_are_not_noted() {
+fn possibly_grouped_columns_are_not_reported() {
     for sql in [
         "SELECT a, sum(b) FROM t GROUP BY a",
         "SELECT A, sum(b) FROM t GROUP BY t.`a`",
@@ -64,7 +64,7 @@ fn columns_that_may_be_grouped_are_not_noted() {
 }
 
 #[test]
-fn calls_are_noted_once_unless_the_script_declares_them() {
+fn undeclared_calls_are_recorded_once() {
     let sql = "CREATE OR REPLACE TEMPORARY FUNCTION IF NOT EXISTS db.mine AS 'x'; \
                SELECT upper(a), Mine(a), db.other(a), UPPER(b), xs[0], transform(xs, x -> late(x)) FROM gen(1) \
                LATERAL VIEW explode(xs) e AS x WHERE IDENTIFIER(:f)(a) AND EXISTS (SELECT inner_(a) FROM t); \

@@ -64,7 +64,7 @@ fn reads_and_writes() {
 }
 
 #[test]
-fn paths_are_told_from_tables() {
+fn paths_are_distinguished_from_tables() {
     let sql = "INSERT OVERWRITE DIRECTORY '/out' STORED AS PARQUET SELECT * FROM Parquet.`s3://b/é`";
     let facts = known(sql);
     assert_eq!(facts.reads[0].path_format.as_deref(), Some("parquet"));
@@ -78,7 +78,7 @@ fn paths_are_told_from_tables() {
 }
 
 #[test]
-fn places_count_bytes_over_line_ends_and_wide_characters() {
+fn places_are_byte_offsets() {
     let sql = "-- für\r\nSELECT 'ä\r\n€',\r\n\t`größe` FROM `täg`.t1 AS x\r\nJOIN\tt2;\r\nSELECT 😀x FROM t3";
     let sql = sql.replace('😀', "é");
     let facts = known(&sql);

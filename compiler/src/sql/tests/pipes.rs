@@ -4,7 +4,7 @@ use super::{known, shape, slice, texts};
 use crate::sql::ClauseKind;
 
 #[test]
-fn aggregate_behind_a_pipe_groups_at_a_level_of_its_own() {
+fn aggregate_after_a_pipe_has_its_own_level() {
     let sql = "FROM t |> WHERE v > 1 |> AGGREGATE sum(v) AS n GROUP BY window(ts, '1 minute') AS w, k |> WHERE n > 1";
     let shape = shape(sql);
     assert_eq!(texts(&shape.group_by), ["window(ts, '1 minute')", "k"]);
@@ -18,13 +18,13 @@ fn aggregate_behind_a_pipe_groups_at_a_level_of_its_own() {
 }
 
 #[test]
-fn aggregate_of_an_aggregate_behind_pipes_is_nested() {
+fn aggregate_of_an_aggregate_after_pipes_is_nested() {
     assert!(shape("FROM t |> AGGREGATE sum(v) AS n GROUP BY k |> AGGREGATE max(n)").nested_aggregation);
     assert!(shape("SELECT k, sum(v) AS n FROM t GROUP BY k |> AGGREGATE max(n)").nested_aggregation);
 }
 
 #[test]
-fn joins_and_unions_behind_pipes_read_their_tables() {
+fn joins_and_unions_after_pipes_read_their_tables() {
     let sql = "FROM a |> AS x |> LEFT JOIN b ON x.k = b.k AND b.t <= x.t |> UNION ALL (SELECT * FROM c)";
     let facts = known(sql);
     let reads: Vec<&str> = facts.reads.iter().map(|it| it.name.as_str()).collect();
@@ -57,7 +57,7 @@ fn pivot_has_its_place_and_the_columns_that_it_uses() {
 }
 
 #[test]
-fn distinct_behind_a_pipe_is_distinct() {
+fn distinct_after_a_pipe_is_distinct() {
     let sql = "FROM t |> WHERE a |> SELECT DISTINCT a, b |> WHERE b";
     let shape = shape(sql);
     assert_eq!(

@@ -14,7 +14,7 @@ fn parsed(sql: &str, dialect: &dyn Dialect) -> Result<Vec<Statement>, ParserErro
 }
 
 #[test]
-fn quick_answers_are_those_of_the_parser() {
+fn fast_path_agrees_with_the_parser() {
     let operands = [
         "amount",
         "a.b",

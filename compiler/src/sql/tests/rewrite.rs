@@ -94,7 +94,7 @@ fn rewritten_commands_must_close_what_they_open() {
 }
 
 #[test]
-fn forms_of_other_dialects_are_noted_at_their_place() {
+fn forms_of_other_dialects_have_their_place() {
     let cases = [
         ("SELECT a AS \"b c\" FROM t", Form::DoubleQuotedName, "\"b c\""),
         ("SELECT * FROM 't'", Form::SingleQuotedName, "'t'"),
@@ -107,9 +107,9 @@ fn forms_of_other_dialects_are_noted_at_their_place() {
         ("DELETE FROM t USING s WHERE t.id = s.id", Form::DeleteUsing, "t"),
     ];
     for (sql, form, part) in cases {
-        let refused = known(sql).refused;
-        assert_eq!(refused.iter().map(|it| it.form).collect::<Vec<_>>(), [form], "{sql}");
-        assert_eq!(slice(sql, &refused[0].at), part, "{sql}");
+        let unsupported_forms = known(sql).unsupported_forms;
+        assert_eq!(unsupported_forms.iter().map(|it| it.form).collect::<Vec<_>>(), [form], "{sql}");
+        assert_eq!(slice(sql, &unsupported_forms[0].at), part, "{sql}");
     }
-    assert!(known("SELECT \"a\", 'b' \"c\" FROM t").refused.is_empty());
+    assert!(known("SELECT \"a\", 'b' \"c\" FROM t").unsupported_forms.is_empty());
 }

@@ -71,7 +71,7 @@ fn block_is_one_statement_without_a_shape() {
 }
 
 #[test]
-fn blocks_whose_words_do_not_fit_are_not_read() {
+fn blocks_with_mismatched_keywords_are_not_read() {
     for sql in [
         "BEGIN IF a THEN SELECT 1; END",
         "BEGIN IF a THEN SELECT 1; END WHILE; END",

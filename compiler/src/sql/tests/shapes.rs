@@ -147,7 +147,7 @@ fn levels_of_aggregation() {
 }
 
 #[test]
-fn what_streams_do_not_take() {
+fn clauses_that_streams_do_not_support() {
     let sql = "SELECT DISTINCT a, row_number() OVER (PARTITION BY a ORDER BY sum(b)) FROM t";
     let it = shape(sql);
     assert_eq!(slice(sql, &it.distinct.unwrap()), "SELECT");

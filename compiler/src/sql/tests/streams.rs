@@ -56,7 +56,7 @@ fn clauses_have_their_kind_and_place() {
         ),
         ("SELECT unix_timestamp(a), `current_date` FROM t", &[]),
         ("WITH c AS (SELECT 1) SELECT * FROM c", &[(ClauseKind::With, "WITH")]),
-        ("SELECT a FROM t DISTRIBUTE BY b", &[(ClauseKind::Spread, "b")]),
+        ("SELECT a FROM t DISTRIBUTE BY b", &[(ClauseKind::DistributeBy, "b")]),
     ];
     for (sql, expected) in cases {
         let shape = shape(sql);

@@ -25,19 +25,19 @@ use crate::source::FileId;
 pub enum Formatted {
     Text(String),
     /// The formatted text would differ from the source in content, and was discarded.
-    Kept,
+    Discarded,
 }
 
 /// Returns the formatted text of a file, or the errors that prevent parsing it.
 pub fn format(file: FileId, source: &str) -> Result<String, Vec<Diagnostic>> {
-    Ok(match attempt(file, source)? {
+    Ok(match try_format(file, source)? {
         Formatted::Text(text) => text,
-        Formatted::Kept => source.to_owned(),
+        Formatted::Discarded => source.to_owned(),
     })
 }
 
 /// Formats like [`format`]. The result shows whether the formatted text was discarded.
-pub fn attempt(file: FileId, source: &str) -> Result<Formatted, Vec<Diagnostic>> {
+pub fn try_format(file: FileId, source: &str) -> Result<Formatted, Vec<Diagnostic>> {
     let mut diagnostics = super::parse(file, source).diagnostics;
     if diagnostics.iter().any(stops_reading) {
         diagnostics.retain(Diagnostic::is_error);
@@ -47,7 +47,7 @@ pub fn attempt(file: FileId, source: &str) -> Result<Formatted, Vec<Diagnostic>>
     let text = lex::lex(&source).map(|lexemes| print::print(&lexemes, source.len()));
     Ok(match text {
         Some(text) if same::same(&source, &text) => Formatted::Text(text),
-        _ => Formatted::Kept,
+        _ => Formatted::Discarded,
     })
 }
 

@@ -25,14 +25,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn white_space_makes_no_difference() {
+    fn differences_in_white_space_are_ignored() {
         for other in ["a:   [1,2] #c", "a:\n  - 1 #c\n"] {
             assert_eq!(same("# c\na: [1, 2]\n", other), other.contains('['), "{other}");
         }
     }
 
     #[test]
-    fn everything_else_does() {
+    fn other_differences_are_found() {
         let source = "# c\na: &x [1, 'b']\nd: *x\n";
         for (from, to) in
             [("# c", ""), ("1", "2"), ("'b'", "b"), ("'b'", "\"b\""), ("&x", "&x !!seq"), ("a:", "---\na:")]

@@ -35,7 +35,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn white_space_goes_unless_it_is_escaped() {
+    fn trailing_white_space_is_removed_unless_escaped() {
         for (line, escapes, expected) in [
             ("a \t", true, "a"),
             ("a\\  ", true, "a\\ "),

@@ -2,7 +2,7 @@
 
 use granit_parser::{ErrorKind, ScanError};
 
-use super::{index, words};
+use super::{index, messages};
 use crate::diag::{Code, Diagnostic};
 use crate::source::{FileId, Span};
 
@@ -26,7 +26,7 @@ pub(super) fn scan_error(file: FileId, text: &str, error: &ScanError) -> Diagnos
     if about_tabs {
         return tab(next);
     }
-    let (message, help) = words::describe(kind);
+    let (message, help) = messages::describe(kind);
     let (code, label) = match kind {
         ErrorKind::RecursionLimitExceeded => (Code::TOO_COMPLEX, ""),
         _ => (Code::SYNTAX, "the YAML can't be read from here on"),
@@ -35,7 +35,7 @@ pub(super) fn scan_error(file: FileId, text: &str, error: &ScanError) -> Diagnos
 }
 
 fn tab(at: Span) -> Diagnostic {
-    Diagnostic::new(Code::TAB, "a tab is used for indentation")
+    Diagnostic::new(Code::TAB_INDENTATION, "a tab is used for indentation")
         .at(at, "YAML is indented by spaces")
         .help("replace the tab by spaces; most editors do it for a whole file")
 }

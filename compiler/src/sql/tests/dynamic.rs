@@ -8,7 +8,7 @@ fn names(tables: &[TableRef]) -> Vec<&str> {
 }
 
 #[test]
-fn constant_names_are_names() {
+fn constant_identifiers_are_resolved() {
     let cases: &[(&str, &[&str], &[&str])] = &[
         ("SELECT * FROM IDENTIFIER('lake.raw.' || \"orders\")", &["lake.raw.orders"], &[]),
         ("SELECT * FROM IDENTIFIER('`a b`.c')", &["a b.c"], &[]),
@@ -20,14 +20,14 @@ fn constant_names_are_names() {
     for (sql, reads, writes) in cases {
         let facts = known(sql);
         assert_eq!((names(&facts.reads), names(&facts.writes)), (reads.to_vec(), writes.to_vec()), "{sql}");
-        assert!(facts.late.is_empty(), "{sql}");
+        assert!(facts.dynamic.is_empty(), "{sql}");
     }
     let sql = "SELECT * FROM IDENTIFIER('a' || 'b')";
     assert_eq!(slice(sql, &known(sql).reads[0].at), "IDENTIFIER('a' || 'b')");
 }
 
 #[test]
-fn names_of_values_are_noted_and_the_rest_is_read() {
+fn dynamic_names_are_recorded_and_other_tables_are_read() {
     let cases: &[(&str, &[&str], &str)] = &[
         ("SELECT * FROM a JOIN IDENTIFIER(:t) ON true", &["a"], "IDENTIFIER(:t)"),
         ("INSERT INTO IDENTIFIER(:t || 'x') SELECT * FROM a", &["a"], "IDENTIFIER(:t || 'x')"),
@@ -41,18 +41,18 @@ fn names_of_values_are_noted_and_the_rest_is_read() {
         ),
         ("EXECUTE IMMEDIATE 'SELEC 1'", &[], "'SELEC 1'"),
     ];
-    for (sql, reads, late) in cases {
+    for (sql, reads, dynamic) in cases {
         let facts = known(sql);
         assert_eq!(names(&facts.reads), *reads, "{sql}");
-        assert_eq!(facts.late.iter().map(|at| slice(sql, at)).collect::<Vec<_>>(), [*late], "{sql}");
+        assert_eq!(facts.dynamic.iter().map(|at| slice(sql, at)).collect::<Vec<_>>(), [*dynamic], "{sql}");
         assert!(facts.statements.iter().all(|statement| statement.query.is_none()), "{sql}");
     }
 }
 
 #[test]
-fn columns_of_values_hide_no_table() {
+fn dynamic_column_names_hide_no_table() {
     let facts = known("SELECT IDENTIFIER(:c), a.IDENTIFIER(:c), b AS IDENTIFIER(:d) FROM a");
-    assert!(facts.late.is_empty());
+    assert!(facts.dynamic.is_empty());
     let shape = facts.statements[0].query.as_ref().expect("it has its shape");
     assert_eq!(shape.columns.iter().filter_map(|it| it.name.as_deref()).count(), 0);
     let columns: Vec<&str> = shape.column_refs.iter().map(|it| it.name.as_str()).collect();
@@ -60,12 +60,12 @@ fn columns_of_values_hide_no_table() {
 }
 
 #[test]
-fn executed_texts_read_and_write_at_the_place_of_the_text() {
+fn tables_of_executed_texts_have_the_place_of_the_text() {
     let sql = "CREATE TEMP VIEW v AS SELECT * FROM a; \
                EXECUTE IMMEDIATE 'INSERT INTO b SELECT * FROM v JOIN c WHERE x = \\'y\\' AND z = ?' USING 1;\
                EXECUTE IMMEDIATE 'CREATE TEMP VIEW w AS SELECT * FROM d'; SELECT * FROM w";
     let facts = known(sql);
     assert_eq!((names(&facts.reads), names(&facts.writes)), (vec!["a", "c", "d"], vec!["b"]));
-    assert!(facts.late.is_empty());
+    assert!(facts.dynamic.is_empty());
     assert!(slice(sql, &facts.reads[1].at).starts_with("'INSERT INTO b"));
 }

@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 /// rendering its template fails before anything is submitted, because Airflow rejects undefined names in templates.
 /// All runs have an id and a time after which they are due.
 ///
-/// All values except [`RunValue::LocalDate`] and the dates of the interval are in UTC, regardless of the time zone of
+/// All values except [`TemplateValue::LocalDate`] and the dates of the interval are in UTC, regardless of the time zone of
 /// the schedule: a run at 2026-01-02 00:00 in Berlin has the `Date` 2026-01-01. Timestamps are ISO 8601 with an
 /// offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum RunValue {
+pub enum TemplateValue {
     /// The day of the logical date: `2026-01-01`. In scheduled runs, it is the start of the data interval. In manual
     /// runs, it is the date that was given, and the interval is the last complete one before it.
     Date,
@@ -33,36 +33,36 @@ pub enum RunValue {
     RunId,
 }
 
-impl RunValue {
-    pub const ALL: [RunValue; 10] = [
-        RunValue::Date,
-        RunValue::LocalDate,
-        RunValue::Timestamp,
-        RunValue::IntervalStart,
-        RunValue::IntervalStartDate,
-        RunValue::IntervalEnd,
-        RunValue::IntervalEndDate,
-        RunValue::RunAfter,
-        RunValue::RunAfterDate,
-        RunValue::RunId,
+impl TemplateValue {
+    pub const ALL: [TemplateValue; 10] = [
+        TemplateValue::Date,
+        TemplateValue::LocalDate,
+        TemplateValue::Timestamp,
+        TemplateValue::IntervalStart,
+        TemplateValue::IntervalStartDate,
+        TemplateValue::IntervalEnd,
+        TemplateValue::IntervalEndDate,
+        TemplateValue::RunAfter,
+        TemplateValue::RunAfterDate,
+        TemplateValue::RunId,
     ];
 
     /// Returns whether asset-triggered and manual runs have the value too.
     pub fn available_without_logical_date(self) -> bool {
         match self {
-            RunValue::Date
-            | RunValue::LocalDate
-            | RunValue::Timestamp
-            | RunValue::IntervalStart
-            | RunValue::IntervalStartDate
-            | RunValue::IntervalEnd
-            | RunValue::IntervalEndDate => false,
-            RunValue::RunAfter | RunValue::RunAfterDate | RunValue::RunId => true,
+            TemplateValue::Date
+            | TemplateValue::LocalDate
+            | TemplateValue::Timestamp
+            | TemplateValue::IntervalStart
+            | TemplateValue::IntervalStartDate
+            | TemplateValue::IntervalEnd
+            | TemplateValue::IntervalEndDate => false,
+            TemplateValue::RunAfter | TemplateValue::RunAfterDate | TemplateValue::RunId => true,
         }
     }
 
     /// Returns whether the value identifies the data that a run processes.
-    pub fn is_of_data(self) -> bool {
-        self != RunValue::RunId
+    pub fn identifies_data(self) -> bool {
+        self != TemplateValue::RunId
     }
 }

@@ -7,14 +7,14 @@ use granit_parser::ErrorKind as Kind;
 use super::MAX_DEPTH;
 
 /// A message and a remedy.
-pub(super) type Words = (Cow<'static, str>, &'static str);
+pub(super) type MessageAndHelp = (Cow<'static, str>, &'static str);
 
 const QUOTES: &str = "put the text in quotes, if it is one";
 const LEVEL: &str = "indent it as the other lines of its level";
 const NOT_NEEDED: &str = "manifests need none of these: remove it";
 
 /// Describes an error of the parser.
-pub(super) fn describe(kind: &Kind) -> Words {
+pub(super) fn describe(kind: &Kind) -> MessageAndHelp {
     if let Some(words) = brackets(kind) {
         return words;
     }
@@ -82,7 +82,7 @@ pub(super) fn describe(kind: &Kind) -> Words {
     (message.into(), help)
 }
 
-fn brackets(kind: &Kind) -> Option<Words> {
+fn brackets(kind: &Kind) -> Option<MessageAndHelp> {
     let message = match kind {
         Kind::UnclosedFlowCollection { open } => format!("`{open}` is not closed"),
         Kind::MismatchedFlowCollectionEnd { open, close } => format!("`{open}` is closed by `{close}`"),
@@ -122,7 +122,7 @@ fn is_text(kind: &Kind) -> bool {
     )
 }
 
-fn text(kind: &Kind) -> Words {
+fn text(kind: &Kind) -> MessageAndHelp {
     let (message, help) = match kind {
         Kind::UnclosedQuotedScalar | Kind::DocumentIndicatorInQuotedScalar => (
             "a text in quotes is not closed",
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_are_described_without_terms_of_parsers() {
+    fn messages_of_known_errors_have_no_parser_terms() {
         let mut wrong = Vec::new();
         for (text, expected) in [
             ("a: [1, 2\nb: 3\n", "a `:` is not expected here"),
@@ -228,7 +228,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
         #[test]
-        fn no_message_has_terms_of_parsers(text in "([a-z]{1,2}|[:\\[\\]{}\"'|>*&!%@#,?-]|---|: |- |\n|\n  ){0,30}") {
+        fn messages_of_any_error_have_no_parser_terms(text in "([a-z]{1,2}|[:\\[\\]{}\"'|>*&!%@#,?-]|---|: |- |\n|\n  ){0,30}") {
             let message = message(&text).unwrap_or_default().to_lowercase();
             for term in ["flow", "block", "scalar", "mapping", "sequence", "node", "token", "eof", "simple key", "parsing"] {
                 prop_assert!(!message.contains(term), "{text:?}: {message}");

@@ -19,7 +19,7 @@ const MAX_KEY: usize = 256;
 
 /// Parses a text. Returns `None` if it has a feature that is not supported here.
 pub(super) fn parse(file: FileId, text: &str) -> Option<Parsed<'_>> {
-    if !characters(text) {
+    if !has_supported_characters(text) {
         return None;
     }
     let mut reader = Reader { file, text, at: 0, column: None, depth: 0, builder: Builder::new(text) };
@@ -29,7 +29,7 @@ pub(super) fn parse(file: FileId, text: &str) -> Option<Parsed<'_>> {
 
 /// Returns whether the text has only characters that mean the same in all contexts: no tabs, no other line breaks,
 /// and no invisible characters.
-fn characters(text: &str) -> bool {
+fn has_supported_characters(text: &str) -> bool {
     let plain = |byte: &u8| matches!(byte, b' '..=b'~' | b'\n');
     // Without a branch for each byte, the compiler can vectorize the loop.
     let ascii = |chunk: &[u8]| chunk.iter().fold(true, |all, byte| all & plain(byte));
@@ -64,7 +64,7 @@ enum End {
 
 /// The context of a single-line text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Within {
+enum Context {
     Block,
     Flow,
 }
@@ -110,7 +110,7 @@ impl<'s> Reader<'s> {
     }
 
     /// Returns whether there is white space at an offset, or the end of the text.
-    fn blank(&self, at: usize) -> bool {
+    fn is_blank(&self, at: usize) -> bool {
         matches!(self.byte(at), None | Some(b' ' | b'\n'))
     }
 
@@ -152,7 +152,7 @@ impl<'s> Reader<'s> {
     /// Returns whether another document begins here. The end marker `...` is not supported.
     fn document_ends(&self) -> Option<bool> {
         match self.text.as_bytes().get(self.at..self.at + 3) {
-            Some(b"---") => Some(self.blank(self.at + 3)),
+            Some(b"---") => Some(self.is_blank(self.at + 3)),
             Some(b"...") => None,
             _ => Some(false),
         }
@@ -176,8 +176,8 @@ impl<'s> Reader<'s> {
     }
 
     /// Returns whether an item of a list begins here.
-    fn dash(&self) -> bool {
-        self.peek() == Some(b'-') && self.blank(self.at + 1)
+    fn is_dash(&self) -> bool {
+        self.peek() == Some(b'-') && self.is_blank(self.at + 1)
     }
 
     /// Reads a map or a list whose lines are indented by `column`.
@@ -186,7 +186,7 @@ impl<'s> Reader<'s> {
         if self.depth > MAX_DEPTH {
             return None;
         }
-        if self.dash() {
+        if self.is_dash() {
             self.list(column)?;
         } else {
             self.map(column)?;
@@ -203,10 +203,10 @@ impl<'s> Reader<'s> {
     fn map(&mut self, column: usize) -> Option<()> {
         self.open(Shape::Map(None))?;
         loop {
-            self.key(Within::Block)?;
+            self.key(Context::Block)?;
             self.value(column)?;
             // Lines with a different indentation are rejected by the caller.
-            if self.column != Some(column) || self.dash() {
+            if self.column != Some(column) || self.is_dash() {
                 return self.builder.close().ok();
             }
         }
@@ -216,7 +216,7 @@ impl<'s> Reader<'s> {
         self.open(Shape::Seq)?;
         loop {
             self.item(column)?;
-            if self.column != Some(column) || !self.dash() {
+            if self.column != Some(column) || !self.is_dash() {
                 return self.builder.close().ok();
             }
         }
@@ -234,7 +234,7 @@ impl<'s> Reader<'s> {
                 self.block(self.column.filter(|next| *next > column)?)
             }
             Some(b'|') => self.literal(column),
-            Some(_) if self.dash() || self.key_ahead() => self.block(inner),
+            Some(_) if self.is_dash() || self.key_ahead() => self.block(inner),
             Some(_) => self.text_or_flow(column),
         }
     }
@@ -247,8 +247,8 @@ impl<'s> Reader<'s> {
                 let end = self.at;
                 self.rest_of_line()?;
                 match self.column {
-                    Some(next) if next > column || (next == column && self.dash()) => self.block(next),
-                    _ => self.nothing(end),
+                    Some(next) if next > column || (next == column && self.is_dash()) => self.block(next),
+                    _ => self.empty_value(end),
                 }
             }
             Some(b'|') => self.literal(column),
@@ -256,7 +256,7 @@ impl<'s> Reader<'s> {
         }
     }
 
-    fn nothing(&mut self, at: usize) -> Option<()> {
+    fn empty_value(&mut self, at: usize) -> Option<()> {
         let span = self.span(at..at);
         self.builder.scalar(Cow::Borrowed("~"), Style::Plain, Properties::default(), span).ok()
     }
@@ -264,7 +264,7 @@ impl<'s> Reader<'s> {
     fn text_or_flow(&mut self, column: usize) -> Option<()> {
         match self.peek()? {
             b'[' | b'{' => self.flow(column)?,
-            _ => match self.text(Within::Block)? {
+            _ => match self.text(Context::Block)? {
                 End::Colon => return None,
                 End::Comment | End::Line | End::Flow => {}
             },
@@ -279,7 +279,7 @@ impl<'s> Reader<'s> {
                 let end = self.quoted(quote).map(|inside| inside.end + 1);
                 end.is_some_and(|end| self.ends_key(end))
             }
-            _ => self.plain(Within::Block).is_some_and(|(_, end)| end == End::Colon),
+            _ => self.plain(Context::Block).is_some_and(|(_, end)| end == End::Colon),
         }
     }
 
@@ -288,11 +288,11 @@ impl<'s> Reader<'s> {
         while self.byte(at) == Some(b' ') {
             at += 1;
         }
-        self.byte(at) == Some(b':') && self.blank(at + 1)
+        self.byte(at) == Some(b':') && self.is_blank(at + 1)
     }
 
     /// Reads a key and its colon.
-    fn key(&mut self, within: Within) -> Option<()> {
+    fn key(&mut self, within: Context) -> Option<()> {
         let start = self.at;
         match self.text(within)? {
             End::Colon => {}
@@ -305,7 +305,7 @@ impl<'s> Reader<'s> {
     }
 
     /// Reads a single-line text, and returns its end.
-    fn text(&mut self, within: Within) -> Option<End> {
+    fn text(&mut self, within: Context) -> Option<End> {
         let start = self.at;
         let (inside, span, style, end) = match self.peek()? {
             quote @ (b'"' | b'\'') => {
@@ -335,9 +335,9 @@ impl<'s> Reader<'s> {
     }
 
     /// Returns the range and the end of the plain text that begins here.
-    fn plain(&self, within: Within) -> Option<(Range<usize>, End)> {
+    fn plain(&self, within: Context) -> Option<(Range<usize>, End)> {
         let bytes = self.text.as_bytes();
-        let flow = within == Within::Flow;
+        let flow = within == Context::Flow;
         let first = self.peek()?;
         let begins = match first {
             b'-' => self.byte(self.at + 1).is_some_and(|next| next.is_ascii_alphanumeric() || next == b'-'),
@@ -353,7 +353,7 @@ impl<'s> Reader<'s> {
         let end = loop {
             match bytes.get(at) {
                 None | Some(b'\n') => break End::Line,
-                Some(b':') if self.blank(at + 1) => break End::Colon,
+                Some(b':') if self.is_blank(at + 1) => break End::Colon,
                 Some(b':') if flow && matches!(bytes[at + 1], b',' | b'[' | b']' | b'{' | b'}') => {
                     return None;
                 }
@@ -377,25 +377,25 @@ impl<'s> Reader<'s> {
         let close = if map { b'}' } else { b']' };
         self.open(if map { Shape::Map(None) } else { Shape::Seq })?;
         self.at += 1;
-        self.gap(column)?;
+        self.skip_white_space(column)?;
         let mut more = self.peek()? != close;
         while more {
             if map {
-                self.key(Within::Flow)?;
+                self.key(Context::Flow)?;
                 self.spaces();
             }
             match self.peek()? {
                 b'[' | b'{' => self.flow(column)?,
-                _ => match self.text(Within::Flow)? {
+                _ => match self.text(Context::Flow)? {
                     End::Colon | End::Comment => return None,
                     End::Line | End::Flow => {}
                 },
             }
-            self.gap(column)?;
+            self.skip_white_space(column)?;
             more = self.peek()? == b',';
             if more {
                 self.at += 1;
-                self.gap(column)?;
+                self.skip_white_space(column)?;
             }
         }
         (self.peek()? == close).then_some(())?;
@@ -405,7 +405,7 @@ impl<'s> Reader<'s> {
     }
 
     /// Skips white space in a flow collection.
-    fn gap(&mut self, column: usize) -> Option<()> {
+    fn skip_white_space(&mut self, column: usize) -> Option<()> {
         self.spaces();
         while self.peek() == Some(b'\n') {
             self.at += 1;

@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn places_survive_every_style() {
+    fn places_are_found_in_all_scalar_styles() {
         for yaml in [
             "q: |\n  SELECT ü\n    FROM t\n\n  WHERE x\n",
             "q: |2\n    SELECT ü\n    FROM t\n  WHERE x\n",
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn escapes_give_the_whole_scalar() {
+    fn scalar_with_escapes_has_its_whole_place() {
         assert_eq!(found("q: \"a\\tFROM t\"\n", "FROM"), "\"a\\tFROM t\"");
     }
 }

@@ -6,12 +6,12 @@ use crate::yaml::{Change, NodeRef};
 
 /// The indices of overlays that matched a manifest, and their changes.
 #[derive(Debug, Default)]
-pub struct Overlaid<'p> {
+pub struct AppliedOverlays<'p> {
     pub matched: Vec<usize>,
     pub(super) changes: Vec<Change<'p>>,
 }
 
-impl Overlaid<'_> {
+impl AppliedOverlays<'_> {
     /// Adds a label for the overlay to each diagnostic that is related to a change. Values that an overlay sets have
     /// their place in the overlay anyway. Values that it removes are missing from the manifest, and values that it
     /// sets may contradict another field.
@@ -34,18 +34,18 @@ fn concerns(diagnostic: &Diagnostic, change: &Change<'_>, manifest: NodeRef<'_>)
     let Some((key, above)) = change.path.split_last() else { return false };
     let Some(at) = diagnostic.primary() else { return false };
     let value = manifest.find(change.path.iter().copied()).map(NodeRef::span);
-    let told = |span: Span| span == change.at || Some(span) == value;
-    if diagnostic.labels.iter().any(|label| told(label.span)) {
+    let is_label_of_change = |span: Span| span == change.at || Some(span) == value;
+    if diagnostic.labels.iter().any(|label| is_label_of_change(label.span)) {
         return false;
     }
-    let says = |name: &str| diagnostic.message.contains(&format!("`{name}`"));
-    if above.first() == Some(&"spec") && says(&change.path[1..].join(".")) {
+    let names_field = |name: &str| diagnostic.message.contains(&format!("`{name}`"));
+    if above.first() == Some(&"spec") && names_field(&change.path[1..].join(".")) {
         return true;
     }
     let Some(map) = manifest.find(above.iter().copied()) else { return false };
     let beside = map.span() == at || map.members().any(|it| it.key_span == at || it.value.span() == at);
     let itself = map.member(key).is_some_and(|member| member.key_span == at);
-    itself || (beside && says(key))
+    itself || (beside && names_field(key))
 }
 
 fn explain(diagnostic: &mut Diagnostic, change: &Change<'_>) {

@@ -1,7 +1,7 @@
 //! Keywords of Spark.
 
 /// Words that can begin a statement, including those of Spark's scripts, Delta Lake, Iceberg and Hudi.
-pub(super) const STARTERS: &[&str] = &[
+pub(super) const STATEMENT_STARTS: &[&str] = &[
     "ADD", "ALTER", "ANALYZE", "APPLY", "BEGIN", "CACHE", "CALL", "CASE", "CLEAR", "CLOSE", "COMMENT",
     "COMMIT", "COMPACT", "CONVERT", "COPY", "CREATE", "DECLARE", "DELETE", "DENY", "DESC", "DESCRIBE", "DFS",
     "DROP", "ELSE", "ELSEIF", "END", "EXECUTE", "EXPLAIN", "EXPORT", "FETCH", "FOR", "FROM", "FSCK",
@@ -43,7 +43,7 @@ pub(super) const NEEDS: &[(&str, &str)] = &[
 ];
 
 /// Words other than clauses that continue a query after a table or an expression.
-pub(super) const CARRYING: &[&str] = &[
+pub(super) const CONTINUATIONS: &[&str] = &[
     "AS",
     "ASC",
     "AT",
@@ -95,7 +95,7 @@ pub(super) const CARRYING: &[&str] = &[
 ];
 
 /// Clauses, with the words that can never follow them directly.
-pub(super) const NEVER: &[(&str, &[&str])] = &[
+pub(super) const FORBIDDEN_NEXT: &[(&str, &[&str])] = &[
     ("SELECT", &["WHERE", "GROUP", "ORDER", "HAVING", "AND", "OR"]),
     ("FROM", &["FROM", "WHERE", "GROUP", "ORDER", "HAVING", "JOIN", "ON", "AND", "OR"]),
     ("WHERE", &["WHERE", "FROM", "GROUP", "ORDER", "HAVING", "LIMIT", "JOIN", "ON", "AND", "OR", "SELECT"]),
@@ -127,7 +127,7 @@ pub(super) const AFTER_LIST: &[&str] =
     &["FROM", "WHERE", "GROUP", "ORDER", "HAVING", "LIMIT", "UNION", "JOIN"];
 
 pub(super) fn is_known(word: &str) -> bool {
-    CARRYING.iter().any(|it| it.eq_ignore_ascii_case(word)) || is_clause(word)
+    CONTINUATIONS.iter().any(|it| it.eq_ignore_ascii_case(word)) || is_clause(word)
 }
 
 pub(super) fn is_clause(word: &str) -> bool {

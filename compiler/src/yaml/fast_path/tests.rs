@@ -3,18 +3,18 @@
 use proptest::prelude::*;
 
 use crate::source::FileId;
-use crate::yaml::{parse_any, plain};
+use crate::yaml::{fast_path, parse_full};
 
 /// Returns whether the fast parser supports the text, and compares its trees with those of the full parser.
-fn is_plain(text: &str) -> bool {
-    let Some(read) = plain::parse(FileId(0), text) else { return false };
-    let expected = parse_any(FileId(0), text);
+fn is_supported(text: &str) -> bool {
+    let Some(read) = fast_path::parse(FileId(0), text) else { return false };
+    let expected = parse_full(FileId(0), text);
     assert_eq!(read, expected, "of {text:?}");
     true
 }
 
 #[test]
-fn what_manifests_are_made_of_is_plain() {
+fn features_of_manifests_are_supported() {
     for text in [
         "a: 1\n",
         "a: 1",
@@ -35,12 +35,12 @@ fn what_manifests_are_made_of_is_plain() {
         "a: b\na: c\n<<: d\n".trim_end_matches("<<: d\n"),
         "name: clicks\ncron: \"0 2 * * *\"\nargs: [--day, \"${param.day}\", --n, 3]\n",
     ] {
-        assert!(is_plain(text), "{text:?}");
+        assert!(is_supported(text), "{text:?}");
     }
 }
 
 #[test]
-fn what_needs_more_is_left_to_others() {
+fn other_features_are_left_to_the_full_parser() {
     for text in [
         "",
         "# nothing\n",
@@ -83,16 +83,16 @@ fn what_needs_more_is_left_to_others() {
         "a: b #c\n  d\n",
         "a: [b #c\n ]\n",
     ] {
-        assert!(!is_plain(text), "{text:?}");
+        assert!(!is_supported(text), "{text:?}");
     }
 }
 
 #[test]
-fn deep_texts_are_left_to_others() {
+fn deep_texts_are_left_to_the_full_parser() {
     let nested: Vec<String> = (0..40).map(|depth| format!("{:depth$}a:\n", "")).collect();
-    assert!(is_plain(&nested[..20].concat()) && !is_plain(&nested.concat()));
-    assert!(!is_plain(&format!("a: {}{}\n", "[".repeat(40), "]".repeat(40))));
-    assert!(!is_plain(&format!("{}: b\n", "a".repeat(300))));
+    assert!(is_supported(&nested[..20].concat()) && !is_supported(&nested.concat()));
+    assert!(!is_supported(&format!("a: {}{}\n", "[".repeat(40), "]".repeat(40))));
+    assert!(!is_supported(&format!("{}: b\n", "a".repeat(300))));
 }
 
 /// Generates typical lines of manifests, and pieces that change the meaning of a line.
@@ -224,9 +224,9 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(20_000))]
 
     #[test]
-    fn whatever_is_read_is_read_as_by_others(lines in prop::collection::vec(line(), 0..12), ends in any::<bool>()) {
+    fn fast_path_agrees_with_the_full_parser_on_any_lines(lines in prop::collection::vec(line(), 0..12), ends in any::<bool>()) {
         let text = lines.join("\n") + if ends { "\n" } else { "" };
-        is_plain(&text);
+        is_supported(&text);
     }
 }
 
@@ -234,7 +234,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(5_000))]
 
     #[test]
-    fn what_is_written_with_sense_is_read_as_by_others(
+    fn fast_path_agrees_with_the_full_parser_on_valid_documents(
         value in value(),
         damages in prop::collection::vec((any::<prop::sample::Index>(), damage()), 0..3),
     ) {
@@ -245,6 +245,6 @@ proptest! {
             text.replace_range(at..end, damage);
             text.push('\n');
         }
-        is_plain(&text);
+        is_supported(&text);
     }
 }

@@ -5,7 +5,7 @@ use crate::diag::{Code, Diagnostic};
 use crate::source::Span;
 
 /// First words of references, and the similar ones of dcp.
-const MEANT: &[(&str, &str)] = &[
+const SIMILAR_NAMESPACES: &[(&str, &str)] = &[
     ("vars", "var"),
     ("variable", "var"),
     ("variables", "var"),
@@ -16,41 +16,43 @@ const MEANT: &[(&str, &str)] = &[
 ];
 
 /// First words of references of Terraform, Databricks bundles and other tools, which correspond to dcp's variables.
-const OTHERS: &[&str] = &["env", "environment", "bundle", "workspace", "target", "local", "locals"];
+const OTHER_TOOLS: &[&str] = &["env", "environment", "bundle", "workspace", "target", "local", "locals"];
 
 /// A reference that is not replaced.
 #[derive(Debug, PartialEq, Eq)]
-struct Mistaken {
+struct ForeignReference {
     written: String,
-    meant: String,
+    suggestion: String,
 }
 
 pub(super) fn check(subject: &mut Subject<'_>) {
-    let mut found: Vec<(Span, Mistaken)> = Vec::new();
+    let mut found: Vec<(Span, ForeignReference)> = Vec::new();
     if let Some(spec) = subject.root.find(["spec"]) {
         spec.walk(&mut |node| {
             let text = node.as_str().filter(|text| text.as_bytes().contains(&b'$'));
-            found.extend(text.and_then(mistaken).map(|mistaken| (node.span(), mistaken)));
+            found.extend(
+                text.and_then(foreign_reference).map(|foreign_reference| (node.span(), foreign_reference)),
+            );
         });
     }
-    for (at, Mistaken { written, meant }) in found {
+    for (at, ForeignReference { written, suggestion }) in found {
         let message = format!("nothing replaces `{written}`");
         let help = "references are `${var.name}`, whose value the target in `dcp.yaml` sets, `${param.name}` and \
                     `${secret.name/key}`; write `$${…}` for text that is to stay as it is";
         let diagnostic = Diagnostic::new(Code::FOREIGN_REFERENCE, message);
-        subject.report(diagnostic.at(at, format!("did you mean `{meant}`?")).help(help));
+        subject.report(diagnostic.at(at, format!("did you mean `{suggestion}`?")).help(help));
     }
 }
 
 /// Returns the first reference in a text that is similar to one of dcp's.
-fn mistaken(text: &str) -> Option<Mistaken> {
+fn foreign_reference(text: &str) -> Option<ForeignReference> {
     text.match_indices("${")
         .filter(|(at, _)| !text[..*at].ends_with('$'))
-        .find_map(|(at, _)| one(&text[at..]))
+        .find_map(|(at, _)| parse(&text[at..]))
 }
 
 /// Checks the reference at the start of `from`, which begins with `${`.
-fn one(from: &str) -> Option<Mistaken> {
+fn parse(from: &str) -> Option<ForeignReference> {
     // Longer words are not similar to dcp's, and longer names are not shown.
     const WORD: usize = 16;
     const NAME: usize = 60;
@@ -62,18 +64,22 @@ fn one(from: &str) -> Option<Mistaken> {
     if name.is_empty() || !rest[name.len()..].starts_with('}') {
         return None;
     }
-    let own = meant(word)?;
+    let own = suggestion(word)?;
     let key = if own == "secret" && !name.contains('/') { "/key" } else { "" };
-    Some(Mistaken { written: format!("${{{word}.{name}}}"), meant: format!("${{{own}.{name}{key}}}") })
+    Some(ForeignReference {
+        written: format!("${{{word}.{name}}}"),
+        suggestion: format!("${{{own}.{name}{key}}}"),
+    })
 }
 
-fn meant(word: &str) -> Option<&'static str> {
+fn suggestion(word: &str) -> Option<&'static str> {
     const OWN: [&str; 3] = ["var", "param", "secret"];
     if OWN.contains(&word) {
         return None;
     }
-    let listed = MEANT.iter().find(|(other, _)| word.eq_ignore_ascii_case(other)).map(|(_, own)| *own);
-    let others = || OTHERS.iter().any(|other| word.eq_ignore_ascii_case(other)).then_some("var");
+    let listed =
+        SIMILAR_NAMESPACES.iter().find(|(other, _)| word.eq_ignore_ascii_case(other)).map(|(_, own)| *own);
+    let others = || OTHER_TOOLS.iter().any(|other| word.eq_ignore_ascii_case(other)).then_some("var");
     let lower = word.to_ascii_lowercase();
     // Words of three letters are too short for an edit.
     let near = |own: &&str| lower == *own || (own.len() > 3 && strsim::osa_distance(&lower, own) == 1);
@@ -86,7 +92,7 @@ mod tests {
 
     #[test]
     fn references_of_other_tools_and_misspelt_ones_are_recognized() {
-        for (text, meant) in [
+        for (text, suggestion) in [
             ("${vars.lake}/x", "${var.lake}"),
             ("s3://${Var.lake}", "${var.lake}"),
             ("${secrets.db/password}", "${secret.db/password}"),
@@ -96,12 +102,16 @@ mod tests {
             ("${env.HOME}", "${var.HOME}"),
             ("${var.a} ${bundle.target}", "${var.target}"),
         ] {
-            assert_eq!(mistaken(text).map(|it| it.meant).as_deref(), Some(meant), "{text}");
+            assert_eq!(
+                foreign_reference(text).map(|it| it.suggestion).as_deref(),
+                Some(suggestion),
+                "{text}"
+            );
         }
     }
 
     #[test]
-    fn other_texts_are_left_alone() {
+    fn other_texts_are_not_reported() {
         for text in [
             "${var.a} ${param.b} ${secret.c/d}",
             "$${vars.a}",
@@ -112,9 +122,9 @@ mod tests {
             "${bar.a} ${car.b}",
             "vars.a",
         ] {
-            assert_eq!(mistaken(text), None, "{text}");
+            assert_eq!(foreign_reference(text), None, "{text}");
         }
         let long = "${".repeat(100_000) + &"${vars.".repeat(100_000);
-        assert_eq!(mistaken(&long), None);
+        assert_eq!(foreign_reference(&long), None);
     }
 }
