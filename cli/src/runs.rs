@@ -13,8 +13,8 @@ use dcp_reconciler::registry::sql::Sql;
 use dcp_reconciler::registry::{self, Registry};
 use dcp_reconciler::state::Scope;
 use dcp_runner::api::{self, Filter, Record, Runner};
-use dcp_runner::embedded::{Backend, Embedded, Jobs, MAX_QUEUED, Options};
 use dcp_runner::execution::Id;
+use dcp_runner::in_process::{Backend, InProcessRunner, Jobs, MAX_QUEUED, Options};
 use dcp_runner::remote::{self, Remote};
 use dcp_runner::request::Reference;
 use dcp_runner::results::Results;
@@ -34,7 +34,7 @@ pub(crate) struct RunnerClient {
     pub(crate) runner: Arc<dyn Runner>,
     runtime: Runtime,
     /// The Runner, if it is in this process.
-    embedded: Option<Embedded>,
+    in_process_runner: Option<InProcessRunner>,
 }
 
 impl RunnerClient {
@@ -56,14 +56,18 @@ impl RunnerClient {
         };
         if let Some(options) = options {
             let remote = runtime.block_on(async { Remote::new(options) }).map_err(|error| failed(&error))?;
-            return Ok(Self { runner: Arc::new(remote), runtime, embedded: None });
+            return Ok(Self { runner: Arc::new(remote), runtime, in_process_runner: None });
         }
-        let embedded = runtime.block_on(async {
-            let embedded = embedded(home, MAX_QUEUED).await?;
-            embedded.caught_up().await;
-            Ok::<_, Failure>(embedded)
+        let in_process_runner = runtime.block_on(async {
+            let in_process_runner = in_process_runner(home, MAX_QUEUED).await?;
+            in_process_runner.wait_for_statuses().await;
+            Ok::<_, Failure>(in_process_runner)
         })?;
-        Ok(Self { runner: Arc::new(embedded.clone()), runtime, embedded: Some(embedded) })
+        Ok(Self {
+            runner: Arc::new(in_process_runner.clone()),
+            runtime,
+            in_process_runner: Some(in_process_runner),
+        })
     }
 
     pub(crate) fn run<T>(&self, work: impl Future<Output = T>) -> T {
@@ -72,7 +76,7 @@ impl RunnerClient {
 
     /// Returns true if another process runs executions to their end.
     pub(crate) fn is_remote(&self) -> bool {
-        self.embedded.is_none()
+        self.in_process_runner.is_none()
     }
 
     /// Returns an execution by its id, or the newest one of a workload by `domain/name`.
@@ -94,16 +98,19 @@ impl RunnerClient {
 
     /// Closes the Runner. Executions continue.
     pub(crate) fn close(self) {
-        if let Some(embedded) = self.embedded {
+        if let Some(in_process_runner) = self.in_process_runner {
             // If this fails, the next Runner detects the dead one itself.
-            let _ = self.runtime.block_on(embedded.stop());
+            let _ = self.runtime.block_on(in_process_runner.stop());
         }
         self.runtime.shutdown_background();
     }
 }
 
 /// Starts the Runner of this process for a project.
-pub(crate) async fn embedded(home: &Workspace, max_queued: usize) -> Result<Embedded, Failure> {
+pub(crate) async fn in_process_runner(
+    home: &Workspace,
+    max_queued: usize,
+) -> Result<InProcessRunner, Failure> {
     home.require_project_or_manifest()?;
     let folder = home.root.join(FOLDER);
     dcp_workspace::private::dcp_folder(&home.root)
@@ -112,7 +119,7 @@ pub(crate) async fn embedded(home: &Workspace, max_queued: usize) -> Result<Embe
     let mut options = options(&home.root, LOG_LIMIT)?;
     options.max_queued = max_queued;
     options.jobs = Some(Arc::new(Applied { state: folder.join("state.db"), registry: OnceCell::new() }));
-    Embedded::start(store, options).await.map_err(|error| failed(&error))
+    InProcessRunner::start(store, options).await.map_err(|error| failed(&error))
 }
 
 /// Returns the options of a Runner with the Spark of this machine, whose files are below a folder. `log_limit` is
@@ -140,8 +147,8 @@ pub(crate) fn options(root: &Path, log_limit: u64) -> Result<Options, Failure> {
     let results =
         Results::open(&results.to_string_lossy()).map_err(|error| Failure::new(error.to_string()))?;
     options.results = Some(results);
-    options.place = place;
-    options.locks = Some(folder.join("locks"));
+    options.location_id = place;
+    options.lock_folder = Some(folder.join("locks"));
     Ok(options)
 }
 

@@ -50,17 +50,17 @@ impl Source {
 
 /// The first line of an error, as Python and the JVM write it.
 pub(crate) const TRACEBACK: &str = "Traceback (most recent call last):";
-pub(crate) const MAIN: &str = "Exception in thread \"main\" ";
-const PROFILE: &str = "Using Spark's default log4j profile: ";
+pub(crate) const MAIN_EXCEPTION: &str = "Exception in thread \"main\" ";
+const PROFILE_LINE: &str = "Using Spark's default log4j profile: ";
 /// Maximum number of lines of a message.
-const LONGEST: u32 = 5_000;
+const MAX_MESSAGE_LINES: u32 = 5_000;
 
 /// Determines the source of each line of a log, in order. Keeps no text.
 #[derive(Debug, Default)]
 pub struct Splitter {
     /// The level of the event of the last line, and its possible continuation.
     event: Option<(Level, Expected)>,
-    begun: bool,
+    has_event: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -82,18 +82,20 @@ enum Expected {
 impl Splitter {
     pub fn next(&mut self, line: &str) -> Source {
         if let Some(header) = header(line) {
-            self.begun = true;
+            self.has_event = true;
             self.event = Some((header.level, after_header(header.message)));
             return Source::Event(header.level);
         }
         if let Some((level, expected)) = self.event {
-            self.event = expected.then(line).map(|expected| (level, expected));
+            self.event = expected.after_line(line).map(|expected| (level, expected));
             if self.event.is_some() {
                 return Source::Continued(level);
             }
         }
         // The JVM of a Python program logs this only after the program has started.
-        let is_launcher = line.starts_with(PROFILE) || is_copy(line) || (!self.begun && is_launcher(line));
+        let is_launcher = line.starts_with(PROFILE_LINE)
+            || is_pyspark_error(line)
+            || (!self.has_event && is_launcher(line));
         if is_launcher { Source::Launcher } else { Source::Program }
     }
 }
@@ -112,33 +114,35 @@ fn after_header(message: &str) -> Expected {
 
 impl Expected {
     /// Returns the expectation after this line; none if the line does not belong to the event.
-    fn then(self, line: &str) -> Option<Self> {
+    fn after_line(self, line: &str) -> Option<Self> {
         if is_frame(line) {
             return Some(Expected::Stack);
         }
         match self {
-            Expected::Exception => exception(line),
+            Expected::Exception => after_exception(line),
             // A failed fetch has its exception in brackets.
             Expected::Stack if matches!(line, "" | ")" | "Driver stacktrace:") => Some(Expected::Stack),
-            Expected::Stack => line.strip_prefix("Caused by: ").and_then(exception),
+            Expected::Stack => line.strip_prefix("Caused by: ").and_then(after_exception),
             // The program's own error is never part of a message.
-            Expected::ExceptionMessage { .. } if line == TRACEBACK || line.starts_with(MAIN) => None,
-            Expected::ExceptionMessage { lines } => {
-                (lines < LONGEST).then_some(Expected::ExceptionMessage { lines: lines + 1 })
+            Expected::ExceptionMessage { .. } if line == TRACEBACK || line.starts_with(MAIN_EXCEPTION) => {
+                None
             }
-            Expected::Message { depth, lines } => message(line, depth, lines),
+            Expected::ExceptionMessage { lines } => {
+                (lines < MAX_MESSAGE_LINES).then_some(Expected::ExceptionMessage { lines: lines + 1 })
+            }
+            Expected::Message { depth, lines } => after_message(line, depth, lines),
         }
     }
 }
 
-fn exception(line: &str) -> Option<Expected> {
-    let class = class(line)?;
+fn after_exception(line: &str) -> Option<Expected> {
+    let class = exception_class(line)?;
     // An exception without a message is followed by frames, or by none.
     Some(if line.len() > class.len() { Expected::ExceptionMessage { lines: 0 } } else { Expected::Stack })
 }
 
 /// Returns the expectation after a line of a message. Schemas, plans and lists of statuses have several lines.
-fn message(line: &str, depth: u32, lines: u32) -> Option<Expected> {
+fn after_message(line: &str, depth: u32, lines: u32) -> Option<Expected> {
     let opened = u32::try_from(line.matches(['{', '[']).count()).unwrap_or(u32::MAX);
     let closed = u32::try_from(line.matches(['}', ']']).count()).unwrap_or(u32::MAX);
     let continues = lines == 0
@@ -149,7 +153,7 @@ fn message(line: &str, depth: u32, lines: u32) -> Option<Expected> {
         || line.starts_with("  ")
         || line.starts_with("The API gave ");
     let depth = depth.saturating_add(opened).saturating_sub(closed);
-    (continues && lines < LONGEST).then_some(Expected::Message { depth, lines: lines + 1 })
+    (continues && lines < MAX_MESSAGE_LINES).then_some(Expected::Message { depth, lines: lines + 1 })
 }
 
 /// Returns whether a line belongs to a stack trace, below its exception.
@@ -161,7 +165,7 @@ pub(crate) fn is_frame(line: &str) -> bool {
 
 /// Returns the name of the exception's class that a line begins with: `java.lang.Exception`, `java.lang.Exception:
 /// message`.
-pub(crate) fn class(line: &str) -> Option<&str> {
+pub(crate) fn exception_class(line: &str) -> Option<&str> {
     let end = line.find(|it: char| !(it.is_ascii_alphanumeric() || matches!(it, '.' | '_' | '$')));
     let name = &line[..end.unwrap_or(line.len())];
     let rest = &line[name.len()..];
@@ -176,7 +180,7 @@ fn exception_in(message: &str) -> bool {
     let ends = ["Exception", "Error", "Throwable"];
     message
         .match_indices(": ")
-        .filter_map(|(at, _)| class(&message[at + 2..]))
+        .filter_map(|(at, _)| exception_class(&message[at + 2..]))
         .any(|name| ends.iter().any(|end| name.ends_with(end)))
 }
 
@@ -211,7 +215,7 @@ fn is_time(text: &[u8]) -> bool {
 }
 
 /// PySpark logs an exception as JSON before it raises it.
-fn is_copy(line: &str) -> bool {
+fn is_pyspark_error(line: &str) -> bool {
     line.starts_with("{\"ts\": \"") && line.contains("QueryContextLogger\"")
 }
 
@@ -273,25 +277,25 @@ impl<'a> Log<'a> {
 }
 
 /// Maximum length of a line; a longer line is passed on in pieces.
-const WIDEST: usize = 1 << 20;
+const MAX_LINE_BYTES: usize = 1 << 20;
 
 /// Filters a log that arrives in pieces, and passes on the program's output.
 #[derive(Debug, Default)]
 pub struct Filter {
     splitter: Splitter,
     /// The beginning of a line whose end has not arrived yet.
-    held: Vec<u8>,
+    partial_line: Vec<u8>,
     /// Set for the rest of a line that is too long: whether to pass it on.
-    long: Option<bool>,
+    passes_long_line: Option<bool>,
 }
 
 impl Filter {
     /// Takes a piece, and returns the output in it.
-    pub fn take(&mut self, bytes: &[u8]) -> Vec<u8> {
+    pub fn push(&mut self, bytes: &[u8]) -> Vec<u8> {
         let mut output = Vec::new();
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            self.held.extend_from_slice(piece);
-            if piece.ends_with(b"\n") || self.held.len() >= WIDEST {
+            self.partial_line.extend_from_slice(piece);
+            if piece.ends_with(b"\n") || self.partial_line.len() >= MAX_LINE_BYTES {
                 self.flush(&mut output);
             }
         }
@@ -299,9 +303,9 @@ impl Filter {
     }
 
     /// Returns the unfinished last line of a log or an attempt, and resets the splitter.
-    pub fn end(&mut self) -> Vec<u8> {
+    pub fn finish(&mut self) -> Vec<u8> {
         let mut output = Vec::new();
-        if !self.held.is_empty() {
+        if !self.partial_line.is_empty() {
             self.flush(&mut output);
         }
         *self = Self::default();
@@ -309,14 +313,14 @@ impl Filter {
     }
 
     fn flush(&mut self, output: &mut Vec<u8>) {
-        let line = mem::take(&mut self.held);
+        let line = mem::take(&mut self.partial_line);
         let ended = line.ends_with(b"\n");
-        let is_output = self.long.take().unwrap_or_else(|| {
+        let is_output = self.passes_long_line.take().unwrap_or_else(|| {
             let text = String::from_utf8_lossy(&line);
             self.splitter.next(text.trim_end_matches(['\n', '\r'])).is_output()
         });
         if !ended {
-            self.long = Some(is_output);
+            self.passes_long_line = Some(is_output);
         }
         if is_output {
             output.extend_from_slice(&line);
@@ -384,16 +388,16 @@ KeyError: 'amount'
             let mut filter = Filter::default();
             let mut output = Vec::new();
             for pair in cuts.windows(2) {
-                output.extend(filter.take(&LOG.as_bytes()[pair[0]..pair[1]]));
+                output.extend(filter.push(&LOG.as_bytes()[pair[0]..pair[1]]));
             }
-            output.extend(filter.end());
+            output.extend(filter.finish());
             prop_assert_eq!(String::from_utf8(output).unwrap(), OUTPUT);
         }
 
         #[test]
         fn any_bytes_are_filtered_in_bounded_memory(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
             let mut filter = Filter::default();
-            let passed = filter.take(&bytes).len() + filter.end().len();
+            let passed = filter.push(&bytes).len() + filter.finish().len();
             prop_assert!(passed <= bytes.len());
         }
     }
@@ -401,10 +405,10 @@ KeyError: 'amount'
     #[test]
     fn a_line_without_end_is_passed_on_in_pieces() {
         let mut filter = Filter::default();
-        let piece = vec![b'x'; WIDEST];
-        assert_eq!(filter.take(&piece).len(), WIDEST);
-        assert_eq!(filter.take(b"x\n26/01/31 02:00:11 INFO A: b\ny"), b"x\n");
-        assert_eq!(filter.end(), b"y");
+        let piece = vec![b'x'; MAX_LINE_BYTES];
+        assert_eq!(filter.push(&piece).len(), MAX_LINE_BYTES);
+        assert_eq!(filter.push(b"x\n26/01/31 02:00:11 INFO A: b\ny"), b"x\n");
+        assert_eq!(filter.finish(), b"y");
     }
 
     #[test]

@@ -42,10 +42,10 @@ impl From<dcp_database::Error> for Error {
     fn from(error: dcp_database::Error) -> Self {
         match error {
             dcp_database::Error::Invalid(message) => Self::Invalid { field: "database".to_owned(), message },
-            dcp_database::Error::NotFound(said) => Self::NotFound(said),
-            dcp_database::Error::Denied(said) => Self::Denied(said),
-            dcp_database::Error::Unavailable(said) => Self::Unavailable(said),
-            dcp_database::Error::Corrupt(said) => Self::Corrupt(said),
+            dcp_database::Error::NotFound(message) => Self::NotFound(message),
+            dcp_database::Error::Denied(message) => Self::Denied(message),
+            dcp_database::Error::Unavailable(message) => Self::Unavailable(message),
+            dcp_database::Error::Corrupt(message) => Self::Corrupt(message),
         }
     }
 }
@@ -54,15 +54,15 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 impl From<results::Error> for Error {
     fn from(error: results::Error) -> Self {
-        let said = error.to_string();
+        let message = error.to_string();
         match error {
-            results::Error::NotThere { .. } => Self::NotFound(said),
-            results::Error::Damaged { .. } => Self::Corrupt(said),
+            results::Error::NotFound { .. } => Self::NotFound(message),
+            results::Error::Damaged { .. } => Self::Corrupt(message),
             results::Error::Unsupported { .. }
             | results::Error::Mixed { .. }
             | results::Error::TooLarge { .. }
-            | results::Error::TooMany(_) => Self::NotNow(said),
-            results::Error::Place(_) => Self::Unavailable(said),
+            | results::Error::TooManyFiles(_) => Self::NotNow(message),
+            results::Error::Storage(_) => Self::Unavailable(message),
         }
     }
 }

@@ -18,12 +18,12 @@ pub struct Id(String);
 
 impl Id {
     /// Creates an id from a time and a random number. Ids sort by their times.
-    pub fn new(at: Timestamp, chance: u128) -> Self {
+    pub fn new(at: Timestamp, random: u128) -> Self {
         const DIGITS: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
         let millis = u128::try_from(at.as_millisecond()).unwrap_or_default();
-        let number = (millis << 80) | (chance & ((1 << 80) - 1));
-        let digit = |place: u32| {
-            let index = usize::try_from((number >> (5 * place)) & 31).unwrap_or_default();
+        let number = (millis << 80) | (random & ((1 << 80) - 1));
+        let digit = |position: u32| {
+            let index = usize::try_from((number >> (5 * position)) & 31).unwrap_or_default();
             char::from(DIGITS.get(index).copied().unwrap_or(b'0'))
         };
         Self((0..26).rev().map(digit).collect())
@@ -109,7 +109,7 @@ impl Phase {
 /// The reason for which an attempt is being stopped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Stopping {
+pub enum StopReason {
     /// A user or program requested the stop.
     Cancelled { by: String },
     /// A later run of the same schedule replaces it.
@@ -232,7 +232,7 @@ pub struct Execution {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<Attempt>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub stopping: Option<Stopping>,
+    pub stopping: Option<StopReason>,
     /// Time before which no action is taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Timestamp>,

@@ -14,13 +14,13 @@ use dcp_gateway::{End, Reason};
 use dcp_model::primitive::CoreEtlJob;
 use dcp_model::secrets;
 
-pub use cause::{Cause, Mend};
+pub use cause::{Cause, Remedy};
 
 use crate::driver_log::{Level, Log, is_frame};
 use crate::execution::{Attempt, Diagnosis};
 use crate::machine::Verdict;
-use error::{Error, Language, Link};
-use events::Found;
+use error::{Error, Exception, Language};
+use events::Finding;
 
 /// The evidence that a failed attempt left.
 #[derive(Debug, Clone, Copy)]
@@ -31,17 +31,17 @@ pub struct Evidence<'a> {
 }
 
 /// Maximum number of lines of evidence that are stored.
-const LINES: usize = 16;
+const MAX_EVIDENCE_LINES: usize = 16;
 /// Maximum width of a line, for readability.
-const WIDTH: usize = 400;
+const MAX_LINE_WIDTH: usize = 400;
 
 const SIGKILL: i32 = 9;
 const SIGTERM: i32 = 15;
 /// Exit codes by which a shell, a container and spark-submit report these signals.
-const KILLED: i32 = 128 + SIGKILL;
-const TERMINATED: i32 = 128 + SIGTERM;
+const SIGKILL_EXIT_CODE: i32 = 128 + SIGKILL;
+const SIGTERM_EXIT_CODE: i32 = 128 + SIGTERM;
 /// Spark's own exit code for a full heap.
-const HEAP: i32 = 52;
+const FULL_HEAP_EXIT_CODE: i32 = 52;
 
 /// Returns the cause of a failure, with the lines that prove it.
 ///
@@ -53,31 +53,40 @@ pub fn diagnose(evidence: Evidence<'_>) -> (Cause, Diagnosis) {
     let log = secrets::redact(log);
     let log = Log::read(&log);
     let error = Error::last(&log.program);
-    let found = of_end(end).or_else(|| of_log(end, &log, error.as_ref()));
-    let (cause, lines) = found.unwrap_or_else(|| (Cause::Unknown, last_words(&log)));
+    let found = cause_of_end(end).or_else(|| cause_of_log(end, &log, error.as_ref()));
+    let (cause, lines) = found.unwrap_or_else(|| (Cause::Unknown, last_lines(&log)));
     let detail = match cause {
-        Cause::UserCodePython | Cause::UserCodeJvm => {
-            error.as_ref().and_then(Error::telling).map(|link| link.head).or(lines.last().copied())
-        }
+        Cause::UserCodePython | Cause::UserCodeJvm => error
+            .as_ref()
+            .and_then(Error::most_specific)
+            .map(|exception| exception.head)
+            .or(lines.last().copied()),
         Cause::Backend | Cause::DriverKilled => lines.first().copied(),
-        cause if cause.is_told_by_its_last_line() => lines.last().copied(),
+        cause if cause.is_detailed_by_last_line() => lines.last().copied(),
         _ => None,
     };
     let lines: Vec<String> = lines.into_iter().map(str::to_owned).collect();
     let summary = match detail.map(str::trim) {
-        Some(detail) => format!("{}: {}", cause.says(), cut(&short(detail), 200)),
-        None if lines.is_empty() || cause == Cause::Unknown => format!("{}{}", cause.says(), how(end)),
-        None => cause.says().to_owned(),
+        Some(detail) => {
+            format!("{}: {}", cause.description(), truncated(&without_pyspark_modules(detail), 200))
+        }
+        None if lines.is_empty() || cause == Cause::Unknown => {
+            format!("{}{}", cause.description(), exit_description(end))
+        }
+        None => cause.description().to_owned(),
     };
-    let evidence = lines.iter().take(LINES).map(|line| cut(line, WIDTH)).collect();
+    let evidence =
+        lines.iter().take(MAX_EVIDENCE_LINES).map(|line| truncated(line, MAX_LINE_WIDTH)).collect();
     (cause, Diagnosis { class: cause.class(), cause: cause.name().to_owned(), summary, evidence })
 }
 
 /// Returns the cause by the end of the driver's process, and by its backend's reason for it.
-fn of_end(end: &End) -> Option<Found<'_>> {
+fn cause_of_end(end: &End) -> Option<Finding<'_>> {
     let cause = match end.reason {
         Reason::Exited => match (end.exit_code, end.signal) {
-            (Some(KILLED | TERMINATED), _) | (_, Some(SIGKILL | SIGTERM)) => Cause::DriverKilled,
+            (Some(SIGKILL_EXIT_CODE | SIGTERM_EXIT_CODE), _) | (_, Some(SIGKILL | SIGTERM)) => {
+                Cause::DriverKilled
+            }
             _ => return None,
         },
         Reason::Preparation => Cause::Dependencies,
@@ -94,12 +103,12 @@ fn of_end(end: &End) -> Option<Found<'_>> {
 
 /// Detects the full heap of a JVM that stopped responding to Python. The error in Python has no cause then, and the JVM
 /// itself wrote which exception ended its thread.
-fn of_silent_jvm<'a>(log: &Log<'a>, error: &Error<'a>) -> Option<Found<'a>> {
+fn full_heap_of_silent_jvm<'a>(log: &Log<'a>, error: &Error<'a>) -> Option<Finding<'a>> {
     const UNCAUGHT: &str = "Exception in thread \"";
-    let is_silent = |link: &Link<'_>| {
+    let is_silent = |exception: &Exception<'_>| {
         // The JVM may write its line in the middle of Python's traceback.
-        link.head.starts_with(UNCAUGHT)
-            || matches!(link.class(), "py4j.protocol.Py4JError" | "py4j.protocol.Py4JNetworkError")
+        exception.head.starts_with(UNCAUGHT)
+            || matches!(exception.class(), "py4j.protocol.Py4JError" | "py4j.protocol.Py4JNetworkError")
     };
     let heap = ["Java heap space", "GC overhead limit exceeded"];
     let is_full = |line: &&&str| {
@@ -107,44 +116,55 @@ fn of_silent_jvm<'a>(log: &Log<'a>, error: &Error<'a>) -> Option<Found<'a>> {
             && heap.iter().any(|it| line.contains(&format!("\" java.lang.OutOfMemoryError: {it}")))
     };
     let is_python = matches!(error.language, Language::Python);
-    let line =
-        log.program.iter().rev().find(is_full).filter(|_| is_python && error.links.iter().all(is_silent))?;
+    let line = log
+        .program
+        .iter()
+        .rev()
+        .find(is_full)
+        .filter(|_| is_python && error.exceptions.iter().all(is_silent))?;
     Some((Cause::DriverHeap, vec![line]))
 }
 
 /// Returns the cause by the error that ended the program, or by Spark's events if the error is a consequence of them.
-fn of_log<'a>(end: &End, log: &Log<'a>, error: Option<&Error<'a>>) -> Option<Found<'a>> {
+fn cause_of_log<'a>(end: &End, log: &Log<'a>, error: Option<&Error<'a>>) -> Option<Finding<'a>> {
     let Some(error) = error else {
         let cannot_open = |line: &&&str| line.contains("can't open file") && line.contains("[Errno 2]");
         if let Some(line) = log.program.last().filter(cannot_open).filter(|_| end.exit_code == Some(2)) {
             return Some((Cause::MissingData, vec![line]));
         }
-        let found = events::has_given_up(&log.events).then(|| events::cause(&log.events)).flatten();
-        return found.or_else(|| (end.exit_code == Some(HEAP)).then_some((Cause::DriverHeap, Vec::new())));
+        let found = events::has_given_up(&log.events).then(|| events::newest_cause(&log.events)).flatten();
+        return found.or_else(|| {
+            (end.exit_code == Some(FULL_HEAP_EXIT_CODE)).then_some((Cause::DriverHeap, Vec::new()))
+        });
     };
-    if let Some(found) = of_silent_jvm(log, error) {
+    if let Some(found) = full_heap_of_silent_jvm(log, error) {
         return Some(found);
     }
-    let aborted = error.links.iter().any(Link::is_abort);
-    let named = error.links.iter().find_map(|link| Some((rules::of_exception(link)?, link.head)));
+    let aborted = error.exceptions.iter().any(Exception::is_job_abort);
+    let named = error
+        .exceptions
+        .iter()
+        .find_map(|exception| Some((rules::cause_of_exception(exception)?, exception.head)));
     match named {
         // The exception may come from a task of the job, on an executor.
         Some((Cause::DriverHeap, _)) if aborted => {}
-        Some((cause, head)) => return Some((cause, error.lines_to(head))),
+        Some((cause, head)) => return Some((cause, error.lines_ending_with(head))),
         None => {}
     }
     let program = || match error.language {
         Language::Python => Cause::UserCodePython,
         Language::Jvm => Cause::UserCodeJvm,
     };
-    if !aborted || error.links.iter().skip(1).any(|link| !link.of_spark) {
+    if !aborted || error.exceptions.iter().skip(1).any(|exception| !exception.is_from_spark) {
         return Some((program(), error.lines()));
     }
-    match events::cause(&log.events) {
+    match events::newest_cause(&log.events) {
         Some((Cause::UserCodePython | Cause::UserCodeJvm, _)) => Some((program(), error.lines())),
         Some(found) => Some(found),
         // Spark did not log the reason, so only the program's output mentions it.
-        None if error.links.iter().any(|link| is_loss(link.head)) => Some((Cause::Unknown, error.lines())),
+        None if error.exceptions.iter().any(|exception| is_loss(exception.head)) => {
+            Some((Cause::Unknown, error.lines()))
+        }
         None => Some((program(), error.lines())),
     }
 }
@@ -159,12 +179,14 @@ fn is_loss(head: &str) -> bool {
 pub fn judge(evidence: Evidence<'_>, job: &CoreEtlJob, attempt: &Attempt) -> Verdict {
     let (cause, diagnosis) = diagnose(evidence);
     match remedy::remedy(cause, job, attempt) {
-        Ok(remedy) => Verdict { diagnosis, remedy, hopeless: None },
-        Err(why) => Verdict { diagnosis, remedy: std::collections::BTreeMap::new(), hopeless: Some(why) },
+        Ok(remedy) => Verdict { diagnosis, remedy, no_retry_reason: None },
+        Err(why) => {
+            Verdict { diagnosis, remedy: std::collections::BTreeMap::new(), no_retry_reason: Some(why) }
+        }
     }
 }
 
-fn how(end: &End) -> String {
+fn exit_description(end: &End) -> String {
     match (end.exit_code, end.signal) {
         (Some(code), _) => format!(", with exit code {code}"),
         (None, Some(signal)) => format!(", by signal {signal}"),
@@ -173,23 +195,24 @@ fn how(end: &End) -> String {
 }
 
 /// Returns the last meaningful lines: errors that Spark logged, and lines of the program.
-fn last_words<'a>(log: &Log<'a>) -> Vec<&'a str> {
+fn last_lines<'a>(log: &Log<'a>) -> Vec<&'a str> {
     let errors =
         log.events.iter().filter(|event| event.header.level >= Level::Error).map(|event| event.lines[0]);
     let program = log.program.iter().copied().filter(|line| !line.trim().is_empty() && !is_frame(line));
-    let newest = |lines: Vec<&'a str>| lines.into_iter().rev().take(LINES / 2).collect::<Vec<_>>();
+    let newest =
+        |lines: Vec<&'a str>| lines.into_iter().rev().take(MAX_EVIDENCE_LINES / 2).collect::<Vec<_>>();
     let errors = newest(errors.collect());
     let program = newest(program.collect());
     errors.into_iter().rev().chain(program.into_iter().rev()).collect()
 }
 
 /// Returns an exception without PySpark's modules in front of it.
-fn short(head: &str) -> String {
+fn without_pyspark_modules(head: &str) -> String {
     let rest = head.strip_prefix("pyspark.errors.exceptions.");
     rest.and_then(|rest| rest.split_once('.')).map_or(head, |(_, rest)| rest).to_owned()
 }
 
-fn cut(line: &str, width: usize) -> String {
+fn truncated(line: &str, width: usize) -> String {
     match line.char_indices().nth(width) {
         Some((at, _)) => format!("{}…", &line[..at]),
         None => line.to_owned(),

@@ -3,19 +3,20 @@
 //! Pure functions make all decisions: [`machine`] maps state and event to the next state, [`failure`] maps the evidence
 //! of a failed attempt to its cause and remedy, [`sizing`] maps earlier runs to the resources of the next one,
 //! [`lower`] maps a job to the application for a backend, [`parameters`] maps a request to values, and [`progress`]
-//! maps Spark's events to the status of a stream. [`store`] keeps the state, and [`embedded`] is the Runner of a
+//! maps Spark's events to the status of a stream. [`store`] keeps the state, and [`in_process`] is the Runner of a
 //! process, which performs the decisions. [`api`] is the interface for callers; [`service`] and [`remote`] make it
 //! available over the network.
 
 pub mod api;
+mod cache;
 pub mod checkpoint;
 pub mod clock;
 pub mod driver_log;
-pub mod embedded;
 mod error;
 mod event_files;
 pub mod execution;
 pub mod failure;
+pub mod in_process;
 mod lines;
 pub mod lower;
 pub mod machine;
@@ -23,7 +24,6 @@ pub mod pace;
 mod page;
 pub mod parameters;
 pub mod progress;
-mod recent;
 pub mod remote;
 pub mod replace;
 pub mod request;

@@ -7,7 +7,7 @@ pub(crate) enum Line {
     Whole,
     TooLong,
     /// The input ends without a line break, at least for now.
-    Unended,
+    Incomplete,
     End,
 }
 
@@ -39,7 +39,7 @@ pub(crate) fn next(from: &mut impl BufRead, line: &mut Vec<u8>, most: usize) -> 
             let line = match (read, end, too_long) {
                 (0, _, _) => Line::End,
                 (_, _, true) => Line::TooLong,
-                (_, None, false) => Line::Unended,
+                (_, None, false) => Line::Incomplete,
                 (_, Some(_), false) => Line::Whole,
             };
             return Ok((line, read));
@@ -77,7 +77,7 @@ mod tests {
                 match kind {
                     Line::End => break,
                     Line::TooLong => found.push(None),
-                    Line::Whole | Line::Unended => {
+                    Line::Whole | Line::Incomplete => {
                         prop_assert!(kind == Line::Whole || all == text.len() as u64 && !text.ends_with('\n'));
                         found.push(Some(String::from_utf8(line.clone()).expect("it was text")));
                     }

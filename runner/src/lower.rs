@@ -24,9 +24,9 @@ use crate::parameters::Value;
 use crate::streaming::Streaming;
 
 /// Folder in which the driver finds dcp's own program for SQL and streams, and its task.
-pub(crate) const MOUNT: &str = "/opt/dcp/job";
-const PROGRAM: &str = "main.py";
-const JOB: &str = "job.json";
+pub(crate) const JOB_FOLDER: &str = "/opt/dcp/job";
+const PROGRAM_FILE: &str = "main.py";
+const JOB_FILE: &str = "job.json";
 
 /// Programs that run inside of Spark.
 const SQL: &str = include_str!("../../runtime/sql.py");
@@ -49,10 +49,10 @@ pub struct Input<'a> {
 /// The reason why no backend can run a job.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct Unfit(pub String);
+pub struct Unsupported(pub String);
 
 /// Returns the application of the current attempt.
-pub fn lower(input: &Input<'_>) -> Result<SparkApplication, Unfit> {
+pub fn lower(input: &Input<'_>) -> Result<SparkApplication, Unsupported> {
     let Input { job, execution, .. } = input;
     let name = execution.name();
     let metadata = &job.metadata;
@@ -72,7 +72,7 @@ pub fn lower(input: &Input<'_>) -> Result<SparkApplication, Unfit> {
     conf.extend(pods::settings("driver", job.pods.driver.as_deref(), &annotations));
     conf.extend(pods::settings("executor", job.pods.executors.as_deref(), &annotations));
     if input.streaming.is_some() {
-        tells(&mut conf);
+        configure_stream_event_log(&mut conf);
     }
     conf.extend(program.conf);
     conf.extend(
@@ -91,7 +91,7 @@ pub fn lower(input: &Input<'_>) -> Result<SparkApplication, Unfit> {
     let maps = program.job.map(|data| ConfigMapSpec { name: format!("{name}-job"), data });
     let mut driver = pods::template(job.pods.driver.as_deref(), &labels, &annotations);
     if let Some(map) = &maps {
-        pods::mount(&mut driver, job.pods.driver.as_deref(), &map.name, MOUNT);
+        pods::mount(&mut driver, job.pods.driver.as_deref(), &map.name, JOB_FOLDER);
     }
     let executor = pods::template(job.pods.executors.as_deref(), &labels, &annotations);
     let spec = Spec {
@@ -103,7 +103,7 @@ pub fn lower(input: &Input<'_>) -> Result<SparkApplication, Unfit> {
         main_class: program.class,
         jars: program.jar,
         py_files: program.py_files,
-        files: joined(&job.dependencies.files),
+        files: comma_separated(&job.dependencies.files),
         driver_args: program.args,
         spark_conf: conf,
         deployment_mode: Some(DeploymentMode::ClusterMode),
@@ -139,19 +139,19 @@ struct Program {
     job: Option<BTreeMap<String, String>>,
 }
 
-fn program(input: &Input<'_>) -> Result<Program, Unfit> {
+fn program(input: &Input<'_>) -> Result<Program, Unsupported> {
     match &input.job.job {
         Job::Sql(sql) => {
             let statements = input.job.sql_statements(sql.query.as_deref().unwrap_or_default());
             let statements = statements.ok_or_else(|| {
-                Unfit("`statements` of the job are not within its SQL: compile it again".to_owned())
+                Unsupported("`statements` of the job are not within its SQL: compile it again".to_owned())
             })?;
             let task = json!({
                 "statements": statements,
                 "parameters": input.values,
                 "results": input.results.filter(|_| sql.return_result),
             });
-            let mut program = own(SQL, &task);
+            let mut program = bundled_program(SQL, &task);
             if input.results.is_some() && sql.return_result {
                 program.conf.insert(MODULES.to_owned(), "avro".to_owned());
             }
@@ -175,22 +175,23 @@ fn program(input: &Input<'_>) -> Result<Program, Unfit> {
 }
 
 /// Returns one of dcp's own programs with its task.
-fn own(text: &str, task: &serde_json::Value) -> Program {
-    let data = BTreeMap::from([(PROGRAM.to_owned(), text.to_owned()), (JOB.to_owned(), task.to_string())]);
+fn bundled_program(text: &str, task: &serde_json::Value) -> Program {
+    let data =
+        BTreeMap::from([(PROGRAM_FILE.to_owned(), text.to_owned()), (JOB_FILE.to_owned(), task.to_string())]);
     Program {
-        py_files: Some(format!("local://{MOUNT}/{PROGRAM}")),
-        args: vec![format!("{MOUNT}/{JOB}")],
+        py_files: Some(format!("local://{JOB_FOLDER}/{PROGRAM_FILE}")),
+        args: vec![format!("{JOB_FOLDER}/{JOB_FILE}")],
         job: Some(data),
         ..Program::default()
     }
 }
 
-fn stream(input: &Input<'_>, stream: &Stream) -> Result<Program, Unfit> {
-    let kept = input.streaming.and_then(|it| it.checkpoint.as_deref());
-    let checkpoint = kept.or(stream.checkpoint.as_ref().map(Location::as_str));
+fn stream(input: &Input<'_>, stream: &Stream) -> Result<Program, Unsupported> {
+    let continuous_checkpoint = input.streaming.and_then(|it| it.checkpoint.as_deref());
+    let checkpoint = continuous_checkpoint.or(stream.checkpoint.as_ref().map(Location::as_str));
     let Some(checkpoint) = checkpoint else {
         let message = "the stream has no checkpoint, and no continuous job gives it one";
-        return Err(Unfit(message.to_owned()));
+        return Err(Unsupported(message.to_owned()));
     };
     let task = json!({
         "stream": stream,
@@ -199,7 +200,7 @@ fn stream(input: &Input<'_>, stream: &Stream) -> Result<Program, Unfit> {
         "trigger": input.streaming.and_then(|it| it.trigger.as_ref()),
         "name": input.job.metadata.name,
     });
-    let mut program = own(STREAM, &task);
+    let mut program = bundled_program(STREAM, &task);
     if let Sink::Jdbc(_) | Sink::Merge(_) = &stream.sink {
         let (name, text) = BATCH_SINKS;
         program.job.get_or_insert_default().insert(name.to_owned(), text.to_owned());
@@ -244,30 +245,30 @@ fn modules(stream: &Stream) -> Vec<&'static str> {
     kafka.into_iter().chain((reads_avro || writes_avro).then_some("avro")).collect()
 }
 
-fn args(args: &[Scalar], values: &BTreeMap<String, Value>) -> Result<Vec<String>, Unfit> {
+fn args(args: &[Scalar], values: &BTreeMap<String, Value>) -> Result<Vec<String>, Unsupported> {
     let lookup = |name: &str| values.get(name).map(|value| value.value.as_str());
-    let mut left = ARGUMENTS;
+    let mut remaining = MAX_ARGUMENT_BYTES;
     let one = |arg: &Scalar| {
-        let resolved = reference::resolve(arg.as_str(), lookup, left).map_err(|error| match error {
-            reference::Error::TooLong(_) => Unfit(format!(
+        let resolved = reference::resolve(arg.as_str(), lookup, remaining).map_err(|error| match error {
+            reference::Error::TooLong(_) => Unsupported(format!(
                 "the arguments have more than {} MiB: pass what is long by a file",
-                ARGUMENTS >> 20
+                MAX_ARGUMENT_BYTES >> 20
             )),
             reference::Error::Unknown(_) | reference::Error::Malformed(_) => {
                 let shown: String = arg.as_str().chars().take(80).collect();
-                Unfit(format!("the argument `{shown}` refers to a parameter that is not there"))
+                Unsupported(format!("the argument `{shown}` refers to a parameter that is not there"))
             }
         })?;
-        left = left.saturating_sub(resolved.len());
+        remaining = remaining.saturating_sub(resolved.len());
         Ok(resolved)
     };
     args.iter().map(one).collect()
 }
 
 /// Maximum length of all arguments after parameters are replaced, because Linux starts no program with more.
-const ARGUMENTS: usize = 2 << 20;
+const MAX_ARGUMENT_BYTES: usize = 2 << 20;
 
-fn joined(files: &[FileRef]) -> Option<String> {
+fn comma_separated(files: &[FileRef]) -> Option<String> {
     (!files.is_empty()).then(|| files.iter().map(FileRef::as_str).collect::<Vec<_>>().join(","))
 }
 
@@ -294,7 +295,7 @@ fn conf(job: &CoreEtlJob) -> BTreeMap<String, String> {
     let hadoop = job.spark.hadoop_conf.iter();
     conf.extend(hadoop.map(|(key, value)| (format!("spark.hadoop.{key}"), value.as_str().to_owned())));
     resources(job, &mut conf);
-    measures(job, &mut conf);
+    configure_sizing_metrics(job, &mut conf);
     dependencies(job, &mut conf);
     let mut option = |key: &str, value: Option<String>| {
         conf.extend(value.map(|value| (key.to_owned(), value)));
@@ -349,20 +350,20 @@ fn resources(job: &CoreEtlJob, conf: &mut BTreeMap<String, String>) {
             set(key, limit.to_string());
         }
     }
-    if let Some((least, most)) = dynamic(job) {
+    if let Some((least, most)) = dynamic_bounds(job) {
         set("spark.dynamicAllocation.enabled", "true".to_owned());
         set("spark.dynamicAllocation.shuffleTracking.enabled", "true".to_owned());
         set("spark.dynamicAllocation.minExecutors", least.to_string());
         set("spark.dynamicAllocation.maxExecutors", most.to_string());
-        set("spark.dynamicAllocation.initialExecutors", first_executors(job).to_string());
+        set("spark.dynamicAllocation.initialExecutors", initial_executors(job).to_string());
     } else {
-        set("spark.executor.instances", first_executors(job).to_string());
+        set("spark.executor.instances", initial_executors(job).to_string());
     }
 }
 
 /// Makes the event log contain memory usage for sizing. By default, Spark polls every ten seconds, misses shorter
 /// tasks, and logs nothing about the driver. The manifest's own settings prevail.
-fn measures(job: &CoreEtlJob, conf: &mut BTreeMap<String, String>) {
+fn configure_sizing_metrics(job: &CoreEtlJob, conf: &mut BTreeMap<String, String>) {
     if job.resources.sizing != Some(Sizing::Auto) {
         return;
     }
@@ -375,7 +376,7 @@ fn measures(job: &CoreEtlJob, conf: &mut BTreeMap<String, String>) {
 
 /// Makes a stream's event log readable while it is written, and removable in parts. The manifest's own settings
 /// prevail.
-fn tells(conf: &mut BTreeMap<String, String>) {
+fn configure_stream_event_log(conf: &mut BTreeMap<String, String>) {
     for (key, value) in [
         ("spark.eventLog.compress", "false"),
         ("spark.eventLog.rolling.enabled", "true"),
@@ -386,14 +387,14 @@ fn tells(conf: &mut BTreeMap<String, String>) {
 }
 
 /// Returns the bounds of the number of executors, if Spark itself chooses it.
-fn dynamic(job: &CoreEtlJob) -> Option<(u32, u32)> {
+fn dynamic_bounds(job: &CoreEtlJob) -> Option<(u32, u32)> {
     let executors = &job.resources.executors;
     let bounds = (executors.min.unwrap_or(0), executors.max?);
     (job.resources.sizing == Some(Sizing::Dynamic)).then_some(bounds)
 }
 
 /// Returns the initial number of executors.
-pub fn first_executors(job: &CoreEtlJob) -> u32 {
+pub fn initial_executors(job: &CoreEtlJob) -> u32 {
     let executors = &job.resources.executors;
     executors.instances.or(executors.initial).or(executors.min.map(|least| least.max(1))).unwrap_or(1)
 }
@@ -423,7 +424,7 @@ fn tolerations(job: &CoreEtlJob, streaming: Option<&Streaming>) -> ApplicationTo
     let start = Some(job.timeouts.start.millis());
     let grace = streaming.and_then(|it| it.grace).unwrap_or(job.timeouts.stop);
     // Spark chooses no number of executors if one is given.
-    let dynamic = dynamic(job).filter(|_| streaming.is_none_or(|it| it.executors.is_none()));
+    let dynamic = dynamic_bounds(job).filter(|_| streaming.is_none_or(|it| it.executors.is_none()));
     ApplicationTolerations {
         // Only the Runner retries, never the operator.
         restart_config: Some(RestartConfig { restart_policy: RestartPolicy::Never }),
@@ -432,7 +433,7 @@ fn tolerations(job: &CoreEtlJob, streaming: Option<&Streaming>) -> ApplicationTo
             force_termination_grace_period_millis: Some(grace.millis()),
         }),
         instance_config: dynamic.map(|(least, most)| InstanceConfig {
-            init_executors: first_executors(job),
+            init_executors: initial_executors(job),
             min_executors: least,
             max_executors: most,
         }),

@@ -1,8 +1,8 @@
 //! The state machine of an execution: two pure functions make all decisions.
 //!
-//! [`next`] returns the action to perform; [`after`] applies its outcome to the state. A state is stored before the
-//! action that follows from it is performed, and every action can be repeated. A Runner that finds an execution in any
-//! state after a crash therefore performs the action from [`next`] and loses nothing.
+//! [`next_effect`] returns the action to perform; [`apply_event`] applies its outcome to the state. A state is stored
+//! before the action that follows from it is performed, and every action can be repeated. A Runner that finds an
+//! execution in any state after a crash therefore performs the action from [`next_effect`] and loses nothing.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use dcp_gateway::{Addresses, End, Phase as At, Status};
 use jiff::{SignedDuration, Timestamp};
 
-use crate::execution::{Adjustment, Attempt, Diagnosis, Execution, Id, Phase, Stopping, Transition};
+use crate::execution::{Adjustment, Attempt, Diagnosis, Execution, Id, Phase, StopReason, Transition};
 
 /// An action to perform.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub enum Effect {
     /// Start the current attempt, unless it was started already.
     Create,
     /// Read the status of the current attempt.
-    Look,
+    Poll,
     /// Stop the current attempt, then read its status.
     Delete { grace: Duration },
 }
@@ -42,7 +42,7 @@ pub enum Event {
     /// The current attempt exists at the backend.
     Created,
     /// The backend can never run the attempt.
-    Refused(String),
+    Rejected(String),
     /// The execution has its exclusive key.
     Claimed,
     /// An execution that is being replaced still holds the key.
@@ -54,7 +54,7 @@ pub enum Event {
     /// The backend did not respond, or can't perform the action now.
     Unavailable(String),
     /// The status of the current attempt, none if the backend does not know it, and the verdict on its failure.
-    Seen(Option<Status>, Option<Verdict>),
+    Polled(Option<Status>, Option<Verdict>),
     /// A user or program requested the execution to stop.
     Cancel { by: String },
 }
@@ -66,12 +66,12 @@ pub struct Verdict {
     /// Settings for the next attempt; empty if the settings stay the same.
     pub remedy: BTreeMap<String, Adjustment>,
     /// The reason why no further attempt can succeed.
-    pub hopeless: Option<String>,
+    pub no_retry_reason: Option<String>,
 }
 
 /// Returns the next action.
-pub fn next(execution: &Execution, now: Timestamp) -> Effect {
-    if let Some(at) = waits(execution, now).filter(|_| !execution.phase.is_final()) {
+pub fn next_effect(execution: &Execution, now: Timestamp) -> Effect {
+    if let Some(at) = waits_until(execution, now).filter(|_| !execution.phase.is_final()) {
         return Effect::Wait(at);
     }
     match execution.phase {
@@ -80,8 +80,8 @@ pub fn next(execution: &Execution, now: Timestamp) -> Effect {
         Phase::Submitting if execution.stopping.is_none() && execution.unprepared => Effect::Prepare,
         Phase::Submitting if execution.stopping.is_none() => Effect::Create,
         Phase::Submitting | Phase::Pending | Phase::Running | Phase::Cancelling => {
-            match (&execution.stopping, overdue(execution, now)) {
-                (None, None) => Effect::Look,
+            match (&execution.stopping, exceeded_timeout(execution, now)) {
+                (None, None) => Effect::Poll,
                 (None, Some(_)) => Effect::Step,
                 (Some(_), _) => Effect::Delete { grace: Duration::from_secs(execution.policy.stop_seconds) },
             }
@@ -92,14 +92,14 @@ pub fn next(execution: &Execution, now: Timestamp) -> Effect {
 
 /// Returns the time before which no action is taken. A time later than the longest possible wait is ignored: it was
 /// stored while the clock was wrong.
-fn waits(execution: &Execution, now: Timestamp) -> Option<Timestamp> {
-    let longest = UNAVAILABLE.max(Duration::from_secs(execution.policy.max_backoff_seconds));
+fn waits_until(execution: &Execution, now: Timestamp) -> Option<Timestamp> {
+    let longest = UNAVAILABLE_PAUSE.max(Duration::from_secs(execution.policy.max_backoff_seconds));
     execution.not_before.filter(|at| *at > now && *at <= later(now, longest))
 }
 
 /// Applies an event to an execution. Returns the transition if the phase changed or there is something to report; other
 /// fields may change without a transition.
-pub fn after(execution: &mut Execution, event: Event, now: Timestamp) -> Option<Transition> {
+pub fn apply_event(execution: &mut Execution, event: Event, now: Timestamp) -> Option<Transition> {
     let from = execution.phase;
     let why = change(execution, event, now)?;
     let transition = Transition { at: now, from, to: execution.phase, attempt: execution.attempt(), why };
@@ -119,11 +119,11 @@ fn change(execution: &mut Execution, event: Event, now: Timestamp) -> Option<Str
     match event {
         Event::Cancel { by } => {
             let why = format!("cancelled by {by}");
-            stop(execution, Stopping::Cancelled { by }, why)
+            stop(execution, StopReason::Cancelled { by }, why)
         }
         Event::Replaced { by } => {
             let why = format!("replaced by execution {by}, which is for a later time");
-            stop(execution, Stopping::Replaced { by }, why)
+            stop(execution, StopReason::Replaced { by }, why)
         }
         Event::Claimed => {
             execution.awaits_key = false;
@@ -145,49 +145,49 @@ fn change(execution: &mut Execution, event: Event, now: Timestamp) -> Option<Str
         Event::Created => {
             execution.not_before = None;
             (execution.phase == Phase::Submitting)
-                .then(|| to(execution, Phase::Pending, "the backend has it"))
+                .then(|| enter_phase(execution, Phase::Pending, "the backend has it"))
         }
-        Event::Refused(why) => {
+        Event::Rejected(why) => {
             let diagnosis = Diagnosis {
                 class: None,
                 cause: "invalid".to_owned(),
                 summary: why.clone(),
                 evidence: Vec::new(),
             };
-            let refused = Verdict { diagnosis, remedy: BTreeMap::new(), hopeless: Some(why) };
+            let rejected = Verdict { diagnosis, remedy: BTreeMap::new(), no_retry_reason: Some(why) };
             // The attempt was never started, so nothing can be alive.
-            (execution.phase == Phase::Submitting).then(|| failed(execution, None, refused, now))
+            (execution.phase == Phase::Submitting).then(|| attempt_failed(execution, None, rejected, now))
         }
         Event::Unavailable(why) => {
             execution.waiting = Some(why);
-            execution.not_before = Some(later(now, UNAVAILABLE));
+            execution.not_before = Some(later(now, UNAVAILABLE_PAUSE));
             None
         }
-        Event::Seen(status, verdict) => seen(execution, status, verdict, now),
+        Event::Polled(status, verdict) => polled(execution, status, verdict, now),
     }
 }
 
 /// Wait before an unavailable backend is called again.
-const UNAVAILABLE: Duration = Duration::from_secs(5);
+const UNAVAILABLE_PAUSE: Duration = Duration::from_secs(5);
 
-fn to(execution: &mut Execution, phase: Phase, why: impl Into<String>) -> String {
+fn enter_phase(execution: &mut Execution, phase: Phase, why: impl Into<String>) -> String {
     execution.phase = phase;
     why.into()
 }
 
-fn stop(execution: &mut Execution, stopping: Stopping, why: String) -> Option<String> {
+fn stop(execution: &mut Execution, stopping: StopReason, why: String) -> Option<String> {
     if execution.phase == Phase::Cancelling {
         return None;
     }
     execution.not_before = None;
     execution.stopping = Some(stopping);
     let phase = if execution.phase.may_be_alive() { Phase::Cancelling } else { Phase::Cancelled };
-    Some(to(execution, phase, why))
+    Some(enter_phase(execution, phase, why))
 }
 
 /// Applies the step that needs no action.
 fn step(execution: &mut Execution, now: Timestamp) -> Option<String> {
-    if waits(execution, now).is_some() {
+    if waits_until(execution, now).is_some() {
         return None;
     }
     match execution.phase {
@@ -206,7 +206,7 @@ fn step(execution: &mut Execution, now: Timestamp) -> Option<String> {
                 adjusted,
             });
             execution.not_before = None;
-            Some(to(
+            Some(enter_phase(
                 execution,
                 Phase::Submitting,
                 format!("attempt {number} of {}", execution.policy.attempts),
@@ -214,7 +214,7 @@ fn step(execution: &mut Execution, now: Timestamp) -> Option<String> {
         }
         Phase::Submitting | Phase::Pending | Phase::Running if execution.stopping.is_none() => {
             // The attempt is stopped first; its outcome is decided once it is gone.
-            execution.stopping = overdue(execution, now);
+            execution.stopping = exceeded_timeout(execution, now);
             None
         }
         _ => None,
@@ -222,7 +222,7 @@ fn step(execution: &mut Execution, now: Timestamp) -> Option<String> {
 }
 
 /// Returns the timeout that the current attempt has exceeded.
-fn overdue(execution: &Execution, now: Timestamp) -> Option<Stopping> {
+fn exceeded_timeout(execution: &Execution, now: Timestamp) -> Option<StopReason> {
     timeout(execution).filter(|(at, _)| now >= *at).map(|(_, timeout)| timeout)
 }
 
@@ -233,22 +233,22 @@ pub fn time_left(execution: &Execution, now: Timestamp) -> Option<Duration> {
 }
 
 /// Returns the next timeout of the current attempt.
-fn timeout(execution: &Execution) -> Option<(Timestamp, Stopping)> {
+fn timeout(execution: &Execution) -> Option<(Timestamp, StopReason)> {
     let attempt = execution.attempts.last()?;
     let after = |since: Timestamp, seconds: u64| later(since, Duration::from_secs(seconds));
     match (execution.phase, attempt.running) {
         (Phase::Submitting | Phase::Pending, _) => {
-            Some((after(attempt.begun, execution.policy.start_seconds), Stopping::StartTimeout))
+            Some((after(attempt.begun, execution.policy.start_seconds), StopReason::StartTimeout))
         }
         (Phase::Running, Some(running)) => {
             let seconds = execution.policy.run_seconds?;
-            Some((after(running, seconds), Stopping::RunTimeout))
+            Some((after(running, seconds), StopReason::RunTimeout))
         }
         _ => None,
     }
 }
 
-fn seen(
+fn polled(
     execution: &mut Execution,
     status: Option<Status>,
     verdict: Option<Verdict>,
@@ -264,7 +264,7 @@ fn seen(
         if execution.phase == Phase::Submitting && execution.stopping.is_none() {
             return None;
         }
-        return Some(gone(execution, None, verdict, now));
+        return Some(attempt_ended(execution, None, verdict, now));
     };
     if let Some(attempt) = execution.attempts.last_mut() {
         let event_log = status.addresses.event_log.or(attempt.addresses.event_log.take());
@@ -272,22 +272,27 @@ fn seen(
     }
     execution.waiting = status.obstacle.map(|obstacle| obstacle.to_string());
     match (status.phase, status.end) {
-        (At::Ended, Some(end)) => Some(gone(execution, Some(end), verdict, now)),
+        (At::Ended, Some(end)) => Some(attempt_ended(execution, Some(end), verdict, now)),
         (At::Running, _) if matches!(execution.phase, Phase::Submitting | Phase::Pending) => {
             if let Some(attempt) = execution.attempts.last_mut() {
                 attempt.running = Some(now);
             }
-            Some(to(execution, Phase::Running, "the driver runs"))
+            Some(enter_phase(execution, Phase::Running, "the driver runs"))
         }
         (At::Pending, _) if execution.phase == Phase::Submitting => {
-            Some(to(execution, Phase::Pending, "the backend has it"))
+            Some(enter_phase(execution, Phase::Pending, "the backend has it"))
         }
         _ => None,
     }
 }
 
 /// Handles the end of the current attempt, which is proved to be over.
-fn gone(execution: &mut Execution, end: Option<End>, verdict: Option<Verdict>, now: Timestamp) -> String {
+fn attempt_ended(
+    execution: &mut Execution,
+    end: Option<End>,
+    verdict: Option<Verdict>,
+    now: Timestamp,
+) -> String {
     let stopping = execution.stopping.take();
     // A driver that ended well because it was requested to stop has not completed its work.
     let succeeded = end.as_ref().is_some_and(|end| end.succeeded && !(end.stopped && stopping.is_some()));
@@ -300,7 +305,7 @@ fn gone(execution: &mut Execution, end: Option<End>, verdict: Option<Verdict>, n
         } else {
             "the driver succeeded"
         };
-        return to(execution, Phase::Succeeded, why);
+        return enter_phase(execution, Phase::Succeeded, why);
     }
     let timeout = |summary: String| Verdict {
         diagnosis: Diagnosis {
@@ -310,37 +315,37 @@ fn gone(execution: &mut Execution, end: Option<End>, verdict: Option<Verdict>, n
             evidence: Vec::new(),
         },
         remedy: BTreeMap::new(),
-        hopeless: None,
+        no_retry_reason: None,
     };
     let verdict = match stopping {
-        Some(stopping @ (Stopping::Cancelled { .. } | Stopping::Replaced { .. })) => {
+        Some(stopping @ (StopReason::Cancelled { .. } | StopReason::Replaced { .. })) => {
             if let Some(attempt) = execution.attempts.last_mut() {
                 attempt.end = end;
             }
             execution.stopping = Some(stopping);
-            return to(execution, Phase::Cancelled, "nothing of it runs any more");
+            return enter_phase(execution, Phase::Cancelled, "nothing of it runs any more");
         }
-        Some(Stopping::StartTimeout) => {
+        Some(StopReason::StartTimeout) => {
             timeout(format!("the driver did not run within {} s", execution.policy.start_seconds))
         }
-        Some(Stopping::RunTimeout) => {
+        Some(StopReason::RunTimeout) => {
             let seconds = execution.policy.run_seconds.unwrap_or_default();
             timeout(format!("the driver ran for more than {seconds} s"))
         }
         None => verdict.unwrap_or_else(|| {
             let summary = match &end {
-                Some(end) => format!("the driver failed{}", how(end)),
+                Some(end) => format!("the driver failed{}", exit_description(end)),
                 None => "the backend does not know of it any more".to_owned(),
             };
             let cause = "unknown".to_owned();
             let diagnosis = Diagnosis { class: None, cause, summary, evidence: Vec::new() };
-            Verdict { diagnosis, remedy: BTreeMap::new(), hopeless: None }
+            Verdict { diagnosis, remedy: BTreeMap::new(), no_retry_reason: None }
         }),
     };
-    failed(execution, end, verdict, now)
+    attempt_failed(execution, end, verdict, now)
 }
 
-fn how(end: &End) -> String {
+fn exit_description(end: &End) -> String {
     match (end.exit_code, end.signal) {
         (Some(code), _) => format!(" with exit code {code}"),
         (None, Some(signal)) => format!(" by signal {signal}"),
@@ -349,8 +354,8 @@ fn how(end: &End) -> String {
 }
 
 /// Handles a failed attempt that is gone: starts another one later, or ends the execution.
-fn failed(execution: &mut Execution, end: Option<End>, verdict: Verdict, now: Timestamp) -> String {
-    let Verdict { diagnosis, remedy, hopeless } = verdict;
+fn attempt_failed(execution: &mut Execution, end: Option<End>, verdict: Verdict, now: Timestamp) -> String {
+    let Verdict { diagnosis, remedy, no_retry_reason } = verdict;
     let (class, summary) = (diagnosis.class, diagnosis.summary.clone());
     if let Some(attempt) = execution.attempts.last_mut() {
         attempt.end = end;
@@ -359,7 +364,7 @@ fn failed(execution: &mut Execution, end: Option<End>, verdict: Verdict, now: Ti
     let policy = &execution.policy;
     let wanted = policy.causes.is_empty() || class.is_some_and(|class| policy.causes.contains(&class));
     let attempt = execution.attempt();
-    let over = match hopeless {
+    let over = match no_retry_reason {
         Some(why) if why == summary => Some(String::new()),
         Some(why) => Some(format!("; {why}")),
         None if !wanted => Some("; `retry.causes` does not have it".to_owned()),
@@ -373,7 +378,7 @@ fn failed(execution: &mut Execution, end: Option<End>, verdict: Verdict, now: Ti
         None => None,
     };
     if let Some(over) = over {
-        return to(execution, Phase::Failed, format!("{summary}{over}"));
+        return enter_phase(execution, Phase::Failed, format!("{summary}{over}"));
     }
     let wait = backoff(execution);
     execution.not_before = Some(later(now, wait));
@@ -381,7 +386,7 @@ fn failed(execution: &mut Execution, end: Option<End>, verdict: Verdict, now: Ti
         execution.remedies += 1;
         execution.adjusted.extend(remedy);
     }
-    to(execution, Phase::Retrying, format!("{summary}; the next attempt is in {} s", wait.as_secs()))
+    enter_phase(execution, Phase::Retrying, format!("{summary}; the next attempt is in {} s", wait.as_secs()))
 }
 
 /// Returns the wait before the next attempt, which doubles after each attempt.

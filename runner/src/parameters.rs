@@ -27,7 +27,7 @@ pub struct Problem {
 }
 
 /// Maximum number of a job's parameters that a message names, or that an unknown name is compared with.
-const NAMES: usize = 50;
+const MAX_NAMES: usize = 50;
 
 /// Returns the values of all parameters of a job, or all problems. A parameter that takes the identifier of the run
 /// gets `run`, unless it is given.
@@ -44,11 +44,11 @@ pub fn values(
     };
     for name in given.keys() {
         if !known.keys().any(|it| it.as_str() == name) {
-            let names = || known.keys().map(Identifier::as_str).take(NAMES);
+            let names = || known.keys().map(Identifier::as_str).take(MAX_NAMES);
             let help = match (nearest(name, names()), known.len()) {
                 (Some(meant), _) => format!("did you mean `{meant}`?"),
                 (None, 0) => "it has none".to_owned(),
-                (None, 1..=NAMES) => format!("it has {}", list(names(), "and")),
+                (None, 1..=MAX_NAMES) => format!("it has {}", list(names(), "and")),
                 (None, count) => format!("it has {count} others"),
             };
             problem(name, format!("the job has no parameter `{name}`: {help}"));
@@ -63,7 +63,7 @@ pub fn values(
         let given = given.get(name).map(String::as_str);
         let value = given.or(default.as_ref().map(Scalar::as_str)).or(identifier);
         match value {
-            Some(value) => match fits(*kind, value) {
+            Some(value) => match check_type(*kind, value) {
                 Ok(()) => {
                     values.insert(name.to_owned(), Value { kind: *kind, value: value.to_owned() });
                 }
@@ -79,7 +79,7 @@ pub fn values(
 }
 
 /// Checks a value against its type. Returns the expected format as the error.
-fn fits(kind: ParameterType, value: &str) -> Result<(), &'static str> {
+fn check_type(kind: ParameterType, value: &str) -> Result<(), &'static str> {
     let (fits, expected) = match kind {
         ParameterType::String => (true, "text"),
         ParameterType::Integer => (value.parse::<i64>().is_ok(), "a whole number"),

@@ -22,7 +22,7 @@ pub use dcp_server::client::Options;
 const SERVICE: Service = Service { name: "Runner", domain: status::DOMAIN };
 
 /// Maximum size of a message: a page of executions, each with its history.
-const MESSAGE: usize = 64 << 20;
+const MAX_MESSAGE_BYTES: usize = 64 << 20;
 
 /// A client of a Runner. It sends nothing before the first call.
 #[derive(Debug, Clone)]
@@ -47,7 +47,7 @@ impl From<CallError> for Error {
 impl Remote {
     pub fn new(options: Options) -> Result<Self> {
         let client = Client::new(options, SERVICE)?;
-        let runner = RunnerClient::new(client.channel()).max_decoding_message_size(MESSAGE);
+        let runner = RunnerClient::new(client.channel()).max_decoding_message_size(MAX_MESSAGE_BYTES);
         Ok(Self { client, runner })
     }
 
@@ -81,16 +81,16 @@ impl Remote {
         T: Send + 'static,
         F: Future<Output = std::result::Result<Streaming<P>, Status>> + Send + 'static,
     {
-        let this = self.clone();
-        let begun = async move {
-            let parts = this.call(call).await?;
+        let remote = self.clone();
+        let opened = async move {
+            let parts = remote.call(call).await?;
             let read = move |part: std::result::Result<P, Status>| match part {
-                Ok(part) => read(part).map_err(|what| this.unreadable(what)),
-                Err(status) => Err(this.client.call_error(&status).into()),
+                Ok(part) => read(part).map_err(|what| remote.unreadable(what)),
+                Err(status) => Err(remote.client.call_error(&status).into()),
             };
             Ok::<_, Error>(parts.map(read))
         };
-        let whole = stream::once(begun).flat_map(|begun| match begun {
+        let whole = stream::once(opened).flat_map(|opened| match opened {
             Ok(parts) => parts.boxed(),
             Err(error) => stream::once(async { Err(error) }).boxed(),
         });
@@ -99,32 +99,32 @@ impl Remote {
 }
 
 /// Time for which a watch tries to reconnect, beside the timeouts of its calls.
-const LOST: Duration = Duration::from_secs(30);
-const PAUSE: Duration = Duration::from_millis(500);
+const RECONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+const RECONNECT_PAUSE: Duration = Duration::from_millis(500);
 
 /// The position of a watch.
-struct Watching {
-    this: Remote,
+struct Watch {
+    remote: Remote,
     id: Id,
     next: usize,
     steps: Option<BoxStream<'static, Result<Transition>>>,
     /// Start of the current loss of the connection.
-    lost: Option<Instant>,
+    lost_since: Option<Instant>,
 }
 
-impl Watching {
+impl Watch {
     async fn next(&mut self) -> Result<Option<Transition>> {
         loop {
-            let steps = self.steps.get_or_insert_with(|| self.this.steps(&self.id, self.next));
-            let lost = match steps.next().await {
+            let steps = self.steps.get_or_insert_with(|| self.remote.steps(&self.id, self.next));
+            let error = match steps.next().await {
                 Some(Ok(step)) => {
                     self.next += 1;
-                    self.lost = None;
+                    self.lost_since = None;
                     return Ok(Some(step));
                 }
                 Some(Err(error)) => error,
                 // A lost connection may look like the end of the stream.
-                None => match self.this.check(&self.id).await {
+                None => match self.remote.check(&self.id).await {
                     Ok(record) if record.execution.phase.is_final() && record.history.len() <= self.next => {
                         return Ok(None);
                     }
@@ -132,12 +132,12 @@ impl Watching {
                     Err(error) => error,
                 },
             };
-            let since = self.lost.get_or_insert_with(Instant::now);
-            if !matches!(lost, Error::Unavailable(_)) || since.elapsed() > LOST {
-                return Err(lost);
+            let since = self.lost_since.get_or_insert_with(Instant::now);
+            if !matches!(error, Error::Unavailable(_)) || since.elapsed() > RECONNECT_TIMEOUT {
+                return Err(error);
             }
             self.steps = None;
-            tokio::time::sleep(PAUSE).await;
+            tokio::time::sleep(RECONNECT_PAUSE).await;
         }
     }
 }
@@ -163,36 +163,36 @@ impl Remote {
 impl Runner for Remote {
     async fn submit(&self, submit: Submit) -> Result<Submitted> {
         let request = wire::submit(&submit);
-        let answer = self
+        let response = self
             .call(|mut client| {
                 let request = request.clone();
                 async move { Ok(client.submit(request).await?.into_inner()) }
             })
             .await?;
-        Ok(Submitted { record: self.record(answer.execution)?, fresh: answer.fresh })
+        Ok(Submitted { record: self.record(response.execution)?, fresh: response.fresh })
     }
 
     async fn check(&self, id: &Id) -> Result<Record> {
         let request = proto::CheckRequest { id: id.to_string() };
-        let answer = self
+        let response = self
             .call(|mut client| {
                 let request = request.clone();
                 async move { Ok(client.check(request).await?.into_inner()) }
             })
             .await?;
-        self.record(answer.execution)
+        self.record(response.execution)
     }
 
     /// The server identifies the caller by the token, so `by` is unused.
     async fn cancel(&self, id: &Id, _by: &str) -> Result<Record> {
         let request = proto::CancelRequest { id: id.to_string() };
-        let answer = self
+        let response = self
             .call(|mut client| {
                 let request = request.clone();
                 async move { Ok(client.cancel(request).await?.into_inner()) }
             })
             .await?;
-        self.record(answer.execution)
+        self.record(response.execution)
     }
 
     async fn list(&self, filter: &Filter, before: Option<&Id>, limit: u32) -> Result<Vec<Record>> {
@@ -213,20 +213,20 @@ impl Runner for Remote {
                 page_size: missing,
                 page,
             };
-            let answer = self
+            let response = self
                 .call(|mut client| {
                     let request = request.clone();
                     async move { Ok(client.list(request).await?.into_inner()) }
                 })
                 .await?;
-            for execution in answer.executions {
+            for execution in response.executions {
                 found.push(self.record(Some(execution))?);
             }
             // A server may return fewer executions than requested.
-            if answer.next_page.is_empty() || answer.next_page == request.page {
+            if response.next_page.is_empty() || response.next_page == request.page {
                 return Ok(found);
             }
-            page = answer.next_page;
+            page = response.next_page;
         }
     }
 
@@ -239,27 +239,26 @@ impl Runner for Remote {
                 return Ok(found);
             }
             let request = proto::HoldersRequest { after, page_size: missing };
-            let answer = self
+            let response = self
                 .call(|mut client| {
                     let request = request.clone();
                     async move { Ok(client.holders(request).await?.into_inner()) }
                 })
                 .await?;
-            for holder in answer.holders {
+            for holder in response.holders {
                 found.push(wire::read_holder(holder).map_err(|what| self.unreadable(what))?);
             }
-            if answer.next.is_empty() || answer.next == request.after {
+            if response.next.is_empty() || response.next == request.after {
                 return Ok(found);
             }
-            after = answer.next;
+            after = response.next;
         }
     }
 
     /// Resumes after the connection was lost.
     fn watch(&self, id: &Id, from: usize) -> BoxStream<'static, Result<Transition>> {
-        let watching = Watching { this: self.clone(), id: id.clone(), next: from, steps: None, lost: None };
-        stream::try_unfold(watching, |mut it| async move { Ok(it.next().await?.map(|step| (step, it))) })
-            .boxed()
+        let watch = Watch { remote: self.clone(), id: id.clone(), next: from, steps: None, lost_since: None };
+        stream::try_unfold(watch, |mut it| async move { Ok(it.next().await?.map(|step| (step, it))) }).boxed()
     }
 
     fn logs(&self, id: &Id, request: LogRequest) -> BoxStream<'static, Result<LogPart>> {

@@ -21,7 +21,7 @@ pub enum Claim {
     /// An execution of a higher order holds the key or waits for it.
     Newer(Id),
     /// The claiming execution has ended.
-    Gone,
+    Ended,
 }
 
 /// Decides by the orders, and by the ids if the orders are equal.

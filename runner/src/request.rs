@@ -30,19 +30,19 @@ pub struct Submit {
 /// The job to run.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Definition {
-    Inline(Arc<Defined>),
+    Inline(Arc<CanonicalJob>),
     Applied(Reference),
 }
 
 /// A job with its canonical text, which is costly to make, and its fingerprint.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Defined {
+pub struct CanonicalJob {
     job: CoreEtlJob,
     text: Arc<str>,
     fingerprint: Fingerprint,
 }
 
-impl Defined {
+impl CanonicalJob {
     pub fn new(job: CoreEtlJob) -> Self {
         let body = Body::CoreEtlJob(Box::new(job));
         let text = body.canonical();
@@ -70,7 +70,7 @@ impl Defined {
 
 impl From<CoreEtlJob> for Definition {
     fn from(job: CoreEtlJob) -> Self {
-        Self::Inline(Arc::new(Defined::new(job)))
+        Self::Inline(Arc::new(CanonicalJob::new(job)))
     }
 }
 
@@ -123,15 +123,15 @@ pub struct Request {
     pub by: String,
 }
 
-const TOKEN: usize = 128;
-const NAME: usize = 256;
+const MAX_TOKEN_BYTES: usize = 128;
+const MAX_NAME_BYTES: usize = 256;
 /// Maximum length of an exclusive key, in bytes.
-pub(crate) const KEY: usize = 1024;
-const PARAMETERS: usize = 256;
-const EXECUTORS: u32 = 10_000;
+pub(crate) const MAX_KEY_BYTES: usize = 1024;
+const MAX_PARAMETERS: usize = 256;
+const MAX_EXECUTORS: u32 = 10_000;
 /// Maximum epoch, 2^53. It is far below the limit of a database, so that a newer epoch always fits.
-const EPOCH: u64 = 1 << 53;
-const VALUES: usize = 256 << 10;
+const MAX_EPOCH: u64 = 1 << 53;
+const MAX_PARAMETER_BYTES: usize = 256 << 10;
 
 impl Submit {
     /// Validates everything that does not depend on the job.
@@ -140,30 +140,40 @@ impl Submit {
             Err(Error::Invalid { field: field.to_owned(), message: format!("`{field}` {why}") })
         };
         let visible = self.token.bytes().all(|byte| byte.is_ascii_graphic());
-        if !(1..=TOKEN).contains(&self.token.len()) || !visible {
-            return invalid("token", &format!("has to be 1 to {TOKEN} visible ASCII characters"));
+        if !(1..=MAX_TOKEN_BYTES).contains(&self.token.len()) || !visible {
+            return invalid("token", &format!("has to be 1 to {MAX_TOKEN_BYTES} visible ASCII characters"));
         }
         let plain = |text: &str, most: usize| text.len() <= most && !text.contains(char::is_control);
-        if self.by.is_empty() || !plain(&self.by, NAME) {
-            return invalid("by", &format!("has to be 1 to {NAME} bytes without control characters"));
+        if self.by.is_empty() || !plain(&self.by, MAX_NAME_BYTES) {
+            return invalid(
+                "by",
+                &format!("has to be 1 to {MAX_NAME_BYTES} bytes without control characters"),
+            );
         }
-        if self.exclusive.as_ref().is_some_and(|key| key.is_empty() || !plain(key, KEY)) {
-            return invalid("exclusive", &format!("has to be 1 to {KEY} bytes without control characters"));
+        if self.exclusive.as_ref().is_some_and(|key| key.is_empty() || !plain(key, MAX_KEY_BYTES)) {
+            return invalid(
+                "exclusive",
+                &format!("has to be 1 to {MAX_KEY_BYTES} bytes without control characters"),
+            );
         }
         if self.order.is_some() && (self.exclusive.is_none() || self.streaming.is_some()) {
             return invalid("order", "needs `exclusive`, and is not for a stream that is kept running");
         }
-        if self.fence.as_ref().is_some_and(|fence| fence.lease.is_empty() || !plain(&fence.lease, NAME)) {
+        if self
+            .fence
+            .as_ref()
+            .is_some_and(|fence| fence.lease.is_empty() || !plain(&fence.lease, MAX_NAME_BYTES))
+        {
             return invalid(
                 "fence.lease",
-                &format!("has to be 1 to {NAME} bytes without control characters"),
+                &format!("has to be 1 to {MAX_NAME_BYTES} bytes without control characters"),
             );
         }
-        if self.fence.as_ref().is_some_and(|fence| fence.epoch > EPOCH) {
-            return invalid("fence.epoch", &format!("has to be {EPOCH} at most"));
+        if self.fence.as_ref().is_some_and(|fence| fence.epoch > MAX_EPOCH) {
+            return invalid("fence.epoch", &format!("has to be {MAX_EPOCH} at most"));
         }
-        if self.streaming.as_ref().and_then(|it| it.executors).is_some_and(|it| it > EXECUTORS) {
-            return invalid("streaming.executors", &format!("has to be {EXECUTORS} at most"));
+        if self.streaming.as_ref().and_then(|it| it.executors).is_some_and(|it| it > MAX_EXECUTORS) {
+            return invalid("streaming.executors", &format!("has to be {MAX_EXECUTORS} at most"));
         }
         if let Some(streaming) = self.streaming.as_ref().filter(|it| it.state.is_some())
             && (streaming.checkpoint.is_none() || self.exclusive != streaming.checkpoint)
@@ -175,8 +185,10 @@ impl Submit {
             );
         }
         let length = |(key, value): (&String, &String)| key.len() + value.len();
-        if self.parameters.len() > PARAMETERS || self.parameters.iter().map(length).sum::<usize>() > VALUES {
-            let most = format!("are at most {PARAMETERS}, of {} KiB together", VALUES >> 10);
+        if self.parameters.len() > MAX_PARAMETERS
+            || self.parameters.iter().map(length).sum::<usize>() > MAX_PARAMETER_BYTES
+        {
+            let most = format!("are at most {MAX_PARAMETERS}, of {} KiB together", MAX_PARAMETER_BYTES >> 10);
             return invalid("parameters", &most);
         }
         if self.parameters.values().any(|value| value.contains('\0')) {
@@ -184,8 +196,8 @@ impl Submit {
         }
         if let Definition::Applied(Reference { scope, domain, name, .. }) = &self.job {
             for (field, text) in [("scope", scope), ("domain", domain), ("name", name)] {
-                if text.is_empty() || !plain(text, NAME) {
-                    let rule = format!("has to be 1 to {NAME} bytes without control characters");
+                if text.is_empty() || !plain(text, MAX_NAME_BYTES) {
+                    let rule = format!("has to be 1 to {MAX_NAME_BYTES} bytes without control characters");
                     return invalid(&format!("job.{field}"), &rule);
                 }
             }
@@ -196,8 +208,8 @@ impl Submit {
     /// Returns the request to store, once its job is known.
     pub fn request(&self, job: Fingerprint) -> Request {
         let (scope, domain, name, pinned) = match &self.job {
-            Definition::Inline(defined) => {
-                let metadata = &defined.job.metadata;
+            Definition::Inline(canonical) => {
+                let metadata = &canonical.job.metadata;
                 (None, metadata.domain.as_str(), metadata.name.as_str(), true)
             }
             Definition::Applied(Reference { scope, domain, name, fingerprint }) => {

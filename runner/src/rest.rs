@@ -5,10 +5,10 @@
 //! because they may be misspelt.
 
 mod document;
-mod given;
-mod refusal;
+mod error;
 mod request;
 mod response;
+mod streamed;
 mod types;
 
 use std::sync::Arc;
@@ -27,17 +27,19 @@ use utoipa_axum::routes;
 use crate::api::{LogRequest, Runner};
 use crate::page;
 use crate::results::Format;
-use given::{ALIVE, Form, SOON, begun, lines, prefers};
-use refusal::{OfJob, Refusal, Refusals};
+use error::{CommonErrors, ErrorResponse, JobErrors};
 use request::{Body, Call, Job, ListQuery, LogsQuery, Query, ResultQuery, StepsQuery, Submit};
 use response::{Execution, LogLine, Page, Row, Step};
+use streamed::{
+    FIRST_PIECE_TIMEOUT, KEEP_ALIVE_INTERVAL, StreamFormat, check_first_piece, encode_values, prefers,
+};
 
 pub use document::document;
 
 /// Maximum size of a body: a job with its SQL.
-const BODY: usize = 4 << 20;
+const MAX_BODY_BYTES: usize = 4 << 20;
 
-type State_ = State<Arc<dyn Runner>>;
+type RunnerState = State<Arc<dyn Runner>>;
 
 /// Returns all routes, for a server.
 pub fn router(runner: Arc<dyn Runner>) -> Router {
@@ -45,15 +47,15 @@ pub fn router(runner: Arc<dyn Runner>) -> Router {
     let (router, _) = routes().split_for_parts();
     router
         .route("/openapi.json", get(async move || ([(CONTENT_TYPE, "application/json")], document)))
-        .fallback(unknown)
+        .fallback(unknown_path)
         .method_not_allowed_fallback(not_allowed)
-        .layer(DefaultBodyLimit::max(BODY))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .with_state(runner)
 }
 
 /// Returns the routes and their part of the document, from one list.
 fn routes() -> OpenApiRouter<Arc<dyn Runner>> {
-    OpenApiRouter::with_openapi(document::frame())
+    OpenApiRouter::with_openapi(document::base())
         .routes(routes!(submit, list))
         .routes(routes!(check))
         .routes(routes!(cancel))
@@ -82,20 +84,20 @@ fn routes() -> OpenApiRouter<Arc<dyn Runner>> {
             )),
         (status = 200, description = "It was known by its token", body = Execution,
             headers(("Location" = String, description = "Where it can be asked for"))),
-        (status = 404, description = "The job that is referred to is not applied", body = refusal::Refused),
-        (status = 409, description = "The token belongs to another request: `TOKEN_REUSED`; another job holds the key: `HELD`; the lease is over: `FENCED`", body = refusal::Refused),
-        (status = 413, description = "The body is larger than 4 MiB", body = refusal::Refused),
-        (status = 415, description = "The body is not said to be JSON", body = refusal::Refused),
-        Refusals
+        (status = 404, description = "The job that is referred to is not applied", body = error::ErrorBody),
+        (status = 409, description = "The token belongs to another request: `TOKEN_REUSED`; another job holds the key: `HELD`; the lease is over: `FENCED`", body = error::ErrorBody),
+        (status = 413, description = "The body is larger than 4 MiB", body = error::ErrorBody),
+        (status = 415, description = "The body is not said to be JSON", body = error::ErrorBody),
+        CommonErrors
     ),
     tag = "jobs"
 )]
-async fn submit(State(runner): State_, call: Call, Body(body): Body) -> Result<Response, Refusal> {
+async fn submit(State(runner): RunnerState, call: Call, Body(body): Body) -> Result<Response, ErrorResponse> {
     let by = call.by.clone();
-    let asked = offload(body.len(), move || request::json::<Submit>(&body)?.by(by)).await?;
-    let submitted = runner.submit(asked).await?;
+    let request = offload(body.len(), move || request::json::<Submit>(&body)?.by(by)).await?;
+    let submitted = runner.submit(request).await?;
     let id = submitted.record.id();
-    call.about(id);
+    call.note(id);
     let status = if submitted.fresh { StatusCode::CREATED } else { StatusCode::OK };
     let location = [(LOCATION, format!("/api/v1/job/{id}"))];
     Ok((status, location, response::json(&Execution::from(submitted.record))).into_response())
@@ -106,13 +108,13 @@ async fn submit(State(runner): State_, call: Call, Body(body): Body) -> Result<R
     get,
     path = "/api/v1/job",
     params(ListQuery),
-    responses((status = 200, description = "A page of them", body = Page), Refusals),
+    responses((status = 200, description = "A page of them", body = Page), CommonErrors),
     tag = "jobs"
 )]
-async fn list(State(runner): State_, Query(asked): Query<ListQuery>) -> Result<Response, Refusal> {
-    let (filter, before, size) = asked.split()?;
+async fn list(State(runner): RunnerState, Query(query): Query<ListQuery>) -> Result<Response, ErrorResponse> {
+    let (filter, before, size) = query.split()?;
     let found = runner.list(&filter, before.as_ref(), size).await?;
-    let weight = page::weight(&found);
+    let weight = page::estimated_bytes(&found);
     let next_page = page::next(&found, size);
     let write = move || {
         let jobs = found.into_iter().map(Execution::from).collect();
@@ -126,10 +128,14 @@ async fn list(State(runner): State_, Query(asked): Query<ListQuery>) -> Result<R
     get,
     path = "/api/v1/job/{id}",
     params(Job),
-    responses((status = 200, description = "All that is known of it", body = Execution), OfJob, Refusals),
+    responses(
+        (status = 200, description = "All that is known of it", body = Execution),
+        JobErrors,
+        CommonErrors
+    ),
     tag = "jobs"
 )]
-async fn check(State(runner): State_, Job { id }: Job) -> Result<Response, Refusal> {
+async fn check(State(runner): RunnerState, Job { id }: Job) -> Result<Response, ErrorResponse> {
     Ok(response::json(&Execution::from(runner.check(&id).await?)))
 }
 
@@ -140,10 +146,14 @@ async fn check(State(runner): State_, Job { id }: Job) -> Result<Response, Refus
     post,
     path = "/api/v1/job/{id}/cancel",
     params(Job),
-    responses((status = 200, description = "It will stop, or has ended", body = Execution), OfJob, Refusals),
+    responses(
+        (status = 200, description = "It will stop, or has ended", body = Execution),
+        JobErrors,
+        CommonErrors
+    ),
     tag = "jobs"
 )]
-async fn cancel(State(runner): State_, call: Call, Job { id }: Job) -> Result<Response, Refusal> {
+async fn cancel(State(runner): RunnerState, call: Call, Job { id }: Job) -> Result<Response, ErrorResponse> {
     Ok(response::json(&Execution::from(runner.cancel(&id, &call.by).await?)))
 }
 
@@ -158,26 +168,29 @@ async fn cancel(State(runner): State_, call: Call, Job { id }: Job) -> Result<Re
     responses(
         (status = 200, description = "As it was written, or in parts",
             content((String = "text/plain"), (LogLine = "application/x-ndjson"))),
-        OfJob,
-        Refusals
+        JobErrors,
+        CommonErrors
     ),
     tag = "parts"
 )]
 async fn logs(
-    State(runner): State_,
+    State(runner): RunnerState,
     Job { id }: Job,
-    Query(asked): Query<LogsQuery>,
+    Query(query): Query<LogsQuery>,
     headers: HeaderMap,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ErrorResponse> {
     runner.check(&id).await?;
-    let parts = begun(runner.logs(&id, LogRequest::from(asked)), SOON).await?;
-    let form = Form::Lines;
-    if prefers(headers.get(ACCEPT), form.content_type()) {
+    let parts = check_first_piece(runner.logs(&id, LogRequest::from(query)), FIRST_PIECE_TIMEOUT).await?;
+    let format = StreamFormat::Lines;
+    if prefers(headers.get(ACCEPT), format.content_type()) {
         let parts = parts.map_ok(LogLine::from);
-        return Ok(given::stream(form.content_type(), lines(parts, form, ALIVE)));
+        return Ok(streamed::respond(
+            format.content_type(),
+            encode_values(parts, format, KEEP_ALIVE_INTERVAL),
+        ));
     }
     let bytes = parts.map_ok(|part| part.bytes);
-    Ok(given::stream("text/plain; charset=utf-8", bytes))
+    Ok(streamed::respond("text/plain; charset=utf-8", bytes))
 }
 
 /// Streams the steps of a job, which are its transitions between phases
@@ -191,25 +204,25 @@ async fn logs(
     responses(
         (status = 200, description = "A line of JSON for each step, or an event",
             content((Step = "application/x-ndjson"), (String = "text/event-stream"))),
-        OfJob,
-        Refusals
+        JobErrors,
+        CommonErrors
     ),
     tag = "parts"
 )]
 async fn steps(
-    State(runner): State_,
+    State(runner): RunnerState,
     Job { id }: Job,
-    Query(asked): Query<StepsQuery>,
+    Query(query): Query<StepsQuery>,
     headers: HeaderMap,
-) -> Result<Response, Refusal> {
+) -> Result<Response, ErrorResponse> {
     runner.check(&id).await?;
-    let from = asked.from();
-    let steps = begun(runner.watch(&id, from), SOON).await?;
-    let form = Form::of(headers.get(ACCEPT));
+    let from = query.from();
+    let steps = check_first_piece(runner.watch(&id, from), FIRST_PIECE_TIMEOUT).await?;
+    let format = StreamFormat::of(headers.get(ACCEPT));
     let numbered = (from..).map(|number| number as u64);
     let steps = futures_util::stream::iter(numbered).zip(steps);
     let steps = steps.map(|(number, step)| step.map(|step| Step::of(number, step)));
-    Ok(given::stream(form.content_type(), lines(steps, form, ALIVE)))
+    Ok(streamed::respond(format.content_type(), encode_values(steps, format, KEEP_ALIVE_INTERVAL)))
 }
 
 /// Returns the rows that a job's SQL returned
@@ -224,30 +237,33 @@ async fn steps(
     responses(
         (status = 200, description = "All rows, as an array or as one Avro object container file",
             content((Vec<Row> = "application/json"), (String = "avro/binary"))),
-        (status = 409, description = "The job has not succeeded yet, or its result can't be had in this format: `NOT_NOW`", body = refusal::Refused),
-        OfJob,
-        Refusals
+        (status = 409, description = "The job has not succeeded yet, or its result can't be had in this format: `NOT_NOW`", body = error::ErrorBody),
+        JobErrors,
+        CommonErrors
     ),
     tag = "parts"
 )]
 async fn result(
-    State(runner): State_,
+    State(runner): RunnerState,
     Job { id }: Job,
-    Query(asked): Query<ResultQuery>,
+    Query(query): Query<ResultQuery>,
     headers: HeaderMap,
-) -> Result<Response, Refusal> {
-    let format = asked.format(headers.get(ACCEPT));
+) -> Result<Response, ErrorResponse> {
+    let format = query.format(headers.get(ACCEPT));
     let content_type = match format {
-        Format::Avro => given::AVRO,
+        Format::Avro => streamed::AVRO,
         Format::Json => "application/json",
     };
-    Ok(given::stream(content_type, begun(runner.result(&id, format), SOON).await?))
+    Ok(streamed::respond(
+        content_type,
+        check_first_piece(runner.result(&id, format), FIRST_PIECE_TIMEOUT).await?,
+    ))
 }
 
-async fn unknown(method: Method, uri: Uri) -> Refusal {
-    Refusal::no_such_path(&method, &uri)
+async fn unknown_path(method: Method, uri: Uri) -> ErrorResponse {
+    ErrorResponse::no_such_path(&method, &uri)
 }
 
-async fn not_allowed(method: Method, uri: Uri) -> Refusal {
-    Refusal::not_allowed(&method, &uri)
+async fn not_allowed(method: Method, uri: Uri) -> ErrorResponse {
+    ErrorResponse::not_allowed(&method, &uri)
 }

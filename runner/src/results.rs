@@ -18,7 +18,7 @@ use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
 use crate::execution::Id;
-use container::{Block, Head, Source};
+use container::{Block, Header, Source};
 use json::Rows;
 pub use table::{Column, Table};
 
@@ -39,7 +39,7 @@ pub enum Error {
         "there is no result of attempt {attempt} of `{execution}`: it is there once the attempt has succeeded, for a \
          job of SQL with `returnResult: true`"
     )]
-    NotThere { execution: String, attempt: u32 },
+    NotFound { execution: String, attempt: u32 },
     #[error("`{file}` of the result is damaged: {why}; run the job again")]
     Damaged { file: String, why: String },
     #[error(
@@ -55,18 +55,18 @@ pub enum Error {
     #[error(
         "the result has more than {0} files: write fewer, with `/*+ COALESCE(100) */` in the last statement"
     )]
-    TooMany(usize),
+    TooManyFiles(usize),
     #[error(transparent)]
-    Place(#[from] dcp_objects::Error),
+    Storage(#[from] dcp_objects::Error),
 }
 
 /// A result as a stream of pieces.
 pub type Pieces = BoxStream<'static, Result<Bytes, Error>>;
 
 /// Maximum number of files of one result, because their names are in memory at once.
-const MOST_FILES: usize = 100_000;
+const MAX_FILES: usize = 100_000;
 /// Approximate length of a piece of JSON.
-const PIECE: usize = 64 << 10;
+const PIECE_BYTES: usize = 64 << 10;
 
 /// The storage of results.
 #[derive(Debug, Clone)]
@@ -77,30 +77,37 @@ pub struct Results {
 impl Results {
     /// Opens a bucket or a folder, which may be empty.
     pub fn open(root_url: &str) -> Result<Self, UnusableLocation> {
-        Ok(Self::over(Objects::open(root_url)?))
+        Ok(Self::with_store(Objects::open(root_url)?))
     }
 
-    pub fn over(root: Objects) -> Self {
+    pub fn with_store(root: Objects) -> Self {
         Self { root }
     }
 
     /// Returns the location for an attempt's rows. Each attempt has its own, so that rows of a failed attempt are in no
     /// result.
     pub fn location(&self, execution: &Id, attempt: u32) -> String {
-        self.root.url(&below(execution, attempt))
+        self.root.url(&attempt_path(execution, attempt))
     }
 
     /// Reads the result of an attempt. Fails before the first piece if there is none.
     pub async fn read(&self, execution: &Id, attempt: u32, format: Format) -> Result<Pieces, Error> {
-        let not_there = || Error::NotThere { execution: execution.to_string(), attempt };
-        let files = self.files(&below(execution, attempt)).await?.ok_or_else(not_there)?;
-        let reading =
-            Reading { root: self.root.clone(), files, format, first: None, now: None, rows: 0, begun: false };
-        let pieces = stream::try_unfold(Some(reading), |reading| async move {
-            let Some(mut reading) = reading else { return Ok(None) };
-            match reading.piece().await? {
-                Some(piece) => Ok(Some((piece, Some(reading)))),
-                None => Ok(reading.end().map(|last| (last, None))),
+        let not_found = || Error::NotFound { execution: execution.to_string(), attempt };
+        let files = self.files(&attempt_path(execution, attempt)).await?.ok_or_else(not_found)?;
+        let reader = ResultReader {
+            root: self.root.clone(),
+            files,
+            format,
+            first: None,
+            current: None,
+            rows: 0,
+            header_sent: false,
+        };
+        let pieces = stream::try_unfold(Some(reader), |reader| async move {
+            let Some(mut reader) = reader else { return Ok(None) };
+            match reader.piece().await? {
+                Some(piece) => Ok(Some((piece, Some(reader)))),
+                None => Ok(reader.end().map(|last| (last, None))),
             }
         });
         Ok(pieces.boxed())
@@ -114,23 +121,23 @@ impl Results {
     /// Returns the files of a complete result, in the order of Spark's partitions, which is the order of the rows.
     async fn files(&self, below: &str) -> Result<Option<VecDeque<String>>, Error> {
         let mut listed = self.root.list(below);
-        let (mut files, mut whole) = (Vec::new(), false);
+        let (mut files, mut is_complete) = (Vec::new(), false);
         while let Some(object) = listed.try_next().await? {
             let name = object.path.strip_prefix(below).and_then(|rest| rest.strip_prefix('/'));
-            whole |= name == Some("_SUCCESS");
+            is_complete |= name == Some("_SUCCESS");
             if name.is_some_and(is_part) {
                 files.push(object.path);
             }
-            if files.len() > MOST_FILES {
-                return Err(Error::TooMany(MOST_FILES));
+            if files.len() > MAX_FILES {
+                return Err(Error::TooManyFiles(MAX_FILES));
             }
         }
         files.sort_unstable();
-        Ok(whole.then(|| files.into()))
+        Ok(is_complete.then(|| files.into()))
     }
 }
 
-fn below(execution: &Id, attempt: u32) -> String {
+fn attempt_path(execution: &Id, attempt: u32) -> String {
     format!("{execution}/{attempt}")
 }
 
@@ -141,16 +148,16 @@ fn is_part(name: &str) -> bool {
 }
 
 /// The state of reading a result.
-struct Reading {
+struct ResultReader {
     root: Objects,
     files: VecDeque<String>,
     format: Format,
     /// Head of the first file.
-    first: Option<Head>,
-    now: Option<File>,
+    first: Option<Header>,
+    current: Option<File>,
     /// Number of rows written as JSON.
     rows: u64,
-    begun: bool,
+    header_sent: bool,
 }
 
 struct File {
@@ -159,36 +166,36 @@ struct File {
     rows: Option<Rows>,
 }
 
-impl Reading {
+impl ResultReader {
     /// Returns the next piece, which is never empty; none at the end of the last file.
     async fn piece(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
-            let Some(file) = &mut self.now else {
+            let Some(file) = &mut self.current else {
                 let Some(path) = self.files.pop_front() else { return Ok(None) };
-                if let Some(head) = self.open(path).await? {
-                    return Ok(Some(head));
+                if let Some(header) = self.open(path).await? {
+                    return Ok(Some(header));
                 }
                 continue;
             };
             if let Some(mut rows) = file.rows.take() {
-                let (left, mut written) = (rows.left(), self.rows);
-                let write = move || (rows.piece(PIECE, &mut written), rows, written);
+                let (left, mut written) = (rows.bytes_left(), self.rows);
+                let write = move || (rows.piece(PIECE_BYTES, &mut written), rows, written);
                 let (piece, rows, written) = offload(left, write).await;
                 (file.rows, self.rows) = (Some(rows), written);
-                if let Some(piece) = piece.map_err(|wrong| file.source.error(wrong))? {
+                if let Some(piece) = piece.map_err(|error| file.source.error(error))? {
                     return Ok(Some(piece));
                 }
             }
             match file.source.block().await? {
-                None => self.now = None,
+                None => self.current = None,
                 Some(block) => match (file.rows.take(), &self.first) {
                     (Some(mut rows), _) => {
                         // The decompressed size is unknown, so the block is always offloaded.
                         let (taken, rows) = offload(usize::MAX, move || (rows.take(block), rows)).await;
                         file.rows = Some(rows);
-                        taken.map_err(|wrong| file.source.error(wrong))?;
+                        taken.map_err(|error| file.source.error(error))?;
                     }
-                    (None, Some(first)) => return Ok(Some(framed(&block, first))),
+                    (None, Some(first)) => return Ok(Some(reframed(&block, first))),
                     (None, None) => {}
                 },
             }
@@ -201,30 +208,30 @@ impl Reading {
         let source = Source::open(path, chunks).await?;
         let rows = match self.format {
             Format::Json => {
-                let head = source.head.clone();
-                let rows = offload(head.schema.len(), move || Rows::new(&head)).await;
+                let header = source.header.clone();
+                let rows = offload(header.schema.len(), move || Rows::new(&header)).await;
                 Some(rows.map_err(|why| source.unsupported(why))?)
             }
             Format::Avro => None,
         };
-        let head = source.head.clone();
-        self.now = Some(File { source, rows });
+        let header = source.header.clone();
+        self.current = Some(File { source, rows });
         if self.format == Format::Json {
             return Ok(None);
         }
         match &self.first {
             None => {
-                let piece = head.bytes.clone();
-                (self.first, self.begun) = (Some(head), true);
+                let piece = header.bytes.clone();
+                (self.first, self.header_sent) = (Some(header), true);
                 Ok(Some(piece))
             }
             Some(first) => {
                 let what = match () {
-                    () if first.schema != head.schema => Some("schema"),
-                    () if first.codec != head.codec => Some("codec"),
+                    () if first.schema != header.schema => Some("schema"),
+                    () if first.codec != header.codec => Some("codec"),
                     () => None,
                 };
-                let file = self.now.as_ref().map(|file| file.source.path.clone()).unwrap_or_default();
+                let file = self.current.as_ref().map(|file| file.source.path.clone()).unwrap_or_default();
                 what.map_or(Ok(None), |what| Err(Error::Mixed { file, what }))
             }
         }
@@ -235,18 +242,18 @@ impl Reading {
         match self.format {
             Format::Json if self.rows == 0 => Some(Bytes::from_static(b"[]")),
             Format::Json => Some(Bytes::from_static(b"\n]")),
-            Format::Avro if self.begun => None,
-            Format::Avro => Some(Bytes::from_static(container::EMPTY)),
+            Format::Avro if self.header_sent => None,
+            Format::Avro => Some(Bytes::from_static(container::EMPTY_FILE)),
         }
     }
 }
 
 /// Converts a block of one file to a block of another file, which ends with the sync marker of that file.
-fn framed(block: &Block, first: &Head) -> Bytes {
+fn reframed(block: &Block, first: &Header) -> Bytes {
     let mut bytes = Vec::with_capacity(block.data.len() + 36);
     container::put_long(block.rows, &mut bytes);
     container::put_long(block.data.len() as u64, &mut bytes);
     bytes.extend_from_slice(&block.data);
-    bytes.extend_from_slice(&first.mark);
+    bytes.extend_from_slice(&first.sync_marker);
     bytes.into()
 }

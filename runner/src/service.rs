@@ -15,46 +15,51 @@ use tonic::{Request, Response, Status};
 use crate::api::{self, Error, Filter, LogPart, LogRequest, Runner};
 use crate::execution::Id;
 use crate::page;
-use crate::request::KEY;
+use crate::request::MAX_KEY_BYTES;
 use crate::results::Format;
-use crate::wire::{self, Definitions, status};
+use crate::wire::{self, DefinitionCache, status};
 
 /// Maximum size of a message: a job with its SQL.
-const MESSAGE: usize = 4 << 20;
+const MAX_MESSAGE_BYTES: usize = 4 << 20;
 /// Capacity of the cache of definitions, in bytes of text.
-const DEFINITIONS: usize = 8 << 20;
+const DEFINITION_CACHE_BYTES: usize = 8 << 20;
 
 /// Long-lived calls by gRPC and REST: transitions of an execution, and logs.
-const LASTING: [&str; 4] = ["/dcp.runner.v1.Runner/Watch", "/dcp.runner.v1.Runner/Logs", "/steps", "/logs"];
+const STREAMING_CALLS: [&str; 4] =
+    ["/dcp.runner.v1.Runner/Watch", "/dcp.runner.v1.Runner/Logs", "/steps", "/logs"];
 
 /// Adds a Runner to the services.
 pub fn add(services: Services, runner: Arc<dyn Runner>) -> Services {
-    services.streaming(&LASTING).with(
-        RunnerServer::new(Service { runner, definitions: Arc::new(Definitions::new(DEFINITIONS)) })
-            .max_decoding_message_size(MESSAGE),
+    services.streaming(&STREAMING_CALLS).with(
+        RunnerServer::new(Service {
+            runner,
+            definitions: Arc::new(DefinitionCache::new(DEFINITION_CACHE_BYTES)),
+        })
+        .max_decoding_message_size(MAX_MESSAGE_BYTES),
     )
 }
 
 #[derive(Debug)]
 struct Service {
     runner: Arc<dyn Runner>,
-    definitions: Arc<Definitions>,
+    definitions: Arc<DefinitionCache>,
 }
 
-type Answer<T> = Result<Response<T>, Status>;
-type Parts<T> = BoxStream<'static, Result<T, Status>>;
+type GrpcResult<T> = Result<Response<T>, Status>;
+type PartStream<T> = BoxStream<'static, Result<T, Status>>;
 
 #[tonic::async_trait]
 impl runner_server::Runner for Service {
-    type WatchStream = Parts<proto::WatchResponse>;
-    type LogsStream = Parts<proto::LogsResponse>;
-    type ResultStream = Parts<proto::ResultResponse>;
+    type WatchStream = PartStream<proto::WatchResponse>;
+    type LogsStream = PartStream<proto::LogsResponse>;
+    type ResultStream = PartStream<proto::ResultResponse>;
 
-    async fn submit(&self, request: Request<proto::SubmitRequest>) -> Answer<proto::SubmitResponse> {
+    async fn submit(&self, request: Request<proto::SubmitRequest>) -> GrpcResult<proto::SubmitResponse> {
         let by = caller(&request)?;
         let noted = request.extensions().get::<CallNotes>().cloned();
-        let (asked, definitions) = (request.into_inner(), Arc::clone(&self.definitions));
-        let read = offload(length(&asked), move || wire::read_submit(asked, by, &definitions)).await;
+        let (message, definitions) = (request.into_inner(), Arc::clone(&self.definitions));
+        let read =
+            offload(definition_bytes(&message), move || wire::read_submit(message, by, &definitions)).await;
         let submit = read.map_err(|what| invalid("job", what))?;
         let submitted = self.runner.submit(submit).await.map_err(|error| status::of(&error))?;
         note(noted.as_ref(), submitted.record.id());
@@ -62,23 +67,23 @@ impl runner_server::Runner for Service {
         Ok(Response::new(proto::SubmitResponse { execution, fresh: submitted.fresh }))
     }
 
-    async fn check(&self, request: Request<proto::CheckRequest>) -> Answer<proto::CheckResponse> {
-        let id = noted(&request, &request.get_ref().id)?;
+    async fn check(&self, request: Request<proto::CheckRequest>) -> GrpcResult<proto::CheckResponse> {
+        let id = execution_id(&request, &request.get_ref().id)?;
         let record = self.runner.check(&id).await.map_err(|error| status::of(&error))?;
         Ok(Response::new(proto::CheckResponse { execution: Some(wire::record(&record)) }))
     }
 
-    async fn cancel(&self, request: Request<proto::CancelRequest>) -> Answer<proto::CancelResponse> {
-        let id = noted(&request, &request.get_ref().id)?;
+    async fn cancel(&self, request: Request<proto::CancelRequest>) -> GrpcResult<proto::CancelResponse> {
+        let id = execution_id(&request, &request.get_ref().id)?;
         let by = caller(&request)?;
         let record = self.runner.cancel(&id, &by).await.map_err(|error| status::of(&error))?;
         Ok(Response::new(proto::CancelResponse { execution: Some(wire::record(&record)) }))
     }
 
-    async fn list(&self, request: Request<proto::ListRequest>) -> Answer<proto::ListResponse> {
+    async fn list(&self, request: Request<proto::ListRequest>) -> GrpcResult<proto::ListResponse> {
         let proto::ListRequest { scope, domain, name, phases, page_size, page: from } = request.into_inner();
-        if phases.len() > page::PHASES {
-            return Err(invalid("phases", format!("`phases` are {} at most", page::PHASES)));
+        if phases.len() > page::MAX_PHASES {
+            return Err(invalid("phases", format!("`phases` are {} at most", page::MAX_PHASES)));
         }
         let phases = phases.into_iter().map(wire::read_phase).collect::<Result<_, _>>();
         let phases = phases.map_err(|what| invalid("phases", what))?;
@@ -88,30 +93,30 @@ impl runner_server::Runner for Service {
                 invalid("page", "`page` has to be the `next_page` of an earlier answer".to_owned())
             })?),
         };
-        let size = if page_size == 0 { page::SIZE } else { page_size.min(page::LARGEST) };
+        let size = if page_size == 0 { page::DEFAULT_SIZE } else { page_size.min(page::MAX_SIZE) };
         let filter = Filter { scope, domain, name, phases };
         let found = self.runner.list(&filter, before.as_ref(), size).await;
         let found = found.map_err(|error| status::of(&error))?;
         let next_page = page::next(&found, size).unwrap_or_default();
         let executions =
-            offload(page::weight(&found), move || found.iter().map(wire::record).collect()).await;
+            offload(page::estimated_bytes(&found), move || found.iter().map(wire::record).collect()).await;
         Ok(Response::new(proto::ListResponse { executions, next_page }))
     }
 
-    async fn holders(&self, request: Request<proto::HoldersRequest>) -> Answer<proto::HoldersResponse> {
+    async fn holders(&self, request: Request<proto::HoldersRequest>) -> GrpcResult<proto::HoldersResponse> {
         let proto::HoldersRequest { after, page_size } = request.into_inner();
-        if after.len() > KEY {
-            return Err(invalid("after", format!("`after` has to be {KEY} bytes at most")));
+        if after.len() > MAX_KEY_BYTES {
+            return Err(invalid("after", format!("`after` has to be {MAX_KEY_BYTES} bytes at most")));
         }
-        let size = if page_size == 0 { page::LARGEST } else { page_size.min(page::LARGEST) };
+        let size = if page_size == 0 { page::MAX_SIZE } else { page_size.min(page::MAX_SIZE) };
         let found = self.runner.holders(&after, size).await.map_err(|error| status::of(&error))?;
         let full = u32::try_from(found.len()).is_ok_and(|number| number >= size);
         let next = found.last().filter(|_| full).map(|last| last.key.clone()).unwrap_or_default();
         Ok(Response::new(proto::HoldersResponse { holders: found.iter().map(wire::holder).collect(), next }))
     }
 
-    async fn watch(&self, request: Request<proto::WatchRequest>) -> Answer<Self::WatchStream> {
-        let id = noted(&request, &request.get_ref().id)?;
+    async fn watch(&self, request: Request<proto::WatchRequest>) -> GrpcResult<Self::WatchStream> {
+        let id = execution_id(&request, &request.get_ref().id)?;
         let from = usize::try_from(request.get_ref().from).unwrap_or(usize::MAX);
         // An unknown id fails the call itself, instead of its stream.
         self.runner.check(&id).await.map_err(|error| status::of(&error))?;
@@ -122,8 +127,8 @@ impl runner_server::Runner for Service {
         Ok(Response::new(steps.boxed()))
     }
 
-    async fn logs(&self, request: Request<proto::LogsRequest>) -> Answer<Self::LogsStream> {
-        let id = noted(&request, &request.get_ref().id)?;
+    async fn logs(&self, request: Request<proto::LogsRequest>) -> GrpcResult<Self::LogsStream> {
+        let id = execution_id(&request, &request.get_ref().id)?;
         let proto::LogsRequest { id: _, attempt, cursor, follow } = request.into_inner();
         self.runner.check(&id).await.map_err(|error| status::of(&error))?;
         let after = cursor.parse().map_err(|error: dcp_gateway::Error| {
@@ -139,8 +144,8 @@ impl runner_server::Runner for Service {
         Ok(Response::new(parts.boxed()))
     }
 
-    async fn result(&self, request: Request<proto::ResultRequest>) -> Answer<Self::ResultStream> {
-        let id = noted(&request, &request.get_ref().id)?;
+    async fn result(&self, request: Request<proto::ResultRequest>) -> GrpcResult<Self::ResultStream> {
+        let id = execution_id(&request, &request.get_ref().id)?;
         let format = match request.get_ref().format() {
             proto::Format::Json => Format::Json,
             proto::Format::Avro => Format::Avro,
@@ -148,15 +153,16 @@ impl runner_server::Runner for Service {
                 return Err(invalid("format", "`format` has to be JSON or AVRO".to_owned()));
             }
         };
-        begun(self.runner.result(&id, format), |data| proto::ResultResponse { data: data.into() }).await
+        check_first_part(self.runner.result(&id, format), |data| proto::ResultResponse { data: data.into() })
+            .await
     }
 }
 
 /// Returns an error of the first part as the error of the call, instead of its stream.
-async fn begun<T, R>(
+async fn check_first_part<T, R>(
     parts: BoxStream<'static, api::Result<T>>,
     respond: impl Fn(T) -> R + Send + 'static,
-) -> Answer<Parts<R>>
+) -> GrpcResult<PartStream<R>>
 where
     T: Send + 'static,
     R: Send + 'static,
@@ -169,12 +175,12 @@ where
 }
 
 /// Returns the number of bytes of a request that are parsed.
-fn length(asked: &proto::SubmitRequest) -> usize {
-    let definition = match &asked.job {
+fn definition_bytes(message: &proto::SubmitRequest) -> usize {
+    let definition = match &message.job {
         Some(proto::submit_request::Job::Definition(text)) => text.len(),
         Some(proto::submit_request::Job::Reference(_)) | None => 0,
     };
-    definition + asked.streaming.as_ref().map_or(0, String::len)
+    definition + message.streaming.as_ref().map_or(0, String::len)
 }
 
 fn caller<T>(request: &Request<T>) -> Result<String, Status> {
@@ -183,7 +189,7 @@ fn caller<T>(request: &Request<T>) -> Result<String, Status> {
 }
 
 /// Parses the id of a request's execution, and notes it for the log.
-fn noted<T>(request: &Request<T>, id: &str) -> Result<Id, Status> {
+fn execution_id<T>(request: &Request<T>, id: &str) -> Result<Id, Status> {
     let id = wire::read_id(id).map_err(|what| invalid("id", what))?;
     note(request.extensions().get::<CallNotes>(), &id);
     Ok(id)

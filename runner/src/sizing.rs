@@ -6,12 +6,12 @@
 //! by them is chosen again. Resources grow at once if memory was short. They shrink only if the last runs agree that
 //! they are not needed, and never to a size that was too small before.
 
-mod band;
+mod bounds;
 pub mod event_log;
+mod format;
 mod heap;
 mod measured;
 mod number;
-mod said;
 
 use std::collections::BTreeMap;
 
@@ -19,13 +19,13 @@ use dcp_model::manifest::{Job, Sizing};
 use dcp_model::primitive::CoreEtlJob;
 
 use crate::execution::Adjustment;
-use band::Bounds;
-pub use measured::{Given, Measured};
+use bounds::Bounds;
+pub use measured::{Measured, RunResources};
 
 /// Number of runs that have to agree before anything shrinks.
-const AGREE: usize = 3;
-/// Number of runs that are considered; [`kept`] selects a few of the older ones.
-const RECENT: usize = 20;
+const AGREEING_RUNS: usize = 3;
+/// Number of runs that are considered; [`relevant_runs`] selects a few of the older ones.
+const RECENT_RUNS: usize = 20;
 
 /// Settings that [`size`] chooses.
 const INSTANCES: &str = "spark.executor.instances";
@@ -36,15 +36,15 @@ const PARTITIONS: &str = "spark.sql.shuffle.partitions";
 
 /// Returns the settings of the next run, with the reason for each; none unless the manifest leaves them to dcp.
 ///
-/// `earlier` are runs of this workload, the newest first, as [`kept`] returns them. The caller leaves out runs that
-/// failed, were stopped or have no log, because they show nothing. Settings that a remedy changed in a successful run
-/// are among what the run was given.
+/// `earlier` are runs of this workload, the newest first, as [`relevant_runs`] returns them. The caller leaves out
+/// runs that failed, were stopped or have no log, because they show nothing. Settings that a remedy changed in a
+/// successful run are among what the run was given.
 pub fn size(job: &CoreEtlJob, earlier: &[Measured]) -> BTreeMap<String, Adjustment> {
     if job.resources.sizing != Some(Sizing::Auto) {
         return BTreeMap::new();
     }
     let runs = Runs::of(job, earlier);
-    let Some(last) = runs.all.first() else { return start(job) };
+    let Some(last) = runs.all.first() else { return initial_sizes(job) };
     let mut sizes = BTreeMap::new();
     let mut set = |key: &str, value: String, why: String| {
         sizes.insert(key.to_owned(), Adjustment { value, why });
@@ -69,18 +69,18 @@ pub fn size(job: &CoreEtlJob, earlier: &[Measured]) -> BTreeMap<String, Adjustme
 
 /// Selects the runs that sizing needs, the newest first: the recent ones, and older ones that show which memory is too
 /// small, so that it is not tried again.
-pub fn kept(job: &CoreEtlJob, earlier: &[Measured]) -> Vec<Measured> {
-    let (recent, old) = earlier.split_at(earlier.len().min(RECENT));
+pub fn relevant_runs(job: &CoreEtlJob, earlier: &[Measured]) -> Vec<Measured> {
+    let (recent, old) = earlier.split_at(earlier.len().min(RECENT_RUNS));
     let mut largest: BTreeMap<u64, &Measured> = BTreeMap::new();
-    for run in old.iter().filter(|run| teaches(run) && heap::pressure(job, run).is_some()) {
-        let there = largest.entry(run.given.executor_cores).or_insert(run);
-        if run.given.heap_mib() > there.given.heap_mib() {
-            *there = run;
+    for run in old.iter().filter(|run| is_usable(run) && heap::pressure(job, run).is_some()) {
+        let current = largest.entry(run.given.executor_cores).or_insert(run);
+        if run.given.heap_mib() > current.given.heap_mib() {
+            *current = run;
         }
     }
     // Cores are halved starting from the manifest's number, so that few distinct numbers occur.
     let old: Vec<&Measured> = largest.into_values().rev().take(8).collect();
-    let old = earlier.iter().skip(RECENT).filter(|run| old.iter().any(|it| std::ptr::eq(*it, *run)));
+    let old = earlier.iter().skip(RECENT_RUNS).filter(|run| old.iter().any(|it| std::ptr::eq(*it, *run)));
     recent.iter().chain(old).cloned().collect()
 }
 
@@ -102,17 +102,17 @@ struct Runs<'a> {
 
 impl<'a> Runs<'a> {
     fn of(job: &'a CoreEtlJob, earlier: &'a [Measured]) -> Self {
-        let all: Vec<&Measured> = earlier.iter().filter(|run| teaches(run)).collect();
+        let all: Vec<&Measured> = earlier.iter().filter(|run| is_usable(run)).collect();
         // A workload with little input at night may have much in the morning.
-        let most = all.iter().take(AGREE).map(|run| run.volume()).max().unwrap_or(0);
-        let quiet = all.iter().take(RECENT).all(|run| run.volume() / 2 <= most);
-        let settled = quiet && all.len() >= AGREE;
+        let most = all.iter().take(AGREEING_RUNS).map(|run| run.volume()).max().unwrap_or(0);
+        let quiet = all.iter().take(RECENT_RUNS).all(|run| run.volume() / 2 <= most);
+        let settled = quiet && all.len() >= AGREEING_RUNS;
         Self { job, all, settled }
     }
 
     /// Returns the runs that have to agree.
     fn last(&self) -> &[&'a Measured] {
-        self.all.get(..AGREE).unwrap_or(&self.all)
+        self.all.get(..AGREEING_RUNS).unwrap_or(&self.all)
     }
 }
 
@@ -124,12 +124,12 @@ impl Measured {
 }
 
 /// Returns whether a run can be used. Sums of an incomplete log are too small, and a run without tasks had no work.
-fn teaches(run: &Measured) -> bool {
+fn is_usable(run: &Measured) -> bool {
     run.complete && run.tasks > 0
 }
 
 /// Returns the settings of the first run, as in the manifest.
-fn start(job: &CoreEtlJob) -> BTreeMap<String, Adjustment> {
+fn initial_sizes(job: &CoreEtlJob) -> BTreeMap<String, Adjustment> {
     let executors = &job.resources.executors;
     let why = |field: &str| format!("no earlier run was measured: it begins with `resources.{field}`");
     let mut sizes = BTreeMap::from([(
@@ -149,13 +149,13 @@ fn start(job: &CoreEtlJob) -> BTreeMap<String, Adjustment> {
 
 /// Returns whether dcp may choose the number of a job's shuffle partitions. A stream keeps the number that its state
 /// was created with, and a manifest's own number prevails.
-fn partitions_are_free(job: &CoreEtlJob) -> bool {
-    let theirs = [PARTITIONS, "spark.sql.adaptive.coalescePartitions.initialPartitionNum"];
-    !matches!(job.job, Job::Stream(_)) && !theirs.iter().any(|key| job.spark.conf.contains_key(*key))
+fn may_choose_partitions(job: &CoreEtlJob) -> bool {
+    let keys = [PARTITIONS, "spark.sql.adaptive.coalescePartitions.initialPartitionNum"];
+    !matches!(job.job, Job::Stream(_)) && !keys.iter().any(|key| job.spark.conf.contains_key(*key))
 }
 
 /// Returns the number of cores that one task takes. Spark itself rejects an invalid number.
-fn cores_of_a_task(job: &CoreEtlJob) -> u64 {
+fn cores_per_task(job: &CoreEtlJob) -> u64 {
     let given = job.spark.conf.get("spark.task.cpus").and_then(|value| value.as_str().parse().ok());
     given.unwrap_or(1).max(1)
 }
@@ -163,5 +163,5 @@ fn cores_of_a_task(job: &CoreEtlJob) -> u64 {
 /// Returns the bounds of the cores of an executor. Sizing may reduce the manifest's number if more memory is not
 /// allowed.
 fn core_bounds(job: &CoreEtlJob) -> Bounds {
-    Bounds::new(cores_of_a_task(job), u64::from(job.resources.executors.cores))
+    Bounds::new(cores_per_task(job), u64::from(job.resources.executors.cores))
 }

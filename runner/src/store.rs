@@ -24,7 +24,7 @@ use crate::api::{Error, Filter, Holder, Record, Result, Submitted};
 use crate::execution::{Id, Phase};
 use crate::progress::Progress;
 use crate::replace::Claim;
-use crate::request::{Defined, Request};
+use crate::request::{CanonicalJob, Request};
 use crate::sizing::Measured;
 
 const SCHEMA: Schema = Schema {
@@ -51,14 +51,14 @@ pub struct Store {
 
 /// An execution to store, and its job.
 #[derive(Debug, Clone)]
-pub struct New {
+pub struct NewExecution {
     pub record: Record,
-    pub job: Arc<Defined>,
+    pub job: Arc<CanonicalJob>,
 }
 
 /// Values that are stored with an execution.
 #[derive(Debug, Default)]
-pub struct Also {
+pub struct SaveExtras {
     /// Time at which the backends' data of the execution is to be removed.
     pub clean_at: Option<Timestamp>,
     /// The measurement of the run; none leaves the stored one unchanged.
@@ -68,15 +68,15 @@ pub struct Also {
 impl Store {
     /// Opens an SQLite file, and creates it if it is missing.
     pub async fn sqlite(path: &Path) -> Result<Self> {
-        Self::over(Database::sqlite(path).await?).await
+        Self::with_database(Database::sqlite(path).await?).await
     }
 
     /// Connects to PostgreSQL: `postgres://user@host:5432/database`.
     pub async fn postgres(url: &str) -> Result<Self> {
-        Self::over(Database::postgres(url).await?).await
+        Self::with_database(Database::postgres(url).await?).await
     }
 
-    async fn over(database: Database) -> Result<Self> {
+    async fn with_database(database: Database) -> Result<Self> {
         database.migrate(&SCHEMA).await?;
         let (writer, inbox) = mpsc::channel(QUEUE);
         tokio::spawn(write::write_all(database.dedicated_connection(), inbox));
@@ -111,18 +111,18 @@ impl Store {
     /// Stores an execution, unless one with the same token exists. The execution is on disk once this returns.
     ///
     /// Fails with [`Error::Unavailable`] if the owner is no member, as no Runner would run the execution.
-    pub async fn submit(&self, new: New) -> Result<Submitted> {
-        let (answer, answered) = oneshot::channel();
-        self.send(write::Command::Submit(Box::new(write::Entry::of(new)), answer)).await?;
-        answered.await.map_err(|_| gone())?
+    pub async fn submit(&self, new: NewExecution) -> Result<Submitted> {
+        let (sender, reply) = oneshot::channel();
+        self.send(write::Command::Submit(Box::new(write::Entry::of(new)), sender)).await?;
+        reply.await.map_err(|_| writer_died_error())?
     }
 
     /// Replaces the version of an execution that the change was made from, and increments its version. Returns false if
     /// somebody else has changed it meanwhile.
-    pub async fn save(&self, record: &mut Record, also: Also) -> Result<bool> {
-        let (answer, answered) = oneshot::channel();
-        self.send(write::Command::Save(Box::new(write::Save::of(record, &also)), answer)).await?;
-        let saved = answered.await.map_err(|_| gone())??;
+    pub async fn save(&self, record: &mut Record, extras: SaveExtras) -> Result<bool> {
+        let (sender, reply) = oneshot::channel();
+        self.send(write::Command::Save(Box::new(write::Save::of(record, &extras)), sender)).await?;
+        let saved = reply.await.map_err(|_| writer_died_error())??;
         record.version += u64::from(saved);
         Ok(saved)
     }
@@ -133,14 +133,14 @@ impl Store {
     }
 
     async fn send(&self, command: write::Command) -> Result<()> {
-        self.writer.send(command).await.map_err(|_| gone())
+        self.writer.send(command).await.map_err(|_| writer_died_error())
     }
 
     pub async fn get(&self, id: &Id) -> Result<Option<Record>> {
-        let (answer, answered) = oneshot::channel();
-        let lookup = lookup::Lookup { id: id.clone(), answer };
-        self.reader.send(lookup).await.map_err(|_| gone())?;
-        let found = answered.await.map_err(|_| gone())??;
+        let (sender, reply) = oneshot::channel();
+        let lookup = lookup::Lookup { id: id.clone(), reply: sender };
+        self.reader.send(lookup).await.map_err(|_| writer_died_error())?;
+        let found = reply.await.map_err(|_| writer_died_error())??;
         Ok(found.map(Arc::unwrap_or_clone))
     }
 
@@ -159,7 +159,7 @@ impl Store {
     }
 
     /// Returns the job of a stored execution.
-    pub async fn job(&self, job: &Fingerprint) -> Result<Defined> {
+    pub async fn job(&self, job: &Fingerprint) -> Result<CanonicalJob> {
         read::job(&self.database, job).await
     }
 
@@ -179,13 +179,13 @@ impl Store {
     }
 
     /// Deletes executions that ended before a time and have no data left at a backend. Returns their number.
-    pub async fn forget(&self, before: Timestamp, limit: u32) -> Result<u64> {
-        write::forget(&self.database, before, limit).await
+    pub async fn delete_ended(&self, before: Timestamp, limit: u32) -> Result<u64> {
+        write::delete_ended(&self.database, before, limit).await
     }
 
     /// Stores the progress of streams that a Runner owns.
-    pub async fn tell(&self, owner: &str, progress: &[(Id, Option<Progress>)]) -> Result<()> {
-        members::tell(&self.database, owner, progress).await
+    pub async fn store_progress(&self, owner: &str, progress: &[(Id, Option<Progress>)]) -> Result<()> {
+        members::store_progress(&self.database, owner, progress).await
     }
 
     /// Returns the last stored progress of an execution.
@@ -204,17 +204,17 @@ impl Store {
     }
 
     /// Sends the heartbeat of a Runner. Returns false if it is no member.
-    pub async fn beat(&self, runner: &str) -> Result<bool> {
-        members::beat(&self.database, runner).await
+    pub async fn heartbeat(&self, runner: &str) -> Result<bool> {
+        members::heartbeat(&self.database, runner).await
     }
 
     /// Marks a Runner as having left, by a heartbeat that others know.
-    pub async fn leave(&self, runner: &str, beat: u64) -> Result<()> {
-        members::leave(&self.database, runner, beat).await
+    pub async fn leave(&self, runner: &str, heartbeat: u64) -> Result<()> {
+        members::leave(&self.database, runner, heartbeat).await
     }
 
     /// Returns all members with their heartbeats.
-    pub async fn runners(&self) -> Result<Vec<(String, u64)>> {
+    pub async fn members(&self) -> Result<Vec<(String, u64)>> {
         members::all(&self.database).await
     }
 
@@ -235,7 +235,7 @@ impl Store {
     }
 }
 
-fn gone() -> Error {
+fn writer_died_error() -> Error {
     Error::Unavailable("the Runner is being stopped; try again".to_owned())
 }
 

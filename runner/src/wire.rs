@@ -14,10 +14,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::api::{Holder, Record};
+use crate::cache::Cache;
 use crate::execution::{Adjustment, Attempt, Diagnosis, Execution, Id, Phase, Policy, Transition};
 use crate::progress::Progress;
-use crate::recent::Recent;
-use crate::request::{Defined, Definition, Fence, Reference, Request, Submit};
+use crate::request::{CanonicalJob, Definition, Fence, Reference, Request, Submit};
 
 /// The error describes an invalid message.
 pub(crate) type Result<T> = std::result::Result<T, String>;
@@ -61,16 +61,16 @@ fn read_time(at: Option<prost_types::Timestamp>) -> Result<Timestamp> {
     Timestamp::new(at.seconds, at.nanos).map_err(|_| "a time is out of its range".to_owned())
 }
 
-fn read_maybe(at: Option<prost_types::Timestamp>) -> Result<Option<Timestamp>> {
+fn read_optional_time(at: Option<prost_types::Timestamp>) -> Result<Option<Timestamp>> {
     at.map(|at| read_time(Some(at))).transpose()
 }
 
 /// Returns the text of an enum's value, as in manifests.
-fn word(value: &impl Serialize) -> String {
+fn enum_text(value: &impl Serialize) -> String {
     serde_json::to_value(value).ok().and_then(|it| it.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
-fn read_word<T: DeserializeOwned>(text: &str) -> Result<T> {
+fn read_enum<T: DeserializeOwned>(text: &str) -> Result<T> {
     serde_json::from_value(text.into()).map_err(|_| format!("`{text}` is not known to this dcp"))
 }
 
@@ -106,7 +106,7 @@ fn map<K: Clone + std::hash::Hash + Eq + Ord, V, W>(
 pub(crate) fn submit(submit: &Submit) -> proto::SubmitRequest {
     let Submit { token, job, parameters, streaming, exclusive, order, fence, by: _ } = submit;
     let job = match job {
-        Definition::Inline(defined) => proto::submit_request::Job::Definition(defined.text().to_string()),
+        Definition::Inline(canonical) => proto::submit_request::Job::Definition(canonical.text().to_string()),
         Definition::Applied(Reference { scope, domain, name, fingerprint }) => {
             proto::submit_request::Job::Reference(proto::Reference {
                 scope: scope.clone(),
@@ -129,32 +129,36 @@ pub(crate) fn submit(submit: &Submit) -> proto::SubmitRequest {
 
 /// A cache of parsed definitions, because most are submitted repeatedly.
 #[derive(Debug)]
-pub(crate) struct Definitions(Recent<String, Arc<Defined>>);
+pub(crate) struct DefinitionCache(Cache<String, Arc<CanonicalJob>>);
 
-impl Definitions {
+impl DefinitionCache {
     /// Creates a cache for about `most` bytes of text. It holds up to twice as much, and the parsed jobs take several
     /// times more.
     pub(crate) fn new(most: usize) -> Self {
-        Self(Recent::new(most))
+        Self(Cache::new(most))
     }
 
-    fn read(&self, text: String) -> Result<Arc<Defined>> {
+    fn read(&self, text: String) -> Result<Arc<CanonicalJob>> {
         if let Some(known) = self.0.get(text.as_str()) {
             return Ok(known);
         }
-        let defined = Defined::parse(&text)
+        let canonical = CanonicalJob::parse(&text)
             .map_err(|error| format!("`definition` is not what it has to be: {error}"))?;
-        let (defined, weight) = (Arc::new(defined), text.len());
-        self.0.put(text, Arc::clone(&defined), weight);
-        Ok(defined)
+        let (canonical, weight) = (Arc::new(canonical), text.len());
+        self.0.put(text, Arc::clone(&canonical), weight);
+        Ok(canonical)
     }
 }
 
 /// Reads a submit of a caller, whom its token identifies.
-pub(crate) fn read_submit(asked: proto::SubmitRequest, by: String, defined: &Definitions) -> Result<Submit> {
-    let proto::SubmitRequest { token, job, parameters, streaming, exclusive, fence, order } = asked;
+pub(crate) fn read_submit(
+    request: proto::SubmitRequest,
+    by: String,
+    cache: &DefinitionCache,
+) -> Result<Submit> {
+    let proto::SubmitRequest { token, job, parameters, streaming, exclusive, fence, order } = request;
     let job = match job.ok_or_else(|| "there is no `definition`, and no `reference`".to_owned())? {
-        proto::submit_request::Job::Definition(text) => Definition::Inline(defined.read(text)?),
+        proto::submit_request::Job::Definition(text) => Definition::Inline(cache.read(text)?),
         proto::submit_request::Job::Reference(reference) => {
             let proto::Reference { scope, domain, name, fingerprint } = reference;
             let fingerprint = fingerprint.as_deref().map(read_fingerprint).transpose()?;
@@ -214,7 +218,7 @@ pub(crate) fn record(record: &Record) -> proto::Execution {
         waiting: execution.waiting.clone(),
         not_before: execution.not_before.map(time),
         policy: Some(policy(&execution.policy)),
-        backend: word(&execution.backend),
+        backend: enum_text(&execution.backend),
         attempts: execution.attempts.iter().map(attempt).collect(),
         remedies: execution.remedies,
         adjusted: adjusted(&execution.adjusted),
@@ -230,18 +234,18 @@ pub(crate) fn read_record(record: proto::Execution) -> Result<Record> {
         id: read_id(&record.id)?,
         phase: read_phase(record.phase)?,
         policy: read_policy(&record.policy.unwrap_or_default())?,
-        backend: read_word::<Backend>(&record.backend)?,
+        backend: read_enum::<Backend>(&record.backend)?,
         created: read_time(record.created)?,
         attempts: record.attempts.into_iter().map(read_attempt).collect::<Result<_>>()?,
         stopping: record.stopping.as_deref().map(|text| read_json("stopping", text)).transpose()?,
-        not_before: read_maybe(record.not_before)?,
+        not_before: read_optional_time(record.not_before)?,
         waiting: record.waiting,
         // Only the Runner that drives the execution needs these.
         unprepared: false,
         awaits_key: false,
         remedies: record.remedies,
         adjusted: read_adjusted(record.adjusted),
-        ended: read_maybe(record.ended)?,
+        ended: read_optional_time(record.ended)?,
     };
     let request = Request {
         token: String::new(),
@@ -263,18 +267,19 @@ pub(crate) fn read_record(record: proto::Execution) -> Result<Record> {
 }
 
 fn progress(progress: &Progress) -> proto::Progress {
-    let Progress { queries, last, batches, rows, input_rate, rate, batch_millis, .. } = progress.clone();
-    let Progress { behind, watermark, state_rows, state_bytes, .. } = *progress;
-    let (last, watermark) = (last.map(time), watermark.map(time));
+    let Progress { queries, last_activity, batches, rows, input_rate, processing_rate, batch_millis, .. } =
+        progress.clone();
+    let Progress { lag, watermark, state_rows, state_bytes, .. } = *progress;
+    let (last_activity, watermark) = (last_activity.map(time), watermark.map(time));
     proto::Progress {
         queries,
-        last,
+        last_activity,
         batches,
         rows,
         input_rate,
-        rate,
+        processing_rate,
         batch_millis,
-        behind,
+        lag,
         watermark,
         state_rows,
         state_bytes,
@@ -282,18 +287,27 @@ fn progress(progress: &Progress) -> proto::Progress {
 }
 
 fn read_progress(progress: proto::Progress) -> Result<Progress> {
-    let proto::Progress { queries, last, batches, rows, input_rate, rate, batch_millis, .. } = progress;
-    let proto::Progress { behind, watermark, state_rows, state_bytes, .. } = progress;
-    Ok(Progress {
+    let proto::Progress {
         queries,
-        last: read_maybe(last)?,
+        last_activity,
         batches,
         rows,
         input_rate,
-        rate,
+        processing_rate,
         batch_millis,
-        behind,
-        watermark: read_maybe(watermark)?,
+        ..
+    } = progress;
+    let proto::Progress { lag, watermark, state_rows, state_bytes, .. } = progress;
+    Ok(Progress {
+        queries,
+        last_activity: read_optional_time(last_activity)?,
+        batches,
+        rows,
+        input_rate,
+        processing_rate,
+        batch_millis,
+        lag,
+        watermark: read_optional_time(watermark)?,
         state_rows,
         state_bytes,
     })
@@ -316,7 +330,7 @@ pub(crate) fn read_transition(transition: proto::Transition) -> Result<Transitio
 }
 
 fn policy(policy: &Policy) -> proto::Policy {
-    let causes = policy.causes.iter().map(word).collect();
+    let causes = policy.causes.iter().map(enum_text).collect();
     proto::Policy {
         attempts: policy.attempts,
         remedies: policy.remedies,
@@ -331,7 +345,7 @@ fn policy(policy: &Policy) -> proto::Policy {
 }
 
 fn read_policy(policy: &proto::Policy) -> Result<Policy> {
-    let causes = policy.causes.iter().map(|text| read_word::<Cause>(text)).collect::<Result<_>>()?;
+    let causes = policy.causes.iter().map(|text| read_enum::<Cause>(text)).collect::<Result<_>>()?;
     Ok(Policy {
         attempts: policy.attempts,
         remedies: policy.remedies,
@@ -351,18 +365,18 @@ fn attempt(attempt: &Attempt) -> proto::Attempt {
         let End { at, succeeded, stopped, exit_code, signal, reason, evidence } = end.clone();
         let evidence = evidence
             .into_iter()
-            .map(|Evidence { source, text }| proto::Evidence { source: word(&source), text });
-        let (reason, evidence) = (word(&reason), evidence.collect());
+            .map(|Evidence { source, text }| proto::Evidence { source: enum_text(&source), text });
+        let (reason, evidence) = (enum_text(&reason), evidence.collect());
         proto::End { at: Some(time(at)), succeeded, stopped, exit_code, signal, reason, evidence }
     });
     let Addresses { ui, connect, event_log } = addresses.clone();
     let diagnosis = diagnosis.as_ref().map(|diagnosis| {
         let Diagnosis { class, cause, summary, evidence } = diagnosis.clone();
-        proto::Diagnosis { class: class.as_ref().map(word), cause, summary, evidence }
+        proto::Diagnosis { class: class.as_ref().map(enum_text), cause, summary, evidence }
     });
     proto::Attempt {
         number: *number,
-        backend: word(backend),
+        backend: enum_text(backend),
         begun: Some(time(*begun)),
         running: running.map(time),
         addresses: Some(proto::Addresses { ui, connect, event_log }),
@@ -376,9 +390,9 @@ fn read_attempt(attempt: proto::Attempt) -> Result<Attempt> {
     let proto::Attempt { number, backend, begun, running, addresses, end, diagnosis, adjusted } = attempt;
     let end = end.map(|end| {
         let proto::End { at, succeeded, stopped, exit_code, signal, reason, evidence } = end;
-        let (at, reason) = (read_time(at)?, read_word(&reason)?);
+        let (at, reason) = (read_time(at)?, read_enum(&reason)?);
         let evidence = evidence.into_iter().map(|proto::Evidence { source, text }| {
-            Ok::<_, String>(Evidence { source: read_word(&source)?, text })
+            Ok::<_, String>(Evidence { source: read_enum(&source)?, text })
         });
         let evidence = evidence.collect::<Result<_>>()?;
         Ok::<_, String>(End { at, succeeded, stopped, exit_code, signal, reason, evidence })
@@ -386,14 +400,14 @@ fn read_attempt(attempt: proto::Attempt) -> Result<Attempt> {
     let proto::Addresses { ui, connect, event_log } = addresses.unwrap_or_default();
     let diagnosis = diagnosis.map(|diagnosis| {
         let proto::Diagnosis { class, cause, summary, evidence } = diagnosis;
-        let class = class.as_deref().map(read_word::<Cause>).transpose()?;
+        let class = class.as_deref().map(read_enum::<Cause>).transpose()?;
         Ok::<_, String>(Diagnosis { class, cause, summary, evidence })
     });
     Ok(Attempt {
         number,
-        backend: read_word(&backend)?,
+        backend: read_enum(&backend)?,
         begun: read_time(begun)?,
-        running: read_maybe(running)?,
+        running: read_optional_time(running)?,
         addresses: Addresses { ui, connect, event_log },
         end: end.transpose()?,
         diagnosis: diagnosis.transpose()?,

@@ -39,7 +39,7 @@ fn a_real_log_is_measured() {
 }
 
 #[test]
-fn what_is_measured_is_what_was_done() {
+fn measurements_match_the_run() {
     let aggregation = measured("aggregation");
     assert!(aggregation.complete && aggregation.given.one_process);
     assert_eq!((aggregation.given.executor_memory_mib, aggregation.given.driver_memory_mib), (512, 512));
@@ -68,7 +68,7 @@ async fn read(path: &Path) -> Result<Measured, Error> {
 }
 
 #[tokio::test]
-async fn a_log_is_found_in_every_form_that_spark_gives_it() {
+async fn log_is_found_in_every_layout_of_spark() {
     let folder = TempDir::new().expect("there is room");
     let write = |name: &str, bytes: &[u8]| {
         let path = folder.path().join(name);
@@ -120,7 +120,7 @@ async fn errors_name_the_location_and_the_remedy() {
 }
 
 #[test]
-fn damaged_lines_cost_what_they_say_and_no_more() {
+fn damaged_lines_are_skipped_and_counted() {
     let whole = measured("executors");
     let lines: Vec<String> = text("executors").lines().map(str::to_owned).collect();
     let task = lines.iter().find(|line| line.contains("SparkListenerTaskEnd")).expect("there was one");
@@ -141,7 +141,7 @@ fn damaged_lines_cost_what_they_say_and_no_more() {
 proptest! {
     /// Any damaged log is measured, and the greatest numbers can be added up.
     #[test]
-    fn every_text_is_measured(
+    fn any_damaged_log_is_measured(
         name in prop::sample::select(&ALL[..]),
         cuts in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..20),
         number in prop::sample::select(&["0", "-1", "18446744073709551615", "1e300", "null", "\"x\"", "{}"][..]),
@@ -160,7 +160,7 @@ proptest! {
     }
 
     #[test]
-    fn bytes_that_are_no_log_are_measured_as_nothing(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
+    fn other_bytes_have_no_measurements(bytes in prop::collection::vec(any::<u8>(), 0..400)) {
         let found = measure(bytes.as_slice()).expect("memory can be read");
         prop_assert_eq!((found.tasks, found.complete), (0, false));
     }

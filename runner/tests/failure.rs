@@ -5,7 +5,7 @@ use std::path::Path;
 
 use dcp_gateway::{End, Evidence};
 use dcp_runner::driver_log::{Source, Splitter};
-use dcp_runner::failure::{self, Cause, Mend, diagnose};
+use dcp_runner::failure::{self, Cause, Remedy, diagnose};
 use jiff::Timestamp;
 use proptest::prelude::*;
 use serde::de::DeserializeOwned;
@@ -65,7 +65,7 @@ fn case(path: &Path) -> Case {
 }
 
 #[test]
-fn failures_have_the_causes_that_they_have() {
+fn failures_have_the_expected_causes() {
     let mut wrong = Vec::new();
     let mut right = BTreeMap::from([(true, 0), (false, 0)]);
     let all = cases();
@@ -83,30 +83,30 @@ fn failures_have_the_causes_that_they_have() {
 
 /// Compares the reports on all failures with the stored ones.
 #[test]
-fn what_is_said_of_a_failure() {
-    let mut said = Vec::new();
+fn reports_on_failures_match_the_stored_ones() {
+    let mut reports = Vec::new();
     for Case { name, end, log, .. } in cases() {
         let (_, diagnosis) = diagnose(failure::Evidence { end: &end, log: &log });
-        said.push(format!("{name}\n  {}", diagnosis.summary));
-        said.extend(diagnosis.evidence.iter().map(|line| format!("    {}", line.trim())));
+        reports.push(format!("{name}\n  {}", diagnosis.summary));
+        reports.extend(diagnosis.evidence.iter().map(|line| format!("    {}", line.trim())));
     }
-    let said = said.join("\n") + "\n";
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/failures/said.txt");
+    let reports = reports.join("\n") + "\n";
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/failures/reports.txt");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(&path, &said).expect("it can be written");
+        std::fs::write(&path, &reports).expect("it can be written");
     }
-    assert_eq!(said, std::fs::read_to_string(path).unwrap_or_default());
+    assert_eq!(reports, std::fs::read_to_string(path).unwrap_or_default());
 }
 
 #[test]
-fn every_cause_has_a_case_or_is_found_elsewhere() {
+fn every_cause_has_a_case() {
     let known: Vec<String> = cases().into_iter().map(|case| case.cause).collect();
     for cause in Cause::ALL {
         // The state machine reports this cause itself.
         let elsewhere = cause == Cause::Timeout;
         assert_eq!(known.iter().any(|it| it == cause.name()), !elsewhere, "{cause:?}");
         assert_eq!(
-            matches!(cause.mend(), Mend::More(_)),
+            matches!(cause.remedy(), Remedy::MoreMemory(_)),
             cause.class() == Some(dcp_model::manifest::Cause::OutOfMemory)
         );
     }
@@ -162,7 +162,7 @@ proptest! {
 
     /// Programs may print anything between two events of Spark.
     #[test]
-    fn printed_lines_never_make_a_failure_one_of_the_infrastructure(
+    fn printed_lines_never_make_an_infrastructure_failure(
         case in prop::sample::select(cases()),
         printed in prop::collection::vec(
             (any::<prop::sample::Index>(), prop_oneof![prop::sample::select(PRINTED).prop_map(str::to_owned), "\\PC{0,40}"]),

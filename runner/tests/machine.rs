@@ -7,7 +7,7 @@ use std::time::Duration;
 use dcp_gateway::{End, Phase as At, Status};
 use dcp_model::manifest::Backend;
 use dcp_runner::execution::{Adjustment, Diagnosis, Execution, Id, Phase, Policy, Transition};
-use dcp_runner::machine::{Effect, Event, Verdict, after, next};
+use dcp_runner::machine::{Effect, Event, Verdict, apply_event, next_effect};
 use jiff::{SignedDuration, Timestamp};
 
 /// A small generator of random numbers that depend only on the seed.
@@ -29,7 +29,7 @@ impl Dice {
 
 /// A simulated backend.
 #[derive(Default)]
-struct World {
+struct SimulatedBackend {
     applications: BTreeMap<String, Application>,
     /// Number of drivers that were started by each name, and whether one succeeded. Unlike the applications, these are
     /// never forgotten.
@@ -40,19 +40,19 @@ struct World {
 struct Application {
     status: Status,
     /// Its outcome, if it is left alone.
-    fate: Fate,
+    outcome: Outcome,
     /// Number of polls until it proceeds.
-    patience: u64,
+    polls_left: u64,
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Fate {
+enum Outcome {
     Succeeds,
     Fails,
     Hangs,
 }
 
-impl World {
+impl SimulatedBackend {
     fn alive(&self) -> usize {
         self.applications.values().filter(|it| it.status.phase != At::Ended).count()
     }
@@ -65,8 +65,9 @@ impl World {
         *self.starts.entry(name.clone()).or_default() += 1;
         let application = Application {
             status: Status { started: Some(now), ..Status::new(At::Pending) },
-            fate: [Fate::Succeeds, Fate::Fails, Fate::Hangs][usize::try_from(dice.roll(3)).expect("small")],
-            patience: dice.roll(4),
+            outcome: [Outcome::Succeeds, Outcome::Fails, Outcome::Hangs]
+                [usize::try_from(dice.roll(3)).expect("small")],
+            polls_left: dice.roll(4),
         };
         self.applications.insert(name, application);
     }
@@ -85,17 +86,17 @@ impl World {
             Status { started: application.status.started, end: Some(end), ..Status::new(At::Ended) };
     }
 
-    fn look(&mut self, name: &str, now: Timestamp) -> Option<Status> {
+    fn poll(&mut self, name: &str, now: Timestamp) -> Option<Status> {
         let Self { applications, succeeded, .. } = self;
         let application = applications.get_mut(name)?;
         if application.status.phase != At::Ended {
-            match (application.patience, application.fate) {
-                (0, Fate::Succeeds) => Self::end(application, true, false, now),
-                (0, Fate::Fails) => Self::end(application, false, false, now),
-                (0, Fate::Hangs) | (1, _) => application.status.phase = At::Running,
+            match (application.polls_left, application.outcome) {
+                (0, Outcome::Succeeds) => Self::end(application, true, false, now),
+                (0, Outcome::Fails) => Self::end(application, false, false, now),
+                (0, Outcome::Hangs) | (1, _) => application.status.phase = At::Running,
                 _ => {}
             }
-            application.patience = application.patience.saturating_sub(1);
+            application.polls_left = application.polls_left.saturating_sub(1);
             *succeeded |= application.status.end.as_ref().is_some_and(|end| end.succeeded);
         }
         Some(application.status.clone())
@@ -136,21 +137,27 @@ fn verdict(dice: &mut Dice) -> Option<Verdict> {
     let remedy = BTreeMap::from([("spark.driver.memory".to_owned(), more)]);
     match dice.roll(3) {
         0 => None,
-        1 => Some(Verdict { diagnosis, remedy, hopeless: None }),
+        1 => Some(Verdict { diagnosis, remedy, no_retry_reason: None }),
         _ => Some(Verdict {
             diagnosis,
             remedy: BTreeMap::new(),
-            hopeless: dice.once_in(3).then(|| "no attempt can mend it".to_owned()),
+            no_retry_reason: dice.once_in(3).then(|| "no attempt can succeed".to_owned()),
         }),
     }
 }
 
 /// Performs an action like a Runner, in a world that loses replies.
-fn perform(effect: &Effect, name: &str, world: &mut World, dice: &mut Dice, now: Timestamp) -> Event {
+fn perform(
+    effect: &Effect,
+    name: &str,
+    backend: &mut SimulatedBackend,
+    dice: &mut Dice,
+    now: Timestamp,
+) -> Event {
     match effect {
         Effect::Nothing | Effect::Wait(_) | Effect::Step => Event::Stepped,
         Effect::Claim => {
-            assert!(world.applications.is_empty(), "there is a driver already");
+            assert!(backend.applications.is_empty(), "there is a driver already");
             let by = Id::parse("b2").expect("it is one");
             match dice.roll(12) {
                 0 => Event::Replaced { by },
@@ -160,7 +167,7 @@ fn perform(effect: &Effect, name: &str, world: &mut World, dice: &mut Dice, now:
             }
         }
         Effect::Prepare => {
-            assert!(!world.applications.contains_key(name), "there is a driver already");
+            assert!(!backend.applications.contains_key(name), "there is a driver already");
             match dice.roll(3) {
                 0 => Event::Unavailable("it can't be moved".to_owned()),
                 1 => Event::Prepared(vec!["it was moved".to_owned()]),
@@ -172,28 +179,30 @@ fn perform(effect: &Effect, name: &str, world: &mut World, dice: &mut Dice, now:
                 // The request or its reply was lost.
                 0 => Event::Unavailable("it is down".to_owned()),
                 1 => {
-                    world.create(name.to_owned(), dice, now);
+                    backend.create(name.to_owned(), dice, now);
                     Event::Unavailable("it did not answer".to_owned())
                 }
-                2 if !world.applications.contains_key(name) => Event::Refused("it can't run here".to_owned()),
+                2 if !backend.applications.contains_key(name) => {
+                    Event::Rejected("it can't run here".to_owned())
+                }
                 _ => {
-                    world.create(name.to_owned(), dice, now);
+                    backend.create(name.to_owned(), dice, now);
                     Event::Created
                 }
             }
         }
-        Effect::Look => {
+        Effect::Poll => {
             if dice.once_in(8) {
                 return Event::Unavailable("it is down".to_owned());
             }
-            Event::Seen(world.look(name, now), verdict(dice))
+            Event::Polled(backend.poll(name, now), verdict(dice))
         }
         Effect::Delete { .. } => {
             if dice.once_in(8) {
                 return Event::Unavailable("it is down".to_owned());
             }
-            world.delete(name, dice, now);
-            Event::Seen(world.look(name, now), None)
+            backend.delete(name, dice, now);
+            Event::Polled(backend.poll(name, now), None)
         }
     }
 }
@@ -202,67 +211,67 @@ fn perform(effect: &Effect, name: &str, world: &mut World, dice: &mut Dice, now:
 fn simulate(seed: u64) -> Result<Vec<Transition>, String> {
     let mut dice = Dice(seed);
     let mut now = Timestamp::UNIX_EPOCH;
-    let mut world = World::default();
+    let mut backend = SimulatedBackend::default();
     let policy = policy(&mut dice);
-    let mut kept = Execution::new(Id::parse("a1").expect("it is one"), policy, Backend::Local, now);
-    kept.unprepared = dice.once_in(3);
-    kept.awaits_key = dice.once_in(3);
+    let mut stored = Execution::new(Id::parse("a1").expect("it is one"), policy, Backend::Local, now);
+    stored.unprepared = dice.once_in(3);
+    stored.awaits_key = dice.once_in(3);
     let mut history: Vec<Transition> = Vec::new();
-    let mut remember = |kept: &mut Execution, changed: Execution, transition: Option<Transition>| {
+    let mut store = |stored: &mut Execution, changed: Execution, transition: Option<Transition>| {
         history.extend(transition);
-        *kept = changed;
+        *stored = changed;
     };
     // An execution without a run timeout may hang, so it is cancelled.
-    let patience = kept.policy.run_seconds.is_none().then_some(2_000);
-    let cancelled_at = dice.once_in(3).then(|| dice.roll(40)).or(patience);
-    for round in 0..10_000 {
+    let cancel_after = stored.policy.run_seconds.is_none().then_some(2_000);
+    let cancelled_at = dice.once_in(3).then(|| dice.roll(40)).or(cancel_after);
+    for cycle in 0..10_000 {
         now = now
             .checked_add(SignedDuration::from_millis(i64::try_from(dice.roll(5_000)).expect("small")))
             .expect("soon");
-        if cancelled_at == Some(round) {
-            let mut changed = kept.clone();
-            let transition = after(&mut changed, Event::Cancel { by: "somebody".to_owned() }, now);
-            remember(&mut kept, changed, transition);
+        if cancelled_at == Some(cycle) {
+            let mut changed = stored.clone();
+            let transition = apply_event(&mut changed, Event::Cancel { by: "somebody".to_owned() }, now);
+            store(&mut stored, changed, transition);
         }
-        let effect = next(&kept, now);
+        let effect = next_effect(&stored, now);
         if effect == Effect::Nothing {
-            return check(&kept, &history, &world).map(|()| history);
+            return check(&stored, &history, &backend).map(|()| history);
         }
         if let Effect::Wait(at) = effect {
             now = now.max(at);
             continue;
         }
         if dice.once_in(3) {
-            world.forget(&kept);
+            backend.forget(&stored);
         }
         // A crash before the action, or before its outcome is stored. The next cycle continues from the stored state.
         if dice.once_in(6) {
             continue;
         }
-        let name = kept.name();
-        let event = perform(&effect, &name, &mut world, &mut dice, now);
-        if world.alive() > 1 {
-            return Err(format!("two attempts are alive: {:?}", world.applications.keys()));
+        let name = stored.name();
+        let event = perform(&effect, &name, &mut backend, &mut dice, now);
+        if backend.alive() > 1 {
+            return Err(format!("two attempts are alive: {:?}", backend.applications.keys()));
         }
         if dice.once_in(6) {
             continue;
         }
-        let mut changed = kept.clone();
-        let transition = after(&mut changed, event, now);
-        remember(&mut kept, changed, transition);
+        let mut changed = stored.clone();
+        let transition = apply_event(&mut changed, event, now);
+        store(&mut stored, changed, transition);
     }
-    Err(format!("it never ended: {kept:?}"))
+    Err(format!("it never ended: {stored:?}"))
 }
 
-fn check(execution: &Execution, history: &[Transition], world: &World) -> Result<(), String> {
+fn check(execution: &Execution, history: &[Transition], backend: &SimulatedBackend) -> Result<(), String> {
     let say = |what: &str| Err(format!("{what}: {execution:?}\n{history:#?}"));
-    if world.alive() > 0 {
+    if backend.alive() > 0 {
         return say("something is left alive");
     }
-    if let Some((name, starts)) = world.starts.iter().find(|(_, starts)| **starts != 1) {
+    if let Some((name, starts)) = backend.starts.iter().find(|(_, starts)| **starts != 1) {
         return say(&format!("{name} was started {starts} times"));
     }
-    if world.starts.len() > execution.attempts.len() {
+    if backend.starts.len() > execution.attempts.len() {
         return say("more was started than there were attempts");
     }
     if execution.attempts.len() > execution.policy.attempts as usize {
@@ -281,14 +290,14 @@ fn check(execution: &Execution, history: &[Transition], world: &World) -> Result
         }
         phase = transition.to;
     }
-    if phase != execution.phase || !phase.is_final() || world.succeeded != (phase == Phase::Succeeded) {
+    if phase != execution.phase || !phase.is_final() || backend.succeeded != (phase == Phase::Succeeded) {
         return say("the end is not what happened");
     }
     Ok(())
 }
 
 #[test]
-fn every_execution_ends_as_it_should_whatever_is_lost() {
+fn every_execution_ends_correctly_after_lost_replies_and_crashes() {
     let seeds = match std::env::var("DCP_SEED").ok().and_then(|seed| seed.parse().ok()) {
         Some(seed) => seed..seed + 1,
         None => 0..20_000u64,
@@ -297,7 +306,7 @@ fn every_execution_ends_as_it_should_whatever_is_lost() {
     for seed in seeds.clone() {
         match simulate(seed) {
             Ok(history) => *ends.entry(history.last().expect("it ended").to).or_default() += 1,
-            Err(wrong) => panic!("DCP_SEED={seed}: {wrong}"),
+            Err(violation) => panic!("DCP_SEED={seed}: {violation}"),
         }
     }
     if seeds.end - seeds.start > 1 {
@@ -306,7 +315,7 @@ fn every_execution_ends_as_it_should_whatever_is_lost() {
 }
 
 #[test]
-fn the_waits_grow_and_are_bounded() {
+fn backoff_grows_and_is_bounded() {
     let policy = Policy {
         attempts: 6,
         remedies: 0,
@@ -322,10 +331,10 @@ fn the_waits_grow_and_are_bounded() {
     let mut execution = Execution::new(Id::parse("a1").expect("it is one"), policy, Backend::Local, now);
     let mut waits = Vec::new();
     while !execution.phase.is_final() {
-        after(&mut execution, Event::Stepped, now);
-        after(&mut execution, Event::Created, now);
-        after(&mut execution, Event::Seen(None, None), now);
-        if let Effect::Wait(at) = next(&execution, now) {
+        apply_event(&mut execution, Event::Stepped, now);
+        apply_event(&mut execution, Event::Created, now);
+        apply_event(&mut execution, Event::Polled(None, None), now);
+        if let Effect::Wait(at) = next_effect(&execution, now) {
             waits.push(at.duration_since(now).as_secs());
             now = at;
         }
@@ -335,17 +344,17 @@ fn the_waits_grow_and_are_bounded() {
 }
 
 #[test]
-fn what_was_never_seen_is_not_taken_for_gone_while_it_may_still_come() {
+fn unknown_attempt_is_not_gone_while_it_is_being_created() {
     let now = Timestamp::UNIX_EPOCH;
     let mut execution =
         Execution::new(Id::parse("a1").expect("it is one"), policy(&mut Dice(1)), Backend::Local, now);
-    after(&mut execution, Event::Stepped, now);
-    assert_eq!(after(&mut execution, Event::Seen(None, None), now), None);
-    assert_eq!((execution.phase, next(&execution, now)), (Phase::Submitting, Effect::Create));
+    apply_event(&mut execution, Event::Stepped, now);
+    assert_eq!(apply_event(&mut execution, Event::Polled(None, None), now), None);
+    assert_eq!((execution.phase, next_effect(&execution, now)), (Phase::Submitting, Effect::Create));
 }
 
 #[test]
-fn what_is_stopped_for_its_time_is_gone_before_there_is_another() {
+fn timed_out_attempt_ends_before_the_next_one_starts() {
     let policy = Policy {
         attempts: 2,
         remedies: 0,
@@ -359,19 +368,20 @@ fn what_is_stopped_for_its_time_is_gone_before_there_is_another() {
     };
     let mut now = Timestamp::UNIX_EPOCH;
     let mut execution = Execution::new(Id::parse("a1").expect("it is one"), policy, Backend::Local, now);
-    after(&mut execution, Event::Stepped, now);
-    after(&mut execution, Event::Created, now);
+    apply_event(&mut execution, Event::Stepped, now);
+    apply_event(&mut execution, Event::Created, now);
     let running = Status::new(At::Running);
-    after(&mut execution, Event::Seen(Some(running.clone()), None), now);
+    apply_event(&mut execution, Event::Polled(Some(running.clone()), None), now);
     now = now.checked_add(SignedDuration::from_secs(61)).expect("soon");
-    assert_eq!(next(&execution, now), Effect::Step);
-    after(&mut execution, Event::Stepped, now);
-    assert_eq!(next(&execution, now), Effect::Delete { grace: Duration::from_secs(5) });
-    assert_eq!(after(&mut execution, Event::Seen(Some(running), None), now), None);
-    assert_eq!(next(&execution, now), Effect::Delete { grace: Duration::from_secs(5) });
+    assert_eq!(next_effect(&execution, now), Effect::Step);
+    apply_event(&mut execution, Event::Stepped, now);
+    assert_eq!(next_effect(&execution, now), Effect::Delete { grace: Duration::from_secs(5) });
+    assert_eq!(apply_event(&mut execution, Event::Polled(Some(running), None), now), None);
+    assert_eq!(next_effect(&execution, now), Effect::Delete { grace: Duration::from_secs(5) });
     let end = End { stopped: true, ..End::exited(now, Some(143), None) };
     let ended = Status { end: Some(end), ..Status::new(At::Ended) };
-    let transition = after(&mut execution, Event::Seen(Some(ended), None), now).expect("it is a step");
+    let transition =
+        apply_event(&mut execution, Event::Polled(Some(ended), None), now).expect("it is a step");
     assert_eq!((transition.to, execution.attempt()), (Phase::Retrying, 1));
     assert!(transition.why.contains("more than 60 s"), "{}", transition.why);
 }

@@ -3,8 +3,8 @@
 
 use dcp_gateway::{End, Phase as At, Status};
 use dcp_model::manifest::Backend;
-use dcp_runner::execution::{Execution, Id, Phase, Policy, Stopping};
-use dcp_runner::machine::{Effect, Event, after, next};
+use dcp_runner::execution::{Execution, Id, Phase, Policy, StopReason};
+use dcp_runner::machine::{Effect, Event, apply_event, next_effect};
 use dcp_runner::replace::{Claim, Rival, decide};
 use jiff::{SignedDuration, Timestamp};
 
@@ -74,15 +74,15 @@ fn perform(runs: &mut [Run], at: usize, effect: &Effect, dice: &mut Dice, now: T
             runs[at].alive = true;
             Event::Created
         }
-        Effect::Look if dice.roll(8) == 0 => {
+        Effect::Poll if dice.roll(8) == 0 => {
             runs[at].alive = false;
-            Event::Seen(ended(dice.roll(2) == 0, false), None)
+            Event::Polled(ended(dice.roll(2) == 0, false), None)
         }
         Effect::Delete { .. } if dice.roll(3) == 0 => {
             runs[at].alive = false;
-            Event::Seen(ended(false, true), None)
+            Event::Polled(ended(false, true), None)
         }
-        Effect::Look | Effect::Delete { .. } => Event::Seen(status(At::Running, None), None),
+        Effect::Poll | Effect::Delete { .. } => Event::Polled(status(At::Running, None), None),
         Effect::Nothing | Effect::Wait(_) | Effect::Step | Effect::Prepare => Event::Stepped,
     }
 }
@@ -105,11 +105,11 @@ fn claim(runs: &mut [Run], at: usize, dice: &mut Dice, now: Timestamp) -> Event 
             // The Runner may crash before it requests the replacement.
             let holder = runs.iter_mut().find(|run| run.execution.id == by).filter(|_| dice.roll(4) > 0);
             if let Some(holder) = holder {
-                after(&mut holder.execution, Event::Replaced { by: id }, now);
+                apply_event(&mut holder.execution, Event::Replaced { by: id }, now);
             }
             Event::Held { by }
         }
-        Claim::Gone => unreachable!("it is live"),
+        Claim::Ended => unreachable!("it is live"),
     }
 }
 
@@ -132,7 +132,7 @@ fn simulate(seed: u64) -> Result<u32, String> {
             continue;
         }
         let at = dice.pick(runs.len());
-        let effect = next(&runs[at].execution, now);
+        let effect = next_effect(&runs[at].execution, now);
         if matches!(effect, Effect::Nothing | Effect::Wait(_)) {
             continue;
         }
@@ -142,7 +142,7 @@ fn simulate(seed: u64) -> Result<u32, String> {
         }
         // The outcome is not stored if the Runner crashes now.
         if dice.roll(6) > 0 {
-            after(&mut runs[at].execution, event, now);
+            apply_event(&mut runs[at].execution, event, now);
         }
     }
     Err("they never ended".to_owned())
@@ -152,7 +152,7 @@ fn simulate(seed: u64) -> Result<u32, String> {
 fn check(runs: &[Run]) -> Result<u32, String> {
     let mut replaced = 0;
     for run in runs {
-        let Some(Stopping::Replaced { by }) = &run.execution.stopping else { continue };
+        let Some(StopReason::Replaced { by }) = &run.execution.stopping else { continue };
         let by = runs.iter().find(|it| it.execution.id == *by).ok_or("it was replaced by nothing")?;
         if by.rank() <= run.rank() {
             return Err(format!("an older run replaced a newer one: {:?}", run.rank()));
@@ -170,14 +170,14 @@ fn check(runs: &[Run]) -> Result<u32, String> {
 }
 
 #[test]
-fn runs_that_replace_each_other_never_overlap_wherever_a_runner_dies() {
+fn replaced_runs_never_overlap_after_crashes() {
     let seeds = match std::env::var("DCP_SEED").ok().and_then(|seed| seed.parse().ok()) {
         Some(seed) => seed..seed + 1,
         None => 0..5_000u64,
     };
     let mut replaced = 0;
     for seed in seeds.clone() {
-        replaced += simulate(seed).unwrap_or_else(|wrong| panic!("DCP_SEED={seed}: {wrong}"));
+        replaced += simulate(seed).unwrap_or_else(|violation| panic!("DCP_SEED={seed}: {violation}"));
     }
     assert!(replaced > 1_000 || seeds.end - seeds.start == 1, "{replaced}");
 }

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 /// Maximum length that is read of a result.
 const MOST: usize = 80 << 20;
 
-fn kept() -> PathBuf {
+fn results_folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/results")
 }
 
@@ -36,12 +36,12 @@ async fn read_from(root: &Path, execution: &str, format: Format) -> Result<Vec<u
 }
 
 async fn json(execution: &str) -> String {
-    let read = read_from(&kept(), execution, Format::Json).await;
+    let read = read_from(&results_folder(), execution, Format::Json).await;
     String::from_utf8(read.expect("it can be read")).expect("JSON is UTF-8")
 }
 
 async fn avro(execution: &str) -> Vec<u8> {
-    read_from(&kept(), execution, Format::Avro).await.expect("it can be read")
+    read_from(&results_folder(), execution, Format::Avro).await.expect("it can be read")
 }
 
 /// Returns a folder with a result of these files.
@@ -65,21 +65,21 @@ fn rows(avro: &[u8]) -> usize {
 async fn every_type_and_codec_of_spark_becomes_json() {
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         let read = json("snappy").await + "\n";
-        fs::write(kept().join("types.json"), read).expect("it can be written");
+        fs::write(results_folder().join("types.json"), read).expect("it can be written");
     }
-    let expected = fs::read_to_string(kept().join("types.json")).expect("it is there");
+    let expected = fs::read_to_string(results_folder().join("types.json")).expect("it is there");
     for codec in ["snappy", "deflate", "zstandard", "uncompressed"] {
         let json = json(codec).await;
         assert_eq!(json, expected.trim_end(), "{codec}");
     }
     let parsed: serde_json::Value = serde_json::from_str(&expected).expect("it is JSON");
     assert_eq!(parsed.as_array().map(Vec::len), Some(3));
-    let refused = read_from(&kept(), "bzip2", Format::Json).await.expect_err("nobody decodes it");
-    assert!(refused.to_string().contains("spark.sql.avro.compression.codec"), "{refused}");
+    let error = read_from(&results_folder(), "bzip2", Format::Json).await.expect_err("nobody decodes it");
+    assert!(error.to_string().contains("spark.sql.avro.compression.codec"), "{error}");
 }
 
 #[tokio::test]
-async fn columns_keep_their_names_whatever_is_in_them() {
+async fn columns_keep_their_original_names() {
     let deep = r#"[{"k":{"größe":1,"count(1)":2,"größe_2":3,"GRÖSSE":4}}]"#;
     let expected = format!(
         r#"{{"count(1)":1,"größe":1,"a b":2,"a.b":3,"a`b":4,"a\"b":5,"1":6,"two":7,"two_2":8,"TWO":9,"":10,"日本":11,"x\ny":12,"two_2_2":13,"deep":{deep}}}"#
@@ -90,10 +90,10 @@ async fn columns_keep_their_names_whatever_is_in_them() {
 }
 
 #[tokio::test]
-async fn a_table_has_columns_and_text() {
+async fn table_has_columns_and_rows_of_text() {
     for (codec, count) in [("snappy", 3), ("names", 1), ("empty", 0), ("blocks", 3_000)] {
-        let root = Objects::open(kept().to_str().expect("it is text")).expect("it is there");
-        let pieces = Results::over(root).read(&id(codec), 1, Format::Avro).await.expect("it is there");
+        let root = Objects::open(results_folder().to_str().expect("it is text")).expect("it is there");
+        let pieces = Results::with_store(root).read(&id(codec), 1, Format::Avro).await.expect("it is there");
         let mut table = Table::open(pieces).await.expect("it can be read");
         let columns = table.columns();
         let mut rows = Vec::new();
@@ -117,23 +117,23 @@ async fn a_table_has_columns_and_text() {
 }
 
 #[tokio::test]
-async fn text_that_claims_to_be_json_is_read_first() {
+async fn text_of_type_json_is_validated() {
     let json = of(r#"{"type":"string","dcp.type":"json"}"#);
     let text = r#"1,"other":2"#;
     let data = [long(i64::try_from(text.len()).expect("it is short")), text.into()].concat();
-    assert!(refused(&file(&json, 1, &data)).await.contains("a value is not JSON"));
+    assert!(error_of(&file(&json, 1, &data)).await.contains("a value is not JSON"));
 }
 
 #[tokio::test]
-async fn avro_is_handed_on_as_it_is() {
+async fn avro_is_returned_unchanged() {
     for codec in ["snappy", "deflate", "zstandard", "uncompressed", "bzip2", "blocks", "empty"] {
-        let written = fs::read(kept().join(codec).join("1/part-00000.avro")).expect("it is there");
+        let written = fs::read(results_folder().join(codec).join("1/part-00000.avro")).expect("it is there");
         assert!(avro(codec).await == written, "{codec}");
     }
 }
 
 #[tokio::test]
-async fn files_become_one_in_the_order_of_their_rows() {
+async fn files_are_joined_in_the_order_of_their_rows() {
     let expected: Vec<_> = (0..6).map(|id| format!("{{\"id\":{id},\"text\":\"row {id}\"}}")).collect();
     assert_eq!(json("parts").await, format!("[\n{}\n]", expected.join(",\n")));
     let merged = avro("parts").await;
@@ -145,7 +145,9 @@ async fn files_become_one_in_the_order_of_their_rows() {
 
 #[tokio::test]
 async fn a_large_result_comes_in_pieces() {
-    let results = Results::over(Objects::open(kept().to_str().expect("it is text")).expect("it is there"));
+    let results = Results::with_store(
+        Objects::open(results_folder().to_str().expect("it is text")).expect("it is there"),
+    );
     let pieces: Vec<_> = results
         .read(&id("blocks"), 1, Format::Json)
         .await
@@ -160,7 +162,7 @@ async fn a_large_result_comes_in_pieces() {
 }
 
 #[tokio::test]
-async fn no_rows_are_a_result_too() {
+async fn empty_result_is_valid() {
     assert_eq!(json("empty").await, "[]");
     assert_eq!(rows(&avro("empty").await), 0);
     let none = result(&[("_SUCCESS", b""), (".part-0.avro.crc", b"x"), ("_temporary.avro", b"x")]);
@@ -169,18 +171,19 @@ async fn no_rows_are_a_result_too() {
 }
 
 #[tokio::test]
-async fn what_is_not_whole_is_not_there() {
-    let part = fs::read(kept().join("snappy/1/part-00000.avro")).expect("it is there");
+async fn incomplete_result_is_not_found() {
+    let part = fs::read(results_folder().join("snappy/1/part-00000.avro")).expect("it is there");
     let half = result(&[("part-0.avro", &part)]);
     for (root, execution) in [(half.path(), "a"), (half.path(), "b"), (Path::new("/nowhere/at/all"), "a")] {
         let error = read_from(root, execution, Format::Json).await.expect_err("it is not there");
-        assert_eq!(error, Error::NotThere { execution: execution.to_owned(), attempt: 1 });
+        assert_eq!(error, Error::NotFound { execution: execution.to_owned(), attempt: 1 });
     }
 }
 
 #[tokio::test]
-async fn files_that_do_not_fit_each_other_are_not_made_one() {
-    let file = |name: &str| fs::read(kept().join(name).join("1/part-00000.avro")).expect("it is there");
+async fn files_of_different_schemas_or_codecs_are_not_joined() {
+    let file =
+        |name: &str| fs::read(results_folder().join(name).join("1/part-00000.avro")).expect("it is there");
     let (parts, other) = (file("parts"), file("other"));
     let mixed = result(&[("part-0.avro", &parts), ("part-1.avro", &other), ("_SUCCESS", b"")]);
     let error = read_from(mixed.path(), "a", Format::Avro).await.expect_err("they differ");
@@ -193,8 +196,8 @@ async fn files_that_do_not_fit_each_other_are_not_made_one() {
 }
 
 #[tokio::test]
-async fn an_execution_has_a_place_for_each_attempt_and_leaves_none() {
-    let part = fs::read(kept().join("parts/1/part-00000.avro")).expect("it is there");
+async fn results_of_all_attempts_are_removed() {
+    let part = fs::read(results_folder().join("parts/1/part-00000.avro")).expect("it is there");
     let folder = result(&[("part-0.avro", &part), ("_SUCCESS", b"")]);
     fs::create_dir_all(folder.path().join("ab/1")).expect("it can be made");
     let results = Results::open(folder.path().to_str().expect("it is text")).expect("it is a folder");
@@ -229,13 +232,13 @@ fn of(field: &str) -> String {
     format!(r#"{{"type":"record","name":"r","fields":[{{"name":"f","type":{field}}}]}}"#)
 }
 
-async fn refused(bytes: &[u8]) -> String {
+async fn error_of(bytes: &[u8]) -> String {
     let folder = result(&[("part-0.avro", bytes), ("_SUCCESS", b"")]);
     read_from(folder.path(), "a", Format::Json).await.expect_err("it is damaged").to_string()
 }
 
 #[tokio::test]
-async fn what_claims_more_than_it_has_is_refused() {
+async fn invalid_lengths_and_values_are_rejected() {
     let many = long(i64::MAX);
     let deep = r#"{"type":"record","name":"r","fields":[{"name":"f","type":["null","r"]}]}"#;
     let list = of(r#"{"type":"array","items":"null"}"#);
@@ -255,24 +258,24 @@ async fn what_claims_more_than_it_has_is_refused() {
         (file("{", 1, &[2]), "none of Avro's"),
         (file(&of("\"unheard\""), 1, &[2]), "schema"),
     ] {
-        let said = refused(&bytes).await;
-        assert!(said.contains(expected) && said.contains("a/1/part-0.avro"), "{expected}: {said}");
+        let message = error_of(&bytes).await;
+        assert!(message.contains(expected) && message.contains("a/1/part-0.avro"), "{expected}: {message}");
     }
     let mut unmarked = file(&of("\"int\""), 1, &[2]);
     unmarked.pop();
     unmarked.push(b'!');
-    assert!(refused(&unmarked).await.contains("does not end where it should"));
+    assert!(error_of(&unmarked).await.contains("does not end where it should"));
     let mut huge = file(&of("\"int\""), 1, &[]);
     huge.truncate(huge.len() - 18);
     huge.extend(long(1).into_iter().chain(many.clone()));
-    assert!(refused(&huge).await.contains("or more than"));
+    assert!(error_of(&huge).await.contains("or more than"));
     let mut large = huge[..huge.len() - many.len()].to_vec();
     large.extend(long(65 << 20));
-    let said = refused(&large).await;
-    assert!(said.contains("too large to be read (68157440 bytes): the limit is 64 MiB"), "{said}");
-    assert!(!said.contains("damaged"), "{said}");
+    let message = error_of(&large).await;
+    assert!(message.contains("too large to be read (68157440 bytes): the limit is 64 MiB"), "{message}");
+    assert!(!message.contains("damaged"), "{message}");
     // Snappy stores the decompressed size first.
-    let snappy = fs::read(kept().join("snappy/1/part-00000.avro")).expect("it is there");
+    let snappy = fs::read(results_folder().join("snappy/1/part-00000.avro")).expect("it is there");
     let codec = snappy.windows(6).position(|it| it == b"snappy").expect("it is named");
     let schema = of("\"int\"");
     let bomb = [&[0xFF, 0xFF, 0xFF, 0xFF, 0x0F][..], &[0; 20]].concat();
@@ -280,12 +283,12 @@ async fn what_claims_more_than_it_has_is_refused() {
     file.extend([&snappy[codec - 12..codec + 6], b"\x16avro.schema"].concat());
     file.extend([long(i64::try_from(schema.len()).expect("short")), schema.into_bytes()].concat());
     file.extend([&b"\0mark of 16 bytes"[..], &long(1), &long(25), &bomb, b"mark of 16 bytes"].concat());
-    assert!(refused(&file).await.contains("too large to be read (4294967295 bytes)"));
+    assert!(error_of(&file).await.contains("too large to be read (4294967295 bytes)"));
 }
 
 /// A block may claim any number of rows without bytes; they are converted one by one, on demand.
 #[tokio::test]
-async fn rows_of_nothing_take_no_room() {
+async fn rows_without_bytes_take_no_memory() {
     let folder = result(&[("part-0.avro", &file(&of("\"null\""), i64::MAX, &[])), ("_SUCCESS", b"")]);
     let results = Results::open(folder.path().to_str().expect("it is text")).expect("it is a folder");
     let pieces = results.read(&id("a"), 1, Format::Json).await.expect("it is there");
@@ -294,9 +297,9 @@ async fn rows_of_nothing_take_no_room() {
 }
 
 #[tokio::test]
-async fn a_file_that_ends_too_soon_is_refused_wherever() {
+async fn truncated_file_is_rejected_at_any_length() {
     for (codec, step) in [("snappy", 7), ("blocks", 61)] {
-        let whole = fs::read(kept().join(codec).join("1/part-00000.avro")).expect("it is there");
+        let whole = fs::read(results_folder().join(codec).join("1/part-00000.avro")).expect("it is there");
         let all = json(codec).await;
         for end in (0..whole.len()).step_by(step) {
             let folder = result(&[("part-0.avro", &whole[..end]), ("_SUCCESS", b"")]);
@@ -314,11 +317,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn whatever_became_of_a_file_it_is_read_or_refused(
+    fn damaged_file_is_read_or_rejected(
         codec in prop::sample::select(vec!["snappy", "deflate", "zstandard", "uncompressed", "parts", "blocks"]),
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0_u8..3), 1..12),
     ) {
-        let mut bytes = fs::read(kept().join(codec).join("1/part-00000.avro")).expect("it is there");
+        let mut bytes = fs::read(results_folder().join(codec).join("1/part-00000.avro")).expect("it is there");
         for (at, byte, how) in changes {
             let at = at.index(bytes.len());
             match how {

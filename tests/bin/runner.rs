@@ -15,7 +15,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use dcp_gateway::{Capabilities, Compute, Cursor, Log, Name, Result, SparkApplication, Status, WatchEvent};
 use dcp_model::manifest;
-use dcp_runner::embedded::{Backend, Embedded, Options};
+use dcp_runner::in_process::{Backend, InProcessRunner, Options};
 use dcp_runner::store::Store;
 use dcp_server::Services;
 use dcp_tests::machine::local;
@@ -41,15 +41,15 @@ async fn main() -> std::result::Result<(), Box<dyn Error>> {
     let compute = Arc::new(Mortal { inner: local, left: Arc::new(AtomicI64::new(die_at.parse()?)), panics });
     let backend = Backend { compute, slots: None };
     let mut options = Options::new(vec![(manifest::Backend::Local, backend)], Timestamp::now);
-    options.look = Duration::from_millis(100);
+    options.poll_interval = Duration::from_millis(100);
     options.lease = Duration::from_millis(lease.parse()?);
-    options.locks = Some(folder.join("locks"));
-    options.place = place;
+    options.lock_folder = Some(folder.join("locks"));
+    options.location_id = place;
     let store = match database.starts_with("postgres") {
         true => Store::postgres(database).await?,
         false => Store::sqlite(Path::new(database)).await?,
     };
-    let runner = Embedded::start(store, options).await?;
+    let runner = InProcessRunner::start(store, options).await?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let mut stdout = std::io::stdout();
     writeln!(stdout, "{}", listener.local_addr()?)?;

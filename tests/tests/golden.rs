@@ -14,7 +14,7 @@ use dcp_model::manifest::{Backend, ParameterType, ScalarOr, TypedParameter};
 use dcp_model::primitive::{Body, ContinuousJob, CoreEtlJob, Primitive};
 use dcp_runner::execution::{Execution, Id, Policy};
 use dcp_runner::lower::{Input, lower};
-use dcp_runner::machine::{Event, after};
+use dcp_runner::machine::{Event, apply_event};
 use dcp_runner::parameters::values;
 use dcp_runner::streaming::Streaming;
 use dcp_tests::{compile, describe, split_files, update_golden, workspace};
@@ -181,7 +181,7 @@ fn application(job: &CoreEtlJob, continuous: Option<&ContinuousJob>) -> String {
     let policy = Policy::of(job, streaming.as_ref());
     let id = Id::parse("a1").expect("it is one");
     let mut execution = Execution::new(id, policy, Backend::Local, jiff::Timestamp::UNIX_EPOCH);
-    after(&mut execution, Event::Stepped, jiff::Timestamp::UNIX_EPOCH);
+    apply_event(&mut execution, Event::Stepped, jiff::Timestamp::UNIX_EPOCH);
     let input = Input {
         job,
         execution: &execution,

@@ -29,7 +29,7 @@ fn course(job: &CoreEtlJob, log: &str, exit_code: i32) -> (Vec<String>, String) 
     let mut course = Vec::new();
     loop {
         let verdict = judge(Evidence { end: &end, log }, job, &attempt);
-        if let Some(why) = verdict.hopeless {
+        if let Some(why) = verdict.no_retry_reason {
             return (course, why);
         }
         assert!(verdict.remedy.len() <= 1, "one thing, or nothing: {:?}", verdict.remedy);

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use dcp_model::manifest::Memory;
 use dcp_model::primitive::CoreEtlJob;
 use dcp_runner::execution::Adjustment;
-use dcp_runner::sizing::{Given, Measured, kept, size};
+use dcp_runner::sizing::{Measured, RunResources, relevant_runs, size};
 use proptest::prelude::*;
 
 const MIB: u64 = 1 << 20;
@@ -138,7 +138,7 @@ fn model() -> impl Strategy<Value = Model> {
 impl Model {
     fn run(&self, job: &CoreEtlJob, sizes: &Sizes) -> Measured {
         let (driver, executors) = (&job.resources.driver, &job.resources.executors);
-        let given = Given {
+        let given = RunResources {
             one_process: self.one_process,
             executors: number(sizes, INSTANCES).unwrap_or(1),
             executor_cores: number(sizes, CORES).unwrap_or(u64::from(executors.cores)),
@@ -206,7 +206,7 @@ fn course(
             course.entry(key.clone()).or_default().push(number(&sizes, key).expect("it is there"));
         }
         earlier.insert(0, run(at, &sizes));
-        earlier = kept(job, &earlier);
+        earlier = relevant_runs(job, &earlier);
         prop_assert!(earlier.len() <= 28);
     }
     Ok(course)
@@ -266,7 +266,7 @@ proptest! {
         let job = bounded(&BASE.with(Clone::clone), limits);
         let earlier: Vec<Measured> = numbers.iter().map(|numbers| absurd(numbers, flags)).collect();
         hold(&job, &size(&job, &earlier))?;
-        prop_assert!(kept(&job, &earlier).len() <= earlier.len());
+        prop_assert!(relevant_runs(&job, &earlier).len() <= earlier.len());
     }
 
     #[test]
@@ -328,7 +328,7 @@ fn only_what_is_left_to_the_platform_is_sized() {
 
 /// Returns a typical run with a change.
 fn run(change: impl FnOnce(&mut Measured)) -> Measured {
-    let given = Given {
+    let given = RunResources {
         executors: 4,
         executor_cores: 4,
         executor_memory_mib: 2048,
@@ -336,7 +336,7 @@ fn run(change: impl FnOnce(&mut Measured)) -> Measured {
         tasks_at_once: 4,
         memory_percent: 60,
         shuffle_partitions: 200,
-        ..Given::default()
+        ..RunResources::default()
     };
     let mut run = Measured {
         complete: true,

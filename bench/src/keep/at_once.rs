@@ -12,7 +12,7 @@ use bytes::Bytes;
 use dcp_gateway::{Addresses, End};
 use dcp_model::manifest::Backend;
 use dcp_runner::api::{Error, Filter, Holder, LogPart, LogRequest, Record, Result, Runner, Submitted};
-use dcp_runner::execution::{Attempt, Diagnosis, Execution, Id, Phase, Policy, Stopping, Transition};
+use dcp_runner::execution::{Attempt, Diagnosis, Execution, Id, Phase, Policy, StopReason, Transition};
 use dcp_runner::failure::Cause;
 use dcp_runner::progress::Progress;
 use dcp_runner::request::{Definition, Request, Submit};
@@ -70,7 +70,7 @@ impl AtOnce {
         let diagnosis = Diagnosis {
             class: cause.class(),
             cause: cause.name().to_owned(),
-            summary: cause.says().to_owned(),
+            summary: cause.description().to_owned(),
             evidence: Vec::new(),
         };
         all.end(&id, Phase::Failed, None, Some(diagnosis), at)?;
@@ -107,7 +107,7 @@ impl All {
         &mut self,
         id: &Id,
         phase: Phase,
-        stopping: Option<Stopping>,
+        stopping: Option<StopReason>,
         diagnosis: Option<Diagnosis>,
         at: Timestamp,
     ) -> Option<()> {
@@ -183,7 +183,7 @@ impl Runner for AtOnce {
 
     async fn cancel(&self, id: &Id, by: &str) -> Result<Record> {
         let mut all = self.all();
-        let stopping = Stopping::Cancelled { by: by.to_owned() };
+        let stopping = StopReason::Cancelled { by: by.to_owned() };
         // An execution that has ended already stays unchanged.
         let _ = all.end(id, Phase::Cancelled, Some(stopping), None, Timestamp::now());
         all.get(id)
@@ -227,7 +227,7 @@ impl Runner for AtOnce {
 
 /// Returns the progress of a stream that finished a batch just now, for a running execution.
 fn progress(phase: Phase) -> Option<Progress> {
-    let now = Progress { queries: 1, last: Some(Timestamp::now()), ..Progress::default() };
+    let now = Progress { queries: 1, last_activity: Some(Timestamp::now()), ..Progress::default() };
     (phase == Phase::Running).then_some(now)
 }
 

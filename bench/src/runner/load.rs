@@ -8,8 +8,8 @@ use dcp_gateway::End;
 use dcp_model::manifest::{Backend, Domain, Name};
 use dcp_runner::api::Record;
 use dcp_runner::execution::{Attempt, Execution, Id, Phase, Policy, Transition};
-use dcp_runner::request::{Defined, Definition, Submit};
-use dcp_runner::store::New;
+use dcp_runner::request::{CanonicalJob, Definition, Submit};
+use dcp_runner::store::NewExecution;
 use jiff::Timestamp;
 
 use super::now;
@@ -19,7 +19,7 @@ const NAMES: usize = 10;
 
 /// Jobs, and a counter that makes each submit unique.
 pub(super) struct Load {
-    jobs: Vec<Arc<Defined>>,
+    jobs: Vec<Arc<CanonicalJob>>,
     next: AtomicU64,
 }
 
@@ -31,12 +31,12 @@ impl Load {
             let (domain, name) = (format!("domain-{}", number % DOMAINS), format!("daily-totals-{number}"));
             job.metadata.domain = Domain::parse(&domain).expect("it is one");
             job.metadata.name = Name::parse(&name).expect("it is one");
-            Arc::new(Defined::new(job))
+            Arc::new(CanonicalJob::new(job))
         };
         Self { jobs: (0..DOMAINS * NAMES).map(each).collect(), next: AtomicU64::new(0) }
     }
 
-    pub(super) fn jobs(&self) -> &[Arc<Defined>] {
+    pub(super) fn jobs(&self) -> &[Arc<CanonicalJob>] {
         &self.jobs
     }
 
@@ -45,12 +45,12 @@ impl Load {
     }
 
     /// Returns the next submit as the record that a Runner stores.
-    pub(super) fn new_execution(&self) -> New {
+    pub(super) fn new_execution(&self) -> NewExecution {
         let (submit, job) = self.next();
-        New { record: record(&submit, &job, now()), job }
+        NewExecution { record: record(&submit, &job, now()), job }
     }
 
-    fn next(&self) -> (Submit, Arc<Defined>) {
+    fn next(&self) -> (Submit, Arc<CanonicalJob>) {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let at = usize::try_from(number).unwrap_or_default() % self.jobs.len();
         let job = &self.jobs[at];
@@ -105,7 +105,7 @@ impl Load {
 /// The Runner that owns the executions of the load.
 pub(super) const OWNER: &str = "somewhere-0123456789abcdef";
 
-fn record(submit: &Submit, job: &Defined, at: Timestamp) -> Record {
+fn record(submit: &Submit, job: &CanonicalJob, at: Timestamp) -> Record {
     let policy = Policy::of(job.job(), None);
     let execution = Execution::new(Id::new(at, rand::random()), policy, Backend::Local, at);
     let request = submit.request(job.fingerprint().clone());

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use dcp_gateway::local::fields::FIELDS;
 use dcp_gateway::{Capabilities, Compute, Cursor, Log, Name, SparkApplication, Status, WatchEvent};
 use dcp_model::manifest;
-use dcp_runner::embedded::{Backend, Embedded, Options};
+use dcp_runner::in_process::{Backend, InProcessRunner, Options};
 use dcp_runner::remote::Remote;
 use dcp_server::{Services, Token, Tokens};
 use futures_util::StreamExt as _;
@@ -31,8 +31,8 @@ pub async fn serve(database: &str) -> Result<()> {
     // Executions stay queued here, so that their number must not be limited.
     options.max_queued = usize::MAX;
     // Only a SQLite store uses the locks; the Runner ignores the folder for PostgreSQL.
-    options.locks = Path::new(database).parent().map(|folder| folder.join("locks"));
-    let runner = Embedded::start(open(database).await?, options).await?;
+    options.lock_folder = Path::new(database).parent().map(|folder| folder.join("locks"));
+    let runner = InProcessRunner::start(open(database).await?, options).await?;
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let mut out = std::io::stdout();
     writeln!(out, "http://{}", listener.local_addr()?)?;

@@ -10,7 +10,7 @@ use dcp_gateway::local::Local;
 use dcp_gateway::local::installation::{Installation, Installations};
 use dcp_model::manifest;
 use dcp_runner::api::Runner as _;
-use dcp_runner::embedded::{Backend, Embedded, Options};
+use dcp_runner::in_process::{Backend, InProcessRunner, Options};
 use dcp_runner::request::{Definition, Submit};
 use dcp_runner::store::Store;
 use dcp_tests::machine::Machine;
@@ -32,7 +32,7 @@ pub(super) async fn measure(dcp: &Path, starts: usize) -> Result<Value> {
     let local = Local::new(&machine.path("runs"), &machine.path(""), installations, supervisor)?;
     let backend = Backend { compute: Arc::new(local), slots: None };
     let options = Options::new(vec![(manifest::Backend::Local, backend)], now);
-    let runner = Embedded::start(Store::sqlite(&machine.path("runs.db")).await?, options).await?;
+    let runner = InProcessRunner::start(Store::sqlite(&machine.path("runs.db")).await?, options).await?;
     let (mut by_hand, mut submitted) = (Vec::new(), Vec::new());
     for number in 0..starts {
         let name = format!("hand-{number}");

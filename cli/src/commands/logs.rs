@@ -32,12 +32,12 @@ pub(super) fn run(
                 () = interrupts.next() => return Ok(()),
             };
             let Some(part) = part else {
-                console.out.write_all(&filter.end())?;
+                console.out.write_all(&filter.finish())?;
                 return Ok(());
             };
             let part = part.map_err(|error| failed(&error))?;
             if attempt.is_some_and(|before| before != part.attempt) {
-                console.out.write_all(&filter.end())?;
+                console.out.write_all(&filter.finish())?;
                 console.out.flush()?;
             }
             if attempt.replace(part.attempt).is_some_and(|before| before != part.attempt) && !console.quiet {
@@ -47,7 +47,7 @@ pub(super) fn run(
             if args.all {
                 console.out.write_all(&part.bytes)?;
             } else {
-                console.out.write_all(&filter.take(&part.bytes))?;
+                console.out.write_all(&filter.push(&part.bytes))?;
             }
             console.out.flush()?;
         }

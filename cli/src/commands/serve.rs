@@ -14,7 +14,7 @@ use dcp_reconciler::registry::remote::Remote;
 use dcp_reconciler::registry::sql::Sql;
 use dcp_reconciler::service;
 use dcp_runner::api::{self, Runner};
-use dcp_runner::embedded::{Embedded, Jobs};
+use dcp_runner::in_process::{InProcessRunner, Jobs};
 use dcp_runner::request::Reference;
 use dcp_runner::store::Store;
 use dcp_server::{Access, Call, Listeners, Log, Login, Options, Services, Tls, Token, Tokens, Unix};
@@ -144,26 +144,28 @@ fn runner(args: &ServeRunner, console: &mut Console) -> Result<Verdict, Failure>
         };
         let store = opened.map_err(|error| runs::failed(&error))?;
         let mut runner_options = runs::options(&root, u64::from(*max_log) << 20)?;
-        runner_options.keep = Duration::from_hours(24 * u64::from(*keep));
+        runner_options.retention = Duration::from_hours(24 * u64::from(*keep));
         runner_options.max_queued = queues.limit();
         if let Some(url) = control {
             runner_options.jobs = Some(Arc::new(RegistryJobs(crate::control::connect(url, Some(&root))?)));
         }
-        let embedded = Embedded::start(store, runner_options).await.map_err(|error| runs::failed(&error))?;
+        let in_process_runner =
+            InProcessRunner::start(store, runner_options).await.map_err(|error| runs::failed(&error))?;
         let services = Services::new(dcp_proto::DESCRIPTORS);
-        let runner: Arc<dyn Runner> = Arc::new(embedded.clone());
+        let runner: Arc<dyn Runner> = Arc::new(in_process_runner.clone());
         let services =
             dcp_runner::service::add(services, Arc::clone(&runner)).rest(dcp_runner::rest::router(runner));
-        let runs = embedded.store().clone();
+        let runs = in_process_runner.store().clone();
         let services = services.ready("database", move || {
             let runs = runs.clone();
             async move { runs.answers().await }
         });
         let served = host(Sockets::tcp(*listen, login), services, options, "the Runner", console);
-        let served = serve_until_writer_dies(served, embedded.store().writer_died(), WRITES_EXECUTIONS).await;
+        let served =
+            serve_until_writer_dies(served, in_process_runner.store().writer_died(), WRITES_EXECUTIONS).await;
         // If this fails, the next Runner detects the dead one itself.
-        let _ = embedded.stop().await;
-        embedded.store().close().await;
+        let _ = in_process_runner.stop().await;
+        in_process_runner.store().close().await;
         served
     })
 }

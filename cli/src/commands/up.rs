@@ -51,7 +51,7 @@ pub(super) fn run(
         sockets.socket = Some(Socket::listen(&home.root).await?);
         let state = home.root.join(FOLDER).join("state.db");
         let registry = Sql::sqlite(&state).await.map_err(|error| Failure::new(error.to_string()))?;
-        let embedded = runs::embedded(&home, queues.limit()).await?;
+        let in_process_runner = runs::in_process_runner(&home, queues.limit()).await?;
         if !console.quiet {
             writeln!(
                 console.out,
@@ -66,27 +66,30 @@ pub(super) fn run(
         let local_jobs = LocalJobs { registry: registry.clone(), store };
         let services = service::add_assets(services, Arc::new(registry.clone()), Timestamp::now);
         let services = service::add_jobs(services, Arc::new(local_jobs.clone()), Timestamp::now);
-        let runner: Arc<dyn Runner> = Arc::new(embedded.clone());
+        let runner: Arc<dyn Runner> = Arc::new(in_process_runner.clone());
         let reconciler = serve::new_reconciler(local_jobs, Arc::clone(&runner), LEASE);
         let (stop, stopping) = watch::channel(false);
         let reconciling = tokio::spawn(reconciler.run(stopping));
         let services =
             dcp_runner::service::add(services, Arc::clone(&runner)).rest(dcp_runner::rest::router(runner));
-        let (applied, runs) = (registry.clone(), embedded.store().clone());
+        let (applied, runs) = (registry.clone(), in_process_runner.store().clone());
         let services = services.ready("database", move || {
             let (applied, runs) = (applied.clone(), runs.clone());
             async move { applied.answers().await && runs.answers().await }
         });
         let served = serve::host(sockets, services, options, "dcp", console);
-        let served =
-            serve::serve_until_writer_dies(served, embedded.store().writer_died(), serve::WRITES_EXECUTIONS);
+        let served = serve::serve_until_writer_dies(
+            served,
+            in_process_runner.store().writer_died(),
+            serve::WRITES_EXECUTIONS,
+        );
         let served =
             serve::serve_until_writer_dies(served, job_store.writer_died(), serve::WRITES_JOBS).await;
         stop.send_replace(true);
         let _ = reconciling.await;
         // If this fails, the next Runner detects the dead one itself.
-        let _ = embedded.stop().await;
-        embedded.store().close().await;
+        let _ = in_process_runner.stop().await;
+        in_process_runner.store().close().await;
         registry.close().await;
         served
     })

@@ -104,9 +104,9 @@ pub(crate) fn table(overview: &Overview, look: Look) -> Vec<String> {
             condition_label(job).0.to_owned(),
             revision(job),
             of(|it| Some(format!("{}/s", format_amount(it.input_rate)))),
-            of(|it| (it.rate > 0.0).then(|| format!("{}/s", format_amount(it.rate)))),
+            of(|it| (it.processing_rate > 0.0).then(|| format!("{}/s", format_amount(it.processing_rate)))),
             of(|it| (it.batches > 0).then(|| format_duration_short(millis(it.batch_millis)))),
-            of(|it| it.behind.map(whole_number)),
+            of(|it| it.lag.map(whole_number)),
             job.status.state.starts.to_string(),
         ]
     };
@@ -232,11 +232,12 @@ pub(crate) fn describe_resize(job: &Job) -> Option<String> {
 }
 
 fn progress_fields(progress: &Progress, now: Timestamp) -> Vec<(&'static str, String)> {
-    let Progress { queries, last, batches, rows, input_rate, rate, batch_millis, .. } = progress;
-    let Progress { behind, watermark, state_rows, state_bytes, .. } = progress;
+    let Progress { queries, last_activity, batches, rows, input_rate, processing_rate, batch_millis, .. } =
+        progress;
+    let Progress { lag, watermark, state_rows, state_bytes, .. } = progress;
     let ago = |at: &Timestamp| format!("{} ago", format_duration(now.duration_since(*at)));
     let mut fields = Vec::new();
-    let Some(last) = last else { return vec![("batches", "none yet".to_owned())] };
+    let Some(last) = last_activity else { return vec![("batches", "none yet".to_owned())] };
     if *batches == 0 {
         return vec![("batches", format!("none yet: there was nothing to read {}", ago(last)))];
     }
@@ -249,11 +250,11 @@ fn progress_fields(progress: &Progress, now: Timestamp) -> Vec<(&'static str, St
         format!(
             "input {} rows/s, processing {} rows/s; batch duration {takes}",
             format_amount(*input_rate),
-            format_amount(*rate)
+            format_amount(*processing_rate)
         ),
     ));
-    if let Some(behind) = behind {
-        fields.push(("lag", format!("{} records", whole_number(*behind))));
+    if let Some(lag) = lag {
+        fields.push(("lag", format!("{} records", whole_number(*lag))));
     }
     if let Some(watermark) = watermark {
         fields.push(("watermark", format!("{}, {}", time(*watermark), ago(watermark))));
@@ -308,8 +309,8 @@ mod tests {
         let failure = "the driver ended with exit code 52: OutOfMemoryError; ".repeat(3);
         let state = value!({"run": run, "starts": 10_000, "failures": 12, "failure": failure});
         let progress = value!({
-            "queries": 1, "last": now, "batches": 99_999, "rows": 9_999_999, "inputRate": 999_900.0,
-            "rate": 999_900.0, "batchMillis": 7_199_000, "behind": 999_900,
+            "queries": 1, "lastActivity": now, "batches": 99_999, "rows": 9_999_999, "inputRate": 999_900.0,
+            "processingRate": 999_900.0, "batchMillis": 7_199_000, "lag": 999_900,
         });
         let state: JobState = serde_json::from_value(state).expect("it is a state");
         let address = Address { domain: domain.to_owned(), name: name.to_owned(), kind: Kind::ContinuousJob };

@@ -1,7 +1,7 @@
 //! Maps executions of a Runner to statuses of runs.
 
 use dcp_runner::api::{Holder, Record};
-use dcp_runner::execution::{Execution, Phase, Stopping};
+use dcp_runner::execution::{Execution, Phase, StopReason};
 use dcp_runner::failure::Cause;
 use dcp_runner::progress::Progress;
 use dcp_runner::streaming::Streaming;
@@ -31,9 +31,10 @@ pub fn live_status(holder: &Holder, version: &Version, since: Timestamp) -> RunS
 
 fn health(phase: Phase, progress: Option<&Progress>, since: Timestamp) -> Health {
     match (phase, progress) {
-        (Phase::Running | Phase::Cancelling, Some(Progress { last: Some(last), batch_millis, .. })) => {
-            Health::Progressing { last: *last, batch_millis: *batch_millis }
-        }
+        (
+            Phase::Running | Phase::Cancelling,
+            Some(Progress { last_activity: Some(last), batch_millis, .. }),
+        ) => Health::Progressing { last: *last, batch_millis: *batch_millis },
         (Phase::Running, Some(_)) => Health::Starting,
         (Phase::Running, None) => Health::Silent { since },
         _ => Health::Pending,
@@ -43,15 +44,15 @@ fn health(phase: Phase, progress: Option<&Progress>, since: Timestamp) -> Health
 fn ended(execution: &Execution, last: Option<&str>) -> RunStatus {
     let diagnosis = execution.attempts.last().and_then(|attempt| attempt.diagnosis.as_ref());
     let (why, cause) = match (&execution.stopping, diagnosis) {
-        (Some(Stopping::Cancelled { by }), _) => {
+        (Some(StopReason::Cancelled { by }), _) => {
             (format!("it was cancelled by {by}; to have it stay so, pause it"), None)
         }
-        (_, Some(diagnosis)) => (diagnosis.summary.clone(), Cause::named(&diagnosis.cause)),
+        (_, Some(diagnosis)) => (diagnosis.summary.clone(), Cause::from_name(&diagnosis.cause)),
         (_, None) => (last.unwrap_or("nothing is known of why").to_owned(), None),
     };
     RunStatus::Ended {
         succeeded: execution.phase == Phase::Succeeded,
         why,
-        retryable: cause.is_none_or(|cause| !cause.is_hopeless()),
+        retryable: cause.is_none_or(|cause| !cause.is_permanent()),
     }
 }

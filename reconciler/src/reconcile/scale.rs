@@ -4,7 +4,7 @@
 //! the utilization was outside of a band around the target for a while, and not soon after the last change.
 
 use dcp_model::primitive::CoreEtlJob;
-use dcp_runner::lower::first_executors;
+use dcp_runner::lower::initial_executors;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -53,7 +53,7 @@ impl Scaling {
     pub(super) fn within(self, job: &CoreEtlJob) -> Option<Self> {
         let executors = &job.resources.executors;
         let (least, most) = (executors.min.unwrap_or(1).max(1), executors.max?);
-        Some(Self { least, most, first: first_executors(job), ..self })
+        Some(Self { least, most, first: initial_executors(job), ..self })
     }
 
     /// Returns the number of executors for a stored choice.

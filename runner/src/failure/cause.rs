@@ -37,13 +37,13 @@ pub enum Cause {
 
 /// The remedy of a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mend {
+pub enum Remedy {
     /// Another attempt with the same settings.
-    Again,
+    Retry,
     /// More memory of one kind.
-    More(Memory),
+    MoreMemory(Memory),
     /// None: no further attempt can succeed, for this reason.
-    Nothing(&'static str),
+    NoRetry(&'static str),
 }
 
 /// A kind of memory, each with its own setting.
@@ -87,17 +87,17 @@ impl Cause {
     }
 
     /// Returns the cause with a name.
-    pub fn named(name: &str) -> Option<Self> {
+    pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|it| it.name() == name)
     }
 
     /// Returns whether no further attempt can succeed.
-    pub fn is_hopeless(self) -> bool {
-        matches!(self.mend(), Mend::Nothing(_))
+    pub fn is_permanent(self) -> bool {
+        matches!(self.remedy(), Remedy::NoRetry(_))
     }
 
     /// Returns a sentence for people.
-    pub fn says(self) -> &'static str {
+    pub fn description(self) -> &'static str {
         self.row().1
     }
 
@@ -106,12 +106,12 @@ impl Cause {
         self.row().2
     }
 
-    pub fn mend(self) -> Mend {
+    pub fn remedy(self) -> Remedy {
         self.row().3
     }
 
     /// Returns whether the line that was found is more specific than the cause.
-    pub(super) fn is_told_by_its_last_line(self) -> bool {
+    pub(super) fn is_detailed_by_last_line(self) -> bool {
         matches!(
             self,
             Cause::UserCodePython
@@ -126,81 +126,84 @@ impl Cause {
     }
 
     #[expect(clippy::too_many_lines, reason = "a table, a row for each cause")]
-    fn row(self) -> (&'static str, &'static str, Option<manifest::Cause>, Mend) {
+    fn row(self) -> (&'static str, &'static str, Option<manifest::Cause>, Remedy) {
         use manifest::Cause as Class;
         match self {
             Cause::DriverHeap => (
                 "driverHeap",
                 "the driver's heap was full",
                 Some(Class::OutOfMemory),
-                Mend::More(Memory::DriverHeap),
+                Remedy::MoreMemory(Memory::DriverHeap),
             ),
             Cause::ExecutorHeap => (
                 "executorHeap",
                 "an executor's heap was full",
                 Some(Class::OutOfMemory),
-                Mend::More(Memory::ExecutorHeap),
+                Remedy::MoreMemory(Memory::ExecutorHeap),
             ),
             Cause::DriverContainer => (
                 "driverContainer",
                 "the driver was killed for the memory of its container",
                 Some(Class::OutOfMemory),
-                Mend::More(Memory::DriverOverhead),
+                Remedy::MoreMemory(Memory::DriverOverhead),
             ),
             Cause::ExecutorContainer => (
                 "executorContainer",
                 "an executor was killed for the memory of its container",
                 Some(Class::OutOfMemory),
-                Mend::More(Memory::ExecutorOverhead),
+                Remedy::MoreMemory(Memory::ExecutorOverhead),
             ),
             Cause::ShuffleLost => {
-                ("shuffleLost", "shuffle data was lost", Some(Class::ShuffleLost), Mend::Again)
+                ("shuffleLost", "shuffle data was lost", Some(Class::ShuffleLost), Remedy::Retry)
             }
-            Cause::NodeLost => ("nodeLost", "a node or a pod was lost", Some(Class::NodeLost), Mend::Again),
+            Cause::NodeLost => ("nodeLost", "a node or a pod was lost", Some(Class::NodeLost), Remedy::Retry),
             Cause::ExecutorLost => {
-                ("executorLost", "an executor was killed or lost", Some(Class::NodeLost), Mend::Again)
+                ("executorLost", "an executor was killed or lost", Some(Class::NodeLost), Remedy::Retry)
             }
             Cause::DriverKilled => {
-                ("driverKilled", "the driver was killed", Some(Class::NodeLost), Mend::Again)
+                ("driverKilled", "the driver was killed", Some(Class::NodeLost), Remedy::Retry)
             }
             Cause::ImagePull => {
-                ("imagePull", "the image could not be fetched", Some(Class::Dependencies), Mend::Again)
+                ("imagePull", "the image could not be fetched", Some(Class::Dependencies), Remedy::Retry)
             }
             Cause::Scheduling => {
-                ("scheduling", "the cluster had no room for it", Some(Class::Scheduling), Mend::Again)
+                ("scheduling", "the cluster had no room for it", Some(Class::Scheduling), Remedy::Retry)
             }
-            Cause::Dependencies => {
-                ("dependencies", "a dependency could not be fetched", Some(Class::Dependencies), Mend::Again)
-            }
+            Cause::Dependencies => (
+                "dependencies",
+                "a dependency could not be fetched",
+                Some(Class::Dependencies),
+                Remedy::Retry,
+            ),
             Cause::UserCodePython => (
                 "userCodePython",
                 "the program failed",
                 Some(Class::UserCode),
-                Mend::Nothing("the same program on the same data fails again"),
+                Remedy::NoRetry("the same program on the same data fails again"),
             ),
             Cause::UserCodeJvm => (
                 "userCodeJvm",
                 "the program failed",
                 Some(Class::UserCode),
-                Mend::Nothing("the same program on the same data fails again"),
+                Remedy::NoRetry("the same program on the same data fails again"),
             ),
             Cause::ResultTooLarge => (
                 "resultTooLarge",
                 "the program collects more than `spark.driver.maxResultSize`",
                 Some(Class::UserCode),
-                Mend::Nothing("have it write its result instead of collecting it, or raise the limit"),
+                Remedy::NoRetry("have it write its result instead of collecting it, or raise the limit"),
             ),
             Cause::MissingData => (
                 "missingData",
                 "a path or a table is not there",
                 Some(Class::UserCode),
-                Mend::Nothing("it has to be made, or the job to name another"),
+                Remedy::NoRetry("it has to be made, or the job to name another"),
             ),
             Cause::LocationExists => (
                 "locationExists",
                 "a table is to be created where files are already",
                 Some(Class::UserCode),
-                Mend::Nothing(
+                Remedy::NoRetry(
                     "without a metastore, Spark forgets its tables at the end of a run, and their files stay: delete the \
                      folder, or have the job write with `INSERT OVERWRITE DIRECTORY`, or use a catalog that keeps tables",
                 ),
@@ -209,25 +212,25 @@ impl Cause {
                 "accessDenied",
                 "access was denied",
                 None,
-                Mend::Nothing("the owner of the data has to grant access"),
+                Remedy::NoRetry("the owner of the data has to grant access"),
             ),
             Cause::IncompatibleCheckpoint => (
                 "incompatibleCheckpoint",
                 "the query does not fit its checkpoint",
                 None,
-                Mend::Nothing("undo the change, or give the stream a new checkpoint"),
+                Remedy::NoRetry("undo the change, or give the stream a new checkpoint"),
             ),
             Cause::LostOffsets => (
                 "lostOffsets",
                 "the source does not have any more what the stream has to read next",
                 None,
-                Mend::Nothing(
+                Remedy::NoRetry(
                     "some events are lost: start with a new checkpoint, or set `failOnDataLoss: false`",
                 ),
             ),
-            Cause::Timeout => ("timeout", "it took too long", Some(Class::Timeout), Mend::Again),
-            Cause::Backend => ("backend", "the backend failed", Some(Class::Backend), Mend::Again),
-            Cause::Unknown => ("unknown", "the driver failed", None, Mend::Again),
+            Cause::Timeout => ("timeout", "it took too long", Some(Class::Timeout), Remedy::Retry),
+            Cause::Backend => ("backend", "the backend failed", Some(Class::Backend), Remedy::Retry),
+            Cause::Unknown => ("unknown", "the driver failed", None, Remedy::Retry),
         }
     }
 }

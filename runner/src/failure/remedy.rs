@@ -6,7 +6,7 @@ use dcp_model::manifest;
 use dcp_model::primitive::CoreEtlJob;
 
 use super::Cause;
-use super::cause::{Memory, Mend};
+use super::cause::{Memory, Remedy};
 use crate::execution::{Adjustment, Attempt};
 
 /// Returns the settings to change, none for an unchanged attempt, or the reason why there is no further attempt.
@@ -15,10 +15,10 @@ pub(super) fn remedy(
     job: &CoreEtlJob,
     attempt: &Attempt,
 ) -> Result<BTreeMap<String, Adjustment>, String> {
-    let memory = match cause.mend() {
-        Mend::Again => return Ok(BTreeMap::new()),
-        Mend::Nothing(why) => return Err(why.to_owned()),
-        Mend::More(memory) => memory,
+    let memory = match cause.remedy() {
+        Remedy::Retry => return Ok(BTreeMap::new()),
+        Remedy::NoRetry(why) => return Err(why.to_owned()),
+        Remedy::MoreMemory(memory) => memory,
     };
     let had = mib(memory, job, attempt);
     let (most, limit) = bounds(memory, job, attempt);
@@ -40,7 +40,7 @@ pub(super) fn remedy(
             }
         });
     }
-    let why = format!("{}, at {had} MiB", cause.says());
+    let why = format!("{}, at {had} MiB", cause.description());
     let adjustment = Adjustment { value: format!("{next}m"), why };
     Ok(BTreeMap::from([(memory.setting().to_owned(), adjustment)]))
 }

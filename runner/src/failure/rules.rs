@@ -1,10 +1,10 @@
 //! The signs of each cause, as tables. Within a table, the first matching row decides.
 
 use super::Cause;
-use super::error::Link;
+use super::error::Exception;
 
 /// Words in Spark's message about a lost executor.
-const EXECUTORS: &[(Cause, &[&str])] = &[
+const EXECUTOR_WORDS: &[(Cause, &[&str])] = &[
     (
         Cause::ExecutorContainer,
         &["OOMKilled", "for exceeding memory limits", "for exceeding physical memory limits"],
@@ -29,11 +29,11 @@ struct Rule {
     /// The end of the exception's class; empty for any class of Spark's own.
     class: &'static str,
     /// A part of the exception's first line.
-    says: &'static str,
+    text: &'static str,
 }
 
-const fn rule(cause: Cause, class: &'static str, says: &'static str) -> Rule {
-    Rule { cause, class, says }
+const fn rule(cause: Cause, class: &'static str, text: &'static str) -> Rule {
+    Rule { cause, class, text }
 }
 
 /// Exceptions that the JVM or PySpark raised.
@@ -67,29 +67,29 @@ const EXCEPTIONS: &[Rule] = &[
 ];
 
 /// Returns the cause of the loss of an executor.
-pub(super) fn of_executor(text: &str) -> Option<Cause> {
-    of_words(EXECUTORS, text)
+pub(super) fn cause_of_executor_loss(text: &str) -> Option<Cause> {
+    cause_of_words(EXECUTOR_WORDS, text)
 }
 
-fn of_words(table: &[(Cause, &[&str])], text: &str) -> Option<Cause> {
+fn cause_of_words(table: &[(Cause, &[&str])], text: &str) -> Option<Cause> {
     table.iter().find(|(_, words)| words.iter().any(|word| text.contains(word))).map(|(cause, _)| *cause)
 }
 
 /// Returns the cause that an exception of the JVM or of PySpark names.
-pub(super) fn of_exception(link: &Link<'_>) -> Option<Cause> {
-    if !link.of_spark {
+pub(super) fn cause_of_exception(exception: &Exception<'_>) -> Option<Cause> {
+    if !exception.is_from_spark {
         return None;
     }
-    if link.in_resolution {
+    if exception.in_resolution {
         return Some(Cause::Dependencies);
     }
-    let class = link.class();
+    let class = exception.class();
     let is_spark = class.starts_with("org.apache.spark.") || class.starts_with("pyspark.errors.");
-    let fits = |rule: &&Rule| {
+    let matches = |rule: &&Rule| {
         let of_class = if rule.class.is_empty() { is_spark } else { class.ends_with(rule.class) };
-        of_class && link.head.contains(rule.says)
+        of_class && exception.head.contains(rule.text)
     };
-    EXCEPTIONS.iter().find(fits).map(|rule| rule.cause)
+    EXCEPTIONS.iter().find(matches).map(|rule| rule.cause)
 }
 
 #[cfg(test)]
@@ -97,24 +97,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_row_decides_for_something() {
+    fn each_rule_matches_its_own_words() {
         for rule in EXCEPTIONS {
             let class = if rule.class.is_empty() { "org.apache.spark.SparkException" } else { rule.class };
             let class = if class.contains('.') { class.to_owned() } else { format!("org.apache.{class}") };
-            let head = match rule.says.strip_prefix(": ") {
-                Some(says) => format!("{class}: {says}"),
-                None => format!("{class}: {}", rule.says),
+            let head = match rule.text.strip_prefix(": ") {
+                Some(text) => format!("{class}: {text}"),
+                None => format!("{class}: {}", rule.text),
             };
-            let link = Link { head: &head, own: Vec::new(), of_spark: true, in_resolution: false };
-            assert_eq!(of_exception(&link), Some(rule.cause), "{head}");
-            let of_program = Link { of_spark: false, ..link };
-            assert_eq!(of_exception(&of_program), None, "{head}");
+            let exception =
+                Exception { head: &head, own_frame: Vec::new(), is_from_spark: true, in_resolution: false };
+            assert_eq!(cause_of_exception(&exception), Some(rule.cause), "{head}");
+            let of_program = Exception { is_from_spark: false, ..exception };
+            assert_eq!(cause_of_exception(&of_program), None, "{head}");
         }
         for (cause, word) in
-            EXECUTORS.iter().flat_map(|(cause, words)| words.iter().map(move |it| (cause, it)))
+            EXECUTOR_WORDS.iter().flat_map(|(cause, words)| words.iter().map(move |it| (cause, it)))
         {
             let text = if word.is_empty() { "exited with code 1" } else { word };
-            assert_eq!(of_executor(text), Some(*cause), "{text}");
+            assert_eq!(cause_of_executor_loss(text), Some(*cause), "{text}");
         }
     }
 }

@@ -62,7 +62,7 @@ pub(super) fn template(
         mount(&format!("dcp-config-{number}"), source, &map.path, true);
     }
     append(&mut template["spec"], "volumes", volumes);
-    let mut env: Vec<Value> = pod.env.iter().map(|(name, env)| variable(name.as_str(), env)).collect();
+    let mut env: Vec<Value> = pod.env.iter().map(|(name, env)| env_variable(name.as_str(), env)).collect();
     env.extend(pod.secrets.iter().filter_map(|secret| {
         // The variables that clients of these kinds of secret read.
         match secret.kind {
@@ -77,9 +77,9 @@ pub(super) fn template(
             })),
         }
     }));
-    let container = primary(&mut template, pod);
+    let container = primary_container(&mut template, pod);
     append(container, "env", env);
-    append(container, "envFrom", pod.env_from.iter().map(source).collect());
+    append(container, "envFrom", pod.env_from.iter().map(env_source).collect());
     append(container, "volumeMounts", mounts);
     if let Some(resources) = &pod.resources {
         let storage = resources
@@ -139,11 +139,11 @@ pub(super) fn mount(template: &mut Value, pod: Option<&Pod>, map: &str, path: &s
     let none = Pod::default();
     append(&mut template["spec"], "volumes", vec![json!({"name": "dcp-job", "configMap": {"name": map}})]);
     let mounts = vec![json!({"name": "dcp-job", "mountPath": path, "readOnly": true})];
-    append(primary(template, pod.unwrap_or(&none)), "volumeMounts", mounts);
+    append(primary_container(template, pod.unwrap_or(&none)), "volumeMounts", mounts);
 }
 
 /// Returns the container that runs Spark: the named one, or the first one.
-fn primary<'t>(template: &'t mut Value, pod: &Pod) -> &'t mut Value {
+fn primary_container<'t>(template: &'t mut Value, pod: &Pod) -> &'t mut Value {
     let named = pod.primary_container.as_ref().map(KubernetesName::as_str);
     let containers = &mut template["spec"]["containers"];
     if !containers.is_array() {
@@ -161,7 +161,7 @@ fn primary<'t>(template: &'t mut Value, pod: &Pod) -> &'t mut Value {
     &mut list[at]
 }
 
-fn variable(name: &str, env: &Env) -> Value {
+fn env_variable(name: &str, env: &Env) -> Value {
     let key = |key: &KeyRef| json!({"name": key.name, "key": key.key});
     match env {
         ScalarOr::Scalar(value) => json!({"name": name, "value": value.as_str()}),
@@ -175,7 +175,7 @@ fn variable(name: &str, env: &Env) -> Value {
     }
 }
 
-fn source(from: &EnvFrom) -> Value {
+fn env_source(from: &EnvFrom) -> Value {
     match from {
         EnvFrom::Secret(name) => json!({"secretRef": {"name": name}}),
         EnvFrom::ConfigMap(name) => json!({"configMapRef": {"name": name}}),
@@ -211,7 +211,7 @@ fn append(object: &mut Value, key: &str, items: Vec<Value>) {
         return;
     }
     match &mut object[key] {
-        Value::Array(there) => there.extend(items),
+        Value::Array(existing) => existing.extend(items),
         other => *other = Value::Array(items),
     }
 }

@@ -32,9 +32,9 @@ pub(super) struct Batch {
     pub(super) number: i64,
     pub(super) rows: u64,
     pub(super) input_rate: f64,
-    pub(super) rate: f64,
+    pub(super) processing_rate: f64,
     pub(super) millis: f64,
-    pub(super) behind: Option<u64>,
+    pub(super) lag: Option<u64>,
     pub(super) watermark: Option<Timestamp>,
     pub(super) state_rows: u64,
     pub(super) state_bytes: u64,
@@ -42,27 +42,27 @@ pub(super) struct Batch {
 
 #[derive(Deserialize)]
 #[serde(tag = "Event")]
-enum Said {
+enum ListenerEvent {
     #[serde(rename = "org.apache.spark.sql.streaming.StreamingQueryListener$QueryStartedEvent")]
-    Started(Named),
+    Started(QueryEvent),
     #[serde(rename = "org.apache.spark.sql.streaming.StreamingQueryListener$QueryIdleEvent")]
-    Idle(Named),
+    Idle(QueryEvent),
     #[serde(rename = "org.apache.spark.sql.streaming.StreamingQueryListener$QueryProgressEvent")]
-    Progressed { progress: Box<Told> },
+    Progressed { progress: Box<QueryProgress> },
     #[serde(rename = "org.apache.spark.sql.streaming.StreamingQueryListener$QueryTerminatedEvent")]
-    Ended(Named),
+    Ended(QueryEvent),
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Named {
+struct QueryEvent {
     run_id: String,
     timestamp: Option<Timestamp>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Told {
+struct QueryProgress {
     run_id: String,
     /// Start of the batch.
     timestamp: Timestamp,
@@ -111,20 +111,21 @@ fn rate<'de, D: Deserializer<'de>>(from: D) -> Result<f64, D::Error> {
     Ok(if number.is_finite() { number.max(0.0) } else { 0.0 })
 }
 
-pub(super) fn read(line: &[u8]) -> Option<Event> {
+pub(super) fn parse(line: &[u8]) -> Option<Event> {
     if !line.starts_with(PREFIX) {
         return None;
     }
     Some(match serde_json::from_slice(line).ok()? {
-        Said::Started(Named { run_id: run, .. }) => Event::Started { run },
-        Said::Idle(Named { run_id: run, timestamp }) => Event::Idle { run, at: timestamp? },
-        Said::Progressed { progress } => Event::Progressed(Box::new(batch(*progress)?)),
-        Said::Ended(Named { run_id: run, .. }) => Event::Ended { run },
+        ListenerEvent::Started(QueryEvent { run_id: run, .. }) => Event::Started { run },
+        ListenerEvent::Idle(QueryEvent { run_id: run, timestamp }) => Event::Idle { run, at: timestamp? },
+        ListenerEvent::Progressed { progress } => Event::Progressed(Box::new(batch(*progress)?)),
+        ListenerEvent::Ended(QueryEvent { run_id: run, .. }) => Event::Ended { run },
     })
 }
 
-fn batch(told: Told) -> Option<Batch> {
-    let Told { run_id, timestamp, batch_id, batch_duration, event_time, state_operators, sources } = told;
+fn batch(progress: QueryProgress) -> Option<Batch> {
+    let QueryProgress { run_id, timestamp, batch_id, batch_duration, event_time, state_operators, sources } =
+        progress;
     let whole = |number: i64| u64::try_from(number).unwrap_or_default();
     let state = |of: fn(&StateOperator) -> i64| {
         state_operators.iter().map(|it| whole(of(it))).fold(0, u64::saturating_add)
@@ -136,10 +137,10 @@ fn batch(told: Told) -> Option<Batch> {
         number: batch_id,
         rows: sources.iter().map(|it| whole(it.num_input_rows)).fold(0, u64::saturating_add),
         input_rate: sources.iter().map(|it| it.input_rows_per_second).fold(0.0, |sum, it| sum + it),
-        rate: sources.iter().map(|it| it.processed_rows_per_second).fold(0.0, |sum, it| sum + it),
+        processing_rate: sources.iter().map(|it| it.processed_rows_per_second).fold(0.0, |sum, it| sum + it),
         #[expect(clippy::cast_precision_loss, reason = "no batch takes that long")]
         millis: batch_duration.max(0) as f64,
-        behind: sources.iter().filter_map(behind).reduce(u64::saturating_add),
+        lag: sources.iter().filter_map(lag).reduce(u64::saturating_add),
         // Without a watermark, Spark reports the year 1970.
         watermark: watermark.filter(|at| *at > Timestamp::UNIX_EPOCH),
         state_rows: state(|it| it.num_rows_total),
@@ -148,7 +149,7 @@ fn batch(told: Told) -> Option<Batch> {
 }
 
 /// Returns the number of records in topics that were not read yet.
-fn behind(source: &Source) -> Option<u64> {
+fn lag(source: &Source) -> Option<u64> {
     let offsets = |text: &Option<String>| {
         serde_json::from_str::<BTreeMap<String, BTreeMap<String, u64>>>(text.as_deref()?).ok()
     };

@@ -12,7 +12,7 @@ use crate::lines::{self, Line};
 /// Maximum number of bytes per read; the next read continues.
 const MAX_BYTES: u64 = 32 << 20;
 /// Maximum length of a line; a longer one is irrelevant.
-const LONGEST: usize = 1 << 20;
+const MAX_LINE_BYTES: usize = 1 << 20;
 
 /// The position in an event log.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ impl Follower {
             return Ok(None);
         }
         let last = files.last().map_or(0, |file| file.number);
-        let mut left = MAX_BYTES;
+        let mut remaining = MAX_BYTES;
         for file in &files {
             if file.number < self.number {
                 if file.number + 1 < last {
@@ -50,8 +50,8 @@ impl Follower {
             if file.number > self.number {
                 (self.number, self.offset) = (file.number, 0);
             }
-            left = left.saturating_sub(self.read(file, left).await?);
-            if left == 0 {
+            remaining = remaining.saturating_sub(self.read(file, remaining).await?);
+            if remaining == 0 {
                 break;
             }
         }
@@ -64,12 +64,12 @@ impl Follower {
         if file.size < self.offset {
             self.offset = 0;
         }
-        let begun = self.offset;
-        if file.size == begun {
+        let start = self.offset;
+        if file.size == start {
             return Ok(0);
         }
-        let bytes = self.objects.read_from(&file.path, begun).await?;
-        let limit = limit.min(file.size - begun);
+        let bytes = self.objects.read_from(&file.path, start).await?;
+        let limit = limit.min(file.size - start);
         let mut queries = std::mem::take(&mut self.queries);
         let read = tokio::task::spawn_blocking(move || {
             let mut from = event_files::blocking_reader(bytes).take(limit);
@@ -79,7 +79,7 @@ impl Follower {
         // After a panic, the queries are counted anew.
         let Ok((queries, used)) = read.await else { return Ok(0) };
         self.queries = queries;
-        self.offset = begun.saturating_add(used);
+        self.offset = start.saturating_add(used);
         Ok(used)
     }
 
@@ -95,13 +95,13 @@ impl Follower {
 /// Applies whole lines, and returns their length. Lines after an error are read again.
 fn take_lines(queries: &mut Queries, from: &mut impl io::BufRead) -> u64 {
     let (mut line, mut total) = (Vec::new(), 0_u64);
-    while let Ok((found, used)) = lines::next(from, &mut line, LONGEST) {
+    while let Ok((found, used)) = lines::next(from, &mut line, MAX_LINE_BYTES) {
         match found {
-            Line::Whole => queries.take(&line),
+            Line::Whole => queries.apply_line(&line),
             // The rest of a long line is irrelevant too.
             Line::TooLong => {}
             // An incomplete line is read again when it is complete.
-            Line::Unended | Line::End => break,
+            Line::Incomplete | Line::End => break,
         }
         total = total.saturating_add(used);
     }

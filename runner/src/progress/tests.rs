@@ -20,7 +20,7 @@ fn at(text: &str) -> Timestamp {
 
 fn after(lines: usize) -> Progress {
     let mut queries = Queries::default();
-    LOG.lines().take(lines).for_each(|line| queries.take(line.as_bytes()));
+    LOG.lines().take(lines).for_each(|line| queries.apply_line(line.as_bytes()));
     queries.progress()
 }
 
@@ -29,20 +29,20 @@ fn line(what: &str, then: usize) -> usize {
 }
 
 #[test]
-fn what_spark_wrote_is_understood() {
+fn progress_is_read_from_a_log_of_spark() {
     let started = after(line("QueryStartedEvent", 1));
     assert_eq!(started, Progress { queries: 2, ..Progress::default() });
     let first = after(line("QueryProgressEvent", 0));
-    assert_eq!((first.last, first.batches), (None, 1), "the other one has not done anything yet");
+    assert_eq!((first.last_activity, first.batches), (None, 1), "the other one has not done anything yet");
     // From here on, both queries have a time, and the older one counts.
     let idle = after(line("QueryIdleEvent", 0));
-    assert_eq!(idle.last, Some(at("2026-11-21T19:48:55.715Z")));
+    assert_eq!(idle.last_activity, Some(at("2026-11-21T19:48:55.715Z")));
     let all = after(line("QueryTerminatedEvent", 0) - 1);
-    assert_eq!(all.last, Some(at("2026-11-21T19:49:07.301Z")));
+    assert_eq!(all.last_activity, Some(at("2026-11-21T19:49:07.301Z")));
     assert_eq!((all.queries, all.batches, all.rows), (2, 17, 240));
     assert_eq!((all.state_rows, all.state_bytes), (50, 15072));
     assert_eq!(all.watermark, Some(at("2026-11-21T19:49:05.613Z")));
-    assert_eq!(all.behind, None, "only topics tell it");
+    assert_eq!(all.lag, None, "only topics tell it");
     assert!((600..1500).contains(&all.batch_millis), "{all:?}");
     assert_eq!(after(LOG.lines().count()).queries, 0);
 }
@@ -63,33 +63,33 @@ fn batch(run: &str, id: i64, end: &str, latest: &str) -> String {
 }
 
 #[test]
-fn what_a_topic_has_more_is_counted() {
+fn lag_of_topics_is_counted() {
     let mut queries = Queries::default();
     let (end, latest) = (r#"{"t":{"0":10,"1":7}}"#, r#"{"t":{"0":14,"1":7},"u":{"0":3}}"#);
-    queries.take(batch("a", 1, end, latest).as_bytes());
-    queries.take(batch("a", 1, end, latest).as_bytes());
+    queries.apply_line(batch("a", 1, end, latest).as_bytes());
+    queries.apply_line(batch("a", 1, end, latest).as_bytes());
     let progress = queries.progress();
-    assert_eq!((progress.behind, progress.batches, progress.rows), (Some(7), 1, 5), "one batch told twice");
-    assert_eq!((progress.input_rate, progress.rate, progress.batch_millis), (0.0, 2.5, 1500));
-    queries.take(batch("b", 1, "3", "9").as_bytes());
-    assert_eq!(queries.progress().behind, Some(7), "what other sources mean by offsets is not known");
+    assert_eq!((progress.lag, progress.batches, progress.rows), (Some(7), 1, 5), "one batch told twice");
+    assert_eq!((progress.input_rate, progress.processing_rate, progress.batch_millis), (0.0, 2.5, 1500));
+    queries.apply_line(batch("b", 1, "3", "9").as_bytes());
+    assert_eq!(queries.progress().lag, Some(7), "what other sources mean by offsets is not known");
 }
 
 #[test]
-fn a_log_may_name_more_queries_than_are_kept() {
+fn number_of_tracked_queries_is_limited() {
     let mut queries = Queries::default();
-    (0..10_000).for_each(|run| queries.take(batch(&format!("r{run}"), 1, "0", "0").as_bytes()));
+    (0..10_000).for_each(|run| queries.apply_line(batch(&format!("r{run}"), 1, "0", "0").as_bytes()));
     assert_eq!(queries.progress().queries, 100);
 }
 
 proptest! {
     #[test]
-    fn nothing_that_a_log_says_does_harm(cut in 0..LOG.len(), with in ".{0,20}", line in any::<Vec<u8>>()) {
+    fn arbitrary_logs_are_tolerated(cut in 0..LOG.len(), with in ".{0,20}", line in any::<Vec<u8>>()) {
         let mut queries = Queries::default();
         let mut text = LOG.as_bytes().to_vec();
         text.splice(cut..cut, with.into_bytes());
-        text.split(|byte| *byte == b'\n').for_each(|line| queries.take(line));
-        queries.take(&line);
+        text.split(|byte| *byte == b'\n').for_each(|line| queries.apply_line(line));
+        queries.apply_line(&line);
         queries.progress();
     }
 }
@@ -125,24 +125,24 @@ impl Written {
 }
 
 #[tokio::test]
-async fn a_log_is_read_on_while_it_is_written() {
+async fn log_is_followed_while_it_is_written() {
     let nothing = TempDir::new().unwrap();
     let nothing = Follower::new(objects(&nothing.path().join("none"))).poll().await.unwrap();
     assert_eq!(nothing, Some(Progress::default()), "no query has begun");
     let written = Written::new();
     let mut follower = written.follower();
-    let (mut told, cut) = (None, LOG.len() / 7);
+    let (mut latest, cut) = (None, LOG.len() / 7);
     for (number, part) in (0_u64..).zip(LOG.as_bytes().chunks(cut)) {
         // Each piece ends in the middle of a line, more often than with Spark.
         written.write(1, std::str::from_utf8(part).unwrap());
-        told = follower.poll().await.unwrap();
-        assert!(told.is_some(), "{number}");
+        latest = follower.poll().await.unwrap();
+        assert!(latest.is_some(), "{number}");
     }
-    assert_eq!(told.unwrap(), after(LOG.lines().count()));
+    assert_eq!(latest.unwrap(), after(LOG.lines().count()));
 }
 
 #[tokio::test]
-async fn what_was_read_of_a_log_is_removed() {
+async fn read_parts_of_a_log_are_removed() {
     let written = Written::new();
     let mut follower = written.follower();
     for (number, line) in (1..).zip(LOG.lines()) {
@@ -150,8 +150,8 @@ async fn what_was_read_of_a_log_is_removed() {
         follower.poll().await.unwrap();
     }
     let last = LOG.lines().count() as u64;
-    let there: Vec<u64> = (1..=last).filter(|number| written.part(*number).exists()).collect();
-    assert_eq!(there, [last - 1, last]);
+    let remaining: Vec<u64> = (1..=last).filter(|number| written.part(*number).exists()).collect();
+    assert_eq!(remaining, [last - 1, last]);
     assert_eq!(follower.poll().await.unwrap().unwrap(), after(LOG.lines().count()));
     // A new reader continues with the parts that still exist.
     written.write(last + 1, &format!("{}\n", batch("late", 40, "0", "0")));
@@ -160,7 +160,7 @@ async fn what_was_read_of_a_log_is_removed() {
 }
 
 #[tokio::test]
-async fn a_compressed_log_tells_nothing() {
+async fn compressed_log_has_no_progress() {
     let written = Written::new();
     fs::write(written.folder.path().join("eventlog_v2_app/events_1_app.zstd"), "anything").unwrap();
     assert_eq!(written.follower().poll().await.unwrap(), None);

@@ -24,7 +24,7 @@ const EXAMPLE: &str = include_str!("example.json");
     security(("token" = [])),
     modifiers(&Token)
 )]
-struct Frame;
+struct BaseDocument;
 
 struct Token;
 
@@ -41,19 +41,19 @@ impl Modify for Token {
 }
 
 /// Returns the document without the paths.
-pub(super) fn frame() -> OpenApi {
-    Frame::openapi()
+pub(super) fn base() -> OpenApi {
+    BaseDocument::openapi()
 }
 
 /// Returns the document that is served, and stored in `schemas/runner.json`.
 pub fn document() -> String {
     let (_, mut document) = super::routes().split_for_parts();
-    exemplify(&mut document);
+    add_example(&mut document);
     // The document has only objects, lists and text, so that serialization can't fail.
     document.to_pretty_json().unwrap_or_default() + "\n"
 }
 
-fn exemplify(document: &mut OpenApi) {
+fn add_example(document: &mut OpenApi) {
     let example: Option<Value> = serde_json::from_str(EXAMPLE).ok();
     let submit = document.paths.paths.get_mut("/api/v1/job").and_then(|path| path.post.as_mut());
     if let Some(RefOr::T(body)) = submit.and_then(|submit| submit.request_body.as_mut())

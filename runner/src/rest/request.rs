@@ -14,16 +14,16 @@ use serde::{Deserialize, Deserializer};
 use serde_json::error::Category;
 use utoipa::{IntoParams, ToSchema};
 
-use super::refusal::Refusal;
-use super::types::{EXACT, Fence, Phase, Streaming, Within};
-use super::{BODY, given};
+use super::error::ErrorResponse;
+use super::types::{Fence, MAX_EXACT_INTEGER, Phase, Streaming, Within};
+use super::{MAX_BODY_BYTES, streamed};
 use crate::api::{Cursor, Filter, LogRequest};
 use crate::execution::Id;
 use crate::results::Format;
 use crate::{page, request, streaming, wire};
 
 /// Maximum length of a name, in characters.
-const NAME: usize = 256;
+const MAX_NAME_CHARS: usize = 256;
 /// The caller, and the call's entry in the log.
 #[derive(Debug)]
 pub(super) struct Call {
@@ -33,7 +33,7 @@ pub(super) struct Call {
 
 impl Call {
     /// Notes the execution for the log.
-    pub(super) fn about(&self, id: &Id) {
+    pub(super) fn note(&self, id: &Id) {
         note(self.noted.as_ref(), id);
     }
 }
@@ -45,10 +45,11 @@ fn note(noted: Option<&CallNotes>, id: &Id) {
 }
 
 impl<S: Sync> FromRequestParts<S> for Call {
-    type Rejection = Refusal;
+    type Rejection = ErrorResponse;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
-        let Caller(by) = parts.extensions.get::<Caller>().cloned().ok_or_else(Refusal::nobody)?;
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ErrorResponse> {
+        let Caller(by) =
+            parts.extensions.get::<Caller>().cloned().ok_or_else(ErrorResponse::missing_caller)?;
         Ok(Self { by, noted: parts.extensions.get::<CallNotes>().cloned() })
     }
 }
@@ -63,10 +64,10 @@ pub(super) struct Job {
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Job {
-    type Rejection = Refusal;
+    type Rejection = ErrorResponse;
 
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
-        let wrong = |what: String| Refusal::invalid("id", what);
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ErrorResponse> {
+        let wrong = |what: String| ErrorResponse::invalid("id", what);
         let path = Path::<String>::from_request_parts(parts, state).await;
         let Path(text) = path.map_err(|_| wrong("an id is not UTF-8".to_owned()))?;
         let id = wire::read_id(&text).map_err(wrong)?;
@@ -80,12 +81,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Job {
 pub(super) struct Query<T>(pub(super) T);
 
 impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
-    type Rejection = Refusal;
+    type Rejection = ErrorResponse;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ErrorResponse> {
         let text = parts.uri.query().unwrap_or_default();
         let query = serde_html_form::Deserializer::from_bytes(text.as_bytes());
-        serde_path_to_error::deserialize(query).map(Self).map_err(|error| wrong("query", &error))
+        serde_path_to_error::deserialize(query).map(Self).map_err(|error| invalid_value("query", &error))
     }
 }
 
@@ -94,58 +95,59 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
 pub(super) struct Body(pub(super) Bytes);
 
 impl<S: Send + Sync> FromRequest<S> for Body {
-    type Rejection = Refusal;
+    type Rejection = ErrorResponse;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Refusal> {
-        let said = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let kind = said.and_then(|said| said.split(';').next()).unwrap_or_default().trim();
+    async fn from_request(request: Request, state: &S) -> Result<Self, ErrorResponse> {
+        let content_type = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let kind = content_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
         if !kind.eq_ignore_ascii_case("application/json") {
-            return Err(Refusal::not_json());
+            return Err(ErrorResponse::not_json());
         }
         let bytes = Bytes::from_request(request, state).await;
         bytes.map(Self).map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Refusal::too_large(BODY),
-            _ => Refusal::invalid("body", "the body broke off before its end: send all of it"),
+            StatusCode::PAYLOAD_TOO_LARGE => ErrorResponse::too_large(MAX_BODY_BYTES),
+            _ => ErrorResponse::invalid("body", "the body broke off before its end: send all of it"),
         })
     }
 }
 
 /// Parses JSON strictly: unknown fields are rejected.
-pub(super) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Refusal> {
+pub(super) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ErrorResponse> {
     let mut json = serde_json::Deserializer::from_slice(bytes);
     let read =
         serde_path_to_error::deserialize(&mut json).map_err(|error| match error.inner().classify() {
-            Category::Data => wrong("body", &error),
-            Category::Io | Category::Syntax | Category::Eof => Refusal::malformed(error.inner()),
+            Category::Data => invalid_value("body", &error),
+            Category::Io | Category::Syntax | Category::Eof => ErrorResponse::malformed(error.inner()),
         })?;
-    json.end().map_err(|error| Refusal::invalid("body", format!("`body` goes on after its end: {error}")))?;
+    json.end()
+        .map_err(|error| ErrorResponse::invalid("body", format!("`body` goes on after its end: {error}")))?;
     Ok(read)
 }
 
 /// Returns the error with the field that is wrong.
-fn wrong<E: std::error::Error>(whole: &str, error: &serde_path_to_error::Error<E>) -> Refusal {
+fn invalid_value<E: std::error::Error>(whole: &str, error: &serde_path_to_error::Error<E>) -> ErrorResponse {
     let path = error.path().to_string();
     let field = if path == "." { whole } else { &path };
-    Refusal::invalid(field, format!("`{field}` is not what it has to be: {}", error.inner()))
+    ErrorResponse::invalid(field, format!("`{field}` is not what it has to be: {}", error.inner()))
 }
 
 /// Deserializes a field that may be missing, but not null.
-fn said<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
+fn non_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Option<T>, D::Error> {
     T::deserialize(from).map(Some)
 }
 
 /// A name to filter by, which has no control characters.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "String")]
-pub(super) struct Named(String);
+pub(super) struct NameFilter(String);
 
-impl TryFrom<String> for Named {
+impl TryFrom<String> for NameFilter {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
-        match (1..=NAME).contains(&text.chars().count()) && !text.contains(char::is_control) {
+        match (1..=MAX_NAME_CHARS).contains(&text.chars().count()) && !text.contains(char::is_control) {
             true => Ok(Self(text)),
-            false => Err(format!("it has to be 1 to {NAME} characters, and no control characters")),
+            false => Err(format!("it has to be 1 to {MAX_NAME_CHARS} characters, and no control characters")),
         }
     }
 }
@@ -153,9 +155,9 @@ impl TryFrom<String> for Named {
 /// The id with which the previous page ended.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "String")]
-pub(super) struct Before(Id);
+pub(super) struct PageToken(Id);
 
-impl TryFrom<String> for Before {
+impl TryFrom<String> for PageToken {
     type Error = String;
 
     fn try_from(text: String) -> Result<Self, String> {
@@ -170,43 +172,43 @@ impl TryFrom<String> for Before {
 #[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
     /// Scope: a project, or a `project/target`.
-    #[serde(default, deserialize_with = "said")]
+    #[serde(default, deserialize_with = "non_null")]
     #[param(value_type = Option<String>, nullable = false, min_length = 1, max_length = 256, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
-    scope: Option<Named>,
+    scope: Option<NameFilter>,
     /// Domain of the jobs.
-    #[serde(default, deserialize_with = "said")]
+    #[serde(default, deserialize_with = "non_null")]
     #[param(value_type = Option<String>, nullable = false, min_length = 1, max_length = 256, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
-    domain: Option<Named>,
+    domain: Option<NameFilter>,
     /// Name of the jobs.
-    #[serde(default, deserialize_with = "said")]
+    #[serde(default, deserialize_with = "non_null")]
     #[param(value_type = Option<String>, nullable = false, min_length = 1, max_length = 256, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")]
-    name: Option<Named>,
+    name: Option<NameFilter>,
     /// Phase of the jobs. May be repeated to select several phases.
     #[serde(default)]
     #[param(max_items = 64)]
     phase: Vec<Phase>,
     /// Maximum number of jobs; 50 by default.
-    #[serde(default, deserialize_with = "said")]
+    #[serde(default, deserialize_with = "non_null")]
     #[param(value_type = Option<u32>, nullable = false, minimum = 1, maximum = 1000)]
-    limit: Option<Within<1, { page::LARGEST as u64 }>>,
+    limit: Option<Within<1, { page::MAX_SIZE as u64 }>>,
     /// The `nextPage` of an earlier response.
-    #[serde(default, deserialize_with = "said")]
+    #[serde(default, deserialize_with = "non_null")]
     #[param(value_type = Option<String>, nullable = false, pattern = "^[a-z0-9]{1,40}$")]
-    page: Option<Before>,
+    page: Option<PageToken>,
 }
 
 impl ListQuery {
-    pub(super) fn split(self) -> Result<(Filter, Option<Id>, u32), Refusal> {
+    pub(super) fn split(self) -> Result<(Filter, Option<Id>, u32), ErrorResponse> {
         let Self { scope, domain, name, phase, limit, page: from } = self;
-        if phase.len() > page::PHASES {
-            let message = format!("`phase` can be given {} times at most", page::PHASES);
-            return Err(Refusal::invalid("phase", message));
+        if phase.len() > page::MAX_PHASES {
+            let message = format!("`phase` can be given {} times at most", page::MAX_PHASES);
+            return Err(ErrorResponse::invalid("phase", message));
         }
-        let text = |named: Option<Named>| named.map(|Named(text)| text);
+        let text = |named: Option<NameFilter>| named.map(|NameFilter(text)| text);
         let phases = phase.into_iter().map(Phase::into).collect();
         let filter = Filter { scope: text(scope), domain: text(domain), name: text(name), phases };
-        let size = limit.and_then(|Within(number)| u32::try_from(number).ok()).unwrap_or(page::SIZE);
-        Ok((filter, from.map(|Before(id)| id), size))
+        let size = limit.and_then(|Within(number)| u32::try_from(number).ok()).unwrap_or(page::DEFAULT_SIZE);
+        Ok((filter, from.map(|PageToken(id)| id), size))
     }
 }
 
@@ -232,22 +234,22 @@ impl TryFrom<String> for After {
 #[into_params(parameter_in = Query)]
 pub(super) struct LogsQuery {
     /// Number of the attempt, counted from 1; the last attempt by default.
-    #[serde(default, deserialize_with = "said")]
+    #[serde(default, deserialize_with = "non_null")]
     #[param(value_type = Option<u64>, nullable = false, minimum = 1, maximum = 4_294_967_295_u64)]
     attempt: Option<Within<1, { u32::MAX as u64 }>>,
     /// Position after which to start, the `cursor` of a part of this attempt's log; the log's beginning by default.
-    #[serde(default, deserialize_with = "said")]
+    #[serde(default, deserialize_with = "non_null")]
     #[param(value_type = Option<String>, nullable = false, min_length = 1, max_length = 256)]
     cursor: Option<After>,
     /// Continues as long as the job runs; if no attempt is given, through all further attempts.
-    #[serde(default, deserialize_with = "said")]
+    #[serde(default, deserialize_with = "non_null")]
     #[param(value_type = Option<bool>, nullable = false)]
     follow: Option<bool>,
 }
 
 impl From<LogsQuery> for LogRequest {
-    fn from(asked: LogsQuery) -> Self {
-        let LogsQuery { attempt, cursor, follow } = asked;
+    fn from(query: LogsQuery) -> Self {
+        let LogsQuery { attempt, cursor, follow } = query;
         Self {
             attempt: attempt.and_then(|Within(number)| u32::try_from(number).ok()),
             after: cursor.map(|After(cursor)| cursor).unwrap_or_default(),
@@ -262,9 +264,9 @@ impl From<LogsQuery> for LogRequest {
 #[into_params(parameter_in = Query)]
 pub(super) struct StepsQuery {
     /// Number of the first step, counted from 0.
-    #[serde(default, deserialize_with = "said")]
+    #[serde(default, deserialize_with = "non_null")]
     #[param(value_type = Option<u64>, nullable = false, minimum = 0, maximum = 9_007_199_254_740_991_u64)]
-    from: Option<Within<0, EXACT>>,
+    from: Option<Within<0, MAX_EXACT_INTEGER>>,
 }
 
 impl StepsQuery {
@@ -279,15 +281,15 @@ impl StepsQuery {
 #[into_params(parameter_in = Query)]
 pub(super) struct ResultQuery {
     /// Format of the rows; by default, the one in `Accept`, or else JSON.
-    #[serde(default, deserialize_with = "said")]
+    #[serde(default, deserialize_with = "non_null")]
     #[param(nullable = false, inline)]
-    format: Option<Rows>,
+    format: Option<RowFormat>,
 }
 
 /// A format of rows.
 #[derive(Debug, Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-enum Rows {
+enum RowFormat {
     Json,
     Avro,
 }
@@ -295,9 +297,9 @@ enum Rows {
 impl ResultQuery {
     pub(super) fn format(&self, accept: Option<&HeaderValue>) -> Format {
         match self.format {
-            Some(Rows::Avro) => Format::Avro,
-            None if given::prefers(accept, given::AVRO) => Format::Avro,
-            Some(Rows::Json) | None => Format::Json,
+            Some(RowFormat::Avro) => Format::Avro,
+            None if streamed::prefers(accept, streamed::AVRO) => Format::Avro,
+            Some(RowFormat::Json) | None => Format::Json,
         }
     }
 }
@@ -344,7 +346,7 @@ struct Reference {
 
 impl Submit {
     /// Returns the request of a caller.
-    pub(super) fn by(self, by: String) -> Result<request::Submit, Refusal> {
+    pub(super) fn by(self, by: String) -> Result<request::Submit, ErrorResponse> {
         let Self { token, definition, reference, parameters, streaming, exclusive, order, fence } = self;
         let job = match (definition, reference) {
             (Some(job), None) => request::Definition::from(*job),
@@ -352,7 +354,7 @@ impl Submit {
             _ => {
                 let rule = "say either `definition`, for a job that comes along, or `reference`, for one that was \
                             applied";
-                return Err(Refusal::invalid("definition", rule));
+                return Err(ErrorResponse::invalid("definition", rule));
             }
         };
         let streaming = streaming.map(streaming::Streaming::from);
@@ -362,9 +364,10 @@ impl Submit {
 }
 
 impl Reference {
-    fn read(self) -> Result<request::Reference, Refusal> {
+    fn read(self) -> Result<request::Reference, ErrorResponse> {
         let Self { scope, domain, name, fingerprint } = self;
-        let wrong = || Refusal::invalid("reference.fingerprint", "a fingerprint is a SHA-256 in hexadecimal");
+        let wrong =
+            || ErrorResponse::invalid("reference.fingerprint", "a fingerprint is a SHA-256 in hexadecimal");
         let fingerprint = fingerprint.map(|text| Fingerprint::parse(&text).ok_or_else(wrong)).transpose()?;
         Ok(request::Reference { scope, domain, name, fingerprint })
     }

@@ -67,7 +67,7 @@ pub(super) struct Execution {
     /// Settings of the next attempt that differ from the job's own.
     adjusted: BTreeMap<String, Adjustment>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    stopping: Option<Stopping>,
+    stopping: Option<StopReason>,
     /// All transitions between phases, the oldest first.
     history: Vec<Step>,
     /// Recent status of a stream's queries; none if it is unknown.
@@ -120,18 +120,18 @@ struct Progress {
     queries: u32,
     /// Each query has a time of its last batch or idle trigger; this is the oldest of them.
     #[serde(skip_serializing_if = "Option::is_none")]
-    last: Option<Timestamp>,
+    last_activity: Option<Timestamp>,
     /// Batches finished and rows read since the driver started.
     batches: u64,
     rows: u64,
     /// Recent input rate and processing rate, in rows per second.
     input_rate: f64,
-    rate: f64,
+    processing_rate: f64,
     /// Recent batch duration of the slowest query.
     batch_millis: u64,
     /// Lag: records of topics that were not read yet; none if no source reports it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    behind: Option<u64>,
+    lag: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     watermark: Option<Timestamp>,
     /// Rows of state, and the memory that they use.
@@ -143,13 +143,13 @@ impl From<progress::Progress> for Progress {
     fn from(it: progress::Progress) -> Self {
         Self {
             queries: it.queries,
-            last: it.last,
+            last_activity: it.last_activity,
             batches: it.batches,
             rows: it.rows,
             input_rate: it.input_rate,
-            rate: it.rate,
+            processing_rate: it.processing_rate,
             batch_millis: it.batch_millis,
-            behind: it.behind,
+            lag: it.lag,
             watermark: it.watermark,
             state_rows: it.state_rows,
             state_bytes: it.state_bytes,
@@ -414,7 +414,7 @@ fn settings(adjusted: BTreeMap<String, execution::Adjustment>) -> BTreeMap<Strin
 /// The reason for which an attempt is being stopped.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-enum Stopping {
+enum StopReason {
     /// A user or program requested the stop.
     Cancelled { by: String },
     /// A later run of the same schedule replaces it.
@@ -425,13 +425,13 @@ enum Stopping {
     RunTimeout,
 }
 
-impl From<execution::Stopping> for Stopping {
-    fn from(stopping: execution::Stopping) -> Self {
+impl From<execution::StopReason> for StopReason {
+    fn from(stopping: execution::StopReason) -> Self {
         match stopping {
-            execution::Stopping::Cancelled { by } => Self::Cancelled { by },
-            execution::Stopping::Replaced { by } => Self::Replaced { by: by.to_string() },
-            execution::Stopping::StartTimeout => Self::StartTimeout,
-            execution::Stopping::RunTimeout => Self::RunTimeout,
+            execution::StopReason::Cancelled { by } => Self::Cancelled { by },
+            execution::StopReason::Replaced { by } => Self::Replaced { by: by.to_string() },
+            execution::StopReason::StartTimeout => Self::StartTimeout,
+            execution::StopReason::RunTimeout => Self::RunTimeout,
         }
     }
 }

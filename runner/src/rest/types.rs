@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use crate::{execution, request, streaming};
 
 /// The greatest integer that every JSON reader reads exactly.
-pub(super) const EXACT: u64 = (1 << 53) - 1;
+pub(super) const MAX_EXACT_INTEGER: u64 = (1 << 53) - 1;
 
 /// An integer within bounds.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -85,7 +85,7 @@ pub(super) struct Streaming {
     /// default, the job starts with whatever state is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<u64>, minimum = 0, maximum = 9_007_199_254_740_991_u64)]
-    state: Option<Within<0, { EXACT }>>,
+    state: Option<Within<0, { MAX_EXACT_INTEGER }>>,
     /// Grace period in which the running batch may finish on stop; the job's own by default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, example = "2m")]

@@ -9,29 +9,29 @@ use futures_util::stream::BoxStream;
 use super::Error;
 
 const MAGIC: &[u8] = b"Obj\x01";
-pub(super) const MARK: usize = 16;
+pub(super) const SYNC_MARKER_BYTES: usize = 16;
 /// Maximum size of a head. Spark's largest schemas are far below.
-const HEAD: usize = 4 << 20;
+const MAX_HEADER_BYTES: usize = 4 << 20;
 /// Maximum size of one block in the file. Spark ends a block at the first record beyond 64 KB.
-const BLOCK: usize = 64 << 20;
+const MAX_BLOCK_BYTES: usize = 64 << 20;
 
 /// Maximum size of a block that Spark can write.
-const SPARK: usize = 1 << 31;
+const MAX_SPARK_BLOCK_BYTES: usize = 1 << 31;
 
 /// A file without rows and columns.
-pub(super) const EMPTY: &[u8] =
+pub(super) const EMPTY_FILE: &[u8] =
     b"Obj\x01\x02\x16avro.schema\x6a{\"type\":\"record\",\"name\":\"topLevelRecord\",\
     \"fields\":[]}\0dcp empty result";
 
 /// The head of a file.
 #[derive(Clone)]
-pub(super) struct Head {
+pub(super) struct Header {
     /// The complete head, with the sync marker.
     pub(super) bytes: Bytes,
     pub(super) schema: Bytes,
     /// The codec; `null` if there is none.
     pub(super) codec: Bytes,
-    pub(super) mark: [u8; MARK],
+    pub(super) sync_marker: [u8; SYNC_MARKER_BYTES],
 }
 
 pub(super) struct Block {
@@ -42,7 +42,7 @@ pub(super) struct Block {
 
 /// The reason why rows can't be read.
 #[derive(Debug)]
-pub(super) enum Wrong {
+pub(super) enum ReadError {
     Damaged(String),
     /// An item exceeds a limit; its size in bytes, if that is known.
     TooLarge {
@@ -51,7 +51,7 @@ pub(super) enum Wrong {
     },
 }
 
-impl<T: Into<String>> From<T> for Wrong {
+impl<T: Into<String>> From<T> for ReadError {
     fn from(why: T) -> Self {
         Self::Damaged(why.into())
     }
@@ -60,7 +60,7 @@ impl<T: Into<String>> From<T> for Wrong {
 /// A file that is being read.
 pub(super) struct Source<E> {
     pub(super) path: String,
-    pub(super) head: Head,
+    pub(super) header: Header,
     input: Input<E>,
 }
 
@@ -68,14 +68,15 @@ pub(super) struct Source<E> {
 struct Input<E> {
     path: String,
     chunks: BoxStream<'static, Result<Bytes, E>>,
-    held: BytesMut,
+    buffer: BytesMut,
     /// The bytes consumed since the start of the file, as long as they are recorded.
-    kept: Option<Vec<u8>>,
+    recorded: Option<Vec<u8>>,
 }
 
 impl<E: From<Error>> Source<E> {
     pub(super) async fn open(path: String, chunks: BoxStream<'static, Result<Bytes, E>>) -> Result<Self, E> {
-        let mut input = Input { path: path.clone(), chunks, held: BytesMut::new(), kept: Some(Vec::new()) };
+        let mut input =
+            Input { path: path.clone(), chunks, buffer: BytesMut::new(), recorded: Some(Vec::new()) };
         if input.take(MAGIC.len()).await? != MAGIC {
             return Err(input.damaged("it is no Avro file").into());
         }
@@ -100,26 +101,28 @@ impl<E: From<Error>> Source<E> {
                 }
             }
         }
-        let mut mark = [0; MARK];
-        mark.copy_from_slice(&input.take(MARK).await?);
+        let mut sync_marker = [0; SYNC_MARKER_BYTES];
+        sync_marker.copy_from_slice(&input.take(SYNC_MARKER_BYTES).await?);
         let schema = schema.ok_or_else(|| input.damaged("it does not say what its rows look like"))?;
-        let bytes = input.kept.take().unwrap_or_default().into();
-        Ok(Self { path, head: Head { bytes, schema, codec, mark }, input })
+        let bytes = input.recorded.take().unwrap_or_default().into();
+        Ok(Self { path, header: Header { bytes, schema, codec, sync_marker }, input })
     }
 
     /// Returns the next block; none at the end of the file.
     pub(super) async fn block(&mut self) -> Result<Option<Block>, E> {
-        if !self.input.has(1).await? {
+        if !self.input.fill(1).await? {
             return Ok(None);
         }
         let rows = self.input.long().await?;
         let rows = u64::try_from(rows).map_err(|_| self.damaged("a block has less than no rows"))?;
-        let length = self.input.length(SPARK, "a block").await?;
-        if length > BLOCK {
-            return Err(self.error(Wrong::TooLarge { size: Some(length), limit: BLOCK }).into());
+        let length = self.input.length(MAX_SPARK_BLOCK_BYTES, "a block").await?;
+        if length > MAX_BLOCK_BYTES {
+            return Err(self
+                .error(ReadError::TooLarge { size: Some(length), limit: MAX_BLOCK_BYTES })
+                .into());
         }
         let data = self.input.take(length).await?;
-        if self.input.take(MARK).await? != self.head.mark[..] {
+        if self.input.take(SYNC_MARKER_BYTES).await? != self.header.sync_marker[..] {
             return Err(self.damaged("a block does not end where it should").into());
         }
         Ok(Some(Block { rows, data }))
@@ -129,10 +132,10 @@ impl<E: From<Error>> Source<E> {
         self.input.damaged(why)
     }
 
-    pub(super) fn error(&self, wrong: Wrong) -> Error {
-        match wrong {
-            Wrong::Damaged(why) => self.damaged(why),
-            Wrong::TooLarge { size, limit } => {
+    pub(super) fn error(&self, error: ReadError) -> Error {
+        match error {
+            ReadError::Damaged(why) => self.damaged(why),
+            ReadError::TooLarge { size, limit } => {
                 let size = size.map_or_else(String::new, |size| format!(" ({size} bytes)"));
                 Error::TooLarge { file: self.path.clone(), size, limit: limit >> 20 }
             }
@@ -146,10 +149,10 @@ impl<E: From<Error>> Source<E> {
 
 impl<E: From<Error>> Input<E> {
     /// Returns whether `count` more bytes are available. Receives chunks until they are, and no more.
-    async fn has(&mut self, count: usize) -> Result<bool, E> {
-        while self.held.len() < count {
+    async fn fill(&mut self, count: usize) -> Result<bool, E> {
+        while self.buffer.len() < count {
             match self.chunks.next().await {
-                Some(chunk) => self.held.extend_from_slice(&chunk?),
+                Some(chunk) => self.buffer.extend_from_slice(&chunk?),
                 None => return Ok(false),
             }
         }
@@ -157,18 +160,18 @@ impl<E: From<Error>> Input<E> {
     }
 
     async fn take(&mut self, count: usize) -> Result<Bytes, E> {
-        if !self.has(count).await? {
+        if !self.fill(count).await? {
             return Err(self.damaged("it ends too soon").into());
         }
-        if let Some(kept) = &mut self.kept {
-            kept.extend_from_slice(&self.held[..count]);
-            if kept.len() > HEAD {
+        if let Some(recorded) = &mut self.recorded {
+            recorded.extend_from_slice(&self.buffer[..count]);
+            if recorded.len() > MAX_HEADER_BYTES {
                 return Err(self
-                    .damaged(format!("what it says of itself is longer than {HEAD} bytes"))
+                    .damaged(format!("what it says of itself is longer than {MAX_HEADER_BYTES} bytes"))
                     .into());
             }
         }
-        Ok(self.held.split_to(count).freeze())
+        Ok(self.buffer.split_to(count).freeze())
     }
 
     async fn long(&mut self) -> Result<i64, E> {
@@ -192,7 +195,7 @@ impl<E: From<Error>> Input<E> {
     }
 
     async fn bytes(&mut self) -> Result<Bytes, E> {
-        let length = self.length(HEAD, "what it says of itself").await?;
+        let length = self.length(MAX_HEADER_BYTES, "what it says of itself").await?;
         self.take(length).await
     }
 
@@ -240,7 +243,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn numbers_come_back(number in 0..=i64::MAX.unsigned_abs()) {
+        fn numbers_survive_a_round_trip(number in 0..=i64::MAX.unsigned_abs()) {
             let mut bytes = Vec::new();
             put_long(number, &mut bytes);
             let mut rest = bytes.as_slice();
@@ -249,7 +252,7 @@ mod tests {
         }
 
         #[test]
-        fn whatever_the_bytes_no_more_than_ten_are_a_number(bytes in prop::collection::vec(any::<u8>(), 0..20)) {
+        fn number_has_at_most_ten_bytes(bytes in prop::collection::vec(any::<u8>(), 0..20)) {
             let mut rest = bytes.as_slice();
             let _ = take_long(&mut rest);
             prop_assert!(bytes.len() - rest.len() <= 10);
@@ -257,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn the_least_and_the_greatest_are_numbers() {
+    fn smallest_and_greatest_numbers_are_decoded() {
         let read = |mut bytes: &[u8]| take_long(&mut bytes);
         assert_eq!(read(&[0xFE, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1]), Some(i64::MAX));
         assert_eq!(read(&[0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1]), Some(i64::MIN));

@@ -11,17 +11,17 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 
-use super::container::{Block, Head, Wrong, take_long};
+use super::container::{Block, Header, ReadError, take_long};
 use super::schema::{Field, Schema, Type};
 use super::time;
 
 /// Maximum size of a decompressed block, and of one row as JSON.
-const BLOCK: usize = 64 << 20;
-const ROW: usize = 64 << 20;
+const MAX_BLOCK_BYTES: usize = 64 << 20;
+const MAX_ROW_BYTES: usize = 64 << 20;
 /// Maximum depth of nested records, lists and maps.
-const DEPTH: usize = 100;
+const MAX_DEPTH: usize = 100;
 
-type Result<T> = std::result::Result<T, Wrong>;
+type Result<T> = std::result::Result<T, ReadError>;
 
 /// The rows of one file.
 pub(super) struct Rows {
@@ -29,15 +29,15 @@ pub(super) struct Rows {
     codec: Codec,
     /// The rest of the current block.
     data: Bytes,
-    left: u64,
+    remaining: u64,
 }
 
 impl Rows {
-    pub(super) fn new(head: &Head) -> std::result::Result<Self, String> {
+    pub(super) fn new(header: &Header) -> std::result::Result<Self, String> {
         // The limit applies to the whole process, and the first caller sets it.
-        apache_avro::util::max_allocation_bytes(BLOCK);
-        let schema = Schema::read(&head.schema)?;
-        let codec = match head.codec.as_ref() {
+        apache_avro::util::max_allocation_bytes(MAX_BLOCK_BYTES);
+        let schema = Schema::read(&header.schema)?;
+        let codec = match header.codec.as_ref() {
             b"null" => Codec::Null,
             b"deflate" => Codec::Deflate(DeflateSettings::default()),
             b"snappy" => Codec::Snappy,
@@ -48,11 +48,11 @@ impl Rows {
                     .to_owned());
             }
         };
-        Ok(Self { schema, codec, data: Bytes::new(), left: 0 })
+        Ok(Self { schema, codec, data: Bytes::new(), remaining: 0 })
     }
 
     /// Returns the number of bytes of the current block that are not converted yet.
-    pub(super) fn left(&self) -> usize {
+    pub(super) fn bytes_left(&self) -> usize {
         self.data.len()
     }
 
@@ -62,17 +62,17 @@ impl Rows {
             Codec::Null => block.data,
             codec => {
                 let mut data = block.data.to_vec();
-                let undone = codec.decompress(&mut data);
-                undone.map_err(|error| match error.into_details() {
+                let decompressed = codec.decompress(&mut data);
+                decompressed.map_err(|error| match error.into_details() {
                     Details::MemoryAllocation { desired, .. } => {
-                        Wrong::TooLarge { size: desired, limit: BLOCK }
+                        ReadError::TooLarge { size: desired, limit: MAX_BLOCK_BYTES }
                     }
-                    _ => Wrong::Damaged("a block can't be decompressed".to_owned()),
+                    _ => ReadError::Damaged("a block can't be decompressed".to_owned()),
                 })?;
                 data.into()
             }
         };
-        self.left = block.rows;
+        self.remaining = block.rows;
         Ok(())
     }
 
@@ -83,15 +83,15 @@ impl Rows {
     /// Returns the values of the next row: text without quotes, other values as JSON, none for a null. Returns no row
     /// at the end of the block.
     pub(super) fn cells(&mut self) -> Result<Option<Vec<Option<String>>>> {
-        if self.left == 0 {
+        if self.remaining == 0 {
             return Ok(None);
         }
         let mut rest = self.data.as_ref();
-        let mut writer = Writer { schema: &self.schema, text: String::new(), most: ROW };
+        let mut writer = Writer { schema: &self.schema, text: String::new(), most: MAX_ROW_BYTES };
         let mut cells = Vec::with_capacity(self.schema.columns.len());
         for column in &self.schema.columns {
             writer.text.clear();
-            writer.value(&column.of, &mut rest, 0)?;
+            writer.value(&column.data_type, &mut rest, 0)?;
             cells.push(match writer.text.as_str() {
                 "null" => None,
                 text if text.starts_with('"') => serde_json::from_str(text).ok(),
@@ -100,24 +100,24 @@ impl Rows {
         }
         let taken = self.data.len() - rest.len();
         drop(self.data.split_to(taken));
-        self.left -= 1;
+        self.remaining -= 1;
         Ok(Some(cells))
     }
 
     /// Returns the next rows as JSON, of about the requested length; none at the end of the block. `written` counts
     /// rows.
-    pub(super) fn piece(&mut self, about: usize, written: &mut u64) -> Result<Option<Bytes>> {
-        let Self { schema, data, left, .. } = self;
+    pub(super) fn piece(&mut self, target: usize, written: &mut u64) -> Result<Option<Bytes>> {
+        let Self { schema, data, remaining, .. } = self;
         let mut rest = data.as_ref();
         let mut writer = Writer { schema, text: String::new(), most: 0 };
-        while *left > 0 && writer.text.len() < about {
+        while *remaining > 0 && writer.text.len() < target {
             writer.text.push_str(if *written == 0 { "[\n" } else { ",\n" });
-            writer.most = writer.text.len() + ROW;
+            writer.most = writer.text.len() + MAX_ROW_BYTES;
             writer.record(&schema.columns, &mut rest, 0)?;
-            *left -= 1;
+            *remaining -= 1;
             *written = written.saturating_add(1);
         }
-        if *left == 0 && !rest.is_empty() {
+        if *remaining == 0 && !rest.is_empty() {
             return Err("a block has more than its rows".into());
         }
         let text = writer.text;
@@ -135,14 +135,14 @@ struct Writer<'s> {
 }
 
 impl Writer<'_> {
-    fn value(&mut self, of: &Type, bytes: &mut &[u8], depth: usize) -> Result<()> {
-        if depth > DEPTH {
-            return Err(format!("a row has more than {DEPTH} levels").into());
+    fn value(&mut self, data_type: &Type, bytes: &mut &[u8], depth: usize) -> Result<()> {
+        if depth > MAX_DEPTH {
+            return Err(format!("a row has more than {MAX_DEPTH} levels").into());
         }
         if self.text.len() > self.most {
-            return Err(Wrong::TooLarge { size: None, limit: ROW });
+            return Err(ReadError::TooLarge { size: None, limit: MAX_ROW_BYTES });
         }
-        match of {
+        match data_type {
             Type::Null => self.put("null"),
             Type::Boolean => match take(bytes, 1)? {
                 [0] => self.put("false"),
@@ -160,7 +160,7 @@ impl Writer<'_> {
                 self.float(number.is_finite(), &format!("{number:?}"));
             }
             Type::Bytes => {
-                let value = sized(bytes)?;
+                let value = length_prefixed(bytes)?;
                 self.base64(value);
             }
             Type::Text => {
@@ -176,12 +176,12 @@ impl Writer<'_> {
                 self.base64(value);
             }
             Type::Decimal { scale, size } => {
-                let value = if let Some(size) = size { take(bytes, *size)? } else { sized(bytes)? };
+                let value = if let Some(size) = size { take(bytes, *size)? } else { length_prefixed(bytes)? };
                 let text = digits(value, *scale)?;
                 self.string(&text);
             }
             Type::Date => self.string(&time::date(i64::from(int(bytes)?))),
-            Type::Time { fraction } => self.string(&time::of_day(long(bytes)?, *fraction)?),
+            Type::Time { fraction } => self.string(&time::time_of_day(long(bytes)?, *fraction)?),
             Type::Instant { fraction, zone } => {
                 let text = time::instant(long(bytes)?, *fraction);
                 self.string(&format!("{text}{zone}"));
@@ -215,8 +215,8 @@ impl Writer<'_> {
             }
             Type::Record(fields) => self.record(fields, bytes, depth)?,
             Type::Named(number) => {
-                let of = self.schema.named(*number).ok_or("a type is not known")?;
-                self.value(of, bytes, depth + 1)?;
+                let data_type = self.schema.named(*number).ok_or("a type is not known")?;
+                self.value(data_type, bytes, depth + 1)?;
             }
         }
         Ok(())
@@ -229,7 +229,7 @@ impl Writer<'_> {
             before = ",";
             self.string(&field.name);
             self.put(":");
-            self.value(&field.of, bytes, depth + 1)?;
+            self.value(&field.data_type, bytes, depth + 1)?;
         }
         self.put(if fields.is_empty() { "{}" } else { "}" });
         Ok(())
@@ -302,13 +302,13 @@ fn take<'b>(bytes: &mut &'b [u8], count: usize) -> Result<&'b [u8]> {
 }
 
 /// Reads a length, and as many bytes.
-fn sized<'b>(bytes: &mut &'b [u8]) -> Result<&'b [u8]> {
+fn length_prefixed<'b>(bytes: &mut &'b [u8]) -> Result<&'b [u8]> {
     let length = usize::try_from(long(bytes)?).map_err(|_| "a length is none".to_owned())?;
     take(bytes, length)
 }
 
 fn text<'b>(bytes: &mut &'b [u8]) -> Result<&'b str> {
-    std::str::from_utf8(sized(bytes)?).map_err(|_| "a text is not UTF-8".into())
+    std::str::from_utf8(length_prefixed(bytes)?).map_err(|_| "a text is not UTF-8".into())
 }
 
 fn long(bytes: &mut &[u8]) -> Result<i64> {
@@ -332,14 +332,15 @@ fn array<const N: usize>(bytes: &[u8]) -> [u8; N] {
 fn digits(bytes: &[u8], scale: usize) -> Result<String> {
     // Maximum number of digits of Spark's decimals.
     const MOST: usize = 38;
-    let number = whole(bytes).filter(|_| scale <= MOST).ok_or("a decimal has more digits than Spark has")?;
+    let number =
+        to_i128(bytes).filter(|_| scale <= MOST).ok_or("a decimal has more digits than Spark has")?;
     let sign = if number < 0 { "-" } else { "" };
     let digits = format!("{:0>1$}", number.unsigned_abs(), scale + 1);
     let (whole, fraction) = digits.split_at(digits.len() - scale);
     Ok(if scale == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{fraction}") })
 }
 
-fn whole(bytes: &[u8]) -> Option<i128> {
+fn to_i128(bytes: &[u8]) -> Option<i128> {
     let negative = bytes.first().is_some_and(|first| *first >= 0x80);
     let fill = if negative { 0xFF } else { 0 };
     let (more, last) = bytes.split_at(bytes.len().saturating_sub(16));
@@ -358,7 +359,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn decimals_have_all_of_their_digits(number in any::<i128>(), scale in 0_usize..=38, more in 0_usize..4) {
+        fn decimals_are_exact(number in any::<i128>(), scale in 0_usize..=38, more in 0_usize..4) {
             let fill = if number < 0 { 0xFF } else { 0 };
             let bytes = [vec![fill; more], number.to_be_bytes().to_vec()].concat();
             let text = digits(&bytes, scale).unwrap();
@@ -368,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn decimals_are_short_where_they_can_be() {
+    fn decimals_have_no_needless_digits() {
         assert_eq!(digits(&[], 0).unwrap(), "0");
         assert_eq!(digits(&[], 2).unwrap(), "0.00");
         assert_eq!(digits(&[0xFF], 3).unwrap(), "-0.001");

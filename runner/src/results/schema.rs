@@ -58,7 +58,7 @@ pub(super) enum Type {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Field {
     pub(super) name: String,
-    pub(super) of: Type,
+    pub(super) data_type: Type,
 }
 
 /// The columns of a table, and the named types.
@@ -124,14 +124,14 @@ impl Reader {
             Value::Object(object) => match object.get("type") {
                 Some(Value::String(name)) => self.object(name, object, namespace),
                 Some(inner) => self.read(inner, namespace),
-                None => Err(wrong()),
+                None => Err(invalid_schema()),
             },
-            _ => Err(wrong()),
+            _ => Err(invalid_schema()),
         }
     }
 
     fn object(&mut self, name: &str, object: &Map<String, Value>, namespace: &str) -> Result<Type> {
-        let inner = |key: &str| object.get(key).ok_or_else(wrong);
+        let inner = |key: &str| object.get(key).ok_or_else(invalid_schema);
         match name {
             "array" => Ok(Type::List(Box::new(self.read(inner("items")?, namespace)?))),
             "map" => Ok(Type::Map(Box::new(self.read(inner("values")?, namespace)?))),
@@ -142,40 +142,44 @@ impl Reader {
 
     /// Defines a named type, which may refer to itself.
     fn define(&mut self, kind: &str, object: &Map<String, Value>, namespace: &str) -> Result<Type> {
-        let name = object.get("name").and_then(Value::as_str).ok_or_else(wrong)?;
+        let name = object.get("name").and_then(Value::as_str).ok_or_else(invalid_schema)?;
         let own = object.get("namespace").and_then(Value::as_str);
         let full = full(name, own.unwrap_or(namespace));
         let namespace = full.rsplit_once('.').map_or("", |(namespace, _)| namespace).to_owned();
         let number = self.types.len();
         self.types.push(None);
         if self.numbers.insert(full, number).is_some() {
-            return Err(wrong());
+            return Err(invalid_schema());
         }
-        let of = match kind {
+        let data_type = match kind {
             "enum" => {
-                let symbols = object.get("symbols").and_then(Value::as_array).ok_or_else(wrong)?;
+                let symbols = object.get("symbols").and_then(Value::as_array).ok_or_else(invalid_schema)?;
                 let symbols = symbols.iter().map(|it| it.as_str().map(str::to_owned));
-                Type::Enum(symbols.collect::<Option<_>>().ok_or_else(wrong)?)
+                Type::Enum(symbols.collect::<Option<_>>().ok_or_else(invalid_schema)?)
             }
             "fixed" => {
                 let size = object.get("size").and_then(Value::as_u64).and_then(|it| usize::try_from(it).ok());
-                let size = size.ok_or_else(wrong)?;
+                let size = size.ok_or_else(invalid_schema)?;
                 decimal(object, Some(size)).unwrap_or(Type::Fixed(size))
             }
             _ => {
-                let fields = object.get("fields").and_then(Value::as_array).ok_or_else(wrong)?;
+                let fields = object.get("fields").and_then(Value::as_array).ok_or_else(invalid_schema)?;
                 let fields = fields.iter().map(|field| self.field(field, &namespace));
                 Type::Record(fields.collect::<Result<_>>()?)
             }
         };
-        self.types[number] = Some(of);
+        self.types[number] = Some(data_type);
         Ok(Type::Named(number))
     }
 
     fn field(&mut self, field: &Value, namespace: &str) -> Result<Field> {
-        let name = field.get(NAME).or_else(|| field.get("name")).and_then(Value::as_str).ok_or_else(wrong)?;
-        let of = self.read(field.get("type").ok_or_else(wrong)?, namespace)?;
-        Ok(Field { name: name.to_owned(), of })
+        let name = field
+            .get(NAME)
+            .or_else(|| field.get("name"))
+            .and_then(Value::as_str)
+            .ok_or_else(invalid_schema)?;
+        let data_type = self.read(field.get("type").ok_or_else(invalid_schema)?, namespace)?;
+        Ok(Field { name: name.to_owned(), data_type })
     }
 
     /// Returns a type without parts, or a named type.
@@ -211,7 +215,7 @@ impl Reader {
     }
 }
 
-fn wrong() -> String {
+fn invalid_schema() -> String {
     "its schema is none of Avro's".to_owned()
 }
 

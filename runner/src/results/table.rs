@@ -32,23 +32,23 @@ impl<E: From<Error>> Table<E> {
     /// Reads the head of an Avro file.
     pub async fn open(avro: BoxStream<'static, Result<Bytes, E>>) -> Result<Self, E> {
         let source = Source::open("rows.avro".to_owned(), avro).await?;
-        let rows = Rows::new(&source.head).map_err(|why| source.unsupported(why))?;
+        let rows = Rows::new(&source.header).map_err(|why| source.unsupported(why))?;
         Ok(Self { source, rows })
     }
 
     pub fn columns(&self) -> Vec<Column> {
         let column = |name: &str, is_number| Column { name: name.to_owned(), is_number };
-        self.rows.columns().iter().map(|it| column(&it.name, it.of.is_number())).collect()
+        self.rows.columns().iter().map(|it| column(&it.name, it.data_type.is_number())).collect()
     }
 
     /// Returns the next row: the text of each value, and none for a null.
     pub async fn next(&mut self) -> Result<Option<Vec<Option<String>>>, E> {
         loop {
-            if let Some(cells) = self.rows.cells().map_err(|wrong| self.source.error(wrong))? {
+            if let Some(cells) = self.rows.cells().map_err(|error| self.source.error(error))? {
                 return Ok(Some(cells));
             }
             match self.source.block().await? {
-                Some(block) => self.rows.take(block).map_err(|wrong| self.source.error(wrong))?,
+                Some(block) => self.rows.take(block).map_err(|error| self.source.error(error))?,
                 None => return Ok(None),
             }
         }

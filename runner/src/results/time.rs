@@ -26,7 +26,7 @@ pub(super) fn instant(count: i64, fraction: u32) -> String {
 }
 
 /// Formats a time of day, whose count has the same unit.
-pub(super) fn of_day(count: i64, fraction: u32) -> Result<String, String> {
+pub(super) fn time_of_day(count: i64, fraction: u32) -> Result<String, String> {
     let inside = (0..86_400 * 10_i64.pow(fraction)).contains(&count);
     inside.then(|| clock(count, fraction)).ok_or_else(|| "a time of day is none".to_owned())
 }
@@ -82,32 +82,32 @@ mod tests {
 
     proptest! {
         #[test]
-        fn instants_are_what_jiff_says(micros in -62_135_596_800_000_000_i64..253_402_207_200_000_000) {
+        fn instants_are_formatted_as_by_jiff(micros in -62_135_596_800_000_000_i64..253_402_207_200_000_000) {
             let expected = Timestamp::from_microsecond(micros).unwrap().to_string();
             prop_assert_eq!(format!("{}Z", instant(micros, 6)), expected);
         }
 
         #[test]
-        fn every_number_is_a_day(days in any::<i64>(), micros in any::<i64>()) {
+        fn every_number_of_days_is_formatted(days in any::<i64>(), micros in any::<i64>()) {
             prop_assert!(date(days).len() >= 10 && instant(micros, 6).contains('T'));
         }
     }
 
     #[test]
-    fn intervals_are_durations_of_iso_8601() {
-        let told: Vec<_> = [0, 1, -1, 12, 14, -14, i32::MIN].map(months).to_vec();
-        assert_eq!(told, ["P0M", "P1M", "-P1M", "P1Y", "P1Y2M", "-P1Y2M", "-P178956970Y8M"]);
+    fn intervals_are_formatted_as_iso_8601() {
+        let formatted: Vec<_> = [0, 1, -1, 12, 14, -14, i32::MIN].map(months).to_vec();
+        assert_eq!(formatted, ["P0M", "P1M", "-P1M", "P1Y", "P1Y2M", "-P1Y2M", "-P178956970Y8M"]);
         let second = 1_000_000;
-        let told: Vec<_> =
+        let formatted: Vec<_> =
             [0, -second, 86_400 * second, 93_784_500_000, 1, 3_600 * second, i64::MIN].map(span).to_vec();
         let expected =
             ["PT0S", "-PT1S", "P1D", "P1DT2H3M4.5S", "PT0.000001S", "PT1H", "-P106751991DT4H54.775808S"];
-        assert_eq!(told, expected);
+        assert_eq!(formatted, expected);
     }
 
     proptest! {
         #[test]
-        fn spans_are_what_jiff_reads(micros in any::<i64>()) {
+        fn formatted_spans_are_parsed_by_jiff(micros in any::<i64>()) {
             // jiff has limits for each unit that are smaller than Spark's.
             let read: jiff::Span = span(micros % 1_000_000_000_000_000).parse().unwrap();
             let days = jiff::SpanRelativeTo::days_are_24_hours();
@@ -117,11 +117,11 @@ mod tests {
     }
 
     #[test]
-    fn the_ends_of_time_have_a_sign() {
+    fn years_beyond_four_digits_have_a_sign() {
         assert_eq!(instant(i64::MAX, 6), "+294247-01-10T04:00:54.775807");
         assert_eq!(date(-719_529), "-0001-12-31");
         assert_eq!(
-            (of_day(86_399_999, 3).unwrap().as_str(), of_day(86_400_000, 3).is_err()),
+            (time_of_day(86_399_999, 3).unwrap().as_str(), time_of_day(86_400_000, 3).is_err()),
             ("23:59:59.999", true)
         );
     }

@@ -14,17 +14,20 @@ use dcp_model::manifest::Memory;
 
 pub use files::{Error, read};
 
-use super::measured::{Given, Measured};
+use super::measured::{Measured, RunResources};
 use crate::lines::{self, Line};
-use events::{Added, Environment, Metrics, Named, StageDone, StageMetrics, TaskEnd, Timed, Why};
+use events::{
+    EndReason, Environment, EventName, ExecutorAdded, Metrics, StageCompleted, StageMetrics, TaskEnd,
+    Timestamped,
+};
 use stages::{Stages, Task};
 
 /// Maximum length of a line. Spark's own settings take 100 KB; a plan may be longer, and is irrelevant.
-const LONGEST: usize = 4 << 20;
+const MAX_LINE_BYTES: usize = 4 << 20;
 /// Spark's name of the driver, which is also the only executor if tasks run in the driver.
 const DRIVER: &str = "driver";
 /// Maximum number of executors that are tracked.
-const EXECUTORS: usize = 20_000;
+const MAX_EXECUTORS: usize = 20_000;
 
 /// Measures the run that wrote a log of one file.
 pub fn measure(mut from: impl BufRead) -> io::Result<Measured> {
@@ -42,9 +45,9 @@ struct Log {
     /// Number of cores by executor.
     executors: BTreeMap<String, u64>,
     driver: Peaks,
-    others: Peaks,
+    executor_peaks: Peaks,
     tasks_in_driver: bool,
-    begun: Option<u64>,
+    started: Option<u64>,
     ended: Option<u64>,
 }
 
@@ -58,7 +61,7 @@ struct Peaks {
 }
 
 impl Peaks {
-    fn see(&mut self, metrics: &Metrics) {
+    fn update(&mut self, metrics: &Metrics) {
         self.heap = self.heap.max(metrics.heap);
         self.unified = self.unified.max(metrics.unified);
         self.storage = self.storage.max(metrics.storage);
@@ -75,11 +78,11 @@ impl Log {
     fn take(&mut self, from: &mut impl BufRead) -> io::Result<()> {
         let mut line = Vec::new();
         loop {
-            match lines::next(from, &mut line, LONGEST)?.0 {
+            match lines::next(from, &mut line, MAX_LINE_BYTES)?.0 {
                 Line::End => return Ok(()),
                 Line::TooLong => add(&mut self.measured.skipped_lines, 1),
-                Line::Whole | Line::Unended if line.is_empty() => {}
-                Line::Whole | Line::Unended => {
+                Line::Whole | Line::Incomplete if line.is_empty() => {}
+                Line::Whole | Line::Incomplete => {
                     if self.event(&line).is_err() {
                         add(&mut self.measured.skipped_lines, 1);
                     }
@@ -89,14 +92,14 @@ impl Log {
     }
 
     fn event(&mut self, line: &[u8]) -> serde_json::Result<()> {
-        let Named { event } = serde_json::from_slice(line)?;
+        let EventName { event } = serde_json::from_slice(line)?;
         match event.as_ref() {
             "SparkListenerApplicationStart" => {
-                let Timed { at } = serde_json::from_slice(line)?;
-                self.begun = Some(at);
+                let Timestamped { at } = serde_json::from_slice(line)?;
+                self.started = Some(at);
             }
             "SparkListenerApplicationEnd" => {
-                let Timed { at } = serde_json::from_slice(line)?;
+                let Timestamped { at } = serde_json::from_slice(line)?;
                 self.ended = Some(at);
                 self.measured.complete = true;
             }
@@ -107,17 +110,17 @@ impl Log {
                 self.settings = settings;
             }
             "SparkListenerExecutorAdded" => {
-                let Added { executor, info } = serde_json::from_slice(line)?;
-                if self.executors.len() < EXECUTORS {
+                let ExecutorAdded { executor, info } = serde_json::from_slice(line)?;
+                if self.executors.len() < MAX_EXECUTORS {
                     self.executors.insert(executor, info.cores);
                 }
             }
             "SparkListenerStageExecutorMetrics" => {
                 let StageMetrics { executor, metrics } = serde_json::from_slice(line)?;
-                self.peaks(&executor).see(&metrics);
+                self.peaks(&executor).update(&metrics);
             }
             "SparkListenerStageCompleted" => {
-                let StageDone { stage } = serde_json::from_slice(line)?;
+                let StageCompleted { stage } = serde_json::from_slice(line)?;
                 self.stages.done((stage.id, stage.attempt));
             }
             "SparkListenerTaskEnd" => self.task(serde_json::from_slice(line)?),
@@ -127,18 +130,18 @@ impl Log {
     }
 
     fn peaks(&mut self, executor: &str) -> &mut Peaks {
-        if executor == DRIVER { &mut self.driver } else { &mut self.others }
+        if executor == DRIVER { &mut self.driver } else { &mut self.executor_peaks }
     }
 
     fn task(&mut self, end: TaskEnd) {
         let TaskEnd { stage, stage_attempt, why, info, metrics, executor_metrics } = end;
         self.tasks_in_driver |= info.executor == DRIVER;
         if let Some(metrics) = &executor_metrics {
-            self.peaks(&info.executor).see(metrics);
+            self.peaks(&info.executor).update(metrics);
         }
         let sums = &mut self.measured;
         let Some(metrics) = metrics.filter(|_| why.reason == "Success") else {
-            add(&mut sums.failed_tasks, u64::from(fails_of_itself(&why)));
+            add(&mut sums.failed_tasks, u64::from(failed_by_itself(&why)));
             return;
         };
         let read = metrics.shuffle_read.map_or(0, |it| it.remote.saturating_add(it.local));
@@ -167,21 +170,30 @@ impl Log {
     }
 
     fn end(self) -> Measured {
-        let Self { mut measured, settings, stages, executors, driver, others, tasks_in_driver, begun, ended } =
-            self;
+        let Self {
+            mut measured,
+            settings,
+            stages,
+            executors,
+            driver,
+            executor_peaks,
+            tasks_in_driver,
+            started,
+            ended,
+        } = self;
         let worst = stages.end();
         measured.largest_shuffle_bytes = worst.shuffle_bytes;
         measured.largest_shuffle_tasks = worst.shuffle_tasks;
         measured.time_skew_percent = worst.time_percent;
         measured.bytes_skew_percent = worst.bytes_percent;
-        if let (Some(begun), Some(ended)) = (begun, ended) {
-            measured.wall_millis = ended.saturating_sub(begun);
+        if let (Some(started), Some(ended)) = (started, ended) {
+            measured.wall_millis = ended.saturating_sub(started);
         }
         measured.executors = executors.len() as u64;
         measured.cores = executors.values().fold(0, |sum, cores| sum.saturating_add(*cores));
         let widest = executors.values().copied().max().unwrap_or(0);
-        measured.given = given(&settings, tasks_in_driver, widest);
-        let of_tasks = if tasks_in_driver { &driver } else { &others };
+        measured.given = run_resources(&settings, tasks_in_driver, widest);
+        let of_tasks = if tasks_in_driver { &driver } else { &executor_peaks };
         measured.heap_bytes = of_tasks.heap;
         measured.unified_bytes = of_tasks.unified;
         measured.storage_bytes = of_tasks.storage;
@@ -194,7 +206,7 @@ impl Log {
 }
 
 /// Returns whether a task failed by itself. Failures caused from outside show nothing about its needs.
-fn fails_of_itself(why: &Why) -> bool {
+fn failed_by_itself(why: &EndReason) -> bool {
     match why.reason.as_str() {
         "Success" | "TaskKilled" | "TaskCommitDenied" | "Resubmitted" | "FetchFailed" => false,
         "ExecutorLostFailure" => why.caused_by_app.unwrap_or(true),
@@ -218,7 +230,7 @@ const MEMORY_MIB: u64 = 1024;
 const MEMORY_PERCENT: u64 = 60;
 const PARTITIONS: u64 = 200;
 
-fn given(settings: &BTreeMap<String, String>, one_process: bool, cores_of_one: u64) -> Given {
+fn run_resources(settings: &BTreeMap<String, String>, one_process: bool, cores_of_one: u64) -> RunResources {
     let number = |key: &str| settings.get(key).and_then(|text| text.trim().parse::<u64>().ok());
     let memory = |key: &str| settings.get(key).and_then(|text| mib(text));
     let driver = memory("spark.driver.memory").unwrap_or(MEMORY_MIB);
@@ -231,7 +243,7 @@ fn given(settings: &BTreeMap<String, String>, one_process: bool, cores_of_one: u
     };
     let percent = settings.get("spark.memory.fraction").and_then(|text| percent(text));
     let at_once = cores_of_one / number("spark.task.cpus").unwrap_or(1).max(1);
-    Given {
+    RunResources {
         one_process,
         executors: number("spark.executor.instances").unwrap_or(0),
         executor_cores: number("spark.executor.cores").unwrap_or(if one_process { 1 } else { cores_of_one }),

@@ -10,7 +10,7 @@ pub struct Measured {
     pub complete: bool,
     /// Number of lines that were skipped, because they were too long or damaged.
     pub skipped_lines: u64,
-    pub given: Given,
+    pub given: RunResources,
     pub wall_millis: u64,
     /// Number of all executors, concurrent or not; includes the driver if it runs tasks.
     pub executors: u64,
@@ -60,7 +60,7 @@ pub struct Measured {
 /// Resources of a run by its settings. Its usage is meaningless without them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct Given {
+pub struct RunResources {
     /// Set if tasks ran in the driver, as on one machine.
     pub one_process: bool,
     /// Requested number of executors; 0 if Spark chose it.
@@ -75,14 +75,14 @@ pub struct Given {
     pub shuffle_partitions: u64,
 }
 
-impl Given {
+impl RunResources {
     /// Returns the heap of a process with tasks.
     pub fn heap_mib(&self) -> u64 {
-        self.executor_memory_mib.saturating_add(self.beside_mib())
+        self.executor_memory_mib.saturating_add(self.driver_share_mib())
     }
 
     /// Returns the part of that heap beside the executor's: the driver's, if there is only one process.
-    pub fn beside_mib(&self) -> u64 {
+    pub fn driver_share_mib(&self) -> u64 {
         if self.one_process { self.driver_memory_mib } else { 0 }
     }
 }

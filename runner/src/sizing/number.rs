@@ -5,22 +5,22 @@
 
 use dcp_model::primitive::CoreEtlJob;
 
-use super::band::{Bounds, scaled, up, well_above, well_below};
-use super::{Measured, Runs, Size, partitions_are_free, said};
+use super::bounds::{Bounds, round_up, scaled, well_above, well_below};
+use super::{Measured, Runs, Size, format, may_choose_partitions};
 
 /// Work for one core, in milliseconds. With less, executors take longer to start than to work.
-const PER_CORE: u64 = 4 * 60_000;
+const MILLIS_PER_CORE: u64 = 4 * 60_000;
 /// Parts of a core.
-const PARTS: u64 = 1000;
+const PARTS_PER_CORE: u64 = 1000;
 /// Data that one task of a shuffle reads: the target, and the limit above which it is too much. It takes several times
 /// more in memory, because it is compressed here.
-const PER_PARTITION: u64 = 32 << 20;
-const CROWDED: u64 = 128 << 20;
+const TARGET_PARTITION_BYTES: u64 = 32 << 20;
+const MAX_PARTITION_BYTES: u64 = 128 << 20;
 /// Minimum size of partitions that are only made to occupy idle cores.
-const SMALL: u64 = 1 << 20;
+const MIN_PARTITION_BYTES: u64 = 1 << 20;
 /// Spark's default, and the number above which partitions are a load themselves.
-const DEFAULT: u64 = 200;
-const MOST: u64 = 10_000;
+const DEFAULT_PARTITIONS: u64 = 200;
+const MAX_PARTITIONS: u64 = 10_000;
 
 pub(super) fn instance_bounds(job: &CoreEtlJob) -> Option<Bounds> {
     let executors = &job.resources.executors;
@@ -39,35 +39,37 @@ pub(super) fn instances(runs: &Runs<'_>, cores: u64, relieved: bool) -> Option<S
         given => given,
     };
     let now = bounds.clamp(had);
-    let mut works: Vec<&Measured> = runs.last().to_vec();
-    works.sort_by_key(|run| slots(run));
+    let mut recent_runs: Vec<&Measured> = runs.last().to_vec();
+    recent_runs.sort_by_key(|run| usable_cores(run));
     // One slow run is no reason to grow; two of three are.
-    let usual = works.get(works.len().saturating_sub(1) / 2)?;
-    let most = works.last()?;
+    let median = recent_runs.get(recent_runs.len().saturating_sub(1) / 2)?;
+    let most = recent_runs.last()?;
     let work = |run: &Measured| {
-        let all = format!("tasks of {} in all", said::millis(run.task_millis));
-        let longest = said::millis(run.longest_task_millis);
+        let all = format!("tasks of {} in all", format::millis(run.task_millis));
+        let longest = format::millis(run.longest_task_millis);
         if by_work(run) > by_longest(run) { format!("{all}, the longest of {longest}") } else { all }
     };
-    let wish = |run: &Measured| bounds.clamp(up(slots(run).div_ceil(PARTS.saturating_mul(cores.max(1))), 1));
+    let target = |run: &Measured| {
+        bounds.clamp(round_up(usable_cores(run).div_ceil(PARTS_PER_CORE.saturating_mul(cores.max(1))), 1))
+    };
     // Compared in parts of a core, because one executor more or less is much if there are few.
-    let busy = now.saturating_mul(cores).saturating_mul(PARTS);
-    let more = wish(usual) > now && well_above(slots(usual), busy);
-    let fewer = wish(most) < now && well_below(slots(most), busy);
+    let busy = now.saturating_mul(cores).saturating_mul(PARTS_PER_CORE);
+    let more = target(median) > now && well_above(usable_cores(median), busy);
+    let fewer = target(most) < now && well_below(usable_cores(most), busy);
     let size = |value, grew, why| Some(Size { value, grew, why });
-    let of = |value: u64| format!("{} of {}", said::count(value, "executor"), said::count(cores, "core"));
+    let of = |value: u64| format!("{} of {}", format::count(value, "executor"), format::count(cores, "core"));
     if more && relieved {
         let why = format!("it stays at {now} until it is known how long tasks take with more memory");
         return size(now, false, why);
     }
     if more {
-        let (value, work) = (wish(usual), work(usual));
+        let (value, work) = (target(median), work(median));
         let why = format!("a run had {work} and {}: {value} have done it sooner", of(now));
         return size(value, true, why);
     }
-    let (count, work) = (said::last_runs(works.len()), work(most));
+    let (count, work) = (format::last_runs(recent_runs.len()), work(most));
     if runs.settled && fewer {
-        let value = wish(most);
+        let value = target(most);
         let why = format!("{count} had at most {work}: that is work for {}, and not for {now}", of(value));
         return size(value, false, why);
     }
@@ -76,58 +78,62 @@ pub(super) fn instances(runs: &Runs<'_>, cores: u64, relieved: bool) -> Option<S
 
 /// Returns the number of cores that have enough work, and that can work until the longest task ends; in parts of a
 /// core.
-fn slots(run: &Measured) -> u64 {
+fn usable_cores(run: &Measured) -> u64 {
     by_work(run).min(by_longest(run))
 }
 
 fn by_work(run: &Measured) -> u64 {
-    scaled(run.task_millis, PARTS, PER_CORE)
+    scaled(run.task_millis, PARTS_PER_CORE, MILLIS_PER_CORE)
 }
 
 fn by_longest(run: &Measured) -> u64 {
-    scaled(run.task_millis, PARTS, run.longest_task_millis.max(1))
+    scaled(run.task_millis, PARTS_PER_CORE, run.longest_task_millis.max(1))
 }
 
 /// Returns whether the partitions of the largest shuffle were too large, and their number may grow.
-pub(super) fn crowded(job: &CoreEtlJob, run: &Measured) -> bool {
-    let partitions = run.given.shuffle_partitions.clamp(1, MOST);
-    partitions < MOST
-        && run.largest_shuffle_bytes > partitions.saturating_mul(CROWDED)
-        && partitions_are_free(job)
+pub(super) fn has_large_partitions(job: &CoreEtlJob, run: &Measured) -> bool {
+    let partitions = run.given.shuffle_partitions.clamp(1, MAX_PARTITIONS);
+    partitions < MAX_PARTITIONS
+        && run.largest_shuffle_bytes > partitions.saturating_mul(MAX_PARTITION_BYTES)
+        && may_choose_partitions(job)
 }
 
 /// Chooses the number of shuffle partitions for the cores; none if it is not dcp's choice, or no data was shuffled.
 pub(super) fn partitions(runs: &Runs<'_>, cores: u64) -> Option<Size> {
-    let last = runs.all.first().filter(|_| partitions_are_free(runs.job))?;
-    let now = last.given.shuffle_partitions.clamp(1, MOST);
+    let last = runs.all.first().filter(|_| may_choose_partitions(runs.job))?;
+    let now = last.given.shuffle_partitions.clamp(1, MAX_PARTITIONS);
     let any = runs.last().iter().any(|run| run.largest_shuffle_bytes > 0);
-    if !any && now == DEFAULT {
+    if !any && now == DEFAULT_PARTITIONS {
         return None;
     }
     let for_cores = |pieces: u64| pieces.min(cores.saturating_mul(2));
-    let wish = |bytes: u64| {
-        up(bytes.div_ceil(PER_PARTITION).max(for_cores(bytes.div_ceil(SMALL))), 1).clamp(1, MOST)
+    let target = |bytes: u64| {
+        round_up(
+            bytes.div_ceil(TARGET_PARTITION_BYTES).max(for_cores(bytes.div_ceil(MIN_PARTITION_BYTES))),
+            1,
+        )
+        .clamp(1, MAX_PARTITIONS)
     };
     let bytes = last.largest_shuffle_bytes;
     let most = runs.last().iter().map(|run| run.largest_shuffle_bytes).max().unwrap_or(0);
-    let each = said::bytes(bytes / now);
-    let value = wish(bytes);
+    let each = format::bytes(bytes / now);
+    let value = target(bytes);
     let size = |value, grew, why| Some(Size { value, grew, why });
-    if crowded(runs.job, last) {
+    if has_large_partitions(runs.job, last) {
         let why =
-            format!("the largest shuffle moved {}, {each} for each of {now}: {value}", said::bytes(bytes));
+            format!("the largest shuffle moved {}, {each} for each of {now}: {value}", format::bytes(bytes));
         return size(value, true, why + " have a size that fits in memory");
     }
-    if well_above(for_cores(bytes / SMALL).min(MOST), now) {
+    if well_above(for_cores(bytes / MIN_PARTITION_BYTES).min(MAX_PARTITIONS), now) {
         let why =
-            format!("{} have work with {value} partitions, and not with {now}", said::count(cores, "core"));
+            format!("{} have work with {value} partitions, and not with {now}", format::count(cores, "core"));
         return size(value, true, why);
     }
     let spilled = runs.last().iter().any(|run| run.disk_spilled_bytes > 0);
-    let count = said::last_runs(runs.last().len());
-    if runs.settled && any && !spilled && well_below(wish(most), now) {
-        let value = wish(most);
-        let moved = said::bytes(most);
+    let count = format::last_runs(runs.last().len());
+    if runs.settled && any && !spilled && well_below(target(most), now) {
+        let value = target(most);
+        let moved = format::bytes(most);
         let why =
             format!("the largest shuffle of {count} moved at most {moved}: {value} are enough, not {now}");
         return size(value, false, why);
@@ -135,6 +141,6 @@ pub(super) fn partitions(runs: &Runs<'_>, cores: u64) -> Option<Size> {
     size(
         now,
         false,
-        format!("the largest shuffle moved {}, {each} for each of {now}: it stays", said::bytes(bytes)),
+        format!("the largest shuffle moved {}, {each} for each of {now}: it stays", format::bytes(bytes)),
     )
 }

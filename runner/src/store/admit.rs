@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::New;
+use super::NewExecution;
 use super::fence::{self, Lease};
 use crate::api::{Error, Record};
 use crate::execution::Id;
@@ -14,16 +14,16 @@ pub(super) enum Admission {
     /// An earlier submit with the same token is stored.
     Stored(Box<Record>),
     /// The submit at this index of the same batch has the same token.
-    Beside(usize),
-    Refused(Error),
+    SameBatch(usize),
+    Rejected(Error),
 }
 
 /// The stored state that the submits of a batch depend on.
 #[derive(Debug, Default)]
-pub(super) struct Known {
+pub(super) struct StoredState {
     pub(super) tokens: HashMap<String, Record>,
     /// The live executions that hold keys.
-    pub(super) held: HashMap<String, Id>,
+    pub(super) key_holders: HashMap<String, Id>,
     /// Owners of the executions that are members.
     pub(super) members: HashSet<String>,
     /// Leases of the fences; afterwards, with the epochs of this batch.
@@ -31,49 +31,49 @@ pub(super) struct Known {
 }
 
 /// Decides on submits in their order; each one affects those after it.
-pub(super) fn admit(news: &[&New], known: &mut Known) -> Vec<Admission> {
-    let mut beside: HashMap<&str, usize> = HashMap::new();
-    let mut held: HashMap<&str, &Id> = HashMap::new();
-    let mut admissions = Vec::with_capacity(news.len());
-    for (index, new) in news.iter().enumerate() {
+pub(super) fn admit(submits: &[&NewExecution], known: &mut StoredState) -> Vec<Admission> {
+    let mut batch_tokens: HashMap<&str, usize> = HashMap::new();
+    let mut batch_holders: HashMap<&str, &Id> = HashMap::new();
+    let mut admissions = Vec::with_capacity(submits.len());
+    for (index, new) in submits.iter().enumerate() {
         let request = &new.record.request;
-        if let Err(error) = fence::pass(request, &mut known.fences) {
-            admissions.push(Admission::Refused(error));
+        if let Err(error) = fence::check(request, &mut known.fences) {
+            admissions.push(Admission::Rejected(error));
             continue;
         }
         let earlier = known.tokens.get(&request.token);
-        let same = beside.get(request.token.as_str()).copied();
-        if let Some(earlier) = earlier.or_else(|| same.and_then(|at| news.get(at)).map(|it| &it.record)) {
+        let same = batch_tokens.get(request.token.as_str()).copied();
+        if let Some(earlier) = earlier.or_else(|| same.and_then(|at| submits.get(at)).map(|it| &it.record)) {
             let differences = earlier.request.differences(request);
             admissions.push(match (differences.is_empty(), same) {
                 (false, _) => {
-                    Admission::Refused(Error::TokenReused { id: earlier.id().clone(), differences })
+                    Admission::Rejected(Error::TokenReused { id: earlier.id().clone(), differences })
                 }
-                (true, Some(at)) => Admission::Beside(at),
+                (true, Some(at)) => Admission::SameBatch(at),
                 (true, None) => Admission::Stored(Box::new(earlier.clone())),
             });
             continue;
         }
         if !known.members.contains(&new.record.owner) {
-            admissions.push(Admission::Refused(no_member()));
+            admissions.push(Admission::Rejected(not_a_member()));
             continue;
         }
         // An execution with an order is stored without the key, and claims it later.
         if let Some(key) = request.exclusive.as_ref().filter(|_| request.order.is_none()) {
-            if let Some(by) = held.get(key.as_str()).copied().or(known.held.get(key)) {
+            if let Some(by) = batch_holders.get(key.as_str()).copied().or(known.key_holders.get(key)) {
                 let error = Error::Held { key: key.clone(), by: by.clone() };
-                admissions.push(Admission::Refused(error));
+                admissions.push(Admission::Rejected(error));
                 continue;
             }
-            held.insert(key, new.record.id());
+            batch_holders.insert(key, new.record.id());
         }
-        beside.insert(&request.token, index);
+        batch_tokens.insert(&request.token, index);
         admissions.push(Admission::Insert);
     }
     admissions
 }
 
-fn no_member() -> Error {
+fn not_a_member() -> Error {
     Error::Unavailable(
         "this Runner did not send its heartbeat for the length of its lease, and others took over from it; it joins \
          again by itself: retry"

@@ -31,5 +31,5 @@ pub(super) async fn claim(database: &Database, record: &Record) -> Result<Claim>
     let query = sqlx::query(query).bind(key).bind(id.as_str()).bind(key).bind(key);
     let taken = transaction.execute(query).await? == 1;
     transaction.commit().await?;
-    Ok(if taken { Claim::Free } else { Claim::Gone })
+    Ok(if taken { Claim::Free } else { Claim::Ended })
 }

@@ -7,7 +7,7 @@ use crate::request::Request;
 
 /// Maximum rise of an epoch at once. An epoch counts changes of the holder, each of which takes at least seconds. A
 /// greater rise is an error or an attack: it would fence the holder for ever.
-pub(super) const RISE: u64 = 1_000_000;
+pub(super) const MAX_EPOCH_RISE: u64 = 1_000_000;
 
 /// The newest epoch of a lease, and its owner.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,7 +18,7 @@ pub(super) struct Lease {
 }
 
 /// Checks the fence of a request, if it has one, and records its epoch.
-pub(super) fn pass(request: &Request, leases: &mut HashMap<String, Lease>) -> Result<(), Error> {
+pub(super) fn check(request: &Request, leases: &mut HashMap<String, Lease>) -> Result<(), Error> {
     let Some(fence) = &request.fence else { return Ok(()) };
     let (lease, epoch, by) = (fence.lease.clone(), fence.epoch, request.by.clone());
     let known =
@@ -32,10 +32,10 @@ pub(super) fn pass(request: &Request, leases: &mut HashMap<String, Lease>) -> Re
     if epoch < known.newest {
         return Err(Error::Fenced { lease, epoch, newest: known.newest });
     }
-    if epoch - known.newest > RISE {
+    if epoch - known.newest > MAX_EPOCH_RISE {
         let message = format!(
             "epoch {epoch} of the lease `{lease}` is not plausible: the newest one is {}, and an epoch may rise by \
-             {RISE} at most",
+             {MAX_EPOCH_RISE} at most",
             known.newest
         );
         return Err(Error::Invalid { field: "fence.epoch".to_owned(), message });

@@ -13,46 +13,46 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::read;
 use crate::api::{Record, Result};
+use crate::cache::Cache;
 use crate::execution::Id;
-use crate::recent::Recent;
 
 /// Maximum number of lookups in one statement: as many as there are prepared statements for.
-const BATCH: usize = 64;
+const MAX_BATCH: usize = 64;
 /// Memory for records, as the length of their text.
-const CACHE: usize = 8 << 20;
+const CACHE_BYTES: usize = 8 << 20;
 
 #[derive(Debug)]
 pub(super) struct Lookup {
     pub(super) id: Id,
-    pub(super) answer: oneshot::Sender<Result<Option<Arc<Record>>>>,
+    pub(super) reply: oneshot::Sender<Result<Option<Arc<Record>>>>,
 }
 
 /// Answers lookups until all senders are gone.
-pub(super) async fn read_all(mut held: DedicatedConnection, mut inbox: mpsc::Receiver<Lookup>) {
-    let cache = Recent::new(CACHE);
+pub(super) async fn read_all(mut connection: DedicatedConnection, mut inbox: mpsc::Receiver<Lookup>) {
+    let cache = Cache::new(CACHE_BYTES);
     let mut lookups = Vec::new();
-    while inbox.recv_many(&mut lookups, BATCH).await > 0 {
+    while inbox.recv_many(&mut lookups, MAX_BATCH).await > 0 {
         let ids: Vec<&Id> = lookups.iter().map(|lookup| &lookup.id).collect();
-        let found = current(&mut held, &cache, &ids).await;
-        for Lookup { id, answer } in lookups.drain(..) {
+        let found = look_up(&mut connection, &cache, &ids).await;
+        for Lookup { id, reply } in lookups.drain(..) {
             let record = match &found {
                 Ok(found) => found.get(&id).cloned().transpose(),
                 Err(error) => Err(error.clone()),
             };
             // A caller that is gone needs no reply.
-            let _ = answer.send(record);
+            let _ = reply.send(record);
         }
     }
 }
 
-type Cache = Recent<Id, Arc<Record>>;
+type RecordCache = Cache<Id, Arc<Record>>;
 type Found = HashMap<Id, Result<Arc<Record>>>;
 
 /// Returns the requested executions that are stored. A row that can't be parsed fails only its own execution.
-async fn current(held: &mut DedicatedConnection, cache: &Cache, ids: &[&Id]) -> Result<Found> {
+async fn look_up(connection: &mut DedicatedConnection, cache: &RecordCache, ids: &[&Id]) -> Result<Found> {
     let known = |id: &&Id| Some(((*id).clone(), Ok(cache.get(*id)?)));
     let mut found: Found = ids.iter().filter_map(known).collect();
-    let values = held.database().values(ids.len(), &["TEXT", "BIGINT"]);
+    let values = connection.database().values(ids.len(), &["TEXT", "BIGINT"]);
     let statement = format!(
         "SELECT column1, request, state, version, owner FROM ({values}) AS wanted \
          LEFT JOIN runner_executions ON id = column1 WHERE version IS NULL OR version <> column2"
@@ -63,8 +63,8 @@ async fn current(held: &mut DedicatedConnection, cache: &Cache, ids: &[&Id]) -> 
         // The version of a stored execution is 1 or more.
         query.bind(id.as_str().to_owned()).bind(known.map_or(0, |record| signed(record.version)))
     });
-    let rows = held.rows(query).await?;
-    let database = held.database();
+    let rows = connection.rows(query).await?;
+    let database = connection.database();
     for row in rows {
         let id = read::id(database, &row, 0)?;
         match record(database, cache, &row).transpose() {
@@ -76,7 +76,7 @@ async fn current(held: &mut DedicatedConnection, cache: &Cache, ids: &[&Id]) -> 
 }
 
 /// Returns the execution that a row holds, if it holds one.
-fn record(database: &Database, cache: &Cache, row: &AnyRow) -> Result<Option<Arc<Record>>> {
+fn record(database: &Database, cache: &RecordCache, row: &AnyRow) -> Result<Option<Arc<Record>>> {
     let (request, state): (Option<&str>, Option<&str>) = (database.get(row, 1)?, database.get(row, 2)?);
     let (Some(request), Some(state)) = (request, state) else { return Ok(None) };
     let record = Arc::new(read::record_at(database, row, 1)?);

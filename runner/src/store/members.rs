@@ -24,15 +24,15 @@ pub(super) async fn is_member(database: &Database, runner: &str) -> Result<bool>
     Ok(!database.rows(query).await?.is_empty())
 }
 
-pub(super) async fn beat(database: &Database, runner: &str) -> Result<bool> {
+pub(super) async fn heartbeat(database: &Database, runner: &str) -> Result<bool> {
     // A heartbeat may arrive after the one that marks the Runner as having left, which is the greatest possible number.
     let query = "UPDATE runner_runners SET beat = beat + 1 WHERE id = $1 AND beat < $2";
     Ok(database.execute(sqlx::query(query).bind(runner).bind(i64::MAX)).await? == 1)
 }
 
-pub(super) async fn leave(database: &Database, runner: &str, beat: u64) -> Result<()> {
+pub(super) async fn leave(database: &Database, runner: &str, heartbeat: u64) -> Result<()> {
     let query = sqlx::query("UPDATE runner_runners SET beat = $1 WHERE id = $2");
-    database.execute(query.bind(signed(beat)).bind(runner)).await?;
+    database.execute(query.bind(signed(heartbeat)).bind(runner)).await?;
     Ok(())
 }
 
@@ -42,7 +42,10 @@ pub(super) async fn all(database: &Database) -> Result<Vec<(String, u64)>> {
 }
 
 /// Returns the Runners that are members, and keeps them members until the transaction ends.
-pub(super) async fn among(transaction: &mut Transaction, runners: BTreeSet<&str>) -> Result<HashSet<String>> {
+pub(super) async fn lock_members(
+    transaction: &mut Transaction,
+    runners: BTreeSet<&str>,
+) -> Result<HashSet<String>> {
     let query = format!(
         "SELECT id FROM {} JOIN runner_runners ON id = column1 ORDER BY id{}",
         parameter_table(1, runners.len()),
@@ -56,14 +59,14 @@ pub(super) async fn among(transaction: &mut Transaction, runners: BTreeSet<&str>
 
 pub(super) async fn take_over(database: &Database, gone: (&str, u64), by: &str) -> Result<bool> {
     let mut transaction = database.write_after_reading().await?;
-    if among(&mut transaction, BTreeSet::from([by])).await?.is_empty() {
+    if lock_members(&mut transaction, BTreeSet::from([by])).await?.is_empty() {
         return Ok(false);
     }
     let query = sqlx::query("DELETE FROM runner_runners WHERE id = $1 AND beat = $2");
     if transaction.execute(query.bind(gone.0).bind(signed(gone.1))).await? == 0 {
         return Ok(false);
     }
-    own(&mut transaction, gone.0, by).await?;
+    change_owner(&mut transaction, gone.0, by).await?;
     transaction.commit().await?;
     Ok(true)
 }
@@ -77,25 +80,29 @@ pub(super) async fn absent_owners(database: &Database) -> Result<Vec<String>> {
 
 pub(super) async fn adopt(database: &Database, absent: &str, by: &str) -> Result<bool> {
     let mut transaction = database.write_after_reading().await?;
-    let members = among(&mut transaction, BTreeSet::from([absent, by])).await?;
+    let members = lock_members(&mut transaction, BTreeSet::from([absent, by])).await?;
     if members.contains(absent) || !members.contains(by) {
         return Ok(false);
     }
     // Ids of Runners are never reused, so that the absent owner can't become a member meanwhile.
-    let any = own(&mut transaction, absent, by).await? > 0;
+    let any = change_owner(&mut transaction, absent, by).await? > 0;
     transaction.commit().await?;
     Ok(any)
 }
 
 /// Changes the owner. The new version makes later writes of the previous owner fail.
-async fn own(transaction: &mut Transaction, before: &str, now: &str) -> Result<u64> {
+async fn change_owner(transaction: &mut Transaction, before: &str, now: &str) -> Result<u64> {
     let query = "UPDATE runner_executions SET owner = $1, version = version + 1 \
         WHERE owner = $2 AND ended IS NULL";
     Ok(transaction.execute(sqlx::query(query).bind(now).bind(before)).await?)
 }
 
 /// Stores the progress of streams that the Runner still owns.
-pub(super) async fn tell(database: &Database, owner: &str, all: &[(Id, Option<Progress>)]) -> Result<()> {
+pub(super) async fn store_progress(
+    database: &Database,
+    owner: &str,
+    all: &[(Id, Option<Progress>)],
+) -> Result<()> {
     let mut transaction = database.write().await?;
     let of: Vec<(&str, String)> = all.iter().map(|(id, it)| (id.as_str(), json(it))).collect();
     for some in of.chunks(MAX_ROWS) {

@@ -15,7 +15,7 @@ use super::fence::Lease;
 use crate::api::{Filter, Holder, Record, Result};
 use crate::execution::{Execution, Id, Phase, Transition};
 use crate::progress::Progress;
-use crate::request::{Defined, Request};
+use crate::request::{CanonicalJob, Request};
 use crate::sizing::Measured;
 
 const WRITES: &str = "writing to a String does not fail";
@@ -95,11 +95,11 @@ fn progress_at(database: &Database, row: &AnyRow, column: usize) -> Result<Optio
     Ok(text.and_then(|text| serde_json::from_str(text).ok()).flatten())
 }
 
-pub(super) async fn job(database: &Database, job: &Fingerprint) -> Result<Defined> {
+pub(super) async fn job(database: &Database, job: &Fingerprint) -> Result<CanonicalJob> {
     let query = sqlx::query("SELECT body FROM runner_jobs WHERE job = $1").bind(job.as_str());
     let rows = database.rows(query).await?;
     match rows.first() {
-        Some(row) => Ok(Defined::new(database.json(row, 0)?)),
+        Some(row) => Ok(CanonicalJob::new(database.json(row, 0)?)),
         None => Err(database.corrupt(&format!("the job {} is not there", job.short())).into()),
     }
 }
@@ -152,7 +152,7 @@ pub(super) async fn tokens(
 }
 
 /// Returns the live executions that hold keys.
-pub(super) async fn held(transaction: &mut Transaction, keys: &[&str]) -> Result<HashMap<String, Id>> {
+pub(super) async fn key_holders(transaction: &mut Transaction, keys: &[&str]) -> Result<HashMap<String, Id>> {
     let wanted = parameter_table(1, keys.len());
     let query = format!(
         "SELECT exclusive, id FROM {wanted} JOIN runner_executions ON exclusive = column1 AND ended IS NULL"

@@ -11,18 +11,18 @@ use sqlx::query::Query;
 use sqlx::{Any, AssertSqlSafe, Row as _};
 use tokio::sync::{mpsc, oneshot};
 
-use super::admit::{Admission, Known, admit};
+use super::admit::{Admission, StoredState, admit};
 use super::fence::Lease;
-use super::{Also, New, json, members, read};
+use super::{NewExecution, SaveExtras, json, members, read};
 use crate::api::{Error, Record, Result, Submitted};
 use crate::execution::{Execution, Id, Phase, Transition};
 
 /// Maximum number of writes in one commit.
-const BATCH: usize = 256;
+const MAX_BATCH: usize = 256;
 /// Maximum number of attempts at a batch whose rows others write at the same time.
-const RACES: u32 = 16;
+const MAX_RACES: u32 = 16;
 /// Maximum number of jobs that are cached as stored.
-const JOBS: usize = 10_000;
+const MAX_CACHED_JOBS: usize = 10_000;
 
 #[derive(Debug)]
 pub(super) enum Command {
@@ -33,13 +33,13 @@ pub(super) enum Command {
 /// An execution to insert. It is serialized by its caller, because only one task writes.
 #[derive(Debug)]
 pub(super) struct Entry {
-    pub(super) new: New,
+    pub(super) new: NewExecution,
     request: String,
     state: String,
 }
 
 impl Entry {
-    pub(super) fn of(new: New) -> Self {
+    pub(super) fn of(new: NewExecution) -> Self {
         let (request, state) = (json(&new.record.request), state(&new.record));
         Self { new, request, state }
     }
@@ -58,15 +58,15 @@ pub(super) struct Save {
 }
 
 impl Save {
-    pub(super) fn of(record: &Record, also: &Also) -> Self {
+    pub(super) fn of(record: &Record, extras: &SaveExtras) -> Self {
         Self {
             id: record.id().clone(),
             version: record.version,
             phase: record.execution.phase,
             ended: record.execution.ended,
-            clean_at: also.clean_at,
+            clean_at: extras.clean_at,
             state: state(record),
-            measured: also.measured.as_ref().map(json),
+            measured: extras.measured.as_ref().map(json),
         }
     }
 }
@@ -74,24 +74,24 @@ impl Save {
 /// Writes all commands until all senders are gone.
 pub(super) async fn write_all(mut database: DedicatedConnection, mut inbox: mpsc::Receiver<Command>) {
     let (mut commands, mut jobs) = (Vec::new(), HashSet::new());
-    while inbox.recv_many(&mut commands, BATCH).await > 0 {
+    while inbox.recv_many(&mut commands, MAX_BATCH).await > 0 {
         let batch = Batch::of(&mut commands);
         match batch.write(&mut database, &mut jobs).await {
-            Ok(written) => batch.answer(written),
+            Ok(written) => batch.send_replies(written),
             // One command of the batch may be at fault, so each is retried alone. The cache of stored jobs may be
             // wrong, as after a restore.
             Err(error) if batch.len() > 1 && !matches!(error, Error::Unavailable(_)) => {
                 jobs.clear();
-                for one in batch.each() {
+                for one in batch.split() {
                     match one.write(&mut database, &mut jobs).await {
-                        Ok(written) => one.answer(written),
-                        Err(error) => one.refuse(&error),
+                        Ok(written) => one.send_replies(written),
+                        Err(error) => one.reject(&error),
                     }
                 }
             }
             Err(error) => {
                 jobs.clear();
-                batch.refuse(&error);
+                batch.reject(&error);
             }
         }
     }
@@ -116,13 +116,13 @@ impl Batch {
         let mut batch = Self::default();
         for command in commands.drain(..) {
             match command {
-                Command::Submit(entry, answer) => {
+                Command::Submit(entry, sender) => {
                     batch.entries.push(*entry);
-                    batch.submitted.push(answer);
+                    batch.submitted.push(sender);
                 }
-                Command::Save(save, answer) => {
+                Command::Save(save, sender) => {
                     batch.saves.push(*save);
-                    batch.saved.push(answer);
+                    batch.saved.push(sender);
                 }
             }
         }
@@ -133,37 +133,37 @@ impl Batch {
         self.entries.len() + self.saves.len()
     }
 
-    fn each(self) -> impl Iterator<Item = Self> {
-        let entries = self.entries.into_iter().zip(self.submitted).map(|(entry, answer)| Self {
+    fn split(self) -> impl Iterator<Item = Self> {
+        let entries = self.entries.into_iter().zip(self.submitted).map(|(entry, sender)| Self {
             entries: vec![entry],
-            submitted: vec![answer],
+            submitted: vec![sender],
             ..Self::default()
         });
-        let saves = self.saves.into_iter().zip(self.saved).map(|(save, answer)| Self {
+        let saves = self.saves.into_iter().zip(self.saved).map(|(save, sender)| Self {
             saves: vec![save],
-            saved: vec![answer],
+            saved: vec![sender],
             ..Self::default()
         });
         entries.chain(saves)
     }
 
     /// Sends the replies. A caller that is gone needs none.
-    fn answer(self, written: Written) {
-        let told: Vec<Result<Submitted>> = written
+    fn send_replies(self, written: Written) {
+        let replies: Vec<Result<Submitted>> = written
             .admissions
             .into_iter()
             .zip(&self.entries)
-            .map(|(it, entry)| self.told(it, entry))
+            .map(|(it, entry)| self.reply_to(it, entry))
             .collect();
-        for (sender, answer) in self.submitted.into_iter().zip(told) {
-            let _ = sender.send(answer);
+        for (sender, reply) in self.submitted.into_iter().zip(replies) {
+            let _ = sender.send(reply);
         }
-        for (sender, answer) in self.saved.into_iter().zip(written.saved) {
-            let _ = sender.send(Ok(answer));
+        for (sender, reply) in self.saved.into_iter().zip(written.saved) {
+            let _ = sender.send(Ok(reply));
         }
     }
 
-    fn refuse(self, error: &Error) {
+    fn reject(self, error: &Error) {
         for sender in self.submitted {
             let _ = sender.send(Err(error.clone()));
         }
@@ -177,12 +177,12 @@ impl Batch {
         database: &mut DedicatedConnection,
         jobs: &mut HashSet<Fingerprint>,
     ) -> Result<Written> {
-        self.define(database, jobs).await?;
-        if let Some(written) = self.quickly(database).await? {
+        self.store_jobs(database, jobs).await?;
+        if let Some(written) = self.write_optimistically(database).await? {
             return Ok(written);
         }
-        for _ in 0..RACES {
-            if let Some(written) = self.carefully(database).await? {
+        for _ in 0..MAX_RACES {
+            if let Some(written) = self.read_then_write(database).await? {
                 return Ok(written);
             }
         }
@@ -190,14 +190,15 @@ impl Batch {
     }
 
     /// Stores the jobs that are missing. They stay stored even if the executions are rejected.
-    async fn define(
+    async fn store_jobs(
         &self,
         database: &mut DedicatedConnection,
         jobs: &mut HashSet<Fingerprint>,
     ) -> Result<()> {
-        let brought =
+        let submitted_jobs =
             self.entries.iter().map(|entry| (&entry.new.record.request.job, &**entry.new.job.text()));
-        let unknown: BTreeMap<&Fingerprint, &str> = brought.filter(|(job, _)| !jobs.contains(*job)).collect();
+        let unknown: BTreeMap<&Fingerprint, &str> =
+            submitted_jobs.filter(|(job, _)| !jobs.contains(*job)).collect();
         if unknown.is_empty() {
             return Ok(());
         }
@@ -206,7 +207,7 @@ impl Batch {
         let query = sqlx::query(AssertSqlSafe(statement)).persistent(is_worth_caching(unknown.len()));
         let query = unknown.iter().fold(query, |query, (job, body)| query.bind(job.as_str()).bind(*body));
         database.execute(query).await?;
-        if jobs.len() + unknown.len() > JOBS {
+        if jobs.len() + unknown.len() > MAX_CACHED_JOBS {
             jobs.clear();
         }
         jobs.extend(unknown.into_keys().cloned());
@@ -214,8 +215,8 @@ impl Batch {
     }
 
     /// Writes without reading first, because nearly all submits are new. Returns none if one was not; other executions
-    /// of the batch may be stored then, and `carefully` finds them.
-    async fn quickly(&self, database: &mut DedicatedConnection) -> Result<Option<Written>> {
+    /// of the batch may be stored then, and `read_then_write` finds them.
+    async fn write_optimistically(&self, database: &mut DedicatedConnection) -> Result<Option<Written>> {
         if self.entries.iter().any(|entry| entry.new.record.request.fence.is_some()) {
             return Ok(None);
         }
@@ -232,26 +233,26 @@ impl Batch {
             return if written == count { inserted(Vec::new()) } else { Ok(None) };
         }
         if entries.is_empty() {
-            let (query, in_it) = update(database.database(), &self.saves);
-            return inserted(saved(&self.saves, &in_it, &database.rows(query).await?));
+            let (query, included) = update(database.database(), &self.saves);
+            return inserted(saved(&self.saves, &included, &database.rows(query).await?));
         }
         let mut transaction = database.write().await?;
         if transaction.execute(insertion(database.database(), &entries)).await? != count {
             return Ok(None);
         }
-        let (query, in_it) = update(database.database(), &self.saves);
+        let (query, included) = update(database.database(), &self.saves);
         let rows = transaction.rows(query).await?;
         transaction.commit().await?;
-        inserted(saved(&self.saves, &in_it, &rows))
+        inserted(saved(&self.saves, &included, &rows))
     }
 
     /// Reads first, then writes. Returns none if somebody else wrote a row in between; the batch is then retried.
-    async fn carefully(&self, database: &mut DedicatedConnection) -> Result<Option<Written>> {
+    async fn read_then_write(&self, database: &mut DedicatedConnection) -> Result<Option<Written>> {
         let mut transaction = database.write_after_reading().await?;
         let mut known = self.known(&mut transaction).await?;
         let before = known.fences.clone();
-        let news: Vec<&New> = self.entries.iter().map(|entry| &entry.new).collect();
-        let admissions = admit(&news, &mut known);
+        let submits: Vec<&NewExecution> = self.entries.iter().map(|entry| &entry.new).collect();
+        let admissions = admit(&submits, &mut known);
         let admitted = self.entries.iter().zip(&admissions).filter(|(_, it)| **it == Admission::Insert);
         let admitted: Vec<&Entry> = admitted.map(|(entry, _)| entry).collect();
         if !admitted.is_empty()
@@ -259,31 +260,31 @@ impl Batch {
         {
             return Ok(None);
         }
-        if !fence(&mut transaction, &before, &known.fences, &news).await? {
+        if !record_epochs(&mut transaction, &before, &known.fences, &submits).await? {
             return Ok(None);
         }
         let mut written = Written { admissions, saved: Vec::new() };
         if !self.saves.is_empty() {
-            let (query, in_it) = update(database.database(), &self.saves);
-            written.saved = saved(&self.saves, &in_it, &transaction.rows(query).await?);
+            let (query, included) = update(database.database(), &self.saves);
+            written.saved = saved(&self.saves, &included, &transaction.rows(query).await?);
         }
         transaction.commit().await?;
         Ok(Some(written))
     }
 
-    async fn known(&self, transaction: &mut Transaction) -> Result<Known> {
+    async fn known(&self, transaction: &mut Transaction) -> Result<StoredState> {
         let requests = || self.entries.iter().map(|entry| &entry.new.record.request);
         let tokens: Vec<&str> = requests().map(|it| it.token.as_str()).collect();
         let keys: Vec<&str> = requests().filter_map(|it| it.exclusive.as_deref()).collect();
         let leases: Vec<&str> = requests().filter_map(|it| Some(it.fence.as_ref()?.lease.as_str())).collect();
         let owners: BTreeSet<&str> = self.entries.iter().map(|it| it.new.record.owner.as_str()).collect();
-        let mut known = Known {
+        let mut known = StoredState {
             tokens: read::tokens(transaction, &tokens).await?,
-            members: members::among(transaction, owners).await?,
-            ..Known::default()
+            members: members::lock_members(transaction, owners).await?,
+            ..StoredState::default()
         };
         if !keys.is_empty() {
-            known.held = read::held(transaction, &keys).await?;
+            known.key_holders = read::key_holders(transaction, &keys).await?;
         }
         if !leases.is_empty() {
             known.fences = read::fences(transaction, &leases).await?;
@@ -291,23 +292,23 @@ impl Batch {
         Ok(known)
     }
 
-    fn told(&self, admission: Admission, entry: &Entry) -> Result<Submitted> {
+    fn reply_to(&self, admission: Admission, entry: &Entry) -> Result<Submitted> {
         let new = &entry.new.record;
         match admission {
             Admission::Insert => Ok(Submitted { record: new.clone(), fresh: true }),
-            // `quickly` may have stored this very execution, beside another one that was not new.
+            // `write_optimistically` may have stored this very execution, beside another one that was not new.
             Admission::Stored(record) => Ok(Submitted { fresh: record.id() == new.id(), record: *record }),
-            Admission::Beside(at) => {
+            Admission::SameBatch(at) => {
                 let record = self.entries.get(at).map_or(new, |entry| &entry.new.record).clone();
                 Ok(Submitted { record, fresh: false })
             }
-            Admission::Refused(error) => Err(error),
+            Admission::Rejected(error) => Err(error),
         }
     }
 }
 
 /// Column types of an insertion.
-const COLUMNS: [&str; 13] = [
+const INSERT_TYPES: [&str; 13] = [
     "TEXT", "TEXT", "TEXT", "TEXT", "TEXT", "TEXT", "TEXT", "TEXT", "TEXT", "BIGINT", "TEXT", "TEXT", "TEXT",
 ];
 
@@ -315,7 +316,7 @@ const COLUMNS: [&str; 13] = [
 /// at the same time comes either before the statement, which then inserts no row, or after it, and then finds the
 /// executions.
 fn insertion<'q>(database: &Database, entries: &[&'q Entry]) -> Query<'q, Any, AnyArguments> {
-    let values = database.values(entries.len(), &COLUMNS);
+    let values = database.values(entries.len(), &INSERT_TYPES);
     let lock = database.key_share("runner_runners");
     let statement = format!(
         "INSERT INTO runner_executions \
@@ -326,29 +327,32 @@ fn insertion<'q>(database: &Database, entries: &[&'q Entry]) -> Query<'q, Any, A
     );
     let query = sqlx::query(AssertSqlSafe(statement)).persistent(is_worth_caching(entries.len()));
     entries.iter().fold(query, |query, Entry { new, request, state }| {
-        let (record, asked) = (&new.record, &new.record.request);
-        let query = query.bind(record.id().as_str()).bind(asked.token.as_str());
-        let query = query.bind(asked.scope.as_deref()).bind(asked.domain.as_str()).bind(asked.name.as_str());
+        let (record, submitted) = (&new.record, &new.record.request);
+        let query = query.bind(record.id().as_str()).bind(submitted.token.as_str());
+        let query = query
+            .bind(submitted.scope.as_deref())
+            .bind(submitted.domain.as_str())
+            .bind(submitted.name.as_str());
         // An execution that replaces others gets its key once those have ended.
-        let (key, awaits) = match asked.order {
-            None => (asked.exclusive.as_deref(), None),
-            Some(_) => (None, asked.exclusive.as_deref()),
+        let (key, awaits) = match submitted.order {
+            None => (submitted.exclusive.as_deref(), None),
+            Some(_) => (None, submitted.exclusive.as_deref()),
         };
-        let query = query.bind(asked.job.as_str()).bind(key);
+        let query = query.bind(submitted.job.as_str()).bind(key);
         let query = query.bind(record.owner.as_str()).bind(record.execution.phase.name());
         query.bind(signed(record.version)).bind(request.as_str()).bind(state.as_str()).bind(awaits)
     })
 }
 
 /// Column types of an update.
-const TYPES: [&str; 7] = ["TEXT", "BIGINT", "TEXT", "BIGINT", "BIGINT", "TEXT", "TEXT"];
+const UPDATE_TYPES: [&str; 7] = ["TEXT", "BIGINT", "TEXT", "BIGINT", "BIGINT", "TEXT", "TEXT"];
 
 /// Updates the executions whose version is unchanged, and returns their ids. Of several saves of one execution, only
 /// the first is included. Membership is not checked: a takeover changes the version, and the owner stays the same.
 fn update<'q>(database: &Database, saves: &'q [Save]) -> (Query<'q, Any, AnyArguments>, Vec<bool>) {
     let mut ids = HashSet::new();
-    let in_it: Vec<bool> = saves.iter().map(|save| ids.insert(&save.id)).collect();
-    let values = database.values(ids.len(), &TYPES);
+    let included: Vec<bool> = saves.iter().map(|save| ids.insert(&save.id)).collect();
+    let values = database.values(ids.len(), &UPDATE_TYPES);
     let statement = format!(
         "UPDATE runner_executions SET phase = save.column3, version = runner_executions.version + 1, \
          ended = save.column4, clean_at = save.column5, state = save.column6, \
@@ -356,7 +360,7 @@ fn update<'q>(database: &Database, saves: &'q [Save]) -> (Query<'q, Any, AnyArgu
          WHERE id = save.column1 AND version = save.column2 RETURNING id"
     );
     let query = sqlx::query(AssertSqlSafe(statement)).persistent(is_worth_caching(ids.len()));
-    let of = saves.iter().zip(&in_it).filter(|(_, is)| **is);
+    let of = saves.iter().zip(&included).filter(|(_, is)| **is);
     let query = of.fold(query, |query, (save, _)| {
         let query = query.bind(save.id.as_str()).bind(signed(save.version));
         let query = query.bind(save.phase.name());
@@ -364,25 +368,29 @@ fn update<'q>(database: &Database, saves: &'q [Save]) -> (Query<'q, Any, AnyArgu
         let query = query.bind(save.clean_at.map(Timestamp::as_millisecond));
         query.bind(save.state.as_str()).bind(save.measured.as_deref())
     });
-    (query, in_it)
+    (query, included)
 }
 
 /// Returns for each save whether it was written, by the returned ids.
-fn saved(saves: &[Save], in_it: &[bool], rows: &[AnyRow]) -> Vec<bool> {
+fn saved(saves: &[Save], included: &[bool], rows: &[AnyRow]) -> Vec<bool> {
     let written: HashSet<&str> = rows.iter().filter_map(|row| row.try_get(0).ok()).collect();
-    saves.iter().zip(in_it).map(|(save, in_it)| *in_it && written.contains(save.id.as_str())).collect()
+    saves
+        .iter()
+        .zip(included)
+        .map(|(save, included)| *included && written.contains(save.id.as_str()))
+        .collect()
 }
 
 /// Records the epochs of a batch. Returns false if somebody else recorded a newer epoch or created the lease.
-async fn fence(
+async fn record_epochs(
     transaction: &mut Transaction,
     before: &HashMap<String, Lease>,
     after: &HashMap<String, Lease>,
-    news: &[&New],
+    submits: &[&NewExecution],
 ) -> Result<bool> {
     // In one order for all batches, so that no two wait for each other.
     let leases: BTreeSet<&str> =
-        news.iter().filter_map(|new| Some(new.record.request.fence.as_ref()?.lease.as_str())).collect();
+        submits.iter().filter_map(|new| Some(new.record.request.fence.as_ref()?.lease.as_str())).collect();
     for lease in leases {
         let Some(now) = after.get(lease).filter(|now| before.get(lease) != Some(now)) else { continue };
         let query = "INSERT INTO runner_fences (lease, epoch, created_by) VALUES ($1, $2, $3) \
@@ -397,7 +405,7 @@ async fn fence(
     Ok(true)
 }
 
-pub(super) async fn forget(database: &Database, before: Timestamp, limit: u32) -> Result<u64> {
+pub(super) async fn delete_ended(database: &Database, before: Timestamp, limit: u32) -> Result<u64> {
     let mut transaction = database.write().await?;
     // Executions that ended before the time were also created before it. The condition on the id therefore skips all
     // younger rows, and the rows that are due are the first of the index.
@@ -408,14 +416,14 @@ pub(super) async fn forget(database: &Database, before: Timestamp, limit: u32) -
     let youngest = Id::new(before, 0);
     let query = sqlx::query(sqlx::AssertSqlSafe(query));
     let query = query.bind(youngest.as_str()).bind(before.as_millisecond());
-    let forgotten = transaction.execute(query).await?;
-    if forgotten > 0 {
+    let deleted = transaction.execute(query).await?;
+    if deleted > 0 {
         let query = "DELETE FROM runner_progress WHERE id < $1 \
             AND NOT EXISTS (SELECT 1 FROM runner_executions WHERE runner_executions.id = runner_progress.id)";
         transaction.execute(sqlx::query(query).bind(youngest.as_str())).await?;
     }
     transaction.commit().await?;
-    Ok(forgotten)
+    Ok(deleted)
 }
 
 /// The stored state of an execution beside its request; [`read::State`] reads it.

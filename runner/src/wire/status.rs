@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_error_comes_back_as_it_was_sent() {
+    fn errors_survive_a_round_trip() {
         let id = Id::parse("a1").unwrap();
         let text = || "said ✓".to_owned();
         for error in [

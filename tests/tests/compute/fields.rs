@@ -8,7 +8,7 @@ use dcp_gateway::{Compute as _, Error};
 use dcp_model::manifest::Backend;
 use dcp_runner::execution::{Execution, Id};
 use dcp_runner::lower::{Input, lower};
-use dcp_runner::machine::{Event, after};
+use dcp_runner::machine::{Event, apply_event};
 use dcp_tests::machine::Machine;
 use jiff::Timestamp;
 use serde_json::Value;
@@ -99,7 +99,7 @@ fn accepts(lines: &str) -> Result<(), Error> {
     let job = dcp_tests::job(&format!("{lines}  job: {{sql: {{query: SELECT 1}}}}\n"));
     let id = Id::parse("a1").expect("it is one");
     let mut execution = Execution::new(id, POLICY, Backend::Local, Timestamp::UNIX_EPOCH);
-    after(&mut execution, Event::Stepped, Timestamp::UNIX_EPOCH);
+    apply_event(&mut execution, Event::Stepped, Timestamp::UNIX_EPOCH);
     let values = std::collections::BTreeMap::new();
     let input = Input { job: &job, execution: &execution, values: &values, streaming: None, results: None };
     machine.local(SUPERVISOR).accepts(&lower(&input).expect("it fits"))

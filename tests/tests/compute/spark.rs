@@ -16,7 +16,7 @@ use dcp_model::manifest::Backend;
 use dcp_model::primitive::CoreEtlJob;
 use dcp_runner::execution::{Execution, Id, Policy};
 use dcp_runner::lower::{Input, lower};
-use dcp_runner::machine::{Event, after};
+use dcp_runner::machine::{Event, apply_event};
 use dcp_runner::parameters::values;
 use dcp_runner::results::{Error, Format, Results};
 use dcp_tests::spark_home as home;
@@ -61,7 +61,7 @@ impl Project {
             Backend::Local,
             Timestamp::UNIX_EPOCH,
         );
-        after(&mut execution, Event::Stepped, Timestamp::UNIX_EPOCH);
+        apply_event(&mut execution, Event::Stepped, Timestamp::UNIX_EPOCH);
         let input = Input { job, execution: &execution, values: &values, streaming: None, results };
         self.attempt(&input).await
     }
@@ -217,9 +217,9 @@ async fn sql_with_parameters_writes_and_returns_rows() {
     };
     assert_eq!(read(1, Format::Json).await, Ok(b"[\n{\"n\":3,\"s\":\";\"}\n]".to_vec()));
     assert!(read(1, Format::Avro).await.is_ok_and(|bytes| bytes.starts_with(b"Obj\x01")));
-    assert!(matches!(read(2, Format::Json).await, Err(Error::NotThere { .. })));
+    assert!(matches!(read(2, Format::Json).await, Err(Error::NotFound { .. })));
     results.remove(&id).await.expect("it can be removed");
-    assert!(matches!(read(1, Format::Json).await, Err(Error::NotThere { .. })));
+    assert!(matches!(read(1, Format::Json).await, Err(Error::NotFound { .. })));
 }
 
 /// Cargo sets a variable for this process, which acts as the service. A database's password would be inherited

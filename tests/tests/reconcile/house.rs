@@ -19,7 +19,7 @@ use dcp_reconciler::registry::Registry as _;
 use dcp_reconciler::registry::sql::Sql;
 use dcp_reconciler::state::Scope;
 use dcp_runner::api::{Filter, Runner as _, live};
-use dcp_runner::embedded::{Backend, Embedded, Jobs, Options};
+use dcp_runner::in_process::{Backend, InProcessRunner, Jobs, Options};
 use dcp_runner::request::Reference;
 use dcp_tests::machine::{self, Machine, STREAMS};
 use jiff::Timestamp;
@@ -33,7 +33,7 @@ pub(crate) struct House {
     pub(crate) machine: Machine,
     pub(crate) registry: Sql,
     pub(crate) store: Store,
-    pub(crate) runner: Embedded,
+    pub(crate) runner: InProcessRunner,
     pub(crate) dags: DagFolder,
     pub(crate) scope: Scope,
 }
@@ -158,15 +158,15 @@ pub(crate) fn primitives(manifest: &str) -> Vec<Primitive> {
     compiled.primitives
 }
 
-pub(crate) async fn started(machine: &Machine, registry: &Sql) -> Embedded {
+pub(crate) async fn started(machine: &Machine, registry: &Sql) -> InProcessRunner {
     let compute: Arc<Local> = Arc::new(machine::local(&machine.path(""), SUPERVISOR));
     let backend = Backend { compute, slots: None };
     let mut options = Options::new(vec![(manifest::Backend::Local, backend)], Timestamp::now);
-    options.look = Duration::from_millis(20);
+    options.poll_interval = Duration::from_millis(20);
     options.lease = Duration::from_secs(2);
     options.jobs = Some(Arc::new(Applied(registry.clone())));
     let store = dcp_runner::store::Store::sqlite(&machine.path("runs.db")).await.expect("it can be made");
-    Embedded::start(store, options).await.expect("it starts")
+    InProcessRunner::start(store, options).await.expect("it starts")
 }
 
 impl House {

@@ -10,7 +10,7 @@ use dcp_reconciler::reconcile::{JobState, Scale};
 use dcp_reconciler::registry::Registry as _;
 use dcp_runner::api::Runner as _;
 use dcp_runner::execution::Id;
-use dcp_runner::request::{Defined, Definition, Fence, Reference, Submit};
+use dcp_runner::request::{CanonicalJob, Definition, Fence, Reference, Submit};
 use dcp_runner::streaming::Streaming;
 use dcp_tests::machine;
 use jiff::Timestamp;
@@ -322,7 +322,7 @@ fn submit(house: &House, token: &str, checkpoint: &str, fence: Option<Fence>) ->
         Body::CoreEtlJob(job) => Some(*job),
         _ => None,
     });
-    let defined = Defined::new(job.expect("a manifest has one"));
+    let defined = CanonicalJob::new(job.expect("a manifest has one"));
     Submit {
         token: token.to_owned(),
         job: Definition::Inline(Arc::new(defined)),

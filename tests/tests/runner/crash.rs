@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use dcp_runner::api::{Error, Record, Runner};
-use dcp_runner::execution::{Id, Phase, Stopping};
+use dcp_runner::execution::{Id, Phase, StopReason};
 use dcp_runner::remote::{Options, Remote};
 use dcp_runner::request::Submit;
 use dcp_tests::machine::{Machine, kill};
@@ -228,7 +228,7 @@ async fn runner_may_die_at_each_step_of_a_replacement() {
         let later = ends(&second.client, later.id()).await.execution;
         let earlier = ends(&second.client, earlier.id()).await.execution;
         assert_eq!((earlier.phase, later.phase), (Phase::Cancelled, Phase::Succeeded), "died at {die_at}");
-        assert_eq!(earlier.stopping, Some(Stopping::Replaced { by: later.id.clone() }));
+        assert_eq!(earlier.stopping, Some(StopReason::Replaced { by: later.id.clone() }));
         assert!(earlier.ended <= Some(later.attempts[0].begun), "died at {die_at}: {earlier:#?} {later:#?}");
         started_once(&machine);
         if survived {
@@ -354,7 +354,7 @@ pub(crate) async fn stopped_for_longer_than_its_lease(database: &str) {
     let one = Process::start(&machine, database, lease, 0).expect("it starts");
     let other = Process::start(&machine, database, lease, 0).expect("it starts");
     let store = dcp_runner::store::Store::postgres(database).await.expect("it opens");
-    let members = async || store.runners().await.expect("it can be read").into_iter().map(|it| it.0);
+    let members = async || store.members().await.expect("it can be read").into_iter().map(|it| it.0);
     for round in 0..3 {
         let before: HashSet<String> = members().await.collect();
         assert_eq!(before.len(), 2, "{before:?}");

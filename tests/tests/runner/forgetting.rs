@@ -7,8 +7,8 @@ use dcp_model::manifest::Backend;
 use dcp_model::primitive::CoreEtlJob;
 use dcp_runner::api::Record;
 use dcp_runner::execution::{Execution, Id, Phase, Policy};
-use dcp_runner::request::{Defined, Definition, Submit};
-use dcp_runner::store::{Also, New, Store};
+use dcp_runner::request::{CanonicalJob, Definition, Submit};
+use dcp_runner::store::{NewExecution, SaveExtras, Store};
 use jiff::Timestamp;
 
 fn at(second: i64) -> Timestamp {
@@ -18,7 +18,7 @@ fn at(second: i64) -> Timestamp {
 /// Stores an execution that was created and ended at these times, and whose output is to be removed at the third.
 async fn keep(store: &Store, job: &CoreEtlJob, times: (i64, Option<i64>, Option<i64>)) -> Id {
     let (made, ended, clean_at) = times;
-    let job = Arc::new(Defined::new(job.clone()));
+    let job = Arc::new(CanonicalJob::new(job.clone()));
     let id = Id::new(at(made), apart(times));
     let submit = Submit {
         token: id.to_string(),
@@ -38,10 +38,10 @@ async fn keep(store: &Store, job: &CoreEtlJob, times: (i64, Option<i64>, Option<
         owner: "nobody".to_owned(),
         progress: None,
     };
-    let mut record = store.submit(New { record, job }).await.unwrap().record;
+    let mut record = store.submit(NewExecution { record, job }).await.unwrap().record;
     if let Some(ended) = ended {
         (record.execution.phase, record.execution.ended) = (Phase::Succeeded, Some(at(ended)));
-        let also = Also { clean_at: clean_at.map(at), measured: None };
+        let also = SaveExtras { clean_at: clean_at.map(at), measured: None };
         assert!(store.save(&mut record, also).await.unwrap());
     }
     id
@@ -64,13 +64,13 @@ pub(crate) async fn what_has_had_its_time_is_forgotten(store: &Store) {
     for times in [(0, None, None), (1, Some(10), None), (2, Some(8), Some(20)), (11, Some(12), None)] {
         others.push(keep(store, &job, times).await);
     }
-    assert_eq!(store.forget(at(10), 2).await.unwrap(), 2);
+    assert_eq!(store.delete_ended(at(10), 2).await.unwrap(), 2);
     // The oldest are deleted first.
     for (id, there) in due.iter().zip([false, false, true]) {
         assert_eq!(store.get(id).await.unwrap().is_some(), there, "{id}");
     }
-    assert_eq!(store.forget(at(10), 2).await.unwrap(), 1);
-    assert_eq!(store.forget(at(10), 2).await.unwrap(), 0);
+    assert_eq!(store.delete_ended(at(10), 2).await.unwrap(), 1);
+    assert_eq!(store.delete_ended(at(10), 2).await.unwrap(), 0);
     for id in &others {
         assert!(store.get(id).await.unwrap().is_some(), "{id}");
     }
@@ -85,18 +85,18 @@ pub(crate) async fn what_was_taken_over_is_written_by_the_new_owner_alone(store:
     assert!(store.take_over(("nobody", 0), "somebody").await.unwrap());
     assert!(!store.take_over(("nobody", 0), "somebody else").await.unwrap(), "it is gone once");
     old.execution.phase = Phase::Cancelled;
-    assert!(!store.save(&mut old, Also::default()).await.unwrap(), "it knows an older version");
+    assert!(!store.save(&mut old, SaveExtras::default()).await.unwrap(), "it knows an older version");
     let mut new = store.get(&id).await.unwrap().unwrap();
     assert_eq!((new.owner.as_str(), new.execution.phase), ("somebody", Phase::Queued));
-    assert!(store.save(&mut new, Also::default()).await.unwrap());
+    assert!(store.save(&mut new, SaveExtras::default()).await.unwrap());
 }
 
 /// A heartbeat that arrives after its Runner has left has no effect.
 pub(crate) async fn who_has_left_beats_no_more(store: &Store) {
     let left = i64::MAX.unsigned_abs();
     store.register("here-1").await.unwrap();
-    assert!(store.beat("here-1").await.unwrap());
+    assert!(store.heartbeat("here-1").await.unwrap());
     store.leave("here-1", left).await.unwrap();
-    assert!(!store.beat("here-1").await.unwrap());
-    assert_eq!(store.runners().await.unwrap(), [("here-1".to_owned(), left)]);
+    assert!(!store.heartbeat("here-1").await.unwrap());
+    assert_eq!(store.members().await.unwrap(), [("here-1".to_owned(), left)]);
 }

@@ -29,8 +29,8 @@ use std::time::Duration;
 use dcp_model::manifest;
 use dcp_model::primitive::CoreEtlJob;
 use dcp_runner::api::{Record, Runner};
-use dcp_runner::embedded::{Backend, Embedded, Options};
 use dcp_runner::execution::Id;
+use dcp_runner::in_process::{Backend, InProcessRunner, Options};
 use dcp_runner::request::{Definition, Submit};
 use dcp_runner::store::Store;
 use dcp_tests::machine::{self, Machine};
@@ -62,15 +62,15 @@ fn options(machine: &Machine) -> Options {
     let compute = Arc::new(machine::local(&machine.path(""), SUPERVISOR));
     let backend = Backend { compute, slots: None };
     let mut options = Options::new(vec![(manifest::Backend::Local, backend)], Timestamp::now);
-    options.look = Duration::from_millis(20);
+    options.poll_interval = Duration::from_millis(20);
     options
 }
 
 /// Starts a Runner in this process, which behaves like one in a separate process.
-async fn embedded(machine: &Machine, store: Store, lease: Duration) -> Embedded {
+async fn start_runner(machine: &Machine, store: Store, lease: Duration) -> InProcessRunner {
     let mut options = options(machine);
     options.lease = lease;
-    Embedded::start(store, options).await.expect("it starts")
+    InProcessRunner::start(store, options).await.expect("it starts")
 }
 
 /// Returns a job whose only parameter selects the behaviour of its driver.

@@ -12,10 +12,10 @@ use std::time::Duration;
 use dcp_model::manifest::Backend;
 use dcp_runner::api::{Error, Filter, Record, Runner};
 use dcp_runner::clock::Clock;
-use dcp_runner::embedded::presence::{Presence, Way};
 use dcp_runner::execution::{Execution, Id, Phase, Policy};
-use dcp_runner::request::{Defined, Definition, Fence, Submit};
-use dcp_runner::store::{Also, New, Store};
+use dcp_runner::in_process::membership::{FailureDetection, Membership};
+use dcp_runner::request::{CanonicalJob, Definition, Fence, Submit};
+use dcp_runner::store::{NewExecution, SaveExtras, Store};
 use jiff::Timestamp;
 use sqlx::{AnyPool, AssertSqlSafe};
 
@@ -43,10 +43,10 @@ impl Dice {
 
 /// A Runner between two steps.
 struct Simulated {
-    presence: Presence,
+    membership: Membership,
     paused: bool,
     /// A submit that is prepared but not stored.
-    in_flight: Option<New>,
+    in_flight: Option<NewExecution>,
     /// The executions that it knows to own, with the id that it had when it read them.
     owned: (String, BTreeMap<Id, Record>),
 }
@@ -54,14 +54,14 @@ struct Simulated {
 impl Simulated {
     /// Returns true if it acts on an execution now.
     fn acts_on(&self, id: &Id) -> bool {
-        self.owned.0 == self.presence.id() && self.presence.holds() && self.owned.1.contains_key(id)
+        self.owned.0 == self.membership.id() && self.membership.is_valid() && self.owned.1.contains_key(id)
     }
 }
 
 struct World {
     store: Store,
     millis: Arc<AtomicU64>,
-    job: Arc<Defined>,
+    job: Arc<CanonicalJob>,
     runners: Vec<Simulated>,
     /// The execution that each token was acknowledged with.
     acknowledged: BTreeMap<String, Id>,
@@ -77,11 +77,13 @@ impl World {
         let mut all = Vec::new();
         for _ in 0..runners {
             let clock = Clock::manual(Arc::clone(&millis));
-            let presence = Presence::join(&store, Way::Beats, (PLACE, LEASE), clock).await.expect("it joins");
-            let owned = (presence.id(), BTreeMap::new());
-            all.push(Simulated { presence, paused: false, in_flight: None, owned });
+            let membership = Membership::join(&store, FailureDetection::Heartbeats, (PLACE, LEASE), clock)
+                .await
+                .expect("it joins");
+            let owned = (membership.id(), BTreeMap::new());
+            all.push(Simulated { membership, paused: false, in_flight: None, owned });
         }
-        let job = Arc::new(Defined::new(crate::job()));
+        let job = Arc::new(CanonicalJob::new(crate::job()));
         let (acknowledged, failed) = (BTreeMap::new(), BTreeSet::new());
         Self { store, millis, job, runners: all, acknowledged, failed, tokens: 0, refused: 0 }
     }
@@ -96,7 +98,7 @@ impl World {
         }
         match dice.roll(16) {
             0 => runner.paused = true,
-            1..=4 => runner.presence.beat(&self.store).await.expect("the store can be reached"),
+            1..=4 => runner.membership.heartbeat(&self.store).await.expect("the store can be reached"),
             5..=7 => take_up(runner, &self.store).await,
             8..=10 => {
                 let token = self.failed.pop_first().unwrap_or_else(|| {
@@ -104,7 +106,7 @@ impl World {
                     format!("t{}", self.tokens)
                 });
                 // If two submits are in flight, the first one fails.
-                let new = new(&self.job, &token, runner.presence.id(), dice);
+                let new = new(&self.job, &token, runner.membership.id(), dice);
                 let before = runner.in_flight.replace(new);
                 self.failed.extend(before.map(|new| new.record.request.token));
             }
@@ -153,10 +155,10 @@ impl World {
                 self.runners[index].paused = false;
                 self.write(index).await;
                 let runner = &mut self.runners[index];
-                runner.presence.beat(&self.store).await.expect("the store can be reached");
+                runner.membership.heartbeat(&self.store).await.expect("the store can be reached");
                 take_up(runner, &self.store).await;
                 if let Some(token) = self.failed.pop_first() {
-                    let again = new(&self.job, &token, self.runners[index].presence.id(), dice);
+                    let again = new(&self.job, &token, self.runners[index].membership.id(), dice);
                     self.runners[index].in_flight = Some(again);
                 }
             }
@@ -179,9 +181,9 @@ impl World {
 
 /// Runs the maintenance tasks of a Runner.
 async fn take_up(runner: &mut Simulated, store: &Store) {
-    runner.presence.take_over(store).await.expect("the store can be reached");
-    runner.presence.sweep(store).await.expect("the store can be reached");
-    let id = runner.presence.id();
+    runner.membership.take_over(store).await.expect("the store can be reached");
+    runner.membership.adopt_orphans(store).await.expect("the store can be reached");
+    let id = runner.membership.id();
     let mut owned = BTreeMap::new();
     for (execution, _, _) in store.owned(&id).await.expect("it can be read") {
         let record = store.get(&execution).await.expect("it can be read").expect("it is kept");
@@ -193,7 +195,7 @@ async fn take_up(runner: &mut Simulated, store: &Store) {
 /// Stores a step of an execution that the Runner acts on, based on the record that it knows.
 async fn save(runner: &mut Simulated, store: &Store, dice: &mut Dice) {
     let (id, owned) = &mut runner.owned;
-    if owned.is_empty() || *id != runner.presence.id() || !runner.presence.holds() {
+    if owned.is_empty() || *id != runner.membership.id() || !runner.membership.is_valid() {
         return;
     }
     let at = dice.index(owned.len());
@@ -201,21 +203,21 @@ async fn save(runner: &mut Simulated, store: &Store, dice: &mut Dice) {
     let ends = dice.roll(4) == 0;
     record.execution.phase = if ends { Phase::Succeeded } else { Phase::Running };
     record.execution.ended = ends.then_some(Timestamp::UNIX_EPOCH);
-    let saved = store.save(record, Also::default()).await.expect("the store can be reached");
+    let saved = store.save(record, SaveExtras::default()).await.expect("the store can be reached");
     let id = record.id().clone();
     if !saved || ends {
         owned.remove(&id);
     }
 }
 
-fn new(job: &Arc<Defined>, token: &str, owner: String, dice: &mut Dice) -> New {
+fn new(job: &Arc<CanonicalJob>, token: &str, owner: String, dice: &mut Dice) -> NewExecution {
     let at = Timestamp::from_second(1_800_000_000).expect("it is a time");
     let chance = u128::from(dice.roll(u64::MAX)) << 16 | u128::from(dice.roll(1 << 16));
     let asked = Submit { job: Definition::Inline(Arc::clone(job)), ..submit(token, "work") };
     let execution = Execution::new(Id::new(at, chance), Policy::of(job.job(), None), Backend::Local, at);
     let request = asked.request(job.fingerprint().clone());
     let record = Record { request, execution, history: Vec::new(), version: 1, owner, progress: None };
-    New { record, job: Arc::clone(job) }
+    NewExecution { record, job: Arc::clone(job) }
 }
 
 /// Simulates a world for each seed, with separate stores.
@@ -248,7 +250,7 @@ pub(crate) async fn simulate<F: Future<Output = Store>>(seeds: u64, open: impl F
 /// Runners submit while others take over from them. A takeover must find all executions, or their submits must fail.
 pub(crate) async fn submits_race_with_takeovers(one: Store, other: Store) {
     const TAKEOVERS: usize = 40;
-    let job = Arc::new(Defined::new(crate::job()));
+    let job = Arc::new(CanonicalJob::new(crate::job()));
     one.register("here-0").await.expect("it joins");
     let (current, owner) = tokio::sync::watch::channel("here-0".to_owned());
     let over = Arc::new(AtomicBool::new(false));
@@ -296,7 +298,7 @@ pub(crate) async fn submits_race_with_takeovers(one: Store, other: Store) {
 
 /// An older dcp may have left executions whose owner is no member.
 pub(crate) async fn live_executions_of_absent_owners_are_adopted(store: Store, url: &str) {
-    let job = Arc::new(Defined::new(crate::job()));
+    let job = Arc::new(CanonicalJob::new(crate::job()));
     for owner in ["here-1", "elsewhere-1"] {
         store.register(owner).await.expect("it joins");
         store
@@ -309,14 +311,15 @@ pub(crate) async fn live_executions_of_absent_owners_are_adopted(store: Store, u
     let deletion = AssertSqlSafe("DELETE FROM runner_runners".to_owned());
     sqlx::query(deletion).execute(&pool).await.expect("it can be written");
     pool.close().await;
-    let presence =
-        Presence::join(&store, Way::Beats, (PLACE, LEASE), Clock::default()).await.expect("it joins");
-    assert!(presence.sweep(&store).await.expect("the store can be reached"));
+    let membership = Membership::join(&store, FailureDetection::Heartbeats, (PLACE, LEASE), Clock::default())
+        .await
+        .expect("it joins");
+    assert!(membership.adopt_orphans(&store).await.expect("the store can be reached"));
     let owner =
         async |token: &str| store.by_token(token).await.expect("it can be read").expect("it is kept").owner;
-    assert_eq!(owner("here-1").await, presence.id());
+    assert_eq!(owner("here-1").await, membership.id());
     assert_eq!(owner("elsewhere-1").await, "elsewhere-1", "nobody here knows what became of it");
-    assert!(!presence.sweep(&store).await.expect("the store can be reached"));
+    assert!(!membership.adopt_orphans(&store).await.expect("the store can be reached"));
     assert!(
         !store.adopt("elsewhere-1", "here-2").await.expect("the store can be reached"),
         "no member adopts"
@@ -325,7 +328,7 @@ pub(crate) async fn live_executions_of_absent_owners_are_adopted(store: Store, u
 
 /// A Runner without membership takes over nothing, and can't write to executions that it owned.
 pub(crate) async fn runner_without_membership_writes_nothing(store: Store) {
-    let job = Arc::new(Defined::new(crate::job()));
+    let job = Arc::new(CanonicalJob::new(crate::job()));
     for runner in ["here-1", "here-2", "here-3"] {
         store.register(runner).await.expect("it joins");
     }
@@ -334,16 +337,16 @@ pub(crate) async fn runner_without_membership_writes_nothing(store: Store) {
     let mut record = submitted.record;
     assert!(store.take_over(("here-1", 0), "here-2").await.expect("the store can be reached"));
     assert!(!store.take_over(("here-3", 0), "here-1").await.expect("the store can be reached"));
-    assert!(!store.beat("here-1").await.expect("the store can be reached"));
-    assert!(!store.save(&mut record, Also::default()).await.expect("the store can be reached"));
+    assert!(!store.heartbeat("here-1").await.expect("the store can be reached"));
+    assert!(!store.save(&mut record, SaveExtras::default()).await.expect("the store can be reached"));
     let progress = |owner: &str| {
         (owner.to_owned(), vec![(record.id().clone(), Some(dcp_runner::progress::Progress::default()))])
     };
     let (owner, told) = progress("here-1");
-    store.tell(&owner, &told).await.expect("the store can be reached");
+    store.store_progress(&owner, &told).await.expect("the store can be reached");
     assert_eq!(store.progress(record.id()).await.expect("it can be read"), None);
     let (owner, told) = progress("here-2");
-    store.tell(&owner, &told).await.expect("the store can be reached");
+    store.store_progress(&owner, &told).await.expect("the store can be reached");
     assert!(store.progress(record.id()).await.expect("it can be read").is_some());
     let refused = store.submit(new(&job, "two", "here-1".to_owned(), &mut Dice(2))).await;
     assert!(matches!(&refused, Err(Error::Unavailable(said)) if said.contains("retry")), "{refused:?}");
@@ -357,7 +360,7 @@ const KEYS: [&str; 6] = ["A", "B", "_", "a", "b", "~"];
 
 /// Stores executions with keys, and returns the listings.
 pub(crate) async fn listings(store: &Store) -> Listings {
-    let job = Arc::new(Defined::new(crate::job()));
+    let job = Arc::new(CanonicalJob::new(crate::job()));
     store.register("here-1").await.expect("it joins");
     for (number, key) in (0..).zip(KEYS) {
         let mut new = new(&job, key, "here-1".to_owned(), &mut Dice(0));

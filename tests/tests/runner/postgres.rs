@@ -13,14 +13,14 @@ use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, UnixStream};
 use tokio::sync::watch;
 
-use crate::{Fresh, SCRIPT, contract, embedded, ended, forgetting, owners, seen, submit};
+use crate::{Fresh, SCRIPT, contract, ended, forgetting, owners, seen, start_runner, submit};
 
 async fn fresh() -> Fresh {
     let machine = Machine::of_version("4.1.1", SCRIPT);
     let url = database();
     let lease = Duration::from_secs(15);
-    let runner = embedded(&machine, Store::postgres(&url).await.expect("it opens"), lease).await;
-    let other = embedded(&machine, Store::postgres(&url).await.expect("it opens"), lease).await;
+    let runner = start_runner(&machine, Store::postgres(&url).await.expect("it opens"), lease).await;
+    let other = start_runner(&machine, Store::postgres(&url).await.expect("it opens"), lease).await;
     Fresh { machine, runner: Arc::new(runner), other: Arc::new(other) }
 }
 
@@ -63,7 +63,7 @@ async fn a_database_may_be_away_for_a_while() {
     let machine = Machine::of_version("4.1.1", SCRIPT);
     let (url, open) = way(&database()).await;
     let store = Store::postgres(&url).await.unwrap();
-    let runner = embedded(&machine, store, Duration::from_secs(15)).await;
+    let runner = start_runner(&machine, store, Duration::from_secs(15)).await;
     let id = runner.submit(submit("before", "wait")).await.unwrap().record.id().clone();
     seen(&runner, &id, |record| record.execution.phase == Phase::Running).await;
 
@@ -87,8 +87,8 @@ async fn takeover_is_not_delayed_by_a_slow_look() {
     let machine = Machine::of_version("4.1.1", SCRIPT);
     let url = database();
     let lease = Duration::from_secs(1);
-    let one = embedded(&machine, Store::postgres(&url).await.unwrap(), lease).await;
-    let other = embedded(&machine, Store::postgres(&url).await.unwrap(), lease).await;
+    let one = start_runner(&machine, Store::postgres(&url).await.unwrap(), lease).await;
+    let other = start_runner(&machine, Store::postgres(&url).await.unwrap(), lease).await;
     let id = one.submit(submit("one", "wait")).await.unwrap().record.id().clone();
     seen(&one, &id, |record| record.execution.phase == Phase::Running).await;
 

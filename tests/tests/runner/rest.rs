@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dcp_runner::api::Runner;
-use dcp_runner::embedded::Embedded;
+use dcp_runner::in_process::InProcessRunner;
 use dcp_runner::results::Results;
 use dcp_runner::store::Store;
 use dcp_runner::{rest, service};
@@ -33,12 +33,12 @@ impl Served {
         let machine = Machine::of_version("4.1.1", SCRIPT);
         let store = Store::sqlite(&machine.path("runs.db")).await.unwrap();
         let mut options = options(&machine);
-        options.locks = Some(machine.path("locks"));
+        options.lock_folder = Some(machine.path("locks"));
         options.lease = Duration::from_hours(1);
         std::fs::create_dir(machine.path("results")).unwrap();
         let results = format!("file://{}", machine.path("results").display());
         options.results = Some(Results::open(&results).unwrap());
-        let runner: Arc<dyn Runner> = Arc::new(Embedded::start(store, options).await.unwrap());
+        let runner: Arc<dyn Runner> = Arc::new(InProcessRunner::start(store, options).await.unwrap());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let tokens = Tokens::new(&[Token { name: "tester".to_owned(), token: TOKEN.to_owned() }]).unwrap();

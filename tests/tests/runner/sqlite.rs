@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dcp_runner::api::{Error, Filter, Record, Runner as _};
-use dcp_runner::embedded::Embedded;
 use dcp_runner::execution::Phase;
+use dcp_runner::in_process::InProcessRunner;
 use dcp_runner::request::{Definition, Submit};
 use dcp_runner::store::Store;
 use dcp_tests::machine::Machine;
@@ -13,12 +13,12 @@ use sqlx::{Connection as _, Row as _};
 
 use crate::{Fresh, SCRIPT, contract, ended, forgetting, options, owners, seen, submit};
 
-pub(crate) async fn start(machine: &Machine) -> Embedded {
+pub(crate) async fn start(machine: &Machine) -> InProcessRunner {
     let store = Store::sqlite(&machine.path("runs.db")).await.expect("it opens");
     let mut options = options(machine);
-    options.locks = Some(machine.path("locks"));
+    options.lock_folder = Some(machine.path("locks"));
     options.lease = Duration::from_hours(1);
-    Embedded::start(store, options).await.expect("it starts")
+    InProcessRunner::start(store, options).await.expect("it starts")
 }
 
 async fn fresh() -> Fresh {
@@ -69,7 +69,7 @@ async fn who_waits_until_there_is_room_is_told_so() {
     let store = Store::sqlite(&machine.path("runs.db")).await.unwrap();
     let mut options = options(&machine);
     options.backends[0].1.slots = Some(1);
-    let runner = Embedded::start(store, options).await.unwrap();
+    let runner = InProcessRunner::start(store, options).await.unwrap();
     let first = runner.submit(submit("first", "wait")).await.unwrap();
     seen(&runner, first.record.id(), |it| it.execution.phase == Phase::Running).await;
     let second = runner.submit(submit("second", "work")).await.unwrap();
@@ -186,9 +186,9 @@ async fn attempts_that_are_taken_over_count_for_the_limit() {
     let machine = Machine::of_version("4.1.1", &format!("{early}\n{SCRIPT}"));
     let with_slots = async |slots: usize| {
         let mut options = options(&machine);
-        options.locks = Some(machine.path("locks"));
+        options.lock_folder = Some(machine.path("locks"));
         options.backends[0].1.slots = Some(slots);
-        Embedded::start(Store::sqlite(&machine.path("runs.db")).await.unwrap(), options).await.unwrap()
+        InProcessRunner::start(Store::sqlite(&machine.path("runs.db")).await.unwrap(), options).await.unwrap()
     };
     let first = with_slots(2).await;
     let mut ids = Vec::new();
@@ -214,10 +214,10 @@ async fn queue_of_a_domain_is_limited() {
     let machine = Machine::of_version("4.1.1", SCRIPT);
     let with_limit = async |limit: usize| {
         let mut options = options(&machine);
-        options.locks = Some(machine.path("locks"));
+        options.lock_folder = Some(machine.path("locks"));
         options.backends[0].1.slots = Some(1);
         options.max_queued = limit;
-        Embedded::start(Store::sqlite(&machine.path("runs.db")).await.unwrap(), options).await.unwrap()
+        InProcessRunner::start(Store::sqlite(&machine.path("runs.db")).await.unwrap(), options).await.unwrap()
     };
     let runner = with_limit(2).await;
     let running = runner.submit(submit("running", "wait")).await.unwrap().record;
@@ -247,7 +247,7 @@ async fn queue_of_a_domain_is_limited() {
     // Executions that are taken over count towards the limit, but are never rejected.
     runner.stop().await.unwrap();
     let next = with_limit(1).await;
-    next.caught_up().await;
+    next.wait_for_statuses().await;
     assert!(matches!(next.submit(submit("d", "work")).await, Err(Error::Exhausted(_))));
     std::fs::write(machine.path("go-wait"), "").unwrap();
     for record in [&running, &waiting[1], &third] {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use dcp_model::primitive::Fingerprint;
 use dcp_runner::api::{Error, Filter, Holder, LogPart, LogRequest, Record};
-use dcp_runner::execution::{Id, Phase, Stopping, Transition};
+use dcp_runner::execution::{Id, Phase, StopReason, Transition};
 use dcp_runner::request::{Definition, Fence, Reference, Submit};
 use dcp_runner::streaming::Streaming;
 use futures_util::TryStreamExt as _;
@@ -95,7 +95,7 @@ pub(crate) async fn later_run_replaces_the_one_that_has_the_key(fresh: Fresh) {
     let second = fresh.other.submit(ordered("b", "wait-b", 20)).await.unwrap().record.id().clone();
     let replaced = ended(&*fresh.runner, &first).await;
     assert_eq!(replaced.execution.phase, Phase::Cancelled);
-    assert_eq!(replaced.execution.stopping, Some(Stopping::Replaced { by: second.clone() }));
+    assert_eq!(replaced.execution.stopping, Some(StopReason::Replaced { by: second.clone() }));
     assert!(replaced.history.iter().any(|it| it.why.starts_with(&format!("replaced by execution {second}"))));
     let next = seen(&*fresh.runner, &second, |record| record.execution.phase == Phase::Running).await;
     assert!(replaced.execution.ended <= Some(next.execution.attempts[0].begun), "{next:#?}");
@@ -105,7 +105,7 @@ pub(crate) async fn later_run_replaces_the_one_that_has_the_key(fresh: Fresh) {
     let late = fresh.runner.submit(ordered("c", "work", 15)).await.unwrap().record.id().clone();
     let late = ended(&*fresh.other, &late).await.execution;
     assert_eq!((late.phase, late.attempts.len()), (Phase::Cancelled, 0));
-    assert_eq!(late.stopping, Some(Stopping::Replaced { by: second.clone() }));
+    assert_eq!(late.stopping, Some(StopReason::Replaced { by: second.clone() }));
     // A submit without an order is rejected as usual.
     let plain = Submit { order: None, ..ordered("d", "work", 0) };
     let held = Error::Held { key: "shop/orders".to_owned(), by: second.clone() };

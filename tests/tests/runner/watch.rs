@@ -10,8 +10,8 @@ use dcp_gateway::local::Local;
 use dcp_gateway::{Capabilities, Compute, Cursor, Log, Name, Result, SparkApplication, Status, WatchEvent};
 use dcp_model::manifest;
 use dcp_runner::api::Runner as _;
-use dcp_runner::embedded::{Backend, Embedded};
 use dcp_runner::execution::Phase;
+use dcp_runner::in_process::{Backend, InProcessRunner};
 use dcp_runner::store::Store;
 use dcp_tests::machine::{self, Machine};
 use futures_util::StreamExt as _;
@@ -71,16 +71,16 @@ impl Compute for Counted {
 }
 
 /// Starts a Runner that polls at an interval.
-async fn start(machine: &Machine, is_broken: bool, interval: Duration) -> (Embedded, Arc<Counted>) {
+async fn start(machine: &Machine, is_broken: bool, interval: Duration) -> (InProcessRunner, Arc<Counted>) {
     let local = machine::local(&machine.path(""), SUPERVISOR);
     let counted = Counted { local, reads: AtomicU32::new(0), is_broken: AtomicBool::new(is_broken) };
     let counted = Arc::new(counted);
     let mut options = options(machine);
     options.backends =
         vec![(manifest::Backend::Local, Backend { compute: Arc::<Counted>::clone(&counted), slots: None })];
-    options.look = interval;
+    options.poll_interval = interval;
     let store = Store::sqlite(&machine.path("runs.db")).await.expect("the database opens");
-    (Embedded::start(store, options).await.expect("the Runner starts"), counted)
+    (InProcessRunner::start(store, options).await.expect("the Runner starts"), counted)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 #[derive(Deserialize)]
-pub(super) struct Named<'a> {
+pub(super) struct EventName<'a> {
     #[serde(rename = "Event", borrow)]
     pub(super) event: Cow<'a, str>,
 }
 
 #[derive(Deserialize)]
-pub(super) struct Timed {
+pub(super) struct Timestamped {
     #[serde(rename = "Timestamp")]
     pub(super) at: u64,
 }
@@ -24,7 +24,7 @@ pub(super) struct Environment {
 }
 
 #[derive(Deserialize)]
-pub(super) struct Added {
+pub(super) struct ExecutorAdded {
     #[serde(rename = "Executor ID")]
     pub(super) executor: String,
     #[serde(rename = "Executor Info")]
@@ -60,7 +60,7 @@ pub(super) struct Metrics {
 }
 
 #[derive(Deserialize)]
-pub(super) struct StageDone {
+pub(super) struct StageCompleted {
     #[serde(rename = "Stage Info")]
     pub(super) stage: Stage,
 }
@@ -80,7 +80,7 @@ pub(super) struct TaskEnd {
     #[serde(rename = "Stage Attempt ID", default)]
     pub(super) stage_attempt: i64,
     #[serde(rename = "Task End Reason")]
-    pub(super) why: Why,
+    pub(super) why: EndReason,
     #[serde(rename = "Task Info")]
     pub(super) info: TaskInfo,
     #[serde(rename = "Task Metrics")]
@@ -90,7 +90,7 @@ pub(super) struct TaskEnd {
 }
 
 #[derive(Deserialize)]
-pub(super) struct Why {
+pub(super) struct EndReason {
     #[serde(rename = "Reason")]
     pub(super) reason: String,
     #[serde(rename = "Exit Caused By App")]

@@ -9,7 +9,7 @@ use super::{Log, Measured};
 use crate::event_files::{self, EventFile};
 
 /// Maximum window of a compressed frame. Spark's frames need less.
-const WINDOW: u64 = 32 << 20;
+const MAX_WINDOW_BYTES: u64 = 32 << 20;
 /// Maximum size that is read of one decompressed file.
 const MAX_BYTES: u64 = 16 << 30;
 
@@ -96,7 +96,7 @@ impl<R: BufRead> Frames<R> {
             return Ok(Self::Over);
         }
         let mut decoder = FrameDecoder::new();
-        decoder.set_max_window_size(WINDOW);
+        decoder.set_max_window_size(MAX_WINDOW_BYTES);
         let decoder = StreamingDecoder::new_with_decoder(from, decoder).map_err(io::Error::other)?;
         Ok(Self::Within(Box::new(decoder)))
     }

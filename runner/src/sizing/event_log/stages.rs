@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 /// Maximum number of concurrent stages; beyond it, the oldest counts as finished.
-const AT_ONCE: usize = 128;
+const MAX_RUNNING_STAGES: usize = 128;
 /// Minimum number of tasks for a meaningful median.
-const ENOUGH: u64 = 8;
+const MIN_TASKS: u64 = 8;
 /// Minimum time and size for skew. Smaller tasks are slowed by other things than their share of the data.
 const LONG_MILLIS: u64 = 2_000;
 const LARGE_BYTES: u64 = 16 << 20;
@@ -37,17 +37,17 @@ pub(super) struct Task {
 #[derive(Debug, Default)]
 struct Stage {
     shuffle_bytes: u64,
-    millis: Spread,
-    bytes: Spread,
+    millis: Histogram,
+    bytes: Histogram,
 }
 
 impl Stages {
     pub(super) fn task(&mut self, stage: (i64, i64), task: Task) {
         if !self.running.contains_key(&stage)
-            && self.running.len() >= AT_ONCE
+            && self.running.len() >= MAX_RUNNING_STAGES
             && let Some((_, oldest)) = self.running.pop_first()
         {
-            self.worst.see(&oldest);
+            self.worst.include(&oldest);
         }
         let stage = self.running.entry(stage).or_default();
         stage.shuffle_bytes = stage.shuffle_bytes.saturating_add(task.shuffle_bytes);
@@ -57,21 +57,21 @@ impl Stages {
 
     pub(super) fn done(&mut self, stage: (i64, i64)) {
         if let Some(stage) = self.running.remove(&stage) {
-            self.worst.see(&stage);
+            self.worst.include(&stage);
         }
     }
 
     /// Returns the measurements after the last event.
     pub(super) fn end(mut self) -> Worst {
         for stage in self.running.values() {
-            self.worst.see(stage);
+            self.worst.include(stage);
         }
         self.worst
     }
 }
 
 impl Worst {
-    fn see(&mut self, stage: &Stage) {
+    fn include(&mut self, stage: &Stage) {
         if stage.shuffle_bytes > self.shuffle_bytes {
             self.shuffle_bytes = stage.shuffle_bytes;
             self.shuffle_tasks = stage.millis.count;
@@ -83,30 +83,30 @@ impl Worst {
 
 /// A histogram with four buckets for each power of two.
 #[derive(Debug)]
-struct Spread {
+struct Histogram {
     counts: Box<[u32; 256]>,
     count: u64,
     most: u64,
 }
 
-impl Default for Spread {
+impl Default for Histogram {
     fn default() -> Self {
         Self { counts: Box::new([0; 256]), count: 0, most: 0 }
     }
 }
 
-impl Spread {
+impl Histogram {
     fn add(&mut self, number: u64) {
-        if let Some(count) = self.counts.get_mut(class(number)) {
+        if let Some(count) = self.counts.get_mut(bucket(number)) {
             *count = count.saturating_add(1);
         }
         self.count = self.count.saturating_add(1);
         self.most = self.most.max(number);
     }
 
-    /// Returns the maximum in percent of the median; 0 if the maximum is below `worth` or there are too few values.
-    fn skew(&self, worth: u64) -> u64 {
-        if self.count < ENOUGH || self.most < worth {
+    /// Returns the maximum in percent of the median; 0 if the maximum is below `threshold` or there are too few values.
+    fn skew(&self, threshold: u64) -> u64 {
+        if self.count < MIN_TASKS || self.most < threshold {
             return 0;
         }
         let mut before = 0;
@@ -115,21 +115,21 @@ impl Spread {
             before * 2 >= self.count
         });
         // At least 1, because the median is 0 if half of the tasks have no data.
-        let median = middle(median.unwrap_or(0)).clamp(1, self.most);
+        let median = bucket_middle(median.unwrap_or(0)).clamp(1, self.most);
         u64::try_from(u128::from(self.most) * 100 / u128::from(median)).unwrap_or(u64::MAX)
     }
 }
 
 /// Returns the bucket of a number, by its highest three bits.
-fn class(number: u64) -> usize {
+fn bucket(number: u64) -> usize {
     let Some(power) = number.checked_ilog2() else { return 0 };
     let below = if power >= 2 { (number >> (power - 2)) & 3 } else { (number << (2 - power)) & 3 };
     power as usize * 4 + usize::try_from(below).unwrap_or(0)
 }
 
 /// Returns the middle of a bucket.
-fn middle(class: usize) -> u64 {
-    let (power, below) = (class / 4, class % 4);
+fn bucket_middle(bucket: usize) -> u64 {
+    let (power, below) = (bucket / 4, bucket % 4);
     let from = u128::from(4 + below as u64) << power;
     // In eighths, so that half a step is an integer.
     u64::try_from((from * 2 + (1u128 << power)) / 8).unwrap_or(u64::MAX)
@@ -143,36 +143,36 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_class_says_a_number_to_an_eighth(number in prop_oneof![0u64..100, any::<u64>()]) {
-            let found = middle(class(number));
+        fn buckets_are_precise_to_an_eighth(number in prop_oneof![0u64..100, any::<u64>()]) {
+            let found = bucket_middle(bucket(number));
             prop_assert!(found.abs_diff(number) <= number / 8 + 1, "{number} was taken for {found}");
         }
 
         #[test]
-        fn skew_is_the_largest_in_parts_of_the_median(
+        fn skew_is_the_maximum_in_percent_of_the_median(
             mut numbers in prop::collection::vec(1_000u64..100_000_000, 8..60),
         ) {
-            let mut spread = Spread::default();
+            let mut histogram = Histogram::default();
             for number in &numbers {
-                spread.add(*number);
+                histogram.add(*number);
             }
             numbers.sort_unstable();
             let (median, most) = (numbers[(numbers.len() - 1) / 2], numbers[numbers.len() - 1]);
             let exact = most * 100 / median;
-            let found = spread.skew(0);
+            let found = histogram.skew(0);
             prop_assert!(found.abs_diff(exact) <= exact / 6 + 1, "{found} is not about {exact}");
         }
     }
 
     #[test]
-    fn a_stage_is_remembered_after_more_have_come_than_are_kept() {
+    fn finished_stages_are_included_in_the_worst() {
         let task = |shuffle_bytes| Task { millis: 1, bytes: 1, shuffle_bytes };
         let mut stages = Stages::default();
         stages.task((0, 0), task(7));
         stages.task((0, 0), task(8));
         for stage in 1..1_000 {
             stages.task((stage, 0), task(3));
-            assert!(stages.running.len() <= AT_ONCE);
+            assert!(stages.running.len() <= MAX_RUNNING_STAGES);
         }
         stages.done((999, 0));
         let worst = stages.end();

@@ -50,7 +50,7 @@ async fn stopped_stream_commits_its_running_batch_and_begins_no_other() {
         dcp_model::manifest::Backend::Local,
         jiff::Timestamp::UNIX_EPOCH,
     );
-    dcp_runner::machine::after(
+    dcp_runner::machine::apply_event(
         &mut execution,
         dcp_runner::machine::Event::Stepped,
         jiff::Timestamp::UNIX_EPOCH,

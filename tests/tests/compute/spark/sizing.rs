@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use dcp_runner::execution::Adjustment;
-use dcp_runner::sizing::{Measured, event_log, kept, size};
+use dcp_runner::sizing::{Measured, event_log, relevant_runs, size};
 
-use super::{Backend, Event, Execution, Id, Input, POLICY, Project, Timestamp, after};
+use super::{Backend, Event, Execution, Id, Input, POLICY, Project, Timestamp, apply_event};
 
 /// Two tasks sort and aggregate nearly two million long texts, which need more than the initial memory.
 const JOB: &str = "  job:\n    sql:\n      query: |\n        \
@@ -36,7 +36,7 @@ async fn a_job_finds_its_size_and_keeps_it() {
         let id = Id::parse(&format!("run{run}")).expect("it is one");
         let mut execution = Execution::new(id, POLICY, Backend::Local, Timestamp::UNIX_EPOCH);
         execution.adjusted.clone_from(&sizes);
-        after(&mut execution, Event::Stepped, Timestamp::UNIX_EPOCH);
+        apply_event(&mut execution, Event::Stepped, Timestamp::UNIX_EPOCH);
         let none = BTreeMap::new();
         let input = Input { job: &job, execution: &execution, values: &none, streaming: None, results: None };
         let (end, log) = project.attempt(&input).await;
@@ -56,7 +56,7 @@ async fn a_job_finds_its_size_and_keeps_it() {
             assert_eq!(asked, given.to_string(), "what was chosen is what was run with");
         }
         earlier.insert(0, measured);
-        earlier = kept(&job, &earlier);
+        earlier = relevant_runs(&job, &earlier);
         course.push(sizes);
     }
     course.push(size(&job, &earlier));

@@ -41,8 +41,8 @@ pub(super) fn count(number: u64, one: &str) -> String {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn figures_are_short() {
-        for (bytes, said) in [
+    fn figures_have_few_digits() {
+        for (bytes, expected) in [
             (0, "0 B"),
             (1023, "1023 B"),
             (1 << 20, "1 MiB"),
@@ -51,16 +51,16 @@ mod tests {
             (1536 << 20, "1.5 GiB"),
             (u64::MAX, "16383 PiB"),
         ] {
-            assert_eq!(super::bytes(bytes), said);
+            assert_eq!(super::bytes(bytes), expected);
         }
-        for (millis, said) in [
+        for (millis, expected) in [
             (7, "7 ms"),
             (45_999, "45 s"),
             (720_000, "12 min"),
             (12_600_000, "3.5 h"),
             (u64::MAX, "5124095576030.4 h"),
         ] {
-            assert_eq!(super::millis(millis), said);
+            assert_eq!(super::millis(millis), expected);
         }
     }
 }

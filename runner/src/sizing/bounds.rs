@@ -20,20 +20,20 @@ impl Bounds {
 }
 
 /// Rounds up to a grid whose steps are between 1/16 and 1/8 of the number, and at least `finest`.
-pub(super) fn up(value: u64, finest: u64) -> u64 {
+pub(super) fn round_up(value: u64, finest: u64) -> u64 {
     let step = (value / 8).checked_ilog2().map_or(1, |power| 1 << power).max(finest.max(1));
     value.checked_next_multiple_of(step).unwrap_or(value)
 }
 
 /// Returns whether the needed size is well above the current one.
-pub(super) fn well_above(wish: u64, now: u64) -> bool {
-    wish > now.saturating_add(now / 4)
+pub(super) fn well_above(needed: u64, current: u64) -> bool {
+    needed > current.saturating_add(current / 4)
 }
 
 /// Returns whether half of the current size is enough. A size that grew to one and a half times the need does not
 /// shrink again, so that sizes do not oscillate.
-pub(super) fn well_below(wish: u64, now: u64) -> bool {
-    wish <= now / 2
+pub(super) fn well_below(needed: u64, current: u64) -> bool {
+    needed <= current / 2
 }
 
 /// Returns `part` of `whole` in percent, rounded up; 0 if `whole` is 0.
@@ -57,24 +57,24 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_grid_is_near_above_and_holds_still(value in 1u64..1 << 40, finest in 1u64..100) {
-            let found = up(value, finest);
+        fn rounding_up_is_close_idempotent_and_monotonic(value in 1u64..1 << 40, finest in 1u64..100) {
+            let found = round_up(value, finest);
             prop_assert!(found >= value && found - value < (value / 8).max(finest));
-            prop_assert_eq!(up(found, finest), found);
-            prop_assert!(up(value + 1, finest) >= found, "more is never less");
+            prop_assert_eq!(round_up(found, finest), found);
+            prop_assert!(round_up(value + 1, finest) >= found, "more is never less");
         }
 
         #[test]
-        fn what_was_left_is_not_come_back_to(now in 450u64..1 << 30, wish in 450u64..1 << 30) {
-            prop_assert!(!(well_above(wish, now) && well_below(wish, now)));
+        fn sizes_do_not_oscillate(current in 450u64..1 << 30, needed in 450u64..1 << 30) {
+            prop_assert!(!(well_above(needed, current) && well_below(needed, current)));
             // Heaps that turn out to be too small grow like this.
-            let grown = up(wish + wish.div_ceil(2), 64);
-            prop_assert!(!well_below(wish, grown) && !well_above(wish, grown));
+            let grown = round_up(needed + needed.div_ceil(2), 64);
+            prop_assert!(!well_below(needed, grown) && !well_above(needed, grown));
         }
 
         #[test]
-        fn everything_has_an_answer(a in any::<u64>(), b in any::<u64>(), c in any::<u64>()) {
-            prop_assert!(up(a, b) >= a);
+        fn arithmetic_accepts_all_numbers(a in any::<u64>(), b in any::<u64>(), c in any::<u64>()) {
+            prop_assert!(round_up(a, b) >= a);
             let bounds = Bounds::new(a, b);
             prop_assert!(bounds.least <= bounds.most);
             prop_assert!((bounds.least..=bounds.most).contains(&bounds.clamp(c)));

@@ -11,102 +11,107 @@ use super::{Inner, Task};
 use crate::api::{Record, Result};
 use crate::execution::{Id, Phase};
 use crate::pace;
-use crate::store::Also;
+use crate::store::SaveExtras;
 
 /// Minimum interval for storing the progress of streams, which other Runners read.
-const TOLD: Duration = Duration::from_secs(2);
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Maximum number of executions that one cycle cleans, and maximum number that it deletes.
-const SOME: u32 = 200;
+const CLEANUP_BATCH: u32 = 200;
 
 pub(super) async fn run(inner: Arc<Inner>) {
     let mut restarts = Restarts::new();
-    while restarts.panicked(rounds(&inner)).await {}
+    while restarts.panicked(run_cycles(&inner)).await {}
 }
 
-async fn rounds(inner: &Arc<Inner>) {
+async fn run_cycles(inner: &Arc<Inner>) {
     let mut stopping = inner.stopping.subscribe();
-    let (mut next, mut tell) = (Instant::now(), Instant::now());
+    let (mut next_drive, mut next_store) = (Instant::now(), Instant::now());
     let lease = inner.options.lease;
     loop {
-        let pause = tokio::time::sleep(inner.presence.pause());
+        let pause = tokio::time::sleep(inner.membership.heartbeat_interval());
         tokio::select! {
             () = pause => {}
             _ = stopping.wait_for(|it| *it) => return,
         }
         // The next cycle repeats what failed; clients see the cause in their own calls.
-        let _ = inner.presence.beat(&inner.store).await;
-        let took_over = inner.presence.take_over(&inner.store).await.unwrap_or_default();
-        if took_over || Instant::now() >= next {
-            let begun = Instant::now();
-            let round = inner.take_up().await;
-            next = Instant::now() + pace::pause(&round, begun.elapsed(), Duration::ZERO..=lease);
+        let _ = inner.membership.heartbeat(&inner.store).await;
+        let took_over = inner.membership.take_over(&inner.store).await.unwrap_or_default();
+        if took_over || Instant::now() >= next_drive {
+            let started = Instant::now();
+            let result = inner.drive_owned().await;
+            next_drive = Instant::now() + pace::pause(&result, started.elapsed(), Duration::ZERO..=lease);
         }
-        let _ = inner.clear_away().await;
-        if Instant::now() >= tell {
-            let begun = Instant::now();
-            let round = inner.tell().await;
-            tell = Instant::now() + pace::pause(&round, begun.elapsed(), TOLD..=lease.max(TOLD));
+        let _ = inner.clean_up().await;
+        if Instant::now() >= next_store {
+            let started = Instant::now();
+            let result = inner.store_progress().await;
+            next_store = Instant::now()
+                + pace::pause(&result, started.elapsed(), PROGRESS_INTERVAL..=lease.max(PROGRESS_INTERVAL));
         }
     }
 }
 
 impl Inner {
     /// Adopts executions whose owner is no member, and drives all executions that this Runner owns.
-    pub(super) async fn take_up(self: &Arc<Self>) -> Result<()> {
-        self.presence.sweep(&self.store).await?;
-        let owned = self.store.owned(&self.presence.id()).await?;
+    pub(super) async fn drive_owned(self: &Arc<Self>) -> Result<()> {
+        self.membership.adopt_orphans(&self.store).await?;
+        let owned = self.store.owned(&self.membership.id()).await?;
         let may_need_slot = |phase: Phase| phase.may_be_alive() && !self.slots.is_empty();
         let (alive, others): (Vec<_>, Vec<_>) = owned.into_iter().partition(|it| may_need_slot(it.2));
         // Attempts that are alive take their slots before any new attempt can.
         for (id, version, _) in alive {
             let is_new = !self.tasks().contains_key(&id);
             let known = if is_new { self.store.get(&id).await? } else { None };
-            self.care(&id, version, known, None);
+            self.start_or_wake(&id, version, known, None);
         }
         for (id, version, _) in others {
-            self.care(&id, version, None, None);
+            self.start_or_wake(&id, version, None, None);
         }
         Ok(())
     }
 
     /// Stores the progress of streams that has changed.
-    async fn tell(&self) -> Result<()> {
+    async fn store_progress(&self) -> Result<()> {
         let tasks: Vec<_> = self.tasks().iter().map(|(id, task)| (id.clone(), Arc::clone(task))).collect();
-        let news: Vec<_> = tasks.iter().filter(|(_, task)| !task.progress().1).collect();
-        if news.is_empty() {
+        let changed: Vec<_> = tasks.iter().filter(|(_, task)| !task.progress().1).collect();
+        if changed.is_empty() {
             return Ok(());
         }
-        let how = |(id, task): &&(Id, Arc<Task>)| {
+        let mark_stored = |(id, task): &&(Id, Arc<Task>)| {
             let mut progress = task.progress();
             progress.1 = true;
             (id.clone(), progress.0.clone())
         };
-        let told = self.store.tell(&self.presence.id(), &news.iter().map(how).collect::<Vec<_>>()).await;
-        if told.is_err() {
-            for (_, task) in news {
+        let result = self
+            .store
+            .store_progress(&self.membership.id(), &changed.iter().map(mark_stored).collect::<Vec<_>>())
+            .await;
+        if result.is_err() {
+            for (_, task) in changed {
                 task.progress().1 = false;
             }
         }
-        told
+        result
     }
 
-    async fn clear_away(&self) -> Result<()> {
+    async fn clean_up(&self) -> Result<()> {
         let now = self.now();
-        for mut record in self.store.to_clean(now, SOME).await? {
-            if self.clear(&record).await {
-                self.store.save(&mut record, Also::default()).await?;
+        for mut record in self.store.to_clean(now, CLEANUP_BATCH).await? {
+            if self.remove_data(&record).await {
+                self.store.save(&mut record, SaveExtras::default()).await?;
             }
         }
-        let keep = jiff::SignedDuration::try_from(self.options.keep).unwrap_or(jiff::SignedDuration::MAX);
-        if let Ok(before) = now.checked_sub(keep) {
-            self.store.forget(before, SOME).await?;
+        let retention =
+            jiff::SignedDuration::try_from(self.options.retention).unwrap_or(jiff::SignedDuration::MAX);
+        if let Ok(before) = now.checked_sub(retention) {
+            self.store.delete_ended(before, CLEANUP_BATCH).await?;
         }
         Ok(())
     }
 
     /// Removes the data of an execution at all backends, and its result. Returns whether all of it is gone.
-    async fn clear(&self, record: &Record) -> bool {
+    async fn remove_data(&self, record: &Record) -> bool {
         for attempt in &record.execution.attempts {
             let Ok(name) = record.execution.name_of(attempt.number).parse::<Name>() else { continue };
             let Some(compute) = self.compute(attempt.backend) else { return false };

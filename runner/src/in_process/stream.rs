@@ -8,25 +8,25 @@ use dcp_gateway::{Compute, Cursor, Log, Name};
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt as _, TryStreamExt as _};
 
-use super::{Inner, unknown};
+use super::{Inner, not_found};
 use crate::api::{Error, LogPart, LogRequest, Record, Result};
 use crate::execution::{Id, Phase, Transition};
 use crate::results::Format;
 
 /// Interval for polling executions of other Runners, and logs.
-const PAUSE: Duration = Duration::from_millis(250);
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
 /// Maximum length of one part of a log.
-const PART: usize = 64 << 10;
+const MAX_PART_BYTES: usize = 64 << 10;
 
 impl Inner {
     async fn record(&self, id: &Id) -> Result<Record> {
-        self.store.get(id).await?.ok_or_else(|| unknown(id))
+        self.store.get(id).await?.ok_or_else(|| not_found(id))
     }
 
     /// Waits until an execution may have changed since a version.
-    async fn changed(&self, id: &Id, version: u64) {
+    async fn wait_for_change(&self, id: &Id, version: u64) {
         let task = self.tasks().get(id).cloned();
-        let pause = tokio::time::sleep(PAUSE);
+        let pause = tokio::time::sleep(POLL_INTERVAL);
         match task {
             Some(task) => {
                 let mut versions = task.version.subscribe();
@@ -43,14 +43,14 @@ impl Inner {
 
 pub(super) fn watch(inner: Arc<Inner>, id: Id, from: usize) -> BoxStream<'static, Result<Transition>> {
     /// The record that was read, and the index of the next transition to send.
-    struct Watched {
+    struct WatchState {
         inner: Arc<Inner>,
         id: Id,
         next: usize,
         record: Option<Record>,
     }
-    let watched = Watched { inner, id, next: from, record: None };
-    let steps = stream::try_unfold(watched, |mut it| async move {
+    let state = WatchState { inner, id, next: from, record: None };
+    let steps = stream::try_unfold(state, |mut it| async move {
         loop {
             let record = match it.record.take() {
                 Some(record) => record,
@@ -64,14 +64,14 @@ pub(super) fn watch(inner: Arc<Inner>, id: Id, from: usize) -> BoxStream<'static
             if record.execution.phase.is_final() {
                 return Ok(None);
             }
-            it.inner.changed(&it.id, record.version).await;
+            it.inner.wait_for_change(&it.id, record.version).await;
         }
     });
     steps.boxed()
 }
 
 /// The position of a reader in the logs of an execution.
-struct Reading {
+struct LogReader {
     inner: Arc<Inner>,
     id: Id,
     request: LogRequest,
@@ -81,11 +81,11 @@ struct Reading {
 
 pub(super) fn logs(inner: Arc<Inner>, id: Id, request: LogRequest) -> BoxStream<'static, Result<LogPart>> {
     let (attempt, after) = (request.attempt, request.after.clone());
-    let reading = Reading { inner, id, request, attempt, after };
-    stream::try_unfold(reading, |mut it| async move { Ok(it.next().await?.map(|part| (part, it))) }).boxed()
+    let reader = LogReader { inner, id, request, attempt, after };
+    stream::try_unfold(reader, |mut it| async move { Ok(it.next().await?.map(|part| (part, it))) }).boxed()
 }
 
-impl Reading {
+impl LogReader {
     async fn next(&mut self) -> Result<Option<LogPart>> {
         loop {
             let record = self.inner.record(&self.id).await?;
@@ -95,7 +95,7 @@ impl Reading {
             let number = self.attempt.unwrap_or(last);
             let Some(attempt) = attempts.iter().find(|it| it.number == number) else {
                 if self.request.follow && !record.execution.phase.is_final() && number >= last {
-                    self.inner.changed(&self.id, record.version).await;
+                    self.inner.wait_for_change(&self.id, record.version).await;
                     continue;
                 }
                 if attempts.is_empty() && record.execution.phase.is_final() || self.attempt.is_none() {
@@ -106,7 +106,7 @@ impl Reading {
             };
             self.attempt = Some(number);
             // Determined before the log is read, because more may be written after the read.
-            let over = attempt.end.is_some()
+            let is_over = attempt.end.is_some()
                 || record.execution.phase.is_final()
                 || number < last
                 || record.execution.phase == Phase::Retrying;
@@ -123,12 +123,12 @@ impl Reading {
                 return Ok(Some(LogPart { attempt: number, next, bytes }));
             }
             let pinned = self.request.attempt.is_some();
-            if !over && self.request.follow {
-                tokio::time::sleep(PAUSE).await;
+            if !is_over && self.request.follow {
+                tokio::time::sleep(POLL_INTERVAL).await;
             } else if self.request.follow && !pinned && number < last {
                 (self.attempt, self.after) = (Some(number + 1), Cursor::default());
             } else if self.request.follow && !pinned && !record.execution.phase.is_final() {
-                self.inner.changed(&self.id, record.version).await;
+                self.inner.wait_for_change(&self.id, record.version).await;
             } else {
                 return Ok(None);
             }
@@ -137,19 +137,19 @@ impl Reading {
 }
 
 async fn read(compute: &dyn Compute, name: &Name, after: &Cursor) -> Result<Log> {
-    compute.logs(name, after, PART).await.map_err(|error| match error {
+    compute.logs(name, after, MAX_PART_BYTES).await.map_err(|error| match error {
         dcp_gateway::Error::Invalid(message) => Error::Invalid { field: "cursor".to_owned(), message },
         error => Error::Unavailable(error.to_string()),
     })
 }
 
 pub(super) fn result(inner: Arc<Inner>, id: Id, format: Format) -> BoxStream<'static, Result<Bytes>> {
-    let begun = async move {
+    let opened = async move {
         let record = inner.record(&id).await?;
         let phase = record.execution.phase;
         if !phase.is_final() {
-            let said = format!("{id} is {}: its result is there once it has succeeded", phase.name());
-            return Err(Error::NotNow(said));
+            let message = format!("{id} is {}: its result is there once it has succeeded", phase.name());
+            return Err(Error::NotNow(message));
         }
         let Some(results) = &inner.options.results else {
             return Err(Error::NotFound("this Runner keeps no results".to_owned()));
@@ -160,5 +160,5 @@ pub(super) fn result(inner: Arc<Inner>, id: Id, format: Format) -> BoxStream<'st
         let pieces = results.read(&id, record.execution.attempt(), format).await?;
         Ok(pieces.map_err(Error::from))
     };
-    stream::once(begun).try_flatten().boxed()
+    stream::once(opened).try_flatten().boxed()
 }

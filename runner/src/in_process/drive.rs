@@ -1,5 +1,5 @@
-//! Drives one execution to its end: [`next`] returns the action, this module performs it, and [`after`] applies its
-//! outcome, which is stored.
+//! Drives one execution to its end: [`next_effect`] returns the action, this module performs it, and
+//! [`apply_event`] applies its outcome, which is stored.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,43 +14,43 @@ use dcp_server::offload;
 use super::observe;
 use super::slots::Slots;
 use super::supervise::Restarts;
-use super::{Inner, Place, Slot, Task, clean_at};
+use super::{Inner, QueuePermit, Slot, Task, clean_at};
 use crate::api::{Error, Record, Result};
-use crate::checkpoint::{self, Wanted};
+use crate::checkpoint::{self, RequiredState};
 use crate::execution::{Adjustment, Execution, Id, Phase};
 use crate::failure::{Evidence, judge};
-use crate::machine::{Effect, Event, Verdict, after, next, time_left};
+use crate::machine::{Effect, Event, Verdict, apply_event, next_effect, time_left};
 use crate::progress::Follower;
 use crate::replace::Claim;
 use crate::sizing::{self, Measured};
-use crate::store::Also;
+use crate::store::SaveExtras;
 
 /// Length of the end of a driver's log that a failure is diagnosed by.
-const TAIL: usize = 1 << 20;
+const LOG_TAIL_BYTES: usize = 1 << 20;
 
 /// Wait after an error of the store, or before an action that changed nothing is repeated.
-const RETRY: Duration = Duration::from_secs(1);
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// Interval of reading the progress of a stream.
 const PROGRESS: Duration = Duration::from_millis(500);
 
 /// Maximum number of earlier runs that sizing reads.
-const EARLIER: u32 = 200;
+const MAX_EARLIER_RUNS: u32 = 200;
 
-/// The way to continue with an execution after a step.
-enum Then {
+/// The next step with an execution.
+enum NextStep {
     /// Perform the next step at once.
-    On,
+    Continue,
     /// Wait for this time, or until the task is woken.
     Pause(Duration),
     /// Wait for a change of the application, for this time at most.
     Observe(Duration),
     /// Wait for a free slot, or until the task is woken.
-    Slot,
+    WaitForSlot,
     /// Another writer changed the execution; read it again.
     Reload,
     /// Leave the execution: it has ended, or another Runner owns it.
-    Leave,
+    Done,
 }
 
 pub(super) async fn drive(
@@ -58,13 +58,15 @@ pub(super) async fn drive(
     id: Id,
     task: Arc<Task>,
     mut known: Option<Record>,
-    (mut slot, mut place): (Option<Slot>, Option<Place>),
+    (mut slot, mut permit): (Option<Slot>, Option<QueuePermit>),
 ) {
     let mut stopping = inner.stopping.subscribe();
     // The slot outlives a panic, because the attempt may be alive.
     let driven = async {
         let mut restarts = Restarts::new();
-        while restarts.panicked(to_its_end(&inner, &id, &task, known.take(), &mut slot, &mut place)).await {}
+        while restarts.panicked(drive_to_end(&inner, &id, &task, known.take(), &mut slot, &mut permit)).await
+        {
+        }
     };
     tokio::select! {
         // The check for a stop comes first, so that no task starts an attempt in a slot that a stopped task freed.
@@ -72,19 +74,19 @@ pub(super) async fn drive(
         _ = stopping.wait_for(|it| *it) => {}
         () = driven => {}
     }
-    task.looked.send_replace(true);
+    task.status_known.send_replace(true);
     inner.tasks().remove(&id);
 }
 
-async fn to_its_end(
+async fn drive_to_end(
     inner: &Arc<Inner>,
     id: &Id,
     task: &Task,
     mut known: Option<Record>,
     slot: &mut Option<Slot>,
-    place: &mut Option<Place>,
+    permit: &mut Option<QueuePermit>,
 ) {
-    let mut following = None;
+    let mut current_follower = None;
     loop {
         let mut record = match known.take() {
             Some(record) => record,
@@ -93,33 +95,33 @@ async fn to_its_end(
                 Ok(Some(record)) => record,
                 Ok(None) => return,
                 Err(_) => {
-                    pause(task, RETRY).await;
+                    pause(task, RETRY_PAUSE).await;
                     continue;
                 }
             },
         };
         task.version.send_replace(record.version);
         let is_queued = record.execution.phase == Phase::Queued;
-        if is_queued != place.is_some() {
-            *place = is_queued.then(|| inner.queues.admit(&record.request.domain));
+        if is_queued != permit.is_some() {
+            *permit = is_queued.then(|| inner.queues.acquire_unlimited(&record.request.domain));
         }
         // If the store can't be read or written, the step did not happen and is repeated.
-        let Ok(then) = Box::pin(inner.step(&mut record, task, slot)).await else {
-            pause(task, RETRY).await;
+        let Ok(next_step) = Box::pin(inner.step(&mut record, task, slot)).await else {
+            pause(task, RETRY_PAUSE).await;
             continue;
         };
-        Box::pin(inner.follow(&record, task, &mut following)).await;
-        match then {
-            Then::On => known = Some(record),
-            Then::Pause(time) => {
-                task.looked.send_replace(true);
+        Box::pin(inner.follow(&record, task, &mut current_follower)).await;
+        match next_step {
+            NextStep::Continue => known = Some(record),
+            NextStep::Pause(time) => {
+                task.status_known.send_replace(true);
                 // A woken task reads the execution again, because another writer changed it.
                 if !pause(task, time).await {
                     known = Some(record);
                 }
             }
-            Then::Observe(time) => {
-                task.looked.send_replace(true);
+            NextStep::Observe(time) => {
+                task.status_known.send_replace(true);
                 let woken = tokio::select! {
                     woken = pause(task, time) => woken,
                     () = task.observed.changed.notified() => false,
@@ -128,30 +130,30 @@ async fn to_its_end(
                     known = Some(record);
                 }
             }
-            Then::Slot => {
-                task.looked.send_replace(true);
+            NextStep::WaitForSlot => {
+                task.status_known.send_replace(true);
                 let slots = inner.slots_of(&record).cloned();
                 // Many executions may wait, and requests may be large, so the request is read again when a slot is
                 // free.
                 drop(record);
                 if let Some(slots) = slots {
-                    wait(&slots, task, slot).await;
+                    wait_for_slot(&slots, task, slot).await;
                 }
             }
-            Then::Reload => {}
-            Then::Leave => return,
+            NextStep::Reload => {}
+            NextStep::Done => return,
         }
     }
 }
 
 /// Waits for a slot, or until the task is woken.
-async fn wait(slots: &Arc<Slots>, task: &Task, slot: &mut Option<Slot>) {
-    task.waits.store(true, Ordering::Relaxed);
+async fn wait_for_slot(slots: &Arc<Slots>, task: &Task, slot: &mut Option<Slot>) {
+    task.waits_for_slot.store(true, Ordering::Relaxed);
     tokio::select! {
         taken = slots.take() => *slot = taken,
         () = task.wake.notified() => {}
     }
-    task.waits.store(false, Ordering::Relaxed);
+    task.waits_for_slot.store(false, Ordering::Relaxed);
 }
 
 /// Waits. Returns whether the task was woken.
@@ -168,19 +170,19 @@ impl Inner {
         record: &mut Record,
         task: &Task,
         slot: &mut Option<Slot>,
-    ) -> Result<Then> {
-        if record.owner != self.presence.id() || record.execution.phase.is_final() {
-            return Ok(Then::Leave);
+    ) -> Result<NextStep> {
+        if record.owner != self.membership.id() || record.execution.phase.is_final() {
+            return Ok(NextStep::Done);
         }
-        if !self.presence.holds() {
-            return Ok(Then::Pause(self.presence.pause()));
+        if !self.membership.is_valid() {
+            return Ok(NextStep::Pause(self.membership.heartbeat_interval()));
         }
         let now = self.now();
-        let effect = next(&record.execution, now);
+        let effect = next_effect(&record.execution, now);
         if let Effect::Wait(until) = effect {
             // At most a second, because another Runner may have stored the time by a different clock.
             let left = until.duration_since(now).unsigned_abs();
-            return Ok(Then::Pause(left.clamp(Duration::from_millis(1), Duration::from_secs(1))));
+            return Ok(NextStep::Pause(left.clamp(Duration::from_millis(1), Duration::from_secs(1))));
         }
         // A claim needs no slot, because the execution that is to be replaced may hold the last one.
         if slot.is_none()
@@ -189,7 +191,7 @@ impl Inner {
         {
             *slot = self.occupy(record).or_else(|| slots.try_take());
             if slot.is_none() {
-                return Ok(Then::Slot);
+                return Ok(NextStep::WaitForSlot);
             }
         }
         let event = self.perform(&effect, record, task).await?;
@@ -197,24 +199,28 @@ impl Inner {
             record.execution.adjusted = self.size(record).await?;
         }
         let before = record.execution.clone();
-        let looked = matches!(event, Event::Seen(..));
-        if let Some(transition) = after(&mut record.execution, event, self.now()) {
+        let polled = matches!(event, Event::Polled(..));
+        if let Some(transition) = apply_event(&mut record.execution, event, self.now()) {
             record.history.push(transition);
         }
         if matches!(record.execution.phase, Phase::Retrying) {
             *slot = None;
         }
         if record.execution == before {
-            return Ok(if looked { Then::Observe(self.until_poll(record)) } else { Then::Pause(RETRY) });
+            return Ok(if polled {
+                NextStep::Observe(self.until_poll(record))
+            } else {
+                NextStep::Pause(RETRY_PAUSE)
+            });
         }
         // Measured before the success is stored, because clients may start the next run as soon as they see it.
         let measured =
             if record.execution.phase == Phase::Succeeded { self.measure(record).await } else { None };
-        if !self.store.save(record, Also { clean_at: clean_at(record), measured }).await? {
-            return Ok(Then::Reload);
+        if !self.store.save(record, SaveExtras { clean_at: clean_at(record), measured }).await? {
+            return Ok(NextStep::Reload);
         }
         task.version.send_replace(record.version);
-        Ok(if record.execution.phase.is_final() { Then::Leave } else { Then::On })
+        Ok(if record.execution.phase.is_final() { NextStep::Done } else { NextStep::Continue })
     }
 
     /// Returns the maximum time until the next step of an execution whose application has not changed.
@@ -228,24 +234,24 @@ impl Inner {
 
     /// Prepares a stream's checkpoint before any driver can use it. Only this execution holds the checkpoint's
     /// exclusive key.
-    async fn make_room(&self, record: &Record) -> Event {
+    async fn prepare_checkpoint(&self, record: &Record) -> Event {
         let streaming = record.request.streaming.as_ref();
         let Some((checkpoint, state)) = streaming.and_then(|it| Some((it.checkpoint.clone()?, it.state?)))
         else {
             return Event::Prepared(Vec::new());
         };
         let Execution { id, created, .. } = &record.execution;
-        let wanted = Wanted { state, execution: id.clone(), since: *created };
-        let under_way = Arc::clone(&self.moving).read_owned().await;
+        let required = RequiredState { revision: state, execution: id.clone(), created: *created };
+        let move_guard = Arc::clone(&self.checkpoint_moves).read_owned().await;
         // A task of its own, so that the move completes if this task is stopped.
         let mut task = tokio::spawn(async move {
-            let moved = checkpoint::prepare(&checkpoint, wanted).await;
-            drop(under_way);
+            let moved = checkpoint::prepare(&checkpoint, required).await;
+            drop(move_guard);
             moved.map_err(|error| error.to_string())
         });
         let moved = tokio::select! {
             moved = &mut task => moved.unwrap_or_else(|error| Err(error.to_string())),
-            () = self.presence.lost() => {
+            () = self.membership.wait_until_invalid() => {
                 task.abort();
                 Err("this Runner could not say for too long that it is there".to_owned())
             }
@@ -262,11 +268,11 @@ impl Inner {
             Claim::Free => Event::Claimed,
             Claim::Newer(by) => Event::Replaced { by },
             Claim::Held(by) => {
-                self.end(&by, &Event::Replaced { by: record.id().clone() }).await?;
+                self.stop_execution(&by, &Event::Replaced { by: record.id().clone() }).await?;
                 Event::Held { by }
             }
             // The execution is read again before the next step, as it was changed meanwhile.
-            Claim::Gone => Event::Unavailable("it has ended meanwhile".to_owned()),
+            Claim::Ended => Event::Unavailable("it has ended meanwhile".to_owned()),
         })
     }
 
@@ -281,18 +287,18 @@ impl Inner {
         if job.resources.sizing != Some(Sizing::Auto) {
             return Ok(BTreeMap::new());
         }
-        let earlier = self.store.measured(&record.request, EARLIER).await?;
-        Ok(sizing::size(job, &sizing::kept(job, &earlier)))
+        let earlier = self.store.measured(&record.request, MAX_EARLIER_RUNS).await?;
+        Ok(sizing::size(job, &sizing::relevant_runs(job, &earlier)))
     }
 
     /// Reads the progress of a stream's queries, if its backend has an event log.
-    async fn follow(&self, record: &Record, task: &Task, following: &mut Option<(u32, Follower)>) {
+    async fn follow(&self, record: &Record, task: &Task, current_follower: &mut Option<(u32, Follower)>) {
         let Execution { attempts, phase, .. } = &record.execution;
         let Some(attempt) = attempts.last().filter(|_| record.request.streaming.is_some()) else { return };
         if !matches!(phase, Phase::Running | Phase::Cancelling) {
             return;
         }
-        let follower = match following.take() {
+        let follower = match current_follower.take() {
             Some((number, follower)) if number == attempt.number => follower,
             _ => {
                 let objects = attempt.addresses.event_log.as_deref().and_then(|url| Objects::open(url).ok());
@@ -300,12 +306,12 @@ impl Inner {
                 Follower::new(objects)
             }
         };
-        let (_, follower) = following.insert((attempt.number, follower));
+        let (_, follower) = current_follower.insert((attempt.number, follower));
         // A log that can't be read now may be readable later. Until then there is no progress.
-        let found = follower.poll().await.ok().flatten();
+        let latest = follower.poll().await.ok().flatten();
         let mut progress = task.progress();
-        if progress.0 != found {
-            *progress = (found, false);
+        if progress.0 != latest {
+            *progress = (latest, false);
         }
     }
 
@@ -327,14 +333,14 @@ impl Inner {
             return Ok(Event::Unavailable(format!("this Runner has no backend `{name}`")));
         };
         let Ok(name) = record.execution.name().parse::<Name>() else {
-            return Ok(Event::Refused("its name is none that a backend takes".to_owned()));
+            return Ok(Event::Rejected("its name is none that a backend takes".to_owned()));
         };
         match effect {
             Effect::Nothing | Effect::Wait(_) | Effect::Step => Ok(Event::Stepped),
             Effect::Claim => self.claim(record).await,
-            Effect::Prepare => Ok(self.make_room(record).await),
+            Effect::Prepare => Ok(self.prepare_checkpoint(record).await),
             Effect::Create => self.create(&**compute, record).await,
-            Effect::Look => {
+            Effect::Poll => {
                 let status = self.observe(&task.observed, &**compute, &record.execution).await;
                 self.polled(&**compute, &name, record, status).await
             }
@@ -350,18 +356,18 @@ impl Inner {
 
     async fn create(self: &Arc<Self>, compute: &dyn Compute, record: &Record) -> Result<Event> {
         let job = match self.job(&record.request.job).await {
-            Err(Error::Corrupt(said)) => return Ok(Event::Refused(said)),
+            Err(Error::Corrupt(message)) => return Ok(Event::Rejected(message)),
             other => other?,
         };
         let (inner, bytes, of) = (Arc::clone(self), job.text().len(), record.clone());
         let application = match offload(bytes, move || inner.application(job.job(), &of)).await {
-            Err(error) => return Ok(Event::Refused(error.to_string())),
+            Err(error) => return Ok(Event::Rejected(error.to_string())),
             Ok(application) => application,
         };
         Ok(match compute.create(&application).await {
             Ok(()) => Event::Created,
-            Err(dcp_gateway::Error::Unavailable(said)) => Event::Unavailable(said),
-            Err(error) => Event::Refused(error.to_string()),
+            Err(dcp_gateway::Error::Unavailable(message)) => Event::Unavailable(message),
+            Err(error) => Event::Rejected(error.to_string()),
         })
     }
 
@@ -380,16 +386,16 @@ impl Inner {
         let verdict = match &status {
             Some(Status { phase: At::Ended, end: Some(end), .. }) if !end.succeeded => {
                 // Without a log, the end of the driver may still be enough to find the cause.
-                let log = compute.tail(name, TAIL).await.unwrap_or_default();
+                let log = compute.tail(name, LOG_TAIL_BYTES).await.unwrap_or_default();
                 let log = String::from_utf8_lossy(&log);
-                self.judged(record, Evidence { end, log: &log }).await?
+                self.judge_failure(record, Evidence { end, log: &log }).await?
             }
             _ => None,
         };
-        Ok(Event::Seen(status, verdict))
+        Ok(Event::Polled(status, verdict))
     }
 
-    async fn judged(&self, record: &Record, evidence: Evidence<'_>) -> Result<Option<Verdict>> {
+    async fn judge_failure(&self, record: &Record, evidence: Evidence<'_>) -> Result<Option<Verdict>> {
         let job = match self.job(&record.request.job).await {
             Err(Error::Corrupt(_)) => return Ok(None),
             other => other?,

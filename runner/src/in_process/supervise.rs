@@ -6,8 +6,8 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tokio::time::Instant;
 
-const SHORTEST: Duration = Duration::from_secs(1);
-const LONGEST: Duration = Duration::from_mins(1);
+const MIN_WAIT: Duration = Duration::from_secs(1);
+const MAX_WAIT: Duration = Duration::from_mins(1);
 
 /// The waits before work that has panicked is restarted; each is twice as long as the one before.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub(super) struct Restarts {
 
 impl Restarts {
     pub(super) fn new() -> Self {
-        Self { wait: SHORTEST }
+        Self { wait: MIN_WAIT }
     }
 
     /// Runs work. Returns false once it has ended. If it panics, waits and returns true, so that the caller restarts
@@ -25,15 +25,15 @@ impl Restarts {
     ///
     /// The work must not rely on its state in memory after a restart, because a panic may leave that inconsistent.
     pub(super) async fn panicked(&mut self, work: impl Future<Output = ()>) -> bool {
-        let begun = Instant::now();
+        let started = Instant::now();
         if AssertUnwindSafe(work).catch_unwind().await.is_ok() {
             return false;
         }
-        if begun.elapsed() > LONGEST {
-            self.wait = SHORTEST;
+        if started.elapsed() > MAX_WAIT {
+            self.wait = MIN_WAIT;
         }
         tokio::time::sleep(self.wait).await;
-        self.wait = (self.wait * 2).min(LONGEST);
+        self.wait = (self.wait * 2).min(MAX_WAIT);
         true
     }
 }
@@ -43,8 +43,8 @@ mod tests {
     use super::*;
 
     #[tokio::test(start_paused = true)]
-    async fn work_that_panics_is_begun_anew_until_it_ends() {
-        let (begun, mut times, mut restarts) = (Instant::now(), 0, Restarts::new());
+    async fn panicking_work_is_restarted_until_it_ends() {
+        let (started, mut times, mut restarts) = (Instant::now(), 0, Restarts::new());
         while restarts
             .panicked(async {
                 times += 1;
@@ -52,6 +52,6 @@ mod tests {
             })
             .await
         {}
-        assert_eq!((times, begun.elapsed().as_secs()), (4, 1 + 2 + 4));
+        assert_eq!((times, started.elapsed().as_secs()), (4, 1 + 2 + 4));
     }
 }

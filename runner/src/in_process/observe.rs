@@ -126,7 +126,7 @@ impl Inner {
 
     /// Returns the time until the status of an execution is read again, unless a change is reported before.
     pub(super) fn poll_interval(&self, execution: &Execution) -> Duration {
-        if self.watches.is_live(backend(execution)) { RESYNC } else { self.options.look }
+        if self.watches.is_live(backend(execution)) { RESYNC } else { self.options.poll_interval }
     }
 }
 

@@ -5,16 +5,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::api::Error;
 
-/// The queues of all domains, each with the same limit. Stored executions get a place even beyond the limit.
+/// The queues of all domains, each with the same limit. Stored executions get a permit even beyond the limit.
 #[derive(Debug)]
 pub(super) struct Queues {
     limit: usize,
     queued: Mutex<HashMap<String, usize>>,
 }
 
-/// A place in the queue of a domain, until this is dropped.
+/// A permit to wait in the queue of a domain, until this is dropped.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct QueuePermit {
     queues: Arc<Queues>,
     domain: String,
 }
@@ -28,8 +28,8 @@ impl Queues {
         self.queued.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a place for an execution that is new.
-    pub(super) fn enter(self: &Arc<Self>, domain: &str) -> Result<Place, Error> {
+    /// Acquires a permit for a new execution, within the limit.
+    pub(super) fn acquire(self: &Arc<Self>, domain: &str) -> Result<QueuePermit, Error> {
         let limit = self.limit;
         let mut queued = self.queued();
         let count = queued.entry(domain.to_owned()).or_default();
@@ -40,17 +40,17 @@ impl Queues {
             )));
         }
         *count += 1;
-        Ok(Place { queues: Arc::clone(self), domain: domain.to_owned() })
+        Ok(QueuePermit { queues: Arc::clone(self), domain: domain.to_owned() })
     }
 
-    /// Takes a place for an execution that is stored already.
-    pub(super) fn admit(self: &Arc<Self>, domain: &str) -> Place {
+    /// Acquires a permit for a stored execution, even beyond the limit.
+    pub(super) fn acquire_unlimited(self: &Arc<Self>, domain: &str) -> QueuePermit {
         *self.queued().entry(domain.to_owned()).or_default() += 1;
-        Place { queues: Arc::clone(self), domain: domain.to_owned() }
+        QueuePermit { queues: Arc::clone(self), domain: domain.to_owned() }
     }
 }
 
-impl Drop for Place {
+impl Drop for QueuePermit {
     fn drop(&mut self) {
         let mut queued = self.queues.queued();
         if let Some(count) = queued.get_mut(&self.domain) {
@@ -67,18 +67,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn queue_of_a_domain_is_limited_and_others_are_not_concerned() {
+    fn queue_limit_applies_to_each_domain() {
         let queues = Queues::new(2);
-        let (first, _second) = (queues.enter("sales").unwrap(), queues.admit("sales"));
-        let error = queues.enter("sales").unwrap_err();
-        assert!(matches!(&error, Error::Exhausted(said) if said.contains("(limit 2)")), "{error:?}");
-        let _other = queues.enter("logistics").unwrap();
+        let (first, _second) = (queues.acquire("sales").unwrap(), queues.acquire_unlimited("sales"));
+        let error = queues.acquire("sales").unwrap_err();
+        assert!(matches!(&error, Error::Exhausted(message) if message.contains("(limit 2)")), "{error:?}");
+        let _other = queues.acquire("logistics").unwrap();
         // Stored executions are never rejected.
-        let beyond = queues.admit("sales");
+        let beyond = queues.acquire_unlimited("sales");
         drop(first);
-        queues.enter("sales").unwrap_err();
+        queues.acquire("sales").unwrap_err();
         drop(beyond);
-        drop(queues.enter("sales").unwrap());
+        drop(queues.acquire("sales").unwrap());
         assert_eq!(queues.queued().len(), 2);
     }
 }

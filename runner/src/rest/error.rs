@@ -15,41 +15,41 @@ use crate::wire::status;
 
 /// An error response.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct ErrorResponse {
     status: Box<Status>,
     /// The HTTP status code, if it differs from the one of the gRPC code.
-    number: Option<StatusCode>,
+    http_code: Option<StatusCode>,
 }
 
-impl From<Error> for Refusal {
+impl From<Error> for ErrorResponse {
     fn from(error: Error) -> Self {
-        Self { status: Box::new(status::of(&error)), number: None }
+        Self { status: Box::new(status::of(&error)), http_code: None }
     }
 }
 
-impl IntoResponse for Refusal {
+impl IntoResponse for ErrorResponse {
     fn into_response(self) -> Response {
-        match self.number {
-            Some(number) => to_http_with_code(number, &self.status),
+        match self.http_code {
+            Some(http_code) => to_http_with_code(http_code, &self.status),
             None => to_http(&self.status),
         }
     }
 }
 
-impl Refusal {
+impl ErrorResponse {
     pub(super) fn invalid(field: impl Into<String>, message: impl Into<String>) -> Self {
         Error::Invalid { field: field.into(), message: message.into() }.into()
     }
 
     /// Returns the error of a call without a caller, whom the log and a cancel have to name.
-    pub(super) fn nobody() -> Self {
-        Self::own(Code::Internal, None, "INTERNAL", "it is not known who calls".to_owned())
+    pub(super) fn missing_caller() -> Self {
+        Self::with_code(Code::Internal, None, "INTERNAL", "it is not known who calls".to_owned())
     }
 
     pub(super) fn too_large(most: usize) -> Self {
         let message =
             format!("the body has to be of at most {} MiB: give what is long by a file", most >> 20);
-        Self::own(Code::InvalidArgument, Some(StatusCode::PAYLOAD_TOO_LARGE), "TOO_LARGE", message)
+        Self::with_code(Code::InvalidArgument, Some(StatusCode::PAYLOAD_TOO_LARGE), "TOO_LARGE", message)
     }
 
     /// The error contains the position: `expected `:` at line 1 column 5`.
@@ -59,29 +59,29 @@ impl Refusal {
 
     pub(super) fn not_json() -> Self {
         let message = "the body has to be JSON, and said to be: send `content-type: application/json`";
-        let number = Some(StatusCode::UNSUPPORTED_MEDIA_TYPE);
-        Self::own(Code::InvalidArgument, number, "NOT_JSON", message.to_owned())
+        let http_code = Some(StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        Self::with_code(Code::InvalidArgument, http_code, "NOT_JSON", message.to_owned())
     }
 
     pub(super) fn no_such_path(method: &Method, uri: &Uri) -> Self {
         let message = format!("there is no `{method} {}` here: see /openapi.json", uri.path());
-        Self::own(Code::NotFound, None, "NO_SUCH_PATH", message)
+        Self::with_code(Code::NotFound, None, "NO_SUCH_PATH", message)
     }
 
     pub(super) fn not_allowed(method: &Method, uri: &Uri) -> Self {
         let message = format!("`{method}` can't be done with {}: see /openapi.json", uri.path());
-        let number = Some(StatusCode::METHOD_NOT_ALLOWED);
-        Self::own(Code::Unimplemented, number, "NO_SUCH_METHOD", message)
+        let http_code = Some(StatusCode::METHOD_NOT_ALLOWED);
+        Self::with_code(Code::Unimplemented, http_code, "NO_SUCH_METHOD", message)
     }
 
-    fn own(code: Code, number: Option<StatusCode>, reason: &str, message: String) -> Self {
+    fn with_code(code: Code, http_code: Option<StatusCode>, reason: &str, message: String) -> Self {
         let status = error_status_with_metadata(code, status::DOMAIN, reason, message, []);
-        Self { status: Box::new(status), number }
+        Self { status: Box::new(status), http_code }
     }
 }
 
 /// Returns the last value of a stream that fails after it has begun.
-pub(super) fn last_word(error: &Error) -> Value {
+pub(super) fn final_error(error: &Error) -> Value {
     to_json(&status::of(error))
 }
 
@@ -89,14 +89,14 @@ pub(super) fn last_word(error: &Error) -> Value {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[cfg_attr(not(test), expect(dead_code, reason = "it says in the document what dcp-server writes"))]
-pub(super) struct Refused {
-    error: Why,
+pub(super) struct ErrorBody {
+    error: ErrorDetails,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "it says in the document what dcp-server writes")]
-pub(super) struct Why {
+pub(super) struct ErrorDetails {
     /// The HTTP status code.
     #[schema(minimum = 400, maximum = 599)]
     code: u16,
@@ -116,37 +116,37 @@ pub(super) struct Why {
 /// Errors of all calls.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "it says in the document which refusals there are")]
-pub(super) enum Refusals {
+pub(super) enum CommonErrors {
     /// The request is invalid: `INVALID` names the `field`
     #[response(status = 400)]
-    Invalid(#[to_schema] Refused),
+    Invalid(#[to_schema] ErrorBody),
     /// The token is missing or unknown: `UNAUTHENTICATED`
     #[response(status = 401)]
-    Unauthenticated(#[to_schema] Refused),
+    Unauthenticated(#[to_schema] ErrorBody),
     /// The caller is not permitted to do this: `DENIED`
     #[response(status = 403)]
-    Denied(#[to_schema] Refused),
+    Denied(#[to_schema] ErrorBody),
     /// A limit is reached, and `EXHAUSTED` names it. A retry later is safe.
     #[response(status = 429)]
-    Exhausted(#[to_schema] Refused),
+    Exhausted(#[to_schema] ErrorBody),
     /// The stored data is damaged: `CORRUPT`
     #[response(status = 500)]
-    Corrupt(#[to_schema] Refused),
+    Corrupt(#[to_schema] ErrorBody),
     /// A temporary failure: `UNAVAILABLE`. A retry is safe.
     #[response(status = 503)]
-    Unavailable(#[to_schema] Refused),
+    Unavailable(#[to_schema] ErrorBody),
     /// The call exceeded its timeout: `TOO_LATE`. A retry is safe.
     #[response(status = 504)]
-    TooLate(#[to_schema] Refused),
+    TooLate(#[to_schema] ErrorBody),
 }
 
 /// Further errors of calls about one job.
 #[derive(IntoResponses)]
 #[expect(dead_code, reason = "it says in the document which refusals there are")]
-pub(super) enum OfJob {
+pub(super) enum JobErrors {
     /// The job, or the requested part of it, does not exist: `NOT_FOUND`
     #[response(status = 404)]
-    NotFound(#[to_schema] Refused),
+    NotFound(#[to_schema] ErrorBody),
 }
 
 #[cfg(test)]
@@ -155,9 +155,9 @@ mod tests {
     use crate::execution::Id;
 
     #[test]
-    fn the_document_says_what_a_refusal_looks_like() {
+    fn errors_match_their_schema() {
         let held = Error::Held { key: "s3://c".to_owned(), by: Id::parse("a1").unwrap() };
-        let Refused { error } = serde_json::from_value(last_word(&held)).unwrap();
+        let ErrorBody { error } = serde_json::from_value(final_error(&held)).unwrap();
         assert_eq!((error.code, error.status.as_str()), (409, "FAILED_PRECONDITION"));
         assert_eq!((error.reason.as_deref(), error.domain.as_deref()), (Some("HELD"), Some("dcp.runner.v1")));
         let metadata = BTreeMap::from([("key", "s3://c"), ("execution", "a1")]);

@@ -1,12 +1,12 @@
 //! The Runner of this process: it stores what is submitted, and drives every execution to its end.
 //!
 //! Several Runners may share a store. Each drives the executions that it owns, in one task per execution (`drive`).
-//! [`presence`] decides which Runner owns an execution, so that another Runner takes over from one that is gone.
+//! [`membership`] decides which Runner owns an execution, so that another Runner takes over from one that is gone.
 
 mod drive;
-mod hand_over;
+mod maintenance;
+pub mod membership;
 mod observe;
-pub mod presence;
 mod queue;
 mod slots;
 mod stream;
@@ -30,18 +30,18 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, RwLock, watch};
 
 use crate::api::{Error, Filter, Holder, LogPart, LogRequest, Record, Result, Runner, Submitted};
+use crate::cache::Cache;
 use crate::execution::{Execution, Id, Phase, Policy, Transition};
 use crate::lower::{self, lower};
-use crate::machine::{Event, after};
+use crate::machine::{Event, apply_event};
 use crate::parameters;
 use crate::progress::Progress;
-use crate::recent::Recent;
-use crate::request::{Defined, Definition, Reference, Request, Submit};
+use crate::request::{CanonicalJob, Definition, Reference, Request, Submit};
 use crate::results::{Format, Results};
-use crate::store::{Also, New, Store};
+use crate::store::{NewExecution, SaveExtras, Store};
+use membership::Membership;
 use observe::{Observed, Watches};
-use presence::Presence;
-use queue::{Place, Queues};
+use queue::{QueuePermit, Queues};
 use slots::{Slot, Slots};
 
 /// The registry of applied jobs.
@@ -76,18 +76,18 @@ pub struct Options {
     pub jobs: Option<Arc<dyn Jobs>>,
     /// Storage of results.
     pub results: Option<Results>,
-    /// Identifier of the place of its backends, in letters and digits. A Runner takes over only from Runners of the
-    /// same place, because it can't learn the state of attempts elsewhere.
-    pub place: String,
+    /// Identifier of the location of its backends, in letters and digits. A Runner takes over only from Runners of the
+    /// same location, because it can't learn the state of attempts elsewhere.
+    pub location_id: String,
     /// Folder of the Runners' lock files, if the store is a file on this machine.
-    pub locks: Option<PathBuf>,
+    pub lock_folder: Option<PathBuf>,
     /// Minimum retention of an execution after its end; a longer `ttl` of its own prevails. Until then, its token
     /// returns the same execution.
-    pub keep: Duration,
+    pub retention: Duration,
     /// Maximum number of executions of a domain that wait to be started.
     pub max_queued: usize,
     /// Interval at which the status of an attempt is polled while its backend can't be watched.
-    pub look: Duration,
+    pub poll_interval: Duration,
     /// Time without a heartbeat after which other Runners take over.
     pub lease: Duration,
     /// Returns the time at the start of the Runner. A monotonic clock adds the rest, so that setting the system clock
@@ -101,11 +101,11 @@ impl Options {
             backends,
             jobs: None,
             results: None,
-            place: "anywhere".to_owned(),
-            locks: None,
-            keep: Duration::from_hours(30 * 24),
+            location_id: "anywhere".to_owned(),
+            lock_folder: None,
+            retention: Duration::from_hours(30 * 24),
             max_queued: MAX_QUEUED,
-            look: Duration::from_millis(500),
+            poll_interval: Duration::from_millis(500),
             lease: Duration::from_secs(15),
             clock,
         }
@@ -114,26 +114,26 @@ impl Options {
 
 /// The Runner of this process. Clones share one Runner.
 #[derive(Debug, Clone)]
-pub struct Embedded(Arc<Inner>);
+pub struct InProcessRunner(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     store: Store,
     options: Options,
-    begun: (Timestamp, Instant),
-    presence: Presence,
+    started: (Timestamp, Instant),
+    membership: Membership,
     slots: BTreeMap<manifest::Backend, Arc<Slots>>,
     queues: Arc<Queues>,
     watches: Watches,
     tasks: Mutex<HashMap<Id, Arc<Task>>>,
     /// Caches of jobs by their revisions: those that ran, and those that the registry returned.
-    jobs: Recent<Fingerprint, Arc<Defined>>,
-    applied: Recent<Reference, Arc<Defined>>,
+    jobs: Cache<Fingerprint, Arc<CanonicalJob>>,
+    applied_jobs: Cache<Reference, Arc<CanonicalJob>>,
     /// Time at which a backend last accepted a job.
-    fit: Recent<Fingerprint, Instant>,
+    accepted: Cache<Fingerprint, Instant>,
     stopping: watch::Sender<bool>,
     /// Read-locked while a checkpoint's state is moved.
-    moving: Arc<RwLock<()>>,
+    checkpoint_moves: Arc<RwLock<()>>,
 }
 
 /// Shared state of the task that drives an execution.
@@ -144,11 +144,11 @@ struct Task {
     /// The version that the task knows; watchers are notified of each change.
     version: watch::Sender<u64>,
     /// Set once the task knows the status of the execution.
-    looked: watch::Sender<bool>,
+    status_known: watch::Sender<bool>,
     /// The last status of its application.
     observed: Observed,
     /// Set while the task waits for a slot.
-    waits: AtomicBool,
+    waits_for_slot: AtomicBool,
     /// Progress of its queries, and whether it is stored already.
     progress: Mutex<(Option<Progress>, bool)>,
 }
@@ -160,46 +160,46 @@ impl Task {
 }
 
 /// Capacity of the caches: bytes of job text, and number of jobs that were accepted.
-const TEXT: usize = 8 << 20;
-const FIT: usize = 4096;
+const JOB_CACHE_BYTES: usize = 8 << 20;
+const ACCEPTED_CACHE_ENTRIES: usize = 4096;
 /// Time for which a check by a backend stays valid. It is short, because the backend's answer may change.
-const FIT_FOR: Duration = Duration::from_secs(10);
+const ACCEPTED_TTL: Duration = Duration::from_secs(10);
 
 /// Maximum time to wait for the status of an execution after the start, and for moves of checkpoints on stop.
-const PATIENCE: Duration = Duration::from_secs(5);
+const START_STOP_TIMEOUT: Duration = Duration::from_secs(5);
 
-impl Embedded {
+impl InProcessRunner {
     /// Starts to drive the executions that are submitted to this Runner or taken over from others.
     pub async fn start(store: Store, options: Options) -> Result<Self> {
-        let presence = Presence::begin(&store, &options).await?;
+        let membership = Membership::start(&store, &options).await?;
         let slots =
             options.backends.iter().filter_map(|(name, backend)| Some((*name, Slots::new(backend.slots?))));
         let slots = slots.collect();
         let (stopping, _) = watch::channel(false);
-        let begun = ((options.clock)(), Instant::now());
+        let started = ((options.clock)(), Instant::now());
         let queues = Queues::new(options.max_queued);
         let watches = Watches::new(options.backends.iter().map(|(name, _)| *name));
         let inner = Arc::new(Inner {
             store,
             queues,
             options,
-            begun,
-            presence,
+            started,
+            membership,
             slots,
             watches,
             tasks: Mutex::default(),
-            jobs: Recent::new(TEXT),
-            applied: Recent::new(TEXT),
-            fit: Recent::new(FIT),
+            jobs: Cache::new(JOB_CACHE_BYTES),
+            applied_jobs: Cache::new(JOB_CACHE_BYTES),
+            accepted: Cache::new(ACCEPTED_CACHE_ENTRIES),
             stopping,
-            moving: Arc::default(),
+            checkpoint_moves: Arc::default(),
         });
-        inner.presence.take_over(&inner.store).await?;
-        inner.take_up().await?;
+        inner.membership.take_over(&inner.store).await?;
+        inner.drive_owned().await?;
         for (name, backend) in &inner.options.backends {
             tokio::spawn(observe::run(Arc::clone(&inner), *name, Arc::clone(&backend.compute)));
         }
-        tokio::spawn(hand_over::run(Arc::clone(&inner)));
+        tokio::spawn(maintenance::run(Arc::clone(&inner)));
         Ok(Self(inner))
     }
 
@@ -208,19 +208,19 @@ impl Embedded {
         self.0.stopping.send_replace(true);
         // Others take over at once after `leave`, so this Runner must not move a checkpoint beside them. A move that
         // takes longer ends with this process, and others detect that the process is gone.
-        match tokio::time::timeout(PATIENCE, self.0.moving.write()).await {
-            Ok(_nothing_moves) => self.0.presence.leave(&self.0.store).await,
+        match tokio::time::timeout(START_STOP_TIMEOUT, self.0.checkpoint_moves.write()).await {
+            Ok(_nothing_moves) => self.0.membership.leave(&self.0.store).await,
             Err(_) => Ok(()),
         }
     }
 
     /// Waits until the status of every execution that was taken over is known, with a timeout for each.
-    pub async fn caught_up(&self) {
+    pub async fn wait_for_statuses(&self) {
         let tasks: Vec<Arc<Task>> = self.0.tasks().values().cloned().collect();
         for task in tasks {
-            let mut looked = task.looked.subscribe();
+            let mut status_known = task.status_known.subscribe();
             // A task also sets it when it ends. A timeout is no error.
-            let _ = tokio::time::timeout(PATIENCE, looked.wait_for(|it| *it)).await;
+            let _ = tokio::time::timeout(START_STOP_TIMEOUT, status_known.wait_for(|it| *it)).await;
         }
     }
 
@@ -231,7 +231,7 @@ impl Embedded {
 
 impl Inner {
     fn now(&self) -> Timestamp {
-        later(self.begun.0, self.begun.1.elapsed())
+        later(self.started.0, self.started.1.elapsed())
     }
 
     fn compute(&self, backend: manifest::Backend) -> Option<&Arc<dyn Compute>> {
@@ -245,7 +245,13 @@ impl Inner {
 
     /// Starts a task that drives an execution, or wakes its task if the version is newer. A `known` record saves
     /// reading it.
-    fn care(self: &Arc<Self>, id: &Id, version: u64, known: Option<Record>, place: Option<Place>) {
+    fn start_or_wake(
+        self: &Arc<Self>,
+        id: &Id,
+        version: u64,
+        known: Option<Record>,
+        permit: Option<QueuePermit>,
+    ) {
         let task = {
             let mut tasks = self.tasks();
             if let Some(task) = tasks.get(id) {
@@ -257,16 +263,16 @@ impl Inner {
             let task = Arc::new(Task {
                 wake: Notify::new(),
                 version: watch::Sender::new(version),
-                looked: watch::Sender::new(false),
+                status_known: watch::Sender::new(false),
                 observed: Observed::default(),
-                waits: AtomicBool::new(false),
+                waits_for_slot: AtomicBool::new(false),
                 progress: Mutex::new((None, true)),
             });
             tasks.insert(id.clone(), Arc::clone(&task));
             task
         };
         let slot = known.as_ref().and_then(|record| self.occupy(record));
-        tokio::spawn(drive::drive(Arc::clone(self), id.clone(), task, known, (slot, place)));
+        tokio::spawn(drive::drive(Arc::clone(self), id.clone(), task, known, (slot, permit)));
     }
 
     /// Takes the slot of an execution whose attempt may be alive, if it is one that needs a slot.
@@ -282,7 +288,7 @@ impl Inner {
     }
 
     /// Chooses the backend for a job.
-    fn place(&self, job: &CoreEtlJob) -> Result<manifest::Backend> {
+    fn choose_backend(&self, job: &CoreEtlJob) -> Result<manifest::Backend> {
         let mine = || self.options.backends.iter().map(|(name, _)| *name);
         let wanted = &job.placement.backends;
         let chosen = match wanted.as_slice() {
@@ -317,58 +323,60 @@ impl Inner {
             streaming: record.request.streaming.as_ref(),
             results: results.as_deref(),
         };
-        lower(&input).map_err(|lower::Unfit(message)| Error::Invalid { field: "job".to_owned(), message })
+        lower(&input)
+            .map_err(|lower::Unsupported(message)| Error::Invalid { field: "job".to_owned(), message })
     }
 
     /// Checks a request completely before it is stored.
-    async fn prepare(self: &Arc<Self>, submit: &Submit) -> Result<New> {
-        let defined = match &submit.job {
-            Definition::Inline(defined) => Arc::clone(defined),
+    async fn prepare(self: &Arc<Self>, submit: &Submit) -> Result<NewExecution> {
+        let canonical = match &submit.job {
+            Definition::Inline(canonical) => Arc::clone(canonical),
             Definition::Applied(reference) => {
-                let defined = self.applied(reference).await?;
+                let canonical = self.applied_job(reference).await?;
                 if submit.streaming.is_none() {
-                    self.refuse_continuous(reference).await?;
+                    self.reject_continuous(reference).await?;
                 }
-                defined
+                canonical
             }
         };
-        let job = defined.job();
+        let job = canonical.job();
         let now = self.now();
         let policy = Policy::of(job, submit.streaming.as_ref());
-        let mut execution = Execution::new(Id::new(now, rand::random()), policy, self.place(job)?, now);
+        let mut execution =
+            Execution::new(Id::new(now, rand::random()), policy, self.choose_backend(job)?, now);
         execution.awaits_key = submit.order.is_some();
         execution.unprepared = submit.streaming.as_ref().is_some_and(|it| it.state.is_some());
         let record = Record {
-            request: submit.request(defined.fingerprint().clone()),
+            request: submit.request(canonical.fingerprint().clone()),
             execution,
             history: Vec::new(),
             version: 1,
-            owner: self.presence.id(),
+            owner: self.membership.id(),
             progress: None,
         };
-        let (inner, checked) = (Arc::clone(self), Arc::clone(&defined));
-        let check = move || inner.check_fit(&checked, &record, now).map(|()| record);
-        let record = offload(defined.text().len(), check).await?;
-        self.jobs.put(defined.fingerprint().clone(), Arc::clone(&defined), defined.text().len());
-        Ok(New { record, job: defined })
+        let (inner, checked) = (Arc::clone(self), Arc::clone(&canonical));
+        let check = move || inner.check_accepted(&checked, &record, now).map(|()| record);
+        let record = offload(canonical.text().len(), check).await?;
+        self.jobs.put(canonical.fingerprint().clone(), Arc::clone(&canonical), canonical.text().len());
+        Ok(NewExecution { record, job: canonical })
     }
 
     /// Checks that the backend accepts the job with the parameters of this run.
-    fn check_fit(&self, defined: &Defined, record: &Record, now: Timestamp) -> Result<()> {
-        let fingerprint = defined.fingerprint();
+    fn check_accepted(&self, canonical: &CanonicalJob, record: &Record, now: Timestamp) -> Result<()> {
+        let fingerprint = canonical.fingerprint();
         let is_batch = record.request.streaming.is_none();
-        if is_batch && self.fit.get(fingerprint).is_some_and(|since| since.elapsed() < FIT_FOR) {
+        if is_batch && self.accepted.get(fingerprint).is_some_and(|since| since.elapsed() < ACCEPTED_TTL) {
             // Only the parameters differ between the runs of a job.
-            return values(defined.job(), &record.request).map(|_| ());
+            return values(canonical.job(), &record.request).map(|_| ());
         }
         // The first attempt, without the adjustments by sizing.
         let mut first = record.clone();
         first.execution.awaits_key = false;
-        after(&mut first.execution, Event::Stepped, now);
-        let application = self.application(defined.job(), &first)?;
+        apply_event(&mut first.execution, Event::Stepped, now);
+        let application = self.application(canonical.job(), &first)?;
         if let Some(compute) = self.compute(first.execution.backend) {
             compute.accepts(&application).map_err(|error| match error {
-                dcp_gateway::Error::Unavailable(said) => Error::Unavailable(said),
+                dcp_gateway::Error::Unavailable(message) => Error::Unavailable(message),
                 dcp_gateway::Error::Field { field, reason } => {
                     Error::Invalid { field: format!("job.{field}"), message: reason }
                 }
@@ -378,13 +386,13 @@ impl Inner {
             })?;
         }
         if is_batch {
-            self.fit.put(fingerprint.clone(), Instant::now(), 1);
+            self.accepted.put(fingerprint.clone(), Instant::now(), 1);
         }
         Ok(())
     }
 
     /// Rejects a run of an applied continuous job, because its reconciler runs it already.
-    async fn refuse_continuous(&self, reference: &Reference) -> Result<()> {
+    async fn reject_continuous(&self, reference: &Reference) -> Result<()> {
         let Some(jobs) = &self.options.jobs else { return Ok(()) };
         if !jobs.is_continuous(reference).await? {
             return Ok(());
@@ -397,7 +405,7 @@ impl Inner {
     }
 
     /// Returns an applied job, at the requested or the current revision.
-    async fn applied(&self, reference: &Reference) -> Result<Arc<Defined>> {
+    async fn applied_job(&self, reference: &Reference) -> Result<Arc<CanonicalJob>> {
         let Some(jobs) = &self.options.jobs else {
             let message = "this Runner has no registry to look jobs up in: submit the job itself";
             return Err(Error::Invalid { field: "job".to_owned(), message: message.to_owned() });
@@ -415,31 +423,31 @@ impl Inner {
         let revision = reference.fingerprint.clone().unwrap_or(current);
         // A revision never changes, so that it can be cached.
         let pinned = Reference { fingerprint: Some(revision.clone()), ..reference.clone() };
-        if let Some(known) = self.applied.get(&pinned) {
+        if let Some(known) = self.applied_jobs.get(&pinned) {
             return Ok(known);
         }
         let job = jobs.job(reference, &revision).await?.ok_or_else(none)?;
         // The size of the job is unknown before its text is rendered, so it is always offloaded.
-        let defined = Arc::new(offload(usize::MAX, || Defined::new(job)).await);
-        self.applied.put(pinned, Arc::clone(&defined), defined.text().len());
-        Ok(defined)
+        let canonical = Arc::new(offload(usize::MAX, || CanonicalJob::new(job)).await);
+        self.applied_jobs.put(pinned, Arc::clone(&canonical), canonical.text().len());
+        Ok(canonical)
     }
 
     /// Returns the job of a stored execution.
-    async fn job(&self, fingerprint: &Fingerprint) -> Result<Arc<Defined>> {
+    async fn job(&self, fingerprint: &Fingerprint) -> Result<Arc<CanonicalJob>> {
         if let Some(known) = self.jobs.get(fingerprint) {
             return Ok(known);
         }
-        let defined = Arc::new(self.store.job(fingerprint).await?);
-        self.jobs.put(fingerprint.clone(), Arc::clone(&defined), defined.text().len());
-        Ok(defined)
+        let canonical = Arc::new(self.store.job(fingerprint).await?);
+        self.jobs.put(fingerprint.clone(), Arc::clone(&canonical), canonical.text().len());
+        Ok(canonical)
     }
 
     /// Adds to a stored record the wait for a slot and the progress, which its task has in memory.
-    async fn told(&self, mut record: Record) -> Result<Record> {
+    async fn with_live_state(&self, mut record: Record) -> Result<Record> {
         let task = self.tasks().get(record.id()).cloned();
         if matches!(record.execution.phase, Phase::Queued | Phase::Retrying)
-            && task.as_ref().is_some_and(|task| task.waits.load(Ordering::Relaxed))
+            && task.as_ref().is_some_and(|task| task.waits_for_slot.load(Ordering::Relaxed))
         {
             record.execution.waiting = Some("as many attempts are alive as there may be at once".to_owned());
         }
@@ -453,19 +461,19 @@ impl Inner {
     }
 
     /// Stops an execution for a reason, also if another Runner owns it.
-    async fn end(&self, id: &Id, reason: &Event) -> Result<Record> {
+    async fn stop_execution(&self, id: &Id, reason: &Event) -> Result<Record> {
         loop {
-            let mut record = self.store.get(id).await?.ok_or_else(|| unknown(id))?;
+            let mut record = self.store.get(id).await?.ok_or_else(|| not_found(id))?;
             if record.execution.phase.is_final() {
                 return Ok(record);
             }
             let now = self.now();
-            let Some(transition) = after(&mut record.execution, reason.clone(), now) else {
+            let Some(transition) = apply_event(&mut record.execution, reason.clone(), now) else {
                 return Ok(record);
             };
             record.history.push(transition);
-            let also = Also { clean_at: clean_at(&record), measured: None };
-            if self.store.save(&mut record, also).await? {
+            let extras = SaveExtras { clean_at: clean_at(&record), measured: None };
+            if self.store.save(&mut record, extras).await? {
                 if let Some(task) = self.tasks().get(id) {
                     task.wake.notify_one();
                 }
@@ -477,8 +485,8 @@ impl Inner {
 
 /// Returns the time at which the backends' data of an execution is removed.
 fn clean_at(record: &Record) -> Option<Timestamp> {
-    let kept = Duration::from_secs(record.execution.policy.ttl_seconds);
-    record.execution.ended.map(|ended| later(ended, kept))
+    let ttl = Duration::from_secs(record.execution.policy.ttl_seconds);
+    record.execution.ended.map(|ended| later(ended, ttl))
 }
 
 fn later(at: Timestamp, by: Duration) -> Timestamp {
@@ -496,14 +504,14 @@ fn values(job: &CoreEtlJob, request: &Request) -> Result<BTreeMap<String, parame
     })
 }
 
-fn unknown(id: &Id) -> Error {
+fn not_found(id: &Id) -> Error {
     Error::NotFound(format!("there is no execution {id}: it never was, or was forgotten after its time"))
 }
 
 /// Returns the response to a submit whose token is known already.
-fn repeated(submit: &Submit, record: Record) -> Result<Submitted> {
+fn repeated_submit(submit: &Submit, record: Record) -> Result<Submitted> {
     let job = match &submit.job {
-        Definition::Inline(defined) => defined.fingerprint().clone(),
+        Definition::Inline(canonical) => canonical.fingerprint().clone(),
         Definition::Applied(reference) => {
             reference.fingerprint.clone().unwrap_or_else(|| record.request.job.clone())
         }
@@ -516,7 +524,7 @@ fn repeated(submit: &Submit, record: Record) -> Result<Submitted> {
 }
 
 #[async_trait]
-impl Runner for Embedded {
+impl Runner for InProcessRunner {
     async fn submit(&self, submit: Submit) -> Result<Submitted> {
         submit.check()?;
         let new = match self.0.prepare(&submit).await {
@@ -524,41 +532,41 @@ impl Runner for Embedded {
             // A repeated submit succeeds even if the job has changed since.
             Err(error) => {
                 let Some(record) = self.0.store.by_token(&submit.token).await? else { return Err(error) };
-                return repeated(&submit, record);
+                return repeated_submit(&submit, record);
             }
         };
-        let place = match self.0.queues.enter(&new.record.request.domain) {
-            Ok(place) => place,
+        let permit = match self.0.queues.acquire(&new.record.request.domain) {
+            Ok(permit) => permit,
             // A repeated submit succeeds even if the queue is full.
             Err(error) => {
                 let Some(record) = self.0.store.by_token(&submit.token).await? else { return Err(error) };
-                return repeated(&submit, record);
+                return repeated_submit(&submit, record);
             }
         };
         let submitted = self.0.store.submit(new).await?;
         if submitted.fresh {
             let record = &submitted.record;
-            self.0.care(record.id(), record.version, Some(record.clone()), Some(place));
+            self.0.start_or_wake(record.id(), record.version, Some(record.clone()), Some(permit));
         }
         Ok(submitted)
     }
 
     async fn check(&self, id: &Id) -> Result<Record> {
-        let record = self.0.store.get(id).await?.ok_or_else(|| unknown(id))?;
-        self.0.told(record).await
+        let record = self.0.store.get(id).await?.ok_or_else(|| not_found(id))?;
+        self.0.with_live_state(record).await
     }
 
     async fn cancel(&self, id: &Id, by: &str) -> Result<Record> {
-        self.0.end(id, &Event::Cancel { by: by.to_owned() }).await
+        self.0.stop_execution(id, &Event::Cancel { by: by.to_owned() }).await
     }
 
     async fn list(&self, filter: &Filter, before: Option<&Id>, limit: u32) -> Result<Vec<Record>> {
         let found = self.0.store.list(filter, before, limit).await?;
-        let mut told = Vec::with_capacity(found.len());
+        let mut records = Vec::with_capacity(found.len());
         for record in found {
-            told.push(self.0.told(record).await?);
+            records.push(self.0.with_live_state(record).await?);
         }
-        Ok(told)
+        Ok(records)
     }
 
     async fn holders(&self, after: &str, limit: u32) -> Result<Vec<Holder>> {

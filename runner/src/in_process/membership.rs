@@ -7,7 +7,7 @@
 //!
 //! A takeover deletes the row. Every write that makes a Runner the owner of an execution requires the row of that
 //! Runner in the same statement or transaction, so that a Runner that was paused in between can't own anything. Live
-//! executions whose owner has no row are taken over by any Runner of the same place.
+//! executions whose owner has no row are taken over by any Runner of the same location.
 
 use std::collections::HashMap;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
@@ -24,112 +24,113 @@ use crate::store::Store;
 
 /// The membership of one Runner.
 #[derive(Debug)]
-pub struct Presence {
-    place: String,
+pub struct Membership {
+    location_id: String,
     lease: Duration,
-    way: Way,
+    detection: FailureDetection,
     clock: Clock,
-    present: Mutex<Present>,
+    state: Mutex<MemberState>,
 }
 
-/// The way in which members detect that another one is gone.
+/// How members detect that another one is gone.
 #[derive(Debug)]
-pub enum Way {
+pub enum FailureDetection {
     /// A member is gone if its lock file in this folder is not locked. Works on one machine.
-    Locks(PathBuf),
+    FileLocks(PathBuf),
     /// A member is gone if its heartbeat stops.
-    Beats,
+    Heartbeats,
 }
 
 #[derive(Debug)]
-struct Present {
+struct MemberState {
     id: Arc<str>,
     /// Time of the last proof that no other Runner has taken over.
-    known: Moment,
+    confirmed_at: Moment,
     /// Held for its lifetime only.
     _lock: Option<File>,
     /// The last heartbeat of each other member, and when it was first seen.
-    heard: HashMap<String, (u64, Moment)>,
+    heartbeats: HashMap<String, (u64, Moment)>,
 }
 
-impl Presence {
-    pub(super) async fn begin(store: &Store, options: &Options) -> Result<Self> {
-        let way = match &options.locks {
-            Some(folder) if store.is_local() => Way::Locks(folder.clone()),
-            _ => Way::Beats,
+impl Membership {
+    pub(super) async fn start(store: &Store, options: &Options) -> Result<Self> {
+        let detection = match &options.lock_folder {
+            Some(folder) if store.is_local() => FailureDetection::FileLocks(folder.clone()),
+            _ => FailureDetection::Heartbeats,
         };
-        Self::join(store, way, (&options.place, options.lease), Clock::default()).await
+        Self::join(store, detection, (&options.location_id, options.lease), Clock::default()).await
     }
 
-    /// Makes a Runner of a place a member.
+    /// Makes a Runner of a location a member.
     pub async fn join(
         store: &Store,
-        way: Way,
-        (place, lease): (&str, Duration),
+        detection: FailureDetection,
+        (location_id, lease): (&str, Duration),
         clock: Clock,
     ) -> Result<Self> {
-        let present = Mutex::new(join(store, &way, place, &clock).await?);
-        Ok(Self { place: place.to_owned(), lease, way, clock, present })
+        let state = Mutex::new(register(store, &detection, location_id, &clock).await?);
+        Ok(Self { location_id: location_id.to_owned(), lease, detection, clock, state })
     }
 
     pub fn id(&self) -> String {
-        self.present().id.to_string()
+        self.state().id.to_string()
     }
 
     /// Returns whether no other Runner can have taken over yet.
-    pub fn holds(&self) -> bool {
-        matches!(self.way, Way::Locks(_)) || self.clock.elapsed(self.present().known) < self.lease * 2 / 3
+    pub fn is_valid(&self) -> bool {
+        matches!(self.detection, FailureDetection::FileLocks(_))
+            || self.clock.elapsed(self.state().confirmed_at) < self.lease * 2 / 3
     }
 
     /// Waits until others may have taken over.
-    pub async fn lost(&self) {
-        while self.holds() {
-            tokio::time::sleep(self.pause()).await;
+    pub async fn wait_until_invalid(&self) {
+        while self.is_valid() {
+            tokio::time::sleep(self.heartbeat_interval()).await;
         }
     }
 
     /// Returns the interval of heartbeats and of checks for members that are gone.
-    pub fn pause(&self) -> Duration {
+    pub fn heartbeat_interval(&self) -> Duration {
         (self.lease / 5).min(Duration::from_secs(1))
     }
 
-    fn present(&self) -> std::sync::MutexGuard<'_, Present> {
-        self.present.lock().unwrap_or_else(PoisonError::into_inner)
+    fn state(&self) -> std::sync::MutexGuard<'_, MemberState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends the heartbeat. If others have taken over, the Runner joins again under a new id, and owns nothing.
-    pub async fn beat(&self, store: &Store) -> Result<()> {
+    pub async fn heartbeat(&self, store: &Store) -> Result<()> {
         let (before, id) = (self.clock.now(), self.id());
-        let is_member = match self.way {
+        let is_member = match self.detection {
             // Its lock is its heartbeat, but somebody may have removed the file.
-            Way::Locks(_) => store.is_member(&id).await?,
-            Way::Beats => store.beat(&id).await?,
+            FailureDetection::FileLocks(_) => store.is_member(&id).await?,
+            FailureDetection::Heartbeats => store.heartbeat(&id).await?,
         };
         if is_member {
-            self.present().known = before;
+            self.state().confirmed_at = before;
         } else {
-            let again = join(store, &self.way, &self.place, &self.clock).await?;
-            *self.present() = again;
+            let again = register(store, &self.detection, &self.location_id, &self.clock).await?;
+            *self.state() = again;
         }
         Ok(())
     }
 
-    /// Takes over from all Runners of this place that are gone. Returns whether there were any.
+    /// Takes over from all Runners of this location that are gone. Returns whether there were any.
     pub async fn take_over(&self, store: &Store) -> Result<bool> {
         let me = self.id();
-        let all = store.runners().await?;
-        self.present().heard.retain(|id, _| all.iter().any(|(there, _)| there == id));
+        let all = store.members().await?;
+        self.state().heartbeats.retain(|id, _| all.iter().any(|(member, _)| member == id));
         let mut any = false;
-        for (other, beat) in all.iter().filter(|(id, _)| *id != me && self.is_of_this_place(id)) {
-            let gone = match &self.way {
-                Way::Locks(folder) => is_free(folder, other),
-                Way::Beats => self.is_silent(other, *beat),
+        for (other, heartbeat) in all.iter().filter(|(id, _)| *id != me && self.is_same_location(id)) {
+            let gone = match &self.detection {
+                FailureDetection::FileLocks(folder) => is_lock_free(folder, other),
+                FailureDetection::Heartbeats => self.is_silent(other, *heartbeat),
             };
-            if !gone || !store.take_over((other, *beat), &me).await? {
+            if !gone || !store.take_over((other, *heartbeat), &me).await? {
                 continue;
             }
             any = true;
-            if let Way::Locks(folder) = &self.way {
+            if let FailureDetection::FileLocks(folder) = &self.detection {
                 // The file may be gone already; if it stays, it does no harm.
                 let _ = std::fs::remove_file(lock_path(folder, other));
             }
@@ -137,35 +138,35 @@ impl Presence {
         Ok(any)
     }
 
-    /// Takes over the live executions of this place whose owner is no member. Returns whether there were any.
-    pub async fn sweep(&self, store: &Store) -> Result<bool> {
+    /// Takes over the live executions of this location whose owner is no member. Returns whether there were any.
+    pub async fn adopt_orphans(&self, store: &Store) -> Result<bool> {
         let mut any = false;
-        for owner in store.absent_owners().await?.iter().filter(|owner| self.is_of_this_place(owner)) {
+        for owner in store.absent_owners().await?.iter().filter(|owner| self.is_same_location(owner)) {
             any |= store.adopt(owner, &self.id()).await?;
         }
         Ok(any)
     }
 
-    /// Returns whether a Runner belongs to this place. The state of a process at another place is unknown here.
-    fn is_of_this_place(&self, id: &str) -> bool {
-        id.rsplit_once('-').is_some_and(|(place, _)| place == self.place)
+    /// Returns whether a Runner belongs to this location. The state of a process at another location is unknown here.
+    fn is_same_location(&self, id: &str) -> bool {
+        id.rsplit_once('-').is_some_and(|(location_id, _)| location_id == self.location_id)
     }
 
-    fn is_silent(&self, other: &str, beat: u64) -> bool {
+    fn is_silent(&self, other: &str, heartbeat: u64) -> bool {
         let now = self.clock.now();
-        let mut present = self.present();
-        let heard = present.heard.entry(other.to_owned()).or_insert_with(|| (beat, now));
-        if heard.0 != beat {
-            *heard = (beat, now);
+        let mut state = self.state();
+        let last = state.heartbeats.entry(other.to_owned()).or_insert_with(|| (heartbeat, now));
+        if last.0 != heartbeat {
+            *last = (heartbeat, now);
         }
-        beat == LEFT || now.since(heard.1) > self.lease
+        heartbeat == LEFT_HEARTBEAT || now.since(last.1) > self.lease
     }
 
     /// Leaves, so that others take over at once.
     pub async fn leave(&self, store: &Store) -> Result<()> {
         let id = self.id();
-        store.leave(&id, LEFT).await?;
-        if let Way::Locks(folder) = &self.way {
+        store.leave(&id, LEFT_HEARTBEAT).await?;
+        if let FailureDetection::FileLocks(folder) = &self.detection {
             let _ = std::fs::remove_file(lock_path(folder, &id));
         }
         Ok(())
@@ -173,18 +174,23 @@ impl Presence {
 }
 
 /// The heartbeat of a Runner that has left.
-const LEFT: u64 = i64::MAX as u64;
+const LEFT_HEARTBEAT: u64 = i64::MAX as u64;
 
-async fn join(store: &Store, way: &Way, place: &str, clock: &Clock) -> Result<Present> {
-    let id = format!("{place}-{:032x}", rand::random::<u128>());
+async fn register(
+    store: &Store,
+    detection: &FailureDetection,
+    location_id: &str,
+    clock: &Clock,
+) -> Result<MemberState> {
+    let id = format!("{location_id}-{:032x}", rand::random::<u128>());
     // The lock comes first, because a member without a lock counts as gone.
-    let lock = match way {
-        Way::Locks(folder) => Some(lock(folder, &id)?),
-        Way::Beats => None,
+    let lock = match detection {
+        FailureDetection::FileLocks(folder) => Some(lock(folder, &id)?),
+        FailureDetection::Heartbeats => None,
     };
-    let known = clock.now();
+    let confirmed_at = clock.now();
     store.register(&id).await?;
-    Ok(Present { id: id.into(), known, _lock: lock, heard: HashMap::new() })
+    Ok(MemberState { id: id.into(), confirmed_at, _lock: lock, heartbeats: HashMap::new() })
 }
 
 fn lock_path(folder: &Path, id: &str) -> PathBuf {
@@ -205,7 +211,7 @@ fn lock(folder: &Path, id: &str) -> Result<File> {
 }
 
 /// Returns whether a Runner's lock is free.
-fn is_free(folder: &Path, id: &str) -> bool {
+fn is_lock_free(folder: &Path, id: &str) -> bool {
     // Ids come from the database and must not become paths.
     if !id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
         return false;
