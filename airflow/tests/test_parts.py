@@ -128,16 +128,10 @@ class TaskStates(TestCase):
 
 class Replaced(TestCase):
     def test_replacing_execution_is_read_from_stopping(self) -> None:
-        for stopping, by in (
-            ('{"replaced":{"by":"01a"}}', "01a"),
-            ('{"cancelled":{"by":"replaced"}}', ""),
-            ('"startTimeout"', ""),
-            ("", ""),
-            ("no JSON", ""),
-            ('{"replaced":"01a"}', ""),
-        ):
+        for stopping, by in (({"replaced_by": "01a"}, "01a"), ({"cancelled_by": "replaced"}, ""), ({}, "")):
             with self.subTest(stopping):
-                self.assertEqual(replaced_by(SimpleNamespace(stopping=stopping)), by)
+                execution = _wire.runner_message("Execution", stopping=stopping)
+                self.assertEqual(replaced_by(execution), by)
 
 
 class Lines(TestCase):

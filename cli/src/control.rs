@@ -9,7 +9,7 @@ use dcp_model::primitive::Fingerprint;
 use dcp_reconciler::assets::Assets;
 use dcp_reconciler::publish::{self, DagFolder};
 use dcp_reconciler::reconcile::store::Store;
-use dcp_reconciler::reconcile::{ContinuousJobs, LocalJobs};
+use dcp_reconciler::reconcile::{ContinuousJobs, Executions, LocalJobs};
 use dcp_reconciler::registry::remote::{self, Remote};
 use dcp_reconciler::registry::sql::Sql;
 use dcp_reconciler::registry::{self, Registry};
@@ -18,6 +18,7 @@ use dcp_workspace::project::Workspace;
 use dcp_workspace::{FOLDER, files};
 use http::Uri;
 use http::uri::Scheme;
+use jiff::Timestamp;
 use tokio::runtime::Runtime;
 
 use crate::failure::Failure;
@@ -84,14 +85,15 @@ impl Control {
         Ok(Self { scope, registry, connection, place, dags, root: home.root.clone(), runtime })
     }
 
-    /// Opens the continuous jobs of the target.
-    pub(crate) fn continuous_jobs(&self) -> Result<Arc<dyn ContinuousJobs>, Failure> {
+    /// Opens the continuous jobs of the target. A remote control plane reads the executions itself.
+    pub(crate) fn continuous_jobs(&self, executions: Executions) -> Result<Arc<dyn ContinuousJobs>, Failure> {
         match &self.connection {
             RegistryConnection::Remote(remote) => Ok(Arc::new(Remote::clone(remote))),
             RegistryConnection::Local(registry, path) => {
                 let store = self.run(Store::sqlite(path));
                 let store = store.map_err(|error| Failure::new(error.to_string()))?;
-                Ok(Arc::new(LocalJobs { registry: registry.clone(), store }))
+                let (registry, clock) = (registry.clone(), Timestamp::now);
+                Ok(Arc::new(LocalJobs { registry, store, executions, clock }))
             }
         }
     }

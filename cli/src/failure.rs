@@ -45,6 +45,10 @@ impl Failure {
         Self { message: message.into(), help: None, code: Verdict::Errors }
     }
 
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     pub(crate) fn usage(message: impl Into<String>) -> Self {
         Self { code: Verdict::Usage, ..Self::new(message) }
     }

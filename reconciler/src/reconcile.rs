@@ -16,6 +16,7 @@ mod observe;
 mod reconciler;
 mod remote;
 mod scale;
+mod status;
 pub mod store;
 mod version;
 mod worker;
@@ -26,10 +27,11 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use decide::{Condition, Decision, Effect, decide};
-pub use jobs::{ContinuousJobs, JobStatus, LocalJobs, Request};
-pub use observe::{live_status, run_status};
+pub use jobs::{ContinuousJobs, LocalJobs, Request};
+
 pub use reconciler::{Log, Reconciler};
 pub use scale::{Pressure, Scale, Scaling};
+pub use status::{Convergence, Executions, JobStatus, Overview};
 pub use version::{desired, version};
 
 /// A version that can run: a revision of a continuous job with its start settings.

@@ -1,6 +1,7 @@
 //! Converts between types of the registry and messages of `dcp.control.v1`, for client and server.
 
 pub(crate) mod assets;
+pub(crate) mod job_status;
 pub(crate) mod jobs;
 pub(crate) mod status;
 

@@ -33,4 +33,4 @@ pub mod service;
 pub mod sizing;
 pub mod store;
 pub mod streaming;
-mod wire;
+pub mod wire;

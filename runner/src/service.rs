@@ -180,7 +180,8 @@ fn definition_bytes(message: &proto::SubmitRequest) -> usize {
         Some(proto::submit_request::Job::Definition(text)) => text.len(),
         Some(proto::submit_request::Job::Reference(_)) | None => 0,
     };
-    definition + message.streaming.as_ref().map_or(0, String::len)
+    let checkpoint = message.streaming.as_ref().and_then(|it| it.checkpoint.as_ref());
+    definition + checkpoint.map_or(0, String::len)
 }
 
 fn caller<T>(request: &Request<T>) -> Result<String, Status> {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use dcp_gateway::{Addresses, End, Evidence};
-use dcp_model::manifest::{Backend, Cause};
+use dcp_model::manifest::{Backend, Cause, Duration, Trigger};
 use dcp_model::primitive::Fingerprint;
 use dcp_proto::runner::v1 as proto;
 use jiff::Timestamp;
@@ -15,12 +15,15 @@ use serde::de::DeserializeOwned;
 
 use crate::api::{Holder, Record};
 use crate::cache::Cache;
-use crate::execution::{Adjustment, Attempt, Diagnosis, Execution, Id, Phase, Policy, Transition};
+use crate::execution::{
+    Adjustment, Attempt, Diagnosis, Execution, Id, Phase, Policy, StopReason, Transition,
+};
 use crate::progress::Progress;
 use crate::request::{CanonicalJob, Definition, Fence, Reference, Request, Submit};
+use crate::streaming::Streaming;
 
 /// The error describes an invalid message.
-pub(crate) type Result<T> = std::result::Result<T, String>;
+pub type Result<T> = std::result::Result<T, String>;
 
 const PHASES: [(Phase, proto::Phase); 9] = [
     (Phase::Queued, proto::Phase::Queued),
@@ -74,14 +77,6 @@ fn read_enum<T: DeserializeOwned>(text: &str) -> Result<T> {
     serde_json::from_value(text.into()).map_err(|_| format!("`{text}` is not known to this dcp"))
 }
 
-fn json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_default()
-}
-
-fn read_json<T: DeserializeOwned>(what: &str, text: &str) -> Result<T> {
-    serde_json::from_str(text).map_err(|error| format!("`{what}` is not what it has to be: {error}"))
-}
-
 fn read_fingerprint(text: &str) -> Result<Fingerprint> {
     Fingerprint::parse(text).ok_or_else(|| "a fingerprint is not a SHA-256 in hexadecimal".to_owned())
 }
@@ -120,7 +115,7 @@ pub(crate) fn submit(submit: &Submit) -> proto::SubmitRequest {
         token: token.clone(),
         job: Some(job),
         parameters: map(parameters.clone(), |it| it),
-        streaming: streaming.as_ref().map(json),
+        streaming: streaming.as_ref().map(self::streaming),
         exclusive: exclusive.clone(),
         fence: fence.as_ref().map(self::fence),
         order: *order,
@@ -165,7 +160,7 @@ pub(crate) fn read_submit(
             Definition::Applied(Reference { scope, domain, name, fingerprint })
         }
     };
-    let streaming = streaming.as_deref().map(|text| read_json("streaming", text)).transpose()?;
+    let streaming = streaming.map(read_streaming).transpose()?;
     let parameters = parameters.into_iter().collect();
     Ok(Submit { token, job, parameters, streaming, exclusive, order, fence: fence.map(read_fence), by })
 }
@@ -208,7 +203,7 @@ pub(crate) fn record(record: &Record) -> proto::Execution {
         job: job.as_str().to_owned(),
         pinned: *pinned,
         parameters: map(parameters.clone(), |it| it),
-        streaming: streaming.as_ref().map(json),
+        streaming: streaming.as_ref().map(self::streaming),
         exclusive: exclusive.clone(),
         fence: fence.as_ref().map(self::fence),
         by: by.clone(),
@@ -222,7 +217,7 @@ pub(crate) fn record(record: &Record) -> proto::Execution {
         attempts: execution.attempts.iter().map(attempt).collect(),
         remedies: execution.remedies,
         adjusted: adjusted(&execution.adjusted),
-        stopping: execution.stopping.as_ref().map(json),
+        stopping: execution.stopping.as_ref().map(stop_reason),
         history: history.iter().map(transition).collect(),
         progress: progress.as_ref().map(self::progress),
         order: *order,
@@ -237,7 +232,7 @@ pub(crate) fn read_record(record: proto::Execution) -> Result<Record> {
         backend: read_enum::<Backend>(&record.backend)?,
         created: read_time(record.created)?,
         attempts: record.attempts.into_iter().map(read_attempt).collect::<Result<_>>()?,
-        stopping: record.stopping.as_deref().map(|text| read_json("stopping", text)).transpose()?,
+        stopping: record.stopping.map(read_stop_reason).transpose()?,
         not_before: read_optional_time(record.not_before)?,
         waiting: record.waiting,
         // Only the Runner that drives the execution needs these.
@@ -255,7 +250,7 @@ pub(crate) fn read_record(record: proto::Execution) -> Result<Record> {
         job: read_fingerprint(&record.job)?,
         pinned: record.pinned,
         parameters: record.parameters.into_iter().collect(),
-        streaming: record.streaming.as_deref().map(|text| read_json("streaming", text)).transpose()?,
+        streaming: record.streaming.map(read_streaming).transpose()?,
         exclusive: record.exclusive,
         order: record.order,
         fence: record.fence.map(read_fence),
@@ -266,7 +261,73 @@ pub(crate) fn read_record(record: proto::Execution) -> Result<Record> {
     Ok(Record { request, execution, history, version: 0, owner: String::new(), progress })
 }
 
-fn progress(progress: &Progress) -> proto::Progress {
+fn stop_reason(reason: &StopReason) -> proto::StopReason {
+    use proto::stop_reason::Kind;
+    let kind = match reason {
+        StopReason::Cancelled { by } => Kind::CancelledBy(by.clone()),
+        StopReason::Replaced { by } => Kind::ReplacedBy(by.to_string()),
+        StopReason::StartTimeout => Kind::StartTimeout(true),
+        StopReason::RunTimeout => Kind::RunTimeout(true),
+    };
+    proto::StopReason { kind: Some(kind) }
+}
+
+fn read_stop_reason(reason: proto::StopReason) -> Result<StopReason> {
+    use proto::stop_reason::Kind;
+    match reason.kind {
+        Some(Kind::CancelledBy(by)) => Ok(StopReason::Cancelled { by }),
+        Some(Kind::ReplacedBy(by)) => Ok(StopReason::Replaced { by: read_id(&by)? }),
+        Some(Kind::StartTimeout(true)) => Ok(StopReason::StartTimeout),
+        Some(Kind::RunTimeout(true)) => Ok(StopReason::RunTimeout),
+        _ => Err("a reason to stop is not one that this dcp knows".to_owned()),
+    }
+}
+
+fn streaming(streaming: &Streaming) -> proto::Streaming {
+    let Streaming { trigger, checkpoint, state, grace, executors } = streaming;
+    proto::Streaming {
+        trigger: trigger.as_ref().map(self::trigger),
+        checkpoint: checkpoint.clone(),
+        state: *state,
+        grace_millis: grace.map(Duration::millis),
+        executors: *executors,
+    }
+}
+
+fn read_streaming(streaming: proto::Streaming) -> Result<Streaming> {
+    let proto::Streaming { trigger, checkpoint, state, grace_millis, executors } = streaming;
+    Ok(Streaming {
+        trigger: trigger.map(read_trigger).transpose()?,
+        checkpoint,
+        state,
+        grace: grace_millis.map(Duration::from_millis),
+        executors,
+    })
+}
+
+pub fn trigger(trigger: &Trigger) -> proto::Trigger {
+    let kind = match trigger {
+        Trigger::Asap(_) => proto::trigger::Kind::Asap(true),
+        Trigger::Every(interval) => proto::trigger::Kind::EveryMillis(interval.millis()),
+        Trigger::Continuous(interval) => proto::trigger::Kind::ContinuousMillis(interval.millis()),
+    };
+    proto::Trigger { kind: Some(kind) }
+}
+
+pub fn read_trigger(trigger: proto::Trigger) -> Result<Trigger> {
+    match trigger.kind {
+        Some(proto::trigger::Kind::Asap(true)) => Ok(Trigger::default()),
+        Some(proto::trigger::Kind::EveryMillis(millis)) => Ok(Trigger::Every(Duration::from_millis(millis))),
+        Some(proto::trigger::Kind::ContinuousMillis(millis)) => {
+            Ok(Trigger::Continuous(Duration::from_millis(millis)))
+        }
+        Some(proto::trigger::Kind::Asap(false)) | None => {
+            Err("a trigger is not one that this dcp knows".to_owned())
+        }
+    }
+}
+
+pub fn progress(progress: &Progress) -> proto::Progress {
     let Progress { queries, last_activity, batches, rows, input_rate, processing_rate, batch_millis, .. } =
         progress.clone();
     let Progress { lag, watermark, state_rows, state_bytes, .. } = *progress;
@@ -286,7 +347,7 @@ fn progress(progress: &Progress) -> proto::Progress {
     }
 }
 
-fn read_progress(progress: proto::Progress) -> Result<Progress> {
+pub fn read_progress(progress: proto::Progress) -> Result<Progress> {
     let proto::Progress {
         queries,
         last_activity,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from dcp_airflow import _wire
@@ -20,12 +19,7 @@ def transition_line(transition: Any) -> str:
 
 def replaced_by(execution: Any) -> str:
     """Returns the id of the later execution that replaced this one, or an empty string."""
-    try:
-        stopping = json.loads(execution.stopping or "null")
-    except ValueError:
-        return ""
-    replaced = stopping.get("replaced") if isinstance(stopping, dict) else None
-    return str(replaced.get("by", "")) if isinstance(replaced, dict) else ""
+    return str(execution.stopping.replaced_by)
 
 
 def failure_message(execution: Any) -> str:

@@ -101,6 +101,10 @@ pub(crate) struct ServeControl {
     /// .dcp/token]
     #[arg(long, value_name = "FILE", env = "DCP_TOKENS", value_hint = ValueHint::FilePath)]
     pub(crate) tokens: Option<PathBuf>,
+    /// URL of the Runner that has the executions of continuous jobs, with the token of the environment; without it,
+    /// the conditions of jobs are unknown
+    #[arg(long, value_name = "URL")]
+    pub(crate) runner: Option<String>,
     #[command(flatten)]
     pub(crate) served: Served,
 }

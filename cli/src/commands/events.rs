@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::Path;
 
+use dcp_reconciler::reconcile::Executions;
 use dcp_workspace::project::Workspace;
 use serde_json::{Value, json};
 
@@ -22,7 +23,7 @@ pub(super) fn run(
     let home = Workspace::find(project, &[])?;
     let project = home.target(args.target.as_deref())?;
     let control = Control::open(&home, &project)?;
-    let continuous_jobs = control.continuous_jobs()?;
+    let continuous_jobs = control.continuous_jobs(Executions::None)?;
     let events = control.run(continuous_jobs.events(&control.scope, &address, args.limit));
     let events = events.map_err(|error| control.failed(&error))?;
     match args.output {

@@ -4,13 +4,13 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use dcp_reconciler::reconcile::{Condition, Request};
+use dcp_reconciler::reconcile::{Condition, JobStatus, Request};
 use jiff::Timestamp;
 
 use crate::args;
 use crate::failure::{Failure, Verdict};
 use crate::interrupt::Interrupts;
-use crate::jobs::{Job, Jobs};
+use crate::jobs::Jobs;
 use crate::out::{Console, WARNING};
 use crate::render::jobs;
 
@@ -26,7 +26,7 @@ pub(super) fn run(
     let address = Jobs::address(&args.workload)?;
     let state = Jobs::of(project, args.target.as_deref())?;
     let before = state.overview(Some(&address))?;
-    let starts = before.jobs.first().map_or(0, |job| job.status.state.starts);
+    let starts = before.jobs.first().map_or(0, |job| job.state.starts);
     let by = crate::control::user_name();
     let pending = state.reconciler.request(state.scope(), &address, request, &by, Timestamp::now());
     state.control.run(pending).map_err(|error| state.control.failed(&error))?;
@@ -34,10 +34,7 @@ pub(super) fn run(
     let effect = match request {
         Request::Pause => "is to be stopped, and stays so until it is resumed",
         Request::Resume
-            if before
-                .jobs
-                .first()
-                .is_some_and(|job| job.status.desired.as_ref().is_some_and(|it| it.paused)) =>
+            if before.jobs.first().is_some_and(|job| job.desired.as_ref().is_some_and(|it| it.paused)) =>
         {
             "stays paused by its manifest: take `paused: true` away, and apply"
         }
@@ -76,11 +73,11 @@ pub(super) fn run(
 }
 
 /// Returns true if the request is fulfilled.
-fn is_done(request: Request, job: &Job, starts: u64) -> bool {
-    let runs = job.runs(Timestamp::now());
+fn is_done(request: Request, job: &JobStatus, starts: u64) -> bool {
+    let runs = job.runs;
     match request {
         Request::Pause => job.condition == Condition::Paused,
         Request::Resume => runs || job.condition == Condition::Paused,
-        Request::Restart => (runs && job.status.state.starts > starts) || job.condition == Condition::Paused,
+        Request::Restart => (runs && job.state.starts > starts) || job.condition == Condition::Paused,
     }
 }

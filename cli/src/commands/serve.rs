@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use dcp_model::primitive::{CoreEtlJob, Fingerprint};
-use dcp_reconciler::reconcile::{LocalJobs, Reconciler, store};
+use dcp_reconciler::reconcile::{Executions, LocalJobs, Reconciler, store};
 use dcp_reconciler::registry::remote::Remote;
 use dcp_reconciler::registry::sql::Sql;
 use dcp_reconciler::service;
@@ -39,12 +39,16 @@ pub(super) fn run(args: &args::Serve, console: &mut Console) -> Result<Verdict, 
 }
 
 fn control(args: &ServeControl, console: &mut Console) -> Result<Verdict, Failure> {
-    let ServeControl { listen, database, tokens, served } = args;
+    let ServeControl { listen, database, tokens, runner, served } = args;
     let (access, login) = access(*listen, tokens.as_deref(), Path::new("."))?;
     let mut options = options(served, console)?;
     options.access = Some(access);
     block_on(async {
-        let local_jobs = open_stores(database).await?;
+        let executions = match runner {
+            Some(url) => Executions::Runner(Arc::new(remote_runner(url)?)),
+            None => Executions::Unreachable("the control plane was started without `--runner`".to_owned()),
+        };
+        let local_jobs = open_stores(database, executions).await?;
         let registry = local_jobs.registry.clone();
         let services = Services::new(dcp_proto::DESCRIPTORS);
         let services = service::add(services, Arc::new(registry.clone()), service::Options::default());
@@ -62,8 +66,13 @@ fn control(args: &ServeControl, console: &mut Console) -> Result<Verdict, Failur
     })
 }
 
+fn remote_runner(url: &str) -> Result<dcp_runner::remote::Remote, Failure> {
+    let remote = dcp_runner::remote::Remote::new(crate::control::remote_options(url, None)?);
+    remote.map_err(|error| runs::failed(&error))
+}
+
 /// Opens the stores of a control plane: the registry, and the state of continuous jobs.
-async fn open_stores(database: &str) -> Result<LocalJobs, Failure> {
+async fn open_stores(database: &str, executions: Executions) -> Result<LocalJobs, Failure> {
     let said = |error: String| Failure::new(error);
     let path = Path::new(database);
     let (registry, store) = if is_postgres(database)? {
@@ -72,20 +81,20 @@ async fn open_stores(database: &str) -> Result<LocalJobs, Failure> {
         (Sql::sqlite(path).await, store::Store::sqlite(path).await)
     };
     let registry = registry.map_err(|error| said(error.to_string()))?;
-    Ok(LocalJobs { registry, store: store.map_err(|error| said(error.to_string()))? })
+    let store = store.map_err(|error| said(error.to_string()))?;
+    Ok(LocalJobs { registry, store, executions, clock: Timestamp::now })
 }
 
 fn reconciler(args: &ServeReconciler, console: &mut Console) -> Result<Verdict, Failure> {
     let ServeReconciler { database, runner, lease } = args;
     block_on(async {
-        let local_jobs = open_stores(database).await?;
-        let at = dcp_runner::remote::Remote::new(crate::control::remote_options(runner, None)?);
-        let at = at.map_err(|error| runs::failed(&error))?;
+        let at: Arc<dyn Runner> = Arc::new(remote_runner(runner)?);
+        let local_jobs = open_stores(database, Executions::Runner(Arc::clone(&at))).await?;
         if !console.quiet {
             writeln!(console.out, "the reconciler keeps continuous jobs by the Runner at {runner}")?;
             console.flush()?;
         }
-        let reconciler = new_reconciler(local_jobs, Arc::new(at), Duration::from_secs(u64::from(*lease)));
+        let reconciler = new_reconciler(local_jobs, at, Duration::from_secs(u64::from(*lease)));
         let (stop, stopping) = watch::channel(false);
         let store = reconciler.store.clone();
         let reconciling = tokio::spawn(reconciler.run(stopping));
@@ -120,7 +129,7 @@ pub(super) async fn serve_until_writer_dies(
 
 /// Creates a reconciler that logs to stderr.
 pub(super) fn new_reconciler(local_jobs: LocalJobs, runner: Arc<dyn Runner>, lease: Duration) -> Reconciler {
-    let LocalJobs { registry, store } = local_jobs;
+    let LocalJobs { registry, store, .. } = local_jobs;
     let log = |said: &str| {
         let line = format!("{:.3} the reconciler: {}\n", Timestamp::now(), sanitize(said));
         // A failed write to the log does not stop the reconciler.

@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use anstream::adapter::strip_str;
 use dcp_model::primitive::Address;
+use dcp_reconciler::reconcile::Convergence;
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::args::{self, Format};
 use crate::failure::{Failure, Verdict};
 use crate::interrupt::Interrupts;
-use crate::jobs::{Convergence, Jobs, Overview};
+use crate::jobs::{Jobs, Overview};
 use crate::out::Console;
 use crate::render::jobs;
 
@@ -80,7 +81,7 @@ fn wait_until_converged(
     let mut interrupts = state.runs.run(async { Interrupts::new() })?;
     let begun = Instant::now();
     loop {
-        let convergences = || overview.jobs.iter().map(|job| job.convergence(overview.now));
+        let convergences = || overview.jobs.iter().map(|job| job.convergence);
         if convergences().all(|convergence| convergence != Convergence::InTransition) {
             let failed = convergences().any(|convergence| convergence == Convergence::Failed);
             return Ok(if failed { Verdict::Errors } else { Verdict::Success });

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dcp_reconciler::reconcile::{LocalJobs, store};
+use dcp_reconciler::reconcile::{Executions, LocalJobs, store};
 use dcp_reconciler::registry::sql::Sql;
 use dcp_reconciler::service;
 use dcp_runner::api::Runner;
@@ -63,10 +63,11 @@ pub(super) fn run(
         let services = service::add(services, Arc::new(registry.clone()), service::Options::default());
         let store = store::Store::sqlite(&state).await.map_err(|error| Failure::new(error.to_string()))?;
         let job_store = store.clone();
-        let local_jobs = LocalJobs { registry: registry.clone(), store };
+        let runner: Arc<dyn Runner> = Arc::new(in_process_runner.clone());
+        let executions = Executions::Runner(Arc::clone(&runner));
+        let local_jobs = LocalJobs { registry: registry.clone(), store, executions, clock: Timestamp::now };
         let services = service::add_assets(services, Arc::new(registry.clone()), Timestamp::now);
         let services = service::add_jobs(services, Arc::new(local_jobs.clone()), Timestamp::now);
-        let runner: Arc<dyn Runner> = Arc::new(in_process_runner.clone());
         let reconciler = serve::new_reconciler(local_jobs, Arc::clone(&runner), LEASE);
         let (stop, stopping) = watch::channel(false);
         let reconciling = tokio::spawn(reconciler.run(stopping));

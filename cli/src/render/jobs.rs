@@ -2,14 +2,14 @@
 
 use clap::builder::styling::Style;
 use dcp_reconciler::reconcile::store::Event;
-use dcp_reconciler::reconcile::{Condition, Stopping};
+use dcp_reconciler::reconcile::{Condition, JobStatus, Stopping};
 use dcp_runner::progress::Progress;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json as value};
 
 use super::run::{format_duration, format_duration_short, time};
 use super::{NamedRow, aligned_with_names, hanging, sanitize, titled};
-use crate::jobs::{Job, Overview};
+use crate::jobs::Overview;
 use crate::out::{BOLD, DIM, ERROR, GOOD, Look, NOTE, WARNING};
 
 /// The message if no reconciler is running.
@@ -41,10 +41,10 @@ pub(crate) fn describe_condition(condition: &Condition, now: Timestamp) -> Strin
     }
 }
 
-pub(crate) fn condition_label(job: &Job) -> (&'static str, Style) {
+pub(crate) fn condition_label(job: &JobStatus) -> (&'static str, Style) {
     match &job.condition {
         // Declared, but not started by a reconciler yet.
-        Condition::Starting if job.status.state.run.is_none() => ("not started", NOTE),
+        Condition::Starting if job.state.run.is_none() => ("not started", NOTE),
         Condition::Deleted => ("deleted", NOTE),
         Condition::Paused => ("paused", NOTE),
         Condition::Unknown => ("unknown", WARNING),
@@ -68,9 +68,9 @@ pub(crate) fn format_amount(number: f64) -> String {
 }
 
 /// Returns the running revision, and the declared one if it differs.
-fn revision(job: &Job) -> String {
-    let desired = job.status.desired.as_ref().map(|it| it.version.revision);
-    let runs = job.status.state.run.as_ref().map(|run| run.version.revision);
+fn revision(job: &JobStatus) -> String {
+    let desired = job.desired.as_ref().map(|it| it.version.revision);
+    let runs = job.state.run.as_ref().map(|run| run.version.revision);
     match (runs, desired) {
         (Some(runs), Some(desired)) if runs != desired => format!("{runs} → {desired}"),
         (Some(one), _) | (None, Some(one)) => one.to_string(),
@@ -95,7 +95,7 @@ pub(crate) fn table(overview: &Overview, look: Look) -> Vec<String> {
     }
     let head = ["WORKLOAD", "CONDITION", "REVISION", "INPUT", "PROCESS", "BATCH", "LAG", "STARTS"]
         .map(str::to_owned);
-    let row = |job: &Job| {
+    let row = |job: &JobStatus| {
         let of = |what: fn(&Progress) -> Option<String>| {
             job.progress.as_ref().and_then(what).unwrap_or_else(|| "-".to_owned())
         };
@@ -107,7 +107,7 @@ pub(crate) fn table(overview: &Overview, look: Look) -> Vec<String> {
             of(|it| (it.processing_rate > 0.0).then(|| format!("{}/s", format_amount(it.processing_rate)))),
             of(|it| (it.batches > 0).then(|| format_duration_short(millis(it.batch_millis)))),
             of(|it| it.lag.map(whole_number)),
-            job.status.state.starts.to_string(),
+            job.state.starts.to_string(),
         ]
     };
     let rows: Vec<[String; 8]> = std::iter::once(head).chain(overview.jobs.iter().map(row)).collect();
@@ -127,8 +127,8 @@ pub(crate) fn table(overview: &Overview, look: Look) -> Vec<String> {
     lines
 }
 
-fn workload(job: &Job) -> String {
-    sanitize(&format!("{}/{}", job.status.address.domain, job.status.address.name))
+fn workload(job: &JobStatus) -> String {
+    sanitize(&format!("{}/{}", job.address.domain, job.address.name))
 }
 
 /// Returns the warnings that concern all jobs.
@@ -145,8 +145,8 @@ fn warnings(overview: &Overview, look: Look) -> Vec<String> {
 }
 
 /// Returns the problems of a job.
-fn problems(job: &Job, now: Timestamp) -> Vec<String> {
-    let state = &job.status.state;
+fn problems(job: &JobStatus, now: Timestamp) -> Vec<String> {
+    let state = &job.state;
     let mut lines = Vec::new();
     if let Some(it) = &state.given_up {
         lines.push(format!("revision {} was given up: {}", it.build, sanitize(&it.why)));
@@ -178,16 +178,16 @@ pub(crate) fn details(overview: &Overview, events: &[Event], look: Look) -> Vec<
             lines.push(hanging(&format!("  {name:<11}"), &sanitize(&value), look));
         };
         field("revision", revision(job));
-        if let Some(checkpoint) = job.status.desired.as_ref().and_then(|it| it.version.checkpoint.clone()) {
+        if let Some(checkpoint) = job.desired.as_ref().and_then(|it| it.version.checkpoint.clone()) {
             field("checkpoint", checkpoint);
         }
-        let paused = (job.status.requested.paused, job.status.desired.as_ref().is_some_and(|it| it.paused));
+        let paused = (job.requested.paused, job.desired.as_ref().is_some_and(|it| it.paused));
         match paused {
             (true, _) => field("paused", "by `dcp pause`; `dcp resume` has it go on".to_owned()),
             (false, true) => field("paused", "by its manifest".to_owned()),
             (false, false) => {}
         }
-        if let Some(run) = &job.status.state.run {
+        if let Some(run) = &job.state.run {
             let execution = run.execution.as_deref().unwrap_or("not submitted yet");
             let since = format_duration(now.duration_since(run.begun));
             field("run", format!("{}, for {since}, as {execution}", run.number));
@@ -210,13 +210,13 @@ pub(crate) fn details(overview: &Overview, events: &[Event], look: Look) -> Vec<
 }
 
 /// Describes the scaling of a job's executors.
-fn describe_scaling(job: &Job) -> Option<String> {
-    let scaling = job.status.desired.as_ref()?.scaling.as_ref()?;
-    let now = scaling.executors_for(job.status.state.scale.as_ref());
+fn describe_scaling(job: &JobStatus) -> Option<String> {
+    let scaling = job.desired.as_ref()?.scaling.as_ref()?;
+    let now = scaling.executors_for(job.state.scale.as_ref());
     let Some(busy) = scaling.utilization(job.progress.as_ref().map_or(0, |it| it.batch_millis)) else {
         return Some(format!("{now}: utilization is known for triggers of `every` only"));
     };
-    let changed = job.status.state.scale.as_ref().map(|it| format!("; since {}: {}", time(it.since), it.why));
+    let changed = job.state.scale.as_ref().map(|it| format!("; since {}: {}", time(it.since), it.why));
     let (target, changed) = (scaling.target, changed.unwrap_or_default());
     Some(format!(
         "{now}, of {} to {}; busy for {busy} %, to be for {target} %{changed}",
@@ -225,9 +225,9 @@ fn describe_scaling(job: &Job) -> Option<String> {
 }
 
 /// Describes the difference between the scaled size and the manifest's.
-pub(crate) fn describe_resize(job: &Job) -> Option<String> {
-    let scaling = job.status.desired.as_ref()?.scaling.as_ref()?;
-    let (now, first) = (scaling.executors_for(job.status.state.scale.as_ref()), scaling.executors_for(None));
+pub(crate) fn describe_resize(job: &JobStatus) -> Option<String> {
+    let scaling = job.desired.as_ref()?.scaling.as_ref()?;
+    let (now, first) = (scaling.executors_for(job.state.scale.as_ref()), scaling.executors_for(None));
     (now != first).then(|| format!("{now} executors, where the manifest begins with {first}"))
 }
 
@@ -274,14 +274,14 @@ pub(crate) fn events(events: &[Event], look: Look) -> Vec<String> {
 
 /// Returns the same data for programs.
 pub(crate) fn json(overview: &Overview) -> Value {
-    let job = |job: &Job| {
-        let state = &job.status.state;
+    let job = |job: &JobStatus| {
+        let state = &job.state;
         value!({
-            "workload": format!("{}/{}", job.status.address.domain, job.status.address.name),
+            "workload": format!("{}/{}", job.address.domain, job.address.name),
             "condition": condition_label(job).0,
             "says": describe_condition(&job.condition, overview.now),
-            "desired": job.status.desired,
-            "requested": job.status.requested,
+            "desired": job.desired,
+            "requested": job.requested,
             "state": state,
             "progress": job.progress,
         })
@@ -293,13 +293,13 @@ pub(crate) fn json(overview: &Overview) -> Value {
 #[cfg(test)]
 mod tests {
     use dcp_model::primitive::{Address, Kind};
-    use dcp_reconciler::reconcile::{JobState, JobStatus, Requested};
+    use dcp_reconciler::reconcile::{Convergence, JobState, Requested};
     use unicode_width::UnicodeWidthStr as _;
 
     use super::*;
 
     /// Returns a job with all values set, and the longest usual ones.
-    fn job(domain: &str, name: &str, now: Timestamp) -> Job {
+    fn job(domain: &str, name: &str, now: Timestamp) -> JobStatus {
         let version =
             value!({"revision": 999, "build": 999, "state": 999, "job": "0".repeat(64), "grace": 60});
         let desired =
@@ -315,9 +315,14 @@ mod tests {
         let state: JobState = serde_json::from_value(state).expect("it is a state");
         let address = Address { domain: domain.to_owned(), name: name.to_owned(), kind: Kind::ContinuousJob };
         let desired = serde_json::from_value(desired).expect("it is declared");
-        Job {
-            status: JobStatus { address, desired: Some(desired), requested: Requested::default(), state },
+        JobStatus {
+            address,
+            desired: Some(desired),
+            requested: Requested::default(),
+            state,
             condition: Condition::BackingOff { until: now },
+            convergence: Convergence::Failed,
+            runs: false,
             progress: Some(serde_json::from_value(progress).expect("it is progress")),
         }
     }

@@ -127,6 +127,10 @@ impl Duration {
         Ok(Self(total))
     }
 
+    pub const fn from_millis(millis: u64) -> Self {
+        Self(millis)
+    }
+
     pub const fn from_secs(seconds: u64) -> Self {
         Self(seconds * 1000)
     }

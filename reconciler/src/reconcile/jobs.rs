@@ -8,21 +8,12 @@ use dcp_model::primitive::{Address, Kind};
 use jiff::Timestamp;
 
 use super::declared::read_declared;
+use super::status::{Executions, Overview, StoredStatus};
 use super::store::{Event, Key, Store};
-use super::{Desired, JobState, Leader, Requested};
+use super::{JobState, Leader, Requested};
 use crate::registry::sql::Sql;
 use crate::registry::{Error, Registry as _, Result};
 use crate::state::Scope;
-
-/// The stored status of a continuous job. The Runner knows the status of its run.
-#[derive(Debug, Clone, PartialEq)]
-pub struct JobStatus {
-    pub address: Address,
-    /// None if the job was deleted.
-    pub desired: Option<Desired>,
-    pub requested: Requested,
-    pub state: JobState,
-}
 
 /// A request of a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +30,7 @@ pub trait ContinuousJobs: fmt::Debug + Send + Sync {
     async fn leader(&self) -> Result<Option<Leader>>;
 
     /// Returns the jobs of a scope, or the one of an address: declared jobs, and deleted ones that still run.
-    async fn jobs(&self, scope: &Scope, address: Option<&Address>) -> Result<Vec<JobStatus>>;
+    async fn jobs(&self, scope: &Scope, address: Option<&Address>) -> Result<Overview>;
 
     /// Records a request. The leader performs it.
     async fn request(
@@ -60,6 +51,8 @@ pub trait ContinuousJobs: fmt::Debug + Send + Sync {
 pub struct LocalJobs {
     pub registry: Sql,
     pub store: Store,
+    pub executions: Executions,
+    pub clock: fn() -> Timestamp,
 }
 
 fn key(scope: &Scope, address: &Address) -> Key {
@@ -72,7 +65,7 @@ impl ContinuousJobs for LocalJobs {
         Ok(self.store.leader(super::lease::LEASE_NAME).await?)
     }
 
-    async fn jobs(&self, scope: &Scope, address: Option<&Address>) -> Result<Vec<JobStatus>> {
+    async fn jobs(&self, scope: &Scope, address: Option<&Address>) -> Result<Overview> {
         let (_, all) = read_declared(&self.registry, scope, 0).await?;
         let mut requests: HashMap<Key, Requested> =
             self.store.requests(0).await?.into_iter().map(|(key, requested, _)| (key, requested)).collect();
@@ -85,10 +78,10 @@ impl ContinuousJobs for LocalJobs {
             let (requested, state) = (requests.remove(&key), state.remove(&key));
             let (requested, state) = (requested.unwrap_or_default(), state.unwrap_or_default());
             if desired.is_some() || state.run.is_some() {
-                jobs.push(JobStatus { address: at, desired, requested, state });
+                jobs.push(StoredStatus { address: at, desired, requested, state });
             }
         }
-        Ok(jobs)
+        Ok(self.executions.overview(jobs, address.is_some(), (self.clock)()).await)
     }
 
     async fn request(

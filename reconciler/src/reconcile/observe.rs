@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::{Health, RunStatus, Version};
 
 /// Returns the status of a run from the record of its execution.
-pub fn run_status(record: &Record) -> RunStatus {
+pub(super) fn run_status(record: &Record) -> RunStatus {
     let execution = &record.execution;
     if execution.phase.is_final() {
         return ended(execution, record.history.last().map(|it| it.why.as_str()));
@@ -23,7 +23,7 @@ pub fn run_status(record: &Record) -> RunStatus {
 }
 
 /// Returns the observation of a live run. `since` is the time since when it reported no progress.
-pub fn live_status(holder: &Holder, version: &Version, since: Timestamp) -> RunStatus {
+pub(super) fn live_status(holder: &Holder, version: &Version, since: Timestamp) -> RunStatus {
     // Queries within a service say nothing about its health.
     let progress = holder.progress.as_ref().filter(|_| !version.is_service());
     RunStatus::Alive { health: health(holder.phase, progress, since) }

@@ -8,10 +8,11 @@ use dcp_server::client::AuthenticatedChannel;
 use jiff::Timestamp;
 
 use super::store::Event;
-use super::{ContinuousJobs, JobStatus, Leader, Request};
+use super::{ContinuousJobs, Leader, Overview, Request};
 use crate::registry::Result;
 use crate::registry::remote::Remote;
 use crate::state::Scope;
+use crate::wire::job_status::read_status;
 use crate::wire::jobs as wire;
 
 #[async_trait]
@@ -24,23 +25,25 @@ impl ContinuousJobs for Remote {
         wire::read_leader(response).map_err(|what| self.unreadable(what))
     }
 
-    async fn jobs(&self, scope: &Scope, address: Option<&Address>) -> Result<Vec<JobStatus>> {
+    async fn jobs(&self, scope: &Scope, address: Option<&Address>) -> Result<Overview> {
         let request =
             proto::JobsRequest { scope: scope.to_string(), address: address.map(ToString::to_string) };
-        let response = self
+        let (jobs, runner_error) = self
             .call_jobs(|mut client| {
                 let request = request.clone();
                 async move {
                     let mut parts = client.jobs(request).await?.into_inner();
-                    let mut jobs = Vec::new();
+                    let (mut jobs, mut runner_error) = (Vec::new(), None);
                     while let Some(part) = parts.message().await? {
                         jobs.extend(part.jobs);
+                        runner_error = runner_error.or(part.runner_error);
                     }
-                    Ok(jobs)
+                    Ok((jobs, runner_error))
                 }
             })
             .await?;
-        response.iter().map(|it| wire::read_status(it).map_err(|what| self.unreadable(what))).collect()
+        let jobs = jobs.into_iter().map(|it| read_status(it).map_err(|what| self.unreadable(what)));
+        Ok(Overview { jobs: jobs.collect::<Result<_>>()?, runner_error })
     }
 
     /// The control plane sets the caller and the time itself.

@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status};
 
 use super::request::{invalid, read_scope};
 use crate::reconcile::ContinuousJobs;
-use crate::wire::{jobs as wire, status};
+use crate::wire::{job_status, jobs as wire, status};
 
 /// Jobs in one message.
 const JOBS_PER_MESSAGE: usize = 500;
@@ -38,10 +38,11 @@ impl continuous_jobs_server::ContinuousJobs for JobsService {
     async fn jobs(&self, request: Request<proto::JobsRequest>) -> GrpcResult<Self::JobsStream> {
         let scope = read_scope(&request, &request.get_ref().scope)?;
         let address = request.get_ref().address.as_deref().map(address).transpose()?;
-        let jobs = self.jobs.jobs(&scope, address.as_ref()).await.map_err(|error| status::of(&error))?;
-        let jobs: Vec<_> = jobs.iter().map(wire::status).collect();
-        let parts: Vec<_> =
-            jobs.chunks(JOBS_PER_MESSAGE).map(|jobs| proto::JobsResponse { jobs: jobs.to_vec() }).collect();
+        let overview = self.jobs.jobs(&scope, address.as_ref()).await.map_err(|error| status::of(&error))?;
+        let jobs: Vec<_> = overview.jobs.iter().map(job_status::status).collect();
+        let part = |jobs: &[_]| proto::JobsResponse { jobs: jobs.to_vec(), runner_error: None };
+        let first = proto::JobsResponse { jobs: Vec::new(), runner_error: overview.runner_error };
+        let parts: Vec<_> = std::iter::once(first).chain(jobs.chunks(JOBS_PER_MESSAGE).map(part)).collect();
         Ok(Response::new(stream::iter(parts.into_iter().map(Ok)).boxed()))
     }
 

@@ -1,12 +1,10 @@
 //! Messages about continuous jobs.
 
 use dcp_proto::control::v1 as proto;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 
 use super::{Result, read_time, time};
 use crate::reconcile::store::Event;
-use crate::reconcile::{JobStatus, Leader, Request};
+use crate::reconcile::{Leader, Request};
 
 const REQUESTS: [(Request, proto::JobRequest); 3] = [
     (Request::Pause, proto::JobRequest::Pause),
@@ -22,34 +20,6 @@ pub(crate) fn request(request: Request) -> i32 {
 pub(crate) fn read_request(number: i32) -> Result<Request> {
     let row = REQUESTS.iter().find(|(_, theirs)| *theirs as i32 == number);
     row.map(|(ours, _)| *ours).ok_or_else(|| format!("`request` {number} is not known to this dcp"))
-}
-
-fn json(value: &impl Serialize) -> String {
-    serde_json::to_string(value).unwrap_or_default()
-}
-
-fn read_json<T: DeserializeOwned>(what: &str, text: &str) -> Result<T> {
-    serde_json::from_str(text).map_err(|error| format!("`{what}` is not what it has to be: {error}"))
-}
-
-pub(crate) fn status(status: &JobStatus) -> proto::JobStatus {
-    let JobStatus { address, desired, requested, state } = status;
-    proto::JobStatus {
-        address: address.to_string(),
-        desired: desired.as_ref().map(json),
-        requested: json(requested),
-        state: json(state),
-    }
-}
-
-pub(crate) fn read_status(status: &proto::JobStatus) -> Result<JobStatus> {
-    let proto::JobStatus { address, desired, requested, state } = status;
-    Ok(JobStatus {
-        address: address.parse()?,
-        desired: desired.as_deref().map(|text| read_json("desired", text)).transpose()?,
-        requested: read_json("requested", requested)?,
-        state: read_json("state", state)?,
-    })
 }
 
 pub(crate) fn leader(leader: Option<&Leader>) -> proto::LeaderResponse {

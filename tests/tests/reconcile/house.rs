@@ -14,7 +14,7 @@ use dcp_reconciler::apply::{CommitMetadata, Target, apply};
 use dcp_reconciler::plan::{Context, Inclusion, compare};
 use dcp_reconciler::publish::DagFolder;
 use dcp_reconciler::reconcile::store::{Key, Store};
-use dcp_reconciler::reconcile::{JobState, LocalJobs, Reconciler};
+use dcp_reconciler::reconcile::{Executions, JobState, LocalJobs, Reconciler};
 use dcp_reconciler::registry::Registry as _;
 use dcp_reconciler::registry::sql::Sql;
 use dcp_reconciler::state::Scope;
@@ -198,7 +198,9 @@ impl House {
     }
 
     pub(crate) fn here(&self) -> LocalJobs {
-        LocalJobs { registry: self.registry.clone(), store: self.store.clone() }
+        let executions = Executions::Runner(Arc::new(self.runner.clone()));
+        let (registry, store) = (self.registry.clone(), self.store.clone());
+        LocalJobs { registry, store, executions, clock: Timestamp::now }
     }
 
     pub(crate) fn keeper(&self) -> Keeping {

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use dcp_model::primitive::Address;
-use dcp_reconciler::reconcile::{ContinuousJobs, JobState, Leader, Request, Requested};
+use dcp_reconciler::reconcile::{
+    Condition, ContinuousJobs, Convergence, JobState, Leader, Request, Requested,
+};
 use dcp_reconciler::registry::remote::{self, Remote};
 use dcp_reconciler::registry::{self};
 use dcp_reconciler::service;
@@ -18,19 +20,24 @@ async fn told(house: &House, keep: &dyn ContinuousJobs) {
     let clicks = stream("one");
     let address: Address = clicks.key().address.parse().unwrap();
     let none: Address = "ContinuousJob/logistics/taps".parse().unwrap();
+    let jobs = async |address: Option<&Address>| {
+        let overview = keep.jobs(&house.scope, address).await.unwrap();
+        assert_eq!(overview.runner_error, None);
+        overview.jobs
+    };
     assert_eq!(keep.leader().await.unwrap(), None);
-    assert_eq!(keep.jobs(&house.scope, None).await.unwrap(), []);
+    assert_eq!(jobs(None).await, []);
     house.apply(&[&clicks]).await;
-    let all = keep.jobs(&house.scope, None).await.unwrap();
+    let all = jobs(None).await;
     let [job] = all.as_slice() else { panic!("{all:?}") };
     assert_eq!(
         (&job.address, &job.state, &job.requested),
         (&address, &JobState::default(), &Requested::default())
     );
     assert_eq!(job.desired.as_ref().map(|it| it.version.revision), Some(1));
-    assert_eq!(keep.jobs(&house.scope, Some(&address)).await.unwrap(), all);
-    assert_eq!(keep.jobs(&house.scope, Some(&none)).await.unwrap(), []);
-    assert_eq!(keep.jobs(&Scope::new("other", None), None).await.unwrap(), []);
+    assert_eq!(jobs(Some(&address)).await, all);
+    assert_eq!(jobs(Some(&none)).await, []);
+    assert_eq!(keep.jobs(&Scope::new("other", None), None).await.unwrap().jobs, []);
     let ask = |address, ask| keep.request(&house.scope, address, ask, "ada", Timestamp::now());
     let refused = ask(&none, Request::Pause).await.unwrap_err();
     assert!(
@@ -39,7 +46,7 @@ async fn told(house: &House, keep: &dyn ContinuousJobs) {
     );
     ask(&address, Request::Pause).await.unwrap();
     ask(&address, Request::Restart).await.unwrap();
-    let requested = || async { keep.jobs(&house.scope, None).await.unwrap()[0].requested.clone() };
+    let requested = || async { jobs(None).await[0].requested.clone() };
     assert_eq!(requested().await, Requested { paused: true, restarts: 1 });
     ask(&address, Request::Resume).await.unwrap();
     assert_eq!(requested().await, Requested { paused: false, restarts: 1 });
@@ -47,7 +54,9 @@ async fn told(house: &House, keep: &dyn ContinuousJobs) {
     let before = Timestamp::now() - SignedDuration::from_secs(1);
     let keeping = house.keeper();
     let state = house.healthy(&clicks, 1).await;
-    assert_eq!(keep.jobs(&house.scope, None).await.unwrap()[0].state, state);
+    let job = &jobs(None).await[0];
+    assert_eq!((&job.state, &job.condition), (&state, &Condition::Healthy));
+    assert!(job.runs && job.convergence == Convergence::Converged && job.progress.is_some(), "{job:?}");
     assert!(keep.leader().await.unwrap().is_some_and(|it| it.epoch == 1 && it.heartbeat > Some(before)));
     let events = keep.events(&house.scope, &address, 10).await.unwrap();
     let said: Vec<&str> = events.iter().map(|it| it.message.as_str()).collect();
@@ -55,7 +64,7 @@ async fn told(house: &House, keep: &dyn ContinuousJobs) {
     assert_eq!(keep.events(&house.scope, &address, 1).await.unwrap(), events[..1]);
     house.apply(&[]).await;
     house.rests(&clicks).await;
-    assert_eq!(keep.jobs(&house.scope, None).await.unwrap(), [], "what is gone is not told");
+    assert_eq!(jobs(None).await, [], "what is gone is not told");
     keeping.leave().await;
     assert_eq!(keep.leader().await.unwrap(), Some(Leader { epoch: 1, heartbeat: None }));
 }
