@@ -44,7 +44,7 @@ $(GROUPS:%=test-%): test-%:
 	@scripts/need $@ $(needs-$*)
 	@scripts/run-tests $*
 
-## lint       check formatting, clippy, and dependencies (deny.toml)
+## lint       check formatting, clippy, wording (tests/tests/conventions/wording.rs) and dependencies (deny.toml)
 lint:
 	@scripts/need $@ cargo cc rustfmt clippy
 	cargo fmt --all --check
@@ -52,6 +52,7 @@ lint:
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --manifest-path fuzz/Cargo.toml --target-dir "$${CARGO_TARGET_DIR:-target}" \
 		--no-default-features --all-targets --locked -- -D warnings
+	cargo test --workspace --locked --quiet --test conventions -- wording::
 	"$$(scripts/tool cargo-deny 0.20.2)" check --hide-inclusion-graph bans licenses sources
 	scripts/check-advisories "$$(scripts/tool cargo-deny 0.20.2)"
 
@@ -69,7 +70,7 @@ dist:
 ## fuzz       run each fuzz target for FUZZ_SECONDS (by default 60)
 fuzz:
 	@scripts/need $@ cargo cc c++
-	@scripts/fuzz
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz
 
 ## clean      remove build output; downloads stay in the cache
 clean:

@@ -32,12 +32,12 @@ fn positions(reading: &Reading) -> Vec<Range<u32>> {
 }
 
 fn push_facts(facts: &Facts, all: &mut Vec<Range<u32>>) {
-    let Facts { statements, reads, writes, parameters, refused, calls, late } = facts;
+    let Facts { statements, reads, writes, parameters, unsupported_forms, calls, dynamic } = facts;
     assert!(!statements.is_empty(), "known facts have no statement");
     all.extend(reads.iter().chain(writes).map(|table| table.at.clone()));
     all.extend(parameters.iter().flat_map(|parameter| parameter.at.clone()));
-    all.extend(refused.iter().map(|form| form.at.clone()));
-    all.extend(late.iter().cloned());
+    all.extend(unsupported_forms.iter().map(|form| form.at.clone()));
+    all.extend(dynamic.iter().cloned());
     all.extend(calls.iter().map(|call| call.at.clone()));
     for statement in statements {
         all.push(statement.at.clone());
