@@ -3,36 +3,29 @@
 use std::collections::BTreeMap;
 
 use axum::response::{IntoResponse, Response};
-use dcp_server::status::{error_status_with_metadata, to_http, to_http_with_code, to_json};
+use dcp_server::ServiceError;
 use http::{Method, StatusCode, Uri};
 use serde::Deserialize;
 use serde_json::Value;
-use tonic::{Code, Status};
+use tonic::Code;
 use utoipa::{IntoResponses, ToSchema};
 
 use crate::api::Error;
-use crate::wire::status;
+use crate::wire;
 
 /// An error response.
 #[derive(Debug)]
-pub(super) struct ErrorResponse {
-    status: Box<Status>,
-    /// The HTTP status code, if it differs from the one of the gRPC code.
-    http_code: Option<StatusCode>,
-}
+pub(super) struct ErrorResponse(ServiceError);
 
 impl From<Error> for ErrorResponse {
     fn from(error: Error) -> Self {
-        Self { status: Box::new(status::of(&error)), http_code: None }
+        Self(error.into())
     }
 }
 
 impl IntoResponse for ErrorResponse {
     fn into_response(self) -> Response {
-        match self.http_code {
-            Some(http_code) => to_http_with_code(http_code, &self.status),
-            None => to_http(&self.status),
-        }
+        self.0.into_response()
     }
 }
 
@@ -74,15 +67,14 @@ impl ErrorResponse {
         Self::with_code(Code::Unimplemented, http_code, "NO_SUCH_METHOD", message)
     }
 
-    fn with_code(code: Code, http_code: Option<StatusCode>, reason: &str, message: String) -> Self {
-        let status = error_status_with_metadata(code, status::DOMAIN, reason, message, []);
-        Self { status: Box::new(status), http_code }
+    fn with_code(code: Code, http_code: Option<StatusCode>, reason: &'static str, message: String) -> Self {
+        Self(ServiceError { http_code, ..ServiceError::new(code, wire::error::DOMAIN, reason, message) })
     }
 }
 
 /// Returns the last value of a stream that fails after it has begun.
-pub(super) fn final_error(error: &Error) -> Value {
-    to_json(&status::of(error))
+pub(super) fn final_error(error: Error) -> Value {
+    ServiceError::from(error).to_json()
 }
 
 /// The error of a call.
@@ -157,7 +149,7 @@ mod tests {
     #[test]
     fn errors_match_their_schema() {
         let held = Error::Held { key: "s3://c".to_owned(), by: Id::parse("a1").unwrap() };
-        let ErrorBody { error } = serde_json::from_value(final_error(&held)).unwrap();
+        let ErrorBody { error } = serde_json::from_value(final_error(held)).unwrap();
         assert_eq!((error.code, error.status.as_str()), (409, "FAILED_PRECONDITION"));
         assert_eq!((error.reason.as_deref(), error.domain.as_deref()), (Some("HELD"), Some("dcp.runner.v1")));
         let metadata = BTreeMap::from([("key", "s3://c"), ("execution", "a1")]);

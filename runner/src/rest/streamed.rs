@@ -95,7 +95,7 @@ pub(super) fn encode_values<T: Serialize + Send + 'static>(
         match tokio::time::timeout(keep_alive, values.next()).await {
             Ok(None) => None,
             Ok(Some(Ok(value))) => Some((Ok(format.write("step", &value)), Some(values))),
-            Ok(Some(Err(error))) => Some((Ok(format.write("error", &error::final_error(&error))), None)),
+            Ok(Some(Err(error))) => Some((Ok(format.write("error", &error::final_error(error))), None)),
             // A comment among events, and an empty line among lines.
             Err(_) if format == StreamFormat::Events => Some((Ok(": none yet\n\n".to_owned()), Some(values))),
             Err(_) => Some((Ok("\n".to_owned()), Some(values))),
