@@ -15,6 +15,7 @@ mod login;
 mod offload;
 mod pages;
 mod ready;
+pub mod rest;
 mod services;
 mod usage;
 

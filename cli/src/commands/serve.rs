@@ -153,8 +153,8 @@ fn runner(args: &ServeRunner, console: &mut Console) -> Result<Verdict, Failure>
             InProcessRunner::start(store, runner_options).await.map_err(|error| runs::failed(&error))?;
         let services = Services::new(dcp_proto::DESCRIPTORS);
         let runner: Arc<dyn Runner> = Arc::new(in_process_runner.clone());
-        let services =
-            dcp_runner::service::add(services, Arc::clone(&runner)).rest(dcp_runner::rest::router(runner));
+        let services = dcp_runner::service::add(services, Arc::clone(&runner))
+            .rest(dcp_runner::rest::api(runner).into_router());
         let runs = in_process_runner.store().clone();
         let services = services.ready("database", move || {
             let runs = runs.clone();

@@ -70,8 +70,8 @@ pub(super) fn run(
         let reconciler = serve::new_reconciler(local_jobs, Arc::clone(&runner), LEASE);
         let (stop, stopping) = watch::channel(false);
         let reconciling = tokio::spawn(reconciler.run(stopping));
-        let services =
-            dcp_runner::service::add(services, Arc::clone(&runner)).rest(dcp_runner::rest::router(runner));
+        let services = dcp_runner::service::add(services, Arc::clone(&runner))
+            .rest(dcp_runner::rest::api(runner).into_router());
         let (applied, runs) = (registry.clone(), in_process_runner.store().clone());
         let services = services.ready("database", move || {
             let (applied, runs) = (applied.clone(), runs.clone());

@@ -43,7 +43,7 @@ impl Served {
         let address = listener.local_addr().unwrap();
         let tokens = Tokens::new(&[Token { name: "tester".to_owned(), token: TOKEN.to_owned() }]).unwrap();
         let services = service::add(Services::new(dcp_proto::DESCRIPTORS), Arc::clone(&runner));
-        let services = services.rest(rest::router(runner));
+        let services = services.rest(rest::api(runner).into_router());
         let options = dcp_server::Options::new(tokens);
         tokio::spawn(dcp_server::serve(listener, services, options, std::future::pending()));
         Self { machine, address }
@@ -354,5 +354,5 @@ async fn a_key_and_a_lease_are_kept_over_rest_too() {
 async fn the_document_is_served_as_it_is_kept() {
     let served = Served::new().await;
     let document = served.get("/openapi.json").await.is(200).of("application/json");
-    assert_eq!(document.text(), rest::document());
+    assert_eq!(document.text(), dcp_server::rest::document([rest::document()]));
 }
