@@ -8,7 +8,7 @@ use dcp_server::rest::{Body, Call, CommonErrors, Query, json};
 
 use super::ControlPlane;
 use super::error::{BodyErrors, ScopeErrors, not_found};
-use super::request::{EventsQuery, Job, limit};
+use super::request::{EventsQuery, JobAddress, limit};
 use super::response::{Events, JobRequest, Reconciler};
 use crate::reconcile::Request;
 
@@ -33,7 +33,7 @@ pub(super) async fn reconciler(State(plane): State<ControlPlane>) -> Result<Resp
 #[utoipa::path(
     post,
     path = "/api/v1/continuous/pause",
-    request_body = Job,
+    request_body = JobAddress,
     responses(
         (status = 200, description = "The recorded request", body = JobRequest),
         ScopeErrors,
@@ -54,7 +54,7 @@ pub(super) async fn pause(
 #[utoipa::path(
     post,
     path = "/api/v1/continuous/resume",
-    request_body = Job,
+    request_body = JobAddress,
     responses(
         (status = 200, description = "The recorded request", body = JobRequest),
         ScopeErrors,
@@ -77,7 +77,7 @@ pub(super) async fn resume(
 #[utoipa::path(
     post,
     path = "/api/v1/continuous/restart",
-    request_body = Job,
+    request_body = JobAddress,
     responses(
         (status = 200, description = "The recorded request", body = JobRequest),
         ScopeErrors,
@@ -100,7 +100,7 @@ async fn request(
     body: &Body,
     request: Request,
 ) -> Result<Response, ServiceError> {
-    let Job { scope, address } = body.parse()?;
+    let JobAddress { scope, address } = body.parse()?;
     let (scope, address, at) = (scope.noted(&call), address.0, (plane.clock)());
     plane.jobs.request(&scope, &address, request, &call.by, at).await?;
     Ok(json(&JobRequest::new(&scope, &address, request, call.by, at)))

@@ -64,7 +64,10 @@ impl TryFrom<String> for AddressName {
 /// The SHA-256 of a body, in hexadecimal.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
-#[schema(as = Fingerprint, value_type = String, pattern = "^[0-9a-f]{64}$")]
+#[schema(
+    as = Fingerprint, value_type = String, pattern = "^[0-9a-f]{64}$",
+    example = "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
+)]
 pub(super) struct FingerprintText(pub(super) Fingerprint);
 
 impl TryFrom<String> for FingerprintText {
@@ -75,11 +78,11 @@ impl TryFrom<String> for FingerprintText {
     }
 }
 
-/// The name of an asset: `table:NAME`, `topic:NAME`, `path:NAME` or `asset:NAME`.
+/// The name of an asset: `table:NAME`, `topic:NAME`, `path:NAME` or `asset:NAME`; at most 1,500 bytes.
 #[derive(Debug, Clone, Deserialize, ToSchema)]
 #[serde(try_from = "String")]
 #[schema(
-    as = AssetName, value_type = String, example = "table:lake.mart.orders", max_length = 1500,
+    as = AssetName, value_type = String, example = "table:lake.mart.orders",
     pattern = r"^(asset|path|table|topic):[^\x00-\x1f\x7f-\x9f]+$"
 )]
 pub(super) struct AssetName(pub(super) String);
@@ -105,6 +108,7 @@ pub(super) fn limit(given: Option<Limit>) -> u32 {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct AppliedQuery {
+    #[param(inline)]
     pub(super) scope: ScopeName,
     /// Serial of the state; the current one by default.
     #[serde(default, deserialize_with = "non_null")]
@@ -117,7 +121,9 @@ pub(super) struct AppliedQuery {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct RevisionsQuery {
+    #[param(inline)]
     pub(super) scope: ScopeName,
+    #[param(inline)]
     pub(super) address: AddressName,
 }
 
@@ -126,6 +132,7 @@ pub(super) struct RevisionsQuery {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct HistoryQuery {
+    #[param(inline)]
     pub(super) scope: ScopeName,
     /// Selects commits with serials below this one: the `nextBefore` of an earlier response.
     #[serde(default, deserialize_with = "non_null")]
@@ -142,7 +149,9 @@ pub(super) struct HistoryQuery {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct BodyQuery {
+    #[param(inline)]
     pub(super) scope: ScopeName,
+    #[param(inline)]
     pub(super) fingerprint: FingerprintText,
 }
 
@@ -151,7 +160,9 @@ pub(super) struct BodyQuery {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct EventsQuery {
+    #[param(inline)]
     pub(super) scope: ScopeName,
+    #[param(inline)]
     pub(super) address: AddressName,
     /// Maximum number of events; 50 by default.
     #[serde(default, deserialize_with = "non_null")]
@@ -159,10 +170,10 @@ pub(super) struct EventsQuery {
     pub(super) limit: Option<Limit>,
 }
 
-/// A continuous job.
+/// The address of a continuous job.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Job {
+pub(super) struct JobAddress {
     pub(super) scope: ScopeName,
     pub(super) address: AddressName,
 }
@@ -172,6 +183,7 @@ pub(super) struct Job {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct CompletionsQuery {
+    #[param(inline)]
     pub(super) scope: ScopeName,
     /// Selects completions after this number, oldest first: the `seen` of an earlier response. By default, the last
     /// completions are returned, newest first.
@@ -180,7 +192,7 @@ pub(super) struct CompletionsQuery {
     pub(super) after: Option<Within<0, MAX_EXACT_INTEGER>>,
     /// Selects completions of this asset.
     #[serde(default, deserialize_with = "non_null")]
-    #[param(nullable = false)]
+    #[param(nullable = false, inline)]
     pub(super) asset: Option<AssetName>,
     /// Maximum number of completions; 50 by default.
     #[serde(default, deserialize_with = "non_null")]
@@ -193,6 +205,7 @@ pub(super) struct CompletionsQuery {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct CompletedQuery {
+    #[param(inline)]
     pub(super) scope: ScopeName,
 }
 
@@ -212,7 +225,11 @@ pub(super) struct Complete {
     run: String,
     /// The job that ran, `domain/name`, if it is an applied one.
     #[serde(default, deserialize_with = "non_null")]
-    #[schema(nullable = false, example = "logistics/orders")]
+    #[schema(
+        nullable = false,
+        example = "logistics/orders",
+        pattern = "^[a-z]([a-z0-9-]{0,48}[a-z0-9])?/[a-z]([a-z0-9-]{0,48}[a-z0-9])?$"
+    )]
     job: Option<String>,
     /// The reporter, such as `airflow`. A reader of completions can skip its own.
     #[schema(min_length = 1, max_length = 64, pattern = "^[!-~]+$", example = "airflow")]

@@ -7,12 +7,18 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use dcp_reconciler::reconcile::LocalJobs;
+use dcp_reconciler::registry::Registry as _;
+use dcp_reconciler::registry::sql::Sql;
+use dcp_reconciler::rest::ControlPlane;
+use dcp_reconciler::state::{Action, Base, Change};
 use dcp_runner::api::Runner;
 use dcp_runner::in_process::InProcessRunner;
 use dcp_runner::results::Results;
 use dcp_runner::store::Store;
 use dcp_runner::{rest, service};
 use dcp_server::{Services, Token, Tokens};
+use dcp_tests::commits;
 use dcp_tests::machine::Machine;
 use http::{Answer, Open};
 use serde_json::{Value, json};
@@ -22,7 +28,7 @@ use crate::{SCRIPT, job, options};
 
 const TOKEN: &str = "0123456789abcdef-tester";
 
-/// A Runner with its server and its machine.
+/// A Runner with its server and its machine, beside a control plane as in `dcp up`.
 struct Served {
     machine: Machine,
     address: SocketAddr,
@@ -43,7 +49,9 @@ impl Served {
         let address = listener.local_addr().unwrap();
         let tokens = Tokens::new(&[Token { name: "tester".to_owned(), token: TOKEN.to_owned() }]).unwrap();
         let services = service::add(Services::new(dcp_proto::DESCRIPTORS), Arc::clone(&runner));
-        let services = services.rest(rest::api(runner).into_router());
+        let plane = control_plane(&machine).await;
+        let api = rest::api(runner).merge(dcp_reconciler::rest::api(plane));
+        let services = services.rest(api.into_router());
         let options = dcp_server::Options::new(tokens);
         tokio::spawn(dcp_server::serve(listener, services, options, std::future::pending()));
         Self { machine, address }
@@ -81,6 +89,20 @@ impl Served {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
+}
+
+/// Returns a control plane whose scope `shop/prod` has the continuous job of the document's examples.
+async fn control_plane(machine: &Machine) -> ControlPlane {
+    let path = machine.path("state.db");
+    let registry = Sql::sqlite(&path).await.unwrap();
+    let store = dcp_reconciler::reconcile::store::Store::sqlite(&path).await.unwrap();
+    let address = "ContinuousJob/logistics/clicks".parse().unwrap();
+    let change = Change { address, action: Action::Create, body: Some(commits::body("{}")) };
+    let first = commits::commit(&Base::default(), vec![change]);
+    registry.commit(&commits::scope(), first).await.unwrap();
+    let jobs = Arc::new(LocalJobs { registry: registry.clone(), store });
+    let assets = Arc::new(registry.clone());
+    ControlPlane { registry: Arc::new(registry), jobs, assets, clock: || commits::AT }
 }
 
 fn submit(token: &str, what: &str) -> Value {
@@ -354,5 +376,5 @@ async fn a_key_and_a_lease_are_kept_over_rest_too() {
 async fn the_document_is_served_as_it_is_kept() {
     let served = Served::new().await;
     let document = served.get("/openapi.json").await.is(200).of("application/json");
-    assert_eq!(document.text(), dcp_server::rest::document([rest::document()]));
+    assert_eq!(document.text(), dcp_tests::openapi());
 }

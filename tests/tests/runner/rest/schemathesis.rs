@@ -26,4 +26,6 @@ async fn every_answer_is_one_that_the_document_tells_of() {
     let jobs = served.get(path).await.is(200).json();
     assert!(jobs["jobs"].as_array().is_some_and(|jobs| !jobs.is_empty()), "{jobs:#}\n{said}");
     assert!(!served.machine.lines("started").is_empty(), "{said}");
+    let assets = served.get("/api/v1/asset?scope=shop/prod").await.is(200).lines();
+    assert!(!assets.is_empty(), "no assets were completed\n{said}");
 }
