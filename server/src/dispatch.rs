@@ -21,6 +21,7 @@ use crate::error::ServiceError;
 use crate::log::{CallGuard, Entry, GuardedBody, HTTP, Log};
 use crate::pages::{self, Page};
 use crate::ready::ReadinessCheck;
+use crate::services;
 use crate::usage::Usage;
 
 /// Maximum length of a path or a method in the log.
@@ -188,8 +189,8 @@ impl Dispatcher {
             ServiceError::new(Code::Unauthenticated, domain(service), "UNAUTHENTICATED", why)
         })?;
         let path = request.uri().path();
-        let is_streaming = self.streaming_suffixes.iter().any(|end| path.ends_with(end));
-        let permits = if is_streaming { &self.streaming_permits } else { &self.call_permits };
+        let is_long_lived = services::is_long_lived(&self.streaming_suffixes, path);
+        let permits = if is_long_lived { &self.streaming_permits } else { &self.call_permits };
         let permit = Arc::clone(permits).try_acquire_owned().map_err(|_| {
             let busy = "too many concurrent calls; retry, or raise --max-calls";
             ServiceError::new(Code::Unavailable, domain(service), "UNAVAILABLE", busy)
@@ -219,7 +220,7 @@ const PUBLIC_STREAM_SUFFIXES: [&str; 2] = ["/Watch", "/ServerReflectionInfo"];
 
 /// Returns true if a path belongs to a service that needs no token.
 fn is_public(path: &str) -> bool {
-    [crate::services::HEALTH_SERVICE, "grpc.reflection.v1.ServerReflection"]
+    [services::HEALTH_SERVICE, "grpc.reflection.v1.ServerReflection"]
         .iter()
         .any(|name| is_call_of(path, name))
 }
