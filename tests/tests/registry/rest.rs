@@ -103,6 +103,17 @@ impl Served {
     }
 }
 
+/// Checks lines of JSON, of which schemathesis knows no format, with a schema of the document.
+#[track_caller]
+fn match_schema(lines: &[Value], name: &str) {
+    let mut document: Value = serde_json::from_str(&dcp_tests::openapi()).unwrap();
+    document["$ref"] = format!("#/components/schemas/{name}").into();
+    let schema = jsonschema::validator_for(&document).unwrap();
+    for line in lines {
+        schema.validate(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+    }
+}
+
 #[track_caller]
 fn rejected(answer: &Answer, code: u16, reason: &str, field: &str) {
     let error = answer.json()["error"].clone();
@@ -117,6 +128,7 @@ async fn applied_state_has_its_head_and_its_entries() {
     let served = Served::new().await;
     let lines = served.get("applied?scope=shop/prod").await.is(200).of("application/x-ndjson").lines();
     let [head, clicks, orders] = &lines[..] else { panic!("{lines:?}") };
+    match_schema(&lines, "AppliedLine");
     let head = &head["head"];
     assert_eq!((&head["serial"], &head["unpublished"]), (&json!(2), &json!([2])), "{head}");
     let applied = &head["applied"];
@@ -243,6 +255,7 @@ async fn completions_are_recorded_once_and_listed() {
     assert_eq!(page("&after=1&limit=2").await, (vec![2, 3], 3));
     assert_eq!(page("&after=0&asset=table:lake.Orders").await, (vec![1, 3], 4));
     let completed = served.get("asset?scope=shop/prod").await.is(200).of("application/x-ndjson").lines();
+    match_schema(&completed, "Completed");
     let times: Vec<_> = completed.iter().map(|it| (&it["last"]["asset"], &it["times"])).collect();
     assert_eq!(times, [(&json!("table:lake.orders"), &json!(2)), (&json!("topic:orders"), &json!(2))]);
 }
